@@ -1,0 +1,157 @@
+"""The one-axis rule, which says what input sample tap t of output i reads.
+
+Every matrix, product and proof of the package rests on this module. On one axis
+
+    position = i * stride + t * dilation - pad_low
+
+and the axis's boundary rule maps a position outside ``[0, size)`` to a sample or to nothing. A layer with more axes is
+the product of its axes, so the rule is never written a second time.
+
+The rule uses ``+ - * %``, comparisons and a choice between two values. It therefore runs as it stands on Python
+integers and NumPy index arrays (which build matrices), on SymPy expressions and on the integers of an SMT solver (which
+prove theorems about that very code). Only the choice needs to be told what it works on: see ``select`` in
+`read_sample`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final, Literal, get_args
+
+import numpy as np
+
+Boundary = Literal["zero", "circular", "reflect", "symmetric", "replicate"]
+"""How an axis continues beyond its ends."""
+
+BOUNDARIES: Final[tuple[Boundary, ...]] = get_args(Boundary)
+
+NOTHING: Final = -1
+"""What `read_sample` returns where the zero boundary is read: no sample at all."""
+
+# An integer of any kind: int, numpy.ndarray, sympy.Expr, z3.ArithRef.
+Integer = Any
+Select = Callable[[Any, Integer, Integer], Integer]
+
+
+def choose(condition: Any, then: Integer, otherwise: Integer) -> Integer:
+    """Return ``then`` where the condition holds, else ``otherwise``: elementwise on arrays, plain on truth values."""
+    if isinstance(condition, np.ndarray):
+        return np.where(condition, then, otherwise)
+    return then if condition else otherwise
+
+
+def tap_position(output: Integer, tap: Integer, stride: Integer, dilation: Integer, pad_low: Integer) -> Integer:
+    """Return the position that a tap reads, ``output * stride + tap * dilation - pad_low``.
+
+    Positions count from the first input sample: negative ones lie in the low padding, ``size`` and up in the high one.
+
+    Examples
+    --------
+    >>> tap_position(output=0, tap=2, stride=2, dilation=1, pad_low=1)
+    1
+    """
+    return output * stride + tap * dilation - pad_low
+
+
+def read_sample(position: Integer, size: Integer, boundary: Boundary, select: Select = choose) -> Integer:
+    """Map a position on an axis of ``size`` samples to the sample that is read there, or to `NOTHING`.
+
+    ============= ============================== ==========================================
+    boundary      ``... | a b c d | ...``        sample at position p
+    ============= ============================== ==========================================
+    ``zero``      ``0 0 | a b c d | 0 0``        p inside, else nothing
+    ``circular``  ``c d | a b c d | a b``        p mod n
+    ``reflect``   ``c b | a b c d | c b``        min(q, 2(n-1) - q),  q = p mod 2(n-1)
+    ``symmetric`` ``b a | a b c d | d c``        min(q, 2n - 1 - q),  q = p mod 2n
+    ``replicate`` ``a a | a b c d | d d``        min(max(p, 0), n - 1)
+    ============= ============================== ==========================================
+
+    Every rule holds for any position, however far outside. On an axis of one sample ``reflect`` reads that sample.
+
+    Parameters
+    ----------
+    position, size : integers of any kind
+        Python or NumPy integers, index arrays, SymPy expressions, SMT integers; ``size >= 1``.
+    boundary : {"zero", "circular", "reflect", "symmetric", "replicate"}
+    select : callable, optional
+        ``select(condition, then, otherwise)``. The default serves integers and arrays; symbolic engines pass their own
+        (``z3.If``, or a function that makes a ``sympy.Piecewise``).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> positions = np.arange(-2, 6)
+    >>> for boundary in BOUNDARIES:
+    ...     print(f"{boundary:10}", read_sample(positions, 4, boundary))
+    zero       [-1 -1  0  1  2  3 -1 -1]
+    circular   [2 3 0 1 2 3 0 1]
+    reflect    [2 1 0 1 2 3 2 1]
+    symmetric  [1 0 0 1 2 3 3 2]
+    replicate  [0 0 0 1 2 3 3 3]
+    """
+    if boundary == "zero":
+        return select(position < 0, NOTHING, select(position < size, position, NOTHING))
+    if boundary == "circular":
+        return position % size
+    if boundary == "replicate":
+        return select(position < 0, 0, select(position < size, position, size - 1))
+    if boundary == "symmetric":
+        phase = position % (2 * size)
+        return select(phase < size, phase, 2 * size - 1 - phase)
+    if boundary == "reflect":
+        # On one sample the period 2(n-1) would be 0; any period that reads sample 0 will do.
+        period = select(size > 1, 2 * size - 2, 1)
+        phase = position % period
+        return select(phase < size, phase, period - phase)
+    raise ValueError(f"unknown boundary {boundary!r}; choose one of {', '.join(BOUNDARIES)}")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One spatial axis of a convolution: everything that the one-axis rule needs.
+
+    The numbers may be integers of any kind, symbols included; nothing is validated here (`ConvGeometry` does that).
+
+    Attributes
+    ----------
+    n_outputs, n_samples, n_taps : int
+        Outputs, input samples and kernel taps on this axis.
+    stride, dilation, pad_low : int
+        As in `tap_position`.
+    boundary : Boundary
+    flip : bool
+        Whether the kernel is reversed (the mathematician's convolution).
+    tile : int
+        Kernels on this axis: output i uses kernel ``i % tile``. 1 shares one kernel, ``n_outputs`` shares none.
+    """
+
+    n_outputs: Integer
+    n_samples: Integer
+    n_taps: Integer
+    stride: Integer = 1
+    dilation: Integer = 1
+    pad_low: Integer = 0
+    boundary: Boundary = "zero"
+    flip: bool = False
+    tile: Integer = 1
+
+    def sample(self, output: Integer, tap: Integer, select: Select = choose) -> Integer:
+        """Return the sample that a tap of an output reads, or `NOTHING`.
+
+        Examples
+        --------
+        >>> Axis(n_outputs=4, n_samples=4, n_taps=3, pad_low=1, boundary="circular").sample(output=0, tap=0)
+        3
+        """
+        return read_sample(self.position(output, tap), self.n_samples, self.boundary, select)
+
+    def position(self, output: Integer, tap: Integer) -> Integer:
+        """Return the position that a tap of an output reads, inside the input or not."""
+        if self.flip:
+            tap = self.n_taps - 1 - tap
+        return tap_position(output, tap, self.stride, self.dilation, self.pad_low)
+
+    def weight(self, output: Integer, tap: Integer) -> Integer:
+        """Return the index, among the ``tile * n_taps`` weights of this axis, that a tap of an output uses."""
+        return (output % self.tile) * self.n_taps + tap
