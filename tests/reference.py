@@ -1,0 +1,147 @@
+"""Independent oracle for any layer: ``numpy.pad``, then plain loops over positions, channels and taps.
+
+Slow and meant to be obviously right. It reads the fields of a `ConvGeometry` and nothing else of the package: neither
+the one-axis rule nor the pattern. What a layer does is written down once, in `taps`, as a list of products
+
+    output (or, transposed, input) at a position  ~  padded input (or output) at another  x  weight
+
+and the four functions below are sums over that list. Padding is ``numpy.pad``, one axis at a time; a transposed layer
+sends what it writes into the padding back to where ``numpy.pad`` would have read it.
+"""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from convmatrix.geometry import ConvGeometry
+
+    Array = NDArray[Any]
+    Index = tuple[int, ...]
+
+PAD_MODES: Final = {
+    "zero": "constant",
+    "circular": "wrap",
+    "reflect": "reflect",
+    "symmetric": "symmetric",
+    "replicate": "edge",
+}
+
+
+def forward(geometry: ConvGeometry, weights: Array, x: Array) -> Array:
+    """Return the output, (out_channels, *output_shape, *batch), for x of (in_channels, *input_shape, *batch)."""
+    shape = (geometry.out_channels, *geometry.output_shape)
+    batch = x.shape[1 + len(geometry.input_shape) :]
+    y = np.zeros((*shape, *batch), dtype=np.result_type(weights, x))
+    if geometry.transposed:
+        return _scatter(geometry, weights, x, y)
+    return _gather(geometry, weights, x, y)
+
+
+def input_gradient(geometry: ConvGeometry, weights: Array, g: Array) -> Array:
+    """Return the gradient of ``sum(g * y)`` in x, (in_channels, *input_shape); no conjugation."""
+    x = np.zeros((geometry.in_channels, *geometry.input_shape), dtype=np.result_type(weights, g))
+    if geometry.transposed:
+        return _gather(geometry, weights, g, x)
+    return _scatter(geometry, weights, g, x)
+
+
+def weight_gradient(geometry: ConvGeometry, x: Array, g: Array) -> Array:
+    """Return the gradient of ``sum(g * y)`` in the weights; no conjugation."""
+    gradient = np.zeros(geometry.weight_shape, dtype=np.result_type(x, g))
+    near, far = (x, g) if geometry.transposed else (g, x)
+    padded = pad(geometry, far)
+    for position, read, weight in taps(geometry):
+        gradient[weight] += near[position] * padded[read]
+    return gradient
+
+
+def matrix(geometry: ConvGeometry, weights: Array) -> Array:
+    """Return the layer's dense matrix, in C order, by pushing every basis vector through `forward`."""
+    basis = np.eye(geometry.n_in, dtype=weights.dtype)
+    images = forward(geometry, weights, basis.reshape(geometry.in_channels, *geometry.input_shape, geometry.n_in))
+    return images.reshape(geometry.n_out, geometry.n_in)
+
+
+def pad(geometry: ConvGeometry, array: Array) -> Array:
+    """Pad the spatial axes of (channels, *spatial, *batch), each by its own boundary."""
+    for axis, (amount, boundary) in enumerate(zip(geometry.padding, geometry.boundary, strict=True), start=1):
+        widths = [(0, 0)] * array.ndim
+        widths[axis] = amount
+        array = np.pad(array, widths, mode=PAD_MODES[boundary])  # type: ignore[call-overload]
+    return array
+
+
+def taps(geometry: ConvGeometry) -> Iterator[tuple[Index, Index, Index]]:
+    """Yield (near, far, weight) indices of every product of the layer.
+
+    ``near`` is the side that the kernel moves along one position at a time: (channel, *position) of the output of a
+    convolution, of the input of a transposed one. ``far`` is (channel, *position) in the padded other side. ``weight``
+    indexes the weights.
+    """
+    positions = geometry.input_shape if geometry.transposed else geometry.output_shape
+    pairs = list(_channel_pairs(geometry))
+    for position in product(*map(range, positions)):
+        kernel = _kernel_index(geometry, position)
+        for tap in product(*map(range, geometry.kernel_shape)):
+            read = [
+                i * stride + t * dilation
+                for i, t, stride, dilation in zip(position, tap, geometry.stride, geometry.dilation, strict=True)
+            ]
+            if geometry.flip:
+                tap = tuple(size - 1 - t for size, t in zip(geometry.kernel_shape, tap, strict=True))
+            for out_channel, in_channel, pair in pairs:
+                near, far = (in_channel, out_channel) if geometry.transposed else (out_channel, in_channel)
+                yield (near, *position), (far, *read), (*kernel, *pair, *tap)
+
+
+def _channel_pairs(geometry: ConvGeometry) -> Iterator[tuple[int, int, Index]]:
+    """Yield (out channel, in channel, channel part of the weight's index) of every connected pair."""
+    connected = 0
+    outs = geometry.out_channels // geometry.groups  # in a group
+    ins = geometry.in_channels // geometry.groups
+    for out_channel, in_channel in product(range(geometry.out_channels), range(geometry.in_channels)):
+        if geometry.connections is not None:
+            if geometry.connections[out_channel][in_channel]:
+                yield out_channel, in_channel, (connected,)
+                connected += 1
+        elif out_channel // outs == in_channel // ins:
+            pair = (in_channel, out_channel % outs) if geometry.transposed else (out_channel, in_channel % ins)
+            yield out_channel, in_channel, pair
+
+
+def _kernel_index(geometry: ConvGeometry, position: Index) -> Index:
+    """Return which of the kernels of a tiled or unshared layer is used at a position."""
+    if geometry.sharing == "shared":
+        return ()
+    if geometry.sharing == "unshared":
+        return position
+    return tuple(i % size for i, size in zip(position, geometry.sharing, strict=True))
+
+
+def _gather(geometry: ConvGeometry, weights: Array, far: Array, near: Array) -> Array:
+    """Add to every near sample what it reads."""
+    padded = pad(geometry, far)
+    for position, read, weight in taps(geometry):
+        near[position] += weights[weight] * padded[read]
+    return near
+
+
+def _scatter(geometry: ConvGeometry, weights: Array, near: Array, far: Array) -> Array:
+    """Add every near sample to all that it is read from, the transpose of `_gather`."""
+    spatial = far.shape[1 : 1 + len(geometry.input_shape)]
+    numbers = pad(geometry, np.arange(1, math.prod(spatial) + 1).reshape(1, *spatial))[0]  # 0: nothing is read there
+    samples = far.reshape(far.shape[0], -1, *far.shape[1 + len(spatial) :])  # (channels, samples, *batch)
+    for position, (channel, *read), weight in taps(geometry):
+        number = numbers[tuple(read)]
+        if number:
+            samples[channel, number - 1] += weights[weight] * near[position]
+    return samples.reshape(far.shape)
