@@ -1,0 +1,61 @@
+"""From compressed rows to the other formats of SciPy, keeping every stored entry."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from scipy import sparse
+
+from convmatrix import memory
+
+FORMATS: Final = ("csr", "csc", "coo", "dia", "bsr")
+
+
+def check_format(format: str) -> None:
+    """Raise if there is no such format."""
+    if format not in FORMATS:
+        raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}")
+
+
+def as_format(matrix: Any, format: str, *, block: tuple[int, int] = (1, 1)) -> Any:
+    """Return a CSR array in another format.
+
+    Parameters
+    ----------
+    matrix : scipy.sparse.csr_array
+        In canonical form.
+    format : {"csr", "csc", "coo", "dia", "bsr"}
+    block : (int, int)
+        Block of the BSR format.
+    """
+    check_format(format)
+    if format == "csr":
+        return matrix
+    if format == "csc":
+        converted = matrix.tocsc()
+        converted.has_canonical_format = True
+        return converted
+    if format == "coo":
+        return matrix.tocoo(copy=False)
+    if format == "bsr":
+        return matrix.tobsr(blocksize=block)
+    return _to_dia(matrix)
+
+
+def _to_dia(matrix: Any) -> Any:
+    """Return all diagonals that hold a stored entry, from SciPy's definition data[d, j] = A[j - offset_d, j]."""
+    n_rows, n_columns = matrix.shape
+    rows = np.repeat(np.arange(n_rows, dtype=np.int64), np.diff(matrix.indptr))
+    diagonals = matrix.indices - rows
+    present = np.zeros(n_rows + n_columns + 1, dtype=bool)
+    present[diagonals + n_rows] = True
+    offsets = np.flatnonzero(present) - n_rows
+    memory.require(
+        len(offsets) * n_columns * matrix.dtype.itemsize,
+        f"the dia format of this {n_rows} x {n_columns} matrix, with {len(offsets)} diagonals,",
+        "use the csr format",
+    )
+    data = np.zeros((len(offsets), n_columns), dtype=matrix.dtype)
+    data[np.searchsorted(offsets, diagonals), matrix.indices] = matrix.data
+    return sparse.dia_array((data, offsets), shape=matrix.shape)

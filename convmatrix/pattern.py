@@ -1,0 +1,390 @@
+"""The sparse tensor T of a layer, y_i = sum_jk T[i,j,k] x_j w_k, and its contractions."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from convmatrix import memory
+from convmatrix._assembly import assemble
+from convmatrix._formats import as_format
+from convmatrix._plan import Plan, index_dtype
+from convmatrix._weights import accumulate, weight_array
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from convmatrix.geometry import ConvGeometry
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class WeightPattern:
+    r"""The index pattern of a bilinear layer: which weight sits where in its matrix, whatever the weights are.
+
+    .. math:: y_i = \sum_{j,k} T_{ijk} \, x_j \, w_k
+
+    T is held as triplets (i, j, k), sorted by row, column and weight. It contracts to everything that a layer needs:
+    with the weights to the matrix :math:`A(w)`, with the input to the Jacobian :math:`\partial y / \partial w`, with
+    input and output gradient to the weight gradient. Several weights may sit on one entry of the matrix (a circular
+    boundary that wraps, a reflection); they add up.
+
+    Make one with `ConvGeometry.pattern` or `WeightPattern.from_triplets`.
+
+    Attributes
+    ----------
+    shape : (int, int)
+        Shape (n_out, n_in) of the matrix.
+    weight_shape : tuple of int
+        Shape of the weights; ``weight_index`` counts them in C order.
+    row_starts : array of int, shape (n_out + 1,)
+        Row i holds the triplets ``row_starts[i] : row_starts[i + 1]``.
+    cols, weight_index : arrays of int, shape (n_entries,)
+        Column and weight of each triplet.
+    geometry : ConvGeometry or None
+        The layer that the pattern is of, if it is one's.
+
+    Examples
+    --------
+    >>> import convmatrix as cm
+    >>> pattern = cm.ConvGeometry(3, 3, padding="same", boundary="reflect").pattern()
+    >>> pattern
+    WeightPattern(shape=(3, 3), weight_shape=(1, 1, 3), n_entries=9)
+    >>> pattern.matrix([1, 10, 100]).toarray()
+    array([[ 10, 101,   0],
+           [  1,  10, 100],
+           [  0, 101,  10]])
+    """
+
+    shape: tuple[int, int]
+    weight_shape: tuple[int, ...]
+    row_starts: NDArray[np.integer]
+    cols: NDArray[np.integer]
+    weight_index: NDArray[np.integer]
+    geometry: ConvGeometry | None = None
+
+    def __post_init__(self) -> None:
+        for array in (self.row_starts, self.cols, self.weight_index):
+            array.flags.writeable = False
+
+    @classmethod
+    def from_triplets(
+        cls,
+        shape: Sequence[int],
+        rows: ArrayLike,
+        cols: ArrayLike,
+        weight_index: ArrayLike,
+        weight_shape: int | Sequence[int],
+    ) -> WeightPattern:
+        """Make a pattern from triplets in any order; triplets that occur twice count twice.
+
+        Parameters
+        ----------
+        shape : (int, int)
+            Shape (n_out, n_in) of the matrix.
+        rows, cols, weight_index : array_like of int, shape (n_entries,)
+        weight_shape : int or sequence of int
+
+        Raises
+        ------
+        ValueError
+            If lengths differ or an index is out of range.
+
+        Examples
+        --------
+        >>> pattern = WeightPattern.from_triplets((2, 2), rows=[0, 1], cols=[0, 1], weight_index=[0, 0], weight_shape=1)
+        >>> pattern.matrix([5]).toarray()
+        array([[5, 0],
+               [0, 5]])
+        """
+        n_out, n_in = (int(size) for size in shape)
+        sizes = tuple(np.atleast_1d(np.asarray(weight_shape)).tolist())
+        named = {"rows": (rows, n_out), "cols": (cols, n_in), "weight_index": (weight_index, math.prod(sizes))}
+        arrays = {}
+        for name, (values, bound) in named.items():
+            array = np.asarray(values)
+            if array.size == 0:
+                array = array.astype(np.int64)
+            if array.ndim != 1 or array.dtype.kind not in "iu":
+                raise ValueError(f"{name} must be one-dimensional integers, but has shape {array.shape}, {array.dtype}")
+            if array.size and (array.min() < 0 or array.max() >= bound):
+                raise ValueError(
+                    f"{name} runs from {array.min()} to {array.max()}, but must lie in 0 .. {bound - 1} "
+                    f"(shape={(n_out, n_in)}, weight_shape={sizes})"
+                )
+            arrays[name] = array
+        lengths = {name: len(array) for name, array in arrays.items()}
+        if len(set(lengths.values())) != 1:
+            raise ValueError(f"triplets need arrays of one length, but got {lengths}")
+        order = np.lexsort((arrays["weight_index"], arrays["cols"], arrays["rows"]))
+        dtype = index_dtype(n_out, n_in, len(order))
+        starts = np.zeros(n_out + 1, dtype=dtype)
+        np.cumsum(np.bincount(arrays["rows"], minlength=n_out), out=starts[1:])
+        return cls(
+            (n_out, n_in),
+            sizes,
+            starts,
+            arrays["cols"][order].astype(dtype),
+            arrays["weight_index"][order].astype(index_dtype(math.prod(sizes))),
+        )
+
+    @property
+    def n_weights(self) -> int:
+        """Number of weights."""
+        return math.prod(self.weight_shape)
+
+    @property
+    def n_entries(self) -> int:
+        """Number of triplets."""
+        return len(self.cols)
+
+    @cached_property
+    def rows(self) -> NDArray[np.integer]:
+        """Row of each triplet, shape (n_entries,)."""
+        rows = np.repeat(np.arange(self.shape[0], dtype=self.cols.dtype), np.diff(self.row_starts))
+        rows.flags.writeable = False
+        return rows
+
+    # --- contractions ------------------------------------------------------------------------------------------------
+
+    def matrix(self, weights: ArrayLike, *, format: str = "csr") -> Any:
+        r"""Return the matrix :math:`A(w)_{ij} = \sum_k T_{ijk} w_k`, shape (n_out, n_in).
+
+        Parameters
+        ----------
+        weights : array_like, shape `weight_shape` or flat
+            The result has their dtype. A weight of zero keeps its stored entries.
+        format : {"csr", "csc", "coo", "dia", "bsr"}
+
+        Returns
+        -------
+        scipy.sparse array
+            In CSR format its index arrays are the pattern's own, and read-only: methods that drop stored entries
+            (``eliminate_zeros``) need a ``.copy()`` first.
+
+        Examples
+        --------
+        >>> import convmatrix as cm
+        >>> cm.ConvGeometry(3, 2).pattern().matrix([0.0, 2.0]).nnz
+        4
+        """
+        values = self.values(weights)
+        starts, columns, _ = self._entries
+        matrix = sparse.csr_array((values, columns, starts), shape=self.shape)
+        matrix.has_canonical_format = True
+        return as_format(matrix, format)
+
+    def values(self, weights: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
+        """Return the stored values of `matrix`, in CSR order: to put new weights into a matrix that exists.
+
+        Parameters
+        ----------
+        weights : array_like, shape `weight_shape` or flat
+        out : array, optional
+            Written in place and returned, for instance the ``.data`` of a matrix made before.
+
+        Examples
+        --------
+        >>> import convmatrix as cm
+        >>> pattern = cm.ConvGeometry(3, 2).pattern()
+        >>> A = pattern.matrix([1.0, 2.0])
+        >>> _ = pattern.values([3.0, 4.0], out=A.data)
+        >>> A.toarray()
+        array([[3., 4., 0.],
+               [0., 3., 4.]])
+        """
+        flat = weight_array(weights, self.weight_shape, self.geometry).reshape(-1)
+        _, columns, sums = self._entries
+        if out is not None and (out.shape != columns.shape or out.dtype != flat.dtype):
+            raise ValueError(
+                f"out has shape {out.shape} and dtype {out.dtype}, but the values have {columns.shape} and {flat.dtype}"
+            )
+        if sums is None:
+            return flat.take(self.weight_index, out=out, mode="clip")  # indices are known to be good
+        first, entries, others = sums
+        values = flat.take(first, out=out, mode="clip")
+        np.add.at(values, entries, flat[others])
+        return values
+
+    @cached_property
+    def _entries(
+        self,
+    ) -> tuple[
+        NDArray[np.integer],
+        NDArray[np.integer],
+        tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]] | None,
+    ]:
+        """The entries of the matrix: row starts, columns, and, where some hold several weights, how they add up.
+
+        The sums are the first weight of each entry, and (entry, weight) of each further one.
+        """
+        repeated = self.cols[1:] == self.cols[:-1]
+        starts = np.asarray(self.row_starts[1:-1])
+        inner = starts[(starts > 0) & (starts < self.n_entries)]
+        repeated[inner - 1] = False
+        if not repeated.any():
+            return self.row_starts, self.cols, None
+        first = np.concatenate([[True], ~repeated])
+        entry = np.cumsum(first) - 1  # (n_entries,): the matrix entry of each triplet
+        counts = np.concatenate([[0], np.cumsum(first)])
+        others = np.flatnonzero(~first)
+        sums = (self.weight_index[first], entry[others], self.weight_index[others])
+        merged = counts[self.row_starts].astype(self.cols.dtype), self.cols[first]
+        for array in merged:
+            array.flags.writeable = False
+        return *merged, sums
+
+    def jacobian(self, x: ArrayLike, *, format: str = "csr") -> Any:
+        r"""Return the Jacobian of the output in the weights, :math:`J_{ik} = \sum_j T_{ijk} x_j` (im2col).
+
+        Parameters
+        ----------
+        x : array_like of n_in numbers
+            Of any shape; read in C order.
+        format : {"csr", "csc", "coo", "dia", "bsr"}
+
+        Returns
+        -------
+        scipy.sparse array, shape (n_out, n_weights)
+            ``jacobian(x) @ w.ravel()`` is ``matrix(w) @ x``. A sample of zero keeps its stored entries.
+
+        Examples
+        --------
+        >>> import convmatrix as cm
+        >>> cm.ConvGeometry(4, 2).pattern().jacobian([1, 2, 3, 4]).toarray()
+        array([[1, 2],
+               [2, 3],
+               [3, 4]])
+        """
+        samples = self._vector("x", x, self.shape[1])
+        dtype = index_dtype(self.shape[0], self.n_weights, self.n_entries)
+        matrix = sparse.csr_array(
+            (samples[self.cols], self.weight_index.astype(dtype), self.row_starts.astype(dtype)),
+            shape=(self.shape[0], self.n_weights),
+        )
+        matrix.sum_duplicates()  # sorts, and keeps explicit zeros
+        return as_format(matrix, format)
+
+    def weight_gradient(self, x: ArrayLike, gradient: ArrayLike) -> NDArray[Any]:
+        r"""Return the gradient in the weights, :math:`(dL/dw)_k = \sum_{ij} T_{ijk} x_j g_i` with :math:`g = dL/dy`.
+
+        This is the plain contraction ``jacobian(x).T @ g``; for complex data the adjoint is
+        ``weight_gradient(x.conj(), g)``. Goodfellow, Bengio, Courville, Deep Learning (2016), eq. 9.11.
+
+        Parameters
+        ----------
+        x : array_like of n_in numbers, or of shape (n_in, batch)
+        gradient : array_like of n_out numbers, or of shape (n_out, batch)
+            One sample of any shape, read in C order, or one a column, whose gradients are added. Integers give
+            integers, exactly.
+
+        Returns
+        -------
+        array, shape `weight_shape`
+
+        Examples
+        --------
+        >>> import convmatrix as cm
+        >>> cm.ConvGeometry(4, 2).pattern().weight_gradient([1, 2, 3, 4], [1, 0, -1])
+        array([[[-2, -2]]])
+        """
+        samples, cotangent = self._columns("x", x, self.shape[1]), self._columns("gradient", gradient, self.shape[0])
+        if samples.shape[1:] != cotangent.shape[1:]:
+            raise ValueError(
+                f"x is a batch of {samples.shape[1:]}, but gradient one of {cotangent.shape[1:]}; give as many columns"
+            )
+        dtype = np.result_type(samples, cotangent)
+        total = np.zeros(self.n_weights, dtype=dtype)
+        block = max(2**20 // max(samples.shape[-1], 1), 1) if samples.ndim == 2 else 2**20
+        for start in range(0, self.n_entries, block):  # a part at a time, for the sake of memory
+            part = slice(start, start + block)
+            products = samples[self.cols[part]], cotangent[self.rows[part]]
+            inner = np.multiply(*products) if samples.ndim == 1 else np.einsum("eb,eb->e", *products)
+            accumulate(total, self.weight_index[part], inner.astype(dtype, copy=False))
+        return total.reshape(self.weight_shape)
+
+    def tap(self, weight: int | Sequence[int]) -> Any:
+        r"""Return the 0/1 matrix :math:`P_k` of one weight: :math:`A(w) = \sum_k w_k P_k`.
+
+        Parameters
+        ----------
+        weight : int or sequence of int
+            The weight as a flat index, or as an index into `weight_shape`.
+
+        Returns
+        -------
+        scipy.sparse.csr_array of int64, shape (n_out, n_in)
+
+        Examples
+        --------
+        >>> import convmatrix as cm
+        >>> cm.ConvGeometry(3, 2).pattern().tap(1).toarray()
+        array([[0, 1, 0],
+               [0, 0, 1]])
+        """
+        index = self._flat_weight(weight)
+        chosen = np.flatnonzero(self.weight_index == index)
+        starts = np.searchsorted(chosen, self.row_starts).astype(self.cols.dtype)
+        matrix = sparse.csr_array((np.ones(len(chosen), dtype=np.int64), self.cols[chosen], starts), shape=self.shape)
+        matrix.sum_duplicates()
+        return matrix
+
+    def _flat_weight(self, weight: int | Sequence[int]) -> int:
+        multi = tuple(np.atleast_1d(np.asarray(weight)).tolist())
+        sizes = (self.n_weights,) if np.ndim(weight) == 0 else self.weight_shape
+        if len(multi) != len(sizes) or not all(
+            isinstance(i, int) and 0 <= i < n for i, n in zip(multi, sizes, strict=True)
+        ):
+            raise IndexError(
+                f"weight {weight!r} does not exist; give a flat index below {self.n_weights}, or one into "
+                f"weight_shape={self.weight_shape}"
+            )
+        return int(np.ravel_multi_index(multi, sizes))
+
+    @staticmethod
+    def _columns(name: str, values: ArrayLike, size: int) -> NDArray[Any]:
+        """Return one sample as a vector, or a batch of them as columns."""
+        array = np.asarray(values)
+        if array.ndim == 2 and array.shape[0] == size and array.size != size:
+            return array
+        return WeightPattern._vector(name, values, size)
+
+    @staticmethod
+    def _vector(name: str, values: ArrayLike, size: int) -> NDArray[Any]:
+        array = np.asarray(values)
+        if array.size != size:
+            raise ValueError(f"{name} has {array.size} entries (shape {array.shape}), but the layer needs {size}")
+        return array.reshape(-1)
+
+    # --- how it shows itself -----------------------------------------------------------------------------------------
+
+    def __repr__(self) -> str:
+        return f"WeightPattern(shape={self.shape}, weight_shape={self.weight_shape}, n_entries={self.n_entries})"
+
+
+def layer_pattern(geometry: ConvGeometry) -> WeightPattern:
+    """Return the pattern of a layer; see `ConvGeometry.pattern`.
+
+    Raises
+    ------
+    MatrixTooLargeError
+        If the triplets would not fit in memory.
+    """
+    plan = Plan(geometry, "C", by_column=False, merge=False, rows=(0, geometry.n_out))
+    entries = plan.count()
+    index_size = np.dtype(index_dtype(entries, geometry.n_out, geometry.n_in)).itemsize
+    weight_dtype = index_dtype(geometry.n_weights)
+    n_bytes = entries * (index_size + np.dtype(weight_dtype).itemsize) + (geometry.n_out + 1) * index_size
+    memory.require(
+        n_bytes,
+        f"the pattern of {geometry!r} with {entries} entries",
+        "use ConvOperator, which forms no matrix, or conv_matrix with rows= for a slab",
+    )
+    starts, columns, weights = assemble(plan, np.arange(geometry.n_weights, dtype=weight_dtype))
+    return WeightPattern((geometry.n_out, geometry.n_in), geometry.weight_shape, starts, columns, weights, geometry)
