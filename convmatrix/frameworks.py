@@ -1,0 +1,124 @@
+"""Layers of deep-learning frameworks, read by their attributes: no framework is imported."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from convmatrix import _validation as validate
+from convmatrix.geometry import ConvGeometry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+_BOUNDARY_OF_MODE: Final = {
+    "zeros": "zero",
+    "circular": "circular",
+    "reflect": "reflect",
+    "replicate": "replicate",
+}
+_NEEDED: Final = (
+    "weight",
+    "in_channels",
+    "out_channels",
+    "kernel_size",
+    "stride",
+    "padding",
+    "dilation",
+    "groups",
+    "padding_mode",
+)
+
+
+def from_torch(layer: Any, input_shape: int | Sequence[int]) -> tuple[NDArray[Any], ConvGeometry]:
+    """Return the kernel and the geometry of a PyTorch convolution layer.
+
+    Parameters
+    ----------
+    layer : torch.nn.Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d or ConvTranspose3d
+        Its weight, stride, padding, dilation, groups, padding_mode and output_padding are read. PyTorch itself is not
+        imported. The bias is no part of the linear map, and is left out.
+    input_shape : int or sequence of int
+        Spatial shape of the layer's input, or ``(C_in, *spatial)``.
+
+    Returns
+    -------
+    kernel : array
+        A copy of the weights, ``(C_out, C_in / groups, *kernel)``, transposed ``(C_in, C_out / groups, *kernel)``.
+        Half-precision weights come as float32, which holds them exactly.
+    geometry : ConvGeometry
+
+    Examples
+    --------
+    The matrix of a layer ``nn.Conv2d(3, 8, 3, padding=1)`` on 32 x 32 images::
+
+        kernel, geometry = cm.from_torch(layer, (32, 32))
+        A = cm.conv_matrix(kernel, geometry)
+
+    Anything with the same attributes will do:
+
+    >>> from types import SimpleNamespace
+    >>> import numpy as np
+    >>> layer = SimpleNamespace(
+    ...     weight=np.ones((1, 1, 3)), in_channels=1, out_channels=1, kernel_size=(3,), stride=(2,), padding=(1,),
+    ...     dilation=(1,), groups=1, padding_mode="circular", output_padding=(0,), transposed=False)
+    >>> from_torch(layer, 8)[1]
+    ConvGeometry((8,), (3,), stride=2, padding=((1, 1),), boundary='circular')
+    """
+    missing = [name for name in _NEEDED if not hasattr(layer, name)]
+    if missing:
+        raise TypeError(
+            f"{type(layer).__name__} is no convolution layer: it has no {', '.join(missing)}; "
+            "give a Conv1d, Conv2d, Conv3d or a ConvTranspose layer"
+        )
+    taps = tuple(int(size) for size in layer.kernel_size)
+    shape = validate.shape("input_shape", input_shape)
+    if len(shape) == len(taps) + 1:
+        if shape[0] != layer.in_channels:
+            raise ValueError(
+                f"input_shape={shape} has {shape[0]} channels, but the layer has in_channels={layer.in_channels}"
+            )
+        shape = shape[1:]
+    if len(shape) != len(taps):
+        raise ValueError(
+            f"input_shape={shape} has {len(shape)} axes, but the layer has {len(taps)} spatial axes "
+            f"(kernel_size={taps}); give (*spatial) or (C_in, *spatial)"
+        )
+    if layer.padding_mode not in _BOUNDARY_OF_MODE:
+        raise ValueError(f"padding_mode={layer.padding_mode!r} is unknown; known are {', '.join(_BOUNDARY_OF_MODE)}")
+    transposed = bool(getattr(layer, "transposed", False))
+    padding = layer.padding if isinstance(layer.padding, str) else tuple(int(amount) for amount in layer.padding)
+    geometry = ConvGeometry(
+        shape,
+        taps,
+        in_channels=int(layer.in_channels),
+        out_channels=int(layer.out_channels),
+        stride=tuple(layer.stride),
+        dilation=tuple(layer.dilation),
+        padding=padding,
+        boundary=_BOUNDARY_OF_MODE[layer.padding_mode],
+        groups=int(layer.groups),
+        transposed=transposed,
+        output_padding=tuple(layer.output_padding) if transposed else 0,
+    )
+    kernel = _to_numpy(layer.weight)
+    if kernel.shape != geometry.weight_shape:
+        raise ValueError(
+            f"the layer's weight has shape {kernel.shape}, but its attributes describe {geometry.weight_shape}; "
+            "a lazy layer has to see one input before it has weights"
+        )
+    return kernel, geometry
+
+
+def _to_numpy(weight: Any) -> NDArray[Any]:
+    """Return a copy of a tensor as an array, wherever the tensor lives; half precision as float32."""
+    if hasattr(weight, "detach"):
+        weight = weight.detach().cpu()
+        if str(weight.dtype) in ("torch.float16", "torch.bfloat16"):
+            weight = weight.float()
+        weight = weight.resolve_conj().numpy()
+    array = np.array(weight)
+    return array.astype(np.float32) if array.dtype == np.float16 else array
