@@ -1,0 +1,264 @@
+"""A layer as a matrix-free SciPy linear operator, which computes without the layer's pattern or matrix."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from convmatrix import _validation as validate
+from convmatrix import memory
+from convmatrix._correlation import DirectCorrelation, best_block, padded_length
+from convmatrix._fft_correlation import FFTCorrelation, fft_time
+from convmatrix._grouped_weights import group_weights
+from convmatrix._layer_operator import LayerOperator
+from convmatrix._padding import fold, pad
+from convmatrix._weights import convert, weight_array
+from convmatrix.geometry import ConvGeometry, Padding
+from convmatrix.layer_geometry import given_geometry
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+    Array = NDArray[Any]
+
+METHODS: Final = ("auto", "direct", "fft")
+_EXACT: Final = 2**52  # sums of integers up to here are exact in float64
+
+
+class ConvOperator(LayerOperator):
+    r"""A convolution layer as a linear operator: ``A @ x`` without the matrix A.
+
+    It stands for the same matrix as `conv_matrix` and `conv_transpose_matrix`: for layers whose matrix does not fit in
+    memory, and as an independent check, for it uses neither the layer's pattern nor its index rule, but `numpy.pad`,
+    products over gathered windows, and fast Fourier transforms. All of `scipy.sparse.linalg` works on it.
+
+    Parameters
+    ----------
+    kernel : array_like
+        As for `conv_matrix`; for a transposed layer as for `conv_transpose_matrix`. With a `ConvGeometry`: of its
+        ``weight_shape``.
+    input_shape : int, sequence of int or ConvGeometry
+        Shape of the array that is multiplied: ``(*spatial)`` for a one-channel kernel, else ``(C_in, *spatial)``. A
+        `ConvGeometry` instead brings all layer options itself (connection tables, tiled and unshared weights too).
+    stride, dilation, padding, boundary, groups, flip, transposed, output_padding
+        As for `ConvGeometry`.
+    order : {"C", "F"}
+        How arrays are raveled to vectors.
+    dtype : dtype, optional
+        Convert the kernel to this dtype first.
+    method : {"auto", "direct", "fft"}
+        ``"direct"`` multiplies and adds; ``"fft"`` transforms, for kernels in floating point that all positions share;
+        ``"auto"`` takes the one that should be faster.
+
+    Attributes
+    ----------
+    geometry : ConvGeometry
+    kernel : array, shape ``geometry.weight_shape``
+        Read-only.
+    shape, dtype
+        Those of the matrix.
+    order, method : str
+        ``method`` is ``"direct"`` or ``"fft"``.
+
+    Raises
+    ------
+    ValueError, TypeError
+        For anything that is no layer, and for factors of wrong size or dtype.
+    MatrixTooLargeError
+        If not even the padded input fits into memory.
+
+    Notes
+    -----
+    With P the padding and C the correlation of the padded input, a layer is :math:`A = C P` and its transpose
+    :math:`A^T = P^T C^T`: every product is added back to the samples it came from, then padded samples to the ones they
+    repeat. A transposed layer is :math:`P^T C^T` for the convolution that maps its output to its input.
+
+    Products have the dtype of kernel and factor together, ``numpy.result_type``. Integers are exact, modulo the range
+    of that dtype. In floating point an infinite or NaN sample also spoils neighbouring outputs, by products with zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convmatrix as cm
+    >>> A = ConvOperator([1, 0, -1], 5, padding="same", boundary="circular")
+    >>> A @ np.arange(5)
+    array([ 3, -2, -2, -2,  3])
+    >>> np.array_equal(A @ np.eye(5), cm.conv_matrix([1, 0, -1], 5, padding="same", boundary="circular").toarray())
+    True
+
+    A layer whose matrix would have 6.7e10 stored entries:
+
+    >>> A = ConvOperator(np.ones((65, 65)), (4096, 4096), padding="same")
+    >>> A.shape, A.method
+    ((16777216, 16777216), 'fft')
+    """
+
+    def __init__(
+        self,
+        kernel: ArrayLike,
+        input_shape: int | Sequence[int] | ConvGeometry,
+        *,
+        stride: int | Sequence[int] = 1,
+        dilation: int | Sequence[int] = 1,
+        padding: Padding = "valid",
+        boundary: str | Sequence[str] = "zero",
+        groups: int = 1,
+        flip: bool = False,
+        transposed: bool = False,
+        output_padding: int | Sequence[int] = 0,
+        order: str = "C",
+        dtype: DTypeLike | None = None,
+        method: str = "auto",
+    ) -> None:
+        if isinstance(input_shape, ConvGeometry) and transposed:
+            raise TypeError("transposed given beside a ConvGeometry, which has it already; drop one of the two")
+        options = {
+            "stride": stride,
+            "dilation": dilation,
+            "padding": padding,
+            "boundary": boundary,
+            "groups": groups,
+            "flip": flip,
+            "output_padding": output_padding,
+        }
+        weights = convert(np.asarray(kernel), dtype)
+        geometry = given_geometry(weights.shape, input_shape, options, transposed=transposed)
+        self.kernel = weight_array(weights, geometry.weight_shape, geometry).copy()
+        self.kernel.flags.writeable = False
+        super().__init__(self.kernel.dtype, (geometry.n_out, geometry.n_in))
+        self.geometry = geometry
+        self.order = validate.order(order)
+        if geometry.transposed:
+            self._samples, self._positions = geometry.output_shape, geometry.input_shape
+        else:
+            self._samples, self._positions = geometry.input_shape, geometry.output_shape
+        self._low = tuple(low for low, _ in geometry.padding)
+        padded = padded_length(self._positions, geometry.kernel_shape, geometry.stride, geometry.dilation)
+        channels = geometry.out_channels if geometry.transposed else geometry.in_channels
+        memory.require(
+            channels * math.prod(padded) * self.kernel.itemsize,
+            f"the padded array, {(channels, *padded)}, of {geometry!r}",
+            "use conv_matrix, where only samples that are read take space, or reduce the padding",
+        )
+        self.method = self._choose_method(method)
+        self._correlations: dict[np.dtype[Any], DirectCorrelation | FFTCorrelation] = {}
+
+    @property
+    def layer(self) -> ConvOperator:
+        """The operator itself, of which its transpose and its adjoint are views."""
+        return self
+
+    def _choose_method(self, method: str) -> str:
+        if method not in METHODS:
+            raise ValueError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
+        shared, inexact = self.geometry.sharing == "shared", self.dtype.kind in "fc"
+        if method == "fft" and not inexact:
+            raise ValueError(
+                f"method='fft' rounds, but the kernel has the exact dtype {self.dtype}; set dtype=float, or "
+                "method='direct'"
+            )
+        if method == "fft" and not shared:
+            raise ValueError(
+                "method='fft' needs one kernel for all positions, but the geometry has "
+                f"sharing={self.geometry.sharing!r}; set method='direct'"
+            )
+        if method != "auto":
+            return method
+        if not (shared and inexact):
+            return "direct"
+        layer = (self._positions, self.geometry.stride, self.geometry.dilation)
+        weights = group_weights(self.geometry, self.kernel)
+        _, direct_time = best_block(weights, *layer)
+        return "fft" if fft_time(weights[self._shared], *layer) < direct_time else "direct"
+
+    @property
+    def _shared(self) -> tuple[int, ...]:
+        """The index of the one kernel of a layer whose positions share it."""
+        return (0,) * len(self._positions)
+
+    def _correlation(self, dtype: np.dtype[Any]) -> DirectCorrelation | FFTCorrelation:
+        """Return the correlation that computes in a dtype; it is made once."""
+        if dtype not in self._correlations:
+            weights = group_weights(self.geometry, self.kernel).astype(dtype)
+            layer = (self._positions, self.geometry.stride, self.geometry.dilation)
+            self._correlations[dtype] = (
+                FFTCorrelation(weights[self._shared], *layer)
+                if self.method == "fft"
+                else DirectCorrelation(weights, *layer)
+            )
+        return self._correlations[dtype]
+
+    def _multiply(self, X: Any, *, transposed: bool, conjugated: bool) -> Array:
+        """Return the matrix, transposed or conjugated or not, times X of shape (n, batch)."""
+        X = np.asarray(X)
+        if X.dtype.kind not in "biufc":
+            raise TypeError(
+                f"an array of dtype {X.dtype} cannot be multiplied by an operator of dtype {self.dtype}; convert it, "
+                "for instance with x.astype(float)"
+            )
+        dtype = np.result_type(self.dtype, X.dtype)
+        if dtype == np.float16:
+            dtype = np.dtype(np.float32)
+        if conjugated and self.dtype.kind == "c":
+            product = self._multiply(X.conj(), transposed=transposed, conjugated=False)
+            return np.conjugate(product, out=product)
+        if dtype.kind == "c" and self.dtype.kind != "c":  # two real columns in place of a complex one
+            parts = np.ascontiguousarray(X, dtype=dtype).view(dtype.char.lower())
+            return self._multiply(parts, transposed=transposed, conjugated=False).view(dtype)
+        if X.shape[1] == 0:
+            return np.zeros((self.shape[1 if transposed else 0], 0), dtype=dtype)
+        if dtype.kind in "iu" and self._fits_float(X):
+            return self._product(X.astype(np.float64), dtype, transposed=transposed)
+        return self._product(X.astype(dtype, copy=False), dtype, transposed=transposed)
+
+    def _fits_float(self, X: Array) -> bool:
+        """Whether all sums of taps are integers small enough for float64, whose matrix products are the fastest."""
+        largest = max(abs(float(X.max())), abs(float(X.min())))
+        return largest * float(np.abs(self.kernel.astype(np.float64)).sum()) < _EXACT
+
+    def _product(self, X: Array, dtype: np.dtype[Any], *, transposed: bool) -> Array:
+        """Return the product in a dtype, computed in that of X."""
+        geometry, correlation = self.geometry, self._correlation(X.dtype)
+        x = self._as_arrays(X, inputs=not transposed)
+        if transposed == geometry.transposed:
+            x = pad(x, 2, self._low, correlation.length, geometry.boundary)
+            return self._as_columns(_converted(correlation.forward(x), dtype))
+        x = _converted(correlation.adjoint(x), dtype)  # before sums of folded samples grow too large for float64
+        return self._as_columns(fold(x, 2, self._low, self._samples, geometry.boundary))
+
+    def _array_shape(self, *, inputs: bool) -> tuple[int, ...]:
+        """Return the shape of an input or output array, without the axis of a single channel."""
+        geometry = self.geometry
+        if inputs:
+            channels, spatial = geometry.in_channels, geometry.input_shape
+        else:
+            channels, spatial = geometry.out_channels, geometry.output_shape
+        return (channels, *spatial) if geometry.in_channels * geometry.out_channels > 1 else spatial
+
+    def _as_arrays(self, X: Array, *, inputs: bool) -> Array:
+        """View columns as (groups, channels of a group, *spatial, batch)."""
+        geometry = self.geometry
+        channels = geometry.in_channels if inputs else geometry.out_channels
+        shape = (channels, *(geometry.input_shape if inputs else geometry.output_shape))
+        if self.order == "F":
+            arrays = X.reshape(*reversed(shape), -1).transpose(*reversed(range(len(shape))), len(shape))
+        else:
+            arrays = X.reshape(*shape, -1)
+        return arrays.reshape(geometry.groups, channels // geometry.groups, *arrays.shape[1:])
+
+    def _as_columns(self, arrays: Array) -> Array:
+        """Reshape (groups, channels of a group, *spatial, batch) to columns."""
+        arrays = arrays.reshape(-1, *arrays.shape[2:])
+        if self.order == "F":
+            n = arrays.ndim - 1
+            arrays = arrays.transpose(*reversed(range(n)), n)
+        return arrays.reshape(-1, arrays.shape[-1])
+
+
+def _converted(array: Array, dtype: np.dtype[Any]) -> Array:
+    """Return integers that were computed in float64 in their own dtype, modulo its range."""
+    return array if array.dtype == dtype else array.astype(np.int64).astype(dtype, copy=False)
