@@ -1,0 +1,185 @@
+"""Save a matrix with the geometry of its layer, and load both: any of the formats, by the file's name."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+from convmatrix import _validation as validate
+from convmatrix.geometry import ConvGeometry
+from convmatrix.io import matlab, matrix_market, npz
+from convmatrix.io.atomic import replacing
+from convmatrix.io.canonical import to_canonical
+from convmatrix.io.limits import BoundedReader, FileFormatError, ReadLimit
+from convmatrix.memory import MatrixTooLargeError
+
+if TYPE_CHECKING:
+    from scipy import sparse
+
+Reader = Callable[[BoundedReader, ReadLimit], "tuple[sparse.csr_array, ConvGeometry | None]"]
+Writer = Callable[[BinaryIO, "sparse.csr_array", ConvGeometry | None], None]
+
+_LONGEST_ERROR: Final = 1000  # characters: a hostile file may well put megabytes into one
+_WRITERS: Final[dict[str, Writer]] = {"npz": npz.write, "mtx": matrix_market.write, "mat": matlab.write}
+_READERS: Final[dict[str, Reader]] = {"npz": npz.read, "mtx": matrix_market.read, "mat": matlab.read}
+
+
+def save(
+    path: str | os.PathLike[str] | BinaryIO,
+    matrix: Any,
+    geometry: ConvGeometry | None = None,
+    *,
+    format: str | None = None,
+) -> None:
+    """Save a sparse matrix, with the geometry of its layer, so that `load` gives both back bit by bit.
+
+    The matrix is stored by rows with sorted indices, repeated ones added up; explicit zeros are kept (only SciPy's dia
+    format cannot tell them from the others). Its shape and dtype come back as they are. So does the type of its indices
+    from .npz; the other formats store none, and it is int32 exactly where that fits.
+
+    The file is replaced as a whole: if saving fails, or is killed, what stood there before is untouched. (Only a kill
+    leaves a temporary file behind, ``.convmatrix-*.tmp`` in the same folder.)
+
+    Parameters
+    ----------
+    path : str, path or binary file
+        The suffix decides: ``.npz`` (NumPy archive; `scipy.sparse.load_npz` reads it, too), ``.mtx`` (Matrix Market),
+        ``.mat`` (MATLAB 5, the variables ``A`` and ``geometry``). A file that is open for writing may be a pipe.
+    matrix : scipy.sparse array or matrix, shape (n_out, n_in)
+        In any format; bool, integer, real or complex. It is not changed.
+    geometry : ConvGeometry, optional
+        The layer whose matrix this is. Leave it out for a slab of rows.
+    format : {"npz", "mtx", "mat"}, optional
+        Needed for an open file; otherwise it overrides the suffix.
+
+    Raises
+    ------
+    ValueError
+        If the suffix is unknown, the geometry is of another shape, or the format cannot hold the matrix exactly
+        (.mat: integers that are no double, more than 2**31 - 1 bytes). Nothing is written then.
+    TypeError
+        If the matrix is not sparse, or of a dtype that files do not hold.
+    MatrixTooLargeError
+        If the matrix, of another format than csr, would not fit in memory in compressed rows.
+    OSError
+        If the folder is missing or cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> import convmatrix as cm
+    >>> geometry = cm.ConvGeometry((3, 3), (2, 2), boundary="circular", padding="same")
+    >>> A = geometry.pattern().matrix([1.0, 2.0, 3.0, 0.0])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(Path(folder, "A.npz"), A, geometry)
+    ...     B, layer = load(Path(folder, "A.npz"))
+    >>> layer == geometry, (A != B).nnz, A.nnz, B.nnz
+    (True, 0, 36, 36)
+    """
+    writable = hasattr(path, "write")
+    if writable and format is None:
+        raise ValueError(f"an open file has no suffix; give format=, one of {', '.join(_WRITERS)}")
+    write = _WRITERS[_format_of(path, format)]
+    rows = to_canonical(matrix)
+    if geometry is not None:
+        _check_geometry(geometry, rows.shape)
+    if not isinstance(path, (str, os.PathLike)):
+        if not writable or isinstance(path, io.TextIOBase):
+            raise TypeError(f"path must be a path or a file open for writing bytes, but is a {type(path).__name__}")
+        write(path, rows, geometry)
+        return
+    with replacing(Path(path)) as file:
+        write(file, rows, geometry)
+
+
+def load(
+    path: str | os.PathLike[str], *, format: str | None = None, max_bytes: int | None = None
+) -> tuple[sparse.csr_array, ConvGeometry | None]:
+    """Load a matrix and the geometry of its layer, trusting nothing that the file says.
+
+    No pickle is read. Every size that the file declares is held against the file, the other sizes and the memory before
+    anything is decompressed or allocated; every index is checked. A damaged or hostile file gives an error, never a
+    matrix that SciPy could crash on.
+
+    Also reads what others write: ``.npz`` of `scipy.sparse.save_npz` (csr, csc, bsr, coo, dia), ``.mtx`` coordinate
+    files (real, complex, integer, pattern; general, symmetric, skew-symmetric, hermitian), ``.mat`` files with one
+    sparse variable. Unsorted indices are sorted, repeated ones added up.
+
+    Parameters
+    ----------
+    path : str or path
+        A file whose suffix is ``.npz``, ``.mtx`` or ``.mat``.
+    format : {"npz", "mtx", "mat"}, optional
+        Overrides the suffix.
+    max_bytes : int, optional
+        The most that loading may take, where that is less than the available memory.
+
+    Returns
+    -------
+    matrix : scipy.sparse.csr_array
+        In canonical form.
+    geometry : ConvGeometry or None
+        None if the file holds none.
+
+    Raises
+    ------
+    FileFormatError
+        If the file is damaged, forged or of another kind: a ValueError that names the file and what is wrong with it.
+    MatrixTooLargeError
+        If the matrix would not fit in memory or in ``max_bytes``.
+    OSError
+        If the file is missing or cannot be read.
+
+    Examples
+    --------
+    >>> load("A.txt")
+    Traceback (most recent call last):
+    ValueError: A.txt has the suffix '.txt', but .npz, .mtx, .mat are known; rename it or give format=
+    """
+    if max_bytes is not None:
+        max_bytes = validate.integer("max_bytes", max_bytes, minimum=1)
+    read = _READERS[_format_of(path, format)]
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise OSError(f"cannot load {path}: it is no regular file")
+    try:
+        with path.open("rb", buffering=0) as raw, BoundedReader(raw) as file:
+            matrix, geometry = read(file, ReadLimit.of(max_bytes))
+        if geometry is not None:
+            _check_geometry(geometry, matrix.shape)
+    except MatrixTooLargeError as error:
+        raise MatrixTooLargeError(f"cannot load {path}: {error}") from error
+    except MemoryError as error:
+        raise MatrixTooLargeError(f"cannot load {path}: the memory ran out ({error or 'no detail'})") from error
+    except ValueError as error:
+        raise FileFormatError(f"cannot load {path}: {str(error)[:_LONGEST_ERROR]}") from error
+    return matrix, geometry
+
+
+def _format_of(path: Any, format: str | None) -> str:
+    """Return the format of a file: what the caller says, or its suffix."""
+    if format is not None:
+        if format not in _READERS:
+            raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(_READERS)}")
+        return format
+    suffix = Path(path).suffix
+    name = suffix[1:].lower()
+    if name not in _READERS:
+        known = ", ".join(f".{name}" for name in _READERS)
+        raise ValueError(f"{path} has the suffix {suffix!r}, but {known} are known; rename it or give format=")
+    return name
+
+
+def _check_geometry(geometry: ConvGeometry, shape: tuple[int, ...]) -> None:
+    """Raise unless the matrix of that layer has this shape."""
+    if not isinstance(geometry, ConvGeometry):
+        raise TypeError(f"geometry must be a ConvGeometry or None, but is a {type(geometry).__name__}")
+    if (geometry.n_out, geometry.n_in) != shape:
+        raise ValueError(
+            f"the matrix has shape {shape}, but {geometry!r:.500} has one of shape {(geometry.n_out, geometry.n_in)}; "
+            "a slab of rows has no geometry"
+        )

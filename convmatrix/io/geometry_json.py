@@ -1,0 +1,88 @@
+"""A geometry as JSON text, and back through the validation of `ConvGeometry`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from typing import Any, Final
+
+from convmatrix.geometry import ConvGeometry
+from convmatrix.io.limits import LARGEST_TEXT, FileFormatError
+
+_NAMES: Final = tuple(field.name for field in fields(ConvGeometry))
+_LARGEST_RANK: Final = 64  # axes of a NumPy array
+
+
+def to_values(geometry: ConvGeometry) -> dict[str, Any]:
+    """Return every field of a geometry, in values that JSON knows.
+
+    All of them, the defaults too: a file must not change its meaning with a later version's defaults.
+
+    Examples
+    --------
+    >>> to_values(ConvGeometry(4, 2, stride=2))["padding"]
+    ((0, 0),)
+    """
+    values = {name: getattr(geometry, name) for name in _NAMES}
+    if geometry.connections is not None:
+        values["connections"] = [list(map(int, row)) for row in geometry.connections]
+    return values
+
+
+def dump(values: dict[str, Any]) -> str:
+    """Return values as one line of JSON, unless it is longer than `load` would read."""
+    text = json.dumps(values)
+    if len(text) > LARGEST_TEXT:
+        raise ValueError(
+            f"the geometry takes {len(text)} bytes of JSON, but at most {LARGEST_TEXT} are read back; save without it"
+        )
+    return text
+
+
+def to_text(geometry: ConvGeometry) -> str:
+    """Return a geometry as one line of JSON."""
+    return dump(to_values(geometry))
+
+
+def parse(text: str | bytes, what: str) -> Any:
+    """Return the value of a JSON text: strict JSON, without NaN, without a name given twice."""
+    try:
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
+    except RecursionError:
+        raise FileFormatError(f"{what} is not JSON: nested too deeply") from None
+    except ValueError as error:
+        raise FileFormatError(f"{what} is not JSON: {error}") from None
+
+
+def from_values(values: Any, what: str) -> ConvGeometry:
+    """Return the geometry of parsed JSON, or raise telling what is wrong."""
+    if not isinstance(values, dict):
+        raise FileFormatError(f"{what} is no geometry: a {type(values).__name__}, but fields by name are needed")
+    unknown = sorted(set(values) - set(_NAMES))
+    if unknown:
+        raise FileFormatError(f"{what} has the field {unknown[0][:40]!r}, but a geometry has {', '.join(_NAMES)}")
+    for name in _NAMES[:2]:
+        if name not in values:
+            raise FileFormatError(f"{what} has no field {name!r}; a geometry needs one")
+        if isinstance(values[name], list) and len(values[name]) > _LARGEST_RANK:
+            raise FileFormatError(f"{what} has {len(values[name])} axes in {name}, but an array has at most 64")
+    try:
+        return ConvGeometry(**values)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise FileFormatError(f"{what} is no geometry of a layer: {error}") from error
+
+
+def from_text(text: str | bytes, what: str) -> ConvGeometry:
+    """Return the geometry of a JSON text."""
+    return from_values(parse(text, what), what)
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) != len(pairs):
+        raise ValueError(f"{len(pairs)} names are given, but {len(values)} differ")
+    return values

@@ -1,0 +1,139 @@
+"""A matrix in LaTeX, exactly, with dots where it is large."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+from scipy import sparse
+
+from convmatrix import _validation as validate
+from convmatrix.io.canonical import to_canonical
+
+_ENVIRONMENTS: Final = ("matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix")
+_ZEROS: Final = ("0", r"\cdot", "")
+
+
+def to_latex(
+    matrix: Any,
+    *,
+    max_rows: int | None = 10,
+    max_columns: int | None = 10,
+    environment: str = "pmatrix",
+    zero: str = "0",
+) -> str:
+    r"""Typeset a matrix with the environments of the LaTeX package amsmath.
+
+    A matrix with more rows than ``max_rows`` keeps its first and last ones, with a row of dots between; columns
+    likewise. Numbers are the shortest decimals that give back every digit (``.0`` is dropped). A stored entry that is
+    zero, such as a weight of 0.0, is printed as ``0`` whatever ``zero`` is: it is part of the structure.
+
+    Parameters
+    ----------
+    matrix : scipy.sparse array or matrix, or array_like; two axes
+        bool, integer, real or complex.
+    max_rows, max_columns : int or None
+        The most rows and columns that are printed, the dots included; at least 3. None prints all of them (beyond ten
+        columns amsmath wants ``\setcounter{MaxMatrixCols}{...}``).
+    environment : {"matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix"}
+    zero : {"0", "\\cdot", ""}
+        What stands where the matrix has no entry.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError, TypeError
+        For anything that is no matrix of numbers, has no rows or columns, or is typeset in no such way.
+
+    Examples
+    --------
+    >>> print(to_latex([[1, 2, 0], [0, 1, 2]], zero=r"\cdot"))
+    \begin{pmatrix}
+    1 & 2 & \cdot \\
+    \cdot & 1 & 2
+    \end{pmatrix}
+    >>> print(to_latex(sparse.eye_array(100) / 4, max_rows=4, max_columns=4, environment="bmatrix"))
+    \begin{bmatrix}
+    0.25 & 0 & \cdots & 0 \\
+    0 & 0.25 & \cdots & 0 \\
+    \vdots & \vdots & \ddots & \vdots \\
+    0 & 0 & \cdots & 0.25
+    \end{bmatrix}
+    """
+    if environment not in _ENVIRONMENTS:
+        raise ValueError(f"environment {environment!r} is unknown; choose one of {', '.join(_ENVIRONMENTS)}")
+    if zero not in _ZEROS:
+        raise ValueError(f"zero={zero!r} is unknown; choose one of {', '.join(map(repr, _ZEROS))}")
+    stored = _as_stored(matrix)
+    n_rows, n_columns = stored.shape
+    if not n_rows or not n_columns:
+        raise ValueError(f"matrix has shape {stored.shape}; without rows or columns there is nothing to print")
+    rows = _shown("max_rows", n_rows, max_rows)
+    columns = _shown("max_columns", n_columns, max_columns)
+
+    lines = []
+    for row in rows:
+        if row is None:
+            cells = [r"\ddots" if column is None else r"\vdots" for column in columns]
+        else:
+            entries = _row_entries(stored, row)
+            cells = [r"\cdots" if column is None else entries.get(column, zero) for column in columns]
+        lines.append(" & ".join(cells))
+    body = " \\\\\n".join(lines)
+    return f"\\begin{{{environment}}}\n{body}\n\\end{{{environment}}}"
+
+
+def _as_stored(matrix: Any) -> sparse.csr_array:
+    """Return a sparse or dense matrix of numbers in canonical form."""
+    if not sparse.issparse(matrix):
+        dense = np.asarray(matrix)
+        if dense.ndim != 2:
+            raise ValueError(f"matrix must have 2 axes, but has {dense.ndim} (shape {dense.shape}); reshape it")
+        if dense.dtype.kind not in "biufc":
+            raise TypeError(
+                f"matrix has dtype {dense.dtype}, but numbers are needed; for symbols use convmatrix.symbolic.to_latex"
+            )
+        matrix = sparse.csr_array(dense)
+    return to_canonical(matrix)
+
+
+def _shown(name: str, size: int, most: int | None) -> list[int | None]:
+    """Return the indices that are printed, None where the dots stand."""
+    if most is not None:
+        most = validate.integer(name, most, minimum=3)
+        if size > most:
+            last = (most - 1) // 2
+            return [*range(most - 1 - last), None, *range(size - last, size)]
+    return list(range(size))
+
+
+def _row_entries(matrix: sparse.csr_array, row: int) -> dict[int, str]:
+    """Return the stored entries of a row, typeset, by column."""
+    stored = slice(int(matrix.indptr[row]), int(matrix.indptr[row + 1]))
+    return {
+        int(column): _number(value) for column, value in zip(matrix.indices[stored], matrix.data[stored], strict=True)
+    }
+
+
+def _number(value: Any) -> str:
+    """Return a number in LaTeX."""
+    if isinstance(value, np.complexfloating):
+        real, imaginary = _number(value.real), _number(value.imag)
+        if imaginary in ("0", "-0"):
+            return real
+        unit = {"1": "", "-1": "-"}.get(imaginary, imaginary) + r"\mathrm{i}"
+        if real in ("0", "-0"):
+            return unit
+        return f"{real} - {unit[1:]}" if unit.startswith("-") else f"{real} + {unit}"
+    if not isinstance(value, np.floating):
+        return str(int(value))
+    if np.isnan(value):
+        return r"\mathrm{NaN}"
+    if np.isinf(value):
+        return r"\infty" if value > 0 else r"-\infty"
+    digits, _, exponent = str(value).partition("e")
+    digits = digits.removesuffix(".0")
+    return rf"{digits} \times 10^{{{int(exponent)}}}" if exponent else digits

@@ -1,0 +1,225 @@
+"""Matrix Market text files: coordinates with every digit, the geometry in comment lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import chain
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import numpy as np
+
+from convmatrix._plan import index_dtype
+from convmatrix.io import canonical, dtypes, geometry_json
+from convmatrix.io.limits import PIECE, BoundedReader, FileFormatError, ReadLimit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+    from scipy import sparse
+
+    from convmatrix.geometry import ConvGeometry
+
+_MARK: Final = "convmatrix "
+_LONGEST_ENTRY: Final = 4096
+_LINE: Final = 900  # characters of JSON a comment line: the format allows 1024 in all
+
+_PLACE: Final = [("row", "i8"), ("column", "i8")]
+_FIELDS: Final = {
+    "real": ([*_PLACE, ("real", "f8")], np.dtype(np.float64)),
+    "double": ([*_PLACE, ("real", "f8")], np.dtype(np.float64)),
+    "complex": ([*_PLACE, ("real", "f8"), ("imaginary", "f8")], np.dtype(np.complex128)),
+    "integer": ([*_PLACE, ("real", "i8")], np.dtype(np.int64)),
+    "unsigned-integer": ([*_PLACE, ("real", "u8")], np.dtype(np.uint64)),
+    "pattern": (_PLACE, np.dtype(np.float64)),
+}
+"""The numbers on a line, and the dtype of the matrix."""
+_SYMMETRIES: Final = ("general", "symmetric", "skew-symmetric", "hermitian")
+
+
+# --- writing ----------------------------------------------------------------------------------------------------------
+
+
+def write(file: BinaryIO, matrix: sparse.csr_array, geometry: ConvGeometry | None) -> None:
+    """Write a canonical matrix: the shortest decimals that give back every bit, and the dtype in the comment."""
+    from scipy.io import mmwrite
+
+    kind, dtype = matrix.dtype.kind, matrix.dtype
+    # A float32 is written as the double that it equals: its own shortest decimals would be rounded twice when read.
+    widened = {"f": np.float64, "c": np.complex128}.get(kind, np.uint64 if dtype == np.uint64 else np.int64)
+    note = geometry_json.dump(
+        {"dtype": dtype.name, "geometry": None if geometry is None else geometry_json.to_values(geometry)}
+    )
+    lines = [_MARK + note[start : start + _LINE] for start in range(0, len(note), _LINE)]
+    mmwrite(file, matrix.astype(widened, copy=False), comment="\n".join(lines), symmetry="general")
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Header:
+    """What stands above the entries."""
+
+    field: str
+    symmetry: str
+    shape: tuple[int, int]
+    n_entries: int
+    note: str
+
+
+def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, ConvGeometry | None]:
+    """Read a matrix, and its geometry if there is one."""
+    header = _read_header(file, limit)
+    numbers, dtype = _FIELDS[header.field]
+    _check_size(header, len(numbers), file.n_bytes - file.tell())
+    n_entries = header.n_entries * (1 if header.symmetry == "general" else 2)
+    line_bytes = np.dtype(numbers).itemsize
+    scratch = n_entries * (line_bytes + 2 * 8 + dtype.itemsize)  # the lines, and the triplets made of them
+    canonical.require_result(limit, scratch, header.shape, n_entries, dtype)
+
+    rows, columns, values = _triplets(_read_lines(file, header, numbers), header, dtype)
+    return _apply_note(_mirror(values, rows, columns, header), header.note)
+
+
+def _triplets(
+    lines: NDArray[Any], header: _Header, dtype: np.dtype[Any]
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return rows, columns and values of the entries; all ones where the file has the pattern only."""
+    names = lines.dtype.names or ()
+    values = lines["real"].astype(dtype) if "real" in names else np.ones(len(lines), dtype)
+    if "imaginary" in names:
+        values.imag = lines["imaginary"]
+    indices = []
+    for name, size in zip(("row", "column"), header.shape, strict=True):
+        one_based = lines[name]
+        wrong = one_based[(one_based < 1) | (one_based > size)]
+        if wrong.size:
+            raise FileFormatError(f"an entry is in {name} {wrong[0]}, but the matrix has {name}s 1 to {size}")
+        index: Any = one_based.astype(index_dtype(*header.shape, 2 * header.n_entries))
+        index -= 1
+        indices.append(index)
+    return indices[0], indices[1], values
+
+
+class _Lines:
+    """The lines of the entries without the blank ones, as many as the size line announces; knows where it is."""
+
+    def __init__(self, file: BoundedReader, n_entries: int) -> None:
+        self._file, self._n_entries = file, n_entries
+        self.count = 0
+        self.line = b""
+
+    def __iter__(self) -> Iterator[bytes]:
+        while line := self._file.readline(_LONGEST_ENTRY):
+            if line.isspace():
+                continue
+            self.count, self.line = self.count + 1, line
+            if self.count > self._n_entries:
+                raise FileFormatError(f"the size line announces {self._n_entries} entries, but the file has more")
+            if len(line) == _LONGEST_ENTRY:
+                raise FileFormatError(f"entry {self.count} has {len(line)} characters or more, but 1024 are allowed")
+            yield line
+
+
+def _read_lines(file: BoundedReader, header: _Header, numbers: list[tuple[str, str]]) -> NDArray[Any]:
+    """Read the entries, one a line, as numbers of those types.
+
+    With NumPy's parser: the one behind `scipy.io.mmread` overruns its memory on a zero byte or a number that is cut.
+    """
+    lines = _Lines(file, header.n_entries)
+    iterator = iter(lines)
+    found = np.empty(0, numbers)
+    first = next(iterator, None)
+    if first is not None:
+        try:
+            found = np.loadtxt(chain([first], iterator), numbers, comments=None, ndmin=1, encoding="ascii")
+        except FileFormatError:
+            raise
+        except ValueError as error:
+            names = ", ".join(name for name, _ in numbers)
+            raise FileFormatError(
+                f"entry {lines.count} is {lines.line[:60]!r}, but {names} ({header.field}) are needed"
+            ) from error
+    if len(found) != header.n_entries:
+        raise FileFormatError(f"the size line announces {header.n_entries} entries, but the file has {len(found)}")
+    return found
+
+
+def _mirror(data: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any], header: _Header) -> sparse.csr_array:
+    """Return the matrix, with the half that a symmetric file leaves out."""
+    if header.symmetry != "general":
+        beside = rows != columns
+        mirrored = data[beside]
+        if header.symmetry == "skew-symmetric":
+            mirrored = -mirrored
+        elif header.symmetry == "hermitian":
+            mirrored = mirrored.conj()
+        rows, columns = np.concatenate([rows, columns[beside]]), np.concatenate([columns, rows[beside]])
+        data = np.concatenate([data, mirrored])
+    return canonical.from_coordinates(data, rows, columns, header.shape)
+
+
+def _apply_note(matrix: Any, note: str) -> tuple[sparse.csr_array, ConvGeometry | None]:
+    """Return the matrix in the dtype that the comment names, and the geometry."""
+    if not note:
+        return matrix, None
+    values = geometry_json.parse(note, "the comment")
+    if not isinstance(values, dict) or set(values) != {"dtype", "geometry"}:
+        raise FileFormatError(f"the comment has {note[:60]!r}, but the fields 'dtype' and 'geometry' are needed")
+    matrix = dtypes.with_dtype(matrix, values["dtype"])
+    if values["geometry"] is None:
+        return matrix, None
+    return matrix, geometry_json.from_values(values["geometry"], "the geometry in the comment")
+
+
+def _read_header(file: BoundedReader, limit: ReadLimit) -> _Header:
+    words = _line(file).lower().split()
+    if len(words) != 5 or words[:2] != ["%%matrixmarket", "matrix"]:
+        raise FileFormatError(
+            f"it starts with {' '.join(words)[:60]!r}, but a Matrix Market file starts with "
+            "'%%MatrixMarket matrix coordinate <field> <symmetry>'"
+        )
+    layout, field, symmetry = words[2:]
+    if layout != "coordinate":
+        raise FileFormatError(
+            f"its layout is {layout!r}, but only 'coordinate' is sparse; read it with scipy.io.mmread and wrap it "
+            "in scipy.sparse.csr_array"
+        )
+    if field not in _FIELDS:
+        raise FileFormatError(f"its field is {field!r}, but {', '.join(_FIELDS)} are known")
+    if symmetry not in _SYMMETRIES:
+        raise FileFormatError(f"its symmetry is {symmetry!r}, but {', '.join(_SYMMETRIES)} are known")
+    note = ""
+    while (line := _line(file)).startswith("%") or (line and not line.strip()):
+        if line.startswith("%" + _MARK):
+            note += line[1 + len(_MARK) :].rstrip("\r\n")
+            limit.require_text(len(note), "the comment")
+    sizes = line.split()
+    if len(sizes) != 3 or not all(size.isascii() and size.isdigit() and len(size) < 20 for size in sizes):
+        raise FileFormatError(f"its size line is {line[:60]!r}, but rows, columns and entries are needed")
+    rows, columns, n_entries = map(int, sizes)
+    canonical.check_shape((rows, columns))
+    if symmetry == "skew-symmetric" and field == "unsigned-integer":
+        raise FileFormatError("it is skew-symmetric, but its field 'unsigned-integer' has no negative entries")
+    if symmetry != "general" and rows != columns:
+        raise FileFormatError(f"it is {symmetry}, but has {rows} rows and {columns} columns")
+    return _Header(field, symmetry, (rows, columns), n_entries, note)
+
+
+def _line(file: BoundedReader) -> str:
+    """Read a line of the header."""
+    line = file.readline(PIECE)
+    if len(line) == PIECE:
+        raise FileFormatError(f"a line of its header has more than {PIECE} characters, but 1024 are allowed")
+    return line.decode("latin-1")
+
+
+def _check_size(header: _Header, n_numbers: int, n_bytes: int) -> None:
+    """Raise if the file is too short for the entries that the size line announces."""
+    least = header.n_entries * 2 * n_numbers - 1  # a digit and a separator each; the last may lack it
+    if least > n_bytes:
+        raise FileFormatError(
+            f"the size line announces {header.n_entries} entries, which take at least {least} bytes, "
+            f"but {n_bytes} follow; the file is truncated or forged"
+        )
