@@ -1,0 +1,391 @@
+"""What people see of a layer: HTML in notebooks, text in terminals."""
+
+from __future__ import annotations
+
+import re
+import time
+from itertools import pairwise
+from typing import Literal
+from xml.etree import ElementTree as ET
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+import convmatrix as cm
+from convmatrix.display import geometry_html, matrix_text, window_weights
+from convmatrix.display.ansi import coloured, terminal_colours
+from convmatrix.display.terminal import value_text
+from convmatrix.display.window import colours, is_light, unravel, weight_name
+from tests.cases import LENET5_C3, each_case, integer_weights
+
+ANSI = re.compile(r"\x1b\[[0-9;]*m")
+BACKGROUND = re.compile(r"\x1b\[48;5;(\d+);38;5;(\d+)m *([^\x1b ]+)\x1b\[0m")
+EXAMPLE = cm.ConvGeometry((3, 3), (2, 2))
+REFLECT = cm.ConvGeometry(4, 3, padding="same", boundary="reflect")
+
+
+def plain_rows(text: str, n_rows: int) -> list[list[str]]:
+    return [line.split() for line in ANSI.sub("", text).splitlines()[:n_rows]]
+
+
+# --- which weights sit where -----------------------------------------------------------------------------------------
+
+
+@each_case
+def test_window_weights_are_those_of_the_pattern(geometry: cm.ConvGeometry) -> None:
+    pattern = geometry.pattern()
+    expected: dict[tuple[int, int], tuple[int, ...]] = {}
+    for row, column, weight in zip(
+        pattern.rows.tolist(), pattern.cols.tolist(), pattern.weight_index.tolist(), strict=True
+    ):
+        expected[row, column] = (*expected.get((row, column), ()), weight)
+    assert window_weights(geometry, range(geometry.n_out), range(geometry.n_in)) == expected
+
+
+@each_case
+def test_a_window_in_column_major_order_adds_up_to_the_matrix(geometry: cm.ConvGeometry) -> None:
+    weights = integer_weights(geometry)
+    rows = range(geometry.n_out // 3, geometry.n_out // 3 + min(10, geometry.n_out - geometry.n_out // 3))
+    columns = range(geometry.n_in // 4, geometry.n_in)
+    window = np.zeros((len(rows), len(columns)), dtype=np.int64)
+    for (row, column), own in window_weights(geometry, rows, columns, "F").items():
+        window[row - rows.start, column - columns.start] = weights.ravel()[list(own)].sum()
+    A = cm.conv_matrix(weights, geometry, order="F").toarray()
+    np.testing.assert_array_equal(window, A[rows.start : rows.stop, columns.start : columns.stop])
+
+
+def test_a_window_costs_what_it_shows() -> None:
+    huge = cm.ConvGeometry((2**40, 2**40), (3, 3), in_channels=3, out_channels=3, padding="same", boundary="circular")
+    start = time.perf_counter()
+    found = window_weights(huge, range(2), range(2**40, 2**40 + 3))
+    assert found == {
+        (0, 2**40): (7,),
+        (0, 2**40 + 1): (8,),
+        (1, 2**40): (6,),
+        (1, 2**40 + 1): (7,),
+        (1, 2**40 + 2): (8,),
+    }
+    assert time.perf_counter() - start < 2
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_unravel_is_that_of_numpy(order: Literal["C", "F"]) -> None:
+    for index in range(24):
+        assert unravel(index, (2, 3, 4), order) == tuple(np.unravel_index(index, (2, 3, 4), order=order))
+
+
+@pytest.mark.parametrize(
+    ("weights", "name"),
+    [((7,), "w7"), ((0, 2), "w0+w2"), ((1, 1), "2w1"), ((0, 3, 3, 3), "w0+3w3"), (tuple(range(12)), "w0+..+w11")],
+)
+def test_weight_names(weights: tuple[int, ...], name: str) -> None:
+    assert weight_name(weights) == name
+
+
+# --- colours ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [1, 7, 8, 9, 25, 49, 150])
+def test_every_weight_has_its_own_colour(n: int) -> None:
+    assert len(set(colours(range(n)).values())) == n
+
+
+def test_many_weights_differ_in_lightness() -> None:
+    ramp = [0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in colours(range(30)).values()]
+    assert all(b - a > 3 for a, b in pairwise(ramp))
+
+
+def test_a_weight_keeps_its_colour_in_every_window() -> None:
+    assert colours([4, 5], n_weights=9)[5] == colours([5, 8], n_weights=9)[5]
+    assert set(colours([100, 200], n_weights=1000)) == {100, 200}
+
+
+@pytest.mark.parametrize("n", [7, 49])
+def test_text_reads_on_every_colour(n: int) -> None:
+    def luminance(colour: tuple[int, ...]) -> float:
+        linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (c / 255 for c in colour)]
+        return float(np.dot([0.2126, 0.7152, 0.0722], linear))
+
+    for colour in colours(range(n)).values():
+        ink = 0.0 if is_light(colour) else 1.0
+        light, dark = sorted((luminance(colour), ink), reverse=True)
+        assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2, level AA
+
+
+def test_terminals_get_the_nearest_of_their_colours() -> None:
+    assert terminal_colours([(0, 0, 0), (255, 255, 255), (250, 140, 90)]) == [16, 231, 209]
+    assert coloured("x", 16) == "\x1b[48;5;16;38;5;231mx\x1b[0m"
+    assert coloured("x", 209) == "\x1b[48;5;209;38;5;16mx\x1b[0m"
+
+
+@pytest.mark.parametrize("n", [9, 25, 216])
+def test_terminals_show_every_weight_in_its_own_colour(n: int) -> None:
+    assert len(set(terminal_colours(list(colours(range(n)).values())))) == n
+
+
+def test_more_weights_than_a_terminal_has_colours() -> None:
+    assert len(terminal_colours(list(colours(range(300)).values()))) == 300
+
+
+# --- text ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_textbook_example() -> None:
+    A = cm.conv_matrix([[1, 2], [3, 4]], (3, 3))
+    assert matrix_text(A, EXAMPLE).splitlines() == [
+        "1 2 . 3 4 . . . .",
+        ". 1 2 . 3 4 . . .",
+        ". . . 1 2 . 3 4 .",
+        ". . . . 1 2 . 3 4",
+        "4 x 9 matrix, 16 entries",
+        "4 weights: w0=1 w1=2 w2=3 w3=4",
+        ". no entry",
+    ]
+    assert matrix_text(A, EXAMPLE, names=True).splitlines()[:2] == [
+        "w0 w1  . w2 w3  .  .  .  .",
+        " . w0 w1  . w2 w3  .  .  .",
+    ]
+
+
+def test_a_sum_of_weights_is_shown_as_such() -> None:
+    A = cm.conv_matrix([1, 2, 4], REFLECT)
+    text = matrix_text(A, REFLECT)
+    assert plain_rows(text, 4) == [
+        ["2", "5*", ".", "."],
+        ["1", "2", "4", "."],
+        [".", "1", "2", "4"],
+        [".", ".", "5*", "2"],
+    ]
+    assert text.splitlines()[0].index("5") == text.splitlines()[1].index("2")  # digits under digits
+    assert "* several weights added" in text
+    names = matrix_text(A, REFLECT, names=True)
+    assert plain_rows(names, 4)[0] == ["w1", "w0+w2", ".", "."]
+    assert "*" not in names
+
+
+def test_a_weight_of_zero_is_an_entry() -> None:
+    A = cm.conv_matrix([0, 1], 3)
+    assert plain_rows(matrix_text(A, cm.ConvGeometry(3, 2)), 2) == [["0", "1", "."], [".", "0", "1"]]
+
+
+@each_case
+def test_names_add_up_to_the_matrix(geometry: cm.ConvGeometry) -> None:
+    weights = integer_weights(geometry)
+    A = cm.conv_matrix(weights, geometry)
+    rows = plain_rows(matrix_text(A, geometry, names=True, width=10**5, max_rows=10**5), geometry.n_out)
+    shown = np.zeros(A.shape, dtype=np.int64)
+    for i, row in enumerate(rows):
+        for j, name in enumerate(row):
+            if ".." in name:
+                shown[i, j] = A[i, j]  # too long to be written out
+            elif name != ".":
+                for term in name.split("+"):
+                    count, _, weight = term.partition("w")
+                    shown[i, j] += int(count or 1) * weights.flat[int(weight)]
+    np.testing.assert_array_equal(shown, A.toarray())
+
+
+@pytest.mark.parametrize("width", [1, 8, 20, 33, 80, 200])
+@pytest.mark.parametrize("names", [False, True])
+@pytest.mark.parametrize("first_row", [0, 300])
+def test_text_fits_the_width_and_fills_it(width: int, first_row: int, *, names: bool) -> None:
+    geometry = cm.ConvGeometry((28, 28), (3, 3), padding="same")
+    A = cm.conv_matrix(np.arange(10, 19).reshape(3, 3), geometry, rows=(first_row, first_row + 20))
+    text = matrix_text(A, geometry, names=names, first_row=first_row, n_rows=784, width=width, max_rows=12)
+    grid = text.splitlines()[:12]
+    elided = len(" ...") * (2 if first_row else 1)  # on the right, and on the left
+    n_columns = max((width - elided + 1) // 3, 1)  # cells of two characters and a blank
+    assert {len(line) for line in grid} == {3 * n_columns - 1 + elided}
+    assert text.splitlines()[12] == "..."
+
+
+def test_a_slab_begins_where_its_first_row_does() -> None:
+    geometry = cm.ConvGeometry((28, 28), (3, 3))
+    A = cm.conv_matrix(np.arange(9).reshape(3, 3), geometry, rows=(100, 103))
+    text = matrix_text(A, geometry, first_row=100, n_rows=676, width=30)
+    lines = text.splitlines()
+    assert lines[0].startswith("... 0 1 2 .")
+    assert lines[1].startswith("... . 0 1 2")
+    assert lines[3] == "676 x 784 matrix, of which rows 100 to 102 and columns 106 to 116"
+
+
+def test_the_legend_says_what_was_left_out() -> None:
+    A = cm.conv_matrix(np.arange(50), 100)
+    text = matrix_text(A, cm.ConvGeometry(100, 50), width=40, max_rows=3)
+    lines = text.splitlines()
+    assert lines[3] == "..."
+    assert lines[4] == "51 x 100 matrix, of which rows 0 to 2 and columns 0 to 11"
+    assert lines[5] == "50 weights: w0=0 w1=1 w2=2 w3=3 w4=4 ..."
+    assert len(lines[5]) <= 40
+    assert matrix_text(A, cm.ConvGeometry(100, 50), max_columns=2).splitlines()[0] == "0 1 ..."
+
+
+def test_colours_are_of_weights_and_change_nothing_else() -> None:
+    geometry = cm.ConvGeometry(4, 3, padding="same", boundary="reflect", out_channels=2)
+    A = cm.conv_matrix(np.arange(6).reshape(2, 1, 3), geometry)
+    coloured, plain = (matrix_text(A, geometry, names=True, colour=colour) for colour in (True, False))
+    assert "\x1b" not in plain
+    assert ANSI.sub("", coloured) == plain
+    backgrounds: dict[str, set[str]] = {}
+    for background, _, name in BACKGROUND.findall(coloured):
+        backgrounds.setdefault(name, set()).add(background)
+    assert all(len(found) == 1 for found in backgrounds.values())
+    assert backgrounds["w0+w2"] == backgrounds["w3+w5"] == {"188"}  # grey
+    singles = [next(iter(backgrounds[f"w{k}"])) for k in range(6)]
+    assert len(set(singles)) == 6
+    assert "188" not in singles
+
+
+def test_values_have_the_colours_of_their_weights() -> None:
+    A = cm.conv_matrix([5, 5, 7], 5)
+    found = BACKGROUND.findall(matrix_text(A, cm.ConvGeometry(5, 3), colour=True).splitlines()[0])
+    assert [text for _, _, text in found] == ["5", "5", "7"]
+    assert len({background for background, _, _ in found}) == 3
+
+
+def test_without_a_geometry_colours_are_of_values() -> None:
+    A = cm.conv_matrix([5, 5, 7], 5)
+    text = matrix_text(A, colour=True)
+    found = BACKGROUND.findall(text.splitlines()[0])
+    assert found[0][0] == found[1][0] != found[2][0]
+    assert "weights" not in text
+
+
+def test_any_number_can_be_shown() -> None:
+    values = np.array([[1 + 2j, complex("nan"), -1j], [np.inf, 1e-30, 12345.678]])
+    rows = plain_rows(matrix_text(sparse.coo_array(values), colour=True), 2)
+    assert rows == [["1+2j", "nan+0j", "-0-1j"], ["inf+0j", "1e-30+0j", "1.23e+04+0j"]]
+    assert value_text(-(10**12)) == "-1000000000000"
+    assert value_text(2 / 3) == "0.667"
+
+
+def test_entries_stored_twice_are_added() -> None:
+    A = sparse.csr_array((np.array([1, 2]), np.array([1, 1]), np.array([0, 2])), shape=(1, 2))
+    assert matrix_text(A).splitlines()[:2] == [". 3", "1 x 2 matrix, 1 entry"]
+    assert A.nnz == 2
+
+
+def test_a_matrix_without_entries() -> None:
+    assert matrix_text(sparse.csr_array((2, 3))).splitlines() == [
+        ". . .",
+        ". . .",
+        "2 x 3 matrix, 0 entries",
+        ". no entry",
+    ]
+
+
+def test_the_matrix_given_is_not_changed() -> None:
+    A = sparse.csr_array((np.array([1, 2]), np.array([1, 0]), np.array([0, 2])), shape=(1, 2))  # unsorted
+    matrix_text(A)
+    assert A.indices.tolist() == [1, 0]
+
+
+def test_names_need_a_geometry() -> None:
+    with pytest.raises(ValueError, match="names of weights come from a geometry, but none is given; give the layer's"):
+        matrix_text(sparse.eye_array(3), names=True)
+
+
+def test_the_geometry_must_be_that_of_the_matrix() -> None:
+    with pytest.raises(ValueError, match=r"matrix is 3 x 3, but ConvGeometry\(.*\) has a 4 x 9 matrix; .*n_rows"):
+        matrix_text(sparse.eye_array(3), EXAMPLE)
+    A = cm.conv_matrix(np.ones((2, 2)), (3, 4), order="F")
+    with pytest.raises(
+        ValueError, match=r"row 0, column 3 of the matrix holds an entry, unlike .* in order 'C'; give this"
+    ):
+        matrix_text(A, cm.ConvGeometry((3, 4), (2, 2)))
+    assert plain_rows(matrix_text(A, cm.ConvGeometry((3, 4), (2, 2)), names=True, order="F"), 1)[0][:5] == [
+        "w0",
+        "w2",
+        ".",
+        "w1",
+        "w3",
+    ]
+
+
+# --- HTML ------------------------------------------------------------------------------------------------------------
+
+
+def parsed(geometry: cm.ConvGeometry) -> ET.Element:
+    return ET.fromstring(geometry_html(geometry).replace("&times;", "x"))
+
+
+def svg(geometry: cm.ConvGeometry) -> list[ET.Element]:
+    """Return the drawn entries of a layer."""
+    return parsed(geometry).findall(".//{http://www.w3.org/2000/svg}g")
+
+
+def parts(entry: ET.Element, tag: str) -> list[ET.Element]:
+    return entry.findall(f"{{http://www.w3.org/2000/svg}}{tag}")
+
+
+@each_case
+def test_html_draws_every_entry_of_the_corner(geometry: cm.ConvGeometry) -> None:
+    corner = cm.conv_matrix(integer_weights(geometry), geometry)[:48, :48]
+    entries = svg(geometry)
+    assert len(entries) == corner.nnz
+    titles = [parts(entry, "title")[0].text or "" for entry in entries]
+    places = [re.search(r"row (\d+) .*column (\d+) ", title) for title in titles]
+    stored = corner.tocoo()
+    expected = set(zip(stored.row.tolist(), stored.col.tolist(), strict=True))
+    assert {(int(place[1]), int(place[2])) for place in places if place} == expected
+
+
+def test_html_is_readable_without_colour() -> None:
+    entries = svg(cm.ConvGeometry((3, 3), (2, 2)))
+    assert [parts(entry, "text")[0].text for entry in entries][:4] == ["w0", "w1", "w2", "w3"]
+    assert parts(entries[3], "title")[0].text == (
+        "w3 at row 0 (channel 0, output [0, 0]), column 4 (channel 0, input [1, 1]); w3 = weights[0, 0, 1, 1]"
+    )
+
+
+def test_html_stripes_a_sum_of_weights() -> None:
+    entry = next(e for e in svg(REFLECT) if (parts(e, "title")[0].text or "").startswith("w0+w2 at row 0"))
+    stripes = parts(entry, "rect")
+    assert len(stripes) == 2
+    assert stripes[0].attrib["fill"] != stripes[1].attrib["fill"]
+    assert float(stripes[1].attrib["x"]) == pytest.approx(
+        float(stripes[0].attrib["x"]) + float(stripes[0].attrib["width"])
+    )
+    assert parts(entry, "text")[0].text == "w0+w2"
+
+
+def test_html_of_a_large_layer_is_a_small_corner(monkeypatch: pytest.MonkeyPatch) -> None:
+    def forbidden(_: object) -> None:
+        raise AssertionError("built the pattern")
+
+    monkeypatch.setattr(cm.ConvGeometry, "pattern", forbidden)
+    geometry = cm.ConvGeometry((224, 224), (3, 3), in_channels=512, out_channels=512, padding="same")
+    start = time.perf_counter()
+    html = geometry._repr_html_()
+    assert time.perf_counter() - start < 5
+    assert len(html) < 200_000
+    assert "Top left corner of the matrix, coloured by weight: rows 0 to 47 of 25690112, columns 0 to 47 of" in html
+    assert "<text" not in html
+    assert "Top left" not in geometry_html(EXAMPLE)
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [cm.ConvGeometry(2**40, 2**39, padding="same"), cm.ConvGeometry(3, 1, in_channels=2**13, out_channels=2**13)],
+)
+def test_html_does_not_draw_what_would_take_long(geometry: cm.ConvGeometry) -> None:
+    assert "The matrix is too large to draw." in geometry_html(geometry)
+
+
+def test_the_html_table_tells_shapes_and_options() -> None:
+    geometry = cm.ConvGeometry(
+        (14, 14), (5, 5), in_channels=6, out_channels=16, connections=LENET5_C3, stride=(1, 2), boundary="circular"
+    )
+    rows = {(row[0].text or ""): (row[1].text or "") for row in parsed(geometry).iter("tr") if len(row) == 2}
+    assert rows == {
+        "input": "6 channels of 14 x 14",
+        "output": "16 channels of 10 x 5",
+        "kernel": "5 x 5",
+        "weights": "1500 (60 x 5 x 5)",
+        "matrix": "800 x 1176",
+        "stride": "(1, 2)",
+        "boundary": "circular",
+        "connections": "60 of 16 x 6 channel pairs",
+    }
+    assert "Transposed convolution layer" in geometry_html(cm.ConvGeometry(3, 2, transposed=True))
