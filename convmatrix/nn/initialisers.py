@@ -1,0 +1,30 @@
+"""Initial weights, each with its source. All take ``(shape, fan_in, fan_out, rng)`` and return float64."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Initialiser = Callable[[tuple[int, ...], int, int, np.random.Generator], "NDArray[Any]"]
+
+
+def lecun_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> NDArray[Any]:
+    """Draw uniformly from ``[-2.4 / fan_in, 2.4 / fan_in]``: LeCun et al., Neural Computation 1(4), 1989."""
+    return rng.uniform(-2.4 / fan_in, 2.4 / fan_in, shape)
+
+
+def glorot_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> NDArray[Any]:
+    """Draw uniformly with variance ``2 / (fan_in + fan_out)``: Glorot and Bengio, AISTATS 2010, eq. 16."""
+    bound = math.sqrt(6 / (fan_in + fan_out))
+    return rng.uniform(-bound, bound, shape)
+
+
+def he_normal(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> NDArray[Any]:
+    """Draw normally with variance ``2 / fan_in``: He, Zhang, Ren, Sun, ICCV 2015, eq. 10."""
+    return rng.normal(0.0, math.sqrt(2 / fan_in), shape)

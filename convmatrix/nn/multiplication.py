@@ -1,0 +1,206 @@
+"""Two interchangeable ways to multiply by a layer's matrix and its transposes, for whole batches."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from convmatrix._correlation import DirectCorrelation, padded_length
+from convmatrix._grouped_weights import group_weights, ungroup_weights
+from convmatrix._padding import fold, pad
+from convmatrix._rows import count_entries
+from convmatrix.estimates import estimate
+from convmatrix.nn._strips import StripCorrelation
+from convmatrix.nn.layer import Product
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from convmatrix.geometry import ConvGeometry
+
+    Array = NDArray[Any]
+
+Method = Literal["unfold", "matrix"]
+
+
+class Multiplication(Protocol):
+    """Products with the matrix A(w) of a layer; arrays are ``(channels, *spatial, batch)``."""
+
+    method: Method
+
+    def forward(self, weight: Array, x: Array) -> Array:
+        """Return A(w) x."""
+
+    def input_gradient(self, weight: Array, g: Array) -> Array:
+        """Return A(w)^T g."""
+
+    def weight_gradient(self, x: Array, g: Array) -> Array:
+        """Return the contraction of the pattern with x and g, summed over the batch, in the shape of the weights."""
+
+    def products(self, layer: str) -> list[Product]:
+        """Return the three products of a training step."""
+
+
+def multiplication(geometry: ConvGeometry, method: Method) -> Multiplication:
+    """Return the multiplication of a layer by a method's name."""
+    if method == "unfold":
+        return UnfoldMultiplication(geometry)
+    if method == "matrix":
+        return MatrixMultiplication(geometry)
+    raise ValueError(f"method {method!r} is unknown; choose unfold or matrix")
+
+
+class UnfoldMultiplication:
+    """The factorisation ``A(w) = (W (x) I) U``: the fixed unfold matrix U, then a dense product.
+
+    U copies samples (one 1 a row), so its product is a gather, done a part of the positions at a time and multiplied at
+    once, while the copy is in the cache. For a transposed layer ``A(w) = U^T (W^T (x) I)``.
+    """
+
+    method: Method = "unfold"
+
+    def __init__(self, geometry: ConvGeometry) -> None:
+        self.geometry = geometry
+        self._positions = geometry.input_shape if geometry.transposed else geometry.output_shape
+        self._samples = geometry.output_shape if geometry.transposed else geometry.input_shape
+        self._low = [low for low, _ in geometry.padding]
+        self._block: int | None = None
+        self._zeros_outside = set(geometry.boundary) == {"zero"}
+        inner = geometry.in_channels if geometry.transposed else geometry.out_channels
+        groups = 1 if geometry.connections is not None else geometry.groups
+        self._by_strips = max(geometry.tile) == 1 and StripCorrelation.fits(
+            geometry.kernel_shape, self._positions, geometry.dilation, inner // groups
+        )
+        if self._by_strips:
+            self._length = padded_length(self._positions, geometry.kernel_shape, geometry.stride, geometry.dilation)
+        else:
+            self._length = self._direct(np.zeros(geometry.weight_shape, dtype=np.float32)).length
+
+    def forward(self, weight: Array, x: Array) -> Array:
+        """Return A(w) x."""
+        multiply = self._transposed_product if self.geometry.transposed else self._product
+        return self._ungrouped(multiply(weight, self._grouped(x)))
+
+    def input_gradient(self, weight: Array, g: Array) -> Array:
+        """Return A(w)^T g."""
+        multiply = self._product if self.geometry.transposed else self._transposed_product
+        return self._ungrouped(multiply(weight, self._grouped(g)))
+
+    def weight_gradient(self, x: Array, g: Array) -> Array:
+        """Return the gradient in the weights: g times the transpose of U x."""
+        samples, positions = (g, x) if self.geometry.transposed else (x, g)
+        correlation = self._correlation(np.zeros(self.geometry.weight_shape, dtype=x.dtype))
+        grouped = correlation.weight_gradient(self._extended(self._grouped(samples)), self._grouped(positions))
+        if self._by_strips:
+            grouped = grouped.reshape(*(1,) * len(self._low), *grouped.shape)
+        return ungroup_weights(self.geometry, grouped)
+
+    def _product(self, weight: Array, x: Array) -> Array:
+        """Return the correlation of weights and samples, at all positions."""
+        return self._correlation(weight).forward(self._extended(x))
+
+    def _transposed_product(self, weight: Array, g: Array) -> Array:
+        """Return its transpose times g."""
+        correlation = self._correlation(weight)
+        if isinstance(correlation, StripCorrelation):
+            back = correlation.input_gradient(g)
+            if self._zeros_outside:
+                return back
+        else:
+            back = correlation.adjoint(g)
+        return fold(back, 2, self._low, self._samples, self.geometry.boundary)
+
+    def _extended(self, array: Array) -> Array:
+        """Return samples with what lies beyond their ends, where the correlation does not do that itself."""
+        if self._by_strips and self._zeros_outside:
+            return array
+        return pad(array, 2, self._low, self._length, self.geometry.boundary)
+
+    def products(self, layer: str) -> list[Product]:
+        """Return the three products, each of U or its transpose and the dense W."""
+        g = self.geometry
+        channels, others = (g.out_channels, g.in_channels) if g.transposed else (g.in_channels, g.out_channels)
+        axes = g.axes
+        entries = channels * math.prod(
+            count_entries(axis, 0, axis.n_outputs, by_sample=False, merge=False) for axis in axes
+        )
+        taps, positions = math.prod(g.kernel_shape), math.prod(self._positions)
+        shape = (channels * taps * positions, channels * math.prod(self._samples))
+        pairs = len(g.channel_pairs) if g.connections is not None else others * channels // g.groups
+        adds = pairs * taps * positions
+        steps = (
+            ("forward", "U.T @ (W.T @ X)" if g.transposed else "W @ (U @ X)"),
+            ("weight gradient", "X @ (U @ G).T" if g.transposed else "G @ (U @ X).T"),
+            ("input gradient", "W @ (U @ G)" if g.transposed else "U.T @ (W.T @ G)"),
+        )
+        return [Product(layer, step, formula, shape, entries, adds) for step, formula in steps]
+
+    def _correlation(self, weight: Array) -> DirectCorrelation | StripCorrelation:
+        if self._by_strips:
+            g = self.geometry
+            grouped = group_weights(g, weight)
+            samples, low = (self._samples, self._low) if self._zeros_outside else (self._length, [0] * len(self._low))
+            shared = grouped.reshape(grouped.shape[len(self._low) :])
+            return StripCorrelation(shared, samples, self._positions, g.stride, g.dilation, low)
+        return self._direct(weight)
+
+    def _direct(self, weight: Array) -> DirectCorrelation:
+        g = self.geometry
+        grouped = group_weights(g, weight)
+        correlation = DirectCorrelation(grouped, self._positions, g.stride, g.dilation, self._block)
+        self._block = correlation.block  # the choice takes a while, and does not depend on the weights
+        return correlation
+
+    def _grouped(self, array: Array) -> Array:
+        """View (channels, ...) as (groups, channels of a group, ...)."""
+        groups = 1 if self.geometry.connections is not None else self.geometry.groups
+        return array.reshape(groups, len(array) // groups, *array.shape[1:])
+
+    @staticmethod
+    def _ungrouped(array: Array) -> Array:
+        return np.ascontiguousarray(array).reshape(array.shape[0] * array.shape[1], *array.shape[2:])
+
+
+class MatrixMultiplication:
+    """The explicit matrix A(w), whose values are refreshed in place with the weights."""
+
+    method: Method = "matrix"
+
+    def __init__(self, geometry: ConvGeometry) -> None:
+        self.geometry = geometry
+        self.pattern = geometry.pattern()
+        self._matrix: Any = None
+
+    def matrix(self, weight: Array) -> Any:
+        """Return A(w); the same object every time, with new values."""
+        if self._matrix is None or self._matrix.dtype != weight.dtype:
+            self._matrix = self.pattern.matrix(weight)
+        else:
+            self.pattern.values(weight, out=self._matrix.data)
+        return self._matrix
+
+    def forward(self, weight: Array, x: Array) -> Array:
+        """Return A(w) x."""
+        product = self.matrix(weight) @ x.reshape(self.geometry.n_in, -1)
+        return np.asarray(product).reshape(self.geometry.out_channels, *self.geometry.output_shape, -1)
+
+    def input_gradient(self, weight: Array, g: Array) -> Array:
+        """Return A(w)^T g."""
+        product = self.matrix(weight).T @ g.reshape(self.geometry.n_out, -1)
+        return np.asarray(product).reshape(self.geometry.in_channels, *self.geometry.input_shape, -1)
+
+    def weight_gradient(self, x: Array, g: Array) -> Array:
+        """Return the gradient in the weights: for every entry of the pattern the inner product over the batch."""
+        return self.pattern.weight_gradient(x.reshape(self.geometry.n_in, -1), g.reshape(self.geometry.n_out, -1))
+
+    def products(self, layer: str) -> list[Product]:
+        """Return the three products of the explicit matrix."""
+        size = estimate(self.geometry)
+        steps = (
+            ("forward", "A @ X", size.nonzeros),
+            ("weight gradient", "T contracted with G and X", self.pattern.n_entries),
+            ("input gradient", "A.T @ G", size.nonzeros),
+        )
+        return [Product(layer, step, formula, size.shape, adds, adds) for step, formula, adds in steps]

@@ -1,0 +1,172 @@
+"""Optimisers: from gradients to new parameters, in place."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+Schedule = Callable[[int], float]
+"""From the number of the step (from 0) to the learning rate."""
+
+
+class Optimiser(ABC):
+    """Changes parameters in place.
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+        A number, or a schedule: a function from the number of the step, from 0, to the learning rate.
+    weight_decay : float
+        Added to each gradient, times the parameter (the gradient of an L2 penalty).
+    """
+
+    def __init__(self, learning_rate: float | Schedule, weight_decay: float = 0.0) -> None:
+        if not callable(learning_rate) and not learning_rate > 0:
+            raise ValueError(f"learning_rate must be positive, but is {learning_rate}")
+        if not weight_decay >= 0:
+            raise ValueError(f"weight_decay must not be negative, but is {weight_decay}")
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.steps = 0
+        self.memory: dict[str, Array] = {}
+
+    def step(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
+        """Take one step: change every parameter in place."""
+        if missing := parameters.keys() - gradients.keys():
+            raise ValueError(f"there is no gradient of {sorted(missing)[0]}; call backward before a step")
+        rate = self.learning_rate(self.steps) if callable(self.learning_rate) else self.learning_rate
+        self.steps += 1
+        for name, parameter in parameters.items():
+            gradient = gradients[name]
+            if self.weight_decay:
+                gradient = gradient + parameter.dtype.type(self.weight_decay) * parameter
+            self._update(name, parameter, gradient, rate)
+
+    @abstractmethod
+    def _update(self, name: str, parameter: Array, gradient: Array, rate: float) -> None:
+        """Change one parameter."""
+
+    def _remembered(self, name: str, like: Array) -> Array:
+        """Return the array that is remembered under a name, zeros at first."""
+        if name not in self.memory:
+            self.memory[name] = np.zeros_like(like)
+        return self.memory[name]
+
+    def state(self) -> dict[str, Array]:
+        """Return the arrays that a resumed training needs."""
+        return {"steps": np.array(self.steps), **self.memory}
+
+    def load_state(self, state: dict[str, Array]) -> None:
+        """Take over arrays that `state` returned."""
+        self.steps = int(state["steps"])
+        self.memory = {name: np.array(array) for name, array in state.items() if name != "steps"}
+
+
+class SGD(Optimiser):
+    """Stochastic gradient descent: ``v = momentum * v + gradient``, ``p -= rate * v``.
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+    momentum : float
+    weight_decay : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> p = {"w": np.array([1.0])}
+    >>> SGD(0.5).step(p, {"w": np.array([1.0])})
+    >>> p["w"]
+    array([0.5])
+    """
+
+    def __init__(
+        self, learning_rate: float | Schedule = 0.01, momentum: float = 0.0, weight_decay: float = 0.0
+    ) -> None:
+        super().__init__(learning_rate, weight_decay)
+        if not 0 <= momentum < 1:
+            raise ValueError(f"momentum must lie in [0, 1), but is {momentum}")
+        self.momentum = momentum
+
+    def _update(self, name: str, parameter: Array, gradient: Array, rate: float) -> None:
+        if self.momentum:
+            velocity = self._remembered(f"velocity {name}", parameter)
+            velocity *= parameter.dtype.type(self.momentum)
+            velocity += gradient
+            gradient = velocity
+        parameter -= parameter.dtype.type(rate) * gradient
+
+
+class Adam(Optimiser):
+    """Adam with bias correction: Kingma and Ba, ICLR 2015, Algorithm 1.
+
+    Parameters
+    ----------
+    learning_rate : float or callable
+    beta1, beta2 : float
+        Decay of the running means of the gradient and of its square.
+    epsilon : float
+    weight_decay : float
+    """
+
+    def __init__(
+        self,
+        learning_rate: float | Schedule = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay)
+        for name, beta in (("beta1", beta1), ("beta2", beta2)):
+            if not 0 <= beta < 1:
+                raise ValueError(f"{name} must lie in [0, 1), but is {beta}")
+        self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+
+    def _update(self, name: str, parameter: Array, gradient: Array, rate: float) -> None:
+        kind = parameter.dtype.type
+        mean, square = (self._remembered(f"{what} {name}", parameter) for what in ("mean", "square"))
+        mean *= kind(self.beta1)
+        mean += kind(1 - self.beta1) * gradient
+        square *= kind(self.beta2)
+        square += kind(1 - self.beta2) * (gradient * gradient)
+        correction1, correction2 = 1 - self.beta1**self.steps, 1 - self.beta2**self.steps
+        denominator = np.sqrt(square) / kind(math.sqrt(correction2)) + kind(self.epsilon)
+        parameter -= kind(rate / correction1) * mean / denominator
+
+
+def step_decay(rate: float, every: int, factor: float = 0.1) -> Schedule:
+    """Return the schedule that multiplies the rate by a factor after every so many steps.
+
+    Examples
+    --------
+    >>> schedule = step_decay(1.0, every=10, factor=0.5)
+    >>> schedule(9), schedule(10)
+    (1.0, 0.5)
+    """
+    if every < 1:
+        raise ValueError(f"every must be at least 1 step, but is {every}")
+    return lambda step: rate * factor ** (step // every)
+
+
+def cosine_decay(rate: float, steps: int, final: float = 0.0) -> Schedule:
+    """Return the schedule that falls from ``rate`` to ``final`` along a half cosine: Loshchilov and Hutter, 2017.
+
+    Examples
+    --------
+    >>> schedule = cosine_decay(1.0, steps=10)
+    >>> schedule(0), round(schedule(5), 6), schedule(10)
+    (1.0, 0.5, 0.0)
+    """
+    if steps < 1:
+        raise ValueError(f"steps must be at least 1, but is {steps}")
+    return lambda step: final + (rate - final) * (1 + math.cos(math.pi * min(step / steps, 1.0))) / 2

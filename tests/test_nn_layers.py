@@ -1,0 +1,979 @@
+"""Layers of networks: outputs, input gradients and weight gradients against PyTorch and plain loops; errors."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import convmatrix as cm
+from convmatrix import nn
+from tests import reference
+from tests.cases import CASES, LENET5_C3, each_case, integer_weights
+from tests.random_layers import choose_oracle
+from tests.strategies import random_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from convmatrix.nn.layer import Layer
+
+    Array = NDArray[Any]
+
+each_bias = pytest.mark.parametrize("bias", ["channel", "unit", None])
+each_method = pytest.mark.parametrize("method", ["unfold", "matrix"])
+BATCH = 3
+
+
+def make(geometry: cm.ConvGeometry, **options: Any) -> nn.Conv:
+    """Return the layer of a geometry, in float64."""
+    kind = nn.ConvTranspose if geometry.transposed else nn.Conv
+    return kind(geometry, **{"dtype": np.float64, **options})
+
+
+def assert_close(actual: Array, expected: Array, tolerance: float = 1e-12) -> None:
+    """Compare relative to the largest entry, as rounding in sums goes."""
+    assert actual.shape == expected.shape
+    assert np.abs(actual - expected).max(initial=0) <= tolerance * max(1e-300, np.abs(expected).max(initial=0))
+
+
+def through(layer: Layer, x: Array, g: Array, *, training: bool = False) -> tuple[Array, Array]:
+    """Return output and input gradient."""
+    return layer.forward(x, training=training), layer.backward(g)
+
+
+def torch_gradients(
+    function: Callable[..., Any], x: Array, g: Array | None, *parameters: Array
+) -> tuple[Array, list[Array]]:
+    """Return a PyTorch function's output, and its gradients in x and the parameters."""
+    torch = pytest.importorskip("torch")
+    tensors = [torch.tensor(np.ascontiguousarray(array), requires_grad=True) for array in (x, *parameters)]
+    y = function(*tensors)
+    y.backward(torch.ones_like(y) if g is None else torch.tensor(np.ascontiguousarray(g)))
+    return y.detach().numpy(), [tensor.grad.numpy() for tensor in tensors]
+
+
+# --- layers with a geometry, against loops: exact in integers --------------------------------------------------------
+
+
+@each_method
+@each_bias
+@each_case
+def test_conv_against_loops_exactly(geometry: cm.ConvGeometry, bias: Any, method: Any) -> None:
+    rng = np.random.default_rng(0)
+    layer = make(geometry, bias=bias, method=method)
+    weight = integer_weights(geometry)
+    layer.parameters["weight"][...] = weight
+    if bias is not None:
+        layer.parameters["bias"][...] = rng.integers(-5, 6, layer.parameters["bias"].shape)
+    x = rng.integers(-9, 10, (BATCH, geometry.in_channels, *geometry.input_shape))
+    g = rng.integers(-9, 10, (BATCH, geometry.out_channels, *geometry.output_shape))
+    y, dx = through(layer, x, g)
+    for sample in range(BATCH):
+        expected = reference.forward(geometry, weight, x[sample]).astype(float)
+        if bias == "channel":
+            expected += layer.parameters["bias"].reshape(-1, *(1,) * len(geometry.output_shape))
+        elif bias == "unit":
+            expected += layer.parameters["bias"]
+        np.testing.assert_array_equal(y[sample], expected)
+        np.testing.assert_array_equal(dx[sample], reference.input_gradient(geometry, weight, g[sample]))
+    dw = sum(reference.weight_gradient(geometry, x[sample], g[sample]) for sample in range(BATCH))
+    np.testing.assert_array_equal(layer.gradients["weight"], dw)
+    assert layer.gradients.keys() == layer.parameters.keys()
+    if bias == "channel":
+        np.testing.assert_array_equal(layer.gradients["bias"], g.sum(axis=(0, *range(2, g.ndim))))
+    elif bias == "unit":
+        np.testing.assert_array_equal(layer.gradients["bias"], g.sum(axis=0))
+
+
+@each_method
+@each_case
+def test_parameter_gradients_alone_are_those_of_backward(geometry: cm.ConvGeometry, method: Any) -> None:
+    layer = make(geometry, method=method)
+    rng = np.random.default_rng(1)
+    y = layer.forward(rng.standard_normal((BATCH, *layer.input_shape)))
+    g = rng.standard_normal(y.shape)
+    layer.backward(g)
+    both = dict(layer.gradients)
+    layer.gradients.clear()
+    layer.parameter_gradients(g)
+    assert layer.gradients.keys() == both.keys()
+    for name, gradient in both.items():
+        np.testing.assert_array_equal(layer.gradients[name], gradient)
+
+
+@each_case
+def test_conv_is_the_pattern_of_its_geometry(geometry: cm.ConvGeometry) -> None:
+    layer = make(geometry, bias=None)
+    x = np.random.default_rng(0).standard_normal((BATCH, *layer.input_shape))
+    A = layer.matrix()
+    np.testing.assert_array_equal(A.toarray(), geometry.pattern().matrix(layer.parameters["weight"]).toarray())
+    assert_close(layer.forward(x).reshape(BATCH, -1), (A @ x.reshape(BATCH, -1).T).T, 1e-13)
+    assert layer.output_shape(layer.input_shape) == (geometry.out_channels, *geometry.output_shape)
+
+
+# --- layers with a geometry, against PyTorch -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_layers_against_pytorch(seed: int) -> None:
+    """Random geometries, by both methods; where PyTorch has no such layer, against loops."""
+    pytest.importorskip("torch")
+    rng = np.random.default_rng(seed)
+    by_torch = 0
+    for _ in range(40):
+        geometry = random_layer(rng)
+        name, oracle = choose_oracle(geometry)
+        by_torch += name == "PyTorch"
+        bias = (None, "channel", "unit")[int(rng.integers(3))]
+        layers = [make(geometry, bias=bias, method=method) for method in ("unfold", "matrix")]
+        x = rng.standard_normal((2, geometry.in_channels, *geometry.input_shape))
+        g = rng.standard_normal((2, geometry.out_channels, *geometry.output_shape))
+        weight = rng.standard_normal(geometry.weight_shape)
+        expected = [oracle(geometry, weight, x[sample], g[sample]) for sample in range(2)]
+        for layer in layers:
+            layer.parameters["weight"][...] = weight
+            y, dx = through(layer, x, g)
+            assert_close(y, np.stack([y for y, _, _ in expected]))
+            assert_close(dx, np.stack([dx for _, dx, _ in expected]))
+            assert_close(layer.gradients["weight"], sum(dw for _, _, dw in expected))
+    assert by_torch >= 12
+
+
+LARGE = {
+    "LeNet-5 C1": (cm.ConvGeometry((32, 32), (5, 5), out_channels=6), 16),
+    "LeNet-5 C5": (cm.ConvGeometry((5, 5), (5, 5), in_channels=16, out_channels=120), 16),
+    "1989 H1": (cm.ConvGeometry((16, 16), (5, 5), out_channels=12, stride=2, padding=[(1, 2), (1, 2)]), 16),
+    "3x3": (cm.ConvGeometry((16, 16), (3, 3), in_channels=24, out_channels=32, padding=1), 32),
+    "3x3, stride 2": (cm.ConvGeometry((17, 16), (3, 3), in_channels=16, out_channels=24, padding=1, stride=2), 16),
+    "1x1": (cm.ConvGeometry((16, 16), (1, 1), in_channels=32, out_channels=16), 32),
+    "1x1, stride 2": (cm.ConvGeometry((16, 16), (1, 1), in_channels=32, out_channels=16, stride=2), 8),
+    "depthwise": (cm.ConvGeometry((20, 20), (3, 3), in_channels=32, out_channels=32, groups=32, padding=1), 16),
+    "groups": (cm.ConvGeometry((12, 12), (3, 3), in_channels=32, out_channels=16, groups=4, padding="same"), 16),
+    "dilation": (cm.ConvGeometry((20, 20), (3, 3), in_channels=8, out_channels=8, padding=2, dilation=2), 16),
+    "1d": (cm.ConvGeometry(300, 9, in_channels=8, out_channels=16, stride=3), 32),
+    "3d": (cm.ConvGeometry((8, 9, 10), (3, 3, 3), in_channels=4, out_channels=6, padding=1), 8),
+    "transposed": (
+        cm.ConvGeometry((8, 8), (4, 4), in_channels=16, out_channels=8, stride=2, padding=1, transposed=True),
+        16,
+    ),
+}
+
+
+@pytest.mark.parametrize(("geometry", "batch"), LARGE.values(), ids=LARGE.keys())
+def test_layers_of_real_sizes_against_pytorch(geometry: cm.ConvGeometry, batch: int) -> None:
+    """Large enough that products are done in parts."""
+    torch = pytest.importorskip("torch")
+    layer = make(geometry)
+    rng = np.random.default_rng(0)
+    weight = rng.standard_normal(geometry.weight_shape)
+    bias = rng.standard_normal(geometry.out_channels)
+    layer.parameters["weight"][...], layer.parameters["bias"][...] = weight, bias
+    x = rng.standard_normal((batch, *layer.input_shape))
+    g = rng.standard_normal((batch, geometry.out_channels, *geometry.output_shape))
+    n, kind = len(geometry.input_shape), "conv_transpose" if geometry.transposed else "conv"
+    convolve = getattr(torch.nn.functional, f"{kind}{n}d")
+    options = {"stride": geometry.stride, "dilation": geometry.dilation, "groups": geometry.groups}
+
+    def theirs(x: Any, weight: Any, bias: Any) -> Any:
+        if geometry.transposed:
+            return convolve(x, weight, bias, padding=[low for low, _ in geometry.padding], **options)
+        x = torch.nn.functional.pad(x, [amount for pair in reversed(geometry.padding) for amount in pair])
+        return convolve(x, weight, bias, **options)
+
+    expected, (dx, dw, db) = torch_gradients(theirs, x, g, weight, bias)
+    y, back = through(layer, x, g)
+    for actual, wanted in ((y, expected), (back, dx), (layer.gradients["weight"], dw), (layer.gradients["bias"], db)):
+        assert_close(actual, wanted)
+
+
+@pytest.mark.parametrize("name", ["LeNet-5 C1", "3x3, stride 2", "depthwise", "transposed", "1d"])
+def test_methods_agree(name: str) -> None:
+    geometry = LARGE[name][0]
+    first, second = (make(geometry, method=method, rng=3) for method in ("unfold", "matrix"))
+    assert (first.method, second.method) == ("unfold", "matrix")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((4, *first.input_shape))
+    g = rng.standard_normal((4, geometry.out_channels, *geometry.output_shape))
+    for actual, expected in zip(through(first, x, g), through(second, x, g), strict=True):
+        assert_close(actual, expected)
+    assert_close(first.gradients["weight"], second.gradients["weight"])
+
+
+def test_matrix_method_refreshes_one_matrix_in_place() -> None:
+    layer = make(CASES["2d channels"], method="matrix")
+    x = np.ones((1, *layer.input_shape))
+    before = layer.forward(x)
+    A = layer.multiplication.matrix(layer.parameters["weight"])
+    layer.parameters["weight"] *= 2
+    np.testing.assert_allclose(layer.forward(x), 2 * before, rtol=1e-13)
+    assert layer.multiplication.matrix(layer.parameters["weight"]) is A
+
+
+# --- gradients and adjoints ------------------------------------------------------------------------------------------
+
+
+@each_case
+def test_gradients_exactly_in_integers(geometry: cm.ConvGeometry) -> None:
+    layer = make(geometry, bias=None)
+    layer.parameters["weight"][...] = integer_weights(geometry)
+    x = np.random.default_rng(0).integers(-9, 10, (2, *layer.input_shape))
+
+    def gradient_in_x(x: Array, c: Array) -> Array:
+        layer.forward(x)
+        return layer.backward(c)
+
+    cm.testing.assert_gradient(layer.forward, gradient_in_x, x, degree=1, trials=1)
+
+    def in_weights(weights: Array) -> Array:
+        layer.parameters["weight"][...] = weights
+        return layer.forward(x)
+
+    def gradient_in_weights(weights: Array, c: Array) -> Array:
+        in_weights(weights)
+        layer.backward(c)
+        return layer.gradients["weight"]
+
+    cm.testing.assert_gradient(in_weights, gradient_in_weights, integer_weights(geometry), degree=1, trials=1)
+
+
+@each_method
+def test_gradient_of_two_layers_is_exact_in_integers(method: Any) -> None:
+    """Two layers that share nothing but the scale of their weights: a polynomial of degree 2."""
+    first = make(cm.ConvGeometry((5, 5), (3, 3), out_channels=2, padding="same", boundary="reflect"), method=method)
+    second = make(cm.ConvGeometry((5, 5), (2, 2), in_channels=2, stride=2, sharing=2), method=method)
+    network = nn.Sequential([first, second])
+    weights = [integer_weights(layer.geometry) for layer in (first, second)]
+    x = np.random.default_rng(0).integers(-3, 4, (2, 1, 5, 5))
+    sizes = np.cumsum([w.size for w in weights])[:-1]
+
+    def function(flat: Array) -> Array:
+        for layer, part in zip((first, second), np.split(flat, sizes), strict=True):
+            layer.parameters["weight"][...] = part.reshape(layer.parameters["weight"].shape)
+        return network.forward(x)
+
+    def gradient(flat: Array, c: Array) -> Array:
+        function(flat)
+        network.backward(c)
+        return np.concatenate([network.gradients[f"{place}.weight"].ravel() for place in range(2)])
+
+    cm.testing.assert_gradient(function, gradient, np.concatenate([w.ravel() for w in weights]), degree=2)
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        nn.Dense(12, 5, bias=False, dtype=np.float64),
+        nn.AvgPool((2, 3), stride=1, padding=1),
+        nn.Subsample(1, dtype=np.float64),
+        nn.Flatten(),
+        make(cm.ConvGeometry((4, 3), (2, 2), out_channels=3, sharing="unshared"), bias=None),
+    ],
+    ids=lambda layer: type(layer).__name__,
+)
+def test_linear_layers_are_adjoint(layer: Layer) -> None:
+    def backward(g: Array) -> Array:
+        layer.forward(np.zeros((2, 1, 4, 3)))
+        return layer.backward(g)
+
+    cm.testing.assert_adjoint(layer.forward, backward, input_shape=(2, 1, 4, 3))
+
+
+def test_gradient_of_a_network_by_finite_differences() -> None:
+    G = cm.ConvGeometry
+    double: dict[str, Any] = {"dtype": np.float64}
+    network = nn.Sequential([
+        nn.Conv(G((8, 8), (3, 3), out_channels=4, padding=1), bias=None, **double),
+        nn.BatchNorm(4, **double),
+        nn.Softplus(),
+        nn.MaxPool(2),
+        nn.Residual(
+            nn.Sequential([
+                nn.Conv(G((4, 4), (3, 3), in_channels=4, out_channels=6, padding=1), bias="unit", **double),
+                nn.Tanh(1.7159, 2 / 3),
+            ]),
+            nn.Conv(G((4, 4), (1, 1), in_channels=4, out_channels=6), bias=None, **double),
+        ),
+        nn.GELU(),
+        nn.Subsample(6, **double),
+        nn.Sigmoid(),
+        nn.AvgPool(2),
+        nn.Dense(6, 3, **double),
+        nn.LeakyReLU(0.1),
+    ])  # fmt: skip
+    x = np.random.default_rng(0).standard_normal((5, 1, 8, 8))
+
+    def forward(x: Array) -> Array:
+        return network.forward(x, training=True)
+
+    def gradient(x: Array, c: Array) -> Array:
+        forward(x)
+        return network.backward(c)
+
+    cm.testing.assert_gradient(forward, gradient, x, rtol=1e-6)
+    for name, parameter in network.parameters.items():
+        start = parameter.copy()
+
+        def of_parameter(values: Array, parameter: Array = parameter) -> Array:
+            parameter[...] = values
+            return forward(x)
+
+        def its_gradient(values: Array, c: Array, parameter: Array = parameter, name: str = name) -> Array:
+            of_parameter(values, parameter)
+            network.backward(c)
+            return network.gradients[name]
+
+        cm.testing.assert_gradient(of_parameter, its_gradient, start, rtol=2e-5, trials=1)
+        parameter[...] = start
+
+
+# --- dense layers, pooling -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_dense_against_pytorch(bias: bool) -> None:
+    torch = pytest.importorskip("torch")
+    layer = nn.Dense(24, 7, bias=bias, dtype=np.float64, rng=2)
+    rng = np.random.default_rng(0)
+    x, g, b = rng.standard_normal((5, 2, 3, 4)), rng.standard_normal((5, 7)), rng.standard_normal(7)
+    if bias:
+        layer.parameters["bias"][...] = b
+    y, dx = through(layer, x, g)
+
+    def theirs(x: Any, weight: Any, b: Any) -> Any:
+        return torch.nn.functional.linear(x.flatten(1), weight, b if bias else 0 * b)
+
+    expected, (dx2, dw, db) = torch_gradients(theirs, x, g, layer.parameters["weight"], b)
+    assert_close(y, expected)
+    assert_close(dx, dx2)
+    assert_close(layer.gradients["weight"], dw)
+    if bias:
+        assert_close(layer.gradients["bias"], db)
+    np.testing.assert_array_equal(layer.pattern().matrix(layer.matrix().ravel()).toarray(), layer.matrix())
+
+
+POOLS = {
+    "1d": ((2,), None, 0, (2, 7)),
+    "2d": ((2, 2), None, 0, (3, 6, 5)),
+    "2d overlapping": ((3, 3), 2, 0, (2, 8, 9)),
+    "2d overlapping, padded": ((3, 2), (2, 1), (1, 1), (2, 7, 6)),
+    "2d windows with gaps": ((2, 2), 3, 0, (2, 8, 9)),
+    "3d": ((2, 3, 2), 2, (1, 1, 0), (2, 5, 6, 4)),
+}
+each_pool = pytest.mark.parametrize(("kernel", "stride", "padding", "shape"), POOLS.values(), ids=POOLS.keys())
+
+
+def pool_padding(padding: Any) -> Any:
+    return padding if isinstance(padding, int) else list(padding)
+
+
+@each_pool
+@pytest.mark.parametrize("kind", ["avg", "max"])
+def test_pooling_against_pytorch(kind: str, kernel: Any, stride: Any, padding: Any, shape: Any) -> None:
+    torch = pytest.importorskip("torch")
+    layer = (nn.AvgPool if kind == "avg" else nn.MaxPool)(kernel, stride, padding=pool_padding(padding))
+    x = np.random.default_rng(0).standard_normal((4, *shape))
+    pool = getattr(torch.nn.functional, f"{kind}_pool{len(kernel)}d")
+    y = layer.forward(x)
+    g = np.random.default_rng(1).standard_normal(y.shape)
+    expected, (dx,) = torch_gradients(lambda t: pool(t, kernel, stride, padding), x, g)
+    assert_close(y, expected)
+    assert_close(layer.backward(g), dx)
+    assert layer.output_shape(shape) == y.shape[1:]
+
+
+@each_pool
+def test_max_pool_is_its_selection_matrix(kernel: Any, stride: Any, padding: Any, shape: Any) -> None:
+    layer = nn.MaxPool(kernel, stride, padding=pool_padding(padding))
+    rng = np.random.default_rng(0)
+    x = rng.integers(-2, 3, (3, *shape)).astype(float)  # with many ties
+    y = layer.forward(x)
+    g = rng.standard_normal(y.shape)
+    dx = layer.backward(g)
+    for sample in range(3):
+        S = layer.selection(sample)
+        assert S.shape == (y[sample].size, x[sample].size)
+        np.testing.assert_array_equal(np.diff(S.indptr), 1)
+        np.testing.assert_array_equal(S.data, 1)
+        np.testing.assert_array_equal(S @ x[sample].ravel(), y[sample].ravel())
+        np.testing.assert_allclose(S.T @ g[sample].ravel(), dx[sample].ravel(), atol=1e-14)
+
+
+@each_pool
+def test_average_pool_is_its_matrix(kernel: Any, stride: Any, padding: Any, shape: Any) -> None:
+    layer = nn.AvgPool(kernel, stride, padding=pool_padding(padding))
+    x = np.random.default_rng(0).standard_normal((3, *shape))
+    A = layer.matrix(shape)
+    y = layer.forward(x)
+    assert_close(y.reshape(3, -1), (A @ x.reshape(3, -1).T).T)
+    assert_close(layer.backward(y).reshape(3, -1), (A.T @ y.reshape(3, -1).T).T)
+
+
+def test_max_pool_selects_the_first_of_equal_samples_like_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    x = np.array([[[[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 0.0, 2.0]]]])
+    layer = nn.MaxPool(3, stride=1, padding=1)
+    y = layer.forward(x)
+    expected, (dx,) = torch_gradients(lambda t: torch.nn.functional.max_pool2d(t, 3, 1, 1), x, None)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(layer.backward(np.ones_like(y)), dx)
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_max_pool_hands_on_nan(place: int) -> None:
+    x = np.array([5.0, 1.0, 7.0, 2.0])
+    x[place] = np.nan
+    layer = nn.MaxPool(2)
+    y = layer.forward(x.reshape(1, 1, 2, 2))
+    assert np.isnan(y).all()
+    np.testing.assert_array_equal(layer.backward(np.ones_like(y)).ravel(), np.arange(4) == place)
+
+
+def test_max_pool_never_selects_padding() -> None:
+    layer = nn.MaxPool(2, stride=1, padding=1)
+    x = np.full((1, 2, 3, 3), -np.inf)
+    y = layer.forward(x)
+    np.testing.assert_array_equal(y, -np.inf)
+    S = layer.selection(0)  # a column outside of the matrix would be padding
+    assert S.indices.min() >= 0
+    rows, columns = np.arange(16), S.indices[:16]
+    positions, samples = np.divmod(rows, 4), np.divmod(columns, 3)
+    for position, sample in zip(positions, samples, strict=True):
+        assert set((sample - position).tolist()) <= {-1, 0}
+    assert layer.backward(np.ones_like(y)).sum() == y.size
+
+
+def test_subsample_against_pytorch_and_its_pattern() -> None:
+    torch = pytest.importorskip("torch")
+    layer = nn.Subsample(3, dtype=np.float64)
+    rng = np.random.default_rng(0)
+    np.testing.assert_array_equal(layer.parameters["weight"], 0.25)
+    weight, bias = rng.standard_normal(3), rng.standard_normal(3)
+    layer.parameters["weight"][...], layer.parameters["bias"][...] = weight, bias
+    x, g = rng.standard_normal((4, 3, 6, 4)), rng.standard_normal((4, 3, 3, 2))
+    y, dx = through(layer, x, g)
+
+    def theirs(x: Any, weight: Any, bias: Any) -> Any:
+        return torch.nn.functional.avg_pool2d(x, 2) * 4 * weight[:, None, None] + bias[:, None, None]
+
+    expected, (dx2, dw, db) = torch_gradients(theirs, x, g, weight, bias)
+    for actual, wanted in ((y, expected), (dx, dx2), (layer.gradients["weight"], dw), (layer.gradients["bias"], db)):
+        assert_close(actual, wanted)
+    pattern = layer.pattern((3, 6, 4))
+    assert pattern.n_weights == 3
+    A = layer.matrix((3, 6, 4))
+    spread = np.repeat(bias, 6)[:, None]
+    assert_close(y.reshape(4, -1).T, A @ x.reshape(4, -1).T + spread)
+    assert_close(pattern.weight_gradient(x.reshape(4, -1).T, g.reshape(4, -1).T), dw)
+
+
+# --- elementwise layers ----------------------------------------------------------------------------------------------
+
+ELEMENTWISE: dict[str, tuple[Layer, Callable[[Any], Any]]] = {
+    "ReLU": (nn.ReLU(), lambda t: t.relu()),
+    "LeakyReLU": (nn.LeakyReLU(0.2), lambda t: t.where(t > 0, 0.2 * t)),
+    "Sigmoid": (nn.Sigmoid(), lambda t: t.sigmoid()),
+    "Tanh": (nn.Tanh(), lambda t: t.tanh()),
+    "LeCun's Tanh": (nn.Tanh(1.7159, 2 / 3), lambda t: 1.7159 * (t * (2 / 3)).tanh()),
+    "GELU": (nn.GELU(), lambda t: __import__("torch").nn.functional.gelu(t)),
+    "Softplus": (nn.Softplus(), lambda t: __import__("torch").nn.functional.softplus(t, threshold=1e9)),
+}
+each_elementwise = pytest.mark.parametrize("name", ELEMENTWISE)
+
+
+@each_elementwise
+def test_elementwise_against_pytorch(name: str) -> None:
+    pytest.importorskip("torch")
+    layer, theirs = ELEMENTWISE[name]
+    x = np.concatenate([np.linspace(-8, 8, 41), [0.0, 1e-9, -1e-9, 30.0, -30.0]]).reshape(2, 23)
+    g = np.random.default_rng(0).standard_normal(x.shape)
+    expected, (dx,) = torch_gradients(theirs, x, g)
+    y, back = through(layer, x, g)
+    # PyTorch's normal distribution function and softplus lose digits in the tails.
+    np.testing.assert_allclose(y, expected, rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(back, dx, rtol=1e-12, atol=1e-13)
+
+
+@each_elementwise
+def test_elementwise_far_out(name: str) -> None:
+    layer, _ = ELEMENTWISE[name]
+    x = np.array([[-1e4, 1e4]])
+    y, back = through(layer, x, np.ones_like(x))
+    assert np.isfinite(y).all()
+    assert np.isfinite(back).all()
+
+
+@each_elementwise
+def test_elementwise_takes_integers_as_float64(name: str) -> None:
+    layer, _ = ELEMENTWISE[name]
+    x = np.array([[-3, 0, 2]])
+    y = layer.forward(x)
+    assert y.dtype == np.float64
+    np.testing.assert_array_equal(y, layer.forward(x.astype(float)))
+
+
+def test_flatten() -> None:
+    layer = nn.Flatten()
+    x = np.arange(24.0).reshape(2, 3, 4)
+    y = layer.forward(x)
+    np.testing.assert_array_equal(y, x.reshape(2, 12))
+    np.testing.assert_array_equal(layer.backward(y), x)
+    assert layer.output_shape((3, 4)) == (12,)
+
+
+# --- normalisation, dropout, shortcuts -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(6, 3), (4, 3, 5), (4, 3, 5, 2)], ids=str)
+def test_batch_norm_against_pytorch(shape: tuple[int, ...]) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    layer = nn.BatchNorm(3, momentum=0.3, epsilon=1e-3, dtype=np.float64)
+    weight, bias = rng.standard_normal(3), rng.standard_normal(3)
+    layer.parameters["weight"][...], layer.parameters["bias"][...] = weight, bias
+    mean, variance = torch.zeros(3, dtype=torch.float64), torch.ones(3, dtype=torch.float64)
+    for training in (True, True, False):
+        x, g = rng.standard_normal(shape) + 2, rng.standard_normal(shape)
+        y, dx = through(layer, x, g, training=training)
+
+        def theirs(x: Any, weight: Any, bias: Any, training: bool = training) -> Any:
+            return torch.nn.functional.batch_norm(x, mean, variance, weight, bias, training, 0.3, 1e-3)
+
+        expected, (dx2, dw, db) = torch_gradients(theirs, x, g, weight, bias)
+        for actual, wanted in (
+            (y, expected),
+            (dx, dx2),
+            (layer.gradients["weight"], dw),
+            (layer.gradients["bias"], db),
+        ):
+            assert_close(actual, wanted)
+        assert_close(layer.running_mean, mean.numpy())
+        assert_close(layer.running_variance, variance.numpy())
+    assert layer.state().keys() == {"weight", "bias", "running_mean", "running_variance"}
+
+
+def test_dropout() -> None:
+    layer = nn.Dropout(0.25, rng=1)
+    x = np.ones((100, 200), dtype=np.float32)
+    y = layer.forward(x, training=True)
+    assert y.dtype == np.float32
+    assert set(np.unique(y).tolist()) == {0.0, float(np.float32(1 / 0.75))}
+    assert abs((y == 0).mean() - 0.25) < 0.01
+    np.testing.assert_array_equal(layer.backward(x), y)  # the same units
+    assert (layer.forward(x, training=True) != y).any()
+    np.testing.assert_array_equal(layer.forward(x), x)
+    np.testing.assert_array_equal(layer.backward(x), x)
+    np.testing.assert_array_equal(nn.Dropout(0.25, rng=1).forward(x, training=True), y)
+    np.testing.assert_array_equal(nn.Dropout(0.0).forward(x, training=True), x)
+
+
+def test_residual_adds_body_and_shortcut() -> None:
+    body, side = (make(cm.ConvGeometry((4, 4), (1, 1), out_channels=2), rng=seed) for seed in (1, 2))
+    layer = nn.Residual(body, side)
+    rng = np.random.default_rng(0)
+    x, g = rng.standard_normal((3, 1, 4, 4)), rng.standard_normal((3, 2, 4, 4))
+    y, dx = through(layer, x, g)
+    assert_close(y, body.forward(x) + side.forward(x))
+    assert_close(dx, body.backward(g) + side.backward(g))
+    assert layer.parameters.keys() == {"body.weight", "body.bias", "shortcut.weight", "shortcut.bias"}
+    plain = nn.Residual(nn.ReLU())
+    np.testing.assert_array_equal(plain.forward(x), np.maximum(x, 0) + x)
+    np.testing.assert_array_equal(plain.backward(x), (x > 0) * x + x)
+
+
+# --- losses, initialisers --------------------------------------------------------------------------------------------
+
+
+def test_softmax_cross_entropy_against_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    output, labels = 30 * rng.standard_normal((12, 5)), rng.integers(0, 5, 12)
+    theirs, (expected,) = torch_gradients(
+        lambda t: torch.nn.functional.cross_entropy(t, torch.tensor(labels)), output, None
+    )
+    value, gradient = nn.SoftmaxCrossEntropy()(output, labels)
+    assert value == pytest.approx(float(theirs), rel=1e-12)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-11, atol=1e-15)
+    assert nn.SoftmaxCrossEntropy()(np.array([[1e4, -1e4]]), [0])[0] == 0.0
+
+
+def test_squared_error_against_pytorch() -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(0)
+    output, targets = rng.standard_normal((2, 6, 3))
+    theirs, (expected,) = torch_gradients(
+        lambda t: torch.nn.functional.mse_loss(t, torch.tensor(targets)), output, None
+    )
+    value, gradient = nn.SquaredError()(output, targets)
+    assert value == pytest.approx(float(theirs), rel=1e-12)
+    assert_close(gradient, expected)
+    labels = np.array([0, 2, 1, 1, 0, 2])
+    vectors = np.where(np.arange(3) == labels[:, None], 0.8, -0.6)
+    by_labels, by_vectors = nn.SquaredError(0.8, -0.6)(output, labels), nn.SquaredError()(output, vectors)
+    assert by_labels[0] == by_vectors[0]
+    np.testing.assert_array_equal(by_labels[1], by_vectors[1])
+
+
+def test_initialisers() -> None:
+    shape, rng = (200, 50, 3, 3), np.random.default_rng(0)
+    weights = nn.lecun_uniform(shape, 450, 1800, rng)
+    assert weights.shape == shape
+    assert 0.999 * 2.4 / 450 < np.abs(weights).max() <= 2.4 / 450
+    weights = nn.glorot_uniform(shape, 450, 1800, rng)
+    assert weights.var() == pytest.approx(2 / 2250, rel=0.02)
+    assert np.abs(weights).max() <= math.sqrt(6 / 2250)
+    weights = nn.he_normal(shape, 450, 1800, rng)
+    assert weights.var() == pytest.approx(2 / 450, rel=0.02)
+    assert np.abs(weights).max() > 3 * math.sqrt(2 / 450)
+
+
+@pytest.mark.parametrize(
+    ("geometry", "fans"),
+    [
+        (cm.ConvGeometry((8, 8), (3, 3), in_channels=4, out_channels=6, groups=2), (18, 27)),
+        (cm.ConvGeometry((14, 14), (5, 5), in_channels=6, out_channels=16, connections=LENET5_C3), (150, 250)),
+        (cm.ConvGeometry(5, 3, sharing="unshared", in_channels=2), (6, 3)),
+    ],
+    ids=["groups", "connection table", "unshared"],
+)
+def test_fans_are_handed_to_the_initialiser(geometry: cm.ConvGeometry, fans: tuple[int, int]) -> None:
+    seen = []
+
+    def initialiser(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> Array:
+        seen.append((shape, fan_in, fan_out))
+        return rng.standard_normal(shape)
+
+    layer = nn.Conv(geometry, initialiser=initialiser, rng=5)
+    assert seen == [(geometry.weight_shape, *fans)]
+    drawn = np.random.default_rng(5).standard_normal(geometry.weight_shape).astype(np.float32)
+    np.testing.assert_array_equal(layer.parameters["weight"], drawn)
+
+
+# --- dtypes and memory -----------------------------------------------------------------------------------------------
+
+SINGLE: dict[str, Layer] = {
+    "unfold": nn.Conv(cm.ConvGeometry((4, 4), (3, 3), in_channels=2, out_channels=2, padding=1)),
+    "matrix": nn.Conv(cm.ConvGeometry((4, 4), (3, 3), in_channels=2, out_channels=2, padding=1), method="matrix"),
+    "circular": nn.Conv(cm.ConvGeometry((4, 4), (3, 3), in_channels=2, padding=1, boundary="circular"), bias="unit"),
+    "tiled": nn.Conv(cm.ConvGeometry((4, 4), (2, 2), in_channels=2, sharing=2)),
+    "transposed": nn.ConvTranspose(cm.ConvGeometry((4, 4), (2, 2), in_channels=2, stride=2, transposed=True)),
+    "Dense": nn.Dense(32, 3),
+    "AvgPool": nn.AvgPool(2),
+    "Subsample": nn.Subsample(2),
+    "MaxPool": nn.MaxPool(2, padding=1),
+    "BatchNorm": nn.BatchNorm(2),
+    "Dropout": nn.Dropout(),
+    "Flatten": nn.Flatten(),
+    "Residual": nn.Residual(nn.Tanh()),
+    **{name: layer for name, (layer, _) in ELEMENTWISE.items()},
+}
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("name", SINGLE)
+def test_float32_stays_float32(name: str, training: bool) -> None:
+    layer = SINGLE[name]
+    x = np.random.default_rng(0).standard_normal((3, 2, 4, 4)).astype(np.float32)
+    y = layer.forward(x, training=training)
+    assert y.dtype == np.float32
+    assert layer.backward(y).dtype == np.float32
+    assert {array.dtype for array in (*layer.gradients.values(), *layer.state().values())} <= {np.dtype(np.float32)}
+    assert layer.output_shape((2, 4, 4)) == y.shape[1:]
+
+
+@pytest.mark.parametrize("name", [name for name, layer in SINGLE.items() if layer.parameters])
+def test_layers_with_parameters_compute_in_their_dtype(name: str) -> None:
+    layer = SINGLE[name]
+    rng = np.random.default_rng(0)
+    for dtype in (np.float64, np.float16, np.int64, np.uint8):
+        x = (10 * rng.random((2, 2, 4, 4))).astype(dtype)
+        y = layer.forward(x)
+        assert y.dtype == np.float32
+        assert layer.backward(np.ones(y.shape)).dtype == np.float32
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_empty_batch(name: str) -> None:
+    layer = SINGLE[name]
+    y = layer.forward(np.zeros((0, 2, 4, 4), dtype=np.float32))
+    assert y.shape == (0, *layer.output_shape((2, 4, 4)))
+    assert layer.backward(y).shape == (0, 2, 4, 4)
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_inputs_are_left_as_they_are(name: str) -> None:
+    x = np.moveaxis(np.random.default_rng(0).standard_normal((2, 4, 4, 3)).astype(np.float32), -1, 0)
+    kept = x.copy()
+    y = SINGLE[name].forward(x, training=True)
+    g = np.moveaxis(np.ascontiguousarray(np.moveaxis(y, 0, -1)), -1, 0)
+    kept_g = g.copy()
+    SINGLE[name].backward(g)
+    np.testing.assert_array_equal(x, kept)
+    np.testing.assert_array_equal(g, kept_g)
+
+
+@pytest.mark.parametrize("name", SINGLE)
+def test_layers_hand_on_arrays_with_the_batch_last_in_memory(name: str) -> None:
+    """So that the next layer takes them as they are, without a copy."""
+    layer = SINGLE[name]
+    x = np.moveaxis(np.random.default_rng(0).standard_normal((2, 4, 4, 3)).astype(np.float32), -1, 0)
+    y = layer.forward(x, training=True)
+    assert np.moveaxis(y, 0, -1).flags.c_contiguous
+    following = nn.Dense(math.prod(y.shape[1:]), 2)
+    following.forward(y)
+    assert np.shares_memory(following._input, y)
+
+
+# --- products --------------------------------------------------------------------------------------------------------
+
+
+def by_step(layer: Layer, shape: tuple[int, ...] | None = None) -> dict[str, nn.Product]:
+    return {product.step: product for product in layer.products(shape)}
+
+
+@each_case
+def test_products_are_those_of_the_real_matrices(geometry: cm.ConvGeometry) -> None:
+    U, A = geometry.unfold_matrix(), geometry.pattern().matrix(integer_weights(geometry))
+    multiplications = sum(1 for _ in reference.taps(geometry))
+    unfold = by_step(make(geometry))
+    assert unfold.keys() == {"forward", "weight gradient", "input gradient"}
+    for product in unfold.values():
+        assert (product.shape, product.nonzeros, product.multiply_adds) == (U.shape, U.nnz, multiplications)
+    matrix = by_step(make(geometry, method="matrix"))
+    for step in ("forward", "input gradient"):
+        assert matrix[step][3:] == (A.shape, A.nnz, A.nnz)
+    assert matrix["weight gradient"][3:] == (A.shape, geometry.pattern().n_entries, geometry.pattern().n_entries)
+
+
+def test_products_of_pooling_and_dense_layers() -> None:
+    shape = (2, 5, 6)
+    average, largest, sums = nn.AvgPool(3, stride=2, padding=1), nn.MaxPool(2), nn.Subsample(2)
+    A = average.matrix(shape)
+    assert [(p.formula, p.shape, p.nonzeros) for p in average.products(shape)] == [
+        ("A @ X", A.shape, A.nnz),
+        ("A.T @ G", A.shape, A.nnz),
+    ]
+    largest.forward(np.zeros((1, *shape)))
+    S = largest.selection(0)
+    assert [(p.formula, p.shape, p.nonzeros) for p in largest.products(shape)] == [
+        ("S @ X", S.shape, S.nnz),
+        ("S.T @ G", S.shape, S.nnz),
+    ]
+    B = sums.matrix(shape)
+    assert [p.step for p in sums.products(shape)] == ["forward", "weight gradient", "input gradient"]
+    assert {(p.shape, p.nonzeros) for p in sums.products(shape)} == {(B.shape, B.nnz)}
+    assert {p[3:] for p in nn.Dense(6, 4).products()} == {((4, 6), 24, 24)}
+    assert nn.ReLU().products() == []
+
+
+def test_products_of_a_network_go_forward_and_then_backward() -> None:
+    network = nn.Sequential([
+        nn.Conv(cm.ConvGeometry((6, 6), (3, 3), out_channels=2)),
+        nn.MaxPool(2),
+        nn.Residual(nn.Conv(cm.ConvGeometry((2, 2), (1, 1), in_channels=2, out_channels=2))),
+        nn.Dense(8, 3),
+    ])  # fmt: skip
+    steps = [(p.layer, p.step) for p in network.products()]
+    assert steps == [
+        ("0 Conv", "forward"),
+        ("1 MaxPool", "forward"),
+        ("2 body Conv", "forward"),
+        ("3 Dense", "forward"),
+        ("3 Dense", "weight gradient"),
+        ("3 Dense", "input gradient"),
+        ("2 body Conv", "weight gradient"),
+        ("2 body Conv", "input gradient"),
+        ("1 MaxPool", "input gradient"),
+        ("0 Conv", "weight gradient"),
+        ("0 Conv", "input gradient"),
+    ]
+    assert network.products((1, 6, 6)) == network.products()
+    nested = nn.Residual(nn.Sequential([nn.Dense(3, 3)]), nn.Dense(3, 3, bias=False))
+    assert nested.input_shape == (3,)
+    assert {p.layer for p in nested.products()} == {"body 0 Dense", "shortcut Dense"}
+
+
+# --- errors ----------------------------------------------------------------------------------------------------------
+
+PLAIN = cm.ConvGeometry((4, 4), (3, 3))
+ERRORS: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
+    "no geometry": (TypeError, "Conv takes a ConvGeometry, but was given a tuple", lambda: nn.Conv((4, 4))),  # type: ignore[arg-type]
+    "transposed": (
+        ValueError,
+        "transposed=True; use ConvTranspose",
+        lambda: nn.Conv(cm.ConvGeometry(4, 2, transposed=True)),
+    ),
+    "not transposed": (ValueError, "transposed=False; use Conv for it", lambda: nn.ConvTranspose(PLAIN)),
+    "dtype": (TypeError, "dtype must be float32 or float64, but is int64", lambda: nn.Conv(PLAIN, dtype=int)),
+    "dtype of Dense": (TypeError, "but is float16", lambda: nn.Dense(2, 2, dtype=np.float16)),
+    "dtype of Subsample": (TypeError, "but is complex128", lambda: nn.Subsample(2, dtype=complex)),
+    "dtype of BatchNorm": (TypeError, "but is int64", lambda: nn.BatchNorm(2, dtype=int)),
+    "bias": (ValueError, "bias 'all' is unknown; choose channel, unit or None", lambda: nn.Conv(PLAIN, bias="all")),  # type: ignore[arg-type]
+    "method": (
+        ValueError,
+        "method 'fft' is unknown; choose unfold or matrix",
+        lambda: nn.Conv(PLAIN, method="fft"),  # type: ignore[arg-type]
+    ),
+    "shape": (
+        ValueError,
+        r"takes arrays \(batch, 1, 4, 4\), in_channels and input_shape, but was given samples of shape \(1, 5, 4\)",
+        lambda: nn.Conv(PLAIN).forward(np.zeros((2, 1, 5, 4))),
+    ),
+    "complex": (
+        TypeError,
+        "computes with real numbers, but was given complex128; convert the data to float32",
+        lambda: nn.Conv(PLAIN).forward(np.zeros((2, 1, 4, 4), dtype=complex)),
+    ),
+    "complex ReLU": (TypeError, r"ReLU\(\) computes with real numbers", lambda: nn.ReLU().forward(np.zeros(2, "D"))),
+    "Dense shape": (
+        ValueError,
+        r"n_in=6 numbers, but was given 8 \(samples of shape \(2, 4\)\)",
+        lambda: nn.Dense(6, 2).forward(np.zeros((3, 2, 4))),
+    ),
+    "Dense sizes": (ValueError, "out_channels must be at least 1, but is 0", lambda: nn.Dense(6, 0)),
+    "BatchNorm shape": (
+        ValueError,
+        r"BatchNorm\(3\) takes arrays \(batch, 3, ...\), but was given samples of shape \(2, 4\)",
+        lambda: nn.BatchNorm(3).forward(np.zeros((3, 2, 4))),
+    ),
+    "BatchNorm of one": (
+        ValueError,
+        r"needs at least 2 values a channel in training, but was given \(1, 3\)",
+        lambda: nn.BatchNorm(3).forward(np.zeros((1, 3)), training=True),
+    ),
+    "BatchNorm channels": (ValueError, "channels must be at least 1, but is 0", lambda: nn.BatchNorm(0)),
+    "BatchNorm momentum": (
+        ValueError,
+        r"momentum must lie in \(0, 1\], but is 2",
+        lambda: nn.BatchNorm(3, momentum=2),
+    ),
+    "BatchNorm epsilon": (ValueError, "epsilon must be positive, but is 0", lambda: nn.BatchNorm(3, epsilon=0)),
+    "Dropout": (ValueError, r"rate must lie in \[0, 1\), but is 1", lambda: nn.Dropout(1)),
+    "pool without channels": (
+        ValueError,
+        r"takes arrays \(batch, channels, \*spatial\), but was given samples of shape \(4,\)",
+        lambda: nn.MaxPool(2).forward(np.zeros((3, 4))),
+    ),
+    "pool larger than the image": (
+        ValueError,
+        "kernel does not fit on axis 0",
+        lambda: nn.AvgPool(5).forward(np.zeros((3, 1, 4, 4))),
+    ),
+    "pool of padding": (
+        ValueError,
+        r"on axis 0 a window of 2 samples holds nothing but padding \(padding=\(2, 2\), 4 samples\)",
+        lambda: nn.MaxPool(2, padding=2).forward(np.zeros((3, 1, 4, 4))),
+    ),
+    "pool of padding at the end": (
+        ValueError,
+        "on axis 1 a window of 2 samples holds nothing but padding",
+        lambda: nn.MaxPool(2, padding=[(0, 0), (0, 2)]).forward(np.zeros((3, 1, 4, 4))),
+    ),
+    "pool products": (ValueError, r"give input_shape=\(channels, \*spatial\)", lambda: nn.MaxPool(2).products()),
+    "Subsample channels": (
+        ValueError,
+        r"takes arrays \(batch, 2, 4, 4\), channels and the image, but was given samples of shape \(3, 4, 4\)",
+        lambda: nn.Subsample(2).forward(np.zeros((1, 3, 4, 4))),
+    ),
+    "selection": (
+        IndexError,
+        "sample 3 is not in the last batch, which has 2",
+        lambda: [pool := nn.MaxPool(2), pool.forward(np.zeros((2, 1, 4, 4))), pool.selection(3)],
+    ),
+    "no layer": (TypeError, r"layers\[1\] is a int, which is no layer", lambda: nn.Sequential([nn.ReLU(), 3])),  # type: ignore[list-item]
+    "a layer twice": (
+        ValueError,
+        r"layers\[2\] and layers\[0\] are the same object, ReLU\(\), .*; make a second layer",
+        lambda: nn.Sequential([layer := nn.ReLU(), nn.Tanh(), layer]),
+    ),
+    "products of what": (
+        ValueError,
+        r"takes samples of several shapes; give input_shape=\(channels, \*spatial\)",
+        lambda: nn.Sequential([nn.ReLU(), nn.Dense(2, 2)]).products(),
+    ),
+    "no body": (TypeError, "the body is a int, which is no layer", lambda: nn.Residual(3)),  # type: ignore[arg-type]
+    "no shortcut": (TypeError, "the shortcut is a int", lambda: nn.Residual(nn.ReLU(), 3)),  # type: ignore[arg-type]
+    "Residual": (
+        ValueError,
+        r"the body gives samples of shape \(3,\), but the shortcut \(2,\); give a shortcut layer",
+        lambda: nn.Residual(nn.Dense(2, 3)).forward(np.zeros((4, 2))),
+    ),
+    "state": (
+        ValueError,
+        r"the state does not fit: missing are \['bias'\], unknown are \['b'\]",
+        lambda: nn.Dense(2, 2).load_state({"weight": np.zeros((2, 2)), "b": np.zeros(2)}),
+    ),
+    "state's shape": (
+        ValueError,
+        r"bias has shape \(2,\), but the state has \(3,\)",
+        lambda: nn.Dense(2, 2).load_state({"weight": np.zeros((2, 2)), "bias": np.zeros(3)}),
+    ),
+    "labels in the loss": (
+        ValueError,
+        r"labels must be one integer a sample, but have shape \(4,\) and dtype float64",
+        lambda: nn.SoftmaxCrossEntropy().check((3,), np.zeros(4)),
+    ),
+    "outputs in the loss": (
+        ValueError,
+        r"takes outputs \(batch, classes\), but the network gives \(3, 2\)",
+        lambda: nn.SoftmaxCrossEntropy().check((3, 2), np.zeros(4, dtype=int)),
+    ),
+    "labels too large": (
+        ValueError,
+        r"labels run from 0 to 3, but the network has 3 outputs; they must lie in 0 .. 2",
+        lambda: nn.SoftmaxCrossEntropy().check((3,), np.arange(4)),
+    ),
+    "labels too large for vectors": (
+        ValueError,
+        "labels run from -1 to 2, but the network has 3 outputs",
+        lambda: nn.SquaredError().check((3,), np.arange(-1, 3)),
+    ),
+    "targets": (
+        ValueError,
+        r"targets have shape \(2,\) a sample, but the network's outputs have \(3,\); give class labels",
+        lambda: nn.SquaredError().check((3,), np.zeros((4, 2))),
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "message", "function"), ERRORS.values(), ids=ERRORS.keys())
+def test_errors(kind: type[Exception], message: str, function: Callable[[], Any]) -> None:
+    with pytest.raises(kind, match=message):
+        function()
+
+
+FRESH: dict[str, Callable[[], Layer]] = {
+    "Conv": lambda: nn.Conv(PLAIN),
+    "Dense": lambda: nn.Dense(16, 2),
+    "AvgPool": lambda: nn.AvgPool(2),
+    "Subsample": lambda: nn.Subsample(1),
+    "MaxPool": lambda: nn.MaxPool(2),
+    "BatchNorm": lambda: nn.BatchNorm(1),
+    "Flatten": nn.Flatten,
+    "ReLU": nn.ReLU,
+}
+
+
+@pytest.mark.parametrize("name", FRESH)
+def test_backward_needs_a_forward(name: str) -> None:
+    with pytest.raises(
+        RuntimeError, match=rf"{name}\(.*\) has nothing to go back through; call forward before backward"
+    ):
+        FRESH[name]().backward(np.zeros((1, 1, 4, 4)))
+
+
+@pytest.mark.parametrize("name", FRESH)
+def test_backward_checks_the_shape(name: str) -> None:
+    layer = FRESH[name]()
+    y = layer.forward(np.zeros((2, 1, 4, 4)))
+    with pytest.raises(ValueError, match=r"takes dL/dy in the shape of its last output, \(2, .*but was given \(3, "):
+        layer.backward(np.zeros((3, *y.shape[1:])))
+
+
+@pytest.mark.parametrize("name", FRESH)
+def test_repr_names_the_layer(name: str) -> None:
+    assert repr(FRESH[name]()).startswith(f"{name}(")

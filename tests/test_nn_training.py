@@ -1,0 +1,840 @@
+"""Training: whole networks follow PyTorch's weights; `fit` from its first checks to its last callback."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import convmatrix as cm
+from convmatrix import nn
+from convmatrix.nn.progress import Progress
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+ROOT = Path(__file__).resolve().parents[1]
+SCALE, SLOPE = 1.7159, 2 / 3
+
+
+def tiny(seed: int = 0, *, dropout: bool = True, dtype: Any = np.float32) -> nn.Sequential:
+    """Return a network of 6x6 images and 3 classes with everything that has a state: running means, a generator."""
+    rng = np.random.default_rng(seed)
+    return nn.Sequential([
+        nn.Conv(cm.ConvGeometry((6, 6), (3, 3), out_channels=4), dtype=dtype, rng=rng),
+        nn.BatchNorm(4, dtype=dtype),
+        nn.ReLU(),
+        nn.MaxPool(2),
+        *([nn.Dropout(0.2, rng=seed)] if dropout else []),
+        nn.Dense(16, 3, dtype=dtype, rng=rng),
+    ])  # fmt: skip
+
+
+def stripes(count: int = 60, seed: int = 0) -> tuple[Array, Array]:
+    """Return noisy images of horizontal, vertical and no stripes, and their labels."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 3, count)
+    stripe = np.resize([1.0, -1.0], 6)
+    patterns = np.stack([np.tile(stripe[:, None], 6), np.tile(stripe, (6, 1)), np.zeros((6, 6))])
+    return (patterns[labels] + 0.5 * rng.standard_normal((count, 6, 6)))[:, None], labels
+
+
+def bits(network: nn.Sequential) -> dict[str, bytes]:
+    return {name: array.tobytes() for name, array in network.state().items()}
+
+
+# --- whole networks follow PyTorch -----------------------------------------------------------------------------------
+
+
+def theirs(name: str) -> tuple[Any, Callable[[Any], Any]]:
+    """Return tensors for the parameters of our network of that name, and PyTorch's forward function of them."""
+    torch = pytest.importorskip("torch")
+    F = torch.nn.functional
+    p = {key: torch.tensor(array, requires_grad=True) for key, array in NETWORKS[name]().parameters.items()}
+
+    def squash(x: Any) -> Any:
+        return SCALE * torch.tanh(SLOPE * x)
+
+    def subsample(x: Any, place: int) -> Any:
+        return 4 * F.avg_pool2d(x, 2) * p[f"{place}.weight"][:, None, None] + p[f"{place}.bias"][:, None, None]
+
+    def by_table(x: Any, place: int, table: Array, **options: Any) -> Any:
+        rows, columns = np.nonzero(table)
+        kernel = torch.zeros(*table.shape, 5, 5, dtype=torch.float64)
+        kernel = kernel.index_put((torch.tensor(rows), torch.tensor(columns)), p[f"{place}.weight"])
+        return F.conv2d(x, kernel, **options)
+
+    def lecun1989(x: Any) -> Any:
+        x = F.pad(x, (1, 2, 1, 2), value=-1.0)
+        x = squash(F.conv2d(x, p["1.weight"], stride=2) + p["1.bias"])
+        x = F.pad(x, (1, 2, 1, 2), value=-1.0)
+        x = squash(by_table(x, 4, nn.networks.lecun1989_h2(), stride=2) + p["4.bias"])
+        x = squash(F.linear(x.flatten(1), p["6.weight"], p["6.bias"]))
+        return squash(F.linear(x, p["8.weight"], p["8.bias"]))
+
+    def lenet5(x: Any) -> Any:
+        table = np.array([[str(j) in row for j in range(6)] for row in nn.networks.LENET5_C3.split()])
+        x = squash(F.conv2d(x, p["0.weight"], p["0.bias"]))
+        x = squash(subsample(x, 2))
+        x = squash(by_table(x, 4, table) + p["4.bias"][:, None, None])
+        x = squash(subsample(x, 6))
+        x = squash(F.conv2d(x, p["8.weight"], p["8.bias"]))
+        x = squash(F.linear(x.flatten(1), p["10.weight"], p["10.bias"]))
+        return F.linear(x, p["12.weight"], p["12.bias"])
+
+    running = {key: (torch.zeros(4, dtype=torch.float64), torch.ones(4, dtype=torch.float64)) for key in "12"}
+
+    def residual(x: Any) -> Any:
+        def norm(x: Any, key: str, place: str) -> Any:
+            return F.batch_norm(x, *running[key], p[f"{place}.weight"], p[f"{place}.bias"], training=True)
+
+        x = F.relu(norm(F.conv2d(x, p["0.weight"], padding=1), "1", "1"))
+        body = F.relu(norm(F.conv2d(x, p["3.body.0.weight"], padding=1), "2", "3.body.1"))
+        body = F.conv2d(body, p["3.body.3.weight"], p["3.body.3.bias"], padding=1)
+        x = F.max_pool2d(F.relu(body + F.conv2d(x, p["3.shortcut.weight"])), 2)
+        return F.linear(x.flatten(1), p["6.weight"], p["6.bias"])
+
+    return p, {"lecun1989": lecun1989, "lenet5": lenet5, "residual": residual}[name]
+
+
+def residual_network() -> nn.Sequential:
+    def conv(kernel: int, outputs: int, ins: int = 4, **options: Any) -> nn.Conv:
+        geometry = cm.ConvGeometry((8, 8), (kernel, kernel), in_channels=ins, out_channels=outputs, padding=kernel // 2)
+        return nn.Conv(geometry, dtype=np.float64, rng=kernel + outputs, **options)
+
+    return nn.Sequential([
+        conv(3, 4, ins=1, bias=None),
+        nn.BatchNorm(4, dtype=np.float64),
+        nn.ReLU(),
+        nn.Residual(
+            nn.Sequential([conv(3, 4, bias=None), nn.BatchNorm(4, dtype=np.float64), nn.ReLU(), conv(3, 6)]),
+            conv(1, 6, bias=None),
+        ),
+        nn.ReLU(),
+        nn.MaxPool(2),
+        nn.Dense(96, 10, dtype=np.float64),
+    ])  # fmt: skip
+
+
+NETWORKS: dict[str, Callable[..., nn.Sequential]] = {
+    "lecun1989": lambda method="unfold": nn.lecun1989(dtype=np.float64, rng=1, method=method),
+    "lenet5": lambda method="unfold": nn.lenet5(dtype=np.float64, rng=1, method=method),
+    "residual": lambda method="unfold": residual_network(),
+}
+SIZES = {"lecun1989": 16, "lenet5": 32, "residual": 8}
+OPTIMISERS: dict[str, tuple[Callable[[], nn.Optimiser], str, dict[str, Any]]] = {
+    "SGD": (lambda: nn.SGD(0.05), "SGD", {"lr": 0.05}),
+    "SGD with momentum and weight decay": (
+        lambda: nn.SGD(0.02, momentum=0.9, weight_decay=0.01),
+        "SGD",
+        {"lr": 0.02, "momentum": 0.9, "weight_decay": 0.01},
+    ),
+    "Adam": (lambda: nn.Adam(0.002), "Adam", {"lr": 0.002}),
+    "Adam with weight decay": (
+        lambda: nn.Adam(0.002, beta1=0.8, beta2=0.99, epsilon=1e-6, weight_decay=0.05),
+        "Adam",
+        {"lr": 0.002, "betas": (0.8, 0.99), "eps": 1e-6, "weight_decay": 0.05},
+    ),
+}
+
+
+@pytest.mark.parametrize("optimiser", OPTIMISERS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_networks_follow_pytorch(name: str, optimiser: str) -> None:
+    """Twenty steps on new batches; all weights agree to 1e-9 of the largest."""
+    torch = pytest.importorskip("torch")
+    network, (parameters, forward) = NETWORKS[name](), theirs(name)
+    make, kind, options = OPTIMISERS[optimiser]
+    ours, other = make(), getattr(torch.optim, kind)(parameters.values(), **options)
+    loss = nn.SquaredError() if name == "lecun1989" else nn.SoftmaxCrossEntropy()
+    start = {key: array.copy() for key, array in network.parameters.items()}
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        x, labels = rng.standard_normal((4, 1, SIZES[name], SIZES[name])), rng.integers(0, 10, 4)
+        value, gradient = loss(network.forward(x, training=True), labels)
+        network.backward(gradient)
+        ours.step(network.parameters, network.gradients)
+        other.zero_grad()
+        output = forward(torch.tensor(x))
+        if name == "lecun1989":
+            wanted = torch.where(torch.arange(10) == torch.tensor(labels)[:, None], 1.0, -1.0).double()
+            total = torch.nn.functional.mse_loss(output, wanted)
+        else:
+            total = torch.nn.functional.cross_entropy(output, torch.tensor(labels))
+        total.backward()
+        other.step()
+        assert value == pytest.approx(total.item(), rel=1e-9)
+    for key, parameter in network.parameters.items():
+        expected = parameters[key].detach().numpy()
+        assert np.abs(parameter - expected).max() <= 1e-9 * np.abs(expected).max(), key
+        assert np.abs(parameter - start[key]).max() > 1e-5 * np.abs(expected).max(), key  # all of them were trained
+
+
+@pytest.mark.parametrize("name", ["lecun1989", "lenet5"])
+def test_methods_train_alike(name: str) -> None:
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((8, 1, SIZES[name], SIZES[name])), rng.integers(0, 10, 8)
+    networks = [NETWORKS[name](method) for method in ("unfold", "matrix")]
+    for network in networks:
+        nn.fit(network, x, labels, epochs=3, batch_size=4, optimiser=nn.SGD(0.1), metrics={})
+    for key, parameter in networks[0].parameters.items():
+        np.testing.assert_allclose(networks[1].parameters[key], parameter, rtol=1e-10, atol=1e-12)
+
+
+# --- named networks --------------------------------------------------------------------------------------------------
+
+
+def test_parameter_counts_of_lecun1989() -> None:
+    """The published table: weights and biases of each layer, and 9,760 in all."""
+    network = nn.lecun1989()
+    sizes = [
+        (layer.parameters["weight"].size, layer.parameters["bias"].size) for layer in network.layers if layer.parameters
+    ]
+    assert sizes == [(300, 768), (2400, 192), (5760, 30), (300, 10)]
+    assert sum(map(sum, sizes)) == 9760
+    assert network.output_shape((1, 16, 16)) == (10,)
+    connections = [p.multiply_adds for p in network.products((1, 16, 16)) if p.step == "forward"]
+    biases = [768, 192, 30, 10]
+    assert [a + b for a, b in zip(connections, biases, strict=True)] == [19968, 38592, 5790, 310]
+
+
+def test_parameter_counts_of_lenet5() -> None:
+    network = nn.lenet5()
+    sizes = [sum(a.size for a in layer.parameters.values()) for layer in network.layers if layer.parameters]
+    assert sizes == [156, 12, 1516, 32, 48120, 10164, 850]
+    assert sum(a.size for a in nn.lenet5(classes=None).parameters.values()) == 60000
+    assert nn.lenet5(classes=None).output_shape((1, 32, 32)) == (84,)
+    assert nn.lenet5(classes=7).output_shape((1, 32, 32)) == (7,)
+
+
+@pytest.mark.parametrize("make", [nn.lecun1989, nn.lenet5, nn.small], ids=lambda f: f.__name__)
+def test_named_networks_take_method_dtype_and_rng(make: Callable[..., nn.Sequential]) -> None:
+    network = make(rng=3)
+    assert {a.dtype for a in network.parameters.values()} == {np.dtype(np.float32)}
+    assert bits(network) == bits(make(rng=np.random.default_rng(3)))
+    assert bits(network) != bits(make(rng=4))
+    other = make(dtype=np.float64, method="matrix", classes=4)
+    assert {a.dtype for a in other.parameters.values()} == {np.dtype(np.float64)}
+    assert {layer.method for layer in other.layers if isinstance(layer, nn.Conv)} == {"matrix"}
+    shape = {"lecun1989": (1, 16, 16), "lenet5": (1, 32, 32), "small": (1, 8, 8)}[make.__name__]
+    assert other.output_shape(shape) == (4,)
+    weights = [a for key, a in network.parameters.items() if key.endswith("weight") and a.ndim > 1]
+    assert all(len(np.unique(w)) > w.size // 2 for w in weights)  # every layer draws on
+
+
+def test_background_of_lecun1989_is_minus_one() -> None:
+    """An image of background gives each unit of a map the same sum, at the border too."""
+    sums = nn.activations(nn.lecun1989(), np.full((1, 1, 16, 16), -1.0), 1)
+    np.testing.assert_allclose(sums, sums[:, :, :1, :1] * np.ones((8, 8)), rtol=1e-5)
+
+
+def test_small_takes_other_images() -> None:
+    assert nn.small((3, 13, 9), classes=5).output_shape((3, 13, 9)) == (5,)
+    with pytest.raises(ValueError, match=r"at least 4 samples high and wide, but input_shape is \(1, 3, 8\)"):
+        nn.small((1, 3, 8))
+
+
+# --- fit -------------------------------------------------------------------------------------------------------------
+
+
+def test_fit_learns() -> None:
+    x, y = stripes(200)
+    network = tiny()
+    history = nn.fit(network, x, y, epochs=15, validation=stripes(100, seed=1), optimiser=nn.Adam(0.01))
+    assert history.epochs == 15
+    assert len(history.loss) == len(history.validation_loss) == len(history.metrics["accuracy"]) == 15
+    assert history.loss[-1] < 0.5 * history.loss[0]
+    assert history.metrics["accuracy"][-1] > 0.95
+    output = nn.predict(network, stripes(100, seed=1)[0], batch_size=7)
+    assert nn.accuracy(output, stripes(100, seed=1)[1]) == history.metrics["accuracy"][-1]
+    assert nn.SoftmaxCrossEntropy()(output, stripes(100, seed=1)[1])[0] == pytest.approx(history.validation_loss[-1])
+
+
+def test_same_seed_same_bits() -> None:
+    def train(seed: int) -> dict[str, bytes]:
+        network = tiny()
+        nn.fit(network, *stripes(), epochs=2, batch_size=16, rng=seed)
+        return bits(network)
+
+    assert train(1) == train(1)
+    assert train(1) != train(2)
+
+
+def test_fit_is_forward_loss_backward_step() -> None:
+    """One epoch by hand, in the order that the generator gives, the last batch smaller."""
+    x, y = stripes(50)
+    network, other = tiny(), tiny()
+    history = nn.fit(network, x, y, epochs=1, batch_size=16, optimiser=nn.SGD(0.1), rng=5)
+    order, optimiser, losses = np.random.default_rng(5).permutation(50), nn.SGD(0.1), []
+    for start in range(0, 50, 16):
+        batch = order[start : start + 16]
+        value, gradient = nn.SoftmaxCrossEntropy()(other.forward(x[batch], training=True), y[batch])
+        other.backward(gradient)
+        optimiser.step(other.parameters, other.gradients)
+        losses += [value] * len(batch)
+    assert bits(network) == bits(other)
+    assert history.loss[0] == pytest.approx(np.mean(losses), rel=1e-12)
+
+
+def test_metrics_are_those_of_the_validation_data_or_else_of_the_training_data() -> None:
+    x, y = stripes()
+    counts: list[int] = []
+
+    def count(output: Array, targets: Array) -> float:
+        counts.append(len(targets))
+        assert output.shape == (len(targets), 3)
+        return 7
+
+    history = nn.fit(tiny(), x, y, epochs=1, metrics={"count": count})
+    assert history.metrics == {"count": [7.0]}
+    nn.fit(tiny(), x, y, epochs=1, metrics={"count": count}, validation=(x[:9], y[:9]))
+    assert counts == [60, 9]
+    assert nn.fit(tiny(), x, y, epochs=1, metrics={}).metrics == {}
+
+
+def test_regression_with_targets_of_the_outputs_shape() -> None:
+    x = np.random.default_rng(0).standard_normal((40, 1, 6, 6))
+    targets = np.stack([x.sum(axis=(1, 2, 3)), x[:, 0, 0, 0], x[:, 0, 3, 2]], axis=1)
+    network = nn.Sequential([nn.Dense(36, 3)])
+    history = nn.fit(network, x, targets, epochs=60, loss=nn.SquaredError(), optimiser=nn.Adam(0.03), batch_size=8)
+    assert history.loss[-1] < 0.05 * history.loss[0]
+    assert history.metrics == {}
+
+
+def test_callbacks_see_every_epoch_and_can_stop() -> None:
+    seen = []
+
+    def watch(history: nn.History) -> bool:
+        seen.append((history.epochs, history.loss[-1]))
+        return history.epochs == 3
+
+    history = nn.fit(tiny(), *stripes(), epochs=9, callbacks=[watch, lambda history: None])
+    assert seen == list(enumerate(history.loss, start=1))
+    assert history.epochs == 3
+
+
+def test_patience_stops_when_the_validation_loss_no_longer_falls() -> None:
+    x, y = stripes()
+    wrong = (x, (y + 1) % 3)  # the better it learns, the worse these
+    history = nn.fit(tiny(dropout=False), x, y, epochs=50, validation=wrong, patience=4, optimiser=nn.SGD(0.1))
+    assert history.epochs == int(np.argmin(history.validation_loss)) + 1 + 4 < 50
+
+
+def test_schedules() -> None:
+    rates: list[float] = []
+
+    class Recording(nn.SGD):
+        def _update(self, name: str, parameter: Array, gradient: Array, rate: float) -> None:
+            rates.append(rate)
+
+    x, y = stripes(32)
+    network = nn.Sequential([nn.Dense(36, 3, bias=False)])
+    nn.fit(network, x, y, epochs=3, batch_size=16, optimiser=Recording(nn.step_decay(1.0, every=2, factor=0.5)))
+    assert rates == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+    rates.clear()
+    nn.fit(network, x, y, epochs=3, batch_size=16, optimiser=Recording(nn.cosine_decay(2.0, steps=4, final=1.0)))
+    assert rates == pytest.approx([2.0, 1 + (1 + 0.5**0.5) / 2, 1.5, 1 + (1 - 0.5**0.5) / 2, 1.0, 1.0])
+
+
+def test_predict_goes_batch_by_batch_and_is_no_training() -> None:
+    network = tiny()
+    x, _ = stripes(10)
+    before = bits(network)
+    parts = np.concatenate([network.forward(x[start : start + 4]) for start in (0, 4, 8)])
+    np.testing.assert_array_equal(nn.predict(network, x, batch_size=4), parts)
+    assert bits(network) == before
+
+
+def test_fit_takes_integers_and_lists() -> None:
+    x, y = stripes(20)
+    pixels = np.clip(127 + 60 * x, 0, 255).astype(np.uint8)
+    network, other = tiny(), tiny()
+    nn.fit(network, pixels.tolist(), y.tolist(), epochs=1)
+    nn.fit(other, pixels.astype(np.float64), y.astype(np.uint8), epochs=1)
+    assert bits(network) == bits(other)
+
+
+# --- what is refused before the first step ---------------------------------------------------------------------------
+
+X, Y = stripes(12)
+REFUSED: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
+    "labels too few": (ValueError, r"there are 12 training inputs, but targets of shape \(11,\)", {"y": Y[:11]}),
+    "one label": (ValueError, r"12 training inputs, but targets of shape \(\)", {"y": 1}),
+    "label too large": (ValueError, "labels run from 0 to 3, but the network has 3 outputs", {"y": np.arange(12) % 4}),
+    "label negative": (ValueError, "labels run from -1 to 1", {"y": np.arange(12) % 3 - 1}),
+    "labels as floats": (ValueError, "labels must be one integer a sample, but .* float64", {"y": Y.astype(float)}),
+    "labels as vectors": (ValueError, r"have shape \(12, 3\) and dtype int64", {"y": np.eye(3, dtype=int)[Y]}),
+    "labels as texts": (TypeError, "targets must be labels or real numbers, but have dtype <U", {"y": ["a"] * 12}),
+    "NaN targets": (
+        ValueError,
+        "training targets hold numbers that are not finite",
+        {"y": np.full((12, 3), np.nan), "loss": nn.SquaredError()},
+    ),
+    "targets of another shape": (
+        ValueError,
+        r"targets have shape \(2,\) a sample, but the network's outputs have \(3,\)",
+        {"y": np.zeros((12, 2)), "loss": nn.SquaredError()},
+    ),
+    "no samples": (ValueError, r"at least one sample, but are \(0, 1, 6, 6\)", {"x": X[:0], "y": Y[:0]}),
+    "no samples at all": (ValueError, r"must be \(samples, ...\) .*, but are \(0,\)", {"x": [], "y": []}),
+    "images of another size": (
+        ValueError,
+        r"takes arrays \(batch, 1, 6, 6\), .* samples of shape \(1, 5, 6\)",
+        {"x": X[:, :, 1:]},
+    ),
+    "images without channel axis": (ValueError, r"samples of shape \(6, 6\)", {"x": X[:, 0]}),
+    "complex images": (TypeError, "must be real numbers, but have dtype complex128; convert", {"x": X + 0j}),
+    "texts": (TypeError, "training inputs must be real numbers, but have dtype <U", {"x": np.full((12, 1, 6, 6), "a")}),
+    "objects": (TypeError, "must be real numbers, but have dtype object", {"x": X.astype(object)}),
+    "NaN image": (
+        ValueError,
+        "inputs hold numbers that are not finite, first in sample 4; clean the data",
+        {"x": np.where(np.arange(12)[:, None, None, None] == 4, np.nan, X)},
+    ),
+    "validation": (ValueError, "there are 12 validation inputs, but targets", {"validation": (X, Y[:5])}),
+    "validation images": (ValueError, r"samples of shape \(1, 6, 5\)", {"validation": (X[..., 1:], Y)}),
+    "epochs": (ValueError, "epochs must be at least 1, but is 0", {"epochs": 0}),
+    "epochs as float": (TypeError, r"epochs must be an integer, but is 2.0 \(float\)", {"epochs": 2.0}),
+    "batch_size": (ValueError, "batch_size must be at least 1, but is 0", {"batch_size": 0}),
+    "patience": (ValueError, "patience must be at least 1", {"patience": 0, "validation": (X, Y)}),
+    "patience alone": (ValueError, r"watches the validation loss; give validation=\(x, y\)", {"patience": 3}),
+    "checkpoint_steps": (
+        ValueError,
+        "checkpoint_steps must be at least 1",
+        {"checkpoint_steps": 0, "checkpoint": "a.npz"},
+    ),
+    "checkpoint_steps alone": (
+        ValueError,
+        "checkpoint_steps=3 says when to write, but not where to; give checkpoint=path",
+        {"checkpoint_steps": 3},
+    ),
+    "checkpoint's folder": (
+        FileNotFoundError,
+        "cannot write the checkpoint .*nowhere.*: its folder does not exist; create it first",
+        {"checkpoint": "nowhere/a.npz"},
+    ),
+    "checkpoint is a folder": (ValueError, "the checkpoint .* is a folder; give a file", {"checkpoint": str(ROOT)}),
+    "layers that do not fit": (
+        ValueError,
+        r"Dense\(20, 3\) takes samples of n_in=20 numbers, but was given 36",
+        {"network": nn.Sequential([nn.ReLU(), nn.Dense(20, 3)])},
+    ),
+}
+
+
+@pytest.mark.parametrize(("kind", "message", "changes"), REFUSED.values(), ids=REFUSED.keys())
+def test_refused_before_the_first_step(kind: type[Exception], message: str, changes: dict[str, Any]) -> None:
+    arguments = {"network": tiny(), "x": X, "y": Y, "epochs": 1, **changes}
+    network = arguments["network"]
+    before = bits(network)
+    with pytest.raises(kind, match=message):
+        nn.fit(**arguments)
+    assert bits(network) == before
+
+
+@pytest.mark.parametrize(
+    ("message", "make"),
+    [
+        ("learning_rate must be positive, but is 0", lambda: nn.SGD(0)),
+        ("learning_rate must be positive, but is nan", lambda: nn.Adam(float("nan"))),
+        ("weight_decay must not be negative, but is -1", lambda: nn.SGD(0.1, weight_decay=-1)),
+        (r"momentum must lie in \[0, 1\), but is 1", lambda: nn.SGD(0.1, momentum=1)),
+        (r"beta1 must lie in \[0, 1\), but is 1", lambda: nn.Adam(beta1=1)),
+        (r"beta2 must lie in \[0, 1\), but is -1", lambda: nn.Adam(beta2=-1)),
+        ("every must be at least 1 step, but is 0", lambda: nn.step_decay(1.0, every=0)),
+        ("steps must be at least 1, but is 0", lambda: nn.cosine_decay(1.0, steps=0)),
+        (
+            "there is no gradient of 0.bias; call backward before a step",
+            lambda: nn.SGD().step(nn.Sequential([nn.Dense(2, 2)]).parameters, {}),
+        ),
+        (r"nothing to predict: x has shape \(0, 1, 6, 6\)", lambda: nn.predict(tiny(), X[:0])),
+        ("batch_size must be at least 1, but is 0", lambda: nn.predict(tiny(), X, batch_size=0)),
+    ],
+    ids=str,
+)
+def test_errors(message: str, make: Callable[[], Any]) -> None:
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+# --- numbers that stop being finite ----------------------------------------------------------------------------------
+
+
+def test_a_loss_that_is_not_finite_names_layer_step_and_batch(tmp_path: Path) -> None:
+    x, y = stripes(40)
+    path, network = tmp_path / "run.npz", tiny()
+    nn.fit(network, x, y, epochs=2, batch_size=16, checkpoint=path)
+    good = path.read_bytes()
+    with np.load(path) as archive:
+        assert all(np.isfinite(archive[name]).all() for name in archive.files if name.startswith("network/"))
+
+    def break_it(history: nn.History) -> None:
+        if history.epochs == 3:
+            network.parameters["5.weight"][0, 0] = np.inf
+
+    with pytest.raises(nn.NonFiniteError, match=r"after step 9 in all .* in the weight of layer 5, Dense\(16, 3\)"):
+        nn.fit(network, x, y, epochs=5, batch_size=16, checkpoint=path, callbacks=[break_it])
+    assert path.read_bytes() == good
+    assert [file.name for file in tmp_path.iterdir()] == ["run.npz"]
+
+    message = (
+        r"the loss is (nan|inf) in epoch 3, batch 1 \(step 7 in all\); the first numbers that are not finite come from "
+        r"layer 0, Conv\(.*\); lower the learning rate or look at the data"
+    )
+    broken = tiny()
+    nn.fit(broken, x, y, epochs=2, batch_size=16, optimiser=(optimiser := nn.SGD(0.01)))
+    broken.parameters["0.weight"][1, 0, 2, 2] = np.nan
+    history = _ContinuedAfter(2)
+    with pytest.raises(nn.NonFiniteError, match=message):
+        history.fit(broken, x, y, optimiser)
+
+
+class _ContinuedAfter:
+    """A training continued in memory after some epochs."""
+
+    def __init__(self, epochs: int) -> None:
+        self.epochs = epochs
+
+    def fit(self, network: nn.Sequential, x: Array, y: Array, optimiser: nn.Optimiser) -> None:
+        from convmatrix.nn.run import Run
+
+        run = Run(network, optimiser, nn.SoftmaxCrossEntropy(), x, y, 16, np.random.default_rng(0))
+        run.history.loss = [1.0] * self.epochs
+        for _ in run.steps():
+            pass
+
+
+def test_a_learning_rate_far_too_large_stops_with_the_step(tmp_path: Path) -> None:
+    x, y = stripes(64)
+    path = tmp_path / "run.npz"
+    network = nn.Sequential([nn.Dense(36, 8), nn.Softplus(), nn.Dense(8, 3)])
+    with pytest.raises(nn.NonFiniteError, match=r"epoch \d+, batch \d+.*(step|in all)"):
+        nn.fit(
+            network, x, y, epochs=50, batch_size=8, loss=nn.SquaredError(), optimiser=nn.SGD(1e6), checkpoint=path,
+            checkpoint_steps=1,
+        )  # fmt: skip
+    with np.load(path) as archive:  # the last good one is whole
+        assert all(np.isfinite(archive[name]).all() for name in archive.files if name.startswith("network/"))
+
+
+def test_the_layer_is_found_inside_of_others_and_with_the_same_units_dropped() -> None:
+    class Overflow(nn.Layer):
+        """Infinite where a unit is dropped, at exactly zero."""
+
+        def forward(self, x: Array, *, training: bool = False) -> Array:
+            return np.where(x == 0, np.inf, x)
+
+        def backward(self, g: Array) -> Array:
+            return g
+
+    def network(layer: nn.Layer) -> nn.Sequential:
+        inner = nn.Sequential([nn.Dropout(0.01, rng=3), layer])
+        return nn.Sequential([nn.BatchNorm(1), nn.Residual(inner, nn.Tanh()), nn.Dense(36, 3)])
+
+    broken = network(Overflow())
+    with pytest.raises(nn.NonFiniteError, match=r"come from layer 1\.body\.1, Overflow\(\);"):
+        nn.fit(broken, *stripes(8), epochs=200, batch_size=2)
+    wide = nn.Sequential([nn.Dense(36, 3)])
+    wide.parameters["0.weight"][...] = 3e38
+    with pytest.raises(nn.NonFiniteError, match=r"come from layer 0, Dense\(36, 3\)"):
+        nn.fit(wide, *stripes(8), epochs=1)
+
+    class Steep(nn.Layer):
+        def forward(self, x: Array, *, training: bool = False) -> Array:
+            return x
+
+        def backward(self, g: Array) -> Array:
+            return g * np.inf
+
+    with pytest.raises(
+        nn.NonFiniteError, match=r"gradient is not finite in epoch 1, batch 1 .*: that of bias of layer 0"
+    ):
+        nn.fit(nn.Sequential([nn.Dense(36, 3), Steep()]), *stripes(8), epochs=1)
+
+
+def test_a_validation_loss_that_is_not_finite_stops() -> None:
+    x, y = stripes(8)
+    network = nn.Sequential([nn.Dense(36, 3), nn.ReLU(), nn.Dense(3, 3)])
+    network.parameters["0.weight"][...] *= 100
+    with pytest.raises(
+        nn.NonFiniteError,
+        match=r"the validation loss is (nan|inf) after epoch 1 \(step 1 in all\); .*from layer 0, Dense",
+    ):
+        nn.fit(network, x, y, epochs=1, validation=(x * 1e38, y))
+
+
+def test_the_loss_itself_can_be_the_source() -> None:
+    class Broken(nn.SoftmaxCrossEntropy):
+        def __call__(self, output: Array, targets: Any) -> tuple[float, Array]:
+            return float("inf"), output
+
+    with pytest.raises(nn.NonFiniteError, match=r"the loss is inf in epoch 1, batch 1 .* come from the loss itself;"):
+        nn.fit(tiny(), *stripes(8), epochs=1, loss=Broken())
+
+
+# --- checkpoints -----------------------------------------------------------------------------------------------------
+
+
+def train(network: nn.Sequential, path: Path | None, epochs: int, **options: Any) -> nn.History:
+    return nn.fit(
+        network,
+        *stripes(),
+        epochs=epochs,
+        batch_size=16,
+        optimiser=nn.Adam(nn.cosine_decay(0.01, 20)),
+        validation=stripes(20, seed=1),
+        checkpoint=path,
+        rng=9,
+        **options,
+    )
+
+
+def test_resumed_training_ends_in_the_same_bits(tmp_path: Path) -> None:
+    whole, parts = tiny(), tiny()
+    expected = train(whole, None, 5)
+    train(parts, tmp_path / "run.npz", 2)
+    again = tiny(seed=5)  # other weights, which the checkpoint replaces
+    history = train(again, tmp_path / "run.npz", 5)
+    assert bits(again) == bits(whole)
+    assert history == expected
+    assert train(tiny(), tmp_path / "run.npz", 5) == expected  # done already
+
+
+@pytest.mark.parametrize("stop", range(1, 13))
+def test_resumed_from_any_step(tmp_path: Path, stop: int) -> None:
+    class InterruptionError(Exception):
+        pass
+
+    def interrupt(self: nn.Adam, *arguments: Any) -> None:
+        if self.steps == stop:
+            raise InterruptionError
+        nn.Adam.step(self, *arguments)
+
+    whole, cut, resumed = tiny(), tiny(), tiny()
+    expected = train(whole, None, 3)
+    stopping = type("Adam", (nn.Adam,), {"step": interrupt})
+    path = tmp_path / "run.npz"
+    if stop < 12:
+        with pytest.raises(InterruptionError):
+            nn.fit(
+                cut, *stripes(), epochs=3, batch_size=16, optimiser=stopping(nn.cosine_decay(0.01, 20)),
+                validation=stripes(20, seed=1), checkpoint=path, checkpoint_steps=1, rng=9,
+            )  # fmt: skip
+    history = train(resumed, path, 3, checkpoint_steps=1)
+    assert bits(resumed) == bits(whole)
+    assert history == expected
+
+
+def test_early_stopping_is_remembered(tmp_path: Path) -> None:
+    def stop(history: nn.History) -> bool:
+        return history.epochs == 2
+
+    train(tiny(), tmp_path / "run.npz", 6, callbacks=[stop])
+    assert train(tiny(), tmp_path / "run.npz", 6).epochs == 2
+
+
+def test_checkpoint_holds_no_pickle(tmp_path: Path) -> None:
+    train(tiny(), tmp_path / "run", 1)
+    with np.load(tmp_path / "run", allow_pickle=False) as archive:
+        assert all(archive[name].dtype != object for name in archive.files)
+
+
+CHANGED: dict[str, tuple[str, Callable[[], nn.Sequential], dict[str, Any]]] = {
+    "layers": (
+        r"is of another network: 5.bias is float32 of shape \(3,\) there and absent here",
+        lambda: nn.Sequential([*tiny().layers[:-1], nn.Flatten(), nn.Dense(16, 3)]),
+        {},
+    ),
+    "dtype": (r"0.bias is float32 of shape \(4,\) there and float64 of", lambda: tiny(dtype=np.float64), {}),
+    "dropout": (
+        "was written with the generators .* but there are .* here",
+        lambda: nn.Sequential([*tiny().layers[:4], nn.ReLU(), tiny().layers[-1]]),
+        {},
+    ),
+    "optimiser": ("is of a training by SGD, but this one is by Adam; use SGD", tiny, {"optimiser": nn.Adam()}),
+    "generator": (
+        "generators {'order': 'PCG64'.* but there are {'order': 'MT19937'",
+        tiny,
+        {"rng": np.random.Generator(np.random.MT19937(1))},
+    ),
+    "batch size": (
+        "is of a training on 60 samples in batches of 64, but this one has 60 in batches of 32",
+        tiny,
+        {"batch_size": 32},
+    ),
+    "data": (
+        "on 60 samples in batches of 64, but this one has 30",
+        tiny,
+        {"x": stripes()[0][:30], "y": stripes()[1][:30]},
+    ),
+}
+
+
+@pytest.mark.parametrize(("message", "make", "changes"), CHANGED.values(), ids=CHANGED.keys())
+def test_checkpoint_of_another_training_is_refused(
+    tmp_path: Path, message: str, make: Callable[[], nn.Sequential], changes: dict[str, Any]
+) -> None:
+    x, y = stripes()
+    nn.fit(tiny(), x, y, epochs=1, checkpoint=tmp_path / "run.npz")
+    network = make()
+    before = bits(network)
+    with pytest.raises(ValueError, match=message):
+        nn.fit(**{"network": network, "x": x, "y": y, "epochs": 2, "checkpoint": tmp_path / "run.npz", **changes})
+    assert bits(network) == before
+
+
+def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    nn.fit(tiny(), *stripes(), epochs=1, checkpoint=path)
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    broken = [whole[: int(cut)] for cut in rng.integers(0, len(whole), 20)] + [b"", b"hello"]
+    for content in broken:
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"run.npz cannot be read: .*; it is damaged, or no checkpoint"):
+            nn.fit(tiny(), *stripes(), epochs=2, checkpoint=path)
+        assert path.read_bytes() == content  # and left for whoever wants to see it
+    np.savez(path, format=np.array("another format"))
+    with pytest.raises(ValueError, match="its format is another format"):
+        nn.fit(tiny(), *stripes(), epochs=2, checkpoint=path)
+    np.savez(path, weights=np.zeros(3))
+    with pytest.raises(ValueError, match=r"cannot be read: .*format"):
+        nn.fit(tiny(), *stripes(), epochs=2, checkpoint=path)
+    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint .*nothing\.npz"):
+        nn.checkpoints.load_checkpoint(tmp_path / "nothing.npz")
+
+
+KILLS = """
+import os, signal, sys, time
+from pathlib import Path
+import numpy as np
+from convmatrix import nn
+from convmatrix.nn.checkpoints import load_checkpoint
+from tests.test_nn_training import bits, stripes, tiny
+
+path, seed, kills = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+x, y = stripes()
+
+def train(network, **options):
+    optimiser = nn.SGD(0.05, momentum=0.9)
+    return nn.fit(network, x, y, epochs=40, batch_size=8, optimiser=optimiser, metrics={}, rng=seed, **options)
+
+whole = tiny()
+expected = train(whole)
+moments = np.random.default_rng(seed).uniform(0, 0.04, kills)
+reached = []
+for moment in moments:
+    child = os.fork()
+    if child == 0:
+        train(tiny(), checkpoint=path, checkpoint_steps=1)
+        os._exit(0)
+    time.sleep(moment)
+    os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, "it ended before it was killed"
+    if path.exists():
+        reached.append(int(load_checkpoint(path).optimiser[1]["steps"]))
+assert reached == sorted(reached), reached
+left = [file.name for file in path.parent.iterdir() if file != path]
+assert all(name.startswith(".convmatrix-") for name in left), left
+resumed = tiny(seed=1)
+assert train(resumed, checkpoint=path) == expected
+assert bits(resumed) == bits(whole)
+print(reached)
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked here, which starts them at once")
+@pytest.mark.parametrize("seed", range(5))
+def test_killed_ten_times_and_resumed_ends_in_the_same_bits(tmp_path: Path, seed: int) -> None:
+    """SIGKILL wherever it falls: before the first checkpoint, in a step, while a checkpoint is written."""
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # what is forked has one thread
+    command = [sys.executable, "-c", KILLS, str(tmp_path / "run.npz"), str(seed), "10"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert re.fullmatch(r"\[(\d+(, \d+)*)?\]\n", done.stdout)
+
+
+# --- progress --------------------------------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_progress_shows_epoch_step_and_loss_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    history = nn.fit(tiny(), *stripes(), epochs=2, batch_size=16)
+    text = stream.getvalue()
+    assert text.endswith("\n")
+    assert text.count("\n") == 1
+    shown = re.findall(r"\repoch (\d)/2 \[([#.]{20})\] (\d+)/4 loss (\d+\.\d{4}) ", text)
+    assert "".join(f"\repoch {e}/2 [{bar}] {s}/4 loss {loss} " for e, bar, s, loss in shown) == text[:-1]
+    assert ("1", "#" * 20, "4", f"{history.loss[0]:.4f}") in shown
+    assert shown[-1] == ("2", "#" * 20, "4", f"{history.loss[1]:.4f}")
+    assert {bar.count("#") * 4 == 20 * int(step) for _, bar, step, _ in shown} == {True}
+
+
+def test_progress_is_silent_elsewhere_and_where_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    nn.fit(tiny(), *stripes(), epochs=1)
+    assert capsys.readouterr() == ("", "")
+    nn.fit(tiny(), *stripes(), epochs=1, progress=True)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("\repoch 1/1")
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+    nn.fit(tiny(), *stripes(), epochs=1, progress=False)
+    assert stream.getvalue() == ""
+
+
+def test_progress_ends_its_line_when_the_training_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = Terminal()
+    monkeypatch.setattr(sys, "stderr", stream)
+
+    def fail(history: nn.History) -> None:
+        raise KeyError("mine")
+
+    with pytest.raises(KeyError, match="mine"):
+        nn.fit(tiny(), *stripes(), epochs=2, callbacks=[fail])
+    assert stream.getvalue().endswith("\n")
+
+
+def test_progress_is_shown_at_most_ten_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream, now = Terminal(), [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    with Progress(stream, 1, 1000) as bar:
+        for step in range(1, 1001):
+            now[0] += 0.01
+            bar.show(0, step, 1.0)
+    assert stream.getvalue().count("\r") in range(95, 103)
+
+
+def test_progress_on_a_real_terminal() -> None:
+    """In a pseudo-terminal stderr is a terminal, and the bar appears."""
+    pty = pytest.importorskip("pty", reason="there are no pseudo-terminals here")
+    master, slave = pty.openpty()
+    program = "from tests.test_nn_training import *; nn.fit(tiny(), *stripes(), epochs=1)"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, stderr=slave, stdout=subprocess.PIPE, timeout=60, check=True
+    )
+    os.close(slave)
+    shown = os.read(master, 100_000).decode()
+    os.close(master)
+    assert done.stdout == b""
+    assert re.search(r"\repoch 1/1 \[#{20}\] 1/1 loss \d", shown)
