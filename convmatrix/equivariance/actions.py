@@ -1,0 +1,252 @@
+"""Group actions on arrays as permutations: shifts, reflections, quarter turns, and what is made of them.
+
+A permutation p is an index array: entry i of the permuted vector is entry p[i] of the old one, ``permuted = x[p]``.
+Arrays are (channels, *shape), flattened in C order; the actions here leave the channels alone. ``compose(p, q)`` first
+permutes by p, then by q.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from convmatrix import _validation as validate
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    Permutation = NDArray[np.int64]
+
+
+def _places(shape: int | Sequence[int], channels: int) -> NDArray[np.int64]:
+    """Return the flat index of every entry, shape (channels, *shape)."""
+    sizes = validate.shape("shape", shape)
+    channels = validate.integer("channels", channels, minimum=1)
+    return np.arange(channels * int(np.prod(sizes)), dtype=np.int64).reshape(channels, *sizes)
+
+
+def shift(shape: int | Sequence[int], amount: int | Sequence[int], *, channels: int = 1) -> Permutation:
+    """Return the cyclic shift of `numpy.roll`: one int an axis.
+
+    Examples
+    --------
+    >>> shift(5, 1)
+    array([4, 0, 1, 2, 3])
+    """
+    places = _places(shape, channels)
+    n_axes = places.ndim - 1
+    amounts = validate.per_axis("shift", amount, n_axes, minimum=-(2**62))
+    return np.roll(places, amounts, axis=tuple(range(1, n_axes + 1))).ravel()
+
+
+def reflection(shape: int | Sequence[int], axis: int, *, channels: int = 1) -> Permutation:
+    """Return the reflection of one spatial axis.
+
+    Examples
+    --------
+    >>> reflection((2, 3), 1)
+    array([2, 1, 0, 5, 4, 3])
+    """
+    places = _places(shape, channels)
+    return np.flip(places, _spatial_axis("axis", axis, places.ndim - 1)).ravel()
+
+
+def quarter_turn(
+    shape: int | Sequence[int], turns: int = 1, *, axes: tuple[int, int] = (0, 1), channels: int = 1
+) -> Permutation:
+    """Return the rotation by quarter turns of `numpy.rot90` in the plane of two spatial axes of one size.
+
+    Examples
+    --------
+    >>> quarter_turn((2, 2))
+    array([1, 3, 0, 2])
+    """
+    places = _places(shape, channels)
+    if len(axes) != 2:
+        raise ValueError(f"axes={axes!r} has {len(axes)} entries; a quarter turn needs two, such as (0, 1)")
+    first, second = (_spatial_axis(f"axes[{place}]", axis, places.ndim - 1) for place, axis in enumerate(axes))
+    if first == second:
+        raise ValueError(f"axes={tuple(axes)} are one and the same; a quarter turn needs two")
+    if places.shape[first] != places.shape[second]:
+        raise ValueError(
+            f"a quarter turn permutes the entries only where both axes have one size, but axes {tuple(axes)} of shape "
+            f"{places.shape[1:]} have {places.shape[first]} and {places.shape[second]}; make them equal, or turn twice "
+            "by two reflections"
+        )
+    turns = validate.integer("turns", turns)
+    return np.rot90(places, turns, axes=(first, second)).ravel()
+
+
+def _spatial_axis(name: str, axis: int, n_axes: int) -> int:
+    axis = validate.integer(name, axis)
+    if not -n_axes <= axis < n_axes:
+        raise ValueError(f"{name}={axis} does not exist; the shape has {n_axes} axes, from 0 to {n_axes - 1}")
+    return 1 + axis % n_axes
+
+
+def identity(size: int) -> Permutation:
+    """Return the permutation that changes nothing.
+
+    Examples
+    --------
+    >>> identity(3)
+    array([0, 1, 2])
+    """
+    return np.arange(validate.integer("size", size, minimum=1), dtype=np.int64)
+
+
+def channel_permutation(order: ArrayLike, shape: int | Sequence[int]) -> Permutation:
+    """Return the permutation of whole channels: channel c of the result is channel ``order[c]``.
+
+    Examples
+    --------
+    >>> channel_permutation([1, 0], 2)
+    array([2, 3, 0, 1])
+    """
+    channels = as_permutation("order", order)
+    return _places(shape, len(channels))[channels].ravel()
+
+
+def compose(first: ArrayLike, then: ArrayLike) -> Permutation:
+    """Return the permutation that does one after the other: ``x[compose(p, q)] == x[p][q]``.
+
+    Examples
+    --------
+    >>> compose(shift(5, 1), shift(5, 3))
+    array([1, 2, 3, 4, 0])
+    """
+    p, q = as_permutation("first", first), as_permutation("then", then)
+    if len(p) != len(q):
+        raise ValueError(f"first permutes {len(p)} entries and then {len(q)}; only permutations of one size compose")
+    return p[q]
+
+
+def inverse(permutation: ArrayLike) -> Permutation:
+    """Return the permutation that undoes another.
+
+    Examples
+    --------
+    >>> inverse([1, 2, 0])
+    array([2, 0, 1])
+    """
+    p = as_permutation("permutation", permutation)
+    result = np.empty_like(p)
+    result[p] = np.arange(len(p))
+    return result
+
+
+def product(first: ArrayLike, second: ArrayLike) -> Permutation:
+    """Return the action on pairs (i, j), flattened in C order: i moves by the one permutation, j by the other.
+
+    Examples
+    --------
+    >>> product([1, 0], [0, 1, 2])
+    array([3, 4, 5, 0, 1, 2])
+    """
+    p, q = as_permutation("first", first), as_permutation("second", second)
+    return (p[:, None] * len(q) + q).ravel()
+
+
+def as_permutation(name: str, values: ArrayLike) -> Permutation:
+    """Return an index array as int64, or raise where it is no permutation."""
+    array = np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or not np.array_equal(np.sort(array), np.arange(array.size)):
+        raise ValueError(f"{name} is no permutation; give an index array that holds each of 0 .. {array.size - 1} once")
+    return array.astype(np.int64)
+
+
+# --- generators of the usual groups ----------------------------------------------------------------------------------
+
+
+def cyclic_generators(size: int) -> list[Permutation]:
+    """Return the generator of the cyclic group of ``size`` points on a circle.
+
+    Examples
+    --------
+    >>> cyclic_generators(3)
+    [array([2, 0, 1])]
+    """
+    return [shift(size, 1)]
+
+
+def dihedral_generators(size: int) -> list[Permutation]:
+    """Return generators of the symmetries of a regular polygon, acting on its ``size`` corners.
+
+    Examples
+    --------
+    >>> len(generated_group(dihedral_generators(5)))
+    10
+    """
+    return [shift(size, 1), reflection(size, 0)]
+
+
+def symmetric_generators(size: int) -> list[Permutation]:
+    """Return generators of all permutations of ``size`` points: a swap and a cycle.
+
+    Examples
+    --------
+    >>> len(generated_group(symmetric_generators(4)))
+    24
+    """
+    swap = identity(size)
+    swap[:2] = swap[:2][::-1]
+    return [swap, shift(size, 1)]
+
+
+def torus_generators(shape: int | Sequence[int], *, channels: int = 1) -> list[Permutation]:
+    """Return the shift by one on each axis.
+
+    Examples
+    --------
+    >>> torus_generators((2, 2))
+    [array([2, 3, 0, 1]), array([1, 0, 3, 2])]
+    """
+    n_axes = len(validate.shape("shape", shape))
+    return [shift(shape, np.eye(n_axes, dtype=int)[axis].tolist(), channels=channels) for axis in range(n_axes)]
+
+
+def point_group_generators(size: int, *, group: str = "D4", channels: int = 1) -> list[Permutation]:
+    """Return generators of C4 (quarter turns) or D4 (and reflections) on a square of ``size`` by ``size``.
+
+    Examples
+    --------
+    >>> [len(generated_group(point_group_generators(3, group=group))) for group in ("C4", "D4")]
+    [4, 8]
+    """
+    turn = quarter_turn((size, size), channels=channels)
+    if group == "C4":
+        return [turn]
+    if group == "D4":
+        return [turn, reflection((size, size), 1, channels=channels)]
+    raise ValueError(f"group {group!r} is unknown; choose C4 or D4")
+
+
+def generated_group(generators: Sequence[ArrayLike], *, largest: int = 100_000) -> list[Permutation]:
+    """Return every element of the group that permutations generate, the identity first.
+
+    Examples
+    --------
+    >>> generated_group([shift(3, 1)])
+    [array([0, 1, 2]), array([2, 0, 1]), array([1, 2, 0])]
+    """
+    steps = [as_permutation(f"generators[{place}]", p) for place, p in enumerate(generators)]
+    if not steps:
+        raise ValueError("generators is empty; give at least one permutation")
+    if len({len(step) for step in steps}) > 1:
+        raise ValueError(f"generators permute {[len(step) for step in steps]} entries; they must agree")
+    found = {identity(len(steps[0])).tobytes(): identity(len(steps[0]))}
+    waiting = deque(found.values())
+    while waiting:
+        element = waiting.popleft()
+        for step in steps:
+            moved = element[step]
+            if moved.tobytes() not in found:
+                if len(found) >= largest:
+                    raise ValueError(f"the group has more than {largest} elements; raise largest= to list them all")
+                found[moved.tobytes()] = moved
+                waiting.append(moved)
+    return list(found.values())

@@ -1,0 +1,40 @@
+"""The theorems, in the order in which they are listed."""
+
+from __future__ import annotations
+
+from convmatrix.equivariance.catalogue.base import Identity, Theorem
+
+__all__ = ["Identity", "Theorem", "all_theorems"]
+
+_ORDER = (
+    "circular-shift",
+    "strided-shift",
+    "circulant-converse",
+    "zero-padding-border",
+    "adjoint",
+    "circulants-commute",
+    "full-composition",
+    "fourier-eigenvectors",
+    "cosine-eigenvectors",
+    "toeplitz-compression",
+    "reflection-symmetry",
+    "elementwise-and-bias",
+    "pooling-shift",
+    "stride-composition",
+    "tiled-shift",
+    "no-scaling-or-rotation",
+    "padding-border",
+    "output-sizes",
+    "gradients",
+    "flat-index",
+)
+
+
+def all_theorems() -> dict[str, Theorem]:
+    """Return every theorem by name."""
+    from convmatrix.equivariance.catalogue import borders, layers, rings, structure, symmetry
+
+    found = {
+        theorem.name: theorem for module in (rings, borders, structure, symmetry, layers) for theorem in module.THEOREMS
+    }
+    return {name: found[name] for name in _ORDER}

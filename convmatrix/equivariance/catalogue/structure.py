@@ -1,0 +1,318 @@
+"""Theorems about adjoints, products, sizes, gradients and flat indices."""
+
+from __future__ import annotations
+
+from convmatrix.boundary import Axis
+from convmatrix.equivariance.catalogue import matrices
+from convmatrix.equivariance.catalogue.base import Theorem
+from convmatrix.equivariance.engines.lemma import Algebra, Condition, Lemma
+
+
+def _adjoint_lemma(a: Algebra) -> Condition:
+    m, n, k, d, p, i, j, t = a.integers("m n k d p i j t")
+    a.assume(d >= 1, a.within(i, m), a.within(j, n), a.within(t, k))
+    axis = Axis(m, n, k, 1, d, p)
+    adjoint = Axis(n, m, k, 1, d, d * (k - 1) - p, flip=True)
+    return a.equivalent(a.equal(axis.sample(i, t, a.select), j), a.equal(adjoint.sample(j, t, a.select), i))
+
+
+def _circular_adjoint_lemma(a: Algebra) -> Condition:
+    n, k, d, p, i, j, t = a.integers("n k d p i j t")
+    a.assume(n >= 1, d >= 1, a.within(i, n), a.within(j, n), a.within(t, k))
+    axis = Axis(n, n, k, 1, d, p, "circular")
+    adjoint = Axis(n, n, k, 1, d, d * (k - 1) - p, "circular", flip=True)
+    return a.equivalent(a.equal(axis.sample(i, t, a.select), j), a.equal(adjoint.sample(j, t, a.select), i))
+
+
+def _strided_adjoint_lemma(a: Algebra) -> Condition:
+    m, n, k, s, d, p, i, j, t = a.integers("m n k s d p i j t")
+    a.assume(s >= 1, d >= 1, a.within(i, m), a.within(j, n), a.within(t, k))
+    axis = Axis(m, n, k, s, d, p)
+    spread = Axis(n, (m - 1) * s + 1, k, 1, d, d * (k - 1) - p, flip=True)
+    return a.equivalent(a.equal(axis.sample(i, t, a.select), j), a.equal(spread.sample(j, t, a.select), s * i))
+
+
+def _strided_gap_lemma(a: Algebra) -> Condition:
+    m, n, k, s, d, p, j, t, x = a.integers("m n k s d p j t x")
+    a.assume(s >= 1, d >= 1, a.within(j, n), a.within(t, k), a.within(x, (m - 1) * s + 1), m >= 1)
+    spread = Axis(n, (m - 1) * s + 1, k, 1, d, d * (k - 1) - p, flip=True)
+    a.assume(a.equal(spread.sample(j, t, a.select), x))
+    return a.equal(x, j - t * d + p)
+
+
+def _full_lemma(a: Algebra) -> Condition:
+    n, k, length, i, t, u = a.integers("n k l i t u")
+    a.assume(n >= 1, a.within(i, n + k + length - 2), a.within(t, k), a.within(u, length))
+    first = Axis(n + k - 1, n, k, pad_low=k - 1)
+    second = Axis(n + k + length - 2, n + k - 1, length, pad_low=length - 1)
+    both = Axis(n + k + length - 2, n, k + length - 1, pad_low=k + length - 2)
+    middle = second.sample(i, u, a.select)
+    read = a.select(middle < 0, middle, first.sample(middle, t, a.select))
+    return a.equal(read, both.sample(i, t + u, a.select))
+
+
+def _valid_inner_lemma(a: Algebra) -> Condition:
+    n, k, length, i, u = a.integers("n k l i u")
+    a.assume(k >= 1, a.within(i, n - k - length + 2), a.within(u, length))
+    middle = Axis(n - k - length + 2, n - k + 1, length).sample(i, u, a.select)
+    return a.both(a.within(middle, n - k + 1), a.equal(middle, i + u))
+
+
+def _valid_lemma(a: Algebra) -> Condition:
+    n, k, length, i, t, u = a.integers("n k l i t u")
+    a.assume(a.within(i, n - k - length + 2), a.within(t, k), a.within(u, length))
+    first, both = Axis(n - k + 1, n, k), Axis(n - k - length + 2, n, k + length - 1)
+    return a.equal(first.sample(i + u, t, a.select), both.sample(i, t + u, a.select))
+
+
+def _size_lemma(a: Algebra) -> Condition:
+    n, k, s, d, low, high, m = a.integers("n k s d low high m")
+    a.assume(s >= 1, d >= 1, k >= 1, m >= 1)
+    axis = Axis(m, n, k, s, d, low)
+    rest = n + low + high - d * (k - 1) - 1
+    fits = a.both(axis.position(m - 1, k - 1) < n + high, axis.position(m, k - 1) >= n + high)
+    return a.equivalent(fits, a.both(s * (m - 1) <= rest, rest < s * m))
+
+
+def _inverse_size_lemma(a: Algebra) -> Condition:
+    k, s, d, low, high, m, extra = a.integers("k s d low high m extra")
+    a.assume(s >= 1, d >= 1, k >= 1, m >= 1, a.within(extra, s))
+    n = (m - 1) * s - low - high + d * (k - 1) + 1 + extra
+    rest = n + low + high - d * (k - 1) - 1
+    return a.both(s * (m - 1) <= rest, rest < s * m, a.equal(rest % s, extra))
+
+
+def _output_padding_lemma(a: Algebra) -> Condition:
+    n, k, s, d, low, high, m = a.integers("n k s d low high m")
+    rest = n + low + high - d * (k - 1) - 1
+    a.assume(s >= 1, d >= 1, k >= 1, m >= 1, s * (m - 1) <= rest, rest < s * m)
+    extra = n - ((m - 1) * s - low - high + d * (k - 1) + 1)
+    return a.both(a.within(extra, s), a.equal(extra, rest % s))
+
+
+def _tap_lemma(a: Algebra) -> Condition:
+    m, n, k, s, d, p, i, j, t = a.integers("m n k s d p i j t")
+    a.assume(s >= 1, d >= 1, a.within(i, m), a.within(j, n), a.within(t, k))
+    return a.equivalent(a.equal(Axis(m, n, k, s, d, p).sample(i, t, a.select), j), a.equal(s * i, j + p - t * d))
+
+
+def _trilinear_lemma(a: Algebra) -> Condition:
+    g, x, w, h = a.integers("g x w h")
+    return a.both(a.equal(g * x * (w + h) - g * x * w, h * (g * x)), a.equal(g * (x + h) * w - g * x * w, h * (g * w)))
+
+
+def _injective_lemma(a: Algebra) -> Condition:
+    size, u, v, x, y = a.integers("size u v x y")
+    a.assume(size >= 1, a.within(x, size), a.within(y, size), a.equal(u * size + x, v * size + y))
+    return a.both(a.equal(u, v), a.equal(x, y))
+
+
+def _surjective_lemma(a: Algebra) -> Condition:
+    size, r = a.integers("size r")
+    a.assume(size >= 1)
+    return a.both(a.within(r % size, size), a.equal((r - r % size) % size, 0))
+
+
+def _range_lemma(a: Algebra) -> Condition:
+    size, count, u, x = a.integers("size count u x")
+    a.assume(size >= 1, count >= 1, a.within(x, size))
+    return a.equivalent(a.within(u * size + x, count * size), a.within(u, count))
+
+
+_AXIS = {"m": 5, "n": 5, "k": 3, "d": 1, "p": 1, "i": 2, "j": 2, "t": 1}
+
+THEOREMS = (
+    Theorem(
+        "adjoint",
+        "The adjoint of a convolution is the convolution with the flipped kernel and padding d (k - 1) - p; that of a "
+        "strided one is the transposed convolution: zeros between the samples, then the flipped kernel.",
+        r"The transpose of a convolution with stride 1, low padding $p$ and zero or circular boundary is the "
+        r"convolution "
+        r"with the flipped kernel and low padding $d(k-1) - p$. The transpose of a convolution with stride $s$ is the "
+        r"transposed convolution: $s - 1$ zeros are put between neighbouring samples, then the flipped kernel is "
+        r"applied.",
+        "d >= 1, s >= 1; sizes, kernel length and padding are any integers; for the circular boundary n >= 1.",
+        r"$A^T$ has the weight $w_t$ at $(j, i)$ just where tap $t$ of output $i$ reads $j$. The lemmas say that this "
+        r"is "
+        r"where tap $t$ of the flipped kernel, at output $j$, reads $i$; with a stride, where it reads place $s i$ of "
+        r"the "
+        r"spread samples. The last lemma says that a place between, which is zero, is read from one position only, so "
+        r"that "
+        r"it adds nothing. Complex weights are conjugated.",
+        (
+            Lemma(
+                "zero boundary",
+                "tap t of output i reads sample j just where tap t of the flipped kernel at j reads i",
+                r"r(i, t) = j \iff r^*(j, t) = i",
+                _adjoint_lemma,
+                _AXIS,
+            ),
+            Lemma(
+                "circular boundary",
+                "the same on a ring",
+                r"r(i, t) = j \iff r^*(j, t) = i",
+                _circular_adjoint_lemma,
+                {name: value for name, value in _AXIS.items() if name != "m"},
+            ),
+            Lemma(
+                "stride",
+                "tap t of output i reads sample j just where the flipped kernel at j reads place s i of the spread "
+                "samples",
+                r"r(i, t) = j \iff r^*(j, t) = s i",
+                _strided_adjoint_lemma,
+                {**_AXIS, "m": 2, "s": 2, "i": 1, "j": 2},
+            ),
+            Lemma(
+                "places between",
+                "a place of the spread samples is read from one position only",
+                r"r^*(j, t) = x \implies x = j - t d + p",
+                _strided_gap_lemma,
+                {"m": 3, "n": 5, "k": 3, "s": 2, "d": 1, "p": 1, "j": 2, "t": 1, "x": 2},
+            ),
+        ),
+        matrices.adjoint,
+    ),
+    Theorem(
+        "full-composition",
+        "Full convolutions compose to the full convolution with the full convolution of their kernels; valid ones to "
+        "the "
+        "valid one.",
+        r"The composition of two full convolutions with kernels of $k$ and $l$ taps is the full convolution with the "
+        r"full "
+        r"convolution of the kernels, of $k + l - 1$ taps. The same holds for valid convolutions.",
+        "n >= 1, stride 1, dilation 1; for valid ones n >= k + l - 1.",
+        r"Output $i$ of the composition has the term $w_t v_u$ at what tap $t$ reads from what tap $u$ reads. The "
+        r"lemmas say "
+        r"that this is what tap $t + u$ of the longer kernel reads, or nothing where either reads nothing.",
+        (
+            Lemma(
+                "full",
+                "tap t read from tap u is tap t + u",
+                r"r_A(r_B(i, u), t) = r_{AB}(i, t + u)",
+                _full_lemma,
+                {"n": 3, "k": 2, "l": 3, "i": 1, "t": 1, "u": 2},
+            ),
+            Lemma(
+                "valid, inside",
+                "tap u of output i reads sample i + u, inside",
+                r"r_B(i, u) = i + u",
+                _valid_inner_lemma,
+                {"n": 6, "k": 2, "l": 3, "i": 1, "u": 2},
+            ),
+            Lemma(
+                "valid",
+                "tap t read from there is tap t + u",
+                r"r_A(i + u, t) = r_{AB}(i, t + u)",
+                _valid_lemma,
+                {"n": 6, "k": 2, "l": 3, "i": 1, "t": 1, "u": 2},
+            ),
+        ),
+        matrices.full_composition,
+    ),
+    Theorem(
+        "output-sizes",
+        "The output sizes of convolution and transposed convolution invert each other: each input size belongs to one "
+        "output padding from 0 to s - 1.",
+        r"A convolution of $n$ samples has $m = \lfloor (n + p_l + p_h - d(k-1) - 1)/s \rfloor + 1$ outputs: as many "
+        r"as "
+        r"there are windows that end inside the padded input. The transposed layer with output padding $o$, $0 \le o < "
+        r"s$, "
+        r"maps $m$ to a size that the convolution maps to $m$; each such size is that of exactly one $o$, namely "
+        r"$(n + p_l + p_h - d(k-1) - 1) \bmod s$.",
+        "s >= 1, d >= 1, k >= 1, m >= 1; the paddings are any integers.",
+        r"With $e = n + p_l + p_h - d(k-1) - 1$ the number $m = \lfloor e/s \rfloor + 1$ is the one integer with "
+        r"$s(m-1) \le "
+        r"e < s m$. The lemmas are this inequality for windows, for the size of the transposed layer, and back.",
+        (
+            Lemma(
+                "windows",
+                "window m - 1 ends inside the padded input and window m does not, just where s (m - 1) <= e < s m",
+                r"x(m - 1, k - 1) < n + p_h \le x(m, k - 1) \iff s(m - 1) \le e < s m",
+                _size_lemma,
+                {"n": 7, "k": 3, "s": 2, "d": 1, "low": 1, "high": 1, "m": 4},
+            ),
+            Lemma(
+                "there and back",
+                "the size of the transposed layer has m outputs, and its output padding is e mod s",
+                r"n = (m-1) s - p_l - p_h + d(k-1) + 1 + o \implies s(m-1) \le e < s m,\ e \bmod s = o",
+                _inverse_size_lemma,
+                {"k": 3, "s": 2, "d": 1, "low": 1, "high": 1, "m": 4, "extra": 1},
+            ),
+            Lemma(
+                "back and there",
+                "each size with m outputs is that of the transposed layer with one output padding, e mod s",
+                r"s(m-1) \le e < s m \implies o = e \bmod s,\quad 0 \le o < s",
+                _output_padding_lemma,
+                {"n": 7, "k": 3, "s": 2, "d": 1, "low": 1, "high": 1, "m": 4},
+            ),
+        ),
+        matrices.output_sizes,
+    ),
+    Theorem(
+        "gradients",
+        "The gradients of a layer in its weights and in its input are the two other contractions of its tensor T.",
+        r"For $L = \sum_{ijk} T_{ijk}\, g_i x_j w_k$, the loss along an output gradient $g$, $\partial L/\partial w_k "
+        r"= "
+        r"\sum_{ij} T_{ijk}\, g_i x_j$ and $\partial L/\partial x_j = \sum_{ik} T_{ijk}\, g_i w_k$. With the zero "
+        r"boundary "
+        r"the terms are those with $s i = j + p - t d$ (Goodfellow, Bengio, Courville 2016, eqs. 9.11 and 9.13).",
+        "s >= 1, d >= 1; any sizes, any T.",
+        r"Each term of $L$ is the product $g_i x_j w_k$, which changes by $h\, g_i x_j$ where $w_k$ changes by $h$: "
+        r"the "
+        r"first lemma. Sums of such terms do likewise. The second lemma says which terms there are.",
+        (
+            Lemma(
+                "one term",
+                "g x w changes by h g x where w changes by h, and by h g w where x does",
+                r"g x (w + h) - g x w = h\, g x,\quad g (x + h) w - g x w = h\, g w",
+                _trilinear_lemma,
+                {"g": 2, "x": 3, "w": 5, "h": 1},
+            ),
+            Lemma(
+                "terms",
+                "tap t of output i reads sample j just where s i = j + p - t d",
+                r"r(i, t) = j \iff s i = j + p - t d",
+                _tap_lemma,
+                {**_AXIS, "s": 1},
+            ),
+        ),
+        matrices.gradients,
+    ),
+    Theorem(
+        "flat-index",
+        "The flat index in C order is a bijection between the places of an array and 0, ..., size - 1.",
+        r"The flat index $((c H) + y) W + x$ in C order is a bijection between the places of an array and the integers "
+        r"from "
+        r"0 to its size less one, on any number of axes.",
+        "all sizes >= 1.",
+        r"One axis at a time: let $u$ be the flat index of the axes before, and $W$ the size of the last. The lemmas "
+        r"say "
+        r"that $u W + x$ gives $u$ and $x$ back, that every integer is of this form, and that ranges agree. Induction "
+        r"over "
+        r"the axes does the rest.",
+        (
+            Lemma(
+                "injective",
+                "u W + x = v W + y with x, y from 0 to W - 1 only where u = v and x = y",
+                r"u W + x = v W + y \implies u = v,\ x = y",
+                _injective_lemma,
+                {"size": 4, "u": 2, "v": 2, "x": 3, "y": 3},
+            ),
+            Lemma(
+                "surjective",
+                "r less its remainder by W is a multiple of W",
+                r"0 \le r \bmod W < W,\quad W \mid r - r \bmod W",
+                _surjective_lemma,
+                {"size": 4, "r": 11},
+            ),
+            Lemma(
+                "range",
+                "u W + x lies from 0 to U W - 1 just where u lies from 0 to U - 1",
+                r"0 \le u W + x < U W \iff 0 \le u < U",
+                _range_lemma,
+                {"size": 4, "count": 3, "u": 2, "x": 3},
+            ),
+        ),
+        matrices.flat_index,
+    ),
+)

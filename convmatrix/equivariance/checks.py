@@ -1,0 +1,234 @@
+"""Exact checks at a given size: is the tensor T unchanged by permuting its rows and columns?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from convmatrix import _validation as validate
+from convmatrix.equivariance import actions
+from convmatrix.equivariance.comparison import broken_rows, permutation_array
+from convmatrix.equivariance.verdict import Counterexample, Verdict
+from convmatrix.geometry import ConvGeometry
+from convmatrix.pattern import WeightPattern
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+
+def check(
+    pattern: WeightPattern,
+    output_permutation: ArrayLike,
+    input_permutation: ArrayLike,
+    *,
+    statement: str = "the given permutations",
+    output_shape: Sequence[int] | None = None,
+) -> Verdict:
+    r"""Decide whether a bilinear layer is equivariant, exactly and for every weight.
+
+    With :math:`q` on the outputs and :math:`p` on the inputs, :math:`A(w) x[p] = (A(w) x)[q]` for all x and w if and
+    only if
+
+    .. math:: T_{ijk} = T_{q(i)\, p(j)\, k} \quad \text{for all } i, j, k.
+
+    Integers are compared; nothing is sampled. The time is linear in the number of entries.
+
+    Parameters
+    ----------
+    pattern : WeightPattern
+    output_permutation, input_permutation : array_like of int, shapes (n_out,) and (n_in,)
+        Entry i of the permuted vector is entry p[i] of the old one.
+    statement : str, optional
+        What the permutations are, for the explanation.
+    output_shape : sequence of int, optional
+        Shape of the verdict's ``broken_rows``; by default the layer's, or flat for a pattern of no layer.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    ValueError
+        For arrays that are no permutations, or of the wrong length.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convmatrix as cm
+    >>> shift = np.roll(np.arange(5), 1)
+    >>> check(cm.ConvGeometry(5, 3, padding="same", boundary="circular").pattern(), shift, shift).holds
+    True
+    >>> check(cm.ConvGeometry(5, 3, padding="same").pattern(), shift, shift).broken_rows
+    array([[ True,  True, False, False,  True]])
+    """
+    if not isinstance(pattern, WeightPattern):
+        raise TypeError(
+            f"check takes a WeightPattern, but was given a {type(pattern).__name__}; of a layer take geometry.pattern()"
+        )
+    q = permutation_array("output_permutation", output_permutation, pattern.shape[0], "outputs (rows)")
+    p = permutation_array("input_permutation", input_permutation, pattern.shape[1], "inputs (columns)")
+    broken = broken_rows(pattern, q, p)
+    geometry = pattern.geometry
+    if output_shape is None:
+        output_shape = (len(q),) if geometry is None else _output_shape(geometry)
+    counterexample = _counterexample(pattern, q, p, int(broken.argmax())) if broken.any() else None
+    return Verdict(statement, broken.reshape(output_shape), counterexample)
+
+
+def _counterexample(pattern: WeightPattern, q: NDArray[np.int64], p: NDArray[np.int64], row: int) -> Counterexample:
+    """Return the first entry of a broken row that the symmetry changes."""
+    back = actions.inverse(p)
+
+    def entries(of: int, columns: NDArray[np.integer]) -> Counter[tuple[int, int]]:
+        stored = slice(int(pattern.row_starts[of]), int(pattern.row_starts[of + 1]))
+        pairs = zip(pattern.weight_index[stored].tolist(), columns[pattern.cols[stored]].tolist(), strict=True)
+        return Counter(pairs)
+
+    own, moved = entries(row, np.arange(len(p))), entries(int(q[row]), back)
+    weight, column = min(pair for pair in own | moved if own[pair] != moved[pair])
+    multi = tuple(int(index) for index in np.unravel_index(weight, pattern.weight_shape))
+    counts = own[weight, column], moved[weight, column]
+    return Counterexample(multi, row, column, int(q[row]), int(p[column]), *counts)
+
+
+def prove_equivariance(geometry: ConvGeometry, shift: int | Sequence[int]) -> Verdict:
+    """Decide whether a layer commutes with a cyclic shift, exactly and for every weight.
+
+    The input moves by ``shift`` as in `numpy.roll`; the output of a convolution by ``shift / stride``, the output of a
+    transposed layer by ``shift * stride``.
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+    shift : int or sequence of int
+        One for all axes, or one an axis.
+
+    Returns
+    -------
+    Verdict
+
+    Raises
+    ------
+    ValueError
+        If the stride of an axis does not divide its shift: then no shift of the output answers to it.
+
+    Examples
+    --------
+    >>> import convmatrix as cm
+    >>> prove_equivariance(cm.ConvGeometry((8, 8), (3, 3), padding="same", boundary="circular"), (1, 0))
+    Verdict(holds=True, broken_rows=0 of 64)
+    >>> prove_equivariance(cm.ConvGeometry((8, 8), (3, 3), padding="same"), (1, 0)).broken_rows[0].astype(int)
+    array([[1, 1, 1, 1, 1, 1, 1, 1],
+           [1, 1, 1, 1, 1, 1, 1, 1],
+           [0, 0, 0, 0, 0, 0, 0, 0],
+           [0, 0, 0, 0, 0, 0, 0, 0],
+           [0, 0, 0, 0, 0, 0, 0, 0],
+           [0, 0, 0, 0, 0, 0, 0, 0],
+           [0, 0, 0, 0, 0, 0, 0, 0],
+           [1, 1, 1, 1, 1, 1, 1, 1]])
+    """
+    _require_geometry(geometry)
+    amounts = validate.per_axis("shift", shift, len(geometry.input_shape), minimum=-(2**62))
+    moved = output_shift(geometry, amounts)
+    q = actions.shift(geometry.output_shape, moved, channels=geometry.out_channels)
+    p = actions.shift(geometry.input_shape, amounts, channels=geometry.in_channels)
+    return check(geometry.pattern(), q, p, statement=shift_statement(amounts, moved))
+
+
+def output_shift(geometry: ConvGeometry, shift: Sequence[int]) -> tuple[int, ...]:
+    """Return the shift of the output that answers to a shift of the input.
+
+    Examples
+    --------
+    >>> import convmatrix as cm
+    >>> output_shift(cm.ConvGeometry((8, 8), (2, 2), stride=2), (4, 6))
+    (2, 3)
+    """
+    if geometry.transposed:
+        return tuple(amount * step for amount, step in zip(shift, geometry.stride, strict=True))
+    for axis, (amount, step) in enumerate(zip(shift, geometry.stride, strict=True)):
+        if amount % step:
+            raise ValueError(
+                f"shift[{axis}]={amount} is no multiple of stride[{axis}]={step}: the output would have to move by "
+                f"{amount}/{step} samples; give a multiple of {step} (theorem strided-shift says that no other shift "
+                "passes)"
+            )
+    return tuple(amount // step for amount, step in zip(shift, geometry.stride, strict=True))
+
+
+def shift_statement(input_shift: Sequence[int], moved: Sequence[int]) -> str:
+    """Return what a shift of input and output is, in words."""
+    inner, outer = (str(s[0]) if len(s) == 1 else f"({', '.join(map(str, s))})" for s in (input_shift, moved))
+    return f"the cyclic shift by {inner} of its input, {outer} of its output"
+
+
+def check_reflection(geometry: ConvGeometry, axis: int, *, pattern: WeightPattern | None = None) -> Verdict:
+    """Decide whether a layer commutes with the reflection of an axis, for every weight of its pattern.
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+    axis : int
+    pattern : WeightPattern, optional
+        A pattern with more weights tied, such as one of `tied_pattern`; the layer's own by default.
+
+    Examples
+    --------
+    >>> import convmatrix as cm
+    >>> check_reflection(cm.ConvGeometry(5, 3, padding="same"), 0).holds
+    False
+    """
+    _require_geometry(geometry)
+    q = actions.reflection(geometry.output_shape, axis, channels=geometry.out_channels)
+    p = actions.reflection(geometry.input_shape, axis, channels=geometry.in_channels)
+    statement = f"the reflection of axis {axis}"
+    chosen = geometry.pattern() if pattern is None else pattern
+    return check(chosen, q, p, statement=statement, output_shape=_output_shape(geometry))
+
+
+def check_quarter_turn(
+    geometry: ConvGeometry,
+    turns: int = 1,
+    *,
+    axes: tuple[int, int] = (0, 1),
+    pattern: WeightPattern | None = None,
+) -> Verdict:
+    """Decide whether a layer commutes with a rotation by quarter turns, for every weight of its pattern.
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+    turns : int
+    axes : (int, int)
+    pattern : WeightPattern, optional
+        As for `check_reflection`.
+
+    Examples
+    --------
+    >>> import convmatrix as cm
+    >>> layer = cm.ConvGeometry((5, 5), (3, 3), padding="same")
+    >>> check_quarter_turn(layer).holds, check_quarter_turn(layer, 4).holds
+    (False, True)
+    """
+    _require_geometry(geometry)
+    q = actions.quarter_turn(geometry.output_shape, turns, axes=axes, channels=geometry.out_channels)
+    p = actions.quarter_turn(geometry.input_shape, turns, axes=axes, channels=geometry.in_channels)
+    statement = f"the rotation by {turns} quarter turns in the plane of axes {axes[0]} and {axes[1]}"
+    chosen = geometry.pattern() if pattern is None else pattern
+    return check(chosen, q, p, statement=statement, output_shape=_output_shape(geometry))
+
+
+def _output_shape(geometry: ConvGeometry) -> tuple[int, ...]:
+    return (geometry.out_channels, *geometry.output_shape)
+
+
+def _require_geometry(geometry: ConvGeometry) -> None:
+    if not isinstance(geometry, ConvGeometry):
+        raise TypeError(
+            f"a ConvGeometry is needed, but this is a {type(geometry).__name__}; a matrix or a pattern goes to check"
+        )

@@ -1,0 +1,142 @@
+"""The rows of a pattern that break a symmetry: integer arithmetic, in time linear in the number of entries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import sparse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from convmatrix.pattern import WeightPattern
+
+
+def permutation_array(name: str, values: ArrayLike, size: int, counted: str) -> NDArray[np.int64]:
+    """Return a permutation of ``size`` entries, or raise telling what is wrong with it."""
+    array = np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"{name} must be a one-dimensional array of integers, but has shape {array.shape} and dtype {array.dtype}; "
+            "entry i of the permuted vector is entry p[i] of the old one"
+        )
+    if len(array) != size:
+        raise ValueError(
+            f"{name} has {len(array)} entries, but the pattern has {size} {counted}; give one entry for each of them"
+        )
+    array = array.astype(np.int64)
+    inside = (array >= 0) & (array < size)
+    if not inside.all() or not (np.bincount(array, minlength=size) == 1).all():
+        raise ValueError(f"{name} is no permutation; give an index array that holds each of 0 .. {size - 1} once")
+    return array
+
+
+def broken_rows(
+    pattern: WeightPattern, output_permutation: NDArray[np.int64], input_permutation: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Return which rows i have ``T[i, j, k] != T[q[i], p[j], k]`` for some column j and weight k.
+
+    Row i is compared, entry by entry, with the row q[i] moved back by the inverse of p. Each step visits every triplet
+    a fixed number of times: time and memory are linear in the number of entries.
+
+    Parameters
+    ----------
+    pattern : WeightPattern
+    output_permutation, input_permutation : array of int64, shapes (n_out,) and (n_in,)
+        q and p; permutations, which is not checked here.
+
+    Returns
+    -------
+    array of bool, shape (n_out,)
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convmatrix as cm
+    >>> shift = np.roll(np.arange(5), 1)
+    >>> broken_rows(cm.ConvGeometry(5, 3, padding="same").pattern(), shift, shift)
+    array([ True,  True, False, False,  True])
+    """
+    counts = np.diff(pattern.row_starts)
+    broken: NDArray[np.bool_] = counts != counts[output_permutation]
+    back = np.empty(len(input_permutation), dtype=pattern.cols.dtype)
+    back[input_permutation] = np.arange(len(back), dtype=back.dtype)
+    for first, last in _blocks(pattern.row_starts):
+        rows = first + np.flatnonzero(~broken[first:last])  # rows of unequal length are broken already
+        own = _Rows.of(pattern, rows)
+        moved = _Rows.of(pattern, output_permutation[rows])
+        moved = _Rows(moved.counts, back[moved.columns], moved.weights)
+        # A moved row is mostly in order as it stands; only where it differs is it sorted, and compared again.
+        doubtful = own.differ(moved)
+        ordered = moved.take(doubtful).ordered(pattern.shape[1])
+        broken[rows[doubtful[own.take(doubtful).differ(ordered)]]] = True
+    return broken
+
+
+_BLOCK = 2**20  # entries compared at a time, so that little memory is needed beside the pattern
+
+
+def _blocks(row_starts: NDArray[np.integer]) -> Iterator[tuple[int, int]]:
+    """Yield ranges of rows with about as many entries as fit in a block."""
+    n_rows = len(row_starts) - 1
+    first = 0
+    while first < n_rows:
+        last = int(np.searchsorted(row_starts, int(row_starts[first]) + _BLOCK, side="right")) - 1
+        last = min(max(last, first + 1), n_rows)
+        yield first, last
+        first = last
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Some rows of a pattern, one after the other: how many entries each has, their columns and their weights."""
+
+    counts: NDArray[np.integer]
+    columns: NDArray[np.integer]
+    weights: NDArray[np.integer]
+
+    @classmethod
+    def of(cls, pattern: WeightPattern, rows: NDArray[np.integer]) -> _Rows:
+        starts = np.asarray(pattern.row_starts)
+        counts = starts[rows + 1] - starts[rows]
+        if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all():
+            stored = slice(int(starts[rows[0]]), int(starts[rows[-1] + 1]))
+            return cls(counts, pattern.cols[stored], pattern.weight_index[stored])
+        places = _places(starts[rows], counts)
+        return cls(counts, pattern.cols[places], pattern.weight_index[places])
+
+    def take(self, rows: NDArray[np.integer]) -> _Rows:
+        """Return some of the rows."""
+        starts = np.cumsum(self.counts) - self.counts
+        counts = self.counts[rows]
+        places = _places(starts[rows], counts)
+        return _Rows(counts, self.columns[places], self.weights[places])
+
+    def differ(self, other: _Rows) -> NDArray[np.integer]:
+        """Return which rows differ, as they stand, from those of the same lengths."""
+        different = self.columns != other.columns
+        different |= self.weights != other.weights
+        ends = np.cumsum(self.counts)
+        return np.unique(np.searchsorted(ends, np.flatnonzero(different), side="right"))
+
+    def ordered(self, n_columns: int) -> _Rows:
+        """Return the rows sorted by column.
+
+        Two transpositions do it: they are counting sorts, and stable, so that weights on one entry stay in order.
+        """
+        starts = np.concatenate([[0], np.cumsum(self.counts)])
+        stored = sparse.csr_array((self.weights, self.columns, starts), shape=(len(self.counts), n_columns))
+        stored = stored.tocsc().tocsr()
+        return _Rows(self.counts, stored.indices, stored.data)
+
+
+def _places(starts: NDArray[np.integer], counts: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return ``starts[0], starts[0] + 1, ...``, ``counts[0]`` of them, then those of the next."""
+    ends = np.cumsum(counts)
+    total = int(ends[-1]) if len(ends) else 0
+    places: NDArray[np.integer] = np.arange(total) + np.repeat(starts - ends + counts, counts)
+    return places

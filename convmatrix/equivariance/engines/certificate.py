@@ -1,0 +1,127 @@
+"""Certificates of contradiction, and the code that checks them: it multiplies, adds and compares, and never searches.
+
+A certificate is a tree of plain data (dicts, lists, strings, integers), to be saved as JSON. Its nodes:
+
+``sum``
+    Products of inequalities, times integers of 0 or more, and multiples of equations add up to a constant below zero.
+``substitute``
+    An equation whose one term is a variable, with coefficient 1 or -1, gives that variable; it goes everywhere.
+``split``
+    An integer polynomial is at most -1, zero, or at least 1; each case has a certificate. Where the polynomial is the
+    quotient of a difference of remainders by their modulus, this is the uniqueness of the remainder.
+
+A polynomial is a list of ``[coefficient, {variable: exponent}]``.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sympy.polys.rings import PolyElement, PolyRing
+
+Node = dict[str, Any]
+
+
+class CertificateError(ValueError):
+    """A certificate that does not prove what it is said to prove."""
+
+
+def to_data(polynomial: PolyElement) -> list[Any]:
+    """Return a polynomial as plain data."""
+    names = [str(symbol) for symbol in polynomial.ring.symbols]
+    return [
+        [int(coefficient), {name: power for name, power in zip(names, powers, strict=True) if power}]
+        for powers, coefficient in sorted(polynomial.terms(), reverse=True)
+    ]
+
+
+def from_data(ring: PolyRing, data: Any) -> PolyElement:
+    """Return the polynomial of plain data, which may come from a file."""
+    places = {str(symbol): place for place, symbol in enumerate(ring.symbols)}
+    result: dict[tuple[int, ...], Any] = {}
+    try:
+        for coefficient, powers in data:
+            exponents = [0] * len(places)
+            for name, power in powers.items():
+                if not isinstance(power, int) or not 0 < power < 100:
+                    raise CertificateError(f"the power {power!r} of {name} is no exponent")
+                exponents[places[name]] = power
+            result[tuple(exponents)] = ring.domain(_integer(coefficient))
+    except (TypeError, KeyError, AttributeError, ValueError) as error:
+        raise CertificateError(f"no polynomial in {', '.join(places)}: {error}") from None
+    return ring.from_dict(result)
+
+
+def _integer(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise CertificateError(f"the coefficient {value!r} is no integer")
+    return value
+
+
+def check_contradiction(
+    ring: PolyRing, equations: Sequence[PolyElement], inequalities: Sequence[PolyElement], node: Mapping[str, Any]
+) -> None:
+    """Raise `CertificateError` unless the certificate shows that no integers satisfy all constraints."""
+    kind = node.get("kind")
+    if kind == "sum":
+        total = ring(0)
+        for coefficient, places in _entries(node, "products"):
+            factor = _integer(coefficient)
+            if factor < 0:
+                raise CertificateError(f"the coefficient {coefficient} of a product of inequalities is negative")
+            product = ring(1)
+            for place in places:
+                product *= _entry(inequalities, place)
+            total += factor * product
+        for place, multiplier in _entries(node, "multiples"):
+            total += from_data(ring, multiplier) * _entry(equations, place)
+        if not total.is_ground or not total.LC < 0:
+            raise CertificateError(f"the products add up to {total}, not to a constant below zero")
+    elif kind == "substitute":
+        equation = _entry(equations, node.get("equation"))
+        variable, value = solved(equation, str(node.get("variable")))
+        rest = [e.compose(variable, value) for e in equations if e is not equation]
+        changed = [e.compose(variable, value) for e in inequalities]
+        check_contradiction(ring, rest, changed, _node(node, "then"))
+    elif kind == "split":
+        on = from_data(ring, node.get("on"))
+        check_contradiction(ring, equations, [*inequalities, -on - 1], _node(node, "below"))
+        check_contradiction(ring, [*equations, on], inequalities, _node(node, "zero"))
+        check_contradiction(ring, equations, [*inequalities, on - 1], _node(node, "above"))
+    else:
+        raise CertificateError(f"a node of kind {kind!r}; there are sum, substitute and split")
+
+
+def solved(equation: PolyElement, name: str) -> tuple[PolyElement, PolyElement]:
+    """Return a variable and the polynomial that an equation says it is equal to."""
+    ring = equation.ring
+    for variable in ring.gens:
+        if str(variable) == name:
+            slope = equation.diff(variable)
+            if slope not in (ring(1), ring(-1)):
+                raise CertificateError(f"the equation {equation} = 0 does not give {name}: its factor is {slope}")
+            return variable, variable - equation * slope
+    raise CertificateError(f"there is no variable {name!r}; there are {', '.join(map(str, ring.gens))}")
+
+
+def _entries(node: Mapping[str, Any], name: str) -> list[Any]:
+    entries = node.get(name, [])
+    if not isinstance(entries, list) or not all(isinstance(entry, list) and len(entry) == 2 for entry in entries):
+        raise CertificateError(f"{name} must be a list of pairs")
+    return entries
+
+
+def _entry(constraints: Sequence[PolyElement], place: Any) -> PolyElement:
+    if not isinstance(place, int) or not 0 <= place < len(constraints):
+        raise CertificateError(f"constraint {place!r} does not exist; there are {len(constraints)}")
+    return constraints[place]
+
+
+def _node(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    inner = node.get(name)
+    if not isinstance(inner, dict):
+        raise CertificateError(f"a node of kind {node.get('kind')!r} needs a node {name!r}")
+    return inner

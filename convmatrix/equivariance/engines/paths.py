@@ -1,0 +1,126 @@
+"""A lemma run on SymPy integers, once for each way through its choices.
+
+Each run takes one branch at every choice of the one-axis rule and notes the condition under which it does. What is left
+to show on a path is that hypotheses, conditions and the opposite of the claim contradict each other: one `Problem` for
+each way in which the claim can fail.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import sympy
+
+from convmatrix.equivariance.engines.lemma import Algebra, Condition
+from convmatrix.equivariance.engines.problem import Problem, Problems
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+# A formula is a SymPy relation, or ("and" | "or", formulas).
+Formula = Any
+
+
+@dataclass(frozen=True)
+class _Not:
+    formula: Formula
+
+
+class SympyPath(Algebra):
+    """SymPy integers on one path: ``choices`` says which branch to take at each choice."""
+
+    def __init__(self, choices: Sequence[bool]) -> None:
+        self.choices = list(choices)
+        self.taken: list[bool] = []
+        self.facts: list[Formula] = []
+        self.names: list[str] = []
+
+    def integers(self, names: str) -> tuple[sympy.Symbol, ...]:
+        """Return the integers of these names."""
+        self.names += names.split()
+        return tuple(sympy.Symbol(name, integer=True) for name in names.split())
+
+    def assume(self, *conditions: Formula) -> None:
+        """Add hypotheses."""
+        self.facts += conditions
+
+    def select(self, condition: Formula, then: Any, otherwise: Any) -> Any:
+        """Choose between two integers."""
+        decided = _decided(condition)
+        if decided is not None:
+            return then if decided else otherwise
+        place = len(self.taken)
+        branch = self.choices[place] if place < len(self.choices) else True
+        self.taken.append(branch)
+        self.facts.append(condition if branch else _Not(condition))
+        return then if branch else otherwise
+
+    def equal(self, left: Any, right: Any) -> Formula:
+        """Return whether two integers are equal."""
+        return sympy.Eq(left, right, evaluate=False)
+
+    def both(self, *conditions: Formula) -> Formula:
+        """Return whether all conditions hold."""
+        return ("and", conditions)
+
+    def either(self, *conditions: Formula) -> Formula:
+        """Return whether one of the conditions holds."""
+        return ("or", conditions)
+
+    def negation(self, condition: Formula) -> Formula:
+        """Return the opposite of a condition."""
+        return _Not(condition)
+
+
+def _decided(formula: Formula) -> bool | None:
+    """Return the truth value of a formula that has one already."""
+    if formula in (True, sympy.true):
+        return True
+    if formula in (False, sympy.false):
+        return False
+    return None
+
+
+def problems(build: Callable[[Algebra], Condition]) -> Iterator[Problem]:
+    """Yield what must be contradictory for a lemma to hold, always in the same order."""
+    choices: list[bool] = []
+    problem_of = Problems()
+    while True:
+        path = SympyPath(choices)
+        claim = build(path)
+        for case in _cases(("and", (*path.facts, _Not(claim)))):
+            yield problem_of(path.names, case)
+        while path.taken and not path.taken[-1]:
+            path.taken.pop()
+        if not path.taken:
+            return
+        choices = [*path.taken[:-1], False]
+
+
+Literal = tuple[str, Any]  # ("= 0" | ">= 0", expression)
+
+
+def _cases(formula: Formula, holds: bool = True) -> list[list[Literal]]:
+    """Return the disjunctive normal form of a formula or its opposite, in equations and inequalities."""
+    if isinstance(formula, _Not):
+        return _cases(formula.formula, not holds)
+    decided = _decided(formula) if not isinstance(formula, tuple) else None
+    if decided is not None:
+        return [[]] if decided == holds else []
+    if isinstance(formula, tuple):
+        word, parts = formula
+        if (word == "and") == holds:
+            product: list[list[Literal]] = [[]]
+            for part in parts:
+                product = [[*done, *more] for done in product for more in _cases(part, holds)]
+            return product
+        return [case for part in parts for case in _cases(part, holds)]
+    difference = formula.lhs - formula.rhs
+    if isinstance(formula, sympy.Eq):
+        if holds:
+            return [[("= 0", difference)]]
+        return [[(">= 0", difference - 1)], [(">= 0", -difference - 1)]]
+    strictly = {sympy.Lt: -difference - 1, sympy.Gt: difference - 1, sympy.Le: -difference, sympy.Ge: difference}
+    expression = strictly[type(formula)]
+    return [[(">= 0", expression if holds else -expression - 1)]]

@@ -1,0 +1,189 @@
+"""Which elements of a group leave a pattern alone: its shifts, and its point group."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from convmatrix import _validation as validate
+from convmatrix.equivariance import actions
+from convmatrix.equivariance.comparison import broken_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from convmatrix.pattern import WeightPattern
+
+Shift = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class PointSymmetry:
+    """A symmetry of the grid that keeps its axes parallel: axes exchanged, then some of them reversed.
+
+    Attributes
+    ----------
+    axes : tuple of int
+        Axis a of the result is axis ``axes[a]`` of the array.
+    reversed : tuple of bool
+        Which axes of the result are then reversed.
+    """
+
+    axes: tuple[int, ...]
+    reversed: tuple[bool, ...]
+
+    def permutation(self, shape: Sequence[int], channels: int = 1) -> NDArray[np.int64]:
+        """Return the action on an array (channels, *shape), which must keep its shape.
+
+        Examples
+        --------
+        >>> PointSymmetry((1, 0), (True, False)).permutation((2, 2))
+        array([1, 3, 0, 2])
+        """
+        places = np.arange(channels * int(np.prod(shape)), dtype=np.int64).reshape(channels, *shape)
+        moved = places.transpose(0, *(1 + axis for axis in self.axes))
+        if moved.shape != places.shape:
+            raise ValueError(f"exchanging the axes {self.axes} turns shape {tuple(shape)} into {moved.shape[1:]}")
+        return np.flip(moved, tuple(1 + axis for axis, back in enumerate(self.reversed) if back)).ravel()
+
+    def __str__(self) -> str:
+        if not any(self.reversed) and self.axes == tuple(range(len(self.axes))):
+            return "identity"
+        names = [f"{'-' if back else ''}{axis}" for axis, back in zip(self.axes, self.reversed, strict=True)]
+        return f"axes ({', '.join(names)})"
+
+
+@dataclass(frozen=True)
+class Symmetries:
+    """What leaves a pattern alone.
+
+    Attributes
+    ----------
+    shifts : tuple of (input shift, output shift)
+        Every pair of cyclic shifts, the identity included. An output shift is the smallest one that answers.
+    point_group : tuple of PointSymmetry
+        Every reflection and exchange of axes, acting on outputs and inputs alike, the identity included.
+    """
+
+    shifts: tuple[tuple[Shift, Shift], ...]
+    point_group: tuple[PointSymmetry, ...]
+
+
+def symmetries(
+    pattern: WeightPattern,
+    output_shape: Sequence[int] | None = None,
+    input_shape: Sequence[int] | None = None,
+) -> Symmetries:
+    """Return the cyclic shifts and the point symmetries that leave a pattern alone, for every weight.
+
+    Parameters
+    ----------
+    pattern : WeightPattern
+    output_shape, input_shape : sequence of int, optional
+        Spatial shapes; for the pattern of a layer they are known. What is left is channels, which do not move.
+
+    Returns
+    -------
+    Symmetries
+
+    Notes
+    -----
+    Candidates are the images of one row among the rows of the pattern; each is then checked on all rows, exactly.
+    Elements that checked ones generate are not checked again: products of symmetries are symmetries.
+
+    Examples
+    --------
+    >>> import convmatrix as cm
+    >>> found = symmetries(cm.ConvGeometry(6, 2, stride=2, boundary="circular").pattern())
+    >>> found.shifts
+    (((0,), (0,)), ((2,), (1,)), ((4,), (2,)))
+    >>> [str(element) for element in found.point_group]
+    ['identity']
+    """
+    outputs, inputs = _shapes(pattern, output_shape, input_shape)
+    channels_out = _channels(pattern.shape[0], outputs, "output_shape")
+    channels_in = _channels(pattern.shape[1], inputs, "input_shape")
+    rows = _RowIndex(pattern)
+    found: dict[Shift, Shift] = {(0,) * len(inputs): (0,) * len(outputs)}
+    place = np.unravel_index(rows.first, (channels_out, *outputs))
+    for amount in itertools.product(*map(range, inputs)):
+        if amount in found:
+            continue
+        p = actions.shift(inputs, amount, channels=channels_in)
+        for row in rows.images(p):
+            target = np.unravel_index(row, (channels_out, *outputs))
+            answer = tuple(int(old - new) % n for old, new, n in zip(place[1:], target[1:], outputs, strict=True))
+            q = actions.shift(outputs, answer, channels=channels_out)
+            if target[0] == place[0] and not broken_rows(pattern, q, p).any():
+                _close(found, amount, answer, inputs, outputs)
+                break
+    group = []
+    if len(inputs) == len(outputs):
+        for axes in itertools.permutations(range(len(inputs))):
+            if any(shape[axis] != shape[place] for shape in (inputs, outputs) for place, axis in enumerate(axes)):
+                continue
+            for back in itertools.product((False, True), repeat=len(axes)):
+                element = PointSymmetry(axes, back)
+                q, p = element.permutation(outputs, channels_out), element.permutation(inputs, channels_in)
+                if q[rows.first] in rows.images(p) and not broken_rows(pattern, q, p).any():
+                    group.append(element)
+    return Symmetries(tuple(sorted(found.items())), tuple(group))
+
+
+def _close(found: dict[Shift, Shift], amount: Shift, answer: Shift, inputs: Shift, outputs: Shift) -> None:
+    """Add a pair of shifts, and all its sums with those found before."""
+    known = list(found.items())
+    step_in, step_out = amount, answer
+    while step_in not in dict(known):
+        for old_in, old_out in known:
+            new_in = tuple((a + b) % n for a, b, n in zip(old_in, step_in, inputs, strict=True))
+            found.setdefault(new_in, tuple((a + b) % n for a, b, n in zip(old_out, step_out, outputs, strict=True)))
+        step_in = tuple((a + b) % n for a, b, n in zip(step_in, amount, inputs, strict=True))
+        step_out = tuple((a + b) % n for a, b, n in zip(step_out, answer, outputs, strict=True))
+
+
+class _RowIndex:
+    """The rows of a pattern by what they hold; the images of one row are nearly always all candidates there are."""
+
+    def __init__(self, pattern: WeightPattern) -> None:
+        starts = np.asarray(pattern.row_starts)
+        self.n_weights = max(pattern.n_weights, 1)
+        self.first = int(np.diff(starts).argmax())  # a full row tells most
+        keys = pattern.cols.astype(np.int64) * self.n_weights + pattern.weight_index
+        self.keys = keys[starts[self.first] : starts[self.first + 1]]
+        self.rows: dict[bytes, list[int]] = {}
+        for row, (start, stop) in enumerate(itertools.pairwise(starts.tolist())):
+            self.rows.setdefault(keys[start:stop].tobytes(), []).append(row)
+
+    def images(self, p: NDArray[np.int64]) -> list[int]:
+        """Return the rows that hold what the first row does after its columns have moved."""
+        columns, weights = np.divmod(self.keys, self.n_weights)
+        return self.rows.get(np.sort(p[columns] * self.n_weights + weights).tobytes(), [])
+
+
+def _shapes(
+    pattern: WeightPattern, output_shape: Sequence[int] | None, input_shape: Sequence[int] | None
+) -> tuple[Shift, Shift]:
+    geometry = pattern.geometry
+    if geometry is not None:
+        output_shape = geometry.output_shape if output_shape is None else output_shape
+        input_shape = geometry.input_shape if input_shape is None else input_shape
+    if output_shape is None or input_shape is None:
+        raise ValueError(
+            f"the pattern of shape {pattern.shape} is of no layer, so its grid is unknown; give output_shape and "
+            "input_shape"
+        )
+    return validate.shape("output_shape", output_shape), validate.shape("input_shape", input_shape)
+
+
+def _channels(size: int, shape: Shift, name: str) -> int:
+    places = int(np.prod(shape))
+    if size % places:
+        side = "rows" if name == "output_shape" else "columns"
+        raise ValueError(f"{name}={shape} has {places} places, which do not divide the {size} {side} of the pattern")
+    return size // places

@@ -1,0 +1,191 @@
+"""What a check finds: the answer, a counterexample, every broken row, and words for all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+_LISTED = 8  # broken rows that an explanation names
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """One entry of the tensor T that a symmetry changes.
+
+    ``T[row, column, weight] = count``, but ``T[moved_row, moved_column, weight] = moved_count``.
+
+    Attributes
+    ----------
+    weight : tuple of int
+        Index into the pattern's ``weight_shape``.
+    row, column : int
+    moved_row, moved_column : int
+        Where the permutations take them, ``q[row]`` and ``p[column]``.
+    count, moved_count : int
+        The two entries of T, which differ.
+    """
+
+    weight: tuple[int, ...]
+    row: int
+    column: int
+    moved_row: int
+    moved_column: int
+    count: int
+    moved_count: int
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Verdict:
+    """Whether a layer is equivariant, for every weight at once.
+
+    True in a condition means that it holds: ``if check(...): ...``.
+
+    Attributes
+    ----------
+    statement : str
+        What was asked, in words.
+    broken_rows : array of bool
+        Which outputs break the symmetry, shaped like the output, ``(out_channels, *output_shape)`` for a layer.
+    counterexample : Counterexample or None
+        The first one, None where the symmetry holds.
+    subject : str
+        What was judged, in words.
+
+    Examples
+    --------
+    >>> import convmatrix as cm
+    >>> from convmatrix.equivariance import prove_equivariance
+    >>> prove_equivariance(cm.ConvGeometry(6, 3, padding="same"), 1)
+    Verdict(holds=False, broken_rows=3 of 6)
+    """
+
+    statement: str
+    broken_rows: NDArray[np.bool_]
+    counterexample: Counterexample | None = None
+    subject: str = "the layer"
+
+    def __post_init__(self) -> None:
+        self.broken_rows.flags.writeable = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether the symmetry holds for every weight."""
+        return not self.n_broken
+
+    @property
+    def n_broken(self) -> int:
+        """Number of rows that break it."""
+        return int(self.broken_rows.sum())
+
+    def __bool__(self) -> bool:
+        return self.holds
+
+    def explain(self, format: Literal["text", "latex"] = "text") -> str:
+        r"""Return the answer in words, or as a LaTeX paragraph.
+
+        Examples
+        --------
+        >>> import convmatrix as cm
+        >>> from convmatrix.equivariance import prove_equivariance
+        >>> print(prove_equivariance(cm.ConvGeometry(6, 3, padding="same"), 1).explain())
+        Refuted: the layer does not commute with the cyclic shift by 1 of its input, 1 of its output.
+        3 of 6 rows break the symmetry: 0, 1, 5.
+        Counterexample: weight (0, 0, 0) has T[0, 5] = 0, but T[5, 4] = 1, where the symmetry takes row 0 and column 5.
+        """
+        if format == "latex":
+            return self._latex()
+        if format != "text":
+            raise ValueError(f"format {format!r} is unknown; choose text or latex")
+        lines = [f"{'Proved' if self.holds else 'Refuted'}: {self._sentence}."]
+        c = self.counterexample
+        if c is None:
+            lines.append(f"T is unchanged on all {self.broken_rows.size} rows, so that it holds for every weight.")
+        else:
+            lines.append(f"{self.n_broken} of {self.broken_rows.size} rows break the symmetry: {self._listed_rows()}.")
+            lines.append(
+                f"Counterexample: weight {c.weight} has T[{c.row}, {c.column}] = {c.count}, but "
+                f"T[{c.moved_row}, {c.moved_column}] = {c.moved_count}, where the symmetry takes row {c.row} and "
+                f"column {c.column}."
+            )
+        return "\n".join(lines)
+
+    @property
+    def _sentence(self) -> str:
+        verb = "commutes with" if self.holds else "does not commute with"
+        return f"{self.subject} {verb} {self.statement}"
+
+    def _listed_rows(self) -> str:
+        rows = np.flatnonzero(self.broken_rows)
+        listed = ", ".join(str(row) for row in rows[:_LISTED].tolist())
+        return listed + (", ..." if len(rows) > _LISTED else "")
+
+    def _latex(self) -> str:
+        c = self.counterexample
+        sentence = self._sentence.replace("_", r"\_")
+        if c is None:
+            return (
+                f"\\textbf{{Proved.}} For every weight, {sentence}: $T_{{ijk}} = T_{{q(i)\\,p(j)\\,k}}$ for all "
+                f"$i, j, k$, on all {self.broken_rows.size} rows."
+            )
+        weight = ",".join(map(str, c.weight))
+        return (
+            f"\\textbf{{Refuted.}} In general {sentence}: {self.n_broken} of {self.broken_rows.size} rows break the "
+            f"symmetry ($i = {self._listed_rows().replace('...', chr(92) + 'dots')}$). At weight $k = ({weight})$, "
+            f"$T_{{{c.row},{c.column},k}} = {c.count} \\ne {c.moved_count} = T_{{{c.moved_row},{c.moved_column},k}}$."
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Return the verdict as a dictionary for JSON.
+
+        Examples
+        --------
+        >>> import convmatrix as cm
+        >>> from convmatrix.equivariance import prove_equivariance
+        >>> prove_equivariance(cm.ConvGeometry(4, 3, padding="same", boundary="circular"), 1).record()["holds"]
+        True
+        """
+        c = self.counterexample
+        return {
+            "holds": self.holds,
+            "statement": self.statement,
+            "n_broken": self.n_broken,
+            "n_rows": self.broken_rows.size,
+            "output_shape": list(self.broken_rows.shape),
+            "broken_rows": np.flatnonzero(self.broken_rows).tolist(),
+            "counterexample": None if c is None else {**vars(c), "weight": list(c.weight)},
+        }
+
+    def __repr__(self) -> str:
+        return f"Verdict(holds={self.holds}, broken_rows={self.n_broken} of {self.broken_rows.size})"
+
+    def _repr_html_(self) -> str:
+        text = "<br>".join(escape(line) for line in self.explain().splitlines())
+        return f"<div><p>{text}</p>{_picture(self.broken_rows) if not self.holds else ''}</div>"
+
+
+_LARGEST_PICTURE = 64
+_CELL = 8
+
+
+def _picture(broken: NDArray[np.bool_]) -> str:
+    """Draw the broken rows of the first channel, where that is one or two axes of moderate size."""
+    plane = broken[0] if broken.ndim > 1 else broken
+    plane = np.atleast_2d(plane)
+    if plane.ndim > 2 or max(plane.shape) > _LARGEST_PICTURE:
+        return ""
+    height, width = plane.shape
+    cells = "".join(
+        f'<rect x="{x * _CELL}" y="{y * _CELL}" width="{_CELL}" height="{_CELL}" fill="#d55e00"/>'
+        for y, x in np.argwhere(plane).tolist()
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width * _CELL + 2}" height="{height * _CELL + 2}" '
+        f'viewBox="-1 -1 {width * _CELL + 2} {height * _CELL + 2}"><title>Outputs of channel 0 that break the symmetry'
+        f'</title><rect width="{width * _CELL}" height="{height * _CELL}" fill="#fff" stroke="#888"/>{cells}</svg>'
+    )

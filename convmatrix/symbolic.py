@@ -1,0 +1,153 @@
+r"""SymPy views of a layer: its matrix in the symbols w_0, w_1, ..., and LaTeX for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sympy
+
+from convmatrix import _validation as validate
+from convmatrix.geometry import ConvGeometry
+from convmatrix.pattern import WeightPattern
+
+_MOST_ENTRIES = 10**6
+
+
+def weights(n_weights: int, name: str = "w") -> tuple[sympy.Symbol, ...]:
+    """Return the symbols of weights: ``w_0, w_1, ...``.
+
+    Examples
+    --------
+    >>> weights(3)
+    (w_0, w_1, w_2)
+    """
+    return tuple(sympy.Symbol(f"{name}_{place}") for place in range(n_weights))
+
+
+def matrix(layer: ConvGeometry | WeightPattern, name: str = "w") -> sympy.ImmutableSparseMatrix:
+    r"""Return the matrix of a layer in symbols, :math:`A_{ij} = \sum_k T_{ijk} w_k`.
+
+    Parameters
+    ----------
+    layer : ConvGeometry or WeightPattern
+    name : str
+        Of the symbols: weight k, counted in C order, is ``w_k``.
+
+    Returns
+    -------
+    sympy.ImmutableSparseMatrix, shape (n_out, n_in)
+
+    Raises
+    ------
+    ValueError
+        For a layer with more than a million entries.
+
+    Examples
+    --------
+    >>> from convmatrix import ConvGeometry
+    >>> matrix(ConvGeometry(3, 3, padding="same", boundary="circular"))
+    Matrix([
+    [w_1, w_2, w_0],
+    [w_0, w_1, w_2],
+    [w_2, w_0, w_1]])
+    """
+    pattern = _pattern(layer)
+    if pattern.n_entries > _MOST_ENTRIES:
+        raise ValueError(
+            f"the layer has {pattern.n_entries} entries, and a matrix of symbols holds at most {_MOST_ENTRIES}; take a "
+            "smaller input, the numbers of conv_matrix, or to_latex, which shows a part"
+        )
+    symbols = weights(pattern.n_weights, name)
+    entries: dict[tuple[int, int], Any] = {}
+    for row in range(pattern.shape[0]):
+        for column, weight in _row(pattern, row):
+            entries[row, column] = entries.get((row, column), sympy.Integer(0)) + symbols[weight]
+    return sympy.ImmutableSparseMatrix(*pattern.shape, entries)
+
+
+def _pattern(layer: ConvGeometry | WeightPattern) -> WeightPattern:
+    pattern = layer.pattern() if isinstance(layer, ConvGeometry) else layer
+    if not isinstance(pattern, WeightPattern):
+        raise TypeError(f"a ConvGeometry or a WeightPattern is needed, but this is a {type(layer).__name__}")
+    return pattern
+
+
+def _row(pattern: WeightPattern, row: int) -> list[tuple[int, int]]:
+    """Return the (column, weight) pairs of a row."""
+    stored = slice(int(pattern.row_starts[row]), int(pattern.row_starts[row + 1]))
+    return list(zip(pattern.cols[stored].tolist(), pattern.weight_index[stored].tolist(), strict=True))
+
+
+def to_latex(
+    layer: ConvGeometry | WeightPattern | sympy.MatrixBase,
+    *,
+    max_rows: int | None = 10,
+    max_columns: int | None = 10,
+    environment: str = "pmatrix",
+    zero: str = "0",
+) -> str:
+    r"""Return a matrix of symbols in LaTeX, with dots where it is large.
+
+    Parameters
+    ----------
+    layer : ConvGeometry, WeightPattern or SymPy matrix
+    max_rows, max_columns : int or None
+        The most rows and columns that are printed, the dots included; at least 3. None prints all of them.
+    environment : {"matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix"}
+    zero : str
+        What stands for an entry of zero, such as ``r"\cdot"``.
+
+    Examples
+    --------
+    >>> from convmatrix import ConvGeometry
+    >>> print(to_latex(ConvGeometry(5, 2), zero=r"\cdot", max_columns=4))
+    \begin{pmatrix}
+    w_{0} & w_{1} & \cdots & \cdot \\
+    \cdot & w_{0} & \cdots & \cdot \\
+    \cdot & \cdot & \cdots & \cdot \\
+    \cdot & \cdot & \cdots & w_{1}
+    \end{pmatrix}
+    """
+    known = ("matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix")
+    if environment not in known:
+        raise ValueError(f"environment {environment!r} is unknown; choose one of {', '.join(known)}")
+    pattern = None if isinstance(layer, sympy.MatrixBase) else _pattern(layer)
+    symbols: Any = layer
+    shape = symbols.shape if pattern is None else pattern.shape
+    rows, columns = _shown("max_rows", shape[0], max_rows), _shown("max_columns", shape[1], max_columns)
+    lines = []
+    for row in rows:
+        if row is None:
+            cells = [r"\ddots" if column is None else r"\vdots" for column in columns]
+        else:
+            entries = _matrix_row(symbols, row) if pattern is None else _symbol_row(pattern, row)
+            cells = [r"\cdots" if column is None else _cell(entries.get(column, 0), zero) for column in columns]
+        lines.append(" & ".join(cells))
+    body = " \\\\\n".join(lines)
+    return f"\\begin{{{environment}}}\n{body}\n\\end{{{environment}}}"
+
+
+def _matrix_row(matrix: Any, row: int) -> dict[int, Any]:
+    return {column: matrix[row, column] for column in range(matrix.cols)}
+
+
+def _symbol_row(pattern: WeightPattern, row: int) -> dict[int, Any]:
+    """Return the entries of one row, so that a large layer needs no matrix of symbols."""
+    entries: dict[int, Any] = {}
+    for column, weight in _row(pattern, row):
+        entries[column] = entries.get(column, sympy.Integer(0)) + sympy.Symbol(f"w_{weight}")
+    return entries
+
+
+def _cell(entry: Any, zero: str) -> str:
+    return str(sympy.latex(entry)) if entry != 0 else zero
+
+
+def _shown(name: str, size: int, most: int | None) -> list[int | None]:
+    """Return the indices that are printed, None where the dots stand."""
+    if most is not None:
+        most = validate.integer(name, most, minimum=3)
+        if size > most:
+            last = (most - 1) // 2
+            return [*range(most - 1 - last), None, *range(size - last, size)]
+    return list(range(size))

@@ -1,0 +1,384 @@
+"""Exact checks at a size, against brute force; group actions; networks; orbits and symmetries."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+import convmatrix as cm
+from convmatrix import equivariance as eq
+from convmatrix.equivariance.comparison import broken_rows
+from tests.cases import each_case
+from tests.strategies import random_layer
+
+
+def tensor(pattern: cm.WeightPattern) -> np.ndarray:
+    """Return T as a dense array."""
+    dense = np.zeros((*pattern.shape, pattern.n_weights), dtype=int)
+    np.add.at(dense, (pattern.rows, pattern.cols, pattern.weight_index), 1)
+    return dense
+
+
+# --- checks ----------------------------------------------------------------------------------------------------------
+
+
+@each_case
+def test_check_equals_the_dense_tensor(geometry: cm.ConvGeometry) -> None:
+    pattern, rng = geometry.pattern(), np.random.default_rng(1)
+    T = tensor(pattern)
+    n_out, n_in = pattern.shape
+    pairs = [
+        (np.arange(n_out), np.arange(n_in)),
+        (np.roll(np.arange(n_out), 1), np.roll(np.arange(n_in), 1)),
+        (rng.permutation(n_out), rng.permutation(n_in)),
+    ]
+    for q, p in pairs:
+        verdict = eq.check(pattern, q, p)
+        expected = (T[q][:, p] != T).any(axis=(1, 2))
+        assert np.array_equal(verdict.broken_rows.ravel(), expected)
+        assert verdict.broken_rows.shape == (geometry.out_channels, *geometry.output_shape)
+        assert verdict.holds == bool(verdict) == (not expected.any())
+        c = verdict.counterexample
+        assert (c is None) == verdict.holds
+        if c is not None:
+            k = np.ravel_multi_index(c.weight, pattern.weight_shape)
+            assert (c.moved_row, c.moved_column) == (q[c.row], p[c.column])
+            assert T[c.row, c.column, k] == c.count != c.moved_count == T[c.moved_row, c.moved_column, k]
+
+
+def test_two_thousand_random_layers() -> None:
+    """The verdict is that of A P = Q A in random integer weights."""
+    rng = np.random.default_rng(5)
+    outcomes: Counter[bool] = Counter()
+    while outcomes.total() < 2000:
+        layer = random_layer(rng)
+        if outcomes.total() % 2:  # layers that have a chance
+            n, k = int(rng.integers(1, 9)), int(rng.integers(1, 5))
+            s = int(rng.integers(1, 4))
+            layer = cm.ConvGeometry(n * s, k, stride=s, padding=[(0, max(k - s, 0))], boundary="circular")
+        amount = tuple(int(rng.integers(0, 4)) * step for step in layer.stride)
+        verdict = eq.prove_equivariance(layer, amount)
+        A = layer.pattern().matrix(rng.integers(-(2**40), 2**40, layer.weight_shape)).toarray()
+        scale = [1 / s if not layer.transposed else s for s in layer.stride]
+        moved = [int(a * f) for a, f in zip(amount, scale, strict=True)]
+        axes_in, axes_out = (tuple(range(1, len(moved) + 1)),) * 2
+        p = np.roll(np.arange(layer.n_in).reshape(layer.in_channels, *layer.input_shape), amount, axes_in).ravel()
+        q = np.roll(np.arange(layer.n_out).reshape(layer.out_channels, *layer.output_shape), moved, axes_out).ravel()
+        different = (A[q][:, p] != A).any(axis=1)
+        assert np.array_equal(verdict.broken_rows.ravel(), different), layer
+        outcomes[verdict.holds] += 1
+    assert min(outcomes.values()) > 500, outcomes
+
+
+def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = cm.ConvGeometry((9, 9), (3, 3), padding="same", in_channels=2)
+    q, p = eq.shift((9, 9), (1, 2)), eq.shift((9, 9), (1, 2), channels=2)
+    whole = broken_rows(layer.pattern(), q, p)
+    monkeypatch.setattr("convmatrix.equivariance.comparison._BLOCK", 7)
+    assert np.array_equal(broken_rows(layer.pattern(), q, p), whole)
+    assert 0 < whole.sum() < len(whole)
+
+
+def test_explanations() -> None:
+    broken = eq.prove_equivariance(cm.ConvGeometry(6, 3, padding="same"), 1)
+    assert "3 of 6 rows break the symmetry: 0, 1, 5." in broken.explain()
+    assert r"\textbf{Refuted.}" in broken.explain("latex")
+    assert "$T_{0,5,k} = 0 \\ne 1 = T_{5,4,k}$" in broken.explain("latex")
+    assert broken.record()["broken_rows"] == [0, 1, 5]
+    assert "<rect" in broken._repr_html_()
+    held = eq.prove_equivariance(cm.ConvGeometry(6, 3, padding="same", boundary="circular"), 1)
+    assert held.explain().startswith("Proved: the layer commutes with the cyclic shift by 1")
+    assert r"\textbf{Proved.}" in held.explain("latex")
+    assert held.record()["counterexample"] is None
+    assert "<svg" not in held._repr_html_()
+    with pytest.raises(ValueError, match="format 'html' is unknown; choose text or latex"):
+        held.explain("html")  # type: ignore[arg-type]  # on purpose
+
+
+def test_check_errors() -> None:
+    pattern = cm.ConvGeometry(5, 3).pattern()
+    with pytest.raises(ValueError, match=r"output_permutation has 2 entries, but the pattern has 3 outputs \(rows\)"):
+        eq.check(pattern, [0, 1], range(5))
+    with pytest.raises(ValueError, match=r"input_permutation is no permutation; .* 0 \.\. 4 once"):
+        eq.check(pattern, [0, 1, 2], [0, 0, 1, 2, 3])
+    with pytest.raises(ValueError, match="input_permutation is no permutation"):
+        eq.check(pattern, [0, 1, 2], [0, 1, 2, 3, 5])
+    with pytest.raises(ValueError, match=r"must be a one-dimensional array of integers, but has shape .* float64"):
+        eq.check(pattern, [0.0, 1.0, 2.0], range(5))
+    with pytest.raises(TypeError, match="check takes a WeightPattern, but was given a ConvGeometry"):
+        eq.check(cm.ConvGeometry(5, 3), [0], [0])  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(ValueError, match=r"shift\[0\]=3 is no multiple of stride\[0\]=2.*give a multiple of 2"):
+        eq.prove_equivariance(cm.ConvGeometry(8, 2, stride=2), 3)
+    with pytest.raises(TypeError, match="a ConvGeometry is needed, but this is a WeightPattern"):
+        eq.prove_equivariance(pattern, 1)  # type: ignore[arg-type]  # on purpose
+
+
+def test_transposed_layers_move_by_more() -> None:
+    layer = cm.ConvGeometry(4, 2, stride=2, padding=0, transposed=True, boundary="circular")
+    assert eq.prove_equivariance(layer, 1).holds
+
+
+# --- actions ---------------------------------------------------------------------------------------------------------
+
+
+def test_actions_are_those_of_numpy() -> None:
+    x = np.arange(2 * 4 * 4).reshape(2, 4, 4)
+    assert np.array_equal(x.ravel()[eq.shift((4, 4), (1, -2), channels=2)], np.roll(x, (1, -2), (1, 2)).ravel())
+    assert np.array_equal(x.ravel()[eq.reflection((4, 4), 1, channels=2)], np.flip(x, 2).ravel())
+    turned = x.ravel()[eq.quarter_turn((4, 4), 3, channels=2)]
+    assert np.array_equal(turned, np.rot90(x, 3, (1, 2)).ravel())
+    assert np.array_equal(x.ravel()[eq.channel_permutation([1, 0], (4, 4))], x[::-1].ravel())
+    p, q = eq.shift(16, 3), eq.reflection(16, 0)
+    y = np.arange(16) ** 2
+    assert np.array_equal(y[eq.compose(p, q)], y[p][q])
+    assert np.array_equal(eq.compose(p, eq.inverse(p)), eq.identity(16))
+    pairs = np.arange(6).reshape(2, 3)
+    assert np.array_equal(pairs.ravel()[eq.product([1, 0], [2, 0, 1])], pairs[[1, 0]][:, [2, 0, 1]].ravel())
+
+
+def test_group_orders() -> None:
+    assert [len(eq.generated_group(eq.cyclic_generators(n))) for n in (1, 4, 7)] == [1, 4, 7]
+    assert [len(eq.generated_group(eq.dihedral_generators(n))) for n in (3, 6)] == [6, 12]
+    assert [len(eq.generated_group(eq.symmetric_generators(n))) for n in (1, 2, 5)] == [1, 2, 120]
+    assert len(eq.generated_group(eq.torus_generators((3, 4)))) == 12
+
+
+def test_action_errors() -> None:
+    with pytest.raises(ValueError, match=r"both axes have one size, but axes \(0, 1\) of shape \(2, 3\) have 2 and 3"):
+        eq.quarter_turn((2, 3))
+    with pytest.raises(ValueError, match=r"axes=\(0, 0\) are one and the same"):
+        eq.quarter_turn((2, 2), axes=(0, 0))
+    with pytest.raises(ValueError, match=r"axes=\(0,\) has 1 entries; a quarter turn needs two"):
+        eq.quarter_turn((2, 2), axes=(0,))  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(ValueError, match="axis=2 does not exist; the shape has 2 axes, from 0 to 1"):
+        eq.reflection((2, 2), 2)
+    with pytest.raises(ValueError, match="first permutes 2 entries and then 3"):
+        eq.compose([1, 0], [0, 1, 2])
+    with pytest.raises(ValueError, match="order is no permutation"):
+        eq.channel_permutation([0, 0], 2)
+    with pytest.raises(ValueError, match="group 'C3' is unknown; choose C4 or D4"):
+        eq.point_group_generators(3, group="C3")
+    with pytest.raises(ValueError, match="more than 10 elements; raise largest="):
+        eq.generated_group(eq.symmetric_generators(5), largest=10)
+    with pytest.raises(ValueError, match="generators is empty"):
+        eq.generated_group([])
+    with pytest.raises(ValueError, match=r"generators permute \[2, 3\] entries"):
+        eq.generated_group([[1, 0], [0, 1, 2]])
+
+
+# --- from symmetry to sharing ----------------------------------------------------------------------------------------
+
+
+def test_cyclic_shifts_give_the_circulant_pattern() -> None:
+    for n in (1, 2, 5, 8):
+        found = eq.equivariant_pattern(eq.cyclic_generators(n), eq.cyclic_generators(n))
+        layer = cm.ConvGeometry(n, n, padding=[(0, n - 1)], boundary="circular").pattern()
+        for name in ("row_starts", "cols", "weight_index"):
+            assert np.array_equal(getattr(found, name), getattr(layer, name))
+
+
+def test_published_dimensions() -> None:
+    """Maron et al. 2019; D_n on its corners has floor(n/2) + 1; the torus one weight a point."""
+    for n in (4, 5, 6):
+        steps = eq.symmetric_generators(n)
+        edges = [eq.product(p, p) for p in steps]
+        assert eq.equivariant_pattern(edges, edges).n_weights == 15
+        assert eq.equivariant_pattern([[0], [0]], edges).n_weights == 2
+    for n in range(3, 9):
+        steps = eq.dihedral_generators(n)
+        assert eq.equivariant_pattern(steps, steps).n_weights == n // 2 + 1
+    torus = eq.torus_generators((3, 4))
+    assert eq.equivariant_pattern(torus, torus).n_weights == 12
+
+
+def test_pattern_is_the_whole_commutant() -> None:
+    """Its dimension is that of the null space of all commutators, and its taps commute."""
+    for steps in (eq.dihedral_generators(5), eq.point_group_generators(3, group="C4"), [[1, 0, 2, 4, 3]]):
+        size = len(steps[0])
+        pattern = eq.equivariant_pattern(steps, steps)
+        eye = np.eye(size)
+        rows = [np.kron(eye[np.asarray(p)], eye) - np.kron(eye, eye[np.asarray(p)].T) for p in steps]
+        assert pattern.n_weights == size**2 - np.linalg.matrix_rank(np.vstack(rows))
+        for k in range(pattern.n_weights):
+            tap = pattern.tap(k).toarray()
+            assert all(np.array_equal(tap, tap[np.asarray(p)][:, np.asarray(p)]) for p in steps)
+
+
+def test_orbits_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    steps = [rng.permutation(40) for _ in range(1)]
+    labels = eq.orbits(steps)
+    for i, j in itertools.product(range(40), repeat=2):
+        reached, point = False, i
+        for _ in range(40):
+            point = int(steps[0][point])
+            reached |= point == j
+        assert (labels[i] == labels[j]) == reached
+    firsts = [int(np.flatnonzero(labels == label)[0]) for label in range(labels.max() + 1)]
+    assert firsts == sorted(firsts)
+
+
+def test_tied_kernels() -> None:
+    assert [int(eq.tied_taps(k, g).max()) + 1 for g in ("C4", "D4") for k in (3, 5)] == [3, 7, 3, 6]
+    layer = cm.ConvGeometry((5, 5), (3, 3), padding="same", in_channels=2)
+    for group in ("C4", "D4"):
+        tied = eq.tied_pattern(layer, group)
+        assert eq.check_quarter_turn(layer, pattern=tied).holds
+    assert eq.check_reflection(layer, 0, pattern=eq.tied_pattern(layer, "D4")).holds
+    five = cm.ConvGeometry((7, 7), (5, 5), padding="same")
+    assert not eq.check_reflection(five, 0, pattern=eq.tied_pattern(five, "C4")).holds
+    free = np.arange(1, 7)
+    kernel = free[eq.tied_taps(5, "D4")]
+    expected = ndimage.correlate(np.eye(7, dtype=int), kernel, mode="constant")
+    tied = eq.tied_pattern(five, "D4").matrix(free[None, None])
+    assert np.array_equal((tied @ np.eye(7, dtype=int).ravel()).reshape(7, 7), expected)
+
+
+def test_orbit_errors() -> None:
+    with pytest.raises(ValueError, match="there are 1 output generators and 2 input generators; they act in pairs"):
+        eq.equivariant_pattern([[0]], [[0], [0]])
+    with pytest.raises(ValueError, match="no generators; give at least one pair"):
+        eq.equivariant_pattern([], [])
+    with pytest.raises(ValueError, match=r"input_generators permute \[2, 3\] entries"):
+        eq.equivariant_pattern([[0], [0]], [[0, 1], [0, 1, 2]])
+    with pytest.raises(ValueError, match="generators is empty"):
+        eq.orbits([])
+    with pytest.raises(ValueError, match=r"generators permute \[2, 3\] entries"):
+        eq.orbits([[0, 1], [0, 1, 2]])
+    with pytest.raises(ValueError, match=r"output_generators\[0\] is no permutation"):
+        eq.equivariant_pattern([[1]], [[0]])
+    with pytest.raises(ValueError, match=r"kernel_shape=\(3, 5\) is no square"):
+        eq.tied_taps((3, 5))
+    with pytest.raises(ValueError, match=r"labels have shape \(2,\), but the kernels have \(3,\)"):
+        eq.tie(cm.ConvGeometry(5, 3).pattern(), [0, 1])
+    with pytest.raises(ValueError, match="labels must be integers from 0 up"):
+        eq.tie(cm.ConvGeometry(5, 3).pattern(), [0, -1, 0])
+
+
+# --- symmetries of patterns ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        cm.ConvGeometry((4, 3), (2, 2), padding="same", boundary="circular"),
+        cm.ConvGeometry((4, 6), (3, 3), padding=1, stride=(2, 3), boundary="circular"),
+        cm.ConvGeometry((3, 3), (3, 3), padding=1),
+        cm.ConvGeometry((3, 4), (1, 2), padding="same", boundary=("zero", "circular")),
+        cm.ConvGeometry((3, 3), (1, 1), in_channels=2, out_channels=2),
+        cm.ConvGeometry(4, 2, padding=[(0, 1)], boundary="circular", sharing=(2,)),
+    ],
+    ids=repr,
+)
+def test_symmetries_by_brute_force(layer: cm.ConvGeometry) -> None:
+    pattern = layer.pattern()
+    T = tensor(pattern)
+    found = eq.symmetries(pattern)
+    expected = set()
+    for amount in itertools.product(*map(range, layer.input_shape)):
+        p = eq.shift(layer.input_shape, amount, channels=layer.in_channels)
+        for moved in itertools.product(*map(range, layer.output_shape)):
+            q = eq.shift(layer.output_shape, moved, channels=layer.out_channels)
+            if np.array_equal(T, T[q][:, p]):
+                expected.add(amount)
+                break
+    assert {amount for amount, _ in found.shifts} == expected
+    for amount, moved in found.shifts:
+        q = eq.shift(layer.output_shape, moved, channels=layer.out_channels)
+        p = eq.shift(layer.input_shape, amount, channels=layer.in_channels)
+        assert np.array_equal(T, T[q][:, p])
+
+
+def test_point_groups() -> None:
+    layer = cm.ConvGeometry((5, 5), (3, 3), padding="same")
+    names = {
+        group: {str(e) for e in eq.symmetries(eq.tied_pattern(layer, group), (5, 5), (5, 5)).point_group}
+        for group in ("C4", "D4")
+    }
+    assert len(names["D4"]) == 8
+    assert len(names["C4"]) == 8  # with 3x3 kernels the orbits of C4 are those of D4
+    five = cm.ConvGeometry((5, 5), (5, 5), padding="same")
+    found = {str(e) for e in eq.symmetries(eq.tied_pattern(five, "C4"), (5, 5), (5, 5)).point_group}
+    assert found == {"identity", "axes (1, -0)", "axes (-1, 0)", "axes (-0, -1)"}
+
+
+def test_symmetry_errors() -> None:
+    with pytest.raises(ValueError, match=r"pattern of shape \(3, 3\) is of no layer.*give output_shape"):
+        eq.symmetries(eq.equivariant_pattern([[0, 1, 2]], [[0, 1, 2]]))
+    with pytest.raises(ValueError, match=r"output_shape=\(2,\) has 2 places, which do not divide the 3 rows"):
+        eq.symmetries(cm.ConvGeometry(3, 1).pattern(), output_shape=(2,))
+    with pytest.raises(ValueError, match=r"exchanging the axes \(1, 0\) turns shape \(2, 3\) into \(3, 2\)"):
+        eq.PointSymmetry((1, 0), (False, False)).permutation((2, 3))
+
+
+# --- networks --------------------------------------------------------------------------------------------------------
+
+RING = cm.ConvGeometry((8, 8), (3, 3), padding="same", boundary="circular")
+HALF = cm.ConvGeometry((8, 8), (2, 2), stride=2)
+
+
+def test_networks() -> None:
+    steps = [RING, eq.Bias((8, 8)), eq.Elementwise("relu"), eq.Pooling(HALF, kind="max")]
+    verdict = eq.check_network(steps, (2, 4))
+    assert verdict.holds
+    assert verdict.shifts[-1] == (1, 2)
+    assert "relu commutes with every permutation" in verdict.explain()
+    broken = eq.check_network([RING, eq.Bias((8, 8), sharing="unit")], (1, 0))
+    assert not broken
+    assert "does not commute, for every weight" in broken.explain()
+    assert eq.surviving_shifts(steps) == (2, 2)
+    zero = cm.ConvGeometry((8, 8), (3, 3), padding="same")
+    assert eq.surviving_shifts([zero]) == (8, 8)
+    assert eq.surviving_shifts([zero, eq.Pooling(HALF)]) == (8, 8)
+    tiled = cm.ConvGeometry(12, 3, padding="same", boundary="circular", sharing=(3,))
+    assert eq.surviving_shifts([tiled]) == (3,)
+    strided = cm.ConvGeometry(24, 2, stride=2, boundary="circular")
+    assert eq.surviving_shifts([strided, eq.Bias((12,)), tiled]) == (6,)
+    up = cm.ConvGeometry(4, 2, stride=2, transposed=True, boundary="circular")
+    assert eq.surviving_shifts([cm.ConvGeometry(8, 2, stride=2), up]) == (2,)
+
+
+def test_surviving_shifts_by_brute_force() -> None:
+    """What survives is what leaves the product of random integer matrices alone, for one axis."""
+    rng = np.random.default_rng(3)
+    for s, z, boundary in itertools.product((1, 2), (1, 3), ("circular", "zero")):
+        first = cm.ConvGeometry(12, 3, padding=1, stride=s, boundary=boundary)
+        second = cm.ConvGeometry(first.output_shape, 3, padding=1, stride=z, boundary="circular")
+        A, B = (g.pattern().matrix(rng.integers(-999, 999, g.weight_shape)).toarray() for g in (first, second))
+        product = B @ A
+        passes = [
+            c
+            for c in range(1, 12)
+            if c % (s * z) == 0 and np.array_equal(product, np.roll(product, (c // (s * z), c), (0, 1)))
+        ]
+        assert eq.surviving_shifts([first, second]) == (min(passes, default=12),)
+
+
+def test_pooling_patterns() -> None:
+    reflect = cm.ConvGeometry(3, 3, padding="same", boundary="reflect")
+    assert eq.Pooling(reflect).pattern().matrix([1]).toarray()[0].tolist() == [1, 2, 0]
+    assert eq.Pooling(reflect, kind="max").pattern().matrix([1]).toarray()[0].tolist() == [1, 1, 0]
+    two = eq.Pooling(HALF, channels=2).pattern()
+    assert two.shape == (32, 128)
+    assert np.array_equal(np.bincount(two.rows), np.full(32, 4))
+
+
+def test_network_errors() -> None:
+    with pytest.raises(ValueError, match=r"step 1 takes 1 channels of \(4,\), but step 0 gives 1 of \(8, 8\)"):
+        eq.check_network([RING, eq.Bias((4,))], 1)
+    with pytest.raises(TypeError, match="step 0 is a str; steps are ConvGeometry"):
+        eq.surviving_shifts(["relu"])  # type: ignore[list-item]  # on purpose
+    with pytest.raises(ValueError, match="no step with a shape"):
+        eq.check_network([eq.Elementwise()], 1)
+    with pytest.raises(ValueError, match=r"shift\[0\]=1 is no multiple of stride\[0\]=2"):
+        eq.check_network([RING, eq.Pooling(HALF)], 1)
+    with pytest.raises(ValueError, match="kind 'min' is unknown; choose average or max"):
+        eq.Pooling(HALF, kind="min")  # type: ignore[arg-type]  # on purpose
+    with pytest.raises(ValueError, match="windows of a pooling have one channel, but the geometry has in_channels=2"):
+        eq.Pooling(cm.ConvGeometry(4, 2, in_channels=2))
+    with pytest.raises(ValueError, match="sharing 'map' is unknown; choose channel or unit"):
+        eq.Bias((3,), sharing="map")  # type: ignore[arg-type]  # on purpose

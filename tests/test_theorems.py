@@ -1,0 +1,430 @@
+"""The theorems for every size: both engines, certificates, matrices, and mutants that no engine may prove."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from convmatrix import boundary as rule
+from convmatrix import equivariance as eq
+from convmatrix.equivariance.catalogue import all_theorems, matrices
+from convmatrix.equivariance.engines import smt
+from convmatrix.equivariance.engines.certificate import check_contradiction, from_data, solved
+from convmatrix.equivariance.engines.decide import check_certificate, decide_with_sympy, example_holds
+from convmatrix.equivariance.engines.lemma import Algebra, Condition, Lemma, evaluate
+from convmatrix.equivariance.engines.paths import problems
+from convmatrix.equivariance.engines.search import contradiction
+from convmatrix.equivariance.engines.smt import decide_with_z3
+from convmatrix.equivariance.proofs import polynomial_text, prove_theorem, theorem
+from convmatrix.geometry import ConvGeometry
+
+THEOREMS = all_theorems()
+each_theorem = pytest.mark.parametrize("name", THEOREMS)
+
+
+@pytest.fixture(scope="module")
+def proofs() -> dict[tuple[str, str], eq.Proof]:
+    """Return every proof by every engine that is installed."""
+    engines = ["sympy"]
+    try:
+        smt.load_z3()
+        engines.append("z3")
+    except ImportError:
+        pass
+    return {(name, engine): eq.prove(name, engine) for name in THEOREMS for engine in engines}
+
+
+def test_there_are_twenty() -> None:
+    assert len(eq.theorems()) == len(set(eq.theorems())) == 20
+
+
+@each_theorem
+def test_proved_by_sympy_and_rechecked(name: str, proofs: dict[tuple[str, str], eq.Proof], tmp_path: Path) -> None:
+    proof = proofs[name, "sympy"]
+    assert proof.proved, proof.explain()
+    assert proof.decided_alone
+    assert "NOT" not in proof.explain()
+    proof.save(tmp_path / "proof.json")
+    assert eq.recheck(tmp_path / "proof.json") == name
+
+
+@each_theorem
+def test_proved_by_z3(name: str, proofs: dict[tuple[str, str], eq.Proof]) -> None:
+    pytest.importorskip("z3", reason="needs the extra prove")
+    proof = proofs[name, "z3"]
+    assert proof.proved, proof.explain()
+    assert proof.decided_alone == (not THEOREMS[name].identities)
+    for part in proof.parts:
+        if part.kind == "integer lemma":
+            assert part.certificate["unsatisfiable"]
+            assert all("(check-sat)" in script for script in part.certificate["unsatisfiable"])
+        else:
+            assert part.decided_by == "sympy"
+
+
+@each_theorem
+def test_on_explicit_matrices(name: str) -> None:
+    found = list(THEOREMS[name].on_matrices())
+    assert len(found) >= 5
+    assert [what for what, holds in found if not holds] == []
+
+
+@each_theorem
+def test_hypotheses_are_satisfiable(name: str) -> None:
+    for lemma in THEOREMS[name].lemmas:
+        assert example_holds(lemma), lemma.name
+
+
+# --- mutants ---------------------------------------------------------------------------------------------------------
+
+read_sample, tap_position = rule.read_sample, rule.tap_position
+
+
+def wrong_modulus(position: Any, size: Any, boundary: Any, select: Any = rule.choose) -> Any:
+    if boundary == "circular":
+        return position % (size + 1)
+    return read_sample(position, size, boundary, select)
+
+
+def one_too_many(position: Any, size: Any, boundary: Any, select: Any = rule.choose) -> Any:
+    if boundary == "zero":
+        return select(position < 0, rule.NOTHING, select(position <= size, position, rule.NOTHING))
+    return read_sample(position, size, boundary, select)
+
+
+def fold_off_by_one(position: Any, size: Any, boundary: Any, select: Any = rule.choose) -> Any:
+    if boundary == "symmetric":
+        phase = position % (2 * size)
+        return select(phase < size, phase, 2 * size - phase)
+    if boundary == "replicate":
+        return select(position <= 0, 1, select(position < size, position, size - 1))
+    return read_sample(position, size, boundary, select)
+
+
+def one_too_few(position: Any, size: Any, boundary: Any, select: Any = rule.choose) -> Any:
+    if boundary == "zero":
+        return select(position <= 0, rule.NOTHING, select(position < size, position, rule.NOTHING))
+    return read_sample(position, size, boundary, select)
+
+
+def moved_by_one(output: Any, tap: Any, stride: Any, dilation: Any, pad_low: Any) -> Any:
+    return output * stride + tap * dilation - pad_low + 1
+
+
+def lost_offset(output: Any, tap: Any, stride: Any, dilation: Any, pad_low: Any) -> Any:
+    return output * stride + tap * dilation
+
+
+def wrong_stride(output: Any, tap: Any, stride: Any, dilation: Any, pad_low: Any) -> Any:
+    return output * (stride + 1) + tap * dilation - pad_low
+
+
+def wrong_tile(self: Any, output: Any, tap: Any) -> Any:
+    return (output % (self.tile + 1)) * self.n_taps + tap
+
+
+RULES: dict[str, tuple[str, Any]] = {
+    "circular-shift": ("read_sample", wrong_modulus),
+    "strided-shift": ("tap_position", wrong_stride),
+    "circulant-converse": ("read_sample", wrong_modulus),
+    "zero-padding-border": ("read_sample", one_too_many),
+    "adjoint": ("tap_position", lost_offset),
+    "circulants-commute": ("tap_position", moved_by_one),
+    "full-composition": ("tap_position", moved_by_one),
+    "fourier-eigenvectors": ("read_sample", wrong_modulus),
+    "cosine-eigenvectors": ("read_sample", fold_off_by_one),
+    "toeplitz-compression": ("read_sample", one_too_few),
+    "reflection-symmetry": ("read_sample", fold_off_by_one),
+    "elementwise-and-bias": ("read_sample", wrong_modulus),
+    "pooling-shift": ("tap_position", wrong_stride),
+    "stride-composition": ("tap_position", wrong_stride),
+    "tiled-shift": ("weight", wrong_tile),
+    "no-scaling-or-rotation": ("read_sample", wrong_modulus),
+    "padding-border": ("read_sample", fold_off_by_one),
+    "output-sizes": ("tap_position", lost_offset),
+    "gradients": ("tap_position", lost_offset),
+}
+
+
+def refuses(lemmas: tuple[Lemma, ...], decide: Callable[[Lemma], Any]) -> bool:
+    """Whether an engine does not prove one of the lemmas; a counterexample that it gives is one."""
+    for lemma in lemmas:
+        decision = decide(lemma)
+        if decision.counterexample is not None:
+            assert decision.status == "refuted"
+            assert evaluate(lemma.build, decision.counterexample) == (True, False)
+        if not decision.proved:
+            return True
+    return False
+
+
+@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@pytest.mark.parametrize("name", RULES)
+def test_a_bug_in_the_rule_is_refused(name: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engines run the rule itself: change it in boundary.py, and the proof fails."""
+    if engine == "z3":
+        pytest.importorskip("z3", reason="needs the extra prove")
+        monkeypatch.setattr(smt, "_MILLISECONDS", 2000)
+    attribute, mutant = RULES[name]
+    monkeypatch.setattr(rule.Axis if attribute == "weight" else rule, attribute, mutant)
+    assert refuses(THEOREMS[name].lemmas, decide_with_sympy if engine == "sympy" else decide_with_z3)
+
+
+def overlapping_index(a: Algebra) -> Condition:
+    """State that the flat index is injective, with one x too many."""
+    size, u, v, x, y = a.integers("size u v x y")
+    a.assume(size >= 1, x >= 0, x <= size, a.within(y, size), a.equal(u * size + x, v * size + y))
+    return a.equal(u, v)
+
+
+def every_shift_passes(a: Algebra) -> Condition:
+    """State that a strided ring passes every shift."""
+    m, s, i, c = a.integers("m s i c")
+    a.assume(m >= 1, s >= 1, a.within(i, m))
+    axis = rule.Axis(m, s * m, 1, s, boundary="circular")
+    return a.equal(axis.sample((i + c) % m, 0, a.select), (axis.sample(i, 0, a.select) + c) % (s * m))
+
+
+def one_border_row_less(a: Algebra) -> Condition:
+    """State that a tap at position 0 is found only in rows below p."""
+    n, k, p, i, t = a.integers("n k p i t")
+    a.assume(n >= 2, k >= 2, p >= 0, p < k, i >= 1, i < n, a.within(t, k))
+    axis = rule.Axis(n, n, k, pad_low=p)
+    return a.implies(a.equal(axis.position(i, t), 0), i < p)
+
+
+def no_bound(a: Algebra) -> Condition:
+    """State that reflect padding breaks shifts also on two samples."""
+    n, position = a.integers("n position")
+    a.assume(n >= 2, position <= 0, position > 1 - n)
+    sample = rule.read_sample(position, n, "reflect", a.select)
+    before = rule.read_sample(position - 1, n, "reflect", a.select)
+    return a.different(before, a.select(sample > 0, sample - 1, n - 1))
+
+
+def wide_output_padding(a: Algebra) -> Condition:
+    """State that an output padding of the stride is still inverted."""
+    s, m, extra = a.integers("s m extra")
+    a.assume(s >= 1, m >= 1, extra >= 0, extra <= s)
+    rest = (m - 1) * s + extra
+    return a.both(s * (m - 1) <= rest, rest < s * m)
+
+
+STATEMENTS = {
+    overlapping_index: {"size": 4, "u": 2, "v": 2, "x": 3, "y": 3},
+    every_shift_passes: {"m": 3, "s": 1, "i": 1, "c": 1},
+    one_border_row_less: {"n": 6, "k": 3, "p": 2, "i": 1, "t": 1},
+    no_bound: {"n": 4, "position": -1},
+    wide_output_padding: {"s": 2, "m": 3, "extra": 1},
+}
+
+
+@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@pytest.mark.parametrize("build", STATEMENTS, ids=lambda build: build.__name__)
+def test_a_false_statement_is_refuted(build: Callable[[Algebra], Condition], engine: str) -> None:
+    lemma = Lemma(build.__name__, build.__doc__ or "", "", build, STATEMENTS[build])
+    assert example_holds(lemma)
+    if engine == "z3":
+        pytest.importorskip("z3", reason="needs the extra prove")
+    decision = (decide_with_sympy if engine == "sympy" else decide_with_z3)(lemma)
+    assert decision.status == "refuted"
+    assert decision.counterexample is not None
+    assert evaluate(build, decision.counterexample) == (True, False)
+
+
+@pytest.mark.parametrize("build", [one_border_row_less, wide_output_padding], ids=lambda build: build.__name__)
+def test_no_certificate_without_the_trial_values(
+    build: Callable[[Algebra], Condition], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also without looking for counterexamples first, no certificate of a false statement is found."""
+    monkeypatch.setattr("convmatrix.equivariance.engines.decide.counterexample", lambda lemma: None)
+    lemma = Lemma(build.__name__, "", "", build, STATEMENTS[build])
+    assert decide_with_sympy(lemma).status == "undecided"
+
+
+def test_contradictory_hypotheses_prove_nothing() -> None:
+    def nothing(a: Algebra) -> Condition:
+        (n,) = a.integers("n")
+        a.assume(n >= 1, n <= 0)
+        return a.equal(n, 7)
+
+    vacuous = Lemma("vacuous", "", "", nothing, {"n": 1})
+    proof = prove_theorem(replace(theorem("flat-index"), lemmas=(vacuous,)))
+    assert not proof.proved
+    assert "NOT proved" in proof.explain()
+
+
+def test_a_modulus_must_be_positive() -> None:
+    """A remainder by what may be 0 is no remainder: nothing is concluded from it."""
+
+    def careless(a: Algebra) -> Condition:
+        n, x = a.integers("n x")
+        return (x % n) < n
+
+    lemma = Lemma("careless", "", "", careless, {"n": 2, "x": 3})
+    found = list(problems(careless))
+    assert any(problem.obligations for problem in found)
+    assert all(contradiction(part) is None for problem in found for part in problem.obligations)
+    pytest.importorskip("z3", reason="needs the extra prove")
+    assert not decide_with_z3(lemma).proved
+
+
+# --- replay ----------------------------------------------------------------------------------------------------------
+
+
+def test_counterexamples_are_replayed_on_matrices() -> None:
+    """The verdict of a refutation is what the explicit matrix of symbols shows, row by row."""
+    for layer in (
+        ConvGeometry(6, 3, padding="same"),
+        ConvGeometry(6, 2, stride=2, padding=[(1, 0)]),
+        ConvGeometry(5, 3, padding="same", boundary="reflect"),
+        ConvGeometry(5, 3, padding="same", boundary="circular"),
+    ):
+        assert matrices.replay(layer, layer.stride[0])
+
+
+def test_a_refuted_statement_fails_on_the_matrix() -> None:
+    """The counterexample to the claim that every shift passes is a layer whose matrix the shift changes."""
+    lemma = Lemma("every shift", "", "", every_shift_passes, STATEMENTS[every_shift_passes])
+    values = decide_with_sympy(lemma).counterexample
+    assert values is not None
+    m, s, c = values["m"], values["s"], values["c"]
+    A = matrices.ring(s * m, 1, stride=s)
+    assert matrices.shifted(A, c, c) != A
+
+
+# --- certificates ----------------------------------------------------------------------------------------------------
+
+
+def test_forged_certificates_are_refused(tmp_path: Path) -> None:
+    record = json.loads(json.dumps(eq.prove("strided-shift").record()))
+    assert eq.recheck(record) == "strided-shift"
+
+    def forged(change: Callable[[Any], None]) -> Any:
+        other = copy.deepcopy(record)
+        change(other)
+        return other
+
+    nodes = "certificate", "contradictions"
+
+    def node(r: Any) -> Any:
+        return r["parts"][0][nodes[0]][nodes[1]]
+
+    with pytest.raises(eq.CertificateError, match="contradictions are needed, but the certificate has"):
+        eq.recheck(forged(lambda r: node(r).pop()))
+    with pytest.raises(eq.CertificateError, match=r"add up to .*, not to a constant below zero"):
+        eq.recheck(forged(lambda r: node(r).__setitem__(-1, {"kind": "sum", "products": [], "multiples": []})))
+    with pytest.raises(eq.CertificateError, match="is negative"):
+        eq.recheck(forged(lambda r: node(r).__setitem__(-1, {"kind": "sum", "products": [[-1, []]]})))
+    with pytest.raises(eq.CertificateError, match="a node of kind 'trust me'"):
+        eq.recheck(forged(lambda r: node(r).__setitem__(-1, {"kind": "trust me"})))
+    with pytest.raises(eq.CertificateError, match="no certificate for the lemma 'strided shift'"):
+        eq.recheck(forged(lambda r: r["parts"].clear()))
+    with pytest.raises(eq.CertificateError, match="no certificate of contradictions, but kind 'sum'"):
+        eq.recheck(forged(lambda r: r["parts"][0]["certificate"].__setitem__("kind", "sum")))
+    with pytest.raises(eq.CertificateError, match="a contradiction is a node, but this is a int"):
+        eq.recheck(forged(lambda r: node(r).__setitem__(-1, 3)))
+    with pytest.raises(eq.CertificateError, match="its format is None"):
+        eq.recheck({})
+    with pytest.raises(eq.CertificateError, match="holds problems for a solver"):
+        eq.recheck(forged(lambda r: r.__setitem__("engine", "z3")))
+    with pytest.raises(ValueError, match="theorem 'goldbach' is unknown"):
+        eq.recheck(forged(lambda r: r.__setitem__("name", "goldbach")))
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(eq.CertificateError, match="is no saved proof"):
+        eq.recheck(tmp_path / "bad.json")
+    (tmp_path / "list.json").write_text("[]")
+    with pytest.raises(eq.CertificateError, match="it holds a list"):
+        eq.recheck(tmp_path / "list.json")
+
+
+def test_a_certificate_does_not_outlive_its_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    lemma = THEOREMS["circular-shift"].lemmas[0]
+    certificate = decide_with_sympy(lemma).certificate
+    check_certificate(lemma, certificate)
+    monkeypatch.setattr(rule, "read_sample", wrong_modulus)
+    with pytest.raises(eq.CertificateError):
+        check_certificate(lemma, certificate)
+
+
+def test_certificate_nodes() -> None:
+    def between(a: Algebra) -> Condition:
+        (n,) = a.integers("n")
+        a.assume(2 * n >= 1, 2 * n <= 1)
+        return n > n
+
+    (problem,) = problems(between)
+    ring, n = problem.ring, problem.ring.gens[0]
+    close = {"kind": "sum", "products": [[1, [0]], [1, [1]]]}
+    with pytest.raises(eq.CertificateError, match="not to a constant"):
+        check_contradiction(ring, [], problem.inequalities, close)
+    with pytest.raises(eq.CertificateError, match="constraint 9 does not exist"):
+        check_contradiction(ring, [], problem.inequalities, {"kind": "sum", "products": [[1, [9]]]})
+    with pytest.raises(eq.CertificateError, match="products must be a list of pairs"):
+        check_contradiction(ring, [], problem.inequalities, {"kind": "sum", "products": 3})
+    with pytest.raises(eq.CertificateError, match="the coefficient '1/2' is no integer"):
+        check_contradiction(ring, [], problem.inequalities, {"kind": "sum", "products": [["1/2", [0]]]})
+    with pytest.raises(eq.CertificateError, match="needs a node 'below'"):
+        check_contradiction(ring, [], problem.inequalities, {"kind": "split", "on": [[1, {"n": 1}]]})
+    with pytest.raises(eq.CertificateError, match=r"does not give n: its factor is 2"):
+        solved(2 * n - 1, "n")
+    with pytest.raises(eq.CertificateError, match="there is no variable 'm'"):
+        solved(n - 1, "m")
+    with pytest.raises(eq.CertificateError, match="no polynomial in n"):
+        from_data(ring, [[1, {"m": 1}]])
+    with pytest.raises(eq.CertificateError, match="the power -1 of n is no exponent"):
+        from_data(ring, [[1, {"n": -1}]])
+    assert polynomial_text([[-1, {"n": 1}], [3, {}]]) == "-n + 3"
+    assert polynomial_text([]) == "0"
+
+
+def test_what_is_no_polynomial() -> None:
+    def power(a: Algebra) -> Condition:
+        n, k = a.integers("n k")
+        return n**k >= 0
+
+    with pytest.raises(TypeError, match=r"n\*\*k is no polynomial with remainders"):
+        list(problems(power))
+
+
+# --- errors, and what is printed -------------------------------------------------------------------------------------
+
+
+def test_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="theorem 'circular-shft' is unknown; did you mean circular-shift"):
+        eq.prove("circular-shft")
+    with pytest.raises(ValueError, match="engine 'coq' is unknown; choose sympy or z3"):
+        eq.prove("circular-shift", engine="coq")
+    monkeypatch.setitem(sys.modules, "z3", None)
+    with pytest.raises(ImportError, match=r"z3-solver, which is not installed; run pip install 'convmatrix\[prove\]'"):
+        eq.prove("circular-shift", engine="z3")
+
+
+def test_appendix(proofs: dict[tuple[str, str], eq.Proof], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convmatrix.equivariance.latex.prove", lambda name, engine: proofs[name, engine])
+    text = eq.appendix()
+    assert text.count(r"\begin{theorem}") == text.count(r"\end{proof}") == 20
+    assert text.count("{") == text.count("}")
+    assert text.count("$") % 2 == 0
+    broken = replace(
+        proofs["flat-index", "sympy"], parts=(replace(proofs["flat-index", "sympy"].parts[0], status="undecided"),)
+    )
+    monkeypatch.setattr("convmatrix.equivariance.latex.prove", lambda name, engine: broken)
+    with pytest.raises(RuntimeError, match="theorem flat-index was not proved by sympy"):
+        eq.appendix(names=["flat-index"])
+
+
+def test_each_is_quick(proofs: dict[tuple[str, str], eq.Proof]) -> None:
+    """A generous bound, for machines that are busy; the benchmark measures."""
+    started = time.perf_counter()
+    eq.prove("circular-shift")
+    assert time.perf_counter() - started < 20
+    assert len(proofs) >= 20
