@@ -1,0 +1,193 @@
+"""The counts of one layer: units, connections, parameters, multiply-adds, bytes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from convmatrix.counts.storage import StorageBytes, storage_bytes
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+    from convmatrix.boundary import Axis
+    from convmatrix.geometry import ConvGeometry
+
+Bias = Literal["channel", "unit"] | None
+_LISTED = 2**20  # entries of one axis that are listed at a time
+
+
+@dataclass(frozen=True)
+class LayerCounts:
+    """What a layer, or a whole network, consists of, in exact Python integers.
+
+    Attributes
+    ----------
+    name : str
+    units : int
+        Outputs of the layer.
+    connections : int
+        As published tables count them: every tap of every unit, those that fall into the padding included, and one more
+        connection a unit for its bias.
+    connections_inside : int
+        Taps that read a sample of the input; neither padding nor bias. These are the entries of the index pattern.
+    weights, biases : int
+        Trained ones.
+    nonzeros : int
+        Stored entries of the layer's matrix, hence its multiply-adds. Taps that land on one sample share an entry.
+    macs : int
+        Multiply-adds by the usual convention, which multiplies padding too. Biases, pooling and normalisation are left
+        out, as in published counts.
+    entries : int
+        Entries of the matrix, zeros included: the weights of a dense layer of the same size.
+    bytes : StorageBytes
+        What the matrix takes when stored dense, in CSR and in DIA format, and what the kernel alone takes.
+    """
+
+    name: str
+    units: int
+    connections: int
+    connections_inside: int
+    weights: int
+    biases: int
+    nonzeros: int
+    macs: int
+    entries: int
+    bytes: StorageBytes
+
+    @property
+    def parameters(self) -> int:
+        """Weights and biases together."""
+        return self.weights + self.biases
+
+    @property
+    def density(self) -> float:
+        """Share of the matrix that is stored: nonzeros / entries; 0 where there is no matrix."""
+        return self.nonzeros / self.entries if self.entries else 0.0
+
+    @property
+    def sharing_factor(self) -> float | None:
+        """How often a weight is used on average: connections_inside / weights; None without either."""
+        return self.connections_inside / self.weights if self.weights and self.connections_inside else None
+
+
+def layer_counts(
+    geometry: ConvGeometry, bias: Bias = "channel", *, dtype: DTypeLike = np.float64, name: str = "layer"
+) -> LayerCounts:
+    r"""Return the counts of a convolution layer, by formula: neither matrix nor pattern is built.
+
+    Over axes everything multiplies. With P pairs of channels and, on axis a, :math:`m_a` positions of the kernel and
+    :math:`k_a` taps, the layer has :math:`P \prod_a m_a k_a` taps in all, padding included. Those that read a sample
+    number :math:`P \prod_a c_a`, where :math:`c_a` counts the pairs of position and tap of axis a that do; for k = 3,
+    stride 1 and one sample of padding at both ends it is :math:`3 n - 2`.
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+        Of any size.
+    bias : {"channel", "unit"} or None
+        One bias an output channel (the usual), one a unit (as in LeCun et al. 1989), or none.
+    dtype : dtype
+        Of the values whose bytes are given.
+    name : str
+
+    Returns
+    -------
+    LayerCounts
+
+    Raises
+    ------
+    ValueError
+        If ``bias`` is something else.
+
+    Examples
+    --------
+    The first layer of LeCun et al., Backpropagation applied to handwritten zip code recognition (1989):
+
+    >>> from convmatrix import ConvGeometry
+    >>> h1 = ConvGeometry((16, 16), (5, 5), out_channels=12, stride=2, padding=[(1, 2), (1, 2)])
+    >>> counts = layer_counts(h1, bias="unit")
+    >>> counts.units, counts.connections, counts.weights, counts.biases, counts.parameters
+    (768, 19968, 300, 768, 1068)
+    >>> counts.connections_inside, counts.macs
+    (16428, 19200)
+
+    Nothing is built, so that a layer of any size can be counted:
+
+    >>> layer_counts(ConvGeometry((10**9, 10**9), (3, 3), padding="same")).nonzeros
+    8999999988000000004
+    """
+    if bias not in ("channel", "unit", None):
+        raise ValueError(f"bias={bias!r} is unknown; choose 'channel' (one an output channel), 'unit' or None")
+    pairs = n_pairs(geometry)
+    macs = pairs * math.prod(axis.n_outputs * axis.n_taps for axis in geometry.axes)
+    nonzeros = pairs * math.prod(_axis_nonzeros(axis) for axis in geometry.axes)
+    return LayerCounts(
+        name=name,
+        units=geometry.n_out,
+        connections=macs + (geometry.n_out if bias is not None else 0),
+        connections_inside=pairs * math.prod(_axis_taps_inside(axis) for axis in geometry.axes),
+        weights=geometry.n_weights,
+        biases={"channel": geometry.out_channels, "unit": geometry.n_out, None: 0}[bias],
+        nonzeros=nonzeros,
+        macs=macs,
+        entries=geometry.n_out * geometry.n_in,
+        bytes=storage_bytes(geometry, nonzeros, np.dtype(dtype)),
+    )
+
+
+def n_pairs(geometry: ConvGeometry) -> int:
+    """Return the number of pairs of output and input channel that share a kernel."""
+    if geometry.connections is not None:
+        return sum(map(sum, geometry.connections))
+    return geometry.out_channels * geometry.in_channels // geometry.groups
+
+
+def _axis_taps_inside(axis: Axis) -> int:
+    """Return the pairs of output and tap of an axis that read a sample: all of them, but for the zero boundary."""
+    if axis.boundary != "zero":
+        return int(axis.n_outputs * axis.n_taps)
+    if axis.n_outputs < axis.n_taps:
+        return sum(
+            _between(axis.n_taps, axis.dilation, i * axis.stride - axis.pad_low, axis.n_samples)
+            for i in range(axis.n_outputs)
+        )
+    return sum(
+        _between(axis.n_outputs, axis.stride, t * axis.dilation - axis.pad_low, axis.n_samples)
+        for t in range(axis.n_taps)
+    )
+
+
+def _between(terms: int, step: int, start: int, size: int) -> int:
+    """Return how many of the numbers start, start + step, ... (so many terms) lie in 0 .. size - 1."""
+    first = max(-(start // step), 0)
+    last = min((size - 1 - start) // step, terms - 1)
+    return max(last - first + 1, 0)
+
+
+def _axis_nonzeros(axis: Axis) -> int:
+    """Return the pairs of output and sample of an axis that some tap connects."""
+    if axis.boundary == "zero":
+        return _axis_taps_inside(axis)  # each tap of an output reads a sample of its own
+    if axis.boundary == "circular":  # taps dilation apart, on a ring
+        return int(axis.n_outputs * min(axis.n_taps, axis.n_samples // math.gcd(axis.dilation, axis.n_samples)))
+    reach = (axis.n_taps - 1) * axis.dilation
+    low = min(-(-axis.pad_low // axis.stride), axis.n_outputs)  # outputs in between read inside the input only
+    high = max(min((axis.n_samples - 1 - reach + axis.pad_low) // axis.stride + 1, axis.n_outputs), low)
+    beyond = _distinct_samples(axis, 0, low) + _distinct_samples(axis, high, axis.n_outputs)
+    return beyond + int((high - low) * axis.n_taps)
+
+
+def _distinct_samples(axis: Axis, start: int, stop: int) -> int:
+    """Return how many distinct samples each output of a range reads, added up; a part at a time for long kernels."""
+    taps = np.arange(axis.n_taps, dtype=np.int64)
+    block = max(_LISTED // axis.n_taps, 1)
+    total = 0
+    for first in range(start, stop, block):
+        outputs = np.arange(first, min(first + block, stop), dtype=np.int64)[:, None]
+        samples = np.sort(axis.sample(outputs, taps), axis=1)  # (outputs, taps)
+        total += len(outputs) + int(np.count_nonzero(samples[:, 1:] != samples[:, :-1]))
+    return total
