@@ -1,0 +1,160 @@
+"""``convmatrix count``: units, connections, parameters and multiply-adds of a layer or of a published network."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, Final
+
+from convmatrix.cli.errors import UsageError
+from convmatrix.cli.options import add_layer_options, given_options, option
+from convmatrix.cli.output import say, say_json
+
+if TYPE_CHECKING:
+    import argparse
+
+    from convmatrix.counts import Bias, LayerCounts, NetworkCounts
+
+_BIASES: Final = ("channel", "unit", "none")
+_USAGE: Final = """\
+convmatrix count NETWORK [--json | --latex | --markdown]
+       convmatrix count --kernel-shape SHAPE --input-shape SHAPE [options]\
+"""
+_DESCRIPTION: Final = """\
+Count what a layer, or a published network, consists of. Nothing is built, so
+that the size does not matter.
+
+units          outputs
+connections    taps of all units, padding included, and one a unit for a bias
+inside         taps that read a sample of the input
+parameters     trained weights and biases
+nonzeros       entries of the matrix: its multiply-adds
+MACs           multiply-adds by the usual convention, padding included
+sharing        inside / weights: how often a weight is used
+"""
+_EPILOG: Final = """\
+examples:
+  convmatrix count lenet5
+  convmatrix count vgg16 --json
+  convmatrix count --kernel-shape 12x1x5x5 --input-shape 1x16x16 --stride 2 \\
+      --padding 1:2 --bias unit --markdown
+"""
+_COLUMNS: Final = (
+    "layer",
+    "units",
+    "connections",
+    "inside",
+    "weights",
+    "biases",
+    "parameters",
+    "nonzeros",
+    "MACs",
+    "sharing",
+)
+_FIELDS: Final = ("units", "connections", "connections_inside", "weights", "biases", "parameters", "nonzeros", "macs")
+_LATEX_SPECIAL: Final = str.maketrans({"_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#"})
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Declare the command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "count",
+        help="count connections, parameters and multiply-adds",
+        usage=_USAGE,
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
+    parser.add_argument(
+        "network",
+        nargs="?",
+        metavar="NETWORK",
+        help="lecun1989, lenet5, alexnet, vgg16, resnet18 or resnet50; without it the options describe a layer",
+    )
+    add_layer_options(parser)
+    counts = parser.add_argument_group("counts")
+    counts.add_argument(
+        "--bias", choices=_BIASES, help="one bias an output channel (default), one a unit, or none; for a layer"
+    )
+    form = counts.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object, with bytes and densities")
+    form.add_argument("--latex", action="store_true", help="print a LaTeX tabular")
+    form.add_argument("--markdown", action="store_true", help="print a Markdown table")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Count, and print the table."""
+    from convmatrix.counts import NETWORKS, Convolution, network_counts
+
+    given = given_options(args)
+    if foreign := [name for name in ("--order", "--rows", "--random", "--seed") if name in given]:
+        raise UsageError(f"{', '.join(foreign)}: counts do not depend on it; drop it")
+    dtype = option(args, "dtype") or "float64"
+    if args.network is not None:
+        extra = [name for name in given if name != "--dtype"] + (["--bias"] if args.bias else [])
+        if extra:
+            raise UsageError(f"{', '.join(extra)} given beside the network {args.network}: drop one of the two")
+        if args.network not in NETWORKS:
+            raise UsageError(f"network {args.network!r} is unknown; the named ones are {', '.join(NETWORKS)}")
+        counts = network_counts(args.network, dtype=dtype)
+    else:
+        from convmatrix.cli.layer import read_layer
+
+        bias: Bias = None if args.bias == "none" else args.bias or "channel"
+        counts = network_counts([Convolution("layer", read_layer(args).geometry, bias)], dtype=dtype)
+    if args.json:
+        say_json(_record(args, counts, dtype))
+    else:
+        say(_latex(counts) if args.latex else _markdown(counts) if args.markdown else _text(counts))
+    return 0
+
+
+def _record(args: argparse.Namespace, counts: NetworkCounts, dtype: str) -> dict[str, Any]:
+    layers = [_layer_record(layer) for layer in counts.layers]
+    return {"network": args.network, "dtype": dtype, "layers": layers, "total": _layer_record(counts.total)}
+
+
+def _layer_record(counts: LayerCounts) -> dict[str, Any]:
+    derived = {name: getattr(counts, name) for name in ("parameters", "density", "sharing_factor")}
+    return {**asdict(counts), **derived}
+
+
+def _rows(counts: NetworkCounts) -> list[list[str]]:
+    """Return the cells of the table, the total last; a single layer is its own total."""
+    rows = [*counts.layers, counts.total] if len(counts.layers) > 1 else counts.layers
+    return [
+        [
+            row.name,
+            *(f"{getattr(row, field):,}" for field in _FIELDS),
+            "-" if row.sharing_factor is None else f"{row.sharing_factor:,.1f}",
+        ]
+        for row in rows
+    ]
+
+
+def _text(counts: NetworkCounts) -> str:
+    rows = [list(_COLUMNS), *_rows(counts)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def _markdown(counts: NetworkCounts) -> str:
+    rows = [list(_COLUMNS), ["---", *["---:"] * (len(_COLUMNS) - 1)], *_rows(counts)]
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def _latex(counts: NetworkCounts) -> str:
+    lines = [" & ".join(cell.replace(",", r"\,").translate(_LATEX_SPECIAL) for cell in row) for row in _rows(counts)]
+    lines = [rf"{line} \\" for line in lines]
+    if len(lines) > 1:
+        lines.insert(-1, r"\hline")
+    columns = "l" + "r" * (len(_COLUMNS) - 1)
+    header = rf"{' & '.join(_COLUMNS)} \\"
+    return "\n".join(
+        [rf"\begin{{tabular}}{{{columns}}}", r"\hline", header, r"\hline", *lines, r"\hline", r"\end{tabular}"]
+    )

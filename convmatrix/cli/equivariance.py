@@ -1,0 +1,111 @@
+"""``convmatrix equivariance``: does a layer commute with a shift, and which rows break it?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from convmatrix.cli.errors import UsageError
+from convmatrix.cli.options import add_layer_options
+from convmatrix.cli.output import say, say_json
+
+if TYPE_CHECKING:
+    import argparse
+
+    from convmatrix.equivariance import Verdict
+    from convmatrix.geometry import ConvGeometry
+
+_USAGE: Final = "convmatrix equivariance --kernel-shape SHAPE --input-shape SHAPE [options] --shift SHIFT"
+_DESCRIPTION: Final = """\
+Decide whether a layer commutes with a symmetry, exactly and for every weight, and
+show the outputs that break it.
+"""
+_EPILOG: Final = """\
+examples:
+  convmatrix equivariance --input-shape 28x28 --kernel-shape 3x3 \\
+      --padding same --boundary circular --shift 1,0
+  convmatrix equivariance --input-shape 8x8 --kernel-shape 3x3 --padding 1 --shift 1,0
+  convmatrix equivariance --input-shape 9x9 --kernel-shape 3x3 --tie C4 --quarter-turn
+
+exit codes: 0 the symmetry holds, 1 it does not (or the data are at fault), 2 the options are at fault
+"""
+_LARGEST_PICTURE: Final = 64
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Declare the command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "equivariance",
+        help="prove or refute the equivariance of a layer",
+        usage=_USAGE,
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
+    add_layer_options(parser)
+    symmetry = parser.add_argument_group("symmetry")
+    which = symmetry.add_mutually_exclusive_group()
+    which.add_argument("--shift", metavar="SHIFT", help="cyclic shift, one integer an axis: 1,0")
+    which.add_argument("--reflect", type=int, metavar="AXIS", help="reflection of an axis, from 0")
+    which.add_argument("--quarter-turn", action="store_true", help="rotation of the first two axes by a quarter turn")
+    symmetry.add_argument("--tie", choices=("C4", "D4"), help="tie the taps of each kernel by a point group first")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print the verdict as one JSON object")
+    output.add_argument("--latex", action="store_true", help="print the verdict as a LaTeX paragraph")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Decide, and print the verdict."""
+    from convmatrix.cli.layer import read_layer
+
+    for name in ("order", "dtype", "rows"):
+        if hasattr(args, name):
+            raise UsageError(f"--{name} is for matrices; equivariance is a matter of the layer alone: drop it")
+    geometry = read_layer(args).geometry
+    verdict = _decide(args, geometry)
+    if args.json:
+        say_json(verdict.record())
+    elif args.latex:
+        say(verdict.explain("latex"))
+    else:
+        say(verdict.explain())
+        picture = _picture(verdict)
+        if picture:
+            say(picture)
+    return 0 if verdict.holds else 1
+
+
+def _decide(args: argparse.Namespace, geometry: ConvGeometry) -> Verdict:
+    from convmatrix.equivariance import check_quarter_turn, check_reflection, prove_equivariance, tied_pattern
+
+    if args.shift is not None:
+        if args.tie is not None:
+            raise UsageError("--tie changes nothing for shifts: drop it, or give --reflect or --quarter-turn")
+        return prove_equivariance(geometry, _shift(args.shift, len(geometry.input_shape)))
+    pattern = None if args.tie is None else tied_pattern(geometry, args.tie)
+    if args.reflect is not None:
+        return check_reflection(geometry, args.reflect, pattern=pattern)
+    if args.quarter_turn:
+        return check_quarter_turn(geometry, pattern=pattern)
+    raise UsageError("no symmetry: give --shift, such as --shift 1,0, or --reflect AXIS, or --quarter-turn")
+
+
+def _shift(text: str, n_axes: int) -> tuple[int, ...]:
+    try:
+        amounts = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--shift {text!r} is no shift: give integers such as 1,0") from None
+    if len(amounts) not in (1, n_axes):
+        raise UsageError(f"--shift {text} has {len(amounts)} entries, but the layer has {n_axes} spatial axes")
+    return amounts if len(amounts) == n_axes else amounts * n_axes
+
+
+def _picture(verdict: Verdict) -> str:
+    """Return the broken rows of the first channel as text, where they fit."""
+    if verdict.holds:
+        return ""
+    plane = verdict.broken_rows[0]
+    plane = plane.reshape(1, -1) if plane.ndim == 1 else plane
+    if plane.ndim > 2 or max(plane.shape) > _LARGEST_PICTURE:
+        return ""
+    lines = ["".join("x" if broken else "." for broken in row) for row in plane.tolist()]
+    return "\n".join([*lines, "x breaks, . keeps the symmetry (outputs of channel 0)"])

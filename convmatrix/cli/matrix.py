@@ -1,0 +1,199 @@
+"""``convmatrix matrix``: the matrix of a layer, to a file or as a summary."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from convmatrix.cli.errors import DataError, UsageError
+from convmatrix.cli.options import add_layer_options, option, row_range
+from convmatrix.cli.output import binary_output, say, say_json, writing_output
+
+if TYPE_CHECKING:
+    import argparse
+
+    from convmatrix.cli.layer import Layer
+    from convmatrix.geometry import ConvGeometry
+    from convmatrix.matrices import Estimate
+
+_SUFFIXES: Final = (".npz", ".mtx", ".mat")
+_FORMATS: Final = ("csr", "csc", "coo", "dia", "bsr")
+_USAGE: Final = """\
+convmatrix matrix --kernel KERNEL --input-shape SHAPE [options]
+       convmatrix matrix --kernel-shape SHAPE --random --input-shape SHAPE
+                         [options]\
+"""
+_DESCRIPTION: Final = """\
+Make the sparse matrix of a convolution layer: A @ x.ravel() is the layer's
+output, raveled. Print a summary, and save the matrix with -o.
+"""
+_EPILOG: Final = """\
+examples:
+  convmatrix matrix --kernel '[[1,2],[3,4]]' --input-shape 3x3 -o A.npz
+  convmatrix matrix --kernel edges.csv --input-shape 280x320 \\
+      --padding same --boundary reflect -o edges.mtx
+  convmatrix matrix --kernel-shape 16x8x3x3 --random --seed 1 \\
+      --input-shape 8x32x32 --stride 2 --padding 1 --json
+  convmatrix matrix --kernel-shape 64x64x3x3 --input-shape 64x224x224 --dry-run
+  echo '1 0 -1' | convmatrix matrix --kernel - --input-shape 100 -o - > A.npz
+"""
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Declare the command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "matrix", help="make and save the matrix of a layer", usage=_USAGE, description=_DESCRIPTION, epilog=_EPILOG
+    )
+    matrix = add_layer_options(parser)
+    matrix.add_argument(
+        "--format",
+        choices=_FORMATS,
+        default="csr",
+        metavar="FORMAT",
+        help="sparse format: csr (default), csc, coo, dia, bsr; files hold compressed rows",
+    )
+    output = parser.add_argument_group("output")
+    output.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="save the matrix, with the layer's geometry: .npz, .mtx or .mat; - writes .npz to standard output",
+    )
+    output.add_argument("--json", action="store_true", help="print the summary as one JSON object")
+    output.add_argument(
+        "--dry-run", action="store_true", help="only estimate nonzeros and bytes; build and write nothing"
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the matrix, save it, and print what was made."""
+    from convmatrix.cli.layer import read_layer
+    from convmatrix.matrices import conv_matrix
+
+    _check_output(args)
+    layer = read_layer(args)
+    geometry = layer.geometry
+    rows = row_range(args, geometry.n_out)
+    if args.dry_run:
+        _report(args, layer, _summary(args, layer, rows, None))
+        return 0
+
+    def build(format: str) -> Any:
+        order, dtype = option(args, "order"), option(args, "dtype")
+        return conv_matrix(layer.given_weights(), geometry, order=order, format=format, dtype=dtype, rows=rows)
+
+    matrix = build(args.format)
+    summary = _summary(args, layer, rows, matrix)
+    if args.output is not None:
+        # The diagonals of dia cannot tell a weight of zero from no entry. A slab is not the matrix of the geometry.
+        saved = build("csr") if args.format == "dia" else matrix
+        _save(args.output, saved, geometry if rows is None else None)
+    _report(args, layer, summary)
+    return 0
+
+
+def _check_output(args: argparse.Namespace) -> None:
+    """Refuse a hopeless output before any work is done."""
+    if args.output is None:
+        return
+    if args.output == "-":
+        if args.json:
+            raise UsageError("-o - and --json both want standard output: give -o FILE, or drop one")
+        if not args.dry_run:
+            binary_output()
+        return
+    path = Path(args.output)
+    if path.suffix.lower() not in _SUFFIXES:
+        raise UsageError(f"-o {args.output}: the name must end in {', '.join(_SUFFIXES)}, which tells the file format")
+    if not path.parent.is_dir():
+        raise DataError(f"cannot write {args.output}: there is no folder {path.parent}; make it first")
+    if path.is_dir():
+        raise DataError(f"cannot write {args.output}: it is a folder; give the name of a file")
+
+
+def _save(output: str, matrix: Any, geometry: ConvGeometry | None) -> None:
+    from convmatrix import io
+
+    if output == "-":
+        with writing_output():
+            io.save(binary_output(), matrix, geometry, format="npz")
+    else:
+        io.save(output, matrix, geometry)
+
+
+def _estimate(args: argparse.Namespace, layer: Layer, rows: tuple[int, int] | None) -> Estimate:
+    from convmatrix.matrices import estimate
+
+    order = option(args, "order")
+    return estimate(layer.geometry, dtype=_dtype(args, layer), format=args.format, order=order, rows=rows)
+
+
+def _dtype(args: argparse.Namespace, layer: Layer) -> str:
+    return option(args, "dtype") or ("float64" if layer.weights is None else layer.weights.dtype.name)
+
+
+def _summary(args: argparse.Namespace, layer: Layer, rows: tuple[int, int] | None, matrix: Any) -> dict[str, Any]:
+    """Return what there is to say about a matrix, or about its estimate where there is none."""
+    geometry = layer.geometry
+    size = _estimate(args, layer, rows)
+    n_bytes, nonzeros, index_dtype = size.bytes, size.nonzeros, size.index_dtype
+    if matrix is not None:
+        arrays = [matrix.data, *_index_arrays(matrix)]
+        n_bytes, index_dtype = sum(array.nbytes for array in arrays), arrays[-1].dtype.name
+        if args.format in ("csr", "csc", "coo"):  # the others also store places that hold no entry
+            nonzeros = int(matrix.nnz)
+    return {
+        "shape": list(size.shape),
+        "nonzeros": nonzeros,
+        "density": nonzeros / (size.shape[0] * size.shape[1]),
+        "distinct_weights": geometry.n_weights,
+        "bytes": n_bytes,
+        "format": args.format,
+        "dtype": _dtype(args, layer),
+        "index_dtype": index_dtype,
+        "order": option(args, "order"),
+        "rows": None if rows is None else list(rows),
+        "output_shape": [geometry.out_channels, *geometry.output_shape],
+        "weight_shape": list(geometry.weight_shape),
+        "geometry": {
+            "input_shape": geometry.input_shape,
+            "kernel_shape": geometry.kernel_shape,
+            **geometry.options(),
+        },
+        "seed": layer.seed,
+        "dry_run": args.dry_run,
+        "output": None if args.dry_run else args.output,
+    }
+
+
+def _index_arrays(matrix: Any) -> list[Any]:
+    if matrix.format == "coo":
+        return list(matrix.coords)
+    if matrix.format == "dia":
+        return [matrix.offsets]
+    return [matrix.indptr, matrix.indices]
+
+
+def _report(args: argparse.Namespace, layer: Layer, summary: dict[str, Any]) -> None:
+    """Print the summary: as JSON, or as a few lines; beside a matrix on standard output, on standard error."""
+    if args.json:
+        say_json(summary)
+        return
+    from convmatrix.memory import in_words
+
+    rows, columns = summary["shape"]
+    lines = {
+        "layer": repr(layer.geometry),
+        "matrix": f"{rows} x {columns}, {summary['format']}, {summary['dtype']}, indices {summary['index_dtype']}",
+        "nonzeros": f"{summary['nonzeros']} of {rows * columns} entries ({100 * summary['density']:.3g} %), "
+        f"{summary['distinct_weights']} weights",
+        "memory": in_words(summary["bytes"]) + (" (estimate; nothing was built)" if summary["dry_run"] else ""),
+    }
+    if summary["seed"] is not None:
+        lines["weights"] = f"random, --seed {summary['seed']}"
+    if summary["output"] not in (None, "-"):
+        lines["saved"] = summary["output"]
+    text = "\n".join(f"{name:9} {value}" for name, value in lines.items())
+    say(text, sys.stderr if args.output == "-" else sys.stdout)

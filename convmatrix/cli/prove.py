@@ -1,0 +1,113 @@
+"""``convmatrix prove``: the theorems for every size, and their proofs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from convmatrix.cli.errors import DataError, UsageError
+from convmatrix.cli.output import say, say_json
+
+if TYPE_CHECKING:
+    import argparse
+
+    from convmatrix.equivariance import Proof
+
+_USAGE: Final = "convmatrix prove [NAME ... | --all] [options]"
+_DESCRIPTION: Final = """\
+Prove theorems about convolution layers, for every size and every weight. Without
+a name, list them.
+"""
+_EPILOG: Final = """\
+examples:
+  convmatrix prove
+  convmatrix prove circular-shift
+  convmatrix prove --all --engine z3
+  convmatrix prove strided-shift --json > proof.json
+  convmatrix prove --recheck proof.json
+  convmatrix prove --all --latex > appendix.tex
+
+exit codes: 0 all proved, 1 something was not proved, 2 the options are at fault
+"""
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Declare the command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "prove", help="prove theorems for every size", usage=_USAGE, description=_DESCRIPTION, epilog=_EPILOG
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="theorems to prove")
+    parser.add_argument("--all", action="store_true", help="prove all of them")
+    parser.add_argument(
+        "--engine",
+        choices=("sympy", "z3", "both"),
+        default="sympy",
+        help="who decides: sympy (default), z3 (needs the extra prove), both",
+    )
+    parser.add_argument("--recheck", metavar="FILE", help="check a saved proof again, without any search")
+    output = parser.add_mutually_exclusive_group()
+    output.add_argument("--json", action="store_true", help="print each proof with its certificate, one object a line")
+    output.add_argument("--latex", action="store_true", help="print theorems and proofs as a LaTeX appendix")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """List theorems, prove them, or check a saved proof."""
+    from convmatrix import equivariance
+
+    if args.recheck is not None:
+        if args.names or args.all:
+            raise UsageError("--recheck takes a file and no theorems: drop the names, or drop --recheck")
+        say(f"{args.recheck}: theorem {equivariance.recheck(args.recheck)} holds, checked without search")
+        return 0
+    if args.names and args.all:
+        raise UsageError("--all proves every theorem: drop the names, or drop --all")
+    known = equivariance.theorems()
+    unknown = [name for name in args.names if name not in known]
+    if unknown:
+        raise UsageError(f"theorem {unknown[0]!r} is unknown: choose among {', '.join(known)}")
+    if not args.names and not args.all:
+        if args.json or args.latex:
+            raise UsageError("--json and --latex print proofs: name a theorem, or give --all")
+        _list()
+        return 0
+    names = known if args.all else tuple(args.names)
+    engines = ("sympy", "z3") if args.engine == "both" else (args.engine,)
+    try:
+        if args.latex:
+            say(equivariance.appendix(engines, names).rstrip())
+            return 0
+        return _prove(names, engines, args.json)
+    except (ImportError, RuntimeError) as error:
+        raise DataError(str(error)) from None
+
+
+def _list() -> None:
+    from convmatrix.equivariance.catalogue import all_theorems
+
+    for name, theorem in all_theorems().items():
+        say(f"{name}\n    {theorem.statement}")
+
+
+def _prove(names: tuple[str, ...], engines: tuple[str, ...], as_json: bool) -> int:
+    from convmatrix.equivariance import prove
+
+    proved = True
+    for name in names:
+        for engine in engines:
+            proof = prove(name, engine)
+            proved &= proof.proved
+            if as_json:
+                say_json(proof.record())
+            elif len(names) * len(engines) == 1:
+                say(proof.explain())
+            else:
+                say(_line(proof))
+    return 0 if proved else 1
+
+
+def _line(proof: Proof) -> str:
+    others = sorted({part.decided_by for part in proof.parts} - {proof.engine})
+    count = sum(part.decided_by != proof.engine for part in proof.parts)
+    shared = f", {count} of them by {others[0]}" if others else ""
+    answer = "proved" if proof.proved else "NOT PROVED"
+    return f"{answer:10} {proof.engine:5} {proof.name} ({len(proof.parts)} parts{shared})"

@@ -1,0 +1,180 @@
+"""``convmatrix show``: the matrix of a layer, or a saved one, in the terminal or as LaTeX."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+from convmatrix.cli import values
+from convmatrix.cli.errors import DataError, UsageError
+from convmatrix.cli.options import add_layer_options, given_options, option, row_range
+from convmatrix.cli.output import complain, say
+
+if TYPE_CHECKING:
+    import argparse
+
+    from convmatrix.geometry import ConvGeometry
+
+_USAGE: Final = """\
+convmatrix show --kernel KERNEL --input-shape SHAPE [options]
+       convmatrix show --kernel-shape SHAPE --weights --input-shape SHAPE
+                       [options]
+       convmatrix show FILE [options]\
+"""
+_DESCRIPTION: Final = """\
+Show the matrix of a convolution layer, or a saved matrix, coloured by weight.
+A dot is no entry (a structural zero). What does not fit the terminal is left
+out; --rows shows another part.
+"""
+_EPILOG: Final = """\
+examples:
+  convmatrix show --kernel '[[1,2],[3,4]]' --input-shape 3x3
+  convmatrix show --kernel-shape 3 --input-shape 5 \\
+      --padding same --boundary reflect --weights
+  convmatrix show A.npz --rows 1:3
+  convmatrix show A.npz --latex > A.tex
+"""
+_TEXT_ROWS: Final = 40
+_LATEX_SIZE: Final = 10
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Declare the command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "show", help="show a matrix in the terminal", usage=_USAGE, description=_DESCRIPTION, epilog=_EPILOG
+    )
+    parser.add_argument(
+        "file", nargs="?", metavar="FILE", help="a saved matrix (.npz, .mtx, .mat) instead of the options of a layer"
+    )
+    add_layer_options(parser)
+    view = parser.add_argument_group("view")
+    view.add_argument("--weights", action="store_true", help="show which weights sit where (w0, w0+w2), not the values")
+    view.add_argument("--latex", action="store_true", help="print LaTeX")
+    view.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="auto (default): on a terminal, unless NO_COLOR is set or TERM is dumb",
+    )
+    view.add_argument("--width", type=values.count, metavar="N", help="columns of text (default: the terminal's)")
+    view.add_argument(
+        "--max-rows",
+        type=values.count,
+        metavar="N",
+        help=f"most rows of the matrix (default {_TEXT_ROWS}, LaTeX {_LATEX_SIZE})",
+    )
+    view.add_argument(
+        "--max-columns",
+        type=values.count,
+        metavar="N",
+        help=f"most columns of the matrix (default: what fits, LaTeX {_LATEX_SIZE})",
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Show the matrix."""
+    if args.latex:
+        if args.weights or args.width:
+            raise UsageError("--latex prints the values at any width: drop --weights and --width")
+        if min(args.max_rows or 3, args.max_columns or 3) < 3:
+            raise UsageError("--latex needs --max-rows and --max-columns of at least 3, for first, dots and last")
+    slab = _saved_slab(args) if args.file is not None else _layer_slab(args)
+    if args.latex:
+        from convmatrix.io import to_latex
+
+        say(to_latex(slab.matrix, max_rows=_most_rows(args), max_columns=args.max_columns or _LATEX_SIZE))
+        return 0
+    try:
+        text = _text(args, slab, slab.geometry)
+    except ValueError as error:
+        if args.file is None or args.weights:
+            raise
+        complain(f"coloured by value: {error}", kind="note")
+        text = _text(args, slab, None)
+    say(text)
+    return 0
+
+
+@dataclass(frozen=True)
+class _Slab:
+    """Rows of a matrix: where they begin, how many the matrix has, and its layer where that is known."""
+
+    matrix: Any
+    geometry: ConvGeometry | None
+    first_row: int
+    n_rows: int
+
+
+def _layer_slab(args: argparse.Namespace) -> _Slab:
+    """Return the rows to show of the layer that the options describe, and build no others."""
+    import numpy as np
+    from scipy import sparse
+
+    from convmatrix.cli.layer import read_layer
+    from convmatrix.matrices import conv_matrix
+
+    layer = read_layer(args)
+    geometry = layer.geometry
+    weights = np.broadcast_to(np.int8(1), geometry.weight_shape) if args.weights else layer.given_weights()
+    order, dtype = option(args, "order"), option(args, "dtype")
+
+    def build(start: int, stop: int) -> Any:
+        return conv_matrix(weights, geometry, order=order, dtype=dtype, rows=(start, stop))
+
+    start, stop = row_range(args, geometry.n_out) or (0, geometry.n_out)
+    most = _most_rows(args)
+    if stop - start <= 2 * most:
+        matrix = build(start, stop)
+    elif args.latex:  # shows the first and the last rows
+        matrix = sparse.vstack([build(start, start + most), build(stop - most, stop)], format="csr")
+    else:
+        matrix = build(start, start + most + 1)  # one more, to tell that there are more
+    return _Slab(matrix, geometry, start, geometry.n_out)
+
+
+def _saved_slab(args: argparse.Namespace) -> _Slab:
+    from convmatrix import io
+
+    foreign = [option for option in given_options(args) if option not in ("--order", "--rows")]
+    if foreign:
+        raise UsageError(f"{', '.join(foreign)} given beside the saved matrix {args.file}: drop one of the two")
+    matrix, geometry = io.load(args.file)
+    if args.weights and geometry is None:
+        raise DataError(f"{args.file} tells no layer, so its weights are unknown: drop --weights")
+    n_rows = matrix.shape[0]
+    start, stop = row_range(args, n_rows) or (0, n_rows)
+    return _Slab(matrix[start:stop], geometry, start, n_rows)
+
+
+def _most_rows(args: argparse.Namespace) -> int:
+    most: int = args.max_rows or (_LATEX_SIZE if args.latex else _TEXT_ROWS)
+    return most
+
+
+def _text(args: argparse.Namespace, slab: _Slab, geometry: ConvGeometry | None) -> str:
+    from convmatrix.display import matrix_text
+
+    return matrix_text(
+        slab.matrix,
+        geometry,
+        names=args.weights,
+        order=option(args, "order"),
+        first_row=slab.first_row,
+        n_rows=slab.n_rows,
+        colour=_colour_wanted(args.color),
+        width=args.width or shutil.get_terminal_size().columns,
+        max_rows=_most_rows(args),
+        max_columns=args.max_columns,
+    )
+
+
+def _colour_wanted(choice: str) -> bool:
+    """Follow no-color.org, and leave pipes and files plain."""
+    if choice != "auto":
+        return choice == "always"
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    return terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
