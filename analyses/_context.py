@@ -1,0 +1,72 @@
+"""What an analysis is given: where its results go, and whether to be quick."""
+
+from __future__ import annotations
+
+import io
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class Context:
+    """The surroundings of one run of one analysis.
+
+    Attributes
+    ----------
+    name : str
+        Name of the analysis; the files that it writes begin with it.
+    output : Path
+        The folder for results; it exists.
+    quick : bool
+        Whether smaller data should be taken where an analysis takes long.
+    figures : list of str
+        File names of the figures saved so far.
+    """
+
+    name: str
+    output: Path
+    quick: bool = False
+    figures: list[str] = field(default_factory=list)
+
+    def save_figure(self, figure: Figure, label: str = "") -> None:
+        """Write a figure as SVG and PNG, named after the analysis; ``label`` tells several figures of one apart.
+
+        The same figure gives the same bytes on every run.
+        """
+        import matplotlib as mpl
+
+        stem = f"{self.name}_{label}" if label else self.name
+        for suffix in ("svg", "png"):
+            buffer = io.BytesIO()
+            # Without these two an SVG file would hold the date and random identifiers.
+            with mpl.rc_context({"svg.hashsalt": stem}):
+                figure.savefig(buffer, format=suffix, dpi=200, metadata={"Date": None} if suffix == "svg" else None)
+            write_atomically(self.output / f"{stem}.{suffix}", buffer.getvalue())
+            self.figures.append(f"{stem}.{suffix}")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all: an interrupted run leaves the old file as it was."""
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner reads
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

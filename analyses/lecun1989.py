@@ -1,0 +1,84 @@
+"""The network for zip codes of 1989: its table of units, connections and weights, from the matrices of its layers.
+
+Source: LeCun et al., Backpropagation applied to handwritten zip code recognition, Neural Computation 1(4), 1989, the
+table of the architecture. Biases are not shared, even within a map. Connections include the bias, and those that read
+beyond the image, which see a constant background.
+
+What is not published is marked as a choice: which eight maps of H1 a map of H2 reads, and on which side the third
+sample of padding lies. Neither changes a published number; an analysis of other choices says so.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+if not __package__:  # run by itself
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import numpy as np
+
+import convmatrix as cm
+from analyses import Claim, Context, check_equal, published_equal, run_script
+from convmatrix.counts import Convolution, network_counts, network_layers
+
+SOURCE = "LeCun et al. 1989, table of the architecture"
+PUBLISHED = {  # units, connections, weights, biases
+    "H1": (768, 19_968, 300, 768),
+    "H2": (192, 38_592, 2_400, 192),
+    "H3": (30, 5_790, 5_760, 30),
+    "output": (10, 310, 300, 10),
+}
+
+
+def run(context: Context) -> list[Claim]:
+    """Count the network by formula, and its convolutions by their matrices on the padded images."""
+    counts = network_counts("lecun1989")
+    claims = []
+    for name, (units, connections, weights, biases) in PUBLISHED.items():
+        layer = counts[name]
+        claims += [
+            published_equal(f"{name}: units", layer.units, published=units, source=SOURCE),
+            published_equal(f"{name}: connections", layer.connections, published=connections, source=SOURCE),
+            published_equal(f"{name}: weights", layer.weights, published=weights, source=SOURCE),
+            published_equal(f"{name}: biases", layer.biases, published=biases, source=SOURCE),
+        ]
+    total = counts.total
+    claims += [
+        published_equal("units, the input counted", total.units, published=1_256, source=SOURCE),
+        published_equal("connections", total.connections, published=64_660, source=SOURCE),
+        published_equal("parameters", total.parameters, published=9_760, source=SOURCE),
+    ]
+    for part in network_layers("lecun1989"):
+        if isinstance(part, Convolution):
+            claims += _against_matrices(part.name, part.geometry, counts[part.name].connections)
+    return claims
+
+
+def _against_matrices(name: str, geometry: cm.ConvGeometry, connections: int) -> list[Claim]:
+    """Build the layer on the image with its background around it, and with the padding on the other side."""
+    options = {key: value for key, value in geometry.options().items() if key != "padding"}
+    sizes = [n + low + high for n, (low, high) in zip(geometry.input_shape, geometry.padding, strict=True)]
+    padded = cm.ConvGeometry(sizes, geometry.kernel_shape, **options)
+    matrix = padded.pattern().matrix(np.ones(padded.weight_shape, dtype=np.int8))
+    other_side = [(high, low) for low, high in geometry.padding]
+    mirrored = cm.ConvGeometry(geometry.input_shape, geometry.kernel_shape, **{**options, "padding": other_side})
+    inside = [g.pattern().n_entries for g in (geometry, mirrored)]
+    return [
+        check_equal(
+            f"{name}: nonzeros of the matrix on the padded image, and a bias a unit",
+            matrix.nnz + matrix.shape[0],
+            expected=connections,
+            reason="these are the connections that the formula counts",
+        ),
+        check_equal(
+            f"{name}: connections inside the image, for padding 1 + 2 less those for 2 + 1",
+            inside[0] - inside[1],
+            expected=0,
+            reason="the side of the third sample is not published; by symmetry it changes no count",
+        ),
+    ]
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(__file__))

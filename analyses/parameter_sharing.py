@@ -1,0 +1,102 @@
+"""Parameter sharing, from locally connected layers through tiled ones to convolution: the same edges, fewer weights.
+
+Source: Goodfellow, Bengio, Courville, Deep Learning (MIT Press, 2016), Figs. 9.5 and 9.16, section 9.5. Every number is
+read off the index pattern of a layer: edges are its triplets, parameters the distinct weights among them.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+if not __package__:  # run by itself
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import convmatrix as cm
+from analyses import Claim, Context, check_equal, published_equal, run_script
+from analyses._figures import new_figure
+from convmatrix.plotting import plot_connections
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+BOOK = "Goodfellow et al. 2016"
+KINDS: dict[str, Literal["shared", "unshared"] | int] = {
+    "locally connected": "unshared",
+    "tiled, t = 2": 2,
+    "convolution": "shared",
+}
+
+
+def run(context: Context) -> list[Claim]:
+    """Make the three layers of the figure, the two of Fig. 9.5, and tiles of every size between."""
+    layers = {name: _units(sharing).pattern() for name, sharing in KINDS.items()}
+    context.save_figure(_figure(layers))
+    claims = [
+        published_equal(f"Fig. 9.16, edges: {name}", layer.n_entries, published=9, source=f"{BOOK}, Fig. 9.16")
+        for name, layer in layers.items()
+    ]
+    for (name, layer), parameters in zip(layers.items(), (9, 4, 2), strict=True):
+        found = len(np.unique(layer.weight_index))
+        claims.append(
+            published_equal(f"Fig. 9.16, parameters: {name}", found, published=parameters, source=f"{BOOK}, Fig. 9.16")
+        )
+
+    width = 5
+    convolution = cm.ConvGeometry(width, 3, padding="same").pattern()
+    dense = cm.ConvGeometry(1, 1, in_channels=width, out_channels=width).pattern()
+    centre = convolution.tap((0, 0, 1)).nnz
+    claims += [
+        published_equal("Fig. 9.5, uses of the centre weight", centre, published=5, source=f"{BOOK}, Fig. 9.5"),
+        published_equal(
+            "Fig. 9.5, most uses of a weight: dense layer",
+            np.bincount(dense.weight_index).max(),
+            published=1,
+            source=f"{BOOK}, Fig. 9.5",
+        ),
+    ]
+    outputs = 12
+    tiles = [cm.ConvGeometry(outputs + 1, 2, sharing=t).pattern() for t in range(1, outputs + 1)]
+    unshared = cm.ConvGeometry(outputs + 1, 2, sharing="unshared").pattern()
+    claims += [
+        check_equal(
+            f"edges of {outputs} units for every tile t = 1 .. {outputs}",
+            {pattern.n_entries for pattern in tiles},
+            expected=[2 * outputs],
+            reason="sharing changes no connection",
+        ),
+        check_equal(
+            "parameters for t = 1, 2, ...",
+            [len(np.unique(pattern.weight_index)) for pattern in tiles],
+            expected=[2 * t for t in range(1, outputs + 1)],
+            reason="a kernel of width 2 for each place in the tile",
+        ),
+        check_equal(
+            "triplets in which the largest tile differs from the locally connected layer",
+            np.count_nonzero(tiles[-1].weight_index != unshared.weight_index),
+            expected=0,
+            reason="t equal to the output width is a locally connected layer (section 9.5)",
+        ),
+    ]
+    return claims
+
+
+def _units(sharing: Literal["shared", "unshared"] | int) -> cm.ConvGeometry:
+    """Return the layer of Fig. 9.16: five units of width 2, the first at the border."""
+    return cm.ConvGeometry(5, 2, padding=[(1, 0)], sharing=sharing)
+
+
+def _figure(layers: dict[str, cm.WeightPattern]) -> Figure:
+    """Draw the three layers one above the other; edges of one colour share a weight."""
+    figure = new_figure(5, 7)
+    for axes, (name, layer) in zip(figure.subplots(3, 1), layers.items(), strict=True):
+        plot_connections(layer, axes=axes)
+        axes.set_title(f"{name}: {layer.n_entries} edges, {len(np.unique(layer.weight_index))} parameters")
+    return figure
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(__file__))

@@ -1,0 +1,167 @@
+"""A trained network with pooling under shifts of its input: accuracy, beside what the proof predicts.
+
+Source: Zhang, Making convolutional networks shift-invariant again, ICML 2019, and Azulay and Weiss, Why do deep
+convolutional networks generalize so poorly to small image transformations?, JMLR 2020, for the claim that networks with
+strides and pooling are not shift equivariant. The data are the 200 faces and non-faces of scikit-image, so that this is
+a demonstration and no replication.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from skimage.data import lfw_subset
+
+if not __package__:  # run by itself
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import convmatrix as cm
+from analyses import Claim, Context, check_equal, check_within, run_script
+from analyses._figures import COLOURS, new_figure
+from convmatrix import equivariance
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from numpy.typing import NDArray
+
+    from convmatrix.equivariance.networks import Step
+
+    Array = NDArray[Any]
+
+SIZE, CHANNELS = 24, 6
+FIRST = cm.ConvGeometry((SIZE, SIZE), (5, 5), out_channels=CHANNELS, padding="same", boundary="circular")
+POOL = equivariance.Pooling(cm.ConvGeometry((SIZE, SIZE), (2, 2), stride=2), channels=CHANNELS)
+SECOND = cm.ConvGeometry(
+    (SIZE // 2, SIZE // 2),
+    (3, 3),
+    in_channels=CHANNELS,
+    out_channels=CHANNELS,
+    stride=2,
+    padding=1,
+    boundary="circular",
+)
+STEPS: list[Step] = [FIRST, equivariance.Elementwise("relu"), POOL, SECOND, equivariance.Elementwise("relu")]
+
+
+def run(context: Context) -> list[Claim]:
+    """Train on half of the images; shift the other half by 0 to 7 pixels."""
+    images = lfw_subset()[:, :SIZE, :SIZE].astype(np.float64)
+    images = (images - images.mean(axis=(1, 2), keepdims=True)) / (images.std(axis=(1, 2), keepdims=True) + 0.05)
+    labels = np.where(np.arange(len(images)) < 100, 1.0, -1.0)  # faces come first
+    order = np.random.default_rng(0).permutation(len(images))
+    train, test = order[:100], order[100:]
+    network = Network(np.random.default_rng(1))
+    for _ in range(60 if context.quick else 120):
+        network.step(images[train], labels[train])
+
+    step = equivariance.surviving_shifts(STEPS)[1]
+    still = network.scores(images[test])
+    amounts = range(8)
+    moved = {amount: network.scores(np.roll(images[test], amount, axis=2)) for amount in amounts}
+    accuracy = {amount: float((np.sign(scores) == labels[test]).mean()) for amount, scores in moved.items()}
+    change = {amount: float(np.abs(scores - still).max() / np.abs(still).max()) for amount, scores in moved.items()}
+    exact = [amount for amount in amounts if amount % step == 0]
+    context.save_figure(_figure(accuracy, change, exact))
+    return [
+        check_equal(
+            "smallest shift that the network commutes with, as proved",
+            list(equivariance.surviving_shifts(STEPS)),
+            expected=[4, 4],
+            reason="strides multiply: pooling by 2, then stride 2 (theorem stride-composition)",
+        ),
+        check_within(
+            "largest relative change of a score under the shifts that the proof calls exact",
+            max(change[amount] for amount in exact),
+            0,
+            1e-12,
+            reason="scores are averages over all positions, so that they stay but for rounding",
+        ),
+        check_within(
+            "smallest relative change of a score, over all images, under the other shifts",
+            min(change[amount] for amount in amounts if amount not in exact),
+            1e-4,
+            np.inf,
+            reason="the proof says that no other shift passes for every weight; trained weights are no exception",
+        ),
+        check_within(
+            "accuracy on images that it was not trained on, not shifted",
+            accuracy[0],
+            0.75,
+            1,
+            reason="it has learned something: by chance it would be 0.5",
+        ),
+        check_equal(
+            "accuracies under the exact shifts less the one without a shift",
+            [accuracy[amount] - accuracy[0] for amount in exact],
+            expected=[0.0] * len(exact),
+            reason="the scores are the same",
+        ),
+    ]
+
+
+class Network:
+    """Convolution, ReLU, average pooling, strided convolution, ReLU, average over positions, one linear score."""
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self.patterns = [FIRST.pattern(), SECOND.pattern()]
+        self.pool = POOL.pattern().matrix([0.25])
+        self.weights = [rng.standard_normal(g.weight_shape) / np.sqrt(g.n_weights / CHANNELS) for g in (FIRST, SECOND)]
+        self.linear = rng.standard_normal(CHANNELS) / np.sqrt(CHANNELS)
+        self.unfolds = [FIRST.unfold_matrix(), SECOND.unfold_matrix()]
+        self.momenta = [np.zeros(w.shape) for w in (*self.weights, self.linear)]
+
+    def scores(self, images: Array) -> Array:
+        """Return the score of each image."""
+        return self._forward(images)[-1]
+
+    def _forward(self, images: Array) -> tuple[Array, ...]:
+        x = images.reshape(len(images), -1).T  # (n_in, batch)
+        first = self.patterns[0].matrix(self.weights[0]) @ x
+        pooled = self.pool @ np.maximum(first, 0)
+        second = self.patterns[1].matrix(self.weights[1]) @ pooled
+        means = np.maximum(second, 0).reshape(CHANNELS, -1, len(images)).mean(axis=1)  # (channels, batch)
+        return x, first, pooled, second, means, self.linear @ means
+
+    def step(self, images: Array, labels: Array, rate: float = 0.15) -> None:
+        """Take one step of gradient descent with momentum on the logistic loss."""
+        x, first, pooled, second, means, scores = self._forward(images)
+        slope = -labels / (1 + np.exp(labels * scores)) / len(labels)
+        by_mean = self.linear[:, None, None] * slope  # (channels, 1, batch)
+        positions = second.shape[0] // CHANNELS
+        by_second = (np.broadcast_to(by_mean, (CHANNELS, positions, len(labels))) / positions).reshape(second.shape)
+        by_second = by_second * (second > 0)
+        by_first = self.pool.T @ (self.patterns[1].matrix(self.weights[1]).T @ by_second) * (first > 0)
+        gradients = [
+            self._weight_gradient(0, x, by_first),
+            self._weight_gradient(1, pooled, by_second),
+        ]
+        gradients.append(means @ slope)
+        self.momenta = [0.9 * m + g for m, g in zip(self.momenta, gradients, strict=True)]
+        self.weights = [w - rate * m for w, m in zip(self.weights, self.momenta[:2], strict=True)]
+        self.linear = self.linear - rate * self.momenta[2]
+
+    def _weight_gradient(self, layer: int, x: Array, g: Array) -> Array:
+        """Return the sum over the batch of the contraction of T with samples and output gradients."""
+        weights = self.weights[layer]
+        windows = (self.unfolds[layer] @ x).reshape(weights[0].size, -1)  # (taps, positions * batch)
+        gradient: Array = (g.reshape(len(weights), -1) @ windows.T).reshape(weights.shape)
+        return gradient
+
+
+def _figure(accuracy: dict[int, float], change: dict[int, float], exact: list[int]) -> Figure:
+    figure = new_figure(8, 3.4)
+    left, right = figure.subplots(1, 2)
+    colours = [COLOURS[2] if amount in exact else COLOURS[5] for amount in accuracy]
+    left.bar(list(accuracy), list(accuracy.values()), color=colours)
+    left.set(xlabel="shift in pixels", ylabel="accuracy", ylim=(0, 1))
+    right.bar(list(change), [max(value, 1e-17) for value in change.values()], color=colours)
+    right.set(xlabel="shift in pixels", ylabel="largest relative change of a score", yscale="log")
+    figure.suptitle("green: shifts that the network is proved to commute with")
+    return figure
+
+
+if __name__ == "__main__":
+    sys.exit(run_script(__file__))
