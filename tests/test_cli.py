@@ -1099,7 +1099,8 @@ def test_the_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     Path("edges.csv").write_text("-1,0,1\n")
     epilogs = [command._EPILOG for command in cli.COMMANDS]
-    examples = [line for text in epilogs for line in text.replace("\\\n", " ").splitlines()[1:] if line.startswith("  ")]
+    lines = [line for text in epilogs for line in text.replace("\\\n", " ").splitlines()[1:]]
+    examples = [line for line in lines if line.startswith("  ")]
     assert len(examples) >= 9
     for example in examples:
         if "|" in example or ">" in example:
