@@ -19,7 +19,19 @@ from convmatrix.operator import ConvOperator
 from convmatrix.pattern import WeightPattern
 
 if TYPE_CHECKING:
-    from convmatrix import counts, equivariance, graph, nn, plotting, symbolic
+    from convmatrix import counts, equivariance, graph, nn, plotting, spectral, structured, symbolic
+    from convmatrix.structured import (
+        circulant,
+        doubly_block_circulant,
+        doubly_block_toeplitz,
+        is_circulant,
+        is_doubly_block_circulant,
+        is_doubly_block_toeplitz,
+        is_toeplitz,
+        nearest_conv,
+        recover_kernel,
+        toeplitz,
+    )
 
 __version__ = "0.1.0"
 
@@ -31,27 +43,53 @@ __all__ = [
     "MatrixTooLargeError",
     "WeightPattern",
     "__version__",
+    "circulant",
     "conv_matrix",
     "conv_transpose_matrix",
     "counts",
+    "doubly_block_circulant",
+    "doubly_block_toeplitz",
     "equivariance",
     "estimate",
     "from_torch",
     "graph",
     "io",
+    "is_circulant",
+    "is_doubly_block_circulant",
+    "is_doubly_block_toeplitz",
+    "is_toeplitz",
+    "nearest_conv",
     "nn",
     "plotting",
+    "recover_kernel",
     "shift_matrix",
+    "spectral",
+    "structured",
     "symbolic",
     "testing",
+    "toeplitz",
     "unfold_matrix",
 ]
 
-_LOADED_WHEN_USED = ("counts", "equivariance", "graph", "nn", "plotting", "symbolic")
+_LOADED_WHEN_USED = ("counts", "equivariance", "graph", "nn", "plotting", "spectral", "structured", "symbolic")
+_STRUCTURED = (
+    "circulant",
+    "doubly_block_circulant",
+    "doubly_block_toeplitz",
+    "is_circulant",
+    "is_doubly_block_circulant",
+    "is_doubly_block_toeplitz",
+    "is_toeplitz",
+    "nearest_conv",
+    "recover_kernel",
+    "toeplitz",
+)
 
 
 def __getattr__(name: str) -> Any:
     """Load a room that many users do not need, when it is first used."""
     if name in _LOADED_WHEN_USED:
         return import_module(f"convmatrix.{name}")
+    if name in _STRUCTURED:
+        return getattr(import_module("convmatrix.structured"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

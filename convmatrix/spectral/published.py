@@ -1,0 +1,192 @@
+"""Bounds on the norm of a convolution layer as they were published, each under its authors' names.
+
+They are here to be compared with `norm_bounds`. Not all bound what a user deploys: each says what it holds for. All
+take a kernel of shape (C_out, C_in, *kernel), or (*kernel) for one channel, and stand for stride 1, dilation 1.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convmatrix.geometry import ConvGeometry
+from convmatrix.spectral._axes import ring_form
+from convmatrix.spectral.blocks import Blocks, layer_blocks
+from convmatrix.spectral.largest import largest_value
+from convmatrix.spectral.singular import norms
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    Array = NDArray[Any]
+
+
+def _kernel(kernel: ArrayLike, n_axes: int) -> Array:
+    """Return a kernel with its channel axes."""
+    array = np.asarray(kernel)
+    array = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
+    if array.ndim == n_axes:
+        return array[None, None]
+    if array.ndim == n_axes + 2:
+        return array
+    raise ValueError(
+        f"the kernel has shape {array.shape}, but {n_axes} spatial axes were given; its shape must be (*kernel) or "
+        "(C_out, C_in, *kernel)"
+    )
+
+
+def _ring(kernel: Array, lengths: Sequence[int]) -> Blocks:
+    """Return the blocks of a kernel on rings of these lengths."""
+    outputs, inputs, *taps = kernel.shape
+    geometry = ConvGeometry(
+        tuple(lengths), taps, in_channels=inputs, out_channels=outputs, padding="same", boundary="circular"
+    )
+    return layer_blocks(geometry, kernel, [ring_form(axis, axis.n_samples, 1) for axis in geometry.axes])
+
+
+def sedghi(kernel: ArrayLike, spatial_shape: Sequence[int]) -> float:
+    """Return the norm of the layer with a circular boundary, whatever the real one is.
+
+    It is exact for circular layers, and no bound for others: zero padding can have a larger norm. Sedghi, Gupta, Long,
+    The singular values of convolutional layers, ICLR 2019.
+
+    Examples
+    --------
+    >>> round(sedghi([1, -2, 1], [3]), 4)
+    3.0
+    """
+    return largest_value(_ring(_kernel(kernel, len(spatial_shape)), spatial_shape))
+
+
+def longer_ring(kernel: ArrayLike, spatial_shape: Sequence[int]) -> float:
+    """Return the norm on rings of n + (k - 1) / 2 samples, which bounds zero-padded layers with odd kernels.
+
+    Examples
+    --------
+    >>> 2 + 2**0.5 <= longer_ring([1, -2, 1], [3])
+    True
+    """
+    array = _kernel(kernel, len(spatial_shape))
+    return largest_value(_ring(array, [n + k // 2 for n, k in zip(spatial_shape, array.shape[2:], strict=True)]))
+
+
+def singla_feizi(kernel: ArrayLike, n_axes: int = 2) -> float:
+    r"""Return :math:`\sqrt{k_1 \cdots k_D}` times the least norm of the kernel reshaped to a matrix.
+
+    Every kernel axis is put with the output channels or with the input channels: four matrices for two axes. It bounds
+    circular and zero-padded layers of any size. Singla, Feizi, Fantastic four, ICLR 2021.
+
+    Examples
+    --------
+    >>> round(singla_feizi([[1, 2], [3, 4]]), 4)
+    10.93
+    """
+    array = _kernel(kernel, n_axes)
+    least = math.inf
+    for sides in itertools.product((True, False), repeat=n_axes):
+        rows = [0, *(2 + axis for axis in range(n_axes) if sides[axis])]
+        columns = [1, *(2 + axis for axis in range(n_axes) if not sides[axis])]
+        matrix = array.transpose(*rows, *columns).reshape(math.prod(array.shape[axis] for axis in rows), -1)
+        least = min(least, float(np.linalg.norm(matrix, 2)))
+    return math.sqrt(math.prod(array.shape[2:])) * least
+
+
+def araujo(kernel: ArrayLike, n_axes: int = 2, grid: int = 50) -> float:
+    """Return the largest Frobenius norm of the symbol on a grid of angles.
+
+    It tends to a bound on circular and zero-padded layers as the grid grows; on a finite grid it can fall below. Araujo
+    et al., On Lipschitz regularization of convolutional layers using Toeplitz matrix theory, AAAI 2021.
+
+    Examples
+    --------
+    >>> round(araujo([1, -2, 1], n_axes=1), 4)
+    4.0
+    """
+    array = _kernel(kernel, n_axes)
+    lengths = [max(grid, 1)] * n_axes
+    return max(_ring(array, lengths).map(lambda blocks, _: float(norms(blocks).max())))
+
+
+def delattre_circular(kernel: ArrayLike, spatial_shape: Sequence[int], iterations: int = 5) -> float:
+    r"""Return the bound of the Gram iteration for circular layers.
+
+    .. math:: \max_f \| B_f^{(t)} \|_F^{2^{-t}}, \qquad B^{(t+1)} = {B^{(t)}}^H B^{(t)}
+
+    Delattre et al., Efficient bound of Lipschitz constant for convolutional layers by Gram iteration, ICML 2023.
+
+    Examples
+    --------
+    >>> round(delattre_circular([1, -2, 1], [3]), 4)
+    3.0
+    """
+    blocks = _ring(_kernel(kernel, len(spatial_shape)), spatial_shape)
+
+    def bound(matrices: Array, _: NDArray[np.int64]) -> float:
+        logarithms, power, stack = np.zeros(matrices.shape[:-2]), 1.0, matrices
+        for _step in range(iterations):
+            size = np.maximum(norms(stack), 1e-300)
+            logarithms = logarithms + power * np.log(size)
+            stack = stack / size[..., None, None]
+            stack = stack.conj().swapaxes(-1, -2) @ stack
+            power /= 2
+        return float(np.exp(logarithms + power * np.log(np.maximum(norms(stack), 1e-300))).max())
+
+    return max(blocks.map(bound))
+
+
+def delattre_zero(kernel: ArrayLike, n_axes: int = 2, iterations: int = 4) -> float:
+    r"""Return the bound of the Gram iteration for zero-padded layers of any size.
+
+    The kernel is correlated with itself t times; its matrix then has the norm to the power :math:`2^t` at most the
+    largest sum of moduli of a row. Delattre, Barthelemy, Allauzen, Spectral norm of convolutional layers with circular
+    and zero paddings, 2024.
+
+    Examples
+    --------
+    >>> round(delattre_zero([1, -2, 1], n_axes=1, iterations=3), 4)
+    4.0
+    """
+    from scipy import fft
+
+    array = _kernel(kernel, n_axes)
+    axes = tuple(range(2, 2 + n_axes))
+    logarithm, power = 0.0, 1.0
+    for _ in range(iterations):
+        size = float(np.abs(array).max())
+        if size == 0:
+            return 0.0
+        logarithm += power * math.log(size)
+        array = array / size
+        lengths = [2 * k - 1 for k in array.shape[2:]]
+        waves = fft.fftn(array, lengths, axes=axes)
+        product = np.einsum("oi...,oj...->ij...", waves.conj(), waves)
+        array = np.roll(fft.ifftn(product, axes=axes), [k - 1 for k in array.shape[2:]], axis=axes)
+        power /= 2
+    rows = np.abs(array).sum(axis=(1, *axes))
+    return math.exp(logarithm + power * math.log(float(rows.max())))
+
+
+def grid_bound(kernel: ArrayLike, grid: int, n_axes: int = 2) -> float:
+    r"""Return the largest norm of the symbol on a grid of N points an axis, times what it can rise between them.
+
+    .. math:: \sup_\omega \| B(\omega) \| \le \max_{grid} \| B \| \, \prod_a (1 - 2 d_a / N)^{-1/2},
+              \qquad d_a = (k_a - 1) / 2, \quad N \ge 2 d_a + 1
+
+    It bounds circular and zero-padded layers of any size.
+
+    Examples
+    --------
+    >>> 4 <= grid_bound([1, -2, 1], 11, n_axes=1) <= 4.4
+    True
+    """
+    array = _kernel(kernel, n_axes)
+    longest = max(array.shape[2:])
+    if grid < longest:
+        raise ValueError(f"grid={grid} is shorter than the kernel's {longest} taps; the bound needs at least as many")
+    factor: float = math.prod((1 - (k - 1) / grid) ** -0.5 for k in array.shape[2:])
+    return largest_value(_ring(array, [grid] * n_axes)) * factor

@@ -1,0 +1,362 @@
+"""All singular values, singular vectors and eigenvalues of a layer, from its blocks."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+
+import numpy as np
+
+from convmatrix import memory
+from convmatrix._grouped_weights import group_weights
+from convmatrix.spectral._axes import dense_form, is_ring, ring_form, suits_cosines
+from convmatrix.spectral._layer import LayerOptions, read_layer
+from convmatrix.spectral._threads import on_cores
+from convmatrix.spectral.blocks import Blocks, layer_blocks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from convmatrix.geometry import ConvGeometry
+
+    Array = NDArray[Any]
+    Triplet = tuple[Array, NDArray[np.float64], Array]
+
+MOST_WORK = 2e13
+"""Multiplications beyond which a decomposition is refused: a quarter of an hour or more."""
+
+
+@overload
+def singular_values(
+    kernel: ArrayLike,
+    input_shape: int | Sequence[int] | ConvGeometry,
+    *,
+    vectors: Literal[False] = False,
+    **layer: Unpack[LayerOptions],
+) -> NDArray[np.float64]: ...
+@overload
+def singular_values(
+    kernel: ArrayLike,
+    input_shape: int | Sequence[int] | ConvGeometry,
+    *,
+    vectors: Literal[True],
+    **layer: Unpack[LayerOptions],
+) -> Triplet: ...
+def singular_values(
+    kernel: ArrayLike,
+    input_shape: int | Sequence[int] | ConvGeometry,
+    *,
+    vectors: bool = False,
+    **layer: Unpack[LayerOptions],
+) -> NDArray[np.float64] | Triplet:
+    r"""Return all singular values of a layer's matrix, the largest first.
+
+    An orthonormal change of basis, on each axis by itself, turns the matrix into small blocks :math:`B_f`, and the
+    singular values are those of the blocks. An axis is transformed
+
+    - by the discrete Fourier transform where it is a ring: a circular boundary, or no padding at all, with as many
+      outputs as samples / stride. With stride s the input falls into s interleaved parts (its polyphase components),
+      which count as channels. Kernels may be longer than the ring; they wrap around it.
+    - by the DCT-II where the boundary is ``symmetric``, the kernel symmetric and centred, and the stride 1;
+    - not at all elsewhere: its samples then count as channels.
+
+    So the cost for circular layers of n frequencies and m channels is O(n m^3), for one channel O(n log n), and no
+    matrix is formed; only layers without a ring and without symmetry need a dense decomposition, and must be small.
+    With real kernels half of the frequencies are the conjugates of the others and are left out.
+
+    Parameters
+    ----------
+    kernel : array_like
+        As for `conv_matrix`; computed with in double precision.
+    input_shape : int, sequence of int or ConvGeometry
+        As for `conv_matrix`. A geometry may be of any kind: transposed, tiled, with a connection table.
+    vectors : bool
+        Return singular vectors as well; they fill dense matrices.
+    **layer
+        stride, dilation, padding, boundary, groups, flip, transposed, output_padding, as for `ConvGeometry`.
+
+    Returns
+    -------
+    s : array of float, shape (min(n_out, n_in),)
+    or, with vectors, (U, s, Vh)
+        Such that ``A = U @ diag(s) @ Vh``, with U of shape (n_out, len(s)) and Vh of shape (len(s), n_in), real for a
+        real kernel.
+
+    Raises
+    ------
+    ValueError
+        If an axis has no transform and is too long for a dense decomposition.
+    MatrixTooLargeError
+        If the blocks, or the vectors, would not fit in memory.
+
+    References
+    ----------
+    Sedghi, Gupta, Long, The singular values of convolutional layers, ICLR 2019, for circular layers of stride 1.
+    Strang, The discrete cosine transform, SIAM Review 41(1), 1999.
+
+    Examples
+    --------
+    >>> singular_values([2, 7, -1], 20, padding="same", boundary="circular")[[0, -1]].round(10)
+    array([8.00563364, 6.        ])
+    >>> U, s, Vh = singular_values([1, 2], 4, vectors=True)
+    >>> U.shape, s.round(3), Vh.shape
+    ((3, 3), array([2.798, 2.236, 1.474]), (3, 4))
+    """
+    geometry, weights = read_layer(kernel, input_shape, **layer)
+    blocks = affordable_blocks(geometry, weights, 4 if vectors else 1)
+    if vectors:
+        return _decompose(geometry, blocks)
+    return sorted_values(blocks)
+
+
+def sorted_values(blocks: Blocks) -> NDArray[np.float64]:
+    """Return the singular values of all blocks, the largest first."""
+
+    def work(matrices: Array, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.repeat(block_singular_values(matrices), counts, axis=0).ravel()
+
+    return -np.sort(-np.concatenate(blocks.map(work)))
+
+
+def block_singular_values(matrices: Array) -> NDArray[np.float64]:
+    """Return the singular values of a stack of matrices."""
+    if min(matrices.shape[-2:]) == 1:
+        return norms(matrices)[..., None]
+    values: NDArray[np.float64] = np.linalg.svd(matrices, compute_uv=False)
+    return values
+
+
+def norms(matrices: Array) -> NDArray[np.float64]:
+    """Return the Frobenius norms of a stack of matrices, whatever their scale."""
+    scale = np.abs(matrices).max(axis=(-2, -1), initial=0.0)
+    safe = np.where(scale > 0, scale, 1.0)[..., None, None]
+    sizes: NDArray[np.float64] = scale * np.sqrt((np.abs(matrices / safe) ** 2).sum(axis=(-2, -1)))
+    return sizes
+
+
+def affordable_blocks(geometry: ConvGeometry, weights: Array, factor: int = 1) -> Blocks:
+    """Return the blocks of a layer if a decomposition of them all is within reach."""
+    work = decomposition_work(geometry, weights) * factor
+    if work > MOST_WORK:
+        raise ValueError(
+            f"the singular values of {geometry!r} take about {work:.1e} multiplications, and {MOST_WORK:.0e} are the "
+            "most that is tried: some of its axes are neither rings (circular, as many outputs as samples / stride) "
+            "nor symmetric; use spectral_norm or norm_bounds, or a smaller input"
+        )
+    return layer_blocks(geometry, weights)
+
+
+def decomposition_work(geometry: ConvGeometry, weights: Array) -> float:
+    """Return about how many multiplications all singular values take, without making the blocks."""
+    n = len(geometry.kernel_shape)
+    grouped = group_weights(geometry, weights)
+    groups, outputs, inputs = (float(size) for size in grouped.shape[n : n + 3])
+    frequencies = 1.0
+    for place, axis in enumerate(geometry.axes):
+        if is_ring(axis):
+            frequencies *= axis.n_outputs // axis.tile
+            outputs, inputs = outputs * axis.tile, inputs * axis.stride * axis.tile
+        elif suits_cosines(axis) and np.array_equal(grouped, np.flip(grouped, axis=place - n)):
+            frequencies *= axis.n_samples
+        else:
+            outputs, inputs = outputs * axis.n_outputs, inputs * axis.n_samples
+    return 4 * frequencies * groups * outputs * inputs * min(outputs, inputs)
+
+
+# --- vectors ---------------------------------------------------------------------------------------------------------
+
+
+def _decompose(geometry: ConvGeometry, blocks: Blocks) -> Triplet:
+    """Return U, s, Vh of the layer's matrix."""
+    n_values = min(geometry.n_out, geometry.n_in)
+    real = blocks.taps.dtype.kind != "c"
+    size = 8 if real else 16
+    memory.require(
+        3 * size * n_values * (geometry.n_out + geometry.n_in),
+        f"the singular vectors of {geometry!r}",
+        "ask for the values alone",
+    )
+
+    def work(first: NDArray[np.int64]) -> list[Triplet]:
+        counts = blocks.multiplicity[first]
+        chosen = counts > 0
+        frequencies = np.stack([first[np.nonzero(chosen)[0]], *np.nonzero(chosen)[1:]], axis=1)
+        parts = []
+        for frequency, count, stack in zip(frequencies, counts[chosen], blocks.at(first)[chosen], strict=True):
+            basis = _waves(blocks, frequency)
+            if real and count == 1 and stack.dtype.kind == "c":
+                stack, basis = stack.real, basis.real  # which are real but for rounding
+            for group, block in enumerate(stack):
+                u, s, vh = np.linalg.svd(block, full_matrices=False)
+                left = _spread(blocks, basis, u, group, outputs=True)
+                right = _spread(blocks, basis, vh.conj().T, group, outputs=False)
+                if real and count == 2:  # f and -f together: sqrt(2) times real and imaginary part
+                    left = math.sqrt(2) * np.concatenate([left.real, left.imag], axis=1)
+                    right = math.sqrt(2) * np.concatenate([right.real, right.imag], axis=1)
+                    s = np.concatenate([s, s])
+                parts.append((left, s, right))
+        return parts
+
+    _ = blocks._partial
+    found = [part for chunk in on_cores(work, blocks.chunks(distinct=True)) for part in chunk]
+    values = np.concatenate([s for _, s, _ in found])
+    order = np.argsort(-values, kind="stable")
+    U = np.concatenate([left for left, _, _ in found], axis=1)[:, order]
+    V = np.concatenate([right for _, _, right in found], axis=1)[:, order]
+    if geometry.transposed:  # A^T = conj(V) S U^T
+        return V.conj(), values[order], U.T
+    return U, values[order], V.conj().T
+
+
+def _waves(blocks: Blocks, frequency: NDArray[np.int64]) -> Array:
+    """Return the basis function of a frequency, one axis for each axis of the layer."""
+    wave: Array = np.ones(())
+    for form, f in zip(blocks.forms, frequency, strict=True):
+        wave = np.multiply.outer(wave, form.basis(np.array([f]))[:, 0])
+    return wave
+
+
+def _spread(blocks: Blocks, wave: Array, vectors: Array, group: int, *, outputs: bool) -> Array:
+    """Return vectors of a block as vectors of the layer: phases times basis function, in the rows of a group."""
+    phases = [form.n_outputs if outputs else form.n_inputs for form in blocks.forms]
+    n = len(phases)
+    channels = vectors.shape[0] // math.prod(phases)
+    by_phase = vectors.reshape(channels, *phases, -1)  # (channels, *phases, vectors)
+    full = np.multiply.outer(by_phase, wave)  # (channels, *phases, vectors, *points)
+    order = [0]
+    for axis in range(n):  # position = points * phases + phase
+        order += [n + 2 + axis, 1 + axis]
+    rows = full.transpose(*order, n + 1).reshape(-1, vectors.shape[1])
+    result = np.zeros((blocks.n_groups * len(rows), vectors.shape[1]), dtype=rows.dtype)
+    result[group * len(rows) : (group + 1) * len(rows)] = rows
+    return result
+
+
+# --- eigenvalues and the transfer function ---------------------------------------------------------------------------
+
+
+def eigenvalues(
+    kernel: ArrayLike, input_shape: int | Sequence[int] | ConvGeometry, **layer: Unpack[LayerOptions]
+) -> NDArray[np.complex128]:
+    r"""Return the eigenvalues of a layer's matrix, which must be square, the largest modulus first.
+
+    They are the eigenvalues of the blocks of `singular_values` where outputs and inputs are transformed by the same
+    basis: stride 1, as many output as input channels.
+
+    Parameters
+    ----------
+    kernel, input_shape, **layer
+        As for `singular_values`.
+
+    Returns
+    -------
+    array of complex, shape (n_in,)
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not square, or too large where an axis has no transform.
+
+    Examples
+    --------
+    >>> eigenvalues([0.25, 0.5, 0.25], 4, padding="same", boundary="symmetric").real.round(4)
+    array([1.    , 0.8536, 0.5   , 0.1464])
+    """
+    geometry, weights = read_layer(kernel, input_shape, **layer)
+    if geometry.n_in != geometry.n_out:
+        raise ValueError(
+            f"eigenvalues are of square matrices, but the layer's is {geometry.n_out} x {geometry.n_in} "
+            f"({geometry!r}); use singular_values"
+        )
+    blocks = affordable_blocks(geometry, weights, 4)
+    same_basis = blocks.block_shape[0] == blocks.block_shape[1] and all(
+        form.n_outputs == form.n_inputs for form in blocks.forms
+    )
+    if not same_basis:
+        if 4.0 * geometry.n_in**3 * 4 > MOST_WORK:
+            raise ValueError(
+                f"the eigenvalues of {geometry!r} need the whole matrix, {geometry.n_in} x {geometry.n_in}, for its "
+                "strides or channels keep blocks from having eigenvalues of their own; take a smaller input"
+            )
+        blocks = layer_blocks(geometry, weights, [dense_form(axis) for axis in geometry.axes])
+        return _sorted_moduli(_ungrouped_eigenvalues(blocks))
+
+    def work(matrices: Array, counts: NDArray[np.int64]) -> Array:
+        values = np.linalg.eigvals(matrices).astype(np.complex128).reshape(len(matrices), -1)
+        return np.concatenate([values.ravel(), values[counts == 2].conj().ravel()])
+
+    return _sorted_moduli(np.concatenate(blocks.map(work)))
+
+
+def _ungrouped_eigenvalues(blocks: Blocks) -> Array:
+    """Return the eigenvalues of the matrix that groups of rectangular blocks make."""
+    from scipy import linalg
+
+    dense = blocks.at([0]).reshape(blocks.taps.shape[-3:])
+    return np.linalg.eigvals(linalg.block_diag(*dense)).astype(np.complex128)
+
+
+def _sorted_moduli(values: Array) -> NDArray[np.complex128]:
+    return values[np.lexsort((values.imag, -values.real, -np.abs(values).round(12)))]
+
+
+def transfer_function(
+    kernel: ArrayLike,
+    input_shape: int | Sequence[int] | ConvGeometry,
+    **layer: Unpack[LayerOptions],
+) -> NDArray[np.complex128]:
+    r"""Return the symbol of a layer on a ring: the matrix that each frequency is multiplied by.
+
+    An input wave :math:`x[l] = e^{2 \pi i f l / n}` becomes :math:`B_f` times itself, with
+
+    .. math:: B_f = \sum_t w_t \, e^{2 \pi i f (t d - p) / n}
+
+    for dilation d and low padding p. With stride s the input wave is given on its s interleaved parts,
+    :math:`x[s l + r] = v_r e^{2 \pi i f l / m}`, m = n / s.
+
+    Parameters
+    ----------
+    kernel, input_shape, **layer
+        As for `singular_values`. Every axis must be a ring.
+
+    Returns
+    -------
+    array of complex, shape (*frequencies, C_out, C_in * stride of all axes)
+        For one channel to one channel and stride 1 of shape (*frequencies,). With groups the blocks of all groups are
+        put into one, block diagonally. A transposed layer has the transposed blocks, of the frequency -f.
+
+    Raises
+    ------
+    ValueError
+        If an axis is not a ring.
+
+    Examples
+    --------
+    >>> transfer_function([1, 3, 1], 4, padding="same", boundary="circular").real.round(12)
+    array([5., 3., 1., 3.])
+    """
+    geometry, weights = read_layer(kernel, input_shape, **layer)
+    for number, axis in enumerate(geometry.axes):
+        if not is_ring(axis):
+            raise ValueError(
+                f"axis {number} is no ring: it has {axis.n_outputs} outputs of {axis.n_samples} samples at stride "
+                f"{axis.stride} with boundary {axis.boundary!r}, tile {axis.tile}; a transfer function needs "
+                "boundary='circular', padding='same' and a stride that divides the samples"
+            )
+    blocks = layer_blocks(geometry, weights, [ring_form(axis, axis.n_samples, axis.stride) for axis in geometry.axes])
+    values = np.concatenate([blocks.at(first) for first in blocks.chunks(distinct=False)]).astype(np.complex128)
+    if blocks.n_groups > 1:
+        groups, rows, columns = values.shape[-3:]
+        joined = np.zeros((*blocks.shape, groups, rows, groups, columns), dtype=np.complex128)
+        for group in range(groups):
+            joined[..., group, :, group, :] = values[..., group, :, :]
+        values = joined.reshape(*blocks.shape, groups * rows, groups * columns)
+    else:
+        values = values[..., 0, :, :]
+    if geometry.transposed:
+        for place, size in enumerate(blocks.shape):
+            values = np.take(values, -np.arange(size) % size, axis=place)
+        values = values.swapaxes(-1, -2)
+    return values[..., 0, 0] if values.shape[-2:] == (1, 1) else values

@@ -1,0 +1,32 @@
+"""Toeplitz and circulant matrices of any number of levels: to build, to recognise, to project onto."""
+
+from convmatrix.structured.builders import circulant, doubly_block_circulant, doubly_block_toeplitz, toeplitz
+from convmatrix.structured.displacement import circulant_embedding, displacement_rank
+from convmatrix.structured.kernels import nearest_conv, recover_kernel
+from convmatrix.structured.recognition import (
+    Violation,
+    is_circulant,
+    is_doubly_block_circulant,
+    is_doubly_block_toeplitz,
+    is_toeplitz,
+    structure_violation,
+)
+from convmatrix.structured.search import find_geometry
+
+__all__ = [
+    "Violation",
+    "circulant",
+    "circulant_embedding",
+    "displacement_rank",
+    "doubly_block_circulant",
+    "doubly_block_toeplitz",
+    "find_geometry",
+    "is_circulant",
+    "is_doubly_block_circulant",
+    "is_doubly_block_toeplitz",
+    "is_toeplitz",
+    "nearest_conv",
+    "recover_kernel",
+    "structure_violation",
+    "toeplitz",
+]

@@ -1,0 +1,231 @@
+"""Sparse Toeplitz and circulant matrices, of one level or several, with or without channels.
+
+Each is the matrix of a layer, and is built as one: a Toeplitz matrix is a convolution that zeros surround, a circulant
+one a convolution on a ring.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convmatrix import _validation as validate
+from convmatrix.matrices import conv_matrix
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+
+def toeplitz(
+    column: ArrayLike,
+    row: ArrayLike | None = None,
+    shape: tuple[int, int] | None = None,
+    *,
+    format: str = "csr",
+) -> Any:
+    r"""Return the Toeplitz matrix with a given first column and first row: :math:`T_{ij} = a_{i-j}`.
+
+    Parameters
+    ----------
+    column, row : array_like, one-dimensional
+        ``column[k]`` is :math:`a_k`, ``row[k]`` is :math:`a_{-k}`; ``row[0]`` is not read. Without a row it is the
+        conjugate of the column, so that the matrix is Hermitian, as in `scipy.linalg.toeplitz`.
+    shape : (int, int), optional
+        By default the lengths of column and row. Where it is larger, the diagonals beyond what is given are empty.
+    format : {"csr", "csc", "coo", "dia", "bsr"}
+
+    Returns
+    -------
+    scipy.sparse array
+        Every diagonal that is given is stored, zeros included.
+
+    Raises
+    ------
+    ValueError
+        If column or row are empty, have several axes, or are longer than the matrix.
+
+    Examples
+    --------
+    >>> toeplitz([2, -1], shape=(4, 4)).toarray()
+    array([[ 2, -1,  0,  0],
+           [-1,  2, -1,  0],
+           [ 0, -1,  2, -1],
+           [ 0,  0, -1,  2]])
+    """
+    below = _vector("column", column)
+    above = below.conj() if row is None else _vector("row", row)
+    rows, columns = (len(below), len(above)) if shape is None else shape
+    rows, columns = validate.integer("shape[0]", rows, minimum=1), validate.integer("shape[1]", columns, minimum=1)
+    if len(below) > rows or len(above) > columns:
+        raise ValueError(
+            f"column has {len(below)} entries and row {len(above)}, but the matrix is {rows} x {columns}; shorten them "
+            "or give a larger shape"
+        )
+    coefficients = np.concatenate([above[:0:-1], below])  # a_{-(q-1)} .. a_{p-1}
+    beyond = max(rows - columns + len(above) - 1, 0)
+    padding = [(len(below) - 1, beyond)]
+    return conv_matrix(coefficients, columns, padding=padding, flip=True, rows=(0, rows), format=format)
+
+
+def circulant(column: ArrayLike, n: int | None = None, *, format: str = "csr") -> Any:
+    r"""Return the circulant matrix with a given first column: :math:`C_{ij} = c_{(i-j) \bmod n}`.
+
+    Parameters
+    ----------
+    column : array_like, one-dimensional
+    n : int, optional
+        Rows and columns; the length of the column by default. Where it is larger, the rest of the column is empty;
+        where it is smaller, the column wraps and adds up.
+    format : {"csr", "csc", "coo", "dia", "bsr"}
+
+    Returns
+    -------
+    scipy.sparse array, shape (n, n)
+
+    Examples
+    --------
+    >>> circulant([1, 2, 3]).toarray()
+    array([[1, 3, 2],
+           [2, 1, 3],
+           [3, 2, 1]])
+    """
+    first = _vector("column", column)
+    return doubly_block_circulant(first, (len(first) if n is None else n,), format=format)
+
+
+def doubly_block_toeplitz(
+    coefficients: ArrayLike,
+    shape: int | Sequence[int],
+    *,
+    origin: int | Sequence[int] | None = None,
+    order: str = "C",
+    format: str = "csr",
+) -> Any:
+    r"""Return the block Toeplitz matrix with Toeplitz blocks, of as many levels as ``shape`` has entries.
+
+    .. math:: T_{ij} = a_{i - j + o}, \qquad i, j \in [0, n_1) \times \cdots \times [0, n_D)
+
+    With two levels it is the matrix of a 2-D convolution with zeros around. Channels make a matrix of such blocks.
+
+    Parameters
+    ----------
+    coefficients : array_like
+        ``a``, of shape (*taps), or (C_out, C_in, *taps).
+    shape : int or sequence of int
+        Sizes n of the levels, the outermost first.
+    origin : int or sequence of int, optional
+        The index o of the main diagonal's coefficient; by default the centre, ``(taps - 1) // 2``.
+    order : {"C", "F"}
+        "F" takes the levels the other way round.
+    format : {"csr", "csc", "coo", "dia", "bsr"}
+
+    Returns
+    -------
+    scipy.sparse array, shape (C_out * prod(shape), C_in * prod(shape))
+
+    Raises
+    ------
+    ValueError
+        If the coefficients' axes are not those of the shape, or the origin lies outside of them.
+
+    Examples
+    --------
+    >>> doubly_block_toeplitz([[0, 1, 0], [1, -4, 1], [0, 1, 0]], (2, 2)).toarray()
+    array([[-4,  1,  1,  0],
+           [ 1, -4,  0,  1],
+           [ 1,  0, -4,  1],
+           [ 0,  1,  1, -4]])
+    """
+    return _levels_matrix(coefficients, shape, origin, "zero", order, format)
+
+
+def doubly_block_circulant(
+    coefficients: ArrayLike,
+    shape: int | Sequence[int] | None = None,
+    *,
+    origin: int | Sequence[int] = 0,
+    order: str = "C",
+    format: str = "csr",
+) -> Any:
+    r"""Return the block circulant matrix with circulant blocks, of as many levels as ``shape`` has entries.
+
+    .. math:: C_{ij} = c_{(i - j + o) \bmod n}, \qquad i, j \in [0, n_1) \times \cdots \times [0, n_D)
+
+    Parameters
+    ----------
+    coefficients : array_like
+        ``c``, of shape (*taps), or (C_out, C_in, *taps) if ``shape`` is given. Shorter than the levels, the rest is
+        empty; longer, it wraps and adds up. With the origin 0 it is the first column.
+    shape : int or sequence of int, optional
+        Sizes n of the levels, the outermost first; the shape of the coefficients by default.
+    origin : int or sequence of int
+        The index of the main diagonal's coefficient.
+    order, format
+        As for `doubly_block_toeplitz`.
+
+    Returns
+    -------
+    scipy.sparse array, shape (C_out * prod(shape), C_in * prod(shape))
+
+    Examples
+    --------
+    >>> doubly_block_circulant([[1, 2], [3, 4]]).toarray()
+    array([[1, 2, 3, 4],
+           [2, 1, 4, 3],
+           [3, 4, 1, 2],
+           [4, 3, 2, 1]])
+    """
+    sizes = np.shape(coefficients) if shape is None else shape
+    return _levels_matrix(coefficients, sizes, origin, "circular", order, format)
+
+
+def _levels_matrix(
+    coefficients: ArrayLike,
+    shape: int | Sequence[int],
+    origin: int | Sequence[int] | None,
+    boundary: str,
+    order: str,
+    format: str,
+) -> Any:
+    """Return the matrix of the convolution whose kernel the coefficients are."""
+    array, sizes, taps = levels(coefficients, shape)
+    centre = centre_of(taps, origin)
+    padding = [(k - 1 - o, o) for k, o in zip(taps, centre, strict=True)]
+    channels = (array.shape[1],) if array.ndim > len(sizes) else ()
+    return conv_matrix(
+        array, (*channels, *sizes), padding=padding, boundary=boundary, flip=True, order=order, format=format
+    )
+
+
+def centre_of(taps: tuple[int, ...], origin: int | Sequence[int] | None) -> tuple[int, ...]:
+    """Return the index of the main diagonal's coefficient on each level."""
+    if origin is None:
+        return tuple((k - 1) // 2 for k in taps)
+    centre = validate.per_axis("origin", origin, len(taps), minimum=0)
+    if any(o >= k for o, k in zip(centre, taps, strict=True)):
+        raise ValueError(f"origin={centre} lies outside of the coefficients, whose levels have {taps} entries")
+    return centre
+
+
+def _vector(name: str, values: ArrayLike) -> NDArray[Any]:
+    array = np.asarray(values)
+    if array.ndim != 1 or not array.size:
+        raise ValueError(f"{name} must be one-dimensional and not empty, but has shape {array.shape}")
+    return array
+
+
+def levels(
+    coefficients: ArrayLike, shape: int | Sequence[int]
+) -> tuple[NDArray[Any], tuple[int, ...], tuple[int, ...]]:
+    """Return the coefficients, the sizes of the levels, and the coefficients of each."""
+    array = np.asarray(coefficients)
+    sizes = validate.shape("shape", shape)
+    if array.ndim not in (len(sizes), len(sizes) + 2):
+        raise ValueError(
+            f"the coefficients have shape {array.shape}, but shape={sizes} has {len(sizes)} levels; give one axis a "
+            "level, or (C_out, C_in, *levels)"
+        )
+    return array, sizes, array.shape[-len(sizes) :]

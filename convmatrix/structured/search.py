@@ -1,0 +1,226 @@
+"""The geometry of an unknown matrix: which layer it could be the matrix of."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convmatrix import _validation as validate
+from convmatrix.boundary import BOUNDARIES, NOTHING, Axis, Boundary
+from convmatrix.geometry import ConvGeometry
+from convmatrix.structured.kernels import recover_kernel
+from convmatrix.structured.recognition import as_csr
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+_MOST_TRIED = 1000
+
+
+@dataclass(frozen=True)
+class _AxisGuess:
+    taps: int
+    stride: int
+    dilation: int
+    padding: tuple[int, int]
+    boundary: Boundary
+
+
+def find_geometry(
+    A: Any,
+    input_shape: int | Sequence[int],
+    *,
+    output_shape: int | Sequence[int] | None = None,
+    in_channels: int = 1,
+    out_channels: int = 1,
+    largest_kernel: int = 11,
+    tol: float = 1e-10,
+) -> tuple[ConvGeometry, NDArray[Any]]:
+    """Return the layer with the fewest taps that a matrix is the matrix of, and its kernel.
+
+    Searched are kernel size, stride, dilation, padding and boundary, an axis by itself: what is nonzero on an axis must
+    be read by its rule. The candidates, the smallest kernels first, are then compared with the matrix entry by entry.
+
+    Parameters
+    ----------
+    A : sparse or dense matrix
+        Rows are (out_channels, *output_shape) in C order, columns (in_channels, *input_shape).
+    input_shape : int or sequence of int
+        The spatial sizes of the columns.
+    output_shape : int or sequence of int, optional
+        Those of the rows; all that multiply to the number of rows are tried by default.
+    in_channels, out_channels : int
+    largest_kernel : int
+        Most taps on an axis.
+    tol : float
+        Largest residual of `recover_kernel`, relative to the norm of the matrix.
+
+    Returns
+    -------
+    geometry : ConvGeometry
+        Several layers can have the same matrix; this is the first one by size of kernel, then zero boundary, stride 1,
+        dilation 1 before others.
+    kernel : array, shape ``geometry.weight_shape``
+
+    Raises
+    ------
+    ValueError
+        If there is no such layer: the message has the smallest residual that was met.
+
+    Examples
+    --------
+    >>> import convmatrix as cm
+    >>> A = cm.conv_matrix([[1, 2, 3], [4, 5, 6]], (7, 8), stride=(1, 2), padding=[(1, 0), (2, 1)], boundary="reflect")
+    >>> find_geometry(A, (7, 8))
+    (ConvGeometry((7, 8), (2, 3), stride=(1, 2), padding=((1, 0), (2, 1)), boundary='reflect'),
+     array([[[[1., 2., 3.],
+              [4., 5., 6.]]]]))
+    """
+    matrix = as_csr(A)
+    sizes = validate.shape("input_shape", input_shape)
+    ins = validate.integer("in_channels", in_channels, minimum=1)
+    outs = validate.integer("out_channels", out_channels, minimum=1)
+    most = validate.integer("largest_kernel", largest_kernel, minimum=1)
+    if matrix.shape[1] != ins * math.prod(sizes):
+        raise ValueError(
+            f"the matrix has {matrix.shape[1]} columns, but in_channels={ins} of input_shape={sizes} make "
+            f"{ins * math.prod(sizes)}; give the sizes that it has"
+        )
+    if output_shape is None:
+        shapes = _factorisations(matrix.shape[0], outs, len(sizes))
+    else:
+        shapes = [validate.shape("output_shape", output_shape)]
+    norm = float(np.linalg.norm(matrix.data))
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
+    nonzero = matrix.data != 0
+    columns = matrix.indices[nonzero]
+    rows = rows[nonzero]
+    candidates: list[ConvGeometry] = []
+    for shape in shapes:
+        if len(shape) != len(sizes) or outs * math.prod(shape) != matrix.shape[0]:
+            raise ValueError(
+                f"the matrix has {matrix.shape[0]} rows, but out_channels={outs} of output_shape={shape} make "
+                f"{outs * math.prod(shape)}, on {len(shape)} axes of {len(sizes)}; give the sizes that it has"
+            )
+        pairs = zip(
+            np.unravel_index(rows % math.prod(shape), shape),
+            np.unravel_index(columns % math.prod(sizes), sizes),
+            strict=True,
+        )
+        supports = [_support(*pair, m, n) for pair, m, n in zip(pairs, shape, sizes, strict=True)]
+        guesses = [_axis_guesses(support, most) for support in supports]
+        candidates += [_geometry(guess, sizes, ins, outs) for guess in _by_size(guesses)]
+    candidates.sort(key=_preference)
+    smallest, tried = math.inf, 0
+    for geometry in candidates[:_MOST_TRIED]:
+        kernel, residual = recover_kernel(matrix, geometry)
+        smallest, tried = min(smallest, residual), tried + 1
+        if residual <= tol * norm:
+            return geometry, kernel
+    met = f"the smallest residual of {tried} candidates is {smallest:.3g}" if tried else "no rule of an axis fits"
+    raise ValueError(
+        f"the matrix is none of a layer with kernels of at most {most} taps an axis, within tol={tol:g} of its norm "
+        f"{norm:.3g}: {met}; raise largest_kernel or tol, or give other sizes"
+    )
+
+
+def _factorisations(n_rows: int, outs: int, n_axes: int) -> list[tuple[int, ...]]:
+    """Return all output shapes with a given number of positions."""
+    if n_rows % outs:
+        raise ValueError(f"the matrix has {n_rows} rows, which out_channels={outs} does not divide")
+
+    def split(number: int, parts: int) -> Iterator[tuple[int, ...]]:
+        if parts == 1:
+            yield (number,)
+            return
+        for size in range(1, number + 1):
+            if number % size == 0:
+                for rest in split(number // size, parts - 1):
+                    yield (size, *rest)
+
+    return sorted(split(n_rows // outs, n_axes), key=lambda shape: max(shape) / min(shape))
+
+
+def _support(outputs: NDArray[Any], inputs: NDArray[Any], n_outputs: int, n_samples: int) -> NDArray[np.bool_]:
+    """Return which pairs of output and sample of an axis have a nonzero entry somewhere."""
+    support = np.zeros((n_outputs, n_samples), dtype=bool)
+    support[outputs, inputs] = True
+    return support
+
+
+def _axis_guesses(support: NDArray[np.bool_], most: int) -> list[_AxisGuess]:
+    """Return the rules of an axis that read all these (output, sample) pairs: for each kind the fewest taps."""
+    n_outputs, n_samples = support.shape
+    guesses = []
+    for stride, dilation in itertools.product(range(1, n_samples + 1 if n_outputs > 1 else 2), range(1, 4)):
+        open_boundaries = set(BOUNDARIES)
+        for taps in range(1 if dilation == 1 else 2, most + 1):
+            span = dilation * (taps - 1) + 1
+            found = []
+            for low in range(span):
+                high = _high(low, span, stride, n_outputs, n_samples)
+                if high is None or high >= span:
+                    continue
+                padded = low > 0 or high > 0
+                found += [
+                    _AxisGuess(taps, stride, dilation, (low, high), boundary)
+                    for boundary in (BOUNDARIES if padded else BOUNDARIES[:1])
+                    if boundary in open_boundaries and _reads(support, stride, dilation, taps, low, boundary)
+                ]
+            guesses += found
+            open_boundaries -= {guess.boundary for guess in found}
+            if not open_boundaries:
+                break
+    return sorted(guesses, key=lambda guess: (guess.taps, guess.dilation, guess.stride, sum(guess.padding)))[:60]
+
+
+def _high(low: int, span: int, stride: int, n_outputs: int, n_samples: int) -> int | None:
+    """Return the least high padding that gives so many outputs, None if none does."""
+    high = max((n_outputs - 1) * stride + span - n_samples - low, 0)
+    return high if (n_samples + low + high - span) // stride + 1 == n_outputs else None
+
+
+def _reads(support: NDArray[np.bool_], stride: int, dilation: int, taps: int, low: int, boundary: Boundary) -> bool:
+    n_outputs, n_samples = support.shape
+    axis = Axis(n_outputs, n_samples, taps, stride=stride, dilation=dilation, pad_low=low, boundary=boundary)
+    outputs = np.arange(axis.n_outputs)[:, None]
+    samples = axis.sample(outputs, np.arange(taps))
+    read = np.zeros_like(support)
+    inside = samples != NOTHING
+    read[np.broadcast_to(outputs, samples.shape)[inside], samples[inside]] = True
+    return bool((read | ~support).all())
+
+
+def _by_size(axes: list[list[_AxisGuess]]) -> list[tuple[_AxisGuess, ...]]:
+    """Return combinations of the axes' guesses, those with the fewest taps."""
+    combinations = itertools.islice(itertools.product(*axes), 200_000)
+    return sorted(combinations, key=lambda guess: math.prod(axis.taps for axis in guess))[:_MOST_TRIED]
+
+
+def _preference(geometry: ConvGeometry) -> tuple[int, int, list[int], int]:
+    """Return what to sort by: few taps, few different boundaries, the zero boundary before others, small strides."""
+    return (
+        math.prod(geometry.kernel_shape),
+        len(set(geometry.boundary)),
+        [BOUNDARIES.index(boundary) for boundary in geometry.boundary],
+        sum(geometry.stride) + sum(geometry.dilation),
+    )
+
+
+def _geometry(guess: tuple[_AxisGuess, ...], sizes: tuple[int, ...], ins: int, outs: int) -> ConvGeometry:
+    return ConvGeometry(
+        sizes,
+        [axis.taps for axis in guess],
+        in_channels=ins,
+        out_channels=outs,
+        stride=[axis.stride for axis in guess],
+        dilation=[axis.dilation for axis in guess],
+        padding=[axis.padding for axis in guess],
+        boundary=[axis.boundary for axis in guess],
+    )

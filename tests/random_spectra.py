@@ -1,0 +1,203 @@
+"""Random layers: all singular values, and the guaranteed bounds on the norm, against dense decompositions.
+
+``python -m tests.random_spectra --count 5000`` compares so many layers and says what was found; the suite draws fewer.
+A layer of the exact route has a circular boundary on every axis and a stride that divides the input, or a symmetric
+boundary with symmetric kernels; a layer of the bounds may be any at all.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+import convmatrix as cm
+from convmatrix import spectral
+from tests.random_layers import features
+from tests.strategies import random_layer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+EXACT = 1e-12
+"""Largest allowed difference of a singular value, relative to the largest one."""
+
+
+def ring_layer(rng: np.random.Generator) -> cm.ConvGeometry:
+    """Return a random circular layer whose strides divide its input."""
+    while True:
+        n_axes = int(rng.integers(1, 4))
+        stride = [max(int(rng.integers(-2, 4)), 1) for _ in range(n_axes)]
+        outputs = [int(rng.integers(1, {1: 9, 2: 5, 3: 3}[n_axes])) for _ in range(n_axes)]
+        kernel = [int(rng.integers(1, {1: 14, 2: 6, 3: 4}[n_axes])) for _ in range(n_axes)]
+        groups = int(rng.integers(1, 4))
+        options: dict[str, Any] = {
+            "in_channels": groups * int(rng.integers(1, 4)),
+            "out_channels": groups * int(rng.integers(1, 4)),
+            "groups": groups,
+            "dilation": [max(int(rng.integers(-2, 4)), 1) for _ in range(n_axes)],
+            "boundary": "circular",
+            "flip": bool(rng.integers(2)),
+        }
+        spans = [d * (k - 1) + 1 for d, k in zip(options["dilation"], kernel, strict=True)]
+        low = [int(rng.integers(0, span)) for span in spans]
+        transposed = rng.integers(4) == 0
+        if transposed:
+            # Of the convolution from stride * outputs samples to outputs; both ends crop what the kernel reaches over.
+            options |= {"transposed": True, "padding": "same", "stride": stride}
+            samples = outputs
+        else:
+            samples = [n * s for n, s in zip(outputs, stride, strict=True)]
+            options |= {"stride": stride}
+            # A total padding of span - stride, or more where that is negative, gives n / stride outputs.
+            options["padding"] = [
+                (min(p, max(span - s, 0)), max(span - s, 0) - min(p, max(span - s, 0)))
+                for p, span, s in zip(low, spans, stride, strict=True)
+            ]
+        geometry = cm.ConvGeometry(samples, kernel, **options)
+        if geometry.n_in * geometry.n_out <= 40_000:
+            return geometry
+
+
+def cosine_layer(rng: np.random.Generator) -> tuple[cm.ConvGeometry, NDArray[Any]]:
+    """Return a random layer with symmetric boundary, and a symmetric kernel for it."""
+    n_axes = int(rng.integers(1, 4))
+    samples = [int(rng.integers(1, {1: 30, 2: 9, 3: 5}[n_axes])) for _ in range(n_axes)]
+    kernel = [2 * int(rng.integers(0, 4 if n_axes < 3 else 2)) + 1 for _ in range(n_axes)]
+    dilation = [int(rng.integers(1, 3)) for _ in range(n_axes)]
+    geometry = cm.ConvGeometry(
+        samples,
+        kernel,
+        in_channels=int(rng.integers(1, 3)),
+        out_channels=int(rng.integers(1, 3)),
+        dilation=dilation,
+        padding="same",
+        boundary="symmetric",
+    )
+    weights = rng.standard_normal(geometry.weight_shape)
+    for axis in range(n_axes):
+        weights = weights + np.flip(weights, axis - n_axes)
+    return geometry, weights
+
+
+def random_weights(geometry: cm.ConvGeometry, rng: np.random.Generator) -> NDArray[Any]:
+    """Return weights of one of several kinds: real, complex, of one sign, with zeros, of very different sizes."""
+    weights: NDArray[Any] = rng.standard_normal(geometry.weight_shape)
+    kind = int(rng.integers(8))
+    if kind == 0:
+        return weights + 1j * rng.standard_normal(geometry.weight_shape)
+    if kind == 1:
+        return np.abs(weights)
+    if kind == 2:
+        return weights * (rng.random(weights.shape) < 0.5)
+    if kind == 3:
+        return weights * 10.0 ** rng.integers(-8, 8, weights.shape)
+    if kind == 4:
+        return rng.integers(-9, 10, size=geometry.weight_shape)
+    return weights
+
+
+def singular_value_error(geometry: cm.ConvGeometry, weights: NDArray[Any]) -> float:
+    """Return the largest difference from the singular values of the dense matrix, relative to the largest one."""
+    found = spectral.singular_values(weights, geometry)
+    expected = np.linalg.svd(cm.conv_matrix(weights, geometry).toarray(), compute_uv=False)
+    assert found.shape == expected.shape, geometry
+    difference, largest = float(np.abs(found - expected).max()), float(expected[0])
+    return difference / largest if largest > 0 else difference
+
+
+class Enclosure(NamedTuple):
+    """The norm by a dense decomposition, and the bounds on it with and without a tolerance."""
+
+    norm: float
+    bounds: tuple[float, float]
+    refined: tuple[float, float]
+
+    @property
+    def holds(self) -> bool:
+        """Whether all bounds hold; the dense decomposition itself is right to some rounding units."""
+        slack = 1e-13 * self.norm
+        return all(low <= self.norm + slack and self.norm - slack <= high for low, high in (self.bounds, self.refined))
+
+    @property
+    def width(self) -> float:
+        """Width of the bounds without tolerance, relative to the norm."""
+        return (self.bounds[1] - self.bounds[0]) / self.norm if self.norm > 0 else 0.0
+
+    @property
+    def refined_width(self) -> float:
+        """Width of the bounds with tolerance, relative to the lower one."""
+        low, high = self.refined
+        return (high - low) / low if low > 0 else high
+
+
+def enclose(geometry: cm.ConvGeometry, weights: NDArray[Any], tol: float = 1e-3) -> Enclosure:
+    """Return the norm of a layer and its bounds."""
+    norm = float(np.linalg.norm(cm.conv_matrix(weights, geometry).toarray(), 2))
+    try:
+        refined = spectral.norm_bounds(weights, geometry, tol=tol)
+    except ValueError as error:
+        print(f"NOT MET: {geometry!r}: {error}")
+        refined = (0.0, np.inf)
+    return Enclosure(norm, spectral.norm_bounds(weights, geometry), refined)
+
+
+def exact_layers(rng: np.random.Generator, count: int) -> Iterator[tuple[cm.ConvGeometry, NDArray[Any]]]:
+    """Yield layers of the exact route: mostly rings, some symmetric ones."""
+    for number in range(count):
+        if number % 5 == 4:
+            yield cosine_layer(rng)
+        else:
+            geometry = ring_layer(rng)
+            yield geometry, random_weights(geometry, rng)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compare random layers; return 1 if any disagrees."""
+    parser = argparse.ArgumentParser(prog="python -m tests.random_spectra", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--count", type=int, default=5000, help="layers of each kind (default 5000)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random layers and weights (default 0)")
+    options = parser.parse_args(arguments)
+    started = time.perf_counter()
+    rng = np.random.default_rng(options.seed)
+    errors = np.zeros(options.count)
+    for number, (geometry, weights) in enumerate(exact_layers(rng, options.count)):
+        errors[number] = singular_value_error(geometry, weights)
+        if not errors[number] <= EXACT:
+            print(f"FAILED: {geometry!r}: singular values off by {errors[number]:.1e} of the largest")
+    wrong = int(np.count_nonzero(~(errors <= EXACT)))
+    print(
+        f"{options.count} layers of the exact route: {wrong} WRONG, largest relative error {errors.max(initial=0):.1e} "
+        f"(allowed {EXACT:.0e})"
+    )
+    violations, wide = 0, 0
+    widths: dict[str, list[float]] = defaultdict(list)
+    kinds: Counter[str] = Counter()
+    for _ in range(options.count):
+        geometry = random_layer(rng)
+        enclosure = enclose(geometry, random_weights(geometry, rng))
+        kinds.update(features(geometry))
+        if not enclosure.holds:
+            violations += 1
+            print(f"FAILED: {geometry!r}: {enclosure}")
+        if not enclosure.refined_width <= 1e-3:
+            wide += 1
+            print(f"TOO WIDE: {geometry!r}: {enclosure}")
+        padded = {b for b, amount in zip(geometry.boundary, geometry.padding, strict=True) if any(amount)}
+        widths["none" if not padded else padded.pop() if len(padded) == 1 else "mixed"].append(enclosure.width)
+    print(f"{options.count} layers of any kind: {violations} VIOLATIONS, {wide} wider than tol=1e-3 with tol")
+    print("\npadding read     layers  median width  largest width (relative to the norm, without tol)")
+    for name, found in sorted(widths.items()):
+        print(f"{name:16} {len(found):6} {np.median(found):13.2g} {max(found):14.2g}")
+    print("\n" + ", ".join(f"{name}: {number}" for name, number in sorted(kinds.items())))
+    print(f"\n{time.perf_counter() - started:.0f} s")
+    return 1 if wrong or violations or wide else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,525 @@
+"""Spectra: against dense decompositions, published values, and by what must hold for every layer."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convmatrix as cm
+from convmatrix import memory, spectral
+from convmatrix.spectral import _threads, bounds, extremes, lanczos, largest, published
+from convmatrix.spectral._axes import dense_form
+from convmatrix.spectral._certificate import BandCertifier, BlockCertifier
+from convmatrix.spectral.blocks import layer_blocks
+from tests.cases import CASES, each_case, integer_weights
+from tests.random_spectra import EXACT, enclose, exact_layers, main, random_weights, singular_value_error
+from tests.strategies import random_layer
+
+RING: dict[str, Any] = {"padding": "same", "boundary": "circular"}
+TEST_FILTER = [[2, 7, -1], [1, 3, -8], [5, -3, 1]]
+
+
+def dense_norm(kernel: Any, shape: Any, **options: Any) -> float:
+    return float(np.linalg.norm(cm.conv_matrix(kernel, shape, **options).toarray(), 2))
+
+
+# --- published and recomputed values ---------------------------------------------------------------------------------
+
+
+def test_filters_of_the_reference_implementation() -> None:
+    one = spectral.singular_values([2, 7, -1], 20, **RING)
+    assert one[0] == pytest.approx(8.0056336379, abs=1e-10)
+    assert one[-1] == pytest.approx(6.0, abs=1e-12)
+    two = spectral.singular_values(TEST_FILTER, (20, 20), **RING)
+    assert two[0] == pytest.approx(22.9122134817, abs=1e-10)
+    assert two[-1] == pytest.approx(0.1548414175, abs=1e-10)
+
+
+def test_circular_norm_is_below_the_zero_padded_one() -> None:
+    assert spectral.spectral_norm([1, -2, 1], 3, **RING) == pytest.approx(3, abs=1e-14)
+    assert spectral.spectral_norm([1, -2, 1], 3, padding="same") == pytest.approx(2 + math.sqrt(2), abs=1e-14)
+
+
+@pytest.mark.parametrize(("boundary", "angles"), [("zero", np.arange(1, 9) / 18), ("symmetric", np.arange(8) / 16)])
+def test_eigenvalues_of_a_blur(boundary: str, angles: Any) -> None:
+    found = spectral.eigenvalues([0.25, 0.5, 0.25], 8, padding="same", boundary=boundary)
+    np.testing.assert_allclose(found, np.cos(angles * np.pi) ** 2, atol=1e-15)
+
+
+def test_symmetric_boundary_takes_the_cosine_transform() -> None:
+    geometry = cm.ConvGeometry((6, 7), (3, 5), padding="same", boundary="symmetric")
+    kernel = np.outer([1, 3, 1], [1, -2, 5, -2, 1])
+    assert [form.kind for form in layer_blocks(geometry, kernel[None, None]).forms] == ["cosine", "cosine"]
+    kernel[0, 0] += 1
+    assert {form.kind for form in layer_blocks(geometry, kernel[None, None]).forms} == {"dense"}
+
+
+# --- exact -----------------------------------------------------------------------------------------------------------
+
+
+def test_random_layers_of_the_exact_route() -> None:
+    rng = np.random.default_rng(1)
+    kinds = set()
+    for geometry, weights in exact_layers(rng, 250):
+        assert singular_value_error(geometry, weights) <= EXACT, geometry
+        kinds |= {form.kind for form in layer_blocks(geometry, np.asarray(weights, dtype=complex)).forms}
+    assert kinds >= {"fourier", "cosine"}
+
+
+@each_case
+def test_singular_values_of_every_kind_of_layer(geometry: cm.ConvGeometry) -> None:
+    assert singular_value_error(geometry, integer_weights(geometry)) <= EXACT
+
+
+@pytest.mark.parametrize("complex_weights", [False, True])
+def test_vectors(complex_weights: bool) -> None:
+    rng = np.random.default_rng(2)
+    rings = [geometry for geometry, _ in exact_layers(rng, 60)]
+    for geometry in [*CASES.values(), *rings]:
+        w = rng.standard_normal(geometry.weight_shape) + 1j * complex_weights * rng.standard_normal(
+            geometry.weight_shape
+        )
+        w = w if complex_weights else w.real
+        U, s, Vh = spectral.singular_values(w, geometry, vectors=True)
+        A = cm.conv_matrix(w, geometry).toarray()
+        np.testing.assert_allclose(U * s @ Vh, A, atol=1e-12 * max(s[0], 1))
+        np.testing.assert_allclose(U.conj().T @ U, np.eye(len(s)), atol=1e-12)
+        np.testing.assert_allclose(Vh @ Vh.conj().T, np.eye(len(s)), atol=1e-12)
+        assert np.isrealobj(U) == np.isrealobj(Vh) == (not complex_weights)
+
+
+def test_kernel_longer_than_the_ring_wraps() -> None:
+    wrapped = np.zeros(3)
+    np.add.at(wrapped, np.arange(8) % 3, np.arange(8.0))
+    long = spectral.singular_values(np.arange(8.0), 3, **RING)
+    np.testing.assert_allclose(long, spectral.singular_values(wrapped, 3, **RING), atol=1e-13)
+
+
+def test_long_kernels_take_the_fast_transform() -> None:
+    rng = np.random.default_rng(3)
+    for shape, kernel in (((300,), (130,)), ((7, 210), (3, 120)), ((210, 7), (120, 3))):
+        w = rng.standard_normal(kernel)
+        found = spectral.singular_values(w, shape, **RING)
+        expected = np.sort(np.abs(np.fft.fftn(w, shape, axes=range(len(shape)))).ravel())[::-1]
+        np.testing.assert_allclose(found, expected, atol=1e-12 * expected[0])
+
+
+def test_groups_are_not_multiplied() -> None:
+    w = np.ones((4, 1, 3, 3))
+    assert spectral.spectral_norm(w, (4, 8, 8), groups=4, **RING) == pytest.approx(9)
+
+
+@pytest.mark.parametrize("case", ["1d circular", "2d circular", "2d groups", "transposed 1d same_lower", "1d same"])
+def test_eigenvalues(case: str) -> None:
+    geometry = CASES[case]
+    if geometry.n_in != geometry.n_out:
+        geometry = cm.ConvGeometry((4, 5), (3, 2), in_channels=4, out_channels=4, groups=2, **RING)
+    w = np.random.default_rng(4).standard_normal(geometry.weight_shape)
+    found = spectral.eigenvalues(w, geometry)
+    expected = np.linalg.eigvals(cm.conv_matrix(w, geometry).toarray())
+    assert len(found) == len(expected)
+    for value in expected:  # of a set of complex numbers no order survives rounding
+        assert np.abs(found - value).min() <= 1e-10 * np.abs(expected).max()
+    np.testing.assert_allclose((found**3).sum(), (expected**3).sum(), rtol=1e-9, atol=1e-9)
+    assert np.all(np.diff(np.abs(found)) <= 1e-11 * np.abs(found[0]))
+
+
+def test_eigenvalues_where_strides_and_channels_make_it_square() -> None:
+    geometry = cm.ConvGeometry((4, 6), (2, 2), in_channels=2, out_channels=8, groups=2, stride=2)
+    w = np.random.default_rng(5).standard_normal(geometry.weight_shape)
+    found = np.sort_complex(spectral.eigenvalues(w, geometry).round(8))
+    expected = np.sort_complex(np.linalg.eigvals(cm.conv_matrix(w, geometry).toarray()).round(8))
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+@pytest.mark.parametrize(("groups", "transposed"), [(1, False), (2, False), (1, True), (2, True)])
+def test_transfer_function_multiplies_waves(groups: int, transposed: bool) -> None:
+    channels = (4, 2)
+    shape = (channels[0], channels[1] // groups, 3, 4) if not transposed else (channels[1], channels[0] // groups, 3, 4)
+    w = np.random.default_rng(6).standard_normal(shape)
+    options: dict[str, Any] = {"groups": groups, "transposed": transposed, **RING}
+    A = cm.ConvOperator(w, (2, 6, 5), **options)
+    B = spectral.transfer_function(w, (2, 6, 5), **options)
+    assert B.shape == (6, 5, 4, 2)
+    y, x = np.mgrid[:6, :5]
+    for f, g in ((0, 0), (2, 3), (5, 1)):
+        wave = np.exp(2j * np.pi * (f * y / 6 + g * x / 5))
+        v = np.array([1.0, 2 - 1j])
+        image = A @ np.multiply.outer(v, wave).ravel()
+        np.testing.assert_allclose(image.reshape(4, 6, 5), np.multiply.outer(B[f, g] @ v, wave), atol=1e-12)
+
+
+def test_transfer_function_of_a_strided_layer() -> None:
+    w = np.random.default_rng(7).standard_normal((3, 2, 3))
+    B = spectral.transfer_function(w, (2, 8), stride=2, **RING)
+    wave, v = np.exp(2j * np.pi * 3 * np.arange(4) / 4), np.array([1, -1j, 2, 0.5])
+    x = np.empty((2, 4, 2), dtype=complex)
+    x[:] = v.reshape(2, 1, 2) * wave[:, None]
+    y = cm.conv_matrix(w, (2, 8), stride=2, **RING) @ x.ravel()
+    np.testing.assert_allclose(y.reshape(3, 4), np.multiply.outer(B[3] @ v, wave), atol=1e-12)
+
+
+# --- extremes --------------------------------------------------------------------------------------------------------
+
+
+@each_case
+def test_lanczos_agrees_with_the_exact_norm(geometry: cm.ConvGeometry) -> None:
+    w = np.random.default_rng(8).standard_normal(geometry.weight_shape)
+    exact, rounding = spectral.spectral_norm(w, geometry, method="exact", with_error=True)
+    value, error = spectral.spectral_norm(w, geometry, method="lanczos", tol=1e-9, with_error=True)
+    assert exact == pytest.approx(dense_norm(w, geometry), rel=1e-13)
+    assert 0 <= rounding <= 1e-10 * max(exact, 1)
+    assert abs(value - exact) <= 2 * error + 1e-12 * exact
+
+
+def test_extremes_of_a_large_layer() -> None:
+    kernel = [[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]  # eigenvalues known in closed form
+    n = 60
+    top, low = (8 * math.sin(j * math.pi / (2 * (n + 1))) ** 2 for j in (n, 1))
+    assert spectral.spectral_norm(kernel, (n, n), padding="same") == pytest.approx(top, rel=1e-8)
+    assert extremes._inverse_lanczos(
+        cm.ConvGeometry((n, n), (3, 3), padding="same"), np.array(kernel)[None, None]
+    ) == pytest.approx(low, rel=1e-6)
+    assert spectral.condition_number(kernel, (20, 20), padding="same") == pytest.approx(
+        math.sin(20 * math.pi / 42) ** 2 / math.sin(math.pi / 42) ** 2, rel=1e-10
+    )
+
+
+def test_large_layers_take_the_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(extremes, "decomposition_work", lambda *_: 1e12)
+    kernel, shape = [[0.0, 1, 0], [1, -5, 1], [0, 1, 0]], (9, 8)
+    values = np.linalg.svd(cm.conv_matrix(kernel, shape, padding="same").toarray(), compute_uv=False)
+    assert spectral.smallest_singular_value(kernel, shape, padding="same") == pytest.approx(values[-1], rel=1e-7)
+    assert spectral.condition_number(kernel, shape, padding="same") == pytest.approx(values[0] / values[-1], rel=1e-6)
+    wide = np.random.default_rng(1).standard_normal((2, 1, 3))
+    values = np.linalg.svd(cm.conv_matrix(wide, (1, 9), padding="same").toarray(), compute_uv=False)
+    assert spectral.smallest_singular_value(wide, (1, 9), padding="same") == pytest.approx(values[-1], rel=1e-6)
+
+
+def test_singular_layers() -> None:
+    assert spectral.condition_number([1, 1], 6, **RING) == math.inf
+    assert spectral.smallest_singular_value([1, 1], 6, **RING) == pytest.approx(0, abs=1e-15)
+    assert spectral.rank([1, 1], 6, **RING) == 5
+    assert spectral.rank([3, 4], 6, tol=0.5, **RING) == 5  # moduli 7, 6.08 twice, 3.6 twice, 1
+    assert spectral.condition_number([0, 0], 6, **RING) == math.inf
+    assert spectral.rank([0, 0], 6, **RING) == 0
+
+
+@pytest.mark.parametrize("squarings", [0, 1, 4])
+def test_gram_bounds_bound(squarings: int) -> None:
+    rng = np.random.default_rng(9)
+    for shape in ((7, 3, 5), (7, 6, 6), (4, 5, 1)):
+        stack = rng.standard_normal(shape) * 10.0 ** rng.integers(-200, 200, (shape[0], 1, 1))
+        norms = np.linalg.norm(stack, 2, axis=(1, 2))
+        found = largest.gram_bounds(stack, squarings)
+        assert (norms <= found).all()
+        assert (found <= norms * min(shape[1:]) ** (0.5 ** (squarings + 1)) * (1 + 1e-9)).all()
+    assert largest.gram_bounds(np.zeros((2, 3, 3)), squarings).tolist() == [0, 0]
+
+
+def test_largest_value_is_that_of_all_blocks() -> None:
+    rng = np.random.default_rng(10)
+    for geometry, weights in exact_layers(rng, 60):
+        expected = spectral.singular_values(weights, geometry)[0]
+        assert spectral.spectral_norm(weights, geometry, method="exact") == pytest.approx(expected, rel=1e-13)
+
+
+def test_lanczos_finds_a_cluster() -> None:
+    values = np.r_[1.0, 1 - 1e-9, 1 - 1e-6, np.linspace(0, 0.9, 40)]
+    A = cm.ConvOperator(np.ones(1), 43)  # only its interface
+    diagonal = _Diagonal(values)
+    found = lanczos.largest_singular(diagonal, tolerance=1e-10, steps=12, restarts=200)
+    assert found.value == pytest.approx(1, abs=1e-9)
+    assert found.residual <= 1e-10
+    assert found.products > 12
+    assert A.shape == diagonal.shape
+
+
+class _Diagonal:
+    """A diagonal matrix with the interface of an operator."""
+
+    def __init__(self, values: Any) -> None:
+        self.values, self.shape, self.dtype = values, (len(values),) * 2, np.dtype(float)
+
+    @property
+    def H(self) -> _Diagonal:
+        return self
+
+    def __matmul__(self, x: Any) -> Any:
+        return self.values * x
+
+
+# --- guaranteed bounds -----------------------------------------------------------------------------------------------
+
+
+def test_bounds_of_random_layers() -> None:
+    rng = np.random.default_rng(11)
+    for _ in range(150):
+        geometry = random_layer(rng)
+        enclosure = enclose(geometry, random_weights(geometry, rng))
+        assert enclosure.holds, (geometry, enclosure)
+        assert enclosure.refined_width <= 1e-3
+
+
+@each_case
+def test_bounds_of_every_kind_of_layer(geometry: cm.ConvGeometry) -> None:
+    enclosure = enclose(geometry, integer_weights(geometry), tol=1e-7)
+    assert enclosure.holds
+    assert enclosure.refined_width <= 1e-7
+
+
+@pytest.mark.parametrize("boundary", cm.BOUNDARIES)
+def test_bounds_form_no_matrix(boundary: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> Any:
+        raise AssertionError("a matrix was formed")
+
+    w = np.random.default_rng(12).standard_normal((4, 3, 3, 3))
+    options: dict[str, Any] = {"padding": "same", "boundary": boundary, "stride": 2}
+    norm = dense_norm(w, (3, 9, 9), **options)
+    for name in ("conv_matrix", "layer_blocks"):
+        monkeypatch.setattr(bounds, name, refuse)
+    lower, upper = spectral.norm_bounds(w, (3, 9, 9), **options)
+    assert lower <= norm <= upper
+    assert lower >= 0.95 * norm
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1.0, 1e160, 1e300])
+def test_bounds_at_any_scale(scale: float) -> None:
+    lower, upper = spectral.norm_bounds(np.array([1.0, -2, 1]) * scale, 3, padding="same", tol=1e-6)
+    assert lower <= scale * (2 + math.sqrt(2)) <= upper
+    assert upper <= lower * (1 + 1.01e-6)
+
+
+def test_bounds_of_nothing() -> None:
+    assert spectral.norm_bounds([0.0, 0.0], 5, tol=1e-3) == (0, 0)
+    assert spectral.norm_bounds([1.0], 2, padding=[(5, 0)], stride=9) == (0, 0)  # reads padding only
+
+
+def test_blurs_have_close_bounds_at_any_boundary() -> None:
+    """For kernels of one sign the moduli are the kernel."""
+    for boundary in cm.BOUNDARIES:
+        lower, upper = spectral.norm_bounds(np.full((3, 3), 1 / 9), (12, 12), padding="same", boundary=boundary)
+        assert upper <= 1.1 * lower
+
+
+def test_certificates_reject_what_is_too_small() -> None:
+    rng = np.random.default_rng(13)
+    for geometry in (
+        CASES["2d channels"],
+        CASES["2d reflect"],
+        CASES["2d circular"],
+        CASES["3d groups, stride, dilation"],
+    ):
+        for w in (rng.standard_normal(geometry.weight_shape), rng.standard_normal(geometry.weight_shape) * (1 + 2j)):
+            A = cm.conv_matrix(w, geometry)
+            norm = float(np.linalg.norm(A.toarray(), 2))
+            exact = layer_blocks(geometry, w)
+            dense = layer_blocks(geometry, w, [dense_form(axis) for axis in geometry.axes])
+            for certifier in (
+                BandCertifier(A),
+                BandCertifier(A.T.tocsr()),
+                BlockCertifier(exact),
+                BlockCertifier(dense),
+            ):
+                assert certifier.holds(norm * (1 - 1e-9)) is None
+                proved = certifier.holds(norm * (1 + 1e-9))
+                assert proved is not None
+                assert norm <= proved <= norm * (1 + 1e-6)
+
+
+def test_band_certificate_is_used_for_long_layers() -> None:
+    geometry = cm.ConvGeometry(3000, 5, padding="same", boundary="reflect")
+    w = np.random.default_rng(14).standard_normal(geometry.weight_shape)
+    certifier, reason = bounds._certifier(geometry, w)
+    assert isinstance(certifier, BandCertifier)
+    assert reason == ""
+    lower, upper = spectral.norm_bounds(w, geometry, tol=1e-4)
+    assert upper <= lower * (1 + 1e-4)
+    assert lower <= spectral.spectral_norm(w, geometry, method="lanczos", tol=1e-6) <= upper
+
+
+# --- published bounds ------------------------------------------------------------------------------------------------
+
+
+def test_published_bounds_bound_what_they_claim() -> None:
+    rng = np.random.default_rng(15)
+    for _ in range(25):
+        outs, ins = (int(n) for n in rng.integers(1, 4, 2))
+        kernel = (2 * rng.integers(0, 3, 2) + 1).tolist()
+        shape = rng.integers(1, 8, 2).tolist()
+        w = rng.standard_normal((outs, ins, *kernel))
+        zero = dense_norm(w, (ins, *shape), padding="same")
+        circular = dense_norm(w, (ins, *shape), **RING)
+        slack = 1 - 1e-12
+        assert published.sedghi(w, shape) == pytest.approx(circular, rel=1e-12)
+        assert published.longer_ring(w, shape) >= zero * slack
+        assert published.delattre_circular(w, shape) >= circular * slack
+        assert published.delattre_circular(w, shape, iterations=12) == pytest.approx(circular, rel=1e-2)
+        for bound in (
+            published.singla_feizi(w),
+            published.grid_bound(w, 12),
+            published.delattre_zero(w),
+            published.araujo(w, grid=200) * (1 + 1e-2),
+        ):
+            assert bound >= max(zero, circular) * slack
+
+
+def test_gram_iteration_for_zero_padding_converges() -> None:
+    w = np.random.default_rng(16).standard_normal((3, 2, 3, 3))
+    supremum = published.sedghi(w, (200, 200))
+    assert supremum <= published.delattre_zero(w, iterations=7) <= 1.2 * supremum
+    assert published.delattre_zero(np.zeros((3, 3))) == 0
+
+
+def test_reshaped_norms() -> None:
+    w = np.random.default_rng(17).standard_normal((2, 3, 4, 5))
+    four = [
+        w.reshape(2, -1),
+        w.transpose(0, 2, 3, 1).reshape(-1, 3),
+        w.transpose(0, 2, 1, 3).reshape(8, 15),
+        w.transpose(0, 3, 1, 2).reshape(10, 12),
+    ]
+    expected = math.sqrt(20) * min(np.linalg.norm(matrix, 2) for matrix in four)
+    assert published.singla_feizi(w) == pytest.approx(expected)
+
+
+# --- both cores ------------------------------------------------------------------------------------------------------
+
+
+def test_blas_threads_are_restored() -> None:
+    functions = _threads._openblas()
+    if functions is None:
+        pytest.skip("NumPy brings no OpenBLAS along here")
+    before = functions[0]()
+    with _threads.single_threaded_blas(), _threads.single_threaded_blas():
+        assert functions[0]() == 1
+    assert functions[0]() == before
+
+
+def test_threads_without_a_known_blas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_threads, "_openblas", lambda: None)
+    monkeypatch.setattr(_threads, "cores", lambda: 3)
+    assert _threads.on_cores(lambda n: n * n, range(7)) == [n * n for n in range(7)]
+
+
+def test_one_core_needs_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_threads, "cores", lambda: 1)
+    assert _threads.on_cores(lambda n: -n, [1, 2]) == [-1, -2]
+
+
+def test_blocks_in_many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    w = np.random.default_rng(18).standard_normal((3, 2, 3, 3))
+    whole = spectral.singular_values(w, (2, 12, 10), **RING)
+    monkeypatch.setattr("convmatrix.spectral.blocks._CHUNK", 1000)
+    found = spectral.singular_values(w, (2, 12, 10), **RING)
+    np.testing.assert_allclose(found, whole, rtol=1e-14, atol=1e-14)  # sums in another order
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+def test_layers_that_are_none() -> None:
+    geometry = cm.ConvGeometry(4, 2)
+    with pytest.raises(TypeError, match="transposed given beside a ConvGeometry"):
+        spectral.singular_values([1, 2], geometry, transposed=True)
+    with pytest.raises(TypeError, match="stride given beside a ConvGeometry"):
+        spectral.spectral_norm([1, 2], geometry, stride=2)
+    with pytest.raises(ValueError, match="2 entries that are infinite or NaN"):
+        spectral.norm_bounds([1, np.nan, np.inf], 5)
+
+
+def test_what_is_not_square_has_no_eigenvalues() -> None:
+    with pytest.raises(ValueError, match="eigenvalues are of square matrices, but the layer's is 4 x 5"):
+        spectral.eigenvalues([1, 2], 5)
+    with pytest.raises(ValueError, match=r"need the whole matrix, 40000 x 40000"):
+        spectral.eigenvalues(np.ones((4, 1, 2, 2)), (1, 200, 200), stride=2)
+
+
+def test_too_large_for_a_decomposition() -> None:
+    with pytest.raises(ValueError, match=r"take about .*e\+\d+ multiplications, and 2e\+13 are the most"):
+        spectral.singular_values(np.ones((64, 64, 3, 3)), (64, 56, 56), padding="same")
+
+
+def test_transfer_function_needs_rings() -> None:
+    with pytest.raises(
+        ValueError, match="axis 1 is no ring: it has 5 outputs of 5 samples at stride 1 with boundary 'z"
+    ):
+        spectral.transfer_function(np.ones((3, 3)), (4, 5), padding="same", boundary=("circular", "zero"))
+
+
+def test_memory_is_asked_for_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    kernel = np.ones((4, 4, 3, 3))
+    geometry = cm.ConvGeometry(40, 3, padding="same")
+    certifier = BandCertifier(cm.conv_matrix([1.0, 2, 3], geometry))
+    for available, call, message in (
+        (1000, lambda: spectral.singular_values(kernel, (4, 8, 8), **RING), "the blocks of ConvGeometry"),
+        (9000, lambda: spectral.singular_values(kernel, (4, 8, 8), **RING), "the blocks of 64 frequencies"),
+        (
+            100_000,
+            lambda: spectral.singular_values(kernel, (4, 8, 8), vectors=True, **RING),
+            "the singular vectors of ConvGeometry",
+        ),
+        (500, lambda: certifier.holds(10.0), "the band of 3 diagonals of a matrix with 40 rows"),
+    ):
+        monkeypatch.setattr(memory, "available_memory", lambda available=available: available)
+        with pytest.raises(cm.MatrixTooLargeError, match=message):
+            call()
+
+
+def test_tolerances_that_cannot_be_met(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match=r"tol=0 must be positive"):
+        spectral.norm_bounds([1, 2], 5, tol=0)
+    with pytest.raises(ValueError, match=r"tol=1e-17 cannot be met: the norm lies between .* a relative width of"):
+        spectral.norm_bounds([1, -2, 1], 9, padding="same", tol=1e-17)
+    monkeypatch.setattr(bounds, "decomposition_work", lambda *_: 1e15)
+    monkeypatch.setattr(bounds, "_MOST_ENTRIES", 10)
+    with pytest.raises(ValueError, match=r"the proof would need about 1\.0e\+15 multiplications"):
+        spectral.norm_bounds([1, -2, 1], 9, padding="same", boundary="reflect", tol=1e-6)
+
+
+def test_extremes_say_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="method 'power' is unknown; choose one of auto, exact, lanczos"):
+        spectral.spectral_norm([1, 2], 5, method="power")
+    with pytest.raises(ValueError, match=r"Lanczos steps end at .* which is more than tol=1e-30"):
+        spectral.spectral_norm([1, 2], 5, method="lanczos", tol=1e-30)
+    for tol in (-1, 1, math.nan):
+        with pytest.raises(ValueError, match=r"must lie in \[0, 1\)"):
+            spectral.rank([1, 2], 5, tol=tol)
+    monkeypatch.setattr(extremes, "decomposition_work", lambda *_: 1e12)
+    with pytest.raises(ValueError, match=r"smallest singular value is below 1e-7 of the norm"):
+        spectral.smallest_singular_value([1, 2.0], 400, padding=[(0, 1)])
+
+
+def test_steps_that_do_not_converge(monkeypatch: pytest.MonkeyPatch) -> None:
+    from scipy.sparse import linalg
+
+    def fail(*_: Any, **__: Any) -> Any:
+        raise linalg.ArpackNoConvergence("no", np.empty(0), np.empty((0, 0)))
+
+    monkeypatch.setattr(extremes, "decomposition_work", lambda *_: 1e12)
+    monkeypatch.setattr(linalg, "eigsh", fail)
+    with pytest.raises(ValueError, match="Lanczos steps with the inverse do not converge"):
+        spectral.smallest_singular_value([1, 2.0], 40)
+
+
+def test_published_bounds_say_what_is_wrong() -> None:
+    with pytest.raises(ValueError, match=r"the kernel has shape \(3, 3, 3\), but 2 spatial axes were given"):
+        published.sedghi(np.ones((3, 3, 3)), (4, 4))
+    with pytest.raises(ValueError, match="grid=4 is shorter than the kernel's 5 taps"):
+        published.grid_bound(np.ones(5), 4, n_axes=1)
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_random_comparison_reports_and_fails(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert main(["--count", "6", "--seed", "3"]) == 0
+    assert "6 layers of any kind: 0 VIOLATIONS, 0 wider" in capsys.readouterr().out
+    monkeypatch.setattr(spectral, "norm_bounds", lambda *_, **__: (1e9, 1e9))
+    assert main(["--count", "2"]) == 1
+    assert "2 VIOLATIONS" in capsys.readouterr().out

@@ -1,0 +1,360 @@
+"""Toeplitz and circulant matrices: built, recognised, projected onto, and searched for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import linalg, sparse
+
+import convmatrix as cm
+from convmatrix import structured
+from convmatrix.structured import (
+    circulant,
+    circulant_embedding,
+    displacement_rank,
+    doubly_block_circulant,
+    doubly_block_toeplitz,
+    find_geometry,
+    is_circulant,
+    is_doubly_block_circulant,
+    is_doubly_block_toeplitz,
+    is_toeplitz,
+    nearest_conv,
+    recover_kernel,
+    structure_violation,
+    toeplitz,
+)
+from tests.cases import CASES, each_case, integer_weights
+
+
+def block_toeplitz(coefficients: Any, sizes: tuple[int, ...], origin: tuple[int, ...]) -> Any:
+    """Return the matrix by plain loops."""
+    matrix = np.zeros(sizes * 2, dtype=coefficients.dtype)
+    for i in np.ndindex(*sizes):
+        for j in np.ndindex(*sizes):
+            k = tuple(a - b + o for a, b, o in zip(i, j, origin, strict=True))
+            if all(0 <= index < n for index, n in zip(k, coefficients.shape, strict=True)):
+                matrix[(*i, *j)] = coefficients[k]
+    n = int(np.prod(sizes))
+    return matrix.reshape(n, n)
+
+
+# --- builders --------------------------------------------------------------------------------------------------------
+
+
+def test_toeplitz_is_scipys() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        m, n = rng.integers(1, 7, 2)
+        column, row = rng.integers(-5, 6, m), rng.integers(-5, 6, n)
+        row[0] = column[0]
+        T = toeplitz(column, row)
+        np.testing.assert_array_equal(T.toarray(), linalg.toeplitz(column, row))
+        assert T.nnz == m * n  # zeros that were given are stored
+        more = rng.integers(0, 5, 2)
+        larger = toeplitz(column, row, (m + more[0], n + more[1]))
+        expected = linalg.toeplitz(np.pad(column, (0, more[0])), np.pad(row, (0, more[1])))
+        np.testing.assert_array_equal(larger.toarray(), expected)
+    np.testing.assert_array_equal(toeplitz([1, 2j]).toarray(), linalg.toeplitz([1, 2j]))
+
+
+def test_circulant_is_scipys() -> None:
+    np.testing.assert_array_equal(circulant([1, 2, 3, 4]).toarray(), linalg.circulant([1, 2, 3, 4]))
+    np.testing.assert_array_equal(circulant([1, 2], 5).toarray(), linalg.circulant([1, 2, 0, 0, 0]))
+    np.testing.assert_array_equal(circulant([1, 2, 3, 4], 3).toarray(), linalg.circulant([5, 2, 3]))
+
+
+@pytest.mark.parametrize(("sizes", "taps"), [((4,), (3,)), ((3, 4), (2, 5)), ((2, 3, 2), (3, 2, 1))])
+def test_levels_by_loops(sizes: tuple[int, ...], taps: tuple[int, ...]) -> None:
+    a = np.random.default_rng(1).integers(-9, 10, taps)
+    for origin in (None, tuple(k - 1 for k in taps), (0,) * len(taps)):
+        centre = tuple((k - 1) // 2 for k in taps) if origin is None else origin
+        T = doubly_block_toeplitz(a, sizes, origin=origin)
+        np.testing.assert_array_equal(T.toarray(), block_toeplitz(a, sizes, centre))
+        assert is_doubly_block_toeplitz(T, sizes)
+    ring = np.zeros(sizes, dtype=int)
+    for k in np.ndindex(*taps):
+        ring[tuple(index % n for index, n in zip(k, sizes, strict=True))] += a[k]
+    C = doubly_block_circulant(a, sizes)
+    first = C.toarray()[:, 0].reshape(sizes)
+    np.testing.assert_array_equal(first, ring)
+    assert is_doubly_block_circulant(C, sizes)
+    np.testing.assert_array_equal(doubly_block_circulant(ring).toarray(), C.toarray())
+
+
+def test_blocks_of_channels() -> None:
+    a = np.random.default_rng(2).integers(-9, 10, (2, 3, 3, 2))
+    T = doubly_block_toeplitz(a, (3, 4))
+    assert T.shape == (24, 36)
+    np.testing.assert_array_equal(T.toarray()[12:, 24:], doubly_block_toeplitz(a[1, 2], (3, 4)).toarray())
+    assert is_doubly_block_toeplitz(T, (3, 4), channels=(2, 3))
+    assert not is_doubly_block_circulant(T, (3, 4), channels=(2, 3))
+    assert is_doubly_block_circulant(doubly_block_circulant(a, (3, 4)), (3, 4), channels=(2, 3))
+    square = doubly_block_circulant(a[:, :2], (3, 4), origin=(1, 0))
+    assert is_doubly_block_circulant(square, (3, 4), channels=(2, 2))
+    swapped = doubly_block_toeplitz(a[0, 0], (3, 4), order="F").toarray()
+    place = np.arange(12).reshape(3, 4).ravel("F")
+    np.testing.assert_array_equal(swapped, doubly_block_toeplitz(a[0, 0], (3, 4)).toarray()[np.ix_(place, place)])
+
+
+def test_embedding_multiplies_a_toeplitz_matrix() -> None:
+    rng = np.random.default_rng(3)
+    for taps, sizes, origin in (((3, 4), (5, 4), None), ((9, 2), (3, 4), (2, 1)), ((5,), (3,), (0,))):
+        a = rng.integers(-9, 10, (2, 2, *taps))
+        T = doubly_block_toeplitz(a, sizes, origin=origin)
+        column = circulant_embedding(a, sizes, origin=origin)
+        C = doubly_block_circulant(column, column.shape[2:])
+        corner = np.zeros((2, *column.shape[2:]), dtype=bool)
+        corner[(slice(None), *map(slice, sizes))] = True
+        part = np.flatnonzero(corner)
+        np.testing.assert_array_equal(C.toarray()[np.ix_(part, part)], T.toarray())
+    assert circulant_embedding([1, 2, 3], 4, sizes=8).tolist() == [2, 3, 0, 0, 0, 0, 0, 1]
+
+
+# --- recognition -----------------------------------------------------------------------------------------------------
+
+
+def first_break(A: Any, key: Any) -> tuple[int, int] | None:
+    """Return the first entry that differs from the first one with the same key, by plain loops."""
+    seen: dict[Any, Any] = {}
+    for i in range(A.shape[0]):
+        for j in range(A.shape[1]):
+            if seen.setdefault(key(i, j), A[i, j]) != A[i, j]:
+                return i, j
+    return None
+
+
+def place(violation: Any) -> tuple[int, int] | None:
+    return None if violation is None else (violation.row, violation.column)
+
+
+@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array, sparse.coo_array, sparse.csc_matrix])
+def test_first_violation_by_loops(make: Any) -> None:
+    rng = np.random.default_rng(4)
+    found = 0
+    for _ in range(120):
+        m, n = rng.integers(1, 6, 2)
+        T = linalg.toeplitz(rng.integers(-1, 2, m), rng.integers(-1, 2, n))
+        C = linalg.circulant(rng.integers(-1, 2, m))
+        for A, structure, key in (
+            (T, "toeplitz", lambda i, j: i - j),
+            (C, "circulant", lambda i, j, m=m: (i - j) % m),
+        ):
+            assert structure_violation(make(A), structure) is None
+            A[rng.integers(A.shape[0]), rng.integers(A.shape[1])] += rng.integers(0, 3)
+            violation = structure_violation(make(A), structure)
+            assert place(violation) == first_break(A, key)
+            if violation is not None:
+                found += 1
+                assert violation.value == A[violation.row, violation.column]
+                assert violation.expected == A[violation.same_diagonal]
+                assert key(*violation.same_diagonal) == key(violation.row, violation.column)
+    assert found > 50
+
+
+def test_first_violation_of_levels() -> None:
+    rng = np.random.default_rng(5)
+    found = 0
+    for _ in range(60):
+        rows, columns = tuple(rng.integers(1, 4, 2).tolist()), tuple(rng.integers(1, 4, 2).tolist())
+        table = rng.integers(0, 2, (2, 2, rows[0] + columns[0], rows[1] + columns[1]))
+
+        def key(i: int, j: int, rows: Any = rows, columns: Any = columns) -> Any:
+            o, *a = np.unravel_index(i, (2, *rows))
+            c, *b = np.unravel_index(j, (2, *columns))
+            return (int(o), int(c), *(int(p - q) for p, q in zip(a, b, strict=True)))
+
+        shape = (2 * rows[0] * rows[1], 2 * columns[0] * columns[1])
+        A = np.array([[table[key(i, j)] for j in range(shape[1])] for i in range(shape[0])])
+        sizes: dict[str, Any] = {"shape": rows, "input_shape": columns, "channels": (2, 2)}
+        assert structure_violation(A, "toeplitz", **sizes) is None
+        A[rng.integers(shape[0]), rng.integers(shape[1])] += 1
+        violation = structure_violation(A, "toeplitz", **sizes)
+        assert place(violation) == first_break(A, key)
+        found += violation is not None
+    assert found > 20
+
+
+@each_case
+def test_shared_zero_layers_are_toeplitz(geometry: cm.ConvGeometry) -> None:
+    plain = not geometry.transposed and geometry.sharing == "shared" and set(geometry.stride) == {1}
+    A = cm.conv_matrix(integer_weights(geometry), geometry)
+    channels = (geometry.out_channels, geometry.in_channels)
+    found = is_doubly_block_toeplitz(A, geometry.output_shape, geometry.input_shape, channels=channels)
+    if plain and set(geometry.boundary) == {"zero"}:
+        assert found is True
+    if geometry.sharing == "unshared":
+        assert found is False
+
+
+def test_yes_and_no_are_plain_truth_values() -> None:
+    A = cm.conv_matrix([1.0, 2, 3], 6, padding="same", boundary="circular")
+    assert is_circulant(A) is True
+    assert is_toeplitz(A) is True
+    assert is_circulant(cm.conv_matrix([1, 2, 3], 6)) is False
+    B = A.copy()
+    B.data[3] += 1e-9
+    assert is_circulant(B) is False
+    assert is_circulant(B, tol=1e-8) is True
+    assert is_toeplitz(B, tol=1e-10) is False
+    assert str(structure_violation(B, "circulant")) == (
+        "entry (1, 0) is 1.000000001, but entry (0, 5) of the same diagonal is 1.0"
+    )
+    assert is_toeplitz([[np.nan, 0], [0, np.nan]]) is False
+
+
+def test_what_is_stored_does_not_matter() -> None:
+    duplicate = sparse.coo_array(([1, 1, 2], ([0, 0, 1], [0, 0, 1])), shape=(2, 2))
+    assert is_toeplitz(duplicate)
+    raw = sparse.csr_array(([1, 1, 2], [0, 0, 1], [0, 2, 3]), shape=(2, 2))
+    assert is_toeplitz(raw)
+    assert raw.nnz == 3  # the argument is left as it is
+    explicit = sparse.csr_array(([0.0, 0.0], ([0, 1], [0, 0])), shape=(2, 2))
+    assert is_circulant(explicit)
+    assert is_toeplitz(sparse.csr_array((3, 4)))
+
+
+# --- kernels ---------------------------------------------------------------------------------------------------------
+
+
+@each_case
+def test_nearest_conv_is_least_squares(geometry: cm.ConvGeometry) -> None:
+    rng = np.random.default_rng(6)
+    pattern = geometry.pattern()
+    A = rng.standard_normal(pattern.shape)
+    entry = pattern.rows.astype(int) * A.shape[1] + pattern.cols
+    design = sparse.csr_array(
+        (np.ones(pattern.n_entries), (entry, pattern.weight_index)), shape=(A.size, pattern.n_weights)
+    )
+    expected = np.linalg.pinv((design.T @ design).toarray(), rcond=1e-10, hermitian=True) @ (design.T @ A.ravel())
+    w, residual = recover_kernel(A, geometry)
+    np.testing.assert_allclose(w.ravel(), expected, atol=1e-11)
+    assert residual == pytest.approx(np.linalg.norm(design @ expected - A.ravel()))
+    np.testing.assert_array_equal(nearest_conv(A, geometry), w)
+
+
+@each_case
+def test_kernel_comes_back(geometry: cm.ConvGeometry) -> None:
+    w = np.random.default_rng(7).standard_normal(geometry.weight_shape) * (1 + 1j)
+    A = cm.conv_matrix(w, geometry)
+    found, residual = recover_kernel(A, geometry)
+    assert residual <= 1e-13 * abs(w).max() * np.sqrt(max(A.nnz, 1))
+    np.testing.assert_allclose(cm.conv_matrix(found, geometry).toarray(), A.toarray(), atol=1e-12)
+    if A.nnz == geometry.pattern().n_entries:  # no weights share an entry
+        assert residual == 0
+        used = np.isin(np.arange(geometry.n_weights), geometry.pattern().weight_index).reshape(w.shape)
+        np.testing.assert_array_equal(found, np.where(used, w, 0))
+
+
+def test_no_convolution_has_an_honest_residual() -> None:
+    geometry = cm.ConvGeometry(4, 2)
+    A = cm.conv_matrix([1.0, 2], geometry).toarray()
+    A[0, 3] = 5  # where the layer has no entry
+    A[1, 1] += 3  # one of three entries of the first weight
+    w, residual = recover_kernel(A, geometry)
+    np.testing.assert_allclose(w, [[[2, 2]]])
+    assert residual == pytest.approx(np.sqrt(25 + 4 + 1 + 1))
+    assert recover_kernel(sparse.csr_array((3, 4)), geometry)[1] == 0
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        cm.ConvGeometry(12, 3, padding="same"),
+        cm.ConvGeometry(12, 4, padding="same", boundary="circular", stride=2),
+        cm.ConvGeometry(11, 3, padding="same", boundary="reflect", dilation=2),
+        cm.ConvGeometry(10, 3, padding=[(2, 0)], boundary="replicate"),
+        cm.ConvGeometry((7, 6), (2, 3), padding=[(1, 0), (1, 1)], boundary=("symmetric", "circular")),
+        cm.ConvGeometry((7, 6), (3, 3), in_channels=2, out_channels=3, stride=(2, 1), padding=1),
+    ],
+)
+def test_geometry_is_found(geometry: cm.ConvGeometry) -> None:
+    w = np.random.default_rng(8).standard_normal(geometry.weight_shape)
+    A = cm.conv_matrix(w, geometry)
+    channels = {"in_channels": geometry.in_channels, "out_channels": geometry.out_channels}
+    found, kernel = find_geometry(A, geometry.input_shape, output_shape=geometry.output_shape, **channels)
+    assert found == geometry
+    np.testing.assert_allclose(kernel, w, atol=1e-12)
+
+
+def test_geometry_is_found_without_output_shape() -> None:
+    A = cm.conv_matrix([[1, 2], [3, 4.0]], (3, 4), padding=[(1, 0), (0, 1)])
+    found, kernel = find_geometry(A, (3, 4), largest_kernel=4)
+    np.testing.assert_allclose(cm.conv_matrix(kernel, found).toarray(), A.toarray())
+    assert found.kernel_shape == (2, 2)
+
+
+# --- displacement ----------------------------------------------------------------------------------------------------
+
+
+def test_displacement_ranks() -> None:
+    rng = np.random.default_rng(9)
+    T = toeplitz(rng.standard_normal(8), rng.standard_normal(8))
+    assert displacement_rank(T) == 2
+    # The inverse has as small a rank for the opposite shift (Gohberg, Semencul): reversed it is the same shift.
+    assert displacement_rank(np.linalg.inv(T.toarray())[::-1, ::-1], tol=1e-8) == 2
+    assert displacement_rank(T @ T, tol=1e-8) <= 4
+    assert displacement_rank(rng.standard_normal((8, 8))) == 8
+    assert displacement_rank(sparse.csr_array((5, 5))) == 0
+    assert displacement_rank(np.ones((3, 3), dtype=int)) == 2
+
+
+# --- bad input -------------------------------------------------------------------------------------------------------
+
+
+def test_builders_say_what_is_wrong() -> None:
+    with pytest.raises(ValueError, match=r"column must be one-dimensional and not empty, but has shape \(0,\)"):
+        toeplitz([])
+    with pytest.raises(ValueError, match=r"row must be one-dimensional .* shape \(1, 2\)"):
+        toeplitz([1], [[1, 2]])
+    with pytest.raises(ValueError, match="column has 3 entries and row 1, but the matrix is 2 x 2"):
+        toeplitz([1, 2, 3], [1], (2, 2))
+    with pytest.raises(ValueError, match=r"shape \(2, 2\), but shape=\(3,\) has 1 levels"):
+        doubly_block_toeplitz([[1, 2], [3, 4]], 3)
+    with pytest.raises(ValueError, match=r"origin=\(2,\) lies outside of the coefficients, whose levels have \(2,\)"):
+        doubly_block_circulant([1, 2], 4, origin=2)
+    with pytest.raises(
+        ValueError, match=r"sizes=\(4,\) are too small: levels \(4,\) with these coefficients need \(5,\)"
+    ):
+        circulant_embedding([1, 2, 3], 4, sizes=4)
+
+
+def test_recognition_says_what_is_wrong() -> None:
+    eye = sparse.eye_array(6).tocsr()
+    with pytest.raises(ValueError, match="structure 'hankel' is unknown"):
+        structure_violation(eye, "hankel")  # type: ignore[arg-type]  # what a user might try
+    with pytest.raises(ValueError, match=r"tol=-1 must not be negative"):
+        is_toeplitz(eye, tol=-1)
+    with pytest.raises(ValueError, match=r"circulant matrix is square on every level, but its rows have levels \(2,\)"):
+        structure_violation(np.ones((2, 3)), "circulant")
+    with pytest.raises(ValueError, match=r"6 x 6, but channels 1 x 1 of levels \(2, 2\) and \(2, 2\) make 4 x 4"):
+        is_doubly_block_toeplitz(eye, (2, 2))
+    with pytest.raises(ValueError, match=r"shape=\(6,\) and input_shape=\(2, 3\) must have as many levels"):
+        is_doubly_block_toeplitz(eye, (6,), (2, 3))
+    with pytest.raises(ValueError, match=r"a matrix of numbers is needed, but got an array of shape \(3,\)"):
+        is_toeplitz([1, 2, 3])
+
+
+def test_kernels_and_searches_say_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    geometry = CASES["1d"]
+    with pytest.raises(ValueError, match="the matrix is 4 x 4, but the layer's is 5 x 7"):
+        nearest_conv(np.eye(4), geometry)
+    with pytest.raises(ValueError, match="entries that are infinite or NaN"):
+        recover_kernel(np.full((5, 7), np.nan), geometry)
+    with pytest.raises(ValueError, match=r"the matrix has 4 columns, but in_channels=1 of input_shape=\(5,\) make 5"):
+        find_geometry(np.eye(4), 5)
+    with pytest.raises(ValueError, match=r"the matrix has 4 rows, but out_channels=1 of output_shape=\(3,\) make 3"):
+        find_geometry(np.eye(4), 4, output_shape=3)
+    with pytest.raises(ValueError, match="the matrix has 4 rows, which out_channels=3 does not divide"):
+        find_geometry(np.eye(4), 4, out_channels=3)
+    with pytest.raises(
+        ValueError, match=r"none of a layer with kernels of at most 3 taps .*: the smallest residual of"
+    ):
+        find_geometry(np.diag([1.0, 2, 3, 4, 5, 6]), 6, largest_kernel=3)
+    with pytest.raises(ValueError, match="no rule of an axis fits"):
+        find_geometry(np.random.default_rng(0).standard_normal((9, 9)), 9, largest_kernel=2)
+    monkeypatch.setattr(structured.displacement, "_MOST", 3)
+    with pytest.raises(ValueError, match="6 rows and 6 columns differ from their neighbours, and 3 are the most"):
+        displacement_rank(np.random.default_rng(0).standard_normal((6, 6)))
