@@ -20,6 +20,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from convmatrix._plan import Plan, index_dtype
 from convmatrix._rows import RowTable, extend_with_sums
+from convmatrix._short_lines import SHORT, ShortLines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,10 +58,10 @@ def assemble(plan: Plan, weights: NDArray[Any]) -> tuple[NDArray[np.integer], ND
 
 def _count_rows(tables: list[RowTable], out: NDArray[np.integer], start: int) -> None:
     """Write the places where the rows of a box end; ``start`` is where it begins."""
-    counts = [table.counts.astype(out.dtype) for table in tables]
-    outer = reduce(np.multiply.outer, counts[:-1], np.ones((), dtype=out.dtype))
+    counts = [table.counts.astype(out.dtype, copy=False) for table in tables]
+    outer = reduce(np.multiply.outer, counts[:-1])
     np.multiply.outer(outer, counts[-1], out=out.reshape(*outer.shape, -1))
-    np.cumsum(out, out=out)
+    out.cumsum(out=out)
     if start:
         out += start
 
@@ -79,6 +80,9 @@ def _fill_box(
     if not plan.merge and any(table.has_repeated_columns for table in tables):
         # Entries come in the order of the axes' columns, then taps; where an axis has two on one column, that is not
         # the order of the matrix's columns, and each row is sorted by column and weight together.
+        _Filler(tables, strides, indices, data, sort=True).fill(weights)
+        return
+    if plan.geometry.in_channels == plan.geometry.out_channels == 1 and len(indices) < _WORTH_A_THREAD:
         _Filler(tables, strides, indices, data).fill(weights)
         return
     columns = _Filler(_without_weights(tables, plan), strides, indices, None)
@@ -126,12 +130,17 @@ class _Filler:
         strides: list[int],
         indices: NDArray[np.integer] | None,
         data: NDArray[Any] | None,
+        *,
+        sort: bool = False,
     ) -> None:
         self.tables = tables
         self.strides = strides
         self.indices = indices
         self.data = data
+        self.sort = sort  # each row by column, then weight
+        self.short = ShortLines(tables[-1], strides[-1])
         totals = [table.n_entries for table in tables]
+        self.table_entries = totals[-1]
         self.inner = [math.prod(totals[axis + 1 :]) for axis in range(len(tables))]
         self.columns: list[list[NDArray[np.integer]]] = []  # of each distinct row of each axis, times the axis's stride
         if indices is not None:
@@ -152,13 +161,13 @@ class _Filler:
         table, block = self.tables[axis], self.inner[axis]
         for stretch in table.stretches:
             rows = range(stretch.first, stretch.first + stretch.period)
-            step = state.size * block * sum(len(table.columns[row]) for row in rows)
+            step = state.size * block * sum(table.sizes[stretch.first : stretch.first + stretch.period])
             repeat = _Repeat(stretch.repeats, step, stretch.shift * self.strides[axis])
             start = offset
             for row in rows:
-                if len(table.columns[row]):
+                if table.sizes[row]:
                     self._descend(axis + 1, self._combine(axis, row, state), start, [*repeats, repeat])
-                start += state.size * block * len(table.columns[row])
+                start += state.size * block * table.sizes[row]
             offset += step * stretch.repeats
 
     def _combine(self, axis: int, row: int, state: _State) -> _State:
@@ -174,12 +183,13 @@ class _Filler:
 
     def _write_lines(self, state: _State, offset: int, repeats: list[_Repeat]) -> None:
         """Write all rows of the last axis for one combination of distinct rows of the others, as often as it occurs."""
-        length = state.size * self.tables[-1].n_entries
+        length = state.size * self.table_entries
         if not length:
             return
         targets = (self.indices, self.data)
         if not repeats:
-            self._write_line(state, *(None if array is None else array[offset:] for array in targets))
+            outs = (None if array is None else array[offset : offset + length] for array in targets)
+            self._write_line(state, *outs)
             return
         lines = [None if array is None else np.empty(length, array.dtype) for array in targets]
         self._write_line(state, *lines)
@@ -188,7 +198,10 @@ class _Filler:
         for array, line, shifted in zip(targets, lines, (True, False), strict=True):
             if array is None or line is None:
                 continue
-            copies = _strided(array, offset, shape, steps)
+            if steps == [length]:
+                copies = array[offset : offset + shape[0] * length].reshape(shape)
+            else:
+                copies = _strided(array, offset, shape, steps)
             if shifted and any(repeat.shift for repeat in repeats):
                 shifts = [np.arange(repeat.times, dtype=line.dtype) * repeat.shift for repeat in repeats]
                 np.add(line, reduce(np.add.outer, shifts)[..., None], out=copies)
@@ -197,6 +210,9 @@ class _Filler:
 
     def _write_line(self, state: _State, indices: NDArray[Any] | None, data: NDArray[Any] | None) -> None:
         """Write all rows of the last axis for one combination of distinct rows of the others."""
+        if not self.sort and state.size * self.table_entries <= SHORT:
+            self.short.write(state.columns, state.weights, indices, data)
+            return
         table = self.tables[-1]
         start = 0
         for stretch in table.stretches:
@@ -225,7 +241,7 @@ class _Filler:
                 np.add(state.columns[:, None], self.columns[-1][row], out=indices[start:stop].reshape(shape))
             if data is not None and state.weights is not None:
                 state.weights.take(table.taps[row], axis=1, out=data[start:stop].reshape(shape), mode="clip")
-            if indices is not None and data is not None:
+            if self.sort and indices is not None and data is not None:
                 order = np.lexsort((data[start:stop], indices[start:stop]))
                 indices[start:stop] = indices[start:stop][order]
                 data[start:stop] = data[start:stop][order]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -15,11 +16,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from convmatrix.boundary import Axis
     from convmatrix.geometry import ConvGeometry
 
 Order = Literal["C", "F"]
 _LARGEST_INT32 = 2**31 - 1
 _LARGEST_TABLE = 2**20  # entries of an axis's table above which a box of rows is cut in two
+_KEPT_TABLE = 2**14  # entries of an axis's table up to which it is kept, for counting and assembly and for equal axes
 
 
 def index_dtype(*sizes: int) -> type[np.int32] | type[np.int64]:
@@ -49,6 +52,7 @@ class Plan:
     by_column: bool
     merge: bool
     rows: tuple[int, int]
+    _tables: dict[tuple[Axis, tuple[int, int]], RowTable] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def by_sample(self) -> bool:
@@ -58,7 +62,7 @@ class Plan:
     def _arranged(self, channels: int, spatial: Sequence[int]) -> list[int]:
         return [channels, *spatial] if self.order == "C" else [*reversed(spatial), channels]
 
-    @property
+    @cached_property
     def row_sizes(self) -> list[int]:
         """Rows of each axis, the slowest axis first."""
         g = self.geometry
@@ -66,7 +70,7 @@ class Plan:
             return self._arranged(g.in_channels, g.input_shape)
         return self._arranged(g.out_channels, g.output_shape)
 
-    @property
+    @cached_property
     def column_sizes(self) -> list[int]:
         """Columns of each axis, the slowest axis first."""
         g = self.geometry
@@ -103,17 +107,37 @@ class Plan:
     def count_box(self, box: list[tuple[int, int]]) -> int:
         """Return the number of entries of a box of rows, likewise."""
         channels, spatial = self._split(box)
-        entries = int(np.diff(np.searchsorted(np.sort(self._pairs[:, 0]), channels))[0])
-        for axis, limits in zip(self.geometry.axes, spatial, strict=True):
-            if entries:
+        entries = int(np.count_nonzero((self._pairs[:, 0] >= channels[0]) & (self._pairs[:, 0] < channels[1])))
+        for axis, limits in zip(self._axes, spatial, strict=True):
+            if not entries:
+                return 0
+            if (axis, limits) in self._tables or self._table_size(axis, limits) <= _LARGEST_TABLE:
+                entries *= self._table(axis, limits).n_entries
+            else:
                 entries *= count_entries(axis, *limits, by_sample=self.by_sample, merge=self.merge)
         return entries
+
+    def _table_size(self, axis: Axis, limits: tuple[int, int]) -> int:
+        return table_size(axis, *limits, by_sample=self.by_sample)
+
+    def _table(self, axis: Axis, limits: tuple[int, int]) -> RowTable:
+        """Return the row table of a range of rows of an axis: one for equal axes, and kept where it is small."""
+        table = self._tables.get((axis, limits))
+        if table is None:
+            table = axis_rows(axis, *limits, by_sample=self.by_sample, merge=self.merge)
+            if self._table_size(axis, limits) <= _KEPT_TABLE:
+                self._tables[axis, limits] = table
+        return table
 
     def _split(self, box: list[tuple[int, int]]) -> tuple[tuple[int, int], list[tuple[int, int]]]:
         """Return the range of channels of a box, and its ranges on the spatial axes in the order of the geometry."""
         return (box[0], box[1:]) if self.order == "C" else (box[-1], box[-2::-1])
 
-    @property
+    @cached_property
+    def _axes(self) -> tuple[Axis, ...]:
+        return self.geometry.axes
+
+    @cached_property
     def _pairs(self) -> NDArray[np.int64]:
         """Channel pairs as (row, column)."""
         pairs = self.geometry.channel_pairs
@@ -122,18 +146,15 @@ class Plan:
     def tables(self, box: list[tuple[int, int]]) -> list[RowTable]:
         """Return the row table of each axis, the slowest first."""
         channels, spatial = self._split(box)
-        tables = [
-            axis_rows(axis, *limits, by_sample=self.by_sample, merge=self.merge)
-            for axis, limits in zip(self.geometry.axes, spatial, strict=True)
-        ]
+        tables = [self._table(axis, limits) for axis, limits in zip(self._axes, spatial, strict=True)]
         channel = channel_rows(self._pairs, *channels)
         return [channel, *tables] if self.order == "C" else [*tables[::-1], channel]
 
     def _has_large_table(self, box: list[tuple[int, int]]) -> bool:
         """Whether a box should be cut in two, for the sake of the memory that its tables take."""
         return any(
-            table_size(axis, *limits, by_sample=self.by_sample) > _LARGEST_TABLE
-            for axis, limits in zip(self.geometry.axes, self._split(box)[1], strict=True)
+            (axis, limits) not in self._tables and self._table_size(axis, limits) > _LARGEST_TABLE
+            for axis, limits in zip(self._axes, self._split(box)[1], strict=True)
         )
 
     def weights_by_axis(self, weights: NDArray[Any]) -> NDArray[Any]:

@@ -12,6 +12,7 @@ round, and the same table results from the same one-axis rule.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -57,10 +58,15 @@ class RowTable:
     stretches: list[Stretch]
     sums: list[tuple[int, ...]]
 
+    @cached_property
+    def sizes(self) -> list[int]:
+        """Entries of each distinct row."""
+        return [len(columns) for columns in self.columns]
+
     @property
     def counts(self) -> NDArray[np.int32]:
         """Entries of each row, over all rows of the range."""
-        sizes = np.array([len(columns) for columns in self.columns], dtype=np.int32)
+        sizes = np.array(self.sizes, dtype=np.int32)
         counts = np.empty(sum(stretch.period * stretch.repeats for stretch in self.stretches), dtype=np.int32)
         start = 0
         for stretch in self.stretches:
@@ -71,11 +77,10 @@ class RowTable:
             start = stop
         return counts
 
-    @property
+    @cached_property
     def n_entries(self) -> int:
         """Entries of all rows of the range."""
-        sizes = [len(columns) for columns in self.columns]
-        return sum(sum(sizes[s.first : s.first + s.period]) * s.repeats for s in self.stretches)
+        return sum(sum(self.sizes[s.first : s.first + s.period]) * s.repeats for s in self.stretches)
 
     @property
     def has_repeated_columns(self) -> bool:
@@ -129,16 +134,25 @@ def axis_rows(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool
     stretches = []
     sums: dict[tuple[int, ...], int] = {}
     end = low + repeats * period
+    distinct = []
+    number = 0
     for first, last, times in ((start, low, 1), (low, low + period, repeats), (end, stop, 1)):
-        if first == last:
-            continue
-        stretches.append(Stretch(len(columns), last - first, times, shift if times > 1 else 0))
-        for row_columns, row_taps in (_rows_by_sample if by_sample else _rows_by_output)(axis, first, last):
-            if merge and (row_columns[1:] == row_columns[:-1]).any():
-                row_columns, row_taps = _merge(row_columns, row_taps, sums, axis.tile * axis.n_taps)
-            columns.append(row_columns)
-            taps.append(row_taps)
+        if first < last:
+            distinct.append((first, last))
+            stretches.append(Stretch(number, last - first, times, shift if times > 1 else 0))
+            number += last - first
+    repeating = merge and _may_repeat_columns(axis)
+    for row_columns, row_taps in (_rows_by_sample if by_sample else _rows_by_output)(axis, distinct):
+        if repeating and (row_columns[1:] == row_columns[:-1]).any():
+            row_columns, row_taps = _merge(row_columns, row_taps, sums, axis.tile * axis.n_taps)
+        columns.append(row_columns)
+        taps.append(row_taps)
     return RowTable(columns, taps, stretches, list(sums))
+
+
+def _may_repeat_columns(axis: Axis) -> bool:
+    """Whether two taps of an output could read one sample: not without a boundary that is read."""
+    return axis.boundary != "zero"
 
 
 def _merge(
@@ -242,27 +256,33 @@ def _adjoint(axis: Axis) -> Axis:
 _Row = tuple["NDArray[np.int64]", "NDArray[np.int64]"]  # columns, taps
 
 
-def _rows_by_output(axis: Axis, start: int, stop: int) -> Iterator[_Row]:
-    """Yield the entries of each output of a range, in the order of sample and tap."""
-    outputs = np.arange(start, stop, dtype=Index)[:, None]
+def _rows_by_output(axis: Axis, ranges: Sequence[tuple[int, int]]) -> Iterator[_Row]:
+    """Yield the entries of each output of some ranges, in the order of sample and tap."""
+    outputs = np.concatenate([np.arange(*limits, dtype=Index) for limits in ranges])[:, None]
     taps = np.arange(axis.n_taps, dtype=Index)
     if axis.boundary == "zero":
         taps = taps[::-1] if axis.flip else taps  # so that the samples ascend
-        order = np.broadcast_to(taps, (stop - start, axis.n_taps))
+        order = np.broadcast_to(taps, (len(outputs), axis.n_taps))
         samples = axis.sample(outputs, taps)  # (n_outputs, n_taps)
         firsts = (samples != NOTHING).argmax(axis=1)
     else:
         samples = axis.sample(outputs, taps)
         order = np.argsort(samples, axis=1, kind="stable")  # samples come in a few runs, which this sort makes use of
         samples = np.take_along_axis(samples, order, axis=1)
-        firsts = np.zeros(stop - start, dtype=Index)
+        firsts = np.zeros(len(outputs), dtype=Index)
     counts = (samples != NOTHING).sum(axis=1)
     weights = order if axis.tile == 1 else axis.weight(outputs, order)
     for row, (first, count) in enumerate(zip(firsts.tolist(), counts.tolist(), strict=True)):
         yield samples[row, first : first + count], weights[row, first : first + count]
 
 
-def _rows_by_sample(axis: Axis, start: int, stop: int) -> Iterator[_Row]:
+def _rows_by_sample(axis: Axis, ranges: Sequence[tuple[int, int]]) -> Iterator[_Row]:
+    """Yield the entries of each sample of some ranges, in the order of output and tap."""
+    for start, stop in ranges:
+        yield from _rows_of_samples(axis, start, stop)
+
+
+def _rows_of_samples(axis: Axis, start: int, stop: int) -> Iterator[_Row]:
     """Yield the entries of each sample of a range, in the order of output and tap."""
     reach = (axis.n_taps - 1) * axis.dilation
     low = max((start + axis.pad_low - reach) // axis.stride, 0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -70,14 +70,20 @@ def estimate(
     Estimate(shape=(3211264, 3211264), nonzeros=1838694400, bytes=22077177860, index_dtype='int32')
     """
     check_format(format)
-    start, stop = validate.row_range(rows, geometry.n_out)
-    plan = Plan(geometry, validate.order(order), by_column=False, merge=True, rows=(start, stop))
+    plan = Plan(
+        geometry, validate.order(order), by_column=False, merge=True, rows=validate.row_range(rows, geometry.n_out)
+    )
+    return plan_size(plan, np.dtype(dtype), format)
+
+
+def plan_size(plan: Plan, dtype: np.dtype[Any], format: str) -> Estimate:
+    """Return what a plan takes in the end, in a format; a plan by columns is that of the whole matrix."""
+    n_in, n_out = plan.geometry.n_in, plan.geometry.n_out
     nonzeros = plan.count()
-    n_rows = stop - start
-    index = np.dtype(index_dtype(nonzeros, n_rows, geometry.n_in))
+    n_rows = n_out if plan.by_column else plan.rows[1] - plan.rows[0]
+    index = np.dtype(index_dtype(nonzeros, n_rows, n_in))
     if format == "coo":
         index_bytes = 2 * nonzeros * index.itemsize
     else:
-        index_bytes = (nonzeros + (geometry.n_in if format == "csc" else n_rows) + 1) * index.itemsize
-    n_bytes = nonzeros * np.dtype(dtype).itemsize + index_bytes
-    return Estimate((n_rows, geometry.n_in), nonzeros, n_bytes, index.name)
+        index_bytes = (nonzeros + (n_in if format == "csc" else n_rows) + 1) * index.itemsize
+    return Estimate((n_rows, n_in), nonzeros, nonzeros * dtype.itemsize + index_bytes, index.name)

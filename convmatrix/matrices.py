@@ -13,7 +13,7 @@ from convmatrix._assembly import assemble
 from convmatrix._formats import as_format, check_format
 from convmatrix._plan import Plan
 from convmatrix._weights import convert, weight_array
-from convmatrix.estimates import Estimate, estimate
+from convmatrix.estimates import Estimate, estimate, plan_size
 from convmatrix.layer_geometry import given_geometry
 from convmatrix.selections import shift_matrix, unfold_matrix
 
@@ -198,12 +198,6 @@ def _layer_matrix(
     """Assemble the matrix of a layer."""
     check_format(format)
     weights = weight_array(convert(kernel, dtype), geometry.weight_shape, geometry)
-    size = estimate(geometry, dtype=weights.dtype, format=format, order=order, rows=rows)
-    memory.require(
-        size.bytes,
-        f"the matrix of {geometry!r} with {size.nonzeros} stored entries",
-        "use ConvOperator, which forms no matrix, or rows= to build a slab at a time",
-    )
     limits = validate.row_range(rows, geometry.n_out)
     by_column = format == "csc" and rows is None
     plan = Plan(
@@ -212,6 +206,12 @@ def _layer_matrix(
         by_column=by_column,
         merge=True,
         rows=(0, geometry.n_in) if by_column else limits,
+    )
+    size = plan_size(plan, weights.dtype, format)
+    memory.require(
+        size.bytes,
+        lambda: f"the matrix of {geometry!r} with {size.nonzeros} stored entries",
+        "use ConvOperator, which forms no matrix, or rows= to build a slab at a time",
     )
     starts, indices, data = assemble(plan, weights)
     kind: Any = sparse.csc_array if by_column else sparse.csr_array

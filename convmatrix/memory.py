@@ -4,6 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NEGLIGIBLE: Final = 2**22
+"""Bytes below which `require` refuses nothing."""
 
 
 class MatrixTooLargeError(MemoryError, ValueError):
@@ -56,8 +63,11 @@ def _container_bytes() -> list[int]:
     return []
 
 
-def require(n_bytes: int, what: str, remedy: str) -> None:
+def require(n_bytes: int, what: str | Callable[[], str], remedy: str) -> None:
     """Raise `MatrixTooLargeError` if ``n_bytes`` exceed what is available.
+
+    The system is not asked about a request below `NEGLIGIBLE`: asking would take longer than writing the matrix.
+    ``what`` names what needs the memory, or is a function that does, where the name is long to make.
 
     Examples
     --------
@@ -65,10 +75,13 @@ def require(n_bytes: int, what: str, remedy: str) -> None:
     Traceback (most recent call last):
     convmatrix.memory.MatrixTooLargeError: the matrix needs 1.21e+06 EB, but ... of memory are available; ...
     """
+    if n_bytes < NEGLIGIBLE:
+        return
     available = available_memory()
     if n_bytes > available:
+        name = what if isinstance(what, str) else what()
         raise MatrixTooLargeError(
-            f"{what} needs {in_words(n_bytes)}, but {in_words(available)} of memory are available; {remedy}"
+            f"{name} needs {in_words(n_bytes)}, but {in_words(available)} of memory are available; {remedy}"
         )
 
 

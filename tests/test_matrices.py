@@ -294,6 +294,7 @@ def test_diagonals_are_those_that_hold_an_entry() -> None:
 
 def test_diagonals_that_would_not_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     geometry = Geometry(100, 1, stride=2)  # 50 entries, each on a diagonal of its own
+    monkeypatch.setattr(cm.memory, "NEGLIGIBLE", 0)
     monkeypatch.setattr(cm.memory, "available_memory", lambda: 10_000)
     assert cm.conv_matrix([1.0], geometry).nnz == 50
     with refused(

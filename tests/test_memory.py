@@ -111,6 +111,7 @@ def test_a_container_without_a_limit(system: System) -> None:
 
 
 def test_require_refuses_what_exceeds_the_available_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "NEGLIGIBLE", 0)
     monkeypatch.setattr(memory, "available_memory", lambda: 2_500_000)
     memory.require(2_500_000, "the matrix", "use less")
     memory.require(0, "the matrix", "use less")
@@ -159,10 +160,12 @@ def test_bytes_in_words(n_bytes: int, shown: str) -> None:
 )
 def test_everything_is_measured_before_it_is_made(monkeypatch: pytest.MonkeyPatch, make: Any, what: str) -> None:
     assert make() is not None
+    monkeypatch.setattr(memory, "NEGLIGIBLE", 0)
     monkeypatch.setattr(memory, "available_memory", lambda: 1000)
     with pytest.raises(
         cm.MatrixTooLargeError, match=rf"^{re.escape(what)} needs [\d.]+ kB, but 1 kB of memory are available; use "
     ):
         make()
+    monkeypatch.setattr(memory, "NEGLIGIBLE", 0)
     monkeypatch.setattr(memory, "available_memory", lambda: 10_000)
     assert make() is not None

@@ -464,6 +464,7 @@ def test_memory_is_asked_for_first(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
         (500, lambda: certifier.holds(10.0), "the band of 3 diagonals of a matrix with 40 rows"),
     ):
+        monkeypatch.setattr(memory, "NEGLIGIBLE", 0)
         monkeypatch.setattr(memory, "available_memory", lambda available=available: available)
         with pytest.raises(cm.MatrixTooLargeError, match=message):
             call()
