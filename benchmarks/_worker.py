@@ -12,6 +12,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,7 @@ class Outcome:
 
     values: dict[str, Any] = field(default_factory=dict)
     failure: str | None = None
+    ended: float = 0.0  # by time.monotonic, which all processes share
 
 
 def call(
@@ -62,12 +64,12 @@ def call(
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired as expired:
         output = expired.stdout or b""
-        return Outcome(merged(output.decode() if isinstance(output, bytes) else output), STOPPED)
+        return Outcome(merged(output.decode() if isinstance(output, bytes) else output), STOPPED, time.monotonic())
     failure = None
     if done.returncode:
         last = done.stderr.strip().rpartition("\n")[2]
         failure = _in_words(last) if last else f"ended with status {done.returncode}"
-    return Outcome(merged(done.stdout), failure)
+    return Outcome(merged(done.stdout), failure, time.monotonic())
 
 
 def surroundings() -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -11,6 +11,10 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from convmatrix.geometry import ConvGeometry
+
+_GATHERED: Final = (
+    2**15
+)  # places gathered at a time: NumPy widens them to int64, in a copy that then stays in the cache
 
 
 def weight_array(
@@ -56,6 +60,14 @@ def accumulate(total: NDArray[Any], places: NDArray[np.integer], values: NDArray
         total.imag += np.bincount(places, values.imag, minlength=len(total))
     else:
         np.add.at(total, places, values)
+
+
+def gather(values: NDArray[Any], places: NDArray[np.integer], out: NDArray[Any]) -> NDArray[Any]:
+    """Write ``values[places]`` into ``out``; the places are known to be good."""
+    for start in range(0, len(places), _GATHERED):
+        block = slice(start, start + _GATHERED)
+        values.take(places[block], out=out[block], mode="clip")
+    return out
 
 
 def convert(kernel: NDArray[Any], dtype: DTypeLike | None) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from convmatrix import memory
 from convmatrix._assembly import assemble
 from convmatrix._formats import as_format
 from convmatrix._plan import Plan, index_dtype
-from convmatrix._weights import accumulate, weight_array
+from convmatrix._weights import accumulate, gather, weight_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -206,7 +206,7 @@ class WeightPattern:
                 f"out has shape {out.shape} and dtype {out.dtype}, but the values have {columns.shape} and {flat.dtype}"
             )
         if sums is None:
-            return flat.take(self.weight_index, out=out, mode="clip")  # indices are known to be good
+            return gather(flat, self.weight_index, np.empty(columns.shape, flat.dtype) if out is None else out)
         first, entries, others = sums
         values = flat.take(first, out=out, mode="clip")
         np.add.at(values, entries, flat[others])

@@ -155,8 +155,10 @@ def fails(kind: str) -> Iterator[dict[str, Any]]:
 
 
 def test_call_in_a_process() -> None:
+    before = time.monotonic()
     outcome = call(found_then_stuck, {"seconds": 0}, threads=1)
     assert outcome.failure is None
+    assert before < outcome.ended <= time.monotonic()
     assert outcome.values.pop("pid") != os.getpid()
     assert outcome.values == {"first": 1, "second": "1", "third": 3}
 
@@ -175,7 +177,8 @@ def test_call_is_stopped_and_keeps_what_was_found() -> None:
     [("memory", NO_MEMORY), ("package", "no_such_package is not installed"), ("error", "ValueError: 2 is not 3")],
 )
 def test_call_says_what_failed(kind: str, failure: str) -> None:
-    assert call(fails, {"kind": kind}, memory=2**32) == Outcome({"first": 1}, failure)
+    outcome = call(fails, {"kind": kind}, memory=2**32)
+    assert (outcome.values, outcome.failure) == ({"first": 1}, failure)
 
 
 def test_a_line_that_was_cut_off_is_left_out() -> None:
@@ -220,6 +223,9 @@ def test_difference_notices() -> None:
     assert difference(moved, ours) == math.inf
 
 
+OURS = {"ours": [0.01], "started": 100.0}
+
+
 def test_race() -> None:
     found: dict[str, Any] = {}
     for part in race("scipy.sparse.kron, one a tap", [8, 8], [3, 3], {"seconds": 1.0, "least": 3, "most": 3}):
@@ -232,10 +238,10 @@ def test_race() -> None:
 @pytest.mark.parametrize(
     ("outcome", "shown"),
     [
-        (Outcome({"ours": [0.01], "theirs": [0.5]}), {"theirs / ours": 50.0, "quartiles": "one run"}),
-        (Outcome({"ours": [0.01]}, STOPPED), {"theirs / ours": 200.0, "theirs, ms": "> 2 s"}),
-        (Outcome({"ours": [0.01]}, NO_MEMORY), {"theirs / ours": None, "theirs, ms": NO_MEMORY}),
-        (Outcome({"ours": [0.01]}, "ptwt is not installed"), {"theirs, ms": "ptwt is not installed"}),
+        (Outcome({**OURS, "theirs": [0.5]}), {"theirs / ours": 50.0, "quartiles": "one run", "stored": "not compared"}),
+        (Outcome(OURS, STOPPED, 102.0), {"theirs / ours": 200.0, "theirs, ms": "> 2,000"}),
+        (Outcome(OURS, NO_MEMORY), {"theirs / ours": None, "theirs, ms": NO_MEMORY}),
+        (Outcome(OURS, "ptwt is not installed"), {"theirs, ms": "ptwt is not installed"}),
     ],
 )
 def test_peers_say_how_a_contender_ended(

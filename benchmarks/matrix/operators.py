@@ -45,7 +45,7 @@ def time_of_products(context: Context, cases: Mapping[str, Case] | None = None) 
     """Time forward and adjoint products, each case in a process of its own with a set number of threads."""
     rows: list[Row] = []
     for name, (kernel, shape, batch) in (cases or (QUICK if context.quick else CASES)).items():
-        for threads in (1,) if context.quick else sorted({1, cores()}):
+        for threads in _threads(context, batch):
             context.report(f"{name}, threads: {threads}")
             arguments = {"kernel": kernel, "shape": shape, "batch": batch, "threads": threads}
             outcome = call(products, {**arguments, "effort": vars(context.effort)}, threads=threads)
@@ -59,6 +59,13 @@ def time_of_products(context: Context, cases: Mapping[str, Case] | None = None) 
         "out of the batch. All results agree to 1e-10. The ratio is ConvOperator to the quickest of SciPy and PyTorch.",
         rows,
     )
+
+
+def _threads(context: Context, batch: int) -> list[int]:
+    """Return the numbers of threads to try; the batch takes long, and is for all cores."""
+    if context.quick:
+        return [1]
+    return sorted({1, cores()}) if batch == 1 else [cores()]
 
 
 def _row(name: str, way: str, threads: int, times: dict[str, list[float]]) -> Row:
