@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import convmatrix as cm
+from convmatrix import _assembly, _plan
 from tests import reference
 from tests.cases import CASES, each_case, integer_input, integer_weights
 
@@ -235,6 +236,29 @@ def test_dtypes_that_sparse_matrices_do_not_hold(kernel: Any) -> None:
 
 
 # --- order, formats, rows ---------------------------------------------------------------------------------------------
+
+
+CUTS: Final[list[dict[tuple[Any, str], int]]] = [
+    {(_assembly, "SHORT"): 0},
+    {(_assembly, "SHORT"): 0, (_assembly, "_TEMPLATE"): 1},
+    {(_assembly, "_WORTH_A_THREAD"): 0},
+    {(_plan, "_LARGEST_TABLE"): 8, (_plan, "_KEPT_TABLE"): 0},
+    {(_plan, "_LARGEST_TABLE"): 8, (_assembly, "_KEPT_BOXES"): 0},
+]
+
+
+@each_case
+def test_how_the_work_is_cut_does_not_matter(geometry: Geometry, monkeypatch: pytest.MonkeyPatch) -> None:
+    weights = integer_weights(geometry)
+    for order, kind in product("CF", ("csr", "csc")):
+        expected = cm.conv_matrix(weights, geometry, order=order, format=kind)
+        for cut in CUTS:
+            with monkeypatch.context() as changed:
+                for (module, name), limit in cut.items():
+                    changed.setattr(module, name, limit)
+                again = cm.conv_matrix(weights, geometry, order=order, format=kind)
+            for part in ("indptr", "indices", "data"):
+                np.testing.assert_array_equal(getattr(again, part), getattr(expected, part), strict=True)
 
 
 @pytest.mark.parametrize("order", ["C", "F"])
