@@ -19,7 +19,7 @@ from convmatrix.operator import ConvOperator
 from convmatrix.pattern import WeightPattern
 
 if TYPE_CHECKING:
-    from convmatrix import counts, equivariance, graph, nn, plotting, spectral, structured, symbolic
+    from convmatrix import counts, equivariance, graph, nn, plotting, solve, spectral, structured, symbolic
     from convmatrix.structured import (
         circulant,
         doubly_block_circulant,
@@ -63,6 +63,7 @@ __all__ = [
     "plotting",
     "recover_kernel",
     "shift_matrix",
+    "solve",
     "spectral",
     "structured",
     "symbolic",
@@ -71,7 +72,7 @@ __all__ = [
     "unfold_matrix",
 ]
 
-_LOADED_WHEN_USED = ("counts", "equivariance", "graph", "nn", "plotting", "spectral", "structured", "symbolic")
+_LOADED_WHEN_USED = ("counts", "equivariance", "graph", "nn", "plotting", "solve", "spectral", "structured", "symbolic")
 _STRUCTURED = (
     "circulant",
     "doubly_block_circulant",

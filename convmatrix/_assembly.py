@@ -138,7 +138,6 @@ class _Filler:
         self.indices = indices
         self.data = data
         self.sort = sort  # each row by column, then weight
-        self.short = ShortLines(tables[-1], strides[-1])
         totals = [table.n_entries for table in tables]
         self.table_entries = totals[-1]
         self.inner = [math.prod(totals[axis + 1 :]) for axis in range(len(tables))]
@@ -152,6 +151,7 @@ class _Filler:
     def fill(self, weights: NDArray[Any] | None) -> None:
         """Write everything; ``weights`` has one axis a table."""
         columns = None if self.indices is None else np.zeros(1, dtype=self.indices.dtype)
+        self.short = ShortLines(self.tables[-1], self.strides[-1], 0 if weights is None else weights.shape[-1])
         self._descend(0, _State(1, columns, None if weights is None else weights[None]), 0, [])
 
     def _descend(self, axis: int, state: _State, offset: int, repeats: list[_Repeat]) -> None:
@@ -195,14 +195,11 @@ class _Filler:
         self._write_line(state, *lines)
         shape = (*(repeat.times for repeat in repeats), length)
         steps = [repeat.step for repeat in repeats]
-        for array, line, shifted in zip(targets, lines, (True, False), strict=True):
+        for array, line, moved in zip(targets, lines, (any(repeat.shift for repeat in repeats), False), strict=True):
             if array is None or line is None:
                 continue
-            if steps == [length]:
-                copies = array[offset : offset + shape[0] * length].reshape(shape)
-            else:
-                copies = _strided(array, offset, shape, steps)
-            if shifted and any(repeat.shift for repeat in repeats):
+            copies = _strided(array, offset, shape, steps)
+            if moved:
                 shifts = [np.arange(repeat.times, dtype=line.dtype) * repeat.shift for repeat in repeats]
                 np.add(line, reduce(np.add.outer, shifts)[..., None], out=copies)
             else:
@@ -250,6 +247,8 @@ class _Filler:
 
 def _strided(array: NDArray[Any], offset: int, shape: tuple[int, ...], steps: list[int]) -> NDArray[Any]:
     """Return a writable view of lines that lie ``steps`` entries apart."""
+    if len(steps) == 1 and steps[0] == shape[-1]:  # one behind the other
+        return array[offset : offset + math.prod(shape)].reshape(shape)
     size = array.itemsize
     return as_strided(array[offset:], shape, [*(step * size for step in steps), size])
 

@@ -107,7 +107,8 @@ class Plan:
     def count_box(self, box: list[tuple[int, int]]) -> int:
         """Return the number of entries of a box of rows, likewise."""
         channels, spatial = self._split(box)
-        entries = int(np.count_nonzero((self._pairs[:, 0] >= channels[0]) & (self._pairs[:, 0] < channels[1])))
+        rows = self._pairs[:, 0]
+        entries = len(rows) if len(rows) == 1 else int(np.count_nonzero((rows >= channels[0]) & (rows < channels[1])))
         for axis, limits in zip(self._axes, spatial, strict=True):
             if not entries:
                 return 0

@@ -11,6 +11,7 @@ round, and the same table results from the same one-axis rule.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import pairwise
@@ -101,6 +102,8 @@ class RowTable:
 
 def channel_rows(pairs: NDArray[np.int64], start: int, stop: int) -> RowTable:
     """Return the rows ``start .. stop - 1`` of the channel axis; the weight of a pair is its place in ``pairs``."""
+    if len(pairs) == stop - start == 1:  # one channel to one channel
+        return RowTable([pairs[:, 1]], [np.zeros(1, dtype=Index)], [Stretch(0, 1, 1, 0)], [])
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     bounds = np.searchsorted(pairs[order, 0], np.arange(start, stop + 1))
     columns, taps = [], []
@@ -260,20 +263,21 @@ def _rows_by_output(axis: Axis, ranges: Sequence[tuple[int, int]]) -> Iterator[_
     """Yield the entries of each output of some ranges, in the order of sample and tap."""
     outputs = np.concatenate([np.arange(*limits, dtype=Index) for limits in ranges])[:, None]
     taps = np.arange(axis.n_taps, dtype=Index)
+    if axis.boundary == "zero" and axis.flip:
+        taps = taps[::-1]  # so that the samples ascend
+    samples = axis.sample(outputs, taps)  # (n_outputs, n_taps)
+    read = samples != NOTHING
+    counts = read.sum(axis=1).tolist()
     if axis.boundary == "zero":
-        taps = taps[::-1] if axis.flip else taps  # so that the samples ascend
-        order = np.broadcast_to(taps, (len(outputs), axis.n_taps))
-        samples = axis.sample(outputs, taps)  # (n_outputs, n_taps)
-        firsts = (samples != NOTHING).argmax(axis=1)
+        firsts = read.argmax(axis=1).tolist()
+        weights = itertools.repeat(taps) if axis.tile == 1 else axis.weight(outputs, taps)
     else:
-        samples = axis.sample(outputs, taps)
-        order = np.argsort(samples, axis=1, kind="stable")  # samples come in a few runs, which this sort makes use of
+        firsts = [0] * len(outputs)
+        order = samples.argsort(axis=1, kind="stable")  # samples come in a few runs, which this sort makes use of
         samples = np.take_along_axis(samples, order, axis=1)
-        firsts = np.zeros(len(outputs), dtype=Index)
-    counts = (samples != NOTHING).sum(axis=1)
-    weights = order if axis.tile == 1 else axis.weight(outputs, order)
-    for row, (first, count) in enumerate(zip(firsts.tolist(), counts.tolist(), strict=True)):
-        yield samples[row, first : first + count], weights[row, first : first + count]
+        weights = order if axis.tile == 1 else axis.weight(outputs, order)
+    for row_samples, row_weights, first, count in zip(samples, weights, firsts, counts, strict=False):
+        yield row_samples[first : first + count], row_weights[first : first + count]
 
 
 def _rows_by_sample(axis: Axis, ranges: Sequence[tuple[int, int]]) -> Iterator[_Row]:

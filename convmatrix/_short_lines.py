@@ -23,19 +23,26 @@ SHORT: Final = 2**12
 
 @dataclass(frozen=True)
 class _Places:
-    """Of each place of a line: the entry of the other axes that it combines, and the column and weight of its own."""
+    """Of each place of a line: the entry of the other axes that it combines, the column of its own, and its weight.
+
+    Weights are counted through an array (size, weights of the last axis).
+    """
 
     outer: NDArray[np.intp]
     columns: NDArray[np.int64]
-    taps: NDArray[np.int64]
+    weights: NDArray[np.int64]
 
 
 class ShortLines:
-    """The entries of the last axis, and their places in lines that combine ``size`` entries of the other axes."""
+    """The entries of the last axis, and their places in lines that combine ``size`` entries of the other axes.
 
-    def __init__(self, table: RowTable, stride: int) -> None:
+    ``n_weights`` is the number of weights of the last axis, or 0 if no values are to be written.
+    """
+
+    def __init__(self, table: RowTable, stride: int, n_weights: int) -> None:
         self.table = table
         self.stride = stride
+        self.n_weights = n_weights
         self.places: dict[int, _Places] = {}
 
     def write(
@@ -51,7 +58,7 @@ class ShortLines:
         ----------
         columns : array, shape (size,)
             Of the entries of the other axes; may be left out with ``indices``.
-        weights : array, shape (size, weights of the last axis)
+        weights : array, shape (size, n_weights)
             Likewise, with ``data``.
         indices, data : arrays, shape (size * entries of the last axis,)
             What is written.
@@ -60,8 +67,7 @@ class ShortLines:
             places = self._places(len(columns))
             np.add(columns.take(places.outer), places.columns, out=indices, casting="same_kind")
         if data is not None and weights is not None:
-            places = self._places(len(weights))
-            weights.take(places.outer * weights.shape[1] + places.taps, out=data, mode="clip")
+            weights.take(self._places(len(weights)).weights, out=data, mode="clip")
 
     def _places(self, size: int) -> _Places:
         if size not in self.places:
@@ -71,7 +77,7 @@ class ShortLines:
             entries, firsts = counts.repeat(places), (counts.cumsum() - counts).repeat(places)
             outer, inner = np.divmod(np.arange(len(entries)) - firsts * size, entries)
             inner += firsts
-            self.places[size] = _Places(outer, columns.take(inner), taps.take(inner))
+            self.places[size] = _Places(outer, columns.take(inner), taps.take(inner) + outer * self.n_weights)
         return self.places[size]
 
     @cached_property

@@ -223,10 +223,11 @@ class ConvGeometry:
     @property
     def axes(self) -> tuple[Axis, ...]:
         """The one-axis rules of the convolution; a transposed layer has those of the convolution it transposes."""
+        positions, tile = self._positions, self.tile
         samples = self.output_shape if self.transposed else self.input_shape
         return tuple(
             Axis(
-                n_outputs=self._positions[axis],
+                n_outputs=positions[axis],
                 n_samples=samples[axis],
                 n_taps=self.kernel_shape[axis],
                 stride=self.stride[axis],
@@ -234,7 +235,7 @@ class ConvGeometry:
                 pad_low=self.padding[axis][0],
                 boundary=self.boundary[axis],
                 flip=self.flip,
-                tile=self.tile[axis],
+                tile=tile[axis],
             )
             for axis in range(len(samples))
         )
@@ -250,11 +251,12 @@ class ConvGeometry:
         first, second = self.out_channels, self.in_channels
         if self.transposed:
             first, second = second, first
-        rows = np.repeat(np.arange(first, dtype=np.int64), second // self.groups)
-        group = rows // (first // self.groups)
-        columns = np.tile(np.arange(second // self.groups, dtype=np.int64), first) + group * (second // self.groups)
-        pairs = (columns, rows) if self.transposed else (rows, columns)
-        return np.stack(pairs, axis=1)
+        width = second // self.groups  # channels that one channel is paired with
+        pairs = np.empty((first, width, 2), dtype=np.int64)
+        numbers = np.arange(first, dtype=np.int64)[:, None]
+        pairs[:, :, int(self.transposed)] = numbers
+        pairs[:, :, int(not self.transposed)] = numbers // (first // self.groups) * width + np.arange(width)
+        return pairs.reshape(-1, 2)
 
     # --- what is made from it ----------------------------------------------------------------------------------------
 
