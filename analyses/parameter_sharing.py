@@ -1,14 +1,17 @@
 """Parameter sharing, from locally connected layers through tiled ones to convolution: the same edges, fewer weights.
 
-Source: Goodfellow, Bengio, Courville, Deep Learning (MIT Press, 2016), Figs. 9.5 and 9.16, section 9.5. Every number is
-read off the index pattern of a layer: edges are its triplets, parameters the distinct weights among them.
+Source: Goodfellow, Bengio, Courville, Deep Learning (MIT Press, 2016), Figs. 9.5 and 9.16, section 9.5 with eqs. 9.8 to
+9.13. Every number is read off the index pattern of a layer: edges are its triplets, parameters the distinct weights
+among them. The equations of strided, unshared and tiled convolution and of the two gradients are written out as the
+sums that the book prints, over integers, and compared with the products of the patterns.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -75,13 +78,85 @@ def run(context: Context) -> list[Claim]:
             reason="a kernel of width 2 for each place in the tile",
         ),
         check_equal(
+            "triplets in which tile t = 1 differs from the convolution",
+            np.count_nonzero(tiles[0].weight_index != cm.ConvGeometry(outputs + 1, 2).pattern().weight_index),
+            expected=0,
+            reason="t = 1 is a convolution (section 9.5)",
+        ),
+        check_equal(
             "triplets in which the largest tile differs from the locally connected layer",
             np.count_nonzero(tiles[-1].weight_index != unshared.weight_index),
             expected=0,
             reason="t equal to the output width is a locally connected layer (section 9.5)",
         ),
     ]
-    return claims
+    return claims + _widths() + _equations()
+
+
+def _widths() -> list[Claim]:
+    """Compare the output widths of the three kinds of padding with the book's, for every size up to 20."""
+    widths: dict[str, Callable[[int, int], int]] = {
+        "valid": lambda m, k: m - k + 1,
+        "same": lambda m, k: m,
+        "full": lambda m, k: m + k - 1,
+    }
+    return [
+        published_equal(
+            f"{padding} convolution: widths up to 20 whose output width is not that of the book",
+            sum(
+                cm.ConvGeometry(m, k, padding=padding).output_shape != (width(m, k),)
+                for m in range(1, 21)
+                for k in range(1, m + 1)
+            ),
+            published=0,
+            source=f"{BOOK}, section 9.5: valid m - k + 1, same m, full m + k - 1",
+        )
+        for padding, width in widths.items()
+    ]
+
+
+def _equations() -> list[Claim]:
+    """Write the sums of eqs. 9.8 to 9.13 out, with indices from 0, and count the entries where a product differs."""
+    rng = np.random.default_rng(0)
+    stride, tile = 2, 2
+    channels: dict[str, Any] = {"in_channels": 2, "out_channels": 3}
+    V = rng.integers(-9, 10, (2, 7, 6))
+    layers = {
+        "9.8, strided": cm.ConvGeometry((7, 6), (3, 2), stride=stride, **channels),
+        "9.9, unshared": cm.ConvGeometry((7, 6), (3, 2), sharing="unshared", **channels),
+        "9.10, tiled": cm.ConvGeometry((7, 6), (3, 2), sharing=tile, **channels),
+    }
+    differences: dict[str, int] = {}
+    for name, layer in layers.items():
+        pattern = layer.pattern()
+        K = rng.integers(-9, 10, layer.weight_shape)
+        Z = np.zeros((3, *layer.output_shape), dtype=np.int64)
+        G = rng.integers(-9, 10, Z.shape)
+        gradient_of_K, gradient_of_V = np.zeros_like(K), np.zeros_like(V)
+        for i, j, k in np.ndindex(Z.shape):
+            step = layer.stride[0]
+            for channel, m, n in np.ndindex(2, 3, 2):
+                place: tuple[int, ...] = {
+                    "9.8, strided": (),
+                    "9.9, unshared": (j, k),
+                    "9.10, tiled": (j % tile, k % tile),
+                }[name]
+                weight = (*place, i, channel, m, n)
+                read = (channel, j * step + m, k * step + n)
+                Z[i, j, k] += V[read] * K[weight]
+                gradient_of_K[weight] += G[i, j, k] * V[read]
+                gradient_of_V[read] += G[i, j, k] * K[weight]
+        matrix = pattern.matrix(K)
+        differences[f"eq. {name}"] = int(np.count_nonzero(matrix @ V.ravel() != Z.ravel()))
+        if name.startswith("9.8"):
+            found = pattern.weight_gradient(V, G)
+            differences["eq. 9.11, gradient of the weights"] = int(np.count_nonzero(found != gradient_of_K))
+            found = matrix.T @ G.ravel()
+            differences["eq. 9.13, gradient of the input"] = int(np.count_nonzero(found != gradient_of_V.ravel()))
+    return [
+        published_equal(f"{name}: entries where the product differs", count, published=0, source=f"{BOOK}, section 9.5")
+        for name, count in differences.items()
+    ]
 
 
 def _units(sharing: Literal["shared", "unshared"] | int) -> cm.ConvGeometry:

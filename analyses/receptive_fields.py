@@ -1,6 +1,6 @@
 """Receptive fields: what a unit reads, exactly by sparse products and by formula, from one layer to VGG-16.
 
-Source: Goodfellow, Bengio, Courville, Deep Learning (MIT Press, 2016), Figs. 9.2, 9.3, 9.4, 9.13; for VGG-16 the sizes
+Source: Goodfellow, Bengio, Courville, Deep Learning (MIT Press, 2016), Figs. 9.2 to 9.5, 9.13; for VGG-16 the sizes
 196 (conv5_3) and 212 (pool5) that r = 1 + sum (k_l - 1) prod_{j<l} s_j gives (Araujo, Norris, Sim, Computing receptive
 fields of convolutional neural networks, Distill 2019); for LeNet-5 the architecture of LeCun et al. 1998.
 """
@@ -124,7 +124,7 @@ def _lenet5() -> list[Claim]:
 
 
 def _figure(pattern: cm.WeightPattern, dense: cm.WeightPattern) -> Figure:
-    """Draw Figs. 9.2 to 9.4 anew: what an input affects, what a unit reads, and what depth adds."""
+    """Draw Figs. 9.2 to 9.5 anew: what an input affects, what a unit reads, what depth adds, what one weight does."""
     figure = new_figure(9, 7)
     panels = figure.subplots(3, 2, height_ratios=(1, 1, 1.6)).ravel().tolist()
     plot_connections(pattern, input_unit=2, axes=panels[0])
@@ -132,15 +132,16 @@ def _figure(pattern: cm.WeightPattern, dense: cm.WeightPattern) -> Figure:
     plot_connections(pattern, output_unit=2, axes=panels[2])
     plot_connections(dense, output_unit=2, axes=panels[3])
     plot_connections([pattern, pattern], output_unit=2, axes=panels[4])
+    plot_connections(pattern, weight=1, axes=panels[5])
     titles = (
         "sparse: an input affects 3 units",
         "dense: it affects all",
         "sparse: a unit reads 3 inputs",
         "dense: it reads all",
     )
-    for axes, title in zip(panels[:5], (*titles, "two sparse layers: a unit reads all"), strict=True):
+    last = ("two sparse layers: a unit reads all", "sharing: one weight, used 5 times")
+    for axes, title in zip(panels, (*titles, *last), strict=True):
         axes.set_title(title)
-    panels[5].remove()
     return figure
 
 

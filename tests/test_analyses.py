@@ -194,7 +194,7 @@ def test_missing_package_names_the_extra_before_any_work(tmp_path: Path, capsys:
     assert not output.exists()
 
 
-@pytest.mark.parametrize("package", ["matplotlib", "skimage"])
+@pytest.mark.parametrize("package", ["arch", "matplotlib", "skimage"])
 def test_real_scripts_without_an_optional_package(tmp_path: Path, package: str) -> None:
     code = f"import sys; sys.modules[{package!r}] = None; from analyses import main; sys.exit(main())"
     done = python("-c", code)
