@@ -1,0 +1,6 @@
+"""Layers inverted: regularised deconvolution, and circulant preconditioners for what has no fast inverse."""
+
+from convmatrix.solve.circulants import CirculantPreconditioner, circulant_preconditioner
+from convmatrix.solve.deconvolution import Deconvolution, deconvolve
+
+__all__ = ["CirculantPreconditioner", "Deconvolution", "circulant_preconditioner", "deconvolve"]
