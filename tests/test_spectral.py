@@ -10,10 +10,11 @@ import pytest
 
 import convmatrix as cm
 from convmatrix import memory, spectral
-from convmatrix.spectral import _threads, bounds, extremes, lanczos, largest, published
+from convmatrix.spectral import _threads, _upper, bounds, extremes, lanczos, largest, published
 from convmatrix.spectral._axes import dense_form
 from convmatrix.spectral._certificate import BandCertifier, BlockCertifier
 from convmatrix.spectral.blocks import layer_blocks
+from convmatrix.spectral.largest import largest_value
 from tests.cases import CASES, each_case, integer_weights
 from tests.random_spectra import EXACT, enclose, exact_layers, main, random_weights, singular_value_error
 from tests.strategies import random_layer
@@ -284,6 +285,37 @@ def test_bounds_form_no_matrix(boundary: str, monkeypatch: pytest.MonkeyPatch) -
     lower, upper = spectral.norm_bounds(w, (3, 9, 9), **options)
     assert lower <= norm <= upper
     assert lower >= 0.95 * norm
+
+
+def test_bounds_of_transformed_layers_differ_by_rounding_only() -> None:
+    rng = np.random.default_rng(13)
+    for geometry, weights in exact_layers(rng, 60):
+        lower, upper = spectral.norm_bounds(weights, geometry)
+        norm = dense_norm(weights, geometry)
+        assert lower <= norm * (1 + 1e-14)
+        assert norm * (1 - 1e-14) <= upper
+        assert upper - lower <= 1e-9 * norm
+
+
+@pytest.mark.parametrize("boundary", ["zero", "circular", "replicate"])
+@pytest.mark.parametrize("stride", [1, 3])
+def test_bounds_from_fewer_points_of_the_symbol(boundary: str, stride: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    w = np.random.default_rng(14).standard_normal((2, 3, 3, 2))
+    options: dict[str, Any] = {"padding": "same", "boundary": boundary, "stride": stride}
+    norm = dense_norm(w, (3, 81, 9), **options)
+    whole = spectral.norm_bounds(w, (3, 81, 9), **options)[1]
+    sizes: list[int] = []
+
+    def recorded(blocks: Any) -> float:
+        sizes.append(blocks.shape[0])
+        return largest_value(blocks)
+
+    monkeypatch.setattr(_upper, "_MOST_WORK", 1e3)
+    monkeypatch.setattr(_upper, "largest_value", recorded)
+    upper = spectral.norm_bounds(w, (3, 81, 9), **options)[1]
+    assert set(sizes) == {24 if stride == 1 else 8}  # eight points a shift; strides of 3 have one
+    assert norm <= upper
+    assert whole * (1 - 1e-9) <= upper <= 1.2 * whole
 
 
 @pytest.mark.parametrize("scale", [1e-300, 1e-160, 1.0, 1e160, 1e300])

@@ -11,6 +11,7 @@ from scipy import linalg, sparse
 import convmatrix as cm
 from convmatrix import structured
 from convmatrix.structured import (
+    _diagonals,
     circulant,
     circulant_embedding,
     displacement_rank,
@@ -130,8 +131,10 @@ def place(violation: Any) -> tuple[int, int] | None:
     return None if violation is None else (violation.row, violation.column)
 
 
+@pytest.mark.parametrize("chunk", [1, 7, 2**17])
 @pytest.mark.parametrize("make", [np.asarray, sparse.csr_array, sparse.coo_array, sparse.csc_matrix])
-def test_first_violation_by_loops(make: Any) -> None:
+def test_first_violation_by_loops(make: Any, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_diagonals, "_CHUNK", chunk)
     rng = np.random.default_rng(4)
     found = 0
     for _ in range(120):

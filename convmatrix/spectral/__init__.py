@@ -7,7 +7,8 @@ a kernel and a `ConvGeometry`. No function forms the layer's matrix where there 
 from convmatrix.spectral import published
 from convmatrix.spectral.bounds import norm_bounds
 from convmatrix.spectral.extremes import condition_number, rank, smallest_singular_value, spectral_norm
-from convmatrix.spectral.singular import eigenvalues, singular_values, transfer_function
+from convmatrix.spectral.singular import singular_values
+from convmatrix.spectral.transfer import eigenvalues, transfer_function
 
 __all__ = [
     "condition_number",

@@ -12,8 +12,8 @@ import numpy as np
 from convmatrix._grouped_weights import group_weights
 from convmatrix.boundary import NOTHING
 from convmatrix.operator import ConvOperator
-from convmatrix.spectral._axes import AxisForm, axis_form, is_ring, read_unflipped, ring_form, suits_cosines
-from convmatrix.spectral.blocks import layer_blocks
+from convmatrix.spectral._axes import AxisForm, Kind, axis_form, read_unflipped, ring_form
+from convmatrix.spectral.blocks import axis_kinds, layer_blocks
 from convmatrix.spectral.largest import EPS, largest_value
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 _MOST_BLOCK = 2048  # rows and columns of blocks whose largest singular value is computed
 _PERRON_STEPS = 6
+_MOST_WORK = 1e10  # multiplications for the blocks of a ring, beyond which fewer points of its symbol are taken
+_LEAST_GRID = 8  # points of the symbol for each shift, which bound it up to 7% an axis
 
 
 def upper_bounds(geometry: ConvGeometry, weights: Array) -> dict[str, float]:
@@ -58,35 +60,79 @@ def used_weights(geometry: ConvGeometry) -> NDArray[np.bool_]:
 # --- rings -----------------------------------------------------------------------------------------------------------
 
 
+def exact_bounds(geometry: ConvGeometry, weights: Array) -> tuple[float, float] | None:
+    """Return bounds that differ by rounding only; None where an axis has no transform or the work would be much."""
+    kinds = axis_kinds(geometry, weights)
+    if "dense" in kinds:
+        return None
+    forms = [axis_form(axis, symmetric=kind == "cosine") for axis, kind in zip(geometry.axes, kinds, strict=True)]
+    value, error = _ring_norm(geometry, weights, forms)
+    # Weights that cancel leave only rounding, of which there is no telling whether it is zero.
+    return (value - error, value + error) if 0 < 2 * error < value < math.inf else None
+
+
 def ring_bound(geometry: ConvGeometry, weights: Array, forms: list[AxisForm]) -> float:
-    """Return the norm of the layer with its axes in these forms, rounded up."""
+    """Return a bound on the norm of the layer with its axes in these forms: the norm itself unless that is much work.
+
+    Then the symbol is taken at fewer points, and the bound is what it can rise to between them: a trigonometric
+    polynomial of s successive frequencies is at most (1 - (s - 1) / N)^(-1/2) times its largest value at N points.
+    """
+    frequencies = math.prod(form.n_frequencies for form in forms)
+    work = frequencies * _work(geometry, weights, forms)
+    factor = 1.0
+    if work > _MOST_WORK:
+        long = [form.kind == "fourier" and form.n_frequencies > _LEAST_GRID * form.n_shifts for form in forms]
+        share = (_MOST_WORK / work) ** (1 / max(sum(long), 1))
+        for place, form in enumerate(forms):
+            if long[place]:
+                points = max(_LEAST_GRID * form.n_shifts, math.ceil(share * form.n_frequencies))
+                factor /= math.sqrt(1 - (form.n_shifts - 1) / points)
+                forms = [*forms[:place], replace(form, n_frequencies=points), *forms[place + 1 :]]
+    value, error = _ring_norm(geometry, weights, forms, limited=False)
+    return (value + error) * factor * (1 + 8 * EPS * len(forms))
+
+
+def _work(geometry: ConvGeometry, weights: Array, forms: list[AxisForm]) -> float:
+    """Return about how many multiplications the norm of the blocks of one frequency takes."""
+    groups, outputs, inputs = group_weights(geometry, weights).shape[len(forms) : len(forms) + 3]
+    rows = outputs * math.prod(form.n_outputs for form in forms)
+    columns = inputs * math.prod(form.n_inputs for form in forms)
+    small, large = sorted((float(rows), float(columns)))
+    work: float = groups * small * small * (large + 4 * small)
+    return work
+
+
+def _ring_norm(
+    geometry: ConvGeometry, weights: Array, forms: list[AxisForm], *, limited: bool = True
+) -> tuple[float, float]:
+    """Return the norm of the layer with its axes in these forms, and a bound on the error; infinite if out of reach."""
     groups_shape = group_weights(geometry, weights).shape[len(forms) :]
     rows = groups_shape[1] * math.prod(form.n_outputs for form in forms)
     columns = groups_shape[2] * math.prod(form.n_inputs for form in forms)
+    work = _work(geometry, weights, forms) * math.prod(form.n_frequencies for form in forms)
     if min(rows, columns) > _MOST_BLOCK or rows * columns * math.prod(f.n_shifts for f in forms) > 2**27:
-        return math.inf
+        return math.inf, 0.0
+    if limited and work > _MOST_WORK:
+        return math.inf, 0.0
     blocks = layer_blocks(geometry, weights, forms)
     decomposition = 64 * (rows + columns) * EPS  # of a backward stable singular value decomposition
-    return float(largest_value(blocks) * (1 + decomposition) + blocks.rounding() + 1e-300)
+    value = largest_value(blocks)
+    return value, value * decomposition + blocks.rounding() + 1e-300
 
 
 def _ring_choices(geometry: ConvGeometry, weights: Array) -> list[tuple[list[AxisForm], float]]:
     """Return ways to see the layer inside a layer on rings, each with the factor that this costs."""
-    n = len(geometry.kernel_shape)
-    grouped = group_weights(geometry, weights)
-    choices = [
-        _axis_choices(axis, symmetric=bool(np.array_equal(grouped, np.flip(grouped, axis=place - n))))
-        for place, axis in enumerate(geometry.axes)
-    ]
+    kinds = axis_kinds(geometry, weights)
+    choices = [_axis_choices(axis, kind) for axis, kind in zip(geometry.axes, kinds, strict=True)]
     return [
         ([form for form, _ in choice], math.prod(factor for _, factor in choice))
         for choice in itertools.product(*choices)
     ]
 
 
-def _axis_choices(axis: Axis, *, symmetric: bool) -> list[tuple[AxisForm, float]]:
-    if is_ring(axis) or (symmetric and suits_cosines(axis)):
-        return [(axis_form(axis, symmetric=symmetric), 1.0)]
+def _axis_choices(axis: Axis, kind: Kind) -> list[tuple[AxisForm, float]]:
+    if kind != "dense":
+        return [(axis_form(axis, symmetric=kind == "cosine"), 1.0)]
     last = (axis.n_outputs - 1) * axis.stride + axis.dilation * (axis.n_taps - 1) - axis.pad_low
     beyond = max(axis.pad_low, last - (axis.n_samples - 1), 0)
     if axis.boundary == "zero" or beyond == 0:

@@ -12,7 +12,7 @@ import numpy as np
 
 from convmatrix import memory
 from convmatrix._grouped_weights import group_weights
-from convmatrix.spectral._axes import SHORT, AxisForm, apply_along, axis_form
+from convmatrix.spectral._axes import SHORT, AxisForm, Kind, apply_along, axis_form, is_ring, suits_cosines
 from convmatrix.spectral._threads import cores, on_cores, single_threaded_blas
 
 if TYPE_CHECKING:
@@ -134,15 +134,24 @@ class Blocks:
         return results
 
 
+def axis_kinds(geometry: ConvGeometry, weights: Array) -> tuple[Kind, ...]:
+    """Return how each axis of a layer becomes diagonal, or that it stays dense."""
+    n = len(geometry.kernel_shape)
+    grouped = group_weights(geometry, weights)
+    kinds: list[Kind] = []
+    for place, axis in enumerate(geometry.axes):
+        symmetric = suits_cosines(axis) and np.array_equal(grouped, np.flip(grouped, axis=place - n))
+        kinds.append("fourier" if is_ring(axis) else "cosine" if symmetric else "dense")
+    return tuple(kinds)
+
+
 def layer_blocks(geometry: ConvGeometry, weights: Array, forms: Sequence[AxisForm] | None = None) -> Blocks:
     """Return the blocks of a layer, exact in the forms that suit its axes, or in given ones."""
     n = len(geometry.kernel_shape)
     grouped = group_weights(geometry, weights)  # (*tile, groups, outputs, inputs, *kernel)
     if forms is None:
-        forms = [
-            axis_form(axis, symmetric=bool(np.array_equal(grouped, np.flip(grouped, axis=place - n))))
-            for place, axis in enumerate(geometry.axes)
-        ]
+        kinds = axis_kinds(geometry, weights)
+        forms = [axis_form(axis, symmetric=kind == "cosine") for axis, kind in zip(geometry.axes, kinds, strict=True)]
     groups, outputs, inputs = grouped.shape[n : n + 3]
     rows, columns = (math.prod(sizes) for sizes in zip(*((f.n_outputs, f.n_inputs) for f in forms), strict=True))
     n_shifts = math.prod(form.n_shifts for form in forms)

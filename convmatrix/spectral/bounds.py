@@ -13,7 +13,7 @@ from convmatrix.memory import MatrixTooLargeError
 from convmatrix.operator import ConvOperator
 from convmatrix.spectral._certificate import BandCertifier, BlockCertifier
 from convmatrix.spectral._layer import LayerOptions, read_layer
-from convmatrix.spectral._upper import upper_bounds, used_weights
+from convmatrix.spectral._upper import exact_bounds, upper_bounds, used_weights
 from convmatrix.spectral.blocks import layer_blocks
 from convmatrix.spectral.lanczos import largest_singular
 from convmatrix.spectral.largest import EPS
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     Array = NDArray[Any]
 
 _STEPS = 24
+_LEAST_STEPS = 8
+_MOST_PRODUCT_WORK = 5e10  # multiplications of the products beyond which fewer steps are taken
 _MOST_BLOCK_WORK = 2e11
 _MOST_BAND_WORK = 1e12
 _MOST_ENTRIES = 3e7
@@ -79,7 +81,10 @@ def norm_bounds(
        circular axis whose stride does not divide its length n, the ring is the axis itself at stride g = gcd(stride,
        n), and every output stands for at most :math:`\lceil m g / n \rceil` of the m. Axes are independent, so norms
        multiply, and C is a layer on rings, whose norm is the largest one of its blocks (`singular_values`). Rings and
-       symmetric axes with symmetric kernels are exact as they stand.
+       symmetric axes with symmetric kernels are exact as they stand; where all axes are, both bounds are that norm but
+       for rounding. Where a ring of n samples would be much work, its symbol is taken at N < n points: with s shifts,
+       the norm is at most :math:`(1 - (s - 1) / N)^{-1/2}` times the largest one at those, on each such axis (a
+       trigonometric polynomial of s successive frequencies; Pfister and Bresler, 2018).
     2. Unfolding. A = (W x I) U with the kernel as a matrix W, one row an output channel, and U that copies samples:
        :math:`\|U\|^2` is the largest number of reads of one sample. Likewise with one column an input channel, where
        sums take the place of copies.
@@ -114,6 +119,9 @@ def norm_bounds(
     # Scaled by a power of two, which is exact, so that nothing over- or underflows.
     scale = 2.0 ** math.ceil(math.log2(scale)) if 1e-290 < scale < 1e290 else scale
     weights = weights / scale
+    exact = exact_bounds(geometry, weights)
+    if exact is not None and (tol is None or exact[1] - exact[0] <= tol * exact[0]):
+        return exact[0] * scale * (1 - 2 * EPS), exact[1] * scale * (1 + 2 * EPS)
     bounds = upper_bounds(geometry, weights)
     upper = min(bounds.values())
     rounding = _product_rounding(geometry, weights, bounds["moduli"])
@@ -127,7 +135,9 @@ def norm_bounds(
 
 
 def _lower(operator: ConvOperator, rounding: float, *, tolerance: float, restarts: int) -> float:
-    found = largest_singular(operator, tolerance=tolerance, steps=_STEPS, restarts=restarts)
+    step = 2.0 * math.prod(operator.geometry.output_shape) * operator.geometry.n_weights
+    steps = min(max(int(_MOST_PRODUCT_WORK / step), _LEAST_STEPS), _STEPS)
+    found = largest_singular(operator, tolerance=tolerance, steps=steps, restarts=restarts)
     # The image is that of the computed vector, whose norm is one but for rounding; it was combined from others.
     image = np.linalg.norm(operator @ found.vector) / np.linalg.norm(found.vector)
     size = sum(operator.shape)

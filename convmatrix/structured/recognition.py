@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from scipy import sparse
 
 from convmatrix import _validation as validate
+from convmatrix.structured._diagonals import Diagonals, Violation, first_violation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 Structure = Literal["toeplitz", "circulant"]
-
-
-@dataclass(frozen=True)
-class Violation:
-    """The first entry, row by row, that differs from an earlier one of its diagonal.
-
-    Attributes
-    ----------
-    row, column : int
-    value, expected : number
-        The entry, and what it had to be.
-    same_diagonal : (int, int)
-        Row and column of the first entry of the diagonal, which has the expected value.
-    """
-
-    row: int
-    column: int
-    value: Any
-    expected: Any
-    same_diagonal: tuple[int, int]
-
-    def __str__(self) -> str:
-        row, column = self.same_diagonal
-        return (
-            f"entry ({self.row}, {self.column}) is {self.value}, but entry ({row}, {column}) of the same diagonal is "
-            f"{self.expected}"
-        )
 
 
 def structure_violation(
@@ -94,8 +67,7 @@ def structure_violation(
         raise ValueError(
             f"a circulant matrix is square on every level, but its rows have levels {rows} and its columns {columns}"
         )
-    keys = _diagonals(matrix, rows, columns, channels, wrapped=structure == "circulant")
-    return _first_violation(matrix, *keys, tol)
+    return first_violation(matrix, Diagonals(rows, columns, channels, wrapped=structure == "circulant"), tol)
 
 
 def is_toeplitz(A: Any, *, tol: float = 0.0) -> bool:
@@ -204,102 +176,3 @@ def _sizes(
             f"make {wanted[0]} x {wanted[1]}; give the sizes that it has"
         )
     return rows, columns
-
-
-def _diagonals(
-    matrix: Any, rows: tuple[int, ...], columns: tuple[int, ...], channels: tuple[int, int], *, wrapped: bool
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
-    """Return numbers for rows and columns whose difference tells the diagonal, and the length of each diagonal.
-
-    On a level of m rows and n columns there are m + n - 1 differences; the numbers are mixed in these radices. The
-    last result numbers the diagonals anew where several are one, as they are on a ring.
-    """
-    row_index, column_index = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
-    lengths: NDArray[np.int64] = np.ones(1, dtype=np.int64)
-    names: NDArray[np.int64] = np.zeros(1, dtype=np.int64)
-    for m, n in zip(rows, columns, strict=True):
-        radix = m + n - 1
-        row_index = np.add.outer(row_index * radix, np.arange(m) + n - 1).ravel()
-        column_index = np.add.outer(column_index * radix, np.arange(n)).ravel()
-        differences = np.arange(radix) - (n - 1)
-        overlap = np.minimum(m, n + differences) - np.maximum(0, differences)
-        lengths = np.multiply.outer(lengths, np.full(radix, n) if wrapped else overlap).ravel()
-        names = np.add.outer(names * radix, differences % n + n - 1 if wrapped else np.arange(radix)).ravel()
-    size = len(lengths)
-    outputs, inputs = channels
-    row_index = np.add.outer(np.arange(outputs) * inputs * size + (inputs - 1) * size, row_index).ravel()
-    column_index = np.add.outer(np.arange(inputs) * size, column_index).ravel()
-    # Columns count down from the last channel, so that no number is negative.
-    return (
-        row_index,
-        column_index,
-        np.tile(lengths, outputs * inputs),
-        np.add.outer(np.arange(outputs * inputs) * size, names).ravel(),
-    )
-
-
-def _first_violation(
-    matrix: Any,
-    row_index: NDArray[np.int64],
-    column_index: NDArray[np.int64],
-    lengths: NDArray[np.int64],
-    names: NDArray[np.int64],
-    tol: float,
-) -> Violation | None:
-    data, columns, starts = matrix.data, matrix.indices, matrix.indptr
-    small = np.int32 if len(lengths) < 2**31 else np.int64
-    keys = np.repeat(row_index.astype(small), np.diff(starts)) - column_index.astype(small)[columns]
-    if len(names) > 1 and not np.array_equal(names, np.arange(len(names))):
-        keys = names.astype(small)[keys]
-    first = np.zeros(len(lengths), dtype=data.dtype)
-    first[keys[::-1]] = data[::-1]  # the first entry of each diagonal is written last, and stays
-    expected = first[keys]
-    wrong = data != expected if tol == 0 else ~(np.abs(data - expected) <= tol)
-    counts = np.bincount(keys, minlength=len(lengths))
-    gaps = (counts < lengths) & (counts > 0) & ~(np.abs(first) <= tol)
-    candidates = []
-    if wrong.any():
-        candidates.append(_of_entry(matrix, int(np.argmax(wrong)), keys))
-    if gaps.any():
-        candidates.append(_of_gap(matrix, row_index, column_index, names, keys, gaps))
-    return min(candidates, key=lambda violation: (violation.row, violation.column)) if candidates else None
-
-
-def _of_entry(matrix: Any, entry: int, keys: NDArray[Any]) -> Violation:
-    """Return the violation of a stored entry."""
-    first = int(np.argmax(keys == keys[entry]))
-    row, origin = (int(np.searchsorted(matrix.indptr, place, side="right")) - 1 for place in (entry, first))
-    return Violation(
-        row,
-        int(matrix.indices[entry]),
-        matrix.data[entry].item(),
-        matrix.data[first].item(),
-        (origin, int(matrix.indices[first])),
-    )
-
-
-def _of_gap(
-    matrix: Any,
-    row_index: NDArray[np.int64],
-    column_index: NDArray[np.int64],
-    names: NDArray[np.int64],
-    keys: NDArray[Any],
-    gaps: NDArray[np.bool_],
-) -> Violation:
-    """Return the violation of the first entry that is not stored, but lies on a diagonal that is not zero."""
-    order = np.argsort(column_index)
-    for row in range(matrix.shape[0]):
-        stored = set(matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]].tolist())
-        columns = order[gaps[names[row_index[row] - column_index[order]]]]
-        missing = [int(column) for column in np.sort(columns) if int(column) not in stored]
-        if missing:
-            key = names[row_index[row] - column_index[missing[0]]]
-            first = int(np.argmax(keys == key))
-            origin = int(np.searchsorted(matrix.indptr, first, side="right")) - 1
-            same = (origin, int(matrix.indices[first]))
-            zero, value = matrix.dtype.type(0).item(), matrix.data[first].item()
-            if same < (row, missing[0]):
-                return Violation(row, missing[0], zero, value, same)
-            # The gap comes first on its diagonal: then the entry differs from it.
-            return Violation(*same, value, zero, (row, missing[0]))
-    raise AssertionError("a diagonal with fewer entries than places has an empty place")

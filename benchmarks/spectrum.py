@@ -1,0 +1,283 @@
+"""Spectra of layers: all singular values, the norm of the padded layer, bounds on it, and tests of structure."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import convmatrix as cm
+from benchmarks._tables import Cell, Goal, Row, Table
+from benchmarks._timing import Effort, milliseconds, ratio_of, side_by_side
+from convmatrix import spectral, structured
+from convmatrix.spectral import published
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from benchmarks._command import Context, Topic
+
+    Array = NDArray[Any]
+
+_POWER_SECONDS = 8
+"""Seconds after which power iteration is stopped."""
+_ROUNDS = Effort(1.0, 2, 9)
+"""Rounds of what takes seconds."""
+
+
+# --- all singular values ---------------------------------------------------------------------------------------------
+
+
+def reference_values(kernel: Array, n: int) -> Array:
+    """Return the singular values of a circular layer by the recipe of Sedghi et al. (2019); kernel (k, k, in, out)."""
+    return np.linalg.svd(np.fft.fft2(kernel, [n, n], axes=[0, 1]), compute_uv=False)
+
+
+def all_singular_values(context: Context) -> Table:
+    """Time all singular values of circular layers against the reference recipe."""
+    cases = [(8, 8, 16), (8, 16, 8)] if context.quick else [(64, 64, 56), (128, 256, 28), (512, 512, 7)]
+    rows = []
+    for inputs, outputs, n in cases:
+        context.report(f"{inputs} -> {outputs}, {n} x {n}")
+        kernel = np.random.default_rng(0).standard_normal((outputs, inputs, 3, 3))
+        theirs_kernel = np.ascontiguousarray(kernel.transpose(2, 3, 1, 0))
+        ours = partial(spectral.singular_values, kernel, (inputs, n, n), padding="same", boundary="circular")
+        theirs = partial(reference_values, theirs_kernel, n)
+        found, expected = ours(), np.sort(theirs(), axis=None)[::-1]
+        # The reference centres the kernel elsewhere, which moves phases and no singular value.
+        difference = float(np.abs(found - expected).max() / expected[0])
+        if not difference < 1e-12:
+            raise RuntimeError(f"the singular values of {inputs} -> {outputs}, {n} x {n} differ by {difference:.1e}")
+        times = side_by_side({"ours": ours, "theirs": theirs}, _ROUNDS.at_least(3), warm_up=False)
+        ratio = ratio_of(times["theirs"], times["ours"])
+        rows.append(
+            Row(
+                {
+                    "layer": f"{inputs} -> {outputs} channels, {n} x {n}, 3 x 3",
+                    "values": len(found),
+                    "convmatrix, ms": milliseconds(times["ours"]),
+                    "reference, ms": milliseconds(times["theirs"]),
+                    "times faster": ratio.median,
+                    "quartiles": ratio.quartiles,
+                    "difference": f"{difference:.0e}",
+                },
+                timings=times,
+            )
+        )
+    return Table(
+        "All singular values of circular layers",
+        "singular_values against np.linalg.svd(np.fft.fft2(K, [n, n], axes=[0, 1]), compute_uv=False), the recipe of "
+        "Sedghi et al. (2019), with as many threads as they take by themselves; the difference is relative to the "
+        "largest value.",
+        rows,
+        context.goal(Goal("times faster", "at least", 3.0)),
+    )
+
+
+# --- the norm of the padded layer ------------------------------------------------------------------------------------
+
+
+def power_iteration(kernel: Array, size: int, dtype: str, seconds: float) -> Callable[[int], list[float]]:
+    """Return power iteration on a zero-padded 3x3 layer in PyTorch: of a number of steps, the estimate of each."""
+    import torch
+
+    weight = torch.from_numpy(kernel).to(getattr(torch, dtype))
+    start = np.random.default_rng(1).standard_normal((1, kernel.shape[1], size, size))
+
+    def run(steps: int) -> list[float]:
+        x = torch.from_numpy(start).to(weight.dtype)
+        x /= x.norm()
+        estimates = []
+        begin = time.perf_counter()
+        with torch.no_grad():
+            for _ in range(steps):
+                y = torch.nn.functional.conv2d(x, weight, padding=1)
+                estimates.append(float(y.norm()))
+                x = torch.nn.functional.conv_transpose2d(y, weight, padding=1)
+                x /= x.norm()
+                if time.perf_counter() - begin > seconds:
+                    break
+        return estimates
+
+    return run
+
+
+def padded_norm(context: Context) -> Table:
+    """Time the norm of a zero-padded layer, to an accuracy, against power iteration in PyTorch to the same one."""
+    import torch
+
+    channels, size = (8, 16) if context.quick else (64, 56)
+    kernel = np.random.default_rng(0).standard_normal((channels, channels, 3, 3))
+    norm = partial(spectral.spectral_norm, kernel, (channels, size, size), padding=1, method="lanczos")
+    context.report("the norm itself")
+    truth = norm(tol=1e-6)  # of the square of which the value's own error is
+    rows = []
+    limit = 1 if context.quick else _POWER_SECONDS
+    for dtype, accuracies in (("float32", (1e-3,)), ("float64", (1e-3, 1e-5))):
+        power = power_iteration(kernel, size, dtype, limit)
+        context.report(f"power iteration, {dtype}")
+        errors = 1 - np.array(power(100_000)) / truth
+        for accuracy in accuracies:
+            context.report(f"{dtype}, accuracy {accuracy:g}")
+            # Both stop at the first step, or tolerance, that is known to be good enough; neither pays for knowing.
+            tol = next(tol for tol in (0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4, 1e-6) if 1 - norm(tol=tol) / truth <= accuracy)
+            enough = np.flatnonzero(np.abs(errors) <= accuracy)
+            steps = int(enough[0]) + 1 if len(enough) else len(errors)
+            functions: dict[str, Callable[[], object]] = {
+                "ours": partial(norm, tol=tol),
+                "theirs": partial(power, steps),
+            }
+            times = side_by_side(functions, _ROUNDS, warm_up=False)
+            ratio = ratio_of(times["theirs"], times["ours"])
+            cells: dict[str, Cell] = {
+                "PyTorch": dtype,
+                "relative error": f"{accuracy:g}",
+                "convmatrix, ms": milliseconds(times["ours"]),
+                "tol": f"{tol:g}",
+                "PyTorch, ms": milliseconds(times["theirs"]),
+                "steps": steps if len(enough) else f"{steps}, stopped",
+                "times faster": ratio.median,
+                "quartiles": ratio.quartiles,
+            }
+            rows.append(Row(cells, lower_bound=not len(enough), timings=times))
+    return Table(
+        f"Norm of a zero-padded layer, {channels} -> {channels} channels, {size} x {size}, 3 x 3",
+        "spectral_norm (Lanczos steps, float64) against power iteration by conv2d and conv_transpose2d of PyTorch "
+        f"{torch.__version__}, each with the loosest tolerance and the fewest steps that reach the error, which were "
+        f"sought beforehand. Power iteration is stopped after {limit} seconds.",
+        rows,
+    )
+
+
+# --- bounds ----------------------------------------------------------------------------------------------------------
+
+
+def default_bounds(context: Context) -> Table:
+    """Time norm_bounds as it is by default and the published bounds, and tell how far they are from the norm."""
+    channels, size = (8, 16) if context.quick else (64, 56)
+    kernel = np.random.default_rng(0).standard_normal((channels, channels, 3, 3))
+    shape, sides = (channels, size, size), (size, size)
+    boundaries = ("zero", "circular", "reflect")
+    functions: dict[str, Callable[[], object]] = {}
+    ratios: dict[str, dict[str, float]] = {}
+    lower: dict[str, float] = {}
+    for boundary in boundaries:
+        context.report(f"norm_bounds, {boundary}")
+        name = f"norm_bounds, {boundary}"
+        functions[name] = bounds = partial(spectral.norm_bounds, kernel, shape, padding=1, boundary=boundary)
+        lower[boundary], upper = bounds()
+        ratios[name] = {boundary: upper / lower[boundary]}
+    theirs: dict[str, Callable[[], float]] = {
+        "Sedghi 2019": partial(published.sedghi, kernel, sides),
+        "Singla, Feizi 2021": partial(published.singla_feizi, kernel),
+        "Araujo 2021": partial(published.araujo, kernel),
+        "Delattre 2023": partial(published.delattre_circular, kernel, sides),
+        "Delattre 2024": partial(published.delattre_zero, kernel),
+        "symbol on a grid of 50": partial(published.grid_bound, kernel, 50),
+    }
+    for name, bound in theirs.items():
+        context.report(name)
+        value = bound()
+        ratios[name] = {boundary: value / lower[boundary] for boundary in boundaries}
+        functions[name] = bound
+    context.report("all of them in turns")
+    times = side_by_side(functions, _ROUNDS, warm_up=False)
+    rows = [
+        Row(
+            {
+                "bound": name,
+                "ms": milliseconds(times[name]),
+                **{b: f"{found[b]:.4f}" if b in found else None for b in boundaries},
+            },
+            timings={name: times[name]},
+        )
+        for name, found in ratios.items()
+    ]
+    return Table(
+        f"Bounds on the norm, {channels} -> {channels} channels, {size} x {size}, 3 x 3",
+        "The upper bound of norm_bounds without tol, and the published ones as convmatrix has them, divided by the "
+        "lower bound of norm_bounds for the boundary: what is below 1 is no bound for that layer.",
+        rows,
+    )
+
+
+# --- structure -------------------------------------------------------------------------------------------------------
+
+
+def structure_tests(context: Context) -> Table:
+    """Time the tests of structure on ten million nonzeros, in units of one pass over them."""
+    rng = np.random.default_rng(0)
+    side, samples, small = (40, 3_000, 12) if context.quick else (452, 3_333_334, 66)
+    same: dict[str, Any] = {"padding": "same"}
+    ring: dict[str, Any] = {"padding": "same", "boundary": "circular"}
+    matrices: dict[str, tuple[Any, Callable[[Any], bool]]] = {
+        "Toeplitz, 3 diagonals": (
+            cm.conv_matrix(rng.standard_normal(3), samples, **same),
+            structured.is_toeplitz,
+        ),
+        "circulant, 3 diagonals": (
+            cm.conv_matrix(rng.standard_normal(3), samples, **ring),
+            structured.is_circulant,
+        ),
+        "doubly block Toeplitz, 7 x 7 taps": (
+            cm.conv_matrix(rng.standard_normal((7, 7)), (side, side), **same),
+            partial(structured.is_doubly_block_toeplitz, shape=(side, side)),
+        ),
+        "doubly block circulant, 7 x 7 taps": (
+            cm.conv_matrix(rng.standard_normal((7, 7)), (side, side), **ring),
+            partial(structured.is_doubly_block_circulant, shape=(side, side)),
+        ),
+        "16 x 16 channels of 3 x 3 taps": (
+            cm.conv_matrix(rng.standard_normal((16, 16, 3, 3)), (16, small, small), **same),
+            partial(structured.is_doubly_block_toeplitz, shape=(small, small), channels=(16, 16)),
+        ),
+    }
+    rows = []
+    for name, (matrix, test) in matrices.items():
+        context.report(name)
+        if not test(matrix):
+            raise RuntimeError(f"the matrix {name} was not recognised")
+        vector = np.ones(matrix.shape[1])
+        functions: dict[str, Callable[[], object]] = {
+            "test": partial(test, matrix),
+            "pass": partial(_pass, matrix),
+            "product": partial(matrix.__matmul__, vector),
+        }
+        times = side_by_side(functions, context.effort)
+        ratio = ratio_of(times["test"], times["pass"])
+        rows.append(
+            Row(
+                {
+                    "matrix": name,
+                    "nonzeros": matrix.nnz,
+                    "test, ms": milliseconds(times["test"]),
+                    "pass, ms": milliseconds(times["pass"]),
+                    "passes": ratio.median,
+                    "quartiles": ratio.quartiles,
+                    "products A x": ratio_of(times["test"], times["product"]).median,
+                },
+                timings=times,
+            )
+        )
+    return Table(
+        "Tests of structure",
+        "A pass copies the values and the column indices of all nonzeros into new arrays; a product is A x.",
+        rows,
+    )
+
+
+def _pass(matrix: Any) -> tuple[Array, Array]:
+    """Read all nonzeros once, and write as many."""
+    return matrix.data.copy(), matrix.indices.copy()
+
+
+TOPICS: dict[str, Topic] = {
+    "values": all_singular_values,
+    "norm": padded_norm,
+    "bounds": default_bounds,
+    "structure": structure_tests,
+}

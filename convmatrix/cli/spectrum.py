@@ -1,0 +1,186 @@
+"""``convmatrix spectrum``: singular values, norm, bounds, rank and condition number of a layer."""
+
+from __future__ import annotations
+
+import math
+from argparse import ArgumentTypeError
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from convmatrix.cli.errors import DataError, UsageError
+from convmatrix.cli.options import add_layer_options, option
+from convmatrix.cli.output import say, say_json
+
+if TYPE_CHECKING:
+    import argparse
+
+    from convmatrix.cli.layer import Layer
+
+_USAGE: Final = "convmatrix spectrum --kernel KERNEL --input-shape SHAPE [options]"
+_DESCRIPTION: Final = """\
+Tell the spectrum of a layer's matrix. Circular axes are taken apart by the
+Fourier transform, symmetric ones with symmetric kernels by the cosine
+transform; other axes stay dense. Where all singular values are out of reach,
+the norm is found by Lanczos steps. The bounds hold for certain.
+"""
+_EPILOG: Final = """\
+examples:
+  convmatrix spectrum --kernel '[1,-2,1]' --input-shape 3 --padding same \\
+      --tol 1e-6 --values
+  convmatrix spectrum --kernel-shape 8x4x3x3 --random --seed 1 --json \\
+      --input-shape 4x16x16 --padding same --boundary circular --stride 2
+"""
+_SUFFIXES: Final = (".svg", ".png")
+_MOST_WORK: Final = 2e11  # multiplications of a decomposition that takes some ten seconds
+_WORDS: Final = {"fourier": "Fourier", "cosine": "cosine", "dense": "dense"}
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Declare the command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "spectrum",
+        help="singular values, norm and its bounds",
+        usage=_USAGE,
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
+    add_layer_options(parser)
+    spectrum = parser.add_argument_group("spectrum")
+    spectrum.add_argument(
+        "--tol", type=_tolerance, metavar="T", help="refine the bounds to this relative width, such as 1e-3"
+    )
+    spectrum.add_argument("--values", action="store_true", help="print all singular values, the largest first")
+    spectrum.add_argument("--plot", metavar="FILE", help="draw the singular values: .svg or .png (needs matplotlib)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compute the spectrum, and print it."""
+    from convmatrix.cli.layer import read_layer
+
+    _check(args)
+    layer = read_layer(args)
+    record = _spectrum(args, layer)
+    if args.plot is not None:
+        _plot(args.plot, record["singular_values"], record["matrix"])
+    if not args.values:
+        del record["singular_values"]
+    if args.json:
+        say_json({name: _plain(value) for name, value in record.items()})
+    else:
+        say(_text(record))
+    return 0
+
+
+def _tolerance(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise ArgumentTypeError(f"{text!r} is no tolerance: write a positive number, such as 1e-3")
+    return value
+
+
+def _check(args: argparse.Namespace) -> None:
+    for name in ("order", "rows"):
+        if hasattr(args, name):
+            raise UsageError(f"--{name} is for matrices; the spectrum is that of the whole layer: drop it")
+    if hasattr(args, "dtype") and not option(args, "random"):
+        raise UsageError("--dtype is the type of --random weights here, and spectra are in double precision: drop it")
+    if args.plot is None:
+        return
+    path = Path(args.plot)
+    if path.suffix.lower() not in _SUFFIXES:
+        raise UsageError(f"--plot {args.plot}: the name must end in {' or '.join(_SUFFIXES)}")
+    if not path.parent.is_dir():
+        raise DataError(f"cannot write {args.plot}: there is no folder {path.parent}; make it first")
+
+
+def _spectrum(args: argparse.Namespace, layer: Layer) -> dict[str, Any]:
+    """Return all there is to say; what is out of reach is None."""
+    import numpy as np
+
+    from convmatrix import spectral
+    from convmatrix.spectral.blocks import axis_kinds
+    from convmatrix.spectral.singular import decomposition_work
+
+    geometry, weights = layer.geometry, layer.given_weights()
+    lower, upper = spectral.norm_bounds(weights, geometry, tol=args.tol)  # which also says what is wrong with weights
+    in_reach = decomposition_work(geometry, weights.reshape(geometry.weight_shape)) <= _MOST_WORK
+    if not in_reach and (args.values or args.plot is not None):
+        raise DataError(
+            f"all singular values of {geometry!r} are out of reach, for some of its axes have no transform: drop "
+            "--values and --plot, or take a smaller input"
+        )
+    record: dict[str, Any] = {
+        "layer": repr(geometry),
+        "matrix": [geometry.n_out, geometry.n_in],
+        "seed": layer.seed,
+        "axes": list(axis_kinds(geometry, weights.reshape(geometry.weight_shape))),
+        "route": "blocks" if in_reach else "lanczos",
+        "norm": None,
+        "norm_error": None,
+        "bounds": [lower, upper],
+        "smallest": None,
+        "condition_number": None,
+        "rank": None,
+        "singular_values": None,
+    }
+    if not in_reach:
+        record["norm"], record["norm_error"] = spectral.spectral_norm(
+            weights, geometry, method="lanczos", tol=1e-6, with_error=True
+        )
+        return record
+    values = spectral.singular_values(weights, geometry)
+    level = max(geometry.n_out, geometry.n_in) * float(np.finfo(float).eps)
+    norm, smallest = float(values[0]), float(values[-1])
+    return record | {
+        "norm": norm,
+        "smallest": smallest,
+        "condition_number": norm / smallest if smallest > level * norm else math.inf,
+        "rank": int(np.count_nonzero(values > level * norm)),
+        "singular_values": values.tolist(),
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON knows it, which has no infinity."""
+    return "inf" if value == math.inf else value
+
+
+def _text(record: dict[str, Any]) -> str:
+    rows, columns = record["matrix"]
+    lower, upper = record["bounds"]
+    axes = " x ".join(_WORDS[kind] for kind in record["axes"])
+    width = f", relative width {upper / lower - 1:.2g}" if lower > 0 else ""
+    lines = {"layer": record["layer"], "matrix": f"{rows} x {columns}"}
+    if record["seed"] is not None:
+        lines["weights"] = f"random, --seed {record['seed']}"
+    lines["route"] = f"blocks, axes {axes}" if record["route"] == "blocks" else f"Lanczos steps (axes {axes})"
+    error = "" if record["norm_error"] is None else f", residual {record['norm_error']:.1g}"
+    lines["norm"] = f"{record['norm']:.12g}{error}"
+    lines["bounds"] = f"{lower:.12g} to {upper:.12g}{width}"
+    if record["route"] == "blocks":
+        lines["smallest"] = f"{record['smallest']:.12g}"
+        lines["condition"] = f"{record['condition_number']:.6g}"
+        lines["rank"] = f"{record['rank']} of {min(rows, columns)}"
+    if record.get("singular_values") is not None:
+        lines["values"] = " ".join(f"{value:.12g}" for value in record["singular_values"])
+    return "\n".join(f"{name:9} {value}" for name, value in lines.items())
+
+
+def _plot(path: str, values: list[float], shape: list[int]) -> None:
+    """Draw the singular values into a file, whole or not at all."""
+    from convmatrix.io.atomic import replacing
+
+    try:
+        from convmatrix.plotting import plot_spectrum
+
+        figure = plot_spectrum(values)
+    except ImportError as error:
+        raise DataError(f"--plot needs {error.name}, which is not installed: pip install 'convmatrix[plot]'") from None
+    figure.axes[0].set_title(f"singular values of a {shape[0]} x {shape[1]} matrix")
+    with replacing(Path(path)) as file:
+        figure.savefig(file, format=Path(path).suffix.lower()[1:], dpi=150)
