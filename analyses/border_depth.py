@@ -73,7 +73,9 @@ def _figure(spread: dict[tuple[str, int], list[int]]) -> Figure:
     axes = figure.subplots()
     for colour, ((boundary, kernel), counts) in zip(COLOURS, spread.items(), strict=False):
         style = "o-" if kernel == 3 else "s--"
-        axes.plot(DEPTHS, counts, style, color=colour, label=f"{boundary}, kernel {kernel}", markersize=4)
+        width = 6 if boundary == "zero" or (boundary, kernel) == ("circular", 3) else 2  # other curves lie on these
+        label = f"{boundary}, kernel {kernel}"
+        axes.plot(DEPTHS, counts, style, color=colour, label=label, linewidth=width, markersize=width + 2)
     axes.axhline(SIZE, color="0.6", linewidth=0.8)
     axes.set(xlabel="layers", ylabel=f"rows of {SIZE} that break the shift by one")
     axes.legend()

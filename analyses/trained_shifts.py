@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from convmatrix.equivariance.networks import Step
+    from convmatrix.equivariance.steps import Step
 
     Array = NDArray[Any]
 
@@ -157,8 +157,11 @@ def _figure(accuracy: dict[int, float], change: dict[int, float], exact: list[in
     colours = [COLOURS[2] if amount in exact else COLOURS[5] for amount in accuracy]
     left.bar(list(accuracy), list(accuracy.values()), color=colours)
     left.set(xlabel="shift in pixels", ylabel="accuracy", ylim=(0, 1))
-    right.bar(list(change), [max(value, 1e-17) for value in change.values()], color=colours)
-    right.set(xlabel="shift in pixels", ylabel="largest relative change of a score", yscale="log")
+    right.bar(list(change), list(change.values()), color=colours)
+    right.set(xlabel="shift in pixels", ylabel="largest relative change of a score", yscale="log", ylim=(1e-17, 1))
+    for amount, value in change.items():
+        if not value:  # which has no place on this axis
+            right.text(amount, 2e-17, "0", color=COLOURS[2], ha="center")
     figure.suptitle("green: shifts that the network is proved to commute with")
     return figure
 

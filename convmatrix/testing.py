@@ -305,22 +305,9 @@ def _flat_weights(pattern: WeightPattern, kernel: NDArray[Any]) -> NDArray[Any]:
 
 def _broken_rows_of_pattern(pattern: WeightPattern, q: NDArray[Any], p: NDArray[Any]) -> NDArray[Any]:
     """Return the rows i where T[i, j, k] == T[q[i], p[j], k] fails for some column and weight."""
-    inverse_q, inverse_p = np.argsort(q), np.argsort(p)
-    rows, cols = inverse_q[pattern.rows], inverse_p[pattern.cols]
-    order = np.lexsort((pattern.weight_index, cols, rows))
-    counts = np.diff(pattern.row_starts)
-    uneven = counts != counts[q]
-    own = np.stack([pattern.rows, pattern.cols, pattern.weight_index])
-    moved = np.stack([rows[order], cols[order], pattern.weight_index[order]])
-    if not uneven.any():
-        return np.unique(own[0][(own != moved).any(axis=0)])
-    # Rows of unequal length: compare the others one by one, aligned on their own starts.
-    starts = np.searchsorted(moved[0], np.arange(pattern.shape[0] + 1))
-    broken = uneven.copy()
-    for row in np.flatnonzero(~uneven):
-        left = own[1:, pattern.row_starts[row] : pattern.row_starts[row + 1]]
-        broken[row] = not np.array_equal(left, moved[1:, starts[row] : starts[row + 1]])
-    return np.flatnonzero(broken)
+    from convmatrix.equivariance.comparison import broken_rows
+
+    return np.flatnonzero(broken_rows(pattern, q, p))
 
 
 def _permutation(name: str, values: ArrayLike) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from scipy import ndimage
 
 import convmatrix as cm
 from convmatrix import equivariance as eq
-from convmatrix.equivariance.comparison import broken_rows
+from convmatrix.equivariance.comparison import _Rows, broken_rows
 from tests.cases import each_case
 from tests.strategies import random_layer
 
@@ -81,6 +81,19 @@ def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convmatrix.equivariance.comparison._BLOCK", 7)
     assert np.array_equal(broken_rows(layer.pattern(), q, p), whole)
     assert 0 < whole.sum() < len(whole)
+
+
+def test_rows_with_like_sums_are_compared_entry_by_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sums only tell rows apart quickly: where they agree, nothing is concluded from them."""
+    rng = np.random.default_rng(5)
+    for boundary in ("zero", "circular"):
+        layer = cm.ConvGeometry((4, 5), (3, 3), in_channels=2, out_channels=2, padding="same", boundary=boundary)
+        shift = eq.shift((4, 5), (1, 2), channels=2)
+        for q, p in ((shift, shift), (rng.permutation(40), rng.permutation(40))):
+            by_sums = broken_rows(layer.pattern(), q, p)
+            with monkeypatch.context() as patch:
+                patch.setattr(_Rows, "sums", lambda rows: np.zeros(len(rows.counts), np.uint64))
+                assert np.array_equal(broken_rows(layer.pattern(), q, p), by_sums)
 
 
 def test_explanations() -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sympy
 
+from convmatrix import _axis_sizes
 from convmatrix import boundary as rule
 from convmatrix import equivariance as eq
 from convmatrix.equivariance.catalogue import all_theorems, matrices
@@ -23,7 +25,8 @@ from convmatrix.equivariance.engines.lemma import Algebra, Condition, Lemma, eva
 from convmatrix.equivariance.engines.paths import problems
 from convmatrix.equivariance.engines.search import contradiction
 from convmatrix.equivariance.engines.smt import decide_with_z3
-from convmatrix.equivariance.proofs import polynomial_text, prove_theorem, theorem
+from convmatrix.equivariance.proof import polynomial_text
+from convmatrix.equivariance.proofs import prove_theorem, theorem
 from convmatrix.geometry import ConvGeometry
 
 THEOREMS = all_theorems()
@@ -72,7 +75,7 @@ def test_proved_by_z3(name: str, proofs: dict[tuple[str, str], eq.Proof]) -> Non
 
 @each_theorem
 def test_on_explicit_matrices(name: str) -> None:
-    found = list(THEOREMS[name].on_matrices())
+    found = eq.instances(name)
     assert len(found) >= 5
     assert [what for what, holds in found if not holds] == []
 
@@ -86,6 +89,7 @@ def test_hypotheses_are_satisfiable(name: str) -> None:
 # --- mutants ---------------------------------------------------------------------------------------------------------
 
 read_sample, tap_position = rule.read_sample, rule.tap_position
+forward_axis, transposed_axis = _axis_sizes.forward_axis, _axis_sizes.transposed_axis
 
 
 def wrong_modulus(position: Any, size: Any, boundary: Any, select: Any = rule.choose) -> Any:
@@ -154,6 +158,20 @@ RULES: dict[str, tuple[str, Any]] = {
 }
 
 
+SIZES: dict[str, Callable[..., tuple[Any, ...]]] = {
+    "forward_axis": lambda *a: (*forward_axis(*a)[:3], forward_axis(*a)[3] + 1),
+    "transposed_axis": lambda *a: (*transposed_axis(*a)[:3], transposed_axis(*a)[3] - a[6]),
+}
+
+
+def fails_on_matrices(name: str) -> bool:
+    """Whether an explicit matrix shows that a theorem fails, or has an entry outside of itself."""
+    try:
+        return not all(holds for _, holds in THEOREMS[name].on_matrices())
+    except (ValueError, IndexError, sympy.ShapeError):
+        return True
+
+
 def refuses(lemmas: tuple[Lemma, ...], decide: Callable[[Lemma], Any]) -> bool:
     """Whether an engine does not prove one of the lemmas; a counterexample that it gives is one."""
     for lemma in lemmas:
@@ -176,6 +194,21 @@ def test_a_bug_in_the_rule_is_refused(name: str, engine: str, monkeypatch: pytes
     attribute, mutant = RULES[name]
     monkeypatch.setattr(rule.Axis if attribute == "weight" else rule, attribute, mutant)
     assert refuses(THEOREMS[name].lemmas, decide_with_sympy if engine == "sympy" else decide_with_z3)
+    if engine == "sympy":
+        assert fails_on_matrices(name)
+
+
+@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@pytest.mark.parametrize("function", SIZES)
+def test_a_bug_in_the_sizes_is_refused(function: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The proof of output-sizes runs the functions that compute the sizes of layers."""
+    if engine == "z3":
+        pytest.importorskip("z3", reason="needs the extra prove")
+        monkeypatch.setattr(smt, "_MILLISECONDS", 2000)
+    monkeypatch.setattr(_axis_sizes, function, SIZES[function])
+    assert refuses(THEOREMS["output-sizes"].lemmas, decide_with_sympy if engine == "sympy" else decide_with_z3)
+    monkeypatch.setattr("convmatrix.geometry." + function, SIZES[function], raising=False)
+    assert fails_on_matrices("output-sizes")
 
 
 def overlapping_index(a: Algebra) -> Condition:
@@ -202,7 +235,7 @@ def one_border_row_less(a: Algebra) -> Condition:
 
 
 def no_bound(a: Algebra) -> Condition:
-    """State that reflect padding breaks shifts also on two samples."""
+    """State that reflect padding breaks shifts also on two samples, where it is circular."""
     n, position = a.integers("n position")
     a.assume(n >= 2, position <= 0, position > 1 - n)
     sample = rule.read_sample(position, n, "reflect", a.select)
@@ -218,12 +251,29 @@ def wide_output_padding(a: Algebra) -> Condition:
     return a.both(s * (m - 1) <= rest, rest < s * m)
 
 
+def every_tap_stays(a: Algebra) -> Condition:
+    """State that a factor that moves a tap along leaves no tap but the centre, also on a ring and for f > 2."""
+    n, f, offset, quotient = a.integers("n f offset quotient")
+    a.assume(n >= 1, f >= 2, a.within(offset, n), a.equal((f - 1) * offset, n * quotient))
+    return a.equal(offset, 0)
+
+
+def a_step_that_fails(a: Algebra) -> Condition:
+    """State a claim that follows from a step, which is false."""
+    (n,) = a.integers("n")
+    a.assume(n >= 1)
+    a.show(n >= 2)
+    return n >= 2
+
+
 STATEMENTS = {
     overlapping_index: {"size": 4, "u": 2, "v": 2, "x": 3, "y": 3},
     every_shift_passes: {"m": 3, "s": 1, "i": 1, "c": 1},
     one_border_row_less: {"n": 6, "k": 3, "p": 2, "i": 1, "t": 1},
     no_bound: {"n": 4, "position": -1},
     wide_output_padding: {"s": 2, "m": 3, "extra": 1},
+    every_tap_stays: {"n": 4, "f": 3, "offset": 0, "quotient": 0},
+    a_step_that_fails: {"n": 2},
 }
 
 
@@ -275,6 +325,40 @@ def test_a_modulus_must_be_positive() -> None:
     assert all(contradiction(part) is None for problem in found for part in problem.obligations)
     pytest.importorskip("z3", reason="needs the extra prove")
     assert not decide_with_z3(lemma).proved
+
+
+@pytest.mark.parametrize("modulus", [0, -2])
+def test_a_modulus_in_numbers_must_be_positive(modulus: int) -> None:
+    """No remainder lies from 0 to less than 0: taken as a fact, everything would follow."""
+
+    def careless(a: Algebra) -> Condition:
+        (x,) = a.integers("x")
+        a.assume(x >= 1)
+        return a.both(x % modulus >= 0, x < 0)
+
+    found = list(problems(careless))
+    assert any(contradiction(part) is None for problem in found for part in (*problem.obligations, problem))
+    pytest.importorskip("z3", reason="needs the extra prove")
+    assert not decide_with_z3(Lemma("careless", "", "", careless, {"x": 1})).proved
+
+
+def test_a_step_is_used_only_when_proved() -> None:
+    """A step that is proved shortens the rest; the certificate holds its contradiction too."""
+
+    def by_steps(a: Algebra) -> Condition:
+        n, x = a.integers("n x")
+        a.assume(n >= 1, a.within(x, n))
+        a.show(a.equal(x % n, x))
+        return a.equal((x % n) % n, x)
+
+    lemma = Lemma("by steps", "", "", by_steps, {"n": 3, "x": 2})
+    decision = decide_with_sympy(lemma)
+    assert decision.proved
+    check_certificate(lemma, decision.certificate)
+    pytest.importorskip("z3", reason="needs the extra prove")
+    decision = decide_with_z3(lemma)
+    assert decision.proved
+    assert len(decision.certificate["unsatisfiable"]) == 3  # the modulus, the step, the claim
 
 
 # --- replay ----------------------------------------------------------------------------------------------------------
@@ -346,6 +430,43 @@ def test_forged_certificates_are_refused(tmp_path: Path) -> None:
         eq.recheck(tmp_path / "list.json")
 
 
+def test_recheck_judges_examples_and_identities_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a file cannot hold is looked at anew: that the hypotheses are satisfiable, that the identities are true."""
+    record = eq.prove("fourier-eigenvectors").record()
+    known = theorem("fourier-eigenvectors")
+    nowhere = replace(known, lemmas=(replace(known.lemmas[0], example={**known.lemmas[0].example, "n": 0}),))
+    monkeypatch.setattr("convmatrix.equivariance.saved.theorem", lambda name: nowhere)
+    with pytest.raises(eq.CertificateError, match="the hypotheses of the lemma 'period' do not hold for its example"):
+        eq.recheck(record)
+    wrong = replace(known, identities=(replace(known.identities[0], right=lambda: sympy.Symbol("z")),))
+    monkeypatch.setattr("convmatrix.equivariance.saved.theorem", lambda name: wrong)
+    with pytest.raises(eq.CertificateError, match="the identity 'roots of unity' does not simplify to 0"):
+        eq.recheck(record)
+    assert not prove_theorem(wrong).proved
+
+
+def test_a_proof_by_z3_is_a_problem_for_solvers(proofs: dict[tuple[str, str], eq.Proof], tmp_path: Path) -> None:
+    """What z3 leaves is no certificate: the file says what it is, another run of a solver decides it again."""
+    z3 = pytest.importorskip("z3", reason="needs the extra prove")
+    proof = proofs["flat-index", "z3"]
+    proof.save(tmp_path / "proof.json")
+    with pytest.raises(eq.CertificateError, match="a proof by 'z3' holds problems for a solver"):
+        eq.recheck(tmp_path / "proof.json")
+    saved = json.loads((tmp_path / "proof.json").read_text())
+    for part in saved["parts"]:
+        assert "not a certificate" in part["certificate"]["what"]
+        for script in part["certificate"]["unsatisfiable"]:
+            solver = z3.Solver()
+            solver.from_string(script)
+            solver.set("timeout", 20_000)
+            assert solver.check() == z3.unsat
+
+
+@pytest.mark.parametrize("name", ["circular-shift", "flat-index", "circulants-commute", "gradients"])
+def test_certificates_are_the_same_each_time(name: str, proofs: dict[tuple[str, str], eq.Proof]) -> None:
+    assert eq.prove(name).record() == proofs[name, "sympy"].record()
+
+
 def test_a_certificate_does_not_outlive_its_rule(monkeypatch: pytest.MonkeyPatch) -> None:
     lemma = THEOREMS["circular-shift"].lemmas[0]
     certificate = decide_with_sympy(lemma).certificate
@@ -378,6 +499,8 @@ def test_certificate_nodes() -> None:
         solved(2 * n - 1, "n")
     with pytest.raises(eq.CertificateError, match="there is no variable 'm'"):
         solved(n - 1, "m")
+    with pytest.raises(eq.CertificateError, match=r"the coefficient '1' is no integer"):
+        from_data(ring, [["1", {"n": 1}]])
     with pytest.raises(eq.CertificateError, match="no polynomial in n"):
         from_data(ring, [[1, {"m": 1}]])
     with pytest.raises(eq.CertificateError, match="the power -1 of n is no exponent"):

@@ -25,16 +25,12 @@ from convmatrix.equivariance.actions import (
 from convmatrix.equivariance.checks import check, check_quarter_turn, check_reflection, prove_equivariance
 from convmatrix.equivariance.engines.certificate import CertificateError
 from convmatrix.equivariance.latex import appendix
-from convmatrix.equivariance.networks import (
-    Bias,
-    Elementwise,
-    NetworkVerdict,
-    Pooling,
-    check_network,
-    surviving_shifts,
-)
-from convmatrix.equivariance.proofs import ENGINES, Proof, prove, recheck, theorems
+from convmatrix.equivariance.networks import NetworkVerdict, check_network, surviving_shifts
+from convmatrix.equivariance.proof import Proof
+from convmatrix.equivariance.proofs import ENGINES, instances, prove, theorems
+from convmatrix.equivariance.saved import recheck
 from convmatrix.equivariance.sharing import equivariant_pattern, orbits, tie, tied_pattern, tied_taps
+from convmatrix.equivariance.steps import Bias, Elementwise, Pooling
 from convmatrix.equivariance.symmetry import PointSymmetry, Symmetries, symmetries
 from convmatrix.equivariance.verdict import Counterexample, Verdict
 
@@ -63,6 +59,7 @@ __all__ = [
     "equivariant_pattern",
     "generated_group",
     "identity",
+    "instances",
     "inverse",
     "orbits",
     "point_group_generators",

@@ -70,13 +70,19 @@ def broken_rows(
         own = _Rows.of(pattern, rows)
         moved = _Rows.of(pattern, output_permutation[rows])
         moved = _Rows(moved.counts, back[moved.columns], moved.weights)
-        # A moved row is mostly in order as it stands; only where it differs is it sorted, and compared again.
+        # A moved row is mostly in order as it stands. Where it differs, its entries may only be in another order: rows
+        # with unlike sums are different, and those with like ones are sorted and compared again.
         doubtful = own.differ(moved)
-        ordered = moved.take(doubtful).ordered(pattern.shape[1])
-        broken[rows[doubtful[own.take(doubtful).differ(ordered)]]] = True
+        own, moved = own.take(doubtful), moved.take(doubtful)
+        unlike = own.sums() != moved.sums()
+        broken[rows[doubtful[unlike]]] = True
+        alike = np.flatnonzero(~unlike)
+        ordered = moved.take(alike).ordered(pattern.shape[1])
+        broken[rows[doubtful[alike[own.take(alike).differ(ordered)]]]] = True
     return broken
 
 
+_MULTIPLIERS = tuple(np.uint64(2 * 3**power + 1) for power in (38, 37, 36))
 _BLOCK = 2**20  # entries compared at a time, so that little memory is needed beside the pattern
 
 
@@ -110,7 +116,9 @@ class _Rows:
         return cls(counts, pattern.cols[places], pattern.weight_index[places])
 
     def take(self, rows: NDArray[np.integer]) -> _Rows:
-        """Return some of the rows."""
+        """Return some of the rows, in order and each once."""
+        if len(rows) == len(self.counts):
+            return self
         starts = np.cumsum(self.counts) - self.counts
         counts = self.counts[rows]
         places = _places(starts[rows], counts)
@@ -120,8 +128,21 @@ class _Rows:
         """Return which rows differ, as they stand, from those of the same lengths."""
         different = self.columns != other.columns
         different |= self.weights != other.weights
+        so_far = np.concatenate([[0], np.cumsum(different)])
         ends = np.cumsum(self.counts)
-        return np.unique(np.searchsorted(ends, np.flatnonzero(different), side="right"))
+        return np.flatnonzero(so_far[ends] != so_far[ends - self.counts])
+
+    def sums(self) -> NDArray[np.uint64]:
+        """Return a number for each row that is the same in whatever order its entries come; others may share it."""
+        mixed = self.columns.astype(np.uint64) * _MULTIPLIERS[0]
+        mixed += self.weights.astype(np.uint64) * _MULTIPLIERS[1]
+        mixed ^= mixed >> np.uint64(32)
+        mixed *= _MULTIPLIERS[2]  # odd numbers; overflow is meant
+        mixed ^= mixed >> np.uint64(29)
+        totals = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed, dtype=np.uint64)])
+        ends = np.cumsum(self.counts)
+        sums: NDArray[np.uint64] = totals[ends] - totals[ends - self.counts]
+        return sums
 
     def ordered(self, n_columns: int) -> _Rows:
         """Return the rows sorted by column.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convmatrix.equivariance.proofs import Proof, polynomial_text, prove, theorems
+from convmatrix.equivariance.proof import Proof, polynomial_text
+from convmatrix.equivariance.proofs import prove, theorems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -32,9 +32,11 @@ _ORDER = (
 
 def all_theorems() -> dict[str, Theorem]:
     """Return every theorem by name."""
-    from convmatrix.equivariance.catalogue import borders, layers, rings, structure, symmetry
+    from convmatrix.equivariance.catalogue import borders, eigenvectors, layers, rings, sizes, structure, symmetry
 
     found = {
-        theorem.name: theorem for module in (rings, borders, structure, symmetry, layers) for theorem in module.THEOREMS
+        theorem.name: theorem
+        for module in (rings, borders, structure, sizes, eigenvectors, symmetry, layers)
+        for theorem in module.THEOREMS
     }
     return {name: found[name] for name in _ORDER}

@@ -22,13 +22,14 @@ def _moved_along(a: Algebra, sample: Integer, other: Integer, shift: Integer, si
     return a.either(nothing, a.both(sample >= 0, a.equal(other, (sample + shift) % size)))
 
 
-def _inside_lemma(a: Algebra) -> Condition:
+def _any_shift_lemma(a: Algebra) -> Condition:
     n, k, d, p, i, t, c = a.integers("n k d p i t c")
     a.assume(n >= 1, d >= 1, a.within(i, n), a.within(t, k))
     axis = Axis(n, n, k, 1, d, p)
-    other = (i + c) % n
-    a.assume(a.within(axis.position(i, t), n), a.within(axis.position(other, t), n))
-    return a.equal(axis.sample(other, t, a.select), (axis.sample(i, t, a.select) + c) % n)
+    other = (i - c) % n
+    kept = _moved_along(a, axis.sample(i, t, a.select), axis.sample(other, t, a.select), -c, n)
+    inside, other_inside = a.within(axis.position(i, t), n), a.within(axis.position(other, t), n)
+    return a.equivalent(kept, a.equivalent(inside, other_inside))
 
 
 def _border_tap_lemma(a: Algebra) -> Condition:
@@ -73,22 +74,28 @@ def _first_row_lemma(a: Algebra) -> Condition:
     return a.both(a.within(witness, k), a.either(a.equal(at, 1), a.equal(at, -1)))
 
 
-def _folded_lemma(boundary: Boundary, place: str) -> Callable[[Algebra], Condition]:
-    """Return the lemma of one boundary for positions inside, below or above the input."""
+def _period(a: Algebra, boundary: Boundary, size: Integer) -> Integer:
+    """Return the period of a boundary, in the terms of the one-axis rule."""
+    return 2 * size if boundary == "symmetric" else a.select(size > 1, 2 * size - 2, 1)
+
+
+def _folded_lemma(boundary: Boundary, kept: bool) -> Callable[[Algebra], Condition]:
+    """Return the lemma of one boundary for the positions that keep the shift by one, or for the others."""
 
     def lemma(a: Algebra) -> Condition:
         n, position = a.integers("n position")
-        a.assume(n >= 3)
-        if place == "inside":
-            a.assume(position >= 1, position < n)
-        elif place == "below":
-            a.assume(position <= 0, position > 1 - n)
-        else:
-            a.assume(position >= n, position < 2 * n - 1)
+        a.assume(n >= _SMALLEST[boundary])
+        periodic = boundary != "replicate"
+        period = _period(a, boundary, n) if periodic else n
+        phase = position % period if periodic else position
+        rising = a.both(phase >= 1, phase < n)
+        a.assume(rising if kept else a.negation(rising))
+        if periodic:
+            a.show(a.equal((position - 1) % period, a.select(phase > 0, phase - 1, period - 1)))
         sample = boundary_rule.read_sample(position, n, boundary, a.select)
         before = boundary_rule.read_sample(position - 1, n, boundary, a.select)
-        kept = a.equal(before, a.select(sample > 0, sample - 1, n - 1))
-        return kept if place == "inside" else a.negation(kept)
+        moves_along = a.equal(before, a.select(sample > 0, sample - 1, n - 1))
+        return moves_along if kept else a.negation(moves_along)
 
     return lemma
 
@@ -98,7 +105,7 @@ def _folded_first_row_lemma(boundary: Boundary, position: int) -> Callable[[Alge
 
     def lemma(a: Algebra) -> Condition:
         (n,) = a.integers("n")
-        a.assume(n >= 3)
+        a.assume(n >= _SMALLEST[boundary])
         sample = boundary_rule.read_sample(position, n, boundary, a.select)
         last = boundary_rule.read_sample(position + n - 1, n, boundary, a.select)
         return a.different(last, a.select(sample > 0, sample - 1, n - 1))
@@ -106,33 +113,42 @@ def _folded_first_row_lemma(boundary: Boundary, position: int) -> Callable[[Alge
     return lemma
 
 
+_SMALLEST: dict[Boundary, int] = {"reflect": 3, "symmetric": 3, "replicate": 2}
+
+
 def _folded(boundary: Boundary) -> tuple[Lemma, ...]:
-    words = {
-        "inside": ("a tap at a position from 1 to n - 1 keeps the symmetry", r"1 \le x < n", r"="),
-        "below": ("a tap at a position from 2 - n to 0 breaks it", r"1 - n < x \le 0", r"\ne"),
-        "above": ("a tap at a position from n to 2 n - 2 breaks it", r"n \le x < 2n - 1", r"\ne"),
-    }
-    lemmas = [
+    words, place = {
+        "reflect": ("x mod (2 n - 2)", r"x \bmod (2n - 2)"),
+        "symmetric": ("x mod 2 n", r"x \bmod 2n"),
+        "replicate": ("x", "x"),
+    }[boundary]
+    rule = rf"r_{{\text{{{boundary}}}}}"
+    return (
         Lemma(
-            f"{boundary}, {place}",
-            text,
-            rf"{region} \implies r_{{\text{{{boundary}}}}}(x - 1) {sign} (r_{{\text{{{boundary}}}}}(x) - 1) \bmod n",
-            _folded_lemma(boundary, place),
-            {"n": 4, "position": {"inside": 2, "below": -1, "above": 5}[place]},
-        )
-        for place, (text, region, sign) in words.items()
-    ]
-    first = [
+            f"{boundary}, kept",
+            f"a tap at a position x with {words} from 1 to n - 1 keeps the symmetry",
+            rf"1 \le {place} < n \implies {rule}(x - 1) = ({rule}(x) - 1) \bmod n",
+            _folded_lemma(boundary, kept=True),
+            {"n": 4, "position": 2},
+        ),
         Lemma(
-            f"{boundary}, row 0 at {position}",
-            f"row 0 breaks at a tap at position {position}",
-            rf"r_{{\text{{{boundary}}}}}(x + n - 1) \ne (r_{{\text{{{boundary}}}}}(x) - 1) \bmod n,\ x = {position}",
-            _folded_first_row_lemma(boundary, position),
-            {"n": 4},
-        )
-        for position in (1, -1)
-    ]
-    return (*lemmas, *first)
+            f"{boundary}, broken",
+            "a tap at any other position breaks it",
+            rf"\lnot\,(1 \le {place} < n) \implies {rule}(x - 1) \ne ({rule}(x) - 1) \bmod n",
+            _folded_lemma(boundary, kept=False),
+            {"n": 4, "position": -1},
+        ),
+        *(
+            Lemma(
+                f"{boundary}, row 0 at {position}",
+                f"row 0 breaks at a tap at position {position}",
+                rf"{rule}(x + n - 1) \ne ({rule}(x) - 1) \bmod n,\ x = {position}",
+                _folded_first_row_lemma(boundary, position),
+                {"n": 4},
+            )
+            for position in (1, -1)
+        ),
+    )
 
 
 _AXIS = {"n": 6, "k": 3, "d": 1, "p": 1, "t": 0}
@@ -140,29 +156,29 @@ _AXIS = {"n": 6, "k": 3, "d": 1, "p": 1, "t": 0}
 THEOREMS = (
     Theorem(
         "zero-padding-border",
-        "With zero padding, rows whose windows stay inside keep every shift; the shift by one is broken at exactly the "
-        "rows i <= p and i >= n + p - k + 1 (p is the low padding, dilation 1).",
+        "With zero padding, a tap keeps a shift in a row exactly where it reads inside before and after, or outside "
+        "before and after; so rows whose windows stay inside keep every shift. The shift by one is broken at exactly "
+        "the rows i <= p and i >= n + p - k + 1 (p is the low padding, dilation 1).",
         r"Let a convolution with stride 1 map $n$ samples to $n$ outputs, with zero padding $p$ at the low end. The "
-        r"commutator with any cyclic shift vanishes on every row that reads, before and after the shift, only inside "
-        r"the "
-        r"input. For the shift by one, tap $t$ breaks row $i \ge 1$ exactly where $i + t d - p \in \{0, n\}$; so with "
-        r"dilation 1 and $k \ge 2$ the support of the commutator is exactly the border rows $i \le p$ and "
-        r"$i \ge n + p - k + 1$.",
-        "n >= 2, stride 1, as many outputs as samples, 0 <= p <= k - 1; k >= 2 and dilation 1 for the rows.",
+        r"commutator with the cyclic shift by $c$ has a tap in row $i$ exactly where that tap reads inside the input "
+        r"in one of the rows $i$ and $(i - c) \bmod n$ and outside in the other: it vanishes on every row whose "
+        r"windows stay inside. For the shift by one, tap $t$ breaks row $i \ge 1$ exactly where $i + t d - p \in "
+        r"\{0, n\}$; so with dilation 1 and $k \ge 2$ the support of the commutator is exactly the border rows $i "
+        r"\le p$ and $i \ge n + p - k + 1$.",
+        "n >= 1, any dilation d >= 1, padding and shift for the taps; for the rows n >= 2, k >= 2, dilation 1, "
+        "0 <= p <= k - 1; stride 1, as many outputs as samples.",
         r"Entry by entry the symmetry asks that rows $i$ and $q(i)$ read nothing, or that the second reads the sample "
-        r"of "
-        r"the first, shifted. The first lemma says that they do inside. The next two say exactly which taps break it, "
-        r"in "
-        r"the rows from 1 up and in row 0. The last two find such a tap in each border row, and show that there is "
-        r"none in "
-        r"the others. The weights are independent, so that a broken tap breaks the row.",
+        r"of the first, shifted. The first lemma says which taps do. The next two say it for the shift by one in the "
+        r"rows from 1 up and in row 0, by position. The last two find such a tap in each border row, and show that "
+        r"there is none in the others. The weights are independent, so that a broken tap breaks the row.",
         (
             Lemma(
-                "inside",
-                "where a tap of row i and of row i + c reads inside, the second reads the sample of the first, moved "
-                "by c",
-                r"0 \le x(i,t),\, x(q,t) < n \implies r(q, t) = (r(i, t) + c) \bmod n,\quad q = (i + c) \bmod n",
-                _inside_lemma,
+                "any shift",
+                "a tap keeps the symmetry in row i exactly where it reads inside both in rows i and i - c, or in "
+                "neither",
+                r"\text{tap } t \text{ keeps row } i \iff \bigl(0 \le x(i,t) < n \iff 0 \le x(q,t) < n\bigr),"
+                r"\quad q = (i - c) \bmod n",
+                _any_shift_lemma,
                 {**_AXIS, "i": 2, "c": 1},
             ),
             Lemma(
@@ -198,17 +214,16 @@ THEOREMS = (
     ),
     Theorem(
         "padding-border",
-        "Reflect, symmetric and replicate padding break the shift by one: tap t breaks row i >= 1 exactly where its "
-        "position is 0 or less, or n or more.",
-        r"With the boundaries reflect, symmetric and replicate, stride 1 and as many outputs as samples, tap $t$ "
-        r"breaks "
-        r"the shift by one in row $i \ge 1$ exactly where its position $x = i + t d - p$ has $x \le 0$ or $x \ge n$; "
-        r"row "
-        r"0 breaks where a tap has $x = \pm 1$.",
-        "n >= 3; positions from 2 - n to 2 n - 2, that is padding within one period.",
+        "Reflect, symmetric and replicate padding break the shift by one, for any amount of padding: tap t keeps row "
+        "i >= 1 exactly where its position x = i + t d - p has x mod (2 n - 2), x mod 2 n or x itself from 1 to n - 1.",
+        r"With the boundaries reflect, symmetric and replicate, stride 1, as many outputs as samples and any padding, "
+        r"tap $t$ of row $i \ge 1$, at position $x = i + t d - p$, keeps the shift by one exactly where "
+        r"$1 \le \pi < n$ for $\pi = x \bmod (2n - 2)$, $\pi = x \bmod 2n$ and $\pi = x$; within one period of "
+        r"padding these are the positions from $1$ to $n - 1$. Row 0 breaks where a tap has $x = \pm 1$.",
+        "n >= 2 for replicate, n >= 3 for reflect and symmetric (on two samples reflect is circular); any positions.",
         r"Rows $i$ and $i - 1$ read at positions $x$ and $x - 1$. The symmetry asks that the second reads the sample "
-        r"before that of the first, on the ring. The lemmas decide it for the three places of $x$. Row 0 goes with row "
-        r"$n - 1$, whose position is $x + n - 1$.",
+        r"before that of the first, on the ring. The lemmas decide it for every $x$. Row 0 goes with row $n - 1$, "
+        r"whose position is $x + n - 1$.",
         tuple(lemma for boundary in FOLDED for lemma in _folded(boundary)),
         matrices.folded_border,
     ),

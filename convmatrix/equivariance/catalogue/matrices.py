@@ -16,8 +16,8 @@ import sympy
 from convmatrix import symbolic
 from convmatrix.equivariance import actions
 from convmatrix.equivariance.checks import check, prove_equivariance
-from convmatrix.equivariance.networks import Bias, Pooling
 from convmatrix.equivariance.sharing import equivariant_pattern
+from convmatrix.equivariance.steps import Bias, Pooling
 from convmatrix.geometry import ConvGeometry
 
 if TYPE_CHECKING:
@@ -95,15 +95,24 @@ def zero_border() -> Checks:
             A = symbolic.matrix(ConvGeometry(n, k, padding=[(p, k - 1 - p)]))
             expected = {0} | {i for i in range(1, n) if i <= p or i >= n + p - k + 1}
             yield f"n = {n}, k = {k}, p = {p}: rows {sorted(expected)} break", broken(A, 1, 1) == expected
+    for n, k, d, p in ((5, 3, 1, 1), (6, 2, 3, 3), (7, 3, 2, 0)):
+        A = symbolic.matrix(ConvGeometry(n, k, dilation=d, padding=[(p, d * (k - 1) - p)]))
+        for c in range(n):
+            inside = [{t for t in range(k) if 0 <= i + t * d - p < n} for i in range(n)]
+            expected = {i for i in range(n) if inside[i] != inside[(i - c) % n]}
+            yield f"n = {n}, k = {k}, d = {d}, p = {p}, shift {c}: rows {sorted(expected)}", broken(A, c, c) == expected
 
 
 def folded_border() -> Checks:
     """Check the theorem ``padding-border``."""
-    for boundary, n, k in itertools.product(("reflect", "symmetric", "replicate"), (3, 4, 6), (2, 3)):
+    for boundary, n, k in itertools.product(("reflect", "symmetric", "replicate"), (2, 3, 4, 6), (2, 3, 9)):
+        if n == 2 and boundary != "replicate":
+            continue
+        period = {"reflect": 2 * n - 2, "symmetric": 2 * n, "replicate": 100}[boundary]
         for p in range(k):
             A = symbolic.matrix(ConvGeometry(n, k, padding=[(p, k - 1 - p)], boundary=boundary))
             at = {i: [i + t - p for t in range(k)] for i in range(n)}
-            expected = {0} | {i for i in range(1, n) if any(x <= 0 or x >= n for x in at[i])}
+            expected = {0} | {i for i in range(1, n) if any(not 1 <= x % period < n for x in at[i])}
             yield f"{boundary}, n = {n}, k = {k}, p = {p}: rows {sorted(expected)}", broken(A, 1, 1) == expected
 
 
@@ -237,6 +246,8 @@ def elementwise_and_bias() -> Checks:
         yield f"n = {n}, {channels} channels: a bias a unit breaks", permuted(b, q, one) != b
         f, x = sympy.Function("f"), sympy.Matrix(symbolic.weights(n * channels, "x"))
         moved = [int(place) for place in q]
+        step = sympy.diag(*[with_weights(ring(n, 2, offset=1), [1, 0])] * channels)
+        yield "a circular convolution with one tap is the shift", step * x == x.extract(moved, [0])
         yield "elementwise", x.applyfunc(f).extract(moved, [0]) == x.extract(moved, [0]).applyfunc(f)
 
 
@@ -272,20 +283,25 @@ def tiled_shift() -> Checks:
 
 
 def no_scaling() -> Checks:
-    """Check the theorem ``no-scaling-or-rotation``."""
-    for n in (3, 5, 7):
-        A = ring(n, 3)
-        double = 2 * np.arange(n) % n
-        yield f"n = {n}: doubling changes the matrix", permuted(A, double, double) != A
-        w = symbolic.weights(3)
-        centre = A.subs({w[0]: 0, w[2]: 0})
-        yield f"n = {n}: and leaves the centre tap", permuted(centre, double, double) == centre
-    n = 3
-    layer = ConvGeometry((n, n), (3, 3), padding="same", boundary="circular")
-    y, x = np.divmod(np.arange(n * n), n)
-    turn = (y - x) % n * n + (y + x) % n
-    A = symbolic.matrix(layer)
-    yield "3 x 3: a rotation by 45 degrees changes the matrix", permuted(A, turn, turn) != A
+    """Check the theorem ``no-scaling-or-rotation``: tap by tap, a matrix of that tap alone against the formula."""
+    for n, factor, k in ((3, 2, 3), (5, 2, 5), (5, 3, 3), (7, 3, 3), (7, 4, 7), (7, 8, 3)):
+        A, w, scaled = ring(n, k), symbolic.weights(k), factor * np.arange(n) % n
+        for t in range(k):
+            only = with_weights(A, [w[t] if u == t else 0 for u in range(k)])
+            stays = (factor - 1) * (t - k // 2) % n == 0
+            yield f"n = {n}, factor {factor}, tap {t} alone", (permuted(only, scaled, scaled) == only) == stays
+    for n, g, h in ((3, 1, 1), (3, 0, 1), (5, 1, 1), (5, 2, 0), (5, -1, 2), (7, 2, 1)):
+        y, x = np.divmod(np.arange(n * n), n)
+        turn = (g * y - h * x) % n * n + (h * y + g * x) % n
+        if len(set(turn.tolist())) < n * n:
+            continue
+        A, w = symbolic.matrix(ConvGeometry((n, n), (3, 3), padding="same", boundary="circular")), symbolic.weights(9)
+        found, expected = [], []
+        for t, (v, u) in enumerate(itertools.product((-1, 0, 1), repeat=2)):
+            only = with_weights(A, [w[t] if other == t else 0 for other in range(9)])
+            found.append(permuted(only, turn, turn) == only)
+            expected.append((g * v - h * u - v) % n == 0 and (h * v + g * u - u) % n == 0)
+        yield f"{n} x {n}, {g} + {h} i: {sum(expected)} of 9 taps stay in place", found == expected
 
 
 def output_sizes() -> Checks:

@@ -101,7 +101,10 @@ def _tiled_lemma(a: Algebra) -> Condition:
     g, tile, k, i, t, b = a.integers("g tile k i t b")
     a.assume(g >= 1, tile >= 1, a.within(i, tile * g), a.within(t, k))
     axis = Axis(tile * g, tile * g, k, boundary="circular", tile=tile)
-    return a.equal(axis.weight((i + tile * b) % (tile * g), t), axis.weight(i, t))
+    single = Axis(tile * g, tile * g, 1, boundary="circular", tile=tile)
+    moved = (i + tile * b) % (tile * g)
+    a.show(a.equal(single.weight(moved, 0), single.weight(i, 0)))
+    return a.equal(axis.weight(moved, t), axis.weight(i, t))
 
 
 def _tiled_only_lemma(a: Algebra) -> Condition:

@@ -1,4 +1,4 @@
-"""Theorems about adjoints, products, sizes, gradients and flat indices."""
+"""Theorems about adjoints, products, gradients and flat indices."""
 
 from __future__ import annotations
 
@@ -63,31 +63,6 @@ def _valid_lemma(a: Algebra) -> Condition:
     a.assume(a.within(i, n - k - length + 2), a.within(t, k), a.within(u, length))
     first, both = Axis(n - k + 1, n, k), Axis(n - k - length + 2, n, k + length - 1)
     return a.equal(first.sample(i + u, t, a.select), both.sample(i, t + u, a.select))
-
-
-def _size_lemma(a: Algebra) -> Condition:
-    n, k, s, d, low, high, m = a.integers("n k s d low high m")
-    a.assume(s >= 1, d >= 1, k >= 1, m >= 1)
-    axis = Axis(m, n, k, s, d, low)
-    rest = n + low + high - d * (k - 1) - 1
-    fits = a.both(axis.position(m - 1, k - 1) < n + high, axis.position(m, k - 1) >= n + high)
-    return a.equivalent(fits, a.both(s * (m - 1) <= rest, rest < s * m))
-
-
-def _inverse_size_lemma(a: Algebra) -> Condition:
-    k, s, d, low, high, m, extra = a.integers("k s d low high m extra")
-    a.assume(s >= 1, d >= 1, k >= 1, m >= 1, a.within(extra, s))
-    n = (m - 1) * s - low - high + d * (k - 1) + 1 + extra
-    rest = n + low + high - d * (k - 1) - 1
-    return a.both(s * (m - 1) <= rest, rest < s * m, a.equal(rest % s, extra))
-
-
-def _output_padding_lemma(a: Algebra) -> Condition:
-    n, k, s, d, low, high, m = a.integers("n k s d low high m")
-    rest = n + low + high - d * (k - 1) - 1
-    a.assume(s >= 1, d >= 1, k >= 1, m >= 1, s * (m - 1) <= rest, rest < s * m)
-    extra = n - ((m - 1) * s - low - high + d * (k - 1) + 1)
-    return a.both(a.within(extra, s), a.equal(extra, rest % s))
 
 
 def _tap_lemma(a: Algebra) -> Condition:
@@ -208,45 +183,6 @@ THEOREMS = (
             ),
         ),
         matrices.full_composition,
-    ),
-    Theorem(
-        "output-sizes",
-        "The output sizes of convolution and transposed convolution invert each other: each input size belongs to one "
-        "output padding from 0 to s - 1.",
-        r"A convolution of $n$ samples has $m = \lfloor (n + p_l + p_h - d(k-1) - 1)/s \rfloor + 1$ outputs: as many "
-        r"as "
-        r"there are windows that end inside the padded input. The transposed layer with output padding $o$, $0 \le o < "
-        r"s$, "
-        r"maps $m$ to a size that the convolution maps to $m$; each such size is that of exactly one $o$, namely "
-        r"$(n + p_l + p_h - d(k-1) - 1) \bmod s$.",
-        "s >= 1, d >= 1, k >= 1, m >= 1; the paddings are any integers.",
-        r"With $e = n + p_l + p_h - d(k-1) - 1$ the number $m = \lfloor e/s \rfloor + 1$ is the one integer with "
-        r"$s(m-1) \le "
-        r"e < s m$. The lemmas are this inequality for windows, for the size of the transposed layer, and back.",
-        (
-            Lemma(
-                "windows",
-                "window m - 1 ends inside the padded input and window m does not, just where s (m - 1) <= e < s m",
-                r"x(m - 1, k - 1) < n + p_h \le x(m, k - 1) \iff s(m - 1) \le e < s m",
-                _size_lemma,
-                {"n": 7, "k": 3, "s": 2, "d": 1, "low": 1, "high": 1, "m": 4},
-            ),
-            Lemma(
-                "there and back",
-                "the size of the transposed layer has m outputs, and its output padding is e mod s",
-                r"n = (m-1) s - p_l - p_h + d(k-1) + 1 + o \implies s(m-1) \le e < s m,\ e \bmod s = o",
-                _inverse_size_lemma,
-                {"k": 3, "s": 2, "d": 1, "low": 1, "high": 1, "m": 4, "extra": 1},
-            ),
-            Lemma(
-                "back and there",
-                "each size with m outputs is that of the transposed layer with one output padding, e mod s",
-                r"s(m-1) \le e < s m \implies o = e \bmod s,\quad 0 \le o < s",
-                _output_padding_lemma,
-                {"n": 7, "k": 3, "s": 2, "d": 1, "low": 1, "high": 1, "m": 4},
-            ),
-        ),
-        matrices.output_sizes,
     ),
     Theorem(
         "gradients",

@@ -1,38 +1,18 @@
-"""Theorems about eigenvectors, reflections and rotations."""
+"""Theorems about reflections, quarter turns, scalings and rotations."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from convmatrix import boundary as boundary_rule
 from convmatrix.boundary import BOUNDARIES, Axis, Boundary
 from convmatrix.equivariance.catalogue import matrices
-from convmatrix.equivariance.catalogue.base import Identity, Theorem
-from convmatrix.equivariance.engines.lemma import Algebra, Condition, Lemma
+from convmatrix.equivariance.catalogue.base import Theorem
+from convmatrix.equivariance.catalogue.eigenvectors import PERIOD
+from convmatrix.equivariance.engines.lemma import Algebra, Condition, Integer, Lemma
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-
-def _period_lemma(a: Algebra) -> Condition:
-    n, k, d, p, i, t = a.integers("n k d p i t")
-    a.assume(n >= 1, d >= 1, a.within(i, n), a.within(t, k))
-    axis = Axis(n, n, k, 1, d, p, "circular")
-    return a.equal((axis.position(i, t) - axis.sample(i, t, a.select)) % n, 0)
-
-
-def _fold_lemma(a: Algebra) -> Condition:
-    n, position = a.integers("n position")
-    a.assume(n >= 1)
-    sample = boundary_rule.read_sample(position, n, "symmetric", a.select)
-    return a.either(a.equal((sample - position) % (2 * n), 0), a.equal((sample + position + 1) % (2 * n), 0))
-
-
-def _pair_lemma(a: Algebra) -> Condition:
-    n, k, d, p, i, t = a.integers("n k d p i t")
-    a.assume(a.equal(2 * p, d * (k - 1)))
-    axis = Axis(n, n, k, 1, d, p, "symmetric")
-    return a.equal(axis.position(i, t) + axis.position(i, k - 1 - t), 2 * i)
 
 
 def _mirror_lemma(boundary: Boundary) -> Callable[[Algebra], Condition]:
@@ -76,155 +56,54 @@ def _distinct_lemma(a: Algebra) -> Condition:
 
 
 def _scaling_lemma(a: Algebra) -> Condition:
-    n, k, d, p, i, t = a.integers("n k d p i t")
-    a.assume(n >= 1, d >= 1, a.within(i, n), a.within(t, k))
-    axis = Axis(n, n, k, 1, d, p, "circular")
-    a.assume(a.equal(axis.sample((2 * i) % n, t, a.select), (2 * axis.sample(i, t, a.select)) % n))
-    return a.equal((t * d - p) % n, 0)
+    n, k, d, p, i, t, f, of_output, of_sample, of_read = a.integers("n k d p i t f of_output of_sample of_read")
+    a.assume(n >= 1)
+    axis = Axis(n, n, k, 1, d, p)
+    output, sample = f * i - n * of_output, f * axis.position(i, t) - n * of_sample
+    a.assume(a.equal(axis.position(output, t) - n * of_read, sample))
+    return a.equal((f - 1) * axis.position(0, t), n * (of_sample - of_output - of_read))
 
 
 def _rotation_lemma(a: Algebra) -> Condition:
-    n, y, x, v, u = a.integers("n y x v u")
+    n, y, x, v, u, g, h = a.integers("n y x v u g h")
+    outputs, samples = a.integers("of_output_down of_output_right"), a.integers("of_sample_down of_sample_right")
+    reads = a.integers("of_read_down of_read_right")
     a.assume(n >= 1)
-    first = boundary_rule.read_sample((y - x) % n + v, n, "circular", a.select)
-    second = boundary_rule.read_sample((y + x) % n + u, n, "circular", a.select)
-    down, right = (
-        boundary_rule.read_sample(y + v, n, "circular", a.select),
-        boundary_rule.read_sample(x + u, n, "circular", a.select),
-    )
-    a.assume(a.equal(first, (down - right) % n), a.equal(second, (down + right) % n))
-    return a.both(a.equal(u % n, 0), a.equal(v % n, 0))
+    moved = zip(_turned(g, h, y, x), _turned(g, h, y + v, x + u), (v, u), outputs, samples, reads, strict=True)
+    a.assume(*(a.equal(output - n * o + offset - n * r, sample - n * s) for output, sample, offset, o, s, r in moved))
+    turned = zip(_turned(g, h, v, u), (v, u), outputs, samples, reads, strict=True)
+    return a.both(*(a.equal(place - offset, n * (s - o - r)) for place, offset, o, s, r in turned))
 
 
-def _wave() -> tuple[Any, ...]:
-    import sympy
-
-    f, x, q = sympy.symbols("f x q", integer=True)
-    return sympy, f, sympy.Symbol("n", integer=True, positive=True), x, q
+def _turned(g: Integer, h: Integer, down: Integer, right: Integer) -> tuple[Integer, Integer]:
+    """Return the product of ``g + h i`` and ``down + right i``."""
+    return g * down - h * right, h * down + g * right
 
 
-def _exponential(turns: int) -> Callable[[], Any]:
-    def side() -> Any:
-        sympy, f, n, x, q = _wave()
-        return sympy.exp(2 * sympy.pi * sympy.I * f * (x + turns * n * q) / n)
-
-    return side
-
-
-def _cosine(sign: int, turns: int) -> Callable[[], Any]:
-    def side() -> Any:
-        sympy, f, n, x, q = _wave()
-        return sympy.cos(sympy.pi * f * (sign * x + turns * 4 * n * q) / (2 * n))
-
-    return side
+def _grid_scaling_lemma(a: Algebra) -> Condition:
+    i, d, p, t, f = a.integers("i d p t f")
+    a.assume(d >= 1, f >= 2)
+    axis = Axis(1, 1, 1, 1, d, p)
+    a.assume(a.equal(axis.position(f * i, t), f * axis.position(i, t)))
+    a.show(a.equal((f - 1) * axis.position(0, t), 0))
+    return a.equal(axis.position(0, t), 0)
 
 
-def _cosine_sum() -> Any:
-    import sympy
+def _grid_lemma(a: Algebra) -> Condition:
+    y, x, d, p, r, t, s, g, h = a.integers("y x d p r t s g h")
+    a.assume(d >= 1, a.either(a.different(g, 1), a.different(h, 0)))
+    down, right = Axis(1, 1, 1, 1, d, p), Axis(1, 1, 1, 1, d, r)
+    v, u = down.position(0, t), right.position(0, s)
+    outputs, samples = _turned(g, h, y, x), _turned(g, h, down.position(y, t), right.position(x, s))
+    a.assume(a.equal(down.position(outputs[0], t), samples[0]), a.equal(right.position(outputs[1], s), samples[1]))
+    a.cases(h >= 0, g >= 1)
+    norm = (g - 1) * (g - 1) + h * h
+    a.show(norm >= 1)
+    a.show(a.both(a.equal(norm * v, 0), a.equal(norm * u, 0)))
+    return a.both(a.equal(v, 0), a.equal(u, 0))
 
-    x, y = sympy.symbols("x y", real=True)
-    return sympy.cos(x + y) + sympy.cos(x - y)
-
-
-def _cosine_product() -> Any:
-    import sympy
-
-    x, y = sympy.symbols("x y", real=True)
-    return 2 * sympy.cos(x) * sympy.cos(y)
-
-
-_RING = {"n": 5, "k": 3, "d": 2, "p": 1, "i": 4, "t": 2}
 
 THEOREMS = (
-    Theorem(
-        "fourier-eigenvectors",
-        "The Fourier vectors are eigenvectors of every circular convolution; the eigenvalues are the kernel's Fourier "
-        "transform.",
-        r"With $\omega = e^{2 \pi \mathrm{i}/n}$ the vector $v_f(j) = \omega^{f j}$ is an eigenvector of every "
-        r"circular "
-        r"convolution with stride 1, for the eigenvalue $\lambda_f = \sum_t w_t\, \omega^{f (t d - p)}$.",
-        "n >= 1, stride 1; any kernel length, dilation d >= 1 and offset p; f any integer.",
-        r"Output $i$ is $\sum_t w_t\, \omega^{f r(i,t)}$. The lemma says that $r(i,t)$ and the position $i + t d - p$ "
-        r"differ "
-        r"by a multiple of $n$, which the identity says does not change the power. So the output is $\omega^{f i} "
-        r"\lambda_f$. On more axes vectors and eigenvalues are products.",
-        (
-            Lemma(
-                "period",
-                "the sample that is read and the position differ by a multiple of n",
-                r"n \mid (i + t d - p) - r(i, t)",
-                _period_lemma,
-                _RING,
-            ),
-        ),
-        matrices.fourier_eigenvectors,
-        (
-            Identity(
-                "roots of unity",
-                "exp(2 pi i f (x + n q) / n) = exp(2 pi i f x / n) for integers f, x, q",
-                r"e^{2\pi\mathrm{i} f (x + n q)/n} = e^{2\pi\mathrm{i} f x/n}",
-                _exponential(1),
-                _exponential(0),
-            ),
-        ),
-    ),
-    Theorem(
-        "cosine-eigenvectors",
-        "The DCT-II vectors are eigenvectors of every convolution with the symmetric boundary and a symmetric kernel.",
-        r"With the symmetric boundary, stride 1 and a symmetric kernel $w_t = w_{k-1-t}$ centred by $2 p = d (k - 1)$, "
-        r"the "
-        r"vectors $v_f(j) = \cos\bigl(\pi f (2j + 1)/(2n)\bigr)$ of the DCT-II are eigenvectors, for $\lambda_f = "
-        r"\sum_t "
-        r"w_t \cos\bigl(\pi f (t d - p)/n\bigr)$.",
-        "n >= 1, stride 1, kernel symmetric and centred: 2 p = d (k - 1).",
-        r"With $x$ for the position, the first lemma says that $2 r + 1$ is $2x + 1$ or its opposite up to a multiple "
-        r"of "
-        r"$4n$; by the first two identities $v_f$ is the same at both. By the second lemma the taps $t$ and $k - 1 - "
-        r"t$ are "
-        r"at positions $i + y$ and $i - y$, $y = t d - p$, and have one weight; by the third identity their sum is "
-        r"$2 w_t\, v_f(i) \cos(\pi f y/n)$.",
-        (
-            Lemma(
-                "fold",
-                "r - x or r + x + 1 is a multiple of 2 n: 2 r + 1 is 2 x + 1 or -(2 x + 1) up to a multiple of 4 n",
-                r"2n \mid r(x) - x \ \text{ or } \ 2n \mid r(x) + x + 1, \quad\text{so}\quad 2 r(x) + 1 \equiv \pm (2x "
-                r"+ 1) \pmod{4n}",
-                _fold_lemma,
-                {"n": 4, "position": -3},
-            ),
-            Lemma(
-                "pairs",
-                "taps t and k - 1 - t are at equal distances from i, on either side",
-                r"x(i, t) + x(i, k - 1 - t) = 2i",
-                _pair_lemma,
-                {"n": 5, "k": 3, "d": 2, "p": 2, "i": 4, "t": 2},
-            ),
-        ),
-        matrices.cosine_eigenvectors,
-        (
-            Identity(
-                "period of the cosine",
-                "cos(pi f (x + 4 n q) / (2 n)) = cos(pi f x / (2 n)) for integers f, x, q",
-                r"\cos\frac{\pi f (x + 4 n q)}{2n} = \cos\frac{\pi f x}{2n}",
-                _cosine(1, 1),
-                _cosine(1, 0),
-            ),
-            Identity(
-                "even cosine",
-                "cos(-pi f x / (2 n)) = cos(pi f x / (2 n))",
-                r"\cos\frac{-\pi f x}{2n} = \cos\frac{\pi f x}{2n}",
-                _cosine(-1, 0),
-                _cosine(1, 0),
-            ),
-            Identity(
-                "sum of cosines",
-                "cos(x + y) + cos(x - y) = 2 cos x cos y",
-                r"\cos(x + y) + \cos(x - y) = 2 \cos x \cos y",
-                _cosine_sum,
-                _cosine_product,
-            ),
-        ),
-    ),
     Theorem(
         "reflection-symmetry",
         "A centred layer commutes with the reflection of an axis, or a quarter turn, if and only if its kernel does; "
@@ -285,31 +164,75 @@ THEOREMS = (
     ),
     Theorem(
         "no-scaling-or-rotation",
-        "Circular convolution commutes neither with scaling nor with a rotation by 45 degrees: only taps at the centre "
-        "do.",
-        r"A circular convolution commutes with the scaling $j \mapsto 2 j$ of a ring only through the centre "
-        r"tap: those whose offset has $n \mid t d - p$. It commutes with $(y, x) \mapsto "
-        r"(y - x, y + x)$, the rotation of the grid by $45^\circ$ (with a scaling by $\sqrt 2$), only through the "
-        r"centre "
-        r"tap. So any other weight is a counterexample.",
-        "n >= 1; n odd where the maps are to be permutations, which the lemmas do not need.",
-        r"Were tap $t$ of every output moved along, it would be of any one output, and the lemmas follow from what "
-        r"that "
-        r"output reads.",
+        "With independent weights, convolution commutes with no scaling of the grid by an integer factor f >= 2, and "
+        "with no rotation by any angle that maps the grid to itself (with any scaling), unless its one tap is at the "
+        "centre. On a ring the taps that commute are those that the map leaves in place.",
+        r"Let $M$ be multiplication by a factor $f$ on one axis, or by a Gaussian integer $g + h \mathrm{i}$ in the "
+        r"plane: a rotation by the angle of $g + h \mathrm{i}$ with a scaling by its modulus; $1 + \mathrm{i}$ turns "
+        r"by $45^\circ$, $2 + \mathrm{i}$ by $26.6^\circ$, $\mathrm{i}$ by a quarter turn. If $M \ne 1$, a convolution "
+        r"with stride 1 commutes with $M$ on the unbounded grid, for all weights, only if its one tap is at the "
+        r"centre. On rings of $n$ samples each tap has an offset $o$ with $M o \equiv o \pmod n$: for a factor $f$ "
+        r"on one axis $n \mid (f - 1)(t d - p)$. So any other tap is a counterexample.",
+        "n >= 1; stride 1; any integer factor f (f = 1 leaves all in place), any integers g, h. Angles whose tangent "
+        "is neither rational nor infinite map no grid to a grid, and are not spoken of. The weights are independent: a "
+        "kernel with tied weights can commute, as in reflection-symmetry.",
+        r"For all weights to commute, each tap of each output is to be moved along by itself. By the first lemma a tap "
+        r"reads its position less a multiple of $n$, so that $M$ takes the sample to $M$ times the position less "
+        r"another: say $n c$. The output is moved to $M i$ less $n b$, and reads there its position less $n e$. The "
+        r"next two lemmas exhibit the quotient of $M o - o$ by $n$: it is $c - b - e$. On the unbounded grid there are "
+        r"no multiples: the last two lemmas, where $|M - 1|^2 o = 0$ leaves only the centre.",
         (
+            PERIOD,
             Lemma(
-                "scaling",
-                "a tap that is moved along by the scaling has an offset t d - p that is a multiple of n",
-                r"r(2 i \bmod n,\, t) = 2\, r(i, t) \bmod n \implies n \mid t d - p",
+                "scaling on a ring",
+                "a tap that is moved along by the factor f has an offset o = t d - p with (f - 1) o a multiple of n: "
+                "n (c - b - e), made of the multiples that samples, outputs and what is read there differ by",
+                r"(f - 1)(t d - p) = n (c - b - e)",
                 _scaling_lemma,
-                {"n": 5, "k": 3, "d": 1, "p": 1, "i": 2, "t": 1},
+                {
+                    "n": 5,
+                    "k": 3,
+                    "d": 1,
+                    "p": 1,
+                    "i": 2,
+                    "t": 1,
+                    "f": 3,
+                    "of_output": 1,
+                    "of_sample": 1,
+                    "of_read": 0,
+                },
             ),
             Lemma(
-                "rotation",
-                "a tap (v, u) from the centre that is moved along by the rotation is the centre",
-                r"r\bigl(M(y,x) + (v,u)\bigr) = M\, r\bigl((y,x) + (v,u)\bigr) \implies u \equiv v \equiv 0 \pmod n",
+                "rotation on a ring",
+                "a tap that is moved along by g + h i has an offset whose difference from its product with g + h i is "
+                "a multiple of n on both axes",
+                r"M (v, u) - (v, u) = n\, (c - b - e),\quad b, c, e \in \mathbb{Z}^2",
                 _rotation_lemma,
-                {"n": 5, "y": 1, "x": 2, "v": 0, "u": 0},
+                {
+                    "n": 5,
+                    "y": 2,
+                    "x": 1,
+                    "g": 1,
+                    "h": 1,
+                    "v": 0,
+                    "u": 0,
+                    **dict.fromkeys(("of_output_down", "of_output_right", "of_sample_down", "of_sample_right"), 0),
+                    **dict.fromkeys(("of_read_down", "of_read_right"), 0),
+                },
+            ),
+            Lemma(
+                "scaling of the grid",
+                "a tap that is moved along by a factor f >= 2 on the unbounded grid is the centre",
+                r"x(f i, t) = f\, x(i, t),\ f \ge 2 \implies t d - p = 0",
+                _grid_scaling_lemma,
+                {"i": 2, "d": 1, "p": 1, "t": 1, "f": 3},
+            ),
+            Lemma(
+                "rotation of the grid",
+                "a tap that is moved along by g + h i, which is not 1, on the unbounded grid is the centre",
+                r"x\bigl(M (y, x)\bigr) = M\, x(y, x),\ M \ne 1 \implies (v, u) = (0, 0)",
+                _grid_lemma,
+                {"y": 1, "x": 2, "d": 1, "p": 1, "r": 1, "t": 1, "s": 1, "g": 1, "h": 1},
             ),
         ),
         matrices.no_scaling,

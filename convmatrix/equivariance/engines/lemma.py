@@ -33,6 +33,10 @@ class Algebra(ABC):
         """Add hypotheses."""
 
     @abstractmethod
+    def show(self, step: Condition) -> None:
+        """Claim a step on the way: it is to be proved from the hypotheses so far, and is a hypothesis from then on."""
+
+    @abstractmethod
     def select(self, condition: Condition, then: Integer, otherwise: Integer) -> Integer:
         """Return one value where the condition holds, else the other; goes to `convmatrix.boundary.read_sample`."""
 
@@ -108,6 +112,7 @@ class Numbers(Algebra):
     def __init__(self, values: Mapping[str, int]) -> None:
         self.values = values
         self.hypotheses_hold = True
+        self.steps_hold = True
 
     def integers(self, names: str) -> tuple[int, ...]:
         """Return the integers of these names."""
@@ -118,6 +123,10 @@ class Numbers(Algebra):
         self.hypotheses_hold &= all(conditions)
         if not self.hypotheses_hold:
             raise _HypothesisFailsError
+
+    def show(self, step: bool) -> None:
+        """Note whether a step holds."""
+        self.steps_hold &= bool(step)
 
     def select(self, condition: bool, then: int, otherwise: int) -> int:
         """Choose between two integers."""
@@ -145,10 +154,10 @@ class _HypothesisFailsError(Exception):
 
 
 def evaluate(build: Callable[[Algebra], Condition], values: Mapping[str, int]) -> tuple[bool, bool]:
-    """Return whether the hypotheses of a lemma hold for some integers, and if so whether its claim does."""
+    """Return whether the hypotheses of a lemma hold for some integers, and if so whether its steps and claim do."""
     numbers = Numbers(values)
     try:
         claim = build(numbers)
     except _HypothesisFailsError:
         return False, False
-    return True, bool(claim)
+    return True, numbers.steps_hold and bool(claim)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import sympy
 
 from convmatrix.equivariance.engines.lemma import Algebra, Condition
-from convmatrix.equivariance.engines.problem import Problem, Problems
+from convmatrix.equivariance.engines.problem import Problem, Problems, Remainder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,38 +27,102 @@ class _Not:
     formula: Formula
 
 
+class SympyInteger:
+    """A SymPy expression that stands for an integer.
+
+    SymPy adds and multiplies; remainders and comparisons stay as they are written, to be dealt with by certificates.
+    """
+
+    __hash__ = None  # type: ignore[assignment]  # compared by == only inside of SymPy
+
+    def __init__(self, expression: Any) -> None:
+        self.expression = sympy.sympify(expression)
+
+    def __add__(self, other: Any) -> SympyInteger:
+        return SympyInteger(self.expression + _expression(other))
+
+    def __sub__(self, other: Any) -> SympyInteger:
+        return SympyInteger(self.expression - _expression(other))
+
+    def __rsub__(self, other: Any) -> SympyInteger:
+        return SympyInteger(_expression(other) - self.expression)
+
+    def __mul__(self, other: Any) -> SympyInteger:
+        return SympyInteger(self.expression * _expression(other))
+
+    def __neg__(self) -> SympyInteger:
+        return SympyInteger(-self.expression)
+
+    def __pow__(self, other: Any) -> SympyInteger:
+        return SympyInteger(self.expression ** _expression(other))
+
+    def __mod__(self, other: Any) -> SympyInteger:
+        return SympyInteger(Remainder(self.expression, _expression(other)))
+
+    def __rmod__(self, other: Any) -> SympyInteger:
+        return SympyInteger(Remainder(_expression(other), self.expression))
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __lt__(self, other: Any) -> Any:
+        return sympy.Lt(self.expression, _expression(other), evaluate=False)
+
+    def __le__(self, other: Any) -> Any:
+        return sympy.Le(self.expression, _expression(other), evaluate=False)
+
+    def __gt__(self, other: Any) -> Any:
+        return sympy.Gt(self.expression, _expression(other), evaluate=False)
+
+    def __ge__(self, other: Any) -> Any:
+        return sympy.Ge(self.expression, _expression(other), evaluate=False)
+
+
+def _expression(value: Any) -> Any:
+    return value.expression if isinstance(value, SympyInteger) else sympy.Integer(value)
+
+
 class SympyPath(Algebra):
     """SymPy integers on one path: ``choices`` says which branch to take at each choice."""
 
     def __init__(self, choices: Sequence[bool]) -> None:
         self.choices = list(choices)
         self.taken: list[bool] = []
+        self.decided: dict[Formula, bool] = {}
         self.facts: list[Formula] = []
+        self.steps: list[tuple[Formula, ...]] = []  # the hypotheses so far, then the opposite of the step
         self.names: list[str] = []
 
-    def integers(self, names: str) -> tuple[sympy.Symbol, ...]:
+    def integers(self, names: str) -> tuple[SympyInteger, ...]:
         """Return the integers of these names."""
         self.names += names.split()
-        return tuple(sympy.Symbol(name, integer=True) for name in names.split())
+        return tuple(SympyInteger(sympy.Symbol(name, integer=True)) for name in names.split())
 
     def assume(self, *conditions: Formula) -> None:
         """Add hypotheses."""
         self.facts += conditions
 
+    def show(self, step: Formula) -> None:
+        """Claim a step on the way."""
+        self.steps.append((*self.facts, _Not(step)))
+        self.facts.append(step)
+
     def select(self, condition: Formula, then: Any, otherwise: Any) -> Any:
         """Choose between two integers."""
         decided = _decided(condition)
+        if decided is None:
+            decided = self.decided.get(condition)  # a condition that comes again takes the branch that it took
         if decided is not None:
             return then if decided else otherwise
         place = len(self.taken)
         branch = self.choices[place] if place < len(self.choices) else True
         self.taken.append(branch)
+        self.decided[condition] = branch
         self.facts.append(condition if branch else _Not(condition))
         return then if branch else otherwise
 
     def equal(self, left: Any, right: Any) -> Formula:
         """Return whether two integers are equal."""
-        return sympy.Eq(left, right, evaluate=False)
+        return sympy.Eq(_expression(left), _expression(right), evaluate=False)
 
     def both(self, *conditions: Formula) -> Formula:
         """Return whether all conditions hold."""
@@ -86,11 +150,15 @@ def problems(build: Callable[[Algebra], Condition]) -> Iterator[Problem]:
     """Yield what must be contradictory for a lemma to hold, always in the same order."""
     choices: list[bool] = []
     problem_of = Problems()
+    seen = set()  # a step is the same on all paths that part after it
     while True:
         path = SympyPath(choices)
         claim = build(path)
-        for case in _cases(("and", (*path.facts, _Not(claim)))):
-            yield problem_of(path.names, case)
+        for formulas in (*path.steps, (*path.facts, _Not(claim))):
+            for case in _cases(("and", formulas)):
+                if tuple(case) not in seen:
+                    seen.add(tuple(case))
+                    yield problem_of(path.names, case)
         while path.taken and not path.taken[-1]:
             path.taken.pop()
         if not path.taken:

@@ -1,6 +1,6 @@
 """Polynomial equations and inequalities in integers that are to be shown contradictory.
 
-A remainder ``u % m`` of SymPy becomes ``u - m q`` with a new integer q, its quotient, and ``0 <= u - m q <= m - 1``.
+A remainder ``u % m`` becomes ``u - m q`` with a new integer q, its quotient, and ``0 <= u - m q <= m - 1``.
 That needs ``m >= 1``, which is an obligation of its own.
 """
 
@@ -15,6 +15,12 @@ from sympy.polys.rings import PolyElement, PolyRing
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+class Remainder(sympy.Function):  # type: ignore[misc]  # SymPy has no types
+    """The remainder of u by m, left as it stands: what is known of it goes into a certificate, not into SymPy."""
+
+    nargs = 2
 
 
 @dataclass(frozen=True)
@@ -44,11 +50,11 @@ class Problems:
 
     def __init__(self) -> None:
         self.converters: dict[Any, _Converter] = {}
-        self.found: dict[Any, list[sympy.Mod]] = {}
+        self.found: dict[Any, list[Remainder]] = {}
 
     def __call__(self, names: Sequence[str], literals: Sequence[tuple[str, Any]]) -> Problem:
         """Return the problem of a conjunction of equations and inequalities between SymPy integers."""
-        remainders: dict[sympy.Mod, None] = {}
+        remainders: dict[Remainder, None] = {}
         for _, expression in literals:
             if expression not in self.found:
                 self.found[expression] = _remainders([expression])
@@ -83,14 +89,14 @@ def _problem(convert: _Converter, literals: Sequence[tuple[str, Any]]) -> Proble
     return Problem(ring, equations, inequalities, moduli, obligations)
 
 
-def _remainders(expressions: Sequence[Any]) -> list[sympy.Mod]:
+def _remainders(expressions: Sequence[Any]) -> list[Remainder]:
     """Return the remainders in some expressions, each before those that contain it."""
     found: dict[Any, None] = {}
 
     def visit(expression: Any) -> None:
         for part in expression.args:
             visit(part)
-        if isinstance(expression, sympy.Mod):
+        if isinstance(expression, Remainder):
             found.setdefault(expression)
 
     for expression in expressions:
@@ -101,7 +107,7 @@ def _remainders(expressions: Sequence[Any]) -> list[sympy.Mod]:
 class _Converter:
     """From SymPy expressions to polynomials."""
 
-    def __init__(self, ring: PolyRing, n_names: int, remainders: Sequence[sympy.Mod]) -> None:
+    def __init__(self, ring: PolyRing, n_names: int, remainders: Sequence[Remainder]) -> None:
         self.ring = ring
         self.symbols = dict(zip((str(symbol) for symbol in ring.symbols), ring.gens, strict=True))
         self.quotients = dict(zip(remainders, ring.gens[n_names:], strict=True))
@@ -112,7 +118,7 @@ class _Converter:
     def is_plain(self, expression: Any) -> bool:
         """Return whether an expression has no remainders."""
         if expression not in self.plain:
-            self.plain[expression] = not expression.has(sympy.Mod)
+            self.plain[expression] = not expression.has(Remainder)
         return self.plain[expression]
 
     def __call__(self, expression: Any) -> PolyElement:
@@ -121,7 +127,7 @@ class _Converter:
         return self.known[expression]
 
     def _converted(self, expression: Any) -> PolyElement:
-        if isinstance(expression, sympy.Mod):
+        if isinstance(expression, Remainder):
             value, modulus = expression.args
             return self(value) - self(modulus) * self.quotients[expression]
         if isinstance(expression, sympy.Symbol):

@@ -12,8 +12,7 @@ from itertools import combinations_with_replacement
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from scipy import sparse
-from scipy.optimize import linprog
+from scipy.optimize import Bounds, LinearConstraint, milp
 
 from convmatrix.equivariance.engines.certificate import Node, solved, to_data
 
@@ -31,6 +30,7 @@ _EVERY_PAIR: Final = ("none", "fresh", "all")
 _MOST_PRODUCTS: Final = 600
 _FEW: Final = 6  # inequalities, of which products of three are tried as well
 _LARGEST_DENOMINATOR: Final = 1000
+_LARGEST_COEFFICIENT: Final = 10**6  # floating-point programs are lost beside bounds like 2**62
 
 
 @dataclass
@@ -76,7 +76,7 @@ def _search(state: _State, splits: float) -> Node | None:
     open_splits: list[tuple[PolyElement, dict[str, Node]]] = []
     for on in _candidates(state):
         branches = _branches(state, on)
-        closed = {word: node for word, branch in branches.items() if (node := _at_once(branch)) is not None}
+        closed = {word: node for word, branch in branches.items() if (node := _at_once(branch, ("fresh",))) is not None}
         if len(closed) == len(branches):
             return _finish(state, on, closed, splits, wrap)
         if closed:
@@ -246,7 +246,7 @@ def _products(state: _State, pairs: str) -> list[tuple[int, ...]] | None:
     """Return which inequalities to multiply: single ones, and pairs with those of splits, or all pairs."""
     distinct: dict[PolyElement, int] = {}
     for place, inequality in enumerate(state.inequalities):
-        if not inequality.is_ground:
+        if not inequality.is_ground and inequality.max_norm() <= _LARGEST_COEFFICIENT:
             distinct.setdefault(inequality, place)
     useful = list(distinct.values())
     places: list[tuple[int, ...]] = [(), *((place,) for place in useful)]
@@ -286,17 +286,15 @@ def _solve(products: Sequence[PolyElement], equalities: Sequence[PolyElement]) -
     constant = next((row for powers, row in rows.items() if not any(powers)), None)
     if constant is None:
         return None
-    values = [float(coefficient) for _, _, coefficient in entries]
-    matrix = sparse.csr_array(
-        (values, ([row for row, _, _ in entries], [column for _, column, _ in entries])),
-        shape=(len(rows), len(columns)),
-    )
+    matrix = np.zeros((len(rows), len(columns)))
+    for row, column, coefficient in entries:
+        matrix[row, column] = float(coefficient)
     target = np.zeros(len(rows))
     target[constant] = -1
     cost = np.concatenate([np.ones(len(products)), np.zeros(len(equalities))])
-    lowest = np.r_[np.zeros(len(products)), np.full(len(equalities), -np.inf)]
-    solve: Any = linprog  # whose stubs know no sparse constraints
-    answer = solve(cost, A_eq=matrix, b_eq=target, bounds=np.c_[lowest, np.full(len(columns), np.inf)], method="highs")
+    lowest = np.concatenate([np.zeros(len(products)), np.full(len(equalities), -np.inf)])
+    # Without integer variables milp is a linear program, solved as by linprog with half of its overhead.
+    answer = milp(cost, constraints=LinearConstraint(matrix, target, target), bounds=Bounds(lowest, np.inf))
     if answer.status != 0:
         return None
     fractions = [Fraction(float(x)).limit_denominator(_LARGEST_DENOMINATOR) for x in answer.x]

@@ -6,13 +6,21 @@ Remainders by a symbol are beyond z3's own rules, so ``u % m`` becomes a new int
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.equivariance.engines.decide import Decision
 from convmatrix.equivariance.engines.lemma import Algebra, Lemma, evaluate
 
-_FIRST_MILLISECONDS: Final = 500
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
 _MILLISECONDS: Final = 20_000
+_WHAT: Final = (
+    "not a certificate, but the problems that z3 found unsatisfiable: any SMT solver can decide them again; "
+    "the engine sympy gives certificates, which are checked without search"
+)
+# Whether products are spelled out, and how many of z3's own steps are tried, so that each run does the same.
+_ATTEMPTS: Final = ((False, 400_000), (True, 800_000), (False, 4_000_000), (True, 40_000_000))
 
 
 def load_z3() -> Any:
@@ -33,7 +41,7 @@ class SmtFormula(Algebra):
 
     def __init__(self) -> None:
         self.z3 = load_z3()
-        self.facts: list[Any] = []
+        self.facts: list[tuple[bool, Any]] = []  # whether it is a step, that is to be proved, and what it says
         self.names: list[str] = []
 
     def integers(self, names: str) -> tuple[Any, ...]:
@@ -43,7 +51,11 @@ class SmtFormula(Algebra):
 
     def assume(self, *conditions: Any) -> None:
         """Add hypotheses."""
-        self.facts += conditions
+        self.facts += [(False, condition) for condition in conditions]
+
+    def show(self, step: Any) -> None:
+        """Claim a step on the way."""
+        self.facts.append((True, step))
 
     def select(self, condition: Any, then: Any, otherwise: Any) -> Any:
         """Choose between two integers."""
@@ -71,39 +83,75 @@ def decide_with_z3(lemma: Lemma) -> Decision:
     formula = SmtFormula()
     z3 = formula.z3
     claim = lemma.build(formula)
-    claim = z3.BoolVal(claim) if isinstance(claim, bool) else claim
-    remainders = _Remainders(z3)
-    hypotheses = [remainders.replaced(z3.BoolVal(f) if isinstance(f, bool) else f) for f in formula.facts]
-    plain = [h for h, fact in zip(hypotheses, formula.facts, strict=True) if isinstance(fact, bool) or h.eq(fact)]
-    opposite = remainders.replaced(z3.Not(claim))
-    scripts = []
+    questions = _Questions(z3)
+    facts: list[Any] = []
+    for is_step, condition in (*formula.facts, (True, claim)):
+        condition = z3.BoolVal(condition) if isinstance(condition, bool) else condition
+        if is_step:
+            answer, solver = questions.contradiction(facts, z3.Not(condition))
+            if answer == z3.sat:
+                return _refuted(lemma, solver.model(), formula)
+            if answer != z3.unsat:
+                return Decision("undecided")
+        facts.append(condition)
+    certificate = {"kind": "smt-lib", "what": _WHAT, "version": z3.get_version_string()}
+    certificate["unsatisfiable"] = list(questions.scripts)
+    example = [z3.Int(name) == value for name, value in lemma.example.items()]
+    satisfiable = questions.satisfiable(facts, example)
+    return Decision("proved", certificate) if satisfiable else Decision("undecided")
 
-    def ask(milliseconds: int, *constraints: Any) -> Any:
-        solver = z3.Solver()
-        solver.set("timeout", milliseconds)
-        solver.add(*constraints)
-        scripts.append(solver.to_smt2())
-        return solver, solver.check()
 
-    for modulus in remainders.moduli:
-        _, answer = ask(_MILLISECONDS, *plain, modulus <= 0)
-        if answer != z3.unsat:
-            return Decision("undecided")
-    solver, answer = ask(_FIRST_MILLISECONDS, *hypotheses, *remainders.rules, opposite)
-    if answer == z3.unknown:
-        solver, answer = ask(_MILLISECONDS, *hypotheses, *remainders.rules, *remainders.products, opposite)
-    if answer == z3.unsat:
-        _, satisfiable = ask(
-            _MILLISECONDS, *hypotheses, *remainders.rules, *(z3.Int(n) == v for n, v in lemma.example.items())
-        )
-        certificate = {"kind": "smt-lib", "version": z3.get_version_string(), "unsatisfiable": scripts[:-1]}
-        return Decision("proved", certificate) if satisfiable == z3.sat else Decision("undecided")
-    if answer == z3.sat:
-        model = solver.model()
-        values = {name: model.eval(z3.Int(name), model_completion=True).as_long() for name in formula.names}
-        if evaluate(lemma.build, values) == (True, False):
-            return Decision("refuted", counterexample=values)
+def _refuted(lemma: Lemma, model: Any, formula: SmtFormula) -> Decision:
+    """Return what a model refutes: it must do so on plain integers as well."""
+    integer = formula.z3.Int
+    values = {name: model.eval(integer(name), model_completion=True).as_long() for name in formula.names}
+    if evaluate(lemma.build, values) == (True, False):
+        return Decision("refuted", counterexample=values)
     return Decision("undecided")
+
+
+class _Questions:
+    """What is asked of z3 about one lemma, in order."""
+
+    def __init__(self, z3: Any) -> None:
+        self.z3 = z3
+        self.remainders = _Remainders(z3)
+        self.positive = 0  # how many of the moduli are known to be
+        self.scripts: list[str] = []
+
+    def contradiction(self, facts: Sequence[Any], opposite: Any) -> tuple[Any, Any]:
+        """Return whether hypotheses and the opposite of a claim can be satisfied together, and the solver."""
+        remainders = self.remainders
+        hypotheses = [remainders.replaced(fact) for fact in facts]
+        plain = [h for h, fact in zip(hypotheses, facts, strict=True) if h.eq(fact)]
+        opposite = remainders.replaced(opposite)
+        for modulus in remainders.moduli[self.positive :]:  # the rules of remainders hold for these alone
+            answer, solver = self._ask({"timeout": _MILLISECONDS}, *plain, modulus <= 0)
+            if answer != self.z3.unsat:
+                return self.z3.unknown, solver
+        self.positive = len(remainders.moduli)
+        for with_products, steps in _ATTEMPTS:
+            limit = {"timeout": _MILLISECONDS, "rlimit": steps}
+            rules = [*remainders.rules, *(remainders.products if with_products else ())]
+            answer, solver = self._ask(limit, *hypotheses, *rules, opposite)
+            if answer != self.z3.unknown:
+                break
+        return answer, solver
+
+    def satisfiable(self, facts: Sequence[Any], example: Sequence[Any]) -> bool:
+        """Return whether the hypotheses hold for an example, so that not everything follows from them."""
+        hypotheses = [self.remainders.replaced(fact) for fact in facts]
+        answer, _ = self._ask({"timeout": _MILLISECONDS}, *hypotheses, *self.remainders.rules, *example)
+        return bool(answer == self.z3.sat)
+
+    def _ask(self, limit: Mapping[str, int], *constraints: Any) -> tuple[Any, Any]:
+        solver = self.z3.Solver()
+        solver.set(**limit)
+        solver.add(*constraints)
+        answer = solver.check()
+        if answer == self.z3.unsat:
+            self.scripts.append(solver.to_smt2())
+        return answer, solver
 
 
 class _Remainders:
@@ -128,7 +176,7 @@ class _Remainders:
                 value, modulus = parts
                 self.rules += [value == modulus * quotient + result, result >= 0, result < modulus]
                 self._add_products(modulus, quotient)
-                if not any(modulus.eq(other) for other in self.moduli) and not self.z3.is_int_value(modulus):
+                if not any(modulus.eq(other) for other in self.moduli):
                     self.moduli.append(modulus)
             else:
                 pairs = list(zip(term.children(), parts, strict=True))

@@ -1,0 +1,167 @@
+"""Theorems about eigenvectors: the Fourier vectors on a ring, the cosines of the symmetric boundary."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from convmatrix import boundary as boundary_rule
+from convmatrix.boundary import Axis
+from convmatrix.equivariance.catalogue import matrices
+from convmatrix.equivariance.catalogue.base import Identity, Theorem
+from convmatrix.equivariance.engines.lemma import Algebra, Condition, Lemma
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def _period_lemma(a: Algebra) -> Condition:
+    n, k, d, p, i, t = a.integers("n k d p i t")
+    a.assume(n >= 1, d >= 1, a.within(i, n), a.within(t, k))
+    axis = Axis(n, n, k, 1, d, p, "circular")
+    return a.equal((axis.position(i, t) - axis.sample(i, t, a.select)) % n, 0)
+
+
+def _fold_lemma(a: Algebra) -> Condition:
+    n, position = a.integers("n position")
+    a.assume(n >= 1)
+    sample = boundary_rule.read_sample(position, n, "symmetric", a.select)
+    return a.either(a.equal((sample - position) % (2 * n), 0), a.equal((sample + position + 1) % (2 * n), 0))
+
+
+def _pair_lemma(a: Algebra) -> Condition:
+    n, k, d, p, i, t = a.integers("n k d p i t")
+    a.assume(a.equal(2 * p, d * (k - 1)))
+    axis = Axis(n, n, k, 1, d, p, "symmetric")
+    return a.equal(axis.position(i, t) + axis.position(i, k - 1 - t), 2 * i)
+
+
+def _wave() -> tuple[Any, ...]:
+    import sympy
+
+    f, x, q = sympy.symbols("f x q", integer=True)
+    return sympy, f, sympy.Symbol("n", integer=True, positive=True), x, q
+
+
+def _exponential(turns: int) -> Callable[[], Any]:
+    def side() -> Any:
+        sympy, f, n, x, q = _wave()
+        return sympy.exp(2 * sympy.pi * sympy.I * f * (x + turns * n * q) / n)
+
+    return side
+
+
+def _cosine(sign: int, turns: int) -> Callable[[], Any]:
+    def side() -> Any:
+        sympy, f, n, x, q = _wave()
+        return sympy.cos(sympy.pi * f * (sign * x + turns * 4 * n * q) / (2 * n))
+
+    return side
+
+
+def _cosine_sum() -> Any:
+    import sympy
+
+    x, y = sympy.symbols("x y", real=True)
+    return sympy.cos(x + y) + sympy.cos(x - y)
+
+
+def _cosine_product() -> Any:
+    import sympy
+
+    x, y = sympy.symbols("x y", real=True)
+    return 2 * sympy.cos(x) * sympy.cos(y)
+
+
+_RING = {"n": 5, "k": 3, "d": 2, "p": 1, "i": 4, "t": 2}
+
+PERIOD = Lemma(
+    "period",
+    "the sample that is read and the position differ by a multiple of n",
+    r"n \mid (i + t d - p) - r(i, t)",
+    _period_lemma,
+    _RING,
+)
+
+THEOREMS = (
+    Theorem(
+        "fourier-eigenvectors",
+        "The Fourier vectors are eigenvectors of every circular convolution; the eigenvalues are the kernel's Fourier "
+        "transform.",
+        r"With $\omega = e^{2 \pi \mathrm{i}/n}$ the vector $v_f(j) = \omega^{f j}$ is an eigenvector of every "
+        r"circular "
+        r"convolution with stride 1, for the eigenvalue $\lambda_f = \sum_t w_t\, \omega^{f (t d - p)}$.",
+        "n >= 1, stride 1; any kernel length, dilation d >= 1 and offset p; f any integer.",
+        r"Output $i$ is $\sum_t w_t\, \omega^{f r(i,t)}$. The lemma says that $r(i,t)$ and the position $i + t d - p$ "
+        r"differ "
+        r"by a multiple of $n$, which the identity says does not change the power. So the output is $\omega^{f i} "
+        r"\lambda_f$. On more axes vectors and eigenvalues are products.",
+        (PERIOD,),
+        matrices.fourier_eigenvectors,
+        (
+            Identity(
+                "roots of unity",
+                "exp(2 pi i f (x + n q) / n) = exp(2 pi i f x / n) for integers f, x, q",
+                r"e^{2\pi\mathrm{i} f (x + n q)/n} = e^{2\pi\mathrm{i} f x/n}",
+                _exponential(1),
+                _exponential(0),
+            ),
+        ),
+    ),
+    Theorem(
+        "cosine-eigenvectors",
+        "The DCT-II vectors are eigenvectors of every convolution with the symmetric boundary and a symmetric kernel.",
+        r"With the symmetric boundary, stride 1 and a symmetric kernel $w_t = w_{k-1-t}$ centred by $2 p = d (k - 1)$, "
+        r"the "
+        r"vectors $v_f(j) = \cos\bigl(\pi f (2j + 1)/(2n)\bigr)$ of the DCT-II are eigenvectors, for $\lambda_f = "
+        r"\sum_t "
+        r"w_t \cos\bigl(\pi f (t d - p)/n\bigr)$.",
+        "n >= 1, stride 1, kernel symmetric and centred: 2 p = d (k - 1).",
+        r"With $x$ for the position, the first lemma says that $2 r + 1$ is $2x + 1$ or its opposite up to a multiple "
+        r"of "
+        r"$4n$; by the first two identities $v_f$ is the same at both. By the second lemma the taps $t$ and $k - 1 - "
+        r"t$ are "
+        r"at positions $i + y$ and $i - y$, $y = t d - p$, and have one weight; by the third identity their sum is "
+        r"$2 w_t\, v_f(i) \cos(\pi f y/n)$.",
+        (
+            Lemma(
+                "fold",
+                "r - x or r + x + 1 is a multiple of 2 n: 2 r + 1 is 2 x + 1 or -(2 x + 1) up to a multiple of 4 n",
+                r"2n \mid r(x) - x \ \text{ or } \ 2n \mid r(x) + x + 1, \quad\text{so}\quad 2 r(x) + 1 \equiv \pm (2x "
+                r"+ 1) \pmod{4n}",
+                _fold_lemma,
+                {"n": 4, "position": -3},
+            ),
+            Lemma(
+                "pairs",
+                "taps t and k - 1 - t are at equal distances from i, on either side",
+                r"x(i, t) + x(i, k - 1 - t) = 2i",
+                _pair_lemma,
+                {"n": 5, "k": 3, "d": 2, "p": 2, "i": 4, "t": 2},
+            ),
+        ),
+        matrices.cosine_eigenvectors,
+        (
+            Identity(
+                "period of the cosine",
+                "cos(pi f (x + 4 n q) / (2 n)) = cos(pi f x / (2 n)) for integers f, x, q",
+                r"\cos\frac{\pi f (x + 4 n q)}{2n} = \cos\frac{\pi f x}{2n}",
+                _cosine(1, 1),
+                _cosine(1, 0),
+            ),
+            Identity(
+                "even cosine",
+                "cos(-pi f x / (2 n)) = cos(pi f x / (2 n))",
+                r"\cos\frac{-\pi f x}{2n} = \cos\frac{\pi f x}{2n}",
+                _cosine(-1, 0),
+                _cosine(1, 0),
+            ),
+            Identity(
+                "sum of cosines",
+                "cos(x + y) + cos(x - y) = 2 cos x cos y",
+                r"\cos(x + y) + \cos(x - y) = 2 \cos x \cos y",
+                _cosine_sum,
+                _cosine_product,
+            ),
+        ),
+    ),
+)

@@ -1,0 +1,160 @@
+"""The theorem about output sizes: the functions that compute sizes, run on symbols.
+
+`convmatrix._axis_sizes` is plain arithmetic with two kinds of extras: ``//``, and branches that raise where a layer is
+impossible. A `_Size` stands for an integer there: its ``//`` gives an integer that is bound by its definition, and a
+comparison in an ``if`` says that the branch is not taken, which the lemma assumes or has to show.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from convmatrix import _axis_sizes
+from convmatrix.boundary import Axis
+from convmatrix.equivariance.catalogue import matrices
+from convmatrix.equivariance.catalogue.base import Theorem
+from convmatrix.equivariance.engines.lemma import Algebra, Condition, Integer, Lemma
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class _Size:
+    """An integer of an engine, for code that divides and branches."""
+
+    def __init__(self, a: Algebra, value: Integer, not_taken: Callable[[Condition], None], quotient: Integer) -> None:
+        self.a, self.value, self.not_taken, self.quotient = a, value, not_taken, quotient
+
+    def _new(self, value: Integer) -> Any:
+        return _Size(self.a, value, self.not_taken, self.quotient)
+
+    def __add__(self, other: Any) -> Any:
+        return self._new(self.value + _value(other))
+
+    def __sub__(self, other: Any) -> Any:
+        return self._new(self.value - _value(other))
+
+    def __mul__(self, other: Any) -> Any:
+        return self._new(self.value * _value(other))
+
+    def __floordiv__(self, other: Any) -> Any:
+        divisor = _value(other)
+        self.a.assume(self.a.equal(divisor * self.quotient, self.value - self.value % divisor))
+        return self._new(self.quotient)
+
+    def __gt__(self, other: Any) -> Any:
+        return _Branch(self, self.value > _value(other))
+
+    def __ge__(self, other: Any) -> Any:
+        return _Branch(self, self.value >= _value(other))
+
+    def __lt__(self, other: Any) -> Any:
+        return _Branch(self, self.value < _value(other))
+
+
+class _Branch:
+    """A condition in an ``if`` whose branch is not taken."""
+
+    def __init__(self, size: _Size, condition: Condition) -> None:
+        self.size, self.condition = size, condition
+
+    def __bool__(self) -> bool:
+        self.size.not_taken(self.size.a.negation(self.condition))
+        return False
+
+
+def _value(other: Any) -> Integer:
+    return other.value if isinstance(other, _Size) else other
+
+
+def _outputs(
+    a: Algebra, sizes: tuple[Integer, ...], quotient: Integer, not_taken: Callable[[Condition], None]
+) -> Integer:
+    """Return the outputs of a convolution, computed by the code that computes them for layers."""
+    n, span, s, low, high = _sizes(a, sizes, not_taken, quotient)
+    return _value(_axis_sizes.forward_axis(0, n, span, "", s, (low, high), 0)[3])
+
+
+def _transposed_outputs(
+    a: Algebra, sizes: tuple[Integer, ...], extra: Integer, not_taken: Callable[[Condition], None]
+) -> Integer:
+    """Return the outputs of a transposed convolution, computed by the code that computes them for layers."""
+    m, span, s, low, high, more = _sizes(a, (*sizes, extra), not_taken, 0)
+    return _value(_axis_sizes.transposed_axis(0, m, span, "", s, (low, high), more)[3])
+
+
+def _sizes(
+    a: Algebra, values: tuple[Integer, ...], not_taken: Callable[[Condition], None], quotient: Integer
+) -> tuple[Any, ...]:
+    return tuple(_Size(a, value, not_taken, quotient) for value in values)
+
+
+def _windows_lemma(a: Algebra) -> Condition:
+    n, k, s, d, low, high, quotient = a.integers("n k s d low high quotient")
+    a.assume(n >= 1, s >= 1, d >= 1, k >= 1)
+    m = _outputs(a, (n, d * (k - 1) + 1, s, low, high), quotient, a.assume)
+    axis = Axis(m, n, k, s, d, low)
+    return a.both(m >= 1, axis.position(m - 1, k - 1) < n + high, axis.position(m, k - 1) >= n + high)
+
+
+def _there_and_back_lemma(a: Algebra) -> Condition:
+    m, k, s, d, low, high, extra, quotient = a.integers("m k s d low high extra quotient")
+    span = d * (k - 1) + 1
+    a.assume(m >= 1, s >= 1, d >= 1, k >= 1, a.within(extra, s))
+    n = _transposed_outputs(a, (m, span, s, low, high), extra, a.assume)
+    outputs = _outputs(a, (n, span, s, low, high), quotient, a.show)
+    return a.both(a.equal(outputs, m), a.equal((n + low + high - span) % s, extra))
+
+
+def _back_and_there_lemma(a: Algebra) -> Condition:
+    n, k, s, d, low, high, quotient = a.integers("n k s d low high quotient")
+    span = d * (k - 1) + 1
+    a.assume(n >= 1, s >= 1, d >= 1, k >= 1)
+    m = _outputs(a, (n, span, s, low, high), quotient, a.assume)
+    extra = (n + low + high - span) % s
+    return a.both(a.within(extra, s), a.equal(_transposed_outputs(a, (m, span, s, low, high), extra, a.show), n))
+
+
+_LAYER = {"k": 3, "s": 2, "d": 1, "low": 1, "high": 1}
+
+THEOREMS = (
+    Theorem(
+        "output-sizes",
+        "The output sizes of convolution and transposed convolution invert each other: each input size belongs to one "
+        "output padding from 0 to s - 1.",
+        r"A convolution of $n$ samples has $m = \lfloor (n + p_l + p_h - d(k-1) - 1)/s \rfloor + 1$ outputs: as many "
+        r"as there are windows that end inside the padded input. The transposed layer with output padding $o$, "
+        r"$0 \le o < s$, maps $m$ to a size that the convolution maps to $m$; each such size is that of exactly one "
+        r"$o$, namely $(n + p_l + p_h - d(k-1) - 1) \bmod s$.",
+        "n >= 1, m >= 1, s >= 1, d >= 1, k >= 1, any paddings, negative ones included, of layers that the code that "
+        "computes sizes accepts: a window fits, and padded sizes are below 2**62.",
+        r"The lemmas run the very functions that compute the sizes of layers. Their branches that raise an error are "
+        r"assumed not to be taken by the first function that is run, and shown not to be taken by the second; ``//`` "
+        r"is the integer $q$ with $s q = e - e \bmod s$. Two output paddings with one size are equal, since both are "
+        r"$e \bmod s$ for $e = n + p_l + p_h - d(k-1) - 1$.",
+        (
+            Lemma(
+                "windows",
+                "of m outputs, window m - 1 ends inside the padded input and window m does not",
+                r"x(m - 1, k - 1) < n + p_h \le x(m, k - 1)",
+                _windows_lemma,
+                {"n": 7, **_LAYER, "quotient": 3},
+            ),
+            Lemma(
+                "there and back",
+                "the size of the transposed layer has m outputs, and its output padding is e mod s",
+                r"n = n^*(m, o) \implies m(n) = m,\ e \bmod s = o",
+                _there_and_back_lemma,
+                {"m": 4, **_LAYER, "extra": 1, "quotient": 3},
+            ),
+            Lemma(
+                "back and there",
+                "each size is that of the transposed layer with the output padding e mod s, from 0 to s - 1",
+                r"m = m(n),\ o = e \bmod s \implies n^*(m, o) = n,\quad 0 \le o < s",
+                _back_and_there_lemma,
+                {"n": 7, **_LAYER, "quotient": 3},
+            ),
+        ),
+        matrices.output_sizes,
+    ),
+)

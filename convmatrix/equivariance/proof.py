@@ -1,0 +1,205 @@
+"""A proof as a value: its parts, what each rests on, in words and as plain data."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FORMAT: Final = "convmatrix-proof-1"
+
+
+@dataclass(frozen=True)
+class Part:
+    """One step of a proof.
+
+    Attributes
+    ----------
+    name, text, latex : str
+    kind : {"integer lemma", "identity"}
+    decided_by : str
+        The engine that decided it. Identities of functions are SymPy's, whichever engine was asked for.
+    status : {"proved", "refuted", "undecided"}
+    certificate : dict
+        Plain data: see `convmatrix.equivariance.engines`.
+    counterexample : dict of str to int or None
+        Integers for which the hypotheses hold and the claim does not, where it is refuted.
+    example : dict of str to int
+        Integers that satisfy the hypotheses of a lemma: they do not contradict each other.
+    """
+
+    name: str
+    text: str
+    latex: str
+    kind: Literal["integer lemma", "identity"]
+    decided_by: str
+    status: str
+    certificate: Mapping[str, Any]
+    counterexample: Mapping[str, int] | None
+    example: Mapping[str, int]
+
+
+@dataclass(frozen=True, repr=False)
+class Proof:
+    """A theorem with what an engine found.
+
+    Attributes
+    ----------
+    name, engine : str
+    statement, latex, hypotheses, argument : str
+        The theorem in text and in LaTeX, what it assumes, and how it follows from its parts. The engine decides the
+        parts; the argument is text, checked on explicit matrices by `convmatrix.equivariance.instances`.
+    parts : tuple of Part
+
+    Examples
+    --------
+    >>> from convmatrix.equivariance import prove
+    >>> prove("circular-shift").proved
+    True
+    """
+
+    name: str
+    engine: str
+    statement: str
+    latex: str
+    hypotheses: str
+    argument: str
+    parts: tuple[Part, ...]
+
+    @property
+    def proved(self) -> bool:
+        """Whether every part was proved."""
+        return all(part.status == "proved" for part in self.parts)
+
+    @property
+    def decided_alone(self) -> bool:
+        """Whether the engine decided every part itself."""
+        return all(part.decided_by == self.engine for part in self.parts)
+
+    @property
+    def certificate(self) -> dict[str, Any]:
+        """What was found, as plain data: one entry a part."""
+        return {part.name: dict(part.certificate) for part in self.parts}
+
+    def __bool__(self) -> bool:
+        return self.proved
+
+    def __repr__(self) -> str:
+        return f"Proof({self.name!r}, engine={self.engine!r}, proved={self.proved})"
+
+    def explain(self) -> str:
+        """Return the proof in words.
+
+        Examples
+        --------
+        >>> from convmatrix.equivariance import prove
+        >>> print(prove("circular-shift").explain())
+        Theorem circular-shift: proved.
+          Circular convolution with stride 1 commutes with every cyclic shift...
+        For: n >= 1; kernel length k, dilation d >= 1, offset p and shift c are any integers...
+        It rests on:
+          shift: on a ring of n samples, output i + c reads at each tap the sample that output i reads, moved by c
+            proved by sympy: 2 contradictions, with the quotient q0 + q1 - q2 - q3
+        From there to all weights, channels and axes: by the argument, which is text; instances("circular-shift") ...
+        """
+        lines = [
+            f"Theorem {self.name}: {'proved' if self.proved else 'NOT proved'}.",
+            f"  {self.statement}",
+            f"For: {self.hypotheses}",
+            "It rests on:",
+        ]
+        for part in self.parts:
+            lines.append(f"  {part.name}: {part.text}")
+            lines.append(f"    {part.status} by {part.decided_by}{_evidence(part)}")
+        lines.append(
+            "From there to all weights, channels and axes: by the argument, which is text; "
+            f'instances("{self.name}") checks it.'
+        )
+        return "\n".join(lines)
+
+    def record(self) -> dict[str, Any]:
+        """Return the proof as a dictionary for JSON: what `save` writes."""
+        return {
+            "format": FORMAT,
+            "name": self.name,
+            "engine": self.engine,
+            "proved": self.proved,
+            "statement": self.statement,
+            "hypotheses": self.hypotheses,
+            "argument": self.argument,
+            "parts": [
+                {
+                    "name": part.name,
+                    "kind": part.kind,
+                    "decided_by": part.decided_by,
+                    "status": part.status,
+                    "text": part.text,
+                    "example": dict(part.example),
+                    "counterexample": None if part.counterexample is None else dict(part.counterexample),
+                    "certificate": dict(part.certificate),
+                }
+                for part in self.parts
+            ],
+        }
+
+    def save(self, path: str | Path) -> None:
+        """Write the proof as JSON, to be checked again with `recheck`."""
+        from convmatrix.io.atomic import replacing
+
+        with replacing(Path(path)) as file:
+            file.write((json.dumps(self.record(), indent=1) + "\n").encode("utf-8"))
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(self.explain())}</pre>"
+
+
+def _evidence(part: Part) -> str:
+    if part.counterexample is not None:
+        values = ", ".join(f"{name} = {value}" for name, value in part.counterexample.items())
+        return f": it fails at {values}"
+    if part.status != "proved":
+        return ""
+    if part.certificate.get("kind") == "contradictions":
+        nodes = part.certificate["contradictions"]
+        quotients = list(dict.fromkeys(_splits(nodes)))
+        shown = f", with the quotient {quotients[0]}" if quotients else ""
+        return f": {len(nodes)} contradictions{shown}"
+    if part.certificate.get("kind") == "smt-lib":
+        return f": {len(part.certificate['unsatisfiable'])} unsatisfiable problems, z3 {part.certificate['version']}"
+    return ": the difference of both sides simplifies to 0"
+
+
+def _splits(nodes: Any) -> list[str]:
+    """Return the polynomials on which certificates split, in words."""
+    found = []
+    waiting = list(nodes)
+    while waiting:
+        node = waiting.pop(0)
+        if node.get("kind") == "split":
+            found.append(polynomial_text(node["on"]))
+        waiting += [inner for inner in node.values() if isinstance(inner, dict)]
+    return found
+
+
+def polynomial_text(data: Any) -> str:
+    """Return a polynomial of a certificate as people write it.
+
+    Examples
+    --------
+    >>> polynomial_text([[1, {"n": 1, "q0": 2}], [-2, {}]])
+    'n*q0**2 - 2'
+    """
+    text = ""
+    for coefficient, powers in data:
+        factors = [name if power == 1 else f"{name}**{power}" for name, power in powers.items()]
+        size = abs(coefficient)
+        term = "*".join(([] if size == 1 and factors else [str(size)]) + factors)
+        sign = "-" if coefficient < 0 else "+"
+        text += f" {sign} {term}" if text else f"{'-' if coefficient < 0 else ''}{term}"
+    return text or "0"

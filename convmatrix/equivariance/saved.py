@@ -1,0 +1,76 @@
+"""Saved proofs, checked again without any search."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from convmatrix.equivariance.engines.certificate import CertificateError
+from convmatrix.equivariance.proof import FORMAT
+from convmatrix.equivariance.proofs import decide_identity, theorem
+
+
+def recheck(source: str | Path | Mapping[str, Any]) -> str:
+    """Check a saved proof again, without any search, and return the name of the theorem that it proves.
+
+    The lemmas are built anew from the one-axis rule. Each contradiction is then verified by multiplying and adding
+    polynomials; identities are simplified again. A proof by z3 holds the problems that z3 found unsatisfiable, which
+    only a solver can decide; it is refused here.
+
+    Parameters
+    ----------
+    source : path or dict
+        A file that `Proof.save` wrote, or what `Proof.record` returns.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    CertificateError
+        If it does not prove the theorem that it names; a ValueError.
+
+    Examples
+    --------
+    >>> from convmatrix.equivariance import prove
+    >>> recheck(prove("circular-shift").record())
+    'circular-shift'
+    """
+    from convmatrix.equivariance.engines.decide import check_certificate, example_holds
+
+    record = source if isinstance(source, Mapping) else _read(Path(source))
+    if record.get("format") != FORMAT:
+        raise CertificateError(f"no saved proof: its format is {record.get('format')!r}, and {FORMAT!r} is needed")
+    if record.get("engine") != "sympy":
+        raise CertificateError(
+            f"a proof by {record.get('engine')!r} holds problems for a solver, and cannot be checked without search; "
+            "save the proof by engine='sympy'"
+        )
+    known = theorem(str(record.get("name")))
+    parts = {part.get("name"): part for part in record.get("parts", []) if isinstance(part, dict)}
+    for lemma in known.lemmas:
+        part = parts.get(lemma.name)
+        if part is None or not isinstance(part.get("certificate"), dict):
+            raise CertificateError(f"{known.name}: there is no certificate for the lemma {lemma.name!r}")
+        if not example_holds(lemma):
+            raise CertificateError(
+                f"{known.name}: the hypotheses of the lemma {lemma.name!r} do not hold for its example"
+            )
+        check_certificate(lemma, part["certificate"])
+    for identity in known.identities:
+        if decide_identity(identity).status != "proved":
+            raise CertificateError(f"{known.name}: the identity {identity.name!r} does not simplify to 0")
+    return known.name
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise CertificateError(f"{path} is no saved proof: {error}") from None
+    if not isinstance(record, dict):
+        raise CertificateError(f"{path} is no saved proof: it holds a {type(record).__name__}")
+    return record
