@@ -715,57 +715,6 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
         nn.checkpoints.load_checkpoint(tmp_path / "nothing.npz")
 
 
-KILLS = """
-import os, signal, sys, time
-from pathlib import Path
-import numpy as np
-from convmatrix import nn
-from convmatrix.nn.checkpoints import load_checkpoint
-from tests.test_nn_training import bits, stripes, tiny
-
-path, seed, kills = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
-x, y = stripes()
-
-def train(network, **options):
-    optimiser = nn.SGD(0.05, momentum=0.9)
-    return nn.fit(network, x, y, epochs=40, batch_size=8, optimiser=optimiser, metrics={}, rng=seed, **options)
-
-whole = tiny()
-expected = train(whole)
-moments = np.random.default_rng(seed).uniform(0, 0.04, kills)
-reached = []
-for moment in moments:
-    child = os.fork()
-    if child == 0:
-        train(tiny(), checkpoint=path, checkpoint_steps=1)
-        os._exit(0)
-    time.sleep(moment)
-    os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    assert os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL, "it ended before it was killed"
-    if path.exists():
-        reached.append(int(load_checkpoint(path).optimiser[1]["steps"]))
-assert reached == sorted(reached), reached
-left = [file.name for file in path.parent.iterdir() if file != path]
-assert all(name.startswith(".convmatrix-") for name in left), left
-resumed = tiny(seed=1)
-assert train(resumed, checkpoint=path) == expected
-assert bits(resumed) == bits(whole)
-print(reached)
-"""
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are forked here, which starts them at once")
-@pytest.mark.parametrize("seed", range(5))
-def test_killed_ten_times_and_resumed_ends_in_the_same_bits(tmp_path: Path, seed: int) -> None:
-    """SIGKILL wherever it falls: before the first checkpoint, in a step, while a checkpoint is written."""
-    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}  # what is forked has one thread
-    command = [sys.executable, "-c", KILLS, str(tmp_path / "run.npz"), str(seed), "10"]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert re.fullmatch(r"\[(\d+(, \d+)*)?\]\n", done.stdout)
-
-
 # --- progress --------------------------------------------------------------------------------------------------------
 
 

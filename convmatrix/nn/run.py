@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,7 @@ class Run:
         self.generators = {"order": rng} | {f"network.{n}": generator for n, generator in network.generators().items()}
         self.history = History()
         self.stopped = False
+        self.settings: dict[str, Any] = {}  # what else the training depends on, as JSON holds it
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
@@ -138,6 +140,7 @@ class Run:
             "done": self.done,
             "loss_sum": self.loss_sum,
             "batch_size": self.batch_size,
+            "settings": self.settings,
         }
         save_checkpoint(path, self.network, self.optimiser, self.generators, progress, {"order": self.order})
 
@@ -151,7 +154,18 @@ class Run:
                 f"but this one has {len(self.inputs)} in batches of {self.batch_size}; use the same, or another "
                 "checkpoint file"
             )
+        self._compare_settings(path, progress.get("settings", {}))
         found.restore(self.network, self.optimiser, self.generators)
         self.history = History(progress["loss"], progress["validation_loss"], progress["metrics"])
         self.stopped, self.done, self.loss_sum = progress["stopped"], progress["done"], progress["loss_sum"]
         self.order = order
+
+    def _compare_settings(self, path: Path, stored: dict[str, Any]) -> None:
+        own = json.loads(json.dumps(self.settings))
+        for name in sorted(own.keys() | stored.keys()):
+            there, here = (json.dumps(found.get(name, "absent")) for found in (stored, own))
+            if there != here:
+                raise ValueError(
+                    f"checkpoint {path} is of a training with {name} {there}, but this one has {here}; use the same, "
+                    "or another checkpoint file"
+                )

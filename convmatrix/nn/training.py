@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from convmatrix import _validation as validate
 from convmatrix.nn.divergence import NonFiniteError
+from convmatrix.nn.interrupts import Interrupt, deferred_interrupts
 from convmatrix.nn.losses import Loss, SoftmaxCrossEntropy
 from convmatrix.nn.optimisers import SGD, Optimiser
 from convmatrix.nn.progress import Progress
@@ -56,6 +57,7 @@ def fit(
     patience: int | None = None,
     checkpoint: str | Path | None = None,
     checkpoint_steps: int | None = None,
+    settings: Mapping[str, Any] | None = None,
     progress: bool | None = None,
     rng: int | np.random.Generator = 0,
 ) -> History:
@@ -86,9 +88,13 @@ def fit(
         Stop early when the validation loss has not fallen below its least for so many epochs.
     checkpoint : path, optional
         File (.npz) to resume from where it exists, and to write after each epoch. A training that was killed and is
-        called again with the same arguments ends with the same bits as one that was not.
+        called again with the same arguments ends with the same bits as one that was not. Ctrl-C (SIGINT) then finishes
+        the step, writes the file, and raises `KeyboardInterrupt`; a second one does not wait.
     checkpoint_steps : int, optional
         Write it also after every so many steps.
+    settings : mapping of str to JSON values, optional
+        What else the training depends on, such as its learning rate: kept in the checkpoint, and a checkpoint with
+        other settings is refused.
     progress : bool, optional
         Show a bar on stderr; by default where that is a terminal.
     rng : int or numpy.random.Generator
@@ -128,16 +134,21 @@ def fit(
     if metrics is None:
         metrics = {"accuracy": accuracy} if targets.ndim == 1 and targets.dtype.kind in "iu" else {}
     run = Run(network, optimiser, loss, inputs, targets, batch_size, np.random.default_rng(rng))
+    run.settings = dict(settings or {})
     if path is not None and path.exists():
         run.resume(path)
     history = run.history
     watchers: Sequence[Callback] = tuple(callbacks)
-    with Progress(sys.stderr, epochs, -(-len(inputs) // batch_size), shown=progress) as bar:
+    with (
+        Progress(sys.stderr, epochs, -(-len(inputs) // batch_size), shown=progress) as bar,
+        deferred_interrupts(wanted=path is not None) as interrupt,
+    ):
         while history.epochs < epochs and not run.stopped:
             for step in run.steps():
                 bar.show(history.epochs, step, run.mean_loss)
-                if path is not None and checkpoint_steps and step % checkpoint_steps == 0:
+                if path is not None and (interrupt.requested or (checkpoint_steps and step % checkpoint_steps == 0)):
                     run.save(path)
+                _stop_if(interrupt)
             history.loss.append(run.mean_loss)
             if held_out is not None or metrics:
                 shown_x, shown_y = (inputs, targets) if held_out is None else held_out
@@ -154,6 +165,7 @@ def fit(
             run.stopped = any(answer is True for answer in answers) or _is_stuck(history, patience)
             if path is not None:
                 run.save(path)
+            _stop_if(interrupt)
     return history
 
 
@@ -165,6 +177,11 @@ def predict(network: Layer, x: ArrayLike, batch_size: int = 64) -> Array:
     validate.integer("batch_size", batch_size, minimum=1)
     parts = [network.forward(inputs[start : start + batch_size]) for start in range(0, len(inputs), batch_size)]
     return np.concatenate(parts)
+
+
+def _stop_if(interrupt: Interrupt) -> None:
+    if interrupt.requested:
+        raise KeyboardInterrupt
 
 
 def _is_stuck(history: History, patience: int | None) -> bool:

@@ -1,0 +1,150 @@
+"""What ``convmatrix train`` trains on: scikit-learn's digits, or images and labels of an .npz file."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
+
+import numpy as np
+
+from convmatrix.cli.errors import DataError
+from convmatrix.memory import available_memory, in_words
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+DIGITS: Final = "digits"
+_LARGEST_EXPANSION: Final = 1032  # bytes that deflate makes of one, at most
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images (samples, channels, height, width) and labels (samples,), checked."""
+
+    name: str
+    images: Array
+    labels: Array
+    classes: int
+
+
+def read_digits() -> ImageSet:
+    """Return the 1,797 digits of 8x8 that scikit-learn carries."""
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError:
+        raise DataError(
+            "the digits come from scikit-learn, which is not installed: install the extra analyses, as in pip install "
+            '"convmatrix[analyses]", or give an .npz file'
+        ) from None
+    digits = load_digits()
+    return ImageSet(DIGITS, np.asarray(digits.images)[:, None], np.asarray(digits.target), 10)
+
+
+def read_images(path: str, images: str, labels: str, classes: int | None) -> ImageSet:
+    """Return the images and labels of an .npz file, read without unpickling and checked against each other."""
+    if Path(path).suffix.lower() != ".npz":
+        raise DataError(
+            f"cannot read {path}: the data are {DIGITS}, or an .npz file as numpy.savez writes it, with the arrays "
+            f"{images} and {labels}"
+        )
+    try:
+        with Path(path).open("rb") as file:
+            x, y = _read_arrays(path, file, images, labels)
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+    if x.ndim == 3:
+        x = x[:, None]
+    if x.ndim != 4 or not x.size:
+        raise DataError(
+            f"{path}: {images} has shape {x.shape}, but images are (samples, height, width) or "
+            "(samples, channels, height, width), none of them 0"
+        )
+    if not np.isfinite(x).all():
+        bad = int(np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))[0])
+        raise DataError(f"{path}: {images} holds numbers that are not finite, first in image {bad}; clean the data")
+    return ImageSet(path, x, y, _count_classes(path, x, y, labels, classes))
+
+
+def _count_classes(path: str, x: Array, y: Array, labels: str, classes: int | None) -> int:
+    if y.shape != (len(x),):
+        raise DataError(
+            f"{path}: there are {len(x)} images, but {labels} has shape {y.shape}; give one label an image, ({len(x)},)"
+        )
+    if y.dtype.kind not in "iu":
+        raise DataError(f"{path}: {labels} has dtype {y.dtype}, but labels are integers; convert them")
+    least, most = int(y.min()), int(y.max())
+    if least < 0:
+        raise DataError(f"{path}: {labels} runs from {least} to {most}, but labels begin at 0; number the classes anew")
+    if classes is None and most >= max(len(x), 2):
+        raise DataError(
+            f"{path}: {labels} runs to {most}, which is {most + 1} classes, but there are {len(x)} images; number the "
+            "classes from 0 without gaps, or give --classes"
+        )
+    if classes is not None and most >= classes:
+        raise DataError(
+            f"{path}: {labels} runs to {most}, but --classes {classes} are 0 to {classes - 1}; give {most + 1}"
+        )
+    found = most + 1 if classes is None else classes
+    if found < 2:
+        raise DataError(
+            f"{path}: all of {labels} are 0, but there must be two classes to tell apart; give --classes 2, or more "
+            "data"
+        )
+    return found
+
+
+# --- the archive ------------------------------------------------------------------------------------------------------
+
+
+def _read_arrays(path: str, file: BinaryIO, *names: str) -> list[Array]:
+    """Return arrays of numbers; each header is checked against the size of its member before anything is allocated."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return [_read_array(archive, name) for name in names]
+    except (OSError, MemoryError):
+        raise
+    except _MemberError as error:
+        raise DataError(f"{path}: {error}") from None
+    except Exception as error:  # a damaged archive fails in many ways, zlib.error and SyntaxError among them
+        message = (str(error).splitlines() or [type(error).__name__])[0]
+        raise DataError(f"{path} is no .npz file, or is damaged: {message}") from None
+
+
+class _MemberError(ValueError):
+    """A member is not what it should be."""
+
+
+def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
+    member = f"{name}.npy"
+    if member not in archive.namelist():
+        found = ", ".join(sorted(n.removesuffix(".npy") for n in archive.namelist()))[:200]
+        raise _MemberError(
+            f"there is no array {name}; it has {found or 'none'}: name what to take by --images and --labels"
+        )
+    info = archive.getinfo(member)
+    with archive.open(info) as stream:
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, column_major, dtype = read(stream)
+        if dtype.kind not in "fiu":
+            what = "pickled objects, which are never loaded" if dtype.hasobject else f"dtype {dtype}"
+            raise _MemberError(f"{name} has {what}, but must be real numbers; convert it")
+        n_bytes = math.prod(shape) * dtype.itemsize
+        if stream.tell() + n_bytes != info.file_size or info.file_size > _LARGEST_EXPANSION * info.compress_size:
+            raise _MemberError(
+                f"{name} declares {n_bytes} bytes of entries, but its member is {info.compress_size} bytes, "
+                f"{info.file_size} when expanded; the file is damaged or forged"
+            )
+        if 2 * n_bytes > available_memory():
+            raise _MemberError(
+                f"{name} needs {in_words(2 * n_bytes)}, but {in_words(available_memory())} of memory are available; "
+                "give fewer images at a time"
+            )
+        entries = np.frombuffer(stream.read(), dtype=dtype)
+    array = entries.reshape(shape, order="F" if column_major else "C")
+    return array.astype(dtype.newbyteorder("="), copy=False)

@@ -1,0 +1,453 @@
+"""``convmatrix train``: what it trains, refuses, saves, prints, and how it stops and goes on."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from convmatrix import nn
+from convmatrix.cli import main
+from convmatrix.nn.images import enlarge, hold_out, to_range
+from tests.test_cli import environment, failure
+
+Files = dict[str, Any]
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test runs in a folder of its own, with images of vertical and horizontal bars in ``bars.npz``."""
+    monkeypatch.chdir(tmp_path)
+    images, labels = bars()
+    np.savez("bars.npz", images=images, labels=labels)
+
+
+def bars(count: int = 60, size: int = 8) -> tuple[Any, Any]:
+    rng = np.random.default_rng(0)
+    labels = np.arange(count) % 2
+    images = rng.integers(0, 60, (count, size, size), dtype=np.uint8)
+    for image, label, place in zip(images, labels, rng.integers(1, size - 1, count), strict=True):
+        (image if label else image.T)[place] += 180
+    return images, labels
+
+
+def report(capsys: pytest.CaptureFixture[str], *arguments: str) -> Files:
+    """Run with ``--json``; return the object, which must be all of the output."""
+    code = main(["train", *arguments, "--json"])
+    captured = capsys.readouterr()
+    assert (code, captured.err) == (0, "")
+    found: Files = json.loads(captured.out)
+    return found
+
+
+def weights(path: str) -> Files:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
+
+
+def assert_same(ours: Files, theirs: Files) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, array in ours.items():
+        assert array.tobytes() == theirs[name].tobytes(), name
+
+
+# --- what is trained -------------------------------------------------------------------------------------------------
+
+
+def test_it_learns_bars_and_reports(capsys: pytest.CaptureFixture[str]) -> None:
+    found = report(capsys, "small", "bars.npz", "--epochs", "40", "--learning-rate", "0.01", "-o", "w.npz")
+    assert found["accuracy"][-1] > 0.9
+    assert found["epochs_done"] == len(found["loss"]) == len(found["validation_loss"]) == len(found["accuracy"]) == 40
+    assert (found["training_images"], found["validation_images"], found["classes"]) == (48, 12, 2)
+    assert (found["image_shape"], found["output"], found["resumed"]) == ([1, 8, 8], "w.npz", False)
+    table = np.array(found["confusion"])
+    assert table.sum(axis=1).tolist() == [6, 6]
+    assert np.trace(table) / 12 == found["accuracy"][-1]
+    assert found["parameters"] == sum(array.size for array in weights("w.npz").values())
+
+
+@pytest.mark.parametrize("method", ["unfold", "matrix"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_it_is_fit_with_these_options(method: Any, dtype: str, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--epochs", "2", "--batch-size", "7", "--optimiser", "sgd", "--learning-rate", "0.02", "--seed", "5"]
+    options += ["--schedule", "cosine", "--validation", "0.3", "--method", method, "--dtype", dtype, "-o", "w.npz"]
+    found = report(capsys, "small", "bars.npz", *options)
+    images, labels = bars()
+    x = to_range(images[:, None], 0, 1)
+    kept, held_out = hold_out(labels, 0.3, rng=5)
+    network = nn.small((1, 8, 8), classes=2, method=method, dtype=dtype, rng=5)
+    history = nn.fit(
+        network,
+        x[kept],
+        labels[kept],
+        epochs=2,
+        batch_size=7,
+        optimiser=nn.SGD(nn.cosine_decay(0.02, 12), momentum=0.9),
+        validation=(x[held_out], labels[held_out]),
+        rng=5,
+    )
+    assert_same(weights("w.npz"), network.state())
+    again = nn.small((1, 8, 8), classes=2, dtype=dtype)
+    again.load_state(dict(np.load("w.npz")))  # as the help says
+    np.testing.assert_array_equal(again.parameters["0.weight"], network.parameters["0.weight"])
+    assert (found["loss"], found["accuracy"]) == (history.loss, history.metrics["accuracy"])
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "low", "high"), [("lecun1989", [1, 16, 16], -1, 1), ("lenet5", [1, 32, 32], -0.1, 1.175)]
+)
+def test_digits_are_enlarged_to_the_input(
+    name: str, shape: list[int], low: float, high: float, capsys: pytest.CaptureFixture[str], monkeypatch: Any
+) -> None:
+    datasets = pytest.importorskip("sklearn.datasets")
+    seen: dict[str, Any] = {}
+
+    def fit(network: nn.Sequential, x: Any, y: Any, **options: Any) -> nn.History:
+        seen.update(x=x, y=y, loss=options["loss"], network=network)
+        return nn.History([1.0], [1.0], {"accuracy": [0.5]})
+
+    monkeypatch.setattr(nn, "fit", fit)
+    found = report(capsys, name, "digits", "--validation", "0.1", "--epochs", "1")
+    assert (found["image_shape"], found["training_images"], found["validation_images"]) == (shape, 1617, 180)
+    assert isinstance(seen["loss"], nn.SquaredError if name == "lecun1989" else nn.SoftmaxCrossEntropy)
+    assert seen["network"].output_shape(tuple(shape)) == (10,)
+    assert (seen["x"].min(), seen["x"].max()) == pytest.approx((low, high))
+    digits = datasets.load_digits()
+    kept = hold_out(digits.target, 0.1)[0]
+    np.testing.assert_array_equal(seen["y"], digits.target[kept])
+    inner = seen["x"][:, 0, 2:-2, 2:-2] if name == "lenet5" else seen["x"][:, 0]
+    np.testing.assert_allclose(inner, low + (high - low) * enlarge(digits.images[kept] / 16, inner.shape[1:]))
+    if name == "lenet5":
+        assert (seen["x"][:, :, :2] == low).all()
+        assert (seen["x"][..., -2:] == low).all()
+
+
+def test_images_of_files(capsys: pytest.CaptureFixture[str]) -> None:
+    images, labels = bars(20)
+    np.savez_compressed("compressed.npz", X=np.asfortranarray(images.astype(">f8")), y=labels.astype(np.uint8))
+    np.savez("plain.npz", images=images[:, None].astype(np.float32), labels=labels)
+    options = ("--epochs", "1", "-o", "w.npz")
+    report(capsys, "small", "plain.npz", *options)
+    expected = weights("w.npz")
+    report(capsys, "small", "compressed.npz", "--images", "X", "--labels", "y", *options)
+    assert_same(weights("w.npz"), expected)
+    report(capsys, "small", "plain.npz", "--raw", *options)
+    assert weights("w.npz")["0.weight"].tobytes() != expected["0.weight"].tobytes()
+    found = report(capsys, "lenet5", "plain.npz", "--enlarge", "--classes", "3", "--validation", "0", *options)
+    assert (found["image_shape"], found["classes"], found["validation_images"]) == ([1, 32, 32], 3, 0)
+    assert found["validation_loss"] == []
+    np.savez("colour.npz", images=np.random.default_rng(0).random((12, 3, 5, 9)), labels=np.arange(12) % 4)
+    assert report(capsys, "small", "colour.npz", "--epochs", "1")["image_shape"] == [3, 5, 9]
+
+
+def test_patience_stops_early(capsys: pytest.CaptureFixture[str]) -> None:
+    images, _ = bars()
+    np.savez("noise.npz", images=images, labels=np.random.default_rng(1).integers(0, 2, 60))
+    options = ("--epochs", "200", "--patience", "3", "--learning-rate", "0.02")
+    found = report(capsys, "small", "noise.npz", *options)
+    assert found["epochs_done"] == int(np.argmin(found["validation_loss"])) + 4 < 200
+
+
+def test_the_report_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "small", "bars.npz", "--epochs", "2", "-o", "w.npz"]) == 0
+    captured = capsys.readouterr()
+    lines = captured.out.splitlines()
+    assert captured.err == ""
+    assert lines[:4] == [
+        "network   small, 1378 parameters, float32, unfold",
+        "data      bars.npz: 48 images of 1x8x8, 12 to validate, 2 classes",
+        "training  adam, learning rate 0.001 (constant), batches of 32, seed 0",
+        "epoch  training loss  validation loss  validation accuracy",
+    ]
+    assert [bool(re.fullmatch(r" +\d +\d\.\d{4} +\d\.\d{4} +\d+\.\d\d %", line)) for line in lines[4:6]] == [True] * 2
+    assert lines[6:] == ["saved     w.npz"]
+    assert main(["train", "small", "bars.npz", "--epochs", "1", "--validation", "0"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == "data      bars.npz: 60 images of 1x8x8, 2 classes"
+    assert lines[3] == "epoch  training loss  training accuracy"
+
+
+# --- going on --------------------------------------------------------------------------------------------------------
+
+
+def test_resumed_ends_in_the_same_bits(capsys: pytest.CaptureFixture[str]) -> None:
+    whole = report(capsys, "small", "bars.npz", "--epochs", "4", "-o", "whole.npz")
+    report(capsys, "small", "bars.npz", "--epochs", "2", "--checkpoint", "run.npz", "--resume")  # none yet: from 0
+    resumed = report(
+        capsys, "small", "bars.npz", "--epochs", "4", "--checkpoint", "run.npz", "--resume", "-o", "resumed.npz"
+    )
+    assert_same(weights("whole.npz"), weights("resumed.npz"))
+    different = {"output", "checkpoint", "resumed"}
+    assert {k: v for k, v in resumed.items() if k not in different} == {
+        k: v for k, v in whole.items() if k not in different
+    }
+    assert resumed["resumed"]
+
+
+RESUMED: dict[str, tuple[list[str], str]] = {
+    "learning rate": (["--learning-rate", "0.002"], "with learning rate 0.001, but this one has 0.002; use the same"),
+    "seed": (["--seed", "1"], "with seed 0, but this one has 1"),
+    "method": (["--method", "matrix"], 'with method "unfold", but this one has "matrix"'),
+    "schedule": (["--schedule", "cosine"], 'with epochs "absent", but this one has 2'),
+    "validation": (["--validation", "0.201"], "with validation 0.2, but this one has 0.201"),
+    "optimiser": (["--optimiser", "sgd", "--learning-rate", "0.001"], "is of a training by Adam, but this one is by"),
+    "batches": (["--batch-size", "9"], "on 48 samples in batches of 32, but this one has 48 in batches of 9"),
+    "dtype": (["--dtype", "float64"], "0.bias is float32 of shape (8,) there and float64"),
+    "images": (["--raw"], "is of a training with data "),
+}
+
+
+@pytest.mark.parametrize(("changes", "message"), RESUMED.values(), ids=RESUMED.keys())
+def test_another_training_is_not_gone_on_with(
+    changes: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["small", "bars.npz", "--checkpoint", "run.npz", "--epochs"]
+    report(capsys, *options, "1")
+    before = Path("run.npz").read_bytes()
+    code, line = failure(capsys, "train", *options, "2", "--resume", *changes)
+    assert (code, message in line) == (1, True), line
+    assert Path("run.npz").read_bytes() == before
+
+
+def test_damaged_checkpoints_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("run.npz").write_bytes(b"PK\x03\x04 nothing")
+    code, line = failure(capsys, "train", "small", "bars.npz", "--checkpoint", "run.npz", "--resume")
+    assert (code, "checkpoint run.npz cannot be read" in line) == (1, True)
+
+
+def start(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "convmatrix", "train", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1"),
+        # A suite that runs in the background of a shell ignores interrupts, and hands that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+        **options,
+    )
+
+
+def test_an_interrupt_leaves_a_checkpoint_to_go_on_from(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["small", "bars.npz", "--batch-size", "4", "--checkpoint", "run.npz"]
+    process = start(*options, "--epochs", "999999")
+    deadline = time.monotonic() + 60
+    while not Path("run.npz").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    output, errors = process.communicate(timeout=60)
+    assert (process.returncode, output) == (130, b"")
+    told = re.fullmatch(
+        rb"convmatrix: stopped: run\.npz holds the training after step (\d+): --resume goes on\n", errors
+    )
+    assert told, errors
+    found = nn.checkpoints.load_checkpoint("run.npz")
+    assert int(found.optimiser[1]["steps"]) == int(told[1])
+    epochs = str(len(found.progress["loss"]) + 2)
+    resumed = report(capsys, *options, "--epochs", epochs, "--resume", "-o", "resumed.npz")
+    whole = report(capsys, *options[:4], "--epochs", epochs, "-o", "whole.npz")
+    assert_same(weights("whole.npz"), weights("resumed.npz"))
+    assert resumed["loss"] == whole["loss"]
+
+
+def test_an_interrupt_without_a_checkpoint_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    def fit(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(nn, "fit", fit)
+    assert main(["train", "small", "bars.npz"]) == 130
+    assert capsys.readouterr() == ("", "")
+
+
+def test_the_bar_is_for_terminals() -> None:
+    piped = start("small", "bars.npz", "--epochs", "2", "--json")
+    output, errors = piped.communicate(timeout=60)
+    assert (piped.returncode, errors) == (0, b"")
+    screen, terminal = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "convmatrix", "train", "small", "bars.npz", "--epochs", "2", "--json"],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        env=environment(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1"),
+    )
+    os.close(terminal)
+    same = process.communicate(timeout=60)[0]
+    shown = os.read(screen, 100_000).decode()
+    os.close(screen)
+    assert json.loads(same) == json.loads(output)
+    assert re.search(r"\repoch 2/2 \[#{20}\] 2/2 loss \d", shown)
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+USAGE: dict[str, tuple[list[str], str]] = {
+    "network": (["vgg16", "digits"], "invalid choice: 'vgg16'"),
+    "no data": (["small"], "the following arguments are required: DATA"),
+    "epochs": (["small", "digits", "--epochs", "0"], "'0' is no count: write a whole number from 1 up"),
+    "rate": (["small", "digits", "--learning-rate", "0"], "'0' is no learning rate: write a positive number"),
+    "rate in words": (["small", "digits", "--learning-rate", "fast"], "'fast' is no learning rate"),
+    "infinite rate": (["small", "digits", "--learning-rate", "inf"], "'inf' is no learning rate"),
+    "part": (["small", "digits", "--validation", "1"], "'1' is no part: write a number from 0 up and below 1"),
+    "negative part": (["small", "digits", "--validation", "nan"], "'nan' is no part"),
+    "resume from nothing": (["small", "digits", "--resume"], "need the file: give --checkpoint FILE"),
+    "steps of nothing": (["small", "digits", "--checkpoint-steps", "3"], "need the file: give --checkpoint FILE"),
+    "patience": (["small", "digits", "--patience", "3", "--validation", "0"], "--patience watches the validation loss"),
+    "digits as they are": (["small", "digits", "--raw"], "are for data of a file: drop them, digits are made to fit"),
+    "classes of digits": (["small", "digits", "--classes", "9"], "are for data of a file"),
+    "suffix": (["small", "digits", "-o", "w.npy"], "-o w.npy: the name must end in .npz"),
+    "checkpoint's suffix": (["small", "digits", "--checkpoint", "run"], "--checkpoint run: the name must end in .npz"),
+    "over the data": (["small", "bars.npz", "-o", "./bars.npz"], "-o ./bars.npz would overwrite the data"),
+    "one file for two": (
+        ["small", "bars.npz", "-o", "a.npz", "--checkpoint", "./a.npz"],
+        "-o and --checkpoint both name a.npz: give two files",
+    ),
+    "any size": (["small", "bars.npz", "--enlarge"], "--enlarge: the network small takes images of any size: drop it"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), USAGE.values(), ids=USAGE.keys())
+def test_usage_errors(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, line = failure(capsys, "train", *arguments)
+    assert message in line
+    assert code == 2
+    assert [path.name for path in Path().iterdir()] == ["bars.npz"]
+
+
+IMAGES, LABELS = np.random.default_rng(0).random((20, 8, 8)), np.arange(20) % 2
+DATA: dict[str, tuple[Files, str]] = {
+    "other names": ({"x": IMAGES, "y": LABELS}, "there is no array images; it has x, y: name what to take by --images"),
+    "no labels": ({"images": IMAGES}, "there is no array labels; it has images"),
+    "empty file": ({}, "there is no array images; it has none"),
+    "too few labels": (
+        {"images": IMAGES, "labels": LABELS[:19]},
+        "there are 20 images, but labels has shape (19,); give one label an image, (20,)",
+    ),
+    "vectors": ({"images": IMAGES, "labels": np.eye(20)}, "20 images, but labels has shape (20, 20)"),
+    "labels as floats": ({"images": IMAGES, "labels": LABELS * 1.0}, "labels has dtype float64, but labels are integ"),
+    "labels as texts": ({"images": IMAGES, "labels": LABELS.astype(str)}, "labels has dtype <U21, but must be real"),
+    "negative": ({"images": IMAGES, "labels": LABELS - 1}, "labels runs from -1 to 0, but labels begin at 0"),
+    "far apart": (
+        {"images": IMAGES, "labels": LABELS * 99},
+        "labels runs to 99, which is 100 classes, but there are 2",
+    ),
+    "one class": ({"images": IMAGES, "labels": LABELS * 0}, "all of labels are 0, but there must be two classes"),
+    "no images": ({"images": IMAGES[:0], "labels": LABELS[:0]}, "images has shape (0, 1, 8, 8), but images are"),
+    "one image": ({"images": IMAGES[0], "labels": LABELS}, "images has shape (8, 8), but images are (samples, height"),
+    "NaN": (
+        {"images": np.where(np.arange(20)[:, None, None] == 7, np.nan, IMAGES), "labels": LABELS},
+        "images holds numbers that are not finite, first in image 7",
+    ),
+    "complex": ({"images": IMAGES + 0j, "labels": LABELS}, "images has dtype complex128, but must be real numbers"),
+    "truths": ({"images": IMAGES > 0.5, "labels": LABELS}, "images has dtype bool, but must be real numbers"),
+    "small": ({"images": IMAGES[:, :3], "labels": LABELS}, "images must be at least 4 samples high and wide"),
+    "grey": ({"images": np.ones((20, 8, 8)), "labels": LABELS}, "images from 1.0 to 1.0 have no range"),
+    "few": ({"images": IMAGES[:2], "labels": LABELS[:2]}, "--validation 0.2 of 2 images leaves none to validate"),
+}
+
+
+@pytest.mark.parametrize(("arrays", "message"), DATA.values(), ids=DATA.keys())
+def test_data_that_are_refused(arrays: Files, message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    np.savez("data.npz", **arrays)
+    code, line = failure(capsys, "train", "small", "data.npz", "--checkpoint", "run.npz", "-o", "w.npz")
+    assert message in line
+    assert code == 1
+    assert sorted(path.name for path in Path().iterdir()) == ["bars.npz", "data.npz"]
+
+
+REFUSED: dict[str, tuple[list[str], str]] = {
+    "missing file": (["small", "nowhere.npz"], "cannot read nowhere.npz: No such file or directory"),
+    "another kind": (["small", "bars.csv"], "cannot read bars.csv: the data are digits, or an .npz file"),
+    "no folder": (["small", "digits", "-o", "nowhere/w.npz"], "cannot write nowhere/w.npz: there is no folder nowhere"),
+    "size": (
+        ["lenet5", "bars.npz"],
+        "images has images of 1x8x8 (channels, height, width), but lenet5 takes 1x32x32; convert them, give --enlarge",
+    ),
+    "colours": (["lenet5", "colour.npz", "--enlarge"], "images of 3x32x32 (channels, height, width), but lenet5 takes"),
+    "too large": (["lecun1989", "large.npz", "--enlarge"], "cannot be enlarged to (16, 16)"),
+    "classes": (["small", "bars.npz", "--classes", "1"], "labels runs to 1, but --classes 1 are 0 to 0; give 2"),
+    "an old checkpoint": (
+        ["small", "bars.npz", "--checkpoint", "large.npz"],
+        "large.npz exists: --resume goes on from it; for a new training give another name",
+    ),
+    "a folder": (["small", "bars.npz", "-o", "folder.npz"], "cannot write folder.npz: it is a folder"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED.keys())
+def test_data_errors(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("folder.npz").mkdir()
+    np.savez("large.npz", images=np.random.default_rng(0).random((4, 99, 8)), labels=[0, 1, 0, 1])
+    np.savez("colour.npz", images=np.random.default_rng(0).random((4, 3, 8, 8)), labels=[0, 1, 0, 1])
+    code, line = failure(capsys, "train", *arguments)
+    assert message in line
+    assert code == 1
+
+
+def test_nothing_is_unpickled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    class Harmful:
+        def __reduce__(self) -> Any:
+            return os.mkdir, (str(tmp_path / "harm"),)
+
+    np.savez("data.npz", allow_pickle=True, images=np.array([Harmful()], dtype=object), labels=[0])
+    code, line = failure(capsys, "train", "small", "data.npz")
+    assert (code, "images has pickled objects, which are never loaded" in line) == (1, True)
+    assert not (tmp_path / "harm").exists()
+
+
+def test_damaged_and_forged_archives(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = Path("bars.npz").read_bytes()
+    for cut in (0, 10, 500, len(whole) - 30):
+        Path("data.npz").write_bytes(whole[:cut])
+        code, line = failure(capsys, "train", "small", "data.npz")
+        assert (code, "data.npz is no .npz file, or is damaged" in line) == (1, True)
+    Path("data.npz").write_bytes(whole[:300] + b"\x55" + whole[301:])
+    assert "is damaged: Bad CRC-32" in failure(capsys, "train", "small", "data.npz")[1]
+
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": "<f8", "fortran_order": False, "shape": (10**9, 8, 8)})
+    with zipfile.ZipFile("data.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images.npy", header.getvalue() + bytes(1000))
+    line = failure(capsys, "train", "small", "data.npz")[1]
+    assert "images declares 512000000000 bytes of entries, but its member is" in line
+    monkeypatch.setattr("convmatrix.cli.train_data.available_memory", lambda: 1000)
+    line = failure(capsys, "train", "small", "bars.npz")[1]
+    assert re.search(r"images needs .* but 1 kB of memory are available; give fewer images at a time", line)
+
+
+def test_a_loss_that_is_not_finite_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--raw", "--optimiser", "sgd", "--learning-rate", "1e30", "--checkpoint", "run.npz", "-o", "w.npz"]
+    code, line = failure(capsys, "train", "small", "bars.npz", *options)
+    assert code == 1
+    assert re.match(r"(the loss is (nan|inf)|the gradient is not finite) in epoch \d+, batch \d+ \(step \d+ in", line)
+    assert "of layer" in line or "from layer" in line
+    assert not Path("w.npz").exists()
+
+
+def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
+    code, line = failure(capsys, "train", "small", "digits")
+    assert code == 1
+    assert line == (
+        "the digits come from scikit-learn, which is not installed: install the extra analyses, as in pip install "
+        '"convmatrix[analyses]", or give an .npz file'
+    )
+
+
+def test_help_fits_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["train", "--help"]) == 0
+    text = capsys.readouterr().out
+    assert max(map(len, text.splitlines())) <= 80
+    assert "examples:" in text

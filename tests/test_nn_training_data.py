@@ -1,0 +1,178 @@
+"""Images made ready, settings kept in checkpoints, and Ctrl-C while training."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from convmatrix import nn
+from convmatrix.nn.images import enlarge, hold_out, to_range
+from tests.test_nn_training import bits, stripes, tiny
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+# --- images ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("old", "new"), [((8, 8), (16, 16)), ((8, 8), (28, 28)), ((3, 5), (7, 5)), ((1, 2), (4, 3))])
+def test_enlarged_as_scipy_does(old: tuple[int, int], new: tuple[int, int]) -> None:
+    images = np.random.default_rng(0).random((2, 1, *old))
+    expected = ndimage.zoom(images, (1, 1, new[0] / old[0], new[1] / old[1]), order=1, mode="nearest", grid_mode=True)
+    np.testing.assert_allclose(enlarge(images, new), expected, atol=1e-14)
+
+
+def test_enlarging_keeps_what_is_constant_and_the_same_size() -> None:
+    images = np.random.default_rng(0).random((3, 8, 8))
+    np.testing.assert_array_equal(enlarge(images, (8, 8)), images)
+    np.testing.assert_allclose(enlarge(np.full((2, 4, 4), 3.0), (9, 11)), 3.0)
+
+
+@pytest.mark.parametrize("shape", [(4,), (2, 9, 4), (2, 4, 9), (0, 4, 4)])
+def test_not_enlarged(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match=r"images of shape \(.*\) cannot be enlarged to \(8, 8\); give larger sizes"):
+        enlarge(np.zeros(shape), (8, 8))
+
+
+def test_ranges() -> None:
+    np.testing.assert_allclose(to_range([[0, 255]], -0.1, 1.175), [[-0.1, 1.175]])
+    np.testing.assert_allclose(to_range([4, 8], 0, 1, source=(0, 16)), [0.25, 0.5])
+    with pytest.raises(ValueError, match=r"images from 3\.0 to 3\.0 have no range; give images of more than one"):
+        to_range([3, 3], 0, 1)
+
+
+def test_held_out_in_proportion_of_each_class() -> None:
+    labels = np.repeat([0, 1, 2], [100, 40, 10])
+    rng = np.random.default_rng(0)
+    rng.shuffle(labels)
+    kept, held_out = hold_out(labels, 0.2, rng=1)
+    assert sorted([*kept, *held_out]) == list(range(150))
+    assert np.bincount(labels[held_out]).tolist() == [20, 8, 2]
+    again = hold_out(labels, 0.2, rng=1)[1]
+    np.testing.assert_array_equal(held_out, again)
+    assert not np.array_equal(held_out, hold_out(labels, 0.2, rng=2)[1])
+    assert len(hold_out(labels, 0)[1]) == 0
+    assert len(np.unique(hold_out(labels, 0.99)[1])) == round(0.99 * 150)
+
+
+@pytest.mark.parametrize("part", [-0.1, 1, float("nan")])
+def test_parts_that_cannot_be_held_out(part: float) -> None:
+    with pytest.raises(ValueError, match=r"the part to hold out must lie in \[0, 1\), but is"):
+        hold_out([0, 1], part)
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+def test_settings_are_kept_and_others_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+
+    def go(network: nn.Sequential, **options: Any) -> None:
+        nn.fit(network, *stripes(), epochs=2, checkpoint=path, **options)
+
+    go(tiny(), settings={"rate": 0.01, "sizes": (2, 3)})
+    go(tiny(), settings={"sizes": [2, 3], "rate": 0.01})  # as JSON holds them
+    for settings, message in (
+        (
+            {"rate": 0.02, "sizes": (2, 3)},
+            r"run\.npz is of a training with rate 0\.01, but this one has 0\.02; use the",
+        ),
+        ({"rate": 0.01}, r'with sizes \[2, 3\], but this one has "absent"'),
+        (None, r'with rate 0\.01, but this one has "absent"'),
+    ):
+        network = tiny()
+        before = bits(network)
+        with pytest.raises(ValueError, match=message):
+            go(network, settings=settings)
+        assert bits(network) == before
+
+
+# --- Ctrl-C ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _usual_interrupts() -> Iterator[None]:
+    """Let interrupts raise: a suite that runs in the background of a shell ignores them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    signal.signal(signal.SIGINT, before)
+
+
+def interrupted(at: int, times: int = 1) -> Any:
+    """Return an optimiser in the middle of whose step the process is interrupted."""
+
+    def update(self: nn.Adam, name: str, *arguments: Any) -> None:
+        if self.steps == at and name == "1.weight":
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+        nn.Adam._update(self, name, *arguments)
+
+    return type("Adam", (nn.Adam,), {"_update": update})(0.01)
+
+
+def go(network: nn.Sequential, optimiser: nn.Optimiser, path: Path | None) -> nn.History:
+    return nn.fit(network, *stripes(), epochs=3, batch_size=16, optimiser=optimiser, checkpoint=path, rng=3)
+
+
+@pytest.mark.usefixtures("_usual_interrupts")
+@pytest.mark.parametrize("at", [1, 2, 4, 5, 12])  # a first step, in the middle, the last of an epoch and of all
+def test_an_interrupt_finishes_the_step_and_saves(tmp_path: Path, at: int) -> None:
+    whole, cut, resumed = tiny(), tiny(), tiny(seed=1)
+    expected = go(whole, nn.Adam(0.01), None)
+    path = tmp_path / "run.npz"
+    with pytest.raises(KeyboardInterrupt):
+        go(cut, interrupted(at), path)
+    assert int(nn.checkpoints.load_checkpoint(path).optimiser[1]["steps"]) == at
+    assert go(resumed, nn.Adam(0.01), path) == expected
+    assert bits(resumed) == bits(whole)
+
+
+@pytest.mark.usefixtures("_usual_interrupts")
+def test_an_interrupt_after_the_last_step_of_an_epoch_saves_the_epoch(tmp_path: Path) -> None:
+    def interrupt(history: nn.History) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    path = tmp_path / "run.npz"
+    with pytest.raises(KeyboardInterrupt):
+        nn.fit(tiny(), *stripes(), epochs=3, checkpoint=path, callbacks=[interrupt])
+    found = nn.checkpoints.load_checkpoint(path).progress
+    assert (len(found["loss"]), found["done"]) == (1, 0)
+
+
+@pytest.mark.usefixtures("_usual_interrupts")
+def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    with pytest.raises(KeyboardInterrupt):
+        go(tiny(), interrupted(2, times=2), path)
+    assert not path.exists()
+    optimiser = interrupted(1)
+    with pytest.raises(KeyboardInterrupt):
+        go(tiny(), optimiser, None)  # nothing to save
+    assert optimiser.steps == 1
+    assert "mean 5.weight" not in optimiser.memory
+
+
+def test_handlers_of_the_program_stay(tmp_path: Path) -> None:
+    seen = []
+    before = signal.signal(signal.SIGINT, lambda *_: seen.append(1))
+    try:
+        history = go(tiny(), interrupted(2), tmp_path / "run.npz")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert (history.epochs, seen) == (3, [1])
+
+
+def test_training_in_another_thread(tmp_path: Path) -> None:
+    done: list[int] = []
+    thread = threading.Thread(target=lambda: done.append(go(tiny(), nn.Adam(), tmp_path / "run.npz").epochs))
+    thread.start()
+    thread.join()
+    assert done == [3]
