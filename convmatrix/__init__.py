@@ -19,7 +19,7 @@ from convmatrix.operator import ConvOperator
 from convmatrix.pattern import WeightPattern
 
 if TYPE_CHECKING:
-    from convmatrix import counts, equivariance, graph, nn, plotting, solve, spectral, structured, symbolic
+    from convmatrix import counts, equivariance, explore, graph, nn, plotting, solve, spectral, structured, symbolic
     from convmatrix.structured import (
         circulant,
         doubly_block_circulant,
@@ -51,6 +51,7 @@ __all__ = [
     "doubly_block_toeplitz",
     "equivariance",
     "estimate",
+    "explore",
     "from_torch",
     "graph",
     "io",
@@ -72,7 +73,18 @@ __all__ = [
     "unfold_matrix",
 ]
 
-_LOADED_WHEN_USED = ("counts", "equivariance", "graph", "nn", "plotting", "solve", "spectral", "structured", "symbolic")
+_LOADED_WHEN_USED = (
+    "counts",
+    "equivariance",
+    "explore",
+    "graph",
+    "nn",
+    "plotting",
+    "solve",
+    "spectral",
+    "structured",
+    "symbolic",
+)
 _STRUCTURED = (
     "circulant",
     "doubly_block_circulant",

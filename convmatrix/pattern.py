@@ -367,6 +367,11 @@ class WeightPattern:
     def __repr__(self) -> str:
         return f"WeightPattern(shape={self.shape}, weight_shape={self.weight_shape}, n_entries={self.n_entries})"
 
+    def _repr_html_(self) -> str:
+        from convmatrix.display import pattern_html
+
+        return pattern_html(self)
+
 
 def layer_pattern(geometry: ConvGeometry) -> WeightPattern:
     """Return the pattern of a layer; see `ConvGeometry.pattern`.

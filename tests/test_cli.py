@@ -1111,7 +1111,17 @@ def test_the_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.Monkey
             refuted = 1 if arguments[0] == "equivariance" else 0  # a symmetry that is broken ends with 1
             assert name == "convmatrix"
             assert main(arguments) in {0, refuted}
-    written = {"A.npz", "edges.mtx", "A.tex", "proof.json", "appendix.tex"}
+    written = {
+        "A.npz",
+        "edges.mtx",
+        "A.tex",
+        "proof.json",
+        "appendix.tex",
+        "weights.npz",
+        "run.npz",
+        "blog.html",
+        "explore.html",
+    }
     assert {path.name for path in tmp_path.iterdir()} == {"edges.csv"} | written
 
 

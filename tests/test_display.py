@@ -13,7 +13,7 @@ import pytest
 from scipy import sparse
 
 import convmatrix as cm
-from convmatrix.display import geometry_html, matrix_text, window_weights
+from convmatrix.display import geometry_html, matrix_text, pattern_html, proof_html, verdict_html, window_weights
 from convmatrix.display.ansi import coloured, terminal_colours
 from convmatrix.display.terminal import value_text
 from convmatrix.display.window import colours, is_light, unravel, weight_name
@@ -389,3 +389,74 @@ def test_the_html_table_tells_shapes_and_options() -> None:
         "connections": "60 of 16 x 6 channel pairs",
     }
     assert "Transposed convolution layer" in geometry_html(cm.ConvGeometry(3, 2, transposed=True))
+
+
+@each_case
+def test_a_pattern_is_drawn_as_its_layer_is(geometry: cm.ConvGeometry) -> None:
+    def drawn(html: str) -> list[tuple[str, list[str]]]:
+        found = ET.fromstring(html.replace("&times;", "x")).findall(".//{http://www.w3.org/2000/svg}g")
+        labels = [(parts(entry, "title")[0].text or "").split(" ")[0] for entry in found]
+        places = [re.findall(r"(?:row|column) (\d+)", parts(entry, "title")[0].text or "") for entry in found]
+        return sorted(zip(labels, places, strict=True))
+
+    assert drawn(geometry.pattern()._repr_html_()) == drawn(geometry_html(geometry))
+
+
+def test_a_pattern_from_triplets_shows_itself() -> None:
+    pattern = cm.WeightPattern.from_triplets((2, 60), [0, 0, 0, 1], [1, 1, 59, 3], [2, 0, 1, 1], 3)
+    root = ET.fromstring(pattern_html(pattern).replace("&times;", "x"))
+    entries = root.findall(".//{http://www.w3.org/2000/svg}g")
+    titles = [parts(entry, "title")[0].text for entry in entries]
+    assert titles == [
+        "w0+w2 at row 0, column 1; w0 = weights[0], w2 = weights[2]",
+        "w1 at row 1, column 3; w1 = weights[1]",
+    ]
+    rows = {(row[0].text or ""): (row[1].text or "") for row in root.iter("tr") if len(row) == 2}
+    assert rows["sharing"] == "a weight is used 1.333 times on average"
+    assert rows["entries"] == "4 triplets (row, column, weight)"
+    assert "Top left corner of the matrix, coloured by weight: rows 0 to 1 of 2, columns 0 to 47 of 60" in pattern_html(
+        pattern
+    )
+
+
+# --- verdicts and proofs ---------------------------------------------------------------------------------------------
+
+
+def test_a_verdict_crosses_out_the_broken_outputs() -> None:
+    geometry = cm.ConvGeometry((4, 5), (3, 3), padding="same")
+    verdict = cm.equivariance.prove_equivariance(geometry, (1, 0))
+    root = ET.fromstring(verdict._repr_html_().replace("&#10003;", "v").replace("&#10005;", "x"))
+    assert len(root.findall(".//{http://www.w3.org/2000/svg}path")) == verdict.n_broken
+    words = " ".join(root.itertext())
+    assert "x Refuted" in words
+    for line in verdict.explain().splitlines():
+        assert line.partition(": ")[2] in words
+    assert "Outputs of channel 0 that break the symmetry" in words
+
+
+def test_a_verdict_that_holds_draws_nothing() -> None:
+    ring = cm.ConvGeometry(5, 3, padding="same", boundary="circular")
+    html = cm.equivariance.prove_equivariance(ring, 1)._repr_html_()
+    assert "&#10003; Proved" in html
+    assert "<svg" not in html
+
+
+@pytest.mark.parametrize(
+    ("shape", "drawn"), [((64,), True), ((65,), False), ((3, 2, 40), True), ((1, 3, 3, 3), False), ((2, 65, 3), False)]
+)
+def test_only_what_fits_is_drawn(shape: tuple[int, ...], drawn: bool) -> None:
+    html = verdict_html(False, "Refuted: a < b.", np.ones(shape, dtype=bool))
+    assert ("<svg" in html) == drawn
+    assert "a &lt; b" in html
+
+
+def test_a_proof_lists_what_it_rests_on() -> None:
+    proof = cm.equivariance.prove("strided-shift")
+    root = ET.fromstring(proof._repr_html_().replace("&#10003;", "v"))
+    words = " ".join(" ".join(root.itertext()).split())
+    assert "v Proved Theorem strided-shift" in words
+    for text in (proof.statement, proof.hypotheses, *(part.text for part in proof.parts)):
+        assert text in words
+    assert len(list(root.iter("tr"))) == 1 + len(proof.parts)
+    assert "instances(" in words
+    assert "&#10005; Not proved" in proof_html(False, "t", "s", "h", [("n", "c", "undecided", False)], "")

@@ -167,7 +167,7 @@ FLOORS = [
     ["matrices", "frameworks", "symbolic", "graph", "counts", "display", "io"],
     ["operator"],
     ["structured", "spectral"],
-    ["solve", "equivariance", "nn", "plotting"],
+    ["solve", "equivariance", "nn", "plotting", "explore"],
     ["testing"],
     ["cli"],
 ]
@@ -178,6 +178,7 @@ OWNERS: dict[str, set[str]] = {
     "sympy": {"symbolic", "equivariance"},
     "z3": {"equivariance"},
     "matplotlib": {"plotting"},
+    "sklearn": {"cli"},
     "torch": set(),
     "onnx": set(),
 }
@@ -185,8 +186,8 @@ OWNERS: dict[str, set[str]] = {
 # A command is a user of the package, and may import it as users do.
 IMPORTS_THE_PACKAGE = {"cli"}
 
-# Methods of a geometry make what stands on it: ConvGeometry.pattern, .unfold_matrix, the view in a notebook.
-MAKES_LATER_ROOMS = {"geometry"}
+# Methods make what stands on an object: ConvGeometry.pattern, .unfold_matrix, the views in a notebook.
+MAKES_LATER_ROOMS = {"geometry", "pattern"}
 
 MODULES = {
     ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path

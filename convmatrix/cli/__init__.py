@@ -10,14 +10,14 @@ import argparse
 import traceback
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from convmatrix.cli import count, equivariance, matrix, prove, show
+from convmatrix.cli import count, equivariance, explore, matrix, prove, show, spectrum, train
 from convmatrix.cli.errors import CommandError, UsageError
 from convmatrix.cli.output import complain, discard_output, flush_output
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS: Final = (matrix, show, count, equivariance, prove)
+COMMANDS: Final = (matrix, show, count, equivariance, prove, train, spectrum, explore)
 
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells report it
 _BROKEN_PIPE: Final = 141  # 128 + SIGPIPE, likewise

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -165,27 +164,6 @@ class Verdict:
         return f"Verdict(holds={self.holds}, broken_rows={self.n_broken} of {self.broken_rows.size})"
 
     def _repr_html_(self) -> str:
-        text = "<br>".join(escape(line) for line in self.explain().splitlines())
-        return f"<div><p>{text}</p>{_picture(self.broken_rows) if not self.holds else ''}</div>"
+        from convmatrix.display import verdict_html
 
-
-_LARGEST_PICTURE = 64
-_CELL = 8
-
-
-def _picture(broken: NDArray[np.bool_]) -> str:
-    """Draw the broken rows of the first channel, where that is one or two axes of moderate size."""
-    plane = broken[0] if broken.ndim > 1 else broken
-    plane = np.atleast_2d(plane)
-    if plane.ndim > 2 or max(plane.shape) > _LARGEST_PICTURE:
-        return ""
-    height, width = plane.shape
-    cells = "".join(
-        f'<rect x="{x * _CELL}" y="{y * _CELL}" width="{_CELL}" height="{_CELL}" fill="#d55e00"/>'
-        for y, x in np.argwhere(plane).tolist()
-    )
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width * _CELL + 2}" height="{height * _CELL + 2}" '
-        f'viewBox="-1 -1 {width * _CELL + 2} {height * _CELL + 2}"><title>Outputs of channel 0 that break the symmetry'
-        f'</title><rect width="{width * _CELL}" height="{height * _CELL}" fill="#fff" stroke="#888"/>{cells}</svg>'
-    )
+        return verdict_html(self.holds, self.explain(), self.broken_rows)

@@ -1,0 +1,12 @@
+"""The page that one can touch: a layer and its matrix in the browser, in one HTML file that needs nothing else.
+
+Examples
+--------
+>>> from convmatrix.explore import page
+>>> page().startswith("<!DOCTYPE html>")
+True
+"""
+
+from convmatrix.explore.document import LIMIT, page, save_page
+
+__all__ = ["LIMIT", "page", "save_page"]

@@ -1,0 +1,205 @@
+// What happens when something is touched, typed or pointed at.
+
+function chooseRow(row) {
+  if (!state.model) return;
+  state.row = Math.max(0, Math.min(row, state.model.shown.shape[0] - 1));
+  drawRow();
+}
+
+function pause() {
+  clearInterval(state.timer);
+  state.timer = null;
+  byId("play-icon").setAttribute("d", "M3 2l10 6-10 6z");
+  byId("play").setAttribute("aria-label", "Play");
+  byId("play").setAttribute("aria-pressed", "false");
+  byId("terms").setAttribute("aria-live", "polite");
+}
+
+function play() {
+  const wasPlaying = state.timer !== null;
+  pause();
+  if (wasPlaying) return;
+  const step = () => chooseRow((state.row + 1) % state.model.shown.shape[0]);
+  state.timer = setInterval(step, Number(byId("speed").value));
+  byId("play-icon").setAttribute("d", "M3 2h4v12H3zM9 2h4v12H9z");
+  byId("play").setAttribute("aria-label", "Pause");
+  byId("play").setAttribute("aria-pressed", "true");
+  byId("terms").setAttribute("aria-live", "off"); // or every step is read out
+}
+
+/** Step by keys on the stage: to the side by one output, up and down by one line of outputs. */
+function stageKey(event) {
+  const { shown, layer } = state.model;
+  const { shape } = sidesOf(state.model).to;
+  const last = shown.shape[0] - 1;
+  const [down, across] = shape.length === 1 ? [1, 1] : layer.order === "C" ? [shape[1], 1] : [1, shape[0]];
+  const steps = { ArrowLeft: -across, ArrowRight: across, ArrowUp: -down, ArrowDown: down };
+  if (event.key === " ") play();
+  else if (event.key === "Home") chooseRow(0);
+  else if (event.key === "End") chooseRow(last);
+  else if (event.key in steps) {
+    const row = state.row + steps[event.key];
+    if (row >= 0 && row <= last) chooseRow(row);
+  } else return;
+  event.preventDefault();
+}
+
+/** Move among the entries of the matrix by keys. */
+function matrixKey(event) {
+  const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+  const { shape } = state.model.shown;
+  const at = state.pinned?.column === undefined ? { row: state.row, column: 0 } : { row: state.row, ...state.pinned };
+  if (event.key === "Enter") chooseRow(at.row);
+  else if (event.key === "Escape") state.pinned = null;
+  else if (event.key in steps && state.pinned?.column === undefined) state.pinned = at;
+  else if (event.key in steps) {
+    const [down, right] = steps[event.key];
+    state.pinned = {
+      row: Math.max(0, Math.min(at.row + down, shape[0] - 1)),
+      column: Math.max(0, Math.min(at.column + right, shape[1] - 1)),
+    };
+  } else return;
+  state.focus = null;
+  event.preventDefault();
+  drawFocus();
+}
+
+const indexUnder = (event) => {
+  const cell = event.target.closest("g[data-index]");
+  return cell ? Number(cell.dataset.index) : null;
+};
+
+/** Return what a cell of one of the three grids stands for. */
+function stageFocus(grid, index) {
+  if (grid === page.middle) return { weight: index };
+  return grid === page.left ? { column: index } : null;
+}
+
+function listenToStage() {
+  for (const grid of [page.left, page.middle, page.right]) {
+    grid.addEventListener("pointermove", (event) => {
+      const index = indexUnder(event);
+      state.focus = index === null ? null : stageFocus(grid, index);
+      drawFocus();
+    });
+    grid.addEventListener("pointerleave", () => {
+      state.focus = null;
+      if (state.model) drawFocus();
+    });
+    grid.addEventListener("click", (event) => {
+      const index = indexUnder(event);
+      if (index === null) return;
+      if (grid === page.right) {
+        chooseRow(index);
+        return;
+      }
+      state.pinned = stageFocus(grid, index);
+      if (grid === page.left && state.view !== "transpose") state.pixel = index;
+      drawFocus();
+      drawPixel();
+    });
+  }
+  page.stage.addEventListener("keydown", stageKey);
+}
+
+function listenToMatrix() {
+  const svg = byId("matrix");
+  const under = (event) => placeAt(svg, state.model, state.measures, event);
+  svg.addEventListener("pointermove", (event) => {
+    const place = under(event);
+    state.focus = place.column === undefined ? null : place;
+    drawFocus();
+  });
+  svg.addEventListener("pointerleave", () => {
+    state.focus = null;
+    if (state.model) drawFocus();
+  });
+  svg.addEventListener("click", (event) => {
+    const place = under(event);
+    state.pinned = place.column === undefined ? null : place;
+    if (place.column !== undefined && state.view !== "transpose") state.pixel = place.column;
+    chooseRow(place.row ?? state.row);
+  });
+  byId("matrix-area").addEventListener("keydown", matrixKey);
+}
+
+/** Listen to whatever is put into an element; choices made by assistive programs may come as changes alone. */
+function listenToInput(element, listener) {
+  element.addEventListener("input", listener);
+  element.addEventListener("change", (event) => {
+    if (event.target.tagName === "SELECT") listener(event);
+  });
+}
+
+function listenToControls() {
+  byId("controls").addEventListener("submit", (event) => event.preventDefault());
+  listenToInput(byId("controls"), (event) => {
+    const { id, dataset, name, value } = event.target;
+    if (dataset.weight !== undefined) state.weights = state.weights.map((_, index) => numberIn(`weight-${index}`));
+    else if (name === "axes") changeAxes(Number(value));
+    else if (id === "kernel-fill") fillKernel(value);
+    else if (id === "image") state.image = null;
+    else if (id === "pixel") typePixel();
+    update();
+  });
+  byId("view").addEventListener("input", (event) => {
+    state.view = event.target.value;
+    updateView();
+  });
+  for (const id of ["shift-0", "shift-1", "labels", "dense"]) listenToInput(byId(id), updateView);
+  byId("row").addEventListener("input", (event) => chooseRow(Number(event.target.value)));
+  listenToInput(byId("speed"), () => {
+    if (state.timer === null) return;
+    pause();
+    play();
+  });
+  const clicks = {
+    first: () => chooseRow(0),
+    back: () => chooseRow(state.row - 1),
+    play,
+    forward: () => chooseRow(state.row + 1),
+    last: () => chooseRow(Infinity),
+    smaller: () => zoomTo(state.zoom / 1.3),
+    fit: () => zoomTo(1),
+    larger: () => zoomTo(state.zoom * 1.3),
+  };
+  for (const [id, action] of Object.entries(clicks)) byId(id).addEventListener("click", action);
+}
+
+function zoomTo(zoom) {
+  state.zoom = Math.max(0.3, Math.min(zoom, 8));
+  draw();
+}
+
+/** Keep the sizes of a layer sensible when an axis is added: an image is not as long as a signal. */
+function changeAxes(nAxes) {
+  if (nAxes === 2 && (numberIn("input_shape-0") > 20 || numberIn("input_shape-1") > 20)) {
+    for (const axis of [0, 1]) byId(`input_shape-${axis}`).value = 6;
+  }
+  showAxes(nAxes);
+}
+
+function fillKernel(kind) {
+  if (!kind) return;
+  state.weights = filledKernel(kind, state.kernelShape);
+  writeWeights();
+  byId("kernel-fill").value = "";
+}
+
+function typePixel() {
+  const value = numberIn("pixel");
+  if (!state.model || !Number.isFinite(value)) return;
+  const values = [...state.model.x];
+  values[state.pixel] = value;
+  state.image = { key: state.model.key, values };
+}
+
+function listenToWindow() {
+  let width = 0;
+  new ResizeObserver(() => {
+    const now = byId("plots").clientWidth;
+    if (!state.model || Math.abs(now - width) < 2) return;
+    width = now;
+    draw();
+  }).observe(byId("plots"));
+}

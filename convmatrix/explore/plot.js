@@ -1,0 +1,237 @@
+// The matrix as a picture: x above it, A x beside it, the chosen row lit, entries of one weight tied by colour.
+
+const MOST_DRAWN_ENTRIES = 4000; // more of them become pixels of one image, which stays quick at 400 x 400
+const LARGEST_CELL = 38;
+const SMALLEST_CELL = 1;
+
+/** Return the lengths of a plot with cells of a side: gutters for marks, the strips of x (high) and of A x (wide). */
+function plotMeasures(shape, side) {
+  const strip = Math.max(side, 8);
+  const wide = side >= 14 ? Math.max(side, 32) : strip;
+  const left = side >= 12 ? 30 : 14;
+  return {
+    side,
+    strip,
+    wide,
+    left,
+    top: strip + 8,
+    width: left + shape[1] * side + 10 + wide + 2,
+    height: strip + 8 + shape[0] * side + 2,
+  };
+}
+
+/** Return the side of a cell with which a plot fits a width. */
+function fittingSide(shape, width, zoom) {
+  const side = ((width - 76) / shape[1]) * zoom;
+  return Math.max(
+    SMALLEST_CELL,
+    Math.min(LARGEST_CELL * Math.max(zoom, 1), side >= 4 ? Math.floor(side) : Math.floor(side * 4) / 4),
+  );
+}
+
+/** Return an image of a matrix, one pixel an entry, as a data address; colourOf gives [red, green, blue] or null. */
+function pixelImage(shape, colourOf) {
+  const canvas = document.createElement("canvas");
+  [canvas.height, canvas.width] = shape;
+  const context = canvas.getContext("2d");
+  const pixels = context.createImageData(shape[1], shape[0]);
+  for (let row = 0; row < shape[0]; row += 1) {
+    colourOf(row, (column, colour) => pixels.data.set([...colour, 255], 4 * (row * shape[1] + column)));
+  }
+  context.putImageData(pixels, 0, 0);
+  return canvas.toDataURL();
+}
+
+function imageTag(measures, shape, address) {
+  const { left, top, side } = measures;
+  return (
+    `<image href="${address}" x="${left}" y="${top}" width="${shape[1] * side}" height="${shape[0] * side}" ` +
+    'preserveAspectRatio="none" class="pixels"/>'
+  );
+}
+
+/** Return the entries of the shown matrix as SVG. */
+function entriesTag(model, measures) {
+  const { shown, colours, labels } = model;
+  const { left, top, side } = measures;
+  if (shown.rows.reduce((sum, entries) => sum + entries.length, 0) > MOST_DRAWN_ENTRIES) {
+    const grey = [128, 128, 128];
+    const colourOf = ({ weights, minus = [] }) => {
+      const own = [...weights, ...minus];
+      return own.length === 1 ? colours[own[0]] : grey;
+    };
+    const address = pixelImage(shown.shape, (row, set) =>
+      shown.rows[row].forEach((entry) => set(entry.column, colourOf(entry))),
+    );
+    return imageTag(measures, shown.shape, address);
+  }
+  const parts = [];
+  shown.rows.forEach((entries, row) => {
+    for (const entry of entries) {
+      const own = [...entry.weights, ...(entry.minus ?? [])];
+      const [x, y] = [left + entry.column * side, top + row * side];
+      const name = labels === "names" ? entryName(entry) : numberText(entry.value);
+      const text =
+        labels === "none" ? "" : cellText(x, y, side, side, name, entryInk(own, colours), own.length > 1 ? "halo" : "");
+      const fill = cellFill(x, y, side, side, own, colours, !text && side >= 5);
+      const frame = side >= 4 ? `<rect x="${x}" y="${y}" width="${side}" height="${side}" class="frame"/>` : "";
+      parts.push(
+        `<g data-row="${row}" data-column="${entry.column}" data-weights="${entryName(entry)}">${fill}${frame}${text}</g>`,
+      );
+    }
+  });
+  return parts.join("");
+}
+
+/** Return the ink on one weight's colour; on stripes the text carries a halo, and stays black. */
+function entryInk(weights, colours) {
+  return weights.length === 1 ? inkOn(colours[weights[0]]) : "#000";
+}
+
+/** Return a strip of numbers: x above the matrix, or A x beside it. */
+function stripTag(vector, at, side, strip, upright) {
+  const shade = shadeOf(vector);
+  return vector
+    .map((value, index) => {
+      const [x, y] = upright ? [at[0], at[1] + index * side] : [at[0] + index * side, at[1]];
+      const [width, height] = upright ? [strip, side] : [side, strip];
+      const opacity = (0.05 + 0.25 * shade(value)).toFixed(3);
+      const box = `x="${x}" y="${y}" width="${width}" height="${height}"`;
+      return `<rect ${box} class="cell sample" fill-opacity="${opacity}"/>${cellText(x, y, width, height, numberText(value), null)}`;
+    })
+    .join("");
+}
+
+/** Return the row numbers, and crosses at the rows that break a symmetry. */
+function marksTag(model, measures) {
+  const { left, top, side } = measures;
+  const broken = new Set(model.shown.brokenRows ?? []);
+  const every = side >= 12 ? 1 : Math.ceil(12 / side);
+  let tags = "";
+  for (let row = 0; row < model.shown.shape[0]; row += 1) {
+    const y = top + (row + 0.5) * side;
+    if (broken.has(row)) {
+      const arm = Math.min(side * 0.3, 4);
+      const x = side >= 12 ? 5 : left / 2;
+      tags += `<rect x="${left}" y="${top + row * side}" width="${model.shown.shape[1] * side}" height="${side}" class="broken-band"/>`;
+      tags += `<path d="M${x - arm} ${y - arm}l${2 * arm} ${2 * arm}m0 ${-2 * arm}l${-2 * arm} ${2 * arm}" class="cross"/>`;
+    }
+    if (side >= 12 && row % every === 0) {
+      tags += `<text x="${left - 4}" y="${y}" font-size="9" text-anchor="end" dominant-baseline="central" class="faint">${row}</text>`;
+    }
+  }
+  return tags;
+}
+
+/** Draw the shown matrix into an SVG element. */
+function drawMatrix(svg, model, side) {
+  const { shown } = model;
+  const measures = plotMeasures(shown.shape, side);
+  const { left, top, strip, wide, width, height } = measures;
+  const [rows, columns] = shown.shape;
+  const lines = side >= 8 ? gridLines(measures, shown.shape) : "";
+  sizeSvg(svg, width, height);
+  svg.innerHTML =
+    hatchDefinitions() +
+    `<rect x="${left}" y="${top}" width="${columns * side}" height="${rows * side}" class="paper"/>${lines}<g class="underlay"></g>` +
+    marksTag(model, measures) +
+    entriesTag(model, measures) +
+    stripTag(model.vector, [left, 0], side, strip, false) +
+    stripTag(model.product, [left + columns * side + 10, top], side, wide, true) +
+    '<g class="overlay"></g>';
+  return measures;
+}
+
+/** Draw a dense layer of the same shape: every entry a weight of its own. */
+function drawDense(svg, shape, side) {
+  const measures = plotMeasures(shape, side);
+  const colours = palette(Math.max(shape[0] * shape[1], DISTINCT.length + 1));
+  const address = pixelImage(shape, (row, set) => {
+    for (let column = 0; column < shape[1]; column += 1) set(column, colours[row * shape[1] + column]);
+  });
+  let names = "";
+  if (side >= 22) {
+    for (let index = 0; index < shape[0] * shape[1]; index += 1) {
+      const [x, y] = [measures.left + (index % shape[1]) * side, measures.top + Math.floor(index / shape[1]) * side];
+      names += cellText(x, y, side, side, `w${index}`, inkOn(colours[index]));
+    }
+  }
+  sizeSvg(svg, measures.left + shape[1] * side + 2, measures.height);
+  const lines = side >= 6 ? gridLines(measures, shape) : "";
+  svg.innerHTML = `${imageTag(measures, shape, address)}${lines}${names}<g class="overlay"></g>`;
+}
+
+function sizeSvg(svg, width, height) {
+  svg.setAttribute("width", width);
+  svg.setAttribute("height", height);
+  svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
+}
+
+function gridLines({ left, top, side }, [rows, columns]) {
+  let path = "";
+  for (let row = 1; row < rows; row += 1) path += `M${left} ${top + row * side}h${columns * side}`;
+  for (let column = 1; column < columns; column += 1) path += `M${left + column * side} ${top}v${rows * side}`;
+  return `<path d="${path}" class="lines"/>`;
+}
+
+/** Light the chosen row; outline the entry in focus, its column, and the entries that hold the same weights. */
+function drawOverlay(svg, model, measures, focus) {
+  const { left, top, side, strip, wide } = measures;
+  const [rows, columns] = model.shown.shape;
+  const band = (x, y, width, height, className) =>
+    `<rect x="${x}" y="${y}" width="${width}" height="${height}" class="${className}"/>`;
+  const lit = [band(left, top + model.row * side, columns * side, side, "")];
+  let tags = band(left - 1, top + model.row * side - 1, columns * side + 2, side + 2, "row-band");
+  tags += band(left + columns * side + 9, top + model.row * side - 1, wide + 2, side + 2, "row-band");
+  for (const { column } of model.shown.rows[model.row]) tags += band(left + column * side, 0, side, strip, "read-band");
+  if (focus?.column !== undefined) {
+    tags += band(left + focus.column * side, 0, side, strip, "focus");
+    lit.push(band(left + focus.column * side, top, side, rows * side, ""));
+  }
+  for (const [row, column] of equalEntries(model, focus)) {
+    tags += band(left + column * side, top + row * side, side, side, "equal");
+  }
+  if (focus?.row !== undefined && focus.column !== undefined) {
+    tags += band(left + focus.column * side - 1, top + focus.row * side - 1, side + 2, side + 2, "focus");
+  }
+  svg.querySelector(".underlay").innerHTML = lit.join("");
+  svg.querySelector(".overlay").innerHTML = tags;
+}
+
+/** Return the weights in focus: one, or those of an entry. */
+function focusedWeights(model, focus) {
+  if (focus?.weight !== undefined) return [focus.weight];
+  const entry = focusedEntry(model, focus);
+  return entry ? [...entry.weights, ...(entry.minus ?? [])] : [];
+}
+
+/** Return the places that hold a weight in focus. */
+function equalEntries(model, focus) {
+  const own = focusedWeights(model, focus);
+  if (!own.length) return [];
+  const chosen = new Set(own);
+  const found = [];
+  model.shown.rows.forEach((entries, row) => {
+    for (const { column, weights, minus = [] } of entries) {
+      if ([...weights, ...minus].some((weight) => chosen.has(weight))) found.push([row, column]);
+    }
+  });
+  return found.length > MOST_DRAWN_ENTRIES ? [] : found;
+}
+
+function focusedEntry(model, focus) {
+  if (focus?.row === undefined || focus.column === undefined) return undefined;
+  return model.shown.rows[focus.row]?.find(({ column }) => column === focus.column);
+}
+
+/** Return the place under the pointer: {row, column}, {column} on the strip of x, {row} beside the matrix. */
+function placeAt(svg, model, measures, event) {
+  const box = svg.getBoundingClientRect();
+  const scale = measures.width / box.width;
+  const column = Math.floor(((event.clientX - box.left) * scale - measures.left) / measures.side);
+  const row = Math.floor(((event.clientY - box.top) * scale - measures.top) / measures.side);
+  const place = {};
+  if (column >= 0 && column < model.shown.shape[1]) place.column = column;
+  if (row >= 0 && row < model.shown.shape[0]) place.row = row;
+  return place;
+}

@@ -1,0 +1,143 @@
+// The one-axis rule: which input sample tap t of output i reads, and how many outputs an axis has.
+// The same arithmetic as convmatrix/boundary.py and convmatrix/_axis_sizes.py, in the same words where it fails.
+
+const START = JSON.parse(document.getElementById("start").textContent);
+const LIMIT = START.limit; // rows and columns that the page draws
+const LARGEST_NUMBER = START.largest; // of a setting: all index arithmetic then is exact
+const BOUNDARIES = ["zero", "circular", "reflect", "symmetric", "replicate"];
+const PADDING_WORDS = ["valid", "same", "same_lower", "full"];
+const NOTHING = -1;
+
+const modulo = (number, period) => ((number % period) + period) % period;
+
+function tapPosition(output, tap, stride, dilation, padLow) {
+  return output * stride + tap * dilation - padLow;
+}
+
+function readSample(position, size, boundary) {
+  if (boundary === "zero") return position >= 0 && position < size ? position : NOTHING;
+  if (boundary === "circular") return modulo(position, size);
+  if (boundary === "replicate") return Math.min(Math.max(position, 0), size - 1);
+  if (boundary === "symmetric") {
+    const phase = modulo(position, 2 * size);
+    return phase < size ? phase : 2 * size - 1 - phase;
+  }
+  const period = size > 1 ? 2 * size - 2 : 1; // reflect; one sample has no neighbour to reflect to
+  const phase = modulo(position, period);
+  return phase < size ? phase : period - phase;
+}
+
+/** Split the padding of "same": the odd sample at the high end, or at the low one for "same_lower". */
+function splitPadding(total, word) {
+  const half = Math.floor(total / 2);
+  return word === "same" ? [half, total - half] : [total - half, half];
+}
+
+/** Return [padding low, padding high, outputs] of one axis. */
+function axisSizes(axis, size, taps, stride, dilation, padding) {
+  const span = dilation * (taps - 1) + 1;
+  let low = 0;
+  let high = 0;
+  if (Array.isArray(padding)) [low, high] = padding;
+  else if (padding === "full") low = high = span - 1;
+  else if (padding !== "valid") {
+    [low, high] = splitPadding(Math.max((Math.ceil(size / stride) - 1) * stride + span - size, 0), padding);
+  }
+  const padded = size + low + high;
+  if (span > padded) {
+    throw new Error(
+      `kernel does not fit on axis ${axis}: it spans ${span} samples (kernel_shape[${axis}]=${taps}, ` +
+        `dilation=${dilation}), but the padded input has ${padded} (input_shape[${axis}]=${size}, ` +
+        `padding=(${low}, ${high})); increase padding or shrink the kernel`,
+    );
+  }
+  return [low, high, Math.floor((padded - span) / stride) + 1];
+}
+
+function wholeNumber(name, value, minimum) {
+  if (!Number.isInteger(value)) throw new Error(`${name} must be an integer, but is ${describeValue(value)}`);
+  if (value < minimum) throw new Error(`${name} must be at least ${minimum}, but is ${value}`);
+  if (value > LARGEST_NUMBER) throw new Error(`${name} must be at most ${LARGEST_NUMBER}, but is ${value}`);
+  return value;
+}
+
+function describeValue(value) {
+  return value === null || value === undefined || Number.isNaN(value) ? "empty" : String(value);
+}
+
+function oneOf(name, value, words) {
+  if (!words.includes(value))
+    throw new Error(`${name} ${describeValue(value)} is unknown; choose one of ${words.join(", ")}`);
+  return value;
+}
+
+const product = (numbers) => numbers.reduce((total, number) => total * number, 1);
+
+/** Check settings and return the layer: its axes, its shapes, its weights. Throws an Error in words. */
+function describeLayer(settings, limit = LIMIT) {
+  const sizes = (name, minimum) => settings[name].map((value, axis) => wholeNumber(`${name}[${axis}]`, value, minimum));
+  const inputShape = sizes("input_shape", 1);
+  const kernelShape = sizes("kernel_shape", 1);
+  const stride = sizes("stride", 1);
+  const dilation = sizes("dilation", 1);
+  const axes = inputShape.map((size, axis) => {
+    let padding = settings.padding[axis];
+    if (Array.isArray(padding))
+      padding = padding.map((amount, end) => wholeNumber(`padding[${axis}][${end}]`, amount, 0));
+    else oneOf(`padding[${axis}]`, padding, PADDING_WORDS);
+    const [low, high, outputs] = axisSizes(axis, size, kernelShape[axis], stride[axis], dilation[axis], padding);
+    const boundary = oneOf("boundary", settings.boundary[axis], BOUNDARIES);
+    return {
+      size,
+      taps: kernelShape[axis],
+      stride: stride[axis],
+      dilation: dilation[axis],
+      low,
+      high,
+      outputs,
+      boundary,
+    };
+  });
+  const outputShape = axes.map((axis) => axis.outputs);
+  const layer = {
+    axes,
+    inputShape,
+    kernelShape,
+    outputShape,
+    flip: Boolean(settings.flip),
+    order: oneOf("order", settings.order ?? "C", ["C", "F"]),
+    nIn: product(inputShape),
+    nOut: product(outputShape),
+    nWeights: product(kernelShape),
+  };
+  requireSize(layer, limit);
+  layer.weights = settings.weights.map((value, index) => {
+    if (!Number.isFinite(value)) throw new Error(`weight w${index} must be a number, but is ${describeValue(value)}`);
+    return value;
+  });
+  if (layer.weights.length !== layer.nWeights) {
+    throw new Error(
+      `the kernel has ${layer.nWeights} weights, but ${layer.weights.length} values are given; give one for each`,
+    );
+  }
+  return layer;
+}
+
+function requireSize(layer, limit) {
+  if (layer.nOut > limit || layer.nIn > limit) {
+    throw new Error(
+      `the matrix would be ${layer.nOut} x ${layer.nIn}, but this page draws at most ${limit} x ${limit}; shrink the ` +
+        "input or the padding, increase the stride, or use the package, which has no such limit",
+    );
+  }
+  if (layer.nWeights > limit) {
+    throw new Error(
+      `the kernel has ${layer.nWeights} weights, but this page draws at most ${limit}; shrink the kernel`,
+    );
+  }
+}
+
+/** Return the position that a tap of an output reads on an axis, inside the input or not. */
+function axisPosition(axis, flip, output, tap) {
+  return tapPosition(output, flip ? axis.taps - 1 - tap : tap, axis.stride, axis.dilation, axis.low);
+}

@@ -1,0 +1,227 @@
+// The stage: the image with its padding, the kernel on it, and the output; one output at a time.
+
+const MOST_STAGE_CELLS = 4000;
+const LARGEST_STAGE_CELL = 36;
+
+/** Return the rows and columns of a shape as drawn: one axis is one row. */
+const planeShape = (shape) => (shape.length === 1 ? [1, shape[0]] : shape);
+const planePlace = (place) => (place.length === 1 ? [0, place[0]] : place);
+
+/** Return the shade of a number between the smallest and the largest of a vector, from 0 to 1. */
+function shadeOf(vector) {
+  const low = Math.min(...vector, 0);
+  const high = Math.max(...vector, 0);
+  return (value) => (high > low ? (value - low) / (high - low) : 0);
+}
+
+/** Draw one grid of cells into an SVG element; cells are {y, x, text, kind, fill, ink, index, label, outline, broken}. */
+function drawGrid(svg, cells, room) {
+  const ys = cells.map((cell) => cell.y);
+  const xs = cells.map((cell) => cell.x);
+  const [top, left] = [Math.min(...ys), Math.min(...xs)];
+  const [height, width] = [Math.max(...ys) - top + 1, Math.max(...xs) - left + 1];
+  const side = Math.max(9, Math.min(LARGEST_STAGE_CELL, Math.floor((room - 6) / width)));
+  const parts = cells.map((cell) => {
+    const [x, y] = [(cell.x - left) * side, (cell.y - top) * side];
+    const data = cell.index === undefined ? "" : ` data-index="${cell.index}"`;
+    const shade = cell.shade === undefined ? "" : ` fill-opacity="${(0.05 + 0.25 * cell.shade).toFixed(3)}"`;
+    const box = `x="${x}" y="${y}" width="${side}" height="${side}"`;
+    const base = `<rect ${box} class="cell ${cell.kind}"${shade}/>${cell.broken ? `<rect ${box} class="broken-band"/>` : ""}`;
+    const ink = cell.weights?.length ? inkOn(cell.colours[cell.weights[0]]) : null;
+    const label = cell.label ? smallLabel(x, y, side, cell.label, ink) : "";
+    const lowered = label || cell.broken ? y + side * 0.14 : y;
+    const text = cellText(x, lowered, side, side, cell.text ?? "", ink, cell.kind === "ring" && !ink ? "faint" : "");
+    const fill = cell.weights?.length ? cellFill(x, y, side, side, cell.weights, cell.colours, !text && !label) : "";
+    const outline = cell.outline
+      ? `<rect x="${x + 1.5}" y="${y + 1.5}" width="${side - 3}" height="${side - 3}" class="${cell.outline}"/>`
+      : "";
+    const arm = Math.max(side * 0.11, 2);
+    const cross = cell.broken
+      ? `<path d="M${x + side - 2 * arm - 3} ${y + 3}l${2 * arm} ${2 * arm}m0 ${-2 * arm}l${-2 * arm} ${2 * arm}" class="cross"/>`
+      : "";
+    const title = cell.title ? `<title>${cell.title}</title>` : "";
+    return `<g${data} class="${cell.kind}">${title}${base}${fill}${label}${text}${cross}${outline}</g>`;
+  });
+  svg.setAttribute("width", width * side + 4);
+  svg.setAttribute("height", height * side + 4);
+  svg.setAttribute("viewBox", `-2 -2 ${width * side + 4} ${height * side + 4}`);
+  svg.innerHTML = hatchDefinitions() + parts.join("");
+}
+
+function smallLabel(x, y, side, label, ink) {
+  const size = Math.min(9, side * 0.27, (side - 3) / (0.6 * label.length));
+  if (size < 6) return "";
+  const fill = ink ? ` fill="${ink}"` : "";
+  return `<text x="${x + 3}" y="${y + size}" font-size="${size.toFixed(1)}"${fill}>${label}</text>`;
+}
+
+/** Return the cells of the input with its padding, the samples that output `row` reads coloured by weight. */
+function inputCells(model, row) {
+  const { layer, x, colours } = model;
+  const shade = shadeOf(x);
+  const taps = tapsOf(layer, row);
+  const read = new Map(); // position -> weights
+  const sources = new Set(); // samples that are read from the padding
+  for (const { weight, positions, samples, column } of taps) {
+    const key = positions.join();
+    read.set(key, [...(read.get(key) ?? []), weight]);
+    if (column !== NOTHING && positions.join() !== samples.join()) sources.add(column);
+  }
+  const [low, high] = layer.axes.reduce(
+    ([lows, highs], axis) => [
+      [...lows, axis.low],
+      [...highs, axis.high],
+    ],
+    [[], []],
+  );
+  const padded = layer.inputShape.map((size, axis) => size + low[axis] + high[axis]);
+  const ring = product(padded) <= MOST_STAGE_CELLS;
+  const shape = ring ? padded : layer.inputShape;
+  const offset = ring ? low : low.map(() => 0);
+  const cells = [];
+  for (let index = 0; index < product(shape); index += 1) {
+    const position = unravel(index, shape, "C").map((sample, axis) => sample - offset[axis]);
+    const samples = layer.axes.map((axis, a) => readSample(position[a], axis.size, axis.boundary));
+    const nothing = samples.includes(NOTHING);
+    const inside = !nothing && samples.join() === position.join();
+    const column = nothing ? NOTHING : ravel(samples, layer.inputShape, layer.order);
+    const weights = read.get(position.join()) ?? [];
+    const [cellY, cellX] = planePlace(position);
+    cells.push({
+      y: cellY,
+      x: cellX,
+      kind: inside ? "sample" : "ring",
+      text: nothing ? (layer.nIn > 200 ? "" : "0") : numberText(x[column]),
+      shade: inside ? shade(x[column]) : undefined,
+      weights,
+      colours,
+      label: weights.length ? weightName(weights) : "",
+      index: nothing ? undefined : column,
+      outline: inside && sources.has(column) ? "source" : undefined,
+      title: inside
+        ? placeName("x", position)
+        : nothing
+          ? "padding: nothing is read"
+          : `padding: reads ${placeName("x", samples)}`,
+    });
+  }
+  return { cells, ring };
+}
+
+/** Return the cells of a vector as a grid, one of them chosen, some coloured by the weights that reach it. */
+function vectorCells(vector, shape, order, name, { chosen, reached = new Map(), colours, broken = new Set() }) {
+  const shade = shadeOf(vector);
+  return vector.map((value, index) => {
+    const place = unravel(index, shape, order);
+    const [y, x] = planePlace(place);
+    const weights = reached.get(index) ?? [];
+    return {
+      y,
+      x,
+      kind: "sample",
+      text: numberText(value),
+      shade: shade(value),
+      weights,
+      colours,
+      label: weights.length ? weightName(weights) : "",
+      index,
+      outline: index === chosen ? "chosen" : undefined,
+      broken: broken.has(index),
+      title: placeName(name, place) + (broken.has(index) ? ": breaks the symmetry" : ""),
+    };
+  });
+}
+
+/** Return the cells of the kernel; weights that are not used now are faint. */
+function kernelCells(model, used) {
+  const { layer, colours } = model;
+  return layer.weights.map((value, weight) => {
+    const [y, x] = planePlace(unravel(weight, layer.kernelShape, "C"));
+    const active = used.has(weight);
+    return {
+      y,
+      x,
+      kind: active ? "sample" : "sample unused",
+      text: numberText(value),
+      weights: [weight],
+      colours,
+      label: `w${weight}`,
+      index: weight,
+      title: `w${weight} = ${numberText(value)}${active ? "" : ", not used here"}`,
+    };
+  });
+}
+
+/** Outline the cells of a grid that stand for what is pointed at. */
+function markCells(svg, indices) {
+  for (const mark of svg.querySelectorAll(".pointer")) mark.remove();
+  for (const index of indices) {
+    for (const group of svg.querySelectorAll(`g[data-index="${index}"]`)) {
+      const mark = group.querySelector("rect").cloneNode();
+      mark.setAttribute("class", "focus pointer");
+      mark.removeAttribute("fill-opacity");
+      svg.append(mark);
+    }
+  }
+}
+
+/** Return the cells of the image, those that a row of the commutator treats differently coloured. */
+function differingCells({ layer, x, colours }, entries) {
+  const reached = new Map(entries.map(({ column, weights, minus }) => [column, [...weights, ...minus]]));
+  return { cells: vectorCells(x, layer.inputShape, layer.order, "x", { reached, colours }), ring: true };
+}
+
+/** Draw the three grids for the chosen row of the view. */
+function drawStage(model, page) {
+  const { layer, view, row } = model;
+  const entries = model.shown.rows[row];
+  const room = Math.max(260, page.stage.clientWidth);
+  const widths = room > 700 ? [0.46 * room, 0.22 * room, 0.26 * room] : [room, 0.35 * room, 0.57 * room];
+  const used = new Set(entries.flatMap(({ weights, minus = [] }) => [...weights, ...minus]));
+  const reached = new Map(entries.map(({ column, weights }) => [column, weights]));
+  const { colours } = model;
+  let note = "";
+  if (view === "transpose") {
+    drawGrid(
+      page.left,
+      vectorCells(model.g, layer.outputShape, layer.order, "\u03b4y", { reached, colours }),
+      widths[0],
+    );
+    drawGrid(
+      page.right,
+      vectorCells(model.product, layer.inputShape, layer.order, "\u03b4x", { chosen: row }),
+      widths[2],
+    );
+  } else {
+    const { cells, ring } = view === "layer" ? inputCells(model, row) : differingCells(model, entries);
+    if (!ring) note = "the padding is too wide to draw";
+    drawGrid(page.left, cells, widths[0]);
+    const broken = new Set(view === "layer" ? [] : model.shown.brokenRows);
+    drawGrid(
+      page.right,
+      vectorCells(model.product, layer.outputShape, layer.order, "y", { chosen: row, broken }),
+      widths[2],
+    );
+  }
+  drawGrid(
+    page.middle,
+    kernelCells(model, used),
+    Math.min(widths[1], (LARGEST_STAGE_CELL + 4) * planeShape(layer.kernelShape)[1]),
+  );
+  const image = layer.axes.length === 1 ? "signal" : "image";
+  const size = (shape) => shape.join(" \u00d7 ");
+  const captions = {
+    layer: [`${image} x, ${size(layer.inputShape)}`, `output y, ${size(layer.outputShape)}`],
+    transpose: [
+      `gradient of the output \u03b4y, ${size(layer.outputShape)}`,
+      `gradient of the ${image} \u03b4x, ${size(layer.inputShape)}`,
+    ],
+    commutator: [
+      `${image} x, ${size(layer.inputShape)}: where the two sides differ`,
+      "outputs; \u2715 breaks the symmetry",
+    ],
+  }[view];
+  page.leftCaption.textContent = captions[0] + (note ? ` (${note})` : "");
+  page.middleCaption.textContent = `kernel, ${size(layer.kernelShape)}${layer.flip ? ", flipped when applied" : ""}`;
+  page.rightCaption.textContent = captions[1];
+}

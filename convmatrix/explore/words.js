@@ -1,0 +1,229 @@
+// What the page says: the product term by term, an entry in words, the verdict, the counts, the same in Python.
+
+const MOST_TERMS = 60;
+const MOST_NAMES = 12;
+
+const pixelWord = (layer) => (layer.axes.length === 1 ? "sample" : "pixel");
+
+/** Return the names of the vectors and shapes of the shown matrix. */
+function sidesOf(model) {
+  const { layer } = model;
+  const input = { name: "x", shape: layer.inputShape, word: pixelWord(layer) };
+  const output = { name: "y", shape: layer.outputShape, word: "output" };
+  if (model.view !== "transpose") return { from: input, to: output };
+  return { from: { ...output, name: "\u03b4y" }, to: { ...input, name: "\u03b4x" } };
+}
+
+/** Return a list of names, the first of them where there are many. */
+function nameList(names) {
+  const rest = names.length - MOST_NAMES;
+  return names.slice(0, MOST_NAMES).join(", ") + (rest > 0 ? ` and ${rest.toLocaleString("en")} more` : "");
+}
+
+const nameAt = (side, index, order) => placeName(side.name, unravel(index, side.shape, order));
+
+/** Return the sum of weights as written: "w4 = 5", or "w0 + w2 = 1 + 3 = 4". */
+function weightWords(weights, value, layer) {
+  const names = weights.map((weight) => `w${weight}`).join(" + ");
+  if (weights.length === 1) return `${names} = ${numberText(value)}`;
+  return `${names} = ${weights.map((weight) => numberText(layer.weights[weight])).join(" + ")} = ${numberText(value)}`;
+}
+
+/** Return the chip of one term: above the names, below the numbers; weights that add up stand in brackets. */
+function termChip({ weights, name, number, differs }, { layer, colours }) {
+  const swatches = weights.map((weight) => make("span", { class: "swatch", colour: colours[weight] }, `w${weight}`));
+  const names = swatches.flatMap((swatch, place) => (place ? [" + ", swatch] : [swatch]));
+  const numbers = weights.map((weight) => numberText(layer.weights[weight])).join(" + ");
+  const [open, close] = weights.length > 1 ? ["(", ")"] : ["", ""];
+  return make(
+    "li",
+    { class: differs ? "term differs" : "term" },
+    make("span", { class: "names" }, open, ...names, close, ` \u00b7 ${name}`),
+    make("span", { class: "numbers" }, `${open}${numbers}${close} \u00d7 ${numberText(number)}`),
+  );
+}
+
+/** Return a list of chips that add up to a total. */
+function termList(terms, total, model) {
+  const chips = terms.slice(0, MOST_TERMS).map((term) => termChip(term, model));
+  if (terms.length > MOST_TERMS)
+    chips.push(make("li", { class: "more" }, `\u2026 and ${plural(terms.length - MOST_TERMS, "more term")}`));
+  if (!terms.length) chips.push(make("li", { class: "more" }, "no terms"));
+  return make("ol", { class: "terms" }, ...chips, make("li", { class: "total" }, `= ${numberText(total)}`));
+}
+
+/** Write the product of the chosen row, term by term. */
+function writeTerms(model, target) {
+  const { layer, row, view } = model;
+  const { from, to } = sidesOf(model);
+  if (view === "commutator") {
+    target.replaceChildren(...commutatorTerms(model));
+    return;
+  }
+  const entries = model.shown.rows[row];
+  const terms = entries.map(({ column, weights }) => ({
+    weights,
+    name: nameAt(from, column, layer.order),
+    number: model.vector[column],
+  }));
+  const result = nameAt(to, row, layer.order);
+  const heading = make(
+    "h3",
+    {},
+    `${result} = ${numberText(model.product[row])}: row ${row} of ${view === "transpose" ? "A\u1d40" : "A"}`,
+  );
+  const notes = [];
+  for (const { column, weights, value } of entries) {
+    if (weights.length > 1) {
+      const where = nameAt(from, column, layer.order);
+      const sentence =
+        view === "transpose"
+          ? `${weights.length} taps of ${where.replace("\u03b4", "")} land on this ${pixelWord(layer)}`
+          : `${weights.length} taps land on ${where}`;
+      notes.push(`${sentence}: their weights add up, ${weightWords(weights, value, layer)}.`);
+    }
+  }
+  if (view === "layer") {
+    const outside = tapsOf(layer, row).filter(({ column }) => column === NOTHING);
+    if (outside.length) {
+      const names = outside.map(({ weight }) => `w${weight}`);
+      notes.push(`Outside the image, where the zero boundary holds 0: ${nameList(names)}.`);
+    }
+  }
+  const shown = notes.slice(0, 4);
+  if (notes.length > shown.length)
+    shown.push(`\u2026 and ${plural(notes.length - shown.length, `more such ${pixelWord(layer)}`)}.`);
+  target.replaceChildren(
+    heading,
+    termList(terms, model.product[row], model),
+    ...shown.map((note) => make("p", { class: "note" }, note)),
+  );
+}
+
+/** Return both sides of the commutator at the chosen row, term by term; what one side has alone is marked. */
+function commutatorTerms(model) {
+  const { layer, row, shown, matrix, x } = model;
+  const differing = new Set(shown.rows[row].map(({ column }) => column));
+  const side = (entries, columnOf) =>
+    entries.map(({ column, weights, value }) => {
+      const source = columnOf(column);
+      const name = placeName("x", unravel(source, layer.inputShape, layer.order));
+      return { weights, value, name, number: x[source], differs: differing.has(source), source };
+    });
+  const total = (terms) => terms.reduce((sum, { value, number }) => sum + value * number, 0);
+  const first = side(matrix.rows[row], (column) => shown.p[column]);
+  const second = side(matrix.rows[shown.q[row]], (column) => column);
+  const output = placeName("y", unravel(row, layer.outputShape, layer.order));
+  const verdict = differing.size
+    ? `Row ${row} breaks the symmetry: at ${plural(differing.size, pixelWord(layer))} the two sides have different weights.`
+    : `Row ${row} keeps the symmetry: both sides are the same sum, whatever the weights.`;
+  return [
+    make("h3", {}, `${output}: ${verdict}`),
+    make("h4", {}, "shift the image, then apply the layer: row of A P"),
+    termList(first, total(first), model),
+    make("h4", {}, "apply the layer, then shift the output: row of Q A"),
+    termList(second, total(second), model),
+  ];
+}
+
+/** Return what an entry, a column or a weight in focus is, in words. */
+function focusWords(model, focus) {
+  const { layer, view, shown, vector } = model;
+  const { from, to } = sidesOf(model);
+  if (focus?.weight !== undefined) {
+    return `Weight w${focus.weight} = ${numberText(layer.weights[focus.weight])} sits at ${plural(model.uses[focus.weight], "place")} of A: one parameter, shared.`;
+  }
+  if (focus?.column === undefined) {
+    return "Point at an entry, a pixel or a weight (or move with the arrow keys) to see what it ties together.";
+  }
+  const source = nameAt(from, focus.column, layer.order);
+  if (focus.row === undefined) {
+    const rows = shown.rows.flatMap((entries, row) =>
+      entries.some(({ column }) => column === focus.column) ? [row] : [],
+    );
+    const names = nameList(rows.map((row) => nameAt(to, row, layer.order)));
+    const verb = view === "commutator" ? "is treated differently in" : "goes into";
+    return `Column ${focus.column}: ${from.word} ${source} = ${numberText(vector[focus.column])} ${verb} ${plural(rows.length, to.word)}${rows.length ? ": " : ""}${names}.`;
+  }
+  const target = nameAt(to, focus.row, layer.order);
+  const where = `Row ${focus.row} (${to.word} ${target}), column ${focus.column} (${from.word} ${source})`;
+  const entry = focusedEntry(model, focus);
+  if (view === "commutator") {
+    if (!entry) return `${where}: no entry, A P and Q A agree here for every weight.`;
+    return `${where}: A P has ${weightName(entry.weights) || "nothing"} more, Q A has ${weightName(entry.minus) || "nothing"} more; the difference is ${numberText(entry.value)}.`;
+  }
+  if (!entry) return `${where}: no entry, a structural zero: they are not connected.`;
+  const number = vector[focus.column];
+  const sum = entry.weights.length > 1 ? `, ${entry.weights.length} taps on one ${pixelWord(layer)} that add up` : "";
+  const used =
+    entry.weights.length === 1
+      ? ` w${entry.weights[0]} sits at ${plural(model.uses[entry.weights[0]], "place")} of A.`
+      : "";
+  return `${where}: weight ${weightWords(entry.weights, entry.value, layer)}${sum}; it adds ${numberText(entry.value)} \u00d7 ${numberText(number)} = ${numberText(entry.value * number)}.${used}`;
+}
+
+/** Return what the shown matrix is, in a sentence or two. */
+function matrixWords(model) {
+  const { layer, view, shown, matrix } = model;
+  const size = `${shown.shape[0]} \u00d7 ${shown.shape[1]}`;
+  const sums = matrix.rows.flat().filter(({ weights }) => weights.length > 1).length;
+  const several = sums
+    ? ` ${plural(sums, "entry is a sum", "entries are sums")} of several weights (striped): several taps land on one ${pixelWord(layer)}, and add up.`
+    : "";
+  if (view === "layer") return `A is ${size}: one row an output, one column a ${pixelWord(layer)}, y = A x.${several}`;
+  if (view === "transpose") {
+    return `A\u1d40 is ${size}: back-propagation, \u03b4x = A\u1d40 \u03b4y. Every ${pixelWord(layer)} gathers the gradients of the outputs that read it, through the same weights.${several}`;
+  }
+  const broken = shown.brokenRows;
+  const names = broken.map((row) => placeName("y", unravel(row, layer.outputShape, layer.order)));
+  if (!broken.length)
+    return "A P \u2212 Q A = 0: the layer commutes with this shift, for every weight. It is equivariant.";
+  return `${broken.length} of ${shown.shape[0]} rows break the symmetry (\u2715): ${nameList(names)}. Everywhere else A P \u2212 Q A = 0, for every weight.`;
+}
+
+/** Return the text of a count. */
+function countText(name, value) {
+  if (value === null) return "\u2013";
+  if (name === "density") return `${(100 * value).toLocaleString("en", { maximumSignificantDigits: 3 })} %`;
+  return value.toLocaleString("en", { maximumFractionDigits: 1 });
+}
+
+/** Return the line of Python that makes the shown matrix. */
+function pythonLine(model) {
+  const { layer, view } = model;
+  const options = [];
+  const option = (name, items, usual) => {
+    if (items.some((item) => item !== usual))
+      options.push(`${name}=${items.length > 1 && items.every((item) => item === items[0]) ? items[0] : tuple(items)}`);
+  };
+  option(
+    "stride",
+    layer.axes.map(({ stride }) => stride),
+    1,
+  );
+  option(
+    "dilation",
+    layer.axes.map(({ dilation }) => dilation),
+    1,
+  );
+  if (layer.axes.some(({ low, high }) => low || high))
+    options.push(`padding=[${layer.axes.map(({ low, high }) => `(${low}, ${high})`).join(", ")}]`);
+  option(
+    "boundary",
+    layer.axes.map(({ boundary }) => `"${boundary}"`),
+    '"zero"',
+  );
+  if (layer.flip) options.push("flip=True");
+  const rest = options.map((text) => `, ${text}`).join("");
+  if (view === "commutator") {
+    return `cm.equivariance.prove_equivariance(cm.ConvGeometry(${tuple(layer.inputShape)}, ${tuple(layer.kernelShape)}${rest}), ${tuple(model.shift)})`;
+  }
+  const order = layer.order === "F" ? ', order="F"' : "";
+  return `cm.conv_matrix(${nested(layer.weights, layer.kernelShape)}, ${tuple(layer.inputShape)}${rest}${order})${view === "transpose" ? ".T" : ""}`;
+}
+
+function nested(values, shape) {
+  if (shape.length === 1) return `[${values.join(", ")}]`;
+  const length = product(shape.slice(1));
+  return `[${Array.from({ length: shape[0] }, (_, row) => nested(values.slice(row * length, (row + 1) * length), shape.slice(1))).join(", ")}]`;
+}

@@ -1,0 +1,412 @@
+"""The page of ``convmatrix explore`` in headless Chromium, against the package.
+
+The command::
+
+    python -m tests.explore_page --count 500 --seed 0
+
+draws random layers (one and two axes, every boundary and mixtures of them, padding in words and in numbers, past a
+period too, stride, dilation, flip, both orders, kernels longer than the input, kernels that do not fit) and for each
+
+    sets the controls of the page and reads the matrix, its weights and its counts off the page,
+    asks the page's own functions for the matrix, the transpose, the commutator with a random shift and the counts,
+
+and compares them entry by entry with ``conv_matrix``, ``ConvGeometry.pattern``, ``prove_equivariance`` and
+``layer_counts``, and the words of a failure with the package's. It prints how many entries were compared and how many
+differ; the exit code is 1 if any does, if the console shows an error, or if the page asked for another address than its
+own. Chromium, ChromeDriver and selenium have to be installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+import convmatrix as cm
+from convmatrix.boundary import BOUNDARIES
+from convmatrix.equivariance import prove_equivariance
+from convmatrix.explore import LIMIT, save_page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+Settings = dict[str, Any]
+
+_FLAGS: Final = (
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
+_WORDS: Final = ("valid", "same", "same_lower", "full")
+_COUNTS: Final = {
+    "weights": "weights",
+    "connections": "connections",
+    "connections_inside": "connections_inside",
+    "nonzeros": "nonzeros",
+    "density": "density",
+    "sharing": "sharing_factor",
+}
+
+# Sets the controls; with every true it tells the page of each change, as a user does, else of the last one only.
+_SET_CONTROLS: Final = """
+const [settings, every] = arguments;
+const tell = (input) => input.dispatchEvent(new Event("input", { bubbles: true }));
+const set = (id, value) => {
+  const input = document.getElementById(id);
+  if (input.type === "checkbox") input.checked = value;
+  else input.value = value;
+  if (every) tell(input);
+};
+const nAxes = settings.input_shape.length;
+const axes = document.querySelector(`input[name="axes"][value="${nAxes}"]`);
+if (!axes.checked) axes.click();
+for (let axis = 0; axis < nAxes; axis += 1) {
+  for (const name of ["input_shape", "kernel_shape", "stride", "dilation"]) {
+    set(`${name}-${axis}`, settings[name][axis]);
+  }
+  const padding = settings.padding[axis];
+  set(`padding-${axis}`, Array.isArray(padding) ? "numbers" : padding);
+  if (Array.isArray(padding)) ["low", "high"].forEach((end, place) => set(`padding_${end}-${axis}`, padding[place]));
+  set(`boundary-${axis}`, settings.boundary[axis]);
+}
+set("order", settings.order);
+set("flip", settings.flip);
+tell(document.getElementById("flip"));
+settings.weights.forEach((weight, index) => set(`weight-${index}`, weight));
+tell(document.getElementById("weight-0"));
+"""
+_READ_PAGE: Final = """
+const text = (id) => document.getElementById(id).hidden ? null : document.getElementById(id).textContent;
+return {
+  message: text("message") ?? text("shift-message"),
+  shown: window.convmatrix.shown(),
+  entries: [...document.querySelectorAll("#matrix g[data-row]")].map(
+    (g) => [Number(g.dataset.row), Number(g.dataset.column), g.dataset.weights, g.textContent]),
+  counts: Object.fromEntries([...document.querySelectorAll("#counts tbody tr")].map(
+    (line) => [line.dataset.count, [...line.querySelectorAll("td")].map((cell) => cell.dataset.value)])),
+  python: document.getElementById("python").textContent,
+};
+"""
+_ASK_PAGE: Final = """
+const [settings, shift] = arguments;
+const ask = (what) => { try { return what(); } catch (error) { return { error: error.message }; } };
+const flat = ({ shape, rows, ...rest }) => ({
+  shape, ...rest,
+  entries: rows.flatMap((entries, row) => entries.map((e) => [row, e.column, e.weights, e.value, e.minus])) });
+return {
+  matrix: ask(() => flat(window.convmatrix.matrix(settings))),
+  transpose: ask(() => flat(window.convmatrix.transpose(settings))),
+  commutator: ask(() => flat(window.convmatrix.commutator(settings, shift))),
+  counts: ask(() => window.convmatrix.counts(settings)),
+};
+"""
+
+
+class BrowserMissingError(Exception):
+    """There is no browser to drive, or no driver."""
+
+
+@contextmanager
+def browser(width: int = 1400, height: int = 1000) -> Iterator[Any]:
+    """Yield a driver of headless Chromium with an empty profile; raise where there is none."""
+    try:
+        from selenium import webdriver
+        from selenium.common.exceptions import WebDriverException
+        from selenium.webdriver.chrome.service import Service
+    except ImportError:
+        raise BrowserMissingError("selenium is not installed") from None
+    names = ("chromium", "chromium-browser", "google-chrome")
+    program = next((found for found in map(shutil.which, names) if found), None)
+    driver_program = shutil.which("chromedriver")
+    if program is None or driver_program is None:
+        raise BrowserMissingError("Chromium and ChromeDriver are not installed")
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        options = webdriver.ChromeOptions()
+        options.binary_location = program
+        for flag in (*_FLAGS, f"--user-data-dir={profile}", f"--window-size={width},{height}"):
+            options.add_argument(flag)
+        options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+        try:
+            driver = webdriver.Chrome(options=options, service=Service(driver_program))
+        except WebDriverException as error:
+            raise BrowserMissingError(f"Chromium does not start: {(error.msg or '').partition(chr(10))[0]}") from None
+        try:
+            driver.get("about:blank")  # the browser's own first page asks for much
+            yield driver
+        finally:
+            driver.quit()
+
+
+def open_page(driver: Any, folder: Path, geometry: cm.ConvGeometry | None = None, **options: Any) -> None:
+    """Write a page and open it."""
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    save_page(folder / "explore.html", geometry, **options)
+    driver.get((folder / "explore.html").as_uri())
+    ready = "return Boolean(window.convmatrix) && document.readyState === 'complete'"
+    WebDriverWait(driver, 60).until(lambda _: driver.execute_script(ready))
+
+
+def console_errors(driver: Any) -> list[str]:
+    """Return what the console complained of since it was last asked."""
+    return [entry["message"] for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+
+
+def requests(driver: Any) -> list[str]:
+    """Return the addresses that were asked for since this was last asked."""
+    messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    return [url for url in asked if not url.startswith(("chrome", "data:"))]  # those stay inside the browser
+
+
+# --- random layers ---------------------------------------------------------------------------------------------------
+
+
+def random_settings(rng: np.random.Generator) -> Settings:
+    """Return the settings of a random layer of at most 400 rows and columns; about one in fifteen does not fit."""
+    while True:
+        settings = _draw_settings(rng)
+        try:
+            geometry = geometry_of(settings)
+        except ValueError:
+            return settings
+        if max(geometry.n_in, geometry.n_out, geometry.n_weights) <= LIMIT:
+            return settings
+
+
+def _draw_settings(rng: np.random.Generator) -> Settings:
+    def integer(low: int, high: int) -> int:
+        return int(rng.integers(low, high, endpoint=True))
+
+    n_axes = integer(1, 2)
+    axes = range(n_axes)
+    sizes = [integer(1, (40, 9)[n_axes - 1]) if integer(0, 4) else integer(1, 3) for _ in axes]
+    taps = [integer(1, (9, 4)[n_axes - 1]) for _ in axes]
+    dilation = [max(integer(-2, 3), 1) for _ in axes]
+    padding: list[Any] = []
+    for size in sizes:
+        word = (*_WORDS, "numbers", "numbers", "numbers")[integer(0, 6)]
+        largest = (2, 4, 2 * size + 3)[integer(0, 2)]
+        padding.append([integer(0, largest), integer(0, largest)] if word == "numbers" else word)
+    weights = rng.integers(-9, 10, np.prod(taps))
+    if integer(0, 1):
+        weights = weights + rng.integers(0, 64, np.prod(taps)) / 64  # sums of these are exact in any order
+    return {
+        "input_shape": sizes,
+        "kernel_shape": taps,
+        "stride": [max(integer(-2, 3), 1) for _ in axes],
+        "dilation": dilation,
+        "padding": padding,
+        "boundary": [BOUNDARIES[integer(0, 4)] for _ in axes],
+        "flip": bool(integer(0, 1)),
+        "order": "CF"[integer(0, 1)] if n_axes == 2 else "C",
+        "weights": weights.tolist(),
+    }
+
+
+def random_shift(settings: Settings, rng: np.random.Generator) -> list[int]:
+    """Return a shift, nearly always one that the stride divides."""
+    multiple = rng.integers(-3, 4, len(settings["stride"]))
+    return [int(m) * (s if rng.integers(10) else 1) for m, s in zip(multiple, settings["stride"], strict=True)]
+
+
+def geometry_of(settings: Settings) -> cm.ConvGeometry:
+    """Return the package's layer of the page's settings."""
+    names = ("stride", "dilation", "boundary", "flip")
+    padding = [entry if isinstance(entry, str) else tuple(entry) for entry in settings["padding"]]
+    options = {name: settings[name] for name in names}
+    return cm.ConvGeometry(settings["input_shape"], settings["kernel_shape"], padding=padding, **options)
+
+
+def matrix_of(settings: Settings) -> Any:
+    """Return the package's matrix of the page's settings."""
+    geometry = geometry_of(settings)
+    weights = np.array(settings["weights"]).reshape(geometry.weight_shape)
+    return cm.conv_matrix(weights, geometry, order=settings["order"])
+
+
+# --- comparisons -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Tally:
+    """What was compared, and where it differs."""
+
+    compared: Counter[str] = field(default_factory=Counter)
+    differing: list[str] = field(default_factory=list)
+
+    def equal(self, kind: str, found: Any, expected: Any, settings: Settings, entries: int = 1) -> None:
+        """Count a comparison; keep what differs."""
+        self.compared[kind] += entries
+        if found != expected:
+            self.differing.append(f"{kind}: {found} is not {expected}: {settings}")
+
+
+Entries = dict[tuple[int, int], tuple[tuple[int, ...], float]]
+
+
+def expected_entries(settings: Settings) -> Entries:
+    """Return the package's entries: (row, column) to the weights, ascending, and the value."""
+    geometry = geometry_of(settings)
+    pattern = geometry.pattern()
+    order = settings["order"]
+
+    def place(index: int, shape: tuple[int, ...]) -> int:
+        return int(np.ravel_multi_index(np.unravel_index(index, shape), shape, order=order))
+
+    weights: dict[tuple[int, int], tuple[int, ...]] = {}
+    triplets = zip(pattern.rows.tolist(), pattern.cols.tolist(), pattern.weight_index.tolist(), strict=True)
+    for row, column, weight in triplets:
+        key = place(row, geometry.output_shape), place(column, geometry.input_shape)
+        weights[key] = tuple(sorted((*weights.get(key, ()), weight)))
+    matrix = matrix_of(settings).tocoo()
+    values = {(int(i), int(j)): v for i, j, v in zip(*matrix.coords, matrix.data.tolist(), strict=True)}
+    assert values.keys() == weights.keys()
+    return {key: (own, values[key]) for key, own in weights.items()}
+
+
+def compare_functions(driver: Any, settings: Settings, shift: list[int], tally: Tally) -> None:
+    """Compare the page's functions with the package."""
+    answers = driver.execute_script(_ASK_PAGE, settings, shift)
+    try:
+        geometry = geometry_of(settings)
+    except ValueError as error:
+        tally.equal("errors", {answer["error"] for answer in answers.values()}, {str(error)}, settings)
+        return
+    failures = {kind: answer["error"] for kind, answer in answers.items() if "error" in answer and kind != "commutator"}
+    tally.equal("errors", failures, {}, settings)
+    if failures:
+        return
+    expected = expected_entries(settings)
+    found = {(row, column): (tuple(own), value) for row, column, own, value, _ in answers["matrix"]["entries"]}
+    tally.equal("shapes", answers["matrix"]["shape"], [geometry.n_out, geometry.n_in], settings)
+    tally.equal("entries", found, expected, settings, len(expected))
+    turned = {(column, row): (tuple(own), value) for row, column, own, value, _ in answers["transpose"]["entries"]}
+    tally.equal("entries of the transpose", turned, expected, settings, len(expected))
+    counts = cm.counts.layer_counts(geometry, None)
+    unshared = cm.ConvGeometry(geometry.input_shape, geometry.kernel_shape, **geometry.options(), sharing="unshared")
+    for kind, own in (("convolution", counts), ("unshared", cm.counts.layer_counts(unshared, None))):
+        package = {name: getattr(own, attribute) for name, attribute in _COUNTS.items()}
+        tally.equal(
+            "counts", {name: answers["counts"][kind][name] for name in _COUNTS}, package, settings, len(_COUNTS)
+        )
+    compare_commutator(answers["commutator"], settings, shift, tally)
+
+
+def compare_commutator(answer: dict[str, Any], settings: Settings, shift: list[int], tally: Tally) -> None:
+    """Compare a commutator with A P - Q A of the package, and its broken rows with the package's verdict."""
+    geometry, order = geometry_of(settings), settings["order"]
+    try:
+        verdict = prove_equivariance(geometry, shift)
+    except ValueError as error:
+        tally.equal("errors", answer["error"], str(error).partition(" (theorem")[0], settings)
+        return
+    broken = np.flatnonzero(verdict.broken_rows[0].ravel(order=order)).tolist()
+    tally.equal("broken rows", answer["brokenRows"], broken, settings, geometry.n_out)
+    moved = [s // step for s, step in zip(shift, geometry.stride, strict=True)]
+    A = matrix_of({**settings, "order": "C"}).toarray()
+    P, Q = (
+        cm.shift_matrix(*pair).toarray() for pair in ((geometry.input_shape, shift), (geometry.output_shape, moved))
+    )
+    rows, columns = (
+        np.arange(np.prod(shape)).reshape(shape).ravel(order=order)
+        for shape in (geometry.output_shape, geometry.input_shape)
+    )
+    expected = (A @ P - Q @ A)[np.ix_(rows, columns)]
+    found = np.zeros_like(expected)
+    for row, column, own, value, minus in answer["entries"]:
+        found[row, column] = value
+        tally.equal("commutator entries that cancel", sorted(own) == sorted(minus), False, settings)
+    tally.equal("entries of the commutator", np.abs(found - expected).max() < 1e-12, True, settings, expected.size)
+
+
+def compare_controls(driver: Any, settings: Settings, tally: Tally, *, every: bool = False) -> None:
+    """Set the controls of the page, and compare what it then shows with the package."""
+    driver.execute_script(_SET_CONTROLS, settings, every)
+    seen = driver.execute_script(_READ_PAGE)
+    try:
+        geometry = geometry_of(settings)
+    except ValueError as error:
+        tally.equal("messages shown", (seen["message"], seen["shown"]), (str(error), None), settings)
+        return
+    expected = expected_entries(settings)
+    tally.equal("messages shown", seen["message"], None, settings)
+    found = {(row, column): parse_weights(name) for row, column, name, _ in seen["entries"]}
+    tally.equal("weights shown", found, {key: own for key, (own, _) in expected.items()}, settings, len(expected))
+    shown = seen["shown"]["matrix"]["rows"]
+    values = {(row, entry["column"]): entry["value"] for row, entries in enumerate(shown) for entry in entries}
+    tally.equal("values shown", values, {key: value for key, (_, value) in expected.items()}, settings, len(expected))
+    if all(isinstance(weight, int) for weight in settings["weights"]):
+        texts = {(row, column): text for row, column, _, text in seen["entries"] if text}
+        numbers = {key: str(expected[key][1]).replace("-", "\u2212") for key in texts}
+        tally.equal("numbers drawn", texts, numbers, settings, len(texts))
+    counts = cm.counts.layer_counts(geometry, None)
+    for name, attribute in _COUNTS.items():
+        value = getattr(counts, attribute)
+        written = seen["counts"][name][0]
+        tally.equal(
+            "counts shown", written if value is None else float(written), "null" if value is None else value, settings
+        )
+    made = eval(seen["python"], {"cm": cm})
+    tally.equal("lines of Python", (made != matrix_of(settings)).nnz == 0, True, settings)
+
+
+def parse_weights(name: str) -> tuple[int, ...]:
+    """Return the weights of a written sum.
+
+    >>> parse_weights("w0+2w3")
+    (0, 3, 3)
+    """
+    terms = re.findall(r"(\d*)w(\d+)", name)
+    return tuple(int(weight) for times, weight in terms for _ in range(int(times or 1)))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Compare random layers; return 1 if any differs."""
+    parser = argparse.ArgumentParser(prog="python -m tests.explore_page", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--count", type=int, default=500, help="layers to compare (default 500)")
+    parser.add_argument("--seed", type=int, default=0, help="of the random layers (default 0)")
+    options = parser.parse_args(arguments)
+    rng = np.random.default_rng(options.seed)
+    tally = Tally()
+    started = time.perf_counter()
+    try:
+        with browser() as driver, tempfile.TemporaryDirectory() as folder:
+            open_page(driver, Path(folder))
+            for _ in range(options.count):
+                settings = random_settings(rng)
+                compare_functions(driver, settings, random_shift(settings, rng), tally)
+                compare_controls(driver, settings, tally)
+            tally.equal("console errors", console_errors(driver), [], {})
+            own = (Path(folder) / "explore.html").as_uri()
+            tally.equal("requests to others", set(requests(driver)) - {own}, set(), {})
+    except BrowserMissingError as error:
+        parser.error(str(error))
+    for difference in tally.differing[:10]:
+        print(f"DIFFERS {difference[:1500]}")
+    for kind, number in sorted(tally.compared.items()):
+        print(f"{kind:32}{number:10,}")
+    seconds = time.perf_counter() - started
+    print(f"\n{options.count} layers in {seconds:.0f} s: {len(tally.differing)} differences")
+    return 1 if tally.differing else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

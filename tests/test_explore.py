@@ -1,0 +1,487 @@
+"""The page that shows a layer in the browser: what is written, and what it does in headless Chromium."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+import convmatrix as cm
+from convmatrix.cli import main
+from convmatrix.display.window import colours
+from convmatrix.equivariance import prove_equivariance
+from convmatrix.explore import LIMIT, page, save_page
+from tests import explore_page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+EXAMPLE = cm.ConvGeometry((4, 6), (3, 2), padding=[(1, 0), (2, 3)], boundary=("zero", "reflect"), stride=(1, 2))
+
+
+def start_of(html: str) -> dict[str, Any]:
+    """Return what a page starts with."""
+    (block,) = re.findall(r'<script type="application/json" id="start">(.*?)</script>', html)
+    found: dict[str, Any] = json.loads(block)
+    return found
+
+
+# --- the file --------------------------------------------------------------------------------------------------------
+
+
+def test_the_page_starts_with_the_layer() -> None:
+    start = start_of(page(EXAMPLE, np.arange(6).reshape(3, 2) / 4, order="F"))
+    assert start["settings"] == {
+        "input_shape": [4, 6],
+        "kernel_shape": [3, 2],
+        "stride": [1, 2],
+        "dilation": [1, 1],
+        "padding": [[1, 0], [2, 3]],
+        "boundary": ["zero", "reflect"],
+        "flip": False,
+        "order": "F",
+    }
+    assert start["weights"] == [0, 0.25, 0.5, 0.75, 1, 1.25]
+    assert start_of(page())["weights"] == list(range(1, 10))
+    assert start_of(page())["settings"]["padding"] == ["same", "same"]
+    assert start_of(page(cm.ConvGeometry(5, 3)))["settings"]["padding"] == ["valid"]
+    assert start_of(page(EXAMPLE, np.ones((1, 1, 3, 2), dtype=bool)))["weights"] == [1] * 6
+
+
+def test_the_page_needs_nothing_and_may_ask_for_nothing() -> None:
+    html = page(EXAMPLE)
+    assert "{{" not in re.sub(r"<script>.*</script>", "", html, flags=re.DOTALL)
+    assert not re.search(r'(?:src|href)="(?!data:|\$)', html)
+    assert not re.search(r"https?:|@import|url\((?!#)|fetch\(|XMLHttpRequest|WebSocket|eval\(|localStorage", html)
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', html)
+    assert policy.startswith("default-src 'none'; ")
+    for tag in ("style", "script"):
+        (text,) = re.findall(rf"<{tag}>(.*?)</{tag}>", html, flags=re.DOTALL)
+        digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in policy
+
+
+def test_nothing_in_the_data_ends_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    hostile = {"input_shape": "</script><script>alert(1)</script><!--"}
+    monkeypatch.setattr("convmatrix.explore.document.page_settings", lambda *_: hostile)
+    html = page()
+    assert "alert(1)</script>" not in html
+    assert start_of(html)["settings"] == hostile
+
+
+@pytest.mark.parametrize(
+    ("geometry", "kernel", "message"),
+    [
+        (cm.ConvGeometry((3, 3, 3), (2, 2, 2)), None, r"input_shape=\(3, 3, 3\) has 3; leave axes out"),
+        (
+            cm.ConvGeometry(5, 3, in_channels=2),
+            None,
+            "has in_channels=2 and out_channels=1; give the kernel of one pair",
+        ),
+        (
+            cm.ConvGeometry(5, 3, transposed=True),
+            None,
+            "this one is transposed; give the convolution that it transposes",
+        ),
+        (cm.ConvGeometry(5, 3, sharing="unshared"), None, "has sharing='unshared'; leave sharing out"),
+        (cm.ConvGeometry(401, 3), None, r"at most 400 x 400 .* the input of ConvGeometry\(\(401,\), \(3,\)\) has 401"),
+        (cm.ConvGeometry(9, 3, padding=300), None, r"the output of ConvGeometry\(.*\) has 607"),
+        (cm.ConvGeometry(9, 401, padding=200), None, "the kernel of .* has 401"),
+        (
+            cm.ConvGeometry(9, 3, stride=10**9 + 1),
+            None,
+            r"stride=1000000001 is more than the page takes \(1000000000\)",
+        ),
+        (cm.ConvGeometry(5, 3), [1, 2], r"the kernel has shape \(2,\), but the layer's has \(3,\)"),
+        (cm.ConvGeometry(5, 3), [1, 2j, 3], "dtype complex128, but the page holds real numbers"),
+        (cm.ConvGeometry(5, 3), [1, np.nan, 3], "weight 1 of the kernel is nan, but the page holds finite numbers"),
+        (cm.ConvGeometry(5, 3), [1, 2, 2**53 + 1], r"weight 2 of the kernel is 9007199254740993, .* up to 2\*\*53"),
+    ],
+)
+def test_what_the_page_cannot_draw(geometry: cm.ConvGeometry, kernel: Any, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        save_page(tmp_path / "explore.html", geometry, kernel)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_layer() -> None:
+    with pytest.raises(TypeError, match="page takes a ConvGeometry, but was given a tuple"):
+        page((3, 3))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="order 'K' is unknown"):
+        page(order="K")
+
+
+def test_one_tile_is_a_shared_kernel() -> None:
+    assert start_of(page(cm.ConvGeometry(5, 3, sharing=1)))["settings"]["kernel_shape"] == [3]
+    assert start_of(page(cm.ConvGeometry(LIMIT, 1)))["settings"]["input_shape"] == [LIMIT]
+
+
+def test_a_file_is_whole_or_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "explore.html"
+    save_page(path, EXAMPLE)
+    assert path.read_text(encoding="utf-8") == page(EXAMPLE)
+
+    def full_disk(*_: Any) -> None:
+        raise OSError("no space left on device")
+
+    monkeypatch.setattr("convmatrix.io.atomic.os.fsync", full_disk)
+    with pytest.raises(OSError, match="no space left"):
+        save_page(path)
+    assert path.read_text(encoding="utf-8") == page(EXAMPLE)
+    assert [file.name for file in tmp_path.iterdir()] == ["explore.html"]
+
+
+# --- the command -----------------------------------------------------------------------------------------------------
+
+
+def test_command(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["explore"]) == 0
+    assert "saved     explore.html" in capsys.readouterr().out
+    assert (tmp_path / "explore.html").read_text(encoding="utf-8") == page()
+    layer = ["--kernel", "[[1,2],[3,4]]", "--input-shape", "3x3", "--boundary", "zero,circular", "--padding", "1"]
+    assert main(["explore", *layer, "--order", "F", "-o", "blog.htm"]) == 0
+    start = start_of((tmp_path / "blog.htm").read_text(encoding="utf-8"))
+    assert start["weights"] == [1, 2, 3, 4]
+    assert (start["settings"]["boundary"], start["settings"]["order"]) == (["zero", "circular"], "F")
+
+
+def test_command_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["explore", "--kernel-shape", "3", "--input-shape", "8", "-o", "-"]) == 0
+    assert capsys.readouterr().out == page(cm.ConvGeometry(8, 3))
+    draw = ["--kernel-shape", "3", "--input-shape", "8", "--random", "--seed", "1", "--dtype", "int8"]
+    assert main(["explore", *draw, "-o", "-"]) == 0
+    weights = start_of(capsys.readouterr().out)["weights"]
+    assert all(isinstance(weight, int) for weight in weights)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["-o", "page.txt"], 2, "-o page.txt: the name must end in .html or .htm, which browsers open"),
+        (["-o", "missing/page.html"], 1, "cannot write missing/page.html: there is no folder missing; make it first"),
+        (["-o", "folder.html"], 1, "cannot write folder.html: it is a folder; give the name of a file"),
+        (["--rows", "0:2"], 2, "--rows is for matrices; the page shows the whole layer: drop it"),
+        (["--kernel", "[1]", "--input-shape", "3", "--dtype", "int8"], 2, "--dtype is for --random here"),
+        (["--stride", "2"], 2, "no kernel: give --kernel"),
+        (["--kernel", "[1,2,3]", "--input-shape", "2"], 1, "kernel does not fit on axis 0"),
+        (["--kernel-shape", "4x3x3x3", "--input-shape", "3x8x8"], 1, "has in_channels=3 and out_channels=4"),
+    ],
+)
+def test_command_errors(
+    arguments: list[str],
+    code: int,
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.html").mkdir()
+    assert main(["explore", *arguments]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert message in captured.err
+    assert [path.name for path in tmp_path.iterdir()] == ["folder.html"]
+
+
+# --- the browser -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def driver() -> Iterator[Any]:
+    try:
+        with explore_page.browser() as running:
+            yield running
+    except explore_page.BrowserMissingError as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def opened(driver: Any, tmp_path: Path) -> Iterator[Any]:
+    """Open the default page; whatever a test does, the console stays clean and no other address is asked for."""
+    explore_page.console_errors(driver), explore_page.requests(driver)
+    explore_page.open_page(driver, tmp_path)
+    yield driver
+    assert explore_page.console_errors(driver) == []
+    assert set(explore_page.requests(driver)) <= {(tmp_path / "explore.html").as_uri()}
+
+
+def find(driver: Any, selector: str) -> Any:
+    return driver.find_element("css selector", selector)
+
+
+def text(driver: Any, selector: str) -> str:
+    shown: str = find(driver, selector).text
+    return shown
+
+
+def shown(driver: Any) -> Any:
+    return driver.execute_script("return window.convmatrix.shown()")
+
+
+def type_in(driver: Any, selector: str, value: object) -> None:
+    """Type into an input, key by key."""
+    from selenium.webdriver.common.keys import Keys
+
+    find(driver, selector).send_keys(Keys.CONTROL, "a")
+    find(driver, selector).send_keys(str(value))
+
+
+def choose(driver: Any, selector: str, value: str) -> None:
+    from selenium.webdriver.support.select import Select
+
+    Select(find(driver, selector)).select_by_value(value)
+
+
+def show_view(driver: Any, view: str) -> None:
+    find(driver, f'input[name="view"][value="{view}"]').click()
+
+
+def as_array(matrix: dict[str, Any]) -> np.ndarray:
+    array = np.zeros(matrix["shape"])
+    for row, entries in enumerate(matrix["rows"]):
+        for entry in entries:
+            array[row, entry["column"]] = entry["value"]
+    return array
+
+
+def test_random_layers_agree_with_the_package(opened: Any) -> None:
+    rng = np.random.default_rng(7)
+    tally = explore_page.Tally()
+    for number in range(14):
+        settings = explore_page.random_settings(rng)
+        explore_page.compare_functions(opened, settings, explore_page.random_shift(settings, rng), tally)
+        if number % 5 == 0:
+            explore_page.compare_controls(opened, settings, tally, every=number == 0)
+    assert tally.differing == []
+    assert tally.compared["entries"] > 300
+    assert tally.compared["weights shown"] > 50
+    assert tally.compared["broken rows"] > 80
+
+
+def test_typing_into_the_controls(opened: Any) -> None:
+    """The keyboard alone makes another layer, and the page shows the package's matrix of it."""
+    type_in(opened, "#input_shape-0", 4)
+    type_in(opened, "#kernel_shape-1", 2)
+    type_in(opened, "#weight-1", -2.5)
+    choose(opened, "#padding-1", "same_lower")
+    choose(opened, "#boundary-1", "circular")
+    find(opened, "#flip").click()
+    expected = cm.conv_matrix(
+        [[1, -2.5], [4, 5], [7, 8]], (4, 5), padding=[(1, 1), (1, 0)], boundary=("zero", "circular"), flip=True
+    )
+    np.testing.assert_array_equal(as_array(shown(opened)["matrix"]), expected.toarray())
+    made = eval(text(opened, "#python"), {"cm": cm})
+    assert (made != expected).nnz == 0
+    assert find(opened, "#padding_low-1").get_attribute("value") == "1"
+    assert not find(opened, "#padding_low-1").is_enabled()
+
+
+def test_transpose(opened: Any) -> None:
+    show_view(opened, "transpose")
+    found = shown(opened)
+    A = cm.conv_matrix(np.arange(1, 10).reshape(3, 3), (5, 5), padding="same")
+    np.testing.assert_array_equal(as_array(found["matrix"]), A.T.toarray())
+    np.testing.assert_array_equal(found["product"], A.T @ np.array(found["vector"]))
+    assert "back-propagation" in text(opened, "#matrix-words")
+    assert (eval(text(opened, "#python"), {"cm": cm}) != A.T).nnz == 0
+
+
+def test_commutator_marks_the_broken_rows(opened: Any) -> None:
+    show_view(opened, "commutator")
+    verdict = prove_equivariance(cm.ConvGeometry((5, 5), (3, 3), padding="same"), (1, 0))
+    broken = np.flatnonzero(verdict.broken_rows).tolist()
+    assert shown(opened)["matrix"]["brokenRows"] == broken
+    assert text(opened, "#matrix-words").startswith(f"{len(broken)} of 25 rows break the symmetry")
+    assert len(opened.find_elements("css selector", "#matrix .broken-band")) == len(broken)
+    assert len(opened.find_elements("css selector", "#right .cross")) == len(broken)
+    proved = eval(text(opened, "#python"), {"cm": cm})
+    np.testing.assert_array_equal(proved.broken_rows, verdict.broken_rows)
+    for axis in (0, 1):
+        choose(opened, f"#boundary-{axis}", "circular")
+    assert "commutes with this shift, for every weight" in text(opened, "#matrix-words")
+    assert opened.find_elements("css selector", "#matrix g[data-row]") == []
+    type_in(opened, "#stride-0", 2)
+    assert text(opened, "#shift-message").startswith("shift[0]=1 is no multiple of stride[0]=2")
+    assert not find(opened, "#shown").is_displayed()
+
+
+def test_the_product_is_written_out(opened: Any) -> None:
+    """The terms of a row multiply and add up to the number beside the matrix."""
+    image = np.array(shown(opened)["vector"])
+    find(opened, "#forward").click()
+    A = cm.conv_matrix(np.arange(1, 10).reshape(3, 3), (5, 5), padding="same").toarray()
+    products = [element.text for element in opened.find_elements("css selector", "#terms .numbers")]
+    columns = np.flatnonzero(A[1])
+    assert products == [f"{A[1, column]} \u00d7 {image[column]}" for column in columns]
+    assert text(opened, "#terms .total") == f"= {A[1] @ image:g}"
+    assert text(opened, "#terms h3") == f"y[0,1] = {A[1] @ image:g}: row 1 of A"
+    assert "w0, w1, w2" in text(opened, "#terms .note")
+
+
+def test_several_taps_on_one_sample(driver: Any, tmp_path: Path) -> None:
+    explore_page.open_page(
+        driver, tmp_path, cm.ConvGeometry(4, 3, padding="same", boundary="reflect"), kernel=[1, 2, 4]
+    )
+    assert "2 taps land on x[1]: their weights add up, w0 + w2 = 1 + 4 = 5." in text(driver, "#terms")
+    assert "2 entries are sums of several weights" in text(driver, "#matrix-words")
+    cell = find(driver, '#matrix g[data-row="0"][data-column="1"]')
+    assert (cell.get_attribute("data-weights"), cell.text) == ("w0+w2", "5")
+    choose(driver, "#labels", "names")
+    assert find(driver, '#matrix g[data-row="0"][data-column="1"]').text == "w0+w2"
+
+
+def test_counts_and_the_dense_layer(opened: Any) -> None:
+    counts = cm.counts.layer_counts(cm.ConvGeometry((5, 5), (3, 3), padding="same"), None)
+    rows = {
+        row.get_attribute("data-count"): [
+            float(cell.get_attribute("data-value")) for cell in row.find_elements("tag name", "td")
+        ]
+        for row in opened.find_elements("css selector", "#counts tbody tr")
+    }
+    assert rows["weights"] == [counts.weights, 225, counts.entries]
+    assert rows["nonzeros"] == [counts.nonzeros, counts.nonzeros, counts.entries]
+    assert rows["density"] == [counts.density, counts.density, 1]
+    assert rows["sharing"][0] == counts.sharing_factor
+    assert not find(opened, "#dense-figure").is_displayed()
+    find(opened, "#dense").click()
+    assert text(opened, "#dense-caption") == "dense layer: 25 \u00d7 25, 625 weights, every entry its own"
+
+
+def test_keys_step_and_point(opened: Any) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    stage, matrix = find(opened, "#stage"), find(opened, "#matrix-area")
+    stage.send_keys(Keys.ARROW_DOWN, Keys.ARROW_RIGHT, Keys.ARROW_RIGHT)
+    assert shown(opened)["row"] == 7
+    stage.send_keys(Keys.END)
+    assert text(opened, "#row-name") == "row 24: y[4,4]"
+    stage.send_keys(Keys.HOME)
+    matrix.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_DOWN)
+    words = text(opened, "#focus-words")
+    pixel = shown(opened)["vector"][1]
+    assert words.startswith("Row 1 (output y[0,1]), column 1 (pixel x[0,1]): weight w4 = 5; it adds 5 \u00d7 ")
+    assert words.endswith(f"{pixel} = {5 * pixel}. w4 sits at 25 places of A.")
+    assert len(opened.find_elements("css selector", "#matrix .equal")) == 25
+    matrix.send_keys(Keys.ENTER)
+    assert shown(opened)["row"] == 1
+
+
+def test_pointing_and_clicking(opened: Any) -> None:
+    from selenium.webdriver import ActionChains
+
+    ActionChains(opened).move_to_element(find(opened, "#middle g[data-index='0']")).perform()
+    assert text(opened, "#focus-words").startswith("Weight w0 = 1 sits at 16 places of A")
+    ActionChains(opened).move_to_element(find(opened, '#matrix g[data-row="6"][data-column="0"]')).perform()
+    assert text(opened, "#focus-words").startswith("Row 6 (output y[1,1]), column 0 (pixel x[0,0]): weight w0 = 1;")
+    marked = [len(opened.find_elements("css selector", f"#{grid} .pointer")) for grid in ("left", "middle", "right")]
+    assert marked == [1, 1, 1]
+    find(opened, "#right g[data-index='12']").click()
+    assert text(opened, "#row-name") == "row 12: y[2,2]"
+    find(opened, "#left g[data-index='6']").click()
+    type_in(opened, "#pixel", 100)
+    image = shown(opened)["vector"]
+    assert image[6] == 100
+    A = cm.conv_matrix(np.arange(1, 10).reshape(3, 3), (5, 5), padding="same")
+    np.testing.assert_array_equal(shown(opened)["product"], A @ np.array(image))
+
+
+def test_play_moves_the_kernel_and_stops(opened: Any) -> None:
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    choose(opened, "#speed", "200")
+    button = find(opened, "#play")
+    button.click()
+    assert button.get_attribute("aria-label") == "Pause"
+    WebDriverWait(opened, 20).until(lambda _: shown(opened)["row"] >= 3)
+    button.click()
+    row = shown(opened)["row"]
+    assert button.get_attribute("aria-label") == "Play"
+    assert len(opened.find_elements("css selector", "#right .chosen")) == 1
+    assert shown(opened)["row"] == row
+
+
+@pytest.mark.parametrize(
+    ("control", "value", "message"),
+    [
+        ("#input_shape-0", "", "input_shape[0] must be an integer, but is empty"),
+        ("#stride-1", "0", "stride[1] must be at least 1, but is 0"),
+        ("#weight-0", "", "weight w0 must be a number, but is empty"),
+        ("#input_shape-0", "81", "the matrix would be 405 x 405, but this page draws at most 400 x 400"),
+        ("#kernel_shape-0", "201", "the kernel has 603 weights, but this page draws at most 400"),
+        ("#dilation-0", "2000000000", "dilation[0] must be at most 1000000000, but is 2000000000"),
+    ],
+)
+def test_mistakes_are_told_in_words(opened: Any, control: str, value: str, message: str) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    if control == "#kernel_shape-0":
+        choose(opened, "#padding-0", "same")
+    find(opened, control).send_keys(Keys.CONTROL, "a")
+    find(opened, control).send_keys(value or Keys.DELETE)
+    assert message in text(opened, "#message")
+    assert not find(opened, "#results").is_displayed()
+    assert shown(opened) is None
+    find(opened, control).send_keys(Keys.CONTROL, "a")
+    find(opened, control).send_keys("3")
+    assert find(opened, "#results").is_displayed()
+
+
+def test_weights_are_coloured_as_in_notebooks(opened: Any) -> None:
+    for n in (1, 7, 8, 9, 25):
+        found = opened.execute_script("return window.convmatrix.palette(arguments[0])", n)
+        assert (
+            np.abs(np.array(found) - np.array(list(colours(range(n)).values()))).max() <= 1
+        )  # halves round up or to even
+
+
+def test_the_largest_matrix_stays_quick(driver: Any, tmp_path: Path) -> None:
+    """A full 400 x 400 matrix, drawn as one image; a step takes a fraction of a second."""
+    dense = cm.ConvGeometry((20, 20), (20, 20), padding="same", boundary="circular")
+    explore_page.open_page(driver, tmp_path, dense)
+    assert driver.execute_script("return window.convmatrix.shown().matrix.rows.flat().length") == 160_000
+    assert len(driver.find_elements("css selector", "#matrix image")) == 1
+    assert driver.find_elements("css selector", "#matrix g[data-row]") == []
+    milliseconds = driver.execute_script(
+        "const start = performance.now(); document.getElementById('forward').click(); return performance.now() - start;"
+    )
+    assert milliseconds < 2000
+    assert explore_page.console_errors(driver) == []
+
+
+@pytest.mark.parametrize("width", [1400, 768, 390])
+def test_nothing_sticks_out(driver: Any, tmp_path: Path, width: int) -> None:
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        explore_page.open_page(driver, tmp_path)
+        for view in ("layer", "transpose", "commutator"):
+            find(driver, f'input[name="view"][value="{view}"]').click()
+            assert driver.execute_script("return document.documentElement.scrollWidth") <= width
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_every_control_has_a_name(opened: Any) -> None:
+    show_view(opened, "commutator")
+    controls = [c for c in opened.find_elements("css selector", "input, select, button") if c.is_displayed()]
+    assert len(controls) > 40
+    assert [c.get_attribute("id") for c in controls if not c.accessible_name.strip()] == []
+
+
+def test_it_prints(opened: Any) -> None:
+    printed = base64.b64decode(opened.execute_cdp_cmd("Page.printToPDF", {})["data"])
+    assert printed.startswith(b"%PDF")
+    opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    try:
+        assert not find(opened, "aside").is_displayed()
+        assert find(opened, "#matrix").is_displayed()
+    finally:
+        opened.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
