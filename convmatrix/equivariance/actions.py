@@ -152,7 +152,13 @@ def product(first: ArrayLike, second: ArrayLike) -> Permutation:
 
 
 def as_permutation(name: str, values: ArrayLike) -> Permutation:
-    """Return an index array as int64, or raise where it is no permutation."""
+    """Return an index array as int64, or raise where it is no permutation.
+
+    Examples
+    --------
+    >>> as_permutation("order", [2, 0, 1])
+    array([2, 0, 1])
+    """
     array = np.asarray(values)
     if array.ndim != 1 or array.dtype.kind not in "iu" or not np.array_equal(np.sort(array), np.arange(array.size)):
         raise ValueError(f"{name} is no permutation; give an index array that holds each of 0 .. {array.size - 1} once")

@@ -61,7 +61,13 @@ class Pooling:
 
 @dataclass(frozen=True)
 class Elementwise:
-    """A function of each entry by itself, whichever: a ReLU, a tanh. It commutes with every permutation."""
+    """A function of each entry by itself, whichever: a ReLU, a tanh. It commutes with every permutation.
+
+    Examples
+    --------
+    >>> Elementwise("ReLU")
+    Elementwise(name='ReLU')
+    """
 
     name: str = "elementwise function"
 

@@ -40,7 +40,14 @@ class Elementwise(Layer):
 
 
 class ReLU(Elementwise):
-    """max(x, 0); the slope at 0 is 0."""
+    """max(x, 0); the slope at 0 is 0.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ReLU().forward(np.array([[-2.0, 3.0]]))
+    array([[0., 3.]])
+    """
 
     def value_and_slope(self, x: Array) -> tuple[Array, Array]:
         """Return max(x, 0) and its slope."""
@@ -54,6 +61,12 @@ class LeakyReLU(Elementwise):
     ----------
     slope : float
         Of the negative side.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> LeakyReLU(0.1).forward(np.array([[-2.0, 3.0]]))
+    array([[-0.2,  3. ]])
     """
 
     def __init__(self, slope: float = 0.01) -> None:
@@ -70,7 +83,14 @@ class LeakyReLU(Elementwise):
 
 
 class Sigmoid(Elementwise):
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Sigmoid().forward(np.array([[0.0]]))
+    array([[0.5]])
+    """
 
     def value_and_slope(self, x: Array) -> tuple[Array, Array]:
         """Return the function and its slope."""
@@ -108,7 +128,14 @@ class Tanh(Elementwise):
 
 
 class GELU(Elementwise):
-    """x times the normal distribution function of x: Hendrycks and Gimpel, 2016."""
+    """x times the normal distribution function of x: Hendrycks and Gimpel, 2016.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> GELU().forward(np.array([[-1.0, 0.0, 1.0]])).round(4)
+    array([[-0.1587,  0.    ,  0.8413]])
+    """
 
     def value_and_slope(self, x: Array) -> tuple[Array, Array]:
         """Return the function and its slope."""
@@ -119,7 +146,14 @@ class GELU(Elementwise):
 
 
 class Softplus(Elementwise):
-    """log(1 + exp(x)), without overflow."""
+    """log(1 + exp(x)), without overflow.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Softplus().forward(np.array([[0.0, 1000.0]])).round(4)
+    array([[6.931e-01, 1.000e+03]])
+    """
 
     def value_and_slope(self, x: Array) -> tuple[Array, Array]:
         """Return the function and its slope."""
@@ -127,7 +161,14 @@ class Softplus(Elementwise):
 
 
 class Flatten(Layer):
-    """Samples of any shape as vectors, in C order."""
+    """Samples of any shape as vectors, in C order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Flatten().forward(np.ones((10, 3, 2, 2))).shape
+    (10, 12)
+    """
 
     def __init__(self) -> None:
         super().__init__()

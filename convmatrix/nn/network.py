@@ -160,6 +160,13 @@ class Residual(Layer):
         F, often a `Sequential`.
     shortcut : Layer, optional
         S; the identity by default.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convmatrix.nn import ReLU
+    >>> Residual(ReLU()).forward(np.array([[-1.0, 2.0]]))
+    array([[-1.,  4.]])
     """
 
     def __init__(self, body: Layer, shortcut: Layer | None = None) -> None:

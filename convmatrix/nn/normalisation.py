@@ -30,6 +30,14 @@ class BatchNorm(Layer):
         Weight of the new batch in the running means.
     epsilon : float
     dtype : dtype
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([[[1.0, 2.0]], [[3.0, 6.0]]], dtype=np.float32)
+    >>> y = BatchNorm(1).forward(x, training=True)
+    >>> bool(abs(y.mean()) < 1e-6 and abs(y.var() - 1) < 1e-4)
+    True
     """
 
     def __init__(
@@ -120,6 +128,13 @@ class Dropout(Layer):
     rate : float
         Probability of a zero.
     rng : int or numpy.random.Generator
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> y = Dropout(0.5).forward(np.ones((1, 1000)), training=True)
+    >>> sorted(set(y.ravel().tolist()))
+    [0.0, 2.0]
     """
 
     def __init__(self, rate: float = 0.5, *, rng: int | np.random.Generator = 0) -> None:

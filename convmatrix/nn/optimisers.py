@@ -116,6 +116,14 @@ class Adam(Optimiser):
         Decay of the running means of the gradient and of its square.
     epsilon : float
     weight_decay : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.array([1.0])
+    >>> Adam(0.1).step({"x": x}, {"x": np.array([5.0])})
+    >>> x.round(6)
+    array([0.9])
     """
 
     def __init__(

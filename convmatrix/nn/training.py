@@ -170,7 +170,14 @@ def fit(
 
 
 def predict(network: Layer, x: ArrayLike, batch_size: int = 64) -> Array:
-    """Return the network's outputs, computed batch by batch, not in training."""
+    """Return the network's outputs, computed batch by batch, not in training.
+
+    Examples
+    --------
+    >>> from convmatrix import nn
+    >>> predict(nn.small(), np.ones((100, 1, 8, 8))).shape
+    (100, 10)
+    """
     inputs = np.asarray(x)
     if not len(inputs):
         raise ValueError(f"there is nothing to predict: x has shape {inputs.shape}; give at least one sample")

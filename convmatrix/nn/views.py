@@ -62,7 +62,15 @@ def filters(layer: Layer) -> Array:
 
 
 def activations(network: Sequential, x: ArrayLike, place: int) -> Array:
-    """Return the output of layer ``place`` of a network for a batch, not in training."""
+    """Return the output of layer ``place`` of a network for a batch, not in training.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convmatrix import nn
+    >>> activations(nn.small(), np.ones((2, 1, 8, 8)), place=0).shape
+    (2, 8, 8, 8)
+    """
     y = np.asarray(x)
     for layer in network.layers[: _place(network, place) + 1]:
         y = layer.forward(y)

@@ -1,0 +1,408 @@
+"""The manual: every example runs, links lead somewhere, and the built pages load nothing from elsewhere."""
+
+from __future__ import annotations
+
+import contextlib
+import doctest
+import importlib.util
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import types
+from html.parser import HTMLParser
+from importlib import import_module
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import pytest
+
+import convmatrix as cm
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+DOCS: Final = ROOT / "docs"
+PAGES: Final = sorted(
+    path for path in DOCS.rglob("*.md") if not {"_build", "_generated"} & set(path.relative_to(DOCS).parts)
+)
+FLAGS: Final = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
+
+
+class Block(NamedTuple):
+    """A fenced block of a page."""
+
+    language: str
+    text: str
+    line: int
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """Return the fenced blocks of a page."""
+    text = page.read_text(encoding="utf-8")
+    found = re.finditer(r"^```([^\s`]+)[^\n]*\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    return [Block(match[1], match[2], text.count("\n", 0, match.start()) + 1) for match in found]
+
+
+def page_id(page: Path) -> str:
+    return str(page.relative_to(DOCS))
+
+
+# --- examples --------------------------------------------------------------------------------------------------------
+
+
+def run_python(blocks: list[Block], name: str) -> int:
+    """Run the Python blocks of a page one after another, with one set of names; return how many lines were compared."""
+    names: dict[str, Any] = {"__name__": "__main__"}
+    runner = doctest.DocTestRunner(optionflags=FLAGS)
+    report: list[str] = []
+    for block in blocks:
+        if ">>> " in block.text:
+            test = doctest.DocTestParser().get_doctest(block.text, {}, name, name, block.line)
+            test.globs = names
+            runner.run(test, out=report.append, clear_globs=False)
+        else:
+            exec(compile(block.text, name, "exec"), names)
+    assert runner.summarize(verbose=False).failed == 0, "".join(report)
+    return runner.tries
+
+
+def run_console(block: Block) -> int:
+    """Run the commands of a console block in this process; compare what they print."""
+    from convmatrix.cli import main
+
+    session = re.split(r"^\$ ", block.text, flags=re.MULTILINE)[1:]
+    for entry in session:
+        command, _, shown = entry.partition("\n")
+        program, *arguments = shlex.split(command)
+        assert program == "convmatrix"
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            assert main(arguments) == 0, printed.getvalue()
+        assert doctest.OutputChecker().check_output(shown.rstrip() + "\n", printed.getvalue().rstrip() + "\n", FLAGS), (
+            f"{command}\n{printed.getvalue()}"
+        )
+    return len(session)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_examples(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = blocks_of(page)
+    if any(block.language == "diff" for block in blocks):
+        pytest.skip("the examples are of a changed package: test_changes_to_the_package")
+    python = [block for block in blocks if block.language == "python"]
+    code = "".join(block.text for block in python)
+    for package in ("torch", "z3", "sklearn", "skimage"):
+        if re.search(rf'import {package}\b|from {package}\b|engine="{package}"', code):
+            pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    ran = run_python(python, page_id(page))
+    ran += sum(run_console(block) for block in blocks if block.language == "console")
+    assert ran or page.name == "index.md" or page == DOCS / "conventions.md"
+
+
+FIGURES: Final = [(page, block) for page in PAGES for block in blocks_of(page) if block.language == "{drawn}"]
+
+
+@pytest.mark.parametrize(("page", "block"), FIGURES, ids=[f"{page_id(page)}:{block.line}" for page, block in FIGURES])
+def test_figures(page: Path, block: Block) -> None:
+    pytest.importorskip("matplotlib")
+    if "sklearn" in block.text:
+        pytest.importorskip("sklearn")
+    names: dict[str, Any] = {}
+    exec(compile(block.text, f"{page_id(page)}:{block.line}", "exec"), names)
+    drawn = io.StringIO()
+    names["figure"].savefig(drawn, format="svg")
+    assert drawn.getvalue().count("<path") > 5
+
+
+def test_every_language_is_known() -> None:
+    """A block that nothing runs cannot be wrong, so there are none but these."""
+    kinds = {block.language for page in PAGES for block in blocks_of(page)}
+    assert kinds <= {"python", "console", "diff", "bash", "bibtex", "{drawn}", "{toctree}"}
+    commands = "".join(block.text for page in PAGES for block in blocks_of(page) if block.language == "bash")
+    from convmatrix.cli import _parser
+
+    for line in commands.splitlines():
+        program, *arguments = shlex.split(line)
+        assert program == "convmatrix"
+        _parser().parse_args(arguments)  # takes long when run: at least the options exist
+
+
+# --- how to extend: the changes of a page, applied to a copy of the package -------------------------------------------
+
+
+def apply_change(root: Path, change: str) -> None:
+    """Apply one change: lines that begin with ``-`` or a space are looked for, and must be there exactly once."""
+    first, *lines = change.splitlines()
+    path = root / first.removeprefix("--- ")
+    old = "".join(line[1:] + "\n" for line in lines if not line.startswith("+"))
+    new = "".join(line[1:] + "\n" for line in lines if not line.startswith("-"))
+    text = path.read_text(encoding="utf-8")
+    assert text.count(old) == 1, f"{path.name} has these lines {text.count(old)} times:\n{old}"
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+CHANGING: Final = [page for page in PAGES if any(block.language == "diff" for block in blocks_of(page))]
+
+
+@pytest.mark.parametrize("page", CHANGING, ids=page_id)
+def test_changes_to_the_package(page: Path, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "convmatrix", tmp_path / "convmatrix", ignore=shutil.ignore_patterns("__pycache__"))
+    blocks = blocks_of(page)
+    for block in blocks:
+        if block.language == "diff":
+            apply_change(tmp_path, block.text)
+    examples = tmp_path / "examples.txt"
+    examples.write_text("\n".join(block.text for block in blocks if block.language == "python"), encoding="utf-8")
+    code = (
+        "import doctest, sys\n"
+        f"import convmatrix; assert convmatrix.__file__.startswith({str(tmp_path)!r})\n"
+        f"failed, ran = doctest.testfile({str(examples)!r}, module_relative=False, optionflags={FLAGS})\n"
+        "sys.exit(failed or not ran)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+# --- links -----------------------------------------------------------------------------------------------------------
+
+
+def slug(heading: str) -> str:
+    """Return a heading's anchor."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_links(page: Path) -> None:
+    """Links between pages resolve; those to pages that the build makes are checked by the build."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        path, _, anchor = link.partition("#")
+        assert "://" not in link, f"{link} needs the network"
+        if "_generated" in path:
+            continue
+        target = page.parent / path if path else page
+        assert target.is_file(), link
+        if anchor:
+            assert anchor in map(slug, re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def test_every_page_is_in_a_table_of_contents() -> None:
+    listed = {DOCS / "index.md"}
+    for page in PAGES:
+        for block in blocks_of(page):
+            if block.language == "{toctree}":
+                listed |= {page.parent / f"{name}.md" for name in block.text.split() if not name.startswith(":")}
+    assert set(PAGES) <= listed
+
+
+def test_cite_page_has_the_data_of_the_readme() -> None:
+    def bibtex(path: Path) -> list[str]:
+        return re.findall(r"^```bibtex\n(.*?)^```$", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+    assert bibtex(DOCS / "howto" / "cite.md") == bibtex(ROOT / "README.md") != []
+
+
+# --- the API ---------------------------------------------------------------------------------------------------------
+
+
+def load_rooms() -> Any:
+    """Import the extension that writes the API pages; it needs no Sphinx."""
+    spec = importlib.util.spec_from_file_location("rooms", DOCS / "_ext" / "rooms.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_public_room_has_a_page() -> None:
+    rooms = load_rooms()
+    public = {getattr(cm, name).__name__ for name in cm.__all__ if isinstance(getattr(cm, name), types.ModuleType)}
+    assert public <= set(rooms.ROOMS)
+    documented = {
+        name for room in rooms.ROOMS for kind in rooms.sort_names(import_module(room)).values() for name in kind
+    }
+    missing = {name for name in cm.__all__ if not isinstance(getattr(cm, name), types.ModuleType)} - documented
+    assert missing == {"__version__"}
+
+
+def test_every_public_function_has_an_example() -> None:
+    rooms = load_rooms()
+    for room in rooms.ROOMS:
+        module = import_module(room)
+        for name in rooms.sort_names(module)["Functions"]:
+            assert ">>> " in (getattr(module, name).__doc__ or ""), f"{room}.{name}"
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        ("takes (C_in, *input_shape), or **options", r"takes (C_in, \*input_shape), or \*\*options"),
+        ("``(C_in, *input_shape)`` and *emphasis*", "``(C_in, *input_shape)`` and *emphasis*"),
+        ("    **kernel, **layer** : dict, shape (*n)", r"    **kernel, \*\*layer** : dict, shape (\*n)"),
+        (">>> f(*x, **y)", ">>> f(*x, **y)"),
+    ],
+)
+def test_stars_of_python_are_no_markup(line: str, shown: str) -> None:
+    lines = [line]
+    load_rooms().escape_stars(lines)
+    assert lines == [shown]
+
+
+def test_code_that_goes_on_in_the_next_line_is_left_alone() -> None:
+    lines = ["of shape ``(batch,", "*spatial)`` or (*n)"]
+    load_rooms().escape_stars(lines)
+    assert lines == ["of shape ``(batch,", r"*spatial)`` or (\*n)"]
+
+
+# --- the built pages -------------------------------------------------------------------------------------------------
+
+
+class Loads(HTMLParser):
+    """Collects what a page loads by itself: everything but the targets of links."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loaded: list[str] = []
+        self.links: list[str] = []
+        self.style = False
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.style = tag == "style"
+        for name, value in attrs:
+            if value is None:
+                continue
+            if name == "href" and tag == "a":
+                self.links.append(value)
+            if name in ("src", "data", "poster", "action") or (name in ("href", "xlink:href") and tag != "a"):
+                self.loaded.append(value)
+            elif name == "srcset":
+                self.loaded += [part.split()[0] for part in value.split(",") if part.split()]
+            elif name == "style":
+                self.loaded += addresses_in_css(value)
+
+    def handle_data(self, data: str) -> None:
+        if self.style:
+            self.loaded += addresses_in_css(data)
+
+
+def addresses_in_css(text: str) -> list[str]:
+    """Return what a style sheet loads."""
+    text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
+    return re.findall(r"url\(\s*[\"']?([^\"')]+)", text) + re.findall(r"@import\s+[\"']([^\"']+)", text)
+
+
+def is_elsewhere(address: str) -> bool:
+    """Whether an address is on another host."""
+    return bool(re.match(r"\s*(?:[a-z][a-z0-9+.-]*:)?//", address, re.IGNORECASE))
+
+
+@pytest.mark.parametrize(
+    ("page", "loaded"),
+    [
+        ('<script src="https://host/a.js"></script>', True),
+        ('<link rel="stylesheet" href="//host/a.css">', True),
+        ('<img srcset="a.png 1x, http://host/b.png 2x">', True),
+        ("<style>@font-face { src: url('https://host/f.woff2') }</style>", True),
+        ('<p style="background: url(HTTPS://host/b.png)">', True),
+        ('<style>@import "https://host/a.css";</style>', True),
+        ('<a href="https://host/">a link is followed by readers alone</a>', False),
+        ('<script src="_static/a.js"></script><img src="data:image/png;base64,AA//">', False),
+    ],
+)
+def test_the_check_sees_what_is_loaded(page: str, loaded: bool) -> None:
+    parser = Loads()
+    parser.feed(page)
+    assert any(map(is_elsewhere, parser.loaded)) is loaded
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Build the manual from a copy of its sources, with one analysis, and return the folder of pages."""
+    for package in ("sphinx", "numpydoc", "myst_parser", "furo", "sphinx-mathjax-offline", "sklearn", "skimage"):
+        pytest.importorskip(package, reason='the manual needs: pip install ".[docs]"')
+    root = tmp_path_factory.mktemp("manual")
+    shutil.copytree(DOCS, root / "docs", ignore=shutil.ignore_patterns("_build", "_generated", "__pycache__"))
+    for name in ("convmatrix", "analyses"):
+        (root / name).symlink_to(ROOT / name)
+    options = ["-W", "--keep-going", "-q", "-b", "html", "-D", "gallery_run=small_image"]
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", *options, "docs", "pages"],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return root / "pages"
+
+
+def test_build_is_complete(built: Path) -> None:
+    for page in PAGES:
+        assert (built / page.relative_to(DOCS)).with_suffix(".html").is_file()
+    gallery = (built / "_generated" / "gallery" / "small_image.html").read_text(encoding="utf-8")
+    assert "reproduced" in gallery
+    assert "small_image.svg" in gallery
+    api = (built / "_generated" / "api" / "convmatrix.html").read_text(encoding="utf-8")
+    assert 'id="convmatrix.conv_matrix"' in api
+
+
+def test_built_pages_are_whole_and_load_nothing_from_elsewhere(built: Path) -> None:
+    pages = list(built.rglob("*.html"))
+    assert len(pages) > len(PAGES)
+    for page in pages:
+        parser = Loads()
+        parser.feed(page.read_text(encoding="utf-8"))
+        assert [address for address in parser.loaded if is_elsewhere(address)] == [], page
+        for address in parser.loaded + parser.links:
+            path = address.partition("?")[0].partition("#")[0]
+            if path and not is_elsewhere(path) and not address.startswith("data:"):
+                assert (page.parent / path).exists(), f"{page}: {address}"
+    for sheet in [*built.rglob("*.css"), *built.rglob("*.svg")]:
+        text = sheet.read_text(encoding="utf-8")
+        assert not any(map(is_elsewhere, addresses_in_css(text))), sheet
+        assert not re.search(r"<image[^>]*href=[\"']https?:", text), sheet
+
+
+def ask_browser(browser: str, address: str, folder: Path) -> tuple[set[tuple[str, str]], str]:
+    """Open a page in headless Chromium; return what was asked of the network, and what the page became.
+
+    Requests are read in the browser's log: who asked, a number, and the host. The browser has requests of its own.
+    """
+    log = folder / "network.json"
+    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    flags += ["--disable-component-update", "--disable-sync", "--disable-quic", "--disable-extensions"]
+    flags += [f"--user-data-dir={folder / 'profile'}", f"--log-net-log={log}", "--virtual-time-budget=20000"]
+    done = subprocess.run([browser, *flags, "--dump-dom", address], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    text = log.read_text(encoding="utf-8", errors="replace")
+    return set(re.findall(r'"traffic_annotation":(\d+),"url":"(https?://[^/"]+)', text)), done.stdout
+
+
+def test_readers_browser_asks_no_other_host(built: Path, tmp_path: Path) -> None:
+    """Mathematics is typeset, and pages ask nothing."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("there is no Chromium")
+    folders = [tmp_path / str(number) for number in range(5)]
+    for folder in folders:
+        folder.mkdir()
+    leaking = tmp_path / "leaking.html"
+    leaking.write_text("<script>fetch('https://host.invalid/a.js')</script>", encoding="utf-8")
+    asked, _ = ask_browser(browser, leaking.as_uri(), folders[0])
+    (by_a_page,) = (who for who, host in asked if host == "https://host.invalid")
+    pages = ["index.html", "course/spectra.html", "_generated/api/convmatrix.solve.html", "explore.html"]
+    for name, folder in zip(pages, folders[1:], strict=True):
+        asked, shown = ask_browser(browser, (built / name).as_uri(), folder)
+        assert [host for who, host in asked if who == by_a_page] == [], name
+        assert ("<mjx-container" in shown) == (name not in ("index.html", "explore.html")), name
