@@ -41,6 +41,7 @@ class Context:
         """
         import matplotlib as mpl
 
+        figure.draw_without_rendering()  # the layout settles when drawn; a first SVG would be of the one before
         stem = f"{self.name}_{label}" if label else self.name
         for suffix in ("svg", "png"):
             buffer = io.BytesIO()
