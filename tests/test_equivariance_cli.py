@@ -57,6 +57,7 @@ def test_point_group(capsys: pytest.CaptureFixture[str]) -> None:
         ([*LAYER, "--stride", "2", "--shift", "1"], 1, "shift[0]=1 is no multiple of stride[0]=2"),
         ([*LAYER, "--reflect", "2"], 1, "axis=2 does not exist"),
         (["prove", "goldbach"], 2, "theorem 'goldbach' is unknown"),
+        (["prove", "circular-shft"], 2, "did you mean circular-shift?"),
         (["prove", "flat-index", "--all"], 2, "--all proves every theorem"),
         (["prove", "--json"], 2, "--json and --latex print proofs"),
         (["prove", "--recheck", "x.json", "--all"], 2, "--recheck takes a file and no theorems"),
@@ -68,6 +69,14 @@ def test_errors(arguments: list[str], code: int, message: str, capsys: pytest.Ca
     captured = capsys.readouterr()
     assert captured.out == ""
     assert message in captured.err
+
+
+def test_a_shift_may_be_negative(capsys: pytest.CaptureFixture[str]) -> None:
+    """A value that begins with a minus is no option."""
+    ring = ["--padding", "same", "--boundary", "circular"]
+    assert cli.main([*LAYER, *ring, "--shift", "-1,0"]) == 0
+    assert "cyclic shift by (-1, 0) of its input" in capsys.readouterr().out
+    assert cli.main([*LAYER, *ring, "--shift=0,-2"]) == 0
 
 
 def test_prove_lists(capsys: pytest.CaptureFixture[str]) -> None:

@@ -211,6 +211,122 @@ def test_a_bug_in_the_sizes_is_refused(function: str, engine: str, monkeypatch: 
     assert fails_on_matrices("output-sizes")
 
 
+# Far from the small numbers with which counterexamples are looked for: only what the engines conclude can refuse these.
+FAR = 1000
+
+
+def equality_in_a_choice(position: Any, size: Any, boundary: Any, select: Any = rule.choose) -> Any:
+    return select(position == FAR, 0, read_sample(position, size, boundary, select))
+
+
+def inequality_in_a_choice(position: Any, size: Any, boundary: Any, select: Any = rule.choose) -> Any:
+    return select(position != FAR, read_sample(position, size, boundary, select), 0)
+
+
+def equality_in_a_branch(position: Any, size: Any, boundary: Any, select: Any = rule.choose) -> Any:
+    if position == FAR:
+        return 0
+    return read_sample(position, size, boundary, select)
+
+
+def conditions_joined(position: Any, size: Any, boundary: Any, select: Any = rule.choose) -> Any:
+    return select((position > FAR) & (position < FAR + 2), 0, read_sample(position, size, boundary, select))
+
+
+def conditions_alternative(position: Any, size: Any, boundary: Any, select: Any = rule.choose) -> Any:
+    return select((position < FAR) | (position > FAR), read_sample(position, size, boundary, select), 0)
+
+
+@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@pytest.mark.parametrize(
+    "mutant",
+    [
+        equality_in_a_choice,
+        inequality_in_a_choice,
+        equality_in_a_branch,
+        conditions_joined,
+        conditions_alternative,
+    ],
+)
+def test_a_bug_at_one_position_is_refused(mutant: Any, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the rule is written: symbols have no truth value, and are equal to nothing by accident."""
+    if engine == "z3":
+        pytest.importorskip("z3", reason="needs the extra prove")
+    monkeypatch.setattr(rule, "read_sample", mutant)
+    lemma = next(lemma for lemma in THEOREMS["reflection-symmetry"].lemmas if lemma.name == "zero, inside")
+    proof = prove_theorem(replace(theorem("reflection-symmetry"), lemmas=(lemma,)), engine)
+    assert not proof.proved
+    if mutant is equality_in_a_branch:
+        assert "undecided" in proof.explain()
+        assert "the code that it runs is beyond the engines" in proof.explain()
+
+
+@pytest.mark.parametrize("engine", ["sympy", "z3"])
+def test_joined_conditions_are_understood(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The rule written with ``&``, ``|`` and ``!=``, as NumPy code is, is proved as well."""
+
+    def joined(position: Any, size: Any, boundary: Any, select: Any = rule.choose) -> Any:
+        if boundary != "zero":
+            return read_sample(position, size, boundary, select)
+        inside = (position >= 0) & (position < size)
+        return select(inside, position, select((position < 0) | (position != 0), rule.NOTHING, rule.NOTHING))
+
+    if engine == "z3":
+        pytest.importorskip("z3", reason="needs the extra prove")
+    monkeypatch.setattr(rule, "read_sample", joined)
+    assert eq.prove("gradients", engine).proved
+
+
+def test_a_rule_that_divides_by_zero_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_care_of_one_sample(position: Any, size: Any, boundary: Any, select: Any = rule.choose) -> Any:
+        if boundary != "reflect":
+            return read_sample(position, size, boundary, select)
+        phase = position % (2 * size - 2)
+        return select(phase < size, phase, 2 * size - 2 - phase)
+
+    monkeypatch.setattr(rule, "read_sample", no_care_of_one_sample)
+    part = next(part for part in eq.prove("reflection-symmetry").parts if part.name == "reflect boundary")
+    assert part.status == "refuted"
+    assert part.counterexample is not None
+    assert part.counterexample["n"] == 1
+
+
+def one_more_for_wide_padding(*a: Any) -> tuple[Any, ...]:
+    low, high, extra, outputs = forward_axis(*a)
+    return (low, high, extra, outputs + 1) if high > low else (low, high, extra, outputs)
+
+
+def one_more_at_one_stride(*a: Any) -> tuple[Any, ...]:
+    found = forward_axis(*a)
+    return (*found[:3], found[3] + 1) if a[4] == FAR else found
+
+
+def two_quotients(*a: Any) -> tuple[Any, ...]:
+    found = forward_axis(*a)
+    return (*found[:3], found[3] + a[1] // a[4] - a[1] // a[4])
+
+
+@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@pytest.mark.parametrize(
+    ("mutant", "message"),
+    [
+        (one_more_for_wide_padding, "branch 2 of the function of sizes raises no ValueError"),
+        (one_more_at_one_stride, "branch 2 of the function of sizes raises no ValueError"),
+        (two_quotients, "a second // needs a quotient of its own"),
+    ],
+)
+def test_branches_of_sizes_are_not_set_aside(
+    mutant: Any, message: str, engine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a branch that ends in an error may be assumed not to be taken."""
+    if engine == "z3":
+        pytest.importorskip("z3", reason="needs the extra prove")
+    monkeypatch.setattr(_axis_sizes, "forward_axis", mutant)
+    proof = eq.prove("output-sizes", engine)
+    assert not proof.proved
+    assert message in proof.explain()
+
+
 def overlapping_index(a: Algebra) -> Condition:
     """State that the flat index is injective, with one x too many."""
     size, u, v, x, y = a.integers("size u v x y")
@@ -422,12 +538,47 @@ def test_forged_certificates_are_refused(tmp_path: Path) -> None:
         eq.recheck(forged(lambda r: r.__setitem__("engine", "z3")))
     with pytest.raises(ValueError, match="theorem 'goldbach' is unknown"):
         eq.recheck(forged(lambda r: r.__setitem__("name", "goldbach")))
+    with pytest.raises(eq.CertificateError, match="its parts must be a list of dictionaries"):
+        eq.recheck(forged(lambda r: r.__setitem__("parts", 3)))
+    with pytest.raises(eq.CertificateError, match="the factors of a product must be a list, but are 3"):
+        eq.recheck(forged(lambda r: node(r).__setitem__(-1, {"kind": "sum", "products": [[1, 3]]})))
+    deep: Any = {"kind": "sum"}
+    for _ in range(3000):
+        deep = {"kind": "split", "on": [[1, {"m": 1}]], "below": deep}
+    shallow = forged(lambda r: None)
+    node(shallow)[-1] = deep
+    with pytest.raises(eq.CertificateError, match="the certificate of 'strided shift' is nested too deeply"):
+        eq.recheck(shallow)
     (tmp_path / "bad.json").write_text("{")
     with pytest.raises(eq.CertificateError, match="is no saved proof"):
         eq.recheck(tmp_path / "bad.json")
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(eq.CertificateError, match="it holds a list"):
         eq.recheck(tmp_path / "list.json")
+
+
+@pytest.mark.parametrize(
+    ("where", "change"),
+    [
+        ("statement", lambda r: r.__setitem__("statement", "Every layer commutes with every shift.")),
+        ("hypotheses", lambda r: r.__setitem__("hypotheses", "none")),
+        ("proved", lambda r: r.__setitem__("proved", False)),
+        ("remark", lambda r: r.__setitem__("remark", "also for s = 0")),
+        (r"parts\[1\].text", lambda r: r["parts"][1].__setitem__("text", "all shifts pass")),
+        (r"parts\[0\].status", lambda r: r["parts"][0].__setitem__("status", "undecided")),
+        (r"parts\[0\].example", lambda r: r["parts"][0]["example"].__setitem__("m", 7)),
+        ("the file has 3 parts, but the theorem has 2", lambda r: r["parts"].append({"name": "more"})),
+    ],
+)
+def test_a_file_with_other_words_is_refused(
+    where: str, change: Callable[[Any], None], proofs: dict[tuple[str, str], eq.Proof]
+) -> None:
+    """A file must not say more, or other things, than what its certificates prove."""
+    record = json.loads(json.dumps(proofs["strided-shift", "sympy"].record()))
+    assert eq.recheck(record) == "strided-shift"
+    change(record)
+    with pytest.raises(eq.CertificateError, match=where + ".*save the proof again"):
+        eq.recheck(record)
 
 
 def test_recheck_judges_examples_and_identities_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -473,6 +624,9 @@ def test_a_certificate_does_not_outlive_its_rule(monkeypatch: pytest.MonkeyPatch
     check_certificate(lemma, certificate)
     monkeypatch.setattr(rule, "read_sample", wrong_modulus)
     with pytest.raises(eq.CertificateError):
+        check_certificate(lemma, certificate)
+    monkeypatch.setattr(rule, "read_sample", equality_in_a_branch)
+    with pytest.raises(eq.CertificateError, match="shift: the code that it runs is beyond the engines"):
         check_certificate(lemma, certificate)
 
 

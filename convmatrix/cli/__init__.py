@@ -7,6 +7,8 @@ does the work and returns the exit code. Whatever is slow to import is imported 
 from __future__ import annotations
 
 import argparse
+import re
+import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -60,7 +62,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = False
     try:
         try:
-            args = _parser().parse_args(argv)
+            args = _parser().parse_args(_with_negative_values(sys.argv[1:] if argv is None else argv))
         except SystemExit as request:  # --help and --version, which argparse has printed
             flush_output()
             return request.code if isinstance(request.code, int) else 0
@@ -78,6 +80,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         discard_output()
         complain(_message(error))
         return error.exit_code if isinstance(error, CommandError) else 1
+
+
+def _with_negative_values(argv: Sequence[str]) -> list[str]:
+    """Return the arguments with ``--shift -1,0`` as ``--shift=-1,0``, for argparse takes such a value for an option."""
+    joined: list[str] = []
+    for argument in argv:
+        if re.match(r"-\d", argument) and joined and re.fullmatch(r"--[a-z-]+", joined[-1]):
+            joined[-1] += f"={argument}"
+        else:
+            joined.append(argument)
+    return joined
 
 
 class _Parser(argparse.ArgumentParser):

@@ -53,6 +53,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """List theorems, prove them, or check a saved proof."""
     from convmatrix import equivariance
+    from convmatrix.equivariance.proofs import theorem
 
     if args.recheck is not None:
         if args.names or args.all:
@@ -62,9 +63,11 @@ def run(args: argparse.Namespace) -> int:
     if args.names and args.all:
         raise UsageError("--all proves every theorem: drop the names, or drop --all")
     known = equivariance.theorems()
-    unknown = [name for name in args.names if name not in known]
-    if unknown:
-        raise UsageError(f"theorem {unknown[0]!r} is unknown: choose among {', '.join(known)}")
+    try:
+        for name in args.names:
+            theorem(name)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
     if not args.names and not args.all:
         if args.json or args.latex:
             raise UsageError("--json and --latex print proofs: name a theorem, or give --all")

@@ -218,7 +218,9 @@ def check_quarter_turn(
     _require_geometry(geometry)
     q = actions.quarter_turn(geometry.output_shape, turns, axes=axes, channels=geometry.out_channels)
     p = actions.quarter_turn(geometry.input_shape, turns, axes=axes, channels=geometry.in_channels)
-    statement = f"the rotation by {turns} quarter turns in the plane of axes {axes[0]} and {axes[1]}"
+    statement = (
+        f"the rotation by {turns} quarter turn{'' if turns == 1 else 's'} in the plane of axes {axes[0]} and {axes[1]}"
+    )
     chosen = geometry.pattern() if pattern is None else pattern
     return check(chosen, q, p, statement=statement, output_shape=_output_shape(geometry))
 

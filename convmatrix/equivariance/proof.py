@@ -115,11 +115,15 @@ class Proof:
         for part in self.parts:
             lines.append(f"  {part.name}: {part.text}")
             lines.append(f"    {part.status} by {part.decided_by}{_evidence(part)}")
-        lines.append(
+        lines.append(self._closing)
+        return "\n".join(lines)
+
+    @property
+    def _closing(self) -> str:
+        return (
             "From there to all weights, channels and axes: by the argument, which is text; "
             f'instances("{self.name}") checks it.'
         )
-        return "\n".join(lines)
 
     def record(self) -> dict[str, Any]:
         """Return the proof as a dictionary for JSON: what `save` writes."""
@@ -154,9 +158,13 @@ class Proof:
             file.write((json.dumps(self.record(), indent=1) + "\n").encode("utf-8"))
 
     def _repr_html_(self) -> str:
-        from html import escape
+        from convmatrix.display import proof_html
 
-        return f"<pre>{escape(self.explain())}</pre>"
+        found = [
+            (part.name, part.text, f"{part.status} by {part.decided_by}{_evidence(part)}", part.status == "proved")
+            for part in self.parts
+        ]
+        return proof_html(self.proved, f"Theorem {self.name}", self.statement, self.hypotheses, found, self._closing)
 
 
 def _evidence(part: Part) -> str:
@@ -164,7 +172,7 @@ def _evidence(part: Part) -> str:
         values = ", ".join(f"{name} = {value}" for name, value in part.counterexample.items())
         return f": it fails at {values}"
     if part.status != "proved":
-        return ""
+        return f": {part.certificate['reason']}" if "reason" in part.certificate else ""
     if part.certificate.get("kind") == "contradictions":
         nodes = part.certificate["contradictions"]
         quotients = list(dict.fromkeys(_splits(nodes)))

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Final
 from convmatrix.equivariance.proof import Part, Proof
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from convmatrix.equivariance.catalogue import Identity, Theorem
+    from convmatrix.equivariance.engines.decide import Decision
+    from convmatrix.equivariance.engines.lemma import Lemma
 
 ENGINES: Final = ("sympy", "z3")
 
@@ -128,20 +132,27 @@ def prove_theorem(theorem: Theorem, engine: str = "sympy") -> Proof:
         decision = decide(lemma)
         if decision.proved and not example_holds(lemma):
             decision = Decision("undecided")  # hypotheses that nothing satisfies prove anything
-        parts.append(
-            Part(
-                lemma.name,
-                lemma.text,
-                lemma.latex,
-                "integer lemma",
-                engine,
-                decision.status,
-                decision.certificate,
-                decision.counterexample,
-                lemma.example,
-            )
-        )
-    parts += [decide_identity(identity) for identity in theorem.identities]
+        parts.append(lemma_part(lemma, engine, decision))
+    return proof_of(theorem, engine, [*parts, *map(decide_identity, theorem.identities)])
+
+
+def lemma_part(lemma: Lemma, engine: str, decision: Decision) -> Part:
+    """Return the part of a proof that a lemma is."""
+    return Part(
+        lemma.name,
+        lemma.text,
+        lemma.latex,
+        "integer lemma",
+        engine,
+        decision.status,
+        decision.certificate,
+        decision.counterexample,
+        lemma.example,
+    )
+
+
+def proof_of(theorem: Theorem, engine: str, parts: Sequence[Part]) -> Proof:
+    """Return the proof of a theorem by its parts."""
     return Proof(
         theorem.name,
         engine,

@@ -9,15 +9,15 @@ from typing import Any
 
 from convmatrix.equivariance.engines.certificate import CertificateError
 from convmatrix.equivariance.proof import FORMAT
-from convmatrix.equivariance.proofs import decide_identity, theorem
+from convmatrix.equivariance.proofs import decide_identity, lemma_part, proof_of, theorem
 
 
 def recheck(source: str | Path | Mapping[str, Any]) -> str:
     """Check a saved proof again, without any search, and return the name of the theorem that it proves.
 
     The lemmas are built anew from the one-axis rule. Each contradiction is then verified by multiplying and adding
-    polynomials; identities are simplified again. A proof by z3 holds the problems that z3 found unsatisfiable, which
-    only a solver can decide; it is refused here.
+    polynomials; identities are simplified again; and the words of the file must be those of the theorem. A proof by z3
+    holds the problems that z3 found unsatisfiable, which only a solver can decide; it is refused here.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def recheck(source: str | Path | Mapping[str, Any]) -> str:
     >>> recheck(prove("circular-shift").record())
     'circular-shift'
     """
-    from convmatrix.equivariance.engines.decide import check_certificate, example_holds
+    from convmatrix.equivariance.engines.decide import Decision, check_certificate, example_holds
 
     record = source if isinstance(source, Mapping) else _read(Path(source))
     if record.get("format") != FORMAT:
@@ -50,7 +50,7 @@ def recheck(source: str | Path | Mapping[str, Any]) -> str:
             "save the proof by engine='sympy'"
         )
     known = theorem(str(record.get("name")))
-    parts = {part.get("name"): part for part in record.get("parts", []) if isinstance(part, dict)}
+    parts = _parts(record.get("parts"))
     for lemma in known.lemmas:
         part = parts.get(lemma.name)
         if part is None or not isinstance(part.get("certificate"), dict):
@@ -59,18 +59,54 @@ def recheck(source: str | Path | Mapping[str, Any]) -> str:
             raise CertificateError(
                 f"{known.name}: the hypotheses of the lemma {lemma.name!r} do not hold for its example"
             )
-        check_certificate(lemma, part["certificate"])
-    for identity in known.identities:
-        if decide_identity(identity).status != "proved":
+        try:
+            check_certificate(lemma, part["certificate"])
+        except RecursionError:
+            raise CertificateError(f"{known.name}: the certificate of {lemma.name!r} is nested too deeply") from None
+    identities = [decide_identity(identity) for identity in known.identities]
+    for identity in identities:
+        if identity.status != "proved":
             raise CertificateError(f"{known.name}: the identity {identity.name!r} does not simplify to 0")
+    lemmas = [
+        lemma_part(lemma, "sympy", Decision("proved", parts[lemma.name]["certificate"])) for lemma in known.lemmas
+    ]
+    _require_same_words(record, proof_of(known, "sympy", [*lemmas, *identities]).record())
     return known.name
+
+
+def _parts(listed: Any) -> dict[str, Any]:
+    """Return the parts of a file by name."""
+    if not isinstance(listed, list) or not all(isinstance(part, dict) for part in listed):
+        raise CertificateError("no saved proof: its parts must be a list of dictionaries")
+    return {str(part.get("name")): part for part in listed}
+
+
+def _require_same_words(record: Mapping[str, Any], checked: Mapping[str, Any]) -> None:
+    """Raise unless a file says what was checked: the statement, the parts, and that all of it is proved."""
+    if len(record["parts"]) != len(checked["parts"]):
+        raise CertificateError(
+            f"{checked['name']}: the file has {len(record['parts'])} parts, but the theorem has "
+            f"{len(checked['parts'])}; save the proof again"
+        )
+    pairs = [("", record, checked)]
+    pairs += [
+        (f"parts[{place}].", *pair) for place, pair in enumerate(zip(record["parts"], checked["parts"], strict=True))
+    ]
+    for where, theirs, ours in pairs:
+        for key in sorted({*ours, *theirs} - {"parts"}):
+            if theirs.get(key) != ours.get(key):
+                raise CertificateError(
+                    f"{checked['name']}: {where}{key} of the file is not what was checked; save the proof again"
+                )
 
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
-        raise CertificateError(f"{path} is no saved proof: {error}") from None
+        raise CertificateError(
+            f"{path} is no saved proof: {error}; it must hold one, as Proof.save and prove NAME --json write it"
+        ) from None
     if not isinstance(record, dict):
         raise CertificateError(f"{path} is no saved proof: it holds a {type(record).__name__}")
     return record

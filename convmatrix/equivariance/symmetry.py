@@ -13,7 +13,7 @@ from convmatrix.equivariance import actions
 from convmatrix.equivariance.comparison import broken_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
@@ -65,7 +65,8 @@ class Symmetries:
     Attributes
     ----------
     shifts : tuple of (input shift, output shift)
-        Every pair of cyclic shifts, the identity included. An output shift is the smallest one that answers.
+        Every cyclic shift of the input, the identity included, with the first shift of the output, in the order of
+        tuples, that answers to it. There is one only, save where outputs repeat along an axis.
     point_group : tuple of PointSymmetry
         Every reflection and exchange of axes, acting on outputs and inputs alike, the identity included.
     """
@@ -111,17 +112,25 @@ def symmetries(
     rows = _RowIndex(pattern)
     found: dict[Shift, Shift] = {(0,) * len(inputs): (0,) * len(outputs)}
     place = np.unravel_index(rows.first, (channels_out, *outputs))
-    for amount in itertools.product(*map(range, inputs)):
-        if amount in found:
-            continue
+
+    def answers(amount: Shift) -> Iterator[Shift]:
+        """Yield the shifts of the output that answer to a shift of the input."""
         p = actions.shift(inputs, amount, channels=channels_in)
         for row in rows.images(p):
             target = np.unravel_index(row, (channels_out, *outputs))
             answer = tuple(int(old - new) % n for old, new, n in zip(place[1:], target[1:], outputs, strict=True))
             q = actions.shift(outputs, answer, channels=channels_out)
             if target[0] == place[0] and not broken_rows(pattern, q, p).any():
-                _close(found, amount, answer, inputs, outputs)
-                break
+                yield answer
+
+    for amount in itertools.product(*map(range, inputs)):
+        if amount in found:
+            continue
+        for answer in answers(amount):
+            _close(found, amount, answer, inputs, outputs)
+            break
+    still = list(answers((0,) * len(inputs)))  # shifts of the output that change nothing
+    first = {amount: min(_sum(answer, other, outputs) for other in still) for amount, answer in found.items()}
     group = []
     if len(inputs) == len(outputs):
         for axes in itertools.permutations(range(len(inputs))):
@@ -132,7 +141,7 @@ def symmetries(
                 q, p = element.permutation(outputs, channels_out), element.permutation(inputs, channels_in)
                 if q[rows.first] in rows.images(p) and not broken_rows(pattern, q, p).any():
                     group.append(element)
-    return Symmetries(tuple(sorted(found.items())), tuple(group))
+    return Symmetries(tuple(sorted(first.items())), tuple(group))
 
 
 def _close(found: dict[Shift, Shift], amount: Shift, answer: Shift, inputs: Shift, outputs: Shift) -> None:
@@ -141,10 +150,12 @@ def _close(found: dict[Shift, Shift], amount: Shift, answer: Shift, inputs: Shif
     step_in, step_out = amount, answer
     while step_in not in dict(known):
         for old_in, old_out in known:
-            new_in = tuple((a + b) % n for a, b, n in zip(old_in, step_in, inputs, strict=True))
-            found.setdefault(new_in, tuple((a + b) % n for a, b, n in zip(old_out, step_out, outputs, strict=True)))
-        step_in = tuple((a + b) % n for a, b, n in zip(step_in, amount, inputs, strict=True))
-        step_out = tuple((a + b) % n for a, b, n in zip(step_out, answer, outputs, strict=True))
+            found.setdefault(_sum(old_in, step_in, inputs), _sum(old_out, step_out, outputs))
+        step_in, step_out = _sum(step_in, amount, inputs), _sum(step_out, answer, outputs)
+
+
+def _sum(first: Shift, second: Shift, shape: Shift) -> Shift:
+    return tuple((a + b) % n for a, b, n in zip(first, second, shape, strict=True))
 
 
 class _RowIndex:

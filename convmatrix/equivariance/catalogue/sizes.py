@@ -2,7 +2,8 @@
 
 `convmatrix._axis_sizes` is plain arithmetic with two kinds of extras: ``//``, and branches that raise where a layer is
 impossible. A `_Size` stands for an integer there: its ``//`` gives an integer that is bound by its definition, and a
-comparison in an ``if`` says that the branch is not taken, which the lemma assumes or has to show.
+comparison in an ``if`` says that the branch is not taken, which the lemma assumes or has to show. That each of these
+branches does raise is looked at by taking it.
 """
 
 from __future__ import annotations
@@ -19,48 +20,86 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
+class _Run:
+    """One run of a function of sizes: what to do with branches, and the quotient that it may define."""
+
+    def __init__(self, a: Algebra, not_taken: Callable[[Condition], None], quotient: Integer, taken: int) -> None:
+        self.a, self.not_taken, self.quotient, self.taken = a, not_taken, quotient, taken
+        self.branches = 0
+        self.divided = False
+
+    def branch(self, condition: Condition) -> bool:
+        self.branches += 1
+        if self.branches - 1 == self.taken:
+            return True
+        if self.taken < 0:
+            self.not_taken(self.a.negation(condition))
+        return False
+
+    def divide(self, value: Integer, divisor: Integer) -> Integer:
+        if self.divided:
+            raise TypeError("a second // needs a quotient of its own: one integer cannot be bound by two definitions")
+        self.divided = True
+        if self.taken < 0:
+            self.a.assume(self.a.equal(divisor * self.quotient, value - value % divisor))
+        return self.quotient
+
+
 class _Size:
     """An integer of an engine, for code that divides and branches."""
 
-    def __init__(self, a: Algebra, value: Integer, not_taken: Callable[[Condition], None], quotient: Integer) -> None:
-        self.a, self.value, self.not_taken, self.quotient = a, value, not_taken, quotient
+    __hash__ = None  # type: ignore[assignment]  # == makes a condition, which is no answer to "the same?"
 
-    def _new(self, value: Integer) -> Any:
-        return _Size(self.a, value, self.not_taken, self.quotient)
+    def __init__(self, run: _Run, value: Integer) -> None:
+        self.run, self.value = run, value
 
-    def __add__(self, other: Any) -> Any:
-        return self._new(self.value + _value(other))
+    def __add__(self, other: Any) -> _Size:
+        return _Size(self.run, self.value + _value(other))
 
-    def __sub__(self, other: Any) -> Any:
-        return self._new(self.value - _value(other))
+    def __sub__(self, other: Any) -> _Size:
+        return _Size(self.run, self.value - _value(other))
 
-    def __mul__(self, other: Any) -> Any:
-        return self._new(self.value * _value(other))
+    def __rsub__(self, other: Any) -> _Size:
+        return _Size(self.run, _value(other) - self.value)
 
-    def __floordiv__(self, other: Any) -> Any:
-        divisor = _value(other)
-        self.a.assume(self.a.equal(divisor * self.quotient, self.value - self.value % divisor))
-        return self._new(self.quotient)
+    def __mul__(self, other: Any) -> _Size:
+        return _Size(self.run, self.value * _value(other))
 
-    def __gt__(self, other: Any) -> Any:
-        return _Branch(self, self.value > _value(other))
+    def __mod__(self, other: Any) -> _Size:
+        return _Size(self.run, self.value % _value(other))
 
-    def __ge__(self, other: Any) -> Any:
-        return _Branch(self, self.value >= _value(other))
+    def __floordiv__(self, other: Any) -> _Size:
+        return _Size(self.run, self.run.divide(self.value, _value(other)))
 
-    def __lt__(self, other: Any) -> Any:
-        return _Branch(self, self.value < _value(other))
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __gt__(self, other: Any) -> _Branch:
+        return _Branch(self.run, self.value > _value(other))
+
+    def __ge__(self, other: Any) -> _Branch:
+        return _Branch(self.run, self.value >= _value(other))
+
+    def __lt__(self, other: Any) -> _Branch:
+        return _Branch(self.run, self.value < _value(other))
+
+    def __le__(self, other: Any) -> _Branch:
+        return _Branch(self.run, self.value <= _value(other))
+
+    def __eq__(self, other: object) -> Any:
+        return _Branch(self.run, self.run.a.equal(self.value, _value(other)))
+
+    def __ne__(self, other: object) -> Any:
+        return _Branch(self.run, self.run.a.different(self.value, _value(other)))
 
 
 class _Branch:
-    """A condition in an ``if`` whose branch is not taken."""
+    """A condition in an ``if``."""
 
-    def __init__(self, size: _Size, condition: Condition) -> None:
-        self.size, self.condition = size, condition
+    def __init__(self, run: _Run, condition: Condition) -> None:
+        self.run, self.condition = run, condition
 
     def __bool__(self) -> bool:
-        self.size.not_taken(self.size.a.negation(self.condition))
-        return False
+        return self.run.branch(self.condition)
 
 
 def _value(other: Any) -> Integer:
@@ -71,22 +110,42 @@ def _outputs(
     a: Algebra, sizes: tuple[Integer, ...], quotient: Integer, not_taken: Callable[[Condition], None]
 ) -> Integer:
     """Return the outputs of a convolution, computed by the code that computes them for layers."""
-    n, span, s, low, high = _sizes(a, sizes, not_taken, quotient)
-    return _value(_axis_sizes.forward_axis(0, n, span, "", s, (low, high), 0)[3])
+
+    def compute(n: Any, span: Any, s: Any, low: Any, high: Any) -> Any:
+        return _axis_sizes.forward_axis(0, n, span, "", s, (low, high), 0)[3]
+
+    return _computed(compute, sizes, a, quotient, not_taken)
 
 
 def _transposed_outputs(
     a: Algebra, sizes: tuple[Integer, ...], extra: Integer, not_taken: Callable[[Condition], None]
 ) -> Integer:
     """Return the outputs of a transposed convolution, computed by the code that computes them for layers."""
-    m, span, s, low, high, more = _sizes(a, (*sizes, extra), not_taken, 0)
-    return _value(_axis_sizes.transposed_axis(0, m, span, "", s, (low, high), more)[3])
+
+    def compute(m: Any, span: Any, s: Any, low: Any, high: Any, more: Any) -> Any:
+        return _axis_sizes.transposed_axis(0, m, span, "", s, (low, high), more)[3]
+
+    return _computed(compute, (*sizes, extra), a, 0, not_taken)
 
 
-def _sizes(
-    a: Algebra, values: tuple[Integer, ...], not_taken: Callable[[Condition], None], quotient: Integer
-) -> tuple[Any, ...]:
-    return tuple(_Size(a, value, not_taken, quotient) for value in values)
+def _computed(
+    compute: Callable[..., Any],
+    sizes: tuple[Integer, ...],
+    a: Algebra,
+    quotient: Integer,
+    not_taken: Callable[[Condition], None],
+) -> Integer:
+    """Return what a function computes where it takes no branch; each branch that it has must raise."""
+    run = _Run(a, not_taken, quotient, taken=-1)
+    result = compute(*(_Size(run, size) for size in sizes))
+    for place in range(run.branches):
+        other = _Run(a, not_taken, quotient, taken=place)
+        try:
+            compute(*(_Size(other, size) for size in sizes))
+        except ValueError:
+            continue
+        raise TypeError(f"branch {place} of the function of sizes raises no ValueError, and so cannot be set aside")
+    return _value(result)
 
 
 def _windows_lemma(a: Algebra) -> Condition:

@@ -73,6 +73,8 @@ def check_contradiction(
             if factor < 0:
                 raise CertificateError(f"the coefficient {coefficient} of a product of inequalities is negative")
             product = ring(1)
+            if not isinstance(places, list):
+                raise CertificateError(f"the factors of a product must be a list, but are {places!r}")
             for place in places:
                 product *= _entry(inequalities, place)
             total += factor * product

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from convmatrix.equivariance.engines.certificate import CertificateError, check_contradiction
-from convmatrix.equivariance.engines.lemma import Algebra, Condition, Lemma, evaluate
+from convmatrix.equivariance.engines.lemma import Lemma, evaluate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from convmatrix.equivariance.engines.problem import Problem
 
 _TRIALS: Final = 900
 _LARGEST_TRIAL: Final = 6
@@ -25,7 +25,7 @@ class Decision:
     status : {"proved", "refuted", "undecided"}
     certificate : dict
         Plain data. For SymPy, the certificates of contradiction, one a problem; for z3, the problem in SMT-LIB, to be
-        given to any solver.
+        given to any solver. Where code does not run on symbols, the reason.
     counterexample : dict of str to int or None
         Integers for which the hypotheses hold and the claim does not.
     """
@@ -47,31 +47,52 @@ def example_holds(lemma: Lemma) -> bool:
 
 def decide_with_sympy(lemma: Lemma) -> Decision:
     """Decide a lemma by certificates of contradiction between polynomials in SymPy integers."""
-    from convmatrix.equivariance.engines.paths import problems
     from convmatrix.equivariance.engines.search import contradiction
 
+    try:
+        parts = _contradictory_parts(lemma)
+    except TypeError as error:
+        return no_symbols(lemma, error)
     found = counterexample(lemma)
     if found is not None:
         return Decision("refuted", counterexample=found)
     proofs = []
-    for problem in problems(lemma.build):
-        for part in (*problem.obligations, problem):
-            proof = contradiction(part)
-            if proof is None:
-                return Decision("undecided")
-            check_contradiction(part.ring, part.equations, part.inequalities, proof)
-            proofs.append(proof)
+    for part in parts:
+        proof = contradiction(part)
+        if proof is None:
+            return Decision("undecided")
+        check_contradiction(part.ring, part.equations, part.inequalities, proof)
+        proofs.append(proof)
     return Decision("proved", {"kind": "contradictions", "contradictions": proofs})
+
+
+def no_symbols(lemma: Lemma, error: Exception) -> Decision:
+    """Return the decision about code that runs on no symbols: only plain integers can refute it."""
+    try:
+        found = counterexample(lemma)
+    except TypeError:
+        found = None
+    if found is not None:
+        return Decision("refuted", counterexample=found)
+    return Decision("undecided", {"kind": "none", "reason": f"the code that it runs is beyond the engines: {error}"})
+
+
+def _contradictory_parts(lemma: Lemma) -> list[Problem]:
+    """Return what has to be contradictory for a lemma to hold, in order."""
+    from convmatrix.equivariance.engines.paths import problems
+
+    return [part for problem in problems(lemma.build) for part in (*problem.obligations, problem)]
 
 
 def check_certificate(lemma: Lemma, certificate: dict[str, Any]) -> None:
     """Raise `CertificateError` unless a certificate proves a lemma; runs the one-axis rule, but searches nothing."""
-    from convmatrix.equivariance.engines.paths import problems
-
     proofs = certificate.get("contradictions")
     if certificate.get("kind") != "contradictions" or not isinstance(proofs, list):
         raise CertificateError(f"{lemma.name}: no certificate of contradictions, but kind {certificate.get('kind')!r}")
-    parts = [part for problem in problems(lemma.build) for part in (*problem.obligations, problem)]
+    try:
+        parts = _contradictory_parts(lemma)
+    except TypeError as error:
+        raise CertificateError(f"{lemma.name}: the code that it runs is beyond the engines: {error}") from None
     if len(parts) != len(proofs):
         raise CertificateError(
             f"{lemma.name}: {len(parts)} contradictions are needed, but the certificate has {len(proofs)}"
@@ -82,18 +103,9 @@ def check_certificate(lemma: Lemma, certificate: dict[str, Any]) -> None:
         check_contradiction(part.ring, part.equations, part.inequalities, proof)
 
 
-def variables(build: Callable[[Algebra], Condition]) -> list[str]:
-    """Return the names of the integers that a lemma is about."""
-    from convmatrix.equivariance.engines.paths import SympyPath
-
-    path = SympyPath([])
-    build(path)
-    return path.names
-
-
 def counterexample(lemma: Lemma, trials: int = _TRIALS) -> dict[str, int] | None:
     """Return small integers for which the hypotheses of a lemma hold and its claim does not, if some are found."""
-    names = variables(lemma.build)
+    names = list(lemma.example)
     rng = random.Random(0)  # noqa: S311 (draws trial values; nothing is secret)
     for trial in range(trials):
         if trial % 3 == 0:  # near the example, where the hypotheses are likely to hold

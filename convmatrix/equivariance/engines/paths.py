@@ -33,7 +33,7 @@ class SympyInteger:
     SymPy adds and multiplies; remainders and comparisons stay as they are written, to be dealt with by certificates.
     """
 
-    __hash__ = None  # type: ignore[assignment]  # compared by == only inside of SymPy
+    __hash__ = None  # type: ignore[assignment]  # == makes a condition, which is no answer to "the same?"
 
     def __init__(self, expression: Any) -> None:
         self.expression = sympy.sympify(expression)
@@ -75,6 +75,12 @@ class SympyInteger:
 
     def __ge__(self, other: Any) -> Any:
         return sympy.Ge(self.expression, _expression(other), evaluate=False)
+
+    def __eq__(self, other: object) -> Any:
+        return sympy.Eq(self.expression, _expression(other), evaluate=False)
+
+    def __ne__(self, other: object) -> Any:
+        return sympy.Ne(self.expression, _expression(other), evaluate=False)
 
 
 def _expression(value: Any) -> Any:
@@ -184,9 +190,13 @@ def _cases(formula: Formula, holds: bool = True) -> list[list[Literal]]:
                 product = [[*done, *more] for done in product for more in _cases(part, holds)]
             return product
         return [case for part in parts for case in _cases(part, holds)]
+    if isinstance(formula, (sympy.And, sympy.Or)):  # of & and |, with which NumPy code joins conditions
+        return _cases(("and" if isinstance(formula, sympy.And) else "or", formula.args), holds)
+    if isinstance(formula, sympy.Not):
+        return _cases(formula.args[0], not holds)
     difference = formula.lhs - formula.rhs
-    if isinstance(formula, sympy.Eq):
-        if holds:
+    if isinstance(formula, (sympy.Eq, sympy.Ne)):
+        if holds == isinstance(formula, sympy.Eq):
             return [[("= 0", difference)]]
         return [[(">= 0", difference - 1)], [(">= 0", -difference - 1)]]
     strictly = {sympy.Lt: -difference - 1, sympy.Gt: difference - 1, sympy.Le: -difference, sympy.Ge: difference}

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.equivariance.engines.decide import Decision
+from convmatrix.equivariance.engines.decide import Decision, no_symbols
 from convmatrix.equivariance.engines.lemma import Algebra, Lemma, evaluate
+from convmatrix.equivariance.engines.smt_integer import SmtInteger, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -44,10 +45,10 @@ class SmtFormula(Algebra):
         self.facts: list[tuple[bool, Any]] = []  # whether it is a step, that is to be proved, and what it says
         self.names: list[str] = []
 
-    def integers(self, names: str) -> tuple[Any, ...]:
+    def integers(self, names: str) -> tuple[SmtInteger, ...]:
         """Return the integers of these names."""
         self.names += names.split()
-        return tuple(self.z3.Int(name) for name in names.split())
+        return tuple(SmtInteger(self.z3.Int(name)) for name in names.split())
 
     def assume(self, *conditions: Any) -> None:
         """Add hypotheses."""
@@ -59,10 +60,11 @@ class SmtFormula(Algebra):
 
     def select(self, condition: Any, then: Any, otherwise: Any) -> Any:
         """Choose between two integers."""
-        return self.z3.If(condition, then, otherwise)
+        return SmtInteger(self.z3.If(condition, plain(then), plain(otherwise)))
 
     def equal(self, left: Any, right: Any) -> Any:
         """Return whether two integers are equal."""
+        left, right = plain(left), plain(right)
         return left == right
 
     def both(self, *conditions: Any) -> Any:
@@ -82,7 +84,10 @@ def decide_with_z3(lemma: Lemma) -> Decision:
     """Decide a lemma: it holds if hypotheses and the opposite of its claim cannot be satisfied together."""
     formula = SmtFormula()
     z3 = formula.z3
-    claim = lemma.build(formula)
+    try:
+        claim = lemma.build(formula)
+    except (TypeError, z3.Z3Exception) as error:
+        return no_symbols(lemma, error)
     questions = _Questions(z3)
     facts: list[Any] = []
     for is_step, condition in (*formula.facts, (True, claim)):
