@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import pytest
@@ -306,6 +306,8 @@ CONV = cm.ConvGeometry((4, 4), (3, 3), in_channels=2, out_channels=3)
     ("network", "error", "message"),
     [
         ("vgg17", ValueError, r"network 'vgg17' is unknown; the named ones are lecun1989, lenet5, .*resnet50"),
+        (CONV, TypeError, r"a network is a list of layers or a name, but got a ConvGeometry; put it in a list"),
+        (5, TypeError, r"a network is a list of layers or a name, but got a int; put it in a list"),
         ([], ValueError, r"needs at least one layer, but the list is empty"),
         ([CONV, 3], TypeError, r"layer 2 of the network is a int; give a ConvGeometry or one of the layers"),
         (
@@ -339,3 +341,29 @@ def test_networks_that_do_not_fit_are_refused(network: Any, error: type[Exceptio
 def test_unknown_layer_is_refused() -> None:
     with pytest.raises(KeyError, match=r"lecun1989 has no layer 'H4'; its layers are input, H1, H2, H3, output"):
         network_counts("lecun1989")["H4"]
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (lambda: Dense("d", -3, 5), ValueError, r"layer 'd': \(n_in, n_out\)\[0\] must be at least 1, but is -3"),
+        (
+            lambda: Dense("d", 3, cast("int", 2.5)),
+            TypeError,
+            r"\[1\] must be an integer, but is 2.5",
+        ),
+        (lambda: Input("image", (1, 0)), ValueError, r"layer 'image': shape\[1\] must be at least 1, but is 0"),
+        (lambda: Normalisation("n", (0, 4)), ValueError, r"layer 'n': shape\[0\] must be at least 1, but is 0"),
+        (lambda: Addition("s", (2, -1), ("a",)), ValueError, r"layer 's': shape\[1\] must be at least 1, but is -1"),
+    ],
+)
+def test_layers_of_impossible_sizes_are_refused(make: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_pooling_with_a_window_of_its_own_on_each_axis() -> None:
+    pool = Pooling("pool", (3, 8, 9), (2, 3), stride=(2, 1), padding=(0, 1))
+    assert pool.output_shape == (3, 4, 9)
+    assert pool.counts().connections == 3 * 4 * 9 * 6
+    assert Pooling("pool", (3, 8, 9), (2, 3)).output_shape == (3, 4, 3)

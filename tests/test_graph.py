@@ -308,6 +308,16 @@ def test_automorphisms_of_a_torus_are_its_shifts() -> None:
     assert {tuple(p.tolist()) for p, _ in automorphisms(geometry.pattern())} == shifts
 
 
+def test_a_geometry_does_for_its_pattern() -> None:
+    pattern = SMALL.pattern()
+    assert sorted(to_networkx(SMALL).edges(data="weight_index")) == sorted(
+        to_networkx([pattern]).edges(data="weight_index")
+    )
+    np.testing.assert_array_equal(path_counts([SMALL, pattern], 2), path_counts([pattern, pattern], 2))
+    np.testing.assert_array_equal(path_counts(SMALL, 2), path_counts(pattern, 2))
+    assert len(list(automorphisms(SMALL))) == len(list(automorphisms(pattern)))
+
+
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 
@@ -338,6 +348,10 @@ def test_refusals() -> None:
         receptive_field_size([SMALL, cm.ConvGeometry(6, 3)])
     with pytest.raises(ValueError, match=r"position \(1, 2\) has 2 entries, but there are 1 axes"):
         FieldSize((3,), (1,), (0,), (5,), (3,)).extent((1, 2))
+    with pytest.raises(TypeError, match=r"layer 1 is a str; give a WeightPattern or a ConvGeometry"):
+        path_counts([SMALL, "pattern"], 0)  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"layer 0 is a WeightPattern; give a ConvGeometry"):
+        receptive_field_size([pattern])  # type: ignore[list-item]
     large = cm.ConvGeometry(200, 3).pattern()
     with pytest.raises(
         ValueError, match=r"the graph has 398 nodes \(198 outputs, 200 inputs\), but .* up to 300; check"

@@ -47,6 +47,15 @@ def test_matrix_has_a_colour_for_each_weight() -> None:
     assert (image[~filled] == 1).all()
 
 
+def test_a_geometry_is_drawn_as_its_pattern() -> None:
+    np.testing.assert_array_equal(picture(plot_matrix(SAME)), picture(plot_matrix(SAME.pattern())))
+    lines = [len(plot_connections(layers).axes[0].lines) for layers in (SAME, SAME.pattern(), [SAME, SAME])]
+    assert lines[0] == lines[1]
+    assert len(plot_connections([SAME, SAME]).axes[0].texts) == len(
+        plot_connections([SAME.pattern()] * 2).axes[0].texts
+    )
+
+
 def test_weights_that_share_an_entry_are_named_together() -> None:
     figure = plot_matrix(cm.ConvGeometry(2, 3, padding="same", boundary="circular").pattern())
     assert sorted(text.get_text() for text in figure.axes[0].texts) == ["0+2", "0+2", "1", "1"]

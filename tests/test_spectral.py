@@ -518,6 +518,9 @@ def test_extremes_say_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
         spectral.spectral_norm([1, 2], 5, method="power")
     with pytest.raises(ValueError, match=r"Lanczos steps end at .* which is more than tol=1e-30"):
         spectral.spectral_norm([1, 2], 5, method="lanczos", tol=1e-30)
+    for tol in (-1, 0, math.nan):
+        with pytest.raises(ValueError, match=r"tol=.* must be positive: it is the residual relative to the value"):
+            spectral.spectral_norm([1, 2], 5, tol=tol)
     for tol in (-1, 1, math.nan):
         with pytest.raises(ValueError, match=r"must lie in \[0, 1\)"):
             spectral.rank([1, 2], 5, tol=tol)

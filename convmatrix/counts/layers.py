@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
+from convmatrix import _validation as validate
 from convmatrix.counts.layer import Bias, LayerCounts, layer_counts
 from convmatrix.counts.storage import StorageBytes, csr_bytes, dia_bytes
 from convmatrix.geometry import ConvGeometry
@@ -46,6 +47,12 @@ class NetworkLayer(Protocol):
         """Return the counts of the layer."""
 
 
+def _check_sizes(name: str, what: str, sizes: Shape) -> None:
+    """Raise unless sizes are positive integers."""
+    for place, size in enumerate(sizes):
+        validate.integer(f"layer {name!r}: {what}[{place}]", size, minimum=1)
+
+
 def no_counts(name: str, *, units: int = 0, weights: int = 0, biases: int = 0) -> LayerCounts:
     """Return the counts of a layer that connects and multiplies nothing.
 
@@ -70,6 +77,9 @@ class Input:
     name: str
     shape: Shape
     sources: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_sizes(self.name, "shape", self.shape)
 
     @property
     def input_shape(self) -> Shape:
@@ -137,6 +147,9 @@ class Dense:
     trained: bool = True
     sources: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        _check_sizes(self.name, "(n_in, n_out)", (self.n_in, self.n_out))
+
     @property
     def input_shape(self) -> Shape:
         """Shape of what is read."""
@@ -183,10 +196,10 @@ class Pooling:
     name : str
     input_shape : tuple of int
         Channels, then the spatial axes.
-    window : int
-    stride : int, optional
+    window : int or sequence of int
+    stride : int or sequence of int, optional
         By default the window: windows side by side.
-    padding : int
+    padding : int or sequence of int
     trained : bool
 
     Examples
@@ -198,9 +211,9 @@ class Pooling:
 
     name: str
     input_shape: Shape
-    window: int
-    stride: int | None = None
-    padding: int = 0
+    window: int | Sequence[int]
+    stride: int | Sequence[int] | None = None
+    padding: int | Sequence[int] = 0
     trained: bool = False
     sources: tuple[str, ...] = ()
 
@@ -210,7 +223,7 @@ class Pooling:
         channels, *spatial = self.input_shape
         return ConvGeometry(
             spatial,
-            (self.window,) * len(spatial),
+            validate.per_axis("window", self.window, len(spatial), minimum=1),
             in_channels=channels,
             out_channels=channels,
             groups=channels,
@@ -247,6 +260,9 @@ class Normalisation:
     shape: Shape
     sources: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        _check_sizes(self.name, "shape", self.shape)
+
     @property
     def input_shape(self) -> Shape:
         """Shape of what is read."""
@@ -275,6 +291,9 @@ class Addition:
     name: str
     shape: Shape
     sources: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        _check_sizes(self.name, "shape", self.shape)
 
     @property
     def input_shape(self) -> Shape:

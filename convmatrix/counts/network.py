@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -63,6 +63,10 @@ def network_layers(network: str | Sequence[NetworkLayer | ConvGeometry], bias: B
         if network not in NETWORKS:
             raise ValueError(f"network {network!r} is unknown; the named ones are {', '.join(NETWORKS)}")
         return checked(NETWORKS[network]())
+    if isinstance(network, ConvGeometry) or not isinstance(network, Iterable):
+        raise TypeError(
+            f"a network is a list of layers or a name, but got a {type(network).__name__}; put it in a list"
+        )
     layers: list[NetworkLayer] = []
     for number, layer in enumerate(network, start=1):
         if isinstance(layer, ConvGeometry):

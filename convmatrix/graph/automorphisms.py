@@ -7,15 +7,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convmatrix.graph.chain import matrix_shape, pattern_chain
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from convmatrix.geometry import ConvGeometry
     from convmatrix.pattern import WeightPattern
 
 _LARGEST_GRAPH = 300  # nodes up to which automorphisms are searched
 
 
-def automorphisms(pattern: WeightPattern) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+def automorphisms(pattern: WeightPattern | ConvGeometry) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
     """Yield every automorphism of a pattern's graph that keeps inputs, outputs and the weight of each edge.
 
     An automorphism is a pair (p, q) of permutations of outputs and of inputs with ``A[p][:, q] == A`` for every weight:
@@ -24,7 +27,7 @@ def automorphisms(pattern: WeightPattern) -> Iterator[tuple[NDArray[np.int64], N
 
     Parameters
     ----------
-    pattern : WeightPattern
+    pattern : WeightPattern or ConvGeometry
         Small: at most 300 inputs and outputs. Inputs that nothing reads may be exchanged at will, so that n of them
         multiply the number by n factorial.
 
@@ -48,13 +51,13 @@ def automorphisms(pattern: WeightPattern) -> Iterator[tuple[NDArray[np.int64], N
     >>> len(list(automorphisms(ConvGeometry(3, 2, padding=[(0, 1)]).pattern())))
     1
     """
-    n_out, n_in = pattern.shape
+    n_out, n_in = matrix_shape(pattern)
     if n_out + n_in > _LARGEST_GRAPH:
         raise ValueError(
             f"the graph has {n_out + n_in} nodes ({n_out} outputs, {n_in} inputs), but all its automorphisms are "
             f"searched up to {_LARGEST_GRAPH}; check single permutations with convmatrix.equivariance.check"
         )
-    return _matches(pattern)
+    return _matches(*pattern_chain(pattern))
 
 
 def _matches(pattern: WeightPattern) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:

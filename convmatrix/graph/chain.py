@@ -18,6 +18,9 @@ def as_chain(layers: Any) -> list[Any]:
     """Return layers as a list whose neighbours fit together."""
     chain = [layers] if isinstance(layers, WeightPattern | ConvGeometry) else list(layers)
     require_layers(chain)
+    for number, layer in enumerate(chain):
+        if not isinstance(layer, WeightPattern | ConvGeometry):
+            raise TypeError(f"layer {number} is a {type(layer).__name__}; give a WeightPattern or a ConvGeometry")
     for number in range(1, len(chain)):
         outputs, inputs = matrix_shape(chain[number - 1])[0], matrix_shape(chain[number])[1]
         if outputs != inputs:
@@ -26,6 +29,11 @@ def as_chain(layers: Any) -> list[Any]:
                 "give the layers from the input on"
             )
     return chain
+
+
+def pattern_chain(layers: Any) -> list[WeightPattern]:
+    """Return the patterns of layers whose neighbours fit together."""
+    return [layer.pattern() if isinstance(layer, ConvGeometry) else layer for layer in as_chain(layers)]
 
 
 def require_layers(chain: Sequence[Any]) -> None:

@@ -97,6 +97,11 @@ def receptive_field_size(geometries: ConvGeometry | Sequence[ConvGeometry]) -> F
     """
     chain = [geometries] if isinstance(geometries, ConvGeometry) else list(geometries)
     require_layers(chain)
+    for number, layer in enumerate(chain):
+        if not isinstance(layer, ConvGeometry):
+            raise TypeError(
+                f"layer {number} is a {type(layer).__name__}; give a ConvGeometry, such as pattern.geometry"
+            )
     n_axes = len(chain[0].input_shape)
     size, stride, start = [1] * n_axes, [1] * n_axes, [0] * n_axes
     shape = chain[0].input_shape

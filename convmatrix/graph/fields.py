@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from convmatrix.graph.chain import Layer, as_chain, flat_unit, matrix_shape
+from convmatrix.graph.chain import Layer, as_chain, flat_unit, matrix_shape, pattern_chain
 from convmatrix.pattern import WeightPattern
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _axis_structure(axis: Axis) -> Any:
     return matrix.tocsr()
 
 
-def path_counts(patterns: WeightPattern | Sequence[WeightPattern], unit: int | Sequence[int]) -> NDArray[np.int64]:
+def path_counts(patterns: Layer | Sequence[Layer], unit: int | Sequence[int]) -> NDArray[np.int64]:
     """Return how many paths lead from each input to a unit: how often the input reaches it through all layers.
 
     It is the unit's row of the product of the layers' matrices with every weight set to 1. For several equal layers it
@@ -108,7 +108,7 @@ def path_counts(patterns: WeightPattern | Sequence[WeightPattern], unit: int | S
 
     Parameters
     ----------
-    patterns : WeightPattern or sequence of WeightPattern
+    patterns : WeightPattern, ConvGeometry or a sequence of them
         From the input on.
     unit : int or sequence of int
         As for `receptive_field`.
@@ -128,7 +128,7 @@ def path_counts(patterns: WeightPattern | Sequence[WeightPattern], unit: int | S
     >>> path_counts([ConvGeometry(7, 3).pattern(), ConvGeometry(5, 3).pattern()], 1)
     array([0, 1, 2, 3, 2, 1, 0])
     """
-    chain = as_chain([patterns] if isinstance(patterns, WeightPattern) else patterns)
+    chain = pattern_chain(patterns)
     most = math.prod(int(np.diff(pattern.row_starts).max(initial=0)) for pattern in chain)
     if most >= 2**63:
         raise OverflowError(

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from convmatrix.graph.chain import as_chain
-from convmatrix.pattern import WeightPattern
+from convmatrix.graph.chain import Layer, pattern_chain
 
 if TYPE_CHECKING:
     from networkx import MultiDiGraph
 
 
-def to_networkx(patterns: WeightPattern | Sequence[WeightPattern]) -> MultiDiGraph[Any]:
+def to_networkx(patterns: Layer | Sequence[Layer]) -> MultiDiGraph[Any]:
     """Return the layered graph of one pattern or of several in a chain: bipartite for one.
 
     Nodes are pairs (layer, index): (0, j) is input j, (l, i) output i of pattern l from 1 on. They carry ``layer``
@@ -21,7 +20,7 @@ def to_networkx(patterns: WeightPattern | Sequence[WeightPattern]) -> MultiDiGra
 
     Parameters
     ----------
-    patterns : WeightPattern or sequence of WeightPattern
+    patterns : WeightPattern, ConvGeometry or a sequence of them
         From the input on; each has as many inputs as the one before has outputs.
 
     Returns
@@ -44,7 +43,7 @@ def to_networkx(patterns: WeightPattern | Sequence[WeightPattern]) -> MultiDiGra
     """
     import networkx as nx
 
-    chain = as_chain([patterns] if isinstance(patterns, WeightPattern) else patterns)
+    chain = pattern_chain(patterns)
     graph: MultiDiGraph[Any] = nx.MultiDiGraph()
     sizes = [chain[0].shape[1], *(pattern.shape[0] for pattern in chain)]
     for layer, size in enumerate(sizes):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 
 from convmatrix._validation import integer
+from convmatrix.geometry import ConvGeometry
 from convmatrix.pattern import WeightPattern
 from convmatrix.plotting.style import PAGE_WIDTH, axes_of, weight_colours
 
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+    from convmatrix.graph.chain import Layer
+
 _GREY, _DARK = "#D0D0D0", "#404040"
 _MOST_UNITS = 60  # units of a layer that are drawn apart
 _NAMED = 14  # units of a layer up to which each has its name
 
 
 def plot_connections(
-    patterns: WeightPattern | Sequence[WeightPattern],
+    patterns: Layer | Sequence[Layer],
     *,
     input_unit: int | None = None,
     output_unit: int | None = None,
@@ -37,7 +40,7 @@ def plot_connections(
 
     Parameters
     ----------
-    patterns : WeightPattern or sequence of WeightPattern
+    patterns : WeightPattern, ConvGeometry or a sequence of them
         From the input on, with at most 60 units a layer. Units have names up to 14 a layer.
     input_unit, output_unit, weight : int, optional
         At most one of the three, from 0.
@@ -56,7 +59,8 @@ def plot_connections(
     >>> figure = plot_connections([layer, layer], output_unit=2)
     >>> figure = plot_connections(layer, weight=1)  # Fig. 9.5: the centre weight, used five times
     """
-    chain = [patterns] if isinstance(patterns, WeightPattern) else list(patterns)
+    layers = [patterns] if isinstance(patterns, WeightPattern | ConvGeometry) else list(patterns)
+    chain = [layer.pattern() if isinstance(layer, ConvGeometry) else layer for layer in layers]
     sizes = [chain[0].shape[1], *(pattern.shape[0] for pattern in chain)] if chain else []
     if not chain or max(sizes) > _MOST_UNITS:
         raise ValueError(f"layers have {sizes} units, but drawn are at least one layer and up to {_MOST_UNITS} units")

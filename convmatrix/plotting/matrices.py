@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convmatrix.geometry import ConvGeometry
+from convmatrix.graph.chain import matrix_shape
 from convmatrix.plotting.style import COLOURS, PAGE_WIDTH, axes_of, weight_colours
 
 if TYPE_CHECKING:
@@ -14,7 +16,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from convmatrix.geometry import ConvGeometry
     from convmatrix.pattern import WeightPattern
 
 _LARGEST = 4000  # rows or columns of a matrix that are drawn; a picture has fewer pixels
@@ -23,7 +24,7 @@ _SIDE = 5.0  # inches of the longer side, at most
 _MOST_LINES = 64  # lines between image rows on one side; more of them would hide the entries
 
 
-def plot_matrix(pattern: WeightPattern, *, blocks: bool = True, axes: Axes | None = None) -> Figure:
+def plot_matrix(pattern: WeightPattern | ConvGeometry, *, blocks: bool = True, axes: Axes | None = None) -> Figure:
     """Draw a pattern as a matrix, coloured by weight: equal colours are equal weights.
 
     Up to 24 rows and columns the entries are named by the numbers of their weights, "0+2" where two weights fall on one
@@ -32,7 +33,7 @@ def plot_matrix(pattern: WeightPattern, *, blocks: bool = True, axes: Axes | Non
 
     Parameters
     ----------
-    pattern : WeightPattern
+    pattern : WeightPattern or ConvGeometry
         Of at most 4000 rows and columns.
     blocks : bool
         Draw lines between the blocks of a layer's matrix: between channels, and thinner ones between the image rows
@@ -51,12 +52,13 @@ def plot_matrix(pattern: WeightPattern, *, blocks: bool = True, axes: Axes | Non
     >>> len(figure.axes[0].texts)
     16
     """
-    n_out, n_in = pattern.shape
+    n_out, n_in = matrix_shape(pattern)
     if max(n_out, n_in) > _LARGEST:
         raise ValueError(
             f"the matrix is {n_out} x {n_in}, but pictures have at most {_LARGEST} rows and columns; "
             "draw a layer with a smaller input_shape, which has the same structure"
         )
+    pattern = pattern.pattern() if isinstance(pattern, ConvGeometry) else pattern
     named = max(n_out, n_in) <= _NAMED
     cell = min(0.45, (PAGE_WIDTH - 1) / n_in if named else _SIDE / max(n_out, n_in))  # inches
     own_figure = axes is None

@@ -83,8 +83,13 @@ def norm_bounds(
        multiply, and C is a layer on rings, whose norm is the largest one of its blocks (`singular_values`). Rings and
        symmetric axes with symmetric kernels are exact as they stand; where all axes are, both bounds are that norm but
        for rounding. Where a ring of n samples would be much work, its symbol is taken at N < n points: with s shifts,
-       the norm is at most :math:`(1 - (s - 1) / N)^{-1/2}` times the largest one at those, on each such axis (a
-       trigonometric polynomial of s successive frequencies; Pfister and Bresler, 2018).
+       the norm is at most :math:`(1 - (s - 1) / N)^{-1/2}` times the largest one at those, on each such axis. For
+       :math:`p = u^H B v` is there a trigonometric polynomial of s successive frequencies, which a sum over the N
+       points reproduces, :math:`p(\omega) = \frac1N \sum_j p(\omega_j) V(\omega - \omega_j)`, with
+       :math:`V = D_L D_{s + L - 1} / L` but for a phase, D_m the sum of m successive waves and L = N - s + 1: V has the
+       coefficient 1 at those s frequencies, and reaches no alias of them. By Cauchy and Schwarz :math:`\frac1N \sum_j
+       |V(\omega - \omega_j)| \le \sqrt{L (s + L - 1)} / L = \sqrt{N / L}`, which is the factor. See also
+       Pfister and Bresler, Bounding multivariate trigonometric polynomials ..., arXiv:1802.09588, 2018.
     2. Unfolding. A = (W x I) U with the kernel as a matrix W, one row an output channel, and U that copies samples:
        :math:`\|U\|^2` is the largest number of reads of one sample. Likewise with one column an input channel, where
        sums take the place of copies.

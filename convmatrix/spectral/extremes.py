@@ -80,7 +80,7 @@ def spectral_norm(
     Raises
     ------
     ValueError
-        If the method is unknown, or Lanczos steps do not reach ``tol``.
+        If the method is unknown, ``tol`` is not positive, or Lanczos steps do not reach ``tol``.
 
     Examples
     --------
@@ -92,6 +92,8 @@ def spectral_norm(
     """
     if method not in METHODS:
         raise ValueError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
+    if not tol > 0:
+        raise ValueError(f"tol={tol!r} must be positive: it is the residual relative to the value")
     geometry, weights = read_layer(kernel, input_shape, **layer)
     if method == "exact" or (method == "auto" and _is_quick(geometry, weights)):
         blocks = affordable_blocks(geometry, weights)

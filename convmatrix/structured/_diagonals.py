@@ -99,9 +99,34 @@ class Diagonals:
             lengths *= n if self.wrapped else np.minimum(m, n + difference) - np.maximum(0, difference)
         return lengths
 
+    def first_entries(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return row and column of the first place, row by row, of each of these diagonals."""
+        rows, columns, rest = np.zeros_like(numbers), np.zeros_like(numbers), numbers
+        row_place, column_place = 1, 1
+        for m, n, radix in zip(self.rows[::-1], self.columns[::-1], self.radices[::-1], strict=True):
+            rest, digit = np.divmod(rest, radix)
+            difference = digit - (n - 1)
+            rows += row_place * (0 if self.wrapped else np.maximum(difference, 0))
+            columns += column_place * (-difference % n if self.wrapped else np.maximum(-difference, 0))
+            row_place, column_place = row_place * m, column_place * n
+        output, counted_down = np.divmod(rest, self.channels[1])
+        return rows + output * row_place, columns + (self.channels[1] - 1 - counted_down) * column_place
+
+    def through_rows(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Return how many of the chosen diagonals each row crosses."""
+        crossed = chosen.reshape(*self.channels, *self.radices).sum(axis=1)
+        if self.wrapped:  # every row crosses all
+            crossed = crossed.reshape(self.channels[0], -1).sum(axis=1, keepdims=True)
+            return np.asarray(np.repeat(crossed, math.prod(self.rows)))
+        for level, n in enumerate(self.columns, start=1):
+            sums = np.moveaxis(crossed, level, 0).cumsum(axis=0)
+            sums = np.concatenate([np.zeros_like(sums[:1]), sums])
+            crossed = np.moveaxis(sums[n:] - sums[:-n], 0, level)
+        return np.asarray(crossed.ravel())
+
 
 class _Scan(NamedTuple):
-    """What a look at all entries found: by diagonal the first entry's place and the entries that are stored."""
+    """What a look at all entries found: by diagonal the first stored entry's place and how many are stored."""
 
     places: NDArray[np.int64]
     counts: NDArray[np.int64]
@@ -112,18 +137,39 @@ def first_violation(matrix: Any, diagonals: Diagonals, tol: float) -> Violation 
     """Return the first entry of a sorted CSR array that differs from its diagonal, stored or not."""
     of_rows, of_columns = diagonals.of_sides()
     names = diagonals.names()
-    places, counts, wrong = _scan(matrix, of_rows, of_columns, names, diagonals.count, tol)
+    zero_first = np.zeros(diagonals.count, dtype=bool)
+    places, counts, wrong = _scan(matrix, of_rows, of_columns, names, zero_first, tol)
     present = np.flatnonzero(counts)
-    short = present[counts[present] < diagonals.lengths(present)]
-    short = short[~(np.abs(matrix.data[places[short]]) <= tol)]
+    stored = places[present]
+    rows, columns = diagonals.first_entries(present)
+    late = (matrix.indptr.searchsorted(stored, side="right") - 1 != rows) | (matrix.indices[stored] != columns)
+    small = np.abs(_widened(matrix.data[stored])) <= tol
+    zero_first[present[late]] = True  # their first entry is not stored
+    if tol > 0 and (late & small).any():
+        wrong = _scan(matrix, of_rows, of_columns, names, zero_first, tol).wrong
+    differing = [*stored[late & ~small].tolist(), *([] if wrong is None else [wrong])]
     candidates = []
-    if wrong is not None:
-        candidates.append(_of_entry(matrix, wrong, of_rows, of_columns, names, places))
+    if differing:  # places are in the order of entries
+        row, column = _index(matrix, min(differing))
+        candidates.append((row, column, matrix.data[min(differing)].item()))
+    short = present[~late & ~small & (counts[present] < diagonals.lengths(present))]
     if len(short):
         gaps = np.zeros(diagonals.count, dtype=bool)
         gaps[short] = True
-        candidates.append(_of_gap(matrix, of_rows, of_columns, names, places, gaps))
-    return min(candidates, key=lambda violation: (violation.row, violation.column)) if candidates else None
+        zero = matrix.dtype.type(0).item()
+        candidates.append((*_first_gap(matrix, diagonals, of_rows, of_columns, names, gaps), zero))
+    if not candidates:
+        return None
+    row, column, value = min(candidates, key=lambda candidate: candidate[:2])
+    number = _number(row, column, of_rows, of_columns, names)
+    first_row, first_column = (int(index[0]) for index in diagonals.first_entries(np.array([number])))
+    expected = matrix.dtype.type(0) if zero_first[number] else matrix.data[places[number]]
+    return Violation(row, column, value, expected.item(), (first_row, first_column))
+
+
+def _widened(values: NDArray[Any]) -> NDArray[Any]:
+    """Return values whose differences do not overflow: integers and truth values in the widest precision."""
+    return values.astype(np.longdouble) if values.dtype.kind in "bui" else values
 
 
 def _scan(
@@ -131,13 +177,14 @@ def _scan(
     of_rows: NDArray[np.int64],
     of_columns: NDArray[np.int64],
     names: NDArray[np.int64] | None,
-    n_diagonals: int,
+    zero_first: NDArray[np.bool_],
     tol: float,
 ) -> _Scan:
-    """Compare every stored entry with the first one of its diagonal."""
-    data, columns, starts = matrix.data, matrix.indices, matrix.indptr
+    """Compare every stored entry with the first one of its diagonal: zero where so marked, else the first stored."""
+    data, starts = matrix.data, matrix.indptr
+    n_diagonals = len(zero_first)
     first = np.zeros(n_diagonals, dtype=data.dtype)
-    known = np.zeros(n_diagonals, dtype=bool)
+    known = zero_first.copy()
     places, counts = np.zeros(n_diagonals, dtype=np.int64), np.zeros(n_diagonals, dtype=np.int64)
     wrong: int | None = None
     # The rows in which a chunk begins; one long row is a chunk of its own.
@@ -146,11 +193,7 @@ def _scan(
         begin, end = int(starts[top]), int(starts[bottom])
         if begin == end:
             continue
-        # Indices of the machine's own integer type, and take, make the quickest look-ups.
-        keys = np.repeat(of_rows[top:bottom], np.diff(starts[top : bottom + 1]))
-        keys -= of_columns.take(columns[begin:end])
-        if names is not None:
-            keys = names.take(keys)
+        keys = _keys(matrix, top, bottom, of_rows, of_columns, names)
         values = data[begin:end]
         low, high = int(keys.min()), int(keys.max())
         if high - low < 8 * len(keys):
@@ -166,11 +209,27 @@ def _scan(
             diagonals = keys[fresh]
             first[diagonals], places[diagonals], known[diagonals] = values[fresh], begin + fresh, True
         if wrong is None:
-            expected = first.take(keys)
-            differs = values != expected if tol == 0 else ~(np.abs(values - expected) <= tol)
+            differs = _differs(values, first.take(keys), tol)
             if differs.any():
                 wrong = begin + int(np.argmax(differs))
     return _Scan(places, counts, wrong)
+
+
+def _differs(values: NDArray[Any], expected: NDArray[Any], tol: float) -> NDArray[np.bool_]:
+    differs: NDArray[np.bool_] = values != expected
+    if tol > 0:
+        with np.errstate(invalid="ignore"):  # the difference of infinities
+            differs &= ~(np.abs(_widened(values) - _widened(expected)) <= tol)
+    return differs
+
+
+def _keys(matrix: Any, top: int, bottom: int, of_rows: Any, of_columns: Any, names: Any) -> NDArray[np.int64]:
+    """Return the numbers of the diagonals of the stored entries of rows ``top .. bottom - 1``."""
+    starts = matrix.indptr[top : bottom + 1]
+    # Indices of the machine's own integer type, and take, make the quickest look-ups.
+    keys: NDArray[np.int64] = np.repeat(of_rows[top:bottom], np.diff(starts))
+    keys -= of_columns.take(matrix.indices[starts[0] : starts[-1]])
+    return keys if names is None else names.take(keys)
 
 
 def _number(row: int, column: NDArray[Any] | int, of_rows: Any, of_columns: Any, names: NDArray[Any] | None) -> Any:
@@ -184,41 +243,25 @@ def _index(matrix: Any, place: int) -> tuple[int, int]:
     return int(np.searchsorted(matrix.indptr, place, side="right")) - 1, int(matrix.indices[place])
 
 
-def _of_entry(
+def _first_gap(
     matrix: Any,
-    entry: int,
+    diagonals: Diagonals,
     of_rows: NDArray[np.int64],
     of_columns: NDArray[np.int64],
     names: NDArray[np.int64] | None,
-    places: NDArray[np.int64],
-) -> Violation:
-    """Return the violation of a stored entry."""
-    row, column = _index(matrix, entry)
-    first = int(places[_number(row, column, of_rows, of_columns, names)])
-    return Violation(row, column, matrix.data[entry].item(), matrix.data[first].item(), _index(matrix, first))
-
-
-def _of_gap(
-    matrix: Any,
-    of_rows: NDArray[np.int64],
-    of_columns: NDArray[np.int64],
-    names: NDArray[np.int64] | None,
-    places: NDArray[np.int64],
     gaps: NDArray[np.bool_],
-) -> Violation:
-    """Return the violation of the first entry that is not stored, but lies on a diagonal that is not zero."""
-    every = np.arange(matrix.shape[1])
-    for row in range(matrix.shape[0]):
-        absent = np.ones(matrix.shape[1], dtype=bool)
-        absent[matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]] = False
-        missing = np.flatnonzero(absent & gaps[_number(row, every, of_rows, of_columns, names)])
-        if len(missing):
-            column = int(missing[0])
-            first = int(places[_number(row, column, of_rows, of_columns, names)])
-            same = _index(matrix, first)
-            zero, value = matrix.dtype.type(0).item(), matrix.data[first].item()
-            if same < (row, column):
-                return Violation(row, column, zero, value, same)
-            # The gap comes first on its diagonal: then the entry differs from it.
-            return Violation(*same, value, zero, (row, column))
-    raise AssertionError("a diagonal with fewer entries than places has an empty place")
+) -> tuple[int, int]:
+    """Return the first place, on diagonals of which some place is not stored, that is not."""
+    wanted = diagonals.through_rows(gaps)
+    n_rows = matrix.shape[0]
+    for top in range(0, n_rows, _CHUNK):
+        bottom = min(top + _CHUNK, n_rows)
+        on_gaps = np.r_[0, np.cumsum(gaps.take(_keys(matrix, top, bottom, of_rows, of_columns, names)))]
+        starts = matrix.indptr[top : bottom + 1] - matrix.indptr[top]
+        incomplete = np.flatnonzero(np.diff(on_gaps[starts]) < wanted[top:bottom])
+        if len(incomplete):
+            row = top + int(incomplete[0])
+            break
+    absent = np.ones(matrix.shape[1], dtype=bool)
+    absent[matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]] = False
+    return row, int(np.argmax(absent & gaps[_number(row, np.arange(matrix.shape[1]), of_rows, of_columns, names)]))

@@ -67,6 +67,8 @@ def structure_violation(
         raise ValueError(
             f"a circulant matrix is square on every level, but its rows have levels {rows} and its columns {columns}"
         )
+    if 0 in matrix.shape:
+        return None
     return first_violation(matrix, Diagonals(rows, columns, channels, wrapped=structure == "circulant"), tol)
 
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_TRIED = 1000
+_COMBINATIONS = 4
 
 
 @dataclass(frozen=True)
@@ -44,8 +45,9 @@ def find_geometry(
 ) -> tuple[ConvGeometry, NDArray[Any]]:
     """Return the layer with the fewest taps that a matrix is the matrix of, and its kernel.
 
-    Searched are kernel size, stride, dilation, padding and boundary, an axis by itself: what is nonzero on an axis must
-    be read by its rule. The candidates, the smallest kernels first, are then compared with the matrix entry by entry.
+    Searched are kernel size, stride, dilation, padding and boundary, an axis by itself: the slices of the matrix along
+    an axis must be combinations of what its taps read. The candidates that are left, the smallest kernels first, are
+    then compared with the matrix entry by entry.
 
     Parameters
     ----------
@@ -101,6 +103,7 @@ def find_geometry(
     nonzero = matrix.data != 0
     columns = matrix.indices[nonzero]
     rows = rows[nonzero]
+    values = matrix.data[nonzero]
     candidates: list[ConvGeometry] = []
     for shape in shapes:
         if len(shape) != len(sizes) or outs * math.prod(shape) != matrix.shape[0]:
@@ -108,13 +111,8 @@ def find_geometry(
                 f"the matrix has {matrix.shape[0]} rows, but out_channels={outs} of output_shape={shape} make "
                 f"{outs * math.prod(shape)}, on {len(shape)} axes of {len(sizes)}; give the sizes that it has"
             )
-        pairs = zip(
-            np.unravel_index(rows % math.prod(shape), shape),
-            np.unravel_index(columns % math.prod(sizes), sizes),
-            strict=True,
-        )
-        supports = [_support(*pair, m, n) for pair, m, n in zip(pairs, shape, sizes, strict=True)]
-        guesses = [_axis_guesses(support, most) for support in supports]
+        slices = _axis_slices(rows, columns, values, (outs, *shape), (ins, *sizes))
+        guesses = [_axis_guesses(slices[axis], most, 4 * tol * norm) for axis in range(len(sizes))]
         candidates += [_geometry(guess, sizes, ins, outs) for guess in _by_size(guesses)]
     candidates.sort(key=_preference)
     smallest, tried = math.inf, 0
@@ -147,17 +145,41 @@ def _factorisations(n_rows: int, outs: int, n_axes: int) -> list[tuple[int, ...]
     return sorted(split(n_rows // outs, n_axes), key=lambda shape: max(shape) / min(shape))
 
 
-def _support(outputs: NDArray[Any], inputs: NDArray[Any], n_outputs: int, n_samples: int) -> NDArray[np.bool_]:
-    """Return which pairs of output and sample of an axis have a nonzero entry somewhere."""
-    support = np.zeros((n_outputs, n_samples), dtype=bool)
-    support[outputs, inputs] = True
-    return support
+def _axis_slices(
+    rows: NDArray[Any], columns: NDArray[Any], values: NDArray[Any], outputs: tuple[int, ...], inputs: tuple[int, ...]
+) -> list[NDArray[Any]]:
+    """Return for each axis random combinations of the matrix's slices along it, shape (combinations, outputs, samples).
+
+    A slice, at fixed places on the other axes, is a combination of what the axis's taps read; hence so are these, and
+    the other way round but for a chance of zero.
+    """
+    rng = np.random.default_rng(0)
+    row_places, column_places = np.unravel_index(rows, outputs), np.unravel_index(columns, inputs)
+    factors = [
+        [rng.standard_normal((_COMBINATIONS, size)) for size in sides] for sides in (outputs, inputs)
+    ]  # of each place on each axis, the channels first
+    slices = []
+    for axis in range(1, len(outputs)):
+        weighted = np.broadcast_to(values, (_COMBINATIONS, len(values)))
+        for places, sides in zip((row_places, column_places), factors, strict=True):
+            for other in range(len(outputs)):
+                if other != axis:
+                    weighted = weighted * sides[other][:, places[other]]
+        combined = np.zeros((_COMBINATIONS, outputs[axis], inputs[axis]), dtype=weighted.dtype)
+        for part, weights in zip(combined, weighted, strict=True):
+            np.add.at(part, (row_places[axis], column_places[axis]), weights)
+        slices.append(combined)
+    return slices
 
 
-def _axis_guesses(support: NDArray[np.bool_], most: int) -> list[_AxisGuess]:
-    """Return the rules of an axis that read all these (output, sample) pairs: for each kind the fewest taps."""
-    n_outputs, n_samples = support.shape
-    guesses = []
+def _axis_guesses(slices: NDArray[Any], most: int, level: float) -> list[_AxisGuess]:
+    """Return the rules of an axis that slices along it are combinations of: for each kind the fewest taps.
+
+    Where there are none, it is the rule that comes nearest.
+    """
+    n_outputs, n_samples = slices.shape[1:]
+    guesses: list[_AxisGuess] = []
+    least, nearest = math.inf, guesses
     for stride, dilation in itertools.product(range(1, n_samples + 1 if n_outputs > 1 else 2), range(1, 4)):
         open_boundaries = set(BOUNDARIES)
         for taps in range(1 if dilation == 1 else 2, most + 1):
@@ -167,16 +189,20 @@ def _axis_guesses(support: NDArray[np.bool_], most: int) -> list[_AxisGuess]:
                 high = _high(low, span, stride, n_outputs, n_samples)
                 if high is None or high >= span:
                     continue
-                padded = low > 0 or high > 0
-                found += [
-                    _AxisGuess(taps, stride, dilation, (low, high), boundary)
-                    for boundary in (BOUNDARIES if padded else BOUNDARIES[:1])
-                    if boundary in open_boundaries and _reads(support, stride, dilation, taps, low, boundary)
-                ]
+                for boundary in BOUNDARIES if low > 0 or high > 0 else BOUNDARIES[:1]:
+                    if boundary not in open_boundaries:
+                        continue
+                    guess = _AxisGuess(taps, stride, dilation, (low, high), boundary)
+                    misfit = _misfit(slices, guess, level if guesses else least)
+                    if misfit <= level:
+                        found.append(guess)
+                    elif misfit < least:
+                        least, nearest = misfit, [guess]
             guesses += found
             open_boundaries -= {guess.boundary for guess in found}
             if not open_boundaries:
                 break
+    guesses = guesses or nearest
     return sorted(guesses, key=lambda guess: (guess.taps, guess.dilation, guess.stride, sum(guess.padding)))[:60]
 
 
@@ -186,15 +212,29 @@ def _high(low: int, span: int, stride: int, n_outputs: int, n_samples: int) -> i
     return high if (n_samples + low + high - span) // stride + 1 == n_outputs else None
 
 
-def _reads(support: NDArray[np.bool_], stride: int, dilation: int, taps: int, low: int, boundary: Boundary) -> bool:
-    n_outputs, n_samples = support.shape
-    axis = Axis(n_outputs, n_samples, taps, stride=stride, dilation=dilation, pad_low=low, boundary=boundary)
-    outputs = np.arange(axis.n_outputs)[:, None]
-    samples = axis.sample(outputs, np.arange(taps))
-    read = np.zeros_like(support)
-    inside = samples != NOTHING
-    read[np.broadcast_to(outputs, samples.shape)[inside], samples[inside]] = True
-    return bool((read | ~support).all())
+def _misfit(slices: NDArray[Any], guess: _AxisGuess, enough: float) -> float:
+    """Return how far slices are from combinations of what the taps of a rule read; less than that beyond enough."""
+    n_slices, n_outputs, n_samples = slices.shape
+    axis = Axis(
+        n_outputs,
+        n_samples,
+        guess.taps,
+        stride=guess.stride,
+        dilation=guess.dilation,
+        pad_low=guess.padding[0],
+        boundary=guess.boundary,
+    )
+    samples = axis.sample(np.arange(n_outputs)[:, None], np.arange(guess.taps))  # (outputs, taps)
+    rows, taps = np.nonzero(samples != NOTHING)
+    read = np.zeros((n_outputs, n_samples, guess.taps))
+    np.add.at(read, (rows, samples[rows, taps], taps), 1)
+    inside = read.any(axis=2)
+    unread = float(np.linalg.norm(slices[:, ~inside])) / math.sqrt(n_slices)
+    if unread > enough or not inside.any():
+        return unread
+    right = slices[:, inside].T  # (pairs that are read, slices)
+    solution = np.linalg.lstsq(read[inside].astype(right.dtype), right)[0]
+    return math.hypot(unread, float(np.linalg.norm(right - read[inside] @ solution)) / math.sqrt(n_slices))
 
 
 def _by_size(axes: list[list[_AxisGuess]]) -> list[tuple[_AxisGuess, ...]]:
