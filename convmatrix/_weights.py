@@ -17,6 +17,18 @@ _GATHERED: Final = (
 )  # places gathered at a time: NumPy widens them to int64, in a copy that then stays in the cache
 
 
+def as_array(weights: ArrayLike) -> NDArray[Any]:
+    """Return weights as an array; lists within them must be of one length."""
+    try:
+        return np.asarray(weights)
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError(
+            "the kernel's lists differ in length, so they make no array; give every row as many entries as the others"
+        ) from None
+
+
 def weight_array(
     weights: ArrayLike, weight_shape: tuple[int, ...], geometry: ConvGeometry | None = None
 ) -> NDArray[Any]:
@@ -25,7 +37,7 @@ def weight_array(
     Accepted are the weight shape itself, without its leading axes of one, or flat; and, for a layer with a connection
     table, a full ``(C_out, C_in, *kernel)`` kernel, of which the connected pairs are read.
     """
-    array = np.asarray(weights)
+    array = as_array(weights)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)  # sparse matrices know no other byte order
     if array.dtype.kind not in "iufc" or array.dtype == np.float16:
         raise TypeError(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from scipy import sparse
 
 from convmatrix import _validation as validate
@@ -12,7 +11,7 @@ from convmatrix import memory
 from convmatrix._assembly import assemble
 from convmatrix._formats import as_format, check_format
 from convmatrix._plan import Plan
-from convmatrix._weights import convert, weight_array
+from convmatrix._weights import as_array, convert, weight_array
 from convmatrix.estimates import Estimate, estimate, plan_size
 from convmatrix.layer_geometry import given_geometry
 from convmatrix.selections import shift_matrix, unfold_matrix
@@ -112,7 +111,7 @@ def conv_matrix(
     <Compressed Sparse Row sparse array of dtype 'float64'
         with 192 stored elements and shape (32, 16)>
     """
-    weights = np.asarray(kernel)
+    weights = as_array(kernel)
     options = {
         "stride": stride,
         "dilation": dilation,
@@ -173,7 +172,7 @@ def conv_transpose_matrix(
     >>> (conv_transpose_matrix([1, 2, 3], 2, stride=2) != conv_matrix([1, 2, 3], 5, stride=2).T).nnz
     0
     """
-    weights = np.asarray(kernel)
+    weights = as_array(kernel)
     options = {
         "stride": stride,
         "dilation": dilation,

@@ -14,7 +14,7 @@ from convmatrix._fft_correlation import FFTCorrelation, fft_time
 from convmatrix._grouped_weights import group_weights
 from convmatrix._layer_operator import LayerOperator
 from convmatrix._padding import fold, pad
-from convmatrix._weights import convert, weight_array
+from convmatrix._weights import as_array, convert, weight_array
 from convmatrix.geometry import ConvGeometry, Padding
 from convmatrix.layer_geometry import given_geometry
 
@@ -125,7 +125,7 @@ class ConvOperator(LayerOperator):
             "flip": flip,
             "output_padding": output_padding,
         }
-        weights = convert(np.asarray(kernel), dtype)
+        weights = convert(as_array(kernel), dtype)
         geometry = given_geometry(weights.shape, input_shape, options, transposed=transposed)
         self.kernel = weight_array(weights, geometry.weight_shape, geometry).copy()
         self.kernel.flags.writeable = False

@@ -367,3 +367,9 @@ def test_pooling_with_a_window_of_its_own_on_each_axis() -> None:
     assert pool.output_shape == (3, 4, 9)
     assert pool.counts().connections == 3 * 4 * 9 * 6
     assert Pooling("pool", (3, 8, 9), (2, 3)).output_shape == (3, 4, 3)
+
+
+def test_layer_counts_of_something_else() -> None:
+    layer: Any = "lenet5"
+    with pytest.raises(TypeError, match=r"layer_counts takes a ConvGeometry, but was given 'lenet5' \(str\)"):
+        cm.counts.layer_counts(layer)

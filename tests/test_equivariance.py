@@ -394,3 +394,9 @@ def test_network_errors() -> None:
         eq.Pooling(cm.ConvGeometry(4, 2, in_channels=2))
     with pytest.raises(ValueError, match="sharing 'map' is unknown; choose channel or unit"):
         eq.Bias((3,), sharing="map")  # type: ignore[arg-type]  # on purpose
+
+
+def test_many_broken_rows_are_named_in_part() -> None:
+    verdict = cm.equivariance.prove_equivariance(cm.ConvGeometry((8, 8), (3, 3), padding="same"), (1, 0))
+    assert "24 of 64 rows break the symmetry: 0, 1, 2, 3, 4, 5, 6, 7 and 16 more." in verdict.explain()
+    assert "($i = 0, 1, 2, 3, 4, 5, 6, 7$ and 16 more)" in verdict.explain(format="latex")

@@ -628,3 +628,11 @@ def test_results_are_not_shared() -> None:
     for name in ("data", "indices", "indptr"):
         array: NDArray[Any] = getattr(first, name)
         assert not np.shares_memory(array, getattr(second, name))
+
+
+def test_ragged_kernels_are_refused() -> None:
+    for call in (cm.conv_matrix, cm.conv_transpose_matrix, cm.ConvOperator, cm.spectral.spectral_norm):
+        with pytest.raises(ValueError, match="the kernel's lists differ in length, so they make no array; give every"):
+            call([[1, 2], [3]], (4, 4))
+    with pytest.raises(ValueError, match="the kernel's lists differ in length"):
+        Geometry(4, 2).pattern().matrix([[1, 2], [3]])

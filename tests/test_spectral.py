@@ -559,3 +559,9 @@ def test_random_comparison_reports_and_fails(
     monkeypatch.setattr(spectral, "norm_bounds", lambda *_, **__: (1e9, 1e9))
     assert main(["--count", "2"]) == 1
     assert "2 VIOLATIONS" in capsys.readouterr().out
+
+
+def test_unknown_layer_options_are_named() -> None:
+    options: Any = {"strides": 2}
+    with pytest.raises(TypeError, match="strides: no option of a layer; the options are stride, dilation, padding"):
+        cm.spectral.spectral_norm([1, 2], 5, **options)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from convmatrix.counts.storage import StorageBytes, storage_bytes
+from convmatrix.geometry import ConvGeometry
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from convmatrix.boundary import Axis
-    from convmatrix.geometry import ConvGeometry
 
 Bias = Literal["channel", "unit"] | None
 _LISTED = 2**20  # entries of one axis that are listed at a time
@@ -102,6 +102,8 @@ def layer_counts(
     ------
     ValueError
         If ``bias`` is something else.
+    TypeError
+        If the layer is no `ConvGeometry`; networks are for `network_counts`.
 
     Examples
     --------
@@ -120,6 +122,8 @@ def layer_counts(
     >>> layer_counts(ConvGeometry((10**9, 10**9), (3, 3), padding="same")).nonzeros
     8999999988000000004
     """
+    if not isinstance(geometry, ConvGeometry):
+        raise TypeError(f"layer_counts takes a ConvGeometry, but was given {geometry!r} ({type(geometry).__name__})")
     if bias not in ("channel", "unit", None):
         raise ValueError(f"bias={bias!r} is unknown; choose 'channel' (one an output channel), 'unit' or None")
     pairs = n_pairs(geometry)

@@ -122,7 +122,7 @@ class Verdict:
     def _listed_rows(self) -> str:
         rows = np.flatnonzero(self.broken_rows)
         listed = ", ".join(str(row) for row in rows[:_LISTED].tolist())
-        return listed + (", ..." if len(rows) > _LISTED else "")
+        return listed + (f" and {len(rows) - _LISTED} more" if len(rows) > _LISTED else "")
 
     def _latex(self) -> str:
         c = self.counterexample
@@ -132,10 +132,12 @@ class Verdict:
                 f"\\textbf{{Proved.}} For every weight, {sentence}: $T_{{ijk}} = T_{{q(i)\\,p(j)\\,k}}$ for all "
                 f"$i, j, k$, on all {self.broken_rows.size} rows."
             )
+        rows, _, more = self._listed_rows().partition(" and ")
+        listed = f"$i = {rows}$" + (f" and {more}" if more else "")
         weight = ",".join(map(str, c.weight))
         return (
             f"\\textbf{{Refuted.}} In general {sentence}: {self.n_broken} of {self.broken_rows.size} rows break the "
-            f"symmetry ($i = {self._listed_rows().replace('...', chr(92) + 'dots')}$). At weight $k = ({weight})$, "
+            f"symmetry ({listed}). At weight $k = ({weight})$, "
             f"$T_{{{c.row},{c.column},k}} = {c.count} \\ne {c.moved_count} = T_{{{c.moved_row},{c.moved_column},k}}$."
         )
 

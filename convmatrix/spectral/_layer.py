@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 
-from convmatrix._weights import weight_array
+from convmatrix._weights import as_array, weight_array
 from convmatrix.geometry import ConvGeometry, Padding
 from convmatrix.layer_geometry import given_geometry
 
@@ -33,8 +33,13 @@ def read_layer(
     kernel: ArrayLike, input_shape: int | Sequence[int] | ConvGeometry, **layer: Unpack[LayerOptions]
 ) -> tuple[ConvGeometry, NDArray[Any]]:
     """Return the geometry of a layer, and its weights in double precision, all of them finite."""
-    weights = np.asarray(kernel)
+    weights = as_array(kernel)
     options: dict[str, Any] = dict(layer)
+    unknown = sorted(options.keys() - LayerOptions.__annotations__.keys())
+    if unknown:
+        raise TypeError(
+            f"{', '.join(unknown)}: no option of a layer; the options are {', '.join(LayerOptions.__annotations__)}"
+        )
     transposed = options.pop("transposed", False)
     if isinstance(input_shape, ConvGeometry) and transposed:
         raise TypeError("transposed given beside a ConvGeometry, which has it already; drop one of the two")

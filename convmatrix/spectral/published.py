@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convmatrix._weights import as_array
 from convmatrix.geometry import ConvGeometry
 from convmatrix.spectral._axes import ring_form
 from convmatrix.spectral.blocks import Blocks, layer_blocks
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 def _kernel(kernel: ArrayLike, n_axes: int) -> Array:
     """Return a kernel with its channel axes."""
-    array = np.asarray(kernel)
+    array = as_array(kernel)
     array = array.astype(np.complex128 if array.dtype.kind == "c" else np.float64)
     if array.ndim == n_axes:
         return array[None, None]
