@@ -14,6 +14,7 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,12 +149,23 @@ def _load(path: Path) -> Run:
 def _run(run: Run, context: Context) -> Result:
     """Run one analysis; whatever it raises is kept, so that the others still run."""
     try:
-        claims = run(context)
+        with _one_thread():
+            claims = run(context)
         if not claims or not all(isinstance(claim, Claim) for claim in claims):
             raise TypeError(f"run must return a list of at least one Claim, but returned {claims!r}")
     except (Exception, SystemExit):
         return Result(context.name, figures=context.figures, error=traceback.format_exc())
     return Result(context.name, list(claims), context.figures)
+
+
+def _one_thread() -> AbstractContextManager[Any]:
+    """Keep BLAS to one thread: for small matrices more of them only wait, and sums may depend on their number."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:  # the results do not need it
+        return nullcontext()
+    limits: AbstractContextManager[Any] = threadpool_limits(1)
+    return limits
 
 
 # --- what is written -------------------------------------------------------------------------------------------------

@@ -363,3 +363,16 @@ def test_run_by_itself_writes_the_same(results: Path, tmp_path: Path, name: str,
     assert {f"{name}.json", f"{name}.svg", f"{name}.png"} <= written.keys()
     del written["summary.json"]
     assert written == {file: (results / file).read_bytes() for file in written}
+
+
+def test_analyses_run_on_one_thread_of_blas(tmp_path: Path) -> None:
+    from analyses._command import _run
+
+    info = pytest.importorskip("threadpoolctl").threadpool_info
+
+    def run(context: Context) -> list[Claim]:
+        threads = max(library["num_threads"] for library in info() if library["user_api"] == "blas")
+        return [check_equal("threads", threads, expected=1, reason="set while an analysis runs")]
+
+    result = _run(run, Context("threads", tmp_path, quick=True))
+    assert result.passed, result
