@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from typing import Any
 
 import numpy as np
@@ -505,8 +506,10 @@ def test_memory_is_asked_for_first(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tolerances_that_cannot_be_met(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"tol=0 must be positive"):
         spectral.norm_bounds([1, 2], 5, tol=0)
-    with pytest.raises(ValueError, match=r"tol=1e-17 cannot be met: the norm lies between .* a relative width of"):
-        spectral.norm_bounds([1, -2, 1], 9, padding="same", tol=1e-17)
+    with pytest.raises(ValueError, match=r"tol=1e-17 cannot be met: the norm lies between .* a relative width of") as e:
+        spectral.norm_bounds([10, -20, 10], 9, padding="same", tol=1e-17)
+    low, high = (float(number) for number in re.findall(r"\d+\.\d+", str(e.value))[:2])
+    assert low <= spectral.spectral_norm([10, -20, 10], 9, padding="same") <= high <= 1.2 * low
     monkeypatch.setattr(bounds, "decomposition_work", lambda *_: 1e15)
     monkeypatch.setattr(bounds, "_MOST_ENTRIES", 10)
     with pytest.raises(ValueError, match=r"the proof would need about 1\.0e\+15 multiplications"):
@@ -565,3 +568,21 @@ def test_unknown_layer_options_are_named() -> None:
     options: Any = {"strides": 2}
     with pytest.raises(TypeError, match="strides: no option of a layer; the options are stride, dilation, padding"):
         cm.spectral.spectral_norm([1, 2], 5, **options)
+
+
+def test_inverses_that_are_out_of_reach_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = cm.ConvGeometry((56, 56), (3, 3), in_channels=64, out_channels=64, padding=1)
+    monkeypatch.setattr("convmatrix.matrices.conv_matrix", None)  # nothing may be built
+    for function in (cm.spectral.condition_number, cm.spectral.smallest_singular_value):
+        with pytest.raises(ValueError, match=r"is out of reach: .* about 1\.0e\+13 multiplications, .* 3e\+11 are"):
+            function(np.ones(layer.weight_shape), layer)
+
+
+def test_factors_that_do_not_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def splu(matrix: Any) -> Any:
+        raise MemoryError
+
+    monkeypatch.setattr("scipy.sparse.linalg.splu", splu)
+    kernel = np.random.default_rng(0).standard_normal((2, 2, 3, 3))
+    with pytest.raises(cm.MatrixTooLargeError, match=r"factors of the inverse of the 3200 x 3200 matrix .* do not fit"):
+        extremes._inverse_lanczos(cm.ConvGeometry((40, 40), (3, 3), in_channels=2, out_channels=2, padding=1), kernel)

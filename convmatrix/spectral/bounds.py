@@ -135,7 +135,7 @@ def norm_bounds(
     if upper == 0:
         return 0.0, 0.0
     if tol is not None and upper - lower > tol * lower:
-        lower, upper = _refine(geometry, weights, operator, rounding, tol, lower, upper)
+        lower, upper = _refine(geometry, weights, operator, rounding, tol, (lower, upper), scale)
     return lower * scale, upper * scale * (1 + 2 * EPS)
 
 
@@ -168,10 +168,11 @@ def _refine(
     operator: ConvOperator,
     rounding: float,
     tol: float,
-    lower: float,
-    upper: float,
+    known: tuple[float, float],
+    scale: float,
 ) -> tuple[float, float]:
-    """Return bounds of the relative width tol."""
+    """Return bounds of the relative width tol, from those that are known; ``scale`` is for the message."""
+    lower, upper = known
     if lower == 0 and _cancels(geometry, weights):
         return 0.0, 0.0
     certifier, reason = _certifier(geometry, weights)
@@ -196,8 +197,8 @@ def _refine(
     width = (upper - lower) / lower if lower > 0 else math.inf
     reason = reason or "the rest is rounding, for which the proof must allow, or a cluster of singular values"
     raise ValueError(
-        f"tol={tol:g} cannot be met: the norm lies between {lower:.17g} and {upper:.17g} times the largest weight, "
-        f"rounded up to a power of two, a relative width of {width:.2g}; {reason}; use a larger tol, or none"
+        f"tol={tol:g} cannot be met: the norm lies between {lower * scale:.17g} and "
+        f"{upper * scale * (1 + 2 * EPS):.17g}, a relative width of {width:.2g}; {reason}; use a larger tol, or none"
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 
 import numpy as np
 
+from convmatrix.memory import MatrixTooLargeError
 from convmatrix.operator import ConvOperator
 from convmatrix.spectral._layer import LayerOptions, read_layer
 from convmatrix.spectral.blocks import layer_blocks
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 METHODS = ("auto", "exact", "lanczos")
 _QUICK_WORK = 3e9
 """Multiplications of a decomposition that is still preferred to Lanczos steps: a second or so."""
+
+_MOST_INVERSE_WORK = 3e11
+"""Multiplications of the factors of an inverse that are tried: some minutes."""
 
 
 @overload
@@ -136,7 +140,9 @@ def smallest_singular_value(kernel: ArrayLike, input_shape: Shape, **layer: Unpa
     Raises
     ------
     ValueError
-        If the value is too small for the inverse, or the steps do not converge.
+        If the value is too small for the inverse, the inverse would take too long, or the steps do not converge.
+    MatrixTooLargeError
+        If the factors of the inverse do not fit in memory.
 
     Examples
     --------
@@ -156,13 +162,26 @@ def _inverse_lanczos(geometry: ConvGeometry, weights: Array) -> float:
 
     from convmatrix.matrices import conv_matrix
 
+    work = inverse_work(geometry)
+    if work > _MOST_INVERSE_WORK:
+        raise ValueError(
+            f"the smallest singular value of {geometry!r} is out of reach: some axes have no transform, and the "
+            f"factors of the inverse would take about {work:.1e} multiplications, of which at most "
+            f"{_MOST_INVERSE_WORK:.0e} are tried; take a smaller input or fewer channels, or boundary='circular'"
+        )
     matrix = conv_matrix(weights, geometry)
     norm, _ = _lanczos_norm(geometry, weights, 1e-3)
     if matrix.shape[0] > matrix.shape[1]:
         matrix = matrix.T.conj().tocsr()
     gram = (matrix @ matrix.T.conj()).tocsc()
     shift = 1e-15 * norm**2
-    solve: Any = linalg.splu(gram + shift * sparse.eye_array(gram.shape[0], format="csc"))
+    try:
+        solve: Any = linalg.splu(gram + shift * sparse.eye_array(gram.shape[0], format="csc"))
+    except MemoryError:
+        raise MatrixTooLargeError(
+            f"the factors of the inverse of the {gram.shape[0]} x {gram.shape[0]} matrix of {geometry!r} do not fit in "
+            "memory; take a smaller input or fewer channels, or boundary='circular'"
+        ) from None
     inverse = linalg.LinearOperator(gram.shape, matvec=solve.solve, dtype=gram.dtype)
     v0 = np.random.default_rng(0).standard_normal(gram.shape[0])
     try:
@@ -175,20 +194,48 @@ def _inverse_lanczos(geometry: ConvGeometry, weights: Array) -> float:
     if value < 1e-7 * norm:
         raise ValueError(
             f"the smallest singular value is below 1e-7 of the norm {norm:.3g} (found {value:.2g}), where its digits "
-            f"are lost; take a smaller input than {geometry.input_shape}, whose singular values are computed whole"
+            f"are lost, so that the condition number is above 1e7 or infinite; take a smaller input than "
+            f"{geometry.input_shape}, whose singular values are computed whole"
         )
     return value
+
+
+def inverse_work(geometry: ConvGeometry) -> float:
+    """Return about how many multiplications the factors of a layer's sparse inverse take: those of its best band.
+
+    Rows are the side of the matrix that has fewer. With the longest axis outermost, two of them that share a column are
+    at most the reach of that axis times all other rows apart.
+    """
+    by_output = geometry.n_out <= geometry.n_in
+    channels = (geometry.out_channels if by_output else geometry.in_channels) // geometry.groups
+    sizes = geometry.output_shape if by_output else geometry.input_shape
+    by_position = by_output != geometry.transposed
+    n_rows: int = channels * math.prod(sizes)
+    bands: list[int] = []
+    for axis, size in zip(geometry.axes, sizes, strict=True):
+        span = (axis.n_taps - 1) * axis.dilation
+        reach = span // axis.stride if by_position else span
+        ring = 1 if axis.boundary in ("zero", "replicate") else 2  # what the ends share
+        bands.append(n_rows // size * min(ring * max(reach, 1), size))
+    return float(geometry.groups * n_rows * min(bands) ** 2)
 
 
 def condition_number(kernel: ArrayLike, input_shape: Shape, **layer: Unpack[LayerOptions]) -> float:
     r"""Return the condition number :math:`\sigma_{max} / \sigma_{min}` of a layer's matrix in the 2-norm.
 
-    It is infinite where :math:`\sigma_{min}` is zero to rounding, ``max(n_out, n_in) * eps`` of the norm.
+    It is infinite where :math:`\sigma_{min}` is zero to rounding, ``max(n_out, n_in) * eps`` of the norm. Where the
+    singular values are out of reach, :math:`\sigma_{min}` is that of `smallest_singular_value`, which refuses values
+    below :math:`10^{-7}` of the norm.
 
     Parameters
     ----------
     kernel, input_shape, **layer
         As for `singular_values`.
+
+    Raises
+    ------
+    ValueError, MatrixTooLargeError
+        As for `smallest_singular_value`.
 
     Examples
     --------
