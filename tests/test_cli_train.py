@@ -247,13 +247,17 @@ def test_an_interrupt_leaves_a_checkpoint_to_go_on_from(capsys: pytest.CaptureFi
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     output, errors = process.communicate(timeout=60)
-    assert (process.returncode, output) == (130, b"")
+    assert process.returncode == 130
+    lines = output.decode().splitlines()
     told = re.fullmatch(
         rb"convmatrix: stopped: run\.npz holds the training after step (\d+): --resume goes on\n", errors
     )
     assert told, errors
     found = nn.checkpoints.load_checkpoint("run.npz")
     assert int(found.optimiser[1]["steps"]) == int(told[1])
+    assert lines[3] == "epoch  training loss  validation loss  validation accuracy"
+    printed = [float(line.split()[1]) for line in lines[4:]]  # each epoch, as it ended
+    np.testing.assert_allclose(printed, found.progress["loss"], atol=5e-5)
     epochs = str(len(found.progress["loss"]) + 2)
     resumed = report(capsys, *options, "--epochs", epochs, "--resume", "-o", "resumed.npz")
     whole = report(capsys, *options[:4], "--epochs", epochs, "-o", "whole.npz")
@@ -261,13 +265,17 @@ def test_an_interrupt_leaves_a_checkpoint_to_go_on_from(capsys: pytest.CaptureFi
     assert resumed["loss"] == whole["loss"]
 
 
-def test_an_interrupt_without_a_checkpoint_is_quiet(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+def test_an_interrupt_without_a_checkpoint_keeps_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
     def fit(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(nn, "fit", fit)
     assert main(["train", "small", "bars.npz"]) == 130
-    assert capsys.readouterr() == ("", "")
+    output, errors = capsys.readouterr()
+    assert output.splitlines()[-1] == "epoch  training loss  validation loss  validation accuracy"
+    assert errors == "convmatrix: stopped: nothing is kept of 0 steps: --checkpoint FILE would keep them\n"
 
 
 def test_the_bar_is_for_terminals() -> None:

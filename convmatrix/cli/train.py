@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from argparse import ArgumentTypeError
 from dataclasses import dataclass
 from pathlib import Path
@@ -132,6 +133,8 @@ def run(args: argparse.Namespace) -> int:
     rate = _RATES[args.optimiser] if args.learning_rate is None else args.learning_rate
     optimiser = _optimiser(args, rate, steps=args.epochs * -(-len(kept) // args.batch_size))
     resumed = args.checkpoint is not None and Path(args.checkpoint).exists()
+    report = _report(args, data, rate, resumed, network, (len(kept), len(held_out)))
+    table = None if args.json else _Table(report)
     try:
         history = nn.fit(
             network,
@@ -142,6 +145,7 @@ def run(args: argparse.Namespace) -> int:
             optimiser=optimiser,
             batch_size=args.batch_size,
             validation=(data.images[held_out], data.labels[held_out]) if len(held_out) else None,
+            callbacks=[] if table is None else [table.add],
             patience=args.patience,
             checkpoint=args.checkpoint,
             checkpoint_steps=args.checkpoint_steps,
@@ -151,19 +155,24 @@ def run(args: argparse.Namespace) -> int:
     except nn.NonFiniteError as error:
         raise DataError(str(error)) from None
     except KeyboardInterrupt:
+        if table is not None:
+            table.print_rest()
         if args.checkpoint is not None and Path(args.checkpoint).exists():
             complain(f"{args.checkpoint} holds the training after step {optimiser.steps}: --resume goes on", "stopped")
+        else:
+            complain(f"nothing is kept of {optimiser.steps} steps: --checkpoint FILE would keep them", "stopped")
         raise
     if args.output is not None:
         _save(Path(args.output), network)
     shown = held_out if len(held_out) else kept
     predicted = nn.predict(network, data.images[shown]).argmax(axis=1)
-    report = _report(args, data, rate, resumed, network, history, (len(kept), len(held_out)))
-    report["confusion"] = _confusion(data.labels[shown], predicted, data.classes)
-    if args.json:
-        say_json(report)
-    else:
-        say(_text(report))
+    if table is None:
+        say_json(report | _outcome(history) | {"confusion": _confusion(data.labels[shown], predicted, data.classes)})
+        return 0
+    table.history = history
+    table.print_rest()
+    if args.output is not None:
+        say(f"saved     {args.output}")
     return 0
 
 
@@ -297,9 +306,9 @@ def _report(
     rate: float,
     resumed: bool,
     network: Sequential,
-    history: History,
     counts: tuple[int, int],
 ) -> dict[str, Any]:
+    """Return what is known before the training."""
     names = ("network", "method", "dtype", "epochs", "batch_size", "optimiser", "schedule", "seed")
     return {
         **{name: getattr(args, name) for name in names},
@@ -311,12 +320,17 @@ def _report(
         "training_images": counts[0],
         "validation_images": counts[1],
         "resumed": resumed,
+        "output": args.output,
+        "checkpoint": args.checkpoint,
+    }
+
+
+def _outcome(history: History) -> dict[str, Any]:
+    return {
         "epochs_done": history.epochs,
         "loss": history.loss,
         "validation_loss": history.validation_loss,
         "accuracy": history.metrics["accuracy"],
-        "output": args.output,
-        "checkpoint": args.checkpoint,
     }
 
 
@@ -330,25 +344,47 @@ def _confusion(labels: Array, predicted: Array, classes: int) -> list[list[int]]
     return counts
 
 
-def _text(report: dict[str, Any]) -> str:
-    measured = "validation" if report["validation_images"] else "training"
-    held_out = f", {report['validation_images']} to validate" if report["validation_images"] else ""
-    lines = [
-        f"network   {report['network']}, {report['parameters']} parameters, {report['dtype']}, {report['method']}",
-        f"data      {report['data']}: {report['training_images']} images of {_times(report['image_shape'])}{held_out}, "
-        f"{report['classes']} classes",
-        f"training  {report['optimiser']}, learning rate {report['learning_rate']:g} ({report['schedule']}), "
-        f"batches of {report['batch_size']}, seed {report['seed']}",
-        f"epoch  training loss{'  validation loss' if report['validation_images'] else ''}  {measured} accuracy",
-    ]
-    for epoch, (loss, accuracy) in enumerate(zip(report["loss"], report["accuracy"], strict=True)):
-        cells = [f"{epoch + 1:5}", f"{loss:13.4f}"]
-        if report["validation_loss"]:
-            cells.append(f"{report['validation_loss'][epoch]:15.4f}")
-        lines.append("  ".join([*cells, f"{100 * accuracy:{len(measured) + 7}.2f} %"]))
-    if report["output"] is not None:
-        lines.append(f"saved     {report['output']}")
-    return "\n".join(lines)
+class _Table:
+    """The report in words: a head, and a line an epoch as it ends; under a progress bar, all lines at the end."""
+
+    def __init__(self, report: dict[str, Any]) -> None:
+        self.history: History | None = None
+        self._measured = "validation" if report["validation_images"] else "training"
+        self._printed: int | None = None  # epochs
+        held_out = f", {report['validation_images']} to validate" if report["validation_images"] else ""
+        self._head = [
+            f"network   {report['network']}, {report['parameters']} parameters, {report['dtype']}, {report['method']}",
+            f"data      {report['data']}: {report['training_images']} images of {_times(report['image_shape'])}"
+            f"{held_out}, {report['classes']} classes",
+            f"training  {report['optimiser']}, learning rate {report['learning_rate']:g} ({report['schedule']}), "
+            f"batches of {report['batch_size']}, seed {report['seed']}",
+            f"epoch  training loss{'  validation loss' if held_out else ''}  {self._measured} accuracy",
+        ]
+
+    def add(self, history: History) -> None:
+        """Take note of an epoch that ended."""
+        self.history = history
+        if sys.stderr is None or not sys.stderr.isatty():
+            self.print_rest()
+
+    def print_rest(self) -> None:
+        """Print what was not printed yet."""
+        lines = self._head if self._printed is None else []
+        if self.history is not None:
+            lines = [
+                *lines,
+                *(self._line(self.history, epoch) for epoch in range(self._printed or 0, self.history.epochs)),
+            ]
+        self._printed = 0 if self.history is None else self.history.epochs
+        if lines:
+            say("\n".join(lines))
+
+    def _line(self, history: History, epoch: int) -> str:
+        cells = [f"{epoch + 1:5}", f"{history.loss[epoch]:13.4f}"]
+        if history.validation_loss:
+            cells.append(f"{history.validation_loss[epoch]:15.4f}")
+        accuracy = history.metrics["accuracy"][epoch]
+        return "  ".join([*cells, f"{100 * accuracy:{len(self._measured) + 7}.2f} %"])
 
 
 def _times(shape: Any) -> str:
