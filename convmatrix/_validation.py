@@ -13,6 +13,18 @@ from convmatrix.boundary import BOUNDARIES, Boundary
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+_ELSEWHERE = {  # what other packages call a boundary: NumPy, scipy.ndimage, scipy.signal, PyTorch, and habit
+    "zeros": "zero",
+    "constant": "zero",
+    "fill": "zero",
+    "wrap": "circular",
+    "periodic": "circular",
+    "edge": "replicate",
+    "nearest": "replicate",
+    "mirror": "reflect",
+    "symm": "symmetric",
+}
+
 PADDING_WORDS = ("valid", "same", "same_lower", "full")
 
 
@@ -84,7 +96,13 @@ def padding(value: Any, n_axes: int) -> tuple[str | tuple[int, int], ...]:
 def _axis_padding(name: str, value: Any) -> str | tuple[int, int]:
     if isinstance(value, str):
         if value not in PADDING_WORDS:
-            raise ValueError(f"{name}={value!r} is unknown; choose one of {', '.join(PADDING_WORDS)} or give integers")
+            lower = value.lower()
+            hint = f" ({value!r} is called {lower!r} here)" if lower in PADDING_WORDS else ""
+            if lower in (*BOUNDARIES, *_ELSEWHERE):
+                hint = f"; what lies beyond the ends is the boundary: boundary={_ELSEWHERE.get(lower, lower)!r}"
+            raise ValueError(
+                f"{name}={value!r} is unknown; choose one of {', '.join(PADDING_WORDS)} or give integers{hint}"
+            )
         return value
     if not _is_sequence_like(value):
         amount = integer(name, value, minimum=0)
@@ -93,6 +111,13 @@ def _axis_padding(name: str, value: Any) -> str | tuple[int, int]:
     if len(pair) != 2:
         raise ValueError(f"{name}={value!r} has {len(pair)} entries; give an integer or a (low, high) pair")
     return integer(f"{name}[0]", pair[0], minimum=0), integer(f"{name}[1]", pair[1], minimum=0)
+
+
+def called_here(word: object) -> str:
+    """Return a hint for a boundary's name in another package, or with a capital; empty for other words."""
+    lower = str(word).lower()
+    name = lower if lower in BOUNDARIES else _ELSEWHERE.get(lower)
+    return f" ({word!r} is called {name!r} here)" if name else ""
 
 
 def boundaries(value: str | Sequence[str], n_axes: int) -> tuple[Boundary, ...]:
@@ -105,7 +130,7 @@ def boundaries(value: str | Sequence[str], n_axes: int) -> tuple[Boundary, ...]:
         words = (value,)
     for word in words:
         if word not in BOUNDARIES:
-            raise ValueError(f"boundary {word!r} is unknown; choose one of {', '.join(BOUNDARIES)}")
+            raise ValueError(f"boundary {word!r} is unknown; choose one of {', '.join(BOUNDARIES)}{called_here(word)}")
     return words
 
 

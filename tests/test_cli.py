@@ -828,8 +828,8 @@ USAGE = {
     ),
     "half a padding": (["matrix", *EXAMPLE, "--padding", "1x2:"], "'2:' is no padding"),
     "boundary": (
-        ["matrix", *EXAMPLE, "--boundary", "zero,wrap"],
-        "'wrap' is no boundary: choose from zero, circular, reflect, symmetric, replicate; join axes by commas",
+        ["matrix", *EXAMPLE, "--boundary", "zero,even"],
+        "'even' is no boundary: choose from zero, circular, reflect, symmetric, replicate; join axes by commas",
     ),
     "sharing": (
         ["matrix", *EXAMPLE, "--sharing", "tied"],
@@ -1176,3 +1176,20 @@ def test_the_command_needs_no_heavy_imports() -> None:
     code = f"import sys, convmatrix.cli; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, env=environment(), timeout=60)
     assert done.stdout.decode().strip() == "[]"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("stride", "2x1"), ("dilation", "1x2"), ("padding", "0:1x2"), ("padding", "samex1")]
+)
+def test_commas_join_axes_as_x_does(name: str, value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    reports = []
+    for text in (value, value.replace("ex", "e,") if value.startswith("same") else value.replace("x", ",")):
+        arguments = ["matrix", "--kernel-shape", "2,3", "--input-shape", "7x8", "--json", "--dry-run"]
+        assert main([*arguments, f"--{name}", text]) == 0
+        reports.append(capsys.readouterr().out)
+    assert reports[0] == reports[1]
+
+
+def test_words_of_other_packages_are_translated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["matrix", "--kernel-shape", "3", "--input-shape", "7", "--boundary", "periodic", "--dry-run"]) == 2
+    assert "('periodic' is called 'circular' here)" in capsys.readouterr().err

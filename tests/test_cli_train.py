@@ -265,9 +265,7 @@ def test_an_interrupt_leaves_a_checkpoint_to_go_on_from(capsys: pytest.CaptureFi
     assert resumed["loss"] == whole["loss"]
 
 
-def test_an_interrupt_without_a_checkpoint_keeps_nothing(
-    monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
+def test_an_interrupt_without_a_checkpoint_keeps_nothing(monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
     def fit(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 

@@ -588,12 +588,12 @@ def test_a_pair_of_paddings_on_one_axis() -> None:
 
 
 def test_unknown_padding_word() -> None:
+    with refused(ValueError, "padding='half' is unknown; choose one of valid, same, same_lower, full or give integers"):
+        Geometry(5, 3, padding="half")
     with refused(
-        ValueError, "padding='reflect' is unknown; choose one of valid, same, same_lower, full or give integers"
-    ):
-        Geometry(5, 3, padding="reflect")
-    with refused(
-        ValueError, "padding[1]='Same' is unknown; choose one of valid, same, same_lower, full or give integers"
+        ValueError,
+        "padding[1]='Same' is unknown; choose one of valid, same, same_lower, full or give integers ('Same' is called "
+        "'same' here)",
     ):
         Geometry((5, 5), (3, 3), padding=["same", "Same"])
 
@@ -603,7 +603,7 @@ def test_padding_entry_that_is_no_pair() -> None:
         untyped((5, 5), (3, 3), padding=[0, (1, 2, 3)])
 
 
-@pytest.mark.parametrize("value", ["mirror", "Zero", None, 0, ("zero", "wrap"), ("zero", None)])
+@pytest.mark.parametrize("value", ["cyclic", None, 0, ("zero", "even"), ("zero", None)])
 def test_unknown_boundary(value: Any) -> None:
     word = value[1] if isinstance(value, tuple) else value
     with refused(
@@ -696,3 +696,18 @@ def test_connection_tables_that_are_none(value: Any, message: str) -> None:
 def test_connections_beside_groups() -> None:
     with refused(ValueError, "connections and groups=2 exclude each other; write the groups into the table"):
         Geometry(5, 3, in_channels=4, out_channels=2, groups=2, connections=np.ones((2, 4)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"boundary": "wrap"}, "boundary 'wrap' is unknown; .* ('wrap' is called 'circular' here)"),
+        ({"boundary": "zeros"}, "('zeros' is called 'zero' here)"),
+        ({"boundary": "Reflect"}, "('Reflect' is called 'reflect' here)"),
+        ({"padding": "reflect"}, "what lies beyond the ends is the boundary: boundary='reflect'"),
+        ({"padding": "edge"}, "what lies beyond the ends is the boundary: boundary='replicate'"),
+    ],
+)
+def test_words_of_other_packages_are_translated(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message.replace("(", r"\(").replace(")", r"\)")):
+        Geometry(5, 3, **options)

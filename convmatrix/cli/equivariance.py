@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.cli.errors import UsageError
@@ -91,7 +92,7 @@ def _decide(args: argparse.Namespace, geometry: ConvGeometry) -> Verdict:
 
 def _shift(text: str, n_axes: int) -> tuple[int, ...]:
     try:
-        amounts = tuple(int(part) for part in text.split(","))
+        amounts = tuple(int(part) for part in re.split("[x,]", text))
     except ValueError:
         raise UsageError(f"--shift {text!r} is no shift: give integers such as 1,0") from None
     if len(amounts) not in (1, n_axes):

@@ -1,5 +1,7 @@
 """The little languages of the options: ``3x32x32``, ``0:1x2``, ``zero,circular``, ``10:20``.
 
+Numbers an axis are joined by x, as shapes are written; commas do as well.
+
 Each function turns the text of one option into its value, or raises `argparse.ArgumentTypeError` with an example.
 Options that take one entry an axis always become tuples; a single entry serves all axes (see `convmatrix.cli.layer`).
 """
@@ -9,7 +11,7 @@ from __future__ import annotations
 import re
 from argparse import ArgumentTypeError
 
-from convmatrix._validation import PADDING_WORDS
+from convmatrix._validation import PADDING_WORDS, called_here
 from convmatrix.boundary import BOUNDARIES
 
 
@@ -18,9 +20,14 @@ def _whole_number(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
+def _parts(text: str) -> list[str]:
+    """Return the entries of one option, which x or commas join."""
+    return re.split("[x,]", text)
+
+
 def _numbers(text: str, minimum: int, what: str, example: str) -> tuple[int, ...]:
     numbers = []
-    for part in text.split("x"):
+    for part in _parts(text):
         number = _whole_number(part)
         if number is None or number < minimum:
             raise ArgumentTypeError(f"{text!r} is no {what}: write whole numbers from {minimum} up, such as {example}")
@@ -62,7 +69,7 @@ def seed(text: str) -> int:
 def padding(text: str) -> tuple[str | tuple[int, int], ...]:
     """Return a padding word or a (low, high) pair an axis: ``same``, ``1x2``, ``0:1x2:3``, ``samex0:2``."""
     entries: list[str | tuple[int, int]] = []
-    for part in text.split("x"):
+    for part in text.split(",") if "," in text else text.split("x"):
         if part in PADDING_WORDS:
             entries.append(part)
             continue
@@ -83,7 +90,7 @@ def boundary(text: str) -> tuple[str, ...]:
     for word in words:
         if word not in BOUNDARIES:
             raise ArgumentTypeError(
-                f"{word!r} is no boundary: choose from {', '.join(BOUNDARIES)}; join axes by commas"
+                f"{word!r} is no boundary: choose from {', '.join(BOUNDARIES)}{called_here(word)}; join axes by commas"
             )
     return words
 
