@@ -116,9 +116,11 @@ def load_results(folder: Path, names: Sequence[str] = (), scripts: Path = SCRIPT
             faults[name] = fault
     if faults:
         told = "\n".join(f"  {name} {fault}" for name, fault in faults.items())
+        usable = [name for name in chosen if name not in faults]
+        draft = f"\nor typeset a draft of the others:\n  python -m paper {' '.join(usable)}" if usable else ""
         raise PaperError(
             f"{len(faults)} of {len(chosen)} analyses cannot be used:\n{told}\n"
-            f"run again:\n  {_command(list(faults), folder)}"
+            f"run again:\n  {_command(list(faults), folder)}{draft}"
         )
     return Results(folder, tuple(_analysis(records[name]) for name in chosen), len(chosen) < len(known))
 

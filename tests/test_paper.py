@@ -298,7 +298,8 @@ def test_missing_broken_and_old_results_are_named(tmp_path: Path) -> None:
     assert "  missing has no results" in lines
     assert "  old has results older than its script" in lines
     assert any(line.startswith("  broken has results that cannot be read (JSONDecodeError: ") for line in lines)
-    assert lines[-1].startswith("  python -m analyses broken missing old --output ")
+    assert lines[-3].startswith("  python -m analyses broken missing old --output ")
+    assert lines[-2:] == ["or typeset a draft of the others:", "  python -m paper good"]
 
 
 # --- numbers ---------------------------------------------------------------------------------------------------------

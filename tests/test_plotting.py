@@ -322,3 +322,9 @@ def test_refused_values(draw: Callable[[], Any], message: str) -> None:
 def test_refused_types(draw: Callable[[], Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):
         draw()
+
+
+def test_matrices_do_not_tell_their_weights() -> None:
+    matrix: Any = cm.conv_matrix([1, 2], 4)
+    with pytest.raises(TypeError, match="takes a WeightPattern or a ConvGeometry, but was given a csr_array"):
+        cm.plotting.plot_matrix(matrix)

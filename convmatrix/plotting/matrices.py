@@ -9,6 +9,7 @@ import numpy as np
 
 from convmatrix.geometry import ConvGeometry
 from convmatrix.graph.chain import matrix_shape
+from convmatrix.pattern import WeightPattern
 from convmatrix.plotting.style import COLOURS, PAGE_WIDTH, axes_of, weight_colours
 
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from convmatrix.pattern import WeightPattern
 
 _LARGEST = 4000  # rows or columns of a matrix that are drawn; a picture has fewer pixels
 _NAMED = 24  # rows and columns up to which entries are named
@@ -52,6 +52,11 @@ def plot_matrix(pattern: WeightPattern | ConvGeometry, *, blocks: bool = True, a
     >>> len(figure.axes[0].texts)
     16
     """
+    if not isinstance(pattern, (WeightPattern, ConvGeometry)):
+        raise TypeError(
+            f"plot_matrix takes a WeightPattern or a ConvGeometry, but was given a {type(pattern).__name__}; a matrix "
+            "does not tell its weights: give the geometry that it was made of"
+        )
     n_out, n_in = matrix_shape(pattern)
     if max(n_out, n_in) > _LARGEST:
         raise ValueError(
