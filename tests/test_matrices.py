@@ -608,8 +608,8 @@ def test_shifts_that_are_none(shape: Any, shift: Any, error: type[Exception], me
 
 
 def test_shifts_of_an_unknown_boundary() -> None:
-    with refused(ValueError, "boundary 'wrap' is unknown; choose one of zero, circular, reflect, symmetric, replicate"):
-        cm.shift_matrix(4, 1, "wrap")
+    with refused(ValueError, "boundary 'even' is unknown; choose one of zero, circular, reflect, symmetric, replicate"):
+        cm.shift_matrix(4, 1, "even")
 
 
 def test_shifts_that_do_not_fit_in_memory() -> None:
