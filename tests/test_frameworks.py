@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import subprocess
 import sys
 from itertools import product
@@ -14,13 +13,9 @@ import numpy as np
 import pytest
 
 import convmatrix as cm
+from tests.refusals import refused
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-
-
-def refused(error: type[Exception], message: str) -> Any:
-    """Expect an error whose whole message is the given one."""
-    return pytest.raises(error, match=f"^{re.escape(message)}$")
 
 
 def described_layer(**changes: Any) -> SimpleNamespace:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import dataclasses
 import pickle
-import re
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ import convmatrix as cm
 from convmatrix.boundary import Axis
 from convmatrix.layer_geometry import layer_geometry
 from tests.cases import CASES, LENET5_C3, connection_table, each_case
+from tests.refusals import refused
 from tests.strategies import random_layer
 
 if TYPE_CHECKING:
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 Geometry = cm.ConvGeometry
 untyped: Any = cm.ConvGeometry  # for what its types do not allow
 replace: Any = dataclasses.replace  # which takes what the class takes, not what its fields hold
-
-
-def refused(error: type[Exception], message: str) -> Any:
-    """Expect an error whose whole message is the given one."""
-    return pytest.raises(error, match=f"^{re.escape(message)}$")
 
 
 # --- output shapes ----------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import convmatrix as cm
 from convmatrix import _assembly, _plan
 from tests import reference
 from tests.cases import CASES, each_case, integer_input, integer_weights
+from tests.refusals import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,11 +24,6 @@ Geometry = cm.ConvGeometry
 
 FORMATS: Final = ("csr", "csc", "coo", "dia", "bsr")
 each_format = pytest.mark.parametrize("kind", FORMATS)
-
-
-def refused(error: type[Exception], message: str) -> Any:
-    """Expect an error whose whole message is the given one."""
-    return pytest.raises(error, match=f"^{re.escape(message)}$")
 
 
 # --- examples that can be read off ------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import convmatrix as cm
 from convmatrix import memory
 from tests import reference
 from tests.cases import CASES, each_case, integer_input, integer_weights
+from tests.refusals import refused
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
 Geometry = cm.ConvGeometry
 Pattern = cm.WeightPattern
 Triplet = tuple[int, int, int]
-
-
-def refused(error: type[Exception], message: str) -> Any:
-    """Expect an error whose whole message is the given one."""
-    return pytest.raises(error, match=f"^{re.escape(message)}$")
 
 
 def listed_triplets(geometry: Geometry) -> list[Triplet]:

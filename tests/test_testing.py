@@ -14,6 +14,7 @@ import convmatrix as cm
 from convmatrix import testing
 from convmatrix.testing import assert_adjoint, assert_equivariant, assert_gradient, check_layer
 from tests.cases import CASES, each_case, integer_weights
+from tests.refusals import refused
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,11 +25,6 @@ Geometry = cm.ConvGeometry
 
 INTERVAL: Final = r"-?[\d.e+-]+"
 COMPLEX: Final = r"\(?-?[\d.e+j-]+\)?"
-
-
-def refused(error: type[Exception], message: str) -> Any:
-    """Expect an error whose whole message is the given one."""
-    return pytest.raises(error, match=f"^{re.escape(message)}$")
 
 
 def not_adjoint() -> Any:

@@ -65,14 +65,8 @@ def no_counts(name: str, *, units: int = 0, weights: int = 0, biases: int = 0) -
 
 
 @dataclass(frozen=True)
-class Input:
-    """What a network reads; its samples count as units.
-
-    Examples
-    --------
-    >>> Input("image", (1, 16, 16)).counts(float).units
-    256
-    """
+class _SameShape:
+    """A layer that gives what it reads, in the same shape."""
 
     name: str
     shape: Shape
@@ -90,6 +84,17 @@ class Input:
     def output_shape(self) -> Shape:
         """Shape of what is given."""
         return self.shape
+
+
+@dataclass(frozen=True)
+class Input(_SameShape):
+    """What a network reads; its samples count as units.
+
+    Examples
+    --------
+    >>> Input("image", (1, 16, 16)).counts(float).units
+    256
+    """
 
     def counts(self, dtype: DTypeLike = np.float64) -> LayerCounts:
         """Return the counts of the layer: units alone."""
@@ -247,7 +252,7 @@ class Pooling:
 
 
 @dataclass(frozen=True)
-class Normalisation:
+class Normalisation(_SameShape):
     """Batch normalisation: a trained scale and a trained shift a channel; no units or connections of its own.
 
     Examples
@@ -255,23 +260,6 @@ class Normalisation:
     >>> Normalisation("bn1", (64, 112, 112)).counts().parameters
     128
     """
-
-    name: str
-    shape: Shape
-    sources: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        _check_sizes(self.name, "shape", self.shape)
-
-    @property
-    def input_shape(self) -> Shape:
-        """Shape of what is read."""
-        return self.shape
-
-    @property
-    def output_shape(self) -> Shape:
-        """Shape of what is given."""
-        return self.shape
 
     def counts(self, dtype: DTypeLike = np.float64) -> LayerCounts:
         """Return the counts of the layer: parameters alone."""
