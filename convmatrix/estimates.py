@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix import _validation as validate
-from convmatrix._formats import check_format
-from convmatrix._plan import Plan, index_dtype
+from convmatrix import options as validate
+from convmatrix._assembly.formats import check_format
+from convmatrix._assembly.plan import Plan, index_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from convmatrix import _validation as validate
+from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 
 if TYPE_CHECKING:

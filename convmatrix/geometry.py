@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from convmatrix import _validation as validate
-from convmatrix._axis_sizes import forward_axis, transposed_axis
+from convmatrix import options as validate
+from convmatrix.axis_sizes import forward_axis, transposed_axis
 from convmatrix.boundary import Axis, Boundary
 
 if TYPE_CHECKING:

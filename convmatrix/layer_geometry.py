@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from convmatrix import _validation as validate
+from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry, Padding
 
 _DEFAULTS: dict[str, Any] = {

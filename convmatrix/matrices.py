@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 from scipy import sparse
 
-from convmatrix import _validation as validate
 from convmatrix import memory
-from convmatrix._assembly import assemble
-from convmatrix._formats import as_format, check_format
-from convmatrix._plan import Plan
-from convmatrix._weights import as_array, convert, weight_array
+from convmatrix import options as validate
+from convmatrix._assembly.fill import assemble
+from convmatrix._assembly.formats import as_format, check_format
+from convmatrix._assembly.plan import Plan
 from convmatrix.estimates import Estimate, estimate, plan_size
 from convmatrix.layer_geometry import given_geometry
 from convmatrix.selections import shift_matrix, unfold_matrix
+from convmatrix.weights import as_array, convert, weight_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from convmatrix import _validation as validate
 from convmatrix import memory
-from convmatrix._correlation import DirectCorrelation, best_block, padded_length
-from convmatrix._fft_correlation import FFTCorrelation, fft_time
-from convmatrix._grouped_weights import group_weights
-from convmatrix._layer_operator import LayerOperator
-from convmatrix._padding import fold, pad
-from convmatrix._weights import as_array, convert, weight_array
+from convmatrix import options as validate
+from convmatrix._products.correlation import DirectCorrelation, best_block, padded_length
+from convmatrix._products.fft import FFTCorrelation, fft_time
+from convmatrix._products.padding import fold, pad
 from convmatrix.geometry import ConvGeometry, Padding
+from convmatrix.grouped_weights import group_weights
 from convmatrix.layer_geometry import given_geometry
+from convmatrix.layer_operator import LayerOperator
+from convmatrix.weights import as_array, convert, weight_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

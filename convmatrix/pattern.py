@@ -11,10 +11,10 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix import memory
-from convmatrix._assembly import assemble
-from convmatrix._formats import as_format
-from convmatrix._plan import Plan, index_dtype
-from convmatrix._weights import accumulate, gather, weight_array
+from convmatrix._assembly.fill import assemble
+from convmatrix._assembly.formats import as_format
+from convmatrix._assembly.plan import Plan, index_dtype
+from convmatrix.weights import accumulate, gather, weight_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from scipy import sparse
 
-from convmatrix import _validation as validate
 from convmatrix import memory
-from convmatrix._formats import as_format, check_format
-from convmatrix._plan import index_dtype
+from convmatrix import options as validate
+from convmatrix._assembly.formats import as_format, check_format
+from convmatrix._assembly.plan import index_dtype
 from convmatrix.boundary import NOTHING, Axis
 from convmatrix.geometry import ConvGeometry, Padding
 

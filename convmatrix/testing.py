@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix._weights import weight_array
 from convmatrix.geometry import ConvGeometry
 from convmatrix.matrices import conv_matrix
 from convmatrix.operator import ConvOperator
 from convmatrix.pattern import WeightPattern
+from convmatrix.weights import weight_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

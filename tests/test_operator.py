@@ -13,8 +13,8 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator, lsqr
 
 import convmatrix as cm
 from convmatrix import _correlation, memory
-from convmatrix._correlation import DirectCorrelation
-from convmatrix._padding import fold, pad
+from convmatrix._products.correlation import DirectCorrelation
+from convmatrix._products.padding import fold, pad
 from convmatrix.boundary import BOUNDARIES, NOTHING, read_sample
 from tests import reference
 from tests.cases import CASES, LENET5_C3, connection_table, each_case, integer_input, integer_weights

@@ -23,8 +23,8 @@ import convmatrix as cm
 from analyses import Claim
 from analyses import main as run_analyses
 from analyses._claims import show
-from convmatrix.equivariance import proofs as proof_room
 from convmatrix.equivariance import theorems
+from convmatrix.proofs import theorems as proof_room
 from paper import _command, latex, mathematics, numbers, typeset
 from paper import main as make_paper
 from paper import theorems as paper_theorems

@@ -14,20 +14,20 @@ from typing import Any
 import pytest
 import sympy
 
-from convmatrix import _axis_sizes
+from convmatrix import axis_sizes as _axis_sizes
 from convmatrix import boundary as rule
 from convmatrix import equivariance as eq
-from convmatrix.equivariance.catalogue import all_theorems, matrices
-from convmatrix.equivariance.engines import smt
-from convmatrix.equivariance.engines.certificate import check_contradiction, from_data, solved
-from convmatrix.equivariance.engines.decide import check_certificate, decide_with_sympy, example_holds
-from convmatrix.equivariance.engines.lemma import Algebra, Condition, Lemma, evaluate
-from convmatrix.equivariance.engines.paths import problems
-from convmatrix.equivariance.engines.search import contradiction
-from convmatrix.equivariance.engines.smt import decide_with_z3
-from convmatrix.equivariance.proof import polynomial_text
-from convmatrix.equivariance.proofs import prove_theorem, theorem
 from convmatrix.geometry import ConvGeometry
+from convmatrix.proofs.catalogue import all_theorems, matrices
+from convmatrix.proofs.engines import smt
+from convmatrix.proofs.engines.certificate import check_contradiction, from_data, solved
+from convmatrix.proofs.engines.decide import check_certificate, decide_with_sympy, example_holds
+from convmatrix.proofs.engines.lemma import Algebra, Condition, Lemma, evaluate
+from convmatrix.proofs.engines.paths import problems
+from convmatrix.proofs.engines.search import contradiction
+from convmatrix.proofs.engines.smt import decide_with_z3
+from convmatrix.proofs.proof import polynomial_text
+from convmatrix.proofs.theorems import prove_theorem, theorem
 
 THEOREMS = all_theorems()
 each_theorem = pytest.mark.parametrize("name", THEOREMS)
@@ -411,7 +411,7 @@ def test_no_certificate_without_the_trial_values(
     build: Callable[[Algebra], Condition], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also without looking for counterexamples first, no certificate of a false statement is found."""
-    monkeypatch.setattr("convmatrix.equivariance.engines.decide.counterexample", lambda lemma: None)
+    monkeypatch.setattr("convmatrix.proofs.engines.decide.counterexample", lambda lemma: None)
     lemma = Lemma(build.__name__, "", "", build, STATEMENTS[build])
     assert decide_with_sympy(lemma).status == "undecided"
 
@@ -586,11 +586,11 @@ def test_recheck_judges_examples_and_identities_again(monkeypatch: pytest.Monkey
     record = eq.prove("fourier-eigenvectors").record()
     known = theorem("fourier-eigenvectors")
     nowhere = replace(known, lemmas=(replace(known.lemmas[0], example={**known.lemmas[0].example, "n": 0}),))
-    monkeypatch.setattr("convmatrix.equivariance.saved.theorem", lambda name: nowhere)
+    monkeypatch.setattr("convmatrix.proofs.saved.theorem", lambda name: nowhere)
     with pytest.raises(eq.CertificateError, match="the hypotheses of the lemma 'period' do not hold for its example"):
         eq.recheck(record)
     wrong = replace(known, identities=(replace(known.identities[0], right=lambda: sympy.Symbol("z")),))
-    monkeypatch.setattr("convmatrix.equivariance.saved.theorem", lambda name: wrong)
+    monkeypatch.setattr("convmatrix.proofs.saved.theorem", lambda name: wrong)
     with pytest.raises(eq.CertificateError, match="the identity 'roots of unity' does not simplify to 0"):
         eq.recheck(record)
     assert not prove_theorem(wrong).proved
@@ -686,7 +686,7 @@ def test_errors(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_appendix(proofs: dict[tuple[str, str], eq.Proof], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convmatrix.equivariance.latex.prove", lambda name, engine: proofs[name, engine])
+    monkeypatch.setattr("convmatrix.proofs.latex.prove", lambda name, engine: proofs[name, engine])
     text = eq.appendix()
     assert text.count(r"\begin{theorem}") == text.count(r"\end{proof}") == 20
     assert text.count("{") == text.count("}")
@@ -694,7 +694,7 @@ def test_appendix(proofs: dict[tuple[str, str], eq.Proof], monkeypatch: pytest.M
     broken = replace(
         proofs["flat-index", "sympy"], parts=(replace(proofs["flat-index", "sympy"].parts[0], status="undecided"),)
     )
-    monkeypatch.setattr("convmatrix.equivariance.latex.prove", lambda name, engine: broken)
+    monkeypatch.setattr("convmatrix.proofs.latex.prove", lambda name, engine: broken)
     with pytest.raises(RuntimeError, match="theorem flat-index was not proved by sympy"):
         eq.appendix(names=["flat-index"])
 

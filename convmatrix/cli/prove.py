@@ -53,7 +53,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """List theorems, prove them, or check a saved proof."""
     from convmatrix import equivariance
-    from convmatrix.equivariance.proofs import theorem
+    from convmatrix.proofs.theorems import theorem
 
     if args.recheck is not None:
         if args.names or args.all:
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _list() -> None:
-    from convmatrix.equivariance.catalogue import all_theorems
+    from convmatrix.proofs.catalogue import all_theorems
 
     for name, theorem in all_theorems().items():
         say(f"{name}\n    {theorem.statement}")

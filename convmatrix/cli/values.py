@@ -11,8 +11,8 @@ from __future__ import annotations
 import re
 from argparse import ArgumentTypeError
 
-from convmatrix._validation import PADDING_WORDS, called_here
 from convmatrix.boundary import BOUNDARIES
+from convmatrix.options import PADDING_WORDS, called_here
 
 
 def _whole_number(text: str) -> int | None:

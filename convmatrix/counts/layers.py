@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from convmatrix import _validation as validate
+from convmatrix import options as validate
 from convmatrix.counts.layer import Bias, LayerCounts, layer_counts
 from convmatrix.counts.storage import StorageBytes, csr_bytes, dia_bytes
 from convmatrix.geometry import ConvGeometry

@@ -23,16 +23,16 @@ from convmatrix.equivariance.actions import (
     torus_generators,
 )
 from convmatrix.equivariance.checks import check, check_quarter_turn, check_reflection, prove_equivariance
-from convmatrix.equivariance.engines.certificate import CertificateError
-from convmatrix.equivariance.latex import appendix
 from convmatrix.equivariance.networks import NetworkVerdict, check_network, surviving_shifts
-from convmatrix.equivariance.proof import Proof
-from convmatrix.equivariance.proofs import ENGINES, instances, prove, theorems
-from convmatrix.equivariance.saved import recheck
 from convmatrix.equivariance.sharing import equivariant_pattern, orbits, tie, tied_pattern, tied_taps
 from convmatrix.equivariance.steps import Bias, Elementwise, Pooling
 from convmatrix.equivariance.symmetry import PointSymmetry, Symmetries, symmetries
 from convmatrix.equivariance.verdict import Counterexample, Verdict
+from convmatrix.proofs.engines.certificate import CertificateError
+from convmatrix.proofs.latex import appendix
+from convmatrix.proofs.proof import Proof
+from convmatrix.proofs.saved import recheck
+from convmatrix.proofs.theorems import ENGINES, instances, prove, theorems
 
 __all__ = [
     "ENGINES",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convmatrix import _validation as validate
+from convmatrix import options as validate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convmatrix import _validation as validate
+from convmatrix import options as validate
 from convmatrix.equivariance import actions
 from convmatrix.equivariance.checks import check, output_shift, shift_statement
 from convmatrix.equivariance.steps import Bias, Elementwise, Pooling, Step

@@ -8,9 +8,9 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse import csgraph
 
-from convmatrix import _validation as validate
 from convmatrix import memory
-from convmatrix._plan import index_dtype
+from convmatrix import options as validate
+from convmatrix._assembly.plan import index_dtype
 from convmatrix.equivariance import actions
 from convmatrix.pattern import WeightPattern
 

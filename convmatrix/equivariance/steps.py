@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from convmatrix import _validation as validate
+from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.pattern import WeightPattern
 

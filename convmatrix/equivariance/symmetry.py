@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convmatrix import _validation as validate
+from convmatrix import options as validate
 from convmatrix.equivariance import actions
 from convmatrix.equivariance.comparison import broken_rows
 

@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from convmatrix import _validation as validate
+from convmatrix import options as validate
 from convmatrix.explore.settings import LARGEST_NUMBER, LIMIT, page_settings, page_weights
 from convmatrix.geometry import ConvGeometry
 from convmatrix.io.atomic import replacing

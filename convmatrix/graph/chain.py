@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from convmatrix import _validation as validate
+from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.pattern import WeightPattern
 

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix import memory
-from convmatrix._plan import index_dtype
+from convmatrix._assembly.plan import index_dtype
 from convmatrix.io import dtypes
 from convmatrix.io.limits import FileFormatError, ReadLimit
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
-from convmatrix import _validation as validate
+from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.io import matlab, matrix_market, npz
 from convmatrix.io.atomic import replacing

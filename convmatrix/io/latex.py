@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from scipy import sparse
 
-from convmatrix import _validation as validate
+from convmatrix import options as validate
 from convmatrix.io.canonical import to_canonical
 
 _ENVIRONMENTS: Final = ("matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix")

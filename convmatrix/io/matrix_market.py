@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 
-from convmatrix._plan import index_dtype
+from convmatrix._assembly.plan import index_dtype
 from convmatrix.io import canonical, dtypes, geometry_json
 from convmatrix.io.limits import PIECE, BoundedReader, FileFormatError, ReadLimit
 

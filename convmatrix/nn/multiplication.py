@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
-from convmatrix._correlation import DirectCorrelation, padded_length
-from convmatrix._grouped_weights import group_weights, ungroup_weights
-from convmatrix._padding import fold, pad
-from convmatrix._rows import count_entries
+from convmatrix._assembly.rows import count_entries
+from convmatrix._products.correlation import DirectCorrelation, padded_length
+from convmatrix._products.padding import fold, pad
+from convmatrix._products.strips import StripCorrelation
 from convmatrix.estimates import estimate
-from convmatrix.nn._strips import StripCorrelation
+from convmatrix.grouped_weights import group_weights, ungroup_weights
 from convmatrix.nn.layer import Product
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix import _validation as validate
+from convmatrix import options as validate
 from convmatrix.nn.layer import Layer, check_gradient, float_dtype, real, remembered
 
 if TYPE_CHECKING:

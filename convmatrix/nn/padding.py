@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix import _validation as validate
+from convmatrix import options as validate
 from convmatrix.nn.layer import Layer, batch_first, batch_last, check_gradient, real, remembered
 
 if TYPE_CHECKING:

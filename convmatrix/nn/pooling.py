@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from scipy import sparse
 
-from convmatrix import _validation as validate
+from convmatrix import options as validate
 from convmatrix.estimates import estimate
 from convmatrix.geometry import ConvGeometry, Padding
 from convmatrix.nn._windows import (

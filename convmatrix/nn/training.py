@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix import _validation as validate
+from convmatrix import options as validate
 from convmatrix.nn.divergence import NonFiniteError
 from convmatrix.nn.interrupts import Interrupt, deferred_interrupts
 from convmatrix.nn.losses import Loss, SoftmaxCrossEntropy

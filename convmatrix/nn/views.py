@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from convmatrix._grouped_weights import group_weights
+from convmatrix.grouped_weights import group_weights
 from convmatrix.nn.elementwise import Elementwise, ReLU
 from convmatrix.nn.linear import Conv, Dense
 from convmatrix.nn.network import Residual, Sequential

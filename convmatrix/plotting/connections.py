@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
-from convmatrix._validation import integer
 from convmatrix.geometry import ConvGeometry
+from convmatrix.options import integer
 from convmatrix.pattern import WeightPattern
 from convmatrix.plotting.style import PAGE_WIDTH, axes_of, weight_colours
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix._validation import integer
+from convmatrix.options import integer
 from convmatrix.plotting.style import PAGE_WIDTH, new_figure, real_values
 
 if TYPE_CHECKING:

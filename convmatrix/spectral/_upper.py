@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix._grouped_weights import group_weights
 from convmatrix.boundary import NOTHING
+from convmatrix.grouped_weights import group_weights
 from convmatrix.operator import ConvOperator
 from convmatrix.spectral._axes import AxisForm, Kind, axis_form, read_unflipped, ring_form
 from convmatrix.spectral.blocks import axis_kinds, layer_blocks

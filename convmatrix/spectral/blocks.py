@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from convmatrix import memory
-from convmatrix._grouped_weights import group_weights
+from convmatrix.grouped_weights import group_weights
 from convmatrix.spectral._axes import SHORT, AxisForm, Kind, apply_along, axis_form, is_ring, suits_cosines
 from convmatrix.spectral._threads import cores, on_cores, single_threaded_blas
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from convmatrix._grouped_weights import group_weights
+from convmatrix.grouped_weights import group_weights
 from convmatrix.matrices import conv_matrix, estimate
 from convmatrix.memory import MatrixTooLargeError
 from convmatrix.operator import ConvOperator

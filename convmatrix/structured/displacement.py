@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
-from convmatrix import _validation as validate
+from convmatrix import options as validate
 from convmatrix.structured.builders import centre_of, levels
 from convmatrix.structured.recognition import as_csr
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 from scipy import sparse
 
-from convmatrix import _validation as validate
+from convmatrix import options as validate
 from convmatrix.structured._diagonals import Diagonals, Violation, first_violation
 
 if TYPE_CHECKING:

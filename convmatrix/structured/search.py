@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix import _validation as validate
+from convmatrix import options as validate
 from convmatrix.boundary import BOUNDARIES, NOTHING, Axis, Boundary
 from convmatrix.geometry import ConvGeometry
 from convmatrix.structured.kernels import recover_kernel

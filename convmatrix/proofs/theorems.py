@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from convmatrix.equivariance.proof import Part, Proof
+from convmatrix.proofs.proof import Part, Proof
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from convmatrix.equivariance.catalogue import Identity, Theorem
-    from convmatrix.equivariance.engines.decide import Decision
-    from convmatrix.equivariance.engines.lemma import Lemma
+    from convmatrix.proofs.catalogue import Identity, Theorem
+    from convmatrix.proofs.engines.decide import Decision
+    from convmatrix.proofs.engines.lemma import Lemma
 
 ENGINES: Final = ("sympy", "z3")
 
@@ -24,7 +24,7 @@ def theorems() -> tuple[str, ...]:
     >>> theorems()[:3]
     ('circular-shift', 'strided-shift', 'circulant-converse')
     """
-    from convmatrix.equivariance.catalogue import all_theorems
+    from convmatrix.proofs.catalogue import all_theorems
 
     return tuple(all_theorems())
 
@@ -73,7 +73,7 @@ def theorem(name: str) -> Theorem:
     >>> theorem("flat-index").hypotheses
     'all sizes >= 1.'
     """
-    from convmatrix.equivariance.catalogue import all_theorems
+    from convmatrix.proofs.catalogue import all_theorems
 
     known = all_theorems()
     if name not in known:
@@ -119,8 +119,8 @@ def prove_theorem(theorem: Theorem, engine: str = "sympy") -> Proof:
     >>> prove_theorem(theorem("gradients")).proved
     True
     """
-    from convmatrix.equivariance.engines.decide import Decision, decide_with_sympy, example_holds
-    from convmatrix.equivariance.engines.smt import decide_with_z3, load_z3
+    from convmatrix.proofs.engines.decide import Decision, decide_with_sympy, example_holds
+    from convmatrix.proofs.engines.smt import decide_with_z3, load_z3
 
     if engine not in ENGINES:
         raise ValueError(f"engine {engine!r} is unknown; choose {' or '.join(ENGINES)}")

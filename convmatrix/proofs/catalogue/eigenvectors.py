@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from convmatrix import boundary as boundary_rule
 from convmatrix.boundary import Axis
-from convmatrix.equivariance.catalogue import matrices
-from convmatrix.equivariance.catalogue.base import Identity, Theorem
-from convmatrix.equivariance.engines.lemma import Algebra, Condition, Lemma
+from convmatrix.proofs.catalogue import matrices
+from convmatrix.proofs.catalogue.base import Identity, Theorem
+from convmatrix.proofs.engines.lemma import Algebra, Condition, Lemma
 
 if TYPE_CHECKING:
     from collections.abc import Callable

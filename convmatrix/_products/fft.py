@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from convmatrix._correlation import padded_length
+from convmatrix._products.correlation import padded_length
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from convmatrix.equivariance.engines.lemma import Lemma
+    from convmatrix.proofs.engines.lemma import Lemma
 
 
 @dataclass(frozen=True)

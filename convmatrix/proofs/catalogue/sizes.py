@@ -1,6 +1,6 @@
 """The theorem about output sizes: the functions that compute sizes, run on symbols.
 
-`convmatrix._axis_sizes` is plain arithmetic with two kinds of extras: ``//``, and branches that raise where a layer is
+`convmatrix.axis_sizes` is plain arithmetic with two kinds of extras: ``//``, and branches that raise where a layer is
 impossible. A `_Size` stands for an integer there: its ``//`` gives an integer that is bound by its definition, and a
 comparison in an ``if`` says that the branch is not taken, which the lemma assumes or has to show. That each of these
 branches does raise is looked at by taking it.
@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from convmatrix import _axis_sizes
+from convmatrix import axis_sizes as _axis_sizes
 from convmatrix.boundary import Axis
-from convmatrix.equivariance.catalogue import matrices
-from convmatrix.equivariance.catalogue.base import Theorem
-from convmatrix.equivariance.engines.lemma import Algebra, Condition, Integer, Lemma
+from convmatrix.proofs.catalogue import matrices
+from convmatrix.proofs.catalogue.base import Theorem
+from convmatrix.proofs.engines.lemma import Algebra, Condition, Integer, Lemma
 
 if TYPE_CHECKING:
     from collections.abc import Callable

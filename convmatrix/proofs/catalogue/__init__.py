@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from convmatrix.equivariance.catalogue.base import Identity, Theorem
+from convmatrix.proofs.catalogue.base import Identity, Theorem
 
 __all__ = ["Identity", "Theorem", "all_theorems"]
 
@@ -32,7 +32,7 @@ _ORDER = (
 
 def all_theorems() -> dict[str, Theorem]:
     """Return every theorem by name."""
-    from convmatrix.equivariance.catalogue import borders, eigenvectors, layers, rings, sizes, structure, symmetry
+    from convmatrix.proofs.catalogue import borders, eigenvectors, layers, rings, sizes, structure, symmetry
 
     found = {
         theorem.name: theorem

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from convmatrix.equivariance.engines.certificate import CertificateError
-from convmatrix.equivariance.proof import FORMAT
-from convmatrix.equivariance.proofs import decide_identity, lemma_part, proof_of, theorem
+from convmatrix.proofs.engines.certificate import CertificateError
+from convmatrix.proofs.proof import FORMAT
+from convmatrix.proofs.theorems import decide_identity, lemma_part, proof_of, theorem
 
 
 def recheck(source: str | Path | Mapping[str, Any]) -> str:
@@ -39,7 +39,7 @@ def recheck(source: str | Path | Mapping[str, Any]) -> str:
     >>> recheck(prove("circular-shift").record())
     'circular-shift'
     """
-    from convmatrix.equivariance.engines.decide import Decision, check_certificate, example_holds
+    from convmatrix.proofs.engines.decide import Decision, check_certificate, example_holds
 
     record = source if isinstance(source, Mapping) else _read(Path(source))
     if record.get("format") != FORMAT:

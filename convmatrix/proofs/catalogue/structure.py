@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from convmatrix.boundary import Axis
-from convmatrix.equivariance.catalogue import matrices
-from convmatrix.equivariance.catalogue.base import Theorem
-from convmatrix.equivariance.engines.lemma import Algebra, Condition, Lemma
+from convmatrix.proofs.catalogue import matrices
+from convmatrix.proofs.catalogue.base import Theorem
+from convmatrix.proofs.engines.lemma import Algebra, Condition, Lemma
 
 
 def _adjoint_lemma(a: Algebra) -> Condition:

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from convmatrix._plan import Plan, index_dtype
-from convmatrix._rows import RowTable, extend_with_sums
-from convmatrix._short_lines import SHORT, ShortLines
+from convmatrix._assembly.plan import Plan, index_dtype
+from convmatrix._assembly.rows import RowTable, extend_with_sums
+from convmatrix._assembly.short_lines import SHORT, ShortLines
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

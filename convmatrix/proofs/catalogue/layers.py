@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from convmatrix import boundary as boundary_rule
 from convmatrix.boundary import Axis
-from convmatrix.equivariance.catalogue import matrices
-from convmatrix.equivariance.catalogue.base import Theorem
-from convmatrix.equivariance.catalogue.rings import STRIDED
-from convmatrix.equivariance.engines.lemma import Algebra, Condition, Lemma
+from convmatrix.proofs.catalogue import matrices
+from convmatrix.proofs.catalogue.base import Theorem
+from convmatrix.proofs.catalogue.rings import STRIDED
+from convmatrix.proofs.engines.lemma import Algebra, Condition, Lemma
 
 
 def _channel_lemma(a: Algebra) -> Condition:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convmatrix.equivariance.proof import Proof, polynomial_text
-from convmatrix.equivariance.proofs import prove, theorems
+from convmatrix.proofs.proof import Proof, polynomial_text
+from convmatrix.proofs.theorems import prove, theorems
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -25,7 +25,7 @@ class Part:
         The engine that decided it. Identities of functions are SymPy's, whichever engine was asked for.
     status : {"proved", "refuted", "undecided"}
     certificate : dict
-        Plain data: see `convmatrix.equivariance.engines`.
+        Plain data: see `convmatrix.proofs.engines`.
     counterexample : dict of str to int or None
         Integers for which the hypotheses hold and the claim does not, where it is refuted.
     example : dict of str to int

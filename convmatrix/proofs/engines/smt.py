@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.equivariance.engines.decide import Decision, no_symbols
-from convmatrix.equivariance.engines.lemma import Algebra, Lemma, evaluate
-from convmatrix.equivariance.engines.smt_integer import SmtInteger, plain
+from convmatrix.proofs.engines.decide import Decision, no_symbols
+from convmatrix.proofs.engines.lemma import Algebra, Lemma, evaluate
+from convmatrix.proofs.engines.smt_integer import SmtInteger, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,7 +15,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from convmatrix._rows import RowTable
+    from convmatrix._assembly.rows import RowTable
 
 SHORT: Final = 2**12
 """Entries up to which a line is short."""

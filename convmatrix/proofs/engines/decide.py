@@ -6,11 +6,11 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from convmatrix.equivariance.engines.certificate import CertificateError, check_contradiction
-from convmatrix.equivariance.engines.lemma import Lemma, evaluate
+from convmatrix.proofs.engines.certificate import CertificateError, check_contradiction
+from convmatrix.proofs.engines.lemma import Lemma, evaluate
 
 if TYPE_CHECKING:
-    from convmatrix.equivariance.engines.problem import Problem
+    from convmatrix.proofs.engines.problem import Problem
 
 _TRIALS: Final = 900
 _LARGEST_TRIAL: Final = 6
@@ -47,7 +47,7 @@ def example_holds(lemma: Lemma) -> bool:
 
 def decide_with_sympy(lemma: Lemma) -> Decision:
     """Decide a lemma by certificates of contradiction between polynomials in SymPy integers."""
-    from convmatrix.equivariance.engines.search import contradiction
+    from convmatrix.proofs.engines.search import contradiction
 
     try:
         parts = _contradictory_parts(lemma)
@@ -79,7 +79,7 @@ def no_symbols(lemma: Lemma, error: Exception) -> Decision:
 
 def _contradictory_parts(lemma: Lemma) -> list[Problem]:
     """Return what has to be contradictory for a lemma to hold, in order."""
-    from convmatrix.equivariance.engines.paths import problems
+    from convmatrix.proofs.engines.paths import problems
 
     return [part for problem in problems(lemma.build) for part in (*problem.obligations, problem)]
 

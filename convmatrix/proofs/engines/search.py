@@ -1,6 +1,6 @@
 """The search for certificates of contradiction: linear programming proposes, exact arithmetic disposes.
 
-Nothing here is trusted. What is found goes through `convmatrix.equivariance.engines.certificate`.
+Nothing here is trusted. What is found goes through `convmatrix.proofs.engines.certificate`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from convmatrix.equivariance.engines.certificate import Node, solved, to_data
+from convmatrix.proofs.engines.certificate import Node, solved, to_data
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sympy.polys.rings import PolyElement, PolyRing
 
-    from convmatrix.equivariance.engines.problem import Problem
+    from convmatrix.proofs.engines.problem import Problem
 
 _MOST_SPLITS: Final = 1.5  # nested; a split of which one branch is left counts a quarter
 _MOST_OPEN: Final = 3

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import sympy
 
-from convmatrix.equivariance.engines.lemma import Algebra, Condition
-from convmatrix.equivariance.engines.problem import Problem, Problems, Remainder
+from convmatrix.proofs.engines.lemma import Algebra, Condition
+from convmatrix.proofs.engines.problem import Problem, Problems, Remainder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from convmatrix._rows import RowTable, axis_rows, channel_rows, count_entries, table_size
+from convmatrix._assembly.rows import RowTable, axis_rows, channel_rows, count_entries, table_size
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

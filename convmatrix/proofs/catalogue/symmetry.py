@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from convmatrix import boundary as boundary_rule
 from convmatrix.boundary import BOUNDARIES, Axis, Boundary
-from convmatrix.equivariance.catalogue import matrices
-from convmatrix.equivariance.catalogue.base import Theorem
-from convmatrix.equivariance.catalogue.eigenvectors import PERIOD
-from convmatrix.equivariance.engines.lemma import Algebra, Condition, Integer, Lemma
+from convmatrix.proofs.catalogue import matrices
+from convmatrix.proofs.catalogue.base import Theorem
+from convmatrix.proofs.catalogue.eigenvectors import PERIOD
+from convmatrix.proofs.engines.lemma import Algebra, Condition, Integer, Lemma
 
 if TYPE_CHECKING:
     from collections.abc import Callable
