@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from convmatrix import io, testing
 from convmatrix.boundary import BOUNDARIES
-from convmatrix.estimates import Estimate, estimate
 from convmatrix.frameworks import from_torch
 from convmatrix.geometry import ConvGeometry
 from convmatrix.matrices import conv_matrix, conv_transpose_matrix, shift_matrix, unfold_matrix
-from convmatrix.memory import MatrixTooLargeError
+from convmatrix.memory import Estimate, MatrixTooLargeError, estimate
 from convmatrix.operator import ConvOperator
 from convmatrix.pattern import WeightPattern
 

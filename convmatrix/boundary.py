@@ -26,6 +26,9 @@ Boundary = Literal["zero", "circular", "reflect", "symmetric", "replicate"]
 
 BOUNDARIES: Final[tuple[Boundary, ...]] = get_args(Boundary)
 
+LARGEST_AXIS: Final = 2**62
+"""Axes are shorter than this, because index arithmetic is int64."""
+
 NOTHING: Final = -1
 """What `read_sample` returns where the zero boundary is read: no sample at all."""
 
@@ -155,3 +158,68 @@ class Axis:
     def weight(self, output: Integer, tap: Integer) -> Integer:
         """Return the index, among the ``tile * n_taps`` weights of this axis, that a tap of an output uses."""
         return (output % self.tile) * self.n_taps + tap
+
+
+# --- sizes of outputs ---------------------------------------------------------------------------------------------
+
+
+def forward_axis(
+    axis: int, size: int, span: int, kernel: str, stride: int, padding: str | tuple[int, int], _: int
+) -> tuple[int, int, int, int]:
+    """Resolve (padding low, padding high, output padding, outputs) on one axis of a convolution."""
+    if isinstance(padding, tuple):
+        low, high = padding
+    elif padding == "full":
+        low = high = span - 1
+    elif padding == "valid":
+        low = high = 0
+    else:
+        low, high = _split(max((-(-size // stride) - 1) * stride + span - size, 0), padding)
+    padded = size + low + high
+    if span > padded:
+        raise ValueError(
+            f"kernel does not fit on axis {axis}: it spans {span} samples ({kernel}), "
+            f"but the padded input has {padded} (input_shape[{axis}]={size}, padding=({low}, {high})); "
+            "increase padding or shrink the kernel"
+        )
+    if padded >= LARGEST_AXIS:
+        raise ValueError(
+            f"axis {axis} has {padded} padded samples, but index arithmetic is 64-bit and holds sizes below 2**62; "
+            "shrink the input or the padding"
+        )
+    return low, high, 0, (padded - span) // stride + 1
+
+
+def transposed_axis(
+    axis: int, size: int, span: int, kernel: str, stride: int, padding: str | tuple[int, int], extra: int
+) -> tuple[int, int, int, int]:
+    """Resolve (padding low, padding high, output padding, outputs) on one axis of a transposed convolution."""
+    full = (size - 1) * stride + span
+    if isinstance(padding, tuple):
+        low, high = padding
+    elif padding == "full":
+        low = high = span - 1
+    elif padding == "valid":
+        low = high = 0
+    else:
+        total = full + extra - size * stride
+        low, high = _split(max(total, 0), padding)
+        extra += max(-total, 0)  # a kernel shorter than the stride leaves the last outputs without a tap
+    outputs = full - low - high + extra
+    if outputs < 1:
+        raise ValueError(
+            f"transposed layer has no outputs on axis {axis}: padding=({low}, {high}) crops {low + high} of "
+            f"{full + extra} samples (input_shape[{axis}]={size}, stride={stride}, {kernel}); reduce the padding"
+        )
+    if full + extra >= LARGEST_AXIS:
+        raise ValueError(
+            f"axis {axis} has {full + extra} samples, but index arithmetic is 64-bit and holds sizes below 2**62; "
+            "shrink the input or the stride"
+        )
+    return low, high, extra, outputs
+
+
+def _split(total: int, word: str) -> tuple[int, int]:
+    """Split the padding of "same": the odd sample at the high end, or at the low one for "same_lower"."""
+    half = total // 2
+    return (half, total - half) if word == "same" else (total - half, half)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import numpy as np
 
 from convmatrix.boundary import BOUNDARIES, Boundary
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
+
+    from convmatrix.geometry import ConvGeometry
 
 _ELSEWHERE = {  # what other packages call a boundary: NumPy, scipy.ndimage, scipy.signal, PyTorch, and habit
     "zeros": "zero",
@@ -25,7 +28,9 @@ _ELSEWHERE = {  # what other packages call a boundary: NumPy, scipy.ndimage, sci
     "symm": "symmetric",
 }
 
-PADDING_WORDS = ("valid", "same", "same_lower", "full")
+_LARGEST_INT32: Final = 2**31 - 1
+
+PADDING_WORDS: Final = ("valid", "same", "same_lower", "full")
 
 
 def integer(name: str, value: Any, minimum: int | None = None) -> int:
@@ -184,3 +189,81 @@ def row_range(rows: tuple[int, int] | None, n_rows: int) -> tuple[int, int]:
     if not 0 <= start <= stop <= n_rows:
         raise ValueError(f"rows=({start}, {stop}) must satisfy 0 <= start <= stop <= {n_rows}, the rows of the matrix")
     return start, stop
+
+
+def as_array(weights: ArrayLike) -> NDArray[Any]:
+    """Return weights as an array; lists within them must be of one length."""
+    try:
+        return np.asarray(weights)
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError(
+            "the kernel's lists differ in length, so they make no array; give every row as many entries as the others"
+        ) from None
+
+
+def weight_array(
+    weights: ArrayLike, weight_shape: tuple[int, ...], geometry: ConvGeometry | None = None
+) -> NDArray[Any]:
+    """Return weights as an array of ``weight_shape``, of a dtype that sparse matrices hold.
+
+    Accepted are the weight shape itself, without its leading axes of one, or flat; and, for a layer with a connection
+    table, a full ``(C_out, C_in, *kernel)`` kernel, of which the connected pairs are read.
+    """
+    array = as_array(weights)
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)  # sparse matrices know no other byte order
+    if array.dtype.kind not in "iufc" or array.dtype == np.float16:
+        raise TypeError(
+            f"weights have dtype {array.dtype}, which sparse matrices do not compute with; convert them, for instance "
+            "with weights.astype(float) or dtype=float"
+        )
+    squeezed = weight_shape
+    while squeezed and squeezed[0] == 1 and len(squeezed) > array.ndim:
+        squeezed = squeezed[1:]
+    if array.shape in (weight_shape, squeezed, (math.prod(weight_shape),)):
+        return array.reshape(weight_shape)
+    full = None
+    if geometry is not None and geometry.connections is not None and geometry.sharing == "shared":
+        full = (geometry.out_channels, geometry.in_channels, *geometry.kernel_shape)
+        if array.shape == full:
+            outputs, inputs = geometry.channel_pairs.T
+            connected: NDArray[Any] = array[outputs, inputs]
+            return connected
+    raise ValueError(
+        f"weights have shape {array.shape}, but the layer's weights have {weight_shape}"
+        + (f" (or, as a full kernel, {full})" if full else "")
+        + f", which is {math.prod(weight_shape)} in all; reshape them to that"
+    )
+
+
+def convert(kernel: NDArray[Any], dtype: DTypeLike | None) -> NDArray[Any]:
+    """Return the kernel in a dtype, if that can hold it."""
+    if dtype is None or kernel.dtype == np.dtype(dtype):
+        return kernel
+    target = np.dtype(dtype)
+    if not np.can_cast(kernel.dtype, target, "same_kind"):
+        raise TypeError(
+            f"a kernel of dtype {kernel.dtype} does not convert to dtype={target} without loss; convert it yourself, "
+            "for instance with kernel.real or numpy.rint"
+        )
+    converted = kernel.astype(target)
+    if target.kind in "iu" and not np.array_equal(converted, kernel):
+        raise TypeError(f"the kernel has entries that dtype={target} does not hold; choose a wider integer type")
+    return converted
+
+
+FORMATS: Final = ("csr", "csc", "coo", "dia", "bsr")
+"""The sparse formats of SciPy that matrices are made in."""
+
+
+def sparse_format(format: str) -> str:
+    """Return the name of a sparse format."""
+    if format not in FORMATS:
+        raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}")
+    return format
+
+
+def index_dtype(*sizes: int) -> type[np.int32] | type[np.int64]:
+    """Return the index type of SciPy's sparse arrays: int32 exactly where it fits."""
+    return np.int32 if max(sizes) <= _LARGEST_INT32 else np.int64

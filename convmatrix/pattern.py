@@ -12,9 +12,10 @@ from scipy import sparse
 
 from convmatrix import memory
 from convmatrix._assembly.fill import assemble
-from convmatrix._assembly.formats import as_format
-from convmatrix._assembly.plan import Plan, index_dtype
-from convmatrix.weights import accumulate, gather, weight_array
+from convmatrix._assembly.plan import Plan
+from convmatrix.arrays import accumulate, gather
+from convmatrix.formats import as_format
+from convmatrix.options import index_dtype, weight_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

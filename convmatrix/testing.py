@@ -10,8 +10,8 @@ import numpy as np
 from convmatrix.geometry import ConvGeometry
 from convmatrix.matrices import conv_matrix
 from convmatrix.operator import ConvOperator
+from convmatrix.options import weight_array
 from convmatrix.pattern import WeightPattern
-from convmatrix.weights import weight_array
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -13,7 +13,7 @@ import pytest
 
 import convmatrix as cm
 from convmatrix.boundary import Axis
-from convmatrix.layer_geometry import layer_geometry
+from convmatrix.geometry import layer_geometry
 from tests.cases import CASES, LENET5_C3, connection_table, each_case
 from tests.refusals import refused
 from tests.strategies import random_layer

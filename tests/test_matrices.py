@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import convmatrix as cm
-from convmatrix import _assembly, _plan
+from convmatrix._assembly import fill, plan
 from tests import reference
 from tests.cases import CASES, each_case, integer_input, integer_weights
 from tests.refusals import refused
@@ -235,11 +235,11 @@ def test_dtypes_that_sparse_matrices_do_not_hold(kernel: Any) -> None:
 
 
 CUTS: Final[list[dict[tuple[Any, str], int]]] = [
-    {(_assembly, "SHORT"): 0},
-    {(_assembly, "SHORT"): 0, (_assembly, "_TEMPLATE"): 1},
-    {(_assembly, "_WORTH_A_THREAD"): 0},
-    {(_plan, "_LARGEST_TABLE"): 8, (_plan, "_KEPT_TABLE"): 0},
-    {(_plan, "_LARGEST_TABLE"): 8, (_assembly, "_KEPT_BOXES"): 0},
+    {(fill, "SHORT"): 0},
+    {(fill, "SHORT"): 0, (fill, "_TEMPLATE"): 1},
+    {(fill, "_WORTH_A_THREAD"): 0},
+    {(plan, "_LARGEST_TABLE"): 8, (plan, "_KEPT_TABLE"): 0},
+    {(plan, "_LARGEST_TABLE"): 8, (fill, "_KEPT_BOXES"): 0},
 ]
 
 

@@ -12,7 +12,8 @@ from scipy import ndimage, signal, sparse
 from scipy.sparse.linalg import LinearOperator, aslinearoperator, lsqr
 
 import convmatrix as cm
-from convmatrix import _correlation, memory
+from convmatrix import memory
+from convmatrix._products import correlation
 from convmatrix._products.correlation import DirectCorrelation
 from convmatrix._products.padding import fold, pad
 from convmatrix.boundary import BOUNDARIES, NOTHING, read_sample
@@ -310,8 +311,8 @@ def test_small_chunks_do_not_change_a_product(entries: int, monkeypatch: pytest.
     factors = [(rng.integers(-9, 10, (g.n_in, 3)), rng.integers(-9, 10, (g.n_out, 3))) for g in layers]
     expected = [cm.ConvOperator(integer_weights(g), g) for g in layers]
     images = [(A @ X, A.T @ Y) for A, (X, Y) in zip(expected, factors, strict=True)]
-    monkeypatch.setattr(_correlation, "_ENTRIES", entries)
-    monkeypatch.setattr(_correlation, "_ENTRIES_OF_FEW_ROWS", entries)
+    monkeypatch.setattr(correlation, "_ENTRIES", entries)
+    monkeypatch.setattr(correlation, "_ENTRIES_OF_FEW_ROWS", entries)
     for geometry, (X, Y), (image, back) in zip(layers, factors, images, strict=True):
         A = cm.ConvOperator(integer_weights(geometry), geometry)
         np.testing.assert_array_equal(A @ X, image)

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import sympy
 
-from convmatrix import axis_sizes as _axis_sizes
+from convmatrix import boundary as _boundary
 from convmatrix import boundary as rule
 from convmatrix import equivariance as eq
 from convmatrix.geometry import ConvGeometry
@@ -89,7 +89,7 @@ def test_hypotheses_are_satisfiable(name: str) -> None:
 # --- mutants ---------------------------------------------------------------------------------------------------------
 
 read_sample, tap_position = rule.read_sample, rule.tap_position
-forward_axis, transposed_axis = _axis_sizes.forward_axis, _axis_sizes.transposed_axis
+forward_axis, transposed_axis = _boundary.forward_axis, _boundary.transposed_axis
 
 
 def wrong_modulus(position: Any, size: Any, boundary: Any, select: Any = rule.choose) -> Any:
@@ -205,7 +205,7 @@ def test_a_bug_in_the_sizes_is_refused(function: str, engine: str, monkeypatch: 
     if engine == "z3":
         pytest.importorskip("z3", reason="needs the extra prove")
         monkeypatch.setattr(smt, "_MILLISECONDS", 2000)
-    monkeypatch.setattr(_axis_sizes, function, SIZES[function])
+    monkeypatch.setattr(_boundary, function, SIZES[function])
     assert refuses(THEOREMS["output-sizes"].lemmas, decide_with_sympy if engine == "sympy" else decide_with_z3)
     monkeypatch.setattr("convmatrix.geometry." + function, SIZES[function], raising=False)
     assert fails_on_matrices("output-sizes")
@@ -321,7 +321,7 @@ def test_branches_of_sizes_are_not_set_aside(
     """Only a branch that ends in an error may be assumed not to be taken."""
     if engine == "z3":
         pytest.importorskip("z3", reason="needs the extra prove")
-    monkeypatch.setattr(_axis_sizes, "forward_axis", mutant)
+    monkeypatch.setattr(_boundary, "forward_axis", mutant)
     proof = eq.prove("output-sizes", engine)
     assert not proof.proved
     assert message in proof.explain()

@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from convmatrix._assembly.plan import Plan, index_dtype
 from convmatrix._assembly.rows import RowTable, extend_with_sums
 from convmatrix._assembly.short_lines import SHORT, ShortLines
+from convmatrix.options import index_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from convmatrix._assembly.plan import Plan
 
 _TEMPLATE = 4096  # entries that a template is grown to, so that the inner loops of its copies are long
 _WORTH_A_THREAD = 2**18  # entries of a box from which its columns and values are written side by side

@@ -20,14 +20,8 @@ if TYPE_CHECKING:
     from convmatrix.geometry import ConvGeometry
 
 Order = Literal["C", "F"]
-_LARGEST_INT32 = 2**31 - 1
 _LARGEST_TABLE = 2**20  # entries of an axis's table above which a box of rows is cut in two
 _KEPT_TABLE = 2**14  # entries of an axis's table up to which it is kept, for counting and assembly and for equal axes
-
-
-def index_dtype(*sizes: int) -> type[np.int32] | type[np.int64]:
-    """Return the index type of SciPy's sparse arrays: int32 exactly where it fits."""
-    return np.int32 if max(sizes) <= _LARGEST_INT32 else np.int64
 
 
 @dataclass(frozen=True)

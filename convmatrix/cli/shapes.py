@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from convmatrix.cli.errors import DataError, UsageError
-from convmatrix.geometry import ConvGeometry
-from convmatrix.layer_geometry import layer_geometry
+from convmatrix.geometry import ConvGeometry, layer_geometry
 
 Shape = tuple[int, ...]
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convmatrix._assembly.plan import index_dtype
 from convmatrix._assembly.rows import axis_rows, table_size
+from convmatrix.options import index_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

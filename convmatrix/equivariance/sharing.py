@@ -10,8 +10,8 @@ from scipy.sparse import csgraph
 
 from convmatrix import memory
 from convmatrix import options as validate
-from convmatrix._assembly.plan import index_dtype
 from convmatrix.equivariance import actions
+from convmatrix.options import index_dtype
 from convmatrix.pattern import WeightPattern
 
 if TYPE_CHECKING:

@@ -1,5 +1,5 @@
 // The one-axis rule: which input sample tap t of output i reads, and how many outputs an axis has.
-// The same arithmetic as convmatrix/boundary.py and convmatrix/axis_sizes.py, in the same words where it fails.
+// The same arithmetic as convmatrix/boundary.py, in the same words where it fails.
 
 const START = JSON.parse(document.getElementById("start").textContent);
 const LIMIT = START.limit; // rows and columns that the page draws

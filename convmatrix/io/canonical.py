@@ -8,9 +8,9 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix import memory
-from convmatrix._assembly.plan import index_dtype
 from convmatrix.io import dtypes
 from convmatrix.io.limits import FileFormatError, ReadLimit
+from convmatrix.options import index_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 
-from convmatrix._assembly.plan import index_dtype
 from convmatrix.io import canonical, dtypes, geometry_json
 from convmatrix.io.limits import PIECE, BoundedReader, FileFormatError, ReadLimit
+from convmatrix.options import index_dtype
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -10,10 +10,10 @@ import numpy as np
 from convmatrix._assembly.rows import count_entries
 from convmatrix._products.correlation import DirectCorrelation, padded_length
 from convmatrix._products.padding import fold, pad
-from convmatrix._products.strips import StripCorrelation
-from convmatrix.estimates import estimate
-from convmatrix.grouped_weights import group_weights, ungroup_weights
+from convmatrix._products.unfolding import UnfoldedCorrelation
+from convmatrix.memory import estimate
 from convmatrix.nn.layer import Product
+from convmatrix.weights import group_weights, ungroup_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,7 +70,7 @@ class UnfoldMultiplication:
         self._zeros_outside = set(geometry.boundary) == {"zero"}
         inner = geometry.in_channels if geometry.transposed else geometry.out_channels
         groups = 1 if geometry.connections is not None else geometry.groups
-        self._by_strips = max(geometry.tile) == 1 and StripCorrelation.fits(
+        self._by_strips = max(geometry.tile) == 1 and UnfoldedCorrelation.fits(
             geometry.kernel_shape, self._positions, geometry.dilation, inner // groups
         )
         if self._by_strips:
@@ -104,7 +104,7 @@ class UnfoldMultiplication:
     def _transposed_product(self, weight: Array, g: Array) -> Array:
         """Return its transpose times g."""
         correlation = self._correlation(weight)
-        if isinstance(correlation, StripCorrelation):
+        if isinstance(correlation, UnfoldedCorrelation):
             back = correlation.input_gradient(g)
             if self._zeros_outside:
                 return back
@@ -137,13 +137,13 @@ class UnfoldMultiplication:
         )
         return [Product(layer, step, formula, shape, entries, adds) for step, formula in steps]
 
-    def _correlation(self, weight: Array) -> DirectCorrelation | StripCorrelation:
+    def _correlation(self, weight: Array) -> DirectCorrelation | UnfoldedCorrelation:
         if self._by_strips:
             g = self.geometry
             grouped = group_weights(g, weight)
             samples, low = (self._samples, self._low) if self._zeros_outside else (self._length, [0] * len(self._low))
             shared = grouped.reshape(grouped.shape[len(self._low) :])
-            return StripCorrelation(shared, samples, self._positions, g.stride, g.dilation, low)
+            return UnfoldedCorrelation(shared, samples, self._positions, g.stride, g.dilation, low)
         return self._direct(weight)
 
     def _direct(self, weight: Array) -> DirectCorrelation:

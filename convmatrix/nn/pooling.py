@@ -10,8 +10,8 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
-from convmatrix.estimates import estimate
 from convmatrix.geometry import ConvGeometry, Padding
+from convmatrix.memory import estimate
 from convmatrix.nn._windows import (
     inner_samples,
     padded_samples,

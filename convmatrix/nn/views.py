@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from convmatrix.grouped_weights import group_weights
 from convmatrix.nn.elementwise import Elementwise, ReLU
 from convmatrix.nn.linear import Conv, Dense
 from convmatrix.nn.network import Residual, Sequential
+from convmatrix.weights import group_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

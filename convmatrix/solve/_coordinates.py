@@ -11,11 +11,11 @@ import numpy as np
 from scipy import fft
 
 from convmatrix import memory
-from convmatrix.grouped_weights import group_weights
 from convmatrix.spectral._axes import dense_form, is_ring, suits_cosines
 from convmatrix.spectral._threads import cores, on_cores, single_threaded_blas
 from convmatrix.spectral.blocks import layer_blocks
 from convmatrix.spectral.singular import decomposition_work
+from convmatrix.weights import group_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING, Any, TypedDict, Unpack
 
 import numpy as np
 
-from convmatrix.geometry import ConvGeometry, Padding
-from convmatrix.layer_geometry import given_geometry
-from convmatrix.weights import as_array, weight_array
+from convmatrix.geometry import ConvGeometry, Padding, given_geometry
+from convmatrix.options import as_array, weight_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convmatrix.boundary import NOTHING
-from convmatrix.grouped_weights import group_weights
 from convmatrix.operator import ConvOperator
 from convmatrix.spectral._axes import AxisForm, Kind, axis_form, read_unflipped, ring_form
 from convmatrix.spectral.blocks import axis_kinds, layer_blocks
 from convmatrix.spectral.largest import EPS, largest_value
+from convmatrix.weights import group_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

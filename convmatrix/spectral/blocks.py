@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from convmatrix import memory
-from convmatrix.grouped_weights import group_weights
 from convmatrix.spectral._axes import SHORT, AxisForm, Kind, apply_along, axis_form, is_ring, suits_cosines
 from convmatrix.spectral._threads import cores, on_cores, single_threaded_blas
+from convmatrix.weights import group_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

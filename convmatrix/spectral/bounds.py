@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 
-from convmatrix.grouped_weights import group_weights
 from convmatrix.matrices import conv_matrix, estimate
 from convmatrix.memory import MatrixTooLargeError
 from convmatrix.operator import ConvOperator
@@ -18,6 +17,7 @@ from convmatrix.spectral.blocks import layer_blocks
 from convmatrix.spectral.lanczos import largest_singular
 from convmatrix.spectral.largest import EPS
 from convmatrix.spectral.singular import decomposition_work
+from convmatrix.weights import group_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

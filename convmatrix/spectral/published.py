@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convmatrix.geometry import ConvGeometry
+from convmatrix.options import as_array
 from convmatrix.spectral._axes import ring_form
 from convmatrix.spectral.blocks import Blocks, layer_blocks
 from convmatrix.spectral.largest import largest_value
 from convmatrix.spectral.singular import norms
-from convmatrix.weights import as_array
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
 import numpy as np
 
 from convmatrix import memory
-from convmatrix.grouped_weights import group_weights
 from convmatrix.spectral._layer import LayerOptions, read_layer
 from convmatrix.spectral._threads import on_cores
 from convmatrix.spectral.blocks import Blocks, axis_kinds, layer_blocks
+from convmatrix.weights import group_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

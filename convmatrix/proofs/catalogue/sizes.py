@@ -1,7 +1,7 @@
 """The theorem about output sizes: the functions that compute sizes, run on symbols.
 
-`convmatrix.axis_sizes` is plain arithmetic with two kinds of extras: ``//``, and branches that raise where a layer is
-impossible. A `_Size` stands for an integer there: its ``//`` gives an integer that is bound by its definition, and a
+The functions of sizes in `convmatrix.boundary` are arithmetic with two extras: ``//``, and branches that raise where a layer
+is impossible. A `_Size` stands for an integer there: its ``//`` gives an integer that is bound by its definition, and a
 comparison in an ``if`` says that the branch is not taken, which the lemma assumes or has to show. That each of these
 branches does raise is looked at by taking it.
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from convmatrix import axis_sizes as _axis_sizes
+from convmatrix import boundary as _boundary
 from convmatrix.boundary import Axis
 from convmatrix.proofs.catalogue import matrices
 from convmatrix.proofs.catalogue.base import Theorem
@@ -112,7 +112,7 @@ def _outputs(
     """Return the outputs of a convolution, computed by the code that computes them for layers."""
 
     def compute(n: Any, span: Any, s: Any, low: Any, high: Any) -> Any:
-        return _axis_sizes.forward_axis(0, n, span, "", s, (low, high), 0)[3]
+        return _boundary.forward_axis(0, n, span, "", s, (low, high), 0)[3]
 
     return _computed(compute, sizes, a, quotient, not_taken)
 
@@ -123,7 +123,7 @@ def _transposed_outputs(
     """Return the outputs of a transposed convolution, computed by the code that computes them for layers."""
 
     def compute(m: Any, span: Any, s: Any, low: Any, high: Any, more: Any) -> Any:
-        return _axis_sizes.transposed_axis(0, m, span, "", s, (low, high), more)[3]
+        return _boundary.transposed_axis(0, m, span, "", s, (low, high), more)[3]
 
     return _computed(compute, (*sizes, extra), a, 0, not_taken)
 

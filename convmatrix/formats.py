@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 from convmatrix import memory
-
-FORMATS: Final = ("csr", "csc", "coo", "dia", "bsr")
-
-
-def check_format(format: str) -> None:
-    """Raise if there is no such format."""
-    if format not in FORMATS:
-        raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}")
+from convmatrix import options as validate
 
 
 def as_format(matrix: Any, format: str, *, block: tuple[int, int] = (1, 1)) -> Any:
@@ -29,7 +22,7 @@ def as_format(matrix: Any, format: str, *, block: tuple[int, int] = (1, 1)) -> A
     block : (int, int)
         Block of the BSR format.
     """
-    check_format(format)
+    validate.sparse_format(format)
     if format == "csr":
         return matrix
     if format == "csc":

@@ -21,7 +21,7 @@ _ENTRIES: Final = 2**22  # of an unfolded part: it stays in a large cache, and i
 _FEW_OUTPUTS: Final = 8
 
 
-class StripCorrelation:
+class UnfoldedCorrelation:
     r"""The sum over taps of weights times samples, for weights that all positions share.
 
     .. math:: y_{g,o,p} = \sum_{c,t} W_{g, o, c, t} \; x_{g,\, c,\, p \cdot stride + t \cdot dilation - low}
@@ -109,7 +109,7 @@ class StripCorrelation:
         mirror = self._mirror()
         return self._fold(g) if mirror is None else mirror.forward(g)
 
-    def _mirror(self) -> StripCorrelation | None:
+    def _mirror(self) -> UnfoldedCorrelation | None:
         """Return the transpose as a correlation with the reversed kernel, where that is less work."""
         lows = tuple((k - 1) * d - low for k, d, low in zip(self.kernel, self.dilation, self.low, strict=True))
         if max(self.stride) > 1 or min(lows) < 0 or math.prod(self.samples) > 2 * math.prod(self.positions):
@@ -117,7 +117,7 @@ class StripCorrelation:
         n = len(self.kernel)
         shaped = self.matrix.reshape(self.groups, self.outputs, *self.kernel, self.inputs)
         weights = np.flip(np.moveaxis(shaped, -1, 1), tuple(range(-n, 0)))  # (groups, inputs, outputs, *kernel)
-        return StripCorrelation(weights, self.positions, self.samples, self.stride, self.dilation, lows)
+        return UnfoldedCorrelation(weights, self.positions, self.samples, self.stride, self.dilation, lows)
 
     def _fold(self, g: Array) -> Array:
         """Return the transpose times g: one row of outputs at a time, added to the rows that it reads."""

@@ -1,0 +1,56 @@
+"""Arrays of numbers: their type, round-off, and sums and copies by index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+Array = NDArray[Any]
+"""An array of any dtype."""
+
+EPSILON: Final = float(np.finfo(np.float64).eps)
+"""Distance from 1.0 to the next float64."""
+
+_GATHERED: Final = (
+    2**15
+)  # places gathered at a time: NumPy widens them to int64, in a copy that then stays in the cache
+
+
+def accumulate(total: NDArray[Any], places: NDArray[np.integer], values: NDArray[Any]) -> None:
+    """Add each value to its place; in floating point by `numpy.bincount`, which is the quickest."""
+    if values.dtype == np.float64:
+        total += np.bincount(places, values, minlength=len(total))
+    elif values.dtype == np.complex128:
+        total.real += np.bincount(places, values.real, minlength=len(total))
+        total.imag += np.bincount(places, values.imag, minlength=len(total))
+    else:
+        np.add.at(total, places, values)
+
+
+def gather(values: NDArray[Any], places: NDArray[np.integer], out: NDArray[Any]) -> NDArray[Any]:
+    """Write ``values[places]`` into ``out``; the places are known to be good."""
+    for start in range(0, len(places), _GATHERED):
+        block = slice(start, start + _GATHERED)
+        values.take(places[block], out=out[block], mode="clip")
+    return out
+
+
+def permutation(name: str, values: ArrayLike) -> NDArray[np.int64]:
+    """Return an index array that holds each of ``0 .. n - 1`` once, or raise a ValueError that calls it ``name``.
+
+    Examples
+    --------
+    >>> permutation("action", [2, 0, 1])
+    array([2, 0, 1])
+    """
+    array = np.asarray(values)
+    if array.ndim != 1 or array.dtype.kind not in "iu" or not np.array_equal(np.sort(array), np.arange(len(array))):
+        raise ValueError(
+            f"{name} is not a permutation; give an index array that holds each of 0 .. {array.size - 1} once"
+        )
+    return array.astype(np.int64)
