@@ -49,7 +49,7 @@ def lenet5_steps(batch: int) -> dict[str, Callable[[], Step]]:
 
         from convmatrix import nn
 
-        rows = nn.networks.LENET5_C3.split()
+        rows = nn.sequential.LENET5_C3.split()
         table = torch.tensor([[str(j) in row for j in range(6)] for row in rows], dtype=torch.float32)[:, :, None, None]
 
         class Squash(torch.nn.Module):
@@ -174,7 +174,7 @@ def time_products(size: int, channels: int, batch: int, effort: tuple[float, int
     import torch
 
     import convmatrix as cm
-    from convmatrix.nn.multiplication import MatrixMultiplication
+    from convmatrix.nn.convolution import MatrixMultiplication
 
     torch.set_num_threads(1)
     geometry = cm.ConvGeometry((size, size), (3, 3), in_channels=channels, out_channels=channels, padding=1)

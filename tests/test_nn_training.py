@@ -15,7 +15,7 @@ import pytest
 
 import convmatrix as cm
 from convmatrix import nn
-from convmatrix.nn.progress import Progress
+from convmatrix.nn.training import Progress
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,12 +79,12 @@ def theirs(name: str) -> tuple[Any, Callable[[Any], Any]]:
         x = F.pad(x, (1, 2, 1, 2), value=-1.0)
         x = squash(F.conv2d(x, p["1.weight"], stride=2) + p["1.bias"])
         x = F.pad(x, (1, 2, 1, 2), value=-1.0)
-        x = squash(by_table(x, 4, nn.networks.lecun1989_h2(), stride=2) + p["4.bias"])
+        x = squash(by_table(x, 4, nn.sequential.lecun1989_h2(), stride=2) + p["4.bias"])
         x = squash(F.linear(x.flatten(1), p["6.weight"], p["6.bias"]))
         return squash(F.linear(x, p["8.weight"], p["8.bias"]))
 
     def lenet5(x: Any) -> Any:
-        table = np.array([[str(j) in row for j in range(6)] for row in nn.networks.LENET5_C3.split()])
+        table = np.array([[str(j) in row for j in range(6)] for row in nn.sequential.LENET5_C3.split()])
         x = squash(F.conv2d(x, p["0.weight"], p["0.bias"]))
         x = squash(subsample(x, 2))
         x = squash(by_table(x, 4, table) + p["4.bias"][:, None, None])
@@ -507,7 +507,7 @@ class _ContinuedAfter:
         self.epochs = epochs
 
     def fit(self, network: nn.Sequential, x: Array, y: Array, optimiser: nn.Optimiser) -> None:
-        from convmatrix.nn.run import Run
+        from convmatrix.nn.checkpoints import Run
 
         run = Run(network, optimiser, nn.SoftmaxCrossEntropy(), x, y, 16, np.random.default_rng(0))
         run.history.loss = [1.0] * self.epochs

@@ -6,17 +6,25 @@ input, and the contraction of the pattern with input and gradient for the weight
 *spatial)``.
 """
 
-from convmatrix.nn.elementwise import GELU, Flatten, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
-from convmatrix.nn.initialisers import glorot_uniform, he_normal, lecun_uniform
+from convmatrix.nn.convolution import Conv, ConvTranspose
+from convmatrix.nn.elementwise import GELU, BatchNorm, Dropout, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from convmatrix.nn.layer import Layer, Product
-from convmatrix.nn.linear import Conv, ConvTranspose, Dense
-from convmatrix.nn.losses import Loss, SoftmaxCrossEntropy, SquaredError
-from convmatrix.nn.network import Residual, Sequential
-from convmatrix.nn.networks import lecun1989, lenet5, small
-from convmatrix.nn.normalisation import BatchNorm, Dropout
-from convmatrix.nn.optimisers import SGD, Adam, Optimiser, cosine_decay, step_decay
-from convmatrix.nn.padding import Pad
+from convmatrix.nn.linear import Dense, Flatten, Pad
+from convmatrix.nn.optimisation import (
+    SGD,
+    Adam,
+    Loss,
+    Optimiser,
+    SoftmaxCrossEntropy,
+    SquaredError,
+    cosine_decay,
+    glorot_uniform,
+    he_normal,
+    lecun_uniform,
+    step_decay,
+)
 from convmatrix.nn.pooling import AvgPool, MaxPool, Subsample
+from convmatrix.nn.sequential import Residual, Sequential, lecun1989, lenet5, small
 from convmatrix.nn.training import History, NonFiniteError, accuracy, fit, predict
 from convmatrix.nn.views import Excitation, activations, back_projection, filters, most_exciting, receptive_field
 

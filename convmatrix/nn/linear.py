@@ -1,26 +1,26 @@
-"""Linear layers: each is a `WeightPattern`, its matrix, and a bias."""
+"""Other linear layers: dense, any weight pattern, padding and flattening."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
-from convmatrix.nn.initialisers import Initialiser, glorot_uniform
 from convmatrix.nn.layer import (
     Layer,
     Product,
     batch_first,
     batch_last,
     check_gradient,
-    check_sample,
     float_dtype,
     real,
     remembered,
 )
-from convmatrix.nn.multiplication import Method, UnfoldMultiplication, multiplication
+from convmatrix.nn.optimisation import Initialiser, glorot_uniform
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
@@ -28,158 +28,6 @@ if TYPE_CHECKING:
     from convmatrix.pattern import WeightPattern
 
     Array = NDArray[Any]
-
-Bias = Literal["channel", "unit"] | None
-
-
-class Conv(Layer):
-    r"""A convolution layer of any geometry, :math:`y = A(w) x + b`.
-
-    Locally connected and tiled layers are geometries too (``sharing="unshared"`` or a tile), and so are connection
-    tables.
-
-    Parameters
-    ----------
-    geometry : ConvGeometry
-    bias : {"channel", "unit"} or None
-        One bias an output channel, one an output unit (LeCun 1989), or none.
-    method : {"unfold", "matrix"}
-        How to multiply: by the fixed unfold matrix and dense products, or by the explicit matrix A(w). They agree to
-        rounding.
-    initialiser : callable
-        Of the weights; see `convmatrix.nn.initialisers`. Biases start at 0.
-    dtype : dtype
-        float32 or float64.
-    rng : int or numpy.random.Generator
-
-    Attributes
-    ----------
-    parameters : dict
-        ``"weight"`` of shape ``geometry.weight_shape``, and ``"bias"`` of shape ``(C_out,)`` or ``(C_out,
-        *output_shape)``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import convmatrix as cm
-    >>> layer = Conv(cm.ConvGeometry((4, 4), (3, 3), in_channels=2, out_channels=5, padding="same"))
-    >>> y = layer.forward(np.ones((10, 2, 4, 4)))
-    >>> y.shape, layer.backward(np.ones_like(y)).shape, layer.gradients["weight"].shape
-    ((10, 5, 4, 4), (10, 2, 4, 4), (5, 2, 3, 3))
-    """
-
-    _transposed = False
-
-    def __init__(
-        self,
-        geometry: ConvGeometry,
-        *,
-        bias: Bias = "channel",
-        method: Method = "unfold",
-        initialiser: Initialiser = glorot_uniform,
-        dtype: DTypeLike = np.float32,
-        rng: int | np.random.Generator = 0,
-    ) -> None:
-        super().__init__()
-        if not isinstance(geometry, ConvGeometry):
-            raise TypeError(f"{type(self).__name__} takes a ConvGeometry, but was given a {type(geometry).__name__}")
-        if geometry.transposed != self._transposed:
-            other = "ConvTranspose" if geometry.transposed else "Conv"
-            raise ValueError(f"the geometry has transposed={geometry.transposed}; use {other} for it")
-        kind = float_dtype(dtype)
-        if bias not in ("channel", "unit", None):
-            raise ValueError(f"bias {bias!r} is unknown; choose channel, unit or None")
-        self.geometry = geometry
-        self.multiplication = multiplication(geometry, method)
-        fan_in, fan_out = fans(geometry)
-        generator = np.random.default_rng(rng)
-        self.parameters["weight"] = initialiser(geometry.weight_shape, fan_in, fan_out, generator).astype(kind)
-        if bias is not None:
-            units = geometry.output_shape if bias == "unit" else ()
-            self.parameters["bias"] = np.zeros((geometry.out_channels, *units), dtype=kind)
-        self._input: Array | None = None
-
-    @property
-    def method(self) -> Method:
-        """How the layer multiplies."""
-        return self.multiplication.method
-
-    def pattern(self) -> WeightPattern:
-        """Return the layer's pattern."""
-        return self.geometry.pattern()
-
-    def matrix(self) -> Any:
-        """Return the layer's matrix A(w) with its present weights."""
-        return self.pattern().matrix(self.parameters["weight"])
-
-    def forward(self, x: Array, *, training: bool = False) -> Array:
-        """Return A(w) x + b for each sample of a batch."""
-        self.output_shape(x.shape[1:])
-        weight = self.parameters["weight"]
-        self._input = batch_last(real(self, x, weight.dtype))
-        y = self.multiplication.forward(weight, self._input)
-        if "bias" in self.parameters:
-            bias = self.parameters["bias"]
-            y += bias.reshape(bias.shape + (1,) * (y.ndim - bias.ndim))
-        return batch_first(y)
-
-    def backward(self, g: Array) -> Array:
-        """Return A(w)^T g, and set the gradients of weight and bias."""
-        cotangent = self._weight_gradients(g)
-        return batch_first(self.multiplication.input_gradient(self.parameters["weight"], cotangent))
-
-    def parameter_gradients(self, g: Array) -> None:
-        """Set the gradients of weight and bias alone."""
-        self._weight_gradients(g)
-
-    def _weight_gradients(self, g: Array) -> Array:
-        """Set the gradients of weight and bias; return g with the batch last."""
-        x = remembered(self, self._input)
-        check_gradient(self, g, (x.shape[-1], self.geometry.out_channels, *self.geometry.output_shape))
-        cotangent = batch_last(real(self, g, self.parameters["weight"].dtype))
-        self.gradients["weight"] = self.multiplication.weight_gradient(x, cotangent)
-        if "bias" in self.parameters:
-            kept = self.parameters["bias"].ndim
-            self.gradients["bias"] = cotangent.sum(axis=tuple(range(kept, cotangent.ndim)))
-        return cotangent
-
-    @property
-    def input_shape(self) -> tuple[int, ...]:
-        """(C_in, *input_shape)."""
-        return (self.geometry.in_channels, *self.geometry.input_shape)
-
-    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return (C_out, *output_shape)."""
-        check_sample(self, input_shape, self.input_shape, "in_channels and input_shape")
-        return (self.geometry.out_channels, *self.geometry.output_shape)
-
-    def reads(self, outputs: Array, input_shape: tuple[int, ...]) -> Array:
-        """Return the inputs with a nonzero in the rows of some outputs."""
-        ones = np.ones(self.geometry.weight_shape)
-        counts = UnfoldMultiplication(self.geometry).input_gradient(ones, outputs[..., None].astype(np.float64))
-        return np.asarray(counts[..., 0] > 0.5)  # counts of paths, but for rounding
-
-    def products(self, input_shape: tuple[int, ...] | None = None) -> list[Product]:
-        """Return the three products of a training step."""
-        return self.multiplication.products(type(self).__name__)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.geometry!r})"
-
-
-class ConvTranspose(Conv):
-    """A transposed convolution layer; as `Conv`, for a geometry with ``transposed=True``.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> import convmatrix as cm
-    >>> layer = ConvTranspose(cm.ConvGeometry((4, 4), (2, 2), stride=2, transposed=True))
-    >>> layer.forward(np.ones((10, 1, 4, 4))).shape
-    (10, 1, 8, 8)
-    """
-
-    _transposed = True
 
 
 class Dense(Layer):
@@ -290,11 +138,95 @@ class Dense(Layer):
         return f"Dense({self.n_in}, {self.n_out})"
 
 
-def fans(geometry: ConvGeometry) -> tuple[int, int]:
-    """Return how many inputs an output has at most, and how many outputs an input has."""
-    taps = math.prod(geometry.kernel_shape)
-    if geometry.connections is not None:
-        rows = [sum(row) for row in geometry.connections]
-        columns = [sum(column) for column in zip(*geometry.connections, strict=True)]
-        return max(rows) * taps, max(columns) * taps
-    return geometry.in_channels // geometry.groups * taps, geometry.out_channels // geometry.groups * taps
+class Pad(Layer):
+    """Surrounds each channel by samples of one value, such as LeCun's background of -1 (Neural Computation 1(4), 1989).
+
+    A convolution's own zero boundary reads zeros; with this layer in front, a convolution without padding reads any
+    other value.
+
+    Parameters
+    ----------
+    widths : sequence of (int, int)
+        Samples before and behind, one pair a spatial axis.
+    value : float
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Pad([(1, 2)], value=-1.0).forward(np.array([[[5.0, 6.0]]]))
+    array([[[-1.,  5.,  6., -1., -1.]]])
+    """
+
+    def __init__(self, widths: Sequence[tuple[int, int]], value: float = 0.0) -> None:
+        super().__init__()
+        self.widths = tuple(
+            (validate.integer(f"widths[{axis}][0]", low, minimum=0), validate.integer(f"widths[{axis}][1]", high, 0))
+            for axis, (low, high) in enumerate(widths)
+        )
+        self.value = float(value)
+        self._output: tuple[int, ...] | None = None
+
+    def forward(self, x: Array, *, training: bool = False) -> Array:
+        """Return x with its border."""
+        self._output = (len(x), *self.output_shape(x.shape[1:]))
+        samples = batch_last(real(self, x))
+        return batch_first(np.pad(samples, [(0, 0), *self.widths, (0, 0)], constant_values=self.value))
+
+    def backward(self, g: Array) -> Array:
+        """Return g without its border."""
+        check_gradient(self, g, remembered(self, self._output))
+        return batch_first(np.ascontiguousarray(batch_last(g)[self._inner(g.shape[1:])]))
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return (channels, *padded)."""
+        if len(input_shape) != 1 + len(self.widths):
+            raise ValueError(
+                f"{self!r} takes samples of a channel axis and {len(self.widths)} spatial ones, but was given samples "
+                f"of shape {tuple(input_shape)}; give one pair of widths a spatial axis"
+            )
+        padded = (n + low + high for n, (low, high) in zip(input_shape[1:], self.widths, strict=True))
+        return (input_shape[0], *padded)
+
+    def reads(self, outputs: Array, input_shape: tuple[int, ...]) -> Array:
+        """Return the samples inside the border."""
+        return outputs[self._inner(outputs.shape)]
+
+    def _inner(self, padded: tuple[int, ...]) -> tuple[slice, ...]:
+        return (slice(None), *(slice(low, n - high) for n, (low, high) in zip(padded[1:], self.widths, strict=True)))
+
+    def __repr__(self) -> str:
+        return f"Pad({self.widths}, {self.value})"
+
+
+class Flatten(Layer):
+    """Samples of any shape as vectors, in C order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Flatten().forward(np.ones((10, 3, 2, 2))).shape
+    (10, 12)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shape: tuple[int, ...] | None = None
+
+    def forward(self, x: Array, *, training: bool = False) -> Array:
+        """Return x as (batch, units)."""
+        self._shape = x.shape
+        return np.moveaxis(np.moveaxis(x, 0, -1).reshape(math.prod(x.shape[1:]), len(x)), -1, 0)
+
+    def backward(self, g: Array) -> Array:
+        """Return g in the shape of x."""
+        batch, *sample = remembered(self, self._shape)
+        check_gradient(self, g, (batch, math.prod(sample)))
+        return np.moveaxis(np.moveaxis(g, 0, -1).reshape(*sample, batch), -1, 0)
+
+    def reads(self, outputs: Array, input_shape: tuple[int, ...]) -> Array:
+        """Return the same units in the shape of the input."""
+        return outputs.reshape(input_shape)
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return (units,)."""
+        return (math.prod(input_shape),)

@@ -1,31 +1,111 @@
-"""The training loop."""
+"""The training loop, its progress bar, and its response to Ctrl-C."""
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.nn.divergence import NonFiniteError
-from convmatrix.nn.interrupts import Interrupt, deferred_interrupts
-from convmatrix.nn.losses import Loss, SoftmaxCrossEntropy
-from convmatrix.nn.optimisers import SGD, Optimiser
-from convmatrix.nn.progress import Progress
-from convmatrix.nn.run import History, Run
+from convmatrix.nn.checkpoints import History, NonFiniteError, Run
+from convmatrix.nn.optimisation import SGD, Loss, Optimiser, SoftmaxCrossEntropy
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import ArrayLike, NDArray
 
     from convmatrix.nn.layer import Layer
 
     Array = NDArray[Any]
 
+
+class Interrupt:
+    """Remembers that there was an interrupt."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+
+@contextmanager
+def deferred_interrupts(*, wanted: bool) -> Iterator[Interrupt]:
+    """Hold back the first interrupt (SIGINT) of the block; a second one is raised at once, as usual.
+
+    Whoever opens the block looks at `Interrupt.requested` where it is safe to stop, and raises `KeyboardInterrupt`.
+    Where interrupts are not Python's own to raise (in another thread, or where the program has its own handler or
+    ignores them) everything stays as it was.
+    """
+    interrupt = Interrupt()
+    ours = wanted and threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield interrupt
+        return
+
+    def remember(*_: Any) -> None:
+        interrupt.requested = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, remember)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class Progress:
+    """Shows epoch, step and loss on a terminal, at most ten times a second; elsewhere nothing.
+
+    Parameters
+    ----------
+    stream : text stream
+    epochs, steps : int
+    shown : bool, optional
+        By default where the stream is a terminal.
+    """
+
+    def __init__(self, stream: TextIO, epochs: int, steps: int, *, shown: bool | None = None) -> None:
+        self.stream, self.epochs, self.steps = stream, epochs, steps
+        self.shown = stream.isatty() if shown is None else shown
+        self._last = 0.0
+        self._begun = False
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def show(self, epoch: int, step: int, loss: float) -> None:
+        """Show how far the training is; ``epoch`` counts those completed."""
+        now = time.monotonic()
+        if not self.shown or (now - self._last < 0.1 and step < self.steps):
+            return
+        self._last, self._begun = now, True
+        filled = 20 * step // self.steps
+        bar = "#" * filled + "." * (20 - filled)
+        self.stream.write(f"\repoch {epoch + 1}/{self.epochs} [{bar}] {step}/{self.steps} loss {loss:.4f} ")
+        self.stream.flush()
+
+    def close(self) -> None:
+        """End the line, where there is one."""
+        if self._begun:
+            self._begun = False
+            self.stream.write("\n")
+            self.stream.flush()
+
+
 Metric = Callable[["Array", "Array"], float]
+
+
 Callback = Callable[[History], Any]
+
 
 __all__ = ["History", "NonFiniteError", "accuracy", "fit", "predict"]
 

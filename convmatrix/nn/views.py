@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from convmatrix.nn.convolution import Conv
 from convmatrix.nn.elementwise import Elementwise, ReLU
-from convmatrix.nn.linear import Conv, Dense
-from convmatrix.nn.network import Residual, Sequential
+from convmatrix.nn.linear import Dense
+from convmatrix.nn.sequential import Residual, Sequential
 from convmatrix.weights import group_weights
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from convmatrix.nn.layer import Layer
 
     Array = NDArray[Any]
+
 
 Rule = Literal["transpose", "deconvolution", "gradient"]
 

@@ -1,4 +1,4 @@
-"""Two interchangeable ways to multiply by a layer's matrix and its transposes, for whole batches."""
+"""Convolution layers, and the two ways in which they multiply by their matrix."""
 
 from __future__ import annotations
 
@@ -11,16 +11,29 @@ from convmatrix._assembly.rows import count_entries
 from convmatrix._products.correlation import DirectCorrelation, padded_length
 from convmatrix._products.padding import fold, pad
 from convmatrix._products.unfolding import UnfoldedCorrelation
+from convmatrix.geometry import ConvGeometry
 from convmatrix.memory import estimate
-from convmatrix.nn.layer import Product
+from convmatrix.nn.layer import (
+    Layer,
+    Product,
+    batch_first,
+    batch_last,
+    check_gradient,
+    check_sample,
+    float_dtype,
+    real,
+    remembered,
+)
+from convmatrix.nn.optimisation import Initialiser, glorot_uniform
 from convmatrix.weights import group_weights, ungroup_weights
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
 
-    from convmatrix.geometry import ConvGeometry
+    from convmatrix.pattern import WeightPattern
 
     Array = NDArray[Any]
+
 
 Method = Literal["unfold", "matrix"]
 
@@ -204,3 +217,166 @@ class MatrixMultiplication:
             ("input gradient", "A.T @ G", size.nonzeros),
         )
         return [Product(layer, step, formula, size.shape, adds, adds) for step, formula, adds in steps]
+
+
+Bias = Literal["channel", "unit"] | None
+
+
+class Conv(Layer):
+    r"""A convolution layer of any geometry, :math:`y = A(w) x + b`.
+
+    Locally connected and tiled layers are geometries too (``sharing="unshared"`` or a tile), and so are connection
+    tables.
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+    bias : {"channel", "unit"} or None
+        One bias an output channel, one an output unit (LeCun 1989), or none.
+    method : {"unfold", "matrix"}
+        How to multiply: by the fixed unfold matrix and dense products, or by the explicit matrix A(w). They agree to
+        rounding.
+    initialiser : callable
+        Of the weights; see `convmatrix.nn.optimisation`. Biases start at 0.
+    dtype : dtype
+        float32 or float64.
+    rng : int or numpy.random.Generator
+
+    Attributes
+    ----------
+    parameters : dict
+        ``"weight"`` of shape ``geometry.weight_shape``, and ``"bias"`` of shape ``(C_out,)`` or ``(C_out,
+        *output_shape)``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convmatrix as cm
+    >>> layer = Conv(cm.ConvGeometry((4, 4), (3, 3), in_channels=2, out_channels=5, padding="same"))
+    >>> y = layer.forward(np.ones((10, 2, 4, 4)))
+    >>> y.shape, layer.backward(np.ones_like(y)).shape, layer.gradients["weight"].shape
+    ((10, 5, 4, 4), (10, 2, 4, 4), (5, 2, 3, 3))
+    """
+
+    _transposed = False
+
+    def __init__(
+        self,
+        geometry: ConvGeometry,
+        *,
+        bias: Bias = "channel",
+        method: Method = "unfold",
+        initialiser: Initialiser = glorot_uniform,
+        dtype: DTypeLike = np.float32,
+        rng: int | np.random.Generator = 0,
+    ) -> None:
+        super().__init__()
+        if not isinstance(geometry, ConvGeometry):
+            raise TypeError(f"{type(self).__name__} takes a ConvGeometry, but was given a {type(geometry).__name__}")
+        if geometry.transposed != self._transposed:
+            other = "ConvTranspose" if geometry.transposed else "Conv"
+            raise ValueError(f"the geometry has transposed={geometry.transposed}; use {other} for it")
+        kind = float_dtype(dtype)
+        if bias not in ("channel", "unit", None):
+            raise ValueError(f"bias {bias!r} is unknown; choose channel, unit or None")
+        self.geometry = geometry
+        self.multiplication = multiplication(geometry, method)
+        fan_in, fan_out = fans(geometry)
+        generator = np.random.default_rng(rng)
+        self.parameters["weight"] = initialiser(geometry.weight_shape, fan_in, fan_out, generator).astype(kind)
+        if bias is not None:
+            units = geometry.output_shape if bias == "unit" else ()
+            self.parameters["bias"] = np.zeros((geometry.out_channels, *units), dtype=kind)
+        self._input: Array | None = None
+
+    @property
+    def method(self) -> Method:
+        """How the layer multiplies."""
+        return self.multiplication.method
+
+    def pattern(self) -> WeightPattern:
+        """Return the layer's pattern."""
+        return self.geometry.pattern()
+
+    def matrix(self) -> Any:
+        """Return the layer's matrix A(w) with its present weights."""
+        return self.pattern().matrix(self.parameters["weight"])
+
+    def forward(self, x: Array, *, training: bool = False) -> Array:
+        """Return A(w) x + b for each sample of a batch."""
+        self.output_shape(x.shape[1:])
+        weight = self.parameters["weight"]
+        self._input = batch_last(real(self, x, weight.dtype))
+        y = self.multiplication.forward(weight, self._input)
+        if "bias" in self.parameters:
+            bias = self.parameters["bias"]
+            y += bias.reshape(bias.shape + (1,) * (y.ndim - bias.ndim))
+        return batch_first(y)
+
+    def backward(self, g: Array) -> Array:
+        """Return A(w)^T g, and set the gradients of weight and bias."""
+        cotangent = self._weight_gradients(g)
+        return batch_first(self.multiplication.input_gradient(self.parameters["weight"], cotangent))
+
+    def parameter_gradients(self, g: Array) -> None:
+        """Set the gradients of weight and bias alone."""
+        self._weight_gradients(g)
+
+    def _weight_gradients(self, g: Array) -> Array:
+        """Set the gradients of weight and bias; return g with the batch last."""
+        x = remembered(self, self._input)
+        check_gradient(self, g, (x.shape[-1], self.geometry.out_channels, *self.geometry.output_shape))
+        cotangent = batch_last(real(self, g, self.parameters["weight"].dtype))
+        self.gradients["weight"] = self.multiplication.weight_gradient(x, cotangent)
+        if "bias" in self.parameters:
+            kept = self.parameters["bias"].ndim
+            self.gradients["bias"] = cotangent.sum(axis=tuple(range(kept, cotangent.ndim)))
+        return cotangent
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """(C_in, *input_shape)."""
+        return (self.geometry.in_channels, *self.geometry.input_shape)
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return (C_out, *output_shape)."""
+        check_sample(self, input_shape, self.input_shape, "in_channels and input_shape")
+        return (self.geometry.out_channels, *self.geometry.output_shape)
+
+    def reads(self, outputs: Array, input_shape: tuple[int, ...]) -> Array:
+        """Return the inputs with a nonzero in the rows of some outputs."""
+        ones = np.ones(self.geometry.weight_shape)
+        counts = UnfoldMultiplication(self.geometry).input_gradient(ones, outputs[..., None].astype(np.float64))
+        return np.asarray(counts[..., 0] > 0.5)  # counts of paths, but for rounding
+
+    def products(self, input_shape: tuple[int, ...] | None = None) -> list[Product]:
+        """Return the three products of a training step."""
+        return self.multiplication.products(type(self).__name__)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.geometry!r})"
+
+
+class ConvTranspose(Conv):
+    """A transposed convolution layer; as `Conv`, for a geometry with ``transposed=True``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convmatrix as cm
+    >>> layer = ConvTranspose(cm.ConvGeometry((4, 4), (2, 2), stride=2, transposed=True))
+    >>> layer.forward(np.ones((10, 1, 4, 4))).shape
+    (10, 1, 8, 8)
+    """
+
+    _transposed = True
+
+
+def fans(geometry: ConvGeometry) -> tuple[int, int]:
+    """Return how many inputs an output has at most, and how many outputs an input has."""
+    taps = math.prod(geometry.kernel_shape)
+    if geometry.connections is not None:
+        rows = [sum(row) for row in geometry.connections]
+        columns = [sum(column) for column in zip(*geometry.connections, strict=True)]
+        return max(rows) * taps, max(columns) * taps
+    return geometry.in_channels // geometry.groups * taps, geometry.out_channels // geometry.groups * taps
