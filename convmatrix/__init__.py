@@ -98,8 +98,12 @@ _STRUCTURED = (
 )
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def __getattr__(name: str) -> Any:
-    """Load a room that many users do not need, when it is first used."""
+    """Import the subpackages that many users do not need when they are first used."""
     if name in _LOADED_WHEN_USED:
         return import_module(f"convmatrix.{name}")
     if name in _STRUCTURED:

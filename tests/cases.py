@@ -10,8 +10,10 @@ Every matrix has fewer than 20,000 entries, zeros counted, so that a test may ma
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pytest
@@ -19,6 +21,8 @@ import pytest
 from convmatrix.geometry import ConvGeometry
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from numpy.typing import NDArray
 
 # LeNet-5, layer C3: the maps of S2 that each of its 16 maps reads.
@@ -156,8 +160,41 @@ CASES: Final[dict[str, ConvGeometry]] = {
     "transposed 3d": ConvGeometry((2, 3, 2), (2, 2, 3), transposed=True, stride=(1, 2, 1), padding=[0, 1, (1, 0)]),
 }
 
-each_case = pytest.mark.parametrize("geometry", CASES.values(), ids=CASES.keys())
-"""Decorator: run a test with ``geometry`` set to every case of the table."""
+
+def for_each(names: str, values: Iterable[Any], ids: Iterable[str] | None = None) -> Callable[[Any], Any]:
+    """Run a test with each of many values: `pytest.mark.parametrize`, but collected as one test.
+
+    All values are tried in turn with the same fixtures; the value at which the test fails is added to its message.
+    """
+    arguments = [name.strip() for name in names.split(",")]
+    rows = [value if len(arguments) > 1 else (value,) for value in values]
+    labels = list(ids) if ids is not None else [repr(row) for row in rows]
+
+    def decorate(test: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(test)
+        def run(*args: Any, **fixtures: Any) -> None:
+            skipped = []
+            for label, row in zip(labels, rows, strict=True):
+                try:
+                    test(*args, **fixtures, **dict(zip(arguments, row, strict=True)))
+                except pytest.skip.Exception as reason:
+                    skipped.append(reason)
+                except BaseException as error:
+                    error.add_note(f"with {names} = {label}")
+                    raise
+            if len(skipped) == len(rows):
+                raise skipped[0]
+
+        signature = inspect.signature(test)
+        kept = [parameter for name, parameter in signature.parameters.items() if name not in arguments]
+        run.__signature__ = signature.replace(parameters=kept)  # type: ignore[attr-defined]
+        return run
+
+    return decorate
+
+
+each_case = for_each("geometry", CASES.values(), ids=CASES.keys())
+"""Decorator: run a test with ``geometry`` set to every case of the table in turn; one collected test."""
 
 
 def integer_weights(geometry: ConvGeometry, seed: int = 0) -> NDArray[np.int64]:

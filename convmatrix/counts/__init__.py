@@ -34,3 +34,7 @@ __all__ = [
     "network_layers",
     "total_counts",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

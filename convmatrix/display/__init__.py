@@ -9,3 +9,7 @@ from convmatrix.display.terminal import matrix_text
 from convmatrix.display.window import window_weights
 
 __all__ = ["geometry_html", "matrix_text", "pattern_html", "proof_html", "verdict_html", "window_weights"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

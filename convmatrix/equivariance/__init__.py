@@ -79,3 +79,7 @@ __all__ = [
     "tied_taps",
     "torus_generators",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -10,3 +10,7 @@ True
 from convmatrix.explore.document import LIMIT, page, save_page
 
 __all__ = ["LIMIT", "page", "save_page"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

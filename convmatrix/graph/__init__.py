@@ -18,3 +18,7 @@ from convmatrix.graph.fields import path_counts, receptive_field
 from convmatrix.graph.views import to_networkx
 
 __all__ = ["FieldSize", "automorphisms", "path_counts", "receptive_field", "receptive_field_size", "to_networkx"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -17,3 +17,7 @@ from convmatrix.io.latex import to_latex
 from convmatrix.io.limits import FileFormatError
 
 __all__ = ["FileFormatError", "load", "save", "to_latex"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -75,3 +75,7 @@ __all__ = [
     "small",
     "step_decay",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -30,3 +30,7 @@ __all__ = [
     "plot_spectrum",
     "weight_colours",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -7,3 +7,7 @@ from convmatrix.proofs.saved import recheck
 from convmatrix.proofs.theorems import ENGINES, instances, prove, theorems
 
 __all__ = ["ENGINES", "CertificateError", "Proof", "appendix", "instances", "prove", "recheck", "theorems"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

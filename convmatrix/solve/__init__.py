@@ -4,3 +4,7 @@ from convmatrix.solve.circulants import CirculantPreconditioner, circulant_preco
 from convmatrix.solve.deconvolution import Deconvolution, deconvolve
 
 __all__ = ["CirculantPreconditioner", "Deconvolution", "circulant_preconditioner", "deconvolve"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -21,3 +21,7 @@ __all__ = [
     "spectral_norm",
     "transfer_function",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -30,3 +30,7 @@ __all__ = [
     "structure_violation",
     "toeplitz",
 ]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

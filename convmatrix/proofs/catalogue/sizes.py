@@ -1,9 +1,9 @@
 """The theorem about output sizes: the functions that compute sizes, run on symbols.
 
-The functions of sizes in `convmatrix.boundary` are arithmetic with two extras: ``//``, and branches that raise where a layer
-is impossible. A `_Size` stands for an integer there: its ``//`` gives an integer that is bound by its definition, and a
-comparison in an ``if`` says that the branch is not taken, which the lemma assumes or has to show. That each of these
-branches does raise is looked at by taking it.
+The functions of sizes in `convmatrix.boundary` are arithmetic with two extras: ``//``, and branches that raise where
+a layer is impossible. A `_Size` stands for an integer there: its ``//`` gives an integer that is bound by its
+definition, and a comparison in an ``if`` says that the branch is not taken, which the lemma assumes or has to show.
+That each of these branches does raise is looked at by taking it.
 """
 
 from __future__ import annotations
