@@ -1,0 +1,308 @@
+"""Operations that move entries without changing them, and interpolation between entries."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from scipy import sparse
+
+from convmatrix.boundary import Boundary, read_sample
+from convmatrix.network.operations import Operation, Shape, ones_matrix
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+    Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Rearrangement(Operation):
+    """An operation whose every output is one entry of the input, or a constant: an array of indices.
+
+    Make one with `flatten`, `reshape`, `transpose`, `take`, `channel_shuffle` or `pad`.
+
+    Attributes
+    ----------
+    name : str
+        Which of them it is.
+    options : tuple
+        What that function was given.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> transpose((1, 0)).evaluate([np.array([[[1, 2, 3], [4, 5, 6]]])])
+    array([[[1, 4],
+            [2, 5],
+            [3, 6]]])
+    >>> transpose((1, 0)).index((2, 3))
+    array([0, 3, 1, 4, 2, 5])
+    """
+
+    name: str
+    options: tuple[Any, ...] = ()
+    kind: ClassVar[str] = "rearrangement"
+
+    @property
+    def linear(self) -> bool:
+        """A selection of entries is affine."""
+        return True
+
+    @property
+    def fill(self) -> float:
+        """The constant of outputs that read nothing."""
+        return float(self.options[2]) if self.name == "pad" else 0.0
+
+    def index(self, input_shape: Shape) -> NDArray[np.int64]:
+        """Return the flat index of the entry that each output reads; -1 where it is the constant."""
+        numbers = np.arange(math.prod(input_shape), dtype=np.int64).reshape(1, *input_shape)
+        return self._apply(numbers, -1).ravel()
+
+    def _apply(self, x: Array, fill: float) -> Array:
+        """Return the rearranged batch."""
+        batch, shape = len(x), x.shape[1:]
+        if self.name == "flatten":
+            return x.reshape(batch, -1)
+        if self.name == "reshape":
+            return x.reshape(batch, *self.options)
+        if self.name == "transpose":
+            return x.transpose(0, *(axis + 1 for axis in self.options))
+        if self.name == "take":
+            axis, start, stop, step = self.options
+            positions = np.arange(shape[axis])[start:stop:step]
+            return x.take(positions, axis + 1)
+        if self.name == "channel_shuffle":
+            (groups,) = self.options
+            return x.reshape(batch, groups, -1, *shape[1:]).swapaxes(1, 2).reshape(x.shape)
+        widths, boundaries, _ = self.options
+        return pad_axes(x, widths, boundaries, fill, first=1)
+
+    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
+        """Return the shape of the rearranged sample."""
+        (shape,) = input_shapes
+        if self.name == "reshape" and math.prod(self.options) != math.prod(shape):
+            raise ValueError(
+                f"a sample of shape {shape} has {math.prod(shape)} entries, but the new shape {self.options} has "
+                f"{math.prod(self.options)}; they must agree"
+            )
+        if self.name == "transpose" and sorted(self.options) != list(range(len(shape))):
+            raise ValueError(f"axes {self.options} do not permute the {len(shape)} axes of a sample of shape {shape}")
+        if self.name == "channel_shuffle" and shape[0] % self.options[0]:
+            raise ValueError(f"groups={self.options[0]} does not divide {shape[0]} channels")
+        if self.name == "pad" and len(self.options[0]) != len(shape):
+            raise ValueError(f"padding has {len(self.options[0])} pairs, but a sample of shape {shape} {len(shape)} axes")
+        empty = np.broadcast_to(np.zeros((), dtype=np.int8), (1, *shape))
+        return self._apply(empty, 0).shape[1:]
+
+    def evaluate(self, inputs: Sequence[Array]) -> Array:
+        """Return the rearranged batch."""
+        return self._apply(inputs[0], self.fill)
+
+    def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
+        """Return the 0/1 matrix of the selection, and the constants as the bias."""
+        index = self.index(input_shapes[0])
+        bias = np.where(index < 0, self.fill, 0).astype(dtype or np.float64)
+        return ones_matrix(index, math.prod(input_shapes[0]), dtype), bias
+
+    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
+        """Return the entries that the marked outputs read."""
+        read = np.zeros(math.prod(input_shapes[0]), dtype=bool)
+        index = self.index(input_shapes[0])[outputs.ravel()]
+        read[index[index >= 0]] = True
+        return [read.reshape(input_shapes[0])]
+
+
+def flatten() -> Rearrangement:
+    """Return the operation that makes a sample a vector, in C order."""
+    return Rearrangement("flatten")
+
+
+def reshape(shape: Sequence[int]) -> Rearrangement:
+    """Return the operation that gives a sample another shape, in C order."""
+    return Rearrangement("reshape", tuple(shape))
+
+
+def transpose(axes: Sequence[int]) -> Rearrangement:
+    """Return the operation that permutes the axes of a sample; axis 0 is the channels."""
+    return Rearrangement("transpose", tuple(axes))
+
+
+def take(axis: int, start: int | None, stop: int | None, step: int | None = None) -> Rearrangement:
+    """Return the operation that takes the slice ``start:stop:step`` of an axis of a sample."""
+    return Rearrangement("take", (axis, start, stop, step))
+
+
+def channel_shuffle(groups: int) -> Rearrangement:
+    """Return the operation that interleaves groups of channels (Zhang et al., ShuffleNet, 2018)."""
+    return Rearrangement("channel_shuffle", (groups,))
+
+
+def pad(
+    widths: Sequence[tuple[int, int]], boundary: Boundary | Sequence[Boundary] = "zero", value: float = 0.0
+) -> Rearrangement:
+    """Return the operation that extends a sample by ``(low, high)`` entries on every axis, channels included.
+
+    Negative widths crop. The boundary rule says what is read beyond the ends; ``value`` is the constant of ``"zero"``.
+    """
+    boundaries = (boundary,) * len(widths) if isinstance(boundary, str) else tuple(boundary)
+    return Rearrangement("pad", (tuple((int(low), int(high)) for low, high in widths), boundaries, value))
+
+
+def pad_axes(
+    x: Array, widths: Sequence[tuple[int, int]], boundaries: Sequence[Boundary], fill: float, first: int
+) -> Array:
+    """Return x extended (or cropped, where negative) on the axes from ``first`` on, by the one-axis rule."""
+    for axis, ((low, high), boundary) in enumerate(zip(widths, boundaries, strict=True), start=first):
+        if not low and not high:
+            continue
+        size = x.shape[axis]
+        samples = read_sample(np.arange(-low, size + high), size, boundary)
+        x = x.take(samples, axis)  # -1, which reads nothing, takes the last sample: it is overwritten
+        nothing = np.flatnonzero(samples < 0)
+        if len(nothing):
+            x[(slice(None),) * axis + (nothing,)] = fill
+    return x
+
+
+Coordinates = Literal["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric"]
+Rounding = Literal["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
+
+
+@dataclass(frozen=True)
+class Resize(Operation):
+    """Interpolation of every spatial axis, nearest or linear: a sparse matrix that is a product over the axes.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Spatial shape of the output.
+    mode : {"nearest", "linear"}
+    coordinates : str
+        How the position x of an output maps to the input, as in ONNX's Resize: ``"half_pixel"``
+        ``(x + 0.5) / scale - 0.5``, ``"asymmetric"`` ``x / scale``, ``"align_corners"``, ``"pytorch_half_pixel"``,
+        ``"half_pixel_symmetric"``.
+    scales : tuple of float, optional
+        Output size over input size, by default their quotient.
+    rounding : str
+        For ``"nearest"``: ``"round_prefer_floor"``, ``"round_prefer_ceil"``, ``"floor"`` (PyTorch's ``nearest``, with
+        ``coordinates="asymmetric"``) or ``"ceil"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Resize((4,), "nearest", "asymmetric", rounding="floor").evaluate([np.array([[[1.0, 2.0]]])])
+    array([[[1., 1., 2., 2.]]])
+    """
+
+    sizes: Shape
+    mode: Literal["nearest", "linear"] = "nearest"
+    coordinates: Coordinates = "half_pixel"
+    scales: tuple[float, ...] | None = None
+    rounding: Rounding = "round_prefer_floor"
+    kind: ClassVar[str] = "resize"
+
+    @property
+    def linear(self) -> bool:
+        """Interpolation is linear in the values."""
+        return True
+
+    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
+        """Return (channels, *sizes)."""
+        channels, *spatial = input_shapes[0]
+        if len(spatial) != len(self.sizes):
+            raise ValueError(
+                f"sizes={self.sizes} has {len(self.sizes)} entries, but a sample of shape {input_shapes[0]} has "
+                f"{len(spatial)} spatial axes"
+            )
+        return (channels, *self.sizes)
+
+    def axis_matrices(self, input_shape: Shape) -> list[Any]:
+        """Return the sparse matrix of each spatial axis, (output size, input size)."""
+        scales = self.scales or (None,) * len(self.sizes)
+        return [
+            _axis_matrix(n, m, self.mode, self.coordinates, scale, self.rounding)
+            for n, m, scale in zip(input_shape[1:], self.sizes, scales, strict=True)
+        ]
+
+    def evaluate(self, inputs: Sequence[Array]) -> Array:
+        """Return the interpolated batch."""
+        (x,) = inputs
+        for axis, matrix in enumerate(self.axis_matrices(x.shape[1:]), start=2):
+            moved = np.moveaxis(x, axis, 0)
+            flat = np.ascontiguousarray(moved).reshape(len(moved), -1)
+            matrix = matrix.astype(x.dtype) if x.dtype.kind == "f" else matrix
+            x = np.moveaxis((matrix @ flat).reshape(-1, *moved.shape[1:]), 0, axis)
+        return x
+
+    def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
+        """Return the Kronecker product of the axes' matrices, and a zero bias."""
+        matrix: Any = sparse.eye_array(input_shapes[0][0], format="csr")
+        for axis in self.axis_matrices(input_shapes[0]):
+            matrix = sparse.kron(matrix, axis, format="csr")
+        matrix = sparse.csr_array(matrix).astype(dtype or np.float64)
+        return matrix, np.zeros(matrix.shape[0], dtype or np.float64)
+
+    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
+        """Return the entries that the marked outputs are interpolated from."""
+        mask = outputs
+        for axis, matrix in enumerate(self.axis_matrices(input_shapes[0]), start=1):
+            mask = read_along(mask, axis, matrix)
+        return [mask]
+
+
+def read_along(mask: Mask, axis: int, matrix: Any) -> Mask:
+    """Return the inputs that marked outputs read along one axis, where ``matrix`` holds which output reads which."""
+    structure = (matrix != 0).T.tocsr()
+    moved = np.moveaxis(mask, axis, 0)
+    read = structure @ moved.reshape(len(moved), -1)
+    result: Mask = np.moveaxis(read.reshape(structure.shape[0], *moved.shape[1:]) > 0, 0, axis)
+    return result
+
+
+@lru_cache(maxsize=64)
+def _axis_matrix(
+    n: int, m: int, mode: str, coordinates: Coordinates, scale: float | None, rounding: Rounding
+) -> Any:
+    """Return the matrix (m, n) that interpolates n samples at m positions."""
+    outputs = np.arange(m, dtype=np.float64)
+    factor = m / n if scale is None else scale
+    if coordinates == "align_corners":
+        positions = outputs * ((n - 1) / (m - 1)) if m > 1 else np.zeros(m)
+    elif coordinates == "asymmetric":
+        positions = outputs / factor
+    elif coordinates == "pytorch_half_pixel" and m == 1:
+        positions = np.zeros(m)
+    elif coordinates == "half_pixel_symmetric":
+        adjustment = m / (factor * n)
+        positions = (n / 2) * (1 - adjustment) + (outputs + 0.5) / factor - 0.5
+    elif coordinates in ("half_pixel", "pytorch_half_pixel"):
+        positions = (outputs + 0.5) / factor - 0.5
+    else:
+        raise ValueError(f"coordinates={coordinates!r} is unknown; choose half_pixel, asymmetric or align_corners")
+    if mode == "nearest":
+        round_ = {
+            "floor": np.floor,
+            "ceil": np.ceil,
+            "round_prefer_floor": lambda p: np.ceil(p - 0.5),
+            "round_prefer_ceil": lambda p: np.floor(p + 0.5),
+        }
+        if rounding not in round_:
+            raise ValueError(f"rounding={rounding!r} is unknown; choose one of {', '.join(round_)}")
+        nearest = np.clip(round_[rounding](positions), 0, n - 1).astype(np.int64)
+        return ones_matrix(nearest, n)
+    if mode != "linear":
+        raise ValueError(f"mode={mode!r} is unknown; choose nearest or linear")
+    low = np.floor(positions)
+    weight = positions - low
+    columns = np.clip(np.stack([low, low + 1]), 0, n - 1).astype(np.int64)  # (2, outputs)
+    values = np.stack([1 - weight, weight])
+    rows = np.broadcast_to(np.arange(m), columns.shape)
+    present = values != 0
+    matrix = sparse.coo_array((values[present], (rows[present], columns[present])), shape=(m, n))
+    return matrix.tocsr()
