@@ -125,12 +125,17 @@ class Concatenation(Operation):
         """Return the joined shape."""
         first = input_shapes[0]
         if not 0 <= self.axis < len(first):
-            raise ValueError(f"axis={self.axis} does not exist in an input of shape {first}; axes are 0 to {len(first) - 1}")
+            raise ValueError(
+                f"axis={self.axis} is not an axis of an input of shape {first}; choose 0 to {len(first) - 1}"
+            )
         for shape in input_shapes[1:]:
-            if len(shape) != len(first) or any(m != n for i, (m, n) in enumerate(zip(first, shape, strict=True)) if i != self.axis):
-                raise ValueError(f"inputs of shapes {first} and {shape} differ beside axis {self.axis}; they cannot be joined")
+            if len(shape) != len(first) or self._others(shape) != self._others(first):
+                raise ValueError(f"inputs of shapes {first} and {shape} differ on an axis other than axis={self.axis}")
         joined = sum(shape[self.axis] for shape in input_shapes)
         return (*first[: self.axis], joined, *first[self.axis + 1 :])
+
+    def _others(self, shape: Shape) -> Shape:
+        return shape[: self.axis] + shape[self.axis + 1 :]
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:
         """Return the joined arrays."""

@@ -205,7 +205,8 @@ class Elementwise(Operation):
         unknown = self.parameters.keys() - known.defaults.keys()
         if unknown:
             raise ValueError(
-                f"{self.name} has no parameter {', '.join(sorted(unknown))}; it has {', '.join(known.defaults) or 'none'}"
+                f"{self.name} has no parameter {', '.join(sorted(unknown))}; "
+                f"it has {', '.join(known.defaults) or 'none'}"
             )
         object.__setattr__(self, "parameters", {**known.defaults, **self.parameters})
 
@@ -249,11 +250,11 @@ def shrink(mask: Mask, shape: Shape) -> Mask:
     """Return which entries of an array of ``shape`` are broadcast to marked entries."""
     lead = mask.ndim - len(shape)
     axes = tuple(range(lead)) + tuple(lead + i for i, n in enumerate(shape) if n == 1 and mask.shape[lead + i] != 1)
-    reduced: Mask = mask.any(axis=axes, keepdims=True)
-    return reduced.reshape(shape)
+    return np.asarray(mask.any(axis=axes, keepdims=True)).reshape(shape)
 
 
 def broadcast(input_shapes: Sequence[Shape], kind: str) -> Shape:
+    """Return the shape to which the inputs broadcast."""
     try:
         return np.broadcast_shapes(*input_shapes)
     except ValueError:

@@ -96,7 +96,9 @@ class Rearrangement(Operation):
         if self.name == "channel_shuffle" and shape[0] % self.options[0]:
             raise ValueError(f"groups={self.options[0]} does not divide {shape[0]} channels")
         if self.name == "pad" and len(self.options[0]) != len(shape):
-            raise ValueError(f"padding has {len(self.options[0])} pairs, but a sample of shape {shape} {len(shape)} axes")
+            raise ValueError(
+                f"padding has {len(self.options[0])} pairs, but a sample of shape {shape} {len(shape)} axes"
+            )
         empty = np.broadcast_to(np.zeros((), dtype=np.int8), (1, *shape))
         return self._apply(empty, 0).shape[1:]
 
@@ -266,9 +268,7 @@ def read_along(mask: Mask, axis: int, matrix: Any) -> Mask:
 
 
 @lru_cache(maxsize=64)
-def _axis_matrix(
-    n: int, m: int, mode: str, coordinates: Coordinates, scale: float | None, rounding: Rounding
-) -> Any:
+def _axis_matrix(n: int, m: int, mode: str, coordinates: Coordinates, scale: float | None, rounding: Rounding) -> Any:
     """Return the matrix (m, n) that interpolates n samples at m positions."""
     outputs = np.arange(m, dtype=np.float64)
     factor = m / n if scale is None else scale
@@ -286,15 +286,15 @@ def _axis_matrix(
     else:
         raise ValueError(f"coordinates={coordinates!r} is unknown; choose half_pixel, asymmetric or align_corners")
     if mode == "nearest":
-        round_ = {
-            "floor": np.floor,
-            "ceil": np.ceil,
-            "round_prefer_floor": lambda p: np.ceil(p - 0.5),
-            "round_prefer_ceil": lambda p: np.floor(p + 0.5),
+        rounded = {
+            "floor": np.floor(positions),
+            "ceil": np.ceil(positions),
+            "round_prefer_floor": np.ceil(positions - 0.5),
+            "round_prefer_ceil": np.floor(positions + 0.5),
         }
-        if rounding not in round_:
-            raise ValueError(f"rounding={rounding!r} is unknown; choose one of {', '.join(round_)}")
-        nearest = np.clip(round_[rounding](positions), 0, n - 1).astype(np.int64)
+        if rounding not in rounded:
+            raise ValueError(f"rounding={rounding!r} is unknown; choose one of {', '.join(rounded)}")
+        nearest = np.clip(rounded[rounding], 0, n - 1).astype(np.int64)
         return ones_matrix(nearest, n)
     if mode != "linear":
         raise ValueError(f"mode={mode!r} is unknown; choose nearest or linear")

@@ -1,0 +1,64 @@
+"""Networks as directed acyclic graphs of operations: the one description that the rest of the package reads.
+
+A `Network` is a sequence of nodes. Each has an operation, which knows its shapes, evaluates itself on a batch, gives
+its sparse matrix and bias where it is linear, and tells what its outputs read. `as_network` accepts a network in any
+form.
+"""
+
+from convmatrix.network.architectures import ARCHITECTURES, architecture
+from convmatrix.network.functions import FUNCTIONS, Function
+from convmatrix.network.joins import Addition, Concatenation, Product
+from convmatrix.network.nodes import Network, Node, as_network
+from convmatrix.network.operations import (
+    Elementwise,
+    Input,
+    MissingWeightsError,
+    Opaque,
+    Operation,
+    Scale,
+    UnknownOperatorError,
+)
+from convmatrix.network.rearrangements import (
+    Rearrangement,
+    Resize,
+    channel_shuffle,
+    flatten,
+    pad,
+    reshape,
+    take,
+    transpose,
+)
+from convmatrix.network.weighted import Convolution, Dense, PatternMap
+from convmatrix.network.windows import Pooling
+
+__all__ = [
+    "ARCHITECTURES",
+    "FUNCTIONS",
+    "Addition",
+    "Concatenation",
+    "Convolution",
+    "Dense",
+    "Elementwise",
+    "Function",
+    "Input",
+    "MissingWeightsError",
+    "Network",
+    "Node",
+    "Opaque",
+    "Operation",
+    "PatternMap",
+    "Pooling",
+    "Product",
+    "Rearrangement",
+    "Resize",
+    "Scale",
+    "UnknownOperatorError",
+    "architecture",
+    "as_network",
+    "channel_shuffle",
+    "flatten",
+    "pad",
+    "reshape",
+    "take",
+    "transpose",
+]

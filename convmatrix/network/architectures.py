@@ -1,0 +1,228 @@
+"""Published architectures by name, each as the list of its nodes, without weights.
+
+Activation functions, dropout and local response normalisation have neither parameters nor connections between units,
+and are left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+
+from convmatrix.geometry import ConvGeometry
+from convmatrix.network.joins import Addition
+from convmatrix.network.nodes import Network, Node
+from convmatrix.network.operations import Input, Scale, Shape
+from convmatrix.network.weighted import Convolution, Dense
+from convmatrix.network.windows import Pooling
+
+LENET5_C3: Final = "012 123 234 345 045 015 0123 1234 2345 0345 0145 0125 0134 1245 0235 012345"
+"""The maps of S2 that each map of C3 reads: Table I of LeCun, Bottou, Bengio, Haffner (1998)."""
+
+LECUN1989_H2: Final = (*[range(8)] * 4, *[range(4, 12)] * 4, *[(0, 1, 2, 3, 8, 9, 10, 11)] * 4)
+"""The maps of H1 that each map of H2 reads. That there are eight each is published; which ones is a common guess."""
+
+
+def lecun1989() -> Network:
+    """Return the network of LeCun et al., Backpropagation applied to handwritten zip code recognition (1989).
+
+    Biases are not shared. Padding is three samples an axis in all; that the low end has one of them is a choice.
+
+    Examples
+    --------
+    >>> [node.output_shape for node in lecun1989()]
+    [(1, 16, 16), (12, 8, 8), (12, 4, 4), (30,), (10,)]
+    """
+    table = [[j in maps for j in range(12)] for maps in LECUN1989_H2]
+    padding = [(1, 2), (1, 2)]
+    h1 = ConvGeometry((16, 16), (5, 5), out_channels=12, stride=2, padding=padding)
+    h2 = ConvGeometry(
+        (8, 8), (5, 5), in_channels=12, out_channels=12, stride=2, padding=padding, connections=np.array(table)
+    )
+    nodes = [
+        Node("input", Input((1, 16, 16))),
+        Node("H1", Convolution(h1, bias="unit")),
+        Node("H2", Convolution(h2, bias="unit")),
+        Node("H3", Dense(12 * 4 * 4, 30)),
+        Node("output", Dense(30, 10)),
+    ]
+    return Network(nodes, name="lecun1989")
+
+
+def lenet5() -> Network:
+    """Return LeNet-5 of LeCun, Bottou, Bengio, Haffner, Gradient-based learning applied to document recognition (1998).
+
+    The radial basis functions of the output have fixed coefficients: connections, but no parameters.
+
+    Examples
+    --------
+    >>> [node.name for node in lenet5()]
+    ['input', 'C1', 'S2', 'C3', 'S4', 'C5', 'F6', 'output']
+    """
+    table = [[str(j) in maps for j in range(6)] for maps in LENET5_C3.split()]
+    c3 = ConvGeometry((14, 14), (5, 5), in_channels=6, out_channels=16, connections=np.array(table))
+    nodes = [
+        Node("input", Input((1, 32, 32))),
+        Node("C1", Convolution(ConvGeometry((32, 32), (5, 5), out_channels=6), bias="channel")),
+        Node("S2", Pooling("sum", 2, trained=True)),
+        Node("C3", Convolution(c3, bias="channel")),
+        Node("S4", Pooling("sum", 2, trained=True)),
+        Node("C5", Convolution(ConvGeometry((5, 5), (5, 5), in_channels=16, out_channels=120), bias="channel")),
+        Node("F6", Dense(120, 84)),
+        Node("output", Dense(84, 10, bias=False, trained=False)),
+    ]
+    return Network(nodes, name="lenet5")
+
+
+def alexnet() -> Network:
+    """Return the network of Krizhevsky, Sutskever, Hinton, ImageNet classification with deep convolutional ... (2012).
+
+    Both halves are counted. The image is 227 wide: with the printed 224 the first layer would not come out at 55.
+
+    Examples
+    --------
+    >>> alexnet()["conv1"].output_shape
+    (96, 55, 55)
+    """
+
+    def convolution(name: str, size: int, ins: int, outs: int, taps: int, groups: int) -> Node:
+        geometry = ConvGeometry(
+            (size, size), (taps, taps), in_channels=ins, out_channels=outs, padding=taps // 2, groups=groups
+        )
+        return Node(name, Convolution(geometry, bias="channel"))
+
+    nodes = [
+        Node("input", Input((3, 227, 227))),
+        Node(
+            "conv1",
+            Convolution(ConvGeometry((227, 227), (11, 11), in_channels=3, out_channels=96, stride=4), bias="channel"),
+        ),
+        Node("pool1", Pooling("max", 3, 2)),
+        convolution("conv2", 27, 96, 256, 5, groups=2),
+        Node("pool2", Pooling("max", 3, 2)),
+        convolution("conv3", 13, 256, 384, 3, groups=1),
+        convolution("conv4", 13, 384, 384, 3, groups=2),
+        convolution("conv5", 13, 384, 256, 3, groups=2),
+        Node("pool5", Pooling("max", 3, 2)),
+        Node("fc6", Dense(9216, 4096)),
+        Node("fc7", Dense(4096, 4096)),
+        Node("fc8", Dense(4096, 1000)),
+    ]
+    return Network(nodes, name="alexnet")
+
+
+def vgg16() -> Network:
+    """Return configuration D of Simonyan, Zisserman, Very deep convolutional networks ... (2015), at 224 x 224.
+
+    Examples
+    --------
+    >>> vgg16()["pool5"].output_shape
+    (512, 7, 7)
+    """
+    layers: list[Node] = [Node("input", Input((3, 224, 224)))]
+    size, ins = 224, 3
+    for block, (outs, depth) in enumerate([(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)], start=1):
+        for place in range(1, depth + 1):
+            geometry = ConvGeometry((size, size), (3, 3), in_channels=ins, out_channels=outs, padding=1)
+            layers.append(Node(f"conv{block}_{place}", Convolution(geometry, bias="channel")))
+            ins = outs
+        layers.append(Node(f"pool{block}", Pooling("max", 2)))
+        size //= 2
+    dense = [
+        Node("fc6", Dense(ins * size * size, 4096)),
+        Node("fc7", Dense(4096, 4096)),
+        Node("fc8", Dense(4096, 1000)),
+    ]
+    return Network([*layers, *dense], name="vgg16")
+
+
+def resnet18() -> Network:
+    """Return ResNet-18 of He, Zhang, Ren, Sun, Deep residual learning for image recognition (2016), at 224 x 224.
+
+    Examples
+    --------
+    >>> resnet18()["fc"].input_shapes
+    ((512, 1, 1),)
+    """
+    return _resnet("resnet18", (2, 2, 2, 2), bottleneck=False)
+
+
+def resnet50() -> Network:
+    """Return ResNet-50 of He et al. (2016), at 224 x 224, with the stride in the 3 x 3 layers as torchvision has it.
+
+    Examples
+    --------
+    >>> resnet50()["fc"].input_shapes
+    ((2048, 1, 1),)
+    """
+    return _resnet("resnet50", (3, 4, 6, 3), bottleneck=True)
+
+
+def _resnet(name: str, depths: tuple[int, ...], *, bottleneck: bool) -> Network:
+    nodes = [Node("input", Input((3, 224, 224)))]
+    shape = _add_normalised(nodes, "conv1", (3, 224, 224), 64, taps=7, stride=2)
+    nodes.append(Node("maxpool", Pooling("max", 3, 2, padding=1)))
+    shape = (64, 56, 56)
+    for stage, depth in enumerate(depths):
+        for block in range(depth):
+            stride = 2 if stage and not block else 1
+            shape = _add_block(nodes, f"layer{stage + 1}.{block}", shape, 64 * 2**stage, stride, bottleneck)
+    nodes += [Node("avgpool", Pooling("average", shape[1])), Node("fc", Dense(shape[0], 1000))]
+    return Network(nodes, name=name)
+
+
+def _add_block(nodes: list[Node], name: str, shape: Shape, channels: int, stride: int, bottleneck: bool) -> Shape:
+    """Append a residual block: convolutions in a row, beside a shortcut that is added to their result."""
+    source, source_shape = nodes[-1].name, shape
+    outs = 4 * channels if bottleneck else channels
+    taps_and_channels = [(1, channels), (3, channels), (1, outs)] if bottleneck else [(3, channels), (3, outs)]
+    strided = 1 if bottleneck else 0
+    for place, (taps, n) in enumerate(taps_and_channels):
+        shape = _add_normalised(
+            nodes, f"{name}.conv{place + 1}", shape, n, taps=taps, stride=stride if place == strided else 1
+        )
+    main, shortcut = nodes[-1].name, source
+    if source_shape != shape:
+        _add_normalised(nodes, f"{name}.downsample", source_shape, outs, taps=1, stride=stride, inputs=(source,))
+        shortcut = nodes[-1].name
+    nodes.append(Node(f"{name}.add", Addition(), (main, shortcut)))
+    return shape
+
+
+def _add_normalised(
+    nodes: list[Node], name: str, shape: Shape, channels: int, *, taps: int, stride: int, inputs: tuple[str, ...] = ()
+) -> Shape:
+    """Append a convolution without bias and the normalisation of its output; return the output's shape."""
+    ins, *sizes = shape
+    geometry = ConvGeometry(
+        sizes, (taps, taps), in_channels=ins, out_channels=channels, stride=stride, padding=taps // 2
+    )
+    nodes.append(Node(name, Convolution(geometry), inputs))
+    nodes.append(Node(f"{name}.norm", Scale("channel", "channel")))
+    return (channels, *geometry.output_shape)
+
+
+ARCHITECTURES: Final[dict[str, Callable[[], Network]]] = {
+    "lecun1989": lecun1989,
+    "lenet5": lenet5,
+    "alexnet": alexnet,
+    "vgg16": vgg16,
+    "resnet18": resnet18,
+    "resnet50": resnet50,
+}
+"""The named architectures."""
+
+
+def architecture(name: str) -> Network:
+    """Return a named architecture; raise ValueError for an unknown name.
+
+    Examples
+    --------
+    >>> architecture("alexnet")
+    Network('alexnet', 12 nodes, (3, 227, 227) -> (1000,))
+    """
+    if name not in ARCHITECTURES:
+        raise ValueError(f"network {name!r} is unknown; the named ones are {', '.join(ARCHITECTURES)}")
+    return ARCHITECTURES[name]()

@@ -1,0 +1,391 @@
+"""Networks: nodes in topological order, evaluation of a batch, matrices of linear nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convmatrix.geometry import ConvGeometry
+from convmatrix.network.operations import Input, Opaque, Operation, Shape, UnknownOperatorError
+from convmatrix.network.weighted import Convolution, PatternMap
+from convmatrix.pattern import WeightPattern
+
+if TYPE_CHECKING:
+    from convmatrix.arrays import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One operation of a network: its name, what it reads, and its shapes.
+
+    Attributes
+    ----------
+    name : str
+        Unique in its network.
+    operation : Operation
+    inputs : tuple of str
+        Names of the nodes that are read; in a list of nodes, empty for the node before.
+    input_shapes : tuple of tuple of int
+        Shapes of one sample of each input, channels first; known in a network.
+    output_shape : tuple of int
+
+    Examples
+    --------
+    >>> from convmatrix.network import Addition
+    >>> Node("sum", Addition(), ("main", "shortcut")).kind
+    'addition'
+    """
+
+    name: str
+    operation: Operation
+    inputs: tuple[str, ...] = ()
+    input_shapes: tuple[Shape, ...] = ()
+    output_shape: Shape = ()
+
+    @property
+    def kind(self) -> str:
+        """The operation's kind, such as ``"convolution"``."""
+        return self.operation.kind
+
+    @property
+    def linear(self) -> bool:
+        """Whether the output is an affine function of the inputs."""
+        return self.operation.linear
+
+    @property
+    def exact(self) -> bool:
+        """Whether the output equals its linearisation near almost every input."""
+        return self.operation.exact
+
+    def __repr__(self) -> str:
+        return f"Node({self.name!r}, {self.kind}, {self.output_shape})"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Network:
+    """A directed acyclic graph of operations, from one input to one or more outputs.
+
+    Parameters
+    ----------
+    nodes : sequence of Node, Operation, ConvGeometry or WeightPattern
+        In any order, as long as there is no cycle. A node without inputs reads the one before it. An operation alone
+        is named after its kind and its number; a geometry is a convolution without values, a pattern a linear layer.
+        The first node may be an `Input`; where it is missing, the shape is that of the first layer.
+    outputs : sequence of str, optional
+        Names of the output nodes; by default the last node.
+    name : str
+
+    Attributes
+    ----------
+    nodes : tuple of Node
+        In topological order, with shapes.
+    outputs : tuple of str
+    input_shape, output_shape : tuple of int
+        Shapes of one sample; the output's is that of the first output.
+
+    Raises
+    ------
+    ValueError
+        If names repeat, a node reads an unknown one, nodes form a cycle or shapes do not fit; the message names the
+        node.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import convmatrix as cm
+    >>> from convmatrix.network import Convolution, Elementwise, Network
+    >>> network = Network([Convolution(cm.ConvGeometry(4, 2), [1, -1], [10]), Elementwise("relu")])
+    >>> network
+    Network('network', 3 nodes, (1, 4) -> (1, 3))
+    >>> network(np.array([[[1.0, 2.0, 4.0, 20.0]]]))
+    array([[[9., 8., 0.]]])
+    """
+
+    nodes: tuple[Node, ...]
+    outputs: tuple[str, ...] = ()
+    name: str = "network"
+    _by_name: dict[str, Node] = field(default_factory=dict, init=False)
+
+    def __init__(self, nodes: Iterable[Any], outputs: Sequence[str] | None = None, name: str = "network") -> None:
+        listed = _as_nodes(nodes)
+        ordered = _topological(listed)
+        known: dict[str, Node] = {}
+        for node in ordered:
+            shapes = tuple(known[source].output_shape for source in node.inputs)
+            known[node.name] = replace(node, input_shapes=shapes, output_shape=_output_shape(node, shapes))
+        chosen = (listed[-1].name,) if outputs is None else tuple(outputs)
+        for output in chosen:
+            if output not in known:
+                raise ValueError(f"output {output!r} is not a node; nodes are {_names(known)}")
+        for key, value in (("nodes", tuple(known.values())), ("outputs", chosen), ("name", name), ("_by_name", known)):
+            object.__setattr__(self, key, value)
+
+    @property
+    def input(self) -> Node:
+        """The input node."""
+        return self.nodes[0]
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of one sample of the input, channels first."""
+        return self.input.output_shape
+
+    @property
+    def output_shape(self) -> Shape:
+        """Shape of one sample of the first output."""
+        return self[self.outputs[0]].output_shape
+
+    def __getitem__(self, name: str) -> Node:
+        """Return the node of a name."""
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise KeyError(f"{self.name} has no node {name!r}; its nodes are {_names(self._by_name)}") from None
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    def __repr__(self) -> str:
+        return f"Network({self.name!r}, {len(self)} nodes, {self.input_shape} -> {self.output_shape})"
+
+    def until(self, name: str) -> Network:
+        """Return the part of the network that the node ``name`` depends on, with that node as the output.
+
+        Examples
+        --------
+        >>> from convmatrix.network import as_network
+        >>> as_network("lenet5").until("S2").output_shape
+        (6, 14, 14)
+        """
+        needed = {self[name].name}
+        for node in reversed(self.nodes):
+            if node.name in needed:
+                needed.update(node.inputs)
+        kept = [node for node in self.nodes if node.name in needed or node is self.input]
+        return Network(kept, [name], self.name)
+
+    # --- values ------------------------------------------------------------------------------------------------------
+
+    def __call__(self, x: Array) -> Array:
+        """Return the (first) output for a batch ``(batch, *input_shape)``, in the dtype of x."""
+        return self.values(x, [self.outputs[0]])[self.outputs[0]]
+
+    def values(self, x: Array, names: Sequence[str] | None = None) -> dict[str, Array]:
+        """Return the values of some nodes for a batch; of all nodes if ``names`` is None.
+
+        Parameters
+        ----------
+        x : array, shape (batch, *input_shape)
+            Real numbers. float32 and float64 are computed in their own precision; integers stay integers as far as
+            weights are integers too.
+        names : sequence of str, optional
+
+        Raises
+        ------
+        ValueError
+            If x has another shape, weights are absent, or an unknown operator would have to be evaluated; the message
+            names the node.
+        """
+        x = np.asarray(x)
+        if x.ndim != len(self.input_shape) + 1 or x.shape[1:] != self.input_shape:
+            raise ValueError(
+                f"{self.name} takes arrays (batch, {', '.join(map(str, self.input_shape))}), but was given an array of "
+                f"shape {x.shape}"
+            )
+        if x.dtype.kind not in "fiu":
+            raise TypeError(f"{self.name} computes with real numbers, but was given {x.dtype}; convert the data first")
+        wanted = [node.name for node in self.nodes] if names is None else list(names)
+        needed = {self[name].name for name in wanted}
+        for node in reversed(self.nodes):
+            if node.name in needed:
+                needed.update(node.inputs)
+        last_use = {source: node.name for node in self.nodes if node.name in needed for source in node.inputs}
+        values: dict[str, Array] = {self.input.name: x}
+        for node in self.nodes:
+            if node.name not in needed or node is self.input:
+                continue
+            try:
+                values[node.name] = node.operation.evaluate([values[source] for source in node.inputs])
+            except (ValueError, UnknownOperatorError) as error:
+                raise type(error)(f"node {node.name!r}: {error}") from None
+            for source in set(node.inputs):
+                if last_use[source] == node.name and source not in wanted:
+                    del values[source]
+        return {name: values[name] for name in wanted}
+
+    def affine(self, name: str, dtype: Any = None) -> tuple[Any, Array]:
+        """Return the sparse matrix and the bias of a linear node: ``y = A x + b`` on raveled samples.
+
+        Parameters
+        ----------
+        name : str
+            A convolution, dense layer, average pooling, scale, rearrangement, resize, addition or concatenation. A node
+            of several inputs multiplies their concatenation, in the order of ``node.inputs``.
+        dtype : dtype, optional
+            By default that of the weights.
+
+        Returns
+        -------
+        A : scipy.sparse.csr_array, shape (prod(output_shape), sum of prod(input shapes))
+        b : array, shape (prod(output_shape),)
+
+        Raises
+        ------
+        TypeError
+            If the node is not linear.
+        ValueError
+            If its weights are absent.
+
+        Examples
+        --------
+        >>> import convmatrix as cm
+        >>> from convmatrix.network import Convolution, Network
+        >>> network = Network([Convolution(cm.ConvGeometry(3, 2), [1, -1], [10])])
+        >>> A, b = network.affine("convolution 1")
+        >>> A.toarray(), b
+        (array([[ 1, -1,  0],
+               [ 0,  1, -1]]), array([10, 10]))
+        """
+        node = self[name]
+        try:
+            return node.operation.affine(node.input_shapes, None if dtype is None else np.dtype(dtype))
+        except (ValueError, TypeError) as error:
+            raise type(error)(f"node {node.name!r}: {error}") from None
+
+
+def _output_shape(node: Node, shapes: tuple[Shape, ...]) -> Shape:
+    wanted = node.operation.n_inputs
+    if (wanted is not None and len(shapes) != wanted) or (wanted is None and not shapes):
+        raise ValueError(
+            f"node {node.name!r}: {node.kind} reads {'at least 1' if wanted is None else wanted} input"
+            f"{'' if wanted == 1 else 's'}, but has {len(shapes)} ({', '.join(node.inputs) or 'none'})"
+        )
+    try:
+        return tuple(int(size) for size in node.operation.output_shape(shapes))
+    except ValueError as error:
+        sources = ", ".join(f"{name!r} {shape}" for name, shape in zip(node.inputs, shapes, strict=True))
+        raise ValueError(f"node {node.name!r}, which reads {sources}: {error}") from None
+
+
+def _names(names: Iterable[str], most: int = 12) -> str:
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(listed[:most]) + more
+
+
+def _as_nodes(nodes: Iterable[Any]) -> list[Node]:
+    """Return nodes with names and inputs; the first is the input."""
+    listed: list[Node] = []
+    for number, item in enumerate(nodes, start=1):
+        node = _as_node(item, number)
+        if not listed and not isinstance(node.operation, Input):
+            listed.append(Node("input", Input(_first_shape(node))))
+        if not node.inputs and not isinstance(node.operation, Input):
+            node = replace(node, inputs=(listed[-1].name,))
+        listed.append(node)
+    if not listed:
+        raise ValueError("a network needs at least one node, but the list is empty")
+    inputs = [node.name for node in listed if isinstance(node.operation, Input)]
+    if len(inputs) != 1:
+        raise ValueError(f"a network has one input node, but there are {len(inputs)}: {', '.join(inputs)}")
+    seen: set[str] = set()
+    for node in listed:
+        if node.name in seen:
+            raise ValueError(f"two nodes have the name {node.name!r}; give each its own")
+        seen.add(node.name)
+    return listed
+
+
+def _as_node(item: Any, number: int) -> Node:
+    if isinstance(item, Node):
+        return item
+    if isinstance(item, ConvGeometry):
+        return Node(f"layer {number}", Convolution(item))
+    if isinstance(item, WeightPattern):
+        return Node(f"layer {number}", PatternMap(item))
+    if isinstance(item, Operation):
+        name = item.operator if isinstance(item, Opaque) else item.kind
+        return Node("input" if isinstance(item, Input) else f"{name} {number}", item)
+    raise TypeError(
+        f"entry {number} of the network is a {type(item).__name__}; give a Node, an operation of convmatrix.network, a "
+        "ConvGeometry or a WeightPattern"
+    )
+
+
+def _first_shape(node: Node) -> Shape:
+    """Return the input shape that a first node implies."""
+    operation = node.operation
+    if isinstance(operation, Convolution):
+        return (operation.geometry.in_channels, *operation.geometry.input_shape)
+    if isinstance(operation, PatternMap):
+        geometry = operation.pattern.geometry
+        return (operation.pattern.shape[1],) if geometry is None else (geometry.in_channels, *geometry.input_shape)
+    n_in = getattr(operation, "n_in", None)
+    if n_in is None:
+        raise ValueError(f"the network begins with node {node.name!r}, which has no shape; begin with Input(shape)")
+    return (int(n_in),)
+
+
+def _topological(nodes: list[Node]) -> list[Node]:
+    """Return the nodes in an order in which each comes after what it reads: the given one where that is possible."""
+    known = {node.name: node for node in nodes}
+    for node in nodes:
+        for source in node.inputs:
+            if source not in known:
+                raise ValueError(f"node {node.name!r} reads {source!r}, which is not a node; nodes are {_names(known)}")
+    ordered: list[Node] = []
+    placed: set[str] = set()
+    waiting = list(nodes)
+    while waiting:
+        ready = [node for node in waiting if placed.issuperset(node.inputs)]
+        if not ready:
+            raise ValueError(f"the nodes {_names(node.name for node in waiting)} form a cycle or depend on one")
+        left = []
+        for node in waiting:
+            if placed.issuperset(node.inputs):
+                ordered.append(node)
+                placed.add(node.name)
+            else:
+                left.append(node)
+        waiting = left
+    first = next(node for node in ordered if isinstance(node.operation, Input))
+    return [first, *(node for node in ordered if node is not first)]
+
+
+def as_network(network: Any) -> Network:
+    """Return a network from anything that describes one.
+
+    Parameters
+    ----------
+    network : Network, str, ConvGeometry, WeightPattern, or sequence
+        A network itself; the name of an architecture (see `ARCHITECTURES`); one layer; a list of nodes, operations,
+        geometries and patterns; or an object with a method ``to_network()``, such as `convmatrix.nn.Sequential`.
+
+    Examples
+    --------
+    >>> as_network("vgg16").output_shape
+    (1000,)
+    """
+    if isinstance(network, Network):
+        return network
+    if isinstance(network, str):
+        from convmatrix.network.architectures import architecture
+
+        return architecture(network)
+    if hasattr(network, "to_network"):
+        converted: Network = network.to_network()
+        return converted
+    if isinstance(network, ConvGeometry | WeightPattern | Node | Operation):
+        return Network([network])
+    if isinstance(network, Iterable):
+        return Network(network)
+    raise TypeError(
+        "a network is a Network, the name of an architecture or a list of layers, but this is a "
+        f"{type(network).__name__}"
+    )

@@ -1,0 +1,249 @@
+"""Operations on windows: pooling, and what the windows of an axis read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+import numpy as np
+from scipy import sparse
+
+from convmatrix import options as validate
+from convmatrix.geometry import ConvGeometry
+from convmatrix.network.operations import MissingWeightsError, Operation, Shape
+from convmatrix.network.rearrangements import pad_axes, read_along
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from convmatrix.arrays import Array
+    from convmatrix.boundary import Axis, Boundary
+
+    Mask = NDArray[np.bool_]
+
+
+@lru_cache(maxsize=256)
+def axis_structure(axis: Axis) -> Any:
+    """Return which outputs of one axis read which samples, as a sparse array of counts (n_outputs, n_samples)."""
+    outputs, taps = np.indices((axis.n_outputs, axis.n_taps))
+    samples = axis.sample(outputs, taps)
+    read = samples >= 0
+    entries = np.ones(np.count_nonzero(read), dtype=np.int64)
+    matrix = sparse.coo_array((entries, (outputs[read], samples[read])), shape=(axis.n_outputs, axis.n_samples))
+    return matrix.tocsr()
+
+
+def window_reads(geometry: ConvGeometry, outputs: Mask) -> Mask:
+    """Return which samples (channels, *spatial) the marked outputs of a layer's windows read; channels stay apart."""
+    mask = outputs
+    for number, axis in enumerate(geometry.axes, start=1):
+        structure = axis_structure(axis)
+        mask = read_along(mask, number, structure.T if geometry.transposed else structure)
+    return mask
+
+
+@dataclass(frozen=True)
+class Pooling(Operation):
+    """The average, the maximum or the sum of a window, channel by channel.
+
+    Parameters
+    ----------
+    method : {"average", "max", "sum"}
+    kernel_shape : int, tuple of int or None
+        The window; None pools over the whole sample (global pooling).
+    stride : int or tuple of int, optional
+        By default the window: windows side by side.
+    padding, dilation, boundary
+        As for `ConvGeometry`. A maximum never takes padding; an average counts a sample as often as its window reads
+        it.
+    ceil_mode : bool
+        Round the number of outputs up: the last window may extend beyond the padding, but starts within the input or
+        the padding at the low end.
+    count_include_pad : bool
+        Whether zero padding counts in an average's divisor. What ``ceil_mode`` adds beyond the padding never does.
+    trained : bool
+        Whether the result is multiplied by one trained coefficient per channel, and one trained bias per channel is
+        added: the subsampling of LeNet-5 (LeCun et al., 1998).
+    coefficient, bias : array_like, shape (channels,), optional
+        Their values, for ``trained=True``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Pooling("max", 2).evaluate([np.array([[[1, 3, 9, 5]]])])
+    array([[[3, 9]]])
+    >>> Pooling("average", 3, stride=2, padding=1).output_shape([(64, 112, 112)])
+    (64, 56, 56)
+    """
+
+    method: Literal["average", "max", "sum"] = "average"
+    kernel_shape: int | tuple[int, ...] | None = 2
+    stride: int | tuple[int, ...] | None = None
+    padding: Any = 0
+    dilation: int | tuple[int, ...] = 1
+    boundary: Boundary | tuple[Boundary, ...] = "zero"
+    ceil_mode: bool = False
+    count_include_pad: bool = True
+    trained: bool = False
+    coefficient: Any = None
+    bias: Any = None
+    kind: ClassVar[str] = "pooling"
+
+    def __post_init__(self) -> None:
+        if self.method not in ("average", "max", "sum"):
+            raise ValueError(f"method={self.method!r} is unknown; choose average, max or sum")
+
+    @property
+    def linear(self) -> bool:
+        """Averages and sums are linear."""
+        return self.method != "max"
+
+    @property
+    def exact(self) -> bool:
+        """A maximum is piecewise linear."""
+        return True
+
+    def geometry(self, input_shape: Shape) -> ConvGeometry:
+        """Return the windows as a layer of one channel; padding includes what ``ceil_mode`` adds."""
+        spatial = input_shape[1:]
+        if not spatial:
+            raise ValueError(f"pooling needs channels and spatial axes, but its input has shape {input_shape}")
+        if self.kernel_shape is None:
+            return ConvGeometry(spatial, spatial, boundary=self.boundary)
+        sizes = validate.per_axis("kernel_shape", self.kernel_shape, len(spatial), minimum=1)
+        plain = ConvGeometry(
+            spatial,
+            sizes,
+            stride=sizes if self.stride is None else self.stride,
+            padding=self.padding,
+            dilation=self.dilation,
+            boundary=self.boundary,
+        )
+        if not self.ceil_mode:
+            return plain
+        padding: list[tuple[int, int]] = []
+        for axis, size in zip(plain.axes, spatial, strict=True):
+            low, high = plain.padding[len(padding)]
+            span = axis.dilation * (axis.n_taps - 1) + 1
+            outputs = -(-(size + low + high - span) // axis.stride) + 1
+            if (outputs - 1) * axis.stride >= size + low:
+                outputs -= 1
+            padding.append((low, max((outputs - 1) * axis.stride + span - size - low, high)))
+        return ConvGeometry(
+            spatial, sizes, stride=plain.stride, padding=padding, dilation=plain.dilation, boundary=plain.boundary
+        )
+
+    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
+        """Return (channels, *positions)."""
+        geometry = self.geometry(input_shapes[0])
+        if self.method == "max":
+            for number, axis in enumerate(geometry.axes):
+                last = (axis.n_outputs - 1) * axis.stride - axis.pad_low
+                span = axis.dilation * (axis.n_taps - 1) + 1
+                if axis.boundary == "zero" and (axis.pad_low >= span or last >= axis.n_samples):
+                    raise ValueError(
+                        f"on axis {number} a window of {span} samples holds nothing but padding (padding="
+                        f"{geometry.padding[number]}, {axis.n_samples} samples); pad less than the window's size"
+                    )
+        return (input_shapes[0][0], *geometry.output_shape)
+
+    def taps(self, x: Array, geometry: ConvGeometry, fill: float) -> Iterator[Array]:
+        """Yield, for each tap of the window in C order, what it reads: views (batch, channels, *positions)."""
+        axes = geometry.axes
+        widths = []
+        for axis in axes:
+            reach = (axis.n_outputs - 1) * axis.stride + (axis.n_taps - 1) * axis.dilation + 1
+            widths.append((axis.pad_low, reach - axis.pad_low - axis.n_samples))
+        padded = pad_axes(x, widths, geometry.boundary, fill, first=2)
+        for taps in np.ndindex(*geometry.kernel_shape):
+            firsts = [tap * axis.dilation for tap, axis in zip(taps, axes, strict=True)]
+            read = (
+                slice(first, first + (axis.n_outputs - 1) * axis.stride + 1, axis.stride)
+                for first, axis in zip(firsts, axes, strict=True)
+            )
+            yield padded[(slice(None), slice(None), *read)]
+
+    def divisors(self, input_shape: Shape) -> Array:
+        """Return the number that each output's sum is divided by, (*positions)."""
+        geometry = self.geometry(input_shape)
+        if self.method != "average":
+            return np.ones(geometry.output_shape)
+        per_axis: list[Array] = []
+        for axis, (low, _) in zip(geometry.axes, geometry.padding, strict=True):
+            outputs, taps = np.indices((axis.n_outputs, axis.n_taps))
+            positions = axis.position(outputs, taps)
+            first, end = (0, axis.n_samples)
+            if self.count_include_pad:
+                first, end = -low, axis.n_samples + self._declared_high(geometry, len(per_axis))
+            counted = (positions >= first) & (positions < end) if axis.boundary == "zero" else positions == positions
+            per_axis.append(counted.sum(axis=1))
+        counts = np.ones((), dtype=np.int64)
+        for of_axis in per_axis:
+            counts = np.multiply.outer(counts, of_axis)
+        return np.maximum(counts, 1)
+
+    def _declared_high(self, geometry: ConvGeometry, axis: int) -> int:
+        """Return the padding at the high end without what ``ceil_mode`` adds."""
+        if not self.ceil_mode or isinstance(self.padding, str):
+            return geometry.padding[axis][1]
+        plain = ConvGeometry(geometry.input_shape, geometry.kernel_shape, padding=self.padding, dilation=self.dilation)
+        return plain.padding[axis][1]
+
+    def evaluate(self, inputs: Sequence[Array]) -> Array:
+        """Return the pooled batch."""
+        (x,) = inputs
+        geometry = self.geometry(x.shape[1:])
+        if self.method == "max":
+            lowest: Any = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+            views = self.taps(x, geometry, lowest)
+            best = next(views).copy()
+            for view in views:
+                np.maximum(best, view, out=best)
+            return best
+        views = self.taps(x, geometry, 0)
+        total = next(views).copy()
+        for view in views:
+            total += view
+        if self.method == "average":
+            divisors = self.divisors(x.shape[1:])
+            total = total / divisors.astype(x.dtype) if x.dtype.kind == "f" else total / divisors
+        if self.trained:
+            scale, shift = self._trained_values()
+            spread = (slice(None), *(None,) * len(geometry.output_shape))
+            total = total * scale.astype(x.dtype)[spread] + shift.astype(x.dtype)[spread]
+        return total
+
+    def _trained_values(self) -> tuple[Array, Array]:
+        if self.coefficient is None or self.bias is None:
+            raise MissingWeightsError("the pooling's trained coefficients have no values; give coefficient= and bias=")
+        return np.asarray(self.coefficient), np.asarray(self.bias)
+
+    def structure(self, input_shape: Shape) -> Any:
+        """Return how often each output reads each sample, as a sparse array over all channels."""
+        matrix: Any = sparse.eye_array(input_shape[0], dtype=np.int64, format="csr")
+        for axis in self.geometry(input_shape).axes:
+            matrix = sparse.kron(matrix, axis_structure(axis), format="csr")
+        return sparse.csr_array(matrix)
+
+    def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
+        """Return the matrix of an average or a sum, and its bias."""
+        if self.method == "max":
+            return super().affine(input_shapes, dtype)
+        (shape,) = input_shapes
+        kind = np.dtype(dtype or np.float64)
+        matrix = self.structure(shape).astype(kind)
+        scale = np.broadcast_to(1 / self.divisors(shape), (shape[0], *self.geometry(shape).output_shape)).copy()
+        bias = np.zeros(scale.shape)
+        if self.trained:
+            spread = (slice(None), *(None,) * (scale.ndim - 1))
+            coefficient, shift = self._trained_values()
+            scale *= coefficient[spread]
+            bias += shift[spread]
+        matrix.data *= np.repeat(scale.ravel().astype(kind), np.diff(matrix.indptr))
+        return matrix, bias.ravel().astype(kind)
+
+    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
+        """Return all samples of the marked windows."""
+        return [window_reads(self.geometry(input_shapes[0]), outputs)]
