@@ -18,7 +18,21 @@ from convmatrix.operator import ConvOperator
 from convmatrix.pattern import WeightPattern
 
 if TYPE_CHECKING:
-    from convmatrix import counts, equivariance, explore, graph, nn, plotting, solve, spectral, structured, symbolic
+    from convmatrix import (
+        counts,
+        equivariance,
+        explore,
+        graph,
+        network,
+        nn,
+        plotting,
+        proofs,
+        solve,
+        spectral,
+        structured,
+        symbolic,
+    )
+    from convmatrix.network import Network
     from convmatrix.structured import (
         circulant,
         doubly_block_circulant,
@@ -40,6 +54,7 @@ __all__ = [
     "ConvOperator",
     "Estimate",
     "MatrixTooLargeError",
+    "Network",
     "WeightPattern",
     "__version__",
     "circulant",
@@ -59,8 +74,10 @@ __all__ = [
     "is_doubly_block_toeplitz",
     "is_toeplitz",
     "nearest_conv",
+    "network",
     "nn",
     "plotting",
+    "proofs",
     "recover_kernel",
     "shift_matrix",
     "solve",
@@ -77,8 +94,10 @@ _LOADED_WHEN_USED = (
     "equivariance",
     "explore",
     "graph",
+    "network",
     "nn",
     "plotting",
+    "proofs",
     "solve",
     "spectral",
     "structured",
@@ -106,6 +125,8 @@ def __getattr__(name: str) -> Any:
     """Import the subpackages that many users do not need when they are first used."""
     if name in _LOADED_WHEN_USED:
         return import_module(f"convmatrix.{name}")
+    if name == "Network":
+        return import_module("convmatrix.network").Network
     if name in _STRUCTURED:
         return getattr(import_module("convmatrix.structured"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
