@@ -1,33 +1,31 @@
-"""The geometry of a convolution layer: shapes in, shapes out, everything that its matrix depends on but the weights."""
+"""The geometry of a convolution layer: everything that its matrix depends on except the weights."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.boundary import Axis, Boundary, forward_axis, transposed_axis
+from convmatrix.options import LAYER_OPTIONS, LayerOptions, takes_layer_options
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, DTypeLike, NDArray
+    from numpy.typing import DTypeLike, NDArray
 
     from convmatrix.pattern import WeightPattern
-
-Padding = str | int | Sequence[int | str | tuple[int, int]]
-Sharing = Literal["shared", "unshared"] | int | Sequence[int]
 
 
 @dataclass(frozen=True, init=False, repr=False)
 class ConvGeometry:
     r"""A convolution layer without its weights: validated, immutable, hashable.
 
-    On every axis output *i* reads at tap *t* the position ``i * stride + t * dilation - padding_low``; beyond the ends
-    the axis's boundary rule says which sample that is (`convmatrix.boundary`). With `n` samples, kernel size `k`,
-    dilation `d`, stride `s` and padding :math:`(p_l, p_h)` an axis has
+    On every axis, tap *t* of output *i* reads position ``i * stride + t * dilation - padding_low``. Beyond the ends
+    the boundary rule determines which sample that is (`convmatrix.boundary`). An axis with `n` samples, kernel size
+    `k`, dilation `d`, stride `s` and padding :math:`(p_l, p_h)` has
 
     .. math:: \lfloor (n + p_l + p_h - d(k-1) - 1) / s \rfloor + 1
 
@@ -36,24 +34,27 @@ class ConvGeometry:
     Parameters
     ----------
     input_shape, kernel_shape : int or sequence of int
-        Spatial shapes, one size an axis (an int is one axis). Any number of axes.
+        Spatial shapes, one size per axis, for any number of axes. An int is a shape of one axis.
     in_channels, out_channels : int
     stride, dilation : int or sequence of int
-        One for all axes, or one an axis.
+        A scalar for all axes, or one value per axis.
     padding : str, int or sequence
         ``"valid"`` (none), ``"same"`` (``ceil(n / stride)`` outputs, the odd sample at the high end: ONNX SAME_UPPER),
-        ``"same_lower"`` (at the low end), ``"full"`` (``dilation * (k - 1)`` at both ends), an int, or one entry an
+        ``"same_lower"`` (at the low end), ``"full"`` (``dilation * (k - 1)`` at both ends), an int, or one entry per
         axis, each an int, a ``(low, high)`` pair or one of the words. For a transposed layer the padding is cropped
         from the output; ``"same"`` gives ``n * stride`` outputs.
     boundary : str or sequence of str
-        ``"zero"``, ``"circular"``, ``"reflect"``, ``"symmetric"``, ``"replicate"``; one for all axes, or one an axis.
+        ``"zero"``, ``"circular"``, ``"reflect"`` (the edge sample is not repeated: ``mirror`` of `scipy.ndimage`),
+        ``"symmetric"`` (it is repeated: ``reflect`` of `scipy.ndimage`, "reflexive" or "Neumann" elsewhere) or
+        ``"replicate"``; one for all axes, or one per axis.
     groups : int
-        Output channels of a group read the input channels of that group only. Divides both channel counts.
+        Output channels of a group read only the input channels of that group. Must divide both channel counts.
     connections : array_like of bool, shape (out_channels, in_channels), optional
-        An arbitrary connection table, such as the one of LeNet-5's layer C3. Excludes ``groups > 1``.
+        Which input channels each output channel reads, such as the table of LeNet-5's layer C3. Excludes
+        ``groups > 1``.
     sharing : {"shared", "unshared"}, int or sequence of int
-        ``"shared"``: one kernel for all positions. ``"unshared"``: one a position (a locally connected layer). A tile
-        size an axis: output i uses kernel ``i mod tile`` (tiled convolution).
+        ``"shared"``: one kernel for all positions. ``"unshared"``: one kernel per position (a locally connected
+        layer). A tile size per axis: output i uses kernel ``i mod tile`` (tiled convolution).
     flip : bool
         Reverse the kernel on every axis: convolution instead of cross-correlation.
     transposed : bool
@@ -68,14 +69,14 @@ class ConvGeometry:
     weight_shape : tuple of int
         ``(out_channels, in_channels / groups, *kernel_shape)``; transposed ``(in_channels, out_channels / groups,
         *kernel_shape)``; with a connection table ``(number of connections, *kernel_shape)``, in row order of the table.
-        Tiled and unshared layers have one such kernel a tile: ``(*tile, ...)``.
+        Tiled and unshared layers have one such kernel per tile position: ``(*tile, ...)``.
     n_in, n_out, n_weights : int
-        Columns and rows of the matrix, and its weights.
+        Numbers of columns and rows of the matrix, and of weights.
 
     Raises
     ------
     ValueError, TypeError
-        For anything that is no layer, with the numbers that disagree and the remedy.
+        If the arguments do not define a valid layer; the message gives the numbers that disagree and the remedy.
 
     Examples
     --------
@@ -101,6 +102,7 @@ class ConvGeometry:
     transposed: bool
     output_padding: tuple[int, ...]
 
+    @takes_layer_options()
     def __init__(
         self,
         input_shape: int | Sequence[int],
@@ -108,16 +110,7 @@ class ConvGeometry:
         *,
         in_channels: int = 1,
         out_channels: int = 1,
-        stride: int | Sequence[int] = 1,
-        dilation: int | Sequence[int] = 1,
-        padding: Padding = "valid",
-        boundary: str | Sequence[str] = "zero",
-        groups: int = 1,
-        connections: ArrayLike | None = None,
-        sharing: Sharing = "shared",
-        flip: bool = False,
-        transposed: bool = False,
-        output_padding: int | Sequence[int] = 0,
+        **options: Unpack[LayerOptions],
     ) -> None:
         sizes = validate.shape("input_shape", input_shape)
         n_axes = len(sizes)
@@ -127,47 +120,41 @@ class ConvGeometry:
                 f"kernel_shape has {len(taps)} axes ({taps}), but input_shape has {n_axes} ({sizes}); "
                 "give one size for each spatial axis, without channels"
             )
-        steps = validate.per_axis("stride", stride, n_axes, minimum=1)
-        dilations = validate.per_axis("dilation", dilation, n_axes, minimum=1)
-        extra = validate.per_axis("output_padding", output_padding, n_axes, minimum=0)
-        transposed = validate.flag("transposed", transposed)
+        checked = {
+            name: option.check(name, options.get(name, option.default), n_axes)
+            for name, option in LAYER_OPTIONS.items()
+        }
+        stride, dilation, extra = checked["stride"], checked["dilation"], checked["output_padding"]
+        transposed = checked["transposed"]
         if any(extra) and not transposed:
             raise ValueError(f"output_padding={extra} is for transposed layers only; set transposed=True or leave it 0")
-        words_or_pairs = validate.padding(padding, n_axes)
+        resolve = transposed_axis if transposed else forward_axis
         resolved = []
         for axis in range(n_axes):
-            span = dilations[axis] * (taps[axis] - 1) + 1
-            resolve = transposed_axis if transposed else forward_axis
-            kernel = f"kernel_shape[{axis}]={taps[axis]}, dilation={dilations[axis]}"
-            resolved.append(resolve(axis, sizes[axis], span, kernel, steps[axis], words_or_pairs[axis], extra[axis]))
-            if transposed and extra[axis] >= max(steps[axis], dilations[axis]):
+            span = dilation[axis] * (taps[axis] - 1) + 1
+            kernel = f"kernel_shape[{axis}]={taps[axis]}, dilation={dilation[axis]}"
+            padding = checked["padding"][axis]
+            resolved.append(resolve(axis, sizes[axis], span, kernel, stride[axis], padding, extra[axis]))
+            if transposed and extra[axis] >= max(stride[axis], dilation[axis]):
                 raise ValueError(
                     f"output_padding[{axis}]={extra[axis]} must be smaller than the stride or the dilation "
-                    f"(stride[{axis}]={steps[axis]}, dilation[{axis}]={dilations[axis]})"
+                    f"(stride[{axis}]={stride[axis]}, dilation[{axis}]={dilation[axis]})"
                 )
         in_channels = validate.integer("in_channels", in_channels, minimum=1)
         out_channels = validate.integer("out_channels", out_channels, minimum=1)
-        groups = validate.integer("groups", groups, minimum=1)
+        groups = checked["groups"]
         for name, count in (("in_channels", in_channels), ("out_channels", out_channels)):
             if count % groups:
                 raise ValueError(f"groups={groups} does not divide {name}={count}; choose a divisor of both counts")
-        table = validate.connections(connections, out_channels, in_channels, groups)
-
         values = {
             "input_shape": sizes,
             "kernel_shape": taps,
             "in_channels": in_channels,
             "out_channels": out_channels,
-            "stride": steps,
-            "dilation": dilations,
+            **checked,
             "padding": tuple((low, high) for low, high, _, _ in resolved),
-            "boundary": validate.boundaries(boundary, n_axes),
-            "groups": groups,
-            "connections": table,
-            "sharing": validate.sharing(sharing, n_axes),
-            "flip": validate.flag("flip", flip),
-            "transposed": transposed,
-            "output_padding": tuple(padding_out for _, _, padding_out, _ in resolved),
+            "connections": validate.connections(checked["connections"], out_channels, in_channels, groups),
+            "output_padding": tuple(amount for _, _, amount, _ in resolved),
             "_output_shape": tuple(size for _, _, _, size in resolved),
         }
         for name, value in values.items():
@@ -183,14 +170,14 @@ class ConvGeometry:
 
     @property
     def tile(self) -> tuple[int, ...]:
-        """Kernels an axis: 1 where shared, the number of positions where unshared."""
+        """Number of kernels along each axis: 1 where shared, the number of positions where unshared."""
         if self.sharing == "shared":
             return (1,) * len(self.kernel_shape)
         return self._positions if self.sharing == "unshared" else self.sharing
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """Shape of the weights: see the class."""
+        """Shape of the weights; see the class."""
         tile = () if self.sharing == "shared" else self.tile
         if self.connections is not None:
             return (*tile, sum(map(sum, self.connections)), *self.kernel_shape)
@@ -201,12 +188,12 @@ class ConvGeometry:
 
     @property
     def n_in(self) -> int:
-        """Columns of the matrix: input channels times input samples."""
+        """Number of columns of the matrix: input channels times input samples."""
         return self.in_channels * math.prod(self.input_shape)
 
     @property
     def n_out(self) -> int:
-        """Rows of the matrix: output channels times output positions."""
+        """Number of rows of the matrix: output channels times output positions."""
         return self.out_channels * math.prod(self.output_shape)
 
     @property
@@ -216,12 +203,12 @@ class ConvGeometry:
 
     @property
     def _positions(self) -> tuple[int, ...]:
-        """Positions of the kernel: the outputs of the convolution, hence the inputs of a transposed layer."""
+        """Positions of the kernel: the outputs of a convolution, the inputs of a transposed one."""
         return self.input_shape if self.transposed else self.output_shape
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """The one-axis rules of the convolution; a transposed layer has those of the convolution it transposes."""
+        """The one-axis rule of each axis; for a transposed layer, of the convolution that it transposes."""
         positions, tile = self._positions, self.tile
         samples = self.output_shape if self.transposed else self.input_shape
         return tuple(
@@ -241,26 +228,26 @@ class ConvGeometry:
 
     @property
     def channel_pairs(self) -> NDArray[np.int64]:
-        """The (output channel, input channel) pairs that share a kernel, in the order of the weights; (n_pairs, 2).
+        """The connected (output channel, input channel) pairs in the order of the weights, shape (n_pairs, 2).
 
-        For a transposed layer the order is that of its weights, by input channel.
+        The weights of a transposed layer are ordered by input channel.
         """
         if self.connections is not None:
             return np.argwhere(np.array(self.connections, dtype=bool)).astype(np.int64)
         first, second = self.out_channels, self.in_channels
         if self.transposed:
             first, second = second, first
-        width = second // self.groups  # channels that one channel is paired with
+        width = second // self.groups  # channels connected to one channel
         pairs = np.empty((first, width, 2), dtype=np.int64)
         numbers = np.arange(first, dtype=np.int64)[:, None]
         pairs[:, :, int(self.transposed)] = numbers
         pairs[:, :, int(not self.transposed)] = numbers // (first // self.groups) * width + np.arange(width)
         return pairs.reshape(-1, 2)
 
-    # --- what is made from it ----------------------------------------------------------------------------------------
+    # --- pattern and matrix ------------------------------------------------------------------------------------------
 
     def pattern(self) -> WeightPattern:
-        """Return the sparse tensor T of the layer: which weight sits where in its matrix.
+        """Return the sparse tensor T of the layer, which says where each weight occurs in the matrix.
 
         Examples
         --------
@@ -279,7 +266,7 @@ class ConvGeometry:
 
         return geometry_unfold_matrix(self, format=format, dtype=dtype)
 
-    # --- how it shows itself -----------------------------------------------------------------------------------------
+    # --- representations ---------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
         parts = [repr(self.input_shape), repr(self.kernel_shape)]
@@ -297,25 +284,12 @@ class ConvGeometry:
         >>> ConvGeometry(6, 3, stride=2, boundary="reflect").options()
         {'stride': 2, 'boundary': 'reflect'}
         """
-        n_axes = len(self.input_shape)
-        defaults: dict[str, Any] = {
-            "in_channels": 1,
-            "out_channels": 1,
-            "stride": 1,
-            "dilation": 1,
-            "padding": (0, 0),
-            "boundary": "zero",
-            "groups": 1,
-            "connections": None,
-            "sharing": "shared",
-            "flip": False,
-            "transposed": False,
-            "output_padding": 0,
-        }
+        defaults = {name: option.default for name, option in LAYER_OPTIONS.items()}
+        defaults |= {"in_channels": 1, "out_channels": 1, "padding": (0, 0)}
         options: dict[str, Any] = {}
         for field in fields(self)[2:]:
             value, default = getattr(self, field.name), defaults[field.name]
-            if value == default or value == (default,) * n_axes:
+            if value == default or value == (default,) * len(self.input_shape):
                 continue
             if field.name in ("stride", "dilation", "boundary", "output_padding") and len(set(value)) == 1:
                 value = value[0]
@@ -328,29 +302,8 @@ class ConvGeometry:
         return geometry_html(self)
 
 
-_DEFAULTS: dict[str, Any] = {
-    "stride": 1,
-    "dilation": 1,
-    "padding": "valid",
-    "boundary": "zero",
-    "groups": 1,
-    "flip": False,
-    "output_padding": 0,
-}
-
-
 def layer_geometry(
-    kernel_shape: Sequence[int],
-    input_shape: int | Sequence[int],
-    *,
-    stride: int | Sequence[int] = 1,
-    dilation: int | Sequence[int] = 1,
-    padding: Padding = "valid",
-    boundary: str | Sequence[str] = "zero",
-    groups: int = 1,
-    flip: bool = False,
-    transposed: bool = False,
-    output_padding: int | Sequence[int] = 0,
+    kernel_shape: Sequence[int], input_shape: int | Sequence[int], **options: Unpack[LayerOptions]
 ) -> ConvGeometry:
     """Return the geometry of a layer from the shapes of its kernel and of the array that it multiplies.
 
@@ -358,10 +311,11 @@ def layer_geometry(
     ----------
     kernel_shape : sequence of int
         ``(*kernel)`` for one channel to one channel; else ``(C_out, C_in / groups, *kernel)``, or ``(C_in, C_out /
-        groups, *kernel)`` for a transposed layer.
+        groups, *kernel)`` for a transposed layer. With ``sharing``, the tile axes come first. With ``connections``,
+        ``(n_connections, *kernel)``, or ``(C_out, C_in, *kernel)`` where all positions share the kernel.
     input_shape : int or sequence of int
         ``(*spatial)`` for a one-channel kernel, else ``(C_in, *spatial)``.
-    stride, dilation, padding, boundary, groups, flip, transposed, output_padding
+    **options
         As for `ConvGeometry`.
 
     Examples
@@ -371,57 +325,95 @@ def layer_geometry(
     """
     kernel = validate.shape("the kernel's shape", kernel_shape)
     shape = validate.shape("input_shape", input_shape)
-    groups = validate.integer("groups", groups, minimum=1)
-    in_channels = out_channels = 1
-    if len(kernel) == len(shape) + 1 and len(shape) > 1:
-        channels, *spatial = shape
-        first, second, *taps = kernel
-        in_channels, out_channels = (first, second * groups) if transposed else (second * groups, first)
-        if in_channels != channels:
-            layout = "(C_in, C_out/groups, *kernel)" if transposed else "(C_out, C_in/groups, *kernel)"
-            raise ValueError(
-                f"the kernel reads {in_channels} channels (its shape {kernel} is {layout}, groups={groups}), but the "
-                f"input has {channels} (input_shape={shape} is (C_in, *spatial)); make them equal"
-            )
-    elif len(kernel) == len(shape):
-        spatial, taps = list(shape), list(kernel)
-    else:
+    if options.get("connections") is not None:
+        return _connected_geometry(kernel, shape, options)
+    tiled = not isinstance(options.get("sharing", ""), str) or options.get("sharing") == "unshared"
+    return _tiled_geometry(kernel, shape, options) if tiled else _plain_geometry(kernel, shape, options)
+
+
+def _plain_geometry(kernel: tuple[int, ...], shape: tuple[int, ...], options: LayerOptions) -> ConvGeometry:
+    """Return the layer of a kernel without tile axes."""
+    if len(kernel) == len(shape):
+        return ConvGeometry(shape, kernel, **options)
+    if len(kernel) != len(shape) + 1 or len(shape) == 1:
         raise ValueError(
             f"the kernel has {len(kernel)} axes (shape {kernel}), but input_shape={shape} has {len(shape)}; for one "
             "channel give both the same number of axes, for channels a kernel (C_out, C_in/groups, *kernel) and "
             "input_shape=(C_in, *spatial)"
         )
-    return ConvGeometry(
-        spatial,
-        taps,
-        in_channels=in_channels,
-        out_channels=out_channels,
-        stride=stride,
-        dilation=dilation,
-        padding=padding,
-        boundary=boundary,
-        groups=groups,
-        flip=flip,
-        transposed=transposed,
-        output_padding=output_padding,
+    groups = validate.integer("groups", options.get("groups", 1), minimum=1)
+    transposed = validate.flag("transposed", options.get("transposed", False))
+    first, second = kernel[:2]
+    in_channels, out_channels = (first, second * groups) if transposed else (second * groups, first)
+    if in_channels != shape[0]:
+        layout = "(C_in, C_out/groups, *kernel)" if transposed else "(C_out, C_in/groups, *kernel)"
+        raise ValueError(
+            f"the kernel reads {in_channels} channels (its shape {kernel} is {layout}, groups={groups}), but the "
+            f"input has {shape[0]} (input_shape={shape} is (C_in, *spatial)); make them equal"
+        )
+    return ConvGeometry(shape[1:], kernel[2:], in_channels=in_channels, out_channels=out_channels, **options)
+
+
+def _tiled_geometry(weights: tuple[int, ...], shape: tuple[int, ...], options: LayerOptions) -> ConvGeometry:
+    """Return the layer of a kernel with one tile axis per spatial axis: of one channel or of several."""
+    axes, fitting, failures = len(shape), [], []
+    for n_tile, n_kernel in ((axes, axes), (axes - 1, axes + 1)):
+        tile, kernel = weights[:n_tile], weights[n_tile:]
+        if n_tile == axes and kernel[:-axes] == (1, 1):  # channel axes that one channel may have, but does not need
+            kernel = kernel[2:]
+        if not n_tile or len(kernel) != n_kernel:
+            continue
+        try:
+            geometry = _plain_geometry(kernel, shape, options)
+            if geometry.tile != tile:
+                raise ValueError(f"the kernel {weights} has {tile} tiles, but the layer has {geometry.tile}")
+            fitting.append(geometry)
+        except ValueError as error:
+            failures.append(error)
+    if len(fitting) == 1:
+        return fitting[0]
+    if not fitting and len(failures) == 1:
+        raise failures[0]
+    reason = (
+        "fits twice, as one channel and as several; give a ConvGeometry. It is" if fitting else "does not fit. Give"
+    )
+    raise ValueError(
+        f"a kernel of shape {weights} on input_shape={shape} with sharing={options['sharing']!r} {reason} "
+        "(*tile, *kernel) and input_shape=(*spatial) for one channel, (*tile, C_out, C_in/groups, *kernel) and "
+        "input_shape=(C_in, *spatial) for several, with one tile axis per spatial axis"
     )
 
 
+def _connected_geometry(weights: tuple[int, ...], shape: tuple[int, ...], options: LayerOptions) -> ConvGeometry:
+    """Return the layer of a kernel with one entry per connection, or with all channels."""
+    table = np.asarray(options["connections"])
+    n_axes = len(shape) - 1
+    if table.ndim != 2 or n_axes < 1 or shape[0] != table.shape[1]:
+        raise ValueError(
+            f"connections has shape {table.shape}, a table (C_out, C_in), but input_shape={shape}; give "
+            "input_shape=(C_in, *spatial) with as many channels as the table has columns"
+        )
+    if len(weights) <= n_axes:
+        raise ValueError(
+            f"the kernel has {len(weights)} axes (shape {weights}), but with connections and input_shape={shape} it "
+            f"needs {n_axes + 1}, (n_connections, *kernel)"
+        )
+    out_channels, in_channels = table.shape
+    return ConvGeometry(shape[1:], weights[-n_axes:], in_channels=in_channels, out_channels=out_channels, **options)
+
+
 def given_geometry(
-    kernel_shape: Sequence[int],
-    input_shape: int | Sequence[int] | ConvGeometry,
-    options: dict[str, Any],
-    *,
-    transposed: bool = False,
+    kernel_shape: Sequence[int], input_shape: int | Sequence[int] | ConvGeometry, options: LayerOptions
 ) -> ConvGeometry:
     """Return the layer that a call describes: by an input shape and options, or by a `ConvGeometry` alone."""
     if not isinstance(input_shape, ConvGeometry):
-        return layer_geometry(kernel_shape, input_shape, **options, transposed=transposed)
-    given = [name for name, value in options.items() if not _is_default(value, _DEFAULTS[name])]
+        return layer_geometry(kernel_shape, input_shape, **options)
+    given = [name for name, value in options.items() if not _is_default(value, LAYER_OPTIONS[name].default)]
     if given:
-        raise TypeError(f"{', '.join(given)} given beside a ConvGeometry, which has them already; drop one of the two")
-    if transposed and not input_shape.transposed:
-        raise ValueError("conv_transpose_matrix was given the geometry of a convolution; set transposed=True in it")
+        pronoun = "them" if len(given) > 1 else "it"
+        raise TypeError(
+            f"{', '.join(given)} given beside a ConvGeometry, which has {pronoun} already; drop one of the two"
+        )
     return input_shape
 
 

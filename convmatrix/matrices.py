@@ -1,9 +1,9 @@
-"""Matrices of layers as plain SciPy sparse arrays."""
+"""Sparse matrices of layers, of their unfolding (im2col), and of shifts, as plain SciPy arrays."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 from scipy import sparse
@@ -14,8 +14,9 @@ from convmatrix._assembly.fill import assemble
 from convmatrix._assembly.plan import Plan
 from convmatrix.boundary import NOTHING, Axis
 from convmatrix.formats import as_format
-from convmatrix.geometry import ConvGeometry, Padding, given_geometry
-from convmatrix.memory import Estimate, estimate, plan_size
+from convmatrix.geometry import ConvGeometry, given_geometry
+from convmatrix.memory import Estimate, estimate
+from convmatrix.options import LayerOptions, takes_layer_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,20 +33,16 @@ __all__ = [
 ]
 
 
+@takes_layer_options()
 def conv_matrix(
     kernel: ArrayLike,
     input_shape: int | Sequence[int] | ConvGeometry,
     *,
-    stride: int | Sequence[int] = 1,
-    dilation: int | Sequence[int] = 1,
-    padding: Padding = "valid",
-    boundary: str | Sequence[str] = "zero",
-    groups: int = 1,
-    flip: bool = False,
     order: str = "C",
     format: str = "csr",
     dtype: DTypeLike | None = None,
     rows: tuple[int, int] | None = None,
+    **options: Unpack[LayerOptions],
 ) -> Any:
     r"""Return the sparse matrix of a convolution layer.
 
@@ -111,33 +108,19 @@ def conv_matrix(
         with 192 stored elements and shape (32, 16)>
     """
     weights = validate.as_array(kernel)
-    options = {
-        "stride": stride,
-        "dilation": dilation,
-        "padding": padding,
-        "boundary": boundary,
-        "groups": groups,
-        "flip": flip,
-    }
-    geometry = given_geometry(weights.shape, input_shape, options)
-    return _layer_matrix(weights, geometry, order, format, dtype, rows)
+    return _layer_matrix(weights, given_geometry(weights.shape, input_shape, options), order, format, dtype, rows)
 
 
+@takes_layer_options("transposed")
 def conv_transpose_matrix(
     kernel: ArrayLike,
     input_shape: int | Sequence[int] | ConvGeometry,
     *,
-    stride: int | Sequence[int] = 1,
-    dilation: int | Sequence[int] = 1,
-    padding: Padding = "valid",
-    boundary: str | Sequence[str] = "zero",
-    groups: int = 1,
-    flip: bool = False,
-    output_padding: int | Sequence[int] = 0,
     order: str = "C",
     format: str = "csr",
     dtype: DTypeLike | None = None,
     rows: tuple[int, int] | None = None,
+    **options: Unpack[LayerOptions],
 ) -> Any:
     r"""Return the sparse matrix of a transposed convolution layer (ConvTranspose of PyTorch and ONNX).
 
@@ -172,50 +155,46 @@ def conv_transpose_matrix(
     0
     """
     weights = validate.as_array(kernel)
-    options = {
-        "stride": stride,
-        "dilation": dilation,
-        "padding": padding,
-        "boundary": boundary,
-        "groups": groups,
-        "flip": flip,
-        "output_padding": output_padding,
-    }
-    geometry = given_geometry(weights.shape, input_shape, options, transposed=True)
+    if not isinstance(input_shape, ConvGeometry):
+        options["transposed"] = True
+    geometry = given_geometry(weights.shape, input_shape, options)
+    if not geometry.transposed:
+        raise ValueError("conv_transpose_matrix was given the geometry of a convolution; set transposed=True in it")
     return _layer_matrix(weights, geometry, order, format, dtype, rows)
 
 
 def _layer_matrix(
-    kernel: NDArray[Any],
+    weights: NDArray[Any],
     geometry: ConvGeometry,
     order: str,
     format: str,
     dtype: DTypeLike | None,
     rows: tuple[int, int] | None,
 ) -> Any:
-    """Assemble the matrix of a layer."""
+    """Return the matrix of a layer, or a slab of its rows."""
     validate.sparse_format(format)
-    weights = validate.weight_array(validate.convert(kernel, dtype), geometry.weight_shape, geometry)
-    limits = validate.row_range(rows, geometry.n_out)
+    weights = validate.weight_array(validate.convert(weights, dtype), geometry.weight_shape, geometry)
+    start, stop = validate.row_range(rows, geometry.n_out)
     by_column = format == "csc" and rows is None
     plan = Plan(
         geometry,
         validate.order(order),
         by_column=by_column,
         merge=True,
-        rows=(0, geometry.n_in) if by_column else limits,
+        rows=(0, geometry.n_in) if by_column else (start, stop),
     )
-    size = plan_size(plan, weights.dtype, format)
-    memory.require(
-        size.bytes,
-        lambda: f"the matrix of {geometry!r} with {size.nonzeros} stored entries",
-        "use ConvOperator, which forms no matrix, or rows= to build a slab at a time",
-    )
+    if max(plan.count(), stop - start, geometry.n_in) > memory.ALWAYS_FIT:
+        size = memory.plan_size(plan, weights.dtype, format)
+        memory.require(
+            size.bytes,
+            lambda: f"the matrix of {geometry!r} with {size.nonzeros} stored entries",
+            "use ConvOperator, which forms no matrix, or rows= to build a slab at a time",
+        )
     starts, indices, data = assemble(plan, weights)
     kind: Any = sparse.csc_array if by_column else sparse.csr_array
-    matrix = kind((data, indices, starts), shape=(limits[1] - limits[0], geometry.n_in))
+    matrix = kind((data, indices, starts), shape=(stop - start, geometry.n_in))
     matrix.has_canonical_format = True
-    if by_column:
+    if by_column or format == "csr":
         return matrix
     return as_format(matrix, format, block=_channel_block(geometry, order, rows))
 
@@ -227,18 +206,15 @@ def _channel_block(geometry: ConvGeometry, order: str, rows: tuple[int, int] | N
     return geometry.out_channels // geometry.groups, geometry.in_channels // geometry.groups
 
 
+@takes_layer_options("groups", "connections", "sharing", "transposed", "output_padding")
 def unfold_matrix(
     input_shape: int | Sequence[int],
     kernel_shape: int | Sequence[int],
     *,
     in_channels: int = 1,
-    stride: int | Sequence[int] = 1,
-    dilation: int | Sequence[int] = 1,
-    padding: Padding = "valid",
-    boundary: str | Sequence[str] = "zero",
-    flip: bool = False,
     format: str = "csr",
     dtype: DTypeLike = np.float64,
+    **options: Unpack[LayerOptions],
 ) -> Any:
     r"""Return the unfold matrix U: the fixed 0/1 matrix that copies, for every tap, the samples it reads (im2col).
 
@@ -272,16 +248,7 @@ def unfold_matrix(
     array([[5, 6, 7],
            [6, 7, 8]])
     """
-    geometry = ConvGeometry(
-        input_shape,
-        kernel_shape,
-        in_channels=in_channels,
-        stride=stride,
-        dilation=dilation,
-        padding=padding,
-        boundary=boundary,
-        flip=flip,
-    )
+    geometry = ConvGeometry(input_shape, kernel_shape, in_channels=in_channels, **options)
     return geometry_unfold_matrix(geometry, format=format, dtype=dtype)
 
 
@@ -355,7 +322,7 @@ def shift_matrix(
         raise ValueError(
             f"shift has {len(amounts)} entries ({shift!r}), but shape has {len(sizes)} axes ({sizes}); give one an axis"
         )
-    boundaries = validate.boundaries(boundary, len(sizes))
+    boundaries = validate.boundaries("boundary", boundary, len(sizes))
     n = math.prod(sizes)
     index = np.dtype(validate.index_dtype(n)).itemsize
     memory.require(n * (3 * index + np.dtype(dtype).itemsize), f"the shift matrix of {sizes}", "use numpy.roll")

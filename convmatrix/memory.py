@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 NEGLIGIBLE: Final = 2**22
 """Bytes below which `require` refuses nothing."""
 
+ALWAYS_FIT: Final = NEGLIGIBLE // 64
+"""A matrix with no more entries, rows and columns than this takes fewer than `NEGLIGIBLE` bytes."""
+
 
 class MatrixTooLargeError(MemoryError, ValueError):
     """A matrix was asked for that would not fit in memory; nothing was allocated.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import numpy as np
 from scipy.sparse import issparse
@@ -15,8 +15,8 @@ from convmatrix import options as validate
 from convmatrix._products.correlation import DirectCorrelation, best_block, padded_length
 from convmatrix._products.fft import FFTCorrelation, fft_time
 from convmatrix._products.padding import fold, pad
-from convmatrix.geometry import ConvGeometry, Padding, given_geometry
-from convmatrix.options import as_array, convert, weight_array
+from convmatrix.geometry import ConvGeometry, given_geometry
+from convmatrix.options import LayerOptions, as_array, convert, takes_layer_options, weight_array
 from convmatrix.weights import group_weights
 
 if TYPE_CHECKING:
@@ -188,36 +188,19 @@ class ConvOperator(LayerOperator):
     ((16777216, 16777216), 'fft')
     """
 
+    @takes_layer_options()
     def __init__(
         self,
         kernel: ArrayLike,
         input_shape: int | Sequence[int] | ConvGeometry,
         *,
-        stride: int | Sequence[int] = 1,
-        dilation: int | Sequence[int] = 1,
-        padding: Padding = "valid",
-        boundary: str | Sequence[str] = "zero",
-        groups: int = 1,
-        flip: bool = False,
-        transposed: bool = False,
-        output_padding: int | Sequence[int] = 0,
         order: str = "C",
         dtype: DTypeLike | None = None,
         method: str = "auto",
+        **options: Unpack[LayerOptions],
     ) -> None:
-        if isinstance(input_shape, ConvGeometry) and transposed:
-            raise TypeError("transposed given beside a ConvGeometry, which has it already; drop one of the two")
-        options = {
-            "stride": stride,
-            "dilation": dilation,
-            "padding": padding,
-            "boundary": boundary,
-            "groups": groups,
-            "flip": flip,
-            "output_padding": output_padding,
-        }
         weights = convert(as_array(kernel), dtype)
-        geometry = given_geometry(weights.shape, input_shape, options, transposed=transposed)
+        geometry = given_geometry(weights.shape, input_shape, options)
         self.kernel = weight_array(weights, geometry.weight_shape, geometry).copy()
         self.kernel.flags.writeable = False
         super().__init__(self.kernel.dtype, (geometry.n_out, geometry.n_in))

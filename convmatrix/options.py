@@ -1,11 +1,20 @@
-"""Checks of what users hand in: each returns the value in its one canonical form, or raises with the remedy."""
+"""The options of a layer and of its matrix: one table of names, defaults, checks and other libraries' words.
+
+`ConvGeometry` and every function that makes a layer take the options of `LAYER_OPTIONS` as keyword arguments; see
+`takes_layer_options`. The functions of this module return a value in its one canonical form, or raise an error that
+names the remedy.
+"""
 
 from __future__ import annotations
 
+import difflib
+import functools
+import inspect
 import math
 import operator
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypedDict, TypeVar, cast
 
 import numpy as np
 
@@ -14,27 +23,35 @@ from convmatrix.boundary import BOUNDARIES, Boundary
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-    from convmatrix.geometry import ConvGeometry
+P = ParamSpec("P")
+R = TypeVar("R")
 
-_ELSEWHERE = {  # what other packages call a boundary: NumPy, scipy.ndimage, scipy.signal, PyTorch, and habit
-    "zeros": "zero",
-    "constant": "zero",
-    "fill": "zero",
-    "wrap": "circular",
-    "periodic": "circular",
-    "edge": "replicate",
-    "nearest": "replicate",
-    "mirror": "reflect",
-    "symm": "symmetric",
-}
+Padding = str | int | Sequence[int | str | tuple[int, int]]
+Sharing = Literal["shared", "unshared"] | int | Sequence[int]
+
+PADDING_WORDS: Final = ("valid", "same", "same_lower", "full")
+FORMATS: Final = ("csr", "csc", "coo", "dia", "bsr")
+"""The sparse formats of SciPy in which matrices are made."""
 
 _LARGEST_INT32: Final = 2**31 - 1
 
-PADDING_WORDS: Final = ("valid", "same", "same_lower", "full")
+# What other libraries call a value: NumPy, scipy.ndimage, scipy.signal, PyTorch, Keras, ONNX, Theano; inverse problems
+# and differential equations. ndimage's "reflect" repeats the edge sample, which is "symmetric" here.
+_BOUNDARIES_ELSEWHERE: Final = {
+    **dict.fromkeys(("zeros", "constant", "fill", "dirichlet", "grid-constant"), "zero"),
+    **dict.fromkeys(("wrap", "periodic", "cyclic", "torus", "grid-wrap"), "circular"),
+    **dict.fromkeys(("edge", "nearest", "replication"), "replicate"),
+    **dict.fromkeys(("mirror", "reflection"), "reflect"),
+    **dict.fromkeys(("symm", "reflexive", "neumann", "grid-mirror", "half-sample"), "symmetric"),
+}
+_PADDINGS_ELSEWHERE: Final = {"same_upper": "same", "half": "same", "notset": "valid", "none": "valid"}
+
+
+# --- single values ----------------------------------------------------------------------------------------------------
 
 
 def integer(name: str, value: Any, minimum: int | None = None) -> int:
-    """Return an int; a float or a bool is refused, for it is nearly always a slip."""
+    """Return an int; a float or a bool is refused, because it is usually a mistake."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
@@ -54,7 +71,7 @@ def flag(name: str, value: Any) -> bool:
 
 
 def shape(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
-    """Return a shape of at least one axis, every size at least 1; an int is a shape of one axis."""
+    """Return a shape of at least one axis, with sizes of at least 1; an int is a shape of one axis."""
     if not _is_sequence_like(value):
         return (integer(name, value, minimum=1),)
     sizes = tuple(cast("Sequence[int]", value))
@@ -63,8 +80,15 @@ def shape(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(integer(f"{name}[{axis}]", size, minimum=1) for axis, size in enumerate(sizes))
 
 
+def per_axis(name: str, value: int | Sequence[int], n_axes: int, minimum: int) -> tuple[int, ...]:
+    """Return one integer per axis."""
+    if not _is_sequence_like(value):
+        return (integer(name, value, minimum),) * n_axes
+    return tuple(integer(f"{name}[{axis}]", v, minimum) for axis, v in enumerate(_entries(name, value, n_axes)))
+
+
 def _is_sequence_like(value: Any) -> bool:
-    """Whether a value has entries to go through; strings and 0-d arrays have none."""
+    """Return whether a value has entries; strings and 0-d arrays have none."""
     return not isinstance(value, (str, bytes)) and hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0
 
 
@@ -73,38 +97,49 @@ def _entries(name: str, value: Any, n_axes: int) -> tuple[Any, ...]:
     if len(entries) != n_axes:
         raise ValueError(
             f"{name} has {len(entries)} entries ({value!r}), but the layer has {n_axes} spatial axes; "
-            "give one for all axes or one an axis"
+            "give one for all axes or one per axis"
         )
     return entries
 
 
-def per_axis(name: str, value: int | Sequence[int], n_axes: int, minimum: int) -> tuple[int, ...]:
-    """Return one integer an axis."""
-    if not _is_sequence_like(value):
-        return (integer(name, value, minimum),) * n_axes
-    return tuple(integer(f"{name}[{axis}]", v, minimum) for axis, v in enumerate(_entries(name, value, n_axes)))
+def called_here(word: object, known: Iterable[str] = BOUNDARIES, elsewhere: Mapping[str, str] | None = None) -> str:
+    """Return a hint at the known word that is meant by another library's word or by a misspelling, or nothing."""
+    elsewhere = _BOUNDARIES_ELSEWHERE if elsewhere is None else elsewhere
+    known, lower = tuple(known), str(word).lower()
+    name = lower if lower in known else elsewhere.get(lower)
+    if name:
+        return f" ({word!r} is called {name!r} here)"
+    close = difflib.get_close_matches(lower, known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else ""
 
 
-def padding(value: Any, n_axes: int) -> tuple[str | tuple[int, int], ...]:
-    """Return one word or one (low, high) pair an axis."""
+# --- options of a layer -----------------------------------------------------------------------------------------------
+
+
+def padding(name: str, value: Any, n_axes: int) -> tuple[str | tuple[int, int], ...]:
+    """Return one word or one (low, high) pair per axis."""
     if not _is_sequence_like(value):
-        return (_axis_padding("padding", value),) * n_axes
+        return (_axis_padding(name, value),) * n_axes
     entries = tuple(value)
     if n_axes == 1 and len(entries) == 2 and not any(map(_is_sequence_like, entries)):
         raise ValueError(
-            f"padding={value!r} has 2 entries, but the layer has 1 spatial axis; "
-            f"for low and high padding write padding=[({entries[0]}, {entries[1]})]"
+            f"{name}={value!r} has 2 entries, but the layer has 1 spatial axis; "
+            f"for low and high padding write {name}=[({entries[0]}, {entries[1]})]"
         )
-    return tuple(_axis_padding(f"padding[{axis}]", v) for axis, v in enumerate(_entries("padding", value, n_axes)))
+    return tuple(_axis_padding(f"{name}[{axis}]", v) for axis, v in enumerate(_entries(name, value, n_axes)))
 
 
 def _axis_padding(name: str, value: Any) -> str | tuple[int, int]:
     if isinstance(value, str):
         if value not in PADDING_WORDS:
             lower = value.lower()
-            hint = f" ({value!r} is called {lower!r} here)" if lower in PADDING_WORDS else ""
-            if lower in (*BOUNDARIES, *_ELSEWHERE):
-                hint = f"; what lies beyond the ends is the boundary: boundary={_ELSEWHERE.get(lower, lower)!r}"
+            if lower in (*BOUNDARIES, *_BOUNDARIES_ELSEWHERE):
+                boundary = _BOUNDARIES_ELSEWHERE.get(lower, lower)
+                hint = f"; what lies beyond the ends is the boundary: boundary={boundary!r}"
+            elif lower == "causal":
+                hint = "; padding at the low end alone is the pair (dilation * (taps - 1), 0)"
+            else:
+                hint = called_here(value, PADDING_WORDS, _PADDINGS_ELSEWHERE)
             raise ValueError(
                 f"{name}={value!r} is unknown; choose one of {', '.join(PADDING_WORDS)} or give integers{hint}"
             )
@@ -118,34 +153,29 @@ def _axis_padding(name: str, value: Any) -> str | tuple[int, int]:
     return integer(f"{name}[0]", pair[0], minimum=0), integer(f"{name}[1]", pair[1], minimum=0)
 
 
-def called_here(word: object) -> str:
-    """Return a hint for a boundary's name in another package, or with a capital; empty for other words."""
-    lower = str(word).lower()
-    name = lower if lower in BOUNDARIES else _ELSEWHERE.get(lower)
-    return f" ({word!r} is called {name!r} here)" if name else ""
-
-
-def boundaries(value: str | Sequence[str], n_axes: int) -> tuple[Boundary, ...]:
-    """Return one boundary an axis."""
+def boundaries(name: str, value: str | Sequence[str], n_axes: int) -> tuple[Boundary, ...]:
+    """Return one boundary per axis."""
     if isinstance(value, str):
         words: tuple[Any, ...] = (value,) * n_axes
     elif _is_sequence_like(value):
-        words = _entries("boundary", value, n_axes)
+        words = _entries(name, value, n_axes)
     else:
         words = (value,)
     for word in words:
         if word not in BOUNDARIES:
-            raise ValueError(f"boundary {word!r} is unknown; choose one of {', '.join(BOUNDARIES)}{called_here(word)}")
+            raise ValueError(f"{name} {word!r} is unknown; choose one of {', '.join(BOUNDARIES)}{called_here(word)}")
     return words
 
 
-def sharing(value: Any, n_axes: int) -> Literal["shared", "unshared"] | tuple[int, ...]:
-    """Return how weights are shared: a word, or a tile an axis."""
+def sharing(name: str, value: Any, n_axes: int) -> Literal["shared", "unshared"] | tuple[int, ...]:
+    """Return how weights are shared: a word, or a tile size per axis."""
     if isinstance(value, str):
         if value not in ("shared", "unshared"):
-            raise ValueError(f"sharing={value!r} is unknown; choose shared, unshared, or a tile size an axis")
+            elsewhere = {"tied": "shared", "untied": "unshared", "local": "unshared", "locally_connected": "unshared"}
+            hint = called_here(value, ("shared", "unshared"), elsewhere)
+            raise ValueError(f"{name}={value!r} is unknown; choose shared, unshared, or a tile size per axis{hint}")
         return cast("Literal['shared', 'unshared']", value)
-    return per_axis("sharing", value, n_axes, minimum=1)
+    return per_axis(name, value, n_axes, minimum=1)
 
 
 def connections(
@@ -170,11 +200,133 @@ def connections(
     return tuple(tuple(bool(entry) for entry in row) for row in table)
 
 
+class LayerOptions(TypedDict, total=False):
+    """The keyword arguments that describe a layer; see `ConvGeometry`, which documents them."""
+
+    stride: int | Sequence[int]
+    dilation: int | Sequence[int]
+    padding: Padding
+    boundary: str | Sequence[str]
+    groups: int
+    connections: ArrayLike | None
+    sharing: Sharing
+    flip: bool
+    transposed: bool
+    output_padding: int | Sequence[int]
+
+
+@dataclass(frozen=True)
+class Option:
+    """An option of a layer; ``check(name, value, n_axes)`` returns its canonical value, ``elsewhere`` its synonyms."""
+
+    default: Any
+    check: Callable[[str, Any, int], Any]
+    elsewhere: tuple[str, ...] = ()
+
+
+_steps = functools.partial(per_axis, minimum=1)
+_amounts = functools.partial(per_axis, minimum=0)
+
+LAYER_OPTIONS: Final[Mapping[str, Option]] = {
+    "stride": Option(1, _steps, ("strides", "subsample", "step", "steps")),
+    "dilation": Option(1, _steps, ("dilations", "dilation_rate", "rate", "filter_dilation")),
+    "padding": Option("valid", padding, ("pad", "pads", "paddings", "auto_pad", "border_mode", "pad_width")),
+    "boundary": Option("zero", boundaries, ("boundaries", "boundary_condition", "bc", "padding_mode", "pad_mode")),
+    "groups": Option(1, lambda name, value, _: integer(name, value, 1), ("group", "n_groups", "feature_group_count")),
+    "connections": Option(None, lambda _, value, __: value, ("connection_table", "connectivity")),
+    "sharing": Option("shared", sharing, ("tile", "tiling", "weight_sharing")),
+    "flip": Option(
+        default=False,
+        check=lambda name, value, _: flag(name, value),
+        elsewhere=("flip_kernel", "flip_filters", "filter_flip"),
+    ),
+    "transposed": Option(default=False, check=lambda name, value, _: flag(name, value), elsewhere=("transpose",)),
+    "output_padding": Option(0, _amounts, ("out_pad", "output_pad", "adj", "adjustment")),
+}
+"""The options of a layer, in the order in which signatures list them."""
+
+_ARGUMENTS_ELSEWHERE: Final = {
+    **{word: name for name, option in LAYER_OPTIONS.items() for word in option.elsewhere},
+    **dict.fromkeys(("kernel_size", "filter_size", "filter_shape", "ksize"), "kernel_shape"),
+    **dict.fromkeys(("input_size", "image_shape", "in_shape", "spatial_shape"), "input_shape"),
+    **dict.fromkeys(("filters", "nb_filter", "out_features", "n_filters"), "out_channels"),
+    **dict.fromkeys(("channels", "in_features", "n_channels"), "in_channels"),
+    **dict.fromkeys(("weight", "weights", "filter", "w"), "kernel"),
+}
+
+
+def takes_layer_options(*without: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorate a function whose ``**options`` are options of a layer, all of `LAYER_OPTIONS` but those named.
+
+    Its signature, which ``help`` and tab completion show, then lists the options with their defaults; an unknown
+    keyword is refused with the name that is meant. The function receives the options that were given, unchecked.
+
+    Examples
+    --------
+    >>> @takes_layer_options("transposed", "output_padding")
+    ... def layer_area(size, **options):
+    ...     return size * options.get("stride", 1)
+    >>> layer_area(3, strides=2)
+    Traceback (most recent call last):
+    TypeError: layer_area() has no argument 'strides'; it is called 'stride' here
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+        own = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        added = [
+            inspect.Parameter(
+                name, keyword, default=option.default, annotation=LayerOptions.__annotations__[name].__forward_arg__
+            )
+            for name, option in LAYER_OPTIONS.items()
+            if name not in without
+        ]
+        first = [p for p in own if p.kind is not keyword or p.name.endswith("_channels")]
+        parameters = [*first, *added, *(p for p in own if p not in first)]
+        known = {p.name: None for p in parameters if p.name != "self"}
+        called = function.__qualname__.removesuffix(".__init__")
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            for name in kwargs:
+                if name not in known:
+                    raise TypeError(f"{called}() has no argument {name!r}{_argument_hint(name, known)}")
+            return function(*args, **kwargs)
+
+        call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+        return call
+
+    return decorate
+
+
+def _argument_hint(name: str, known: Iterable[str]) -> str:
+    known = tuple(known)
+    meant = _ARGUMENTS_ELSEWHERE.get(name.lower())
+    if meant in known:
+        return f"; it is called {meant!r} here"
+    if meant == "kernel_shape":
+        return "; the shape of the kernel array says it"
+    close = difflib.get_close_matches(name.lower(), known, n=1)
+    return f"; did you mean {close[0]!r}?" if close else f"; the arguments are {', '.join(known)}"
+
+
+# --- options of a matrix ----------------------------------------------------------------------------------------------
+
+
 def order(order: str) -> Literal["C", "F"]:
     """Return how arrays are flattened."""
     if order not in ("C", "F"):
         raise ValueError(f"order {order!r} is unknown; choose C (row-major) or F (column-major)")
     return cast("Literal['C', 'F']", order)
+
+
+def sparse_format(format: str) -> str:
+    """Return the name of a sparse format."""
+    if format not in FORMATS:
+        hint = called_here(format, FORMATS, {})
+        raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}{hint}")
+    return format
 
 
 def row_range(rows: tuple[int, int] | None, n_rows: int) -> tuple[int, int]:
@@ -191,8 +343,16 @@ def row_range(rows: tuple[int, int] | None, n_rows: int) -> tuple[int, int]:
     return start, stop
 
 
+def index_dtype(*sizes: int) -> type[np.int32] | type[np.int64]:
+    """Return the index type of SciPy's sparse arrays: int32 exactly where it fits."""
+    return np.int32 if max(sizes) <= _LARGEST_INT32 else np.int64
+
+
+# --- weights ----------------------------------------------------------------------------------------------------------
+
+
 def as_array(weights: ArrayLike) -> NDArray[Any]:
-    """Return weights as an array; lists within them must be of one length."""
+    """Return weights as an array; nested lists must be of one length."""
     try:
         return np.asarray(weights)
     except ValueError as error:
@@ -203,13 +363,12 @@ def as_array(weights: ArrayLike) -> NDArray[Any]:
         ) from None
 
 
-def weight_array(
-    weights: ArrayLike, weight_shape: tuple[int, ...], geometry: ConvGeometry | None = None
-) -> NDArray[Any]:
-    """Return weights as an array of ``weight_shape``, of a dtype that sparse matrices hold.
+def weight_array(weights: ArrayLike, weight_shape: tuple[int, ...], layer: Any = None) -> NDArray[Any]:
+    """Return the weights of a layer (a `ConvGeometry`, if any) as an array of ``weight_shape``, of a numeric dtype.
 
-    Accepted are the weight shape itself, without its leading axes of one, or flat; and, for a layer with a connection
-    table, a full ``(C_out, C_in, *kernel)`` kernel, of which the connected pairs are read.
+    Accepted are the weight shape itself, without its leading axes of one, or flat; for one channel to one channel also
+    ``(*tile, *kernel)``; and, for a layer with a connection table, a full ``(C_out, C_in, *kernel)`` kernel, of which
+    the connected pairs are read.
     """
     array = as_array(weights)
     array = array.astype(array.dtype.newbyteorder("="), copy=False)  # sparse matrices know no other byte order
@@ -224,12 +383,15 @@ def weight_array(
     if array.shape in (weight_shape, squeezed, (math.prod(weight_shape),)):
         return array.reshape(weight_shape)
     full = None
-    if geometry is not None and geometry.connections is not None and geometry.sharing == "shared":
-        full = (geometry.out_channels, geometry.in_channels, *geometry.kernel_shape)
+    if layer is not None and layer.connections is not None and layer.sharing == "shared":
+        full = (layer.out_channels, layer.in_channels, *layer.kernel_shape)
         if array.shape == full:
-            outputs, inputs = geometry.channel_pairs.T
-            connected: NDArray[Any] = array[outputs, inputs]
+            connected: NDArray[Any] = array[np.nonzero(layer.connections)]
             return connected
+    elif layer is not None and layer.sharing != "shared" and layer.in_channels == layer.out_channels == 1:
+        n = len(layer.kernel_shape)
+        if array.shape == (*weight_shape[:n], *layer.kernel_shape):
+            return array.reshape(weight_shape)
     raise ValueError(
         f"weights have shape {array.shape}, but the layer's weights have {weight_shape}"
         + (f" (or, as a full kernel, {full})" if full else "")
@@ -251,19 +413,3 @@ def convert(kernel: NDArray[Any], dtype: DTypeLike | None) -> NDArray[Any]:
     if target.kind in "iu" and not np.array_equal(converted, kernel):
         raise TypeError(f"the kernel has entries that dtype={target} does not hold; choose a wider integer type")
     return converted
-
-
-FORMATS: Final = ("csr", "csc", "coo", "dia", "bsr")
-"""The sparse formats of SciPy that matrices are made in."""
-
-
-def sparse_format(format: str) -> str:
-    """Return the name of a sparse format."""
-    if format not in FORMATS:
-        raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}")
-    return format
-
-
-def index_dtype(*sizes: int) -> type[np.int32] | type[np.int64]:
-    """Return the index type of SciPy's sparse arrays: int32 exactly where it fits."""
-    return np.int32 if max(sizes) <= _LARGEST_INT32 else np.int64

@@ -161,6 +161,7 @@ def test_bytes_in_words(n_bytes: int, shown: str) -> None:
 def test_everything_is_measured_before_it_is_made(monkeypatch: pytest.MonkeyPatch, make: Any, what: str) -> None:
     assert make() is not None
     monkeypatch.setattr(memory, "NEGLIGIBLE", 0)
+    monkeypatch.setattr(memory, "ALWAYS_FIT", 0)
     monkeypatch.setattr(memory, "available_memory", lambda: 1000)
     with pytest.raises(
         cm.MatrixTooLargeError, match=rf"^{re.escape(what)} needs [\d.]+ kB, but 1 kB of memory are available; use "

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
-from convmatrix.geometry import ConvGeometry, Padding
+from convmatrix.geometry import ConvGeometry
 from convmatrix.memory import estimate
 from convmatrix.nn.layer import (
     Layer,
@@ -27,6 +27,7 @@ from convmatrix.nn.layer import (
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
+    from convmatrix.options import Padding
     from convmatrix.pattern import WeightPattern
 
     Array = NDArray[Any]
