@@ -21,7 +21,7 @@ if not __package__:  # run by itself
 from fractions import Fraction
 
 from analyses import Claim, Context, check_equal, published_equal, published_within, run_script
-from convmatrix.counts import Convolution, Dense, network_counts, network_layers, total_counts
+from convmatrix.counts import network_counts, network_layers, total_counts
 
 if TYPE_CHECKING:
     import convmatrix as cm
@@ -36,8 +36,8 @@ def run(context: Context) -> list[Claim]:
     """Count the network, and show what its printed numbers would need."""
     counts = network_counts("alexnet")
     layers = network_layers("alexnet")
-    convolutions = [layer for layer in layers if isinstance(layer, Convolution)]
-    neurons = [counts[layer.name].units for layer in layers if isinstance(layer, Convolution | Dense)]
+    convolutions = [layer for layer in layers if layer.kind == "convolution"]
+    neurons = [counts[layer.name].units for layer in layers if layer.kind in ("convolution", "dense")]
     total = total_counts([counts[layer.name] for layer in convolutions])
     first = convolutions[0].geometry
     maps = [layer.geometry.output_shape[0] for layer in convolutions]

@@ -7,6 +7,7 @@ nonzeros of the layers' matrices, here beside them, do not.
 
 from __future__ import annotations
 
+import math
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ import numpy as np
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, published_equal, run_script
-from convmatrix.counts import Convolution, Dense, network_counts, network_layers
+from convmatrix.counts import network_counts, network_layers
 
 SOURCE = "torchvision, metadata of its models"
 PUBLISHED_PARAMETERS = {"vgg16": 138_357_544, "resnet18": 11_689_512, "resnet50": 25_557_032}
@@ -40,9 +41,13 @@ def run(context: Context) -> list[Claim]:
                     source=SOURCE,
                 )
             )
-        layers = [layer for layer in network_layers(name) if isinstance(layer, Convolution)]
+        layers = [layer for layer in network_layers(name) if layer.kind == "convolution"]
         built = sum(_nonzeros_by_matrix(layer.geometry) for layer in layers)
-        dense = sum(layer.n_in * layer.n_out for layer in network_layers(name) if isinstance(layer, Dense))
+        dense = sum(
+            math.prod(layer.input_shapes[0]) * layer.output_shape[0]
+            for layer in network_layers(name)
+            if layer.kind == "dense"
+        )
         claims.append(
             check_equal(
                 f"{name}: multiply-adds without padding (nonzeros of all matrices)",
@@ -55,7 +60,7 @@ def run(context: Context) -> list[Claim]:
     formula = sum(
         layer.geometry.in_channels * layer.geometry.out_channels * (3 * layer.geometry.input_shape[0] - 2) ** 2
         for layer in network_layers("vgg16")
-        if isinstance(layer, Convolution)
+        if layer.kind == "convolution"
     )
     convolutions = [layer for layer in vgg.layers if layer.name.startswith("conv")]
     claims.append(

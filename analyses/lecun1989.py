@@ -20,7 +20,7 @@ import numpy as np
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, published_equal, run_script
-from convmatrix.counts import Convolution, network_counts, network_layers
+from convmatrix.counts import network_counts, network_layers
 
 SOURCE = "LeCun et al. 1989, table of the architecture"
 PUBLISHED = {  # units, connections, weights, biases
@@ -50,7 +50,7 @@ def run(context: Context) -> list[Claim]:
         published_equal("parameters", total.parameters, published=9_760, source=SOURCE),
     ]
     for part in network_layers("lecun1989"):
-        if isinstance(part, Convolution):
+        if part.kind == "convolution":
             claims += _against_matrices(part.name, part.geometry, counts[part.name].connections)
     return claims
 

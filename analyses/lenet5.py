@@ -14,7 +14,7 @@ if not __package__:  # run by itself
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from analyses import Claim, Context, check_equal, published_equal, run_script
-from convmatrix.counts import Convolution, Pooling, network_counts, network_layers
+from convmatrix.counts import network_counts, network_layers
 
 SOURCE = "LeCun et al. 1998, section II.B"
 PUBLISHED = {  # parameters, connections
@@ -50,7 +50,7 @@ def run(context: Context) -> list[Claim]:
         ),
     ]
     for part in network_layers("lenet5"):
-        if isinstance(part, Convolution | Pooling):
+        if part.kind in ("convolution", "pooling"):
             pattern = part.geometry.pattern()
             claims.append(
                 check_equal(

@@ -19,7 +19,7 @@ if not __package__:  # run by itself
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, published_equal, run_script
 from analyses._figures import new_figure
-from convmatrix.counts import Convolution, Pooling, network_layers
+from convmatrix.counts import network_layers
 from convmatrix.graph import receptive_field, receptive_field_size
 from convmatrix.plotting import plot_connections
 
@@ -64,7 +64,7 @@ def run(context: Context) -> list[Claim]:
 
 
 def _spatial_layers(name: str) -> dict[str, cm.ConvGeometry]:
-    return {la.name: la.geometry for la in network_layers(name) if isinstance(la, Convolution | Pooling)}
+    return {la.name: la.geometry for la in network_layers(name) if la.kind in ("convolution", "pooling")}
 
 
 def _vgg16() -> list[Claim]:

@@ -205,7 +205,7 @@ def test_lecun1989_is_the_published_table() -> None:
 
 def test_lecun1989_maps_read_eight_maps() -> None:
     (h2,) = (layer for layer in network_layers("lecun1989") if layer.name == "H2")
-    assert isinstance(h2, Convolution)
+    assert h2.kind == "convolution"
     assert [sum(row) for row in h2.geometry.connections or ()] == [8] * 12
 
 
@@ -222,7 +222,7 @@ def test_alexnet_is_as_published() -> None:
     assert sum(c.weights for c in convolutions) == 2_332_704
     assert sum(c.macs for c in convolutions) == 665_784_864
     assert counts.total.parameters == 60_965_224
-    sizes = [layer.output_shape for layer in network_layers("alexnet") if isinstance(layer, Convolution)]
+    sizes = [layer.output_shape for layer in network_layers("alexnet") if layer.kind == "convolution"]
     assert sizes == [(96, 55, 55), (256, 27, 27), (384, 13, 13), (384, 13, 13), (256, 13, 13)]
 
 
@@ -240,8 +240,8 @@ def test_nonzeros_of_vgg16_by_the_formula() -> None:
     """For k = 3 and one sample of padding an n x n map has (3n - 2)^2 taps a channel pair."""
     counts = network_counts("vgg16")
     for layer in network_layers("vgg16"):
-        if isinstance(layer, Convolution):
-            ins, n, _ = layer.input_shape
+        if layer.kind == "convolution":
+            ((ins, n, _),) = layer.input_shapes
             assert counts[layer.name].nonzeros == ins * layer.output_shape[0] * (3 * n - 2) ** 2
 
 
@@ -258,8 +258,9 @@ def test_total_is_the_sum_of_the_layers(name: str) -> None:
 
 def fixed_coefficients(name: str) -> int:
     """Return the coefficients that are stored though they are not trained."""
-    dense = [layer for layer in network_layers(name) if isinstance(layer, Dense) and not layer.trained]
-    return sum(layer.n_in * layer.n_out for layer in dense)
+    dense = [layer for layer in network_layers(name) if layer.kind == "dense"]
+    fixed = [layer for layer in dense if not cast("Any", layer.operation).trained]
+    return sum(math.prod(layer.input_shapes[0]) * layer.output_shape[0] for layer in fixed)
 
 
 def test_dense_layer_is_a_convolution_over_one_sample() -> None:
@@ -306,30 +307,30 @@ CONV = cm.ConvGeometry((4, 4), (3, 3), in_channels=2, out_channels=3)
     ("network", "error", "message"),
     [
         ("vgg17", ValueError, r"network 'vgg17' is unknown; the named ones are lecun1989, lenet5, .*resnet50"),
-        (CONV, TypeError, r"a network is a list of layers or a name, but got a ConvGeometry; put it in a list"),
-        (5, TypeError, r"a network is a list of layers or a name, but got a int; put it in a list"),
-        ([], ValueError, r"needs at least one layer, but the list is empty"),
-        ([CONV, 3], TypeError, r"layer 2 of the network is a int; give a ConvGeometry or one of the layers"),
+        (CONV, TypeError, r"a network is a list of layers or a name, but .* ConvGeometry; put it in a list"),
+        (5, TypeError, r"a network is .* list of layers, but this is a int"),
+        ([], ValueError, r"at least one node"),
+        ([CONV, 3], TypeError, r"entry 2 .* int.*ConvGeometry"),
         (
-            [Input("a", (2, 4, 4)), Input("a", (2, 4, 4))],
+            [Convolution("a", CONV), Dense("a", 12, 2)],
             ValueError,
-            r"two layers have the name 'a'; give each its own",
+            r"two nodes.* 'a'",
         ),
         (
             [Input("a", (2, 4, 4)), Convolution("b", CONV, sources=("c",))],
             ValueError,
-            r"layer 'b' reads 'c', which is no earlier layer; those are 'a'",
+            r"'b' reads 'c', .* a, b",
         ),
-        ([Addition("s", (2,), ("x", "y"))], ValueError, r"'s' reads 'x', which is no earlier layer; those are none"),
+        ([Addition("s", (2,), ("x", "y"))], ValueError, r"'s' reads 'x', but is the first"),
         (
             [CONV, CONV],
             ValueError,
-            r"layer 'layer 2' reads shape \(2, 4, 4\), but 'layer 1' gives \(3, 2, 2\); change one of the two",
+            r"'layer 2'.* 'layer 1' \(3, 2, 2\).* \(2, 4, 4\)",
         ),
         (
             [CONV, Dense("out", 13, 2)],
             ValueError,
-            r"layer 'out' reads shape \(13,\), but 'layer 1' gives \(3, 2, 2\), which is 12 samples; change",
+            r"'out'.* 'layer 1' \(3, 2, 2\).* 13 .* 12",
         ),
     ],
 )
@@ -346,15 +347,15 @@ def test_unknown_layer_is_refused() -> None:
 @pytest.mark.parametrize(
     ("make", "error", "message"),
     [
-        (lambda: Dense("d", -3, 5), ValueError, r"layer 'd': \(n_in, n_out\)\[0\] must be at least 1, but is -3"),
+        (lambda: Dense("d", -3, 5), ValueError, r"n_in .* 1, but is -3"),
         (
             lambda: Dense("d", 3, cast("int", 2.5)),
             TypeError,
-            r"\[1\] must be an integer, but is 2.5",
+            r"n_out .* 2.5",
         ),
-        (lambda: Input("image", (1, 0)), ValueError, r"layer 'image': shape\[1\] must be at least 1, but is 0"),
-        (lambda: Normalisation("n", (0, 4)), ValueError, r"layer 'n': shape\[0\] must be at least 1, but is 0"),
-        (lambda: Addition("s", (2, -1), ("a",)), ValueError, r"layer 's': shape\[1\] must be at least 1, but is -1"),
+        (lambda: Input("image", (1, 0)), ValueError, r"shape\[1\] must be at least 1, but is 0"),
+        (lambda: Normalisation("n", (0, 4)), ValueError, r"shape\[0\] must be at least 1, but is 0"),
+        (lambda: Addition("s", (2, -1), ("a",)), ValueError, r"shape\[1\] must be at least 1, but is -1"),
     ],
 )
 def test_layers_of_impossible_sizes_are_refused(make: Any, error: type[Exception], message: str) -> None:

@@ -16,7 +16,7 @@ import pytest
 
 import convmatrix as cm
 from convmatrix import equivariance
-from convmatrix.counts import Convolution, Pooling, network_layers
+from convmatrix.counts import network_layers
 from convmatrix.graph import (
     FieldSize,
     automorphisms,
@@ -128,7 +128,7 @@ def test_field_of_a_place() -> None:
 
 def test_field_of_a_deep_network_without_building_it() -> None:
     """A unit of VGG-16's last pooling layer: no pattern of it would fit in memory."""
-    layers = [layer.geometry for layer in network_layers("vgg16") if isinstance(layer, Convolution | Pooling)]
+    layers = [layer.geometry for layer in network_layers("vgg16") if layer.kind in ("convolution", "pooling")]
     field = receptive_field_size(layers)
     assert (field.size, field.output_shape) == ((212, 212), (7, 7))
     for place in ((3, 3), (0, 6)):
@@ -197,7 +197,7 @@ def test_published_sizes() -> None:
     assert receptive_field_size(shrinking).size == (16,)
     assert receptive_field_size(SMALL).size == (3,)
     assert receptive_field_size([SMALL, SMALL]).size == (5,)
-    layers = [layer.geometry for layer in network_layers("vgg16") if isinstance(layer, Convolution | Pooling)]
+    layers = [layer.geometry for layer in network_layers("vgg16") if layer.kind in ("convolution", "pooling")]
     assert receptive_field_size(layers[:-1]).size == (196, 196)
 
 
@@ -324,34 +324,30 @@ def test_a_geometry_does_for_its_pattern() -> None:
 def test_refusals() -> None:
     pattern = SMALL.pattern()
     free = cm.WeightPattern.from_triplets((2, 2), [0, 1], [0, 1], [0, 0], 1)
-    with pytest.raises(ValueError, match=r"sequence of layers is empty; give at least one"):
+    with pytest.raises(ValueError, match=r"empty"):
         to_networkx([])
-    with pytest.raises(ValueError, match=r"sequence of layers is empty; give at least one"):
+    with pytest.raises(ValueError, match=r"empty"):
         receptive_field_size([])
-    with pytest.raises(
-        ValueError, match=r"layer 1 reads 2 inputs, but layer 0 gives 5; give the layers from the input"
-    ):
+    with pytest.raises(ValueError, match=r"layer 2 reads 2 inputs, but layer 1 gives 5"):
         receptive_field([pattern, free], 0)
-    with pytest.raises(IndexError, match=r"unit 5 does not exist; give a flat index below 5, or .* within \(1, 5\)"):
+    with pytest.raises(IndexError, match=r"unit 5 .* 5, .* \(1, 5\)"):
         receptive_field(pattern, 5)
-    with pytest.raises(IndexError, match=r"unit -1 does not exist"):
+    with pytest.raises(IndexError, match=r"unit -1"):
         path_counts(pattern, -1)
-    with pytest.raises(IndexError, match=r"unit \(0, 0, 0\) does not exist"):
+    with pytest.raises(IndexError, match=r"unit \(0, 0, 0\)"):
         receptive_field(SMALL, (0, 0, 0))
-    with pytest.raises(TypeError, match=r"unit must be an integer, but is 1.5"):
+    with pytest.raises(TypeError, match=r"unit .* 1.5"):
         receptive_field(SMALL, 1.5)  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"unit=\(0, 1\) is a place, but the pattern is no layer's; give a flat index"):
+    with pytest.raises(IndexError, match=r"unit \(0, 1\) .* \(2,\)"):
         receptive_field(free, (0, 1))
-    with pytest.raises(ValueError, match=r"layer 1 is transposed, .*; receptive_field gives the field of each"):
+    with pytest.raises(ValueError, match=r"'layer 2' is transposed, .*receptive_field"):
         receptive_field_size([SMALL, cm.ConvGeometry(5, 3, transposed=True)])
-    with pytest.raises(ValueError, match=r"layer 1 reads spatial shape \(6,\), but layer 0 gives \(5,\); give"):
+    with pytest.raises(ValueError, match=r"'layer 2', .* 'layer 1' \(1, 5\).* \(1, 6\)"):
         receptive_field_size([SMALL, cm.ConvGeometry(6, 3)])
-    with pytest.raises(ValueError, match=r"position \(1, 2\) has 2 entries, but there are 1 axes"):
+    with pytest.raises(ValueError, match=r"position \(1, 2\) has 2 entries, .* 1 axes"):
         FieldSize((3,), (1,), (0,), (5,), (3,)).extent((1, 2))
-    with pytest.raises(TypeError, match=r"layer 1 is a str; give a WeightPattern or a ConvGeometry"):
-        path_counts([SMALL, "pattern"], 0)  # type: ignore[list-item]
-    with pytest.raises(TypeError, match=r"layer 0 is a WeightPattern; give a ConvGeometry"):
-        receptive_field_size([pattern])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"entry 2 .* str"):
+        path_counts([SMALL, "pattern"], 0)
     large = cm.ConvGeometry(200, 3).pattern()
     with pytest.raises(
         ValueError, match=r"the graph has 398 nodes \(198 outputs, 200 inputs\), but .* up to 300; check"

@@ -1,7 +1,7 @@
 """Counts of layers and networks: units, connections, parameters, multiply-adds, bytes.
 
-`layer_counts` works them out for one convolution layer by formula, for any size and without building anything;
-`network_counts` does so for a list of layers, or for a published architecture by its name.
+`layer_counts` computes them for one convolution layer by formula, for any size and without building anything;
+`network_counts` does so for a network, or for a published architecture by its name.
 
 Examples
 --------
@@ -10,11 +10,27 @@ Examples
 138357544
 """
 
-from convmatrix.counts.architectures import NETWORKS
 from convmatrix.counts.layer import Bias, LayerCounts, layer_counts
-from convmatrix.counts.layers import Addition, Convolution, Dense, Input, NetworkLayer, Normalisation, Pooling
-from convmatrix.counts.network import NetworkCounts, network_counts, network_layers, total_counts
+from convmatrix.counts.networks import (
+    NetworkCounts,
+    NetworkLayer,
+    addition_layer,
+    convolution_layer,
+    dense_layer,
+    input_layer,
+    network_counts,
+    network_layers,
+    node_counts,
+    normalisation_layer,
+    pooling_layer,
+    total_counts,
+)
 from convmatrix.counts.storage import StorageBytes
+from convmatrix.network import ARCHITECTURES as NETWORKS
+
+# The names that version 0.1 had for layers of a network.
+Addition, Convolution, Dense = addition_layer, convolution_layer, dense_layer
+Input, Normalisation, Pooling = input_layer, normalisation_layer, pooling_layer
 
 __all__ = [
     "NETWORKS",
@@ -32,6 +48,7 @@ __all__ = [
     "layer_counts",
     "network_counts",
     "network_layers",
+    "node_counts",
     "total_counts",
 ]
 

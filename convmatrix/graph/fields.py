@@ -1,37 +1,101 @@
-"""What a unit reads through several layers, exactly."""
+"""Receptive fields: what a unit of a network reads, exactly and by formula, and through how many paths."""
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 
-from convmatrix.graph.chain import Layer, as_chain, flat_unit, matrix_shape, pattern_chain
+from convmatrix import options as validate
+from convmatrix.geometry import ConvGeometry
+from convmatrix.network import (
+    Convolution,
+    Dense,
+    Elementwise,
+    Input,
+    Network,
+    Node,
+    PatternMap,
+    Pooling,
+    Rearrangement,
+    Scale,
+    as_network,
+    reshape,
+)
 from convmatrix.pattern import WeightPattern
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from convmatrix.boundary import Axis
-    from convmatrix.geometry import ConvGeometry
 
 
-def receptive_field(patterns: Layer | Sequence[Layer], unit: int | Sequence[int]) -> NDArray[np.int64]:
-    """Return the inputs that a unit reads through all layers, exactly, with padding and boundaries.
+def chain_network(layers: Any) -> Network:
+    """Return a network from anything that `as_network` takes; patterns and geometries in a row meet by their sizes."""
+    if isinstance(layers, WeightPattern | ConvGeometry):
+        layers = [layers]
+    if not isinstance(layers, list | tuple) or not all(isinstance(la, WeightPattern | ConvGeometry) for la in layers):
+        return as_network(layers)
+    if not layers:
+        raise ValueError("the sequence of layers is empty; give at least one")
+    nodes: list[Any] = []
+    given: tuple[int, ...] | None = None
+    for number, layer in enumerate(layers, start=1):
+        operation = PatternMap(layer) if isinstance(layer, WeightPattern) else Convolution(layer)
+        shapes = _array_shapes(layer)
+        if given is None:
+            nodes.append(Node("input", Input(shapes[0])))
+        elif math.prod(given) != math.prod(shapes[0]):
+            raise ValueError(
+                f"layer {number} reads {math.prod(shapes[0])} inputs, but layer {number - 1} gives {math.prod(given)}; "
+                "give the layers from the input on"
+            )
+        elif given != shapes[0]:
+            nodes.append(Node(f"reshape {number}", reshape(shapes[0])))
+        nodes.append(Node(f"layer {number}", operation))
+        given = shapes[1]
+    return Network(nodes)
 
-    The unit's row of the product of the layers' structures, computed by boolean products from the unit back: only rows
-    that are needed are looked at. A layer given as a `ConvGeometry` is never built: its boolean matrix is a product
-    over axes, and is applied one axis at a time.
+
+def _array_shapes(layer: WeightPattern | ConvGeometry) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the shapes of a layer's input and output, channels first; of a pattern without geometry the sizes."""
+    geometry = layer.geometry if isinstance(layer, WeightPattern) else layer
+    if geometry is None:
+        n_out, n_in = layer.shape  # type: ignore[union-attr]
+        return (n_in,), (n_out,)
+    return (geometry.in_channels, *geometry.input_shape), (geometry.out_channels, *geometry.output_shape)
+
+
+def flat_unit(shape: tuple[int, ...], unit: int | Sequence[int]) -> int:
+    """Return the flat index of a unit of an array of ``shape``."""
+    n_units = math.prod(shape)
+    if np.ndim(unit) == 0:
+        index: tuple[int, ...] = (validate.integer("unit", unit),)
+        sizes: tuple[int, ...] = (n_units,)
+    else:
+        index = tuple(validate.integer(f"unit[{axis}]", i) for axis, i in enumerate(np.asarray(unit).tolist()))
+        sizes = shape
+    if len(index) != len(sizes) or not all(0 <= i < n for i, n in zip(index, sizes, strict=True)):
+        raise IndexError(f"unit {unit} does not exist; give a flat index below {n_units}, or an index within {shape}")
+    return int(np.ravel_multi_index(index, sizes))
+
+
+def receptive_field(network: Any, unit: int | Sequence[int]) -> NDArray[np.int64]:
+    """Return the inputs that a unit reads through all layers and branches, with padding and boundaries.
+
+    The marks go back from the unit, node by node, by the structure of each node for any weights; no matrix is built.
 
     Parameters
     ----------
-    patterns : WeightPattern, ConvGeometry or a sequence of them
-        From the input on.
+    network : Network, str, ConvGeometry, WeightPattern, nn.Sequential or sequence of layers
+        As for `convmatrix.network.as_network`. The unit is one of the (first) output.
     unit : int or sequence of int
-        The unit of the last layer: a flat index, or (channel, position on each axis) if the layer has a geometry.
+        A flat index, or an index into the output's shape, ``(channel, *position)``.
 
     Returns
     -------
@@ -48,69 +112,34 @@ def receptive_field(patterns: Layer | Sequence[Layer], unit: int | Sequence[int]
     Goodfellow, Bengio, Courville, Deep Learning (2016), Fig. 9.4: deeper units see more.
 
     >>> from convmatrix import ConvGeometry
-    >>> layer = ConvGeometry(5, 3, padding="same").pattern()
+    >>> layer = ConvGeometry(5, 3, padding="same")
     >>> receptive_field(layer, 2), receptive_field([layer, layer], 2)
     (array([1, 2, 3]), array([0, 1, 2, 3, 4]))
     """
-    chain = as_chain(patterns)
-    seen = np.zeros(matrix_shape(chain[-1])[0], dtype=bool)
-    seen[flat_unit(chain[-1], unit)] = True
-    for layer in reversed(chain):
-        seen = _read_by(layer, seen)
-    return np.flatnonzero(seen)
+    net = chain_network(network)
+    marked = np.zeros(math.prod(net.output_shape), dtype=bool)
+    marked[flat_unit(net.output_shape, unit)] = True
+    marks = {net.outputs[0]: marked.reshape(net.output_shape)}
+    for node in reversed(net.nodes):
+        mask = marks.pop(node.name, None)
+        if mask is None or isinstance(node.operation, Input):
+            if mask is not None:
+                return np.flatnonzero(mask)
+            continue
+        for source, read in zip(node.inputs, node.operation.reads(mask, node.input_shapes), strict=True):
+            marks[source] = marks[source] | read if source in marks else read
+    return np.zeros(0, dtype=np.int64)
 
 
-def _read_by(layer: Layer, outputs: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return the mask of the inputs that the outputs of a mask read: the transposed structure times the mask."""
-    if isinstance(layer, WeightPattern):
-        inputs = np.zeros(layer.shape[1], dtype=bool)
-        rows = np.flatnonzero(outputs)
-        starts, stops = layer.row_starts[rows].astype(np.int64), layer.row_starts[rows + 1].astype(np.int64)
-        lengths = stops - starts
-        places = np.arange(lengths.sum(), dtype=np.int64) + np.repeat(starts - np.cumsum(lengths) + lengths, lengths)
-        inputs[layer.cols[places]] = True
-        return inputs
-    mask = _channels_read_by(layer, outputs.reshape(layer.out_channels, *layer.output_shape))
-    for number, axis in enumerate(layer.axes, start=1):
-        structure = _axis_structure(axis).T if not layer.transposed else _axis_structure(axis)
-        moved = np.moveaxis(mask, number, 0)
-        read = structure @ moved.reshape(len(moved), -1)  # (samples, all else)
-        mask = np.moveaxis(read.reshape(structure.shape[0], *moved.shape[1:]), 0, number)
-    return mask.ravel()
-
-
-def _channels_read_by(geometry: ConvGeometry, outputs: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return, for each input channel, where an output of a channel that reads it is set; positions stay outputs."""
-    if geometry.connections is not None:
-        table = sparse.csr_array(np.array(geometry.connections, dtype=bool).T)
-        flat = table @ outputs.reshape(len(outputs), -1)
-        read: NDArray[np.bool_] = flat.reshape(-1, *outputs.shape[1:])
-        return read
-    by_group = outputs.reshape(geometry.groups, -1, *outputs.shape[1:]).any(axis=1)
-    return by_group.repeat(geometry.in_channels // geometry.groups, axis=0)
-
-
-def _axis_structure(axis: Axis) -> Any:
-    """Return the boolean matrix of one axis of a convolution, (outputs, samples)."""
-    outputs, taps = np.indices((axis.n_outputs, axis.n_taps))
-    samples = axis.sample(outputs, taps)
-    read = samples >= 0
-    entries = np.ones(np.count_nonzero(read), dtype=bool)
-    matrix = sparse.coo_array((entries, (outputs[read], samples[read])), shape=(axis.n_outputs, axis.n_samples))
-    return matrix.tocsr()
-
-
-def path_counts(patterns: Layer | Sequence[Layer], unit: int | Sequence[int]) -> NDArray[np.int64]:
+def path_counts(network: Any, unit: int | Sequence[int]) -> NDArray[np.int64]:
     """Return how many paths lead from each input to a unit: how often the input reaches it through all layers.
 
     It is the unit's row of the product of the layers' matrices with every weight set to 1. For several equal layers it
-    falls off towards the edge of the receptive field as a binomial does.
+    falls off towards the edge of the receptive field like a binomial distribution.
 
     Parameters
     ----------
-    patterns : WeightPattern, ConvGeometry or a sequence of them
-        From the input on.
-    unit : int or sequence of int
+    network, unit
         As for `receptive_field`.
 
     Returns
@@ -120,25 +149,278 @@ def path_counts(patterns: Layer | Sequence[Layer], unit: int | Sequence[int]) ->
     Raises
     ------
     OverflowError
-        If there may be more paths than 64-bit integers count.
+        If there may be more paths than 64-bit integers can count.
 
     Examples
     --------
     >>> from convmatrix import ConvGeometry
-    >>> path_counts([ConvGeometry(7, 3).pattern(), ConvGeometry(5, 3).pattern()], 1)
+    >>> path_counts([ConvGeometry(7, 3), ConvGeometry(5, 3)], 1)
     array([0, 1, 2, 3, 2, 1, 0])
     """
-    chain = pattern_chain(patterns)
-    most = math.prod(int(np.diff(pattern.row_starts).max(initial=0)) for pattern in chain)
-    if most >= 2**63:
+    net = chain_network(network)
+    taps = {node.name: path_matrices(node) for node in net.nodes}
+    most: dict[str, int] = {net.input.name: 1}
+    for node in net.nodes[1:]:
+        rows = (int(np.diff(matrix.indptr).max(initial=0)) for matrix in taps[node.name])
+        most[node.name] = sum(n * most[source] for n, source in zip(rows, node.inputs, strict=True))
+    if most[net.outputs[0]] >= 2**63:
         raise OverflowError(
-            f"there may be {most} paths to unit {unit}, but 64-bit integers count to {2**63 - 1}; take fewer layers, "
-            "or receptive_field, which does not count"
+            f"there may be {most[net.outputs[0]]} paths to unit {unit}, but 64-bit integers count to {2**63 - 1}; take "
+            "fewer layers, or receptive_field, which does not count"
         )
-    counts: NDArray[np.int64] = np.zeros(chain[-1].shape[0], dtype=np.int64)
-    counts[flat_unit(chain[-1], unit)] = 1
-    for pattern in reversed(chain):
+    counts = {node.name: np.zeros(math.prod(node.output_shape), dtype=np.int64) for node in net.nodes}
+    counts[net.outputs[0]][flat_unit(net.output_shape, unit)] = 1
+    for node in reversed(net.nodes[1:]):
+        for source, matrix in zip(node.inputs, taps[node.name], strict=True):
+            counts[source] += matrix.T @ counts[node.name]
+    return counts[net.input.name]
+
+
+def path_matrices(node: Node) -> list[Any]:
+    """Return, for each input of a node, how many taps lead from its entries to each output, as CSR arrays."""
+    operation = node.operation
+    if isinstance(operation, Input):
+        return []
+    if isinstance(operation, Convolution | PatternMap):
+        pattern = operation.geometry.pattern() if isinstance(operation, Convolution) else operation.pattern
         ones = np.ones(pattern.n_entries, dtype=np.int64)
-        multiplicity = sparse.csr_array((ones, pattern.cols, pattern.row_starts), shape=pattern.shape)
-        counts = multiplicity.T @ counts
-    return counts
+        return [sparse.csr_array((ones, pattern.cols, pattern.row_starts), shape=pattern.shape)]
+    if isinstance(operation, Pooling):
+        return [operation.structure(node.input_shapes[0])]
+    if isinstance(operation, Dense):
+        operation = replace(operation, weight=np.ones((operation.n_out, operation.n_in), dtype=np.int64), bias=False)
+    if isinstance(operation, Elementwise | Scale):
+        operation = Scale()
+    if not operation.linear:
+        raise ValueError(f"node {node.name!r} is {node.kind}, whose paths are not counted; receptive_field marks them")
+    matrix = operation.affine(node.input_shapes, np.dtype(np.int64))[0]
+    sizes = np.cumsum([math.prod(shape) for shape in node.input_shapes])[:-1]
+    ends = [0, *sizes.tolist(), matrix.shape[1]]
+    matrix.data = np.abs(np.sign(matrix.data)).astype(np.int64)
+    return [matrix[:, first:end] for first, end in itertools.pairwise(ends)]
+
+
+# --- size and position by formula ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FieldSize:
+    """Size and position of the receptive fields of a network's units, one value per axis; see `receptive_field_size`.
+
+    Attributes
+    ----------
+    size : tuple of int
+        Samples from the first to the last one that a unit reads, those beyond the image included.
+    stride : tuple of int
+        By how many samples the field moves from one unit to the next (the effective stride); 0 where all units read
+        the same field.
+    start : tuple of int
+        Where the field of unit 0 begins; negative if it begins in the padding. Unit i reads samples
+        ``start + i * stride`` to ``start + i * stride + size - 1``.
+    input_shape, output_shape : tuple of int
+        Spatial shapes of the input, and of the output.
+
+    Examples
+    --------
+    >>> field = FieldSize(size=(5,), stride=(2,), start=(-1,), input_shape=(9,), output_shape=(4,))
+    >>> field.extent((1,)), field.cut, field.centre
+    (((1, 5),), (((0, 1), (3, 4)),), (1.0,))
+    """
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    start: tuple[int, ...]
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+
+    @property
+    def centre(self) -> tuple[float, ...]:
+        """Position of the centre of the field of unit 0 on each axis; that of unit i is ``centre + i * stride``."""
+        return tuple(start + (size - 1) / 2 for start, size in zip(self.start, self.size, strict=True))
+
+    def extent(self, position: Sequence[int]) -> tuple[tuple[int, int], ...]:
+        """Return the first and the last sample of a unit's field on each axis, those beyond the image included."""
+        if len(position) != len(self.size):
+            raise ValueError(
+                f"position {tuple(position)} has {len(position)} entries, but there are {len(self.size)} axes"
+            )
+        corners = zip(self.start, self.stride, self.size, position, strict=True)
+        return tuple((start + i * stride, start + i * stride + size - 1) for start, stride, size, i in corners)
+
+    @property
+    def uncut(self) -> tuple[tuple[int, int], ...]:
+        """The range (first, end) of units, on each axis, whose fields lie inside the image; empty if first == end."""
+        ranges = []
+        axes = zip(self.start, self.stride, self.size, self.input_shape, self.output_shape, strict=True)
+        for start, stride, size, n, outputs in axes:
+            if not stride:
+                inside = start >= 0 and start + size <= n
+                ranges.append((0, outputs if inside else 0))
+                continue
+            first = min(max(-(start // stride), 0), outputs)
+            ranges.append((first, min(max((n - size - start) // stride + 1, first), outputs)))
+        return tuple(ranges)
+
+    @property
+    def cut(self) -> tuple[tuple[tuple[int, int], tuple[int, int]], ...]:
+        """The ranges (first, end) of units, at the low and at the high end of each axis, cut by the border."""
+        ends = zip(self.uncut, self.output_shape, strict=True)
+        return tuple(((0, first), (end, outputs)) for (first, end), outputs in ends)
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """What the units of a node read of the input on one axis: unit i reads ``size`` samples from start + i * stride."""
+
+    size: int
+    stride: int
+    start: int
+    n_units: int
+
+    def through(self, axis: Axis) -> _Windows:
+        """Return the windows of the outputs of an axis whose samples have these windows."""
+        span = axis.dilation * (axis.n_taps - 1)
+        return _Windows(
+            self.size + span * self.stride,
+            self.stride * axis.stride,
+            self.start - axis.pad_low * self.stride,
+            axis.n_outputs,
+        )
+
+    def whole(self) -> _Windows:
+        """Return the window of one unit that reads all units."""
+        return _Windows(self.size + (self.n_units - 1) * self.stride, self.stride, self.start, 1)
+
+    def joined(self, other: _Windows) -> _Windows | None:
+        """Return the smallest windows that hold both; None where they move by different strides."""
+        n_units = max(self.n_units, other.n_units)
+        a, b = (w if w.n_units == n_units else replace(w, n_units=n_units, stride=0) for w in (self, other))
+        if n_units == 1:
+            a, b = replace(a, stride=max(a.stride, b.stride)), replace(b, stride=max(a.stride, b.stride))
+        if a.stride != b.stride:
+            if a.stride and b.stride:
+                return None
+            a, b = (replace(w.whole(), n_units=n_units, stride=0) if w.stride else w for w in (a, b))
+        start = min(a.start, b.start)
+        return _Windows(max(a.start + a.size, b.start + b.size) - start, a.stride, start, n_units)
+
+
+def receptive_field_size(network: Any) -> FieldSize:
+    r"""Return size, effective stride and position of the receptive fields of a network's output, by formula.
+
+    .. math:: r = 1 + \sum_l d_l (k_l - 1) \prod_{j<l} s_j, \qquad
+              \text{start} = -\sum_l p_l \prod_{j<l} s_j
+
+    on each axis, with kernel sizes k, strides s, dilations d and low padding p (Araujo, Norris, Sim, Computing
+    receptive fields of convolutional neural networks, Distill 2019). Nothing is built. Where branches meet, the field
+    is the smallest interval that holds those of all branches; a dense layer reads all positions. Where there are gaps,
+    or the border cuts, a unit reads fewer samples of that range: `receptive_field` tells which.
+
+    Parameters
+    ----------
+    network : Network, str, ConvGeometry, nn.Sequential or sequence of layers
+        As for `convmatrix.network.as_network`. In a list of geometries alone, channels may be anything.
+
+    Returns
+    -------
+    FieldSize
+
+    Raises
+    ------
+    ValueError
+        If spatial shapes do not fit together, branches with different strides meet, or a node's units read different
+        numbers of samples (transposed convolutions, resizing); the message names the node.
+
+    Examples
+    --------
+    >>> from convmatrix import ConvGeometry
+    >>> field = receptive_field_size([ConvGeometry(16, 6), ConvGeometry(11, 6), ConvGeometry(6, 6)])
+    >>> field.size, field.stride, field.output_shape
+    ((16,), (1,), (1,))
+    >>> from convmatrix.network import as_network
+    >>> receptive_field_size(as_network("vgg16").until("pool5")).size
+    (212, 212)
+    """
+    if isinstance(network, list | tuple) and all(isinstance(layer, ConvGeometry) for layer in network):
+        network = [_one_channel(layer) for layer in network]
+    net = as_network(network)
+    windows: dict[str, tuple[_Windows, ...]] = {}
+    for node in net.nodes:
+        windows[node.name] = _node_windows(node, [windows[source] for source in node.inputs])
+    found = windows[net.outputs[0]]
+    sizes = ((axis.size, axis.stride, axis.start, axis.n_units) for axis in found)
+    size, stride, start, n_units = zip(*sizes, strict=True)
+    return FieldSize(size, stride, start, net.input_shape[1:], n_units)
+
+
+def _one_channel(geometry: ConvGeometry) -> ConvGeometry:
+    options = {**geometry.options(), "in_channels": 1, "out_channels": 1, "groups": 1, "connections": None}
+    return ConvGeometry(geometry.input_shape, geometry.kernel_shape, **options)
+
+
+def _node_windows(node: Node, inputs: list[tuple[_Windows, ...]]) -> tuple[_Windows, ...]:
+    """Return the windows of a node's outputs, one per spatial axis, from those of its inputs."""
+    operation, shapes = node.operation, node.input_shapes
+    if isinstance(operation, Input):
+        return tuple(_Windows(1, 1, 0, n) for n in operation.shape[1:])
+    geometry: ConvGeometry | None = None
+    if isinstance(operation, Convolution):
+        geometry = operation.geometry
+    elif isinstance(operation, Pooling):
+        geometry = operation.geometry(shapes[0])
+    elif isinstance(operation, PatternMap):
+        geometry = operation.pattern.geometry
+    if geometry is not None and not geometry.transposed:
+        return tuple(window.through(axis) for window, axis in zip(inputs[0], geometry.axes, strict=True))
+    if isinstance(operation, Dense) and operation.flatten:
+        return tuple(window.whole() for window in inputs[0])
+    if isinstance(operation, Rearrangement) and (moved := _rearranged(operation, inputs[0], node)) is not None:
+        return moved
+    if operation.kind in ("elementwise", "scale", "addition", "product") or (
+        operation.kind == "concatenation" and getattr(operation, "axis", None) == 0
+    ):
+        joined = [_smallest(axis) for axis in zip(*inputs, strict=True)]
+        if None not in joined:
+            return tuple(window for window in joined if window is not None)
+        raise ValueError(
+            f"node {node.name!r} joins branches ({', '.join(node.inputs)}) whose receptive fields move by different "
+            "strides; receptive_field gives the field of each unit"
+        )
+    what = "transposed" if geometry is not None else f"a {node.kind}"
+    raise ValueError(
+        f"node {node.name!r} is {what}, and its units read different numbers of inputs; "
+        "receptive_field gives the field of each"
+    )
+
+
+def _smallest(axis: Sequence[_Windows]) -> _Windows | None:
+    """Return the smallest windows that hold those of all branches."""
+    result: _Windows | None = axis[0]
+    for window in axis[1:]:
+        result = None if result is None else result.joined(window)
+    return result
+
+
+def _rearranged(operation: Rearrangement, windows: tuple[_Windows, ...], node: Node) -> tuple[_Windows, ...] | None:
+    """Return the windows after a rearrangement that keeps the spatial axes apart; None for others."""
+    spatial = node.input_shapes[0][1:]
+    if operation.name == "flatten" or (operation.name == "reshape" and len(operation.options) == 1):
+        return windows  # a dense layer that follows reads all positions
+    if operation.name == "channel_shuffle":
+        return windows
+    if operation.name == "pad":
+        widths = operation.options[0][1:]
+        return tuple(
+            replace(w, start=w.start - low * w.stride, n_units=n + low + high)
+            for w, (low, high), n in zip(windows, widths, spatial, strict=True)
+        )
+    if operation.name == "take":
+        axis, start, stop, step = operation.options
+        if axis == 0:
+            return windows
+        kept = range(spatial[axis - 1])[start:stop:step]
+        moved = list(windows)
+        w = moved[axis - 1]
+        moved[axis - 1] = _Windows(w.size, w.stride * kept.step, w.start + kept.start * w.stride, len(kept))
+        return tuple(moved)
+    return None

@@ -1,27 +1,38 @@
-"""NetworkX graphs of patterns."""
+"""NetworkX graphs of patterns and networks, and the automorphisms of small ones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from convmatrix.graph.chain import Layer, pattern_chain
+import numpy as np
+
+from convmatrix.geometry import ConvGeometry
+from convmatrix.graph.fields import chain_network, path_matrices
+from convmatrix.network import Convolution, PatternMap
 
 if TYPE_CHECKING:
     from networkx import MultiDiGraph
+    from numpy.typing import NDArray
+
+    from convmatrix.network import Node
+    from convmatrix.pattern import WeightPattern
+
+_LARGEST_GRAPH = 300  # nodes up to which automorphisms are searched
 
 
-def to_networkx(patterns: Layer | Sequence[Layer]) -> MultiDiGraph[Any]:
-    """Return the layered graph of one pattern or of several in a chain: bipartite for one.
+def to_networkx(network: Any) -> MultiDiGraph[Any]:
+    """Return the layered graph of a pattern or a network; bipartite for one layer.
 
-    Nodes are pairs (layer, index): (0, j) is input j, (l, i) output i of pattern l from 1 on. They carry ``layer``
-    and ``bipartite`` (the parity of the layer). Every triplet of a pattern is an edge from what is read to what reads
-    it, and carries ``weight_index``; weights that meet on one entry of the matrix are parallel edges.
+    Nodes are pairs (layer, index): (0, j) is input j, (l, i) output i of the network's node l from 1 on. They carry
+    ``layer`` and ``bipartite`` (the parity of the layer). Every triplet of a pattern is an edge from what is read to
+    what reads it, and carries ``weight_index``; weights that meet on one entry of the matrix are parallel edges. Edges
+    of operations without weights carry ``weight_index=None``.
 
     Parameters
     ----------
-    patterns : WeightPattern, ConvGeometry or a sequence of them
-        From the input on; each has as many inputs as the one before has outputs.
+    network : Network, str, ConvGeometry, WeightPattern, nn.Sequential or sequence of layers
+        As for `convmatrix.network.as_network`.
 
     Returns
     -------
@@ -30,12 +41,12 @@ def to_networkx(patterns: Layer | Sequence[Layer]) -> MultiDiGraph[Any]:
     Raises
     ------
     ValueError
-        If there is no pattern, or two do not fit together.
+        If there is no layer, or two do not fit together.
 
     Examples
     --------
     >>> from convmatrix import ConvGeometry
-    >>> graph = to_networkx(ConvGeometry(3, 2).pattern())
+    >>> graph = to_networkx(ConvGeometry(3, 2))
     >>> graph.number_of_nodes(), graph.number_of_edges()
     (5, 4)
     >>> sorted(graph.in_edges((1, 0), data="weight_index"))
@@ -43,15 +54,100 @@ def to_networkx(patterns: Layer | Sequence[Layer]) -> MultiDiGraph[Any]:
     """
     import networkx as nx
 
-    chain = pattern_chain(patterns)
+    net = chain_network(network)
     graph: MultiDiGraph[Any] = nx.MultiDiGraph()
-    sizes = [chain[0].shape[1], *(pattern.shape[0] for pattern in chain)]
-    for layer, size in enumerate(sizes):
+    layers = {node.name: layer for layer, node in enumerate(net.nodes)}
+    for node, layer in zip(net.nodes, layers.values(), strict=True):
+        size = int(np.prod(node.output_shape))
         graph.add_nodes_from(((layer, index) for index in range(size)), layer=layer, bipartite=layer % 2)
-    for layer, pattern in enumerate(chain):
-        triplets = (array.tolist() for array in (pattern.cols, pattern.rows, pattern.weight_index))
-        graph.add_edges_from(
-            ((layer, column), (layer + 1, row), {"weight_index": weight})
-            for column, row, weight in zip(*triplets, strict=True)
-        )
+    for node in net.nodes[1:]:
+        for source, edges in zip(node.inputs, _edges(node), strict=True):
+            graph.add_edges_from(
+                ((layers[source], column), (layers[node.name], row), {"weight_index": weight})
+                for row, column, weight in edges
+            )
     return graph
+
+
+def _edges(node: Node) -> Iterator[Iterator[tuple[int, int, int | None]]]:
+    """Yield, for each input of a node, its edges (output, input, weight)."""
+    operation = node.operation
+    if isinstance(operation, Convolution | PatternMap):
+        pattern = operation.geometry.pattern() if isinstance(operation, Convolution) else operation.pattern
+        triplets = (array.tolist() for array in (pattern.rows, pattern.cols, pattern.weight_index))
+        yield zip(*triplets, strict=True)
+        return
+    for matrix in path_matrices(node):
+        entries = matrix.tocoo()
+        times = entries.data.tolist()
+        pairs = zip(entries.row.tolist(), entries.col.tolist(), strict=True)
+        yield ((row, column, None) for (row, column), n in zip(pairs, times, strict=True) for _ in range(n))
+
+
+def automorphisms(pattern: WeightPattern | ConvGeometry) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield every automorphism of a pattern's graph that keeps inputs, outputs and the weight of each edge.
+
+    An automorphism is a pair (p, q) of permutations of outputs and of inputs with ``A[p][:, q] == A`` for every weight:
+    these are the equivariances of the layer, all of them and not only shifts. `convmatrix.equivariance.check` gives its
+    verdict on any single pair, for patterns of any size.
+
+    Parameters
+    ----------
+    pattern : WeightPattern or ConvGeometry
+        Small: at most 300 inputs and outputs. Inputs that nothing reads may be exchanged at will, so that n of them
+        multiply the number by n factorial.
+
+    Yields
+    ------
+    (output_permutation, input_permutation) : arrays of int64
+
+    Raises
+    ------
+    ValueError
+        If the graph is larger.
+
+    Examples
+    --------
+    A circular layer has its shifts, here three; with zeros beyond the border only the identity is left.
+
+    >>> from convmatrix import ConvGeometry
+    >>> ring = ConvGeometry(3, 2, padding=[(0, 1)], boundary="circular").pattern()
+    >>> sorted(p.tolist() for p, q in automorphisms(ring))
+    [[0, 1, 2], [1, 2, 0], [2, 0, 1]]
+    >>> len(list(automorphisms(ConvGeometry(3, 2, padding=[(0, 1)]).pattern())))
+    1
+    """
+    if isinstance(pattern, ConvGeometry):
+        pattern = pattern.pattern()
+    n_out, n_in = pattern.shape
+    if n_out + n_in > _LARGEST_GRAPH:
+        raise ValueError(
+            f"the graph has {n_out + n_in} nodes ({n_out} outputs, {n_in} inputs), but all its automorphisms are "
+            f"searched up to {_LARGEST_GRAPH}; check single permutations with convmatrix.equivariance.check"
+        )
+    return _matches(pattern)
+
+
+def _matches(pattern: WeightPattern) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    import networkx as nx
+    from networkx.algorithms.isomorphism import DiGraphMatcher
+
+    n_out, n_in = pattern.shape
+    colours: dict[tuple[int, int], list[int]] = {}
+    triplets = (array.tolist() for array in (pattern.rows, pattern.cols, pattern.weight_index))
+    for row, column, weight in zip(*triplets, strict=True):
+        colours.setdefault((row, column), []).append(weight)
+    graph = nx.DiGraph()
+    graph.add_nodes_from(((1, i) for i in range(n_out)), layer=1)
+    graph.add_nodes_from(((0, j) for j in range(n_in)), layer=0)
+    graph.add_edges_from(((0, j), (1, i), {"colours": tuple(found)}) for (i, j), found in colours.items())
+    matcher = DiGraphMatcher(
+        graph,
+        graph,
+        node_match=lambda a, b: bool(a["layer"] == b["layer"]),
+        edge_match=lambda a, b: bool(a["colours"] == b["colours"]),
+    )
+    for mapping in matcher.isomorphisms_iter():
+        p = np.array([mapping[1, i][1] for i in range(n_out)], dtype=np.int64)
+        q = np.array([mapping[0, j][1] for j in range(n_in)], dtype=np.int64)
+        yield p, q

@@ -10,7 +10,8 @@ import numpy as np
 
 from convmatrix.geometry import ConvGeometry
 from convmatrix.network.operations import Input, Opaque, Operation, Shape, UnknownOperatorError
-from convmatrix.network.weighted import Convolution, PatternMap
+from convmatrix.network.weighted import Convolution, Dense, PatternMap
+from convmatrix.network.windows import Pooling
 from convmatrix.pattern import WeightPattern
 
 if TYPE_CHECKING:
@@ -59,6 +60,18 @@ class Node:
     def exact(self) -> bool:
         """Whether the output equals its linearisation near almost every input."""
         return self.operation.exact
+
+    @property
+    def geometry(self) -> ConvGeometry:
+        """The geometry of a convolution or of a pooling's windows, one group per channel; TypeError for other nodes."""
+        operation = self.operation
+        if isinstance(operation, Pooling) and self.input_shapes:
+            one, channels = operation.geometry(self.input_shapes[0]), self.input_shapes[0][0]
+            options = {**one.options(), "in_channels": channels, "out_channels": channels, "groups": channels}
+            return ConvGeometry(one.input_shape, one.kernel_shape, **options)
+        if isinstance(operation, Convolution):
+            return operation.geometry
+        raise TypeError(f"node {self.name!r} is {self.kind}, which has no windows; convolution and pooling have")
 
     def __repr__(self) -> str:
         return f"Node({self.name!r}, {self.kind}, {self.output_shape})"
@@ -115,6 +128,7 @@ class Network:
         known: dict[str, Node] = {}
         for node in ordered:
             shapes = tuple(known[source].output_shape for source in node.inputs)
+            _check_declared(node, shapes)
             known[node.name] = replace(node, input_shapes=shapes, output_shape=_output_shape(node, shapes))
         chosen = (listed[-1].name,) if outputs is None else tuple(outputs)
         for output in chosen:
@@ -259,6 +273,19 @@ class Network:
             raise type(error)(f"node {node.name!r}: {error}") from None
 
 
+def _check_declared(node: Node, shapes: tuple[Shape, ...]) -> None:
+    """Raise if a node was made for other input shapes than it reads; a dense layer reads its input flattened."""
+    declared = node.input_shapes
+    if not declared or (isinstance(node.operation, Dense) and node.operation.flatten):
+        return
+    for source, expected, found in zip(node.inputs, declared, shapes, strict=False):
+        if expected != found:
+            raise ValueError(
+                f"node {node.name!r} was made for an input of shape {expected}, but {source!r} has shape {found}; "
+                "change one of the two"
+            )
+
+
 def _output_shape(node: Node, shapes: tuple[Shape, ...]) -> Shape:
     wanted = node.operation.n_inputs
     if (wanted is not None and len(shapes) != wanted) or (wanted is None and not shapes):
@@ -285,6 +312,10 @@ def _as_nodes(nodes: Iterable[Any]) -> list[Node]:
     for number, item in enumerate(nodes, start=1):
         node = _as_node(item, number)
         if not listed and not isinstance(node.operation, Input):
+            if node.inputs:
+                raise ValueError(
+                    f"node {node.name!r} reads {node.inputs[0]!r}, but is the first node; begin with Input"
+                )
             listed.append(Node("input", Input(_first_shape(node))))
         if not node.inputs and not isinstance(node.operation, Input):
             node = replace(node, inputs=(listed[-1].name,))

@@ -278,6 +278,8 @@ class Scale(Operation):
     scale, shift : array_like, "channel" or None
         Arrays that broadcast to a sample; a one-dimensional one has one entry per channel. ``"channel"`` stands for
         trained values, one per channel, that are absent; None for a factor of 1 or a term of 0.
+    trained : bool
+        Whether the constants are parameters.
 
     Examples
     --------
@@ -289,6 +291,7 @@ class Scale(Operation):
 
     scale: Any = None
     shift: Any = None
+    trained: bool = True
     kind: ClassVar[str] = "scale"
 
     def __post_init__(self) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 from scipy import sparse
 
+from convmatrix import options as validate
 from convmatrix.matrices import conv_matrix
 from convmatrix.network.operations import MissingWeightsError, Operation, Shape
 from convmatrix.network.windows import window_reads
@@ -179,6 +180,8 @@ class Dense(Operation):
     kind: ClassVar[str] = "dense"
 
     def __post_init__(self) -> None:
+        for name in ("n_in", "n_out"):
+            object.__setattr__(self, name, validate.integer(name, getattr(self, name), minimum=1))
         if self.weight is not None:
             object.__setattr__(self, "weight", _frozen(self.weight))
             if self.weight.shape != (self.n_out, self.n_in):

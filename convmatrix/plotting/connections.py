@@ -17,15 +17,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from convmatrix.graph.chain import Layer
-
 _GREY, _DARK = "#D0D0D0", "#404040"
 _MOST_UNITS = 60  # units of a layer that are drawn apart
 _NAMED = 14  # units of a layer up to which each has its name
 
 
 def plot_connections(
-    patterns: Layer | Sequence[Layer],
+    patterns: WeightPattern | ConvGeometry | Sequence[WeightPattern | ConvGeometry],
     *,
     input_unit: int | None = None,
     output_unit: int | None = None,

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convmatrix.geometry import ConvGeometry
-from convmatrix.graph.chain import matrix_shape
 from convmatrix.pattern import WeightPattern
 from convmatrix.plotting.style import COLOURS, PAGE_WIDTH, axes_of, weight_colours
 
@@ -57,7 +56,7 @@ def plot_matrix(pattern: WeightPattern | ConvGeometry, *, blocks: bool = True, a
             f"plot_matrix takes a WeightPattern or a ConvGeometry, but was given a {type(pattern).__name__}; a matrix "
             "does not tell its weights: give the geometry that it was made of"
         )
-    n_out, n_in = matrix_shape(pattern)
+    n_out, n_in = pattern.shape if isinstance(pattern, WeightPattern) else (pattern.n_out, pattern.n_in)
     if max(n_out, n_in) > _LARGEST:
         raise ValueError(
             f"the matrix is {n_out} x {n_in}, but pictures have at most {_LARGEST} rows and columns; "

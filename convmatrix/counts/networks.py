@@ -1,0 +1,353 @@
+"""Counts of networks, node by node and in total."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+
+from convmatrix import options as validate
+from convmatrix.counts.layer import Bias, LayerCounts, layer_counts
+from convmatrix.counts.storage import StorageBytes, csr_bytes, dia_bytes
+from convmatrix.geometry import ConvGeometry
+from convmatrix.network import (
+    Addition,
+    Convolution,
+    Dense,
+    Input,
+    Network,
+    Node,
+    PatternMap,
+    Pooling,
+    Scale,
+    as_network,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
+_NO_BYTES = StorageBytes(0, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class NetworkCounts:
+    """The counts of a network.
+
+    Attributes
+    ----------
+    name : str
+    layers : tuple of LayerCounts
+        In the order of the network.
+    total : LayerCounts
+        Their sums; density and sharing factor are those of all layers together.
+    """
+
+    name: str
+    layers: tuple[LayerCounts, ...]
+    total: LayerCounts
+
+    def __getitem__(self, name: str) -> LayerCounts:
+        """Return the counts of the layer of a name."""
+        for layer in self.layers:
+            if layer.name == name:
+                return layer
+        raise KeyError(f"{self.name} has no layer {name!r}; its layers are {', '.join(la.name for la in self.layers)}")
+
+
+def network_counts(network: Any, *, bias: Bias = "channel", dtype: DTypeLike = np.float64) -> NetworkCounts:
+    """Return the counts of a network, layer by layer and in total, without building a matrix.
+
+    Parameters
+    ----------
+    network : str, Network, nn.Sequential or sequence of layers
+        ``"lecun1989"``, ``"lenet5"``, ``"alexnet"``, ``"vgg16"``, ``"resnet18"``, ``"resnet50"``; or anything else that
+        `convmatrix.network.as_network` takes: a list of nodes, of operations and of bare `ConvGeometry`. A layer reads
+        the one before, or those that it names as its inputs, which makes branches.
+    bias : {"channel", "unit"} or None
+        Biases of layers given as a bare `ConvGeometry`.
+    dtype : dtype
+        Of the values whose bytes are given.
+
+    Returns
+    -------
+    NetworkCounts
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or layers do not fit together.
+
+    Examples
+    --------
+    >>> lenet = network_counts("lenet5")
+    >>> lenet["C3"].parameters, lenet["C3"].connections
+    (1516, 151600)
+    >>> lenet.total.parameters, lenet.total.connections
+    (60000, 340908)
+
+    A network of your own, with a branch:
+
+    >>> from convmatrix import ConvGeometry
+    >>> same = ConvGeometry((8, 8), (3, 3), in_channels=4, out_channels=4, padding="same")
+    >>> from convmatrix.network import Addition, Convolution, Node
+    >>> layers = [
+    ...     Node("a", Convolution(same, bias="channel")),
+    ...     Node("b", Convolution(same, bias="channel")),
+    ...     Node("sum", Addition(), ("a", "b")),
+    ... ]
+    >>> network_counts(layers).total.parameters
+    296
+    """
+    nodes = network_layers(network, bias)
+    counts = tuple(node_counts(node, dtype) for node in nodes)
+    name = network if isinstance(network, str) else getattr(network, "name", "network")
+    return NetworkCounts(str(name), counts, total_counts(counts))
+
+
+def network_layers(network: Any, bias: Bias = "channel") -> list[Node]:
+    """Return the nodes of a network, with shapes: each one reads the shape that its inputs have.
+
+    Parameters
+    ----------
+    network : str, Network, nn.Sequential or sequence of layers
+        As for `network_counts`. An input that is not listed is not returned.
+    bias : {"channel", "unit"} or None
+        Biases of layers given as a bare `ConvGeometry`.
+
+    Examples
+    --------
+    >>> [layer.name for layer in network_layers("lecun1989")]
+    ['input', 'H1', 'H2', 'H3', 'output']
+    """
+    if not isinstance(network, list | tuple):
+        if isinstance(network, ConvGeometry):
+            raise TypeError("a network is a list of layers or a name, but this is a ConvGeometry; put it in a list")
+        return list(as_network(network).nodes)
+    items = [
+        Node(f"layer {number}", Convolution(item, bias=bias)) if isinstance(item, ConvGeometry) else item
+        for number, item in enumerate(network, start=1)
+    ]
+    nodes = Network(items).nodes
+    first = items[0].operation if isinstance(items[0], Node) else items[0]
+    return list(nodes if isinstance(first, Input) else nodes[1:])
+
+
+def node_counts(node: Node, dtype: DTypeLike = np.float64) -> LayerCounts:
+    """Return the counts of one node of a network.
+
+    Pooling has connections, but, by the convention of published counts, neither weights nor multiply-adds. Operations
+    that move or combine values count nothing.
+
+    Examples
+    --------
+    >>> from convmatrix.network import as_network
+    >>> counts = node_counts(as_network("lenet5")["S2"])
+    >>> counts.units, counts.connections, counts.parameters
+    (1176, 5880, 12)
+    """
+    operation, units = node.operation, math.prod(node.output_shape)
+    item = np.dtype(dtype).itemsize
+    if isinstance(operation, Input):
+        return _no_counts(node.name, units=units)
+    if isinstance(operation, Convolution):
+        return layer_counts(operation.geometry, _bias_kind(operation), dtype=dtype, name=node.name)
+    if isinstance(operation, Dense):
+        return _dense_counts(node.name, operation, units, item)
+    if isinstance(operation, PatternMap):
+        pattern = operation.pattern
+        if pattern.geometry is not None:
+            return layer_counts(pattern.geometry, None, dtype=dtype, name=node.name)
+        n_out, n_in = pattern.shape
+        nonzeros = pattern.n_entries
+        size = StorageBytes(n_out * n_in * item, csr_bytes(nonzeros, n_out, n_in, item), None, pattern.n_weights * item)
+        return LayerCounts(
+            node.name, n_out, nonzeros, nonzeros, pattern.n_weights, 0, nonzeros, nonzeros, n_out * n_in, size
+        )
+    if isinstance(operation, Pooling):
+        return _pooling_counts(node, operation, dtype)
+    if isinstance(operation, Scale) and operation.trained:
+        scale, shift = (_size(value, node.output_shape[0]) for value in (operation.scale, operation.shift))
+        return _no_counts(node.name, weights=scale, biases=shift)
+    return _no_counts(node.name)
+
+
+def _size(value: Any, channels: int) -> int:
+    """Return how many numbers an array has; one per channel where it is absent but known to exist."""
+    return 0 if value is None else channels if isinstance(value, str) else int(np.size(value))
+
+
+def _bias_kind(operation: Convolution) -> Bias:
+    """Return whether a convolution has a bias per channel, per unit, or none."""
+    if operation.bias is None or isinstance(operation.bias, str):
+        return cast("Bias", operation.bias)
+    return "channel" if operation.bias.size == operation.geometry.out_channels else "unit"
+
+
+def _no_counts(name: str, *, units: int = 0, weights: int = 0, biases: int = 0) -> LayerCounts:
+    return LayerCounts(name, units, 0, 0, weights, biases, 0, 0, 0, _NO_BYTES)
+
+
+def _dense_counts(name: str, operation: Dense, units: int, item: int) -> LayerCounts:
+    n_in, n_out = operation.n_in, operation.n_out
+    copies = units // n_out
+    edges, biases = n_in * n_out, n_out if operation.bias is not False else 0
+    return LayerCounts(
+        name=name,
+        units=units,
+        connections=copies * (edges + biases),
+        connections_inside=copies * edges,
+        weights=edges if operation.trained else 0,
+        biases=biases if operation.trained else 0,
+        nonzeros=copies * edges,
+        macs=copies * edges,
+        entries=copies**2 * edges,
+        bytes=StorageBytes(
+            dense=copies**2 * edges * item,
+            csr=csr_bytes(copies * edges, copies * n_out, copies * n_in, item),
+            dia=dia_bytes(n_in + n_out - 1, n_in, n_out, n_in, item) if copies == 1 else None,
+            kernel=edges * item,
+        ),
+    )
+
+
+def _pooling_counts(node: Node, operation: Pooling, dtype: DTypeLike) -> LayerCounts:
+    geometry = node.geometry
+    channels = geometry.in_channels
+    counts = layer_counts(geometry, "channel" if operation.trained else None, dtype=dtype, name=node.name)
+    if operation.trained:
+        size = replace(counts.bytes, kernel=channels * np.dtype(dtype).itemsize)
+        return replace(counts, weights=channels, bytes=size)
+    return replace(counts, weights=0, nonzeros=0, macs=0, entries=0, bytes=_NO_BYTES)
+
+
+def total_counts(counts: Sequence[LayerCounts], name: str = "total") -> LayerCounts:
+    """Return the sums over layers.
+
+    Examples
+    --------
+    >>> layers = network_counts("alexnet").layers
+    >>> total_counts([layer for layer in layers if layer.name.startswith("conv")]).macs
+    665784864
+    """
+    n_bytes = StorageBytes(0, 0, 0, 0)
+    for layer in counts:
+        n_bytes += layer.bytes
+    sums = {
+        field: sum(getattr(layer, field) for layer in counts)
+        for field in ("units", "connections", "connections_inside", "weights", "biases", "nonzeros", "macs", "entries")
+    }
+    return LayerCounts(name=name, **sums, bytes=n_bytes)
+
+
+# --- nodes as version 0.1 made them ----------------------------------------------------------------------------------
+
+
+class NetworkLayer(Node):
+    """A node that was made with its shapes, as in version 0.1: `convmatrix.network.Node` is its present form."""
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of the layers that are read; empty for the one before."""
+        return self.inputs
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of what is read."""
+        return self.input_shapes[0]
+
+    def counts(self, dtype: DTypeLike = np.float64) -> LayerCounts:
+        """Return the counts of the layer."""
+        return node_counts(self, dtype)
+
+
+def _layer(name: str, operation: Any, shape: tuple[int, ...], sources: Sequence[str] = ()) -> NetworkLayer:
+    """Return a node with shapes; an addition reads one shape from each source."""
+    shapes = (validate.shape(f"layer {name!r}: shape", shape),) * max(len(sources), 1)
+    try:
+        output = operation.output_shape(shapes)
+    except ValueError as error:
+        raise ValueError(f"layer {name!r}: {error}") from None
+    return NetworkLayer(name, operation, tuple(sources), shapes, output)
+
+
+def input_layer(name: str, shape: tuple[int, ...]) -> NetworkLayer:
+    """Return the input of a network, whose samples count as units.
+
+    Examples
+    --------
+    >>> input_layer("image", (1, 16, 16)).counts().units
+    256
+    """
+    return replace(_layer(name, Input(shape), shape), input_shapes=())
+
+
+def convolution_layer(
+    name: str, geometry: ConvGeometry, bias: Bias = "channel", sources: Sequence[str] = ()
+) -> NetworkLayer:
+    """Return a convolution with its biases, by name.
+
+    Examples
+    --------
+    >>> c1 = convolution_layer("C1", ConvGeometry((32, 32), (5, 5), out_channels=6))
+    >>> c1.output_shape, c1.counts().parameters
+    ((6, 28, 28), 156)
+    """
+    return _layer(name, Convolution(geometry, bias=bias), (geometry.in_channels, *geometry.input_shape), sources)
+
+
+def dense_layer(
+    name: str, n_in: int, n_out: int, bias: bool = True, trained: bool = True, sources: Sequence[str] = ()
+) -> NetworkLayer:
+    """Return a fully connected layer, by name; ``trained=False`` is for fixed coefficients.
+
+    Examples
+    --------
+    >>> dense_layer("H3", 192, 30).counts().connections
+    5790
+    """
+    return _layer(name, Dense(n_in, n_out, bias=bias, trained=trained), (n_in,), sources)
+
+
+def pooling_layer(
+    name: str,
+    input_shape: tuple[int, ...],
+    window: int | tuple[int, ...],
+    stride: int | tuple[int, ...] | None = None,
+    padding: int | tuple[int, ...] = 0,
+    trained: bool = False,
+    sources: Sequence[str] = (),
+) -> NetworkLayer:
+    """Return a pooling layer, by name; ``trained=True`` is the subsampling of LeNet-5.
+
+    Examples
+    --------
+    >>> s2 = pooling_layer("S2", (6, 28, 28), 2, trained=True)
+    >>> s2.output_shape, s2.counts().connections, s2.counts().parameters
+    ((6, 14, 14), 5880, 12)
+    """
+    return _layer(name, Pooling("sum", window, stride, padding, trained=trained), input_shape, sources)
+
+
+def normalisation_layer(name: str, shape: tuple[int, ...], sources: Sequence[str] = ()) -> NetworkLayer:
+    """Return a batch normalisation, by name: a trained scale and a trained shift per channel.
+
+    Examples
+    --------
+    >>> normalisation_layer("bn1", (64, 112, 112)).counts().parameters
+    128
+    """
+    return _layer(name, Scale("channel", "channel"), shape, sources)
+
+
+def addition_layer(name: str, shape: tuple[int, ...], sources: Sequence[str]) -> NetworkLayer:
+    """Return a sum of branches, by name; it counts nothing.
+
+    Examples
+    --------
+    >>> addition_layer("sum", (64, 56, 56), ("main", "shortcut")).counts().parameters
+    0
+    """
+    return _layer(name, Addition(), shape, sources)
