@@ -11,7 +11,7 @@ from scipy import sparse
 from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix._assembly.fill import assemble
-from convmatrix._assembly.plan import Plan
+from convmatrix._assembly.rows import Plan
 from convmatrix.boundary import NOTHING, Axis
 from convmatrix.formats import as_format
 from convmatrix.geometry import ConvGeometry, given_geometry

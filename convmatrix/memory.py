@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix._assembly.plan import Plan
+from convmatrix._assembly.rows import Plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from convmatrix import memory
 from convmatrix._assembly.fill import assemble
-from convmatrix._assembly.plan import Plan
+from convmatrix._assembly.rows import Plan
 from convmatrix.arrays import accumulate, gather
 from convmatrix.formats import as_format
 from convmatrix.options import index_dtype, weight_array

@@ -1,1 +1,1 @@
-"""Assembly of sparse matrices: rows of one axis, a plan of what is needed, filled arrays, sparse formats."""
+"""Assembly of sparse matrices: the rows of each axis (`rows`), combined and written (`fill`)."""

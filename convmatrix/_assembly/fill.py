@@ -1,10 +1,9 @@
 """Assembly of a layer's matrix in compressed row storage, at about the cost of writing it once.
 
 The matrix is a product over axes: the entries of row (o_0, ..., o_m) are all combinations of the entries of the rows
-o_0, ..., o_m of the axes. In memory they lie as [o_0]...[o_m][entry of o_0]...[entry of o_m]. Rows of an axis repeat
-(see `_rows`), so one *line* (all rows of the last axis, for one combination of distinct rows of the others) is worked
-out a few times, and then written over and over by broadcasting: unchanged for the values, plus a constant for the
-columns.
+o_0, ..., o_m of the axes. In memory they are ordered as [o_0]...[o_m][entry of o_0]...[entry of o_m]. Rows of an axis
+repeat (see `RowTable`), so a *line*, which is all rows of the last axis for one combination of distinct rows of the
+other axes, is computed a few times and copied many times by broadcasting: values unchanged, columns plus a constant.
 """
 
 from __future__ import annotations
@@ -12,44 +11,46 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import reduce
-from typing import TYPE_CHECKING, Any
+from functools import cached_property, reduce
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from convmatrix._assembly.rows import RowTable, extend_with_sums
-from convmatrix._assembly.short_lines import SHORT, ShortLines
+from convmatrix._assembly.rows import Plan, RowTable, Stretch
 from convmatrix.options import index_dtype
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-    from convmatrix._assembly.plan import Plan
+    from convmatrix.arrays import Array
 
-_TEMPLATE = 4096  # entries that a template is grown to, so that the inner loops of its copies are long
-_WORTH_A_THREAD = 2**18  # entries of a box from which its columns and values are written side by side
-_KEPT_BOXES = 8
+_TEMPLATE: Final = 4096  # entries to which a template grows, so that the inner loops of its copies are long
+_WORTH_A_THREAD: Final = 2**18  # entries of a box from which its columns and values are written by two threads
+_KEPT_BOXES: Final = 8
+_SHORT: Final = 2**12  # entries up to which a line is short
 
 
-def assemble(plan: Plan, weights: NDArray[Any]) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[Any]]:
+def assemble(plan: Plan, weights: Array) -> tuple[NDArray[np.integer], NDArray[np.integer], Array]:
     """Return ``indptr, indices, data`` of the rows of a plan."""
     n_rows = plan.rows[1] - plan.rows[0]
     boxes = list(plan.small_boxes())
-    # Where there are many boxes their tables are long: they are made one at a time, not all kept.
+    # The tables of many boxes are long, so they are made one box at a time.
     kept = [plan.tables(box) for box in boxes] if len(boxes) <= _KEPT_BOXES else None
-    totals = [
-        plan.count_box(box) if kept is None else math.prod(table.n_entries for table in kept[place])
-        for place, box in enumerate(boxes)
-    ]
-    dtype = index_dtype(sum(totals), n_rows, plan.n_columns)
+    if kept is None:
+        totals = [plan.count_box(box) for box in boxes]
+    else:
+        totals = [math.prod(table.n_entries for table in tables) for tables in kept]
+    dtype = index_dtype(sum(totals), n_rows, math.prod(plan.sizes[1]))
     indptr: NDArray[np.integer] = np.zeros(n_rows + 1, dtype=dtype)
     indices: NDArray[np.integer] = np.empty(sum(totals), dtype=dtype)
-    by_axis = plan.weights_by_axis(weights)
+    by_axis = _weights_by_axis(plan, weights)
     data = np.empty(sum(totals), dtype=weights.dtype)
     row = start = 0
-    for place, (box, total) in enumerate(zip(boxes, totals, strict=True)):
-        tables = plan.tables(box) if kept is None else kept[place]
+    for number, (box, total) in enumerate(zip(boxes, totals, strict=True)):
+        tables = plan.tables(box) if kept is None else kept[number]
         next_row, stop = row + math.prod(last - first for first, last in box), start + total
         _count_rows(tables, indptr[row + 1 : next_row + 1], start)
         if total:
@@ -58,8 +59,21 @@ def assemble(plan: Plan, weights: NDArray[Any]) -> tuple[NDArray[np.integer], ND
     return indptr, indices, data
 
 
+def _weights_by_axis(plan: Plan, weights: Array) -> Array:
+    """Arrange weights with one axis per axis of the matrix, the slowest first: tile and taps of an axis are joined."""
+    g = plan.geometry
+    n_axes = len(g.kernel_shape)
+    weights = weights.reshape(*g.tile, -1, *g.kernel_shape)  # (*tile, n_pairs, *kernel)
+    joined = [n_axes]
+    for axis in range(n_axes):
+        joined += [axis, n_axes + 1 + axis]
+    sizes = [tile * taps for tile, taps in zip(g.tile, g.kernel_shape, strict=True)]
+    by_axis = weights.transpose(joined).reshape(-1, *sizes)  # (n_pairs, tile_0 * k_0, ...)
+    return by_axis if plan.order == "C" else by_axis.T
+
+
 def _count_rows(tables: list[RowTable], out: NDArray[np.integer], start: int) -> None:
-    """Write the places where the rows of a box end; ``start`` is where it begins."""
+    """Write where each row of a box ends, in entries; the box begins at ``start``."""
     counts = [table.counts.astype(out.dtype, copy=False) for table in tables]
     outer = reduce(np.multiply.outer, counts[:-1])
     np.multiply.outer(outer, counts[-1], out=out.reshape(*outer.shape, -1))
@@ -72,42 +86,55 @@ def _fill_box(
     plan: Plan,
     tables: list[RowTable],
     indices: NDArray[np.integer],
-    data: NDArray[Any],
-    weights: NDArray[Any],
+    data: Array,
+    weights: Array,
 ) -> None:
-    """Write the entries of one box of rows: columns and values, side by side on two cores where that pays."""
-    strides = [math.prod(plan.column_sizes[axis + 1 :]) for axis in range(len(plan.column_sizes))]
+    """Write the columns and values of one box of rows, by two threads where that is faster."""
+    strides = [math.prod(plan.sizes[1][axis + 1 :]) for axis in range(len(tables))]
     for axis, table in enumerate(tables):
-        weights = extend_with_sums(weights, axis, table.sums)
-    if not plan.merge and any(table.has_repeated_columns for table in tables):
-        # Entries come in the order of the axes' columns, then taps; where an axis has two on one column, that is not
-        # the order of the matrix's columns, and each row is sorted by column and weight together.
+        weights = _extend_with_sums(weights, axis, table.sums)
+    if not plan.merge and any((columns[1:] == columns[:-1]).any() for table in tables for columns in table.columns):
+        # Entries come in the order of the columns of each axis. If an axis has two entries on one column, that is not
+        # the order of the matrix's columns, and each row is sorted by column and weight.
         _Filler(tables, strides, indices, data, sort=True).fill(weights)
         return
     if plan.geometry.in_channels == plan.geometry.out_channels == 1 and len(indices) < _WORTH_A_THREAD:
         _Filler(tables, strides, indices, data).fill(weights)
         return
-    columns = _Filler(_without_weights(tables, plan), strides, indices, None)
+    channel = 0 if plan.order == "C" else len(tables) - 1
+    without_weights = [_merge_rows(table) if axis == channel else table for axis, table in enumerate(tables)]
+    columns = _Filler(without_weights, strides, indices, None)
     values = _Filler(tables, strides, None, data)
     if len(indices) < _WORTH_A_THREAD:
         columns.fill(None)
         values.fill(weights)
         return
-    with ThreadPoolExecutor(1) as pool:  # NumPy's loops run side by side
+    with ThreadPoolExecutor(1) as pool:  # NumPy releases the interpreter lock in its loops
         other = pool.submit(columns.fill, None)
         values.fill(weights)
         other.result()
 
 
-def _without_weights(tables: list[RowTable], plan: Plan) -> list[RowTable]:
-    """Return the tables with the rows of the channel axis merged that differ in their weights only."""
-    place = 0 if plan.order == "C" else len(tables) - 1
-    return [table.without_weights() if axis == place else table for axis, table in enumerate(tables)]
+def _extend_with_sums(weights: Array, axis: int, sums: Sequence[tuple[int, ...]]) -> Array:
+    """Append to weights, along one of their axes, the sums to which a `RowTable` refers."""
+    if not sums:
+        return weights
+    extra = [weights.take(group, axis=axis).sum(axis=axis, dtype=weights.dtype, keepdims=True) for group in sums]
+    return np.concatenate([weights, *extra], axis=axis)
+
+
+def _merge_rows(table: RowTable) -> RowTable:
+    """Return a channel table in which neighbouring rows with equal columns are one; its weights are meaningless."""
+    columns = table.columns
+    firsts = [row for row in range(len(columns)) if not row or not np.array_equal(columns[row], columns[row - 1])]
+    repeats = np.diff([*firsts, len(columns)]).tolist()
+    stretches = [Stretch(row, 1, times, 0) for row, times in enumerate(repeats)]
+    return RowTable([columns[row] for row in firsts], [table.taps[row] for row in firsts], stretches, [])
 
 
 @dataclass(frozen=True)
 class _Repeat:
-    """How a line repeats along one axis: how often, how far apart in memory, how many columns on."""
+    """How a line repeats along one axis: how often, how many entries apart, and how many columns further on."""
 
     times: int
     step: int
@@ -116,22 +143,22 @@ class _Repeat:
 
 @dataclass(frozen=True)
 class _State:
-    """The entries so far, for one combination of rows of the axes already gone through."""
+    """The combined entries of one row of each axis so far."""
 
     size: int
     columns: NDArray[np.integer] | None  # (size,)
-    weights: NDArray[Any] | None  # (size, weights of the next axis, ...)
+    weights: Array | None  # (size, weights of the next axis, ...)
 
 
 class _Filler:
-    """Writes the columns of one box of rows, or its values, or both."""
+    """Write the columns of one box of rows, or its values, or both."""
 
     def __init__(
         self,
         tables: list[RowTable],
         strides: list[int],
         indices: NDArray[np.integer] | None,
-        data: NDArray[Any] | None,
+        data: Array | None,
         *,
         sort: bool = False,
     ) -> None:
@@ -150,10 +177,10 @@ class _Filler:
                 for table, stride in zip(tables, strides, strict=True)
             ]
 
-    def fill(self, weights: NDArray[Any] | None) -> None:
-        """Write everything; ``weights`` has one axis a table."""
+    def fill(self, weights: Array | None) -> None:
+        """Write all entries; ``weights`` has one axis per table."""
         columns = None if self.indices is None else np.zeros(1, dtype=self.indices.dtype)
-        self.short = ShortLines(self.tables[-1], self.strides[-1], 0 if weights is None else weights.shape[-1])
+        self.short = _ShortLines(self.tables[-1], self.strides[-1], 0 if weights is None else weights.shape[-1])
         self._descend(0, _State(1, columns, None if weights is None else weights[None]), 0, [])
 
     def _descend(self, axis: int, state: _State, offset: int, repeats: list[_Repeat]) -> None:
@@ -173,7 +200,7 @@ class _Filler:
             offset += step * stretch.repeats
 
     def _combine(self, axis: int, row: int, state: _State) -> _State:
-        """Return the entries with those of a distinct row of an axis behind them."""
+        """Return the entries so far combined with those of a distinct row of the next axis."""
         size = state.size * len(self.tables[axis].columns[row])
         columns = weights = None
         if state.columns is not None:
@@ -184,7 +211,7 @@ class _Filler:
         return _State(size, columns, weights)
 
     def _write_lines(self, state: _State, offset: int, repeats: list[_Repeat]) -> None:
-        """Write all rows of the last axis for one combination of distinct rows of the others, as often as it occurs."""
+        """Write a line as often as it occurs."""
         length = state.size * self.table_entries
         if not length:
             return
@@ -207,9 +234,9 @@ class _Filler:
             else:
                 copies[...] = line
 
-    def _write_line(self, state: _State, indices: NDArray[Any] | None, data: NDArray[Any] | None) -> None:
-        """Write all rows of the last axis for one combination of distinct rows of the others."""
-        if not self.sort and state.size * self.table_entries <= SHORT:
+    def _write_line(self, state: _State, indices: Array | None, data: Array | None) -> None:
+        """Write all rows of the last axis for one combination of rows of the other axes."""
+        if not self.sort and state.size * self.table_entries <= _SHORT:
             self.short.write(state.columns, state.weights, indices, data)
             return
         table = self.tables[-1]
@@ -224,13 +251,13 @@ class _Filler:
             elif unit:
                 units = [None if out is None else np.empty(unit, out.dtype) for out in outs]
                 self._write_rows(state, rows, *units)
-                for out, part, shift in zip(outs, units, (stretch.shift * self.strides[-1], 0), strict=True):
-                    if out is not None and part is not None:
-                        _write_repeated(out, part, stretch.repeats, shift)
+                for out, written, shift in zip(outs, units, (stretch.shift * self.strides[-1], 0), strict=True):
+                    if out is not None and written is not None:
+                        _write_repeated(out, written, stretch.repeats, shift)
             start = stop
 
-    def _write_rows(self, state: _State, rows: range, indices: NDArray[Any] | None, data: NDArray[Any] | None) -> None:
-        """Write distinct rows of the last axis, one behind the other."""
+    def _write_rows(self, state: _State, rows: range, indices: Array | None, data: Array | None) -> None:
+        """Write distinct rows of the last axis one after the other."""
         table = self.tables[-1]
         start = 0
         for row in rows:
@@ -247,16 +274,16 @@ class _Filler:
             start = stop
 
 
-def _strided(array: NDArray[Any], offset: int, shape: tuple[int, ...], steps: list[int]) -> NDArray[Any]:
-    """Return a writable view of lines that lie ``steps`` entries apart."""
-    if len(steps) == 1 and steps[0] == shape[-1]:  # one behind the other
+def _strided(array: Array, offset: int, shape: tuple[int, ...], steps: list[int]) -> Array:
+    """Return a writable view of lines that are ``steps`` entries apart."""
+    if len(steps) == 1 and steps[0] == shape[-1]:  # contiguous
         return array[offset : offset + math.prod(shape)].reshape(shape)
     size = array.itemsize
     return as_strided(array[offset:], shape, [*(step * size for step in steps), size])
 
 
-def _write_repeated(out: NDArray[Any], unit: NDArray[Any], times: int, shift: int) -> None:
-    """Write the unit ``times`` times, each time ``shift`` larger than before."""
+def _write_repeated(out: Array, unit: Array, times: int, shift: int) -> None:
+    """Write the unit ``times`` times, larger by ``shift`` each time."""
     grown = min(max(_TEMPLATE // len(unit), 1), times)
     whole, rest = divmod(times, grown)
     if not shift:
@@ -268,3 +295,63 @@ def _write_repeated(out: NDArray[Any], unit: NDArray[Any], times: int, shift: in
     shifts = np.arange(whole + 1, dtype=out.dtype) * (grown * shift)
     np.add(template, shifts[:whole, None], out=out[: whole * len(template)].reshape(whole, len(template)))
     np.add(template[: rest * len(unit)], shifts[whole], out=out[whole * len(template) :])
+
+
+class _ShortLines:
+    """Write short lines by one gather each.
+
+    A line of some hundred entries takes longer to describe than to write. The entries of the last axis are therefore
+    listed once, with their positions in lines that combine ``size`` entries of the other axes. ``n_weights`` is the
+    number of weights of the last axis, or 0 if no values are to be written.
+    """
+
+    def __init__(self, table: RowTable, stride: int, n_weights: int) -> None:
+        self.table = table
+        self.stride = stride
+        self.n_weights = n_weights
+        self.positions: dict[int, tuple[Array, Array, Array]] = {}
+
+    def write(self, columns: Array | None, weights: Array | None, indices: Array | None, data: Array | None) -> None:
+        """Write a line.
+
+        Parameters
+        ----------
+        columns : array, shape (size,)
+            Columns of the entries of the other axes; needed for ``indices``.
+        weights : array, shape (size, n_weights)
+            Their weights; needed for ``data``.
+        indices, data : arrays, shape (size * entries of the last axis,)
+            The arrays to write.
+        """
+        if indices is not None and columns is not None:
+            outer, own, _ = self._positions(len(columns))
+            np.add(columns.take(outer), own, out=indices, casting="same_kind")
+        if data is not None and weights is not None:
+            weights.take(self._positions(len(weights))[2], out=data, mode="clip")
+
+    def _positions(self, size: int) -> tuple[Array, Array, Array]:
+        """Return, for each entry of a line, its entry of the other axes, its column of the last one, and its weight.
+
+        Weights are indices into a flat array (size, weights of the last axis).
+        """
+        if size not in self.positions:
+            counts = self.table.counts.astype(np.intp)
+            columns, taps = self._entries
+            lengths = counts * size  # of each row of the axis
+            entries, firsts = counts.repeat(lengths), (counts.cumsum() - counts).repeat(lengths)
+            outer, inner = np.divmod(np.arange(len(entries)) - firsts * size, entries)
+            inner += firsts
+            self.positions[size] = outer, columns.take(inner), taps.take(inner) + outer * self.n_weights
+        return self.positions[size]
+
+    @cached_property
+    def _entries(self) -> tuple[Array, Array]:
+        """The columns of all rows of the axis, times its stride, and their taps."""
+        columns, taps = [], []
+        for stretch in self.table.stretches:
+            rows = slice(stretch.first, stretch.first + stretch.period)
+            unit = np.concatenate(self.table.columns[rows])
+            moved = np.add.outer(np.arange(stretch.repeats) * stretch.shift, unit)
+            columns.append(moved.ravel() * self.stride)
+            taps.append(np.tile(np.concatenate(self.table.taps[rows]), stretch.repeats))
+        return np.concatenate(columns), np.concatenate(taps)

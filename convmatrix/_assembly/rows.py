@@ -1,21 +1,21 @@
-"""The rows of one axis: which columns each row touches, through which taps, and how rows repeat.
+"""The rows of a layer's matrix: those of one axis, and a plan of which rows of which axes are needed.
 
-The matrix of a layer is a product over its axes (channels are one more axis), so all that is ever worked out is the
-pattern of one axis at a time. Away from the ends a row is the row ``period`` before it, moved by a fixed number of
-columns; a `RowTable` therefore lists the few distinct rows, and stretches of rows that repeat them. For a 3-tap axis of
-a million samples that is three rows.
+The matrix is a product over axes (channels are one more axis), so only the pattern of one axis is ever computed. Away
+from the ends a row is the row ``period`` before it, moved by a fixed number of columns. A `RowTable` therefore lists
+only the distinct rows, and stretches of rows that repeat them: three rows for a 3-tap axis of a million samples.
 
-Rows are outputs and columns are samples; for a transposed layer (or a matrix built by columns) it is the other way
-round, and the same table results from the same one-axis rule.
+Rows are outputs and columns are samples. For a transposed layer, or a matrix built by columns, it is the other way
+round, and the same one-axis rule gives the table.
 """
 
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
@@ -26,12 +26,19 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-Index = np.int64
+    from convmatrix.geometry import ConvGeometry
+
+Range = tuple[int, int]
+Row = tuple["NDArray[np.int64]", "NDArray[np.int64]"]  # columns, taps
+
+_LISTED: Final = 2**22  # entries of an axis up to which they are listed to be counted
+_LARGEST_TABLE: Final = 2**20  # entries of an axis's table above which a box of rows is cut in two
+_KEPT_TABLE: Final = 2**14  # entries of an axis's table up to which it is kept, for counting and for equal axes
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Neighbouring rows: ``period`` distinct rows from ``first`` on, ``repeats`` times, each moved by ``shift``."""
+    """Neighbouring rows: the ``period`` distinct rows from ``first`` on, ``repeats`` times, each moved by ``shift``."""
 
     first: int
     period: int
@@ -46,12 +53,12 @@ class RowTable:
     Attributes
     ----------
     columns, taps : list of arrays
-        For each distinct row its columns, ascending, and the weight of this axis at each of them. Weights at or past
-        ``n_taps`` are sums: number ``n_taps + m`` stands for the sum of the weights ``sums[m]``.
+        The columns of each distinct row, ascending, and the weight of this axis at each of them. With n weights on the
+        axis, weight ``n + m`` stands for the sum of the weights ``sums[m]``.
     stretches : list of Stretch
         The rows in order.
     sums : list of tuple of int
-        Empty unless several taps land on one sample and entries are merged.
+        Empty unless several taps read one sample and their entries are merged.
     """
 
     columns: list[NDArray[np.int64]]
@@ -61,12 +68,12 @@ class RowTable:
 
     @cached_property
     def sizes(self) -> list[int]:
-        """Entries of each distinct row."""
+        """Number of entries of each distinct row."""
         return [len(columns) for columns in self.columns]
 
     @property
     def counts(self) -> NDArray[np.int32]:
-        """Entries of each row, over all rows of the range."""
+        """Number of entries of each row of the range."""
         sizes = np.array(self.sizes, dtype=np.int32)
         counts = np.empty(sum(stretch.period * stretch.repeats for stretch in self.stretches), dtype=np.int32)
         start = 0
@@ -80,37 +87,21 @@ class RowTable:
 
     @cached_property
     def n_entries(self) -> int:
-        """Entries of all rows of the range."""
+        """Number of entries of all rows of the range."""
         return sum(sum(self.sizes[s.first : s.first + s.period]) * s.repeats for s in self.stretches)
-
-    @property
-    def has_repeated_columns(self) -> bool:
-        """Whether a row has two entries on one column."""
-        return any((columns[1:] == columns[:-1]).any() for columns in self.columns)
-
-    def without_weights(self) -> RowTable:
-        """Return the table with neighbouring rows merged that have the same columns; its taps mean nothing."""
-        firsts = [
-            row
-            for row, columns in enumerate(self.columns)
-            if not row or not np.array_equal(columns, self.columns[row - 1])
-        ]
-        sizes = np.diff([*firsts, len(self.columns)]).tolist()
-        stretches = [Stretch(place, 1, size, 0) for place, size in enumerate(sizes)]
-        return RowTable([self.columns[row] for row in firsts], [self.taps[row] for row in firsts], stretches, [])
 
 
 def channel_rows(pairs: NDArray[np.int64], start: int, stop: int) -> RowTable:
-    """Return the rows ``start .. stop - 1`` of the channel axis; the weight of a pair is its place in ``pairs``."""
+    """Return the rows ``start .. stop - 1`` of the channel axis; the weight of a pair is its index in ``pairs``."""
     if len(pairs) == stop - start == 1:  # one channel to one channel
-        return RowTable([pairs[:, 1]], [np.zeros(1, dtype=Index)], [Stretch(0, 1, 1, 0)], [])
+        return RowTable([pairs[:, 1]], [np.zeros(1, dtype=np.int64)], [Stretch(0, 1, 1, 0)], [])
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     bounds = np.searchsorted(pairs[order, 0], np.arange(start, stop + 1))
     columns, taps = [], []
     for begin, end in pairwise(bounds.tolist()):
         places = order[begin:end]
         columns.append(pairs[places, 1])
-        taps.append(places.astype(Index))
+        taps.append(places.astype(np.int64))
     return RowTable(columns, taps, [Stretch(0, stop - start, 1, 0)], [])
 
 
@@ -120,9 +111,9 @@ def axis_rows(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool
     Parameters
     ----------
     by_sample : bool
-        Rows are samples and columns outputs, instead of the other way round.
+        Whether rows are samples and columns are outputs, instead of the other way round.
     merge : bool
-        Make one entry of the taps that land on one place (a sum of weights), or leave one entry a tap.
+        Whether taps that read one sample make one entry (a sum of weights), or one entry each.
     """
     if by_sample and axis.stride == axis.tile == 1 and axis.boundary == "zero":
         axis, by_sample = _adjoint(axis), False
@@ -144,7 +135,7 @@ def axis_rows(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool
             distinct.append((first, last))
             stretches.append(Stretch(number, last - first, times, shift if times > 1 else 0))
             number += last - first
-    repeating = merge and _may_repeat_columns(axis)
+    repeating = merge and axis.boundary != "zero"  # else no two taps of an output read one sample
     for row_columns, row_taps in (_rows_by_sample if by_sample else _rows_by_output)(axis, distinct):
         if repeating and (row_columns[1:] == row_columns[:-1]).any():
             row_columns, row_taps = _merge(row_columns, row_taps, sums, axis.tile * axis.n_taps)
@@ -153,34 +144,21 @@ def axis_rows(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool
     return RowTable(columns, taps, stretches, list(sums))
 
 
-def _may_repeat_columns(axis: Axis) -> bool:
-    """Whether two taps of an output could read one sample: not without a boundary that is read."""
-    return axis.boundary != "zero"
-
-
 def _merge(
     columns: NDArray[np.int64], taps: NDArray[np.int64], sums: dict[tuple[int, ...], int], n_taps: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Merge entries on one column; a sum of weights gets a number past ``n_taps`` and is remembered in ``sums``."""
+    """Merge entries of one column; a sum of weights is numbered from ``n_taps`` on and listed in ``sums``."""
     starts = np.flatnonzero(np.r_[True, columns[1:] != columns[:-1]])
     merged = taps[starts]
     sizes = np.diff(np.r_[starts, len(taps)])
-    for place in np.flatnonzero(sizes > 1):
-        group = tuple(taps[starts[place] : starts[place] + sizes[place]].tolist())
-        merged[place] = n_taps + sums.setdefault(group, len(sums))
+    for entry in np.flatnonzero(sizes > 1):
+        group = tuple(taps[starts[entry] : starts[entry] + sizes[entry]].tolist())
+        merged[entry] = n_taps + sums.setdefault(group, len(sums))
     return columns[starts], merged
 
 
-def extend_with_sums(weights: NDArray[np.generic], axis: int, sums: Sequence[tuple[int, ...]]) -> NDArray[np.generic]:
-    """Append to an array, along one of its axes, the sums that a `RowTable` refers to."""
-    if not sums:
-        return weights
-    extra = [weights.take(group, axis=axis).sum(axis=axis, dtype=weights.dtype, keepdims=True) for group in sums]
-    return np.concatenate([weights, *extra], axis=axis)
-
-
 def table_size(axis: Axis, start: int, stop: int, *, by_sample: bool) -> int:
-    """Return an upper bound for the entries that `axis_rows` has to look at: distinct rows times taps."""
+    """Return an upper bound of the entries that `axis_rows` lists: distinct rows times taps."""
     low, high = _regular_outputs(axis)
     period = axis.tile
     if by_sample:
@@ -192,10 +170,10 @@ def table_size(axis: Axis, start: int, stop: int, *, by_sample: bool) -> int:
 
 
 def count_entries(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool) -> int:
-    """Return the number of entries in a range of rows, without listing them where that would be long.
+    """Return the number of entries of a range of rows, without listing them where there are many.
 
-    Exact, but for an axis with a boundary other than zero whose kernel is very long: there it is an upper bound, unless
-    one row is asked for.
+    It is exact, except for several rows of an axis with a very long kernel and a boundary other than zero, where it is
+    an upper bound.
     """
     if stop - start == 1 or table_size(axis, start, stop, by_sample=by_sample) <= _LISTED:
         return axis_rows(axis, start, stop, by_sample=by_sample, merge=merge).n_entries
@@ -204,15 +182,10 @@ def count_entries(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: 
         return int((stop - start) * (min(axis.n_taps, n_columns) if merge and not by_sample else axis.n_taps))
     outputs = (0, axis.n_outputs) if by_sample else (start, stop)
     samples = (start, stop) if by_sample else (0, axis.n_samples)
-    base = np.arange(axis.n_taps, dtype=Index) * axis.dilation - axis.pad_low  # position at output 0; (n_taps,)
+    base = np.arange(axis.n_taps, dtype=np.int64) * axis.dilation - axis.pad_low  # position at output 0; (n_taps,)
     low = np.maximum(-((base - samples[0]) // axis.stride), outputs[0])
     high = np.minimum((samples[1] - 1 - base) // axis.stride + 1, outputs[1])
     return int(np.maximum(high - low, 0).sum())
-
-
-_LISTED = 2**22
-
-# --- where rows repeat -----------------------------------------------------------------------------------------------
 
 
 def _regular_outputs(axis: Axis) -> tuple[int, int]:
@@ -224,13 +197,13 @@ def _regular_outputs(axis: Axis) -> tuple[int, int]:
 
 
 def _regular_samples(axis: Axis) -> tuple[int, int]:
-    """Return a range of samples that are read directly, never through the boundary, by outputs that all exist."""
+    """Return a range of samples that no output reads through the boundary, and whose readers all exist."""
     reach = (axis.n_taps - 1) * axis.dilation
     low = max(reach - axis.pad_low, 0)
     high = min((axis.n_outputs - 1) * axis.stride - axis.pad_low + 1, axis.n_samples)
     if axis.boundary == "zero" or low >= high:
         return low, high
-    outputs, taps = _irregular_outputs(axis)[:, None], np.arange(axis.n_taps, dtype=Index)
+    outputs, taps = _irregular_outputs(axis)[:, None], np.arange(axis.n_taps, dtype=np.int64)
     positions = axis.position(outputs, taps)
     outside = axis.sample(outputs, taps)[(positions < 0) | (positions >= axis.n_samples)]
     cuts = np.unique(np.r_[low - 1, outside[(outside >= low) & (outside < high)], high])
@@ -239,11 +212,11 @@ def _regular_samples(axis: Axis) -> tuple[int, int]:
 
 
 def _irregular_outputs(axis: Axis) -> NDArray[np.int64]:
-    """Return the outputs that read beyond the ends."""
+    """Return the outputs with a tap outside the input."""
     low, high = _regular_outputs(axis)
     if low >= high:
         low = high = axis.n_outputs
-    return np.concatenate([np.arange(low, dtype=Index), np.arange(high, axis.n_outputs, dtype=Index)])
+    return np.concatenate([np.arange(low, dtype=np.int64), np.arange(high, axis.n_outputs, dtype=np.int64)])
 
 
 def _adjoint(axis: Axis) -> Axis:
@@ -254,15 +227,10 @@ def _adjoint(axis: Axis) -> Axis:
     )
 
 
-# --- the entries of a range of rows ----------------------------------------------------------------------------------
-
-_Row = tuple["NDArray[np.int64]", "NDArray[np.int64]"]  # columns, taps
-
-
-def _rows_by_output(axis: Axis, ranges: Sequence[tuple[int, int]]) -> Iterator[_Row]:
+def _rows_by_output(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]:
     """Yield the entries of each output of some ranges, in the order of sample and tap."""
-    outputs = np.concatenate([np.arange(*limits, dtype=Index) for limits in ranges])[:, None]
-    taps = np.arange(axis.n_taps, dtype=Index)
+    outputs = np.concatenate([np.arange(*limits, dtype=np.int64) for limits in ranges])[:, None]
+    taps = np.arange(axis.n_taps, dtype=np.int64)
     if axis.boundary == "zero" and axis.flip:
         taps = taps[::-1]  # so that the samples ascend
     samples = axis.sample(outputs, taps)  # (n_outputs, n_taps)
@@ -273,32 +241,158 @@ def _rows_by_output(axis: Axis, ranges: Sequence[tuple[int, int]]) -> Iterator[_
         weights = itertools.repeat(taps) if axis.tile == 1 else axis.weight(outputs, taps)
     else:
         firsts = [0] * len(outputs)
-        order = samples.argsort(axis=1, kind="stable")  # samples come in a few runs, which this sort makes use of
+        order = samples.argsort(axis=1, kind="stable")  # fast, because samples come in a few runs
         samples = np.take_along_axis(samples, order, axis=1)
         weights = order if axis.tile == 1 else axis.weight(outputs, order)
     for row_samples, row_weights, first, count in zip(samples, weights, firsts, counts, strict=False):
         yield row_samples[first : first + count], row_weights[first : first + count]
 
 
-def _rows_by_sample(axis: Axis, ranges: Sequence[tuple[int, int]]) -> Iterator[_Row]:
+def _rows_by_sample(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]:
     """Yield the entries of each sample of some ranges, in the order of output and tap."""
+    reach, taps = (axis.n_taps - 1) * axis.dilation, np.arange(axis.n_taps, dtype=np.int64)
     for start, stop in ranges:
-        yield from _rows_of_samples(axis, start, stop)
+        low = max((start + axis.pad_low - reach) // axis.stride, 0)
+        high = min((stop - 1 + axis.pad_low) // axis.stride + 1, axis.n_outputs)
+        outputs = np.arange(low, max(high, low), dtype=np.int64)
+        if axis.boundary != "zero":
+            outputs = np.union1d(outputs, _irregular_outputs(axis))
+        samples = axis.sample(outputs[:, None], taps)  # (n_outputs, n_taps)
+        rows, columns = np.nonzero((samples >= start) & (samples < stop))
+        samples, outputs, weights = samples[rows, columns], outputs[rows], axis.weight(outputs[rows], taps[columns])
+        order = np.lexsort((weights, outputs, samples))
+        bounds = np.searchsorted(samples[order], np.arange(start, stop + 1))
+        for first, last in pairwise(bounds.tolist()):
+            yield outputs[order[first:last]], weights[order[first:last]]
 
 
-def _rows_of_samples(axis: Axis, start: int, stop: int) -> Iterator[_Row]:
-    """Yield the entries of each sample of a range, in the order of output and tap."""
-    reach = (axis.n_taps - 1) * axis.dilation
-    low = max((start + axis.pad_low - reach) // axis.stride, 0)
-    high = min((stop - 1 + axis.pad_low) // axis.stride + 1, axis.n_outputs)
-    outputs = np.arange(low, max(high, low), dtype=Index)
-    if axis.boundary != "zero":
-        outputs = np.union1d(outputs, _irregular_outputs(axis))
-    taps = np.arange(axis.n_taps, dtype=Index)
-    samples = axis.sample(outputs[:, None], taps)  # (n_outputs, n_taps)
-    rows, columns = np.nonzero((samples >= start) & (samples < stop))
-    samples, outputs, weights = samples[rows, columns], outputs[rows], axis.weight(outputs[rows], taps[columns])
-    order = np.lexsort((weights, outputs, samples))
-    bounds = np.searchsorted(samples[order], np.arange(start, stop + 1))
-    for first, last in pairwise(bounds.tolist()):
-        yield outputs[order[first:last]], weights[order[first:last]]
+# --- rows of all axes -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which rows are assembled: of a layer's matrix or of its transpose, in C or F order.
+
+    Attributes
+    ----------
+    geometry : ConvGeometry
+    order : {"C", "F"}
+        How the channel axis and the spatial axes are flattened.
+    by_column : bool
+        Whether to assemble the transpose, whose compressed rows are the compressed columns of the matrix.
+    merge : bool
+        Whether taps that read one sample make one entry (a matrix), or one entry each (a pattern).
+    rows : (int, int)
+        The range of rows.
+    """
+
+    geometry: ConvGeometry
+    order: Literal["C", "F"]
+    by_column: bool
+    merge: bool
+    rows: Range
+    _tables: dict[tuple[Axis, Range], RowTable] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def sizes(self) -> tuple[list[int], list[int]]:
+        """Numbers of rows and of columns of each axis, the slowest axis first."""
+        g = self.geometry
+        sides = ((g.out_channels, *g.output_shape), (g.in_channels, *g.input_shape))
+        rows, columns = (list(side if self.order == "C" else side[::-1]) for side in sides)
+        return (columns, rows) if self.by_column else (rows, columns)
+
+    @cached_property
+    def _axes(self) -> tuple[Axis, ...]:
+        return self.geometry.axes
+
+    @cached_property
+    def _pairs(self) -> NDArray[np.int64]:
+        """Channel pairs as (row, column)."""
+        pairs = self.geometry.channel_pairs
+        return pairs[:, ::-1] if self.by_column else pairs
+
+    @cached_property
+    def _by_sample(self) -> bool:
+        """Whether rows are samples and columns are outputs."""
+        return self.geometry.transposed != self.by_column
+
+    def small_boxes(self) -> Iterator[list[Range]]:
+        """Yield the rows in order, as boxes with one range per axis that need no long tables."""
+        waiting = list(_boxes(self.sizes[0], *self.rows))[::-1]
+        while waiting:
+            box = waiting.pop()
+            axis = next((axis for axis, (start, stop) in enumerate(box) if stop - start > 1), None)
+            if axis is None or not any(map(self._has_large_table, self._axes, self._split(box)[1])):
+                yield box
+                continue
+            start, stop = box[axis]
+            middle = (start + stop) // 2
+            waiting += [[*box[:axis], half, *box[axis + 1 :]] for half in ((middle, stop), (start, middle))]
+
+    def tables(self, box: list[Range]) -> list[RowTable]:
+        """Return the row table of each axis of a box, the slowest axis first."""
+        channels, spatial = self._split(box)
+        tables = [channel_rows(self._pairs, *channels), *map(self._table, self._axes, spatial)]
+        return tables if self.order == "C" else tables[::-1]
+
+    def count(self) -> int:
+        """Return the number of entries; `count_entries` says where it is an upper bound."""
+        return sum(map(self.count_box, _boxes(self.sizes[0], *self.rows)))
+
+    def count_box(self, box: list[Range]) -> int:
+        """Return the number of entries of a box of rows, likewise."""
+        channels, spatial = self._split(box)
+        rows = self._pairs[:, 0]
+        entries = len(rows) if len(rows) == 1 else int(np.count_nonzero((rows >= channels[0]) & (rows < channels[1])))
+        for axis, limits in zip(self._axes, spatial, strict=True):
+            if not entries:
+                return 0
+            if self._has_large_table(axis, limits):
+                entries *= count_entries(axis, *limits, by_sample=self._by_sample, merge=self.merge)
+            else:
+                entries *= self._table(axis, limits).n_entries
+        return entries
+
+    def _split(self, box: list[Range]) -> tuple[Range, list[Range]]:
+        """Return the range of channels of a box, and its ranges on the spatial axes in the order of the geometry."""
+        return (box[0], box[1:]) if self.order == "C" else (box[-1], box[-2::-1])
+
+    def _has_large_table(self, axis: Axis, limits: Range) -> bool:
+        """Return whether the table of a range of rows of an axis would take much memory."""
+        return (axis, limits) not in self._tables and self._size(axis, limits) > _LARGEST_TABLE
+
+    def _size(self, axis: Axis, limits: Range) -> int:
+        return table_size(axis, *limits, by_sample=self._by_sample)
+
+    def _table(self, axis: Axis, limits: Range) -> RowTable:
+        """Return the table of a range of rows of an axis; small ones are kept for counting and for equal axes."""
+        table = self._tables.get((axis, limits))
+        if table is None:
+            table = axis_rows(axis, *limits, by_sample=self._by_sample, merge=self.merge)
+            if self._size(axis, limits) <= _KEPT_TABLE:
+                self._tables[axis, limits] = table
+        return table
+
+
+def _boxes(sizes: Sequence[int], start: int, stop: int) -> Iterator[list[Range]]:
+    """Cut the range ``start .. stop - 1`` of C-ordered flat indices into boxes, in order."""
+    if start >= stop:
+        return
+    if len(sizes) == 1:
+        yield [(start, stop)]
+        return
+    block = math.prod(sizes[1:])
+    first, last = start // block, (stop - 1) // block
+    if first == last:
+        for box in _boxes(sizes[1:], start - first * block, stop - first * block):
+            yield [(first, first + 1), *box]
+        return
+    whole_first, whole_last = -(-start // block), stop // block
+    if whole_first > first:
+        for box in _boxes(sizes[1:], start - first * block, block):
+            yield [(first, first + 1), *box]
+    if whole_last > whole_first:
+        yield [(whole_first, whole_last), *((0, size) for size in sizes[1:])]
+    if whole_last * block < stop:
+        for box in _boxes(sizes[1:], 0, stop - whole_last * block):
+            yield [(whole_last, whole_last + 1), *box]
