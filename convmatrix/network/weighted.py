@@ -14,8 +14,9 @@ from scipy import sparse
 from convmatrix import options as validate
 from convmatrix.matrices import conv_matrix
 from convmatrix.network.operations import MissingWeightsError, Operation, Shape
-from convmatrix.network.windows import window_reads
+from convmatrix.network.windows import pad_windows, tap_slices, window_reads
 from convmatrix.operator import ConvOperator
+from convmatrix.weights import group_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,6 +35,53 @@ def _frozen(value: Any) -> Any:
     array = np.array(value)
     array.flags.writeable = False
     return array
+
+
+_GATHERED = 2**21  # entries of gathered windows that are multiplied at a time, so that they stay in the cache
+
+
+def _gathers(geometry: ConvGeometry) -> bool:
+    """Whether dense products with gathered windows are fast: shared kernels with enough channels in a group."""
+    channels = geometry.in_channels * geometry.out_channels // geometry.groups**2
+    return not geometry.transposed and geometry.sharing == "shared" and channels >= 16
+
+
+def _gathered_products(geometry: ConvGeometry, weights: Array, x: Array) -> Array:
+    """Return the convolution of a batch (batch, channels, *samples) by dense products with gathered windows (im2col).
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+        Not transposed, with one kernel for all positions.
+    weights : array, shape (groups, outputs, inputs * taps)
+    x : array, shape (batch, in_channels, *input_shape)
+
+    Returns
+    -------
+    array, shape (batch, out_channels, *output_shape)
+    """
+    groups, outputs, _ = weights.shape
+    first, *others = geometry.output_shape
+    y = np.empty((len(x), groups, outputs, first, math.prod(others)), dtype=x.dtype)
+    if all(k == s == 1 for k, s in zip(geometry.kernel_shape, geometry.stride, strict=True)) and not any(
+        low or high for low, high in geometry.padding
+    ):
+        np.matmul(weights, x.reshape(len(x), groups, -1, first * math.prod(others)), out=y.reshape(*y.shape[:3], -1))
+        return y
+    axes, n_taps = geometry.axes, math.prod(geometry.kernel_shape)
+    padded = pad_windows(x, geometry, 0)
+    padded = padded.reshape(len(x), groups, -1, *padded.shape[2:])  # (batch, groups, inputs, *padded samples)
+    inputs = padded.shape[2]
+    rows = max(1, min(first, _GATHERED // (groups * inputs * n_taps * math.prod(others))))
+    windows = np.empty((groups, inputs, n_taps, rows, *others), dtype=x.dtype)
+    for sample, result in zip(padded, y, strict=True):
+        for start in range(0, first, rows):
+            count = min(rows, first - start)
+            for tap, read in enumerate(tap_slices(axes, start, count)):
+                windows[:, :, tap, :count] = sample[(slice(None), slice(None), *read)]
+            gathered = windows[:, :, :, :count].reshape(groups, inputs * n_taps, -1)
+            result[:, :, start : start + count] = (weights @ gathered).reshape(groups, outputs, count, -1)
+    return y
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +138,18 @@ class Convolution(Operation):
     def _operators(self) -> dict[np.dtype[Any], ConvOperator]:
         return {}
 
+    def _grouped(self, dtype: np.dtype[Any]) -> Array:
+        """Return the weights as (groups, outputs, inputs * taps), made once per dtype."""
+        if dtype not in self._matrices:
+            grouped = group_weights(self.geometry, self._weights()).astype(dtype, copy=False)
+            n = len(self.geometry.kernel_shape)
+            self._matrices[dtype] = np.ascontiguousarray(grouped.reshape(*grouped.shape[n : n + 2], -1))
+        return self._matrices[dtype]
+
+    @cached_property
+    def _matrices(self) -> dict[np.dtype[Any], Array]:
+        return {}
+
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return (out_channels, *output_shape)."""
         g, (shape,) = self.geometry, input_shapes
@@ -120,10 +180,12 @@ class Convolution(Operation):
         (x,) = inputs
         weight = self._weights()
         dtype = x.dtype if x.dtype.kind == "f" else np.result_type(weight, x)
-        if dtype not in self._operators:
-            self._operators[dtype] = ConvOperator(weight.astype(dtype, copy=False), self.geometry)
-        columns = x.reshape(len(x), -1).T
-        y = np.ascontiguousarray((self._operators[dtype] @ columns).T)
+        if dtype.kind == "f" and _gathers(self.geometry):
+            y = _gathered_products(self.geometry, self._grouped(dtype), x.astype(dtype, copy=False))
+        else:
+            if dtype not in self._operators:
+                self._operators[dtype] = ConvOperator(weight.astype(dtype, copy=False), self.geometry)
+            y = np.ascontiguousarray((self._operators[dtype] @ x.reshape(len(x), -1).T).T)
         y = y.reshape(len(x), self.geometry.out_channels, *self.geometry.output_shape)
         bias = self._bias_array(y.dtype)
         return y if bias is None else y + bias

@@ -44,6 +44,31 @@ def window_reads(geometry: ConvGeometry, outputs: Mask) -> Mask:
     return mask
 
 
+def pad_windows(x: Array, geometry: ConvGeometry, fill: float) -> Array:
+    """Return a batch (batch, channels, *samples) padded or cropped to what the windows read, by the boundary rules."""
+    widths = []
+    for axis in geometry.axes:
+        reach = (axis.n_outputs - 1) * axis.stride + (axis.n_taps - 1) * axis.dilation + 1
+        widths.append((axis.pad_low, reach - axis.pad_low - axis.n_samples))
+    return pad_axes(x, widths, geometry.boundary, fill, first=2)
+
+
+def tap_slices(axes: Sequence[Axis], start: int, count: int) -> Iterator[tuple[slice, ...]]:
+    """Yield, for each tap of the windows in C order, the slices of the padded samples that it reads.
+
+    On the first axis they are those of the outputs from ``start`` on, ``count`` of them.
+    """
+    ranges = [(start, count), *((0, axis.n_outputs) for axis in axes[1:])]
+    for taps in np.ndindex(*(axis.n_taps for axis in axes)):
+        firsts = [
+            tap * axis.dilation + begin * axis.stride for tap, axis, (begin, _) in zip(taps, axes, ranges, strict=True)
+        ]
+        yield tuple(
+            slice(first, first + (n - 1) * axis.stride + 1, axis.stride)
+            for first, axis, (_, n) in zip(firsts, axes, ranges, strict=True)
+        )
+
+
 @dataclass(frozen=True)
 class Pooling(Operation):
     """The average, the maximum or the sum of a window, channel by channel.
@@ -151,18 +176,8 @@ class Pooling(Operation):
 
     def taps(self, x: Array, geometry: ConvGeometry, fill: float) -> Iterator[Array]:
         """Yield, for each tap of the window in C order, what it reads: views (batch, channels, *positions)."""
-        axes = geometry.axes
-        widths = []
-        for axis in axes:
-            reach = (axis.n_outputs - 1) * axis.stride + (axis.n_taps - 1) * axis.dilation + 1
-            widths.append((axis.pad_low, reach - axis.pad_low - axis.n_samples))
-        padded = pad_axes(x, widths, geometry.boundary, fill, first=2)
-        for taps in np.ndindex(*geometry.kernel_shape):
-            firsts = [tap * axis.dilation for tap, axis in zip(taps, axes, strict=True)]
-            read = (
-                slice(first, first + (axis.n_outputs - 1) * axis.stride + 1, axis.stride)
-                for first, axis in zip(firsts, axes, strict=True)
-            )
+        padded = pad_windows(x, geometry, fill)
+        for read in tap_slices(geometry.axes, 0, geometry.axes[0].n_outputs):
             yield padded[(slice(None), slice(None), *read)]
 
     def divisors(self, input_shape: Shape) -> Array:
