@@ -41,7 +41,7 @@ from tests.random_networks import random_network, torch_values
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-SEEDS = range(300)
+SEEDS = range(120)
 
 
 def test_values_equal_pytorch_on_random_networks() -> None:
@@ -131,7 +131,7 @@ def test_receptive_fields_are_the_support_of_the_gradient() -> None:
 
 def test_field_sizes_hold_the_exact_fields_of_random_networks() -> None:
     checked = 0
-    for seed in range(600):
+    for seed in range(400):
         network = random_network(seed)
         try:
             size = receptive_field_size(network)
@@ -150,7 +150,7 @@ def test_field_sizes_hold_the_exact_fields_of_random_networks() -> None:
             for axis, (first, last) in enumerate(size.extent(position)):
                 assert (read[axis] >= first).all(), (seed, position)
                 assert (read[axis] <= last).all(), (seed, position)
-    assert checked > 50
+    assert checked > 30
 
 
 # --- single operations -----------------------------------------------------------------------------------------------
@@ -258,6 +258,12 @@ def test_any_order_of_nodes() -> None:
 # --- refusals --------------------------------------------------------------------------------------------------------
 
 X = Node("x", Input((2, 6, 6)))
+
+
+def net(*nodes: Any) -> Network:
+    return Network([X, *nodes])
+
+
 LAYER = cm.ConvGeometry((6, 6), (3, 3), in_channels=2, out_channels=3)
 
 
@@ -265,26 +271,26 @@ LAYER = cm.ConvGeometry((6, 6), (3, 3), in_channels=2, out_channels=3)
     ("make", "error", "message"),
     [
         (lambda: Network([]), ValueError, r"at least one"),
-        (lambda: Network([X, Node("x", flatten())]), ValueError, r"two nodes .*'x'"),
-        (lambda: Network([X, Node("a", flatten(), ("z",))]), ValueError, r"'a' reads 'z'"),
-        (lambda: Network([X, Node("a", flatten(), ("b",)), Node("b", flatten(), ("a",))]), ValueError, r"a, b.*cycle"),
-        (lambda: Network([X, Node("y", Input((3,)))]), ValueError, r"one input.*2.*x, y"),
-        (lambda: Network([X, Node("c", Convolution(LAYER)), Convolution(LAYER)]), ValueError, r"\(3, 4, 4\).*\(2, 6, 6\)"),
-        (lambda: Network([X, Node("b", reshape((72,))), Node("a", Addition(), ("x", "b"))]), ValueError, r"'a'.*\(72,\)"),
-        (lambda: Network([X, Node("a", Concatenation(3), ("x", "x"))]), ValueError, r"'a'.*axis=3"),
-        (lambda: Network([X, Node("a", Dense(71, 3))]), ValueError, r"'a'.*71.*72"),
-        (lambda: Network([X, Node("a", reshape((71,)))]), ValueError, r"'a'.*72.*71"),
-        (lambda: Network([X, Node("a", transpose((0, 1)))]), ValueError, r"'a'.*\(0, 1\).*3"),
-        (lambda: Network([X, Node("a", pad([(1, 1)]))]), ValueError, r"'a'.*1.*3"),
-        (lambda: Network([X, Node("a", Resize((3,)))]), ValueError, r"'a'.*\(3,\).*2"),
-        (lambda: Network([X, Node("a", Pooling("max", 2, 2, 2))]), ValueError, r"'a'.*padding"),
-        (lambda: Network([X, Node("a", Pooling("max", 7))]), ValueError, r"'a'.*7.*6"),
+        (lambda: net(Node("x", flatten())), ValueError, r"two nodes .*'x'"),
+        (lambda: net(Node("a", flatten(), ("z",))), ValueError, r"'a' reads 'z'"),
+        (lambda: net(Node("a", flatten(), ("b",)), Node("b", flatten(), ("a",))), ValueError, r"a, b.*cycle"),
+        (lambda: net(Node("y", Input((3,)))), ValueError, r"one input.*2.*x, y"),
+        (lambda: net(Node("c", Convolution(LAYER)), Convolution(LAYER)), ValueError, r"\(3, 4, 4\).*\(2, 6, 6\)"),
+        (lambda: net(Node("b", reshape((72,))), Node("a", Addition(), ("x", "b"))), ValueError, r"'a'.*\(72,\)"),
+        (lambda: net(Node("a", Concatenation(3), ("x", "x"))), ValueError, r"'a'.*axis=3"),
+        (lambda: net(Node("a", Dense(71, 3))), ValueError, r"'a'.*71.*72"),
+        (lambda: net(Node("a", reshape((71,)))), ValueError, r"'a'.*72.*71"),
+        (lambda: net(Node("a", transpose((0, 1)))), ValueError, r"'a'.*\(0, 1\).*3"),
+        (lambda: net(Node("a", pad([(1, 1)]))), ValueError, r"'a'.*1.*3"),
+        (lambda: net(Node("a", Resize((3,)))), ValueError, r"'a'.*\(3,\).*2"),
+        (lambda: net(Node("a", Pooling("max", 2, 2, 2))), ValueError, r"'a'.*padding"),
+        (lambda: net(Node("a", Pooling("max", 7))), ValueError, r"'a'.*7.*6"),
         (lambda: Network([X, flatten()], outputs=["z"]), ValueError, r"output 'z'"),
         (lambda: Network([flatten()]), ValueError, r"begin with Input"),
-        (lambda: Network([X, 3]), TypeError, r"entry 2.*int"),
-        (lambda: Network([X, flatten()])["z"], KeyError, r"'z'.*x, rearrangement 2"),
-        (lambda: Network([X, flatten()])(np.zeros((1, 2, 6, 5))), ValueError, r"2, 6, 6.*\(1, 2, 6, 5\)"),
-        (lambda: Network([X, flatten()])(np.zeros((1, 2, 6, 6), complex)), TypeError, r"complex"),
+        (lambda: net(3), TypeError, r"entry 2.*int"),
+        (lambda: net(flatten())["z"], KeyError, r"'z'.*x, rearrangement 2"),
+        (lambda: net(flatten())(np.zeros((1, 2, 6, 5))), ValueError, r"2, 6, 6.*\(1, 2, 6, 5\)"),
+        (lambda: net(flatten())(np.zeros((1, 2, 6, 6), complex)), TypeError, r"complex"),
         (lambda: Pooling("median"), ValueError, r"method='median'"),
         (lambda: Elementwise("relu", {"slope": 1.0}), ValueError, r"slope"),
         (lambda: Elementwise("f").evaluate([np.ones(1)]), MissingWeightsError, r"'f'"),
