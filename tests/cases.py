@@ -21,7 +21,7 @@ import pytest
 from convmatrix.geometry import ConvGeometry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from numpy.typing import NDArray
 
@@ -161,14 +161,15 @@ CASES: Final[dict[str, ConvGeometry]] = {
 }
 
 
-def for_each(names: str, values: Iterable[Any], ids: Iterable[str] | None = None) -> Callable[[Any], Any]:
+def for_each(names: str | Sequence[str], values: Iterable[Any], ids: Any = None) -> Callable[[Any], Any]:
     """Run a test with each of many values: `pytest.mark.parametrize`, but collected as one test.
 
-    All values are tried in turn with the same fixtures; the value at which the test fails is added to its message.
+    All values are tried in turn with the same fixtures, and what a test has patched is undone before the next; the
+    value at which the test fails is added to its message.
     """
-    arguments = [name.strip() for name in names.split(",")]
+    arguments = names.replace(" ", "").split(",") if isinstance(names, str) else list(names)
     rows = [value if len(arguments) > 1 else (value,) for value in values]
-    labels = list(ids) if ids is not None else [repr(row) for row in rows]
+    labels = list(map(repr, rows)) if ids is None or callable(ids) else list(ids)
 
     def decorate(test: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(test)
@@ -180,8 +181,10 @@ def for_each(names: str, values: Iterable[Any], ids: Iterable[str] | None = None
                 except pytest.skip.Exception as reason:
                     skipped.append(reason)
                 except BaseException as error:
-                    error.add_note(f"with {names} = {label}")
+                    error.add_note(f"with {', '.join(arguments)} = {label}")
                     raise
+                if isinstance(patches := fixtures.get("monkeypatch"), pytest.MonkeyPatch):
+                    patches.undo()
             if len(skipped) == len(rows):
                 raise skipped[0]
 

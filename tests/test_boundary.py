@@ -13,6 +13,7 @@ import sympy
 
 import convmatrix as cm
 from convmatrix.boundary import BOUNDARIES, NOTHING, Axis, choose, read_sample, tap_position
+from tests.cases import for_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,8 +33,8 @@ NUMPY_MODES: Final = {
     "replicate": "edge",
 }
 
-each_boundary = pytest.mark.parametrize("boundary", BOUNDARIES)
-each_size = pytest.mark.parametrize("size", SIZES)
+each_boundary = for_each("boundary", BOUNDARIES)
+each_size = for_each("size", SIZES)
 
 
 def expected_samples(size: int, boundary: str) -> list[int]:
@@ -49,7 +50,7 @@ def test_the_boundaries_are_those_of_the_table() -> None:
     assert NOTHING == -1
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("boundary", "letters"),
     [
         ("zero", "......|abcd|......"),
@@ -67,7 +68,7 @@ def test_the_rule_by_hand(boundary: Boundary, letters: str) -> None:
 
 @each_boundary
 @each_size
-@pytest.mark.parametrize("kind", [int, np.int64, np.int32, sympy.Integer], ids=lambda kind: kind.__name__)
+@for_each("kind", [int, np.int64, np.int32, sympy.Integer], ids=lambda kind: kind.__name__)
 def test_the_rule_on_single_integers(boundary: Boundary, size: int, kind: Callable[[int], Any]) -> None:
     read = [read_sample(kind(position), kind(size), boundary) for position in POSITIONS]
     assert read == expected_samples(size, boundary)
@@ -76,7 +77,7 @@ def test_the_rule_on_single_integers(boundary: Boundary, size: int, kind: Callab
 
 @each_boundary
 @each_size
-@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+@for_each("dtype", [np.int32, np.int64])
 def test_the_rule_on_index_arrays(boundary: Boundary, size: int, dtype: type[np.integer]) -> None:
     positions = np.array(POSITIONS, dtype=dtype)
     samples = read_sample(positions, size, boundary)
@@ -145,7 +146,7 @@ def test_a_solver_proves_the_sample_in_range(boundary: Boundary) -> None:
 
 @each_boundary
 @each_size
-@pytest.mark.parametrize("turns", [10**12, -(10**12), 2**80, -(2**80)])
+@for_each("turns", [10**12, -(10**12), 2**80, -(2**80)])
 def test_the_rule_far_outside(boundary: Boundary, size: int, turns: int) -> None:
     """Whole periods change nothing; 2**80 is for Python's integers only."""
     near = expected_samples(size, boundary)
@@ -201,7 +202,7 @@ AXES: Final = [
 ]
 
 
-@pytest.mark.parametrize("axis", AXES, ids=str)
+@for_each("axis", AXES, ids=str)
 def test_an_axis_reads_what_a_padded_array_holds(axis: Axis) -> None:
     padded = expected_samples(axis.n_samples, axis.boundary)
     for output, tap in product(range(axis.n_outputs), range(axis.n_taps)):
@@ -226,7 +227,7 @@ def test_an_axis_of_symbols() -> None:
     assert flipped.position(i, t).subs(numbers) == 7
 
 
-@pytest.mark.parametrize(("tile", "weights"), [(1, [[0, 1, 2]] * 4), (2, [[0, 1, 2], [3, 4, 5]] * 2)])
+@for_each(("tile", "weights"), [(1, [[0, 1, 2]] * 4), (2, [[0, 1, 2], [3, 4, 5]] * 2)])
 def test_an_axis_numbers_its_weights_tile_by_tile(tile: int, weights: list[list[int]]) -> None:
     axis = Axis(n_outputs=4, n_samples=6, n_taps=3, tile=tile)
     assert axis.weight(np.arange(4)[:, None], np.arange(3)).tolist() == weights

@@ -15,6 +15,7 @@ import scipy.ndimage
 import scipy.signal
 
 import convmatrix as cm
+from tests.cases import for_each
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "conventions.md"
 Names = dict[str, Any]
@@ -175,7 +176,7 @@ RUN: Final = [row for row in ROWS if row.section in NAMES or row.library == "MAT
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")  # PyTorch, of its speed
-@pytest.mark.parametrize("row", RUN, ids=row_id)
+@for_each("row", RUN, ids=row_id)
 def test_row_holds(row: Row) -> None:
     n_axes, make_names = NAMES.get(row.section, (2, image_names))
     rng = np.random.default_rng(row.line)
@@ -199,7 +200,7 @@ def test_row_holds(row: Row) -> None:
     assert len(ran) >= 4
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row not in RUN], ids=row_id)
+@for_each("row", [row for row in ROWS if row not in RUN], ids=row_id)
 def test_reference_row_is_a_legal_call(row: Row) -> None:
     ran = 0
     for layer in trials(2):

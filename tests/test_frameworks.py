@@ -56,7 +56,7 @@ def test_the_attributes_are_read() -> None:
     assert layer.weight.any()  # it is a copy
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("mode", "boundary"),
     [("zeros", "zero"), ("circular", "circular"), ("reflect", "reflect"), ("replicate", "replicate")],
 )
@@ -65,7 +65,7 @@ def test_padding_modes(mode: str, boundary: str) -> None:
     assert geometry.boundary == (boundary, boundary)
 
 
-@pytest.mark.parametrize("word", ["same", "valid"])
+@for_each("word", ["same", "valid"])
 def test_padding_words(word: str) -> None:
     _, geometry = cm.from_torch(described_layer(padding=word), (8, 9))
     assert geometry.padding == (((1, 1), (0, 1)) if word == "same" else ((0, 0), (0, 0)))
@@ -101,7 +101,7 @@ def test_input_of_other_channels() -> None:
         cm.from_torch(described_layer(), (3, 8, 9))
 
 
-@pytest.mark.parametrize("shape", [8, (8,), (1, 4, 8, 9)])
+@for_each("shape", [8, (8,), (1, 4, 8, 9)])
 def test_input_of_other_dimension(shape: Any) -> None:
     full = (shape,) if isinstance(shape, int) else shape
     with refused(
@@ -140,6 +140,7 @@ import sys
 from types import SimpleNamespace
 import numpy as np
 import convmatrix as cm
+from tests.cases import for_each
 layer = SimpleNamespace(weight=np.ones((1, 1, 3)), in_channels=1, out_channels=1, kernel_size=(3,), stride=(1,),
                         padding=(1,), dilation=(1,), groups=1, padding_mode="zeros")
 assert cm.conv_matrix(*cm.from_torch(layer, 5)).nnz == 13
@@ -178,8 +179,8 @@ def agree(layer: Any, shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose((A @ x.numpy().ravel()).reshape(y.shape) + bias, y, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("mode", ["zeros", "circular", "reflect", "replicate"])
-@pytest.mark.parametrize("axes", [1, 2, 3])
+@for_each("mode", ["zeros", "circular", "reflect", "replicate"])
+@for_each("axes", [1, 2, 3])
 def test_convolutions(axes: int, mode: str) -> None:
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
@@ -196,7 +197,7 @@ def test_convolutions(axes: int, mode: str) -> None:
         agree(layer, (4, *shape))
 
 
-@pytest.mark.parametrize("axes", [1, 2, 3])
+@for_each("axes", [1, 2, 3])
 def test_transposed_convolutions(axes: int) -> None:
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
@@ -215,8 +216,8 @@ def test_transposed_convolutions(axes: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths")  # PyTorch's, of what it costs
-@pytest.mark.parametrize("mode", ["zeros", "circular", "reflect", "replicate"])
-@pytest.mark.parametrize("axes", [1, 2, 3])
+@for_each("mode", ["zeros", "circular", "reflect", "replicate"])
+@for_each("axes", [1, 2, 3])
 def test_padding_as_a_word(axes: int, mode: str) -> None:
     torch = pytest.importorskip("torch")
     torch.manual_seed(0)
@@ -228,7 +229,7 @@ def test_padding_as_a_word(axes: int, mode: str) -> None:
         agree(layer, (1, *(8, 6, 4)[:axes]))
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@for_each("dtype", ["float16", "bfloat16"])
 def test_half_precision_tensors_become_single(dtype: str) -> None:
     torch = pytest.importorskip("torch")
     layer = torch.nn.Conv1d(2, 3, 4, dtype=getattr(torch, dtype))
@@ -238,7 +239,7 @@ def test_half_precision_tensors_become_single(dtype: str) -> None:
     assert cm.conv_matrix(kernel, (2, 9)).dtype == np.float32
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
+@for_each("dtype", ["float32", "float64", "complex64", "complex128"])
 def test_other_tensors_keep_their_type(dtype: str) -> None:
     torch = pytest.importorskip("torch")
     layer = torch.nn.Conv1d(2, 3, 4, dtype=getattr(torch, dtype))
@@ -284,7 +285,7 @@ def test_reparametrised_layers() -> None:
     agree(layer, (2, 6))
 
 
-@pytest.mark.parametrize("name", ["Linear", "BatchNorm2d", "MaxPool2d"])
+@for_each("name", ["Linear", "BatchNorm2d", "MaxPool2d"])
 def test_other_modules(name: str) -> None:
     torch = pytest.importorskip("torch")
     layer = torch.nn.Linear(3, 4) if name == "Linear" else getattr(torch.nn, name)(3)

@@ -14,7 +14,7 @@ import pytest
 import convmatrix as cm
 from convmatrix.boundary import Axis
 from convmatrix.geometry import layer_geometry
-from tests.cases import CASES, LENET5_C3, connection_table, each_case
+from tests.cases import CASES, LENET5_C3, connection_table, each_case, for_each
 from tests.refusals import refused
 from tests.strategies import random_layer
 
@@ -98,7 +98,7 @@ def test_output_shapes_are_those_of_pytorch() -> None:
     assert min(compared.values()) > 100
 
 
-@pytest.mark.parametrize(("n", "k", "s", "d"), list(product((1, 2, 5, 8, 9), (1, 2, 3, 4, 7), (1, 2, 3, 6), (1, 2, 3))))
+@for_each(("n", "k", "s", "d"), list(product((1, 2, 5, 8, 9), (1, 2, 3, 4, 7), (1, 2, 3, 6), (1, 2, 3))))
 def test_same_gives_one_output_a_stride(n: int, k: int, s: int, d: int) -> None:
     span = d * (k - 1) + 1
     outputs = len(range(0, n, s))
@@ -111,7 +111,7 @@ def test_same_gives_one_output_a_stride(n: int, k: int, s: int, d: int) -> None:
             assert (outputs - 1) * s + span == n + low + high
 
 
-@pytest.mark.parametrize(("n", "k", "s", "d"), list(product((1, 2, 5), (1, 2, 3, 4, 7), (1, 2, 3, 6), (1, 2, 3))))
+@for_each(("n", "k", "s", "d"), list(product((1, 2, 5), (1, 2, 3, 4, 7), (1, 2, 3, 6), (1, 2, 3))))
 def test_same_of_a_transposed_layer_gives_a_stride_of_outputs(n: int, k: int, s: int, d: int) -> None:
     for word, odd in (("same", 1), ("same_lower", -1)):
         g = Geometry(n, k, stride=s, dilation=d, padding=word, transposed=True)
@@ -130,7 +130,7 @@ def test_same_of_a_transposed_layer_with_output_padding() -> None:
     assert (g.padding, g.output_padding) == (((1, 1),), (1,))  # as in PyTorch's 3-tap layer that doubles an image
 
 
-@pytest.mark.parametrize(("n", "k", "d"), list(product((1, 3, 6), (1, 2, 5), (1, 2))))
+@for_each(("n", "k", "d"), list(product((1, 3, 6), (1, 2, 5), (1, 2))))
 def test_full_has_every_output_that_sees_a_sample(n: int, k: int, d: int) -> None:
     span = d * (k - 1) + 1
     g = Geometry(n, k, dilation=d, padding="full")
@@ -169,7 +169,7 @@ def test_counts_are_products_of_shapes(geometry: Geometry) -> None:
 # --- weights, axes, channels ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("options", "weight_shape", "tile"),
     [
         ({}, (6, 4, 3, 2), (1, 1)),
@@ -221,7 +221,7 @@ def test_axes_of_a_transposed_layer_are_those_of_the_convolution() -> None:
     assert g.axes == (Axis(4, 9, 3, stride=2, pad_low=1, tile=4),)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("options", "pairs"),
     [
         ({"in_channels": 2, "out_channels": 3}, "00 01 10 11 20 21"),
@@ -251,7 +251,7 @@ def evaluated(geometry: Geometry) -> Any:
     return eval(repr(geometry), {"ConvGeometry": Geometry})
 
 
-@pytest.mark.parametrize(
+@for_each(
     "duplicate",
     [
         lambda g: Geometry(g.input_shape, g.kernel_shape, **g.options()),
@@ -274,7 +274,7 @@ def test_duplicates_are_equal(duplicate: Callable[[Geometry], Geometry]) -> None
     assert len(set(layers)) == len(dict.fromkeys(map(repr, layers)))  # what differs shows
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Geometry)])
+@for_each("name", [field.name for field in dataclasses.fields(Geometry)])
 def test_nothing_can_be_assigned(name: str) -> None:
     geometry = Geometry(5, 3)
     before = repr(geometry)
@@ -330,7 +330,7 @@ def test_options_are_as_short_as_can_be() -> None:
     assert plain.options() == {}
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("geometry", "shown"),
     [
         (Geometry(6, 3), "ConvGeometry((6,), (3,))"),
@@ -454,7 +454,7 @@ def test_kernel_and_input_that_disagree_in_channels() -> None:
         layer_geometry((6, 2, 3), (2, 8), transposed=True)
 
 
-@pytest.mark.parametrize(("kernel", "shape"), [((3, 3), 8), ((3,), (8, 8)), ((4, 2, 3, 3), (8, 8)), ((2, 3, 4, 5), 8)])
+@for_each(("kernel", "shape"), [((3, 3), 8), ((3,), (8, 8)), ((4, 2, 3, 3), (8, 8)), ((2, 3, 4, 5), 8)])
 def test_kernel_and_input_that_disagree_in_axes(kernel: tuple[int, ...], shape: Any) -> None:
     full = (shape,) if isinstance(shape, int) else shape
     with refused(
@@ -478,7 +478,7 @@ def test_kernels_that_are_none() -> None:
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("value", [5.0, "5", None, True, np.True_, np.float64(5), 5j, np.array(5.0)])
+@for_each("value", [5.0, "5", None, True, np.True_, np.float64(5), 5j, np.array(5.0)])
 def test_sizes_are_integers(value: Any) -> None:
     kind = type(value).__name__
     with refused(TypeError, f"input_shape must be an integer, but is {value!r} ({kind})"):
@@ -493,7 +493,7 @@ def test_sizes_are_integers(value: Any) -> None:
             untyped((5, 5), (3, 3), **{name: (1, value)})
 
 
-@pytest.mark.parametrize("value", [1.0, None, True, np.float32(1)])
+@for_each("value", [1.0, None, True, np.float32(1)])
 def test_paddings_are_integers_or_words(value: Any) -> None:
     kind = type(value).__name__
     for padding, name in ((value, "padding"), ([0, value], "padding[1]"), ([0, (0, value)], "padding[1][1]")):
@@ -501,14 +501,14 @@ def test_paddings_are_integers_or_words(value: Any) -> None:
             untyped((5, 5), (3, 3), padding=padding)
 
 
-@pytest.mark.parametrize("value", [0, 1, "yes", None, np.int64(1)])
+@for_each("value", [0, 1, "yes", None, np.int64(1)])
 def test_flags_are_truth_values(value: Any) -> None:
     for name in ("flip", "transposed"):
         with refused(TypeError, f"{name} must be True or False, but is {value!r} ({type(value).__name__})"):
             Geometry(5, 3, **{name: value})
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("shapes", "options", "message"),
     [
         ((0, 3), {}, "input_shape must be at least 1, but is 0"),
@@ -547,7 +547,7 @@ def test_shapes_of_different_dimension() -> None:
         Geometry((5, 6), (2, 3, 3))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "value"),
     [
         ("stride", (1, 2, 3)),
@@ -598,7 +598,7 @@ def test_padding_entry_that_is_no_pair() -> None:
         untyped((5, 5), (3, 3), padding=[0, (1, 2, 3)])
 
 
-@pytest.mark.parametrize("value", ["cyclic", None, 0, ("zero", "even"), ("zero", None)])
+@for_each("value", ["cyclic", None, 0, ("zero", "even"), ("zero", None)])
 def test_unknown_boundary(value: Any) -> None:
     word = value[1] if isinstance(value, tuple) else value
     with refused(
@@ -663,7 +663,7 @@ def test_axes_beyond_64_bit_indices() -> None:
     assert Geometry(2**61, 1, stride=2, transposed=True).output_shape == (2**62 - 1,)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("value", "message"),
     [
         (
@@ -693,7 +693,7 @@ def test_connections_beside_groups() -> None:
         Geometry(5, 3, in_channels=4, out_channels=2, groups=2, connections=np.ones((2, 4)))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("options", "message"),
     [
         ({"boundary": "wrap"}, "boundary 'wrap' is unknown; .* ('wrap' is called 'circular' here)"),

@@ -12,7 +12,7 @@ import pytest
 import convmatrix as cm
 from convmatrix._assembly import fill, rows
 from tests import reference
-from tests.cases import CASES, each_case, integer_input, integer_weights
+from tests.cases import CASES, each_case, for_each, integer_input, integer_weights
 from tests.refusals import refused
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 Geometry = cm.ConvGeometry
 
 FORMATS: Final = ("csr", "csc", "coo", "dia", "bsr")
-each_format = pytest.mark.parametrize("kind", FORMATS)
+each_format = for_each("kind", FORMATS)
 
 
 # --- examples that can be read off ------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def test_results_are_the_callers_to_change() -> None:
 KEPT: Final = ["int8", "uint8", "int16", "int32", "uint32", "int64", "uint64", "float32", "float64", "complex64"]
 
 
-@pytest.mark.parametrize("dtype", [*KEPT, "complex128"])
+@for_each("dtype", [*KEPT, "complex128"])
 @each_format
 def test_the_dtype_of_the_kernel_is_kept(dtype: str, kind: str) -> None:
     kernel = np.array([1, 2, 3], dtype=dtype)
@@ -170,7 +170,7 @@ def test_the_dtype_of_the_kernel_is_kept(dtype: str, kind: str) -> None:
             assert A.dtype == dtype
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("kernel", "dtype"),
     [
         ([1, 2], "float64"),
@@ -196,7 +196,7 @@ def test_dtypes_that_hold_the_kernel(kernel: Any, dtype: Any) -> None:
         np.testing.assert_array_equal(A.toarray(), make(np.asarray(kernel).astype(dtype), 2).toarray())
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("kernel", "dtype"),
     [([1.0, 2.0], "int64"), ([1j, 2.0], "float64"), ([1j], "int8"), ([1, -2], "uint8"), ([1, 2], "bool")],
 )
@@ -209,7 +209,7 @@ def test_dtypes_of_a_lesser_kind(kernel: Any, dtype: str) -> None:
         cm.conv_matrix(kernel, 4, dtype=dtype)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("kernel", "dtype"),
     [([1, 128], "int8"), ([2**40], "int32"), (np.array([2**63], dtype=np.uint64), "int64"), ([-129], "int8")],
 )
@@ -218,7 +218,7 @@ def test_integer_types_that_are_too_small(kernel: Any, dtype: str) -> None:
         cm.conv_matrix(kernel, 4, dtype=dtype)
 
 
-@pytest.mark.parametrize("kernel", [np.ones(2, dtype=np.float16), [True, False], np.array([1, 2], dtype=object)])
+@for_each("kernel", [np.ones(2, dtype=np.float16), [True, False], np.array([1, 2], dtype=object)])
 def test_dtypes_that_sparse_matrices_do_not_hold(kernel: Any) -> None:
     message = (
         f"weights have dtype {np.asarray(kernel).dtype}, which sparse matrices do not compute with; convert them, for "
@@ -257,7 +257,7 @@ def test_how_the_work_is_cut_does_not_matter(geometry: Geometry, monkeypatch: py
                 np.testing.assert_array_equal(getattr(again, part), getattr(expected, part), strict=True)
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
+@for_each("order", ["C", "F"])
 @each_case
 def test_the_matrix_multiplies_arrays_raveled_in_its_order(geometry: Geometry, order: Any) -> None:
     weights, x = integer_weights(geometry), integer_input(geometry)
@@ -287,7 +287,7 @@ def test_formats_hold_the_same_matrix(geometry: Geometry, kind: str) -> None:
     np.testing.assert_array_equal(slab.toarray(), expected[start:stop])
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("geometry", "order", "block"),
     [
         (Geometry((4, 5), (3, 3), in_channels=2, out_channels=3), "F", (3, 2)),
@@ -325,7 +325,7 @@ def test_diagonals_that_would_not_fit_in_memory(monkeypatch: pytest.MonkeyPatch)
         cm.conv_matrix([1.0], geometry, format="dia")
 
 
-@pytest.mark.parametrize("rows", [(0, 0), (4, 4), (0, 4), (1, 3), [1, 3], np.array([1, 3]), (np.int64(3), 4)])
+@for_each("rows", [(0, 0), (4, 4), (0, 4), (1, 3), [1, 3], np.array([1, 3]), (np.int64(3), 4)])
 def test_rows(rows: Any) -> None:
     whole = cm.conv_matrix([[1, 2], [3, 4]], (3, 3)).toarray()
     slab = cm.conv_matrix([[1, 2], [3, 4]], (3, 3), rows=rows)
@@ -338,7 +338,7 @@ def test_rows(rows: Any) -> None:
 TRANSPOSED: Final = [name for name, geometry in CASES.items() if geometry.transposed]
 
 
-@pytest.mark.parametrize("geometry", [CASES[name] for name in TRANSPOSED], ids=TRANSPOSED)
+@for_each("geometry", [CASES[name] for name in TRANSPOSED], ids=TRANSPOSED)
 def test_a_transposed_layer_is_the_transpose_of_its_convolution(geometry: Geometry) -> None:
     """The convolution maps the output to the input; its last outputs, which read beyond, the layer does without."""
     options = geometry.options() | {"transposed": False, "output_padding": 0}
@@ -432,8 +432,8 @@ SHIFTS: Final = [
 ]
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
-@pytest.mark.parametrize(("shape", "shift"), SHIFTS, ids=str)
+@for_each("order", ["C", "F"])
+@for_each(("shape", "shift"), SHIFTS, ids=str)
 def test_a_cyclic_shift_is_numpy_roll(shape: Any, shift: Any, order: Any) -> None:
     x = np.random.default_rng(12).permutation(np.prod(shape)).reshape(shape)
     axes = tuple(range(x.ndim))
@@ -444,8 +444,8 @@ def test_a_cyclic_shift_is_numpy_roll(shape: Any, shift: Any, order: Any) -> Non
     np.testing.assert_array_equal((S.T @ S).toarray(), np.eye(x.size))
 
 
-@pytest.mark.parametrize("boundary", cm.BOUNDARIES)
-@pytest.mark.parametrize(("shape", "shift"), SHIFTS, ids=str)
+@for_each("boundary", cm.BOUNDARIES)
+@for_each(("shape", "shift"), SHIFTS, ids=str)
 def test_other_shifts_are_numpy_pad(shape: Any, shift: Any, boundary: Any) -> None:
     x = np.random.default_rng(13).integers(1, 100, shape)
     amounts = [shift] * x.ndim if np.ndim(shift) == 0 else list(shift)
@@ -482,7 +482,7 @@ def test_formats_of_shifts(kind: str) -> None:
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     "make",
     [
         lambda: cm.conv_matrix([1, 2], 4, format="lil"),
@@ -498,7 +498,7 @@ def test_unknown_format(make: Callable[[], Any]) -> None:
         make()
 
 
-@pytest.mark.parametrize("order", ["A", "c", None])
+@for_each("order", ["A", "c", None])
 def test_unknown_order(order: Any) -> None:
     for make in (
         lambda: cm.conv_matrix([1, 2], 4, order=order),
@@ -509,7 +509,7 @@ def test_unknown_order(order: Any) -> None:
             make()
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("rows", "error", "message"),
     [
         ((2, 9), ValueError, "rows=(2, 9) must satisfy 0 <= start <= stop <= 3, the rows of the matrix"),
@@ -531,7 +531,7 @@ def test_rows_that_are_not_there(rows: Any, error: type[Exception], message: str
             make()
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("option", "value"),
     [
         ("stride", 2),
@@ -582,7 +582,7 @@ def test_kernel_and_input_that_disagree() -> None:
         cm.conv_matrix([1] * 5, 4)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("shape", "shift", "error", "message"),
     [
         (

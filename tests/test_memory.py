@@ -11,6 +11,7 @@ import pytest
 
 import convmatrix as cm
 from convmatrix import memory
+from tests.cases import for_each
 
 KIB: Final = 1024
 UNKNOWN: Final = 2**62
@@ -70,7 +71,7 @@ def test_linux_tells_free_memory_and_caches(system: System) -> None:
     assert memory.available_memory() == 6000 * KIB
 
 
-@pytest.mark.parametrize("text", ["MemAvailable: many kB\n", "MemAvailable:\n"])
+@for_each("text", ["MemAvailable: many kB\n", "MemAvailable:\n"])
 def test_other_systems_tell_their_pages(system: System, text: str) -> None:
     system.sysconf = {"SC_PHYS_PAGES": 1000, "SC_PAGE_SIZE": 4096}
     assert memory.available_memory() == 4_096_000
@@ -78,7 +79,7 @@ def test_other_systems_tell_their_pages(system: System, text: str) -> None:
     assert memory.available_memory() == 4_096_000
 
 
-@pytest.mark.parametrize("error", [AttributeError, OSError, ValueError])
+@for_each("error", [AttributeError, OSError, ValueError])
 def test_systems_without_pages(system: System, error: type[Exception]) -> None:
     system.sysconf = error
     assert memory.available_memory() == UNKNOWN
@@ -128,7 +129,7 @@ def test_the_error_is_one_of_memory_and_of_value() -> None:
     assert issubclass(cm.MatrixTooLargeError, ValueError)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("n_bytes", "shown"),
     [
         (0, "0 bytes"),
@@ -148,7 +149,7 @@ def test_bytes_in_words(n_bytes: int, shown: str) -> None:
     assert memory.in_words(n_bytes) == shown
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("make", "what"),
     [
         (lambda: cm.conv_matrix([1.0, 2.0], 100), "the matrix of ConvGeometry((100,), (2,)) with 198 stored entries"),

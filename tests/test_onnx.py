@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import convmatrix as cm
+from tests.cases import for_each
 
 onnx = pytest.importorskip("onnx")
 
@@ -136,7 +137,7 @@ def test_all_cases_of_the_package_are_here() -> None:
     assert len(CASES) == len({case.name for case in CASES}) == 47
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@for_each("case", CASES, ids=lambda case: case.name)
 def test_matrix_gives_the_output(case: Case) -> None:
     y = run(case)
     assert y.shape == case.output.shape
@@ -144,7 +145,7 @@ def test_matrix_gives_the_output(case: Case) -> None:
     np.testing.assert_allclose(y, case.output, rtol=1e-5, atol=1e-5 * np.abs(case.output).max())
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("attributes", "padding"),
     [
         ({}, [(0, 0), (0, 0)]),
@@ -160,7 +161,7 @@ def test_padding_of_a_convolution(attributes: dict[str, Any], padding: Any) -> N
     assert layer_options(node, (8, 8), (3, 2)) == expected
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("attributes", "padding", "output_padding"),
     [
         ({}, [(0, 0)], [0]),

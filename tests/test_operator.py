@@ -18,7 +18,7 @@ from convmatrix._products.correlation import DirectCorrelation
 from convmatrix._products.padding import fold, pad
 from convmatrix.boundary import BOUNDARIES, NOTHING, read_sample
 from tests import reference
-from tests.cases import CASES, LENET5_C3, connection_table, each_case, integer_input, integer_weights
+from tests.cases import CASES, LENET5_C3, connection_table, each_case, for_each, integer_input, integer_weights
 from tests.strategies import random_layer
 
 if TYPE_CHECKING:
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-each_boundary = pytest.mark.parametrize("boundary", BOUNDARIES)
-each_method = pytest.mark.parametrize("method", ["direct", "fft"])
+each_boundary = for_each("boundary", BOUNDARIES)
+each_method = for_each("method", ["direct", "fft"])
 
 
 def random_layers(seed: int, count: int) -> list[cm.ConvGeometry]:
@@ -113,7 +113,7 @@ def test_torch_on_random_layers(torch_oracle: ModuleType) -> None:
         assert_close(A.T @ g.ravel(), back.ravel())
 
 
-@pytest.mark.parametrize(("shape", "kernel"), [((30,), (7,)), ((17, 20), (5, 3)), ((8, 7, 9), (3, 2, 4))])
+@for_each(("shape", "kernel"), [((30,), (7,)), ((17, 20), (5, 3)), ((8, 7, 9), (3, 2, 4))])
 @each_method
 def test_scipy_signal_correlate_and_convolve(shape: tuple[int, ...], kernel: tuple[int, ...], method: str) -> None:
     rng = np.random.default_rng(7)
@@ -125,7 +125,7 @@ def test_scipy_signal_correlate_and_convolve(shape: tuple[int, ...], kernel: tup
         assert_close(A @ x.ravel(), expected.ravel())
 
 
-@pytest.mark.parametrize(("boundary", "name"), [("zero", "fill"), ("circular", "wrap"), ("symmetric", "symm")])
+@for_each(("boundary", "name"), [("zero", "fill"), ("circular", "wrap"), ("symmetric", "symm")])
 def test_scipy_signal_convolve2d(boundary: str, name: Any) -> None:
     rng = np.random.default_rng(8)
     x, w = rng.integers(-9, 10, (9, 8)), rng.integers(-9, 10, (5, 3))
@@ -134,7 +134,7 @@ def test_scipy_signal_convolve2d(boundary: str, name: Any) -> None:
     np.testing.assert_array_equal(A @ x.ravel(), expected.ravel())
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("boundary", "mode"),
     [
         ("zero", "constant"),
@@ -144,7 +144,7 @@ def test_scipy_signal_convolve2d(boundary: str, name: Any) -> None:
         ("replicate", "nearest"),
     ],
 )
-@pytest.mark.parametrize("shape", [(1, 9), (4, 5), (11, 6)])  # the kernel is longer than some of them
+@for_each("shape", [(1, 9), (4, 5), (11, 6)])  # the kernel is longer than some of them
 def test_scipy_ndimage(boundary: str, mode: Any, shape: tuple[int, int]) -> None:
     rng = np.random.default_rng(9)
     x, w = rng.integers(-9, 10, shape), rng.integers(-9, 10, (7, 5))
@@ -173,7 +173,7 @@ def test_full_kernel_is_read_at_the_connected_pairs() -> None:
     np.testing.assert_array_equal(A @ x, cm.ConvOperator(masked, (6, 6, 6)) @ x)
 
 
-@pytest.mark.parametrize("transposed", [False, True])
+@for_each("transposed", [False, True])
 def test_connection_table_with_more_outputs_than_inputs(transposed: bool) -> None:
     table = connection_table("01 1 0 01 0", 2)
     geometry = cm.ConvGeometry(
@@ -186,9 +186,9 @@ def test_connection_table_with_more_outputs_than_inputs(transposed: bool) -> Non
 
 
 @each_boundary
-@pytest.mark.parametrize("transposed", [False, True])
-@pytest.mark.parametrize("stride", [1, 3])
-@pytest.mark.parametrize("dtype", [int, float, complex, np.float32, np.complex64])
+@for_each("transposed", [False, True])
+@for_each("stride", [1, 3])
+@for_each("dtype", [int, float, complex, np.float32, np.complex64])
 def test_adjoint(boundary: str, transposed: bool, stride: int, dtype: Any) -> None:
     rng = np.random.default_rng(12)
     geometry = cm.ConvGeometry(
@@ -245,7 +245,7 @@ def test_a_wrong_adjoint_is_caught() -> None:
 # --- methods ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128])
+@for_each("dtype", [np.float32, np.float64, np.complex64, np.complex128])
 def test_fft_and_direct_agree_on_random_layers(dtype: Any) -> None:
     rng = np.random.default_rng(14)
     layers = [geometry for geometry in random_layers(seed=15, count=100) if geometry.sharing == "shared"]
@@ -260,7 +260,7 @@ def test_fft_and_direct_agree_on_random_layers(dtype: Any) -> None:
         assert (fft @ X).dtype == (direct @ X).dtype == dtype
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("kernel", "input_shape", "method"),
     [
         ((3, 3), (64, 64), "direct"),
@@ -284,8 +284,8 @@ def test_exact_and_unshared_layers_are_direct() -> None:
     assert cm.ConvOperator(np.ones(geometry.weight_shape), geometry).method == "direct"
 
 
-@pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 1), (1, 2), (2, 3), (4, 6)])
-@pytest.mark.parametrize("positions", [(11, 3), (8,)])
+@for_each(("stride", "dilation"), [(1, 1), (2, 1), (1, 2), (2, 3), (4, 6)])
+@for_each("positions", [(11, 3), (8,)])
 def test_blocks_of_positions_do_not_change_a_product(positions: tuple[int, ...], stride: int, dilation: int) -> None:
     rng = np.random.default_rng(16)
     n = len(positions)
@@ -304,7 +304,7 @@ def test_blocks_of_positions_do_not_change_a_product(positions: tuple[int, ...],
         np.testing.assert_array_equal(blocked.adjoint(y)[read], expected[1])
 
 
-@pytest.mark.parametrize("entries", [1, 7, 50])
+@for_each("entries", [1, 7, 50])
 def test_small_chunks_do_not_change_a_product(entries: int, monkeypatch: pytest.MonkeyPatch) -> None:
     layers = [geometry for geometry in CASES.values() if geometry.n_in < 100]
     rng = np.random.default_rng(17)
@@ -322,7 +322,7 @@ def test_small_chunks_do_not_change_a_product(entries: int, monkeypatch: pytest.
 # --- batches ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
+@for_each("order", ["C", "F"])
 @each_method
 def test_batches_are_columns(order: str, method: str) -> None:
     rng = np.random.default_rng(18)
@@ -365,7 +365,7 @@ def test_as_part_of_scipy() -> None:
 # --- dtypes -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("kernel", "factor", "result"),
     [
         ("float32", "float32", "float32"),
@@ -469,7 +469,7 @@ def layer() -> cm.ConvOperator:
     return cm.ConvOperator(np.ones((2, 3, 2, 2)), (3, 4, 5))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("multiply", "message"),
     [
         (
@@ -510,19 +510,19 @@ def test_one_channel_arrays_are_named_without_channels() -> None:
         cm.ConvOperator(np.ones((2, 2)), (4, 5), order="F") @ np.ones((4, 5))
 
 
-@pytest.mark.parametrize("factor", [np.array(["a"] * 60), np.array([None] * 60), np.zeros(60, dtype="datetime64[s]")])
+@for_each("factor", [np.array(["a"] * 60), np.array([None] * 60), np.zeros(60, dtype="datetime64[s]")])
 def test_factors_without_numbers(factor: Array) -> None:
     with pytest.raises(TypeError, match=r"dtype .* cannot be multiplied by an operator of dtype float64; convert it"):
         layer() @ factor
 
 
-@pytest.mark.parametrize("multiply", [lambda A, X: A @ X, lambda A, X: A.matmat(X), lambda A, X: A.rmatmat(X)])
+@for_each("multiply", [lambda A, X: A @ X, lambda A, X: A.matmat(X), lambda A, X: A.rmatmat(X)])
 def test_sparse_factors(multiply: Any) -> None:
     with pytest.raises(TypeError, match=r"dense arrays, but was given a sparse one; make it dense with .toarray\(\)"):
         multiply(layer(), sparse.eye_array(60))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("arguments", "options", "error", "message"),
     [
         (

@@ -16,7 +16,7 @@ import pytest
 import convmatrix as cm
 from convmatrix import memory
 from tests import reference
-from tests.cases import CASES, each_case, integer_input, integer_weights
+from tests.cases import CASES, each_case, for_each, integer_input, integer_weights
 from tests.refusals import refused
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def test_fields_cannot_be_assigned() -> None:
         some_pattern().cols = np.zeros(8, dtype=np.int32)  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("geometry", [CASES["2d LeNet-5 C3"], CASES["2d reflect"]], ids=["plain", "merged"])
+@for_each("geometry", [CASES["2d LeNet-5 C3"], CASES["2d reflect"]], ids=["plain", "merged"])
 def test_copies_have_the_same_triplets(geometry: Geometry) -> None:
     pattern = geometry.pattern()
     for twin in (copy.copy(pattern), copy.deepcopy(pattern), pickle.loads(pickle.dumps(pattern))):
@@ -172,7 +172,7 @@ def test_triplets_are_copied() -> None:
     assert rows.flags.writeable
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.uint64])
+@for_each("dtype", [np.int8, np.uint8, np.int64, np.uint64])
 def test_triplets_of_any_integer_type(dtype: type[np.integer]) -> None:
     places = np.array([2, 0, 1], dtype=dtype)
     pattern = Pattern.from_triplets((3, 3), places, places, places, 3)
@@ -206,7 +206,7 @@ def test_index_types_of_triplets() -> None:
     assert many.jacobian([3]).indices.tolist() == [2**31]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("name", "values", "message"),
     [
         ("rows", [0, 2], "rows runs from 0 to 2, but must lie in 0 .. 1 (shape=(2, 3), weight_shape=(4,))"),
@@ -275,8 +275,8 @@ def test_contractions_are_dense_sums(geometry: Geometry) -> None:
     check_contractions(geometry, np.complex128)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64])
-@pytest.mark.parametrize("name", ["1d stride", "2d groups", "2d reflect", "2d unshared", "transposed 2d"])
+@for_each("dtype", [np.float32, np.float64, np.complex64])
+@for_each("name", ["1d stride", "2d groups", "2d reflect", "2d unshared", "transposed 2d"])
 def test_contractions_keep_the_dtype(name: str, dtype: Any) -> None:
     check_contractions(CASES[name], dtype)
 
@@ -295,7 +295,7 @@ def test_contractions_of_a_pattern_that_is_no_layer() -> None:
         np.testing.assert_array_equal(pattern.tap(divmod(k, 3)).toarray(), T[:, :, k])
 
 
-@pytest.mark.parametrize("dtype", [">i8", ">f8", ">c16"])
+@for_each("dtype", [">i8", ">f8", ">c16"])
 def test_weights_of_the_other_byte_order(dtype: str) -> None:
     pattern = Geometry(4, 2).pattern()
     A = pattern.matrix(np.array([1, 2], dtype=dtype))
@@ -314,9 +314,9 @@ def test_gradients_of_mixed_dtypes() -> None:
     assert pattern.weight_gradient(np.ones(4, np.float32), np.ones(3, np.float64)).dtype == np.float64
 
 
-@pytest.mark.parametrize("batch", [0, 1, 2, 7])
-@pytest.mark.parametrize("name", ["1d", "2d reflect", "transposed 2d", "2d connection table"])
-@pytest.mark.parametrize("dtype", [np.int64, np.complex128])
+@for_each("batch", [0, 1, 2, 7])
+@for_each("name", ["1d", "2d reflect", "transposed 2d", "2d connection table"])
+@for_each("dtype", [np.int64, np.complex128])
 def test_the_gradient_of_a_batch_is_a_sum(name: str, batch: int, dtype: Any) -> None:
     geometry = CASES[name]
     pattern = geometry.pattern()
@@ -365,7 +365,7 @@ def test_integers_are_exact_beyond_2_53() -> None:
     assert pattern.weight_gradient([2**31, 0, 0], [2**31, 0, 0]).tolist() == [[[2**62, 0]]]
 
 
-@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int16, np.int32, np.uint64, np.float32, np.complex64])
+@for_each("dtype", [np.int8, np.uint8, np.int16, np.int32, np.uint64, np.float32, np.complex64])
 def test_a_matrix_has_the_dtype_of_its_weights(dtype: Any) -> None:
     for geometry in (Geometry(3, 2), Geometry(1, 2, padding="same", boundary="circular")):
         pattern = geometry.pattern()
@@ -390,8 +390,8 @@ def test_weights_of_zero_keep_their_entries(geometry: Geometry) -> None:
     np.testing.assert_array_equal(zero.indices, full.indices)
 
 
-@pytest.mark.parametrize("geometry", [Geometry((4, 5), (3, 3)), CASES["2d reflect"], CASES["one sample, replicate"]])
-@pytest.mark.parametrize("dtype", [np.int64, np.float32, np.complex128])
+@for_each("geometry", [Geometry((4, 5), (3, 3)), CASES["2d reflect"], CASES["one sample, replicate"]])
+@for_each("dtype", [np.int64, np.float32, np.complex128])
 def test_values_go_into_a_matrix_that_exists(geometry: Geometry, dtype: Any) -> None:
     pattern = geometry.pattern()
     first, second = (integer_weights(geometry, seed).astype(dtype) for seed in (0, 1))
@@ -417,7 +417,7 @@ def test_values_into_a_view_with_gaps() -> None:
     assert (space[1::2] == -1).all()
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("out", "shown"),
     [
         (np.zeros(7), "shape (7,) and dtype float64"),
@@ -437,8 +437,8 @@ def test_values_into_an_array_that_cannot_be_written() -> None:
         Geometry(4, 2).pattern().values([1.0, 2.0], out=out)
 
 
-@pytest.mark.parametrize("format", ["csr", "csc", "coo", "dia", "bsr"])
-@pytest.mark.parametrize("name", ["1d", "2d reflect", "2d unshared", "1d zero, rows without taps"])
+@for_each("format", ["csr", "csc", "coo", "dia", "bsr"])
+@for_each("name", ["1d", "2d reflect", "2d unshared", "1d zero, rows without taps"])
 def test_formats(name: str, format: str) -> None:
     geometry = CASES[name]
     pattern = geometry.pattern()
@@ -465,7 +465,7 @@ def test_unknown_format() -> None:
 # --- many entries -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [np.int64, np.float64, np.complex128, np.float32])
+@for_each("dtype", [np.int64, np.float64, np.complex128, np.float32])
 def test_weight_gradients_of_more_than_a_million_entries(dtype: Any) -> None:
     """The products are summed in blocks; whole numbers below 2**24 are exact whatever the order."""
     n, k = 350_000, 3
@@ -525,7 +525,7 @@ def test_a_tap_is_where_its_weight_sits(geometry: Geometry) -> None:
     assert triplets(pattern) == listed
 
 
-@pytest.mark.parametrize(
+@for_each(
     "weight",
     [-1, 6, 10**30, 1.0, "0", None, (0, 3), (2, 0), (0, -1), (0,), (0, 0, 0), (), (0.0, 1.0), [0, 3]],
     ids=repr,
@@ -571,7 +571,7 @@ def test_a_full_kernel_for_a_connection_table() -> None:
     np.testing.assert_array_equal(pattern.matrix(full).toarray(), plain.toarray())
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("geometry", "weights", "message"),
     [
         (
@@ -607,7 +607,7 @@ def test_weights_of_a_wrong_shape(geometry: Geometry, weights: Any, message: str
             contract(weights)
 
 
-@pytest.mark.parametrize("dtype", [np.float16, bool, object, "U1", "M8[s]"])
+@for_each("dtype", [np.float16, bool, object, "U1", "M8[s]"])
 def test_weights_of_a_wrong_dtype(dtype: Any) -> None:
     weights = np.array([1, 0, 1]).astype(dtype)
     with refused(

@@ -14,7 +14,7 @@ import pytest
 import convmatrix as cm
 from convmatrix import memory
 from tests import reference
-from tests.cases import CASES, dense_entries, each_case, integer_weights
+from tests.cases import CASES, dense_entries, each_case, for_each, integer_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,7 +111,7 @@ def test_a_tap_is_the_kronecker_product_of_its_axes(geometry: Geometry) -> None:
 SHARED: Final = [name for name, geometry in CASES.items() if geometry.sharing == "shared"]
 
 
-@pytest.mark.parametrize("geometry", [CASES[name] for name in SHARED], ids=SHARED)
+@for_each("geometry", [CASES[name] for name in SHARED], ids=SHARED)
 def test_the_matrix_factors_through_the_unfold_matrix(geometry: Geometry) -> None:
     """A(w) = (W (x) I) U; the transposed layer is U.T (W.T (x) I). W has zeros where channels are not connected."""
     weights = integer_weights(geometry)
@@ -180,7 +180,7 @@ def check_canonical(matrix: Any) -> None:
     assert ((matrix.indices >= 0) & (matrix.indices < columns)).all()
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
+@for_each("order", ["C", "F"])
 @each_case
 def test_indices_are_canonical(geometry: Geometry, order: str) -> None:
     weights = integer_weights(geometry)
@@ -244,7 +244,7 @@ def same_nonzeros(n: int, k: int) -> int:
     return n * k - half * (half + 1)
 
 
-@pytest.mark.parametrize("n", [10**3, 10**6, 10**9, 10**12])
+@for_each("n", [10**3, 10**6, 10**9, 10**12])
 def test_estimates_of_any_size_are_exact(n: int) -> None:
     plain = Geometry((n, 2 * n), (3, 7), padding="same", in_channels=3, out_channels=5)
     nonzeros = 15 * same_nonzeros(n, 3) * same_nonzeros(2 * n, 7)
@@ -258,7 +258,7 @@ def test_estimates_of_any_size_are_exact(n: int) -> None:
     assert cm.estimate(Geometry((n, n), (5, 4), stride=(5, 4), transposed=True)).nonzeros == 20 * n * n
 
 
-@pytest.mark.parametrize("boundary", ["circular", "reflect", "symmetric", "replicate"])
+@for_each("boundary", ["circular", "reflect", "symmetric", "replicate"])
 def test_estimates_of_very_long_kernels_are_bounds(boundary: str) -> None:
     n, k = 20_000, 5_000
     size = cm.estimate(Geometry(n, k, padding="same", boundary=boundary))
@@ -268,7 +268,7 @@ def test_estimates_of_very_long_kernels_are_bounds(boundary: str) -> None:
     assert size.bytes == size.nonzeros * 12 + (n + 1) * 4
 
 
-@pytest.mark.parametrize("boundary", ["zero", "circular", "replicate"])
+@for_each("boundary", ["zero", "circular", "replicate"])
 def test_matrices_of_long_kernels(boundary: str) -> None:
     """The distinct rows of an axis are many: they are worked out a part at a time."""
     n, k = 1_100, 1_051
@@ -293,7 +293,7 @@ def test_matrices_of_long_kernels(boundary: str) -> None:
 EDGE: Final = 2**31 - 1  # the largest int32
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("geometry", "what", "index_dtype"),
     [
         (Geometry((EDGE + 2) // 3, 3, padding="same"), EDGE, "int32"),
@@ -313,8 +313,8 @@ def test_index_type_at_the_edge_of_the_nonzeros(geometry: Geometry, what: int, i
     assert size.bytes == what * (8 + width) + (size.shape[0] + 1) * width
 
 
-@pytest.mark.parametrize("kind", FORMATS)
-@pytest.mark.parametrize(("columns", "index_dtype"), [(EDGE, "int32"), (EDGE + 1, "int64")])
+@for_each("kind", FORMATS)
+@for_each(("columns", "index_dtype"), [(EDGE, "int32"), (EDGE + 1, "int64")])
 def test_index_type_at_the_edge_of_the_columns(columns: int, index_dtype: str, kind: str) -> None:
     size = cm.estimate(Geometry(columns, 1, stride=2**20), format=kind)
     assert size.shape == (2**11, columns)
@@ -322,7 +322,7 @@ def test_index_type_at_the_edge_of_the_columns(columns: int, index_dtype: str, k
     assert size.index_dtype == index_dtype
 
 
-@pytest.mark.parametrize(("rows", "index_dtype"), [(EDGE, "int32"), (EDGE + 1, "int64")])
+@for_each(("rows", "index_dtype"), [(EDGE, "int32"), (EDGE + 1, "int64")])
 def test_index_type_at_the_edge_of_the_rows(rows: int, index_dtype: str) -> None:
     size = cm.estimate(Geometry(1, 1, padding=[(0, rows - 1)]))
     assert (size.shape, size.nonzeros) == ((rows, 1), 1)
@@ -336,7 +336,7 @@ def test_index_type_of_a_slab_is_its_own() -> None:
     assert cm.estimate(geometry, rows=(5, 2**30 + 1)).index_dtype == "int32"
 
 
-@pytest.mark.parametrize(("columns", "index_dtype"), [(EDGE, np.int32), (EDGE + 1, np.int64)])
+@for_each(("columns", "index_dtype"), [(EDGE, np.int32), (EDGE + 1, np.int64)])
 def test_a_slab_beyond_the_edge_is_built_right(columns: int, index_dtype: Any) -> None:
     geometry = Geometry(columns, 3, padding="same", boundary="circular")
     matrix = cm.conv_matrix([1, 2, 3], geometry, rows=(columns - 2, columns))
@@ -363,7 +363,7 @@ def peak_memory(make: Callable[[], Any]) -> tuple[Any, int]:
 SIDE: Final = 10**6
 
 
-@pytest.mark.parametrize("start", [0, SIDE - 500, 5 * 10**11 - 300, SIDE**2 - 1000])
+@for_each("start", [0, SIDE - 500, 5 * 10**11 - 300, SIDE**2 - 1000])
 def test_a_slab_of_a_trillion_rows(start: int) -> None:
     kernel = np.arange(1, 10).reshape(3, 3)
     geometry = Geometry((SIDE, SIDE), (3, 3), padding="same")
@@ -468,7 +468,7 @@ def oversized_layer(rng: np.random.Generator) -> Geometry:
 REQUESTS: Final = [oversized_layer(np.random.default_rng(seed)) for seed in range(100)]
 
 
-@pytest.mark.parametrize("number", range(len(REQUESTS)))
+@for_each("number", range(len(REQUESTS)))
 def test_oversized_requests_are_refused_before_allocation(number: int) -> None:
     geometry = REQUESTS[number]
     kind, order = FORMATS[number % 5], "CF"[number % 2]
@@ -499,7 +499,7 @@ def test_oversized_requests_are_refused_before_allocation(number: int) -> None:
     assert peak < 4 * MEGABYTE
 
 
-@pytest.mark.parametrize("number", range(0, len(REQUESTS), 5))
+@for_each("number", range(0, len(REQUESTS), 5))
 def test_oversized_patterns_and_unfold_matrices_are_refused_before_allocation(number: int) -> None:
     geometry = REQUESTS[number]
 

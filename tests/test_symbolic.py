@@ -8,12 +8,12 @@ import sympy
 
 from convmatrix import symbolic
 from convmatrix.geometry import ConvGeometry
-from tests.cases import CASES, integer_weights
+from tests.cases import CASES, for_each, integer_weights
 
 SMALL = {name: g for name, g in CASES.items() if g.n_out * g.n_in < 700}
 
 
-@pytest.mark.parametrize("geometry", SMALL.values(), ids=SMALL.keys())
+@for_each("geometry", SMALL.values(), ids=SMALL.keys())
 def test_substitution_gives_the_matrix(geometry: ConvGeometry) -> None:
     values = integer_weights(geometry).ravel().tolist()
     symbols = symbolic.weights(geometry.n_weights)

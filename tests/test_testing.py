@@ -13,7 +13,7 @@ from scipy.sparse.linalg import LinearOperator, aslinearoperator
 import convmatrix as cm
 from convmatrix import testing
 from convmatrix.testing import assert_adjoint, assert_equivariant, assert_gradient, check_layer
-from tests.cases import CASES, each_case, integer_weights
+from tests.cases import CASES, each_case, for_each, integer_weights
 from tests.refusals import refused
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def not_adjoint() -> Any:
 # --- adjoints ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", ["int64", "float32", "float64", "complex64", "complex128"])
-@pytest.mark.parametrize("boundary", cm.BOUNDARIES)
+@for_each("dtype", ["int64", "float32", "float64", "complex64", "complex128"])
+@for_each("boundary", cm.BOUNDARIES)
 def test_adjoint_of_matrices_and_operators(boundary: str, dtype: str) -> None:
     kernel = (np.arange(1, 13).reshape(2, 2, 3) - 5).astype(dtype)
     if np.dtype(dtype).kind == "c":
@@ -71,7 +71,7 @@ def test_an_adjoint_without_the_conjugate() -> None:
     assert_adjoint(real, real.T)  # where there is nothing to conjugate
 
 
-@pytest.mark.parametrize("dtype", [np.int64, np.float64])
+@for_each("dtype", [np.int64, np.float64])
 def test_an_adjoint_that_does_not_flip_the_kernel(dtype: Any) -> None:
     """The usual slip: columns for rows. With a symmetric kernel it is no slip, and nothing can be seen."""
     lopsided = cm.conv_matrix(np.array([1, 2, 4], dtype=dtype), 9, padding="same")
@@ -174,7 +174,7 @@ def wrong_gradient() -> Any:
     )
 
 
-@pytest.mark.parametrize("degree", [1, 2, 3, 5])
+@for_each("degree", [1, 2, 3, 5])
 def test_gradients_of_polynomials_are_exact(degree: int) -> None:
     point = np.array([[1, -2], [3, 5]])
     for larger in range(3):  # a bound of the degree will do
@@ -191,7 +191,7 @@ def test_gradients_of_polynomials_are_exact(degree: int) -> None:
             assert_gradient(lambda x: x**degree, lambda x, c: degree * x ** (degree - 1) * c, point, degree=degree - 1)
 
 
-@pytest.mark.parametrize("factor", [2, -1, 0])
+@for_each("factor", [2, -1, 0])
 def test_gradients_off_by_a_factor(factor: int) -> None:
     point = np.array([1, -2, 5])
     with wrong_gradient():
@@ -246,7 +246,7 @@ def test_gradients_of_another_shape() -> None:
         assert_gradient(lambda x: x, lambda x, c: c.ravel(), [[1.0], [2.0]])
 
 
-@pytest.mark.parametrize("name", ["2d reflect", "2d groups", "transposed 2d", "2d unshared"])
+@for_each("name", ["2d reflect", "2d groups", "transposed 2d", "2d unshared"])
 def test_gradients_of_layers(name: str) -> None:
     """The weight gradient and the transposed matrix, each exactly; a layer is bilinear."""
     geometry = CASES[name]
@@ -340,7 +340,7 @@ def test_a_kernel_of_zeros_is_equivariant_but_not_its_pattern() -> None:
         assert_equivariant(layer.pattern(), shift, shift)
 
 
-@pytest.mark.parametrize("name", ["1d", "2d reflect", "2d LeNet-5 C3", "1d tiled", "transposed 2d", "1d circular"])
+@for_each("name", ["1d", "2d reflect", "2d LeNet-5 C3", "1d tiled", "transposed 2d", "1d circular"])
 def test_broken_rows_are_counted_right(name: str) -> None:
     geometry = CASES[name]
     pattern = geometry.pattern()
@@ -411,9 +411,7 @@ def test_functions_that_are_right_on_most_inputs() -> None:
         assert_equivariant(odd, shift, shift, trials=60)
 
 
-@pytest.mark.parametrize(
-    "values", [[0, 0, 1], [1, 2, 3], [-1, 0, 1], [[0, 1, 2]], [0.0, 1.0, 2.0], [True, False], "012", 0]
-)
+@for_each("values", [[0, 0, 1], [1, 2, 3], [-1, 0, 1], [[0, 1, 2]], [0.0, 1.0, 2.0], [True, False], "012", 0])
 def test_what_is_no_permutation(values: Any) -> None:
     size = np.asarray(values).size
     message = f"_permutation is no permutation; give an index array that holds each of 0 .. {size - 1} once"
@@ -502,8 +500,8 @@ def nudged_matrix(matrix: Any) -> Any:
     return changed
 
 
-@pytest.mark.parametrize("geometry", [LAYER, BACK], ids=["forward", "transposed"])
-@pytest.mark.parametrize(
+@for_each("geometry", [LAYER, BACK], ids=["forward", "transposed"])
+@for_each(
     ("method", "change", "what"),
     [
         ("forward", nudged, "matrix and operator, forward,"),
@@ -521,8 +519,8 @@ def test_check_layer_sees_a_wrong_operator(
     check_layer(geometry)
 
 
-@pytest.mark.parametrize("geometry", [LAYER, BACK], ids=["forward", "transposed"])
-@pytest.mark.parametrize(
+@for_each("geometry", [LAYER, BACK], ids=["forward", "transposed"])
+@for_each(
     ("method", "change", "what"),
     [
         ("matrix", nudged_matrix, r"(the values of matrix and pattern|tap \d+ and the matrix)"),
@@ -557,7 +555,7 @@ def test_check_layer_sees_other_columns(monkeypatch: pytest.MonkeyPatch) -> None
         check_layer(LAYER)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "change",
     [
         lambda A: A.T if A.shape[0] == A.shape[1] else A[::-1],
@@ -587,7 +585,7 @@ def test_check_layer_sees_a_structure_that_depends_on_values(monkeypatch: pytest
         check_layer(LAYER, np.arange(1, 37))
 
 
-@pytest.mark.parametrize("geometry", [LAYER, BACK], ids=["forward", "transposed"])
+@for_each("geometry", [LAYER, BACK], ids=["forward", "transposed"])
 def test_check_layer_sees_a_wrong_unfold_matrix(monkeypatch: pytest.MonkeyPatch, geometry: Geometry) -> None:
     right = Geometry.unfold_matrix
     for change in (nudged_matrix, lambda U: U[::-1], lambda U: 2 * U):
