@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import convmatrix as cm
+from tests.cases import for_each
 from tests.refusals import refused
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -140,7 +141,6 @@ import sys
 from types import SimpleNamespace
 import numpy as np
 import convmatrix as cm
-from tests.cases import for_each
 layer = SimpleNamespace(weight=np.ones((1, 1, 3)), in_channels=1, out_channels=1, kernel_size=(3,), stride=(1,),
                         padding=(1,), dilation=(1,), groups=1, padding_mode="zeros")
 assert cm.conv_matrix(*cm.from_torch(layer, 5)).nnz == 13
