@@ -63,7 +63,7 @@ def call(
     try:
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=limit, check=False)
     except subprocess.TimeoutExpired as expired:
-        output = expired.stdout or b""
+        output: Any = expired.stdout or b""  # text or bytes, which differs between systems
         return Outcome(merged(output.decode() if isinstance(output, bytes) else output), STOPPED, time.monotonic())
     failure = None
     if done.returncode:

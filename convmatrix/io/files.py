@@ -154,7 +154,7 @@ def load(
     except MatrixTooLargeError as error:
         raise MatrixTooLargeError(f"cannot load {path}: {error}") from error
     except MemoryError as error:
-        raise MatrixTooLargeError(f"cannot load {path}: the memory ran out ({error or 'no detail'})") from error
+        raise MatrixTooLargeError(f"cannot load {path}: the memory ran out ({str(error) or 'no detail'})") from error
     except ValueError as error:
         raise FileFormatError(f"cannot load {path}: {str(error)[:_LONGEST_ERROR]}") from error
     return matrix, geometry

@@ -177,4 +177,4 @@ def _zip_errors(what: str) -> Iterator[None]:
         OverflowError,
         ValueError,
     ) as error:
-        raise FileFormatError(f"{what} is damaged: {error or type(error).__name__}") from error
+        raise FileFormatError(f"{what} is damaged: {str(error) or type(error).__name__}") from error
