@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from convmatrix.equivariance.steps import Step
-
     Array = NDArray[Any]
 
 SIZE, CHANNELS = 24, 6
@@ -43,7 +41,7 @@ SECOND = cm.ConvGeometry(
     padding=1,
     boundary="circular",
 )
-STEPS: list[Step] = [FIRST, equivariance.Elementwise("relu"), POOL, SECOND, equivariance.Elementwise("relu")]
+STEPS = [FIRST, equivariance.Elementwise("relu"), POOL, SECOND, equivariance.Elementwise("relu")]
 
 
 def run(context: Context) -> list[Claim]:

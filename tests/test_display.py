@@ -424,7 +424,7 @@ def test_a_pattern_from_triplets_shows_itself() -> None:
 
 def test_a_verdict_crosses_out_the_broken_outputs() -> None:
     geometry = cm.ConvGeometry((4, 5), (3, 3), padding="same")
-    verdict = cm.equivariance.prove_equivariance(geometry, (1, 0))
+    verdict = cm.equivariance.check_shift(geometry, (1, 0))
     root = ET.fromstring(verdict._repr_html_().replace("&#10003;", "v").replace("&#10005;", "x"))
     assert len(root.findall(".//{http://www.w3.org/2000/svg}path")) == verdict.n_broken
     words = " ".join(root.itertext())
@@ -436,7 +436,7 @@ def test_a_verdict_crosses_out_the_broken_outputs() -> None:
 
 def test_a_verdict_that_holds_draws_nothing() -> None:
     ring = cm.ConvGeometry(5, 3, padding="same", boundary="circular")
-    html = cm.equivariance.prove_equivariance(ring, 1)._repr_html_()
+    html = cm.equivariance.check_shift(ring, 1)._repr_html_()
     assert "&#10003; Proved" in html
     assert "<svg" not in html
 

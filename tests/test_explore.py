@@ -14,7 +14,7 @@ import pytest
 import convmatrix as cm
 from convmatrix.cli import main
 from convmatrix.display.window import colours
-from convmatrix.equivariance import prove_equivariance
+from convmatrix.equivariance import check_shift
 from convmatrix.explore import LIMIT, page, save_page
 from tests import explore_page
 
@@ -296,10 +296,11 @@ def test_transpose(opened: Any) -> None:
 
 def test_commutator_marks_the_broken_rows(opened: Any) -> None:
     show_view(opened, "commutator")
-    verdict = prove_equivariance(cm.ConvGeometry((5, 5), (3, 3), padding="same"), (1, 0))
+    verdict = check_shift(cm.ConvGeometry((5, 5), (3, 3), padding="same"), (1, 0))
     broken = np.flatnonzero(verdict.broken_rows).tolist()
     assert shown(opened)["matrix"]["brokenRows"] == broken
-    assert text(opened, "#matrix-words").startswith(f"{len(broken)} of 25 rows break the symmetry")
+    assert text(opened, "#matrix-words").startswith("No output shift works")
+    assert f"{len(broken)} of 25 rows break the symmetry" in text(opened, "#matrix-words")
     assert len(opened.find_elements("css selector", "#matrix .broken-band")) == len(broken)
     assert len(opened.find_elements("css selector", "#right .cross")) == len(broken)
     proved = eval(text(opened, "#python"), {"cm": cm})
@@ -309,8 +310,11 @@ def test_commutator_marks_the_broken_rows(opened: Any) -> None:
     assert "commutes with this shift, for every weight" in text(opened, "#matrix-words")
     assert opened.find_elements("css selector", "#matrix g[data-row]") == []
     type_in(opened, "#stride-0", 2)
-    assert text(opened, "#shift-message").startswith("shift[0]=1 is no multiple of stride[0]=2")
-    assert not find(opened, "#shown").is_displayed()
+    words = text(opened, "#matrix-words")
+    assert words.startswith("No output shift works: stride[0]=2 does not divide shift[0]=1")
+    assert find(opened, "#shown").is_displayed()
+    verdict = eval(text(opened, "#python"), {"cm": cm})
+    assert shown(opened)["matrix"]["brokenRows"] == np.flatnonzero(verdict.broken_rows).tolist()
 
 
 def test_the_product_is_written_out(opened: Any) -> None:

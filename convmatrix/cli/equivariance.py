@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli.errors import UsageError
+from convmatrix.cli.errors import REFUTED, UsageError
 from convmatrix.cli.options import add_layer_options
 from convmatrix.cli.output import say, say_json
 
@@ -27,7 +27,7 @@ examples:
   convmatrix equivariance --input-shape 8x8 --kernel-shape 3x3 --padding 1 --shift 1,0
   convmatrix equivariance --input-shape 9x9 --kernel-shape 3x3 --tie C4 --quarter-turn
 
-exit codes: 0 the symmetry holds, 1 it does not (or the data are at fault), 2 the options are at fault
+exit codes: 0 the symmetry holds, 1 the data are at fault, 2 the options are at fault, 3 the symmetry does not hold
 """
 _LARGEST_PICTURE: Final = 64
 
@@ -72,16 +72,16 @@ def run(args: argparse.Namespace) -> int:
         picture = _picture(verdict)
         if picture:
             say(picture)
-    return 0 if verdict.holds else 1
+    return 0 if verdict.holds else REFUTED
 
 
 def _decide(args: argparse.Namespace, geometry: ConvGeometry) -> Verdict:
-    from convmatrix.equivariance import check_quarter_turn, check_reflection, prove_equivariance, tied_pattern
+    from convmatrix.equivariance import check_quarter_turn, check_reflection, check_shift, tied_pattern
 
     if args.shift is not None:
         if args.tie is not None:
             raise UsageError("--tie changes nothing for shifts: drop it, or give --reflect or --quarter-turn")
-        return prove_equivariance(geometry, _shift(args.shift, len(geometry.input_shape)))
+        return check_shift(geometry, _shift(args.shift, len(geometry.input_shape)))
     pattern = None if args.tie is None else tied_pattern(geometry, args.tie)
     if args.reflect is not None:
         return check_reflection(geometry, args.reflect, pattern=pattern)

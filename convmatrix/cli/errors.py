@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
+REFUTED: Final = 3
+"""Exit code where a question was answered by no: a symmetry does not hold, a theorem was not proved."""
+
 
 class CommandError(Exception):
     """A failure that the user can mend; its message is printed as one line."""

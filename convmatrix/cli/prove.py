@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli.errors import DataError, UsageError
+from convmatrix.cli.errors import REFUTED, DataError, UsageError
 from convmatrix.cli.output import say, say_json
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ examples:
   convmatrix prove --recheck proof.json
   convmatrix prove --all --latex > appendix.tex
 
-exit codes: 0 all proved, 1 something was not proved, 2 the options are at fault
+exit codes: 0 all proved, 1 the data are at fault, 2 the options are at fault, 3 something was not proved
 """
 
 
@@ -105,7 +105,7 @@ def _prove(names: tuple[str, ...], engines: tuple[str, ...], as_json: bool) -> i
                 say(proof.explain())
             else:
                 say(_line(proof))
-    return 0 if proved else 1
+    return 0 if proved else REFUTED
 
 
 def _line(proof: Proof) -> str:

@@ -22,12 +22,21 @@ from convmatrix.equivariance.actions import (
     symmetric_generators,
     torus_generators,
 )
-from convmatrix.equivariance.checks import check, check_quarter_turn, check_reflection, prove_equivariance
-from convmatrix.equivariance.networks import NetworkVerdict, check_network, surviving_shifts
+from convmatrix.equivariance.checks import (
+    check,
+    check_quarter_turn,
+    check_reflection,
+    check_shift,
+    prove_equivariance,
+)
+from convmatrix.equivariance.network_shifts import NetworkVerdict, SurvivingShifts, check_network, surviving_shifts
 from convmatrix.equivariance.sharing import equivariant_pattern, orbits, tie, tied_pattern, tied_taps
-from convmatrix.equivariance.steps import Bias, Elementwise, Pooling
-from convmatrix.equivariance.symmetry import PointSymmetry, Symmetries, symmetries
+from convmatrix.equivariance.sized_operations import AddedBias as Bias
+from convmatrix.equivariance.sized_operations import WindowPooling as Pooling
+from convmatrix.equivariance.symmetries import PointSymmetry, Symmetries, symmetries
 from convmatrix.equivariance.verdict import Counterexample, Verdict
+from convmatrix.equivariance.whole_network import NetworkCounterexample
+from convmatrix.network import Elementwise
 from convmatrix.proofs.engines.certificate import CertificateError
 from convmatrix.proofs.latex import appendix
 from convmatrix.proofs.proof import Proof
@@ -40,10 +49,12 @@ __all__ = [
     "CertificateError",
     "Counterexample",
     "Elementwise",
+    "NetworkCounterexample",
     "NetworkVerdict",
     "PointSymmetry",
     "Pooling",
     "Proof",
+    "SurvivingShifts",
     "Symmetries",
     "Verdict",
     "appendix",
@@ -53,6 +64,7 @@ __all__ = [
     "check_network",
     "check_quarter_turn",
     "check_reflection",
+    "check_shift",
     "compose",
     "cyclic_generators",
     "dihedral_generators",

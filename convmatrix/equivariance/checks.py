@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.equivariance import actions
+from convmatrix.equivariance.axis_shifts import AxisShifts, geometry_axes, moved_output
 from convmatrix.equivariance.comparison import broken_rows, permutation_array
 from convmatrix.equivariance.verdict import Counterexample, Verdict
 from convmatrix.geometry import ConvGeometry
@@ -96,33 +98,35 @@ def _counterexample(pattern: WeightPattern, q: NDArray[np.int64], p: NDArray[np.
     return Counterexample(multi, row, column, int(q[row]), int(p[column]), *counts)
 
 
-def prove_equivariance(geometry: ConvGeometry, shift: int | Sequence[int]) -> Verdict:
-    """Decide whether a layer commutes with a cyclic shift, exactly and for every weight.
+def check_shift(geometry: ConvGeometry, shift: int | Sequence[int]) -> Verdict:
+    """Decide whether a layer commutes with a cyclic shift, exactly and for all weights.
 
-    The input moves by ``shift`` as in `numpy.roll`; the output of a convolution by ``shift / stride``, the output of a
-    transposed layer by ``shift * stride``.
+    It does if some shift of the output answers to the shift of the input. Where several do, the verdict names
+    ``shift / stride`` (``shift * stride`` for a transposed layer) if that is one of them, otherwise the smallest.
 
     Parameters
     ----------
     geometry : ConvGeometry
     shift : int or sequence of int
-        One for all axes, or one an axis.
+        One integer for all axes, or one per axis; the input moves as in `numpy.roll`.
 
     Returns
     -------
     Verdict
+        If no output shift answers, its ``broken_rows`` are those for ``shift / stride``, or for the closest output
+        shift where the stride does not divide the shift; ``reason`` says so.
 
     Raises
     ------
     ValueError
-        If the stride of an axis does not divide its shift: then no shift of the output answers to it.
+        If the number of shifts is not the number of axes.
 
     Examples
     --------
     >>> import convmatrix as cm
-    >>> prove_equivariance(cm.ConvGeometry((8, 8), (3, 3), padding="same", boundary="circular"), (1, 0))
+    >>> check_shift(cm.ConvGeometry((8, 8), (3, 3), padding="same", boundary="circular"), (1, 0))
     Verdict(holds=True, broken_rows=0 of 64)
-    >>> prove_equivariance(cm.ConvGeometry((8, 8), (3, 3), padding="same"), (1, 0)).broken_rows[0].astype(int)
+    >>> check_shift(cm.ConvGeometry((8, 8), (3, 3), padding="same"), (1, 0)).broken_rows[0].astype(int)
     array([[1, 1, 1, 1, 1, 1, 1, 1],
            [1, 1, 1, 1, 1, 1, 1, 1],
            [0, 0, 0, 0, 0, 0, 0, 0],
@@ -131,40 +135,86 @@ def prove_equivariance(geometry: ConvGeometry, shift: int | Sequence[int]) -> Ve
            [0, 0, 0, 0, 0, 0, 0, 0],
            [0, 0, 0, 0, 0, 0, 0, 0],
            [1, 1, 1, 1, 1, 1, 1, 1]])
+    >>> check_shift(cm.ConvGeometry(8, 2, stride=2), 1).reason
+    'no output shift answers: stride[0]=2 does not divide shift[0]=1; the rows are those for the closest output shift'
     """
     _require_geometry(geometry)
     amounts = validate.per_axis("shift", shift, len(geometry.input_shape), minimum=-(2**62))
-    moved = output_shift(geometry, amounts)
+    nominal = nominal_shift(geometry, amounts)
+    moved = moved_output(geometry_axes(geometry), amounts, nominal)
     q = actions.shift(geometry.output_shape, moved, channels=geometry.out_channels)
     p = actions.shift(geometry.input_shape, amounts, channels=geometry.in_channels)
-    return check(geometry.pattern(), q, p, statement=shift_statement(amounts, moved))
+    verdict = check(geometry.pattern(), q, p, statement=shift_statement(amounts, moved))
+    verdict = replace(verdict, output_shift=moved)
+    if verdict.holds:
+        return verdict
+    return replace(
+        verdict, reason=stride_reason((1,) * len(amounts) if geometry.transposed else geometry.stride, amounts)
+    )
 
 
-def output_shift(geometry: ConvGeometry, shift: Sequence[int]) -> tuple[int, ...]:
-    """Return the shift of the output that answers to a shift of the input.
+prove_equivariance = check_shift
 
-    Examples
-    --------
-    >>> import convmatrix as cm
-    >>> output_shift(cm.ConvGeometry((8, 8), (2, 2), stride=2), (4, 6))
-    (2, 3)
-    """
+
+def nominal_shift(geometry: ConvGeometry, shift: Sequence[int]) -> tuple[int | None, ...]:
+    """Return the shift of the output that the stride suggests for a shift of the input; None where it divides not."""
+    pairs = zip(shift, geometry.stride, strict=True)
     if geometry.transposed:
-        return tuple(amount * step for amount, step in zip(shift, geometry.stride, strict=True))
-    for axis, (amount, step) in enumerate(zip(shift, geometry.stride, strict=True)):
-        if amount % step:
-            raise ValueError(
-                f"shift[{axis}]={amount} is no multiple of stride[{axis}]={step}: the output would have to move by "
-                f"{amount}/{step} samples; give a multiple of {step} (theorem strided-shift says that no other shift "
-                "passes)"
-            )
-    return tuple(amount // step for amount, step in zip(shift, geometry.stride, strict=True))
+        return tuple(amount * step for amount, step in pairs)
+    return tuple(None if amount % step else amount // step for amount, step in pairs)
+
+
+def stride_reason(stride: Sequence[int], shift: Sequence[int]) -> str:
+    """Return which strides rule a shift out, in words; empty if none does."""
+    ruled_out = [
+        f"stride[{axis}]={step} does not divide shift[{axis}]={amount}"
+        for axis, (step, amount) in enumerate(zip(stride, shift, strict=True))
+        if amount % step
+    ]
+    if not ruled_out:
+        return ""
+    return f"no output shift answers: {', '.join(ruled_out)}; the rows are those for the closest output shift"
+
+
+def shift_text(shift: Sequence[int]) -> str:
+    """Return a shift in words."""
+    return str(shift[0]) if len(shift) == 1 else f"({', '.join(map(str, shift))})"
 
 
 def shift_statement(input_shift: Sequence[int], moved: Sequence[int]) -> str:
     """Return what a shift of input and output is, in words."""
-    inner, outer = (str(s[0]) if len(s) == 1 else f"({', '.join(map(str, s))})" for s in (input_shift, moved))
-    return f"the cyclic shift by {inner} of its input, {outer} of its output"
+    return f"the cyclic shift by {shift_text(input_shift)} of its input, {shift_text(moved)} of its output"
+
+
+def check_axes(
+    axes: Sequence[AxisShifts],
+    shift: Sequence[int],
+    moved: Sequence[int],
+    stride: Sequence[int],
+    *,
+    channels: int,
+    subject: str,
+) -> Verdict:
+    """Decide whether an operation that is a product over its axes commutes with a pair of shifts; one channel is read.
+
+    A row is broken unless each axis keeps its part of it, or the row reads nothing before and after.
+    """
+    kept, nothing_before, nothing_after = (np.ones((), dtype=bool) for _ in range(3))
+    for axis, amount, answer in zip(axes, shift, moved, strict=True):
+        q = np.roll(np.arange(axis.n_out), answer)
+        empty = np.diff(axis.pattern.row_starts) == 0
+        broken = broken_rows(axis.pattern, q, np.roll(np.arange(axis.n_in), amount))
+        kept = np.logical_and.outer(kept, ~broken)
+        nothing_before = np.logical_and.outer(nothing_before, ~empty)
+        nothing_after = np.logical_and.outer(nothing_after, ~empty[q])
+    rows = ~(kept | ~(nothing_before | nothing_after))
+    return Verdict(
+        shift_statement(shift, moved),
+        np.broadcast_to(rows, (channels, *rows.shape)).copy(),
+        subject=subject,
+        output_shift=tuple(moved),
+        reason=stride_reason(stride, shift) if rows.any() else "",
+    )
 
 
 def check_reflection(geometry: ConvGeometry, axis: int, *, pattern: WeightPattern | None = None) -> Verdict:

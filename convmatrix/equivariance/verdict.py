@@ -55,12 +55,16 @@ class Verdict:
         The first one, None where the symmetry holds.
     subject : str
         What was judged, in words.
+    output_shift : tuple of int or None
+        For a cyclic shift, that of the output for which rows are broken or not.
+    reason : str
+        Why the symmetry does not hold, where there is more to say than the rows do; otherwise empty.
 
     Examples
     --------
     >>> import convmatrix as cm
-    >>> from convmatrix.equivariance import prove_equivariance
-    >>> prove_equivariance(cm.ConvGeometry(6, 3, padding="same"), 1)
+    >>> from convmatrix.equivariance import check_shift
+    >>> check_shift(cm.ConvGeometry(6, 3, padding="same"), 1)
     Verdict(holds=False, broken_rows=3 of 6)
     """
 
@@ -68,6 +72,8 @@ class Verdict:
     broken_rows: NDArray[np.bool_]
     counterexample: Counterexample | None = None
     subject: str = "the layer"
+    output_shift: tuple[int, ...] | None = None
+    reason: str = ""
 
     def __post_init__(self) -> None:
         self.broken_rows.flags.writeable = False
@@ -91,8 +97,8 @@ class Verdict:
         Examples
         --------
         >>> import convmatrix as cm
-        >>> from convmatrix.equivariance import prove_equivariance
-        >>> print(prove_equivariance(cm.ConvGeometry(6, 3, padding="same"), 1).explain())
+        >>> from convmatrix.equivariance import check_shift
+        >>> print(check_shift(cm.ConvGeometry(6, 3, padding="same"), 1).explain())
         Refuted: the layer does not commute with the cyclic shift by 1 of its input, 1 of its output.
         3 of 6 rows break the symmetry: 0, 1, 5.
         Counterexample: weight (0, 0, 0) has T[0, 5] = 0, but T[5, 4] = 1, where the symmetry takes row 0 and column 5.
@@ -102,11 +108,14 @@ class Verdict:
         if format != "text":
             raise ValueError(f"format {format!r} is unknown; choose text or latex")
         lines = [f"{'Proved' if self.holds else 'Refuted'}: {self._sentence}."]
+        if self.reason:
+            lines.append(f"{self.reason[0].upper()}{self.reason[1:]}.")
         c = self.counterexample
-        if c is None:
-            lines.append(f"T is unchanged on all {self.broken_rows.size} rows, so that it holds for every weight.")
+        if self.holds:
+            lines.append(f"T is unchanged on all {self.broken_rows.size} rows, so it holds for all weights.")
         else:
             lines.append(f"{self.n_broken} of {self.broken_rows.size} rows break the symmetry: {self._listed_rows()}.")
+        if c is not None:
             lines.append(
                 f"Counterexample: weight {c.weight} has T[{c.row}, {c.column}] = {c.count}, but "
                 f"T[{c.moved_row}, {c.moved_column}] = {c.moved_count}, where the symmetry takes row {c.row} and "
@@ -147,14 +156,16 @@ class Verdict:
         Examples
         --------
         >>> import convmatrix as cm
-        >>> from convmatrix.equivariance import prove_equivariance
-        >>> prove_equivariance(cm.ConvGeometry(4, 3, padding="same", boundary="circular"), 1).record()["holds"]
+        >>> from convmatrix.equivariance import check_shift
+        >>> check_shift(cm.ConvGeometry(4, 3, padding="same", boundary="circular"), 1).record()["holds"]
         True
         """
         c = self.counterexample
         return {
             "holds": self.holds,
             "statement": self.statement,
+            "reason": self.reason,
+            "output_shift": None if self.output_shift is None else list(self.output_shift),
             "n_broken": self.n_broken,
             "n_rows": self.broken_rows.size,
             "output_shape": list(self.broken_rows.shape),

@@ -62,19 +62,43 @@ function transposeMatrix(matrix) {
   return { shape: [matrix.shape[1], matrix.shape[0]], rows };
 }
 
-/** Return the shift of the output that answers to a shift of the input. */
-function outputShift(layer, shift) {
-  return layer.axes.map(({ stride }, axis) => {
-    if (!Number.isInteger(shift[axis]))
-      throw new Error(`shift[${axis}] must be an integer, but is ${describeValue(shift[axis])}`);
-    if (shift[axis] % stride !== 0) {
-      throw new Error(
-        `shift[${axis}]=${shift[axis]} is no multiple of stride[${axis}]=${stride}: the output would have to move by ` +
-          `${shift[axis]}/${stride} samples; give a multiple of ${stride}`,
-      );
+/** Return what each output of an axis reads, as a set of texts "sample tap"; samples are moved by -shift. */
+function axisReads(layer, axis, shift) {
+  const reads = ({ taps, boundary, size }, output) => {
+    const found = [];
+    for (let tap = 0; tap < taps; tap += 1) {
+      const sample = readSample(axisPosition(axis, layer.flip, output, tap), size, boundary);
+      if (sample !== NOTHING) found.push(`${modulo(sample - shift, size)} ${tap}`);
     }
-    return shift[axis] / stride;
+    return found.sort().join();
+  };
+  return Array.from({ length: axis.outputs }, (_, output) => reads(axis, output));
+}
+
+/**
+ * Return the shift of one axis of the output that answers to a shift of the input, and whether one does.
+ * The quotient of shift and stride is preferred; without an answer it is the one that leaves the fewest rows broken.
+ */
+function axisOutputShift(layer, axis, shift) {
+  const own = axisReads(layer, axis, shift);
+  const still = axisReads(layer, axis, 0);
+  const broken = Array.from({ length: axis.outputs }, (_, moved) =>
+    own.reduce((count, text, output) => count + (text !== still[modulo(output - moved, axis.outputs)]), 0),
+  );
+  const quotient = shift / axis.stride;
+  const answers = broken.includes(0);
+  if (Number.isInteger(quotient) && (!answers || !broken[modulo(quotient, axis.outputs)])) return [quotient, answers];
+  return [broken.indexOf(Math.min(...broken)), answers];
+}
+
+/** Return the shift of the output, one number per axis, that answers to a shift of the input, and whether one does. */
+function outputShift(layer, shift) {
+  shift.forEach((amount, axis) => {
+    if (!Number.isInteger(amount))
+      throw new Error(`shift[${axis}] must be an integer, but is ${describeValue(amount)}`);
   });
+  const found = layer.axes.map((axis, place) => axisOutputShift(layer, axis, shift[place]));
+  return { moved: found.map(([amount]) => amount), answers: found.every(([, answers]) => answers) };
 }
 
 /** Return the permutation of a cyclic shift: entry i of the shifted vector is entry p[i] of the old one. */
@@ -88,7 +112,8 @@ function shiftPermutation(shape, shift, order) {
 /** Return A P - Q A for a cyclic shift: entries have plus and minus weights; a row with any entry is broken. */
 function commutatorMatrix(layer, matrix, shift) {
   const p = shiftPermutation(layer.inputShape, shift, layer.order);
-  const q = shiftPermutation(layer.outputShape, outputShift(layer, shift), layer.order);
+  const { moved } = outputShift(layer, shift);
+  const q = shiftPermutation(layer.outputShape, moved, layer.order);
   const rows = matrix.rows.map((entries, row) => {
     const plus = new Map(entries.map(({ column, weights }) => [p[column], weights]));
     const minus = new Map(matrix.rows[q[row]].map(({ column, weights }) => [column, weights]));
@@ -101,7 +126,7 @@ function commutatorMatrix(layer, matrix, shift) {
     });
   });
   const brokenRows = rows.flatMap((entries, row) => (entries.length ? [row] : []));
-  return { shape: matrix.shape, rows, brokenRows, p, q };
+  return { shape: matrix.shape, rows, brokenRows, p, q, moved };
 }
 
 /** Return what two ascending lists do not have in common. */

@@ -128,8 +128,7 @@ function draw() {
   const { layer, shown, view } = model;
   byId("row").max = shown.shape[0] - 1;
   byId("matrix-words").textContent = matrixWords(model);
-  if (view === "commutator")
-    byId("output-shift").textContent = outputShift(layer, model.shift).map(numberText).join(", ");
+  if (view === "commutator") byId("output-shift").textContent = shown.moved.map(numberText).join(", ");
   const dense = byId("dense").checked;
   byId("shown").classList.toggle("single", dense || shown.shape[1] > MOST_COLUMNS_BESIDE);
   const width = byId("plots").clientWidth;

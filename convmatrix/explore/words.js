@@ -178,7 +178,13 @@ function matrixWords(model) {
   const names = broken.map((row) => placeName("y", unravel(row, layer.outputShape, layer.order)));
   if (!broken.length)
     return "A P \u2212 Q A = 0: the layer commutes with this shift, for every weight. It is equivariant.";
-  return `${broken.length} of ${shown.shape[0]} rows break the symmetry (\u2715): ${nameList(names)}. Everywhere else A P \u2212 Q A = 0, for every weight.`;
+  const ruledOut = layer.axes.flatMap(({ stride }, axis) =>
+    model.shift[axis] % stride ? [`stride[${axis}]=${stride} does not divide shift[${axis}]=${model.shift[axis]}`] : [],
+  );
+  const why = ruledOut.length
+    ? `No output shift works: ${ruledOut.join(", ")}; Q is the closest one. `
+    : "No output shift works. ";
+  return `${why}${broken.length} of ${shown.shape[0]} rows break the symmetry (\u2715): ${nameList(names)}. Everywhere else A P \u2212 Q A = 0, for every weight.`;
 }
 
 /** Return the text of a count. */
@@ -216,7 +222,7 @@ function pythonLine(model) {
   if (layer.flip) options.push("flip=True");
   const rest = options.map((text) => `, ${text}`).join("");
   if (view === "commutator") {
-    return `cm.equivariance.prove_equivariance(cm.ConvGeometry(${tuple(layer.inputShape)}, ${tuple(layer.kernelShape)}${rest}), ${tuple(model.shift)})`;
+    return `cm.equivariance.check_shift(cm.ConvGeometry(${tuple(layer.inputShape)}, ${tuple(layer.kernelShape)}${rest}), ${tuple(model.shift)})`;
   }
   const order = layer.order === "F" ? ', order="F"' : "";
   return `cm.conv_matrix(${nested(layer.weights, layer.kernelShape)}, ${tuple(layer.inputShape)}${rest}${order})${view === "transpose" ? ".T" : ""}`;

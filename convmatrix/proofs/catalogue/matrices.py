@@ -17,7 +17,8 @@ from convmatrix import symbolic
 from convmatrix.equivariance import actions
 from convmatrix.equivariance.checks import check, prove_equivariance
 from convmatrix.equivariance.sharing import equivariant_pattern
-from convmatrix.equivariance.steps import Bias, Pooling
+from convmatrix.equivariance.sized_operations import AddedBias as Bias
+from convmatrix.equivariance.sized_operations import WindowPooling as Pooling
 from convmatrix.geometry import ConvGeometry
 
 if TYPE_CHECKING:

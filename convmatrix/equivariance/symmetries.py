@@ -10,6 +10,7 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.equivariance import actions
+from convmatrix.equivariance.axis_shifts import RowIndex
 from convmatrix.equivariance.comparison import broken_rows
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def symmetries(
     outputs, inputs = _shapes(pattern, output_shape, input_shape)
     channels_out = _channels(pattern.shape[0], outputs, "output_shape")
     channels_in = _channels(pattern.shape[1], inputs, "input_shape")
-    rows = _RowIndex(pattern)
+    rows = RowIndex(pattern)
     found: dict[Shift, Shift] = {(0,) * len(inputs): (0,) * len(outputs)}
     place = np.unravel_index(rows.first, (channels_out, *outputs))
 
@@ -156,25 +157,6 @@ def _close(found: dict[Shift, Shift], amount: Shift, answer: Shift, inputs: Shif
 
 def _sum(first: Shift, second: Shift, shape: Shift) -> Shift:
     return tuple((a + b) % n for a, b, n in zip(first, second, shape, strict=True))
-
-
-class _RowIndex:
-    """The rows of a pattern by what they hold; the images of one row are nearly always all candidates there are."""
-
-    def __init__(self, pattern: WeightPattern) -> None:
-        starts = np.asarray(pattern.row_starts)
-        self.n_weights = max(pattern.n_weights, 1)
-        self.first = int(np.diff(starts).argmax())  # a full row tells most
-        keys = pattern.cols.astype(np.int64) * self.n_weights + pattern.weight_index
-        self.keys = keys[starts[self.first] : starts[self.first + 1]]
-        self.rows: dict[bytes, list[int]] = {}
-        for row, (start, stop) in enumerate(itertools.pairwise(starts.tolist())):
-            self.rows.setdefault(keys[start:stop].tobytes(), []).append(row)
-
-    def images(self, p: NDArray[np.int64]) -> list[int]:
-        """Return the rows that hold what the first row does after its columns have moved."""
-        columns, weights = np.divmod(self.keys, self.n_weights)
-        return self.rows.get(np.sort(p[columns] * self.n_weights + weights).tobytes(), [])
 
 
 def _shapes(

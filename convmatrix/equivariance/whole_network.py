@@ -1,0 +1,252 @@
+"""Decide whether a whole network commutes with a shift, by evaluating it.
+
+One evaluation with random weights and a random input refutes: a concrete counterexample. Networks that are affine in
+their input and in the weights of each layer, and networks of maxima alone, are determined by their values at finitely
+many weights and inputs, so evaluation decides them completely.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convmatrix.equivariance.sized_operations import AddedBias
+from convmatrix.network import (
+    Concatenation,
+    Convolution,
+    Dense,
+    Elementwise,
+    Input,
+    Network,
+    Opaque,
+    Operation,
+    PatternMap,
+    Pooling,
+    Rearrangement,
+    Scale,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Array = NDArray[Any]
+
+Shift = tuple[int, ...]
+
+_TRIALS = 4
+_MOST_PRODUCTS = 3 * 10**8  # multiplications of one evaluation
+_MOST_VALUES = 2 * 10**6  # values of the network over all weights and inputs that determine it
+_TOLERANCE = 1e-6  # relative to the largest value of a node; rounding stays far below it
+_LISTED = 256  # output shifts for which a counterexample names a row
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class NetworkCounterexample:
+    """Weights and an input at which no output shift answers to the shift of the input.
+
+    Attributes
+    ----------
+    network : Network
+        The network with the weights.
+    input : array, shape input_shape
+    output : str
+        The output node that was compared.
+    rows : dict of tuple of int to int
+        For each output shift, an entry of the raveled output that differs; at most 256 shifts are listed.
+    """
+
+    network: Network
+    input: Array
+    output: str
+    rows: dict[Shift, int]
+
+
+def decide_whole(network: Network, shift: Sequence[int]) -> tuple[bool | None, NetworkCounterexample | None]:
+    """Return whether every output moves by some shift for all weights and inputs, None if that is not decided.
+
+    The second value is a counterexample, if one evaluation was enough to refute.
+    """
+    if any(isinstance(node.operation, Opaque) for node in network) or _products(network) > _MOST_PRODUCTS:
+        return None, None
+    alive = {name: set(np.ndindex(network[name].output_shape[1:])) for name in network.outputs}
+    for trial in range(_TRIALS):
+        weighted = _with_weights(network, np.random.default_rng(trial))
+        x = np.random.default_rng(_TRIALS + trial).integers(-4, 5, (1, *network.input_shape)).astype(np.float64)
+        found = _compare(weighted, x, np.roll(x, shift, _spatial(x)), alive)
+        for name, rows in found.items():
+            if not alive[name]:
+                listed = dict(itertools.islice(rows.items(), _LISTED))
+                complete = len(rows) == math.prod(network[name].output_shape[1:])
+                return False, NetworkCounterexample(weighted, x[0], name, listed) if complete else None
+    basis = _determining_inputs(network)
+    if basis is None:
+        return None, None
+    moved = np.roll(basis, shift, _spatial(basis))
+    for weighted in _determining_weights(network):
+        _compare(weighted, basis, moved, alive)
+    return all(alive.values()), None
+
+
+def _spatial(x: Array) -> tuple[int, ...]:
+    return tuple(range(2, x.ndim))
+
+
+def _compare(network: Network, x: Array, moved: Array, alive: dict[str, set[Shift]]) -> dict[str, dict[Shift, int]]:
+    """Remove the output shifts that do not take the values at x to those at the moved x; name a row for each."""
+    with np.errstate(all="ignore"):
+        values, others = network.values(x), network.values(moved)
+    largest = max(
+        float(np.abs(value, where=np.isfinite(value), out=np.zeros(value.shape)).max(initial=0))
+        for value in values.values()
+    )
+    removed: dict[str, dict[Shift, int]] = {}
+    for name, shifts in alive.items():
+        y, target = values[name], others[name]
+        if not (np.isfinite(y).all() and np.isfinite(target).all()):
+            continue
+        removed[name] = {}
+        for amount in sorted(shifts):
+            difference = np.abs(np.roll(y, amount, _spatial(y)) - target) > _TOLERANCE * max(largest, 1e-300)
+            if difference.any():
+                removed[name][amount] = int(difference.reshape(len(y), -1).any(axis=0).argmax())
+        shifts.difference_update(removed[name])
+    return removed
+
+
+def _products(network: Network) -> int:
+    """Return the multiplications of one evaluation and of the comparison of all output shifts."""
+    total = 0
+    for node in network:
+        operation = node.operation
+        if isinstance(operation, Convolution):
+            g = operation.geometry
+            positions = g.input_shape if g.transposed else g.output_shape
+            total += math.prod((*positions, *g.kernel_shape, g.in_channels, g.out_channels // g.groups))
+        elif isinstance(operation, Dense):
+            total += operation.n_in * operation.n_out
+        elif isinstance(operation, PatternMap):
+            total += operation.pattern.n_entries
+        else:
+            total += math.prod(node.output_shape)
+    compared = (network[name].output_shape for name in network.outputs)
+    return total + sum(math.prod(shape) * math.prod(shape[1:]) for shape in compared)
+
+
+# --- weights ---------------------------------------------------------------------------------------------------------
+
+
+def _weight_shapes(network: Network) -> dict[tuple[str, str], tuple[int, ...]]:
+    """Return the shapes of all trained arrays, by node and name."""
+    shapes: dict[tuple[str, str], tuple[int, ...]] = {}
+    for node in network:
+        operation = node.operation
+        if isinstance(operation, Convolution):
+            g = operation.geometry
+            shapes[node.name, "weight"] = g.weight_shape
+            if operation.bias is not None:
+                by_unit = _has_unit_bias(operation)
+                shapes[node.name, "bias"] = (g.n_out,) if by_unit else (g.out_channels,)
+        elif isinstance(operation, Dense):
+            shapes[node.name, "weight"] = (operation.n_out, operation.n_in)
+            if operation.bias is not False:
+                shapes[node.name, "bias"] = (operation.n_out,)
+        elif isinstance(operation, PatternMap):
+            shapes[node.name, "weight"] = operation.pattern.weight_shape
+        elif isinstance(operation, AddedBias):
+            size = math.prod(operation.sample_shape) if operation.sharing == "unit" else operation.channels
+            shapes[node.name, "shift"] = (size,)
+        elif isinstance(operation, Scale):
+            for name in ("scale", "shift"):
+                if isinstance(getattr(operation, name), str):
+                    shapes[node.name, name] = (node.output_shape[0],)
+        elif isinstance(operation, Pooling) and operation.trained:
+            shapes[node.name, "coefficient"] = shapes[node.name, "bias"] = (node.output_shape[0],)
+    return shapes
+
+
+def _has_unit_bias(operation: Convolution) -> bool:
+    g, bias = operation.geometry, operation.bias
+    return bool(bias == "unit") if isinstance(bias, str) else bias is not None and bias.size > g.out_channels
+
+
+def _filled(network: Network, arrays: dict[tuple[str, str], Array]) -> Network:
+    """Return the network with some arrays as weights."""
+    given: dict[str, dict[str, Array]] = {}
+    for (name, word), array in arrays.items():
+        given.setdefault(name, {})[word] = array
+    nodes = []
+    for node in network:
+        operation: Operation = node.operation
+        values = given.get(node.name, {})
+        if isinstance(operation, AddedBias):
+            operation = Scale(
+                None,
+                values["shift"]
+                .reshape(operation.channels, -1)
+                .reshape(operation.sample_shape if operation.sharing == "unit" else -1),
+            )
+        elif isinstance(operation, Elementwise) and operation.known is None and operation.function is None:
+            operation = Elementwise(operation.name, function=_stand_in)
+        elif isinstance(operation, Scale):
+            operation = Scale(values.get("scale", operation.scale), values.get("shift", operation.shift))
+        elif values:
+            operation = replace(operation, **values)  # type: ignore[type-var]  # these operations are dataclasses
+        nodes.append(replace(node, operation=operation))
+    return Network(nodes, network.outputs, network.name)
+
+
+def _stand_in(x: Array) -> Array:
+    """Return a function of each entry that is neither odd, even nor monotone: it stands for an arbitrary one."""
+    value: Array = np.abs(x - 1) + x / 2
+    return value
+
+
+def _with_weights(network: Network, rng: np.random.Generator) -> Network:
+    """Return the network with random weights: small integers, scaled down where a function saturates."""
+    smooth = any(
+        isinstance(node.operation, Elementwise) and node.operation.known and not node.operation.exact
+        for node in network
+    )
+    arrays = {}
+    for key, shape in _weight_shapes(network).items():
+        values = rng.integers(1, 4, shape) * rng.choice([-1.0, 1.0], shape)
+        arrays[key] = values / (8 * max(1, math.prod(shape[1:]))) if smooth else values
+    return _filled(network, arrays)
+
+
+def _determining_inputs(network: Network) -> Array | None:
+    """Return inputs at which the network's values determine it, together with `_determining_weights`, if known.
+
+    An affine map is determined by its values at zero and at the unit vectors, maxima of samples by those at the unit
+    vectors; the value of an affine map in the weights of each layer by weights that are zero or a unit vector.
+    """
+    linear = all(node.linear for node in network)
+    if not linear and not all(_takes_maxima(node.operation) for node in network):
+        return None
+    n_in = math.prod(network.input_shape)
+    points = math.prod(1 + math.prod(shape) for shape in _weight_shapes(network).values())
+    values = sum(math.prod(node.output_shape) for node in network)
+    if points * (n_in + 1) * values > _MOST_VALUES:
+        return None
+    return np.eye(n_in + 1, n_in).reshape(-1, *network.input_shape)
+
+
+def _takes_maxima(operation: Operation) -> bool:
+    if isinstance(operation, Rearrangement):
+        return operation.name != "pad"
+    return isinstance(operation, Input | Concatenation) or (
+        isinstance(operation, Pooling) and operation.method == "max" and not operation.trained
+    )
+
+
+def _determining_weights(network: Network) -> Iterator[Network]:
+    """Yield the network with each array of weights zero or a unit vector, in all combinations."""
+    shapes = _weight_shapes(network)
+    units = [np.eye(math.prod(shape) + 1, math.prod(shape)).reshape(-1, *shape) for shape in shapes.values()]
+    for chosen in itertools.product(*units):
+        yield _filled(network, dict(zip(shapes, chosen, strict=True)))
