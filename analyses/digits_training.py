@@ -29,6 +29,7 @@ if not __package__:  # run by itself
 from analyses import Claim, Context, check_equal, check_within, run_script
 from analyses._figures import COLOURS, new_figure
 from convmatrix import nn
+from convmatrix.network.architectures import LENET5_C3
 from convmatrix.nn.images import enlarge, hold_out, to_range
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def train_in_pytorch(recipe: Recipe, seed: int, epochs: int) -> Training | None:
     images, labels = recipe.images(), load_digits().target
     kept, test = split(seed)
     p = {name: torch.tensor(w, requires_grad=True) for name, w in recipe.make(rng=seed).parameters.items()}
-    table = torch.tensor(np.array([[str(j) in row for j in range(6)] for row in nn.sequential.LENET5_C3.split()]))
+    table = torch.tensor(np.array([[str(j) in row for j in range(6)] for row in LENET5_C3.split()]))
 
     def squash(x: Any) -> Any:
         return 1.7159 * torch.tanh(2 / 3 * x)

@@ -47,9 +47,9 @@ def lenet5_steps(batch: int) -> dict[str, Callable[[], Step]]:
     def theirs() -> Step:
         import torch
 
-        from convmatrix import nn
+        from convmatrix.network.architectures import LENET5_C3
 
-        rows = nn.sequential.LENET5_C3.split()
+        rows = LENET5_C3.split()
         table = torch.tensor([[str(j) in row for j in range(6)] for row in rows], dtype=torch.float32)[:, :, None, None]
 
         class Squash(torch.nn.Module):
@@ -174,7 +174,7 @@ def time_products(size: int, channels: int, batch: int, effort: tuple[float, int
     import torch
 
     import convmatrix as cm
-    from convmatrix.nn.convolution import MatrixMultiplication
+    from convmatrix.nn.layer import MatrixMultiplication
 
     torch.set_num_threads(1)
     geometry = cm.ConvGeometry((size, size), (3, 3), in_channels=channels, out_channels=channels, padding=1)
@@ -183,7 +183,8 @@ def time_products(size: int, channels: int, batch: int, effort: tuple[float, int
     x = rng.standard_normal((channels, size, size, batch), dtype=np.float32)
     g = rng.standard_normal((channels, size, size, batch), dtype=np.float32)
     flat_x, flat_g = x.reshape(-1, batch), g.reshape(-1, batch)
-    multiply, A = MatrixMultiplication(geometry), cm.conv_matrix(weight, geometry)
+    shape = (channels, size, size)
+    multiply, A = MatrixMultiplication(geometry.pattern(), shape, shape), cm.conv_matrix(weight, geometry)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch calls its CSR tensors a prototype
         B = torch.sparse_csr_tensor(

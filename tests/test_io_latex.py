@@ -10,7 +10,6 @@ from scipy import sparse
 
 import convmatrix as cm
 from convmatrix.io import to_latex
-from tests.cases import for_each
 
 
 def rows_of(latex: str) -> list[list[str]]:
@@ -24,7 +23,7 @@ def test_a_convolution_matrix() -> None:
     )
 
 
-@for_each("layout", ["csr", "csc", "coo", "bsr", "lil"])
+@pytest.mark.parametrize("layout", ["csr", "csc", "coo", "bsr", "lil"])
 def test_sparse_and_dense_are_printed_alike(layout: Any) -> None:
     dense = np.array([[0, 2, 0], [3, 0, 4]])
     expected = to_latex(dense)
@@ -33,7 +32,9 @@ def test_sparse_and_dense_are_printed_alike(layout: Any) -> None:
     assert to_latex(dense.tolist()) == expected
 
 
-@for_each("environment", ["matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix"])
+@pytest.mark.parametrize(
+    "environment", ["matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix"]
+)
 def test_environments(environment: str) -> None:
     lines = to_latex([[1]], environment=environment).splitlines()
     assert lines == [rf"\begin{{{environment}}}", "1", rf"\end{{{environment}}}"]
@@ -46,8 +47,8 @@ def test_zeros_that_are_stored_are_part_of_the_structure() -> None:
     assert rows_of(to_latex(matrix.toarray(), zero="")) == [["", "1.5", ""], ["", "", "1.5"]]
 
 
-@for_each(
-    "value, expected",
+@pytest.mark.parametrize(
+    ("value", "expected"),
     [
         (np.int8(-7), "-7"),
         (np.uint64(2**64 - 1), "18446744073709551615"),
@@ -112,7 +113,7 @@ def test_one_direction_may_be_elided() -> None:
     ]
 
 
-@for_each("most", [3, 4, 5, 10])
+@pytest.mark.parametrize("most", [3, 4, 5, 10])
 def test_limits_count_the_dots(most: int) -> None:
     for size in (most, most + 1, 50):
         rows = rows_of(to_latex(np.ones((size, size)), max_rows=most, max_columns=most))
@@ -136,8 +137,8 @@ def test_large_sparse_matrices_stay_sparse() -> None:
     assert rows == [["7", r"\cdots", "0"], [r"\vdots", r"\ddots", r"\vdots"], ["0", r"\cdots", "8"]]
 
 
-@for_each(
-    "matrix, options, error, message",
+@pytest.mark.parametrize(
+    ("matrix", "options", "error", "message"),
     [
         ([1, 2], {}, ValueError, r"must have 2 axes, but has 1 \(shape \(2,\)\)"),
         (5, {}, ValueError, "must have 2 axes, but has 0"),

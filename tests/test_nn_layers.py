@@ -11,7 +11,7 @@ import pytest
 import convmatrix as cm
 from convmatrix import nn
 from tests import reference
-from tests.cases import CASES, LENET5_C3, each_case, integer_weights
+from tests.cases import CASES, LENET5_C3, each_case, for_each, integer_weights
 from tests.random_layers import choose_oracle
 from tests.strategies import random_layer
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
-each_bias = pytest.mark.parametrize("bias", ["channel", "unit", None])
-each_method = pytest.mark.parametrize("method", ["unfold", "matrix"])
+each_bias = for_each("bias", ["channel", "unit", None])
+each_method = for_each("method", ["unfold", "matrix"])
 BATCH = 3
 
 
@@ -119,7 +119,7 @@ def test_conv_is_the_pattern_of_its_geometry(geometry: cm.ConvGeometry) -> None:
 # --- layers with a geometry, against PyTorch -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("seed", range(8))
+@for_each("seed", range(8))
 def test_random_layers_against_pytorch(seed: int) -> None:
     """Random geometries, by both methods; where PyTorch has no such layer, against loops."""
     pytest.importorskip("torch")
@@ -164,7 +164,7 @@ LARGE = {
 }
 
 
-@pytest.mark.parametrize(("geometry", "batch"), LARGE.values(), ids=LARGE.keys())
+@for_each("geometry, batch", LARGE.values(), ids=LARGE.keys())
 def test_layers_of_real_sizes_against_pytorch(geometry: cm.ConvGeometry, batch: int) -> None:
     """Large enough that products are done in parts."""
     torch = pytest.importorskip("torch")
@@ -191,7 +191,7 @@ def test_layers_of_real_sizes_against_pytorch(geometry: cm.ConvGeometry, batch: 
         assert_close(actual, wanted)
 
 
-@pytest.mark.parametrize("name", ["LeNet-5 C1", "3x3, stride 2", "depthwise", "transposed", "1d"])
+@for_each("name", ["LeNet-5 C1", "3x3, stride 2", "depthwise", "transposed", "1d"])
 def test_methods_agree(name: str) -> None:
     geometry = LARGE[name][0]
     first, second = (make(geometry, method=method, rng=3) for method in ("unfold", "matrix"))
@@ -264,7 +264,7 @@ def test_gradient_of_two_layers_is_exact_in_integers(method: Any) -> None:
     cm.testing.assert_gradient(function, gradient, np.concatenate([w.ravel() for w in weights]), degree=2)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "layer",
     [
         nn.Dense(12, 5, bias=False, dtype=np.float64),
@@ -273,7 +273,6 @@ def test_gradient_of_two_layers_is_exact_in_integers(method: Any) -> None:
         nn.Flatten(),
         make(cm.ConvGeometry((4, 3), (2, 2), out_channels=3, sharing="unshared"), bias=None),
     ],
-    ids=lambda layer: type(layer).__name__,
 )
 def test_linear_layers_are_adjoint(layer: Layer) -> None:
     def backward(g: Array) -> Array:
@@ -334,7 +333,7 @@ def test_gradient_of_a_network_by_finite_differences() -> None:
 # --- dense layers, pooling -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bias", [True, False])
+@for_each("bias", [True, False])
 def test_dense_against_pytorch(bias: bool) -> None:
     torch = pytest.importorskip("torch")
     layer = nn.Dense(24, 7, bias=bias, dtype=np.float64, rng=2)
@@ -364,7 +363,7 @@ POOLS = {
     "2d windows with gaps": ((2, 2), 3, 0, (2, 8, 9)),
     "3d": ((2, 3, 2), 2, (1, 1, 0), (2, 5, 6, 4)),
 }
-each_pool = pytest.mark.parametrize(("kernel", "stride", "padding", "shape"), POOLS.values(), ids=POOLS.keys())
+each_pool = for_each("kernel, stride, padding, shape", POOLS.values(), ids=POOLS.keys())
 
 
 def pool_padding(padding: Any) -> Any:
@@ -372,7 +371,7 @@ def pool_padding(padding: Any) -> Any:
 
 
 @each_pool
-@pytest.mark.parametrize("kind", ["avg", "max"])
+@for_each("kind", ["avg", "max"])
 def test_pooling_against_pytorch(kind: str, kernel: Any, stride: Any, padding: Any, shape: Any) -> None:
     torch = pytest.importorskip("torch")
     layer = (nn.AvgPool if kind == "avg" else nn.MaxPool)(kernel, stride, padding=pool_padding(padding))
@@ -423,7 +422,7 @@ def test_max_pool_selects_the_first_of_equal_samples_like_pytorch() -> None:
     np.testing.assert_array_equal(layer.backward(np.ones_like(y)), dx)
 
 
-@pytest.mark.parametrize("place", range(4))
+@for_each("place", range(4))
 def test_max_pool_hands_on_nan(place: int) -> None:
     x = np.array([5.0, 1.0, 7.0, 2.0])
     x[place] = np.nan
@@ -482,7 +481,7 @@ ELEMENTWISE: dict[str, tuple[Layer, Callable[[Any], Any]]] = {
     "GELU": (nn.GELU(), lambda t: __import__("torch").nn.functional.gelu(t)),
     "Softplus": (nn.Softplus(), lambda t: __import__("torch").nn.functional.softplus(t, threshold=1e9)),
 }
-each_elementwise = pytest.mark.parametrize("name", ELEMENTWISE)
+each_elementwise = for_each("name", ELEMENTWISE)
 
 
 @each_elementwise
@@ -528,7 +527,7 @@ def test_flatten() -> None:
 # --- normalisation, dropout, shortcuts -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("shape", [(6, 3), (4, 3, 5), (4, 3, 5, 2)], ids=str)
+@for_each("shape", [(6, 3), (4, 3, 5), (4, 3, 5, 2)])
 def test_batch_norm_against_pytorch(shape: tuple[int, ...]) -> None:
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
@@ -631,8 +630,8 @@ def test_initialisers() -> None:
     assert np.abs(weights).max() > 3 * math.sqrt(2 / 450)
 
 
-@pytest.mark.parametrize(
-    ("geometry", "fans"),
+@for_each(
+    "geometry, fans",
     [
         (cm.ConvGeometry((8, 8), (3, 3), in_channels=4, out_channels=6, groups=2), (18, 27)),
         (cm.ConvGeometry((14, 14), (5, 5), in_channels=6, out_channels=16, connections=LENET5_C3), (150, 250)),
@@ -673,8 +672,8 @@ SINGLE: dict[str, Layer] = {
 }
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("name", SINGLE)
+@for_each("training", [True, False])
+@for_each("name", SINGLE)
 def test_float32_stays_float32(name: str, training: bool) -> None:
     layer = SINGLE[name]
     x = np.random.default_rng(0).standard_normal((3, 2, 4, 4)).astype(np.float32)
@@ -685,7 +684,7 @@ def test_float32_stays_float32(name: str, training: bool) -> None:
     assert layer.output_shape((2, 4, 4)) == y.shape[1:]
 
 
-@pytest.mark.parametrize("name", [name for name, layer in SINGLE.items() if layer.parameters])
+@for_each("name", [name for name, layer in SINGLE.items() if layer.parameters])
 def test_layers_with_parameters_compute_in_their_dtype(name: str) -> None:
     layer = SINGLE[name]
     rng = np.random.default_rng(0)
@@ -696,7 +695,7 @@ def test_layers_with_parameters_compute_in_their_dtype(name: str) -> None:
         assert layer.backward(np.ones(y.shape)).dtype == np.float32
 
 
-@pytest.mark.parametrize("name", SINGLE)
+@for_each("name", SINGLE)
 def test_empty_batch(name: str) -> None:
     layer = SINGLE[name]
     y = layer.forward(np.zeros((0, 2, 4, 4), dtype=np.float32))
@@ -704,7 +703,7 @@ def test_empty_batch(name: str) -> None:
     assert layer.backward(y).shape == (0, 2, 4, 4)
 
 
-@pytest.mark.parametrize("name", SINGLE)
+@for_each("name", SINGLE)
 def test_inputs_are_left_as_they_are(name: str) -> None:
     x = np.moveaxis(np.random.default_rng(0).standard_normal((2, 4, 4, 3)).astype(np.float32), -1, 0)
     kept = x.copy()
@@ -716,7 +715,7 @@ def test_inputs_are_left_as_they_are(name: str) -> None:
     np.testing.assert_array_equal(g, kept_g)
 
 
-@pytest.mark.parametrize("name", SINGLE)
+@for_each("name", SINGLE)
 def test_layers_hand_on_arrays_with_the_batch_last_in_memory(name: str) -> None:
     """So that the next layer takes them as they are, without a copy."""
     layer = SINGLE[name]
@@ -801,146 +800,146 @@ def test_products_of_a_network_go_forward_and_then_backward() -> None:
 
 PLAIN = cm.ConvGeometry((4, 4), (3, 3))
 ERRORS: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
-    "no geometry": (TypeError, "Conv takes a ConvGeometry, but was given a tuple", lambda: nn.Conv((4, 4))),  # type: ignore[arg-type]
+    "no geometry": (TypeError, "geometry .*ConvGeometry.* tuple", lambda: nn.Conv((4, 4))),  # type: ignore[arg-type]
     "transposed": (
         ValueError,
-        "transposed=True; use ConvTranspose",
+        "transposed=True.*ConvTranspose",
         lambda: nn.Conv(cm.ConvGeometry(4, 2, transposed=True)),
     ),
-    "not transposed": (ValueError, "transposed=False; use Conv for it", lambda: nn.ConvTranspose(PLAIN)),
-    "dtype": (TypeError, "dtype must be float32 or float64, but is int64", lambda: nn.Conv(PLAIN, dtype=int)),
-    "dtype of Dense": (TypeError, "but is float16", lambda: nn.Dense(2, 2, dtype=np.float16)),
-    "dtype of Subsample": (TypeError, "but is complex128", lambda: nn.Subsample(2, dtype=complex)),
-    "dtype of BatchNorm": (TypeError, "but is int64", lambda: nn.BatchNorm(2, dtype=int)),
-    "bias": (ValueError, "bias 'all' is unknown; choose channel, unit or None", lambda: nn.Conv(PLAIN, bias="all")),  # type: ignore[arg-type]
+    "not transposed": (ValueError, "transposed=False.* Conv", lambda: nn.ConvTranspose(PLAIN)),
+    "dtype": (TypeError, "dtype .*float32.*float64.*int64", lambda: nn.Conv(PLAIN, dtype=int)),
+    "dtype of Dense": (TypeError, "dtype.*float16", lambda: nn.Dense(2, 2, dtype=np.float16)),
+    "dtype of Subsample": (TypeError, "dtype.*complex128", lambda: nn.Subsample(2, dtype=complex)),
+    "dtype of BatchNorm": (TypeError, "dtype.*int64", lambda: nn.BatchNorm(2, dtype=int)),
+    "bias": (ValueError, "bias 'all'.*channel, unit or None", lambda: nn.Conv(PLAIN, bias="all")),  # type: ignore[arg-type]
     "method": (
         ValueError,
-        "method 'fft' is unknown; choose unfold or matrix",
+        "method 'fft'.*unfold.*matrix",
         lambda: nn.Conv(PLAIN, method="fft"),  # type: ignore[arg-type]
     ),
     "shape": (
         ValueError,
-        r"takes arrays \(batch, 1, 4, 4\), in_channels and input_shape, but was given samples of shape \(1, 5, 4\)",
+        r"\(batch, 1, 4, 4\).*\(1, 5, 4\)",
         lambda: nn.Conv(PLAIN).forward(np.zeros((2, 1, 5, 4))),
     ),
     "complex": (
         TypeError,
-        "computes with real numbers, but was given complex128; convert the data to float32",
+        "real.*complex128.*float32",
         lambda: nn.Conv(PLAIN).forward(np.zeros((2, 1, 4, 4), dtype=complex)),
     ),
-    "complex ReLU": (TypeError, r"ReLU\(\) computes with real numbers", lambda: nn.ReLU().forward(np.zeros(2, "D"))),
+    "complex ReLU": (TypeError, r"ReLU\(\).*complex128", lambda: nn.ReLU().forward(np.zeros(2, "D"))),
     "Dense shape": (
         ValueError,
-        r"n_in=6 numbers, but was given 8 \(samples of shape \(2, 4\)\)",
+        r"n_in=6\b.*\b8\b.*\(2, 4\)",
         lambda: nn.Dense(6, 2).forward(np.zeros((3, 2, 4))),
     ),
-    "Dense sizes": (ValueError, "out_channels must be at least 1, but is 0", lambda: nn.Dense(6, 0)),
+    "Dense sizes": (ValueError, "n_out .*1.*0", lambda: nn.Dense(6, 0)),
     "BatchNorm shape": (
         ValueError,
-        r"BatchNorm\(3\) takes arrays \(batch, 3, ...\), but was given samples of shape \(2, 4\)",
+        r"BatchNorm\(3\).*\(batch, 3, ...\).*\(2, 4\)",
         lambda: nn.BatchNorm(3).forward(np.zeros((3, 2, 4))),
     ),
     "BatchNorm of one": (
         ValueError,
-        r"needs at least 2 values a channel in training, but was given \(1, 3\)",
+        r"at least 2.*\(1, 3\)",
         lambda: nn.BatchNorm(3).forward(np.zeros((1, 3)), training=True),
     ),
-    "BatchNorm channels": (ValueError, "channels must be at least 1, but is 0", lambda: nn.BatchNorm(0)),
+    "BatchNorm channels": (ValueError, "channels.*1.*0", lambda: nn.BatchNorm(0)),
     "BatchNorm momentum": (
         ValueError,
-        r"momentum must lie in \(0, 1\], but is 2",
+        r"momentum.*\(0, 1\].*2",
         lambda: nn.BatchNorm(3, momentum=2),
     ),
-    "BatchNorm epsilon": (ValueError, "epsilon must be positive, but is 0", lambda: nn.BatchNorm(3, epsilon=0)),
-    "Dropout": (ValueError, r"rate must lie in \[0, 1\), but is 1", lambda: nn.Dropout(1)),
+    "BatchNorm epsilon": (ValueError, "epsilon.*positive.*0", lambda: nn.BatchNorm(3, epsilon=0)),
+    "Dropout": (ValueError, r"rate.*\[0, 1\).*1", lambda: nn.Dropout(1)),
     "pool without channels": (
         ValueError,
-        r"takes arrays \(batch, channels, \*spatial\), but was given samples of shape \(4,\)",
+        r"\(channels, \*spatial\).*\(4,\)",
         lambda: nn.MaxPool(2).forward(np.zeros((3, 4))),
     ),
     "pool larger than the image": (
         ValueError,
-        "kernel does not fit on axis 0",
+        "axis 0",
         lambda: nn.AvgPool(5).forward(np.zeros((3, 1, 4, 4))),
     ),
     "pool of padding": (
         ValueError,
-        r"on axis 0 a window of 2 samples holds nothing but padding \(padding=\(2, 2\), 4 samples\)",
+        r"axis 0 .*2 .*padding=\(2, 2\), 4 samples",
         lambda: nn.MaxPool(2, padding=2).forward(np.zeros((3, 1, 4, 4))),
     ),
     "pool of padding at the end": (
         ValueError,
-        "on axis 1 a window of 2 samples holds nothing but padding",
+        "axis 1 .*2 .*padding",
         lambda: nn.MaxPool(2, padding=[(0, 0), (0, 2)]).forward(np.zeros((3, 1, 4, 4))),
     ),
     "pool products": (ValueError, r"give input_shape=\(channels, \*spatial\)", lambda: nn.MaxPool(2).products()),
     "Subsample channels": (
         ValueError,
-        r"takes arrays \(batch, 2, 4, 4\), channels and the image, but was given samples of shape \(3, 4, 4\)",
+        r"\(batch, 2, 4, 4\).*\(3, 4, 4\)",
         lambda: nn.Subsample(2).forward(np.zeros((1, 3, 4, 4))),
     ),
     "selection": (
         IndexError,
-        "sample 3 is not in the last batch, which has 2",
+        "sample 3 .*batch.* 2",
         lambda: [pool := nn.MaxPool(2), pool.forward(np.zeros((2, 1, 4, 4))), pool.selection(3)],
     ),
-    "no layer": (TypeError, r"layers\[1\] is a int, which is no layer", lambda: nn.Sequential([nn.ReLU(), 3])),  # type: ignore[list-item]
+    "no layer": (TypeError, r"layers\[1\].* int\b", lambda: nn.Sequential([nn.ReLU(), 3])),  # type: ignore[list-item]
     "a layer twice": (
         ValueError,
-        r"layers\[2\] and layers\[0\] are the same object, ReLU\(\), .*; make a second layer",
+        r"layers\[2\].*layers\[0\].*ReLU\(\)",
         lambda: nn.Sequential([layer := nn.ReLU(), nn.Tanh(), layer]),
     ),
     "products of what": (
         ValueError,
-        r"takes samples of several shapes; give input_shape=\(channels, \*spatial\)",
+        r"give input_shape=\(channels, \*spatial\)",
         lambda: nn.Sequential([nn.ReLU(), nn.Dense(2, 2)]).products(),
     ),
-    "no body": (TypeError, "the body is a int, which is no layer", lambda: nn.Residual(3)),  # type: ignore[arg-type]
-    "no shortcut": (TypeError, "the shortcut is a int", lambda: nn.Residual(nn.ReLU(), 3)),  # type: ignore[arg-type]
+    "no body": (TypeError, "body.* int", lambda: nn.Residual(3)),  # type: ignore[arg-type]
+    "no shortcut": (TypeError, "shortcut.* int", lambda: nn.Residual(nn.ReLU(), 3)),  # type: ignore[arg-type]
     "Residual": (
         ValueError,
-        r"the body gives samples of shape \(3,\), but the shortcut \(2,\); give a shortcut layer",
+        r"body .*\(3,\).*shortcut \(2,\)",
         lambda: nn.Residual(nn.Dense(2, 3)).forward(np.zeros((4, 2))),
     ),
     "state": (
         ValueError,
-        r"the state does not fit: missing are \['bias'\], unknown are \['b'\]",
+        r"missing.*\['bias'\].*unknown.*\['b'\]",
         lambda: nn.Dense(2, 2).load_state({"weight": np.zeros((2, 2)), "b": np.zeros(2)}),
     ),
     "state's shape": (
         ValueError,
-        r"bias has shape \(2,\), but the state has \(3,\)",
+        r"bias .*\(2,\).*\(3,\)",
         lambda: nn.Dense(2, 2).load_state({"weight": np.zeros((2, 2)), "bias": np.zeros(3)}),
     ),
     "labels in the loss": (
         ValueError,
-        r"labels must be one integer a sample, but have shape \(4,\) and dtype float64",
+        r"labels.*\(4,\).*float64",
         lambda: nn.SoftmaxCrossEntropy().check((3,), np.zeros(4)),
     ),
     "outputs in the loss": (
         ValueError,
-        r"takes outputs \(batch, classes\), but the network gives \(3, 2\)",
+        r"\(batch, classes\).*\(3, 2\)",
         lambda: nn.SoftmaxCrossEntropy().check((3, 2), np.zeros(4, dtype=int)),
     ),
     "labels too large": (
         ValueError,
-        r"labels run from 0 to 3, but the network has 3 outputs; they must lie in 0 .. 2",
+        r"labels.* 0 to 3.* 3 outputs.*0 \.\. 2",
         lambda: nn.SoftmaxCrossEntropy().check((3,), np.arange(4)),
     ),
     "labels too large for vectors": (
         ValueError,
-        "labels run from -1 to 2, but the network has 3 outputs",
+        "labels.* -1 to 2.* 3 outputs",
         lambda: nn.SquaredError().check((3,), np.arange(-1, 3)),
     ),
     "targets": (
         ValueError,
-        r"targets have shape \(2,\) a sample, but the network's outputs have \(3,\); give class labels",
+        r"targets.*\(2,\).*outputs.*\(3,\)",
         lambda: nn.SquaredError().check((3,), np.zeros((4, 2))),
     ),
 }
 
 
-@pytest.mark.parametrize(("kind", "message", "function"), ERRORS.values(), ids=ERRORS.keys())
+@for_each("kind, message, function", ERRORS.values(), ids=ERRORS.keys())
 def test_errors(kind: type[Exception], message: str, function: Callable[[], Any]) -> None:
     with pytest.raises(kind, match=message):
         function()
@@ -958,22 +957,162 @@ FRESH: dict[str, Callable[[], Layer]] = {
 }
 
 
-@pytest.mark.parametrize("name", FRESH)
+@for_each("name", FRESH)
 def test_backward_needs_a_forward(name: str) -> None:
-    with pytest.raises(
-        RuntimeError, match=rf"{name}\(.*\) has nothing to go back through; call forward before backward"
-    ):
+    with pytest.raises(RuntimeError, match=rf"{name}\(.*\).*forward first"):
         FRESH[name]().backward(np.zeros((1, 1, 4, 4)))
 
 
-@pytest.mark.parametrize("name", FRESH)
+@for_each("name", FRESH)
 def test_backward_checks_the_shape(name: str) -> None:
     layer = FRESH[name]()
     y = layer.forward(np.zeros((2, 1, 4, 4)))
-    with pytest.raises(ValueError, match=r"takes dL/dy in the shape of its last output, \(2, .*but was given \(3, "):
+    with pytest.raises(ValueError, match=r"last output.*\(2, .*\(3, "):
         layer.backward(np.zeros((3, *y.shape[1:])))
 
 
-@pytest.mark.parametrize("name", FRESH)
+@for_each("name", FRESH)
 def test_repr_names_the_layer(name: str) -> None:
     assert repr(FRESH[name]()).startswith(f"{name}(")
+
+
+# --- layers as networks ----------------------------------------------------------------------------------------------
+
+
+class Swish(nn.Activation):
+    """An activation that convmatrix.network does not know."""
+
+    def value_and_slope(self, x: Array) -> tuple[Array, Array]:
+        s = 1 / (1 + np.exp(-x))
+        return x * s, s * (1 + x * (1 - s))
+
+
+def every_layer() -> nn.Sequential:
+    """Return a network with every kind of layer, trained a little, in float64."""
+    G = cm.ConvGeometry
+    double: dict[str, Any] = {"dtype": np.float64}
+    tied = cm.equivariance.tied_pattern(G((5, 5), (3, 3), in_channels=4, out_channels=2, padding="same"), "D4")
+    network = nn.Sequential([
+        nn.Pad([(1, 0), (2, 1)], -1.5),
+        nn.Conv(G((9, 11), (3, 3), out_channels=4, padding=1, boundary=("reflect", "circular")), bias="unit", **double),
+        nn.BatchNorm(4, **double),
+        nn.ReLU(),
+        nn.MaxPool((3, 2), stride=2, padding=[(1, 0), (0, 1)]),
+        nn.Residual(
+            nn.Sequential([
+                nn.Conv(G((4, 6), (3, 3), in_channels=4, out_channels=6, padding=1), **double),
+                nn.Tanh(2, 0.3),
+            ]),
+            nn.Conv(G((4, 6), (1, 1), in_channels=4, out_channels=6, groups=2), bias=None, **double),
+        ),
+        nn.GELU(),
+        nn.Dropout(0.5),
+        nn.ConvTranspose(G((4, 6), (3, 2), in_channels=6, out_channels=4, transposed=True), **double),
+        nn.LeakyReLU(0.3),
+        nn.Subsample(4, (2, 3), stride=1, **double),
+        nn.Residual(nn.Sequential([nn.Sigmoid(), nn.Softplus()])),
+        nn.AvgPool(2, stride=1, padding=[(0, 1), (1, 0)]),
+        nn.Residual(Swish()),
+        nn.PatternLayer(tied, (4, 5, 5), (2, 5, 5), **double),
+        nn.Flatten(),
+        nn.Dense(50, 4, **double),
+        nn.Dense(4, 3, bias=False, **double),
+    ])  # fmt: skip
+    rng = np.random.default_rng(0)
+    for name, parameter in network.parameters.items():
+        parameter += rng.standard_normal(parameter.shape) * (1 if "bias" in name else 0.1)
+    network.forward(rng.standard_normal((6, 1, 8, 8)), training=True)  # moves the running averages
+    return network
+
+
+def test_a_network_of_layers_is_the_same_as_network() -> None:
+    layers = every_layer()
+    network = layers.to_network((1, 8, 8))
+    x = np.random.default_rng(1).standard_normal((5, 1, 8, 8))
+    assert_close(network(x), layers.forward(x), 1e-12)
+    values = network.values(x)
+    for place in range(len(layers.layers)):
+        part = nn.Sequential(layers.layers[: place + 1])
+        assert_close(values[str(place)], part.forward(x), 1e-12)
+        assert network[str(place)].output_shape == part.output_shape((1, 8, 8))
+    assert {"5.body.0", "5.body.1", "5.shortcut", "11.body.1", "13.body"} <= values.keys()
+    assert not any(node.kind == "opaque" for node in network)
+    before = network(x)
+    for parameter in layers.parameters.values():
+        parameter += 1  # the network has copies of the weights
+    np.testing.assert_array_equal(network(x), before)
+
+
+def test_a_network_of_layers_is_counted_read_and_checked() -> None:
+    layers = every_layer()
+    shape = (1, 8, 8)
+    counts = cm.counts.network_counts(layers.to_network(shape))
+    assert counts.total.parameters == sum(array.size for array in layers.parameters.values())
+    lenet5 = nn.lenet5(classes=None)
+    assert cm.counts.network_counts(lenet5).total.parameters == 60000
+    assert cm.graph.receptive_field_size(nn.Sequential(lenet5.layers[:5])).size == (14, 14)
+    field = np.unravel_index(cm.graph.receptive_field(nn.Sequential(lenet5.layers[:5]), (0, 0, 1)), (1, 32, 32))
+    slices = nn.receptive_field(lenet5, (1, 32, 32), 4, (0, 0, 1))
+    assert slices == tuple(slice(int(i.min()), int(i.max()) + 1) for i in field[1:])
+    assert nn.lecun1989().to_network().input_shape == (1, 16, 16)
+    assert nn.Residual(nn.Dense(3, 3)).to_network()["sum"].inputs == ("body", "input")
+    assert nn.Dense(3, 2).to_network().output_shape == (2,)
+    with pytest.raises(ValueError, match=r"give input_shape=\(channels, \*spatial\)"):
+        cm.counts.network_counts(nn.Sequential([nn.ReLU()]))
+
+
+def test_a_layer_of_ones_own_is_opaque_in_a_network() -> None:
+    class Mine(nn.Layer):
+        def forward(self, x: Array, *, training: bool = False) -> Array:
+            return np.sort(x, axis=1)
+
+        def backward(self, g: Array) -> Array:
+            return g
+
+    network = nn.Sequential([nn.Dense(3, 4), Mine()]).to_network()
+    assert [node.kind for node in network] == ["input", "dense", "opaque"]
+    with pytest.raises(ValueError, match="Mine"):
+        network(np.zeros((1, 3)))
+
+
+# --- layers of any pattern -------------------------------------------------------------------------------------------
+
+
+@each_case
+def test_pattern_layer_is_the_convolution_of_its_pattern(geometry: cm.ConvGeometry) -> None:
+    conv = make(geometry, bias=None)
+    shapes = conv.input_shape, conv.output_shape(conv.input_shape)
+    layer = nn.PatternLayer(geometry.pattern(), *shapes, dtype=np.float64, rng=3)
+    assert layer.parameters["weight"].shape == geometry.weight_shape
+    conv.parameters["weight"][...] = layer.parameters["weight"][...] = integer_weights(geometry)
+    rng = np.random.default_rng(0)
+    x, g = (rng.integers(-9, 10, (BATCH, *shape)) for shape in shapes)
+    for ours, theirs in zip(through(layer, x, g), through(conv, x, g), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(layer.gradients["weight"], conv.gradients["weight"])
+    np.testing.assert_array_equal(layer.matrix().toarray(), conv.matrix().toarray())
+    assert [p[1:] for p in layer.products()] == [p[1:] for p in make(geometry, method="matrix").products()]
+
+
+def test_pattern_layer_draws_by_the_fans_of_its_pattern_and_checks_shapes() -> None:
+    pattern = cm.WeightPattern.from_triplets(
+        (3, 4), rows=[0, 0, 0, 1, 2], cols=[0, 1, 2, 1, 1], weight_index=[0, 1, 0, 1, 1], weight_shape=2
+    )
+    seen = []
+
+    def initialiser(shape: Any, fan_in: int, fan_out: int, rng: np.random.Generator) -> Array:
+        seen.append((shape, fan_in, fan_out))
+        return rng.standard_normal(shape)
+
+    layer = nn.PatternLayer(pattern, (2, 2), 3, initialiser=initialiser, rng=5)  # type: ignore[arg-type]
+    assert seen == [((2,), 3, 3)]
+    drawn = np.random.default_rng(5).standard_normal(2).astype(np.float32)
+    np.testing.assert_array_equal(layer.parameters["weight"], drawn)
+    assert (layer.input_shape, layer.output_shape((2, 2))) == ((2, 2), (3,))
+    assert repr(layer).startswith("PatternLayer(WeightPattern(")
+    with pytest.raises(ValueError, match=r"\(3, 4\).*\(3,\).*3.*\(2, 3\).*6"):
+        nn.PatternLayer(pattern, (2, 3), (3,))
+    with pytest.raises(ValueError, match=r"\(batch, 2, 2\).*\(4,\)"):
+        layer.forward(np.zeros((1, 4)))
+    with pytest.raises(TypeError, match=r"float32.*int64"):
+        nn.PatternLayer(pattern, (4,), (3,), dtype=int)

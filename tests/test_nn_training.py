@@ -15,7 +15,8 @@ import pytest
 
 import convmatrix as cm
 from convmatrix import nn
-from convmatrix.nn.training import Progress
+from convmatrix.nn.training import ProgressBar
+from tests.cases import LENET5_C3, for_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[1]
 SCALE, SLOPE = 1.7159, 2 / 3
+H2 = np.kron(np.array([[1, 1, 0], [0, 1, 1], [1, 0, 1]]), np.ones((4, 4)))  # maps of H1 read by each map of H2
 
 
 def tiny(seed: int = 0, *, dropout: bool = True, dtype: Any = np.float32) -> nn.Sequential:
@@ -79,15 +81,14 @@ def theirs(name: str) -> tuple[Any, Callable[[Any], Any]]:
         x = F.pad(x, (1, 2, 1, 2), value=-1.0)
         x = squash(F.conv2d(x, p["1.weight"], stride=2) + p["1.bias"])
         x = F.pad(x, (1, 2, 1, 2), value=-1.0)
-        x = squash(by_table(x, 4, nn.sequential.lecun1989_h2(), stride=2) + p["4.bias"])
+        x = squash(by_table(x, 4, H2, stride=2) + p["4.bias"])
         x = squash(F.linear(x.flatten(1), p["6.weight"], p["6.bias"]))
         return squash(F.linear(x, p["8.weight"], p["8.bias"]))
 
     def lenet5(x: Any) -> Any:
-        table = np.array([[str(j) in row for j in range(6)] for row in nn.sequential.LENET5_C3.split()])
         x = squash(F.conv2d(x, p["0.weight"], p["0.bias"]))
         x = squash(subsample(x, 2))
-        x = squash(by_table(x, 4, table) + p["4.bias"][:, None, None])
+        x = squash(by_table(x, 4, np.array(LENET5_C3)) + p["4.bias"][:, None, None])
         x = squash(subsample(x, 6))
         x = squash(F.conv2d(x, p["8.weight"], p["8.bias"]))
         x = squash(F.linear(x.flatten(1), p["10.weight"], p["10.bias"]))
@@ -149,8 +150,8 @@ OPTIMISERS: dict[str, tuple[Callable[[], nn.Optimiser], str, dict[str, Any]]] = 
 }
 
 
-@pytest.mark.parametrize("optimiser", OPTIMISERS)
-@pytest.mark.parametrize("name", NETWORKS)
+@for_each("optimiser", OPTIMISERS)
+@for_each("name", NETWORKS)
 def test_networks_follow_pytorch(name: str, optimiser: str) -> None:
     """Twenty steps on new batches; all weights agree to 1e-9 of the largest."""
     torch = pytest.importorskip("torch")
@@ -181,7 +182,7 @@ def test_networks_follow_pytorch(name: str, optimiser: str) -> None:
         assert np.abs(parameter - start[key]).max() > 1e-5 * np.abs(expected).max(), key  # all of them were trained
 
 
-@pytest.mark.parametrize("name", ["lecun1989", "lenet5"])
+@for_each("name", ["lecun1989", "lenet5"])
 def test_methods_train_alike(name: str) -> None:
     rng = np.random.default_rng(0)
     x, labels = rng.standard_normal((8, 1, SIZES[name], SIZES[name])), rng.integers(0, 10, 8)
@@ -218,7 +219,7 @@ def test_parameter_counts_of_lenet5() -> None:
     assert nn.lenet5(classes=7).output_shape((1, 32, 32)) == (7,)
 
 
-@pytest.mark.parametrize("make", [nn.lecun1989, nn.lenet5, nn.small], ids=lambda f: f.__name__)
+@for_each("make", [nn.lecun1989, nn.lenet5, nn.small])
 def test_named_networks_take_method_dtype_and_rng(make: Callable[..., nn.Sequential]) -> None:
     network = make(rng=3)
     assert {a.dtype for a in network.parameters.values()} == {np.dtype(np.float32)}
@@ -241,7 +242,7 @@ def test_background_of_lecun1989_is_minus_one() -> None:
 
 def test_small_takes_other_images() -> None:
     assert nn.small((3, 13, 9), classes=5).output_shape((3, 13, 9)) == (5,)
-    with pytest.raises(ValueError, match=r"at least 4 samples high and wide, but input_shape is \(1, 3, 8\)"):
+    with pytest.raises(ValueError, match=r"4 .*input_shape.*\(1, 3, 8\)"):
         nn.small((1, 3, 8))
 
 
@@ -369,71 +370,71 @@ def test_fit_takes_integers_and_lists() -> None:
 
 X, Y = stripes(12)
 REFUSED: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
-    "labels too few": (ValueError, r"there are 12 training inputs, but targets of shape \(11,\)", {"y": Y[:11]}),
-    "one label": (ValueError, r"12 training inputs, but targets of shape \(\)", {"y": 1}),
-    "label too large": (ValueError, "labels run from 0 to 3, but the network has 3 outputs", {"y": np.arange(12) % 4}),
-    "label negative": (ValueError, "labels run from -1 to 1", {"y": np.arange(12) % 3 - 1}),
-    "labels as floats": (ValueError, "labels must be one integer a sample, but .* float64", {"y": Y.astype(float)}),
-    "labels as vectors": (ValueError, r"have shape \(12, 3\) and dtype int64", {"y": np.eye(3, dtype=int)[Y]}),
-    "labels as texts": (TypeError, "targets must be labels or real numbers, but have dtype <U", {"y": ["a"] * 12}),
+    "labels too few": (ValueError, r"12 training inputs.*\(11,\)", {"y": Y[:11]}),
+    "one label": (ValueError, r"12 training inputs.*\(\)", {"y": 1}),
+    "label too large": (ValueError, "labels.* 0 to 3.* 3 outputs", {"y": np.arange(12) % 4}),
+    "label negative": (ValueError, "labels.* -1 to 1", {"y": np.arange(12) % 3 - 1}),
+    "labels as floats": (ValueError, "labels.*float64", {"y": Y.astype(float)}),
+    "labels as vectors": (ValueError, r"labels.*\(12, 3\).*int64", {"y": np.eye(3, dtype=int)[Y]}),
+    "labels as texts": (TypeError, "targets.*<U", {"y": ["a"] * 12}),
     "NaN targets": (
         ValueError,
-        "training targets hold numbers that are not finite",
+        "training targets.*not finite",
         {"y": np.full((12, 3), np.nan), "loss": nn.SquaredError()},
     ),
     "targets of another shape": (
         ValueError,
-        r"targets have shape \(2,\) a sample, but the network's outputs have \(3,\)",
+        r"targets.*\(2,\).*outputs.*\(3,\)",
         {"y": np.zeros((12, 2)), "loss": nn.SquaredError()},
     ),
-    "no samples": (ValueError, r"at least one sample, but are \(0, 1, 6, 6\)", {"x": X[:0], "y": Y[:0]}),
-    "no samples at all": (ValueError, r"must be \(samples, ...\) .*, but are \(0,\)", {"x": [], "y": []}),
+    "no samples": (ValueError, r"training inputs.*\(0, 1, 6, 6\)", {"x": X[:0], "y": Y[:0]}),
+    "no samples at all": (ValueError, r"training inputs.*\(0,\)", {"x": [], "y": []}),
     "images of another size": (
         ValueError,
-        r"takes arrays \(batch, 1, 6, 6\), .* samples of shape \(1, 5, 6\)",
+        r"\(batch, 1, 6, 6\).*\(1, 5, 6\)",
         {"x": X[:, :, 1:]},
     ),
     "images without channel axis": (ValueError, r"samples of shape \(6, 6\)", {"x": X[:, 0]}),
-    "complex images": (TypeError, "must be real numbers, but have dtype complex128; convert", {"x": X + 0j}),
-    "texts": (TypeError, "training inputs must be real numbers, but have dtype <U", {"x": np.full((12, 1, 6, 6), "a")}),
-    "objects": (TypeError, "must be real numbers, but have dtype object", {"x": X.astype(object)}),
+    "complex images": (TypeError, "training inputs.*real.*complex128", {"x": X + 0j}),
+    "texts": (TypeError, "training inputs.*real.*<U", {"x": np.full((12, 1, 6, 6), "a")}),
+    "objects": (TypeError, "training inputs.*real.*object", {"x": X.astype(object)}),
     "NaN image": (
         ValueError,
-        "inputs hold numbers that are not finite, first in sample 4; clean the data",
+        "inputs.*not finite.*sample 4",
         {"x": np.where(np.arange(12)[:, None, None, None] == 4, np.nan, X)},
     ),
-    "validation": (ValueError, "there are 12 validation inputs, but targets", {"validation": (X, Y[:5])}),
+    "validation": (ValueError, "12 validation inputs.*targets", {"validation": (X, Y[:5])}),
     "validation images": (ValueError, r"samples of shape \(1, 6, 5\)", {"validation": (X[..., 1:], Y)}),
-    "epochs": (ValueError, "epochs must be at least 1, but is 0", {"epochs": 0}),
-    "epochs as float": (TypeError, r"epochs must be an integer, but is 2.0 \(float\)", {"epochs": 2.0}),
-    "batch_size": (ValueError, "batch_size must be at least 1, but is 0", {"batch_size": 0}),
-    "patience": (ValueError, "patience must be at least 1", {"patience": 0, "validation": (X, Y)}),
-    "patience alone": (ValueError, r"watches the validation loss; give validation=\(x, y\)", {"patience": 3}),
+    "epochs": (ValueError, "epochs.*1.*0", {"epochs": 0}),
+    "epochs as float": (TypeError, r"epochs.*2\.0", {"epochs": 2.0}),
+    "batch_size": (ValueError, "batch_size.*1.*0", {"batch_size": 0}),
+    "patience": (ValueError, "patience.*1.*0", {"patience": 0, "validation": (X, Y)}),
+    "patience alone": (ValueError, r"patience=3.*give validation=", {"patience": 3}),
     "checkpoint_steps": (
         ValueError,
-        "checkpoint_steps must be at least 1",
+        "checkpoint_steps.*1.*0",
         {"checkpoint_steps": 0, "checkpoint": "a.npz"},
     ),
     "checkpoint_steps alone": (
         ValueError,
-        "checkpoint_steps=3 says when to write, but not where to; give checkpoint=path",
+        "checkpoint_steps=3.*give checkpoint=",
         {"checkpoint_steps": 3},
     ),
     "checkpoint's folder": (
         FileNotFoundError,
-        "cannot write the checkpoint .*nowhere.*: its folder does not exist; create it first",
+        "checkpoint .*nowhere.*folder",
         {"checkpoint": "nowhere/a.npz"},
     ),
-    "checkpoint is a folder": (ValueError, "the checkpoint .* is a folder; give a file", {"checkpoint": str(ROOT)}),
+    "checkpoint is a folder": (ValueError, "checkpoint .* is a folder", {"checkpoint": str(ROOT)}),
     "layers that do not fit": (
         ValueError,
-        r"Dense\(20, 3\) takes samples of n_in=20 numbers, but was given 36",
+        r"Dense\(20, 3\).*n_in=20\b.*36",
         {"network": nn.Sequential([nn.ReLU(), nn.Dense(20, 3)])},
     ),
 }
 
 
-@pytest.mark.parametrize(("kind", "message", "changes"), REFUSED.values(), ids=REFUSED.keys())
+@for_each("kind, message, changes", REFUSED.values(), ids=REFUSED.keys())
 def test_refused_before_the_first_step(kind: type[Exception], message: str, changes: dict[str, Any]) -> None:
     arguments = {"network": tiny(), "x": X, "y": Y, "epochs": 1, **changes}
     network = arguments["network"]
@@ -443,25 +444,24 @@ def test_refused_before_the_first_step(kind: type[Exception], message: str, chan
     assert bits(network) == before
 
 
-@pytest.mark.parametrize(
-    ("message", "make"),
+@for_each(
+    "message, make",
     [
-        ("learning_rate must be positive, but is 0", lambda: nn.SGD(0)),
-        ("learning_rate must be positive, but is nan", lambda: nn.Adam(float("nan"))),
-        ("weight_decay must not be negative, but is -1", lambda: nn.SGD(0.1, weight_decay=-1)),
-        (r"momentum must lie in \[0, 1\), but is 1", lambda: nn.SGD(0.1, momentum=1)),
-        (r"beta1 must lie in \[0, 1\), but is 1", lambda: nn.Adam(beta1=1)),
-        (r"beta2 must lie in \[0, 1\), but is -1", lambda: nn.Adam(beta2=-1)),
-        ("every must be at least 1 step, but is 0", lambda: nn.step_decay(1.0, every=0)),
-        ("steps must be at least 1, but is 0", lambda: nn.cosine_decay(1.0, steps=0)),
+        ("learning_rate.*positive.*0", lambda: nn.SGD(0)),
+        ("learning_rate.*positive.*nan", lambda: nn.Adam(float("nan"))),
+        ("weight_decay.*-1", lambda: nn.SGD(0.1, weight_decay=-1)),
+        (r"momentum.*\[0, 1\).*1", lambda: nn.SGD(0.1, momentum=1)),
+        (r"beta1.*\[0, 1\).*1", lambda: nn.Adam(beta1=1)),
+        (r"beta2.*\[0, 1\).*-1", lambda: nn.Adam(beta2=-1)),
+        ("every.*1.*0", lambda: nn.step_decay(1.0, every=0)),
+        ("steps.*1.*0", lambda: nn.cosine_decay(1.0, steps=0)),
         (
-            "there is no gradient of 0.bias; call backward before a step",
+            "gradient.*0.bias.*backward",
             lambda: nn.SGD().step(nn.Sequential([nn.Dense(2, 2)]).parameters, {}),
         ),
-        (r"nothing to predict: x has shape \(0, 1, 6, 6\)", lambda: nn.predict(tiny(), X[:0])),
-        ("batch_size must be at least 1, but is 0", lambda: nn.predict(tiny(), X, batch_size=0)),
+        (r"x .*\(0, 1, 6, 6\)", lambda: nn.predict(tiny(), X[:0])),
+        ("batch_size.*1.*0", lambda: nn.predict(tiny(), X, batch_size=0)),
     ],
-    ids=str,
 )
 def test_errors(message: str, make: Callable[[], Any]) -> None:
     with pytest.raises(ValueError, match=message):
@@ -483,15 +483,12 @@ def test_a_loss_that_is_not_finite_names_layer_step_and_batch(tmp_path: Path) ->
         if history.epochs == 3:
             network.parameters["5.weight"][0, 0] = np.inf
 
-    with pytest.raises(nn.NonFiniteError, match=r"after step 9 in all .* in the weight of layer 5, Dense\(16, 3\)"):
+    with pytest.raises(nn.NonFiniteError, match=r"step 9\b.* weight of layer 5, Dense\(16, 3\)"):
         nn.fit(network, x, y, epochs=5, batch_size=16, checkpoint=path, callbacks=[break_it])
     assert path.read_bytes() == good
     assert [file.name for file in tmp_path.iterdir()] == ["run.npz"]
 
-    message = (
-        r"the loss is (nan|inf) in epoch 3, batch 1 \(step 7 in all\); the first numbers that are not finite come from "
-        r"layer 0, Conv\(.*\); lower the learning rate or look at the data"
-    )
+    message = r"the loss is (nan|inf) in epoch 3, batch 1 \(step 7\b.*layer 0, Conv\(.*\);.*learning rate"
     broken = tiny()
     nn.fit(broken, x, y, epochs=2, batch_size=16, optimiser=(optimiser := nn.SGD(0.01)))
     broken.parameters["0.weight"][1, 0, 2, 2] = np.nan
@@ -519,7 +516,7 @@ def test_a_learning_rate_far_too_large_stops_with_the_step(tmp_path: Path) -> No
     x, y = stripes(64)
     path = tmp_path / "run.npz"
     network = nn.Sequential([nn.Dense(36, 8), nn.Softplus(), nn.Dense(8, 3)])
-    with pytest.raises(nn.NonFiniteError, match=r"epoch \d+, batch \d+.*(step|in all)"):
+    with pytest.raises(nn.NonFiniteError, match=r"epoch \d+, batch \d+.*step"):
         nn.fit(
             network, x, y, epochs=50, batch_size=8, loss=nn.SquaredError(), optimiser=nn.SGD(1e6), checkpoint=path,
             checkpoint_steps=1,
@@ -543,11 +540,11 @@ def test_the_layer_is_found_inside_of_others_and_with_the_same_units_dropped() -
         return nn.Sequential([nn.BatchNorm(1), nn.Residual(inner, nn.Tanh()), nn.Dense(36, 3)])
 
     broken = network(Overflow())
-    with pytest.raises(nn.NonFiniteError, match=r"come from layer 1\.body\.1, Overflow\(\);"):
+    with pytest.raises(nn.NonFiniteError, match=r"from layer 1\.body\.1, Overflow\(\);"):
         nn.fit(broken, *stripes(8), epochs=200, batch_size=2)
     wide = nn.Sequential([nn.Dense(36, 3)])
     wide.parameters["0.weight"][...] = 3e38
-    with pytest.raises(nn.NonFiniteError, match=r"come from layer 0, Dense\(36, 3\)"):
+    with pytest.raises(nn.NonFiniteError, match=r"from layer 0, Dense\(36, 3\)"):
         nn.fit(wide, *stripes(8), epochs=1)
 
     class Steep(nn.Layer):
@@ -557,9 +554,7 @@ def test_the_layer_is_found_inside_of_others_and_with_the_same_units_dropped() -
         def backward(self, g: Array) -> Array:
             return g * np.inf
 
-    with pytest.raises(
-        nn.NonFiniteError, match=r"gradient is not finite in epoch 1, batch 1 .*: that of bias of layer 0"
-    ):
+    with pytest.raises(nn.NonFiniteError, match=r"gradient is not finite in epoch 1, batch 1 .*bias of layer 0"):
         nn.fit(nn.Sequential([nn.Dense(36, 3), Steep()]), *stripes(8), epochs=1)
 
 
@@ -569,7 +564,7 @@ def test_a_validation_loss_that_is_not_finite_stops() -> None:
     network.parameters["0.weight"][...] *= 100
     with pytest.raises(
         nn.NonFiniteError,
-        match=r"the validation loss is (nan|inf) after epoch 1 \(step 1 in all\); .*from layer 0, Dense",
+        match=r"validation loss is (nan|inf) after epoch 1 \(step 1\b.*from layer 0, Dense",
     ):
         nn.fit(network, x, y, epochs=1, validation=(x * 1e38, y))
 
@@ -579,7 +574,7 @@ def test_the_loss_itself_can_be_the_source() -> None:
         def __call__(self, output: Array, targets: Any) -> tuple[float, Array]:
             return float("inf"), output
 
-    with pytest.raises(nn.NonFiniteError, match=r"the loss is inf in epoch 1, batch 1 .* come from the loss itself;"):
+    with pytest.raises(nn.NonFiniteError, match=r"loss is inf in epoch 1, batch 1 .*from the loss itself;"):
         nn.fit(tiny(), *stripes(8), epochs=1, loss=Broken())
 
 
@@ -611,7 +606,7 @@ def test_resumed_training_ends_in_the_same_bits(tmp_path: Path) -> None:
     assert train(tiny(), tmp_path / "run.npz", 5) == expected  # done already
 
 
-@pytest.mark.parametrize("stop", range(1, 13))
+@for_each("stop", range(1, 13))
 def test_resumed_from_any_step(tmp_path: Path, stop: int) -> None:
     class InterruptionError(Exception):
         pass
@@ -624,7 +619,7 @@ def test_resumed_from_any_step(tmp_path: Path, stop: int) -> None:
     whole, cut, resumed = tiny(), tiny(), tiny()
     expected = train(whole, None, 3)
     stopping = type("Adam", (nn.Adam,), {"step": interrupt})
-    path = tmp_path / "run.npz"
+    path = tmp_path / f"{stop}.npz"
     if stop < 12:
         with pytest.raises(InterruptionError):
             nn.fit(
@@ -652,36 +647,36 @@ def test_checkpoint_holds_no_pickle(tmp_path: Path) -> None:
 
 CHANGED: dict[str, tuple[str, Callable[[], nn.Sequential], dict[str, Any]]] = {
     "layers": (
-        r"is of another network: 5.bias is float32 of shape \(3,\) there and absent here",
+        r"5.bias is float32 of shape \(3,\) there and absent here",
         lambda: nn.Sequential([*tiny().layers[:-1], nn.Flatten(), nn.Dense(16, 3)]),
         {},
     ),
     "dtype": (r"0.bias is float32 of shape \(4,\) there and float64 of", lambda: tiny(dtype=np.float64), {}),
     "dropout": (
-        "was written with the generators .* but there are .* here",
+        "generators .*network.4.rng.*",
         lambda: nn.Sequential([*tiny().layers[:4], nn.ReLU(), tiny().layers[-1]]),
         {},
     ),
-    "optimiser": ("is of a training by SGD, but this one is by Adam; use SGD", tiny, {"optimiser": nn.Adam()}),
+    "optimiser": ("optimiser SGD.* Adam", tiny, {"optimiser": nn.Adam()}),
     "generator": (
-        "generators {'order': 'PCG64'.* but there are {'order': 'MT19937'",
+        "generators {'order': 'PCG64'.* {'order': 'MT19937'",
         tiny,
         {"rng": np.random.Generator(np.random.MT19937(1))},
     ),
     "batch size": (
-        "is of a training on 60 samples in batches of 64, but this one has 60 in batches of 32",
+        "60 samples in batches of 64.* 60 in batches of 32",
         tiny,
         {"batch_size": 32},
     ),
     "data": (
-        "on 60 samples in batches of 64, but this one has 30",
+        "60 samples in batches of 64.* 30",
         tiny,
         {"x": stripes()[0][:30], "y": stripes()[1][:30]},
     ),
 }
 
 
-@pytest.mark.parametrize(("message", "make", "changes"), CHANGED.values(), ids=CHANGED.keys())
+@for_each("message, make, changes", CHANGED.values(), ids=CHANGED.keys())
 def test_checkpoint_of_another_training_is_refused(
     tmp_path: Path, message: str, make: Callable[[], nn.Sequential], changes: dict[str, Any]
 ) -> None:
@@ -702,7 +697,7 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
     broken = [whole[: int(cut)] for cut in rng.integers(0, len(whole), 20)] + [b"", b"hello"]
     for content in broken:
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=r"run.npz cannot be read: .*; it is damaged, or no checkpoint"):
+        with pytest.raises(ValueError, match=r"run.npz cannot be read: .*damaged"):
             nn.fit(tiny(), *stripes(), epochs=2, checkpoint=path)
         assert path.read_bytes() == content  # and left for whoever wants to see it
     np.savez(path, format=np.array("another format"))
@@ -711,7 +706,7 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
     np.savez(path, weights=np.zeros(3))
     with pytest.raises(ValueError, match=r"cannot be read: .*format"):
         nn.fit(tiny(), *stripes(), epochs=2, checkpoint=path)
-    with pytest.raises(FileNotFoundError, match=r"there is no checkpoint .*nothing\.npz"):
+    with pytest.raises(FileNotFoundError, match=r"checkpoint .*nothing\.npz"):
         nn.checkpoints.load_checkpoint(tmp_path / "nothing.npz")
 
 
@@ -767,7 +762,7 @@ def test_progress_ends_its_line_when_the_training_fails(monkeypatch: pytest.Monk
 def test_progress_is_shown_at_most_ten_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
     stream, now = Terminal(), [100.0]
     monkeypatch.setattr("time.monotonic", lambda: now[0])
-    with Progress(stream, 1, 1000) as bar:
+    with ProgressBar(stream, 1, 1000) as bar:
         for step in range(1, 1001):
             now[0] += 0.01
             bar.show(0, step, 1.0)

@@ -11,7 +11,8 @@ import pytest
 from scipy import ndimage
 
 from convmatrix import nn
-from convmatrix.nn.images import enlarge, hold_out, to_range
+from convmatrix.nn.images import enlarge, hold_out, rescale, stratified_split, to_range
+from tests.cases import for_each
 from tests.test_nn_training import bits, stripes, tiny
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 # --- images ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("old", "new"), [((8, 8), (16, 16)), ((8, 8), (28, 28)), ((3, 5), (7, 5)), ((1, 2), (4, 3))])
+@for_each("old, new", [((8, 8), (16, 16)), ((8, 8), (28, 28)), ((3, 5), (7, 5)), ((1, 2), (4, 3))])
 def test_enlarged_as_scipy_does(old: tuple[int, int], new: tuple[int, int]) -> None:
     images = np.random.default_rng(0).random((2, 1, *old))
     expected = ndimage.zoom(images, (1, 1, new[0] / old[0], new[1] / old[1]), order=1, mode="nearest", grid_mode=True)
@@ -35,37 +36,38 @@ def test_enlarging_keeps_what_is_constant_and_the_same_size() -> None:
     np.testing.assert_allclose(enlarge(np.full((2, 4, 4), 3.0), (9, 11)), 3.0)
 
 
-@pytest.mark.parametrize("shape", [(4,), (2, 9, 4), (2, 4, 9), (0, 4, 4)])
+@for_each("shape", [(4,), (2, 9, 4), (2, 4, 9), (0, 4, 4)])
 def test_not_enlarged(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match=r"images of shape \(.*\) cannot be enlarged to \(8, 8\); give larger sizes"):
+    with pytest.raises(ValueError, match=r"\(.*4.*\).*\(8, 8\)"):
         enlarge(np.zeros(shape), (8, 8))
 
 
 def test_ranges() -> None:
-    np.testing.assert_allclose(to_range([[0, 255]], -0.1, 1.175), [[-0.1, 1.175]])
-    np.testing.assert_allclose(to_range([4, 8], 0, 1, source=(0, 16)), [0.25, 0.5])
-    with pytest.raises(ValueError, match=r"images from 3\.0 to 3\.0 have no range; give images of more than one"):
-        to_range([3, 3], 0, 1)
+    assert (to_range, hold_out) == (rescale, stratified_split)
+    np.testing.assert_allclose(rescale([[0, 255]], -0.1, 1.175), [[-0.1, 1.175]])
+    np.testing.assert_allclose(rescale([4, 8], 0, 1, source=(0, 16)), [0.25, 0.5])
+    with pytest.raises(ValueError, match=r"3\.0 to 3\.0"):
+        rescale([3, 3], 0, 1)
 
 
 def test_held_out_in_proportion_of_each_class() -> None:
     labels = np.repeat([0, 1, 2], [100, 40, 10])
     rng = np.random.default_rng(0)
     rng.shuffle(labels)
-    kept, held_out = hold_out(labels, 0.2, rng=1)
+    kept, held_out = stratified_split(labels, 0.2, rng=1)
     assert sorted([*kept, *held_out]) == list(range(150))
     assert np.bincount(labels[held_out]).tolist() == [20, 8, 2]
-    again = hold_out(labels, 0.2, rng=1)[1]
+    again = stratified_split(labels, 0.2, rng=1)[1]
     np.testing.assert_array_equal(held_out, again)
-    assert not np.array_equal(held_out, hold_out(labels, 0.2, rng=2)[1])
-    assert len(hold_out(labels, 0)[1]) == 0
-    assert len(np.unique(hold_out(labels, 0.99)[1])) == round(0.99 * 150)
+    assert not np.array_equal(held_out, stratified_split(labels, 0.2, rng=2)[1])
+    assert len(stratified_split(labels, 0)[1]) == 0
+    assert len(np.unique(stratified_split(labels, 0.99)[1])) == round(0.99 * 150)
 
 
-@pytest.mark.parametrize("part", [-0.1, 1, float("nan")])
+@for_each("part", [-0.1, 1, float("nan")])
 def test_parts_that_cannot_be_held_out(part: float) -> None:
-    with pytest.raises(ValueError, match=r"the part to hold out must lie in \[0, 1\), but is"):
-        hold_out([0, 1], part)
+    with pytest.raises(ValueError, match=r"fraction.*\[0, 1\).*(-0.1|1|nan)"):
+        stratified_split([0, 1], part)
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
@@ -82,10 +84,10 @@ def test_settings_are_kept_and_others_are_refused(tmp_path: Path) -> None:
     for settings, message in (
         (
             {"rate": 0.02, "sizes": (2, 3)},
-            r"run\.npz is of a training with rate 0\.01, but this one has 0\.02; use the",
+            r"run\.npz .* rate 0\.01.* 0\.02",
         ),
-        ({"rate": 0.01}, r'with sizes \[2, 3\], but this one has "absent"'),
-        (None, r'with rate 0\.01, but this one has "absent"'),
+        ({"rate": 0.01}, r'sizes \[2, 3\].*"absent"'),
+        (None, r'rate 0\.01.*"absent"'),
     ):
         network = tiny()
         before = bits(network)
@@ -123,11 +125,11 @@ def go(network: nn.Sequential, optimiser: nn.Optimiser, path: Path | None) -> nn
 
 
 @pytest.mark.usefixtures("_usual_interrupts")
-@pytest.mark.parametrize("at", [1, 2, 4, 5, 12])  # a first step, in the middle, the last of an epoch and of all
+@for_each("at", [1, 2, 4, 5, 12])  # a first step, in the middle, the last of an epoch and of all
 def test_an_interrupt_finishes_the_step_and_saves(tmp_path: Path, at: int) -> None:
     whole, cut, resumed = tiny(), tiny(), tiny(seed=1)
     expected = go(whole, nn.Adam(0.01), None)
-    path = tmp_path / "run.npz"
+    path = tmp_path / f"{at}.npz"
     with pytest.raises(KeyboardInterrupt):
         go(cut, interrupted(at), path)
     assert int(nn.checkpoints.load_checkpoint(path).optimiser[1]["steps"]) == at

@@ -9,7 +9,7 @@ import pytest
 
 import convmatrix as cm
 from convmatrix import nn
-from tests.cases import LENET5_C3, each_case, integer_weights
+from tests.cases import LENET5_C3, each_case, for_each, integer_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -75,7 +75,7 @@ def test_filters_of_lenet5_and_of_dense_layers() -> None:
     np.testing.assert_array_equal(nn.filters(dense), dense.parameters["weight"])
     nn.filters(dense)[...] = 0
     assert np.abs(dense.parameters["weight"]).min() > 0  # a copy
-    with pytest.raises(TypeError, match=r"Tanh\(.*\) has no filters; convolution and dense layers have"):
+    with pytest.raises(TypeError, match=r"Tanh\(.*\).*filters"):
         nn.filters(network.layers[1])
 
 
@@ -130,7 +130,7 @@ def test_gradient_rule_is_the_gradient_times_the_activity() -> None:
     assert np.vdot(gradient, direction) == pytest.approx((change[0] - change[1]) / (2 * step), rel=1e-6)
 
 
-@pytest.mark.parametrize("rule", ["transpose", "deconvolution", "gradient"])
+@for_each("rule", ["transpose", "deconvolution", "gradient"])
 def test_back_projection_stays_in_the_receptive_field_and_leaves_gradients_alone(rule: Any) -> None:
     network = mixed()
     x = np.random.default_rng(0).standard_normal((2, *SHAPE))
@@ -151,17 +151,19 @@ def test_back_projection_stays_in_the_receptive_field_and_leaves_gradients_alone
 
 
 @each_case
-def test_layers_read_the_columns_of_their_matrix(geometry: cm.ConvGeometry) -> None:
-    layer = layer_of(geometry)
-    rows = (geometry.pattern().matrix(np.ones(geometry.weight_shape)) > 0).toarray()
+def test_units_read_the_columns_of_their_rows(geometry: cm.ConvGeometry) -> None:
+    network = nn.Sequential([layer_of(geometry)])
+    structure = (geometry.pattern().matrix(np.ones(geometry.weight_shape)) > 0).toarray()
     shape = (geometry.out_channels, *geometry.output_shape)
     for unit in np.random.default_rng(0).integers(0, geometry.n_out, 5):
-        outputs = (np.arange(geometry.n_out) == unit).reshape(shape)
-        read = layer.reads(outputs, layer.input_shape)
-        np.testing.assert_array_equal(read.ravel(), rows[unit])
+        read = structure[unit].reshape(geometry.in_channels, *geometry.input_shape)
+        touched = [np.flatnonzero(read.any(axis=tuple(set(range(read.ndim)) - {axis}))) for axis in range(1, read.ndim)]
+        box = tuple(slice(int(t[0]), int(t[-1]) + 1) if t.size else slice(0, 0) for t in touched)
+        index = tuple(int(i) for i in np.unravel_index(unit, shape))
+        assert nn.receptive_field(network, read.shape, 0, index) == box
 
 
-@pytest.mark.parametrize("place", range(9))
+@for_each("place", range(9))
 def test_receptive_field_is_what_changes_a_unit(place: int) -> None:
     """Against perturbing every sample: the smallest box around all that matter (ReLU and max hide some)."""
     network = mixed()
@@ -247,41 +249,41 @@ IMAGES = np.zeros((2, 1, 8, 8))
 ERRORS: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
     "place": (
         IndexError,
-        "place 9 is not in the network, which has 7 layers from 0",
+        "place 9 .*0 to 6",
         lambda: nn.activations(nn.small(), IMAGES, 9),
     ),
-    "negative place": (IndexError, "place -1 is not in", lambda: nn.receptive_field(nn.small(), SHAPE, -1, (0, 0, 0))),
+    "negative place": (IndexError, "place -1 ", lambda: nn.receptive_field(nn.small(), SHAPE, -1, (0, 0, 0))),
     "unit": (
         IndexError,
-        r"unit \(8, 0, 0\) is not in the layer's output of shape \(8, 8, 8\); give one index an axis",
+        r"unit \(8, 0, 0\).*\(8, 8, 8\)",
         lambda: nn.back_projection(nn.small(), IMAGES, 0, (8, 0, 0)),
     ),
     "channel alone": (
         IndexError,
-        r"unit \(3,\) is not in the layer's output",
+        r"unit \(3,\).*\(8, 8, 8\)",
         lambda: nn.receptive_field(nn.small(), SHAPE, 0, (3,)),
     ),
-    "channel": (IndexError, r"unit \(8,\) is not in", lambda: nn.most_exciting(nn.small(), IMAGES, 0, (8,))),
+    "channel": (IndexError, r"unit \(8,\).*\(8, 8, 8\)", lambda: nn.most_exciting(nn.small(), IMAGES, 0, (8,))),
     "rule": (
         ValueError,
-        "rule 'guided' is unknown; choose transpose, deconvolution or gradient",
+        "rule 'guided'.*transpose, deconvolution or gradient",
         lambda: nn.back_projection(nn.small(), IMAGES, 0, (0, 0, 0), "guided"),  # type: ignore[arg-type]
     ),
     "no inputs": (
         ValueError,
-        r"there are no inputs: x has shape \(0, 1, 8, 8\)",
+        r"x .*\(0, 1, 8, 8\)",
         lambda: nn.most_exciting(nn.small(), IMAGES[:0], 0, (0,)),
     ),
     "widths": (
         ValueError,
-        r"Pad\(\(\(1, 1\),\), 0.0\) takes samples of a channel axis and 1 spatial ones, .* \(1, 8, 8\)",
+        r"Pad\(\(\(1, 1\),\), 0.0\) .*1 spatial.*\(1, 8, 8\).*2",
         lambda: nn.Pad([(1, 1)]).forward(IMAGES),
     ),
-    "negative widths": (ValueError, r"widths\[0\]\[1\] must be at least 0, but is -1", lambda: nn.Pad([(1, -1)])),
+    "negative widths": (ValueError, r"widths\[0\]\[1\].*0.*-1", lambda: nn.Pad([(1, -1)])),
 }
 
 
-@pytest.mark.parametrize(("kind", "message", "function"), ERRORS.values(), ids=ERRORS.keys())
+@for_each("kind, message, function", ERRORS.values(), ids=ERRORS.keys())
 def test_errors(kind: type[Exception], message: str, function: Callable[[], Any]) -> None:
     with pytest.raises(kind, match=message):
         function()

@@ -291,9 +291,9 @@ def _settings(args: argparse.Namespace, data: ImageSet, rate: float) -> dict[str
 def _save(path: Path, network: Sequential) -> None:
     import numpy as np
 
-    from convmatrix.atomic import atomic_write
+    from convmatrix.io.atomic import replacing
 
-    with atomic_write(path) as file:
+    with replacing(path) as file:
         np.savez(file, allow_pickle=False, **network.state())
 
 

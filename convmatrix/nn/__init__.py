@@ -7,9 +7,9 @@ input, and the contraction of the pattern with input and gradient for the weight
 """
 
 from convmatrix.nn.convolution import Conv, ConvTranspose
-from convmatrix.nn.elementwise import GELU, BatchNorm, Dropout, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
+from convmatrix.nn.elementwise import GELU, Activation, BatchNorm, Dropout, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from convmatrix.nn.layer import Layer, Product
-from convmatrix.nn.linear import Dense, Flatten, Pad
+from convmatrix.nn.linear import Dense, Flatten, Pad, PatternLayer
 from convmatrix.nn.optimisation import (
     SGD,
     Adam,
@@ -31,6 +31,7 @@ from convmatrix.nn.views import Excitation, activations, back_projection, filter
 __all__ = [
     "GELU",
     "SGD",
+    "Activation",
     "Adam",
     "AvgPool",
     "BatchNorm",
@@ -48,6 +49,7 @@ __all__ = [
     "NonFiniteError",
     "Optimiser",
     "Pad",
+    "PatternLayer",
     "Product",
     "ReLU",
     "Residual",

@@ -2,45 +2,63 @@
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
-from scipy import special
 
+from convmatrix import network
 from convmatrix import options as validate
-from convmatrix.nn.layer import Layer, check_gradient, float_dtype, real, remembered
+from convmatrix.nn.layer import Layer, as_real, batch_first, check_gradient, float_dtype, saved
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import DTypeLike
 
-    Array = NDArray[Any]
+    from convmatrix.arrays import Array
 
 
-class Elementwise(Layer):
-    """A layer that applies a scalar function at every unit; subclasses give the function and its slope."""
+class Activation(Layer):
+    """Base class of layers that apply a scalar function to every entry, also called ``Elementwise``.
 
-    def __init__(self) -> None:
+    Subclasses override `value_and_slope`.
+    """
+
+    _name: ClassVar[str] = ""  # of the function in `convmatrix.network.FUNCTIONS`, if it is there
+
+    def __init__(self, **constants: float) -> None:
         super().__init__()
+        self._constants = constants
         self._slope: Array | None = None
 
     def value_and_slope(self, x: Array) -> tuple[Array, Array]:
         """Return f(x) and f'(x)."""
-        raise NotImplementedError
+        function = network.FUNCTIONS[self._name]
+        return function.value(x, **self._constants), function.slope(x, **self._constants)
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return f(x)."""
-        y, self._slope = self.value_and_slope(real(self, x))
+        y, self._slope = self.value_and_slope(as_real(self, x))
         return y
 
     def backward(self, g: Array) -> Array:
         """Return f'(x) g."""
-        slope = remembered(self, self._slope)
+        slope = saved(self, self._slope)
         check_gradient(self, g, slope.shape)
         return g * slope
 
+    def operation(self, input_shape: tuple[int, ...]) -> network.Elementwise:
+        """Return the elementwise operation."""
+        if self._name:
+            return network.Elementwise(self._name, self._constants)
+        return network.Elementwise(type(self).__name__, function=lambda x: self.value_and_slope(x)[0])
 
-class ReLU(Elementwise):
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(map(str, self._constants.values()))})"
+
+
+Elementwise = Activation
+
+
+class ReLU(Activation):
     """max(x, 0); the slope at 0 is 0.
 
     Examples
@@ -50,18 +68,23 @@ class ReLU(Elementwise):
     array([[0., 3.]])
     """
 
+    _name = "relu"
+
+    def __init__(self) -> None:
+        super().__init__()
+
     def value_and_slope(self, x: Array) -> tuple[Array, Array]:
-        """Return max(x, 0) and its slope."""
+        """Return the function and its slope."""
         return np.maximum(x, 0), x > 0
 
 
-class LeakyReLU(Elementwise):
-    """x where x > 0, else ``slope * x``.
+class LeakyReLU(Activation):
+    """x if x > 0, otherwise ``slope * x``.
 
     Parameters
     ----------
     slope : float
-        Of the negative side.
+        Slope for negative x.
 
     Examples
     --------
@@ -70,20 +93,13 @@ class LeakyReLU(Elementwise):
     array([[-0.2,  3. ]])
     """
 
+    _name = "leaky_relu"
+
     def __init__(self, slope: float = 0.01) -> None:
-        super().__init__()
-        self.slope = slope
-
-    def value_and_slope(self, x: Array) -> tuple[Array, Array]:
-        """Return the function and its slope."""
-        factor = np.where(x > 0, x.dtype.type(1), x.dtype.type(self.slope))
-        return x * factor, factor
-
-    def __repr__(self) -> str:
-        return f"LeakyReLU({self.slope})"
+        super().__init__(slope=slope)
 
 
-class Sigmoid(Elementwise):
+class Sigmoid(Activation):
     """1 / (1 + exp(-x)).
 
     Examples
@@ -93,13 +109,10 @@ class Sigmoid(Elementwise):
     array([[0.5]])
     """
 
-    def value_and_slope(self, x: Array) -> tuple[Array, Array]:
-        """Return the function and its slope."""
-        y = special.expit(x)
-        return y, y * (1 - y)
+    _name = "sigmoid"
 
 
-class Tanh(Elementwise):
+class Tanh(Activation):
     """``scale * tanh(slope * x)``; LeCun's is ``Tanh(1.7159, 2 / 3)``.
 
     Parameters
@@ -113,23 +126,22 @@ class Tanh(Elementwise):
     array([[1.]])
     """
 
+    _name = "tanh"
+
     def __init__(self, scale: float = 1.0, slope: float = 1.0) -> None:
-        super().__init__()
+        super().__init__(scale=scale, slope=slope)
         self.scale, self.slope = scale, slope
 
     def value_and_slope(self, x: Array) -> tuple[Array, Array]:
-        """Return the function and its slope."""
+        """Return the function and its slope, from one evaluation of tanh."""
         kind = x.dtype.type
         y = np.tanh(x * kind(self.slope)) if self.slope != 1 else np.tanh(x)
         slope = kind(self.scale * self.slope) - kind(self.scale * self.slope) * (y * y)
         return (y * kind(self.scale) if self.scale != 1 else y), slope
 
-    def __repr__(self) -> str:
-        return f"Tanh({self.scale}, {self.slope})"
 
-
-class GELU(Elementwise):
-    """x times the normal distribution function of x: Hendrycks and Gimpel, 2016.
+class GELU(Activation):
+    """x times the standard normal distribution function at x: Hendrycks and Gimpel, 2016.
 
     Examples
     --------
@@ -138,15 +150,10 @@ class GELU(Elementwise):
     array([[-0.1587,  0.    ,  0.8413]])
     """
 
-    def value_and_slope(self, x: Array) -> tuple[Array, Array]:
-        """Return the function and its slope."""
-        kind = x.dtype.type
-        phi = special.ndtr(x)
-        density = np.exp(-x * x / 2) * kind(1 / math.sqrt(2 * math.pi))
-        return x * phi, phi + x * density
+    _name = "gelu"
 
 
-class Softplus(Elementwise):
+class Softplus(Activation):
     """log(1 + exp(x)), without overflow.
 
     Examples
@@ -156,9 +163,7 @@ class Softplus(Elementwise):
     array([[6.931e-01, 1.000e+03]])
     """
 
-    def value_and_slope(self, x: Array) -> tuple[Array, Array]:
-        """Return the function and its slope."""
-        return np.logaddexp(x, x.dtype.type(0)), special.expit(x)
+    _name = "softplus"
 
 
 class BatchNorm(Layer):
@@ -166,14 +171,14 @@ class BatchNorm(Layer):
 
     .. math:: y = \gamma (x - \mu) / \sqrt{\sigma^2 + \epsilon} + \beta
 
-    with mean and variance over batch and positions in training, and their running means else. The running variance is
-    the unbiased one.
+    In training, mean and variance are those of the batch (over samples and positions), and update running averages;
+    otherwise the running averages are used. The running variance is the unbiased one.
 
     Parameters
     ----------
     channels : int
     momentum : float
-        Weight of the new batch in the running means.
+        Weight of the new batch in the running averages.
     epsilon : float
     dtype : dtype
 
@@ -201,78 +206,81 @@ class BatchNorm(Layer):
         self.parameters["bias"] = np.zeros(channels, dtype=kind)
         self.running_mean = np.zeros(channels, dtype=kind)
         self.running_variance = np.ones(channels, dtype=kind)
-        self._cache: tuple[Array, Array, bool] | None = None
+        self._saved: tuple[Array, Array, bool] | None = None
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
-        """Return the normalised batch; in training the running means move."""
+        """Return the normalised batch; in training, update the running averages."""
         self.output_shape(x.shape[1:])
-        x = real(self, x, self.running_mean.dtype)
-        others = (0, *range(2, x.ndim))
-        count = x.size // self.channels
+        x = as_real(self, x, self.running_mean.dtype)
+        mean, variance = self.running_mean, self.running_variance
         if training:
+            count = x.size // self.channels
             if count < 2:
-                raise ValueError(f"{self!r} needs at least 2 values a channel in training, but was given {x.shape}")
-            mean = x.mean(axis=others)
-            variance = x.var(axis=others)
-            kind = self.running_mean.dtype.type
+                raise ValueError(
+                    f"{self!r} needs at least 2 values per channel in training, but got a batch of shape {x.shape}"
+                )
+            others, kind = (0, *range(2, x.ndim)), mean.dtype.type
+            mean, variance = x.mean(axis=others), x.var(axis=others)
+            unbiased = variance * kind(count / (count - 1))
             self.running_mean += kind(self.momentum) * (mean - self.running_mean)
-            self.running_variance += kind(self.momentum) * (
-                variance * kind(count / (count - 1)) - self.running_variance
-            )
-        else:
-            mean, variance = self.running_mean, self.running_variance
+            self.running_variance += kind(self.momentum) * (unbiased - self.running_variance)
         scale = 1 / np.sqrt(variance + variance.dtype.type(self.epsilon))
         normal = (x - self._spread(mean, x)) * self._spread(scale, x)
-        self._cache = (normal, scale, training)
+        self._saved = (normal, scale, training)
         return normal * self._spread(self.parameters["weight"], x) + self._spread(self.parameters["bias"], x)
 
     def backward(self, g: Array) -> Array:
         """Return dL/dx, and set the gradients of weight and bias."""
-        normal, scale, training = remembered(self, self._cache)
+        normal, scale, training = saved(self, self._saved)
         check_gradient(self, g, normal.shape)
-        g = real(self, g, normal.dtype)
+        g = as_real(self, g, normal.dtype)
         others = (0, *range(2, g.ndim))
-        count = g.size // self.channels
         self.gradients["bias"] = g.sum(axis=others)
         self.gradients["weight"] = (g * normal).sum(axis=others)
         factor = self._spread(self.parameters["weight"] * scale, g)
         if not training:
             return np.asarray(g * factor)
-        mean = self._spread(self.gradients["bias"] / g.dtype.type(count), g)
-        slope = self._spread(self.gradients["weight"] / g.dtype.type(count), g)
+        count = g.dtype.type(g.size // self.channels)
+        mean = self._spread(self.gradients["bias"] / count, g)
+        slope = self._spread(self.gradients["weight"] / count, g)
         return np.asarray((g - mean - normal * slope) * factor)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the input's."""
+        """Return the shape of the input."""
         if not input_shape or input_shape[0] != self.channels:
             raise ValueError(
-                f"{self!r} takes arrays (batch, {self.channels}, ...), but was given samples of shape {input_shape}"
+                f"{self!r} accepts arrays of shape (batch, {self.channels}, ...), but got samples of shape "
+                f"{tuple(input_shape)}"
             )
         return input_shape
 
+    def operation(self, input_shape: tuple[int, ...]) -> network.Scale:
+        """Return the scale and shift of each channel given by the running averages."""
+        running: dict[str, Any] = {name: array.astype(np.float64) for name, array in self.state().items()}
+        scale = running["weight"] / np.sqrt(running["running_variance"] + self.epsilon)
+        return network.Scale(scale, running["bias"] - running["running_mean"] * scale)
+
     @staticmethod
     def _spread(values: Array, like: Array) -> Array:
+        """Return one value per channel in a shape that broadcasts to a batch."""
         return values.reshape(-1, *(1,) * (like.ndim - 2))
 
     def state(self) -> dict[str, Array]:
-        """Return parameters and running means."""
-        return {
-            **self.parameters,
-            "running_mean": self.running_mean,
-            "running_variance": self.running_variance,
-        }
+        """Return the parameters and the running averages."""
+        running = {"running_mean": self.running_mean, "running_variance": self.running_variance}
+        return {**self.parameters, **running}
 
     def __repr__(self) -> str:
         return f"BatchNorm({self.channels})"
 
 
 class Dropout(Layer):
-    """Sets a random part of the units to zero in training, and scales the others up: Srivastava et al., JMLR 15, 2014.
+    """Sets randomly chosen units to zero in training, and scales up the others: Srivastava et al., JMLR 15, 2014.
 
     Parameters
     ----------
     rate : float
-        Probability of a zero.
+        Probability that a unit is set to zero.
     rng : int or numpy.random.Generator
 
     Examples
@@ -292,18 +300,22 @@ class Dropout(Layer):
         self._mask: Array | None = None
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
-        """Return the thinned batch in training, x itself else."""
-        x = real(self, x)
+        """Return x with units set to zero in training, otherwise x itself."""
+        x = as_real(self, x)
         if not training or self.rate == 0:
             self._mask = None
             return x
-        kept = np.moveaxis(self.rng.random((*x.shape[1:], len(x))), -1, 0) >= self.rate
+        kept = batch_first(self.rng.random((*x.shape[1:], len(x)))) >= self.rate
         self._mask = kept * x.dtype.type(1 / (1 - self.rate))
         return x * self._mask
 
     def backward(self, g: Array) -> Array:
-        """Return g at the units that were kept, scaled alike."""
+        """Return g with the same units set to zero and the same scale."""
         return g if self._mask is None else g * self._mask
+
+    def operation(self, input_shape: tuple[int, ...]) -> network.Elementwise:
+        """Return the identity, which the layer is at inference."""
+        return network.Elementwise("identity")
 
     def generators(self) -> dict[str, np.random.Generator]:
         """Return the generator of the masks."""

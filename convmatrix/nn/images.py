@@ -1,27 +1,28 @@
-"""Images made ready for a network: their size, the range of their numbers, a part of them held out."""
+"""Images prepared for a network: enlarged, rescaled to a range of values, and split into two sets."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy import ndimage
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
-    Array = NDArray[Any]
+    from convmatrix.arrays import Array
 
 
 def enlarge(images: ArrayLike, shape: tuple[int, int]) -> Array:
-    """Return images at another size, by linear interpolation along each axis.
+    """Return images enlarged to another size, by linear interpolation along each axis.
 
-    Samples lie at the centres of pixels; beyond the outermost centres the image stays as it is there.
+    Samples lie at the centres of pixels; beyond the outermost centres the image is constant.
 
     Parameters
     ----------
     images : array_like, shape (..., height, width)
     shape : (height, width)
-        At least the images' own.
+        At least the size of the images.
 
     Returns
     -------
@@ -35,72 +36,68 @@ def enlarge(images: ArrayLike, shape: tuple[int, int]) -> Array:
     x = np.asarray(images, dtype=np.float64)
     if x.ndim < 2 or x.shape[-2] > shape[0] or x.shape[-1] > shape[1] or not x.size:
         raise ValueError(f"images of shape {x.shape} cannot be enlarged to {tuple(shape)}; give larger sizes")
-    rows, columns = (_interpolation(old, new) for old, new in zip(x.shape[-2:], shape, strict=True))
-    enlarged: Array = rows @ x @ columns.T
+    factors = (1,) * (x.ndim - 2) + (shape[0] / x.shape[-2], shape[1] / x.shape[-1])
+    enlarged: Array = ndimage.zoom(x, factors, order=1, mode="nearest", grid_mode=True)
     return enlarged
 
 
-def to_range(images: ArrayLike, low: float, high: float, source: tuple[float, float] | None = None) -> Array:
-    """Return images with their smallest number at ``low`` and their largest at ``high``, others in proportion.
+def rescale(images: ArrayLike, low: float, high: float, source: tuple[float, float] | None = None) -> Array:
+    """Return images rescaled linearly, so that their smallest value becomes ``low`` and their largest ``high``.
 
     Parameters
     ----------
     images : array_like
     low, high : float
     source : (float, float), optional
-        The numbers that become ``low`` and ``high``; the smallest and the largest by default.
+        The values that become ``low`` and ``high``; by default the smallest and the largest of the images.
 
     Examples
     --------
-    >>> to_range([0, 4, 16], -1, 1)
+    >>> rescale([0, 4, 16], -1, 1)
     array([-1. , -0.5,  1. ])
     """
     x = np.asarray(images, dtype=np.float64)
     smallest, largest = (float(x.min()), float(x.max())) if source is None else source
     if not largest > smallest:
-        raise ValueError(f"images from {smallest} to {largest} have no range; give images of more than one grey value")
+        raise ValueError(
+            f"images with values from {smallest} to {largest} cannot be rescaled; give images of more than one value"
+        )
     scaled: Array = low + (high - low) * ((x - smallest) / (largest - smallest))
     return scaled
 
 
-def hold_out(labels: ArrayLike, part: float, rng: int | np.random.Generator = 0) -> tuple[Array, Array]:
-    """Split samples at random, so that each class is held out in the same proportion (stratified).
+def stratified_split(labels: ArrayLike, fraction: float, rng: int | np.random.Generator = 0) -> tuple[Array, Array]:
+    """Split samples at random into two sets in which the classes have the same proportions.
 
     Parameters
     ----------
     labels : array_like, shape (samples,)
-    part : float
-        Of the samples, to hold out.
+    fraction : float
+        Of the samples, to be held out.
     rng : int or numpy.random.Generator
 
     Returns
     -------
     kept, held_out : arrays of int
-        Sorted numbers of samples; ``round(part * samples)`` are held out.
+        Sorted numbers of samples; ``round(fraction * samples)`` are held out.
 
     Examples
     --------
-    >>> kept, held_out = hold_out([0, 0, 0, 0, 1, 1, 1, 1], 0.25)
+    >>> kept, held_out = stratified_split([0, 0, 0, 0, 1, 1, 1, 1], 0.25)
     >>> len(kept), [int(i) // 4 for i in held_out]
     (6, [0, 1])
     """
     classes = np.asarray(labels)
-    if not 0 <= part < 1:
-        raise ValueError(f"the part to hold out must lie in [0, 1), but is {part}")
-    mixed = np.random.default_rng(rng).permutation(len(classes))
-    by_class = mixed[np.argsort(classes[mixed], kind="stable")]  # one class after the other, each in random order
-    count = round(part * len(classes))
-    # Every so many of them: any stretch of the list is taken from in proportion, and so is each class.
+    if not 0 <= fraction < 1:
+        raise ValueError(f"the fraction held out must lie in [0, 1), but is {fraction}")
+    shuffled = np.random.default_rng(rng).permutation(len(classes))
+    by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]  # one class after another, each in random order
+    count = round(fraction * len(classes))
+    # Equal steps through the list take the same proportion of any stretch of it, and so of each class.
     chosen = by_class[(np.arange(count) * len(classes) + len(classes) // 2) // max(count, 1)]
     kept = np.setdiff1d(np.arange(len(classes)), chosen)
     return kept, np.sort(chosen)
 
 
-def _interpolation(old: int, new: int) -> Array:
-    """Return the (new, old) matrix of linear interpolation."""
-    place = np.clip((np.arange(new) + 0.5) * old / new - 0.5, 0, old - 1)  # in samples of the old axis
-    below = np.minimum(place.astype(np.int64), max(old - 2, 0))
-    matrix = np.zeros((new, old))
-    np.add.at(matrix, (np.arange(new), below), 1 - (place - below))
-    np.add.at(matrix, (np.arange(new), np.minimum(below + 1, old - 1)), place - below)
-    return matrix
+to_range = rescale
+hold_out = stratified_split

@@ -1,25 +1,33 @@
-"""What every layer of a network is: a forward map, its transpose applied to gradients, parameters."""
+"""Base classes of layers: a forward map, its derivative applied to gradients, parameters and matrix products."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
+from convmatrix.network import Input, Network, Node, Opaque
+
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import DTypeLike
 
-    Array = NDArray[Any]
+    from convmatrix.arrays import Array
+    from convmatrix.network import Operation
+    from convmatrix.nn.optimisation import Initialiser
+    from convmatrix.pattern import WeightPattern
+
+Rng = int | np.random.Generator
+T = TypeVar("T")
 
 
-class Product(NamedTuple):
-    """One matrix product of a training step; see `Layer.products`.
+class MatrixProduct(NamedTuple):
+    """One sparse matrix product of a training step, also called ``Product``; see `Layer.products`.
 
     Attributes
     ----------
     layer : str
-        The layer's name.
+        Name of the layer.
     step : str
         ``"forward"``, ``"input gradient"`` or ``"weight gradient"``.
     formula : str
@@ -27,9 +35,9 @@ class Product(NamedTuple):
     shape : (int, int)
         Shape of the sparse matrix.
     nonzeros : int
-        Its stored entries.
+        Number of stored entries of the matrix.
     multiply_adds : int
-        Multiplications (and additions) of the product for one sample.
+        Number of multiplications (and of additions) per sample.
     """
 
     layer: str
@@ -40,15 +48,18 @@ class Product(NamedTuple):
     multiply_adds: int
 
 
+Product = MatrixProduct
+
+
 class Layer(ABC):
-    """A layer of a network. Arrays are ``(batch, channels, *spatial)`` or ``(batch, units)``.
+    """Base class of all layers. Arrays are ``(batch, channels, *spatial)`` or ``(batch, units)``.
 
     Attributes
     ----------
     parameters : dict of str to array
         The trained arrays, by name. Optimisers change them in place.
     gradients : dict of str to array
-        After `backward`, the gradient of the loss in each parameter, under the same names.
+        After `backward`, the gradient of the loss with respect to each parameter, under the same names.
     """
 
     def __init__(self) -> None:
@@ -62,59 +73,101 @@ class Layer(ABC):
 
     @property
     def gradients(self) -> dict[str, Array]:
-        """The gradients of the last `backward`, by name."""
+        """The gradients set by the last `backward`, by name."""
         return self._gradients
 
     @property
     def input_shape(self) -> tuple[int, ...] | None:
-        """Shape of one input sample, ``(channels, *spatial)``; None where the layer takes several."""
+        """Shape of one input sample, ``(channels, *spatial)``; None if the layer accepts several."""
         return None
 
     @abstractmethod
     def forward(self, x: Array, *, training: bool = False) -> Array:
-        """Return the layer's output; what `backward` needs is remembered."""
+        """Return the output for a batch, and keep what `backward` needs."""
 
     @abstractmethod
     def backward(self, g: Array) -> Array:
         """Return dL/dx for g = dL/dy at the last `forward`, and set `gradients`."""
 
     def parameter_gradients(self, g: Array) -> None:
-        """Set `gradients` as `backward` does, without dL/dx, which the first layer of a network has no use for."""
+        """Set `gradients` as `backward` does, without computing dL/dx (not needed for a network's first layer)."""
         if self.parameters:
             self.backward(g)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the shape of one output sample for the shape of one input sample; raise where it does not fit."""
+        """Return the shape of one output sample; raise ValueError if the input's shape does not fit."""
         return input_shape
 
-    def reads(self, outputs: Array, input_shape: tuple[int, ...]) -> Array:
-        """Return which inputs some outputs depend on, both as boolean arrays of one sample."""
-        return outputs
+    def operation(self, input_shape: tuple[int, ...]) -> Operation:
+        """Return the operation that the layer is at inference, with its present weights, in a `convmatrix.Network`.
 
-    def products(self, input_shape: tuple[int, ...] | None = None) -> list[Product]:
-        """Return the sparse matrix products of one training step; a layer that is not linear has none.
+        A layer that does not override this method becomes an opaque operation.
+        """
+        return Opaque(type(self).__name__, self.output_shape(input_shape))
+
+    def nodes(self, name: str, source: str, input_shape: tuple[int, ...]) -> list[Node]:
+        """Return the layer as nodes of a network: they read the node ``source``, and the last one is the output.
+
+        ``name`` is the place of the layer in the network, such as ``"2.body"``; it is empty for the network itself.
+        """
+        return [Node(name or "output", self.operation(input_shape), (source,))]
+
+    def to_network(self, input_shape: tuple[int, ...] | None = None) -> Network:
+        """Return the layer at inference, with its present weights, as a `convmatrix.Network`.
+
+        Functions that take a network, such as `convmatrix.counts.network_counts`, call this method.
 
         Parameters
         ----------
         input_shape : tuple of int, optional
-            Of one sample; needed where the layer takes several.
+            Shape of one sample; required if the layer accepts several.
+
+        Examples
+        --------
+        >>> from convmatrix import nn
+        >>> nn.Sequential([nn.Dense(3, 2), nn.ReLU()]).to_network()
+        Network('Sequential', 3 nodes, (3,) -> (2,))
+        """
+        shape = self.require_shape(input_shape)
+        return Network([Node("input", Input(shape)), *self.nodes("", "input", shape)], name=type(self).__name__)
+
+    def require_shape(self, input_shape: tuple[int, ...] | None) -> tuple[int, ...]:
+        """Return the given shape of one sample, by default the layer's own; raise ValueError if it has none."""
+        shape = self.input_shape if input_shape is None else tuple(input_shape)
+        if shape is None:
+            raise ValueError(f"{self!r} accepts samples of several shapes; give input_shape=(channels, *spatial)")
+        return shape
+
+    def products(self, input_shape: tuple[int, ...] | None = None) -> list[MatrixProduct]:
+        """Return the sparse matrix products of one training step; empty for a nonlinear layer.
+
+        Parameters
+        ----------
+        input_shape : tuple of int, optional
+            Shape of one sample; required if the layer accepts several.
         """
         return []
 
     def generators(self) -> dict[str, np.random.Generator]:
-        """Return the generators that the layer draws from, by name."""
+        """Return the random generators of the layer, by name."""
         return {}
 
     def state(self) -> dict[str, Array]:
-        """Return all arrays that make up the layer: its parameters, and what it has gathered beside them."""
+        """Return all arrays that define the layer: its parameters, and any running statistics."""
         return dict(self.parameters)
 
     def load_state(self, state: dict[str, Array]) -> None:
-        """Take over arrays that `state` returned, in place."""
+        """Copy the arrays of a `state` into the layer, in place.
+
+        Raises
+        ------
+        ValueError
+            If names or shapes differ.
+        """
         own = self.state()
         if own.keys() != state.keys():
             missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-            raise ValueError(f"{self!r}: the state does not fit: missing are {missing}, unknown are {extra}")
+            raise ValueError(f"the state does not fit {self!r}: missing names {missing}, unknown names {extra}")
         for name, array in own.items():
             value = np.asarray(state[name])
             if value.shape != array.shape:
@@ -126,77 +179,200 @@ class Layer(ABC):
 
 
 def batch_last(x: Array) -> Array:
-    """View ``(batch, ...)`` as ``(..., batch)``, contiguous: the order in which a matrix multiplies a whole batch.
+    """Return ``(batch, ...)`` as a contiguous array ``(..., batch)``, the order in which matrices multiply batches.
 
-    Layers hand on arrays that lie in memory like this already, so that nothing is copied between them.
+    Layers return arrays that already have this memory layout, so that no copy is made between layers.
     """
     moved = np.moveaxis(x, 0, -1)
     if not x.flags.c_contiguous or moved.flags.c_contiguous or x.size < 2**16:
         return np.ascontiguousarray(moved)
     columns = x.reshape(len(x), -1)
     result = np.empty(columns.shape[::-1], dtype=x.dtype)
-    # Samples are often powers of two apart, where a cache holds few of them: a part at a time is moved closer together.
+    # Samples are often powers of two apart, and few such addresses fit in the cache: copy blocks to a padded buffer.
     width = 512
-    near = np.empty((len(x), width + 16), dtype=x.dtype)
+    buffer = np.empty((len(x), width + 16), dtype=x.dtype)
     for start in range(0, len(result), width):
         count = min(width, len(result) - start)
-        near[:, :count] = columns[:, start : start + count]
-        result[start : start + count] = near[:, :count].T
+        buffer[:, :count] = columns[:, start : start + count]
+        result[start : start + count] = buffer[:, :count].T
     return result.reshape(moved.shape)
 
 
 def batch_first(x: Array) -> Array:
-    """View ``(..., batch)`` as ``(batch, ...)``."""
+    """Return a view ``(batch, ...)`` of ``(..., batch)``."""
     return np.moveaxis(x, -1, 0)
 
 
 def float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """Return a dtype that layers compute in; raise for others."""
+    """Return a dtype that layers compute in; raise TypeError unless it is float32 or float64."""
     kind = np.dtype(dtype)
     if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise TypeError(f"dtype must be float32 or float64, but is {kind}")
     return kind
 
 
-def real(layer: Layer, x: Array, dtype: np.dtype[Any] | None = None) -> Array:
-    """Return a batch in a layer's dtype.
+def as_real(layer: Layer, x: Array, dtype: np.dtype[Any] | None = None) -> Array:
+    """Return a batch of real numbers in a layer's dtype; raise TypeError for other numbers.
 
-    A layer that has none keeps float32 and float64, and takes integers as float64.
-
-    Raises
-    ------
-    TypeError
-        Unless x holds real numbers.
+    Without a dtype, float32 and float64 are kept, float16 becomes float32, and integers become float64.
     """
     if x.dtype.kind not in "fiu":
-        raise TypeError(f"{layer!r} computes with real numbers, but was given {x.dtype}; convert the data to float32")
+        raise TypeError(f"{layer!r} computes with real numbers, but x has dtype {x.dtype}; convert it to float32")
     if dtype is None:
         dtype = x.dtype if x.dtype.char in "fd" else np.dtype(np.float32 if x.dtype.char == "e" else np.float64)
     return x.astype(dtype, copy=False)
 
 
-def check_sample(layer: Layer, sample: tuple[int, ...], expected: tuple[int, ...], meaning: str) -> None:
-    """Raise unless samples have the shape that a layer takes."""
+def check_sample(layer: Layer, sample: tuple[int, ...], expected: tuple[int, ...]) -> None:
+    """Raise ValueError unless samples have the shape that a layer accepts."""
     if tuple(sample) != expected:
         raise ValueError(
-            f"{layer!r} takes arrays (batch, {', '.join(map(str, expected))}), {meaning}, but was given samples of "
-            f"shape {tuple(sample)}"
+            f"{layer!r} accepts arrays of shape (batch, {', '.join(map(str, expected))}), but got samples of shape "
+            f"{tuple(sample)}"
         )
 
 
-T = TypeVar("T")
-
-
-def remembered(layer: Layer, value: T | None) -> T:
-    """Return what `forward` left for `backward`; raise where it was not called."""
+def saved(layer: Layer, value: T | None) -> T:
+    """Return a value that `forward` saved for `backward`; raise RuntimeError if there is none."""
     if value is None:
-        raise RuntimeError(f"{layer!r} has nothing to go back through; call forward before backward")
+        raise RuntimeError(f"backward of {layer!r} was called before forward; call forward first")
     return value
 
 
 def check_gradient(layer: Layer, g: Array, expected: tuple[int, ...]) -> None:
-    """Raise unless g has the shape of the layer's last output, batch and all."""
+    """Raise ValueError unless g has the shape of the layer's last output, including the batch axis."""
     if g.shape != expected:
-        raise ValueError(
-            f"backward of {layer!r} takes dL/dy in the shape of its last output, {expected}, but was given {g.shape}"
+        raise ValueError(f"g must have the shape of the last output of {layer!r}, {expected}, but has shape {g.shape}")
+
+
+# --- linear layers ---------------------------------------------------------------------------------------------------
+
+
+class Multiplication(Protocol):
+    """Products with the matrix A(w) of a layer; arrays are ``(channels, *spatial, batch)``."""
+
+    def forward(self, weight: Array, x: Array) -> Array:
+        """Return A(w) x."""
+
+    def input_gradient(self, weight: Array, g: Array) -> Array:
+        """Return A(w)^T g."""
+
+    def weight_gradient(self, x: Array, g: Array) -> Array:
+        """Return the contraction of the pattern with x and g, summed over the batch, in the shape of the weights."""
+
+    def products(self, layer: str) -> list[MatrixProduct]:
+        """Return the three products of a training step."""
+
+
+class MatrixMultiplication:
+    """The explicit matrix A(w), whose values are updated in place when the weights change.
+
+    Parameters
+    ----------
+    pattern : WeightPattern
+    input_shape, output_shape : tuple of int
+        Shapes of one sample.
+    """
+
+    def __init__(self, pattern: WeightPattern, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> None:
+        self.pattern, self.input_shape, self.output_shape = pattern, input_shape, output_shape
+        self._matrix: Any = None
+
+    def matrix(self, weight: Array) -> Any:
+        """Return A(w): the same object every time, with new values."""
+        if self._matrix is None or self._matrix.dtype != weight.dtype:
+            self._matrix = self.pattern.matrix(weight)
+        else:
+            self.pattern.values(weight, out=self._matrix.data)
+        return self._matrix
+
+    def forward(self, weight: Array, x: Array) -> Array:
+        """Return A(w) x."""
+        product = self.matrix(weight) @ x.reshape(self.pattern.shape[1], -1)
+        return np.asarray(product).reshape(*self.output_shape, x.shape[-1])
+
+    def input_gradient(self, weight: Array, g: Array) -> Array:
+        """Return A(w)^T g."""
+        product = self.matrix(weight).T @ g.reshape(self.pattern.shape[0], -1)
+        return np.asarray(product).reshape(*self.input_shape, g.shape[-1])
+
+    def weight_gradient(self, x: Array, g: Array) -> Array:
+        """Return the gradient with respect to the weights, from one inner product over the batch per entry."""
+        n_out, n_in = self.pattern.shape
+        return self.pattern.weight_gradient(x.reshape(n_in, -1), g.reshape(n_out, -1))
+
+    def products(self, layer: str) -> list[MatrixProduct]:
+        """Return the three products of the explicit matrix."""
+        nonzeros = self.pattern.matrix(np.zeros(self.pattern.weight_shape, dtype=np.int8)).nnz
+        steps = (
+            ("forward", "A @ X", nonzeros),
+            ("weight gradient", "T contracted with G and X", self.pattern.n_entries),
+            ("input gradient", "A.T @ G", nonzeros),
         )
+        return [MatrixProduct(layer, step, formula, self.pattern.shape, adds, adds) for step, formula, adds in steps]
+
+
+class LinearLayer(Layer):
+    """Base class of linear layers with trained weights and, possibly, a bias: y = A(w) x + b."""
+
+    multiplication: Multiplication
+
+    def _initialise(
+        self,
+        initialiser: Initialiser,
+        shape: tuple[int, ...],
+        fans: tuple[int, int],
+        bias: tuple[int, ...] | None,
+        dtype: DTypeLike,
+        rng: Rng,
+    ) -> None:
+        """Draw weights of a shape, and set biases of a shape to zero."""
+        kind = float_dtype(dtype)
+        self.parameters["weight"] = initialiser(shape, *fans, np.random.default_rng(rng)).astype(kind)
+        if bias is not None:
+            self.parameters["bias"] = np.zeros(bias, dtype=kind)
+        self._input: Array | None = None
+
+    @abstractmethod
+    def pattern(self) -> WeightPattern:
+        """Return the layer's pattern."""
+
+    def matrix(self) -> Any:
+        """Return the matrix A(w) for the present weights."""
+        return self.pattern().matrix(self.parameters["weight"])
+
+    def forward(self, x: Array, *, training: bool = False) -> Array:
+        """Return A(w) x + b for each sample of a batch."""
+        self.output_shape(x.shape[1:])
+        weight = self.parameters["weight"]
+        self._input = batch_last(as_real(self, x, weight.dtype))
+        y = self.multiplication.forward(weight, self._input)
+        if "bias" in self.parameters:
+            bias = self.parameters["bias"]
+            y += bias.reshape(bias.shape + (1,) * (y.ndim - bias.ndim))
+        return batch_first(y)
+
+    def backward(self, g: Array) -> Array:
+        """Return A(w)^T g, and set the gradients of weight and bias."""
+        cotangent = self._set_gradients(g)
+        back = self.multiplication.input_gradient(self.parameters["weight"], cotangent)
+        return batch_first(back.reshape(saved(self, self._input).shape))
+
+    def parameter_gradients(self, g: Array) -> None:
+        """Set the gradients of weight and bias only."""
+        self._set_gradients(g)
+
+    def _set_gradients(self, g: Array) -> Array:
+        """Set the gradients of weight and bias; return g with the batch last."""
+        x = saved(self, self._input)
+        check_gradient(self, g, (x.shape[-1], *self.output_shape(x.shape[:-1])))
+        cotangent = batch_last(as_real(self, g, x.dtype))
+        self.gradients["weight"] = self.multiplication.weight_gradient(x, cotangent)
+        if "bias" in self.parameters:
+            kept = self.parameters["bias"].ndim
+            self.gradients["bias"] = cotangent.reshape(*cotangent.shape[:kept], -1).sum(axis=-1)
+        return cotangent
+
+    def products(self, input_shape: tuple[int, ...] | None = None) -> list[MatrixProduct]:
+        """Return the three products of a training step."""
+        return self.multiplication.products(type(self).__name__)

@@ -1,36 +1,65 @@
-"""Other linear layers: dense, any weight pattern, padding and flattening."""
+"""Linear and affine layers other than convolutions: dense, any weight pattern, flattening and padding."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convmatrix import network
 from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.nn.layer import (
     Layer,
-    Product,
+    LinearLayer,
+    MatrixMultiplication,
+    MatrixProduct,
+    Rng,
+    as_real,
     batch_first,
     batch_last,
     check_gradient,
-    float_dtype,
-    real,
-    remembered,
+    check_sample,
+    saved,
 )
 from convmatrix.nn.optimisation import Initialiser, glorot_uniform
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike, NDArray
+    from collections.abc import Sequence
 
+    from numpy.typing import DTypeLike
+
+    from convmatrix.arrays import Array
     from convmatrix.pattern import WeightPattern
 
-    Array = NDArray[Any]
+
+class DenseMultiplication:
+    """Products with a dense matrix W, whose entries are the weights."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
+
+    def forward(self, weight: Array, x: Array) -> Array:
+        """Return W x."""
+        return weight @ x.reshape(self.shape[1], x.shape[-1])
+
+    def input_gradient(self, weight: Array, g: Array) -> Array:
+        """Return W^T g."""
+        return weight.T @ g
+
+    def weight_gradient(self, x: Array, g: Array) -> Array:
+        """Return g x^T, summed over the batch."""
+        return g @ x.reshape(self.shape[1], x.shape[-1]).T
+
+    def products(self, layer: str) -> list[MatrixProduct]:
+        """Return the three products of a training step; the matrix is dense."""
+        steps = (("forward", "W @ X"), ("weight gradient", "G @ X.T"), ("input gradient", "W.T @ G"))
+        entries = math.prod(self.shape)
+        return [MatrixProduct(layer, step, formula, self.shape, entries, entries) for step, formula in steps]
 
 
-class Dense(Layer):
+class Dense(LinearLayer):
     """A fully connected layer, ``y = W x + b``; samples of any shape are flattened in C order.
 
     Parameters
@@ -55,99 +84,168 @@ class Dense(Layer):
         bias: bool = True,
         initialiser: Initialiser = glorot_uniform,
         dtype: DTypeLike = np.float32,
-        rng: int | np.random.Generator = 0,
+        rng: Rng = 0,
     ) -> None:
         super().__init__()
-        kind = float_dtype(dtype)
-        # A convolution with one sample an axis; that also checks n_in and n_out.
-        self.geometry = ConvGeometry((1,), (1,), in_channels=n_in, out_channels=n_out)
-        self.n_in, self.n_out = n_in, n_out
-        weight = initialiser((n_out, n_in), n_in, n_out, np.random.default_rng(rng))
-        self.parameters["weight"] = weight.astype(kind)
-        if bias:
-            self.parameters["bias"] = np.zeros(n_out, dtype=kind)
-        self._input: Array | None = None
-        self._shape: tuple[int, ...] = ()
+        self.n_in = validate.integer("n_in", n_in, minimum=1)
+        self.n_out = validate.integer("n_out", n_out, minimum=1)
+        self.multiplication = DenseMultiplication((n_out, n_in))
+        self._initialise(initialiser, (n_out, n_in), (n_in, n_out), (n_out,) if bias else None, dtype, rng)
+
+    @property
+    def geometry(self) -> ConvGeometry:
+        """The layer as a convolution with a single sample on its axis."""
+        return ConvGeometry((1,), (1,), in_channels=self.n_in, out_channels=self.n_out)
 
     def pattern(self) -> WeightPattern:
-        """Return the layer's pattern: every entry has a weight of its own."""
+        """Return the layer's pattern, in which every entry has a weight of its own."""
         return self.geometry.pattern()
 
     def matrix(self) -> Array:
         """Return the weights, which are the matrix."""
         return self.parameters["weight"]
 
-    def forward(self, x: Array, *, training: bool = False) -> Array:
-        """Return W x + b for each sample of a batch."""
-        self.output_shape(x.shape[1:])
-        weight = self.parameters["weight"]
-        self._shape = x.shape[1:]
-        self._input = batch_last(real(self, x, weight.dtype)).reshape(self.n_in, len(x))
-        y = weight @ self._input
-        if "bias" in self.parameters:
-            y += self.parameters["bias"][:, None]
-        return batch_first(y)
-
-    def backward(self, g: Array) -> Array:
-        """Return W^T g, and set the gradients of weight and bias."""
-        cotangent = self._weight_gradients(g)
-        return batch_first((self.parameters["weight"].T @ cotangent).reshape(*self._shape, len(g)))
-
-    def parameter_gradients(self, g: Array) -> None:
-        """Set the gradients of weight and bias alone."""
-        self._weight_gradients(g)
-
-    def _weight_gradients(self, g: Array) -> Array:
-        """Set the gradients of weight and bias; return g with the batch last."""
-        x = remembered(self, self._input)
-        check_gradient(self, g, (x.shape[-1], self.n_out))
-        cotangent = batch_last(real(self, g, self.parameters["weight"].dtype))
-        self.gradients["weight"] = cotangent @ x.T
-        if "bias" in self.parameters:
-            self.gradients["bias"] = cotangent.sum(axis=1)
-        return cotangent
-
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(n_in,), though samples of other shapes are flattened."""
+        """(n_in,), although samples of other shapes are flattened."""
         return (self.n_in,)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (n_out,)."""
         if math.prod(input_shape) != self.n_in:
             raise ValueError(
-                f"{self!r} takes samples of n_in={self.n_in} numbers, but was given {math.prod(input_shape)} (samples "
-                f"of shape {tuple(input_shape)})"
+                f"{self!r} accepts samples of n_in={self.n_in} numbers, but got {math.prod(input_shape)} (samples of "
+                f"shape {tuple(input_shape)})"
             )
         return (self.n_out,)
 
-    def reads(self, outputs: Array, input_shape: tuple[int, ...]) -> Array:
-        """Return all inputs, unless there are no outputs."""
-        return np.full(input_shape, outputs.any())
-
-    def products(self, input_shape: tuple[int, ...] | None = None) -> list[Product]:
-        """Return the three products of a training step; the matrix is dense."""
-        shape, entries = (self.n_out, self.n_in), self.n_in * self.n_out
-        return [
-            Product("Dense", "forward", "W @ X", shape, entries, entries),
-            Product("Dense", "weight gradient", "G @ X.T", shape, entries, entries),
-            Product("Dense", "input gradient", "W.T @ G", shape, entries, entries),
-        ]
+    def operation(self, input_shape: tuple[int, ...]) -> network.Dense:
+        """Return the dense operation with copies of weight and bias."""
+        return network.Dense(self.n_in, self.n_out, self.parameters["weight"], self.parameters.get("bias"))
 
     def __repr__(self) -> str:
         return f"Dense({self.n_in}, {self.n_out})"
 
 
-class Pad(Layer):
-    """Surrounds each channel by samples of one value, such as LeCun's background of -1 (Neural Computation 1(4), 1989).
+class PatternLayer(LinearLayer):
+    """A linear layer without bias whose weights are placed in its matrix by any `WeightPattern`, ``y = A(w) x``.
 
-    A convolution's own zero boundary reads zeros; with this layer in front, a convolution without padding reads any
-    other value.
+    Parameters
+    ----------
+    pattern : WeightPattern
+        Such as that of `convmatrix.equivariance.tied_pattern`, or of `WeightPattern.from_triplets`.
+    input_shape, output_shape : tuple of int
+        Shapes of one sample, such as ``(channels, *spatial)``, with ``n_in`` and ``n_out`` entries for
+        ``pattern.shape == (n_out, n_in)``.
+    initialiser, dtype, rng
+        As for `Conv`; fan-in and fan-out are the largest numbers of weights in a row and in a column of A(w).
+
+    Attributes
+    ----------
+    parameters : dict
+        ``"weight"`` of shape ``pattern.weight_shape``.
+
+    Examples
+    --------
+    A matrix with one weight on the diagonal and another one below it:
+
+    >>> import numpy as np
+    >>> import convmatrix as cm
+    >>> pattern = cm.WeightPattern.from_triplets(
+    ...     (3, 3), rows=[0, 1, 2, 1, 2], cols=[0, 1, 2, 0, 1], weight_index=[0, 0, 0, 1, 1], weight_shape=2)
+    >>> layer = PatternLayer(pattern, (1, 3), (1, 3))
+    >>> layer.parameters["weight"][...] = 1, -1
+    >>> layer.forward(np.array([[[1.0, 2.0, 4.0]]]))
+    array([[[1., 1., 2.]]], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        pattern: WeightPattern,
+        input_shape: Sequence[int],
+        output_shape: Sequence[int],
+        *,
+        initialiser: Initialiser = glorot_uniform,
+        dtype: DTypeLike = np.float32,
+        rng: Rng = 0,
+    ) -> None:
+        super().__init__()
+        self._input_shape = validate.shape("input_shape", input_shape)
+        self._output_shape = validate.shape("output_shape", output_shape)
+        sizes = math.prod(self._output_shape), math.prod(self._input_shape)
+        if sizes != pattern.shape:
+            raise ValueError(
+                f"pattern has shape {pattern.shape}, but output_shape={self._output_shape} has {sizes[0]} entries and "
+                f"input_shape={self._input_shape} has {sizes[1]}"
+            )
+        self.multiplication: MatrixMultiplication = MatrixMultiplication(pattern, self._input_shape, self._output_shape)
+        fans = [int(np.bincount(places, minlength=1).max()) or 1 for places in (pattern.rows, pattern.cols)]
+        self._initialise(initialiser, pattern.weight_shape, (fans[0], fans[1]), None, dtype, rng)
+
+    def pattern(self) -> WeightPattern:
+        """Return the layer's pattern."""
+        return self.multiplication.pattern
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one input sample."""
+        return self._input_shape
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the shape of one output sample."""
+        check_sample(self, input_shape, self._input_shape)
+        return self._output_shape
+
+    def operation(self, input_shape: tuple[int, ...]) -> network.PatternMap:
+        """Return the pattern with a copy of its weights."""
+        return network.PatternMap(self.pattern(), self.parameters["weight"].copy(), self._output_shape)
+
+    def __repr__(self) -> str:
+        return f"PatternLayer({self.pattern()!r}, {self._input_shape}, {self._output_shape})"
+
+
+class Flatten(Layer):
+    """Reshapes samples to vectors, in C order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Flatten().forward(np.ones((10, 3, 2, 2))).shape
+    (10, 12)
+    """
+
+    _shape: tuple[int, ...] | None = None
+
+    def forward(self, x: Array, *, training: bool = False) -> Array:
+        """Return x with shape (batch, units)."""
+        self._shape = x.shape
+        return batch_first(np.moveaxis(x, 0, -1).reshape(math.prod(x.shape[1:]), len(x)))
+
+    def backward(self, g: Array) -> Array:
+        """Return g with the shape of x."""
+        batch, *sample = saved(self, self._shape)
+        check_gradient(self, g, (batch, math.prod(sample)))
+        return batch_first(np.moveaxis(g, 0, -1).reshape(*sample, batch))
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Return (units,)."""
+        return (math.prod(input_shape),)
+
+    def operation(self, input_shape: tuple[int, ...]) -> network.Rearrangement:
+        """Return the flattening."""
+        return network.flatten()
+
+
+class Pad(Layer):
+    """Pads each channel with a constant, such as LeCun's background of -1 (Neural Computation 1(4), 1989).
+
+    The zero boundary of a convolution pads with zeros. With this layer in front, a convolution without padding reads
+    any other value.
 
     Parameters
     ----------
     widths : sequence of (int, int)
-        Samples before and behind, one pair a spatial axis.
+        Number of samples before and after, one pair per spatial axis.
     value : float
 
     Examples
@@ -167,66 +265,31 @@ class Pad(Layer):
         self._output: tuple[int, ...] | None = None
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
-        """Return x with its border."""
+        """Return the padded batch."""
         self._output = (len(x), *self.output_shape(x.shape[1:]))
-        samples = batch_last(real(self, x))
+        samples = batch_last(as_real(self, x))
         return batch_first(np.pad(samples, [(0, 0), *self.widths, (0, 0)], constant_values=self.value))
 
     def backward(self, g: Array) -> Array:
-        """Return g without its border."""
-        check_gradient(self, g, remembered(self, self._output))
-        return batch_first(np.ascontiguousarray(batch_last(g)[self._inner(g.shape[1:])]))
+        """Return g without the padding."""
+        check_gradient(self, g, saved(self, self._output))
+        sizes = zip(g.shape[2:], self.widths, strict=True)
+        inner = (slice(None), *(slice(low, n - high) for n, (low, high) in sizes))
+        return batch_first(np.ascontiguousarray(batch_last(g)[inner]))
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (channels, *padded)."""
-        if len(input_shape) != 1 + len(self.widths):
+        channels, *sizes = input_shape
+        if len(sizes) != len(self.widths):
             raise ValueError(
-                f"{self!r} takes samples of a channel axis and {len(self.widths)} spatial ones, but was given samples "
-                f"of shape {tuple(input_shape)}; give one pair of widths a spatial axis"
+                f"{self!r} pads {len(self.widths)} spatial axes, but got samples of shape {tuple(input_shape)} with "
+                f"{len(sizes)}; give one pair of widths per spatial axis"
             )
-        padded = (n + low + high for n, (low, high) in zip(input_shape[1:], self.widths, strict=True))
-        return (input_shape[0], *padded)
+        return (channels, *(n + low + high for n, (low, high) in zip(sizes, self.widths, strict=True)))
 
-    def reads(self, outputs: Array, input_shape: tuple[int, ...]) -> Array:
-        """Return the samples inside the border."""
-        return outputs[self._inner(outputs.shape)]
-
-    def _inner(self, padded: tuple[int, ...]) -> tuple[slice, ...]:
-        return (slice(None), *(slice(low, n - high) for n, (low, high) in zip(padded[1:], self.widths, strict=True)))
+    def operation(self, input_shape: tuple[int, ...]) -> network.Rearrangement:
+        """Return the padding; channels are not padded."""
+        return network.pad([(0, 0), *self.widths], value=self.value)
 
     def __repr__(self) -> str:
         return f"Pad({self.widths}, {self.value})"
-
-
-class Flatten(Layer):
-    """Samples of any shape as vectors, in C order.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> Flatten().forward(np.ones((10, 3, 2, 2))).shape
-    (10, 12)
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._shape: tuple[int, ...] | None = None
-
-    def forward(self, x: Array, *, training: bool = False) -> Array:
-        """Return x as (batch, units)."""
-        self._shape = x.shape
-        return np.moveaxis(np.moveaxis(x, 0, -1).reshape(math.prod(x.shape[1:]), len(x)), -1, 0)
-
-    def backward(self, g: Array) -> Array:
-        """Return g in the shape of x."""
-        batch, *sample = remembered(self, self._shape)
-        check_gradient(self, g, (batch, math.prod(sample)))
-        return np.moveaxis(np.moveaxis(g, 0, -1).reshape(*sample, batch), -1, 0)
-
-    def reads(self, outputs: Array, input_shape: tuple[int, ...]) -> Array:
-        """Return the same units in the shape of the input."""
-        return outputs.reshape(input_shape)
-
-    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return (units,)."""
-        return (math.prod(input_shape),)

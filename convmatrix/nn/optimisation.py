@@ -5,20 +5,26 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convmatrix.arrays import Array
+
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
-    Array = NDArray[Any]
+Initialiser = Callable[[tuple[int, ...], int, int, np.random.Generator], Array]
+"""A function of ``(shape, fan_in, fan_out, rng)`` that returns initial weights in float64."""
+
+Schedule = Callable[[int], float]
+"""A function from the number of the step, counted from 0, to the learning rate."""
 
 
-Initialiser = Callable[[tuple[int, ...], int, int, np.random.Generator], "NDArray[Any]"]
+# --- initial weights -------------------------------------------------------------------------------------------------
 
 
-def lecun_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> NDArray[Any]:
+def lecun_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> Array:
     """Draw uniformly from ``[-2.4 / fan_in, 2.4 / fan_in]``: LeCun et al., Neural Computation 1(4), 1989.
 
     Examples
@@ -30,7 +36,7 @@ def lecun_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.ran
     return rng.uniform(-2.4 / fan_in, 2.4 / fan_in, shape)
 
 
-def glorot_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> NDArray[Any]:
+def glorot_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> Array:
     """Draw uniformly with variance ``2 / (fan_in + fan_out)``: Glorot and Bengio, AISTATS 2010, eq. 16.
 
     Examples
@@ -43,7 +49,7 @@ def glorot_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.ra
     return rng.uniform(-bound, bound, shape)
 
 
-def he_normal(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> NDArray[Any]:
+def he_normal(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> Array:
     """Draw normally with variance ``2 / fan_in``: He, Zhang, Ren, Sun, ICCV 2015, eq. 10.
 
     Examples
@@ -55,16 +61,19 @@ def he_normal(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.
     return rng.normal(0.0, math.sqrt(2 / fan_in), shape)
 
 
+# --- losses ----------------------------------------------------------------------------------------------------------
+
+
 class Loss(ABC):
-    """A loss of a network's output and the targets."""
+    """A loss: a function of a network's output and the targets, averaged over the batch."""
 
     @abstractmethod
     def __call__(self, output: Array, targets: ArrayLike) -> tuple[float, Array]:
-        """Return the loss and its gradient in the output."""
+        """Return the loss and its gradient with respect to the output."""
 
     @abstractmethod
     def check(self, output_shape: tuple[int, ...], targets: Array) -> None:
-        """Raise unless the targets fit outputs of a shape (without the batch)."""
+        """Raise ValueError unless the targets fit outputs of a shape (without the batch axis)."""
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -79,7 +88,7 @@ class SoftmaxCrossEntropy(Loss):
     """
 
     def __call__(self, output: Array, targets: ArrayLike) -> tuple[float, Array]:
-        """Return the loss and its gradient in the output."""
+        """Return the loss and its gradient with respect to the output."""
         labels = np.asarray(targets)
         rows = np.arange(len(output))
         shifted = output - output.max(axis=1, keepdims=True)
@@ -92,26 +101,27 @@ class SoftmaxCrossEntropy(Loss):
         return loss, gradient
 
     def check(self, output_shape: tuple[int, ...], targets: Array) -> None:
-        """Raise unless the targets are class labels."""
+        """Raise ValueError unless the targets are class labels."""
         if len(output_shape) != 1:
             raise ValueError(
-                f"softmax cross-entropy takes outputs (batch, classes), but the network gives {output_shape}"
+                f"softmax cross-entropy needs outputs of shape (batch, classes), but the network's samples have shape "
+                f"{output_shape}"
             )
         if targets.ndim != 1 or targets.dtype.kind not in "iu":
             raise ValueError(
-                f"labels must be one integer a sample, but have shape {targets.shape} and dtype {targets.dtype}"
+                f"labels must be one integer per sample, but have shape {targets.shape} and dtype {targets.dtype}"
             )
         if len(targets) and (targets.min() < 0 or targets.max() >= output_shape[0]):
             raise ValueError(
-                f"labels run from {targets.min()} to {targets.max()}, but the network has {output_shape[0]} outputs; "
-                f"they must lie in 0 .. {output_shape[0] - 1}"
+                f"labels range from {targets.min()} to {targets.max()}, but the network has {output_shape[0]} outputs; "
+                f"labels must lie in 0 .. {output_shape[0] - 1}"
             )
 
 
 class SquaredError(Loss):
     r"""Mean over samples and outputs of :math:`(y - t)^2`.
 
-    Class labels are turned into target vectors with ``on`` at the label and ``off`` elsewhere (LeCun 1989: 1, -1).
+    Class labels are converted to target vectors with ``on`` at the label and ``off`` elsewhere (LeCun 1989: 1 and -1).
 
     Parameters
     ----------
@@ -128,7 +138,7 @@ class SquaredError(Loss):
         self.on, self.off = on, off
 
     def __call__(self, output: Array, targets: ArrayLike) -> tuple[float, Array]:
-        """Return the loss and its gradient in the output."""
+        """Return the loss and its gradient with respect to the output."""
         wanted = np.asarray(targets)
         if wanted.ndim == 1 and wanted.dtype.kind in "iu" and output.ndim == 2:
             vectors = np.full(output.shape, self.off, dtype=output.dtype)
@@ -139,31 +149,28 @@ class SquaredError(Loss):
         return loss, difference * output.dtype.type(2 / difference.size)
 
     def check(self, output_shape: tuple[int, ...], targets: Array) -> None:
-        """Raise unless the targets are class labels, or arrays of the shape of the outputs."""
+        """Raise ValueError unless the targets are class labels, or arrays of the shape of the outputs."""
         if targets.ndim == 1 and targets.dtype.kind in "iu" and len(output_shape) == 1:
             SoftmaxCrossEntropy().check(output_shape, targets)
         elif targets.shape[1:] != tuple(output_shape):
             raise ValueError(
-                f"targets have shape {targets.shape[1:]} a sample, but the network's outputs have {output_shape}; "
-                "give class labels (samples,), or targets of the outputs' shape"
+                f"targets have shape {targets.shape[1:]} per sample, but the network's outputs have shape "
+                f"{output_shape}; give class labels (samples,), or targets of the outputs' shape"
             )
 
 
-Schedule = Callable[[int], float]
-
-
-"""From the number of the step (from 0) to the learning rate."""
+# --- optimisers ------------------------------------------------------------------------------------------------------
 
 
 class Optimiser(ABC):
-    """Changes parameters in place.
+    """Base class of optimisers, which change parameters in place.
 
     Parameters
     ----------
     learning_rate : float or callable
-        A number, or a schedule: a function from the number of the step, from 0, to the learning rate.
+        A number, or a schedule: a function from the number of the step, counted from 0, to the learning rate.
     weight_decay : float
-        Added to each gradient, times the parameter (the gradient of an L2 penalty).
+        This factor times the parameter (the gradient of an L2 penalty) is added to each gradient.
     """
 
     def __init__(self, learning_rate: float | Schedule, weight_decay: float = 0.0) -> None:
@@ -179,7 +186,7 @@ class Optimiser(ABC):
     def step(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
         """Take one step: change every parameter in place."""
         if missing := parameters.keys() - gradients.keys():
-            raise ValueError(f"there is no gradient of {sorted(missing)[0]}; call backward before a step")
+            raise ValueError(f"there is no gradient for {sorted(missing)[0]}; call backward before step")
         rate = self.learning_rate(self.steps) if callable(self.learning_rate) else self.learning_rate
         self.steps += 1
         for name, parameter in parameters.items():
@@ -192,8 +199,8 @@ class Optimiser(ABC):
     def _update(self, name: str, parameter: Array, gradient: Array, rate: float) -> None:
         """Change one parameter."""
 
-    def _remembered(self, name: str, like: Array) -> Array:
-        """Return the array that is remembered under a name, zeros at first."""
+    def _running(self, name: str, like: Array) -> Array:
+        """Return the array that is kept from step to step under a name, at first zeros."""
         if name not in self.memory:
             self.memory[name] = np.zeros_like(like)
         return self.memory[name]
@@ -203,7 +210,7 @@ class Optimiser(ABC):
         return {"steps": np.array(self.steps), **self.memory}
 
     def load_state(self, state: dict[str, Array]) -> None:
-        """Take over arrays that `state` returned."""
+        """Copy the arrays of a `state` into the optimiser."""
         self.steps = int(state["steps"])
         self.memory = {name: np.array(array) for name, array in state.items() if name != "steps"}
 
@@ -236,7 +243,7 @@ class SGD(Optimiser):
 
     def _update(self, name: str, parameter: Array, gradient: Array, rate: float) -> None:
         if self.momentum:
-            velocity = self._remembered(f"velocity {name}", parameter)
+            velocity = self._running(f"velocity {name}", parameter)
             velocity *= parameter.dtype.type(self.momentum)
             velocity += gradient
             gradient = velocity
@@ -250,7 +257,7 @@ class Adam(Optimiser):
     ----------
     learning_rate : float or callable
     beta1, beta2 : float
-        Decay of the running means of the gradient and of its square.
+        Decay rates of the running averages of the gradient and of its square.
     epsilon : float
     weight_decay : float
 
@@ -279,7 +286,7 @@ class Adam(Optimiser):
 
     def _update(self, name: str, parameter: Array, gradient: Array, rate: float) -> None:
         kind = parameter.dtype.type
-        mean, square = (self._remembered(f"{what} {name}", parameter) for what in ("mean", "square"))
+        mean, square = (self._running(f"{what} {name}", parameter) for what in ("mean", "square"))
         mean *= kind(self.beta1)
         mean += kind(1 - self.beta1) * gradient
         square *= kind(self.beta2)
@@ -290,7 +297,7 @@ class Adam(Optimiser):
 
 
 def step_decay(rate: float, every: int, factor: float = 0.1) -> Schedule:
-    """Return the schedule that multiplies the rate by a factor after every so many steps.
+    """Return a schedule that multiplies the learning rate by ``factor`` every ``every`` steps.
 
     Examples
     --------
@@ -304,7 +311,7 @@ def step_decay(rate: float, every: int, factor: float = 0.1) -> Schedule:
 
 
 def cosine_decay(rate: float, steps: int, final: float = 0.0) -> Schedule:
-    """Return the schedule that falls from ``rate`` to ``final`` along a half cosine: Loshchilov and Hutter, 2017.
+    """Return a schedule that falls from ``rate`` to ``final`` along half a cosine: Loshchilov and Hutter, 2017.
 
     Examples
     --------

@@ -9,142 +9,64 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from scipy import sparse
 
+from convmatrix import network
 from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.memory import estimate
 from convmatrix.nn.layer import (
     Layer,
-    Product,
+    MatrixProduct,
+    as_real,
     batch_first,
     batch_last,
     check_gradient,
     check_sample,
     float_dtype,
-    real,
-    remembered,
+    saved,
 )
+from convmatrix.pattern import WeightPattern
 
 if TYPE_CHECKING:
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import DTypeLike
 
+    from convmatrix.arrays import Array
     from convmatrix.options import Padding
-    from convmatrix.pattern import WeightPattern
 
-    Array = NDArray[Any]
-
-
-def window_sums(geometry: ConvGeometry, samples: Array) -> Array:
-    """Return the sum of each window, padding zeros."""
-    first, *others = tap_views(geometry, padded_samples(geometry, samples, 0))
-    total = first.copy()
-    for view in others:
-        total += view
-    return total
+Sizes = int | Sequence[int]
 
 
-def window_spread(geometry: ConvGeometry, values: Array) -> Array:
-    """Return the transpose of `window_sums` times values."""
-    padded = np.zeros((len(values), *padded_shape(geometry), values.shape[-1]), dtype=values.dtype)
-    apart = windows_are_apart(geometry)
-    for view in tap_views(geometry, padded):
-        if apart:
-            view[...] = values
-        else:
-            view += values
-    return inner_samples(geometry, padded)
+class PoolingLayer(Layer):
+    """Base class of pooling layers, which apply windows to each channel separately, for inputs of any shape.
 
-
-def windows_are_apart(geometry: ConvGeometry) -> bool:
-    """Return whether no two windows overlap."""
-    return all(stride >= size for stride, size in zip(geometry.stride, geometry.kernel_shape, strict=True))
-
-
-def padded_shape(geometry: ConvGeometry) -> tuple[int, ...]:
-    """Return the spatial shape of padded samples."""
-    return tuple(n + low + high for n, (low, high) in zip(geometry.input_shape, geometry.padding, strict=True))
-
-
-def padded_samples(geometry: ConvGeometry, samples: Array, value: float) -> Array:
-    """Return the samples with their padding, filled with a value."""
-    if not any(map(any, geometry.padding)):
-        return samples
-    return np.pad(samples, [(0, 0), *geometry.padding, (0, 0)], constant_values=value)
-
-
-def inner_samples(geometry: ConvGeometry, padded: Array) -> Array:
-    """Return padded samples without their padding."""
-    inner = [slice(low, low + n) for n, (low, _) in zip(geometry.input_shape, geometry.padding, strict=True)]
-    return padded[(slice(None), *inner)]
-
-
-def tap_views(geometry: ConvGeometry, padded: Array) -> list[Array]:
-    """View padded samples as seen by each tap: a list of (channels, *positions, batch)."""
-    return [padded[(slice(None), *index)] for index in _tap_slices(geometry)]
-
-
-def _tap_slices(geometry: ConvGeometry) -> list[tuple[slice, ...]]:
-    sizes = list(zip(geometry.output_shape, geometry.stride, strict=True))
-    return [
-        tuple(slice(t, t + (n - 1) * s + 1, s) for t, (n, s) in zip(tap, sizes, strict=True))
-        for tap in np.ndindex(*geometry.kernel_shape)
-    ]
-
-
-def taps_outside(geometry: ConvGeometry) -> list[Array | None]:
-    """Return for each tap where it reads padding, (*positions), or None where there is no padding at all."""
-    slices = _tap_slices(geometry)
-    if not any(map(any, geometry.padding)):
-        return [None] * len(slices)
-    outside = np.pad(np.zeros(geometry.input_shape, dtype=bool), geometry.padding, constant_values=True)
-    return [outside[index] for index in slices]
-
-
-class Pooling(Layer):
-    """What pooling layers share: windows on each channel by itself, whatever the shape of the input.
-
-    The unfold matrix U of such windows is never stored: its rows of one tap are a strided view of the padded samples.
+    The unfold matrix U of the windows is not stored: its rows for one tap are a strided view of the padded samples.
 
     Parameters
     ----------
     kernel_shape : int or sequence of int
     stride : int or sequence of int, optional
-        The kernel's shape by default: windows that do not overlap.
+        By default ``kernel_shape``: windows that do not overlap.
     padding : see ConvGeometry
     """
 
-    def __init__(
-        self,
-        kernel_shape: int | Sequence[int],
-        stride: int | Sequence[int] | None = None,
-        padding: Padding = "valid",
-    ) -> None:
+    def __init__(self, kernel_shape: Sizes, stride: Sizes | None = None, padding: Padding = "valid") -> None:
         super().__init__()
         self.kernel_shape = kernel_shape
         self.stride = kernel_shape if stride is None else stride
         self.padding = padding
         self._geometry: ConvGeometry | None = None
-        self._output: tuple[int, ...] | None = None  # of the last batch
+        self._output: tuple[int, ...] | None = None  # shape of the last batch of outputs
 
     def geometry(self, input_shape: tuple[int, ...]) -> ConvGeometry:
-        """Return the layer's geometry for one input sample ``(channels, *spatial)``: one group a channel."""
+        """Return the layer's geometry for one input sample ``(channels, *spatial)``: one group per channel."""
         if self._geometry is None or (self._geometry.in_channels, *self._geometry.input_shape) != tuple(input_shape):
             if len(input_shape) < 2:
-                raise ValueError(
-                    f"{self!r} takes arrays (batch, channels, *spatial), but was given samples of shape {input_shape}"
-                )
+                raise ValueError(f"{self!r} needs samples (channels, *spatial), but got samples of shape {input_shape}")
             channels, *spatial = input_shape
             kernel = self.kernel_shape
             if np.ndim(kernel) == 0:
                 kernel = (cast("int", kernel),) * len(spatial)
-            self._geometry = ConvGeometry(
-                spatial,
-                kernel,
-                in_channels=channels,
-                out_channels=channels,
-                groups=channels,
-                stride=self.stride,
-                padding=self.padding,
-            )
+            counts: dict[str, Any] = {"in_channels": channels, "out_channels": channels, "groups": channels}
+            self._geometry = ConvGeometry(spatial, kernel, stride=self.stride, padding=self.padding, **counts)
         return self._geometry
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -156,37 +78,43 @@ class Pooling(Layer):
         padding = "" if self.padding == "valid" else f", padding={self.padding!r}"
         return f"{type(self).__name__}({self.kernel_shape}, stride={self.stride}{padding})"
 
-    def _enter(self, x: Array) -> tuple[ConvGeometry, Array]:
+    def _begin_forward(self, x: Array) -> tuple[ConvGeometry, Array]:
         """Return the geometry for a batch, and the batch with the batch axis last."""
         geometry = self.geometry(x.shape[1:])
         self._output = (len(x), geometry.out_channels, *geometry.output_shape)
         return geometry, batch_last(x)
 
-    def _leave(self, g: Array) -> tuple[ConvGeometry, Array]:
+    def _begin_backward(self, g: Array) -> tuple[ConvGeometry, Array]:
         """Return the geometry of the last batch, and g with the batch axis last."""
-        check_gradient(self, g, remembered(self, self._output))
-        return remembered(self, self._geometry), batch_last(real(self, g))
+        check_gradient(self, g, saved(self, self._output))
+        return saved(self, self._geometry), batch_last(as_real(self, g))
 
-    def reads(self, outputs: Array, input_shape: tuple[int, ...]) -> Array:
-        """Return all samples of the windows."""
-        return np.asarray(window_spread(self.geometry(input_shape), outputs[..., None])[..., 0])
+    def _operation(self, method: Any, input_shape: tuple[int, ...], **trained: Any) -> network.Pooling:
+        """Return the layer as an operation of a network."""
+        g = self.geometry(tuple(input_shape))
+        return network.Pooling(method, g.kernel_shape, g.stride, g.padding, **trained)
 
-    def products(self, input_shape: tuple[int, ...] | None = None) -> list[Product]:
+    def products(self, input_shape: tuple[int, ...] | None = None) -> list[MatrixProduct]:
         """Return the products of a training step: with the matrix, and with its transpose."""
-        if input_shape is None:
-            raise ValueError(f"{self!r} takes samples of several shapes; give input_shape=(channels, *spatial)")
-        return self._products(self.geometry(tuple(input_shape)))
+        geometry = self.geometry(self.require_shape(input_shape))
+        size = estimate(geometry)
+        return self._products("A @ X", "A.T @ G", size.shape, size.nonzeros)
 
-    def _products(self, geometry: ConvGeometry) -> list[Product]:
-        name, size = type(self).__name__, estimate(geometry)
+    def _products(self, forward: str, backward: str, shape: tuple[int, int], nonzeros: int) -> list[MatrixProduct]:
+        name = type(self).__name__
         return [
-            Product(name, "forward", "A @ X", size.shape, size.nonzeros, size.nonzeros),
-            Product(name, "input gradient", "A.T @ G", size.shape, size.nonzeros, size.nonzeros),
+            MatrixProduct(name, "forward", forward, shape, nonzeros, nonzeros),
+            MatrixProduct(name, "input gradient", backward, shape, nonzeros, nonzeros),
         ]
 
 
-class AvgPool(Pooling):
-    """The average over each window, padding zeros counted: a convolution with equal, fixed weights.
+class AvgPool(PoolingLayer):
+    """The average over each window, in which padding counts as zeros: a convolution with equal, fixed weights.
+
+    Parameters
+    ----------
+    kernel_shape, stride, padding
+        As for `MaxPool`.
 
     Examples
     --------
@@ -197,34 +125,40 @@ class AvgPool(Pooling):
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return the averages."""
-        geometry, samples = self._enter(real(self, x))
-        sums = window_sums(geometry, samples)
+        geometry, samples = self._begin_forward(as_real(self, x))
+        sums = _window_sums(geometry, samples)
         sums *= sums.dtype.type(1 / math.prod(geometry.kernel_shape))
         return batch_first(sums)
 
     def backward(self, g: Array) -> Array:
-        """Return the transpose times g: each average's gradient spread over its window."""
-        geometry, cotangent = self._leave(g)
+        """Return the transpose times g: each gradient, divided by the size of the window, at all its samples."""
+        geometry, cotangent = self._begin_backward(g)
         share = cotangent.dtype.type(1 / math.prod(geometry.kernel_shape))
-        return batch_first(window_spread(geometry, cotangent * share))
+        return batch_first(_spread_to_windows(geometry, cotangent * share))
 
     def matrix(self, input_shape: tuple[int, ...]) -> Any:
         """Return the layer's matrix for one input sample ``(channels, *spatial)``."""
         geometry = self.geometry(tuple(input_shape))
         return geometry.pattern().matrix(np.full(geometry.weight_shape, 1 / math.prod(geometry.kernel_shape)))
 
+    def operation(self, input_shape: tuple[int, ...]) -> network.Pooling:
+        """Return the average pooling."""
+        return self._operation("average", input_shape)
 
-class Subsample(Pooling):
-    """LeNet's subsampling: the sum over each window times one trained coefficient a map, plus a bias a map.
+
+class Subsample(PoolingLayer):
+    """LeNet's subsampling: the sum over each window times one trained coefficient per map, plus one bias per map.
 
     LeCun, Bottou, Bengio, Haffner, Proc. IEEE 86(11), 1998, section II-B. The coefficients start at the inverse of the
-    window's size, so that the layer starts as an average; the biases at 0.
+    window's size, so that the layer starts as an average; the biases start at 0.
 
     Parameters
     ----------
     channels : int
-    kernel_shape, stride
-        2 and the kernel's shape by default. One size is taken for both axes of an image.
+    kernel_shape : int or sequence of int
+        An int applies to both axes of an image.
+    stride : int or sequence of int, optional
+        By default ``kernel_shape``.
     dtype : dtype
         float32 or float64.
 
@@ -239,12 +173,7 @@ class Subsample(Pooling):
     """
 
     def __init__(
-        self,
-        channels: int,
-        kernel_shape: int | Sequence[int] = 2,
-        stride: int | Sequence[int] | None = None,
-        *,
-        dtype: DTypeLike = np.float32,
+        self, channels: int, kernel_shape: Sizes = 2, stride: Sizes | None = None, *, dtype: DTypeLike = np.float32
     ) -> None:
         sizes = validate.shape("kernel_shape", (kernel_shape,) * 2 if np.ndim(kernel_shape) == 0 else kernel_shape)  # type: ignore[arg-type]
         super().__init__(sizes, stride)
@@ -254,9 +183,7 @@ class Subsample(Pooling):
         self._sums: Array | None = None
 
     def pattern(self, input_shape: tuple[int, ...]) -> WeightPattern:
-        """Return the layer's pattern: all taps of a map share its one weight."""
-        from convmatrix.pattern import WeightPattern
-
+        """Return the layer's pattern, in which all taps of a map share one weight."""
         geometry = self.geometry(tuple(input_shape))
         taps = geometry.pattern()
         weight = taps.weight_index // math.prod(geometry.kernel_shape)
@@ -270,29 +197,35 @@ class Subsample(Pooling):
         """Return coefficient times sum plus bias."""
         self.output_shape(x.shape[1:])
         weight, bias = self.parameters["weight"], self.parameters["bias"]
-        geometry, samples = self._enter(real(self, x, weight.dtype))
-        self._sums = window_sums(geometry, samples)
-        spread = (slice(None), *(None,) * (self._sums.ndim - 1))
-        y = self._sums * weight[spread]
-        y += bias[spread]
+        geometry, samples = self._begin_forward(as_real(self, x, weight.dtype))
+        self._sums = _window_sums(geometry, samples)
+        per_channel = (slice(None), *(None,) * (self._sums.ndim - 1))
+        y = self._sums * weight[per_channel]
+        y += bias[per_channel]
         return batch_first(y)
 
     def backward(self, g: Array) -> Array:
         """Return dL/dx, and set the gradients of coefficients and biases."""
-        geometry, cotangent = self._leave(real(self, g, self.parameters["weight"].dtype))
-        spread = (slice(None), *(None,) * (cotangent.ndim - 1))
+        geometry, cotangent = self._begin_backward(as_real(self, g, self.parameters["weight"].dtype))
         flat = cotangent.reshape(self.channels, -1)
-        self.gradients["weight"] = np.einsum("cn,cn->c", flat, remembered(self, self._sums).reshape(flat.shape))
+        self.gradients["weight"] = np.einsum("cn,cn->c", flat, saved(self, self._sums).reshape(flat.shape))
         self.gradients["bias"] = flat.sum(axis=1)
-        return batch_first(window_spread(geometry, cotangent * self.parameters["weight"][spread]))
+        per_channel = (slice(None), *(None,) * (cotangent.ndim - 1))
+        return batch_first(_spread_to_windows(geometry, cotangent * self.parameters["weight"][per_channel]))
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (channels, *output_shape)."""
-        check_sample(self, input_shape, (self.channels, *input_shape[1:]), "channels and the image")
+        check_sample(self, input_shape, (self.channels, *input_shape[1:]))
         return super().output_shape(input_shape)
 
-    def _products(self, geometry: ConvGeometry) -> list[Product]:
-        forward, backward = super()._products(geometry)
+    def operation(self, input_shape: tuple[int, ...]) -> network.Pooling:
+        """Return the sum over windows with copies of coefficients and biases."""
+        coefficient, bias = (self.parameters[name].copy() for name in ("weight", "bias"))
+        return self._operation("sum", input_shape, trained=True, coefficient=coefficient, bias=bias)
+
+    def products(self, input_shape: tuple[int, ...] | None = None) -> list[MatrixProduct]:
+        """Return the three products of a training step."""
+        forward, backward = super().products(input_shape)
         contraction = forward._replace(step="weight gradient", formula="T contracted with G and X")
         return [forward, contraction, backward]
 
@@ -300,10 +233,17 @@ class Subsample(Pooling):
         return f"Subsample({self.channels}, {self.kernel_shape}, stride={self.stride})"
 
 
-class MaxPool(Pooling):
-    """The largest of each window: a 0/1 matrix that selects one sample a row, and depends on the data.
+class MaxPool(PoolingLayer):
+    """The largest entry of each window: a 0/1 matrix, dependent on the data, that selects one sample per row.
 
-    Padding is never selected. Of equal samples the first tap's is selected; a NaN is handed on.
+    Padding is never selected. Of equal samples, that of the first tap is selected; a NaN in a window is its maximum.
+
+    Parameters
+    ----------
+    kernel_shape : int or sequence of int
+    stride : int or sequence of int, optional
+        By default ``kernel_shape``: windows that do not overlap.
+    padding : see ConvGeometry
 
     Examples
     --------
@@ -317,33 +257,29 @@ class MaxPool(Pooling):
     """
 
     def geometry(self, input_shape: tuple[int, ...]) -> ConvGeometry:
-        """Return the geometry; raises where a window would hold nothing but padding."""
+        """Return the geometry; raise ValueError if a window would contain only padding."""
         geometry = super().geometry(input_shape)
-        for axis, rule in enumerate(geometry.axes):
-            last = (rule.n_outputs - 1) * rule.stride - rule.pad_low
-            if rule.pad_low >= rule.n_taps or last >= rule.n_samples:
+        for number, axis in enumerate(geometry.axes):
+            last = (axis.n_outputs - 1) * axis.stride - axis.pad_low
+            if axis.pad_low >= axis.n_taps or last >= axis.n_samples:
                 raise ValueError(
-                    f"{self!r}: on axis {axis} a window of {rule.n_taps} samples holds nothing but padding "
-                    f"(padding={geometry.padding[axis]}, {rule.n_samples} samples); pad less than the window's size"
+                    f"{self!r}: on axis {number} a window of {axis.n_taps} samples contains only padding "
+                    f"(padding={geometry.padding[number]}, {axis.n_samples} samples); pad less than the window's size"
                 )
         return geometry
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
-        """Return the largest of each window."""
-        geometry, samples = self._enter(real(self, x))
-        first, *others = tap_views(geometry, padded_samples(geometry, samples, -np.inf))
-        outside, *others_outside = taps_outside(geometry)
+        """Return the maxima."""
+        geometry, samples = self._begin_forward(as_real(self, x))
+        first, *others = _tap_views(geometry, _padded(geometry, samples, -np.inf))
         best = first.copy()
-        chosen = np.zeros(best.shape, dtype=np.int32)
-        empty = None if outside is None else np.broadcast_to(outside[..., None], best.shape).copy()
-        for tap, (view, padding) in enumerate(zip(others, others_outside, strict=True), start=1):
+        # Start with the first tap that reads a sample: a sample of minus infinity is preferred to padding.
+        inside = [np.maximum(axis.pad_low - np.arange(axis.n_outputs) * axis.stride, 0) for axis in geometry.axes]
+        start = np.asarray(np.ravel_multi_index(np.ix_(*inside), geometry.kernel_shape), dtype=np.int32)
+        chosen = np.broadcast_to(start[..., None], best.shape).copy()
+        for tap, view in enumerate(others, start=1):
             larger = ~(view <= best)
-            larger &= best == best  # the first NaN stays
-            if empty is not None:
-                # A sample of minus infinity is still preferred to padding.
-                inside = True if padding is None else ~padding[..., None]
-                larger |= empty & inside
-                empty &= ~larger
+            larger &= best == best  # the first NaN is kept
             np.copyto(best, view, where=larger)
             np.copyto(chosen, np.int32(tap), where=larger)
         self._chosen = chosen
@@ -351,22 +287,22 @@ class MaxPool(Pooling):
 
     def backward(self, g: Array) -> Array:
         """Return the transpose of the selection matrix times g."""
-        geometry, cotangent = self._leave(g)
-        padded = np.zeros((len(cotangent), *padded_shape(geometry), cotangent.shape[-1]), dtype=cotangent.dtype)
-        apart = windows_are_apart(geometry)
-        for tap, view in enumerate(tap_views(geometry, padded)):
-            if apart:
+        geometry, cotangent = self._begin_backward(g)
+        padded = np.zeros((len(cotangent), *_padded_shape(geometry), cotangent.shape[-1]), dtype=cotangent.dtype)
+        disjoint = _are_disjoint(geometry)
+        for tap, view in enumerate(_tap_views(geometry, padded)):
+            if disjoint:
                 np.copyto(view, cotangent, where=self._chosen == tap)
             else:
                 np.add(view, cotangent, out=view, where=self._chosen == tap)
-        return batch_first(inner_samples(geometry, padded))
+        return batch_first(_inner(geometry, padded))
 
     def selection(self, sample: int) -> Any:
-        """Return the selection matrix of one sample of the last batch: ``y = S @ x``, one 1 a row."""
-        count = remembered(self, self._output)[0]
+        """Return the selection matrix S of one sample of the last batch: ``y = S @ x``, with a single 1 per row."""
+        count = saved(self, self._output)[0]
         if not 0 <= sample < count:
-            raise IndexError(f"sample {sample} is not in the last batch, which has {count}")
-        g = remembered(self, self._geometry)
+            raise IndexError(f"sample {sample} is not in the last batch, which has {count} samples")
+        g = saved(self, self._geometry)
         chosen = self._chosen[..., sample]  # (channels, *positions)
         channel, *positions = list(np.indices(chosen.shape))
         taps = np.unravel_index(chosen, g.kernel_shape)
@@ -376,10 +312,64 @@ class MaxPool(Pooling):
         starts = np.arange(chosen.size + 1)
         return sparse.csr_array((np.ones(chosen.size), column.ravel(), starts), shape=(g.n_out, g.n_in))
 
-    def _products(self, geometry: ConvGeometry) -> list[Product]:
-        """Return the two products with the selection matrix, which has one entry a row."""
-        shape, entries = (geometry.n_out, geometry.n_in), geometry.n_out
-        return [
-            Product("MaxPool", "forward", "S @ X", shape, entries, entries),
-            Product("MaxPool", "input gradient", "S.T @ G", shape, entries, entries),
-        ]
+    def operation(self, input_shape: tuple[int, ...]) -> network.Pooling:
+        """Return the maximum pooling."""
+        return self._operation("max", input_shape)
+
+    def products(self, input_shape: tuple[int, ...] | None = None) -> list[MatrixProduct]:
+        """Return the two products with the selection matrix, which has one entry per row."""
+        geometry = self.geometry(self.require_shape(input_shape))
+        return self._products("S @ X", "S.T @ G", (geometry.n_out, geometry.n_in), geometry.n_out)
+
+
+# --- windows as strided views; arrays are (channels, *spatial, batch) ------------------------------------------------
+
+
+def _window_sums(geometry: ConvGeometry, samples: Array) -> Array:
+    """Return the sum over each window, with zeros as padding."""
+    first, *others = _tap_views(geometry, _padded(geometry, samples, 0))
+    total = first.copy()
+    for view in others:
+        total += view
+    return total
+
+
+def _spread_to_windows(geometry: ConvGeometry, values: Array) -> Array:
+    """Return the transpose of `_window_sums` times values."""
+    padded = np.zeros((len(values), *_padded_shape(geometry), values.shape[-1]), dtype=values.dtype)
+    disjoint = _are_disjoint(geometry)
+    for view in _tap_views(geometry, padded):
+        if disjoint:
+            view[...] = values
+        else:
+            view += values
+    return _inner(geometry, padded)
+
+
+def _are_disjoint(geometry: ConvGeometry) -> bool:
+    return all(stride >= size for stride, size in zip(geometry.stride, geometry.kernel_shape, strict=True))
+
+
+def _padded_shape(geometry: ConvGeometry) -> tuple[int, ...]:
+    return tuple(n + low + high for n, (low, high) in zip(geometry.input_shape, geometry.padding, strict=True))
+
+
+def _padded(geometry: ConvGeometry, samples: Array, value: float) -> Array:
+    if not any(map(any, geometry.padding)):
+        return samples
+    return np.pad(samples, [(0, 0), *geometry.padding, (0, 0)], constant_values=value)
+
+
+def _inner(geometry: ConvGeometry, padded: Array) -> Array:
+    """Return padded samples without their padding."""
+    inner = [slice(low, low + n) for n, (low, _) in zip(geometry.input_shape, geometry.padding, strict=True)]
+    return padded[(slice(None), *inner)]
+
+
+def _tap_views(geometry: ConvGeometry, padded: Array) -> list[Array]:
+    """Return what each tap reads: a list of views (channels, *positions, batch) of padded samples."""
+    sizes = list(zip(geometry.output_shape, geometry.stride, strict=True))
+    return [
+        padded[(slice(None), *(slice(t, t + (n - 1) * s + 1, s) for t, (n, s) in zip(tap, sizes, strict=True)))]
+        for tap in np.ndindex(*geometry.kernel_shape)
+    ]

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -14,104 +14,23 @@ from typing import TYPE_CHECKING, Any, TextIO
 import numpy as np
 
 from convmatrix import options as validate
+from convmatrix.arrays import Array
 from convmatrix.nn.checkpoints import History, NonFiniteError, Run
 from convmatrix.nn.optimisation import SGD, Loss, Optimiser, SoftmaxCrossEntropy
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from convmatrix.nn.layer import Layer
 
-    Array = NDArray[Any]
-
-
-class Interrupt:
-    """Remembers that there was an interrupt."""
-
-    def __init__(self) -> None:
-        self.requested = False
-
-
-@contextmanager
-def deferred_interrupts(*, wanted: bool) -> Iterator[Interrupt]:
-    """Hold back the first interrupt (SIGINT) of the block; a second one is raised at once, as usual.
-
-    Whoever opens the block looks at `Interrupt.requested` where it is safe to stop, and raises `KeyboardInterrupt`.
-    Where interrupts are not Python's own to raise (in another thread, or where the program has its own handler or
-    ignores them) everything stays as it was.
-    """
-    interrupt = Interrupt()
-    ours = wanted and threading.current_thread() is threading.main_thread()
-    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
-        yield interrupt
-        return
-
-    def remember(*_: Any) -> None:
-        interrupt.requested = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    signal.signal(signal.SIGINT, remember)
-    try:
-        yield interrupt
-    finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-class Progress:
-    """Shows epoch, step and loss on a terminal, at most ten times a second; elsewhere nothing.
-
-    Parameters
-    ----------
-    stream : text stream
-    epochs, steps : int
-    shown : bool, optional
-        By default where the stream is a terminal.
-    """
-
-    def __init__(self, stream: TextIO, epochs: int, steps: int, *, shown: bool | None = None) -> None:
-        self.stream, self.epochs, self.steps = stream, epochs, steps
-        self.shown = stream.isatty() if shown is None else shown
-        self._last = 0.0
-        self._begun = False
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def show(self, epoch: int, step: int, loss: float) -> None:
-        """Show how far the training is; ``epoch`` counts those completed."""
-        now = time.monotonic()
-        if not self.shown or (now - self._last < 0.1 and step < self.steps):
-            return
-        self._last, self._begun = now, True
-        filled = 20 * step // self.steps
-        bar = "#" * filled + "." * (20 - filled)
-        self.stream.write(f"\repoch {epoch + 1}/{self.epochs} [{bar}] {step}/{self.steps} loss {loss:.4f} ")
-        self.stream.flush()
-
-    def close(self) -> None:
-        """End the line, where there is one."""
-        if self._begun:
-            self._begun = False
-            self.stream.write("\n")
-            self.stream.flush()
-
-
-Metric = Callable[["Array", "Array"], float]
-
-
+Metric = Callable[[Array, Array], float]
 Callback = Callable[[History], Any]
-
 
 __all__ = ["History", "NonFiniteError", "accuracy", "fit", "predict"]
 
 
 def accuracy(output: Array, targets: Array) -> float:
-    """Return the part of samples whose largest output is at their label.
+    """Return the fraction of samples whose largest output is at their label.
 
     Examples
     --------
@@ -141,7 +60,7 @@ def fit(
     progress: bool | None = None,
     rng: int | np.random.Generator = 0,
 ) -> History:
-    """Train a network by mini-batches; the same seed gives the same bits.
+    """Train a network on mini-batches; the same seed gives bit-identical results.
 
     Parameters
     ----------
@@ -150,33 +69,33 @@ def fit(
     x : array_like, shape (samples, ...)
         Real numbers.
     y : array_like, shape (samples, ...)
-        Targets, as the loss takes them.
+        Targets of the loss.
     epochs : int
-        In all; a resumed training goes on to this number.
+        Total number of epochs, including those before a training was resumed.
     loss : Loss, optional
-        `SoftmaxCrossEntropy` by default.
+        By default `SoftmaxCrossEntropy`.
     optimiser : Optimiser, optional
-        ``SGD(0.01, momentum=0.9)`` by default.
+        By default ``SGD(0.01, momentum=0.9)``.
     batch_size : int
-        The last batch of an epoch takes what is left.
+        The last batch of an epoch holds the remaining samples.
     validation : (x, y), optional
     metrics : dict of str to callable, optional
-        ``metric(output, targets)``; `accuracy` by default where the targets are class labels.
+        ``metric(output, targets)``; by default `accuracy` if the targets are class labels.
     callbacks : iterable of callable
         Called with the `History` after each epoch; one that returns True ends the training.
     patience : int, optional
-        Stop early when the validation loss has not fallen below its least for so many epochs.
+        Stop early when the validation loss has not fallen below its minimum for this number of epochs.
     checkpoint : path, optional
-        File (.npz) to resume from where it exists, and to write after each epoch. A training that was killed and is
+        File (.npz) to resume from if it exists, and to write after each epoch. A training that was killed and is
         called again with the same arguments ends with the same bits as one that was not. Ctrl-C (SIGINT) then finishes
         the step, writes the file, and raises `KeyboardInterrupt`; a second one does not wait.
     checkpoint_steps : int, optional
-        Write it also after every so many steps.
+        Write the checkpoint also after every this many steps.
     settings : mapping of str to JSON values, optional
-        What else the training depends on, such as its learning rate: kept in the checkpoint, and a checkpoint with
-        other settings is refused.
+        Other settings that the training depends on, such as its learning rate: they are saved in the checkpoint, and a
+        checkpoint with other settings is refused.
     progress : bool, optional
-        Show a bar on stderr; by default where that is a terminal.
+        Show a progress bar on stderr; by default if that is a terminal.
     rng : int or numpy.random.Generator
         For the order of the samples.
 
@@ -187,9 +106,9 @@ def fit(
     Raises
     ------
     ValueError, TypeError
-        Before the first step: for data that do not fit each other, the network or the loss.
+        Before the first step: if the data do not fit each other, the network or the loss.
     NonFiniteError
-        If the loss becomes NaN or infinite, with layer, step and batch; the checkpoint stays at the last good state.
+        If the loss becomes NaN or infinite, naming layer, step and batch; the checkpoint stays at the last good state.
 
     Examples
     --------
@@ -207,7 +126,7 @@ def fit(
         if value is not None:
             validate.integer(name, value, minimum=1)
     if patience is not None and validation is None:
-        raise ValueError("patience watches the validation loss; give validation=(x, y)")
+        raise ValueError(f"patience={patience} needs a validation loss; give validation=(x, y)")
     path = _checkpoint_path(checkpoint, checkpoint_steps)
     inputs, targets = _check_data(network, loss, "training", x, y)
     held_out = None if validation is None else _check_data(network, loss, "validation", *validation)
@@ -218,9 +137,9 @@ def fit(
     if path is not None and path.exists():
         run.resume(path)
     history = run.history
-    watchers: Sequence[Callback] = tuple(callbacks)
+    watchers = tuple(callbacks)
     with (
-        Progress(sys.stderr, epochs, -(-len(inputs) // batch_size), shown=progress) as bar,
+        ProgressBar(sys.stderr, epochs, -(-len(inputs) // batch_size), shown=progress) as bar,
         deferred_interrupts(wanted=path is not None) as interrupt,
     ):
         while history.epochs < epochs and not run.stopped:
@@ -228,29 +147,29 @@ def fit(
                 bar.show(history.epochs, step, run.mean_loss)
                 if path is not None and (interrupt.requested or (checkpoint_steps and step % checkpoint_steps == 0)):
                     run.save(path)
-                _stop_if(interrupt)
+                interrupt.raise_if_requested()
             history.loss.append(run.mean_loss)
             if held_out is not None or metrics:
                 shown_x, shown_y = (inputs, targets) if held_out is None else held_out
-                with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # the next lines look for these
+                with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # checked in the next lines
                     output = predict(network, shown_x, batch_size)
                     mean = loss(output, shown_y)[0]
                 if held_out is not None:
                     history.validation_loss.append(mean)
-                    run.check_loss(history.validation_loss[-1], shown_x)
+                    run.check_loss(mean, shown_x)
                 for name, metric in metrics.items():
                     history.metrics.setdefault(name, []).append(float(metric(output, shown_y)))
             run.begin_epoch()
             answers = [watcher(history) for watcher in watchers]
-            run.stopped = any(answer is True for answer in answers) or _is_stuck(history, patience)
+            run.stopped = any(answer is True for answer in answers) or _has_stalled(history, patience)
             if path is not None:
                 run.save(path)
-            _stop_if(interrupt)
+            interrupt.raise_if_requested()
     return history
 
 
 def predict(network: Layer, x: ArrayLike, batch_size: int = 64) -> Array:
-    """Return the network's outputs, computed batch by batch, not in training.
+    """Return the network's outputs at inference, computed batch by batch.
 
     Examples
     --------
@@ -260,35 +179,30 @@ def predict(network: Layer, x: ArrayLike, batch_size: int = 64) -> Array:
     """
     inputs = np.asarray(x)
     if not len(inputs):
-        raise ValueError(f"there is nothing to predict: x has shape {inputs.shape}; give at least one sample")
+        raise ValueError(f"x has shape {inputs.shape}, which holds no samples; give at least one")
     validate.integer("batch_size", batch_size, minimum=1)
     parts = [network.forward(inputs[start : start + batch_size]) for start in range(0, len(inputs), batch_size)]
     return np.concatenate(parts)
 
 
-def _stop_if(interrupt: Interrupt) -> None:
-    if interrupt.requested:
-        raise KeyboardInterrupt
-
-
-def _is_stuck(history: History, patience: int | None) -> bool:
+def _has_stalled(history: History, patience: int | None) -> bool:
     losses = history.validation_loss
     return patience is not None and len(losses) - 1 - int(np.argmin(losses)) >= patience
 
 
 def _checkpoint_path(checkpoint: str | Path | None, steps: int | None) -> Path | None:
-    """Return the path, where a file can be written there."""
+    """Return the path of the checkpoint; raise an error if no file can be written there."""
     if steps is not None:
         validate.integer("checkpoint_steps", steps, minimum=1)
         if checkpoint is None:
-            raise ValueError(f"checkpoint_steps={steps} says when to write, but not where to; give checkpoint=path")
+            raise ValueError(f"checkpoint_steps={steps} needs a file to write; give checkpoint=path")
     if checkpoint is None:
         return None
     path = Path(checkpoint)
     if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write the checkpoint {path}: its folder does not exist; create it first")
+        raise FileNotFoundError(f"cannot write checkpoint {path}: its folder does not exist; create it first")
     if path.is_dir():
-        raise ValueError(f"the checkpoint {path} is a folder; give a file")
+        raise ValueError(f"checkpoint {path} is a folder; give the name of a file")
     return path
 
 
@@ -296,21 +210,102 @@ def _check_data(network: Layer, loss: Loss, what: str, x: ArrayLike, y: ArrayLik
     """Return inputs and targets as arrays that fit each other, the network and the loss."""
     inputs, targets = np.asarray(x), np.asarray(y)
     if inputs.dtype.kind not in "fiu":
-        raise TypeError(
-            f"the {what} inputs must be real numbers, but have dtype {inputs.dtype}; convert them to float32"
-        )
+        raise TypeError(f"{what} inputs must be real numbers, but have dtype {inputs.dtype}; convert them to float32")
     if inputs.ndim < 2 or not len(inputs):
-        raise ValueError(f"the {what} inputs must be (samples, ...) with at least one sample, but are {inputs.shape}")
+        raise ValueError(
+            f"{what} inputs must have shape (samples, ...) with at least one sample, but have shape {inputs.shape}"
+        )
     if targets.ndim < 1 or len(targets) != len(inputs):
         raise ValueError(
-            f"there are {len(inputs)} {what} inputs, but targets of shape {targets.shape}; give one a sample"
+            f"there are {len(inputs)} {what} inputs, but targets have shape {targets.shape}; give one per sample"
         )
     if not np.isfinite(inputs).all():
         bad = int(np.flatnonzero(~np.isfinite(inputs).reshape(len(inputs), -1).all(axis=1))[0])
-        raise ValueError(f"the {what} inputs hold numbers that are not finite, first in sample {bad}; clean the data")
+        raise ValueError(f"{what} inputs hold values that are not finite, first in sample {bad}; clean the data")
     if targets.dtype.kind not in "fiu":
-        raise TypeError(f"the {what} targets must be labels or real numbers, but have dtype {targets.dtype}")
+        raise TypeError(f"{what} targets must be labels or real numbers, but have dtype {targets.dtype}")
     if targets.dtype.kind == "f" and not np.isfinite(targets).all():
-        raise ValueError(f"the {what} targets hold numbers that are not finite; clean the data")
+        raise ValueError(f"{what} targets hold values that are not finite; clean the data")
     loss.check(network.output_shape(inputs.shape[1:]), targets)
     return inputs, targets
+
+
+# --- interrupts and progress -----------------------------------------------------------------------------------------
+
+
+class Interrupt:
+    """Whether Ctrl-C was pressed."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def raise_if_requested(self) -> None:
+        """Raise KeyboardInterrupt if Ctrl-C was pressed."""
+        if self.requested:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def deferred_interrupts(*, wanted: bool) -> Iterator[Interrupt]:
+    """Defer the first interrupt (SIGINT) in the block; a second one is raised at once, as usual.
+
+    The code in the block calls `Interrupt.raise_if_requested` where it is safe to stop. Nothing is changed where
+    interrupts are not raised by Python itself: in other threads, or if the program handles or ignores SIGINT.
+    """
+    interrupt = Interrupt()
+    ours = wanted and threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield interrupt
+        return
+
+    def defer(*_: Any) -> None:
+        interrupt.requested = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, defer)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class ProgressBar:
+    """One line with epoch, step and loss, updated at most ten times per second.
+
+    Parameters
+    ----------
+    stream : text stream
+    epochs, steps : int
+    shown : bool, optional
+        By default True if the stream is a terminal.
+    """
+
+    def __init__(self, stream: TextIO, epochs: int, steps: int, *, shown: bool | None = None) -> None:
+        self.stream, self.epochs, self.steps = stream, epochs, steps
+        self.shown = stream.isatty() if shown is None else shown
+        self._last = 0.0
+        self._begun = False
+
+    def __enter__(self) -> ProgressBar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def show(self, epoch: int, step: int, loss: float) -> None:
+        """Show the progress of the training; ``epoch`` is the number of epochs completed."""
+        now = time.monotonic()
+        if not self.shown or (now - self._last < 0.1 and step < self.steps):
+            return
+        self._last, self._begun = now, True
+        filled = 20 * step // self.steps
+        bar = "#" * filled + "." * (20 - filled)
+        self.stream.write(f"\repoch {epoch + 1}/{self.epochs} [{bar}] {step}/{self.steps} loss {loss:.4f} ")
+        self.stream.flush()
+
+    def close(self) -> None:
+        """End the line if one was begun."""
+        if self._begun:
+            self._begun = False
+            self.stream.write("\n")
+            self.stream.flush()

@@ -1,4 +1,4 @@
-"""What a network learned: its filters, what a unit projects back to the input, and the images that excite it most."""
+"""What a network has learned: its filters, projections of units back to the input, and the most exciting images."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
+from convmatrix import graph
 from convmatrix.nn.convolution import Conv
-from convmatrix.nn.elementwise import Elementwise, ReLU
+from convmatrix.nn.elementwise import Activation, ReLU
 from convmatrix.nn.linear import Dense
 from convmatrix.nn.sequential import Residual, Sequential
 from convmatrix.weights import group_weights
@@ -15,18 +16,16 @@ from convmatrix.weights import group_weights
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
+    from convmatrix.arrays import Array
     from convmatrix.nn.layer import Layer
-
-    Array = NDArray[Any]
-
 
 Rule = Literal["transpose", "deconvolution", "gradient"]
 
 
 def filters(layer: Layer) -> Array:
-    """Return a linear layer's weights as one filter an output, zeros where nothing is connected.
+    """Return the weights of a linear layer as one filter per output, with zeros where nothing is connected.
 
     Parameters
     ----------
@@ -35,8 +34,8 @@ def filters(layer: Layer) -> Array:
     Returns
     -------
     array
-        ``(*tile, out_channels, in_channels, *kernel_shape)``, without the tile axes where weights are shared; groups
-        and connection tables are filled up with zeros, and flipped kernels turned to how they are applied. Of a dense
+        ``(*tile, out_channels, in_channels, *kernel_shape)``, without the tile axes if weights are shared. Groups and
+        connection tables are filled up with zeros, and flipped kernels are returned as they are applied. For a dense
         layer ``(n_out, n_in)``.
 
     Examples
@@ -48,23 +47,22 @@ def filters(layer: Layer) -> Array:
     if isinstance(layer, Dense):
         return layer.parameters["weight"].copy()
     if not isinstance(layer, Conv):
-        raise TypeError(f"{layer!r} has no filters; convolution and dense layers have")
+        raise TypeError(f"{layer!r} has no filters; give a convolution layer or a dense layer")
     g, n = layer.geometry, len(layer.geometry.kernel_shape)
     grouped = group_weights(g, layer.parameters["weight"])  # (*tile, groups, outputs, inputs, *kernel)
     tile, (groups, outputs, inputs) = grouped.shape[:n], grouped.shape[n : n + 3]
-    full = np.zeros((*tile, groups * outputs, groups * inputs, *g.kernel_shape), dtype=grouped.dtype)
-    every_tile: tuple[Any, ...] = (slice(None),) * n
+    full = np.zeros((*tile, groups, outputs, groups, inputs, *g.kernel_shape), dtype=grouped.dtype)
     for group in range(groups):
-        rows = slice(group * outputs, (group + 1) * outputs)
-        columns = slice(group * inputs, (group + 1) * inputs)
-        full[(*every_tile, rows, columns)] = grouped[(*every_tile, group)]
-    if g.transposed:  # the correlation's outputs are the layer's inputs
+        here: Any = (*(slice(None),) * n, group, slice(None), group)
+        full[here] = grouped[here[: n + 1]]
+    full = full.reshape(*tile, groups * outputs, groups * inputs, *g.kernel_shape)
+    if g.transposed:  # the outputs of the correlation are the inputs of the layer
         full = full.swapaxes(n, n + 1)
     return full.reshape(full.shape[n:]) if g.sharing == "shared" else full
 
 
 def activations(network: Sequential, x: ArrayLike, place: int) -> Array:
-    """Return the output of layer ``place`` of a network for a batch, not in training.
+    """Return the output of layer ``place`` of a network for a batch, at inference.
 
     Examples
     --------
@@ -74,7 +72,7 @@ def activations(network: Sequential, x: ArrayLike, place: int) -> Array:
     (2, 8, 8, 8)
     """
     y = np.asarray(x)
-    for layer in network.layers[: _place(network, place) + 1]:
+    for layer in _up_to(network, place):
         y = layer.forward(y)
     return y
 
@@ -82,10 +80,10 @@ def activations(network: Sequential, x: ArrayLike, place: int) -> Array:
 def back_projection(
     network: Sequential, x: ArrayLike, place: int, unit: Sequence[int], rule: Rule = "transpose"
 ) -> Array:
-    r"""Project the activity of a unit back to the input, :math:`A_1^T S_2^T A_3^T \cdots e_u y_u`.
+    r"""Return the activity of a unit projected back to the input, :math:`A_1^T S_2^T A_3^T \cdots e_u y_u`.
 
-    Every linear layer is passed by its transpose, and max-pooling by the transpose of the selection matrix that it had
-    for this input: Zeiler and Fergus, Visualizing and understanding convolutional networks, ECCV 2014, section 2.1.
+    Each linear layer is passed by its transpose, and max-pooling by the transpose of its selection matrix for this
+    input: Zeiler and Fergus, Visualizing and understanding convolutional networks, ECCV 2014, section 2.1.
 
     Parameters
     ----------
@@ -93,16 +91,16 @@ def back_projection(
     x : array_like, shape (batch, ...)
         Inputs.
     place : int
-        Of the layer in ``network.layers``.
+        Index of the layer in ``network.layers``.
     unit : sequence of int
         Index of the unit in the layer's output, such as ``(channel, y, x)``.
     rule : {"transpose", "deconvolution", "gradient"}
-        How to pass elementwise layers: as if they were not there; the same but keeping only what is positive at a
-        `ReLU`, as Zeiler and Fergus do; or by their slopes, which gives the gradient times the activity.
+        How to pass activation functions: ignore them; keep only positive values at a `ReLU` and ignore the others, as
+        Zeiler and Fergus do; or multiply by their slopes, which gives the gradient times the activity.
 
     Returns
     -------
-    array, of the shape of x
+    array of the shape of x
 
     Examples
     --------
@@ -118,13 +116,25 @@ def back_projection(
     index: Any = (slice(None), *_unit(y.shape[1:], unit))
     g = np.zeros_like(y)
     g[index] = y[index]
-    for layer in reversed(network.layers[: place + 1]):
+    for layer in reversed(_up_to(network, place)):
         g = _pass_back(layer, g, rule)
     return g
 
 
 class Excitation(NamedTuple):
-    """An input that excites a unit: see `most_exciting`."""
+    """An input that excites a unit, as returned by `most_exciting`.
+
+    Attributes
+    ----------
+    sample : int
+        Number of the input.
+    unit : tuple of int
+        Index of the unit.
+    activation : float
+        Its output.
+    field : tuple of slice
+        Its receptive field: it reads ``x[sample][:, *field]``. Empty for inputs without spatial axes.
+    """
 
     sample: int
     unit: tuple[int, ...]
@@ -135,24 +145,22 @@ class Excitation(NamedTuple):
 def most_exciting(
     network: Sequential, x: ArrayLike, place: int, unit: Sequence[int], count: int = 9, batch_size: int = 256
 ) -> list[Excitation]:
-    """Return the inputs that excite a unit most, the strongest first.
+    """Return the inputs that excite a unit most, strongest first.
 
     Parameters
     ----------
     network : Sequential
     x : array_like, shape (samples, ...)
     place : int
-        Of the layer in ``network.layers``.
+        Index of the layer in ``network.layers``.
     unit : sequence of int
-        Index of the unit in the layer's output; a channel alone, ``(channel,)``, takes of each input the unit of that
-        channel that is excited most.
+        Index of the unit in the layer's output; with a channel alone, ``(channel,)``, the most excited unit of that
+        channel is taken for each input.
     count, batch_size : int
 
     Returns
     -------
     list of Excitation
-        With the number of the sample, the unit, its activation, and its receptive field: ``x[sample][:, *field]`` is
-        what it saw. For inputs without spatial axes the field is empty.
 
     Examples
     --------
@@ -165,17 +173,17 @@ def most_exciting(
     """
     inputs = np.asarray(x)
     if not len(inputs):
-        raise ValueError(f"there are no inputs: x has shape {inputs.shape}")
-    strengths, places = [], []
+        raise ValueError(f"x has shape {inputs.shape}, which holds no inputs; give at least one")
+    strengths, positions = [], []
     shape: tuple[int, ...] = ()
     for start in range(0, len(inputs), batch_size):
         y = activations(network, inputs[start : start + batch_size], place)
         shape = y.shape[2:]
         index: Any = (slice(None), *_unit(y.shape[1:], unit, channel_alone=True))
         chosen = y[index].reshape(len(y), -1)
-        places.append(chosen.argmax(axis=1))
-        strengths.append(chosen[np.arange(len(y)), places[-1]])
-    strength, position = np.concatenate(strengths), np.concatenate(places)
+        positions.append(chosen.argmax(axis=1))
+        strengths.append(chosen[np.arange(len(y)), positions[-1]])
+    strength, position = np.concatenate(strengths), np.concatenate(positions)
     found = []
     for sample in np.argsort(-strength, kind="stable")[:count].tolist():
         own = tuple(int(i) for i in unit)
@@ -189,18 +197,18 @@ def most_exciting(
 def receptive_field(
     network: Sequential, input_shape: tuple[int, ...], place: int, unit: Sequence[int]
 ) -> tuple[slice, ...]:
-    """Return the part of the input that a unit depends on, as one slice a spatial axis.
+    """Return the part of the input that a unit depends on, as one slice per spatial axis.
 
-    What is returned is the smallest box; boundaries are followed, so that with a circular one it may be the whole axis.
-    A unit that reads nothing but padding has empty slices.
+    The slices form the smallest box; with a circular boundary, which is followed, this may be the whole axis. They are
+    empty for a unit that reads only padding.
 
     Parameters
     ----------
     network : Sequential
     input_shape : tuple of int
-        Of one sample.
+        Shape of one sample.
     place : int
-        Of the layer in ``network.layers``.
+        Index of the layer in ``network.layers``.
     unit : sequence of int
         Index of the unit in the layer's output.
 
@@ -210,16 +218,10 @@ def receptive_field(
     >>> receptive_field(nn.lenet5(), (1, 32, 32), place=4, unit=(0, 0, 1))
     (slice(0, 14, None), slice(2, 16, None))
     """
-    upto = Sequential(network.layers[: _place(network, place) + 1])
-    shape = upto.output_shape(tuple(input_shape))
-    chosen = np.zeros(shape, dtype=bool)
-    chosen[_unit(shape, unit)] = True
-    read = upto.reads(chosen, tuple(input_shape))
-    slices = []
-    for axis in range(1, read.ndim):
-        touched = np.flatnonzero(read.any(axis=tuple(other for other in range(read.ndim) if other != axis)))
-        slices.append(slice(int(touched[0]), int(touched[-1]) + 1) if touched.size else slice(0, 0))
-    return tuple(slices)
+    described = Sequential(_up_to(network, place)).to_network(tuple(input_shape))
+    read = graph.receptive_field(described, _unit(described.output_shape, unit))
+    _, *indices = np.unravel_index(read, described.input_shape)
+    return tuple(slice(int(i.min()), int(i.max()) + 1) if i.size else slice(0, 0) for i in indices)
 
 
 def _pass_back(layer: Layer, g: Array, rule: Rule) -> Array:
@@ -230,24 +232,26 @@ def _pass_back(layer: Layer, g: Array, rule: Rule) -> Array:
     if isinstance(layer, Residual):
         side = g if layer.shortcut is None else _pass_back(layer.shortcut, g, rule)
         return _pass_back(layer.body, g, rule) + side
-    if isinstance(layer, Elementwise) and rule != "gradient":
+    if isinstance(layer, Activation) and rule != "gradient":
         return np.maximum(g, 0) if rule == "deconvolution" and isinstance(layer, ReLU) else g
     kept = dict(layer.gradients)
     back = layer.backward(g)
     layer.gradients.clear()
-    layer.gradients.update(kept)  # those of the training stay
+    layer.gradients.update(kept)  # the gradients of a training are not changed
     return back
 
 
-def _place(network: Sequential, place: int) -> int:
+def _up_to(network: Sequential, place: int) -> tuple[Layer, ...]:
+    """Return the layers up to a place, inclusive."""
     if not 0 <= place < len(network.layers):
-        raise IndexError(f"place {place} is not in the network, which has {len(network.layers)} layers from 0")
-    return place
+        raise IndexError(f"place {place} is not in the network, whose layers are 0 to {len(network.layers) - 1}")
+    return network.layers[: place + 1]
 
 
 def _unit(shape: tuple[int, ...], unit: Sequence[int], *, channel_alone: bool = False) -> tuple[int, ...]:
+    """Return the index of a unit; raise IndexError unless it lies in an output of a shape."""
     index = tuple(int(i) for i in unit)
     lengths = {len(shape), 1} if channel_alone else {len(shape)}
     if len(index) not in lengths or not all(0 <= i < n for i, n in zip(index, shape, strict=False)):
-        raise IndexError(f"unit {index} is not in the layer's output of shape {shape}; give one index an axis")
+        raise IndexError(f"unit {index} is not in the layer's output of shape {shape}; give one index per axis")
     return index

@@ -18,12 +18,10 @@ if TYPE_CHECKING:
 
 ROOMS = (
     "convmatrix",
-    "convmatrix.network",
     "convmatrix.structured",
     "convmatrix.spectral",
     "convmatrix.solve",
     "convmatrix.equivariance",
-    "convmatrix.proofs",
     "convmatrix.symbolic",
     "convmatrix.graph",
     "convmatrix.counts",
