@@ -24,7 +24,8 @@ import scipy
 
 import convmatrix
 from analyses._claims import Claim, show
-from analyses._context import Context, write_atomically
+from analyses._context import Context
+from convmatrix.atomic import atomic_write
 
 FOLDER = Path(__file__).resolve().parent
 COLUMNS = {"analysis": 18, "claim": 44, "published": 22, "computed": 22, "verdict": 10}  # names and widths
@@ -200,7 +201,8 @@ def _summary(results: list[Result], quick: bool) -> dict[str, Any]:
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
-    write_atomically(path, (json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+    with atomic_write(path) as file:
+        file.write((json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
 
 
 # --- what is printed -------------------------------------------------------------------------------------------------

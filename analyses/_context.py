@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from convmatrix.atomic import atomic_write
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,26 +48,6 @@ class Context:
             # Without these two an SVG file would hold the date and random identifiers.
             with mpl.rc_context({"svg.hashsalt": stem}):
                 figure.savefig(buffer, format=suffix, dpi=200, metadata={"Date": None} if suffix == "svg" else None)
-            write_atomically(self.output / f"{stem}.{suffix}", buffer.getvalue())
+            with atomic_write(self.output / f"{stem}.{suffix}") as file:
+                file.write(buffer.getvalue())
             self.figures.append(f"{stem}.{suffix}")
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all: an interrupted run leaves the old file as it was."""
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o666 & ~_umask())  # mkstemp makes files that only their owner reads
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -20,6 +20,7 @@ import convmatrix
 from benchmarks import _machine
 from benchmarks._tables import Goal, Table
 from benchmarks._timing import Effort
+from convmatrix.atomic import atomic_write
 
 
 @dataclass(frozen=True)
@@ -137,7 +138,6 @@ def _refuse(message: str) -> int:
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
-    """Write a record whole or not at all."""
-    temporary = path.with_suffix(".json.part")
-    temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    """Write a record, completely or not at all."""
+    with atomic_write(path) as file:
+        file.write((json.dumps(record, indent=1) + "\n").encode())

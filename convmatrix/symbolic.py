@@ -6,8 +6,8 @@ from typing import Any
 
 import sympy
 
-from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
+from convmatrix.io.latex import latex_matrix
 from convmatrix.pattern import WeightPattern
 
 _MOST_ENTRIES = 10**6
@@ -108,23 +108,15 @@ def to_latex(
     \cdot & \cdot & \cdots & w_{1}
     \end{pmatrix}
     """
-    known = ("matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix")
-    if environment not in known:
-        raise ValueError(f"environment {environment!r} is unknown; choose one of {', '.join(known)}")
     pattern = None if isinstance(layer, sympy.MatrixBase) else _pattern(layer)
     symbols: Any = layer
+
+    def entries_of_row(row: int) -> dict[int, str]:
+        entries = _matrix_row(symbols, row) if pattern is None else _symbol_row(pattern, row)
+        return {column: _cell(entry, zero) for column, entry in entries.items()}
+
     shape = symbols.shape if pattern is None else pattern.shape
-    rows, columns = _shown("max_rows", shape[0], max_rows), _shown("max_columns", shape[1], max_columns)
-    lines = []
-    for row in rows:
-        if row is None:
-            cells = [r"\ddots" if column is None else r"\vdots" for column in columns]
-        else:
-            entries = _matrix_row(symbols, row) if pattern is None else _symbol_row(pattern, row)
-            cells = [r"\cdots" if column is None else _cell(entries.get(column, 0), zero) for column in columns]
-        lines.append(" & ".join(cells))
-    body = " \\\\\n".join(lines)
-    return f"\\begin{{{environment}}}\n{body}\n\\end{{{environment}}}"
+    return latex_matrix(shape, entries_of_row, max_rows, max_columns, environment, zero)
 
 
 def _matrix_row(matrix: Any, row: int) -> dict[int, Any]:
@@ -141,13 +133,3 @@ def _symbol_row(pattern: WeightPattern, row: int) -> dict[int, Any]:
 
 def _cell(entry: Any, zero: str) -> str:
     return str(sympy.latex(entry)) if entry != 0 else zero
-
-
-def _shown(name: str, size: int, most: int | None) -> list[int | None]:
-    """Return the indices that are printed, None where the dots stand."""
-    if most is not None:
-        most = validate.integer(name, most, minimum=3)
-        if size > most:
-            last = (most - 1) // 2
-            return [*range(most - 1 - last), None, *range(size - last, size)]
-    return list(range(size))

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from convmatrix.io.atomic import replacing
+from convmatrix.atomic import atomic_write
 from paper.errors import PaperError
 from paper.latex import numbers_tex, table_tex
 from paper.results import Results, load_results
@@ -43,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         files = make(results, prove_all())
         options.output.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            with replacing(options.output / name) as file:
+            with atomic_write(options.output / name) as file:
                 file.write(content)
     except (PaperError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -116,7 +116,7 @@ def check_all(folder: Path, suffix: str, files: Files) -> dict[str, dict[str, An
                 result["value_error"]
                 and result["error"] in ("FileFormatError", "MatrixTooLargeError")
                 and f"{name}.{suffix}" in result["message"]
-                and "memory ran out" not in result["message"]
+                and "out of memory" not in result["message"]
                 and len(result["message"]) < 2000
                 and re.search(pattern or "", result["message"]) is not None
             )

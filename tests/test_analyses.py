@@ -17,7 +17,6 @@ pytest.importorskip("skimage", reason="needs the extra analyses")
 
 from analyses import Claim, Context, _claims, check_equal, check_within, main, published_equal, published_within
 from analyses._claims import plain, show
-from analyses._context import write_atomically
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted(path.stem for path in (ROOT / "analyses").glob("*.py") if not path.stem.startswith("_"))
@@ -237,20 +236,6 @@ def test_long_cells_are_wrapped_in_their_column(tmp_path: Path, capsys: pytest.C
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines[:-1])) <= 124
     assert sum(line.count("word") for line in lines) == 30
-
-
-def test_killed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "a.json"
-    write_atomically(path, b"old")
-
-    def fail(descriptor: int) -> None:
-        raise OSError("disk full")
-
-    monkeypatch.setattr("os.fsync", fail)
-    with pytest.raises(OSError, match="disk full"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_example_of_the_guide_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

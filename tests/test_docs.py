@@ -102,19 +102,22 @@ def test_examples(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert ran or page.name == "index.md" or page == DOCS / "conventions.md"
 
 
-FIGURES: Final = [(page, block) for page in PAGES for block in blocks_of(page) if block.language == "{drawn}"]
+WITH_FIGURES: Final = [page for page in PAGES if any(block.language == "{drawn}" for block in blocks_of(page))]
 
 
-@pytest.mark.parametrize(("page", "block"), FIGURES, ids=[f"{page_id(page)}:{block.line}" for page, block in FIGURES])
-def test_figures(page: Path, block: Block) -> None:
+@pytest.mark.parametrize("page", WITH_FIGURES, ids=page_id)
+def test_figures(page: Path) -> None:
     pytest.importorskip("matplotlib")
-    if "sklearn" in block.text:
-        pytest.importorskip("sklearn")
-    names: dict[str, Any] = {}
-    exec(compile(block.text, f"{page_id(page)}:{block.line}", "exec"), names)
-    drawn = io.StringIO()
-    names["figure"].savefig(drawn, format="svg")
-    assert drawn.getvalue().count("<path") > 5
+    for block in blocks_of(page):
+        if block.language != "{drawn}":
+            continue
+        if "sklearn" in block.text:
+            pytest.importorskip("sklearn")
+        names: dict[str, Any] = {}
+        exec(compile(block.text, f"{page_id(page)}:{block.line}", "exec"), names)
+        drawn = io.StringIO()
+        names["figure"].savefig(drawn, format="svg")
+        assert drawn.getvalue().count("<path") > 5, f"{page_id(page)}:{block.line}"
 
 
 def test_every_language_is_known() -> None:
@@ -181,19 +184,24 @@ def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-")
 
 
-@pytest.mark.parametrize("page", PAGES, ids=page_id)
-def test_links(page: Path) -> None:
+def test_links() -> None:
     """Links between pages resolve; those to pages that the build makes are checked by the build."""
+    for page in PAGES:
+        check_links(page)
+
+
+def check_links(page: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         path, _, anchor = link.partition("#")
-        assert "://" not in link, f"{link} needs the network"
+        assert "://" not in link, f"{page}: {link} needs the network"
         if "_generated" in path:
             continue
         target = page.parent / path if path else page
-        assert target.is_file(), link
+        assert target.is_file(), f"{page}: {link}"
         if anchor:
-            assert anchor in map(slug, re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE))
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in map(slug, headings), f"{page}: {link}"
 
 
 def test_every_page_is_in_a_table_of_contents() -> None:
@@ -244,19 +252,17 @@ def test_every_public_function_has_an_example() -> None:
             assert ">>> " in (getattr(module, name).__doc__ or ""), f"{room}.{name}"
 
 
-@pytest.mark.parametrize(
-    ("line", "shown"),
-    [
-        ("takes (C_in, *input_shape), or **options", r"takes (C_in, \*input_shape), or \*\*options"),
-        ("``(C_in, *input_shape)`` and *emphasis*", "``(C_in, *input_shape)`` and *emphasis*"),
-        ("    **kernel, **layer** : dict, shape (*n)", r"    **kernel, \*\*layer** : dict, shape (\*n)"),
-        (">>> f(*x, **y)", ">>> f(*x, **y)"),
-    ],
-)
-def test_stars_of_python_are_no_markup(line: str, shown: str) -> None:
-    lines = [line]
-    load_rooms().escape_stars(lines)
-    assert lines == [shown]
+def test_stars_of_python_are_not_markup() -> None:
+    cases = {
+        "takes (C_in, *input_shape), or **options": r"takes (C_in, \*input_shape), or \*\*options",
+        "``(C_in, *input_shape)`` and *emphasis*": "``(C_in, *input_shape)`` and *emphasis*",
+        "    **kernel, **layer** : dict, shape (*n)": r"    **kernel, \*\*layer** : dict, shape (\*n)",
+        ">>> f(*x, **y)": ">>> f(*x, **y)",
+    }
+    for line, shown in cases.items():
+        lines = [line]
+        load_rooms().escape_stars(lines)
+        assert lines == [shown]
 
 
 def test_code_that_goes_on_in_the_next_line_is_left_alone() -> None:
@@ -307,9 +313,8 @@ def is_elsewhere(address: str) -> bool:
     return bool(re.match(r"\s*(?:[a-z][a-z0-9+.-]*:)?//", address, re.IGNORECASE))
 
 
-@pytest.mark.parametrize(
-    ("page", "loaded"),
-    [
+def test_the_check_sees_what_is_loaded() -> None:
+    cases = [
         ('<script src="https://host/a.js"></script>', True),
         ('<link rel="stylesheet" href="//host/a.css">', True),
         ('<img srcset="a.png 1x, http://host/b.png 2x">', True),
@@ -318,12 +323,11 @@ def is_elsewhere(address: str) -> bool:
         ('<style>@import "https://host/a.css";</style>', True),
         ('<a href="https://host/">a link is followed by readers alone</a>', False),
         ('<script src="_static/a.js"></script><img src="data:image/png;base64,AA//">', False),
-    ],
-)
-def test_the_check_sees_what_is_loaded(page: str, loaded: bool) -> None:
-    parser = Loads()
-    parser.feed(page)
-    assert any(map(is_elsewhere, parser.loaded)) is loaded
+    ]
+    for page, loaded in cases:
+        parser = Loads()
+        parser.feed(page)
+        assert any(map(is_elsewhere, parser.loaded)) is loaded, page
 
 
 @pytest.fixture(scope="module")

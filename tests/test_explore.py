@@ -130,7 +130,7 @@ def test_a_file_is_whole_or_stays_as_it_was(tmp_path: Path, monkeypatch: pytest.
     def full_disk(*_: Any) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr("convmatrix.io.atomic.os.fsync", full_disk)
+    monkeypatch.setattr("convmatrix.atomic.os.fsync", full_disk)
     with pytest.raises(OSError, match="no space left"):
         save_page(path)
     assert path.read_text(encoding="utf-8") == page(EXAMPLE)

@@ -18,9 +18,9 @@ from scipy.io import mmwrite, savemat
 
 import convmatrix as cm
 from convmatrix.io import FileFormatError, geometry_json, load, save
-from convmatrix.io.limits import PIECE, BoundedReader
+from convmatrix.io.checks import PIECE, BoundedReader
 from convmatrix.memory import MatrixTooLargeError
-from tests.cases import CASES, each_case
+from tests.cases import CASES, each_case, for_each
 from tests.hostile_files import (
     ANYTHING,
     GEOMETRY,
@@ -74,10 +74,8 @@ def test_round_trip_of_every_layer(geometry: cm.ConvGeometry, suffix: str, tmp_p
 
 
 @each_suffix
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(
-    "case", ["2d groups", "2d connection table", "transposed 2d tiled", "1d reflect, padding past a period"]
-)
+@for_each("dtype", DTYPES)
+@for_each("case", ["2d groups", "2d connection table", "transposed 2d tiled", "1d reflect, padding past a period"])
 def test_round_trip_of_every_dtype(case: str, dtype: str, suffix: str, tmp_path: Path) -> None:
     matrix = matrix_of(CASES[case], dtype)
     assert matrix.count_nonzero() < matrix.nnz
@@ -96,8 +94,8 @@ def test_round_trip_without_geometry(suffix: str, tmp_path: Path) -> None:
 
 
 @each_suffix
-@pytest.mark.parametrize("as_array", [True, False])
-@pytest.mark.parametrize("layout", ["csr", "csc", "bsr", "coo", "dia", "lil", "dok"])
+@for_each("as_array", [True, False])
+@for_each("layout", ["csr", "csc", "bsr", "coo", "dia", "lil", "dok"])
 def test_any_sparse_format_is_saved(layout: Any, as_array: bool, suffix: str, tmp_path: Path) -> None:
     matrix = (sparse.coo_array if as_array else sparse.coo_matrix)(MATRIX).asformat(layout)
     copy = matrix.copy()
@@ -109,7 +107,7 @@ def test_any_sparse_format_is_saved(layout: Any, as_array: bool, suffix: str, tm
 
 
 @each_suffix
-@pytest.mark.parametrize("shape", [(0, 0), (0, 4), (4, 0), (3, 4)])
+@for_each("shape", [(0, 0), (0, 4), (4, 0), (3, 4)])
 def test_matrices_without_entries(shape: tuple[int, int], suffix: str, tmp_path: Path) -> None:
     save(tmp_path / f"A.{suffix}", sparse.csr_array(shape))
     assert_identical(load(tmp_path / f"A.{suffix}")[0], sparse.csr_array(shape))
@@ -140,7 +138,7 @@ def test_long_indices_stay_long_in_npz(tmp_path: Path) -> None:
     assert load(tmp_path / "A.npz")[0].indices.dtype == np.int64
 
 
-@pytest.mark.parametrize("suffix", ["npz", "mtx"])
+@for_each("suffix", ["npz", "mtx"])
 def test_columns_past_int32(suffix: str, tmp_path: Path) -> None:
     matrix = sparse.csr_array(sparse.coo_array((np.ones(2), ([0, 1], [2**40, 5])), shape=(2, 2**41)))
     save(tmp_path / f"A.{suffix}", matrix)
@@ -175,7 +173,7 @@ class Pipe(io.RawIOBase):
 
 
 @each_suffix
-@pytest.mark.parametrize("make", [io.BytesIO, Pipe])
+@for_each("make", [io.BytesIO, Pipe])
 def test_open_files(make: Any, suffix: str, tmp_path: Path) -> None:
     file = make()
     save(file, MATRIX, GEOMETRY, format=suffix)
@@ -186,11 +184,44 @@ def test_open_files(make: Any, suffix: str, tmp_path: Path) -> None:
     assert layer == GEOMETRY
 
 
+SAVED_BY_0_1 = {
+    "plain": (
+        cm.ConvGeometry((4, 5), (2, 3), stride=(1, 2), padding=[(0, 1), (1, 1)], boundary=("reflect", "circular")),
+        lambda n: ((np.arange(n) - 2) / 2).astype(np.float32),
+    ),
+    "tiled": (
+        cm.ConvGeometry((4, 4), (2, 2), sharing=(2, 1), in_channels=2, flip=True),
+        lambda n: (np.arange(n) - 2) / 2 + 1j,
+    ),
+    "connections": (
+        cm.ConvGeometry(
+            6,
+            3,
+            in_channels=2,
+            out_channels=3,
+            connections=[[1, 0], [1, 1], [0, 1]],
+            transposed=True,
+            stride=2,
+            output_padding=1,
+        ),
+        lambda n: (np.arange(n) - 2).astype(np.int16),
+    ),
+}
+
+
+@each_suffix
+def test_files_of_version_0_1_are_read(suffix: str) -> None:
+    for name, (geometry, weights) in SAVED_BY_0_1.items():
+        read, layer = load(Path(__file__).parent / "data" / "files_0_1" / f"{name}.{suffix}")
+        assert layer == geometry, name
+        assert_identical(read, geometry.pattern().matrix(weights(geometry.n_weights).reshape(geometry.weight_shape)))
+
+
 # --- what is refused --------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("matrix", "error", "message"),
+@for_each(
+    "matrix, error, message",
     [
         (
             np.eye(3),
@@ -202,7 +233,7 @@ def test_open_files(make: Any, suffix: str, tmp_path: Path) -> None:
         (
             sparse.csr_array(np.eye(2, dtype=np.longdouble)),
             TypeError,
-            "has dtype .*, but files hold bool, int8, .*astype",
+            "has dtype .*, but .* bool, int8, .*astype",
         ),
     ],
 )
@@ -220,7 +251,7 @@ def test_rows_that_do_not_fit_in_memory_are_refused(tmp_path: Path) -> None:
     assert load(tmp_path / "A.npz")[0].shape == (1, 10**16)
 
 
-@pytest.mark.parametrize("layout", ["csr", "csc", "coo", "bsr"])
+@for_each("layout", ["csr", "csc", "coo", "bsr"])
 def test_damaged_matrices_are_not_saved(layout: Any, tmp_path: Path) -> None:
     matrix = sparse.csr_array(np.eye(4)).asformat(layout)
     (matrix.row if layout == "coo" else matrix.indices)[1] = 99
@@ -232,9 +263,7 @@ def test_damaged_matrices_are_not_saved(layout: Any, tmp_path: Path) -> None:
 def test_geometry_must_be_of_the_matrix(suffix: str, tmp_path: Path) -> None:
     (tmp_path / f"A.{suffix}").write_bytes(b"old")
     options: Any = GEOMETRY.options()
-    with pytest.raises(
-        ValueError, match=r"matrix has shape \(4, 40\), but ConvGeometry.* of shape \(24, 40\); a slab of rows"
-    ):
+    with pytest.raises(ValueError, match=r"\(4, 40\).*ConvGeometry.*\(24, 40\)"):
         save(tmp_path / f"A.{suffix}", MATRIX[:4], GEOMETRY)
     with pytest.raises(TypeError, match="geometry must be a ConvGeometry or None, but is a dict"):
         save(tmp_path / f"A.{suffix}", MATRIX, options)
@@ -246,12 +275,12 @@ def test_geometry_too_long_to_be_read_back_is_refused(
     suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(geometry_json, "LARGEST_TEXT", 200)
-    with pytest.raises(ValueError, match=r"takes \d{3} bytes of JSON, but at most 200 are read back; save without it"):
+    with pytest.raises(ValueError, match=r"\d{3} bytes of JSON.*200"):
         save(tmp_path / f"A.{suffix}", MATRIX, GEOMETRY)
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("name", ["A", "A.txt", "A.npz.gz", "npz"])
+@for_each("name", ["A", "A.txt", "A.npz.gz", "npz"])
 def test_unknown_suffix(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_bytes(b"")
     for call in (lambda: save(tmp_path / name, MATRIX), lambda: load(tmp_path / name)):
@@ -287,10 +316,10 @@ def test_places_that_cannot_be_written(tmp_path: Path) -> None:
     ):
         save(tmp_path / "nowhere" / "A.npz", MATRIX)
     (tmp_path / "folder.npz").mkdir()
-    with pytest.raises(OSError, match=r"cannot save .*folder.npz: it exists and is no regular file"):
+    with pytest.raises(OSError, match=r"cannot save .*folder.npz: .*not a regular file"):
         save(tmp_path / "folder.npz", MATRIX)
     os.mkfifo(tmp_path / "pipe.npz")
-    with pytest.raises(OSError, match="it exists and is no regular file; choose another name"):
+    with pytest.raises(OSError, match="not a regular file; choose another name"):
         save(tmp_path / "pipe.npz", MATRIX)
 
 
@@ -307,7 +336,7 @@ def test_write_protection_is_respected(tmp_path: Path, monkeypatch: pytest.Monke
         raise PermissionError(13, "Permission denied", str(self))
 
     monkeypatch.setattr(Path, "open", refuse)
-    with pytest.raises(PermissionError, match=r"cannot save .*A.npz: the folder cannot be written: Permission denied"):
+    with pytest.raises(PermissionError, match=r"cannot save .*A.npz: the folder .*: Permission denied"):
         save(tmp_path / "A.npz", MATRIX * 2)
     monkeypatch.undo()
     assert (tmp_path / "A.npz").read_bytes() == old
@@ -320,13 +349,11 @@ def test_what_cannot_be_loaded(tmp_path: Path) -> None:
     (tmp_path / "folder.npz").mkdir()
     os.mkfifo(tmp_path / "pipe.npz")
     for name in ("folder.npz", "pipe.npz"):
-        with pytest.raises(OSError, match=f"cannot load .*{name}: it is no regular file"):
+        with pytest.raises(OSError, match=f"cannot load .*{name}: .*not a regular file"):
             load(tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    ("max_bytes", "error"), [(0, ValueError), (-1, ValueError), (1.5, TypeError), ("1", TypeError)]
-)
+@for_each("max_bytes, error", [(0, ValueError), (-1, ValueError), (1.5, TypeError), ("1", TypeError)])
 def test_limit_must_be_a_number(max_bytes: Any, error: Any) -> None:
     with pytest.raises(error, match="max_bytes must be "):
         load("A.npz", max_bytes=max_bytes)
@@ -358,9 +385,7 @@ def test_limit_holds_what_loading_takes(suffix: str, tmp_path: Path) -> None:
         load(path)
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
-        with pytest.raises(
-            MatrixTooLargeError, match=rf"cannot load .*A.{suffix}: the matrix .* are allowed \(max_bytes\)"
-        ):
+        with pytest.raises(MatrixTooLargeError, match=rf"cannot load .*A.{suffix}: .*\(max_bytes\)"):
             load(path, max_bytes=peak // 3)
         low, high = 1, 10 * peak
         while high - low > peak // 50:
@@ -375,7 +400,7 @@ def test_limit_holds_what_loading_takes(suffix: str, tmp_path: Path) -> None:
 
 def test_memory_is_the_limit_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "A.npz", MATRIX)
-    monkeypatch.setattr("convmatrix.io.limits.available_memory", lambda: 1000)
+    monkeypatch.setattr("convmatrix.io.checks.available_memory", lambda: 1000)
     with pytest.raises(MatrixTooLargeError, match=r"but 1 kB \(1000 bytes\) of memory are available"):
         load(tmp_path / "A.npz", max_bytes=10**9)
 
@@ -386,7 +411,7 @@ def test_memory_that_runs_out_all_the_same(tmp_path: Path, monkeypatch: pytest.M
 
     save(tmp_path / "A.npz", MATRIX)
     monkeypatch.setattr(np, "empty", exhaust)
-    with pytest.raises(MatrixTooLargeError, match=r"cannot load .*A.npz: the memory ran out \(Unable to allocate\)"):
+    with pytest.raises(MatrixTooLargeError, match=r"cannot load .*A.npz: out of memory \(Unable to allocate\)"):
         load(tmp_path / "A.npz")
 
 
@@ -560,7 +585,7 @@ def test_crashes_are_noticed(tmp_path: Path) -> None:
 
 
 def test_geometry_is_read_in_its_short_form(tmp_path: Path) -> None:
-    geometry = geometry_json.from_text('{"input_shape": [5, 4], "kernel_shape": [3, 2]}', "the text")
+    geometry = geometry_json.from_values({"input_shape": [5, 4], "kernel_shape": [3, 2]}, "the text")
     assert geometry == cm.ConvGeometry((5, 4), (3, 2))
 
 

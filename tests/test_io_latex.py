@@ -10,6 +10,7 @@ from scipy import sparse
 
 import convmatrix as cm
 from convmatrix.io import to_latex
+from tests.cases import for_each
 
 
 def rows_of(latex: str) -> list[list[str]]:
@@ -23,7 +24,7 @@ def test_a_convolution_matrix() -> None:
     )
 
 
-@pytest.mark.parametrize("layout", ["csr", "csc", "coo", "bsr", "lil"])
+@for_each("layout", ["csr", "csc", "coo", "bsr", "lil"])
 def test_sparse_and_dense_are_printed_alike(layout: Any) -> None:
     dense = np.array([[0, 2, 0], [3, 0, 4]])
     expected = to_latex(dense)
@@ -32,9 +33,7 @@ def test_sparse_and_dense_are_printed_alike(layout: Any) -> None:
     assert to_latex(dense.tolist()) == expected
 
 
-@pytest.mark.parametrize(
-    "environment", ["matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix"]
-)
+@for_each("environment", ["matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix"])
 def test_environments(environment: str) -> None:
     lines = to_latex([[1]], environment=environment).splitlines()
     assert lines == [rf"\begin{{{environment}}}", "1", rf"\end{{{environment}}}"]
@@ -47,8 +46,8 @@ def test_zeros_that_are_stored_are_part_of_the_structure() -> None:
     assert rows_of(to_latex(matrix.toarray(), zero="")) == [["", "1.5", ""], ["", "", "1.5"]]
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
+@for_each(
+    "value, expected",
     [
         (np.int8(-7), "-7"),
         (np.uint64(2**64 - 1), "18446744073709551615"),
@@ -113,7 +112,7 @@ def test_one_direction_may_be_elided() -> None:
     ]
 
 
-@pytest.mark.parametrize("most", [3, 4, 5, 10])
+@for_each("most", [3, 4, 5, 10])
 def test_limits_count_the_dots(most: int) -> None:
     for size in (most, most + 1, 50):
         rows = rows_of(to_latex(np.ones((size, size)), max_rows=most, max_columns=most))
@@ -137,8 +136,8 @@ def test_large_sparse_matrices_stay_sparse() -> None:
     assert rows == [["7", r"\cdots", "0"], [r"\vdots", r"\ddots", r"\vdots"], ["0", r"\cdots", "8"]]
 
 
-@pytest.mark.parametrize(
-    ("matrix", "options", "error", "message"),
+@for_each(
+    "matrix, options, error, message",
     [
         ([1, 2], {}, ValueError, r"must have 2 axes, but has 1 \(shape \(2,\)\)"),
         (5, {}, ValueError, "must have 2 axes, but has 0"),

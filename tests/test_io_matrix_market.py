@@ -12,7 +12,9 @@ from scipy import sparse
 from scipy.io import mmread, mmwrite
 
 import convmatrix as cm
-from convmatrix.io import FileFormatError, load, save
+from convmatrix.io import FileFormatError, load, matrix_market, save
+from convmatrix.io.checks import PIECE
+from tests.cases import for_each
 from tests.hostile_files import GEOMETRY, MATRIX, TOO_LARGE, check_all
 
 REAL = "%%MatrixMarket matrix coordinate real general\n"
@@ -57,7 +59,7 @@ def test_long_geometries_keep_to_the_lines_of_the_format(tmp_path: Path) -> None
     assert load(tmp_path / "A.mtx")[1] == geometry
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex64, np.complex128])
+@for_each("dtype", [np.float32, np.float64, np.complex64, np.complex128])
 def test_every_bit_comes_back(dtype: Any, tmp_path: Path) -> None:
     real = np.zeros(0, dtype).real.dtype
     bits = np.random.default_rng(1).integers(0, 256, 4000 * real.itemsize, dtype=np.uint8)
@@ -73,7 +75,7 @@ def test_every_bit_comes_back(dtype: Any, tmp_path: Path) -> None:
     assert read.data.tobytes() == matrix.data.tobytes()
 
 
-@pytest.mark.parametrize("dtype", [np.int64, np.uint64, np.int8])
+@for_each("dtype", [np.int64, np.uint64, np.int8])
 def test_largest_integers_come_back(dtype: Any, tmp_path: Path) -> None:
     info = np.iinfo(dtype)
     matrix = sparse.csr_array(np.array([[info.min, info.max, info.max - 1, 1]], dtype))
@@ -86,7 +88,7 @@ def test_largest_integers_come_back(dtype: Any, tmp_path: Path) -> None:
 # --- what others write ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dtype", [float, int, complex, np.uint64])
+@for_each("dtype", [float, int, complex, np.uint64])
 def test_reads_what_scipy_writes(dtype: Any, tmp_path: Path) -> None:
     matrix = sparse.coo_array(MATRIX * 23).astype(int).astype(dtype)
     if dtype is np.uint64:
@@ -98,8 +100,8 @@ def test_reads_what_scipy_writes(dtype: Any, tmp_path: Path) -> None:
     np.testing.assert_array_equal(read.toarray(), matrix.toarray())
 
 
-@pytest.mark.parametrize(
-    ("symmetry", "make"),
+@for_each(
+    "symmetry, make",
     [
         ("symmetric", lambda a: a + a.T),
         ("skew-symmetric", lambda a: a - a.T),
@@ -111,6 +113,76 @@ def test_reads_symmetric_files(symmetry: Any, make: Any, tmp_path: Path) -> None
     mmwrite(tmp_path / "A.mtx", sparse.coo_array(dense), symmetry=symmetry)
     assert symmetry in (tmp_path / "A.mtx").read_text().splitlines()[0]
     np.testing.assert_array_equal(load(tmp_path / "A.mtx")[0].toarray(), dense)
+
+
+CLEAN = {
+    "real": "1 2 0.1\n2 1 -2.2250738585072011e-308\n3 3 1E+23\n1 1 -0\n",
+    "complex": "1 2 0.1 9007199254740993\n2 1 -3.5e-324 1e999\n3 3 1 -0\n1 1 1 1\n",
+    "integer": "1 2 9223372036854775807\n2 1 -9223372036854775808\n3 3 0\n3 3 1\n",
+    "unsigned-integer": "1 2 18446744073709551615\n2 1 7\n",
+    "pattern": "1 2\n2 1\n3 3\n",
+}
+
+
+@for_each("symmetry", ["general", "symmetric"])
+@for_each("field", CLEAN)
+def test_both_parsers_read_the_same(field: str, symmetry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = CLEAN[field] if symmetry == "general" else CLEAN[field].replace("1 2", "2 2")
+    text = f"%%MatrixMarket matrix coordinate {field} {symmetry}\n3 3 {lines.count(chr(10))}\n"
+    calls = []
+    parse = matrix_market._parse_with_scipy
+    monkeypatch.setattr(matrix_market, "_parse_with_scipy", lambda *a: calls.append(a) or parse(*a))
+    fast = load_text(tmp_path, text + lines)
+    assert len(calls) == 1
+    slow = load_text(tmp_path, text + lines.replace(" ", "  "))
+    assert len(calls) == 1, "only clean files may reach SciPy's parser"
+    assert fast.dtype == slow.dtype
+    for name in ("data", "indices", "indptr"):
+        assert getattr(fast, name).tobytes() == getattr(slow, name).tobytes()
+
+
+@for_each("field", CLEAN)
+def test_only_clean_files_reach_the_parser_of_scipy(
+    field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A zero byte or a truncated number may crash it; so may anything else that has not been tried."""
+
+    def refuse(*_: Any) -> Any:
+        raise AssertionError("an unclean file reached SciPy")
+
+    lines = CLEAN[field]
+    first = lines.splitlines()[0]
+    count = lines.count("\n")
+    unclean = [lines.rstrip("\n"), lines + " ", lines + "\n", "\n" + lines, lines.replace("\n", "\r\n"), lines + lines]
+    unclean += [
+        lines.replace(first, first[:cut] + extra + first[cut:], 1) for cut in range(4) for extra in "\0 \t-+.eEx"
+    ]
+    unclean += [
+        lines.replace(first, cut, 1) for cut in (first[:-1] + "e", first[:-1] + ".", first + " 1", "1", "", "-")
+    ]
+    unclean += [lines.replace(first, first + "0" * 400, 1), lines.replace(first, "0" * 40 + first, 1)]
+    unclean = [text for text in unclean if text != lines]
+    monkeypatch.setattr(matrix_market, "_parse_with_scipy", refuse)
+    for number, text in enumerate(unclean):
+        try:
+            load_text(tmp_path, f"%%MatrixMarket matrix coordinate {field} general\n3 3 {count}\n{text}")
+        except FileFormatError:
+            pass
+        except AssertionError:
+            raise AssertionError(f"{field} {number}: {text!r} reached SciPy") from None
+
+
+def test_large_clean_files_are_read_in_pieces(tmp_path: Path) -> None:
+    matrix = sparse.random_array((700, 600), density=0.1, format="csr", rng=1)
+    save(tmp_path / "A.mtx", matrix)
+    assert (tmp_path / "A.mtx").stat().st_size > 4 * PIECE
+    read, _ = load(tmp_path / "A.mtx")
+    assert (read != matrix).nnz == 0
+    content = bytearray((tmp_path / "A.mtx").read_bytes())
+    content[-2 * PIECE] = 0
+    (tmp_path / "A.mtx").write_bytes(content)
+    with pytest.raises(FileFormatError, match="entry"):
+        load(tmp_path / "A.mtx")
 
 
 def test_reads_patterns(tmp_path: Path) -> None:
@@ -163,7 +235,7 @@ def test_forged_size_lines(tmp_path: Path) -> None:
             "10 10 99999999999\n1 1 1\n",
             "99999999999 entries, .* at least 599999999993 bytes, but 6 follow",
         ),
-        "entries 10^18": ("10 10 999999999999999999\n", "take at least .* bytes, but 0 follow"),
+        "entries 10^18": ("10 10 999999999999999999\n", "at least .* bytes, but 0 follow"),
         "entries past int64": ("10 10 99999999999999999999\n1 1 1\n", "size line is '10 10 9999"),
         "entries negative": ("10 10 -1\n1 1 1\n", "size line is '10 10 -1"),
         "rows 10^15": ("1000000000000000 10 1\n1 1 1\n", rf"\(8000000000000\d* bytes\) {TOO_LARGE}"),
@@ -254,7 +326,7 @@ def test_forged_headers(tmp_path: Path) -> None:
         "long comment": (REAL + "%" + "x" * 2**18, "more than 262144 characters"),
         "long note": (REAL + ("%convmatrix " + "x" * 10**5 + "\n") * 10, TOO_LARGE),
         "note no JSON": (with_note("geometry"), "the comment is not JSON"),
-        "note NaN": (with_note('{"dtype": "float64", "geometry": NaN}'), "NaN is no JSON number"),
+        "note NaN": (with_note('{"dtype": "float64", "geometry": NaN}'), "NaN"),
         "note of other fields": (with_note('{"dtype": "float64"}'), "the fields 'dtype' and 'geometry' are needed"),
         "note a list": (with_note("[1, 2]"), "the fields 'dtype' and 'geometry' are needed"),
         "dtype object": (with_note('{"dtype": "object", "geometry": null}'), "names the dtype 'object', but"),

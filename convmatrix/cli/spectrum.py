@@ -173,7 +173,7 @@ def _text(record: dict[str, Any]) -> str:
 
 def _plot(path: str, values: list[float], shape: list[int]) -> None:
     """Draw the singular values into a file, whole or not at all."""
-    from convmatrix.io.atomic import replacing
+    from convmatrix.atomic import atomic_write
 
     try:
         from convmatrix.plotting import plot_spectrum
@@ -182,5 +182,5 @@ def _plot(path: str, values: list[float], shape: list[int]) -> None:
     except ImportError as error:
         raise DataError(f"--plot needs {error.name}, which is not installed: pip install 'convmatrix[plot]'") from None
     figure.axes[0].set_title(f"singular values of a {shape[0]} x {shape[1]} matrix")
-    with replacing(Path(path)) as file:
+    with atomic_write(path) as file:
         figure.savefig(file, format=Path(path).suffix.lower()[1:], dpi=150)

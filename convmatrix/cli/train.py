@@ -291,9 +291,9 @@ def _settings(args: argparse.Namespace, data: ImageSet, rate: float) -> dict[str
 def _save(path: Path, network: Sequential) -> None:
     import numpy as np
 
-    from convmatrix.io.atomic import replacing
+    from convmatrix.atomic import atomic_write
 
-    with replacing(path) as file:
+    with atomic_write(path) as file:
         np.savez(file, allow_pickle=False, **network.state())
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from convmatrix import options as validate
+from convmatrix.atomic import atomic_write
 from convmatrix.explore.settings import LARGEST_NUMBER, LIMIT, page_settings, page_weights
 from convmatrix.geometry import ConvGeometry
-from convmatrix.io.atomic import replacing
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -115,7 +115,7 @@ def save_page(
     ['explore.html']
     """
     html = page(geometry, kernel, order=order).encode()
-    with replacing(Path(path)) as file:
+    with atomic_write(path) as file:
         file.write(html)
 
 

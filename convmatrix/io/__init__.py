@@ -1,10 +1,10 @@
-"""Matrices on disk and on paper: safe to load, atomic to save, readable in LaTeX.
+"""Save matrices atomically, load them safely, and typeset them in LaTeX.
 
-`save` writes a matrix together with the geometry of its layer, `load` reads both back and trusts nothing that it reads,
-`to_latex` typesets. Three formats:
+`save` writes a matrix together with the geometry of its layer, `load` reads both back and validates everything that it
+reads, `to_latex` typesets a matrix. There are three file formats:
 
 ========== ==================== ============================================= ===============================
-suffix     format               geometry                                      who else reads it
+suffix     format               geometry                                      also read by
 ========== ==================== ============================================= ===============================
 ``.npz``   NumPy archive        member ``geometry.json``                      `scipy.sparse.load_npz`
 ``.mtx``   Matrix Market        comment lines that start with ``%convmatrix`` `scipy.io.mmread`, most libraries
@@ -12,9 +12,9 @@ suffix     format               geometry                                      wh
 ========== ==================== ============================================= ===============================
 """
 
+from convmatrix.io.checks import FileFormatError
 from convmatrix.io.files import load, save
 from convmatrix.io.latex import to_latex
-from convmatrix.io.limits import FileFormatError
 
 __all__ = ["FileFormatError", "load", "save", "to_latex"]
 

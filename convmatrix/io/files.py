@@ -1,4 +1,4 @@
-"""Save a matrix with the geometry of its layer, and load both: any of the formats, by the file's name."""
+"""Save a matrix with the geometry of its layer, and load both, in the format given by the file's suffix."""
 
 from __future__ import annotations
 
@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from convmatrix import options as validate
+from convmatrix.atomic import atomic_write
 from convmatrix.geometry import ConvGeometry
 from convmatrix.io import matlab, matrix_market, npz
-from convmatrix.io.atomic import replacing
-from convmatrix.io.canonical import to_canonical
-from convmatrix.io.limits import BoundedReader, FileFormatError, ReadLimit
+from convmatrix.io.checks import BoundedReader, FileFormatError, ReadLimit, to_canonical
 from convmatrix.memory import MatrixTooLargeError
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 Reader = Callable[[BoundedReader, ReadLimit], "tuple[sparse.csr_array, ConvGeometry | None]"]
 Writer = Callable[[BinaryIO, "sparse.csr_array", ConvGeometry | None], None]
 
-_LONGEST_ERROR: Final = 1000  # characters: a hostile file may well put megabytes into one
+_LONGEST_ERROR: Final = 1000  # characters: a hostile file may put megabytes into one
 _WRITERS: Final[dict[str, Writer]] = {"npz": npz.write, "mtx": matrix_market.write, "mat": matlab.write}
 _READERS: Final[dict[str, Reader]] = {"npz": npz.read, "mtx": matrix_market.read, "mat": matlab.read}
 
@@ -34,38 +33,38 @@ def save(
     *,
     format: str | None = None,
 ) -> None:
-    """Save a sparse matrix, with the geometry of its layer, so that `load` gives both back bit by bit.
+    """Save a sparse matrix and the geometry of its layer, so that `load` restores both exactly.
 
-    The matrix is stored by rows with sorted indices, repeated ones added up; explicit zeros are kept (only SciPy's dia
-    format cannot tell them from the others). Its shape and dtype come back as they are. So does the type of its indices
-    from .npz; the other formats store none, and it is int32 exactly where that fits.
+    The matrix is stored by rows, with sorted indices and repeated ones added; explicit zeros are kept (except in the
+    dia format of SciPy, which cannot distinguish them from missing entries). Shape and dtype are restored exactly. The
+    type of the indices is stored only in .npz; from the other formats it is int32 wherever that fits.
 
-    The file is replaced as a whole: if saving fails, or is killed, what stood there before is untouched. (Only a kill
-    leaves a temporary file behind, ``.convmatrix-*.tmp`` in the same folder.)
+    The file is replaced as a whole: if saving fails or the process is killed, the previous file is unchanged. (Only a
+    killed process leaves a temporary file ``.convmatrix-*.tmp`` in the same folder.)
 
     Parameters
     ----------
     path : str, path or binary file
-        The suffix decides: ``.npz`` (NumPy archive; `scipy.sparse.load_npz` reads it, too), ``.mtx`` (Matrix Market),
-        ``.mat`` (MATLAB 5, the variables ``A`` and ``geometry``). A file that is open for writing may be a pipe.
+        The suffix selects the format: ``.npz`` (NumPy archive, also read by `scipy.sparse.load_npz`), ``.mtx`` (Matrix
+        Market), ``.mat`` (MATLAB 5, the variables ``A`` and ``geometry``). An open file may be a pipe.
     matrix : scipy.sparse array or matrix, shape (n_out, n_in)
-        In any format; bool, integer, real or complex. It is not changed.
+        In any format, with boolean, integer, real or complex entries. It is not modified.
     geometry : ConvGeometry, optional
-        The layer whose matrix this is. Leave it out for a slab of rows.
+        The layer of this matrix. Omit it for a slab of rows.
     format : {"npz", "mtx", "mat"}, optional
-        Needed for an open file; otherwise it overrides the suffix.
+        Required for an open file; otherwise it overrides the suffix.
 
     Raises
     ------
     ValueError
-        If the suffix is unknown, the geometry is of another shape, or the format cannot hold the matrix exactly
-        (.mat: integers that are no double, more than 2**31 - 1 bytes). Nothing is written then.
+        If the suffix is unknown, the shapes of the geometry and the matrix differ, or the format cannot represent the
+        matrix exactly (.mat: integers that are not exact as double, more than 2**31 - 1 bytes). Nothing is written.
     TypeError
-        If the matrix is not sparse, or of a dtype that files do not hold.
+        If the matrix is not sparse, or has a dtype without a file representation (float16, longdouble, object).
     MatrixTooLargeError
-        If the matrix, of another format than csr, would not fit in memory in compressed rows.
+        If the matrix is not in csr format and does not fit in memory in compressed rows.
     OSError
-        If the folder is missing or cannot be written.
+        If the folder does not exist or is not writable.
 
     Examples
     --------
@@ -92,22 +91,22 @@ def save(
             raise TypeError(f"path must be a path or a file open for writing bytes, but is a {type(path).__name__}")
         write(path, rows, geometry)
         return
-    with replacing(Path(path)) as file:
+    with atomic_write(path) as file:
         write(file, rows, geometry)
 
 
 def load(
     path: str | os.PathLike[str], *, format: str | None = None, max_bytes: int | None = None
 ) -> tuple[sparse.csr_array, ConvGeometry | None]:
-    """Load a matrix and the geometry of its layer, trusting nothing that the file says.
+    """Load a matrix and the geometry of its layer from an untrusted file.
 
-    No pickle is read. Every size that the file declares is held against the file, the other sizes and the memory before
-    anything is decompressed or allocated; every index is checked. A damaged or hostile file gives an error, never a
-    matrix that SciPy could crash on.
+    Nothing is unpickled. Every size that the file declares is compared with the file, the other sizes and the available
+    memory before anything is decompressed or allocated, and every index is checked. A damaged or hostile file raises an
+    error; it never results in a matrix that could crash SciPy.
 
-    Also reads what others write: ``.npz`` of `scipy.sparse.save_npz` (csr, csc, bsr, coo, dia), ``.mtx`` coordinate
-    files (real, complex, integer, pattern; general, symmetric, skew-symmetric, hermitian), ``.mat`` files with one
-    sparse variable. Unsorted indices are sorted, repeated ones added up.
+    Files of other programs are read as well: ``.npz`` of `scipy.sparse.save_npz` (csr, csc, bsr, coo, dia), ``.mtx``
+    coordinate files (real, complex, integer, pattern; general, symmetric, skew-symmetric, hermitian), and ``.mat``
+    files with one sparse variable. Indices are sorted, and repeated ones are added.
 
     Parameters
     ----------
@@ -116,21 +115,21 @@ def load(
     format : {"npz", "mtx", "mat"}, optional
         Overrides the suffix.
     max_bytes : int, optional
-        The most that loading may take, where that is less than the available memory.
+        Upper limit for the memory that loading may use, if smaller than the available memory.
 
     Returns
     -------
     matrix : scipy.sparse.csr_array
         In canonical form.
     geometry : ConvGeometry or None
-        None if the file holds none.
+        None if the file does not contain one.
 
     Raises
     ------
     FileFormatError
-        If the file is damaged, forged or of another kind: a ValueError that names the file and what is wrong with it.
+        A ValueError, if the file is damaged, forged or of another kind; it names the file and the contradiction.
     MatrixTooLargeError
-        If the matrix would not fit in memory or in ``max_bytes``.
+        If the matrix does not fit in memory or in ``max_bytes``.
     OSError
         If the file is missing or cannot be read.
 
@@ -145,7 +144,7 @@ def load(
     read = _READERS[_format_of(path, format)]
     path = Path(path)
     if path.exists() and not path.is_file():
-        raise OSError(f"cannot load {path}: it is no regular file")
+        raise OSError(f"cannot load {path}: it is not a regular file")
     try:
         with path.open("rb", buffering=0) as raw, BoundedReader(raw) as file:
             matrix, geometry = read(file, ReadLimit.of(max_bytes))
@@ -154,14 +153,14 @@ def load(
     except MatrixTooLargeError as error:
         raise MatrixTooLargeError(f"cannot load {path}: {error}") from error
     except MemoryError as error:
-        raise MatrixTooLargeError(f"cannot load {path}: the memory ran out ({str(error) or 'no detail'})") from error
+        raise MatrixTooLargeError(f"cannot load {path}: out of memory ({str(error) or 'no detail'})") from error
     except ValueError as error:
         raise FileFormatError(f"cannot load {path}: {str(error)[:_LONGEST_ERROR]}") from error
     return matrix, geometry
 
 
 def _format_of(path: Any, format: str | None) -> str:
-    """Return the format of a file: what the caller says, or its suffix."""
+    """Return the format of a file: the given one, or that of its suffix."""
     if format is not None:
         if format not in _READERS:
             raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(_READERS)}")
@@ -175,11 +174,11 @@ def _format_of(path: Any, format: str | None) -> str:
 
 
 def _check_geometry(geometry: ConvGeometry, shape: tuple[int, ...]) -> None:
-    """Raise unless the matrix of that layer has this shape."""
+    """Raise unless the matrix of the layer has this shape."""
     if not isinstance(geometry, ConvGeometry):
         raise TypeError(f"geometry must be a ConvGeometry or None, but is a {type(geometry).__name__}")
     if (geometry.n_out, geometry.n_in) != shape:
         raise ValueError(
             f"the matrix has shape {shape}, but {geometry!r:.500} has one of shape {(geometry.n_out, geometry.n_in)}; "
-            "a slab of rows has no geometry"
+            "omit the geometry of a slab of rows"
         )

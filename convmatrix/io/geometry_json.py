@@ -1,4 +1,4 @@
-"""A geometry as JSON text, and back through the validation of `ConvGeometry`."""
+"""A layer's geometry as JSON text, and back through the validation of `ConvGeometry`."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import fields
 from typing import Any, Final
 
 from convmatrix.geometry import ConvGeometry
-from convmatrix.io.limits import LARGEST_TEXT, FileFormatError
+from convmatrix.io.checks import LARGEST_TEXT, FileFormatError
 
 _NAMES: Final = tuple(field.name for field in fields(ConvGeometry))
 _LARGEST_RANK: Final = 64  # axes of a NumPy array
 
 
 def to_values(geometry: ConvGeometry) -> dict[str, Any]:
-    """Return every field of a geometry, in values that JSON knows.
+    """Return every field of a geometry, as values that JSON can represent.
 
-    All of them, the defaults too: a file must not change its meaning with a later version's defaults.
+    Defaults are written as well: a file must keep its meaning if a later version changes them.
 
     Examples
     --------
@@ -30,22 +30,17 @@ def to_values(geometry: ConvGeometry) -> dict[str, Any]:
 
 
 def dump(values: dict[str, Any]) -> str:
-    """Return values as one line of JSON, unless it is longer than `load` would read."""
+    """Return values as one line of JSON, or raise if it is longer than `parse` accepts."""
     text = json.dumps(values)
     if len(text) > LARGEST_TEXT:
         raise ValueError(
-            f"the geometry takes {len(text)} bytes of JSON, but at most {LARGEST_TEXT} are read back; save without it"
+            f"the geometry has {len(text)} bytes of JSON, but at most {LARGEST_TEXT} are read back; save without it"
         )
     return text
 
 
-def to_text(geometry: ConvGeometry) -> str:
-    """Return a geometry as one line of JSON."""
-    return dump(to_values(geometry))
-
-
 def parse(text: str | bytes, what: str) -> Any:
-    """Return the value of a JSON text: strict JSON, without NaN, without a name given twice."""
+    """Return the value of a JSON text: strict JSON, without NaN and without repeated names."""
     try:
         return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_without_duplicates)
     except RecursionError:
@@ -55,9 +50,9 @@ def parse(text: str | bytes, what: str) -> Any:
 
 
 def from_values(values: Any, what: str) -> ConvGeometry:
-    """Return the geometry of parsed JSON, or raise telling what is wrong."""
+    """Return the geometry described by parsed JSON; ``what`` names its source in errors."""
     if not isinstance(values, dict):
-        raise FileFormatError(f"{what} is no geometry: a {type(values).__name__}, but fields by name are needed")
+        raise FileFormatError(f"{what} is not a geometry: it is a {type(values).__name__}, but named fields are needed")
     unknown = sorted(set(values) - set(_NAMES))
     if unknown:
         raise FileFormatError(f"{what} has the field {unknown[0][:40]!r}, but a geometry has {', '.join(_NAMES)}")
@@ -69,20 +64,15 @@ def from_values(values: Any, what: str) -> ConvGeometry:
     try:
         return ConvGeometry(**values)
     except (TypeError, ValueError, OverflowError) as error:
-        raise FileFormatError(f"{what} is no geometry of a layer: {error}") from error
-
-
-def from_text(text: str | bytes, what: str) -> ConvGeometry:
-    """Return the geometry of a JSON text."""
-    return from_values(parse(text, what), what)
+        raise FileFormatError(f"{what} is not the geometry of a layer: {error}") from error
 
 
 def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     values = dict(pairs)
     if len(values) != len(pairs):
-        raise ValueError(f"{len(pairs)} names are given, but {len(values)} differ")
+        raise ValueError(f"{len(pairs)} names are given, but only {len(values)} differ")
     return values

@@ -1,14 +1,17 @@
-"""A matrix in LaTeX, exactly, with dots where it is large."""
+"""Matrices in LaTeX: every digit, and dots in place of the middle of a large matrix."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
-from convmatrix.io.canonical import to_canonical
+from convmatrix.io.checks import to_canonical
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
 
 _ENVIRONMENTS: Final = ("matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix")
 _ZEROS: Final = ("0", r"\cdot", "")
@@ -24,20 +27,20 @@ def to_latex(
 ) -> str:
     r"""Typeset a matrix with the environments of the LaTeX package amsmath.
 
-    A matrix with more rows than ``max_rows`` keeps its first and last ones, with a row of dots between; columns
-    likewise. Numbers are the shortest decimals that give back every digit (``.0`` is dropped). A stored entry that is
-    zero, such as a weight of 0.0, is printed as ``0`` whatever ``zero`` is: it is part of the structure.
+    A matrix with more than ``max_rows`` rows keeps its first and last rows, with a row of dots between them; the same
+    holds for columns. Numbers are the shortest decimals that determine every bit (``.0`` is dropped). A stored zero
+    (a weight of 0.0) is always printed as ``0``, because it is part of the structure.
 
     Parameters
     ----------
     matrix : scipy.sparse array or matrix, or array_like; two axes
-        bool, integer, real or complex.
+        Boolean, integer, real or complex.
     max_rows, max_columns : int or None
-        The most rows and columns that are printed, the dots included; at least 3. None prints all of them (beyond ten
-        columns amsmath wants ``\setcounter{MaxMatrixCols}{...}``).
+        The largest number of rows and columns to print, including the dots; at least 3. None prints all of them (for
+        more than ten columns amsmath needs ``\setcounter{MaxMatrixCols}{...}``).
     environment : {"matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix"}
     zero : {"0", "\\cdot", ""}
-        What stands where the matrix has no entry.
+        The cell of a structural zero.
 
     Returns
     -------
@@ -46,7 +49,7 @@ def to_latex(
     Raises
     ------
     ValueError, TypeError
-        For anything that is no matrix of numbers, has no rows or columns, or is typeset in no such way.
+        If ``matrix`` is not a matrix of numbers with at least one row and column, or another argument is invalid.
 
     Examples
     --------
@@ -63,23 +66,39 @@ def to_latex(
     0 & 0 & \cdots & 0.25
     \end{bmatrix}
     """
-    if environment not in _ENVIRONMENTS:
-        raise ValueError(f"environment {environment!r} is unknown; choose one of {', '.join(_ENVIRONMENTS)}")
     if zero not in _ZEROS:
         raise ValueError(f"zero={zero!r} is unknown; choose one of {', '.join(map(repr, _ZEROS))}")
     stored = _as_stored(matrix)
-    n_rows, n_columns = stored.shape
-    if not n_rows or not n_columns:
+    if 0 in stored.shape:
         raise ValueError(f"matrix has shape {stored.shape}; without rows or columns there is nothing to print")
-    rows = _shown("max_rows", n_rows, max_rows)
-    columns = _shown("max_columns", n_columns, max_columns)
 
+    def entries_of_row(row: int) -> dict[int, str]:
+        stored_here = slice(int(stored.indptr[row]), int(stored.indptr[row + 1]))
+        pairs = zip(stored.indices[stored_here], stored.data[stored_here], strict=True)
+        return {int(column): _number(value) for column, value in pairs}
+
+    return latex_matrix(stored.shape, entries_of_row, max_rows, max_columns, environment, zero)
+
+
+def latex_matrix(
+    shape: tuple[int, ...],
+    entries_of_row: Callable[[int], Mapping[int, str]],
+    max_rows: int | None,
+    max_columns: int | None,
+    environment: str,
+    zero: str,
+) -> str:
+    """Typeset a matrix given by its shape and by a function that returns the entries of one row, by column."""
+    if environment not in _ENVIRONMENTS:
+        raise ValueError(f"environment {environment!r} is unknown; choose one of {', '.join(_ENVIRONMENTS)}")
+    rows = _shown("max_rows", shape[0], max_rows)
+    columns = _shown("max_columns", shape[1], max_columns)
     lines = []
     for row in rows:
         if row is None:
             cells = [r"\ddots" if column is None else r"\vdots" for column in columns]
         else:
-            entries = _row_entries(stored, row)
+            entries = entries_of_row(row)
             cells = [r"\cdots" if column is None else entries.get(column, zero) for column in columns]
         lines.append(" & ".join(cells))
     body = " \\\\\n".join(lines)
@@ -101,21 +120,13 @@ def _as_stored(matrix: Any) -> sparse.csr_array:
 
 
 def _shown(name: str, size: int, most: int | None) -> list[int | None]:
-    """Return the indices that are printed, None where the dots stand."""
+    """Return the indices to print, with None in place of the dots."""
     if most is not None:
         most = validate.integer(name, most, minimum=3)
         if size > most:
             last = (most - 1) // 2
             return [*range(most - 1 - last), None, *range(size - last, size)]
     return list(range(size))
-
-
-def _row_entries(matrix: sparse.csr_array, row: int) -> dict[int, str]:
-    """Return the stored entries of a row, typeset, by column."""
-    stored = slice(int(matrix.indptr[row]), int(matrix.indptr[row + 1]))
-    return {
-        int(column): _number(value) for column, value in zip(matrix.indices[stored], matrix.data[stored], strict=True)
-    }
 
 
 def _number(value: Any) -> str:

@@ -1,15 +1,21 @@
-"""Matrix Market text files: coordinates with every digit, the geometry in comment lines."""
+"""Matrix Market text files: coordinates with all digits, the geometry in comment lines.
+
+SciPy's parser is fast, but reads outside its memory on a zero byte or a truncated number. It therefore receives only
+files of which every line has been scanned before; NumPy's slower parser reads the others, and finds what is wrong.
+"""
 
 from __future__ import annotations
 
+import io
+import re
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 
-from convmatrix.io import canonical, dtypes, geometry_json
-from convmatrix.io.limits import PIECE, BoundedReader, FileFormatError, ReadLimit
+from convmatrix.io import checks, geometry_json
+from convmatrix.io.checks import PIECE, BoundedReader, FileFormatError, ReadLimit
 from convmatrix.options import index_dtype
 
 if TYPE_CHECKING:
@@ -22,18 +28,29 @@ if TYPE_CHECKING:
 
 _MARK: Final = "convmatrix "
 _LONGEST_ENTRY: Final = 4096
-_LINE: Final = 900  # characters of JSON a comment line: the format allows 1024 in all
+_LINE: Final = 900  # characters of JSON per comment line: the format allows 1024 in all
 
-_PLACE: Final = [("row", "i8"), ("column", "i8")]
+_POSITION: Final = [("row", "i8"), ("column", "i8")]
+_REAL: Final = rb" -?+[0-9]{1,25}+(?:\.[0-9]{1,25}+)?+(?:[eE][-+]?+[0-9]{1,4}+)?+"
+
+
+@dataclass(frozen=True)
+class _Field:
+    """The numbers on a line, the dtype of the matrix, and the pattern of values that SciPy's parser may receive."""
+
+    numbers: list[tuple[str, str]]
+    dtype: Any
+    clean: bytes
+
+
 _FIELDS: Final = {
-    "real": ([*_PLACE, ("real", "f8")], np.dtype(np.float64)),
-    "double": ([*_PLACE, ("real", "f8")], np.dtype(np.float64)),
-    "complex": ([*_PLACE, ("real", "f8"), ("imaginary", "f8")], np.dtype(np.complex128)),
-    "integer": ([*_PLACE, ("real", "i8")], np.dtype(np.int64)),
-    "unsigned-integer": ([*_PLACE, ("real", "u8")], np.dtype(np.uint64)),
-    "pattern": (_PLACE, np.dtype(np.float64)),
+    "real": _Field([*_POSITION, ("real", "f8")], np.float64, _REAL),
+    "double": _Field([*_POSITION, ("real", "f8")], np.float64, _REAL),
+    "complex": _Field([*_POSITION, ("real", "f8"), ("imaginary", "f8")], np.complex128, 2 * _REAL),
+    "integer": _Field([*_POSITION, ("real", "i8")], np.int64, rb" -?+[0-9]{1,19}+"),
+    "unsigned-integer": _Field([*_POSITION, ("real", "u8")], np.uint64, rb" [0-9]{1,20}+"),
+    "pattern": _Field(_POSITION, np.float64, b""),
 }
-"""The numbers on a line, and the dtype of the matrix."""
 _SYMMETRIES: Final = ("general", "symmetric", "skew-symmetric", "hermitian")
 
 
@@ -41,7 +58,7 @@ _SYMMETRIES: Final = ("general", "symmetric", "skew-symmetric", "hermitian")
 
 
 def write(file: BinaryIO, matrix: sparse.csr_array, geometry: ConvGeometry | None) -> None:
-    """Write a canonical matrix: the shortest decimals that give back every bit, and the dtype in the comment."""
+    """Write a canonical matrix with the shortest decimals that restore every bit, and its dtype in a comment."""
     from scipy.io import mmwrite
 
     kind, dtype = matrix.dtype.kind, matrix.dtype
@@ -59,7 +76,7 @@ def write(file: BinaryIO, matrix: sparse.csr_array, geometry: ConvGeometry | Non
 
 @dataclass(frozen=True)
 class _Header:
-    """What stands above the entries."""
+    """The lines above the entries."""
 
     field: str
     symmetry: str
@@ -71,22 +88,77 @@ class _Header:
 def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, ConvGeometry | None]:
     """Read a matrix, and its geometry if there is one."""
     header = _read_header(file, limit)
-    numbers, dtype = _FIELDS[header.field]
-    _check_size(header, len(numbers), file.n_bytes - file.tell())
+    field = _FIELDS[header.field]
+    _check_size(header, len(field.numbers), file.n_bytes - file.tell())
     n_entries = header.n_entries * (1 if header.symmetry == "general" else 2)
-    line_bytes = np.dtype(numbers).itemsize
-    scratch = n_entries * (line_bytes + 2 * 8 + dtype.itemsize)  # the lines, and the triplets made of them
-    canonical.require_result(limit, scratch, header.shape, n_entries, dtype)
+    # The parsed lines, and the triplets made of them.
+    scratch = n_entries * (np.dtype(field.numbers).itemsize + 2 * 8 + np.dtype(field.dtype).itemsize)
+    limit.require_matrix(scratch, header.shape, n_entries, field.dtype)
 
-    rows, columns, values = _triplets(_read_lines(file, header, numbers), header, dtype)
+    start = file.tell()
+    triplets = _parse_with_scipy(file, header, start) if _is_clean(file, header) else None
+    if triplets is None:
+        file.seek(start)
+        triplets = _triplets(_parse_with_numpy(file, header), header)
+    rows, columns, values = triplets
     return _apply_note(_mirror(values, rows, columns, header), header.note)
 
 
-def _triplets(
-    lines: NDArray[Any], header: _Header, dtype: np.dtype[Any]
-) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return rows, columns and values of the entries; all ones where the file has the pattern only."""
-    names = lines.dtype.names or ()
+# --- clean files, by SciPy --------------------------------------------------------------------------------------------
+
+
+def _is_clean(file: BoundedReader, header: _Header) -> bool:
+    """Return whether the rest of the file has one well-formed line per entry, with single spaces, and nothing else."""
+    clean = re.compile(rb"(?:[0-9]{1,19}+ [0-9]{1,19}+" + _FIELDS[header.field].clean + rb"\n)*+")
+    count, rest = 0, b""
+    while piece := file.read(PIECE):
+        piece = rest + piece
+        end = piece.rfind(b"\n") + 1
+        if not end or clean.fullmatch(piece, 0, end) is None:
+            return False
+        count, rest = count + piece.count(b"\n", 0, end), piece[end:]
+    return not rest and count == header.n_entries
+
+
+class _CleanBody(io.RawIOBase):
+    """The entries of a scanned file below a new header, read piece by piece."""
+
+    def __init__(self, file: BoundedReader, header: _Header, start: int) -> None:
+        rows, columns = header.shape
+        self._header = f"%%MatrixMarket matrix coordinate {header.field} general\n{rows} {columns} {header.n_entries}\n"
+        self._file = file
+        file.seek(start)
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1, /) -> bytes:
+        if self._header:
+            head, self._header = self._header, ""
+            return head.encode()
+        return self._file.read(PIECE if size < 0 else min(size, PIECE))
+
+
+def _parse_with_scipy(
+    file: BoundedReader, header: _Header, start: int
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]] | None:
+    """Return rows, columns and values; None if a number is out of range."""
+    from scipy.io import mmread
+
+    try:
+        body: Any = _CleanBody(file, header, start)
+        found: Any = mmread(body)
+    except (ValueError, OverflowError):
+        return None
+    return found.row, found.col, found.data.astype(_FIELDS[header.field].dtype, copy=False)
+
+
+# --- other files, by NumPy --------------------------------------------------------------------------------------------
+
+
+def _triplets(lines: NDArray[Any], header: _Header) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return rows, columns and values of the entries; the values are ones if the file has only the pattern."""
+    names, dtype = lines.dtype.names or (), _FIELDS[header.field].dtype
     values = lines["real"].astype(dtype) if "real" in names else np.ones(len(lines), dtype)
     if "imaginary" in names:
         values.imag = lines["imaginary"]
@@ -103,7 +175,7 @@ def _triplets(
 
 
 class _Lines:
-    """The lines of the entries without the blank ones, as many as the size line announces; knows where it is."""
+    """Iterator over the lines of the entries without the blank ones; ``count`` and ``line`` say where it is."""
 
     def __init__(self, file: BoundedReader, n_entries: int) -> None:
         self._file, self._n_entries = file, n_entries
@@ -122,11 +194,9 @@ class _Lines:
             yield line
 
 
-def _read_lines(file: BoundedReader, header: _Header, numbers: list[tuple[str, str]]) -> NDArray[Any]:
-    """Read the entries, one a line, as numbers of those types.
-
-    With NumPy's parser: the one behind `scipy.io.mmread` overruns its memory on a zero byte or a number that is cut.
-    """
+def _parse_with_numpy(file: BoundedReader, header: _Header) -> NDArray[Any]:
+    """Return the entries, one per line, as a structured array."""
+    numbers = _FIELDS[header.field].numbers
     lines = _Lines(file, header.n_entries)
     iterator = iter(lines)
     found = np.empty(0, numbers)
@@ -147,7 +217,7 @@ def _read_lines(file: BoundedReader, header: _Header, numbers: list[tuple[str, s
 
 
 def _mirror(data: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any], header: _Header) -> sparse.csr_array:
-    """Return the matrix, with the half that a symmetric file leaves out."""
+    """Return the matrix, including the half that a symmetric file omits."""
     if header.symmetry != "general":
         beside = rows != columns
         mirrored = data[beside]
@@ -157,17 +227,17 @@ def _mirror(data: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any], heade
             mirrored = mirrored.conj()
         rows, columns = np.concatenate([rows, columns[beside]]), np.concatenate([columns, rows[beside]])
         data = np.concatenate([data, mirrored])
-    return canonical.from_coordinates(data, rows, columns, header.shape)
+    return checks.from_coordinates(data, rows, columns, header.shape)
 
 
 def _apply_note(matrix: Any, note: str) -> tuple[sparse.csr_array, ConvGeometry | None]:
-    """Return the matrix in the dtype that the comment names, and the geometry."""
+    """Return the matrix in the dtype that the comment names, and the geometry if there is one."""
     if not note:
         return matrix, None
     values = geometry_json.parse(note, "the comment")
     if not isinstance(values, dict) or set(values) != {"dtype", "geometry"}:
         raise FileFormatError(f"the comment has {note[:60]!r}, but the fields 'dtype' and 'geometry' are needed")
-    matrix = dtypes.with_dtype(matrix, values["dtype"])
+    matrix = checks.with_dtype(matrix, values["dtype"])
     if values["geometry"] is None:
         return matrix, None
     return matrix, geometry_json.from_values(values["geometry"], "the geometry in the comment")
@@ -199,7 +269,7 @@ def _read_header(file: BoundedReader, limit: ReadLimit) -> _Header:
     if len(sizes) != 3 or not all(size.isascii() and size.isdigit() and len(size) < 20 for size in sizes):
         raise FileFormatError(f"its size line is {line[:60]!r}, but rows, columns and entries are needed")
     rows, columns, n_entries = map(int, sizes)
-    canonical.check_shape((rows, columns))
+    checks.check_shape((rows, columns))
     if symmetry == "skew-symmetric" and field == "unsigned-integer":
         raise FileFormatError("it is skew-symmetric, but its field 'unsigned-integer' has no negative entries")
     if symmetry != "general" and rows != columns:
@@ -217,9 +287,9 @@ def _line(file: BoundedReader) -> str:
 
 def _check_size(header: _Header, n_numbers: int, n_bytes: int) -> None:
     """Raise if the file is too short for the entries that the size line announces."""
-    least = header.n_entries * 2 * n_numbers - 1  # a digit and a separator each; the last may lack it
+    least = header.n_entries * 2 * n_numbers - 1  # a digit and a separator each; the last separator may be missing
     if least > n_bytes:
         raise FileFormatError(
-            f"the size line announces {header.n_entries} entries, which take at least {least} bytes, "
+            f"the size line announces {header.n_entries} entries, which need at least {least} bytes, "
             f"but {n_bytes} follow; the file is truncated or forged"
         )

@@ -1,18 +1,29 @@
-"""NumPy archives: the layout of `scipy.sparse.save_npz`, with the geometry as one more member."""
+"""NumPy archives: the layout of `scipy.sparse.save_npz`, with the geometry as one more member.
+
+The zip directory and the headers of the arrays are compared with each other and with the file before any array is
+decompressed.
+"""
 
 from __future__ import annotations
 
+import errno
 import math
+import re
+import struct
 import zipfile
+import zlib
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 
-from convmatrix.io import canonical, dtypes, geometry_json
-from convmatrix.io.limits import BoundedReader, FileFormatError, ReadLimit
-from convmatrix.io.npz_members import Archive, ArrayHeader
+from convmatrix.io import checks, geometry_json
+from convmatrix.io.checks import PIECE, BoundedReader, FileFormatError, ReadLimit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
     from scipy import sparse
 
@@ -28,14 +39,22 @@ _ARRAYS: Final = {
 }
 """The arrays of each sparse format, with their number of axes."""
 _COORDINATES: Final = {"data": 1, "coords": 2}
-_LARGEST_SMALL: Final = 64  # bytes of the format and of the shape
+_LARGEST_SMALL: Final = 64  # bytes of the arrays "format" and "shape"
+
+
+# What NumPy writes for a plain array. NumPy itself evaluates this header as a Python literal; a pattern is safer.
+_HEADER: Final = re.compile(
+    rb"\{'descr': '([^']{2,16})', 'fortran_order': (True|False), "
+    rb"'shape': \((|\d{1,19},|\d{1,19}(?:, \d{1,19}){1,2})\),? ?\} *\n"
+)
+_LONGEST_HEADER: Final = 10_000
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
 def write(file: BinaryIO, matrix: sparse.csr_array, geometry: ConvGeometry | None) -> None:
-    """Write a canonical matrix; the file need not be seekable. The same matrix gives the same bytes."""
+    """Write a canonical matrix; the file need not be seekable, and equal matrices give equal bytes."""
     arrays = {
         "indices": matrix.indices,
         "indptr": matrix.indptr,
@@ -49,11 +68,11 @@ def write(file: BinaryIO, matrix: sparse.csr_array, geometry: ConvGeometry | Non
             with archive.open(_new_member(f"{name}.npy"), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
         if geometry is not None:
-            archive.writestr(_new_member(_GEOMETRY), geometry_json.to_text(geometry) + "\n")
+            archive.writestr(_new_member(_GEOMETRY), geometry_json.dump(geometry_json.to_values(geometry)) + "\n")
 
 
 def _new_member(name: str) -> zipfile.ZipInfo:
-    info = zipfile.ZipInfo(name)  # dated 1980, whenever it is written
+    info = zipfile.ZipInfo(name)  # dated 1980, so that the bytes do not depend on the time
     info.compress_type = zipfile.ZIP_DEFLATED
     info.external_attr = 0o644 << 16
     return info
@@ -64,33 +83,34 @@ def _new_member(name: str) -> zipfile.ZipInfo:
 
 def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, ConvGeometry | None]:
     """Read a matrix, and its geometry if there is one."""
-    archive = Archive(file)
+    archive = _Archive(file)
     layout, shape = _read_format(archive), _read_shape(archive)
     axes = _COORDINATES if layout == "coo" and "coords.npy" in archive else _ARRAYS[layout]
     headers = {name: archive.header(f"{name}.npy", n_axes) for name, n_axes in axes.items()}
     data = headers["data"]
-    if not dtypes.is_known(data.dtype):
-        raise FileFormatError(f"data.npy has the dtype {data.dtype}, but a matrix has one of {dtypes.NAMES}")
+    if not checks.is_known_dtype(data.dtype):
+        raise FileFormatError(f"data.npy has the dtype {data.dtype}, but a matrix has one of {checks.DTYPE_NAMES}")
     for name, header in headers.items():
         if name != "data" and header.dtype.kind not in "iu":
             raise FileFormatError(f"{header.name} has the dtype {header.dtype}, but indices are integers")
     _check_lengths(headers, layout, shape)
     file_bytes = sum(header.n_bytes for header in headers.values())
-    scratch = file_bytes // 4 if layout == "csr" else 3 * file_bytes  # compressed rows become the matrix as they are
-    canonical.require_result(limit, scratch, shape, math.prod(data.shape), data.dtype)
+    scratch = file_bytes // 4 if layout == "csr" else 3 * file_bytes  # compressed rows are not copied
+    limit.require_matrix(scratch, shape, math.prod(data.shape), data.dtype)
     matrix = _assemble({name: archive.array(header) for name, header in headers.items()}, layout, shape)
     if _GEOMETRY not in archive:
         return matrix, None
     limit.require_text(archive.n_bytes(_GEOMETRY), _GEOMETRY)
-    return matrix, geometry_json.from_text(b"".join(archive.pieces(_GEOMETRY)), _GEOMETRY)
+    values = geometry_json.parse(b"".join(archive.pieces(_GEOMETRY)), _GEOMETRY)
+    return matrix, geometry_json.from_values(values, _GEOMETRY)
 
 
-def _check_lengths(headers: dict[str, ArrayHeader], layout: str, shape: tuple[int, int]) -> None:
-    """Raise unless the arrays have as many entries as each other and the shape ask for."""
+def _check_lengths(headers: dict[str, _ArrayHeader], layout: str, shape: tuple[int, int]) -> None:
+    """Raise unless the lengths of the arrays agree with each other and with the shape."""
     data = headers["data"]
     for name, header in headers.items():
         if name == "indptr":
-            canonical.check_pointer(header.shape[0], shape, layout, data.shape[1:])
+            checks.check_pointer(header.shape[0], shape, layout, data.shape[1:])
         elif header.shape[-1] != data.shape[0] and name != "data":
             raise FileFormatError(f"data.npy has {data.shape[0]} entries, but {header.name} has {header.shape[-1]}")
 
@@ -99,25 +119,27 @@ def _assemble(arrays: dict[str, NDArray[Any]], layout: str, shape: tuple[int, in
     """Return the matrix that the arrays of a sparse format describe."""
     data = arrays["data"]
     if layout == "dia":
-        return canonical.from_diagonals(data, arrays["offsets"], shape)
+        return checks.from_diagonals(data, arrays["offsets"], shape)
     if layout != "coo":
-        return canonical.from_compressed(data, arrays["indices"], arrays["indptr"], shape, layout)
+        return checks.from_compressed(data, arrays["indices"], arrays["indptr"], shape, layout)
     if "row" in arrays:
-        return canonical.from_coordinates(data, arrays["row"], arrays["col"], shape)
+        return checks.from_coordinates(data, arrays["row"], arrays["col"], shape)
     if len(arrays["coords"]) != 2:
         raise FileFormatError(f"coords.npy has {len(arrays['coords'])} rows, but a matrix has 2 axes")
-    return canonical.from_coordinates(data, arrays["coords"][0], arrays["coords"][1], shape)
+    return checks.from_coordinates(data, arrays["coords"][0], arrays["coords"][1], shape)
 
 
-def _read_small(archive: Archive, name: str, n_axes: int, kinds: str) -> NDArray[Any]:
-    """Read an array of a few bytes."""
+def _read_small(archive: _Archive, name: str, n_axes: int, kinds: str) -> NDArray[Any]:
+    """Read one of the two small arrays."""
     header = archive.header(f"{name}.npy", n_axes)
     if header.dtype.kind not in kinds or header.n_bytes > _LARGEST_SMALL:
-        raise FileFormatError(f"{header.name} has shape {header.shape} and dtype {header.dtype}, which is no {name}")
+        raise FileFormatError(
+            f"{header.name} has shape {header.shape} and dtype {header.dtype}, which cannot be a {name}"
+        )
     return archive.array(header)
 
 
-def _read_format(archive: Archive) -> str:
+def _read_format(archive: _Archive) -> str:
     word = _read_small(archive, "format", 0, "SU").item()
     layout = word.decode("latin-1") if isinstance(word, bytes) else str(word)
     if layout not in _ARRAYS:
@@ -125,10 +147,164 @@ def _read_format(archive: Archive) -> str:
     return layout
 
 
-def _read_shape(archive: Archive) -> tuple[int, int]:
+def _read_shape(archive: _Archive) -> tuple[int, int]:
     sizes = _read_small(archive, "shape", 1, "iu").tolist()
     if len(sizes) != 2:
         raise FileFormatError(f"its shape has {len(sizes)} entries ({sizes}), but a matrix has 2")
     shape: tuple[int, int] = (sizes[0], sizes[1])
-    canonical.check_shape(shape)
+    checks.check_shape(shape)
     return shape
+
+
+# --- members of the archive -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _ArrayHeader:
+    """The header of an array, read before its entries are decompressed."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    column_major: bool
+    offset: int
+    """Bytes of the member before the entries."""
+
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of the entries."""
+        return math.prod(self.shape) * self.dtype.itemsize
+
+
+class _Archive:
+    """An untrusted zip archive of NumPy arrays."""
+
+    def __init__(self, file: BoundedReader) -> None:
+        with _zip_errors("the zip archive"):
+            self._archive = zipfile.ZipFile(file)
+        self._members: dict[str, zipfile.ZipInfo] = {}
+        for info in self._archive.infolist():
+            name = info.filename
+            if name in self._members:
+                raise FileFormatError(f"the zip archive has two members {name[:40]!r}; it is damaged or forged")
+            if info.header_offset + info.compress_size > file.n_bytes:
+                raise FileFormatError(
+                    f"member {name[:40]!r} declares {info.compress_size} bytes from byte {info.header_offset} on, "
+                    f"but the file has {file.n_bytes}"
+                )
+            self._members[name] = info
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._members
+
+    def n_bytes(self, name: str) -> int:
+        """Return the decompressed size of a member, which its compressed bytes make possible."""
+        return self._member(name).file_size
+
+    def _member(self, name: str) -> zipfile.ZipInfo:
+        if name not in self._members:
+            raise FileFormatError(
+                f"the archive has no member {name!r} (it has {', '.join(sorted(self._members))[:200] or 'none'}); "
+                "it was not written by convmatrix or scipy.sparse.save_npz"
+            )
+        info = self._members[name]
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise FileFormatError(f"member {name!r} has compression type {info.compress_type}, but NumPy writes 0 or 8")
+        checks.check_expansion(f"member {name!r}", info.file_size, info.compress_size)
+        return info
+
+    def pieces(self, name: str) -> Iterator[bytes]:
+        """Read a member piece by piece; its checksum is verified at the end."""
+        info = self._member(name)
+        with _zip_errors(f"member {name!r}"), self._archive.open(info) as member:
+            while piece := member.read(PIECE):
+                yield piece
+
+    def header(self, name: str, n_axes: int) -> _ArrayHeader:
+        """Read the header of an array, and compare its size with the size that the directory declares."""
+        info = self._member(name)
+        with _zip_errors(f"member {name!r}"), self._archive.open(info) as member:
+            start = member.read(8)
+            if len(start) < 8 or start[:6] != b"\x93NUMPY" or start[6] not in (1, 2, 3):
+                raise FileFormatError(f"{name} is not a NumPy array: it starts with {start!r}")
+            length_bytes = 2 if start[6] == 1 else 4
+            length = int.from_bytes(member.read(length_bytes), "little")
+            if length > _LONGEST_HEADER:
+                raise FileFormatError(f"{name} declares a header of {length} bytes, but {_LONGEST_HEADER} are allowed")
+            text = member.read(length)
+        match = _HEADER.fullmatch(text)
+        if match is None:
+            raise FileFormatError(f"{name} is not a plain NumPy array: its header is {text[:80]!r}")
+        header = _ArrayHeader(
+            name,
+            _plain_dtype(name, match[1].decode("latin-1")),
+            tuple(map(int, re.findall(rb"\d+", match[3]))),
+            column_major=match[2] == b"True",
+            offset=8 + length_bytes + length,
+        )
+        if len(header.shape) != n_axes:
+            raise FileFormatError(
+                f"{name} has {len(header.shape)} axes (shape {header.shape}), but {n_axes} are needed"
+            )
+        if header.offset + header.n_bytes != info.file_size:
+            raise FileFormatError(
+                f"{name} has shape {header.shape} and dtype {header.dtype}, which is {header.offset + header.n_bytes} "
+                f"bytes with its header, but the member has {info.file_size}"
+            )
+        return header
+
+    def array(self, header: _ArrayHeader) -> NDArray[Any]:
+        """Read the entries of an array, in the byte order of the machine."""
+        # Allocated in its own dtype: SciPy would copy a view of bytes.
+        entries = np.empty(math.prod(header.shape), dtype=header.dtype)
+        target = entries.view(np.uint8)
+        position = -header.offset
+        for piece in self.pieces(header.name):
+            part = piece[max(-position, 0) :]
+            start = max(position, 0)
+            target[start : start + len(part)] = np.frombuffer(part, dtype=np.uint8)
+            position += len(piece)
+        if position != len(target):
+            raise FileFormatError(f"{header.name} declares {len(target)} bytes of entries, but contains {position}")
+        if header.dtype.kind == "b" and target.size and target.max() > 1:
+            raise FileFormatError(f"{header.name} contains the byte {target.max()}, but a bool is 0 or 1")
+        shaped = entries.reshape(header.shape, order="F" if header.column_major else "C")
+        return shaped.astype(header.dtype.newbyteorder("="), copy=False)
+
+
+def _plain_dtype(name: str, code: str) -> np.dtype[Any]:
+    """Return the type of a NumPy type code; never a type of Python objects."""
+    if "O" in code:
+        raise FileFormatError(
+            f"{name} contains pickled Python objects ({code!r}), which can run arbitrary code; convert them first"
+        )
+    try:
+        if re.fullmatch(r"[<>|=][biufcSU][1-9]\d{0,2}", code):
+            return np.dtype(code)
+    except TypeError:
+        pass
+    raise FileFormatError(f"{name} has the dtype {code!r}, but matrices consist of plain numbers")
+
+
+@contextmanager
+def _zip_errors(what: str) -> Iterator[None]:
+    """Convert every error that the zip and zlib modules raise for a damaged archive into `FileFormatError`."""
+    try:
+        yield
+    except FileFormatError:
+        raise
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a forged offset leads to a negative seek; other errors come from the disk
+            raise
+        raise FileFormatError(f"{what} is damaged: an offset lies outside the file") from error
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+        OverflowError,
+        ValueError,
+    ) as error:
+        raise FileFormatError(f"{what} is damaged: {str(error) or type(error).__name__}") from error

@@ -121,27 +121,63 @@ class Rearrangement(Operation):
 
 
 def flatten() -> Rearrangement:
-    """Return the operation that makes a sample a vector, in C order."""
+    """Return the operation that makes a sample a vector, in C order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> flatten().evaluate([np.zeros((5, 3, 4, 4))]).shape
+    (5, 48)
+    """
     return Rearrangement("flatten")
 
 
 def reshape(shape: Sequence[int]) -> Rearrangement:
-    """Return the operation that gives a sample another shape, in C order."""
+    """Return the operation that gives a sample another shape, in C order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> reshape((6, 8)).evaluate([np.zeros((5, 3, 4, 4))]).shape
+    (5, 6, 8)
+    """
     return Rearrangement("reshape", tuple(shape))
 
 
 def transpose(axes: Sequence[int]) -> Rearrangement:
-    """Return the operation that permutes the axes of a sample; axis 0 is the channels."""
+    """Return the operation that permutes the axes of a sample; axis 0 is the channels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> transpose((1, 2, 0)).evaluate([np.zeros((5, 3, 4, 6))]).shape
+    (5, 4, 6, 3)
+    """
     return Rearrangement("transpose", tuple(axes))
 
 
 def take(axis: int, start: int | None, stop: int | None, step: int | None = None) -> Rearrangement:
-    """Return the operation that takes the slice ``start:stop:step`` of an axis of a sample."""
+    """Return the operation that takes the slice ``start:stop:step`` of an axis of a sample.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> take(1, 1, None, 2).evaluate([np.arange(6).reshape(1, 1, 6)])
+    array([[[1, 3, 5]]])
+    """
     return Rearrangement("take", (axis, start, stop, step))
 
 
 def channel_shuffle(groups: int) -> Rearrangement:
-    """Return the operation that interleaves groups of channels (Zhang et al., ShuffleNet, 2018)."""
+    """Return the operation that interleaves groups of channels (Zhang et al., ShuffleNet, 2018).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> x = np.arange(4).reshape(1, 4, 1)  # a batch of one sample with 4 channels
+    >>> channel_shuffle(2).evaluate([x]).ravel()
+    array([0, 2, 1, 3])
+    """
     return Rearrangement("channel_shuffle", (groups,))
 
 
@@ -151,6 +187,12 @@ def pad(
     """Return the operation that extends a sample by ``(low, high)`` entries on every axis, channels included.
 
     Negative widths crop. The boundary rule says what is read beyond the ends; ``value`` is the constant of ``"zero"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> pad([(0, 0), (1, 2)], "reflect").evaluate([np.array([[[1, 2, 3]]])])
+    array([[[2, 1, 2, 3, 2, 1]]])
     """
     boundaries = (boundary,) * len(widths) if isinstance(boundary, str) else tuple(boundary)
     return Rearrangement("pad", (tuple((int(low), int(high)) for low, high in widths), boundaries, value))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix.io.atomic import replacing
+from convmatrix.atomic import atomic_write
 from convmatrix.nn.sequential import Residual, Sequential
 
 if TYPE_CHECKING:
@@ -203,7 +203,7 @@ def save_checkpoint(
     members: dict[str, Any] = {"format": np.array(_FORMAT), "contents": np.array(text)}
     for part, states in zip(_PARTS, (network.state(), optimiser.state(), arrays), strict=True):
         members |= {f"{part}/{name}": array for name, array in states.items()}
-    with replacing(Path(path)) as file:
+    with atomic_write(path) as file:
         np.savez(file, allow_pickle=False, **members)
 
 

@@ -152,9 +152,9 @@ class Proof:
 
     def save(self, path: str | Path) -> None:
         """Write the proof as JSON, to be checked again with `recheck`."""
-        from convmatrix.io.atomic import replacing
+        from convmatrix.atomic import atomic_write
 
-        with replacing(Path(path)) as file:
+        with atomic_write(path) as file:
             file.write((json.dumps(self.record(), indent=1) + "\n").encode("utf-8"))
 
     def _repr_html_(self) -> str:

@@ -18,10 +18,12 @@ if TYPE_CHECKING:
 
 ROOMS = (
     "convmatrix",
+    "convmatrix.network",
     "convmatrix.structured",
     "convmatrix.spectral",
     "convmatrix.solve",
     "convmatrix.equivariance",
+    "convmatrix.proofs",
     "convmatrix.symbolic",
     "convmatrix.graph",
     "convmatrix.counts",

@@ -1,4 +1,4 @@
-"""Files that are whole or not there: a write that fails, or is killed, leaves the old file as it was."""
+"""Atomic writes: a file is either complete or absent, even if the process is killed while writing it."""
 
 from __future__ import annotations
 
@@ -14,18 +14,28 @@ if TYPE_CHECKING:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """Open a temporary file beside ``path`` that takes its place when the block ends without an error.
+def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a temporary file next to ``path`` that replaces it when the block ends without an error.
 
-    What is written has reached the disk before the file gets its name, so that not even a power cut leaves half of it.
-    A link is followed, and an existing file keeps its permissions.
+    The contents are flushed to the disk before the file gets its name, so that not even a power failure leaves half a
+    file. Symbolic links are followed, and an existing file keeps its permissions.
+
+    Parameters
+    ----------
+    path : str or path
+        The file to write.
+
+    Yields
+    ------
+    binary file
+        Open for writing.
 
     Raises
     ------
     FileNotFoundError
         If the folder does not exist.
     OSError
-        If the folder or the file cannot be written, or the path is no regular file. The temporary file is removed.
+        If the folder or the file cannot be written, or ``path`` is not a regular file. The temporary file is removed.
     """
     target = Path(os.path.realpath(path))
     folder = target.parent
@@ -33,14 +43,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         raise FileNotFoundError(f"cannot save {path}: the folder {folder} does not exist; create it first")
     if target.exists():
         if not target.is_file():
-            raise OSError(f"cannot save {path}: it exists and is no regular file; choose another name")
+            raise OSError(f"cannot save {path}: it exists and is not a regular file; choose another name")
         if not os.access(target, os.W_OK):
             raise PermissionError(f"cannot save {path}: the file is write-protected; choose another name")
     temporary = folder / f".convmatrix-{secrets.token_hex(8)}.tmp"
     try:
         file = temporary.open("x+b")
     except OSError as error:
-        raise OSError(error.errno, f"cannot save {path}: the folder cannot be written: {error.strerror}") from error
+        raise OSError(error.errno, f"cannot save {path}: the folder is not writable: {error.strerror}") from error
     try:
         with file:
             yield file
@@ -52,12 +62,7 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(folder)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the new name itself last, where the system can open a folder."""
-    with suppress(OSError):
+    with suppress(OSError):  # make the new name durable as well, where the system can open a folder
         descriptor = os.open(folder, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -1,0 +1,94 @@
+"""The layout of the package: imports point one way, names are unique, private parts stay private, sizes are bounded."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from typing import Final
+
+import convmatrix as cm
+from tests.import_graph import ROOT, imports, modules
+
+# Methods of a layer return what is built from it: these imports are deferred, and close a cycle each.
+DEFERRED: Final = {
+    ("convmatrix.geometry", "convmatrix.pattern"),  # ConvGeometry.pattern()
+    ("convmatrix.geometry", "convmatrix.matrices"),  # ConvGeometry.unfold_matrix()
+    ("convmatrix.geometry", "convmatrix.display"),  # ConvGeometry._repr_html_()
+}
+
+# The two private packages, and who may import them.
+PRIVATE_USERS: Final = {
+    "convmatrix._assembly": {"geometry", "pattern", "matrices", "memory"},
+    "convmatrix._products": {"operator", "nn"},
+}
+
+# Packages beyond NumPy and SciPy, and the rooms that import them.
+HEAVY: Final[dict[str, set[str]]] = {
+    "networkx": {"graph"},
+    "sympy": {"symbolic", "equivariance", "proofs"},
+    "z3": {"proofs"},
+    "matplotlib": {"plotting"},
+    "sklearn": {"cli"},
+    "torch": set(),
+    "onnx": set(),
+}
+
+MOST_LINES: Final = 23_000
+MOST_FILES: Final = 120
+
+
+def room_of(module: str) -> str:
+    """Return the room of a module: convmatrix.cli.values is in "cli", and the package itself in ""."""
+    return (module + ".").split(".")[1]
+
+
+def test_heavy_packages_stay_in_their_rooms() -> None:
+    for module, path in modules().items():
+        for _, target in imports(module, path):
+            package = target.partition(".")[0]
+            allowed = HEAVY.get(package)
+            assert allowed is None or room_of(module) in allowed, f"{module} may not import {package}"
+
+
+def test_import_is_light() -> None:
+    heavy = (*HEAVY, "skimage", "hypothesis")
+    code = f"import sys, convmatrix; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stdout + done.stderr
+
+
+def test_operator_is_independent_of_the_matrix() -> None:
+    """The operator is the oracle for the matrix, so neither may be built from the parts of the other."""
+    parts = ("WeightPattern", "layer_pattern", "conv_matrix", "assemble", "Plan", "read_sample", "Axis")
+    for module, path in modules().items():
+        if room_of(module) not in ("operator", "_products"):
+            continue
+        names = {target.rpartition(".")[2] for _, target in imports(module, path)}
+        assert not names & set(parts), module
+        attributes = {n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)}
+        assert not attributes & {"pattern", "unfold_matrix"}, module
+
+
+def test_dir_lists_the_public_names_and_nothing_else() -> None:
+    """Tab completion in each room shows every public name, and no helper or imported module."""
+    assert dir(cm) == sorted(cm.__all__)
+    rooms = [info.name for info in pkgutil.iter_modules(cm.__path__) if info.ispkg and not info.name.startswith("_")]
+    for name in rooms:
+        if name == "cli":
+            continue
+        room = importlib.import_module(f"convmatrix.{name}")
+        assert dir(room) == sorted(room.__all__), name
+        assert all(hasattr(room, public) for public in room.__all__), name
+
+
+def test_public_names_are_described() -> None:
+    assert cm.__all__ == sorted(cm.__all__)
+    for name in cm.__all__:
+        value = getattr(cm, name)
+        if callable(value):
+            assert ">>> " in (value.__doc__ or ""), f"{name} has no example"
+        elif type(value).__name__ == "module":
+            assert value.__doc__, f"{name} has no docstring"
