@@ -12,8 +12,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from convmatrix import memory
 from convmatrix import options as validate
-from convmatrix._products.correlation import DirectCorrelation, best_block, padded_length
-from convmatrix._products.fft import FFTCorrelation, fft_time
+from convmatrix._products.correlation import DirectCorrelation, FFTCorrelation, best_block, fft_time, padded_length
 from convmatrix._products.padding import fold, pad
 from convmatrix.geometry import ConvGeometry, given_geometry
 from convmatrix.options import LayerOptions, as_array, convert, takes_layer_options, weight_array

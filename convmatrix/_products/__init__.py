@@ -1,1 +1,1 @@
-"""Products with a layer's matrix without the matrix: padding, direct and FFT correlation, strips."""
+"""Products with a layer's matrix without the matrix: padding, and correlation in several ways."""

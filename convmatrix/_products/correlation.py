@@ -1,4 +1,4 @@
-"""Correlation of padded arrays by matrix products over gathered windows, and its adjoint."""
+"""Correlation of padded arrays and its adjoint, by matrix products over gathered windows or by FFT."""
 
 from __future__ import annotations
 
@@ -13,14 +13,13 @@ from numpy.lib.stride_tricks import as_strided
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+    from convmatrix.arrays import Array
 
 _BLAS_DTYPES: Final = "fdFD"
-_BLOCK_ROWS: Final = 8  # that a block may have: more of them mean more products with zero
-_ENTRIES: Final = 2**19  # gathered at a time: large enough a product for several threads
-_ENTRIES_OF_FEW_ROWS: Final = 2**15  # small enough to stay in cache, where further threads would only wait
+_BLOCK_ROWS: Final = 8  # most rows of a block; more rows would mean more products with zero
+_ENTRIES: Final = 2**19  # gathered at a time, which makes a product large enough for several threads
+_ENTRIES_OF_FEW_ROWS: Final = 2**15  # gathered at a time for few rows: they stay in cache, and more threads do not help
+_LARGEST_SPECTRUM: Final = 2**24  # most entries of the spectrum of a kernel with many channels
 
 
 class DirectCorrelation:
@@ -28,22 +27,22 @@ class DirectCorrelation:
 
     .. math:: y_{g,o,p} = \sum_{c,t} W_{p \bmod tile,\, g, o, c, t} \; x_{g,\, c,\, p \cdot stride + t \cdot dilation}
 
-    The windows of many positions are gathered as columns, which the weights multiply as a matrix. A matrix of few rows
-    makes a slow product; where a group has few outputs, neighbouring positions of the first axis therefore share one
-    longer window, and each has rows of its own (a Toeplitz block).
+    The windows of many positions are gathered as columns, which are multiplied by the weights as a matrix. Products
+    with few rows are slow; if a group has few outputs, neighbouring positions of the first axis therefore share one
+    longer window, with rows for each of them (a Toeplitz block).
 
     Parameters
     ----------
     weights : array, shape (*tile, groups, outputs, inputs, *kernel)
     positions, stride, dilation : sequence of int
-        One a spatial axis.
+        One number per spatial axis.
     block : int, optional
-        Neighbouring positions that share a window; the default is chosen for speed.
+        Number of neighbouring positions that share a window; by default the fastest.
 
     Attributes
     ----------
     length : tuple of int
-        Samples that the padded array must have on each axis.
+        Number of samples of the padded array on each axis.
     """
 
     def __init__(
@@ -72,7 +71,7 @@ class DirectCorrelation:
         self.matrix = matrix.reshape(*tile, self.groups, self.outputs * block, math.prod(self.window))
         self.period = (tile[0] * block, *tile[1:])
         self.repeats = tuple(-(-size // p) for size, p in zip(positions, self.period, strict=True))
-        self.covered = tuple(q * p for q, p in zip(self.repeats, self.period, strict=True))  # the positions, rounded up
+        self.covered = tuple(q * p for q, p in zip(self.repeats, self.period, strict=True))  # positions, rounded up
         self.length = padded_length(self.covered, kernel, stride, dilation)
 
     def forward(self, x: Array) -> Array:
@@ -98,9 +97,7 @@ class DirectCorrelation:
             margins = [(k - 1) * d for k, d in zip(self._kernel, self.dilation, strict=True)]
             rests = [size - p - m for size, p, m in zip(self._mirror.length, self.positions, margins, strict=True)]
             return self._mirror.forward(np.pad(y, [(0, 0), (0, 0), *zip(margins, rests, strict=True), (0, 0)]))
-        if self.covered != self.positions:
-            rests = [c - p for c, p in zip(self.covered, self.positions, strict=True)]
-            y = np.pad(y, [(0, 0), (0, 0), *((0, rest) for rest in rests), (0, 0)])
+        y = self._extended(y)
         x = np.zeros((self.groups, self.inputs, *self.length, y.shape[-1]), dtype=y.dtype)
         windows, values = self._windows(x), self._values(y)
         transposed = self.matrix.swapaxes(-1, -2)
@@ -110,7 +107,7 @@ class DirectCorrelation:
             rows = self._as_columns(values[chunk], (self.outputs, self.block))
             columns = _matmul(transposed[kernels], rows).reshape(target.shape)
             for tap in product(*map(range, self.window[1:])):
-                # At one tap every position reads another sample, so no sum is lost.
+                # At one tap, all positions read different samples, so no sum is lost.
                 index: Any = (..., *tap, *one_tap)
                 np.add(target[index], columns[index], out=target[index])
         return x
@@ -120,9 +117,7 @@ class DirectCorrelation:
 
         Both arrays end in the batch, over which the gradient is summed.
         """
-        if self.covered != self.positions:
-            rests = [c - p for c, p in zip(self.covered, self.positions, strict=True)]
-            y = np.pad(y, [(0, 0), (0, 0), *((0, rest) for rest in rests), (0, 0)])
+        y = self._extended(y)
         windows, values = self._windows(x), self._values(y)
         total = np.zeros(self.matrix.shape, dtype=x.dtype)
         for kernels, chunk in self._chunks(_ENTRIES, x.shape[-1]):
@@ -147,13 +142,19 @@ class DirectCorrelation:
 
     @cached_property
     def _mirror(self) -> DirectCorrelation | None:
-        """The adjoint as a correlation with the reversed kernel of values between zeros, where that is less work."""
+        """The adjoint as a correlation of zero-padded values with the reversed kernel, if that is less work."""
         n = len(self.positions)
         length = padded_length(self.positions, self._kernel, self.stride, self.dilation)
         if max(self.tile) > 1 or max(self.stride) > 1 or math.prod(length) > 2 * math.prod(self.positions):
             return None
-        weights = np.flip(self.weights.swapaxes(-n - 2, -n - 1), tuple(range(-n, 0)))
-        return DirectCorrelation(weights, length, self.stride, self.dilation)
+        return DirectCorrelation(reversed_weights(self.weights, n), length, self.stride, self.dilation)
+
+    def _extended(self, y: Array) -> Array:
+        """Append zeros to y, up to the positions that are covered."""
+        if self.covered == self.positions:
+            return y
+        rests = [c - p for c, p in zip(self.covered, self.positions, strict=True)]
+        return np.pad(y, [(0, 0), (0, 0), *((0, rest) for rest in rests), (0, 0)])
 
     def _windows(self, x: Array) -> Array:
         """View x as (*tile, groups, inputs, *taps, *repeats, batch)."""
@@ -176,22 +177,89 @@ class DirectCorrelation:
         return array.reshape(*array.shape[: len(self.tile) + 1], math.prod(rows), -1)
 
     def _chunks(self, entries: int, batch: int) -> Iterator[tuple[tuple[slice, ...], tuple[Any, ...]]]:
-        """Cut all positions into parts with a number of entries: yield each one's kernels (*tile, groups) and index."""
+        """Cut the positions into chunks of a number of entries; yield the kernels (*tile, groups) and index of each."""
         sizes = (*self.tile, self.groups, *self.repeats, batch)
-        room, parts = max(entries // math.prod(self.window), 1), []
+        room, cuts = max(entries // math.prod(self.window), 1), []
         for size in reversed(sizes):
-            part = max(min(size, room), 1)
-            room //= part
-            parts.append([slice(start, min(start + part, size)) for start in range(0, size, part)])
+            step = max(min(size, room), 1)
+            room //= step
+            cuts.append([slice(start, min(start + step, size)) for start in range(0, size, step)])
         n_kernel_axes = len(self.tile) + 1
-        for chunk in product(*reversed(parts)):
+        for chunk in product(*reversed(cuts)):
             yield chunk[:n_kernel_axes], (*chunk[:n_kernel_axes], ..., *chunk[n_kernel_axes:])
+
+
+class FFTCorrelation:
+    r"""The same sum as `DirectCorrelation` for one shared kernel, by the convolution theorem.
+
+    .. math:: \hat y_{g,o}(\omega) = \sum_c \hat W_{g,o,c}(-\omega) \, \hat x_{g,c}(\omega)
+
+    All positions of stride 1 are computed, and every stride-th one is kept. Errors are relative to the largest output,
+    not to each output.
+
+    Parameters
+    ----------
+    weights : array, shape (groups, outputs, inputs, *kernel)
+        Real or complex floating point.
+    positions, stride, dilation : sequence of int
+    """
+
+    def __init__(
+        self, weights: Array, positions: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
+    ) -> None:
+        from scipy import fft
+
+        kernel = weights.shape[3:]
+        self.axes = tuple(range(2, 2 + len(kernel)))
+        self.length = padded_length(positions, kernel, stride, dilation)
+        last_position = padded_length(positions, [1] * len(kernel), stride, dilation)
+        kept = (slice(0, last, step) for last, step in zip(last_position, stride, strict=True))
+        self.kept: Any = (..., *kept, slice(None))
+        self.real = weights.dtype.kind == "f"
+        self.size = tuple(fft.next_fast_len(n, real=self.real) for n in self.length)
+        spans = padded_length([1] * len(kernel), kernel, stride, dilation)
+        dilated = np.zeros((*weights.shape[:3], *spans), dtype=weights.dtype)
+        taps: Any = (..., *(slice(None, None, step) for step in dilation))
+        dilated[taps] = weights
+        axes = tuple(axis + 1 for axis in self.axes)
+        transform: Any = fft.rfftn if self.real else fft.fftn
+        self.spectrum = transform(dilated, s=self.size, axes=axes)
+        # The spectrum at the negative frequencies.
+        self.mirrored = self.spectrum.conj() if self.real else transform(dilated.conj(), s=self.size, axes=axes).conj()
+
+    def forward(self, x: Array) -> Array:
+        """Return y, shape (groups, outputs, *positions, batch), for x of shape (groups, inputs, *length, batch)."""
+        return np.asarray(self._filter(x, self.mirrored)[self.kept])
+
+    def adjoint(self, y: Array) -> Array:
+        """Return the transpose of `forward` times y: shape (groups, inputs, *length, batch)."""
+        stuffed = np.zeros((*y.shape[:2], *self.length, y.shape[-1]), dtype=y.dtype)
+        stuffed[self.kept] = y
+        samples: Any = (..., *map(slice, self.length), slice(None))
+        return np.asarray(self._filter(stuffed, self.spectrum.swapaxes(1, 2))[samples])
+
+    def _filter(self, x: Array, spectrum: Array) -> Array:
+        """Multiply the spectrum of x, (groups, c, *samples, batch), by (groups, o, c, *frequencies), summed over c."""
+        from scipy import fft
+
+        transform: Any = fft.rfftn if self.real else fft.fftn
+        inverse: Any = fft.irfftn if self.real else fft.ifftn
+        transformed = transform(x, s=self.size, axes=self.axes)
+        total = spectrum[:, :, 0, ..., None] * transformed[:, None, 0]
+        for channel in range(1, transformed.shape[1]):
+            total += spectrum[:, :, channel, ..., None] * transformed[:, None, channel]
+        return np.asarray(inverse(total, s=self.size, axes=self.axes, overwrite_x=True))
+
+
+def reversed_weights(weights: Array, n_axes: int) -> Array:
+    """Return the weights of the adjoint at stride 1: the kernel reversed, inputs and outputs exchanged."""
+    return np.flip(weights.swapaxes(-n_axes - 2, -n_axes - 1), tuple(range(-n_axes, 0)))
 
 
 def padded_length(
     positions: Sequence[int], kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> tuple[int, ...]:
-    """Return the samples that a number of positions reads on each axis."""
+    """Return the number of samples that the positions read on each axis."""
     axes = zip(positions, kernel, stride, dilation, strict=True)
     return tuple((n - 1) * s + (k - 1) * d + 1 for n, k, s, d in axes)
 
@@ -199,10 +267,10 @@ def padded_length(
 def best_block(
     weights: Array, positions: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> tuple[int, float]:
-    """Return the block that takes the least time, and that time, in nanoseconds for one batch column.
+    """Return the fastest block of `DirectCorrelation`, and its time in nanoseconds for one batch column.
 
-    The model has two measured terms: to gather a window's entry, and to multiply it by the rows of the matrix, at a
-    speed that grows with the number of rows. Only the trade between the two matters.
+    The model has two measured terms: gathering an entry of a window, and multiplying it by the rows of the matrix, at a
+    speed that grows with the number of rows. Only their ratio matters.
     """
     n = len(positions)
     groups, outputs, inputs = weights.shape[n : n + 3]
@@ -222,8 +290,20 @@ def best_block(
     return best
 
 
+def fft_time(weights: Array, positions: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> float:
+    """Return the approximate time of `FFTCorrelation` for one batch column, in nanoseconds; infinity if too large."""
+    groups, outputs, inputs, *kernel = weights.shape
+    samples = math.prod(padded_length(positions, kernel, stride, dilation))
+    many_channels = outputs * inputs > 4 * (outputs + inputs)  # the spectrum would be larger than the data
+    if many_channels and groups * outputs * inputs * samples > _LARGEST_SPECTRUM:
+        return math.inf
+    transforms = (inputs + outputs) * (0.7 * math.log2(samples) + 5)
+    products = 3 * inputs * outputs
+    return float(groups * samples * (transforms + products))
+
+
 def _matmul(matrices: Array, columns: Array) -> Array:
-    """Multiply stacks of matrices; BLAS does it where it knows the dtype, and einsum is the quicker loop elsewhere."""
+    """Multiply stacks of matrices: by BLAS if it supports the dtype, else by einsum, which is faster than matmul."""
     if columns.shape[-2] == 1:  # outer products
         return np.asarray(matrices * columns)
     if columns.dtype.char in _BLAS_DTYPES:

@@ -1,8 +1,8 @@
-"""Padding of arrays by boundary, and its adjoint; both rest on `numpy.pad` and know no index rule of their own."""
+"""Padding of arrays by boundary, and its adjoint, both by `numpy.pad` and without an index rule."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 from scipy import sparse
@@ -10,8 +10,7 @@ from scipy import sparse
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+    from convmatrix.arrays import Array
     from convmatrix.boundary import Boundary
 
     PadMode = Literal["constant", "wrap", "reflect", "symmetric", "edge"]
@@ -23,15 +22,15 @@ PAD_MODES: Final[dict[Boundary, PadMode]] = {
     "symmetric": "symmetric",
     "replicate": "edge",
 }
-"""What `numpy.pad` calls the boundaries. It too lets them run on past a period, and reflects one sample onto itself."""
+"""The names of the boundaries in `numpy.pad`, which continues them past a period and reflects one sample as we do."""
 
 
 def pad(
-    array: NDArray[Any], first_axis: int, low: Sequence[int], length: Sequence[int], boundary: Sequence[Boundary]
-) -> NDArray[Any]:
-    """Extend the spatial axes, which start at ``first_axis``, to ``length`` samples, ``low`` of them in front.
+    array: Array, first_axis: int, low: Sequence[int], length: Sequence[int], boundary: Sequence[Boundary]
+) -> Array:
+    """Pad the spatial axes, which start at ``first_axis``, to ``length`` samples, ``low`` of them in front.
 
-    Where less is asked for than there is, the high end is cut off.
+    If an axis is longer than that, its high end is cut off.
 
     Examples
     --------
@@ -50,12 +49,10 @@ def pad(
     return array[(slice(None),) * first_axis + tuple(map(slice, length))]
 
 
-def fold(
-    array: NDArray[Any], first_axis: int, low: Sequence[int], size: Sequence[int], boundary: Sequence[Boundary]
-) -> NDArray[Any]:
-    """Add each padded sample to the one that it repeats: the adjoint of `pad`, back to ``size`` samples an axis.
+def fold(array: Array, first_axis: int, low: Sequence[int], size: Sequence[int], boundary: Sequence[Boundary]) -> Array:
+    """Add each padded sample to the one that it repeats (the adjoint of `pad`), back to ``size`` samples per axis.
 
-    The array is used as working memory.
+    The array is overwritten.
 
     Examples
     --------
@@ -68,8 +65,8 @@ def fold(
     return array
 
 
-def _fold_axis(array: NDArray[Any], axis: int, low: int, size: int, boundary: Boundary) -> NDArray[Any]:
-    array = np.moveaxis(array, axis, 0)  # a view, as all that follows but the rim
+def _fold_axis(array: Array, axis: int, low: int, size: int, boundary: Boundary) -> Array:
+    array = np.moveaxis(array, axis, 0)  # a view, like all that follows except for the rim
     length = len(array)
     inner = array[low : low + size]
     if len(inner) < size:

@@ -1,4 +1,4 @@
-"""Correlation by dense products over strips: the unfold matrix times a batch, without most of its copies."""
+"""Correlation of a batch by dense products with partly unfolded samples (memory-efficient convolution)."""
 
 from __future__ import annotations
 
@@ -9,34 +9,33 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from convmatrix._products.correlation import reversed_weights
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from numpy.typing import NDArray
+    from convmatrix.arrays import Array
 
-    Array = NDArray[Any]
-
-_ENTRIES: Final = 2**22  # of an unfolded part: it stays in a large cache, and its products are worth several threads
-
+_ENTRIES: Final = 2**22  # unfolded at a time: they stay in a large cache, and their products use several threads
 _FEW_OUTPUTS: Final = 8
 
 
 class UnfoldedCorrelation:
-    r"""The sum over taps of weights times samples, for weights that all positions share.
+    r"""The sum over taps of weights times samples, for one shared kernel.
 
     .. math:: y_{g,o,p} = \sum_{c,t} W_{g, o, c, t} \; x_{g,\, c,\, p \cdot stride + t \cdot dilation - low}
 
     Arrays are ``(groups, channels, *spatial, batch)``; beyond the ends x is zero.
 
-    Samples are unfolded along all axes but the first, rows of the first axis outermost. What a row of outputs reads is
-    then one contiguous block of rows, which overlaps with that of the next row of outputs, so that the copies for the
-    taps of the first axis are saved: M. Cho and D. Brand, MEC: memory-efficient convolution, ICML 2017.
+    Samples are unfolded along all axes but the first, with rows of the first axis outermost. A row of outputs then
+    reads one contiguous block of rows, which overlaps with the block of the next row of outputs, so that the taps of
+    the first axis need no copies: M. Cho and D. Brand, MEC: memory-efficient convolution, ICML 2017.
 
     Parameters
     ----------
     weights : array, shape (groups, outputs, inputs, *kernel)
     samples, positions, stride, dilation, low : sequence of int
-        One a spatial axis: samples of x, outputs, and zeros in front of x.
+        One number per spatial axis: samples of x, outputs, stride, dilation, and zeros in front of x.
     """
 
     def __init__(
@@ -49,6 +48,7 @@ class UnfoldedCorrelation:
         low: Sequence[int],
     ) -> None:
         self.groups, self.outputs, self.inputs, *kernel = weights.shape
+        self.weights = weights
         self.kernel, self.samples, self.positions = tuple(kernel), tuple(samples), tuple(positions)
         self.stride, self.dilation, self.low = tuple(stride), tuple(dilation), tuple(low)
         # Taps outermost, as in the unfolded rows: (groups, outputs, taps * inputs).
@@ -57,7 +57,7 @@ class UnfoldedCorrelation:
 
     @staticmethod
     def fits(kernel: Sequence[int], positions: Sequence[int], dilation: Sequence[int], outputs: int) -> bool:
-        """Whether a layer can be done so, and gains by it: several outputs, and rows that are long enough."""
+        """Return whether this is applicable to a layer and faster: it has several outputs and long rows."""
         return (kernel[0] == 1 or dilation[0] == 1) and outputs >= 4 and (len(kernel) > 1 or positions[0] == 1)
 
     def forward(self, x: Array) -> Array:
@@ -75,7 +75,7 @@ class UnfoldedCorrelation:
         count = y.shape[1]
         pairs = count // 2 if self.outputs <= _FEW_OUTPUTS and self.stride[0] == 1 else 0
         if pairs:
-            # Two rows of outputs share one longer window, for a matrix of few rows makes a slow product.
+            # Two rows of outputs share one longer window, because products with few rows are slow.
             width = self.matrix.shape[-1]
             step = width // self.kernel[0]
             both = np.zeros((self.groups, 2 * self.outputs, width + step), dtype=y.dtype)
@@ -84,14 +84,14 @@ class UnfoldedCorrelation:
             group, row, *inner = windows.strides
             shape = (self.groups, pairs, width + step, windows.shape[-1])
             shared = as_strided(windows, shape, (group, 2 * row, *inner))
-            values = np.matmul(both[:, None], shared)  # the rows of a pair, then outputs
+            values = np.matmul(both[:, None], shared)  # (groups, pairs, both rows of outputs, columns)
             y[:, : 2 * pairs] = values.reshape(self.groups, 2 * pairs, self.outputs, windows.shape[-1])
         if 2 * pairs < count:
             np.matmul(self.matrix[:, None], windows[:, 2 * pairs :], out=y[:, 2 * pairs :])
 
     def weight_gradient(self, x: Array, g: Array) -> Array:
         """Return the gradient of ``sum(g * y)`` in the weights, summed over the batch."""
-        total = np.zeros((self.groups, self.matrix.shape[-1], self.outputs), dtype=x.dtype)  # the tall way is quicker
+        total = np.zeros((self.groups, self.matrix.shape[-1], self.outputs), dtype=x.dtype)  # tall is faster
         if self.is_pointwise:
             np.matmul(self._flat(x), self._flat(g).swapaxes(-1, -2), out=total)
         else:
@@ -110,17 +110,15 @@ class UnfoldedCorrelation:
         return self._fold(g) if mirror is None else mirror.forward(g)
 
     def _mirror(self) -> UnfoldedCorrelation | None:
-        """Return the transpose as a correlation with the reversed kernel, where that is less work."""
+        """Return the transpose as a correlation with the reversed kernel, if that is less work."""
         lows = tuple((k - 1) * d - low for k, d, low in zip(self.kernel, self.dilation, self.low, strict=True))
         if max(self.stride) > 1 or min(lows) < 0 or math.prod(self.samples) > 2 * math.prod(self.positions):
             return None
-        n = len(self.kernel)
-        shaped = self.matrix.reshape(self.groups, self.outputs, *self.kernel, self.inputs)
-        weights = np.flip(np.moveaxis(shaped, -1, 1), tuple(range(-n, 0)))  # (groups, inputs, outputs, *kernel)
+        weights = reversed_weights(self.weights, len(self.kernel))
         return UnfoldedCorrelation(weights, self.positions, self.samples, self.stride, self.dilation, lows)
 
     def _fold(self, g: Array) -> Array:
-        """Return the transpose times g: one row of outputs at a time, added to the rows that it reads."""
+        """Return the transpose times g, added up over rows of outputs."""
         batch = g.shape[-1]
         x = np.zeros((self.groups, self.inputs, *self.samples, batch), dtype=g.dtype)
         by_row, transposed = self._by_row(g), self.matrix.swapaxes(-1, -2)
@@ -139,29 +137,29 @@ class UnfoldedCorrelation:
         return x
 
     def _unfolded(self, x: Array) -> Iterator[tuple[slice, Array]]:
-        """Yield rows of outputs, and what they read: (groups, rows, taps * inputs, other positions * batch).
+        """Yield rows of outputs and their windows, (groups, rows, taps * inputs, other positions * batch).
 
-        What is yielded is overwritten by the next.
+        The array of windows is reused for the next rows.
         """
         taps, rest, batch = self.kernel[1:], self.positions[1:], x.shape[-1]
         columns = math.prod(rest) * batch
         row_entries = self.groups * math.prod(taps) * self.inputs * columns
         window, step = self.kernel[0], self.stride[0]
         fitting = (_ENTRIES // max(row_entries, 1) - window) // step + 1
-        part = max(min(fitting, self.positions[0]), 1)
-        depth = (part - 1) * step + window
+        n_rows = max(min(fitting, self.positions[0]), 1)
+        depth = (n_rows - 1) * step + window
         buffer = np.empty((self.groups, depth, *taps, self.inputs, *rest, batch), dtype=x.dtype)
         height = math.prod(taps) * self.inputs
         item = buffer.itemsize
-        for start in range(0, self.positions[0], part):
-            count = min(part, self.positions[0] - start)
+        for start in range(0, self.positions[0], n_rows):
+            count = min(n_rows, self.positions[0] - start)
             self._unfold_rows(x, start * step - self.low[0], buffer[:, : (count - 1) * step + window])
             shape = (self.groups, count, window * height, columns)
             strides = (depth * height * columns * item, step * height * columns * item, columns * item, item)
             yield slice(start, start + count), as_strided(buffer, shape, strides)
 
     def _unfold_rows(self, x: Array, first: int, buffer: Array) -> None:
-        """Write rows of x, from row ``first`` on, as each tap of the other axes sees them."""
+        """Write the rows of x from ``first`` on, unfolded along the other axes."""
         inside = slice(max(-first, 0), max(min(self.samples[0] - first, buffer.shape[1]), max(-first, 0)))
         buffer[:, : inside.start] = 0
         buffer[:, inside.stop :] = 0
@@ -170,28 +168,21 @@ class UnfoldedCorrelation:
             own: Any = (slice(None), inside, *tap)
             target = buffer[own]  # (groups, rows, inputs, ...)
             near, far = self._ranges(tap)
-            for axis, (part, size) in enumerate(zip(near, self.positions[1:], strict=True)):
+            for axis, (read, size) in enumerate(zip(near, self.positions[1:], strict=True)):
                 before: Any = (slice(None),) * (3 + axis)
-                if part.start > 0:
-                    target[(*before, slice(0, part.start))] = 0
-                if part.stop < size:
-                    target[(*before, slice(part.stop, None))] = 0
+                if read.start > 0:
+                    target[(*before, slice(0, read.start))] = 0
+                if read.stop < size:
+                    target[(*before, slice(read.stop, None))] = 0
             here: Any = (slice(None), slice(None), slice(None), *near)
             there: Any = (slice(None), slice(None), slice(None), *far)
             target[here] = source[there]
 
     def _ranges(self, tap: Sequence[int]) -> tuple[list[slice], list[slice]]:
-        """Return, for the axes but the first, the positions of which a tap reads samples, and these samples."""
+        """Return, for all axes but the first, the positions at which a tap reads samples, and those samples."""
         near, far = [], []
-        axes = zip(
-            tap,
-            self.samples[1:],
-            self.positions[1:],
-            self.stride[1:],
-            self.dilation[1:],
-            self.low[1:],
-            strict=True,
-        )
+        sizes = (self.samples, self.positions, self.stride, self.dilation, self.low)
+        axes = zip(tap, *(size[1:] for size in sizes), strict=True)
         for t, n, count, stride, dilation, low in axes:
             offset = t * dilation - low
             start = min(max(-(offset // stride), 0), count)
