@@ -20,7 +20,8 @@ import pytest
 
 from convmatrix import nn
 from convmatrix.cli import main
-from convmatrix.nn.images import enlarge, hold_out, to_range
+from convmatrix.nn.images import enlarge, rescale, stratified_split
+from tests.cases import for_each
 from tests.test_cli import environment, failure
 
 Files = dict[str, Any]
@@ -85,8 +86,8 @@ def test_it_is_fit_with_these_options(method: Any, dtype: str, capsys: pytest.Ca
     options += ["--schedule", "cosine", "--validation", "0.3", "--method", method, "--dtype", dtype, "-o", "w.npz"]
     found = report(capsys, "small", "bars.npz", *options)
     images, labels = bars()
-    x = to_range(images[:, None], 0, 1)
-    kept, held_out = hold_out(labels, 0.3, rng=5)
+    x = rescale(images[:, None], 0, 1)
+    kept, held_out = stratified_split(labels, 0.3, rng=5)
     network = nn.small((1, 8, 8), classes=2, method=method, dtype=dtype, rng=5)
     history = nn.fit(
         network,
@@ -125,7 +126,7 @@ def test_digits_are_enlarged_to_the_input(
     assert seen["network"].output_shape(tuple(shape)) == (10,)
     assert (seen["x"].min(), seen["x"].max()) == pytest.approx((low, high))
     digits = datasets.load_digits()
-    kept = hold_out(digits.target, 0.1)[0]
+    kept = stratified_split(digits.target, 0.1)[0]
     np.testing.assert_array_equal(seen["y"], digits.target[kept])
     inner = seen["x"][:, 0, 2:-2, 2:-2] if name == "lenet5" else seen["x"][:, 0]
     np.testing.assert_allclose(inner, low + (high - low) * enlarge(digits.images[kept] / 16, inner.shape[1:]))
@@ -197,27 +198,28 @@ def test_resumed_ends_in_the_same_bits(capsys: pytest.CaptureFixture[str]) -> No
 
 
 RESUMED: dict[str, tuple[list[str], str]] = {
-    "learning rate": (["--learning-rate", "0.002"], "with learning rate 0.001, but this one has 0.002; use the same"),
-    "seed": (["--seed", "1"], "with seed 0, but this one has 1"),
-    "method": (["--method", "matrix"], 'with method "unfold", but this one has "matrix"'),
-    "schedule": (["--schedule", "cosine"], 'with epochs "absent", but this one has 2'),
-    "validation": (["--validation", "0.201"], "with validation 0.2, but this one has 0.201"),
-    "optimiser": (["--optimiser", "sgd", "--learning-rate", "0.001"], "is of a training by Adam, but this one is by"),
-    "batches": (["--batch-size", "9"], "on 48 samples in batches of 32, but this one has 48 in batches of 9"),
-    "dtype": (["--dtype", "float64"], "0.bias is float32 of shape (8,) there and float64"),
-    "images": (["--raw"], "is of a training with data "),
+    "learning rate": (["--learning-rate", "0.002"], r"learning rate 0\.001.* 0\.002"),
+    "seed": (["--seed", "1"], r"seed 0.* 1\b"),
+    "method": (["--method", "matrix"], r'method "unfold".* "matrix"'),
+    "schedule": (["--schedule", "cosine"], r'epochs "absent".* 2\b'),
+    "validation": (["--validation", "0.201"], r"validation 0\.2,.* 0\.201"),
+    "optimiser": (["--optimiser", "sgd", "--learning-rate", "0.001"], r"Adam.* SGD"),
+    "batches": (["--batch-size", "9"], r"48 samples in batches of 32.* 48 in batches of 9"),
+    "dtype": (["--dtype", "float64"], r"0\.bias is float32 of shape \(8,\) there and float64"),
+    "images": (["--raw"], r"run\.npz .* data "),
 }
 
 
-@pytest.mark.parametrize(("changes", "message"), RESUMED.values(), ids=RESUMED.keys())
+@for_each("changes, message", RESUMED.values(), ids=RESUMED.keys())
 def test_another_training_is_not_gone_on_with(
     changes: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    Path("run.npz").unlink(missing_ok=True)
     options = ["small", "bars.npz", "--checkpoint", "run.npz", "--epochs"]
     report(capsys, *options, "1")
     before = Path("run.npz").read_bytes()
     code, line = failure(capsys, "train", *options, "2", "--resume", *changes)
-    assert (code, message in line) == (1, True), line
+    assert (code, bool(re.search(message, line))) == (1, True), line
     assert Path("run.npz").read_bytes() == before
 
 
@@ -249,9 +251,7 @@ def test_an_interrupt_leaves_a_checkpoint_to_go_on_from(capsys: pytest.CaptureFi
     output, errors = process.communicate(timeout=60)
     assert process.returncode == 130
     lines = output.decode().splitlines()
-    told = re.fullmatch(
-        rb"convmatrix: stopped: run\.npz holds the training after step (\d+): --resume goes on\n", errors
-    )
+    told = re.fullmatch(rb"convmatrix: stopped: run\.npz .*step (\d+).*--resume.*\n", errors)
     assert told, errors
     found = nn.checkpoints.load_checkpoint("run.npz")
     assert int(found.optimiser[1]["steps"]) == int(told[1])
@@ -273,7 +273,7 @@ def test_an_interrupt_without_a_checkpoint_keeps_nothing(monkeypatch: pytest.Mon
     assert main(["train", "small", "bars.npz"]) == 130
     output, errors = capsys.readouterr()
     assert output.splitlines()[-1] == "epoch  training loss  validation loss  validation accuracy"
-    assert errors == "convmatrix: stopped: nothing is kept of 0 steps: --checkpoint FILE would keep them\n"
+    assert re.fullmatch(r"convmatrix: stopped: 0 steps .*--checkpoint FILE.*\n", errors)
 
 
 def test_the_bar_is_for_terminals() -> None:
@@ -300,103 +300,106 @@ def test_the_bar_is_for_terminals() -> None:
 USAGE: dict[str, tuple[list[str], str]] = {
     "network": (["vgg16", "digits"], "invalid choice: 'vgg16'"),
     "no data": (["small"], "the following arguments are required: DATA"),
-    "epochs": (["small", "digits", "--epochs", "0"], "'0' is no count: write a whole number from 1 up"),
-    "rate": (["small", "digits", "--learning-rate", "0"], "'0' is no learning rate: write a positive number"),
-    "rate in words": (["small", "digits", "--learning-rate", "fast"], "'fast' is no learning rate"),
-    "infinite rate": (["small", "digits", "--learning-rate", "inf"], "'inf' is no learning rate"),
-    "part": (["small", "digits", "--validation", "1"], "'1' is no part: write a number from 0 up and below 1"),
-    "negative part": (["small", "digits", "--validation", "nan"], "'nan' is no part"),
-    "resume from nothing": (["small", "digits", "--resume"], "need the file: give --checkpoint FILE"),
-    "steps of nothing": (["small", "digits", "--checkpoint-steps", "3"], "need the file: give --checkpoint FILE"),
-    "patience": (["small", "digits", "--patience", "3", "--validation", "0"], "--patience watches the validation loss"),
-    "digits as they are": (["small", "digits", "--raw"], "are for data of a file: drop them, digits are made to fit"),
-    "classes of digits": (["small", "digits", "--classes", "9"], "are for data of a file"),
-    "suffix": (["small", "digits", "-o", "w.npy"], "-o w.npy: the name must end in .npz"),
-    "checkpoint's suffix": (["small", "digits", "--checkpoint", "run"], "--checkpoint run: the name must end in .npz"),
-    "over the data": (["small", "bars.npz", "-o", "./bars.npz"], "-o ./bars.npz would overwrite the data"),
+    "epochs": (["small", "digits", "--epochs", "0"], r"--epochs.*'0'.* 1\b"),
+    "rate": (["small", "digits", "--learning-rate", "0"], r"--learning-rate.*'0'"),
+    "rate in words": (["small", "digits", "--learning-rate", "fast"], r"--learning-rate.*'fast'"),
+    "infinite rate": (["small", "digits", "--learning-rate", "inf"], r"--learning-rate.*'inf'"),
+    "part": (["small", "digits", "--validation", "1"], r"--validation.*'1'.* 0 .*below 1"),
+    "negative part": (["small", "digits", "--validation", "nan"], r"--validation.*'nan'"),
+    "resume from nothing": (["small", "digits", "--resume"], r"--resume.*--checkpoint-steps.*give --checkpoint FILE"),
+    "steps of nothing": (
+        ["small", "digits", "--checkpoint-steps", "3"],
+        r"--resume.*--checkpoint-steps.*give --checkpoint FILE",
+    ),
+    "patience": (["small", "digits", "--patience", "3", "--validation", "0"], r"--patience.*--validation above 0"),
+    "digits as they are": (["small", "digits", "--raw"], r"--raw.* digits"),
+    "classes of digits": (["small", "digits", "--classes", "9"], r"--classes.* digits"),
+    "suffix": (["small", "digits", "-o", "w.npy"], r"-o w\.npy.*\.npz"),
+    "checkpoint's suffix": (["small", "digits", "--checkpoint", "run"], r"--checkpoint run:.*\.npz"),
+    "over the data": (["small", "bars.npz", "-o", "./bars.npz"], r"-o \./bars\.npz .*overwrite"),
     "one file for two": (
         ["small", "bars.npz", "-o", "a.npz", "--checkpoint", "./a.npz"],
-        "-o and --checkpoint both name a.npz: give two files",
+        r"-o .*--checkpoint .*a\.npz",
     ),
-    "any size": (["small", "bars.npz", "--enlarge"], "--enlarge: the network small takes images of any size: drop it"),
+    "any size": (["small", "bars.npz", "--enlarge"], r"--enlarge: .*small.*any size"),
 }
 
 
-@pytest.mark.parametrize(("arguments", "message"), USAGE.values(), ids=USAGE.keys())
+@for_each("arguments, message", USAGE.values(), ids=USAGE.keys())
 def test_usage_errors(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, line = failure(capsys, "train", *arguments)
-    assert message in line
+    assert re.search(message, line), line
     assert code == 2
     assert [path.name for path in Path().iterdir()] == ["bars.npz"]
 
 
 IMAGES, LABELS = np.random.default_rng(0).random((20, 8, 8)), np.arange(20) % 2
 DATA: dict[str, tuple[Files, str]] = {
-    "other names": ({"x": IMAGES, "y": LABELS}, "there is no array images; it has x, y: name what to take by --images"),
-    "no labels": ({"images": IMAGES}, "there is no array labels; it has images"),
-    "empty file": ({}, "there is no array images; it has none"),
+    "other names": ({"x": IMAGES, "y": LABELS}, r"no array images;.* x, y:.*--images.*--labels"),
+    "no labels": ({"images": IMAGES}, r"no array labels;.* images"),
+    "empty file": ({}, r"no array images;.* none"),
     "too few labels": (
         {"images": IMAGES, "labels": LABELS[:19]},
-        "there are 20 images, but labels has shape (19,); give one label an image, (20,)",
+        r"20 images.* labels .*\(19,\)",
     ),
-    "vectors": ({"images": IMAGES, "labels": np.eye(20)}, "20 images, but labels has shape (20, 20)"),
-    "labels as floats": ({"images": IMAGES, "labels": LABELS * 1.0}, "labels has dtype float64, but labels are integ"),
-    "labels as texts": ({"images": IMAGES, "labels": LABELS.astype(str)}, "labels has dtype <U21, but must be real"),
-    "negative": ({"images": IMAGES, "labels": LABELS - 1}, "labels runs from -1 to 0, but labels begin at 0"),
+    "vectors": ({"images": IMAGES, "labels": np.eye(20)}, r"20 images.* labels .*\(20, 20\)"),
+    "labels as floats": ({"images": IMAGES, "labels": LABELS * 1.0}, r"labels has dtype float64.* integers"),
+    "labels as texts": ({"images": IMAGES, "labels": LABELS.astype(str)}, r"labels has dtype <U21.* real"),
+    "negative": ({"images": IMAGES, "labels": LABELS - 1}, r"labels .* -1 to 0.* 0"),
     "far apart": (
         {"images": IMAGES, "labels": LABELS * 99},
-        "labels runs to 99, which is 100 classes, but there are 2",
+        r"labels .* 99.* 100 classes.* 20 images",
     ),
-    "one class": ({"images": IMAGES, "labels": LABELS * 0}, "all of labels are 0, but there must be two classes"),
-    "no images": ({"images": IMAGES[:0], "labels": LABELS[:0]}, "images has shape (0, 1, 8, 8), but images are"),
-    "one image": ({"images": IMAGES[0], "labels": LABELS}, "images has shape (8, 8), but images are (samples, height"),
+    "one class": ({"images": IMAGES, "labels": LABELS * 0}, r"labels are 0.*--classes 2"),
+    "no images": ({"images": IMAGES[:0], "labels": LABELS[:0]}, r"images has shape \(0, 1, 8, 8\)"),
+    "one image": ({"images": IMAGES[0], "labels": LABELS}, r"images has shape \(8, 8\).*\(samples, height, width\)"),
     "NaN": (
         {"images": np.where(np.arange(20)[:, None, None] == 7, np.nan, IMAGES), "labels": LABELS},
-        "images holds numbers that are not finite, first in image 7",
+        r"images .*not finite.* image 7",
     ),
-    "complex": ({"images": IMAGES + 0j, "labels": LABELS}, "images has dtype complex128, but must be real numbers"),
-    "truths": ({"images": IMAGES > 0.5, "labels": LABELS}, "images has dtype bool, but must be real numbers"),
-    "small": ({"images": IMAGES[:, :3], "labels": LABELS}, "images must be at least 4 samples high and wide"),
-    "grey": ({"images": np.ones((20, 8, 8)), "labels": LABELS}, "images from 1.0 to 1.0 have no range"),
-    "few": ({"images": IMAGES[:2], "labels": LABELS[:2]}, "--validation 0.2 of 2 images leaves none to validate"),
+    "complex": ({"images": IMAGES + 0j, "labels": LABELS}, r"images has dtype complex128.* real"),
+    "truths": ({"images": IMAGES > 0.5, "labels": LABELS}, r"images has dtype bool.* real"),
+    "small": ({"images": IMAGES[:, :3], "labels": LABELS}, r"at least 4 samples.*\(1, 3, 8\)"),
+    "grey": ({"images": np.ones((20, 8, 8)), "labels": LABELS}, r"images .*1\.0 to 1\.0"),
+    "few": ({"images": IMAGES[:2], "labels": LABELS[:2]}, r"--validation 0\.2 of 2 images"),
 }
 
 
-@pytest.mark.parametrize(("arrays", "message"), DATA.values(), ids=DATA.keys())
+@for_each("arrays, message", DATA.values(), ids=DATA.keys())
 def test_data_that_are_refused(arrays: Files, message: str, capsys: pytest.CaptureFixture[str]) -> None:
     np.savez("data.npz", **arrays)
     code, line = failure(capsys, "train", "small", "data.npz", "--checkpoint", "run.npz", "-o", "w.npz")
-    assert message in line
+    assert re.search(message, line), line
     assert code == 1
     assert sorted(path.name for path in Path().iterdir()) == ["bars.npz", "data.npz"]
 
 
 REFUSED: dict[str, tuple[list[str], str]] = {
-    "missing file": (["small", "nowhere.npz"], "cannot read nowhere.npz: No such file or directory"),
-    "another kind": (["small", "bars.csv"], "cannot read bars.csv: the data are digits, or an .npz file"),
-    "no folder": (["small", "digits", "-o", "nowhere/w.npz"], "cannot write nowhere/w.npz: there is no folder nowhere"),
+    "missing file": (["small", "nowhere.npz"], r"cannot read nowhere\.npz: No such file"),
+    "another kind": (["small", "bars.csv"], r"cannot read bars\.csv: .*digits.*\.npz.*images.*labels"),
+    "no folder": (["small", "digits", "-o", "nowhere/w.npz"], r"cannot write nowhere/w\.npz: .*folder nowhere"),
     "size": (
         ["lenet5", "bars.npz"],
-        "images has images of 1x8x8 (channels, height, width), but lenet5 takes 1x32x32; convert them, give --enlarge",
+        r"images .*1x8x8.* lenet5 .*1x32x32;.* --enlarge",
     ),
-    "colours": (["lenet5", "colour.npz", "--enlarge"], "images of 3x32x32 (channels, height, width), but lenet5 takes"),
-    "too large": (["lecun1989", "large.npz", "--enlarge"], "cannot be enlarged to (16, 16)"),
-    "classes": (["small", "bars.npz", "--classes", "1"], "labels runs to 1, but --classes 1 are 0 to 0; give 2"),
+    "colours": (["lenet5", "colour.npz", "--enlarge"], r"images of 3x32x32.* lenet5 .*1x32x32; convert them, or"),
+    "too large": (["lecun1989", "large.npz", "--enlarge"], r"\(16, 16\)"),
+    "classes": (["small", "bars.npz", "--classes", "1"], r"labels .* 1,.*--classes 1 .*0 to 0; give 2"),
     "an old checkpoint": (
         ["small", "bars.npz", "--checkpoint", "large.npz"],
-        "large.npz exists: --resume goes on from it; for a new training give another name",
+        r"large\.npz exists.*--resume",
     ),
-    "a folder": (["small", "bars.npz", "-o", "folder.npz"], "cannot write folder.npz: it is a folder"),
+    "a folder": (["small", "bars.npz", "-o", "folder.npz"], r"cannot write folder\.npz: .*folder"),
 }
 
 
-@pytest.mark.parametrize(("arguments", "message"), REFUSED.values(), ids=REFUSED.keys())
+@for_each("arguments, message", REFUSED.values(), ids=REFUSED.keys())
 def test_data_errors(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    Path("folder.npz").mkdir()
+    Path("folder.npz").mkdir(exist_ok=True)
     np.savez("large.npz", images=np.random.default_rng(0).random((4, 99, 8)), labels=[0, 1, 0, 1])
     np.savez("colour.npz", images=np.random.default_rng(0).random((4, 3, 8, 8)), labels=[0, 1, 0, 1])
     code, line = failure(capsys, "train", *arguments)
-    assert message in line
+    assert re.search(message, line), line
     assert code == 1
 
 
@@ -416,7 +419,7 @@ def test_damaged_and_forged_archives(capsys: pytest.CaptureFixture[str], monkeyp
     for cut in (0, 10, 500, len(whole) - 30):
         Path("data.npz").write_bytes(whole[:cut])
         code, line = failure(capsys, "train", "small", "data.npz")
-        assert (code, "data.npz is no .npz file, or is damaged" in line) == (1, True)
+        assert (code, "data.npz is not an .npz file, or is damaged" in line) == (1, True)
     Path("data.npz").write_bytes(whole[:300] + b"\x55" + whole[301:])
     assert "is damaged: Bad CRC-32" in failure(capsys, "train", "small", "data.npz")[1]
 
@@ -425,17 +428,17 @@ def test_damaged_and_forged_archives(capsys: pytest.CaptureFixture[str], monkeyp
     with zipfile.ZipFile("data.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("images.npy", header.getvalue() + bytes(1000))
     line = failure(capsys, "train", "small", "data.npz")[1]
-    assert "images declares 512000000000 bytes of entries, but its member is" in line
+    assert re.search("images .*512000000000 bytes", line)
     monkeypatch.setattr("convmatrix.cli.train_data.available_memory", lambda: 1000)
     line = failure(capsys, "train", "small", "bars.npz")[1]
-    assert re.search(r"images needs .* but 1 kB of memory are available; give fewer images at a time", line)
+    assert re.search(r"images needs .* 1 kB ", line)
 
 
 def test_a_loss_that_is_not_finite_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--raw", "--optimiser", "sgd", "--learning-rate", "1e30", "--checkpoint", "run.npz", "-o", "w.npz"]
     code, line = failure(capsys, "train", "small", "bars.npz", *options)
     assert code == 1
-    assert re.match(r"(the loss is (nan|inf)|the gradient is not finite) in epoch \d+, batch \d+ \(step \d+ in", line)
+    assert re.match(r"(the loss is (nan|inf)|the gradient is not finite) in epoch \d+, batch \d+ \(step \d+ ", line)
     assert "of layer" in line or "from layer" in line
     assert not Path("w.npz").exists()
 
@@ -445,10 +448,7 @@ def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     code, line = failure(capsys, "train", "small", "digits")
     assert code == 1
-    assert line == (
-        "the digits come from scikit-learn, which is not installed: install the extra analyses, as in pip install "
-        '"convmatrix[analyses]", or give an .npz file'
-    )
+    assert re.search(r"digits .*scikit-learn.*convmatrix\[analyses\]", line)
 
 
 def test_help_fits_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""``convmatrix train``: train a named network on digits, or on images of the user's own."""
+"""``convmatrix train``: train a named network on digits, or on images in a file."""
 
 from __future__ import annotations
 
@@ -16,16 +16,12 @@ from convmatrix.cli.output import complain, say, say_json
 if TYPE_CHECKING:
     import argparse
 
-    from numpy.typing import NDArray
-
     from convmatrix.cli.train_data import ImageSet
     from convmatrix.nn import History, Optimiser, Sequential
 
-    Array = NDArray[Any]
-
 _USAGE: Final = "convmatrix train NETWORK DATA [options]"
 _DESCRIPTION: Final = """\
-Train a convolutional network by sparse matrix products, and report how it went.
+Train a convolutional network by sparse matrix products, and report the results.
 
 networks:
   lecun1989  LeCun et al. 1989; images of 16x16; squared error towards 1 and -1
@@ -33,7 +29,7 @@ networks:
   small      two 3x3 convolutions with max-pooling; images of any size from 4x4
 
 data:
-  digits     the 1,797 digits that scikit-learn carries (pip install
+  digits     the 1,797 digits included in scikit-learn (pip install
              "convmatrix[analyses]"), enlarged to the network's input
   FILE.npz   images (samples, height, width) or (samples, channels, height,
              width), and labels (samples,) from 0 up; nothing is unpickled
@@ -45,7 +41,7 @@ examples:
   convmatrix train small digits --epochs 2 --checkpoint run.npz
   convmatrix train small digits --epochs 3 --checkpoint run.npz --resume
 
-Saved weights go back into a network of the same name by
+To load saved weights into a network of the same name:
 network.load_state(dict(numpy.load("weights.npz"))).
 """
 _RATES: Final = {"adam": 0.001, "sgd": 0.05}
@@ -53,18 +49,18 @@ _MOMENTUM: Final = 0.9
 
 
 @dataclass(frozen=True)
-class _Kind:
-    """What a named network takes: image size (None: any) and range; digits fill ``inner``, the rest is background."""
+class _Input:
+    """Input of a named network: image size (None: any), the size of the digits inside it, and the range of values."""
 
     size: tuple[int, int] | None
-    inner: tuple[int, int]
+    digits: tuple[int, int]
     range: tuple[float, float]
 
 
-_KINDS: Final = {
-    "lecun1989": _Kind((16, 16), (16, 16), (-1.0, 1.0)),
-    "lenet5": _Kind((32, 32), (28, 28), (-0.1, 1.175)),  # the paper's digits, too, have a border of background
-    "small": _Kind(None, (8, 8), (0.0, 1.0)),
+_INPUTS: Final = {
+    "lecun1989": _Input((16, 16), (16, 16), (-1.0, 1.0)),
+    "lenet5": _Input((32, 32), (28, 28), (-0.1, 1.175)),  # as in the paper, with a border of background
+    "small": _Input(None, (8, 8), (0.0, 1.0)),
 }
 
 
@@ -73,47 +69,37 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
         "train", help="train a network", usage=_USAGE, description=_DESCRIPTION, epilog=_EPILOG
     )
-    parser.add_argument("network", choices=tuple(_KINDS), metavar="NETWORK", help=", ".join(_KINDS))
+    parser.add_argument("network", choices=tuple(_INPUTS), metavar="NETWORK", help=", ".join(_INPUTS))
     parser.add_argument("data", metavar="DATA", help="digits, or an .npz file")
-    data = parser.add_argument_group("data")
-    data.add_argument("--images", default="images", metavar="NAME", help="array of the images (default images)")
-    data.add_argument("--labels", default="labels", metavar="NAME", help="array of the labels (default labels)")
-    data.add_argument("--classes", type=values.count, metavar="N", help="outputs (default: the largest label + 1)")
-    data.add_argument("--enlarge", action="store_true", help="enlarge the images of a file to the network's input")
-    data.add_argument(
-        "--raw", action="store_true", help="leave the numbers of the images as they are, not scaled to the network's"
-    )
-    data.add_argument(
+    add = parser.add_argument_group("data").add_argument
+    add("--images", default="images", metavar="NAME", help="name of the array of images (default images)")
+    add("--labels", default="labels", metavar="NAME", help="name of the array of labels (default labels)")
+    add("--classes", type=values.count, metavar="N", help="number of outputs (default: the largest label + 1)")
+    add("--enlarge", action="store_true", help="enlarge the images of a file to the network's input")
+    add("--raw", action="store_true", help="do not rescale the values of the images to the network's range")
+    add(
         "--validation",
-        type=_part,
+        type=_fraction,
         default=0.2,
-        metavar="PART",
-        help="part of the images that is held out, in proportion of each class (default 0.2; 0 for none)",
+        metavar="FRACTION",
+        help="fraction of the images held out, in proportion for each class (default 0.2; 0 for none)",
     )
-    training = parser.add_argument_group("training")
-    training.add_argument("--epochs", type=values.count, default=10, metavar="N", help="in all (default 10)")
-    training.add_argument("--batch-size", type=values.count, default=32, metavar="N", help="default 32")
-    training.add_argument("--optimiser", choices=tuple(_RATES), default="adam", help="adam (default), sgd")
-    training.add_argument(
-        "--learning-rate", type=_positive, metavar="RATE", help="default 0.001 for adam, 0.05 for sgd (momentum 0.9)"
-    )
-    training.add_argument(
-        "--schedule", choices=("constant", "cosine"), default="constant", help="of the learning rate (default constant)"
-    )
-    training.add_argument("--patience", type=values.count, metavar="N", help="stop when N epochs brought nothing")
-    training.add_argument("--seed", type=values.seed, default=0, metavar="N", help="of weights, split, order (0)")
-    training.add_argument(
-        "--method", choices=("unfold", "matrix"), default="unfold", help="how convolutions multiply (default unfold)"
-    )
-    training.add_argument("--dtype", choices=("float32", "float64"), default="float32", help="default float32")
-    output = parser.add_argument_group("output")
-    output.add_argument("-o", "--output", metavar="FILE", help="save the trained weights (.npz)")
-    output.add_argument(
-        "--checkpoint", metavar="FILE", help="write the training's state (.npz) after each epoch and at Ctrl-C"
-    )
-    output.add_argument("--checkpoint-steps", type=values.count, metavar="N", help="and after every N steps")
-    output.add_argument("--resume", action="store_true", help="go on from the checkpoint, if there is one")
-    output.add_argument("--json", action="store_true", help="print the report as one JSON object")
+    add = parser.add_argument_group("training").add_argument
+    add("--epochs", type=values.count, default=10, metavar="N", help="total number of epochs (default 10)")
+    add("--batch-size", type=values.count, default=32, metavar="N", help="default 32")
+    add("--optimiser", choices=tuple(_RATES), default="adam", help="adam (default), sgd")
+    add("--learning-rate", type=_rate, metavar="RATE", help="default 0.001 for adam, 0.05 for sgd (momentum 0.9)")
+    add("--schedule", choices=("constant", "cosine"), default="constant", help="of the learning rate")
+    add("--patience", type=values.count, metavar="N", help="stop after N epochs without improvement")
+    add("--seed", type=values.seed, default=0, metavar="N", help="of weights, split and order (default 0)")
+    add("--method", choices=("unfold", "matrix"), default="unfold", help="how convolutions multiply (default unfold)")
+    add("--dtype", choices=("float32", "float64"), default="float32", help="default float32")
+    add = parser.add_argument_group("output").add_argument
+    add("-o", "--output", metavar="FILE", help="save the trained weights (.npz)")
+    add("--checkpoint", metavar="FILE", help="save the state of the training (.npz) after each epoch and at Ctrl-C")
+    add("--checkpoint-steps", type=values.count, metavar="N", help="and after every N steps")
+    add("--resume", action="store_true", help="continue from the checkpoint if it exists")
+    add("--json", action="store_true", help="print the report as one JSON object")
     return parser
 
 
@@ -121,19 +107,25 @@ def run(args: argparse.Namespace) -> int:
     """Train, save, and report."""
     _check_files(args)
     data = _prepared(args)
-    from convmatrix import nn
+    import numpy as np
 
-    network = _network(args, data)
-    kept, held_out = nn.images.hold_out(data.labels, args.validation, rng=args.seed)
+    from convmatrix import nn
+    from convmatrix.atomic import atomic_write
+    from convmatrix.nn.images import stratified_split
+
+    options: Any = {"classes": data.classes, "method": args.method, "dtype": args.dtype, "rng": args.seed}
+    if args.network == "small":
+        options["input_shape"] = data.images.shape[1:]
+    network: Sequential = getattr(nn, args.network)(**options)
+    kept, held_out = stratified_split(data.labels, args.validation, rng=args.seed)
     if args.validation and not len(held_out):
         raise DataError(
             f"--validation {args.validation:g} of {len(data.labels)} images leaves none to validate: give a larger "
-            "part, or 0"
+            "fraction, or 0"
         )
     rate = _RATES[args.optimiser] if args.learning_rate is None else args.learning_rate
     optimiser = _optimiser(args, rate, steps=args.epochs * -(-len(kept) // args.batch_size))
-    resumed = args.checkpoint is not None and Path(args.checkpoint).exists()
-    report = _report(args, data, rate, resumed, network, (len(kept), len(held_out)))
+    report = _report(args, data, rate, network, (len(kept), len(held_out)))
     table = None if args.json else _Table(report)
     try:
         history = nn.fit(
@@ -158,16 +150,27 @@ def run(args: argparse.Namespace) -> int:
         if table is not None:
             table.print_rest()
         if args.checkpoint is not None and Path(args.checkpoint).exists():
-            complain(f"{args.checkpoint} holds the training after step {optimiser.steps}: --resume goes on", "stopped")
+            complain(
+                f"{args.checkpoint} holds the training after step {optimiser.steps}: --resume continues", "stopped"
+            )
         else:
-            complain(f"nothing is kept of {optimiser.steps} steps: --checkpoint FILE would keep them", "stopped")
+            complain(f"{optimiser.steps} steps are lost: --checkpoint FILE would save them", "stopped")
         raise
     if args.output is not None:
-        _save(Path(args.output), network)
-    shown = held_out if len(held_out) else kept
-    predicted = nn.predict(network, data.images[shown]).argmax(axis=1)
+        with atomic_write(Path(args.output)) as file:
+            np.savez(file, allow_pickle=False, **network.state())
     if table is None:
-        say_json(report | _outcome(history) | {"confusion": _confusion(data.labels[shown], predicted, data.classes)})
+        shown = held_out if len(held_out) else kept
+        predicted = nn.predict(network, data.images[shown]).argmax(axis=1)
+        confusion = np.zeros((data.classes, data.classes), dtype=int)  # true classes by predicted ones
+        np.add.at(confusion, (data.labels[shown], predicted), 1)
+        outcome = {
+            "epochs_done": history.epochs,
+            "loss": history.loss,
+            "validation_loss": history.validation_loss,
+            "accuracy": history.metrics["accuracy"],
+        }
+        say_json(report | outcome | {"confusion": confusion.tolist()})
         return 0
     table.history = history
     table.print_rest()
@@ -176,17 +179,17 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _part(text: str) -> float:
+def _fraction(text: str) -> float:
     number = _float(text)
     if not 0 <= number < 1:
-        raise ArgumentTypeError(f"{text!r} is no part: write a number from 0 up and below 1, such as 0.2")
+        raise ArgumentTypeError(f"{text!r} is not a fraction: write a number from 0 up and below 1, such as 0.2")
     return number
 
 
-def _positive(text: str) -> float:
+def _rate(text: str) -> float:
     number = _float(text)
     if not 0 < number < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is no learning rate: write a positive number, such as 0.001")
+        raise ArgumentTypeError(f"{text!r} is not a learning rate: write a positive number, such as 0.001")
     return number
 
 
@@ -198,13 +201,13 @@ def _float(text: str) -> float:
 
 
 def _check_files(args: argparse.Namespace) -> None:
-    """Refuse hopeless options before any work is done."""
+    """Raise an error for contradictory options and unusable file names before any work is done."""
     if args.checkpoint is None and (args.resume or args.checkpoint_steps is not None):
-        raise UsageError("--resume and --checkpoint-steps need the file: give --checkpoint FILE")
+        raise UsageError("--resume and --checkpoint-steps need a file: give --checkpoint FILE")
     if args.patience is not None and not args.validation:
-        raise UsageError("--patience watches the validation loss: drop it, or give --validation above 0")
+        raise UsageError("--patience needs a validation loss: drop it, or give --validation above 0")
     if args.data == "digits" and (args.enlarge or args.classes is not None or args.raw):
-        raise UsageError("--classes, --enlarge and --raw are for data of a file: drop them, digits are made to fit")
+        raise UsageError("--classes, --enlarge and --raw apply to files only: drop them for digits")
     named = {"-o": args.output, "--checkpoint": args.checkpoint}
     for option, name in named.items():
         if name is None:
@@ -213,7 +216,7 @@ def _check_files(args: argparse.Namespace) -> None:
         if path.suffix.lower() != ".npz":
             raise UsageError(f"{option} {name}: the name must end in .npz")
         if not path.parent.is_dir():
-            raise DataError(f"cannot write {name}: there is no folder {path.parent}; make it first")
+            raise DataError(f"cannot write {name}: folder {path.parent} does not exist; create it first")
         if path.is_dir():
             raise DataError(f"cannot write {name}: it is a folder; give the name of a file")
         if path.resolve() == Path(args.data).resolve():
@@ -221,55 +224,40 @@ def _check_files(args: argparse.Namespace) -> None:
     if None not in named.values() and Path(args.output).resolve() == Path(args.checkpoint).resolve():
         raise UsageError(f"-o and --checkpoint both name {args.output}: give two files")
     if args.checkpoint is not None and Path(args.checkpoint).exists() and not args.resume:
-        raise DataError(f"{args.checkpoint} exists: --resume goes on from it; for a new training give another name")
+        raise DataError(f"{args.checkpoint} exists: give --resume to continue it, or another name for a new training")
 
 
 def _prepared(args: argparse.Namespace) -> ImageSet:
-    """Return the data as the network takes them, numbers still in float64."""
+    """Return the data in the shape and range of the network's input, in float64."""
     from dataclasses import replace
 
     import numpy as np
 
     from convmatrix.cli.train_data import DIGITS, read_digits, read_images
-    from convmatrix.nn.images import enlarge, to_range
+    from convmatrix.nn.images import enlarge, rescale
 
-    kind = _KINDS[args.network]
+    wanted = _INPUTS[args.network]
     if args.data == DIGITS:
         data = read_digits()
-        images = to_range(enlarge(data.images, kind.inner), *kind.range, source=(0, 16))
-        border = [(size - inner) // 2 for size, inner in zip(kind.size or kind.inner, kind.inner, strict=True)]
-        padding = [(0, 0), (0, 0), *((samples, samples) for samples in border)]
-        return replace(data, images=np.pad(images, padding, constant_values=kind.range[0]))
+        images = rescale(enlarge(data.images, wanted.digits), *wanted.range, source=(0, 16))
+        sizes = zip(wanted.size or wanted.digits, wanted.digits, strict=True)
+        border = [((size - inner) // 2,) * 2 for size, inner in sizes]
+        return replace(data, images=np.pad(images, [(0, 0), (0, 0), *border], constant_values=wanted.range[0]))
     data = read_images(args.data, args.images, args.labels, args.classes)
-    images, size = data.images, kind.size
+    images, size = data.images, wanted.size
     if args.enlarge and size is None:
-        raise UsageError(f"--enlarge: the network {args.network} takes images of any size: drop it")
+        raise UsageError(f"--enlarge: network {args.network} accepts images of any size: drop it")
     if size is not None:
         if args.enlarge:
             images = enlarge(images, size)
         if images.shape[1:] != (1, *size):
             raise DataError(
                 f"{args.data}: {args.images} has images of {_times(images.shape[1:])} (channels, height, width), but "
-                f"{args.network} takes {_times((1, *size))}; convert them"
+                f"{args.network} needs {_times((1, *size))}; convert them"
                 + ("" if images.shape[1] > 1 else ", give --enlarge for smaller ones")
-                + ", or take the network small"
+                + ", or use network small"
             )
-    return replace(data, images=images.astype(np.float64) if args.raw else to_range(images, *kind.range))
-
-
-def _network(args: argparse.Namespace, data: ImageSet) -> Sequential:
-    from convmatrix import nn
-
-    options: dict[str, Any] = {
-        "classes": data.classes,
-        "method": args.method,
-        "dtype": args.dtype,
-        "rng": args.seed,
-    }
-    if args.network == "small":
-        return nn.small(data.images.shape[1:], **options)
-    made: Sequential = {"lecun1989": nn.lecun1989, "lenet5": nn.lenet5}[args.network](**options)
-    return made
+    return replace(data, images=images.astype(np.float64) if args.raw else rescale(images, *wanted.range))
 
 
 def _optimiser(args: argparse.Namespace, rate: float, steps: int) -> Optimiser:
@@ -280,7 +268,7 @@ def _optimiser(args: argparse.Namespace, rate: float, steps: int) -> Optimiser:
 
 
 def _settings(args: argparse.Namespace, data: ImageSet, rate: float) -> dict[str, Any]:
-    """Return what a resumed training must have in common with the one that it goes on with."""
+    """Return the settings in which a resumed training must agree with its checkpoint."""
     digest = hashlib.blake2b(data.images.tobytes() + data.labels.tobytes(), digest_size=16).hexdigest()
     settings = {name: getattr(args, name) for name in ("network", "method", "seed", "validation", "schedule")}
     if args.schedule == "cosine":  # the schedule depends on it
@@ -288,27 +276,13 @@ def _settings(args: argparse.Namespace, data: ImageSet, rate: float) -> dict[str
     return {**settings, "learning rate": rate, "data": digest}
 
 
-def _save(path: Path, network: Sequential) -> None:
-    import numpy as np
-
-    from convmatrix.atomic import atomic_write
-
-    with atomic_write(path) as file:
-        np.savez(file, allow_pickle=False, **network.state())
-
-
-# --- the report -------------------------------------------------------------------------------------------------------
+# --- the report ------------------------------------------------------------------------------------------------------
 
 
 def _report(
-    args: argparse.Namespace,
-    data: ImageSet,
-    rate: float,
-    resumed: bool,
-    network: Sequential,
-    counts: tuple[int, int],
+    args: argparse.Namespace, data: ImageSet, rate: float, network: Sequential, counts: tuple[int, int]
 ) -> dict[str, Any]:
-    """Return what is known before the training."""
+    """Return the part of the report that is known before the training."""
     names = ("network", "method", "dtype", "epochs", "batch_size", "optimiser", "schedule", "seed")
     return {
         **{name: getattr(args, name) for name in names},
@@ -319,40 +293,23 @@ def _report(
         "classes": data.classes,
         "training_images": counts[0],
         "validation_images": counts[1],
-        "resumed": resumed,
+        "resumed": args.checkpoint is not None and Path(args.checkpoint).exists(),
         "output": args.output,
         "checkpoint": args.checkpoint,
     }
 
 
-def _outcome(history: History) -> dict[str, Any]:
-    return {
-        "epochs_done": history.epochs,
-        "loss": history.loss,
-        "validation_loss": history.validation_loss,
-        "accuracy": history.metrics["accuracy"],
-    }
-
-
-def _confusion(labels: Array, predicted: Array, classes: int) -> list[list[int]]:
-    """Return how many images of each class (rows) were taken for each class (columns)."""
-    import numpy as np
-
-    table = np.zeros((classes, classes), dtype=int)
-    np.add.at(table, (labels, predicted), 1)
-    counts: list[list[int]] = table.tolist()
-    return counts
-
-
 class _Table:
-    """The report in words: a head, and a line an epoch as it ends; under a progress bar, all lines at the end."""
+    """The report as text: a header, and one line per epoch as it ends, or at the end if a progress bar is shown."""
 
     def __init__(self, report: dict[str, Any]) -> None:
-        self.history: History | None = None
+        from convmatrix.nn import History
+
+        self.history = History()
         self._measured = "validation" if report["validation_images"] else "training"
-        self._printed: int | None = None  # epochs
+        self._printed = 0  # number of epochs
         held_out = f", {report['validation_images']} to validate" if report["validation_images"] else ""
-        self._head = [
+        self._header = [
             f"network   {report['network']}, {report['parameters']} parameters, {report['dtype']}, {report['method']}",
             f"data      {report['data']}: {report['training_images']} images of {_times(report['image_shape'])}"
             f"{held_out}, {report['classes']} classes",
@@ -362,22 +319,18 @@ class _Table:
         ]
 
     def add(self, history: History) -> None:
-        """Take note of an epoch that ended."""
+        """Print an epoch that ended, unless a progress bar is shown."""
         self.history = history
         if sys.stderr is None or not sys.stderr.isatty():
             self.print_rest()
 
     def print_rest(self) -> None:
-        """Print what was not printed yet."""
-        lines = self._head if self._printed is None else []
-        if self.history is not None:
-            lines = [
-                *lines,
-                *(self._line(self.history, epoch) for epoch in range(self._printed or 0, self.history.epochs)),
-            ]
-        self._printed = 0 if self.history is None else self.history.epochs
-        if lines:
-            say("\n".join(lines))
+        """Print the lines that have not been printed yet."""
+        lines = [self._line(self.history, epoch) for epoch in range(self._printed, self.history.epochs)]
+        self._printed += len(lines)
+        if self._header or lines:
+            say("\n".join([*self._header, *lines]))
+        self._header = []
 
     def _line(self, history: History, epoch: int) -> str:
         cells = [f"{epoch + 1:5}", f"{history.loss[epoch]:13.4f}"]

@@ -1,4 +1,4 @@
-"""What ``convmatrix train`` trains on: scikit-learn's digits, or images and labels of an .npz file."""
+"""Data of ``convmatrix train``: scikit-learn's digits, or images and labels in an .npz file."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Final
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
 
@@ -14,12 +14,10 @@ from convmatrix.cli.errors import DataError
 from convmatrix.memory import available_memory, in_words
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
+    from convmatrix.arrays import Array
 
 DIGITS: Final = "digits"
-_LARGEST_EXPANSION: Final = 1032  # bytes that deflate makes of one, at most
+_LARGEST_EXPANSION: Final = 1032  # of deflate, in bytes per compressed byte
 
 
 @dataclass(frozen=True)
@@ -33,24 +31,23 @@ class ImageSet:
 
 
 def read_digits() -> ImageSet:
-    """Return the 1,797 digits of 8x8 that scikit-learn carries."""
+    """Return the 1,797 images of digits of 8x8 included in scikit-learn."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
         raise DataError(
-            "the digits come from scikit-learn, which is not installed: install the extra analyses, as in pip install "
-            '"convmatrix[analyses]", or give an .npz file'
+            'digits needs scikit-learn, which is missing: pip install "convmatrix[analyses]", or give an .npz file'
         ) from None
     digits = load_digits()
     return ImageSet(DIGITS, np.asarray(digits.images)[:, None], np.asarray(digits.target), 10)
 
 
 def read_images(path: str, images: str, labels: str, classes: int | None) -> ImageSet:
-    """Return the images and labels of an .npz file, read without unpickling and checked against each other."""
+    """Return the images and labels of an .npz file, after checks; nothing is unpickled."""
     if Path(path).suffix.lower() != ".npz":
         raise DataError(
-            f"cannot read {path}: the data are {DIGITS}, or an .npz file as numpy.savez writes it, with the arrays "
-            f"{images} and {labels}"
+            f"cannot read {path}: give {DIGITS}, or an .npz file, as written by numpy.savez, with arrays {images} and "
+            f"{labels}"
         )
     try:
         with Path(path).open("rb") as file:
@@ -61,39 +58,38 @@ def read_images(path: str, images: str, labels: str, classes: int | None) -> Ima
         x = x[:, None]
     if x.ndim != 4 or not x.size:
         raise DataError(
-            f"{path}: {images} has shape {x.shape}, but images are (samples, height, width) or "
-            "(samples, channels, height, width), none of them 0"
+            f"{path}: {images} has shape {x.shape}, but must have shape (samples, height, width) or "
+            "(samples, channels, height, width), with at least one sample"
         )
     if not np.isfinite(x).all():
         bad = int(np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))[0])
-        raise DataError(f"{path}: {images} holds numbers that are not finite, first in image {bad}; clean the data")
+        raise DataError(f"{path}: {images} holds values that are not finite, first in image {bad}; clean the data")
     return ImageSet(path, x, y, _count_classes(path, x, y, labels, classes))
 
 
 def _count_classes(path: str, x: Array, y: Array, labels: str, classes: int | None) -> int:
     if y.shape != (len(x),):
         raise DataError(
-            f"{path}: there are {len(x)} images, but {labels} has shape {y.shape}; give one label an image, ({len(x)},)"
+            f"{path}: there are {len(x)} images, but {labels} has shape {y.shape}; give one label per image"
         )
     if y.dtype.kind not in "iu":
-        raise DataError(f"{path}: {labels} has dtype {y.dtype}, but labels are integers; convert them")
+        raise DataError(f"{path}: {labels} has dtype {y.dtype}, but labels must be integers; convert them")
     least, most = int(y.min()), int(y.max())
     if least < 0:
-        raise DataError(f"{path}: {labels} runs from {least} to {most}, but labels begin at 0; number the classes anew")
+        raise DataError(f"{path}: {labels} range from {least} to {most}, but must start at 0; renumber the classes")
     if classes is None and most >= max(len(x), 2):
         raise DataError(
-            f"{path}: {labels} runs to {most}, which is {most + 1} classes, but there are {len(x)} images; number the "
-            "classes from 0 without gaps, or give --classes"
+            f"{path}: {labels} range up to {most}, which makes {most + 1} classes, but there are {len(x)} images; "
+            "number the classes from 0 without gaps, or give --classes"
         )
     if classes is not None and most >= classes:
         raise DataError(
-            f"{path}: {labels} runs to {most}, but --classes {classes} are 0 to {classes - 1}; give {most + 1}"
+            f"{path}: {labels} range up to {most}, but --classes {classes} allows 0 to {classes - 1}; give {most + 1}"
         )
     found = most + 1 if classes is None else classes
     if found < 2:
         raise DataError(
-            f"{path}: all of {labels} are 0, but there must be two classes to tell apart; give --classes 2, or more "
-            "data"
+            f"{path}: all {labels} are 0, but at least two classes are needed; give --classes 2, or more data"
         )
     return found
 
@@ -102,7 +98,7 @@ def _count_classes(path: str, x: Array, y: Array, labels: str, classes: int | No
 
 
 def _read_arrays(path: str, file: BinaryIO, *names: str) -> list[Array]:
-    """Return arrays of numbers; each header is checked against the size of its member before anything is allocated."""
+    """Return arrays of numbers, after checking each header against the size of its member, before allocating."""
     try:
         with zipfile.ZipFile(file) as archive:
             return [_read_array(archive, name) for name in names]
@@ -112,11 +108,11 @@ def _read_arrays(path: str, file: BinaryIO, *names: str) -> list[Array]:
         raise DataError(f"{path}: {error}") from None
     except Exception as error:  # a damaged archive fails in many ways, zlib.error and SyntaxError among them
         message = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path} is no .npz file, or is damaged: {message}") from None
+        raise DataError(f"{path} is not an .npz file, or is damaged: {message}") from None
 
 
 class _MemberError(ValueError):
-    """A member is not what it should be."""
+    """A member is missing or invalid."""
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
@@ -124,7 +120,7 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
     if member not in archive.namelist():
         found = ", ".join(sorted(n.removesuffix(".npy") for n in archive.namelist()))[:200]
         raise _MemberError(
-            f"there is no array {name}; it has {found or 'none'}: name what to take by --images and --labels"
+            f"there is no array {name}; it has {found or 'none'}: give the names by --images and --labels"
         )
     info = archive.getinfo(member)
     with archive.open(info) as stream:
@@ -133,17 +129,17 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
         shape, column_major, dtype = read(stream)
         if dtype.kind not in "fiu":
             what = "pickled objects, which are never loaded" if dtype.hasobject else f"dtype {dtype}"
-            raise _MemberError(f"{name} has {what}, but must be real numbers; convert it")
+            raise _MemberError(f"{name} has {what}, but must hold real numbers; convert it")
         n_bytes = math.prod(shape) * dtype.itemsize
         if stream.tell() + n_bytes != info.file_size or info.file_size > _LARGEST_EXPANSION * info.compress_size:
             raise _MemberError(
-                f"{name} declares {n_bytes} bytes of entries, but its member is {info.compress_size} bytes, "
-                f"{info.file_size} when expanded; the file is damaged or forged"
+                f"{name} declares {n_bytes} bytes of entries, but its member has {info.compress_size} "
+                f"bytes, {info.file_size} when decompressed; the file is damaged or forged"
             )
         if 2 * n_bytes > available_memory():
             raise _MemberError(
-                f"{name} needs {in_words(2 * n_bytes)}, but {in_words(available_memory())} of memory are available; "
-                "give fewer images at a time"
+                f"{name} needs {in_words(2 * n_bytes)}, but {in_words(available_memory())} of memory is available; "
+                "give fewer images"
             )
         entries = np.frombuffer(stream.read(), dtype=dtype)
     array = entries.reshape(shape, order="F" if column_major else "C")
