@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +18,6 @@ from tests.test_nn_training import bits, stripes, tiny
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 # --- images ----------------------------------------------------------------------------------------------------------
@@ -94,6 +94,25 @@ def test_settings_are_kept_and_others_are_refused(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=message):
             go(network, settings=settings)
         assert bits(network) == before
+
+
+def test_a_checkpoint_of_version_0_1_is_resumed(tmp_path: Path) -> None:
+    """The file was written by version 0.1, which was stopped after 6 of the 12 steps of the training below."""
+    file = Path(__file__).parent / "data" / "files_0_1" / "training.npz"
+    found = nn.checkpoints.load_checkpoint(file)
+    assert (found.optimiser[0], int(found.optimiser[1]["steps"]), found.progress["done"]) == ("Adam", 6, 2)
+    assert found.progress["settings"] == {"rate": 0.01}
+    path = tmp_path / "run.npz"
+    path.write_bytes(file.read_bytes())
+    options: dict[str, Any] = {"epochs": 3, "batch_size": 16, "validation": stripes(20, seed=1), "rng": 9}
+    resumed, whole = tiny(seed=5), tiny()
+    history = nn.fit(resumed, *stripes(), optimiser=nn.Adam(0.01), checkpoint=path, settings={"rate": 0.01}, **options)
+    expected = nn.fit(whole, *stripes(), optimiser=nn.Adam(0.01), **options)
+    assert history.metrics == expected.metrics
+    np.testing.assert_allclose(history.loss, expected.loss, rtol=1e-5)
+    np.testing.assert_allclose(history.validation_loss, expected.validation_loss, rtol=1e-5)
+    for name, array in whole.state().items():  # equal up to rounding: the first half may be from another processor
+        np.testing.assert_allclose(resumed.state()[name], array, rtol=1e-4, atol=1e-6)
 
 
 # --- Ctrl-C ----------------------------------------------------------------------------------------------------------
