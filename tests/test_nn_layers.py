@@ -497,6 +497,16 @@ def test_elementwise_against_pytorch(name: str) -> None:
     np.testing.assert_allclose(back, dx, rtol=1e-12, atol=1e-13)
 
 
+def test_constants_of_activations_are_attributes() -> None:
+    layer = nn.LeakyReLU(0.2)
+    layer.slope = 0.5
+    assert (layer.forward(np.array([[-2.0]])).item(), repr(layer)) == (-1.0, "LeakyReLU(0.5)")
+    assert repr(nn.Tanh(1.5, 2)) == "Tanh(1.5, 2)"
+    for kind in (nn.ReLU, nn.Sigmoid, nn.GELU, nn.Softplus):
+        with pytest.raises(TypeError, match="slope"):
+            kind(slope=0.1)  # type: ignore[call-arg]
+
+
 @each_elementwise
 def test_elementwise_far_out(name: str) -> None:
     layer, _ = ELEMENTWISE[name]

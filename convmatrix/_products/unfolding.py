@@ -25,7 +25,7 @@ class UnfoldedCorrelation:
 
     .. math:: y_{g,o,p} = \sum_{c,t} W_{g, o, c, t} \; x_{g,\, c,\, p \cdot stride + t \cdot dilation - low}
 
-    Arrays are ``(groups, channels, *spatial, batch)``; beyond the ends x is zero.
+    Arrays are ``(groups, channels, *spatial, batch)``; x is zero beyond its ends.
 
     Samples are unfolded along all axes but the first, with rows of the first axis outermost. A row of outputs then
     reads one contiguous block of rows, which overlaps with the block of the next row of outputs, so that the taps of
@@ -61,7 +61,7 @@ class UnfoldedCorrelation:
         return (kernel[0] == 1 or dilation[0] == 1) and outputs >= 4 and (len(kernel) > 1 or positions[0] == 1)
 
     def forward(self, x: Array) -> Array:
-        """Return y."""
+        """Return the correlation y."""
         y = np.empty((self.groups, self.outputs, *self.positions, x.shape[-1]), dtype=x.dtype)
         if self.is_pointwise:
             np.matmul(self.matrix, self._flat(x), out=self._flat(y))
@@ -71,7 +71,7 @@ class UnfoldedCorrelation:
         return y
 
     def _multiply(self, windows: Array, y: Array) -> None:
-        """Write the matrix times the windows of some rows into y, (groups, rows, outputs, other positions * batch)."""
+        """Write the matrix times the windows of some rows to y, (groups, rows, outputs, other positions * batch)."""
         count = y.shape[1]
         pairs = count // 2 if self.outputs <= _FEW_OUTPUTS and self.stride[0] == 1 else 0
         if pairs:
@@ -90,7 +90,7 @@ class UnfoldedCorrelation:
             np.matmul(self.matrix[:, None], windows[:, 2 * pairs :], out=y[:, 2 * pairs :])
 
     def weight_gradient(self, x: Array, g: Array) -> Array:
-        """Return the gradient of ``sum(g * y)`` in the weights, summed over the batch."""
+        """Return the gradient of ``sum(g * y)`` with respect to the weights."""
         total = np.zeros((self.groups, self.matrix.shape[-1], self.outputs), dtype=x.dtype)  # tall is faster
         if self.is_pointwise:
             np.matmul(self._flat(x), self._flat(g).swapaxes(-1, -2), out=total)
@@ -193,9 +193,9 @@ class UnfoldedCorrelation:
         return near, far
 
     def _flat(self, array: Array) -> Array:
-        """View (groups, channels, *spatial, batch) as a stack of matrices."""
+        """Return (groups, channels, *spatial, batch) as a stack of matrices."""
         return array.reshape(*array.shape[:2], -1)
 
     def _by_row(self, array: Array) -> Array:
-        """View (groups, channels, rows, ...) as (groups, rows, channels, others)."""
+        """Return a view of (groups, channels, rows, ...) as (groups, rows, channels, others)."""
         return array.reshape(*array.shape[:3], -1).swapaxes(1, 2)

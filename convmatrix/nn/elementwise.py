@@ -23,16 +23,19 @@ class Activation(Layer):
     """
 
     _name: ClassVar[str] = ""  # of the function in `convmatrix.network.FUNCTIONS`, if it is there
+    _constants: ClassVar[tuple[str, ...]] = ()  # names of its parameters, which are attributes of the layer
 
-    def __init__(self, **constants: float) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self._constants = constants
         self._slope: Array | None = None
+
+    def _constant_values(self) -> dict[str, float]:
+        return {name: getattr(self, name) for name in self._constants}
 
     def value_and_slope(self, x: Array) -> tuple[Array, Array]:
         """Return f(x) and f'(x)."""
-        function = network.FUNCTIONS[self._name]
-        return function.value(x, **self._constants), function.slope(x, **self._constants)
+        function, constants = network.FUNCTIONS[self._name], self._constant_values()
+        return function.value(x, **constants), function.slope(x, **constants)
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return f(x)."""
@@ -48,11 +51,11 @@ class Activation(Layer):
     def operation(self, input_shape: tuple[int, ...]) -> network.Elementwise:
         """Return the elementwise operation."""
         if self._name:
-            return network.Elementwise(self._name, self._constants)
+            return network.Elementwise(self._name, self._constant_values())
         return network.Elementwise(type(self).__name__, function=lambda x: self.value_and_slope(x)[0])
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(map(str, self._constants.values()))})"
+        return f"{type(self).__name__}({', '.join(map(str, self._constant_values().values()))})"
 
 
 Elementwise = Activation
@@ -69,9 +72,6 @@ class ReLU(Activation):
     """
 
     _name = "relu"
-
-    def __init__(self) -> None:
-        super().__init__()
 
     def value_and_slope(self, x: Array) -> tuple[Array, Array]:
         """Return the function and its slope."""
@@ -93,10 +93,11 @@ class LeakyReLU(Activation):
     array([[-0.2,  3. ]])
     """
 
-    _name = "leaky_relu"
+    _name, _constants = "leaky_relu", ("slope",)
 
     def __init__(self, slope: float = 0.01) -> None:
-        super().__init__(slope=slope)
+        super().__init__()
+        self.slope = slope
 
 
 class Sigmoid(Activation):
@@ -126,10 +127,10 @@ class Tanh(Activation):
     array([[1.]])
     """
 
-    _name = "tanh"
+    _name, _constants = "tanh", ("scale", "slope")
 
     def __init__(self, scale: float = 1.0, slope: float = 1.0) -> None:
-        super().__init__(scale=scale, slope=slope)
+        super().__init__()
         self.scale, self.slope = scale, slope
 
     def value_and_slope(self, x: Array) -> tuple[Array, Array]:
