@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from convmatrix.equivariance import Proof, prove, theorems
-from convmatrix.proofs.latex import appendix, theorem_latex
+from convmatrix.proofs import appendix
+from convmatrix.proofs.results import theorem_latex
 from paper.errors import PaperError
 from paper.mathematics import formula, markup, plain
 from paper.numbers import SUPERSCRIPTS

@@ -33,7 +33,7 @@ from convmatrix.network import (
 
 Array = Any
 
-PAD_MODES = {
+PAD_MODES: dict[str, Any] = {
     "zero": "constant",
     "circular": "wrap",
     "reflect": "reflect",
@@ -53,7 +53,7 @@ def padded(x: Array, pads: list[tuple[int, int]], boundaries: tuple[str, ...], f
         widths[axis] = pad
         if x.shape[axis] == 1 and boundary == "reflect":
             boundary = "replicate"
-        options = {"constant_values": fill} if boundary == "zero" else {}
+        options: dict[str, Any] = {"constant_values": fill} if boundary == "zero" else {}
         x = np.pad(x, widths, PAD_MODES[boundary], **options)
     return x
 
@@ -156,7 +156,7 @@ def _add_block(
         return _add_pooling(rng, draw, last, shape, mood)
     if kind == "function":
         name = str(rng.choice(["relu", "abs", "something"]))
-        function = {"relu": lambda x: np.maximum(x, 0), "abs": np.abs, "something": arbitrary}[name]
+        function: Any = {"relu": lambda x: np.maximum(x, 0), "abs": np.abs, "something": arbitrary}[name]
         return draw.add(Elementwise(name), (last,), lambda _, x: function(x)), shape
     if kind == "branch":
         first, one = _add_convolution(rng, draw, last, shape, mood)

@@ -10,7 +10,7 @@ from convmatrix.cli.output import say, say_json
 if TYPE_CHECKING:
     import argparse
 
-    from convmatrix.equivariance import Proof
+    from convmatrix.proofs import Proof
 
 _USAGE: Final = "convmatrix prove [NAME ... | --all] [options]"
 _DESCRIPTION: Final = """\
@@ -52,17 +52,17 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """List theorems, prove them, or check a saved proof."""
-    from convmatrix import equivariance
-    from convmatrix.proofs.theorems import theorem
+    from convmatrix import proofs
+    from convmatrix.proofs.proving import theorem
 
     if args.recheck is not None:
         if args.names or args.all:
             raise UsageError("--recheck takes a file and no theorems: drop the names, or drop --recheck")
-        say(f"{args.recheck}: theorem {equivariance.recheck(args.recheck)} holds, checked without search")
+        say(f"{args.recheck}: theorem {proofs.recheck(args.recheck)} holds, checked without search")
         return 0
     if args.names and args.all:
         raise UsageError("--all proves every theorem: drop the names, or drop --all")
-    known = equivariance.theorems()
+    known = proofs.theorems()
     try:
         for name in args.names:
             theorem(name)
@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
     engines = ("sympy", "z3") if args.engine == "both" else (args.engine,)
     try:
         if args.latex:
-            say(equivariance.appendix(engines, names).rstrip())
+            say(proofs.appendix(engines, names).rstrip())
             return 0
         return _prove(names, engines, args.json)
     except (ImportError, RuntimeError) as error:
@@ -92,7 +92,7 @@ def _list() -> None:
 
 
 def _prove(names: tuple[str, ...], engines: tuple[str, ...], as_json: bool) -> int:
-    from convmatrix.equivariance import prove
+    from convmatrix.proofs import prove
 
     proved = True
     for name in names:

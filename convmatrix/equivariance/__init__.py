@@ -1,9 +1,11 @@
-"""Equivariance: exact checks at a size, sharing from symmetry, and theorems for every size.
+"""Equivariance: exact checks of layers and networks, and sharing from symmetry.
 
-`check` and `prove_equivariance` decide for a given layer whether permuting its input permutes its output, for every
-weight, and name the rows that break it. `equivariant_pattern` goes the other way, from a group to the weights that it
-ties. `prove` decides theorems about all sizes with two engines that run the one-axis rule of `convmatrix.boundary`.
+`check` and `check_shift` decide for a given layer whether permuting its input permutes its output, for all weights, and
+name the rows that break it; `check_network` and `surviving_shifts` decide it for networks. `equivariant_pattern` goes
+the other way, from a group to the weights that it ties. Theorems for every size are in `convmatrix.proofs`.
 """
+
+from typing import Any
 
 from convmatrix.equivariance.actions import (
     as_permutation,
@@ -37,11 +39,6 @@ from convmatrix.equivariance.symmetries import PointSymmetry, Symmetries, symmet
 from convmatrix.equivariance.verdict import Counterexample, Verdict
 from convmatrix.equivariance.whole_network import NetworkCounterexample
 from convmatrix.network import Elementwise
-from convmatrix.proofs.engines.certificate import CertificateError
-from convmatrix.proofs.latex import appendix
-from convmatrix.proofs.proof import Proof
-from convmatrix.proofs.saved import recheck
-from convmatrix.proofs.theorems import ENGINES, instances, prove, theorems
 
 __all__ = [
     "ENGINES",
@@ -91,6 +88,15 @@ __all__ = [
     "tied_taps",
     "torus_generators",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Return a name of `convmatrix.proofs`, which was part of this subpackage in version 0.1."""
+    if name in {"ENGINES", "CertificateError", "Proof", "appendix", "instances", "prove", "recheck", "theorems"}:
+        from convmatrix import proofs
+
+        return getattr(proofs, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:

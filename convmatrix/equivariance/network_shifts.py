@@ -1,9 +1,8 @@
 """Equivariance of whole networks under shifts.
 
-For a shift s of the input, each node is given the set of shifts t of its own output with ``f(S_s x) = S_t f(x)`` for
-all weights and inputs, as far as the sets of its inputs show. A set at the output that is not empty is a proof.
-Otherwise the network is decided as a whole, where `convmatrix.equivariance.whole_network` can decide it; elsewhere the
-answer is a bound.
+A network commutes with a shift if `convmatrix.equivariance.shift_propagation` finds an answering shift at every output.
+Otherwise it is decided as a whole, where `convmatrix.equivariance.whole_network` can decide it; elsewhere the answer is
+a bound.
 """
 
 from __future__ import annotations
@@ -16,38 +15,15 @@ from typing import Any, Literal
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.boundary import read_sample
-from convmatrix.equivariance.axis_shifts import AxisShifts, geometry_axes, matrix_axis, moved_output, selection_axis
-from convmatrix.equivariance.checks import check_axes, shift_statement, shift_text
-from convmatrix.equivariance.sized_operations import AddedBias
+from convmatrix.equivariance.checks import shift_statement, shift_text
+from convmatrix.equivariance.shift_propagation import Propagation
 from convmatrix.equivariance.verdict import Verdict
 from convmatrix.equivariance.whole_network import NetworkCounterexample, decide_whole
 from convmatrix.geometry import ConvGeometry
-from convmatrix.network import (
-    Addition,
-    Concatenation,
-    Convolution,
-    Dense,
-    Elementwise,
-    Input,
-    Network,
-    Node,
-    Operation,
-    PatternMap,
-    Pooling,
-    Product,
-    Rearrangement,
-    Resize,
-    Scale,
-    as_network,
-)
-from convmatrix.network.windows import axis_structure
+from convmatrix.network import Input, Network, Operation, as_network
 
 Shift = tuple[int, ...]
 Shape = tuple[int, ...]
-
-AnsweringShifts = tuple[frozenset[int], ...]
-"""The output shifts that answer to a shift of the network's input: one set per spatial axis, none of them empty."""
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -91,6 +67,7 @@ class NetworkVerdict:
         Examples
         --------
         >>> import convmatrix as cm
+        >>> from convmatrix.network import Elementwise
         >>> layer = cm.ConvGeometry(8, 2, stride=2, boundary="circular")
         >>> print(check_network([layer, Elementwise("relu")], 2).explain())
         Proved: up to layer 1 the network commutes with the cyclic shift by 2 of its input, 1 of its output.
@@ -160,6 +137,7 @@ def check_network(network: Any, shift: int | Sequence[int]) -> NetworkVerdict:
     Examples
     --------
     >>> import convmatrix as cm
+    >>> from convmatrix.network import Elementwise, Pooling
     >>> layer = cm.ConvGeometry(8, 3, padding="same", boundary="circular")
     >>> pool = Pooling("average", 8)
     >>> check_network([layer, Elementwise(), pool], 1)
@@ -169,7 +147,7 @@ def check_network(network: Any, shift: int | Sequence[int]) -> NetworkVerdict:
     """
     network = given_network(network)
     amounts = validate.per_axis("shift", shift, len(network.input_shape) - 1, minimum=-(2**62))
-    propagation = _Propagation(network)
+    propagation = Propagation(network)
     found = propagation.answers(amounts)
     shifts: list[Shift | None] = [amounts]
     verdicts = []
@@ -217,6 +195,7 @@ def surviving_shifts(network: Any) -> SurvivingShifts:
     Examples
     --------
     >>> import convmatrix as cm
+    >>> from convmatrix.network import Elementwise, Pooling
     >>> ring = cm.ConvGeometry((8, 8), (3, 3), padding=1, stride=2, boundary="circular")
     >>> surviving_shifts([ring, Elementwise("relu")])
     (2, 2)
@@ -225,7 +204,7 @@ def surviving_shifts(network: Any) -> SurvivingShifts:
     """
     network = given_network(network)
     sizes = network.input_shape[1:]
-    propagation = _Propagation(network)
+    propagation = Propagation(network)
     amounts, exact = [], True
     for axis, size in enumerate(sizes):
 
@@ -276,188 +255,3 @@ def _input_shape(item: Any) -> Shape | None:
         return (geometry.in_channels, *geometry.input_shape)
     shape: Shape | None = getattr(item, "sample_shape", None)
     return shape
-
-
-# --- propagation of the shifts ---------------------------------------------------------------------------------------
-
-
-class _Propagation:
-    """The rules by which shifts pass through the nodes of one network."""
-
-    def __init__(self, network: Network) -> None:
-        self.network = network
-        self.axes = {node.name: _axes(node) for node in network}
-
-    def answers(self, shift: Sequence[int]) -> dict[str, AnsweringShifts | None]:
-        """Return for each node the shifts that answer to a shift of the input; None if none is known."""
-        found: dict[str, AnsweringShifts | None] = {}
-        for node in self.network:
-            if isinstance(node.operation, Input):
-                sizes = node.output_shape[1:]
-                found[node.name] = tuple(frozenset([s % n]) for s, n in zip(shift, sizes, strict=True))
-                continue
-            incoming = [found[source] for source in node.inputs]
-            known = [answer for answer in incoming if answer is not None]
-            answer = self._image(node, known) if len(known) == len(incoming) else None
-            found[node.name] = answer if answer is not None and all(answer) else None
-        return found
-
-    def proves(self, shift: Sequence[int]) -> bool:
-        """Return whether every output is known to move by some shift."""
-        found = self.answers(shift)
-        return all(found[name] is not None for name in self.network.outputs)
-
-    def _image(self, node: Node, incoming: list[AnsweringShifts]) -> AnsweringShifts:
-        operation, out = node.operation, node.output_shape
-        axes = self.axes[node.name]
-        everything = tuple(frozenset(range(size)) for size in out[1:])
-        if axes is not None:
-            if any(axis.reads_nothing for axis in axes):
-                answer = everything
-            else:
-                answer = tuple(axis.image(amounts) for axis, amounts in zip(axes, incoming[0], strict=True))
-            by_unit = isinstance(operation, Convolution) and has_unit_bias(operation)
-            return tuple(amounts & {0} for amounts in answer) if by_unit else answer
-        if isinstance(operation, Elementwise):
-            return incoming[0]
-        if isinstance(operation, Addition | Product | Scale):
-            aligned = [_aligned(*pair, out) for pair in zip(incoming, node.input_shapes, strict=True)]
-            answer = tuple(frozenset.intersection(*sets) for sets in zip(*aligned, strict=True))
-            if isinstance(operation, Scale):
-                answer = _unmoved_constants(operation, node.input_shapes[0], out, answer)
-            return answer
-        if isinstance(operation, Concatenation):
-            answer = tuple(frozenset.intersection(*sets) for sets in zip(*incoming, strict=True))
-            return tuple(
-                amounts & {0} if axis == operation.axis else amounts for axis, amounts in enumerate(answer, start=1)
-            )
-        if isinstance(operation, Rearrangement):
-            rearranged = _rearranged(operation, node, incoming[0])
-            if rearranged is not None:
-                return rearranged
-        if isinstance(operation, Dense) and not operation.flatten:
-            return tuple(
-                amounts & {0} if axis == len(out) - 1 else amounts for axis, amounts in enumerate(incoming[0], start=1)
-            )
-        # Nothing is known of the operation but that equal inputs give equal outputs.
-        unchanged = all(0 in amounts for answer in incoming for amounts in answer)
-        return tuple(frozenset([0] if unchanged else []) for _ in out[1:]) if len(out) > 1 or unchanged else _NOTHING
-
-    def refusal(self, node: Node, incoming: list[AnsweringShifts]) -> Verdict:
-        """Return why a node does not commute, with the rows that are broken."""
-        subject = f"{node.name} ({node.kind})"
-        axes = self.axes[node.name]
-        if axes is not None:
-            amounts = tuple(map(min, incoming[0]))
-            stride = _stride(node)
-            nominal = [a // s if a % s == 0 else None for a, s in zip(amounts, stride, strict=True)]
-            moved = moved_output(axes, amounts, nominal)
-            verdict = check_axes(axes, amounts, moved, stride, channels=node.output_shape[0], subject=subject)
-            if not verdict.holds:
-                return verdict
-        reason = (
-            "its inputs do not move by one shift"
-            if len(incoming) > 1
-            else "its input would have to stay the same, as its coefficients differ from place to place"
-        )
-        broken = np.ones(node.output_shape, dtype=bool)
-        return Verdict("the shift of its input", broken, subject=subject, reason=reason)
-
-
-_NOTHING: AnsweringShifts = (frozenset(),)
-
-
-def has_unit_bias(operation: Convolution) -> bool:
-    """Return whether a convolution has one bias per unit, not per channel."""
-    bias = operation.bias
-    if isinstance(bias, str):
-        return bias == "unit"
-    return bias is not None and bias.size > operation.geometry.out_channels
-
-
-def _axes(node: Node) -> list[AxisShifts] | None:
-    """Return what each spatial axis of an operation reads, if the operation is a product over its axes."""
-    operation = node.operation
-    if isinstance(operation, Convolution):
-        return geometry_axes(operation.geometry)
-    if isinstance(operation, PatternMap) and operation.pattern.geometry is not None and operation.shape is None:
-        return geometry_axes(operation.pattern.geometry)
-    if isinstance(operation, Pooling):
-        return _pooling_axes(operation, node.input_shapes[0])
-    if isinstance(operation, Resize):
-        return [matrix_axis(matrix) for matrix in operation.axis_matrices(node.input_shapes[0])]
-    if isinstance(operation, Rearrangement) and operation.name == "pad":
-        widths, boundaries, _ = operation.options
-        return [
-            selection_axis(np.asarray(read_sample(np.arange(-low, size + high), size, boundary)), size)
-            for (low, high), boundary, size in list(zip(widths, boundaries, node.input_shapes[0], strict=True))[1:]
-        ]
-    return None
-
-
-def _pooling_axes(operation: Pooling, shape: Shape) -> list[AxisShifts]:
-    divisors = operation.divisors(shape)
-    axes = []
-    for number, axis in enumerate(operation.geometry(shape).axes):
-        matrix = axis_structure(axis).astype(np.float64)
-        if operation.method == "max":
-            matrix.data[:] = 1
-        elif operation.method == "average":
-            others = tuple(a for a in range(divisors.ndim) if a != number)
-            matrix.data /= np.repeat(divisors.max(axis=others), np.diff(matrix.indptr))
-        axes.append(matrix_axis(matrix))
-    return axes
-
-
-def _stride(node: Node) -> Shape:
-    operation = node.operation
-    if isinstance(operation, Convolution) and not operation.geometry.transposed:
-        return operation.geometry.stride
-    if isinstance(operation, Pooling):
-        return operation.geometry(node.input_shapes[0]).stride
-    return (1,) * (len(node.output_shape) - 1)
-
-
-def _aligned(answer: AnsweringShifts, shape: Shape, out: Shape) -> AnsweringShifts:
-    """Return the shifts of an input after it is broadcast to the output's shape."""
-    lead = len(out) - len(shape)
-    aligned = []
-    for axis in range(1, len(out)):
-        own = axis - lead
-        if own < 0 or shape[own] == 1:
-            aligned.append(frozenset(range(out[axis])))
-        else:
-            aligned.append(answer[own - 1] if own else frozenset([0]))
-    return tuple(aligned)
-
-
-def _unmoved_constants(operation: Scale, shape: Shape, out: Shape, answer: AnsweringShifts) -> AnsweringShifts:
-    """Return the shifts that leave the constants of a scale in place."""
-    if isinstance(operation, AddedBias):
-        return tuple(amounts & {0} for amounts in answer) if operation.sharing == "unit" else answer
-    for value in (operation.scale, operation.shift):
-        if isinstance(value, np.ndarray):
-            constant = np.broadcast_to(operation.spread(value, shape), out)
-            answer = tuple(
-                frozenset(a for a in amounts if np.array_equal(np.roll(constant, a, axis), constant))
-                for axis, amounts in enumerate(answer, start=1)
-            )
-    return answer
-
-
-def _rearranged(operation: Rearrangement, node: Node, answer: AnsweringShifts) -> AnsweringShifts | None:
-    """Return the shifts of rearranged entries; None where only unchanged inputs tell."""
-    (shape,) = node.input_shapes
-    if operation.name == "channel_shuffle" or (operation.name == "reshape" and node.output_shape == shape):
-        return answer
-    if operation.name == "transpose" and operation.options[0] == 0:
-        return tuple(answer[axis - 1] for axis in operation.options[1:])
-    if operation.name == "take":
-        axis, start, stop, step = operation.options
-        axis %= len(shape)
-        if axis == 0:
-            return answer
-        samples = np.arange(shape[axis])[start:stop:step]
-        moved = selection_axis(samples, shape[axis]).image(answer[axis - 1])
-        return (*answer[: axis - 1], moved, *answer[axis:])
-    return None

@@ -1,10 +1,12 @@
-"""Theorems for every size, decided by engines that run the one-axis rule of `convmatrix.boundary`."""
+"""Theorems for every size, decided by engines that run the one-axis rule of `convmatrix.boundary`.
 
-from convmatrix.proofs.engines.certificate import CertificateError
-from convmatrix.proofs.latex import appendix
-from convmatrix.proofs.proof import Proof
-from convmatrix.proofs.saved import recheck
-from convmatrix.proofs.theorems import ENGINES, instances, prove, theorems
+`prove` decides a theorem with SymPy or with the solver z3, `instances` checks it on explicit matrices of symbols, and
+`recheck` verifies a saved proof without any search.
+"""
+
+from convmatrix.proofs.certificates import CertificateError
+from convmatrix.proofs.proving import ENGINES, appendix, instances, prove, recheck, theorems
+from convmatrix.proofs.results import Proof
 
 __all__ = ["ENGINES", "CertificateError", "Proof", "appendix", "instances", "prove", "recheck", "theorems"]
 

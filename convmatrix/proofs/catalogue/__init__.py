@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from convmatrix.proofs.catalogue.base import Identity, Theorem
+from convmatrix.proofs.catalogue import (
+    borders,
+    circulants,
+    contractions,
+    eigenvectors,
+    output_sizes,
+    reflections,
+    shifts,
+)
+from convmatrix.proofs.statements import Identity, Theorem
 
 __all__ = ["Identity", "Theorem", "all_theorems"]
 
@@ -32,11 +41,9 @@ _ORDER = (
 
 def all_theorems() -> dict[str, Theorem]:
     """Return every theorem by name."""
-    from convmatrix.proofs.catalogue import borders, eigenvectors, layers, rings, sizes, structure, symmetry
-
     found = {
         theorem.name: theorem
-        for module in (rings, borders, structure, sizes, eigenvectors, symmetry, layers)
+        for module in (shifts, circulants, borders, contractions, output_sizes, eigenvectors, reflections)
         for theorem in module.THEOREMS
     }
     return {name: found[name] for name in _ORDER}

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from convmatrix import boundary as boundary_rule
+from convmatrix import symbolic
 from convmatrix.boundary import Axis, Boundary
-from convmatrix.proofs.catalogue import matrices
-from convmatrix.proofs.catalogue.base import Theorem
-from convmatrix.proofs.engines.lemma import Algebra, Condition, Integer, Lemma
+from convmatrix.geometry import ConvGeometry
+from convmatrix.proofs.catalogue.symbol_matrices import (
+    Checks,
+    broken,
+)
+from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Theorem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
 
 FOLDED: tuple[Boundary, ...] = ("reflect", "symmetric", "replicate")
 
@@ -153,6 +159,38 @@ def _folded(boundary: Boundary) -> tuple[Lemma, ...]:
 
 _AXIS = {"n": 6, "k": 3, "d": 1, "p": 1, "t": 0}
 
+
+# --- on explicit matrices of symbols ---
+
+
+def _check_zero_border() -> Checks:
+    """Check the theorem ``zero-padding-border``."""
+    for n, k in itertools.product((2, 3, 4, 6), (2, 3, 4)):
+        for p in range(k):
+            A = symbolic.matrix(ConvGeometry(n, k, padding=[(p, k - 1 - p)]))
+            expected = {0} | {i for i in range(1, n) if i <= p or i >= n + p - k + 1}
+            yield f"n = {n}, k = {k}, p = {p}: rows {sorted(expected)} break", broken(A, 1, 1) == expected
+    for n, k, d, p in ((5, 3, 1, 1), (6, 2, 3, 3), (7, 3, 2, 0)):
+        A = symbolic.matrix(ConvGeometry(n, k, dilation=d, padding=[(p, d * (k - 1) - p)]))
+        for c in range(n):
+            inside = [{t for t in range(k) if 0 <= i + t * d - p < n} for i in range(n)]
+            expected = {i for i in range(n) if inside[i] != inside[(i - c) % n]}
+            yield f"n = {n}, k = {k}, d = {d}, p = {p}, shift {c}: rows {sorted(expected)}", broken(A, c, c) == expected
+
+
+def _check_folded_border() -> Checks:
+    """Check the theorem ``padding-border``."""
+    for boundary, n, k in itertools.product(("reflect", "symmetric", "replicate"), (2, 3, 4, 6), (2, 3, 9)):
+        if n == 2 and boundary != "replicate":
+            continue
+        period = {"reflect": 2 * n - 2, "symmetric": 2 * n, "replicate": 100}[boundary]
+        for p in range(k):
+            A = symbolic.matrix(ConvGeometry(n, k, padding=[(p, k - 1 - p)], boundary=boundary))
+            at = {i: [i + t - p for t in range(k)] for i in range(n)}
+            expected = {0} | {i for i in range(1, n) if any(not 1 <= x % period < n for x in at[i])}
+            yield f"{boundary}, n = {n}, k = {k}, p = {p}: rows {sorted(expected)}", broken(A, 1, 1) == expected
+
+
 THEOREMS = (
     Theorem(
         "zero-padding-border",
@@ -162,11 +200,11 @@ THEOREMS = (
         r"Let a convolution with stride 1 map $n$ samples to $n$ outputs, with zero padding $p$ at the low end. The "
         r"commutator with the cyclic shift by $c$ has a tap in row $i$ exactly where that tap reads inside the input "
         r"in one of the rows $i$ and $(i - c) \bmod n$ and outside in the other: it vanishes on every row whose "
-        r"windows stay inside. For the shift by one, tap $t$ breaks row $i \ge 1$ exactly where $i + t d - p \in "
-        r"\{0, n\}$; so with dilation 1 and $k \ge 2$ the support of the commutator is exactly the border rows $i "
-        r"\le p$ and $i \ge n + p - k + 1$.",
-        "n >= 1, any dilation d >= 1, padding and shift for the taps; for the rows n >= 2, k >= 2, dilation 1, "
-        "0 <= p <= k - 1; stride 1, as many outputs as samples.",
+        r"windows stay inside. For the shift by one, tap $t$ breaks row $i \ge 1$ exactly where $i + t d - p \in \{0, "
+        r"n\}$; so with dilation 1 and $k \ge 2$ the support of the commutator is exactly the border rows $i \le p$ "
+        r"and $i \ge n + p - k + 1$.",
+        "n >= 1, any dilation d >= 1, padding and shift for the taps; for the rows n >= 2, k >= 2, dilation 1, 0 <= p "
+        "<= k - 1; stride 1, as many outputs as samples.",
         r"Entry by entry the symmetry asks that rows $i$ and $q(i)$ read nothing, or that the second reads the sample "
         r"of the first, shifted. The first lemma says which taps do. The next two say it for the shift by one in the "
         r"rows from 1 up and in row 0, by position. The last two find such a tap in each border row, and show that "
@@ -176,8 +214,8 @@ THEOREMS = (
                 "any shift",
                 "a tap keeps the symmetry in row i exactly where it reads inside both in rows i and i - c, or in "
                 "neither",
-                r"\text{tap } t \text{ keeps row } i \iff \bigl(0 \le x(i,t) < n \iff 0 \le x(q,t) < n\bigr),"
-                r"\quad q = (i - c) \bmod n",
+                r"\text{tap } t \text{ keeps row } i \iff \bigl(0 \le x(i,t) < n \iff 0 \le x(q,t) < n\bigr),\quad q "
+                r"= (i - c) \bmod n",
                 _any_shift_lemma,
                 {**_AXIS, "i": 2, "c": 1},
             ),
@@ -210,21 +248,21 @@ THEOREMS = (
                 {"n": 6, "k": 3, "p": 1},
             ),
         ),
-        matrices.zero_border,
+        _check_zero_border,
     ),
     Theorem(
         "padding-border",
         "Reflect, symmetric and replicate padding break the shift by one, for any amount of padding: tap t keeps row "
         "i >= 1 exactly where its position x = i + t d - p has x mod (2 n - 2), x mod 2 n or x itself from 1 to n - 1.",
         r"With the boundaries reflect, symmetric and replicate, stride 1, as many outputs as samples and any padding, "
-        r"tap $t$ of row $i \ge 1$, at position $x = i + t d - p$, keeps the shift by one exactly where "
-        r"$1 \le \pi < n$ for $\pi = x \bmod (2n - 2)$, $\pi = x \bmod 2n$ and $\pi = x$; within one period of "
-        r"padding these are the positions from $1$ to $n - 1$. Row 0 breaks where a tap has $x = \pm 1$.",
+        r"tap $t$ of row $i \ge 1$, at position $x = i + t d - p$, keeps the shift by one exactly where $1 \le \pi < "
+        r"n$ for $\pi = x \bmod (2n - 2)$, $\pi = x \bmod 2n$ and $\pi = x$; within one period of padding these are "
+        r"the positions from $1$ to $n - 1$. Row 0 breaks where a tap has $x = \pm 1$.",
         "n >= 2 for replicate, n >= 3 for reflect and symmetric (on two samples reflect is circular); any positions.",
         r"Rows $i$ and $i - 1$ read at positions $x$ and $x - 1$. The symmetry asks that the second reads the sample "
         r"before that of the first, on the ring. The lemmas decide it for every $x$. Row 0 goes with row $n - 1$, "
         r"whose position is $x + n - 1$.",
         tuple(lemma for boundary in FOLDED for lemma in _folded(boundary)),
-        matrices.folded_border,
+        _check_folded_border,
     ),
 )

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import sympy
+
 from convmatrix import boundary as boundary_rule
+from convmatrix import symbolic
 from convmatrix.boundary import Axis
-from convmatrix.proofs.catalogue import matrices
-from convmatrix.proofs.catalogue.base import Identity, Theorem
-from convmatrix.proofs.engines.lemma import Algebra, Condition, Lemma
+from convmatrix.geometry import ConvGeometry
+from convmatrix.proofs.catalogue.symbol_matrices import (
+    Checks,
+    ring,
+)
+from convmatrix.proofs.statements import Algebra, Condition, Identity, Lemma, Theorem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -82,21 +88,58 @@ PERIOD = Lemma(
     _RING,
 )
 
+
+# --- on explicit matrices of symbols ---
+
+
+def _check_fourier_eigenvectors() -> Checks:
+    """Check the theorem ``fourier-eigenvectors``."""
+    for n, k, p in ((1, 2, 1), (2, 3, 1), (3, 2, 0), (4, 3, 1), (4, 6, 2)):
+        A, w = ring(n, k, offset=p), symbolic.weights(k)
+        omega = sympy.exp(2 * sympy.pi * sympy.I / n)
+        for f in range(n):
+            vector = sympy.Matrix([omega ** (f * j) for j in range(n)])
+            value = sum((w[t] * omega ** (f * (t - p)) for t in range(k)), sympy.Integer(0))
+            rest = (A * vector - value * vector).applyfunc(lambda e: sympy.expand(sympy.expand_complex(e)))
+            yield f"n = {n}, k = {k}, f = {f}", all(sympy.simplify(entry) == 0 for entry in rest)
+
+
+def _check_cosine_eigenvectors() -> Checks:
+    """Check the theorem ``cosine-eigenvectors``."""
+    for n, k in ((1, 3), (2, 3), (3, 3), (3, 5), (4, 3)):
+        w = symbolic.weights(k)
+        A = symbolic.matrix(ConvGeometry(n, k, padding="same", boundary="symmetric"))
+        A = A.subs({w[t]: w[min(t, k - 1 - t)] for t in range(k)})
+        p = (k - 1) // 2
+        for f in range(n):
+            vector = sympy.Matrix([sympy.cos(sympy.pi * f * (2 * j + 1) / (2 * n)) for j in range(n)])
+            value = sum(
+                (w[min(t, k - 1 - t)] * sympy.cos(sympy.pi * f * (t - p) / n) for t in range(k)), sympy.Integer(0)
+            )
+            rest = (A * vector - value * vector).expand()
+            numbers = {number for entry in rest for number in sympy.Poly(entry, *w).coeffs()}
+            yield f"n = {n}, k = {k}, f = {f}", all(map(_is_zero, numbers))
+
+
+def _is_zero(number: Any) -> bool:
+    """Return whether an algebraic number is zero, exactly."""
+    z = sympy.Symbol("z")
+    return bool(number == 0 or sympy.minimal_polynomial(number, z) == z)
+
+
 THEOREMS = (
     Theorem(
         "fourier-eigenvectors",
         "The Fourier vectors are eigenvectors of every circular convolution; the eigenvalues are the kernel's Fourier "
         "transform.",
         r"With $\omega = e^{2 \pi \mathrm{i}/n}$ the vector $v_f(j) = \omega^{f j}$ is an eigenvector of every "
-        r"circular "
-        r"convolution with stride 1, for the eigenvalue $\lambda_f = \sum_t w_t\, \omega^{f (t d - p)}$.",
+        r"circular convolution with stride 1, for the eigenvalue $\lambda_f = \sum_t w_t\, \omega^{f (t d - p)}$.",
         "n >= 1, stride 1; any kernel length, dilation d >= 1 and offset p; f any integer.",
         r"Output $i$ is $\sum_t w_t\, \omega^{f r(i,t)}$. The lemma says that $r(i,t)$ and the position $i + t d - p$ "
-        r"differ "
-        r"by a multiple of $n$, which the identity says does not change the power. So the output is $\omega^{f i} "
-        r"\lambda_f$. On more axes vectors and eigenvalues are products.",
+        r"differ by a multiple of $n$, which the identity says does not change the power. So the output is $\omega^{f "
+        r"i} \lambda_f$. On more axes vectors and eigenvalues are products.",
         (PERIOD,),
-        matrices.fourier_eigenvectors,
+        _check_fourier_eigenvectors,
         (
             Identity(
                 "roots of unity",
@@ -110,24 +153,20 @@ THEOREMS = (
     Theorem(
         "cosine-eigenvectors",
         "The DCT-II vectors are eigenvectors of every convolution with the symmetric boundary and a symmetric kernel.",
-        r"With the symmetric boundary, stride 1 and a symmetric kernel $w_t = w_{k-1-t}$ centred by $2 p = d (k - 1)$, "
-        r"the "
-        r"vectors $v_f(j) = \cos\bigl(\pi f (2j + 1)/(2n)\bigr)$ of the DCT-II are eigenvectors, for $\lambda_f = "
-        r"\sum_t "
-        r"w_t \cos\bigl(\pi f (t d - p)/n\bigr)$.",
+        r"With the symmetric boundary, stride 1 and a symmetric kernel $w_t = w_{k-1-t}$ centred by $2 p = d (k - "
+        r"1)$, the vectors $v_f(j) = \cos\bigl(\pi f (2j + 1)/(2n)\bigr)$ of the DCT-II are eigenvectors, for "
+        r"$\lambda_f = \sum_t w_t \cos\bigl(\pi f (t d - p)/n\bigr)$.",
         "n >= 1, stride 1, kernel symmetric and centred: 2 p = d (k - 1).",
         r"With $x$ for the position, the first lemma says that $2 r + 1$ is $2x + 1$ or its opposite up to a multiple "
-        r"of "
-        r"$4n$; by the first two identities $v_f$ is the same at both. By the second lemma the taps $t$ and $k - 1 - "
-        r"t$ are "
-        r"at positions $i + y$ and $i - y$, $y = t d - p$, and have one weight; by the third identity their sum is "
-        r"$2 w_t\, v_f(i) \cos(\pi f y/n)$.",
+        r"of $4n$; by the first two identities $v_f$ is the same at both. By the second lemma the taps $t$ and $k - 1 "
+        r"- t$ are at positions $i + y$ and $i - y$, $y = t d - p$, and have one weight; by the third identity their "
+        r"sum is $2 w_t\, v_f(i) \cos(\pi f y/n)$.",
         (
             Lemma(
                 "fold",
                 "r - x or r + x + 1 is a multiple of 2 n: 2 r + 1 is 2 x + 1 or -(2 x + 1) up to a multiple of 4 n",
-                r"2n \mid r(x) - x \ \text{ or } \ 2n \mid r(x) + x + 1, \quad\text{so}\quad 2 r(x) + 1 \equiv \pm (2x "
-                r"+ 1) \pmod{4n}",
+                r"2n \mid r(x) - x \ \text{ or } \ 2n \mid r(x) + x + 1, \quad\text{so}\quad 2 r(x) + 1 \equiv \pm "
+                r"(2x + 1) \pmod{4n}",
                 _fold_lemma,
                 {"n": 4, "position": -3},
             ),
@@ -139,7 +178,7 @@ THEOREMS = (
                 {"n": 5, "k": 3, "d": 2, "p": 2, "i": 4, "t": 2},
             ),
         ),
-        matrices.cosine_eigenvectors,
+        _check_cosine_eigenvectors,
         (
             Identity(
                 "period of the cosine",

@@ -1,11 +1,25 @@
-"""Theorems about adjoints, products, gradients and flat indices."""
+"""Theorems about the contractions of a layer: its adjoint, composition, gradients, and the flat index."""
 
 from __future__ import annotations
 
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import sympy
+
+from convmatrix import symbolic
 from convmatrix.boundary import Axis
-from convmatrix.proofs.catalogue import matrices
-from convmatrix.proofs.catalogue.base import Theorem
-from convmatrix.proofs.engines.lemma import Algebra, Condition, Lemma
+from convmatrix.geometry import ConvGeometry
+from convmatrix.proofs.catalogue.symbol_matrices import (
+    Checks,
+    convolved,
+    with_weights,
+)
+from convmatrix.proofs.statements import Algebra, Condition, Lemma, Theorem
+
+if TYPE_CHECKING:
+    from convmatrix.pattern import WeightPattern
 
 
 def _adjoint_lemma(a: Algebra) -> Condition:
@@ -96,24 +110,92 @@ def _range_lemma(a: Algebra) -> Condition:
 
 _AXIS = {"m": 5, "n": 5, "k": 3, "d": 1, "p": 1, "i": 2, "j": 2, "t": 1}
 
+
+# --- on explicit matrices of symbols ---
+
+
+def _check_adjoint() -> Checks:
+    """Check the theorem ``adjoint``."""
+    for n, k, d in itertools.product((3, 5), (1, 2, 3), (1, 2)):
+        for p in range(d * (k - 1) + 1):
+            reach = d * (k - 1)
+            A = symbolic.matrix(ConvGeometry(n, k, dilation=d, padding=[(p, reach - p)]))
+            back = ConvGeometry(n, k, dilation=d, padding=[(reach - p, p)], flip=True)
+            yield f"n = {n}, k = {k}, d = {d}, p = {p}: the flipped kernel", symbolic.matrix(back) == A.T
+    for n, k, s in itertools.product((4, 7), (2, 3), (2, 3)):
+        layer = ConvGeometry(n, k, stride=s)
+        extra = (n - k) % s
+        back = ConvGeometry(layer.output_shape, k, stride=s, output_padding=extra, transposed=True)
+        yield f"n = {n}, k = {k}, s = {s}: the transposed layer", symbolic.matrix(back) == symbolic.matrix(layer).T
+
+
+def _check_full_composition() -> Checks:
+    """Check the theorem ``full-composition``."""
+    for padding, n, k, length in itertools.product(("full", "valid"), (5, 6), (1, 2), (2, 3)):
+        first = ConvGeometry(n, k, padding=padding)
+        second = ConvGeometry(first.output_shape, length, padding=padding)
+        longer = symbolic.matrix(ConvGeometry(n, k + length - 1, padding=padding))
+        expected = with_weights(longer, convolved(symbolic.weights(k), symbolic.weights(length, "v")))
+        product = symbolic.matrix(second, "v") * symbolic.matrix(first)
+        yield f"{padding}, n = {n}, k = {k}, l = {length}", bool((product - expected).expand().is_zero_matrix)
+
+
+def _check_gradients() -> Checks:
+    """Check the theorem ``gradients``."""
+    for layer in (
+        ConvGeometry(4, 3, padding="same"),
+        ConvGeometry(5, 3, stride=2, padding=1, boundary="reflect"),
+        ConvGeometry((2, 3), (2, 2), in_channels=2, padding="same", boundary="circular"),
+    ):
+        pattern = layer.pattern()
+        A, w = symbolic.matrix(pattern), symbolic.weights(pattern.n_weights)
+        x, g = (sympy.Matrix(symbolic.weights(size, name)) for size, name in ((layer.n_in, "x"), (layer.n_out, "g")))
+        loss = (g.T * A * x)[0, 0].expand()
+        by_weight = [sympy.expand(loss.diff(symbol)) for symbol in w]
+        yield f"{layer!r}: in the weights", by_weight == [sympy.expand(e) for e in _contraction(pattern, g, x)]
+        by_input = sympy.Matrix([loss.diff(symbol) for symbol in x])
+        yield f"{layer!r}: in the input", bool((by_input - A.T * g).expand().is_zero_matrix)
+
+
+def _contraction(pattern: WeightPattern, g: Any, x: Any) -> list[Any]:
+    total = [sympy.Integer(0)] * pattern.n_weights
+    triplets = zip(pattern.rows.tolist(), pattern.cols.tolist(), pattern.weight_index.tolist(), strict=True)
+    for row, column, weight in triplets:
+        total[weight] += g[row] * x[column]
+    return total
+
+
+def _check_flat_index() -> Checks:
+    """Check the theorem ``flat-index``."""
+    for shape in ((1,), (3,), (2, 3), (2, 1, 4), (2, 3, 2, 2)):
+        flat = [0] * int(np.prod(shape))
+        for place in itertools.product(*map(range, shape)):
+            index = 0
+            for size, coordinate in zip(shape, place, strict=True):
+                index = index * size + coordinate
+            flat[index] += 1
+        yield f"shape {shape}: every index once", flat == [1] * len(flat)
+    layer = ConvGeometry((2, 3), (1, 1))
+    yield (
+        "one tap of weight w_0 is w_0 times the identity",
+        symbolic.matrix(layer) == sympy.eye(6) * symbolic.weights(1)[0],
+    )
+
+
 THEOREMS = (
     Theorem(
         "adjoint",
         "The adjoint of a convolution is the convolution with the flipped kernel and padding d (k - 1) - p; that of a "
         "strided one is the transposed convolution: zeros between the samples, then the flipped kernel.",
         r"The transpose of a convolution with stride 1, low padding $p$ and zero or circular boundary is the "
-        r"convolution "
-        r"with the flipped kernel and low padding $d(k-1) - p$. The transpose of a convolution with stride $s$ is the "
-        r"transposed convolution: $s - 1$ zeros are put between neighbouring samples, then the flipped kernel is "
-        r"applied.",
+        r"convolution with the flipped kernel and low padding $d(k-1) - p$. The transpose of a convolution with "
+        r"stride $s$ is the transposed convolution: $s - 1$ zeros are put between neighbouring samples, then the "
+        r"flipped kernel is applied.",
         "d >= 1, s >= 1; sizes, kernel length and padding are any integers; for the circular boundary n >= 1.",
         r"$A^T$ has the weight $w_t$ at $(j, i)$ just where tap $t$ of output $i$ reads $j$. The lemmas say that this "
-        r"is "
-        r"where tap $t$ of the flipped kernel, at output $j$, reads $i$; with a stride, where it reads place $s i$ of "
-        r"the "
-        r"spread samples. The last lemma says that a place between, which is zero, is read from one position only, so "
-        r"that "
-        r"it adds nothing. Complex weights are conjugated.",
+        r"is where tap $t$ of the flipped kernel, at output $j$, reads $i$; with a stride, where it reads place $s i$ "
+        r"of the spread samples. The last lemma says that a place between, which is zero, is read from one position "
+        r"only, so that it adds nothing. Complex weights are conjugated.",
         (
             Lemma(
                 "zero boundary",
@@ -145,20 +227,17 @@ THEOREMS = (
                 {"m": 3, "n": 5, "k": 3, "s": 2, "d": 1, "p": 1, "j": 2, "t": 1, "x": 2},
             ),
         ),
-        matrices.adjoint,
+        _check_adjoint,
     ),
     Theorem(
         "full-composition",
         "Full convolutions compose to the full convolution with the full convolution of their kernels; valid ones to "
-        "the "
-        "valid one.",
+        "the valid one.",
         r"The composition of two full convolutions with kernels of $k$ and $l$ taps is the full convolution with the "
-        r"full "
-        r"convolution of the kernels, of $k + l - 1$ taps. The same holds for valid convolutions.",
+        r"full convolution of the kernels, of $k + l - 1$ taps. The same holds for valid convolutions.",
         "n >= 1, stride 1, dilation 1; for valid ones n >= k + l - 1.",
         r"Output $i$ of the composition has the term $w_t v_u$ at what tap $t$ reads from what tap $u$ reads. The "
-        r"lemmas say "
-        r"that this is what tap $t + u$ of the longer kernel reads, or nothing where either reads nothing.",
+        r"lemmas say that this is what tap $t + u$ of the longer kernel reads, or nothing where either reads nothing.",
         (
             Lemma(
                 "full",
@@ -182,20 +261,18 @@ THEOREMS = (
                 {"n": 6, "k": 2, "l": 3, "i": 1, "t": 1, "u": 2},
             ),
         ),
-        matrices.full_composition,
+        _check_full_composition,
     ),
     Theorem(
         "gradients",
         "The gradients of a layer in its weights and in its input are the two other contractions of its tensor T.",
         r"For $L = \sum_{ijk} T_{ijk}\, g_i x_j w_k$, the loss along an output gradient $g$, $\partial L/\partial w_k "
-        r"= "
-        r"\sum_{ij} T_{ijk}\, g_i x_j$ and $\partial L/\partial x_j = \sum_{ik} T_{ijk}\, g_i w_k$. With the zero "
-        r"boundary "
-        r"the terms are those with $s i = j + p - t d$ (Goodfellow, Bengio, Courville 2016, eqs. 9.11 and 9.13).",
+        r"= \sum_{ij} T_{ijk}\, g_i x_j$ and $\partial L/\partial x_j = \sum_{ik} T_{ijk}\, g_i w_k$. With the zero "
+        r"boundary the terms are those with $s i = j + p - t d$ (Goodfellow, Bengio, Courville 2016, eqs. 9.11 and "
+        r"9.13).",
         "s >= 1, d >= 1; any sizes, any T.",
         r"Each term of $L$ is the product $g_i x_j w_k$, which changes by $h\, g_i x_j$ where $w_k$ changes by $h$: "
-        r"the "
-        r"first lemma. Sums of such terms do likewise. The second lemma says which terms there are.",
+        r"the first lemma. Sums of such terms do likewise. The second lemma says which terms there are.",
         (
             Lemma(
                 "one term",
@@ -212,20 +289,17 @@ THEOREMS = (
                 {**_AXIS, "s": 1},
             ),
         ),
-        matrices.gradients,
+        _check_gradients,
     ),
     Theorem(
         "flat-index",
         "The flat index in C order is a bijection between the places of an array and 0, ..., size - 1.",
-        r"The flat index $((c H) + y) W + x$ in C order is a bijection between the places of an array and the integers "
-        r"from "
-        r"0 to its size less one, on any number of axes.",
+        r"The flat index $((c H) + y) W + x$ in C order is a bijection between the places of an array and the "
+        r"integers from 0 to its size less one, on any number of axes.",
         "all sizes >= 1.",
         r"One axis at a time: let $u$ be the flat index of the axes before, and $W$ the size of the last. The lemmas "
-        r"say "
-        r"that $u W + x$ gives $u$ and $x$ back, that every integer is of this form, and that ranges agree. Induction "
-        r"over "
-        r"the axes does the rest.",
+        r"say that $u W + x$ gives $u$ and $x$ back, that every integer is of this form, and that ranges agree. "
+        r"Induction over the axes does the rest.",
         (
             Lemma(
                 "injective",
@@ -249,6 +323,6 @@ THEOREMS = (
                 {"size": 4, "count": 3, "u": 2, "x": 3},
             ),
         ),
-        matrices.flat_index,
+        _check_flat_index,
     ),
 )

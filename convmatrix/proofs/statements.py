@@ -7,12 +7,13 @@ SymPy symbols, integers of an SMT solver, or plain numbers, on which a counterex
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 Integer = Any
 """An integer of the engine's kind."""
@@ -163,3 +164,117 @@ def evaluate(build: Callable[[Algebra], Condition], values: Mapping[str, int]) -
     except ZeroDivisionError:
         return numbers.hypotheses_hold, False  # code that divides by zero where the hypotheses hold is wrong
     return True, numbers.steps_hold and bool(claim)
+
+
+# --- theorems ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Identity:
+    """An identity of functions beyond integer arithmetic, decided by SymPy.
+
+    Attributes
+    ----------
+    name, text, latex : str
+    left, right : callable
+        Each returns a SymPy expression; their difference simplifies to zero.
+    """
+
+    name: str
+    text: str
+    latex: str
+    left: Callable[[], Any]
+    right: Callable[[], Any]
+
+
+@dataclass(frozen=True)
+class Theorem:
+    """A theorem about layers of every size.
+
+    Attributes
+    ----------
+    name : str
+    statement, latex : str
+        What it says, in text and in LaTeX.
+    hypotheses : str
+        What it assumes, in text; bounds included.
+    argument : str
+        How it follows from the lemmas, in LaTeX that also reads as text.
+    lemmas : tuple of Lemma
+        What the engines decide.
+    on_matrices : callable
+        Yields ``(what, holds)`` for explicit symbolic matrices of small sizes.
+    identities : tuple of Identity
+        What SymPy decides beside them.
+    """
+
+    name: str
+    statement: str
+    latex: str
+    hypotheses: str
+    argument: str
+    lemmas: tuple[Lemma, ...]
+    on_matrices: Callable[[], Iterator[tuple[str, bool]]]
+    identities: tuple[Identity, ...] = ()
+
+
+# --- decisions --------------------------------------------------------------------------------------------------------
+
+_TRIALS: Final = 900
+_LARGEST_TRIAL: Final = 6
+
+
+@dataclass(frozen=True)
+class Decision:
+    """The answer of an engine about one lemma.
+
+    Attributes
+    ----------
+    status : {"proved", "refuted", "undecided"}
+    certificate : dict
+        Plain data. For SymPy, the certificates of contradiction, one a problem; for z3, the problem in SMT-LIB, to be
+        given to any solver. Where code does not run on symbols, the reason.
+    counterexample : dict of str to int or None
+        Integers for which the hypotheses hold and the claim does not.
+    """
+
+    status: Literal["proved", "refuted", "undecided"]
+    certificate: dict[str, Any] = field(default_factory=dict)
+    counterexample: dict[str, int] | None = None
+
+    @property
+    def proved(self) -> bool:
+        """Whether the lemma holds for all integers."""
+        return self.status == "proved"
+
+
+def example_holds(lemma: Lemma) -> bool:
+    """Return whether the lemma's example satisfies its hypotheses, and its claim."""
+    return evaluate(lemma.build, lemma.example) == (True, True)
+
+
+def no_symbols(lemma: Lemma, error: Exception) -> Decision:
+    """Return the decision about code that runs on no symbols: only plain integers can refute it."""
+    try:
+        found = counterexample(lemma)
+    except TypeError:
+        found = None
+    if found is not None:
+        return Decision("refuted", counterexample=found)
+    return Decision("undecided", {"kind": "none", "reason": f"the code that it runs is beyond the engines: {error}"})
+
+
+def counterexample(lemma: Lemma, trials: int = _TRIALS) -> dict[str, int] | None:
+    """Return small integers for which the hypotheses of a lemma hold and its claim does not, if some are found."""
+    names = list(lemma.example)
+    rng = random.Random(0)  # noqa: S311 (draws trial values; nothing is secret)
+    for trial in range(trials):
+        if trial % 3 == 0:  # near the example, where the hypotheses are likely to hold
+            values = {name: lemma.example[name] + rng.choice((0, 0, 0, 1, -1, 2)) for name in names}
+        else:
+            largest = _LARGEST_TRIAL if trial % 3 == 1 else 2  # very small ones satisfy equations more often
+            values = {name: rng.randint(-1, largest) for name in names}
+        hypotheses, claim = evaluate(lemma.build, values)
+        if hypotheses and not claim:
+            return values
+    return None

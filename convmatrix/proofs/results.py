@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 FORMAT: Final = "convmatrix-proof-1"
 
@@ -25,7 +26,7 @@ class Part:
         The engine that decided it. Identities of functions are SymPy's, whichever engine was asked for.
     status : {"proved", "refuted", "undecided"}
     certificate : dict
-        Plain data: see `convmatrix.proofs.engines`.
+        Plain data: see `convmatrix.proofs.certificates` and `convmatrix.proofs.smt`.
     counterexample : dict of str to int or None
         Integers for which the hypotheses hold and the claim does not, where it is refuted.
     example : dict of str to int
@@ -52,12 +53,12 @@ class Proof:
     name, engine : str
     statement, latex, hypotheses, argument : str
         The theorem in text and in LaTeX, what it assumes, and how it follows from its parts. The engine decides the
-        parts; the argument is text, checked on explicit matrices by `convmatrix.equivariance.instances`.
+        parts; the argument is text, checked on explicit matrices by `convmatrix.proofs.instances`.
     parts : tuple of Part
 
     Examples
     --------
-    >>> from convmatrix.equivariance import prove
+    >>> from convmatrix.proofs import prove
     >>> prove("circular-shift").proved
     True
     """
@@ -96,7 +97,7 @@ class Proof:
 
         Examples
         --------
-        >>> from convmatrix.equivariance import prove
+        >>> from convmatrix.proofs import prove
         >>> print(prove("circular-shift").explain())
         Theorem circular-shift: proved.
           Circular convolution with stride 1 commutes with every cyclic shift...
@@ -211,3 +212,55 @@ def polynomial_text(data: Any) -> str:
         sign = "-" if coefficient < 0 else "+"
         text += f" {sign} {term}" if text else f"{'-' if coefficient < 0 else ''}{term}"
     return text or "0"
+
+
+# --- as LaTeX --------------------------------------------------------------------------------------------------------
+
+
+def theorem_latex(proofs: Sequence[Proof]) -> str:
+    """Return one theorem in LaTeX, with what each engine proved.
+
+    Examples
+    --------
+    >>> from convmatrix.proofs import prove
+    >>> "begin{theorem}[flat-index]" in theorem_latex([prove("flat-index")])
+    True
+    """
+    first = proofs[0]
+    lines = [
+        rf"\begin{{theorem}}[{first.name}]\label{{thm:{first.name}}}",
+        first.latex,
+        rf"\textup{{({_escaped(first.hypotheses.rstrip('.'))}.)}}",
+        r"\end{theorem}",
+        r"\begin{proof}",
+        first.argument,
+        r"\begin{itemize}",
+    ]
+    for place, part in enumerate(first.parts):
+        marks = [proof.parts[place].decided_by for proof in proofs]
+        marked = ", ".join(dict.fromkeys({"sympy": r"\textsf{S}", "z3": r"\textsf{Z}"}[mark] for mark in marks))
+        lines.append(rf"\item {part.name} ({marked}): ${part.latex}${_certificate_latex(proofs, place)}.")
+    lines += [r"\end{itemize}", r"\end{proof}", ""]
+    return "\n".join(lines)
+
+
+def _certificate_latex(proofs: Sequence[Proof], place: int) -> str:
+    """Return what the certificate of SymPy amounts to."""
+    for proof in proofs:
+        certificate = proof.parts[place].certificate
+        if certificate.get("kind") == "contradictions":
+            nodes = list(certificate["contradictions"])
+            quotients = [_polynomial_latex(node["on"]) for node in nodes if node.get("kind") == "split"]
+            count = f"; {len(nodes)} cases" if len(nodes) > 1 else ""
+            shown = list(dict.fromkeys(quotients))[:1]
+            return f"{count}, by the quotient ${shown[0]}$" if shown else count
+    return ""
+
+
+def _polynomial_latex(data: object) -> str:
+    text = polynomial_text(data).replace("**", "^").replace("*", r"\,")
+    return re.sub(r"\bq(\d+)\b", r"q_{\1}", text)
+
+
+def _escaped(text: str) -> str:
+    return text.replace(">=", r"$\ge$").replace("<=", r"$\le$").replace("<", "$<$").replace("_", r"\_")

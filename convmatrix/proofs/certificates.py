@@ -17,10 +17,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from convmatrix.proofs.problems import contradictory_parts
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from sympy.polys.rings import PolyElement, PolyRing
+
+    from convmatrix.proofs.statements import Lemma
 
 Node = dict[str, Any]
 
@@ -127,3 +131,22 @@ def _node(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     if not isinstance(inner, dict):
         raise CertificateError(f"a node of kind {node.get('kind')!r} needs a node {name!r}")
     return inner
+
+
+def check_certificate(lemma: Lemma, certificate: dict[str, Any]) -> None:
+    """Raise `CertificateError` unless a certificate proves a lemma; runs the one-axis rule, but searches nothing."""
+    proofs = certificate.get("contradictions")
+    if certificate.get("kind") != "contradictions" or not isinstance(proofs, list):
+        raise CertificateError(f"{lemma.name}: no certificate of contradictions, but kind {certificate.get('kind')!r}")
+    try:
+        parts = contradictory_parts(lemma)
+    except TypeError as error:
+        raise CertificateError(f"{lemma.name}: the code that it runs is beyond the engines: {error}") from None
+    if len(parts) != len(proofs):
+        raise CertificateError(
+            f"{lemma.name}: {len(parts)} contradictions are needed, but the certificate has {len(proofs)}"
+        )
+    for part, proof in zip(parts, proofs, strict=True):
+        if not isinstance(proof, dict):
+            raise CertificateError(f"{lemma.name}: a contradiction is a node, but this is a {type(proof).__name__}")
+        check_contradiction(part.ring, part.equations, part.inequalities, proof)

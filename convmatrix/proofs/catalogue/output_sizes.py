@@ -8,16 +8,19 @@ That each of these branches does raise is looked at by taking it.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from convmatrix import boundary as _boundary
+from convmatrix import symbolic
 from convmatrix.boundary import Axis
-from convmatrix.proofs.catalogue import matrices
-from convmatrix.proofs.catalogue.base import Theorem
-from convmatrix.proofs.engines.lemma import Algebra, Condition, Integer, Lemma
+from convmatrix.geometry import ConvGeometry
+from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Theorem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from convmatrix.proofs.catalogue.symbol_matrices import Checks
 
 
 class _Run:
@@ -176,15 +179,31 @@ def _back_and_there_lemma(a: Algebra) -> Condition:
 
 _LAYER = {"k": 3, "s": 2, "d": 1, "low": 1, "high": 1}
 
+
+# --- on explicit matrices of symbols ---
+
+
+def _check_output_sizes() -> Checks:
+    """Check the theorem ``output-sizes``."""
+    for n, k, s, d, p in itertools.product((5, 8), (1, 3), (1, 2, 3), (1, 2), (0, 1)):
+        layer = ConvGeometry(n, k, stride=s, dilation=d, padding=p)
+        extra = (n + 2 * p - d * (k - 1) - 1) % s
+        back = ConvGeometry(
+            layer.output_shape, k, stride=s, dilation=d, padding=p, transposed=True, output_padding=extra
+        )
+        same = symbolic.matrix(back) == symbolic.matrix(layer).T
+        yield f"n = {n}, k = {k}, s = {s}, d = {d}, p = {p}", back.output_shape == layer.input_shape and same
+
+
 THEOREMS = (
     Theorem(
         "output-sizes",
         "The output sizes of convolution and transposed convolution invert each other: each input size belongs to one "
         "output padding from 0 to s - 1.",
         r"A convolution of $n$ samples has $m = \lfloor (n + p_l + p_h - d(k-1) - 1)/s \rfloor + 1$ outputs: as many "
-        r"as there are windows that end inside the padded input. The transposed layer with output padding $o$, "
-        r"$0 \le o < s$, maps $m$ to a size that the convolution maps to $m$; each such size is that of exactly one "
-        r"$o$, namely $(n + p_l + p_h - d(k-1) - 1) \bmod s$.",
+        r"as there are windows that end inside the padded input. The transposed layer with output padding $o$, $0 \le "
+        r"o < s$, maps $m$ to a size that the convolution maps to $m$; each such size is that of exactly one $o$, "
+        r"namely $(n + p_l + p_h - d(k-1) - 1) \bmod s$.",
         "n >= 1, m >= 1, s >= 1, d >= 1, k >= 1, any paddings, negative ones included, of layers that the code that "
         "computes sizes accepts: a window fits, and padded sizes are below 2**62.",
         r"The lemmas run the very functions that compute the sizes of layers. Their branches that raise an error are "
@@ -214,6 +233,6 @@ THEOREMS = (
                 {"n": 7, **_LAYER, "quotient": 3},
             ),
         ),
-        matrices.output_sizes,
+        _check_output_sizes,
     ),
 )

@@ -1,6 +1,6 @@
 """The search for certificates of contradiction: linear programming proposes, exact arithmetic disposes.
 
-Nothing here is trusted. What is found goes through `convmatrix.proofs.engines.certificate`.
+Nothing here is trusted. What is found goes through `convmatrix.proofs.certificates`.
 """
 
 from __future__ import annotations
@@ -14,14 +14,16 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from convmatrix.proofs.engines.certificate import Node, solved, to_data
+from convmatrix.proofs.certificates import Node, check_contradiction, solved, to_data
+from convmatrix.proofs.problems import contradictory_parts
+from convmatrix.proofs.statements import Decision, Lemma, counterexample, no_symbols
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from sympy.polys.rings import PolyElement, PolyRing
 
-    from convmatrix.proofs.engines.problem import Problem
+    from convmatrix.proofs.problems import Problem
 
 _MOST_SPLITS: Final = 1.5  # nested; a split of which one branch is left counts a quarter
 _MOST_OPEN: Final = 3
@@ -59,6 +61,25 @@ class _State:
             return [p.compose(variable, value) if p.diff(variable) else p for p in polynomials]
 
         return replace(self, equations=moved(rest), inequalities=moved(self.inequalities), moduli=moved(self.moduli))
+
+
+def decide_with_sympy(lemma: Lemma) -> Decision:
+    """Decide a lemma by certificates of contradiction between polynomials in SymPy integers."""
+    try:
+        parts = contradictory_parts(lemma)
+    except TypeError as error:
+        return no_symbols(lemma, error)
+    found = counterexample(lemma)
+    if found is not None:
+        return Decision("refuted", counterexample=found)
+    proofs = []
+    for part in parts:
+        proof = contradiction(part)
+        if proof is None:
+            return Decision("undecided")
+        check_contradiction(part.ring, part.equations, part.inequalities, proof)
+        proofs.append(proof)
+    return Decision("proved", {"kind": "contradictions", "contradictions": proofs})
 
 
 def contradiction(problem: Problem) -> Node | None:

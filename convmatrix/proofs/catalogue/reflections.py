@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from convmatrix import boundary as boundary_rule
+from convmatrix import symbolic
 from convmatrix.boundary import BOUNDARIES, Axis, Boundary
-from convmatrix.proofs.catalogue import matrices
-from convmatrix.proofs.catalogue.base import Theorem
+from convmatrix.equivariance import actions
+from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.eigenvectors import PERIOD
-from convmatrix.proofs.engines.lemma import Algebra, Condition, Integer, Lemma
+from convmatrix.proofs.catalogue.symbol_matrices import (
+    Checks,
+    permuted,
+    ring,
+    with_weights,
+)
+from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Theorem
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,27 +113,61 @@ def _grid_lemma(a: Algebra) -> Condition:
     return a.both(a.equal(v, 0), a.equal(u, 0))
 
 
+# --- on explicit matrices of symbols ---
+
+
+def _check_reflection_symmetry() -> Checks:
+    """Check the theorem ``reflection-symmetry``."""
+    for boundary, n, k in itertools.product(("zero", "circular", "reflect", "symmetric", "replicate"), (3, 4), (3, 5)):
+        A = symbolic.matrix(ConvGeometry(n, k, padding="same", boundary=boundary))
+        flip = actions.reflection(n, 0)
+        turned = with_weights(A, symbolic.weights(k)[::-1])
+        yield f"{boundary}, n = {n}, k = {k}: the reflected kernel", permuted(A, flip, flip) == turned
+    layer = ConvGeometry((3, 3), (3, 3), padding="same")
+    A, turn = symbolic.matrix(layer), actions.quarter_turn((3, 3))
+    order = np.rot90(np.arange(9).reshape(3, 3)).ravel()
+    values = [symbolic.weights(9)[int(place)] for place in order]
+    yield "3 x 3, a quarter turn", permuted(A, turn, turn) == with_weights(A, values)
+    yield "and not the kernel itself", permuted(A, turn, turn) != A
+
+
+def _check_no_scaling() -> Checks:
+    """Check the theorem ``no-scaling-or-rotation``: tap by tap, a matrix of that tap alone against the formula."""
+    for n, factor, k in ((3, 2, 3), (5, 2, 5), (5, 3, 3), (7, 3, 3), (7, 4, 7), (7, 8, 3)):
+        A, w, scaled = ring(n, k), symbolic.weights(k), factor * np.arange(n) % n
+        for t in range(k):
+            only = with_weights(A, [w[t] if u == t else 0 for u in range(k)])
+            stays = (factor - 1) * (t - k // 2) % n == 0
+            yield f"n = {n}, factor {factor}, tap {t} alone", (permuted(only, scaled, scaled) == only) == stays
+    for n, g, h in ((3, 1, 1), (3, 0, 1), (5, 1, 1), (5, 2, 0), (5, -1, 2), (7, 2, 1)):
+        y, x = np.divmod(np.arange(n * n), n)
+        turn = (g * y - h * x) % n * n + (h * y + g * x) % n
+        if len(set(turn.tolist())) < n * n:
+            continue
+        A, w = symbolic.matrix(ConvGeometry((n, n), (3, 3), padding="same", boundary="circular")), symbolic.weights(9)
+        found, expected = [], []
+        for t, (v, u) in enumerate(itertools.product((-1, 0, 1), repeat=2)):
+            only = with_weights(A, [w[t] if other == t else 0 for other in range(9)])
+            found.append(permuted(only, turn, turn) == only)
+            expected.append((g * v - h * u - v) % n == 0 and (h * v + g * u - u) % n == 0)
+        yield f"{n} x {n}, {g} + {h} i: {sum(expected)} of 9 taps stay in place", found == expected
+
+
 THEOREMS = (
     Theorem(
         "reflection-symmetry",
         "A centred layer commutes with the reflection of an axis, or a quarter turn, if and only if its kernel does; "
-        "for "
-        "every boundary.",
+        "for every boundary.",
         r"Let the windows lie symmetrically, $(m - 1) s + d (k - 1) = n - 1 + 2p$. With every boundary, $R A(w) R = "
         r"A(\bar w)$ for the reflection $R$ of an axis, where $\bar w$ is the reflected kernel; and on a square with "
-        r"equal "
-        r"axes $Q A(w) Q^{-1} = A(\bar w)$ for the quarter turn $Q$ and the turned kernel. So a kernel with the "
-        r"symmetry "
-        r"gives an equivariant layer. Conversely the layer has the symmetry only if the kernel does, where some output "
-        r"reads all its taps inside the input.",
+        r"equal axes $Q A(w) Q^{-1} = A(\bar w)$ for the quarter turn $Q$ and the turned kernel. So a kernel with the "
+        r"symmetry gives an equivariant layer. Conversely the layer has the symmetry only if the kernel does, where "
+        r"some output reads all its taps inside the input.",
         "n >= 1; (m - 1) s + d (k - 1) = n - 1 + 2 p; for the converse, some window lies inside the input.",
         r"The first lemma reflects positions, the next five what is read there, one for each boundary: so tap $t$ of "
-        r"output "
-        r"$i$ reads $j$ just where tap $k-1-t$ of output $m-1-i$ reads $n-1-j$. A quarter turn exchanges two equal "
-        r"axes and "
-        r"reflects one of them. Conversely, $A(w) = A(\bar w)$ gives $w = \bar w$: in a row whose window lies inside, "
-        r"each "
-        r"tap reads the sample at its position, and no two taps the same, by the last lemmas.",
+        r"output $i$ reads $j$ just where tap $k-1-t$ of output $m-1-i$ reads $n-1-j$. A quarter turn exchanges two "
+        r"equal axes and reflects one of them. Conversely, $A(w) = A(\bar w)$ gives $w = \bar w$: in a row whose "
+        r"window lies inside, each tap reads the sample at its position, and no two taps the same, by the last lemmas.",
         (
             Lemma(
                 "positions",
@@ -160,7 +204,7 @@ THEOREMS = (
                 {"m": 3, "n": 5, "k": 3, "s": 2, "d": 1, "p": 1, "i": 1, "t": 0, "u": 0},
             ),
         ),
-        matrices.reflection_symmetry,
+        _check_reflection_symmetry,
     ),
     Theorem(
         "no-scaling-or-rotation",
@@ -169,18 +213,18 @@ THEOREMS = (
         "centre. On a ring the taps that commute are those that the map leaves in place.",
         r"Let $M$ be multiplication by a factor $f$ on one axis, or by a Gaussian integer $g + h \mathrm{i}$ in the "
         r"plane: a rotation by the angle of $g + h \mathrm{i}$ with a scaling by its modulus; $1 + \mathrm{i}$ turns "
-        r"by $45^\circ$, $2 + \mathrm{i}$ by $26.6^\circ$, $\mathrm{i}$ by a quarter turn. If $M \ne 1$, a convolution "
-        r"with stride 1 commutes with $M$ on the unbounded grid, for all weights, only if its one tap is at the "
-        r"centre. On rings of $n$ samples each tap has an offset $o$ with $M o \equiv o \pmod n$: for a factor $f$ "
-        r"on one axis $n \mid (f - 1)(t d - p)$. So any other tap is a counterexample.",
+        r"by $45^\circ$, $2 + \mathrm{i}$ by $26.6^\circ$, $\mathrm{i}$ by a quarter turn. If $M \ne 1$, a "
+        r"convolution with stride 1 commutes with $M$ on the unbounded grid, for all weights, only if its one tap is "
+        r"at the centre. On rings of $n$ samples each tap has an offset $o$ with $M o \equiv o \pmod n$: for a factor "
+        r"$f$ on one axis $n \mid (f - 1)(t d - p)$. So any other tap is a counterexample.",
         "n >= 1; stride 1; any integer factor f (f = 1 leaves all in place), any integers g, h. Angles whose tangent "
-        "is neither rational nor infinite map no grid to a grid, and are not spoken of. The weights are independent: a "
-        "kernel with tied weights can commute, as in reflection-symmetry.",
-        r"For all weights to commute, each tap of each output is to be moved along by itself. By the first lemma a tap "
-        r"reads its position less a multiple of $n$, so that $M$ takes the sample to $M$ times the position less "
+        "is neither rational nor infinite map no grid to a grid, and are not spoken of. The weights are independent: "
+        "a kernel with tied weights can commute, as in reflection-symmetry.",
+        r"For all weights to commute, each tap of each output is to be moved along by itself. By the first lemma a "
+        r"tap reads its position less a multiple of $n$, so that $M$ takes the sample to $M$ times the position less "
         r"another: say $n c$. The output is moved to $M i$ less $n b$, and reads there its position less $n e$. The "
-        r"next two lemmas exhibit the quotient of $M o - o$ by $n$: it is $c - b - e$. On the unbounded grid there are "
-        r"no multiples: the last two lemmas, where $|M - 1|^2 o = 0$ leaves only the centre.",
+        r"next two lemmas exhibit the quotient of $M o - o$ by $n$: it is $c - b - e$. On the unbounded grid there "
+        r"are no multiples: the last two lemmas, where $|M - 1|^2 o = 0$ leaves only the centre.",
         (
             PERIOD,
             Lemma(
@@ -235,6 +279,6 @@ THEOREMS = (
                 {"y": 1, "x": 2, "d": 1, "p": 1, "r": 1, "t": 1, "s": 1, "g": 1, "h": 1},
             ),
         ),
-        matrices.no_scaling,
+        _check_no_scaling,
     ),
 )

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.proofs.engines.decide import Decision, no_symbols
-from convmatrix.proofs.engines.lemma import Algebra, Lemma, evaluate
-from convmatrix.proofs.engines.smt_integer import SmtInteger, plain
+from convmatrix.proofs.statements import Algebra, Decision, Lemma, evaluate, no_symbols
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 _MILLISECONDS: Final = 20_000
 _WHAT: Final = (
-    "not a certificate, but the problems that z3 found unsatisfiable: any SMT solver can decide them again; "
-    "the engine sympy gives certificates, which are checked without search"
+    "not a certificate, but the problems that z3 found unsatisfiable: any SMT solver can decide them again; the "
+    "engine sympy gives certificates, which are checked without search"
 )
 # Whether products are spelled out, and how many of z3's own steps are tried, so that each run does the same.
 _ATTEMPTS: Final = ((False, 400_000), (True, 800_000), (False, 4_000_000), (True, 40_000_000))
@@ -31,10 +29,76 @@ def load_z3() -> Any:
     except ImportError:
         raise ImportError(
             "the engine z3 needs the package z3-solver, which is not installed; run pip install 'convmatrix[prove]', "
-            "or "
-            "use engine='sympy'"
+            "or use engine='sympy'"
         ) from None
     return z3
+
+
+class SmtInteger:
+    """A term of z3 that stands for an integer.
+
+    Its comparisons are conditions without a truth value. The equality of two terms of z3 would have one: whether they
+    are written alike, so that an ``if position == 0`` would quietly go one way. Here it raises an error.
+
+    Attributes
+    ----------
+    term : z3.ArithRef
+    """
+
+    __hash__ = None  # type: ignore[assignment]  # == makes a condition, which is no answer to "the same?"
+
+    def __init__(self, term: Any) -> None:
+        self.term = term
+
+    def __add__(self, other: Any) -> SmtInteger:
+        return SmtInteger(self.term + plain(other))
+
+    def __sub__(self, other: Any) -> SmtInteger:
+        return SmtInteger(self.term - plain(other))
+
+    def __rsub__(self, other: Any) -> SmtInteger:
+        return SmtInteger(plain(other) - self.term)
+
+    def __mul__(self, other: Any) -> SmtInteger:
+        return SmtInteger(self.term * plain(other))
+
+    def __neg__(self) -> SmtInteger:
+        return SmtInteger(-self.term)
+
+    def __mod__(self, other: Any) -> SmtInteger:
+        return SmtInteger(self.term % plain(other))
+
+    def __rmod__(self, other: Any) -> SmtInteger:
+        return SmtInteger(plain(other) % self.term)
+
+    __radd__, __rmul__ = __add__, __mul__
+
+    def __lt__(self, other: Any) -> Any:
+        return self.term < plain(other)
+
+    def __le__(self, other: Any) -> Any:
+        return self.term <= plain(other)
+
+    def __gt__(self, other: Any) -> Any:
+        return self.term > plain(other)
+
+    def __ge__(self, other: Any) -> Any:
+        return self.term >= plain(other)
+
+    def __eq__(self, other: object) -> Any:
+        import z3
+
+        return z3.And(self.term == plain(other))  # a conjunction has no truth value, an equation of z3 has
+
+    def __ne__(self, other: object) -> Any:
+        import z3
+
+        return z3.Not(self.term == plain(other))
+
+
+def plain(value: Any) -> Any:
+    """Return the term of an integer; a number stays as it is."""
+    return value.term if isinstance(value, SmtInteger) else value
 
 
 class SmtFormula(Algebra):
