@@ -202,8 +202,10 @@ def assert_equivariant(
     Traceback (most recent call last):
     AssertionError: not equivariant: 3 of 5 rows break the symmetry, the first is row 0
     """
-    q = _permutation("output_permutation", output_permutation)
-    p = _permutation("input_permutation", input_permutation)
+    from convmatrix.equivariance import as_permutation
+
+    q = as_permutation("output_permutation", output_permutation)
+    p = as_permutation("input_permutation", input_permutation)
     if hasattr(layer, "shape"):
         for name, permutation, size in (("output", q, layer.shape[0]), ("input", p, layer.shape[1])):
             if len(permutation) != size:
@@ -308,13 +310,6 @@ def _broken_rows_of_pattern(pattern: WeightPattern, q: NDArray[Any], p: NDArray[
     from convmatrix.equivariance.comparison import broken_rows
 
     return np.flatnonzero(broken_rows(pattern, q, p))
-
-
-def _permutation(name: str, values: ArrayLike) -> NDArray[np.int64]:
-    array = np.asarray(values)
-    if array.ndim != 1 or array.dtype.kind not in "iu" or not np.array_equal(np.sort(array), np.arange(len(array))):
-        raise ValueError(f"{name} is no permutation; give an index array that holds each of 0 .. {array.size - 1} once")
-    return array.astype(np.int64)
 
 
 def _input_shape(forward: Any, input_shape: int | Sequence[int] | None) -> tuple[int, ...]:

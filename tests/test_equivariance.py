@@ -54,11 +54,11 @@ def test_check_equals_the_dense_tensor(geometry: cm.ConvGeometry) -> None:
             assert T[c.row, c.column, k] == c.count != c.moved_count == T[c.moved_row, c.moved_column, k]
 
 
-def test_two_thousand_random_layers() -> None:
+def test_random_layers() -> None:
     """A shift passes exactly if some output shift answers in A P = Q A, with random integer weights."""
     rng = np.random.default_rng(5)
     outcomes: Counter[bool] = Counter()
-    while outcomes.total() < 2000:
+    while outcomes.total() < 600:
         layer = random_layer(rng)
         if outcomes.total() % 2:  # layers that have a chance
             n, k = int(rng.integers(1, 9)), int(rng.integers(1, 5))
@@ -70,24 +70,23 @@ def test_two_thousand_random_layers() -> None:
         axes = tuple(range(1, len(amount) + 1))
         p = np.roll(np.arange(layer.n_in).reshape(layer.in_channels, *layer.input_shape), amount, axes).ravel()
         numbers = np.arange(layer.n_out).reshape(layer.out_channels, *layer.output_shape)
-        broken = {
-            moved: (A[np.roll(numbers, moved, axes).ravel()][:, p] != A).any(axis=1)
-            for moved in np.ndindex(layer.output_shape)
-        }
-        assert verdict.holds == any(not rows.any() for rows in broken.values()), (layer, amount)
+        moved = A[:, p]
+
+        def broken(answer: tuple[int, ...], moved: Any = moved, A: Any = A, numbers: Any = numbers) -> Any:
+            q = np.roll(numbers, answer, tuple(range(1, numbers.ndim))).ravel()
+            return (moved[q] != A).any(axis=1)
+
+        assert verdict.output_shift is not None
+        assert np.array_equal(verdict.broken_rows.ravel(), broken(verdict.output_shift)), layer
+        if not verdict.holds:
+            assert all(broken(answer).any() for answer in np.ndindex(layer.output_shape)), (layer, amount)
         scale = [1 / s if not layer.transposed else s for s in layer.stride]
-        nominal = tuple(a * f for a, f in zip(amount, scale, strict=True))
-        named = tuple(int(a) % m for a, m in zip(nominal, layer.output_shape, strict=True))
-        if all(a == int(a) for a in nominal) and (not verdict.holds or not broken[named].any()):
-            moved_text = (
-                f"{int(nominal[0])} of" if len(amount) == 1 else f"({', '.join(str(int(a)) for a in nominal)}) of"
-            )
-            if len(amount) == 1:
-                assert moved_text in verdict.statement, layer
-                assert np.array_equal(verdict.broken_rows.ravel(), broken[named]), layer
-        assert any(np.array_equal(verdict.broken_rows.ravel(), rows) for rows in broken.values()), layer
+        nominal = [a * f for a, f in zip(amount, scale, strict=True)]
+        if all(a == int(a) for a in nominal):
+            named = tuple(map(int, nominal))
+            assert not verdict.holds or verdict.output_shift == named or broken(named).any(), layer
         outcomes[verdict.holds] += 1
-    assert min(outcomes.values()) > 500, outcomes
+    assert min(outcomes.values()) > 150, outcomes
 
 
 def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -124,23 +123,23 @@ def test_explanations() -> None:
     assert r"\textbf{Proved.}" in held.explain("latex")
     assert held.record()["counterexample"] is None
     assert "<svg" not in held._repr_html_()
-    with pytest.raises(ValueError, match="format 'html' is unknown; choose text or latex"):
+    with pytest.raises(ValueError, match=r"'html'.*text.*latex"):
         held.explain("html")  # type: ignore[arg-type]  # on purpose
 
 
 def test_check_errors() -> None:
     pattern = cm.ConvGeometry(5, 3).pattern()
-    with pytest.raises(ValueError, match=r"output_permutation has 2 entries, but the pattern has 3 outputs \(rows\)"):
+    with pytest.raises(ValueError, match=r"output_permutation.*2.*3"):
         eq.check(pattern, [0, 1], range(5))
-    with pytest.raises(ValueError, match=r"input_permutation is no permutation; .* 0 \.\. 4 once"):
+    with pytest.raises(ValueError, match=r"input_permutation.*0 \.\. 4"):
         eq.check(pattern, [0, 1, 2], [0, 0, 1, 2, 3])
-    with pytest.raises(ValueError, match="input_permutation is no permutation"):
+    with pytest.raises(ValueError, match="input_permutation"):
         eq.check(pattern, [0, 1, 2], [0, 1, 2, 3, 5])
-    with pytest.raises(ValueError, match=r"must be a one-dimensional array of integers, but has shape .* float64"):
+    with pytest.raises(ValueError, match=r"output_permutation.*\(3,\).*float64"):
         eq.check(pattern, [0.0, 1.0, 2.0], range(5))
-    with pytest.raises(TypeError, match="check takes a WeightPattern, but was given a ConvGeometry"):
+    with pytest.raises(TypeError, match=r"WeightPattern.*ConvGeometry"):
         eq.check(cm.ConvGeometry(5, 3), [0], [0])  # type: ignore[arg-type]  # on purpose
-    with pytest.raises(TypeError, match="a ConvGeometry is needed, but this is a WeightPattern"):
+    with pytest.raises(TypeError, match=r"ConvGeometry.*WeightPattern"):
         eq.check_shift(pattern, 1)  # type: ignore[arg-type]  # on purpose
 
 
@@ -175,25 +174,25 @@ def test_group_orders() -> None:
 
 
 def test_action_errors() -> None:
-    with pytest.raises(ValueError, match=r"both axes have one size, but axes \(0, 1\) of shape \(2, 3\) have 2 and 3"):
+    with pytest.raises(ValueError, match=r"\(0, 1\).*\(2, 3\).*2 and 3"):
         eq.quarter_turn((2, 3))
-    with pytest.raises(ValueError, match=r"axes=\(0, 0\) are one and the same"):
+    with pytest.raises(ValueError, match=r"axes=\(0, 0\)"):
         eq.quarter_turn((2, 2), axes=(0, 0))
-    with pytest.raises(ValueError, match=r"axes=\(0,\) has 1 entries; a quarter turn needs two"):
+    with pytest.raises(ValueError, match=r"axes=\(0,\) has 1 "):
         eq.quarter_turn((2, 2), axes=(0,))  # type: ignore[arg-type]  # on purpose
-    with pytest.raises(ValueError, match="axis=2 does not exist; the shape has 2 axes, from 0 to 1"):
+    with pytest.raises(ValueError, match=r"axis=2.*2 axes"):
         eq.reflection((2, 2), 2)
-    with pytest.raises(ValueError, match="first permutes 2 entries and then 3"):
+    with pytest.raises(ValueError, match=r"first.*2.*3"):
         eq.compose([1, 0], [0, 1, 2])
-    with pytest.raises(ValueError, match="order is no permutation"):
+    with pytest.raises(ValueError, match="order"):
         eq.channel_permutation([0, 0], 2)
-    with pytest.raises(ValueError, match="group 'C3' is unknown; choose C4 or D4"):
+    with pytest.raises(ValueError, match=r"'C3'.*C4.*D4"):
         eq.point_group_generators(3, group="C3")
-    with pytest.raises(ValueError, match="more than 10 elements; raise largest="):
+    with pytest.raises(ValueError, match=r"10.*largest"):
         eq.generated_group(eq.symmetric_generators(5), largest=10)
-    with pytest.raises(ValueError, match="generators is empty"):
+    with pytest.raises(ValueError, match="generators"):
         eq.generated_group([])
-    with pytest.raises(ValueError, match=r"generators permute \[2, 3\] entries"):
+    with pytest.raises(ValueError, match=r"generators.*\[2, 3\]"):
         eq.generated_group([[1, 0], [0, 1, 2]])
 
 
@@ -266,23 +265,23 @@ def test_tied_kernels() -> None:
 
 
 def test_orbit_errors() -> None:
-    with pytest.raises(ValueError, match="there are 1 output generators and 2 input generators; they act in pairs"):
+    with pytest.raises(ValueError, match=r"1 output generators.*2 input generators"):
         eq.equivariant_pattern([[0]], [[0], [0]])
-    with pytest.raises(ValueError, match="no generators; give at least one pair"):
+    with pytest.raises(ValueError, match="generators"):
         eq.equivariant_pattern([], [])
-    with pytest.raises(ValueError, match=r"input_generators permute \[2, 3\] entries"):
+    with pytest.raises(ValueError, match=r"input_generators.*\[2, 3\]"):
         eq.equivariant_pattern([[0], [0]], [[0, 1], [0, 1, 2]])
-    with pytest.raises(ValueError, match="generators is empty"):
+    with pytest.raises(ValueError, match="generators"):
         eq.orbits([])
-    with pytest.raises(ValueError, match=r"generators permute \[2, 3\] entries"):
+    with pytest.raises(ValueError, match=r"generators.*\[2, 3\]"):
         eq.orbits([[0, 1], [0, 1, 2]])
-    with pytest.raises(ValueError, match=r"output_generators\[0\] is no permutation"):
+    with pytest.raises(ValueError, match=r"output_generators\[0\]"):
         eq.equivariant_pattern([[1]], [[0]])
-    with pytest.raises(ValueError, match=r"kernel_shape=\(3, 5\) is no square"):
+    with pytest.raises(ValueError, match=r"kernel_shape=\(3, 5\)"):
         eq.tied_taps((3, 5))
-    with pytest.raises(ValueError, match=r"labels have shape \(2,\), but the kernels have \(3,\)"):
+    with pytest.raises(ValueError, match=r"labels.*\(2,\).*\(3,\)"):
         eq.tie(cm.ConvGeometry(5, 3).pattern(), [0, 1])
-    with pytest.raises(ValueError, match="labels must be integers from 0 up"):
+    with pytest.raises(ValueError, match=r"labels.*at least 0"):
         eq.tie(cm.ConvGeometry(5, 3).pattern(), [0, -1, 0])
 
 
@@ -333,11 +332,11 @@ def test_point_groups() -> None:
 
 
 def test_symmetry_errors() -> None:
-    with pytest.raises(ValueError, match=r"pattern of shape \(3, 3\) is of no layer.*give output_shape"):
+    with pytest.raises(ValueError, match=r"\(3, 3\).*output_shape.*input_shape"):
         eq.symmetries(eq.equivariant_pattern([[0, 1, 2]], [[0, 1, 2]]))
-    with pytest.raises(ValueError, match=r"output_shape=\(2,\) has 2 places, which do not divide the 3 rows"):
+    with pytest.raises(ValueError, match=r"output_shape=\(2,\).* 2 .* 3 rows"):
         eq.symmetries(cm.ConvGeometry(3, 1).pattern(), output_shape=(2,))
-    with pytest.raises(ValueError, match=r"exchanging the axes \(1, 0\) turns shape \(2, 3\) into \(3, 2\)"):
+    with pytest.raises(ValueError, match=r"\(1, 0\).*\(2, 3\).*\(3, 2\)"):
         eq.PointSymmetry((1, 0), (False, False)).permutation((2, 3))
 
 
@@ -454,9 +453,9 @@ def test_architectures_and_large_networks() -> None:
 
 def test_random_networks() -> None:
     """The command ``python -m tests.random_equivariance`` compares 2,000."""
-    outcomes = sum((compare(np.random.default_rng([1, number])) for number in range(60)), Counter[str]())
-    assert outcomes["True, node by node"] > 50
-    assert outcomes["False, as a whole"] > 50
+    outcomes = sum((compare(np.random.default_rng([1, number])) for number in range(25)), Counter[str]())
+    assert outcomes["True, node by node"] > 20
+    assert outcomes["False, as a whole"] > 20
 
 
 def test_surviving_shifts_by_brute_force() -> None:

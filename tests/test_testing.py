@@ -414,7 +414,7 @@ def test_functions_that_are_right_on_most_inputs() -> None:
 @for_each("values", [[0, 0, 1], [1, 2, 3], [-1, 0, 1], [[0, 1, 2]], [0.0, 1.0, 2.0], [True, False], "012", 0])
 def test_what_is_no_permutation(values: Any) -> None:
     size = np.asarray(values).size
-    message = f"_permutation is no permutation; give an index array that holds each of 0 .. {size - 1} once"
+    message = f"_permutation is not a permutation; give an index array that contains each of 0 .. {size - 1} once"
     for name in ("output", "input"):
         permutations: dict[str, Any] = {"output_permutation": [0, 1, 2], "input_permutation": [0, 1, 2]}
         with refused(ValueError, f"{name}{message}"):

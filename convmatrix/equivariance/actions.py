@@ -1,7 +1,7 @@
-"""Group actions on arrays as permutations: shifts, reflections, quarter turns, and what is made of them.
+"""Group actions on arrays as permutations: shifts, reflections, quarter turns, and their products.
 
 A permutation p is an index array: entry i of the permuted vector is entry p[i] of the old one, ``permuted = x[p]``.
-Arrays are (channels, *shape), flattened in C order; the actions here leave the channels alone. ``compose(p, q)`` first
+Arrays are (channels, *shape), flattened in C order; the actions act on the spatial axes only. ``compose(p, q)`` first
 permutes by p, then by q.
 """
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Permutation = NDArray[np.int64]
 
 
-def _places(shape: int | Sequence[int], channels: int) -> NDArray[np.int64]:
+def _flat_indices(shape: int | Sequence[int], channels: int) -> NDArray[np.int64]:
     """Return the flat index of every entry, shape (channels, *shape)."""
     sizes = validate.shape("shape", shape)
     channels = validate.integer("channels", channels, minimum=1)
@@ -30,55 +30,55 @@ def _places(shape: int | Sequence[int], channels: int) -> NDArray[np.int64]:
 
 
 def shift(shape: int | Sequence[int], amount: int | Sequence[int], *, channels: int = 1) -> Permutation:
-    """Return the cyclic shift of `numpy.roll`: one int an axis.
+    """Return the permutation of a cyclic shift, as `numpy.roll` does it; one integer for all axes or one per axis.
 
     Examples
     --------
     >>> shift(5, 1)
     array([4, 0, 1, 2, 3])
     """
-    places = _places(shape, channels)
-    n_axes = places.ndim - 1
+    indices = _flat_indices(shape, channels)
+    n_axes = indices.ndim - 1
     amounts = validate.per_axis("shift", amount, n_axes, minimum=-(2**62))
-    return np.roll(places, amounts, axis=tuple(range(1, n_axes + 1))).ravel()
+    return np.roll(indices, amounts, axis=tuple(range(1, n_axes + 1))).ravel()
 
 
 def reflection(shape: int | Sequence[int], axis: int, *, channels: int = 1) -> Permutation:
-    """Return the reflection of one spatial axis.
+    """Return the permutation that reverses one spatial axis.
 
     Examples
     --------
     >>> reflection((2, 3), 1)
     array([2, 1, 0, 5, 4, 3])
     """
-    places = _places(shape, channels)
-    return np.flip(places, _spatial_axis("axis", axis, places.ndim - 1)).ravel()
+    indices = _flat_indices(shape, channels)
+    return np.flip(indices, _spatial_axis("axis", axis, indices.ndim - 1)).ravel()
 
 
 def quarter_turn(
     shape: int | Sequence[int], turns: int = 1, *, axes: tuple[int, int] = (0, 1), channels: int = 1
 ) -> Permutation:
-    """Return the rotation by quarter turns of `numpy.rot90` in the plane of two spatial axes of one size.
+    """Return the rotation by quarter turns of `numpy.rot90` in the plane of two spatial axes of equal size.
 
     Examples
     --------
     >>> quarter_turn((2, 2))
     array([1, 3, 0, 2])
     """
-    places = _places(shape, channels)
+    indices = _flat_indices(shape, channels)
     if len(axes) != 2:
         raise ValueError(f"axes={axes!r} has {len(axes)} entries; a quarter turn needs two, such as (0, 1)")
-    first, second = (_spatial_axis(f"axes[{place}]", axis, places.ndim - 1) for place, axis in enumerate(axes))
+    first, second = (_spatial_axis(f"axes[{number}]", axis, indices.ndim - 1) for number, axis in enumerate(axes))
     if first == second:
-        raise ValueError(f"axes={tuple(axes)} are one and the same; a quarter turn needs two")
-    if places.shape[first] != places.shape[second]:
+        raise ValueError(f"axes={tuple(axes)} are the same; a quarter turn needs two different axes")
+    if indices.shape[first] != indices.shape[second]:
         raise ValueError(
-            f"a quarter turn permutes the entries only where both axes have one size, but axes {tuple(axes)} of shape "
-            f"{places.shape[1:]} have {places.shape[first]} and {places.shape[second]}; make them equal, or turn twice "
-            "by two reflections"
+            f"a quarter turn needs two axes of equal size, but axes {tuple(axes)} of shape {indices.shape[1:]} have "
+            f"sizes {indices.shape[first]} and {indices.shape[second]}; make them equal, or compose two reflections "
+            "for a half turn"
         )
     turns = validate.integer("turns", turns)
-    return np.rot90(places, turns, axes=(first, second)).ravel()
+    return np.rot90(indices, turns, axes=(first, second)).ravel()
 
 
 def _spatial_axis(name: str, axis: int, n_axes: int) -> int:
@@ -89,7 +89,7 @@ def _spatial_axis(name: str, axis: int, n_axes: int) -> int:
 
 
 def identity(size: int) -> Permutation:
-    """Return the permutation that changes nothing.
+    """Return the identity permutation.
 
     Examples
     --------
@@ -108,11 +108,11 @@ def channel_permutation(order: ArrayLike, shape: int | Sequence[int]) -> Permuta
     array([2, 3, 0, 1])
     """
     channels = as_permutation("order", order)
-    return _places(shape, len(channels))[channels].ravel()
+    return _flat_indices(shape, len(channels))[channels].ravel()
 
 
 def compose(first: ArrayLike, then: ArrayLike) -> Permutation:
-    """Return the permutation that does one after the other: ``x[compose(p, q)] == x[p][q]``.
+    """Return the composition of two permutations, the first one applied first: ``x[compose(p, q)] == x[p][q]``.
 
     Examples
     --------
@@ -121,12 +121,12 @@ def compose(first: ArrayLike, then: ArrayLike) -> Permutation:
     """
     p, q = as_permutation("first", first), as_permutation("then", then)
     if len(p) != len(q):
-        raise ValueError(f"first permutes {len(p)} entries and then {len(q)}; only permutations of one size compose")
+        raise ValueError(f"first permutes {len(p)} entries and then {len(q)}; only permutations of equal size compose")
     return p[q]
 
 
 def inverse(permutation: ArrayLike) -> Permutation:
-    """Return the permutation that undoes another.
+    """Return the inverse of a permutation.
 
     Examples
     --------
@@ -140,7 +140,7 @@ def inverse(permutation: ArrayLike) -> Permutation:
 
 
 def product(first: ArrayLike, second: ArrayLike) -> Permutation:
-    """Return the action on pairs (i, j), flattened in C order: i moves by the one permutation, j by the other.
+    """Return the action on pairs (i, j), flattened in C order: the first permutation acts on i, the second on j.
 
     Examples
     --------
@@ -152,7 +152,7 @@ def product(first: ArrayLike, second: ArrayLike) -> Permutation:
 
 
 def as_permutation(name: str, values: ArrayLike) -> Permutation:
-    """Return an index array as int64, or raise where it is no permutation.
+    """Return a permutation as an int64 array; raise ValueError if the values are not a permutation.
 
     Examples
     --------
@@ -161,11 +161,13 @@ def as_permutation(name: str, values: ArrayLike) -> Permutation:
     """
     array = np.asarray(values)
     if array.ndim != 1 or array.dtype.kind not in "iu" or not np.array_equal(np.sort(array), np.arange(array.size)):
-        raise ValueError(f"{name} is no permutation; give an index array that holds each of 0 .. {array.size - 1} once")
+        raise ValueError(
+            f"{name} is not a permutation; give an index array that contains each of 0 .. {array.size - 1} once"
+        )
     return array.astype(np.int64)
 
 
-# --- generators of the usual groups ----------------------------------------------------------------------------------
+# --- generators of common groups ----------------------------------------------------------------------------------
 
 
 def cyclic_generators(size: int) -> list[Permutation]:
@@ -180,7 +182,7 @@ def cyclic_generators(size: int) -> list[Permutation]:
 
 
 def dihedral_generators(size: int) -> list[Permutation]:
-    """Return generators of the symmetries of a regular polygon, acting on its ``size`` corners.
+    """Return generators of the the symmetries of a regular polygon, acting on its ``size`` corners.
 
     Examples
     --------
@@ -191,7 +193,7 @@ def dihedral_generators(size: int) -> list[Permutation]:
 
 
 def symmetric_generators(size: int) -> list[Permutation]:
-    """Return generators of all permutations of ``size`` points: a swap and a cycle.
+    """Return generators of the symmetric group on ``size`` points: a transposition and a cycle.
 
     Examples
     --------
@@ -204,7 +206,7 @@ def symmetric_generators(size: int) -> list[Permutation]:
 
 
 def torus_generators(shape: int | Sequence[int], *, channels: int = 1) -> list[Permutation]:
-    """Return the shift by one on each axis.
+    """Return generators of all cyclic shifts: the shift by one along each axis.
 
     Examples
     --------
@@ -216,7 +218,7 @@ def torus_generators(shape: int | Sequence[int], *, channels: int = 1) -> list[P
 
 
 def point_group_generators(size: int, *, group: str = "D4", channels: int = 1) -> list[Permutation]:
-    """Return generators of C4 (quarter turns) or D4 (and reflections) on a square of ``size`` by ``size``.
+    """Return generators of C4 (quarter turns) or D4 (quarter turns and reflections) on a square grid.
 
     Examples
     --------
@@ -232,18 +234,20 @@ def point_group_generators(size: int, *, group: str = "D4", channels: int = 1) -
 
 
 def generated_group(generators: Sequence[ArrayLike], *, largest: int = 100_000) -> list[Permutation]:
-    """Return every element of the group that permutations generate, the identity first.
+    """Return all elements of the group generated by permutations, the identity first.
 
     Examples
     --------
     >>> generated_group([shift(3, 1)])
     [array([0, 1, 2]), array([2, 0, 1]), array([1, 2, 0])]
     """
-    steps = [as_permutation(f"generators[{place}]", p) for place, p in enumerate(generators)]
+    steps = [as_permutation(f"generators[{number}]", p) for number, p in enumerate(generators)]
     if not steps:
         raise ValueError("generators is empty; give at least one permutation")
     if len({len(step) for step in steps}) > 1:
-        raise ValueError(f"generators permute {[len(step) for step in steps]} entries; they must agree")
+        raise ValueError(
+            f"generators permute {[len(step) for step in steps]} entries; they must permute the same number of entries"
+        )
     found = {identity(len(steps[0])).tobytes(): identity(len(steps[0]))}
     waiting = deque(found.values())
     while waiting:
@@ -252,7 +256,7 @@ def generated_group(generators: Sequence[ArrayLike], *, largest: int = 100_000) 
             moved = element[step]
             if moved.tobytes() not in found:
                 if len(found) >= largest:
-                    raise ValueError(f"the group has more than {largest} elements; raise largest= to list them all")
+                    raise ValueError(f"the group has more than {largest} elements; raise largest= to list them")
                 found[moved.tobytes()] = moved
                 waiting.append(moved)
     return list(found.values())

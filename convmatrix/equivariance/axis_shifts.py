@@ -123,6 +123,8 @@ def moved_output(axes: Sequence[AxisShifts], shift: Sequence[int], nominal: Sequ
 
     Where several answer, or none does, the nominal shift is preferred if there is one, then the smallest.
     """
+    if any(axis.reads_nothing for axis in axes):  # the output is constant, so every shift answers
+        return tuple(preferred or 0 for preferred in nominal)
     moved = []
     for axis, amount, preferred in zip(axes, shift, nominal, strict=True):
         found = set(axis.answers(amount))

@@ -30,7 +30,7 @@ def check(
     statement: str = "the given permutations",
     output_shape: Sequence[int] | None = None,
 ) -> Verdict:
-    r"""Decide whether a bilinear layer is equivariant, exactly and for every weight.
+    r"""Decide whether a pattern is equivariant under two permutations, exactly and for all weights.
 
     With :math:`q` on the outputs and :math:`p` on the inputs, :math:`A(w) x[p] = (A(w) x)[q]` for all x and w if and
     only if
@@ -45,9 +45,9 @@ def check(
     output_permutation, input_permutation : array_like of int, shapes (n_out,) and (n_in,)
         Entry i of the permuted vector is entry p[i] of the old one.
     statement : str, optional
-        What the permutations are, for the explanation.
+        A description of the permutations, for the explanation.
     output_shape : sequence of int, optional
-        Shape of the verdict's ``broken_rows``; by default the layer's, or flat for a pattern of no layer.
+        Shape of the verdict's ``broken_rows``; by default that of the layer, or flat if the pattern has no geometry.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def check(
     Raises
     ------
     ValueError
-        For arrays that are no permutations, or of the wrong length.
+        If an array is not a permutation or has the wrong length.
 
     Examples
     --------
@@ -70,7 +70,7 @@ def check(
     """
     if not isinstance(pattern, WeightPattern):
         raise TypeError(
-            f"check takes a WeightPattern, but was given a {type(pattern).__name__}; of a layer take geometry.pattern()"
+            f"check takes a WeightPattern, not a {type(pattern).__name__}; for a layer pass geometry.pattern()"
         )
     q = permutation_array("output_permutation", output_permutation, pattern.shape[0], "outputs (rows)")
     p = permutation_array("input_permutation", input_permutation, pattern.shape[1], "inputs (columns)")
@@ -157,7 +157,7 @@ prove_equivariance = check_shift
 
 
 def nominal_shift(geometry: ConvGeometry, shift: Sequence[int]) -> tuple[int | None, ...]:
-    """Return the shift of the output that the stride suggests for a shift of the input; None where it divides not."""
+    """Return the output shift that the stride suggests for an input shift; None where it does not divide it."""
     pairs = zip(shift, geometry.stride, strict=True)
     if geometry.transposed:
         return tuple(amount * step for amount, step in pairs)
@@ -195,7 +195,7 @@ def check_axes(
     channels: int,
     subject: str,
 ) -> Verdict:
-    """Decide whether an operation that is a product over its axes commutes with a pair of shifts; one channel is read.
+    """Decide whether an operation that is a product over its axes commutes with a pair of shifts.
 
     A row is broken unless each axis keeps its part of it, or the row reads nothing before and after.
     """
@@ -218,7 +218,7 @@ def check_axes(
 
 
 def check_reflection(geometry: ConvGeometry, axis: int, *, pattern: WeightPattern | None = None) -> Verdict:
-    """Decide whether a layer commutes with the reflection of an axis, for every weight of its pattern.
+    """Decide whether a layer commutes with the reflection of an axis, for all weights of its pattern.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ def check_quarter_turn(
     axes: tuple[int, int] = (0, 1),
     pattern: WeightPattern | None = None,
 ) -> Verdict:
-    """Decide whether a layer commutes with a rotation by quarter turns, for every weight of its pattern.
+    """Decide whether a layer commutes with a rotation by quarter turns, for all weights of its pattern.
 
     Parameters
     ----------
@@ -281,6 +281,4 @@ def _output_shape(geometry: ConvGeometry) -> tuple[int, ...]:
 
 def _require_geometry(geometry: ConvGeometry) -> None:
     if not isinstance(geometry, ConvGeometry):
-        raise TypeError(
-            f"a ConvGeometry is needed, but this is a {type(geometry).__name__}; a matrix or a pattern goes to check"
-        )
+        raise TypeError(f"a ConvGeometry is needed, but this is a {type(geometry).__name__}; pass a pattern to check")

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import sparse
 
+from convmatrix.equivariance.actions import as_permutation
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def permutation_array(name: str, values: ArrayLike, size: int, counted: str) -> NDArray[np.int64]:
-    """Return a permutation of ``size`` entries, or raise telling what is wrong with it."""
+    """Return a permutation of ``size`` entries; raise ValueError if the values are not one."""
     array = np.asarray(values)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(
@@ -28,11 +30,7 @@ def permutation_array(name: str, values: ArrayLike, size: int, counted: str) -> 
         raise ValueError(
             f"{name} has {len(array)} entries, but the pattern has {size} {counted}; give one entry for each of them"
         )
-    array = array.astype(np.int64)
-    inside = (array >= 0) & (array < size)
-    if not inside.all() or not (np.bincount(array, minlength=size) == 1).all():
-        raise ValueError(f"{name} is no permutation; give an index array that holds each of 0 .. {size - 1} once")
-    return array
+    return as_permutation(name, array)
 
 
 def broken_rows(
@@ -47,7 +45,7 @@ def broken_rows(
     ----------
     pattern : WeightPattern
     output_permutation, input_permutation : array of int64, shapes (n_out,) and (n_in,)
-        q and p; permutations, which is not checked here.
+        The permutations q and p; they are not validated.
 
     Returns
     -------
@@ -66,12 +64,12 @@ def broken_rows(
     back = np.empty(len(input_permutation), dtype=pattern.cols.dtype)
     back[input_permutation] = np.arange(len(back), dtype=back.dtype)
     for first, last in _blocks(pattern.row_starts):
-        rows = first + np.flatnonzero(~broken[first:last])  # rows of unequal length are broken already
+        rows = first + np.flatnonzero(~broken[first:last])  # rows of different lengths are broken already
         own = _Rows.of(pattern, rows)
         moved = _Rows.of(pattern, output_permutation[rows])
         moved = _Rows(moved.counts, back[moved.columns], moved.weights)
-        # A moved row is mostly in order as it stands. Where it differs, its entries may only be in another order: rows
-        # with unlike sums are different, and those with like ones are sorted and compared again.
+        # Most moved rows are still sorted. The others may have the same entries in another order: rows with different
+        # sums differ, and rows with equal sums are sorted and compared again.
         doubtful = own.differ(moved)
         own, moved = own.take(doubtful), moved.take(doubtful)
         unlike = own.sums() != moved.sums()
@@ -83,7 +81,7 @@ def broken_rows(
 
 
 _MULTIPLIERS = tuple(np.uint64(2 * 3**power + 1) for power in (38, 37, 36))
-_BLOCK = 2**20  # entries compared at a time, so that little memory is needed beside the pattern
+_BLOCK = 2**20  # entries compared at a time, to bound memory use
 
 
 def _blocks(row_starts: NDArray[np.integer]) -> Iterator[tuple[int, int]]:
@@ -99,7 +97,7 @@ def _blocks(row_starts: NDArray[np.integer]) -> Iterator[tuple[int, int]]:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Some rows of a pattern, one after the other: how many entries each has, their columns and their weights."""
+    """Some rows of a pattern, concatenated: the number of entries of each, their columns and weights."""
 
     counts: NDArray[np.integer]
     columns: NDArray[np.integer]
@@ -112,7 +110,7 @@ class _Rows:
         if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and (np.diff(rows) == 1).all():
             stored = slice(int(starts[rows[0]]), int(starts[rows[-1] + 1]))
             return cls(counts, pattern.cols[stored], pattern.weight_index[stored])
-        places = _places(starts[rows], counts)
+        places = _ranges(starts[rows], counts)
         return cls(counts, pattern.cols[places], pattern.weight_index[places])
 
     def take(self, rows: NDArray[np.integer]) -> _Rows:
@@ -121,11 +119,11 @@ class _Rows:
             return self
         starts = np.cumsum(self.counts) - self.counts
         counts = self.counts[rows]
-        places = _places(starts[rows], counts)
+        places = _ranges(starts[rows], counts)
         return _Rows(counts, self.columns[places], self.weights[places])
 
     def differ(self, other: _Rows) -> NDArray[np.integer]:
-        """Return which rows differ, as they stand, from those of the same lengths."""
+        """Return which rows differ from other rows of the same lengths, entry by entry."""
         different = self.columns != other.columns
         different |= self.weights != other.weights
         so_far = np.concatenate([[0], np.cumsum(different)])
@@ -133,11 +131,11 @@ class _Rows:
         return np.flatnonzero(so_far[ends] != so_far[ends - self.counts])
 
     def sums(self) -> NDArray[np.uint64]:
-        """Return a number for each row that is the same in whatever order its entries come; others may share it."""
+        """Return a hash of each row that does not depend on the order of its entries."""
         mixed = self.columns.astype(np.uint64) * _MULTIPLIERS[0]
         mixed += self.weights.astype(np.uint64) * _MULTIPLIERS[1]
         mixed ^= mixed >> np.uint64(32)
-        mixed *= _MULTIPLIERS[2]  # odd numbers; overflow is meant
+        mixed *= _MULTIPLIERS[2]  # odd multipliers; overflow is intended
         mixed ^= mixed >> np.uint64(29)
         totals = np.concatenate([np.zeros(1, np.uint64), np.cumsum(mixed, dtype=np.uint64)])
         ends = np.cumsum(self.counts)
@@ -147,7 +145,7 @@ class _Rows:
     def ordered(self, n_columns: int) -> _Rows:
         """Return the rows sorted by column.
 
-        Two transpositions do it: they are counting sorts, and stable, so that weights on one entry stay in order.
+        Two transpositions are stable counting sorts, so the weights of one entry stay in order.
         """
         starts = np.concatenate([[0], np.cumsum(self.counts)])
         stored = sparse.csr_array((self.weights, self.columns, starts), shape=(len(self.counts), n_columns))
@@ -155,8 +153,8 @@ class _Rows:
         return _Rows(self.counts, stored.indices, stored.data)
 
 
-def _places(starts: NDArray[np.integer], counts: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Return ``starts[0], starts[0] + 1, ...``, ``counts[0]`` of them, then those of the next."""
+def _ranges(starts: NDArray[np.integer], counts: NDArray[np.integer]) -> NDArray[np.integer]:
+    """Return the concatenation of the ranges of ``counts[i]`` integers from ``starts[i]``."""
     ends = np.cumsum(counts)
     total = int(ends[-1]) if len(ends) else 0
     places: NDArray[np.integer] = np.arange(total) + np.repeat(starts - ends + counts, counts)

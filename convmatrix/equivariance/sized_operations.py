@@ -58,8 +58,10 @@ class WindowPooling(Pooling):
             windows.dilation,
             windows.boundary,
         )
+        object.__setattr__(self, "windows", windows)
         object.__setattr__(self, "sample_shape", (channels, *windows.input_shape))
 
+    windows: ConvGeometry
     sample_shape: Shape
 
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
@@ -69,10 +71,15 @@ class WindowPooling(Pooling):
 
     def pattern(self) -> WeightPattern:
         """Return which samples each output reads, as a pattern of one weight."""
-        structure = self.structure(self.sample_shape).tocoo()
-        times = np.ones(structure.nnz, np.int64) if self.method == "max" else structure.data
-        rows, cols = np.repeat(structure.row, times), np.repeat(structure.col, times)
-        return WeightPattern.from_triplets(structure.shape, rows, cols, np.zeros(len(rows), dtype=np.int64), 1)
+        one = self.windows.pattern()
+        rows, cols = one.rows.astype(np.int64), one.cols.astype(np.int64)
+        if self.method == "max":
+            rows, cols = np.unique(np.stack([rows, cols]), axis=1)
+        n_channels = self.sample_shape[0]
+        channel = np.arange(n_channels)[:, None]
+        rows, cols = ((channel * size + entries).ravel() for size, entries in zip(one.shape, (rows, cols), strict=True))
+        shape = (n_channels * one.shape[0], n_channels * one.shape[1])
+        return WeightPattern.from_triplets(shape, rows, cols, np.zeros(len(rows), dtype=np.int64), 1)
 
 
 @dataclass(frozen=True, eq=False)

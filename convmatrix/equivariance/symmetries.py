@@ -1,4 +1,4 @@
-"""Which elements of a group leave a pattern alone: its shifts, and its point group."""
+"""The symmetries of a pattern: its cyclic shifts and its point group."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Shift = tuple[int, ...]
 
 @dataclass(frozen=True)
 class PointSymmetry:
-    """A symmetry of the grid that keeps its axes parallel: axes exchanged, then some of them reversed.
+    """A symmetry of the grid: a permutation of its axes, then the reversal of some of them.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class PointSymmetry:
     reversed: tuple[bool, ...]
 
     def permutation(self, shape: Sequence[int], channels: int = 1) -> NDArray[np.int64]:
-        """Return the action on an array (channels, *shape), which must keep its shape.
+        """Return the action on an array (channels, *shape), whose shape it must preserve.
 
         Examples
         --------
@@ -49,7 +49,7 @@ class PointSymmetry:
         places = np.arange(channels * int(np.prod(shape)), dtype=np.int64).reshape(channels, *shape)
         moved = places.transpose(0, *(1 + axis for axis in self.axes))
         if moved.shape != places.shape:
-            raise ValueError(f"exchanging the axes {self.axes} turns shape {tuple(shape)} into {moved.shape[1:]}")
+            raise ValueError(f"exchanging the axes {self.axes} changes shape {tuple(shape)} to {moved.shape[1:]}")
         return np.flip(moved, tuple(1 + axis for axis, back in enumerate(self.reversed) if back)).ravel()
 
     def __str__(self) -> str:
@@ -61,15 +61,15 @@ class PointSymmetry:
 
 @dataclass(frozen=True)
 class Symmetries:
-    """What leaves a pattern alone.
+    """The symmetries of a pattern.
 
     Attributes
     ----------
     shifts : tuple of (input shift, output shift)
-        Every cyclic shift of the input, the identity included, with the first shift of the output, in the order of
-        tuples, that answers to it. There is one only, save where outputs repeat along an axis.
+        Every cyclic shift of the input that the pattern commutes with, including the identity, and the corresponding
+        shift of the output: the smallest one in the order of tuples, where outputs repeat and several correspond.
     point_group : tuple of PointSymmetry
-        Every reflection and exchange of axes, acting on outputs and inputs alike, the identity included.
+        Every reflection and exchange of axes, acting on outputs and inputs alike, including the identity.
     """
 
     shifts: tuple[tuple[Shift, Shift], ...]
@@ -81,13 +81,14 @@ def symmetries(
     output_shape: Sequence[int] | None = None,
     input_shape: Sequence[int] | None = None,
 ) -> Symmetries:
-    """Return the cyclic shifts and the point symmetries that leave a pattern alone, for every weight.
+    """Return the cyclic shifts and point symmetries that a pattern commutes with, for all weights.
 
     Parameters
     ----------
     pattern : WeightPattern
     output_shape, input_shape : sequence of int, optional
-        Spatial shapes; for the pattern of a layer they are known. What is left is channels, which do not move.
+        Spatial shapes; by default those of the layer. The remaining factor of each size is the number of channels,
+        which are not permuted.
 
     Returns
     -------
@@ -95,8 +96,8 @@ def symmetries(
 
     Notes
     -----
-    Candidates are the images of one row among the rows of the pattern; each is then checked on all rows, exactly.
-    Elements that checked ones generate are not checked again: products of symmetries are symmetries.
+    Candidates are found from the images of one row among the rows of the pattern, and each is checked exactly on all
+    rows. Products of symmetries are symmetries and are not checked again.
 
     Examples
     --------
@@ -115,7 +116,7 @@ def symmetries(
     place = np.unravel_index(rows.first, (channels_out, *outputs))
 
     def answers(amount: Shift) -> Iterator[Shift]:
-        """Yield the shifts of the output that answer to a shift of the input."""
+        """Yield the output shifts that correspond to a shift of the input."""
         p = actions.shift(inputs, amount, channels=channels_in)
         for row in rows.images(p):
             target = np.unravel_index(row, (channels_out, *outputs))
@@ -130,8 +131,8 @@ def symmetries(
         for answer in answers(amount):
             _close(found, amount, answer, inputs, outputs)
             break
-    still = list(answers((0,) * len(inputs)))  # shifts of the output that change nothing
-    first = {amount: min(_sum(answer, other, outputs) for other in still) for amount, answer in found.items()}
+    stabiliser = list(answers((0,) * len(inputs)))  # shifts of the output that change nothing
+    first = {amount: min(_sum(answer, other, outputs) for other in stabiliser) for amount, answer in found.items()}
     group = []
     if len(inputs) == len(outputs):
         for axes in itertools.permutations(range(len(inputs))):
@@ -146,7 +147,7 @@ def symmetries(
 
 
 def _close(found: dict[Shift, Shift], amount: Shift, answer: Shift, inputs: Shift, outputs: Shift) -> None:
-    """Add a pair of shifts, and all its sums with those found before."""
+    """Add a pair of shifts and its sums with all pairs found before."""
     known = list(found.items())
     step_in, step_out = amount, answer
     while step_in not in dict(known):
@@ -168,7 +169,7 @@ def _shapes(
         input_shape = geometry.input_shape if input_shape is None else input_shape
     if output_shape is None or input_shape is None:
         raise ValueError(
-            f"the pattern of shape {pattern.shape} is of no layer, so its grid is unknown; give output_shape and "
+            f"the pattern of shape {pattern.shape} has no geometry, so its grid is unknown; give output_shape and "
             "input_shape"
         )
     return validate.shape("output_shape", output_shape), validate.shape("input_shape", input_shape)
@@ -178,5 +179,5 @@ def _channels(size: int, shape: Shift, name: str) -> int:
     places = int(np.prod(shape))
     if size % places:
         side = "rows" if name == "output_shape" else "columns"
-        raise ValueError(f"{name}={shape} has {places} places, which do not divide the {size} {side} of the pattern")
+        raise ValueError(f"{name}={shape} has {places} positions, which do not divide the {size} {side} of the pattern")
     return size // places

@@ -1,4 +1,4 @@
-"""What a check finds: the answer, a counterexample, every broken row, and words for all of it."""
+"""The result of a check: the answer, the broken rows, a counterexample, and an explanation."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LISTED = 8  # broken rows that an explanation names
+_LISTED = 8  # broken rows that an explanation lists
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Counterexample:
         Index into the pattern's ``weight_shape``.
     row, column : int
     moved_row, moved_column : int
-        Where the permutations take them, ``q[row]`` and ``p[column]``.
+        Their images under the permutations, ``q[row]`` and ``p[column]``.
     count, moved_count : int
         The two entries of T, which differ.
     """
@@ -41,18 +41,18 @@ class Counterexample:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Verdict:
-    """Whether a layer is equivariant, for every weight at once.
+    """Whether a layer is equivariant, for all weights.
 
-    True in a condition means that it holds: ``if check(...): ...``.
+    A verdict is true in a condition if the symmetry holds: ``if check(...): ...``.
 
     Attributes
     ----------
     statement : str
-        What was asked, in words.
+        The symmetry, in words.
     broken_rows : array of bool
         Which outputs break the symmetry, shaped like the output, ``(out_channels, *output_shape)`` for a layer.
     counterexample : Counterexample or None
-        The first one, None where the symmetry holds.
+        The first one; None if the symmetry holds.
     subject : str
         What was judged, in words.
     output_shift : tuple of int or None
@@ -80,19 +80,19 @@ class Verdict:
 
     @property
     def holds(self) -> bool:
-        """Whether the symmetry holds for every weight."""
+        """Whether the symmetry holds for all weights."""
         return not self.n_broken
 
     @property
     def n_broken(self) -> int:
-        """Number of rows that break it."""
+        """Number of rows that break the symmetry."""
         return int(self.broken_rows.sum())
 
     def __bool__(self) -> bool:
         return self.holds
 
     def explain(self, format: Literal["text", "latex"] = "text") -> str:
-        r"""Return the answer in words, or as a LaTeX paragraph.
+        r"""Return the verdict in words or as a LaTeX paragraph.
 
         Examples
         --------

@@ -97,6 +97,11 @@ function outputShift(layer, shift) {
     if (!Number.isInteger(amount))
       throw new Error(`shift[${axis}] must be an integer, but is ${describeValue(amount)}`);
   });
+  if (layer.axes.some((axis) => axisReads(layer, axis, 0).every((text) => !text))) {
+    // The output is constant, so every shift answers.
+    const quotients = layer.axes.map(({ stride }, axis) => shift[axis] / stride);
+    return { moved: quotients.map((amount) => (Number.isInteger(amount) ? amount : 0)), answers: true };
+  }
   const found = layer.axes.map((axis, place) => axisOutputShift(layer, axis, shift[place]));
   return { moved: found.map(([amount]) => amount), answers: found.every(([, answers]) => answers) };
 }
