@@ -412,7 +412,7 @@ def test_no_certificate_without_the_trial_values(
     build: Callable[[Algebra], Condition], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also without looking for counterexamples first, no certificate of a false statement is found."""
-    monkeypatch.setattr("convmatrix.proofs.engines.decide.counterexample", lambda lemma: None)
+    monkeypatch.setattr("convmatrix.proofs.search.counterexample", lambda lemma: None)
     lemma = Lemma(build.__name__, "", "", build, STATEMENTS[build])
     assert decide_with_sympy(lemma).status == "undecided"
 
