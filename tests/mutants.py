@@ -116,13 +116,22 @@ def run_tests(root: Path, tests: Sequence[str]) -> tuple[int | None, float]:
 def _pytest(root: Path, tests: Sequence[str]) -> None:
     os.chdir(root)
     os.environ["PYTHONPATH"] = str(root)
+    with contextlib.suppress(ImportError):
+        hypothesis = importlib.import_module("hypothesis")
+        phases = (hypothesis.Phase.explicit, hypothesis.Phase.generate)  # a failure need not be made small
+        hypothesis.settings.register_profile(
+            "mutants", max_examples=60, deadline=None, derandomize=True, database=None, phases=phases
+        )
+        os.environ["HYPOTHESIS_PROFILE"] = "mutants"
     for name in [name for name in sys.modules if name.partition(".")[0] in ("convmatrix", "tests")]:
         del sys.modules[name]
     sys.path = [str(root), *(entry for entry in sys.path if entry not in ("", str(ROOT)))]
     with (root / "pytest.log").open("w") as nowhere:
         os.dup2(nowhere.fileno(), 1)
         os.dup2(nowhere.fileno(), 2)
-    os._exit(int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", "--assert=plain", *tests])))
+    os._exit(
+        int(pytest.main(["-x", "-q", "-p", "no:cacheprovider", "--no-header", "--assert=plain", "--tb=no", *tests]))
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -158,7 +167,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             status, seconds = run_tests(root, selection)
             print(f"without a fault{seconds:6.1f} s  {' '.join(selection)}", flush=True)
             if status != 0:
-                parser.error(f"without a fault these tests fail or take longer than {TIME_LIMIT} s: {' '.join(selection)}")
+                parser.error(
+                    f"without a fault these tests fail or take longer than {TIME_LIMIT} s: {' '.join(selection)}"
+                )
         for mutant in chosen:
             if mutant in lost:
                 continue

@@ -157,23 +157,35 @@ def test_changes_to_the_package(page: Path, tmp_path: Path) -> None:
     for block in blocks:
         if block.language == "diff":
             apply_change(tmp_path, block.text)
-    examples = tmp_path / "examples.txt"
-    examples.write_text("\n".join(block.text for block in blocks if block.language == "python"), encoding="utf-8")
     code = (
-        "import doctest, sys\n"
+        "from pathlib import Path\n"
         f"import convmatrix; assert convmatrix.__file__.startswith({str(tmp_path)!r})\n"
-        f"failed, ran = doctest.testfile({str(examples)!r}, module_relative=False, optionflags={FLAGS})\n"
-        "sys.exit(failed or not ran)"
+        "from tests.test_docs import blocks_of, run_python\n"
+        f"page = Path({str(page)!r})\n"
+        "assert run_python([block for block in blocks_of(page) if block.language == 'python'], page.name)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), str(ROOT)])},
         capture_output=True,
         text=True,
         timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_pages_on_extending_name_files_that_exist() -> None:
+    for page in sorted((DOCS / "extend").glob("*.md")):
+        for name in re.findall(r"`((?:convmatrix|docs|tests)/[\w/]+\.\w+)`", page.read_text(encoding="utf-8")):
+            assert (ROOT / name).is_file(), f"{page_id(page)}: {name}"
+
+
+def test_the_page_on_boundaries_names_every_file_with_a_boundary() -> None:
+    text = (DOCS / "extend" / "boundary.md").read_text(encoding="utf-8")
+    for path in sorted((ROOT / "convmatrix").rglob("*.*")):
+        if path.suffix in (".py", ".js") and re.search(r"[\"']replicate[\"']", path.read_text(encoding="utf-8")):
+            assert f"`{path.relative_to(ROOT).as_posix()}`" in text, path
 
 
 # --- links -----------------------------------------------------------------------------------------------------------
