@@ -1,8 +1,9 @@
 """convmatrix: convolution layers as explicit sparse matrices.
 
-A convolution is bilinear in its input x and its weights w, ``y_i = sum_jk T[i,j,k] x_j w_k``. `ConvGeometry` describes
-a layer, its `WeightPattern` is the sparse tensor T, and contractions of T are the layer's matrix, its Jacobian and its
-gradients. `conv_matrix` goes from a kernel to the matrix in one call; `ConvOperator` is the same map without it.
+A convolution is bilinear in its input x and its weights w, ``y_i = sum_jk T[i,j,k] x_j w_k``. A `ConvGeometry`
+describes a layer, its `WeightPattern` is the sparse tensor T, and contractions of T are the layer's matrix, its
+Jacobian and its gradients. `conv_matrix` returns the matrix of a kernel in one call; `ConvOperator` is the same linear
+map without it.
 """
 
 from importlib import import_module

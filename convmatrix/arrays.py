@@ -1,4 +1,4 @@
-"""Arrays of numbers: their type, round-off, and sums and copies by index."""
+"""Helpers for NumPy arrays: their type, round-off, and sums and copies by index."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GATHERED: Final = (
 
 
 def accumulate(total: NDArray[Any], places: NDArray[np.integer], values: NDArray[Any]) -> None:
-    """Add each value to its place; in floating point by `numpy.bincount`, which is the quickest."""
+    """Add each value to the total at its index; by `numpy.bincount` in floating point, which is the fastest option."""
     if values.dtype == np.float64:
         total += np.bincount(places, values, minlength=len(total))
     elif values.dtype == np.complex128:
@@ -33,7 +33,7 @@ def accumulate(total: NDArray[Any], places: NDArray[np.integer], values: NDArray
 
 
 def gather(values: NDArray[Any], places: NDArray[np.integer], out: NDArray[Any]) -> NDArray[Any]:
-    """Write ``values[places]`` into ``out``; the places are known to be good."""
+    """Write ``values[places]`` into ``out``; the indices must be in range."""
     for start in range(0, len(places), _GATHERED):
         block = slice(start, start + _GATHERED)
         values.take(places[block], out=out[block], mode="clip")

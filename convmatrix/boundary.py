@@ -1,16 +1,15 @@
-"""The one-axis rule, which says what input sample tap t of output i reads.
+"""The one-axis rule: which input sample tap t of output i reads, and how many outputs there are.
 
-Every matrix, product and proof of the package rests on this module. On one axis
+Every matrix and every proof of the package rests on this module. On one axis
 
     position = i * stride + t * dilation - pad_low
 
-and the axis's boundary rule maps a position outside ``[0, size)`` to a sample or to nothing. A layer with more axes is
-the product of its axes, so the rule is never written a second time.
+and the axis's boundary rule maps a position outside ``[0, size)`` to a sample or to nothing. A layer with several axes
+is the product of its axes, so the rule is written only once.
 
-The rule uses ``+ - * %``, comparisons and a choice between two values. It therefore runs as it stands on Python
-integers and NumPy index arrays (which build matrices), on SymPy expressions and on the integers of an SMT solver (which
-prove theorems about that very code). Only the choice needs to be told what it works on: see ``select`` in
-`read_sample`.
+The rule uses only ``+ - * %``, comparisons and a choice between two values. The same code therefore runs on Python
+integers and NumPy index arrays, to build matrices, and on SymPy expressions and the integers of an SMT solver, to prove
+theorems about it. Only the choice depends on the kind of integer: see ``select`` in `read_sample`.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ LARGEST_AXIS: Final = 2**62
 """Axes are shorter than this, because index arithmetic is int64."""
 
 NOTHING: Final = -1
-"""What `read_sample` returns where the zero boundary is read: no sample at all."""
+"""The result of `read_sample` beyond a zero boundary, where no sample is read."""
 
 # An integer of any kind: int, numpy.ndarray, sympy.Expr, z3.ArithRef.
 Integer = Any
@@ -38,7 +37,7 @@ Select = Callable[[Any, Integer, Integer], Integer]
 
 
 def choose(condition: Any, then: Integer, otherwise: Integer) -> Integer:
-    """Return ``then`` where the condition holds, else ``otherwise``: elementwise on arrays, plain on truth values."""
+    """Return ``then`` where the condition holds, else ``otherwise``; elementwise for arrays."""
     if isinstance(condition, np.ndarray):
         return np.where(condition, then, otherwise)
     return then if condition else otherwise
@@ -47,7 +46,7 @@ def choose(condition: Any, then: Integer, otherwise: Integer) -> Integer:
 def tap_position(output: Integer, tap: Integer, stride: Integer, dilation: Integer, pad_low: Integer) -> Integer:
     """Return the position that a tap reads, ``output * stride + tap * dilation - pad_low``.
 
-    Positions count from the first input sample: negative ones lie in the low padding, ``size`` and up in the high one.
+    Positions count from the first input sample: negative ones lie in the low padding, ``size`` and above in the high.
 
     Examples
     --------
@@ -58,7 +57,7 @@ def tap_position(output: Integer, tap: Integer, stride: Integer, dilation: Integ
 
 
 def read_sample(position: Integer, size: Integer, boundary: Boundary, select: Select = choose) -> Integer:
-    """Map a position on an axis of ``size`` samples to the sample that is read there, or to `NOTHING`.
+    """Return the sample that is read at a position on an axis of ``size`` samples, or `NOTHING`.
 
     ============= ============================== ==========================================
     boundary      ``... | a b c d | ...``        sample at position p
@@ -70,7 +69,7 @@ def read_sample(position: Integer, size: Integer, boundary: Boundary, select: Se
     ``replicate`` ``a a | a b c d | d d``        min(max(p, 0), n - 1)
     ============= ============================== ==========================================
 
-    Every rule holds for any position, however far outside. On an axis of one sample ``reflect`` reads that sample.
+    Every rule holds for all positions, however far outside. On an axis of one sample, ``reflect`` reads that sample.
 
     Parameters
     ----------
@@ -78,8 +77,8 @@ def read_sample(position: Integer, size: Integer, boundary: Boundary, select: Se
         Python or NumPy integers, index arrays, SymPy expressions, SMT integers; ``size >= 1``.
     boundary : {"zero", "circular", "reflect", "symmetric", "replicate"}
     select : callable, optional
-        ``select(condition, then, otherwise)``. The default serves integers and arrays; symbolic engines pass their own
-        (``z3.If``, or a function that makes a ``sympy.Piecewise``).
+        ``select(condition, then, otherwise)``. The default is for integers and arrays; symbolic engines pass their own,
+        such as ``z3.If`` or a function that returns a ``sympy.Piecewise``.
 
     Examples
     --------
@@ -103,7 +102,7 @@ def read_sample(position: Integer, size: Integer, boundary: Boundary, select: Se
         phase = position % (2 * size)
         return select(phase < size, phase, 2 * size - 1 - phase)
     if boundary == "reflect":
-        # On one sample the period 2(n-1) would be 0; any period that reads sample 0 will do.
+        # For one sample the period 2(n-1) would be 0; with period 1, sample 0 is read.
         period = select(size > 1, 2 * size - 2, 1)
         phase = position % period
         return select(phase < size, phase, period - phase)
@@ -112,21 +111,21 @@ def read_sample(position: Integer, size: Integer, boundary: Boundary, select: Se
 
 @dataclass(frozen=True)
 class Axis:
-    """One spatial axis of a convolution: everything that the one-axis rule needs.
+    """One spatial axis of a convolution, with all numbers that the one-axis rule needs.
 
-    The numbers may be integers of any kind, symbols included; nothing is validated here (`ConvGeometry` does that).
+    The numbers may be integers of any kind, including symbols. They are not validated; `ConvGeometry` does that.
 
     Attributes
     ----------
     n_outputs, n_samples, n_taps : int
-        Outputs, input samples and kernel taps on this axis.
+        Numbers of outputs, input samples and kernel taps.
     stride, dilation, pad_low : int
         As in `tap_position`.
     boundary : Boundary
     flip : bool
         Whether the kernel is reversed (the mathematician's convolution).
     tile : int
-        Kernels on this axis: output i uses kernel ``i % tile``. 1 shares one kernel, ``n_outputs`` shares none.
+        Number of kernels: output i uses kernel ``i % tile``. 1 if all outputs share it.
     """
 
     n_outputs: Integer
@@ -150,13 +149,13 @@ class Axis:
         return read_sample(self.position(output, tap), self.n_samples, self.boundary, select)
 
     def position(self, output: Integer, tap: Integer) -> Integer:
-        """Return the position that a tap of an output reads, inside the input or not."""
+        """Return the position that a tap of an output reads, which may be outside the input."""
         if self.flip:
             tap = self.n_taps - 1 - tap
         return tap_position(output, tap, self.stride, self.dilation, self.pad_low)
 
     def weight(self, output: Integer, tap: Integer) -> Integer:
-        """Return the index, among the ``tile * n_taps`` weights of this axis, that a tap of an output uses."""
+        """Return the index of the weight of a tap of an output, among the ``tile * n_taps`` weights of this axis."""
         return (output % self.tile) * self.n_taps + tap
 
 
@@ -166,7 +165,7 @@ class Axis:
 def forward_axis(
     axis: int, size: int, span: int, kernel: str, stride: int, padding: str | tuple[int, int], _: int
 ) -> tuple[int, int, int, int]:
-    """Resolve (padding low, padding high, output padding, outputs) on one axis of a convolution."""
+    """Return (low padding, high padding, output padding, number of outputs) of one axis of a convolution."""
     if isinstance(padding, tuple):
         low, high = padding
     elif padding == "full":
@@ -193,7 +192,7 @@ def forward_axis(
 def transposed_axis(
     axis: int, size: int, span: int, kernel: str, stride: int, padding: str | tuple[int, int], extra: int
 ) -> tuple[int, int, int, int]:
-    """Resolve (padding low, padding high, output padding, outputs) on one axis of a transposed convolution."""
+    """Return (low padding, high padding, output padding, number of outputs) of one axis of a transposed convolution."""
     full = (size - 1) * stride + span
     if isinstance(padding, tuple):
         low, high = padding
@@ -220,6 +219,6 @@ def transposed_axis(
 
 
 def _split(total: int, word: str) -> tuple[int, int]:
-    """Split the padding of "same": the odd sample at the high end, or at the low one for "same_lower"."""
+    """Split the padding of "same" in two, with the odd sample at the high end, or at the low end for "same_lower"."""
     half = total // 2
     return (half, total - half) if word == "same" else (total - half, half)

@@ -1,4 +1,4 @@
-"""From compressed rows to the other formats of SciPy, keeping every stored entry."""
+"""Conversion of compressed rows to other sparse formats of SciPy, with every stored entry."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def as_format(matrix: Any, format: str, *, block: tuple[int, int] = (1, 1)) -> A
 
 
 def _to_dia(matrix: Any) -> Any:
-    """Return all diagonals that hold a stored entry, from SciPy's definition data[d, j] = A[j - offset_d, j]."""
+    """Return a DIA array of all diagonals with a stored entry: data[d, j] = A[j - offset_d, j]."""
     n_rows, n_columns = matrix.shape
     rows = np.repeat(np.arange(n_rows, dtype=np.int64), np.diff(matrix.indptr))
     diagonals = matrix.indices - rows

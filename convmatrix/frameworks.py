@@ -1,4 +1,4 @@
-"""Layers of deep-learning frameworks, read by their attributes: no framework is imported."""
+"""Reading layers of deep-learning frameworks by their attributes, without importing a framework."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def from_torch(layer: Any, input_shape: int | Sequence[int]) -> tuple[NDArray[An
     ----------
     layer : torch.nn.Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d or ConvTranspose3d
         Its weight, stride, padding, dilation, groups, padding_mode and output_padding are read. PyTorch itself is not
-        imported. The bias is no part of the linear map, and is left out.
+        imported. The bias is not part of the linear map and is not read.
     input_shape : int or sequence of int
         Spatial shape of the layer's input, or ``(C_in, *spatial)``.
 
@@ -58,7 +58,7 @@ def from_torch(layer: Any, input_shape: int | Sequence[int]) -> tuple[NDArray[An
         kernel, geometry = cm.from_torch(layer, (32, 32))
         A = cm.conv_matrix(kernel, geometry)
 
-    Anything with the same attributes will do:
+    Any object with the same attributes is accepted:
 
     >>> from types import SimpleNamespace
     >>> import numpy as np
@@ -71,7 +71,7 @@ def from_torch(layer: Any, input_shape: int | Sequence[int]) -> tuple[NDArray[An
     missing = [name for name in _NEEDED if not hasattr(layer, name)]
     if missing:
         raise TypeError(
-            f"{type(layer).__name__} is no convolution layer: it has no {', '.join(missing)}; "
+            f"{type(layer).__name__} is not a convolution layer: it has no {', '.join(missing)}; "
             "give a Conv1d, Conv2d, Conv3d or a ConvTranspose layer"
         )
     taps = tuple(int(size) for size in layer.kernel_size)
@@ -114,7 +114,7 @@ def from_torch(layer: Any, input_shape: int | Sequence[int]) -> tuple[NDArray[An
 
 
 def _to_numpy(weight: Any) -> NDArray[Any]:
-    """Return a copy of a tensor as an array, wherever the tensor lives; half precision as float32."""
+    """Return a copy of a tensor on any device as an array; half precision becomes float32."""
     if hasattr(weight, "detach"):
         weight = weight.detach().cpu()
         if str(weight.dtype) in ("torch.float16", "torch.bfloat16"):

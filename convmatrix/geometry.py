@@ -408,14 +408,13 @@ def given_geometry(
     """Return the layer that a call describes: by an input shape and options, or by a `ConvGeometry` alone."""
     if not isinstance(input_shape, ConvGeometry):
         return layer_geometry(kernel_shape, input_shape, **options)
-    given = [name for name, value in options.items() if not _is_default(value, LAYER_OPTIONS[name].default)]
+    defaults = {name: LAYER_OPTIONS[name].default for name in options}
+    given = [
+        name for name, value in options.items() if type(value) is not type(defaults[name]) or value != defaults[name]
+    ]
     if given:
         pronoun = "them" if len(given) > 1 else "it"
         raise TypeError(
             f"{', '.join(given)} given beside a ConvGeometry, which has {pronoun} already; drop one of the two"
         )
     return input_shape
-
-
-def _is_default(value: Any, default: Any) -> bool:
-    return type(value) is type(default) and bool(value == default)

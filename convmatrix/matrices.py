@@ -55,39 +55,39 @@ def conv_matrix(
     Parameters
     ----------
     kernel : array_like
-        ``(*kernel)`` for one channel to one channel, or ``(C_out, C_in / groups, *kernel)``.
+        ``(*kernel)`` for one channel to one channel, or ``(C_out, C_in / groups, *kernel)``; tiled and unshared layers
+        have the tile axes in front, and layers with a connection table have ``(n_connections, *kernel)``.
     input_shape : int, sequence of int or ConvGeometry
         Shape of the array that the matrix multiplies: ``(*spatial)`` for a one-channel kernel, else ``(C_in,
-        *spatial)``. A `ConvGeometry` instead brings all layer options itself (connection tables, tiled and unshared
-        weights, transposed layers).
-    stride, dilation, padding, boundary, groups, flip
+        *spatial)``. A `ConvGeometry` instead has all options of the layer.
+    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding
         As for `ConvGeometry`.
     order : {"C", "F"}
         How arrays are flattened, input and output alike: ``x.ravel(order)``.
     format : {"csr", "csc", "coo", "dia", "bsr"}
-        BSR blocks are the channels of a group where ``order="F"`` makes those dense, else 1 x 1.
+        BSR blocks are the channels of a group for ``order="F"``, which makes them dense, else 1 x 1.
     dtype : dtype, optional
-        The kernel's by default. Weights must convert without loss of kind.
+        By default that of the kernel, which must convert to it without loss.
     rows : (int, int), optional
-        Build only the rows ``rows[0] .. rows[1] - 1``, at the cost of these rows.
+        Build only the rows ``rows[0] .. rows[1] - 1``, at the cost of those rows.
 
     Returns
     -------
     scipy.sparse array, shape (C_out * prod(output_shape), C_in * prod(input_shape))
-        Indices are sorted, without duplicates, int32 where that fits. The structure does not depend on the weights: a
-        weight of zero keeps its stored entries. Weights that land on one entry are added.
+        Indices are sorted, without duplicates, and int32 if they fit. The structure does not depend on the weights: a
+        weight of zero keeps its stored entries. Weights at the same entry are added.
 
     Raises
     ------
     ValueError, TypeError
-        For a layer that is none, with the numbers that disagree.
+        If the layer is invalid; the message gives the numbers that disagree.
     MatrixTooLargeError
-        If the matrix would not fit in memory; nothing has been allocated.
+        If the matrix would not fit in memory; nothing is allocated.
 
     See Also
     --------
-    ConvOperator : the same linear map without its matrix.
-    scipy.linalg.convolution_matrix : the dense one-dimensional case.
+    ConvOperator : The same linear map without its matrix.
+    scipy.linalg.convolution_matrix : The dense one-dimensional case.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def conv_transpose_matrix(
         Shape of the array that the matrix multiplies, as for `conv_matrix`.
     output_padding : int or sequence of int
         Extra outputs at the high end, smaller than the stride or the dilation.
-    stride, dilation, padding, boundary, groups, flip, order, format, dtype, rows
+    stride, dilation, padding, boundary, groups, connections, sharing, flip, order, format, dtype, rows
         As for `conv_matrix`; padding is cropped from the output.
 
     Returns
@@ -200,7 +200,7 @@ def _layer_matrix(
 
 
 def _channel_block(geometry: ConvGeometry, order: str, rows: tuple[int, int] | None) -> tuple[int, int]:
-    """Return the dense block that a group's channels make in column-major order, where they do."""
+    """Return the shape of the dense blocks: the channels of a group in column-major order, else 1 x 1."""
     if order == "C" or geometry.connections is not None or rows is not None:
         return 1, 1
     return geometry.out_channels // geometry.groups, geometry.in_channels // geometry.groups
@@ -216,7 +216,7 @@ def unfold_matrix(
     dtype: DTypeLike = np.float64,
     **options: Unpack[LayerOptions],
 ) -> Any:
-    r"""Return the unfold matrix U: the fixed 0/1 matrix that copies, for every tap, the samples it reads (im2col).
+    r"""Return the unfold matrix U (im2col): the 0/1 matrix that copies the samples that each tap reads.
 
     The matrix of a convolution factors as
 
@@ -237,8 +237,8 @@ def unfold_matrix(
     Returns
     -------
     scipy.sparse array, shape (C_in * taps * positions, C_in * prod(input_shape))
-        Rows are ordered (input channel, tap, output position), as the output of PyTorch's ``unfold``. A row has one
-        entry, or none where the tap reads the zero boundary.
+        Rows are ordered (input channel, tap, output position), as in the output of PyTorch's ``unfold``. A row has one
+        entry, or none if the tap reads beyond a zero boundary.
 
     Examples
     --------
@@ -253,9 +253,9 @@ def unfold_matrix(
 
 
 def geometry_unfold_matrix(geometry: ConvGeometry, *, format: str = "csr", dtype: DTypeLike = np.float64) -> Any:
-    """Return the unfold matrix of a layer; that of a transposed layer is U of the convolution that it transposes.
+    """Return the unfold matrix of a layer, or, for a transposed layer, of the convolution that it transposes.
 
-    With ``A(w) = (W (x) I) U`` for that convolution, the transposed layer is ``U.T (W.T (x) I)``.
+    If ``A(w) = (W (x) I) U`` is that convolution, the transposed layer is ``U.T (W.T (x) I)``.
     """
     validate.sparse_format(format)
     axes = geometry.axes
@@ -285,14 +285,14 @@ def shift_matrix(
 ) -> Any:
     """Return the matrix S that shifts an array: ``S @ x.ravel()`` is ``numpy.roll(x, shift)``, raveled.
 
-    Entry i of the result on an axis is entry i - shift of the array; what moves in is told by the boundary.
+    On each axis, entry i of the result is entry i - shift of the array; the boundary determines what is shifted in.
 
     Parameters
     ----------
     shape : int or sequence of int
-        Shape of the array, every axis of it.
+        Shape of the array, with all axes.
     shift : int or sequence of int
-        One for all axes, or one an axis; any sign and size.
+        One shift for all axes, or one per axis, of any sign and size.
     boundary : str or sequence of str
         ``"circular"`` (the default, a permutation), or any other of `ConvGeometry`.
     order : {"C", "F"}
@@ -320,7 +320,7 @@ def shift_matrix(
     )
     if len(amounts) != len(sizes):
         raise ValueError(
-            f"shift has {len(amounts)} entries ({shift!r}), but shape has {len(sizes)} axes ({sizes}); give one an axis"
+            f"shift has {len(amounts)} entries ({shift!r}), but shape has {len(sizes)} axes {sizes}; give one per axis"
         )
     boundaries = validate.boundaries("boundary", boundary, len(sizes))
     n = math.prod(sizes)
@@ -337,13 +337,13 @@ def shift_matrix(
 
 
 def _combine_axes(axes: Sequence[Axis], sources: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return the flat sample of every (taps, outputs) combination, or `NOTHING`, flattened with the taps first."""
+    """Return the flat sample that each combination of taps and outputs reads, or `NOTHING`; flat, taps first."""
     n = len(axes)
     total: NDArray[np.int64] = np.zeros((1,) * (2 * n), dtype=np.int64)
     inside: NDArray[np.bool_] = np.ones((1,) * (2 * n), dtype=bool)
-    for place, (axis, source) in enumerate(zip(axes, sources, strict=True)):
+    for number, (axis, source) in enumerate(zip(axes, sources, strict=True)):
         shape = [1] * (2 * n)
-        shape[place], shape[n + place] = source.shape
+        shape[number], shape[n + number] = source.shape
         spread = source.reshape(shape)
         total = total * axis.n_samples + spread
         inside = inside & (spread != NOTHING)
@@ -353,7 +353,7 @@ def _combine_axes(axes: Sequence[Axis], sources: Sequence[NDArray[np.int64]]) ->
 def _selection_matrix(
     columns: NDArray[np.int64], channels: int, n_columns: int, dtype: np.dtype[Any], format: str
 ) -> Any:
-    """Return the 0/1 matrix with one row for each column index, repeated block-diagonally for each channel."""
+    """Return the 0/1 matrix with one row per column index, repeated block-diagonally for each channel."""
     index = validate.index_dtype(channels * len(columns), channels * n_columns)
     inside = columns != NOTHING
     starts = np.zeros(channels * len(columns) + 1, dtype=index)

@@ -1,4 +1,4 @@
-"""What matrices take, worked out before they are built, and the refusal of what would not fit in memory."""
+"""Sizes of matrices, estimated before they are built; allocations that would not fit in memory are refused."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ ALWAYS_FIT: Final = NEGLIGIBLE // 64
 
 
 class MatrixTooLargeError(MemoryError, ValueError):
-    """A matrix was asked for that would not fit in memory; nothing was allocated.
+    """Raised if a matrix would not fit in memory, before anything is allocated.
 
-    It is a `MemoryError`, for that is what it saves from, and a `ValueError`, for the sizes that were asked for.
+    It is a `MemoryError`, because it prevents one, and a `ValueError`, because of the sizes that were requested.
 
     Examples
     --------
@@ -45,7 +45,7 @@ class MatrixTooLargeError(MemoryError, ValueError):
 def available_memory() -> int:
     """Return the bytes that can be allocated now: free memory and caches, within the limit of a container.
 
-    Where the system does not tell, half of the address space: nothing is refused that might succeed.
+    If the system does not report them, half of the address space, so that nothing is refused that might succeed.
     """
     candidates = [2**62, *_system_bytes(), *_container_bytes()]
     return max(min(candidates), 0)
@@ -79,8 +79,8 @@ def _container_bytes() -> list[int]:
 def require(n_bytes: int, what: str | Callable[[], str], remedy: str) -> None:
     """Raise `MatrixTooLargeError` if ``n_bytes`` exceed what is available.
 
-    The system is not asked about a request below `NEGLIGIBLE`: asking would take longer than writing the matrix.
-    ``what`` names what needs the memory, or is a function that does, where the name is long to make.
+    Requests below `NEGLIGIBLE` always pass, because asking the system would take longer than writing the matrix.
+    ``what`` is the name of the object for the message, or a function that returns it.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def require(n_bytes: int, what: str | Callable[[], str], remedy: str) -> None:
 
 
 def in_words(n_bytes: int) -> str:
-    """Return a number of bytes in words, with three digits.
+    """Format a number of bytes with three significant digits and a unit.
 
     Examples
     --------
@@ -114,16 +114,16 @@ def in_words(n_bytes: int) -> str:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a matrix takes, worked out without building it; see `estimate`.
+    """Size of a matrix, computed without building it; see `estimate`.
 
     Attributes
     ----------
     shape : (int, int)
-        Rows and columns; with ``rows=`` those of the slab.
+        Numbers of rows and columns; of the slab if ``rows`` is given.
     nonzeros : int
-        Stored entries.
+        Number of stored entries.
     bytes : int
-        Of values and indices together.
+        Memory of values and indices.
     index_dtype : {"int32", "int64"}
 
     Examples
@@ -147,10 +147,11 @@ def estimate(
     order: str = "C",
     rows: tuple[int, int] | None = None,
 ) -> Estimate:
-    """Return shape, stored entries and bytes of a layer's matrix, without allocating it.
+    """Estimate a matrix's size before building it: shape, number of stored entries and bytes.
 
-    The numbers are Python integers, exact for any size; only for kernels of millions of taps on an axis with a boundary
-    other than zero the nonzeros are an upper bound. The formats dia and bsr are made from csr, whose bytes are given.
+    The numbers are Python integers and exact for any size, except that the number of entries is an upper bound for
+    kernels with millions of taps on an axis with a boundary other than zero. The formats dia and bsr are made from csr,
+    whose bytes are returned for them.
 
     Parameters
     ----------
@@ -172,7 +173,7 @@ def estimate(
 
 
 def plan_size(plan: Plan, dtype: np.dtype[Any], format: str) -> Estimate:
-    """Return what a plan takes in the end, in a format; a plan by columns is that of the whole matrix."""
+    """Return the size of the matrix of a plan in a format; a plan by columns is one of the whole matrix."""
     n_in, n_out = plan.geometry.n_in, plan.geometry.n_out
     nonzeros = plan.count()
     n_rows = n_out if plan.by_column else plan.rows[1] - plan.rows[0]

@@ -1,4 +1,4 @@
-"""A layer as a matrix-free SciPy linear operator, which computes without the layer's pattern or matrix."""
+"""Layers as matrix-free SciPy linear operators, independent of pattern and matrix."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _EXACT: Final = 2**52  # sums of integers up to here are exact in float64
 
 
 class LayerOperator(_LinearOperator, ABC):
-    """The operator of a layer, transposed or not and conjugated or not."""
+    """Base class for the operator of a layer and its transposed and conjugated views."""
 
     def __init__(
         self, dtype: np.dtype[Any], shape: tuple[int, int], *, transposed: bool = False, conjugated: bool = False
     ) -> None:
-        initialise: Any = super().__init__  # which SciPy's stubs leave out
+        initialise: Any = super().__init__  # missing in SciPy's stubs
         initialise(dtype, shape)
         self.transposed = transposed
         self.conjugated = conjugated
@@ -73,7 +73,7 @@ class LayerOperator(_LinearOperator, ABC):
     def _rmatmat(self, X: Array) -> Array:
         return self.layer._multiply(X, transposed=not self.transposed, conjugated=not self.conjugated)
 
-    # SciPy checks sizes itself, but does not say which ones it got and wants.
+    # SciPy also checks sizes, but its messages do not name them.
 
     def dot(self, x: Any) -> Any:
         """Return ``A @ x``, for one vector (n,), or for a batch of them as columns (n, batch)."""
@@ -102,10 +102,10 @@ class LayerOperator(_LinearOperator, ABC):
         return super().rmatmat(X)
 
     def _check(self, x: Any, side: int, axes: tuple[int, ...]) -> None:
-        """Raise unless x, of one of these numbers of axes, fits the rows (side 0) or the columns (side 1)."""
+        """Raise unless x has one of these numbers of axes and fits the rows (side 0) or the columns (side 1)."""
         if issparse(x):
             raise TypeError(
-                "a matrix-free operator multiplies dense arrays, but was given a sparse one; make it dense with "
+                "a matrix-free operator multiplies dense arrays, but this one is sparse; make it dense with "
                 ".toarray(), or multiply by conv_matrix, which is sparse"
             )
         shape, size = np.shape(x), self.shape[side]
@@ -122,8 +122,8 @@ class LayerOperator(_LinearOperator, ABC):
 class ConvOperator(LayerOperator):
     r"""A convolution layer as a linear operator: ``A @ x`` without the matrix A.
 
-    It stands for the same matrix as `conv_matrix` and `conv_transpose_matrix`: for layers whose matrix does not fit in
-    memory, and as an independent check, for it uses neither the layer's pattern nor its index rule, but `numpy.pad`,
+    It represents the same matrix as `conv_matrix` and `conv_transpose_matrix`. Use it for layers whose matrix does not
+    fit in memory, and as an independent check: it uses neither the layer's pattern nor its index rule, but `numpy.pad`,
     products over gathered windows, and fast Fourier transforms. All of `scipy.sparse.linalg` works on it.
 
     Parameters
@@ -133,16 +133,16 @@ class ConvOperator(LayerOperator):
         ``weight_shape``.
     input_shape : int, sequence of int or ConvGeometry
         Shape of the array that is multiplied: ``(*spatial)`` for a one-channel kernel, else ``(C_in, *spatial)``. A
-        `ConvGeometry` instead brings all layer options itself (connection tables, tiled and unshared weights too).
-    stride, dilation, padding, boundary, groups, flip, transposed, output_padding
+        `ConvGeometry` instead has all options of the layer.
+    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding
         As for `ConvGeometry`.
     order : {"C", "F"}
-        How arrays are raveled to vectors.
+        How arrays are flattened to vectors.
     dtype : dtype, optional
         Convert the kernel to this dtype first.
     method : {"auto", "direct", "fft"}
-        ``"direct"`` multiplies and adds; ``"fft"`` transforms, for kernels in floating point that all positions share;
-        ``"auto"`` takes the one that should be faster.
+        ``"direct"`` multiplies and adds. ``"fft"`` uses fast Fourier transforms; it needs a shared kernel in floating
+        point. ``"auto"`` chooses the one that should be faster.
 
     Attributes
     ----------
@@ -157,18 +157,18 @@ class ConvOperator(LayerOperator):
     Raises
     ------
     ValueError, TypeError
-        For anything that is no layer, and for factors of wrong size or dtype.
+        If the layer is invalid, or if a factor has the wrong size or dtype.
     MatrixTooLargeError
-        If not even the padded input fits into memory.
+        If the padded input would not fit in memory.
 
     Notes
     -----
     With P the padding and C the correlation of the padded input, a layer is :math:`A = C P` and its transpose
-    :math:`A^T = P^T C^T`: every product is added back to the samples it came from, then padded samples to the ones they
-    repeat. A transposed layer is :math:`P^T C^T` for the convolution that maps its output to its input.
+    :math:`A^T = P^T C^T`: each product is added to the sample it came from, then each padded sample to the sample that
+    it repeats. A transposed layer is :math:`P^T C^T` of the convolution that maps its output to its input.
 
-    Products have the dtype of kernel and factor together, ``numpy.result_type``. Integers are exact, modulo the range
-    of that dtype. In floating point an infinite or NaN sample also spoils neighbouring outputs, by products with zero.
+    Products have the ``numpy.result_type`` of kernel and factor. Integers are exact, modulo the range of that dtype. In
+    floating point, an infinite or NaN sample also affects neighbouring outputs, through products with zero.
 
     Examples
     --------
@@ -212,17 +212,19 @@ class ConvOperator(LayerOperator):
         self._low = tuple(low for low, _ in geometry.padding)
         padded = padded_length(self._positions, geometry.kernel_shape, geometry.stride, geometry.dilation)
         channels = geometry.out_channels if geometry.transposed else geometry.in_channels
-        memory.require(
-            channels * math.prod(padded) * self.kernel.itemsize,
-            f"the padded array, {(channels, *padded)}, of {geometry!r}",
-            "use conv_matrix, where only samples that are read take space, or reduce the padding",
-        )
+        n_bytes = channels * math.prod(padded) * self.kernel.itemsize
+        if n_bytes >= memory.NEGLIGIBLE:
+            memory.require(
+                n_bytes,
+                f"the padded array, {(channels, *padded)}, of {geometry!r}",
+                "use conv_matrix, which stores only samples that are read, or reduce the padding",
+            )
         self.method = self._choose_method(method)
         self._correlations: dict[np.dtype[Any], DirectCorrelation | FFTCorrelation] = {}
 
     @property
     def layer(self) -> ConvOperator:
-        """The operator itself, of which its transpose and its adjoint are views."""
+        """The operator itself; its transpose and its adjoint are views of it."""
         return self
 
     def _choose_method(self, method: str) -> str:
@@ -250,11 +252,11 @@ class ConvOperator(LayerOperator):
 
     @property
     def _shared(self) -> tuple[int, ...]:
-        """The index of the one kernel of a layer whose positions share it."""
+        """Index of the kernel of a layer whose positions share it."""
         return (0,) * len(self._positions)
 
     def _correlation(self, dtype: np.dtype[Any]) -> DirectCorrelation | FFTCorrelation:
-        """Return the correlation that computes in a dtype; it is made once."""
+        """Return the correlation that computes in a dtype; it is made only once."""
         if dtype not in self._correlations:
             weights = group_weights(self.geometry, self.kernel).astype(dtype)
             layer = (self._positions, self.geometry.stride, self.geometry.dilation)
@@ -279,9 +281,9 @@ class ConvOperator(LayerOperator):
         if conjugated and self.dtype.kind == "c":
             product = self._multiply(X.conj(), transposed=transposed, conjugated=False)
             return np.conjugate(product, out=product)
-        if dtype.kind == "c" and self.dtype.kind != "c":  # two real columns in place of a complex one
-            parts = np.ascontiguousarray(X, dtype=dtype).view(dtype.char.lower())
-            return self._multiply(parts, transposed=transposed, conjugated=False).view(dtype)
+        if dtype.kind == "c" and self.dtype.kind != "c":  # as two real columns per complex column
+            columns = np.ascontiguousarray(X, dtype=dtype).view(dtype.char.lower())
+            return self._multiply(columns, transposed=transposed, conjugated=False).view(dtype)
         if X.shape[1] == 0:
             return np.zeros((self.shape[1 if transposed else 0], 0), dtype=dtype)
         if dtype.kind in "iu" and self._fits_float(X):
@@ -289,12 +291,12 @@ class ConvOperator(LayerOperator):
         return self._product(X.astype(dtype, copy=False), dtype, transposed=transposed)
 
     def _fits_float(self, X: Array) -> bool:
-        """Whether all sums of taps are integers small enough for float64, whose matrix products are the fastest."""
+        """Return whether all sums of taps are exact in float64, whose matrix products are the fastest."""
         largest = max(abs(float(X.max())), abs(float(X.min())))
         return largest * float(np.abs(self.kernel.astype(np.float64)).sum()) < _EXACT
 
     def _product(self, X: Array, dtype: np.dtype[Any], *, transposed: bool) -> Array:
-        """Return the product in a dtype, computed in that of X."""
+        """Return the product, computed in the dtype of X, in another dtype."""
         geometry, correlation = self.geometry, self._correlation(X.dtype)
         x = self._as_arrays(X, inputs=not transposed)
         if transposed == geometry.transposed:
@@ -333,7 +335,7 @@ class ConvOperator(LayerOperator):
 
 
 def _converted(array: Array, dtype: np.dtype[Any]) -> Array:
-    """Return integers that were computed in float64 in their own dtype, modulo its range."""
+    """Convert integers that were computed in float64 to an integer dtype, modulo its range."""
     return array if array.dtype == dtype else array.astype(np.int64).astype(dtype, copy=False)
 
 

@@ -1,8 +1,7 @@
 """The options of a layer and of its matrix: one table of names, defaults, checks and other libraries' words.
 
 `ConvGeometry` and every function that makes a layer take the options of `LAYER_OPTIONS` as keyword arguments; see
-`takes_layer_options`. The functions of this module return a value in its one canonical form, or raise an error that
-names the remedy.
+`takes_layer_options`. The other functions return a value in canonical form, or raise an error that names the remedy.
 """
 
 from __future__ import annotations
@@ -103,7 +102,7 @@ def _entries(name: str, value: Any, n_axes: int) -> tuple[Any, ...]:
 
 
 def called_here(word: object, known: Iterable[str] = BOUNDARIES, elsewhere: Mapping[str, str] | None = None) -> str:
-    """Return a hint at the known word that is meant by another library's word or by a misspelling, or nothing."""
+    """Return a hint at the known word that is meant by a synonym or a misspelling, or an empty string."""
     elsewhere = _BOUNDARIES_ELSEWHERE if elsewhere is None else elsewhere
     known, lower = tuple(known), str(word).lower()
     name = lower if lower in known else elsewhere.get(lower)

@@ -27,29 +27,29 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class WeightPattern:
-    r"""The index pattern of a bilinear layer: which weight sits where in its matrix, whatever the weights are.
+    r"""The index pattern of a bilinear layer: where each weight occurs in its matrix, for all weights.
 
     .. math:: y_i = \sum_{j,k} T_{ijk} \, x_j \, w_k
 
-    T is held as triplets (i, j, k), sorted by row, column and weight. It contracts to everything that a layer needs:
-    with the weights to the matrix :math:`A(w)`, with the input to the Jacobian :math:`\partial y / \partial w`, with
-    input and output gradient to the weight gradient. Several weights may sit on one entry of the matrix (a circular
-    boundary that wraps, a reflection); they add up.
+    T is stored as triplets (i, j, k), sorted by row, column and weight. Contracting it with the weights gives the
+    matrix :math:`A(w)`, with the input the Jacobian :math:`\partial y / \partial w`, and with the input and the output
+    gradient the weight gradient. Several weights may occur at one entry of the matrix, for instance with a circular
+    boundary; they add up.
 
-    Make one with `ConvGeometry.pattern` or `WeightPattern.from_triplets`.
+    Use `ConvGeometry.pattern` or `WeightPattern.from_triplets` to make one.
 
     Attributes
     ----------
     shape : (int, int)
         Shape (n_out, n_in) of the matrix.
     weight_shape : tuple of int
-        Shape of the weights; ``weight_index`` counts them in C order.
+        Shape of the weights, to which ``weight_index`` refers in C order.
     row_starts : array of int, shape (n_out + 1,)
         Row i holds the triplets ``row_starts[i] : row_starts[i + 1]``.
     cols, weight_index : arrays of int, shape (n_entries,)
         Column and weight of each triplet.
     geometry : ConvGeometry or None
-        The layer that the pattern is of, if it is one's.
+        The originating layer, if any.
 
     Examples
     --------
@@ -83,7 +83,7 @@ class WeightPattern:
         weight_index: ArrayLike,
         weight_shape: int | Sequence[int],
     ) -> WeightPattern:
-        """Make a pattern from triplets in any order; triplets that occur twice count twice.
+        """Return the pattern with the given triplets, in any order; repeated triplets are counted repeatedly.
 
         Parameters
         ----------
@@ -122,7 +122,7 @@ class WeightPattern:
             arrays[name] = array
         lengths = {name: len(array) for name, array in arrays.items()}
         if len(set(lengths.values())) != 1:
-            raise ValueError(f"triplets need arrays of one length, but got {lengths}")
+            raise ValueError(f"triplets need arrays of equal length, but got {lengths}")
         order = np.lexsort((arrays["weight_index"], arrays["cols"], arrays["rows"]))
         dtype = index_dtype(n_out, n_in, len(order))
         starts = np.zeros(n_out + 1, dtype=dtype)
@@ -182,13 +182,13 @@ class WeightPattern:
         return as_format(matrix, format)
 
     def values(self, weights: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return the stored values of `matrix`, in CSR order: to put new weights into a matrix that exists.
+        """Return the stored values of `matrix` in CSR order, to put new weights into an existing matrix.
 
         Parameters
         ----------
         weights : array_like, shape `weight_shape` or flat
         out : array, optional
-            Written in place and returned, for instance the ``.data`` of a matrix made before.
+            Array to write and return, for instance the ``.data`` of an existing matrix.
 
         Examples
         --------
@@ -221,9 +221,9 @@ class WeightPattern:
         NDArray[np.integer],
         tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]] | None,
     ]:
-        """The entries of the matrix: row starts, columns, and, where some hold several weights, how they add up.
+        """The entries of the matrix: row starts, columns, and the sums of weights, or None if no entry has several.
 
-        The sums are the first weight of each entry, and (entry, weight) of each further one.
+        The sums are the first weight of each entry, and the entry and the weight of each further one.
         """
         repeated = self.cols[1:] == self.cols[:-1]
         starts = np.asarray(self.row_starts[1:-1])
@@ -242,12 +242,12 @@ class WeightPattern:
         return *merged, sums
 
     def jacobian(self, x: ArrayLike, *, format: str = "csr") -> Any:
-        r"""Return the Jacobian of the output in the weights, :math:`J_{ik} = \sum_j T_{ijk} x_j` (im2col).
+        r"""Return the Jacobian of the output with respect to the weights, :math:`J_{ik} = \sum_j T_{ijk} x_j` (im2col).
 
         Parameters
         ----------
         x : array_like of n_in numbers
-            Of any shape; read in C order.
+            In any shape, in C order.
         format : {"csr", "csc", "coo", "dia", "bsr"}
 
         Returns
@@ -273,17 +273,17 @@ class WeightPattern:
         return as_format(matrix, format)
 
     def weight_gradient(self, x: ArrayLike, gradient: ArrayLike) -> NDArray[Any]:
-        r"""Return the gradient in the weights, :math:`(dL/dw)_k = \sum_{ij} T_{ijk} x_j g_i` with :math:`g = dL/dy`.
+        r"""Return the weight gradient, :math:`(dL/dw)_k = \sum_{ij} T_{ijk} x_j g_i` with :math:`g = dL/dy`.
 
-        This is the plain contraction ``jacobian(x).T @ g``; for complex data the adjoint is
-        ``weight_gradient(x.conj(), g)``. Goodfellow, Bengio, Courville, Deep Learning (2016), eq. 9.11.
+        This is the contraction ``jacobian(x).T @ g``; for complex data the adjoint is ``weight_gradient(x.conj(), g)``.
+        Goodfellow, Bengio, Courville, Deep Learning (2016), eq. 9.11.
 
         Parameters
         ----------
         x : array_like of n_in numbers, or of shape (n_in, batch)
         gradient : array_like of n_out numbers, or of shape (n_out, batch)
-            One sample of any shape, read in C order, or one a column, whose gradients are added. Integers give
-            integers, exactly.
+            One sample in any shape, in C order, or one sample per column, whose gradients are added. Integers give
+            exact integers.
 
         Returns
         -------
@@ -298,20 +298,20 @@ class WeightPattern:
         samples, cotangent = self._columns("x", x, self.shape[1]), self._columns("gradient", gradient, self.shape[0])
         if samples.shape[1:] != cotangent.shape[1:]:
             raise ValueError(
-                f"x is a batch of {samples.shape[1:]}, but gradient one of {cotangent.shape[1:]}; give as many columns"
+                f"x is a batch of {samples.shape[1:]}, but gradient is one of {cotangent.shape[1:]}; make them equal"
             )
         dtype = np.result_type(samples, cotangent)
         total = np.zeros(self.n_weights, dtype=dtype)
         block = max(2**20 // max(samples.shape[-1], 1), 1) if samples.ndim == 2 else 2**20
-        for start in range(0, self.n_entries, block):  # a part at a time, for the sake of memory
-            part = slice(start, start + block)
-            products = samples[self.cols[part]], cotangent[self.rows[part]]
+        for start in range(0, self.n_entries, block):  # in blocks, to bound memory use
+            block_entries = slice(start, start + block)
+            products = samples[self.cols[block_entries]], cotangent[self.rows[block_entries]]
             inner = np.multiply(*products) if samples.ndim == 1 else np.einsum("eb,eb->e", *products)
-            accumulate(total, self.weight_index[part], inner.astype(dtype, copy=False))
+            accumulate(total, self.weight_index[block_entries], inner.astype(dtype, copy=False))
         return total.reshape(self.weight_shape)
 
     def tap(self, weight: int | Sequence[int]) -> Any:
-        r"""Return the 0/1 matrix :math:`P_k` of one weight: :math:`A(w) = \sum_k w_k P_k`.
+        r"""Return the matrix :math:`P_k` that multiplies one weight: :math:`A(w) = \sum_k w_k P_k`.
 
         Parameters
         ----------
@@ -350,7 +350,7 @@ class WeightPattern:
 
     @staticmethod
     def _columns(name: str, values: ArrayLike, size: int) -> NDArray[Any]:
-        """Return one sample as a vector, or a batch of them as columns."""
+        """Return one sample as a vector, or a batch of samples as columns."""
         array = np.asarray(values)
         if array.ndim == 2 and array.shape[0] == size and array.size != size:
             return array
@@ -363,7 +363,7 @@ class WeightPattern:
             raise ValueError(f"{name} has {array.size} entries (shape {array.shape}), but the layer needs {size}")
         return array.reshape(-1)
 
-    # --- how it shows itself -----------------------------------------------------------------------------------------
+    # --- representations ---------------------------------------------------------------------------------------------
 
     def __repr__(self) -> str:
         return f"WeightPattern(shape={self.shape}, weight_shape={self.weight_shape}, n_entries={self.n_entries})"

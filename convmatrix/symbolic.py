@@ -14,7 +14,7 @@ _MOST_ENTRIES = 10**6
 
 
 def weights(n_weights: int, name: str = "w") -> tuple[sympy.Symbol, ...]:
-    """Return the symbols of weights: ``w_0, w_1, ...``.
+    """Return symbols for weights: ``w_0, w_1, ...``.
 
     Examples
     --------
@@ -31,7 +31,7 @@ def matrix(layer: ConvGeometry | WeightPattern, name: str = "w") -> sympy.Immuta
     ----------
     layer : ConvGeometry or WeightPattern
     name : str
-        Of the symbols: weight k, counted in C order, is ``w_k``.
+        Name of the symbols: weight k, in C order, is ``w_k``.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def matrix(layer: ConvGeometry | WeightPattern, name: str = "w") -> sympy.Immuta
     Raises
     ------
     ValueError
-        For a layer with more than a million entries.
+        If the layer has more than a million entries.
 
     Examples
     --------

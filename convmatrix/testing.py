@@ -1,4 +1,4 @@
-"""Assertions for linear layers: adjoint, gradient, equivariance. For the package's layers and for users' own."""
+"""Assertions about adjoints, gradients and equivariance, for the layers of the package and for your own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convmatrix.arrays import permutation as index_array
 from convmatrix.geometry import ConvGeometry
 from convmatrix.matrices import conv_matrix
 from convmatrix.operator import ConvOperator
@@ -36,15 +37,15 @@ def assert_adjoint(
     Parameters
     ----------
     forward, adjoint : LinearOperator, matrix or callable
-        Callables map arrays to arrays of any shape. The adjoint may be left out for a LinearOperator, whose own
-        ``.H`` is then tested.
+        Callables map arrays to arrays of any shape. If the adjoint of a LinearOperator is omitted, its ``.H`` is
+        tested.
     input_shape : int or sequence of int, optional
-        Shape of x; needed where ``forward`` is a callable.
+        Shape of x; required if ``forward`` is a callable.
     dtype : dtype, optional
-        Of the random arrays; by default the operator's, else float64. Integers are compared exactly.
+        Dtype of the random arrays; by default that of the operator, else float64. Integers are compared exactly.
     trials : int
     rtol : float, optional
-        Allowed difference, relative to :math:`\|A x\| \|y\| + \|x\| \|A^H y\|`; by default 100 units of round-off.
+        Allowed difference, relative to :math:`\|A x\| \|y\| + \|x\| \|A^H y\|`; by default 100 epsilon.
     rng : int or numpy.random.Generator
 
     Raises
@@ -64,9 +65,11 @@ def assert_adjoint(
         if callable(getattr(forward, "rmatvec", None)):
             adjoint = forward.H
         elif hasattr(forward, "shape"):
-            raise TypeError("the adjoint of a matrix is its conjugate transpose, whatever it holds; pass what to test")
+            raise TypeError(
+                "the adjoint of a matrix is always its conjugate transpose; pass the adjoint that is to be tested"
+            )
         else:
-            raise TypeError("forward is a function, whose adjoint is unknown; pass adjoint=")
+            raise TypeError("forward is a function with an unknown adjoint; pass adjoint=")
     shape = _input_shape(forward, input_shape)
     kind = np.dtype(dtype if dtype is not None else getattr(forward, "dtype", None) or np.float64)
     generator = np.random.default_rng(rng)
@@ -97,22 +100,22 @@ def assert_gradient(
     rtol: float = 1e-6,
     rng: Random = 0,
 ) -> None:
-    r"""Raise unless a gradient is the derivative of a function, along random directions.
+    r"""Raise unless a gradient is the derivative of a function along random directions.
 
-    With a cotangent c and a direction h compares :math:`\langle \mathrm{gradient}(x, c), h \rangle` with the derivative
-    of :math:`s \mapsto \langle c, f(x + s h) \rangle` at 0.
+    For a random cotangent c and direction h, compare :math:`\langle \mathrm{gradient}(x, c), h \rangle` with the
+    derivative of :math:`s \mapsto \langle c, f(x + s h) \rangle` at 0.
 
     Parameters
     ----------
     function : callable
         f, from an array like ``point`` to an array.
     gradient : callable
-        ``gradient(x, c)``, the gradient of :math:`\langle c, f(x) \rangle` in x.
+        ``gradient(x, c)``, the gradient of :math:`\langle c, f(x) \rangle` with respect to x.
     point : array_like
-        Where to test; real.
+        The real point at which to test.
     degree : int, optional
-        If f is a polynomial of at most this degree and ``point`` holds integers, the derivative is worked out in
-        integers and must agree exactly. Else central differences are taken, in floating point.
+        If f is a polynomial of at most this degree and ``point`` holds integers, the derivative is computed in integers
+        and must agree exactly. Otherwise it is approximated by central differences in floating point.
     trials : int
     rtol : float
         Allowed relative difference of central differences.
@@ -174,14 +177,14 @@ def assert_equivariant(
 ) -> None:
     r"""Raise unless permuting the input permutes the output: :math:`A P = Q A`.
 
-    A permutation p is an index array: entry i of the permuted vector is entry p[i] of the old one. Entry by entry the
+    A permutation p is an index array: entry i of the permuted vector is entry p[i] of the original one. In entries, the
     condition is ``A[i, j] == A[q[i], p[j]]``.
 
     Parameters
     ----------
     layer : WeightPattern, sparse or dense matrix, or callable
-        A pattern is checked for all weights at once, a matrix entry by entry, both exactly; a callable from vectors to
-        vectors on random inputs, to ``rtol`` of the largest output.
+        A pattern is checked exactly for all weights, a matrix exactly for its entries, and a callable from vectors to
+        vectors on random inputs, to a tolerance of ``rtol`` times the largest output.
     output_permutation, input_permutation : array_like of int
     trials, rtol, rng
         For callables.
@@ -189,7 +192,7 @@ def assert_equivariant(
     Raises
     ------
     AssertionError
-        With the number of rows that break the symmetry and the first of them.
+        The message gives the number of rows that break the symmetry and the first of them.
 
     Examples
     --------
@@ -202,10 +205,8 @@ def assert_equivariant(
     Traceback (most recent call last):
     AssertionError: not equivariant: 3 of 5 rows break the symmetry, the first is row 0
     """
-    from convmatrix.equivariance import as_permutation
-
-    q = as_permutation("output_permutation", output_permutation)
-    p = as_permutation("input_permutation", input_permutation)
+    q = index_array("output_permutation", output_permutation)
+    p = index_array("input_permutation", input_permutation)
     if hasattr(layer, "shape"):
         for name, permutation, size in (("output", q, layer.shape[0]), ("input", p, layer.shape[1])):
             if len(permutation) != size:
@@ -235,11 +236,11 @@ def assert_equivariant(
 
 
 def check_layer(geometry: ConvGeometry, weights: ArrayLike | None = None, *, rng: Random = 0) -> None:
-    """Raise unless everything that the package says of a layer agrees, exactly, in integers.
+    """Raise unless all representations of a layer agree exactly, in integers.
 
-    The explicit matrix against `ConvOperator`, which computes in another way, forward and adjoint; the matrix against
-    the pattern; the Jacobian and the weight gradient against the matrix; the expansion in taps; the factorisation with
-    the unfold matrix, where the weights are shared; and that the structure does not depend on the weights.
+    This compares the matrix with `ConvOperator`, which computes in another way, forward and adjoint; the matrix with
+    the pattern; the Jacobian and the weight gradient with the matrix; the expansion in taps; the factorisation with the
+    unfold matrix, if the weights are shared; and the structure with that for zero weights.
 
     Parameters
     ----------
@@ -251,7 +252,7 @@ def check_layer(geometry: ConvGeometry, weights: ArrayLike | None = None, *, rng
     Raises
     ------
     AssertionError
-        Which names what disagrees.
+        The message names what disagrees.
 
     Examples
     --------
@@ -259,11 +260,11 @@ def check_layer(geometry: ConvGeometry, weights: ArrayLike | None = None, *, rng
     >>> check_layer(cm.ConvGeometry((6, 5), (3, 2), in_channels=2, stride=2, padding="same", boundary="symmetric"))
     """
     if not isinstance(geometry, ConvGeometry):
-        raise TypeError(f"check_layer takes a ConvGeometry, but was given a {type(geometry).__name__}")
+        raise TypeError(f"check_layer needs a ConvGeometry, but got a {type(geometry).__name__}")
     generator = np.random.default_rng(rng)
     kernel = generator.integers(-9, 10, geometry.weight_shape) if weights is None else np.asarray(weights)
     if kernel.dtype.kind not in "iu":
-        raise TypeError(f"check_layer compares exactly and takes integer weights, but they are {kernel.dtype}")
+        raise TypeError(f"check_layer compares exactly and needs integer weights, but they are {kernel.dtype}")
     x = generator.integers(-9, 10, (geometry.n_in, 2))
     g = generator.integers(-9, 10, (geometry.n_out, 2))
     pattern = geometry.pattern()
@@ -301,7 +302,7 @@ def check_layer(geometry: ConvGeometry, weights: ArrayLike | None = None, *, rng
 
 
 def _flat_weights(pattern: WeightPattern, kernel: NDArray[Any]) -> NDArray[Any]:
-    """Return weights as the pattern counts them."""
+    """Return weights as a flat array in the order of the pattern."""
     return weight_array(kernel, pattern.weight_shape, pattern.geometry).reshape(-1)
 
 
@@ -316,7 +317,7 @@ def _input_shape(forward: Any, input_shape: int | Sequence[int] | None) -> tuple
     if input_shape is not None:
         return tuple(np.atleast_1d(np.asarray(input_shape)).tolist())
     if not hasattr(forward, "shape"):
-        raise TypeError("forward is a function, whose input is unknown; pass input_shape=")
+        raise TypeError("forward is a function with an unknown input shape; pass input_shape=")
     return (int(forward.shape[1]),)
 
 
@@ -335,7 +336,7 @@ def _random(generator: np.random.Generator, shape: tuple[int, ...], dtype: np.dt
 
 
 def _tolerance(rtol: float | None, *arrays: NDArray[Any]) -> float:
-    """Return the default tolerance: none for integers."""
+    """Return the relative tolerance, by default 0 for integers."""
     if rtol is not None:
         return rtol
     kinds = [array.dtype for array in arrays]

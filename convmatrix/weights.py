@@ -1,4 +1,4 @@
-"""A layer's weights in the one layout that correlations compute with, whatever layer it is; and back."""
+"""Conversion of a layer's weights to the layout that correlations use, the same for all layers, and back."""
 
 from __future__ import annotations
 
