@@ -5,6 +5,7 @@ name the rows that break it; `check_network` and `surviving_shifts` decide it fo
 the other way, from a group to the weights that it ties. Theorems for every size are in `convmatrix.proofs`.
 """
 
+from importlib import import_module
 from typing import Any
 
 from convmatrix.equivariance.actions import (
@@ -93,9 +94,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Return a name of `convmatrix.proofs`, which was part of this subpackage in version 0.1."""
     if name in {"ENGINES", "CertificateError", "Proof", "appendix", "instances", "prove", "recheck", "theorems"}:
-        from convmatrix import proofs
-
-        return getattr(proofs, name)
+        return getattr(import_module("convmatrix.proofs"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -5,10 +5,10 @@ its sparse matrix and bias where it is linear, and tells what its outputs read. 
 form.
 """
 
-from convmatrix.network.architectures import ARCHITECTURES, architecture
+from convmatrix.network.architectures import ARCHITECTURES, architecture, as_network
 from convmatrix.network.functions import FUNCTIONS, Function
 from convmatrix.network.joins import Addition, Concatenation, Product
-from convmatrix.network.nodes import Network, Node, as_network
+from convmatrix.network.nodes import Network, Node
 from convmatrix.network.operations import (
     Elementwise,
     Input,

@@ -1,4 +1,4 @@
-"""Published architectures by name, each as the list of its nodes, without weights.
+"""Published architectures by name, each as the list of its nodes without weights, and networks from any description.
 
 Activation functions, dropout and local response normalisation have neither parameters nor connections between units,
 and are left out.
@@ -6,17 +6,18 @@ and are left out.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Any, Final
 
 import numpy as np
 
 from convmatrix.geometry import ConvGeometry
 from convmatrix.network.joins import Addition
 from convmatrix.network.nodes import Network, Node
-from convmatrix.network.operations import Input, Scale, Shape
+from convmatrix.network.operations import Input, Operation, Scale, Shape
 from convmatrix.network.weighted import Convolution, Dense
 from convmatrix.network.windows import Pooling
+from convmatrix.pattern import WeightPattern
 
 LENET5_C3: Final = "012 123 234 345 045 015 0123 1234 2345 0345 0145 0125 0134 1245 0235 012345"
 """The maps of S2 that each map of C3 reads: Table I of LeCun, Bottou, Bengio, Haffner (1998)."""
@@ -226,3 +227,34 @@ def architecture(name: str) -> Network:
     if name not in ARCHITECTURES:
         raise ValueError(f"network {name!r} is unknown; the named ones are {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[name]()
+
+
+def as_network(network: Any) -> Network:
+    """Return a network from anything that describes one.
+
+    Parameters
+    ----------
+    network : Network, str, ConvGeometry, WeightPattern, or sequence
+        A network itself; the name of an architecture (see `ARCHITECTURES`); one layer; a list of nodes, operations,
+        geometries and patterns; or an object with a method ``to_network()``, such as `convmatrix.nn.Sequential`.
+
+    Examples
+    --------
+    >>> as_network("vgg16").output_shape
+    (1000,)
+    """
+    if isinstance(network, Network):
+        return network
+    if isinstance(network, str):
+        return architecture(network)
+    if hasattr(network, "to_network"):
+        converted: Network = network.to_network()
+        return converted
+    if isinstance(network, ConvGeometry | WeightPattern | Node | Operation):
+        return Network([network])
+    if isinstance(network, Iterable):
+        return Network(network)
+    raise TypeError(
+        "a network is a Network, the name of an architecture or a list of layers, but this is a "
+        f"{type(network).__name__}"
+    )

@@ -387,36 +387,3 @@ def _topological(nodes: list[Node]) -> list[Node]:
         waiting = left
     first = next(node for node in ordered if isinstance(node.operation, Input))
     return [first, *(node for node in ordered if node is not first)]
-
-
-def as_network(network: Any) -> Network:
-    """Return a network from anything that describes one.
-
-    Parameters
-    ----------
-    network : Network, str, ConvGeometry, WeightPattern, or sequence
-        A network itself; the name of an architecture (see `ARCHITECTURES`); one layer; a list of nodes, operations,
-        geometries and patterns; or an object with a method ``to_network()``, such as `convmatrix.nn.Sequential`.
-
-    Examples
-    --------
-    >>> as_network("vgg16").output_shape
-    (1000,)
-    """
-    if isinstance(network, Network):
-        return network
-    if isinstance(network, str):
-        from convmatrix.network.architectures import architecture
-
-        return architecture(network)
-    if hasattr(network, "to_network"):
-        converted: Network = network.to_network()
-        return converted
-    if isinstance(network, ConvGeometry | WeightPattern | Node | Operation):
-        return Network([network])
-    if isinstance(network, Iterable):
-        return Network(network)
-    raise TypeError(
-        "a network is a Network, the name of an architecture or a list of layers, but this is a "
-        f"{type(network).__name__}"
-    )
