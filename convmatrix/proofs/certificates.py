@@ -3,9 +3,9 @@
 A certificate is a tree of plain data (dicts, lists, strings, integers), to be saved as JSON. Its nodes:
 
 ``sum``
-    Products of inequalities, times integers of 0 or more, and multiples of equations add up to a constant below zero.
+    Products of inequalities, multiplied by nonnegative integers, and multiples of equations sum to a negative constant.
 ``substitute``
-    An equation whose one term is a variable, with coefficient 1 or -1, gives that variable; it goes everywhere.
+    An equation that is linear in a variable, with coefficient 1 or -1, is solved for it and substituted everywhere.
 ``split``
     An integer polynomial is at most -1, zero, or at least 1; each case has a certificate. Where the polynomial is the
     quotient of a difference of remainders by their modulus, this is the uniqueness of the remainder.
@@ -30,7 +30,7 @@ Node = dict[str, Any]
 
 
 class CertificateError(ValueError):
-    """A certificate that does not prove what it is said to prove."""
+    """A certificate does not prove the claim that it is given for."""
 
 
 def to_data(polynomial: PolyElement) -> list[Any]:
@@ -43,7 +43,7 @@ def to_data(polynomial: PolyElement) -> list[Any]:
 
 
 def from_data(ring: PolyRing, data: Any) -> PolyElement:
-    """Return the polynomial of plain data, which may come from a file."""
+    """Return a polynomial from plain data, which is validated because it may come from a file."""
     places = {str(symbol): place for place, symbol in enumerate(ring.symbols)}
     result: dict[tuple[int, ...], Any] = {}
     try:
@@ -51,7 +51,7 @@ def from_data(ring: PolyRing, data: Any) -> PolyElement:
             exponents = [0] * len(places)
             for name, power in powers.items():
                 if not isinstance(power, int) or not 0 < power < 100:
-                    raise CertificateError(f"the power {power!r} of {name} is no exponent")
+                    raise CertificateError(f"the power {power!r} of {name} is not an exponent")
                 exponents[places[name]] = power
             result[tuple(exponents)] = ring.domain(_integer(coefficient))
     except (TypeError, KeyError, AttributeError, ValueError) as error:
@@ -61,7 +61,7 @@ def from_data(ring: PolyRing, data: Any) -> PolyElement:
 
 def _integer(value: Any) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
-        raise CertificateError(f"the coefficient {value!r} is no integer")
+        raise CertificateError(f"the coefficient {value!r} is not an integer")
     return value
 
 
@@ -102,7 +102,7 @@ def check_contradiction(
 
 
 def solved(equation: PolyElement, name: str) -> tuple[PolyElement, PolyElement]:
-    """Return a variable and the polynomial that an equation says it is equal to."""
+    """Solve an equation for a variable: return the variable and the polynomial that it equals."""
     ring = equation.ring
     for variable in ring.gens:
         if str(variable) == name:

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 
 class Remainder(sympy.Function):  # type: ignore[misc]  # SymPy has no types
-    """The remainder of u by m, left as it stands: what is known of it goes into a certificate, not into SymPy."""
+    """The remainder of u modulo m, unevaluated: its properties are used by certificates, not by SymPy."""
 
     nargs = 2
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Integers with ``equations == 0`` and ``inequalities >= 0``; the aim is to show that there are none.
+    """Integers with ``equations == 0`` and ``inequalities >= 0``; the aim is to show that none exist.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ class Problem:
     moduli : list of PolyElement
         The modulus of each quotient; ``modulus - 1 >= 0`` is among the inequalities.
     obligations : list of Problem
-        For each modulus, that it is less than 1: to be shown contradictory too.
+        For each modulus, the claim that it is less than 1, which must be contradictory too.
     """
 
     ring: PolyRing
@@ -52,7 +52,7 @@ class Problem:
 
 
 class Problems:
-    """Makes problems of conjunctions; expressions that occur again are converted once."""
+    """Converts conjunctions to problems; repeated expressions are converted once."""
 
     def __init__(self) -> None:
         self.converters: dict[Any, _Converter] = {}
@@ -111,7 +111,7 @@ def _remainders(expressions: Sequence[Any]) -> list[Remainder]:
 
 
 class _Converter:
-    """From SymPy expressions to polynomials."""
+    """Converts SymPy expressions to polynomials."""
 
     def __init__(self, ring: PolyRing, n_names: int, remainders: Sequence[Remainder]) -> None:
         self.ring = ring
@@ -149,7 +149,9 @@ class _Converter:
             return result
         if isinstance(expression, sympy.Pow) and expression.exp.is_Integer and expression.exp > 0:
             return self(expression.base) ** int(expression.exp)
-        raise TypeError(f"{expression} is no polynomial with remainders; engines know + - * % and comparisons")
+        raise TypeError(
+            f"{expression} is not a polynomial with remainders; the engines support + - * % and comparisons"
+        )
 
 
 # --- lemmas on SymPy integers ----------------------------------------------------------------------------------------
@@ -169,7 +171,7 @@ class SympyInteger:
     SymPy adds and multiplies; remainders and comparisons stay as they are written, to be dealt with by certificates.
     """
 
-    __hash__ = None  # type: ignore[assignment]  # == makes a condition, which is no answer to "the same?"
+    __hash__ = None  # type: ignore[assignment]  # == returns a condition, not a bool
 
     def __init__(self, expression: Any) -> None:
         self.expression = sympy.sympify(expression)

@@ -113,7 +113,7 @@ def instances(name: str) -> list[tuple[str, bool]]:
 
 
 def prove_theorem(theorem: Theorem, engine: str = "sympy") -> Proof:
-    """Prove a theorem that is given as such; see `prove`.
+    """Prove a theorem given as an object; see `prove`.
 
     Examples
     --------
@@ -135,7 +135,7 @@ def prove_theorem(theorem: Theorem, engine: str = "sympy") -> Proof:
 
 
 def lemma_part(lemma: Lemma, engine: str, decision: Decision) -> Part:
-    """Return the part of a proof that a lemma is."""
+    """Return the part of a proof that records the decision about a lemma."""
     return Part(
         lemma.name,
         lemma.text,
@@ -150,7 +150,7 @@ def lemma_part(lemma: Lemma, engine: str, decision: Decision) -> Part:
 
 
 def proof_of(theorem: Theorem, engine: str, parts: Sequence[Part]) -> Proof:
-    """Return the proof of a theorem by its parts."""
+    """Return the proof of a theorem from its parts."""
     return Proof(
         theorem.name,
         engine,
@@ -163,7 +163,7 @@ def proof_of(theorem: Theorem, engine: str, parts: Sequence[Part]) -> Proof:
 
 
 def decide_identity(identity: Identity) -> Part:
-    """Return the part of a proof that an identity of functions is; SymPy decides it.
+    """Decide an identity of functions with SymPy; return it as a part of a proof.
 
     Examples
     --------
@@ -208,7 +208,7 @@ def recheck(source: str | Path | Mapping[str, Any]) -> str:
     """
     record = source if isinstance(source, Mapping) else _read(Path(source))
     if record.get("format") != FORMAT:
-        raise CertificateError(f"no saved proof: its format is {record.get('format')!r}, and {FORMAT!r} is needed")
+        raise CertificateError(f"not a saved proof: its format is {record.get('format')!r}, and {FORMAT!r} is needed")
     if record.get("engine") != "sympy":
         raise CertificateError(
             f"a proof by {record.get('engine')!r} holds problems for a solver, and cannot be checked without search; "
@@ -242,7 +242,7 @@ def recheck(source: str | Path | Mapping[str, Any]) -> str:
 def _parts(listed: Any) -> dict[str, Any]:
     """Return the parts of a file by name."""
     if not isinstance(listed, list) or not all(isinstance(part, dict) for part in listed):
-        raise CertificateError("no saved proof: its parts must be a list of dictionaries")
+        raise CertificateError("not a saved proof: its parts must be a list of dictionaries")
     return {str(part.get("name")): part for part in listed}
 
 
@@ -270,10 +270,10 @@ def _read(path: Path) -> Mapping[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
         raise CertificateError(
-            f"{path} is no saved proof: {error}; it must hold one, as Proof.save and prove NAME --json write it"
+            f"{path} is not a saved proof: {error}; give a file written by Proof.save or by prove NAME --json"
         ) from None
     if not isinstance(record, dict):
-        raise CertificateError(f"{path} is no saved proof: it holds a {type(record).__name__}")
+        raise CertificateError(f"{path} is not a saved proof: it holds a {type(record).__name__}")
     return record
 
 
@@ -294,7 +294,7 @@ def appendix(engines: Sequence[str] = ("sympy",), names: Sequence[str] | None = 
     Parameters
     ----------
     engines : sequence of {"sympy", "z3"}
-        Which engines are to decide every lemma; the text marks each lemma with those that proved it.
+        The engines that decide every lemma; each lemma is marked with those that proved it.
     names : sequence of str, optional
         The theorems; all of them by default.
 
@@ -305,7 +305,7 @@ def appendix(engines: Sequence[str] = ("sympy",), names: Sequence[str] | None = 
     Raises
     ------
     RuntimeError
-        If an engine does not prove a theorem: an appendix states what was proved.
+        If an engine does not prove a theorem.
 
     Examples
     --------

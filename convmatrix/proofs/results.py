@@ -1,4 +1,4 @@
-"""A proof as a value: its parts, what each rests on, in words and as plain data."""
+"""The result of a proof: its parts and their certificates, in words, as plain data and as LaTeX."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Part:
     name, text, latex : str
     kind : {"integer lemma", "identity"}
     decided_by : str
-        The engine that decided it. Identities of functions are SymPy's, whichever engine was asked for.
+        The engine that decided it. Identities of functions are always decided by SymPy.
     status : {"proved", "refuted", "undecided"}
     certificate : dict
         Plain data: see `convmatrix.proofs.certificates` and `convmatrix.proofs.smt`.
     counterexample : dict of str to int or None
-        Integers for which the hypotheses hold and the claim does not, where it is refuted.
+        Integers that satisfy the hypotheses but not the claim, if it was refuted.
     example : dict of str to int
-        Integers that satisfy the hypotheses of a lemma: they do not contradict each other.
+        Integers that satisfy the hypotheses of a lemma, which shows that these are consistent.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Part:
 
 @dataclass(frozen=True, repr=False)
 class Proof:
-    """A theorem with what an engine found.
+    """A theorem and the parts of its proof.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class Proof:
 
     @property
     def certificate(self) -> dict[str, Any]:
-        """What was found, as plain data: one entry a part."""
+        """The certificates as plain data, one per part."""
         return {part.name: dict(part.certificate) for part in self.parts}
 
     def __bool__(self) -> bool:
@@ -185,7 +185,7 @@ def _evidence(part: Part) -> str:
 
 
 def _splits(nodes: Any) -> list[str]:
-    """Return the polynomials on which certificates split, in words."""
+    """Return the polynomials on which certificates split, as text."""
     found = []
     waiting = list(nodes)
     while waiting:
@@ -197,7 +197,7 @@ def _splits(nodes: Any) -> list[str]:
 
 
 def polynomial_text(data: Any) -> str:
-    """Return a polynomial of a certificate as people write it.
+    """Return a polynomial of a certificate as text.
 
     Examples
     --------
@@ -218,7 +218,7 @@ def polynomial_text(data: Any) -> str:
 
 
 def theorem_latex(proofs: Sequence[Proof]) -> str:
-    """Return one theorem in LaTeX, with what each engine proved.
+    """Return one theorem and its proofs in LaTeX.
 
     Examples
     --------
@@ -245,7 +245,7 @@ def theorem_latex(proofs: Sequence[Proof]) -> str:
 
 
 def _certificate_latex(proofs: Sequence[Proof], place: int) -> str:
-    """Return what the certificate of SymPy amounts to."""
+    """Return a summary of SymPy's certificate."""
     for proof in proofs:
         certificate = proof.parts[place].certificate
         if certificate.get("kind") == "contradictions":

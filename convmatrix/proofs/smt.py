@@ -1,7 +1,7 @@
 """The engine z3: a lemma as one formula for an SMT solver.
 
-Remainders by a symbol are beyond z3's own rules, so ``u % m`` becomes a new integer r with ``u == m q + r`` and
-``0 <= r < m``, which says the same where ``m >= 1``; that this holds is asked first.
+z3 cannot reason about remainders modulo a symbol, so ``u % m`` becomes a new integer r with ``u == m q + r`` and
+``0 <= r < m``, which is equivalent if ``m >= 1``; that is checked first.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ATTEMPTS: Final = ((False, 400_000), (True, 800_000), (False, 4_000_000), (True
 
 
 def load_z3() -> Any:
-    """Return the module z3, or raise telling how to install it."""
+    """Return the module z3, or raise ImportError with the command that installs it."""
     try:
         import z3
     except ImportError:
@@ -45,7 +45,7 @@ class SmtInteger:
     term : z3.ArithRef
     """
 
-    __hash__ = None  # type: ignore[assignment]  # == makes a condition, which is no answer to "the same?"
+    __hash__ = None  # type: ignore[assignment]  # == returns a condition, not a bool
 
     def __init__(self, term: Any) -> None:
         self.term = term

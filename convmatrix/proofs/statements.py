@@ -1,7 +1,7 @@
-"""Integer lemmas: claims about all integers that satisfy some hypotheses, written once and run by every engine.
+"""Theorems and their integer lemmas: claims about all integers that satisfy hypotheses, run by every engine.
 
 A lemma is a function of an `Algebra`. It asks for integers, assumes hypotheses about them, calls the one-axis rule of
-`convmatrix.boundary` with ``algebra.select``, and returns a claim. What the integers are is the engine's business:
+`convmatrix.boundary` with ``algebra.select``, and returns a claim. Each engine supplies its own integers:
 SymPy symbols, integers of an SMT solver, or plain numbers, on which a counterexample is replayed.
 """
 
@@ -23,11 +23,11 @@ Condition = Any
 
 
 class Algebra(ABC):
-    """What a lemma needs of an engine, beside the operators ``+ - * %`` and comparisons of its integers."""
+    """The interface of an engine, beside the operators ``+ - * %`` and comparisons of its integers."""
 
     @abstractmethod
     def integers(self, names: str) -> tuple[Integer, ...]:
-        """Return integers with the given names, separated by spaces; about these the lemma is."""
+        """Return the integers of a lemma, by names separated by spaces."""
 
     @abstractmethod
     def assume(self, *conditions: Condition) -> None:
@@ -35,7 +35,7 @@ class Algebra(ABC):
 
     @abstractmethod
     def show(self, step: Condition) -> None:
-        """Claim a step on the way: it is to be proved from the hypotheses so far, and is a hypothesis from then on."""
+        """Add an intermediate claim, proved from the hypotheses so far; it is a hypothesis from then on."""
 
     @abstractmethod
     def select(self, condition: Condition, then: Integer, otherwise: Integer) -> Integer:
@@ -58,7 +58,7 @@ class Algebra(ABC):
         """Return the opposite condition."""
 
     def cases(self, *conditions: Condition) -> None:
-        """Tell engines that go path by path to treat these conditions and their opposites apart."""
+        """Make engines that proceed by cases distinguish these conditions from their negations."""
         for condition in conditions:
             self.select(condition, 0, 1)
 
@@ -71,7 +71,7 @@ class Algebra(ABC):
         return self.negation(self.equal(left, right))
 
     def implies(self, condition: Condition, conclusion: Condition) -> Condition:
-        """Return the condition that the one has the other for a consequence."""
+        """Return the condition that the first implies the second."""
         return self.either(self.negation(condition), conclusion)
 
     def equivalent(self, left: Condition, right: Condition) -> Condition:
@@ -102,7 +102,7 @@ class Lemma:
 
 
 class Numbers(Algebra):
-    """Plain integers: a lemma run on them is an evaluation.
+    """Plain integers, on which a lemma is evaluated.
 
     Examples
     --------
@@ -151,7 +151,7 @@ class Numbers(Algebra):
 
 
 class _HypothesisFailsError(Exception):
-    """Raised to leave a lemma whose hypotheses fail: what follows may divide by a size of zero."""
+    """Leaves a lemma whose hypotheses fail, as the rest may divide by a size of zero."""
 
 
 def evaluate(build: Callable[[Algebra], Condition], values: Mapping[str, int]) -> tuple[bool, bool]:
@@ -162,7 +162,7 @@ def evaluate(build: Callable[[Algebra], Condition], values: Mapping[str, int]) -
     except _HypothesisFailsError:
         return False, False
     except ZeroDivisionError:
-        return numbers.hypotheses_hold, False  # code that divides by zero where the hypotheses hold is wrong
+        return numbers.hypotheses_hold, False  # division by zero under the hypotheses is an error in the code
     return True, numbers.steps_hold and bool(claim)
 
 
@@ -195,17 +195,17 @@ class Theorem:
     ----------
     name : str
     statement, latex : str
-        What it says, in text and in LaTeX.
+        The statement, in text and in LaTeX.
     hypotheses : str
-        What it assumes, in text; bounds included.
+        The hypotheses, in text, with all bounds.
     argument : str
-        How it follows from the lemmas, in LaTeX that also reads as text.
+        How the theorem follows from the lemmas, in LaTeX.
     lemmas : tuple of Lemma
-        What the engines decide.
+        The integer lemmas that the engines decide.
     on_matrices : callable
         Yields ``(what, holds)`` for explicit symbolic matrices of small sizes.
     identities : tuple of Identity
-        What SymPy decides beside them.
+        The identities of functions that SymPy decides.
     """
 
     name: str
@@ -232,7 +232,7 @@ class Decision:
     ----------
     status : {"proved", "refuted", "undecided"}
     certificate : dict
-        Plain data. For SymPy, the certificates of contradiction, one a problem; for z3, the problem in SMT-LIB, to be
+        Plain data. For SymPy, the certificates of contradiction, one per problem; for z3, the problem in SMT-LIB, to be
         given to any solver. Where code does not run on symbols, the reason.
     counterexample : dict of str to int or None
         Integers for which the hypotheses hold and the claim does not.
@@ -254,7 +254,7 @@ def example_holds(lemma: Lemma) -> bool:
 
 
 def no_symbols(lemma: Lemma, error: Exception) -> Decision:
-    """Return the decision about code that runs on no symbols: only plain integers can refute it."""
+    """Return the decision about code that does not run on symbols: only plain integers can refute it."""
     try:
         found = counterexample(lemma)
     except TypeError:

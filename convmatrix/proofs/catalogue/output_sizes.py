@@ -51,7 +51,7 @@ class _Run:
 class _Size:
     """An integer of an engine, for code that divides and branches."""
 
-    __hash__ = None  # type: ignore[assignment]  # == makes a condition, which is no answer to "the same?"
+    __hash__ = None  # type: ignore[assignment]  # == returns a condition, not a bool
 
     def __init__(self, run: _Run, value: Integer) -> None:
         self.run, self.value = run, value
