@@ -1,4 +1,4 @@
-"""``convmatrix train``: what it trains, refuses, saves, prints, and how it stops and goes on."""
+"""``convmatrix train``: training, errors, saved files, reports, interrupts and resumed trainings."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def assert_same(ours: Files, theirs: Files) -> None:
         assert array.tobytes() == theirs[name].tobytes(), name
 
 
-# --- what is trained -------------------------------------------------------------------------------------------------
+# --- training -------------------------------------------------------------------------------------------------
 
 
 def test_it_learns_bars_and_reports(capsys: pytest.CaptureFixture[str]) -> None:
@@ -161,7 +161,7 @@ def test_patience_stops_early(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["epochs_done"] == int(np.argmin(found["validation_loss"])) + 4 < 200
 
 
-def test_the_report_in_words(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_report_as_text(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "small", "bars.npz", "--epochs", "2", "-o", "w.npz"]) == 0
     captured = capsys.readouterr()
     lines = captured.out.splitlines()
@@ -180,12 +180,12 @@ def test_the_report_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert lines[3] == "epoch  training loss  training accuracy"
 
 
-# --- going on --------------------------------------------------------------------------------------------------------
+# --- resuming --------------------------------------------------------------------------------------------------------
 
 
 def test_resumed_ends_in_the_same_bits(capsys: pytest.CaptureFixture[str]) -> None:
     whole = report(capsys, "small", "bars.npz", "--epochs", "4", "-o", "whole.npz")
-    report(capsys, "small", "bars.npz", "--epochs", "2", "--checkpoint", "run.npz", "--resume")  # none yet: from 0
+    report(capsys, "small", "bars.npz", "--epochs", "2", "--checkpoint", "run.npz", "--resume")  # no checkpoint yet
     resumed = report(
         capsys, "small", "bars.npz", "--epochs", "4", "--checkpoint", "run.npz", "--resume", "-o", "resumed.npz"
     )
@@ -211,7 +211,7 @@ RESUMED: dict[str, tuple[list[str], str]] = {
 
 
 @for_each("changes, message", RESUMED.values(), ids=RESUMED.keys())
-def test_another_training_is_not_gone_on_with(
+def test_the_checkpoint_of_another_training_is_refused(
     changes: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("run.npz").unlink(missing_ok=True)
@@ -223,7 +223,7 @@ def test_another_training_is_not_gone_on_with(
     assert Path("run.npz").read_bytes() == before
 
 
-def test_damaged_checkpoints_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_damaged_checkpoints_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     Path("run.npz").write_bytes(b"PK\x03\x04 nothing")
     code, line = failure(capsys, "train", "small", "bars.npz", "--checkpoint", "run.npz", "--resume")
     assert (code, "checkpoint run.npz cannot be read" in line) == (1, True)
@@ -235,13 +235,13 @@ def start(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env=environment(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1"),
-        # A suite that runs in the background of a shell ignores interrupts, and hands that on.
+        # Processes started in the background of a shell ignore interrupts, and so do their children.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         **options,
     )
 
 
-def test_an_interrupt_leaves_a_checkpoint_to_go_on_from(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_interrupt_leaves_a_checkpoint_to_resume(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["small", "bars.npz", "--batch-size", "4", "--checkpoint", "run.npz"]
     process = start(*options, "--epochs", "999999")
     deadline = time.monotonic() + 60
@@ -276,7 +276,7 @@ def test_an_interrupt_without_a_checkpoint_keeps_nothing(monkeypatch: pytest.Mon
     assert re.fullmatch(r"convmatrix: stopped: 0 steps .*--checkpoint FILE.*\n", errors)
 
 
-def test_the_bar_is_for_terminals() -> None:
+def test_the_progress_bar_is_shown_on_terminals_only() -> None:
     piped = start("small", "bars.npz", "--epochs", "2", "--json")
     output, errors = piped.communicate(timeout=60)
     assert (piped.returncode, errors) == (0, b"")
@@ -295,7 +295,7 @@ def test_the_bar_is_for_terminals() -> None:
     assert re.search(r"\repoch 2/2 \[#{20}\] 2/2 loss \d", shown)
 
 
-# --- what is refused -------------------------------------------------------------------------------------------------
+# --- errors -------------------------------------------------------------------------------------------------
 
 USAGE: dict[str, tuple[list[str], str]] = {
     "network": (["vgg16", "digits"], "invalid choice: 'vgg16'"),
@@ -434,7 +434,7 @@ def test_damaged_and_forged_archives(capsys: pytest.CaptureFixture[str], monkeyp
     assert re.search(r"images needs .* 1 kB ", line)
 
 
-def test_a_loss_that_is_not_finite_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_loss_that_is_not_finite_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--raw", "--optimiser", "sgd", "--learning-rate", "1e30", "--checkpoint", "run.npz", "-o", "w.npz"]
     code, line = failure(capsys, "train", "small", "bars.npz", *options)
     assert code == 1

@@ -36,7 +36,7 @@ def make(geometry: cm.ConvGeometry, **options: Any) -> nn.Conv:
 
 
 def assert_close(actual: Array, expected: Array, tolerance: float = 1e-12) -> None:
-    """Compare relative to the largest entry, as rounding in sums goes."""
+    """Compare relative to the largest entry, like rounding errors of sums."""
     assert actual.shape == expected.shape
     assert np.abs(actual - expected).max(initial=0) <= tolerance * max(1e-300, np.abs(expected).max(initial=0))
 
@@ -166,7 +166,7 @@ LARGE = {
 
 @for_each("geometry, batch", LARGE.values(), ids=LARGE.keys())
 def test_layers_of_real_sizes_against_pytorch(geometry: cm.ConvGeometry, batch: int) -> None:
-    """Large enough that products are done in parts."""
+    """Large enough that products are computed in blocks."""
     torch = pytest.importorskip("torch")
     layer = make(geometry)
     rng = np.random.default_rng(0)
@@ -243,7 +243,7 @@ def test_gradients_exactly_in_integers(geometry: cm.ConvGeometry) -> None:
 
 @each_method
 def test_gradient_of_two_layers_is_exact_in_integers(method: Any) -> None:
-    """Two layers that share nothing but the scale of their weights: a polynomial of degree 2."""
+    """The output of two layers is a polynomial of degree 2 in their weights."""
     first = make(cm.ConvGeometry((5, 5), (3, 3), out_channels=2, padding="same", boundary="reflect"), method=method)
     second = make(cm.ConvGeometry((5, 5), (2, 2), in_channels=2, stride=2, sharing=2), method=method)
     network = nn.Sequential([first, second])
@@ -423,7 +423,7 @@ def test_max_pool_selects_the_first_of_equal_samples_like_pytorch() -> None:
 
 
 @for_each("place", range(4))
-def test_max_pool_hands_on_nan(place: int) -> None:
+def test_max_pool_propagates_nan(place: int) -> None:
     x = np.array([5.0, 1.0, 7.0, 2.0])
     x[place] = np.nan
     layer = nn.MaxPool(2)
@@ -517,7 +517,7 @@ def test_elementwise_far_out(name: str) -> None:
 
 
 @each_elementwise
-def test_elementwise_takes_integers_as_float64(name: str) -> None:
+def test_elementwise_computes_integers_in_float64(name: str) -> None:
     layer, _ = ELEMENTWISE[name]
     x = np.array([[-3, 0, 2]])
     y = layer.forward(x)
@@ -714,7 +714,7 @@ def test_empty_batch(name: str) -> None:
 
 
 @for_each("name", SINGLE)
-def test_inputs_are_left_as_they_are(name: str) -> None:
+def test_inputs_are_not_changed(name: str) -> None:
     x = np.moveaxis(np.random.default_rng(0).standard_normal((2, 4, 4, 3)).astype(np.float32), -1, 0)
     kept = x.copy()
     y = SINGLE[name].forward(x, training=True)
@@ -726,8 +726,8 @@ def test_inputs_are_left_as_they_are(name: str) -> None:
 
 
 @for_each("name", SINGLE)
-def test_layers_hand_on_arrays_with_the_batch_last_in_memory(name: str) -> None:
-    """So that the next layer takes them as they are, without a copy."""
+def test_layers_return_arrays_with_the_batch_last_in_memory(name: str) -> None:
+    """So that the next layer uses them without a copy."""
     layer = SINGLE[name]
     x = np.moveaxis(np.random.default_rng(0).standard_normal((2, 4, 4, 3)).astype(np.float32), -1, 0)
     y = layer.forward(x, training=True)
@@ -1071,7 +1071,7 @@ def test_a_network_of_layers_is_counted_read_and_checked() -> None:
         cm.counts.network_counts(nn.Sequential([nn.ReLU()]))
 
 
-def test_a_layer_of_ones_own_is_opaque_in_a_network() -> None:
+def test_a_custom_layer_is_opaque_in_a_network() -> None:
     class Mine(nn.Layer):
         def forward(self, x: Array, *, training: bool = False) -> Array:
             return np.sort(x, axis=1)

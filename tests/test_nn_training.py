@@ -1,4 +1,4 @@
-"""Training: whole networks follow PyTorch's weights; `fit` from its first checks to its last callback."""
+"""Training: networks agree with PyTorch step by step; `fit`, its checks, checkpoints and progress bar."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ H2 = np.kron(np.array([[1, 1, 0], [0, 1, 1], [1, 0, 1]]), np.ones((4, 4)))  # ma
 
 
 def tiny(seed: int = 0, *, dropout: bool = True, dtype: Any = np.float32) -> nn.Sequential:
-    """Return a network of 6x6 images and 3 classes with everything that has a state: running means, a generator."""
+    """Return a network for 6x6 images and 3 classes whose layers have running averages and a random generator."""
     rng = np.random.default_rng(seed)
     return nn.Sequential([
         nn.Conv(cm.ConvGeometry((6, 6), (3, 3), out_channels=4), dtype=dtype, rng=rng),
@@ -56,7 +56,7 @@ def bits(network: nn.Sequential) -> dict[str, bytes]:
     return {name: array.tobytes() for name, array in network.state().items()}
 
 
-# --- whole networks follow PyTorch -----------------------------------------------------------------------------------
+# --- networks against PyTorch -----------------------------------------------------------------------------------
 
 
 def theirs(name: str) -> tuple[Any, Callable[[Any], Any]]:
@@ -179,7 +179,7 @@ def test_networks_follow_pytorch(name: str, optimiser: str) -> None:
     for key, parameter in network.parameters.items():
         expected = parameters[key].detach().numpy()
         assert np.abs(parameter - expected).max() <= 1e-9 * np.abs(expected).max(), key
-        assert np.abs(parameter - start[key]).max() > 1e-5 * np.abs(expected).max(), key  # all of them were trained
+        assert np.abs(parameter - start[key]).max() > 1e-5 * np.abs(expected).max(), key  # every parameter was trained
 
 
 @for_each("name", ["lecun1989", "lenet5"])
@@ -235,12 +235,12 @@ def test_named_networks_take_method_dtype_and_rng(make: Callable[..., nn.Sequent
 
 
 def test_background_of_lecun1989_is_minus_one() -> None:
-    """An image of background gives each unit of a map the same sum, at the border too."""
+    """For an image of background all units of a map have the same sum, also at the border."""
     sums = nn.activations(nn.lecun1989(), np.full((1, 1, 16, 16), -1.0), 1)
     np.testing.assert_allclose(sums, sums[:, :, :1, :1] * np.ones((8, 8)), rtol=1e-5)
 
 
-def test_small_takes_other_images() -> None:
+def test_small_accepts_other_images() -> None:
     assert nn.small((3, 13, 9), classes=5).output_shape((3, 13, 9)) == (5,)
     with pytest.raises(ValueError, match=r"4 .*input_shape.*\(1, 3, 8\)"):
         nn.small((1, 3, 8))
@@ -273,7 +273,7 @@ def test_same_seed_same_bits() -> None:
 
 
 def test_fit_is_forward_loss_backward_step() -> None:
-    """One epoch by hand, in the order that the generator gives, the last batch smaller."""
+    """One epoch written out, in the order drawn by the generator, with a smaller last batch."""
     x, y = stripes(50)
     network, other = tiny(), tiny()
     history = nn.fit(network, x, y, epochs=1, batch_size=16, optimiser=nn.SGD(0.1), rng=5)
@@ -348,7 +348,7 @@ def test_schedules() -> None:
     assert rates == pytest.approx([2.0, 1 + (1 + 0.5**0.5) / 2, 1.5, 1 + (1 - 0.5**0.5) / 2, 1.0, 1.0])
 
 
-def test_predict_goes_batch_by_batch_and_is_no_training() -> None:
+def test_predict_works_in_batches_and_does_not_train() -> None:
     network = tiny()
     x, _ = stripes(10)
     before = bits(network)
@@ -357,7 +357,7 @@ def test_predict_goes_batch_by_batch_and_is_no_training() -> None:
     assert bits(network) == before
 
 
-def test_fit_takes_integers_and_lists() -> None:
+def test_fit_accepts_integers_and_lists() -> None:
     x, y = stripes(20)
     pixels = np.clip(127 + 60 * x, 0, 255).astype(np.uint8)
     network, other = tiny(), tiny()
@@ -366,7 +366,7 @@ def test_fit_takes_integers_and_lists() -> None:
     assert bits(network) == bits(other)
 
 
-# --- what is refused before the first step ---------------------------------------------------------------------------
+# --- errors before the first step ---------------------------------------------------------------------------
 
 X, Y = stripes(12)
 REFUSED: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
@@ -468,7 +468,7 @@ def test_errors(message: str, make: Callable[[], Any]) -> None:
         make()
 
 
-# --- numbers that stop being finite ----------------------------------------------------------------------------------
+# --- values that are not finite ----------------------------------------------------------------------------------
 
 
 def test_a_loss_that_is_not_finite_names_layer_step_and_batch(tmp_path: Path) -> None:
@@ -603,7 +603,7 @@ def test_resumed_training_ends_in_the_same_bits(tmp_path: Path) -> None:
     history = train(again, tmp_path / "run.npz", 5)
     assert bits(again) == bits(whole)
     assert history == expected
-    assert train(tiny(), tmp_path / "run.npz", 5) == expected  # done already
+    assert train(tiny(), tmp_path / "run.npz", 5) == expected  # nothing left to do
 
 
 @for_each("stop", range(1, 13))
@@ -631,7 +631,7 @@ def test_resumed_from_any_step(tmp_path: Path, stop: int) -> None:
     assert history == expected
 
 
-def test_early_stopping_is_remembered(tmp_path: Path) -> None:
+def test_early_stopping_is_kept_in_the_checkpoint(tmp_path: Path) -> None:
     def stop(history: nn.History) -> bool:
         return history.epochs == 2
 
@@ -699,7 +699,7 @@ def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"run.npz cannot be read: .*damaged"):
             nn.fit(tiny(), *stripes(), epochs=2, checkpoint=path)
-        assert path.read_bytes() == content  # and left for whoever wants to see it
+        assert path.read_bytes() == content  # the file is not changed
     np.savez(path, format=np.array("another format"))
     with pytest.raises(ValueError, match="its format is another format"):
         nn.fit(tiny(), *stripes(), epochs=2, checkpoint=path)
@@ -732,7 +732,7 @@ def test_progress_shows_epoch_step_and_loss_on_a_terminal(monkeypatch: pytest.Mo
     assert {bar.count("#") * 4 == 20 * int(step) for _, bar, step, _ in shown} == {True}
 
 
-def test_progress_is_silent_elsewhere_and_where_told(
+def test_progress_is_silent_elsewhere_or_on_request(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     nn.fit(tiny(), *stripes(), epochs=1)

@@ -1,4 +1,4 @@
-"""Images made ready, settings kept in checkpoints, and Ctrl-C while training."""
+"""Preparation of images, settings in checkpoints, and Ctrl-C during a training."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_enlarged_as_scipy_does(old: tuple[int, int], new: tuple[int, int]) -> N
     np.testing.assert_allclose(enlarge(images, new), expected, atol=1e-14)
 
 
-def test_enlarging_keeps_what_is_constant_and_the_same_size() -> None:
+def test_enlarging_keeps_constants_and_images_of_the_same_size() -> None:
     images = np.random.default_rng(0).random((3, 8, 8))
     np.testing.assert_array_equal(enlarge(images, (8, 8)), images)
     np.testing.assert_allclose(enlarge(np.full((2, 4, 4), 3.0), (9, 11)), 3.0)
@@ -50,7 +50,7 @@ def test_ranges() -> None:
         rescale([3, 3], 0, 1)
 
 
-def test_held_out_in_proportion_of_each_class() -> None:
+def test_the_split_keeps_the_proportions_of_the_classes() -> None:
     labels = np.repeat([0, 1, 2], [100, 40, 10])
     rng = np.random.default_rng(0)
     rng.shuffle(labels)
@@ -65,7 +65,7 @@ def test_held_out_in_proportion_of_each_class() -> None:
 
 
 @for_each("part", [-0.1, 1, float("nan")])
-def test_parts_that_cannot_be_held_out(part: float) -> None:
+def test_invalid_fractions(part: float) -> None:
     with pytest.raises(ValueError, match=r"fraction.*\[0, 1\).*(-0.1|1|nan)"):
         stratified_split([0, 1], part)
 
@@ -80,7 +80,7 @@ def test_settings_are_kept_and_others_are_refused(tmp_path: Path) -> None:
         nn.fit(network, *stripes(), epochs=2, checkpoint=path, **options)
 
     go(tiny(), settings={"rate": 0.01, "sizes": (2, 3)})
-    go(tiny(), settings={"sizes": [2, 3], "rate": 0.01})  # as JSON holds them
+    go(tiny(), settings={"sizes": [2, 3], "rate": 0.01})  # equal as JSON
     for settings, message in (
         (
             {"rate": 0.02, "sizes": (2, 3)},
@@ -120,7 +120,7 @@ def test_a_checkpoint_of_version_0_1_is_resumed(tmp_path: Path) -> None:
 
 @pytest.fixture
 def _usual_interrupts() -> Iterator[None]:
-    """Let interrupts raise: a suite that runs in the background of a shell ignores them."""
+    """Let interrupts raise KeyboardInterrupt, which is disabled in the background of a shell."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -128,7 +128,7 @@ def _usual_interrupts() -> Iterator[None]:
 
 
 def interrupted(at: int, times: int = 1) -> Any:
-    """Return an optimiser in the middle of whose step the process is interrupted."""
+    """Return an optimiser that interrupts the process in the middle of a step."""
 
     def update(self: nn.Adam, name: str, *arguments: Any) -> None:
         if self.steps == at and name == "1.weight":
@@ -181,7 +181,7 @@ def test_a_second_interrupt_does_not_wait(tmp_path: Path) -> None:
     assert "mean 5.weight" not in optimiser.memory
 
 
-def test_handlers_of_the_program_stay(tmp_path: Path) -> None:
+def test_the_program_keeps_its_own_handlers(tmp_path: Path) -> None:
     seen = []
     before = signal.signal(signal.SIGINT, lambda *_: seen.append(1))
     try:

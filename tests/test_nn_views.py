@@ -1,4 +1,4 @@
-"""What a network learned: filters, back-projections, the most exciting inputs, receptive fields; constant borders."""
+"""Filters, back-projections, most exciting inputs and receptive fields of networks; constant padding."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def layer_of(geometry: cm.ConvGeometry) -> nn.Conv:
 
 
 def mixed() -> nn.Sequential:
-    """Return a network with every kind of layer on the way."""
+    """Return a network with many kinds of layers."""
     G = cm.ConvGeometry
     double: dict[str, Any] = {"dtype": np.float64}
     return nn.Sequential([
@@ -94,7 +94,7 @@ def test_back_projection_of_a_linear_network_is_a_row_of_its_matrix() -> None:
         np.testing.assert_allclose(back.reshape(4, 36), y[:, 2, 0, 1, None] * A[2, 0, 1], atol=1e-13)
 
 
-def test_back_projection_passes_by_selection_matrices_and_rectifies_where_asked() -> None:
+def test_back_projection_uses_selection_matrices_and_rectifies_by_rule() -> None:
     conv, pool = layer_of(cm.ConvGeometry((6, 6), (3, 3), out_channels=2)), nn.MaxPool(2)
     last = layer_of(cm.ConvGeometry((2, 2), (2, 2), in_channels=2, out_channels=2))
     network = nn.Sequential([conv, nn.ReLU(), pool, last])
@@ -167,7 +167,7 @@ def test_units_read_the_columns_of_their_rows(geometry: cm.ConvGeometry) -> None
 def test_receptive_field_is_what_changes_a_unit(place: int) -> None:
     """Against perturbing every sample: the smallest box around all that matter (ReLU and max hide some)."""
     network = mixed()
-    for layer in network.layers:  # positive weights, large inputs: nothing is cut off
+    for layer in network.layers:  # positive weights and large inputs: ReLU clips nothing
         for name, array in layer.parameters.items():
             array[...] = np.abs(array) + (0.1 if name == "weight" else 0)
     for array in network.layers[5].parameters.values():
@@ -227,7 +227,7 @@ def test_most_exciting_inputs() -> None:
     assert len(nn.most_exciting(network, x, 6, (4,), count=99)) == 50
 
 
-# --- constant borders ------------------------------------------------------------------------------------------------
+# --- constant padding ------------------------------------------------------------------------------------------------
 
 
 def test_pad() -> None:

@@ -50,25 +50,24 @@ class History:
         return len(self.loss)
 
 
+@dataclass(eq=False)
 class Run:
     """A training: its steps, and everything that a checkpoint holds."""
 
-    def __init__(
-        self,
-        network: Layer,
-        optimiser: Optimiser,
-        loss: Loss,
-        inputs: Array,
-        targets: Array,
-        batch_size: int,
-        rng: np.random.Generator,
-    ) -> None:
-        self.network, self.optimiser, self.loss = network, optimiser, loss
-        self.inputs, self.targets, self.batch_size, self.rng = inputs, targets, batch_size, rng
-        self.generators = {"order": rng} | {f"network.{n}": generator for n, generator in network.generators().items()}
+    network: Layer
+    optimiser: Optimiser
+    loss: Loss
+    inputs: Array
+    targets: Array
+    batch_size: int
+    rng: np.random.Generator
+    settings: dict[str, Any] = field(default_factory=dict)  # further settings of the training, as JSON values
+
+    def __post_init__(self) -> None:
+        network = {f"network.{name}": generator for name, generator in self.network.generators().items()}
+        self.generators = {"order": self.rng} | network
         self.history = History()
         self.stopped = False
-        self.settings: dict[str, Any] = {}  # further settings of the training, as JSON values
         self.begin_epoch()
 
     def begin_epoch(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -248,22 +248,6 @@ def check_gradient(layer: Layer, g: Array, expected: tuple[int, ...]) -> None:
 # --- linear layers ---------------------------------------------------------------------------------------------------
 
 
-class Multiplication(Protocol):
-    """Products with the matrix A(w) of a layer; arrays are ``(channels, *spatial, batch)``."""
-
-    def forward(self, weight: Array, x: Array) -> Array:
-        """Return A(w) x."""
-
-    def input_gradient(self, weight: Array, g: Array) -> Array:
-        """Return A(w)^T g."""
-
-    def weight_gradient(self, x: Array, g: Array) -> Array:
-        """Return the contraction of the pattern with x and g, summed over the batch, in the shape of the weights."""
-
-    def products(self, layer: str) -> list[MatrixProduct]:
-        """Return the three products of a training step."""
-
-
 class MatrixMultiplication:
     """The explicit matrix A(w), whose values are updated in place when the weights change.
 
@@ -315,7 +299,7 @@ class MatrixMultiplication:
 class LinearLayer(Layer):
     """Base class of linear layers with trained weights and, possibly, a bias: y = A(w) x + b."""
 
-    multiplication: Multiplication
+    multiplication: Any  # forward, input_gradient, weight_gradient and products, as `MatrixMultiplication` has them
 
     def _initialise(
         self,
@@ -375,4 +359,5 @@ class LinearLayer(Layer):
 
     def products(self, input_shape: tuple[int, ...] | None = None) -> list[MatrixProduct]:
         """Return the three products of a training step."""
-        return self.multiplication.products(type(self).__name__)
+        products: list[MatrixProduct] = self.multiplication.products(type(self).__name__)
+        return products

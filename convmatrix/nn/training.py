@@ -132,8 +132,7 @@ def fit(
     held_out = None if validation is None else _check_data(network, loss, "validation", *validation)
     if metrics is None:
         metrics = {"accuracy": accuracy} if targets.ndim == 1 and targets.dtype.kind in "iu" else {}
-    run = Run(network, optimiser, loss, inputs, targets, batch_size, np.random.default_rng(rng))
-    run.settings = dict(settings or {})
+    run = Run(network, optimiser, loss, inputs, targets, batch_size, np.random.default_rng(rng), dict(settings or {}))
     if path is not None and path.exists():
         run.resume(path)
     history = run.history
