@@ -40,12 +40,12 @@ def gather(values: NDArray[Any], places: NDArray[np.integer], out: NDArray[Any])
     return out
 
 
-def permutation(name: str, values: ArrayLike) -> NDArray[np.int64]:
+def as_permutation(name: str, values: ArrayLike) -> NDArray[np.int64]:
     """Return an index array that holds each of ``0 .. n - 1`` once, or raise a ValueError that calls it ``name``.
 
     Examples
     --------
-    >>> permutation("action", [2, 0, 1])
+    >>> as_permutation("action", [2, 0, 1])
     array([2, 0, 1])
     """
     array = np.asarray(values)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix.arrays import permutation as index_array
+from convmatrix.arrays import as_permutation
 from convmatrix.geometry import ConvGeometry
 from convmatrix.matrices import conv_matrix
 from convmatrix.operator import ConvOperator
@@ -205,8 +205,8 @@ def assert_equivariant(
     Traceback (most recent call last):
     AssertionError: not equivariant: 3 of 5 rows break the symmetry, the first is row 0
     """
-    q = index_array("output_permutation", output_permutation)
-    p = index_array("input_permutation", input_permutation)
+    q = as_permutation("output_permutation", output_permutation)
+    p = as_permutation("input_permutation", input_permutation)
     if hasattr(layer, "shape"):
         for name, permutation, size in (("output", q, layer.shape[0]), ("input", p, layer.shape[1])):
             if len(permutation) != size:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convmatrix import options as validate
+from convmatrix.arrays import as_permutation as as_permutation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -149,25 +150,6 @@ def product(first: ArrayLike, second: ArrayLike) -> Permutation:
     """
     p, q = as_permutation("first", first), as_permutation("second", second)
     return (p[:, None] * len(q) + q).ravel()
-
-
-def as_permutation(name: str, values: ArrayLike) -> Permutation:
-    """Return a permutation as an int64 array; raise ValueError if the values are not a permutation.
-
-    Examples
-    --------
-    >>> as_permutation("order", [2, 0, 1])
-    array([2, 0, 1])
-    """
-    array = np.asarray(values)
-    if array.ndim != 1 or array.dtype.kind not in "iu" or not np.array_equal(np.sort(array), np.arange(array.size)):
-        raise ValueError(
-            f"{name} is not a permutation; give an index array that contains each of 0 .. {array.size - 1} once"
-        )
-    return array.astype(np.int64)
-
-
-# --- generators of common groups ----------------------------------------------------------------------------------
 
 
 def cyclic_generators(size: int) -> list[Permutation]:

@@ -1,0 +1,153 @@
+"""The table of layer options: signatures, defaults and other libraries' words; kernels that options explain."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+
+import convmatrix as cm
+from convmatrix.options import LAYER_OPTIONS, LayerOptions
+from tests.cases import CASES, for_each, integer_weights
+
+Calls = dict[str, Any]
+CALLS: Calls = {
+    "ConvGeometry": lambda **options: cm.ConvGeometry(6, 3, **options),
+    "conv_matrix": lambda **options: cm.conv_matrix([1, 2, 3], 6, **options),
+    "conv_transpose_matrix": lambda **options: cm.conv_transpose_matrix([1, 2, 3], 6, **options),
+    "unfold_matrix": lambda **options: cm.unfold_matrix(6, 3, **options),
+    "ConvOperator": lambda **options: cm.ConvOperator([1, 2, 3], 6, **options),
+}
+WITHOUT = {
+    "conv_transpose_matrix": {"transposed"},
+    "unfold_matrix": {"groups", "connections", "sharing", "transposed", "output_padding"},
+}
+
+
+@for_each("name", CALLS)
+def test_signatures_list_every_option_with_its_default(name: str) -> None:
+    parameters = inspect.signature(getattr(cm, name)).parameters
+    expected = {option: entry.default for option, entry in LAYER_OPTIONS.items() if option not in WITHOUT.get(name, ())}
+    listed = {option: parameters[option].default for option in LAYER_OPTIONS if option in parameters}
+    assert listed == expected
+    assert not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    assert list(LAYER_OPTIONS) == list(LayerOptions.__annotations__)
+
+
+@for_each("name", CALLS)
+def test_words_of_other_libraries_are_answered(name: str) -> None:
+    answers = {
+        "strides": "called 'stride' here",
+        "dilation_rate": "called 'dilation' here",
+        "padding_mode": "called 'boundary' here",
+        "pad": "called 'padding' here",
+        "paddding": "did you mean 'padding'",
+        "boundry": "did you mean 'boundary'",
+        "kernel_size": "'kernel_shape'" if name in ("ConvGeometry", "unfold_matrix") else "shape of the kernel",
+        "xyzzy": "the arguments are .*stride, dilation, padding, boundary",
+    }
+    for word, answer in answers.items():
+        with pytest.raises(TypeError, match=rf"^{name}\(\) has no argument '{word}'.*{answer}"):
+            CALLS[name](**{word: 2})
+
+
+def test_an_option_that_a_function_lacks_is_refused() -> None:
+    for name, options in WITHOUT.items():
+        for option in options:
+            with pytest.raises(TypeError, match=rf"^{name}\(\) has no argument '{option}'"):
+                CALLS[name](**{option: LAYER_OPTIONS[option].default})
+
+
+@for_each(
+    ("option", "word", "ours"),
+    [
+        *(("boundary", word, "symmetric") for word in ("reflexive", "Neumann", "symm", "grid-mirror")),
+        *(("boundary", word, "zero") for word in ("dirichlet", "zeros", "constant", "ZERO")),
+        *(("boundary", word, "circular") for word in ("periodic", "wrap", "cyclic", "circlar")),
+        *(("boundary", word, "replicate") for word in ("edge", "nearest")),
+        *(("boundary", word, "reflect") for word in ("mirror", "reflct")),
+        *(("padding", word, "same") for word in ("SAME", "SAME_UPPER", "half", "sam")),
+        ("padding", "SAME_LOWER", "same_lower"),
+        ("padding", "VALID", "valid"),
+        ("padding", "reflexive", "boundary='symmetric'"),
+        ("padding", "circular", "boundary='circular'"),
+        ("padding", "causal", "(dilation * (taps - 1), 0)"),
+        ("sharing", "untied", "unshared"),
+        ("sharing", "Shared", "shared"),
+    ],
+)
+def test_values_of_other_libraries_are_answered(option: str, word: str, ours: str) -> None:
+    for name in ("ConvGeometry", "conv_matrix", "ConvOperator"):
+        with pytest.raises(ValueError, match=option) as refusal:
+            CALLS[name](**{option: word})
+        hint = str(refusal.value).split(word, 1)[1].split(";" if option != "sharing" else "axis", 1)[1]
+        assert ours in hint
+
+
+def test_unknown_words_without_a_match_have_no_hint() -> None:
+    with pytest.raises(ValueError, match=r"boundary 'xyzzy' is unknown; choose one of .*replicate$"):
+        cm.ConvGeometry(6, 3, boundary="xyzzy")
+
+
+@for_each("name", [name for name, geometry in CASES.items() if geometry.in_channels * geometry.out_channels == 1])
+def test_kernels_of_one_channel_need_no_channel_axes(name: str) -> None:
+    geometry = CASES[name]
+    weights = integer_weights(geometry)
+    tile = () if geometry.sharing == "shared" else geometry.tile
+    short = weights.reshape(*tile, *geometry.kernel_shape)
+    expected = cm.conv_matrix(weights, geometry).toarray()
+    np.testing.assert_array_equal(cm.conv_matrix(short, geometry).toarray(), expected)
+    np.testing.assert_array_equal(geometry.pattern().matrix(short).toarray(), expected)
+    options = geometry.options()
+    np.testing.assert_array_equal(cm.conv_matrix(short, geometry.input_shape, **options).toarray(), expected)
+    x = np.arange(geometry.n_in)
+    np.testing.assert_array_equal(cm.ConvOperator(short, geometry.input_shape, **options) @ x, expected @ x)
+
+
+@for_each("name", CASES)
+def test_layers_are_described_by_their_weights_and_options(name: str) -> None:
+    """Every layer of the table comes back from the shapes of its weights and of its input, with its options."""
+    geometry = CASES[name]
+    options = {k: v for k, v in geometry.options().items() if k not in ("in_channels", "out_channels")}
+    shape = (geometry.in_channels, *geometry.input_shape)
+    weights = integer_weights(geometry)
+    expected = cm.conv_matrix(weights, geometry).toarray()
+    np.testing.assert_array_equal(cm.conv_matrix(weights, shape, **options).toarray(), expected)
+    if geometry.transposed:
+        del options["transposed"]
+        np.testing.assert_array_equal(cm.conv_transpose_matrix(weights, shape, **options).toarray(), expected)
+
+
+def test_a_full_kernel_with_a_connection_table() -> None:
+    kernel = np.arange(1, 9).reshape(2, 2, 2)
+    table = [[1, 1], [1, 0]]
+    A = cm.conv_matrix(kernel, (2, 5), connections=table)
+    np.testing.assert_array_equal(
+        A.toarray(), cm.conv_matrix(kernel[[0, 0, 1], [0, 1, 0]], (2, 5), connections=table).toarray()
+    )
+    with pytest.raises(ValueError, match=r"connections has shape \(2, 2\).*input_shape=\(3, 5\)"):
+        cm.conv_matrix(kernel, (3, 5), connections=table)
+    with pytest.raises(ValueError, match=r"kernel has 1 axes \(shape \(2,\)\).*input_shape=\(2, 5\).*2"):
+        cm.conv_matrix([1, 2], (2, 5), connections=table)
+
+
+def test_a_tiled_kernel_that_could_be_one_channel_or_several() -> None:
+    kernel = np.ones((2, 2, 2, 2))  # one channel, 2 x 2 tiles of 2 x 2; or 2 tiles of (2, 2, 2) and... two channels
+    assert cm.conv_matrix(kernel, (5, 5), sharing=2).shape == (16, 25)
+    ambiguous = np.ones((2, 2, 2, 2))
+    assert cm.conv_matrix(ambiguous, (2, 5), sharing=(2, 2)).shape == (4, 10)
+    assert cm.conv_matrix(np.ones((2, 3, 2, 2)), (2, 5), sharing=2).shape == (12, 10)
+    with pytest.raises(ValueError, match=r"\(2, 3\).*input_shape=\(6,\)|tiles"):
+        cm.conv_matrix(np.ones((3, 2)), 6, sharing=2)
+    with pytest.raises(ValueError, match=r"shape \(2, 2, 2, 2, 2\) on input_shape=\(5, 5\) with sharing=2"):
+        cm.conv_matrix(np.ones((2, 2, 2, 2, 2)), (5, 5), sharing=2)
+
+
+def test_public_names_are_all_that_a_room_shows() -> None:
+    assert dir(cm) == sorted(cm.__all__)
+    for name in cm.__all__:
+        room = getattr(cm, name)
+        if inspect.ismodule(room) and hasattr(room, "__path__"):
+            assert dir(room) == sorted(room.__all__), name
