@@ -7,10 +7,13 @@ import importlib
 import pkgutil
 import subprocess
 import sys
+from collections import defaultdict
 from typing import Final
 
+import networkx as nx
+
 import convmatrix as cm
-from tests.import_graph import ROOT, imports, modules
+from tests.import_graph import PACKAGE, ROOT, import_graph, imports, modules, private_owner
 
 # Methods of a layer return what is built from it: these imports are deferred, and close a cycle each.
 DEFERRED: Final = {
@@ -45,6 +48,43 @@ def room_of(module: str) -> str:
     return (module + ".").split(".")[1]
 
 
+def test_imports_have_no_cycle() -> None:
+    assert len(DEFERRED) <= 3
+    graph = import_graph()
+    assert all(graph.has_edge(*edge) for edge in DEFERRED), "an exception is no longer needed"
+    graph.remove_edges_from(DEFERRED)
+    cycles = [sorted(part) for part in nx.strongly_connected_components(graph) if len(part) > 1]
+    assert cycles == []
+    assert list(nx.selfloop_edges(graph)) == []
+
+
+def test_rooms_have_no_cycle() -> None:
+    graph = import_graph()
+    graph.remove_edges_from(DEFERRED)
+    rooms = nx.DiGraph((room_of(a), room_of(b)) for a, b in graph.edges if room_of(a) != room_of(b))
+    rooms.remove_nodes_from(["", "__main__"])  # the package itself imports its rooms, and a command imports the package
+    assert [sorted(part) for part in nx.strongly_connected_components(rooms) if len(part) > 1] == []
+
+
+def test_private_names_stay_in_their_folder() -> None:
+    paths = modules()
+    wrong = []
+    for module, path in paths.items():
+        for _, target in imports(module, path):
+            if not target.startswith(f"{PACKAGE}."):
+                continue
+            owner = private_owner(target, paths)
+            folder = module if path.name == "__init__.py" else module.rpartition(".")[0]
+            if owner is None or folder == owner:
+                continue
+            package = ".".join(target.split(".")[:2])
+            users = PRIVATE_USERS.get(package, set()) if owner == PACKAGE else set()
+            within = owner == PACKAGE and module.startswith(f"{package}.")
+            if not within and room_of(module) not in users:
+                wrong.append((module, target))
+    assert wrong == []
+
+
 def test_heavy_packages_stay_in_their_rooms() -> None:
     for module, path in modules().items():
         for _, target in imports(module, path):
@@ -70,6 +110,31 @@ def test_operator_is_independent_of_the_matrix() -> None:
         assert not names & set(parts), module
         attributes = {n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)}
         assert not attributes & {"pattern", "unfold_matrix"}, module
+
+
+def test_no_class_name_occurs_twice() -> None:
+    places = defaultdict(list)
+    for module, path in modules().items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                places[node.name].append(module)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_no_file_name_occurs_twice() -> None:
+    """A file is found by its name alone; only ``__init__`` and ``__main__`` are in several folders."""
+    places = defaultdict(list)
+    for module, path in modules().items():
+        if not path.stem.startswith("__"):
+            places[path.stem].append(module)
+    assert {name: found for name, found in places.items() if len(found) > 1} == {}
+
+
+def test_size_of_the_package() -> None:
+    paths = modules().values()
+    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in paths)
+    assert lines <= MOST_LINES, f"{lines} lines, but {MOST_LINES} are allowed"
+    assert len(paths) <= MOST_FILES, f"{len(paths)} files, but {MOST_FILES} are allowed"
 
 
 def test_dir_lists_the_public_names_and_nothing_else() -> None:
