@@ -290,7 +290,7 @@ def takes_layer_options(*without: str) -> Callable[[Callable[P, R]], Callable[P,
         def call(*args: P.args, **kwargs: P.kwargs) -> R:
             for name in kwargs:
                 if name not in known:
-                    raise TypeError(f"{called}() has no argument {name!r}{_argument_hint(name, known)}")
+                    raise TypeError(f"{called}() has no argument {name!r}{argument_hint(name, known)}")
             return function(*args, **kwargs)
 
         call.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
@@ -299,7 +299,8 @@ def takes_layer_options(*without: str) -> Callable[[Callable[P, R]], Callable[P,
     return decorate
 
 
-def _argument_hint(name: str, known: Iterable[str]) -> str:
+def argument_hint(name: str, known: Iterable[str]) -> str:
+    """Return a hint at the argument that is meant by another library's name or by a misspelling."""
     known = tuple(known)
     meant = _ARGUMENTS_ELSEWHERE.get(name.lower())
     if meant in known:

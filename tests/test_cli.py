@@ -23,8 +23,9 @@ from scipy import sparse
 import convmatrix as cm
 import convmatrix.io
 from convmatrix import cli
-from convmatrix.cli import main
-from tests.cases import LENET5_C3
+from convmatrix.cli import layer_options, main
+from convmatrix.options import LAYER_OPTIONS
+from tests.cases import LENET5_C3, for_each
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ["--kernel", "[[1,2],[3,4]]", "--input-shape", "3x3"]
@@ -203,7 +204,7 @@ LAYERS: dict[str, tuple[Any, str, list[str], cm.ConvGeometry]] = {
 }
 
 
-@pytest.mark.parametrize(("kernel", "input_shape", "options", "geometry"), LAYERS.values(), ids=LAYERS.keys())
+@for_each("kernel, input_shape, options, geometry", LAYERS.values(), ids=LAYERS.keys())
 def test_the_saved_matrix_is_that_of_the_layer(
     kernel: Any,
     input_shape: str,
@@ -236,8 +237,8 @@ def test_the_saved_matrix_is_that_of_the_layer(
     )
 
 
-@pytest.mark.parametrize("format", ["csr", "csc", "coo", "dia", "bsr"])
-@pytest.mark.parametrize("order", ["C", "F"])
+@for_each("format", ["csr", "csc", "coo", "dia", "bsr"])
+@for_each("order", ["C", "F"])
 def test_every_format_and_order(format: str, order: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kernel = np.arange(-4, 8, dtype=float).reshape(2, 2, 3)  # a weight is 0, and stays an entry
     path = tmp_path / "A.npz"
@@ -251,7 +252,7 @@ def test_every_format_and_order(format: str, order: str, tmp_path: Path, capsys:
     assert (found["format"], found["order"], found["nonzeros"]) == (format, order, expected.nnz)
 
 
-@pytest.mark.parametrize("dtype", ["int8", "int64", "float32", "float64", "complex64", "complex128"])
+@for_each("dtype", ["int8", "int64", "float32", "float64", "complex64", "complex128"])
 def test_every_dtype(dtype: str, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     path = tmp_path / "A.npz"
     found = summary(capsys, *EXAMPLE, "--dtype", dtype, "-o", str(path))
@@ -259,7 +260,7 @@ def test_every_dtype(dtype: str, capsys: pytest.CaptureFixture[str], tmp_path: P
     assert_same(convmatrix.io.load(path)[0], cm.conv_matrix([[1, 2], [3, 4]], (3, 3), dtype=dtype))
 
 
-@pytest.mark.parametrize("suffix", [".npz", ".mtx", ".mat", ".NPZ"])
+@for_each("suffix", [".npz", ".mtx", ".mat", ".NPZ"])
 def test_every_file_format(suffix: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / f"A{suffix}"
     assert main(["matrix", *EXAMPLE, "-o", str(path)]) == 0
@@ -291,8 +292,8 @@ def test_a_slab_has_no_geometry(
 # --- kernels ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
+@for_each(
+    "name, text",
     [
         ("k.csv", "1,2.5\n-3,4e-1\n"),
         ("k.csv", "1;2.5\r\n-3;4e-1"),
@@ -334,7 +335,7 @@ def test_kernels_from_standard_input(
     assert_same(convmatrix.io.load(path)[0], cm.conv_matrix(kernel, 5))
 
 
-@pytest.mark.parametrize("dtype", ["<f8", ">f8", "<i2", ">c16", "<f4"])
+@for_each("dtype", ["<f8", ">f8", "<i2", ">c16", "<f4"])
 def test_kernels_from_npy(dtype: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     kernel = np.asfortranarray(np.arange(6).reshape(2, 3).astype(dtype))
     np.save(tmp_path / "k.npy", kernel)
@@ -385,8 +386,8 @@ def test_random_weights_of_every_kind(
         assert data.imag.std() > 0.5
 
 
-@pytest.mark.parametrize(
-    ("options", "weight_shape"),
+@for_each(
+    "options, weight_shape",
     [
         (["--kernel-shape", "3x3", "--input-shape", "6x7", "--sharing", "unshared"], [4, 5, 1, 1, 3, 3]),
         (["--kernel-shape", "4x2x3", "--input-shape", "2x9", "--sharing", "2"], [2, 4, 2, 3]),
@@ -501,7 +502,7 @@ def test_a_full_disk_is_told(arguments: list[str]) -> None:
             env=environment(),
             timeout=60,
         )
-    assert process.returncode == 1
+    assert process.returncode == 2
     assert process.stderr == b"convmatrix: error: cannot write to standard output: No space left on device\n"
 
 
@@ -512,7 +513,7 @@ def test_closed_streams() -> None:
         f"{python} matrix --kernel - --input-shape 3 <&-": "cannot read standard input: it is closed",
     }.items():
         done = subprocess.run(["bash", "-c", command], capture_output=True, env=environment(), text=True, timeout=60)
-        assert (done.returncode, done.stderr) == (1, f"convmatrix: error: {message}\n")
+        assert (done.returncode, done.stderr) == (2, f"convmatrix: error: {message}\n")
     shown = subprocess.run(
         ["bash", "-c", f"{python} show --kernel '[1]' --input-shape 3 >&-"],
         capture_output=True,
@@ -643,7 +644,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
 
     options = ["--kernel-shape", "9x9", "--random", "--input-shape", "40x40", "-o", str(old)]
     done = run("matrix", *options, preexec_fn=limit_file_size)
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert done.stderr == b"convmatrix: error: File too large\n"
     assert old.read_bytes() == b"precious"
     assert list(tmp_path.iterdir()) == [old]
@@ -689,7 +690,8 @@ def test_show_a_saved_matrix_without_its_layer(tmp_path: Path, capsys: pytest.Ca
     sparse.save_npz(path, sparse.csr_array([[0, 2], [2, 0]]))
     assert shown(capsys, str(path))[:3] == [". 2", "2 .", "2 x 2 matrix, 2 entries"]
     code, message = failure(capsys, "show", str(path), "--weights")
-    assert (code, message) == (1, f"{path} tells no layer, so its weights are unknown: drop --weights")
+    assert code == 2
+    assert re.search(rf"{path} .*--weights", message)
 
 
 def test_show_a_saved_matrix_in_column_major_order(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -703,8 +705,8 @@ def test_show_a_saved_matrix_in_column_major_order(tmp_path: Path, capsys: pytes
     assert captured.err.startswith("convmatrix: note: coloured by value: row 0, column 3 of the matrix holds an entry")
     assert captured.out.splitlines()[0] == "1 3 . 2 4 . . . . . . ."
     code, message = failure(capsys, "show", str(path), "--weights")
-    assert code == 1
-    assert "give this matrix's geometry and order" in message
+    assert code == 2
+    assert "--order" in message
 
 
 def test_show_builds_only_what_it_shows(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -757,139 +759,139 @@ def test_show_fits_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch:
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 USAGE = {
-    "no command": ([], "the following arguments are required: COMMAND (see convmatrix --help)"),
-    "unknown command": (["draw"], "argument COMMAND: invalid choice: 'draw'"),
-    "unknown option": (["matrix", *EXAMPLE, "--strid", "2"], "unrecognized arguments: --strid 2"),
-    "two kernels": (["matrix", *EXAMPLE, "--kernel-shape", "3"], "argument --kernel-shape: not allowed with argument"),
-    "no kernel": (["matrix", "--input-shape", "3"], "no kernel: give --kernel, or --kernel-shape with --random"),
-    "no input shape": (["matrix", "--kernel", "[1]"], "no input shape: give --input-shape, such as 28x28"),
+    "no command": ([], "COMMAND"),
+    "unknown command": (["draw"], "'draw' is unknown.*matrix, show, count"),
+    "unknown option": (["matrix", *EXAMPLE, "--strid", "2"], "--strid is unknown.*--stride"),
+    "two kernels": (["matrix", *EXAMPLE, "--kernel-shape", "3"], "--kernel-shape: not allowed with argument --kernel"),
+    "no kernel": (["matrix", "--input-shape", "3"], "--kernel, or --kernel-shape"),
+    "no input shape": (["matrix", "--kernel", "[1]"], "--input-shape, such as 28x28"),
     "no weights": (
         ["matrix", "--kernel-shape", "3", "--input-shape", "5"],
-        "--kernel-shape gives no weights: add --random, or give --kernel",
+        "--random, or give --kernel",
     ),
     "no weights to show": (
         ["show", "--kernel-shape", "3", "--input-shape", "5"],
-        "--kernel-shape gives no weights: add --random, or give --kernel",
+        "--random, or give --kernel",
     ),
-    "random kernel": (["matrix", *EXAMPLE, "--random"], "--random draws the weights, but --kernel gives them"),
-    "seed": (["matrix", *EXAMPLE, "--seed", "1"], "--seed is for --random: add --random, or drop --seed"),
+    "random kernel": (["matrix", *EXAMPLE, "--random"], "--random.*--kernel"),
+    "seed": (["matrix", *EXAMPLE, "--seed", "1"], "--seed .*--random"),
     "connections and groups": (
         ["matrix", *EXAMPLE, "--groups", "2", "--connections", "[[1]]"],
-        "--connections and --groups exclude each other: write the groups into the table",
+        "--connections .*1 columns.*3x3",
     ),
     "output padding": (
         ["matrix", *EXAMPLE, "--output-padding", "1"],
-        "--output-padding is for transposed layers: add --transposed, or drop it",
+        "--output-padding.*--transposed",
     ),
     "two from standard input": (
         ["matrix", "--kernel", "-", "--connections", "-", "--input-shape", "2x4"],
-        "--kernel and --connections cannot both be read from standard input: put one in a file",
+        "--kernel and --connections .*standard input",
     ),
     "stride of three axes": (
         ["matrix", *EXAMPLE, "--stride", "1x2x3"],
-        "--stride has 3 entries, but the layer has 2 spatial axes: give one for all axes, or one an axis",
+        "--stride has 3 entries.*2 spatial axes",
     ),
     "output padding of two axes": (
         ["matrix", "--kernel", "[1]", "--input-shape", "3", "--transposed", "--output-padding", "0x0"],
-        "--output-padding has 2 entries, but the layer has 1 spatial axis:",
+        "--output-padding has 2 entries.*1 spatial ax",
     ),
     "boundary of three axes": (
         ["matrix", *EXAMPLE, "--boundary", "zero,zero,zero"],
-        "--boundary has 3 entries, but the layer has 2 spatial axes",
+        "--boundary has 3 entries.*2 spatial axes",
     ),
     "padding of three axes": (
         ["matrix", *EXAMPLE, "--padding", "1x1x1"],
-        "--padding has 3 entries, but the layer has 2",
+        "--padding has 3 entries.*2 spatial",
     ),
     "tile of one axis too many": (
         ["matrix", "--kernel-shape", "3", "--random", "--input-shape", "9", "--sharing", "2x2"],
-        "--sharing has 2 entries, but the layer has 1 spatial axis",
+        "--sharing has 2 entries.*1 spatial ax",
     ),
     "shape": (
         ["matrix", "--kernel", "[1]", "--input-shape", "3x"],
-        "'3x' is no shape: write whole numbers from 1 up, such as",
+        "--input-shape: '3x'.*3x32x32",
     ),
-    "shape of zero": (["matrix", "--kernel", "[1]", "--input-shape", "0x3"], "'0x3' is no shape"),
-    "shape past 64 bits": (["matrix", "--kernel", "[1]", "--input-shape", "9" * 20], "is no shape"),
+    "shape of zero": (["matrix", "--kernel", "[1]", "--input-shape", "0x3"], "--input-shape: '0x3'.*at least 1"),
+    "shape past 64 bits": (["matrix", "--kernel", "[1]", "--input-shape", "9" * 20], "--input-shape: '9{20}'"),
     "stride": (
         ["matrix", *EXAMPLE, "--stride", "0"],
-        "argument --stride: '0' is no step an axis: write whole numbers from 1",
+        "--stride: '0'.*at least 1",
     ),
-    "dilation": (["matrix", *EXAMPLE, "--dilation", "1.5"], "argument --dilation: '1.5' is no step an axis"),
+    "dilation": (["matrix", *EXAMPLE, "--dilation", "1.5"], "--dilation: '1.5'"),
     "output padding of letters": (
         ["matrix", *EXAMPLE, "--output-padding", "a"],
-        "'a' is no amount an axis: write whole numbers from 0 up, such as 1 or 1x0",
+        "--output-padding: 'a'.*at least 0",
     ),
-    "groups": (["matrix", *EXAMPLE, "--groups", "0"], "'0' is no count: write a whole number from 1 up"),
-    "negative seed": (["matrix", *EXAMPLE, "--seed=-1"], "'-1' is no seed: write a whole number from 0 up"),
+    "groups": (["matrix", *EXAMPLE, "--groups", "0"], "--groups: '0'.*at least 1"),
+    "negative seed": (["matrix", *EXAMPLE, "--seed=-1"], "--seed: '-1'.*at least 0"),
     "padding": (
         ["matrix", *EXAMPLE, "--padding", "some"],
-        "'some' is no padding: write valid, same, same_lower, full, a number, or low:high; join axes by x",
+        "--padding='some'.*valid, same, same_lower, full.*did you mean 'same'",
     ),
-    "half a padding": (["matrix", *EXAMPLE, "--padding", "1x2:"], "'2:' is no padding"),
+    "half a padding": (["matrix", *EXAMPLE, "--padding", "1x2:"], "--padding: '2:'.*low:high"),
     "boundary": (
         ["matrix", *EXAMPLE, "--boundary", "zero,even"],
-        "'even' is no boundary: choose from zero, circular, reflect, symmetric, replicate; join axes by commas",
+        "--boundary 'even'.*zero, circular, reflect, symmetric, replicate",
     ),
     "sharing": (
         ["matrix", *EXAMPLE, "--sharing", "tied"],
-        "'tied' is no sharing: write shared, unshared, or a tile such as 2x2",
+        "--sharing='tied'.*'shared'",
     ),
-    "rows": (["matrix", *EXAMPLE, "--rows", "3"], "'3' is no range of rows: write first:end, such as 0:100"),
-    "rows that end before": (["matrix", *EXAMPLE, "--rows", "3:3"], "'3:3' is no range of rows"),
-    "rows of letters": (["matrix", *EXAMPLE, "--rows", "a:b"], "'a:b' is no range of rows"),
+    "rows": (["matrix", *EXAMPLE, "--rows", "3"], "--rows: '3'.*0:100"),
+    "rows that end before": (["matrix", *EXAMPLE, "--rows", "3:3"], "--rows: '3:3'"),
+    "rows of letters": (["matrix", *EXAMPLE, "--rows", "a:b"], "--rows: 'a:b'"),
     "order": (["matrix", *EXAMPLE, "--order", "K"], "argument --order: invalid choice: 'K'"),
     "format": (["matrix", *EXAMPLE, "--format", "lil"], "argument --format: invalid choice: 'lil'"),
     "dtype": (["matrix", *EXAMPLE, "--dtype", "float16"], "argument --dtype: invalid choice: 'float16'"),
     "suffix": (
         ["matrix", *EXAMPLE, "-o", "A.txt"],
-        "-o A.txt: the name must end in .npz, .mtx, .mat, which tells the file format",
+        r"-o A\.txt.*\.npz, \.mtx, \.mat",
     ),
     "two on standard output": (
         ["matrix", *EXAMPLE, "-o", "-", "--json"],
-        "-o - and --json both want standard output: give -o FILE, or drop one",
+        "-o - and --json",
     ),
-    "no JSON": (["matrix", "--kernel", "[1,2", "--input-shape", "3"], "argument --kernel: it is no JSON: Expecting"),
+    "no JSON": (["matrix", "--kernel", "[1,2", "--input-shape", "3"], "--kernel: .*JSON.*line 1, column 5"),
     "uneven lists": (
         ["matrix", "--kernel", "[[1,2],[3]]", "--input-shape", "3"],
-        "argument --kernel: list [1] has 1 entries, but the first one at its level has 2; even them out",
+        r"--kernel: list \[1\] has 1 entries.* 2",
     ),
     "a number among lists": (
         ["matrix", "--kernel", "[[1,2],3]", "--input-shape", "3"],
-        "argument --kernel: entry [1] is 3, but its neighbours are lists of 2; even them out",
+        r"--kernel: entry \[1\] is 3.* 2",
     ),
     "a list among numbers": (
         ["matrix", "--kernel", "[1,[2,3]]", "--input-shape", "3"],
-        "argument --kernel: entry [1] is [2, 3], which is no number",
+        r"--kernel: entry \[1\] is \[2, 3\]",
     ),
     "a word among numbers": (
         ["matrix", "--kernel", '[1,"two"]', "--input-shape", "3"],
-        "argument --kernel: entry [1] is 'two', which is no number",
+        r"--kernel: entry \[1\] is 'two'",
     ),
     "true among numbers": (
         ["matrix", "--kernel", "[true]", "--input-shape", "3"],
-        "argument --kernel: entry [0] is true, which is no number",
+        r"--kernel: entry \[0\] is true",
     ),
-    "empty list": (["matrix", "--kernel", "[]", "--input-shape", "3"], "argument --kernel: it holds no numbers"),
+    "empty list": (["matrix", "--kernel", "[]", "--input-shape", "3"], "--kernel: .*no numbers"),
     "deep lists": (
         ["matrix", "--kernel", "[" * 99999, "--input-shape", "3"],
-        "argument --kernel: it is nested too deeply",
+        "--kernel: .*nested",
     ),
     "many axes": (
         ["matrix", "--kernel", "[" * 65 + "1" + "]" * 65, "--input-shape", "3"],
-        "argument --kernel: it has 65 axes, but an array has at most 64",
+        "--kernel: .*65 axes.* 64",
     ),
     "large integers": (
         ["matrix", "--kernel", f"[{2**64}, -1]", "--input-shape", "3"],
-        "argument --kernel: it holds integers beyond 64 bits; write them as floats, such as 1e20",
+        "--kernel: .*64 bits.*1e20",
     ),
     "integers of no one type": (
         ["matrix", "--kernel", f"[{2**63}, -1]", "--input-shape", "3"],
-        "argument --kernel: it holds integers beyond 64 bits; write them as floats, such as 1e20",
+        "--kernel: .*64 bits.*1e20",
     ),
     "a large integer among floats": (
         ["matrix", "--kernel", f'[{10**400}, "1.5j"]', "--input-shape", "3"],
-        "argument --kernel: it holds integers beyond 64 bits; write them as floats, such as 1e20",
+        "--kernel: .*64 bits.*1e20",
     ),
     "ambiguous weights": (
         [
@@ -903,8 +905,7 @@ USAGE = {
             "--sharing",
             "unshared",
         ],
-        "weights of shape 3x3x3x2 on an input of 3x3 may be one channel or several: for one write --sharing 3x3, "
-        "for several use convmatrix.ConvGeometry in Python",
+        r"\(3, 3, 3, 2\).*--input-shape=3x3.*--sharing='unshared'.*--sharing 2x2",
     ),
     "ambiguous weights of two axes": (
         [
@@ -916,102 +917,104 @@ USAGE = {
             "--sharing",
             "2",
         ],
-        "for one write --sharing 2x2x2, for several write --sharing 2x2",
+        r"\(2, 2, 2, 2, 2, 2\).*--sharing=2.*--sharing 2x2",
     ),
     "weights in LaTeX": (
         ["show", *EXAMPLE, "--latex", "--weights"],
-        "--latex prints the values at any width: drop --weights",
+        "--latex .*--weights",
     ),
     "small LaTeX": (
         ["show", *EXAMPLE, "--latex", "--max-rows", "2"],
-        "--latex needs --max-rows and --max-columns of at least 3",
+        "--latex.*--max-rows and --max-columns.* 3",
     ),
     "a file and a layer": (
         ["show", "A.npz", *EXAMPLE, "--flip"],
-        "--kernel, --input-shape, --flip given beside the saved matrix A.npz: drop one of the two",
+        r"--kernel, --input-shape, --flip .*A\.npz",
     ),
-    "width": (["show", *EXAMPLE, "--width", "0"], "'0' is no count"),
+    "width": (["show", *EXAMPLE, "--width", "0"], "--width: '0'"),
 }
 
 
-@pytest.mark.parametrize(("arguments", "message"), USAGE.values(), ids=USAGE.keys())
+@for_each("arguments, message", USAGE.values(), ids=USAGE.keys())
 def test_usage_errors(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, line = failure(capsys, *arguments)
-    assert message in line
+    assert re.search(message, line), line
     assert code == 2
 
 
 DATA = {
     "does not fit": (
         ["matrix", "--kernel", "[[1,2],[3,4]]", "--input-shape", "1x3"],
-        "kernel does not fit on axis 0: it spans 2 samples",
+        r"axis 0: it spans 2 samples \(--kernel-shape\[0\]=2, --dilation=1\).* 1 \(--input-shape\[0\]=1",
     ),
-    "axes": (["matrix", "--kernel", "[[1,2],[3,4]]", "--input-shape", "2x3x3x3"], "the kernel has 2 axes"),
+    "axes": (
+        ["matrix", "--kernel", "[[1,2],[3,4]]", "--input-shape", "2x3x3x3"],
+        "kernel has 2 axes.*--input-shape=2x3x3x3 has 4",
+    ),
     "channels": (
         ["matrix", "--kernel-shape", "4x2x3", "--random", "--input-shape", "3x9"],
-        "the kernel reads 2 channels",
+        "2 channels.*--groups=1.* 3 ",
     ),
-    "too large": (["matrix", *TOO_LARGE], "stored entries needs"),
+    "too large": (["matrix", *TOO_LARGE], "stored entries needs 296 TB.*--rows"),
     "too many weights": (
         ["matrix", "--kernel-shape", "99999x99999x9x9", "--random", "--input-shape", "99999x9x9"],
-        "809983800081 random weights needs 19.4 TB",
+        "809983800081 random weights needs 19.4 TB.*--dry-run",
     ),
     "missing file": (
         ["matrix", "--kernel", "k.npy", "--input-shape", "3"],
-        "cannot read k.npy: No such file or directory",
+        r"k\.npy: No such file",
     ),
-    "folder": (["matrix", "--kernel", ".", "--input-shape", "3"], "cannot read .: Is a directory"),
+    "folder": (["matrix", "--kernel", ".", "--input-shape", "3"], r"\.: Is a directory"),
     "strange suffix": (
         ["matrix", "--kernel", "k.png", "--input-shape", "3"],
-        "cannot read k.png: its name ends in .png; give .npy, .json, .csv, .txt, or - for text on stdin",
+        r"k\.png.*\.npy, \.json, \.csv, \.txt",
     ),
     "rows past the end": (
         ["matrix", *EXAMPLE, "--rows", "2:5"],
-        "--rows 2:5 asks for rows that do not exist: the matrix has 4, from 0 up",
+        "--rows 2:5.* 4 rows",
     ),
     "rows after the end": (
         ["show", *EXAMPLE, "--rows", "4:"],
-        "--rows 4:4 asks for rows that do not exist: the matrix has 4",
+        "--rows 4:4.* 4 rows",
     ),
     "tile": (
         ["matrix", "--kernel", "[[1,2],[3,4],[5,6]]", "--input-shape", "5", "--sharing", "2"],
-        "the weights have shape 3x2, but this layer's have 2x2 or 2x1x1x2 (4 weights): reshape the kernel, or change",
+        r"\(3, 2\).*\(3,\).*\(2,\)",
     ),
     "neither reading": (
         ["matrix", "--kernel", as_json(np.ones((2, 2, 2, 2))), "--input-shape", "4x4", "--sharing", "3"],
-        "weights of shape 2x2x2x2 fit neither as one channel (the weights have shape 2x2x2x2, but this layer's have "
-        "3x3x2x2 or 3x3x1x1x2x2 (36 weights)",
+        r"\(2, 2, 2, 2\) on --input-shape=4x4 with --sharing=3",
     ),
     "table of twos": (
         ["matrix", "--kernel", "[[1]]", "--input-shape", "1x3", "--connections", "[[2]]"],
-        "--connections [[2]] has shape 1x1 and entries from 2 to 2: give a table of 0 and 1",
+        r"--connections \[\[2\]\] has shape 1x1.*from 2 to 2",
     ),
     "table of one axis": (
         ["matrix", "--kernel", "[[1]]", "--input-shape", "1x3", "--connections", "[1]"],
-        "--connections [1] has shape 1 and entries from 1 to 1: give a table of 0 and 1",
+        r"--connections \[1\] has shape 1 ",
     ),
     "table of other channels": (
         ["matrix", "--kernel", "[[1]]", "--input-shape", "3x3", "--connections", "[[1,1]]"],
-        "--connections [[1,1]] has 2 columns, one an input channel, but --input-shape 3x3 does not begin",
+        r"--connections \[\[1,1\]\] has 2 columns.*3x3.* 2 channels",
     ),
     "no folder": (
         ["matrix", *EXAMPLE, "-o", "nowhere/A.npz"],
-        "cannot write nowhere/A.npz: there is no folder nowhere; make it first",
+        r"nowhere/A\.npz.*folder nowhere",
     ),
     "a folder": (
         ["matrix", *EXAMPLE, "-o", "folder.npz"],
-        "cannot write folder.npz: it is a folder; give the name of a file",
+        r"folder\.npz.*is a folder",
     ),
-    "saved file missing": (["show", "B.npz"], "B.npz: No such file or directory"),
-    "saved file of another kind": (["show", "k.txt"], "k.txt has the suffix '.txt'"),
+    "saved file missing": (["show", "B.npz"], r"B\.npz: No such file"),
+    "saved file of another kind": (["show", "k.txt"], r"k\.txt.*'\.txt'"),
     "complex to real": (
         ["matrix", "--kernel", '["1j"]', "--input-shape", "3", "--dtype", "float64"],
-        "does not convert to dtype=float64",
+        "complex128.*--dtype=float64.*another --dtype",
     ),
 }
 
 
-@pytest.mark.parametrize(("arguments", "message"), DATA.values(), ids=DATA.keys())
+@for_each("arguments, message", DATA.values(), ids=DATA.keys())
 def test_data_errors(
     arguments: list[str],
     message: str,
@@ -1020,26 +1023,26 @@ def test_data_errors(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("folder.npz").mkdir()
+    Path("folder.npz").mkdir(exist_ok=True)
     Path("k.txt").write_text("1 2")
     code, line = failure(capsys, *arguments)
-    assert message in line
-    assert code == 1
+    assert re.search(message, line), line
+    assert code == 2
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
+@for_each(
+    "name, content, message",
     [
         ("k.txt", b"1 2\n3 4 5\n", "line 2 has 3 entries, but line 1 has 2"),
-        ("k.csv", b"# table\n1,,2\n", "line 2, entry 2 is '', which is no number"),
-        ("k.csv", b"1,2,\n", "line 1, entry 3 is '', which is no number"),
-        ("k.txt", b"1 two\n", "line 1, entry 2 is 'two', which is no number"),
-        ("k.txt", b"1_000\n", "line 1, entry 1 is '1_000', which is no number"),
-        ("k.txt", b"# nothing\n\n", "it holds no numbers"),
+        ("k.csv", b"# table\n1,,2\n", "line 2, entry 2 is '', which is not a number"),
+        ("k.csv", b"1,2,\n", "line 1, entry 3 is '', which is not a number"),
+        ("k.txt", b"1 two\n", "line 1, entry 2 is 'two', which is not a number"),
+        ("k.txt", b"1_000\n", "line 1, entry 1 is '1_000', which is not a number"),
+        ("k.txt", b"# nothing\n\n", "it contains no numbers"),
         ("k.txt", b"\xff\xfe1", "it is not UTF-8 text"),
-        ("k.json", b"[1, 2", "it is no JSON: Expecting"),
-        ("k.npy", b"", "it is no array of numbers in .npy format"),
-        ("k.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': 'O'}  ", "it is no array of numbers in .npy format"),
+        ("k.json", b"[1, 2", "it is not JSON: Expecting"),
+        ("k.npy", b"", "it is not an array of numbers in .npy format"),
+        ("k.npy", b"\x93NUMPY\x01\x00\x10\x00{'descr': 'O'}  ", "it is not an array of numbers in .npy format"),
     ],
 )
 def test_kernel_files_that_are_none(
@@ -1049,7 +1052,7 @@ def test_kernel_files_that_are_none(
     path.write_bytes(content)
     code, line = failure(capsys, "matrix", "--kernel", str(path), "--input-shape", "9")
     assert line.startswith(f"cannot read {path}: {message}")
-    assert code == 1
+    assert code == 2
 
 
 def test_npy_files_of_no_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -1060,19 +1063,19 @@ def test_npy_files_of_no_numbers(tmp_path: Path, capsys: pytest.CaptureFixture[s
     path = tmp_path / "k.npy"
     np.save(path, np.array([Harmful()], dtype=object), allow_pickle=True)
     code, line = failure(capsys, "matrix", "--kernel", str(path), "--input-shape", "9")
-    assert (code, "it is no array of numbers in .npy format" in line) == (1, True)
+    assert (code, "it is not an array of numbers in .npy format" in line) == (2, True)
     assert not (tmp_path / "harm").exists()
     np.save(path, np.array(["text"]))
     assert (
-        "it holds <U4, which are no numbers"
+        "it contains <U4, which are not numbers"
         in failure(capsys, "matrix", "--kernel", str(path), "--input-shape", "9")[1]
     )
     np.save(path, np.zeros(3))
     whole = path.read_bytes()
     path.write_bytes(whole.replace(b"(3,)", b"(9999999999999,)").replace(b"             \n", b" \n"))
-    assert "it is no array of numbers" in failure(capsys, "matrix", "--kernel", str(path), "--input-shape", "9")[1]
+    assert "it is not an array of numbers" in failure(capsys, "matrix", "--kernel", str(path), "--input-shape", "9")[1]
     path.write_bytes(whole[:-1])
-    assert "it is no array of numbers" in failure(capsys, "matrix", "--kernel", str(path), "--input-shape", "9")[1]
+    assert "it is not an array of numbers" in failure(capsys, "matrix", "--kernel", str(path), "--input-shape", "9")[1]
 
 
 # --- the command itself ----------------------------------------------------------------------------------------------
@@ -1128,7 +1131,7 @@ def test_the_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     bad = ["matrix", "--kernel", "[[1,2],[3,4]]", "--input-shape", "1x1"]
     for arguments in (["--debug", *bad], [*bad, "--debug"]):
-        assert main(arguments) == 1
+        assert main(arguments) == 2
         errors = capsys.readouterr().err
         assert "Traceback (most recent call last)" in errors
         assert errors.splitlines()[-1].startswith("convmatrix: error: kernel does not fit")
@@ -1138,7 +1141,7 @@ def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (MemoryError(), "out of memory; ask for an estimate with --dry-run"),
+        (MemoryError(), "out of memory; ask for an estimate with convmatrix matrix --dry-run"),
         (RuntimeError("two\nlines"), "RuntimeError: two lines; --debug shows where"),
         (ValueError(), "ValueError"),
         (OSError(28, "No space left on device", "A.npz"), "A.npz: No space left on device"),
@@ -1152,14 +1155,14 @@ def test_any_error_takes_one_line(
         raise error
 
     monkeypatch.setattr("convmatrix.matrices.conv_matrix", fail)
-    assert failure(capsys, "matrix", *EXAMPLE) == (1, message)
+    assert failure(capsys, "matrix", *EXAMPLE) == (2, message)
 
 
 def test_names_beyond_the_output_encoding() -> None:
     done = run(
         "matrix", *EXAMPLE, "-o", "nowhere/\N{GREEK SMALL LETTER ALPHA}.npz", env=environment(PYTHONIOENCODING="ascii")
     )
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert b"cannot write nowhere/\\u03b1.npz" in done.stderr
 
 
@@ -1192,4 +1195,81 @@ def test_commas_join_axes_as_x_does(name: str, value: str, capsys: pytest.Captur
 
 def test_words_of_other_packages_are_translated(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["matrix", "--kernel-shape", "3", "--input-shape", "7", "--boundary", "periodic", "--dry-run"]) == 2
-    assert "('periodic' is called 'circular' here)" in capsys.readouterr().err
+    assert re.search("'periodic'.*'circular'", capsys.readouterr().err)
+
+
+def test_misspelt_and_foreign_names_are_answered(capsys: pytest.CaptureFixture[str]) -> None:
+    layer = ["matrix", "--kernel-shape", "3", "--input-shape", "7", "--dry-run"]
+    for arguments, meant in {
+        ("matix",): "matrix",
+        ("Spectrums",): "spectrum",
+        (*layer, "--strides", "2"): "--stride",
+        (*layer, "--dilation-rate=2"): "--dilation",
+        (*layer, "--padding-mode", "zeros"): "--boundary",
+        (*layer, "--kernel-size", "3"): "--kernel-shape",
+        (*layer, "--outputpadding", "3"): "--output-padding",
+        (*layer, "--jsn"): "--json",
+        ("show", *layer[1:5], "--wieghts"): "--weights",
+    }.items():
+        code, line = failure(capsys, *arguments)
+        assert code == 2
+        assert re.search(rf"is unknown; .*{meant}$|called {meant} here$|did you mean {meant}\?$", line), line
+    assert "unrecognized arguments: --quux" in failure(capsys, *layer, "--quux")[1]
+    assert "unrecognized arguments: more" in failure(capsys, *layer, "more")[1]
+
+
+def test_every_layer_option_is_an_option_of_every_command_with_a_layer(capsys: pytest.CaptureFixture[str]) -> None:
+    assert set(layer_options._SYNTAX) == set(LAYER_OPTIONS)
+    for command in ("matrix", "show", "count", "equivariance", "spectrum", "explore"):
+        assert main([command, "--help"]) == 0
+        text = capsys.readouterr().out
+        for name in (*LAYER_OPTIONS, "order"):
+            assert f"--{name.replace('_', '-')} " in text, (command, name)
+
+
+def test_one_pair_of_padding_applies_to_all_axes(capsys: pytest.CaptureFixture[str]) -> None:
+    for kernel, shape, n_axes in (("3", "9", 1), ("2x3", "5x9", 2), ("4x2x3", "2x9", 1), ("4x2x3x1", "2x9x5", 2)):
+        found = summary(capsys, "--kernel-shape", kernel, "--input-shape", shape, "--padding", "0:2", "--random")
+        assert found["geometry"]["padding"] == [[0, 2]] * n_axes
+    _, line = failure(capsys, "matrix", "--kernel-shape", "9", "--input-shape", "3", "--padding", "0:2", "--random")
+    assert "axis 0: it spans 9 samples" in line
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_completion(shell: str, tmp_path: Path) -> None:
+    pytest.importorskip("shtab")
+    done = run("--print-completion", shell)
+    assert (done.returncode, done.stderr) == (0, b"")
+    script = tmp_path / "completion"
+    script.write_bytes(done.stdout)
+    if shell == "zsh":
+        assert done.stdout.startswith(b"#compdef convmatrix")
+        assert all(f"{name}:".encode() in done.stdout for name in ("matrix", "equivariance", "spectrum"))
+        assert b"_files" in done.stdout
+        return
+    assert subprocess.run(["bash", "-n", str(script)], capture_output=True, timeout=60).returncode == 0
+    (tmp_path / "kernel.csv").write_text("1")
+    for words, expected in (
+        (["convmatrix", "ma"], "matrix"),
+        (["convmatrix", "equ"], "equivariance"),
+        (["convmatrix", "matrix", "--str"], "--stride"),
+        (["convmatrix", "show", "--kernel", "ker"], "kernel.csv"),
+        (["convmatrix", "matrix", "--connections", "ker"], "kernel.csv"),
+    ):
+        quoted = " ".join(map(shlex.quote, words))
+        code = (
+            f"source {shlex.quote(str(script))}; COMP_WORDS=({quoted}); COMP_CWORD={len(words) - 1}; "
+            f"COMP_LINE={shlex.quote(' '.join(words))}; COMP_POINT=${{#COMP_LINE}}; "
+            'function_name=$(complete -p convmatrix | sed "s/.*-F \\([^ ]*\\).*/\\1/"); $function_name; '
+            'printf "%s\\n" "${COMPREPLY[@]}"'
+        )
+        done = subprocess.run(["bash", "-c", code], capture_output=True, text=True, cwd=tmp_path, timeout=60)
+        assert expected in done.stdout.split(), (words, done)
+
+
+def test_completion_names_the_package_that_it_needs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "shtab", None)
+    code, line = failure(capsys, "--print-completion", "bash")
+    assert (code, "convmatrix[completion]" in line) == (2, True)

@@ -219,14 +219,14 @@ def test_the_checkpoint_of_another_training_is_refused(
     report(capsys, *options, "1")
     before = Path("run.npz").read_bytes()
     code, line = failure(capsys, "train", *options, "2", "--resume", *changes)
-    assert (code, bool(re.search(message, line))) == (1, True), line
+    assert (code, bool(re.search(message, line))) == (2, True), line
     assert Path("run.npz").read_bytes() == before
 
 
 def test_damaged_checkpoints_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     Path("run.npz").write_bytes(b"PK\x03\x04 nothing")
     code, line = failure(capsys, "train", "small", "bars.npz", "--checkpoint", "run.npz", "--resume")
-    assert (code, "checkpoint run.npz cannot be read" in line) == (1, True)
+    assert (code, "checkpoint run.npz cannot be read" in line) == (2, True)
 
 
 def start(*arguments: str, **options: Any) -> subprocess.Popen[bytes]:
@@ -370,7 +370,7 @@ def test_data_that_are_refused(arrays: Files, message: str, capsys: pytest.Captu
     np.savez("data.npz", **arrays)
     code, line = failure(capsys, "train", "small", "data.npz", "--checkpoint", "run.npz", "-o", "w.npz")
     assert re.search(message, line), line
-    assert code == 1
+    assert code == 2
     assert sorted(path.name for path in Path().iterdir()) == ["bars.npz", "data.npz"]
 
 
@@ -400,7 +400,7 @@ def test_data_errors(arguments: list[str], message: str, capsys: pytest.CaptureF
     np.savez("colour.npz", images=np.random.default_rng(0).random((4, 3, 8, 8)), labels=[0, 1, 0, 1])
     code, line = failure(capsys, "train", *arguments)
     assert re.search(message, line), line
-    assert code == 1
+    assert code == 2
 
 
 def test_nothing_is_unpickled(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -410,7 +410,7 @@ def test_nothing_is_unpickled(tmp_path: Path, capsys: pytest.CaptureFixture[str]
 
     np.savez("data.npz", allow_pickle=True, images=np.array([Harmful()], dtype=object), labels=[0])
     code, line = failure(capsys, "train", "small", "data.npz")
-    assert (code, "images has pickled objects, which are never loaded" in line) == (1, True)
+    assert (code, "images has pickled objects, which are never loaded" in line) == (2, True)
     assert not (tmp_path / "harm").exists()
 
 
@@ -419,7 +419,7 @@ def test_damaged_and_forged_archives(capsys: pytest.CaptureFixture[str], monkeyp
     for cut in (0, 10, 500, len(whole) - 30):
         Path("data.npz").write_bytes(whole[:cut])
         code, line = failure(capsys, "train", "small", "data.npz")
-        assert (code, "data.npz is not an .npz file, or is damaged" in line) == (1, True)
+        assert (code, "data.npz is not an .npz file, or is damaged" in line) == (2, True)
     Path("data.npz").write_bytes(whole[:300] + b"\x55" + whole[301:])
     assert "is damaged: Bad CRC-32" in failure(capsys, "train", "small", "data.npz")[1]
 
@@ -437,7 +437,7 @@ def test_damaged_and_forged_archives(capsys: pytest.CaptureFixture[str], monkeyp
 def test_a_loss_that_is_not_finite_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--raw", "--optimiser", "sgd", "--learning-rate", "1e30", "--checkpoint", "run.npz", "-o", "w.npz"]
     code, line = failure(capsys, "train", "small", "bars.npz", *options)
-    assert code == 1
+    assert code == 2
     assert re.match(r"(the loss is (nan|inf)|the gradient is not finite) in epoch \d+, batch \d+ \(step \d+ ", line)
     assert "of layer" in line or "from layer" in line
     assert not Path("w.npz").exists()
@@ -447,7 +447,7 @@ def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     monkeypatch.setitem(sys.modules, "sklearn", None)
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     code, line = failure(capsys, "train", "small", "digits")
-    assert code == 1
+    assert code == 2
     assert re.search(r"digits .*scikit-learn.*convmatrix\[analyses\]", line)
 
 

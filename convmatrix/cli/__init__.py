@@ -1,52 +1,72 @@
 """The command ``convmatrix``.
 
 Each subcommand is a module of `COMMANDS` with two functions: ``add_parser(commands)`` declares it, and ``run(args)``
-does the work and returns the exit code. Whatever is slow to import is imported in ``run``.
+executes it and returns the exit status. Modules that are slow to import are imported in ``run``.
 """
 
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from convmatrix.cli import count, equivariance, explore, matrix, prove, show, spectrum, train
-from convmatrix.cli.errors import CommandError, UsageError
-from convmatrix.cli.output import complain, discard_output, flush_output
+from convmatrix.cli.console import ERROR, YES, CommandError, complain, discard_output, flush_output, say
+from convmatrix.memory import MatrixTooLargeError
+from convmatrix.options import LAYER_OPTIONS, argument_hint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 COMMANDS: Final = (matrix, show, count, equivariance, prove, train, spectrum, explore)
 
-_INTERRUPTED: Final = 130  # 128 + SIGINT, as shells report it
-_BROKEN_PIPE: Final = 141  # 128 + SIGPIPE, likewise
+_INTERRUPTED: Final = 130  # 128 + SIGINT, the convention of shells
+_BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
 
 _DESCRIPTION: Final = "Convolution layers as explicit sparse matrices."
 _EPILOG: Final = """\
 examples:
   convmatrix matrix --kernel '[[1,2],[3,4]]' --input-shape 3x3 -o A.npz
   convmatrix show --kernel '[[1,2],[3,4]]' --input-shape 3x3 --weights
+  eval "$(convmatrix --print-completion bash)"
 
-exit codes: 0 success, 1 the data are at fault, 2 the options are at fault
+exit status:
+  0  success, or the answer to a question is yes
+  1  the answer is no: a symmetry is broken, a theorem was not proved
+  2  error: invalid options, unreadable files, layers that do not fit
 """
+_FILES: Final = ("FILE", "DATA", "KERNEL")
+
+# Errors of the library name arguments and remedies in Python; the command has its own.
+_ARGUMENTS: Final = "|".join(("input_shape", "kernel_shape", "dtype", "rows", "order", "tol", *LAYER_OPTIONS))
+_IN_COMMAND: Final = (
+    (r"; give a ConvGeometry\..*", "; give a tile size for each axis, such as --sharing 2x2"),
+    (r"; convert it yourself,.*", "; choose another --dtype"),
+    (r"give this matrix's geometry and order", "give the --order of this matrix"),
+    (r"; rename it or give format=", "; rename it"),
+    (r"set (flip|transposed)=True", r"add --\1"),
+    (r"\b(?:boundary=|boundary (?='))", "--boundary "),
+    (rf"\b({_ARGUMENTS})(?==|\[\d+\]=| has \d+ entries)", lambda found: "--" + found[1].replace("_", "-")),
+    (r"(?<=shape=)\((\d+(?:, \d+)*),?\)", lambda found: found[1].replace(", ", "x")),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code.
+    """Run the command and return its exit status.
 
     Parameters
     ----------
     argv : sequence of str, optional
-        The arguments; those of the process by default.
+        The arguments; by default those of the process.
 
     Returns
     -------
     int
-        0 success; 1 the data are at fault (a file, a kernel that does not fit, a matrix too large); 2 the options are;
-        130 interrupted; 141 whoever read the output went away.
+        0 for success or yes; 1 if the answer to a question is no; 2 for an error in the options or the data; 130 if
+        interrupted; 141 if the reader of the output has closed the pipe.
 
     Examples
     --------
@@ -62,13 +82,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = False
     try:
         try:
-            args = _parser().parse_args(_with_negative_values(sys.argv[1:] if argv is None else argv))
-        except SystemExit as request:  # --help and --version, which argparse has printed
+            args = _parse(_with_negative_values(sys.argv[1:] if argv is None else argv))
+        except SystemExit as request:  # --help, --version and --print-completion have printed their text
             flush_output()
-            return request.code if isinstance(request.code, int) else 0
+            return request.code if isinstance(request.code, int) else YES
         debug = args.debug
-        code: int = args.run(args)
-        return code
+        status: int = args.run(args)
+        return status
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
@@ -79,11 +99,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             traceback.print_exc()
         discard_output()
         complain(_message(error))
-        return error.exit_code if isinstance(error, CommandError) else 1
+        return ERROR
 
 
 def _with_negative_values(argv: Sequence[str]) -> list[str]:
-    """Return the arguments with ``--shift -1,0`` as ``--shift=-1,0``, for argparse takes such a value for an option."""
+    """Return the arguments with ``--shift -1,0`` as ``--shift=-1,0``; argparse takes such a value for an option."""
     joined: list[str] = []
     for argument in argv:
         if re.match(r"-\d", argument) and joined and re.fullmatch(r"--[a-z-]+", joined[-1]):
@@ -94,13 +114,33 @@ def _with_negative_values(argv: Sequence[str]) -> list[str]:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose complaints take one line."""
+    """A parser that reports errors on one line."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**{"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter, **options})
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(f"{message} (see {self.prog} --help)")
+        raise CommandError(f"{message} (see {self.prog} --help)")
+
+
+class _PrintCompletion(argparse.Action):
+    """Print a shell script that completes commands, options and file names, and exit."""
+
+    def __call__(self, parser: argparse.ArgumentParser, _namespace: Any, values: Any, _option: Any = None) -> NoReturn:
+        try:
+            import shtab
+        except ImportError:
+            raise CommandError(
+                "--print-completion needs shtab, which is not installed: pip install 'convmatrix[completion]'"
+            ) from None
+        (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
+        for command in commands.choices.values():
+            for action in command._actions:
+                name = action.metavar or action.dest.upper()
+                if action.nargs != 0 and name in _FILES:
+                    action.complete = shtab.FILE
+        say(shtab.complete(parser, shell=values))
+        raise SystemExit(YES)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -109,25 +149,67 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="convmatrix", description=_DESCRIPTION, epilog=_EPILOG)
     parser.add_argument("--version", action="version", version=f"convmatrix {convmatrix.__version__}")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    parser.add_argument(
+        "--print-completion",
+        action=_PrintCompletion,
+        choices=("bash", "zsh"),
+        help="print a script for tab completion (needs the extra completion)",
+    )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
         subparser = command.add_parser(commands)
         subparser.add_argument(
             "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
         )
-        subparser.set_defaults(run=command.run)
+        subparser.set_defaults(run=command.run, parser=subparser)
     return parser
 
 
+def _parse(argv: Sequence[str]) -> argparse.Namespace:
+    """Return the parsed arguments; unknown commands and options are answered by those that are meant."""
+    parser = _parser()
+    names = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+    first = next((argument for argument in argv if argument != "--debug"), "--help")
+    if not first.startswith("-") and first not in names:
+        close = difflib.get_close_matches(first.lower(), names, n=1)
+        raise CommandError(
+            f"command {first!r} is unknown; "
+            + (f"did you mean {close[0]}?" if close else f"the commands are {', '.join(names)}")
+        )
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        _refuse(args.parser, unknown)
+    return args
+
+
+def _refuse(parser: argparse.ArgumentParser, unknown: list[str]) -> NoReturn:
+    """Report the first unknown argument, with the option that is meant, if any."""
+    word = next((argument for argument in unknown if argument.startswith("--")), "").partition("=")[0]
+    known = [name[2:].replace("-", "_") for action in parser._actions for name in action.option_strings]
+    hint = argument_hint(word[2:].replace("-", "_"), known) if word else ""
+    option = re.search(r"'(\w+)'", hint)
+    if option is None:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    written = "--" + option[1].replace("_", "-")
+    raise CommandError(f"{word} is unknown{hint.replace(option[0], written)}")
+
+
 def _message(error: Exception) -> str:
-    """Return an error as one line."""
+    """Return an error as one line, in the words of the command."""
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename is not None else ""
         text = f"{where}{error.strerror}"
     elif isinstance(error, MemoryError) and not str(error):
-        text = "out of memory; ask for an estimate with --dry-run"
+        text = "out of memory; ask for an estimate with convmatrix matrix --dry-run"
     else:
         text = str(error) or type(error).__name__
+    if isinstance(error, MatrixTooLargeError):
+        what, separator, remedy = text.rpartition("; ")
+        if separator and "--" not in remedy:
+            text = f"{what}; build some of its rows with --rows, or reduce the layer"
+    if not isinstance(error, CommandError):
+        for pattern, words in _IN_COMMAND:
+            text = re.sub(pattern, words, text)
     if not isinstance(error, CommandError | ValueError | TypeError | OSError | MemoryError):
         text = f"{type(error).__name__}: {text}; --debug shows where"
     return text

@@ -1,13 +1,12 @@
-"""``convmatrix count``: units, connections, parameters and multiply-adds of a layer or of a published network."""
+"""``convmatrix count``: count the units, connections, parameters and multiply-adds of a layer or a named network."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli.errors import UsageError
-from convmatrix.cli.options import add_layer_options, given_options, option
-from convmatrix.cli.output import say, say_json
+from convmatrix.cli.console import CommandError, say, say_json
+from convmatrix.cli.layer_options import add_layer_options, given_options, option
 
 if TYPE_CHECKING:
     import argparse
@@ -20,16 +19,17 @@ convmatrix count NETWORK [--json | --latex | --markdown]
        convmatrix count --kernel-shape SHAPE --input-shape SHAPE [options]\
 """
 _DESCRIPTION: Final = """\
-Count what a layer, or a published network, consists of. Nothing is built, so
-that the size does not matter.
+Count the units, connections and parameters of a layer or of a published
+network. No matrix is built, so layers of any size can be counted.
 
 units          outputs
-connections    taps of all units, padding included, and one a unit for a bias
+connections    taps of all units, including those in the padding, plus one per
+               unit with a bias
 inside         taps that read a sample of the input
 parameters     trained weights and biases
-nonzeros       entries of the matrix: its multiply-adds
+nonzeros       entries of the matrix, which are its multiply-adds
 MACs           multiply-adds by the usual convention, padding included
-sharing        inside / weights: how often a weight is used
+sharing        inside / weights: the average number of uses of a weight
 """
 _EPILOG: Final = """\
 examples:
@@ -67,15 +67,17 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "network",
         nargs="?",
         metavar="NETWORK",
-        help="lecun1989, lenet5, alexnet, vgg16, resnet18 or resnet50; without it the options describe a layer",
+        help="lecun1989, lenet5, alexnet, vgg16, resnet18 or resnet50; if omitted, the options describe a layer",
     )
     add_layer_options(parser)
     counts = parser.add_argument_group("counts")
     counts.add_argument(
-        "--bias", choices=_BIASES, help="one bias an output channel (default), one a unit, or none; for a layer"
+        "--bias", choices=_BIASES, help="biases of the layer: one per output channel (default), one per unit, or none"
     )
     form = counts.add_mutually_exclusive_group()
-    form.add_argument("--json", action="store_true", help="print one JSON object, with bytes and densities")
+    form.add_argument(
+        "--json", action="store_true", help="print one JSON object, which also contains bytes and densities"
+    )
     form.add_argument("--latex", action="store_true", help="print a LaTeX tabular")
     form.add_argument("--markdown", action="store_true", help="print a Markdown table")
     return parser
@@ -87,17 +89,19 @@ def run(args: argparse.Namespace) -> int:
 
     given = given_options(args)
     if foreign := [name for name in ("--order", "--rows", "--random", "--seed") if name in given]:
-        raise UsageError(f"{', '.join(foreign)}: counts do not depend on it; drop it")
+        raise CommandError(f"{', '.join(foreign)}: counts do not depend on this; drop it")
     dtype = option(args, "dtype") or "float64"
     if args.network is not None:
         extra = [name for name in given if name != "--dtype"] + (["--bias"] if args.bias else [])
         if extra:
-            raise UsageError(f"{', '.join(extra)} given beside the network {args.network}: drop one of the two")
+            raise CommandError(
+                f"{', '.join(extra)} given together with the network {args.network}: drop one of the two"
+            )
         if args.network not in NETWORKS:
-            raise UsageError(f"network {args.network!r} is unknown; the named ones are {', '.join(NETWORKS)}")
+            raise CommandError(f"network {args.network!r} is unknown; the named ones are {', '.join(NETWORKS)}")
         counts = network_counts(args.network, dtype=dtype)
     else:
-        from convmatrix.cli.layer import read_layer
+        from convmatrix.cli.layer_options import read_layer
 
         bias: Bias = None if args.bias == "none" else args.bias or "channel"
         counts = network_counts([Convolution("layer", read_layer(args).geometry, bias)], dtype=dtype)
@@ -119,7 +123,7 @@ def _layer_record(counts: LayerCounts) -> dict[str, Any]:
 
 
 def _rows(counts: NetworkCounts) -> list[list[str]]:
-    """Return the cells of the table, the total last; a single layer is its own total."""
+    """Return the cells of the table; with several layers the last row is the total."""
     rows = [*counts.layers, counts.total] if len(counts.layers) > 1 else counts.layers
     return [
         [

@@ -1,13 +1,12 @@
-"""``convmatrix equivariance``: does a layer commute with a shift, and which rows break it?"""
+"""``convmatrix equivariance``: decide whether a layer commutes with a symmetry, and show the rows that break it."""
 
 from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli.errors import REFUTED, UsageError
-from convmatrix.cli.options import add_layer_options
-from convmatrix.cli.output import say, say_json
+from convmatrix.cli.console import NO, YES, CommandError, say, say_json
+from convmatrix.cli.layer_options import add_layer_options
 
 if TYPE_CHECKING:
     import argparse
@@ -15,19 +14,24 @@ if TYPE_CHECKING:
     from convmatrix.equivariance import Verdict
     from convmatrix.geometry import ConvGeometry
 
-_USAGE: Final = "convmatrix equivariance --kernel-shape SHAPE --input-shape SHAPE [options] --shift SHIFT"
+_USAGE: Final = """\
+convmatrix equivariance --kernel-shape SHAPE --input-shape SHAPE
+                               [options] --shift SHIFT\
+"""
 _DESCRIPTION: Final = """\
-Decide whether a layer commutes with a symmetry, exactly and for every weight, and
+Decide exactly whether a layer commutes with a symmetry for all weights, and
 show the outputs that break it.
 """
 _EPILOG: Final = """\
 examples:
   convmatrix equivariance --input-shape 28x28 --kernel-shape 3x3 \\
       --padding same --boundary circular --shift 1,0
-  convmatrix equivariance --input-shape 8x8 --kernel-shape 3x3 --padding 1 --shift 1,0
-  convmatrix equivariance --input-shape 9x9 --kernel-shape 3x3 --tie C4 --quarter-turn
+  convmatrix equivariance --input-shape 8x8 --kernel-shape 3x3 \\
+      --padding 1 --shift 1,0
+  convmatrix equivariance --input-shape 9x9 --kernel-shape 3x3 \\
+      --tie C4 --quarter-turn
 
-exit codes: 0 the symmetry holds, 1 the data are at fault, 2 the options are at fault, 3 the symmetry does not hold
+exit status: 0 the symmetry holds, 1 it does not hold, 2 error
 """
 _LARGEST_PICTURE: Final = 64
 
@@ -36,7 +40,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     """Declare the command."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "equivariance",
-        help="prove or refute the equivariance of a layer",
+        help="decide whether a layer is equivariant",
         usage=_USAGE,
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -44,8 +48,8 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     add_layer_options(parser)
     symmetry = parser.add_argument_group("symmetry")
     which = symmetry.add_mutually_exclusive_group()
-    which.add_argument("--shift", metavar="SHIFT", help="cyclic shift, one integer an axis: 1,0")
-    which.add_argument("--reflect", type=int, metavar="AXIS", help="reflection of an axis, from 0")
+    which.add_argument("--shift", metavar="SHIFT", help="cyclic shift, one integer per axis: 1,0")
+    which.add_argument("--reflect", type=int, metavar="AXIS", help="reflection along an axis, counted from 0")
     which.add_argument("--quarter-turn", action="store_true", help="rotation of the first two axes by a quarter turn")
     symmetry.add_argument("--tie", choices=("C4", "D4"), help="tie the taps of each kernel by a point group first")
     output = parser.add_mutually_exclusive_group()
@@ -56,11 +60,11 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Decide, and print the verdict."""
-    from convmatrix.cli.layer import read_layer
+    from convmatrix.cli.layer_options import read_layer
 
     for name in ("order", "dtype", "rows"):
         if hasattr(args, name):
-            raise UsageError(f"--{name} is for matrices; equivariance is a matter of the layer alone: drop it")
+            raise CommandError(f"--{name} applies to matrices; equivariance depends only on the layer: drop it")
     geometry = read_layer(args).geometry
     verdict = _decide(args, geometry)
     if args.json:
@@ -72,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         picture = _picture(verdict)
         if picture:
             say(picture)
-    return 0 if verdict.holds else REFUTED
+    return YES if verdict.holds else NO
 
 
 def _decide(args: argparse.Namespace, geometry: ConvGeometry) -> Verdict:
@@ -80,28 +84,28 @@ def _decide(args: argparse.Namespace, geometry: ConvGeometry) -> Verdict:
 
     if args.shift is not None:
         if args.tie is not None:
-            raise UsageError("--tie changes nothing for shifts: drop it, or give --reflect or --quarter-turn")
+            raise CommandError("--tie changes nothing for shifts: drop it, or give --reflect or --quarter-turn")
         return check_shift(geometry, _shift(args.shift, len(geometry.input_shape)))
     pattern = None if args.tie is None else tied_pattern(geometry, args.tie)
     if args.reflect is not None:
         return check_reflection(geometry, args.reflect, pattern=pattern)
     if args.quarter_turn:
         return check_quarter_turn(geometry, pattern=pattern)
-    raise UsageError("no symmetry: give --shift, such as --shift 1,0, or --reflect AXIS, or --quarter-turn")
+    raise CommandError("no symmetry: give --shift, such as --shift 1,0, or --reflect AXIS, or --quarter-turn")
 
 
 def _shift(text: str, n_axes: int) -> tuple[int, ...]:
     try:
         amounts = tuple(int(part) for part in re.split("[x,]", text))
     except ValueError:
-        raise UsageError(f"--shift {text!r} is no shift: give integers such as 1,0") from None
+        raise CommandError(f"--shift {text!r} is not a shift: give integers such as 1,0") from None
     if len(amounts) not in (1, n_axes):
-        raise UsageError(f"--shift {text} has {len(amounts)} entries, but the layer has {n_axes} spatial axes")
+        raise CommandError(f"--shift {text} has {len(amounts)} entries, but the layer has {n_axes} spatial axes")
     return amounts if len(amounts) == n_axes else amounts * n_axes
 
 
 def _picture(verdict: Verdict) -> str:
-    """Return the broken rows of the first channel as text, where they fit."""
+    """Return the broken rows of the first channel as text, or nothing if there are too many."""
     if verdict.holds:
         return ""
     plane = verdict.broken_rows[0]

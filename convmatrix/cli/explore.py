@@ -1,13 +1,11 @@
-"""``convmatrix explore``: a page for the browser that shows a layer at work."""
+"""``convmatrix explore``: write a web page that shows a layer at work."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli.errors import DataError, UsageError
-from convmatrix.cli.options import add_layer_options, given_options, option
-from convmatrix.cli.output import say
+from convmatrix.cli.console import CommandError, check_output, say, say_json
+from convmatrix.cli.layer_options import add_layer_options, given_options, option
 
 if TYPE_CHECKING:
     import argparse
@@ -20,7 +18,7 @@ convmatrix explore [-o FILE]
 _DESCRIPTION: Final = """\
 Write one HTML file that shows a layer at work in the browser: the kernel slides
 over the image, the row of the matrix lights up, the product is written out. The
-layer can be changed on the page. No server, no network.
+layer can be changed on the page. No server or network connection is needed.
 """
 _EPILOG: Final = """\
 examples:
@@ -36,7 +34,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     """Declare the command."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "explore",
-        help="write a page that shows a layer in the browser",
+        help="write a web page that shows a layer at work",
         usage=_USAGE,
         description=_DESCRIPTION,
         epilog=_EPILOG,
@@ -48,43 +46,37 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "--output",
         default="explore.html",
         metavar="FILE",
-        help="where to write the page (default explore.html, replaced if it is there); - writes to standard output",
+        help="file of the page (default explore.html, replaced if it exists); - writes to standard output",
     )
+    output.add_argument("--json", action="store_true", help="print the report as one JSON object")
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the page, and say where it is."""
-    from convmatrix.cli.layer import read_layer
+    """Write the page, and print its location."""
+    from convmatrix.cli.layer_options import read_layer
     from convmatrix.explore import page, save_page
 
     given = given_options(args)
     if "--rows" in given:
-        raise UsageError("--rows is for matrices; the page shows the whole layer: drop it")
+        raise CommandError("--rows applies to matrices; the page shows the whole layer: drop it")
     if "--dtype" in given and not option(args, "random"):
-        raise UsageError("--dtype is for --random here, and an integer type draws digits: add --random, or drop it")
-    _check_output(args.output)
+        raise CommandError("--dtype applies to --random here: add --random, or drop it")
+    if args.output != "-":
+        check_output("-o", args.output, _SUFFIXES)
     order = option(args, "order")
     geometry = kernel = None
     if set(given) - {"--order"}:
         layer = read_layer(args)
         geometry, kernel = layer.geometry, layer.weights
     if args.output == "-":
+        if args.json:
+            raise CommandError("-o - and --json both write to standard output: give -o FILE, or drop one")
         say(page(geometry, kernel, order=order).rstrip("\n"))
         return 0
     save_page(args.output, geometry, kernel, order=order)
-    say(f"saved     {args.output}\nopen it in a browser; it needs no network")
+    if args.json:
+        say_json({"output": args.output, "layer": None if geometry is None else repr(geometry)})
+    else:
+        say(f"saved     {args.output}\nopen it in a browser; it needs no network connection")
     return 0
-
-
-def _check_output(output: str) -> None:
-    """Refuse a hopeless output before any work is done."""
-    if output == "-":
-        return
-    path = Path(output)
-    if path.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"-o {output}: the name must end in {' or '.join(_SUFFIXES)}, which browsers open")
-    if not path.parent.is_dir():
-        raise DataError(f"cannot write {output}: there is no folder {path.parent}; make it first")
-    if path.is_dir():
-        raise DataError(f"cannot write {output}: it is a folder; give the name of a file")

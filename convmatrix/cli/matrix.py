@@ -1,19 +1,17 @@
-"""``convmatrix matrix``: the matrix of a layer, to a file or as a summary."""
+"""``convmatrix matrix``: build the matrix of a layer, summarise it and save it."""
 
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli.errors import DataError, UsageError
-from convmatrix.cli.options import add_layer_options, option, row_range
-from convmatrix.cli.output import binary_output, say, say_json, writing_output
+from convmatrix.cli.console import CommandError, binary_output, check_output, say, say_json, writing_output
+from convmatrix.cli.layer_options import add_layer_options, option, row_range
 
 if TYPE_CHECKING:
     import argparse
 
-    from convmatrix.cli.layer import Layer
+    from convmatrix.cli.layer_options import LayerArguments
     from convmatrix.geometry import ConvGeometry
     from convmatrix.matrices import Estimate
 
@@ -25,8 +23,8 @@ convmatrix matrix --kernel KERNEL --input-shape SHAPE [options]
                          [options]\
 """
 _DESCRIPTION: Final = """\
-Make the sparse matrix of a convolution layer: A @ x.ravel() is the layer's
-output, raveled. Print a summary, and save the matrix with -o.
+Build the sparse matrix A of a convolution layer: A @ x.ravel() is the output of
+the layer, flattened. Print a summary; with -o, save the matrix.
 """
 _EPILOG: Final = """\
 examples:
@@ -43,7 +41,7 @@ examples:
 def add_parser(commands: Any) -> argparse.ArgumentParser:
     """Declare the command."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "matrix", help="make and save the matrix of a layer", usage=_USAGE, description=_DESCRIPTION, epilog=_EPILOG
+        "matrix", help="build and save the matrix of a layer", usage=_USAGE, description=_DESCRIPTION, epilog=_EPILOG
     )
     matrix = add_layer_options(parser)
     matrix.add_argument(
@@ -51,25 +49,25 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         choices=_FORMATS,
         default="csr",
         metavar="FORMAT",
-        help="sparse format: csr (default), csc, coo, dia, bsr; files hold compressed rows",
+        help="sparse format: csr (default), csc, coo, dia, bsr; files always contain compressed rows",
     )
     output = parser.add_argument_group("output")
     output.add_argument(
         "-o",
         "--output",
         metavar="FILE",
-        help="save the matrix, with the layer's geometry: .npz, .mtx or .mat; - writes .npz to standard output",
+        help="save the matrix and the geometry of its layer: .npz, .mtx or .mat; - writes .npz to standard output",
     )
     output.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     output.add_argument(
-        "--dry-run", action="store_true", help="only estimate nonzeros and bytes; build and write nothing"
+        "--dry-run", action="store_true", help="only estimate the nonzeros and bytes; build and write nothing"
     )
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
-    """Make the matrix, save it, and print what was made."""
-    from convmatrix.cli.layer import read_layer
+    """Build the matrix, save it, and print the summary."""
+    from convmatrix.cli.layer_options import read_layer
     from convmatrix.matrices import conv_matrix
 
     _check_output(args)
@@ -87,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     matrix = build(args.format)
     summary = _summary(args, layer, rows, matrix)
     if args.output is not None:
-        # The diagonals of dia cannot tell a weight of zero from no entry. A slab is not the matrix of the geometry.
+        # In dia format a weight of zero looks like a missing entry. A slab is not the matrix of the geometry.
         saved = build("csr") if args.format == "dia" else matrix
         _save(args.output, saved, geometry if rows is None else None)
     _report(args, layer, summary)
@@ -95,22 +93,16 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check_output(args: argparse.Namespace) -> None:
-    """Refuse a hopeless output before any work is done."""
+    """Raise, before any work is done, if the matrix cannot be written."""
     if args.output is None:
         return
     if args.output == "-":
         if args.json:
-            raise UsageError("-o - and --json both want standard output: give -o FILE, or drop one")
+            raise CommandError("-o - and --json both write to standard output: give -o FILE, or drop one")
         if not args.dry_run:
             binary_output()
         return
-    path = Path(args.output)
-    if path.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"-o {args.output}: the name must end in {', '.join(_SUFFIXES)}, which tells the file format")
-    if not path.parent.is_dir():
-        raise DataError(f"cannot write {args.output}: there is no folder {path.parent}; make it first")
-    if path.is_dir():
-        raise DataError(f"cannot write {args.output}: it is a folder; give the name of a file")
+    check_output("-o", args.output, _SUFFIXES)
 
 
 def _save(output: str, matrix: Any, geometry: ConvGeometry | None) -> None:
@@ -123,26 +115,28 @@ def _save(output: str, matrix: Any, geometry: ConvGeometry | None) -> None:
         io.save(output, matrix, geometry)
 
 
-def _estimate(args: argparse.Namespace, layer: Layer, rows: tuple[int, int] | None) -> Estimate:
+def _estimate(args: argparse.Namespace, layer: LayerArguments, rows: tuple[int, int] | None) -> Estimate:
     from convmatrix.matrices import estimate
 
     order = option(args, "order")
     return estimate(layer.geometry, dtype=_dtype(args, layer), format=args.format, order=order, rows=rows)
 
 
-def _dtype(args: argparse.Namespace, layer: Layer) -> str:
+def _dtype(args: argparse.Namespace, layer: LayerArguments) -> str:
     return option(args, "dtype") or ("float64" if layer.weights is None else layer.weights.dtype.name)
 
 
-def _summary(args: argparse.Namespace, layer: Layer, rows: tuple[int, int] | None, matrix: Any) -> dict[str, Any]:
-    """Return what there is to say about a matrix, or about its estimate where there is none."""
+def _summary(
+    args: argparse.Namespace, layer: LayerArguments, rows: tuple[int, int] | None, matrix: Any
+) -> dict[str, Any]:
+    """Return the summary of a matrix, or of its estimate if there is none."""
     geometry = layer.geometry
     size = _estimate(args, layer, rows)
     n_bytes, nonzeros, index_dtype = size.bytes, size.nonzeros, size.index_dtype
     if matrix is not None:
         arrays = [matrix.data, *_index_arrays(matrix)]
         n_bytes, index_dtype = sum(array.nbytes for array in arrays), arrays[-1].dtype.name
-        if args.format in ("csr", "csc", "coo"):  # the others also store places that hold no entry
+        if args.format in ("csr", "csc", "coo"):  # the other formats also store structural zeros
             nonzeros = int(matrix.nnz)
     return {
         "shape": list(size.shape),
@@ -176,8 +170,8 @@ def _index_arrays(matrix: Any) -> list[Any]:
     return [matrix.indptr, matrix.indices]
 
 
-def _report(args: argparse.Namespace, layer: Layer, summary: dict[str, Any]) -> None:
-    """Print the summary: as JSON, or as a few lines; beside a matrix on standard output, on standard error."""
+def _report(args: argparse.Namespace, layer: LayerArguments, summary: dict[str, Any]) -> None:
+    """Print the summary as JSON or as text, on standard error if the matrix goes to standard output."""
     if args.json:
         say_json(summary)
         return

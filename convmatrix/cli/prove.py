@@ -1,11 +1,10 @@
-"""``convmatrix prove``: the theorems for every size, and their proofs."""
+"""``convmatrix prove``: list and prove theorems that hold for every size."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli.errors import REFUTED, DataError, UsageError
-from convmatrix.cli.output import say, say_json
+from convmatrix.cli.console import NO, YES, CommandError, complain, say, say_json
 
 if TYPE_CHECKING:
     import argparse
@@ -14,8 +13,8 @@ if TYPE_CHECKING:
 
 _USAGE: Final = "convmatrix prove [NAME ... | --all] [options]"
 _DESCRIPTION: Final = """\
-Prove theorems about convolution layers, for every size and every weight. Without
-a name, list them.
+Prove theorems about convolution layers for all sizes and all weights. Without a
+name, list the theorems.
 """
 _EPILOG: Final = """\
 examples:
@@ -26,7 +25,7 @@ examples:
   convmatrix prove --recheck proof.json
   convmatrix prove --all --latex > appendix.tex
 
-exit codes: 0 all proved, 1 the data are at fault, 2 the options are at fault, 3 something was not proved
+exit status: 0 all proved, 1 something was not proved, 2 error
 """
 
 
@@ -41,11 +40,13 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "--engine",
         choices=("sympy", "z3", "both"),
         default="sympy",
-        help="who decides: sympy (default), z3 (needs the extra prove), both",
+        help="decision procedure: sympy (default), z3 (needs the extra prove), or both",
     )
-    parser.add_argument("--recheck", metavar="FILE", help="check a saved proof again, without any search")
+    parser.add_argument("--recheck", metavar="FILE", help="verify a saved proof, without any search")
     output = parser.add_mutually_exclusive_group()
-    output.add_argument("--json", action="store_true", help="print each proof with its certificate, one object a line")
+    output.add_argument(
+        "--json", action="store_true", help="print each proof with its certificate, one JSON object per line"
+    )
     output.add_argument("--latex", action="store_true", help="print theorems and proofs as a LaTeX appendix")
     return parser
 
@@ -57,38 +58,48 @@ def run(args: argparse.Namespace) -> int:
 
     if args.recheck is not None:
         if args.names or args.all:
-            raise UsageError("--recheck takes a file and no theorems: drop the names, or drop --recheck")
-        say(f"{args.recheck}: theorem {proofs.recheck(args.recheck)} holds, checked without search")
-        return 0
+            raise CommandError("--recheck reads a file and takes no theorems: drop the names, or drop --recheck")
+        name = proofs.recheck(args.recheck)
+        if args.json:
+            say_json({"file": args.recheck, "theorem": name, "proved": True})
+        else:
+            say(f"{args.recheck}: theorem {name} holds, verified without search")
+        return YES
     if args.names and args.all:
-        raise UsageError("--all proves every theorem: drop the names, or drop --all")
+        raise CommandError("--all proves every theorem: drop the names, or drop --all")
     known = proofs.theorems()
     try:
         for name in args.names:
             theorem(name)
     except ValueError as error:
-        raise UsageError(str(error)) from None
+        raise CommandError(str(error)) from None
     if not args.names and not args.all:
-        if args.json or args.latex:
-            raise UsageError("--json and --latex print proofs: name a theorem, or give --all")
-        _list()
-        return 0
+        if args.latex:
+            raise CommandError("--latex prints proofs: name a theorem, or give --all")
+        _list(as_json=args.json)
+        return YES
     names = known if args.all else tuple(args.names)
     engines = ("sympy", "z3") if args.engine == "both" else (args.engine,)
     try:
         if args.latex:
             say(proofs.appendix(engines, names).rstrip())
-            return 0
+            return YES
         return _prove(names, engines, args.json)
-    except (ImportError, RuntimeError) as error:
-        raise DataError(str(error)) from None
+    except ImportError as error:
+        raise CommandError(str(error)) from None
+    except RuntimeError as error:  # a theorem without a proof has no place in an appendix
+        complain(str(error))
+        return NO
 
 
-def _list() -> None:
+def _list(*, as_json: bool) -> None:
     from convmatrix.proofs.catalogue import all_theorems
 
     for name, theorem in all_theorems().items():
-        say(f"{name}\n    {theorem.statement}")
+        if as_json:
+            say_json({"theorem": name, "statement": theorem.statement})
+        else:
+            say(f"{name}\n    {theorem.statement}")
 
 
 def _prove(names: tuple[str, ...], engines: tuple[str, ...], as_json: bool) -> int:
@@ -105,7 +116,7 @@ def _prove(names: tuple[str, ...], engines: tuple[str, ...], as_json: bool) -> i
                 say(proof.explain())
             else:
                 say(_line(proof))
-    return 0 if proved else REFUTED
+    return YES if proved else NO
 
 
 def _line(proof: Proof) -> str:

@@ -1,4 +1,4 @@
-"""``convmatrix show``: the matrix of a layer, or a saved one, in the terminal or as LaTeX."""
+"""``convmatrix show``: print the matrix of a layer, or a saved matrix, in the terminal or as LaTeX."""
 
 from __future__ import annotations
 
@@ -8,10 +8,8 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli import values
-from convmatrix.cli.errors import DataError, UsageError
-from convmatrix.cli.options import add_layer_options, given_options, option, row_range
-from convmatrix.cli.output import complain, say
+from convmatrix.cli.console import CommandError, complain, count, say
+from convmatrix.cli.layer_options import add_layer_options, given_options, option, row_range
 
 if TYPE_CHECKING:
     import argparse
@@ -26,8 +24,8 @@ convmatrix show --kernel KERNEL --input-shape SHAPE [options]
 """
 _DESCRIPTION: Final = """\
 Show the matrix of a convolution layer, or a saved matrix, coloured by weight.
-A dot is no entry (a structural zero). What does not fit the terminal is left
-out; --rows shows another part.
+A dot is a structural zero. Rows and columns that do not fit into the terminal
+are omitted; --rows selects other rows.
 """
 _EPILOG: Final = """\
 examples:
@@ -47,30 +45,32 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "show", help="show a matrix in the terminal", usage=_USAGE, description=_DESCRIPTION, epilog=_EPILOG
     )
     parser.add_argument(
-        "file", nargs="?", metavar="FILE", help="a saved matrix (.npz, .mtx, .mat) instead of the options of a layer"
+        "file", nargs="?", metavar="FILE", help="a saved matrix (.npz, .mtx, .mat), instead of the options of a layer"
     )
     add_layer_options(parser)
     view = parser.add_argument_group("view")
-    view.add_argument("--weights", action="store_true", help="show which weights sit where (w0, w0+w2), not the values")
-    view.add_argument("--latex", action="store_true", help="print LaTeX")
+    view.add_argument(
+        "--weights", action="store_true", help="show the names of the weights (w0, w0+w2) instead of their values"
+    )
+    view.add_argument("--latex", action="store_true", help="print the matrix as LaTeX")
     view.add_argument(
         "--color",
         choices=("auto", "always", "never"),
         default="auto",
         help="auto (default): on a terminal, unless NO_COLOR is set or TERM is dumb",
     )
-    view.add_argument("--width", type=values.count, metavar="N", help="columns of text (default: the terminal's)")
+    view.add_argument("--width", type=count, metavar="N", help="width in characters (default: that of the terminal)")
     view.add_argument(
         "--max-rows",
-        type=values.count,
+        type=count,
         metavar="N",
-        help=f"most rows of the matrix (default {_TEXT_ROWS}, LaTeX {_LATEX_SIZE})",
+        help=f"largest number of rows (default {_TEXT_ROWS}, LaTeX {_LATEX_SIZE})",
     )
     view.add_argument(
         "--max-columns",
-        type=values.count,
+        type=count,
         metavar="N",
-        help=f"most columns of the matrix (default: what fits, LaTeX {_LATEX_SIZE})",
+        help=f"largest number of columns (default: those that fit, LaTeX {_LATEX_SIZE})",
     )
     return parser
 
@@ -79,9 +79,9 @@ def run(args: argparse.Namespace) -> int:
     """Show the matrix."""
     if args.latex:
         if args.weights or args.width:
-            raise UsageError("--latex prints the values at any width: drop --weights and --width")
+            raise CommandError("--latex prints values, at any width: drop --weights and --width")
         if min(args.max_rows or 3, args.max_columns or 3) < 3:
-            raise UsageError("--latex needs --max-rows and --max-columns of at least 3, for first, dots and last")
+            raise CommandError("--latex needs --max-rows and --max-columns of at least 3: first, dots and last")
     slab = _saved_slab(args) if args.file is not None else _layer_slab(args)
     if args.latex:
         from convmatrix.io import to_latex
@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class _Slab:
-    """Rows of a matrix: where they begin, how many the matrix has, and its layer where that is known."""
+    """Rows of a matrix, with the number of the first one, the number of all rows, and the layer if it is known."""
 
     matrix: Any
     geometry: ConvGeometry | None
@@ -110,11 +110,11 @@ class _Slab:
 
 
 def _layer_slab(args: argparse.Namespace) -> _Slab:
-    """Return the rows to show of the layer that the options describe, and build no others."""
+    """Build the rows to show, and no others, of the layer described by the options."""
     import numpy as np
     from scipy import sparse
 
-    from convmatrix.cli.layer import read_layer
+    from convmatrix.cli.layer_options import read_layer
     from convmatrix.matrices import conv_matrix
 
     layer = read_layer(args)
@@ -129,10 +129,10 @@ def _layer_slab(args: argparse.Namespace) -> _Slab:
     most = _most_rows(args)
     if stop - start <= 2 * most:
         matrix = build(start, stop)
-    elif args.latex:  # shows the first and the last rows
+    elif args.latex:  # only the first and the last rows are printed
         matrix = sparse.vstack([build(start, start + most), build(stop - most, stop)], format="csr")
     else:
-        matrix = build(start, start + most + 1)  # one more, to tell that there are more
+        matrix = build(start, start + most + 1)  # one more, to know that there are more
     return _Slab(matrix, geometry, start, geometry.n_out)
 
 
@@ -141,10 +141,12 @@ def _saved_slab(args: argparse.Namespace) -> _Slab:
 
     foreign = [option for option in given_options(args) if option not in ("--order", "--rows")]
     if foreign:
-        raise UsageError(f"{', '.join(foreign)} given beside the saved matrix {args.file}: drop one of the two")
+        raise CommandError(
+            f"{', '.join(foreign)} given together with the saved matrix {args.file}: drop one of the two"
+        )
     matrix, geometry = io.load(args.file)
     if args.weights and geometry is None:
-        raise DataError(f"{args.file} tells no layer, so its weights are unknown: drop --weights")
+        raise CommandError(f"{args.file} contains no geometry, so the weights are unknown: drop --weights")
     n_rows = matrix.shape[0]
     start, stop = row_range(args, n_rows) or (0, n_rows)
     return _Slab(matrix[start:stop], geometry, start, n_rows)
@@ -173,7 +175,7 @@ def _text(args: argparse.Namespace, slab: _Slab, geometry: ConvGeometry | None) 
 
 
 def _colour_wanted(choice: str) -> bool:
-    """Follow no-color.org, and leave pipes and files plain."""
+    """Return whether to colour the output: on terminals only, according to no-color.org."""
     if choice != "auto":
         return choice == "always"
     terminal = sys.stdout is not None and sys.stdout.isatty()

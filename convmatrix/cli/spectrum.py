@@ -7,14 +7,13 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli.errors import DataError, UsageError
-from convmatrix.cli.options import add_layer_options, option
-from convmatrix.cli.output import say, say_json
+from convmatrix.cli.console import CommandError, say, say_json
+from convmatrix.cli.layer_options import add_layer_options, option
 
 if TYPE_CHECKING:
     import argparse
 
-    from convmatrix.cli.layer import Layer
+    from convmatrix.cli.layer_options import LayerArguments
 
 _USAGE: Final = "convmatrix spectrum --kernel KERNEL --input-shape SHAPE [options]"
 _DESCRIPTION: Final = """\
@@ -57,7 +56,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def run(args: argparse.Namespace) -> int:
     """Compute the spectrum, and print it."""
-    from convmatrix.cli.layer import read_layer
+    from convmatrix.cli.layer_options import read_layer
 
     _check(args)
     layer = read_layer(args)
@@ -86,19 +85,19 @@ def _tolerance(text: str) -> float:
 def _check(args: argparse.Namespace) -> None:
     for name in ("order", "rows"):
         if hasattr(args, name):
-            raise UsageError(f"--{name} is for matrices; the spectrum is that of the whole layer: drop it")
+            raise CommandError(f"--{name} is for matrices; the spectrum is that of the whole layer: drop it")
     if hasattr(args, "dtype") and not option(args, "random"):
-        raise UsageError("--dtype is the type of --random weights here, and spectra are in double precision: drop it")
+        raise CommandError("--dtype is the type of --random weights here, and spectra are in double precision: drop it")
     if args.plot is None:
         return
     path = Path(args.plot)
     if path.suffix.lower() not in _SUFFIXES:
-        raise UsageError(f"--plot {args.plot}: the name must end in {' or '.join(_SUFFIXES)}")
+        raise CommandError(f"--plot {args.plot}: the name must end in {' or '.join(_SUFFIXES)}")
     if not path.parent.is_dir():
-        raise DataError(f"cannot write {args.plot}: there is no folder {path.parent}; make it first")
+        raise CommandError(f"cannot write {args.plot}: there is no folder {path.parent}; make it first")
 
 
-def _spectrum(args: argparse.Namespace, layer: Layer) -> dict[str, Any]:
+def _spectrum(args: argparse.Namespace, layer: LayerArguments) -> dict[str, Any]:
     """Return all there is to say; what is out of reach is None."""
     import numpy as np
 
@@ -110,7 +109,7 @@ def _spectrum(args: argparse.Namespace, layer: Layer) -> dict[str, Any]:
     lower, upper = spectral.norm_bounds(weights, geometry, tol=args.tol)  # which also says what is wrong with weights
     in_reach = decomposition_work(geometry, weights.reshape(geometry.weight_shape)) <= _MOST_WORK
     if not in_reach and (args.values or args.plot is not None):
-        raise DataError(
+        raise CommandError(
             f"all singular values of {geometry!r} are out of reach, for some of its axes have no transform: drop "
             "--values and --plot, or take a smaller input"
         )
@@ -180,7 +179,9 @@ def _plot(path: str, values: list[float], shape: list[int]) -> None:
 
         figure = plot_spectrum(values)
     except ImportError as error:
-        raise DataError(f"--plot needs {error.name}, which is not installed: pip install 'convmatrix[plot]'") from None
+        raise CommandError(
+            f"--plot needs {error.name}, which is not installed: pip install 'convmatrix[plot]'"
+        ) from None
     figure.axes[0].set_title(f"singular values of a {shape[0]} x {shape[1]} matrix")
     with atomic_write(path) as file:
         figure.savefig(file, format=Path(path).suffix.lower()[1:], dpi=150)

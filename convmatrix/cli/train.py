@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli import values
-from convmatrix.cli.errors import DataError, UsageError
+from convmatrix.cli.console import CommandError, complain, count, say, say_json, seed
 from convmatrix.cli.output import complain, say, say_json
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     add = parser.add_argument_group("data").add_argument
     add("--images", default="images", metavar="NAME", help="name of the array of images (default images)")
     add("--labels", default="labels", metavar="NAME", help="name of the array of labels (default labels)")
-    add("--classes", type=values.count, metavar="N", help="number of outputs (default: the largest label + 1)")
+    add("--classes", type=count, metavar="N", help="number of outputs (default: the largest label + 1)")
     add("--enlarge", action="store_true", help="enlarge the images of a file to the network's input")
     add("--raw", action="store_true", help="do not rescale the values of the images to the network's range")
     add(
@@ -85,19 +84,19 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         help="fraction of the images held out, in proportion for each class (default 0.2; 0 for none)",
     )
     add = parser.add_argument_group("training").add_argument
-    add("--epochs", type=values.count, default=10, metavar="N", help="total number of epochs (default 10)")
-    add("--batch-size", type=values.count, default=32, metavar="N", help="default 32")
+    add("--epochs", type=count, default=10, metavar="N", help="total number of epochs (default 10)")
+    add("--batch-size", type=count, default=32, metavar="N", help="default 32")
     add("--optimiser", choices=tuple(_RATES), default="adam", help="adam (default), sgd")
     add("--learning-rate", type=_rate, metavar="RATE", help="default 0.001 for adam, 0.05 for sgd (momentum 0.9)")
     add("--schedule", choices=("constant", "cosine"), default="constant", help="of the learning rate")
-    add("--patience", type=values.count, metavar="N", help="stop after N epochs without improvement")
-    add("--seed", type=values.seed, default=0, metavar="N", help="of weights, split and order (default 0)")
+    add("--patience", type=count, metavar="N", help="stop after N epochs without improvement")
+    add("--seed", type=seed, default=0, metavar="N", help="of weights, split and order (default 0)")
     add("--method", choices=("unfold", "matrix"), default="unfold", help="how convolutions multiply (default unfold)")
     add("--dtype", choices=("float32", "float64"), default="float32", help="default float32")
     add = parser.add_argument_group("output").add_argument
     add("-o", "--output", metavar="FILE", help="save the trained weights (.npz)")
     add("--checkpoint", metavar="FILE", help="save the state of the training (.npz) after each epoch and at Ctrl-C")
-    add("--checkpoint-steps", type=values.count, metavar="N", help="and after every N steps")
+    add("--checkpoint-steps", type=count, metavar="N", help="and after every N steps")
     add("--resume", action="store_true", help="continue from the checkpoint if it exists")
     add("--json", action="store_true", help="print the report as one JSON object")
     return parser
@@ -119,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
     network: Sequential = getattr(nn, args.network)(**options)
     kept, held_out = stratified_split(data.labels, args.validation, rng=args.seed)
     if args.validation and not len(held_out):
-        raise DataError(
+        raise CommandError(
             f"--validation {args.validation:g} of {len(data.labels)} images leaves none to validate: give a larger "
             "fraction, or 0"
         )
@@ -145,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
             rng=args.seed,
         )
     except nn.NonFiniteError as error:
-        raise DataError(str(error)) from None
+        raise CommandError(str(error)) from None
     except KeyboardInterrupt:
         if table is not None:
             table.print_rest()
@@ -203,28 +202,30 @@ def _float(text: str) -> float:
 def _check_files(args: argparse.Namespace) -> None:
     """Raise an error for contradictory options and unusable file names before any work is done."""
     if args.checkpoint is None and (args.resume or args.checkpoint_steps is not None):
-        raise UsageError("--resume and --checkpoint-steps need a file: give --checkpoint FILE")
+        raise CommandError("--resume and --checkpoint-steps need a file: give --checkpoint FILE")
     if args.patience is not None and not args.validation:
-        raise UsageError("--patience needs a validation loss: drop it, or give --validation above 0")
+        raise CommandError("--patience needs a validation loss: drop it, or give --validation above 0")
     if args.data == "digits" and (args.enlarge or args.classes is not None or args.raw):
-        raise UsageError("--classes, --enlarge and --raw apply to files only: drop them for digits")
+        raise CommandError("--classes, --enlarge and --raw apply to files only: drop them for digits")
     named = {"-o": args.output, "--checkpoint": args.checkpoint}
     for option, name in named.items():
         if name is None:
             continue
         path = Path(name)
         if path.suffix.lower() != ".npz":
-            raise UsageError(f"{option} {name}: the name must end in .npz")
+            raise CommandError(f"{option} {name}: the name must end in .npz")
         if not path.parent.is_dir():
-            raise DataError(f"cannot write {name}: folder {path.parent} does not exist; create it first")
+            raise CommandError(f"cannot write {name}: folder {path.parent} does not exist; create it first")
         if path.is_dir():
-            raise DataError(f"cannot write {name}: it is a folder; give the name of a file")
+            raise CommandError(f"cannot write {name}: it is a folder; give the name of a file")
         if path.resolve() == Path(args.data).resolve():
-            raise UsageError(f"{option} {name} would overwrite the data: give another name")
+            raise CommandError(f"{option} {name} would overwrite the data: give another name")
     if None not in named.values() and Path(args.output).resolve() == Path(args.checkpoint).resolve():
-        raise UsageError(f"-o and --checkpoint both name {args.output}: give two files")
+        raise CommandError(f"-o and --checkpoint both name {args.output}: give two files")
     if args.checkpoint is not None and Path(args.checkpoint).exists() and not args.resume:
-        raise DataError(f"{args.checkpoint} exists: give --resume to continue it, or another name for a new training")
+        raise CommandError(
+            f"{args.checkpoint} exists: give --resume to continue it, or another name for a new training"
+        )
 
 
 def _prepared(args: argparse.Namespace) -> ImageSet:
@@ -246,12 +247,12 @@ def _prepared(args: argparse.Namespace) -> ImageSet:
     data = read_images(args.data, args.images, args.labels, args.classes)
     images, size = data.images, wanted.size
     if args.enlarge and size is None:
-        raise UsageError(f"--enlarge: network {args.network} accepts images of any size: drop it")
+        raise CommandError(f"--enlarge: network {args.network} accepts images of any size: drop it")
     if size is not None:
         if args.enlarge:
             images = enlarge(images, size)
         if images.shape[1:] != (1, *size):
-            raise DataError(
+            raise CommandError(
                 f"{args.data}: {args.images} has images of {_times(images.shape[1:])} (channels, height, width), but "
                 f"{args.network} needs {_times((1, *size))}; convert them"
                 + ("" if images.shape[1] > 1 else ", give --enlarge for smaller ones")

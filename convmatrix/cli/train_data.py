@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
 
-from convmatrix.cli.errors import DataError
+from convmatrix.cli.console import CommandError
 from convmatrix.memory import available_memory, in_words
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ def read_digits() -> ImageSet:
     try:
         from sklearn.datasets import load_digits
     except ImportError:
-        raise DataError(
+        raise CommandError(
             'digits needs scikit-learn, which is missing: pip install "convmatrix[analyses]", or give an .npz file'
         ) from None
     digits = load_digits()
@@ -45,7 +45,7 @@ def read_digits() -> ImageSet:
 def read_images(path: str, images: str, labels: str, classes: int | None) -> ImageSet:
     """Return the images and labels of an .npz file, after checks; nothing is unpickled."""
     if Path(path).suffix.lower() != ".npz":
-        raise DataError(
+        raise CommandError(
             f"cannot read {path}: give {DIGITS}, or an .npz file, as written by numpy.savez, with arrays {images} and "
             f"{labels}"
         )
@@ -53,42 +53,42 @@ def read_images(path: str, images: str, labels: str, classes: int | None) -> Ima
         with Path(path).open("rb") as file:
             x, y = _read_arrays(path, file, images, labels)
     except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from None
+        raise CommandError(f"cannot read {path}: {error.strerror or error}") from None
     if x.ndim == 3:
         x = x[:, None]
     if x.ndim != 4 or not x.size:
-        raise DataError(
+        raise CommandError(
             f"{path}: {images} has shape {x.shape}, but must have shape (samples, height, width) or "
             "(samples, channels, height, width), with at least one sample"
         )
     if not np.isfinite(x).all():
         bad = int(np.flatnonzero(~np.isfinite(x).reshape(len(x), -1).all(axis=1))[0])
-        raise DataError(f"{path}: {images} holds values that are not finite, first in image {bad}; clean the data")
+        raise CommandError(f"{path}: {images} holds values that are not finite, first in image {bad}; clean the data")
     return ImageSet(path, x, y, _count_classes(path, x, y, labels, classes))
 
 
 def _count_classes(path: str, x: Array, y: Array, labels: str, classes: int | None) -> int:
     if y.shape != (len(x),):
-        raise DataError(
+        raise CommandError(
             f"{path}: there are {len(x)} images, but {labels} has shape {y.shape}; give one label per image"
         )
     if y.dtype.kind not in "iu":
-        raise DataError(f"{path}: {labels} has dtype {y.dtype}, but labels must be integers; convert them")
+        raise CommandError(f"{path}: {labels} has dtype {y.dtype}, but labels must be integers; convert them")
     least, most = int(y.min()), int(y.max())
     if least < 0:
-        raise DataError(f"{path}: {labels} range from {least} to {most}, but must start at 0; renumber the classes")
+        raise CommandError(f"{path}: {labels} range from {least} to {most}, but must start at 0; renumber the classes")
     if classes is None and most >= max(len(x), 2):
-        raise DataError(
+        raise CommandError(
             f"{path}: {labels} range up to {most}, which makes {most + 1} classes, but there are {len(x)} images; "
             "number the classes from 0 without gaps, or give --classes"
         )
     if classes is not None and most >= classes:
-        raise DataError(
+        raise CommandError(
             f"{path}: {labels} range up to {most}, but --classes {classes} allows 0 to {classes - 1}; give {most + 1}"
         )
     found = most + 1 if classes is None else classes
     if found < 2:
-        raise DataError(
+        raise CommandError(
             f"{path}: all {labels} are 0, but at least two classes are needed; give --classes 2, or more data"
         )
     return found
@@ -105,10 +105,10 @@ def _read_arrays(path: str, file: BinaryIO, *names: str) -> list[Array]:
     except (OSError, MemoryError):
         raise
     except _MemberError as error:
-        raise DataError(f"{path}: {error}") from None
+        raise CommandError(f"{path}: {error}") from None
     except Exception as error:  # a damaged archive fails in many ways, zlib.error and SyntaxError among them
         message = (str(error).splitlines() or [type(error).__name__])[0]
-        raise DataError(f"{path} is not an .npz file, or is damaged: {message}") from None
+        raise CommandError(f"{path} is not an .npz file, or is damaged: {message}") from None
 
 
 class _MemberError(ValueError):
