@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.cli.console import CommandError, complain, count, say, say_json, seed
-from convmatrix.cli.output import complain, say, say_json
 
 if TYPE_CHECKING:
     import argparse
