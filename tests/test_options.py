@@ -82,8 +82,8 @@ def test_values_of_other_libraries_are_answered(option: str, word: str, ours: st
     for name in ("ConvGeometry", "conv_matrix", "ConvOperator"):
         with pytest.raises(ValueError, match=option) as refusal:
             CALLS[name](**{option: word})
-        hint = str(refusal.value).split(word, 1)[1].split(";" if option != "sharing" else "axis", 1)[1]
-        assert ours in hint
+        answers = (ours,) if " " in ours or "=" in ours else (f"called {ours!r} here", f"did you mean {ours!r}?")
+        assert any(answer in str(refusal.value) for answer in answers), str(refusal.value)
 
 
 def test_unknown_words_without_a_match_have_no_hint() -> None:
