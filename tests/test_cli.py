@@ -702,7 +702,7 @@ def test_show_a_saved_matrix_in_column_major_order(tmp_path: Path, capsys: pytes
     assert shown(capsys, str(path), "--order", "F", "--weights") == shown(capsys, *options, "--weights")
     assert main(["show", str(path), "--width", "80"]) == 0
     captured = capsys.readouterr()
-    assert captured.err.startswith("convmatrix: note: coloured by value: row 0, column 3 of the matrix holds an entry")
+    assert captured.err.startswith("convmatrix: note: coloured by value: row 0, column 3 of the matrix")
     assert captured.out.splitlines()[0] == "1 3 . 2 4 . . . . . . ."
     code, message = failure(capsys, "show", str(path), "--weights")
     assert code == 2
@@ -723,9 +723,9 @@ def test_show_builds_only_what_it_shows(capsys: pytest.CaptureFixture[str], monk
     large = ["--kernel-shape", "64x64x3x3", "--input-shape", "64x2240x2240", "--padding", "same"]
     lines = shown(capsys, *large, "--weights", "--max-rows", "5")
     assert lines[5] == "..."
-    assert "matrix, of which rows 0 to 4 and columns 0 to" in lines[6]
+    assert "matrix, showing rows 0 to 4 and columns 0 to" in lines[6]
     lines = shown(capsys, *large, "--random", "--rows", "321126390:")
-    assert lines[10].startswith("321126400 x 321126400 matrix, of which rows 321126390 to 321126399 and columns")
+    assert lines[10].startswith("321126400 x 321126400 matrix, showing rows 321126390 to 321126399 and columns")
     assert main(["show", *large, "--random", "--latex"]) == 0
     capsys.readouterr()
     assert asked == [(0, 6), (321126390, 321126400), (0, 10), (321126390, 321126400)]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 import time
-from itertools import pairwise
-from typing import Literal
+from itertools import combinations, pairwise
+from typing import Any, Literal
 from xml.etree import ElementTree as ET
 
 import numpy as np
@@ -14,10 +14,11 @@ from scipy import sparse
 
 import convmatrix as cm
 from convmatrix.display import geometry_html, matrix_text, pattern_html, proof_html, verdict_html, window_weights
-from convmatrix.display.ansi import coloured, terminal_colours
-from convmatrix.display.terminal import value_text
-from convmatrix.display.window import colours, is_light, unravel, weight_name
-from tests.cases import LENET5_C3, each_case, integer_weights
+from convmatrix.display.palette import DISTINCT, is_light, key_colours, palette
+from convmatrix.display.terminal import coloured, terminal_colours, value_text
+from convmatrix.display.window import unravel, weight_name
+from tests.cases import LENET5_C3, each_case, for_each, integer_weights
+from tests.refusals import refused
 
 ANSI = re.compile(r"\x1b\[[0-9;]*m")
 BACKGROUND = re.compile(r"\x1b\[48;5;(\d+);38;5;(\d+)m *([^\x1b ]+)\x1b\[0m")
@@ -69,13 +70,13 @@ def test_a_window_costs_what_it_shows() -> None:
     assert time.perf_counter() - start < 2
 
 
-@pytest.mark.parametrize("order", ["C", "F"])
+@for_each("order", ["C", "F"])
 def test_unravel_is_that_of_numpy(order: Literal["C", "F"]) -> None:
     for index in range(24):
         assert unravel(index, (2, 3, 4), order) == tuple(np.unravel_index(index, (2, 3, 4), order=order))
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("weights", "name"),
     [((7,), "w7"), ((0, 2), "w0+w2"), ((1, 1), "2w1"), ((0, 3, 3, 3), "w0+3w3"), (tuple(range(12)), "w0+..+w11")],
 )
@@ -85,29 +86,73 @@ def test_weight_names(weights: tuple[int, ...], name: str) -> None:
 
 # --- colours ---------------------------------------------------------------------------------------------------------
 
+# Machado, Oliveira, Fernandes, A physiologically-based model for simulation of color vision deficiency (2009): what
+# people without one kind of cone see, in linear RGB.
+VISION = {
+    "normal": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
 
-@pytest.mark.parametrize("n", [1, 7, 8, 9, 25, 49, 150])
+
+def smallest_difference(colours: Any, kind: str) -> float:
+    """Return the smallest difference (CIEDE2000) between any two colours, in [0, 1], as seen with a kind of vision."""
+    color = pytest.importorskip("skimage.color", reason="needs the extra analyses")
+    colours = np.asarray(colours)
+    linear = np.where(colours <= 0.04045, colours / 12.92, ((colours + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.array(VISION[kind]).T, 0, 1)
+    lab = color.rgb2lab(np.where(seen <= 0.0031308, 12.92 * seen, 1.055 * seen ** (1 / 2.4) - 0.055))
+    return min(float(color.deltaE_ciede2000(a, b)) for a, b in combinations(lab, 2))
+
+
+@for_each("kind", VISION)
+def test_colours_differ_in_every_kind_of_vision(kind: str) -> None:
+    """Two colours are just noticeably different at about 2; many weights differ more than in cividis and viridis."""
+    matplotlib = pytest.importorskip("matplotlib", reason="needs the extra plot")
+    assert smallest_difference(np.array(palette(8)) / 255, kind) > 10
+    for n in (9, 16, 25):
+        ours = smallest_difference(np.array(palette(n)) / 255, kind)
+        for name in ("cividis", "viridis"):
+            assert ours > smallest_difference(matplotlib.colormaps[name](np.linspace(0, 1, n))[:, :3], kind)
+
+
+@for_each("n", [0, 1, 7, 8, 9, 25, 49, 150])
 def test_every_weight_has_its_own_colour(n: int) -> None:
-    assert len(set(colours(range(n)).values())) == n
+    assert len(set(palette(n))) == n
+    assert palette(n) == palette(n)
 
 
 def test_many_weights_differ_in_lightness() -> None:
-    ramp = [0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in colours(range(30)).values()]
+    ramp = [0.2126 * red + 0.7152 * green + 0.0722 * blue for red, green, blue in palette(30)]
     assert all(b - a > 3 for a, b in pairwise(ramp))
 
 
 def test_a_weight_keeps_its_colour_in_every_window() -> None:
-    assert colours([4, 5], n_weights=9)[5] == colours([5, 8], n_weights=9)[5]
-    assert set(colours([100, 200], n_weights=1000)) == {100, 200}
+    assert key_colours([4, 5], n_weights=9)[5] == key_colours([5, 8], n_weights=9)[5]
+    assert len(key_colours([5], n_weights=16)) == 16
+    assert key_colours([100, 200], n_weights=17) == {100: DISTINCT[0], 200: DISTINCT[1]}
 
 
-@pytest.mark.parametrize("n", [7, 49])
+@for_each("n", [8, 49])
 def test_text_reads_on_every_colour(n: int) -> None:
     def luminance(colour: tuple[int, ...]) -> float:
         linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (c / 255 for c in colour)]
         return float(np.dot([0.2126, 0.7152, 0.0722], linear))
 
-    for colour in colours(range(n)).values():
+    for colour in palette(n):
         ink = 0.0 if is_light(colour) else 1.0
         light, dark = sorted((luminance(colour), ink), reverse=True)
         assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2, level AA
@@ -119,13 +164,13 @@ def test_terminals_get_the_nearest_of_their_colours() -> None:
     assert coloured("x", 209) == "\x1b[48;5;209;38;5;16mx\x1b[0m"
 
 
-@pytest.mark.parametrize("n", [9, 25, 216])
+@for_each("n", [9, 25, 216])
 def test_terminals_show_every_weight_in_its_own_colour(n: int) -> None:
-    assert len(set(terminal_colours(list(colours(range(n)).values())))) == n
+    assert len(set(terminal_colours(palette(n)))) == n
 
 
 def test_more_weights_than_a_terminal_has_colours() -> None:
-    assert len(terminal_colours(list(colours(range(300)).values()))) == 300
+    assert len(terminal_colours(palette(300))) == 300
 
 
 # --- text ------------------------------------------------------------------------------------------------------------
@@ -158,7 +203,7 @@ def test_a_sum_of_weights_is_shown_as_such() -> None:
         [".", ".", "5*", "2"],
     ]
     assert text.splitlines()[0].index("5") == text.splitlines()[1].index("2")  # digits under digits
-    assert "* several weights added" in text
+    assert "* sum of several weights" in text
     names = matrix_text(A, REFLECT, names=True)
     assert plain_rows(names, 4)[0] == ["w1", "w0+w2", ".", "."]
     assert "*" not in names
@@ -186,9 +231,9 @@ def test_names_add_up_to_the_matrix(geometry: cm.ConvGeometry) -> None:
     np.testing.assert_array_equal(shown, A.toarray())
 
 
-@pytest.mark.parametrize("width", [1, 8, 20, 33, 80, 200])
-@pytest.mark.parametrize("names", [False, True])
-@pytest.mark.parametrize("first_row", [0, 300])
+@for_each("width", [1, 8, 20, 33, 80, 200])
+@for_each("names", [False, True])
+@for_each("first_row", [0, 300])
 def test_text_fits_the_width_and_fills_it(width: int, first_row: int, *, names: bool) -> None:
     geometry = cm.ConvGeometry((28, 28), (3, 3), padding="same")
     A = cm.conv_matrix(np.arange(10, 19).reshape(3, 3), geometry, rows=(first_row, first_row + 20))
@@ -207,7 +252,7 @@ def test_a_slab_begins_where_its_first_row_does() -> None:
     lines = text.splitlines()
     assert lines[0].startswith("... 0 1 2 .")
     assert lines[1].startswith("... . 0 1 2")
-    assert lines[3] == "676 x 784 matrix, of which rows 100 to 102 and columns 106 to 116"
+    assert lines[3] == "676 x 784 matrix, showing rows 100 to 102 and columns 106 to 116"
 
 
 def test_the_legend_says_what_was_left_out() -> None:
@@ -215,7 +260,7 @@ def test_the_legend_says_what_was_left_out() -> None:
     text = matrix_text(A, cm.ConvGeometry(100, 50), width=40, max_rows=3)
     lines = text.splitlines()
     assert lines[3] == "..."
-    assert lines[4] == "51 x 100 matrix, of which rows 0 to 2 and columns 0 to 11"
+    assert lines[4] == "51 x 100 matrix, showing rows 0 to 2 and columns 0 to 11"
     assert lines[5] == "50 weights: w0=0 w1=1 w2=2 w3=3 w4=4 ..."
     assert len(lines[5]) <= 40
     assert matrix_text(A, cm.ConvGeometry(100, 50), max_columns=2).splitlines()[0] == "0 1 ..."
@@ -282,17 +327,15 @@ def test_the_matrix_given_is_not_changed() -> None:
 
 
 def test_names_need_a_geometry() -> None:
-    with pytest.raises(ValueError, match="names of weights come from a geometry, but none is given; give the layer's"):
+    with refused(ValueError, "names=True requires geometry"):
         matrix_text(sparse.eye_array(3), names=True)
 
 
 def test_the_geometry_must_be_that_of_the_matrix() -> None:
-    with pytest.raises(ValueError, match=r"matrix is 3 x 3, but ConvGeometry\(.*\) has a 4 x 9 matrix; .*n_rows"):
+    with refused(ValueError, "matrix is 3 x 3, but the layer has a 4 x 9 matrix; first_row and n_rows"):
         matrix_text(sparse.eye_array(3), EXAMPLE)
     A = cm.conv_matrix(np.ones((2, 2)), (3, 4), order="F")
-    with pytest.raises(
-        ValueError, match=r"row 0, column 3 of the matrix holds an entry, unlike .* in order 'C'; give this"
-    ):
+    with refused(ValueError, "column 3 of the matrix, in order 'C'"):
         matrix_text(A, cm.ConvGeometry((3, 4), (2, 2)))
     assert plain_rows(matrix_text(A, cm.ConvGeometry((3, 4), (2, 2)), names=True, order="F"), 1)[0][:5] == [
         "w0",
@@ -365,7 +408,7 @@ def test_html_of_a_large_layer_is_a_small_corner(monkeypatch: pytest.MonkeyPatch
     assert "Top left" not in geometry_html(EXAMPLE)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "geometry",
     [cm.ConvGeometry(2**40, 2**39, padding="same"), cm.ConvGeometry(3, 1, in_channels=2**13, out_channels=2**13)],
 )
@@ -412,7 +455,7 @@ def test_a_pattern_from_triplets_shows_itself() -> None:
         "w1 at row 1, column 3; w1 = weights[1]",
     ]
     rows = {(row[0].text or ""): (row[1].text or "") for row in root.iter("tr") if len(row) == 2}
-    assert rows["sharing"] == "a weight is used 1.333 times on average"
+    assert rows["sharing"] == "each weight is used 1.333 times on average"
     assert rows["entries"] == "4 triplets (row, column, weight)"
     assert "Top left corner of the matrix, coloured by weight: rows 0 to 1 of 2, columns 0 to 47 of 60" in pattern_html(
         pattern
@@ -441,7 +484,7 @@ def test_a_verdict_that_holds_draws_nothing() -> None:
     assert "<svg" not in html
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("shape", "drawn"), [((64,), True), ((65,), False), ((3, 2, 40), True), ((1, 3, 3, 3), False), ((2, 65, 3), False)]
 )
 def test_only_what_fits_is_drawn(shape: tuple[int, ...], drawn: bool) -> None:

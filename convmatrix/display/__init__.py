@@ -1,10 +1,9 @@
-"""A layer's matrix for people to look at: HTML for notebooks, text for terminals; verdicts and proofs likewise.
+"""HTML for notebooks and text for terminals: layers, their matrices, verdicts and proofs.
 
-Both draw a window of the matrix and say so; neither ever builds more of a layer than the window shows.
+Only a window of a large matrix is shown, and only that window is computed.
 """
 
-from convmatrix.display.findings import proof_html, verdict_html
-from convmatrix.display.html import geometry_html, pattern_html
+from convmatrix.display.html import geometry_html, pattern_html, proof_html, verdict_html
 from convmatrix.display.terminal import matrix_text
 from convmatrix.display.window import window_weights
 

@@ -1,22 +1,26 @@
-"""A matrix as text, for terminals."""
+"""Matrices as text for terminals."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
 from scipy import sparse
 
-from convmatrix.display.ansi import coloured, terminal_colours
-from convmatrix.display.window import Place, Rgb, Weights, colours, weight_name, window_weights
+from convmatrix.display.palette import Rgb, is_light, key_colours
+from convmatrix.display.window import Position, Weights, weight_name, window_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from convmatrix.geometry import ConvGeometry
 
 _SUM: Final[Rgb] = (215, 215, 215)
 _ELLIPSIS: Final = "..."
+_LEVELS: Final = (0, 95, 135, 175, 215, 255)
+_CUBE: Final[tuple[Rgb, ...]] = tuple((red, green, blue) for red in _LEVELS for green in _LEVELS for blue in _LEVELS)
+_FIRST_CODE: Final = 16  # of the cube among a terminal's 256 colours
 
 
 def matrix_text(
@@ -32,31 +36,31 @@ def matrix_text(
     max_rows: int = 40,
     max_columns: int | None = None,
 ) -> str:
-    """Return a matrix as a grid of text: a dot where there is no entry, a star after a sum of several weights.
+    """Return a matrix as a grid of text: a dot for no entry, a star after the sum of several weights.
 
     Parameters
     ----------
     matrix : sparse matrix or array
         The whole matrix, or a slab of its rows.
     geometry : ConvGeometry, optional
-        The layer of the matrix; with it entries are coloured by weight, without it by value.
+        The layer of the matrix. With it entries are coloured by weight, otherwise by value.
     names : bool
-        Show the weights (``w0``, ``w0+w2``) instead of the values. Needs a geometry.
+        Show the weights (``w0``, ``w0+w2``) instead of the values; requires a geometry.
     order : {"C", "F"}
         How input and output are flattened.
     first_row, n_rows : int
-        Where the slab begins in the matrix, and how many rows that has; by default the slab is all of it.
+        First row of the slab in the matrix, and the number of rows of the whole matrix; by default the slab ends it.
     colour : bool
         Colour the entries with ANSI escape codes (256 colours).
     width : int
-        Columns of text that there are.
+        Width of the text in characters.
     max_rows, max_columns : int
-        Most rows and columns of the matrix to show. What is left out is told below the grid.
+        Maximum number of rows and columns to show. A line below the grid says what is omitted.
 
     Raises
     ------
     ValueError
-        If names are asked for without a geometry, or the geometry is that of another matrix.
+        If names are requested without a geometry, or the geometry does not match the matrix.
 
     Examples
     --------
@@ -70,12 +74,12 @@ def matrix_text(
     .  .  5* 2
     4 x 4 matrix, 10 entries
     3 weights: w0=1 w1=2 w2=4
-    . no entry, * several weights added
+    . no entry, * sum of several weights
     >>> print(matrix_text(A, g, names=True, max_rows=2))
        w1 w0+w2     .     .
        w0    w1    w2     .
     ...
-    4 x 4 matrix, of which rows 0 to 1 and columns 0 to 3
+    4 x 4 matrix, showing rows 0 to 1 and columns 0 to 3
     3 weights: w0 w1 w2
     . no entry
     """
@@ -85,22 +89,21 @@ def matrix_text(
     slab = matrix[:max_rows]
     slab.sum_duplicates()
     rows = range(first_row, first_row + slab.shape[0])
-
     most = width // 2 + 1 if max_columns is None else min(max_columns, width // 2 + 1)
 
-    def entries_from(first: int) -> tuple[dict[Place, _Entry], range]:
+    def entries_from(first: int) -> tuple[dict[Position, _Entry], range]:
         columns = range(first, min(first + most, matrix.shape[1]))
         entries = _entries(slab, rows, columns, geometry, names=names, order=order)
         return entries, _fitting(entries, columns, matrix.shape[1], width)
 
     entries, columns = entries_from(0)
-    # Where not all fits, the first entry of the first row in view is the top left corner.
+    # If not all columns fit, show those from the first entry of the first row on.
     if len(columns) < matrix.shape[1] and slab.nnz and (first := int(slab.indices[0])):
         entries, columns = entries_from(first)
-    entries = {place: entry for place, entry in entries.items() if place[1] in columns}
+    entries = {position: entry for position, entry in entries.items() if position[1] in columns}
 
-    palette = colours((e.key for e in entries.values() if e.key is not None), geometry.n_weights if geometry else None)
-    paint = _painter(palette) if colour else _plain
+    keys = (entry.key for entry in entries.values() if entry.key is not None)
+    paint = _painter(key_colours(keys, geometry.n_weights if geometry else None)) if colour else _plain
     lines = _grid(entries, rows, columns, matrix.shape[1], paint)
     if len(rows) < matrix.shape[0]:
         lines.append(_ELLIPSIS)
@@ -108,17 +111,17 @@ def matrix_text(
         lines.append(f"{total} x {matrix.shape[1]} matrix, {slab.nnz} entr{'y' if slab.nnz == 1 else 'ies'}")
     else:
         shown = f"rows {rows.start} to {rows.stop - 1} and columns {columns.start} to {columns.stop - 1}"
-        lines.append(f"{total} x {matrix.shape[1]} matrix, of which {shown}")
+        lines.append(f"{total} x {matrix.shape[1]} matrix, showing {shown}")
     if geometry is not None:
         lines.append(_weight_legend(entries, geometry.n_weights, paint, width, names=names))
     starred = any(entry.text.endswith("*") for entry in entries.values())
-    lines.append(". no entry" + (", * several weights added" if starred else ""))
+    lines.append(". no entry" + (", * sum of several weights" if starred else ""))
     return "\n".join(lines)
 
 
 @dataclass(frozen=True)
 class _Entry:
-    """One entry: its text, its value, and its weights where a geometry tells them."""
+    """One entry: its text, its value, and its weights if a geometry is given."""
 
     text: str
     value: Any
@@ -126,9 +129,9 @@ class _Entry:
 
     @property
     def key(self) -> Any:
-        """What its colour stands for: a weight, or a value where weights are unknown; None for a sum of weights."""
+        """The weight, or the value if weights are unknown, that determines the colour; None for a sum of weights."""
         if self.weights is None:
-            # Sorts complex numbers, and NaN, which is neither less nor equal to itself.
+            # Orders complex numbers, and NaN, which does not compare equal to itself.
             return tuple((part != part, 0.0 if part != part else part) for part in (self.value.real, self.value.imag))
         return self.weights[0] if len(self.weights) == 1 else None
 
@@ -136,42 +139,42 @@ class _Entry:
 def _check(geometry: ConvGeometry | None, *, names: bool, shape: tuple[int, int]) -> None:
     if geometry is None:
         if names:
-            raise ValueError("the names of weights come from a geometry, but none is given; give the layer's geometry")
+            raise ValueError("names=True requires geometry, which is None; pass the geometry of the layer")
     elif (geometry.n_out, geometry.n_in) != shape:
         raise ValueError(
             f"the matrix is {shape[0]} x {shape[1]}, but {geometry!r} has a {geometry.n_out} x {geometry.n_in} matrix; "
-            "give the geometry of this matrix, and first_row and n_rows for a slab of it"
+            "pass the geometry of this matrix, and first_row and n_rows if it is a slab"
         )
 
 
 def _entries(
     slab: Any, rows: range, columns: range, geometry: ConvGeometry | None, *, names: bool, order: str
-) -> dict[Place, _Entry]:
+) -> dict[Position, _Entry]:
     """Return the entries of a slab in some columns, by row and column of the whole matrix."""
     window = slab[:, columns.start : columns.stop].tocoo()
-    places = zip((window.row + rows.start).tolist(), (window.col + columns.start).tolist(), strict=True)
-    values = dict(zip(places, window.data.tolist(), strict=True))
+    positions = zip((window.row + rows.start).tolist(), (window.col + columns.start).tolist(), strict=True)
+    values = dict(zip(positions, window.data.tolist(), strict=True))
     if geometry is None:
-        return {place: _Entry(value_text(value), value, None) for place, value in values.items()}
+        return {position: _Entry(value_text(value), value, None) for position, value in values.items()}
     weights = window_weights(geometry, rows, columns, order)
     if differing := weights.keys() ^ values.keys():
-        place = min(differing)
+        row, column = min(differing)
         raise ValueError(
-            f"row {place[0]}, column {place[1]} of the matrix holds {'an' if place in values else 'no'} entry, unlike "
-            f"the matrix of {geometry!r} in order {order!r}; give this matrix's geometry and order"
+            f"row {row}, column {column} of the matrix has {'an' if (row, column) in values else 'no'} entry, unlike "
+            f"the matrix of {geometry!r} in order {order!r}; pass the geometry and order of this matrix"
         )
-    # Digits stay under digits: where there are stars, whatever has none gets a blank.
+    # If any entry has a star, those without get a blank, which keeps digits aligned.
     starred = not names and any(len(own) > 1 for own in weights.values())
     entries = {}
-    for place, value in values.items():
-        own = weights[place]
+    for position, value in values.items():
+        own = weights[position]
         mark = ("*" if len(own) > 1 else " ") if starred else ""
-        entries[place] = _Entry(weight_name(own) if names else value_text(value) + mark, value, own)
+        entries[position] = _Entry(weight_name(own) if names else value_text(value) + mark, value, own)
     return entries
 
 
-def _fitting(entries: dict[Place, _Entry], candidates: range, n_columns: int, width: int) -> range:
-    """Return the first of the candidate columns, as many as fit in cells of one width; at least one."""
+def _fitting(entries: dict[Position, _Entry], candidates: range, n_columns: int, width: int) -> range:
+    """Return the longest prefix of the candidate columns that fits the width in cells of equal width; at least one."""
     widths = dict.fromkeys(candidates, 1)
     for (_, column), entry in entries.items():
         widths[column] = max(widths[column], len(entry.text))
@@ -186,7 +189,7 @@ def _fitting(entries: dict[Place, _Entry], candidates: range, n_columns: int, wi
 
 
 def _grid(
-    entries: dict[Place, _Entry], rows: range, columns: range, n_columns: int, paint: Callable[[str, _Entry], str]
+    entries: dict[Position, _Entry], rows: range, columns: range, n_columns: int, paint: Callable[[str, _Entry], str]
 ) -> list[str]:
     """Return the lines of the grid."""
     cell = max((len(entry.text) for entry in entries.values()), default=1)
@@ -201,20 +204,10 @@ def _grid(
     return lines
 
 
-def _plain(text: str, _: _Entry) -> str:
-    return text
-
-
-def _painter(palette: dict[Any, Rgb]) -> Callable[[str, _Entry], str]:
-    codes = terminal_colours([_SUM, *palette.values()])
-    by_key = dict(zip([None, *palette], codes, strict=True))
-    return lambda text, entry: coloured(text, by_key[entry.key])
-
-
 def _weight_legend(
-    entries: dict[Place, _Entry], n_weights: int, paint: Callable[[str, _Entry], str], width: int, *, names: bool
+    entries: dict[Position, _Entry], n_weights: int, paint: Callable[[str, _Entry], str], width: int, *, names: bool
 ) -> str:
-    """Return the weights in view, with their values unless the grid shows names; as many as fit on a line."""
+    """Return the weights in view on one line, with their values unless the grid shows names."""
     single = {entry.weights[0]: entry for entry in entries.values() if entry.weights and len(entry.weights) == 1}
     legend = f"{n_weights} weight{'s' if n_weights > 1 else ''}:"
     length = len(legend)
@@ -227,8 +220,48 @@ def _weight_legend(
     return legend if len(single) == n_weights else f"{legend} {_ELLIPSIS}"
 
 
+def _plain(text: str, _: _Entry) -> str:
+    return text
+
+
+def _painter(colours: dict[Any, Rgb]) -> Callable[[str, _Entry], str]:
+    codes = dict(zip([None, *colours], terminal_colours([_SUM, *colours.values()]), strict=True))
+    return lambda text, entry: coloured(text, codes[entry.key])
+
+
+def terminal_colours(wanted: Sequence[Rgb]) -> list[int]:
+    """Return the code of the nearest of a terminal's 216 colours for each colour, without repetition while any is left.
+
+    Examples
+    --------
+    >>> terminal_colours([(255, 255, 0), (250, 250, 0)])
+    [226, 190]
+    """
+    cube = np.array(_CUBE)  # (216, 3)
+    free = np.ones(len(cube), dtype=bool)
+    codes = []
+    for colour in wanted:
+        distances = ((cube - colour) ** 2).sum(axis=1)
+        nearest = int(np.argmin(np.where(free, distances, np.inf) if free.any() else distances))
+        free[nearest] = False
+        codes.append(_FIRST_CODE + nearest)
+    return codes
+
+
+def coloured(text: str, code: int) -> str:
+    r"""Return text on a background of one of the 216 colours, in black or white.
+
+    Examples
+    --------
+    >>> coloured("w0", 226)
+    '\x1b[48;5;226;38;5;16mw0\x1b[0m'
+    """
+    ink = 16 if is_light(_CUBE[code - _FIRST_CODE]) else 231
+    return f"\x1b[48;5;{code};38;5;{ink}m{text}\x1b[0m"
+
+
 def value_text(value: complex) -> str:
-    """Return a number with at most three digits after rounding; integers in full.
+    """Return a number rounded to three significant digits; integers in full.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The page that one can touch: a layer and its matrix in the browser, in one HTML file that needs nothing else.
+"""An interactive page: a layer and its matrix in the browser, in one self-contained HTML file.
 
 Examples
 --------

@@ -1,39 +1,23 @@
-// How weights look and how numbers, names and places are written.
+// The look of weights, and the notation of numbers, names and positions.
 
-// Masataka Okabe and Kei Ito, Color Universal Design (2008), without black: told apart by colour-blind readers.
-const DISTINCT = [
-  [86, 180, 233],
-  [230, 159, 0],
-  [0, 158, 115],
-  [240, 228, 66],
-  [0, 114, 178],
-  [213, 94, 0],
-  [204, 121, 167],
-];
-// More weights than that: a ramp through the corners of matplotlib's viridis, which grows lighter for every eye.
-const RAMP = [
-  [68, 1, 84],
-  [59, 82, 139],
-  [33, 145, 140],
-  [94, 201, 98],
-  [253, 231, 37],
-];
+// Colours from Python's convmatrix/display/palette.py: distinct ones for a few weights, and corners of a ramp for more.
+const { distinct: DISTINCT, ramp: RAMP } = START.colours;
 
-/** Return a colour [red, green, blue] for each of n weights. */
+/** Return one colour [red, green, blue] per weight, interpolated between the corners of the ramp if there are many. */
 function palette(n) {
   if (n <= DISTINCT.length) return DISTINCT.slice(0, n);
   return Array.from({ length: n }, (_, index) => {
-    const place = (index * (RAMP.length - 1)) / (n - 1);
-    const corner = Math.min(Math.floor(place), RAMP.length - 2);
+    const position = (index * (RAMP.length - 1)) / (n - 1);
+    const corner = Math.min(Math.floor(position), RAMP.length - 2);
     return RAMP[corner].map((from, channel) =>
-      Math.round(from + (place - corner) * (RAMP[corner + 1][channel] - from)),
+      Math.round(from + (position - corner) * (RAMP[corner + 1][channel] - from)),
     );
   });
 }
 
 const css = ([red, green, blue]) => `rgb(${red},${green},${blue})`;
 
-/** Return black or white, whichever reads better on a colour (relative luminance of WCAG 2). */
+/** Return black or white, whichever is easier to read on a colour (relative luminance of WCAG 2). */
 function inkOn(colour) {
   const linear = colour.map((value) => {
     const c = value / 255;
@@ -42,7 +26,7 @@ function inkOn(colour) {
   return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.179 ? "#000" : "#fff";
 }
 
-// Hatchings for cells too small for a label: with colours they tell weights apart, without colours too.
+// Hatchings for cells too small for a label; together with the colours they distinguish more weights.
 const HATCHES = ["", "M0 2H4", "M2 0V4", "M0 4L4 0", "M0 0L4 4", "M0 2H4M2 0V4", "M0 4L4 0M0 0L4 4", "M1.5 2H2.5"];
 
 /** Return the SVG definitions of the hatchings, each in black and in white. */
@@ -56,46 +40,45 @@ function hatchDefinitions() {
   return `<defs>${patterns.join("")}</defs>`;
 }
 
-/** Return the fill of the hatching of a weight on its colour, or null where it has none. */
+/** Return the fill of the hatching of a weight on its colour, or null if it has none. */
 function hatchFill(weight, colour) {
   const index = weight % HATCHES.length;
   return HATCHES[index] ? `url(#hatch-${index}-${inkOn(colour).slice(1)})` : null;
 }
 
-/** Return a number in at most four significant digits, with a minus sign that is one. */
+/** Return a number with at most four significant digits and a typographic minus sign. */
 function numberText(value) {
   const short = Number.isInteger(value) && Math.abs(value) < 1e6 ? value : Number.parseFloat(value.toPrecision(4));
   return String(Object.is(short, -0) ? 0 : short).replace("-", "\u2212");
 }
 
-/** Return how the weights of one entry are written, the same one twice as a multiple: w0+2w2. */
+/** Return the name of an entry: its weights joined by plus signs, repeated ones as multiples, such as w0+2w2. */
 function weightName(weights) {
   const counts = new Map();
   for (const weight of weights) counts.set(weight, (counts.get(weight) ?? 0) + 1);
   return [...counts].map(([weight, count]) => `${count > 1 ? count : ""}w${weight}`).join("+");
 }
 
-/** Return the name of an entry; in a commutator its weights may be taken away: w0\u2212w3, \u2212w1. */
+/** Return the name of an entry; in a commutator weights may be subtracted: w0\u2212w3, \u2212w1. */
 function entryName({ weights, minus = [] }) {
   const names = weightName(weights);
   if (!minus.length) return names;
   return `${names}\u2212${weightName(minus).replaceAll("+", "\u2212")}`;
 }
 
-/** Return a place as people write it: x[2,1]. */
-const placeName = (name, place) => `${name}[${place.join(",")}]`;
+/** Return an element of an array in indexing notation, such as x[2,1]. */
+const elementName = (name, indices) => `${name}[${indices.join(",")}]`;
 
 const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
 
-/** Return a tuple as Python writes it. */
+/** Return a tuple in Python notation. */
 const tuple = (items) => (items.length === 1 ? `(${items[0]},)` : `(${items.join(", ")})`);
 
-/** Make an element: attributes, then children; on... attributes are listeners, colours go to its style. */
+/** Create an element with attributes and children; the attribute "colour" sets its background and ink. */
 function make(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) {
-    if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else if (name === "colour") {
+    if (name === "colour") {
       element.style.backgroundColor = css(value);
       element.style.color = inkOn(value);
     } else element.setAttribute(name, value);
@@ -104,19 +87,19 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Return an SVG cell: one colour, or stripes where several weights are added. */
+/** Return an SVG cell: one colour, or stripes for the sum of several weights. */
 function cellFill(x, y, width, height, weights, colours, hatched) {
   const stripe = width / weights.length;
   return weights
-    .map((weight, place) => {
-      const box = `x="${(x + place * stripe).toFixed(2)}" y="${y}" width="${stripe.toFixed(2)}" height="${height}"`;
+    .map((weight, number) => {
+      const box = `x="${(x + number * stripe).toFixed(2)}" y="${y}" width="${stripe.toFixed(2)}" height="${height}"`;
       const hatch = hatched ? hatchFill(weight, colours[weight]) : null;
       return `<rect ${box} fill="${css(colours[weight])}"/>${hatch ? `<rect ${box} fill="${hatch}"/>` : ""}`;
     })
     .join("");
 }
 
-/** Return a text in the middle of a cell, or nothing where it does not fit. */
+/** Return text centred in a cell, or nothing if it does not fit. */
 function cellText(x, y, width, height, text, ink, className = "") {
   const size = Math.min(13, height * 0.5, (width - 2) / (0.6 * text.length));
   if (size < 6.5) return "";

@@ -99,10 +99,10 @@ function inputCells(model, row) {
       index: nothing ? undefined : column,
       outline: inside && sources.has(column) ? "source" : undefined,
       title: inside
-        ? placeName("x", position)
+        ? elementName("x", position)
         : nothing
           ? "padding: nothing is read"
-          : `padding: reads ${placeName("x", samples)}`,
+          : `padding: reads ${elementName("x", samples)}`,
     });
   }
   return { cells, ring };
@@ -127,7 +127,7 @@ function vectorCells(vector, shape, order, name, { chosen, reached = new Map(), 
       index,
       outline: index === chosen ? "chosen" : undefined,
       broken: broken.has(index),
-      title: placeName(name, place) + (broken.has(index) ? ": breaks the symmetry" : ""),
+      title: elementName(name, place) + (broken.has(index) ? ": breaks the symmetry" : ""),
     };
   });
 }

@@ -195,7 +195,7 @@ function drawFocus() {
 function drawPixel() {
   const { layer, x, view } = state.model;
   byId("pixel-label").hidden = byId("pixel-hint").hidden = view === "transpose";
-  byId("pixel-name").textContent = placeName("x", unravel(state.pixel, layer.inputShape, layer.order));
+  byId("pixel-name").textContent = elementName("x", unravel(state.pixel, layer.inputShape, layer.order));
   if (document.activeElement !== byId("pixel")) byId("pixel").value = x[state.pixel];
 }
 

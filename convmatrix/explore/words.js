@@ -20,7 +20,7 @@ function nameList(names) {
   return names.slice(0, MOST_NAMES).join(", ") + (rest > 0 ? ` and ${rest.toLocaleString("en")} more` : "");
 }
 
-const nameAt = (side, index, order) => placeName(side.name, unravel(index, side.shape, order));
+const nameAt = (side, index, order) => elementName(side.name, unravel(index, side.shape, order));
 
 /** Return the sum of weights as written: "w4 = 5", or "w0 + w2 = 1 + 3 = 4". */
 function weightWords(weights, value, layer) {
@@ -107,13 +107,13 @@ function commutatorTerms(model) {
   const side = (entries, columnOf) =>
     entries.map(({ column, weights, value }) => {
       const source = columnOf(column);
-      const name = placeName("x", unravel(source, layer.inputShape, layer.order));
+      const name = elementName("x", unravel(source, layer.inputShape, layer.order));
       return { weights, value, name, number: x[source], differs: differing.has(source), source };
     });
   const total = (terms) => terms.reduce((sum, { value, number }) => sum + value * number, 0);
   const first = side(matrix.rows[row], (column) => shown.p[column]);
   const second = side(matrix.rows[shown.q[row]], (column) => column);
-  const output = placeName("y", unravel(row, layer.outputShape, layer.order));
+  const output = elementName("y", unravel(row, layer.outputShape, layer.order));
   const verdict = differing.size
     ? `Row ${row} breaks the symmetry: at ${plural(differing.size, pixelWord(layer))} the two sides have different weights.`
     : `Row ${row} keeps the symmetry: both sides are the same sum, whatever the weights.`;
@@ -175,7 +175,7 @@ function matrixWords(model) {
     return `A\u1d40 is ${size}: back-propagation, \u03b4x = A\u1d40 \u03b4y. Every ${pixelWord(layer)} gathers the gradients of the outputs that read it, through the same weights.${several}`;
   }
   const broken = shown.brokenRows;
-  const names = broken.map((row) => placeName("y", unravel(row, layer.outputShape, layer.order)));
+  const names = broken.map((row) => elementName("y", unravel(row, layer.outputShape, layer.order)));
   if (!broken.length)
     return "A P \u2212 Q A = 0: the layer commutes with this shift, for every weight. It is equivariant.";
   const ruledOut = layer.axes.flatMap(({ stride }, axis) =>

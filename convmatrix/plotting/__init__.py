@@ -1,9 +1,9 @@
-"""Pictures of layers with matplotlib: matrices, sparse connectivity, receptive fields, filters, spectra.
+"""Plots of layers with matplotlib: matrices, sparse connectivity, receptive fields, filters, spectra.
 
-Needs the extra ``plot``. Every function draws into ``axes``, or into a new figure, and returns the figure; save it with
-``figure.savefig("name.svg")`` or ``.png``. New figures are at most as wide as a page, so that text stays readable in
-print. Up to eight weights have the colours of Okabe and Ito (Color universal design, 2008), which are distinct in the
-common forms of colour blindness; more of them are shades of ``cividis``, with a scale beside the picture.
+Requires the extra ``plot``. Every function draws into ``axes``, or into a new figure, and returns the figure; save it
+with ``figure.savefig("name.svg")`` or ``.png``. New figures are at most as wide as a page, so that text stays readable
+in print. Up to eight weights have the colours of Okabe and Ito (Color Universal Design, 2008), which are distinct in
+the common forms of colour blindness; more weights have shades from dark to light, with a scale beside the matrix.
 
 Examples
 --------
@@ -14,12 +14,10 @@ Examples
 '6 x 8 matrix: 18 entries, 3 weights'
 """
 
-from convmatrix.plotting.connections import plot_connections
-from convmatrix.plotting.fields import plot_receptive_field
-from convmatrix.plotting.filters import plot_filters
-from convmatrix.plotting.matrices import plot_matrix
-from convmatrix.plotting.spectra import plot_spectrum
-from convmatrix.plotting.style import COLOURS, weight_colours
+from convmatrix.plotting.connectivity import plot_connections, plot_receptive_field
+from convmatrix.plotting.figures import COLOURS, weight_colours
+from convmatrix.plotting.matrix_plots import plot_matrix
+from convmatrix.plotting.value_plots import plot_filters, plot_spectrum
 
 __all__ = [
     "COLOURS",

@@ -1,0 +1,103 @@
+"""The colours of weights and verdicts: one palette for notebooks, terminals, plots and the web page."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+Rgb = tuple[int, int, int]
+
+DISTINCT: Final[tuple[Rgb, ...]] = (
+    (230, 159, 0),
+    (86, 180, 233),
+    (0, 158, 115),
+    (240, 228, 66),
+    (0, 114, 178),
+    (213, 94, 0),
+    (204, 121, 167),
+    (0, 0, 0),
+)
+"""Masataka Okabe and Kei Ito, Color Universal Design (2008): distinct in the common forms of colour blindness."""
+
+RAMP: Final[tuple[Rgb, ...]] = (
+    (4, 4, 87),
+    (59, 63, 111),
+    (95, 90, 100),
+    (120, 128, 125),
+    (160, 145, 114),
+    (207, 179, 81),
+    (250, 241, 45),
+)
+"""Colours between which more than eight weights are interpolated, from dark to light.
+
+Up to 25 shades differ more from each other than those of cividis and viridis, in normal vision and in the common forms
+of colour blindness (CIEDE2000).
+"""
+
+PROVED: Final = "#00694c"  # white text has a contrast of at least 4.5 on either
+BROKEN: Final = "#b34700"
+
+_SAME_IN_EVERY_WINDOW: Final = 16  # weights of a layer up to which colours do not depend on the window
+
+
+def palette(n_weights: int) -> list[Rgb]:
+    """Return one colour per weight: distinct hues for up to eight weights, shades from dark to light for more.
+
+    Examples
+    --------
+    >>> palette(2), palette(9)[4]
+    ([(230, 159, 0), (86, 180, 233)], (120, 128, 125))
+    """
+    if n_weights <= len(DISTINCT):
+        return list(DISTINCT[:n_weights])
+    positions = np.linspace(0, len(RAMP) - 1, n_weights)
+    channels = [np.interp(positions, np.arange(len(RAMP)), values) for values in zip(*RAMP, strict=True)]
+    return [(red, green, blue) for red, green, blue in np.rint(np.stack(channels, axis=1)).astype(int).tolist()]
+
+
+def key_colours(keys: Iterable[Any], n_weights: int | None = None) -> dict[Any, Rgb]:
+    """Return one colour per distinct key; in a layer with at most 16 weights each weight always has the same colour.
+
+    Parameters
+    ----------
+    keys : iterable
+        Weight numbers, or values.
+    n_weights : int, optional
+        Number of weights of the layer.
+
+    Examples
+    --------
+    >>> key_colours([5, 3, 5])
+    {3: (230, 159, 0), 5: (86, 180, 233)}
+    """
+    scale: Any = sorted(set(keys))
+    if n_weights is not None and n_weights <= _SAME_IN_EVERY_WINDOW:
+        scale = range(n_weights)
+    return dict(zip(scale, palette(len(scale)), strict=True))
+
+
+def is_light(colour: Rgb) -> bool:
+    """Return whether black text is easier to read on a colour than white text (relative luminance of WCAG 2).
+
+    Examples
+    --------
+    >>> is_light((240, 228, 66)), is_light((4, 4, 87))
+    (True, False)
+    """
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in (value / 255 for value in colour)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2] > 0.179
+
+
+def hex_code(colour: Rgb) -> str:
+    """Return a colour as HTML and matplotlib write it.
+
+    Examples
+    --------
+    >>> hex_code((230, 159, 0))
+    '#E69F00'
+    """
+    return "#{:02X}{:02X}{:02X}".format(*colour)

@@ -1,0 +1,113 @@
+"""Plots of numbers: filters side by side, and singular values as curves."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from convmatrix.options import integer
+from convmatrix.plotting.figures import COLOURS, PAGE_WIDTH, axes_of, new_figure, real_values
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike
+
+_LINE_STYLES: Final = ("-", "--", "-.", ":")
+_LINE_COLOURS: Final = tuple(COLOURS[i] for i in (4, 5, 2, 7, 6, 0, 1))  # dark ones first; yellow is too pale
+
+
+def plot_filters(weights: ArrayLike, *, columns: int | None = None) -> Figure:
+    """Draw filters side by side on a common colour scale that is symmetric about zero.
+
+    Parameters
+    ----------
+    weights : array_like, shape (..., height, width)
+        One picture per combination of leading indices.
+    columns : int, optional
+        Number of filters per row; by default about as many as there are rows.
+
+    Raises
+    ------
+    ValueError
+        If there are fewer than two axes, no filters, or values that are not finite.
+    TypeError
+        If the weights are complex.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> figure = plot_filters(np.random.default_rng(0).standard_normal((6, 1, 5, 5)))
+    >>> len(figure.axes)
+    7
+    """
+    filters = real_values("weights", weights)
+    if filters.ndim < 2 or filters.size == 0:
+        raise ValueError(f"weights must have shape (..., height, width) and not be empty, but have {filters.shape}")
+    if not np.isfinite(filters).all():
+        n_wrong = int(np.count_nonzero(~np.isfinite(filters)))
+        raise ValueError(f"weights must be finite, but {n_wrong} of {filters.size} are not; replace them")
+    filters = filters.reshape(-1, *filters.shape[-2:])
+    columns = math.ceil(math.sqrt(len(filters))) if columns is None else integer("columns", columns, minimum=1)
+    rows = math.ceil(len(filters) / columns)
+    height, width = filters.shape[1:]
+    side = min(0.9, (PAGE_WIDTH - 1) / columns)  # width of a filter in inches
+    figure = new_figure(max(side * columns, 1) + 1, max(side * rows * height / width, 1.3) + 0.2)
+    grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel().tolist()
+    limit = float(np.abs(filters).max()) or 1.0
+    picture: Any = None
+    for axes, one in itertools.zip_longest(grid, filters):
+        if one is None:
+            axes.remove()
+            continue
+        picture = axes.imshow(one, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+        axes.set(xticks=[], yticks=[])
+    figure.colorbar(picture, ax=grid[: len(filters)], label="weight", shrink=0.9)
+    return figure
+
+
+def plot_spectrum(values: ArrayLike, *, label: str | None = None, axes: Axes | None = None) -> Figure:
+    """Draw singular values in descending order; call it again with the same axes to compare several layers.
+
+    Parameters
+    ----------
+    values : array_like
+        Singular values in any order, such as those of `convmatrix.spectral.singular_values`.
+    label : str, optional
+    axes : matplotlib Axes, optional
+
+    Raises
+    ------
+    ValueError
+        If there are no values, or any is negative or not finite.
+    TypeError
+        If the values are complex.
+
+    Examples
+    --------
+    >>> figure = plot_spectrum([3.0, 1.0, 2.0], label="a layer")
+    >>> figure.axes[0].lines[0].get_ydata().tolist()
+    [3.0, 2.0, 1.0]
+    """
+    ordered = np.sort(real_values("values", values).ravel())[::-1]
+    if not ordered.size:
+        raise ValueError("values is empty, but a spectrum has at least 1 value")
+    if n_wrong := int(np.count_nonzero(~(np.isfinite(ordered) & (ordered >= 0)))):
+        raise ValueError(f"values must be finite and not negative, but {n_wrong} of {ordered.size} are not")
+    figure, axes = axes_of(axes, 5, 3.5)
+    number = len(axes.lines)
+    style, colour = _LINE_STYLES[number % len(_LINE_STYLES)], _LINE_COLOURS[number % len(_LINE_COLOURS)]
+    marker = "o" if ordered.size == 1 else None  # a line through one point would be invisible
+    axes.plot(np.arange(1, ordered.size + 1), ordered, style, marker=marker, color=colour, label=label)
+    locator: Any = axes.xaxis.get_major_locator()
+    locator.set_params(integer=True)
+    axes.set_xlabel("index")
+    axes.set_ylabel("singular value")
+    axes.autoscale(axis="y")  # a limit set by an earlier call would cut off larger values
+    axes.set_ylim(bottom=0)
+    if label is not None:
+        axes.legend(frameon=False)
+    return figure
