@@ -40,7 +40,7 @@ PRELOADED = (
     "networkx",
     "hypothesis.extra.numpy",
 )
-TIME_LIMIT = 120  # seconds per mutant; a run that takes longer counts as a failure of the tests
+TIME_LIMIT = 300  # seconds per mutant; a run that takes longer counts as a failure of the tests
 
 
 @dataclass(frozen=True)
