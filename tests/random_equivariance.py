@@ -41,6 +41,7 @@ PAD_MODES: dict[str, Any] = {
     "replicate": "edge",
 }
 TRIALS = 6
+MORE_TRIALS = 300  # where a verdict says no: a maximum seldom notices that one sample is left out
 
 
 # --- direct evaluation -----------------------------------------------------------------------------------------------
@@ -270,10 +271,12 @@ def _add_pooling(
 # --- comparison ------------------------------------------------------------------------------------------------------
 
 
-def answering(draw: Draw, shape: tuple[int, ...], shift: tuple[int, ...]) -> set[tuple[int, ...]]:
+def answering(draw: Draw, shape: tuple[int, ...], shift: tuple[int, ...], trials: int = TRIALS) -> set[tuple[int, ...]]:
     """Return the output shifts that answer to an input shift at all of some random weights and inputs."""
     alive: set[tuple[int, ...]] | None = None
-    for trial in range(TRIALS):
+    for trial in range(trials):
+        if alive is not None and not alive:
+            break
         x = np.random.default_rng([7, trial]).standard_normal(shape) * 2
         y = draw.evaluate(x, trial)
         moved = draw.evaluate(np.roll(x, shift, range(1, x.ndim)), trial)
@@ -294,6 +297,8 @@ def compare(rng: np.random.Generator) -> Counter[str]:
     for shift in shifts if len(shifts) <= 8 else [shifts[i] for i in rng.choice(len(shifts), 8, replace=False)]:
         verdict = equivariance.check_network(network, shift)
         passes = bool(answering(draw, shape, shift))
+        if passes and verdict.exact and not verdict.holds:
+            passes = bool(answering(draw, shape, shift, MORE_TRIALS))
         if verdict.exact and verdict.holds != passes:
             raise AssertionError(f"shift {shift}: {verdict}, but brute force says {passes}: {describe(network)}")
         outcomes[f"{verdict.holds}, {verdict.decided}" if verdict.exact else f"bound, in truth {passes}"] += 1
@@ -301,6 +306,8 @@ def compare(rng: np.random.Generator) -> Counter[str]:
     for axis, size in enumerate(shape[1:]):
         along = [tuple(amount if a == axis else 0 for a in range(len(smallest))) for amount in range(1, size)]
         expected = next((max(shift) for shift in along if answering(draw, shape, shift)), size)
+        if expected < found[axis]:
+            expected = next((max(shift) for shift in along if answering(draw, shape, shift, MORE_TRIALS)), size)
         if found.exact and found[axis] != expected:
             raise AssertionError(f"axis {axis}: {found}, but brute force says {expected}: {describe(network)}")
     outcomes["surviving, exact" if found.exact else "surviving, bound"] += 1
