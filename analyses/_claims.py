@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 
-Verdict = Literal["reproduced", "checked", "failed"]
+Verdict = Literal["reproduced", "checked", "failed", "skipped"]
+VERDICTS: Final = get_args(Verdict)
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One statement with its verdict. Make it with one of the four functions below, which also do the comparison.
+    """One statement with its verdict. Make it with one of the functions below, which also do the comparison.
 
     Attributes
     ----------
+    key : str
+        A short name that stays when the statement is reworded, unique within its analysis: lower-case words and numbers
+        joined by hyphens. Other characters are replaced.
     statement : str
         What is claimed, in a few words.
     published : number, str, list or None
@@ -25,81 +30,103 @@ class Claim:
         Where the value was published, or for a value not published why it must be so.
     computed : number, str or list
         The value that the analysis found.
-    comparison : str
-        How the two were compared.
-    verdict : {"reproduced", "checked", "failed"}
-        "reproduced" is kept for published values; a value that was not published is "checked".
+    accepted : str
+        Which computed values are accepted: ``"= 16"`` or ``"0 to 1e-13"``.
+    rule : str
+        Why these values are accepted; empty for a published value that must be met exactly.
+    verdict : {"reproduced", "checked", "failed", "skipped"}
+        "reproduced" is for published values, "checked" for values that were not published, "skipped" for a comparison
+        that was not made.
     """
 
+    key: str
     statement: str
     published: Any
     source: str
     computed: Any
-    comparison: str
+    accepted: str
+    rule: str
     verdict: Verdict
+
+    def __post_init__(self) -> None:
+        key = re.sub(r"[^a-z0-9.]+", "-", self.key.lower()).strip("-")
+        object.__setattr__(self, "key", key)
 
     def record(self) -> dict[str, Any]:
         """Return the claim as a dictionary for JSON."""
         return asdict(self)
 
 
-def published_equal(statement: str, computed: Any, *, published: Any, source: str) -> Claim:
+def published_equal(key: str, statement: str, computed: Any, *, published: Any, source: str) -> Claim:
     """Compare with a published value: reproduced if exactly equal.
 
     Examples
     --------
-    >>> published_equal("nonzeros", 16, published=16, source="Fig. 1").verdict
+    >>> published_equal("nonzeros", "nonzeros", 16, published=16, source="Fig. 1").verdict
     'reproduced'
     """
     found, value = plain(computed), plain(published)
-    return Claim(statement, value, source, found, "exactly equal", "reproduced" if found == value else "failed")
+    verdict: Verdict = "reproduced" if found == value else "failed"
+    return Claim(key, statement, value, source, found, f"= {show(value)}", "", verdict)
 
 
 def published_within(
-    statement: str, computed: float, low: float, high: float, *, published: Any, source: str, rule: str
+    key: str, statement: str, computed: float, low: float, high: float, *, published: Any, source: str, rule: str
 ) -> Claim:
     """Compare with a published value or words: reproduced if ``low <= computed <= high``; ``rule`` says why this range.
 
     Examples
     --------
-    >>> claim = published_within(
-    ...     "speed-up", 59_733, 55_000, 65_000, published="roughly 60,000", source="Fig. 9.6", rule="rounded"
-    ... )
-    >>> claim.verdict, claim.comparison
-    ('reproduced', 'between 55,000 and 65,000: rounded')
+    >>> words = {"published": "roughly 60,000", "source": "Fig. 9.6", "rule": "rounded"}
+    >>> claim = published_within("speed-up", "speed-up", 59_733, 55_000, 65_000, **words)
+    >>> claim.verdict, claim.accepted
+    ('reproduced', '55,000 to 65,000')
     """
     verdict: Verdict = "reproduced" if low <= computed <= high else "failed"
-    return Claim(statement, plain(published), source, plain(computed), _range(low, high, rule), verdict)
+    return Claim(key, statement, plain(published), source, plain(computed), _range(low, high), rule, verdict)
 
 
-def check_equal(statement: str, computed: Any, *, expected: Any, reason: str) -> Claim:
+def check_equal(key: str, statement: str, computed: Any, *, expected: Any, reason: str) -> Claim:
     """Check a value that was not published: it must equal ``expected`` exactly, for the ``reason`` given.
 
     Examples
     --------
-    >>> check_equal("pixels that differ", 3, expected=0, reason="both are sums of the same integers").verdict
+    >>> check_equal("pixels", "pixels that differ", 3, expected=0, reason="both are sums of the same integers").verdict
     'failed'
     """
     found, value = plain(computed), plain(expected)
-    return Claim(
-        statement, None, reason, found, f"exactly equal to {show(value)}", "checked" if found == value else "failed"
-    )
+    verdict: Verdict = "checked" if found == value else "failed"
+    return Claim(key, statement, None, reason, found, f"= {show(value)}", reason, verdict)
 
 
-def check_within(statement: str, computed: float, low: float, high: float, *, reason: str) -> Claim:
+def check_within(key: str, statement: str, computed: float, low: float, high: float, *, reason: str) -> Claim:
     """Check a value that was not published: ``low <= computed <= high`` must hold, for the ``reason`` given.
 
     Examples
     --------
-    >>> check_within("scaled error", 2e-16, 0, 1e-13, reason="rounding of double precision").verdict
+    >>> check_within("error", "scaled error", 2e-16, 0, 1e-13, reason="rounding of double precision").verdict
     'checked'
     """
     verdict: Verdict = "checked" if low <= computed <= high else "failed"
-    return Claim(statement, None, reason, plain(computed), _range(low, high, reason), verdict)
+    return Claim(key, statement, None, reason, plain(computed), _range(low, high), reason, verdict)
 
 
-def _range(low: float, high: float, reason: str) -> str:
-    return f"between {show(plain(low))} and {show(plain(high))}: {reason}"
+def skipped(key: str, statement: str, *, reason: str) -> Claim:
+    """Record a comparison that was not made, for the ``reason`` given, such as a package that is not installed.
+
+    Examples
+    --------
+    >>> skipped("pytorch", "the same network in PyTorch", reason="PyTorch is not installed").verdict
+    'skipped'
+    """
+    return Claim(key, statement, None, reason, None, "", reason, "skipped")
+
+
+def _range(low: float, high: float) -> str:
+    """Return a range in words; one without an end is open on that side."""
+    if math.isinf(high):
+        return f"at least {show(plain(low))}"
+    return f"at most {show(plain(high))}" if math.isinf(low) else f"{show(plain(low))} to {show(plain(high))}"
 
 
 def plain(value: Any) -> Any:

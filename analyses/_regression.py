@@ -1,55 +1,24 @@
-"""Least squares on time series: robust covariances, tests of linear restrictions, forecasts."""
+"""Tests of linear restrictions on time series, with a vectorised bootstrap; regressions are those of statsmodels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import numpy as np
+import statsmodels.api as sm
 from scipy.stats import chi2, f
 
 Array = Any  # float64
 
 
-@dataclass(frozen=True)
-class Fit:
-    """A linear regression by least squares.
+def least_squares(design: Array, target: Array) -> Any:
+    """Return the results of statsmodels' least squares: ``params``, ``resid``, ``ssr``, ``cov_params()``."""
+    return sm.OLS(target, design).fit()
 
-    Attributes
-    ----------
-    design : array, shape (n, k)
-    target : array, shape (n,)
-    """
 
-    design: Array
-    target: Array
-
-    @cached_property
-    def coefficients(self) -> Array:
-        """The k coefficients."""
-        return np.linalg.lstsq(self.design, self.target, rcond=None)[0]
-
-    @cached_property
-    def residuals(self) -> Array:
-        """What is left, shape (n,)."""
-        return self.target - self.design @ self.coefficients
-
-    @property
-    def squares(self) -> float:
-        """The sum of squared residuals."""
-        return float(self.residuals @ self.residuals)
-
-    @cached_property
-    def bread(self) -> Array:
-        """The inverse of ``design.T @ design``."""
-        return np.linalg.inv(self.design.T @ self.design)
-
-    def covariance(self, lags: int | None = None) -> Array:
-        """Return the covariance of the coefficients: for errors of equal variance, or robust with so many ``lags``."""
-        if lags is None:
-            return self.squares / (len(self.target) - self.design.shape[1]) * self.bread
-        return newey_west(self.design, self.residuals, lags, self.bread)
+def robust_covariance(fit: Any, lags: int) -> Array:
+    """Return the covariance that is robust to unequal variances and autocorrelation (Newey and West, 1987)."""
+    return fit.get_robustcov_results("HAC", maxlags=lags, use_correction=False).cov_params()
 
 
 def newey_west(design: Array, residuals: Array, lags: int, bread: Array) -> Array:
@@ -66,10 +35,10 @@ def newey_west(design: Array, residuals: Array, lags: int, bread: Array) -> Arra
     return bread @ middle @ bread
 
 
-def restricted_coefficients(free: Fit, restrictions: Array) -> Array:
+def restricted_coefficients(free: Any, restrictions: Array) -> Array:
     """Return the coefficients of least squares under ``restrictions @ coefficients = 0``, by Lagrange multipliers."""
-    across = free.bread @ restrictions.T  # (k, r)
-    return free.coefficients - across @ np.linalg.solve(restrictions @ across, restrictions @ free.coefficients)
+    across = free.normalized_cov_params @ restrictions.T  # (k, r)
+    return free.params - across @ np.linalg.solve(restrictions @ across, restrictions @ free.params)
 
 
 class RestrictionTest:

@@ -11,16 +11,10 @@ no number of maps of 55 x 55; the other layers' printed numbers count both halve
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from fractions import Fraction
 from typing import TYPE_CHECKING
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from fractions import Fraction
-
-from analyses import Claim, Context, check_equal, published_equal, published_within, run_script
+from analyses import Claim, Context, check_equal, published_equal, published_within
 from convmatrix.counts import network_counts, network_layers, total_counts
 
 if TYPE_CHECKING:
@@ -44,6 +38,7 @@ def run(context: Context) -> list[Claim]:
     return [
         published_within(
             "parameters",
+            "parameters",
             counts.total.parameters,
             55e6,
             65e6,
@@ -52,6 +47,7 @@ def run(context: Context) -> list[Claim]:
             rule="six when rounded to tens of millions",
         ),
         published_within(
+            "weights",
             "weights of the convolutions",
             total.weights,
             2.25e6,
@@ -61,6 +57,7 @@ def run(context: Context) -> list[Claim]:
             rule="2.3 when rounded to tenths of millions",
         ),
         published_within(
+            "macs",
             "multiply-adds of the convolutions, padding counted",
             total.macs,
             665.5e6,
@@ -70,16 +67,22 @@ def run(context: Context) -> list[Claim]:
             rule="666 when rounded to millions",
         ),
         check_equal(
+            "nonzeros",
             "their multiply-adds without the padding: nonzeros of their matrices",
             total.nonzeros,
             expected=sum(_taps_inside(layer.geometry) for layer in convolutions),
             reason="taps that read a sample, by plain loops over outputs and taps of one axis",
         ),
-        published_equal("width of the feature maps", maps, published=[55, 27, 13, 13, 13], source=PAPER),
+        published_equal("widths", "width of the feature maps", maps, published=[55, 27, 13, 13, 13], source=PAPER),
         published_equal(
-            "neurons of the layers after the first", neurons[1:], published=list(PRINTED_NEURONS[1:]), source=PAPER
+            "neurons",
+            "neurons of the layers after the first",
+            neurons[1:],
+            published=list(PRINTED_NEURONS[1:]),
+            source=PAPER,
         ),
         published_within(
+            "neurons-total",
             "neurons, both halves of every layer",
             sum(neurons),
             0.95 * 650e3,
@@ -89,30 +92,35 @@ def run(context: Context) -> list[Claim]:
             rule="5% either way: the paper gives a round number, and its own layers add up to 622,312",
         ),
         check_equal(
+            "width-224",
             "erratum 1: places of the first kernel on an image 224 wide, before rounding",
             str(Fraction(PRINTED_WIDTH - first.kernel_shape[0], first.stride[0]) + 1),
             expected="217/4",
             reason="not whole, so that the printed width cannot be the one used",
         ),
         check_equal(
+            "width-227",
             "erratum 1: widths between 200 and 250 that give maps of 55 without padding or rest",
             [width for width in range(200, 250) if _fits(width, first, maps[0])],
             expected=[first.input_shape[0]],
             reason="one width alone is consistent with the published maps",
         ),
         check_equal(
+            "printed-maps",
             "erratum 2: maps of 55 x 55 in the printed 253,440 neurons of layer 1",
             str(Fraction(PRINTED_NEURONS[0], maps[0] ** 2)),
             expected="4608/55",
             reason="not whole, so that the printed number is no number of neurons of this layer",
         ),
         check_equal(
+            "neurons-layer1",
             "erratum 2: neurons of layer 1, both halves counted",
             neurons[0],
             expected=2 * 48 * 55 * 55,
             reason="two halves of 48 maps of 55 x 55, as the paper's text describes them",
         ),
         check_equal(
+            "printed-product",
             "erratum 2: width of the maps x maps of a half x all maps",
             maps[0] * (convolutions[0].geometry.out_channels // 2) * convolutions[0].geometry.out_channels,
             expected=PRINTED_NEURONS[0],
@@ -136,7 +144,3 @@ def _taps_inside(geometry: cm.ConvGeometry) -> int:
         )
         count *= sum(0 <= position < axis.n_samples for position in positions)
     return count
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

@@ -6,17 +6,12 @@ worked out exactly modulo a prime with random weights: rows that differ there di
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, run_script
+from analyses import Claim, Context, check_equal
 from analyses._figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
@@ -38,6 +33,7 @@ def run(context: Context) -> list[Claim]:
     context.save_figure(_figure(spread))
     return [
         check_equal(
+            f"{boundary}-k{kernel}",
             f"rows that break after 1 to {len(DEPTHS)} layers, {boundary} boundary, kernel {kernel}",
             counts,
             expected=[0 if boundary == "circular" else min(depth * (kernel - 1) + 1, SIZE) for depth in DEPTHS],
@@ -80,7 +76,3 @@ def _figure(spread: dict[tuple[str, int], list[int]]) -> Figure:
     axes.set(xlabel="layers", ylabel=f"rows of {SIZE} that break the shift by one")
     axes.legend()
     return figure
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

@@ -10,11 +10,9 @@ the times of one run are printed, as ratios.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,11 +21,8 @@ from scipy.sparse.linalg import lsqr
 from skimage.data import camera
 from skimage.restoration import wiener
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, check_within, run_script
+from analyses import Claim, Context, check_equal, check_within
 from analyses._figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
@@ -76,6 +71,7 @@ def eigenvalue_claims(n: int = 8) -> list[Claim]:
     diagonal = cosines @ blur["symmetric"] @ cosines.T
     claims = [
         check_within(
+            f"eigenvalues-{boundary}",
             f"eigenvalues of the blur, {boundary} boundary: largest difference from {formula}",
             float(np.abs(np.linalg.eigvalsh(blur[boundary])[::-1] - np.cos(angles[boundary] * np.pi) ** 2).max()),
             0,
@@ -87,6 +83,7 @@ def eigenvalue_claims(n: int = 8) -> list[Claim]:
     return [
         *claims,
         check_within(
+            "dct-diagonal",
             "largest entry off the diagonal after the DCT-II, symmetric boundary",
             float(np.abs(diagonal - np.diag(np.diag(diagonal))).max()),
             0,
@@ -94,6 +91,7 @@ def eigenvalue_claims(n: int = 8) -> list[Claim]:
             reason="the DCT-II diagonalises symmetric blurs with this boundary",
         ),
         check_equal(
+            "reflect-asymmetry",
             "pairs of entries by which the matrix of the reflect boundary is not symmetric",
             int(np.count_nonzero(np.triu(blur["reflect"] != blur["reflect"].T))),
             expected=2,
@@ -154,6 +152,7 @@ def photograph_claims(photograph: Photograph, best: dict[str, float], parameter:
     }
     claims = [
         check_within(
+            f"error-{boundary}",
             f"error of the photograph, {boundary} boundary, relative to that of the blurred one",
             error / blurred,
             *((0.5, 0.9) if boundary in ("reflect", "symmetric", "replicate") else (0.95, 2)),
@@ -164,12 +163,14 @@ def photograph_claims(photograph: Photograph, best: dict[str, float], parameter:
     return [
         *claims,
         check_equal(
+            "best-boundary",
             f"boundary with the least error, of {', '.join(f'{name} {error}' for name, error in table.items())}",
             min(best, key=lambda name: best[name]),
             expected="symmetric",
             reason="it continues the scene without a jump, and its matrix is symmetric as the blur is",
         ),
         check_within(
+            "discrepancy",
             "error with the discrepancy principle's parameter, relative to the best one, symmetric boundary",
             chosen / best["symmetric"],
             0.95,
@@ -177,6 +178,7 @@ def photograph_claims(photograph: Photograph, best: dict[str, float], parameter:
             reason="the noise is known, and the model is nearly right",
         ),
         check_within(
+            "inner-error",
             "error at a quarter of the frame from the border and beyond, circular relative to symmetric boundary",
             inner["circular"] / inner["symmetric"],
             0.9,
@@ -248,6 +250,7 @@ def contender_claims(contenders: list[Contender]) -> list[Claim]:
     ours, ring, mirrored, iterated = contenders
     return [
         check_within(
+            "wiener",
             "skimage wiener, best parameter: error relative to deconvolve with symmetric boundary",
             ring.error / ours.error,
             1.2,
@@ -255,6 +258,7 @@ def contender_claims(contenders: list[Contender]) -> list[Claim]:
             reason="it takes the photograph for periodic, whose opposite edges do not meet",
         ),
         check_within(
+            "wiener-mirrored",
             "skimage wiener on the mirrored data, best parameter: the same",
             mirrored.error / ours.error,
             0.8,
@@ -262,6 +266,7 @@ def contender_claims(contenders: list[Contender]) -> list[Claim]:
             reason="mirrored by its user the data are periodic: then it is as good, on four times the pixels",
         ),
         check_within(
+            "lsqr",
             "scipy lsqr, same boundary and parameter: relative distance from deconvolve's solution",
             float(np.linalg.norm(iterated.x - ours.x) / np.linalg.norm(ours.x)),
             0,
@@ -302,7 +307,3 @@ def _pictures(photograph: Photograph, parameters: dict[str, float], contenders: 
         axes.set_title(name + error, fontsize=9)
         axes.set_axis_off()
     return figure
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

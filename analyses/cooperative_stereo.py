@@ -20,19 +20,14 @@ block matching.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import ndimage
 from skimage.data import stereo_motorcycle
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, check_within, run_script
+from analyses import Claim, Context, check_equal, check_within
 from analyses._figures import new_figure
 from convmatrix.equivariance import check, shift
 
@@ -118,13 +113,15 @@ def _structure() -> list[Claim]:
     row = inner.weight_index[inner.rows == centre]
     return [
         check_equal(
+            "rule",
             "cells where the matrix differs from the rule, integers",
             np.count_nonzero(product != direct),
             expected=0,
             reason="the same sums, once by a sparse product and once by loops",
         ),
-        check_equal("cells of the disc", len(_disc(RADIUS)), expected=13, reason="points with x^2 + y^2 <= 4"),
+        check_equal("disc", "cells of the disc", len(_disc(RADIUS)), expected=13, reason="points with x^2 + y^2 <= 4"),
         check_equal(
+            "row-entries",
             "supporting and inhibiting entries of an inner row, 7 disparities",
             np.bincount(row),
             expected=[13, 12],
@@ -147,7 +144,15 @@ def _equivariance() -> list[Claim]:
         permutation = shift(shape, amount)
         verdict = check(pattern, permutation, permutation, statement=f"a shift by one {name}")
         reason = "the offsets do not depend on the cell" if holds else "the border is elsewhere for the shifted cells"
-        claims.append(check_equal(f"equivariant to a shift by a {name}", verdict.holds, expected=holds, reason=reason))
+        claims.append(
+            check_equal(
+                f"equivariant-{name}",
+                f"equivariant to a shift by a {name}",
+                verdict.holds,
+                expected=holds,
+                reason=reason,
+            )
+        )
     left, right, _ = _stereogram(np.random.default_rng(1), 40, 16)
     moved = (3, 5)
     matrix = _network((2 * LARGEST + 1, 40, 40), "circular").matrix([1, -INHIBITION])
@@ -156,6 +161,7 @@ def _equivariance() -> list[Claim]:
     last_of_moved = _settle(matrix, _equal_pixels(moved_left, moved_right, wrap=True))[-1]
     claims.append(
         check_equal(
+            "moved-images",
             "cells of the last state that differ when both images are moved by 3 rows and 5 columns",
             np.count_nonzero(np.roll(last, moved, axis=(1, 2)) != last_of_moved),
             expected=0,
@@ -211,13 +217,24 @@ def _stereograms(seeds: int) -> tuple[list[Claim], tuple[Array, Array, list[Arra
     rule = "97 to 98 %, and half a per cent for the choice of dots"
     claims = [
         check_within(
-            f"stereogram: points decided rightly, mean of {seeds}", float(np.mean(correct)), 0.965, 0.985, reason=rule
+            "stereogram-mean",
+            f"stereogram: points decided rightly, mean of {seeds}",
+            float(np.mean(correct)),
+            0.965,
+            0.985,
+            reason=rule,
         ),
-        check_within("stereogram: the least of them", min(correct), 0.96, 0.985, reason=rule),
+        check_within("stereogram-least", "stereogram: the least of them", min(correct), 0.96, 0.985, reason=rule),
         check_within(
-            "stereogram: steps until nothing changes, median", float(np.median(steps)), 5, 15, reason="about ten steps"
+            "stereogram-steps",
+            "stereogram: steps until nothing changes, median",
+            float(np.median(steps)),
+            5,
+            15,
+            reason="about ten steps",
         ),
         check_within(
+            "stereogram-start",
             "stereogram: points decided rightly at the start, mean",
             float(np.mean(chance)),
             0,
@@ -225,6 +242,7 @@ def _stereograms(seeds: int) -> tuple[list[Claim], tuple[Array, Array, list[Arra
             reason="the true cell is on, and six others must be off by chance: 1/64",
         ),
         check_within(
+            "stereogram-large-disc",
             f"stereogram: points decided rightly with a disc of {len(_disc(RADIUS + 2))} cells, mean",
             float(np.mean(wide)),
             0,
@@ -273,6 +291,7 @@ def _photographs(factor: int) -> tuple[list[Claim], dict[str, Array]]:
     size = f"{left.shape[1]} x {left.shape[0]}, {count} disparities"
     claims = [
         check_within(
+            "photographs-within-1",
             f"photographs ({size}): known points within 1 pixel, undecided ones wrong",
             network,
             constant,
@@ -280,6 +299,7 @@ def _photographs(factor: int) -> tuple[list[Claim], dict[str, Array]]:
             reason="better than the best constant disparity, the lower end",
         ),
         check_within(
+            "photographs-block-matching",
             "photographs: the same less that of block matching",
             network - by_blocks,
             -1,
@@ -287,6 +307,7 @@ def _photographs(factor: int) -> tuple[list[Claim], dict[str, Array]]:
             reason=f"block matching has {by_blocks:.3f}; equal-or-not tells less than grey values do",
         ),
         check_within(
+            "photographs-decided",
             f"photographs: within 1 pixel among the {np.mean(answer[known] >= 0):.0%} that are decided",
             network / float(np.mean(answer[known] >= 0)),
             by_blocks,
@@ -341,7 +362,3 @@ def _figure(picture: tuple[Array, Array, list[Array]], maps: dict[str, Array]) -
     for axes in (*top, *bottom):
         axes.set(xticks=[], yticks=[])
     return figure
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

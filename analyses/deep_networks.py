@@ -8,16 +8,11 @@ nonzeros of the layers' matrices, here beside them, do not.
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
-
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
 
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, published_equal, run_script
+from analyses import Claim, Context, check_equal, published_equal
 from convmatrix.counts import network_counts, network_layers
 
 SOURCE = "torchvision, metadata of its models"
@@ -31,10 +26,15 @@ def run(context: Context) -> list[Claim]:
     for name, parameters in PUBLISHED_PARAMETERS.items():
         counts = network_counts(name)
         total = counts.total
-        claims.append(published_equal(f"{name}: parameters", total.parameters, published=parameters, source=SOURCE))
+        claims.append(
+            published_equal(
+                f"{name}-parameters", f"{name}: parameters", total.parameters, published=parameters, source=SOURCE
+            )
+        )
         if name in PUBLISHED_GIGA_MACS:
             claims.append(
                 published_equal(
+                    f"{name}-gmacs",
                     f"{name}: giga multiply-adds by convention, padding counted",
                     round(total.macs / 1e9, 2),
                     published=PUBLISHED_GIGA_MACS[name],
@@ -50,6 +50,7 @@ def run(context: Context) -> list[Claim]:
         )
         claims.append(
             check_equal(
+                f"{name}-nonzeros",
                 f"{name}: multiply-adds without padding (nonzeros of all matrices)",
                 total.nonzeros,
                 expected=built + dense,
@@ -65,6 +66,7 @@ def run(context: Context) -> list[Claim]:
     convolutions = [layer for layer in vgg.layers if layer.name.startswith("conv")]
     claims.append(
         check_equal(
+            "vgg16-formula",
             "vgg16: nonzeros of the convolutions by (3n - 2)^2 a pair of channels",
             sum(layer.nonzeros for layer in convolutions),
             expected=formula,
@@ -81,7 +83,3 @@ def _nonzeros_by_matrix(geometry: cm.ConvGeometry) -> int:
     )
     matrix = cm.conv_matrix(np.ones(geometry.kernel_shape, dtype=np.int8), one_pair)
     return geometry.in_channels * geometry.out_channels * int(matrix.nnz)
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

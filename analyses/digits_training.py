@@ -13,20 +13,15 @@ and these amounts were chosen for LeNet-5 by its accuracy on a fifth of the trai
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy.ndimage import map_coordinates
 from sklearn.datasets import load_digits
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from analyses import Claim, Context, check_equal, check_within, run_script
+from analyses import Claim, Context, check_equal, check_within, skipped
 from analyses._figures import COLOURS, new_figure
 from convmatrix import nn
 from convmatrix.network.architectures import LENET5_C3
@@ -102,12 +97,14 @@ def run(context: Context) -> list[Claim]:
     mean = {title: float(np.mean([t.accuracy[-1] for t in trainings])) for title, trainings in found.items()}
     claims = [
         check_equal(
+            "split",
             "images to train on and to test, of each class at most one apart from its share",
             _split_sizes(),
             expected=[len(load_digits().target) - TEST, TEST, True],
             reason="a random stratified split of 1437/360",
         ),
         check_within(
+            "lenet5-accuracy",
             f"LeNet-5: mean test accuracy ({length})",
             mean["LeNet-5"],
             least[0],
@@ -117,6 +114,7 @@ def run(context: Context) -> list[Claim]:
             else "a short training, but far above the 0.1 of chance",
         ),
         check_within(
+            "lecun1989-accuracy",
             f"LeCun 1989: mean test accuracy ({length})",
             mean["LeCun 1989"],
             least[1],
@@ -129,14 +127,7 @@ def run(context: Context) -> list[Claim]:
     theirs = [train_in_pytorch(LENET5, seed, epochs) for seed in seeds]
     others = [training for training in theirs if training is not None]
     if len(others) < len(theirs):
-        claims.append(
-            check_equal(
-                "LeNet-5: the same network in PyTorch",
-                "not run, PyTorch is not installed",
-                expected="not run, PyTorch is not installed",
-                reason="nothing was compared",
-            )
-        )
+        claims.append(skipped("pytorch", "LeNet-5: the same network in PyTorch", reason="PyTorch is not installed"))
     else:
         claims += _compare(found["LeNet-5"][: len(others)], others, context.quick)
     context.save_figure(_curves(found, others, f"scikit-learn digits, {length}"))
@@ -248,6 +239,7 @@ def _compare(ours: list[Training], theirs: list[Training], quick: bool) -> list[
     allowed = 0.02 if quick else 0.005
     return [
         check_within(
+            "pytorch-loss",
             f"LeNet-5: relative difference of the first epoch's loss from PyTorch's, the largest of {len(ours)} seeds",
             max(first),
             0,
@@ -255,6 +247,7 @@ def _compare(ours: list[Training], theirs: list[Training], quick: bool) -> list[
             reason="the same weights, images and order; single precision, whose rounding grows with every step",
         ),
         check_within(
+            "pytorch-accuracy",
             f"LeNet-5: mean test accuracy less that of the same network in PyTorch ({len(ours)} seeds)",
             float(np.mean(difference)),
             -allowed,
@@ -303,7 +296,3 @@ def _confusions(found: dict[str, list[Training]]) -> Figure:
         axes.set(xlabel="taken for", ylabel="digit", xticks=range(10), yticks=range(10), title=name)
     figure.suptitle("test images of all seeds")
     return figure
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

@@ -11,18 +11,13 @@ convolution the multiplications and additions of the sums, for the dense matrix 
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from skimage.data import camera
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, published_equal, published_within, run_script
+from analyses import Claim, Context, check_equal, published_equal, published_within
 from analyses._figures import new_figure
 
 if TYPE_CHECKING:
@@ -53,15 +48,21 @@ def run(context: Context) -> list[Claim]:
     operations = matrix.nnz + (matrix.nnz - n_outputs)  # a sum of m products takes m - 1 additions
     return [
         check_equal(
+            "product",
             "pixels where the sparse product differs from the direct difference",
             np.count_nonzero(edges != direct),
             expected=0,
             reason="both are the same sums of integers",
         ),
-        published_equal("output height and width", geometry.output_shape, published=(280, 319), source=FIGURE),
-        published_equal("nonzeros of the sparse matrix", matrix.nnz, published=178_640, source=FIGURE),
-        published_equal("operations of the convolution", operations, published=267_960, source=FIGURE),
+        published_equal(
+            "output-shape", "output height and width", geometry.output_shape, published=(280, 319), source=FIGURE
+        ),
+        published_equal("nonzeros", "nonzeros of the sparse matrix", matrix.nnz, published=178_640, source=FIGURE),
+        published_equal(
+            "convolution-operations", "operations of the convolution", operations, published=267_960, source=FIGURE
+        ),
         published_within(
+            "dense-entries",
             "entries of the dense matrix",
             dense_entries,
             8e9,
@@ -71,6 +72,7 @@ def run(context: Context) -> list[Claim]:
             rule="more than eight billion, and eight when cut to whole billions",
         ),
         published_within(
+            "dense-operations",
             "operations of the dense product",
             dense_operations,
             15.5e9,
@@ -80,6 +82,7 @@ def run(context: Context) -> list[Claim]:
             rule="16 when rounded to whole billions",
         ),
         published_within(
+            "entries-ratio",
             "dense entries for each weight of the convolution",
             dense_entries / geometry.n_weights,
             3.5e9,
@@ -89,6 +92,7 @@ def run(context: Context) -> list[Claim]:
             rule="four when rounded to whole billions",
         ),
         published_within(
+            "operations-ratio",
             "dense operations for each one of the convolution",
             dense_operations / operations,
             59_500,
@@ -98,6 +102,7 @@ def run(context: Context) -> list[Claim]:
             rule="60 when rounded to whole thousands",
         ),
         check_equal(
+            "operations-ratio-exact",
             "the same ratio to two decimals",
             round(dense_operations / operations, 2),
             expected=59_733.33,
@@ -121,7 +126,3 @@ def _figure(photograph: NDArray[np.int64], edges: NDArray[np.int64]) -> Figure:
         axes.set_xticks([])
         axes.set_yticks([])
     return figure
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

@@ -7,17 +7,12 @@ again, ICML 2019, for the claim that strided layers are not. Each entry is decid
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, published_equal, run_script
+from analyses import Claim, Context, check_equal, published_equal
 from analyses._figures import COLOURS, new_figure
 from convmatrix import equivariance
 
@@ -41,33 +36,42 @@ def run(context: Context) -> list[Claim]:
     border = 1 + 1 + 1  # rows 0 and 1, and the last one: i <= p and i >= n + p - k + 1 with p = 1, k = 3
     return [
         published_equal(
-            "outputs of a circular layer that break a translation", ring[1]["shift by stride"], published=0, source=BOOK
+            "translation",
+            "outputs of a circular layer that break a translation",
+            ring[1]["shift by stride"],
+            published=0,
+            source=BOOK,
         ),
         check_equal(
+            "stride-shift",
             "outputs of circular layers with stride 2 and 3 that break a shift by the stride",
             [ring[2]["shift by stride"], ring[3]["shift by stride"]],
             expected=[0, 0],
             reason="theorem strided-shift: the multiples of the stride pass",
         ),
         check_equal(
+            "smallest-shifts",
             "smallest shift that circular layers with stride 1, 2, 3 commute with",
             [equivariance.surviving_shifts([_layer("circular", stride)])[0] for stride in STRIDES],
             expected=list(STRIDES),
             reason="theorem strided-shift: no others do",
         ),
         check_equal(
+            "other-boundaries",
             "outputs that break the shift of one axis by one, for the four boundaries that are no ring",
             padded,
             expected=[border * SIZE] * len(padded),
             reason="theorems zero-padding-border and padding-border: 3 rows of 12 outputs",
         ),
         check_equal(
+            "free-kernels",
             "layers with free kernels that commute with a reflection or a quarter turn",
             sum(counts[name] == 0 for counts in table.values() for name in ("reflection", "quarter turn")),
             expected=0,
             reason="theorem reflection-symmetry: the kernel would have to have the symmetry",
         ),
         check_equal(
+            "tied-kernels",
             "boundaries with which a layer of stride 1 and kernels tied by D4 commutes with both",
             sum(
                 table[boundary, 1][name] == 0
@@ -116,7 +120,3 @@ def _figure(table: dict[tuple[str, int], dict[str, int]]) -> Figure:
 
 def _outputs(stride: int) -> int:
     return int(np.prod(_layer("zero", stride).output_shape))
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

@@ -7,16 +7,11 @@ what commutes with translation). Dimensions are numbers of orbits of index pairs
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from analyses import Claim, Context, check_equal, published_equal, run_script
+from analyses import Claim, Context, check_equal, published_equal
 from analyses._figures import new_figure
 from convmatrix import equivariance
 
@@ -45,36 +40,42 @@ def run(context: Context) -> list[Claim]:
     context.save_figure(_figure({name: equivariance.equivariant_pattern(g, g) for name, g in examples.items()}))
     return [
         published_equal(
+            "pairs",
             f"equivariant maps of pairs under all permutations of {points[0]} to {points[-1]} points",
             [_dimension(steps) for steps in pairs.values()],
             published=[15] * len(points),
             source=MARON,
         ),
         published_equal(
+            "pair-invariants",
             "invariant maps of pairs",
             [equivariance.equivariant_pattern([[0], [0]], steps).n_weights for steps in pairs.values()],
             published=[2] * len(points),
             source=MARON,
         ),
         check_equal(
+            "cyclic",
             "maps that commute with the shift of 3, 8, 17 points",
             list(cyclic.values()),
             expected=list(cyclic),
             reason="they are the circulants: theorem circulant-converse",
         ),
         check_equal(
+            "dihedral",
             "maps that commute with the dihedral group of 3 to 12 points",
             list(dihedral.values()),
             expected=[n // 2 + 1 for n in dihedral],
             reason="symmetric circulants: floor(n/2) + 1 distances",
         ),
         check_equal(
+            "tori",
             "maps that commute with the shifts of tori of 2x3, 4x4, 8x8 points",
             list(torus.values()),
             expected=[int(np.prod(shape)) for shape in torus],
             reason="doubly block circulants: one weight a point",
         ),
         check_equal(
+            "tied-taps",
             "free taps of 3x3 and 5x5 kernels tied by C4, then by D4",
             list(taps.values()),
             expected=[3, 7, 3, 6],
@@ -93,7 +94,3 @@ def _figure(patterns: dict[str, WeightPattern]) -> Figure:
         axes.imshow(pattern.weight_index.reshape(pattern.shape), cmap="tab20", interpolation="nearest")
         axes.set(xticks=[], yticks=[], title=f"{name}:\n{pattern.n_weights} weights")
     return figure
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

@@ -19,9 +19,7 @@ restrictions, whose errors are the residuals with random signs (Goncalves and Ki
 
 from __future__ import annotations
 
-import sys
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,13 +28,17 @@ from scipy.sparse import eye_array
 from scipy.sparse.linalg import spsolve_triangular
 from scipy.stats import chi2
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, check_within, published_equal, published_within, run_script
+from analyses import Claim, Context, check_equal, check_within, published_equal, published_within
 from analyses._figures import COLOURS, new_figure
-from analyses._regression import Array, Fit, RestrictionTest, expanding_forecasts, restricted_coefficients
+from analyses._regression import (
+    Array,
+    RestrictionTest,
+    expanding_forecasts,
+    least_squares,
+    restricted_coefficients,
+    robust_covariance,
+)
 from convmatrix.equivariance import tie
 from convmatrix.plotting import plot_matrix
 
@@ -106,6 +108,7 @@ def _identities(rng: np.random.Generator) -> list[Claim]:
     parts = {"phi_1": taps[:1], "phi_2 .. phi_5": taps[1:5], "phi_6 .. phi_22": taps[5:]}
     claims = [
         published_equal(
+            f"taps-{name}",
             f"taps {name} for 0.36, 0.28, 0.28, exact fractions",
             [str(value) for value in sorted(set(parts[name]))],
             published=[str(value) for value in sorted(values)],
@@ -116,6 +119,7 @@ def _identities(rng: np.random.Generator) -> list[Claim]:
     free, tied = _lags(MONTH), tie(_lags(MONTH), TIED)
     claims.append(
         published_equal(
+            "restrictions",
             "restrictions: taps less parameters",
             free.n_weights - len(np.unique(tied.weight_index)),
             published=19,
@@ -130,6 +134,7 @@ def _identities(rng: np.random.Generator) -> list[Claim]:
     by_group = tie(_lags(199), TIED).matrix(np.cumsum(weights[::-1])[::-1].reshape(1, 1, 3)) @ values[:-1]
     claims.append(
         check_equal(
+            "matrix-forms",
             "days where the matrix, its tied form or the averages differ, integers",
             np.count_nonzero((product != direct) | (by_group != direct)),
             expected=0,
@@ -142,10 +147,10 @@ def _identities(rng: np.random.Generator) -> list[Claim]:
 # --- estimation ------------------------------------------------------------------------------------------------------
 
 
-def _fit(pattern: cm.WeightPattern, series: Array) -> Fit:
+def _fit(pattern: cm.WeightPattern, series: Array) -> Any:
     """Regress each day on the days before it: the design is the Jacobian of the layer in its weights, and a one."""
     lags = pattern.jacobian(series[:-1]).toarray()
-    return Fit(np.column_stack([np.ones(len(lags)), lags]), series[MONTH:])
+    return least_squares(np.column_stack([np.ones(len(lags)), lags]), series[MONTH:])
 
 
 def _restrictions() -> Array:
@@ -174,10 +179,11 @@ def _simulation(rng: np.random.Generator, quick: bool) -> list[Claim]:
     length = 20_000 if quick else 200_000
     series = _simulated(length, rng)
     fit = _fit(_averages(len(series) - 1), series)
-    found = fit.coefficients[1:] * SPANS
-    errors = np.sqrt(np.diag(fit.covariance()))[1:] * SPANS
+    found = fit.params[1:] * SPANS
+    errors = np.sqrt(np.diag(fit.cov_params()))[1:] * SPANS
     claims = [
         published_within(
+            f"recovered-{name}",
             f"{name} recovered from {length:,} simulated days",
             value,
             float(true) - 4 * error,
@@ -196,6 +202,7 @@ def _simulation(rng: np.random.Generator, quick: bool) -> list[Claim]:
     slack = 4 * np.sqrt(0.05 * 0.95 / trials)
     claims.append(
         check_within(
+            "f-test-size",
             f"share of {trials} simulated series in which the F test rejects at 5 %",
             rejected / trials,
             max(0.05 - slack, 0),
@@ -209,7 +216,7 @@ def _simulation(rng: np.random.Generator, quick: bool) -> list[Claim]:
 def _test(series: Array) -> RestrictionTest:
     pattern = _lags(len(series) - 1)
     free, tied = _fit(pattern, series), _fit(tie(pattern, TIED), series)
-    return RestrictionTest(free.design, tied.design, _restrictions(), NEWEY_WEST_LAGS)
+    return RestrictionTest(free.model.exog, tied.model.exog, _restrictions(), NEWEY_WEST_LAGS)
 
 
 def _estimates(name: str, series: Array) -> list[Claim]:
@@ -217,19 +224,20 @@ def _estimates(name: str, series: Array) -> list[Claim]:
     pattern = _lags(len(series) - 1)
     free, har = _fit(pattern, series), _fit(_averages(len(series) - 1), series)
     target = series[MONTH:]
-    daily, weekly, monthly = parameters = har.coefficients[1:] * SPANS
+    daily, weekly, monthly = parameters = har.params[1:] * SPANS
     restricted = restricted_coefficients(free, _restrictions())
-    from_har = np.array([har.coefficients[0], *_newest_first(har.coefficients[1:])])
+    from_har = np.array([har.params[0], *_newest_first(har.params[1:])])
     total = ((target - target.mean()) ** 2).sum()
 
     start = len(target) // 2
     actual = target[start:]
-    by_har, by_free = (expanding_forecasts(fit.design, target, start) for fit in (har, free))
+    by_har, by_free = (expanding_forecasts(fit.model.exog, target, start) for fit in (har, free))
     mean_so_far = np.cumsum(target)[start - 1 : -1] / np.arange(start, len(target))
     yesterday = series[MONTH + start - 1 : -1]
     errors = [float(np.mean((actual - by) ** 2)) for by in (by_har, by_free, mean_so_far, yesterday)]
     return [
         check_within(
+            f"{name}-restricted",
             f"{name}: HAR less the AR(22) under 19 restrictions, relative",
             np.abs(from_har - restricted).max() / np.abs(restricted).max(),
             0,
@@ -237,21 +245,26 @@ def _estimates(name: str, series: Array) -> list[Claim]:
             reason="least squares on tied weights is restricted least squares; rounding",
         ),
         check_within(
+            f"{name}-smallest",
             f"{name}: smallest of b_d, b_w, b_m = {daily:.2f}, {weekly:.2f}, {monthly:.2f}",
             parameters.min(),
             0,
             1,
             reason="Corsi's reading: traders of every horizon add to tomorrow's volatility",
         ),
-        check_within(f"{name}: b_d + b_w + b_m", parameters.sum(), 0.5, 1, reason="persistent, yet stationary"),
         check_within(
-            f"{name}: R^2 in sample, AR(22) {1 - free.squares / total:.3f} less HAR {1 - har.squares / total:.3f}",
-            (har.squares - free.squares) / total,
+            f"{name}-sum", f"{name}: b_d + b_w + b_m", parameters.sum(), 0.5, 1, reason="persistent, yet stationary"
+        ),
+        check_within(
+            f"{name}-r2",
+            f"{name}: R^2 in sample, AR(22) {1 - free.ssr / total:.3f} less HAR {1 - har.ssr / total:.3f}",
+            (har.ssr - free.ssr) / total,
             0,
             0.03,
             reason="tied weights cannot fit better; they lose no more than 0.03",
         ),
         check_within(
+            f"{name}-out-of-sample",
             f"{name}: squared error of HAR over that of AR(22), {len(actual):,} days out of sample",
             errors[0] / errors[1],
             0,
@@ -259,6 +272,7 @@ def _estimates(name: str, series: Array) -> list[Claim]:
             reason="3 tied weights forecast within 2 % of 22 free ones, or better",
         ),
         check_within(
+            f"{name}-benchmark",
             f"{name}: the same over the better of yesterday's value and the mean so far",
             errors[0] / min(errors[2:]),
             0,
@@ -283,6 +297,7 @@ def _tests(name: str, series: Array, replications: int, rng: np.random.Generator
         outcome = {"low": 0, "high": 0.1, "reason": "rejected at 10 %: roots have lighter tails, the test more power"}
     claims = [
         check_within(
+            f"{name}-p-f",
             f"{name}: p-value of the 19 restrictions, F test (size in the bootstrap: {size_f:.0%} at 5 %)",
             p_f,
             0,
@@ -290,6 +305,7 @@ def _tests(name: str, series: Array, replications: int, rng: np.random.Generator
             reason="rejected, were the errors of equal variance",
         ),
         check_within(
+            f"{name}-size-f",
             f"{name}: size of the F test at 5 %, in the bootstrap",
             size_f,
             0.5,
@@ -297,13 +313,14 @@ def _tests(name: str, series: Array, replications: int, rng: np.random.Generator
             reason="equal variances are so far from true that the rejection says nothing",
         ),
         check_within(
+            f"{name}-p-wald",
             f"{name}: p-value, Newey-West Wald test (size in the bootstrap: {size_wald:.0%} at 5 %)",
             p_wald,
             0,
             0.05,
             reason="rejected, were 5,000 days a large sample",
         ),
-        check_within(f"{name}: p-value of the same by wild bootstrap", bootstrapped, **outcome),
+        check_within(f"{name}-p-bootstrap", f"{name}: p-value of the same by wild bootstrap", bootstrapped, **outcome),
     ]
     return claims, drawn[:, 1], observed[1]
 
@@ -323,12 +340,12 @@ def _figure(pictures: dict[str, tuple[Array, Array, float]]) -> Figure:
     lags = np.arange(1, MONTH + 1)
     for axes, (name, (series, _, _)) in zip(top, pictures.items(), strict=True):
         free, har = _fit(_lags(len(series) - 1), series), _fit(_averages(len(series) - 1), series)
-        band = 1.96 * np.sqrt(np.diag(free.covariance(NEWEY_WEST_LAGS)))[1:]
+        band = 1.96 * np.sqrt(np.diag(robust_covariance(free, NEWEY_WEST_LAGS)))[1:]
         axes.axhline(0, color="0.7", linewidth=0.8)
         axes.errorbar(
-            lags, free.coefficients[1:], yerr=band, fmt="o", color=COLOURS[4], markersize=4, label="AR(22), 95 % bands"
+            lags, free.params[1:], yerr=band, fmt="o", color=COLOURS[4], markersize=4, label="AR(22), 95 % bands"
         )
-        taps = _newest_first(har.coefficients[1:])
+        taps = _newest_first(har.params[1:])
         axes.step(lags, taps, where="mid", color=COLOURS[5], linewidth=2, label="HAR: 3 tied weights")
         axes.set(xlabel="lag, days", ylabel="weight", xticks=[1, 5, 10, 15, 22])
         axes.set_title(f"{name}, range-based variance", fontsize=11)
@@ -349,7 +366,3 @@ def _figure(pictures: dict[str, tuple[Array, Array, float]]) -> Figure:
     bottom[1].set_title("Wald statistic where HAR holds: bootstrap (outlines)", fontsize=11)
     bottom[1].legend(frameon=False)
     return figure
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

@@ -13,9 +13,7 @@ its training, which tells what is learned from what the architecture alone does.
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -23,11 +21,8 @@ from matplotlib.patches import Rectangle
 from skimage.data import lfw_subset
 from sklearn.datasets import load_digits
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, check_within, run_script
+from analyses import Claim, Context, check_equal, check_within
 from analyses._figures import COLOURS, new_figure
 from convmatrix import nn
 from convmatrix.nn.images import enlarge, hold_out
@@ -216,6 +211,7 @@ def _fields() -> Claim:
         middle = (0, shape[1] // 2, shape[2] // 2)
         sizes.append([part.stop - part.start for part in nn.receptive_field(made, (1, SIZE, SIZE), place, middle)])
     return check_equal(
+        "fields",
         "receptive field of a unit in the middle of each layer, in pixels",
         sizes,
         expected=[[field, field] for field in (5, 5 + 1 + 2 * 2, 5 + 1 + 2 * 2 + 2 + 4 * 2)],
@@ -233,6 +229,7 @@ def _claims(data: Data, before: list[Measured], after: list[Measured]) -> list[C
     extents_before, specific_before = means(before, "extents"), means(before, "specificities")
     return [
         check_within(
+            f"{data.name}-accuracy",
             f"{data.name}: test accuracy",
             float(np.mean([m.accuracy for m in after])),
             0.85,
@@ -240,6 +237,7 @@ def _claims(data: Data, before: list[Measured], after: list[Measured]) -> list[C
             reason="what is looked at has learned something",
         ),
         check_within(
+            f"{data.name}-extent",
             f"{data.name}: extent of back-projections, the least ratio of a layer's to that of the layer below",
             float((extents[1:] / extents[:-1]).min()),
             1.1,
@@ -247,6 +245,7 @@ def _claims(data: Data, before: list[Measured], after: list[Measured]) -> list[C
             reason="depth builds larger features",
         ),
         check_within(
+            f"{data.name}-extent-untrained",
             f"{data.name}: extent in the deepest layer, trained by untrained",
             float(extents[-1] / extents_before[-1]),
             0.75,
@@ -254,6 +253,7 @@ def _claims(data: Data, before: list[Measured], after: list[Measured]) -> list[C
             reason="size is the architecture's doing: before any training it is nearly the same",
         ),
         check_within(
+            f"{data.name}-variance",
             f"{data.name}: share of a unit's variance between classes, the deepest layer's less the first's",
             float(specific[-1] - specific[0]),
             0.02,
@@ -261,6 +261,7 @@ def _claims(data: Data, before: list[Measured], after: list[Measured]) -> list[C
             reason="depth builds more specific features",
         ),
         check_within(
+            f"{data.name}-variance-untrained",
             f"{data.name}: the same rise less that before training",
             float((specific[-1] - specific[0]) - (specific_before[-1] - specific_before[0])),
             0.005,
@@ -335,7 +336,3 @@ def _summary(measured: dict[str, dict[str, list[Measured]]]) -> Figure:
         title += "; bars are the standard deviation over seeds"
     figure.suptitle(title)
     return figure
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

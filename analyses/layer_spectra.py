@@ -7,20 +7,15 @@ as circular, and for the two filters of its official tests. Networks pad with ze
 
 from __future__ import annotations
 
-import sys
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from sklearn.datasets import load_digits
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, check_within, run_script
+from analyses import Claim, Context, check_equal, check_within
 from analyses._figures import COLOURS, new_figure
 from convmatrix import nn, spectral
 
@@ -79,6 +74,7 @@ def run(context: Context) -> list[Claim]:
     spectra = {name: (_values(*layer, CIRCULAR), _values(*layer, ZERO)) for name, layer in layers.items()}
     claims.append(
         check_within(
+            "accuracy",
             "accuracy of the trained network on digits that it was not trained on",
             min(accuracy for _, _, accuracy in trained.values()),
             0.9,
@@ -90,6 +86,7 @@ def run(context: Context) -> list[Claim]:
         kernel, shape = layers[name]
         claims += [
             check_within(
+                f"{name}-ring-ratio",
                 f"{name}: zero-padded norm / norm on rings of n + (k - 1) / 2 samples",
                 zero[0] / spectral.published.longer_ring(kernel, shape[1:]),
                 0,
@@ -97,6 +94,7 @@ def run(context: Context) -> list[Claim]:
                 reason="the padded layer is a part of the longer circular one",
             ),
             check_within(
+                f"{name}-squares-ratio",
                 f"{name}: sum of squares, zero-padded / circular",
                 float((zero**2).sum() / (circular**2).sum()),
                 0,
@@ -109,6 +107,7 @@ def run(context: Context) -> list[Claim]:
     distances = [_distance(kernel, n) for n in sizes]
     claims += [
         check_within(
+            f"szego-{small}-{large}",
             f"mean difference of sorted singular values, {small}x{small} / {large}x{large}",
             distances[place] / distances[place + 1],
             1.5,
@@ -142,6 +141,7 @@ def _reference_filters() -> list[Claim]:
         dense = np.linalg.svd(cm.conv_matrix(kernel, shape, **CIRCULAR).toarray(), compute_uv=False)
         claims += [
             check_within(
+                f"{name}-{what}",
                 f"{name}, n = 20: {what} singular value",
                 float(found[place]),
                 float(dense[place] - 1e-12 * dense[0]),
@@ -152,6 +152,7 @@ def _reference_filters() -> list[Claim]:
         ]
         claims.append(
             check_within(
+                f"{name}-recipe",
                 f"{name}, n = 20: largest difference from the published recipe, relative to the norm",
                 float(np.abs(found - recipe).max() / found[0]),
                 0,
@@ -167,6 +168,7 @@ def _caution() -> list[Claim]:
     circular, zero = (spectral.spectral_norm([1, -2, 1], 3, **options) for options in (CIRCULAR, ZERO))
     return [
         check_within(
+            "circular-norm",
             "[1, -2, 1] on 3 samples: norm, circular",
             circular,
             3 - 1e-12,
@@ -174,6 +176,7 @@ def _caution() -> list[Claim]:
             reason="|2 cos(2 pi / 3) - 2| at the frequency 1/3",
         ),
         check_within(
+            "zero-norm",
             "[1, -2, 1] on 3 samples: norm, zero-padded",
             zero,
             2 + 2**0.5 - 1e-12,
@@ -181,6 +184,7 @@ def _caution() -> list[Claim]:
             reason="2 + 2 cos(pi / 4), the largest eigenvalue of the second difference",
         ),
         check_equal(
+            "circular-below-zero",
             "[1, -2, 1]: the circular norm is below the zero-padded one",
             bool(circular < zero),
             expected=True,
@@ -206,7 +210,3 @@ def _figure(spectra: dict[str, tuple[Array, Array]], sizes: tuple[int, ...], dis
     last.set(title="random 4 -> 4, n x n", xlabel="n", ylabel="mean difference / norm")
     last.legend(frameon=False)
     return figure
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

@@ -10,16 +10,10 @@ sample of padding lies. Neither changes a published number; an analysis of other
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import numpy as np
 
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, published_equal, run_script
+from analyses import Claim, Context, check_equal, published_equal
 from convmatrix.counts import network_counts, network_layers
 
 SOURCE = "LeCun et al. 1989, table of the architecture"
@@ -38,16 +32,18 @@ def run(context: Context) -> list[Claim]:
     for name, (units, connections, weights, biases) in PUBLISHED.items():
         layer = counts[name]
         claims += [
-            published_equal(f"{name}: units", layer.units, published=units, source=SOURCE),
-            published_equal(f"{name}: connections", layer.connections, published=connections, source=SOURCE),
-            published_equal(f"{name}: weights", layer.weights, published=weights, source=SOURCE),
-            published_equal(f"{name}: biases", layer.biases, published=biases, source=SOURCE),
+            published_equal(f"{name}-units", f"{name}: units", layer.units, published=units, source=SOURCE),
+            published_equal(
+                f"{name}-connections", f"{name}: connections", layer.connections, published=connections, source=SOURCE
+            ),
+            published_equal(f"{name}-weights", f"{name}: weights", layer.weights, published=weights, source=SOURCE),
+            published_equal(f"{name}-biases", f"{name}: biases", layer.biases, published=biases, source=SOURCE),
         ]
     total = counts.total
     claims += [
-        published_equal("units, the input counted", total.units, published=1_256, source=SOURCE),
-        published_equal("connections", total.connections, published=64_660, source=SOURCE),
-        published_equal("parameters", total.parameters, published=9_760, source=SOURCE),
+        published_equal("units", "units, the input counted", total.units, published=1_256, source=SOURCE),
+        published_equal("connections", "connections", total.connections, published=64_660, source=SOURCE),
+        published_equal("parameters", "parameters", total.parameters, published=9_760, source=SOURCE),
     ]
     for part in network_layers("lecun1989"):
         if part.kind == "convolution":
@@ -66,19 +62,17 @@ def _against_matrices(name: str, geometry: cm.ConvGeometry, connections: int) ->
     inside = [g.pattern().n_entries for g in (geometry, mirrored)]
     return [
         check_equal(
+            f"{name}-nonzeros",
             f"{name}: nonzeros of the matrix on the padded image, and a bias a unit",
             matrix.nnz + matrix.shape[0],
             expected=connections,
             reason="these are the connections that the formula counts",
         ),
         check_equal(
+            f"{name}-padding-side",
             f"{name}: connections inside the image, for padding 1 + 2 less those for 2 + 1",
             inside[0] - inside[1],
             expected=0,
             reason="the side of the third sample is not published; by symmetry it changes no count",
         ),
     ]
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

@@ -7,13 +7,7 @@ the radial basis functions at the output.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from analyses import Claim, Context, check_equal, published_equal, run_script
+from analyses import Claim, Context, check_equal, published_equal
 from convmatrix.counts import network_counts, network_layers
 
 SOURCE = "LeCun et al. 1998, section II.B"
@@ -35,14 +29,19 @@ def run(context: Context) -> list[Claim]:
     for name, (parameters, connections) in PUBLISHED.items():
         layer = counts[name]
         claims += [
-            published_equal(f"{name}: parameters", layer.parameters, published=parameters, source=SOURCE),
-            published_equal(f"{name}: connections", layer.connections, published=connections, source=SOURCE),
+            published_equal(
+                f"{name}-parameters", f"{name}: parameters", layer.parameters, published=parameters, source=SOURCE
+            ),
+            published_equal(
+                f"{name}-connections", f"{name}: connections", layer.connections, published=connections, source=SOURCE
+            ),
         ]
     total = counts.total
     claims += [
-        published_equal("trained parameters", total.parameters, published=60_000, source=SOURCE),
-        published_equal("connections", total.connections, published=340_908, source=SOURCE),
+        published_equal("parameters", "trained parameters", total.parameters, published=60_000, source=SOURCE),
+        published_equal("connections", "connections", total.connections, published=340_908, source=SOURCE),
         check_equal(
+            "connections-without-output",
             "connections without those of the output",
             total.connections - counts["output"].connections,
             expected=sum(connections for name, (_, connections) in PUBLISHED.items() if name != "output"),
@@ -54,6 +53,7 @@ def run(context: Context) -> list[Claim]:
             pattern = part.geometry.pattern()
             claims.append(
                 check_equal(
+                    f"{part.name}-entries",
                     f"{part.name}: entries of the pattern, and a bias a unit",
                     pattern.n_entries + pattern.shape[0],
                     expected=counts[part.name].connections,
@@ -61,7 +61,3 @@ def run(context: Context) -> list[Claim]:
                 )
             )
     return claims
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

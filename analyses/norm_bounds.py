@@ -9,19 +9,14 @@ those of ``python -m benchmarks spectrum --topic bounds``.
 
 from __future__ import annotations
 
-import sys
 from collections import defaultdict
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, check_within, run_script
+from analyses import Claim, Context, check_equal, check_within
 from analyses._figures import COLOURS, new_figure
 from analyses.layer_spectra import trained_layers
 from convmatrix import spectral
@@ -84,12 +79,14 @@ def run(context: Context) -> list[Claim]:
     ours = [ratio for (name, _), found in ratios.items() if name.startswith(OURS) for ratio in found]
     claims = [
         check_equal(
+            "violations",
             f"norm_bounds: violations, above and below, with and without tol ({n_cases} layers)",
             _violations(ours) + sum(ratio > 1 + SLACK for ratio in lower_ratios),
             expected=0,
             reason="the proof in its docstring",
         ),
         check_within(
+            "width-tol",
             f"norm_bounds with tol={TOL:g}: largest relative width",
             max(widths),
             0,
@@ -97,6 +94,7 @@ def run(context: Context) -> list[Claim]:
             reason="what tol asks for",
         ),
         check_within(
+            "closest-share",
             f"norm_bounds without tol: share of {n_stated} zero and circular layers on which it is at least as close "
             "as every published bound that is stated for them",
             closest / n_stated,
@@ -107,6 +105,7 @@ def run(context: Context) -> list[Claim]:
     ]
     claims += [
         check_within(
+            f"ratio-{boundary}",
             f"norm_bounds without tol, {boundary}: median of upper / norm",
             float(np.median(ratios[OURS, boundary])),
             1 - SLACK,
@@ -122,6 +121,7 @@ def run(context: Context) -> list[Claim]:
         found = [ratio for boundary in boundaries for ratio in ratios[name, boundary]]
         claims.append(
             check_equal(
+                f"{name}-violations",
                 f"{name}: violations on {' and '.join(boundaries)} layers, which it is meant for",
                 _violations(found),
                 expected=0,
@@ -131,6 +131,7 @@ def run(context: Context) -> list[Claim]:
     sedghi = _violations(ratios["Sedghi 2019", "zero"])
     claims.append(
         check_within(
+            "sedghi-zero",
             "Sedghi 2019, taken as a bound on zero-padded layers: violations",
             sedghi,
             1,
@@ -200,7 +201,3 @@ def _figure(ratios: dict[tuple[str, str], list[float]]) -> Figure:
     axes.minorticks_off()
     axes.legend(frameon=False, ncols=5, loc="lower center", bbox_to_anchor=(0.45, 1.0))
     return figure
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

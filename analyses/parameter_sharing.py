@@ -8,18 +8,13 @@ sums that the book prints, over integers, and compared with the products of the 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, published_equal, run_script
+from analyses import Claim, Context, check_equal, published_equal
 from analyses._figures import new_figure
 from convmatrix.plotting import plot_connections
 
@@ -39,13 +34,21 @@ def run(context: Context) -> list[Claim]:
     layers = {name: _units(sharing).pattern() for name, sharing in KINDS.items()}
     context.save_figure(_figure(layers))
     claims = [
-        published_equal(f"Fig. 9.16, edges: {name}", layer.n_entries, published=9, source=f"{BOOK}, Fig. 9.16")
+        published_equal(
+            f"edges-{name}", f"Fig. 9.16, edges: {name}", layer.n_entries, published=9, source=f"{BOOK}, Fig. 9.16"
+        )
         for name, layer in layers.items()
     ]
     for (name, layer), parameters in zip(layers.items(), (9, 4, 2), strict=True):
         found = len(np.unique(layer.weight_index))
         claims.append(
-            published_equal(f"Fig. 9.16, parameters: {name}", found, published=parameters, source=f"{BOOK}, Fig. 9.16")
+            published_equal(
+                f"parameters-{name}",
+                f"Fig. 9.16, parameters: {name}",
+                found,
+                published=parameters,
+                source=f"{BOOK}, Fig. 9.16",
+            )
         )
 
     width = 5
@@ -53,8 +56,11 @@ def run(context: Context) -> list[Claim]:
     dense = cm.ConvGeometry(1, 1, in_channels=width, out_channels=width).pattern()
     centre = convolution.tap((0, 0, 1)).nnz
     claims += [
-        published_equal("Fig. 9.5, uses of the centre weight", centre, published=5, source=f"{BOOK}, Fig. 9.5"),
         published_equal(
+            "uses-convolution", "Fig. 9.5, uses of the centre weight", centre, published=5, source=f"{BOOK}, Fig. 9.5"
+        ),
+        published_equal(
+            "uses-dense",
             "Fig. 9.5, most uses of a weight: dense layer",
             np.bincount(dense.weight_index).max(),
             published=1,
@@ -66,24 +72,28 @@ def run(context: Context) -> list[Claim]:
     unshared = cm.ConvGeometry(outputs + 1, 2, sharing="unshared").pattern()
     claims += [
         check_equal(
+            "tile-edges",
             f"edges of {outputs} units for every tile t = 1 .. {outputs}",
             {pattern.n_entries for pattern in tiles},
             expected=[2 * outputs],
             reason="sharing changes no connection",
         ),
         check_equal(
+            "tile-parameters",
             "parameters for t = 1, 2, ...",
             [len(np.unique(pattern.weight_index)) for pattern in tiles],
             expected=[2 * t for t in range(1, outputs + 1)],
             reason="a kernel of width 2 for each place in the tile",
         ),
         check_equal(
+            "tile-1",
             "triplets in which tile t = 1 differs from the convolution",
             np.count_nonzero(tiles[0].weight_index != cm.ConvGeometry(outputs + 1, 2).pattern().weight_index),
             expected=0,
             reason="t = 1 is a convolution (section 9.5)",
         ),
         check_equal(
+            "tile-largest",
             "triplets in which the largest tile differs from the locally connected layer",
             np.count_nonzero(tiles[-1].weight_index != unshared.weight_index),
             expected=0,
@@ -102,6 +112,7 @@ def _widths() -> list[Claim]:
     }
     return [
         published_equal(
+            f"widths-{padding}",
             f"{padding} convolution: widths up to 20 whose output width is not that of the book",
             sum(
                 cm.ConvGeometry(m, k, padding=padding).output_shape != (width(m, k),)
@@ -154,7 +165,13 @@ def _equations() -> list[Claim]:
             found = matrix.T @ G.ravel()
             differences["eq. 9.13, gradient of the input"] = int(np.count_nonzero(found != gradient_of_V.ravel()))
     return [
-        published_equal(f"{name}: entries where the product differs", count, published=0, source=f"{BOOK}, section 9.5")
+        published_equal(
+            f"product-{name}",
+            f"{name}: entries where the product differs",
+            count,
+            published=0,
+            source=f"{BOOK}, section 9.5",
+        )
         for name, count in differences.items()
     ]
 
@@ -171,7 +188,3 @@ def _figure(layers: dict[str, cm.WeightPattern]) -> Figure:
         plot_connections(layer, axes=axes)
         axes.set_title(f"{name}: {layer.n_entries} edges, {len(np.unique(layer.weight_index))} parameters")
     return figure
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

@@ -9,9 +9,7 @@ counts are recomputed from the definitions, for the symbol theta^4 + 1; none is 
 
 from __future__ import annotations
 
-import sys
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +17,8 @@ from scipy.sparse.linalg import cg
 from sympy import QQ
 from sympy.polys.matrices import DomainMatrix
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, check_within, run_script
+from analyses import Claim, Context, check_equal, check_within
 from analyses._figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
@@ -63,6 +58,7 @@ def five_eigenvalues() -> list[Claim]:
     return [
         *(
             check_equal(
+                f"five-n{n}-t{t}",
                 f"A = t^|i-j|, n = {n}, t = {t}: the five that are eigenvalues of C^-1 A, and the sum of the nullities "
                 f"{', '.join(map(str, found))} of A - lambda C",
                 [sum(nullity > 0 for nullity in found), sum(found)],
@@ -72,6 +68,7 @@ def five_eigenvalues() -> list[Claim]:
             for (n, t), found in exact.items()
         ),
         check_within(
+            "five-distance",
             "n = 8, 32, 100, t = 0.5, -0.5, 0.9: largest distance of an eigenvalue of C^-1 A from the five",
             max(far.values()),
             0,
@@ -140,6 +137,7 @@ def table(sizes: list[int], counts: dict[str, list[int]]) -> list[Claim]:
     shown = [sizes.index(n) for n in SIZES]
     claims = [
         check_within(
+            f"iterations-{name}",
             f"{name}: iterations for n = 32, 64, 128, {[found[i] for i in shown]}: largest difference from {expected}",
             max(abs(found[i] - count) for i, count in zip(shown, expected, strict=True)),
             0,
@@ -153,6 +151,7 @@ def table(sizes: list[int], counts: dict[str, list[int]]) -> list[Claim]:
         *claims,
         *(
             check_within(
+                f"most-{name}",
                 f"{name}: most iterations, n = {sizes[0]} to {sizes[-1]}, of {', '.join(map(str, counts[name]))}",
                 max(counts[name]),
                 1,
@@ -168,6 +167,7 @@ def two_levels(sides: tuple[int, ...], squares: dict[str, list[int]]) -> list[Cl
     """Return the claims on block Toeplitz matrices with Toeplitz blocks."""
     return [
         check_within(
+            f"two-levels-{name}",
             f"two levels, {name}: iterations on {sides[-1]} x {sides[-1]}, relative to none "
             f"({', '.join(map(str, squares[name]))} for sides {', '.join(map(str, sides))}; none "
             f"{', '.join(map(str, squares['none']))})",
@@ -211,7 +211,3 @@ def _figure(sizes: list[int], counts: dict[str, list[int]]) -> Figure:
     right.set_xticks([], minor=True)
     right.legend()
     return figure
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

@@ -7,17 +7,12 @@ fields of convolutional neural networks, Distill 2019); for LeNet-5 the architec
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, published_equal, run_script
+from analyses import Claim, Context, check_equal, published_equal
 from analyses._figures import new_figure
 from convmatrix.counts import network_layers
 from convmatrix.graph import receptive_field, receptive_field_size
@@ -39,10 +34,16 @@ def run(context: Context) -> list[Claim]:
     affected = np.unique(pattern.rows[pattern.cols == 2])
     one, two = receptive_field(pattern, 2), receptive_field([pattern, pattern], 2)
     claims = [
-        published_equal("Fig. 9.2: outputs that x3 affects", len(affected), published=3, source=f"{BOOK}, Fig. 9.2"),
-        published_equal("Fig. 9.3: inputs that s3 reads", len(one), published=3, source=f"{BOOK}, Fig. 9.3"),
         published_equal(
-            "Fig. 9.4: deeper units read more inputs", len(two) > len(one), published=True, source=f"{BOOK}, Fig. 9.4"
+            "x3", "Fig. 9.2: outputs that x3 affects", len(affected), published=3, source=f"{BOOK}, Fig. 9.2"
+        ),
+        published_equal("s3", "Fig. 9.3: inputs that s3 reads", len(one), published=3, source=f"{BOOK}, Fig. 9.3"),
+        published_equal(
+            "deeper",
+            "Fig. 9.4: deeper units read more inputs",
+            len(two) > len(one),
+            published=True,
+            source=f"{BOOK}, Fig. 9.4",
         ),
     ]
     widths, shrinking = [16], []
@@ -51,9 +52,10 @@ def run(context: Context) -> list[Claim]:
         widths.append(shrinking[-1].output_shape[0])
     claims += [
         published_equal(
-            "Fig. 9.13: widths without padding", widths, published=[16, 11, 6, 1], source=f"{BOOK}, Fig. 9.13"
+            "widths", "Fig. 9.13: widths without padding", widths, published=[16, 11, 6, 1], source=f"{BOOK}, Fig. 9.13"
         ),
         check_equal(
+            "last-unit",
             "Fig. 9.13: inputs that the last unit reads",
             receptive_field(shrinking, 0),
             expected=list(range(16)),
@@ -77,14 +79,22 @@ def _vgg16() -> list[Claim]:
         centre = tuple(n // 2 for n in field.output_shape)
         channels, rows, columns = np.unravel_index(receptive_field(part, (0, *centre)), (3, *chain[0].input_shape))
         claims += [
-            published_equal(f"VGG-16 {name}: field by formula", field.size, published=(size, size), source=FORMULA),
+            published_equal(
+                f"vgg16-{name}-formula",
+                f"VGG-16 {name}: field by formula",
+                field.size,
+                published=(size, size),
+                source=FORMULA,
+            ),
             check_equal(
+                f"vgg16-{name}-exact",
                 f"VGG-16 {name}: exact field of the centre unit, channels x rows x columns",
                 [len(np.unique(index)) for index in (channels, rows, columns)],
                 expected=[3, *field.size],
                 reason="the formula, where the border does not cut",
             ),
             check_equal(
+                f"vgg16-{name}-samples",
                 f"VGG-16 {name}: samples that it reads",
                 len(rows),
                 expected=3 * field.size[0] * field.size[1],
@@ -95,6 +105,7 @@ def _vgg16() -> list[Claim]:
     low, high = receptive_field_size(chain).extent((0, 0))[0]
     claims.append(
         check_equal(
+            "pool5-corner",
             "VGG-16 pool5: rows that the corner unit reads, first and last",
             (corner[1].min(), corner[1].max()),
             expected=(max(low, 0), high),
@@ -114,6 +125,7 @@ def _lenet5() -> list[Claim]:
         exact = [len(receptive_field(patterns[:depth], unit)) for unit in range(patterns[depth - 1].shape[0])]
         claims.append(
             check_equal(
+                f"lenet5-{name}",
                 f"LeNet-5 {name}: samples that its units read",
                 set(exact),
                 expected=[field.size[0] * field.size[1]],
@@ -143,7 +155,3 @@ def _figure(pattern: cm.WeightPattern, dense: cm.WeightPattern) -> Figure:
     for axes, title in zip(panels, (*titles, *last), strict=True):
         axes.set_title(title)
     return figure
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

@@ -19,20 +19,15 @@ images and places, so that they are compared as pairs. (The quick run has one se
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy import stats
 from sklearn.datasets import load_digits
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, check_within, run_script
+from analyses import Claim, Context, check_equal, check_within
 from analyses._figures import COLOURS, new_figure
 from convmatrix import nn
 from convmatrix.nn.images import hold_out
@@ -97,12 +92,14 @@ def _claims_on_sizes() -> list[Claim]:
     ]
     return [
         check_equal(
+            "hidden-units",
             "hidden units of the four networks",
             sorted({hidden_units(kind) for kind in KINDS}),
             expected=[sum(maps * count for maps, count in zip(MAPS, positions, strict=True))],
             reason="the same maps of the same sizes, whatever is shared",
         ),
         check_equal(
+            "weights",
             "weights of the hidden layers: " + ", ".join(KINDS),
             [hidden_weights(kind) for kind in KINDS],
             expected=by_formula,
@@ -120,10 +117,13 @@ def _claims_on_moved(found: Found, quick: bool) -> list[Claim]:
         if not quick:
             reason += f"; the least mean that chance gives at level {LEVEL:g}, one-sided, for {len(KINDS) - 1} networks"
         least = 0.0 if quick else _least_mean(gap)
-        claims.append(check_within(f"moved digits: {_of(kind)}", float(gap.mean()), least, 1, reason=reason))
+        claims.append(
+            check_within(f"moved-{kind}", f"moved digits: {_of(kind)}", float(gap.mean()), least, 1, reason=reason)
+        )
     trained = [float(found["moved", kind, COUNTS[-1]].train.mean()) for kind in KINDS]
     claims.append(
         check_within(
+            "training-error",
             "moved digits: mean training error of convolution less the largest of the others",
             trained[0] - max(trained[1:]),
             0,
@@ -141,6 +141,7 @@ def _claims_on_control(found: Found) -> list[Claim]:
         gap = _gap(found, "centred", kind)
         claims.append(
             check_within(
+                f"centred-{kind}",
                 f"centred digits, the control: {_of(kind)}",
                 float(gap.mean()),
                 -1,
@@ -152,6 +153,7 @@ def _claims_on_control(found: Found) -> list[Claim]:
         gap = _gap(found, "moved", kind) - _gap(found, "centred", kind)
         claims.append(
             check_within(
+                f"difference-{kind}",
                 f"moved less centred: {_of(kind)}",
                 float(gap.mean()),
                 _least_mean(gap),
@@ -166,6 +168,7 @@ def _claims_on_control(found: Found) -> list[Claim]:
     ]
     claims.append(
         check_within(
+            "fall",
             f"least fall of a mean test error from {COUNTS[0]} to {COUNTS[-1]} training images",
             min(falls),
             0,
@@ -369,7 +372,3 @@ def _figure(found: Found) -> Figure:
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2 if len(panels) == 1 else 4, frameon=False)
     return figure
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

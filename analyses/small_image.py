@@ -7,18 +7,13 @@ connections and 4 weights.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.patches import Rectangle
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, published_equal, run_script
+from analyses import Claim, Context, check_equal, published_equal
 from analyses._figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
@@ -42,17 +37,23 @@ def run(context: Context) -> list[Claim]:
     windows = np.lib.stride_tricks.sliding_window_view(image, geometry.kernel_shape)
     direct = np.tensordot(windows, kernel, axes=2)
     return [
-        published_equal("rows and columns of the matrix", matrix.shape, published=(4, 9), source=SOURCE),
-        published_equal("entries: weights of a dense layer", n_outputs * n_inputs, published=36, source=SOURCE),
-        published_equal("nonzero entries", matrix.nnz, published=16, source=SOURCE),
-        published_equal("distinct weights", len(np.unique(pattern.weight_index)), published=4, source=SOURCE),
+        published_equal("shape", "rows and columns of the matrix", matrix.shape, published=(4, 9), source=SOURCE),
         published_equal(
+            "entries", "entries: weights of a dense layer", n_outputs * n_inputs, published=36, source=SOURCE
+        ),
+        published_equal("nonzeros", "nonzero entries", matrix.nnz, published=16, source=SOURCE),
+        published_equal(
+            "weights", "distinct weights", len(np.unique(pattern.weight_index)), published=4, source=SOURCE
+        ),
+        published_equal(
+            "supports",
             "pixels that each output reads",
             supports,
             published=[[0, 1, 3, 4], [1, 2, 4, 5], [3, 4, 6, 7], [4, 5, 7, 8]],
             source=SOURCE,
         ),
         check_equal(
+            "product",
             "outputs where the product differs from the sums over windows",
             np.count_nonzero(matrix @ image.ravel() != direct.ravel()),
             expected=0,
@@ -103,7 +104,3 @@ def _grid(axes: Axes, shape: tuple[int, ...]) -> None:
 def _cell(axes: Axes, row: int, column: int, text: str, colour: str) -> None:
     axes.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, edgecolor="0.3", linewidth=0.8))
     axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=12)
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

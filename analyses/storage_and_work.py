@@ -7,17 +7,12 @@ growth was not published as numbers; what is shown here is checked against SciPy
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, check_within, run_script
+from analyses import Claim, Context, check_equal, check_within
 from analyses._figures import COLOURS, new_figure
 from convmatrix.counts import layer_counts
 
@@ -49,18 +44,21 @@ def run(context: Context) -> list[Claim]:
     large, half = counts[SIZES[-1]], counts[SIZES[-2]]
     return [
         check_equal(
+            "scipy",
             f"images up to {BUILT} x {BUILT} whose counts differ from SciPy's arrays",
             wrong,
             expected=0,
             reason="nonzeros and the bytes of CSR, DIA and dense arrays, read off the arrays",
         ),
         check_equal(
+            "kernel-bytes",
             "distinct numbers of bytes of the kernel over all sizes",
             len({layer.bytes.kernel for layer in counts.values()}),
             expected=1,
             reason="shared parameters do not grow with the image",
         ),
         check_within(
+            "nonzeros-growth",
             "nonzeros when the image doubles",
             large.nonzeros / half.nonzeros,
             4,
@@ -68,12 +66,14 @@ def run(context: Context) -> list[Claim]:
             reason="k n: as the pixels, but for the border",
         ),
         check_equal(
+            "dense-growth",
             "dense entries when the image doubles",
             large.entries // half.entries,
             expected=16,
             reason="m n: as the square of the pixels",
         ),
         check_within(
+            "padding-share-small",
             f"share of multiplications by padding at {SIZES[0]} x {SIZES[0]}",
             1 - counts[SIZES[0]].nonzeros / counts[SIZES[0]].macs,
             0.1,
@@ -81,6 +81,7 @@ def run(context: Context) -> list[Claim]:
             reason="1 - (3n - 2)^2 / (3n)^2, about 4 / (3n)",
         ),
         check_within(
+            "padding-share-large",
             f"the same share at {SIZES[-1]} x {SIZES[-1]}",
             1 - large.nonzeros / large.macs,
             0,
@@ -120,7 +121,3 @@ def _figure(counts: dict[int, LayerCounts]) -> Figure:
         axes.legend(frameon=False)
         axes.grid(color="0.9")
     return figure
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

@@ -10,17 +10,12 @@ print no such numbers, so that all verdicts are "checked".
 from __future__ import annotations
 
 import math
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, check_within, run_script
+from analyses import Claim, Context, check_equal, check_within
 from analyses._figures import COLOURS, new_figure
 
 if TYPE_CHECKING:
@@ -51,8 +46,10 @@ def run(context: Context) -> list[Claim]:
         blur_claim(sizes[-1]),
         *distribution_claims(spectra, f, distances),
         *extreme_claims(spectra, f, gaps),
-        rate_claim("mean distance of singular values from the symbol's modulus, 6 random taps", one_level, -1),
-        rate_claim("the same on two levels, 3 x 3 random taps, by side", two_levels, -1),
+        rate_claim(
+            "rate-one-level", "mean distance of singular values from the symbol's modulus, 6 random taps", one_level, -1
+        ),
+        rate_claim("rate-two-levels", "the same on two levels, 3 x 3 random taps, by side", two_levels, -1),
     ]
 
 
@@ -91,6 +88,7 @@ def blur_claim(n: int) -> Claim:
     """Compare the eigenvalues of [1/4, 1/2, 1/4] with samples of its symbol, which they are exactly."""
     angles = np.arange(n, 0, -1) * np.pi / (n + 1)
     return check_within(
+        "binomial",
         f"eigenvalues of [1/4, 1/2, 1/4], n = {n}: largest difference from its symbol cos^2(theta/2) at j pi/(n+1)",
         float(np.abs(eigenvalues(np.array([0.25, 0.5, 0.25]), n) - np.cos(angles / 2) ** 2).max()),
         0,
@@ -99,11 +97,12 @@ def blur_claim(n: int) -> Claim:
     )
 
 
-def rate_claim(statement: str, numbers: dict[int, float], rate: int) -> Claim:
+def rate_claim(key: str, statement: str, numbers: dict[int, float], rate: int) -> Claim:
     """Compare the rate at which numbers fall with a theoretical one."""
     sizes = list(numbers)
     shown = ", ".join(f"{number:.2g}" for number in numbers.values())
     return check_within(
+        key,
         f"{statement}: exponent of n from n = {sizes[-2]} to {sizes[-1]} ({shown} for {', '.join(map(str, sizes))})",
         slope(numbers),
         rate - 0.15,
@@ -119,8 +118,9 @@ def distribution_claims(spectra: dict[int, Array], f: Array, distances: dict[int
     ring = cm.spectral.transfer_function(KERNEL, RING, padding="same", boundary="circular").real
     cepstrum = np.fft.fft(np.log(ring), norm="forward").real[: RING // 2]  # Fourier coefficients of log f
     return [
-        rate_claim("mean distance of eigenvalues from the symbol, sorted", distances, -1),
+        rate_claim("rate-eigenvalues", "mean distance of eigenvalues from the symbol, sorted", distances, -1),
         check_within(
+            "squares",
             f"mean of f^2 over the symbol less that of the squared eigenvalues, times n, n = {n}, less sum |k| a_k^2",
             abs(n * float(np.square(f).mean() - np.square(values).mean()) - float((lags * KERNEL**2).sum())),
             0,
@@ -128,6 +128,7 @@ def distribution_claims(spectra: dict[int, Array], f: Array, distances: dict[int
             reason="the diagonal k has |k| entries fewer than n; rounding",
         ),
         check_within(
+            "log",
             f"mean of log over the eigenvalues less that over the symbol, times n, n = {n}, less sum k c_k^2",
             abs(n * float(np.log(values).mean() - np.log(f).mean()) - float(np.arange(RING // 2) @ cepstrum**2)),
             0,
@@ -146,20 +147,23 @@ def extreme_claims(spectra: dict[int, Array], f: Array, gaps: dict[int, tuple[fl
     tops, bottoms = ([float(values[i]) for values in spectra.values()] for i in (-1, 0))
     return [
         check_equal(
+            "inside",
             f"sizes, of {len(spectra)}, whose eigenvalues all lie inside the range of the symbol",
             sum(bool(f[0] < values[0] and values[-1] < f[-1]) for values in spectra.values()),
             expected=len(spectra),
             reason="the matrix compresses the multiplication by the symbol",
         ),
         check_equal(
+            "monotone",
             "whether the largest eigenvalues rise and the smallest ones fall with n",
             [tops == sorted(tops), bottoms == sorted(bottoms, reverse=True)],
             expected=[True, True],
             reason="interlacing: each matrix is a block of the next one",
         ),
-        rate_claim("largest value of the symbol less the largest eigenvalue", largest, -2),
-        rate_claim("smallest eigenvalue less the smallest value of the symbol", smallest, -2),
+        rate_claim("rate-largest", "largest value of the symbol less the largest eigenvalue", largest, -2),
+        rate_claim("rate-smallest", "smallest eigenvalue less the smallest value of the symbol", smallest, -2),
         check_within(
+            "largest",
             f"(sup f - largest eigenvalue) n^2 / (-f''(0) pi^2 / 2), n = {n}",
             largest[n] * n**2 / (curvature * math.pi**2 / 2),
             0.9,
@@ -193,7 +197,3 @@ def _figure(
     right.set(xscale="log", yscale="log", xlabel="n", ylabel="distance of eigenvalues from the symbol")
     right.legend()
     return figure
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

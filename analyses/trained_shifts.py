@@ -8,18 +8,13 @@ a demonstration and no replication.
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from skimage.data import lfw_subset
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, check_within, run_script
+from analyses import Claim, Context, check_equal, check_within
 from analyses._figures import COLOURS, new_figure
 from convmatrix import equivariance
 
@@ -65,12 +60,14 @@ def run(context: Context) -> list[Claim]:
     context.save_figure(_figure(accuracy, change, exact))
     return [
         check_equal(
+            "proved-shift",
             "smallest shift that the network commutes with, as proved",
             list(equivariance.surviving_shifts(STEPS)),
             expected=[4, 4],
             reason="strides multiply: pooling by 2, then stride 2 (theorem stride-composition)",
         ),
         check_within(
+            "exact-change",
             "largest relative change of a score under the shifts that the proof calls exact",
             max(change[amount] for amount in exact),
             0,
@@ -78,6 +75,7 @@ def run(context: Context) -> list[Claim]:
             reason="scores are averages over all positions, so that they stay but for rounding",
         ),
         check_within(
+            "other-change",
             "smallest relative change of a score, over all images, under the other shifts",
             min(change[amount] for amount in amounts if amount not in exact),
             1e-4,
@@ -85,6 +83,7 @@ def run(context: Context) -> list[Claim]:
             reason="the proof says that no other shift passes for every weight; trained weights are no exception",
         ),
         check_within(
+            "accuracy",
             "accuracy on images that it was not trained on, not shifted",
             accuracy[0],
             0.75,
@@ -92,6 +91,7 @@ def run(context: Context) -> list[Claim]:
             reason="it has learned something: by chance it would be 0.5",
         ),
         check_equal(
+            "shifted-accuracy",
             "accuracies under the exact shifts less the one without a shift",
             [accuracy[amount] - accuracy[0] for amount in exact],
             expected=[0.0] * len(exact),
@@ -162,7 +162,3 @@ def _figure(accuracy: dict[int, float], change: dict[int, float], exact: list[in
             right.text(amount, 2e-17, "0", color=COLOURS[2], ha="center")
     figure.suptitle("green: shifts that the network is proved to commute with")
     return figure
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))

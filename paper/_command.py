@@ -69,11 +69,11 @@ def make(results: Results, proofs: Proofs) -> dict[str, bytes]:
 
 
 def paper_counts(results: Results) -> dict[str, int]:
-    """Return the counts of analyses and verdicts that the paper may name as ``"paper: ..."``."""
+    """Return the counts of analyses and verdicts that the paper may name as ``"paper.KEY"``."""
     return {
         "analyses": len(results.analyses),
         "claims": results.verdicts.total(),
-        "claims reproduced": results.verdicts["reproduced"],
-        "claims checked": results.verdicts["checked"],
+        "claims-reproduced": results.verdicts["reproduced"],
+        "claims-checked": results.verdicts["checked"],
         "figures": sum(len(analysis.drawings) for analysis in results.analyses),
     }

@@ -1,4 +1,4 @@
-r"""The results for those who write in LaTeX: one command a number, and a booktabs table an analysis."""
+r"""The results for those who write in LaTeX: one command per number, and a booktabs table per analysis."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def command_name(*words: str) -> str:
 
     Examples
     --------
-    >>> command_name("lenet5", "C1: parameters")
+    >>> command_name("lenet5", "c1-parameters")
     'cmLenetFiveCOneParameters'
     """
     text = re.sub(r"\d", lambda digit: f" {_DIGITS[int(digit[0])]} ", " ".join(words))
@@ -71,7 +71,7 @@ def numbers_tex(results: Results, counts: dict[str, int]) -> str:
     for analysis in results.analyses:
         lines += ["", f"% {analysis.script}: {analysis.title}"]
         for claim in analysis.claims:
-            name = command_name(analysis.name, claim.statement)
+            name = command_name(analysis.name, claim.key)
             lines += [f"% {claim.statement} ({claim.verdict})", _newcommand(name, claim.computed, taken)]
             if claim.published is not None:
                 lines.append(_newcommand(f"{name}Published", claim.published, taken))
@@ -94,13 +94,14 @@ def table_tex(analysis: Analysis) -> str:
         f"% Written by python -m paper from the results of {analysis.script}.",
         *(["% From a quick run, on smaller data."] if analysis.quick else []),
         r"% Needs \usepackage{booktabs,array}.",
-        rf"\begin{{tabular}}{{@{{}}{column}0.4\linewidth}}{column}0.17\linewidth}}{column}0.17\linewidth}}l@{{}}}}",
+        rf"\begin{{tabular}}{{@{{}}{column}0.34\linewidth}}{column}0.15\linewidth}}{column}0.15\linewidth}}{column}0.15\linewidth}}l@{{}}}}",
         r"\toprule",
-        r"Claim & Published & Computed & Verdict \\",
+        r"Claim & Published & Accepted & Computed & Verdict \\",
         r"\midrule",
     ]
     for claim in analysis.claims:
         published = "---" if claim.published is None else escaped(written(claim.published))
-        cells = [escaped(claim.statement), published, escaped(written(claim.computed)), claim.verdict]
+        values = [escaped(claim.accepted), escaped(written(claim.computed))]
+        cells = [escaped(claim.statement), published, *values, claim.verdict]
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])

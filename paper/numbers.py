@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from paper.results import Results
 
 _USE = re.compile(r'#?\b(?P<function>num|pub)\(\s*"(?P<name>[^"]*)"(?:\s*,\s*"(?P<form>[^"]*)")?\s*\)')
-_PLACE = re.compile(r" \[(\d+)\]$")
+_PLACE = re.compile(r"\[(\d+)\]$")
 SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -27,8 +27,7 @@ class Use:
     function : {"num", "pub"}
         The computed or the published value.
     name : str
-        ``"analysis: statement of the claim"``. ``"analysis: beginning*"`` is the one claim that begins so, for
-        statements that hold numbers of their own; ``"... [2]"`` is one of a list of values, counted from 0.
+        ``"analysis.key"``; ``"analysis.key[2]"`` is one of a list of values, counted from 0.
     form : str
         How it is to be written, as in Python's format(); as the analyses write it where this is empty.
     """
@@ -45,7 +44,7 @@ class Use:
     @property
     def analysis(self) -> str:
         """The analysis that the number comes from."""
-        return self.name.partition(":")[0]
+        return self.name.partition(".")[0]
 
 
 def uses(source: str) -> list[Use]:
@@ -53,8 +52,8 @@ def uses(source: str) -> list[Use]:
 
     Examples
     --------
-    >>> uses('It has #num("small_image: distinct weights") weights, not #pub("a: b [0]", ".2f").')[1]
-    Use(function='pub', name='a: b [0]', form='.2f')
+    >>> uses('It has #num("small_image.weights") weights, not #pub("a.b[0]", ".2f").')[1]
+    Use(function='pub', name='a.b[0]', form='.2f')
     """
     code = re.sub(r"(?m)^\s*//.*$", "", source)
     return [Use(use["function"], use["name"], use["form"] or "") for use in _USE.finditer(code)]
@@ -67,18 +66,15 @@ class Numbers:
     ----------
     results : Results
     counts : dict of str to int
-        Named ``"paper: ..."``.
+        Named ``"paper.KEY"``.
     """
 
     def __init__(self, results: Results, counts: dict[str, int]) -> None:
-        self.computed: dict[str, Any] = {f"paper: {name}": value for name, value in counts.items()}
+        self.computed: dict[str, Any] = {f"paper.{name}": value for name, value in counts.items()}
         self.published: dict[str, Any] = {}
-        self.twice: set[str] = set()
         for analysis in results.analyses:
             for claim in analysis.claims:
-                name = f"{analysis.name}: {claim.statement}"
-                if name in self.computed:
-                    self.twice.add(name)
+                name = f"{analysis.name}.{claim.key}"
                 self.computed[name] = claim.computed
                 if claim.published is not None:
                     self.published[name] = claim.published
@@ -89,22 +85,15 @@ class Numbers:
         Raises
         ------
         PaperError
-            If there is no such number, if two claims have its name, or if it cannot be written in this form.
+            If there is no such number, or it cannot be written in this form.
         """
         values = self.computed if use.function == "num" else self.published
         name = _PLACE.sub("", use.name)
         kind = "number" if use.function == "num" else "published number"
-        if name.endswith("*"):
-            several = [full for full in values if full.startswith(name[:-1])]
-            if len(several) > 1:
-                raise PaperError(f"{len(several)} names begin with {name[:-1]!r}: {'; '.join(map(repr, several))}")
-            name = several[0] if several else name
         if name not in values:
             near = difflib.get_close_matches(name, values, n=1)
             hint = f"; did you mean {near[0]!r}?" if near else ""
             raise PaperError(f"the results have no {kind} {name!r}, which the paper names{hint}")
-        if name in self.twice:
-            raise PaperError(f"two claims are named {name!r}, so that the paper cannot name either of them")
         value = values[name]
         if found := _PLACE.search(use.name):
             place = int(found[1])

@@ -11,6 +11,7 @@ from typing import Any
 
 import convmatrix
 from analyses import Claim
+from analyses._command import find_scripts
 from paper.errors import PaperError
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "analyses"
@@ -43,7 +44,8 @@ class Analysis:
     @property
     def script(self) -> str:
         """Where its script is, in this repository."""
-        return f"analyses/{self.name}.py"
+        package = (SCRIPTS / self.name).is_dir()
+        return f"analyses/{self.name}{'/' if package else '.py'}"
 
     @property
     def drawings(self) -> list[str]:
@@ -81,7 +83,7 @@ class Results:
 
 def script_names(scripts: Path = SCRIPTS) -> list[str]:
     """Return the names of all analyses."""
-    return sorted(path.stem for path in scripts.glob("*.py") if not path.stem.startswith("_"))
+    return list(find_scripts(scripts))
 
 
 def load_results(folder: Path, names: Sequence[str] = (), scripts: Path = SCRIPTS) -> Results:
@@ -93,7 +95,8 @@ def load_results(folder: Path, names: Sequence[str] = (), scripts: Path = SCRIPT
         If results are missing, unreadable, older than their script, of another version of convmatrix, or failed; the
         message names each such analysis and the command that mends it.
     """
-    known = script_names(scripts)
+    found = find_scripts(scripts)
+    known = list(found)
     if unknown := [name for name in names if name not in known]:
         raise PaperError(f"unknown analysis {', '.join(map(repr, unknown))}; the analyses are: {', '.join(known)}")
     chosen = [name for name in known if not names or name in names]
@@ -107,7 +110,7 @@ def load_results(folder: Path, names: Sequence[str] = (), scripts: Path = SCRIPT
     for name in chosen:
         try:
             records[name] = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
-            fault = _fault(records[name], folder / f"{name}.json", scripts / f"{name}.py")
+            fault = _fault(records[name], folder / f"{name}.json", found[name])
         except FileNotFoundError:
             fault = "has no results"
         except (ValueError, KeyError, TypeError) as error:
@@ -142,7 +145,8 @@ def _fault(record: dict[str, Any], path: Path, script: Path) -> str:
         return "has no claims"
     if analysis.versions["convmatrix"] != convmatrix.__version__:
         return f"has results of convmatrix {analysis.versions['convmatrix']}; this is {convmatrix.__version__}"
-    if script.stat().st_mtime_ns > path.stat().st_mtime_ns:
+    sources = script.glob("*.py") if script.is_dir() else [script]
+    if max(source.stat().st_mtime_ns for source in sources) > path.stat().st_mtime_ns:
         return "has results older than its script"
     if lost := [figure for figure in analysis.figures if not (path.parent / figure).is_file()]:
         return f"has lost its figure {', '.join(lost)}"

@@ -51,9 +51,9 @@ def counts(proofs: Proofs) -> dict[str, int]:
     twice = sum({part.decided_by for part in both} == {"sympy", "z3"} for both in parts)
     return {
         "theorems": len(proofs),
-        "integer lemmas": kinds["integer lemma"],
+        "integer-lemmas": kinds["integer lemma"],
         "identities": kinds["identity"],
-        "lemmas proved by both engines": twice,
+        "lemmas-by-both-engines": twice,
     }
 
 

@@ -108,7 +108,8 @@ def _record(analysis: Analysis, placed: set[str]) -> dict[str, Any]:
         "script": analysis.script,
         "quick": analysis.quick,
         "verdicts": {
-            verdict: sum(claim.verdict == verdict for claim in analysis.claims) for verdict in ("reproduced", "checked")
+            verdict: sum(claim.verdict == verdict for claim in analysis.claims)
+            for verdict in ("reproduced", "checked", "skipped")
         },
         "figures": {
             drawing: {
@@ -124,6 +125,7 @@ def _record(analysis: Analysis, placed: set[str]) -> dict[str, Any]:
             {
                 "statement": claim.statement,
                 "published": "\N{EN DASH}" if claim.published is None else written(claim.published),
+                "accepted": claim.accepted,
                 "computed": written(claim.computed),
                 "source": claim.source,
                 "verdict": claim.verdict,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import html
 import json
 import re
 import subprocess
@@ -17,9 +18,10 @@ pytest.importorskip("skimage", reason="needs the extra analyses")
 
 from analyses import Claim, Context, _claims, check_equal, check_within, main, published_equal, published_within
 from analyses._claims import plain, show
+from analyses._command import find_scripts
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = sorted(path.stem for path in (ROOT / "analyses").glob("*.py") if not path.stem.startswith("_"))
+SCRIPTS = list(find_scripts())
 
 
 def python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
@@ -32,8 +34,8 @@ def write_script(folder: Path, name: str, body: str) -> None:
     (folder / f"{name}.py").write_text(text)
 
 
-GOOD = 'return [published_equal("answer", 6 * 7, published=42, source="Adams 1979")]'
-BAD = 'return [published_equal("answer", 6 * 9, published=42, source="Adams 1979")]'
+GOOD = 'return [published_equal("answer", "answer", 6 * 7, published=42, source="Adams 1979")]'
+BAD = 'return [published_equal("answer", "answer", 6 * 9, published=42, source="Adams 1979")]'
 
 
 # --- claims ----------------------------------------------------------------------------------------------------------
@@ -50,33 +52,36 @@ def test_claims_examples() -> None:
     [(16, "reproduced"), (np.int64(16), "reproduced"), (16.0, "reproduced"), (17, "failed"), (float("nan"), "failed")],
 )
 def test_published_equal(computed: float, verdict: str) -> None:
-    claim = published_equal("nonzeros", computed, published=16, source="Fig. 1")
+    claim = published_equal("nonzeros", "nonzeros", computed, published=16, source="Fig. 1")
     assert (claim.verdict, claim.published, claim.source) == (verdict, 16, "Fig. 1")
-    assert claim.comparison == "exactly equal"
+    assert claim.accepted == "= 16"
 
 
 @pytest.mark.parametrize("computed", [[[0, 1], [1, 2]], ((0, 1), (1, 2)), np.array([[0, 1], [1, 2]]), [{1, 0}, {2, 1}]])
 def test_published_equal_of_lists(computed: object) -> None:
-    assert published_equal("supports", computed, published=[[0, 1], [1, 2]], source="s").verdict == "reproduced"
-    assert published_equal("supports", computed, published=[[0, 1], [1, 3]], source="s").verdict == "failed"
+    assert (
+        published_equal("supports", "supports", computed, published=[[0, 1], [1, 2]], source="s").verdict
+        == "reproduced"
+    )
+    assert published_equal("supports", "supports", computed, published=[[0, 1], [1, 3]], source="s").verdict == "failed"
 
 
 @pytest.mark.parametrize(
     ("computed", "holds"), [(0.9, False), (1.0, True), (1.5, True), (2.0, True), (2.1, False), (float("nan"), False)]
 )
 def test_ranges(computed: float, holds: bool) -> None:
-    published = published_within("size", computed, 1, 2, published="one or two", source="s", rule="as said")
+    published = published_within("size", "size", computed, 1, 2, published="one or two", source="s", rule="as said")
     assert published.verdict == ("reproduced" if holds else "failed")
-    assert published.comparison == "between 1 and 2: as said"
-    checked = check_within("size", computed, 1, 2, reason="by theory")
+    assert (published.accepted, published.rule) == ("1 to 2", "as said")
+    checked = check_within("size", "size", computed, 1, 2, reason="by theory")
     assert checked.verdict == ("checked" if holds else "failed")
     assert checked.published is None
 
 
 def test_check_equal_is_never_called_reproduced() -> None:
-    claim = check_equal("difference", 0, expected=0, reason="same sums")
-    assert (claim.verdict, claim.published, claim.comparison) == ("checked", None, "exactly equal to 0")
-    assert check_equal("difference", 1, expected=0, reason="same sums").verdict == "failed"
+    claim = check_equal("difference", "difference", 0, expected=0, reason="same sums")
+    assert (claim.verdict, claim.published, claim.accepted) == ("checked", None, "= 0")
+    assert check_equal("difference", "difference", 1, expected=0, reason="same sums").verdict == "failed"
 
 
 def test_plain_values_are_json() -> None:
@@ -95,34 +100,37 @@ def test_show_of_flags_and_words() -> None:
 
 def test_all_pass_and_everything_is_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_script(tmp_path, "second", GOOD)
-    write_script(tmp_path, "first", 'return [check_equal("zero", 1 - 1, expected=0, reason="arithmetic")]')
+    write_script(tmp_path, "first", 'return [check_equal("zero", "zero", 1 - 1, expected=0, reason="arithmetic")]')
     write_script(tmp_path, "_helper", "raise RuntimeError")
     output = tmp_path / "new" / "results"
     assert main(["--output", str(output)], folder=tmp_path) == 0
     printed = capsys.readouterr()
     table = printed.out.splitlines()
-    assert table[0].split() == ["analysis", "claim", "published", "computed", "verdict"]
-    assert table[2].split() == ["first", "zero", "-", "0", "checked"]
-    assert table[3].split() == ["second", "answer", "42", "42", "reproduced"]
+    assert table[0].split() == ["claim", "published", "accepted", "computed", "verdict"]
+    assert table[2] == "first"
+    assert table[3].split() == ["zero", "-", "=", "0", "0", "checked"]
+    assert table[5].split() == ["answer", "42", "=", "42", "42", "reproduced"]
     assert table[-1].startswith("2 claims: 1 reproduced, 1 checked, 0 failed")
     assert re.fullmatch(
         r"\[1/2\] first \.\.\. [\d.]+ s, 1 claim: .*\n\[2/2\] second \.\.\. [\d.]+ s, 1 claim: .*\n", printed.err
     )
-    assert sorted(path.name for path in output.iterdir()) == ["first.json", "second.json", "summary.json"]
+    assert sorted(path.name for path in output.iterdir()) == ["first.json", "index.html", "second.json", "summary.json"]
     record = json.loads((output / "second.json").read_text())
     assert (record["title"], record["passed"], record["error"]) == ("Second of a test.", True, None)
     assert record["claims"] == [
         {
+            "key": "answer",
             "statement": "answer",
             "published": 42,
             "source": "Adams 1979",
             "computed": 42,
-            "comparison": "exactly equal",
+            "accepted": "= 42",
+            "rule": "",
             "verdict": "reproduced",
         }
     ]
     summary = json.loads((output / "summary.json").read_text())
-    assert summary["verdicts"] == {"reproduced": 1, "checked": 1, "failed": 0, "raised": 0}
+    assert summary["verdicts"] == {"reproduced": 1, "checked": 1, "failed": 0, "skipped": 0, "raised": 0}
     assert list(summary["analyses"]) == ["first", "second"]
 
 
@@ -130,7 +138,7 @@ def test_failure_exits_1_and_says_why(tmp_path: Path, capsys: pytest.CaptureFixt
     write_script(tmp_path, "wrong", BAD)
     assert main(["--output", str(tmp_path)], folder=tmp_path) == 1
     out = capsys.readouterr().out
-    assert "FAILED wrong: answer: computed 54; published 42 (Adams 1979); compared: exactly equal\n" in out
+    assert "FAILED wrong.answer: computed 54, accepted = 42 (Adams 1979)\n" in out
     assert "0 reproduced, 0 checked, 1 failed" in out
     assert json.loads((tmp_path / "summary.json").read_text())["passed"] is False
 
@@ -225,17 +233,40 @@ def test_list_runs_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_quick_reaches_the_script(tmp_path: Path) -> None:
-    write_script(tmp_path, "how", 'return [published_equal("quick", context.quick, published=True, source="s")]')
+    write_script(tmp_path, "how", 'return [published_equal("quick", "q", context.quick, published=True, source="s")]')
     assert main(["how", "--output", str(tmp_path)], folder=tmp_path) == 1
     assert main(["how", "--quick", "--output", str(tmp_path)], folder=tmp_path) == 0
 
 
 def test_long_cells_are_wrapped_in_their_column(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_script(tmp_path, "long", f'return [check_equal("{"word " * 30}", 1, expected=1, reason="r")]')
+    write_script(tmp_path, "long", f'return [check_equal("long", "{"word " * 30}", 1, expected=1, reason="r")]')
     assert main(["--output", str(tmp_path)], folder=tmp_path) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines[:-1])) <= 124
     assert sum(line.count("word") for line in lines) == 30
+
+
+def test_skipped_comparisons_are_counted_and_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_script(tmp_path, "partly", 'return [skipped("torch", "beside PyTorch", reason="PyTorch is not installed")]')
+    assert main(["--output", str(tmp_path)], folder=tmp_path) == 0
+    out = capsys.readouterr().out
+    assert "SKIPPED partly.torch: PyTorch is not installed" in out
+    assert "0 checked, 0 failed, 1 skipped" in out
+    assert json.loads((tmp_path / "summary.json").read_text())["verdicts"]["skipped"] == 1
+
+
+def test_packages_are_analyses(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    write_script(tmp_path / "folder", "__init__", GOOD)
+    assert main(["folder", "--output", str(tmp_path / "out")], folder=tmp_path) == 0
+    assert json.loads((tmp_path / "out" / "folder.json").read_text())["passed"]
+
+
+def test_keys_are_unique_and_short(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_script(tmp_path, "twice", GOOD.replace("]", "] * 2"))
+    assert main(["--output", str(tmp_path)], folder=tmp_path) == 1
+    assert re.search(r"ValueError: two claims .*'answer'", capsys.readouterr().out)
+    assert check_equal("S&P 500 (F test)", "s", 1, expected=1, reason="r").key == "s-p-500-f-test"
 
 
 def test_example_of_the_guide_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -265,7 +296,8 @@ def test_analysis_passes_and_is_complete(results: Path, name: str) -> None:
     assert record["passed"]
     assert record["claims"]
     for claim in record["claims"]:
-        assert claim["verdict"] == ("checked" if claim["published"] is None else "reproduced")
+        verdict = "skipped" if not claim["accepted"] else "checked" if claim["published"] is None else "reproduced"
+        assert claim["verdict"] == verdict
         assert claim["source"]
     for file in record["figures"]:
         assert (results / file).stat().st_size > 1000
@@ -273,30 +305,30 @@ def test_analysis_passes_and_is_complete(results: Path, name: str) -> None:
 
 def claims_of(results: Path, name: str) -> dict[str, Claim]:
     record = json.loads((results / f"{name}.json").read_text())
-    return {claim["statement"]: Claim(**claim) for claim in record["claims"]}
+    return {claim["key"]: Claim(**claim) for claim in record["claims"]}
 
 
 def test_edge_detection_numbers(results: Path) -> None:
     claims = claims_of(results, "edge_detection")
-    computed = {statement: claim.computed for statement, claim in claims.items()}
+    computed = {key: claim.computed for key, claim in claims.items()}
     assert computed == {
-        "pixels where the sparse product differs from the direct difference": 0,
-        "output height and width": [280, 319],
-        "nonzeros of the sparse matrix": 178_640,
-        "operations of the convolution": 267_960,
-        "entries of the dense matrix": 8_003_072_000,
-        "operations of the dense product": 16_006_144_000,
-        "dense entries for each weight of the convolution": 4_001_536_000,
-        "dense operations for each one of the convolution": pytest.approx(179_200 / 3, rel=1e-15),
-        "the same ratio to two decimals": 59_733.33,
+        "product": 0,
+        "output-shape": [280, 319],
+        "nonzeros": 178_640,
+        "convolution-operations": 267_960,
+        "dense-entries": 8_003_072_000,
+        "dense-operations": 16_006_144_000,
+        "entries-ratio": 4_001_536_000,
+        "operations-ratio": pytest.approx(179_200 / 3, rel=1e-15),
+        "operations-ratio-exact": 59_733.33,
     }
 
 
 def test_small_image_numbers(results: Path) -> None:
     claims = claims_of(results, "small_image")
-    assert claims["nonzero entries"].computed == 16
-    assert claims["distinct weights"].computed == 4
-    assert claims["pixels that each output reads"].computed == [[0, 1, 3, 4], [1, 2, 4, 5], [3, 4, 6, 7], [4, 5, 7, 8]]
+    assert claims["nonzeros"].computed == 16
+    assert claims["weights"].computed == 4
+    assert claims["supports"].computed == [[0, 1, 3, 4], [1, 2, 4, 5], [3, 4, 6, 7], [4, 5, 7, 8]]
 
 
 @pytest.fixture
@@ -310,9 +342,9 @@ def test_edge_detection_notices_a_wrong_matrix(tmp_path: Path, monkeypatch: pyte
     from analyses import edge_detection
 
     monkeypatch.setattr(edge_detection, "KERNEL", np.array([[1, -1]]))
-    verdicts = {claim.statement: claim.verdict for claim in edge_detection.run(Context("x", tmp_path))}
-    assert verdicts["pixels where the sparse product differs from the direct difference"] == "failed"
-    assert verdicts["nonzeros of the sparse matrix"] == "reproduced"
+    verdicts = {claim.key: claim.verdict for claim in edge_detection.run(Context("x", tmp_path))}
+    assert verdicts["product"] == "failed"
+    assert verdicts["nonzeros"] == "reproduced"
 
 
 @pytest.mark.usefixtures("no_figures")
@@ -325,29 +357,30 @@ def test_edge_detection_notices_another_size(
     monkeypatch.setattr(edge_detection, "HEIGHT", height)
     monkeypatch.setattr(edge_detection, "WIDTH", width)
     claims = edge_detection.run(Context("x", tmp_path))
-    failed = {claim.statement for claim in claims if claim.verdict == "failed"}
-    assert {"output height and width", "nonzeros of the sparse matrix", "operations of the convolution"} <= failed
+    failed = {claim.key for claim in claims if claim.verdict == "failed"}
+    assert {"output-shape", "nonzeros", "convolution-operations"} <= failed
 
 
-@pytest.mark.parametrize("name", SCRIPTS)
-def test_each_script_can_run_by_itself(name: str) -> None:
-    lines = (ROOT / "analyses" / f"{name}.py").read_text().splitlines()
-    assert "if not __package__:  # run by itself" in lines
-    assert lines[-2:] == ['if __name__ == "__main__":', "    sys.exit(run_script(__file__))"]
-
-
-@pytest.mark.parametrize(("name", "how"), [("edge_detection", "file"), ("small_image", "module")])
-def test_run_by_itself_writes_the_same(results: Path, tmp_path: Path, name: str, how: str) -> None:
-    options = ("--quick", "--output", str(tmp_path / "results"))
-    if how == "file":
-        done = python(str(ROOT / "analyses" / f"{name}.py"), *options, cwd=tmp_path)
-    else:
-        done = python("-m", f"analyses.{name}", *options)
+def test_one_analysis_writes_the_same_as_all(results: Path, tmp_path: Path) -> None:
+    done = python("-m", "analyses", "edge_detection", "--quick", "--output", str(tmp_path / "results"))
     assert done.returncode == 0, done.stderr
     written = {path.name: path.read_bytes() for path in (tmp_path / "results").iterdir()}
-    assert {f"{name}.json", f"{name}.svg", f"{name}.png"} <= written.keys()
-    del written["summary.json"]
+    assert {"edge_detection.json", "edge_detection.svg", "edge_detection.png"} <= written.keys()
+    del written["summary.json"], written["index.html"]
     assert written == {file: (results / file).read_bytes() for file in written}
+
+
+def test_index_page_has_every_claim_and_figure(results: Path) -> None:
+    page = (results / "index.html").read_text(encoding="utf-8")
+    for name in SCRIPTS:
+        record = json.loads((results / f"{name}.json").read_text())
+        assert f'id="{name}"' in page
+        for claim in record["claims"]:
+            assert html.escape(claim["statement"]) in page
+        for figure in record["figures"]:
+            assert not figure.endswith(".png") or f'src="{figure}"' in page
+    assert "://" not in page
+    assert "file:" not in page
 
 
 def test_analyses_run_on_one_thread_of_blas(tmp_path: Path) -> None:
@@ -357,7 +390,7 @@ def test_analyses_run_on_one_thread_of_blas(tmp_path: Path) -> None:
 
     def run(context: Context) -> list[Claim]:
         threads = max(library["num_threads"] for library in info() if library["user_api"] == "blas")
-        return [check_equal("threads", threads, expected=1, reason="set while an analysis runs")]
+        return [check_equal("threads", "threads", threads, expected=1, reason="set while an analysis runs")]
 
     result = _run(run, Context("threads", tmp_path, quick=True))
     assert result.passed, result

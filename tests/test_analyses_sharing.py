@@ -28,23 +28,23 @@ def errors_found(moved: list[float], centred: list[float]) -> sharing_pays.Found
 
 def failed_sharing(found: sharing_pays.Found) -> list[str]:
     claims = [*sharing_pays._claims_on_moved(found, quick=False), *sharing_pays._claims_on_control(found)]
-    return [claim.statement.partition(":")[0] for claim in claims if claim.verdict == "failed"]
+    return [claim.key.partition("-")[0] for claim in claims if claim.verdict == "failed"]
 
 
 def test_sharing_claims_notice_what_they_deny() -> None:
     moved, centred = [0.2, 0.4, 0.4, 0.4], [0.1, 0.1, 0.1, 0.05]
     assert failed_sharing(errors_found(moved, centred)) == []
-    assert failed_sharing(errors_found([0.2, 0.4, 0.4, 0.201], centred)) == ["moved digits"]  # too little for chance
-    assert failed_sharing(errors_found(moved, [0.1, 0.1, 0.22, 0.1])) == ["centred digits, the control"]
+    assert failed_sharing(errors_found([0.2, 0.4, 0.4, 0.201], centred)) == ["moved"]  # too little for chance
+    assert failed_sharing(errors_found(moved, [0.1, 0.1, 0.22, 0.1])) == ["centred"]
     assert failed_sharing(errors_found(moved, [0.1, 0.1, 0.35, 0.1])) == [
-        "centred digits, the control",
-        "moved less centred",
+        "centred",
+        "difference",
     ]
     found = errors_found(moved, centred)
     fitted = {
         key: sharing_pays.Errors(0 * errors.train + (key[1] == "dense"), errors.test) for key, errors in found.items()
     }
-    assert failed_sharing(fitted) == ["moved digits"]
+    assert failed_sharing(fitted) == ["training"]
 
 
 def test_sharing_counts_weights(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def failed(claims: list[Claim]) -> list[str]:
-    return [claim.statement for claim in claims if claim.verdict == "failed"]
+    return [claim.key for claim in claims if claim.verdict == "failed"]
 
 
 # --- preconditioners -------------------------------------------------------------------------------------------------

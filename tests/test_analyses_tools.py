@@ -8,9 +8,16 @@ import pytest
 pytest.importorskip("matplotlib", reason="needs the extra analyses")
 pytest.importorskip("skimage", reason="needs the extra analyses")
 
-from analyses._boltzmann import blocks_of, pooled_probabilities, sample, units_of
-from analyses._gabor import fit_gabor, shuffled_phases
-from analyses._regression import Fit, RestrictionTest, expanding_forecasts, newey_west, restricted_coefficients
+from analyses._regression import (
+    RestrictionTest,
+    expanding_forecasts,
+    least_squares,
+    newey_west,
+    restricted_coefficients,
+    robust_covariance,
+)
+from analyses.belief_network.boltzmann import blocks_of, pooled_probabilities, sample, units_of
+from analyses.belief_network.gabor import fit_gabor, shuffled_phases
 
 
 def stripes(degrees: float, size: int = 10) -> np.ndarray:
@@ -57,11 +64,11 @@ def test_covariances_and_tests_are_those_of_statsmodels() -> None:
     design, target = regression()
     model = regressions.OLS(target, design)
     plain, robust = model.fit(), model.fit(cov_type="HAC", cov_kwds={"maxlags": 5}, use_t=False)
-    fit = Fit(design, target)
-    np.testing.assert_allclose(fit.coefficients, plain.params)
-    np.testing.assert_allclose(fit.covariance(), plain.cov_params())
-    np.testing.assert_allclose(fit.covariance(5), robust.cov_params())
-    np.testing.assert_allclose(newey_west(design, fit.residuals, 5, fit.bread), robust.cov_params())
+    fit = least_squares(design, target)
+    np.testing.assert_allclose(fit.params, plain.params)
+    np.testing.assert_allclose(fit.cov_params(), plain.cov_params())
+    np.testing.assert_allclose(robust_covariance(fit, 5), robust.cov_params())
+    np.testing.assert_allclose(newey_west(design, fit.resid, 5, fit.normalized_cov_params), robust.cov_params())
     tied = np.column_stack([design[:, 0], design[:, 1] + design[:, 2], design[:, 3] + design[:, 4]])
     test = RestrictionTest(design, tied, RESTRICTIONS, 5)
     f_value, wald = test.statistics(target)
@@ -72,9 +79,11 @@ def test_covariances_and_tests_are_those_of_statsmodels() -> None:
 
 def test_restricted_coefficients_are_those_of_the_tied_design() -> None:
     design, target = regression()
-    restricted = restricted_coefficients(Fit(design, target), RESTRICTIONS)
-    tied = Fit(np.column_stack([design[:, 0], design[:, 1] + design[:, 2], design[:, 3] + design[:, 4]]), target)
-    np.testing.assert_allclose(restricted, tied.coefficients[[0, 1, 1, 2, 2]])
+    restricted = restricted_coefficients(least_squares(design, target), RESTRICTIONS)
+    tied = least_squares(
+        np.column_stack([design[:, 0], design[:, 1] + design[:, 2], design[:, 3] + design[:, 4]]), target
+    )
+    np.testing.assert_allclose(restricted, tied.params[[0, 1, 1, 2, 2]])
 
 
 def test_bootstrap_targets_obey_the_restrictions_and_keep_variances() -> None:
@@ -91,7 +100,7 @@ def test_bootstrap_targets_obey_the_restrictions_and_keep_variances() -> None:
 
     drawn = Recorder(design, tied, RESTRICTIONS, 5).wild_bootstrap(target, 20, np.random.default_rng(0))
     assert drawn.shape == (20, 2)
-    fitted = tied @ Fit(tied, target).coefficients
+    fitted = tied @ least_squares(tied, target).params
     for one in seen:
         np.testing.assert_allclose(np.abs(one - fitted), np.abs(target - fitted))
     assert 0.3 < np.mean([(one - fitted) * (target - fitted) > 0 for one in seen]) < 0.7
@@ -102,8 +111,8 @@ def test_forecasts_use_the_past_alone() -> None:
     design, target = regression(60)
     forecasts = expanding_forecasts(design, target, 30)
     for day in (30, 31, 59):
-        past = Fit(design[:day], target[:day])
-        np.testing.assert_allclose(forecasts[day - 30], design[day] @ past.coefficients)
+        past = least_squares(design[:day], target[:day])
+        np.testing.assert_allclose(forecasts[day - 30], design[day] @ past.params)
 
 
 def test_pooled_units_exclude_each_other() -> None:

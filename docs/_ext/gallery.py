@@ -28,7 +28,9 @@ logger = logging.getLogger(__name__)
 
 def find_scripts(root: Path) -> dict[str, Path]:
     """Return the analyses by name."""
-    return {path.stem: path for path in sorted((root / "analyses").glob("*.py")) if not path.stem.startswith("_")}
+    from analyses._command import find_scripts as found
+
+    return found(root / "analyses")
 
 
 def run_analyses(names: Iterable[str], scripts: dict[str, Path], results: Path, root: Path) -> None:
@@ -64,7 +66,8 @@ def analysis_page(name: str, script: Path, results: Path) -> str:
     """Return the page of one analysis."""
     from analyses._claims import show
 
-    source = script.read_text(encoding="utf-8")
+    file = script / "__init__.py" if script.is_dir() else script
+    source = file.read_text(encoding="utf-8")
     title, _, text = (ast.get_docstring(ast.parse(source)) or name).partition("\n")
     lines = [*heading(title.rstrip("."), "="), *text.strip().splitlines(), ""]
     lines += [f"Run it with ``python -m analyses {name}``.", ""]
@@ -78,11 +81,17 @@ def analysis_page(name: str, script: Path, results: Path) -> str:
                 "",
             ]
         lines += heading("Claims", "-")
-        rows = [("claim", "published", "computed", "verdict")]
+        rows = [("claim", "published", "accepted", "computed", "verdict")]
         for claim in record["claims"]:
-            values = (claim["statement"], show(claim["published"]), show(claim["computed"]), claim["verdict"])
+            values = (
+                claim["statement"],
+                show(claim["published"]),
+                claim["accepted"] or "-",
+                show(claim["computed"]),
+                claim["verdict"],
+            )
             rows.append(tuple("none" if value == "-" else escape(value) for value in values))
-        lines += [".. list-table::", "   :header-rows: 1", "   :widths: 44 20 22 14", ""]
+        lines += [".. list-table::", "   :header-rows: 1", "   :widths: 36 18 18 18 10", ""]
         for row in rows:
             lines += [f"   {'* -' if column == 0 else '  -'} {cell}" for column, cell in enumerate(row)]
         quick = "with ``--quick``: the data may be smaller than in the full run" if record["quick"] else "in full"

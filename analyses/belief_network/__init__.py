@@ -23,8 +23,6 @@ beside filters before training, random filters, and learned filters with random 
 from __future__ import annotations
 
 import itertools
-import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -32,14 +30,20 @@ from scipy import ndimage
 from scipy.stats import mannwhitneyu, wilcoxon
 from skimage import color, data
 
-if not __package__:  # run by itself
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import convmatrix as cm
-from analyses import Claim, Context, check_equal, check_within, run_script
-from analyses._boltzmann import SPREAD, TARGET, Array, Machine, Setting, pooled_probabilities, random_patches, units_of
+from analyses import Claim, Context, check_equal, check_within
 from analyses._figures import COLOURS, new_figure
-from analyses._gabor import Gabor, fit_gabor, shuffled_phases
+from analyses.belief_network.boltzmann import (
+    SPREAD,
+    TARGET,
+    Array,
+    Machine,
+    Setting,
+    pooled_probabilities,
+    random_patches,
+    units_of,
+)
+from analyses.belief_network.gabor import Gabor, fit_gabor, shuffled_phases
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -68,6 +72,7 @@ def run(context: Context) -> list[Claim]:
         *_exact_probabilities(),
         _products(),
         check_within(
+            "sparsity",
             "mean activation over its target, end of training",
             activation / TARGET,
             0.5,
@@ -75,6 +80,7 @@ def run(context: Context) -> list[Claim]:
             reason="the biases are pushed until it is 1; batches differ",
         ),
         check_within(
+            "reconstruction",
             f"squared error of the reconstruction of an unseen photograph, trained over untrained: "
             f"{machine.reconstruction_error(unseen):.2f} / {error_before:.2f}",
             machine.reconstruction_error(unseen) / error_before,
@@ -128,6 +134,7 @@ def _exact_probabilities() -> list[Claim]:
     extreme, extreme_off = pooled_probabilities(np.array([[1000.0, 999.0], [-1000.0, 0.0]]))
     return [
         check_within(
+            "hidden-probability",
             f"P(h = 1), largest distance from the sum over all {len(share)} states",
             np.abs(units_of(found) - expected).max(),
             0,
@@ -135,6 +142,7 @@ def _exact_probabilities() -> list[Claim]:
             reason="rounding of double precision",
         ),
         check_within(
+            "off-probability",
             "P(block off), the same",
             np.abs(off - expected_off).max(),
             0,
@@ -142,6 +150,7 @@ def _exact_probabilities() -> list[Claim]:
             reason="rounding of double precision",
         ),
         check_within(
+            "total-probability",
             "distance of all probabilities of a block with inputs up to 1,000 from 1",
             abs(extreme.sum() + extreme_off.sum() - 1),
             0,
@@ -178,6 +187,7 @@ def _products() -> Claim:
     gradient = pattern.jacobian(visible).T @ hidden.ravel()
     wrong += np.count_nonzero(layer.gradients["weight"].ravel() != gradient)
     return check_equal(
+        "products",
         "entries of A v, A^T h and the gradient that differ from the explicit matrices, integers",
         wrong,
         expected=0,
@@ -207,6 +217,7 @@ def _measure(weights: Array, before: Array) -> tuple[list[Claim], list[Gabor], d
     p_values["random-phase"] = wilcoxon(learned, own_copies, alternative="greater").pvalue
     claims = [
         check_within(
+            "gabor-share",
             "median share of a learned filter that a Gabor function explains",
             float(np.median(learned)),
             0.5,
@@ -216,6 +227,7 @@ def _measure(weights: Array, before: Array) -> tuple[list[Claim], list[Gabor], d
     ]
     claims += [
         check_within(
+            f"gabor-p-{name}",
             f"p-value: learned filters explained no better than {name} ones "
             f"(medians {np.median(learned):.2f}, {np.median(explained[name]):.2f})",
             float(p_value),
@@ -230,6 +242,7 @@ def _measure(weights: Array, before: Array) -> tuple[list[Claim], list[Gabor], d
     oriented = [fit.orientation for fit in fits if fit.explained > STRIPED]
     claims += [
         check_within(
+            "better-than-random",
             "share of the filters explained better than every random one",
             beyond_chance,
             0.5,
@@ -237,6 +250,7 @@ def _measure(weights: Array, before: Array) -> tuple[list[Claim], list[Gabor], d
             reason="most of them",
         ),
         check_within(
+            "orientations",
             f"quarters of the half circle in which the stripes of the {len(oriented)} explained by {STRIPED} lie",
             len({int((angle + 22.5) % 180 // 45) for angle in oriented}),
             3,
@@ -280,7 +294,3 @@ def _figure(weights: Array, fits: list[Gabor], explained: dict[str, list[float]]
     bottom.set_title(f"orientations of the {len(oriented)} above {STRIPED}")
     bottom.yaxis.get_major_locator().set_params(integer=True)
     return figure
-
-
-if __name__ == "__main__":
-    sys.exit(run_script(__file__))
