@@ -325,7 +325,7 @@ def _geometry(weight_shape: Shape, input_shape: Shape, options: dict[str, Any]) 
 
 def _geometry_without_weights(kernel_shape: Shape, input_shape: Shape, options: dict[str, Any]) -> ConvGeometry:
     """Return the layer of a kernel whose shape has no tile axes and includes unconnected channels."""
-    extra = {name: options[name] for name in ("connections", "sharing") if name in options}
+    extra: dict[str, Any] = {name: options[name] for name in ("connections", "sharing") if name in options}
     plain = {name: value for name, value in options.items() if name not in extra}
     layer = _geometry(kernel_shape, input_shape, plain)
     combined: dict[str, Any] = {**layer.options(), **extra}
