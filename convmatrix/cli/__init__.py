@@ -45,7 +45,7 @@ _ARGUMENTS: Final = "|".join(("input_shape", "kernel_shape", "dtype", "rows", "o
 _IN_COMMAND: Final = (
     (r"; give a ConvGeometry\..*", "; give a tile size for each axis, such as --sharing 2x2"),
     (r"; convert it yourself,.*", "; choose another --dtype"),
-    (r"give this matrix's geometry and order", "give the --order of this matrix"),
+    (r"pass the geometry and order of this matrix", "give the --order of this matrix"),
     (r"; rename it or give format=", "; rename it"),
     (r"set (flip|transposed)=True", r"add --\1"),
     (r"\b(?:boundary=|boundary (?='))", "--boundary "),

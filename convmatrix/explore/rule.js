@@ -1,9 +1,9 @@
 // The one-axis rule: which input sample tap t of output i reads, and how many outputs an axis has.
-// The same arithmetic as convmatrix/boundary.py, in the same words where it fails.
+// The same arithmetic as in convmatrix/boundary.py, with the same error messages.
 
 const START = JSON.parse(document.getElementById("start").textContent);
-const LIMIT = START.limit; // rows and columns that the page draws
-const LARGEST_NUMBER = START.largest; // of a setting: all index arithmetic then is exact
+const LIMIT = START.limit; // maximum number of rows, columns and weights
+const LARGEST_NUMBER = START.largest; // of a setting, so that all index arithmetic is exact
 const BOUNDARIES = ["zero", "circular", "reflect", "symmetric", "replicate"];
 const PADDING_WORDS = ["valid", "same", "same_lower", "full"];
 const NOTHING = -1;
@@ -22,18 +22,18 @@ function readSample(position, size, boundary) {
     const phase = modulo(position, 2 * size);
     return phase < size ? phase : 2 * size - 1 - phase;
   }
-  const period = size > 1 ? 2 * size - 2 : 1; // reflect; one sample has no neighbour to reflect to
+  const period = size > 1 ? 2 * size - 2 : 1; // reflect; a single sample has no neighbour
   const phase = modulo(position, period);
   return phase < size ? phase : period - phase;
 }
 
-/** Split the padding of "same": the odd sample at the high end, or at the low one for "same_lower". */
+/** Split the padding of "same": an odd sample goes to the high end, or to the low end for "same_lower". */
 function splitPadding(total, word) {
   const half = Math.floor(total / 2);
   return word === "same" ? [half, total - half] : [total - half, half];
 }
 
-/** Return [padding low, padding high, outputs] of one axis. */
+/** Return [low padding, high padding, number of outputs] of one axis. */
 function axisSizes(axis, size, taps, stride, dilation, padding) {
   const span = dilation * (taps - 1) + 1;
   let low = 0;
@@ -73,7 +73,7 @@ function oneOf(name, value, words) {
 
 const product = (numbers) => numbers.reduce((total, number) => total * number, 1);
 
-/** Check settings and return the layer: its axes, its shapes, its weights. Throws an Error in words. */
+/** Validate settings and return the layer: its axes, shapes and weights. */
 function describeLayer(settings, limit = LIMIT) {
   const sizes = (name, minimum) => settings[name].map((value, axis) => wholeNumber(`${name}[${axis}]`, value, minimum));
   const inputShape = sizes("input_shape", 1);
@@ -117,7 +117,7 @@ function describeLayer(settings, limit = LIMIT) {
   });
   if (layer.weights.length !== layer.nWeights) {
     throw new Error(
-      `the kernel has ${layer.nWeights} weights, but ${layer.weights.length} values are given; give one for each`,
+      `the kernel has ${layer.nWeights} weights, but ${layer.weights.length} values are given; pass one for each`,
     );
   }
   return layer;
@@ -126,18 +126,18 @@ function describeLayer(settings, limit = LIMIT) {
 function requireSize(layer, limit) {
   if (layer.nOut > limit || layer.nIn > limit) {
     throw new Error(
-      `the matrix would be ${layer.nOut} x ${layer.nIn}, but this page draws at most ${limit} x ${limit}; shrink the ` +
+      `the matrix would be ${layer.nOut} x ${layer.nIn}, but this page shows at most ${limit} x ${limit}; reduce the ` +
         "input or the padding, increase the stride, or use the package, which has no such limit",
     );
   }
   if (layer.nWeights > limit) {
     throw new Error(
-      `the kernel has ${layer.nWeights} weights, but this page draws at most ${limit}; shrink the kernel`,
+      `the kernel has ${layer.nWeights} weights, but this page shows at most ${limit}; reduce the kernel`,
     );
   }
 }
 
-/** Return the position that a tap of an output reads on an axis, inside the input or not. */
+/** Return the position that a tap of an output reads on an axis, possibly outside the input. */
 function axisPosition(axis, flip, output, tap) {
   return tapPosition(output, flip ? axis.taps - 1 - tap : tap, axis.stride, axis.dilation, axis.low);
 }
