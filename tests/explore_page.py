@@ -4,16 +4,17 @@ The command::
 
     python -m tests.explore_page --count 500 --seed 0
 
-draws random layers (one and two axes, every boundary and mixtures of them, padding in words and in numbers, past a
-period too, stride, dilation, flip, both orders, kernels longer than the input, kernels that do not fit) and for each
+draws random layers (one and two axes, all boundaries and mixtures of them, padding as words and as numbers, also
+beyond one period, stride, dilation, flip, both orders, kernels longer than the input, kernels that do not fit). For
+each layer it
 
-    sets the controls of the page and reads the matrix, its weights and its counts off the page,
-    asks the page's own functions for the matrix, the transpose, the commutator with a random shift and the counts,
+    sets the controls of the page and reads the matrix, its weights and its counts from the page,
+    calls the page's own functions for the matrix, the transpose, the commutator with a random shift and the counts,
 
-and compares them entry by entry with ``conv_matrix``, ``ConvGeometry.pattern``, ``check_shift`` and
-``layer_counts``, and the words of a failure with the package's. It prints how many entries were compared and how many
-differ; the exit code is 1 if any does, if the console shows an error, or if the page asked for another address than its
-own. Chromium, ChromeDriver and selenium have to be installed.
+and compares them entry by entry with ``conv_matrix``, ``ConvGeometry.pattern``, ``check_shift`` and ``layer_counts``,
+and error messages with those of the package. It prints the number of compared entries and of differences. The exit code
+is 1 if there are differences, if the console shows an error, or if the page requested any address other than its own.
+Requires Chromium, ChromeDriver and selenium.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ _COUNTS: Final = {
     "sharing": "sharing_factor",
 }
 
-# Sets the controls; with every true it tells the page of each change, as a user does, else of the last one only.
+# Sets the controls; if every is true, each change triggers an event, as with a user, otherwise only the last one does.
 _SET_CONTROLS: Final = """
 const [settings, every] = arguments;
 const tell = (input) => input.dispatchEvent(new Event("input", { bubbles: true }));
@@ -120,12 +121,12 @@ return {
 
 
 class BrowserMissingError(Exception):
-    """There is no browser to drive, or no driver."""
+    """Raised if the browser or its driver is missing."""
 
 
 @contextmanager
 def browser(width: int = 1400, height: int = 1000) -> Iterator[Any]:
-    """Yield a driver of headless Chromium with an empty profile; raise where there is none."""
+    """Yield a driver of headless Chromium with an empty profile."""
     try:
         from selenium import webdriver
         from selenium.common.exceptions import WebDriverException
@@ -148,7 +149,8 @@ def browser(width: int = 1400, height: int = 1000) -> Iterator[Any]:
         except WebDriverException as error:
             raise BrowserMissingError(f"Chromium does not start: {(error.msg or '').partition(chr(10))[0]}") from None
         try:
-            driver.get("about:blank")  # the browser's own first page asks for much
+            driver.set_script_timeout(300)
+            driver.get("about:blank")  # the browser's own first page makes requests
             yield driver
         finally:
             driver.quit()
@@ -165,12 +167,12 @@ def open_page(driver: Any, folder: Path, geometry: cm.ConvGeometry | None = None
 
 
 def console_errors(driver: Any) -> list[str]:
-    """Return what the console complained of since it was last asked."""
+    """Return the errors and warnings on the console since the last call."""
     return [entry["message"] for entry in driver.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
 
 
 def requests(driver: Any) -> list[str]:
-    """Return the addresses that were asked for since this was last asked."""
+    """Return the addresses requested since the last call."""
     messages = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
     asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
     return [url for url in asked if not url.startswith(("chrome", "data:"))]  # those stay inside the browser
@@ -222,7 +224,7 @@ def _draw_settings(rng: np.random.Generator) -> Settings:
 
 
 def random_shift(settings: Settings, rng: np.random.Generator) -> list[int]:
-    """Return a shift, nearly always one that the stride divides."""
+    """Return a random shift, in most cases a multiple of the stride."""
     multiple = rng.integers(-3, 4, len(settings["stride"]))
     return [int(m) * (s if rng.integers(10) else 1) for m, s in zip(multiple, settings["stride"], strict=True)]
 
@@ -247,13 +249,13 @@ def matrix_of(settings: Settings) -> Any:
 
 @dataclass
 class Tally:
-    """What was compared, and where it differs."""
+    """Counts of comparisons, and the differences found."""
 
     compared: Counter[str] = field(default_factory=Counter)
     differing: list[str] = field(default_factory=list)
 
     def equal(self, kind: str, found: Any, expected: Any, settings: Settings, entries: int = 1) -> None:
-        """Count a comparison; keep what differs."""
+        """Count a comparison, and record a difference."""
         self.compared[kind] += entries
         if found != expected:
             self.differing.append(f"{kind}: {found} is not {expected}: {settings}")
@@ -311,7 +313,7 @@ def compare_functions(driver: Any, settings: Settings, shift: list[int], tally: 
 
 
 def compare_commutator(answer: dict[str, Any], settings: Settings, shift: list[int], tally: Tally) -> None:
-    """Compare a commutator with A P - Q A of the package, and its broken rows with the package's verdict."""
+    """Compare a commutator with A P - Q A, and its broken rows with the verdict of the package."""
     geometry, order = geometry_of(settings), settings["order"]
     verdict = check_shift(geometry, shift)
     broken = np.flatnonzero(verdict.broken_rows[0].ravel(order=order)).tolist()
@@ -334,7 +336,7 @@ def compare_commutator(answer: dict[str, Any], settings: Settings, shift: list[i
 
 
 def compare_controls(driver: Any, settings: Settings, tally: Tally, *, every: bool = False) -> None:
-    """Set the controls of the page, and compare what it then shows with the package."""
+    """Set the controls of the page, and compare what it shows with the package."""
     driver.execute_script(_SET_CONTROLS, settings, every)
     seen = driver.execute_script(_READ_PAGE)
     try:
@@ -375,10 +377,10 @@ def parse_weights(name: str) -> tuple[int, ...]:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Compare random layers; return 1 if any differs."""
+    """Compare random layers; return 1 if there are differences."""
     parser = argparse.ArgumentParser(prog="python -m tests.explore_page", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--count", type=int, default=500, help="layers to compare (default 500)")
-    parser.add_argument("--seed", type=int, default=0, help="of the random layers (default 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the random layers (default 0)")
     options = parser.parse_args(arguments)
     rng = np.random.default_rng(options.seed)
     tally = Tally()

@@ -1,4 +1,4 @@
-"""What people see of a layer: HTML in notebooks, text in terminals."""
+"""Layers, patterns, verdicts and proofs as HTML for notebooks, and matrices as text for terminals."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def plain_rows(text: str, n_rows: int) -> list[list[str]]:
     return [line.split() for line in ANSI.sub("", text).splitlines()[:n_rows]]
 
 
-# --- which weights sit where -----------------------------------------------------------------------------------------
+# --- weights in a window --------------------------------------------------------------------------------------------
 
 
 @each_case
@@ -56,7 +56,7 @@ def test_a_window_in_column_major_order_adds_up_to_the_matrix(geometry: cm.ConvG
     np.testing.assert_array_equal(window, A[rows.start : rows.stop, columns.start : columns.stop])
 
 
-def test_a_window_costs_what_it_shows() -> None:
+def test_the_cost_of_a_window_depends_on_its_size() -> None:
     huge = cm.ConvGeometry((2**40, 2**40), (3, 3), in_channels=3, out_channels=3, padding="same", boundary="circular")
     start = time.perf_counter()
     found = window_weights(huge, range(2), range(2**40, 2**40 + 3))
@@ -71,7 +71,7 @@ def test_a_window_costs_what_it_shows() -> None:
 
 
 @for_each("order", ["C", "F"])
-def test_unravel_is_that_of_numpy(order: Literal["C", "F"]) -> None:
+def test_unravel_agrees_with_numpy(order: Literal["C", "F"]) -> None:
     for index in range(24):
         assert unravel(index, (2, 3, 4), order) == tuple(np.unravel_index(index, (2, 3, 4), order=order))
 
@@ -132,6 +132,7 @@ def test_colours_differ_in_every_kind_of_vision(kind: str) -> None:
 @for_each("n", [0, 1, 7, 8, 9, 25, 49, 150])
 def test_every_weight_has_its_own_colour(n: int) -> None:
     assert len(set(palette(n))) == n
+    assert (palette(n) == list(DISTINCT[:n])) == (n <= 8)
     assert palette(n) == palette(n)
 
 
@@ -158,7 +159,7 @@ def test_text_reads_on_every_colour(n: int) -> None:
         assert (light + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2, level AA
 
 
-def test_terminals_get_the_nearest_of_their_colours() -> None:
+def test_terminals_use_their_nearest_colours() -> None:
     assert terminal_colours([(0, 0, 0), (255, 255, 255), (250, 140, 90)]) == [16, 231, 209]
     assert coloured("x", 16) == "\x1b[48;5;16;38;5;231mx\x1b[0m"
     assert coloured("x", 209) == "\x1b[48;5;209;38;5;16mx\x1b[0m"
@@ -266,7 +267,7 @@ def test_the_legend_says_what_was_left_out() -> None:
     assert matrix_text(A, cm.ConvGeometry(100, 50), max_columns=2).splitlines()[0] == "0 1 ..."
 
 
-def test_colours_are_of_weights_and_change_nothing_else() -> None:
+def test_colouring_by_weight_changes_nothing_else() -> None:
     geometry = cm.ConvGeometry(4, 3, padding="same", boundary="reflect", out_channels=2)
     A = cm.conv_matrix(np.arange(6).reshape(2, 1, 3), geometry)
     coloured, plain = (matrix_text(A, geometry, names=True, colour=colour) for colour in (True, False))
@@ -289,7 +290,7 @@ def test_values_have_the_colours_of_their_weights() -> None:
     assert len({background for background, _, _ in found}) == 3
 
 
-def test_without_a_geometry_colours_are_of_values() -> None:
+def test_without_a_geometry_values_are_coloured() -> None:
     A = cm.conv_matrix([5, 5, 7], 5)
     text = matrix_text(A, colour=True)
     found = BACKGROUND.findall(text.splitlines()[0])
@@ -326,7 +327,7 @@ def test_the_matrix_given_is_not_changed() -> None:
     assert A.indices.tolist() == [1, 0]
 
 
-def test_names_need_a_geometry() -> None:
+def test_names_require_a_geometry() -> None:
     with refused(ValueError, "names=True requires geometry"):
         matrix_text(sparse.eye_array(3), names=True)
 
@@ -412,11 +413,11 @@ def test_html_of_a_large_layer_is_a_small_corner(monkeypatch: pytest.MonkeyPatch
     "geometry",
     [cm.ConvGeometry(2**40, 2**39, padding="same"), cm.ConvGeometry(3, 1, in_channels=2**13, out_channels=2**13)],
 )
-def test_html_does_not_draw_what_would_take_long(geometry: cm.ConvGeometry) -> None:
+def test_html_does_not_draw_huge_layers(geometry: cm.ConvGeometry) -> None:
     assert "The matrix is too large to draw." in geometry_html(geometry)
 
 
-def test_the_html_table_tells_shapes_and_options() -> None:
+def test_the_html_table_has_shapes_and_options() -> None:
     geometry = cm.ConvGeometry(
         (14, 14), (5, 5), in_channels=6, out_channels=16, connections=LENET5_C3, stride=(1, 2), boundary="circular"
     )
@@ -493,7 +494,7 @@ def test_only_what_fits_is_drawn(shape: tuple[int, ...], drawn: bool) -> None:
     assert "a &lt; b" in html
 
 
-def test_a_proof_lists_what_it_rests_on() -> None:
+def test_a_proof_lists_its_parts() -> None:
     proof = cm.equivariance.prove("strided-shift")
     root = ET.fromstring(proof._repr_html_().replace("&#10003;", "v"))
     words = " ".join(" ".join(root.itertext()).split())

@@ -1,4 +1,4 @@
-"""The page that shows a layer in the browser: what is written, and what it does in headless Chromium."""
+"""The interactive page: the file, the command, and its behaviour in headless Chromium."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ EXAMPLE = cm.ConvGeometry((4, 6), (3, 2), padding=[(1, 0), (2, 3)], boundary=("z
 
 
 def start_of(html: str) -> dict[str, Any]:
-    """Return what a page starts with."""
+    """Return the initial data of a page."""
     (block,) = re.findall(r'<script type="application/json" id="start">(.*?)</script>', html)
     found: dict[str, Any] = json.loads(block)
     return found
@@ -61,7 +61,7 @@ def test_the_page_has_the_colours_of_the_package() -> None:
     assert f"--break: {BROKEN};" in page()
 
 
-def test_the_page_needs_nothing_and_may_ask_for_nothing() -> None:
+def test_the_page_is_self_contained_and_may_request_nothing() -> None:
     html = page(EXAMPLE)
     assert "{{" not in re.sub(r"<script>.*</script>", "", html, flags=re.DOTALL)
     assert not re.search(r'(?:src|href)="(?!data:|\$)', html)
@@ -157,21 +157,20 @@ def test_command_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @for_each(
-    "arguments, code, message",
+    "arguments, message",
     [
-        (["-o", "page.txt"], 2, "-o page.txt: the name must end in .html or .htm, which browsers open"),
-        (["-o", "missing/page.html"], 1, "cannot write missing/page.html: there is no folder missing; make it first"),
-        (["-o", "folder.html"], 1, "cannot write folder.html: it is a folder; give the name of a file"),
-        (["--rows", "0:2"], 2, "--rows is for matrices; the page shows the whole layer: drop it"),
-        (["--kernel", "[1]", "--input-shape", "3", "--dtype", "int8"], 2, "--dtype is for --random here"),
-        (["--stride", "2"], 2, "no kernel: give --kernel"),
-        (["--kernel", "[1,2,3]", "--input-shape", "2"], 1, "kernel does not fit on axis 0"),
-        (["--kernel-shape", "4x3x3x3", "--input-shape", "3x8x8"], 1, "has in_channels=3 and out_channels=4"),
+        (["-o", "page.txt"], r"-o page\.txt: .*\.html.*\.htm"),
+        (["-o", "missing/page.html"], r"missing/page\.html: .* folder missing"),
+        (["-o", "folder.html"], r"folder\.html: .* folder"),
+        (["--rows", "0:2"], "--rows .* page"),
+        (["--kernel", "[1]", "--input-shape", "3", "--dtype", "int8"], "--dtype .* --random"),
+        (["--stride", "2"], "--kernel"),
+        (["--kernel", "[1,2,3]", "--input-shape", "2"], "axis 0"),
+        (["--kernel-shape", "4x3x3x3", "--input-shape", "3x8x8"], "in_channels=3 .* out_channels=4"),
     ],
 )
 def test_command_errors(
     arguments: list[str],
-    code: int,
     message: str,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -179,10 +178,10 @@ def test_command_errors(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder.html").mkdir(exist_ok=True)
-    assert main(["explore", *arguments]) == code
+    assert main(["explore", *arguments]) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert message in captured.err
+    assert re.search(message, captured.err)
     assert [path.name for path in tmp_path.iterdir()] == ["folder.html"]
 
 
@@ -200,7 +199,7 @@ def driver() -> Iterator[Any]:
 
 @pytest.fixture
 def opened(driver: Any, tmp_path: Path) -> Iterator[Any]:
-    """Open the default page; whatever a test does, the console stays clean and no other address is asked for."""
+    """Open the default page; after the test, check that the console is clean and nothing else was requested."""
     explore_page.console_errors(driver), explore_page.requests(driver)
     explore_page.open_page(driver, tmp_path)
     yield driver
@@ -262,7 +261,7 @@ def test_random_layers_agree_with_the_package(opened: Any) -> None:
 
 
 def test_typing_into_the_controls(opened: Any) -> None:
-    """The keyboard alone makes another layer, and the page shows the package's matrix of it."""
+    """A layer entered with the keyboard alone has the matrix of the package."""
     type_in(opened, "#input_shape-0", 4)
     type_in(opened, "#kernel_shape-1", 2)
     type_in(opened, "#weight-1", -2.5)
@@ -285,7 +284,7 @@ def test_transpose(opened: Any) -> None:
     A = cm.conv_matrix(np.arange(1, 10).reshape(3, 3), (5, 5), padding="same")
     np.testing.assert_array_equal(as_array(found["matrix"]), A.T.toarray())
     np.testing.assert_array_equal(found["product"], A.T @ np.array(found["vector"]))
-    assert "back-propagation" in text(opened, "#matrix-words")
+    assert "backpropagation" in text(opened, "#matrix-words")
     assert (eval(text(opened, "#python"), {"cm": cm}) != A.T).nnz == 0
 
 
@@ -302,7 +301,7 @@ def test_commutator_marks_the_broken_rows(opened: Any) -> None:
     np.testing.assert_array_equal(proved.broken_rows, verdict.broken_rows)
     for axis in (0, 1):
         choose(opened, f"#boundary-{axis}", "circular")
-    assert "commutes with this shift, for every weight" in text(opened, "#matrix-words")
+    assert "commutes with this shift for all weights" in text(opened, "#matrix-words")
     assert opened.find_elements("css selector", "#matrix g[data-row]") == []
     type_in(opened, "#stride-0", 2)
     words = text(opened, "#matrix-words")
@@ -313,7 +312,7 @@ def test_commutator_marks_the_broken_rows(opened: Any) -> None:
 
 
 def test_the_product_is_written_out(opened: Any) -> None:
-    """The terms of a row multiply and add up to the number beside the matrix."""
+    """The products of a row add up to the number beside the matrix."""
     image = np.array(shown(opened)["vector"])
     find(opened, "#forward").click()
     A = cm.conv_matrix(np.arange(1, 10).reshape(3, 3), (5, 5), padding="same").toarray()
@@ -329,7 +328,7 @@ def test_several_taps_on_one_sample(driver: Any, tmp_path: Path) -> None:
     explore_page.open_page(
         driver, tmp_path, cm.ConvGeometry(4, 3, padding="same", boundary="reflect"), kernel=[1, 2, 4]
     )
-    assert "2 taps land on x[1]: their weights add up, w0 + w2 = 1 + 4 = 5." in text(driver, "#terms")
+    assert "2 taps land on x[1], so their weights add up: w0 + w2 = 1 + 4 = 5." in text(driver, "#terms")
     assert "2 entries are sums of several weights" in text(driver, "#matrix-words")
     cell = find(driver, '#matrix g[data-row="0"][data-column="1"]')
     assert (cell.get_attribute("data-weights"), cell.text) == ("w0+w2", "5")
@@ -351,7 +350,7 @@ def test_counts_and_the_dense_layer(opened: Any) -> None:
     assert rows["sharing"][0] == counts.sharing_factor
     assert not find(opened, "#dense-figure").is_displayed()
     find(opened, "#dense").click()
-    assert text(opened, "#dense-caption") == "dense layer: 25 \u00d7 25, 625 weights, every entry its own"
+    assert text(opened, "#dense-caption") == "dense layer: 25 \u00d7 25, 625 weights, one per entry"
 
 
 def test_keys_step_and_point(opened: Any) -> None:
@@ -366,8 +365,8 @@ def test_keys_step_and_point(opened: Any) -> None:
     matrix.send_keys(Keys.ARROW_RIGHT, Keys.ARROW_RIGHT, Keys.ARROW_DOWN)
     words = text(opened, "#focus-words")
     pixel = shown(opened)["vector"][1]
-    assert words.startswith("Row 1 (output y[0,1]), column 1 (pixel x[0,1]): weight w4 = 5; it adds 5 \u00d7 ")
-    assert words.endswith(f"{pixel} = {5 * pixel}. w4 sits at 25 places of A.")
+    assert words.startswith("Row 1 (output y[0,1]), column 1 (pixel x[0,1]): weight w4 = 5; it contributes 5 \u00d7 ")
+    assert words.endswith(f"{pixel} = {5 * pixel}. w4 appears 25 times in A.")
     assert len(opened.find_elements("css selector", "#matrix .equal")) == 25
     matrix.send_keys(Keys.ENTER)
     assert shown(opened)["row"] == 1
@@ -377,7 +376,7 @@ def test_pointing_and_clicking(opened: Any) -> None:
     from selenium.webdriver import ActionChains
 
     ActionChains(opened).move_to_element(find(opened, "#middle g[data-index='0']")).perform()
-    assert text(opened, "#focus-words").startswith("Weight w0 = 1 sits at 16 places of A")
+    assert text(opened, "#focus-words").startswith("Weight w0 = 1 appears 16 times in A")
     ActionChains(opened).move_to_element(find(opened, '#matrix g[data-row="6"][data-column="0"]')).perform()
     assert text(opened, "#focus-words").startswith("Row 6 (output y[1,1]), column 0 (pixel x[0,0]): weight w0 = 1;")
     marked = [len(opened.find_elements("css selector", f"#{grid} .pointer")) for grid in ("left", "middle", "right")]
@@ -435,8 +434,8 @@ def test_weights_are_coloured_as_in_notebooks(opened: Any) -> None:
         assert np.abs(np.array(found) - palette(n)).max() <= 1  # halves round up or to even
 
 
-def test_the_largest_matrix_stays_quick(driver: Any, tmp_path: Path) -> None:
-    """A full 400 x 400 matrix, drawn as one image; a step takes a fraction of a second."""
+def test_the_largest_matrix_is_fast(driver: Any, tmp_path: Path) -> None:
+    """A full 400 x 400 matrix is drawn as one image, and a step takes a fraction of a second."""
     dense = cm.ConvGeometry((20, 20), (20, 20), padding="same", boundary="circular")
     explore_page.open_page(driver, tmp_path, dense)
     assert driver.execute_script("return window.convmatrix.shown().matrix.rows.flat().length") == 160_000

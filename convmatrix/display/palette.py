@@ -11,27 +11,15 @@ if TYPE_CHECKING:
 
 Rgb = tuple[int, int, int]
 
-DISTINCT: Final[tuple[Rgb, ...]] = (
-    (230, 159, 0),
-    (86, 180, 233),
-    (0, 158, 115),
-    (240, 228, 66),
-    (0, 114, 178),
-    (213, 94, 0),
-    (204, 121, 167),
-    (0, 0, 0),
-)
+
+def _colours(codes: str) -> tuple[Rgb, ...]:
+    return tuple((int(code[:2], 16), int(code[2:4], 16), int(code[4:], 16)) for code in codes.split())
+
+
+DISTINCT: Final = _colours("E69F00 56B4E9 009E73 F0E442 0072B2 D55E00 CC79A7 000000")
 """Masataka Okabe and Kei Ito, Color Universal Design (2008): distinct in the common forms of colour blindness."""
 
-RAMP: Final[tuple[Rgb, ...]] = (
-    (4, 4, 87),
-    (59, 63, 111),
-    (95, 90, 100),
-    (120, 128, 125),
-    (160, 145, 114),
-    (207, 179, 81),
-    (250, 241, 45),
-)
+RAMP: Final = _colours("040457 3B3F6F 5F5A64 78807D A09172 CFB351 FAF12D")
 """Colours between which more than eight weights are interpolated, from dark to light.
 
 Up to 25 shades differ more from each other than those of cividis and viridis, in normal vision and in the common forms

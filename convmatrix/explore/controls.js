@@ -1,4 +1,4 @@
-// The controls: from settings to inputs and back.
+// The controls: writing settings into inputs, and reading them.
 
 const AXIS_SETTINGS = [
   ["input_shape", "input size", 1],
@@ -9,10 +9,10 @@ const AXIS_SETTINGS = [
 
 const byId = (id) => document.getElementById(id);
 
-/** Return the number in an input; NaN where it is empty, so that the layer refuses it in words. */
+/** Return the number in an input; NaN if it is empty, which is rejected with a message. */
 const numberIn = (id) => (byId(id).value.trim() === "" ? NaN : Number(byId(id).value));
 
-/** Make the inputs of each axis. */
+/** Create the inputs of each axis. */
 function makeAxisControls() {
   const choice = (id, words, label) =>
     make("select", { id, "aria-label": label }, ...words.map((word) => make("option", { value: word }, word)));
@@ -106,7 +106,7 @@ function readSettings() {
   return settings;
 }
 
-/** Show what the padding words come to, and let only numbers be edited. */
+/** Show the amounts of padding; they can be edited only if padding is set to numbers. */
 function showPadding(layer) {
   layer.axes.forEach(({ low, high }, axis) => {
     const numbers = byId(`padding-${axis}`).value === "numbers";
@@ -121,16 +121,16 @@ function showPadding(layer) {
   });
 }
 
-/** Return weights for a new kernel shape: the old ones where they have a place, then counting on. */
+/** Return weights for a new kernel shape: old weights keep their positions, new ones are numbered. */
 function resizedWeights(weights, oldShape, shape) {
   return Array.from({ length: product(shape) }, (_, index) => {
-    const place = unravel(index, shape, "C");
-    const kept = oldShape.length === shape.length && place.every((tap, axis) => tap < oldShape[axis]);
-    return kept ? weights[ravel(place, oldShape, "C")] : index + 1;
+    const taps = unravel(index, shape, "C");
+    const kept = oldShape.length === shape.length && taps.every((tap, axis) => tap < oldShape[axis]);
+    return kept ? weights[ravel(taps, oldShape, "C")] : index + 1;
   });
 }
 
-/** Make one input a weight. */
+/** Create one input per weight. */
 function makeKernelInputs(shape) {
   const [, width] = planeShape(shape);
   const target = byId("kernel");
@@ -149,7 +149,7 @@ function makeKernelInputs(shape) {
 
 const RANDOM_DIGITS = { state: 20 };
 
-/** Return digits from 0 to 9 that are the same in every visit (Park and Miller, 1988). */
+/** Return a pseudorandom digit from a reproducible sequence (Park and Miller, 1988). */
 function randomDigit() {
   RANDOM_DIGITS.state = (RANDOM_DIGITS.state * 48271) % 2147483647;
   return RANDOM_DIGITS.state % 10;
@@ -170,14 +170,14 @@ function filledKernel(kind, shape) {
   return Array.from({ length: n }, (_, index) => kinds[kind](index));
 }
 
-/** Return the numbers of a named image, of any shape, in an order. */
+/** Return the numbers of a named image of any shape, flattened in an order. */
 function filledImage(kind, shape, order) {
   const centre = shape.map((size) => Math.floor(size / 2));
   RANDOM_DIGITS.state = 20;
   const kinds = {
-    count: (place) => ravel(place, shape, "C") + 1,
-    impulse: (place) => (place.join() === centre.join() ? 1 : 0),
-    edge: (place) => (place.at(-1) >= centre.at(-1) ? 9 : 0),
+    count: (indices) => ravel(indices, shape, "C") + 1,
+    impulse: (indices) => (indices.join() === centre.join() ? 1 : 0),
+    edge: (indices) => (indices.at(-1) >= centre.at(-1) ? 9 : 0),
     constant: () => 1,
     random: () => randomDigit(),
   };

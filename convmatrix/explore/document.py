@@ -28,20 +28,8 @@ _LARGEST_NUMBER: Final = 10**9  # of a setting: JavaScript's numbers then repres
 _LARGEST_EXACT: Final = 2**53  # integers up to here are exact in JavaScript
 _PAGE_SHOWS: Final = "the page shows layers with one channel, one shared kernel, and one or two axes"
 _DEFAULT: Final = ConvGeometry((5, 5), (3, 3), padding="same")
-_STYLES: Final = ("layout.css", "controls.css", "pictures.css", "media.css")
-# In this order: each script uses those before it.
-_SCRIPTS: Final = (
-    "rule.js",
-    "matrix.js",
-    "marks.js",
-    "stage.js",
-    "plot.js",
-    "words.js",
-    "controls.js",
-    "view.js",
-    "events.js",
-    "start.js",
-)
+_STYLES: Final = "layout controls pictures media"
+_SCRIPTS: Final = "rule matrix marks stage plot words controls view events start"  # each uses those before it
 
 
 def page(geometry: ConvGeometry | None = None, kernel: ArrayLike | None = None, *, order: str = "C") -> str:
@@ -95,18 +83,15 @@ def page(geometry: ConvGeometry | None = None, kernel: ArrayLike | None = None, 
         "weights": _weights(kernel, g),
         "colours": {"distinct": DISTINCT, "ramp": RAMP},
     }
-    style = "".join(map(_read, _STYLES)).replace("{{broken}}", BROKEN)
-    script = f'"use strict";\n(() => {{\n{"".join(map(_read, _SCRIPTS))}}})();\n'
+    style = "".join(_read(f"{name}.css") for name in _STYLES.split()).replace("{{broken}}", BROKEN)
+    script = "".join(_read(f"{name}.js") for name in _SCRIPTS.split())
+    script = f'"use strict";\n(() => {{\n{script}}})();\n'
     policy = (
         f"default-src 'none'; style-src '{_digest(style)}'; script-src '{_digest(script)}'; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-    parts = {
-        "policy": policy,
-        "style": style,
-        "start": json.dumps(start).replace("<", "\\u003c"),
-        "script": script,
-    }
+    data = json.dumps(start).replace("<", "\\u003c")
+    parts = {"policy": policy, "style": style, "start": data, "script": script}
     return re.sub(r"\{\{(\w+)\}\}", lambda found: parts[found[1]], _read("page.html"))
 
 

@@ -1,4 +1,4 @@
-// What happens when something is touched, typed or pointed at.
+// Reactions to the pointer, the keyboard and the controls.
 
 function chooseRow(row) {
   if (!state.model) return;
@@ -24,10 +24,10 @@ function play() {
   byId("play-icon").setAttribute("d", "M3 2h4v12H3zM9 2h4v12H9z");
   byId("play").setAttribute("aria-label", "Pause");
   byId("play").setAttribute("aria-pressed", "true");
-  byId("terms").setAttribute("aria-live", "off"); // or every step is read out
+  byId("terms").setAttribute("aria-live", "off"); // so that screen readers do not read out every step
 }
 
-/** Step by keys on the stage: to the side by one output, up and down by one line of outputs. */
+/** Step through the outputs with the keyboard. */
 function stageKey(event) {
   const { shown, layer } = state.model;
   const { shape } = sidesOf(state.model).to;
@@ -44,7 +44,7 @@ function stageKey(event) {
   event.preventDefault();
 }
 
-/** Move among the entries of the matrix by keys. */
+/** Move among the entries of the matrix with the keyboard. */
 function matrixKey(event) {
   const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
   const { shape } = state.model.shown;
@@ -69,7 +69,7 @@ const indexUnder = (event) => {
   return cell ? Number(cell.dataset.index) : null;
 };
 
-/** Return what a cell of one of the three grids stands for. */
+/** Return the focus for a cell of one of the three grids. */
 function stageFocus(grid, index) {
   if (grid === page.middle) return { weight: index };
   return grid === page.left ? { column: index } : null;
@@ -104,10 +104,10 @@ function listenToStage() {
 
 function listenToMatrix() {
   const svg = byId("matrix");
-  const under = (event) => placeAt(svg, state.model, state.measures, event);
+  const under = (event) => positionAt(svg, state.model, state.measures, event);
   svg.addEventListener("pointermove", (event) => {
-    const place = under(event);
-    state.focus = place.column === undefined ? null : place;
+    const position = under(event);
+    state.focus = position.column === undefined ? null : position;
     drawFocus();
   });
   svg.addEventListener("pointerleave", () => {
@@ -115,15 +115,15 @@ function listenToMatrix() {
     if (state.model) drawFocus();
   });
   svg.addEventListener("click", (event) => {
-    const place = under(event);
-    state.pinned = place.column === undefined ? null : place;
-    if (place.column !== undefined && state.view !== "transpose") state.pixel = place.column;
-    chooseRow(place.row ?? state.row);
+    const position = under(event);
+    state.pinned = position.column === undefined ? null : position;
+    if (position.column !== undefined && state.view !== "transpose") state.pixel = position.column;
+    chooseRow(position.row ?? state.row);
   });
   byId("matrix-area").addEventListener("keydown", matrixKey);
 }
 
-/** Listen to whatever is put into an element; choices made by assistive programs may come as changes alone. */
+/** Listen to input into an element; assistive technology may report a choice as a change event only. */
 function listenToInput(element, listener) {
   element.addEventListener("input", listener);
   element.addEventListener("change", (event) => {
@@ -171,7 +171,7 @@ function zoomTo(zoom) {
   draw();
 }
 
-/** Keep the sizes of a layer sensible when an axis is added: an image is not as long as a signal. */
+/** Reduce long signals to small images when an axis is added. */
 function changeAxes(nAxes) {
   if (nAxes === 2 && (numberIn("input_shape-0") > 20 || numberIn("input_shape-1") > 20)) {
     for (const axis of [0, 1]) byId(`input_shape-${axis}`).value = 6;

@@ -1,10 +1,10 @@
-// The matrix as a picture: x above it, A x beside it, the chosen row lit, entries of one weight tied by colour.
+// The matrix as a picture, with x above and A x beside it; equal weights have equal colours.
 
-const MOST_DRAWN_ENTRIES = 4000; // more of them become pixels of one image, which stays quick at 400 x 400
+const MOST_DRAWN_ENTRIES = 4000; // more entries are drawn as the pixels of one image, which is fast at 400 x 400
 const LARGEST_CELL = 38;
 const SMALLEST_CELL = 1;
 
-/** Return the lengths of a plot with cells of a side: gutters for marks, the strips of x (high) and of A x (wide). */
+/** Return the lengths of a plot from the side of a cell: margins, the height of the strip of x, the width of that of A x. */
 function plotMeasures(shape, side) {
   const strip = Math.max(side, 8);
   const wide = side >= 14 ? Math.max(side, 32) : strip;
@@ -20,7 +20,7 @@ function plotMeasures(shape, side) {
   };
 }
 
-/** Return the side of a cell with which a plot fits a width. */
+/** Return the side of a cell for which the plot fits a width. */
 function fittingSide(shape, width, zoom) {
   const side = ((width - 76) / shape[1]) * zoom;
   return Math.max(
@@ -29,14 +29,14 @@ function fittingSide(shape, width, zoom) {
   );
 }
 
-/** Return an image of a matrix, one pixel an entry, as a data address; colourOf gives [red, green, blue] or null. */
-function pixelImage(shape, colourOf) {
+/** Return an image of a matrix with one pixel per entry, as a data URL; drawRow(row, set) sets the colours of a row. */
+function pixelImage(shape, drawRow) {
   const canvas = document.createElement("canvas");
   [canvas.height, canvas.width] = shape;
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(shape[1], shape[0]);
   for (let row = 0; row < shape[0]; row += 1) {
-    colourOf(row, (column, colour) => pixels.data.set([...colour, 255], 4 * (row * shape[1] + column)));
+    drawRow(row, (column, colour) => pixels.data.set([...colour, 255], 4 * (row * shape[1] + column)));
   }
   context.putImageData(pixels, 0, 0);
   return canvas.toDataURL();
@@ -83,12 +83,12 @@ function entriesTag(model, measures) {
   return parts.join("");
 }
 
-/** Return the ink on one weight's colour; on stripes the text carries a halo, and stays black. */
+/** Return the text colour on one weight's colour; on stripes the text is black with a halo. */
 function entryInk(weights, colours) {
   return weights.length === 1 ? inkOn(colours[weights[0]]) : "#000";
 }
 
-/** Return a strip of numbers: x above the matrix, or A x beside it. */
+/** Return a strip of numbers: x above the matrix, or A x (upright) beside it. */
 function stripTag(vector, at, side, strip, upright) {
   const shade = shadeOf(vector);
   return vector
@@ -102,7 +102,7 @@ function stripTag(vector, at, side, strip, upright) {
     .join("");
 }
 
-/** Return the row numbers, and crosses at the rows that break a symmetry. */
+/** Return the row numbers, and crosses at the rows that break the symmetry. */
 function marksTag(model, measures) {
   const { left, top, side } = measures;
   const broken = new Set(model.shown.brokenRows ?? []);
@@ -142,7 +142,7 @@ function drawMatrix(svg, model, side) {
   return measures;
 }
 
-/** Draw a dense layer of the same shape: every entry a weight of its own. */
+/** Draw a dense layer of the same shape, with one weight per entry. */
 function drawDense(svg, shape, side) {
   const measures = plotMeasures(shape, side);
   const colours = palette(Math.max(shape[0] * shape[1], DISTINCT.length + 1));
@@ -174,7 +174,7 @@ function gridLines({ left, top, side }, [rows, columns]) {
   return `<path d="${path}" class="lines"/>`;
 }
 
-/** Light the chosen row; outline the entry in focus, its column, and the entries that hold the same weights. */
+/** Highlight the current row, the entry in focus, its column, and the entries with the same weights. */
 function drawOverlay(svg, model, measures, focus) {
   const { left, top, side, strip, wide } = measures;
   const [rows, columns] = model.shown.shape;
@@ -205,7 +205,7 @@ function focusedWeights(model, focus) {
   return entry ? [...entry.weights, ...(entry.minus ?? [])] : [];
 }
 
-/** Return the places that hold a weight in focus. */
+/** Return the positions [row, column] of all entries with a weight in focus. */
 function equalEntries(model, focus) {
   const own = focusedWeights(model, focus);
   if (!own.length) return [];
@@ -224,14 +224,14 @@ function focusedEntry(model, focus) {
   return model.shown.rows[focus.row]?.find(({ column }) => column === focus.column);
 }
 
-/** Return the place under the pointer: {row, column}, {column} on the strip of x, {row} beside the matrix. */
-function placeAt(svg, model, measures, event) {
+/** Return the position under the pointer: {row, column}, {column} on the strip of x, {row} beside the matrix. */
+function positionAt(svg, model, measures, event) {
   const box = svg.getBoundingClientRect();
   const scale = measures.width / box.width;
   const column = Math.floor(((event.clientX - box.left) * scale - measures.left) / measures.side);
   const row = Math.floor(((event.clientY - box.top) * scale - measures.top) / measures.side);
-  const place = {};
-  if (column >= 0 && column < model.shown.shape[1]) place.column = column;
-  if (row >= 0 && row < model.shown.shape[0]) place.row = row;
-  return place;
+  const position = {};
+  if (column >= 0 && column < model.shown.shape[1]) position.column = column;
+  if (row >= 0 && row < model.shown.shape[0]) position.row = row;
+  return position;
 }

@@ -1,13 +1,13 @@
-// The stage: the image with its padding, the kernel on it, and the output; one output at a time.
+// The stage: the image with its padding, the kernel, and the output, one output at a time.
 
 const MOST_STAGE_CELLS = 4000;
 const LARGEST_STAGE_CELL = 36;
 
-/** Return the rows and columns of a shape as drawn: one axis is one row. */
+/** Return the rows and columns of a shape as drawn; one axis is drawn as one row. */
 const planeShape = (shape) => (shape.length === 1 ? [1, shape[0]] : shape);
-const planePlace = (place) => (place.length === 1 ? [0, place[0]] : place);
+const planePosition = (indices) => (indices.length === 1 ? [0, indices[0]] : indices);
 
-/** Return the shade of a number between the smallest and the largest of a vector, from 0 to 1. */
+/** Return a function from the numbers of a vector to shades from 0 (smallest) to 1 (largest). */
 function shadeOf(vector) {
   const low = Math.min(...vector, 0);
   const high = Math.max(...vector, 0);
@@ -55,13 +55,13 @@ function smallLabel(x, y, side, label, ink) {
   return `<text x="${x + 3}" y="${y + size}" font-size="${size.toFixed(1)}"${fill}>${label}</text>`;
 }
 
-/** Return the cells of the input with its padding, the samples that output `row` reads coloured by weight. */
+/** Return the cells of the input with its padding; samples that output `row` reads are coloured by weight. */
 function inputCells(model, row) {
   const { layer, x, colours } = model;
   const shade = shadeOf(x);
   const taps = tapsOf(layer, row);
   const read = new Map(); // position -> weights
-  const sources = new Set(); // samples that are read from the padding
+  const sources = new Set(); // samples that are read through the padding
   for (const { weight, positions, samples, column } of taps) {
     const key = positions.join();
     read.set(key, [...(read.get(key) ?? []), weight]);
@@ -86,7 +86,7 @@ function inputCells(model, row) {
     const inside = !nothing && samples.join() === position.join();
     const column = nothing ? NOTHING : ravel(samples, layer.inputShape, layer.order);
     const weights = read.get(position.join()) ?? [];
-    const [cellY, cellX] = planePlace(position);
+    const [cellY, cellX] = planePosition(position);
     cells.push({
       y: cellY,
       x: cellX,
@@ -101,19 +101,19 @@ function inputCells(model, row) {
       title: inside
         ? elementName("x", position)
         : nothing
-          ? "padding: nothing is read"
+          ? "padding: zero"
           : `padding: reads ${elementName("x", samples)}`,
     });
   }
   return { cells, ring };
 }
 
-/** Return the cells of a vector as a grid, one of them chosen, some coloured by the weights that reach it. */
+/** Return the cells of a vector: one is chosen, and those connected to it are coloured by weight. */
 function vectorCells(vector, shape, order, name, { chosen, reached = new Map(), colours, broken = new Set() }) {
   const shade = shadeOf(vector);
   return vector.map((value, index) => {
-    const place = unravel(index, shape, order);
-    const [y, x] = planePlace(place);
+    const indices = unravel(index, shape, order);
+    const [y, x] = planePosition(indices);
     const weights = reached.get(index) ?? [];
     return {
       y,
@@ -127,16 +127,16 @@ function vectorCells(vector, shape, order, name, { chosen, reached = new Map(), 
       index,
       outline: index === chosen ? "chosen" : undefined,
       broken: broken.has(index),
-      title: elementName(name, place) + (broken.has(index) ? ": breaks the symmetry" : ""),
+      title: elementName(name, indices) + (broken.has(index) ? ": breaks the symmetry" : ""),
     };
   });
 }
 
-/** Return the cells of the kernel; weights that are not used now are faint. */
+/** Return the cells of the kernel; weights that the current row does not use are faint. */
 function kernelCells(model, used) {
   const { layer, colours } = model;
   return layer.weights.map((value, weight) => {
-    const [y, x] = planePlace(unravel(weight, layer.kernelShape, "C"));
+    const [y, x] = planePosition(unravel(weight, layer.kernelShape, "C"));
     const active = used.has(weight);
     return {
       y,
@@ -152,7 +152,7 @@ function kernelCells(model, used) {
   });
 }
 
-/** Outline the cells of a grid that stand for what is pointed at. */
+/** Outline the cells of a grid that correspond to what is under the pointer. */
 function markCells(svg, indices) {
   for (const mark of svg.querySelectorAll(".pointer")) mark.remove();
   for (const index of indices) {
@@ -165,13 +165,13 @@ function markCells(svg, indices) {
   }
 }
 
-/** Return the cells of the image, those that a row of the commutator treats differently coloured. */
+/** Return the cells of the image; those with an entry in a row of the commutator are coloured. */
 function differingCells({ layer, x, colours }, entries) {
   const reached = new Map(entries.map(({ column, weights, minus }) => [column, [...weights, ...minus]]));
   return { cells: vectorCells(x, layer.inputShape, layer.order, "x", { reached, colours }), ring: true };
 }
 
-/** Draw the three grids for the chosen row of the view. */
+/** Draw the three grids for the current row. */
 function drawStage(model, page) {
   const { layer, view, row } = model;
   const entries = model.shown.rows[row];
@@ -218,7 +218,7 @@ function drawStage(model, page) {
     ],
     commutator: [
       `${image} x, ${size(layer.inputShape)}: where the two sides differ`,
-      "outputs; \u2715 breaks the symmetry",
+      "output y; \u2715 marks broken symmetry",
     ],
   }[view];
   page.leftCaption.textContent = captions[0] + (note ? ` (${note})` : "");

@@ -1,4 +1,4 @@
-// The start, and what a script may ask of the page.
+// Initialisation, and functions for scripts.
 
 function start() {
   const { settings, weights } = START;
@@ -18,7 +18,7 @@ function start() {
 
 window.convmatrix = {
   limit: LIMIT,
-  /** The matrix of settings: {shape, rows, layer}; throws an Error in words. */
+  /** Return the matrix of settings: {shape, rows, layer}. */
   matrix(settings) {
     const layer = describeLayer(settings);
     return { ...layerMatrix(layer), layer };
@@ -33,7 +33,7 @@ window.convmatrix = {
     return layerCounts(layer, layerMatrix(layer));
   },
   palette,
-  /** What the page shows now: its settings, the matrix, the vectors; null where the inputs make no layer. */
+  /** Return the settings, matrix and vectors of the current view; null if the inputs do not define a valid layer. */
   shown() {
     if (!state.model) return null;
     const { shown, view, row, vector, product: result } = state.model;

@@ -1,16 +1,16 @@
-// What the page shows: from the inputs to the layer, to the view, to the drawing.
+// The state of the page: from the inputs to the layer, to the view, to the drawing.
 
 const state = {
-  settings: null, // all but the weights; null where the inputs make no layer
+  settings: null, // all but the weights; null if the inputs do not define a valid layer
   weights: [],
   kernelShape: [],
   base: null, // the layer, its matrix, the transpose
-  model: null, // what is shown of them
+  model: null, // the current view of it
   view: "layer",
   row: 0,
-  focus: null, // {row, column}, {column} or {weight}; pinned where it was clicked
+  focus: null, // {row, column}, {column} or {weight} under the pointer; pinned by a click
   pinned: null,
-  image: null, // numbers that were typed, with the shape and order that they are for
+  image: null, // typed numbers, with the shape and order to which they belong
   pixel: 0,
   zoom: 1,
   timer: null,
@@ -27,25 +27,25 @@ const page = {
   rightCaption: byId("right-caption"),
 };
 
-const MOST_COLUMNS_BESIDE = 60; // of a matrix that leaves room for the stage beside it
+const MOST_COLUMNS_BESIDE = 60; // of a matrix beside which the stage fits
 
-function tell(id, error) {
+function showError(id, error) {
   byId(id).hidden = !error;
   byId(id).textContent = error ? error.message : "";
 }
 
-/** Compute the layer and its matrix from the inputs; say in words what is wrong with them. */
+/** Compute the layer and its matrix from the inputs. */
 function computeLayer() {
   const settings = readSettings();
   const shape = settings.kernel_shape;
-  const sizesAreFine = shape.every((taps) => Number.isInteger(taps) && taps >= 1) && product(shape) <= LIMIT;
-  if (sizesAreFine && shape.join() !== state.kernelShape.join()) {
+  const validSizes = shape.every((taps) => Number.isInteger(taps) && taps >= 1) && product(shape) <= LIMIT;
+  if (validSizes && shape.join() !== state.kernelShape.join()) {
     state.weights = resizedWeights(state.weights, state.kernelShape, shape);
     state.kernelShape = shape;
     makeKernelInputs(shape);
     writeWeights();
   }
-  const layer = describeLayer({ ...settings, weights: sizesAreFine ? state.weights : [] });
+  const layer = describeLayer({ ...settings, weights: validSizes ? state.weights : [] });
   const matrix = layerMatrix(layer);
   const uses = new Array(layer.nWeights).fill(0);
   for (const { weights } of matrix.rows.flat()) for (const weight of weights) uses[weight] += 1;
@@ -53,7 +53,7 @@ function computeLayer() {
   return { layer, matrix, uses, colours: palette(layer.nWeights), transpose: transposeMatrix(matrix) };
 }
 
-/** Compute what the view shows of a layer. */
+/** Compute the current view of a layer. */
 function computeView(model) {
   const { layer, matrix } = model;
   const key = `${layer.inputShape.join()} ${layer.order}`;
@@ -81,15 +81,15 @@ function computeView(model) {
   };
 }
 
-/** Compute and draw everything anew. */
+/** Recompute and redraw everything. */
 function update() {
   let computed = null;
   try {
     computed = computeLayer();
-    tell("message", null);
+    showError("message", null);
   } catch (error) {
     state.settings = null;
-    tell("message", error);
+    showError("message", error);
   }
   byId("results").hidden = !computed;
   state.base = computed;
@@ -103,12 +103,12 @@ function update() {
 function updateView() {
   state.model = null;
   byId("shift-row").hidden = state.view !== "commutator";
-  tell("shift-message", null);
+  showError("shift-message", null);
   if (state.base) {
     try {
       state.model = computeView(state.base);
     } catch (error) {
-      tell("shift-message", error);
+      showError("shift-message", error);
     }
   }
   byId("shown").hidden = !state.model;
@@ -142,7 +142,7 @@ function draw() {
     drawDense(byId("dense-matrix"), shown.shape, side);
     const entries = shown.shape[0] * shown.shape[1];
     byId("dense-caption").textContent =
-      `dense layer: ${shown.shape[0]} \u00d7 ${shown.shape[1]}, ${plural(entries, "weight")}, every entry its own`;
+      `dense layer: ${shown.shape[0]} \u00d7 ${shown.shape[1]}, ${plural(entries, "weight")}, one per entry`;
   }
   drawCounts(model);
   byId("python").textContent = pythonLine(model);
@@ -158,11 +158,12 @@ function drawCounts({ layer, matrix }) {
   }
   const { convolution, dense } = counts;
   byId("counts-words").textContent =
-    `${plural(dense.weights, "weight")} of a dense layer become ${countText("", convolution.weights)}: sparse connectivity leaves ` +
-    `${countText("density", convolution.density)} of the entries, and sharing ties what is left. Biases are not counted.`;
+    `A dense layer has ${plural(dense.weights, "weight")}, the convolution has ${countText("", convolution.weights)}: sparse ` +
+    `connectivity keeps ${countText("density", convolution.density)} of the entries, and sharing ties their weights. ` +
+    "Biases are not counted.";
 }
 
-/** Draw what depends on the chosen row. */
+/** Draw everything that depends on the current row. */
 function drawRow() {
   const { model } = state;
   model.row = state.row;

@@ -1,11 +1,11 @@
-// What the page says: the product term by term, an entry in words, the verdict, the counts, the same in Python.
+// The sentences of the page: a product term by term, an entry, the verdict, the counts, the equivalent Python.
 
 const MOST_TERMS = 60;
 const MOST_NAMES = 12;
 
 const pixelWord = (layer) => (layer.axes.length === 1 ? "sample" : "pixel");
 
-/** Return the names of the vectors and shapes of the shown matrix. */
+/** Return the names and shapes of the vectors that the matrix maps from and to. */
 function sidesOf(model) {
   const { layer } = model;
   const input = { name: "x", shape: layer.inputShape, word: pixelWord(layer) };
@@ -14,7 +14,7 @@ function sidesOf(model) {
   return { from: { ...output, name: "\u03b4y" }, to: { ...input, name: "\u03b4x" } };
 }
 
-/** Return a list of names, the first of them where there are many. */
+/** Return names joined by commas, at most the first twelve. */
 function nameList(names) {
   const rest = names.length - MOST_NAMES;
   return names.slice(0, MOST_NAMES).join(", ") + (rest > 0 ? ` and ${rest.toLocaleString("en")} more` : "");
@@ -22,17 +22,17 @@ function nameList(names) {
 
 const nameAt = (side, index, order) => elementName(side.name, unravel(index, side.shape, order));
 
-/** Return the sum of weights as written: "w4 = 5", or "w0 + w2 = 1 + 3 = 4". */
+/** Return weights and their sum, such as "w4 = 5" or "w0 + w2 = 1 + 3 = 4". */
 function weightWords(weights, value, layer) {
   const names = weights.map((weight) => `w${weight}`).join(" + ");
   if (weights.length === 1) return `${names} = ${numberText(value)}`;
   return `${names} = ${weights.map((weight) => numberText(layer.weights[weight])).join(" + ")} = ${numberText(value)}`;
 }
 
-/** Return the chip of one term: above the names, below the numbers; weights that add up stand in brackets. */
+/** Return one term: names above, numbers below; a sum of weights is in parentheses. */
 function termChip({ weights, name, number, differs }, { layer, colours }) {
   const swatches = weights.map((weight) => make("span", { class: "swatch", colour: colours[weight] }, `w${weight}`));
-  const names = swatches.flatMap((swatch, place) => (place ? [" + ", swatch] : [swatch]));
+  const names = swatches.flatMap((swatch, number) => (number ? [" + ", swatch] : [swatch]));
   const numbers = weights.map((weight) => numberText(layer.weights[weight])).join(" + ");
   const [open, close] = weights.length > 1 ? ["(", ")"] : ["", ""];
   return make(
@@ -43,7 +43,7 @@ function termChip({ weights, name, number, differs }, { layer, colours }) {
   );
 }
 
-/** Return a list of chips that add up to a total. */
+/** Return a list of terms and their total. */
 function termList(terms, total, model) {
   const chips = terms.slice(0, MOST_TERMS).map((term) => termChip(term, model));
   if (terms.length > MOST_TERMS)
@@ -52,7 +52,7 @@ function termList(terms, total, model) {
   return make("ol", { class: "terms" }, ...chips, make("li", { class: "total" }, `= ${numberText(total)}`));
 }
 
-/** Write the product of the chosen row, term by term. */
+/** Write the product of the current row term by term. */
 function writeTerms(model, target) {
   const { layer, row, view } = model;
   const { from, to } = sidesOf(model);
@@ -80,14 +80,14 @@ function writeTerms(model, target) {
         view === "transpose"
           ? `${weights.length} taps of ${where.replace("\u03b4", "")} land on this ${pixelWord(layer)}`
           : `${weights.length} taps land on ${where}`;
-      notes.push(`${sentence}: their weights add up, ${weightWords(weights, value, layer)}.`);
+      notes.push(`${sentence}, so their weights add up: ${weightWords(weights, value, layer)}.`);
     }
   }
   if (view === "layer") {
     const outside = tapsOf(layer, row).filter(({ column }) => column === NOTHING);
     if (outside.length) {
       const names = outside.map(({ weight }) => `w${weight}`);
-      notes.push(`Outside the image, where the zero boundary holds 0: ${nameList(names)}.`);
+      notes.push(`Taps in the zero padding, which contribute nothing: ${nameList(names)}.`);
     }
   }
   const shown = notes.slice(0, 4);
@@ -100,7 +100,7 @@ function writeTerms(model, target) {
   );
 }
 
-/** Return both sides of the commutator at the chosen row, term by term; what one side has alone is marked. */
+/** Return both sides of the commutator in the current row term by term, with their differences marked. */
 function commutatorTerms(model) {
   const { layer, row, shown, matrix, x } = model;
   const differing = new Set(shown.rows[row].map(({ column }) => column));
@@ -116,7 +116,7 @@ function commutatorTerms(model) {
   const output = elementName("y", unravel(row, layer.outputShape, layer.order));
   const verdict = differing.size
     ? `Row ${row} breaks the symmetry: at ${plural(differing.size, pixelWord(layer))} the two sides have different weights.`
-    : `Row ${row} keeps the symmetry: both sides are the same sum, whatever the weights.`;
+    : `Row ${row} keeps the symmetry: both sides are the same sum for all weights.`;
   return [
     make("h3", {}, `${output}: ${verdict}`),
     make("h4", {}, "shift the image, then apply the layer: row of A P"),
@@ -126,15 +126,15 @@ function commutatorTerms(model) {
   ];
 }
 
-/** Return what an entry, a column or a weight in focus is, in words. */
+/** Describe the entry, column or weight in focus. */
 function focusWords(model, focus) {
   const { layer, view, shown, vector } = model;
   const { from, to } = sidesOf(model);
   if (focus?.weight !== undefined) {
-    return `Weight w${focus.weight} = ${numberText(layer.weights[focus.weight])} sits at ${plural(model.uses[focus.weight], "place")} of A: one parameter, shared.`;
+    return `Weight w${focus.weight} = ${numberText(layer.weights[focus.weight])} appears ${plural(model.uses[focus.weight], "time")} in A: it is one shared parameter.`;
   }
   if (focus?.column === undefined) {
-    return "Point at an entry, a pixel or a weight (or move with the arrow keys) to see what it ties together.";
+    return "Point at an entry, a pixel or a weight (or use the arrow keys) to see what it is connected to.";
   }
   const source = nameAt(from, focus.column, layer.order);
   if (focus.row === undefined) {
@@ -142,49 +142,54 @@ function focusWords(model, focus) {
       entries.some(({ column }) => column === focus.column) ? [row] : [],
     );
     const names = nameList(rows.map((row) => nameAt(to, row, layer.order)));
-    const verb = view === "commutator" ? "is treated differently in" : "goes into";
+    const verb = view === "commutator" ? "has different weights in" : "contributes to";
     return `Column ${focus.column}: ${from.word} ${source} = ${numberText(vector[focus.column])} ${verb} ${plural(rows.length, to.word)}${rows.length ? ": " : ""}${names}.`;
   }
   const target = nameAt(to, focus.row, layer.order);
   const where = `Row ${focus.row} (${to.word} ${target}), column ${focus.column} (${from.word} ${source})`;
   const entry = focusedEntry(model, focus);
   if (view === "commutator") {
-    if (!entry) return `${where}: no entry, A P and Q A agree here for every weight.`;
-    return `${where}: A P has ${weightName(entry.weights) || "nothing"} more, Q A has ${weightName(entry.minus) || "nothing"} more; the difference is ${numberText(entry.value)}.`;
+    if (!entry) return `${where}: no entry, so A P and Q A agree here for all weights.`;
+    const sides = [
+      ["A P", entry.weights],
+      ["Q A", entry.minus],
+    ].flatMap(([side, weights]) => (weights.length ? [`only ${side} has ${weightName(weights)}`] : []));
+    return `${where}: ${sides.join(", ")}; the difference is ${numberText(entry.value)}.`;
   }
-  if (!entry) return `${where}: no entry, a structural zero: they are not connected.`;
+  if (!entry) return `${where}: no entry (a structural zero), so the two are not connected.`;
   const number = vector[focus.column];
-  const sum = entry.weights.length > 1 ? `, ${entry.weights.length} taps on one ${pixelWord(layer)} that add up` : "";
+  const sum = entry.weights.length > 1 ? `, the sum of ${entry.weights.length} taps on one ${pixelWord(layer)}` : "";
   const used =
     entry.weights.length === 1
-      ? ` w${entry.weights[0]} sits at ${plural(model.uses[entry.weights[0]], "place")} of A.`
+      ? ` w${entry.weights[0]} appears ${plural(model.uses[entry.weights[0]], "time")} in A.`
       : "";
-  return `${where}: weight ${weightWords(entry.weights, entry.value, layer)}${sum}; it adds ${numberText(entry.value)} \u00d7 ${numberText(number)} = ${numberText(entry.value * number)}.${used}`;
+  return `${where}: weight ${weightWords(entry.weights, entry.value, layer)}${sum}; it contributes ${numberText(entry.value)} \u00d7 ${numberText(number)} = ${numberText(entry.value * number)}.${used}`;
 }
 
-/** Return what the shown matrix is, in a sentence or two. */
+/** Describe the matrix of the current view. */
 function matrixWords(model) {
   const { layer, view, shown, matrix } = model;
   const size = `${shown.shape[0]} \u00d7 ${shown.shape[1]}`;
   const sums = matrix.rows.flat().filter(({ weights }) => weights.length > 1).length;
   const several = sums
-    ? ` ${plural(sums, "entry is a sum", "entries are sums")} of several weights (striped): several taps land on one ${pixelWord(layer)}, and add up.`
+    ? ` ${plural(sums, "entry is a sum", "entries are sums")} of several weights (striped), because several taps land on one ${pixelWord(layer)}.`
     : "";
-  if (view === "layer") return `A is ${size}: one row an output, one column a ${pixelWord(layer)}, y = A x.${several}`;
+  if (view === "layer") return `A is ${size}: one row per output, one column per ${pixelWord(layer)}, y = A x.${several}`;
   if (view === "transpose") {
-    return `A\u1d40 is ${size}: back-propagation, \u03b4x = A\u1d40 \u03b4y. Every ${pixelWord(layer)} gathers the gradients of the outputs that read it, through the same weights.${several}`;
+    return `A\u1d40 is ${size}: backpropagation, \u03b4x = A\u1d40 \u03b4y. Each ${pixelWord(layer)} collects the gradients of the outputs that read it, multiplied by the same weights.${several}`;
   }
   const broken = shown.brokenRows;
   const names = broken.map((row) => elementName("y", unravel(row, layer.outputShape, layer.order)));
   if (!broken.length)
-    return "A P \u2212 Q A = 0: the layer commutes with this shift, for every weight. It is equivariant.";
-  const ruledOut = layer.axes.flatMap(({ stride }, axis) =>
-    model.shift[axis] % stride ? [`stride[${axis}]=${stride} does not divide shift[${axis}]=${model.shift[axis]}`] : [],
-  );
+    return "A P \u2212 Q A = 0: the layer commutes with this shift for all weights. It is equivariant.";
+  const ruledOut = layer.axes.flatMap(({ stride }, axis) => {
+    const excluded = !shown.works[axis] && model.shift[axis] % stride;
+    return excluded ? [`stride[${axis}]=${stride} does not divide shift[${axis}]=${model.shift[axis]}`] : [];
+  });
   const why = ruledOut.length
-    ? `No output shift works: ${ruledOut.join(", ")}; Q is the closest one. `
+    ? `No output shift works: ${ruledOut.join(", ")}; the rows are those for the closest output shift. `
     : "No output shift works. ";
-  return `${why}${broken.length} of ${shown.shape[0]} rows break the symmetry (\u2715): ${nameList(names)}. Everywhere else A P \u2212 Q A = 0, for every weight.`;
+  return `${why}${broken.length} of ${shown.shape[0]} rows break the symmetry (\u2715): ${nameList(names)}. In all other rows A P \u2212 Q A = 0 for all weights.`;
 }
 
 /** Return the text of a count. */
@@ -194,7 +199,7 @@ function countText(name, value) {
   return value.toLocaleString("en", { maximumFractionDigits: 1 });
 }
 
-/** Return the line of Python that makes the shown matrix. */
+/** Return the line of Python that computes the matrix, or the verdict, of the current view. */
 function pythonLine(model) {
   const { layer, view } = model;
   const options = [];
