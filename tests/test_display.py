@@ -391,7 +391,8 @@ def test_html_stripes_a_sum_of_weights() -> None:
     assert float(stripes[1].attrib["x"]) == pytest.approx(
         float(stripes[0].attrib["x"]) + float(stripes[0].attrib["width"])
     )
-    assert parts(entry, "text")[0].text == "w0+w2"
+    label = parts(entry, "text")[0]
+    assert (label.text, label.attrib["fill"], label.attrib["stroke"]) == ("w0+w2", "#000", "#fff")
 
 
 def test_html_of_a_large_layer_is_a_small_corner(monkeypatch: pytest.MonkeyPatch) -> None:

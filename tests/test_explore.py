@@ -332,6 +332,11 @@ def test_several_taps_on_one_sample(driver: Any, tmp_path: Path) -> None:
     assert "2 entries are sums of several weights" in text(driver, "#matrix-words")
     cell = find(driver, '#matrix g[data-row="0"][data-column="1"]')
     assert (cell.get_attribute("data-weights"), cell.text) == ("w0+w2", "5")
+    assert len(driver.find_elements("css selector", "#left text.halo")) == 0  # the taps read different positions
+    show_view(driver, "transpose")
+    find(driver, "#forward").click()
+    assert len(driver.find_elements("css selector", "#left text.halo")) == 2  # number and name on stripes
+    show_view(driver, "layer")
     choose(driver, "#labels", "names")
     assert find(driver, '#matrix g[data-row="0"][data-column="1"]').text == "w0+w2"
 

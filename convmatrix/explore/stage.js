@@ -27,10 +27,11 @@ function drawGrid(svg, cells, room) {
     const shade = cell.shade === undefined ? "" : ` fill-opacity="${(0.05 + 0.25 * cell.shade).toFixed(3)}"`;
     const box = `x="${x}" y="${y}" width="${side}" height="${side}"`;
     const base = `<rect ${box} class="cell ${cell.kind}"${shade}/>${cell.broken ? `<rect ${box} class="broken-band"/>` : ""}`;
-    const ink = cell.weights?.length ? inkOn(cell.colours[cell.weights[0]]) : null;
-    const label = cell.label ? smallLabel(x, y, side, cell.label, ink) : "";
+    const ink = cell.weights?.length ? entryInk(cell.weights, cell.colours) : null;
+    const style = cell.weights?.length > 1 ? "halo" : cell.kind === "ring" && !ink ? "faint" : "";
+    const label = cell.label ? smallLabel(x, y, side, cell.label, ink, style) : "";
     const lowered = label || cell.broken ? y + side * 0.14 : y;
-    const text = cellText(x, lowered, side, side, cell.text ?? "", ink, cell.kind === "ring" && !ink ? "faint" : "");
+    const text = cellText(x, lowered, side, side, cell.text ?? "", ink, style);
     const fill = cell.weights?.length ? cellFill(x, y, side, side, cell.weights, cell.colours, !text && !label) : "";
     const outline = cell.outline
       ? `<rect x="${x + 1.5}" y="${y + 1.5}" width="${side - 3}" height="${side - 3}" class="${cell.outline}"/>`
@@ -48,11 +49,11 @@ function drawGrid(svg, cells, room) {
   svg.innerHTML = hatchDefinitions() + parts.join("");
 }
 
-function smallLabel(x, y, side, label, ink) {
+function smallLabel(x, y, side, label, ink, style) {
   const size = Math.min(9, side * 0.27, (side - 3) / (0.6 * label.length));
   if (size < 6) return "";
   const fill = ink ? ` fill="${ink}"` : "";
-  return `<text x="${x + 3}" y="${y + size}" font-size="${size.toFixed(1)}"${fill}>${label}</text>`;
+  return `<text x="${x + 3}" y="${y + size}" font-size="${size.toFixed(1)}" class="${style}"${fill}>${label}</text>`;
 }
 
 /** Return the cells of the input with its padding; samples that output `row` reads are coloured by weight. */
