@@ -212,6 +212,8 @@ def test_matrix_method_refreshes_one_matrix_in_place() -> None:
     layer.parameters["weight"] *= 2
     np.testing.assert_allclose(layer.forward(x), 2 * before, rtol=1e-13)
     assert layer.multiplication.matrix(layer.parameters["weight"]) is A
+    single = layer.parameters["weight"].astype(np.float32)
+    assert layer.multiplication.matrix(single).dtype == np.float32  # other dtypes need another matrix
 
 
 # --- gradients and adjoints ------------------------------------------------------------------------------------------
@@ -1106,7 +1108,7 @@ def test_pattern_layer_is_the_convolution_of_its_pattern(geometry: cm.ConvGeomet
 
 def test_pattern_layer_draws_by_the_fans_of_its_pattern_and_checks_shapes() -> None:
     pattern = cm.WeightPattern.from_triplets(
-        (3, 4), rows=[0, 0, 0, 1, 2], cols=[0, 1, 2, 1, 1], weight_index=[0, 1, 0, 1, 1], weight_shape=2
+        (3, 4), rows=[0, 0, 0, 1, 2], cols=[0, 1, 2, 1, 3], weight_index=[0, 1, 0, 1, 1], weight_shape=2
     )
     seen = []
 
@@ -1115,7 +1117,7 @@ def test_pattern_layer_draws_by_the_fans_of_its_pattern_and_checks_shapes() -> N
         return rng.standard_normal(shape)
 
     layer = nn.PatternLayer(pattern, (2, 2), 3, initialiser=initialiser, rng=5)  # type: ignore[arg-type]
-    assert seen == [((2,), 3, 3)]
+    assert seen == [((2,), 3, 2)]
     drawn = np.random.default_rng(5).standard_normal(2).astype(np.float32)
     np.testing.assert_array_equal(layer.parameters["weight"], drawn)
     assert (layer.input_shape, layer.output_shape((2, 2))) == ((2, 2), (3,))

@@ -143,6 +143,7 @@ def test_back_projection_stays_in_the_receptive_field_and_leaves_gradients_alone
         outside = back.copy()
         outside[(slice(None), slice(None), *nn.receptive_field(network, SHAPE, place, unit))] = 0
         assert not outside.any()
+    assert network.gradients.keys() == kept.keys()
     for name, array in network.gradients.items():
         np.testing.assert_array_equal(array, kept[name])
 
