@@ -284,7 +284,7 @@ def test_transpose(opened: Any) -> None:
     A = cm.conv_matrix(np.arange(1, 10).reshape(3, 3), (5, 5), padding="same")
     np.testing.assert_array_equal(as_array(found["matrix"]), A.T.toarray())
     np.testing.assert_array_equal(found["product"], A.T @ np.array(found["vector"]))
-    assert "backpropagation" in text(opened, "#matrix-words")
+    assert "back-propagation" in text(opened, "#matrix-words")
     assert (eval(text(opened, "#python"), {"cm": cm}) != A.T).nnz == 0
 
 

@@ -36,7 +36,7 @@ def page(geometry: ConvGeometry | None = None, kernel: ArrayLike | None = None, 
     """Return an interactive page that shows a layer and its matrix, as one self-contained HTML document.
 
     The kernel slides over the image while the current row of the matrix is highlighted and its product is written out
-    term by term. Other views show the transpose (backpropagation), the commutator with a shift (where equivariance
+    term by term. Other views show the transpose (back-propagation), the commutator with a shift (where equivariance
     breaks) and a dense layer for comparison. All settings of the layer can be changed on the page, which computes the
     matrices itself by the one-axis rule of `convmatrix.boundary`. The page loads nothing: its content security policy
     forbids every request.

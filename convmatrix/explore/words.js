@@ -176,7 +176,7 @@ function matrixWords(model) {
     : "";
   if (view === "layer") return `A is ${size}: one row per output, one column per ${pixelWord(layer)}, y = A x.${several}`;
   if (view === "transpose") {
-    return `A\u1d40 is ${size}: backpropagation, \u03b4x = A\u1d40 \u03b4y. Each ${pixelWord(layer)} collects the gradients of the outputs that read it, multiplied by the same weights.${several}`;
+    return `A\u1d40 is ${size}: back-propagation, \u03b4x = A\u1d40 \u03b4y. Each ${pixelWord(layer)} collects the gradients of the outputs that read it, multiplied by the same weights.${several}`;
   }
   const broken = shown.brokenRows;
   const names = broken.map((row) => elementName("y", unravel(row, layer.outputShape, layer.order)));
