@@ -879,6 +879,11 @@ ERRORS: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
         r"axis 0 .*2 .*padding=\(2, 2\), 4 samples",
         lambda: nn.MaxPool(2, padding=2).forward(np.zeros((3, 1, 4, 4))),
     ),
+    "pool of padding at the start": (
+        ValueError,
+        "axis 0 .*2 .*padding",
+        lambda: nn.MaxPool(2, padding=[(2, 0), (0, 0)]).forward(np.zeros((3, 1, 4, 4))),
+    ),
     "pool of padding at the end": (
         ValueError,
         "axis 1 .*2 .*padding",
