@@ -1,14 +1,13 @@
-"""Spectra of layers: transfer functions, singular values, and norms with guaranteed enclosures.
+"""Spectra of layers: transfer functions, singular values, norms, and guaranteed bounds on norms.
 
-Every function takes a layer as `convmatrix.conv_matrix` does, a kernel, an input shape and the options of the layer, or
-a kernel and a `ConvGeometry`. No function forms the layer's matrix where there is another way.
+Every function takes a layer as `convmatrix.conv_matrix` does: a kernel, an input shape and the options of
+`ConvGeometry`, or a kernel and a `ConvGeometry`. The layer's matrix is formed only if there is no other way.
 """
 
 from convmatrix.spectral import published
 from convmatrix.spectral.bounds import norm_bounds
 from convmatrix.spectral.extremes import condition_number, rank, smallest_singular_value, spectral_norm
-from convmatrix.spectral.singular import singular_values
-from convmatrix.spectral.transfer import eigenvalues, transfer_function
+from convmatrix.spectral.singular import eigenvalues, singular_values, transfer_function
 
 __all__ = [
     "condition_number",

@@ -1,52 +1,130 @@
-"""A layer as one small matrix a frequency, without the layer's own matrix."""
+"""A layer in the frequency domain: one small matrix per frequency, without the layer's own matrix."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Any, TypeVar
+from functools import cache, cached_property
+from threading import Lock
+from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 
 import numpy as np
 
 from convmatrix import memory
-from convmatrix.spectral._axes import SHORT, AxisForm, Kind, apply_along, axis_form, is_ring, suits_cosines
-from convmatrix.spectral._threads import cores, on_cores, single_threaded_blas
+from convmatrix.arrays import EPSILON
+from convmatrix.geometry import given_geometry
+from convmatrix.options import as_array, weight_array
+from convmatrix.spectral.axes import AxisTransform, best_transform, is_ring, multiply_along, suits_cosines
 from convmatrix.weights import group_weights
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
+    from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
+    from convmatrix.options import LayerOptions
+    from convmatrix.spectral.axes import TransformName
 
-    Array = NDArray[Any]
-
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-_CHUNK = 2**26  # bytes of blocks that are made at a time
+MODERATE_WORK: Final = 2e11
+"""Multiplications that are spent without being asked for: some ten seconds."""
+
+_CHUNK: Final = 2**26  # bytes of blocks that are made at a time
+_PIECE: Final = 2**18  # bytes of blocks for one core, at least
+_SQUARINGS: Final = 4
+_BATCH: Final = 32
+
+
+@dataclass(frozen=True, eq=False)
+class WeightedLayer:
+    """A layer with its weights, which are in double precision and finite; see `read_layer`."""
+
+    geometry: ConvGeometry
+    weights: Array
+
+    @cached_property
+    def grouped(self) -> Array:
+        """The weights in the layout of a correlation, shape (*tile, groups, outputs, inputs, *kernel)."""
+        return group_weights(self.geometry, self.weights)
+
+    @property
+    def channels(self) -> tuple[int, int, int]:
+        """Number of groups, and of outputs and inputs of a group."""
+        n = len(self.geometry.kernel_shape)
+        groups, outputs, inputs = self.grouped.shape[n : n + 3]
+        return groups, outputs, inputs
+
+    @cached_property
+    def transform_names(self) -> tuple[TransformName, ...]:
+        """The transform that diagonalises each axis, or ``"dense"``."""
+        n = len(self.geometry.kernel_shape)
+        names: list[TransformName] = []
+        for number, axis in enumerate(self.geometry.axes):
+            symmetric = suits_cosines(axis) and np.array_equal(self.grouped, np.flip(self.grouped, axis=number - n))
+            names.append("fourier" if is_ring(axis) else "cosine" if symmetric else "dense")
+        return tuple(names)
+
+    def transforms(self) -> list[AxisTransform]:
+        """Return the transform of each axis."""
+        pairs = zip(self.geometry.axes, self.transform_names, strict=True)
+        return [best_transform(axis, symmetric=name == "cosine") for axis, name in pairs]
+
+    @property
+    def decomposition_work(self) -> float:
+        """About how many multiplications all singular values take."""
+        groups, outputs, inputs = (float(size) for size in self.channels)
+        frequencies = 1.0
+        for axis, name in zip(self.geometry.axes, self.transform_names, strict=True):
+            if name == "fourier":
+                frequencies *= axis.n_outputs // axis.tile
+                outputs, inputs = outputs * axis.tile, inputs * axis.stride * axis.tile
+            elif name == "cosine":
+                frequencies *= axis.n_samples
+            else:
+                outputs, inputs = outputs * axis.n_outputs, inputs * axis.n_samples
+        return 4 * frequencies * groups * outputs * inputs * min(outputs, inputs)
+
+
+def read_layer(
+    kernel: ArrayLike, input_shape: int | Sequence[int] | ConvGeometry, **layer: Unpack[LayerOptions]
+) -> WeightedLayer:
+    """Return the layer described by the arguments of `convmatrix.conv_matrix` and all options of a layer."""
+    weights = as_array(kernel)
+    geometry = given_geometry(weights.shape, input_shape, layer)
+    weights = weight_array(weights, geometry.weight_shape, geometry)
+    weights = weights.astype(np.complex128 if weights.dtype.kind == "c" else np.float64)
+    if not np.isfinite(weights).all():
+        bad = int(np.size(weights) - np.isfinite(weights).sum())
+        raise ValueError(f"the kernel has {bad} infinite or NaN entries, for which no spectrum exists; replace them")
+    return WeightedLayer(geometry, weights)
 
 
 @dataclass(frozen=True, eq=False)
 class Blocks:
-    """The blocks of a layer: ``A = (outputs' basis) diag(B_f) (inputs' basis)^H``, a group of channels apart.
+    """The blocks of a layer: ``A = (basis of the outputs) diag(B_f) (basis of the inputs)^H`` in each channel group.
 
     A transposed layer has the blocks of the convolution that it transposes.
 
     Attributes
     ----------
-    forms : tuple of AxisForm
+    axes : tuple of AxisTransform
     taps : array, shape (*shifts, groups, outputs, inputs)
         Outputs are (channel, *output phases), inputs (channel, *input phases).
     """
 
-    forms: tuple[AxisForm, ...]
+    axes: tuple[AxisTransform, ...]
     taps: Array
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Frequencies an axis."""
-        return tuple(form.n_frequencies for form in self.forms)
+        """Number of frequencies along each axis."""
+        return tuple(axis.n_frequencies for axis in self.axes)
 
     @property
     def block_shape(self) -> tuple[int, int]:
@@ -55,124 +133,252 @@ class Blocks:
 
     @property
     def n_groups(self) -> int:
-        """Blocks a frequency."""
+        """Number of blocks per frequency."""
         return int(self.taps.shape[-3])
+
+    def negate(self, array: Array) -> Array:
+        """Return an array of shape (*frequencies, ...) with -f in place of f."""
+        for number, axis in enumerate(self.axes):
+            array = axis.negate(array, number)
+        return array
 
     @cached_property
     def multiplicity(self) -> NDArray[np.int64]:
         """How often the block of each frequency is counted, shape `shape`.
 
-        With real weights the block at -f is the conjugate of the one at f: one of the two counts twice, the other not
-        at all.
+        With real weights the block at -f is the conjugate of the one at f, so one of them counts twice and the other
+        not at all.
         """
         counts = np.ones(self.shape, dtype=np.int64)
-        if self.taps.dtype.kind == "c":
-            return counts
-        own: NDArray[np.int64] = np.arange(counts.size).reshape(self.shape)
-        other = own
-        for axis, form in enumerate(self.forms):
-            if form.kind == "fourier":
-                other = np.take(other, -np.arange(form.n_frequencies) % form.n_frequencies, axis=axis)
-        counts[own < other] = 2
-        counts[own > other] = 0
+        if self.taps.dtype.kind != "c":
+            own = np.arange(counts.size).reshape(self.shape)
+            other = self.negate(own)
+            counts[own < other] = 2
+            counts[own > other] = 0
         return counts
 
     @cached_property
-    def _partial(self) -> Array:
-        """The taps with every axis but the first transformed."""
+    def _transformed(self) -> Array:
+        """The taps with all axes transformed; the first one only if that is done for all frequencies at once."""
         array = self.taps
-        for axis in reversed(range(1, len(self.forms))):
-            array = self.forms[axis].transform(array, axis)
-        return self.forms[0].transform(array, 0) if self._whole else array
-
-    @property
-    def _whole(self) -> bool:
-        """Whether the first axis is transformed at once, for its many shifts."""
-        return self.forms[0].kind == "fourier" and self.forms[0].n_shifts > SHORT
+        for number in reversed(range(0 if self.axes[0].is_fast else 1, len(self.axes))):
+            array = self.axes[number].apply(array, number)
+        return array
 
     def rounding(self) -> float:
         """Return a bound on the 2-norm of the error of any block, from the moduli of the weights."""
-        units = sum(form.rounding() for form in self.forms)
-        sums = np.abs(self.taps).sum(axis=tuple(range(len(self.forms))))  # (groups, outputs, inputs)
+        units = sum(axis.rounding() for axis in self.axes)
+        sums = np.abs(self.taps).sum(axis=tuple(range(len(self.axes))))  # (groups, outputs, inputs)
         largest = float(np.sqrt((sums**2).sum(axis=(1, 2)).max()))
-        return units * float(np.finfo(float).eps) * largest * (2 if self.taps.dtype.kind == "c" else 1)
+        return units * EPSILON * largest * (2 if self.taps.dtype.kind == "c" else 1)
 
     def at(self, first: Sequence[int] | NDArray[np.int64]) -> Array:
         """Return the blocks of some frequencies of the first axis: (frequencies, *rest, groups, outputs, inputs)."""
         index = np.asarray(first, dtype=np.int64)
-        if self._whole:
-            return np.asarray(self._partial[index])
-        return apply_along(self.forms[0].response(index), self._partial, 0)
+        if self.axes[0].is_fast:
+            return np.asarray(self._transformed[index])
+        return multiply_along(self.axes[0].response(index), self._transformed, 0)
 
     def chunks(self, *, distinct: bool) -> list[NDArray[np.int64]]:
-        """Return ranges of first frequencies of a moderate size; with ``distinct`` those with a multiplicity only."""
+        """Return the frequencies of the first axis in chunks of moderate size; with ``distinct`` only counted ones."""
         size = math.prod((*self.shape[1:], *self.taps.shape[-3:])) * 16
         first = np.arange(self.shape[0])
         if distinct:
             first = first[self.multiplicity.reshape(len(first), -1).any(axis=1)]
         n_chunks = min(max(-(-len(first) * size // _CHUNK), 1), len(first))
-        memory.require(
-            size * (self.forms[0].n_shifts + 2 * -(-len(first) // n_chunks)),
-            f"the blocks of {math.prod(self.shape)} frequencies, each {self.n_groups} x {self.block_shape},",
-            "take spectral_norm or norm_bounds, which need fewer, or a smaller layer",
-        )
+        needed = size * (self.axes[0].n_shifts + 2 * -(-len(first) // n_chunks))
+        if needed >= memory.NEGLIGIBLE:
+            memory.require(
+                needed,
+                f"the blocks of {math.prod(self.shape)} frequencies, each {self.n_groups} x {self.block_shape},",
+                "use spectral_norm or norm_bounds, which need fewer, or a smaller layer",
+            )
+        _ = self._transformed  # computed here, so that threads do not compute it several times
         return np.array_split(first, n_chunks)
 
     def map(self, function: Callable[[Array, NDArray[np.int64]], Result]) -> list[Result]:
-        """Call ``function(blocks, multiplicities)`` for parts of all distinct blocks, on all cores.
+        """Return ``function(blocks, multiplicities)`` of parts of all distinct blocks, computed on all cores.
 
-        Blocks have the shape (n, groups, outputs, inputs); those at one frequency count as often as it is said.
+        The blocks have the shape (n, groups, outputs, inputs).
         """
         results: list[Result] = []
         with single_threaded_blas():
             for first in self.chunks(distinct=True):
                 counts = self.multiplicity[first]
                 blocks, counts = self.at(first)[counts > 0], counts[counts > 0]
-                parts = min(8 * cores(), len(blocks), 1 + blocks.nbytes // 2**18)
+                parts = n_pieces(blocks)
                 pieces = list(zip(np.array_split(blocks, parts), np.array_split(counts, parts), strict=True))
                 results += on_cores(lambda piece: function(*piece), pieces)
         return results
 
+    def all(self) -> Array:
+        """Return the blocks of all frequencies, shape (*shape, groups, outputs, inputs)."""
+        return np.concatenate([self.at(first) for first in self.chunks(distinct=False)])
 
-def axis_kinds(geometry: ConvGeometry, weights: Array) -> tuple[Kind, ...]:
-    """Return how each axis of a layer becomes diagonal, or that it stays dense."""
-    n = len(geometry.kernel_shape)
-    grouped = group_weights(geometry, weights)
-    kinds: list[Kind] = []
-    for place, axis in enumerate(geometry.axes):
-        symmetric = suits_cosines(axis) and np.array_equal(grouped, np.flip(grouped, axis=place - n))
-        kinds.append("fourier" if is_ring(axis) else "cosine" if symmetric else "dense")
-    return tuple(kinds)
+    def joined(self) -> Array:
+        """Return the blocks of all frequencies, groups on the diagonal: (*shape, groups * outputs, groups * inputs)."""
+        blocks = self.all()
+        groups, rows, columns = blocks.shape[-3:]
+        result = np.zeros((*self.shape, groups, rows, groups, columns), dtype=blocks.dtype)
+        for group in range(groups):
+            result[..., group, :, group, :] = blocks[..., group, :, :]
+        return result.reshape(*self.shape, groups * rows, groups * columns)
+
+    def norm(self) -> float:
+        """Return the largest singular value of all blocks.
+
+        Blocks are decomposed in descending order of `gram_bounds`, until these fall below the largest value found.
+        """
+
+        def largest(matrices: Array, _: NDArray[np.int64]) -> float:
+            stack = matrices.reshape(-1, *matrices.shape[-2:])
+            if min(stack.shape[-2:]) <= 2:
+                return float(singular_values_of(stack).max())
+            bounds = gram_bounds(stack, _SQUARINGS)
+            order = np.argsort(-bounds)
+            best = 0.0
+            for start in range(0, len(order), _BATCH):
+                batch = order[start : start + _BATCH]
+                batch = batch[bounds[batch] > best]
+                if not len(batch):
+                    break
+                best = max(best, float(singular_values_of(stack[batch]).max()))
+            return best
+
+        return max(self.map(largest))
 
 
-def layer_blocks(geometry: ConvGeometry, weights: Array, forms: Sequence[AxisForm] | None = None) -> Blocks:
-    """Return the blocks of a layer, exact in the forms that suit its axes, or in given ones."""
-    n = len(geometry.kernel_shape)
-    grouped = group_weights(geometry, weights)  # (*tile, groups, outputs, inputs, *kernel)
-    if forms is None:
-        kinds = axis_kinds(geometry, weights)
-        forms = [axis_form(axis, symmetric=kind == "cosine") for axis, kind in zip(geometry.axes, kinds, strict=True)]
-    groups, outputs, inputs = grouped.shape[n : n + 3]
-    rows, columns = (math.prod(sizes) for sizes in zip(*((f.n_outputs, f.n_inputs) for f in forms), strict=True))
-    n_shifts = math.prod(form.n_shifts for form in forms)
-    memory.require(
-        2 * n_shifts * groups * outputs * rows * inputs * columns * grouped.itemsize,
-        f"the blocks of {geometry!r}, {outputs * rows} x {inputs * columns} each",
-        "use spectral_norm or norm_bounds, which need no blocks",
-    )
+def layer_blocks(layer: WeightedLayer, axes: Sequence[AxisTransform] | None = None) -> Blocks:
+    """Return the blocks of a layer under given transforms of its axes; by default those that diagonalise it."""
+    axes = layer.transforms() if axes is None else axes
+    n = len(axes)
+    groups, outputs, inputs = layer.channels
+    rows = outputs * math.prod(axis.output_phases for axis in axes)
+    columns = inputs * math.prod(axis.input_phases for axis in axes)
+    needed = 2 * math.prod(axis.n_shifts for axis in axes) * groups * rows * columns * layer.grouped.itemsize
+    if needed >= memory.NEGLIGIBLE:
+        memory.require(
+            needed,
+            f"the blocks of {layer.geometry!r}, {rows} x {columns} each",
+            "use spectral_norm or norm_bounds, which need no blocks",
+        )
     joined = [n, n + 1, n + 2]
-    for axis in range(n):
-        joined += [axis, n + 3 + axis]
-    sizes = [tile * taps for tile, taps in zip(geometry.tile, geometry.kernel_shape, strict=True)]
-    array = grouped.transpose(joined).reshape(groups, outputs, inputs, *sizes)
-    for form in forms:  # the axis in turn is the fourth; what it becomes goes to the end
+    for number in range(n):
+        joined += [number, n + 3 + number]
+    sizes = [tile * taps for tile, taps in zip(layer.geometry.tile, layer.geometry.kernel_shape, strict=True)]
+    array = layer.grouped.transpose(joined).reshape(groups, outputs, inputs, *sizes)
+    for axis in axes:  # each axis is the fourth in its turn, and moves to the end
         array = np.moveaxis(array, 3, 0)
         rest = array.shape[1:]
-        array = (form.spread @ array.reshape(len(array), -1)).reshape(
-            form.n_outputs, form.n_inputs, form.n_shifts, *rest
+        array = (axis.spread @ array.reshape(len(array), -1)).reshape(
+            axis.output_phases, axis.input_phases, axis.n_shifts, *rest
         )
         array = np.moveaxis(array, (0, 1, 2), (-3, -2, -1))
     order = [*(5 + 3 * a for a in range(n)), 0, 1, *(3 + 3 * a for a in range(n)), 2, *(4 + 3 * a for a in range(n))]
-    shifts = tuple(form.n_shifts for form in forms)
-    taps = np.ascontiguousarray(array.transpose(order)).reshape(*shifts, groups, outputs * rows, inputs * columns)
-    return Blocks(tuple(forms), taps)
+    shifts = tuple(axis.n_shifts for axis in axes)
+    taps = np.ascontiguousarray(array.transpose(order)).reshape(*shifts, groups, rows, columns)
+    return Blocks(tuple(axes), taps)
+
+
+# --- stacks of matrices ----------------------------------------------------------------------------------------------
+
+
+def singular_values_of(matrices: Array) -> NDArray[np.float64]:
+    """Return the singular values of each matrix of a stack."""
+    if min(matrices.shape[-2:]) == 1:
+        return frobenius_norms(matrices)[..., None]
+    values: NDArray[np.float64] = np.linalg.svd(matrices, compute_uv=False)
+    return values
+
+
+def frobenius_norms(matrices: Array) -> NDArray[np.float64]:
+    """Return the Frobenius norm of each matrix of a stack, without over- or underflow."""
+    scale = np.abs(matrices).max(axis=(-2, -1), initial=0.0)
+    safe = np.where(scale > 0, scale, 1.0)[..., None, None]
+    norms: NDArray[np.float64] = scale * np.sqrt((np.abs(matrices / safe) ** 2).sum(axis=(-2, -1)))
+    return norms
+
+
+def gram_bounds(stack: Array, squarings: int) -> NDArray[np.float64]:
+    r"""Return an upper bound on the largest singular value of each matrix: the norm of its Gram matrix, squared k times.
+
+    .. math:: \sigma_1(B) \le \| (B^H B)^{2^k} \|_F^{1 / 2^{k+1}}
+
+    Delattre et al. (ICML 2023) call this the Gram iteration. The bound is inflated to allow for rounding: the relative
+    error of a product of n x n matrices is at most n^2 rounding units in the norm.
+    """
+    scale = frobenius_norms(stack)
+    safe = np.where(scale > 0, scale, 1.0)
+    matrices = stack / safe[:, None, None]
+    small = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.conj().swapaxes(-1, -2)
+    gram = small @ small.conj().swapaxes(-1, -2)
+    logarithms = np.log(safe)
+    power = 0.5
+    for _ in range(squarings):
+        size = np.maximum(frobenius_norms(gram), 1e-300)
+        logarithms += power * np.log(size)
+        gram /= size[:, None, None]
+        gram = gram @ gram
+        power /= 2
+    logarithms += power * np.log(np.maximum(frobenius_norms(gram), 1e-300))
+    n, inner = small.shape[-2:]
+    slack = 8 * n * (inner + n + 8) * EPSILON
+    bounds: NDArray[np.float64] = np.where(scale > 0, np.exp(logarithms) * (1 + slack), 0.0)
+    return bounds
+
+
+# --- cores -----------------------------------------------------------------------------------------------------------
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def n_pieces(stack: Array) -> int:
+    """Return into how many pieces a stack of matrices is split, so that all cores are kept busy."""
+    return min(8 * cores(), len(stack), 1 + stack.nbytes // _PIECE)
+
+
+def on_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    """Return ``work(item)`` of every item, computed by one thread per core."""
+    workers = min(cores(), len(items))
+    if workers <= 1:
+        return [work(item) for item in items]
+    with single_threaded_blas(), ThreadPoolExecutor(workers) as pool:
+        return list(pool.map(work, items))
+
+
+_blas: dict[str, Any] = {"lock": Lock(), "users": 0, "limits": None}
+
+
+@contextmanager
+def single_threaded_blas() -> Iterator[None]:
+    """Keep BLAS from starting threads of its own if threadpoolctl is installed; otherwise do nothing.
+
+    OpenBLAS splits even matrices of 100 rows, and its threads and ours would then wait for one another.
+    """
+    controller = _blas_controller()
+    if controller is None:
+        yield
+        return
+    with _blas["lock"]:
+        if _blas["users"] == 0:
+            _blas["limits"] = controller.limit(limits=1, user_api="blas")
+        _blas["users"] += 1
+    try:
+        yield
+    finally:
+        with _blas["lock"]:
+            _blas["users"] -= 1
+            if _blas["users"] == 0:
+                _blas["limits"].restore_original_limits()
+
+
+@cache
+def _blas_controller() -> Any:
+    try:
+        from threadpoolctl import ThreadpoolController
+    except ImportError:
+        return None
+    return ThreadpoolController()

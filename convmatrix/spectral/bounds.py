@@ -1,42 +1,41 @@
-"""Guaranteed enclosures of a layer's norm."""
+"""Guaranteed bounds on the norm of a layer: from below by Lanczos steps, from above by rings, unfolding and moduli."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import TYPE_CHECKING, Any, Unpack
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import numpy as np
 
-from convmatrix.matrices import conv_matrix, estimate
-from convmatrix.memory import MatrixTooLargeError
+from convmatrix.arrays import EPSILON
 from convmatrix.operator import ConvOperator
-from convmatrix.spectral._certificate import BandCertifier, BlockCertifier
-from convmatrix.spectral._layer import LayerOptions, read_layer
-from convmatrix.spectral._upper import exact_bounds, upper_bounds, used_weights
-from convmatrix.spectral.blocks import layer_blocks
-from convmatrix.spectral.lanczos import largest_singular
-from convmatrix.spectral.largest import EPS
-from convmatrix.spectral.singular import decomposition_work
-from convmatrix.weights import group_weights
+from convmatrix.options import LayerOptions, takes_layer_options
+from convmatrix.spectral.axes import enclosing_rings, most_reads, used_taps
+from convmatrix.spectral.blocks import WeightedLayer, layer_blocks, read_layer
+from convmatrix.spectral.certificates import refine_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
+    from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
+    from convmatrix.spectral.axes import AxisTransform
 
-    Array = NDArray[Any]
-
-_STEPS = 24
-_LEAST_STEPS = 8
-_MOST_PRODUCT_WORK = 5e10  # multiplications of the products beyond which fewer steps are taken
-_MOST_BLOCK_WORK = 2e11
-_MOST_BAND_WORK = 1e12
-_MOST_ENTRIES = 3e7
-_MOST_CANCELLING = 1e5
+_STEPS: Final = 24
+_LEAST_STEPS: Final = 8
+_MOST_PRODUCT_WORK: Final = 5e10  # multiplications of the products beyond which fewer steps are taken
+_MOST_BLOCK: Final = 2048  # rows or columns of blocks whose largest singular value is computed
+_MOST_WORK: Final = 1e10  # multiplications for the blocks of a ring, beyond which fewer points of its symbol are used
+_LEAST_GRID: Final = 8  # points of the symbol per shift, which bound it up to 7% per axis
+_PERRON_STEPS: Final = 6
 
 
+@takes_layer_options()
 def norm_bounds(
     kernel: ArrayLike,
     input_shape: int | Sequence[int] | ConvGeometry,
@@ -44,65 +43,68 @@ def norm_bounds(
     tol: float | None = None,
     **layer: Unpack[LayerOptions],
 ) -> tuple[float, float]:
-    r"""Return numbers between which the spectral norm of a layer's matrix lies, for certain.
+    r"""Return guaranteed lower and upper bounds on the spectral norm of a layer's matrix.
 
-    Without ``tol`` no matrix is formed: the cost is some products with the layer and a few transforms of its kernel.
+    Without ``tol`` no matrix is formed: the cost is that of a few products with the layer and a few transforms of its
+    kernel.
 
     Parameters
     ----------
     kernel, input_shape, **layer
         As for `singular_values`; any layer that `ConvGeometry` allows.
     tol : float, optional
-        Refine until ``upper - lower <= tol * lower``. The proof is then a Cholesky factorisation, of blocks or of a
-        band matrix, whose cost grows with the layer.
+        Refine the bounds until ``upper - lower <= tol * lower``. The upper bound is then proved by a Cholesky
+        factorisation, of blocks or of a band matrix, whose cost grows with the layer.
 
     Returns
     -------
     lower, upper : float
-        ``lower <= norm <= upper``. Both are 0 where the matrix is.
+        ``lower <= norm <= upper``. Both are 0 if the matrix is zero.
 
     Raises
     ------
     ValueError
-        If ``tol`` is not positive, or cannot be met: the message says what was reached and why not more.
+        If ``tol`` is not positive, or cannot be met; the message says which width was reached, and why not a smaller
+        one.
 
     Notes
     -----
     *From below.* :math:`\|A v\| / \|v\| \le \|A\|` for every v; v comes from a few Lanczos steps. The computed quotient
-    is reduced by a bound on the rounding of the product, :math:`\gamma \, \| |A| \|`.
+    is reduced by a bound on the rounding error of the product, :math:`\gamma \, \| |A| \|`.
 
-    *From above.* The least of these is returned, each rounded up:
+    *From above.* The smallest of the following bounds is returned, each rounded up:
 
-    1. Rings. On every axis the layer is A = R C E. E extends the input to where the kernel reads: it repeats samples,
-       at most q positions one sample, so that :math:`E^T E` is diagonal and :math:`\|E\| = \sqrt q`. C correlates on
-       a ring so long that no position read wraps onto another one, and R takes outputs from it, each at most once, so
-       :math:`\|R\| \le 1`. A zero boundary repeats nothing (q = 1), and reads zeros wherever the ring is zero; so its
-       ring need only be as long as input and the *larger* of the two paddings, for both may be the same zeros. On a
-       circular axis whose stride does not divide its length n, the ring is the axis itself at stride g = gcd(stride,
-       n), and every output stands for at most :math:`\lceil m g / n \rceil` of the m. Axes are independent, so norms
-       multiply, and C is a layer on rings, whose norm is the largest one of its blocks (`singular_values`). Rings and
-       symmetric axes with symmetric kernels are exact as they stand; where all axes are, both bounds are that norm but
-       for rounding. Where a ring of n samples would be much work, its symbol is taken at N < n points: with s shifts,
-       the norm is at most :math:`(1 - (s - 1) / N)^{-1/2}` times the largest one at those, on each such axis. For
-       :math:`p = u^H B v` is there a trigonometric polynomial of s successive frequencies, which a sum over the N
-       points reproduces, :math:`p(\omega) = \frac1N \sum_j p(\omega_j) V(\omega - \omega_j)`, with
-       :math:`V = D_L D_{s + L - 1} / L` but for a phase, D_m the sum of m successive waves and L = N - s + 1: V has the
-       coefficient 1 at those s frequencies, and reaches no alias of them. By Cauchy and Schwarz :math:`\frac1N \sum_j
-       |V(\omega - \omega_j)| \le \sqrt{L (s + L - 1)} / L = \sqrt{N / L}`, which is the factor. See also
-       Pfister and Bresler, Bounding multivariate trigonometric polynomials ..., arXiv:1802.09588, 2018.
-    2. Unfolding. A = (W x I) U with the kernel as a matrix W, one row an output channel, and U that copies samples:
-       :math:`\|U\|^2` is the largest number of reads of one sample. Likewise with one column an input channel, where
-       sums take the place of copies.
+    1. Rings. On every axis the layer is A = R C E. E extends the input to all positions that the kernel reads: it
+       repeats samples, each at most q times, so that :math:`E^T E` is diagonal and :math:`\|E\| = \sqrt q`. C is a
+       correlation on a ring so long that no two positions read coincide, and R selects outputs from it, each at most
+       once, so :math:`\|R\| \le 1`. A zero boundary repeats nothing (q = 1) and reads zeros wherever the ring is zero,
+       so its ring need only be as long as the input and the *larger* of the two paddings, which may share the same
+       zeros. On a circular axis whose length n is not divisible by the stride, the ring is the axis itself with stride
+       g = gcd(stride, n), and every output stands for at most :math:`\lceil m g / n \rceil` of the m outputs. Axes are
+       independent, so norms multiply, and C is a layer on rings, whose norm is the largest norm of its blocks
+       (`singular_values`). Rings, and symmetric axes with symmetric kernels, are exact themselves; if all axes are,
+       both bounds are the norm up to rounding. If a ring of n samples would be too much work, its symbol is evaluated
+       at N < n points: with s shifts, the norm is at most :math:`(1 - (s - 1) / N)^{-1/2}` times the largest one at
+       these points, on each such axis. Indeed :math:`p = u^H B v` is a trigonometric polynomial of s successive
+       frequencies, which a sum over the N points reproduces, :math:`p(\omega) = \frac1N \sum_j p(\omega_j) V(\omega -
+       \omega_j)`, with :math:`V = D_L D_{s + L - 1} / L` up to a phase, where D_m is the sum of m successive waves and
+       L = N - s + 1: V has the coefficient 1 at those s frequencies, and reaches none of their aliases. By Cauchy and
+       Schwarz :math:`\frac1N \sum_j |V(\omega - \omega_j)| \le \sqrt{L (s + L - 1)} / L = \sqrt{N / L}`, which is the
+       factor. See also Pfister and Bresler, Bounding multivariate trigonometric polynomials ..., arXiv:1802.09588,
+       2018.
+    2. Unfolding. A = (W x I) U with the kernel as a matrix W, one row per output channel, and U that copies samples:
+       :math:`\|U\|^2` is the largest number of reads of one sample. Likewise with one column per input channel, where
+       sums replace copies.
     3. Moduli. :math:`\|A\| \le \| |A| \|`, and for every positive x, :math:`\| |A| \|^2 \le \max_j (|A|^T |A| x)_j /
-       x_j` (Collatz, Wielandt). For kernels of one sign this is close, whatever the boundary.
+       x_j` (Collatz, Wielandt). For kernels of one sign this bound is tight, for every boundary.
 
     *With tol.* The lower bound is refined by restarted Lanczos steps; the upper bound is proved by a factorisation
-    :math:`\mu^2 I - A A^H = L L^H`, which exists only if :math:`\|A\| \le \mu`, with a shift for all its rounding
-    (Rump, Verification of positive definiteness, BIT 46, 2006).
+    :math:`\mu^2 I - A A^H = L L^H`, which exists only if :math:`\|A\| \le \mu`, with a shift that covers its rounding
+    errors (Rump, Verification of positive definiteness, BIT 46, 2006).
 
     Examples
     --------
-    The circular layer does not bound the one that is padded with zeros:
+    The norm of the circular layer is no bound for the zero-padded one:
 
     >>> lower, upper = norm_bounds([1, -2, 1], 3, padding="same")
     >>> lower <= 2 + 2**0.5 <= upper
@@ -116,116 +118,258 @@ def norm_bounds(
     """
     if tol is not None and not tol > 0:
         raise ValueError(f"tol={tol!r} must be positive: it is the relative width of the interval")
-    geometry, weights = read_layer(kernel, input_shape, **layer)
-    weights = np.where(used_weights(geometry), weights, 0)  # a large weight that reads nothing would cost digits
+    given = read_layer(kernel, input_shape, **layer)
+    geometry = given.geometry
+    weights = np.where(_used_weights(geometry), given.weights, 0)  # a large weight that reads nothing would cost digits
     scale = float(np.abs(weights).max())
     if scale == 0:
         return 0.0, 0.0
     # Scaled by a power of two, which is exact, so that nothing over- or underflows.
     scale = 2.0 ** math.ceil(math.log2(scale)) if 1e-290 < scale < 1e290 else scale
-    weights = weights / scale
-    exact = exact_bounds(geometry, weights)
+    scaled = WeightedLayer(geometry, weights / scale)
+    exact = exact_bounds(scaled)
     if exact is not None and (tol is None or exact[1] - exact[0] <= tol * exact[0]):
-        return exact[0] * scale * (1 - 2 * EPS), exact[1] * scale * (1 + 2 * EPS)
-    bounds = upper_bounds(geometry, weights)
+        return exact[0] * scale * (1 - 2 * EPSILON), exact[1] * scale * (1 + 2 * EPSILON)
+    bounds = upper_bounds(scaled)
     upper = min(bounds.values())
-    rounding = _product_rounding(geometry, weights, bounds["moduli"])
-    operator = ConvOperator(weights, geometry)
-    lower = _lower(operator, rounding, tolerance=1e-3, restarts=1)
+    rounding = _product_rounding(scaled, bounds["moduli"])
+    operator = ConvOperator(scaled.weights, geometry)
+    lower = lower_bound(operator, rounding, tolerance=1e-3, restarts=1)
     if upper == 0:
         return 0.0, 0.0
     if tol is not None and upper - lower > tol * lower:
-        lower, upper = _refine(geometry, weights, operator, rounding, tol, (lower, upper), scale)
-    return lower * scale, upper * scale * (1 + 2 * EPS)
+        lanczos = partial(lower_bound, operator, rounding)
+        lower, upper = refine_bounds(scaled, lanczos, tol, (lower, upper), scale)
+    return lower * scale, upper * scale * (1 + 2 * EPSILON)
 
 
-def _lower(operator: ConvOperator, rounding: float, *, tolerance: float, restarts: int) -> float:
+def _used_weights(geometry: ConvGeometry) -> NDArray[np.bool_]:
+    """Return which weights read any sample, in a shape that broadcasts with the weights."""
+    n = len(geometry.kernel_shape)
+    mask = np.ones((1,) * (2 * n), dtype=bool)  # (*tile, *kernel)
+    for number, axis in enumerate(geometry.axes):
+        used = used_taps(axis)
+        shape = [1] * (2 * n)
+        shape[number], shape[n + number] = used.shape
+        mask = mask & used.reshape(shape)
+    tile = geometry.tile if geometry.sharing != "shared" else ()
+    channels = len(geometry.weight_shape) - n - len(tile)
+    return mask.reshape(*tile, *(1,) * channels, *geometry.kernel_shape)
+
+
+# --- from below ------------------------------------------------------------------------------------------------------
+
+
+def lower_bound(operator: ConvOperator, rounding: float, tolerance: float, restarts: int) -> float:
+    """Return a lower bound on the norm of an operator whose products are off by at most ``rounding``."""
     step = 2.0 * math.prod(operator.geometry.output_shape) * operator.geometry.n_weights
     steps = min(max(int(_MOST_PRODUCT_WORK / step), _LEAST_STEPS), _STEPS)
     found = largest_singular(operator, tolerance=tolerance, steps=steps, restarts=restarts)
-    # The image is that of the computed vector, whose norm is one but for rounding; it was combined from others.
+    # The vector was combined from others, so its image is computed anew, and its norm is one only up to rounding.
     image = np.linalg.norm(operator @ found.vector) / np.linalg.norm(found.vector)
     size = sum(operator.shape)
-    return max(float(image) * (1 - (4 * math.sqrt(size) + 8) * EPS) - rounding, 0.0)
+    return max(float(image) * (1 - (4 * math.sqrt(size) + 8) * EPSILON) - rounding, 0.0)
 
 
-def _product_rounding(geometry: ConvGeometry, weights: Array, moduli: float) -> float:
+def _product_rounding(layer: WeightedLayer, moduli: float) -> float:
     """Return a bound on the norm of the error of a product, for a vector of norm one."""
+    geometry = layer.geometry
     terms = math.prod(geometry.kernel_shape) * max(geometry.in_channels, geometry.out_channels)
     terms += sum(axis.n_outputs for axis in geometry.axes) if set(geometry.boundary) != {"zero"} else 0
-    grouped = group_weights(geometry, weights)
-    n = len(geometry.kernel_shape)
-    sums = np.abs(grouped).sum(axis=tuple(range(-n, 0)))
+    sums = np.abs(layer.grouped).sum(axis=tuple(range(-len(geometry.kernel_shape), 0)))
     frobenius = float(np.sqrt((sums**2).sum(axis=(-2, -1)).max()))
     points = math.prod(geometry.input_shape) + math.prod(geometry.output_shape) + math.prod(geometry.kernel_shape)
     transforms = 16 * (math.log2(points) + 2) * frobenius * len(geometry.axes)
-    return EPS * (2 * terms * moduli + transforms)
+    return EPSILON * (2 * terms * moduli + transforms)
 
 
-def _refine(
-    geometry: ConvGeometry,
-    weights: Array,
-    operator: ConvOperator,
-    rounding: float,
-    tol: float,
-    known: tuple[float, float],
-    scale: float,
-) -> tuple[float, float]:
-    """Return bounds of the relative width tol, from those that are known; ``scale`` is for the message."""
-    lower, upper = known
-    if lower == 0 and _cancels(geometry, weights):
-        return 0.0, 0.0
-    certifier, reason = _certifier(geometry, weights)
-    # A small residual tells that a singular value is near, not which one: where the proof fails, look closer.
-    for effort, tolerance in ((8, math.sqrt(tol) / 50), (40, tol / 100), (200, 1e-13)):
-        lower = max(lower, _lower(operator, rounding, tolerance=tolerance, restarts=effort))
-        if upper - lower <= tol * lower:
-            return lower, upper
-        if certifier is None:
-            if effort == 8:
-                continue
-            break
-        for share in (0.25, 0.5, 0.9):
-            proved = certifier.holds(lower * (1 + share * tol))
-            if proved is not None:
-                upper = min(upper, proved)
+@dataclass(frozen=True)
+class Extreme:
+    """An approximate singular value, as found by `largest_singular`.
+
+    Attributes
+    ----------
+    value : float
+        The quotient norm(A v) / norm(v) for `vector`, as computed.
+    residual : float
+        norm(A^H u - value * v) with u = A v / value. The matrix has a singular value within this distance.
+    vector : array
+        v, of norm one.
+    products : int
+        Number of products with A and A^H together.
+    """
+
+    value: float
+    residual: float
+    vector: Array
+    products: int
+
+
+def largest_singular(operator: Any, *, tolerance: float, steps: int, restarts: int, seed: int = 0) -> Extreme:
+    """Return the largest singular value of an operator by restarted Golub-Kahan-Lanczos bidiagonalisation.
+
+    The vectors are fully orthogonalised. Each cycle keeps the best approximate vectors, a third of its steps (a thick
+    restart), so that clusters of large singular values are resolved together. The iteration ends when the residual is
+    below ``tolerance * value``.
+    """
+    rng = np.random.default_rng(seed)
+    n_out, n_in = operator.shape
+    steps = min(steps, n_in, n_out)
+    start = rng.standard_normal(n_in)
+    if operator.dtype.kind == "c":
+        start = start + 1j * rng.standard_normal(n_in)
+    adjoint = operator.H
+    V: Array = (start / np.linalg.norm(start))[:, None]
+    AV = np.empty((n_out, 0), dtype=V.dtype)
+    products = 0
+    best = Extreme(0.0, np.inf, V[:, 0], 0)
+    for _ in range(restarts):
+        while True:
+            image = (operator @ V[:, -1])[:, None]
+            products += 1
+            AV = np.concatenate([AV, image], axis=1)
+            if V.shape[1] >= steps:
                 break
-        if upper - lower <= tol * lower:
-            return lower, upper
-        if tol < 1e-9:  # rounding, not the vector, stands in the way
+            following = adjoint @ image[:, 0]
+            products += 1
+            length = np.linalg.norm(following)
+            following, remaining = _orthogonalised(following, V)
+            if remaining <= 1e-12 * length or length == 0:
+                break
+            V = np.concatenate([V, (following / remaining)[:, None]], axis=1)
+        _, sigma, wh = np.linalg.svd(AV, full_matrices=False)
+        W = wh[: min(max(steps // 3, 1), len(sigma))].conj().T
+        V, AV = V @ W, AV @ W
+        v, image = V[:, 0], AV[:, 0]
+        value = float(np.linalg.norm(image))
+        if value == 0:
+            return Extreme(0.0, 0.0, v, products)
+        residual = adjoint @ (image / value) - value * v
+        products += 1
+        best = Extreme(value, float(np.linalg.norm(residual)), v, products)
+        if best.residual <= tolerance * value:
             break
-    width = (upper - lower) / lower if lower > 0 else math.inf
-    reason = reason or "the rest is rounding, for which the proof must allow, or a cluster of singular values"
-    raise ValueError(
-        f"tol={tol:g} cannot be met: the norm lies between {lower * scale:.17g} and "
-        f"{upper * scale * (1 + 2 * EPS):.17g}, a relative width of {width:.2g}; {reason}; use a larger tol, or none"
-    )
+        residual, length = _orthogonalised(residual, V)
+        if length <= 1e-14 * value:
+            break
+        V = np.concatenate([V, (residual / length)[:, None]], axis=1)
+    return best
 
 
-def _cancels(geometry: ConvGeometry, weights: Array) -> bool:
-    """Whether the weights cancel on every entry of the matrix, exactly: as +1 and -1 do on a ring of one sample."""
-    if estimate(geometry).nonzeros > _MOST_CANCELLING:
-        return False
-    pattern = geometry.pattern()
-    values = weights.reshape(-1)[pattern.weight_index]
-    starts = np.flatnonzero(np.r_[True, (np.diff(pattern.rows) != 0) | (np.diff(pattern.cols) != 0)])
-    parts = [part for both in (values.real, values.imag) for part in np.split(both, starts[1:])]
-    return all(math.fsum(part) == 0 for part in parts)  # fsum rounds once
+def _orthogonalised(vector: Array, V: Array) -> tuple[Array, float]:
+    """Return a vector without its components along the columns of V, and its norm."""
+    for _ in range(2):  # twice, for orthogonality to full precision
+        vector = vector - V @ (V.conj().T @ vector)
+    return vector, float(np.linalg.norm(vector))
 
 
-def _certifier(geometry: ConvGeometry, weights: Array) -> tuple[BlockCertifier | BandCertifier | None, str]:
-    """Return what can prove a bound at the least cost, or why there is nothing."""
-    work = decomposition_work(geometry, weights)
-    if work <= 1e8:
-        return BlockCertifier(layer_blocks(geometry, weights)), ""
-    entries = estimate(geometry, dtype=weights.dtype)
-    if entries.nonzeros <= _MOST_ENTRIES:
-        try:
-            band = BandCertifier(conv_matrix(weights, geometry))
-        except MatrixTooLargeError:
-            band = None
-        if band is not None and band.work <= min(_MOST_BAND_WORK, work):
-            return band, ""
-    if work <= _MOST_BLOCK_WORK:
-        return BlockCertifier(layer_blocks(geometry, weights)), ""
-    return None, f"the proof would need about {work:.1e} multiplications, and {_MOST_BLOCK_WORK:.0e} are tried at most"
+# --- from above ------------------------------------------------------------------------------------------------------
+
+
+def exact_bounds(layer: WeightedLayer) -> tuple[float, float] | None:
+    """Return bounds that differ only by rounding; None if an axis has no transform or there would be too much work."""
+    if "dense" in layer.transform_names:
+        return None
+    value, error = _ring_norm(layer, layer.transforms(), _MOST_WORK)
+    # If the weights cancel, only rounding is left, which cannot be told from zero.
+    return (value - error, value + error) if 0 < 2 * error < value < math.inf else None
+
+
+def upper_bounds(layer: WeightedLayer) -> dict[str, float]:
+    """Return all upper bounds, by name, for weights whose moduli are at most one."""
+    bounds = unfold_bounds(layer)
+    bounds["moduli"] = moduli_bound(layer)
+    names = zip(layer.geometry.axes, layer.transform_names, layer.transforms(), strict=True)
+    choices = [enclosing_rings(axis) if name == "dense" else [(exact, 1.0)] for axis, name, exact in names]
+    for number, choice in enumerate(itertools.product(*choices)):
+        factor = math.prod(factor for _, factor in choice)
+        bounds[f"ring {number}"] = factor * ring_bound(layer, [ring for ring, _ in choice])
+    return {name: value for name, value in bounds.items() if math.isfinite(value)}
+
+
+def ring_bound(layer: WeightedLayer, axes: list[AxisTransform]) -> float:
+    """Return a bound on the norm of a layer with its axes transformed so: the norm itself unless that is too much work.
+
+    Otherwise the symbol is evaluated at fewer points, and the bound allows for its growth between them: a trigonometric
+    polynomial of s successive frequencies is at most (1 - (s - 1) / N)^(-1/2) times its largest value at N points.
+    """
+    work = _block_work(layer, axes) * math.prod(axis.n_frequencies for axis in axes)
+    factor = 1.0
+    if work > _MOST_WORK:
+        long = [axis.name == "fourier" and axis.n_frequencies > _LEAST_GRID * axis.n_shifts for axis in axes]
+        share = (_MOST_WORK / work) ** (1 / max(sum(long), 1))
+        for number, axis in enumerate(axes):
+            if long[number]:
+                points = max(_LEAST_GRID * axis.n_shifts, math.ceil(share * axis.n_frequencies))
+                factor /= math.sqrt(1 - (axis.n_shifts - 1) / points)
+                axes = [*axes[:number], replace(axis, n_frequencies=points), *axes[number + 1 :]]
+    value, error = _ring_norm(layer, axes, math.inf)
+    return (value + error) * factor * (1 + 8 * EPSILON * len(axes))
+
+
+def _block_shape(layer: WeightedLayer, axes: list[AxisTransform]) -> tuple[int, int]:
+    _, outputs, inputs = layer.channels
+    rows = outputs * math.prod(axis.output_phases for axis in axes)
+    return rows, inputs * math.prod(axis.input_phases for axis in axes)
+
+
+def _block_work(layer: WeightedLayer, axes: list[AxisTransform]) -> float:
+    """Return about how many multiplications the norm of the blocks of one frequency takes."""
+    small, large = sorted(map(float, _block_shape(layer, axes)))
+    return layer.channels[0] * small * small * (large + 4 * small)
+
+
+def _ring_norm(layer: WeightedLayer, axes: list[AxisTransform], most_work: float) -> tuple[float, float]:
+    """Return the norm of a layer with its axes transformed so, and a bound on the error; infinity if out of reach."""
+    rows, columns = _block_shape(layer, axes)
+    if min(rows, columns) > _MOST_BLOCK or rows * columns * math.prod(axis.n_shifts for axis in axes) > 2**27:
+        return math.inf, 0.0
+    if _block_work(layer, axes) * math.prod(axis.n_frequencies for axis in axes) > most_work:
+        return math.inf, 0.0
+    blocks = layer_blocks(layer, axes)
+    decomposition = 64 * (rows + columns) * EPSILON  # of a backward stable singular value decomposition
+    value = blocks.norm()
+    return value, value * decomposition + blocks.rounding() + 1e-300
+
+
+def unfold_bounds(layer: WeightedLayer) -> dict[str, float]:
+    """Return the bounds by the kernel as a matrix: (outputs) x (inputs, taps), and (outputs, taps) x (inputs)."""
+    geometry, grouped = layer.geometry, layer.grouped
+    stack = grouped.reshape(-1, *grouped.shape[len(geometry.kernel_shape) + 1 :])
+    n_kernels, outputs, inputs = stack.shape[:3]  # (tiles * groups, outputs, inputs, *kernel)
+    wide = stack.reshape(n_kernels, outputs, -1)
+    tall = np.moveaxis(stack, 2, -1).reshape(n_kernels, -1, inputs)
+    slack = 1 + 64 * (outputs + inputs + wide.shape[2]) * EPSILON
+    reads = [most_reads(axis) for axis in geometry.axes]
+    bounds = {"unfold": _largest_of(wide) * math.sqrt(math.prod(total for total, _ in reads)) * slack}
+    if math.prod(geometry.tile) == 1:
+        by_tap = math.prod(geometry.kernel_shape) * math.prod(single for _, single in reads)
+        bounds["fold"] = _largest_of(tall) * math.sqrt(by_tap) * slack
+    return bounds
+
+
+def _largest_of(stack: Array) -> float:
+    if min(stack.shape[-2:]) > _MOST_BLOCK:
+        return math.inf
+    return float(np.linalg.svd(stack, compute_uv=False).max())
+
+
+def moduli_bound(layer: WeightedLayer) -> float:
+    """Return an upper bound on the norm of the layer whose weights are the moduli, which bounds the layer's own."""
+    geometry = layer.geometry
+    operator: Any = ConvOperator(np.abs(layer.weights), geometry, method="direct")
+    x = np.ones(geometry.n_in)
+    best = math.inf
+    for _ in range(_PERRON_STEPS):
+        positive = x > 0
+        image = operator.T @ (operator @ x)
+        best = min(best, float((image[positive] / x[positive]).max(initial=0.0)))
+        largest = float(image.max(initial=0.0))
+        if largest == 0 or best == 0:
+            break
+        x = image / largest
+        if x[x > 0].min() < 1e-100:
+            break
+    products = math.prod(geometry.kernel_shape) * (geometry.in_channels + geometry.out_channels)
+    repeats = sum(axis.n_outputs * axis.stride + axis.dilation * axis.n_taps for axis in geometry.axes)
+    return float(math.sqrt(best) * (1 + 4 * (products + repeats + 16) * EPSILON))

@@ -3,34 +3,35 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, overload
 
 import numpy as np
 
+from convmatrix.arrays import EPSILON
+from convmatrix.matrices import conv_matrix
 from convmatrix.memory import MatrixTooLargeError
 from convmatrix.operator import ConvOperator
-from convmatrix.spectral._layer import LayerOptions, read_layer
-from convmatrix.spectral.blocks import layer_blocks
-from convmatrix.spectral.lanczos import largest_singular
-from convmatrix.spectral.largest import EPS, largest_value
-from convmatrix.spectral.singular import affordable_blocks, decomposition_work, sorted_values
+from convmatrix.options import LayerOptions, takes_layer_options
+from convmatrix.spectral.blocks import MODERATE_WORK, WeightedLayer, layer_blocks, read_layer
+from convmatrix.spectral.bounds import largest_singular
+from convmatrix.spectral.singular import affordable_blocks, sorted_values
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from convmatrix.geometry import ConvGeometry
 
-    Array = NDArray[Any]
     Shape = int | Sequence[int] | ConvGeometry
 
-METHODS = ("auto", "exact", "lanczos")
-_QUICK_WORK = 3e9
-"""Multiplications of a decomposition that is still preferred to Lanczos steps: a second or so."""
+METHODS: Final = ("auto", "exact", "lanczos")
 
-_MOST_INVERSE_WORK = 3e11
-"""Multiplications of the factors of an inverse that are tried: some minutes."""
+_QUICK_WORK: Final = 3e9
+"""Multiplications of a decomposition that is preferred to Lanczos steps: about a second."""
+
+_MOST_INVERSE_WORK: Final = 3e11
+"""Multiplications that are spent on the factors of an inverse: some minutes."""
 
 
 @overload
@@ -53,6 +54,7 @@ def spectral_norm(
     with_error: Literal[True],
     **layer: Unpack[LayerOptions],
 ) -> tuple[float, float]: ...
+@takes_layer_options()
 def spectral_norm(
     kernel: ArrayLike,
     input_shape: Shape,
@@ -69,13 +71,13 @@ def spectral_norm(
     kernel, input_shape, **layer
         As for `singular_values`.
     method : {"auto", "exact", "lanczos"}
-        ``"exact"`` takes the blocks of `singular_values`; ``"lanczos"`` takes products with `ConvOperator`; ``"auto"``
-        the blocks where they are cheap.
+        ``"exact"`` uses the blocks of `singular_values`; ``"lanczos"`` uses products with `ConvOperator`; ``"auto"``
+        uses the blocks if they are cheap.
     tol : float
         Lanczos steps end when the residual :math:`\|A^H u - \sigma v\|` is below ``tol`` times the value.
     with_error : bool
-        Return an estimate of the error too. It is the residual, within which a singular value lies; that it is the
-        *largest* one is not proved: `norm_bounds` does that.
+        Return an estimate of the error as well: the residual, within which a singular value lies. It is not proved to
+        be the *largest* one; use `norm_bounds` for that.
 
     Returns
     -------
@@ -98,39 +100,41 @@ def spectral_norm(
         raise ValueError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
     if not tol > 0:
         raise ValueError(f"tol={tol!r} must be positive: it is the residual relative to the value")
-    geometry, weights = read_layer(kernel, input_shape, **layer)
-    if method == "exact" or (method == "auto" and _is_quick(geometry, weights)):
-        blocks = affordable_blocks(geometry, weights)
-        value = largest_value(blocks)
-        error = value * 8 * EPS * math.sqrt(sum(blocks.block_shape)) + blocks.rounding()
+    given = read_layer(kernel, input_shape, **layer)
+    if method == "exact" or (method == "auto" and _is_quick(given)):
+        blocks = affordable_blocks(given)
+        value = blocks.norm()
+        error = value * 8 * EPSILON * math.sqrt(sum(blocks.block_shape)) + blocks.rounding()
     else:
-        value, error = _lanczos_norm(geometry, weights, tol)
+        value, error = _lanczos_norm(given, tol)
     return (value, error) if with_error else value
 
 
-def _is_quick(geometry: ConvGeometry, weights: Array) -> bool:
-    work = decomposition_work(geometry, weights)
-    # Lanczos takes hundreds of products with the layer, which a decomposition must not exceed by far.
+def _is_quick(layer: WeightedLayer) -> bool:
+    # Lanczos takes hundreds of products with the layer, so a decomposition may take as long as these.
+    geometry = layer.geometry
     positions = math.prod(geometry.input_shape if geometry.transposed else geometry.output_shape)
-    return work <= max(_QUICK_WORK, 400.0 * positions * weights.size)
+    return layer.decomposition_work <= max(_QUICK_WORK, 400.0 * positions * layer.weights.size)
 
 
-def _lanczos_norm(geometry: ConvGeometry, weights: Array, tol: float) -> tuple[float, float]:
-    found = largest_singular(ConvOperator(weights, geometry), tolerance=tol, steps=30, restarts=300)
+def _lanczos_norm(layer: WeightedLayer, tol: float) -> tuple[float, float]:
+    operator = ConvOperator(layer.weights, layer.geometry)
+    found = largest_singular(operator, tolerance=tol, steps=30, restarts=300)
     if found.residual > tol * found.value:
         raise ValueError(
             f"Lanczos steps end at {found.value:.17g} with a residual of {found.residual:.2g}, which is more than "
-            f"tol={tol:g} times it, after {found.products} products; use a larger tol, or norm_bounds"
+            f"tol={tol:g} times the value, after {found.products} products; use a larger tol, or norm_bounds"
         )
     return found.value, found.residual
 
 
+@takes_layer_options()
 def smallest_singular_value(kernel: ArrayLike, input_shape: Shape, **layer: Unpack[LayerOptions]) -> float:
     r"""Return the smallest of the min(n_out, n_in) singular values of a layer's matrix.
 
-    It is taken from the blocks of `singular_values` where they are within reach. For other layers it is found by
-    Lanczos steps with the inverse of the sparse matrix :math:`A A^H + \delta I` (the smaller of the two products),
-    which loses half of the digits: what is below :math:`10^{-7}` of the norm is then refused.
+    It is computed from the blocks of `singular_values` if that is feasible, and otherwise by Lanczos steps with the
+    inverse of the sparse matrix :math:`A A^H + \delta I` (or :math:`A^H A`, whichever is smaller). The latter loses half
+    of the digits; an error is raised if the value is below :math:`10^{-7}` of the norm.
 
     Parameters
     ----------
@@ -140,7 +144,7 @@ def smallest_singular_value(kernel: ArrayLike, input_shape: Shape, **layer: Unpa
     Raises
     ------
     ValueError
-        If the value is too small for the inverse, the inverse would take too long, or the steps do not converge.
+        If the value is too small for the inverse, the inverse would take too long, or Lanczos does not converge.
     MatrixTooLargeError
         If the factors of the inverse do not fit in memory.
 
@@ -150,27 +154,26 @@ def smallest_singular_value(kernel: ArrayLike, input_shape: Shape, **layer: Unpa
     ...                               boundary="circular"), 10)
     0.1548414175
     """
-    geometry, weights = read_layer(kernel, input_shape, **layer)
-    if decomposition_work(geometry, weights) <= 2e11:
-        return float(sorted_values(layer_blocks(geometry, weights))[-1])
-    return _inverse_lanczos(geometry, weights)
+    given = read_layer(kernel, input_shape, **layer)
+    if given.decomposition_work <= MODERATE_WORK:
+        return float(sorted_values(layer_blocks(given))[-1])
+    return _inverse_lanczos(given)
 
 
-def _inverse_lanczos(geometry: ConvGeometry, weights: Array) -> float:
+def _inverse_lanczos(layer: WeightedLayer) -> float:
     from scipy import sparse
     from scipy.sparse import linalg
 
-    from convmatrix.matrices import conv_matrix
-
+    geometry = layer.geometry
     work = inverse_work(geometry)
     if work > _MOST_INVERSE_WORK:
         raise ValueError(
-            f"the smallest singular value of {geometry!r} is out of reach: some axes have no transform, and the "
-            f"factors of the inverse would take about {work:.1e} multiplications, of which at most "
-            f"{_MOST_INVERSE_WORK:.0e} are tried; take a smaller input or fewer channels, or boundary='circular'"
+            f"the smallest singular value of {geometry!r} is out of reach: some axes have no transform, and factorising "
+            f"the inverse would take about {work:.1e} multiplications, but at most {_MOST_INVERSE_WORK:.0e} are "
+            "attempted; use a smaller input or fewer channels, or boundary='circular'"
         )
-    matrix = conv_matrix(weights, geometry)
-    norm, _ = _lanczos_norm(geometry, weights, 1e-3)
+    matrix = conv_matrix(layer.weights, geometry)
+    norm, _ = _lanczos_norm(layer, 1e-3)
     if matrix.shape[0] > matrix.shape[1]:
         matrix = matrix.T.conj().tocsr()
     gram = (matrix @ matrix.T.conj()).tocsc()
@@ -180,31 +183,29 @@ def _inverse_lanczos(geometry: ConvGeometry, weights: Array) -> float:
     except MemoryError:
         raise MatrixTooLargeError(
             f"the factors of the inverse of the {gram.shape[0]} x {gram.shape[0]} matrix of {geometry!r} do not fit in "
-            "memory; take a smaller input or fewer channels, or boundary='circular'"
+            "memory; use a smaller input or fewer channels, or boundary='circular'"
         ) from None
     inverse = linalg.LinearOperator(gram.shape, matvec=solve.solve, dtype=gram.dtype)
     v0 = np.random.default_rng(0).standard_normal(gram.shape[0])
     try:
         _, vectors = linalg.eigsh(inverse, k=1, which="LA", v0=v0, tol=1e-10)
     except linalg.ArpackNoConvergence:
-        raise ValueError(
-            f"Lanczos steps with the inverse do not converge for {geometry!r}; take fewer samples"
-        ) from None
+        raise ValueError(f"Lanczos steps with the inverse do not converge for {geometry!r}; use fewer samples") from None
     value = float(np.linalg.norm(matrix.T.conj() @ vectors[:, 0]))
     if value < 1e-7 * norm:
         raise ValueError(
-            f"the smallest singular value is below 1e-7 of the norm {norm:.3g} (found {value:.2g}), where its digits "
-            f"are lost, so that the condition number is above 1e7 or infinite; take a smaller input than "
-            f"{geometry.input_shape}, whose singular values are computed whole"
+            f"the smallest singular value is below 1e-7 of the norm {norm:.3g} (found {value:.2g}), where it has no "
+            "correct digits, so the condition number is above 1e7 or infinite; use a smaller input than "
+            f"{geometry.input_shape}, for which all singular values can be computed"
         )
     return value
 
 
 def inverse_work(geometry: ConvGeometry) -> float:
-    """Return about how many multiplications the factors of a layer's sparse inverse take: those of its best band.
+    """Estimate the multiplications for the factors of a layer's sparse inverse, from its smallest bandwidth.
 
-    Rows are the side of the matrix that has fewer. With the longest axis outermost, two of them that share a column are
-    at most the reach of that axis times all other rows apart.
+    The rows are those of the matrix or of its transpose, whichever has fewer. With the longest axis outermost, the
+    distance of two rows that share a column is at most the reach of that axis times the number of all other rows.
     """
     by_output = geometry.n_out <= geometry.n_in
     channels = (geometry.out_channels if by_output else geometry.in_channels) // geometry.groups
@@ -215,17 +216,18 @@ def inverse_work(geometry: ConvGeometry) -> float:
     for axis, size in zip(geometry.axes, sizes, strict=True):
         span = (axis.n_taps - 1) * axis.dilation
         reach = span // axis.stride if by_position else span
-        ring = 1 if axis.boundary in ("zero", "replicate") else 2  # what the ends share
+        ring = 1 if axis.boundary in ("zero", "replicate") else 2  # whether the ends share columns
         bands.append(n_rows // size * min(ring * max(reach, 1), size))
     return float(geometry.groups * n_rows * min(bands) ** 2)
 
 
+@takes_layer_options()
 def condition_number(kernel: ArrayLike, input_shape: Shape, **layer: Unpack[LayerOptions]) -> float:
     r"""Return the condition number :math:`\sigma_{max} / \sigma_{min}` of a layer's matrix in the 2-norm.
 
-    It is infinite where :math:`\sigma_{min}` is zero to rounding, ``max(n_out, n_in) * eps`` of the norm. Where the
-    singular values are out of reach, :math:`\sigma_{min}` is that of `smallest_singular_value`, which refuses values
-    below :math:`10^{-7}` of the norm.
+    It is infinite if :math:`\sigma_{min}` is zero up to rounding, ``max(n_out, n_in) * eps`` times the norm. If the
+    singular values are out of reach, :math:`\sigma_{min}` is that of `smallest_singular_value`, which raises an error if
+    it is below :math:`10^{-7}` of the norm.
 
     Parameters
     ----------
@@ -244,24 +246,25 @@ def condition_number(kernel: ArrayLike, input_shape: Shape, **layer: Unpack[Laye
     >>> condition_number([1, 1], 4, padding="same", boundary="circular")
     inf
     """
-    geometry, weights = read_layer(kernel, input_shape, **layer)
-    if decomposition_work(geometry, weights) <= 2e11:
-        values = sorted_values(layer_blocks(geometry, weights))
+    given = read_layer(kernel, input_shape, **layer)
+    if given.decomposition_work <= MODERATE_WORK:
+        values = sorted_values(layer_blocks(given))
         largest, smallest = float(values[0]), float(values[-1])
     else:
-        largest, smallest = _lanczos_norm(geometry, weights, 1e-8)[0], _inverse_lanczos(geometry, weights)
-    return largest / smallest if smallest > _rounding_level(geometry) * largest else math.inf
+        largest, smallest = _lanczos_norm(given, 1e-8)[0], _inverse_lanczos(given)
+    return largest / smallest if smallest > rounding_level(given.geometry) * largest else math.inf
 
 
+@takes_layer_options()
 def rank(kernel: ArrayLike, input_shape: Shape, *, tol: float | None = None, **layer: Unpack[LayerOptions]) -> int:
-    """Return the numerical rank of a layer's matrix: its singular values above ``tol`` times the largest one.
+    """Return the numerical rank of a layer's matrix: how many singular values exceed ``tol`` times the largest one.
 
     Parameters
     ----------
     kernel, input_shape, **layer
-        As for `singular_values`, which this needs all of.
+        As for `singular_values`, all of which are computed.
     tol : float, optional
-        ``max(n_out, n_in) * eps`` by default, as in `numpy.linalg.matrix_rank`.
+        By default ``max(n_out, n_in) * eps``, as in `numpy.linalg.matrix_rank`.
 
     Examples
     --------
@@ -270,11 +273,12 @@ def rank(kernel: ArrayLike, input_shape: Shape, *, tol: float | None = None, **l
     """
     if tol is not None and not 0 <= tol < 1:
         raise ValueError(f"tol={tol!r} must lie in [0, 1): it is relative to the largest singular value")
-    geometry, weights = read_layer(kernel, input_shape, **layer)
-    values = sorted_values(affordable_blocks(geometry, weights))
-    level = _rounding_level(geometry) if tol is None else tol
+    given = read_layer(kernel, input_shape, **layer)
+    values = sorted_values(affordable_blocks(given))
+    level = rounding_level(given.geometry) if tol is None else tol
     return int(np.count_nonzero(values > level * values[0]))
 
 
-def _rounding_level(geometry: ConvGeometry) -> float:
-    return max(geometry.n_out, geometry.n_in) * EPS
+def rounding_level(geometry: ConvGeometry) -> float:
+    """Return the ratio to the largest singular value below which a singular value is zero up to rounding."""
+    return max(geometry.n_out, geometry.n_in) * EPSILON

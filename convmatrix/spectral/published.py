@@ -1,30 +1,28 @@
-"""Bounds on the norm of a convolution layer as they were published, each under its authors' names.
+"""Published bounds on the norm of a convolution layer, each under its authors' names, for comparison with `norm_bounds`.
 
-They are here to be compared with `norm_bounds`. Not all bound what a user deploys: each says what it holds for. All
-take a kernel of shape (C_out, C_in, *kernel), or (*kernel) for one channel, and stand for stride 1, dilation 1.
+Not all of them bound the layers that users deploy; each docstring says for which layers the bound holds. All kernels
+have the shape (C_out, C_in, *kernel), or (*kernel) for one channel; stride and dilation are 1.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convmatrix.geometry import ConvGeometry
 from convmatrix.options import as_array
-from convmatrix.spectral._axes import ring_form
-from convmatrix.spectral.blocks import Blocks, layer_blocks
-from convmatrix.spectral.largest import largest_value
-from convmatrix.spectral.singular import norms
+from convmatrix.spectral.axes import ring_transform
+from convmatrix.spectral.blocks import Blocks, WeightedLayer, frobenius_norms, layer_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
-    Array = NDArray[Any]
+    from convmatrix.arrays import Array
 
 
 def _kernel(kernel: ArrayLike, n_axes: int) -> Array:
@@ -47,21 +45,21 @@ def _ring(kernel: Array, lengths: Sequence[int]) -> Blocks:
     geometry = ConvGeometry(
         tuple(lengths), taps, in_channels=inputs, out_channels=outputs, padding="same", boundary="circular"
     )
-    return layer_blocks(geometry, kernel, [ring_form(axis, axis.n_samples, 1) for axis in geometry.axes])
+    return layer_blocks(WeightedLayer(geometry, kernel), [ring_transform(axis, axis.n_samples) for axis in geometry.axes])
 
 
 def sedghi(kernel: ArrayLike, spatial_shape: Sequence[int]) -> float:
-    """Return the norm of the layer with a circular boundary, whatever the real one is.
+    """Return the norm of the layer with a circular boundary in place of its own.
 
-    It is exact for circular layers, and no bound for others: zero padding can have a larger norm. Sedghi, Gupta, Long,
-    The singular values of convolutional layers, ICLR 2019.
+    It is exact for circular layers, but not a bound for others: the norm with zero padding can be larger. Sedghi, Gupta,
+    Long, The singular values of convolutional layers, ICLR 2019.
 
     Examples
     --------
     >>> round(sedghi([1, -2, 1], [3]), 4)
     3.0
     """
-    return largest_value(_ring(_kernel(kernel, len(spatial_shape)), spatial_shape))
+    return _ring(_kernel(kernel, len(spatial_shape)), spatial_shape).norm()
 
 
 def longer_ring(kernel: ArrayLike, spatial_shape: Sequence[int]) -> float:
@@ -73,14 +71,14 @@ def longer_ring(kernel: ArrayLike, spatial_shape: Sequence[int]) -> float:
     True
     """
     array = _kernel(kernel, len(spatial_shape))
-    return largest_value(_ring(array, [n + k // 2 for n, k in zip(spatial_shape, array.shape[2:], strict=True)]))
+    return _ring(array, [n + k // 2 for n, k in zip(spatial_shape, array.shape[2:], strict=True)]).norm()
 
 
 def singla_feizi(kernel: ArrayLike, n_axes: int = 2) -> float:
-    r"""Return :math:`\sqrt{k_1 \cdots k_D}` times the least norm of the kernel reshaped to a matrix.
+    r"""Return :math:`\sqrt{k_1 \cdots k_D}` times the smallest norm of the kernel reshaped to a matrix.
 
-    Every kernel axis is put with the output channels or with the input channels: four matrices for two axes. It bounds
-    circular and zero-padded layers of any size. Singla, Feizi, Fantastic four, ICLR 2021.
+    Every kernel axis is joined with the output channels or with the input channels: four matrices for two axes. It
+    bounds circular and zero-padded layers of any size. Singla, Feizi, Fantastic four, ICLR 2021.
 
     Examples
     --------
@@ -100,7 +98,7 @@ def singla_feizi(kernel: ArrayLike, n_axes: int = 2) -> float:
 def araujo(kernel: ArrayLike, n_axes: int = 2, grid: int = 50) -> float:
     """Return the largest Frobenius norm of the symbol on a grid of angles.
 
-    It tends to a bound on circular and zero-padded layers as the grid grows; on a finite grid it can fall below. Araujo
+    It tends to a bound on circular and zero-padded layers as the grid grows; on a finite grid it can be smaller. Araujo
     et al., On Lipschitz regularization of convolutional layers using Toeplitz matrix theory, AAAI 2021.
 
     Examples
@@ -110,7 +108,7 @@ def araujo(kernel: ArrayLike, n_axes: int = 2, grid: int = 50) -> float:
     """
     array = _kernel(kernel, n_axes)
     lengths = [max(grid, 1)] * n_axes
-    return max(_ring(array, lengths).map(lambda blocks, _: float(norms(blocks).max())))
+    return max(_ring(array, lengths).map(lambda blocks, _: float(frobenius_norms(blocks).max())))
 
 
 def delattre_circular(kernel: ArrayLike, spatial_shape: Sequence[int], iterations: int = 5) -> float:
@@ -130,12 +128,12 @@ def delattre_circular(kernel: ArrayLike, spatial_shape: Sequence[int], iteration
     def bound(matrices: Array, _: NDArray[np.int64]) -> float:
         logarithms, power, stack = np.zeros(matrices.shape[:-2]), 1.0, matrices
         for _step in range(iterations):
-            size = np.maximum(norms(stack), 1e-300)
+            size = np.maximum(frobenius_norms(stack), 1e-300)
             logarithms = logarithms + power * np.log(size)
             stack = stack / size[..., None, None]
             stack = stack.conj().swapaxes(-1, -2) @ stack
             power /= 2
-        return float(np.exp(logarithms + power * np.log(np.maximum(norms(stack), 1e-300))).max())
+        return float(np.exp(logarithms + power * np.log(np.maximum(frobenius_norms(stack), 1e-300))).max())
 
     return max(blocks.map(bound))
 
@@ -173,7 +171,7 @@ def delattre_zero(kernel: ArrayLike, n_axes: int = 2, iterations: int = 4) -> fl
 
 
 def grid_bound(kernel: ArrayLike, grid: int, n_axes: int = 2) -> float:
-    r"""Return the largest norm of the symbol on a grid of N points an axis, times what it can rise between them.
+    r"""Return the largest norm of the symbol on a grid of N points per axis, times its largest growth between them.
 
     .. math:: \sup_\omega \| B(\omega) \| \le \max_{grid} \| B \| \, \prod_a (1 - 2 d_a / N)^{-1/2},
               \qquad d_a = (k_a - 1) / 2, \quad N \ge 2 d_a + 1
@@ -190,4 +188,4 @@ def grid_bound(kernel: ArrayLike, grid: int, n_axes: int = 2) -> float:
     if grid < longest:
         raise ValueError(f"grid={grid} is shorter than the kernel's {longest} taps; the bound needs at least as many")
     factor: float = math.prod((1 - (k - 1) / grid) ** -0.5 for k in array.shape[2:])
-    return largest_value(_ring(array, [grid] * n_axes)) * factor
+    return _ring(array, [grid] * n_axes).norm() * factor

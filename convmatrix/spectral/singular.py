@@ -1,29 +1,28 @@
-"""All singular values and singular vectors of a layer, from its blocks."""
+"""All singular values and singular vectors of a layer, its eigenvalues and its transfer function, from its blocks."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, overload
 
 import numpy as np
 
 from convmatrix import memory
-from convmatrix.spectral._layer import LayerOptions, read_layer
-from convmatrix.spectral._threads import on_cores
-from convmatrix.spectral.blocks import Blocks, axis_kinds, layer_blocks
-from convmatrix.weights import group_weights
+from convmatrix.options import LayerOptions, takes_layer_options
+from convmatrix.spectral.axes import dense_transform, is_ring, ring_transform
+from convmatrix.spectral.blocks import Blocks, WeightedLayer, layer_blocks, on_cores, read_layer, singular_values_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
+    from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
 
-    Array = NDArray[Any]
     Triplet = tuple[Array, NDArray[np.float64], Array]
 
-MOST_WORK = 2e13
+MOST_WORK: Final = 2e13
 """Multiplications beyond which a decomposition is refused: a quarter of an hour or more."""
 
 
@@ -43,6 +42,7 @@ def singular_values(
     vectors: Literal[True],
     **layer: Unpack[LayerOptions],
 ) -> Triplet: ...
+@takes_layer_options()
 def singular_values(
     kernel: ArrayLike,
     input_shape: int | Sequence[int] | ConvGeometry,
@@ -52,36 +52,35 @@ def singular_values(
 ) -> NDArray[np.float64] | Triplet:
     r"""Return all singular values of a layer's matrix, the largest first.
 
-    An orthonormal change of basis, on each axis by itself, turns the matrix into small blocks :math:`B_f`, and the
-    singular values are those of the blocks. An axis is transformed
+    An orthonormal change of basis on each axis turns the matrix into small blocks :math:`B_f`, whose singular values
+    are those of the matrix. An axis is transformed
 
-    - by the discrete Fourier transform where it is a ring: a circular boundary, or no padding at all, with as many
-      outputs as samples / stride. With stride s the input falls into s interleaved parts (its polyphase components),
-      which count as channels. Kernels may be longer than the ring; they wrap around it.
-    - by the DCT-II where the boundary is ``symmetric``, the kernel symmetric and centred, and the stride 1;
-    - not at all elsewhere: its samples then count as channels.
+    - by the discrete Fourier transform if it is a ring: a circular boundary, or no padding at all, with samples /
+      stride outputs. With stride s the input splits into s interleaved parts (its polyphase components), which count
+      as channels. Kernels may be longer than the ring; they wrap around it.
+    - by the DCT-II if the boundary is ``symmetric``, the kernel symmetric and centred, and the stride 1;
+    - not at all otherwise: its samples then count as channels.
 
-    So the cost for circular layers of n frequencies and m channels is O(n m^3), for one channel O(n log n), and no
-    matrix is formed; only layers without a ring and without symmetry need a dense decomposition, and must be small.
-    With real kernels half of the frequencies are the conjugates of the others and are left out.
+    The cost for circular layers of n frequencies and m channels is therefore O(n m^3), for one channel O(n log n), and
+    no matrix is formed. Only layers with neither a ring nor symmetry need a dense decomposition, and must be small. For
+    real kernels, half of the frequencies are the conjugates of the others and are omitted.
 
     Parameters
     ----------
     kernel : array_like
-        As for `conv_matrix`; computed with in double precision.
+        As for `conv_matrix`; converted to double precision.
     input_shape : int, sequence of int or ConvGeometry
-        As for `conv_matrix`. A geometry may be of any kind: transposed, tiled, with a connection table.
+        As for `conv_matrix`.
     vectors : bool
-        Return singular vectors as well; they fill dense matrices.
+        Return the singular vectors as well, as dense matrices.
     **layer
-        stride, dilation, padding, boundary, groups, flip, transposed, output_padding, as for `ConvGeometry`.
+        The options of `ConvGeometry`.
 
     Returns
     -------
     s : array of float, shape (min(n_out, n_in),)
-    or, with vectors, (U, s, Vh)
-        Such that ``A = U @ diag(s) @ Vh``, with U of shape (n_out, len(s)) and Vh of shape (len(s), n_in), real for a
-        real kernel.
+        With ``vectors`` the triple (U, s, Vh) such that ``A = U @ diag(s) @ Vh``, with U of shape (n_out, len(s)) and
+        Vh of shape (len(s), n_in), real for a real kernel.
 
     Raises
     ------
@@ -103,103 +102,70 @@ def singular_values(
     >>> U.shape, s.round(3), Vh.shape
     ((3, 3), array([2.798, 2.236, 1.474]), (3, 4))
     """
-    geometry, weights = read_layer(kernel, input_shape, **layer)
-    blocks = affordable_blocks(geometry, weights, 4 if vectors else 1)
-    if vectors:
-        return _decompose(geometry, blocks)
-    return sorted_values(blocks)
+    given = read_layer(kernel, input_shape, **layer)
+    blocks = affordable_blocks(given, 4 if vectors else 1)
+    return _decompose(given.geometry, blocks) if vectors else sorted_values(blocks)
 
 
 def sorted_values(blocks: Blocks) -> NDArray[np.float64]:
     """Return the singular values of all blocks, the largest first."""
 
-    def work(matrices: Array, counts: NDArray[np.int64]) -> NDArray[np.float64]:
-        return np.repeat(block_singular_values(matrices), counts, axis=0).ravel()
+    def values(matrices: Array, counts: NDArray[np.int64]) -> NDArray[np.float64]:
+        return np.repeat(singular_values_of(matrices), counts, axis=0).ravel()
 
-    return -np.sort(-np.concatenate(blocks.map(work)))
-
-
-def block_singular_values(matrices: Array) -> NDArray[np.float64]:
-    """Return the singular values of a stack of matrices."""
-    if min(matrices.shape[-2:]) == 1:
-        return norms(matrices)[..., None]
-    values: NDArray[np.float64] = np.linalg.svd(matrices, compute_uv=False)
-    return values
+    return -np.sort(-np.concatenate(blocks.map(values)))
 
 
-def norms(matrices: Array) -> NDArray[np.float64]:
-    """Return the Frobenius norms of a stack of matrices, whatever their scale."""
-    scale = np.abs(matrices).max(axis=(-2, -1), initial=0.0)
-    safe = np.where(scale > 0, scale, 1.0)[..., None, None]
-    sizes: NDArray[np.float64] = scale * np.sqrt((np.abs(matrices / safe) ** 2).sum(axis=(-2, -1)))
-    return sizes
-
-
-def affordable_blocks(geometry: ConvGeometry, weights: Array, factor: int = 1) -> Blocks:
-    """Return the blocks of a layer if a decomposition of them all is within reach."""
-    work = decomposition_work(geometry, weights) * factor
+def affordable_blocks(layer: WeightedLayer, factor: int = 1) -> Blocks:
+    """Return the blocks of a layer, or raise if ``factor`` decompositions of all of them would take too long."""
+    work = layer.decomposition_work * factor
     if work > MOST_WORK:
         raise ValueError(
-            f"the singular values of {geometry!r} take about {work:.1e} multiplications, and {MOST_WORK:.0e} are the "
-            "most that is tried: some of its axes are neither rings (circular, as many outputs as samples / stride) "
-            "nor symmetric; use spectral_norm or norm_bounds, or a smaller input"
+            f"the singular values of {layer.geometry!r} take about {work:.1e} multiplications, but at most "
+            f"{MOST_WORK:.0e} are attempted: some of its axes are neither rings (circular, with samples / stride "
+            "outputs) nor symmetric; use spectral_norm or norm_bounds, or a smaller input"
         )
-    return layer_blocks(geometry, weights)
+    return layer_blocks(layer)
 
 
-def decomposition_work(geometry: ConvGeometry, weights: Array) -> float:
-    """Return about how many multiplications all singular values take, without making the blocks."""
-    n = len(geometry.kernel_shape)
-    grouped = group_weights(geometry, weights)
-    groups, outputs, inputs = (float(size) for size in grouped.shape[n : n + 3])
-    frequencies = 1.0
-    for axis, kind in zip(geometry.axes, axis_kinds(geometry, weights), strict=True):
-        if kind == "fourier":
-            frequencies *= axis.n_outputs // axis.tile
-            outputs, inputs = outputs * axis.tile, inputs * axis.stride * axis.tile
-        elif kind == "cosine":
-            frequencies *= axis.n_samples
-        else:
-            outputs, inputs = outputs * axis.n_outputs, inputs * axis.n_samples
-    return 4 * frequencies * groups * outputs * inputs * min(outputs, inputs)
-
-
-# --- vectors ---------------------------------------------------------------------------------------------------------
+# --- vectors -----------------------------------------------------------------------------------------------------------
 
 
 def _decompose(geometry: ConvGeometry, blocks: Blocks) -> Triplet:
     """Return U, s, Vh of the layer's matrix."""
     n_values = min(geometry.n_out, geometry.n_in)
     real = blocks.taps.dtype.kind != "c"
-    size = 8 if real else 16
     memory.require(
-        3 * size * n_values * (geometry.n_out + geometry.n_in),
+        3 * (8 if real else 16) * n_values * (geometry.n_out + geometry.n_in),
         f"the singular vectors of {geometry!r}",
-        "ask for the values alone",
+        "compute the values alone",
     )
 
-    def work(first: NDArray[np.int64]) -> list[Triplet]:
+    def decompose(first: NDArray[np.int64]) -> list[Triplet]:
         counts = blocks.multiplicity[first]
         chosen = counts > 0
         frequencies = np.stack([first[np.nonzero(chosen)[0]], *np.nonzero(chosen)[1:]], axis=1)
-        parts = []
+        triplets = []
         for frequency, count, stack in zip(frequencies, counts[chosen], blocks.at(first)[chosen], strict=True):
-            basis = _waves(blocks, frequency)
+            basis: Array = np.ones(())
+            for axis, f in zip(blocks.axes, frequency, strict=True):
+                basis = np.multiply.outer(basis, axis.basis(np.array([f]))[:, 0])
             if real and count == 1 and stack.dtype.kind == "c":
-                stack, basis = stack.real, basis.real  # which are real but for rounding
+                stack, basis = stack.real, basis.real  # which are real up to rounding
             for group, block in enumerate(stack):
                 u, s, vh = np.linalg.svd(block, full_matrices=False)
-                left = _spread(blocks, basis, u, group, outputs=True)
-                right = _spread(blocks, basis, vh.conj().T, group, outputs=False)
+                left = _layer_vectors(u, basis, group, blocks.n_groups, [axis.output_phases for axis in blocks.axes])
+                right = _layer_vectors(
+                    vh.conj().T, basis, group, blocks.n_groups, [axis.input_phases for axis in blocks.axes]
+                )
                 if real and count == 2:  # f and -f together: sqrt(2) times real and imaginary part
                     left = math.sqrt(2) * np.concatenate([left.real, left.imag], axis=1)
                     right = math.sqrt(2) * np.concatenate([right.real, right.imag], axis=1)
                     s = np.concatenate([s, s])
-                parts.append((left, s, right))
-        return parts
+                triplets.append((left, s, right))
+        return triplets
 
-    _ = blocks._partial
-    found = [part for chunk in on_cores(work, blocks.chunks(distinct=True)) for part in chunk]
+    found = [triplet for chunk in on_cores(decompose, blocks.chunks(distinct=True)) for triplet in chunk]
     values = np.concatenate([s for _, s, _ in found])
     order = np.argsort(-values, kind="stable")
     U = np.concatenate([left for left, _, _ in found], axis=1)[:, order]
@@ -209,25 +175,128 @@ def _decompose(geometry: ConvGeometry, blocks: Blocks) -> Triplet:
     return U, values[order], V.conj().T
 
 
-def _waves(blocks: Blocks, frequency: NDArray[np.int64]) -> Array:
-    """Return the basis function of a frequency, one axis for each axis of the layer."""
-    wave: Array = np.ones(())
-    for form, f in zip(blocks.forms, frequency, strict=True):
-        wave = np.multiply.outer(wave, form.basis(np.array([f]))[:, 0])
-    return wave
-
-
-def _spread(blocks: Blocks, wave: Array, vectors: Array, group: int, *, outputs: bool) -> Array:
+def _layer_vectors(vectors: Array, basis: Array, group: int, n_groups: int, phases: list[int]) -> Array:
     """Return vectors of a block as vectors of the layer: phases times basis function, in the rows of a group."""
-    phases = [form.n_outputs if outputs else form.n_inputs for form in blocks.forms]
     n = len(phases)
     channels = vectors.shape[0] // math.prod(phases)
-    by_phase = vectors.reshape(channels, *phases, -1)  # (channels, *phases, vectors)
-    full = np.multiply.outer(by_phase, wave)  # (channels, *phases, vectors, *points)
+    full = np.multiply.outer(vectors.reshape(channels, *phases, -1), basis)  # (channels, *phases, vectors, *points)
     order = [0]
-    for axis in range(n):  # position = points * phases + phase
+    for axis in range(n):  # position = point * phases + phase
         order += [n + 2 + axis, 1 + axis]
     rows = full.transpose(*order, n + 1).reshape(-1, vectors.shape[1])
-    result = np.zeros((blocks.n_groups * len(rows), vectors.shape[1]), dtype=rows.dtype)
+    result = np.zeros((n_groups * len(rows), vectors.shape[1]), dtype=rows.dtype)
     result[group * len(rows) : (group + 1) * len(rows)] = rows
     return result
+
+
+# --- eigenvalues and transfer function --------------------------------------------------------------------------------
+
+
+@takes_layer_options()
+def eigenvalues(
+    kernel: ArrayLike, input_shape: int | Sequence[int] | ConvGeometry, **layer: Unpack[LayerOptions]
+) -> NDArray[np.complex128]:
+    r"""Return the eigenvalues of a layer's matrix, which must be square, the largest modulus first.
+
+    They are the eigenvalues of the blocks of `singular_values` if outputs and inputs have the same basis: stride 1, and
+    as many output as input channels. Otherwise they are those of the whole matrix.
+
+    Parameters
+    ----------
+    kernel, input_shape, **layer
+        As for `singular_values`.
+
+    Returns
+    -------
+    array of complex, shape (n_in,)
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not square, or too large where an axis has no transform.
+
+    Examples
+    --------
+    >>> eigenvalues([0.25, 0.5, 0.25], 4, padding="same", boundary="symmetric").real.round(4)
+    array([1.    , 0.8536, 0.5   , 0.1464])
+    """
+    given = read_layer(kernel, input_shape, **layer)
+    geometry = given.geometry
+    if geometry.n_in != geometry.n_out:
+        raise ValueError(
+            f"only square matrices have eigenvalues, but the layer's is {geometry.n_out} x {geometry.n_in} "
+            f"({geometry!r}); use singular_values"
+        )
+    blocks = affordable_blocks(given, 4)
+    same_basis = blocks.block_shape[0] == blocks.block_shape[1] and all(
+        axis.output_phases == axis.input_phases for axis in blocks.axes
+    )
+    if not same_basis:
+        if 4.0 * geometry.n_in**3 * 4 > MOST_WORK:
+            raise ValueError(
+                f"the eigenvalues of {geometry!r} need the whole matrix, {geometry.n_in} x {geometry.n_in}, because its "
+                "strides or channels make the blocks rectangular; use a smaller input"
+            )
+        dense = layer_blocks(given, [dense_transform(axis) for axis in geometry.axes]).joined()
+        return _by_modulus(np.linalg.eigvals(dense.reshape(geometry.n_out, geometry.n_in)).astype(np.complex128))
+
+    def values_of(matrices: Array, counts: NDArray[np.int64]) -> Array:
+        values = np.linalg.eigvals(matrices).astype(np.complex128).reshape(len(matrices), -1)
+        return np.concatenate([values.ravel(), values[counts == 2].conj().ravel()])
+
+    return _by_modulus(np.concatenate(blocks.map(values_of)))
+
+
+def _by_modulus(values: Array) -> NDArray[np.complex128]:
+    return values[np.lexsort((values.imag, -values.real, -np.abs(values).round(12)))]
+
+
+@takes_layer_options()
+def transfer_function(
+    kernel: ArrayLike,
+    input_shape: int | Sequence[int] | ConvGeometry,
+    **layer: Unpack[LayerOptions],
+) -> NDArray[np.complex128]:
+    r"""Return the transfer function of a layer on a ring: the matrix by which each frequency is multiplied.
+
+    An input wave :math:`x[l] = e^{2 \pi i f l / n}` is multiplied by
+
+    .. math:: B_f = \sum_t w_t \, e^{2 \pi i f (t d - p) / n}
+
+    with dilation d and low padding p. With stride s, the input wave is given on its s interleaved parts,
+    :math:`x[s l + r] = v_r e^{2 \pi i f l / m}`, m = n / s.
+
+    Parameters
+    ----------
+    kernel, input_shape, **layer
+        As for `singular_values`. Every axis must be a ring.
+
+    Returns
+    -------
+    array of complex, shape (*frequencies, C_out, C_in * product of the strides)
+        The shape is (*frequencies,) for one channel to one channel with stride 1. The blocks of several groups are put
+        on the diagonal of one. A transposed layer has the transposed blocks of frequency -f.
+
+    Raises
+    ------
+    ValueError
+        If an axis is not a ring.
+
+    Examples
+    --------
+    >>> transfer_function([1, 3, 1], 4, padding="same", boundary="circular").real.round(12)
+    array([5., 3., 1., 3.])
+    """
+    given = read_layer(kernel, input_shape, **layer)
+    for number, axis in enumerate(given.geometry.axes):
+        if not is_ring(axis):
+            raise ValueError(
+                f"axis {number} is not a ring: it has {axis.n_outputs} outputs of {axis.n_samples} samples at stride "
+                f"{axis.stride} with boundary {axis.boundary!r}, tile {axis.tile}; a transfer function needs "
+                "boundary='circular', padding='same' and a stride that divides the samples"
+            )
+    blocks = layer_blocks(given, [ring_transform(axis, axis.n_samples) for axis in given.geometry.axes])
+    values = blocks.joined().astype(np.complex128)
+    if given.geometry.transposed:
+        values = blocks.negate(values).swapaxes(-1, -2)
+    return values[..., 0, 0] if values.shape[-2:] == (1, 1) else values
