@@ -30,7 +30,6 @@ examples:
       --input-shape 4x16x16 --padding same --boundary circular --stride 2
 """
 _SUFFIXES: Final = (".svg", ".png")
-_MOST_WORK: Final = 2e11  # multiplications of a decomposition that takes some ten seconds
 _WORDS: Final = {"fourier": "Fourier", "cosine": "cosine", "dense": "dense"}
 
 
@@ -102,12 +101,12 @@ def _spectrum(args: argparse.Namespace, layer: LayerArguments) -> dict[str, Any]
     import numpy as np
 
     from convmatrix import spectral
-    from convmatrix.spectral.blocks import axis_kinds
-    from convmatrix.spectral.singular import decomposition_work
+    from convmatrix.spectral.blocks import MODERATE_WORK, read_layer
 
     geometry, weights = layer.geometry, layer.given_weights()
-    lower, upper = spectral.norm_bounds(weights, geometry, tol=args.tol)  # which also says what is wrong with weights
-    in_reach = decomposition_work(geometry, weights.reshape(geometry.weight_shape)) <= _MOST_WORK
+    weighted = read_layer(weights, geometry)
+    lower, upper = spectral.norm_bounds(weights, geometry, tol=args.tol)
+    in_reach = weighted.decomposition_work <= MODERATE_WORK
     if not in_reach and (args.values or args.plot is not None):
         raise CommandError(
             f"all singular values of {geometry!r} are out of reach, for some of its axes have no transform: drop "
@@ -117,7 +116,7 @@ def _spectrum(args: argparse.Namespace, layer: LayerArguments) -> dict[str, Any]
         "layer": repr(geometry),
         "matrix": [geometry.n_out, geometry.n_in],
         "seed": layer.seed,
-        "axes": list(axis_kinds(geometry, weights.reshape(geometry.weight_shape))),
+        "axes": list(weighted.transform_names),
         "route": "blocks" if in_reach else "lanczos",
         "norm": None,
         "norm_error": None,

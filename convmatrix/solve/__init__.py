@@ -1,4 +1,4 @@
-"""Layers inverted: regularised deconvolution, and circulant preconditioners for what has no fast inverse."""
+"""Inverse problems: regularised deconvolution, and circulant preconditioners for Toeplitz systems."""
 
 from convmatrix.solve.circulants import CirculantPreconditioner, circulant_preconditioner
 from convmatrix.solve.deconvolution import Deconvolution, deconvolve

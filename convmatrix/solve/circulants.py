@@ -3,37 +3,36 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, Unpack, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, get_args
 
 import numpy as np
 from scipy import fft
 from scipy.sparse.linalg import LinearOperator
 
-from convmatrix.spectral._axes import shift_form
-from convmatrix.spectral._layer import LayerOptions, read_layer
-from convmatrix.spectral.blocks import layer_blocks
+from convmatrix.arrays import EPSILON
+from convmatrix.options import LayerOptions, takes_layer_options
+from convmatrix.spectral.axes import weighted_ring
+from convmatrix.spectral.blocks import WeightedLayer, layer_blocks, read_layer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
+    from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
-    from convmatrix.spectral._axes import AxisForm
+    from convmatrix.spectral.axes import AxisTransform
 
-    Array = NDArray[Any]
     _LinearOperator = LinearOperator[Any]
 else:
     _LinearOperator = LinearOperator  # subscripts are for type checkers only
 
 Kind = Literal["strang", "t_chan", "r_chan"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-
-_EPS = float(np.finfo(float).eps)
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
 class CirculantPreconditioner(_LinearOperator):
-    """The inverse of a circulant matrix C, as a linear operator. Made by `circulant_preconditioner`.
+    """The inverse of a circulant matrix C as a linear operator, returned by `circulant_preconditioner`.
 
     Attributes
     ----------
@@ -41,7 +40,7 @@ class CirculantPreconditioner(_LinearOperator):
         C in the Fourier basis; for one channel its eigenvalues, in the order of `numpy.fft.fftn`.
     kind : {"strang", "t_chan", "r_chan"}
     shape, dtype
-        Those of C; the dtype is complex where the kernel is.
+        Those of C; the dtype is complex if the kernel is.
     """
 
     def __init__(self, blocks: Array, kind: Kind, dtype: np.dtype[Any]) -> None:
@@ -71,6 +70,7 @@ class CirculantPreconditioner(_LinearOperator):
         return y if np.result_type(self.dtype, array.dtype).kind == "c" else y.real
 
 
+@takes_layer_options()
 def circulant_preconditioner(
     kernel: ArrayLike,
     input_shape: int | Sequence[int] | ConvGeometry,
@@ -78,18 +78,18 @@ def circulant_preconditioner(
     kind: Kind = "t_chan",
     **layer: Unpack[LayerOptions],
 ) -> CirculantPreconditioner:
-    r"""Return the inverse of a circulant matrix near to the Toeplitz matrix of a zero-padded layer.
+    r"""Return the inverse of a circulant approximation to the Toeplitz matrix of a zero-padded layer.
 
     With the diagonals :math:`a_k`, :math:`T_{ij} = a_{i-j}`, the first column c of the circulant matrix of size n is
 
-    - ``"strang"``: :math:`c_j = a_j` for :math:`j \le n/2`, else :math:`a_{j-n}`: the central diagonals, wrapped. Where
-      T is Hermitian and n even, :math:`c_{n/2}` is the mean of :math:`a_{n/2}` and :math:`a_{-n/2}` (which are equal
-      where T is real), so that C is Hermitian too;
+    - ``"strang"``: :math:`c_j = a_j` for :math:`j \le n/2`, else :math:`a_{j-n}`: the central diagonals, wrapped. If T
+      is Hermitian and n even, :math:`c_{n/2}` is the mean of :math:`a_{n/2}` and :math:`a_{-n/2}` (which are equal if T
+      is real), so that C is Hermitian as well;
     - ``"t_chan"``: :math:`c_j = ((n-j) a_j + j a_{j-n}) / n`, the circulant matrix nearest to T in the Frobenius norm;
     - ``"r_chan"``: :math:`c_j = a_j + a_{j-n}`, all diagonals, wrapped; :math:`c_0 = a_0`.
 
-    Layers with several axes are block Toeplitz with Toeplitz blocks; every level is treated so, and C is block
-    circulant with circulant blocks. With channels C has a small block a frequency.
+    Layers with several axes are block Toeplitz with Toeplitz blocks; every level is treated in this way, and C is block
+    circulant with circulant blocks. For several channels, C has a small block per frequency.
 
     Parameters
     ----------
@@ -102,14 +102,14 @@ def circulant_preconditioner(
     Returns
     -------
     CirculantPreconditioner
-        A `scipy.sparse.linalg.LinearOperator` that multiplies by :math:`C^{-1}` with FFTs: to be given as ``M`` to
-        `scipy.sparse.linalg.cg` and others. C is Hermitian where T is; whether it is positive definite, as conjugate
-        gradients need, shows in its ``eigenvalues()``.
+        A `scipy.sparse.linalg.LinearOperator` that multiplies by :math:`C^{-1}` with FFTs, for the argument ``M`` of
+        `scipy.sparse.linalg.cg` and other solvers. C is Hermitian if T is; its ``eigenvalues()`` show whether it is
+        positive definite, as conjugate gradients require.
 
     Raises
     ------
     ValueError
-        If the layer's matrix is not block Toeplitz and square, or the circulant matrix is singular to rounding.
+        If the layer's matrix is not block Toeplitz and square, or the circulant matrix is singular up to rounding.
 
     References
     ----------
@@ -122,7 +122,7 @@ def circulant_preconditioner(
     >>> circulant_preconditioner([-1, 4, -1], 4, padding="same", kind="t_chan").eigenvalues().real.round(12)
     array([2.5, 4. , 5.5, 4. ])
 
-    Conjugate gradients for a blur of 64 x 64 pixels, without and with it:
+    Conjugate gradients for a blur of 64 x 64 pixels, without and with the preconditioner:
 
     >>> import convmatrix as cm
     >>> from scipy.sparse.linalg import cg
@@ -137,18 +137,19 @@ def circulant_preconditioner(
     """
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r} is unknown; choose one of {', '.join(KINDS)}")
-    geometry, weights = read_layer(kernel, input_shape, **layer)
+    given = read_layer(kernel, input_shape, **layer)
+    geometry = given.geometry
     _check_toeplitz(geometry)
-    mean = kind == "strang" and _is_hermitian(geometry, weights)
-    forms = [_wrapped(n, offsets, kind, mean=mean) for n, offsets in zip(*_diagonals(geometry), strict=True)]
-    blocks = _ring_blocks(geometry, weights, forms)
+    mean = kind == "strang" and _is_hermitian(given)
+    rings = [_wrapped(n, offsets, kind, mean=mean) for n, offsets in _diagonals(geometry)]
+    blocks = _ring_blocks(given, rings)
     values = np.linalg.svd(blocks, compute_uv=False)
-    if values.min() <= _EPS * geometry.n_in * values.max():
+    if values.min() <= EPSILON * geometry.n_in * values.max():
         raise ValueError(
             f"the {kind} circulant matrix is singular to rounding: its singular values reach from {values.max():.3g} "
             f"down to {values.min():.2g}; choose another kind of {', '.join(KINDS)}, or raise the kernel's centre"
         )
-    return CirculantPreconditioner(blocks, kind, weights.dtype)
+    return CirculantPreconditioner(blocks, kind, given.weights.dtype)
 
 
 def _check_toeplitz(geometry: ConvGeometry) -> None:
@@ -163,20 +164,20 @@ def _check_toeplitz(geometry: ConvGeometry) -> None:
     if padded - {"zero"}:
         raise ValueError(
             f"a circulant preconditioner is for Toeplitz matrices, which have a zero boundary, but boundary is "
-            f"{geometry.boundary}; for circular and symmetric layers deconvolve has the inverse itself"
+            f"{geometry.boundary}; for circular and symmetric layers use deconvolve, which has the exact inverse"
         )
 
 
-def _diagonals(geometry: ConvGeometry) -> tuple[tuple[int, ...], list[NDArray[np.int64]]]:
-    """Return the size of each level, and the diagonal i - j that each tap lies on."""
-    # A tap reads at the distance t d - p. Of a transposed layer these are the diagonals of the transpose.
+def _diagonals(geometry: ConvGeometry) -> list[tuple[int, NDArray[np.int64]]]:
+    """Return the size of each level, and the diagonal i - j that each of its taps lies on."""
+    # A tap reads at the distance t d - p. For a transposed layer these are the diagonals of the transpose.
     sign = 1 if geometry.transposed else -1
-    offsets = [sign * (np.arange(axis.n_taps) * axis.dilation - axis.pad_low) for axis in geometry.axes]
-    return geometry.input_shape, offsets
+    offsets = (sign * (np.arange(axis.n_taps) * axis.dilation - axis.pad_low) for axis in geometry.axes)
+    return list(zip(geometry.input_shape, offsets, strict=True))
 
 
-def _wrapped(n: int, offsets: NDArray[np.int64], kind: Kind, *, mean: bool) -> AxisForm:
-    """Return a level as a ring of the same size, on which each diagonal has its weight in the circulant matrix."""
+def _wrapped(n: int, offsets: NDArray[np.int64], kind: Kind, *, mean: bool) -> AxisTransform:
+    """Return a level as a ring of the same size, on which each diagonal has its factor in the circulant matrix."""
     if kind == "strang":
         factors = np.where((offsets <= n // 2) & (offsets > n // 2 - n), 1.0, 0.0)
         if mean:
@@ -185,27 +186,18 @@ def _wrapped(n: int, offsets: NDArray[np.int64], kind: Kind, *, mean: bool) -> A
         factors = (n - np.abs(offsets)) / n
     else:
         factors = np.ones(len(offsets))
-    return shift_form(n, -offsets, np.where(np.abs(offsets) < n, factors, 0.0))
+    return weighted_ring(n, -offsets, np.where(np.abs(offsets) < n, factors, 0.0))
 
 
-def _ring_blocks(geometry: ConvGeometry, weights: Array, forms: list[AxisForm]) -> Array:
-    """Return the blocks (*frequencies, channels, channels) of the layer on rings, groups put together."""
-    made = layer_blocks(geometry, weights, forms)
-    blocks = np.concatenate([made.at(first) for first in made.chunks(distinct=False)])
-    groups, rows, columns = blocks.shape[-3:]
-    joined = np.zeros((*made.shape, groups, rows, groups, columns), dtype=np.complex128)
-    for group in range(groups):
-        joined[..., group, :, group, :] = blocks[..., group, :, :]
-    joined = joined.reshape(*made.shape, groups * rows, groups * columns)
-    return joined.swapaxes(-1, -2) if geometry.transposed else joined
+def _ring_blocks(layer: WeightedLayer, rings: list[AxisTransform]) -> Array:
+    """Return the blocks (*frequencies, channels, channels) of the layer on rings."""
+    blocks = layer_blocks(layer, rings).joined().astype(np.complex128)
+    return blocks.swapaxes(-1, -2) if layer.geometry.transposed else blocks
 
 
-def _is_hermitian(geometry: ConvGeometry, weights: Array) -> bool:
-    """Whether the Toeplitz matrix is Hermitian to rounding: as the blocks are on rings on which nothing overlaps."""
-    sizes, offsets = _diagonals(geometry)
-    forms = [
-        shift_form(2 * n, -level, np.where(np.abs(level) < n, 1.0, 0.0))
-        for n, level in zip(sizes, offsets, strict=True)
-    ]
-    blocks = _ring_blocks(geometry, weights, forms)
+def _is_hermitian(layer: WeightedLayer) -> bool:
+    """Return whether the Toeplitz matrix is Hermitian up to rounding, from its blocks on rings twice as long."""
+    diagonals = _diagonals(layer.geometry)
+    rings = [weighted_ring(2 * n, -offsets, np.where(np.abs(offsets) < n, 1.0, 0.0)) for n, offsets in diagonals]
+    blocks = _ring_blocks(layer, rings)
     return bool(np.abs(blocks - blocks.conj().swapaxes(-1, -2)).max() <= 1e-12 * np.abs(blocks).max())

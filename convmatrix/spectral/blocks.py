@@ -300,7 +300,7 @@ def frobenius_norms(matrices: Array) -> NDArray[np.float64]:
 
 
 def gram_bounds(stack: Array, squarings: int) -> NDArray[np.float64]:
-    r"""Return an upper bound on the largest singular value of each matrix: the norm of its Gram matrix, squared k times.
+    r"""Return an upper bound on the largest singular value of each matrix, from the powers of its Gram matrix.
 
     .. math:: \sigma_1(B) \le \| (B^H B)^{2^k} \|_F^{1 / 2^{k+1}}
 

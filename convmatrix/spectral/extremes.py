@@ -133,8 +133,8 @@ def smallest_singular_value(kernel: ArrayLike, input_shape: Shape, **layer: Unpa
     r"""Return the smallest of the min(n_out, n_in) singular values of a layer's matrix.
 
     It is computed from the blocks of `singular_values` if that is feasible, and otherwise by Lanczos steps with the
-    inverse of the sparse matrix :math:`A A^H + \delta I` (or :math:`A^H A`, whichever is smaller). The latter loses half
-    of the digits; an error is raised if the value is below :math:`10^{-7}` of the norm.
+    inverse of the sparse matrix :math:`A A^H + \delta I` (or :math:`A^H A`, whichever is smaller). The latter loses
+    half of the digits; an error is raised if the value is below :math:`10^{-7}` of the norm.
 
     Parameters
     ----------
@@ -168,9 +168,9 @@ def _inverse_lanczos(layer: WeightedLayer) -> float:
     work = inverse_work(geometry)
     if work > _MOST_INVERSE_WORK:
         raise ValueError(
-            f"the smallest singular value of {geometry!r} is out of reach: some axes have no transform, and factorising "
-            f"the inverse would take about {work:.1e} multiplications, but at most {_MOST_INVERSE_WORK:.0e} are "
-            "attempted; use a smaller input or fewer channels, or boundary='circular'"
+            f"the smallest singular value of {geometry!r} is out of reach: some axes have no transform, and the "
+            f"factors of the inverse would take about {work:.1e} multiplications, but at most "
+            f"{_MOST_INVERSE_WORK:.0e} are attempted; use a smaller input or fewer channels, or boundary='circular'"
         )
     matrix = conv_matrix(layer.weights, geometry)
     norm, _ = _lanczos_norm(layer, 1e-3)
@@ -190,7 +190,9 @@ def _inverse_lanczos(layer: WeightedLayer) -> float:
     try:
         _, vectors = linalg.eigsh(inverse, k=1, which="LA", v0=v0, tol=1e-10)
     except linalg.ArpackNoConvergence:
-        raise ValueError(f"Lanczos steps with the inverse do not converge for {geometry!r}; use fewer samples") from None
+        raise ValueError(
+            f"Lanczos steps with the inverse do not converge for {geometry!r}; use fewer samples"
+        ) from None
     value = float(np.linalg.norm(matrix.T.conj() @ vectors[:, 0]))
     if value < 1e-7 * norm:
         raise ValueError(
@@ -226,8 +228,8 @@ def condition_number(kernel: ArrayLike, input_shape: Shape, **layer: Unpack[Laye
     r"""Return the condition number :math:`\sigma_{max} / \sigma_{min}` of a layer's matrix in the 2-norm.
 
     It is infinite if :math:`\sigma_{min}` is zero up to rounding, ``max(n_out, n_in) * eps`` times the norm. If the
-    singular values are out of reach, :math:`\sigma_{min}` is that of `smallest_singular_value`, which raises an error if
-    it is below :math:`10^{-7}` of the norm.
+    singular values are out of reach, :math:`\sigma_{min}` is that of `smallest_singular_value`, which raises an error
+    if it is below :math:`10^{-7}` of the norm.
 
     Parameters
     ----------

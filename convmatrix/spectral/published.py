@@ -1,4 +1,4 @@
-"""Published bounds on the norm of a convolution layer, each under its authors' names, for comparison with `norm_bounds`.
+"""Published bounds on the norm of a convolution layer, each under its authors' names, to compare with `norm_bounds`.
 
 Not all of them bound the layers that users deploy; each docstring says for which layers the bound holds. All kernels
 have the shape (C_out, C_in, *kernel), or (*kernel) for one channel; stride and dilation are 1.
@@ -45,14 +45,16 @@ def _ring(kernel: Array, lengths: Sequence[int]) -> Blocks:
     geometry = ConvGeometry(
         tuple(lengths), taps, in_channels=inputs, out_channels=outputs, padding="same", boundary="circular"
     )
-    return layer_blocks(WeightedLayer(geometry, kernel), [ring_transform(axis, axis.n_samples) for axis in geometry.axes])
+    return layer_blocks(
+        WeightedLayer(geometry, kernel), [ring_transform(axis, axis.n_samples) for axis in geometry.axes]
+    )
 
 
 def sedghi(kernel: ArrayLike, spatial_shape: Sequence[int]) -> float:
     """Return the norm of the layer with a circular boundary in place of its own.
 
-    It is exact for circular layers, but not a bound for others: the norm with zero padding can be larger. Sedghi, Gupta,
-    Long, The singular values of convolutional layers, ICLR 2019.
+    It is exact for circular layers, but not a bound for others: the norm with zero padding can be larger. Sedghi,
+    Gupta, Long, The singular values of convolutional layers, ICLR 2019.
 
     Examples
     --------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Final, Literal, Unpack, overload
 
 import numpy as np
 
@@ -128,7 +128,7 @@ def affordable_blocks(layer: WeightedLayer, factor: int = 1) -> Blocks:
     return layer_blocks(layer)
 
 
-# --- vectors -----------------------------------------------------------------------------------------------------------
+# --- vectors ---------------------------------------------------------------------------------------------------------
 
 
 def _decompose(geometry: ConvGeometry, blocks: Blocks) -> Triplet:
@@ -234,8 +234,8 @@ def eigenvalues(
     if not same_basis:
         if 4.0 * geometry.n_in**3 * 4 > MOST_WORK:
             raise ValueError(
-                f"the eigenvalues of {geometry!r} need the whole matrix, {geometry.n_in} x {geometry.n_in}, because its "
-                "strides or channels make the blocks rectangular; use a smaller input"
+                f"the eigenvalues of {geometry!r} need the whole matrix, {geometry.n_in} x {geometry.n_in}, because "
+                "its strides or channels make the blocks rectangular; use a smaller input"
             )
         dense = layer_blocks(given, [dense_transform(axis) for axis in geometry.axes]).joined()
         return _by_modulus(np.linalg.eigvals(dense.reshape(geometry.n_out, geometry.n_in)).astype(np.complex128))

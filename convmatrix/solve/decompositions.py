@@ -1,0 +1,230 @@
+"""The singular value decomposition of a layer's equation, in a factored form: by blocks, or axis by axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from scipy import fft
+
+from convmatrix import memory
+from convmatrix.arrays import EPSILON
+from convmatrix.spectral.axes import dense_transform
+from convmatrix.spectral.blocks import layer_blocks, n_pieces, on_cores, single_threaded_blas
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from convmatrix.arrays import Array
+    from convmatrix.spectral.blocks import Blocks, WeightedLayer
+
+MOST_WORK: Final = 5e9
+"""Multiplications of the largest dense decomposition that is preferred to iterations: one or two seconds."""
+
+MOST_WORK_WITH_TRANSFORM: Final = 1e12
+"""The same if every axis has a transform, where the work is due to many channels."""
+
+
+@dataclass(frozen=True, eq=False)
+class Decomposition:
+    """Singular values, the data along the left singular vectors, and the way back along the right ones.
+
+    Attributes
+    ----------
+    values : array of float
+        The singular values: all min(n_out, n_in) of them; for a product of axes some zeros may be missing.
+    data : array, same shape
+        u^H y.
+    outside : float
+        Squared norm of the part of y that is orthogonal to every u.
+    back : callable
+        Maps coordinates along v, an array of the same shape, to the flat vector x.
+    route : {"transform", "separable", "dense"}
+    blocks : Blocks or None
+        Whose frequencies come first in `values`, if the input is transformed with stride 1 on every axis.
+    """
+
+    values: NDArray[np.float64]
+    data: Array
+    outside: float
+    back: Callable[[Array], Array]
+    route: str
+    blocks: Blocks | None = None
+
+    def penalty(self, signal_power: ArrayLike, layer: WeightedLayer, *, real: bool) -> NDArray[np.float64]:
+        """Return the reciprocal power of the signal, in a shape that broadcasts with `values`."""
+        geometry = layer.geometry
+        if self.blocks is None or self.blocks.shape != geometry.input_shape:
+            raise ValueError(
+                f"signal_power needs a layer whose input is transformed with stride 1, but {geometry!r} is not; set "
+                "boundary='circular' (or 'symmetric' with a symmetric kernel), padding='same' and stride=1"
+            )
+        penalty = 1 / np.asarray(signal_power, dtype=np.float64)
+        if real and not np.allclose(penalty, self.blocks.negate(penalty), rtol=1e-9, atol=0):
+            raise ValueError(
+                "signal_power differs between the frequencies f and -f, which is impossible for a real signal (kernel "
+                "and y are real); make it symmetric, as numpy.fft.fftfreq(n) ** 2 is"
+            )
+        return penalty[..., None, None]  # the same for all groups and channels
+
+
+def decompose(layer: WeightedLayer, y: Array) -> Decomposition | None:
+    """Return the cheapest exact decomposition of A x = y, or None if every one would take too long."""
+    if not layer.geometry.transposed:
+        return _cheapest(layer, y)
+    # The blocks are those of the convolution C with A = C^T: A x = y is C^H conj(x) = conj(y).
+    found = _cheapest(layer, y.conj())
+    return None if found is None else replace(found, back=lambda z: found.back(z).conj())
+
+
+def _cheapest(layer: WeightedLayer, y: Array) -> Decomposition | None:
+    work = layer.decomposition_work
+    if work <= MOST_WORK_WITH_TRANSFORM and "dense" not in layer.transform_names:
+        return _by_blocks(layer, y)
+    found = _by_axes(layer, y)
+    return _by_blocks(layer, y) if found is None and work <= MOST_WORK else found
+
+
+# --- by blocks: one small decomposition per frequency ----------------------------------------------------------------
+
+
+def _by_blocks(layer: WeightedLayer, y: Array) -> Decomposition:
+    blocks = layer_blocks(layer)
+    memory.require(
+        16 * 4 * math.prod((*blocks.shape, blocks.n_groups, *blocks.block_shape)),
+        f"the decomposed blocks of {layer.geometry!r}",
+        "use fewer channels, or deconvolve parts of the data",
+    )
+    matrices = blocks.all()
+    rows, columns = [a.output_phases for a in blocks.axes], [a.input_phases for a in blocks.axes]
+    if layer.geometry.transposed:
+        matrices, rows, columns = matrices.conj().swapaxes(-1, -2), columns, rows
+    u, values, v = _decomposed_blocks(blocks, matrices)
+    waves = _to_waves(blocks, y, rows)
+    data = (u.conj().swapaxes(-1, -2) @ waves[..., None])[..., 0]
+
+    def back(z: Array) -> Array:
+        return _from_waves(blocks, (v @ z[..., None])[..., 0], columns)
+
+    outside = _squared_norm(waves - (u @ data[..., None])[..., 0])
+    transformed = all(axis.name != "dense" for axis in blocks.axes)
+    route = "transform" if transformed else "dense"
+    return Decomposition(values, data, outside, back, route, blocks if transformed and set(columns) == {1} else None)
+
+
+def _decomposed_blocks(blocks: Blocks, matrices: Array) -> tuple[Array, NDArray[np.float64], Array]:
+    """Return U, s, V of the matrices of all frequencies; for real weights those at -f are the conjugates."""
+    stack = matrices.reshape(-1, *matrices.shape[-3:])
+    counts = blocks.multiplicity.ravel()
+    distinct, rest = np.flatnonzero(counts), np.flatnonzero(counts == 0)
+    pieces = np.array_split(distinct, min(n_pieces(stack), len(distinct)))
+    with single_threaded_blas():
+        found = on_cores(lambda piece: _svd(stack[piece]), pieces)
+    mirrored = blocks.negate(np.arange(len(stack)).reshape(blocks.shape)).ravel()
+    results = []
+    for factors in zip(*found, strict=True):
+        whole = np.empty((len(stack), *factors[0].shape[1:]), dtype=factors[0].dtype)
+        whole[distinct] = np.concatenate(factors)
+        whole[rest] = whole[mirrored[rest]].conj()
+        results.append(whole.reshape(*blocks.shape, *whole.shape[1:]))
+    return results[0], results[1], results[2]
+
+
+def _svd(matrices: Array) -> tuple[Array, NDArray[np.float64], Array]:
+    """Return U, s, V of a stack of matrices, U s V^H."""
+    if matrices.shape[-2:] == (1, 1):
+        values = np.abs(matrices[..., 0])
+        phase = np.divide(matrices, values[..., None], out=np.ones_like(matrices), where=values[..., None] > 0)
+        return phase, values, np.ones_like(matrices)
+    u, values, vh = np.linalg.svd(matrices, full_matrices=False)
+    return u, values, vh.conj().swapaxes(-1, -2)
+
+
+def _to_waves(blocks: Blocks, vector: Array, phases: list[int]) -> Array:
+    """Return a vector in the basis of the blocks: (*frequencies, groups, channels and phases)."""
+    n = len(blocks.axes)
+    sizes = [size for pair in zip(blocks.shape, phases, strict=True) for size in pair]
+    array = _transformed(blocks, vector.reshape(blocks.n_groups, -1, *sizes), fft.fft, fft.dct)
+    order = [*(2 + 2 * a for a in range(n)), 0, 1, *(3 + 2 * a for a in range(n))]
+    return array.transpose(order).reshape(*blocks.shape, blocks.n_groups, -1)
+
+
+def _from_waves(blocks: Blocks, waves: Array, phases: list[int]) -> Array:
+    """Return the vector with given coordinates in the basis of the blocks: the inverse of `_to_waves`."""
+    n = len(blocks.axes)
+    order = [n, n + 1]
+    for axis in range(n):
+        order += [axis, n + 2 + axis]
+    array = waves.reshape(*blocks.shape, blocks.n_groups, -1, *phases).transpose(order)
+    return _transformed(blocks, array, fft.ifft, fft.idct).reshape(-1)
+
+
+def _transformed(blocks: Blocks, array: Array, fourier: Any, cosine: Any) -> Array:
+    """Return an array of shape (groups, channels, F, phases, F, phases, ...) with every F transformed."""
+    for number, form in enumerate(blocks.axes):
+        axis = 2 + 2 * number
+        if form.name == "fourier":
+            array = np.asarray(fourier(array, axis=axis, norm="ortho"))
+        elif form.name == "cosine" and array.dtype.kind != "c":
+            array = np.asarray(cosine(array, axis=axis, norm="ortho"))
+        elif form.name == "cosine":
+            real, imaginary = (cosine(part, axis=axis, norm="ortho") for part in (array.real, array.imag))
+            array = np.asarray(real + 1j * imaginary)
+    return array
+
+
+# --- axis by axis: the matrix of a kernel of rank one is a Kronecker product -----------------------------------------
+
+
+def _by_axes(layer: WeightedLayer, y: Array) -> Decomposition | None:
+    """Return the decomposition as a product of one per axis, for one-channel kernels that are outer products."""
+    geometry = layer.geometry
+    if (geometry.in_channels, geometry.out_channels) != (1, 1) or geometry.sharing != "shared":
+        return None
+    axes = geometry.axes
+    work = sum(4.0 * axis.n_outputs * axis.n_samples * min(axis.n_outputs, axis.n_samples) for axis in axes)
+    if work > MOST_WORK:
+        return None
+    factors = rank_one_factors(layer.grouped.reshape(geometry.kernel_shape))
+    if factors is None:
+        return None
+    us, vs = [], []
+    values: Array = np.ones(())
+    for axis, factor in zip(axes, factors, strict=True):
+        matrix = (dense_transform(axis).spread @ factor).reshape(axis.n_outputs, axis.n_samples)
+        u, s, vh = np.linalg.svd(matrix.conj().T if geometry.transposed else matrix, full_matrices=False)
+        us.append(u)
+        vs.append(vh.conj().T)
+        values = np.multiply.outer(values, s)
+    whole = y.reshape([len(u) for u in us])
+    data = _multiplied([u.conj().T for u in us], whole)
+    outside = _squared_norm(whole - _multiplied(us, data))
+    return Decomposition(values, data, outside, lambda z: _multiplied(vs, z).reshape(-1), "separable")
+
+
+def rank_one_factors(kernel: Array) -> list[Array] | None:
+    """Return vectors whose outer product is the kernel up to rounding, or None."""
+    largest = int(np.argmax(np.abs(kernel)))
+    top, peak = kernel.flat[largest], np.unravel_index(largest, kernel.shape)
+    factors: list[Array] = []
+    for axis in range(kernel.ndim):
+        index: Any = (*peak[:axis], slice(None), *peak[axis + 1 :])
+        factors.append(kernel[index] / (top if axis else 1))
+    product: Array = np.ones(())
+    for factor in factors:
+        product = np.multiply.outer(product, factor)
+    return factors if np.abs(product - kernel).max() <= 8 * EPSILON * np.abs(top) else None
+
+
+def _squared_norm(array: Array) -> float:
+    return float(np.linalg.norm(array)) ** 2
+
+
+def _multiplied(matrices: list[Array], array: Array) -> Array:
+    """Return an array multiplied by one matrix along each axis."""
+    for axis, matrix in enumerate(matrices):
+        array = np.moveaxis(np.tensordot(matrix, array, axes=(1, axis)), 0, axis)
+    return array

@@ -1,0 +1,320 @@
+"""Filter factors of the regularisation methods, and the rules that choose their parameter."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from convmatrix.arrays import EPSILON
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from convmatrix.arrays import Array
+
+FilterName = Literal["tikhonov", "tsvd", "wiener"]
+Rule = Literal["gcv", "discrepancy"]
+
+RANGE: Final = (1e-8, 1e2)
+"""Where cross-validation searches for lambda, relative to the largest singular value."""
+
+_GRID: Final = 60
+
+
+class UnreachableResidualError(ValueError):
+    """No regularised solution has a residual as small as the one requested."""
+
+
+@dataclass(frozen=True, eq=False)
+class Regularisation:
+    """A regularisation method with its parameter: a number, or the rule that chooses it.
+
+    Attributes
+    ----------
+    method : {"tikhonov", "tsvd", "wiener"}
+    parameter : float, "gcv" or "discrepancy"
+    target : float or None
+        Norm of the residual, for the discrepancy principle.
+    """
+
+    method: FilterName
+    parameter: float | str
+    target: float | None
+
+    def damping(self, parameter: float) -> float:
+        """Return lambda of the Tikhonov filter with this parameter."""
+        return math.sqrt(parameter) if self.method == "wiener" else parameter
+
+    def choose(self, spectrum: Spectrum) -> float:
+        """Return the parameter for a problem whose spectrum is known."""
+        if not isinstance(self.parameter, str):
+            return self.parameter
+        if not (spectrum.energies.any() or spectrum.outside):
+            raise ValueError(f"y is zero, from which parameter={self.parameter!r} cannot be estimated; give a number")
+        if self.method == "tsvd":
+            return truncation(spectrum, self.target)
+        damping = cross_validated(spectrum) if self.target is None else discrepant(spectrum, self.target)
+        return damping**2 if self.method == "wiener" else damping
+
+    def settle(self, operator: Any, y: Array, most: int, rng: np.random.Generator) -> float:
+        """Return the parameter chosen by the rule from bidiagonalisations, once doubling their steps changes it by 1%.
+
+        Cross-validation also needs a trace, which is estimated from a random vector of signs.
+        """
+        if not isinstance(self.parameter, str):
+            return self.parameter
+        if not y.any() or not (operator.H @ y).any():
+            raise ValueError(
+                f"A^H y is zero, from which parameter={self.parameter!r} cannot be estimated; give a number, or check y"
+            )
+        n_out = operator.shape[0]
+        data = Bidiagonalisation(operator, y)
+        probe = Bidiagonalisation(operator, rng.choice([-1.0, 1.0], n_out))
+        before, unreachable = math.nan, None
+        while True:
+            more = min(max(data.steps, 16), most - data.steps)
+            data.extend(more)
+            values, energies, outside = data.nodes()
+            spectrum = Spectrum(values, energies, outside, n_out)
+            if self.target is None:
+                probe.extend(more)
+                counted, counts, free = probe.nodes()
+                spectrum = replace(spectrum, counted=counted, counts=counts, free_outside=free)
+            try:
+                parameter, unreachable = self.choose(spectrum), None
+            except UnreachableResidualError as error:
+                parameter, unreachable = math.nan, error
+            done = data.exhausted and (self.target is not None or probe.exhausted)
+            if unreachable is None and (done or abs(parameter / before - 1) <= 1e-2):
+                return parameter
+            if done or data.steps >= most:
+                break
+            before = parameter
+        if unreachable is not None:
+            raise unreachable
+        raise ValueError(
+            f"parameter={self.parameter!r} has not settled after {data.steps} steps: it changed from {before:.3g} to "
+            f"{parameter:.3g} (relative to the kernel) when the steps were doubled; raise max_iterations (now {most}), "
+            "or give a number"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    r"""The singular values of a problem, and the part of the data along each left singular vector.
+
+    Attributes
+    ----------
+    values, energies : arrays that broadcast
+        Singular values, and :math:`|u^H y|^2`; or nodes and weights that represent all of them.
+    outside : float
+        Squared norm of the rest of the data.
+    n_out : int
+        Number of data.
+    penalty : array or float
+        By which the square of lambda is multiplied: 1, or the reciprocal power of the signal.
+    counted, counts : arrays, optional
+        Nodes and weights for the degrees of freedom; by default ``values``, once each.
+    free_outside : float
+        Degrees of freedom of the rest of the data.
+    """
+
+    values: NDArray[np.float64]
+    energies: NDArray[np.float64]
+    outside: float
+    n_out: int
+    penalty: NDArray[np.float64] | float = 1.0
+    counted: NDArray[np.float64] | None = None
+    counts: NDArray[np.float64] | None = None
+    free_outside: float = 0.0
+
+    @property
+    def largest(self) -> float:
+        """The largest singular value."""
+        return float(self.values.max(initial=0.0))
+
+    @cached_property
+    def _squares(self) -> NDArray[np.float64]:
+        return (self.values**2 / self.penalty).ravel()
+
+    def misfit(self, damping: float) -> float:
+        """Return the norm of the residual."""
+        return self.misfit_and_freedom(damping)[0]
+
+    def misfit_and_freedom(self, damping: float) -> tuple[float, float]:
+        """Return the norm of the residual, and the trace of the matrix that maps the data to it."""
+        left = _left_factors(self._squares, damping)
+        misfit = math.sqrt(float(left**2 @ self.energies.ravel()) + self.outside)
+        if self.counted is None or self.counts is None:
+            return misfit, float(left.sum()) + self.free_outside
+        return misfit, float(_left_factors(self.counted**2, damping) @ self.counts) + self.free_outside
+
+
+def _left_factors(squares: NDArray[np.float64], damping: float) -> NDArray[np.float64]:
+    r"""Return :math:`1 - \varphi = \lambda^2 / (\sigma^2 + \lambda^2)`, without cancellation."""
+    factors: NDArray[np.float64] = 1 / (1 + squares / damping**2)
+    return factors
+
+
+def filter_factors(
+    values: NDArray[np.float64], damping: float, penalty: NDArray[np.float64] | float = 1.0
+) -> NDArray[np.float64]:
+    r"""Return :math:`\varphi = \sigma^2 / (\sigma^2 + \lambda^2 q)`, as ratios so that no square overflows."""
+    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
+        factors: NDArray[np.float64] = 1 / (1 + penalty * (damping / values) ** 2)
+    return np.where(values > 0, factors, 0.0)
+
+
+# --- Tikhonov and Wiener: a continuous parameter ---------------------------------------------------------------------
+
+
+def cross_validated(spectrum: Spectrum) -> float:
+    r"""Return the damping that minimises :math:`\|A x - y\|^2 / (m - \sum \varphi)^2`."""
+    from scipy.optimize import minimize_scalar
+
+    def score(logarithm: float) -> float:
+        misfit, freedom = spectrum.misfit_and_freedom(math.exp(logarithm))
+        return math.log(max(misfit, 1e-300) / freedom)
+
+    low, high = _range(spectrum)
+    grid = np.linspace(low, high, _GRID)
+    scores = [score(logarithm) for logarithm in grid]
+    best = int(np.argmin(scores))
+    bounds = (float(grid[max(best - 1, 0)]), float(grid[min(best + 1, _GRID - 1)]))
+    found: Any = minimize_scalar(score, bounds=bounds, method="bounded", options={"xatol": 1e-6})
+    return math.exp(float(found.x) if found.fun <= scores[best] else float(grid[best]))
+
+
+def _range(spectrum: Spectrum) -> tuple[float, float]:
+    penalty = np.sqrt(np.asarray(spectrum.penalty))
+    low, high = RANGE
+    return (
+        math.log(low * spectrum.largest / float(penalty.max())),
+        math.log(high * spectrum.largest / float(penalty.min())),
+    )
+
+
+def discrepant(spectrum: Spectrum, target: float) -> float:
+    """Return the largest damping for which the norm of the residual is at most ``target``, by bisection."""
+    low, high = _range(spectrum)
+    _check_reachable(spectrum.misfit(math.exp(low)), spectrum.misfit(math.inf), target)
+    while spectrum.misfit(math.exp(high)) < target:
+        high += math.log(10)
+    for _ in range(80):
+        middle = (low + high) / 2
+        if spectrum.misfit(math.exp(middle)) <= target:
+            low = middle
+        else:
+            high = middle
+    return math.exp(low)
+
+
+def _check_reachable(least: float, most: float, target: float) -> None:
+    if target >= most:
+        raise ValueError(
+            f"the noise explains all of y: its norm would be {target:.4g}, but that of y is {most:.4g}; give the "
+            "standard deviation of the noise in one entry of y"
+        )
+    if target < least:
+        raise UnreachableResidualError(
+            f"no solution has a residual as small as the noise: its norm would be {target:.4g}, but that of the "
+            f"residual is at least {least:.4g}; give the true noise, check the kernel and the boundary, or use "
+            "parameter='gcv'"
+        )
+
+
+# --- truncated singular value decomposition: a number of terms -------------------------------------------------------
+
+
+def truncation(spectrum: Spectrum, target: float | None) -> float:
+    """Return the threshold relative to the largest singular value, by cross-validation or for a given residual.
+
+    Singular values that differ only by rounding are kept or dropped together, so that the solution does not depend on
+    the choice of singular vectors. The threshold lies between the last value kept and the first one dropped.
+    """
+    order = np.argsort(-spectrum.values, axis=None)
+    values = spectrum.values.ravel()[order] / spectrum.largest
+    after = np.append(values[1:], 0.0)
+    level = EPSILON * max(spectrum.n_out, len(values))
+    terms = 1 + np.flatnonzero((values - after > level) & (values > level))
+    if not len(terms):  # the values decay too slowly for a gap
+        terms = np.array([np.count_nonzero(values > level)])
+    # Sums from the small end, where the differences matter.
+    energies = np.append(spectrum.energies.ravel()[order][::-1].cumsum()[::-1], 0.0)
+    left = energies[terms] + spectrum.outside
+    if target is None:
+        inner = terms < spectrum.n_out  # with all terms, residual and degrees of freedom are both zero
+        if inner.any():
+            terms, left = terms[inner], left[inner]
+        scores = np.log(np.maximum(left, 1e-300)) - 2 * np.log(np.maximum(spectrum.n_out - terms, 1))
+        best = int(np.argmin(scores))
+    else:
+        _check_reachable(math.sqrt(float(left[-1])), math.sqrt(float(energies[0]) + spectrum.outside), target)
+        best = int(np.flatnonzero(left <= target**2)[0])
+    last = int(terms[best]) - 1
+    return float((values[last] + after[last]) / 2)
+
+
+# --- quadrature ------------------------------------------------------------------------------------------------------
+
+
+class Bidiagonalisation:
+    r"""Golub-Kahan bidiagonalisation from a starting vector: :math:`A V_k = U_{k+1} B_k` with B lower bidiagonal.
+
+    Only B is kept. Its singular values, with the squares of the first row of its left singular vectors, are the nodes
+    and weights of a quadrature rule for :math:`u^H f(A A^H) u` with the starting vector u.
+    """
+
+    def __init__(self, operator: Any, start: Array) -> None:
+        self._operator, self._adjoint = operator, operator.H
+        self._size = float(np.linalg.norm(start))
+        self._left = start / self._size
+        self._right = np.zeros(operator.shape[1], dtype=np.result_type(operator.dtype, start.dtype))
+        self._diagonal: list[float] = []
+        self._below: list[float] = []
+        self.exhausted = False
+
+    def extend(self, steps: int) -> None:
+        """Take more steps, at most as many as there are."""
+        for _ in range(steps):
+            if self.exhausted:
+                return
+            right = self._adjoint @ self._left - (self._below[-1] if self._below else 0.0) * self._right
+            alpha = float(np.linalg.norm(right))
+            if alpha <= self._level():
+                self.exhausted = True
+                return
+            self._right = right / alpha
+            left = self._operator @ self._right - alpha * self._left
+            beta = float(np.linalg.norm(left))
+            self._diagonal.append(alpha)
+            if beta <= self._level():
+                beta, self.exhausted = 0.0, True
+            else:
+                self._left = left / beta
+            self._below.append(beta)
+
+    def _level(self) -> float:
+        """Return the norm below which a vector is zero up to rounding."""
+        return 16 * EPSILON * max([*self._diagonal, *self._below, 0.0])
+
+    @property
+    def steps(self) -> int:
+        """Number of steps taken, of two products each."""
+        return len(self._diagonal)
+
+    def nodes(self) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
+        """Return the nodes, their weights and the weight at zero; the weights sum to the squared norm of the start."""
+        k = self.steps
+        if k == 0:
+            return np.zeros(0), np.zeros(0), self._size**2
+        B = np.zeros((k + 1, k))
+        B[np.arange(k), np.arange(k)] = self._diagonal
+        B[np.arange(1, k + 1), np.arange(k)] = self._below
+        P, values, _ = np.linalg.svd(B)
+        weights = (self._size * P[0]) ** 2
+        return values, weights[:k], float(weights[k])
