@@ -12,8 +12,8 @@ from scipy import linalg, sparse
 from scipy.sparse.linalg import cg, lsqr
 
 import convmatrix as cm
-from convmatrix.solve import _coordinates, _krylov, _parameters
-from tests.cases import CASES, each_case
+from convmatrix.solve import decompositions, rules
+from tests.cases import CASES, each_case, for_each
 from tests.random_spectra import exact_layers
 from tests.strategies import random_layer
 
@@ -52,8 +52,8 @@ def random_parameter(A: Any, method: str, rng: np.random.Generator) -> float:
 
 def by_iteration(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put all decompositions out of reach."""
-    monkeypatch.setattr(_coordinates, "MOST_WORK", 0)
-    monkeypatch.setattr(_coordinates, "MOST_WORK_WITH_TRANSFORM", 0)
+    monkeypatch.setattr(decompositions, "MOST_WORK", 0)
+    monkeypatch.setattr(decompositions, "MOST_WORK_WITH_TRANSFORM", 0)
 
 
 def blurred(shape: tuple[int, ...], noise: float, seed: int = 0, **options: Any) -> tuple[Any, Any, Any]:
@@ -146,7 +146,7 @@ def test_iterations_agree_with_lsqr() -> None:
     assert found.gradient == pytest.approx(np.linalg.norm(gradient) / np.linalg.norm(A.T @ y), rel=1e-3)
 
 
-@pytest.mark.parametrize("boundary", cm.BOUNDARIES)
+@for_each("boundary", cm.BOUNDARIES)
 def test_without_noise_the_signal_comes_back(boundary: str) -> None:
     x = np.random.default_rng(6).standard_normal((9, 8))
     kernel = [[1, 2, 1], [2, 30, 3], [1, 4, 1]]
@@ -174,12 +174,12 @@ def test_wiener_is_tikhonov_for_white_signals() -> None:
     np.testing.assert_allclose(other.x, one.x, atol=1e-13)
 
 
-@pytest.mark.parametrize("real", [True, False])
+@for_each("real", [True, False])
 def test_wiener_with_the_power_of_the_signal(real: bool) -> None:
     rng = np.random.default_rng(8)
     kernel, shape = rng.standard_normal((3, 3)), (6, 7)
     y, power = rng.standard_normal(shape), rng.uniform(0.1, 10, shape)
-    with pytest.raises(ValueError, match="signal_power differs between the frequencies f and -f, as it cannot"):
+    with pytest.raises(ValueError, match=r"signal_power differs between .* f and -f"):
         cm.solve.deconvolve(y, kernel, shape, method="wiener", parameter=0.3, signal_power=power, **RING)
     if real:
         power += np.roll(power[::-1, ::-1], (1, 1), (0, 1))
@@ -209,8 +209,8 @@ def test_wiener_with_power_on_cosines_and_channels() -> None:
     np.testing.assert_allclose(found.x.ravel(), expected, atol=1e-12)
 
 
-@pytest.mark.parametrize("scale", [1e-250, 1e-3, 1e150])
-@pytest.mark.parametrize("iterate", [False, True])
+@for_each("scale", [1e-250, 1e-3, 1e150])
+@for_each("iterate", [False, True])
 def test_any_scale(scale: float, iterate: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if iterate:
         by_iteration(monkeypatch)
@@ -282,8 +282,8 @@ PROBLEMS = {
 }
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
-@pytest.mark.parametrize("method", METHODS)
+@for_each("name", PROBLEMS)
+@for_each("method", METHODS)
 def test_cross_validation_has_the_least_score(name: str, method: Any) -> None:
     shape, options = PROBLEMS[name]
     kernel, _, y = blurred(shape, 0.1, **options)
@@ -300,8 +300,8 @@ def test_cross_validation_has_the_least_score(name: str, method: Any) -> None:
     assert gcv_score(A, y, method, found.parameter) < 0.9 * max(scores)
 
 
-@pytest.mark.parametrize("name", PROBLEMS)
-@pytest.mark.parametrize("method", METHODS)
+@for_each("name", PROBLEMS)
+@for_each("method", METHODS)
 def test_discrepancy_has_the_residual_of_the_noise(name: str, method: Any) -> None:
     shape, options = PROBLEMS[name]
     kernel, _, y = blurred(shape, 0.1, **options)
@@ -358,7 +358,7 @@ def test_regularisation_helps_and_the_right_boundary_too() -> None:
     assert errors[0] < 0.7 * errors[2]
 
 
-@pytest.mark.parametrize(("options", "route"), [(RING, "transform"), (SAME, "dense")])
+@for_each("options, route", [(RING, "transform"), (SAME, "dense")])
 def test_rules_with_more_outputs_than_inputs(options: dict[str, Any], route: str) -> None:
     rng = np.random.default_rng(10)
     w, x = rng.standard_normal((3, 1, 4)), np.sin(np.arange(20.0))
@@ -370,7 +370,7 @@ def test_rules_with_more_outputs_than_inputs(options: dict[str, Any], route: str
     found = cm.solve.deconvolve(y, w, (1, 20), **options)
     best = min(gcv_score(A, y, "tikhonov", t) for t in np.geomspace(1e-3, 10, 200))
     assert gcv_score(A, y, "tikhonov", found.parameter) <= best * (1 + 1e-9)
-    with pytest.raises(ValueError, match="no solution has a residual as small as the noise"):
+    with pytest.raises(ValueError, match="no solution has a residual"):
         cm.solve.deconvolve(y, w, (1, 20), parameter="discrepancy", noise=0.1, **options)
 
 
@@ -388,11 +388,11 @@ def test_equal_singular_values_are_kept_together() -> None:
 
 def test_truncation_does_not_tear_equal_values_apart() -> None:
     values = np.array([1, 0.1, 0.5, 0.5 - 1e-15, 0.3])
-    spectrum = _parameters.Spectrum(values, np.array([9.0, 1, 2, 2, 1]), 0.0, 5)
-    assert _parameters.truncation(spectrum, math.sqrt(4.5)) == pytest.approx(0.4)  # one 0.5 more would do
-    assert _parameters.truncation(spectrum, math.sqrt(7.5)) == pytest.approx(0.75)
-    slow = _parameters.Spectrum(1 - 1e-17 * np.arange(5), np.ones(5), 0.0, 5)
-    assert 0 < _parameters.truncation(slow, None) < 1
+    spectrum = rules.Spectrum(values, np.array([9.0, 1, 2, 2, 1]), 0.0, 5)
+    assert rules.truncation(spectrum, math.sqrt(4.5)) == pytest.approx(0.4)  # one 0.5 more would do
+    assert rules.truncation(spectrum, math.sqrt(7.5)) == pytest.approx(0.75)
+    slow = rules.Spectrum(1 - 1e-17 * np.arange(5), np.ones(5), 0.0, 5)
+    assert 0 < rules.truncation(slow, None) < 1
 
 
 # --- quadrature ------------------------------------------------------------------------------------------------------
@@ -403,7 +403,7 @@ def test_bidiagonalisation_is_a_quadrature_rule() -> None:
     operator = cm.ConvOperator(rng.standard_normal((4, 3)), (7, 6), boundary="replicate", **SAME)
     A = operator @ np.eye(42)
     start = rng.standard_normal(42)
-    process = _krylov.Bidiagonalisation(operator, start)
+    process = rules.Bidiagonalisation(operator, start)
     process.extend(6)
     values, weights, outside = process.nodes()
     assert process.steps == 6
@@ -415,13 +415,13 @@ def test_bidiagonalisation_is_a_quadrature_rule() -> None:
 
 def test_bidiagonalisation_ends_where_the_space_does() -> None:
     identity = cm.ConvOperator([2.0], 5)
-    process = _krylov.Bidiagonalisation(identity, np.arange(1.0, 6))
+    process = rules.Bidiagonalisation(identity, np.arange(1.0, 6))
     process.extend(9)
     assert (process.steps, process.exhausted) == (1, True)
     values, weights, outside = process.nodes()
     assert (values.tolist(), outside) == ([2.0], 0.0)
     assert weights == pytest.approx([55.0])
-    column = _krylov.Bidiagonalisation(cm.ConvOperator([1.0, 1.0], 2, padding=[(1, 0)]), np.array([0.0, 1.0]))
+    column = rules.Bidiagonalisation(cm.ConvOperator([1.0, 1.0], 2, padding=[(1, 0)]), np.array([0.0, 1.0]))
     column.extend(0)
     assert column.nodes()[2] == 1
     column.extend(5)
@@ -433,43 +433,43 @@ def test_bidiagonalisation_ends_where_the_space_does() -> None:
 ONES = np.ones(6)
 
 
-@pytest.mark.parametrize(
-    ("y", "kernel", "options", "message"),
+@for_each(
+    "y, kernel, options, message",
     [
-        (ONES, [1, 2, 1], {"method": "lucy"}, "method 'lucy' is unknown; choose one of tikhonov, tsvd, wiener"),
+        (ONES, [1, 2, 1], {"method": "lucy"}, "method 'lucy'.*tikhonov, tsvd, wiener"),
         (
             ONES,
             [1, 2, 1],
             {"parameter": "aic"},
-            "parameter 'aic' is unknown; give a number, or one of gcv, discrepancy",
+            "parameter 'aic'.*gcv, discrepancy",
         ),
-        (ONES, [1, 2, 1], {"parameter": -0.1}, r"parameter=-0.1 must be a finite number of at least 0"),
-        (ONES, [1, 2, 1], {"parameter": math.nan}, r"parameter=nan must be a finite number"),
-        (ONES, [1, 2, 1], {"parameter": 1.1, "method": "tsvd"}, "parameter=1.1 leaves no term"),
+        (ONES, [1, 2, 1], {"parameter": -0.1}, r"parameter=-0.1 .* 0"),
+        (ONES, [1, 2, 1], {"parameter": math.nan}, r"parameter=nan"),
+        (ONES, [1, 2, 1], {"parameter": 1.1, "method": "tsvd"}, "parameter=1.1 "),
         (
             ONES,
             [1, 2, 1],
             {"parameter": "discrepancy"},
-            "needs the standard deviation of the noise in y, but noise=None",
+            "discrepancy.*noise=None",
         ),
-        (ONES, [1, 2, 1], {"parameter": "discrepancy", "noise": -1}, "but noise=-1"),
-        (ONES, [1, 2, 1], {"parameter": "discrepancy", "noise": 0}, "but noise=0"),
-        (ONES, [1, 2, 1], {"noise": 0.1}, "noise=0.1 is for the discrepancy principle; set parameter='discrepancy'"),
-        (ONES, [1, 2, 1], {"parameter": 1, "tol": 0}, "tol=0 must lie between 0 and 1"),
-        (ONES, [1, 2, 1], {"parameter": 1, "max_iterations": 0}, "max_iterations must be at least 1, but is 0"),
-        (np.ones(5), [1, 2, 1], {}, r"y has shape \(5,\), but the layer's output is \(1, 6\) or \(6,\)"),
+        (ONES, [1, 2, 1], {"parameter": "discrepancy", "noise": -1}, "noise=-1"),
+        (ONES, [1, 2, 1], {"parameter": "discrepancy", "noise": 0}, "noise=0"),
+        (ONES, [1, 2, 1], {"noise": 0.1}, "noise=0.1 .*parameter='discrepancy'"),
+        (ONES, [1, 2, 1], {"parameter": 1, "tol": 0}, "tol=0 .*0 and 1"),
+        (ONES, [1, 2, 1], {"parameter": 1, "max_iterations": 0}, "max_iterations .*1.* 0"),
+        (np.ones(5), [1, 2, 1], {}, r"y has shape \(5,\).*\(1, 6\) or \(6,\)"),
         (np.ones((6, 1)), [1, 2, 1], {}, r"y has shape \(6, 1\)"),
-        (np.r_[ONES[1:], math.nan], [1, 2, 1], {}, "y has 1 entries of 6 that are infinite or NaN"),
-        (ONES, [1, math.inf, 1], {}, "the kernel has 1 entries that are infinite or NaN"),
-        (ONES, [0, 0, 0], {}, r"the kernel is zero \(3 weights\), so that y says nothing of x"),
-        (np.zeros(6), [1, 2, 1], {}, "y is zero, and parameter='gcv' has nothing to go by; give a number"),
+        (np.r_[ONES[1:], math.nan], [1, 2, 1], {}, "y has 1 .* 6 .*NaN"),
+        (ONES, [1, math.inf, 1], {}, "the kernel has 1 infinite or NaN"),
+        (ONES, [0, 0, 0], {}, r"the kernel is zero \(3 weights\)"),
+        (np.zeros(6), [1, 2, 1], {}, "y is zero.*parameter='gcv'"),
         (ONES, [1, 2, 1], {"parameter": "discrepancy", "noise": 5}, "the noise explains all of y"),
-        (ONES, [1, 2, 1], {"signal_power": ONES}, "signal_power is for method='wiener', but method='tikhonov'"),
+        (ONES, [1, 2, 1], {"signal_power": ONES}, "signal_power .*'wiener'.*'tikhonov'"),
         (
             ONES,
             [1, 2, 1],
             {"method": "wiener", "signal_power": [1, 2]},
-            r"signal_power has shape \(2,\), but the layer's input \(6,\)",
+            r"signal_power has shape \(2,\).*\(6,\)",
         ),
         (ONES, [1, 2, 1], {"method": "wiener", "signal_power": ONES - 1}, "signal_power must be positive and finite"),
     ],
@@ -479,13 +479,13 @@ def test_bad_arguments(y: Any, kernel: Any, options: dict[str, Any], message: st
         cm.solve.deconvolve(y, kernel, 6, **options, **SAME)
 
 
-@pytest.mark.parametrize(
-    ("y", "options", "message"),
+@for_each(
+    "y, options, message",
     [
-        (["a"] * 6, {}, "y has dtype <U1, but must hold numbers"),
-        (ONES, {"parameter": True}, "parameter must be a number or one of gcv, discrepancy, but is True"),
-        (ONES, {"parameter": None}, "but is None"),
-        (ONES, {"stride": 1.5}, "stride must be an integer"),
+        (["a"] * 6, {}, "y has dtype <U1"),
+        (ONES, {"parameter": True}, "parameter .*gcv, discrepancy.*True"),
+        (ONES, {"parameter": None}, "parameter .*None"),
+        (ONES, {"stride": 1.5}, "stride .*1.5"),
     ],
 )
 def test_bad_types(y: Any, options: dict[str, Any], message: str) -> None:
@@ -500,49 +500,49 @@ def test_transposed_images_are_refused() -> None:
         cm.solve.deconvolve(np.ones((6, 4)), np.ones((3, 3)), (4, 6), **SAME)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@for_each("method", METHODS)
 def test_singular_systems_are_refused(method: Any) -> None:
-    with pytest.raises(ValueError, match=r"A is singular to rounding: its singular values reach from .* parameter=0"):
+    with pytest.raises(ValueError, match=r"A is singular .*parameter=0"):
         cm.solve.deconvolve(ONES, [1, 1], 6, method=method, parameter=0, **RING)
-    with pytest.raises(ValueError, match="A is singular to rounding"):  # tall on one axis, wide on the other
+    with pytest.raises(ValueError, match="A is singular"):  # tall on one axis, wide on the other
         cm.solve.deconvolve(np.ones((9, 7)), np.ones((3, 3)), (7, 9), parameter=0, padding=[(2, 2), (0, 0)])
 
 
 def test_matrices_that_read_nothing_are_refused() -> None:
-    with pytest.raises(ValueError, match="is zero: no output reads a sample; check the padding"):
+    with pytest.raises(ValueError, match="is zero: no output reads a sample"):
         cm.solve.deconvolve([1.0], [1.0], 2, padding=[(5, 0)], stride=9)
 
 
 def test_noise_below_any_residual() -> None:
     y = np.random.default_rng(12).standard_normal(9)
-    with pytest.raises(ValueError, match=r"no solution has a residual as small as the noise: its norm would be 0\.003"):
+    with pytest.raises(ValueError, match=r"no solution has a residual.* 0\.003"):
         cm.solve.deconvolve(y, [1, 2, 1], 7, padding="full", parameter="discrepancy", noise=1e-3)
-    with pytest.raises(ValueError, match="no solution has a residual as small as the noise"):
+    with pytest.raises(ValueError, match="no solution has a residual"):
         cm.solve.deconvolve(y, [1, 2, 1], 7, padding="full", method="tsvd", parameter="discrepancy", noise=1e-3)
 
 
 def test_power_needs_a_transform() -> None:
     for options in (SAME, {"stride": 2, **RING}):
         y = np.ones(cm.ConvGeometry(6, 3, **options).output_shape)
-        with pytest.raises(ValueError, match="signal_power needs a layer whose input is transformed at stride 1"):
+        with pytest.raises(ValueError, match=r"signal_power needs .*stride"):
             cm.solve.deconvolve(y, [1, 2, 1], 6, method="wiener", signal_power=ONES, **options)
 
 
 def test_iterations_that_do_not_converge(monkeypatch: pytest.MonkeyPatch) -> None:
     by_iteration(monkeypatch)
     kernel, _, y = blurred((50,), 0.1, **SAME)
-    with pytest.raises(ValueError, match=r"conjugate gradients end after 3 iterations with a gradient of .* tol=1e-06"):
+    with pytest.raises(ValueError, match=r"after 3 iterations .*tol=1e-06"):
         cm.solve.deconvolve(y, kernel, 50, parameter=1e-6, max_iterations=3, **SAME)
-    with pytest.raises(ValueError, match=r"parameter='gcv' has not settled after 3 steps"):
+    with pytest.raises(ValueError, match=r"parameter='gcv' .* 3 steps"):
         cm.solve.deconvolve(y, kernel, 50, max_iterations=3, **SAME)
-    with pytest.raises(ValueError, match="no solution has a residual as small as the noise"):
+    with pytest.raises(ValueError, match="no solution has a residual"):
         cm.solve.deconvolve(y, kernel, 50, parameter="discrepancy", noise=1e-7, max_iterations=20, **SAME)
-    with pytest.raises(ValueError, match=r"A\^H y is zero, and parameter='gcv' has nothing to go by"):
+    with pytest.raises(ValueError, match=r"A\^H y is zero.*parameter='gcv'"):
         cm.solve.deconvolve(np.zeros(50), kernel, 50, **SAME)
 
 
-@pytest.mark.parametrize(
-    ("options", "start"),
+@for_each(
+    "options, start",
     [({"method": "tsvd"}, "method='tsvd' needs"), ({"method": "wiener"}, "method='wiener' with signal_power needs")],
 )
 def test_singular_vectors_out_of_reach(options: dict[str, Any], start: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -555,7 +555,7 @@ def test_singular_vectors_out_of_reach(options: dict[str, Any], start: str, monk
 
 def test_blocks_that_do_not_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("convmatrix.memory.available_memory", lambda: 30_000_000)
-    with pytest.raises(cm.MatrixTooLargeError, match=r"the decomposed blocks of .* needs .*; use fewer channels"):
+    with pytest.raises(cm.MatrixTooLargeError, match=r"the decomposed blocks of "):
         cm.solve.deconvolve(np.ones((2, 150_000)), np.ones((2, 2, 1)), (2, 150_000), parameter=1, **RING)
 
 
@@ -566,11 +566,11 @@ def test_rank_one_factors() -> None:
     rng = np.random.default_rng(13)
     parts = [rng.standard_normal(n) + 1j * rng.standard_normal(n) for n in (3, 1, 4)]
     kernel = np.multiply.outer(np.multiply.outer(parts[0], parts[1]), parts[2])
-    factors = _coordinates.rank_one_factors(kernel)
+    factors = decompositions.rank_one_factors(kernel)
     assert factors is not None
     np.testing.assert_allclose(np.einsum("i,j,k->ijk", *factors), kernel, atol=1e-14)
-    assert _coordinates.rank_one_factors(kernel + 1e-12) is None
-    assert _coordinates.rank_one_factors(np.eye(2)) is None
+    assert decompositions.rank_one_factors(kernel + 1e-12) is None
+    assert decompositions.rank_one_factors(np.eye(2)) is None
 
 
 # --- preconditioners -------------------------------------------------------------------------------------------------
@@ -600,9 +600,9 @@ def inverse_matrix(operator: Any) -> Any:
     return np.linalg.inv(operator @ np.eye(operator.shape[0]))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("complex_weights", [False, True])
-@pytest.mark.parametrize("n", [1, 2, 5, 8])
+@for_each("kind", KINDS)
+@for_each("complex_weights", [False, True])
+@for_each("n", [1, 2, 5, 8])
 def test_one_level_is_the_published_circulant(kind: Any, complex_weights: bool, n: int) -> None:
     rng = np.random.default_rng(n)
     kernel = rng.standard_normal(2 * n - 1) + 1j * complex_weights * rng.standard_normal(2 * n - 1)
@@ -617,7 +617,7 @@ def test_one_level_is_the_published_circulant(kind: Any, complex_weights: bool, 
     np.testing.assert_allclose(linalg.circulant(column) @ (M @ z), z, atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@for_each("kind", KINDS)
 def test_taps_that_reach_no_sample_do_not_count(kind: Any) -> None:
     kernel = np.random.default_rng(18).standard_normal(11) + 9 * (np.arange(11) == 5)
     for dilation, within in ((1, slice(2, 9)), (2, slice(4, 7))):  # distances below 4
@@ -642,7 +642,7 @@ def test_t_chan_is_nearest_at_every_number_of_levels() -> None:
         np.testing.assert_allclose(inverse_matrix(M), nearest.reshape(size, size), atol=1e-10)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@for_each("kind", KINDS)
 def test_two_levels_of_a_product_are_a_product(kind: Any) -> None:
     rng = np.random.default_rng(15)
     one, two = rng.standard_normal(9) + 9 * (np.arange(9) == 4), rng.standard_normal(11) + 9 * (np.arange(11) == 5)
@@ -651,9 +651,9 @@ def test_two_levels_of_a_product_are_a_product(kind: Any) -> None:
     np.testing.assert_allclose(M @ np.eye(30), np.kron(parts[0] @ np.eye(5), parts[1] @ np.eye(6)), atol=1e-12)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("groups", [1, 2])
-@pytest.mark.parametrize("transposed", [False, True])
+@for_each("kind", KINDS)
+@for_each("groups", [1, 2])
+@for_each("transposed", [False, True])
 def test_channels_and_transposed_layers(kind: Any, groups: int, transposed: bool) -> None:
     rng = np.random.default_rng(16)
     w = rng.standard_normal((4, 4 // groups, 7)) + 1j * rng.standard_normal((4, 4 // groups, 7))
@@ -670,8 +670,8 @@ def test_channels_and_transposed_layers(kind: Any, groups: int, transposed: bool
     np.testing.assert_allclose(inverse_matrix(M), expected.reshape(16, 16), atol=1e-10)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", [(6,), (7,), (4, 6), (4, 5)])
+@for_each("kind", KINDS)
+@for_each("shape", [(6,), (7,), (4, 6), (4, 5)])
 def test_hermitian_matrices_have_hermitian_preconditioners(kind: Any, shape: tuple[int, ...]) -> None:
     rng = np.random.default_rng(17)
     full = tuple(2 * n - 1 for n in shape)
@@ -688,8 +688,8 @@ def test_hermitian_matrices_have_hermitian_preconditioners(kind: Any, shape: tup
     np.testing.assert_allclose(A @ x, b, atol=1e-9)
 
 
-@pytest.mark.parametrize("n", [8, 12, 30])
-@pytest.mark.parametrize("t", [0.5, 0.9])
+@for_each("n", [8, 12, 30])
+@for_each("t", [0.5, 0.9])
 def test_five_eigenvalues(n: int, t: float) -> None:
     kernel = toeplitz_kernel(lambda k: t ** abs(k), n)
     A = cm.conv_matrix(kernel, n, **SAME).toarray()
@@ -706,7 +706,7 @@ ITERATIONS = {32: {"none": 19, "strang": 5, "t_chan": 7}, 64: {"none": 36, "stra
 ITERATIONS[128] = {"none": 54, "strang": 5, "t_chan": 6}
 
 
-@pytest.mark.parametrize("n", ITERATIONS)
+@for_each("n", ITERATIONS)
 def test_iteration_table(n: int) -> None:
     def diagonal(k: int) -> float:
         return (-1) ** k * (4 * np.pi**2 / k**2 - 24 / k**4) if k else np.pi**4 / 5 + 1
@@ -736,17 +736,17 @@ def test_preconditioned_blur() -> None:
     assert all(2 * counts[kind] < counts[None] for kind in KINDS), counts
 
 
-@pytest.mark.parametrize(
-    ("kernel", "shape", "options", "message"),
+@for_each(
+    "kernel, shape, options, message",
     [
-        ([1, 4, 1], 8, {"kind": "jacobi", **SAME}, "kind 'jacobi' is unknown; choose one of strang, t_chan, r_chan"),
-        ([1, 4, 1], 8, {}, r"needs a square Toeplitz matrix, but .* has 6 rows, 8 columns"),
+        ([1, 4, 1], 8, {"kind": "jacobi", **SAME}, "kind 'jacobi'.*strang, t_chan, r_chan"),
+        ([1, 4, 1], 8, {}, r" 6 rows, 8 columns"),
         ([1, 4, 1], 8, {"stride": 2, **SAME}, r"stride \(2,\)"),
         (np.ones((2, 1, 3)), (1, 8), SAME, "has 16 rows, 8 columns"),
-        ([1, 4, 1], 8, RING, r"have a zero boundary, but boundary is \('circular',\)"),
-        ([1, 2, 1], 8, {"kind": "strang", **SAME}, r"the strang circulant matrix is singular to rounding: .* down to"),
-        ([0, 0, 0], 8, SAME, "the t_chan circulant matrix is singular"),
-        ([1, math.nan, 1], 8, SAME, "the kernel has 1 entries that are infinite or NaN"),
+        ([1, 4, 1], 8, RING, r"\('circular',\)"),
+        ([1, 2, 1], 8, {"kind": "strang", **SAME}, r"strang circulant matrix is singular"),
+        ([0, 0, 0], 8, SAME, "t_chan circulant matrix is singular"),
+        ([1, math.nan, 1], 8, SAME, "the kernel has 1 infinite or NaN"),
     ],
 )
 def test_preconditioners_refused(kernel: Any, shape: Any, options: dict[str, Any], message: str) -> None:

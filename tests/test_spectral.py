@@ -11,12 +11,12 @@ import pytest
 
 import convmatrix as cm
 from convmatrix import memory, spectral
-from convmatrix.spectral import _threads, _upper, bounds, extremes, lanczos, largest, published
-from convmatrix.spectral._axes import dense_form
-from convmatrix.spectral._certificate import BandCertifier, BlockCertifier
-from convmatrix.spectral.blocks import layer_blocks
-from convmatrix.spectral.largest import largest_value
-from tests.cases import CASES, each_case, integer_weights
+from convmatrix.spectral import blocks as blocks_module
+from convmatrix.spectral import bounds, certificates, extremes, published
+from convmatrix.spectral.axes import dense_transform
+from convmatrix.spectral.blocks import Blocks, WeightedLayer, gram_bounds, layer_blocks, read_layer
+from convmatrix.spectral.certificates import BandCertifier, BlockCertifier
+from tests.cases import CASES, each_case, for_each, integer_weights
 from tests.random_spectra import EXACT, enclose, exact_layers, main, random_weights, singular_value_error
 from tests.strategies import random_layer
 
@@ -45,7 +45,7 @@ def test_circular_norm_is_below_the_zero_padded_one() -> None:
     assert spectral.spectral_norm([1, -2, 1], 3, padding="same") == pytest.approx(2 + math.sqrt(2), abs=1e-14)
 
 
-@pytest.mark.parametrize(("boundary", "angles"), [("zero", np.arange(1, 9) / 18), ("symmetric", np.arange(8) / 16)])
+@for_each("boundary, angles", [("zero", np.arange(1, 9) / 18), ("symmetric", np.arange(8) / 16)])
 def test_eigenvalues_of_a_blur(boundary: str, angles: Any) -> None:
     found = spectral.eigenvalues([0.25, 0.5, 0.25], 8, padding="same", boundary=boundary)
     np.testing.assert_allclose(found, np.cos(angles * np.pi) ** 2, atol=1e-15)
@@ -54,9 +54,9 @@ def test_eigenvalues_of_a_blur(boundary: str, angles: Any) -> None:
 def test_symmetric_boundary_takes_the_cosine_transform() -> None:
     geometry = cm.ConvGeometry((6, 7), (3, 5), padding="same", boundary="symmetric")
     kernel = np.outer([1, 3, 1], [1, -2, 5, -2, 1])
-    assert [form.kind for form in layer_blocks(geometry, kernel[None, None]).forms] == ["cosine", "cosine"]
+    assert read_layer(kernel, geometry).transform_names == ("cosine", "cosine")
     kernel[0, 0] += 1
-    assert {form.kind for form in layer_blocks(geometry, kernel[None, None]).forms} == {"dense"}
+    assert read_layer(kernel, geometry).transform_names == ("dense", "dense")
 
 
 # --- exact -----------------------------------------------------------------------------------------------------------
@@ -67,7 +67,7 @@ def test_random_layers_of_the_exact_route() -> None:
     kinds = set()
     for geometry, weights in exact_layers(rng, 250):
         assert singular_value_error(geometry, weights) <= EXACT, geometry
-        kinds |= {form.kind for form in layer_blocks(geometry, np.asarray(weights, dtype=complex)).forms}
+        kinds |= set(read_layer(weights, geometry).transform_names)
     assert kinds >= {"fourier", "cosine"}
 
 
@@ -76,7 +76,7 @@ def test_singular_values_of_every_kind_of_layer(geometry: cm.ConvGeometry) -> No
     assert singular_value_error(geometry, integer_weights(geometry)) <= EXACT
 
 
-@pytest.mark.parametrize("complex_weights", [False, True])
+@for_each("complex_weights", [False, True])
 def test_vectors(complex_weights: bool) -> None:
     rng = np.random.default_rng(2)
     rings = [geometry for geometry, _ in exact_layers(rng, 60)]
@@ -114,7 +114,7 @@ def test_groups_are_not_multiplied() -> None:
     assert spectral.spectral_norm(w, (4, 8, 8), groups=4, **RING) == pytest.approx(9)
 
 
-@pytest.mark.parametrize("case", ["1d circular", "2d circular", "2d groups", "transposed 1d same_lower", "1d same"])
+@for_each("case", ["1d circular", "2d circular", "2d groups", "transposed 1d same_lower", "1d same"])
 def test_eigenvalues(case: str) -> None:
     geometry = CASES[case]
     if geometry.n_in != geometry.n_out:
@@ -137,7 +137,7 @@ def test_eigenvalues_where_strides_and_channels_make_it_square() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-7)
 
 
-@pytest.mark.parametrize(("groups", "transposed"), [(1, False), (2, False), (1, True), (2, True)])
+@for_each("groups, transposed", [(1, False), (2, False), (1, True), (2, True)])
 def test_transfer_function_multiplies_waves(groups: int, transposed: bool) -> None:
     channels = (4, 2)
     shape = (channels[0], channels[1] // groups, 3, 4) if not transposed else (channels[1], channels[0] // groups, 3, 4)
@@ -182,16 +182,15 @@ def test_extremes_of_a_large_layer() -> None:
     n = 60
     top, low = (8 * math.sin(j * math.pi / (2 * (n + 1))) ** 2 for j in (n, 1))
     assert spectral.spectral_norm(kernel, (n, n), padding="same") == pytest.approx(top, rel=1e-8)
-    assert extremes._inverse_lanczos(
-        cm.ConvGeometry((n, n), (3, 3), padding="same"), np.array(kernel)[None, None]
-    ) == pytest.approx(low, rel=1e-6)
+    layer = read_layer(kernel, cm.ConvGeometry((n, n), (3, 3), padding="same"))
+    assert extremes._inverse_lanczos(layer) == pytest.approx(low, rel=1e-6)
     assert spectral.condition_number(kernel, (20, 20), padding="same") == pytest.approx(
         math.sin(20 * math.pi / 42) ** 2 / math.sin(math.pi / 42) ** 2, rel=1e-10
     )
 
 
 def test_large_layers_take_the_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(extremes, "decomposition_work", lambda *_: 1e12)
+    monkeypatch.setattr(WeightedLayer, "decomposition_work", 1e12)
     kernel, shape = [[0.0, 1, 0], [1, -5, 1], [0, 1, 0]], (9, 8)
     values = np.linalg.svd(cm.conv_matrix(kernel, shape, padding="same").toarray(), compute_uv=False)
     assert spectral.smallest_singular_value(kernel, shape, padding="same") == pytest.approx(values[-1], rel=1e-7)
@@ -210,16 +209,16 @@ def test_singular_layers() -> None:
     assert spectral.rank([0, 0], 6, **RING) == 0
 
 
-@pytest.mark.parametrize("squarings", [0, 1, 4])
+@for_each("squarings", [0, 1, 4])
 def test_gram_bounds_bound(squarings: int) -> None:
     rng = np.random.default_rng(9)
     for shape in ((7, 3, 5), (7, 6, 6), (4, 5, 1)):
         stack = rng.standard_normal(shape) * 10.0 ** rng.integers(-200, 200, (shape[0], 1, 1))
         norms = np.linalg.norm(stack, 2, axis=(1, 2))
-        found = largest.gram_bounds(stack, squarings)
+        found = gram_bounds(stack, squarings)
         assert (norms <= found).all()
         assert (found <= norms * min(shape[1:]) ** (0.5 ** (squarings + 1)) * (1 + 1e-9)).all()
-    assert largest.gram_bounds(np.zeros((2, 3, 3)), squarings).tolist() == [0, 0]
+    assert gram_bounds(np.zeros((2, 3, 3)), squarings).tolist() == [0, 0]
 
 
 def test_largest_value_is_that_of_all_blocks() -> None:
@@ -233,7 +232,7 @@ def test_lanczos_finds_a_cluster() -> None:
     values = np.r_[1.0, 1 - 1e-9, 1 - 1e-6, np.linspace(0, 0.9, 40)]
     A = cm.ConvOperator(np.ones(1), 43)  # only its interface
     diagonal = _Diagonal(values)
-    found = lanczos.largest_singular(diagonal, tolerance=1e-10, steps=12, restarts=200)
+    found = bounds.largest_singular(diagonal, tolerance=1e-10, steps=12, restarts=200)
     assert found.value == pytest.approx(1, abs=1e-9)
     assert found.residual <= 1e-10
     assert found.products > 12
@@ -281,8 +280,8 @@ def test_bounds_form_no_matrix(boundary: str, monkeypatch: pytest.MonkeyPatch) -
     w = np.random.default_rng(12).standard_normal((4, 3, 3, 3))
     options: dict[str, Any] = {"padding": "same", "boundary": boundary, "stride": 2}
     norm = dense_norm(w, (3, 9, 9), **options)
-    for name in ("conv_matrix", "layer_blocks"):
-        monkeypatch.setattr(bounds, name, refuse)
+    monkeypatch.setattr(bounds, "refine_bounds", refuse)  # which alone may form one
+    monkeypatch.setattr("convmatrix._assembly.fill.assemble", refuse)
     lower, upper = spectral.norm_bounds(w, (3, 9, 9), **options)
     assert lower <= norm <= upper
     assert lower >= 0.95 * norm
@@ -307,19 +306,21 @@ def test_bounds_from_fewer_points_of_the_symbol(boundary: str, stride: int, monk
     whole = spectral.norm_bounds(w, (3, 81, 9), **options)[1]
     sizes: list[int] = []
 
-    def recorded(blocks: Any) -> float:
-        sizes.append(blocks.shape[0])
-        return largest_value(blocks)
+    original = Blocks.norm
 
-    monkeypatch.setattr(_upper, "_MOST_WORK", 1e3)
-    monkeypatch.setattr(_upper, "largest_value", recorded)
+    def recorded(blocks: Blocks) -> float:
+        sizes.append(blocks.shape[0])
+        return original(blocks)
+
+    monkeypatch.setattr(bounds, "_MOST_WORK", 1e3)
+    monkeypatch.setattr(Blocks, "norm", recorded)
     upper = spectral.norm_bounds(w, (3, 81, 9), **options)[1]
     assert set(sizes) == {24 if stride == 1 else 8}  # eight points a shift; strides of 3 have one
     assert norm <= upper
     assert whole * (1 - 1e-9) <= upper <= 1.2 * whole
 
 
-@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1.0, 1e160, 1e300])
+@for_each("scale", [1e-300, 1e-160, 1.0, 1e160, 1e300])
 def test_bounds_at_any_scale(scale: float) -> None:
     lower, upper = spectral.norm_bounds(np.array([1.0, -2, 1]) * scale, 3, padding="same", tol=1e-6)
     assert lower <= scale * (2 + math.sqrt(2)) <= upper
@@ -349,8 +350,9 @@ def test_certificates_reject_what_is_too_small() -> None:
         for w in (rng.standard_normal(geometry.weight_shape), rng.standard_normal(geometry.weight_shape) * (1 + 2j)):
             A = cm.conv_matrix(w, geometry)
             norm = float(np.linalg.norm(A.toarray(), 2))
-            exact = layer_blocks(geometry, w)
-            dense = layer_blocks(geometry, w, [dense_form(axis) for axis in geometry.axes])
+            layer = WeightedLayer(geometry, w)
+            exact = layer_blocks(layer)
+            dense = layer_blocks(layer, [dense_transform(axis) for axis in geometry.axes])
             for certifier in (
                 BandCertifier(A),
                 BandCertifier(A.T.tocsr()),
@@ -366,7 +368,7 @@ def test_certificates_reject_what_is_too_small() -> None:
 def test_band_certificate_is_used_for_long_layers() -> None:
     geometry = cm.ConvGeometry(3000, 5, padding="same", boundary="reflect")
     w = np.random.default_rng(14).standard_normal(geometry.weight_shape)
-    certifier, reason = bounds._certifier(geometry, w)
+    certifier, reason = certificates.find_certifier(WeightedLayer(geometry, w))
     assert isinstance(certifier, BandCertifier)
     assert reason == ""
     lower, upper = spectral.norm_bounds(w, geometry, tol=1e-4)
@@ -422,25 +424,31 @@ def test_reshaped_norms() -> None:
 # --- both cores ------------------------------------------------------------------------------------------------------
 
 
-def test_blas_threads_are_restored() -> None:
-    functions = _threads._openblas()
-    if functions is None:
-        pytest.skip("NumPy brings no OpenBLAS along here")
-    before = functions[0]()
-    with _threads.single_threaded_blas(), _threads.single_threaded_blas():
-        assert functions[0]() == 1
-    assert functions[0]() == before
+def test_blas_threads_are_limited_and_restored() -> None:
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def numbers() -> list[int]:
+        return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
+    with threadpoolctl.threadpool_limits(2, user_api="blas"):
+        before = numbers()
+        with blocks_module.single_threaded_blas():
+            with blocks_module.single_threaded_blas():
+                assert set(numbers()) == {1}
+            assert set(numbers()) == {1}
+        assert numbers() == before != [1] * len(before)
 
 
-def test_threads_without_a_known_blas(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_threads, "_openblas", lambda: None)
-    monkeypatch.setattr(_threads, "cores", lambda: 3)
-    assert _threads.on_cores(lambda n: n * n, range(7)) == [n * n for n in range(7)]
-
-
-def test_one_core_needs_no_threads(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_threads, "cores", lambda: 1)
-    assert _threads.on_cores(lambda n: -n, [1, 2]) == [-1, -2]
+@for_each("cores", [1, 3])
+def test_results_do_not_depend_on_threadpoolctl_or_the_cores(cores: int) -> None:
+    w = np.random.default_rng(18).standard_normal((3, 2, 3, 3))
+    expected = spectral.singular_values(w, (2, 12, 10), **RING)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(blocks_module, "_blas_controller", lambda: None)
+        patch.setattr(blocks_module, "cores", lambda: cores)
+        patch.setattr(blocks_module, "_PIECE", 100)
+        assert blocks_module.on_cores(lambda n: n * n, range(7)) == [n * n for n in range(7)]
+        np.testing.assert_array_equal(spectral.singular_values(w, (2, 12, 10), **RING), expected)
 
 
 def test_blocks_in_many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -460,26 +468,24 @@ def test_layers_that_are_none() -> None:
         spectral.singular_values([1, 2], geometry, transposed=True)
     with pytest.raises(TypeError, match="stride given beside a ConvGeometry"):
         spectral.spectral_norm([1, 2], geometry, stride=2)
-    with pytest.raises(ValueError, match="2 entries that are infinite or NaN"):
+    with pytest.raises(ValueError, match="2 infinite or NaN"):
         spectral.norm_bounds([1, np.nan, np.inf], 5)
 
 
 def test_what_is_not_square_has_no_eigenvalues() -> None:
-    with pytest.raises(ValueError, match="eigenvalues are of square matrices, but the layer's is 4 x 5"):
+    with pytest.raises(ValueError, match=r"square.* 4 x 5"):
         spectral.eigenvalues([1, 2], 5)
-    with pytest.raises(ValueError, match=r"need the whole matrix, 40000 x 40000"):
+    with pytest.raises(ValueError, match=r"40000 x 40000"):
         spectral.eigenvalues(np.ones((4, 1, 2, 2)), (1, 200, 200), stride=2)
 
 
 def test_too_large_for_a_decomposition() -> None:
-    with pytest.raises(ValueError, match=r"take about .*e\+\d+ multiplications, and 2e\+13 are the most"):
+    with pytest.raises(ValueError, match=r"e\+\d+ multiplications.* 2e\+13"):
         spectral.singular_values(np.ones((64, 64, 3, 3)), (64, 56, 56), padding="same")
 
 
 def test_transfer_function_needs_rings() -> None:
-    with pytest.raises(
-        ValueError, match="axis 1 is no ring: it has 5 outputs of 5 samples at stride 1 with boundary 'z"
-    ):
+    with pytest.raises(ValueError, match=r"axis 1 .* 5 outputs of 5 samples .*'zero'"):
         spectral.transfer_function(np.ones((3, 3)), (4, 5), padding="same", boundary=("circular", "zero"))
 
 
@@ -506,29 +512,29 @@ def test_memory_is_asked_for_first(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tolerances_that_cannot_be_met(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"tol=0 must be positive"):
         spectral.norm_bounds([1, 2], 5, tol=0)
-    with pytest.raises(ValueError, match=r"tol=1e-17 cannot be met: the norm lies between .* a relative width of") as e:
+    with pytest.raises(ValueError, match=r"tol=1e-17.* between .* and ") as e:
         spectral.norm_bounds([10, -20, 10], 9, padding="same", tol=1e-17)
     low, high = (float(number) for number in re.findall(r"\d+\.\d+", str(e.value))[:2])
     assert low <= spectral.spectral_norm([10, -20, 10], 9, padding="same") <= high <= 1.2 * low
-    monkeypatch.setattr(bounds, "decomposition_work", lambda *_: 1e15)
-    monkeypatch.setattr(bounds, "_MOST_ENTRIES", 10)
-    with pytest.raises(ValueError, match=r"the proof would need about 1\.0e\+15 multiplications"):
+    monkeypatch.setattr(WeightedLayer, "decomposition_work", 1e15)
+    monkeypatch.setattr(certificates, "_MOST_ENTRIES", 10)
+    with pytest.raises(ValueError, match=r"1\.0e\+15 multiplications.*2e\+11"):
         spectral.norm_bounds([1, -2, 1], 9, padding="same", boundary="reflect", tol=1e-6)
 
 
 def test_extremes_say_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ValueError, match="method 'power' is unknown; choose one of auto, exact, lanczos"):
+    with pytest.raises(ValueError, match=r"method 'power'.*auto, exact, lanczos"):
         spectral.spectral_norm([1, 2], 5, method="power")
-    with pytest.raises(ValueError, match=r"Lanczos steps end at .* which is more than tol=1e-30"):
+    with pytest.raises(ValueError, match=r"Lanczos steps end at .*tol=1e-30"):
         spectral.spectral_norm([1, 2], 5, method="lanczos", tol=1e-30)
     for tol in (-1, 0, math.nan):
-        with pytest.raises(ValueError, match=r"tol=.* must be positive: it is the residual relative to the value"):
+        with pytest.raises(ValueError, match=r"tol=.* positive"):
             spectral.spectral_norm([1, 2], 5, tol=tol)
     for tol in (-1, 1, math.nan):
         with pytest.raises(ValueError, match=r"must lie in \[0, 1\)"):
             spectral.rank([1, 2], 5, tol=tol)
-    monkeypatch.setattr(extremes, "decomposition_work", lambda *_: 1e12)
-    with pytest.raises(ValueError, match=r"smallest singular value is below 1e-7 of the norm"):
+    monkeypatch.setattr(WeightedLayer, "decomposition_work", 1e12)
+    with pytest.raises(ValueError, match=r"below 1e-7 .*\(400,\)"):
         spectral.smallest_singular_value([1, 2.0], 400, padding=[(0, 1)])
 
 
@@ -538,16 +544,16 @@ def test_steps_that_do_not_converge(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: Any, **__: Any) -> Any:
         raise linalg.ArpackNoConvergence("no", np.empty(0), np.empty((0, 0)))
 
-    monkeypatch.setattr(extremes, "decomposition_work", lambda *_: 1e12)
+    monkeypatch.setattr(WeightedLayer, "decomposition_work", 1e12)
     monkeypatch.setattr(linalg, "eigsh", fail)
-    with pytest.raises(ValueError, match="Lanczos steps with the inverse do not converge"):
+    with pytest.raises(ValueError, match="inverse do not converge"):
         spectral.smallest_singular_value([1, 2.0], 40)
 
 
 def test_published_bounds_say_what_is_wrong() -> None:
-    with pytest.raises(ValueError, match=r"the kernel has shape \(3, 3, 3\), but 2 spatial axes were given"):
+    with pytest.raises(ValueError, match=r"shape \(3, 3, 3\), but 2 spatial axes"):
         published.sedghi(np.ones((3, 3, 3)), (4, 4))
-    with pytest.raises(ValueError, match="grid=4 is shorter than the kernel's 5 taps"):
+    with pytest.raises(ValueError, match=r"grid=4 .* 5 taps"):
         published.grid_bound(np.ones(5), 4, n_axes=1)
 
 
@@ -572,9 +578,9 @@ def test_unknown_layer_options_are_named() -> None:
 
 def test_inverses_that_are_out_of_reach_are_refused_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = cm.ConvGeometry((56, 56), (3, 3), in_channels=64, out_channels=64, padding=1)
-    monkeypatch.setattr("convmatrix.matrices.conv_matrix", None)  # nothing may be built
+    monkeypatch.setattr(extremes, "conv_matrix", None)  # nothing may be built
     for function in (cm.spectral.condition_number, cm.spectral.smallest_singular_value):
-        with pytest.raises(ValueError, match=r"is out of reach: .* about 1\.0e\+13 multiplications, .* 3e\+11 are"):
+        with pytest.raises(ValueError, match=r"out of reach: .* 1\.0e\+13 multiplications.* 3e\+11"):
             function(np.ones(layer.weight_shape), layer)
 
 
@@ -584,5 +590,5 @@ def test_factors_that_do_not_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr("scipy.sparse.linalg.splu", splu)
     kernel = np.random.default_rng(0).standard_normal((2, 2, 3, 3))
-    with pytest.raises(cm.MatrixTooLargeError, match=r"factors of the inverse of the 3200 x 3200 matrix .* do not fit"):
-        extremes._inverse_lanczos(cm.ConvGeometry((40, 40), (3, 3), in_channels=2, out_channels=2, padding=1), kernel)
+    with pytest.raises(cm.MatrixTooLargeError, match=r"3200 x 3200 matrix .* do not fit"):
+        extremes._inverse_lanczos(read_layer(kernel, (2, 40, 40), padding=1))
