@@ -232,7 +232,7 @@ def largest_singular(operator: Any, *, tolerance: float, steps: int, restarts: i
                 break
             following = adjoint @ image[:, 0]
             products += 1
-            length = np.linalg.norm(following)
+            length = float(np.linalg.norm(following))
             following, remaining = _orthogonalised(following, V)
             if remaining <= 1e-12 * length or length == 0:
                 break
