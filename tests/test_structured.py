@@ -11,9 +11,9 @@ from scipy import linalg, sparse
 import convmatrix as cm
 from convmatrix import structured
 from convmatrix.structured import (
-    _diagonals,
     circulant,
     circulant_embedding,
+    diagonals,
     displacement_rank,
     doubly_block_circulant,
     doubly_block_toeplitz,
@@ -27,7 +27,7 @@ from convmatrix.structured import (
     structure_violation,
     toeplitz,
 )
-from tests.cases import CASES, each_case, integer_weights
+from tests.cases import CASES, each_case, for_each, integer_weights
 
 
 def block_toeplitz(coefficients: Any, sizes: tuple[int, ...], origin: tuple[int, ...]) -> Any:
@@ -67,7 +67,7 @@ def test_circulant_is_scipys() -> None:
     np.testing.assert_array_equal(circulant([1, 2, 3, 4], 3).toarray(), linalg.circulant([5, 2, 3]))
 
 
-@pytest.mark.parametrize(("sizes", "taps"), [((4,), (3,)), ((3, 4), (2, 5)), ((2, 3, 2), (3, 2, 1))])
+@for_each("sizes, taps", [((4,), (3,)), ((3, 4), (2, 5)), ((2, 3, 2), (3, 2, 1))])
 def test_levels_by_loops(sizes: tuple[int, ...], taps: tuple[int, ...]) -> None:
     a = np.random.default_rng(1).integers(-9, 10, taps)
     for origin in (None, tuple(k - 1 for k in taps), (0,) * len(taps)):
@@ -127,14 +127,14 @@ def first_break(A: Any, key: Any) -> tuple[int, int] | None:
     return None
 
 
-def place(violation: Any) -> tuple[int, int] | None:
+def index_of(violation: Any) -> tuple[int, int] | None:
     return None if violation is None else (violation.row, violation.column)
 
 
-@pytest.mark.parametrize("chunk", [1, 7, 2**17])
-@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array, sparse.coo_array, sparse.csc_matrix])
+@for_each("chunk", [1, 7, 2**17])
+@for_each("make", [np.asarray, sparse.csr_array, sparse.coo_array, sparse.csc_matrix])
 def test_first_violation_by_loops(make: Any, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_diagonals, "_CHUNK", chunk)
+    monkeypatch.setattr(diagonals, "_CHUNK", chunk)
     rng = np.random.default_rng(4)
     found = 0
     for _ in range(120):
@@ -148,7 +148,7 @@ def test_first_violation_by_loops(make: Any, chunk: int, monkeypatch: pytest.Mon
             assert structure_violation(make(A), structure) is None
             A[rng.integers(A.shape[0]), rng.integers(A.shape[1])] += rng.integers(0, 3)
             violation = structure_violation(make(A), structure)
-            assert place(violation) == first_break(A, key)
+            assert index_of(violation) == first_break(A, key)
             if violation is not None:
                 found += 1
                 assert violation.value == A[violation.row, violation.column]
@@ -157,8 +157,8 @@ def test_first_violation_by_loops(make: Any, chunk: int, monkeypatch: pytest.Mon
     assert found > 50
 
 
-@pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.int64, np.float64, np.complex128])
-@pytest.mark.parametrize("make", [np.asarray, sparse.csr_array])
+@for_each("dtype", [bool, np.int8, np.uint8, np.int64, np.float64, np.complex128])
+@for_each("make", [np.asarray, sparse.csr_array])
 def test_first_violation_within_a_tolerance(make: Any, dtype: Any) -> None:
     def first_beyond(A: Any, tol: float, key: Any) -> tuple[int, int] | None:
         """Compare with the first entry of the diagonal, stored or not, without overflow."""
@@ -177,7 +177,7 @@ def test_first_violation_within_a_tolerance(make: Any, dtype: Any) -> None:
         for structure, key in (("toeplitz", lambda i, j: i - j), ("circulant", lambda i, j, n=n: (i - j) % n)):
             tol = float(rng.choice([0, 0.5, 30, 60]))
             violation = structure_violation(make(T), structure, tol=tol)  # type: ignore[arg-type]  # of two literals
-            assert place(violation) == first_beyond(T, tol, key)
+            assert index_of(violation) == first_beyond(T, tol, key)
             if violation is not None:
                 found += 1
                 assert violation.value == T[violation.row, violation.column]
@@ -202,7 +202,7 @@ def test_a_gap_at_the_far_end_of_a_large_matrix_is_found() -> None:
     A = sparse.diags_array([np.ones(n - 1), np.ones(n), np.ones(n - 1)], offsets=[-1, 0, 1], format="csr")
     A.data[-1] = 0
     A.eliminate_zeros()
-    assert place(structure_violation(A, "toeplitz")) == (n - 1, n - 1)
+    assert index_of(structure_violation(A, "toeplitz")) == (n - 1, n - 1)
 
 
 def test_first_violation_of_levels() -> None:
@@ -223,7 +223,7 @@ def test_first_violation_of_levels() -> None:
         assert structure_violation(A, "toeplitz", **sizes) is None
         A[rng.integers(shape[0]), rng.integers(shape[1])] += 1
         violation = structure_violation(A, "toeplitz", **sizes)
-        assert place(violation) == first_break(A, key)
+        assert index_of(violation) == first_break(A, key)
         found += violation is not None
     assert found > 20
 
@@ -310,7 +310,7 @@ def test_no_convolution_has_an_honest_residual() -> None:
     assert recover_kernel(sparse.csr_array((3, 4)), geometry)[1] == 0
 
 
-@pytest.mark.parametrize(
+@for_each(
     "geometry",
     [
         cm.ConvGeometry(12, 3, padding="same"),
@@ -330,14 +330,13 @@ def test_geometry_is_found(geometry: cm.ConvGeometry) -> None:
     np.testing.assert_allclose(kernel, w, atol=1e-12)
 
 
-@pytest.mark.parametrize(
+@for_each(
     "geometry",
     [
         cm.ConvGeometry(5, 8, padding=[(3, 4)], boundary="symmetric"),
         cm.ConvGeometry(4, 5, padding=[(2, 1)], boundary="replicate"),
         cm.ConvGeometry((2, 3), (3, 4), stride=2, dilation=2, padding=[(3, 3), (4, 3)]),
     ],
-    ids=repr,
 )
 def test_geometry_is_found_where_a_smaller_kernel_reads_as_much(geometry: cm.ConvGeometry) -> None:
     A = cm.conv_matrix(np.random.default_rng(0).standard_normal(geometry.weight_shape), geometry)
@@ -371,56 +370,52 @@ def test_displacement_ranks() -> None:
 
 
 def test_builders_say_what_is_wrong() -> None:
-    with pytest.raises(ValueError, match=r"column must be one-dimensional and not empty, but has shape \(0,\)"):
+    with pytest.raises(ValueError, match=r"column .*shape \(0,\)"):
         toeplitz([])
-    with pytest.raises(ValueError, match=r"row must be one-dimensional .* shape \(1, 2\)"):
+    with pytest.raises(ValueError, match=r"row .* shape \(1, 2\)"):
         toeplitz([1], [[1, 2]])
-    with pytest.raises(ValueError, match="column has 3 entries and row 1, but the matrix is 2 x 2"):
+    with pytest.raises(ValueError, match=r"column has 3 .*row 1.* 2 x 2"):
         toeplitz([1, 2, 3], [1], (2, 2))
-    with pytest.raises(ValueError, match=r"shape \(2, 2\), but shape=\(3,\) has 1 levels"):
+    with pytest.raises(ValueError, match=r"shape \(2, 2\).*shape=\(3,\)"):
         doubly_block_toeplitz([[1, 2], [3, 4]], 3)
-    with pytest.raises(ValueError, match=r"origin=\(2,\) lies outside of the coefficients, whose levels have \(2,\)"):
+    with pytest.raises(ValueError, match=r"origin=\(2,\).* \(2,\)"):
         doubly_block_circulant([1, 2], 4, origin=2)
-    with pytest.raises(
-        ValueError, match=r"sizes=\(4,\) are too small: levels \(4,\) with these coefficients need \(5,\)"
-    ):
+    with pytest.raises(ValueError, match=r"sizes=\(4,\) .*\(5,\)"):
         circulant_embedding([1, 2, 3], 4, sizes=4)
 
 
 def test_recognition_says_what_is_wrong() -> None:
     eye = sparse.eye_array(6).tocsr()
-    with pytest.raises(ValueError, match="structure 'hankel' is unknown"):
+    with pytest.raises(ValueError, match=r"structure 'hankel'.*toeplitz.*circulant"):
         structure_violation(eye, "hankel")  # type: ignore[arg-type]  # what a user might try
-    with pytest.raises(ValueError, match=r"tol=-1 must not be negative"):
+    with pytest.raises(ValueError, match=r"tol=-1 "):
         is_toeplitz(eye, tol=-1)
-    with pytest.raises(ValueError, match=r"circulant matrix is square on every level, but its rows have levels \(2,\)"):
+    with pytest.raises(ValueError, match=r"circulant.* square .*\(2,\).*\(3,\)"):
         structure_violation(np.ones((2, 3)), "circulant")
-    with pytest.raises(ValueError, match=r"6 x 6, but channels 1 x 1 of levels \(2, 2\) and \(2, 2\) make 4 x 4"):
+    with pytest.raises(ValueError, match=r"6 x 6.*channels 1 x 1 .*\(2, 2\).* 4 x 4"):
         is_doubly_block_toeplitz(eye, (2, 2))
-    with pytest.raises(ValueError, match=r"shape=\(6,\) and input_shape=\(2, 3\) must have as many levels"):
+    with pytest.raises(ValueError, match=r"shape=\(6,\) and input_shape=\(2, 3\)"):
         is_doubly_block_toeplitz(eye, (6,), (2, 3))
-    with pytest.raises(ValueError, match=r"a matrix of numbers is needed, but got an array of shape \(3,\)"):
+    with pytest.raises(ValueError, match=r"matrix of numbers.* shape \(3,\)"):
         is_toeplitz([1, 2, 3])
 
 
 def test_kernels_and_searches_say_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     geometry = CASES["1d"]
-    with pytest.raises(ValueError, match="the matrix is 4 x 4, but the layer's is 5 x 7"):
+    with pytest.raises(ValueError, match=r"4 x 4.*5 x 7"):
         nearest_conv(np.eye(4), geometry)
-    with pytest.raises(ValueError, match="entries that are infinite or NaN"):
+    with pytest.raises(ValueError, match="infinite or NaN"):
         recover_kernel(np.full((5, 7), np.nan), geometry)
-    with pytest.raises(ValueError, match=r"the matrix has 4 columns, but in_channels=1 of input_shape=\(5,\) make 5"):
+    with pytest.raises(ValueError, match=r"4 columns.*in_channels=1 .*input_shape=\(5,\) .*5"):
         find_geometry(np.eye(4), 5)
-    with pytest.raises(ValueError, match=r"the matrix has 4 rows, but out_channels=1 of output_shape=\(3,\) make 3"):
+    with pytest.raises(ValueError, match=r"4 rows.*out_channels=1 .*output_shape=\(3,\) .*3"):
         find_geometry(np.eye(4), 4, output_shape=3)
-    with pytest.raises(ValueError, match="the matrix has 4 rows, which out_channels=3 does not divide"):
+    with pytest.raises(ValueError, match=r"4 rows.*out_channels=3"):
         find_geometry(np.eye(4), 4, out_channels=3)
-    with pytest.raises(
-        ValueError, match=r"none of a layer with kernels of at most 3 taps .*: the smallest residual of"
-    ):
+    with pytest.raises(ValueError, match=r"at most 3 taps .*smallest residual of \d+"):
         find_geometry(np.diag([1.0, 2, 3, 4, 5, 6]), 6, largest_kernel=3)
     with pytest.raises(ValueError, match="no rule of an axis fits"):
         find_geometry(np.ones((20, 2)), 2, largest_kernel=2)
-    monkeypatch.setattr(structured.displacement, "_MOST", 3)
-    with pytest.raises(ValueError, match="6 rows and 6 columns differ from their neighbours, and 3 are the most"):
+    monkeypatch.setattr(structured.recognition, "_MOST_ROWS", 3)
+    with pytest.raises(ValueError, match=r"6 rows and 6 columns .* 3 "):
         displacement_rank(np.random.default_rng(0).standard_normal((6, 6)))

@@ -17,6 +17,16 @@ def test_conv_matrix_goes_through_six_files() -> None:
             assert set(traced_files(call)) == path, name
 
 
+def test_norm_bounds_goes_through_ten_files() -> None:
+    files = traced_files(CALLS["norm_bounds(kernel, shape)"])
+    assert len(files) <= 10
+    assert {name for name in files if "spectral" in name} == {
+        "spectral/bounds.py",
+        "spectral/blocks.py",
+        "spectral/axes.py",
+    }
+
+
 def test_the_command_prints_the_files(capsys: pytest.CaptureFixture[str]) -> None:
     main()
     assert "conv_matrix(kernel, n): 6 files\n" in capsys.readouterr().out

@@ -1,10 +1,16 @@
-"""Toeplitz and circulant matrices of any number of levels: to build, to recognise, to project onto."""
+"""Toeplitz and circulant matrices with any number of levels: build, recognise and project onto them."""
 
-from convmatrix.structured._diagonals import Violation
-from convmatrix.structured.builders import circulant, doubly_block_circulant, doubly_block_toeplitz, toeplitz
-from convmatrix.structured.displacement import circulant_embedding, displacement_rank
+from convmatrix.structured.builders import (
+    circulant,
+    circulant_embedding,
+    doubly_block_circulant,
+    doubly_block_toeplitz,
+    toeplitz,
+)
+from convmatrix.structured.diagonals import Violation
 from convmatrix.structured.kernels import nearest_conv, recover_kernel
 from convmatrix.structured.recognition import (
+    displacement_rank,
     is_circulant,
     is_doubly_block_circulant,
     is_doubly_block_toeplitz,

@@ -1,7 +1,7 @@
-"""Sparse Toeplitz and circulant matrices, of one level or several, with or without channels.
+"""Sparse Toeplitz and circulant matrices with one or several levels, with or without channels.
 
-Each is the matrix of a layer, and is built as one: a Toeplitz matrix is a convolution that zeros surround, a circulant
-one a convolution on a ring.
+Each is built as the matrix of a layer: a Toeplitz matrix is a convolution with zero padding, a circulant one a
+convolution on a ring.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ def toeplitz(
     Parameters
     ----------
     column, row : array_like, one-dimensional
-        ``column[k]`` is :math:`a_k`, ``row[k]`` is :math:`a_{-k}`; ``row[0]`` is not read. Without a row it is the
+        ``column[k]`` is :math:`a_k`, ``row[k]`` is :math:`a_{-k}`; ``row[0]`` is ignored. By default the row is the
         conjugate of the column, so that the matrix is Hermitian, as in `scipy.linalg.toeplitz`.
     shape : (int, int), optional
-        By default the lengths of column and row. Where it is larger, the diagonals beyond what is given are empty.
+        By default the lengths of column and row. If it is larger, the remaining diagonals are empty.
     format : {"csr", "csc", "coo", "dia", "bsr"}
 
     Returns
     -------
     scipy.sparse array
-        Every diagonal that is given is stored, zeros included.
+        All given diagonals are stored, including zeros.
 
     Raises
     ------
     ValueError
-        If column or row are empty, have several axes, or are longer than the matrix.
+        If column or row is empty, has several axes, or is longer than the matrix.
 
     Examples
     --------
@@ -77,8 +77,8 @@ def circulant(column: ArrayLike, n: int | None = None, *, format: str = "csr") -
     ----------
     column : array_like, one-dimensional
     n : int, optional
-        Rows and columns; the length of the column by default. Where it is larger, the rest of the column is empty;
-        where it is smaller, the column wraps and adds up.
+        Number of rows and columns; by default the length of the column. A shorter column is padded with empty
+        entries; a longer one wraps around, and entries that coincide are added.
     format : {"csr", "csc", "coo", "dia", "bsr"}
 
     Returns
@@ -104,11 +104,11 @@ def doubly_block_toeplitz(
     order: str = "C",
     format: str = "csr",
 ) -> Any:
-    r"""Return the block Toeplitz matrix with Toeplitz blocks, of as many levels as ``shape`` has entries.
+    r"""Return the block Toeplitz matrix with Toeplitz blocks, with one level per entry of ``shape``.
 
     .. math:: T_{ij} = a_{i - j + o}, \qquad i, j \in [0, n_1) \times \cdots \times [0, n_D)
 
-    With two levels it is the matrix of a 2-D convolution with zeros around. Channels make a matrix of such blocks.
+    With two levels it is the matrix of a 2-D convolution with zero padding; with channels, a matrix of such blocks.
 
     Parameters
     ----------
@@ -119,7 +119,7 @@ def doubly_block_toeplitz(
     origin : int or sequence of int, optional
         The index o of the main diagonal's coefficient; by default the centre, ``(taps - 1) // 2``.
     order : {"C", "F"}
-        "F" takes the levels the other way round.
+        How rows and columns are flattened; "F" reverses the order of the levels.
     format : {"csr", "csc", "coo", "dia", "bsr"}
 
     Returns
@@ -129,7 +129,7 @@ def doubly_block_toeplitz(
     Raises
     ------
     ValueError
-        If the coefficients' axes are not those of the shape, or the origin lies outside of them.
+        If the coefficients have the wrong number of axes, or the origin lies outside of them.
 
     Examples
     --------
@@ -150,17 +150,18 @@ def doubly_block_circulant(
     order: str = "C",
     format: str = "csr",
 ) -> Any:
-    r"""Return the block circulant matrix with circulant blocks, of as many levels as ``shape`` has entries.
+    r"""Return the block circulant matrix with circulant blocks, with one level per entry of ``shape``.
 
     .. math:: C_{ij} = c_{(i - j + o) \bmod n}, \qquad i, j \in [0, n_1) \times \cdots \times [0, n_D)
 
     Parameters
     ----------
     coefficients : array_like
-        ``c``, of shape (*taps), or (C_out, C_in, *taps) if ``shape`` is given. Shorter than the levels, the rest is
-        empty; longer, it wraps and adds up. With the origin 0 it is the first column.
+        ``c``, of shape (*taps), or (C_out, C_in, *taps) if ``shape`` is given; with the origin 0, the first column.
+        Coefficients shorter than a level are padded with empty entries; longer ones wrap around, and entries that
+        coincide are added.
     shape : int or sequence of int, optional
-        Sizes n of the levels, the outermost first; the shape of the coefficients by default.
+        Sizes n of the levels, the outermost first; by default the shape of the coefficients.
     origin : int or sequence of int
         The index of the main diagonal's coefficient.
     order, format
@@ -182,6 +183,58 @@ def doubly_block_circulant(
     return _levels_matrix(coefficients, sizes, origin, "circular", order, format)
 
 
+def circulant_embedding(
+    coefficients: ArrayLike,
+    shape: int | Sequence[int],
+    *,
+    origin: int | Sequence[int] | None = None,
+    sizes: int | Sequence[int] | None = None,
+) -> NDArray[Any]:
+    r"""Return the first column of a circulant matrix that contains a given Toeplitz matrix.
+
+    On every level, rows and columns ``0 .. n - 1`` of the larger matrix are the Toeplitz matrix. This is how Toeplitz
+    matrices are multiplied by fast Fourier transforms.
+
+    Parameters
+    ----------
+    coefficients, shape, origin
+        As for `doubly_block_toeplitz`, with any number of levels, with or without channels.
+    sizes : int or sequence of int, optional
+        Sizes of the circulant levels; by default the smallest ones, n plus the larger reach of the coefficients.
+
+    Returns
+    -------
+    array, shape (*sizes) or (C_out, C_in, *sizes)
+        The first column, as an argument for `doubly_block_circulant`.
+
+    Raises
+    ------
+    ValueError
+        If the sizes are too small.
+
+    Examples
+    --------
+    >>> circulant_embedding([1, 2, 3], 4)
+    array([2, 3, 0, 0, 1])
+    """
+    array, sides, taps = _levels(coefficients, shape)
+    n = len(sides)
+    centre = _centre(taps, origin)
+    below = [min(k - 1 - o, size - 1) for k, o, size in zip(taps, centre, sides, strict=True)]
+    above = [min(o, size - 1) for o, size in zip(centre, sides, strict=True)]
+    least = [size + max(p, q) for size, p, q in zip(sides, below, above, strict=True)]
+    rings = tuple(least) if sizes is None else validate.per_axis("sizes", sizes, n, minimum=1)
+    if any(ring < wanted for ring, wanted in zip(rings, least, strict=True)):
+        raise ValueError(f"sizes={rings} are too small: levels {sides} with these coefficients need {tuple(least)}")
+    column = np.zeros((*array.shape[:-n], *rings), dtype=array.dtype)
+    source = [slice(o - q, o + p + 1) for o, p, q in zip(centre, below, above, strict=True)]
+    target = [np.arange(-q, p + 1) % ring for p, q, ring in zip(below, above, rings, strict=True)]
+    channels = (slice(None),) * (array.ndim - n)
+    places: Any = (*channels, *np.ix_(*target))
+    column[places] = array[(*channels, *source)]
+    return column
+
+
 def _levels_matrix(
     coefficients: ArrayLike,
     shape: int | Sequence[int],
@@ -190,9 +243,9 @@ def _levels_matrix(
     order: str,
     format: str,
 ) -> Any:
-    """Return the matrix of the convolution whose kernel the coefficients are."""
-    array, sizes, taps = levels(coefficients, shape)
-    centre = centre_of(taps, origin)
+    """Return the matrix of the convolution with the coefficients as kernel."""
+    array, sizes, taps = _levels(coefficients, shape)
+    centre = _centre(taps, origin)
     padding = [(k - 1 - o, o) for k, o in zip(taps, centre, strict=True)]
     channels = (array.shape[1],) if array.ndim > len(sizes) else ()
     return conv_matrix(
@@ -200,7 +253,7 @@ def _levels_matrix(
     )
 
 
-def centre_of(taps: tuple[int, ...], origin: int | Sequence[int] | None) -> tuple[int, ...]:
+def _centre(taps: tuple[int, ...], origin: int | Sequence[int] | None) -> tuple[int, ...]:
     """Return the index of the main diagonal's coefficient on each level."""
     if origin is None:
         return tuple((k - 1) // 2 for k in taps)
@@ -217,15 +270,15 @@ def _vector(name: str, values: ArrayLike) -> NDArray[Any]:
     return array
 
 
-def levels(
+def _levels(
     coefficients: ArrayLike, shape: int | Sequence[int]
 ) -> tuple[NDArray[Any], tuple[int, ...], tuple[int, ...]]:
-    """Return the coefficients, the sizes of the levels, and the coefficients of each."""
+    """Return the coefficients, the sizes of the levels, and the number of coefficients of each."""
     array = np.asarray(coefficients)
     sizes = validate.shape("shape", shape)
     if array.ndim not in (len(sizes), len(sizes) + 2):
         raise ValueError(
-            f"the coefficients have shape {array.shape}, but shape={sizes} has {len(sizes)} levels; give one axis a "
-            "level, or (C_out, C_in, *levels)"
+            f"the coefficients have shape {array.shape}, but shape={sizes} has {len(sizes)} levels; give one axis "
+            "per level, or (C_out, C_in, *levels)"
         )
     return array, sizes, array.shape[-len(sizes) :]

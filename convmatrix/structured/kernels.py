@@ -1,4 +1,4 @@
-"""From a matrix back to a kernel: the nearest matrix of a layer."""
+"""The kernel of a given matrix: projection onto the matrices of a layer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from convmatrix.structured.recognition import as_csr
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
     from convmatrix.pattern import WeightPattern
-
-    Array = NDArray[Any]
 
 
 def nearest_conv(A: Any, geometry: ConvGeometry) -> Array:
@@ -24,9 +23,9 @@ def nearest_conv(A: Any, geometry: ConvGeometry) -> Array:
 
     .. math:: \min_w \| A - \sum_k w_k P_k \|_F
 
-    A weight that shares no entry with another one is the mean of its entries. Where several weights share entries (a
-    circular boundary that wraps, a reflection) the normal equations of those weights are solved; what they leave open
-    is chosen of least norm. Weights that sit nowhere are zero.
+    A weight that shares no entry with another one is the mean of its entries. If several weights share entries (as with
+    a circular boundary that wraps, or a reflection), their normal equations are solved, with the solution of least norm
+    if it is not unique. Weights that occur nowhere are zero.
 
     Parameters
     ----------
@@ -40,7 +39,7 @@ def nearest_conv(A: Any, geometry: ConvGeometry) -> Array:
     Raises
     ------
     ValueError
-        If the matrix has another shape.
+        If the matrix has another shape, or entries that are not finite.
 
     Examples
     --------
@@ -64,8 +63,8 @@ def recover_kernel(A: Any, geometry: ConvGeometry) -> tuple[Array, float]:
     w : array of float or complex, shape ``geometry.weight_shape``
         As by `nearest_conv`.
     residual : float
-        The Frobenius norm of A minus the matrix of w. It is 0 where the weights share no entries and A is exactly the
-        matrix of a layer.
+        The Frobenius norm of A minus the matrix of w. It is exactly 0 if A is the matrix of a layer whose weights share
+        no entries.
 
     Examples
     --------
@@ -85,13 +84,13 @@ def _fit(matrix: Any, geometry: ConvGeometry) -> tuple[Array, float]:
         )
     values = matrix.data.astype(np.result_type(matrix.dtype, np.float64))
     if not np.isfinite(values).all():
-        raise ValueError("the matrix has entries that are infinite or NaN; replace them first")
+        raise ValueError("the matrix has infinite or NaN entries; replace them first")
     pattern = geometry.pattern()
     entries, n_entries, first = _entries(pattern)
     found, elsewhere = _look_up(matrix, values, pattern, first)
     weights = np.zeros(pattern.n_weights, dtype=values.dtype)
     single = np.bincount(entries, minlength=n_entries)[entries] == 1
-    # A first value of each weight, from an entry of its own: exact where all of its entries are equal.
+    # Start from an entry that the weight shares with no other: exact if all of its entries are equal.
     own = np.flatnonzero(single)[::-1]
     weights[pattern.weight_index[own]] = found[entries[own]]
     weights += _least_squares(pattern, entries, n_entries, found - _sums(weights, pattern, entries, n_entries))
@@ -100,7 +99,7 @@ def _fit(matrix: Any, geometry: ConvGeometry) -> tuple[Array, float]:
 
 
 def _entries(pattern: WeightPattern) -> tuple[NDArray[np.int64], int, NDArray[np.int64]]:
-    """Return the matrix entry of each triplet, how many entries there are, and the first triplet of each."""
+    """Return the matrix entry of each triplet, the number of entries, and the first triplet of each entry."""
     rows, columns = pattern.rows, pattern.cols
     new = np.ones(pattern.n_entries, dtype=bool)
     new[1:] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1])
@@ -109,7 +108,7 @@ def _entries(pattern: WeightPattern) -> tuple[NDArray[np.int64], int, NDArray[np
 
 
 def _look_up(matrix: Any, values: Array, pattern: WeightPattern, first: NDArray[np.int64]) -> tuple[Array, Array]:
-    """Return the values at the entries of the pattern, and those that are stored elsewhere."""
+    """Return the values at the entries of the pattern, and the values stored elsewhere."""
     columns = pattern.cols[first]
     if len(columns) == len(values) and np.array_equal(columns, matrix.indices):
         starts = np.searchsorted(first, pattern.row_starts)
@@ -119,13 +118,12 @@ def _look_up(matrix: Any, values: Array, pattern: WeightPattern, first: NDArray[
     rows = np.repeat(np.arange(matrix.shape[0], dtype=np.int64), np.diff(matrix.indptr))
     stored = rows * wide + matrix.indices
     wanted = pattern.rows[first].astype(np.int64) * wide + columns
-    places = np.searchsorted(stored, wanted)
-    places_inside = np.minimum(places, max(len(stored) - 1, 0))
-    hit = (stored[places_inside] == wanted) if len(stored) else np.zeros(len(wanted), dtype=bool)
+    nearest = np.minimum(np.searchsorted(stored, wanted), max(len(stored) - 1, 0))
+    hit = (stored[nearest] == wanted) if len(stored) else np.zeros(len(wanted), dtype=bool)
     found = np.zeros(len(wanted), dtype=values.dtype)
-    found[hit] = values[places_inside[hit]]
+    found[hit] = values[nearest[hit]]
     outside = np.ones(len(values), dtype=bool)
-    outside[places_inside[hit]] = False
+    outside[nearest[hit]] = False
     return found, values[outside]
 
 
@@ -139,7 +137,7 @@ def _sums(weights: Array, pattern: WeightPattern, entries: NDArray[np.int64], n_
 
 
 def _least_squares(pattern: WeightPattern, entries: NDArray[np.int64], n_entries: int, values: Array) -> Array:
-    """Return the weights whose entries come nearest to values, of least norm where several do."""
+    """Return the weights of least norm whose entries are nearest to the given values."""
     size = pattern.n_weights
     ones = np.ones(pattern.n_entries)
     counts = sparse.csr_array((ones, (entries, pattern.weight_index)), shape=(n_entries, size))
@@ -148,23 +146,23 @@ def _least_squares(pattern: WeightPattern, entries: NDArray[np.int64], n_entries
         uses = np.bincount(pattern.weight_index, minlength=size)
         return right / np.maximum(uses, 1)
     normal = sparse.csr_array(counts.T @ counts)
-    _, part = connected_components(normal, directed=False)
-    order = np.argsort(part, kind="stable")  # weights by part
-    sizes = np.bincount(part)
+    _, component = connected_components(normal, directed=False)
+    order = np.argsort(component, kind="stable")  # weights by component
+    sizes = np.bincount(component)
     starts = np.cumsum(sizes) - sizes
     weights = np.zeros(size, dtype=right.dtype)
-    place = np.empty(size, dtype=np.int64)
-    place[order] = np.arange(size) - np.repeat(starts, sizes)
+    position = np.empty(size, dtype=np.int64)  # within the component
+    position[order] = np.arange(size) - np.repeat(starts, sizes)
     coordinates = normal.tocoo()
-    for length in np.unique(sizes):  # parts of one size at a time
-        parts = np.flatnonzero(sizes == length)
-        members = order[starts[parts][:, None] + np.arange(length)]  # (parts, length)
+    for length in np.unique(sizes):  # components of one size at a time
+        same = np.flatnonzero(sizes == length)
+        members = order[starts[same][:, None] + np.arange(length)]  # (components, length)
         number = np.full(len(sizes), -1)
-        number[parts] = np.arange(len(parts))
-        chosen = number[part[coordinates.row]] >= 0
+        number[same] = np.arange(len(same))
+        chosen = number[component[coordinates.row]] >= 0
         rows, columns = coordinates.row[chosen], coordinates.col[chosen]
-        blocks = np.zeros((len(parts), length, length))
-        blocks[number[part[rows]], place[rows], place[columns]] = coordinates.data[chosen]
+        blocks = np.zeros((len(same), length, length))
+        blocks[number[component[rows]], position[rows], position[columns]] = coordinates.data[chosen]
         solved = np.linalg.pinv(blocks, hermitian=True) @ right[members][..., None]
         weights[members] = solved[..., 0]
     return weights

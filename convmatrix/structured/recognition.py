@@ -1,15 +1,15 @@
-"""Whether a matrix is Toeplitz or circulant, at any number of levels; and if not, which entry breaks it."""
+"""Tests for Toeplitz and circulant matrices with any number of levels, which name the first entry that deviates."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
-from convmatrix.structured._diagonals import Diagonals, Violation, first_violation
+from convmatrix.structured.diagonals import Diagonals, Violation, first_violation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 Structure = Literal["toeplitz", "circulant"]
+
+_MOST_ROWS: Final = 4000
 
 
 def structure_violation(
@@ -28,10 +30,10 @@ def structure_violation(
     channels: tuple[int, int] = (1, 1),
     tol: float = 0.0,
 ) -> Violation | None:
-    """Return the first entry that keeps a matrix from being Toeplitz or circulant, or None if it is.
+    """Return the first entry that prevents a matrix from being Toeplitz or circulant, or None if it is.
 
-    Rows are taken as (channel, *levels), columns likewise. On every level an entry may depend on the difference of its
-    row and column only, for a circulant matrix on the difference modulo the level's size.
+    Rows and columns are indexed by (channel, *levels). On every level an entry may depend only on the difference of its
+    row and column, for a circulant matrix modulo the level's size.
 
     Parameters
     ----------
@@ -41,16 +43,16 @@ def structure_violation(
     shape : int or sequence of int, optional
         Sizes of the levels of the rows, the outermost first; one level with all rows by default.
     input_shape : int or sequence of int, optional
-        Those of the columns where they differ.
+        Sizes of the levels of the columns, if different.
     channels : (int, int)
-        Channels of the rows and of the columns.
+        Number of channels of the rows and of the columns.
     tol : float
-        Largest difference from the first entry of the diagonal.
+        Largest allowed difference from the first entry of the diagonal.
 
     Raises
     ------
     ValueError
-        If the sizes do not make up the matrix, or a circulant one is not square on every level.
+        If the sizes do not fit the matrix, or the structure is circulant and a level is not square.
 
     Examples
     --------
@@ -73,13 +75,13 @@ def structure_violation(
 
 
 def is_toeplitz(A: Any, *, tol: float = 0.0) -> bool:
-    """Whether a matrix is constant along its diagonals.
+    """Return whether a matrix is constant along its diagonals.
 
     Parameters
     ----------
     A : sparse or dense matrix, of any shape
     tol : float
-        As for `structure_violation`, which also tells what is wrong.
+        As for `structure_violation`, which also returns the first deviating entry.
 
     Examples
     --------
@@ -90,7 +92,7 @@ def is_toeplitz(A: Any, *, tol: float = 0.0) -> bool:
 
 
 def is_circulant(A: Any, *, tol: float = 0.0) -> bool:
-    """Whether a matrix is square and constant along its diagonals, which go on around the ends.
+    """Return whether a matrix is square and constant along its diagonals, which wrap around the ends.
 
     Examples
     --------
@@ -109,12 +111,12 @@ def is_doubly_block_toeplitz(
     channels: tuple[int, int] = (1, 1),
     tol: float = 0.0,
 ) -> bool:
-    """Whether a matrix is block Toeplitz with Toeplitz blocks, on as many levels as ``shape`` has entries.
+    """Return whether a matrix is block Toeplitz with Toeplitz blocks, with one level per entry of ``shape``.
 
     Parameters
     ----------
     A, shape, input_shape, channels, tol
-        As for `structure_violation`, which also tells what is wrong.
+        As for `structure_violation`, which also returns the first deviating entry.
 
     Examples
     --------
@@ -128,7 +130,7 @@ def is_doubly_block_toeplitz(
 def is_doubly_block_circulant(
     A: Any, shape: int | Sequence[int], *, channels: tuple[int, int] = (1, 1), tol: float = 0.0
 ) -> bool:
-    """Whether a matrix is block circulant with circulant blocks, on as many levels as ``shape`` has entries.
+    """Return whether a matrix is block circulant with circulant blocks, with one level per entry of ``shape``.
 
     Examples
     --------
@@ -140,8 +142,51 @@ def is_doubly_block_circulant(
     return structure_violation(A, "circulant", shape, channels=channels, tol=tol) is None
 
 
+def displacement_rank(A: Any, *, tol: float | None = None) -> int:
+    r"""Return the displacement rank of a matrix, the rank of :math:`A - Z A Z^T` where Z shifts down by one row.
+
+    It measures how far a matrix is from Toeplitz: at most 2 for a Toeplitz matrix, and small for inverses and products
+    of such matrices. Kailath, Kung, Morf, Displacement ranks of matrices, 1979.
+
+    Parameters
+    ----------
+    A : sparse or dense matrix
+    tol : float, optional
+        Singular values below it count as zero; by default as in `numpy.linalg.matrix_rank`.
+
+    Raises
+    ------
+    ValueError
+        If the difference has too many nonzero rows and columns for a dense decomposition.
+
+    Examples
+    --------
+    >>> import convmatrix as cm
+    >>> displacement_rank(cm.conv_matrix([1, 2, 3], 8)), displacement_rank(np.diag([1, 2, 3, 4]))
+    (1, 4)
+    """
+    matrix = as_csr(A)
+    if matrix.dtype.kind in "biu":
+        matrix = matrix.astype(np.float64)
+    rows, columns = matrix.shape
+    shifted = sparse.eye_array(rows, k=-1) @ matrix @ sparse.eye_array(columns, k=1)
+    difference = sparse.csr_array(matrix - shifted)
+    difference.eliminate_zeros()
+    used_rows = np.flatnonzero(np.diff(difference.indptr))
+    used_columns = np.unique(difference.indices)
+    if not len(used_rows):
+        return 0
+    if min(len(used_rows), len(used_columns)) > _MOST_ROWS:
+        raise ValueError(
+            f"{len(used_rows)} rows and {len(used_columns)} columns differ from their neighbours, but at most "
+            f"{_MOST_ROWS} are decomposed; use a part of the matrix"
+        )
+    dense = difference[used_rows][:, used_columns].toarray()
+    return int(np.linalg.matrix_rank(dense, tol=tol))
+
+
 def as_csr(A: Any) -> Any:
-    """Return a matrix as a CSR array without duplicates, sorted; the argument is left as it is."""
+    """Return a matrix as a sorted CSR array without duplicates; the argument is not modified."""
     matrix: Any = sparse.csr_array(cast("Any", A)) if sparse.issparse(A) else _dense(A)
     if not matrix.has_canonical_format:
         if matrix is A or np.shares_memory(matrix.data, getattr(A, "data", np.empty(0))):
@@ -154,7 +199,7 @@ def _dense(A: ArrayLike) -> Any:
     array = np.asarray(A)
     if array.ndim != 2 or array.dtype.kind not in "biufc":
         raise ValueError(
-            f"a matrix of numbers is needed, but got an array of shape {array.shape} and dtype {array.dtype}"
+            f"expected a matrix of numbers, but got an array of shape {array.shape} and dtype {array.dtype}"
         )
     return sparse.csr_array(array)
 
@@ -162,7 +207,7 @@ def _dense(A: ArrayLike) -> Any:
 def _sizes(
     matrix: Any, shape: int | Sequence[int] | None, input_shape: int | Sequence[int] | None, channels: tuple[int, int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the levels of rows and columns, which with the channels make up the matrix."""
+    """Return the levels of rows and columns, once they are known to fit the matrix."""
     outputs, inputs = (validate.integer(f"channels[{side}]", channels[side], minimum=1) for side in (0, 1))
     n_rows, n_columns = matrix.shape
     if shape is None:
@@ -170,11 +215,11 @@ def _sizes(
     rows = validate.shape("shape", shape)
     columns = rows if input_shape is None else validate.shape("input_shape", input_shape)
     if len(rows) != len(columns):
-        raise ValueError(f"shape={rows} and input_shape={columns} must have as many levels as each other")
+        raise ValueError(f"shape={rows} and input_shape={columns} must have the same number of levels")
     wanted = (outputs * math.prod(rows), inputs * math.prod(columns))
     if wanted != matrix.shape:
         raise ValueError(
             f"the matrix is {n_rows} x {n_columns}, but channels {outputs} x {inputs} of levels {rows} and {columns} "
-            f"make {wanted[0]} x {wanted[1]}; give the sizes that it has"
+            f"make {wanted[0]} x {wanted[1]}; give the sizes of this matrix"
         )
     return rows, columns

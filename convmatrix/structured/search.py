@@ -1,11 +1,11 @@
-"""The geometry of an unknown matrix: which layer it could be the matrix of."""
+"""Search for the geometry of the layer that has a given matrix."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_MOST_TRIED = 1000
-_COMBINATIONS = 4
+_MOST_TRIED: Final = 1000
+_COMBINATIONS: Final = 4
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,11 @@ def find_geometry(
     largest_kernel: int = 11,
     tol: float = 1e-10,
 ) -> tuple[ConvGeometry, NDArray[Any]]:
-    """Return the layer with the fewest taps that a matrix is the matrix of, and its kernel.
+    """Return the layer with the fewest taps that has a given matrix, and its kernel.
 
-    Searched are kernel size, stride, dilation, padding and boundary, an axis by itself: the slices of the matrix along
-    an axis must be combinations of what its taps read. The candidates that are left, the smallest kernels first, are
-    then compared with the matrix entry by entry.
+    Kernel size, stride, dilation, padding and boundary are searched separately for each axis: the slices of the matrix
+    along an axis must be combinations of the 0/1 matrices of its taps. The remaining candidates are then compared with
+    the matrix entry by entry, the smallest kernels first.
 
     Parameters
     ----------
@@ -56,24 +56,24 @@ def find_geometry(
     input_shape : int or sequence of int
         The spatial sizes of the columns.
     output_shape : int or sequence of int, optional
-        Those of the rows; all that multiply to the number of rows are tried by default.
+        The spatial sizes of the rows; by default all sizes whose product is the number of rows are tried.
     in_channels, out_channels : int
     largest_kernel : int
-        Most taps on an axis.
+        Largest number of taps on an axis.
     tol : float
         Largest residual of `recover_kernel`, relative to the norm of the matrix.
 
     Returns
     -------
     geometry : ConvGeometry
-        Several layers can have the same matrix; this is the first one by size of kernel, then zero boundary, stride 1,
-        dilation 1 before others.
+        Several layers can have the same matrix; smaller kernels come first, then zero boundaries, small strides and
+        small dilations.
     kernel : array, shape ``geometry.weight_shape``
 
     Raises
     ------
     ValueError
-        If there is no such layer: the message has the smallest residual that was met.
+        If there is no such layer; the message gives the smallest residual found.
 
     Examples
     --------
@@ -92,24 +92,22 @@ def find_geometry(
     if matrix.shape[1] != ins * math.prod(sizes):
         raise ValueError(
             f"the matrix has {matrix.shape[1]} columns, but in_channels={ins} of input_shape={sizes} make "
-            f"{ins * math.prod(sizes)}; give the sizes that it has"
+            f"{ins * math.prod(sizes)}; give the sizes of this matrix"
         )
     if output_shape is None:
         shapes = _factorisations(matrix.shape[0], outs, len(sizes))
     else:
         shapes = [validate.shape("output_shape", output_shape)]
     norm = float(np.linalg.norm(matrix.data))
-    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))
     nonzero = matrix.data != 0
-    columns = matrix.indices[nonzero]
-    rows = rows[nonzero]
-    values = matrix.data[nonzero]
+    rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))[nonzero]
+    columns, values = matrix.indices[nonzero], matrix.data[nonzero]
     candidates: list[ConvGeometry] = []
     for shape in shapes:
         if len(shape) != len(sizes) or outs * math.prod(shape) != matrix.shape[0]:
             raise ValueError(
                 f"the matrix has {matrix.shape[0]} rows, but out_channels={outs} of output_shape={shape} make "
-                f"{outs * math.prod(shape)}, on {len(shape)} axes of {len(sizes)}; give the sizes that it has"
+                f"{outs * math.prod(shape)}, on {len(shape)} axes of {len(sizes)}; give the sizes of this matrix"
             )
         slices = _axis_slices(rows, columns, values, (outs, *shape), (ins, *sizes))
         guesses = [_axis_guesses(slices[axis], most, 4 * tol * norm) for axis in range(len(sizes))]
@@ -121,15 +119,15 @@ def find_geometry(
         smallest, tried = min(smallest, residual), tried + 1
         if residual <= tol * norm:
             return geometry, kernel
-    met = f"the smallest residual of {tried} candidates is {smallest:.3g}" if tried else "no rule of an axis fits"
+    result = f"the smallest residual of {tried} candidates is {smallest:.3g}" if tried else "no rule of an axis fits"
     raise ValueError(
-        f"the matrix is none of a layer with kernels of at most {most} taps an axis, within tol={tol:g} of its norm "
-        f"{norm:.3g}: {met}; raise largest_kernel or tol, or give other sizes"
+        f"the matrix does not belong to a layer with kernels of at most {most} taps per axis, within tol={tol:g} of "
+        f"its norm {norm:.3g}: {result}; raise largest_kernel or tol, or give other sizes"
     )
 
 
 def _factorisations(n_rows: int, outs: int, n_axes: int) -> list[tuple[int, ...]]:
-    """Return all output shapes with a given number of positions."""
+    """Return all output shapes that fit the number of rows, the most nearly equal sizes first."""
     if n_rows % outs:
         raise ValueError(f"the matrix has {n_rows} rows, which out_channels={outs} does not divide")
 
@@ -148,34 +146,34 @@ def _factorisations(n_rows: int, outs: int, n_axes: int) -> list[tuple[int, ...]
 def _axis_slices(
     rows: NDArray[Any], columns: NDArray[Any], values: NDArray[Any], outputs: tuple[int, ...], inputs: tuple[int, ...]
 ) -> list[NDArray[Any]]:
-    """Return for each axis random combinations of the matrix's slices along it, shape (combinations, outputs, samples).
+    """Return random combinations of the matrix's slices along each axis, shape (combinations, outputs, samples).
 
-    A slice, at fixed places on the other axes, is a combination of what the axis's taps read; hence so are these, and
-    the other way round but for a chance of zero.
+    A slice, at fixed positions on the other axes, is a combination of the 0/1 matrices of the axis's taps. Hence so are
+    these; the converse holds with probability one.
     """
     rng = np.random.default_rng(0)
-    row_places, column_places = np.unravel_index(rows, outputs), np.unravel_index(columns, inputs)
+    row_indices, column_indices = np.unravel_index(rows, outputs), np.unravel_index(columns, inputs)
     factors = [
         [rng.standard_normal((_COMBINATIONS, size)) for size in sides] for sides in (outputs, inputs)
-    ]  # of each place on each axis, the channels first
+    ]  # for each position on each axis, the channels first
     slices = []
     for axis in range(1, len(outputs)):
         weighted = np.broadcast_to(values, (_COMBINATIONS, len(values)))
-        for places, sides in zip((row_places, column_places), factors, strict=True):
+        for indices, sides in zip((row_indices, column_indices), factors, strict=True):
             for other in range(len(outputs)):
                 if other != axis:
-                    weighted = weighted * sides[other][:, places[other]]
+                    weighted = weighted * sides[other][:, indices[other]]
         combined = np.zeros((_COMBINATIONS, outputs[axis], inputs[axis]), dtype=weighted.dtype)
-        for part, weights in zip(combined, weighted, strict=True):
-            np.add.at(part, (row_places[axis], column_places[axis]), weights)
+        for combination, weights in zip(combined, weighted, strict=True):
+            np.add.at(combination, (row_indices[axis], column_indices[axis]), weights)
         slices.append(combined)
     return slices
 
 
 def _axis_guesses(slices: NDArray[Any], most: int, level: float) -> list[_AxisGuess]:
-    """Return the rules of an axis that slices along it are combinations of: for each kind the fewest taps.
+    """Return the rules of an axis that explain the slices along it, with the fewest taps for each boundary.
 
-    Where there are none, it is the rule that comes nearest.
+    If there is none, the nearest rule is returned.
     """
     n_outputs, n_samples = slices.shape[1:]
     guesses: list[_AxisGuess] = []
@@ -207,13 +205,13 @@ def _axis_guesses(slices: NDArray[Any], most: int, level: float) -> list[_AxisGu
 
 
 def _high(low: int, span: int, stride: int, n_outputs: int, n_samples: int) -> int | None:
-    """Return the least high padding that gives so many outputs, None if none does."""
+    """Return the smallest high padding with the given number of outputs, or None if there is none."""
     high = max((n_outputs - 1) * stride + span - n_samples - low, 0)
     return high if (n_samples + low + high - span) // stride + 1 == n_outputs else None
 
 
 def _misfit(slices: NDArray[Any], guess: _AxisGuess, enough: float) -> float:
-    """Return how far slices are from combinations of what the taps of a rule read; less than that beyond enough."""
+    """Return the distance of slices from combinations of a rule's 0/1 matrices, or a lower bound above ``enough``."""
     n_slices, n_outputs, n_samples = slices.shape
     axis = Axis(
         n_outputs,
@@ -232,19 +230,19 @@ def _misfit(slices: NDArray[Any], guess: _AxisGuess, enough: float) -> float:
     unread = float(np.linalg.norm(slices[:, ~inside])) / math.sqrt(n_slices)
     if unread > enough or not inside.any():
         return unread
-    right = slices[:, inside].T  # (pairs that are read, slices)
+    right = slices[:, inside].T  # (entries that are read, slices)
     solution = np.linalg.lstsq(read[inside].astype(right.dtype), right)[0]
     return math.hypot(unread, float(np.linalg.norm(right - read[inside] @ solution)) / math.sqrt(n_slices))
 
 
 def _by_size(axes: list[list[_AxisGuess]]) -> list[tuple[_AxisGuess, ...]]:
-    """Return combinations of the axes' guesses, those with the fewest taps."""
+    """Return the combinations of guesses for all axes that have the fewest taps."""
     combinations = itertools.islice(itertools.product(*axes), 200_000)
     return sorted(combinations, key=lambda guess: math.prod(axis.taps for axis in guess))[:_MOST_TRIED]
 
 
 def _preference(geometry: ConvGeometry) -> tuple[int, int, list[int], int]:
-    """Return what to sort by: few taps, few different boundaries, the zero boundary before others, small strides."""
+    """Return a sort key: few taps, few different boundaries, the zero boundary before others, small strides."""
     return (
         math.prod(geometry.kernel_shape),
         len(set(geometry.boundary)),

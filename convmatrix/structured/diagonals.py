@@ -1,18 +1,18 @@
-"""The diagonals of a matrix of several levels, and the first entry that differs from its diagonal."""
+"""The diagonals of a matrix with several levels, and the first entry that differs from its diagonal."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_CHUNK = 2**17
-"""Entries that are compared at a time: what is made of them meanwhile stays in the cache."""
+_CHUNK: Final = 2**17  # entries that are compared at a time, so that temporary arrays stay in the cache
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Violation:
     ----------
     row, column : int
     value, expected : number
-        The entry, and what it had to be.
+        The entry, and the value that it should have.
     same_diagonal : (int, int)
         Row and column of the first entry of the diagonal, which has the expected value.
     """
@@ -44,11 +44,11 @@ class Violation:
 
 @dataclass(frozen=True)
 class Diagonals:
-    """Numbers for the diagonals of a matrix whose rows are (channel, *levels), and columns likewise.
+    """Numbers of the diagonals of a matrix whose rows and columns are indexed by (channel, *levels).
 
-    On a level of m rows and n columns there are m + n - 1 differences; the numbers are mixed in these radices, so that
-    the number of an entry is that of its row minus that of its column. ``wrapped`` tells that differences count modulo
-    the size of the level, as they do on a ring.
+    A level of m rows and n columns has m + n - 1 differences. The number of a diagonal has these differences as its
+    digits, in mixed radix, so that it is the number of a row minus that of a column. With ``wrapped``, differences
+    count modulo the size of the level, as they do on a ring.
     """
 
     rows: tuple[int, ...]
@@ -58,16 +58,17 @@ class Diagonals:
 
     @property
     def radices(self) -> tuple[int, ...]:
-        """How many differences each level has."""
+        """Number of differences of each level."""
         return tuple(m + n - 1 for m, n in zip(self.rows, self.columns, strict=True))
 
     @property
     def count(self) -> int:
-        """How many numbers there are."""
+        """Number of diagonals."""
         return math.prod(self.channels) * math.prod(self.radices)
 
-    def of_sides(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the numbers of rows and of columns."""
+    @cached_property
+    def row_and_column_numbers(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The number of every row and of every column."""
         of_rows, of_columns = np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64)
         for m, n, radix in zip(self.rows, self.columns, self.radices, strict=True):
             of_rows = np.add.outer(of_rows * radix, np.arange(n - 1, m + n - 1)).ravel()
@@ -79,19 +80,34 @@ class Diagonals:
         last = np.arange(inputs) * size
         return np.add.outer(first, of_rows).ravel(), np.add.outer(last, of_columns).ravel()
 
-    def names(self) -> NDArray[np.int64] | None:
-        """Return the number under which each diagonal is known, None where it is its own."""
+    @cached_property
+    def wrapped_numbers(self) -> NDArray[np.int64] | None:
+        """The number of every diagonal after wrapping; None without wrapping."""
         if not self.wrapped:
             return None
-        names = np.zeros(1, dtype=np.int64)
+        numbers = np.zeros(1, dtype=np.int64)
         for n, radix in zip(self.columns, self.radices, strict=True):
             differences = np.arange(1 - n, radix - n + 1)
-            names = np.add.outer(names * radix, differences % n + n - 1).ravel()
-        n_pairs = math.prod(self.channels)
-        return np.add.outer(np.arange(n_pairs) * len(names), names).ravel()
+            numbers = np.add.outer(numbers * radix, differences % n + n - 1).ravel()
+        return np.add.outer(np.arange(math.prod(self.channels)) * len(numbers), numbers).ravel()
+
+    def number(self, row: int, columns: Any) -> Any:
+        """Return the number of the diagonal of an entry, or of several entries of a row."""
+        of_rows, of_columns = self.row_and_column_numbers
+        number = of_rows[row] - of_columns[columns]
+        return number if self.wrapped_numbers is None else self.wrapped_numbers[number]
+
+    def of_stored(self, matrix: Any, top: int, bottom: int) -> NDArray[np.int64]:
+        """Return the numbers of the diagonals of the stored entries of rows ``top .. bottom - 1``."""
+        of_rows, of_columns = self.row_and_column_numbers
+        starts = matrix.indptr[top : bottom + 1]
+        # Look-ups are fastest with `take` and indices of the machine's own integer type.
+        numbers: NDArray[np.int64] = np.repeat(of_rows[top:bottom], np.diff(starts))
+        numbers -= of_columns.take(matrix.indices[starts[0] : starts[-1]])
+        return numbers if self.wrapped_numbers is None else self.wrapped_numbers.take(numbers)
 
     def lengths(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return how many entries these diagonals have."""
+        """Return the number of entries of these diagonals."""
         lengths, rest = np.ones_like(numbers), numbers
         for m, n, radix in zip(self.rows[::-1], self.columns[::-1], self.radices[::-1], strict=True):
             rest, digit = np.divmod(rest, radix)
@@ -100,22 +116,22 @@ class Diagonals:
         return lengths
 
     def first_entries(self, numbers: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return row and column of the first place, row by row, of each of these diagonals."""
+        """Return row and column of the first entry, row by row, of each of these diagonals."""
         rows, columns, rest = np.zeros_like(numbers), np.zeros_like(numbers), numbers
-        row_place, column_place = 1, 1
+        row_step, column_step = 1, 1
         for m, n, radix in zip(self.rows[::-1], self.columns[::-1], self.radices[::-1], strict=True):
             rest, digit = np.divmod(rest, radix)
             difference = digit - (n - 1)
-            rows += row_place * (0 if self.wrapped else np.maximum(difference, 0))
-            columns += column_place * (-difference % n if self.wrapped else np.maximum(-difference, 0))
-            row_place, column_place = row_place * m, column_place * n
+            rows += row_step * (0 if self.wrapped else np.maximum(difference, 0))
+            columns += column_step * (-difference % n if self.wrapped else np.maximum(-difference, 0))
+            row_step, column_step = row_step * m, column_step * n
         output, counted_down = np.divmod(rest, self.channels[1])
-        return rows + output * row_place, columns + (self.channels[1] - 1 - counted_down) * column_place
+        return rows + output * row_step, columns + (self.channels[1] - 1 - counted_down) * column_step
 
-    def through_rows(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+    def crossings(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
         """Return how many of the chosen diagonals each row crosses."""
         crossed = chosen.reshape(*self.channels, *self.radices).sum(axis=1)
-        if self.wrapped:  # every row crosses all
+        if self.wrapped:  # every row crosses all diagonals
             crossed = crossed.reshape(self.channels[0], -1).sum(axis=1, keepdims=True)
             return np.asarray(np.repeat(crossed, math.prod(self.rows)))
         for level, n in enumerate(self.columns, start=1):
@@ -125,62 +141,51 @@ class Diagonals:
         return np.asarray(crossed.ravel())
 
 
-class _Scan(NamedTuple):
-    """What a look at all entries found: by diagonal the first stored entry's place and how many are stored."""
-
-    places: NDArray[np.int64]
-    counts: NDArray[np.int64]
-    wrong: int | None
-
-
 def first_violation(matrix: Any, diagonals: Diagonals, tol: float) -> Violation | None:
-    """Return the first entry of a sorted CSR array that differs from its diagonal, stored or not."""
-    of_rows, of_columns = diagonals.of_sides()
-    names = diagonals.names()
-    zero_first = np.zeros(diagonals.count, dtype=bool)
-    places, counts, wrong = _scan(matrix, of_rows, of_columns, names, zero_first, tol)
+    """Return the first entry of a sorted CSR array that differs from its diagonal, whether stored or not."""
+    zero_first = np.zeros(diagonals.count, dtype=bool)  # diagonals whose first entry is not stored
+    places, counts, wrong = _scan(matrix, diagonals, zero_first, tol)
     present = np.flatnonzero(counts)
     stored = places[present]
     rows, columns = diagonals.first_entries(present)
     late = (matrix.indptr.searchsorted(stored, side="right") - 1 != rows) | (matrix.indices[stored] != columns)
     small = np.abs(_widened(matrix.data[stored])) <= tol
-    zero_first[present[late]] = True  # their first entry is not stored
+    zero_first[present[late]] = True
     if tol > 0 and (late & small).any():
-        wrong = _scan(matrix, of_rows, of_columns, names, zero_first, tol).wrong
+        wrong = _scan(matrix, diagonals, zero_first, tol)[2]
     differing = [*stored[late & ~small].tolist(), *([] if wrong is None else [wrong])]
     candidates = []
-    if differing:  # places are in the order of entries
-        row, column = _index(matrix, min(differing))
-        candidates.append((row, column, matrix.data[min(differing)].item()))
+    if differing:
+        first = min(differing)  # entries are stored row by row
+        row = int(np.searchsorted(matrix.indptr, first, side="right")) - 1
+        candidates.append((row, int(matrix.indices[first]), matrix.data[first].item()))
     short = present[~late & ~small & (counts[present] < diagonals.lengths(present))]
     if len(short):
         gaps = np.zeros(diagonals.count, dtype=bool)
         gaps[short] = True
-        zero = matrix.dtype.type(0).item()
-        candidates.append((*_first_gap(matrix, diagonals, of_rows, of_columns, names, gaps), zero))
+        candidates.append((*_first_gap(matrix, diagonals, gaps), matrix.dtype.type(0).item()))
     if not candidates:
         return None
     row, column, value = min(candidates, key=lambda candidate: candidate[:2])
-    number = _number(row, column, of_rows, of_columns, names)
+    number = diagonals.number(row, column)
     first_row, first_column = (int(index[0]) for index in diagonals.first_entries(np.array([number])))
     expected = matrix.dtype.type(0) if zero_first[number] else matrix.data[places[number]]
     return Violation(row, column, value, expected.item(), (first_row, first_column))
 
 
 def _widened(values: NDArray[Any]) -> NDArray[Any]:
-    """Return values whose differences do not overflow: integers and truth values in the widest precision."""
+    """Return values whose differences do not overflow: integers and booleans in the widest precision."""
     return values.astype(np.longdouble) if values.dtype.kind in "bui" else values
 
 
 def _scan(
-    matrix: Any,
-    of_rows: NDArray[np.int64],
-    of_columns: NDArray[np.int64],
-    names: NDArray[np.int64] | None,
-    zero_first: NDArray[np.bool_],
-    tol: float,
-) -> _Scan:
-    """Compare every stored entry with the first one of its diagonal: zero where so marked, else the first stored."""
+    matrix: Any, diagonals: Diagonals, zero_first: NDArray[np.bool_], tol: float
+) -> tuple[NDArray[np.int64], NDArray[np.int64], int | None]:
+    """Compare every stored entry with the first one of its diagonal: zero where so marked, else the first stored one.
+
+    Returns, for each diagonal, the place of its first stored entry and the number of stored entries; and the place of
+    the first entry that differs.
+    """
     data, starts = matrix.data, matrix.indptr
     n_diagonals = len(zero_first)
     first = np.zeros(n_diagonals, dtype=data.dtype)
@@ -193,75 +198,43 @@ def _scan(
         begin, end = int(starts[top]), int(starts[bottom])
         if begin == end:
             continue
-        keys = _keys(matrix, top, bottom, of_rows, of_columns, names)
+        numbers = diagonals.of_stored(matrix, top, bottom)
         values = data[begin:end]
-        low, high = int(keys.min()), int(keys.max())
-        if high - low < 8 * len(keys):
+        low, high = int(numbers.min()), int(numbers.max())
+        if high - low < 8 * len(numbers):
             span = slice(low, high + 1)
-            counted = np.bincount(keys - low, minlength=high - low + 1)
+            counted = np.bincount(numbers - low, minlength=high - low + 1)
             new = bool(((counted > 0) & (counts[span] == 0)).any())
             counts[span] += counted
         else:
-            new = bool((counts.take(keys) == 0).any())
-            np.add.at(counts, keys, 1)
+            new = bool((counts.take(numbers) == 0).any())
+            np.add.at(counts, numbers, 1)
         if new:
-            fresh = np.flatnonzero(~known.take(keys))[::-1]  # a diagonal's first entry is written last, and stays
-            diagonals = keys[fresh]
-            first[diagonals], places[diagonals], known[diagonals] = values[fresh], begin + fresh, True
+            fresh = np.flatnonzero(~known.take(numbers))[::-1]  # the first entry of a diagonal is written last
+            first[numbers[fresh]], places[numbers[fresh]], known[numbers[fresh]] = values[fresh], begin + fresh, True
         if wrong is None:
-            differs = _differs(values, first.take(keys), tol)
+            expected = first.take(numbers)
+            differs = values != expected
+            if tol > 0:
+                with np.errstate(invalid="ignore"):  # the difference of infinities
+                    differs &= ~(np.abs(_widened(values) - _widened(expected)) <= tol)
             if differs.any():
                 wrong = begin + int(np.argmax(differs))
-    return _Scan(places, counts, wrong)
+    return places, counts, wrong
 
 
-def _differs(values: NDArray[Any], expected: NDArray[Any], tol: float) -> NDArray[np.bool_]:
-    differs: NDArray[np.bool_] = values != expected
-    if tol > 0:
-        with np.errstate(invalid="ignore"):  # the difference of infinities
-            differs &= ~(np.abs(_widened(values) - _widened(expected)) <= tol)
-    return differs
-
-
-def _keys(matrix: Any, top: int, bottom: int, of_rows: Any, of_columns: Any, names: Any) -> NDArray[np.int64]:
-    """Return the numbers of the diagonals of the stored entries of rows ``top .. bottom - 1``."""
-    starts = matrix.indptr[top : bottom + 1]
-    # Indices of the machine's own integer type, and take, make the quickest look-ups.
-    keys: NDArray[np.int64] = np.repeat(of_rows[top:bottom], np.diff(starts))
-    keys -= of_columns.take(matrix.indices[starts[0] : starts[-1]])
-    return keys if names is None else names.take(keys)
-
-
-def _number(row: int, column: NDArray[Any] | int, of_rows: Any, of_columns: Any, names: NDArray[Any] | None) -> Any:
-    """Return the number of the diagonal of entries."""
-    number = of_rows[row] - of_columns[column]
-    return number if names is None else names[number]
-
-
-def _index(matrix: Any, place: int) -> tuple[int, int]:
-    """Return row and column of a stored entry."""
-    return int(np.searchsorted(matrix.indptr, place, side="right")) - 1, int(matrix.indices[place])
-
-
-def _first_gap(
-    matrix: Any,
-    diagonals: Diagonals,
-    of_rows: NDArray[np.int64],
-    of_columns: NDArray[np.int64],
-    names: NDArray[np.int64] | None,
-    gaps: NDArray[np.bool_],
-) -> tuple[int, int]:
-    """Return the first place, on diagonals of which some place is not stored, that is not."""
-    wanted = diagonals.through_rows(gaps)
-    n_rows = matrix.shape[0]
+def _first_gap(matrix: Any, diagonals: Diagonals, gaps: NDArray[np.bool_]) -> tuple[int, int]:
+    """Return row and column of the first entry that is not stored, on diagonals that have such entries."""
+    wanted = diagonals.crossings(gaps)
+    n_rows, n_columns = matrix.shape
     for top in range(0, n_rows, _CHUNK):
         bottom = min(top + _CHUNK, n_rows)
-        on_gaps = np.r_[0, np.cumsum(gaps.take(_keys(matrix, top, bottom, of_rows, of_columns, names)))]
+        on_gaps = np.r_[0, np.cumsum(gaps.take(diagonals.of_stored(matrix, top, bottom)))]
         starts = matrix.indptr[top : bottom + 1] - matrix.indptr[top]
         incomplete = np.flatnonzero(np.diff(on_gaps[starts]) < wanted[top:bottom])
         if len(incomplete):
             row = top + int(incomplete[0])
             break
-    absent = np.ones(matrix.shape[1], dtype=bool)
+    absent = np.ones(n_columns, dtype=bool)
     absent[matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]] = False
-    return row, int(np.argmax(absent & gaps[_number(row, np.arange(matrix.shape[1]), of_rows, of_columns, names)]))
+    return row, int(np.argmax(absent & gaps[diagonals.number(row, np.arange(n_columns))]))
