@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    from convmatrix.solve.circulants import Kind
+    from convmatrix.solve.preconditioners import Kind
 
     Array = NDArray[Any]
 

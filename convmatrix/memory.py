@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix._assembly.rows import Plan
+from convmatrix._assembly.rows import Plan, axis_rows, table_size
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import DTypeLike
+    from numpy.typing import DTypeLike, NDArray
 
+    from convmatrix.boundary import Axis
     from convmatrix.geometry import ConvGeometry
 
 NEGLIGIBLE: Final = 2**22
@@ -183,3 +184,35 @@ def plan_size(plan: Plan, dtype: np.dtype[Any], format: str) -> Estimate:
     else:
         index_bytes = (nonzeros + (n_in if format == "csc" else n_rows) + 1) * index.itemsize
     return Estimate((n_rows, n_in), nonzeros, nonzeros * dtype.itemsize + index_bytes, index.name)
+
+
+_MOST_OFFSETS: Final = 2**22  # offsets that are listed at a time
+
+
+def axis_offsets(
+    axis: Axis, column_place: int, row_place: int, transposed: bool
+) -> tuple[NDArray[np.int64], int] | None:
+    """Return the distinct offsets of the diagonals that an axis contributes, and its last column; None if too many.
+
+    ``column_place`` and ``row_place`` are the steps of the axis in the columns and the rows of the whole matrix.
+    """
+    if table_size(axis, 0, axis.n_outputs, by_sample=False) > _MOST_OFFSETS:
+        return None
+    table = axis_rows(axis, 0, axis.n_outputs, by_sample=False, merge=False)
+    sample_place, output_place = (-row_place, column_place) if transposed else (column_place, -row_place)
+    parts, last, output = [], 0, 0
+    for stretch in table.stretches:
+        step = stretch.shift * sample_place + stretch.period * output_place
+        for samples in table.columns[stretch.first : stretch.first + stretch.period]:
+            if len(samples):
+                further = stretch.repeats - 1
+                if step and len(samples) * stretch.repeats > _MOST_OFFSETS:
+                    return None
+                repeats = np.arange(stretch.repeats if step else 1, dtype=np.int64)
+                bases = np.unique(samples) * sample_place + output * output_place
+                parts.append((bases[:, None] + step * repeats).ravel())
+                top = output + further * stretch.period if transposed else samples[-1] + further * stretch.shift
+                last = max(last, int(top))
+            output += 1
+        output += stretch.period * (stretch.repeats - 1)
+    return (np.unique(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.int64)), last

@@ -20,8 +20,8 @@ from convmatrix.network import (
     Addition,
     Concatenation,
     Convolution,
-    Dense,
     Elementwise,
+    FullyConnected,
     Input,
     Network,
     Node,
@@ -179,7 +179,7 @@ def _add_block(
         flat = draw.add(flatten(), (last,), lambda _, x: x.ravel())
         n_in = int(np.prod(shape))
         return draw.add(
-            Dense(n_in, 2), (flat,), lambda r, x: r.standard_normal((2, n_in)) @ x + r.standard_normal(2)
+            FullyConnected(n_in, 2), (flat,), lambda r, x: r.standard_normal((2, n_in)) @ x + r.standard_normal(2)
         ), (2,)
     return last, shape
 

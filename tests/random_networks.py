@@ -14,8 +14,8 @@ from convmatrix.network import (
     Addition,
     Concatenation,
     Convolution,
-    Dense,
     Elementwise,
+    FullyConnected,
     Input,
     Network,
     Node,
@@ -109,7 +109,7 @@ def _draw_operation(
     if kind == 13 and math.prod(shape) <= 60:
         n_out = integer(1, 5)
         weight = rng.standard_normal((n_out, math.prod(shape)))
-        return Dense(math.prod(shape), n_out, weight, rng.standard_normal(n_out)), (source,)
+        return FullyConnected(math.prod(shape), n_out, weight, rng.standard_normal(n_out)), (source,)
     return None
 
 
@@ -267,7 +267,7 @@ def _torch_operation(node: Node, inputs: list[Any]) -> Any:
     operation, x = cast("Any", node.operation), inputs[0]
     if isinstance(operation, Convolution):
         return _torch_convolution(operation, x)
-    if isinstance(operation, Dense):
+    if isinstance(operation, FullyConnected):
         return x.flatten(1) @ torch.as_tensor(np.array(operation.weight)).T + torch.as_tensor(np.array(operation.bias))
     if isinstance(operation, Pooling):
         return _torch_pooling(operation, x)

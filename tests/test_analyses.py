@@ -392,5 +392,5 @@ def test_analyses_run_on_one_thread_of_blas(tmp_path: Path) -> None:
         threads = max(library["num_threads"] for library in info() if library["user_api"] == "blas")
         return [check_equal("threads", "threads", threads, expected=1, reason="set while an analysis runs")]
 
-    result = _run(run, Context("threads", tmp_path, quick=True))
+    result = _run(run, Context("threads", tmp_path, quick=True), "Threads.")
     assert result.passed, result

@@ -87,13 +87,13 @@ def test_half_precision_arrays_become_single() -> None:
 def test_what_is_no_layer() -> None:
     with refused(
         TypeError,
-        "SimpleNamespace is no convolution layer: it has no kernel_size, groups; "
+        "SimpleNamespace is not a convolution layer: it has no kernel_size, groups; "
         "give a Conv1d, Conv2d, Conv3d or a ConvTranspose layer",
     ):
         layer = described_layer()
         del layer.kernel_size, layer.groups
         cm.from_torch(layer, (8, 9))
-    with pytest.raises(TypeError, match=r"^ndarray is no convolution layer: it has no weight, in_channels, "):
+    with pytest.raises(TypeError, match=r"^ndarray is not a convolution layer: it has no weight, in_channels, "):
         cm.from_torch(np.ones((3, 3)), (8, 9))
 
 
@@ -291,7 +291,7 @@ def test_other_modules(name: str) -> None:
     layer = torch.nn.Linear(3, 4) if name == "Linear" else getattr(torch.nn, name)(3)
     with pytest.raises(
         TypeError,
-        match=rf"^{name} is no convolution layer: it has no .*; give a Conv1d, .* or a ConvTranspose layer$",
+        match=rf"^{name} is not a convolution layer: it has no .*; give a Conv1d, .* or a ConvTranspose layer$",
     ):
         cm.from_torch(layer, (8, 8))
 

@@ -18,7 +18,7 @@ from scipy.io import mmwrite, savemat
 
 import convmatrix as cm
 from convmatrix.io import FileFormatError, geometry_json, load, save
-from convmatrix.io.checks import PIECE, BoundedReader
+from convmatrix.io.file_checks import PIECE, BoundedReader
 from convmatrix.memory import MatrixTooLargeError
 from tests.cases import CASES, each_case, for_each
 from tests.hostile_files import (
@@ -400,7 +400,7 @@ def test_limit_holds_what_loading_takes(suffix: str, tmp_path: Path) -> None:
 
 def test_memory_is_the_limit_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save(tmp_path / "A.npz", MATRIX)
-    monkeypatch.setattr("convmatrix.io.checks.available_memory", lambda: 1000)
+    monkeypatch.setattr("convmatrix.io.file_checks.available_memory", lambda: 1000)
     with pytest.raises(MatrixTooLargeError, match=r"but 1 kB \(1000 bytes\) of memory are available"):
         load(tmp_path / "A.npz", max_bytes=10**9)
 

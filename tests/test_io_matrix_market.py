@@ -13,7 +13,7 @@ from scipy.io import mmread, mmwrite
 
 import convmatrix as cm
 from convmatrix.io import FileFormatError, load, matrix_market, save
-from convmatrix.io.checks import PIECE
+from convmatrix.io.file_checks import PIECE
 from tests.cases import for_each
 from tests.hostile_files import GEOMETRY, MATRIX, TOO_LARGE, check_all
 

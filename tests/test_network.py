@@ -16,8 +16,8 @@ from convmatrix.network import (
     Addition,
     Concatenation,
     Convolution,
-    Dense,
     Elementwise,
+    FullyConnected,
     Input,
     MissingWeightsError,
     Network,
@@ -174,7 +174,7 @@ def test_integers_stay_exact() -> None:
     weight, bias = rng.integers(-9, 9, layer.weight_shape), rng.integers(-9, 9, 4)
     dense = rng.integers(-9, 9, (3, 36))
     network = Network(
-        [Convolution(layer, weight, bias), Elementwise("relu"), Dense(36, 3, dense, rng.integers(-9, 9, 3))]
+        [Convolution(layer, weight, bias), Elementwise("relu"), FullyConnected(36, 3, dense, rng.integers(-9, 9, 3))]
     )
     x = rng.integers(-(2**20), 2**20, (7, 2, 5, 6))
     y = network(x)
@@ -278,7 +278,7 @@ LAYER = cm.ConvGeometry((6, 6), (3, 3), in_channels=2, out_channels=3)
         (lambda: net(Node("c", Convolution(LAYER)), Convolution(LAYER)), ValueError, r"\(3, 4, 4\).*\(2, 6, 6\)"),
         (lambda: net(Node("b", reshape((72,))), Node("a", Addition(), ("x", "b"))), ValueError, r"'a'.*\(72,\)"),
         (lambda: net(Node("a", Concatenation(3), ("x", "x"))), ValueError, r"'a'.*axis=3"),
-        (lambda: net(Node("a", Dense(71, 3))), ValueError, r"'a'.*71.*72"),
+        (lambda: net(Node("a", FullyConnected(71, 3))), ValueError, r"'a'.*71.*72"),
         (lambda: net(Node("a", reshape((71,)))), ValueError, r"'a'.*72.*71"),
         (lambda: net(Node("a", transpose((0, 1)))), ValueError, r"'a'.*\(0, 1\).*3"),
         (lambda: net(Node("a", pad([(1, 1)]))), ValueError, r"'a'.*1.*3"),
@@ -299,8 +299,8 @@ LAYER = cm.ConvGeometry((6, 6), (3, 3), in_channels=2, out_channels=3)
         (lambda: Convolution(LAYER, np.ones((3, 2, 3, 2))), ValueError, r"\(3, 2, 3, 2\).*\(3, 2, 3, 3\)"),
         (lambda: Convolution(LAYER, None, np.ones(4)), ValueError, r"4.*3.*48"),
         (lambda: Convolution(LAYER, None, "all"), ValueError, r"'all'"),
-        (lambda: Dense(3, 2, np.ones((3, 2))), ValueError, r"\(3, 2\).*\(2, 3\)"),
-        (lambda: Dense(3, 2, None, np.ones(3)), ValueError, r"\(3,\).*2"),
+        (lambda: FullyConnected(3, 2, np.ones((3, 2))), ValueError, r"\(3, 2\).*\(2, 3\)"),
+        (lambda: FullyConnected(3, 2, None, np.ones(3)), ValueError, r"\(3,\).*2"),
         (lambda: as_network("vgg17"), ValueError, r"vgg17.*vgg16"),
         (lambda: as_network(3), TypeError, r"int"),
     ],

@@ -518,7 +518,7 @@ def test_factors_without_numbers(factor: Array) -> None:
 
 @for_each("multiply", [lambda A, X: A @ X, lambda A, X: A.matmat(X), lambda A, X: A.rmatmat(X)])
 def test_sparse_factors(multiply: Any) -> None:
-    with pytest.raises(TypeError, match=r"dense arrays, but was given a sparse one; make it dense with .toarray\(\)"):
+    with pytest.raises(TypeError, match=r"dense.*sparse.*toarray\(\)"):
         multiply(layer(), sparse.eye_array(60))
 
 

@@ -15,7 +15,7 @@ from convmatrix.spectral import blocks as blocks_module
 from convmatrix.spectral import bounds, certificates, extremes, published
 from convmatrix.spectral.axes import dense_transform
 from convmatrix.spectral.blocks import Blocks, WeightedLayer, gram_bounds, layer_blocks, read_layer
-from convmatrix.spectral.certificates import BandCertifier, BlockCertifier
+from convmatrix.spectral.norm_certificates import BandCertifier, BlockCertifier
 from tests.cases import CASES, each_case, for_each, integer_weights
 from tests.random_spectra import EXACT, enclose, exact_layers, main, random_weights, singular_value_error
 from tests.strategies import random_layer

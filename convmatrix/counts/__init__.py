@@ -10,7 +10,7 @@ Examples
 138357544
 """
 
-from convmatrix.counts.layer import Bias, LayerCounts, layer_counts
+from convmatrix.counts.layer_counts import Bias, LayerCounts, layer_counts
 from convmatrix.counts.networks import (
     NetworkCounts,
     NetworkLayer,

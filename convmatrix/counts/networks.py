@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.counts.layer import Bias, LayerCounts, layer_counts
+from convmatrix.counts.layer_counts import Bias, LayerCounts, layer_counts
 from convmatrix.counts.storage import StorageBytes, csr_bytes, dia_bytes
 from convmatrix.geometry import ConvGeometry
 from convmatrix.network import (
     Addition,
     Convolution,
-    Dense,
+    FullyConnected,
     Input,
     Network,
     Node,
@@ -154,7 +154,7 @@ def node_counts(node: Node, dtype: DTypeLike = np.float64) -> LayerCounts:
         return _no_counts(node.name, units=units)
     if isinstance(operation, Convolution):
         return layer_counts(operation.geometry, _bias_kind(operation), dtype=dtype, name=node.name)
-    if isinstance(operation, Dense):
+    if isinstance(operation, FullyConnected):
         return _dense_counts(node.name, operation, units, item)
     if isinstance(operation, PatternMap):
         pattern = operation.pattern
@@ -190,7 +190,7 @@ def _no_counts(name: str, *, units: int = 0, weights: int = 0, biases: int = 0) 
     return LayerCounts(name, units, 0, 0, weights, biases, 0, 0, 0, _NO_BYTES)
 
 
-def _dense_counts(name: str, operation: Dense, units: int, item: int) -> LayerCounts:
+def _dense_counts(name: str, operation: FullyConnected, units: int, item: int) -> LayerCounts:
     n_in, n_out = operation.n_in, operation.n_out
     copies = units // n_out
     edges, biases = n_in * n_out, n_out if operation.bias is not False else 0
@@ -308,7 +308,7 @@ def dense_layer(
     >>> dense_layer("H3", 192, 30).counts().connections
     5790
     """
-    return _layer(name, Dense(n_in, n_out, bias=bias, trained=trained), (n_in,), sources)
+    return _layer(name, FullyConnected(n_in, n_out, bias=bias, trained=trained), (n_in,), sources)
 
 
 def pooling_layer(

@@ -7,13 +7,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convmatrix._assembly.rows import axis_rows, table_size
+from convmatrix.memory import axis_offsets
 from convmatrix.options import index_dtype
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from convmatrix.boundary import Axis
     from convmatrix.geometry import ConvGeometry
 
 _MOST = 2**22  # offsets that are listed at a time
@@ -103,7 +102,7 @@ def _diagonals(geometry: ConvGeometry) -> tuple[int, int] | None:
     width, column_place, row_place = 1, 1, 1
     sizes = zip(geometry.axes, geometry.input_shape, geometry.output_shape, strict=True)
     for axis, n_columns, n_rows in reversed(list(sizes)):
-        found = _axis_offsets(axis, column_place, row_place, geometry.transposed)
+        found = axis_offsets(axis, column_place, row_place, geometry.transposed)
         if found is None:
             return None
         values, last = found
@@ -136,29 +135,3 @@ def _channel_offsets(geometry: ConvGeometry, column_place: int, row_place: int) 
     if ins * outs > _MOST:
         return [columns, rows, blocks]
     return [np.unique(columns[:, None] + rows), blocks]
-
-
-def _axis_offsets(
-    axis: Axis, column_place: int, row_place: int, transposed: bool
-) -> tuple[NDArray[np.int64], int] | None:
-    """Return the distinct offsets of an axis, in the matrix, and its last column; None if they are too many."""
-    if table_size(axis, 0, axis.n_outputs, by_sample=False) > _MOST:
-        return None
-    table = axis_rows(axis, 0, axis.n_outputs, by_sample=False, merge=False)
-    sample_place, output_place = (-row_place, column_place) if transposed else (column_place, -row_place)
-    parts, last, output = [], 0, 0
-    for stretch in table.stretches:
-        step = stretch.shift * sample_place + stretch.period * output_place
-        for samples in table.columns[stretch.first : stretch.first + stretch.period]:
-            if len(samples):
-                further = stretch.repeats - 1
-                if step and len(samples) * stretch.repeats > _MOST:
-                    return None
-                repeats = np.arange(stretch.repeats if step else 1, dtype=np.int64)
-                bases = np.unique(samples) * sample_place + output * output_place
-                parts.append((bases[:, None] + step * repeats).ravel())
-                top = output + further * stretch.period if transposed else samples[-1] + further * stretch.shift
-                last = max(last, int(top))
-            output += 1
-        output += stretch.period * (stretch.repeats - 1)
-    return (np.unique(np.concatenate(parts)) if parts else np.zeros(0, dtype=np.int64)), last

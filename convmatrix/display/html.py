@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from convmatrix.geometry import ConvGeometry
-    from convmatrix.pattern import WeightPattern
 
 _WINDOW: Final = 48  # rows and columns of a matrix that are drawn
 _MOST_LABELLED_ROWS: Final = 32
@@ -85,7 +84,7 @@ def geometry_html(geometry: ConvGeometry) -> str:
     return _document(table, _matrix_figure(entries, window, (g.n_out, g.n_in), g.weight_shape, position))
 
 
-def pattern_html(pattern: WeightPattern) -> str:
+def pattern_html(pattern: Any) -> str:
     """Return an index pattern as self-contained HTML, drawn as `geometry_html` draws a layer.
 
     Parameters

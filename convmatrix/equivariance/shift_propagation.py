@@ -19,8 +19,8 @@ from convmatrix.network import (
     Addition,
     Concatenation,
     Convolution,
-    Dense,
     Elementwise,
+    FullyConnected,
     Input,
     Network,
     Node,
@@ -101,7 +101,7 @@ class Propagation:
             rearranged = _rearranged(operation, node, incoming[0])
             if rearranged is not None:
                 return rearranged
-        if isinstance(operation, Dense) and not operation.flatten:
+        if isinstance(operation, FullyConnected) and not operation.flatten:
             return tuple(
                 amounts & {0} if axis == len(out) - 1 else amounts for axis, amounts in enumerate(incoming[0], start=1)
             )

@@ -19,8 +19,8 @@ from convmatrix.equivariance.sized_operations import AddedBias
 from convmatrix.network import (
     Concatenation,
     Convolution,
-    Dense,
     Elementwise,
+    FullyConnected,
     Input,
     Network,
     Opaque,
@@ -127,7 +127,7 @@ def _products(network: Network) -> int:
             g = operation.geometry
             positions = g.input_shape if g.transposed else g.output_shape
             total += math.prod((*positions, *g.kernel_shape, g.in_channels, g.out_channels // g.groups))
-        elif isinstance(operation, Dense):
+        elif isinstance(operation, FullyConnected):
             total += operation.n_in * operation.n_out
         elif isinstance(operation, PatternMap):
             total += operation.pattern.n_entries
@@ -151,7 +151,7 @@ def _weight_shapes(network: Network) -> dict[tuple[str, str], tuple[int, ...]]:
             if operation.bias is not None:
                 by_unit = _has_unit_bias(operation)
                 shapes[node.name, "bias"] = (g.n_out,) if by_unit else (g.out_channels,)
-        elif isinstance(operation, Dense):
+        elif isinstance(operation, FullyConnected):
             shapes[node.name, "weight"] = (operation.n_out, operation.n_in)
             if operation.bias is not False:
                 shapes[node.name, "bias"] = (operation.n_out,)

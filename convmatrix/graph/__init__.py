@@ -13,7 +13,7 @@ array([0, 1, 2, 3, 4])
 """
 
 from convmatrix.graph.fields import FieldSize, path_counts, receptive_field, receptive_field_size
-from convmatrix.graph.views import automorphisms, to_networkx
+from convmatrix.graph.networkx_graphs import automorphisms, to_networkx
 
 __all__ = ["FieldSize", "automorphisms", "path_counts", "receptive_field", "receptive_field_size", "to_networkx"]
 

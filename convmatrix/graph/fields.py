@@ -15,8 +15,8 @@ from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.network import (
     Convolution,
-    Dense,
     Elementwise,
+    FullyConnected,
     Input,
     Network,
     Node,
@@ -187,7 +187,7 @@ def path_matrices(node: Node) -> list[Any]:
         return [sparse.csr_array((ones, pattern.cols, pattern.row_starts), shape=pattern.shape)]
     if isinstance(operation, Pooling):
         return [operation.structure(node.input_shapes[0])]
-    if isinstance(operation, Dense):
+    if isinstance(operation, FullyConnected):
         operation = replace(operation, weight=np.ones((operation.n_out, operation.n_in), dtype=np.int64), bias=False)
     if isinstance(operation, Elementwise | Scale):
         operation = Scale()
@@ -372,7 +372,7 @@ def _node_windows(node: Node, inputs: list[tuple[_Windows, ...]]) -> tuple[_Wind
         geometry = operation.pattern.geometry
     if geometry is not None and not geometry.transposed:
         return tuple(window.through(axis) for window, axis in zip(inputs[0], geometry.axes, strict=True))
-    if isinstance(operation, Dense) and operation.flatten:
+    if isinstance(operation, FullyConnected) and operation.flatten:
         return tuple(window.whole() for window in inputs[0])
     if isinstance(operation, Rearrangement) and (moved := _rearranged(operation, inputs[0], node)) is not None:
         return moved

@@ -12,7 +12,7 @@ suffix     format               geometry                                      al
 ========== ==================== ============================================= ===============================
 """
 
-from convmatrix.io.checks import FileFormatError
+from convmatrix.io.file_checks import FileFormatError
 from convmatrix.io.files import load, save
 from convmatrix.io.latex import to_latex
 

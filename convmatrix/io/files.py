@@ -12,7 +12,7 @@ from convmatrix import options as validate
 from convmatrix.atomic import atomic_write
 from convmatrix.geometry import ConvGeometry
 from convmatrix.io import matlab, matrix_market, npz
-from convmatrix.io.checks import BoundedReader, FileFormatError, ReadLimit, to_canonical
+from convmatrix.io.file_checks import BoundedReader, FileFormatError, ReadLimit, to_canonical
 from convmatrix.memory import MatrixTooLargeError
 
 if TYPE_CHECKING:

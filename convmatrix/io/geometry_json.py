@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from convmatrix.geometry import ConvGeometry
-from convmatrix.io.checks import LARGEST_TEXT, FileFormatError
+from convmatrix.io.file_checks import LARGEST_TEXT, FileFormatError
 
 _NAMES: Final = tuple(field.name for field in fields(ConvGeometry))
 _LARGEST_RANK: Final = 64  # axes of a NumPy array

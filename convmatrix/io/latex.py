@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
-from convmatrix.io.checks import to_canonical
+from convmatrix.io.file_checks import to_canonical
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, Literal
 import numpy as np
 from scipy import sparse
 
-from convmatrix.io import checks, geometry_json
-from convmatrix.io.checks import PIECE, BoundedReader, FileFormatError, ReadLimit
+from convmatrix.io import file_checks, geometry_json
+from convmatrix.io.file_checks import PIECE, BoundedReader, FileFormatError, ReadLimit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -55,7 +55,7 @@ def write(file: BinaryIO, matrix: sparse.csr_array, geometry: ConvGeometry | Non
 
     _check_limits(matrix)
     stored = np.dtype({"c": "complex128", "b": "bool"}.get(matrix.dtype.kind, "float64"))
-    data = checks.cast_exactly(matrix.data, stored, "MATLAB's double; save to .npz or .mtx, or change the dtype")
+    data = file_checks.cast_exactly(matrix.data, stored, "MATLAB's double; save to .npz or .mtx, or change the dtype")
     values: dict[str, Any] = {}
     if geometry is not None:
         values[_GEOMETRY] = geometry_json.dump(geometry_json.to_values(geometry))
@@ -95,7 +95,7 @@ def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, ConvG
         return matrix, None
     by_name = {variable.name: variable for variable in found}
     if _DTYPE in by_name:
-        matrix = checks.with_dtype(matrix, _read_text(by_name[_DTYPE], limit))
+        matrix = file_checks.with_dtype(matrix, _read_text(by_name[_DTYPE], limit))
     if _GEOMETRY not in by_name:
         return matrix, None
     what = f"the variable {_GEOMETRY!r}"
@@ -123,13 +123,13 @@ def _read_sparse(variable: _Variable, limit: ReadLimit) -> sparse.csr_array:
     if len(variable.dims) != 2:
         raise FileFormatError(f"{variable} has {len(variable.dims)} axes ({variable.dims}), but a matrix has 2")
     shape: tuple[int, int] = (variable.dims[0], variable.dims[1])
-    checks.check_shape(shape)
+    file_checks.check_shape(shape)
     if 2 * variable.n_reserved > variable.n_bytes:
         raise FileFormatError(
             f"{variable} declares room for {variable.n_reserved} entries, but has {variable.n_bytes} bytes"
         )
     dtype = np.dtype(np.complex128 if variable.is_complex else np.float64)
-    scratch = variable.n_bytes + checks.csr_bytes(shape, variable.n_reserved, dtype)
+    scratch = variable.n_bytes + file_checks.csr_bytes(shape, variable.n_reserved, dtype)
     limit.require_matrix(scratch, shape, variable.n_reserved, dtype)
     with variable.contents() as contents:
         indices = contents.array("row indices", "iu")
@@ -145,7 +145,7 @@ def _read_sparse(variable: _Variable, limit: ReadLimit) -> sparse.csr_array:
         if not 0 <= n_stored <= length:
             raise FileFormatError(f"{variable} has column pointers that end with {n_stored}, but {length} {what}")
     values = _values(data[:n_stored], None if imaginary is None else imaginary[:n_stored], variable)
-    return checks.from_compressed(values, indices[:n_stored], indptr, shape, "csc")
+    return file_checks.from_compressed(values, indices[:n_stored], indptr, shape, "csc")
 
 
 def _values(data: NDArray[Any], imaginary: NDArray[Any] | None, variable: _Variable) -> NDArray[Any]:
@@ -193,7 +193,7 @@ class _Contents:
             code, length, _ = self._tag("a compressed variable")
             if code != _MATRIX:
                 raise FileFormatError(f"a compressed variable holds an element of type {code}, but {_MATRIX} is needed")
-            checks.check_expansion("a compressed variable", length, n_bytes)
+            file_checks.check_expansion("a compressed variable", length, n_bytes)
             self._n_left = length
         self.n_bytes = self._n_left
 

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 
-from convmatrix.io import checks, geometry_json
-from convmatrix.io.checks import PIECE, BoundedReader, FileFormatError, ReadLimit
+from convmatrix.io import file_checks, geometry_json
+from convmatrix.io.file_checks import PIECE, BoundedReader, FileFormatError, ReadLimit
 from convmatrix.options import index_dtype
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ def _mirror(data: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any], heade
             mirrored = mirrored.conj()
         rows, columns = np.concatenate([rows, columns[beside]]), np.concatenate([columns, rows[beside]])
         data = np.concatenate([data, mirrored])
-    return checks.from_coordinates(data, rows, columns, header.shape)
+    return file_checks.from_coordinates(data, rows, columns, header.shape)
 
 
 def _apply_note(matrix: Any, note: str) -> tuple[sparse.csr_array, ConvGeometry | None]:
@@ -237,7 +237,7 @@ def _apply_note(matrix: Any, note: str) -> tuple[sparse.csr_array, ConvGeometry 
     values = geometry_json.parse(note, "the comment")
     if not isinstance(values, dict) or set(values) != {"dtype", "geometry"}:
         raise FileFormatError(f"the comment has {note[:60]!r}, but the fields 'dtype' and 'geometry' are needed")
-    matrix = checks.with_dtype(matrix, values["dtype"])
+    matrix = file_checks.with_dtype(matrix, values["dtype"])
     if values["geometry"] is None:
         return matrix, None
     return matrix, geometry_json.from_values(values["geometry"], "the geometry in the comment")
@@ -269,7 +269,7 @@ def _read_header(file: BoundedReader, limit: ReadLimit) -> _Header:
     if len(sizes) != 3 or not all(size.isascii() and size.isdigit() and len(size) < 20 for size in sizes):
         raise FileFormatError(f"its size line is {line[:60]!r}, but rows, columns and entries are needed")
     rows, columns, n_entries = map(int, sizes)
-    checks.check_shape((rows, columns))
+    file_checks.check_shape((rows, columns))
     if symmetry == "skew-symmetric" and field == "unsigned-integer":
         raise FileFormatError("it is skew-symmetric, but its field 'unsigned-integer' has no negative entries")
     if symmetry != "general" and rows != columns:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 import numpy as np
 
-from convmatrix.io import checks, geometry_json
-from convmatrix.io.checks import PIECE, BoundedReader, FileFormatError, ReadLimit
+from convmatrix.io import file_checks, geometry_json
+from convmatrix.io.file_checks import PIECE, BoundedReader, FileFormatError, ReadLimit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,8 +88,8 @@ def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, ConvG
     axes = _COORDINATES if layout == "coo" and "coords.npy" in archive else _ARRAYS[layout]
     headers = {name: archive.header(f"{name}.npy", n_axes) for name, n_axes in axes.items()}
     data = headers["data"]
-    if not checks.is_known_dtype(data.dtype):
-        raise FileFormatError(f"data.npy has the dtype {data.dtype}, but a matrix has one of {checks.DTYPE_NAMES}")
+    if not file_checks.is_known_dtype(data.dtype):
+        raise FileFormatError(f"data.npy has the dtype {data.dtype}, but a matrix has one of {file_checks.DTYPE_NAMES}")
     for name, header in headers.items():
         if name != "data" and header.dtype.kind not in "iu":
             raise FileFormatError(f"{header.name} has the dtype {header.dtype}, but indices are integers")
@@ -110,7 +110,7 @@ def _check_lengths(headers: dict[str, _ArrayHeader], layout: str, shape: tuple[i
     data = headers["data"]
     for name, header in headers.items():
         if name == "indptr":
-            checks.check_pointer(header.shape[0], shape, layout, data.shape[1:])
+            file_checks.check_pointer(header.shape[0], shape, layout, data.shape[1:])
         elif header.shape[-1] != data.shape[0] and name != "data":
             raise FileFormatError(f"data.npy has {data.shape[0]} entries, but {header.name} has {header.shape[-1]}")
 
@@ -119,14 +119,14 @@ def _assemble(arrays: dict[str, NDArray[Any]], layout: str, shape: tuple[int, in
     """Return the matrix that the arrays of a sparse format describe."""
     data = arrays["data"]
     if layout == "dia":
-        return checks.from_diagonals(data, arrays["offsets"], shape)
+        return file_checks.from_diagonals(data, arrays["offsets"], shape)
     if layout != "coo":
-        return checks.from_compressed(data, arrays["indices"], arrays["indptr"], shape, layout)
+        return file_checks.from_compressed(data, arrays["indices"], arrays["indptr"], shape, layout)
     if "row" in arrays:
-        return checks.from_coordinates(data, arrays["row"], arrays["col"], shape)
+        return file_checks.from_coordinates(data, arrays["row"], arrays["col"], shape)
     if len(arrays["coords"]) != 2:
         raise FileFormatError(f"coords.npy has {len(arrays['coords'])} rows, but a matrix has 2 axes")
-    return checks.from_coordinates(data, arrays["coords"][0], arrays["coords"][1], shape)
+    return file_checks.from_coordinates(data, arrays["coords"][0], arrays["coords"][1], shape)
 
 
 def _read_small(archive: _Archive, name: str, n_axes: int, kinds: str) -> NDArray[Any]:
@@ -152,7 +152,7 @@ def _read_shape(archive: _Archive) -> tuple[int, int]:
     if len(sizes) != 2:
         raise FileFormatError(f"its shape has {len(sizes)} entries ({sizes}), but a matrix has 2")
     shape: tuple[int, int] = (sizes[0], sizes[1])
-    checks.check_shape(shape)
+    file_checks.check_shape(shape)
     return shape
 
 
@@ -210,7 +210,7 @@ class _Archive:
         info = self._members[name]
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise FileFormatError(f"member {name!r} has compression type {info.compress_type}, but NumPy writes 0 or 8")
-        checks.check_expansion(f"member {name!r}", info.file_size, info.compress_size)
+        file_checks.check_expansion(f"member {name!r}", info.file_size, info.compress_size)
         return info
 
     def pieces(self, name: str) -> Iterator[bytes]:

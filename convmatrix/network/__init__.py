@@ -28,7 +28,7 @@ from convmatrix.network.rearrangements import (
     take,
     transpose,
 )
-from convmatrix.network.weighted import Convolution, Dense, PatternMap
+from convmatrix.network.weighted import Convolution, FullyConnected, PatternMap
 from convmatrix.network.windows import Pooling
 
 __all__ = [
@@ -37,8 +37,8 @@ __all__ = [
     "Addition",
     "Concatenation",
     "Convolution",
-    "Dense",
     "Elementwise",
+    "FullyConnected",
     "Function",
     "Input",
     "MissingWeightsError",

@@ -15,7 +15,7 @@ from convmatrix.geometry import ConvGeometry
 from convmatrix.network.joins import Addition
 from convmatrix.network.nodes import Network, Node
 from convmatrix.network.operations import Input, Operation, Scale, Shape
-from convmatrix.network.weighted import Convolution, Dense
+from convmatrix.network.weighted import Convolution, FullyConnected
 from convmatrix.network.windows import Pooling
 from convmatrix.pattern import WeightPattern
 
@@ -46,8 +46,8 @@ def lecun1989() -> Network:
         Node("input", Input((1, 16, 16))),
         Node("H1", Convolution(h1, bias="unit")),
         Node("H2", Convolution(h2, bias="unit")),
-        Node("H3", Dense(12 * 4 * 4, 30)),
-        Node("output", Dense(30, 10)),
+        Node("H3", FullyConnected(12 * 4 * 4, 30)),
+        Node("output", FullyConnected(30, 10)),
     ]
     return Network(nodes, name="lecun1989")
 
@@ -71,8 +71,8 @@ def lenet5() -> Network:
         Node("C3", Convolution(c3, bias="channel")),
         Node("S4", Pooling("sum", 2, trained=True)),
         Node("C5", Convolution(ConvGeometry((5, 5), (5, 5), in_channels=16, out_channels=120), bias="channel")),
-        Node("F6", Dense(120, 84)),
-        Node("output", Dense(84, 10, bias=False, trained=False)),
+        Node("F6", FullyConnected(120, 84)),
+        Node("output", FullyConnected(84, 10, bias=False, trained=False)),
     ]
     return Network(nodes, name="lenet5")
 
@@ -107,9 +107,9 @@ def alexnet() -> Network:
         convolution("conv4", 13, 384, 384, 3, groups=2),
         convolution("conv5", 13, 384, 256, 3, groups=2),
         Node("pool5", Pooling("max", 3, 2)),
-        Node("fc6", Dense(9216, 4096)),
-        Node("fc7", Dense(4096, 4096)),
-        Node("fc8", Dense(4096, 1000)),
+        Node("fc6", FullyConnected(9216, 4096)),
+        Node("fc7", FullyConnected(4096, 4096)),
+        Node("fc8", FullyConnected(4096, 1000)),
     ]
     return Network(nodes, name="alexnet")
 
@@ -132,9 +132,9 @@ def vgg16() -> Network:
         layers.append(Node(f"pool{block}", Pooling("max", 2)))
         size //= 2
     dense = [
-        Node("fc6", Dense(ins * size * size, 4096)),
-        Node("fc7", Dense(4096, 4096)),
-        Node("fc8", Dense(4096, 1000)),
+        Node("fc6", FullyConnected(ins * size * size, 4096)),
+        Node("fc7", FullyConnected(4096, 4096)),
+        Node("fc8", FullyConnected(4096, 1000)),
     ]
     return Network([*layers, *dense], name="vgg16")
 
@@ -170,7 +170,7 @@ def _resnet(name: str, depths: tuple[int, ...], *, bottleneck: bool) -> Network:
         for block in range(depth):
             stride = 2 if stage and not block else 1
             shape = _add_block(nodes, f"layer{stage + 1}.{block}", shape, 64 * 2**stage, stride, bottleneck)
-    nodes += [Node("avgpool", Pooling("average", shape[1])), Node("fc", Dense(shape[0], 1000))]
+    nodes += [Node("avgpool", Pooling("average", shape[1])), Node("fc", FullyConnected(shape[0], 1000))]
     return Network(nodes, name=name)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from convmatrix.geometry import ConvGeometry
 from convmatrix.network.operations import Input, Opaque, Operation, Shape, UnknownOperatorError
-from convmatrix.network.weighted import Convolution, Dense, PatternMap
+from convmatrix.network.weighted import Convolution, FullyConnected, PatternMap
 from convmatrix.network.windows import Pooling
 from convmatrix.pattern import WeightPattern
 
@@ -276,7 +276,7 @@ class Network:
 def _check_declared(node: Node, shapes: tuple[Shape, ...]) -> None:
     """Raise if a node was made for other input shapes than it reads; a dense layer reads its input flattened."""
     declared = node.input_shapes
-    if not declared or (isinstance(node.operation, Dense) and node.operation.flatten):
+    if not declared or (isinstance(node.operation, FullyConnected) and node.operation.flatten):
         return
     for source, expected, found in zip(node.inputs, declared, shapes, strict=False):
         if expected != found:

@@ -212,7 +212,7 @@ class Convolution(Operation):
 
 
 @dataclass(frozen=True, eq=False)
-class Dense(Operation):
+class FullyConnected(Operation):
     """A fully connected layer, ``y = W x + b``.
 
     Parameters
@@ -229,7 +229,7 @@ class Dense(Operation):
     Examples
     --------
     >>> import numpy as np
-    >>> Dense(2, 1, [[3, 4]], [1]).evaluate([np.array([[1, 2]])])
+    >>> FullyConnected(2, 1, [[3, 4]], [1]).evaluate([np.array([[1, 2]])])
     array([[12]])
     """
 

@@ -26,7 +26,14 @@ from convmatrix.nn.optimisation import (
 from convmatrix.nn.pooling import AvgPool, MaxPool, Subsample
 from convmatrix.nn.sequential import Residual, Sequential, lecun1989, lenet5, small
 from convmatrix.nn.training import History, NonFiniteError, accuracy, fit, predict
-from convmatrix.nn.views import Excitation, activations, back_projection, filters, most_exciting, receptive_field
+from convmatrix.nn.visualisation import (
+    Excitation,
+    activations,
+    back_projection,
+    filters,
+    most_exciting,
+    receptive_field,
+)
 
 __all__ = [
     "GELU",

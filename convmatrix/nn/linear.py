@@ -119,9 +119,9 @@ class Dense(LinearLayer):
             )
         return (self.n_out,)
 
-    def operation(self, input_shape: tuple[int, ...]) -> network.Dense:
+    def operation(self, input_shape: tuple[int, ...]) -> network.FullyConnected:
         """Return the dense operation with copies of weight and bias."""
-        return network.Dense(self.n_in, self.n_out, self.parameters["weight"], self.parameters.get("bias"))
+        return network.FullyConnected(self.n_in, self.n_out, self.parameters["weight"], self.parameters.get("bias"))
 
     def __repr__(self) -> str:
         return f"Dense({self.n_in}, {self.n_out})"

@@ -36,7 +36,7 @@ _LARGEST_COEFFICIENT: Final = 10**6  # floating-point programs are lost beside b
 
 
 @dataclass
-class _State:
+class _SearchState:
     """What is known at a node of the search; ``fresh`` are the inequalities that splits added."""
 
     ring: PolyRing
@@ -46,14 +46,14 @@ class _State:
     fresh: list[int]
     attempts: list[int]  # how many linear programs are left, shared by all nodes
 
-    def with_equation(self, equation: PolyElement) -> _State:
+    def with_equation(self, equation: PolyElement) -> _SearchState:
         return replace(self, equations=[*self.equations, equation])
 
-    def with_inequality(self, inequality: PolyElement) -> _State:
+    def with_inequality(self, inequality: PolyElement) -> _SearchState:
         fresh = [*self.fresh, len(self.inequalities)]
         return replace(self, inequalities=[*self.inequalities, inequality], fresh=fresh)
 
-    def substituted(self, place: int, name: str) -> _State:
+    def substituted(self, place: int, name: str) -> _SearchState:
         variable, value = solved(self.equations[place], name)
         rest = [*self.equations[:place], *self.equations[place + 1 :]]
 
@@ -85,10 +85,12 @@ def decide_with_sympy(lemma: Lemma) -> Decision:
 def contradiction(problem: Problem) -> Node | None:
     """Return a certificate that the constraints of a problem contradict each other, or None if none was found."""
     moduli, attempts = list(problem.moduli), [_MOST_ATTEMPTS]
-    return _search(_State(problem.ring, problem.equations, problem.inequalities, moduli, [], attempts), _MOST_SPLITS)
+    return _search(
+        _SearchState(problem.ring, problem.equations, problem.inequalities, moduli, [], attempts), _MOST_SPLITS
+    )
 
 
-def _search(state: _State, splits: float) -> Node | None:
+def _search(state: _SearchState, splits: float) -> Node | None:
     found = _at_once(state) if splits and state.moduli else _at_once(state, _EVERY_PAIR)
     if found is not None or not splits:
         return found
@@ -115,7 +117,7 @@ def _search(state: _State, splits: float) -> Node | None:
 
 
 def _finish(
-    state: _State, on: PolyElement, closed: dict[str, Node], splits: float, wrap: Callable[[Node], Node]
+    state: _SearchState, on: PolyElement, closed: dict[str, Node], splits: float, wrap: Callable[[Node], Node]
 ) -> Node | None:
     """Return the certificate of a split some of whose branches are closed, if the others can be."""
     nodes = dict(closed)
@@ -129,7 +131,7 @@ def _finish(
     return wrap({"kind": "split", "on": to_data(on), **nodes})
 
 
-def _branches(state: _State, on: PolyElement) -> dict[str, _State]:
+def _branches(state: _SearchState, on: PolyElement) -> dict[str, _SearchState]:
     return {
         "below": state.with_inequality(-on - 1),
         "above": state.with_inequality(on - 1),
@@ -137,7 +139,7 @@ def _branches(state: _State, on: PolyElement) -> dict[str, _State]:
     }
 
 
-def _simplified(state: _State) -> tuple[_State, Callable[[Node], Node]]:
+def _simplified(state: _SearchState) -> tuple[_SearchState, Callable[[Node], Node]]:
     """Use up the equations that give a variable; return how a certificate for the rest becomes one for all."""
     steps: list[tuple[int, str]] = []
     place = 0
@@ -158,7 +160,7 @@ def _simplified(state: _State) -> tuple[_State, Callable[[Node], Node]]:
     return state, wrap
 
 
-def _at_once(state: _State, tiers: tuple[str, ...] = ("none", "fresh")) -> Node | None:
+def _at_once(state: _SearchState, tiers: tuple[str, ...] = ("none", "fresh")) -> Node | None:
     """Return a certificate without splits."""
     state, wrap = _simplified(state)
     found = _positive_sum(state, tiers)
@@ -174,7 +176,7 @@ def _isolated(equation: PolyElement) -> str | None:
     return None
 
 
-def _candidates(state: _State) -> Iterator[PolyElement]:
+def _candidates(state: _SearchState) -> Iterator[PolyElement]:
     """Yield integers to split on: quotients by a modulus of what is to be small, then quotient variables."""
     ring, inequalities = state.ring, state.inequalities
     seen = set()
@@ -214,7 +216,7 @@ def _candidates(state: _State) -> Iterator[PolyElement]:
                 yield factor
 
 
-def _positive_sum(state: _State, tiers: tuple[str, ...]) -> Node | None:
+def _positive_sum(state: _SearchState, tiers: tuple[str, ...]) -> Node | None:
     """Return products of inequalities, and multiples of equations, that add up to a constant below zero."""
     ring, equations, inequalities = state.ring, state.equations, state.inequalities
     for place, inequality in enumerate(inequalities):
@@ -263,7 +265,7 @@ def _opposite_pair(inequalities: list[PolyElement]) -> tuple[int, int] | None:
     return None
 
 
-def _products(state: _State, pairs: str) -> list[tuple[int, ...]] | None:
+def _products(state: _SearchState, pairs: str) -> list[tuple[int, ...]] | None:
     """Return which inequalities to multiply: single ones, and pairs with those of splits, or all pairs."""
     distinct: dict[PolyElement, int] = {}
     for place, inequality in enumerate(state.inequalities):
@@ -291,7 +293,7 @@ def _product(ring: PolyRing, inequalities: Sequence[PolyElement], places: Sequen
     return result
 
 
-def _multipliers(state: _State) -> list[PolyElement]:
+def _multipliers(state: _SearchState) -> list[PolyElement]:
     ring = state.ring
     return [ring(1), *(generator for generator in ring.gens if any(i.diff(generator) for i in state.inequalities))]
 

@@ -1,7 +1,7 @@
 """Inverse problems: regularised deconvolution, and circulant preconditioners for Toeplitz systems."""
 
-from convmatrix.solve.circulants import CirculantPreconditioner, circulant_preconditioner
 from convmatrix.solve.deconvolution import Deconvolution, deconvolve
+from convmatrix.solve.preconditioners import CirculantPreconditioner, circulant_preconditioner
 
 __all__ = ["CirculantPreconditioner", "Deconvolution", "circulant_preconditioner", "deconvolve"]
 

@@ -15,7 +15,7 @@ from convmatrix.operator import ConvOperator
 from convmatrix.options import LayerOptions, takes_layer_options
 from convmatrix.spectral.axes import enclosing_rings, most_reads, used_taps
 from convmatrix.spectral.blocks import WeightedLayer, layer_blocks, read_layer
-from convmatrix.spectral.certificates import refine_bounds
+from convmatrix.spectral.norm_certificates import refine_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -8,6 +8,7 @@ from convmatrix.structured.builders import (
     toeplitz,
 )
 from convmatrix.structured.diagonals import Violation
+from convmatrix.structured.kernel_search import find_geometry
 from convmatrix.structured.kernels import nearest_conv, recover_kernel
 from convmatrix.structured.recognition import (
     displacement_rank,
@@ -17,7 +18,6 @@ from convmatrix.structured.recognition import (
     is_toeplitz,
     structure_violation,
 )
-from convmatrix.structured.search import find_geometry
 
 __all__ = [
     "Violation",
