@@ -108,7 +108,7 @@ def test_large_layers_take_lanczos_steps(capsys: pytest.CaptureFixture[str], mon
     assert "rank" not in text
     code, message = failure(capsys, *LAYER, "--values")
     assert code == 2
-    assert "are out of reach, for some of its axes have no transform: drop --values and --plot" in message
+    assert "are out of reach" in message
 
 
 @pytest.mark.parametrize(("suffix", "start"), [(".svg", b"<?xml"), (".png", b"\x89PNG")])
@@ -137,8 +137,8 @@ def test_plot_without_matplotlib(
     [
         (["--kernel-shape", "3", "--input-shape", "5"], 2, "--kernel-shape gives no weights: add --random"),
         (["--input-shape", "5"], 2, "no kernel: give --kernel"),
-        ([*LAYER, "--tol", "0"], 2, "'0' is no tolerance: write a positive number, such as 1e-3"),
-        ([*LAYER, "--tol", "small"], 2, "'small' is no tolerance"),
+        ([*LAYER, "--tol", "0"], 2, "'0' is not a tolerance"),
+        ([*LAYER, "--tol", "small"], 2, "'small' is not a tolerance"),
         ([*LAYER, "--tol", "1e-18"], 2, "tol=1e-18 cannot be met: the norm lies between"),
         ([*LAYER, "--order", "F"], 2, "--order is for matrices; the spectrum is that of the whole layer"),
         ([*LAYER, "--rows", "0:2"], 2, "--rows is for matrices"),

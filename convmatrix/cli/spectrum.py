@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 _USAGE: Final = "convmatrix spectrum --kernel KERNEL --input-shape SHAPE [options]"
 _DESCRIPTION: Final = """\
-Tell the spectrum of a layer's matrix. Circular axes are taken apart by the
-Fourier transform, symmetric ones with symmetric kernels by the cosine
-transform; other axes stay dense. Where all singular values are out of reach,
-the norm is found by Lanczos steps. The bounds hold for certain.
+Print the spectrum of a layer's matrix. Circular axes are diagonalised by the
+Fourier transform, symmetric axes with symmetric kernels by the cosine
+transform; other axes stay dense. If all singular values are out of reach, the
+norm is computed by Lanczos steps. The bounds are guaranteed.
 """
 _EPILOG: Final = """\
 examples:
@@ -30,23 +30,16 @@ examples:
       --input-shape 4x16x16 --padding same --boundary circular --stride 2
 """
 _SUFFIXES: Final = (".svg", ".png")
-_WORDS: Final = {"fourier": "Fourier", "cosine": "cosine", "dense": "dense"}
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
     """Declare the command."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "spectrum",
-        help="singular values, norm and its bounds",
-        usage=_USAGE,
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-    )
+    text = {"help": "singular values, norm and its bounds", "description": _DESCRIPTION, "epilog": _EPILOG}
+    parser: argparse.ArgumentParser = commands.add_parser("spectrum", usage=_USAGE, **text)
     add_layer_options(parser)
     spectrum = parser.add_argument_group("spectrum")
-    spectrum.add_argument(
-        "--tol", type=_tolerance, metavar="T", help="refine the bounds to this relative width, such as 1e-3"
-    )
+    width = "refine the bounds to this relative width, such as 1e-3"
+    spectrum.add_argument("--tol", type=_tolerance, metavar="T", help=width)
     spectrum.add_argument("--values", action="store_true", help="print all singular values, the largest first")
     spectrum.add_argument("--plot", metavar="FILE", help="draw the singular values: .svg or .png (needs matplotlib)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -64,8 +57,8 @@ def run(args: argparse.Namespace) -> int:
         _plot(args.plot, record["singular_values"], record["matrix"])
     if not args.values:
         del record["singular_values"]
-    if args.json:
-        say_json({name: _plain(value) for name, value in record.items()})
+    if args.json:  # which has no infinity
+        say_json({name: "inf" if value == math.inf else value for name, value in record.items()})
     else:
         say(_text(record))
     return 0
@@ -77,16 +70,16 @@ def _tolerance(text: str) -> float:
     except ValueError:
         value = math.nan
     if not 0 < value < math.inf:
-        raise ArgumentTypeError(f"{text!r} is no tolerance: write a positive number, such as 1e-3")
+        raise ArgumentTypeError(f"{text!r} is not a tolerance: write a positive number, such as 1e-3")
     return value
 
 
 def _check(args: argparse.Namespace) -> None:
     for name in ("order", "rows"):
         if hasattr(args, name):
-            raise CommandError(f"--{name} is for matrices; the spectrum is that of the whole layer: drop it")
+            raise CommandError(f"--{name} is for matrices; the spectrum is that of the whole layer: omit it")
     if hasattr(args, "dtype") and not option(args, "random"):
-        raise CommandError("--dtype is the type of --random weights here, and spectra are in double precision: drop it")
+        raise CommandError("--dtype is the type of --random weights here, and spectra are in double precision: omit it")
     if args.plot is None:
         return
     path = Path(args.plot)
@@ -97,20 +90,21 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _spectrum(args: argparse.Namespace, layer: LayerArguments) -> dict[str, Any]:
-    """Return all there is to say; what is out of reach is None."""
+    """Return everything that is printed; what is out of reach is None."""
     import numpy as np
 
     from convmatrix import spectral
     from convmatrix.spectral.blocks import MODERATE_WORK, read_layer
+    from convmatrix.spectral.extremes import rounding_level
 
     geometry, weights = layer.geometry, layer.given_weights()
     weighted = read_layer(weights, geometry)
-    lower, upper = spectral.norm_bounds(weights, geometry, tol=args.tol)
+    bounds = spectral.norm_bounds(weights, geometry, tol=args.tol)
     in_reach = weighted.decomposition_work <= MODERATE_WORK
     if not in_reach and (args.values or args.plot is not None):
         raise CommandError(
-            f"all singular values of {geometry!r} are out of reach, for some of its axes have no transform: drop "
-            "--values and --plot, or take a smaller input"
+            f"all singular values of {geometry!r} are out of reach, because some of its axes have no transform: omit "
+            "--values and --plot, or use a smaller input"
         )
     record: dict[str, Any] = {
         "layer": repr(geometry),
@@ -118,40 +112,24 @@ def _spectrum(args: argparse.Namespace, layer: LayerArguments) -> dict[str, Any]
         "seed": layer.seed,
         "axes": list(weighted.transform_names),
         "route": "blocks" if in_reach else "lanczos",
-        "norm": None,
-        "norm_error": None,
-        "bounds": [lower, upper],
-        "smallest": None,
-        "condition_number": None,
-        "rank": None,
-        "singular_values": None,
+        **dict.fromkeys(("norm", "norm_error")),
+        "bounds": list(bounds),
+        **dict.fromkeys(("smallest", "condition_number", "rank", "singular_values")),
     }
     if not in_reach:
-        record["norm"], record["norm_error"] = spectral.spectral_norm(
-            weights, geometry, method="lanczos", tol=1e-6, with_error=True
-        )
-        return record
+        norm, error = spectral.spectral_norm(weights, geometry, method="lanczos", tol=1e-6, with_error=True)
+        return record | {"norm": norm, "norm_error": error}
     values = spectral.singular_values(weights, geometry)
-    level = max(geometry.n_out, geometry.n_in) * float(np.finfo(float).eps)
-    norm, smallest = float(values[0]), float(values[-1])
-    return record | {
-        "norm": norm,
-        "smallest": smallest,
-        "condition_number": norm / smallest if smallest > level * norm else math.inf,
-        "rank": int(np.count_nonzero(values > level * norm)),
-        "singular_values": values.tolist(),
-    }
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON knows it, which has no infinity."""
-    return "inf" if value == math.inf else value
+    level = rounding_level(geometry) * values[0]
+    record |= {"norm": float(values[0]), "smallest": float(values[-1]), "singular_values": values.tolist()}
+    condition = float(values[0] / values[-1]) if values[-1] > level else math.inf
+    return record | {"condition_number": condition, "rank": int(np.count_nonzero(values > level))}
 
 
 def _text(record: dict[str, Any]) -> str:
     rows, columns = record["matrix"]
     lower, upper = record["bounds"]
-    axes = " x ".join(_WORDS[kind] for kind in record["axes"])
+    axes = " x ".join(record["axes"]).replace("fourier", "Fourier")
     width = f", relative width {upper / lower - 1:.2g}" if lower > 0 else ""
     lines = {"layer": record["layer"], "matrix": f"{rows} x {columns}"}
     if record["seed"] is not None:
@@ -178,9 +156,8 @@ def _plot(path: str, values: list[float], shape: list[int]) -> None:
 
         figure = plot_spectrum(values)
     except ImportError as error:
-        raise CommandError(
-            f"--plot needs {error.name}, which is not installed: pip install 'convmatrix[plot]'"
-        ) from None
+        message = f"--plot needs {error.name}, which is not installed: pip install 'convmatrix[plot]'"
+        raise CommandError(message) from None
     figure.axes[0].set_title(f"singular values of a {shape[0]} x {shape[1]} matrix")
     with atomic_write(path) as file:
         figure.savefig(file, format=Path(path).suffix.lower()[1:], dpi=150)
