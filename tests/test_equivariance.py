@@ -493,7 +493,7 @@ def test_network_errors() -> None:
     with pytest.raises(ValueError, match="shape"):
         eq.check_network([eq.Elementwise()], 1)
     with pytest.raises(ValueError, match=r"spatial axes.*\(3,\)"):
-        eq.check_network([network.Dense(3, 2)], 1)
+        eq.check_network([network.FullyConnected(3, 2)], 1)
     with pytest.raises(ValueError, match=r"shift.*3.*2"):
         eq.check_network([RING], (1, 2, 3))
     with pytest.raises(ValueError, match=r"kind.*'min'"):

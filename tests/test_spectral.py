@@ -12,7 +12,7 @@ import pytest
 import convmatrix as cm
 from convmatrix import memory, spectral
 from convmatrix.spectral import blocks as blocks_module
-from convmatrix.spectral import bounds, certificates, extremes, published
+from convmatrix.spectral import bounds, extremes, norm_certificates, published
 from convmatrix.spectral.axes import dense_transform
 from convmatrix.spectral.blocks import Blocks, WeightedLayer, gram_bounds, layer_blocks, read_layer
 from convmatrix.spectral.norm_certificates import BandCertifier, BlockCertifier
@@ -368,7 +368,7 @@ def test_certificates_reject_what_is_too_small() -> None:
 def test_band_certificate_is_used_for_long_layers() -> None:
     geometry = cm.ConvGeometry(3000, 5, padding="same", boundary="reflect")
     w = np.random.default_rng(14).standard_normal(geometry.weight_shape)
-    certifier, reason = certificates.find_certifier(WeightedLayer(geometry, w))
+    certifier, reason = norm_certificates.find_certifier(WeightedLayer(geometry, w))
     assert isinstance(certifier, BandCertifier)
     assert reason == ""
     lower, upper = spectral.norm_bounds(w, geometry, tol=1e-4)
@@ -517,7 +517,7 @@ def test_tolerances_that_cannot_be_met(monkeypatch: pytest.MonkeyPatch) -> None:
     low, high = (float(number) for number in re.findall(r"\d+\.\d+", str(e.value))[:2])
     assert low <= spectral.spectral_norm([10, -20, 10], 9, padding="same") <= high <= 1.2 * low
     monkeypatch.setattr(WeightedLayer, "decomposition_work", 1e15)
-    monkeypatch.setattr(certificates, "_MOST_ENTRIES", 10)
+    monkeypatch.setattr(norm_certificates, "_MOST_ENTRIES", 10)
     with pytest.raises(ValueError, match=r"1\.0e\+15 multiplications.*2e\+11"):
         spectral.norm_bounds([1, -2, 1], 9, padding="same", boundary="reflect", tol=1e-6)
 

@@ -87,9 +87,16 @@ def room_page(room: str) -> str:
                 "",
                 f".. {directive}:: {name}",
                 *["   :members:"] * (kind == "Classes"),
+                *["   :no-index:"] * _lives_elsewhere(room, getattr(module, name)),
                 "",
             ]
     return "\n".join(lines)
+
+
+def _lives_elsewhere(room: str, value: Any) -> bool:
+    """Whether a name is passed on from another room, on whose page it is indexed."""
+    home = getattr(value, "__module__", None) or ""
+    return room != ROOMS[0] and any(home.startswith(other + ".") for other in ROOMS[1:] if other != room)
 
 
 def index_page() -> str:
