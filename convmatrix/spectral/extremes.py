@@ -253,7 +253,8 @@ def condition_number(kernel: ArrayLike, input_shape: Shape, **layer: Unpack[Laye
         values = sorted_values(layer_blocks(given))
         largest, smallest = float(values[0]), float(values[-1])
     else:
-        largest, smallest = _lanczos_norm(given, 1e-8)[0], _inverse_lanczos(given)
+        smallest = _inverse_lanczos(given)  # first, because it may be out of reach
+        largest = _lanczos_norm(given, 1e-8)[0]
     return largest / smallest if smallest > rounding_level(given.geometry) * largest else math.inf
 
 
