@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _POWER_SECONDS = 8
 """Seconds after which power iteration is stopped."""
 _ROUNDS = Effort(1.0, 2, 9)
-"""Rounds of what takes seconds."""
+"""Rounds of functions that take seconds."""
 
 
 # --- all singular values ---------------------------------------------------------------------------------------------
@@ -48,7 +48,7 @@ def all_singular_values(context: Context) -> Table:
         ours = partial(spectral.singular_values, kernel, (inputs, n, n), padding="same", boundary="circular")
         theirs = partial(reference_values, theirs_kernel, n)
         found, expected = ours(), np.sort(theirs(), axis=None)[::-1]
-        # The reference centres the kernel elsewhere, which moves phases and no singular value.
+        # The reference centres the kernel differently, which changes phases but no singular value.
         difference = float(np.abs(found - expected).max() / expected[0])
         if not difference < 1e-12:
             raise RuntimeError(f"the singular values of {inputs} -> {outputs}, {n} x {n} differ by {difference:.1e}")
@@ -71,8 +71,8 @@ def all_singular_values(context: Context) -> Table:
     return Table(
         "All singular values of circular layers",
         "singular_values against np.linalg.svd(np.fft.fft2(K, [n, n], axes=[0, 1]), compute_uv=False), the recipe of "
-        "Sedghi et al. (2019), with as many threads as they take by themselves; the difference is relative to the "
-        "largest value.",
+        "Sedghi et al. (2019), with their default number of threads; the difference is relative to the largest "
+        "value.",
         rows,
         context.goal(Goal("times faster", "at least", 3.0)),
     )
@@ -82,7 +82,7 @@ def all_singular_values(context: Context) -> Table:
 
 
 def power_iteration(kernel: Array, size: int, dtype: str, seconds: float) -> Callable[[int], list[float]]:
-    """Return power iteration on a zero-padded 3x3 layer in PyTorch: of a number of steps, the estimate of each."""
+    """Return power iteration on a zero-padded 3 x 3 layer in PyTorch, a function from steps to all estimates."""
     import torch
 
     weight = torch.from_numpy(kernel).to(getattr(torch, dtype))
@@ -107,14 +107,14 @@ def power_iteration(kernel: Array, size: int, dtype: str, seconds: float) -> Cal
 
 
 def padded_norm(context: Context) -> Table:
-    """Time the norm of a zero-padded layer, to an accuracy, against power iteration in PyTorch to the same one."""
+    """Time the norm of a zero-padded layer against power iteration in PyTorch, both to the same accuracy."""
     import torch
 
     channels, size = (8, 16) if context.quick else (64, 56)
     kernel = np.random.default_rng(0).standard_normal((channels, channels, 3, 3))
     norm = partial(spectral.spectral_norm, kernel, (channels, size, size), padding=1, method="lanczos")
     context.report("the norm itself")
-    truth = norm(tol=1e-6)  # of the square of which the value's own error is
+    truth = norm(tol=1e-6)  # the error of the value is of the order of the square
     rows = []
     limit = 1 if context.quick else _POWER_SECONDS
     for dtype, accuracies in (("float32", (1e-3,)), ("float64", (1e-3, 1e-5))):
@@ -123,7 +123,7 @@ def padded_norm(context: Context) -> Table:
         errors = 1 - np.array(power(100_000)) / truth
         for accuracy in accuracies:
             context.report(f"{dtype}, accuracy {accuracy:g}")
-            # Both stop at the first step, or tolerance, that is known to be good enough; neither pays for knowing.
+            # Both use the first tolerance or step that is known to suffice; the search for it is not timed.
             tol = next(tol for tol in (0.3, 0.1, 0.03, 0.01, 1e-3, 1e-4, 1e-6) if 1 - norm(tol=tol) / truth <= accuracy)
             enough = np.flatnonzero(np.abs(errors) <= accuracy)
             steps = int(enough[0]) + 1 if len(enough) else len(errors)
@@ -147,8 +147,8 @@ def padded_norm(context: Context) -> Table:
     return Table(
         f"Norm of a zero-padded layer, {channels} -> {channels} channels, {size} x {size}, 3 x 3",
         "spectral_norm (Lanczos steps, float64) against power iteration by conv2d and conv_transpose2d of PyTorch "
-        f"{torch.__version__}, each with the loosest tolerance and the fewest steps that reach the error, which were "
-        f"sought beforehand. Power iteration is stopped after {limit} seconds.",
+        f"{torch.__version__}, each with the loosest tolerance or the fewest steps that reach the error, which were "
+        f"determined beforehand. Power iteration is stopped after {limit} seconds.",
         rows,
     )
 
@@ -157,7 +157,7 @@ def padded_norm(context: Context) -> Table:
 
 
 def default_bounds(context: Context) -> Table:
-    """Time norm_bounds as it is by default and the published bounds, and tell how far they are from the norm."""
+    """Time norm_bounds without tol and the published bounds, and compare them with the norm."""
     channels, size = (8, 16) if context.quick else (64, 56)
     kernel = np.random.default_rng(0).standard_normal((channels, channels, 3, 3))
     shape, sides = (channels, size, size), (size, size)
@@ -184,7 +184,7 @@ def default_bounds(context: Context) -> Table:
         value = bound()
         ratios[name] = {boundary: value / lower[boundary] for boundary in boundaries}
         functions[name] = bound
-    context.report("all of them in turns")
+    context.report("all of them in turn")
     times = side_by_side(functions, _ROUNDS, warm_up=False)
     rows = [
         Row(
@@ -199,8 +199,8 @@ def default_bounds(context: Context) -> Table:
     ]
     return Table(
         f"Bounds on the norm, {channels} -> {channels} channels, {size} x {size}, 3 x 3",
-        "The upper bound of norm_bounds without tol, and the published ones as convmatrix has them, divided by the "
-        "lower bound of norm_bounds for the boundary: what is below 1 is no bound for that layer.",
+        "The upper bound of norm_bounds without tol, and the published ones as implemented in convmatrix, divided by "
+        "the lower bound of norm_bounds for the boundary: a value below 1 is not a bound for that layer.",
         rows,
     )
 
@@ -271,7 +271,7 @@ def structure_tests(context: Context) -> Table:
 
 
 def _pass(matrix: Any) -> tuple[Array, Array]:
-    """Read all nonzeros once, and write as many."""
+    """Copy all nonzeros once."""
     return matrix.data.copy(), matrix.indices.copy()
 
 

@@ -1,8 +1,8 @@
 """Random layers: all singular values, and the guaranteed bounds on the norm, against dense decompositions.
 
-``python -m tests.random_spectra --count 5000`` compares so many layers and says what was found; the suite draws fewer.
+``python -m tests.random_spectra --count 5000`` compares 5000 layers of each kind and reports; the suite draws fewer.
 A layer of the exact route has a circular boundary on every axis and a stride that divides the input, or a symmetric
-boundary with symmetric kernels; a layer of the bounds may be any at all.
+boundary with symmetric kernels; the bounds are tested on any layer.
 """
 
 from __future__ import annotations

@@ -110,7 +110,7 @@ def test_long_kernels_take_the_fast_transform() -> None:
         np.testing.assert_allclose(found, expected, atol=1e-12 * expected[0])
 
 
-def test_groups_are_not_multiplied() -> None:
+def test_norm_of_a_depthwise_layer() -> None:
     w = np.ones((4, 1, 3, 3))
     assert spectral.spectral_norm(w, (4, 8, 8), groups=4, **RING) == pytest.approx(9)
 
@@ -328,7 +328,7 @@ def test_bounds_at_any_scale(scale: float) -> None:
     assert upper <= lower * (1 + 1.01e-6)
 
 
-def test_bounds_of_nothing() -> None:
+def test_bounds_of_zero_matrices() -> None:
     assert spectral.norm_bounds([0.0, 0.0], 5, tol=1e-3) == (0, 0)
     assert spectral.norm_bounds([1.0], 2, padding=[(5, 0)], stride=9) == (0, 0)  # reads padding only
 
@@ -463,7 +463,7 @@ def test_blocks_in_many_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- bad input -------------------------------------------------------------------------------------------------------
 
 
-def test_layers_that_are_none() -> None:
+def test_invalid_layers() -> None:
     geometry = cm.ConvGeometry(4, 2)
     with pytest.raises(TypeError, match="transposed given beside a ConvGeometry"):
         spectral.singular_values([1, 2], geometry, transposed=True)
@@ -523,7 +523,7 @@ def test_tolerances_that_cannot_be_met(monkeypatch: pytest.MonkeyPatch) -> None:
         spectral.norm_bounds([1, -2, 1], 9, padding="same", boundary="reflect", tol=1e-6)
 
 
-def test_extremes_say_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_arguments_of_extremes(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match=r"method 'power'.*auto, exact, lanczos"):
         spectral.spectral_norm([1, 2], 5, method="power")
     with pytest.raises(ValueError, match=r"Lanczos steps end at .*tol=1e-30"):
@@ -551,7 +551,7 @@ def test_steps_that_do_not_converge(monkeypatch: pytest.MonkeyPatch) -> None:
         spectral.smallest_singular_value([1, 2.0], 40)
 
 
-def test_published_bounds_say_what_is_wrong() -> None:
+def test_bad_arguments_of_published_bounds() -> None:
     with pytest.raises(ValueError, match=r"shape \(3, 3, 3\), but 2 spatial axes"):
         published.sedghi(np.ones((3, 3, 3)), (4, 4))
     with pytest.raises(ValueError, match=r"grid=4 .* 5 taps"):

@@ -102,7 +102,7 @@ def test_blocks_of_channels() -> None:
 
 def test_embedding_multiplies_a_toeplitz_matrix() -> None:
     rng = np.random.default_rng(3)
-    for taps, sizes, origin in (((3, 4), (5, 4), None), ((9, 2), (3, 4), (2, 1)), ((5,), (3,), (0,))):
+    for taps, sizes, origin in (((3, 4), (5, 4), None), ((9, 2), (3, 4), (5, 1)), ((5,), (3,), (0,))):
         a = rng.integers(-9, 10, (2, 2, *taps))
         T = doubly_block_toeplitz(a, sizes, origin=origin)
         column = circulant_embedding(a, sizes, origin=origin)
@@ -188,7 +188,7 @@ def test_first_violation_within_a_tolerance(make: Any, dtype: Any) -> None:
 def test_infinite_entries_equal_each_other() -> None:
     assert is_toeplitz([[np.inf, 1], [2, np.inf]], tol=0.1)
     assert not is_toeplitz([[np.inf, 1], [2, -np.inf]], tol=0.1)
-    assert not is_toeplitz([[np.nan, 1], [2, np.nan]], tol=0.1)  # which is no number, and equal to none
+    assert not is_toeplitz([[np.nan, 1], [2, np.nan]], tol=0.1)  # NaN is not equal to itself
 
 
 def test_matrices_without_entries_have_every_structure() -> None:
@@ -369,7 +369,7 @@ def test_displacement_ranks() -> None:
 # --- bad input -------------------------------------------------------------------------------------------------------
 
 
-def test_builders_say_what_is_wrong() -> None:
+def test_bad_arguments_of_builders() -> None:
     with pytest.raises(ValueError, match=r"column .*shape \(0,\)"):
         toeplitz([])
     with pytest.raises(ValueError, match=r"row .* shape \(1, 2\)"):
@@ -384,7 +384,7 @@ def test_builders_say_what_is_wrong() -> None:
         circulant_embedding([1, 2, 3], 4, sizes=4)
 
 
-def test_recognition_says_what_is_wrong() -> None:
+def test_bad_arguments_of_recognition() -> None:
     eye = sparse.eye_array(6).tocsr()
     with pytest.raises(ValueError, match=r"structure 'hankel'.*toeplitz.*circulant"):
         structure_violation(eye, "hankel")  # type: ignore[arg-type]  # what a user might try
@@ -400,7 +400,7 @@ def test_recognition_says_what_is_wrong() -> None:
         is_toeplitz([1, 2, 3])
 
 
-def test_kernels_and_searches_say_what_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_arguments_of_kernels_and_searches(monkeypatch: pytest.MonkeyPatch) -> None:
     geometry = CASES["1d"]
     with pytest.raises(ValueError, match=r"4 x 4.*5 x 7"):
         nearest_conv(np.eye(4), geometry)
