@@ -108,6 +108,9 @@ def test_long_kernels_take_the_fast_transform() -> None:
         found = spectral.singular_values(w, shape, **RING)
         expected = np.sort(np.abs(np.fft.fftn(w, shape, axes=range(len(shape)))).ravel())[::-1]
         np.testing.assert_allclose(found, expected, atol=1e-12 * expected[0])
+        wave = np.exp(2j * np.pi * sum(3 * index / n for index, n in zip(np.indices(shape), shape, strict=True)))
+        factor = spectral.transfer_function(w, shape, **RING)[(3,) * len(shape)]
+        np.testing.assert_allclose(cm.ConvOperator(w, shape, **RING) @ wave.ravel(), factor * wave.ravel(), atol=1e-9)
 
 
 def test_norm_of_a_depthwise_layer() -> None:
@@ -408,6 +411,10 @@ def test_gram_iteration_for_zero_padding_converges() -> None:
     supremum = published.sedghi(w, (200, 200))
     assert supremum <= published.delattre_zero(w, iterations=7) <= 1.2 * supremum
     assert published.delattre_zero(np.zeros((3, 3))) == 0
+
+
+def test_grid_bound_allows_for_growth_between_points() -> None:
+    assert published.grid_bound([1, -2, 1], 5, n_axes=1) == pytest.approx(3.618034 / math.sqrt(0.6))  # sup is 4
 
 
 def test_reshaped_norms() -> None:
