@@ -632,3 +632,13 @@ def test_ragged_kernels_are_refused() -> None:
             call([[1, 2], [3]], (4, 4))
     with pytest.raises(ValueError, match="the kernel's lists differ in length"):
         Geometry(4, 2).pattern().matrix([[1, 2], [3]])
+
+
+def test_unfold_matrix_of_a_transposed_layer_reads_what_the_layer_writes() -> None:
+    """The convolution that a transposed layer transposes has the channels of its output: A^T = (W (x) I) U."""
+    geometry = Geometry((3, 2), (2, 2), in_channels=3, out_channels=2, transposed=True, stride=2)
+    U = geometry.unfold_matrix()
+    weights = np.arange(1, geometry.n_weights + 1).reshape(geometry.weight_shape)
+    W = np.kron(weights.reshape(3, -1), np.eye(6, dtype=int))
+    assert U.shape == (2 * 4 * 6, geometry.n_out)
+    assert np.array_equal(W @ U.toarray(), cm.conv_matrix(weights, geometry).T.toarray())

@@ -245,6 +245,19 @@ def test_a_wrong_adjoint_is_caught() -> None:
 # --- methods ----------------------------------------------------------------------------------------------------------
 
 
+@for_each("dtype", [int, np.float32, float])
+def test_complex_columns_of_a_real_kernel(dtype: Any) -> None:
+    """Both parts of every column are multiplied, by the operator and by its transpose."""
+    rng = np.random.default_rng(0)
+    geometry = cm.ConvGeometry((5, 4), (3, 2), in_channels=2, out_channels=3, padding=1, boundary="reflect")
+    weights = rng.integers(-9, 10, geometry.weight_shape).astype(dtype)
+    A, operator = cm.conv_matrix(weights, geometry), cm.ConvOperator(weights, geometry)
+    for matrix, other in ((A, operator), (A.T, operator.T)):
+        parts = rng.integers(-9, 10, (2, matrix.shape[1], 3))
+        X = parts[0] + 1j * parts[1]
+        assert np.array_equal(other @ X, matrix @ X)
+
+
 @for_each("dtype", [np.float32, np.float64, np.complex64, np.complex128])
 def test_fft_and_direct_agree_on_random_layers(dtype: Any) -> None:
     rng = np.random.default_rng(14)
