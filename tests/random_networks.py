@@ -61,9 +61,10 @@ def draw_network(integer: Integer, rng: np.random.Generator, smooth: bool, most_
         if made is None:
             continue
         operation, inputs = made
-        node = Node(f"n{number}", operation, inputs)
-        nodes.append(node)
-        shapes[node.name] = operation.output_shape([shapes[name] for name in inputs])
+        shape = operation.output_shape([shapes[name] for name in inputs])
+        if min(shape) > 0:  # a crop may leave nothing
+            nodes.append(Node(f"n{number}", operation, inputs))
+            shapes[f"n{number}"] = shape
     return Network(nodes)
 
 

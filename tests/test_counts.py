@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import warnings
 from collections import Counter
@@ -26,7 +27,7 @@ from convmatrix.counts import (
     network_layers,
 )
 from convmatrix.counts.storage import StorageBytes
-from tests.cases import CASES, each_case
+from tests.cases import CASES, each_case, for_each
 from tests.strategies import random_layer
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ def unpadded(geometry: cm.ConvGeometry) -> cm.ConvGeometry:
 FORWARD = {name: geometry for name, geometry in CASES.items() if not geometry.transposed}
 
 
-@pytest.mark.parametrize("geometry", FORWARD.values(), ids=FORWARD.keys())
+@for_each("geometry", FORWARD.values(), ids=FORWARD.keys())
 def test_connections_with_padding_are_those_of_the_padded_input(geometry: cm.ConvGeometry) -> None:
     padded = unpadded(geometry).pattern().n_entries
     assert layer_counts(geometry, None).connections == layer_counts(geometry, None).macs == padded
@@ -89,7 +90,7 @@ def test_macs_of_transposed_layers_are_those_of_the_uncropped_one() -> None:
     assert layer_counts(cropped).connections_inside < layer_counts(cropped).macs
 
 
-@pytest.mark.parametrize(("bias", "biases"), [(None, 0), ("channel", 12), ("unit", 768)])
+@for_each(("bias", "biases"), [(None, 0), ("channel", 12), ("unit", 768)])
 def test_biases(bias: Any, biases: int) -> None:
     h1 = cm.ConvGeometry((16, 16), (5, 5), out_channels=12, stride=2, padding=[(1, 2), (1, 2)])
     counts = layer_counts(h1, bias)
@@ -104,8 +105,7 @@ def test_unknown_bias_is_refused() -> None:
 NUMPY_MODES = {"zero": "constant", "circular": "wrap", "replicate": "edge"}
 
 
-@pytest.mark.parametrize("boundary", BOUNDARIES)
-@pytest.mark.parametrize("stride", [1, 3])
+@for_each(("boundary", "stride"), list(itertools.product(BOUNDARIES, (1, 3))))
 def test_long_kernels_are_counted_exactly(boundary: Any, stride: int) -> None:
     """Outputs beyond the ends are counted in several parts: 900 of them with 1801 taps are too many for one."""
     geometry = cm.ConvGeometry(2001, 1801, padding=(900,), boundary=boundary, stride=stride)
@@ -118,9 +118,9 @@ def test_long_kernels_are_counted_exactly(boundary: Any, stride: int) -> None:
     assert counts.connections_inside == np.count_nonzero(windows)
 
 
-@pytest.mark.parametrize("boundary", BOUNDARIES)
+@for_each("boundary", BOUNDARIES)
 def test_any_size(boundary: str) -> None:
-    """Far from the ends a longer axis adds 3 entries an output: the count at 10**15 follows from small ones."""
+    """Far from the ends a longer axis adds 3 entries per output: the count at 10**15 follows from small ones."""
     small, larger = (layer_counts(cm.ConvGeometry((n, n), (3, 3), padding="same", boundary=boundary)) for n in (10, 11))
     side = math.isqrt(small.nonzeros)
     assert math.isqrt(larger.nonzeros) - side == 3
@@ -237,7 +237,7 @@ def test_larger_networks_are_as_torchvision_publishes(name: str, parameters: int
 
 
 def test_nonzeros_of_vgg16_by_the_formula() -> None:
-    """For k = 3 and one sample of padding an n x n map has (3n - 2)^2 taps a channel pair."""
+    """For k = 3 and one sample of padding an n x n map has (3n - 2)^2 taps per channel pair."""
     counts = network_counts("vgg16")
     for layer in network_layers("vgg16"):
         if layer.kind == "convolution":
@@ -245,7 +245,7 @@ def test_nonzeros_of_vgg16_by_the_formula() -> None:
             assert counts[layer.name].nonzeros == ins * layer.output_shape[0] * (3 * n - 2) ** 2
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@for_each("name", NETWORKS)
 def test_total_is_the_sum_of_the_layers(name: str) -> None:
     counts = network_counts(name)
     assert counts.name == name
@@ -303,11 +303,10 @@ def test_branches_and_bare_geometries() -> None:
 CONV = cm.ConvGeometry((4, 4), (3, 3), in_channels=2, out_channels=3)
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("network", "error", "message"),
     [
         ("vgg17", ValueError, r"network 'vgg17' is unknown; the named ones are lecun1989, lenet5, .*resnet50"),
-        (CONV, TypeError, r"a network is a list of layers or a name, but .* ConvGeometry; put it in a list"),
         (5, TypeError, r"a network is .* list of layers, but this is a int"),
         ([], ValueError, r"at least one node"),
         ([CONV, 3], TypeError, r"entry 2 .* int.*ConvGeometry"),
@@ -344,7 +343,7 @@ def test_unknown_layer_is_refused() -> None:
         network_counts("lecun1989")["H4"]
 
 
-@pytest.mark.parametrize(
+@for_each(
     ("make", "error", "message"),
     [
         (lambda: Dense("d", -3, 5), ValueError, r"n_in .* 1, but is -3"),

@@ -25,7 +25,7 @@ from convmatrix.graph import (
     receptive_field_size,
     to_networkx,
 )
-from tests.cases import each_case
+from tests.cases import each_case, for_each
 from tests.strategies import random_layer
 
 SMALL = cm.ConvGeometry(5, 3, padding="same")
@@ -139,7 +139,7 @@ def test_field_of_a_deep_network_without_building_it() -> None:
     assert field.uncut == ((3, 4), (3, 4))
 
 
-@pytest.mark.parametrize("seed", range(12))
+@for_each("seed", range(12))
 def test_field_is_the_support_of_the_gradient_in_pytorch(seed: int) -> None:
     """Random networks with strides, dilations, paddings of every kind, groups, and a branch."""
     torch = pytest.importorskip("torch", reason="compares with its gradients")
@@ -340,7 +340,7 @@ def test_refusals() -> None:
         receptive_field(SMALL, 1.5)  # type: ignore[arg-type]
     with pytest.raises(IndexError, match=r"unit \(0, 1\) .* \(2,\)"):
         receptive_field(free, (0, 1))
-    with pytest.raises(ValueError, match=r"'layer 2' is transposed, .*receptive_field"):
+    with pytest.raises(ValueError, match=r"'layer 2' .*transposed.*receptive_field"):
         receptive_field_size([SMALL, cm.ConvGeometry(5, 3, transposed=True)])
     with pytest.raises(ValueError, match=r"'layer 2', .* 'layer 1' \(1, 5\).* \(1, 6\)"):
         receptive_field_size([SMALL, cm.ConvGeometry(6, 3)])

@@ -22,7 +22,7 @@ _LISTED = 2**20  # entries of one axis that are listed at a time
 
 @dataclass(frozen=True)
 class LayerCounts:
-    """What a layer, or a whole network, consists of, in exact Python integers.
+    """Counts of a layer or of a whole network, as exact Python integers.
 
     Attributes
     ----------
@@ -30,8 +30,8 @@ class LayerCounts:
     units : int
         Outputs of the layer.
     connections : int
-        As published tables count them: every tap of every unit, those that fall into the padding included, and one more
-        connection a unit for its bias.
+        As published tables count them: every tap of every unit, including those that read padding, and one more
+        connection per unit for its bias.
     connections_inside : int
         Taps that read a sample of the input; neither padding nor bias. These are the entries of the index pattern.
     weights, biases : int
@@ -39,12 +39,12 @@ class LayerCounts:
     nonzeros : int
         Stored entries of the layer's matrix, hence its multiply-adds. Taps that land on one sample share an entry.
     macs : int
-        Multiply-adds by the usual convention, which multiplies padding too. Biases, pooling and normalisation are left
-        out, as in published counts.
+        Multiply-adds by the usual convention, which multiplies padding too. Biases, pooling and normalisation are
+        omitted, as in published counts.
     entries : int
         Entries of the matrix, zeros included: the weights of a dense layer of the same size.
     bytes : StorageBytes
-        What the matrix takes when stored dense, in CSR and in DIA format, and what the kernel alone takes.
+        Bytes of the matrix stored dense, in CSR and in DIA format, and of the kernel alone.
     """
 
     name: str
@@ -79,8 +79,8 @@ def layer_counts(
 ) -> LayerCounts:
     r"""Return the counts of a convolution layer, by formula: neither matrix nor pattern is built.
 
-    Over axes everything multiplies. With P pairs of channels and, on axis a, :math:`m_a` positions of the kernel and
-    :math:`k_a` taps, the layer has :math:`P \prod_a m_a k_a` taps in all, padding included. Those that read a sample
+    Counts are products over the axes. With P pairs of channels and, on axis a, :math:`m_a` positions of the kernel and
+    :math:`k_a` taps, the layer has :math:`P \prod_a m_a k_a` taps, including those on padding. Those that read a sample
     number :math:`P \prod_a c_a`, where :math:`c_a` counts the pairs of position and tap of axis a that do; for k = 3,
     stride 1 and one sample of padding at both ends it is :math:`3 n - 2`.
 
@@ -89,7 +89,7 @@ def layer_counts(
     geometry : ConvGeometry
         Of any size.
     bias : {"channel", "unit"} or None
-        One bias an output channel (the usual), one a unit (as in LeCun et al. 1989), or none.
+        One bias per output channel (the usual), one per unit (as in LeCun et al. 1989), or none.
     dtype : dtype
         Of the values whose bytes are given.
     name : str
@@ -103,7 +103,7 @@ def layer_counts(
     ValueError
         If ``bias`` is something else.
     TypeError
-        If the layer is no `ConvGeometry`; networks are for `network_counts`.
+        If the layer is not a `ConvGeometry`; use `network_counts` for networks.
 
     Examples
     --------
@@ -117,7 +117,7 @@ def layer_counts(
     >>> counts.connections_inside, counts.macs
     (16428, 19200)
 
-    Nothing is built, so that a layer of any size can be counted:
+    A layer of any size can be counted, because nothing is built:
 
     >>> layer_counts(ConvGeometry((10**9, 10**9), (3, 3), padding="same")).nonzeros
     8999999988000000004
@@ -125,7 +125,7 @@ def layer_counts(
     if not isinstance(geometry, ConvGeometry):
         raise TypeError(f"layer_counts takes a ConvGeometry, but was given {geometry!r} ({type(geometry).__name__})")
     if bias not in ("channel", "unit", None):
-        raise ValueError(f"bias={bias!r} is unknown; choose 'channel' (one an output channel), 'unit' or None")
+        raise ValueError(f"bias={bias!r} is unknown; choose 'channel' (one per output channel), 'unit' or None")
     pairs = n_pairs(geometry)
     macs = pairs * math.prod(axis.n_outputs * axis.n_taps for axis in geometry.axes)
     nonzeros = pairs * math.prod(_axis_nonzeros(axis) for axis in geometry.axes)
@@ -151,7 +151,7 @@ def n_pairs(geometry: ConvGeometry) -> int:
 
 
 def _axis_taps_inside(axis: Axis) -> int:
-    """Return the pairs of output and tap of an axis that read a sample: all of them, but for the zero boundary."""
+    """Return the pairs of output and tap of an axis that read a sample: all of them, except with the zero boundary."""
     if axis.boundary != "zero":
         return int(axis.n_outputs * axis.n_taps)
     if axis.n_outputs < axis.n_taps:
@@ -166,7 +166,7 @@ def _axis_taps_inside(axis: Axis) -> int:
 
 
 def _between(terms: int, step: int, start: int, size: int) -> int:
-    """Return how many of the numbers start, start + step, ... (so many terms) lie in 0 .. size - 1."""
+    """Return how many of the ``terms`` numbers start, start + step, ... lie in 0 .. size - 1."""
     first = max(-(start // step), 0)
     last = min((size - 1 - start) // step, terms - 1)
     return max(last - first + 1, 0)
@@ -186,7 +186,7 @@ def _axis_nonzeros(axis: Axis) -> int:
 
 
 def _distinct_samples(axis: Axis, start: int, stop: int) -> int:
-    """Return how many distinct samples each output of a range reads, added up; a part at a time for long kernels."""
+    """Return how many distinct samples each output of a range reads, in total; computed in blocks for long kernels."""
     taps = np.arange(axis.n_taps, dtype=np.int64)
     block = max(_LISTED // axis.n_taps, 1)
     total = 0

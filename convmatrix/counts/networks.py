@@ -88,7 +88,7 @@ def network_counts(network: Any, *, bias: Bias = "channel", dtype: DTypeLike = n
     >>> lenet.total.parameters, lenet.total.connections
     (60000, 340908)
 
-    A network of your own, with a branch:
+    A custom network, with a branch:
 
     >>> from convmatrix import ConvGeometry
     >>> same = ConvGeometry((8, 8), (3, 3), in_channels=4, out_channels=4, padding="same")
@@ -122,9 +122,9 @@ def network_layers(network: Any, bias: Bias = "channel") -> list[Node]:
     >>> [layer.name for layer in network_layers("lecun1989")]
     ['input', 'H1', 'H2', 'H3', 'output']
     """
+    if isinstance(network, ConvGeometry):
+        network = [network]
     if not isinstance(network, list | tuple):
-        if isinstance(network, ConvGeometry):
-            raise TypeError("a network is a list of layers or a name, but this is a ConvGeometry; put it in a list")
         return list(as_network(network).nodes)
     items = [
         Node(f"layer {number}", Convolution(item, bias=bias)) if isinstance(item, ConvGeometry) else item
@@ -138,8 +138,8 @@ def network_layers(network: Any, bias: Bias = "channel") -> list[Node]:
 def node_counts(node: Node, dtype: DTypeLike = np.float64) -> LayerCounts:
     """Return the counts of one node of a network.
 
-    Pooling has connections, but, by the convention of published counts, neither weights nor multiply-adds. Operations
-    that move or combine values count nothing.
+    By the convention of published counts, pooling has connections but neither weights nor multiply-adds. Operations
+    that move or combine values have no counts.
 
     Examples
     --------
@@ -161,10 +161,19 @@ def node_counts(node: Node, dtype: DTypeLike = np.float64) -> LayerCounts:
         if pattern.geometry is not None:
             return layer_counts(pattern.geometry, None, dtype=dtype, name=node.name)
         n_out, n_in = pattern.shape
-        nonzeros = pattern.n_entries
+        nonzeros = int(pattern.matrix(np.zeros(pattern.weight_shape, dtype=np.int8)).nnz)
         size = StorageBytes(n_out * n_in * item, csr_bytes(nonzeros, n_out, n_in, item), None, pattern.n_weights * item)
         return LayerCounts(
-            node.name, n_out, nonzeros, nonzeros, pattern.n_weights, 0, nonzeros, nonzeros, n_out * n_in, size
+            name=node.name,
+            units=n_out,
+            connections=pattern.n_entries,
+            connections_inside=pattern.n_entries,
+            weights=pattern.n_weights,
+            biases=0,
+            nonzeros=nonzeros,
+            macs=pattern.n_entries,
+            entries=n_out * n_in,
+            bytes=size,
         )
     if isinstance(operation, Pooling):
         return _pooling_counts(node, operation, dtype)
@@ -343,7 +352,7 @@ def normalisation_layer(name: str, shape: tuple[int, ...], sources: Sequence[str
 
 
 def addition_layer(name: str, shape: tuple[int, ...], sources: Sequence[str]) -> NetworkLayer:
-    """Return a sum of branches, by name; it counts nothing.
+    """Return a sum of branches, by name; it contributes no counts.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The bytes that a layer's matrix takes in several formats, and those of its kernel."""
+"""Bytes of a layer's matrix in several formats, and of its kernel."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class StorageBytes:
     csr : int
         Values, columns and row starts, as SciPy stores them.
     dia : int or None
-        As SciPy stores diagonals: each as long as the columns that are read, beside its offset. None where the
-        diagonals are too many to be counted.
+        As SciPy stores diagonals: each as long as the columns that are read, with its offset. None if there are too
+        many diagonals to count.
     kernel : int
         The weights alone, each once.
     """
@@ -47,7 +47,7 @@ class StorageBytes:
 
 
 def csr_bytes(nonzeros: int, n_rows: int, n_columns: int, item: int) -> int:
-    """Return the bytes of a matrix in compressed rows, its indices included."""
+    """Return the bytes of a matrix in CSR format, including its indices."""
     index = np.dtype(index_dtype(nonzeros, n_rows, n_columns)).itemsize
     return nonzeros * (item + index) + (n_rows + 1) * index
 
@@ -91,7 +91,7 @@ class _Runs:
 
 
 def _diagonals(geometry: ConvGeometry) -> tuple[int, int] | None:
-    """Return the number of distinct diagonals and the columns up to the last one read; None if they are too many.
+    """Return the number of distinct diagonals and the columns up to the last one read; None if there are too many.
 
     In C order row and column are sums over axes, hence so is the offset of a diagonal, column - row: the offsets of the
     layer are all sums of one offset of each axis, with the axis's place values as factors.

@@ -1,4 +1,4 @@
-"""Receptive fields: what a unit of a network reads, exactly and by formula, and through how many paths."""
+"""Receptive fields: the inputs that a unit of a network reads, exactly and by formula, and the number of paths."""
 
 from __future__ import annotations
 
@@ -88,7 +88,8 @@ def flat_unit(shape: tuple[int, ...], unit: int | Sequence[int]) -> int:
 def receptive_field(network: Any, unit: int | Sequence[int]) -> NDArray[np.int64]:
     """Return the inputs that a unit reads through all layers and branches, with padding and boundaries.
 
-    The marks go back from the unit, node by node, by the structure of each node for any weights; no matrix is built.
+    Marks are propagated from the unit back to the input, node by node, by each node's structure, for all weights; no
+    matrix is built.
 
     Parameters
     ----------
@@ -132,7 +133,7 @@ def receptive_field(network: Any, unit: int | Sequence[int]) -> NDArray[np.int64
 
 
 def path_counts(network: Any, unit: int | Sequence[int]) -> NDArray[np.int64]:
-    """Return how many paths lead from each input to a unit: how often the input reaches it through all layers.
+    """Return the number of paths from each input to a unit, through all layers and branches.
 
     It is the unit's row of the product of the layers' matrices with every weight set to 1. For several equal layers it
     falls off towards the edge of the receptive field like a binomial distribution.
@@ -188,15 +189,15 @@ def path_matrices(node: Node) -> list[Any]:
     if isinstance(operation, Pooling):
         return [operation.structure(node.input_shapes[0])]
     if isinstance(operation, FullyConnected):
-        operation = replace(operation, weight=np.ones((operation.n_out, operation.n_in), dtype=np.int64), bias=False)
+        operation = replace(operation, weight=np.ones((operation.n_out, operation.n_in), dtype=np.int8), bias=False)
     if isinstance(operation, Elementwise | Scale):
         operation = Scale()
     if not operation.linear:
         raise ValueError(f"node {node.name!r} is {node.kind}, whose paths are not counted; receptive_field marks them")
-    matrix = operation.affine(node.input_shapes, np.dtype(np.int64))[0]
+    matrix = operation.affine(node.input_shapes)[0]
     sizes = np.cumsum([math.prod(shape) for shape in node.input_shapes])[:-1]
     ends = [0, *sizes.tolist(), matrix.shape[1]]
-    matrix.data = np.abs(np.sign(matrix.data)).astype(np.int64)
+    matrix.data = (matrix.data != 0).astype(np.int64)
     return [matrix[:, first:end] for first, end in itertools.pairwise(ends)]
 
 
@@ -313,8 +314,8 @@ def receptive_field_size(network: Any) -> FieldSize:
 
     on each axis, with kernel sizes k, strides s, dilations d and low padding p (Araujo, Norris, Sim, Computing
     receptive fields of convolutional neural networks, Distill 2019). Nothing is built. Where branches meet, the field
-    is the smallest interval that holds those of all branches; a dense layer reads all positions. Where there are gaps,
-    or the border cuts, a unit reads fewer samples of that range: `receptive_field` tells which.
+    is the smallest interval that contains those of all branches; a dense layer reads all positions. With gaps, or at
+    the border, a unit reads only some samples of that range: `receptive_field` returns which.
 
     Parameters
     ----------
@@ -386,10 +387,10 @@ def _node_windows(node: Node, inputs: list[tuple[_Windows, ...]]) -> tuple[_Wind
             f"node {node.name!r} joins branches ({', '.join(node.inputs)}) whose receptive fields move by different "
             "strides; receptive_field gives the field of each unit"
         )
-    what = "transposed" if geometry is not None else f"a {node.kind}"
+    what = "transposed convolution" if geometry is not None else node.kind
     raise ValueError(
-        f"node {node.name!r} is {what}, and its units read different numbers of inputs; "
-        "receptive_field gives the field of each"
+        f"node {node.name!r} ({what}) has units that read different numbers of inputs; receptive_field gives the field "
+        "of each"
     )
 
 

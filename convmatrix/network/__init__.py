@@ -6,16 +6,16 @@ form.
 """
 
 from convmatrix.network.architectures import ARCHITECTURES, architecture, as_network
-from convmatrix.network.functions import FUNCTIONS, Function
-from convmatrix.network.joins import Addition, Concatenation, Product
+from convmatrix.network.functions import FUNCTIONS, Elementwise, Function, Scale
 from convmatrix.network.nodes import Network, Node
 from convmatrix.network.operations import (
-    Elementwise,
+    Addition,
+    Concatenation,
     Input,
     MissingWeightsError,
     Opaque,
     Operation,
-    Scale,
+    Product,
     UnknownOperatorError,
 )
 from convmatrix.network.rearrangements import (

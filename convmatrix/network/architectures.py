@@ -12,9 +12,9 @@ from typing import Any, Final
 import numpy as np
 
 from convmatrix.geometry import ConvGeometry
-from convmatrix.network.joins import Addition
+from convmatrix.network.functions import Scale
 from convmatrix.network.nodes import Network, Node
-from convmatrix.network.operations import Input, Operation, Scale, Shape
+from convmatrix.network.operations import Addition, Input, Operation, Shape
 from convmatrix.network.weighted import Convolution, FullyConnected
 from convmatrix.network.windows import Pooling
 from convmatrix.pattern import WeightPattern
@@ -23,13 +23,13 @@ LENET5_C3: Final = "012 123 234 345 045 015 0123 1234 2345 0345 0145 0125 0134 1
 """The maps of S2 that each map of C3 reads: Table I of LeCun, Bottou, Bengio, Haffner (1998)."""
 
 LECUN1989_H2: Final = (*[range(8)] * 4, *[range(4, 12)] * 4, *[(0, 1, 2, 3, 8, 9, 10, 11)] * 4)
-"""The maps of H1 that each map of H2 reads. That there are eight each is published; which ones is a common guess."""
+"""The maps of H1 that each map of H2 reads. It is published that there are eight; which eight is a common guess."""
 
 
 def lecun1989() -> Network:
     """Return the network of LeCun et al., Backpropagation applied to handwritten zip code recognition (1989).
 
-    Biases are not shared. Padding is three samples an axis in all; that the low end has one of them is a choice.
+    Biases are not shared. Padding is three samples per axis in total; placing one of them at the low end is a choice.
 
     Examples
     --------
@@ -80,7 +80,7 @@ def lenet5() -> Network:
 def alexnet() -> Network:
     """Return the network of Krizhevsky, Sutskever, Hinton, ImageNet classification with deep convolutional ... (2012).
 
-    Both halves are counted. The image is 227 wide: with the printed 224 the first layer would not come out at 55.
+    Both halves are counted. The image is 227 wide: with the published 224 the first layer would not have size 55.
 
     Examples
     --------

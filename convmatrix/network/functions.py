@@ -1,21 +1,30 @@
-"""Elementwise functions by name: their values, slopes, and whether they are piecewise linear."""
+"""Operations entry by entry: elementwise functions with their slopes, and per-channel scales and shifts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from scipy import special
 
+from convmatrix.network.operations import (
+    MissingWeightsError,
+    Operation,
+    Shape,
+    broadcast,
+    broadcast_columns,
+    frozen_array,
+    like,
+    selection_matrix,
+    shrink,
+)
+
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    Array = NDArray[Any]
-
-Evaluate = Callable[..., "Array"]
+    from convmatrix.arrays import Array
+    from convmatrix.network.operations import Mask
 
 
 @dataclass(frozen=True)
@@ -25,8 +34,8 @@ class Function:
     Attributes
     ----------
     value, slope : callable
-        ``f(x, **parameters)`` and ``f'(x, **parameters)`` on arrays. At a kink the slope is that of PyTorch's backward
-        pass.
+        ``f(x, **parameters)`` and ``f'(x, **parameters)`` on floating-point arrays, in their dtype. At a kink the slope
+        is that of PyTorch's backward pass.
     piecewise_linear : bool
         Whether f is affine on each of finitely many intervals, so that a network of such functions equals its
         linearisation near almost every point.
@@ -34,10 +43,20 @@ class Function:
         Names and default values of the parameters.
     """
 
-    value: Evaluate
-    slope: Evaluate
+    value: Callable[..., Array]
+    slope: Callable[..., Array]
     piecewise_linear: bool
     defaults: dict[str, float]
+
+
+# Python's own numbers do not change the dtype of an array that they multiply, but `numpy.where` of two of them would.
+
+
+def _clip(x: Array, low: float, high: float) -> Any:
+    bounds: list[Any] = [low, high]
+    if x.dtype.kind != "f" and all(abs(bound) < 2**63 and float(bound).is_integer() for bound in bounds):
+        bounds = [int(bound) for bound in bounds]
+    return np.clip(x, *bounds)
 
 
 def _clip_slope(x: Array, low: float, high: float) -> Any:
@@ -45,7 +64,11 @@ def _clip_slope(x: Array, low: float, high: float) -> Any:
     return ((x >= low) & (x <= high)).astype(x.dtype)
 
 
-def _leaky_slope(x: Array, slope: float) -> Any:
+def _leaky_relu(x: Array, slope: float) -> Any:
+    return np.where(x > 0, x, slope * x)
+
+
+def _leaky_relu_slope(x: Array, slope: float) -> Any:
     return np.where(x > 0, x.dtype.type(1), x.dtype.type(slope))
 
 
@@ -54,20 +77,18 @@ def _gelu(x: Array) -> Any:
 
 
 def _gelu_slope(x: Array) -> Any:
-    density = np.exp(-x * x / 2) * x.dtype.type(1 / math.sqrt(2 * math.pi))
+    density = np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
     return special.ndtr(x) + x * density
 
 
 def _gelu_tanh(x: Array) -> Any:
-    kind = x.dtype.type
-    return kind(0.5) * x * (1 + np.tanh(kind(math.sqrt(2 / math.pi)) * (x + kind(0.044715) * x**3)))
+    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x**3)))
 
 
 def _gelu_tanh_slope(x: Array) -> Any:
-    kind = x.dtype.type
-    factor = kind(math.sqrt(2 / math.pi))
-    t = np.tanh(factor * (x + kind(0.044715) * x**3))
-    return kind(0.5) * (1 + t) + kind(0.5) * x * (1 - t * t) * factor * (1 + kind(3 * 0.044715) * x * x)
+    factor = math.sqrt(2 / math.pi)
+    t = np.tanh(factor * (x + 0.044715 * x**3))
+    return 0.5 * (1 + t) + 0.5 * x * (1 - t * t) * factor * (1 + 3 * 0.044715 * x * x)
 
 
 def _sigmoid_slope(x: Array) -> Any:
@@ -81,78 +102,222 @@ def _silu_slope(x: Array) -> Any:
 
 
 def _tanh(x: Array, scale: float, slope: float) -> Any:
-    kind = x.dtype.type
-    return kind(scale) * np.tanh(kind(slope) * x)
+    return scale * np.tanh(slope * x)
 
 
 def _tanh_slope(x: Array, scale: float, slope: float) -> Any:
-    kind = x.dtype.type
-    t = np.tanh(kind(slope) * x)
-    return kind(scale * slope) * (1 - t * t)
+    t = np.tanh(slope * x)
+    return scale * slope * (1 - t * t)
 
 
-def _elu(x: Array, alpha: float) -> Any:
-    return np.where(x > 0, x, x.dtype.type(alpha) * np.expm1(np.minimum(x, 0)))
+def _elu(x: Array, alpha: float, gamma: float = 1.0) -> Any:
+    return gamma * np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
 
-def _elu_slope(x: Array, alpha: float) -> Any:
-    return np.where(x > 0, x.dtype.type(1), x.dtype.type(alpha) * np.exp(np.minimum(x, 0)))
-
-
-def _selu(x: Array, alpha: float, gamma: float) -> Any:
-    return x.dtype.type(gamma) * _elu(x, alpha)
-
-
-def _selu_slope(x: Array, alpha: float, gamma: float) -> Any:
-    return x.dtype.type(gamma) * _elu_slope(x, alpha)
+def _elu_slope(x: Array, alpha: float, gamma: float = 1.0) -> Any:
+    return gamma * np.where(x > 0, x.dtype.type(1), alpha * np.exp(np.minimum(x, 0)))
 
 
 def _hard_sigmoid(x: Array, alpha: float, beta: float) -> Any:
-    return np.clip(x.dtype.type(alpha) * x + x.dtype.type(beta), 0, 1)
+    return np.clip(alpha * x + beta, 0, 1)
 
 
 def _hard_sigmoid_slope(x: Array, alpha: float, beta: float) -> Any:
-    inner = x.dtype.type(alpha) * x + x.dtype.type(beta)
-    return np.where((inner > 0) & (inner < 1), x.dtype.type(alpha), x.dtype.type(0))
-
-
-def _hard_swish(x: Array) -> Any:
-    return x * _hard_sigmoid(x, 1 / 6, 0.5)
+    inner = alpha * x + beta
+    return alpha * ((inner > 0) & (inner < 1)).astype(x.dtype)
 
 
 def _hard_swish_slope(x: Array) -> Any:
-    kind = x.dtype.type
-    return np.where(x < -3, kind(0), np.where(x > 3, kind(1), x / kind(3) + kind(0.5)))
+    return np.where(x < -3, x.dtype.type(0), np.where(x > 3, x.dtype.type(1), x / 3 + 0.5))
 
 
-def _piecewise(value: Evaluate, slope: Evaluate, /, **defaults: float) -> Function:
+def _piecewise(value: Callable[..., Array], slope: Callable[..., Array], /, **defaults: float) -> Function:
     return Function(value, slope, piecewise_linear=True, defaults=defaults)
 
 
-def _smooth(value: Evaluate, slope: Evaluate, /, **defaults: float) -> Function:
+def _smooth(value: Callable[..., Array], slope: Callable[..., Array], /, **defaults: float) -> Function:
     return Function(value, slope, piecewise_linear=False, defaults=defaults)
 
 
 FUNCTIONS: Final[dict[str, Function]] = {
     "abs": _piecewise(np.abs, np.sign),
-    "clip": _piecewise(lambda x, low, high: np.clip(x, low, high), _clip_slope, low=0.0, high=6.0),
+    "clip": _piecewise(_clip, _clip_slope, low=0.0, high=6.0),
     "elu": _smooth(_elu, _elu_slope, alpha=1.0),
     "exp": _smooth(np.exp, np.exp),
     "gelu": _smooth(_gelu, _gelu_slope),
     "gelu_tanh": _smooth(_gelu_tanh, _gelu_tanh_slope),
     "hard_sigmoid": _piecewise(_hard_sigmoid, _hard_sigmoid_slope, alpha=1 / 6, beta=0.5),
-    "hard_swish": _smooth(_hard_swish, _hard_swish_slope),
+    "hard_swish": _smooth(lambda x: x * _hard_sigmoid(x, 1 / 6, 0.5), _hard_swish_slope),
     "identity": _piecewise(lambda x: x, np.ones_like),
-    "leaky_relu": _piecewise(lambda x, slope: x * _leaky_slope(x, slope), _leaky_slope, slope=0.01),
+    "leaky_relu": _piecewise(_leaky_relu, _leaky_relu_slope, slope=0.01),
     "log": _smooth(np.log, np.reciprocal),
     "relu": _piecewise(lambda x: np.maximum(x, 0), lambda x: (x > 0).astype(x.dtype)),
     "reciprocal": _smooth(np.reciprocal, lambda x: -np.reciprocal(x * x)),
-    "selu": _smooth(_selu, _selu_slope, alpha=1.6732632423543772, gamma=1.0507009873554805),
+    "selu": _smooth(_elu, _elu_slope, alpha=1.6732632423543772, gamma=1.0507009873554805),
     "sigmoid": _smooth(special.expit, _sigmoid_slope),
     "silu": _smooth(lambda x: x * special.expit(x), _silu_slope),
     "softplus": _smooth(lambda x: np.logaddexp(x, x.dtype.type(0)), special.expit),
-    "sqrt": _smooth(np.sqrt, lambda x: x.dtype.type(0.5) / np.sqrt(x)),
+    "sqrt": _smooth(np.sqrt, lambda x: 0.5 / np.sqrt(x)),
     "square": _smooth(np.square, lambda x: 2 * x),
     "tanh": _smooth(_tanh, _tanh_slope, scale=1.0, slope=1.0),
 }
 """The functions that `Elementwise` knows by name."""
+
+_OF_INTEGERS: Final = ("abs", "clip", "identity", "relu", "square")  # whose values at integers are integers
+
+
+@dataclass(frozen=True)
+class Elementwise(Operation):
+    """A scalar function applied to every entry.
+
+    Parameters
+    ----------
+    name : str
+        One of `FUNCTIONS`, such as ``"relu"``, or any name if ``function`` is given. With neither, it stands for an
+        arbitrary function: it has no values, but what holds for every function can still be decided.
+    parameters : dict, optional
+        The function's parameters, such as ``{"slope": 0.1}`` for ``"leaky_relu"``.
+    function : callable, optional
+        A function of arrays that replaces the named one; its slope is not known.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Elementwise("leaky_relu", {"slope": 0.1}).evaluate([np.array([[-2.0, 3.0]])])
+    array([[-0.2,  3. ]])
+    """
+
+    name: str = "elementwise function"
+    parameters: dict[str, float] = field(default_factory=dict)
+    function: Callable[[Array], Array] | None = None
+    kind = "elementwise"
+
+    def __post_init__(self) -> None:
+        known = self.known
+        if known is None:
+            return
+        unknown = self.parameters.keys() - known.defaults.keys()
+        if unknown:
+            raise ValueError(
+                f"{self.name} has no parameter {', '.join(sorted(unknown))}; "
+                f"it has {', '.join(known.defaults) or 'none'}"
+            )
+        values = {name: float(value) for name, value in {**known.defaults, **self.parameters}.items()}
+        object.__setattr__(self, "parameters", values)
+
+    def __hash__(self) -> int:
+        return hash((self.name, tuple(sorted(self.parameters.items())), self.function))
+
+    @property
+    def known(self) -> Function | None:
+        """The named function, or None for a user's own or an arbitrary one."""
+        return None if self.function is not None else FUNCTIONS.get(self.name.lower())
+
+    @property
+    def exact(self) -> bool:
+        """Whether the function is piecewise linear."""
+        return self.known is not None and self.known.piecewise_linear
+
+    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
+        """Return the shape of the input."""
+        return input_shapes[0]
+
+    def evaluate(self, inputs: Sequence[Array]) -> Array:
+        """Return f(x)."""
+        (x,) = inputs
+        if self.function is not None:
+            y = np.asarray(self.function(x))
+            if y.shape != x.shape:
+                raise ValueError(
+                    f"the function {self.name!r} maps shape {x.shape} to {y.shape}; it must keep the shape"
+                )
+            return y.astype(x.dtype, copy=False) if x.dtype.kind == "f" else y
+        if self.known is None:
+            raise MissingWeightsError(f"{self.name!r} stands for any function, so it has no values; give function=")
+        if x.dtype.kind != "f" and self.name.lower() not in _OF_INTEGERS:
+            x = x.astype(np.float64)
+        return self.known.value(x, **self.parameters)
+
+    def slope(self, x: Array) -> Array:
+        """Return f'(x)."""
+        if self.known is None:
+            raise MissingWeightsError(f"the slope of {self.name!r} is not known")
+        return self.known.slope(x if x.dtype.kind == "f" else x.astype(np.float64), **self.parameters)
+
+    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
+        """Return the marked entries themselves."""
+        return [outputs]
+
+
+@dataclass(frozen=True, eq=False)
+class Scale(Operation):
+    """Multiplication by a constant array and addition of one: batch normalisation at inference, biases, constants.
+
+    Parameters
+    ----------
+    scale, shift : array_like, "channel" or None
+        Arrays that broadcast to a sample; a one-dimensional one has one entry per channel. ``"channel"`` stands for
+        trained values, one per channel, that are absent; None for a factor of 1 or a term of 0.
+    trained : bool
+        Whether the constants are parameters.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Scale([1.0, 2.0], [0.0, 1.0]).evaluate([np.ones((1, 2, 3))])
+    array([[[1., 1., 1.],
+            [3., 3., 3.]]])
+    """
+
+    scale: Any = None
+    shift: Any = None
+    trained: bool = True
+    kind = "scale"
+    linear = True
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "shift"):
+            value = getattr(self, name)
+            if isinstance(value, str) and value != "channel":
+                raise ValueError(f"{name}={value!r} is unknown; give an array, 'channel' or None")
+            object.__setattr__(self, name, frozen_array(value))
+
+    def spread(self, value: Any, shape: Shape) -> Array:
+        """Return one of the two constants in a shape that broadcasts to a sample of ``shape``."""
+        if isinstance(value, str):
+            raise MissingWeightsError("the scale has no values; give arrays to evaluate it")
+        array: Array = value
+        return array.reshape(-1, *(1,) * (len(shape) - 1)) if array.ndim == 1 and len(shape) > 1 else array
+
+    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
+        """Return the broadcast shape of the input and the constants."""
+        (shape,) = input_shapes
+        shapes = [self.spread(v, shape).shape for v in (self.scale, self.shift) if isinstance(v, np.ndarray)]
+        return broadcast([shape, *shapes], self.kind)
+
+    def evaluate(self, inputs: Sequence[Array]) -> Array:
+        """Return ``scale * x + shift``."""
+        (x,) = inputs
+        out = self.output_shape([x.shape[1:]])
+        y = x.reshape(len(x), *(1,) * (len(out) + 1 - x.ndim), *x.shape[1:])
+        if self.scale is not None:
+            y = y * np.broadcast_to(like(self.spread(self.scale, x.shape[1:]), x), out)
+        if self.shift is not None:
+            shift = like(self.spread(self.shift, x.shape[1:]), x)
+            in_place = self.scale is not None and y.dtype.kind == "f"
+            y = np.add(y, shift, out=y if in_place else None)
+        return y
+
+    def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
+        """Return the diagonal matrix of the scale, and the shift."""
+        (shape,) = input_shapes
+        out = self.output_shape(input_shapes)
+        matrix = selection_matrix(broadcast_columns(shape, out), math.prod(shape), dtype)
+        if self.scale is not None:
+            matrix.data = np.broadcast_to(self.spread(self.scale, shape), out).ravel().astype(dtype or np.float64)
+        shift = 0 if self.shift is None else self.spread(self.shift, shape)
+        return matrix, np.broadcast_to(shift, out).ravel().astype(dtype or np.float64)
+
+    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
+        """Return the marked entries themselves."""
+        return [shrink(outputs, input_shapes[0])]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,6 +46,10 @@ class Node:
     inputs: tuple[str, ...] = ()
     input_shapes: tuple[Shape, ...] = ()
     output_shape: Shape = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.inputs, str):
+            object.__setattr__(self, "inputs", (self.inputs,))
 
     @property
     def kind(self) -> str:
@@ -134,8 +139,7 @@ class Network:
         for output in chosen:
             if output not in known:
                 raise ValueError(f"output {output!r} is not a node; nodes are {_names(known)}")
-        for key, value in (("nodes", tuple(known.values())), ("outputs", chosen), ("name", name), ("_by_name", known)):
-            object.__setattr__(self, key, value)
+        self.__dict__.update(nodes=tuple(known.values()), outputs=chosen, name=name, _by_name=known)
 
     @property
     def input(self) -> Node:
@@ -154,10 +158,9 @@ class Network:
 
     def __getitem__(self, name: str) -> Node:
         """Return the node of a name."""
-        try:
-            return self._by_name[name]
-        except KeyError:
-            raise KeyError(f"{self.name} has no node {name!r}; its nodes are {_names(self._by_name)}") from None
+        if name not in self._by_name:
+            raise KeyError(f"{self.name} has no node {name!r}; its nodes are {_names(self._by_name)}")
+        return self._by_name[name]
 
     def __iter__(self) -> Iterator[Node]:
         return iter(self.nodes)
@@ -177,12 +180,17 @@ class Network:
         >>> as_network("lenet5").until("S2").output_shape
         (6, 14, 14)
         """
-        needed = {self[name].name}
+        needed = self._needed([name])
+        kept = [node for node in self.nodes if node.name in needed or node is self.input]
+        return Network(kept, [name], self.name)
+
+    def _needed(self, names: Iterable[str]) -> set[str]:
+        """Return the names of some nodes and of all that they depend on."""
+        needed = {self[name].name for name in names}
         for node in reversed(self.nodes):
             if node.name in needed:
                 needed.update(node.inputs)
-        kept = [node for node in self.nodes if node.name in needed or node is self.input]
-        return Network(kept, [name], self.name)
+        return needed
 
     # --- values ------------------------------------------------------------------------------------------------------
 
@@ -196,8 +204,8 @@ class Network:
         Parameters
         ----------
         x : array, shape (batch, *input_shape)
-            Real numbers. float32 and float64 are computed in their own precision; integers stay integers as far as
-            weights are integers too.
+            Real numbers. float32 and float64 are computed in their own precision; integers in int64, up to the first
+            operation that makes fractions of them.
         names : sequence of str, optional
 
         Raises
@@ -207,18 +215,22 @@ class Network:
             names the node.
         """
         x = np.asarray(x)
-        if x.ndim != len(self.input_shape) + 1 or x.shape[1:] != self.input_shape:
+        if not x.ndim or x.shape[1:] != self.input_shape:
             raise ValueError(
                 f"{self.name} takes arrays (batch, {', '.join(map(str, self.input_shape))}), but was given an array of "
                 f"shape {x.shape}"
             )
-        if x.dtype.kind not in "fiu":
-            raise TypeError(f"{self.name} computes with real numbers, but was given {x.dtype}; convert the data first")
+        if x.dtype.kind not in "iu" and x.dtype not in (np.float32, np.float64):
+            raise TypeError(
+                f"{self.name} computes in float32, float64 or integers, but was given {x.dtype}; convert the data first"
+            )
+        if x.dtype.kind != "f":
+            x = x.astype(np.int64, copy=False)
         wanted = [node.name for node in self.nodes] if names is None else list(names)
-        needed = {self[name].name for name in wanted}
-        for node in reversed(self.nodes):
-            if node.name in needed:
-                needed.update(node.inputs)
+        if not len(x):
+            one = self.values(np.zeros((1, *self.input_shape), x.dtype), wanted)
+            return {name: value[:0] for name, value in one.items()}
+        needed = self._needed(wanted)
         last_use = {source: node.name for node in self.nodes if node.name in needed for source in node.inputs}
         values: dict[str, Array] = {self.input.name: x}
         for node in self.nodes:
@@ -267,18 +279,23 @@ class Network:
                [ 0,  1, -1]]), array([10, 10]))
         """
         node = self[name]
+        kind = None if dtype is None else np.dtype(dtype)
         try:
-            return node.operation.affine(node.input_shapes, None if dtype is None else np.dtype(dtype))
+            if kind is None or kind.kind == "f":
+                return node.operation.affine(node.input_shapes, kind)
+            A, b = node.operation.affine(node.input_shapes)
+            if not all(np.array_equal(np.rint(values), values) for values in (A.data, b)):
+                raise TypeError(f"the matrix or the bias has fractions, which dtype={kind} does not hold")
+            return A.astype(kind), b.astype(kind)
         except (ValueError, TypeError) as error:
             raise type(error)(f"node {node.name!r}: {error}") from None
 
 
 def _check_declared(node: Node, shapes: tuple[Shape, ...]) -> None:
     """Raise if a node was made for other input shapes than it reads; a dense layer reads its input flattened."""
-    declared = node.input_shapes
-    if not declared or (isinstance(node.operation, FullyConnected) and node.operation.flatten):
+    if isinstance(node.operation, FullyConnected) and node.operation.flatten:
         return
-    for source, expected, found in zip(node.inputs, declared, shapes, strict=False):
+    for source, expected, found in zip(node.inputs, node.input_shapes, shapes, strict=False):
         if expected != found:
             raise ValueError(
                 f"node {node.name!r} was made for an input of shape {expected}, but {source!r} has shape {found}; "
@@ -294,7 +311,10 @@ def _output_shape(node: Node, shapes: tuple[Shape, ...]) -> Shape:
             f"{'' if wanted == 1 else 's'}, but has {len(shapes)} ({', '.join(node.inputs) or 'none'})"
         )
     try:
-        return tuple(int(size) for size in node.operation.output_shape(shapes))
+        shape = tuple(int(size) for size in node.operation.output_shape(shapes))
+        if min(shape, default=1) < 1:
+            raise ValueError(f"the output of shape {shape} is empty")
+        return shape
     except ValueError as error:
         sources = ", ".join(f"{name!r} {shape}" for name, shape in zip(node.inputs, shapes, strict=True))
         raise ValueError(f"node {node.name!r}, which reads {sources}: {error}") from None
@@ -302,8 +322,7 @@ def _output_shape(node: Node, shapes: tuple[Shape, ...]) -> Shape:
 
 def _names(names: Iterable[str], most: int = 12) -> str:
     listed = list(names)
-    more = f" and {len(listed) - most} more" if len(listed) > most else ""
-    return ", ".join(listed[:most]) + more
+    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
 
 
 def _as_nodes(nodes: Iterable[Any]) -> list[Node]:
@@ -357,10 +376,9 @@ def _first_shape(node: Node) -> Shape:
     if isinstance(operation, PatternMap):
         geometry = operation.pattern.geometry
         return (operation.pattern.shape[1],) if geometry is None else (geometry.in_channels, *geometry.input_shape)
-    n_in = getattr(operation, "n_in", None)
-    if n_in is None:
-        raise ValueError(f"the network begins with node {node.name!r}, which has no shape; begin with Input(shape)")
-    return (int(n_in),)
+    if isinstance(operation, FullyConnected):
+        return (operation.n_in,)
+    raise ValueError(f"the network begins with node {node.name!r}, which has no shape; begin with Input(shape)")
 
 
 def _topological(nodes: list[Node]) -> list[Node]:
@@ -370,20 +388,13 @@ def _topological(nodes: list[Node]) -> list[Node]:
         for source in node.inputs:
             if source not in known:
                 raise ValueError(f"node {node.name!r} reads {source!r}, which is not a node; nodes are {_names(known)}")
-    ordered: list[Node] = []
-    placed: set[str] = set()
-    waiting = list(nodes)
-    while waiting:
-        ready = [node for node in waiting if placed.issuperset(node.inputs)]
-        if not ready:
-            raise ValueError(f"the nodes {_names(node.name for node in waiting)} form a cycle or depend on one")
-        left = []
-        for node in waiting:
-            if placed.issuperset(node.inputs):
-                ordered.append(node)
-                placed.add(node.name)
-            else:
-                left.append(node)
-        waiting = left
+    place = {node.name: number for number, node in enumerate(nodes)}
+    ordered = nodes
+    if any(place[source] >= place[node.name] for node in nodes for source in node.inputs):
+        try:
+            order = TopologicalSorter({node.name: node.inputs for node in nodes}).static_order()
+            ordered = [known[name] for name in order]
+        except CycleError as error:
+            raise ValueError(f"the nodes {_names(sorted(set(error.args[1])))} form a cycle") from None
     first = next(node for node in ordered if isinstance(node.operation, Input))
     return [first, *(node for node in ordered if node is not first)]

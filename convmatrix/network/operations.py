@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
-from convmatrix.network.functions import FUNCTIONS, Function
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Array = NDArray[Any]
+    from convmatrix.arrays import Array
+
     Mask = NDArray[np.bool_]
 
 Shape = tuple[int, ...]
@@ -28,6 +28,10 @@ Shape = tuple[int, ...]
 
 class MissingWeightsError(ValueError):
     """Values were asked of an operation that has no weights, such as a layer of a named architecture."""
+
+
+class UnknownOperatorError(ValueError):
+    """Something was asked that depends on an operation the package does not know."""
 
 
 class Operation(ABC):
@@ -38,7 +42,7 @@ class Operation(ABC):
     kind : str
         The operation's name in reports and messages.
     n_inputs : int or None
-        Number of inputs; None for two or more.
+        Number of inputs; None for one or more.
     linear : bool
         Whether the output is an affine function of the inputs, so that `affine` exists.
     exact : bool
@@ -64,7 +68,7 @@ class Operation(ABC):
 
     @abstractmethod
     def evaluate(self, inputs: Sequence[Array]) -> Array:
-        """Return the output for a batch, in the dtype of the inputs."""
+        """Return the output for a batch, in the dtype of the inputs; integers become float64 where they must."""
 
     def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
         """Return the sparse matrix and the bias of a linear operation, ``y = A x + b`` on raveled samples.
@@ -76,16 +80,6 @@ class Operation(ABC):
     @abstractmethod
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return, for each input, which of its entries the marked outputs depend on."""
-
-
-def ones_matrix(columns: NDArray[np.int64], n_columns: int, dtype: np.dtype[Any] | None = None) -> Any:
-    """Return the CSR array whose row i has a 1 in column ``columns[i]``, and no entry if that is negative."""
-    present = columns >= 0
-    starts = np.concatenate([[0], np.cumsum(present)])
-    data = np.ones(starts[-1], dtype=dtype or np.float64)
-    matrix = sparse.csr_array((data, columns[present], starts), shape=(len(columns), n_columns))
-    matrix.has_canonical_format = True
-    return matrix
 
 
 # --- inputs and unknown operators ------------------------------------------------------------------------------------
@@ -102,16 +96,12 @@ class Input(Operation):
     """
 
     shape: Shape
-    kind: ClassVar[str] = "input"
-    n_inputs: ClassVar[int | None] = 0
+    kind = "input"
+    n_inputs = 0
+    linear = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", validate.shape("the input's shape", self.shape))
-
-    @property
-    def linear(self) -> bool:
-        """The identity is linear."""
-        return True
 
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return the shape of a sample."""
@@ -131,15 +121,11 @@ class Input(Operation):
         return []
 
 
-class UnknownOperatorError(ValueError):
-    """Something was asked that depends on an operation the package does not know."""
-
-
 @dataclass(frozen=True)
 class Opaque(Operation):
     """An operation that the package does not know, named by its operator.
 
-    It has shapes, and may read every input; its values, its matrix and whatever depends on them are refused.
+    It has a shape, and may read every input; its values, its matrix and whatever depends on them are refused.
 
     Examples
     --------
@@ -149,19 +135,19 @@ class Opaque(Operation):
 
     operator: str
     shape: Shape
-    kind: ClassVar[str] = "opaque"
-    n_inputs: ClassVar[int | None] = None
+    kind = "opaque"
+    n_inputs = None
 
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
-        """Return the shape that was given."""
+        """Return the given shape."""
         return self.shape
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:
-        """Raise: the operator is unknown."""
+        """Raise UnknownOperatorError."""
         raise UnknownOperatorError(f"the operator {self.operator} is not known, so it cannot be evaluated")
 
     def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
-        """Raise: the operator is unknown."""
+        """Raise UnknownOperatorError."""
         raise UnknownOperatorError(f"the operator {self.operator} is not known, so it has no matrix")
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
@@ -169,81 +155,175 @@ class Opaque(Operation):
         return [np.full(shape, outputs.any()) for shape in input_shapes]
 
 
-# --- entry by entry --------------------------------------------------------------------------------------------------
+# --- several branches ------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
-class Elementwise(Operation):
-    """A scalar function applied to every entry.
-
-    Parameters
-    ----------
-    name : str
-        One of `FUNCTIONS`, such as ``"relu"``, or any name where ``function`` is given. With neither, it stands for an
-        arbitrary function: it has no values, but what holds for every function can still be decided.
-    parameters : dict, optional
-        The function's parameters, such as ``{"slope": 0.1}`` for ``"leaky_relu"``.
-    function : callable, optional
-        A function of arrays that replaces the named one; its slope is not known.
+class Product(Operation):
+    """The entrywise product of the inputs, which broadcast: a gate, squeeze and excitation.
 
     Examples
     --------
     >>> import numpy as np
-    >>> Elementwise("leaky_relu", {"slope": 0.1}).evaluate([np.array([[-2.0, 3.0]])])
-    array([[-0.2,  3. ]])
+    >>> Product().evaluate([np.array([[5, 6]]), np.array([[1, 2]])])
+    array([[ 5, 12]])
     """
 
-    name: str = "elementwise function"
-    parameters: dict[str, float] = field(default_factory=dict)
-    function: Callable[[Array], Array] | None = None
-    kind: ClassVar[str] = "elementwise"
-
-    def __post_init__(self) -> None:
-        known = FUNCTIONS.get(self.name.lower())
-        if known is None or self.function is not None:
-            return
-        unknown = self.parameters.keys() - known.defaults.keys()
-        if unknown:
-            raise ValueError(
-                f"{self.name} has no parameter {', '.join(sorted(unknown))}; "
-                f"it has {', '.join(known.defaults) or 'none'}"
-            )
-        object.__setattr__(self, "parameters", {**known.defaults, **self.parameters})
-
-    def __hash__(self) -> int:
-        return hash((self.name, tuple(sorted(self.parameters.items())), self.function))
-
-    @property
-    def known(self) -> Function | None:
-        """The named function, or None for a user's own or an arbitrary one."""
-        return None if self.function is not None else FUNCTIONS.get(self.name.lower())
-
-    @property
-    def exact(self) -> bool:
-        """Whether the function is piecewise linear."""
-        return self.known is not None and self.known.piecewise_linear
+    kind = "product"
+    n_inputs = None
 
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
-        """Return the shape of the input."""
-        return input_shapes[0]
+        """Return the broadcast shape."""
+        return broadcast(input_shapes, self.kind)
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:
-        """Return f(x)."""
-        if self.function is not None:
-            return self.function(inputs[0])
-        if self.known is None:
-            raise MissingWeightsError(f"{self.name!r} stands for any function, so it has no values; give function=")
-        return self.known.value(inputs[0], **self.parameters)
-
-    def slope(self, x: Array) -> Array:
-        """Return f'(x)."""
-        if self.known is None:
-            raise MissingWeightsError(f"the slope of {self.name!r} is not known")
-        return self.known.slope(x, **self.parameters)
+        """Return the product."""
+        total, *others = align(inputs)
+        for x in others:
+            total = total * x
+        return total
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
-        """Return the marked entries themselves."""
-        return [outputs]
+        """Return the marked entries of every input."""
+        return [shrink(outputs, shape) for shape in input_shapes]
+
+
+@dataclass(frozen=True)
+class Addition(Operation):
+    """The sum of the inputs, which broadcast, each with a sign.
+
+    Parameters
+    ----------
+    signs : tuple of int, optional
+        1 or -1 for each input; by default all 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Addition((1, -1)).evaluate([np.array([[5, 6]]), np.array([[1, 2]])])
+    array([[4, 4]])
+    """
+
+    signs: tuple[int, ...] | None = None
+    kind = "addition"
+    n_inputs = None
+    linear = True
+
+    def __post_init__(self) -> None:
+        if self.signs is not None and not all(sign in (1, -1) for sign in self.signs):
+            raise ValueError(f"signs={self.signs} must be 1 or -1 each; scale an input with Scale")
+
+    def _signs(self, n: int) -> tuple[int, ...]:
+        signs = self.signs or (1,) * n
+        if len(signs) != n:
+            raise ValueError(f"the addition has {len(signs)} signs, but {n} inputs; give one sign per input")
+        return signs
+
+    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
+        """Return the broadcast shape."""
+        self._signs(len(input_shapes))
+        return broadcast(input_shapes, self.kind)
+
+    def evaluate(self, inputs: Sequence[Array]) -> Array:
+        """Return the signed sum."""
+        first, *others = self._signs(len(inputs))
+        total, *terms = align(inputs)
+        total = total if first > 0 else -total
+        for sign, x in zip(others, terms, strict=True):
+            total = total + x if sign > 0 else total - x
+        return total
+
+    def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
+        """Return signed identities side by side, one per input, and a zero bias."""
+        out = self.output_shape(input_shapes)
+        blocks = [
+            sign * selection_matrix(broadcast_columns(shape, out), math.prod(shape), dtype)
+            for sign, shape in zip(self._signs(len(input_shapes)), input_shapes, strict=True)
+        ]
+        return sparse.hstack(blocks, format="csr"), np.zeros(math.prod(out), dtype or np.float64)
+
+    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
+        """Return the marked entries of every input."""
+        return [shrink(outputs, shape) for shape in input_shapes]
+
+
+@dataclass(frozen=True)
+class Concatenation(Operation):
+    """The inputs one after the other along an axis of a sample; axis 0 is the channels.
+
+    Examples
+    --------
+    >>> Concatenation().output_shape([(2, 8, 8), (3, 8, 8)])
+    (5, 8, 8)
+    """
+
+    axis: int = 0
+    kind = "concatenation"
+    n_inputs = None
+    linear = True
+
+    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
+        """Return the joined shape."""
+        first, *others = input_shapes
+        if not 0 <= self.axis < len(first):
+            raise ValueError(
+                f"axis={self.axis} is not an axis of an input of shape {first}; choose 0 to {len(first) - 1}"
+            )
+        before, after = first[: self.axis], first[self.axis + 1 :]
+        for shape in others:
+            if len(shape) != len(first) or (shape[: self.axis], shape[self.axis + 1 :]) != (before, after):
+                raise ValueError(f"inputs of shapes {first} and {shape} differ on an axis other than axis={self.axis}")
+        return (*before, sum(shape[self.axis] for shape in input_shapes), *after)
+
+    def evaluate(self, inputs: Sequence[Array]) -> Array:
+        """Return the joined arrays."""
+        return np.concatenate(inputs, axis=self.axis + 1)
+
+    def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
+        """Return the permutation that interleaves the raveled inputs, and a zero bias."""
+        sizes = [math.prod(shape) for shape in input_shapes]
+        numbers = np.split(np.arange(sum(sizes), dtype=np.int64), np.cumsum(sizes)[:-1])
+        shaped = [part.reshape(shape) for part, shape in zip(numbers, input_shapes, strict=True)]
+        columns = np.concatenate(shaped, axis=self.axis).ravel()
+        return selection_matrix(columns, len(columns), dtype), np.zeros(len(columns), dtype or np.float64)
+
+    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
+        """Return each input's part of the marked entries."""
+        ends = np.cumsum([shape[self.axis] for shape in input_shapes])
+        return np.split(outputs, ends[:-1], axis=self.axis)
+
+
+# --- helpers for operations ------------------------------------------------------------------------------------------
+
+
+def selection_matrix(columns: NDArray[np.int64], n_columns: int, dtype: np.dtype[Any] | None = None) -> Any:
+    """Return the CSR array whose row i has a 1 in column ``columns[i]``, and no entry if that is negative."""
+    present = columns >= 0
+    starts = np.concatenate([[0], np.cumsum(present)])
+    data = np.ones(starts[-1], dtype=dtype or np.float64)
+    matrix = sparse.csr_array((data, columns[present], starts), shape=(len(columns), n_columns))
+    matrix.has_canonical_format = True
+    return matrix
+
+
+def frozen_array(value: Any) -> Any:
+    """Return a read-only copy of an array; words and None as they are."""
+    if value is None or isinstance(value, str):
+        return value
+    array = np.array(value)
+    array.flags.writeable = False
+    return array
+
+
+def like(constant: Array, x: Array) -> Array:
+    """Return a constant in the dtype in which it meets the values x: theirs if that is floating point, or its own."""
+    return constant.astype(x.dtype, copy=False) if x.dtype.kind == "f" else constant
+
+
+def align(inputs: Sequence[Array]) -> list[Array]:
+    """Return batches with axes of size 1 after the batch axis, so that their samples broadcast."""
+    n = max(x.ndim for x in inputs)
+    return [x.reshape(len(x), *(1,) * (n - x.ndim), *x.shape[1:]) for x in inputs]
 
 
 def shrink(mask: Mask, shape: Shape) -> Mask:
@@ -254,7 +334,7 @@ def shrink(mask: Mask, shape: Shape) -> Mask:
 
 
 def broadcast(input_shapes: Sequence[Shape], kind: str) -> Shape:
-    """Return the shape to which the inputs broadcast."""
+    """Return the shape to which the inputs broadcast; raise ValueError if they do not."""
     try:
         return np.broadcast_shapes(*input_shapes)
     except ValueError:
@@ -267,80 +347,3 @@ def broadcast_columns(shape: Shape, output_shape: Shape) -> NDArray[np.int64]:
     """Return the flat index of the entry of ``shape`` that is broadcast to each output."""
     numbers = np.arange(math.prod(shape), dtype=np.int64).reshape(shape)
     return np.broadcast_to(numbers, output_shape).ravel()
-
-
-@dataclass(frozen=True, eq=False)
-class Scale(Operation):
-    """Multiplication by a constant array and addition of one: batch normalisation at inference, biases, constants.
-
-    Parameters
-    ----------
-    scale, shift : array_like, "channel" or None
-        Arrays that broadcast to a sample; a one-dimensional one has one entry per channel. ``"channel"`` stands for
-        trained values, one per channel, that are absent; None for a factor of 1 or a term of 0.
-    trained : bool
-        Whether the constants are parameters.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> Scale([1.0, 2.0], [0.0, 1.0]).evaluate([np.ones((1, 2, 3))])
-    array([[[1., 1., 1.],
-            [3., 3., 3.]]])
-    """
-
-    scale: Any = None
-    shift: Any = None
-    trained: bool = True
-    kind: ClassVar[str] = "scale"
-
-    def __post_init__(self) -> None:
-        for name in ("scale", "shift"):
-            value = getattr(self, name)
-            if isinstance(value, str) and value != "channel":
-                raise ValueError(f"{name}={value!r} is unknown; give an array, 'channel' or None")
-            if value is not None and not isinstance(value, str):
-                array = np.array(value)
-                array.flags.writeable = False
-                object.__setattr__(self, name, array)
-
-    @property
-    def linear(self) -> bool:
-        """A scale and a shift are affine."""
-        return True
-
-    def spread(self, value: Any, shape: Shape) -> Array:
-        """Return one of the two constants in a shape that broadcasts to a sample of ``shape``."""
-        if isinstance(value, str):
-            raise MissingWeightsError("the scale has no values; give arrays to evaluate it")
-        array: Array = value
-        return array.reshape(-1, *(1,) * (len(shape) - 1)) if array.ndim == 1 and len(shape) > 1 else array
-
-    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
-        """Return the broadcast shape of the input and the constants."""
-        (shape,) = input_shapes
-        shapes = [self.spread(v, shape).shape for v in (self.scale, self.shift) if isinstance(v, np.ndarray)]
-        return broadcast([shape, *shapes], self.kind)
-
-    def evaluate(self, inputs: Sequence[Array]) -> Array:
-        """Return ``scale * x + shift``."""
-        (x,) = inputs
-        for value, apply in ((self.scale, np.multiply), (self.shift, np.add)):
-            if value is not None:
-                constant = self.spread(value, x.shape[1:])
-                x = apply(x, constant.astype(x.dtype) if x.dtype.kind == "f" else constant)
-        return x
-
-    def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
-        """Return the diagonal matrix of the scale, and the shift."""
-        (shape,) = input_shapes
-        out = self.output_shape(input_shapes)
-        matrix = ones_matrix(broadcast_columns(shape, out), math.prod(shape), dtype)
-        if self.scale is not None:
-            matrix.data = np.broadcast_to(self.spread(self.scale, shape), out).ravel().astype(dtype or np.float64)
-        shift = 0 if self.shift is None else self.spread(self.shift, shape)
-        return matrix, np.broadcast_to(shift, out).ravel().astype(dtype or np.float64)
-
-    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
-        """Return the marked entries themselves."""
-        return [shrink(outputs, input_shapes[0])]

@@ -6,19 +6,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from scipy import sparse
 
+from convmatrix import options as validate
 from convmatrix.boundary import Boundary, read_sample
-from convmatrix.network.operations import Operation, Shape, ones_matrix
+from convmatrix.network.operations import Operation, Shape, selection_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    Array = NDArray[Any]
-    Mask = NDArray[np.bool_]
+    from convmatrix.arrays import Array
+    from convmatrix.network.operations import Mask
 
 
 @dataclass(frozen=True)
@@ -30,9 +31,9 @@ class Rearrangement(Operation):
     Attributes
     ----------
     name : str
-        Which of them it is.
+        The function that made it.
     options : tuple
-        What that function was given.
+        The arguments of that function.
 
     Examples
     --------
@@ -47,12 +48,8 @@ class Rearrangement(Operation):
 
     name: str
     options: tuple[Any, ...] = ()
-    kind: ClassVar[str] = "rearrangement"
-
-    @property
-    def linear(self) -> bool:
-        """A selection of entries is affine."""
-        return True
+    kind = "rearrangement"
+    linear = True
 
     @property
     def fill(self) -> float:
@@ -66,51 +63,64 @@ class Rearrangement(Operation):
 
     def _apply(self, x: Array, fill: float) -> Array:
         """Return the rearranged batch."""
-        batch, shape = len(x), x.shape[1:]
-        if self.name == "flatten":
-            return x.reshape(batch, -1)
-        if self.name == "reshape":
-            return x.reshape(batch, *self.options)
         if self.name == "transpose":
             return x.transpose(0, *(axis + 1 for axis in self.options))
         if self.name == "take":
             axis, start, stop, step = self.options
-            positions = np.arange(shape[axis])[start:stop:step]
-            return x.take(positions, axis + 1)
+            taken: Array = x[(slice(None),) * (axis + 1) + (slice(start, stop, step),)]
+            return taken
         if self.name == "channel_shuffle":
-            (groups,) = self.options
-            return x.reshape(batch, groups, -1, *shape[1:]).swapaxes(1, 2).reshape(x.shape)
-        widths, boundaries, _ = self.options
-        return pad_axes(x, widths, boundaries, fill, first=1)
+            return x.reshape(len(x), self.options[0], -1, *x.shape[2:]).swapaxes(1, 2).reshape(x.shape)
+        if self.name == "pad":
+            return pad_axes(x, self.options[0], self.options[1], fill, first=1)
+        return x.reshape(len(x), *self.output_shape([x.shape[1:]]))
 
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return the shape of the rearranged sample."""
         (shape,) = input_shapes
-        if self.name == "reshape" and math.prod(self.options) != math.prod(shape):
-            raise ValueError(
-                f"a sample of shape {shape} has {math.prod(shape)} entries, but the new shape {self.options} has "
-                f"{math.prod(self.options)}; they must agree"
-            )
-        if self.name == "transpose" and sorted(self.options) != list(range(len(shape))):
-            raise ValueError(f"axes {self.options} do not permute the {len(shape)} axes of a sample of shape {shape}")
-        if self.name == "channel_shuffle" and shape[0] % self.options[0]:
-            raise ValueError(f"groups={self.options[0]} does not divide {shape[0]} channels")
-        if self.name == "pad" and len(self.options[0]) != len(shape):
-            raise ValueError(
-                f"padding has {len(self.options[0])} pairs, but a sample of shape {shape} {len(shape)} axes"
-            )
-        empty = np.broadcast_to(np.zeros((), dtype=np.int8), (1, *shape))
-        return self._apply(empty, 0).shape[1:]
+        if self.name == "flatten":
+            return (math.prod(shape),)
+        if self.name == "reshape":
+            if math.prod(self.options) != math.prod(shape):
+                raise ValueError(
+                    f"a sample of shape {shape} has {math.prod(shape)} entries, but the new shape {self.options} has "
+                    f"{math.prod(self.options)}; they must agree"
+                )
+            return self.options
+        if self.name == "transpose":
+            if sorted(self.options) != list(range(len(shape))):
+                raise ValueError(
+                    f"axes {self.options} do not permute the {len(shape)} axes of a sample of shape {shape}"
+                )
+            return tuple(shape[axis] for axis in self.options)
+        if self.name == "channel_shuffle":
+            if shape[0] % self.options[0]:
+                raise ValueError(f"groups={self.options[0]} does not divide {shape[0]} channels")
+            return shape
+        if self.name == "take":
+            axis, start, stop, step = self.options
+            if not 0 <= axis < len(shape):
+                raise ValueError(f"axis={axis} is not an axis of a sample of shape {shape}")
+            return (*shape[:axis], len(range(shape[axis])[start:stop:step]), *shape[axis + 1 :])
+        if self.name != "pad":
+            raise ValueError(f"the rearrangement {self.name!r} is unknown; make one with flatten, reshape, ... or pad")
+        widths = self.options[0]
+        if len(widths) != len(shape):
+            raise ValueError(f"padding has {len(widths)} pairs, but a sample of shape {shape} has {len(shape)} axes")
+        return tuple(low + n + high for n, (low, high) in zip(shape, widths, strict=True))
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:
         """Return the rearranged batch."""
-        return self._apply(inputs[0], self.fill)
+        (x,) = inputs
+        if x.dtype.kind != "f" and not self.fill.is_integer():
+            x = x.astype(np.float64)
+        return self._apply(x, self.fill)
 
     def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
         """Return the 0/1 matrix of the selection, and the constants as the bias."""
         index = self.index(input_shapes[0])
         bias = np.where(index < 0, self.fill, 0).astype(dtype or np.float64)
-        return ones_matrix(index, math.prod(input_shapes[0]), dtype), bias
+        return selection_matrix(index, math.prod(input_shapes[0]), dtype), bias
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return the entries that the marked outputs read."""
@@ -141,7 +151,7 @@ def reshape(shape: Sequence[int]) -> Rearrangement:
     >>> reshape((6, 8)).evaluate([np.zeros((5, 3, 4, 4))]).shape
     (5, 6, 8)
     """
-    return Rearrangement("reshape", tuple(shape))
+    return Rearrangement("reshape", validate.shape("shape", shape))
 
 
 def transpose(axes: Sequence[int]) -> Rearrangement:
@@ -178,7 +188,7 @@ def channel_shuffle(groups: int) -> Rearrangement:
     >>> channel_shuffle(2).evaluate([x]).ravel()
     array([0, 2, 1, 3])
     """
-    return Rearrangement("channel_shuffle", (groups,))
+    return Rearrangement("channel_shuffle", (validate.integer("groups", groups, minimum=1),))
 
 
 def pad(
@@ -186,7 +196,8 @@ def pad(
 ) -> Rearrangement:
     """Return the operation that extends a sample by ``(low, high)`` entries on every axis, channels included.
 
-    Negative widths crop. The boundary rule says what is read beyond the ends; ``value`` is the constant of ``"zero"``.
+    Negative widths crop. The boundary rule defines what is read beyond the ends; ``value`` is the constant of
+    ``"zero"``.
 
     Examples
     --------
@@ -194,8 +205,9 @@ def pad(
     >>> pad([(0, 0), (1, 2)], "reflect").evaluate([np.array([[[1, 2, 3]]])])
     array([[[2, 1, 2, 3, 2, 1]]])
     """
-    boundaries = (boundary,) * len(widths) if isinstance(boundary, str) else tuple(boundary)
-    return Rearrangement("pad", (tuple((int(low), int(high)) for low, high in widths), boundaries, value))
+    pairs = tuple((int(low), int(high)) for low, high in widths)
+    boundaries: Any = boundary if isinstance(boundary, str) else tuple(boundary)
+    return Rearrangement("pad", (pairs, validate.boundaries("boundary", boundaries, len(pairs)), value))
 
 
 def pad_axes(
@@ -203,14 +215,16 @@ def pad_axes(
 ) -> Array:
     """Return x extended (or cropped, where negative) on the axes from ``first`` on, by the one-axis rule."""
     for axis, ((low, high), boundary) in enumerate(zip(widths, boundaries, strict=True), start=first):
-        if not low and not high:
+        size, before = x.shape[axis], (slice(None),) * axis
+        if low == high == 0:
             continue
-        size = x.shape[axis]
-        samples = read_sample(np.arange(-low, size + high), size, boundary)
-        x = x.take(samples, axis)  # -1, which reads nothing, takes the last sample: it is overwritten
-        nothing = np.flatnonzero(samples < 0)
-        if len(nothing):
-            x[(slice(None),) * axis + (nothing,)] = fill
+        if boundary != "zero":
+            x = x.take(read_sample(np.arange(-low, size + high), size, boundary), axis)
+            continue
+        kept = slice(max(low, 0), max(size + low + min(high, 0), max(low, 0)))
+        extended = np.full((*x.shape[:axis], size + low + high, *x.shape[axis + 1 :]), fill, dtype=x.dtype)
+        extended[(*before, kept)] = x[(*before, slice(max(-low, 0), max(-low, 0) + kept.stop - kept.start))]
+        x = extended
     return x
 
 
@@ -232,7 +246,7 @@ class Resize(Operation):
         ``(x + 0.5) / scale - 0.5``, ``"asymmetric"`` ``x / scale``, ``"align_corners"``, ``"pytorch_half_pixel"``,
         ``"half_pixel_symmetric"``.
     scales : tuple of float, optional
-        Output size over input size, by default their quotient.
+        Output size over input size, by default their exact quotient.
     rounding : str
         For ``"nearest"``: ``"round_prefer_floor"``, ``"round_prefer_ceil"``, ``"floor"`` (PyTorch's ``nearest``, with
         ``coordinates="asymmetric"``) or ``"ceil"``.
@@ -249,12 +263,17 @@ class Resize(Operation):
     coordinates: Coordinates = "half_pixel"
     scales: tuple[float, ...] | None = None
     rounding: Rounding = "round_prefer_floor"
-    kind: ClassVar[str] = "resize"
+    kind = "resize"
+    linear = True
 
-    @property
-    def linear(self) -> bool:
-        """Interpolation is linear in the values."""
-        return True
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sizes", validate.shape("sizes", self.sizes))
+        choices = {"mode": ("nearest", "linear"), "coordinates": get_args(Coordinates), "rounding": get_args(Rounding)}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(known)}")
+        if self.scales is not None and len(self.scales) != len(self.sizes):
+            raise ValueError(f"scales={self.scales} and sizes={self.sizes} must have one entry per axis each")
 
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return (channels, *sizes)."""
@@ -280,8 +299,9 @@ class Resize(Operation):
         for axis, matrix in enumerate(self.axis_matrices(x.shape[1:]), start=2):
             moved = np.moveaxis(x, axis, 0)
             flat = np.ascontiguousarray(moved).reshape(len(moved), -1)
-            matrix = matrix.astype(x.dtype) if x.dtype.kind == "f" else matrix
-            x = np.moveaxis((matrix @ flat).reshape(-1, *moved.shape[1:]), 0, axis)
+            keeps_dtype = x.dtype.kind == "f" or self.mode == "nearest"
+            product = (matrix.astype(x.dtype) if keeps_dtype else matrix) @ flat
+            x = np.moveaxis(product.reshape(-1, *moved.shape[1:]), 0, axis)
         return x
 
     def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
@@ -312,35 +332,16 @@ def read_along(mask: Mask, axis: int, matrix: Any) -> Mask:
 @lru_cache(maxsize=64)
 def _axis_matrix(n: int, m: int, mode: str, coordinates: Coordinates, scale: float | None, rounding: Rounding) -> Any:
     """Return the matrix (m, n) that interpolates n samples at m positions."""
-    outputs = np.arange(m, dtype=np.float64)
-    factor = m / n if scale is None else scale
-    if coordinates == "align_corners":
-        positions = outputs * ((n - 1) / (m - 1)) if m > 1 else np.zeros(m)
-    elif coordinates == "asymmetric":
-        positions = outputs / factor
-    elif coordinates == "pytorch_half_pixel" and m == 1:
-        positions = np.zeros(m)
-    elif coordinates == "half_pixel_symmetric":
-        adjustment = m / (factor * n)
-        positions = (n / 2) * (1 - adjustment) + (outputs + 0.5) / factor - 0.5
-    elif coordinates in ("half_pixel", "pytorch_half_pixel"):
-        positions = (outputs + 0.5) / factor - 0.5
-    else:
-        raise ValueError(f"coordinates={coordinates!r} is unknown; choose half_pixel, asymmetric or align_corners")
+    positions = _positions(n, m, coordinates, scale)
+    low = np.floor(positions)
     if mode == "nearest":
         rounded = {
-            "floor": np.floor(positions),
+            "floor": low,
             "ceil": np.ceil(positions),
             "round_prefer_floor": np.ceil(positions - 0.5),
             "round_prefer_ceil": np.floor(positions + 0.5),
-        }
-        if rounding not in rounded:
-            raise ValueError(f"rounding={rounding!r} is unknown; choose one of {', '.join(rounded)}")
-        nearest = np.clip(rounded[rounding], 0, n - 1).astype(np.int64)
-        return ones_matrix(nearest, n)
-    if mode != "linear":
-        raise ValueError(f"mode={mode!r} is unknown; choose nearest or linear")
-    low = np.floor(positions)
+        }[rounding]
+        return selection_matrix(np.clip(rounded, 0, n - 1).astype(np.int64), n)
     weight = positions - low
     columns = np.clip(np.stack([low, low + 1]), 0, n - 1).astype(np.int64)  # (2, outputs)
     values = np.stack([1 - weight, weight])
@@ -348,3 +349,19 @@ def _axis_matrix(n: int, m: int, mode: str, coordinates: Coordinates, scale: flo
     present = values != 0
     matrix = sparse.coo_array((values[present], (rows[present], columns[present])), shape=(m, n))
     return matrix.tocsr()
+
+
+def _positions(n: int, m: int, coordinates: Coordinates, scale: float | None) -> Array:
+    """Return the position in the input, of n samples, of each of the m outputs."""
+    outputs = np.arange(m)
+    if coordinates == "align_corners":
+        return outputs * (n - 1) / max(m - 1, 1)
+    if coordinates == "pytorch_half_pixel" and m == 1:
+        return np.zeros(m)
+    # A quotient of integers is rounded once, so that a position on a sample, or halfway, is exactly there.
+    if scale is None or scale == m / n:
+        return outputs * n / m if coordinates == "asymmetric" else ((2 * outputs + 1) * n - m) / (2 * m)
+    if coordinates == "asymmetric":
+        return outputs / scale
+    shift = (n - m / scale) / 2 if coordinates == "half_pixel_symmetric" else 0.0
+    return shift + (outputs + 0.5) / scale - 0.5

@@ -6,38 +6,34 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from scipy import sparse
 
+from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.matrices import conv_matrix
-from convmatrix.network.operations import MissingWeightsError, Operation, Shape
+from convmatrix.network.operations import MissingWeightsError, Operation, Shape, frozen_array, like
 from convmatrix.network.windows import pad_windows, tap_slices, window_reads
 from convmatrix.operator import ConvOperator
 from convmatrix.weights import group_weights
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
+    from convmatrix.network.operations import Mask
     from convmatrix.pattern import WeightPattern
 
-    Mask = NDArray[np.bool_]
+_GATHERED: Final = 2**21  # entries of gathered windows that are multiplied at a time, so that they stay in the cache
 
 
-def _frozen(value: Any) -> Any:
-    """Return a read-only copy of an array; words and None as they are."""
-    if value is None or isinstance(value, str):
-        return value
-    array = np.array(value)
-    array.flags.writeable = False
+def _real_array(name: str, value: Any) -> Any:
+    """Return a read-only copy of an array of real numbers; words and None as they are."""
+    array = frozen_array(value)
+    if isinstance(array, np.ndarray) and array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must hold real numbers, but has dtype {array.dtype}")
     return array
-
-
-_GATHERED = 2**21  # entries of gathered windows that are multiplied at a time, so that they stay in the cache
 
 
 def _gathers(geometry: ConvGeometry) -> bool:
@@ -69,7 +65,7 @@ def _gathered_products(geometry: ConvGeometry, weights: Array, x: Array) -> Arra
         np.matmul(weights, x.reshape(len(x), groups, -1, first * math.prod(others)), out=y.reshape(*y.shape[:3], -1))
         return y
     axes, n_taps = geometry.axes, math.prod(geometry.kernel_shape)
-    padded = pad_windows(x, geometry, 0)
+    padded = pad_windows(x, axes, 0)
     padded = padded.reshape(len(x), groups, -1, *padded.shape[2:])  # (batch, groups, inputs, *padded samples)
     inputs = padded.shape[2]
     rows = max(1, min(first, _GATHERED // (groups * inputs * n_taps * math.prod(others))))
@@ -113,42 +109,22 @@ class Convolution(Operation):
     geometry: ConvGeometry
     weight: Any = None
     bias: Any = None
-    kind: ClassVar[str] = "convolution"
+    kind = "convolution"
+    linear = True
 
     def __post_init__(self) -> None:
-        geometry = self.geometry
+        g = self.geometry
         if self.weight is not None:
-            operator = ConvOperator(self.weight, geometry)  # validates the weights
-            object.__setattr__(self, "weight", operator.kernel)
+            weight = validate.weight_array(self.weight, g.weight_shape, g)
+            object.__setattr__(self, "weight", _real_array("weight", weight))
         if isinstance(self.bias, str) and self.bias not in ("channel", "unit"):
             raise ValueError(f"bias={self.bias!r} is unknown; choose 'channel', 'unit', None, or give values")
-        object.__setattr__(self, "bias", _frozen(self.bias))
-        if isinstance(self.bias, np.ndarray) and self.bias.size not in (geometry.out_channels, geometry.n_out):
+        object.__setattr__(self, "bias", _real_array("bias", self.bias))
+        if isinstance(self.bias, np.ndarray) and self.bias.size not in (g.out_channels, g.n_out):
             raise ValueError(
-                f"bias has {self.bias.size} entries, but the layer has {geometry.out_channels} output channels and "
-                f"{geometry.n_out} units; give one per channel or one per unit"
+                f"bias has {self.bias.size} entries, but the layer has {g.out_channels} output channels and "
+                f"{g.n_out} units; give one per channel or one per unit"
             )
-
-    @property
-    def linear(self) -> bool:
-        """A convolution is affine."""
-        return True
-
-    @cached_property
-    def _operators(self) -> dict[np.dtype[Any], ConvOperator]:
-        return {}
-
-    def _grouped(self, dtype: np.dtype[Any]) -> Array:
-        """Return the weights as (groups, outputs, inputs * taps), made once per dtype."""
-        if dtype not in self._matrices:
-            grouped = group_weights(self.geometry, self._weights()).astype(dtype, copy=False)
-            n = len(self.geometry.kernel_shape)
-            self._matrices[dtype] = np.ascontiguousarray(grouped.reshape(*grouped.shape[n : n + 2], -1))
-        return self._matrices[dtype]
-
-    @cached_property
-    def _matrices(self) -> dict[np.dtype[Any], Array]:
-        return {}
 
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return (out_channels, *output_shape)."""
@@ -157,47 +133,57 @@ class Convolution(Operation):
             raise ValueError(f"a convolution of {(g.in_channels, *g.input_shape)} was given an input of shape {shape}")
         return (g.out_channels, *g.output_shape)
 
-    def _bias_array(self, dtype: np.dtype[Any]) -> Array | None:
-        """Return the bias in a shape that broadcasts to the output, or None."""
-        if self.bias is None:
-            return None
-        if isinstance(self.bias, str):
-            raise MissingWeightsError("the convolution's bias has no values; give an array to evaluate it")
-        g = self.geometry
-        bias: Array = self.bias.astype(dtype, copy=False)
-        if bias.size == g.out_channels and bias.size != g.n_out:
-            return bias.reshape(g.out_channels, *(1,) * len(g.output_shape))
-        return bias.reshape(g.out_channels, *g.output_shape)
-
-    def _weights(self) -> Array:
+    def _arrays(self) -> tuple[Array, Array | None]:
+        """Return the weights, and the bias in a shape that broadcasts to the output."""
         if self.weight is None:
             raise MissingWeightsError("the convolution has no weights; give an array to evaluate it")
-        weight: Array = self.weight
-        return weight
+        if isinstance(self.bias, str):
+            raise MissingWeightsError("the convolution's bias has no values; give an array to evaluate it")
+        g, bias = self.geometry, self.bias
+        if bias is not None:
+            sizes = g.output_shape if bias.size == g.n_out else (1,) * len(g.output_shape)
+            bias = bias.reshape(g.out_channels, *sizes)
+        return self.weight, bias
+
+    @cached_property
+    def _prepared(self) -> dict[np.dtype[Any], Any]:
+        """By dtype, the weights as matrices (groups, outputs, inputs * taps), or an operator."""
+        return {}
+
+    def _multiply(self, weight: Array, x: Array, dtype: np.dtype[Any]) -> Array:
+        """Return the convolution of a batch without the bias."""
+        g = self.geometry
+        gathers = dtype.kind == "f" and _gathers(g)
+        if dtype not in self._prepared:
+            prepared: Any = weight.astype(dtype, copy=False)
+            if gathers:
+                grouped = group_weights(g, prepared)
+                n = len(g.kernel_shape)
+                prepared = np.ascontiguousarray(grouped.reshape(*grouped.shape[n : n + 2], -1))
+            self._prepared[dtype] = prepared if gathers else ConvOperator(prepared, g)
+        if gathers:
+            return _gathered_products(g, self._prepared[dtype], x.astype(dtype, copy=False))
+        return np.ascontiguousarray((self._prepared[dtype] @ x.reshape(len(x), -1).T).T)
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:
         """Return the convolution of a batch, plus the bias."""
-        (x,) = inputs
-        weight = self._weights()
-        dtype = x.dtype if x.dtype.kind == "f" else np.result_type(weight, x)
-        if dtype.kind == "f" and _gathers(self.geometry):
-            y = _gathered_products(self.geometry, self._grouped(dtype), x.astype(dtype, copy=False))
-        else:
-            if dtype not in self._operators:
-                self._operators[dtype] = ConvOperator(weight.astype(dtype, copy=False), self.geometry)
-            y = np.ascontiguousarray((self._operators[dtype] @ x.reshape(len(x), -1).T).T)
-        y = y.reshape(len(x), self.geometry.out_channels, *self.geometry.output_shape)
-        bias = self._bias_array(y.dtype)
-        return y if bias is None else y + bias
+        (x,), g = inputs, self.geometry
+        weight, bias = self._arrays()
+        y = self._multiply(weight, x, x.dtype if x.dtype.kind == "f" else np.result_type(weight, x))
+        y = y.reshape(len(x), g.out_channels, *g.output_shape)
+        if bias is None:
+            return y
+        return np.add(y, like(bias, y), out=y if y.dtype.kind == "f" else None)
 
     def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
         """Return the layer's matrix and its bias, one entry per unit."""
-        weight = self._weights()
-        kind = np.dtype(dtype or weight.dtype)
-        matrix = conv_matrix(weight.astype(kind, copy=False), self.geometry)
-        bias = self._bias_array(kind)
-        shape = (self.geometry.out_channels, *self.geometry.output_shape)
-        return matrix, np.broadcast_to(0 if bias is None else bias, shape).ravel().astype(kind)
+        g = self.geometry
+        weight, bias = self._arrays()
+        if dtype is not None:
+            weight = weight.astype(dtype, copy=False)
+        shift = np.zeros(1, weight.dtype) if bias is None else like(bias, weight)
+        shift = np.broadcast_to(shift, (g.out_channels, *g.output_shape)).ravel()
+        return conv_matrix(weight, g), shift.astype(dtype or shift.dtype, copy=False)
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return all samples of the marked windows, in the channels that are connected."""
@@ -239,26 +225,22 @@ class FullyConnected(Operation):
     bias: Any = True
     trained: bool = True
     flatten: bool = True
-    kind: ClassVar[str] = "dense"
+    kind = "dense"
+    linear = True
 
     def __post_init__(self) -> None:
         for name in ("n_in", "n_out"):
             object.__setattr__(self, name, validate.integer(name, getattr(self, name), minimum=1))
         if self.weight is not None:
-            object.__setattr__(self, "weight", _frozen(self.weight))
+            object.__setattr__(self, "weight", _real_array("weight", self.weight))
             if self.weight.shape != (self.n_out, self.n_in):
                 raise ValueError(f"weight has shape {self.weight.shape}, but the layer needs {(self.n_out, self.n_in)}")
         if self.bias is None:
             object.__setattr__(self, "bias", False)
         if not isinstance(self.bias, bool):
-            object.__setattr__(self, "bias", _frozen(self.bias))
+            object.__setattr__(self, "bias", _real_array("bias", self.bias))
             if self.bias.shape != (self.n_out,):
                 raise ValueError(f"bias has shape {self.bias.shape}, but the layer has {self.n_out} outputs")
-
-    @property
-    def linear(self) -> bool:
-        """A dense layer is affine."""
-        return True
 
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return (n_out,), or the input's shape with its last size replaced."""
@@ -268,29 +250,37 @@ class FullyConnected(Operation):
             raise ValueError(f"a dense layer of {self.n_in} inputs was given {read} (a sample of shape {shape})")
         return (self.n_out,) if self.flatten else (*shape[:-1], self.n_out)
 
-    def _values(self, dtype: np.dtype[Any] | None) -> tuple[Array, Array]:
+    def _arrays(self) -> tuple[Array, Array]:
         if self.weight is None or self.bias is True:
             raise MissingWeightsError("the dense layer has no weights or no bias; give arrays to evaluate it")
-        kind = np.dtype(dtype or self.weight.dtype)
-        bias = np.zeros(self.n_out, kind) if self.bias is False else self.bias.astype(kind, copy=False)
-        return self.weight.astype(kind, copy=False), bias
+        return self.weight, np.zeros(self.n_out, self.weight.dtype) if self.bias is False else self.bias
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:
         """Return ``W x + b`` for a batch."""
         (x,) = inputs
-        weight, bias = self._values(x.dtype if x.dtype.kind == "f" else None)
-        y: Array = (x.reshape(len(x), -1) if self.flatten else x) @ weight.T + bias
-        return y
+        weight, bias = self._arrays()
+        y: Array = (x.reshape(len(x), -1) if self.flatten else x) @ like(weight, x).T
+        return y + like(bias, y)
 
     def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
-        """Return W, repeated along the other axes where the layer applies to the last one, and the bias."""
-        weight, bias = self._values(dtype)
+        """Return W, repeated along the other axes if the layer applies to the last one, and the bias."""
+        weight, bias = self._arrays()
+        weight, bias = weight.astype(dtype or weight.dtype, copy=False), like(bias, weight)
         copies = 1 if self.flatten else math.prod(input_shapes[0][:-1])
-        rows, columns = np.indices(weight.shape).reshape(2, -1)
-        matrix: Any = sparse.csr_array((weight.ravel(), (rows, columns)), shape=weight.shape)  # zeros stay stored
-        if copies > 1:
-            matrix = sparse.csr_array(sparse.block_diag([matrix] * copies, format="csr"))
-        return matrix, np.tile(bias, copies)
+        n_entries = copies * weight.size  # zeros are stored too
+        index = validate.index_dtype(n_entries, copies * self.n_in)
+        memory.require(
+            n_entries * (weight.itemsize + np.dtype(index).itemsize),
+            f"the matrix of a dense layer of {self.n_in} inputs and {self.n_out} outputs",
+            "evaluate the layer instead",
+        )
+        read = np.arange(copies * self.n_in, dtype=index).reshape(copies, 1, self.n_in)
+        columns = np.broadcast_to(read, (copies, self.n_out, self.n_in)).ravel()
+        starts = np.arange(copies * self.n_out + 1, dtype=index) * self.n_in
+        shape = (copies * self.n_out, copies * self.n_in)
+        matrix: Any = sparse.csr_array((np.tile(weight.ravel(), copies), columns, starts), shape=shape)
+        matrix.has_canonical_format = True
+        return matrix, np.tile(bias, copies).astype(dtype or bias.dtype, copy=False)
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return all inputs, or those on the same line of the last axis."""
@@ -315,28 +305,31 @@ class PatternMap(Operation):
     pattern: WeightPattern
     weight: Any = None
     shape: Shape | None = None
-    kind: ClassVar[str] = "pattern"
+    kind = "pattern"
+    linear = True
 
-    @property
-    def linear(self) -> bool:
-        """The layer is linear."""
-        return True
+    def __post_init__(self) -> None:
+        if self.weight is not None:
+            weight = validate.weight_array(self.weight, self.pattern.weight_shape, self.pattern.geometry)
+            object.__setattr__(self, "weight", _real_array("weight", weight))
 
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
-        """Return the given shape, the geometry's where the pattern has one, or (n_out,)."""
+        """Return the given shape, the geometry's if the pattern has one, or (n_out,)."""
         n_out, n_in = self.pattern.shape
         if math.prod(input_shapes[0]) != n_in:
             raise ValueError(f"a pattern of {n_in} inputs was given a sample of shape {input_shapes[0]}")
         geometry = self.pattern.geometry
         if self.shape is None:
             return (n_out,) if geometry is None else (geometry.out_channels, *geometry.output_shape)
+        if math.prod(self.shape) != n_out:
+            raise ValueError(f"shape={self.shape} has {math.prod(self.shape)} entries, but the pattern {n_out} outputs")
         return self.shape
 
     def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
         """Return A(w) and a zero bias."""
         if self.weight is None:
             raise MissingWeightsError("the pattern has no weights; give an array to evaluate it")
-        matrix = self.pattern.matrix(np.asarray(self.weight, dtype=dtype))
+        matrix = self.pattern.matrix(self.weight if dtype is None else self.weight.astype(dtype))
         return matrix, np.zeros(matrix.shape[0], matrix.dtype)
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:

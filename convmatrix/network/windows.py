@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from functools import lru_cache, reduce
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
-from convmatrix.network.operations import MissingWeightsError, Operation, Shape
+from convmatrix.network.operations import MissingWeightsError, Operation, Shape, like
 from convmatrix.network.rearrangements import pad_axes, read_along
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
     from convmatrix.arrays import Array
     from convmatrix.boundary import Axis, Boundary
-
-    Mask = NDArray[np.bool_]
+    from convmatrix.network.operations import Mask
 
 
 @lru_cache(maxsize=256)
@@ -44,13 +41,13 @@ def window_reads(geometry: ConvGeometry, outputs: Mask) -> Mask:
     return mask
 
 
-def pad_windows(x: Array, geometry: ConvGeometry, fill: float) -> Array:
-    """Return a batch (batch, channels, *samples) padded or cropped to what the windows read, by the boundary rules."""
+def pad_windows(x: Array, axes: Sequence[Axis], fill: float, first: int = 2) -> Array:
+    """Return a batch padded or cropped, on the axes from ``first`` on, to what the windows read."""
     widths = []
-    for axis in geometry.axes:
+    for axis in axes:
         reach = (axis.n_outputs - 1) * axis.stride + (axis.n_taps - 1) * axis.dilation + 1
         widths.append((axis.pad_low, reach - axis.pad_low - axis.n_samples))
-    return pad_axes(x, widths, geometry.boundary, fill, first=2)
+    return pad_axes(x, widths, [axis.boundary for axis in axes], fill, first)
 
 
 def tap_slices(axes: Sequence[Axis], start: int, count: int) -> Iterator[tuple[slice, ...]]:
@@ -67,6 +64,35 @@ def tap_slices(axes: Sequence[Axis], start: int, count: int) -> Iterator[tuple[s
             slice(first, first + (n - 1) * axis.stride + 1, axis.stride)
             for first, axis, (_, n) in zip(firsts, axes, ranges, strict=True)
         )
+
+
+def reduce_windows(x: Array, axes: Sequence[Axis], combine: np.ufunc, fill: float) -> Array:
+    """Return the sums or maxima of the windows of a batch (batch, channels, *samples), one axis after the other."""
+    for number, axis in enumerate(axes, start=2):
+        padded = pad_windows(x, [axis], fill, number)
+        if axis.n_outputs == 1 and axis.dilation == 1:
+            x = combine.reduce(padded, axis=number, keepdims=True, dtype=x.dtype)
+            continue
+        before = (slice(None),) * number
+        first, *others = ((*before, *read) for read in tap_slices([axis], 0, axis.n_outputs))
+        x = padded[first].copy()
+        for read in others:
+            combine(x, padded[read], out=x)
+    return x
+
+
+def _reads_padding_only(axis: Axis) -> bool:
+    """Return whether some output of an axis reads no sample."""
+    if axis.boundary != "zero":
+        return False
+    last = (axis.n_outputs - 1) * axis.stride - axis.pad_low
+    if axis.pad_low > axis.dilation * (axis.n_taps - 1) or last >= axis.n_samples:
+        return True
+    if axis.dilation <= axis.n_samples:
+        return False
+    # Taps so far apart may read padding at both ends.
+    starts = np.arange(min(-(-axis.pad_low // axis.stride), axis.n_outputs)) * axis.stride - axis.pad_low
+    return bool((starts % axis.dilation >= axis.n_samples).any())
 
 
 @dataclass(frozen=True)
@@ -114,11 +140,13 @@ class Pooling(Operation):
     trained: bool = False
     coefficient: Any = None
     bias: Any = None
-    kind: ClassVar[str] = "pooling"
+    kind = "pooling"
 
     def __post_init__(self) -> None:
         if self.method not in ("average", "max", "sum"):
             raise ValueError(f"method={self.method!r} is unknown; choose average, max or sum")
+        if self.trained and self.method == "max":
+            raise ValueError("trained=True scales an average or a sum, but method is 'max'")
 
     @property
     def linear(self) -> bool:
@@ -132,13 +160,28 @@ class Pooling(Operation):
 
     def geometry(self, input_shape: Shape) -> ConvGeometry:
         """Return the windows as a layer of one channel; padding includes what ``ceil_mode`` adds."""
+        plain = self._declared(input_shape)
+        if not self.ceil_mode:
+            return plain
+        padding = []
+        for axis, (low, high) in zip(plain.axes, plain.padding, strict=True):
+            span = axis.dilation * (axis.n_taps - 1) + 1
+            outputs = -(-(axis.n_samples + low + high - span) // axis.stride) + 1
+            if (outputs - 1) * axis.stride >= axis.n_samples + low:
+                outputs -= 1
+            padding.append((low, max((outputs - 1) * axis.stride + span - axis.n_samples - low, high)))
+        options: Any = {**plain.options(), "padding": padding}
+        return ConvGeometry(plain.input_shape, plain.kernel_shape, **options)
+
+    def _declared(self, input_shape: Shape) -> ConvGeometry:
+        """Return the windows without what ``ceil_mode`` adds."""
         spatial = input_shape[1:]
         if not spatial:
             raise ValueError(f"pooling needs channels and spatial axes, but its input has shape {input_shape}")
         if self.kernel_shape is None:
             return ConvGeometry(spatial, spatial, boundary=self.boundary)
         sizes = validate.per_axis("kernel_shape", self.kernel_shape, len(spatial), minimum=1)
-        plain = ConvGeometry(
+        return ConvGeometry(
             spatial,
             sizes,
             stride=sizes if self.stride is None else self.stride,
@@ -146,88 +189,49 @@ class Pooling(Operation):
             dilation=self.dilation,
             boundary=self.boundary,
         )
-        if not self.ceil_mode:
-            return plain
-        padding: list[tuple[int, int]] = []
-        for axis, size in zip(plain.axes, spatial, strict=True):
-            low, high = plain.padding[len(padding)]
-            span = axis.dilation * (axis.n_taps - 1) + 1
-            outputs = -(-(size + low + high - span) // axis.stride) + 1
-            if (outputs - 1) * axis.stride >= size + low:
-                outputs -= 1
-            padding.append((low, max((outputs - 1) * axis.stride + span - size - low, high)))
-        return ConvGeometry(
-            spatial, sizes, stride=plain.stride, padding=padding, dilation=plain.dilation, boundary=plain.boundary
-        )
 
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return (channels, *positions)."""
         geometry = self.geometry(input_shapes[0])
-        if self.method == "max":
-            for number, axis in enumerate(geometry.axes):
-                last = (axis.n_outputs - 1) * axis.stride - axis.pad_low
-                span = axis.dilation * (axis.n_taps - 1) + 1
-                if axis.boundary == "zero" and (axis.pad_low >= span or last >= axis.n_samples):
-                    raise ValueError(
-                        f"on axis {number} a window of {span} samples holds nothing but padding (padding="
-                        f"{geometry.padding[number]}, {axis.n_samples} samples); pad less than the window's size"
-                    )
+        for number, axis in enumerate(geometry.axes):
+            if self.method == "max" and _reads_padding_only(axis):
+                raise ValueError(
+                    f"on axis {number} a window of {axis.n_taps} samples holds nothing but padding (padding="
+                    f"{geometry.padding[number]}, {axis.n_samples} samples); pad less than the window's size"
+                )
         return (input_shapes[0][0], *geometry.output_shape)
-
-    def taps(self, x: Array, geometry: ConvGeometry, fill: float) -> Iterator[Array]:
-        """Yield, for each tap of the window in C order, what it reads: views (batch, channels, *positions)."""
-        padded = pad_windows(x, geometry, fill)
-        for read in tap_slices(geometry.axes, 0, geometry.axes[0].n_outputs):
-            yield padded[(slice(None), slice(None), *read)]
 
     def divisors(self, input_shape: Shape) -> Array:
         """Return the number that each output's sum is divided by, (*positions)."""
         geometry = self.geometry(input_shape)
         if self.method != "average":
             return np.ones(geometry.output_shape)
-        per_axis: list[Array] = []
-        for axis, (low, _) in zip(geometry.axes, geometry.padding, strict=True):
-            outputs, taps = np.indices((axis.n_outputs, axis.n_taps))
-            positions = axis.position(outputs, taps)
-            first, end = (0, axis.n_samples)
-            if self.count_include_pad:
-                first, end = -low, axis.n_samples + self._declared_high(geometry, len(per_axis))
-            counted = (positions >= first) & (positions < end) if axis.boundary == "zero" else positions == positions
-            per_axis.append(counted.sum(axis=1))
-        counts = np.ones((), dtype=np.int64)
-        for of_axis in per_axis:
-            counts = np.multiply.outer(counts, of_axis)
-        return np.maximum(counts, 1)
-
-    def _declared_high(self, geometry: ConvGeometry, axis: int) -> int:
-        """Return the padding at the high end without what ``ceil_mode`` adds."""
-        if not self.ceil_mode or isinstance(self.padding, str):
-            return geometry.padding[axis][1]
-        plain = ConvGeometry(geometry.input_shape, geometry.kernel_shape, padding=self.padding, dilation=self.dilation)
-        return plain.padding[axis][1]
+        counts = []
+        for axis, (low, high) in zip(geometry.axes, self._declared(input_shape).padding, strict=True):
+            if axis.boundary != "zero":
+                counts.append(np.full(axis.n_outputs, axis.n_taps))
+                continue
+            if not self.count_include_pad:
+                low = high = 0
+            positions = axis.position(np.arange(axis.n_outputs)[:, None], np.arange(axis.n_taps))
+            counts.append(((positions >= -low) & (positions < axis.n_samples + high)).sum(axis=1))
+        product: Array = np.maximum(reduce(np.multiply.outer, counts), 1)
+        return product
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:
         """Return the pooled batch."""
         (x,) = inputs
-        geometry = self.geometry(x.shape[1:])
+        axes = self.geometry(x.shape[1:]).axes
         if self.method == "max":
-            lowest: Any = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
-            views = self.taps(x, geometry, lowest)
-            best = next(views).copy()
-            for view in views:
-                np.maximum(best, view, out=best)
-            return best
-        views = self.taps(x, geometry, 0)
-        total = next(views).copy()
-        for view in views:
-            total += view
+            lowest = -np.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
+            return reduce_windows(x, axes, np.maximum, lowest)
+        total = reduce_windows(x, axes, np.add, 0)
         if self.method == "average":
-            divisors = self.divisors(x.shape[1:])
-            total = total / divisors.astype(x.dtype) if x.dtype.kind == "f" else total / divisors
+            total = total / like(self.divisors(x.shape[1:]), x)
         if self.trained:
-            scale, shift = self._trained_values()
-            spread = (slice(None), *(None,) * len(geometry.output_shape))
-            total = total * scale.astype(x.dtype)[spread] + shift.astype(x.dtype)[spread]
+            spread = (slice(None), *(None,) * len(axes))
+            scale, shift = (like(value, x)[spread] for value in self._trained_values())
+            total = total * scale + shift
         return total
 
     def _trained_values(self) -> tuple[Array, Array]:
@@ -249,7 +253,7 @@ class Pooling(Operation):
         (shape,) = input_shapes
         kind = np.dtype(dtype or np.float64)
         matrix = self.structure(shape).astype(kind)
-        scale = np.broadcast_to(1 / self.divisors(shape), (shape[0], *self.geometry(shape).output_shape)).copy()
+        scale = np.broadcast_to(1 / self.divisors(shape), self.output_shape([shape])).copy()
         bias = np.zeros(scale.shape)
         if self.trained:
             spread = (slice(None), *(None,) * (scale.ndim - 1))
