@@ -285,6 +285,16 @@ def test_orbit_errors() -> None:
         eq.tie(cm.ConvGeometry(5, 3).pattern(), [0, -1, 0])
 
 
+def test_tied_kernels_keep_weights_of_their_own() -> None:
+    """Taps of one kernel share parameters; the kernels of different pairs of channels do not."""
+    geometry = cm.ConvGeometry(4, 3, in_channels=2, out_channels=2)
+    tied = eq.tie(geometry.pattern(), [0, 1, 0])
+    assert tied.weight_shape == (2, 2, 2)
+    weights = np.arange(1, 9).reshape(2, 2, 2)
+    expected = cm.conv_matrix(weights[..., [0, 1, 0]], geometry)
+    np.testing.assert_array_equal(tied.matrix(weights).toarray(), expected.toarray())
+
+
 # --- symmetries of patterns ------------------------------------------------------------------------------------------
 
 

@@ -72,16 +72,35 @@ def test_matrices_without_entries(tmp_path: Path) -> None:
     assert loadmat(tmp_path / "A.mat")["A"].shape == (3, 5)
 
 
+WIDTHS = {3: 2, 4: 2, 5: 4, 6: 4, 9: 8}  # bytes per number, by element type; others are bytes
+
+
+def big_endian(elements: bytes) -> bytes:
+    """Return whole elements as a machine with the other byte order writes them."""
+    written = b""
+    while elements:
+        code, length = struct.unpack("<II", elements[:8])
+        payload, elements = elements[8 : 8 + length], elements[8 + length + -length % 8 :]
+        if code == 14:
+            payload = big_endian(payload)
+        elif width := WIDTHS.get(code):
+            payload = np.frombuffer(payload, f"<u{width}").astype(f">u{width}").tobytes()
+        written += struct.pack(">II", code, len(payload)) + payload + bytes(-len(payload) % 8)
+    return written
+
+
 def test_byte_order_of_other_machines(tmp_path: Path) -> None:
-    swapped = variable(*sparse_elements())
-    words = np.frombuffer(swapped, "<u4").astype(">u4").tobytes()
-    # the name is bytes, the values are doubles: both had their bytes swapped with the words
-    words = words.replace(b"\0\0\0A", b"A\0\0\0").replace(
-        np.frombuffer(doubles(1, 2), "<u4").astype(">u4").tobytes(), struct.pack(">2d", 1, 2)
-    )
-    (tmp_path / "A.mat").write_bytes(saved("mat")[:124] + b"\x01\x00MI" + words)
+    header = saved("mat")[:124] + b"\x01\x00MI"
+    (tmp_path / "A.mat").write_bytes(header + big_endian(variable(*sparse_elements())))
     np.testing.assert_array_equal(load(tmp_path / "A.mat")[0].toarray(), [[1, 0], [0, 0], [0, 2]])
     np.testing.assert_array_equal(loadmat(tmp_path / "A.mat")["A"].data, [1, 2])
+    text = '{"input_shape": [3], "kernel_shape": [2]}'
+    elements = sparse_elements(dims=ints(2, 3), rows=ints(0, 1), pointers=ints(0, 1, 2, 2))
+    geometry = text_elements(b"geometry", text.encode("utf-16-le"), dims=ints(1, len(text)), code=4)
+    (tmp_path / "B.mat").write_bytes(header + big_endian(variable(*elements) + variable(*geometry)))
+    read = load(tmp_path / "B.mat")[1]
+    assert read is not None
+    assert read.input_shape == (3,)
 
 
 def test_numbers_stored_in_less_than_a_double(tmp_path: Path) -> None:

@@ -1133,3 +1133,14 @@ def test_pattern_layer_draws_by_the_fans_of_its_pattern_and_checks_shapes() -> N
         layer.forward(np.zeros((1, 4)))
     with pytest.raises(TypeError, match=r"float32.*int64"):
         nn.PatternLayer(pattern, (4,), (3,), dtype=int)
+
+
+@for_each("stride", [(2, 1), (1, 2), (2, 2)])
+def test_gradient_of_a_strided_layer_with_wide_padding(stride: tuple[int, int]) -> None:
+    """There are nearly as many outputs as samples, so the reversed kernel would be less work, were the stride 1."""
+    geometry = cm.ConvGeometry((7, 7), (3, 3), out_channels=4, stride=stride, padding=2)
+    layer = nn.Conv(geometry, dtype=np.float64, rng=0)
+    layer.forward(np.zeros((2, 1, 7, 7)))
+    g = np.random.default_rng(1).standard_normal((2, 4, *geometry.output_shape))
+    A = cm.conv_matrix(layer.parameters["weight"], geometry)
+    np.testing.assert_allclose(layer.backward(g).reshape(2, -1).T, A.T @ g.reshape(2, -1).T, atol=1e-12)
