@@ -6,8 +6,9 @@ form.
 """
 
 from convmatrix.network.architectures import ARCHITECTURES, architecture, as_network
-from convmatrix.network.functions import FUNCTIONS, Elementwise, Function, Scale
+from convmatrix.network.functions import FUNCTIONS, Elementwise, Function, ParametricReLU, Scale
 from convmatrix.network.nodes import Network, Node
+from convmatrix.network.normalisations import LocalResponseNormalisation, Normalisation, Softmax
 from convmatrix.network.operations import (
     Addition,
     Concatenation,
@@ -22,12 +23,15 @@ from convmatrix.network.rearrangements import (
     Rearrangement,
     Resize,
     channel_shuffle,
+    expand,
     flatten,
+    gather,
     pad,
     reshape,
     take,
     transpose,
 )
+from convmatrix.network.reductions import Extremum, MatrixProduct, Reduction
 from convmatrix.network.weighted import Convolution, FullyConnected, PatternMap
 from convmatrix.network.windows import Pooling
 
@@ -38,25 +42,34 @@ __all__ = [
     "Concatenation",
     "Convolution",
     "Elementwise",
+    "Extremum",
     "FullyConnected",
     "Function",
     "Input",
+    "LocalResponseNormalisation",
+    "MatrixProduct",
     "MissingWeightsError",
     "Network",
     "Node",
+    "Normalisation",
     "Opaque",
     "Operation",
+    "ParametricReLU",
     "PatternMap",
     "Pooling",
     "Product",
     "Rearrangement",
+    "Reduction",
     "Resize",
     "Scale",
+    "Softmax",
     "UnknownOperatorError",
     "architecture",
     "as_network",
     "channel_shuffle",
+    "expand",
     "flatten",
+    "gather",
     "pad",
     "reshape",
     "take",

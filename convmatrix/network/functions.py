@@ -131,6 +131,47 @@ def _hard_swish_slope(x: Array) -> Any:
     return np.where(x < -3, x.dtype.type(0), np.where(x > 3, x.dtype.type(1), x / 3 + 0.5))
 
 
+def _hard_shrink(x: Array, threshold: float) -> Any:
+    return np.where(np.abs(x) > threshold, x, x.dtype.type(0))
+
+
+def _hard_shrink_slope(x: Array, threshold: float) -> Any:
+    return (np.abs(x) > threshold).astype(x.dtype)
+
+
+def _soft_shrink(x: Array, threshold: float) -> Any:
+    return np.sign(x) * np.maximum(np.abs(x) - threshold, 0)
+
+
+def _threshold(x: Array, threshold: float, value: float) -> Any:
+    return np.where(x > threshold, x, x.dtype.type(value))
+
+
+def _threshold_slope(x: Array, threshold: float, value: float) -> Any:
+    return (x > threshold).astype(x.dtype)
+
+
+def _mish_slope(x: Array) -> Any:
+    t = np.tanh(np.logaddexp(x, x.dtype.type(0)))
+    return t + x * (1 - t * t) * special.expit(x)
+
+
+def _erf_slope(x: Array) -> Any:
+    return 2 / math.sqrt(math.pi) * np.exp(-x * x)
+
+
+def _power_slope(x: Array, exponent: float) -> Any:
+    return exponent * x ** (exponent - 1)
+
+
+def _celu(x: Array, alpha: float) -> Any:
+    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha))
+
+
+def _celu_slope(x: Array, alpha: float) -> Any:
+    return np.where(x > 0, x.dtype.type(1), np.exp(np.minimum(x, 0) / alpha))
+
+
 def _piecewise(value: Callable[..., Array], slope: Callable[..., Array], /, **defaults: float) -> Function:
     return Function(value, slope, piecewise_linear=True, defaults=defaults)
 
@@ -141,25 +182,41 @@ def _smooth(value: Callable[..., Array], slope: Callable[..., Array], /, **defau
 
 FUNCTIONS: Final[dict[str, Function]] = {
     "abs": _piecewise(np.abs, np.sign),
+    "atan": _smooth(np.arctan, lambda x: 1 / (1 + x * x)),
+    "ceil": _piecewise(np.ceil, np.zeros_like),
+    "celu": _smooth(_celu, _celu_slope, alpha=1.0),
     "clip": _piecewise(_clip, _clip_slope, low=0.0, high=6.0),
+    "cos": _smooth(np.cos, lambda x: -np.sin(x)),
     "elu": _smooth(_elu, _elu_slope, alpha=1.0),
+    "erf": _smooth(special.erf, _erf_slope),
     "exp": _smooth(np.exp, np.exp),
+    "floor": _piecewise(np.floor, np.zeros_like),
     "gelu": _smooth(_gelu, _gelu_slope),
     "gelu_tanh": _smooth(_gelu_tanh, _gelu_tanh_slope),
+    "hard_shrink": _piecewise(_hard_shrink, _hard_shrink_slope, threshold=0.5),
     "hard_sigmoid": _piecewise(_hard_sigmoid, _hard_sigmoid_slope, alpha=1 / 6, beta=0.5),
     "hard_swish": _smooth(lambda x: x * _hard_sigmoid(x, 1 / 6, 0.5), _hard_swish_slope),
     "identity": _piecewise(lambda x: x, np.ones_like),
     "leaky_relu": _piecewise(_leaky_relu, _leaky_relu_slope, slope=0.01),
     "log": _smooth(np.log, np.reciprocal),
+    "log_sigmoid": _smooth(special.log_expit, lambda x: special.expit(-x)),
+    "mish": _smooth(lambda x: x * np.tanh(np.logaddexp(x, x.dtype.type(0))), _mish_slope),
+    "power": _smooth(lambda x, exponent: x**exponent, _power_slope, exponent=2.0),
     "relu": _piecewise(lambda x: np.maximum(x, 0), lambda x: (x > 0).astype(x.dtype)),
     "reciprocal": _smooth(np.reciprocal, lambda x: -np.reciprocal(x * x)),
+    "round": _piecewise(np.rint, np.zeros_like),
     "selu": _smooth(_elu, _elu_slope, alpha=1.6732632423543772, gamma=1.0507009873554805),
     "sigmoid": _smooth(special.expit, _sigmoid_slope),
+    "sign": _piecewise(np.sign, np.zeros_like),
     "silu": _smooth(lambda x: x * special.expit(x), _silu_slope),
+    "sin": _smooth(np.sin, np.cos),
+    "soft_shrink": _piecewise(_soft_shrink, _hard_shrink_slope, threshold=0.5),
     "softplus": _smooth(lambda x: np.logaddexp(x, x.dtype.type(0)), special.expit),
+    "softsign": _smooth(lambda x: x / (1 + np.abs(x)), lambda x: 1 / (1 + np.abs(x)) ** 2),
     "sqrt": _smooth(np.sqrt, lambda x: 0.5 / np.sqrt(x)),
     "square": _smooth(np.square, lambda x: 2 * x),
     "tanh": _smooth(_tanh, _tanh_slope, scale=1.0, slope=1.0),
+    "threshold": _piecewise(_threshold, _threshold_slope, threshold=0.0, value=0.0),
 }
 """The functions that `Elementwise` knows by name."""
 
@@ -250,6 +307,69 @@ class Elementwise(Operation):
 
 
 @dataclass(frozen=True, eq=False)
+class ParametricReLU(Operation):
+    """The maximum of x and 0 plus a trained slope times their minimum (He, Zhang, Ren, Sun, 2015).
+
+    Parameters
+    ----------
+    slope : array_like
+        Broadcasts to a sample; a one-dimensional one has one entry per channel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> ParametricReLU([0.1, 0.5]).evaluate([np.array([[[4.0, -4.0], [4.0, -4.0]]])])
+    array([[[ 4. , -0.4],
+            [ 4. , -2. ]]])
+    """
+
+    slope: Any
+    kind = "parametric relu"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "slope", frozen_array(self.slope))
+
+    @property
+    def exact(self) -> bool:
+        """The function is piecewise linear."""
+        return True
+
+    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
+        """Return the shape of the input."""
+        (shape,) = input_shapes
+        if broadcast([shape, spread(self.slope, shape).shape], self.kind) != shape:
+            raise ValueError(f"slopes of shape {self.slope.shape} do not broadcast to a sample of shape {shape}")
+        return shape
+
+    def _slopes(self, x: Array) -> Array:
+        """Return the slope at each entry of a batch."""
+        slope = like(spread(self.slope, x.shape[1:]), x)
+        return np.where(x > 0, x.dtype.type(1), slope)
+
+    def evaluate(self, inputs: Sequence[Array]) -> Array:
+        """Return ``max(x, 0) + slope * min(x, 0)``."""
+        (x,) = inputs
+        return x * self._slopes(x)
+
+    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
+        """Return the slopes times the tangents."""
+        return tangents[0] * self._slopes(inputs[0][None])
+
+    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
+        """Return the slopes times the cotangents."""
+        return [cotangents * self._slopes(inputs[0][None])]
+
+    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
+        """Return the marked entries themselves."""
+        return [outputs]
+
+
+def spread(array: Array, shape: Shape) -> Array:
+    """Return a constant in a shape that broadcasts to a sample: a vector has one entry per channel."""
+    return array.reshape(-1, *(1,) * (len(shape) - 1)) if array.ndim == 1 and len(shape) > 1 else array
+
+
+@dataclass(frozen=True, eq=False)
 class Scale(Operation):
     """Multiplication by a constant array and addition of one: batch normalisation at inference, biases, constants.
 
@@ -286,8 +406,7 @@ class Scale(Operation):
         """Return one of the two constants in a shape that broadcasts to a sample of ``shape``."""
         if isinstance(value, str):
             raise MissingWeightsError("the scale has no values; give arrays to evaluate it")
-        array: Array = value
-        return array.reshape(-1, *(1,) * (len(shape) - 1)) if array.ndim == 1 and len(shape) > 1 else array
+        return spread(value, shape)
 
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return the broadcast shape of the input and the constants."""

@@ -13,7 +13,7 @@ from scipy import sparse
 
 from convmatrix import options as validate
 from convmatrix.boundary import Boundary, read_sample
-from convmatrix.network.operations import Operation, Shape, selection_matrix
+from convmatrix.network.operations import Operation, Shape, broadcast, selection_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 class Rearrangement(Operation):
     """An operation whose every output is one entry of the input, or a constant: an array of indices.
 
-    Make one with `flatten`, `reshape`, `transpose`, `take`, `channel_shuffle` or `pad`.
+    Make one with `flatten`, `reshape`, `transpose`, `take`, `gather`, `expand`, `channel_shuffle` or `pad`.
 
     Attributes
     ----------
@@ -69,6 +69,12 @@ class Rearrangement(Operation):
             axis, start, stop, step = self.options
             taken: Array = x[(slice(None),) * (axis + 1) + (slice(start, stop, step),)]
             return taken
+        if self.name == "gather":
+            axis, indices = self.options
+            return x.take(indices, axis + 1)
+        if self.name == "expand":
+            (shape,) = self.options
+            return np.broadcast_to(x.reshape(len(x), *(1,) * (len(shape) + 1 - x.ndim), *x.shape[1:]), (len(x), *shape))
         if self.name == "channel_shuffle":
             return x.reshape(len(x), self.options[0], -1, *x.shape[2:]).swapaxes(1, 2).reshape(x.shape)
         if self.name == "pad":
@@ -102,6 +108,17 @@ class Rearrangement(Operation):
             if not 0 <= axis < len(shape):
                 raise ValueError(f"axis={axis} is not an axis of a sample of shape {shape}")
             return (*shape[:axis], len(range(shape[axis])[start:stop:step]), *shape[axis + 1 :])
+        if self.name == "gather":
+            axis, indices = self.options
+            if not 0 <= axis < len(shape) or not all(0 <= i < shape[axis] for i in indices):
+                raise ValueError(
+                    f"indices up to {max(indices)} of axis={axis} do not exist in a sample of shape {shape}"
+                )
+            return (*shape[:axis], len(indices), *shape[axis + 1 :])
+        if self.name == "expand":
+            if broadcast([shape, self.options[0]], "expand") != self.options[0]:
+                raise ValueError(f"a sample of shape {shape} does not broadcast to shape {self.options[0]}")
+            return self.options[0]
         if self.name != "pad":
             raise ValueError(f"the rearrangement {self.name!r} is unknown; make one with flatten, reshape, ... or pad")
         widths = self.options[0]
@@ -176,6 +193,31 @@ def take(axis: int, start: int | None, stop: int | None, step: int | None = None
     array([[[1, 3, 5]]])
     """
     return Rearrangement("take", (axis, start, stop, step))
+
+
+def gather(axis: int, indices: Sequence[int]) -> Rearrangement:
+    """Return the operation that takes some entries along an axis of a sample, in the given order.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> gather(0, [2, 0, 2]).evaluate([np.array([[5, 6, 7]])])
+    array([[7, 5, 7]])
+    """
+    return Rearrangement("gather", (axis, tuple(int(i) for i in indices)))
+
+
+def expand(shape: Sequence[int]) -> Rearrangement:
+    """Return the operation that repeats a sample along axes of size 1 and new leading axes, up to ``shape``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> expand((2, 3)).evaluate([np.array([[[5], [6]]])])
+    array([[[5, 5, 5],
+            [6, 6, 6]]])
+    """
+    return Rearrangement("expand", (validate.shape("shape", shape),))
 
 
 def channel_shuffle(groups: int) -> Rearrangement:

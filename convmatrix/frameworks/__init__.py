@@ -1,0 +1,25 @@
+"""Models of deep-learning frameworks: one convolution layer, and whole networks of PyTorch and ONNX.
+
+`from_torch` reads one layer by its attributes. `network_from_torch` and `network_from_onnx` are behind
+`Network.from_torch` and `Network.from_onnx`; they import PyTorch and onnx when they are called.
+"""
+
+from importlib import import_module
+from typing import Any
+
+from convmatrix.frameworks.layers import from_torch
+
+__all__ = ["from_torch", "network_from_onnx", "network_from_torch"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+def __getattr__(name: str) -> Any:
+    """Import what reads whole networks when it is first used."""
+    if name == "network_from_torch":
+        return import_module("convmatrix.frameworks.torch_models").network_from_torch
+    if name == "network_from_onnx":
+        return import_module("convmatrix.frameworks.onnx_models").network_from_onnx
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
