@@ -223,9 +223,7 @@ class NetworkBuilder:
         values = self._constant(x, np.asarray(slope))
         return self.add(name, ParametricReLU(values), [x], x.batch)
 
-    def scale(
-        self, name: str, x: Tensor, scale: Any = None, shift: Any = None, *, trained: bool = False
-    ) -> Tensor:
+    def scale(self, name: str, x: Tensor, scale: Any = None, shift: Any = None, *, trained: bool = False) -> Tensor:
         """Return ``scale * x + shift`` for constants that broadcast with x."""
         rank = max([x.ndim, *(np.ndim(value) for value in (scale, shift) if value is not None)])
         if rank > x.ndim:
@@ -316,7 +314,9 @@ class NetworkBuilder:
             raise UnsupportedError(str(error)) from None
         return self.add(name, operation, [x], 0)
 
-    def pooling(self, name: str, x: Tensor, method: Literal["average", "max", "sum"], kernel: Any, **options: Any) -> Tensor:
+    def pooling(
+        self, name: str, x: Tensor, method: Literal["average", "max", "sum"], kernel: Any, **options: Any
+    ) -> Tensor:
         """Return a pooling of (batch, channels, *spatial); a kernel of None pools over all positions."""
         x = self._channels_first(x, f"{name}.reshape")
         return self.add(name, Pooling(method, kernel, **options), [x], 0)
