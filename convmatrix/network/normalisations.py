@@ -95,7 +95,8 @@ class Normalisation(Operation):
         d, _ = self._grouped(tangents[0])
         if self.centred:
             d = d - d.mean(axis=axes, keepdims=True)
-        return (factor * (d - y * (y * d).mean(axis=axes, keepdims=True))).reshape(tangents[0].shape)
+        result: Array = factor * (d - y * (y * d).mean(axis=axes, keepdims=True))
+        return result.reshape(tangents[0].shape)
 
     def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
         """Return the derivative, which is symmetric, times the cotangents."""
@@ -216,7 +217,8 @@ class LocalResponseNormalisation(Operation):
     def evaluate(self, inputs: Sequence[Array]) -> Array:
         """Return the normalised batch."""
         x = _floating(inputs[0])
-        return x * self._base(x) ** x.dtype.type(-self.beta)
+        result: Array = x * self._base(x) ** x.dtype.type(-self.beta)
+        return result
 
     def _base(self, x: Array) -> Array:
         base: Array = x.dtype.type(self.bias) + x.dtype.type(self.alpha / self.size) * self._sums(x * x)

@@ -337,7 +337,8 @@ def sum_to(gradients: Array, shape: Shape) -> Array:
     """Return a batch of gradients summed over the axes along which an input of ``shape`` was broadcast."""
     lead = gradients.ndim - 1 - len(shape)
     axes = [*range(1, 1 + lead), *(1 + lead + i for i, n in enumerate(shape) if n == 1)]
-    return gradients.sum(axis=tuple(axes), keepdims=True).reshape(len(gradients), *shape)
+    total: Array = gradients.sum(axis=tuple(axes), keepdims=True)
+    return total.reshape(len(gradients), *shape)
 
 
 def sample_axes(axes: Sequence[int], shape: Shape) -> tuple[int, ...]:

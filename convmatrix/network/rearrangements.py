@@ -71,7 +71,8 @@ class Rearrangement(Operation):
             return taken
         if self.name == "gather":
             axis, indices = self.options
-            return x.take(indices, axis + 1)
+            gathered: Array = x.take(indices, axis + 1)
+            return gathered
         if self.name == "expand":
             (shape,) = self.options
             return np.broadcast_to(x.reshape(len(x), *(1,) * (len(shape) + 1 - x.ndim), *x.shape[1:]), (len(x), *shape))
@@ -118,7 +119,8 @@ class Rearrangement(Operation):
         if self.name == "expand":
             if broadcast([shape, self.options[0]], "expand") != self.options[0]:
                 raise ValueError(f"a sample of shape {shape} does not broadcast to shape {self.options[0]}")
-            return self.options[0]
+            expanded: Shape = self.options[0]
+            return expanded
         if self.name != "pad":
             raise ValueError(f"the rearrangement {self.name!r} is unknown; make one with flatten, reshape, ... or pad")
         widths = self.options[0]
