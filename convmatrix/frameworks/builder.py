@@ -120,12 +120,19 @@ class NetworkBuilder:
 
     def finish(self, outputs: Sequence[Tensor]) -> Network:
         """Return the network of the nodes that the outputs depend on."""
+        outputs = [self._batch_in_front(tensor) for tensor in outputs]
         needed = {self.input.node, *(tensor.node for tensor in outputs)}
         for node in reversed(self._nodes.values()):
             if node.name in needed:
                 needed.update(node.inputs)
         kept = [node for node in self._nodes.values() if node.name in needed]
         return Network(kept, [tensor.node for tensor in outputs], self.name)
+
+    def _batch_in_front(self, x: Tensor) -> Tensor:
+        """Return an output with a batch of one sample on its first axis, where the framework has it there."""
+        if x.shape is None or x.batch == 0 or self.size > 1 or not x.shape or x.shape[0] != 1:
+            return x
+        return self._reshaped(f"{x.node}.reshape", x, x.shape[1:], 0)
 
     def unique(self, name: str) -> str:
         """Return a name that no node has: the given one, or the given one with a number."""
@@ -146,7 +153,9 @@ class NetworkBuilder:
         shape = sample if batch is None else (*sample[:batch], self.size, *sample[batch:])
         return Tensor(name, shape, batch)
 
-    def opaque(self, name: str, operator: str, inputs: Sequence[Tensor], shape: Shape | None) -> Tensor:
+    def opaque(
+        self, name: str, operator: str, inputs: Sequence[Tensor], shape: Shape | None, reason: str = ""
+    ) -> Tensor:
         """Append a node of an unknown operator; its batch axis is that of its first input, where sizes allow it."""
         batch = None
         if shape is not None:
@@ -155,7 +164,7 @@ class NetworkBuilder:
         name = self.unique(name)
         sample = () if shape is None else without(shape, batch)
         sources = inputs or [self.input]
-        self._nodes[name] = Node(name, Opaque(operator, sample), tuple(tensor.node for tensor in sources))
+        self._nodes[name] = Node(name, Opaque(operator, sample, reason), tuple(tensor.node for tensor in sources))
         return Tensor(name, shape, batch)
 
     # --- axes --------------------------------------------------------------------------------------------------------
@@ -192,10 +201,10 @@ class NetworkBuilder:
         """Return tensors whose samples broadcast as the tensors do, and the batch axis of the result."""
         rank = max(x.ndim for x in tensors)
         places = {x.batch - x.ndim for x in tensors if x.batch is not None}
-        if len(places) > 1:
+        if len(places) > 1 and self.size > 1:
             raise UnsupportedError("its inputs have the batch on different axes")
-        if not places:
-            return list(tensors), None
+        if len(places) != 1:
+            return self._whole(name, tensors), None
         (place,) = places
         aligned = []
         for number, x in enumerate(tensors):
@@ -209,6 +218,10 @@ class NetworkBuilder:
             moved = self._reshaped(f"{name}.reshape{number or ''}", x, sample, None)
             aligned.append(moved)
         return aligned, rank + place
+
+    def _whole(self, name: str, tensors: Sequence[Tensor]) -> list[Tensor]:
+        """Return tensors of a batch of one sample whose samples have the shapes of the tensors."""
+        return [self._reshaped(f"{name}.reshape", x, x.known, None) for x in tensors]
 
     # --- operators ---------------------------------------------------------------------------------------------------
 
@@ -231,7 +244,7 @@ class NetworkBuilder:
         constants = [None if value is None else self._constant(x, np.asarray(value)) for value in (scale, shift)]
         # A vector would be read as one value per channel, but here it broadcasts along the last axis.
         spread = [c[None] if c is not None and c.ndim == 1 and len(x.sample) > 1 else c for c in constants]
-        return self.add(name, Scale(*spread, trained=trained), [x], x.batch)
+        return self.add(name, Scale(spread[0], spread[1], trained), [x], x.batch)
 
     def channel_scale(self, name: str, x: Tensor, scale: Any, shift: Any) -> Tensor:
         """Return ``scale * x + shift`` with trained constants, one per channel: batch normalisation at inference."""
@@ -346,7 +359,9 @@ class NetworkBuilder:
             raise UnsupportedError("it multiplies vectors")
         aligned, batch = self._aligned(name, [a, b])
         if batch is not None and batch >= max(a.ndim, b.ndim) - 2:
-            raise UnsupportedError("it combines samples of the batch")
+            if self.size > 1:
+                raise UnsupportedError("it combines samples of the batch")
+            aligned, batch = self._whole(name, [a, b]), None
         return self.add(name, MatrixProduct(), aligned, batch)
 
     def reduction(

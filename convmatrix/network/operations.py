@@ -125,7 +125,8 @@ class Input(Operation):
 class Opaque(Operation):
     """An operation that the package does not know, named by its operator.
 
-    It has a shape, and may read every input; its values, its matrix and whatever depends on them are refused.
+    It has a shape, and may read every input; its values, its matrix and whatever depends on them are refused, with the
+    reason if one is given.
 
     Examples
     --------
@@ -135,8 +136,13 @@ class Opaque(Operation):
 
     operator: str
     shape: Shape
+    reason: str = ""
     kind = "opaque"
     n_inputs = None
+
+    @property
+    def _described(self) -> str:
+        return f"{self.operator} ({self.reason})" if self.reason else self.operator
 
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return the given shape."""
@@ -144,11 +150,11 @@ class Opaque(Operation):
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:
         """Raise UnknownOperatorError."""
-        raise UnknownOperatorError(f"the operator {self.operator} is not known, so it cannot be evaluated")
+        raise UnknownOperatorError(f"the operator {self._described} is not known, so it cannot be evaluated")
 
     def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
         """Raise UnknownOperatorError."""
-        raise UnknownOperatorError(f"the operator {self.operator} is not known, so it has no matrix")
+        raise UnknownOperatorError(f"the operator {self._described} is not known, so it has no matrix")
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return every entry of every input if any output is marked."""

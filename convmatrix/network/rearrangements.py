@@ -284,7 +284,9 @@ class Resize(Operation):
     ----------
     sizes : tuple of int
         Spatial shape of the output.
-    mode : {"nearest", "linear"}
+    mode : {"nearest", "linear", "area"}
+        ``"area"`` averages the samples from ``floor(i n / m)`` to ``ceil((i + 1) n / m)`` for output i of m: adaptive
+        average pooling.
     coordinates : str
         How the position x of an output maps to the input, as in ONNX's Resize: ``"half_pixel"``
         ``(x + 0.5) / scale - 0.5``, ``"asymmetric"`` ``x / scale``, ``"align_corners"``, ``"pytorch_half_pixel"``,
@@ -303,7 +305,7 @@ class Resize(Operation):
     """
 
     sizes: Shape
-    mode: Literal["nearest", "linear"] = "nearest"
+    mode: Literal["nearest", "linear", "area"] = "nearest"
     coordinates: Coordinates = "half_pixel"
     scales: tuple[float, ...] | None = None
     rounding: Rounding = "round_prefer_floor"
@@ -312,7 +314,8 @@ class Resize(Operation):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sizes", validate.shape("sizes", self.sizes))
-        choices = {"mode": ("nearest", "linear"), "coordinates": get_args(Coordinates), "rounding": get_args(Rounding)}
+        modes = ("nearest", "linear", "area")
+        choices = {"mode": modes, "coordinates": get_args(Coordinates), "rounding": get_args(Rounding)}
         for name, known in choices.items():
             if getattr(self, name) not in known:
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(known)}")
@@ -376,6 +379,12 @@ def read_along(mask: Mask, axis: int, matrix: Any) -> Mask:
 @lru_cache(maxsize=64)
 def _axis_matrix(n: int, m: int, mode: str, coordinates: Coordinates, scale: float | None, rounding: Rounding) -> Any:
     """Return the matrix (m, n) that interpolates n samples at m positions."""
+    if mode == "area":
+        first, end = np.arange(m) * n // m, -(-np.arange(1, m + 1) * n // m)
+        size = end - first
+        starts = np.concatenate([[0], np.cumsum(size)])
+        samples = np.arange(starts[-1]) - np.repeat(starts[:-1] - first, size)
+        return sparse.csr_array((np.repeat(1 / size, size), samples, starts), shape=(m, n))
     positions = _positions(n, m, coordinates, scale)
     low = np.floor(positions)
     if mode == "nearest":

@@ -1,0 +1,288 @@
+"""PyTorch's operators that move entries: views, slices, padding and interpolation."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+
+from convmatrix.frameworks.builder import Tensor, UnsupportedError
+from convmatrix.frameworks.torch_operators import Call
+
+_BOUNDARY: Final = {"constant": "zero", "circular": "circular", "reflect": "reflect", "replicate": "replicate"}
+
+
+def _same(call: Call) -> Tensor:
+    """Return the input: copies, conversions, and what does nothing in evaluation mode."""
+    if call.get("train", False):
+        raise UnsupportedError("it is random")
+    return call.x
+
+
+def _reshape(call: Call) -> Tensor:
+    x = call.x
+    shape = [int(n) for n in next(call[name] for name in ("shape", "size") if name in call.arguments)]
+    if -1 in shape:
+        shape[shape.index(-1)] = math.prod(x.known) // -math.prod(shape)
+    return call.builder.reshape(call.name, x, shape)
+
+
+def _flatten(call: Call) -> Tensor:
+    x = call.x
+    first, last = call.get("start_dim", 0) % x.ndim, call.get("end_dim", -1) % x.ndim
+    middle = math.prod(x.known[first : last + 1])
+    return call.builder.reshape(call.name, x, (*x.known[:first], middle, *x.known[last + 1 :]))
+
+
+def _unflatten(call: Call) -> Tensor:
+    x, axis = call.x, call["dim"] % call.x.ndim
+    sizes = [int(n) for n in call["sizes"]]
+    if -1 in sizes:
+        sizes[sizes.index(-1)] = x.known[axis] // -math.prod(sizes)
+    return call.builder.reshape(call.name, x, (*x.known[:axis], *sizes, *x.known[axis + 1 :]))
+
+
+def _squeeze(call: Call) -> Tensor:
+    x, axes = call.x, call.get("dim", range(call.x.ndim))
+    dropped = {axis % x.ndim for axis in ([axes] if isinstance(axes, int) else axes)}
+    kept = [n for axis, n in enumerate(x.known) if axis not in dropped or n != 1]
+    return call.builder.reshape(call.name, x, kept)
+
+
+def _unsqueeze(call: Call) -> Tensor:
+    shape = list(call.x.known)
+    shape.insert(call["dim"] % (len(shape) + 1), 1)
+    return call.builder.reshape(call.name, call.x, shape)
+
+
+def _permute(call: Call) -> Tensor:
+    return call.builder.permute(call.name, call.x, [int(axis) for axis in call["dims"]])
+
+
+def _transpose(call: Call) -> Tensor:
+    x = call.x
+    order = list(range(x.ndim))
+    first, second = (call.get("dim0", 0), call.get("dim1", 1)) if x.ndim > 1 else (0, 0)
+    order[first], order[second] = order[second], order[first]
+    return call.builder.permute(call.name, x, order)
+
+
+def _expand(call: Call) -> Tensor:
+    x = call.x
+    size = [int(n) for n in call["size"]]
+    lead = len(size) - x.ndim
+    full = [x.known[axis - lead] if n == -1 else n for axis, n in enumerate(size)]
+    return call.builder.expand(call.name, x, full)
+
+
+def _repeat(call: Call) -> Tensor:
+    x, repeats, b = call.x, [int(n) for n in call["repeats"]], call.builder
+    x = b.reshape(f"{call.name}.reshape", x, (1,) * (len(repeats) - x.ndim) + x.known)
+    for axis, times in enumerate(repeats):
+        if times != 1:
+            x = b.gather(call.name, x, axis, np.tile(np.arange(x.known[axis]), times))
+    return x
+
+
+def _slice(call: Call) -> Tensor:
+    stop = call.get("end")
+    return call.builder.slice(
+        call.name, call.x, int(call.get("dim", 0)), call.get("start"), stop, int(call.get("step", 1))
+    )
+
+
+def _narrow(call: Call) -> Tensor:
+    start = int(call["start"])
+    return call.builder.slice(call.name, call.x, int(call["dim"]), start, start + int(call["length"]))
+
+
+def _select(call: Call) -> Tensor:
+    return call.builder.gather(call.name, call.x, int(call["dim"]), np.asarray(int(call["index"])))
+
+
+def _pieces(call: Call, sizes: list[int]) -> list[Tensor]:
+    axis, ends = int(call.get("dim", 0)), np.cumsum(sizes).tolist()
+    return [call.builder.slice(call.name, call.x, axis, end - size, end) for size, end in zip(sizes, ends, strict=True)]
+
+
+def _split(call: Call) -> list[Tensor]:
+    sizes = next(call[name] for name in ("split_size", "split_sizes") if name in call.arguments)
+    if isinstance(sizes, int):
+        n = call.x.known[int(call.get("dim", 0))]
+        sizes = [min(sizes, n - start) for start in range(0, n, sizes)]
+    return _pieces(call, [int(size) for size in sizes])
+
+
+def _chunk(call: Call) -> list[Tensor]:
+    n = call.x.known[int(call.get("dim", 0))]
+    size = -(-n // int(call["chunks"]))
+    return _pieces(call, [min(size, n - start) for start in range(0, n, size)])
+
+
+def _unbind(call: Call) -> list[Tensor]:
+    axis = int(call.get("dim", 0))
+    return [call.builder.gather(call.name, call.x, axis, np.asarray(i)) for i in range(call.x.known[axis])]
+
+
+def _concatenation(call: Call) -> Tensor:
+    parts = [part for part in call["tensors"] if isinstance(part, Tensor) or np.size(part)]
+    return call.builder.concatenation(call.name, parts, int(call.get("dim", 0)))
+
+
+def _stack(call: Call) -> Tensor:
+    axis, parts = int(call.get("dim", 0)), []
+    for part in call["tensors"]:
+        shape = list(part.known if isinstance(part, Tensor) else part.shape)
+        at = axis % (len(shape) + 1)
+        shape.insert(at, 1)
+        wide = call.builder.reshape(f"{call.name}.reshape", part, shape) if isinstance(part, Tensor) else None
+        parts.append(np.reshape(part, shape) if wide is None else wide)
+    return call.builder.concatenation(call.name, parts, axis)
+
+
+def _index(call: Call) -> Tensor:
+    places = [(axis, index) for axis, index in enumerate(call["indices"]) if index is not None]
+    if len(places) != 1 or isinstance(places[0][1], Tensor):
+        raise UnsupportedError("it indexes several axes, or by the input")
+    axis, index = places[0]
+    return call.builder.gather(call.name, call.x, axis, np.flatnonzero(index) if index.dtype == bool else index)
+
+
+def _index_select(call: Call) -> Tensor:
+    if isinstance(call["index"], Tensor):
+        raise UnsupportedError("it indexes by the input")
+    return call.builder.gather(call.name, call.x, int(call["dim"]), call["index"])
+
+
+def _flip(call: Call) -> Tensor:
+    x = call.x
+    for axis in call["dims"]:
+        x = call.builder.slice(call.name, x, int(axis), None, None, -1)
+    return x
+
+
+def _roll(call: Call) -> Tensor:
+    x, shifts, axes = call.x, call["shifts"], call.get("dims", [])
+    if not axes:
+        raise UnsupportedError("it rolls the flattened tensor")
+    for shift, axis in zip(shifts, axes, strict=True):
+        x = call.builder.gather(call.name, x, int(axis), np.roll(np.arange(x.known[axis]), int(shift)))
+    return x
+
+
+def _pixel_shuffle(call: Call) -> Tensor:
+    """Return (batch, c r r, h, w) as (batch, c, h r, w r)."""
+    x, r, b, name = call.x, int(call["upscale_factor"]), call.builder, call.name
+    *lead, channels, height, width = x.known
+    c, n = channels // r**2, len(lead)
+    split = b.reshape(f"{name}.split", x, (*lead, c, r, r, height, width))
+    moved = b.permute(f"{name}.transpose", split, (*range(n), n, n + 3, n + 1, n + 4, n + 2))
+    return b.reshape(name, moved, (*lead, c, height * r, width * r))
+
+
+def _pixel_unshuffle(call: Call) -> Tensor:
+    """Return (batch, c, h r, w r) as (batch, c r r, h, w)."""
+    x, r, b, name = call.x, int(call["downscale_factor"]), call.builder, call.name
+    *lead, c, height, width = x.known
+    n = len(lead)
+    split = b.reshape(f"{name}.split", x, (*lead, c, height // r, r, width // r, r))
+    moved = b.permute(f"{name}.transpose", split, (*range(n), n, n + 2, n + 4, n + 1, n + 3))
+    return b.reshape(name, moved, (*lead, c * r**2, height // r, width // r))
+
+
+def _channel_shuffle(call: Call) -> Tensor:
+    x, groups, b, name = call.x, int(call["groups"]), call.builder, call.name
+    batch, channels, *spatial = x.known
+    split = b.reshape(f"{name}.split", x, (batch, groups, channels // groups, *spatial))
+    moved = b.permute(f"{name}.transpose", split, (0, 2, 1, *range(3, split.ndim)))
+    return b.reshape(name, moved, x.known)
+
+
+def _pad(call: Call) -> Tensor:
+    x = call.x
+    if call.padding is not None:  # the convolution that follows pads
+        return Tensor(x.node, None, x.batch)
+    amounts = next(call[name] for name in ("pad", "padding") if name in call.arguments)
+    amounts = [int(n) for n in amounts]
+    mode, value = call.get("mode", "constant"), call.get("value", 0.0)
+    widths = [(0, 0)] * x.ndim
+    for number in range(len(amounts) // 2):
+        widths[-1 - number] = (amounts[2 * number], amounts[2 * number + 1])
+    boundary: Any = _BOUNDARY[mode]
+    return call.builder.pad(call.name, x, widths, boundary, float(value))
+
+
+def _padded_by(mode: str) -> Callable[[Call], Tensor]:
+    return lambda call: _pad(Call(call.builder, call.name, {**call.arguments, "mode": mode}, call.padding))
+
+
+def _upsample(mode: str, coordinates: str = "asymmetric", rounding: str = "floor") -> Callable[[Call], Tensor]:
+    def translate(call: Call) -> Tensor:
+        x = call.x
+        spatial = x.known[2:]
+        factors = call.get("scale_factors")
+        if factors is None:
+            given = [call.get(name) for name in ("scales_d", "scales_h", "scales_w", "scales")]
+            given = [value for value in given if value is not None]
+            factors = given if len(given) == len(spatial) else None
+        sizes = call.get("output_size")
+        if sizes is None:
+            sizes = [math.floor(n * f) for n, f in zip(spatial, factors or (), strict=True)]
+        align = bool(call.get("align_corners", False))
+        # A given factor is used as it is; where only sizes are given, the factor is their quotient.
+        scales = tuple(float(f) for f in factors) if factors is not None and not align else None
+        return call.builder.resize(
+            call.name,
+            x,
+            [int(n) for n in sizes],
+            mode=mode,
+            coordinates="align_corners" if align else coordinates,
+            rounding=rounding,
+            scales=scales,
+        )
+
+    return translate
+
+
+_NEAREST, _EXACT = _upsample("nearest"), _upsample("nearest", "half_pixel", "round_prefer_ceil")
+_LINEAR = _upsample("linear", "half_pixel")
+
+REARRANGEMENTS: Final[dict[str, Callable[[Call], Any]]] = {
+    **dict.fromkeys(("contiguous", "clone", "alias", "detach", "to", "_to_copy", "type_as", "float", "double"), _same),
+    **dict.fromkeys(("dropout", "feature_dropout", "alpha_dropout", "lift_fresh_copy", "identity"), _same),
+    **dict.fromkeys(("view", "reshape", "_unsafe_view"), _reshape),
+    "flatten": _flatten,
+    "unflatten": _unflatten,
+    "squeeze": _squeeze,
+    "unsqueeze": _unsqueeze,
+    "permute": _permute,
+    "transpose": _transpose,
+    "t": _transpose,
+    "expand": _expand,
+    "repeat": _repeat,
+    "slice": _slice,
+    "narrow": _narrow,
+    "select": _select,
+    **dict.fromkeys(("split", "split_with_sizes"), _split),
+    "chunk": _chunk,
+    "unbind": _unbind,
+    "cat": _concatenation,
+    "stack": _stack,
+    "index": _index,
+    "index_select": _index_select,
+    "flip": _flip,
+    "roll": _roll,
+    "pixel_shuffle": _pixel_shuffle,
+    "pixel_unshuffle": _pixel_unshuffle,
+    "channel_shuffle": _channel_shuffle,
+    "pad": _pad,
+    "constant_pad_nd": _pad,
+    **dict.fromkeys(("reflection_pad1d", "reflection_pad2d", "reflection_pad3d"), _padded_by("reflect")),
+    **dict.fromkeys(("replication_pad1d", "replication_pad2d", "replication_pad3d"), _padded_by("replicate")),
+    **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"), _NEAREST),
+    **dict.fromkeys(("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"), _EXACT),
+    **dict.fromkeys(("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d"), _LINEAR),
+}
+"""The translation of each operator, by its name without namespace and overload."""
