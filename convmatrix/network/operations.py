@@ -15,6 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
+from convmatrix.network.boxes import Box, bounding_box, embed, whole, within
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,6 +81,93 @@ class Operation(ABC):
     @abstractmethod
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return, for each input, which of its entries the marked outputs depend on."""
+
+    # --- derivatives at one sample -----------------------------------------------------------------------------------
+
+    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
+        """Return the derivative at a point in k directions: the Jacobian times a batch of changes of the inputs.
+
+        A linear operation multiplies by its matrix by default; another one must define its own method.
+
+        Parameters
+        ----------
+        inputs : sequence of array
+            The point: one sample of each input, without a batch axis. Linear operations use its shape and dtype only.
+        tangents : sequence of array, shape (k, *input_shape) each
+            The changes of each input, in the dtype of the point.
+
+        Returns
+        -------
+        array, shape (k, *output_shape)
+        """
+        matrix, changes = self._jacobian(inputs), [t.reshape(len(t), -1).T for t in tangents]
+        product = np.ascontiguousarray((matrix @ np.concatenate(changes)).T)
+        return product.reshape(-1, *self.output_shape([x.shape for x in inputs]))
+
+    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
+        """Return the transpose of `tangent`: the gradients, for each input, of k weighted sums of the outputs.
+
+        A linear operation multiplies by its transposed matrix by default; another one must define its own method.
+
+        Parameters
+        ----------
+        inputs : sequence of array
+            The point, as for `tangent`.
+        cotangents : array, shape (k, *output_shape)
+            The weights of the outputs in each sum, in the dtype of the point.
+
+        Returns
+        -------
+        list of array, shape (k, *input_shape) each
+        """
+        k, sizes = len(cotangents), [x.size for x in inputs]
+        product = np.ascontiguousarray((self._jacobian(inputs).T @ cotangents.reshape(k, -1).T).T)
+        parts = np.split(product, np.cumsum(sizes)[:-1], axis=1)
+        return [part.reshape(k, *x.shape) for part, x in zip(parts, inputs, strict=True)]
+
+    def _jacobian(self, inputs: Sequence[Array]) -> Any:
+        """Return the matrix of a linear operation in the dtype of the point."""
+        if not self.linear:
+            raise TypeError(
+                f"the derivative of {self.kind} is not known; define the methods tangent and cotangent of "
+                f"{type(self).__name__}"
+            )
+        return self.affine([x.shape for x in inputs], np.result_type(*inputs))[0]
+
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return, for each input, a box that contains every entry that the outputs in a box depend on.
+
+        By default it is found with `reads`. An operation that defines this method saves the time for masks.
+        """
+        outputs = np.zeros(self.output_shape(input_shapes), dtype=bool)
+        outputs[box] = True
+        return [bounding_box(mask) for mask in self.reads(outputs, input_shapes)]
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return `cotangent` where all outputs outside a box have weight 0, in boxes of the inputs.
+
+        By default it is cut out of `cotangent`. An operation that defines this method saves memory and time where few
+        outputs are of interest.
+
+        Parameters
+        ----------
+        inputs : sequence of array
+            The point, as for `tangent`: whole samples.
+        cotangents : array, shape (k, *entries of the box)
+        box : tuple of slice
+            Which outputs the cotangents belong to.
+        input_boxes : sequence of tuple of slice
+            What `read_boxes` returns for the box.
+
+        Returns
+        -------
+        list of array, shape (k, *entries of the input's box) each
+        """
+        full = embed(cotangents, box, whole(self.output_shape([x.shape for x in inputs])))
+        gradients = self.cotangent(inputs, full)
+        return [g[within(part, whole(x.shape))] for g, x, part in zip(gradients, inputs, input_boxes, strict=True)]
 
 
 # --- inputs and unknown operators ------------------------------------------------------------------------------------
@@ -149,6 +237,14 @@ class Opaque(Operation):
     def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
         """Raise UnknownOperatorError."""
         raise UnknownOperatorError(f"the operator {self.operator} is not known, so it has no matrix")
+
+    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
+        """Raise UnknownOperatorError."""
+        raise UnknownOperatorError(f"the operator {self.operator} is not known, so it has no derivative")
+
+    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
+        """Raise UnknownOperatorError."""
+        raise UnknownOperatorError(f"the operator {self.operator} is not known, so it has no derivative")
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return every entry of every input if any output is marked."""
