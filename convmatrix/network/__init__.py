@@ -6,21 +6,19 @@ form.
 """
 
 from convmatrix.network.architectures import ARCHITECTURES, architecture, as_network
+from convmatrix.network.branches import Addition, Concatenation, Product
+from convmatrix.network.construction import Node
 from convmatrix.network.functions import FUNCTIONS, Elementwise, Function, Scale
-from convmatrix.network.nodes import Network, Node
+from convmatrix.network.nodes import Network
 from convmatrix.network.operations import (
-    Addition,
-    Concatenation,
     Input,
     MissingWeightsError,
     Opaque,
     Operation,
-    Product,
     UnknownOperatorError,
 )
 from convmatrix.network.rearrangements import (
     Rearrangement,
-    Resize,
     channel_shuffle,
     flatten,
     pad,
@@ -28,6 +26,7 @@ from convmatrix.network.rearrangements import (
     take,
     transpose,
 )
+from convmatrix.network.resize import Resize
 from convmatrix.network.weighted import Convolution, FullyConnected, PatternMap
 from convmatrix.network.windows import Pooling
 

@@ -150,5 +150,7 @@ def fold_axis(array: Array, axis: int, first: int, size: int, boundary: Boundary
         inner = array[(*before, slice(low - first, high - first))]
         folded[(*before, slice(low - kept.start, high - kept.start))] = inner
     for place in rim:
-        folded[(*before, int(samples[place]) - kept.start)] += array[(*before, place)]
+        read: Any = (*before, place)
+        target: Any = (*before, int(samples[place]) - kept.start)
+        folded[target] += array[read]
     return folded
