@@ -160,8 +160,9 @@ def _with_statistics(translate: Callable[[Call], Tensor]) -> Callable[[Call], An
 
 
 def _group_norm(call: Call) -> Tensor:
+    groups = int(call.get("num_groups", call.get("group")))
     return call.builder.normalisation(
-        call.name, call.x, None, call.get("weight"), call.get("bias"), call["eps"], groups=int(call.get("num_groups", call.get("group")))
+        call.name, call.x, None, call.get("weight"), call.get("bias"), call["eps"], groups=groups
     )
 
 

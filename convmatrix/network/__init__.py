@@ -6,22 +6,20 @@ form.
 """
 
 from convmatrix.network.architectures import ARCHITECTURES, architecture, as_network
+from convmatrix.network.branches import Addition, Concatenation, Product
+from convmatrix.network.construction import Node
 from convmatrix.network.functions import FUNCTIONS, Elementwise, Function, ParametricReLU, Scale
-from convmatrix.network.nodes import Network, Node
+from convmatrix.network.nodes import Network
 from convmatrix.network.normalisations import LocalResponseNormalisation, Normalisation, Softmax
 from convmatrix.network.operations import (
-    Addition,
-    Concatenation,
     Input,
     MissingWeightsError,
     Opaque,
     Operation,
-    Product,
     UnknownOperatorError,
 )
 from convmatrix.network.rearrangements import (
     Rearrangement,
-    Resize,
     channel_shuffle,
     expand,
     flatten,
@@ -32,6 +30,7 @@ from convmatrix.network.rearrangements import (
     transpose,
 )
 from convmatrix.network.reductions import Extremum, MatrixProduct, Reduction
+from convmatrix.network.resize import Resize
 from convmatrix.network.weighted import Convolution, FullyConnected, PatternMap
 from convmatrix.network.windows import Pooling
 

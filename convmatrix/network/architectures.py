@@ -12,9 +12,11 @@ from typing import Any, Final
 import numpy as np
 
 from convmatrix.geometry import ConvGeometry
+from convmatrix.network.branches import Addition
+from convmatrix.network.construction import Node
 from convmatrix.network.functions import Scale
-from convmatrix.network.nodes import Network, Node
-from convmatrix.network.operations import Addition, Input, Operation, Shape
+from convmatrix.network.nodes import Network
+from convmatrix.network.operations import Input, Operation, Shape
 from convmatrix.network.weighted import Convolution, FullyConnected
 from convmatrix.network.windows import Pooling
 from convmatrix.pattern import WeightPattern

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
+from convmatrix.network.boxes import Box, bounding_box, embed, whole, within
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -80,6 +81,93 @@ class Operation(ABC):
     @abstractmethod
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return, for each input, which of its entries the marked outputs depend on."""
+
+    # --- derivatives at one sample -----------------------------------------------------------------------------------
+
+    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
+        """Return the derivative at a point in k directions: the Jacobian times a batch of changes of the inputs.
+
+        A linear operation multiplies by its matrix by default; another one must define its own method.
+
+        Parameters
+        ----------
+        inputs : sequence of array
+            The point: one sample of each input, without a batch axis. Linear operations use its shape and dtype only.
+        tangents : sequence of array, shape (k, *input_shape) each
+            The changes of each input, in the dtype of the point.
+
+        Returns
+        -------
+        array, shape (k, *output_shape)
+        """
+        matrix, changes = self._jacobian(inputs), [t.reshape(len(t), -1).T for t in tangents]
+        product = np.ascontiguousarray((matrix @ np.concatenate(changes)).T)
+        return product.reshape(-1, *self.output_shape([x.shape for x in inputs]))
+
+    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
+        """Return the transpose of `tangent`: the gradients, for each input, of k weighted sums of the outputs.
+
+        A linear operation multiplies by its transposed matrix by default; another one must define its own method.
+
+        Parameters
+        ----------
+        inputs : sequence of array
+            The point, as for `tangent`.
+        cotangents : array, shape (k, *output_shape)
+            The weights of the outputs in each sum, in the dtype of the point.
+
+        Returns
+        -------
+        list of array, shape (k, *input_shape) each
+        """
+        k, sizes = len(cotangents), [x.size for x in inputs]
+        product = np.ascontiguousarray((self._jacobian(inputs).T @ cotangents.reshape(k, -1).T).T)
+        parts = np.split(product, np.cumsum(sizes)[:-1], axis=1)
+        return [part.reshape(k, *x.shape) for part, x in zip(parts, inputs, strict=True)]
+
+    def _jacobian(self, inputs: Sequence[Array]) -> Any:
+        """Return the matrix of a linear operation in the dtype of the point."""
+        if not self.linear:
+            raise TypeError(
+                f"the derivative of {self.kind} is not known; define the methods tangent and cotangent of "
+                f"{type(self).__name__}"
+            )
+        return self.affine([x.shape for x in inputs], np.result_type(*inputs))[0]
+
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return, for each input, a box that contains every entry that the outputs in a box depend on.
+
+        By default it is found with `reads`. An operation that defines this method saves the time for masks.
+        """
+        outputs = np.zeros(self.output_shape(input_shapes), dtype=bool)
+        outputs[box] = True
+        return [bounding_box(mask) for mask in self.reads(outputs, input_shapes)]
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return `cotangent` where all outputs outside a box have weight 0, in boxes of the inputs.
+
+        By default it is cut out of `cotangent`. An operation that defines this method saves memory and time where few
+        outputs are of interest.
+
+        Parameters
+        ----------
+        inputs : sequence of array
+            The point, as for `tangent`: whole samples.
+        cotangents : array, shape (k, *entries of the box)
+        box : tuple of slice
+            Which outputs the cotangents belong to.
+        input_boxes : sequence of tuple of slice
+            What `read_boxes` returns for the box.
+
+        Returns
+        -------
+        list of array, shape (k, *entries of the input's box) each
+        """
+        full = embed(cotangents, box, whole(self.output_shape([x.shape for x in inputs])))
+        gradients = self.cotangent(inputs, full)
+        return [g[within(part, whole(x.shape))] for g, x, part in zip(gradients, inputs, input_boxes, strict=True)]
 
 
 # --- inputs and unknown operators ------------------------------------------------------------------------------------
@@ -156,147 +244,17 @@ class Opaque(Operation):
         """Raise UnknownOperatorError."""
         raise UnknownOperatorError(f"the operator {self._described} is not known, so it has no matrix")
 
+    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
+        """Raise UnknownOperatorError."""
+        raise UnknownOperatorError(f"the operator {self.operator} is not known, so it has no derivative")
+
+    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
+        """Raise UnknownOperatorError."""
+        raise UnknownOperatorError(f"the operator {self.operator} is not known, so it has no derivative")
+
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return every entry of every input if any output is marked."""
         return [np.full(shape, outputs.any()) for shape in input_shapes]
-
-
-# --- several branches ------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Product(Operation):
-    """The entrywise product of the inputs, which broadcast: a gate, squeeze and excitation.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> Product().evaluate([np.array([[5, 6]]), np.array([[1, 2]])])
-    array([[ 5, 12]])
-    """
-
-    kind = "product"
-    n_inputs = None
-
-    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
-        """Return the broadcast shape."""
-        return broadcast(input_shapes, self.kind)
-
-    def evaluate(self, inputs: Sequence[Array]) -> Array:
-        """Return the product."""
-        total, *others = align(inputs)
-        for x in others:
-            total = total * x
-        return total
-
-    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
-        """Return the marked entries of every input."""
-        return [shrink(outputs, shape) for shape in input_shapes]
-
-
-@dataclass(frozen=True)
-class Addition(Operation):
-    """The sum of the inputs, which broadcast, each with a sign.
-
-    Parameters
-    ----------
-    signs : tuple of int, optional
-        1 or -1 for each input; by default all 1.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> Addition((1, -1)).evaluate([np.array([[5, 6]]), np.array([[1, 2]])])
-    array([[4, 4]])
-    """
-
-    signs: tuple[int, ...] | None = None
-    kind = "addition"
-    n_inputs = None
-    linear = True
-
-    def __post_init__(self) -> None:
-        if self.signs is not None and not all(sign in (1, -1) for sign in self.signs):
-            raise ValueError(f"signs={self.signs} must be 1 or -1 each; scale an input with Scale")
-
-    def _signs(self, n: int) -> tuple[int, ...]:
-        signs = self.signs or (1,) * n
-        if len(signs) != n:
-            raise ValueError(f"the addition has {len(signs)} signs, but {n} inputs; give one sign per input")
-        return signs
-
-    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
-        """Return the broadcast shape."""
-        self._signs(len(input_shapes))
-        return broadcast(input_shapes, self.kind)
-
-    def evaluate(self, inputs: Sequence[Array]) -> Array:
-        """Return the signed sum."""
-        first, *others = self._signs(len(inputs))
-        total, *terms = align(inputs)
-        total = total if first > 0 else -total
-        for sign, x in zip(others, terms, strict=True):
-            total = total + x if sign > 0 else total - x
-        return total
-
-    def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
-        """Return signed identities side by side, one per input, and a zero bias."""
-        out = self.output_shape(input_shapes)
-        blocks = [
-            sign * selection_matrix(broadcast_columns(shape, out), math.prod(shape), dtype)
-            for sign, shape in zip(self._signs(len(input_shapes)), input_shapes, strict=True)
-        ]
-        return sparse.hstack(blocks, format="csr"), np.zeros(math.prod(out), dtype or np.float64)
-
-    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
-        """Return the marked entries of every input."""
-        return [shrink(outputs, shape) for shape in input_shapes]
-
-
-@dataclass(frozen=True)
-class Concatenation(Operation):
-    """The inputs one after the other along an axis of a sample; axis 0 is the channels.
-
-    Examples
-    --------
-    >>> Concatenation().output_shape([(2, 8, 8), (3, 8, 8)])
-    (5, 8, 8)
-    """
-
-    axis: int = 0
-    kind = "concatenation"
-    n_inputs = None
-    linear = True
-
-    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
-        """Return the joined shape."""
-        first, *others = input_shapes
-        if not 0 <= self.axis < len(first):
-            raise ValueError(
-                f"axis={self.axis} is not an axis of an input of shape {first}; choose 0 to {len(first) - 1}"
-            )
-        before, after = first[: self.axis], first[self.axis + 1 :]
-        for shape in others:
-            if len(shape) != len(first) or (shape[: self.axis], shape[self.axis + 1 :]) != (before, after):
-                raise ValueError(f"inputs of shapes {first} and {shape} differ on an axis other than axis={self.axis}")
-        return (*before, sum(shape[self.axis] for shape in input_shapes), *after)
-
-    def evaluate(self, inputs: Sequence[Array]) -> Array:
-        """Return the joined arrays."""
-        return np.concatenate(inputs, axis=self.axis + 1)
-
-    def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
-        """Return the permutation that interleaves the raveled inputs, and a zero bias."""
-        sizes = [math.prod(shape) for shape in input_shapes]
-        numbers = np.split(np.arange(sum(sizes), dtype=np.int64), np.cumsum(sizes)[:-1])
-        shaped = [part.reshape(shape) for part, shape in zip(numbers, input_shapes, strict=True)]
-        columns = np.concatenate(shaped, axis=self.axis).ravel()
-        return selection_matrix(columns, len(columns), dtype), np.zeros(len(columns), dtype or np.float64)
-
-    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
-        """Return each input's part of the marked entries."""
-        ends = np.cumsum([shape[self.axis] for shape in input_shapes])
-        return np.split(outputs, ends[:-1], axis=self.axis)
 
 
 # --- helpers for operations ------------------------------------------------------------------------------------------

@@ -13,7 +13,8 @@ from scipy import sparse
 from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.network.operations import MissingWeightsError, Operation, Shape, like
-from convmatrix.network.rearrangements import pad_axes, read_along
+from convmatrix.network.rearrangements import pad_axes
+from convmatrix.network.resize import read_along
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array

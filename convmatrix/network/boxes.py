@@ -1,0 +1,156 @@
+"""Boxes: ranges of entries of an array, one slice per axis, in which derivatives are computed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convmatrix.boundary import read_sample
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from convmatrix.arrays import Array
+    from convmatrix.boundary import Axis, Boundary
+
+Box = tuple[slice, ...]
+"""A range ``slice(start, stop)`` of every axis of a sample, channels included; all ranges are empty if one is."""
+
+
+def whole(shape: Sequence[int]) -> Box:
+    """Return the box of all entries.
+
+    Examples
+    --------
+    >>> whole((3, 8))
+    (slice(0, 3, None), slice(0, 8, None))
+    """
+    return tuple(slice(0, n) for n in shape)
+
+
+def box_shape(box: Box) -> tuple[int, ...]:
+    """Return the shape of the entries in a box."""
+    return tuple(part.stop - part.start for part in box)
+
+
+def box_size(box: Box) -> int:
+    """Return the number of entries in a box."""
+    return math.prod(box_shape(box))
+
+
+def normalised(box: Iterable[slice]) -> Box:
+    """Return a box whose ranges are all empty if one of them is."""
+    parts = tuple(box)
+    return parts if all(part.start < part.stop for part in parts) else (slice(0, 0),) * len(parts)
+
+
+def union(first: Box, second: Box) -> Box:
+    """Return the smallest box that contains two boxes.
+
+    Examples
+    --------
+    >>> union((slice(1, 2),), (slice(4, 6),))
+    (slice(1, 6, None),)
+    """
+    if not first or not box_size(second):
+        return first
+    if not box_size(first):
+        return second
+    return tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(first, second, strict=True))
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> Box:
+    """Return the smallest box that contains all marked entries.
+
+    Examples
+    --------
+    >>> bounding_box(np.array([[False, True, False], [False, True, True]]))
+    (slice(0, 2, None), slice(1, 3, None))
+    """
+    parts = []
+    for axis in range(mask.ndim):
+        marked = np.flatnonzero(mask.any(axis=tuple(other for other in range(mask.ndim) if other != axis)))
+        parts.append(slice(int(marked[0]), int(marked[-1]) + 1) if len(marked) else slice(0, 0))
+    return tuple(parts)
+
+
+def within(inner: Box, outer: Box) -> Any:
+    """Return the index of the entries of a box in a batch ``(k, *entries of an outer box)`` that contains it."""
+    parts = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))
+    return (slice(None), *parts)
+
+
+def embed(array: Array, box: Box, outer: Box) -> Array:
+    """Return a batch (k, *entries of a box) extended by zeros to an outer box that contains it."""
+    if box == outer:
+        return array
+    extended = np.zeros((len(array), *box_shape(outer)), dtype=array.dtype)
+    extended[within(box, outer)] = array
+    return extended
+
+
+# --- windows of one axis ---------------------------------------------------------------------------------------------
+
+
+def first_position(axis: Axis, outputs: slice) -> int:
+    """Return the first position that the windows of a range of outputs read; negative in the padding."""
+    return int(outputs.start * axis.stride - axis.pad_low)
+
+
+def read_range(axis: Axis, outputs: slice) -> slice:
+    """Return the smallest range of samples that holds all that the windows of a range of outputs read."""
+    first = first_position(axis, outputs)
+    reach = (outputs.stop - outputs.start - 1) * axis.stride + (axis.n_taps - 1) * axis.dilation + 1
+    return sample_range(first, first + reach, axis.n_samples, axis.boundary)
+
+
+def sample_range(first: int, end: int, size: int, boundary: Boundary) -> slice:
+    """Return the smallest range of samples that holds all that are read at the positions from first to end."""
+    if (first >= 0 and end <= size) or boundary == "zero":
+        low, high = max(first, 0), min(end, size)
+        return slice(low, high) if low < high else slice(0, 0)
+    samples = read_sample(np.arange(first, end), size, boundary)
+    return slice(int(samples.min()), int(samples.max()) + 1)
+
+
+def fold_axis(array: Array, axis: int, first: int, size: int, boundary: Boundary, kept: slice) -> Array:
+    """Return the sums of the entries that belong to each sample: the transpose of padding by the boundary rule.
+
+    Parameters
+    ----------
+    array : array
+        Its entries along the axis are at the positions ``first, first + 1, ...``.
+    axis, first : int
+    size : int
+        Number of samples on the axis.
+    boundary : Boundary
+    kept : slice
+        The range of samples to return; it holds all that the positions read.
+
+    Examples
+    --------
+    >>> fold_axis(np.array([1, 10, 20, 2, 3]), 0, -1, 2, "circular", slice(0, 2))
+    array([12, 24])
+    """
+    end = first + array.shape[axis]
+    before = (slice(None),) * axis
+    low, high = max(first, kept.start), min(end, kept.stop)  # positions that are samples themselves
+    if low >= high:
+        low = high = kept.start
+    samples = read_sample(np.arange(first, end), size, boundary)
+    rim = [place for place in range(end - first) if samples[place] >= 0 and not low <= first + place < high]
+    if not rim and (low, high) == (kept.start, kept.stop):
+        return array[(*before, slice(low - first, high - first))]
+    shape = (*array.shape[:axis], kept.stop - kept.start, *array.shape[axis + 1 :])
+    folded = np.zeros(shape, dtype=array.dtype)
+    if low < high:
+        inner = array[(*before, slice(low - first, high - first))]
+        folded[(*before, slice(low - kept.start, high - kept.start))] = inner
+    for place in rim:
+        read: Any = (*before, place)
+        target: Any = (*before, int(samples[place]) - kept.start)
+        folded[target] += array[read]
+    return folded

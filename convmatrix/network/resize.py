@@ -1,0 +1,165 @@
+"""Interpolation between the samples of every spatial axis."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+from scipy import sparse
+
+from convmatrix import options as validate
+from convmatrix.network.operations import Operation, Shape, selection_matrix
+
+if TYPE_CHECKING:
+    from convmatrix.arrays import Array
+    from convmatrix.network.operations import Mask
+
+Coordinates = Literal["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric"]
+Rounding = Literal["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
+
+
+@dataclass(frozen=True)
+class Resize(Operation):
+    """Interpolation of every spatial axis, nearest or linear: a sparse matrix that is a product over the axes.
+
+    Parameters
+    ----------
+    sizes : tuple of int
+        Spatial shape of the output.
+    mode : {"nearest", "linear", "area"}
+        ``"area"`` averages the samples from ``floor(i n / m)`` to ``ceil((i + 1) n / m)`` for output i of m: adaptive
+        average pooling.
+    coordinates : str
+        How the position x of an output maps to the input, as in ONNX's Resize: ``"half_pixel"``
+        ``(x + 0.5) / scale - 0.5``, ``"asymmetric"`` ``x / scale``, ``"align_corners"``, ``"pytorch_half_pixel"``,
+        ``"half_pixel_symmetric"``.
+    scales : tuple of float, optional
+        Output size over input size, by default their exact quotient.
+    rounding : str
+        For ``"nearest"``: ``"round_prefer_floor"``, ``"round_prefer_ceil"``, ``"floor"`` (PyTorch's ``nearest``, with
+        ``coordinates="asymmetric"``) or ``"ceil"``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Resize((4,), "nearest", "asymmetric", rounding="floor").evaluate([np.array([[[1.0, 2.0]]])])
+    array([[[1., 1., 2., 2.]]])
+    """
+
+    sizes: Shape
+    mode: Literal["nearest", "linear", "area"] = "nearest"
+    coordinates: Coordinates = "half_pixel"
+    scales: tuple[float, ...] | None = None
+    rounding: Rounding = "round_prefer_floor"
+    kind = "resize"
+    linear = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "sizes", validate.shape("sizes", self.sizes))
+        modes = ("nearest", "linear", "area")
+        choices = {"mode": modes, "coordinates": get_args(Coordinates), "rounding": get_args(Rounding)}
+        for name, known in choices.items():
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(known)}")
+        if self.scales is not None and len(self.scales) != len(self.sizes):
+            raise ValueError(f"scales={self.scales} and sizes={self.sizes} must have one entry per axis each")
+
+    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
+        """Return (channels, *sizes)."""
+        channels, *spatial = input_shapes[0]
+        if len(spatial) != len(self.sizes):
+            raise ValueError(
+                f"sizes={self.sizes} has {len(self.sizes)} entries, but a sample of shape {input_shapes[0]} has "
+                f"{len(spatial)} spatial axes"
+            )
+        return (channels, *self.sizes)
+
+    def axis_matrices(self, input_shape: Shape) -> list[Any]:
+        """Return the sparse matrix of each spatial axis, (output size, input size)."""
+        scales = self.scales or (None,) * len(self.sizes)
+        return [
+            _axis_matrix(n, m, self.mode, self.coordinates, scale, self.rounding)
+            for n, m, scale in zip(input_shape[1:], self.sizes, scales, strict=True)
+        ]
+
+    def evaluate(self, inputs: Sequence[Array]) -> Array:
+        """Return the interpolated batch."""
+        (x,) = inputs
+        for axis, matrix in enumerate(self.axis_matrices(x.shape[1:]), start=2):
+            moved = np.moveaxis(x, axis, 0)
+            flat = np.ascontiguousarray(moved).reshape(len(moved), -1)
+            keeps_dtype = x.dtype.kind == "f" or self.mode == "nearest"
+            product = (matrix.astype(x.dtype) if keeps_dtype else matrix) @ flat
+            x = np.moveaxis(product.reshape(-1, *moved.shape[1:]), 0, axis)
+        return x
+
+    def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
+        """Return the Kronecker product of the axes' matrices, and a zero bias."""
+        matrix: Any = sparse.eye_array(input_shapes[0][0], format="csr")
+        for axis in self.axis_matrices(input_shapes[0]):
+            matrix = sparse.kron(matrix, axis, format="csr")
+        matrix = sparse.csr_array(matrix).astype(dtype or np.float64)
+        return matrix, np.zeros(matrix.shape[0], dtype or np.float64)
+
+    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
+        """Return the entries that the marked outputs are interpolated from."""
+        mask = outputs
+        for axis, matrix in enumerate(self.axis_matrices(input_shapes[0]), start=1):
+            mask = read_along(mask, axis, matrix)
+        return [mask]
+
+
+def read_along(mask: Mask, axis: int, matrix: Any) -> Mask:
+    """Return the inputs that marked outputs read along one axis, where ``matrix`` holds which output reads which."""
+    structure = (matrix != 0).T.tocsr()
+    moved = np.moveaxis(mask, axis, 0)
+    read = structure @ moved.reshape(len(moved), -1)
+    result: Mask = np.moveaxis(read.reshape(structure.shape[0], *moved.shape[1:]) > 0, 0, axis)
+    return result
+
+
+@lru_cache(maxsize=64)
+def _axis_matrix(n: int, m: int, mode: str, coordinates: Coordinates, scale: float | None, rounding: Rounding) -> Any:
+    """Return the matrix (m, n) that interpolates n samples at m positions."""
+    if mode == "area":
+        first, end = np.arange(m) * n // m, -(-np.arange(1, m + 1) * n // m)
+        size = end - first
+        starts = np.concatenate([[0], np.cumsum(size)])
+        samples = np.arange(starts[-1]) - np.repeat(starts[:-1] - first, size)
+        return sparse.csr_array((np.repeat(1 / size, size), samples, starts), shape=(m, n))
+    positions = _positions(n, m, coordinates, scale)
+    low = np.floor(positions)
+    if mode == "nearest":
+        rounded = {
+            "floor": low,
+            "ceil": np.ceil(positions),
+            "round_prefer_floor": np.ceil(positions - 0.5),
+            "round_prefer_ceil": np.floor(positions + 0.5),
+        }[rounding]
+        return selection_matrix(np.clip(rounded, 0, n - 1).astype(np.int64), n)
+    weight = positions - low
+    columns = np.clip(np.stack([low, low + 1]), 0, n - 1).astype(np.int64)  # (2, outputs)
+    values = np.stack([1 - weight, weight])
+    rows = np.broadcast_to(np.arange(m), columns.shape)
+    present = values != 0
+    matrix = sparse.coo_array((values[present], (rows[present], columns[present])), shape=(m, n))
+    return matrix.tocsr()
+
+
+def _positions(n: int, m: int, coordinates: Coordinates, scale: float | None) -> Array:
+    """Return the position in the input, of n samples, of each of the m outputs."""
+    outputs = np.arange(m)
+    if coordinates == "align_corners":
+        return outputs * (n - 1) / max(m - 1, 1)
+    if coordinates == "pytorch_half_pixel" and m == 1:
+        return np.zeros(m)
+    # A quotient of integers is rounded once, so that a position on a sample, or halfway, is exactly there.
+    if scale is None or scale == m / n:
+        return outputs * n / m if coordinates == "asymmetric" else ((2 * outputs + 1) * n - m) / (2 * m)
+    if coordinates == "asymmetric":
+        return outputs / scale
+    shift = (n - m / scale) / 2 if coordinates == "half_pixel_symmetric" else 0.0
+    return shift + (outputs + 0.5) / scale - 0.5
