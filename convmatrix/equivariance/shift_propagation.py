@@ -20,17 +20,25 @@ from convmatrix.network import (
     Concatenation,
     Convolution,
     Elementwise,
+    Extremum,
     FullyConnected,
     Input,
+    LocalResponseNormalisation,
     Network,
     Node,
+    Normalisation,
+    ParametricReLU,
     PatternMap,
     Pooling,
     Product,
     Rearrangement,
+    Reduction,
     Resize,
     Scale,
+    Softmax,
 )
+from convmatrix.network.functions import spread
+from convmatrix.network.operations import sample_axes
 from convmatrix.network.windows import axis_structure
 
 Shape = tuple[int, ...]
@@ -84,12 +92,17 @@ class Propagation:
                 answer = tuple(axis.image(amounts) for axis, amounts in zip(axes, incoming[0], strict=True))
             by_unit = isinstance(operation, Convolution) and has_unit_bias(operation)
             return tuple(amounts & {0} for amounts in answer) if by_unit else answer
-        if isinstance(operation, Elementwise):
-            return incoming[0]
-        if isinstance(operation, Addition | Product | Scale):
+        if isinstance(operation, Elementwise | LocalResponseNormalisation | Normalisation | Softmax):
+            return incoming[0]  # what is summed along an axis is the same set of entries after a shift
+        if isinstance(operation, Reduction):
+            reduced = sample_axes(operation.axes, node.input_shapes[0])
+            return tuple(
+                frozenset([0]) if axis in reduced else amounts for axis, amounts in enumerate(incoming[0], start=1)
+            )
+        if isinstance(operation, Addition | Product | Extremum | Scale | ParametricReLU):
             aligned = [_aligned(*pair, out) for pair in zip(incoming, node.input_shapes, strict=True)]
             answer = tuple(frozenset.intersection(*sets) for sets in zip(*aligned, strict=True))
-            if isinstance(operation, Scale):
+            if isinstance(operation, Scale | ParametricReLU):
                 answer = _unmoved_constants(operation, node.input_shapes[0], out, answer)
             return answer
         if isinstance(operation, Concatenation):
@@ -197,13 +210,16 @@ def _aligned(answer: AnsweringShifts, shape: Shape, out: Shape) -> AnsweringShif
     return tuple(aligned)
 
 
-def _unmoved_constants(operation: Scale, shape: Shape, out: Shape, answer: AnsweringShifts) -> AnsweringShifts:
-    """Return the shifts that leave the constants of a scale in place."""
+def _unmoved_constants(
+    operation: Scale | ParametricReLU, shape: Shape, out: Shape, answer: AnsweringShifts
+) -> AnsweringShifts:
+    """Return the shifts that leave the constants of a scale, or slopes, in place."""
     if isinstance(operation, AddedBias):
         return tuple(amounts & {0} for amounts in answer) if operation.sharing == "unit" else answer
-    for value in (operation.scale, operation.shift):
+    constants = (operation.scale, operation.shift) if isinstance(operation, Scale) else (operation.slope,)
+    for value in constants:
         if isinstance(value, np.ndarray):
-            constant = np.broadcast_to(operation.spread(value, shape), out)
+            constant = np.broadcast_to(spread(value, shape), out)
             answer = tuple(
                 frozenset(a for a in amounts if np.array_equal(np.roll(constant, a, axis), constant))
                 for axis, amounts in enumerate(answer, start=1)

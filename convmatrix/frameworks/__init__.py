@@ -4,16 +4,34 @@
 `Network.from_torch` and `Network.from_onnx`; they import PyTorch and onnx when they are called.
 """
 
+import sys
 from importlib import import_module
 from typing import Any
 
 from convmatrix.frameworks.layers import from_torch
 
-__all__ = ["from_torch", "network_from_onnx", "network_from_torch"]
+__all__ = ["from_torch", "network_from_onnx", "network_from_torch", "reference_values"]
 
 
 def __dir__() -> list[str]:
     return sorted(__all__)
+
+
+def reference_values(model: Any, x: Any) -> dict[str, Any]:
+    """Return the values of each node of a model's network for a batch, computed by the model's own framework.
+
+    Parameters
+    ----------
+    model : torch.nn.Module, path of an ONNX file, or onnx.ModelProto
+    x : array, shape (batch, *input_shape)
+    """
+    torch = sys.modules.get("torch")
+    values: dict[str, Any]
+    if torch is not None and isinstance(model, torch.nn.Module):
+        values = import_module("convmatrix.frameworks.torch_models").values_of_torch(model, x)
+    else:
+        values = import_module("convmatrix.frameworks.onnx_models").values_of_onnx(model, x)
+    return values
 
 
 def __getattr__(name: str) -> Any:

@@ -15,6 +15,7 @@ from convmatrix.frameworks.torch_operators import Call
 from convmatrix.frameworks.torch_rearrangements import REARRANGEMENTS
 
 if TYPE_CHECKING:
+    from convmatrix.arrays import Array
     from convmatrix.network import Network
 
 OPERATORS = {**COMPUTING, **REARRANGEMENTS}
@@ -53,6 +54,19 @@ def network_from_torch(module: Any, input_shape: int | Sequence[int], *, name: s
     ValueError
         If the module cannot be traced, or has parameters without values.
     """
+    return _reader(module, input_shape, name).read()
+
+
+def values_of_torch(module: Any, x: Array) -> dict[str, Array]:
+    """Return the values that PyTorch computes for each node of a module's network, for a batch."""
+    reader = _reader(module, x.shape[1:], None)
+    reader.read()
+    samples = [reader.evaluate(sample) for sample in x]
+    return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+
+
+def _reader(module: Any, input_shape: int | Sequence[int], name: str | None) -> _GraphReader:
+    """Return the reader of a module, which is traced."""
     try:
         import torch
     except ImportError:
@@ -65,8 +79,7 @@ def network_from_torch(module: Any, input_shape: int | Sequence[int], *, name: s
     shape = validate.shape("input_shape", input_shape)
     example = torch.zeros((1, *shape), **_example_options(torch, module))
     program = _exported(torch, module, example)
-    reader = _GraphReader(torch, module, program, name or type(module).__name__)
-    return reader.read()
+    return _GraphReader(torch, module, program, name or type(module).__name__)
 
 
 def _example_options(torch: Any, module: Any) -> dict[str, Any]:
@@ -173,6 +186,26 @@ class _GraphReader:
         if not tensors:
             raise ValueError(f"no output of {self.name} depends on its input, so there is no network")
         return self.builder.finish(tensors)
+
+    def evaluate(self, sample: Array) -> dict[str, Array]:
+        """Return the values of all nodes for one sample, computed by PyTorch."""
+        torch, computed = self.torch, {}
+        found: dict[str, Array] = {}
+        with torch.no_grad():
+            for node in self.program.graph.nodes:
+                value = self.values.get(node)
+                if isinstance(value, Tensor) and node.op == "placeholder":
+                    meta = node.meta["val"]
+                    computed[node] = torch.as_tensor(sample[None], dtype=meta.dtype, device=meta.device)
+                elif node.op in ("placeholder", "get_attr"):
+                    computed[node] = value
+                elif node.op == "call_function":
+                    args = torch.fx.map_arg(node.args, computed.__getitem__)
+                    computed[node] = node.target(*args, **torch.fx.map_arg(node.kwargs, computed.__getitem__))
+                if isinstance(value, Tensor) and value.shape == tuple(getattr(computed[node], "shape", ())):
+                    array = _as_array(computed[node])
+                    found[value.node] = array if value.batch is None else array.take(0, axis=value.batch)
+        return found
 
     def _node_name(self, node: Any) -> str:
         """Return the name of the innermost module, with the operator's name unless it is a layer of torch.nn."""

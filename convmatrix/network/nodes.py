@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convmatrix.network.agreement import Agreement, agreement
 from convmatrix.network.construction import Node, as_nodes, check_declared, checked_shape, listed_names, topological
 from convmatrix.network.operations import Shape, UnknownOperatorError
 
@@ -73,6 +74,38 @@ class Network:
             if output not in known:
                 raise ValueError(f"output {output!r} is not a node; nodes are {listed_names(known)}")
         self.__dict__.update(nodes=tuple(known.values()), outputs=chosen, name=name, _by_name=known)
+
+    @classmethod
+    def from_torch(cls, module: Any, input_shape: int | Sequence[int]) -> Network:
+        """Return the network of a PyTorch module in evaluation mode, traced by `torch.export`.
+
+        Parameters
+        ----------
+        module : torch.nn.Module
+            Any module with one tensor as its input that `torch.export` can trace; it keeps its mode.
+        input_shape : int or sequence of int
+            Shape of one sample, without the batch: ``(3, 224, 224)``.
+
+        Returns
+        -------
+        Network
+            Nodes are named after the modules, such as ``"layer1.0.conv1"``, and operators called in a module's own
+            ``forward`` after the module and the operator, such as ``"layer1.0.add"``. Weights are copies; half
+            precision becomes float32. An operator that is not known becomes an `Opaque` node.
+
+        Raises
+        ------
+        ImportError
+            If PyTorch is not installed.
+        TypeError
+            If ``module`` is not a module.
+        ValueError
+            If the module cannot be traced, or has parameters without values.
+        """
+        from convmatrix.frameworks import network_from_torch
+
+        network: Network = network_from_torch(module, input_shape)
+        return network
 
     @property
     def input(self) -> Node:
@@ -177,6 +210,47 @@ class Network:
                 if last_use[source] == node.name and source not in wanted:
                     del values[source]
         return {name: values[name] for name in wanted}
+
+    def check(self, x: Array, reference: Any, tolerance: float | None = None) -> Agreement:
+        """Return whether values equal those of another implementation, and the first node that differs.
+
+        Parameters
+        ----------
+        x : array, shape (batch, *input_shape)
+        reference : array, mapping of str to array, torch.nn.Module, or path of an ONNX file
+            The expected output; expected values of some nodes by name; or the model that the network was read from,
+            whose values are then computed for every node by PyTorch or onnxruntime.
+        tolerance : float, optional
+            Of the largest difference relative to the largest value of a node; by default 1e-4 for float32 and 1e-9 for
+            float64.
+
+        Returns
+        -------
+        Agreement
+            True if all values agree; it prints the first node that differs.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from convmatrix.network import Elementwise, Input, Network
+        >>> network = Network([Input((2,)), Elementwise("relu")])
+        >>> network.check(np.array([[-1.0, 2.0]]), np.array([[0.0, 3.0]]))
+        the first difference is at 'elementwise 2': 0.33 relative, more than 1e-09 (1 node compared)
+        """
+        if isinstance(reference, Mapping):
+            references = dict(reference)
+            for name in references:
+                self[name]
+        elif isinstance(reference, np.ndarray | list | tuple):
+            references = {self.outputs[0]: np.asarray(reference)}
+        else:
+            from convmatrix.frameworks import reference_values
+
+            references = reference_values(reference, np.asarray(x))
+        values = self.values(x, [node.name for node in self.nodes if node.name in references])
+        if tolerance is None:
+            tolerance = 1e-4 if np.asarray(x).dtype == np.float32 else 1e-9
+        return agreement(values, references, tolerance)
 
     def affine(self, name: str, dtype: Any = None) -> tuple[Any, Array]:
         """Return the sparse matrix and the bias of a linear node: ``y = A x + b`` on raveled samples.

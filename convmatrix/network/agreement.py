@@ -1,0 +1,77 @@
+"""Comparison of a network's values with those of another implementation, node by node."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from convmatrix.arrays import Array
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Whether the values of a network's nodes equal given ones; true if all do.
+
+    Attributes
+    ----------
+    differences : dict of str to float
+        For each compared node, in topological order, the largest absolute difference over the largest absolute value
+        of the reference; infinite where shapes differ or only one value is finite.
+    tolerance : float
+    first : str or None
+        The first node that differs by more than the tolerance.
+
+    Examples
+    --------
+    >>> Agreement({"conv": 1e-16, "relu": 0.5}, 1e-6)
+    the first difference is at 'relu': 0.5 relative, more than 1e-06 (2 nodes compared)
+    """
+
+    differences: dict[str, float]
+    tolerance: float
+
+    @property
+    def first(self) -> str | None:
+        """The first node that differs by more than the tolerance."""
+        return next((name for name, value in self.differences.items() if not value <= self.tolerance), None)
+
+    def __bool__(self) -> bool:
+        return self.first is None
+
+    def __repr__(self) -> str:
+        n = len(self.differences)
+        compared = f"{n} node{'' if n == 1 else 's'} compared"
+        if self.first is None:
+            return f"no difference: at most {max(self.differences.values(), default=0.0):.2g} relative ({compared})"
+        return (
+            f"the first difference is at {self.first!r}: {self.differences[self.first]:.2g} relative, more than "
+            f"{self.tolerance:g} ({compared})"
+        )
+
+
+def agreement(values: Mapping[str, Array], references: Mapping[str, Array], tolerance: float) -> Agreement:
+    """Return the comparison of values with references, in the order of the values.
+
+    Examples
+    --------
+    >>> bool(agreement({"sum": np.array([1.0])}, {"sum": np.array([1.0])}, 1e-12))
+    True
+    """
+    differences = {name: _difference(value, references[name]) for name, value in values.items() if name in references}
+    return Agreement(differences, tolerance)
+
+
+def _difference(value: Array, reference: Array) -> float:
+    value, reference = np.asarray(value, dtype=np.float64), np.asarray(reference, dtype=np.float64)
+    if value.shape != reference.shape or not np.array_equal(np.isfinite(value), np.isfinite(reference)):
+        return np.inf
+    finite = np.isfinite(reference)
+    if not np.array_equal(value[~finite], reference[~finite], equal_nan=True):
+        return np.inf
+    scale = float(np.abs(reference[finite]).max(initial=0.0))
+    error = float(np.abs(value[finite] - reference[finite]).max(initial=0.0))
+    return error / scale if scale else error
