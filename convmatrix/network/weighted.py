@@ -91,6 +91,8 @@ class Convolution(Operation):
         Of the geometry's ``weight_shape``; absent in a named architecture.
     bias : array_like, "channel", "unit" or None
         One value per output channel or one per unit; a word says that there is one without giving its values.
+    trained : bool
+        False for a fixed kernel, whose entries are connections but not parameters.
 
     Examples
     --------
@@ -109,6 +111,7 @@ class Convolution(Operation):
     geometry: ConvGeometry
     weight: Any = None
     bias: Any = None
+    trained: bool = True
     kind = "convolution"
     linear = True
 
