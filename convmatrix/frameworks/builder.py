@@ -476,9 +476,9 @@ class NetworkBuilder:
             rows = self.permute(f"{name}.transpose", b, swap)
             return self.permute(name, self.dense(f"{name}.dense", rows, np.asarray(a), None, trained), swap)
         if not isinstance(b, Tensor):
-            b = self.constant(name, a, np.asarray(b), self._is_parameter(b))
+            return self._rows_times(name, a, self._alone(name, a, np.asarray(b)), 0)
         if not isinstance(a, Tensor):
-            a = self.constant(name, b, np.asarray(a), self._is_parameter(a))
+            return self._rows_times(name, b, self._alone(name, b, np.asarray(a)), 1)
         if min(a.ndim, b.ndim) < 2:
             raise UnsupportedError("it multiplies vectors")
         aligned, (batch, merged) = self._aligned(name, [a, b])
@@ -487,6 +487,24 @@ class NetworkBuilder:
                 raise UnsupportedError("it combines samples of the batch")
             aligned, batch = self._whole(name, [a, b]), None
         return self.add(name, MatrixProduct(), aligned, batch, merged)
+
+    def _alone(self, name: str, x: Tensor, value: Array) -> Tensor:
+        """Return a constant as a tensor without a batch."""
+        flat = self._reshaped(f"{name}.flat", x, (math.prod(x.sample),), None)
+        zeros = self.add(f"{name}.zeros", pad([(-math.prod(x.sample), value.size)]), [flat], None)
+        shaped = self._reshaped(f"{name}.shaped", zeros, value.shape, None)
+        return self.add(f"{name}.constant", Scale(None, value, self._is_parameter(value)), [shaped], None)
+
+    def _rows_times(self, name: str, x: Tensor, constant: Tensor, place: int) -> Tensor:
+        """Return the products of x and a stack of constant matrices, which x is multiplied by from one side."""
+        outer = x.ndim - 2 if place == 0 else x.ndim - 1  # the axis of x that is not summed over
+        if min(x.ndim, constant.ndim) < 2 or x.batch != outer or x.ndim < constant.ndim:
+            return self.matrix_product(name, *((x, constant) if place == 0 else (constant, x)))
+        merged = x.merged or (1, 1)
+        wide = Tensor(x.node, x.shape, x.batch, merged)
+        rows = self._reshaped(f"{name}.rows", x, wide.sample, x.batch, merged)
+        product = self.add(name, MatrixProduct(), [rows, constant][:: 1 if place == 0 else -1], x.batch, merged)
+        return self.reshape(f"{name}.reshape", product, product.known)
 
     def reduction(
         self, name: str, x: Tensor, method: Literal["mean", "sum", "max", "min"], axes: Sequence[int], keep: bool

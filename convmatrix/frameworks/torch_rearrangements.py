@@ -179,6 +179,15 @@ def _select_scatter(call: Call) -> Tensor:
     return _scattered(call, source, [int(call["index"]) % _size(x, axis)])
 
 
+def _copy(call: Call) -> Tensor:
+    """Return the source in the shape of the tensor that it is written to."""
+    target, source = call["self"], call["src"]
+    shape = target.known if isinstance(target, Tensor) else target.shape
+    if isinstance(source, Tensor):
+        return call.builder.expand(call.name, source, shape)
+    return call.builder.constant(call.name, target, np.broadcast_to(source, shape), call.builder.is_trained(source))
+
+
 def _size(x: Any, axis: int) -> int:
     return int((x.known if isinstance(x, Tensor) else x.shape)[axis])
 
@@ -309,6 +318,7 @@ REARRANGEMENTS: Final[dict[str, Callable[[Call], Any]]] = {
     "stack": _stack,
     "index": _index,
     "index_select": _index_select,
+    "copy": _copy,
     "slice_scatter": _slice_scatter,
     "select_scatter": _select_scatter,
     "flip": _flip,

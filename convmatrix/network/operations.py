@@ -275,8 +275,8 @@ def frozen_array(value: Any) -> Any:
     if value is None or isinstance(value, str):
         return value
     if isinstance(value, np.ndarray) and not value.flags.writeable:
-        base = value if value.base is None else value.base
-        if isinstance(base, np.ndarray) and base.base is None and not base.flags.writeable:
+        owner: Any = value if value.base is None else value.base
+        if isinstance(owner, np.ndarray) and owner.base is None and not owner.flags.writeable:
             return value
     array = np.array(value)
     array.flags.writeable = False
