@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 import torch
-import torch.nn.functional as F
+import torch.nn.functional as F  # noqa: N812
 from torch import Tensor, nn
 
 ZOO: Final[dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]]] = {}
@@ -84,7 +84,7 @@ def vgg() -> nn.Module:
 
 
 class Residual(nn.Module):
-    """Basic block, or a bottleneck with groups, squeeze-excitation and a stochastic depth that evaluation switches off."""
+    """Basic block, or a bottleneck with groups and squeeze-excitation; its stochastic depth is off in evaluation."""
 
     def __init__(self, ins: int, outs: int, stride: int = 1, groups: int = 0, se: int = 0) -> None:
         super().__init__()

@@ -272,11 +272,10 @@ class NetworkBuilder:
         if full.shape[x.batch] != x.known[x.batch]:
             raise UnsupportedError(f"a constant of shape {constant.shape} repeats the batch")
         samples = x.samples(full)
-        if not np.array_equal(
-            samples, np.broadcast_to(samples[:1], samples.shape), equal_nan=samples.dtype.kind == "f"
-        ):
+        first: Array = samples[0]
+        if not np.array_equal(samples, np.broadcast_to(first, samples.shape), equal_nan=samples.dtype.kind == "f"):
             raise UnsupportedError("a constant is different for each sample of the batch")
-        return samples[0]
+        return first
 
     def constant(self, name: str, x: Tensor, value: Array, trained: bool = False) -> Tensor:
         """Return a constant, given with the axes of x, as a tensor with the batch of x."""

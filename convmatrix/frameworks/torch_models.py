@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import logging
+import math
+import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +23,34 @@ if TYPE_CHECKING:
     from convmatrix.network import Network
 
 OPERATORS = {**COMPUTING, **REARRANGEMENTS}
-_PRIMES = (7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 2**31 - 1)
+_PRIMES = (
+    7,
+    11,
+    13,
+    17,
+    19,
+    23,
+    29,
+    31,
+    37,
+    41,
+    43,
+    47,
+    53,
+    59,
+    61,
+    67,
+    71,
+    73,
+    79,
+    83,
+    89,
+    97,
+    101,
+    103,
+    2**31 - 1,
+    2**61 - 1,
+)
 _REMEDY = (
     "change the module so that torch.export accepts it, or export it with torch.onnx.export(...) and read the file "
     "with Network.from_onnx"
@@ -87,12 +118,55 @@ def _reader(module: Any, input_shape: int | Sequence[int], name: str | None) -> 
     shape = validate.shape("input_shape", input_shape)
     options = _example_options(torch, module)
     sizes = [*shape, *(n for tensor in (*module.parameters(), *module.buffers()) for n in tensor.shape)]
-    several = next(p for p in _PRIMES if all(n % p for n in sizes))
+    several, others = [p for p in _PRIMES if all(n % p for n in sizes)][:2]
+    sized: set[Any] = set()
     try:
         program = _exported(torch, module, torch.empty((several, *shape), **options))
+        numbers = (number for node in program.graph.nodes for number in _numbers_of(node))
+        if _constants_of(program) or any(_may_hold(number, several) for number in numbers):
+            sized = _different(program, _exported(torch, module, torch.empty((others, *shape), **options)))
     except ValueError:
         program = _exported(torch, module, torch.empty((1, *shape), **options))
-    return _GraphReader(torch, module, program, name or type(module).__name__)
+    return _GraphReader(torch, module, program, name or type(module).__name__, sized)
+
+
+def _numbers_of(node: Any) -> list[float]:
+    """Return the numbers that an operator computes with, as opposed to sizes and places."""
+    if node.op != "call_function" or _operator_name(node.target) in REARRANGEMENTS:
+        return []
+    numbers = [value for value in (*node.args, *node.kwargs.values()) if isinstance(value, int | float)]
+    return [float(value) for value in numbers if not isinstance(value, bool)]
+
+
+def _may_hold(number: float, size: int) -> bool:
+    """Return whether a number may have been computed from the size of the batch."""
+    if not math.isfinite(number):
+        return False
+    near = (number * size, number / size, (number - 1) / size, (number + 1) / size, number**2 * size, number**2 / size)
+    return number != 0 and any(value != 0 and abs(value - round(value)) < 1e-9 for value in near)
+
+
+def _different(program: Any, other: Any) -> set[Any]:
+    """Return the nodes that compute with other numbers, or are others, in a trace of another size of the batch."""
+    constants, twins = _constants_of(program), _constants_of(other)
+    placed = {n.name: n for n in program.graph.nodes if n.op == "placeholder"}
+    changed = {placed[name] for name, value in constants.items() if not _equal(value, twins.get(name))}
+    nodes, others = ([n for n in p.graph.nodes if n.op == "call_function"] for p in (program, other))
+    if [n.target for n in nodes] != [n.target for n in others]:
+        return changed | {node for node in nodes if _numbers_of(node)}
+    pairs = zip(nodes, others, strict=True)
+    return changed | {node for node, twin in pairs if _numbers_of(node) != _numbers_of(twin)}
+
+
+def _constants_of(program: Any) -> dict[str, Any]:
+    """Return the tensors that a module's forward makes of numbers, by the names of their nodes."""
+    lifted = program.graph_signature.inputs_to_lifted_tensor_constants
+    return {name: program.constants[place] for name, place in lifted.items()}
+
+
+def _equal(value: Any, other: Any) -> bool:
+    """Return whether two tensors are equal, where both have values."""
+    return other is not None and value.shape == other.shape and bool((value == other).all())
 
 
 def _example_options(torch: Any, module: Any) -> dict[str, Any]:
@@ -122,18 +196,25 @@ def _evaluation(module: Any) -> Iterator[None]:
             part.training = mode
 
 
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Hide what torch.export writes about a failure, such as its whole graph; the error tells what matters."""
+    disabled = logging.root.manager.disable
+    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.disable(logging.CRITICAL)
+        try:
+            yield
+        finally:
+            logging.disable(disabled)
+
+
 def _exported(torch: Any, module: Any, example: Any) -> Any:
     """Return the program that torch.export traces, with the operators that are known left whole."""
-    import logging
-    import warnings
-
     try:
-        with _evaluation(module), torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            logging.getLogger("torch.export").setLevel(logging.ERROR)
+        with _evaluation(module), torch.no_grad(), _silence():
             program = torch.export.export(module, (example,))
-            targets = {node.target for node in program.graph.nodes if node.op == "call_function"}
-            if any(_needs_decomposition(target) for target in targets):
+            if _needs_decomposition(program):
                 table = torch.export.default_decompositions()
                 for operator in [*table.keys()]:
                     if _operator_name(operator) in OPERATORS:
@@ -154,16 +235,53 @@ def _operator_name(target: Any) -> str:
     return str(schema.name).rpartition("::")[2] if schema is not None else getattr(target, "__name__", str(target))
 
 
-def _needs_decomposition(target: Any) -> bool:
-    schema = getattr(target, "_schema", None)
-    return schema is not None and (schema.is_mutable or _operator_name(target) not in OPERATORS)
+def _needs_decomposition(program: Any) -> bool:
+    """Return whether what depends on the input has unknown operators, or writes to a tensor that is read elsewhere."""
+    given: set[str] = set(program.graph_signature.user_inputs)
+    dependent: set[Any] = set()
+    for node in program.graph.nodes:
+        if node.name in given or not dependent.isdisjoint(node.all_input_nodes):
+            dependent.add(node)
+        schema = getattr(node.target, "_schema", None)
+        if schema is None or node.op != "call_function":
+            continue
+        if schema.is_mutable:
+            _check_write(node)
+            if not _rewrites_own_input(node):
+                return True
+        elif node in dependent and node.users and _operator_name(node.target) not in OPERATORS:
+            return True
+    return False
+
+
+def _check_write(node: Any) -> None:
+    """Raise if an operator writes to what a dropout passes on: torch.export takes it for a copy, which it is not."""
+    written, source = node.args[0], None
+    while getattr(written, "op", "") == "call_function" and "dropout" in _operator_name(written.target):
+        source = written = written.args[0]
+        if len(source.users) > 1:
+            raise ValueError(f"{node.target} writes to the result of a dropout, whose input is read elsewhere")
+
+
+def _rewrites_own_input(node: Any) -> bool:
+    """Return whether an operator works in place on the new result of another one, which nothing else reads."""
+    source = node.args[0]
+    made_new = getattr(source, "op", "") == "call_function" and (
+        _operator_name(source.target) in _MAKES_NEW or _rewrites_own_input(source)
+    )
+    name = _operator_name(node.target)
+    return made_new and len(source.users) == 1 and name.endswith("_") and name[:-1] in OPERATORS
+
+
+_MAKES_NEW = ("conv1d", "conv2d", "conv3d", "linear", "batch_norm", "add", "mul", "cat", "max_pool2d")
 
 
 class _GraphReader:
     """Translates an exported program node by node."""
 
-    def __init__(self, torch: Any, module: Any, program: Any, name: str) -> None:
+    def __init__(self, torch: Any, module: Any, program: Any, name: str, sized: set[Any]) -> None:
         self.torch = torch
+        self.sized = sized  # nodes that compute with the size of the batch
         self.modules = dict(module.named_modules())
         self.program = program
         self.values: dict[Any, Any] = {}
@@ -191,6 +309,8 @@ class _GraphReader:
             for node in program.graph.nodes:
                 if node is given:
                     self.values[node] = self.builder.input
+                elif node in self.sized and node.op == "placeholder":
+                    self.values[node] = self._opaque(node, node.name, [], "it computes with the size of the batch")
                 elif node.op == "placeholder" and node.name in held:
                     self.values[node] = constants[held[node.name]].detach()
                     if node.name in signature.inputs_to_parameters:
@@ -244,13 +364,16 @@ class _GraphReader:
             return self._item(node, *node.args)
         sources = [n for n in node.all_input_nodes if _holds_tensor(self.values[n])]
         random = self.torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
-        if not sources and not random:
+        if not sources and not random and node not in self.sized:
             if not self.trained.isdisjoint(node.all_input_nodes):
                 self.trained.add(node)
             args, kwargs = self.torch.fx.map_arg((node.args, node.kwargs), self.values.__getitem__)
             return node.target(*args, **kwargs)
         name, mark = self._node_name(node), self.builder.mark()
         try:
+            operator = operator if operator in OPERATORS else operator.removesuffix("_")  # in place
+            if node in self.sized:
+                raise UnsupportedError("it computes with the size of the batch")
             if operator not in OPERATORS:
                 raise UnsupportedError("it is random" if random else "")
             args, kwargs = self.torch.fx.map_arg((node.args, node.kwargs), self._argument)
@@ -300,8 +423,13 @@ class _GraphReader:
         for ours, meta in zip(results, metas, strict=True):
             if not isinstance(ours, Tensor):
                 continue
-            if ours.shape not in (None, tuple(meta.shape)):
-                raise UnsupportedError(f"it gives shape {tuple(meta.shape)}, but was read as {ours.shape}")
+            shape = tuple(n if isinstance(n, int) else None for n in meta.shape)  # None depends on values
+            if ours.shape is None or None in shape:
+                matches = ours.shape is None or len(ours.shape) == len(shape)
+            else:
+                matches = ours.shape == shape
+            if not matches:
+                raise UnsupportedError(f"it gives shape {shape}, but was read as {ours.shape}")
             if not meta.is_floating_point():
                 raise UnsupportedError(f"it gives numbers of type {meta.dtype}")
             if meta.itemsize < self.dtype.itemsize and meta.itemsize < 4 and meta.dtype not in before:
@@ -314,7 +442,7 @@ class _GraphReader:
         operator, tensors = str(node.target).removesuffix(".default"), self._tensors(sources)
         values = node.meta.get("val")
         if isinstance(values, tuple | list):
-            shapes = [tuple(value.shape) if hasattr(value, "shape") else None for value in values]
+            shapes = [_sizes(value) for value in values]
             return [self.builder.opaque(name, operator, tensors, shape, reason) for shape in shapes]
         return self.builder.opaque(name, operator, tensors, _shape(node), reason)
 
@@ -341,8 +469,13 @@ _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
 
 def _shape(node: Any) -> tuple[int, ...] | None:
     """Return the shape of a node's value, None if it has no single shape."""
-    shape = getattr(node.meta.get("val"), "shape", None)
-    return tuple(int(n) for n in shape) if shape is not None else None
+    return _sizes(node.meta.get("val"))
+
+
+def _sizes(value: Any) -> tuple[int, ...] | None:
+    """Return a tensor's shape, None if it depends on values."""
+    shape = getattr(value, "shape", None)
+    return tuple(shape) if shape is not None and all(isinstance(n, int) for n in shape) else None
 
 
 def _attribute(module: Any, path: str) -> Any:

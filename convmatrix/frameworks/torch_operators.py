@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -312,6 +312,11 @@ def _masked_fill(call: Call) -> Tensor:
     return _masked(call.builder, call.name, ~call["mask"], call.x, call["value"])
 
 
+def _lerp(call: Call) -> Tensor:
+    b, name, x = call.builder, call.name, call.x
+    return b.sum(name, x, b.product(f"{name}.step", b.sum(f"{name}.way", call["end"], x, -1), call["weight"]))
+
+
 def _product(call: Call) -> Tensor:
     return call.builder.product(call.name, call["self"], call["other"])
 
@@ -423,6 +428,44 @@ def _extreme_value(method: Literal["max", "min"]) -> Callable[[Call], Any]:
     return translate
 
 
+def _norm(call: Call) -> Tensor:
+    """Return the sum of absolute values along axes, or the root of the sum of squares."""
+    b, name, order = call.builder, call.name, float(call.get("ord", 2))
+    if order not in (1, 2):
+        raise UnsupportedError(f"ord={order} is not known")
+    terms = b.elementwise(f"{name}.terms", call.x, "square" if order == 2 else "abs")
+    total = _reduction("sum")(replace(call, name=f"{name}.sum", arguments={**call.arguments, "self": terms}))
+    return b.elementwise(name, total, "sqrt") if order == 2 else total
+
+
+def _variance(call: Call) -> Tensor:
+    b, name, x = call.builder, call.name, call.x
+    axes = call.get("dim") or list(range(x.ndim))
+    n = math.prod(x.known[axis] for axis in axes)
+    divisor = n - float(call.get("correction", 1))
+    if divisor <= 0:
+        raise UnsupportedError("it divides by zero")
+    mean = b.reduction(f"{name}.mean", x, "mean", axes, keep=True)
+    squares = b.elementwise(f"{name}.squares", b.sum(f"{name}.centred", x, mean, -1), "square")
+    keep = bool(call.get("keepdim", False))
+    return b.scale(name, b.reduction(f"{name}.sum", squares, "sum", axes, keep), np.asarray(1 / divisor))
+
+
+def _variance_and_mean(call: Call) -> Any:
+    return [_variance(call), _reduction("mean")(replace(call, name=f"{call.name}.of"))]
+
+
+def _log_sum_exp(call: Call) -> Tensor:
+    b, name, x = call.builder, call.name, call.x
+    axes = [call["dim"]] if isinstance(call["dim"], int) else call["dim"]
+    top = b.reduction(f"{name}.max", x, "max", axes, keep=True)
+    powers = b.elementwise(f"{name}.exp", b.sum(f"{name}.shifted", x, top, -1), "exp")
+    total = b.elementwise(f"{name}.log", b.reduction(f"{name}.sum", powers, "sum", axes, keep=True), "log")
+    y = b.sum(name, total, top)
+    dropped = set() if call.get("keepdim", False) else {axis % x.ndim for axis in axes}
+    return b.reshape(f"{name}.reshape", y, [n for axis, n in enumerate(y.known) if axis not in dropped])
+
+
 def _softmax(*, logarithm: bool) -> Callable[[Call], Tensor]:
     def translate(call: Call) -> Tensor:
         return call.builder.softmax(call.name, call.x, int(call["dim"]), logarithm=logarithm)
@@ -477,6 +520,7 @@ OPERATORS: Final[dict[str, Callable[[Call], Any]]] = {
     "rsub": _reversed_difference,
     "where": _choice,
     "masked_fill": _masked_fill,
+    "lerp": _lerp,
     "mul": _product,
     "div": _quotient,
     "maximum": _extremum("max"),
@@ -493,6 +537,10 @@ OPERATORS: Final[dict[str, Callable[[Call], Any]]] = {
     **dict.fromkeys(("_adaptive_avg_pool2d", "_adaptive_avg_pool3d"), _adaptive_pool("average")),
     "mean": _reduction("mean"),
     "sum": _reduction("sum"),
+    "linalg_vector_norm": _norm,
+    "var": _variance,
+    "var_mean": _variance_and_mean,
+    "logsumexp": _log_sum_exp,
     "amax": _reduction("max"),
     "amin": _reduction("min"),
     "max": _extreme_value("max"),
