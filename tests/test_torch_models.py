@@ -205,7 +205,7 @@ REFUSED = {
     "float16": {"half": lambda m, x: x.half().float()},
     "int32": {"whole": lambda m, x: x.to(torch.int).float()},
     "int64": {"long": lambda m, x: x.long() * 0.5},
-    "depends on the input": {
+    "on the input": {
         "where": lambda m, x: torch.where(x > 0, x, -x),
         "mask": lambda m, x: x.masked_fill(x > 0, 0.0),
         "kernel": lambda m, x: F.conv2d(x, x[:1]),
