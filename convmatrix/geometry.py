@@ -349,9 +349,21 @@ def _plain_geometry(kernel: tuple[int, ...], shape: tuple[int, ...], options: La
         layout = "(C_in, C_out/groups, *kernel)" if transposed else "(C_out, C_in/groups, *kernel)"
         raise ValueError(
             f"the kernel reads {in_channels} channels (its shape {kernel} is {layout}, groups={groups}), but the "
-            f"input has {shape[0]} (input_shape={shape} is (C_in, *spatial)); make them equal"
+            f"input has {shape[0]} (input_shape={shape} is (C_in, *spatial)); {_channels_remedy(kernel, shape)}"
         )
     return ConvGeometry(shape[1:], kernel[2:], in_channels=in_channels, out_channels=out_channels, **options)
+
+
+def _channels_remedy(kernel: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    """Return what to do about a kernel of the wrong number of channels, which may be laid out in another way."""
+    if kernel[-2] == shape[0]:
+        return "transpose a kernel with channels last, as in Keras and Flax: numpy.moveaxis(kernel, (-1, -2), (0, 1))"
+    if kernel[-2] == shape[-1]:
+        return (
+            "put the channels first: the input as (C_in, *spatial), and a kernel of Keras or Flax by "
+            "numpy.moveaxis(kernel, (-1, -2), (0, 1))"
+        )
+    return "make them equal"
 
 
 def _tiled_geometry(weights: tuple[int, ...], shape: tuple[int, ...], options: LayerOptions) -> ConvGeometry:

@@ -75,7 +75,7 @@ class LayerCounts:
 
 
 def layer_counts(
-    geometry: ConvGeometry, bias: Bias = "channel", *, dtype: DTypeLike = np.float64, name: str = "layer"
+    geometry: ConvGeometry, bias: Bias | bool = "channel", *, dtype: DTypeLike = np.float64, name: str = "layer"
 ) -> LayerCounts:
     r"""Return the counts of a convolution layer, by formula: neither matrix nor pattern is built.
 
@@ -88,8 +88,9 @@ def layer_counts(
     ----------
     geometry : ConvGeometry
         Of any size.
-    bias : {"channel", "unit"} or None
-        One bias per output channel (the usual), one per unit (as in LeCun et al. 1989), or none.
+    bias : {"channel", "unit"}, bool or None
+        One bias per output channel (the usual; also True), one per unit (as in LeCun et al. 1989), or none (also
+        False).
     dtype : dtype
         Of the values whose bytes are given.
     name : str
@@ -124,6 +125,8 @@ def layer_counts(
     """
     if not isinstance(geometry, ConvGeometry):
         raise TypeError(f"layer_counts takes a ConvGeometry, but was given {geometry!r} ({type(geometry).__name__})")
+    if isinstance(bias, bool):
+        bias = "channel" if bias else None
     if bias not in ("channel", "unit", None):
         raise ValueError(f"bias={bias!r} is unknown; choose 'channel' (one per output channel), 'unit' or None")
     pairs = n_pairs(geometry)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convmatrix import options as validate
+from convmatrix.arrays import from_tensor
 from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError
 from convmatrix.frameworks.torch_operators import OPERATORS as COMPUTING
 from convmatrix.frameworks.torch_operators import Call
@@ -299,12 +300,7 @@ def _as_array(value: Any) -> Any:
     """Return constant tensors as arrays, in lists too; half precision becomes float32."""
     if isinstance(value, list | tuple):
         return [_as_array(item) for item in value]
-    if not hasattr(value, "detach"):
-        return value
-    tensor = value.detach().cpu()
-    if str(tensor.dtype) in ("torch.float16", "torch.bfloat16"):
-        tensor = tensor.float()
-    array = np.array(tensor.numpy())
-    if array.dtype.kind == "c":
+    array = from_tensor(value)
+    if getattr(array, "dtype", np.dtype(float)) in (np.complex64, np.complex128):
         raise UnsupportedError("its constants are complex")
     return array

@@ -252,6 +252,10 @@ def as_network(network: Any) -> Network:
     if hasattr(network, "to_network"):
         converted: Network = network.to_network()
         return converted
+    if hasattr(network, "named_modules"):
+        raise TypeError(
+            f"{type(network).__name__} is a PyTorch module; read it with Network.from_torch(module, input_shape)"
+        )
     if isinstance(network, ConvGeometry | WeightPattern | Node | Operation):
         return Network([network])
     if isinstance(network, Iterable):

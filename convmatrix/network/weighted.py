@@ -89,8 +89,9 @@ class Convolution(Operation):
     geometry : ConvGeometry
     weight : array_like, optional
         Of the geometry's ``weight_shape``; absent in a named architecture.
-    bias : array_like, "channel", "unit" or None
-        One value per output channel or one per unit; a word says that there is one without giving its values.
+    bias : array_like, "channel", "unit", bool or None
+        One value per output channel or one per unit; a word, or True for ``"channel"``, says that there is one without
+        giving its values. None or False for no bias.
 
     Examples
     --------
@@ -117,6 +118,8 @@ class Convolution(Operation):
         if self.weight is not None:
             weight = validate.weight_array(self.weight, g.weight_shape, g)
             object.__setattr__(self, "weight", _real_array("weight", weight))
+        if isinstance(self.bias, bool):
+            object.__setattr__(self, "bias", "channel" if self.bias else None)
         if isinstance(self.bias, str) and self.bias not in ("channel", "unit"):
             raise ValueError(f"bias={self.bias!r} is unknown; choose 'channel', 'unit', None, or give values")
         object.__setattr__(self, "bias", _real_array("bias", self.bias))
