@@ -9,6 +9,7 @@ from convmatrix.network.architectures import ARCHITECTURES, architecture, as_net
 from convmatrix.network.branches import Addition, Concatenation, Product
 from convmatrix.network.construction import Node
 from convmatrix.network.functions import FUNCTIONS, Elementwise, Function, Scale
+from convmatrix.network.linearisation import Linearisation
 from convmatrix.network.nodes import Network
 from convmatrix.network.operations import (
     Input,
@@ -40,6 +41,7 @@ __all__ = [
     "FullyConnected",
     "Function",
     "Input",
+    "Linearisation",
     "MissingWeightsError",
     "Network",
     "Node",
