@@ -68,6 +68,9 @@ def check_boxes(operation: Any, inputs: list[Any], rng: np.random.Generator) -> 
     full = np.zeros((2, *shape))
     full[(slice(None), *box)] = rng.standard_normal((2, *(part.stop - part.start for part in box)))
     boxes = operation.read_boxes(box, shapes)
+    if not any(map(box_size, boxes)):
+        assert not any(g.any() for g in operation.cotangent(inputs, full)), (operation, box)
+        return
     local = operation.local_cotangent(inputs, full[(slice(None), *box)], box, boxes)
     for g, part, expected in zip(local, boxes, operation.cotangent(inputs, full), strict=True):
         inside = within(part, tuple(slice(0, n) for n in expected.shape[1:]))
@@ -116,19 +119,9 @@ def geometries() -> list[cm.ConvGeometry]:
     """Return layers of every boundary, stride, dilation and sharing, transposed and grouped, narrow and wide."""
     listed = []
     for boundary, stride, dilation, channels in itertools.product(BOUNDARIES, (1, 2, 3), (1, 2), ((2, 3), (4, 6))):
-        listed.append(
-            cm.ConvGeometry(
-                (5, 6),
-                (3, 2),
-                in_channels=channels[0],
-                out_channels=channels[1],
-                stride=stride,
-                dilation=dilation,
-                padding=((2, 1), (0, 3)),
-                boundary=boundary,
-                flip=stride == 2,
-            )  # fmt: skip
-        )
+        options: Any = {"stride": stride, "dilation": dilation, "boundary": boundary, "flip": stride == 2}
+        options |= {"in_channels": channels[0], "out_channels": channels[1], "padding": ((2, 1), (0, 3))}
+        listed.append(cm.ConvGeometry((5, 6), (3, 2), **options))
     for groups, (n_in, n_out), stride in itertools.product((2,), ((2, 2), (2, 6), (8, 12)), (1, 2)):
         listed.append(cm.ConvGeometry((7,), (3,), in_channels=n_in, out_channels=n_out, groups=groups, stride=stride))
     for n_in, n_out, stride, taps, padding in itertools.product((2, 4), (2, 6), (1, 2, 3), (1, 2, 4), (0, 1)):

@@ -94,6 +94,8 @@ class Derivatives:
                 continue
             with named(node):
                 read = node.operation.read_boxes(own, node.input_shapes)
+            if not any(map(box_size, read)):
+                continue  # nothing but padding
             for source, part in zip(node.inputs, read, strict=True):
                 boxes[source] = union(boxes[source], part) if source in boxes else part
             steps.append((node, own, read))

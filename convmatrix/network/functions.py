@@ -129,7 +129,7 @@ def _hard_sigmoid_slope(x: Array, alpha: float, beta: float) -> Any:
 
 
 def _hard_swish_slope(x: Array) -> Any:
-    return np.where(x < -3, x.dtype.type(0), np.where(x > 3, x.dtype.type(1), x / 3 + 0.5))
+    return np.where(x <= -3, x.dtype.type(0), np.where(x >= 3, x.dtype.type(1), x / 3 + 0.5))
 
 
 def _piecewise(value: Callable[..., Array], slope: Callable[..., Array], /, **defaults: float) -> Function:

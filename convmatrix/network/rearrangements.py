@@ -180,7 +180,7 @@ class Rearrangement(Operation):
         if self.name == "take":
             axis, read = self.options[0], self._taken(shape, box)
             gradient = np.zeros((len(g), *box_shape(target)), dtype=g.dtype)
-            gradient[(slice(None),) * (axis + 1) + (np.array(read) - min(read),)] = g
+            gradient[(slice(None),) * (axis + 1) + (np.array(read) - target[axis].start,)] = g
             return [gradient]
         if self.name == "pad":
             for axis, ((low, _), rule, part, n) in enumerate(zip(*self.options[:2], box, shape, strict=True)):
