@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy import special
 
+from convmatrix.network.boxes import Box, box_shape, broadcast_box, sum_broadcast, whole
 from convmatrix.network.operations import (
     MissingWeightsError,
     Operation,
@@ -128,7 +129,7 @@ def _hard_sigmoid_slope(x: Array, alpha: float, beta: float) -> Any:
 
 
 def _hard_swish_slope(x: Array) -> Any:
-    return np.where(x < -3, x.dtype.type(0), np.where(x > 3, x.dtype.type(1), x / 3 + 0.5))
+    return np.where(x <= -3, x.dtype.type(0), np.where(x >= 3, x.dtype.type(1), x / 3 + 0.5))
 
 
 def _hard_shrink(x: Array, threshold: float) -> Any:
@@ -301,6 +302,24 @@ class Elementwise(Operation):
             raise MissingWeightsError(f"the slope of {self.name!r} is not known")
         return self.known.slope(x if x.dtype.kind == "f" else x.astype(np.float64), **self.parameters)
 
+    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
+        """Return ``f'(x) t`` for each tangent t."""
+        return tangents[0] * self.slope(inputs[0])
+
+    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
+        """Return ``f'(x) g`` for each cotangent g."""
+        return [cotangents * self.slope(inputs[0])]
+
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return the box itself."""
+        return [box]
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return the product with the slopes in the box."""
+        return [cotangents * self.slope(inputs[0][box])]
+
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return the marked entries themselves."""
         return [outputs]
@@ -436,6 +455,33 @@ class Scale(Operation):
             matrix.data = np.broadcast_to(self.spread(self.scale, shape), out).ravel().astype(dtype or np.float64)
         shift = 0 if self.shift is None else self.spread(self.shift, shape)
         return matrix, np.broadcast_to(shift, out).ravel().astype(dtype or np.float64)
+
+    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
+        """Return ``scale * t`` for each tangent t."""
+        (t,), (shape,) = tangents, [x.shape for x in inputs]
+        out = self.output_shape([shape])
+        spread = t.reshape(len(t), *(1,) * (len(out) - len(shape)), *shape)
+        scale = np.ones(1, t.dtype) if self.scale is None else like(self.spread(self.scale, shape), t)
+        return np.asarray(spread * np.broadcast_to(scale, out))
+
+    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
+        """Return ``scale * g`` for each cotangent g, summed where the input is broadcast."""
+        shape = inputs[0].shape
+        return self.local_cotangent(inputs, cotangents, whole(cotangents.shape[1:]), [whole(shape)])
+
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return the box itself, without the axes that are broadcast."""
+        return [broadcast_box(box, input_shapes[0])]
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return the product with the scale in the box."""
+        shape = inputs[0].shape
+        if self.scale is not None:
+            out = self.output_shape([shape])
+            cotangents = cotangents * np.broadcast_to(like(self.spread(self.scale, shape), cotangents), out)[box]
+        return [sum_broadcast(cotangents, box_shape(input_boxes[0]))]
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return the marked entries themselves."""

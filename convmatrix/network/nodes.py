@@ -10,6 +10,7 @@ import numpy as np
 
 from convmatrix.network.agreement import Agreement, agreement
 from convmatrix.network.construction import Node, as_nodes, check_declared, checked_shape, listed_names, topological
+from convmatrix.network.linearisation import Linearisation
 from convmatrix.network.operations import Shape, UnknownOperatorError
 
 if TYPE_CHECKING:
@@ -296,3 +297,49 @@ class Network:
             return A.astype(kind), b.astype(kind)
         except (ValueError, TypeError) as error:
             raise type(error)(f"node {node.name!r}: {error}") from None
+
+    def linearise(self, x: Array, name: str | None = None) -> Linearisation:
+        """Return the Jacobian and the constant of an output at one sample: ``f(x') = J x' + c`` near x.
+
+        Parameters
+        ----------
+        x : array, shape input_shape or (1, *input_shape)
+            float32 or float64, in which the Jacobian is computed; integers are converted to float64.
+        name : str, optional
+            The node to linearise, by default the first output.
+
+        Returns
+        -------
+        Linearisation
+            With ``operator`` J, ``offset`` c, ``exact`` and sparse ``rows(start, stop)`` of J.
+
+        Raises
+        ------
+        ValueError
+            If x has another shape, weights are absent or an operator is unknown; the message names the node.
+        TypeError
+            If the derivative of an operation is not known.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import convmatrix as cm
+        >>> from convmatrix.network import Convolution, Elementwise, Network
+        >>> network = Network([Convolution(cm.ConvGeometry(3, 2), [1, -1], [10]), Elementwise("relu")])
+        >>> linear = network.linearise(np.array([[1.0, 2.0, 4.0]]))
+        >>> linear.rows(0, 2).toarray(), linear.offset, linear.exact
+        (array([[ 1., -1.,  0.],
+               [ 0.,  1., -1.]]), array([10., 10.]), True)
+        """
+        x = np.asarray(x)
+        if x.shape not in (self.input_shape, (1, *self.input_shape)):
+            raise ValueError(
+                f"{self.name} is linearised at one sample of shape {self.input_shape}, but was given an array of shape "
+                f"{x.shape}; give one sample"
+            )
+        part = self.until(self.outputs[0] if name is None else name)
+        read = {source for node in part.nodes if not node.linear for source in node.inputs}
+        wanted = list(read | {part.input.name, part.outputs[0]})
+        sample = x.reshape(1, *self.input_shape)
+        values = part.values(sample.astype(np.float64) if x.dtype.kind in "iub" else sample, wanted)
+        return Linearisation(part.nodes, {name: value[0] for name, value in values.items()})

@@ -159,7 +159,7 @@ class Operation(ABC):
         box : tuple of slice
             Which outputs the cotangents belong to.
         input_boxes : sequence of tuple of slice
-            What `read_boxes` returns for the box.
+            What `read_boxes` returns for the box; not all of them are empty.
 
         Returns
         -------
