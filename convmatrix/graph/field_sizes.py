@@ -1,0 +1,297 @@
+"""Size, stride and position of receptive fields, by formula."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from convmatrix.geometry import ConvGeometry
+from convmatrix.network import (
+    Convolution,
+    FullyConnected,
+    Input,
+    Node,
+    Opaque,
+    PatternMap,
+    Pooling,
+    Rearrangement,
+    as_network,
+)
+
+if TYPE_CHECKING:
+    from convmatrix.boundary import Axis
+
+
+@dataclass(frozen=True)
+class FieldSize:
+    """Size and position of the receptive fields of a network's units, one value per axis; see `receptive_field_size`.
+
+    Attributes
+    ----------
+    size : tuple of int
+        Samples from the first to the last one that a unit reads, those beyond the image included.
+    stride : tuple of int
+        By how many samples the field moves from one unit to the next (the effective stride); 0 where all units read
+        the same field.
+    start : tuple of int
+        Where the field of unit 0 begins; negative if it begins in the padding. Unit i reads samples
+        ``start + i * stride`` to ``start + i * stride + size - 1``.
+    input_shape, output_shape : tuple of int
+        Spatial shapes of the input, and of the output.
+
+    Examples
+    --------
+    >>> field = FieldSize(size=(5,), stride=(2,), start=(-1,), input_shape=(9,), output_shape=(4,))
+    >>> field.extent((1,)), field.cut, field.centre
+    (((1, 5),), (((0, 1), (3, 4)),), (1.0,))
+    """
+
+    size: tuple[int, ...]
+    stride: tuple[int, ...]
+    start: tuple[int, ...]
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+
+    @property
+    def centre(self) -> tuple[float, ...]:
+        """Position of the centre of the field of unit 0 on each axis; that of unit i is ``centre + i * stride``."""
+        return tuple(start + (size - 1) / 2 for start, size in zip(self.start, self.size, strict=True))
+
+    def extent(self, position: Sequence[int]) -> tuple[tuple[int, int], ...]:
+        """Return the first and the last sample of a unit's field on each axis, those beyond the image included."""
+        if len(position) != len(self.size):
+            raise ValueError(
+                f"position {tuple(position)} has {len(position)} entries, but there are {len(self.size)} axes"
+            )
+        corners = zip(self.start, self.stride, self.size, position, strict=True)
+        return tuple((start + i * stride, start + i * stride + size - 1) for start, stride, size, i in corners)
+
+    @property
+    def uncut(self) -> tuple[tuple[int, int], ...]:
+        """The range (first, end) of units, on each axis, whose fields lie inside the image; empty if first == end."""
+        ranges = []
+        axes = zip(self.start, self.stride, self.size, self.input_shape, self.output_shape, strict=True)
+        for start, stride, size, n, outputs in axes:
+            if not stride:
+                inside = start >= 0 and start + size <= n
+                ranges.append((0, outputs if inside else 0))
+                continue
+            first = min(max(-(start // stride), 0), outputs)
+            ranges.append((first, min(max((n - size - start) // stride + 1, first), outputs)))
+        return tuple(ranges)
+
+    @property
+    def cut(self) -> tuple[tuple[tuple[int, int], tuple[int, int]], ...]:
+        """The ranges (first, end) of units, at the low and at the high end of each axis, cut by the border."""
+        ends = zip(self.uncut, self.output_shape, strict=True)
+        return tuple(((0, first), (end, outputs)) for (first, end), outputs in ends)
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """What the units of a node read of the input on one axis: unit i reads ``size`` samples from start + i * stride."""
+
+    size: int
+    stride: int
+    start: int
+    n_units: int
+
+    def through(self, axis: Axis) -> _Windows:
+        """Return the windows of the outputs of an axis whose samples have these windows."""
+        span = axis.dilation * (axis.n_taps - 1)
+        return _Windows(
+            self.size + span * self.stride,
+            self.stride * axis.stride,
+            self.start - axis.pad_low * self.stride,
+            axis.n_outputs,
+        )
+
+    def whole(self) -> _Windows:
+        """Return the window of one unit that reads all units."""
+        return _Windows(self.size + (self.n_units - 1) * self.stride, self.stride, self.start, 1)
+
+    def joined(self, other: _Windows) -> _Windows | None:
+        """Return the smallest windows that hold both; None where they move by different strides."""
+        n_units = max(self.n_units, other.n_units)
+        a, b = (w if w.n_units == n_units else replace(w, n_units=n_units, stride=0) for w in (self, other))
+        if n_units == 1:
+            a, b = replace(a, stride=max(a.stride, b.stride)), replace(b, stride=max(a.stride, b.stride))
+        if a.stride != b.stride:
+            if a.stride and b.stride:
+                return None
+            a, b = (replace(w.whole(), n_units=n_units, stride=0) if w.stride else w for w in (a, b))
+        start = min(a.start, b.start)
+        return _Windows(max(a.start + a.size, b.start + b.size) - start, a.stride, start, n_units)
+
+
+def receptive_field_size(network: Any) -> FieldSize:
+    r"""Return size, effective stride and position of the receptive fields of a network's output, by formula.
+
+    .. math:: r = 1 + \sum_l d_l (k_l - 1) \prod_{j<l} s_j, \qquad
+              \text{start} = -\sum_l p_l \prod_{j<l} s_j
+
+    on each axis, with kernel sizes k, strides s, dilations d and low padding p (Araujo, Norris, Sim, Computing
+    receptive fields of convolutional neural networks, Distill 2019). Nothing is built. Where branches meet, the field
+    is the smallest interval that contains those of all branches; a dense layer reads all positions. With gaps, or at
+    the border, a unit reads only some samples of that range: `receptive_field` returns which.
+
+    Parameters
+    ----------
+    network : Network, str, ConvGeometry, nn.Sequential or sequence of layers
+        As for `convmatrix.network.as_network`. In a list of geometries alone, channels may be anything.
+
+    Returns
+    -------
+    FieldSize
+
+    Raises
+    ------
+    ValueError
+        If spatial shapes do not fit together, branches with different strides meet, or a node's units read different
+        numbers of samples (transposed convolutions, resizing); the message names the node.
+
+    Examples
+    --------
+    >>> from convmatrix import ConvGeometry
+    >>> field = receptive_field_size([ConvGeometry(16, 6), ConvGeometry(11, 6), ConvGeometry(6, 6)])
+    >>> field.size, field.stride, field.output_shape
+    ((16,), (1,), (1,))
+    >>> from convmatrix.network import as_network
+    >>> receptive_field_size(as_network("vgg16").until("pool5")).size
+    (212, 212)
+    """
+    if isinstance(network, list | tuple) and all(isinstance(layer, ConvGeometry) for layer in network):
+        network = [_one_channel(layer) for layer in network]
+    net = as_network(network)
+    found = receptive_field_sizes(net)[net.outputs[0]]
+    if isinstance(found, str):
+        raise ValueError(found)
+    return found
+
+
+def receptive_field_sizes(network: Any) -> dict[str, FieldSize | str]:
+    """Return the receptive field of the units of every node, by formula, in one pass over the network.
+
+    Parameters
+    ----------
+    network : Network, str, nn.Sequential or sequence of layers
+        As for `convmatrix.network.as_network`.
+
+    Returns
+    -------
+    dict of str to FieldSize or str
+        By node. Where the field has no size, or depends on a node whose field has none, a sentence that says why.
+
+    Examples
+    --------
+    >>> fields = receptive_field_sizes("lenet5")
+    >>> [fields[name].size for name in ("input", "C1", "S2", "C3")]
+    [(1, 1), (5, 5), (6, 6), (14, 14)]
+    """
+    net = as_network(network)
+    spatial = net.input_shape[1:]
+    if not spatial:
+        reason = f"the input has shape {net.input_shape}, which has no spatial axes"
+        return dict.fromkeys((node.name for node in net.nodes), reason)
+    windows: dict[str, tuple[_Windows, ...] | str] = {}
+    for node in net.nodes:
+        windows[node.name] = _windows_or_reason(node, [windows[source] for source in node.inputs])
+    return {name: axes if isinstance(axes, str) else _field_size(axes, spatial) for name, axes in windows.items()}
+
+
+def _field_size(axes: tuple[_Windows, ...], input_shape: tuple[int, ...]) -> FieldSize:
+    sizes = ((axis.size, axis.stride, axis.start, axis.n_units) for axis in axes)
+    size, stride, start, n_units = zip(*sizes, strict=True)
+    return FieldSize(size, stride, start, input_shape, n_units)
+
+
+def _one_channel(geometry: ConvGeometry) -> ConvGeometry:
+    options = {**geometry.options(), "in_channels": 1, "out_channels": 1, "groups": 1, "connections": None}
+    return ConvGeometry(geometry.input_shape, geometry.kernel_shape, **options)
+
+
+def _windows_or_reason(node: Node, inputs: list[tuple[_Windows, ...] | str]) -> tuple[_Windows, ...] | str:
+    """Return the windows of a node's outputs; why there are none, if there are none for it or for one of its inputs."""
+    known = []
+    for given in inputs:
+        if isinstance(given, str):
+            return given
+        known.append(given)
+    if isinstance(node.operation, Opaque):
+        operator = node.operation.operator
+        return f"node {node.name!r} (opaque) reads unknown windows ({operator}); receptive_field allows for all inputs"
+    if len({len(axes) for axes in known}) > 1:
+        return f"node {node.name!r} joins branches ({', '.join(node.inputs)}) with different numbers of axes"
+    try:
+        return _node_windows(node, known)
+    except ValueError as error:
+        return str(error)
+
+
+def _node_windows(node: Node, inputs: list[tuple[_Windows, ...]]) -> tuple[_Windows, ...]:
+    """Return the windows of a node's outputs, one per spatial axis, from those of its inputs."""
+    operation, shapes = node.operation, node.input_shapes
+    if isinstance(operation, Input):
+        return tuple(_Windows(1, 1, 0, n) for n in operation.shape[1:])
+    geometry: ConvGeometry | None = None
+    if isinstance(operation, Convolution):
+        geometry = operation.geometry
+    elif isinstance(operation, Pooling):
+        geometry = operation.geometry(shapes[0])
+    elif isinstance(operation, PatternMap):
+        geometry = operation.pattern.geometry
+    if geometry is not None and not geometry.transposed:
+        return tuple(window.through(axis) for window, axis in zip(inputs[0], geometry.axes, strict=True))
+    if isinstance(operation, FullyConnected) and operation.flatten:
+        return tuple(window.whole() for window in inputs[0])
+    if isinstance(operation, Rearrangement) and (moved := _rearranged(operation, inputs[0], node)) is not None:
+        return moved
+    if operation.kind in ("elementwise", "scale", "addition", "product") or (
+        operation.kind == "concatenation" and getattr(operation, "axis", None) == 0
+    ):
+        joined = [_smallest(axis) for axis in zip(*inputs, strict=True)]
+        if None not in joined:
+            return tuple(window for window in joined if window is not None)
+        raise ValueError(
+            f"node {node.name!r} joins branches ({', '.join(node.inputs)}) whose receptive fields move by different "
+            "strides; receptive_field gives the field of each unit"
+        )
+    what = "transposed convolution" if geometry is not None else node.kind
+    raise ValueError(
+        f"node {node.name!r} ({what}) has units that read different numbers of inputs; receptive_field gives the field "
+        "of each"
+    )
+
+
+def _smallest(axis: Sequence[_Windows]) -> _Windows | None:
+    """Return the smallest windows that hold those of all branches."""
+    result: _Windows | None = axis[0]
+    for window in axis[1:]:
+        result = None if result is None else result.joined(window)
+    return result
+
+
+def _rearranged(operation: Rearrangement, windows: tuple[_Windows, ...], node: Node) -> tuple[_Windows, ...] | None:
+    """Return the windows after a rearrangement that keeps the spatial axes apart; None for others."""
+    spatial = node.input_shapes[0][1:]
+    if operation.name == "flatten" or (operation.name == "reshape" and len(operation.options) == 1):
+        return windows  # a dense layer that follows reads all positions
+    if operation.name == "channel_shuffle":
+        return windows
+    if operation.name == "pad":
+        widths = operation.options[0][1:]
+        return tuple(
+            replace(w, start=w.start - low * w.stride, n_units=n + low + high)
+            for w, (low, high), n in zip(windows, widths, spatial, strict=True)
+        )
+    if operation.name == "take":
+        axis, start, stop, step = operation.options
+        if axis == 0:
+            return windows
+        kept = range(spatial[axis - 1])[start:stop:step]
+        moved = list(windows)
+        w = moved[axis - 1]
+        moved[axis - 1] = _Windows(w.size, w.stride * kept.step, w.start + kept.start * w.stride, len(kept))
+        return tuple(moved)
+    return None
