@@ -7,7 +7,8 @@ form.
 
 from convmatrix.network.architectures import ARCHITECTURES, architecture, as_network
 from convmatrix.network.functions import FUNCTIONS, Elementwise, Function, Scale
-from convmatrix.network.nodes import Network, Node
+from convmatrix.network.node_lists import Node
+from convmatrix.network.nodes import Network
 from convmatrix.network.operations import (
     Addition,
     Concatenation,

@@ -13,7 +13,8 @@ import numpy as np
 
 from convmatrix.geometry import ConvGeometry
 from convmatrix.network.functions import Scale
-from convmatrix.network.nodes import Network, Node
+from convmatrix.network.node_lists import Node
+from convmatrix.network.nodes import Network
 from convmatrix.network.operations import Addition, Input, Operation, Shape
 from convmatrix.network.weighted import Convolution, FullyConnected
 from convmatrix.network.windows import Pooling

@@ -4,82 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix.geometry import ConvGeometry
-from convmatrix.network.operations import Input, Opaque, Operation, Shape, UnknownOperatorError
-from convmatrix.network.weighted import Convolution, FullyConnected, PatternMap
-from convmatrix.network.windows import Pooling
-from convmatrix.pattern import WeightPattern
+from convmatrix.network.node_lists import (
+    Node,
+    as_nodes,
+    check_declared,
+    checked_output_shape,
+    listed_names,
+    topological,
+)
+from convmatrix.network.operations import Shape, UnknownOperatorError
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """One operation of a network: its name, what it reads, and its shapes.
-
-    Attributes
-    ----------
-    name : str
-        Unique in its network.
-    operation : Operation
-    inputs : tuple of str
-        Names of the nodes that are read; in a list of nodes, empty for the node before.
-    input_shapes : tuple of tuple of int
-        Shapes of one sample of each input, channels first; known in a network.
-    output_shape : tuple of int
-
-    Examples
-    --------
-    >>> from convmatrix.network import Addition
-    >>> Node("sum", Addition(), ("main", "shortcut")).kind
-    'addition'
-    """
-
-    name: str
-    operation: Operation
-    inputs: tuple[str, ...] = ()
-    input_shapes: tuple[Shape, ...] = ()
-    output_shape: Shape = ()
-
-    def __post_init__(self) -> None:
-        if isinstance(self.inputs, str):
-            object.__setattr__(self, "inputs", (self.inputs,))
-
-    @property
-    def kind(self) -> str:
-        """The operation's kind, such as ``"convolution"``."""
-        return self.operation.kind
-
-    @property
-    def linear(self) -> bool:
-        """Whether the output is an affine function of the inputs."""
-        return self.operation.linear
-
-    @property
-    def exact(self) -> bool:
-        """Whether the output equals its linearisation near almost every input."""
-        return self.operation.exact
-
-    @property
-    def geometry(self) -> ConvGeometry:
-        """The geometry of a convolution or of a pooling's windows, one group per channel; TypeError for other nodes."""
-        operation = self.operation
-        if isinstance(operation, Pooling) and self.input_shapes:
-            one, channels = operation.geometry(self.input_shapes[0]), self.input_shapes[0][0]
-            options = {**one.options(), "in_channels": channels, "out_channels": channels, "groups": channels}
-            return ConvGeometry(one.input_shape, one.kernel_shape, **options)
-        if isinstance(operation, Convolution):
-            return operation.geometry
-        raise TypeError(f"node {self.name!r} is {self.kind}, which has no windows; convolution and pooling have")
-
-    def __repr__(self) -> str:
-        return f"Node({self.name!r}, {self.kind}, {self.output_shape})"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -128,17 +68,17 @@ class Network:
     _by_name: dict[str, Node] = field(default_factory=dict, init=False)
 
     def __init__(self, nodes: Iterable[Any], outputs: Sequence[str] | None = None, name: str = "network") -> None:
-        listed = _as_nodes(nodes)
-        ordered = _topological(listed)
+        listed = as_nodes(nodes)
+        ordered = topological(listed)
         known: dict[str, Node] = {}
         for node in ordered:
             shapes = tuple(known[source].output_shape for source in node.inputs)
-            _check_declared(node, shapes)
-            known[node.name] = replace(node, input_shapes=shapes, output_shape=_output_shape(node, shapes))
+            check_declared(node, shapes)
+            known[node.name] = replace(node, input_shapes=shapes, output_shape=checked_output_shape(node, shapes))
         chosen = (listed[-1].name,) if outputs is None else tuple(outputs)
         for output in chosen:
             if output not in known:
-                raise ValueError(f"output {output!r} is not a node; nodes are {_names(known)}")
+                raise ValueError(f"output {output!r} is not a node; nodes are {listed_names(known)}")
         self.__dict__.update(nodes=tuple(known.values()), outputs=chosen, name=name, _by_name=known)
 
     @property
@@ -159,7 +99,7 @@ class Network:
     def __getitem__(self, name: str) -> Node:
         """Return the node of a name."""
         if name not in self._by_name:
-            raise KeyError(f"{self.name} has no node {name!r}; its nodes are {_names(self._by_name)}")
+            raise KeyError(f"{self.name} has no node {name!r}; its nodes are {listed_names(self._by_name)}")
         return self._by_name[name]
 
     def __iter__(self) -> Iterator[Node]:
@@ -289,112 +229,3 @@ class Network:
             return A.astype(kind), b.astype(kind)
         except (ValueError, TypeError) as error:
             raise type(error)(f"node {node.name!r}: {error}") from None
-
-
-def _check_declared(node: Node, shapes: tuple[Shape, ...]) -> None:
-    """Raise if a node was made for other input shapes than it reads; a dense layer reads its input flattened."""
-    if isinstance(node.operation, FullyConnected) and node.operation.flatten:
-        return
-    for source, expected, found in zip(node.inputs, node.input_shapes, shapes, strict=False):
-        if expected != found:
-            raise ValueError(
-                f"node {node.name!r} was made for an input of shape {expected}, but {source!r} has shape {found}; "
-                "change one of the two"
-            )
-
-
-def _output_shape(node: Node, shapes: tuple[Shape, ...]) -> Shape:
-    wanted = node.operation.n_inputs
-    if (wanted is not None and len(shapes) != wanted) or (wanted is None and not shapes):
-        raise ValueError(
-            f"node {node.name!r}: {node.kind} reads {'at least 1' if wanted is None else wanted} input"
-            f"{'' if wanted == 1 else 's'}, but has {len(shapes)} ({', '.join(node.inputs) or 'none'})"
-        )
-    try:
-        shape = tuple(int(size) for size in node.operation.output_shape(shapes))
-        if min(shape, default=1) < 1:
-            raise ValueError(f"the output of shape {shape} is empty")
-        return shape
-    except ValueError as error:
-        sources = ", ".join(f"{name!r} {shape}" for name, shape in zip(node.inputs, shapes, strict=True))
-        raise ValueError(f"node {node.name!r}, which reads {sources}: {error}") from None
-
-
-def _names(names: Iterable[str], most: int = 12) -> str:
-    listed = list(names)
-    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
-
-
-def _as_nodes(nodes: Iterable[Any]) -> list[Node]:
-    """Return nodes with names and inputs; the first is the input."""
-    listed: list[Node] = []
-    for number, item in enumerate(nodes, start=1):
-        node = _as_node(item, number)
-        if not listed and not isinstance(node.operation, Input):
-            if node.inputs:
-                raise ValueError(
-                    f"node {node.name!r} reads {node.inputs[0]!r}, but is the first node; begin with Input"
-                )
-            listed.append(Node("input", Input(_first_shape(node))))
-        if not node.inputs and not isinstance(node.operation, Input):
-            node = replace(node, inputs=(listed[-1].name,))
-        listed.append(node)
-    if not listed:
-        raise ValueError("a network needs at least one node, but the list is empty")
-    inputs = [node.name for node in listed if isinstance(node.operation, Input)]
-    if len(inputs) != 1:
-        raise ValueError(f"a network has one input node, but there are {len(inputs)}: {', '.join(inputs)}")
-    seen: set[str] = set()
-    for node in listed:
-        if node.name in seen:
-            raise ValueError(f"two nodes have the name {node.name!r}; give each its own")
-        seen.add(node.name)
-    return listed
-
-
-def _as_node(item: Any, number: int) -> Node:
-    if isinstance(item, Node):
-        return item
-    if isinstance(item, ConvGeometry):
-        return Node(f"layer {number}", Convolution(item))
-    if isinstance(item, WeightPattern):
-        return Node(f"layer {number}", PatternMap(item))
-    if isinstance(item, Operation):
-        name = item.operator if isinstance(item, Opaque) else item.kind
-        return Node("input" if isinstance(item, Input) else f"{name} {number}", item)
-    raise TypeError(
-        f"entry {number} of the network is a {type(item).__name__}; give a Node, an operation of convmatrix.network, a "
-        "ConvGeometry or a WeightPattern"
-    )
-
-
-def _first_shape(node: Node) -> Shape:
-    """Return the input shape that a first node implies."""
-    operation = node.operation
-    if isinstance(operation, Convolution):
-        return (operation.geometry.in_channels, *operation.geometry.input_shape)
-    if isinstance(operation, PatternMap):
-        geometry = operation.pattern.geometry
-        return (operation.pattern.shape[1],) if geometry is None else (geometry.in_channels, *geometry.input_shape)
-    if isinstance(operation, FullyConnected):
-        return (operation.n_in,)
-    raise ValueError(f"the network begins with node {node.name!r}, which has no shape; begin with Input(shape)")
-
-
-def _topological(nodes: list[Node]) -> list[Node]:
-    """Return the nodes in an order in which each comes after what it reads: the given one where that is possible."""
-    known = {node.name: node for node in nodes}
-    for node in nodes:
-        for source in node.inputs:
-            if source not in known:
-                raise ValueError(f"node {node.name!r} reads {source!r}, which is not a node; nodes are {_names(known)}")
-    place = {node.name: number for number, node in enumerate(nodes)}
-    ordered = nodes
-    if any(place[source] >= place[node.name] for node in nodes for source in node.inputs):
-        try:
-            order = TopologicalSorter({node.name: node.inputs for node in nodes}).static_order()
-            ordered = [known[name] for name in order]
-        except CycleError as error:
-            raise ValueError(f"the nodes {_names(sorted(set(error.args[1])))} form a cycle") from None
-    first = next(node for node in ordered if isinstance(node.operation, Input))
-    return [first, *(node for node in ordered if node is not first)]
