@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix.arrays import EPSILON
+from convmatrix.matrices import conv_matrix
 from convmatrix.network import (
     Addition,
     Concatenation,
@@ -49,7 +50,7 @@ _LARGEST_SLOPES: Final[dict[str, Callable[..., float]]] = {
 }
 """The least upper bound of the slopes of an elementwise function, from its parameters."""
 
-_MOST_DENSE: Final = 2048  # rows or columns of a sparse matrix that is decomposed
+_MOST_DENSE: Final = 1024  # rows or columns of a sparse matrix that is decomposed
 _MOST_WORK: Final = 1e10  # multiplications for the singular values of a dense layer
 _BLOCK: Final = 2**22  # entries of a dense layer that are converted at a time
 _POWERS: Final = 8  # steps of the power method
@@ -117,9 +118,23 @@ def _weighted(operation: Convolution | FullyConnected | PatternMap) -> Bounds:
         if operation.pattern.geometry is None:
             return _matrix_norm(operation.pattern.matrix(weight.astype(np.float64)))
         return norm_bounds(weight.astype(np.float64), operation.pattern.geometry)
-    if isinstance(operation, Convolution):
-        return norm_bounds(weight.astype(np.float64), operation.geometry)
-    return _dense(weight)
+    if isinstance(operation, FullyConnected):
+        return _dense(weight)
+    g = operation.geometry
+    if math.prod(g.kernel_shape) == 1 and g.sharing == "shared" and g.connections is None:
+        # The matrix is a Kronecker product: of the kernel, and of how often each position reads each sample.
+        kernels = weight.reshape(g.groups, -1, weight.shape[1])
+        lower, upper = np.max([_dense(kernel) for kernel in kernels], axis=0).tolist()
+        low, high = _root(_most_rows([axis_structure(axis) for axis in g.axes]))
+        return lower * low * (1 - EPSILON), upper * high * (1 + EPSILON)
+    if max(g.n_in, g.n_out) <= _MOST_DENSE:
+        return _matrix_norm(conv_matrix(weight.astype(np.float64), g))
+    return norm_bounds(weight.astype(np.float64), g)
+
+
+def _most_rows(structures: list[Any]) -> int:
+    """Return the most rows that read one sample, of a product over axes."""
+    return math.prod(int((matrix != 0).sum(axis=0).max()) for matrix in structures)
 
 
 def _dense(weight: Array) -> Bounds:
@@ -151,7 +166,7 @@ def _pooling(operation: Pooling, node: Node) -> Bounds:
     (shape,) = node.input_shapes
     structures = [axis_structure(axis) for axis in operation.geometry(shape).axes]
     if operation.method == "max":
-        return _root(math.prod(int((matrix != 0).sum(axis=0).max()) for matrix in structures))
+        return _root(_most_rows(structures))
     divisors = operation.divisors(shape)
     largest = float(divisors.max())
     matrices = []
