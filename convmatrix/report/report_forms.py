@@ -210,7 +210,7 @@ class Report:
             "rows": self.rows,
             "total": self.total,
         }
-        return _written(json.dumps(record, allow_nan=False, indent=1) + "\n", path)
+        return _written(json.dumps(record, allow_nan=False) + "\n", path)
 
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str | None:
         """Return the rows, without the totals, as comma-separated values, or write them to a file.
