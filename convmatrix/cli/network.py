@@ -123,9 +123,8 @@ def _read(args: argparse.Namespace) -> Network:
     path = Path(args.file)
     if args.file in ARCHITECTURES and not path.exists():
         if args.input_shape is not None:
-            raise CommandError(
-                f"--input-shape: {args.file} has its own, {architecture(args.file).input_shape}; drop it"
-            )
+            own = by_x(architecture(args.file).input_shape)
+            raise CommandError(f"--input-shape: the named network {args.file} has the shape {own}; drop it")
         return architecture(args.file)
     if not path.exists() and path.suffix.lower() != ".onnx":
         close = difflib.get_close_matches(args.file.lower(), ARCHITECTURES, n=1)
