@@ -16,7 +16,7 @@ from convmatrix.options import LAYER_OPTIONS, LayerOptions, takes_layer_options
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-    from convmatrix.pattern import WeightPattern
+    from convmatrix.geometry_views import WeightPattern
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -256,13 +256,13 @@ class ConvGeometry:
                [ 0,  1, -1,  0],
                [ 0,  0,  1, -1]])
         """
-        from convmatrix.pattern import layer_pattern
+        from convmatrix.geometry_views import layer_pattern
 
         return layer_pattern(self)
 
     def unfold_matrix(self, *, format: str = "csr", dtype: DTypeLike = np.float64) -> Any:
         """Return the fixed 0/1 matrix U of the factorisation ``A(w) = (W (x) I) U``; see `convmatrix.unfold_matrix`."""
-        from convmatrix.matrices import geometry_unfold_matrix
+        from convmatrix.geometry_views import geometry_unfold_matrix
 
         return geometry_unfold_matrix(self, format=format, dtype=dtype)
 
@@ -297,7 +297,7 @@ class ConvGeometry:
         return options
 
     def _repr_html_(self) -> str:
-        from convmatrix.display import geometry_html
+        from convmatrix.geometry_views import geometry_html
 
         return geometry_html(self)
 

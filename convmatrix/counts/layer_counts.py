@@ -131,7 +131,7 @@ def layer_counts(
         raise ValueError(f"bias={bias!r} is unknown; choose 'channel' (one per output channel), 'unit' or None")
     pairs = n_pairs(geometry)
     macs = pairs * math.prod(axis.n_outputs * axis.n_taps for axis in geometry.axes)
-    nonzeros = pairs * math.prod(_axis_nonzeros(axis) for axis in geometry.axes)
+    nonzeros = layer_nonzeros(geometry)
     return LayerCounts(
         name=name,
         units=geometry.n_out,
@@ -151,6 +151,17 @@ def n_pairs(geometry: ConvGeometry) -> int:
     if geometry.connections is not None:
         return sum(map(sum, geometry.connections))
     return geometry.out_channels * geometry.in_channels // geometry.groups
+
+
+def layer_nonzeros(geometry: ConvGeometry) -> int:
+    """Return the number of stored entries of a layer's matrix, by formula.
+
+    Examples
+    --------
+    >>> layer_nonzeros(ConvGeometry((3, 3), (2, 2)))
+    16
+    """
+    return n_pairs(geometry) * math.prod(_axis_nonzeros(axis) for axis in geometry.axes)
 
 
 def _axis_taps_inside(axis: Axis) -> int:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from convmatrix.network import Operation
     from convmatrix.nn.optimisation import Initialiser
     from convmatrix.pattern import WeightPattern
+    from convmatrix.report import Progress, Report
 
 Rng = int | np.random.Generator
 T = TypeVar("T")
@@ -130,6 +131,31 @@ class Layer(ABC):
         """
         shape = self.require_shape(input_shape)
         return Network([Node("input", Input(shape)), *self.nodes("", "input", shape)], name=type(self).__name__)
+
+    def report(
+        self,
+        input_shape: tuple[int, ...] | None = None,
+        *,
+        norms: bool = False,
+        dtype: DTypeLike = np.float64,
+        progress: Progress | None = None,
+    ) -> Report:
+        """Return what every node of the layer is and costs, and the totals; see `convmatrix.Network.report`.
+
+        Parameters
+        ----------
+        input_shape : tuple of int, optional
+            Shape of one sample; required if the layer accepts several.
+        norms, dtype, progress
+            As for `convmatrix.Network.report`.
+
+        Examples
+        --------
+        >>> from convmatrix import nn
+        >>> nn.Sequential([nn.Dense(3, 2), nn.ReLU()]).report().total["parameters"]
+        8
+        """
+        return self.to_network(input_shape).report(norms, dtype, progress)
 
     def require_shape(self, input_shape: tuple[int, ...] | None) -> tuple[int, ...]:
         """Return the given shape of one sample, by default the layer's own; raise ValueError if it has none."""
