@@ -142,6 +142,15 @@ class NetworkBuilder:
             unique = f"{name}.{number}"
         return unique
 
+    def mark(self) -> int:
+        """Return what `rewind` takes to remove the nodes that are added from now on."""
+        return len(self._nodes)
+
+    def rewind(self, mark: int) -> None:
+        """Remove the nodes that were added since a call of `mark`: those of an operator that has no translation."""
+        for name in list(self._nodes)[mark:]:
+            del self._nodes[name]
+
     def add(self, name: str, operation: Operation, inputs: Sequence[Tensor], batch: int | None) -> Tensor:
         """Append a node; return its tensor, in which the batch is at the axis ``batch``."""
         try:

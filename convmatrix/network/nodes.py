@@ -111,6 +111,47 @@ class Network:
         network: Network = network_from_torch(module, input_shape)
         return network
 
+    @classmethod
+    def from_onnx(
+        cls,
+        model: Any,
+        input_shape: int | Sequence[int] | None = None,
+        *,
+        constants: Mapping[str, Any] | None = None,
+        batch_axis: int | None = 0,
+    ) -> Network:
+        """Return the network of an ONNX model; the file need not be trusted.
+
+        Parameters
+        ----------
+        model : str, os.PathLike, bytes or onnx.ModelProto
+            A path, the content of a file, or a model, of operator set 7 or newer.
+        input_shape : int or sequence of int, optional
+            Shape of one sample, without the batch: ``(3, 224, 224)``. Needed where the file leaves sizes open; it
+            replaces those of the file.
+        constants : dict of str to array_like, optional
+            Values of further inputs, by their names.
+        batch_axis : 0 or None
+            None if the model's input is one sample, without a batch axis.
+
+        Returns
+        -------
+        Network
+            Nodes have the names of the model's nodes. An operator, or an option of one, that is not known becomes an
+            `Opaque` node.
+
+        Raises
+        ------
+        ImportError
+            If the package onnx is not installed.
+        OSError, ValueError
+            If the file cannot be read, is damaged, leaves sizes open, or has several inputs.
+        """
+        from convmatrix.frameworks import network_from_onnx
+
+        network: Network = network_from_onnx(model, input_shape, constants=constants, batch_axis=batch_axis)
+        return network
+
     @property
     def input(self) -> Node:
         """The input node."""
