@@ -8,7 +8,8 @@ form.
 from convmatrix.network.architectures import ARCHITECTURES, architecture, as_network
 from convmatrix.network.branches import Addition, Concatenation, Product
 from convmatrix.network.construction import Node
-from convmatrix.network.functions import FUNCTIONS, Elementwise, Function, ParametricReLU, Scale
+from convmatrix.network.entrywise import Elementwise, ParametricReLU, Scale
+from convmatrix.network.functions import FUNCTIONS, Function
 from convmatrix.network.linearisation import Linearisation
 from convmatrix.network.nodes import Network
 from convmatrix.network.normalisations import LocalResponseNormalisation, Normalisation, Softmax

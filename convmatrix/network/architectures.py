@@ -14,7 +14,7 @@ import numpy as np
 from convmatrix.geometry import ConvGeometry
 from convmatrix.network.branches import Addition
 from convmatrix.network.construction import Node
-from convmatrix.network.functions import Scale
+from convmatrix.network.entrywise import Scale
 from convmatrix.network.nodes import Network
 from convmatrix.network.operations import Input, Operation, Shape
 from convmatrix.network.weighted import Convolution, FullyConnected
