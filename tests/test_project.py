@@ -31,7 +31,7 @@ def blocks(language: str) -> list[str]:
 def test_readme_has_the_two_commands() -> None:
     commands = "".join(blocks("bash")).splitlines()
     assert 'pip install ".[analyses]" && python -m analyses' in commands
-    assert 'pip install -e ".[test]" && python -m pytest' in commands
+    assert 'pip install -e ".[test]" && python -m pytest -n auto' in commands
 
 
 def test_readme_commands_install_extras_that_exist() -> None:
@@ -98,7 +98,7 @@ def test_gate_takes_its_test_command_from_the_readme() -> None:
     pattern = re.search(r"grep -E '(.*)' README\.md", script)
     assert pattern
     found = re.findall(pattern[1], README, flags=re.MULTILINE)
-    assert found == ['pip install -e ".[test]" && python -m pytest']
+    assert found == ['pip install -e ".[test]" && python -m pytest -n auto']
 
 
 def test_gate_is_a_program() -> None:
