@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from convmatrix.boundary import Axis
-from convmatrix.network.boxes import Box, embed, first_position, fold_axis, read_range
+from convmatrix.network.boxes import Box, embed, first_position, flat_range, fold_axis, read_range
 from convmatrix.network.windows import pad_windows, tap_slices
 from convmatrix.weights import group_weights
 
@@ -202,27 +202,69 @@ def scattered_products(geometry: ConvGeometry, weights: Array, cotangents: Array
         for n, t, s, d in zip(positions, taps, geometry.stride, geometry.dilation, strict=True)
     ]
     padded = tuple(axis.n_samples for axis in axes)
-    gradient = np.zeros((k, groups, inputs, *padded), dtype=cotangents.dtype)
     grouped = cotangents.reshape(k, groups, outputs, *positions)
     reads: list[Any] = [(..., *read) for read in tap_slices(axes, 0, positions[0])]
     flat = weights.reshape(groups, inputs, outputs, -1)[..., ::-1]
     if inputs * outputs >= _FEW:
+        gradient = np.zeros((k, groups, inputs, *padded), dtype=cotangents.dtype)
         columns = grouped.reshape(k, groups, outputs, -1)
         for tap, read in enumerate(reads):
             gradient[read] += (flat[..., tap] @ columns).reshape(k, groups, inputs, *positions)
         return gradient.reshape(k, -1, *padded)
-    spread: Any = (..., *(None,) * len(axes))
-    room = max(_SHIFTED // math.prod(padded), 1)
+    gradient = np.empty((k, groups, inputs, *padded), dtype=cotangents.dtype)
+    for block in _blocks(k, groups, math.prod(padded) // math.prod(geometry.stride)):
+        gradient[block] = _shifted_sums(flat[block[1]], grouped[block], axes)
+    return gradient.reshape(k, -1, *padded)
+
+
+def _blocks(k: int, groups: int, size: int) -> Iterator[tuple[slice, slice]]:
+    """Cut a batch of k arrays of groups, of ``size`` entries each, into blocks that stay in the cache."""
+    room = max(_SHIFTED // max(size, 1), 1)
     width, height = min(room, groups), max(room // groups, 1)
     for start in range(0, k, height):
         for group in range(0, groups, width):
-            block = (slice(start, start + height), slice(group, group + width))
-            for j in range(outputs):
-                values = grouped[block][:, :, j]
-                product = np.empty_like(values)
-                for i in range(inputs):
-                    sums = gradient[block][:, :, i]
-                    for tap, read in enumerate(reads):
-                        np.multiply(values, flat[block[1], i, j, tap][spread], out=product)
-                        sums[read] += product
-    return gradient.reshape(k, -1, *padded)
+            yield slice(start, start + height), slice(group, group + width)
+
+
+def _shifted_sums(weights: Array, values: Array, axes: Sequence[Axis]) -> Array:
+    """Return sums of shifted values, each times the weight of a tap: a scatter for few channels in a group.
+
+    Samples that are a stride apart are kept together as one phase. On lines with room for all shifts, a shift is an
+    offset of the flat array.
+
+    Parameters
+    ----------
+    weights : array, shape (groups, inputs, outputs, n_taps)
+    values : array, shape (k, groups, outputs, *positions)
+    axes : sequence of Axis
+
+    Returns
+    -------
+    array, shape (k, groups, inputs, *samples)
+    """
+    k, groups, outputs = values.shape[:3]
+    inputs, strides = weights.shape[1], tuple(axis.stride for axis in axes)
+    lines = tuple(-(-axis.n_samples // axis.stride) for axis in axes)
+    size = math.prod(lines)
+    spaced = np.zeros((k, groups, outputs, *lines), dtype=values.dtype)
+    inside: Any = (..., *(slice(0, n) for n in values.shape[3:]))
+    spaced[inside] = values
+    spaced = spaced.reshape(k, groups, outputs, size)
+    phases = np.zeros((*strides, k, groups, inputs, size), dtype=values.dtype)
+    product = np.empty((k, groups, size), dtype=values.dtype)
+    for tap, places in enumerate(np.ndindex(*(axis.n_taps for axis in axes))):
+        offsets = [place * axis.dilation for place, axis in zip(places, axes, strict=True)]
+        phase = phases[tuple(offset % axis.stride for offset, axis in zip(offsets, axes, strict=True))]
+        shift, _ = flat_range(lines, tuple(slice(o // s, o // s + 1) for o, s in zip(offsets, strides, strict=True)))
+        term = product[..., : size - shift]
+        for j in range(outputs):
+            for i in range(inputs):
+                np.multiply(spaced[:, :, j, : size - shift], weights[:, i, j, tap, None], out=term)
+                phase[:, :, i, shift:] += term
+    n = len(axes)
+    phases = phases.reshape(*strides, k, groups, inputs, *lines)
+    order = [axis for number in range(n) for axis in (n + 3 + number, number)]
+    joined = phases.transpose(n, n + 1, n + 2, *order)
+    joined = joined.reshape(k, groups, inputs, *(size * s for size, s in zip(lines, strides, strict=True)))
+    cut: Any = (..., *(slice(0, axis.n_samples) for axis in axes))
+    return np.asarray(joined[cut])
