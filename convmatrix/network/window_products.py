@@ -122,10 +122,11 @@ def adjoint_weights(geometry: ConvGeometry, weight: Array) -> Array:
     if geometry.transposed:
         return np.ascontiguousarray(grouped)
     grouped = grouped.swapaxes(1, 2)
+    shape: tuple[int, ...] = grouped.shape
     if max(geometry.stride) == 1:
         return np.ascontiguousarray(np.flip(grouped, tuple(range(-n, 0))))
-    groups, inputs, outputs = (int(size) for size in grouped.shape[:3])
-    taps: tuple[int, ...] = geometry.kernel_shape
+    groups, inputs, outputs = shape[:3]
+    taps = geometry.kernel_shape
     shifts = [(t - 1) * d // s + 1 for t, d, s in zip(taps, geometry.dilation, geometry.stride, strict=True)]
     phases = np.zeros((groups, inputs, *geometry.stride, outputs, *shifts), dtype=grouped.dtype)
     for tap in np.ndindex(*taps):
