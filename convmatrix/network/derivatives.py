@@ -103,7 +103,7 @@ class Derivatives:
         for name, inputs, own, read in uses:
             live.update({source: box_size(boxes[source]) for source in inputs})
             moved = box_size(own) + sum(map(box_size, read))
-            peak, cost = max(peak, sum(live.values()) + moved), cost + moved
+            peak, cost = max(peak, sum(live.values())), cost + moved
             live.pop(name, None)
         first = self.nodes[0]
         input_box = boxes.get(first.name, tuple(slice(0, 0) for _ in first.output_shape))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     _LinearOperator = LinearOperator  # subscripts are for type checkers only
 
-_LEAST_MEMORY: Final = 2**24
+_LEAST_MEMORY: Final = 2**26
 _MOST_MEMORY: Final = 2**28
 """Bytes of cotangents that are held at a time, at least and at most."""
 
@@ -202,7 +202,7 @@ class Linearisation:
         start, stop = validate.row_range((start, stop), self.shape[0])
         count, n = stop - start, self.shape[1]
         item = self.dtype.itemsize
-        budget = min(max(count * n * item // 2, _LEAST_MEMORY), _MOST_MEMORY)
+        budget = min(max(count * n * item, _LEAST_MEMORY), _MOST_MEMORY)
         chunks = self._derivatives.chunks(start, stop, budget)
         most = sum((b - a) * box_size(plan.input_box) for a, b, plan in chunks)
         index = np.dtype(validate.index_dtype(most, n))

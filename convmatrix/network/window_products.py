@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix.boundary import Axis
-from convmatrix.network.boxes import Box, embed, first_position, fold_axis, read_range
+from convmatrix.network.boxes import Box, embed, first_position, flat_range, fold_axis, read_range, whole
 from convmatrix.network.windows import pad_windows, tap_slices
 from convmatrix.weights import group_weights
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from convmatrix.geometry import ConvGeometry
 
 _GATHERED: Final = 2**21  # entries of gathered windows that are multiplied at a time, so that they stay in the cache
-_SHIFTED: Final = 2**15  # entries that are multiplied by one tap at a time, for the same reason
+_NARROW: Final = 2**17  # the same where groups have few channels, and memory is the limit
 _FEW: Final = 16  # pairs of channels in a group for which dense products are slower than one multiplication per tap
 
 
@@ -71,17 +71,71 @@ def gathered_products(axes: Sequence[Axis], weights: Array, x: Array) -> Array:
     return y.reshape(shape)
 
 
-def adjoint_weights(geometry: ConvGeometry, weight: Array) -> Array:
-    """Return the weights of the transposed map of a shared layer, (groups, inputs, outputs, *taps) by channels.
+def narrow_products(axes: Sequence[Axis], weights: Array, x: Array) -> Array:
+    """Return the same as `gathered_products` at stride 1, fast where groups have few channels.
 
-    For a convolution of stride 1 it is a correlation with the mirrored kernel.
+    On flat padded lines every tap reads one contiguous range; what is computed between the lines is cut off.
+    """
+    groups, outputs, height = weights.shape
+    positions = tuple(axis.n_outputs for axis in axes)
+    padded = pad_windows(x, axes, 0)
+    lines = padded.shape[2:]
+    padded = padded.reshape(len(x), groups, -1, math.prod(lines))
+    length = flat_range(lines, whole(positions))[1]
+    shifts = []
+    for taps in np.ndindex(*(axis.n_taps for axis in axes)):
+        offsets = (tap * axis.dilation for tap, axis in zip(taps, axes, strict=True))
+        shifts.append(flat_range(lines, tuple(slice(offset, offset + 1) for offset in offsets))[0])
+    size = positions[0] * math.prod(lines[1:])
+    y = np.empty((len(x), groups, outputs, size), dtype=x.dtype)
+    room = max(_NARROW // (height * length), 1)
+    width, depth = min(room, groups), max(room // groups, 1)
+    for start in range(0, len(x), depth):
+        for group in range(0, groups, width):
+            block = (slice(start, start + depth), slice(group, group + width))
+            values = padded[block]
+            windows = np.empty((*values.shape[:3], len(shifts), length), dtype=x.dtype)
+            for tap, shift in enumerate(shifts):
+                windows[:, :, :, tap] = values[..., shift : shift + length]
+            y[block][..., :length] = weights[block[1]] @ windows.reshape(*values.shape[:2], height, length)
+    cut: Any = (..., *map(slice, positions))
+    return np.asarray(y.reshape(len(x), groups * outputs, positions[0], *lines[1:])[cut])
+
+
+def adjoint_weights(geometry: ConvGeometry, weight: Array) -> Array:
+    """Return the weights of the transposed map of a shared layer as a correlation.
+
+    Parameters
+    ----------
+    geometry : ConvGeometry
+    weight : array
+
+    Returns
+    -------
+    array, shape (groups, inputs, outputs, *taps)
+        By channels of a group. For a convolution the kernel is mirrored; one of a larger stride is split into phases,
+        the samples that are a stride apart: shape (groups, inputs * phases, outputs, *shifts).
     """
     n = len(geometry.kernel_shape)
     grouped = group_weights(geometry, weight)
     grouped = grouped.reshape(grouped.shape[n:])
-    if not geometry.transposed:
-        grouped = np.flip(grouped.swapaxes(1, 2), tuple(range(-n, 0)))
-    return np.ascontiguousarray(grouped)
+    if geometry.transposed:
+        return np.ascontiguousarray(grouped)
+    grouped = grouped.swapaxes(1, 2)
+    shape: tuple[int, ...] = grouped.shape
+    if max(geometry.stride) == 1:
+        return np.ascontiguousarray(np.flip(grouped, tuple(range(-n, 0))))
+    groups, inputs, outputs = shape[:3]
+    taps = geometry.kernel_shape
+    shifts = [(t - 1) * d // s + 1 for t, d, s in zip(taps, geometry.dilation, geometry.stride, strict=True)]
+    phases = np.zeros((groups, inputs, *geometry.stride, outputs, *shifts), dtype=grouped.dtype)
+    for tap in np.ndindex(*taps):
+        offsets = [t * d for t, d in zip(tap, geometry.dilation, strict=True)]
+        phase = (offset % s for offset, s in zip(offsets, geometry.stride, strict=True))
+        place = (m - 1 - offset // s for offset, s, m in zip(offsets, geometry.stride, shifts, strict=True))
+        target: Any = (slice(None), slice(None), *phase, slice(None), *place)
+        phases[target] = grouped[(..., *tap)]
+    return phases.reshape(groups, -1, outputs, *shifts)
 
 
 def input_range(axis: Axis, samples: slice) -> slice:
@@ -138,26 +192,45 @@ def adjoint_products(geometry: ConvGeometry, weights: Array, cotangents: Array, 
     else:
         cotangents = embed(cotangents, box, (slice(first * outputs, end * outputs), *box[1:]))
         weights = weights[first:end]
-    groups, inputs = weights.shape[:2]
+    groups, rows = weights.shape[:2]
     taps = weights.shape[3:]
     axes = geometry.axes
     if geometry.transposed:
         mapped = [_crossed(axis, part, read) for axis, part, read in zip(axes, box[1:], target[1:], strict=True)]
-        return gathered_products(mapped, weights.reshape(groups, inputs, -1), cotangents)
+        return gathered_products(mapped, weights.reshape(groups, rows, -1), cotangents)
     inside = [_inside(axis, part, kept) for axis, part, kept in zip(axes, box[1:], target[1:], strict=True)]
-    if max(geometry.stride) > 1 or inputs * weights.shape[2] < _FEW:
-        gradient = scattered_products(geometry, weights, cotangents)
-        firsts = [first_position(axis, part) for axis, part in zip(axes, box[1:], strict=True)]
-    else:
-        mirrored = [
-            Axis(kept.stop - kept.start, part.stop - part.start, n, 1, axis.dilation, (n - 1) * axis.dilation - skipped)
-            for axis, part, n, (kept, skipped) in zip(axes, box[1:], taps, inside, strict=True)
-        ]
-        gradient = gathered_products(mirrored, weights.reshape(groups, inputs, -1), cotangents)
-        firsts = [kept.start for kept, _ in inside]
-    for number, (axis, start, kept) in enumerate(zip(axes, firsts, target[1:], strict=True), start=2):
-        gradient = fold_axis(gradient, number, start, axis.n_samples, axis.boundary, kept)
+    windows = [
+        _mirrored(axis, part.stop - part.start, n, *kept)
+        for axis, part, n, kept in zip(axes, box[1:], taps, inside, strict=True)
+    ]
+    multiply = narrow_products if rows * weights.shape[2] < _FEW else gathered_products
+    gradient = multiply(windows, weights.reshape(groups, rows, -1), cotangents)
+    gradient = _interleaved(gradient, geometry.stride)
+    for number, (axis, part, (kept, skipped)) in enumerate(zip(axes, box[1:], inside, strict=True), start=2):
+        first = kept.start if axis.stride == 1 else first_position(axis, part)
+        n = kept.stop - kept.start + (skipped if axis.stride > 1 else 0)
+        gradient = gradient[(slice(None),) * number + (slice(0, n),)]
+        gradient = fold_axis(gradient, number, first, axis.n_samples, axis.boundary, target[number - 1])
     return gradient
+
+
+def _mirrored(axis: Axis, n: int, shifts: int, kept: slice, skipped: int) -> Axis:
+    """Return the windows in which the gradients of samples read n cotangents, at stride 1; one per phase."""
+    if axis.stride == 1:
+        reach = (axis.n_taps - 1) * axis.dilation
+        dilation = axis.dilation if shifts == axis.n_taps else 1  # or the kernel has zeros between its taps
+        return Axis(kept.stop - kept.start, n, shifts, 1, dilation, reach - skipped)
+    return Axis(n + shifts - 1, n, shifts, 1, 1, shifts - 1)
+
+
+def _interleaved(array: Array, stride: tuple[int, ...]) -> Array:
+    """Return phases (k, channels * phases, *lines), samples that are a stride apart, as (k, channels, *samples)."""
+    if max(stride) == 1:
+        return array
+    k, n, lines = len(array), len(stride), array.shape[2:]
+    split = array.reshape(k, -1, *stride, *lines)
+    order = [axis for number in range(2, n + 2) for axis in (n + number, number)]
+    return split.transpose(0, 1, *order).reshape(k, -1, *(m * s for m, s in zip(lines, stride, strict=True)))
 
 
 def _crossed(axis: Axis, samples: slice, positions: slice) -> Axis:
@@ -179,50 +252,3 @@ def _inside(axis: Axis, outputs: slice, kept: slice) -> tuple[slice, int]:
         return kept, kept.start - first
     reach = (outputs.stop - outputs.start - 1) * axis.stride + (axis.n_taps - 1) * axis.dilation + 1
     return slice(first, first + reach), 0
-
-
-def scattered_products(geometry: ConvGeometry, weights: Array, cotangents: Array) -> Array:
-    """Return the transpose of a correlation times cotangents by adding one product per tap, padding included.
-
-    Parameters
-    ----------
-    geometry : ConvGeometry
-        Of which only stride and dilation count.
-    weights : array, shape (groups, inputs, outputs, *taps)
-        With mirrored taps.
-    cotangents : array, shape (k, groups * outputs, *positions)
-
-    Returns
-    -------
-    array, shape (k, groups * inputs, *padded samples)
-    """
-    k, (groups, inputs, outputs, *taps), positions = len(cotangents), weights.shape, cotangents.shape[2:]
-    axes = [
-        Axis(n, (n - 1) * s + (t - 1) * d + 1, t, s, d)
-        for n, t, s, d in zip(positions, taps, geometry.stride, geometry.dilation, strict=True)
-    ]
-    padded = tuple(axis.n_samples for axis in axes)
-    gradient = np.zeros((k, groups, inputs, *padded), dtype=cotangents.dtype)
-    grouped = cotangents.reshape(k, groups, outputs, *positions)
-    reads: list[Any] = [(..., *read) for read in tap_slices(axes, 0, positions[0])]
-    flat = weights.reshape(groups, inputs, outputs, -1)[..., ::-1]
-    if inputs * outputs >= _FEW:
-        columns = grouped.reshape(k, groups, outputs, -1)
-        for tap, read in enumerate(reads):
-            gradient[read] += (flat[..., tap] @ columns).reshape(k, groups, inputs, *positions)
-        return gradient.reshape(k, -1, *padded)
-    spread: Any = (..., *(None,) * len(axes))
-    room = max(_SHIFTED // math.prod(padded), 1)
-    width, height = min(room, groups), max(room // groups, 1)
-    for start in range(0, k, height):
-        for group in range(0, groups, width):
-            block = (slice(start, start + height), slice(group, group + width))
-            for j in range(outputs):
-                values = grouped[block][:, :, j]
-                product = np.empty_like(values)
-                for i in range(inputs):
-                    sums = gradient[block][:, :, i]
-                    for tap, read in enumerate(reads):
-                        np.multiply(values, flat[block[1], i, j, tap][spread], out=product)
-                        sums[read] += product
-    return gradient.reshape(k, -1, *padded)
