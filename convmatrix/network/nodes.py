@@ -262,8 +262,8 @@ class Network:
         ``parameters``, ``biases``
             Trained numbers, and how many of them are biases.
         ``nonzeros``, ``density``, ``csr_bytes``
-            Stored entries of the matrix of a linear node, their share of all entries, and its bytes in CSR format. They
-            depend on the structure alone: weights of zero count.
+            Stored entries of the matrix of a linear node, their share of all entries, and its bytes in CSR format with
+            indices of 32 bits where they fit. They depend on the structure alone: weights of zero count.
         ``multiply_adds``, ``macs``, ``flops``
             Of convolutions, dense layers, index patterns, trained pooling and products of matrices; 0 for others, as in
             published counts. ``macs`` is :math:`m \cdot k \cdot c` for m output positions and channels, k taps and c
