@@ -19,10 +19,12 @@ from convmatrix.network.node_lists import (
 from convmatrix.network.operations import Shape, UnknownOperatorError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import DTypeLike
 
     from convmatrix.arrays import Array
-    from convmatrix.report import Progress, Report
+    from convmatrix.report import Report
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -235,7 +237,12 @@ class Network:
 
     # --- report ------------------------------------------------------------------------------------------------------
 
-    def report(self, norms: bool = False, dtype: DTypeLike = np.float64, progress: Progress | None = None) -> Report:
+    def report(
+        self,
+        norms: bool = False,
+        dtype: DTypeLike = np.float64,
+        progress: Callable[[int, int, str], None] | None = None,
+    ) -> Report:
         r"""Return what every node of the network is and costs, and the totals, without building anything.
 
         Parameters

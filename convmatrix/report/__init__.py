@@ -12,9 +12,8 @@ Examples
 """
 
 from convmatrix.report.report_forms import Report, network_report
-from convmatrix.report.report_rows import Progress
 
-__all__ = ["Progress", "Report", "network_report"]
+__all__ = ["Report", "network_report"]
 
 
 def __dir__() -> list[str]:
