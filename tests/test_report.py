@@ -404,7 +404,7 @@ def test_keys_are_the_same_in_every_row() -> None:
     assert all(re.fullmatch("[a-z_]+", key) for key in keys)
     assert set(report.total) - set(keys) == {"complete", "unknown"}
     assert not set(keys) - set(report.total)
-    documented = re.findall("``([a-z_]+)``", Network.report.__doc__ or "")
+    documented = re.findall("``([a-z_]+)``", Report.__doc__ or "")
     assert set(keys) <= set(documented)
 
 

@@ -19,12 +19,10 @@ from convmatrix.network.node_lists import (
 from convmatrix.network.operations import Shape, UnknownOperatorError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import DTypeLike
 
     from convmatrix.arrays import Array
-    from convmatrix.report import Report
+    from convmatrix.report import Progress, Report
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -237,12 +235,7 @@ class Network:
 
     # --- report ------------------------------------------------------------------------------------------------------
 
-    def report(
-        self,
-        norms: bool = False,
-        dtype: DTypeLike = np.float64,
-        progress: Callable[[int, int, str], None] | None = None,
-    ) -> Report:
+    def report(self, norms: bool = False, dtype: DTypeLike = np.float64, progress: Progress | None = None) -> Report:
         r"""Return what every node of the network is and costs, and the totals, without building anything.
 
         Parameters
@@ -258,37 +251,8 @@ class Network:
         -------
         Report
             With ``.rows``, one dictionary per node, and their ``.total``; it prints itself, shows itself in notebooks,
-            and has methods ``to_csv``, ``to_json`` and ``to_latex``. What is not known, or does not apply, is None.
-
-        Notes
-        -----
-        The values of a row, by name:
-
-        ``name``, ``kind``, ``inputs``, ``input_shapes``, ``output_shape``
-            ``kind`` is the name of the function, the rearrangement or the unknown operator where there is one.
-        ``parameters``, ``biases``
-            Trained numbers, and how many of them are biases.
-        ``nonzeros``, ``density``, ``csr_bytes``
-            Stored entries of the matrix of a linear node, their share of all entries, and its bytes in CSR format with
-            indices of 32 bits where they fit. They depend on the structure alone: weights of zero count.
-        ``multiply_adds``, ``macs``, ``flops``
-            Of convolutions, dense layers, index patterns, trained pooling and products of matrices; 0 for others, as in
-            published counts. ``macs`` is :math:`m \cdot k \cdot c` for m output positions and channels, k taps and c
-            channels per group, and multiplies padding too; ``multiply_adds`` does not: it is the number of nonzeros.
-            ``flops`` is twice ``macs``: one multiplication and one addition per tap. A sum of n products has n - 1
-            additions; the n-th is that of the bias, or to zero where there is none, so biases are not counted again.
-            Additions of pooling, normalisation and branches are not counted.
-        ``field_size``, ``field_stride``, ``field_start``, ``field_centre``, ``field_reason``
-            The receptive field on each axis of the input, as in `convmatrix.graph.FieldSize`, or why it has no size.
-        ``shift``, ``shift_reason``
-            The smallest cyclic shift on each axis of the input that is known to commute with the network up to the
-            node, for all weights (`convmatrix.equivariance.known_shifts`): its multiples commute as well. It is the
-            size of the input where only the identity is known to, as behind zero padding.
-        ``norm_lower``, ``norm_upper``, ``norm_reason``
-            Bounds on how much the node lengthens a change of its inputs, in the 2-norm, rounding errors included: of a
-            convolution those of `convmatrix.spectral.norm_bounds`, with its own boundary.
-
-        A node that the package does not know makes the totals lower bounds: ``total["complete"]`` is then False.
+            and has methods ``to_csv``, ``to_json`` and ``to_latex``. See `convmatrix.report.Report` for the values of a
+            row. What is not known, or does not apply, is None.
 
         Examples
         --------

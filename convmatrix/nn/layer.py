@@ -10,15 +10,13 @@ import numpy as np
 from convmatrix.network import Input, Network, Node, Opaque
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import DTypeLike
 
     from convmatrix.arrays import Array
     from convmatrix.network import Operation
     from convmatrix.nn.optimisation import Initialiser
     from convmatrix.pattern import WeightPattern
-    from convmatrix.report import Report
+    from convmatrix.report import Progress, Report
 
 Rng = int | np.random.Generator
 T = TypeVar("T")
@@ -140,7 +138,7 @@ class Layer(ABC):
         *,
         norms: bool = False,
         dtype: DTypeLike = np.float64,
-        progress: Callable[[int, int, str], None] | None = None,
+        progress: Progress | None = None,
     ) -> Report:
         """Return what every node of the layer is and costs, and the totals; see `convmatrix.Network.report`.
 

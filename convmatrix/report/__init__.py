@@ -12,8 +12,9 @@ Examples
 """
 
 from convmatrix.report.report_forms import Report, network_report
+from convmatrix.report.report_rows import Progress
 
-__all__ = ["Report", "network_report"]
+__all__ = ["Progress", "Report", "network_report"]
 
 
 def __dir__() -> list[str]:

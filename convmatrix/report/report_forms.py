@@ -96,7 +96,7 @@ def _rounded_up(value: float) -> str:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
-    """The report of a network; `convmatrix.Network.report` makes one.
+    r"""The report of a network; `convmatrix.Network.report` makes one.
 
     ``print(report)`` prints a table that is as wide as the terminal, without the least important columns if there is no
     room for all; in a notebook the report shows itself as a table.
@@ -105,12 +105,42 @@ class Report:
     ----------
     network : Network
     rows : list of dict
-        One per node, in the network's order, with plain Python values under the names of `convmatrix.Network.report`.
+        One per node, in the network's order, with plain Python values under the names of the notes below.
     total : dict
         The sums under the same names; ``complete`` says whether all nodes are known, ``unknown`` lists those that are
         not. Without them, sums are lower bounds.
     dtype : dtype
         Of the values whose bytes are given.
+
+    Notes
+    -----
+    The values of a row, by name:
+
+    ``name``, ``kind``, ``inputs``, ``input_shapes``, ``output_shape``
+        ``kind`` is the name of the function, the rearrangement or the unknown operator where there is one.
+    ``parameters``, ``biases``
+        Trained numbers, and how many of them are biases.
+    ``nonzeros``, ``density``, ``csr_bytes``
+        Stored entries of the matrix of a linear node, their share of all entries, and its bytes in CSR format. They
+        depend on the structure alone: weights of zero count.
+    ``multiply_adds``, ``macs``, ``flops``
+        Of convolutions, dense layers, index patterns, trained pooling and products of matrices; 0 for others, as in
+        published counts. ``macs`` is :math:`m \cdot k \cdot c` for m output positions and channels, k taps and c
+        channels per group, and multiplies padding too; ``multiply_adds`` does not: it is the number of nonzeros.
+        ``flops`` is twice ``macs``: one multiplication and one addition per tap. A sum of n products has n - 1
+        additions; the n-th is that of the bias, or to zero where there is none, so biases are not counted again.
+        Additions of pooling, normalisation and branches are not counted.
+    ``field_size``, ``field_stride``, ``field_start``, ``field_centre``, ``field_reason``
+        The receptive field on each axis of the input, as in `convmatrix.graph.FieldSize`, or why it has no size.
+    ``shift``, ``shift_reason``
+        The smallest cyclic shift on each axis of the input that is known to commute with the network up to the
+        node, for all weights (`convmatrix.equivariance.known_shifts`): its multiples commute as well. It is the
+        size of the input where only the identity is known to, as behind zero padding.
+    ``norm_lower``, ``norm_upper``, ``norm_reason``
+        Bounds on how much the node lengthens a change of its inputs, in the 2-norm, rounding errors included: of a
+        convolution those of `convmatrix.spectral.norm_bounds`, with its own boundary.
+
+    A node that the package does not know makes the totals lower bounds: ``total["complete"]`` is then False.
 
     Examples
     --------
