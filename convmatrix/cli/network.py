@@ -41,7 +41,7 @@ _EPILOG: Final = """\
 examples:
   convmatrix network resnet50
   convmatrix network model.onnx --input-shape 3x224x224 --norms
-  convmatrix network model.onnx --csv > model.csv
+  convmatrix network resnet50 --csv > resnet50.csv
   convmatrix network model.onnx --matrix conv1 -o conv1.npz
 """
 
@@ -112,7 +112,7 @@ def _check(args: argparse.Namespace) -> None:
     if given:
         words = ", ".join(f"--{name}" for name in given)
         raise CommandError(f"{words}: for reports, and --matrix writes a matrix; drop one of the two")
-    for path in {args.output, _bias_path(args.output)}:
+    for path in (args.output, _bias_path(args.output)):
         check_output("-o", path, _SUFFIXES)
 
 
@@ -127,7 +127,7 @@ def _read(args: argparse.Namespace) -> Network:
             raise CommandError(f"--input-shape: the named network {args.file} has the shape {own}; drop it")
         return architecture(args.file)
     if not path.exists() and path.suffix.lower() != ".onnx":
-        close = difflib.get_close_matches(args.file.lower(), ARCHITECTURES, n=1)
+        close = difflib.get_close_matches(args.file.lower(), ARCHITECTURES, n=1, cutoff=0.75)
         hint = f"did you mean {close[0]}?" if close else f"the named ones are {', '.join(ARCHITECTURES)}"
         raise CommandError(f"{args.file} is neither a file nor a named network; {hint}")
     if not path.is_file():

@@ -115,9 +115,10 @@ def _weighted(operation: Convolution | FullyConnected | PatternMap) -> Bounds:
     if weight is None:
         raise NoBoundError("the node has no weights")
     if isinstance(operation, PatternMap):
-        if operation.pattern.geometry is None:
-            return _matrix_norm(operation.pattern.matrix(weight.astype(np.float64)))
-        return norm_bounds(weight.astype(np.float64), operation.pattern.geometry)
+        pattern = operation.pattern
+        if pattern.geometry is None or max(pattern.shape) <= _MOST_DENSE:
+            return _matrix_norm(pattern.matrix(weight.astype(np.float64)))
+        return norm_bounds(weight.astype(np.float64), pattern.geometry)
     if isinstance(operation, FullyConnected):
         return _dense(weight)
     g = operation.geometry

@@ -11,7 +11,7 @@ import textwrap
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
 from html import escape
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
 
@@ -221,6 +221,10 @@ class Report:
 
     # --- what other programs read ------------------------------------------------------------------------------------
 
+    @overload
+    def to_json(self, path: None = None) -> str: ...
+    @overload
+    def to_json(self, path: str | os.PathLike[str]) -> None: ...
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str | None:
         """Return the report as a JSON object, or write it to a file, whole or not at all.
 
@@ -242,6 +246,10 @@ class Report:
         }
         return _written(json.dumps(record, allow_nan=False) + "\n", path)
 
+    @overload
+    def to_csv(self, path: None = None) -> str: ...
+    @overload
+    def to_csv(self, path: str | os.PathLike[str]) -> None: ...
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str | None:
         """Return the rows, without the totals, as comma-separated values, or write them to a file.
 
@@ -262,6 +270,10 @@ class Report:
             writer.writerow(json.dumps(cell) if isinstance(cell, list) else cell for cell in row.values())
         return _written(text.getvalue(), path)
 
+    @overload
+    def to_latex(self, path: None = None) -> str: ...
+    @overload
+    def to_latex(self, path: str | os.PathLike[str]) -> None: ...
     def to_latex(self, path: str | os.PathLike[str] | None = None) -> str | None:
         r"""Return a tabular with the rules of the package booktabs, or write it to a file, whole or not at all.
 
