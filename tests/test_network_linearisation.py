@@ -402,3 +402,13 @@ def test_what_cannot_be_linearised_is_refused_with_names_and_numbers(monkeypatch
     monkeypatch.setattr(memory, "available_memory", lambda: 2**20)
     with pytest.raises(memory.MatrixTooLargeError, match="a slab of 900 rows of the Jacobian, with up to 630000"):
         linear.rows(0, 900)
+
+
+def test_smooth_functions_are_exact_where_they_are_affine() -> None:
+    net = Network([Input((4,)), Elementwise("hard_swish"), Elementwise("elu")])
+    flat, curved = np.array([4.0, 5.0, 3.0, 6.0]), np.array([4.0, 5.0, 2.0, -6.0])
+    assert net.linearise(flat).exact
+    assert net.linearise(curved).inexact_nodes == ("elementwise 2",)
+    x = flat + np.array([0.5, -0.5, 1.0, 2.0])
+    linear = net.linearise(flat)
+    np.testing.assert_allclose(linear.operator @ x + linear.offset, net(x[None])[0], rtol=1e-15)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -28,12 +28,15 @@ class Function:
         linearisation near almost every point.
     defaults : dict
         Names and default values of the parameters.
+    curved : (float, float)
+        For a smooth function, the open interval outside of which it is affine, such as (-3, 3) for ``"hard_swish"``.
     """
 
     value: Callable[..., Array]
     slope: Callable[..., Array]
     piecewise_linear: bool
     defaults: dict[str, float]
+    curved: tuple[float, float] = (-math.inf, math.inf)
 
 
 # Python's own numbers do not change the dtype of an array that they multiply, but `numpy.where` of two of them would.
@@ -171,10 +174,10 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "abs": _piecewise(np.abs, np.sign),
     "atan": _smooth(np.arctan, lambda x: 1 / (1 + x * x)),
     "ceil": _piecewise(np.ceil, np.zeros_like),
-    "celu": _smooth(_celu, _celu_slope, alpha=1.0),
+    "celu": replace(_smooth(_celu, _celu_slope, alpha=1.0), curved=(-math.inf, 0.0)),
     "clip": _piecewise(_clip, _clip_slope, low=0.0, high=6.0),
     "cos": _smooth(np.cos, lambda x: -np.sin(x)),
-    "elu": _smooth(_elu, _elu_slope, alpha=1.0),
+    "elu": replace(_smooth(_elu, _elu_slope, alpha=1.0), curved=(-math.inf, 0.0)),
     "erf": _smooth(special.erf, _erf_slope),
     "exp": _smooth(np.exp, np.exp),
     "floor": _piecewise(np.floor, np.zeros_like),
@@ -182,7 +185,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "gelu_tanh": _smooth(_gelu_tanh, _gelu_tanh_slope),
     "hard_shrink": _piecewise(_hard_shrink, _hard_shrink_slope, threshold=0.5),
     "hard_sigmoid": _piecewise(_hard_sigmoid, _hard_sigmoid_slope, alpha=1 / 6, beta=0.5),
-    "hard_swish": _smooth(lambda x: x * _hard_sigmoid(x, 1 / 6, 0.5), _hard_swish_slope),
+    "hard_swish": replace(_smooth(lambda x: x * _hard_sigmoid(x, 1 / 6, 0.5), _hard_swish_slope), curved=(-3.0, 3.0)),
     "identity": _piecewise(lambda x: x, np.ones_like),
     "leaky_relu": _piecewise(_leaky_relu, _leaky_relu_slope, slope=0.01),
     "log": _smooth(np.log, np.reciprocal),
@@ -192,7 +195,9 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "relu": _piecewise(lambda x: np.maximum(x, 0), lambda x: (x > 0).astype(x.dtype)),
     "reciprocal": _smooth(np.reciprocal, lambda x: -np.reciprocal(x * x)),
     "round": _piecewise(np.rint, np.zeros_like),
-    "selu": _smooth(_elu, _elu_slope, alpha=1.6732632423543772, gamma=1.0507009873554805),
+    "selu": replace(
+        _smooth(_elu, _elu_slope, alpha=1.6732632423543772, gamma=1.0507009873554805), curved=(-math.inf, 0.0)
+    ),
     "sigmoid": _smooth(special.expit, _sigmoid_slope),
     "sign": _piecewise(np.sign, np.zeros_like),
     "silu": _smooth(lambda x: x * special.expit(x), _silu_slope),

@@ -122,7 +122,8 @@ class Linearisation:
     exact : bool
         Whether the identity holds in the whole linear region, and not only to first order.
     inexact_nodes : tuple of str
-        Names of the nodes that make it first order only: smooth functions, and products of branches.
+        Names of the nodes that make it first order only: products of branches, and smooth functions, but where none
+        of their inputs is in the part that is curved: ``hard_swish`` is affine below -3 and above 3.
     shape : (int, int)
     dtype : dtype
 
@@ -149,7 +150,11 @@ class Linearisation:
         self._sample = values[first.name]
         self._derivatives = Derivatives(nodes, values, self.dtype)
         self.shape = (math.prod(last.output_shape), math.prod(first.output_shape))
-        self.inexact_nodes = tuple(node.name for node in nodes if not node.exact)
+        self.inexact_nodes = tuple(
+            node.name
+            for node in nodes
+            if not node.linear and not node.operation.exact_at([values[source] for source in node.inputs])
+        )
 
     @property
     def exact(self) -> bool:

@@ -63,6 +63,10 @@ class Operation(ABC):
         """Whether the output equals its linearisation near almost every input."""
         return self.linear
 
+    def exact_at(self, inputs: Sequence[Array]) -> bool:
+        """Return whether the output equals its linearisation near given inputs, one sample each; by default `exact`."""
+        return self.exact
+
     @abstractmethod
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return the shape of the output; raise ValueError if the inputs do not fit."""
