@@ -152,6 +152,17 @@ def sum_broadcast(array: Array, shape: Sequence[int]) -> Array:
     return array.sum(axis=tuple(spread), keepdims=True).reshape(len(array), *shape) if spread or lead else array
 
 
+def widened(box: Box, axes: Sequence[int], shape: Sequence[int]) -> Box:
+    """Return a box extended to the whole of some axes of an array of ``shape``.
+
+    Examples
+    --------
+    >>> widened((slice(2, 4), slice(1, 3)), [1], (5, 6))
+    (slice(2, 4, None), slice(0, 6, None))
+    """
+    return tuple(slice(0, shape[axis]) if axis in axes else part for axis, part in enumerate(box))
+
+
 # --- windows of one axis ---------------------------------------------------------------------------------------------
 
 

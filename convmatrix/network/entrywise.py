@@ -191,6 +191,16 @@ class ParametricReLU(Operation):
         """Return the slopes times the cotangents."""
         return [cotangents * self._slopes(inputs[0][None])]
 
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return the box itself."""
+        return [box]
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return the slopes in the box times the cotangents."""
+        return [cotangents * self._slopes(inputs[0][None])[0][box]]
+
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return the marked entries themselves."""
         return [outputs]

@@ -301,14 +301,6 @@ def shrink(mask: Mask, shape: Shape) -> Mask:
     return np.asarray(mask.any(axis=axes, keepdims=True)).reshape(shape)
 
 
-def sum_to(gradients: Array, shape: Shape) -> Array:
-    """Return a batch of gradients summed over the axes along which an input of ``shape`` was broadcast."""
-    lead = gradients.ndim - 1 - len(shape)
-    axes = [*range(1, 1 + lead), *(1 + lead + i for i, n in enumerate(shape) if n == 1)]
-    total: Array = gradients.sum(axis=tuple(axes), keepdims=True)
-    return total.reshape(len(gradients), *shape)
-
-
 def sample_axes(axes: Sequence[int], shape: Shape) -> tuple[int, ...]:
     """Return axes of a sample as ascending numbers from 0; raise ValueError for one that it does not have."""
     for axis in axes:

@@ -14,12 +14,14 @@ from convmatrix.boundary import Boundary, read_sample
 from convmatrix.network.boxes import (
     Box,
     box_shape,
+    broadcast_box,
     embed,
     flat_box,
     flat_range,
     fold_axis,
     normalised,
     sample_range,
+    sum_broadcast,
     whole,
 )
 from convmatrix.network.operations import Operation, Shape, broadcast, selection_matrix
@@ -172,6 +174,11 @@ class Rearrangement(Operation):
             return [normalised(sample_range(b.start - low, b.stop - low, n, rule) for b, n, (low, _), rule in parts)]
         if self.name == "channel_shuffle":
             return [(slice(0, shape[0]), *box[1:])]
+        if self.name == "gather":
+            read = options[1][box[options[0]]]
+            return [(*box[: options[0]], slice(min(read), max(read) + 1), *box[options[0] + 1 :])]
+        if self.name == "expand":
+            return [broadcast_box(box, shape)]
         lead, own, _ = self._joined(shape, box)
         return [(*flat_box(lead, *own), *box[len(box) - len(shape) + len(lead) :])]
 
@@ -205,6 +212,14 @@ class Rearrangement(Operation):
             for axis, ((low, _), rule, part, n) in enumerate(zip(*self.options[:2], box, shape, strict=True)):
                 g = fold_axis(g, axis + 1, part.start - low, n, rule, target[axis])
             return [g]
+        if self.name == "gather":
+            axis, indices = self.options
+            gradient = np.zeros((len(g), *box_shape(target)), dtype=g.dtype)
+            places = np.array(indices[box[axis]]) - target[axis].start
+            np.add.at(gradient, (slice(None),) * (axis + 1) + (places,), g)
+            return [gradient]
+        if self.name == "expand":
+            return [sum_broadcast(g, box_shape(target))]
         if self.name == "channel_shuffle":
             g = embed(g, box, (slice(0, shape[0]), *box[1:]))
             g = g.reshape(len(g), -1, self.options[0], *g.shape[2:]).swapaxes(1, 2)
