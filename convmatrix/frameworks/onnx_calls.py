@@ -157,7 +157,8 @@ def numbers_of(value: Any) -> Array:
         raise UnsupportedError("a constant of strings")
     if array.dtype.kind == "c":
         raise UnsupportedError("a constant of complex numbers")
-    return array if array.dtype.kind in "fiub" else array.astype(np.float32)
+    known = array.dtype in (np.float16, np.float32, np.float64) or array.dtype.kind in "iub"
+    return array if known else array.astype(np.float32)
 
 
 Translator = Callable[[OnnxCall], Any]

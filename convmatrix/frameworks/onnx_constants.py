@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 Value = Tensor | Any
 """What a name of an ONNX graph stands for: a tensor that depends on the input, a constant array, or None."""
 
+FLOATING: Final = (1, 10, 11, 16)
+"""Element types in which networks compute: float32, float16, float64, bfloat16."""
+
 _RANDOM: Final = {"Bernoulli", "Multinomial", "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 _NO_LARGER_THAN_INPUT: Final = {"Compress", "NonZero", "Unique"}  # up to a factor of the rank
 _LISTED: Final = 2**12  # entries of constants that shape inference is told: shapes, axes, scales
@@ -94,7 +97,7 @@ class ConstantFolder:
             raise UnsupportedError("its result is random")
         self._check_sizes(node, arrays)
         helper = self.onnx.helper
-        feeds = {name: array for name, array in zip(node.inputs, arrays, strict=True) if name}
+        feeds = {name: array for name, array in zip(node.inputs, arrays, strict=True) if array is not None}
         inputs = [
             helper.make_value_info(name, helper.make_tensor_type_proto(element_type(a), a.shape))
             for name, a in feeds.items()

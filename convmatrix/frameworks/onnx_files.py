@@ -148,7 +148,7 @@ def _external_data(tensor: Any, n_bytes: int, folder: Path | None, owner: str) -
         raise ValueError(f"{owner} has external data that cannot be located ({error}); {_NOT_ONNX}") from None
     if not location or Path(location).is_absolute() or not path.is_relative_to(root):
         raise ValueError(
-            f"{owner} is in {location!r}, outside of the model's folder, which is not read; move the file into the folder"
+            f"{owner} is in {location!r}, outside of the model's folder, which is not read; move the file there"
         )
     if not path.is_file():
         raise FileNotFoundError(f"{owner} is in the external file {str(path)!r}, which does not exist; put it there")
@@ -161,7 +161,8 @@ def _external_data(tensor: Any, n_bytes: int, folder: Path | None, owner: str) -
     memory.require(n_bytes, owner, "read the model on a larger machine")
     with path.open("rb") as file:
         file.seek(offset)
-        return file.read(length)
+        data: bytes = file.read(length)
+    return data
 
 
 def sparse_array(tensor: Any, folder: Path | None, owner: str) -> Array:

@@ -13,7 +13,7 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError
 from convmatrix.frameworks.onnx_calls import OnnxCall
-from convmatrix.frameworks.onnx_constants import ConstantFolder, Value, constant_value, element_type
+from convmatrix.frameworks.onnx_constants import FLOATING, ConstantFolder, Value, constant_value, element_type
 from convmatrix.frameworks.onnx_files import initializers, load_model, onnx_package
 from convmatrix.frameworks.onnx_graphs import (
     MOST_NESTED,
@@ -35,7 +35,6 @@ OPERATORS: Final = {**COMPUTING, **REARRANGEMENTS, **WINDOWS}
 """What translates each operator that is known."""
 
 _OF_ANY_TYPE: Final = {*REARRANGEMENTS, "Cast", "Identity"}  # and so of integers, too
-_FLOATING: Final = (1, 10, 11, 16)
 
 
 def network_from_onnx(
@@ -65,9 +64,9 @@ def network_from_onnx(
     Returns
     -------
     Network
-        Its nodes have the names of the model's nodes, or those of their first outputs where nodes have none; its outputs
-        are those of the model, in their order. What does not depend on the input is computed once. An operator, or an
-        option of one, that is not known becomes an opaque node.
+        Its nodes have the names of the model's nodes, or those of their first outputs where nodes have none; its
+        outputs are those of the model, in their order. What does not depend on the input is computed once. An operator,
+        or an option of one, that is not known becomes an opaque node.
 
     Raises
     ------
@@ -108,7 +107,7 @@ def network_from_onnx(
     builder = NetworkBuilder(graph.name or "network", name, shape, batch)
     reader = _OnnxReader(builder, versions, folder)
     scope[name] = builder.input
-    if element not in _FLOATING:
+    if element not in FLOATING:
         reader.types[builder.input.node] = element
     results = reader.read(graph, scope, 0)
     return builder.finish([reader.output(result) for result in results])
@@ -130,8 +129,8 @@ def _input(
         if not free:
             raise ValueError("the model has no input that is not constant, but a network has one")
         raise ValueError(
-            f"the model has {len(free)} inputs: {', '.join(map(repr, free))}, but a network has one; give the values of "
-            f"the others, such as constants={{{free[1]!r}: array}}"
+            f"the model has {len(free)} inputs: {', '.join(map(repr, free))}, but a network has one; give the values "
+            f"of the others, such as constants={{{free[1]!r}: array}}"
         )
     (name,) = free
     kind = values[name].type
@@ -177,8 +176,8 @@ def _input_shape(
         )
     if given is None and not all(isinstance(n, int) for n in inner):
         raise ValueError(
-            f"the file leaves sizes of the input {name!r} open: one sample has the shape {_sizes_in_words(inner)}; give "
-            "input_shape= with all sizes"
+            f"the file leaves sizes of the input {name!r} open: one sample has the shape {_sizes_in_words(inner)}; "
+            "give input_shape= with all sizes"
         )
     sample = given or tuple(int(n) for n in inner if isinstance(n, int))
     if batch is None:
@@ -255,7 +254,7 @@ class _OnnxReader:
             if standard and node.operator == "If" and not isinstance(values[0], Tensor):
                 return self._branch(node, scope, depth)
             if not tensors:
-                return list(self.constants.fold(node, values))
+                return list(self.constants.fold(node, list(values)))
             if standard and node.operator in ("Shape", "Size") and isinstance(values[0], Tensor):
                 return [_shape(node, values[0])]
             if not standard or node.operator not in OPERATORS:
@@ -322,7 +321,7 @@ class _OnnxReader:
         for number, (output, (shape, element)) in enumerate(zip(node.outputs, described, strict=True)):
             name = node.name if not number else output or node.name
             result = self._opaque(name, operator, tensors, shape, reason)
-            if element and element not in _FLOATING:
+            if element and element not in FLOATING:
                 self.types[result.node] = element
             results.append(result)
         return results

@@ -60,6 +60,7 @@ def _transposed_convolution(call: OnnxCall) -> Tensor:
     stride, dilation = call.per_axis("strides", n, 1), call.per_axis("dilations", n, 1)
     extra = call.per_axis("output_padding", n, 0)
     word, wanted = call.attribute("auto_pad", "NOTSET"), call.attribute("output_shape", None)
+    given = wanted is not None
     if wanted is not None and len(wanted) == n + 2:
         wanted = wanted[2:]
     if wanted is None and word in ("SAME_UPPER", "SAME_LOWER"):
@@ -73,6 +74,8 @@ def _transposed_convolution(call: OnnxCall) -> Tensor:
         padding = []
         for axis, (size, step, gap) in enumerate(zip(x.known[2:], stride, dilation, strict=True)):
             full = (size - 1) * step + gap * (weight.shape[2 + axis] - 1) + 1 + extra[axis]
+            if full < wanted[axis] and word.startswith("SAME") and not given:
+                raise UnsupportedError(f"auto_pad={word} of a stride beyond the kernel, where implementations differ")
             crop = max(full - wanted[axis], 0)
             extra[axis] += max(wanted[axis] - full, 0)
             halves = (crop // 2, crop - crop // 2)
@@ -109,10 +112,14 @@ def _pool(call: OnnxCall, name: str, x: Tensor, method: Literal["average", "max"
     if word == "VALID" and ceil_mode:
         raise UnsupportedError("auto_pad=VALID with ceil_mode=1")
     _check_windows(call, x, padding)
+    stride, dilation = tuple(call.per_axis("strides", n, 1)), tuple(call.per_axis("dilations", n, 1))
+    for size, step, gap, taps in zip(x.known[2:], stride, dilation, kernel, strict=True):
+        if word.startswith("SAME") and step > 0 and (-(-size // step) - 1) * step + gap * (taps - 1) + 1 < size:
+            raise UnsupportedError(f"auto_pad={word} of a stride beyond the kernel, where implementations differ")
     options: dict[str, Any] = {
-        "stride": tuple(call.per_axis("strides", n, 1)),
+        "stride": stride,
         "padding": padding,
-        "dilation": tuple(call.per_axis("dilations", n, 1)),
+        "dilation": dilation,
         "ceil_mode": ceil_mode and not word.startswith("SAME"),
     }
     if method == "average":
@@ -202,6 +209,9 @@ def _resize(call: OnnxCall) -> Tensor:
         for axis, scale in zip(axes, scales, strict=True):
             full_scales[axis] = scale
         full_sizes = _scaled_sizes(x, full_scales)
+        exact = [n * scale for n, scale in zip(x.known, full_scales, strict=True)]
+        if coordinates == "align_corners" and not np.allclose(exact, full_sizes, rtol=1e-6):
+            raise UnsupportedError("align_corners with sizes that are rounded, where implementations differ")
     if call.attribute("antialias", 0) and min(full_scales) < 1:
         raise UnsupportedError("antialias=1")
     return _interpolated(call, x, full_sizes, full_scales, mode, coordinates, rounding)
@@ -237,6 +247,8 @@ def _interpolated(
     changed = [axis for axis in range(x.ndim) if sizes[axis] != x.known[axis] or scales[axis] != 1]
     if not changed:
         return x
+    if tuple(sizes) == x.known:
+        raise UnsupportedError(f"scales={scales} that change no size, where implementations differ")
     if x.batch in changed:
         raise UnsupportedError("it resizes the batch")
     # A scale in float32 that stands for a quotient of sizes is that quotient.
