@@ -79,7 +79,7 @@ class ConstantFolder:
             shapes.append((shape_of_type(kind), int(kind.tensor_type.elem_type)) if known else (None, 0))
         return shapes
 
-    def fold(self, node: OnnxNode, arrays: Sequence[Array | None]) -> list[Array]:
+    def fold(self, node: OnnxNode, arrays: Sequence[Any]) -> list[Array]:
         """Return the outputs of a node of constants.
 
         Raises

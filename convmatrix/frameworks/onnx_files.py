@@ -14,7 +14,13 @@ from convmatrix import memory
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
 
-_PACKED_BITS: Final = {"UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2}
+_BITS: Final = {
+    **dict.fromkeys(("UINT2", "INT2"), 2),
+    **dict.fromkeys(("UINT4", "INT4", "FLOAT4E2M1"), 4),
+    **dict.fromkeys(("FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ", "FLOAT8E8M0"), 8),
+    "BFLOAT16": 16,
+}
+"""Bits of an entry of the types that NumPy does not have."""
 _NOT_ONNX: Final = "it is damaged, or not an ONNX file; export the model again, or convert it with onnx.save"
 
 
@@ -24,6 +30,7 @@ def onnx_package() -> Any:
         import onnx
         import onnx.defs
         import onnx.helper
+        import onnx.inliner
         import onnx.numpy_helper
         import onnx.reference
         import onnx.shape_inference
@@ -102,8 +109,8 @@ def tensor_array(tensor: Any, folder: Path | None, owner: str) -> Array:
     if tensor.HasField("segment"):
         raise ValueError(f"{owner} is stored in segments, which are not read; save the model again with onnx.save")
     n = math.prod(shape)
-    packed = _PACKED_BITS.get(type_name)
-    n_bytes = n * dtype.itemsize if packed is None else -(-n * packed // 8)
+    bits = _BITS.get(type_name, 8 * dtype.itemsize)
+    n_bytes = -(-n * bits // 8)
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         if field == "string_data":
             raise ValueError(f"{owner} holds strings in external data, which ONNX does not allow")
@@ -114,7 +121,7 @@ def tensor_array(tensor: Any, folder: Path | None, owner: str) -> Array:
         found, needed, unit = len(tensor.raw_data), n_bytes, "bytes"
     else:
         per_entry = 2 if type_name.startswith("COMPLEX") else 1
-        needed = n * per_entry if packed is None else -(-n * packed // 8)
+        needed = n_bytes if bits < 8 else n * per_entry
         found, unit = len(getattr(tensor, field)), "values"
     if found != needed:
         raise ValueError(

@@ -192,8 +192,6 @@ def _sizes_in_words(sizes: Sequence[int | str | None]) -> str:
 
 def _inlined(model: Any) -> Any:
     """Return a model whose own functions are replaced by their nodes."""
-    import onnx.inliner
-
     calls = {(f.domain, f.name): {(n.domain, n.op_type) for n in f.node} for f in model.functions}
     pending = dict(calls)
     while pending:
@@ -205,7 +203,7 @@ def _inlined(model: Any) -> Any:
         for key in ready:
             del pending[key]
     try:
-        return onnx.inliner.inline_local_functions(model)
+        return onnx_package().inliner.inline_local_functions(model)
     except Exception as error:
         raise ValueError(f"the model's functions cannot be inlined: {' '.join(str(error).split())[:200]}") from None
 
@@ -254,7 +252,7 @@ class _OnnxReader:
             if standard and node.operator == "If" and not isinstance(values[0], Tensor):
                 return self._branch(node, scope, depth)
             if not tensors:
-                return list(self.constants.fold(node, list(values)))
+                return list(self.constants.fold(node, values))
             if standard and node.operator in ("Shape", "Size") and isinstance(values[0], Tensor):
                 return [_shape(node, values[0])]
             if not standard or node.operator not in OPERATORS:
