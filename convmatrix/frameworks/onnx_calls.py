@@ -123,7 +123,9 @@ class OnnxCall:
         """Return an attribute with one integer per spatial axis."""
         values = self.attribute(name) or [default] * n
         if len(values) != n:
-            raise UnsupportedError(f"{name} has {len(values)} entries, but there are {n} axes")
+            raise UnsupportedError(f"{name} has {len(values)} entries, but {n} are needed")
+        if any(abs(int(value)) >= 2**31 for value in values):
+            raise UnsupportedError(f"{name}={values}")
         return [int(value) for value in values]
 
     def paddings(self, n: int) -> list[tuple[int, int]]:

@@ -158,7 +158,7 @@ def _external_data(tensor: Any, n_bytes: int, folder: Path | None, owner: str) -
             f"{owner} is in {location!r}, outside of the model's folder, which is not read; move the file there"
         )
     if not path.is_file():
-        raise FileNotFoundError(f"{owner} is in the external file {str(path)!r}, which does not exist; put it there")
+        raise FileNotFoundError(f"{owner} is in the external file {str(path)!r}, which is no file; put it there")
     size = path.stat().st_size
     if offset < 0 or length != n_bytes or offset + length > size:
         raise ValueError(
@@ -190,7 +190,7 @@ def sparse_array(tensor: Any, folder: Path | None, owner: str) -> Array:
         )
     limits = np.array([n] if indices.ndim == 1 else shape, dtype=object)
     if ((indices < 0) | (indices.reshape(len(values), -1) >= limits).reshape(indices.shape)).any():
-        raise ValueError(f"{owner} of shape {shape} has indices up to {indices.max()}; {_NOT_ONNX}")
+        raise ValueError(f"{owner} of shape {shape} has indices from {indices.min()} to {indices.max()}; {_NOT_ONNX}")
     memory.require(n * values.dtype.itemsize, f"{owner} of shape {shape}", "read the model on a larger machine")
     dense = np.zeros(shape, dtype=values.dtype)
     dense[np.unravel_index(indices, shape) if indices.ndim == 1 else tuple(indices.T)] = values

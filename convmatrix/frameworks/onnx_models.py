@@ -13,12 +13,13 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError
 from convmatrix.frameworks.onnx_calls import OnnxCall
-from convmatrix.frameworks.onnx_constants import FLOATING, ConstantFolder, Value, constant_value, element_type
+from convmatrix.frameworks.onnx_constants import FLOATING, Value, constant_value, fold
 from convmatrix.frameworks.onnx_files import initializers, load_model, onnx_package
 from convmatrix.frameworks.onnx_graphs import (
     MOST_NESTED,
     OnnxNode,
     declared_shape,
+    declared_shapes,
     graph_nodes,
     operator_sets,
 )
@@ -121,6 +122,9 @@ def _input(
 ) -> tuple[str, Shape, int, int | None]:
     """Return name, shape, element type and batch axis of the one input; add constants to the scope."""
     values = {value.name: value for value in graph.input if value.name not in scope}
+    names = [value.name for value in graph.input]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"two inputs of the model have the name {twice[0]!r}; rename one of them")
     if unknown := [name for name in constants if name not in values]:
         raise ValueError(f"constants has {unknown[0]!r}, but the inputs of the model are {', '.join(values) or 'none'}")
     scope.update({name: _constant_input(values[name], array) for name, array in constants.items()})
@@ -218,13 +222,14 @@ class _OnnxReader:
         self.builder = builder
         self.versions = versions
         self.folder = folder
-        self.constants = ConstantFolder(versions)
+        self.declared: dict[str, Shape] = {}  # by tensor, what the file says, if all sizes are fixed
         self.types: dict[str, int] = {}  # element types of the network's nodes that are not in floating point
 
     def read(self, graph: Any, scope: dict[str, Value], depth: int) -> list[Value]:
         """Return the outputs of a graph, whose other values are added to the scope."""
         if depth > MOST_NESTED:
             raise ValueError(f"graphs lie within graphs, more than {MOST_NESTED} deep; simplify the model")
+        self.declared.update(declared_shapes(graph))
         for node in graph_nodes(graph, self.versions, scope):
             results = self._results(node, scope, depth)
             scope.update({name: result for name, result in zip(node.outputs, results, strict=True) if name})
@@ -252,18 +257,18 @@ class _OnnxReader:
             if standard and node.operator == "If" and not isinstance(values[0], Tensor):
                 return self._branch(node, scope, depth)
             if not tensors:
-                return list(self.constants.fold(node, values))
+                return list(fold(node, values, self.versions))
             if standard and node.operator in ("Shape", "Size") and isinstance(values[0], Tensor):
                 return [_shape(node, values[0])]
             if not standard or node.operator not in OPERATORS:
                 raise UnsupportedError("")
             return self._translated(node, values)
         except UnsupportedError as error:
-            return self._opaques(node, values, tensors or [self.builder.input], str(error))
+            return self._opaques(node, tensors or [self.builder.input], str(error))
 
     def _branch(self, node: OnnxNode, scope: Mapping[str, Value], depth: int) -> list[Value]:
         """Return the outputs of the branch that a constant condition chooses."""
-        condition = np.asarray(scope[node.inputs[0]])
+        condition = np.asarray(scope[node.inputs[0]] if node.inputs[0] else ())
         if condition.size != 1:
             raise ValueError(f"{node.described} has a condition of shape {condition.shape}; it needs one value")
         branch = node.attributes["then_branch" if bool(condition.reshape(())) else "else_branch"]
@@ -300,29 +305,17 @@ class _OnnxReader:
         missing = node.outputs[len(results) :]
         if any(missing):
             tensors = [value for value in values if isinstance(value, Tensor)]
-            results += self._opaques(node, values, tensors, "this output is not computed")[len(results) :]
+            results += self._opaques(node, tensors, "this output is not computed")[len(results) :]
         return results + [None] * (len(node.outputs) - len(results))
 
     # --- what is not known --------------------------------------------------------------------------------------------
 
-    def _opaques(self, node: OnnxNode, values: Sequence[Value], tensors: Sequence[Tensor], reason: str) -> list[Value]:
-        """Return opaque outputs of a node, one node of the network each."""
-        types = [
-            0 if v is None else self.types.get(v.node, 1) if isinstance(v, Tensor) else element_type(v) for v in values
-        ]
-        try:
-            described = self.constants.inferred(node, values, types)
-        except ValueError:
-            described = [(None, 0)] * len(node.outputs)
+    def _opaques(self, node: OnnxNode, tensors: Sequence[Tensor], reason: str) -> list[Value]:
+        """Return opaque outputs of a node, one node of the network each, with the shapes that the file declares."""
         operator = f"{node.domain}.{node.operator}" if node.domain else node.operator
-        results: list[Value] = []
-        for number, (output, (shape, element)) in enumerate(zip(node.outputs, described, strict=True)):
-            name = node.name if not number else output or node.name
-            result = self._opaque(name, operator, tensors, shape, reason)
-            if element and element not in FLOATING:
-                self.types[result.node] = element
-            results.append(result)
-        return results
+        names = [node.name if not number else output or node.name for number, output in enumerate(node.outputs)]
+        shapes = [self.declared.get(output) for output in node.outputs]
+        return [self._opaque(n, operator, tensors, s, reason) for n, s in zip(names, shapes, strict=True)]
 
     def _opaque(self, name: str, operator: str, tensors: Sequence[Tensor], shape: Shape | None, reason: str) -> Tensor:
         known = shape if shape is not None and min(shape, default=1) > 0 else None

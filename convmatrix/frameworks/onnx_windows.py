@@ -25,11 +25,12 @@ def _kernel(call: OnnxCall) -> tuple[Any, Any]:
     return weight, bias
 
 
-def _check_windows(call: OnnxCall, x: Tensor, padding: Any) -> None:
-    """Raise if the padded input would not fit in memory."""
-    if not isinstance(padding, str):
-        spatial = [low + n + high for n, (low, high) in zip(x.known[2:], padding, strict=True)]
-        call.require((*x.known[:2], *spatial), "its padded input")
+def _check_windows(call: OnnxCall, x: Tensor, kernel: Sequence[int], padding: Any) -> None:
+    """Raise if the input padded for its windows would not fit in memory."""
+    gaps = call.per_axis("dilations", len(kernel), 1)
+    spans = [(taps - 1) * gap for taps, gap in zip(kernel, gaps, strict=True)]
+    widths = spans if isinstance(padding, str) else [max(low + high, 0) for low, high in padding]
+    call.require((*x.known[:2], *map(sum, zip(x.known[2:], widths, strict=True))), "its padded input")
 
 
 def _convolution(call: OnnxCall) -> Tensor:
@@ -38,7 +39,7 @@ def _convolution(call: OnnxCall) -> Tensor:
     if x.ndim != n + 2:
         raise UnsupportedError(f"its weights have the shape {weight.shape}, but its input {x.shape}")
     padding = call.padding(n)
-    _check_windows(call, x, padding)
+    _check_windows(call, x, weight.shape[2:], padding)
     return call.builder.convolution(
         call.name,
         x,
@@ -111,7 +112,7 @@ def _pool(call: OnnxCall, name: str, x: Tensor, method: Literal["average", "max"
     word = call.attribute("auto_pad")
     if word == "VALID" and ceil_mode:
         raise UnsupportedError("auto_pad=VALID with ceil_mode=1")
-    _check_windows(call, x, padding)
+    _check_windows(call, x, kernel, padding)
     stride, dilation = tuple(call.per_axis("strides", n, 1)), tuple(call.per_axis("dilations", n, 1))
     for size, step, gap, taps in zip(x.known[2:], stride, dilation, kernel, strict=True):
         if word.startswith("SAME") and step > 0 and (-(-size // step) - 1) * step + gap * (taps - 1) + 1 < size:
