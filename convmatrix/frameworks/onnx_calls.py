@@ -123,7 +123,9 @@ class OnnxCall:
         """Return an attribute with one integer per spatial axis."""
         values = self.attribute(name) or [default] * n
         if len(values) != n:
-            raise UnsupportedError(f"{name} has {len(values)} entries, but there are {n} axes")
+            raise UnsupportedError(f"{name} has {len(values)} entries, but {n} are needed")
+        if any(abs(int(value)) >= 2**31 for value in values):
+            raise UnsupportedError(f"{name}={values}")
         return [int(value) for value in values]
 
     def paddings(self, n: int) -> list[tuple[int, int]]:
@@ -157,7 +159,8 @@ def numbers_of(value: Any) -> Array:
         raise UnsupportedError("a constant of strings")
     if array.dtype.kind == "c":
         raise UnsupportedError("a constant of complex numbers")
-    return array if array.dtype.kind in "fiub" else array.astype(np.float32)
+    known = array.dtype in (np.float16, np.float32, np.float64) or array.dtype.kind in "iub"
+    return array if known else array.astype(np.float32)
 
 
 Translator = Callable[[OnnxCall], Any]

@@ -14,7 +14,13 @@ from convmatrix import memory
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
 
-_PACKED_BITS: Final = {"UINT4": 4, "INT4": 4, "FLOAT4E2M1": 4, "UINT2": 2, "INT2": 2}
+_BITS: Final = {
+    **dict.fromkeys(("UINT2", "INT2"), 2),
+    **dict.fromkeys(("UINT4", "INT4", "FLOAT4E2M1"), 4),
+    **dict.fromkeys(("FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ", "FLOAT8E8M0"), 8),
+    "BFLOAT16": 16,
+}
+"""Bits of an entry of the types that NumPy does not have."""
 _NOT_ONNX: Final = "it is damaged, or not an ONNX file; export the model again, or convert it with onnx.save"
 
 
@@ -24,6 +30,7 @@ def onnx_package() -> Any:
         import onnx
         import onnx.defs
         import onnx.helper
+        import onnx.inliner
         import onnx.numpy_helper
         import onnx.reference
         import onnx.shape_inference
@@ -102,8 +109,8 @@ def tensor_array(tensor: Any, folder: Path | None, owner: str) -> Array:
     if tensor.HasField("segment"):
         raise ValueError(f"{owner} is stored in segments, which are not read; save the model again with onnx.save")
     n = math.prod(shape)
-    packed = _PACKED_BITS.get(type_name)
-    n_bytes = n * dtype.itemsize if packed is None else -(-n * packed // 8)
+    bits = _BITS.get(type_name, 8 * dtype.itemsize)
+    n_bytes = -(-n * bits // 8)
     if tensor.data_location == onnx.TensorProto.EXTERNAL:
         if field == "string_data":
             raise ValueError(f"{owner} holds strings in external data, which ONNX does not allow")
@@ -114,7 +121,7 @@ def tensor_array(tensor: Any, folder: Path | None, owner: str) -> Array:
         found, needed, unit = len(tensor.raw_data), n_bytes, "bytes"
     else:
         per_entry = 2 if type_name.startswith("COMPLEX") else 1
-        needed = n * per_entry if packed is None else -(-n * packed // 8)
+        needed = n_bytes if bits < 8 else n * per_entry
         found, unit = len(getattr(tensor, field)), "values"
     if found != needed:
         raise ValueError(
@@ -148,10 +155,10 @@ def _external_data(tensor: Any, n_bytes: int, folder: Path | None, owner: str) -
         raise ValueError(f"{owner} has external data that cannot be located ({error}); {_NOT_ONNX}") from None
     if not location or Path(location).is_absolute() or not path.is_relative_to(root):
         raise ValueError(
-            f"{owner} is in {location!r}, outside of the model's folder, which is not read; move the file into the folder"
+            f"{owner} is in {location!r}, outside of the model's folder, which is not read; move the file there"
         )
     if not path.is_file():
-        raise FileNotFoundError(f"{owner} is in the external file {str(path)!r}, which does not exist; put it there")
+        raise FileNotFoundError(f"{owner} is in the external file {str(path)!r}, which is no file; put it there")
     size = path.stat().st_size
     if offset < 0 or length != n_bytes or offset + length > size:
         raise ValueError(
@@ -161,7 +168,8 @@ def _external_data(tensor: Any, n_bytes: int, folder: Path | None, owner: str) -
     memory.require(n_bytes, owner, "read the model on a larger machine")
     with path.open("rb") as file:
         file.seek(offset)
-        return file.read(length)
+        data: bytes = file.read(length)
+    return data
 
 
 def sparse_array(tensor: Any, folder: Path | None, owner: str) -> Array:
@@ -182,7 +190,7 @@ def sparse_array(tensor: Any, folder: Path | None, owner: str) -> Array:
         )
     limits = np.array([n] if indices.ndim == 1 else shape, dtype=object)
     if ((indices < 0) | (indices.reshape(len(values), -1) >= limits).reshape(indices.shape)).any():
-        raise ValueError(f"{owner} of shape {shape} has indices up to {indices.max()}; {_NOT_ONNX}")
+        raise ValueError(f"{owner} of shape {shape} has indices from {indices.min()} to {indices.max()}; {_NOT_ONNX}")
     memory.require(n * values.dtype.itemsize, f"{owner} of shape {shape}", "read the model on a larger machine")
     dense = np.zeros(shape, dtype=values.dtype)
     dense[np.unravel_index(indices, shape) if indices.ndim == 1 else tuple(indices.T)] = values

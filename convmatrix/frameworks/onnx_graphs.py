@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any, Final
@@ -227,10 +227,12 @@ def declared_shape(value: Any) -> list[int | str | None] | None:
     return sizes
 
 
-def shape_of_type(tensor_type: Any) -> Shape | None:
-    """Return the shape of a TypeProto if all its sizes are known and positive."""
-    if not tensor_type.HasField("tensor_type") or not tensor_type.tensor_type.HasField("shape"):
-        return None
-    dims: Sequence[Any] = tensor_type.tensor_type.shape.dim
-    sizes = tuple(int(dim.dim_value) if dim.HasField("dim_value") else -1 for dim in dims)
-    return sizes if min(sizes, default=1) >= 0 else None
+def declared_shapes(graph: Any) -> dict[str, Shape]:
+    """Return the shapes that a graph declares for the results of its nodes, of those whose sizes are all fixed."""
+    shapes = {}
+    for value in (*graph.value_info, *graph.output):
+        sizes = declared_shape(value) or []
+        fixed = tuple(n for n in sizes if isinstance(n, int))
+        if sizes and len(fixed) == len(sizes):
+            shapes[value.name] = fixed
+    return shapes

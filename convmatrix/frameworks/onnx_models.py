@@ -13,12 +13,13 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError
 from convmatrix.frameworks.onnx_calls import OnnxCall
-from convmatrix.frameworks.onnx_constants import ConstantFolder, Value, constant_value, element_type
+from convmatrix.frameworks.onnx_constants import FLOATING, Value, constant_value, fold
 from convmatrix.frameworks.onnx_files import initializers, load_model, onnx_package
 from convmatrix.frameworks.onnx_graphs import (
     MOST_NESTED,
     OnnxNode,
     declared_shape,
+    declared_shapes,
     graph_nodes,
     operator_sets,
 )
@@ -35,7 +36,6 @@ OPERATORS: Final = {**COMPUTING, **REARRANGEMENTS, **WINDOWS}
 """What translates each operator that is known."""
 
 _OF_ANY_TYPE: Final = {*REARRANGEMENTS, "Cast", "Identity"}  # and so of integers, too
-_FLOATING: Final = (1, 10, 11, 16)
 
 
 def network_from_onnx(
@@ -65,9 +65,9 @@ def network_from_onnx(
     Returns
     -------
     Network
-        Its nodes have the names of the model's nodes, or those of their first outputs where nodes have none; its outputs
-        are those of the model, in their order. What does not depend on the input is computed once. An operator, or an
-        option of one, that is not known becomes an opaque node.
+        Its nodes have the names of the model's nodes, or those of their first outputs where nodes have none; its
+        outputs are those of the model, in their order. What does not depend on the input is computed once. An operator,
+        or an option of one, that is not known becomes an opaque node.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def network_from_onnx(
     builder = NetworkBuilder(graph.name or "network", name, shape, batch)
     reader = _OnnxReader(builder, versions, folder)
     scope[name] = builder.input
-    if element not in _FLOATING:
+    if element not in FLOATING:
         reader.types[builder.input.node] = element
     results = reader.read(graph, scope, 0)
     return builder.finish([reader.output(result) for result in results])
@@ -122,6 +122,9 @@ def _input(
 ) -> tuple[str, Shape, int, int | None]:
     """Return name, shape, element type and batch axis of the one input; add constants to the scope."""
     values = {value.name: value for value in graph.input if value.name not in scope}
+    names = [value.name for value in graph.input]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"two inputs of the model have the name {twice[0]!r}; rename one of them")
     if unknown := [name for name in constants if name not in values]:
         raise ValueError(f"constants has {unknown[0]!r}, but the inputs of the model are {', '.join(values) or 'none'}")
     scope.update({name: _constant_input(values[name], array) for name, array in constants.items()})
@@ -130,8 +133,8 @@ def _input(
         if not free:
             raise ValueError("the model has no input that is not constant, but a network has one")
         raise ValueError(
-            f"the model has {len(free)} inputs: {', '.join(map(repr, free))}, but a network has one; give the values of "
-            f"the others, such as constants={{{free[1]!r}: array}}"
+            f"the model has {len(free)} inputs: {', '.join(map(repr, free))}, but a network has one; give the values "
+            f"of the others, such as constants={{{free[1]!r}: array}}"
         )
     (name,) = free
     kind = values[name].type
@@ -177,8 +180,8 @@ def _input_shape(
         )
     if given is None and not all(isinstance(n, int) for n in inner):
         raise ValueError(
-            f"the file leaves sizes of the input {name!r} open: one sample has the shape {_sizes_in_words(inner)}; give "
-            "input_shape= with all sizes"
+            f"the file leaves sizes of the input {name!r} open: one sample has the shape {_sizes_in_words(inner)}; "
+            "give input_shape= with all sizes"
         )
     sample = given or tuple(int(n) for n in inner if isinstance(n, int))
     if batch is None:
@@ -193,8 +196,6 @@ def _sizes_in_words(sizes: Sequence[int | str | None]) -> str:
 
 def _inlined(model: Any) -> Any:
     """Return a model whose own functions are replaced by their nodes."""
-    import onnx.inliner
-
     calls = {(f.domain, f.name): {(n.domain, n.op_type) for n in f.node} for f in model.functions}
     pending = dict(calls)
     while pending:
@@ -206,7 +207,7 @@ def _inlined(model: Any) -> Any:
         for key in ready:
             del pending[key]
     try:
-        return onnx.inliner.inline_local_functions(model)
+        return onnx_package().inliner.inline_local_functions(model)
     except Exception as error:
         raise ValueError(f"the model's functions cannot be inlined: {' '.join(str(error).split())[:200]}") from None
 
@@ -221,13 +222,14 @@ class _OnnxReader:
         self.builder = builder
         self.versions = versions
         self.folder = folder
-        self.constants = ConstantFolder(versions)
+        self.declared: dict[str, Shape] = {}  # by tensor, what the file says, if all sizes are fixed
         self.types: dict[str, int] = {}  # element types of the network's nodes that are not in floating point
 
     def read(self, graph: Any, scope: dict[str, Value], depth: int) -> list[Value]:
         """Return the outputs of a graph, whose other values are added to the scope."""
         if depth > MOST_NESTED:
             raise ValueError(f"graphs lie within graphs, more than {MOST_NESTED} deep; simplify the model")
+        self.declared.update(declared_shapes(graph))
         for node in graph_nodes(graph, self.versions, scope):
             results = self._results(node, scope, depth)
             scope.update({name: result for name, result in zip(node.outputs, results, strict=True) if name})
@@ -255,18 +257,18 @@ class _OnnxReader:
             if standard and node.operator == "If" and not isinstance(values[0], Tensor):
                 return self._branch(node, scope, depth)
             if not tensors:
-                return list(self.constants.fold(node, values))
+                return list(fold(node, values, self.versions))
             if standard and node.operator in ("Shape", "Size") and isinstance(values[0], Tensor):
                 return [_shape(node, values[0])]
             if not standard or node.operator not in OPERATORS:
                 raise UnsupportedError("")
             return self._translated(node, values)
         except UnsupportedError as error:
-            return self._opaques(node, values, tensors or [self.builder.input], str(error))
+            return self._opaques(node, tensors or [self.builder.input], str(error))
 
     def _branch(self, node: OnnxNode, scope: Mapping[str, Value], depth: int) -> list[Value]:
         """Return the outputs of the branch that a constant condition chooses."""
-        condition = np.asarray(scope[node.inputs[0]])
+        condition = np.asarray(scope[node.inputs[0]] if node.inputs[0] else ())
         if condition.size != 1:
             raise ValueError(f"{node.described} has a condition of shape {condition.shape}; it needs one value")
         branch = node.attributes["then_branch" if bool(condition.reshape(())) else "else_branch"]
@@ -303,29 +305,17 @@ class _OnnxReader:
         missing = node.outputs[len(results) :]
         if any(missing):
             tensors = [value for value in values if isinstance(value, Tensor)]
-            results += self._opaques(node, values, tensors, "this output is not computed")[len(results) :]
+            results += self._opaques(node, tensors, "this output is not computed")[len(results) :]
         return results + [None] * (len(node.outputs) - len(results))
 
     # --- what is not known --------------------------------------------------------------------------------------------
 
-    def _opaques(self, node: OnnxNode, values: Sequence[Value], tensors: Sequence[Tensor], reason: str) -> list[Value]:
-        """Return opaque outputs of a node, one node of the network each."""
-        types = [
-            0 if v is None else self.types.get(v.node, 1) if isinstance(v, Tensor) else element_type(v) for v in values
-        ]
-        try:
-            described = self.constants.inferred(node, values, types)
-        except ValueError:
-            described = [(None, 0)] * len(node.outputs)
+    def _opaques(self, node: OnnxNode, tensors: Sequence[Tensor], reason: str) -> list[Value]:
+        """Return opaque outputs of a node, one node of the network each, with the shapes that the file declares."""
         operator = f"{node.domain}.{node.operator}" if node.domain else node.operator
-        results: list[Value] = []
-        for number, (output, (shape, element)) in enumerate(zip(node.outputs, described, strict=True)):
-            name = node.name if not number else output or node.name
-            result = self._opaque(name, operator, tensors, shape, reason)
-            if element and element not in _FLOATING:
-                self.types[result.node] = element
-            results.append(result)
-        return results
+        names = [node.name if not number else output or node.name for number, output in enumerate(node.outputs)]
+        shapes = [self.declared.get(output) for output in node.outputs]
+        return [self._opaque(n, operator, tensors, s, reason) for n, s in zip(names, shapes, strict=True)]
 
     def _opaque(self, name: str, operator: str, tensors: Sequence[Tensor], shape: Shape | None, reason: str) -> Tensor:
         known = shape if shape is not None and min(shape, default=1) > 0 else None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from convmatrix.frameworks.builder import Tensor, UnsupportedError
+from convmatrix.frameworks.onnx_constants import FLOATING, element_type
 from convmatrix.network import Addition, Elementwise, LocalResponseNormalisation, Normalisation
 
 if TYPE_CHECKING:
@@ -91,20 +92,18 @@ def _dropout(call: OnnxCall) -> Tensor:
 
 def _cast(call: OnnxCall) -> Tensor:
     call.ignore("saturate", "round_mode")
-    if int(call.attribute("to")) not in _FLOATING:
-        raise UnsupportedError("it converts to integers")
+    if int(call.attribute("to")) not in FLOATING:
+        raise UnsupportedError("it converts to another type than float16, bfloat16, float32 or float64")
     return call.tensor()
 
 
 def _cast_like(call: OnnxCall) -> Tensor:
     call.ignore("saturate", "round_mode")
     target = call.value(1)
-    if not isinstance(target, Tensor) and np.asarray(target).dtype.kind != "f":
-        raise UnsupportedError("it converts to integers")
+    if not isinstance(target, Tensor) and element_type(np.asarray(target)) not in FLOATING:
+        raise UnsupportedError("it converts to another type than float16, bfloat16, float32 or float64")
     return call.tensor()
 
-
-_FLOATING: Final = (1, 10, 11, 16)  # float32, float16, float64, bfloat16
 
 # --- arithmetic -------------------------------------------------------------------------------------------------------
 
@@ -151,7 +150,7 @@ def _mean(call: OnnxCall) -> Tensor:
 
 
 def _extremum(method: Literal["max", "min"]) -> Translator:
-    def translate(call: OnnxCall) -> Tensor:
+    def translate(call: OnnxCall) -> Any:
         values = [call.operand(number) for number in range(len(call.values))]
         result = values[0]
         for number, value in enumerate(values[1:], start=2):
@@ -169,13 +168,13 @@ def _where(call: OnnxCall) -> Tensor:
     """Select by a constant mask: products with the mask, which are exact for finite numbers."""
     mask = np.asarray(call.constant(0)).astype(bool)
     yes, no = call.operand(1), call.operand(2)
-    terms = []
+    terms: list[Any] = []
     for part, value, chosen in (("yes", yes, mask), ("no", no, ~mask)):
         if isinstance(value, Tensor):
             terms.append(call.builder.scale(call.named(part), value, chosen.astype(np.float32)))
         else:
             terms.append(np.where(chosen, value, np.zeros((), np.asarray(value).dtype)))
-    return call.builder.sum(call.name, *terms)
+    return call.builder.sum(call.name, terms[0], terms[1])
 
 
 # --- matrix products --------------------------------------------------------------------------------------------------
@@ -289,7 +288,7 @@ def _local_response(call: OnnxCall) -> Tensor:
         raise UnsupportedError("its input does not have the batch in front")
     alpha, beta, bias = (float(call.attribute(name)) for name in ("alpha", "beta", "bias"))
     size = int(call.attribute("size"))
-    if not 1 <= size <= 2 * x.known[1] + 1:
+    if not 1 <= size <= 2 * x.known[1] + 64:
         raise UnsupportedError(f"size={size} for {x.known[1]} channels")
     return call.builder.add(call.name, LocalResponseNormalisation(size, alpha, beta, bias), [x], 0)
 

@@ -45,22 +45,15 @@ def _flatten(call: OnnxCall) -> Tensor:
 
 def _squeeze(call: OnnxCall) -> Tensor:
     x, axes = call.tensor(), call.integers(1, "axes", None)
-    chosen = [axis for axis, n in enumerate(x.known) if n == 1] if axes is None else [_axis(x, axis) for axis in axes]
-    if any(x.known[axis] != 1 for axis in chosen):
-        raise UnsupportedError(f"axes {axes} of a tensor of shape {x.shape} do not all have the size 1")
-    if axes is None and x.batch in chosen:
-        raise UnsupportedError("it drops the batch axis if that has the size 1")
-    return call.builder.reshape(call.name, x, [n for axis, n in enumerate(x.known) if axis not in chosen])
+    if axes is None:
+        axes = [axis for axis, n in enumerate(x.known) if n == 1]
+        if x.batch in axes:
+            raise UnsupportedError("it drops the batch axis if that has the size 1")
+    return call.builder.squeeze(call.name, x, axes)
 
 
 def _unsqueeze(call: OnnxCall) -> Tensor:
-    x, axes = call.tensor(), call.integers(1, "axes") or []
-    rank = x.ndim + len(axes)
-    if len({axis % rank for axis in axes}) < len(axes) or not all(-rank <= axis < rank for axis in axes):
-        raise UnsupportedError(f"axes {axes} cannot be added to a tensor of shape {x.shape}")
-    new, sizes = {axis % rank for axis in axes}, iter(x.known)
-    shape = [1 if axis in new else next(sizes) for axis in range(rank)]
-    return call.builder.reshape(call.name, x, shape)
+    return call.builder.unsqueeze(call.name, call.tensor(), call.integers(1, "axes") or [])
 
 
 def _transpose(call: OnnxCall) -> Tensor:
@@ -213,10 +206,13 @@ def _space_to_depth(call: OnnxCall) -> Tensor:
     batch, channels, *spatial = x.known
     if len(spatial) != 2 or block < 1 or any(n % block for n in spatial):
         raise UnsupportedError(f"blocksize={block} for a tensor of shape {x.shape}")
-    call.demand(mode="DCR")
+    mode = call.attribute("mode", "DCR")
+    if mode not in ("DCR", "CRD"):
+        raise UnsupportedError(f"mode={mode}")
     height, width = (n // block for n in spatial)
     split = (batch, channels, height, block, width, block)
-    return _through(call, x, split, (0, 3, 5, 1, 2, 4), (batch, channels * block**2, height, width))
+    order = (0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4)
+    return _through(call, x, split, order, (batch, channels * block**2, height, width))
 
 
 def _through(call: OnnxCall, x: Tensor, split: Sequence[int], order: Sequence[int], shape: Sequence[int]) -> Tensor:

@@ -25,11 +25,12 @@ def _kernel(call: OnnxCall) -> tuple[Any, Any]:
     return weight, bias
 
 
-def _check_windows(call: OnnxCall, x: Tensor, padding: Any) -> None:
-    """Raise if the padded input would not fit in memory."""
-    if not isinstance(padding, str):
-        spatial = [low + n + high for n, (low, high) in zip(x.known[2:], padding, strict=True)]
-        call.require((*x.known[:2], *spatial), "its padded input")
+def _check_windows(call: OnnxCall, x: Tensor, kernel: Sequence[int], padding: Any) -> None:
+    """Raise if the input padded for its windows would not fit in memory."""
+    gaps = call.per_axis("dilations", len(kernel), 1)
+    spans = [(taps - 1) * gap for taps, gap in zip(kernel, gaps, strict=True)]
+    widths = spans if isinstance(padding, str) else [max(low + high, 0) for low, high in padding]
+    call.require((*x.known[:2], *map(sum, zip(x.known[2:], widths, strict=True))), "its padded input")
 
 
 def _convolution(call: OnnxCall) -> Tensor:
@@ -38,7 +39,7 @@ def _convolution(call: OnnxCall) -> Tensor:
     if x.ndim != n + 2:
         raise UnsupportedError(f"its weights have the shape {weight.shape}, but its input {x.shape}")
     padding = call.padding(n)
-    _check_windows(call, x, padding)
+    _check_windows(call, x, weight.shape[2:], padding)
     return call.builder.convolution(
         call.name,
         x,
@@ -60,6 +61,7 @@ def _transposed_convolution(call: OnnxCall) -> Tensor:
     stride, dilation = call.per_axis("strides", n, 1), call.per_axis("dilations", n, 1)
     extra = call.per_axis("output_padding", n, 0)
     word, wanted = call.attribute("auto_pad", "NOTSET"), call.attribute("output_shape", None)
+    given = wanted is not None
     if wanted is not None and len(wanted) == n + 2:
         wanted = wanted[2:]
     if wanted is None and word in ("SAME_UPPER", "SAME_LOWER"):
@@ -73,6 +75,8 @@ def _transposed_convolution(call: OnnxCall) -> Tensor:
         padding = []
         for axis, (size, step, gap) in enumerate(zip(x.known[2:], stride, dilation, strict=True)):
             full = (size - 1) * step + gap * (weight.shape[2 + axis] - 1) + 1 + extra[axis]
+            if full < wanted[axis] and word.startswith("SAME") and not given:
+                raise UnsupportedError(f"auto_pad={word} of a stride beyond the kernel, where implementations differ")
             crop = max(full - wanted[axis], 0)
             extra[axis] += max(wanted[axis] - full, 0)
             halves = (crop // 2, crop - crop // 2)
@@ -108,11 +112,15 @@ def _pool(call: OnnxCall, name: str, x: Tensor, method: Literal["average", "max"
     word = call.attribute("auto_pad")
     if word == "VALID" and ceil_mode:
         raise UnsupportedError("auto_pad=VALID with ceil_mode=1")
-    _check_windows(call, x, padding)
+    _check_windows(call, x, kernel, padding)
+    stride, dilation = tuple(call.per_axis("strides", n, 1)), tuple(call.per_axis("dilations", n, 1))
+    for size, step, gap, taps in zip(x.known[2:], stride, dilation, kernel, strict=True):
+        if word.startswith("SAME") and step > 0 and (-(-size // step) - 1) * step + gap * (taps - 1) + 1 < size:
+            raise UnsupportedError(f"auto_pad={word} of a stride beyond the kernel, where implementations differ")
     options: dict[str, Any] = {
-        "stride": tuple(call.per_axis("strides", n, 1)),
+        "stride": stride,
         "padding": padding,
-        "dilation": tuple(call.per_axis("dilations", n, 1)),
+        "dilation": dilation,
         "ceil_mode": ceil_mode and not word.startswith("SAME"),
     }
     if method == "average":
@@ -202,6 +210,9 @@ def _resize(call: OnnxCall) -> Tensor:
         for axis, scale in zip(axes, scales, strict=True):
             full_scales[axis] = scale
         full_sizes = _scaled_sizes(x, full_scales)
+        exact = [n * scale for n, scale in zip(x.known, full_scales, strict=True)]
+        if coordinates == "align_corners" and not np.allclose(exact, full_sizes, rtol=1e-6):
+            raise UnsupportedError("align_corners with sizes that are rounded, where implementations differ")
     if call.attribute("antialias", 0) and min(full_scales) < 1:
         raise UnsupportedError("antialias=1")
     return _interpolated(call, x, full_sizes, full_scales, mode, coordinates, rounding)
@@ -237,6 +248,8 @@ def _interpolated(
     changed = [axis for axis in range(x.ndim) if sizes[axis] != x.known[axis] or scales[axis] != 1]
     if not changed:
         return x
+    if tuple(sizes) == x.known:
+        raise UnsupportedError(f"scales={scales} that change no size, where implementations differ")
     if x.batch in changed:
         raise UnsupportedError("it resizes the batch")
     # A scale in float32 that stands for a quotient of sizes is that quotient.

@@ -255,7 +255,7 @@ def flatten() -> Rearrangement:
 
 
 def reshape(shape: Sequence[int]) -> Rearrangement:
-    """Return the operation that gives a sample another shape, in C order.
+    """Return the operation that gives a sample another shape, in C order; an empty one for a sample of one number.
 
     Examples
     --------
@@ -263,7 +263,7 @@ def reshape(shape: Sequence[int]) -> Rearrangement:
     >>> reshape((6, 8)).evaluate([np.zeros((5, 3, 4, 4))]).shape
     (5, 6, 8)
     """
-    return Rearrangement("reshape", validate.shape("shape", shape))
+    return Rearrangement("reshape", validate.shape("shape", shape) if np.size(shape) else ())
 
 
 def transpose(axes: Sequence[int]) -> Rearrangement:
