@@ -112,7 +112,7 @@ def _transposed(draft: Draft) -> None:
 
 def _pool(draft: Draft) -> None:
     operator = draft.pick("AveragePool", "MaxPool", "LpPool")
-    dilated = operator == "MaxPool" and draft.opset >= 10 or operator == "AveragePool" and draft.opset >= 19
+    dilated = (operator == "MaxPool" and draft.opset >= 10) or (operator == "AveragePool" and draft.opset >= 19)
     attributes = _windows(draft, dilations=dilated)
     if (operator != "LpPool" and draft.opset >= 10) and attributes.get("auto_pad", "NOTSET") == "NOTSET":
         attributes["ceil_mode"] = draft.integer(0, 1)

@@ -18,8 +18,10 @@ from convmatrix.network import (
     Convolution,
     FullyConnected,
     Input,
+    MatrixProduct,
     Network,
     Node,
+    ParametricReLU,
     PatternMap,
     Pooling,
     Scale,
@@ -42,7 +44,8 @@ class NetworkCounts:
     layers : tuple of LayerCounts
         In the order of the network.
     total : LayerCounts
-        Their sums; density and sharing factor are those of all layers together.
+        Their sums; density and sharing factor are those of all layers together. Weights that several layers share
+        count once.
     """
 
     name: str
@@ -104,7 +107,37 @@ def network_counts(network: Any, *, bias: Bias | bool = "channel", dtype: DTypeL
     nodes = network_layers(network, bias)
     counts = tuple(node_counts(node, dtype) for node in nodes)
     name = network if isinstance(network, str) else getattr(network, "name", "network")
-    return NetworkCounts(str(name), counts, total_counts(counts))
+    total = total_counts(counts)
+    weights, biases = _repeated(nodes)
+    return NetworkCounts(
+        str(name), counts, replace(total, weights=total.weights - weights, biases=total.biases - biases)
+    )
+
+
+def _repeated(nodes: Sequence[Node]) -> tuple[int, int]:
+    """Return how many weights and biases are those of an earlier node: arrays in the same memory."""
+    seen: set[tuple[int, int]] = set()
+    repeated = [0, 0]
+    for node in nodes:
+        own = set()
+        for kind, arrays in enumerate(_parameters(node)):
+            for array in arrays:
+                key = (array.__array_interface__["data"][0], array.size)
+                repeated[kind] += array.size if key in seen else 0
+                own.add(key)
+        seen |= own
+    return repeated[0], repeated[1]
+
+
+def _parameters(node: Node) -> tuple[list[Any], list[Any]]:
+    """Return the arrays of a node's trained weights and biases."""
+    operation = node.operation
+    if not getattr(operation, "trained", True):
+        return [], []
+    first = [getattr(operation, name, None) for name in ("weight", "scale", "slope", "coefficient")]
+    second = [getattr(operation, name, None) for name in ("bias", "shift")]
+    arrays = [[value for value in values if isinstance(value, np.ndarray) and value.size] for values in (first, second)]
+    return arrays[0], arrays[1]
 
 
 def network_layers(network: Any, bias: Bias | bool = "channel") -> list[Node]:
@@ -153,7 +186,8 @@ def node_counts(node: Node, dtype: DTypeLike = np.float64) -> LayerCounts:
     if isinstance(operation, Input):
         return _no_counts(node.name, units=units)
     if isinstance(operation, Convolution):
-        return layer_counts(operation.geometry, _bias_kind(operation), dtype=dtype, name=node.name)
+        counts = layer_counts(operation.geometry, _bias_kind(operation), dtype=dtype, name=node.name)
+        return counts if operation.trained else replace(counts, weights=0, biases=0)
     if isinstance(operation, FullyConnected):
         return _dense_counts(node.name, operation, units, item)
     if isinstance(operation, PatternMap):
@@ -177,9 +211,14 @@ def node_counts(node: Node, dtype: DTypeLike = np.float64) -> LayerCounts:
         )
     if isinstance(operation, Pooling):
         return _pooling_counts(node, operation, dtype)
+    if isinstance(operation, MatrixProduct):
+        macs = units * node.input_shapes[0][-1]
+        return replace(_no_counts(node.name, units=units), connections=macs, connections_inside=macs, macs=macs)
     if isinstance(operation, Scale) and operation.trained:
         scale, shift = (_size(value, node.output_shape[0]) for value in (operation.scale, operation.shift))
         return _no_counts(node.name, weights=scale, biases=shift)
+    if isinstance(operation, ParametricReLU):
+        return _no_counts(node.name, weights=int(np.size(operation.slope)))
     return _no_counts(node.name)
 
 

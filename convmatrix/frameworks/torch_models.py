@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from convmatrix.network import Network
 
 OPERATORS = {**COMPUTING, **REARRANGEMENTS}
+_PRIMES = (7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89, 97, 101, 103, 2**31 - 1)
 _REMEDY = (
     "change the module so that torch.export accepts it, or export it with torch.onnx.export(...) and read the file "
     "with Network.from_onnx"
@@ -42,9 +43,11 @@ def network_from_torch(module: Any, input_shape: int | Sequence[int], *, name: s
     Returns
     -------
     Network
-        Its nodes are named after the modules, such as ``"layer1.0.conv1"``; an operator called in a module's own
-        ``forward`` has its name appended, such as ``"layer1.0.add"``. Weights are copies; half precision becomes
-        float32. An operator that is not known becomes an opaque node.
+        It maps a batch as the module does; where the module has the batch on another axis of an output, it is moved
+        to the front. Its nodes are named after the modules, such as ``"layer1.0.conv1"``; an operator called in a
+        module's own ``forward`` has its name appended, such as ``"layer1.0.add"``. Weights are copies; half precision
+        becomes float32. An operator that is not known, that is random, or that combines samples of the batch becomes
+        an opaque node. A module that takes batches of one sample only is read as what it computes for each sample.
 
     Raises
     ------
@@ -62,8 +65,13 @@ def values_of_torch(module: Any, x: Array) -> dict[str, Array]:
     """Return the values that PyTorch computes for each node of a module's network, for a batch."""
     reader = _reader(module, x.shape[1:], None)
     reader.read()
-    samples = [reader.evaluate(sample) for sample in x]
-    return {name: np.stack([sample[name] for sample in samples]) for name in samples[0]}
+    size = reader.builder.size
+    parts: list[dict[str, Array]] = []
+    for start in range(0, len(x), size):  # the program is traced for batches of this size
+        part = x[start : start + size]
+        values = reader.evaluate(np.concatenate([part, np.zeros((size - len(part), *x.shape[1:]), x.dtype)]))
+        parts.append({name: value[: len(part)] for name, value in values.items()})
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _reader(module: Any, input_shape: int | Sequence[int], name: str | None) -> _GraphReader:
@@ -78,8 +86,13 @@ def _reader(module: Any, input_shape: int | Sequence[int], name: str | None) -> 
             "load it into its module first"
         )
     shape = validate.shape("input_shape", input_shape)
-    example = torch.zeros((1, *shape), **_example_options(torch, module))
-    program = _exported(torch, module, example)
+    options = _example_options(torch, module)
+    sizes = [*shape, *(n for tensor in (*module.parameters(), *module.buffers()) for n in tensor.shape)]
+    several = next(p for p in _PRIMES if all(n % p for n in sizes))
+    try:
+        program = _exported(torch, module, torch.empty((several, *shape), **options))
+    except ValueError:
+        program = _exported(torch, module, torch.empty((1, *shape), **options))
     return _GraphReader(torch, module, program, name or type(module).__name__)
 
 
@@ -155,6 +168,8 @@ class _GraphReader:
         self.modules = dict(module.named_modules())
         self.program = program
         self.values: dict[Any, Any] = {}
+        self.trained: set[Any] = set()  # nodes whose values are parameters, or are computed from them
+        self.arrays: dict[Any, tuple[Any, Array]] = {}  # constants by the memory that they are copies of
         self.padding: dict[Any, Any] = {}  # of tensors that a convolution pads itself
         self.builder: NetworkBuilder
         self.name = name
@@ -169,15 +184,20 @@ class _GraphReader:
             **signature.inputs_to_buffers,
             **signature.inputs_to_lifted_tensor_constants,
         }
+        (given,) = (n for n in program.graph.nodes if n.op == "placeholder" and n.name in signature.user_inputs)
+        self.builder = NetworkBuilder(self.name, "input", tuple(given.meta["val"].shape))
+        self.builder.declare_trained(None)
+        self.dtype = given.meta["val"].dtype
         with torch.no_grad():
             for node in program.graph.nodes:
-                if node.op == "placeholder" and node.name in held:
-                    self.values[node] = constants[held[node.name]].detach()
-                elif node.op == "placeholder":
-                    self.builder = NetworkBuilder(self.name, "input", tuple(node.meta["val"].shape))
+                if node is given:
                     self.values[node] = self.builder.input
+                elif node.op == "placeholder" and node.name in held:
+                    self.values[node] = constants[held[node.name]].detach()
+                    if node.name in signature.inputs_to_parameters:
+                        self.trained.add(node)
                 elif node.op == "get_attr":
-                    self.values[node] = getattr(program.graph_module, node.target)
+                    self.values[node] = _attribute(program.graph_module, node.target)
                 elif node.op == "call_function":
                     self.values[node] = self._call(node)
         user_outputs = set(signature.user_outputs)
@@ -188,8 +208,8 @@ class _GraphReader:
             raise ValueError(f"no output of {self.name} depends on its input, so there is no network")
         return self.builder.finish(tensors)
 
-    def evaluate(self, sample: Array) -> dict[str, Array]:
-        """Return the values of all nodes for one sample, computed by PyTorch."""
+    def evaluate(self, x: Array) -> dict[str, Array]:
+        """Return the values of all nodes for a batch of the traced size, computed by PyTorch."""
         torch, computed = self.torch, {}
         found: dict[str, Array] = {}
         with torch.no_grad():
@@ -197,16 +217,15 @@ class _GraphReader:
                 value = self.values.get(node)
                 if isinstance(value, Tensor) and node.op == "placeholder":
                     meta = node.meta["val"]
-                    computed[node] = torch.as_tensor(sample[None], dtype=meta.dtype, device=meta.device)
+                    computed[node] = torch.as_tensor(x, dtype=meta.dtype, device=meta.device)
                 elif node.op in ("placeholder", "get_attr"):
                     computed[node] = value
                 elif node.op == "call_function":
                     args = torch.fx.map_arg(node.args, computed.__getitem__)
                     computed[node] = node.target(*args, **torch.fx.map_arg(node.kwargs, computed.__getitem__))
                 if isinstance(value, Tensor) and value.shape == tuple(getattr(computed[node], "shape", ())):
-                    array = _as_array(computed[node])
-                    found[value.node] = array if value.batch is None else array.take(0, axis=value.batch)
-        return found
+                    found[value.node] = value.samples(_as_array(computed[node]))
+        return {name: values for name, values in found.items() if len(values) == len(x)}
 
     def _node_name(self, node: Any) -> str:
         """Return the name of the innermost module, with the operator's name unless it is a layer of torch.nn."""
@@ -220,28 +239,79 @@ class _GraphReader:
 
     def _call(self, node: Any) -> Any:
         """Return the value of a call: constants are computed by PyTorch, tensors become nodes of the network."""
-        args = self.torch.fx.map_arg(node.args, lambda n: self.values[n])
-        kwargs = self.torch.fx.map_arg(node.kwargs, lambda n: self.values[n])
         operator = _operator_name(node.target)
-        tensors = [value for value in _flat([*args, *kwargs.values()]) if isinstance(value, Tensor)]
         if operator == "getitem":
-            return args[0][args[1]]
-        if not tensors:
+            return self._item(node, *node.args)
+        sources = [n for n in node.all_input_nodes if _holds_tensor(self.values[n])]
+        random = self.torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
+        if not sources and not random:
+            if not self.trained.isdisjoint(node.all_input_nodes):
+                self.trained.add(node)
+            args, kwargs = self.torch.fx.map_arg((node.args, node.kwargs), self.values.__getitem__)
             return node.target(*args, **kwargs)
-        name = self._node_name(node)
+        name, mark = self._node_name(node), self.builder.mark()
         try:
             if operator not in OPERATORS:
-                raise UnsupportedError("")
+                raise UnsupportedError("it is random" if random else "")
+            args, kwargs = self.torch.fx.map_arg((node.args, node.kwargs), self._argument)
             arguments = _named_arguments(node.target, args, kwargs)
-            result = OPERATORS[operator](Call(self.builder, name, arguments, self._merged_padding(node)))
-            if isinstance(result, Tensor) and result.shape not in (None, _shape(node)):
-                raise UnsupportedError(f"it gives shape {_shape(node)}, but was read as {result.shape}")
+            result = OPERATORS[operator](Call(self.builder, name, arguments, self._merged_padding(node), operator))
+            self._check(node, result)
             return result
         except UnsupportedError as error:
-            return self._opaque(node, name, tensors, str(error))
+            reason = str(error)
+        except (ValueError, TypeError, LookupError, ArithmeticError, AttributeError) as error:
+            reason = f"it is not understood: {type(error).__name__}: {error}"
+        self.builder.rewind(mark)
+        return self._opaque(node, name, sources, reason)
 
-    def _opaque(self, node: Any, name: str, tensors: list[Tensor], reason: str) -> Any:
-        operator = str(node.target).removesuffix(".default")
+    def _item(self, node: Any, source: Any, number: int) -> Any:
+        """Return one of several results; those that have no translation become opaque."""
+        value = self.values[source][number]
+        if value is None and _holds_tensor(self.values[source]):
+            name, operator = self._node_name(source), str(source.target).removesuffix(".default")
+            sources = [n for n in source.all_input_nodes if _holds_tensor(self.values[n])]
+            return self.builder.opaque(
+                f"{name}.{number}", operator, self._tensors(sources), _shape(node), "not its first result"
+            )
+        if value is not None and source in self.trained:
+            self.trained.add(node)
+        return value
+
+    def _argument(self, node: Any) -> Any:
+        """Return the value of an argument: a tensor of the network, or an array, always the same of a parameter."""
+        value = self.values[node]
+        if not hasattr(value, "detach"):
+            return value
+        key = (value.data_ptr(), value.dtype, tuple(value.shape), value.stride())
+        if key not in self.arrays:
+            array = _as_array(value)
+            array.flags.writeable = False
+            self.arrays[key] = value, array
+        array = self.arrays[key][1]
+        if node in self.trained:
+            self.builder.declare_trained(array)
+        return array
+
+    def _check(self, node: Any, result: Any) -> None:
+        """Raise UnsupportedError if a result does not have the shape, or the kind of numbers, of PyTorch's."""
+        results, metas = (result, node.meta["val"]) if isinstance(result, list) else ([result], [node.meta["val"]])
+        before = [getattr(n.meta.get("val"), "dtype", None) for n in node.all_input_nodes]
+        for ours, meta in zip(results, metas, strict=True):
+            if not isinstance(ours, Tensor):
+                continue
+            if ours.shape not in (None, tuple(meta.shape)):
+                raise UnsupportedError(f"it gives shape {tuple(meta.shape)}, but was read as {ours.shape}")
+            if not meta.is_floating_point():
+                raise UnsupportedError(f"it gives numbers of type {meta.dtype}")
+            if meta.itemsize < self.dtype.itemsize and meta.itemsize < 4 and meta.dtype not in before:
+                raise UnsupportedError(f"it rounds to {meta.dtype}")
+
+    def _tensors(self, sources: Sequence[Any]) -> list[Tensor]:
+        return [value for value in _flat([self.values[n] for n in sources]) if isinstance(value, Tensor)]
+
+    def _opaque(self, node: Any, name: str, sources: Sequence[Any], reason: str) -> Any:
+        operator, tensors = str(node.target).removesuffix(".default"), self._tensors(sources)
         values = node.meta.get("val")
         if isinstance(values, tuple | list):
             shapes = [tuple(value.shape) if hasattr(value, "shape") else None for value in values]
@@ -281,6 +351,18 @@ def _shape(node: Any) -> tuple[int, ...] | None:
     return tuple(int(n) for n in shape) if shape is not None else None
 
 
+def _attribute(module: Any, path: str) -> Any:
+    for name in path.split("."):
+        module = getattr(module, name)
+    return module
+
+
+def _holds_tensor(value: Any) -> bool:
+    return isinstance(value, Tensor) or (
+        isinstance(value, list | tuple) and any(isinstance(item, Tensor) for item in value)
+    )
+
+
 def _flat(values: Any) -> Iterator[Any]:
     for value in values:
         if isinstance(value, list | tuple):
@@ -290,22 +372,19 @@ def _flat(values: Any) -> Iterator[Any]:
 
 
 def _named_arguments(target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of a call by the names of the operator's schema, defaults included; tensors as arrays."""
+    """Return the arguments of a call by the names of the operator's schema, defaults included."""
     named: dict[str, Any] = {}
     for number, argument in enumerate(target._schema.arguments):
         if number < len(args):
-            value = args[number]
+            named[argument.name] = args[number]
         else:
-            value = kwargs.get(argument.name, argument.default_value)
-        named[argument.name] = _as_array(value)
+            named[argument.name] = kwargs.get(argument.name, argument.default_value)
     return named
 
 
-def _as_array(value: Any) -> Any:
-    """Return constant tensors as arrays, in lists too; half precision becomes float32."""
-    if isinstance(value, list | tuple):
-        return [_as_array(item) for item in value]
-    array = from_tensor(value)
-    if getattr(array, "dtype", np.dtype(float)) in (np.complex64, np.complex128):
+def _as_array(tensor: Any) -> Array:
+    """Return a copy of a constant tensor as an array; half precision becomes float32."""
+    array: Array = from_tensor(tensor)
+    if array.dtype.kind == "c":
         raise UnsupportedError("its constants are complex")
     return array

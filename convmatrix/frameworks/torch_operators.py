@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError
+
+if TYPE_CHECKING:
+    from convmatrix.arrays import Array
 
 
 @dataclass(frozen=True)
@@ -20,6 +23,7 @@ class Call:
     name: str
     arguments: dict[str, Any]
     padding: Any = None
+    name_of_operator: str = ""
 
     def __getitem__(self, argument: str) -> Any:
         """Return an argument by its name in the operator's schema."""
@@ -107,16 +111,22 @@ def _matmul(call: Call) -> Tensor:
 
 def _attention(call: Call) -> Tensor:
     """Return softmax(q k^T * scale + mask) v: Vaswani et al., Attention is all you need (2017), equation 1."""
-    call.only(dropout_p=0.0, is_causal=False, enable_gqa=False)
+    call.only(dropout_p=0.0, enable_gqa=False)
     b, name, query, key = call.builder, call.name, call["query"], call["key"]
+    if not isinstance(query, Tensor) or not isinstance(key, Tensor):
+        raise UnsupportedError("its queries or its keys are constants")
     scale = call.get("scale") or 1 / math.sqrt(query.known[-1])
     swap = (*range(key.ndim - 2), key.ndim - 1, key.ndim - 2)
     scores = b.matrix_product(f"{name}.scores", query, b.permute(f"{name}.transpose", key, swap))
     mask = call.get("attn_mask")
-    if isinstance(mask, np.ndarray) and mask.dtype == bool:
-        mask = np.where(mask, 0.0, -np.inf)
     if isinstance(mask, Tensor):
         raise UnsupportedError("its mask depends on the input")
+    if call.get("is_causal", False):
+        mask = np.tril(np.ones(scores.known[-2:], dtype=bool))
+    if mask is not None and mask.dtype == bool:
+        if not mask.any(axis=-1).all():
+            raise UnsupportedError("its mask hides everything from a query")
+        mask = np.where(mask, 0.0, -np.inf)
     scores = b.scale(f"{name}.scale", scores, np.asarray(scale), mask)
     return b.matrix_product(name, b.softmax(f"{name}.softmax", scores, -1), call["value"])
 
@@ -128,14 +138,20 @@ def _batch_norm(call: Call) -> Tensor:
     mean, variance = call.get("running_mean"), call.get("running_var")
     if mean is None or call.get("training", False):
         raise UnsupportedError("it normalises by the statistics of the batch")
-    epsilon = call.get("eps", 1e-5)
+    weight, bias = call.get("weight"), call.get("bias")
+    if any(isinstance(value, Tensor) for value in (mean, variance, weight, bias)):
+        raise UnsupportedError("its constants depend on the input")
+    scale, shift = call.builder.shared(_normalising, mean, variance, weight, bias, call.get("eps", 1e-5))
+    trained = call.builder.is_trained(weight, bias)
+    return call.builder.channel_scale(call.name, call.x, scale, shift, trained=trained)
+
+
+def _normalising(mean: Array, variance: Array, weight: Array | None, bias: Array | None, epsilon: float) -> Any:
+    """Return the scale and the shift of a batch normalisation at inference."""
     scale = 1 / np.sqrt(variance.astype(np.float64) + epsilon)
-    if call.get("weight") is not None:
-        scale = scale * call["weight"]
-    shift = -mean * scale
-    if call.get("bias") is not None:
-        shift = shift + call["bias"]
-    return call.builder.channel_scale(call.name, call.x, scale.astype(mean.dtype), shift.astype(mean.dtype))
+    scale = scale if weight is None else scale * weight
+    shift = -mean * scale if bias is None else bias - mean * scale
+    return scale.astype(mean.dtype), shift.astype(mean.dtype)
 
 
 def _instance_norm(call: Call) -> Tensor:
@@ -154,9 +170,9 @@ def _layer_norm(call: Call) -> Tensor:
     )
 
 
-def _with_statistics(translate: Callable[[Call], Tensor]) -> Callable[[Call], Any]:
-    """Return the translation of an operator that also returns the statistics that it used, which have no node."""
-    return lambda call: [translate(call), None, None]
+def _first_of(n: int, translate: Callable[[Call], Tensor]) -> Callable[[Call], Any]:
+    """Return the translation of an operator whose n - 1 further results, such as statistics, have no node."""
+    return lambda call: [translate(call), *[None] * (n - 1)]
 
 
 def _group_norm(call: Call) -> Tensor:
@@ -186,10 +202,15 @@ def _function(function: str, *names: str, **fixed: float) -> Callable[[Call], Te
 
 
 def _clamp(call: Call) -> Tensor:
-    low, high = call.get("min", -np.inf), call.get("max", np.inf)
-    if isinstance(low, Tensor) or isinstance(high, Tensor) or np.size(low) != 1 or np.size(high) != 1:
-        raise UnsupportedError("its bounds are not numbers")
-    return call.builder.elementwise(call.name, call.x, "clip", low=float(low), high=float(high))
+    """Return the entries between two bounds, which may be tensors; the upper one wins."""
+    b, name, x = call.builder, call.name, call.x
+    low, high = call.get("min"), call.get("max")
+    if not isinstance(low, Tensor) and not isinstance(high, Tensor) and np.size(low) == np.size(high) == 1:
+        low, high = (-np.inf if low is None else float(low)), (np.inf if high is None else float(high))
+        return b.elementwise(name, x, "clip", low=min(low, high), high=high)
+    if low is not None:
+        x = b.extremum(name if high is None else f"{name}.low", x, low, "max")
+    return x if high is None else b.extremum(name, x, high, "min")
 
 
 def _gelu(call: Call) -> Tensor:
@@ -206,8 +227,8 @@ def _softplus(call: Call) -> Tensor:
     # PyTorch replaces softplus by the identity above the threshold, where they differ by less than exp(-threshold).
     beta = float(call.get("beta", 1))
     b, name, x = call.builder, call.name, call.x
-    if float(call.get("threshold", 20)) < 20:
-        raise UnsupportedError(f"threshold={call['threshold']} is not known")
+    if float(call.get("threshold", 20)) < 20 or beta <= 0:
+        raise UnsupportedError(f"beta={beta} and threshold={call['threshold']} are not known")
     if beta == 1:
         return b.elementwise(name, x, "softplus")
     inner = b.elementwise(f"{name}.softplus", b.scale(f"{name}.beta", x, np.asarray(beta)), "softplus")
@@ -223,6 +244,8 @@ def _power(call: Call) -> Tensor:
     if isinstance(exponent, Tensor) or np.size(exponent) != 1:
         raise UnsupportedError("its exponent is not a number")
     exponent = float(exponent)
+    if isinstance(call["self"], np.ndarray) or not isinstance(call["self"], Tensor):
+        raise UnsupportedError("its base is a constant")
     known = {1.0: "identity", 2.0: "square", 0.5: "sqrt", -1.0: "reciprocal"}
     if exponent in known:
         return call.builder.elementwise(call.name, call.x, known[exponent])
@@ -266,6 +289,29 @@ def _reversed_difference(call: Call) -> Tensor:
     return call.builder.sum(call.name, call["other"], call["self"], -1)
 
 
+def _choice(call: Call) -> Tensor:
+    """Return ``where(condition, self, other)`` for a constant condition: a sum of two masked tensors."""
+    b, name, condition = call.builder, call.name, call["condition"]
+    if isinstance(condition, Tensor):
+        raise UnsupportedError("its condition depends on the input")
+    return _masked(b, name, condition, call["self"], call["other"])
+
+
+def _masked(b: NetworkBuilder, name: str, condition: Array, first: Any, second: Any) -> Tensor:
+    if not isinstance(second, Tensor):
+        return b.scale(name, first, condition.astype(np.float64), np.where(condition, 0, second))
+    if not isinstance(first, Tensor):
+        return b.scale(name, second, (~condition).astype(np.float64), np.where(condition, first, 0))
+    kept = b.scale(f"{name}.first", first, condition.astype(np.float64))
+    return b.sum(name, kept, b.scale(f"{name}.second", second, (~condition).astype(np.float64)))
+
+
+def _masked_fill(call: Call) -> Tensor:
+    if isinstance(call["mask"], Tensor) or isinstance(call["value"], Tensor):
+        raise UnsupportedError("its mask or its value depends on the input")
+    return _masked(call.builder, call.name, ~call["mask"], call.x, call["value"])
+
+
 def _product(call: Call) -> Tensor:
     return call.builder.product(call.name, call["self"], call["other"])
 
@@ -286,9 +332,8 @@ def _extremum(method: Literal["max", "min"]) -> Callable[[Call], Tensor]:
 
 
 def _pool_options(call: Call) -> tuple[list[int], dict[str, Any]]:
-    kernel = call["kernel_size"]
-    n = max(len(kernel) if isinstance(kernel, list | tuple) else 1, call.x.ndim - 2)
-    sizes = _numbers(kernel, n)
+    n = _AXES_OF[call.name_of_operator.removesuffix("_with_indices")[-2:]]
+    sizes = _numbers(call["kernel_size"], n)
     stride = call.get("stride")
     return sizes, {
         "stride": tuple(_numbers(stride, n)) if stride not in (None, []) else tuple(sizes),
@@ -299,34 +344,59 @@ def _pool_options(call: Call) -> tuple[list[int], dict[str, Any]]:
 
 def _max_pool(call: Call) -> Tensor:
     sizes, options = _pool_options(call)
-    dilation = tuple(_numbers(call.get("dilation", 1), len(sizes)))
-    return call.builder.pooling(call.name, call.x, "max", tuple(sizes), dilation=dilation, **options)
+    options["dilation"] = tuple(_numbers(call.get("dilation", 1), len(sizes)))
+    return _on_channels(call, len(sizes), lambda x: call.builder.pooling(call.name, x, "max", tuple(sizes), **options))
 
 
 def _average_pool(call: Call) -> Tensor:
     sizes, options = _pool_options(call)
-    divisor = call.get("divisor_override")
+    b, name, divisor = call.builder, call.name, call.get("divisor_override")
     if divisor is not None:
-        total = call.builder.pooling(f"{call.name}.sum", call.x, "sum", tuple(sizes), **options)
-        return call.builder.scale(call.name, total, np.asarray(1 / divisor))
-    include = bool(call.get("count_include_pad", True))
-    return call.builder.pooling(call.name, call.x, "average", tuple(sizes), count_include_pad=include, **options)
+        total = _on_channels(call, len(sizes), lambda x: b.pooling(f"{name}.sum", x, "sum", tuple(sizes), **options))
+        return b.scale(name, total, np.asarray(1 / divisor))
+    options["count_include_pad"] = bool(call.get("count_include_pad", True))
+    return _on_channels(call, len(sizes), lambda x: b.pooling(name, x, "average", tuple(sizes), **options))
 
 
 def _adaptive_pool(method: Literal["average", "max"]) -> Callable[[Call], Tensor]:
     def translate(call: Call) -> Tensor:
         x, b = call.x, call.builder
-        spatial = x.known[2:]
-        sizes = _numbers(call["output_size"], len(spatial))
+        n_axes = _AXES_OF[call.name_of_operator[-2:]]
+        spatial = x.known[-n_axes:]
+        sizes = _numbers(call["output_size"], n_axes)
         if all(m == 1 for m in sizes):
-            return b.pooling(call.name, x, method, None)
+            return _on_channels(call, n_axes, lambda x: b.pooling(call.name, x, method, None))
         if all(n % m == 0 for n, m in zip(spatial, sizes, strict=True)):
-            return b.pooling(call.name, x, method, tuple(n // m for n, m in zip(spatial, sizes, strict=True)))
-        if method == "max":
-            raise UnsupportedError(f"output_size={sizes} does not divide the samples {spatial}")
-        return b.resize(call.name, x, sizes, mode="area")
+            windows = tuple(n // m for n, m in zip(spatial, sizes, strict=True))
+            return _on_channels(call, n_axes, lambda x: b.pooling(call.name, x, method, windows))
+        if method == "average":
+            return _on_channels(call, n_axes, lambda x: b.resize(call.name, x, sizes, mode="area"))
+        for axis, (n, m) in enumerate(zip(spatial, sizes, strict=True), start=x.ndim - n_axes):
+            x = _maxima(b, f"{call.name}.axis{axis}", x, axis, n, m)
+        return x
 
     return translate
+
+
+def _maxima(b: NetworkBuilder, name: str, x: Tensor, axis: int, n: int, m: int) -> Tensor:
+    """Return the maxima of the samples ``floor(i n / m)`` to ``ceil((i + 1) n / m)`` of an axis, for output i of m."""
+    first, end = np.arange(m) * n // m, -(-np.arange(1, m + 1) * n // m)
+    samples = np.minimum(first[:, None] + np.arange((end - first).max()), end[:, None] - 1)  # (outputs, windows)
+    windows = b.gather(f"{name}.windows", x, axis, samples)
+    return b.reduction(name, windows, "max", [axis + 1], keep=False)
+
+
+_AXES_OF: Final = {"1d": 1, "2d": 2, "3d": 3}
+
+
+def _on_channels(call: Call, n_axes: int, translate: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return an operation of (batch, channels, *spatial), for an input that may have no axis of channels."""
+    x = call.x
+    if x.ndim != n_axes + 1:
+        return translate(x)
+    wide = call.builder.reshape(f"{call.name}.channel", x, (x.known[0], 1, *x.known[1:]))
+    y = translate(wide)
+    return call.builder.reshape(f"{call.name}.reshape", y, (y.known[0], *y.known[2:]))
 
 
 def _reduction(method: Literal["mean", "sum", "max", "min"]) -> Callable[[Call], Tensor]:
@@ -334,7 +404,7 @@ def _reduction(method: Literal["mean", "sum", "max", "min"]) -> Callable[[Call],
         x = call.x
         axes = call.get("dim")
         if axes is None or axes == []:
-            axes = [axis for axis in range(x.ndim) if axis != x.batch or x.known[axis] > 1]
+            axes = [axis for axis in range(x.ndim) if axis != x.batch or call.builder.size > 1]
         if isinstance(axes, int):
             axes = [axes]
         return call.builder.reduction(call.name, x, method, axes, bool(call.get("keepdim", False)))
@@ -344,8 +414,10 @@ def _reduction(method: Literal["mean", "sum", "max", "min"]) -> Callable[[Call],
 
 def _extreme_value(method: Literal["max", "min"]) -> Callable[[Call], Any]:
     def translate(call: Call) -> Any:
+        if "other" in call.arguments:
+            return call.builder.extremum(call.name, call["self"], call["other"], method)
         if "dim" not in call.arguments:
-            raise UnsupportedError("it reduces the batch")
+            return _reduction(method)(call)
         return [_reduction(method)(call), None]  # the second result holds indices
 
     return translate
@@ -374,9 +446,9 @@ OPERATORS: Final[dict[str, Callable[[Call], Any]]] = {
     "instance_norm": _instance_norm,
     "layer_norm": _layer_norm,
     "group_norm": _group_norm,
-    "_native_batch_norm_legit_no_training": _with_statistics(_batch_norm),
-    "native_layer_norm": _with_statistics(_layer_norm),
-    "native_group_norm": _with_statistics(_group_norm),
+    "_native_batch_norm_legit_no_training": _first_of(3, _batch_norm),
+    "native_layer_norm": _first_of(3, _layer_norm),
+    "native_group_norm": _first_of(3, _group_norm),
     "relu": _function("relu"),
     "relu6": _function("clip", low=0.0, high=6.0),
     "leaky_relu": _function("leaky_relu", "slope=negative_slope"),
@@ -403,11 +475,19 @@ OPERATORS: Final[dict[str, Callable[[Call], Any]]] = {
     "add": _sum_of(1),
     "sub": _sum_of(-1),
     "rsub": _reversed_difference,
+    "where": _choice,
+    "masked_fill": _masked_fill,
     "mul": _product,
     "div": _quotient,
     "maximum": _extremum("max"),
     "minimum": _extremum("min"),
     **dict.fromkeys(("max_pool1d", "max_pool2d", "max_pool3d"), _max_pool),
+    **dict.fromkeys(
+        ("max_pool1d_with_indices", "max_pool2d_with_indices", "max_pool3d_with_indices"), _first_of(2, _max_pool)
+    ),
+    **dict.fromkeys(
+        ("adaptive_max_pool1d", "adaptive_max_pool2d", "adaptive_max_pool3d"), _first_of(2, _adaptive_pool("max"))
+    ),
     **dict.fromkeys(("avg_pool1d", "avg_pool2d", "avg_pool3d"), _average_pool),
     **dict.fromkeys(("adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d"), _adaptive_pool("average")),
     **dict.fromkeys(("_adaptive_avg_pool2d", "_adaptive_avg_pool3d"), _adaptive_pool("average")),

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from convmatrix.frameworks.builder import Tensor, UnsupportedError
-from convmatrix.frameworks.torch_operators import Call
+
+if TYPE_CHECKING:
+    from convmatrix.frameworks.torch_operators import Call
 
 _BOUNDARY: Final = {"constant": "zero", "circular": "circular", "reflect": "reflect", "replicate": "replicate"}
 
@@ -156,6 +159,48 @@ def _index_select(call: Call) -> Tensor:
     return call.builder.gather(call.name, call.x, int(call["dim"]), call["index"])
 
 
+def _slice_scatter(call: Call) -> Tensor:
+    """Return x with a slice of an axis replaced: entries of the two joined tensors."""
+    n = _size(call["self"], int(call.get("dim", 0)))
+    places = range(n)[call.get("start") : call.get("end") : int(call.get("step", 1))]
+    return _scattered(call, call["src"], places)
+
+
+def _select_scatter(call: Call) -> Tensor:
+    """Return x with the entries at one place of an axis replaced."""
+    x, source, axis = call["self"], call["src"], int(call["dim"])
+    rank = x.ndim
+    axis %= rank
+    if isinstance(source, Tensor):
+        shape = (*source.known[:axis], 1, *source.known[axis:])
+        source = call.builder.reshape(f"{call.name}.reshape", source, shape)
+    else:
+        source = np.expand_dims(source, axis)
+    return _scattered(call, source, [int(call["index"]) % _size(x, axis)])
+
+
+def _copy(call: Call) -> Tensor:
+    """Return the source in the shape of the tensor that it is written to."""
+    target, source = call["self"], call["src"]
+    shape = target.known if isinstance(target, Tensor) else target.shape
+    if isinstance(source, Tensor):
+        return call.builder.expand(call.name, source, shape)
+    return call.builder.constant(call.name, target, np.broadcast_to(source, shape), call.builder.is_trained(source))
+
+
+def _size(x: Any, axis: int) -> int:
+    return int((x.known if isinstance(x, Tensor) else x.shape)[axis])
+
+
+def _scattered(call: Call, source: Any, places: Sequence[int]) -> Tensor:
+    x, axis = call["self"], int(call.get("dim", 0))
+    n = _size(x, axis)
+    index = np.arange(n)
+    index[list(places)] = n + np.arange(len(places))
+    joined = call.builder.concatenation(f"{call.name}.cat", [x, source], axis)
+    return call.builder.gather(call.name, joined, axis, index)
+
+
 def _flip(call: Call) -> Tensor:
     x = call.x
     for axis in call["dims"]:
@@ -165,6 +210,7 @@ def _flip(call: Call) -> Tensor:
 
 def _roll(call: Call) -> Tensor:
     x, shifts, axes = call.x, call["shifts"], call.get("dims", [])
+    shifts, axes = ([value] if isinstance(value, int) else value for value in (shifts, axes))
     if not axes:
         raise UnsupportedError("it rolls the flattened tensor")
     for shift, axis in zip(shifts, axes, strict=True):
@@ -215,7 +261,7 @@ def _pad(call: Call) -> Tensor:
 
 
 def _padded_by(mode: str) -> Callable[[Call], Tensor]:
-    return lambda call: _pad(Call(call.builder, call.name, {**call.arguments, "mode": mode}, call.padding))
+    return lambda call: _pad(replace(call, arguments={**call.arguments, "mode": mode}))
 
 
 def _upsample(mode: str, coordinates: str = "asymmetric", rounding: str = "floor") -> Callable[[Call], Tensor]:
@@ -272,6 +318,9 @@ REARRANGEMENTS: Final[dict[str, Callable[[Call], Any]]] = {
     "stack": _stack,
     "index": _index,
     "index_select": _index_select,
+    "copy": _copy,
+    "slice_scatter": _slice_scatter,
+    "select_scatter": _select_scatter,
     "flip": _flip,
     "roll": _roll,
     "pixel_shuffle": _pixel_shuffle,

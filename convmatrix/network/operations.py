@@ -275,9 +275,13 @@ def selection_matrix(columns: NDArray[np.int64], n_columns: int, dtype: np.dtype
 
 
 def frozen_array(value: Any) -> Any:
-    """Return a read-only copy of an array; words and None as they are."""
+    """Return a read-only copy of an array; words, None and arrays that nothing can write to as they are."""
     if value is None or isinstance(value, str):
         return value
+    if isinstance(value, np.ndarray) and not value.flags.writeable:
+        owner: Any = value if value.base is None else value.base
+        if isinstance(owner, np.ndarray) and owner.base is None and not owner.flags.writeable:
+            return value
     array = np.array(value)
     array.flags.writeable = False
     return array

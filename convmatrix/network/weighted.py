@@ -54,6 +54,8 @@ class Convolution(Operation):
     bias : array_like, "channel", "unit", bool or None
         One value per output channel or one per unit; a word, or True for ``"channel"``, says that there is one without
         giving its values. None or False for no bias.
+    trained : bool
+        False for a fixed kernel, whose entries are connections but not parameters.
 
     Examples
     --------
@@ -72,6 +74,7 @@ class Convolution(Operation):
     geometry: ConvGeometry
     weight: Any = None
     bias: Any = None
+    trained: bool = True
     kind = "convolution"
     linear = True
 
