@@ -22,7 +22,7 @@ _MOST_ROWS: Final = 64  # that are computed at a time
 
 
 @dataclass(frozen=True)
-class Plan:
+class CotangentPlan:
     """What a set of outputs reads of every node, as boxes.
 
     Attributes
@@ -84,7 +84,7 @@ class Derivatives:
                     del values[source]
         return values[self.nodes[-1].name]
 
-    def plan(self, box: Box) -> Plan:
+    def plan(self, box: Box) -> CotangentPlan:
         """Return what the outputs in a box read."""
         boxes = {self.nodes[-1].name: box}
         steps, live, peak, cost = [], {self.nodes[-1].name: box_size(box)}, 0, 0
@@ -107,9 +107,9 @@ class Derivatives:
             live.pop(name, None)
         first = self.nodes[0]
         input_box = boxes.get(first.name, tuple(slice(0, 0) for _ in first.output_shape))
-        return Plan(box, input_box, steps, boxes, peak, cost)
+        return CotangentPlan(box, input_box, steps, boxes, peak, cost)
 
-    def pull(self, cotangents: Array, plan: Plan) -> Array:
+    def pull(self, cotangents: Array, plan: CotangentPlan) -> Array:
         """Return the transposed Jacobian times a batch (k, *entries of the plan's box), in the box of the input."""
         gradients = {self.nodes[-1].name: cotangents}
         owned = set()  # names of the gradients that are no other array's memory
@@ -137,7 +137,7 @@ class Derivatives:
         empty = np.zeros((len(cotangents), *box_shape(plan.input_box)), self.dtype)
         return gradients.get(self.nodes[0].name, empty)
 
-    def chunks(self, start: int, stop: int, budget: int) -> list[tuple[int, int, Plan]]:
+    def chunks(self, start: int, stop: int, budget: int) -> list[tuple[int, int, CotangentPlan]]:
         """Return ranges of rows to compute together: those that read much in common, within a memory budget in bytes.
 
         Parameters
@@ -151,7 +151,7 @@ class Derivatives:
             return []
         return self._split(start, stop, self.plan(flat_box(self.nodes[-1].output_shape, start, stop)), budget)
 
-    def _split(self, start: int, stop: int, plan: Plan, budget: int) -> list[tuple[int, int, Plan]]:
+    def _split(self, start: int, stop: int, plan: CotangentPlan, budget: int) -> list[tuple[int, int, CotangentPlan]]:
         n = stop - start
         if n == 1:
             return [(start, stop, plan)]

@@ -22,7 +22,7 @@ Rng = int | np.random.Generator
 T = TypeVar("T")
 
 
-class MatrixProduct(NamedTuple):
+class TrainingProduct(NamedTuple):
     """One sparse matrix product of a training step, also called ``Product``; see `Layer.products`.
 
     Attributes
@@ -49,7 +49,7 @@ class MatrixProduct(NamedTuple):
     multiply_adds: int
 
 
-Product = MatrixProduct
+Product = TrainingProduct
 
 
 class Layer(ABC):
@@ -164,7 +164,7 @@ class Layer(ABC):
             raise ValueError(f"{self!r} accepts samples of several shapes; give input_shape=(channels, *spatial)")
         return shape
 
-    def products(self, input_shape: tuple[int, ...] | None = None) -> list[MatrixProduct]:
+    def products(self, input_shape: tuple[int, ...] | None = None) -> list[TrainingProduct]:
         """Return the sparse matrix products of one training step; empty for a nonlinear layer.
 
         Parameters
@@ -311,7 +311,7 @@ class MatrixMultiplication:
         n_out, n_in = self.pattern.shape
         return self.pattern.weight_gradient(x.reshape(n_in, -1), g.reshape(n_out, -1))
 
-    def products(self, layer: str) -> list[MatrixProduct]:
+    def products(self, layer: str) -> list[TrainingProduct]:
         """Return the three products of the explicit matrix."""
         nonzeros = self.pattern.matrix(np.zeros(self.pattern.weight_shape, dtype=np.int8)).nnz
         steps = (
@@ -319,7 +319,7 @@ class MatrixMultiplication:
             ("weight gradient", "T contracted with G and X", self.pattern.n_entries),
             ("input gradient", "A.T @ G", nonzeros),
         )
-        return [MatrixProduct(layer, step, formula, self.pattern.shape, adds, adds) for step, formula, adds in steps]
+        return [TrainingProduct(layer, step, formula, self.pattern.shape, adds, adds) for step, formula, adds in steps]
 
 
 class LinearLayer(Layer):
@@ -383,7 +383,7 @@ class LinearLayer(Layer):
             self.gradients["bias"] = cotangent.reshape(*cotangent.shape[:kept], -1).sum(axis=-1)
         return cotangent
 
-    def products(self, input_shape: tuple[int, ...] | None = None) -> list[MatrixProduct]:
+    def products(self, input_shape: tuple[int, ...] | None = None) -> list[TrainingProduct]:
         """Return the three products of a training step."""
-        products: list[MatrixProduct] = self.multiplication.products(type(self).__name__)
+        products: list[TrainingProduct] = self.multiplication.products(type(self).__name__)
         return products
