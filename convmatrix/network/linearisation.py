@@ -247,3 +247,18 @@ class Linearisation:
         first, last = self._derivatives.nodes[0], self._derivatives.nodes[-1]
         kind = "exact" if self.exact else "first order"
         return f"Linearisation(output {last.name!r}, {first.output_shape} -> {last.output_shape}, {self.dtype}, {kind})"
+
+
+def linearise(network: Any, x: Array, name: str | None) -> Linearisation:
+    """Return the linearisation of a network's node, by default the first output, at one sample."""
+    if x.shape not in (network.input_shape, (1, *network.input_shape)):
+        raise ValueError(
+            f"{network.name} is linearised at one sample of shape {network.input_shape}, but was given an array of "
+            f"shape {x.shape}; give one sample"
+        )
+    part = network.until(network.outputs[0] if name is None else name)
+    read = {source for node in part.nodes if not node.linear for source in node.inputs}
+    wanted = list(read | {part.input.name, part.outputs[0]})
+    sample = x.reshape(1, *network.input_shape)
+    values = part.values(sample.astype(np.float64) if x.dtype.kind in "iub" else sample, wanted)
+    return Linearisation(part.nodes, {name: value[0] for name, value in values.items()})

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix.network.agreement import Agreement, agreement
+from convmatrix.network.agreement import Agreement, compare
 from convmatrix.network.construction import Node, as_nodes, check_declared, checked_shape, listed_names, topological
-from convmatrix.network.linearisation import Linearisation
+from convmatrix.network.linearisation import Linearisation, linearise
 from convmatrix.network.operations import Shape, UnknownOperatorError
 
 if TYPE_CHECKING:
@@ -282,20 +282,11 @@ class Network:
         >>> network.check(np.array([[-1.0, 2.0]]), np.array([[0.0, 3.0]]))
         the first difference is at 'elementwise 2': 0.33 relative, more than 1e-09 (1 node compared)
         """
-        if isinstance(reference, Mapping):
-            references = dict(reference)
-            for name in references:
-                self[name]
-        elif isinstance(reference, np.ndarray | list | tuple):
-            references = {self.outputs[0]: np.asarray(reference)}
-        else:
+        if not isinstance(reference, Mapping | np.ndarray | list | tuple):
             from convmatrix.frameworks import reference_values
 
-            references = reference_values(reference, np.asarray(x))
-        values = self.values(x, [node.name for node in self.nodes if node.name in references])
-        if tolerance is None:
-            tolerance = 1e-4 if np.asarray(x).dtype == np.float32 else 1e-9
-        return agreement(values, references, tolerance)
+            reference = reference_values(reference, np.asarray(x))
+        return compare(self, np.asarray(x), reference, tolerance)
 
     def affine(self, name: str, dtype: Any = None) -> tuple[Any, Array]:
         """Return the sparse matrix and the bias of a linear node: ``y = A x + b`` on raveled samples.
@@ -375,18 +366,7 @@ class Network:
         (array([[ 1., -1.,  0.],
                [ 0.,  1., -1.]]), array([10., 10.]), True)
         """
-        x = np.asarray(x)
-        if x.shape not in (self.input_shape, (1, *self.input_shape)):
-            raise ValueError(
-                f"{self.name} is linearised at one sample of shape {self.input_shape}, but was given an array of shape "
-                f"{x.shape}; give one sample"
-            )
-        part = self.until(self.outputs[0] if name is None else name)
-        read = {source for node in part.nodes if not node.linear for source in node.inputs}
-        wanted = list(read | {part.input.name, part.outputs[0]})
-        sample = x.reshape(1, *self.input_shape)
-        values = part.values(sample.astype(np.float64) if x.dtype.kind in "iub" else sample, wanted)
-        return Linearisation(part.nodes, {name: value[0] for name, value in values.items()})
+        return linearise(self, np.asarray(x), name)
 
     # --- report ------------------------------------------------------------------------------------------------------
 
