@@ -377,8 +377,10 @@ def _torch_operation(node: Node, inputs: list[Any]) -> Any:
     if isinstance(operation, LocalResponseNormalisation):
         return _torch_local_response(operation, x)
     if isinstance(operation, Normalisation):
-        if operation.groups is not None:
+        if operation.groups is not None and x[0].numel() > operation.groups:  # PyTorch refuses groups of one entry
             return functional.group_norm(x, operation.groups, eps=operation.epsilon)
+        if operation.groups is not None:
+            return torch.zeros_like(x)
         axes = tuple(axis + 1 for axis in operation.axes or ())
         variance, mean = torch.var_mean(x, dim=axes, correction=0, keepdim=True)
         return (x - mean) / torch.sqrt(variance + operation.epsilon)

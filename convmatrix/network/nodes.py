@@ -368,8 +368,6 @@ class Network:
         """
         return linearise(self, np.asarray(x), name)
 
-    # --- report ------------------------------------------------------------------------------------------------------
-
     def report(self, norms: bool = False, dtype: DTypeLike = np.float64, progress: Progress | None = None) -> Report:
         r"""Return what every node of the network is and costs, and the totals, without building anything.
 
