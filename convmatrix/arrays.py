@@ -40,6 +40,37 @@ def gather(values: NDArray[Any], places: NDArray[np.integer], out: NDArray[Any])
     return out
 
 
+def from_tensor(value: Any) -> Any:
+    """Return a tensor of PyTorch, on any device, as an array, and anything else as it is.
+
+    Gradients are left behind. bfloat16 and half precision become float32, which holds them exactly.
+    """
+    if not hasattr(value, "detach"):
+        return value
+    tensor = value.detach().cpu()
+    if str(tensor.dtype) in ("torch.float16", "torch.bfloat16"):
+        tensor = tensor.float()
+    return np.array(tensor.resolve_conj().numpy())
+
+
+def as_array(weights: Any) -> NDArray[Any]:
+    """Return weights as an array; nested lists must be of one length."""
+    weights = from_tensor(weights)
+    if np.ma.is_masked(weights):
+        raise TypeError(
+            f"the weights are a masked array, {int(np.ma.getmaskarray(weights).sum())} of whose {np.size(weights)} "
+            "entries are masked; give them values with weights.filled(0), or leave connections out with connections="
+        )
+    try:
+        return np.asarray(weights)
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError(
+            "the kernel's lists differ in length, so they make no array; give every row as many entries as the others"
+        ) from None
+
+
 def as_permutation(name: str, values: ArrayLike) -> NDArray[np.int64]:
     """Return an index array that holds each of ``0 .. n - 1`` once, or raise a ValueError that calls it ``name``.
 

@@ -16,7 +16,7 @@ from convmatrix.options import LAYER_OPTIONS, LayerOptions, takes_layer_options
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike, NDArray
 
-    from convmatrix.pattern import WeightPattern
+    from convmatrix.geometry_views import WeightPattern
 
 
 @dataclass(frozen=True, init=False, repr=False)
@@ -256,13 +256,13 @@ class ConvGeometry:
                [ 0,  1, -1,  0],
                [ 0,  0,  1, -1]])
         """
-        from convmatrix.pattern import layer_pattern
+        from convmatrix.geometry_views import layer_pattern
 
         return layer_pattern(self)
 
     def unfold_matrix(self, *, format: str = "csr", dtype: DTypeLike = np.float64) -> Any:
         """Return the fixed 0/1 matrix U of the factorisation ``A(w) = (W (x) I) U``; see `convmatrix.unfold_matrix`."""
-        from convmatrix.matrices import geometry_unfold_matrix
+        from convmatrix.geometry_views import geometry_unfold_matrix
 
         return geometry_unfold_matrix(self, format=format, dtype=dtype)
 
@@ -297,7 +297,7 @@ class ConvGeometry:
         return options
 
     def _repr_html_(self) -> str:
-        from convmatrix.display import geometry_html
+        from convmatrix.geometry_views import geometry_html
 
         return geometry_html(self)
 
@@ -349,9 +349,21 @@ def _plain_geometry(kernel: tuple[int, ...], shape: tuple[int, ...], options: La
         layout = "(C_in, C_out/groups, *kernel)" if transposed else "(C_out, C_in/groups, *kernel)"
         raise ValueError(
             f"the kernel reads {in_channels} channels (its shape {kernel} is {layout}, groups={groups}), but the "
-            f"input has {shape[0]} (input_shape={shape} is (C_in, *spatial)); make them equal"
+            f"input has {shape[0]} (input_shape={shape} is (C_in, *spatial)); {_channels_remedy(kernel, shape)}"
         )
     return ConvGeometry(shape[1:], kernel[2:], in_channels=in_channels, out_channels=out_channels, **options)
+
+
+def _channels_remedy(kernel: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    """Return what to do about a kernel of the wrong number of channels, which may be laid out in another way."""
+    if kernel[-2] == shape[0]:
+        return "transpose a kernel with channels last, as in Keras and Flax: numpy.moveaxis(kernel, (-1, -2), (0, 1))"
+    if kernel[-2] == shape[-1]:
+        return (
+            "put the channels first: the input as (C_in, *spatial), and a kernel of Keras or Flax by "
+            "numpy.moveaxis(kernel, (-1, -2), (0, 1))"
+        )
+    return "make them equal"
 
 
 def _tiled_geometry(weights: tuple[int, ...], shape: tuple[int, ...], options: LayerOptions) -> ConvGeometry:

@@ -12,6 +12,7 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix._assembly.fill import assemble
 from convmatrix._assembly.rows import Plan
+from convmatrix.arrays import as_array
 from convmatrix.boundary import NOTHING, Axis
 from convmatrix.formats import as_format
 from convmatrix.geometry import ConvGeometry, given_geometry
@@ -107,7 +108,7 @@ def conv_matrix(
     <Compressed Sparse Row sparse array of dtype 'float64'
         with 192 stored elements and shape (32, 16)>
     """
-    weights = validate.as_array(kernel)
+    weights = as_array(kernel)
     return _layer_matrix(weights, given_geometry(weights.shape, input_shape, options), order, format, dtype, rows)
 
 
@@ -154,7 +155,7 @@ def conv_transpose_matrix(
     >>> (conv_transpose_matrix([1, 2, 3], 2, stride=2) != conv_matrix([1, 2, 3], 5, stride=2).T).nnz
     0
     """
-    weights = validate.as_array(kernel)
+    weights = as_array(kernel)
     if not isinstance(input_shape, ConvGeometry):
         options["transposed"] = True
     geometry = given_geometry(weights.shape, input_shape, options)

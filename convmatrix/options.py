@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypedDict, Typ
 
 import numpy as np
 
+from convmatrix.arrays import as_array
 from convmatrix.boundary import BOUNDARIES, Boundary
 
 if TYPE_CHECKING:
@@ -351,18 +352,6 @@ def index_dtype(*sizes: int) -> type[np.int32] | type[np.int64]:
 # --- weights ----------------------------------------------------------------------------------------------------------
 
 
-def as_array(weights: ArrayLike) -> NDArray[Any]:
-    """Return weights as an array; nested lists must be of one length."""
-    try:
-        return np.asarray(weights)
-    except ValueError as error:
-        if "inhomogeneous" not in str(error):
-            raise
-        raise ValueError(
-            "the kernel's lists differ in length, so they make no array; give every row as many entries as the others"
-        ) from None
-
-
 def weight_array(weights: ArrayLike, weight_shape: tuple[int, ...], layer: Any = None) -> NDArray[Any]:
     """Return the weights of a layer (a `ConvGeometry`, if any) as an array of ``weight_shape``, of a numeric dtype.
 
@@ -392,10 +381,16 @@ def weight_array(weights: ArrayLike, weight_shape: tuple[int, ...], layer: Any =
         n = len(layer.kernel_shape)
         if array.shape == (*weight_shape[:n], *layer.kernel_shape):
             return array.reshape(weight_shape)
+    channels_last = (*weight_shape[2:], *weight_shape[1::-1])
+    remedy = (
+        "transpose a kernel with channels last, as in Keras and Flax: numpy.moveaxis(kernel, (-1, -2), (0, 1))"
+        if array.shape == channels_last
+        else "reshape them to that"
+    )
     raise ValueError(
         f"weights have shape {array.shape}, but the layer's weights have {weight_shape}"
         + (f" (or, as a full kernel, {full})" if full else "")
-        + f", which is {math.prod(weight_shape)} in all; reshape them to that"
+        + f", which is {math.prod(weight_shape)} in all; {remedy}"
     )
 
 

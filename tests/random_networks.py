@@ -1,30 +1,46 @@
-"""Random networks with branches, and PyTorch as their oracle: one recipe for seeds and for Hypothesis."""
+"""Random networks with branches, and PyTorch as their oracle: one recipe for seeds and for Hypothesis.
+
+``python -m tests.random_networks --count 1000`` compares values, Jacobians and receptive fields of 1,000 networks.
+"""
 
 from __future__ import annotations
 
+import argparse
 import math
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
 from convmatrix.boundary import BOUNDARIES
+from convmatrix.counts import network_counts
 from convmatrix.geometry import ConvGeometry
+from convmatrix.graph import receptive_field
 from convmatrix.network import (
     Addition,
     Concatenation,
     Convolution,
     Elementwise,
+    Extremum,
     FullyConnected,
     Input,
+    LocalResponseNormalisation,
+    MatrixProduct,
     Network,
     Node,
+    Normalisation,
+    ParametricReLU,
     Pooling,
     Product,
+    Reduction,
     Resize,
     Scale,
+    Softmax,
     channel_shuffle,
+    expand,
     flatten,
+    gather,
     pad,
     reshape,
     take,
@@ -73,7 +89,7 @@ def _draw_operation(
 ) -> tuple[Any, tuple[str, ...]] | None:
     shape = shapes[source]
     channels, *spatial = shape
-    kind = integer(0, 13)
+    kind = integer(0, 15)
     if kind <= 3 and spatial:
         geometry = _draw_geometry(integer, channels, spatial)
         if geometry is None:
@@ -103,7 +119,8 @@ def _draw_operation(
             ("nearest", "asymmetric", "floor"),
             ("linear", "half_pixel", "floor"),
             ("linear", "align_corners", "floor"),
-        )[integer(0, 2)]
+            ("area", "half_pixel", "floor"),
+        )[integer(0, 3)]
         return Resize(sizes, cast("Any", mode), cast("Any", coordinates), rounding=cast("Any", rounding)), (source,)
     if kind == 12:
         return _draw_rearrangement(integer, shape), (source,)
@@ -111,7 +128,34 @@ def _draw_operation(
         n_out = integer(1, 5)
         weight = rng.standard_normal((n_out, math.prod(shape)))
         return FullyConnected(math.prod(shape), n_out, weight, rng.standard_normal(n_out)), (source,)
+    if kind == 14:
+        same = [name for name in shapes if shapes[name] == shape]
+        operation = _draw_statistic(integer, rng, shape, smooth)
+        return operation, (source, same[integer(0, len(same) - 1)])[: operation.n_inputs or 2]
+    if kind == 15 and smooth and len(shape) > 1:
+        right = [name for name in shapes if len(shapes[name]) > 1 and shapes[name][-2] == shape[-1]]
+        right = [name for name in right if len(shapes[name]) == 2 or shapes[name][:-2] in (shape[:-2], (1,))]
+        if right:
+            return MatrixProduct(), (source, right[integer(0, len(right) - 1)])
     return None
+
+
+def _draw_statistic(integer: Integer, rng: np.random.Generator, shape: tuple[int, ...], smooth: bool) -> Any:
+    """Return an operation that combines entries along axes, or those of two inputs."""
+    axes = tuple(axis for axis in range(len(shape)) if integer(0, 1)) or (len(shape) - 1,)
+    choices: list[Callable[[], Any]] = [
+        lambda: Reduction(("mean", "sum", "max", "min")[integer(0, 3)], axes),  # type: ignore[arg-type]
+        lambda: Extremum(("max", "min")[integer(0, 1)]),  # type: ignore[arg-type]
+        lambda: ParametricReLU(rng.standard_normal(shape[0])),
+    ]
+    if smooth:
+        choices += [
+            lambda: Normalisation(axes, epsilon=0.1),
+            lambda: Normalisation(None, 1, epsilon=0.1),
+            lambda: Softmax(axes[0], bool(integer(0, 1))),
+            lambda: LocalResponseNormalisation(integer(1, 4), 0.5, 0.75, 2.0),
+        ]
+    return choices[integer(0, len(choices) - 1)]()
 
 
 def _draw_geometry(integer: Integer, channels: int, spatial: list[int]) -> ConvGeometry | None:
@@ -152,7 +196,7 @@ def _draw_pooling(integer: Integer, shape: tuple[int, ...]) -> Pooling:
 
 
 def _draw_rearrangement(integer: Integer, shape: tuple[int, ...]) -> Any:
-    kind = integer(0, 5)
+    kind = integer(0, 7)
     if kind == 0:
         return flatten()
     if kind == 1:
@@ -164,6 +208,11 @@ def _draw_rearrangement(integer: Integer, shape: tuple[int, ...]) -> Any:
         return take(axis, integer(0, shape[axis] - 1), None, integer(1, 2))
     if kind == 4:
         return channel_shuffle(shape[0])
+    if kind == 5:
+        axis = integer(0, len(shape) - 1)
+        return gather(axis, [integer(0, shape[axis] - 1) for _ in range(integer(1, 4))])
+    if kind == 6:
+        return expand(shape if integer(0, 1) or math.prod(shape) > 60 else (2, *shape))
     boundary = BOUNDARIES[integer(0, len(BOUNDARIES) - 1)]
     return pad([(0, 0), *((integer(0, 2), integer(-1, 2)) for _ in shape[1:])], boundary, 1.5)
 
@@ -236,6 +285,8 @@ def _torch_resize(operation: Resize, x: Any) -> Any:
     from torch.nn import functional
 
     sizes = list(operation.sizes)
+    if operation.mode == "area":
+        return functional.interpolate(x, size=sizes, mode="area")
     if operation.mode == "nearest":
         return functional.interpolate(x, size=sizes, mode="nearest")
     mode = ("linear", "bilinear")[len(sizes) - 1]
@@ -243,6 +294,8 @@ def _torch_resize(operation: Resize, x: Any) -> Any:
 
 
 def _torch_rearrangement(operation: Any, x: Any) -> Any:
+    import torch
+
     name, options = operation.name, operation.options
     if name == "flatten":
         return x.flatten(1)
@@ -255,10 +308,26 @@ def _torch_rearrangement(operation: Any, x: Any) -> Any:
         return x[(slice(None),) * (axis + 1) + (slice(start, stop, step),)]
     if name == "channel_shuffle":
         return x.reshape(len(x), options[0], -1, *x.shape[2:]).transpose(1, 2).reshape(x.shape)
+    if name == "gather":
+        return x.index_select(options[0] + 1, torch.as_tensor(options[1]))
+    if name == "expand":
+        lead = len(options[0]) + 1 - x.ndim
+        return x.reshape(len(x), *(1,) * lead, *x.shape[1:]).expand(len(x), *options[0])
     widths, boundaries, value = options
     for axis, ((low, high), boundary) in enumerate(zip(widths, boundaries, strict=True), start=1):
         x = _padded(x, axis, low, high, boundary, value)
     return x
+
+
+def _torch_local_response(operation: LocalResponseNormalisation, x: Any) -> Any:
+    import torch
+
+    low = (operation.size - 1) // 2
+    total = torch.zeros_like(x)
+    for channel in range(x.shape[1]):
+        first = max(channel - low, 0)
+        total[:, channel] = (x[:, first : channel - low + operation.size] ** 2).sum(dim=1)
+    return x / (operation.bias + operation.alpha / operation.size * total) ** operation.beta
 
 
 def _torch_operation(node: Node, inputs: list[Any]) -> Any:
@@ -293,4 +362,81 @@ def _torch_operation(node: Node, inputs: list[Any]) -> Any:
         return torch.cat(inputs, operation.axis + 1)
     if isinstance(operation, Resize):
         return _torch_resize(operation, x)
+    if isinstance(operation, ParametricReLU):
+        return functional.prelu(x, torch.as_tensor(np.array(operation.slope)))
+    if isinstance(operation, Extremum):
+        return (torch.maximum if operation.method == "max" else torch.minimum)(*inputs)
+    if isinstance(operation, MatrixProduct):
+        return inputs[0] @ inputs[1]
+    if isinstance(operation, Reduction):
+        axes = tuple(axis + 1 for axis in operation.axes)
+        method = {"mean": torch.mean, "sum": torch.sum, "max": torch.amax, "min": torch.amin}[operation.method]
+        return method(x, dim=axes, keepdim=True)  # type: ignore[operator]
+    if isinstance(operation, Softmax):
+        return (torch.log_softmax if operation.logarithm else torch.softmax)(x, operation.axis + 1)
+    if isinstance(operation, LocalResponseNormalisation):
+        return _torch_local_response(operation, x)
+    if isinstance(operation, Normalisation):
+        if operation.groups is not None and x[0].numel() > operation.groups:  # PyTorch refuses groups of one entry
+            return functional.group_norm(x, operation.groups, eps=operation.epsilon)
+        if operation.groups is not None:
+            return torch.zeros_like(x)
+        axes = tuple(axis + 1 for axis in operation.axes or ())
+        variance, mean = torch.var_mean(x, dim=axes, correction=0, keepdim=True)
+        return (x - mean) / torch.sqrt(variance + operation.epsilon)
     return _torch_rearrangement(operation, x)
+
+
+# --- comparison ------------------------------------------------------------------------------------------------------
+
+
+def compare(seed: int) -> None:
+    """Compare a random network's values, Jacobian, constant, receptive fields and counts with PyTorch and matrices."""
+    import torch
+
+    network = random_network(seed)
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal(network.input_shape)
+    sample = torch.as_tensor(x[None]).requires_grad_()
+    expected = torch_values(network, sample)
+    for name, value in network.values(x[None]).items():
+        reference = expected[name].detach().numpy()
+        scale = max(abs(reference).max(initial=0), 1)
+        assert abs(value - reference).max(initial=0) <= 1e-12 * scale, (seed, name)
+    y, linear = expected[network.outputs[0]], network.linearise(x)
+    slab = linear.rows(0, linear.shape[0]).toarray()
+    rows = []
+    for unit in range(y.numel()):
+        (gradient,) = torch.autograd.grad(y.ravel()[unit], sample, retain_graph=True, allow_unused=True)
+        rows.append(np.zeros(x.size) if gradient is None else gradient.numpy().ravel())
+    scale = max(abs(np.array(rows)).max(), 1)
+    if any(getattr(node.operation, "name", "") == "hard_sigmoid" for node in network):
+        scale *= 1e4  # PyTorch's gradient has 1/6 in single precision
+    assert abs(slab - rows).max() <= 1e-11 * scale, seed
+    constant = y.detach().numpy().ravel() - np.array(rows) @ x.ravel()
+    assert abs(linear.offset - constant).max() <= 1e-9 * max(abs(constant).max(), scale), seed
+    for unit in range(y.numel()):
+        field = receptive_field(network, unit)
+        assert set(np.flatnonzero(slab[unit])) <= set(field), (seed, unit)
+    for node, counts in zip(network, network_counts(network).layers, strict=True):
+        if isinstance(node.operation, Convolution | FullyConnected):
+            assert counts.nonzeros == network.affine(node.name)[0].nnz, (seed, node.name)
+
+
+def main() -> None:
+    """Compare many random networks."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=1000)
+    parser.add_argument("--first", type=int, default=0, help="seed of the first network")
+    arguments = parser.parse_args()
+    kinds: Counter[str] = Counter()
+    for seed in range(arguments.first, arguments.first + arguments.count):
+        compare(seed)
+        kinds.update(node.kind for node in random_network(seed))
+    for kind, number in kinds.most_common():
+        print(f"{number:6d}  {kind}")
+    print(f"{arguments.count} networks, no difference")
+
+
+if __name__ == "__main__":
+    main()

@@ -1101,6 +1101,10 @@ def test_help_tells_how(
 def test_the_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("edges.csv").write_text("-1,0,1\n")
+    Path("model.onnx").touch()
+    layer = cm.ConvGeometry((4, 4), (3, 3), in_channels=3)
+    model = cm.Network([cm.network.Node("conv1", cm.network.Convolution(layer, np.ones(layer.weight_shape)))])
+    monkeypatch.setattr(cm.Network, "from_onnx", lambda *_: model, raising=False)
     epilogs = [command._EPILOG for command in cli.COMMANDS]
     lines = [line for text in epilogs for line in text.replace("\\\n", " ").splitlines()[1:]]
     examples = [line for line in lines if line.startswith("  ")]
@@ -1124,8 +1128,10 @@ def test_the_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.Monkey
         "run.npz",
         "blog.html",
         "explore.html",
+        "resnet50.csv",
+        "conv1.npz",
     }
-    assert {path.name for path in tmp_path.iterdir()} == {"edges.csv"} | written
+    assert {path.name for path in tmp_path.iterdir()} == {"edges.csv", "model.onnx"} | written
 
 
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:

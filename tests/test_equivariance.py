@@ -518,3 +518,13 @@ def test_many_broken_rows_are_named_in_part() -> None:
     verdict = cm.equivariance.check_shift(cm.ConvGeometry((8, 8), (3, 3), padding="same"), (1, 0))
     assert "24 of 64 rows break the symmetry: 0, 1, 2, 3, 4, 5, 6, 7 and 16 more." in verdict.explain()
     assert "($i = 0, 1, 2, 3, 4, 5, 6, 7$ and 16 more)" in verdict.explain(format="latex")
+
+
+def test_a_bias_per_unit_breaks_every_shift() -> None:
+    ring = cm.ConvGeometry((4, 4), (3, 3), padding="same", boundary="circular")
+    assert eq.check_network([network.Convolution(ring, bias="channel")], (1, 0)).holds
+    invariant: Any = network.Convolution(ring, bias="channel")
+    assert eq.surviving_shifts([invariant]) == (1, 1)
+    for bias in ("unit", np.arange(16.0)):
+        assert not eq.check_network([network.Convolution(ring, bias=bias)], (1, 0)).holds
+        assert eq.surviving_shifts([network.Convolution(ring, bias=bias)]) == (4, 4)

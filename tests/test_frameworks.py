@@ -291,7 +291,7 @@ def test_other_modules(name: str) -> None:
     layer = torch.nn.Linear(3, 4) if name == "Linear" else getattr(torch.nn, name)(3)
     with pytest.raises(
         TypeError,
-        match=rf"^{name} is not a convolution layer: it has no .*; give a Conv1d, .* or a ConvTranspose layer$",
+        match=rf"^{name} is not a convolution layer: it has no .*; give a Conv1d, .* or a ConvTranspose layer",
     ):
         cm.from_torch(layer, (8, 8))
 
@@ -307,3 +307,41 @@ def test_shapes_that_pytorch_refuses_too() -> None:
         cm.from_torch(layer, (3, 9, 9))
     with pytest.raises(ValueError, match=r"input_shape=\(9,\) has 1 axes, but the layer has 2 spatial axes"):
         cm.from_torch(layer, 9)
+
+
+# --- kernels from elsewhere ------------------------------------------------------------------------------------------
+
+
+def test_a_tensor_is_a_kernel() -> None:
+    torch = pytest.importorskip("torch")
+    trained = torch.nn.Parameter(torch.tensor([1.0, -1.0]))
+    half = torch.tensor([1.0, -1.0], dtype=torch.bfloat16)
+    for kernel in (trained, half):
+        A = cm.conv_matrix(kernel, 3)
+        assert A.dtype == np.float32
+        assert A.toarray().tolist() == [[1, -1, 0], [0, 1, -1]]
+
+
+def test_masked_weights_are_refused() -> None:
+    kernel = np.ma.masked_array([1.0, 2.0, 3.0], mask=[False, True, False])
+    with pytest.raises(TypeError, match=r"1 of whose 3 entries"):
+        cm.conv_matrix(kernel, 5)
+    assert cm.conv_matrix(kernel.filled(0), 5).nnz == 9
+
+
+@for_each("input_shape", [(3, 32, 32), (32, 32, 3)])
+def test_channels_last_is_named(input_shape: tuple[int, ...]) -> None:
+    kernel = np.ones((5, 5, 3, 16))
+    with pytest.raises(ValueError, match=r"numpy\.moveaxis"):
+        cm.conv_matrix(kernel, input_shape)
+    geometry = cm.ConvGeometry((32, 32), (5, 5), in_channels=3, out_channels=16)
+    with pytest.raises(ValueError, match=r"numpy\.moveaxis"):
+        geometry.pattern().matrix(kernel)
+    assert cm.conv_matrix(np.moveaxis(kernel, (-1, -2), (0, 1)), (3, 32, 32)).shape == (16 * 28 * 28, 3 * 32 * 32)
+
+
+@for_each("bias, parameters", [(True, 224), (False, 216), ("channel", 224), (None, 216)])
+def test_counts_know_bias(bias: Any, parameters: int) -> None:
+    geometry = cm.ConvGeometry((8, 8), (3, 3), in_channels=3, out_channels=8)
+    assert cm.counts.layer_counts(geometry, bias).parameters == parameters
+    assert cm.counts.network_counts([geometry], bias=bias).total.parameters == parameters

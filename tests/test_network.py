@@ -63,7 +63,7 @@ def test_values_equal_pytorch_on_random_networks() -> None:
             assert value.dtype == np.float64, (seed, name)
             scale = max(abs(reference).max(initial=0), 1)
             assert abs(value - reference).max(initial=0) <= 1e-12 * scale, (seed, name, network[name])
-    assert len(kinds) == 11, kinds  # every kind but pattern and opaque
+    assert len(kinds) == 18, kinds  # every kind but pattern and opaque
 
 
 def test_float32_is_computed_in_float32() -> None:
@@ -110,7 +110,7 @@ def test_affine_is_what_evaluation_does() -> None:
             assert abs(A.toarray() - expected[:, :-1]).max(initial=0) < 1e-12, (seed, node)
             assert abs(b - expected[:, -1]).max(initial=0) < 1e-12, (seed, node)
     assert kinds == {
-        "addition", "concatenation", "convolution", "dense", "pooling", "rearrangement", "resize", "scale"
+        "addition", "concatenation", "convolution", "dense", "pooling", "rearrangement", "reduction", "resize", "scale"
     }  # fmt: skip
 
 

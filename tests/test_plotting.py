@@ -19,7 +19,15 @@ from matplotlib.colors import to_rgb
 import convmatrix as cm
 from convmatrix import plotting
 from convmatrix.graph import receptive_field
-from convmatrix.plotting import plot_connections, plot_filters, plot_matrix, plot_receptive_field, plot_spectrum
+from convmatrix.network import Addition, Concatenation, Elementwise, Input, Network, Node, Opaque
+from convmatrix.plotting import (
+    plot_connections,
+    plot_filters,
+    plot_matrix,
+    plot_network,
+    plot_receptive_field,
+    plot_spectrum,
+)
 from tests.cases import for_each
 from tests.refusals import refused
 
@@ -197,7 +205,44 @@ def test_a_larger_spectrum_is_not_cut_off() -> None:
     assert high > 10
 
 
+def branches(count: int) -> Network:
+    """Return a network with parallel branches."""
+    names = [f"branch {number} with a long name" for number in range(count)]
+    return Network(
+        [
+            Node("input", Input((1, 4))),
+            *(Node(name, Elementwise("relu"), ("input",)) for name in names),
+            Node("join", Concatenation(), tuple(names)),
+        ]
+    )
+
+
+def test_network_has_a_box_per_node_and_an_edge_per_input() -> None:
+    layer = cm.network.Convolution(cm.ConvGeometry(4, 3, padding=1))
+    nodes = [
+        Node("input", Input((1, 4))),
+        Node("$x_1^2$ & <b>", layer),
+        Node("a", layer, ("input",)),
+        Node("sum", Addition(), ("$x_1^2$ & <b>", "a", "input")),
+        Node("unknown", Opaque("NonZero", (2,))),
+    ]
+    figure = plot_network(Network(nodes, name="$net$"))
+    axes = figure.axes[0]
+    boxes = {text.get_text(): text for text in axes.texts}
+    assert set(boxes) == {node.name for node in nodes}
+    assert len(axes.patches) == 1 + 1 + 3 + 1
+    heights = {name: text.get_position()[1] for name, text in boxes.items()}
+    assert heights["input"] > heights["a"] == heights["$x_1^2$ & <b>"] > heights["sum"] > heights["unknown"]
+    faces = {name: to_rgb(text.get_bbox_patch().get_facecolor()) for name, text in boxes.items()}
+    assert faces["input"] == faces["unknown"] == (1, 1, 1)
+    assert faces["a"] == faces["$x_1^2$ & <b>"] != faces["sum"]
+    assert axes.get_title() == "$net$: 5 nodes"
+    assert len(plot_network("vgg16").axes) == 2  # with the scale of densities
+
+
 FIGURES = {
+    "network": lambda: plot_network("lenet5"),
+    "network of branches": lambda: plot_network(branches(12)),
     "matrix": lambda: plot_matrix(CHANNELS.pattern()),
     "small matrix": lambda: plot_matrix(cm.ConvGeometry((3, 3), (2, 2)).pattern()),
     "tiny matrix": lambda: plot_matrix(cm.ConvGeometry(2, 3, padding="same", boundary="circular").pattern()),
@@ -252,6 +297,12 @@ def test_matplotlib_is_loaded_on_first_use() -> None:
         (ValueError, lambda: plot_connections(SAME, weight=3), "weight=3; there are 3, counted from 0"),
         (TypeError, lambda: plot_connections(SAME, input_unit=1.5), "input_unit 1.5"),  # type: ignore[arg-type]
         (ValueError, lambda: plot_receptive_field([], 0), "layers"),
+        (ValueError, lambda: plot_network(branches(13)), "13 nodes of the same depth at most 12"),
+        (
+            ValueError,
+            lambda: plot_network([Input((1, 4)), *[Elementwise("relu")] * 400]),
+            "network has 401 nodes at most 400",
+        ),
         (ValueError, lambda: plot_receptive_field(cm.ConvGeometry((3, 3, 3), (2, 2, 2)), 0), "input has 3 axes 1 or 2"),
         (ValueError, lambda: plot_filters([1, 2, 3]), "weights (3,)"),
         (ValueError, lambda: plot_filters(np.zeros((0, 3, 3))), "weights (0, 3, 3)"),

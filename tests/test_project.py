@@ -31,7 +31,7 @@ def blocks(language: str) -> list[str]:
 def test_readme_has_the_two_commands() -> None:
     commands = "".join(blocks("bash")).splitlines()
     assert 'pip install ".[analyses]" && python -m analyses' in commands
-    assert 'pip install -e ".[test]" && python -m pytest' in commands
+    assert 'pip install -e ".[test]" && python -m pytest -n auto' in commands
 
 
 def test_readme_commands_install_extras_that_exist() -> None:
@@ -63,10 +63,10 @@ def test_readme_python_blocks() -> None:
     assert run_examples("\n".join(parts), "tour") >= 8
 
 
-def test_readme_torch_block() -> None:
-    pytest.importorskip("torch", reason="the block shows a PyTorch layer")
-    (block,) = (block for block in blocks("python") if "torch" in block)
-    assert run_examples(block, "torch") >= 3
+def test_readme_torch_blocks() -> None:
+    pytest.importorskip("torch", reason="the blocks show PyTorch models")
+    parts = ["    >>> import numpy as np\n", *(block for block in blocks("python") if "torch" in block)]
+    assert run_examples("\n".join(parts), "torch") >= 10
 
 
 def test_readme_console_blocks(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_gate_takes_its_test_command_from_the_readme() -> None:
     pattern = re.search(r"grep -E '(.*)' README\.md", script)
     assert pattern
     found = re.findall(pattern[1], README, flags=re.MULTILINE)
-    assert found == ['pip install -e ".[test]" && python -m pytest']
+    assert found == ['pip install -e ".[test]" && python -m pytest -n auto']
 
 
 def test_gate_is_a_program() -> None:

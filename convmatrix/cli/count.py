@@ -51,7 +51,6 @@ _COLUMNS: Final = (
     "sharing",
 )
 _FIELDS: Final = ("units", "connections", "connections_inside", "weights", "biases", "parameters", "nonzeros", "macs")
-_LATEX_SPECIAL: Final = str.maketrans({"_": r"\_", "&": r"\&", "%": r"\%", "#": r"\#"})
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -78,7 +77,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     form.add_argument(
         "--json", action="store_true", help="print one JSON object, which also contains bytes and densities"
     )
-    form.add_argument("--latex", action="store_true", help="print a LaTeX tabular")
+    form.add_argument("--latex", action="store_true", help="print a LaTeX tabular, which needs the package booktabs")
     form.add_argument("--markdown", action="store_true", help="print a Markdown table")
     return parser
 
@@ -108,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         say_json(_record(args, counts, dtype))
     else:
-        say(_latex(counts) if args.latex else _markdown(counts) if args.markdown else _text(counts))
+        say(_table(args, counts))
     return 0
 
 
@@ -122,43 +121,15 @@ def _layer_record(counts: LayerCounts) -> dict[str, Any]:
     return {**asdict(counts), **derived}
 
 
-def _rows(counts: NetworkCounts) -> list[list[str]]:
-    """Return the cells of the table; with several layers the last row is the total."""
-    rows = [*counts.layers, counts.total] if len(counts.layers) > 1 else counts.layers
-    return [
-        [
-            row.name,
-            *(f"{getattr(row, field):,}" for field in _FIELDS),
-            "-" if row.sharing_factor is None else f"{row.sharing_factor:,.1f}",
-        ]
-        for row in rows
-    ]
+def _table(args: argparse.Namespace, counts: NetworkCounts) -> str:
+    """Return the table; with several layers the last row is the total."""
+    from convmatrix.display.tables import latex_table, markdown_table, text_table
 
-
-def _text(counts: NetworkCounts) -> str:
-    rows = [list(_COLUMNS), *_rows(counts)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
-    return "\n".join(line.rstrip() for line in lines)
-
-
-def _markdown(counts: NetworkCounts) -> str:
-    rows = [list(_COLUMNS), ["---", *["---:"] * (len(_COLUMNS) - 1)], *_rows(counts)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
-
-
-def _latex(counts: NetworkCounts) -> str:
-    lines = [" & ".join(cell.replace(",", r"\,").translate(_LATEX_SPECIAL) for cell in row) for row in _rows(counts)]
-    lines = [rf"{line} \\" for line in lines]
-    if len(lines) > 1:
-        lines.insert(-1, r"\hline")
-    columns = "l" + "r" * (len(_COLUMNS) - 1)
-    header = rf"{' & '.join(_COLUMNS)} \\"
-    return "\n".join(
-        [rf"\begin{{tabular}}{{{columns}}}", r"\hline", header, r"\hline", *lines, r"\hline", r"\end{tabular}"]
-    )
+    several = len(counts.layers) > 1
+    rows = [list(_COLUMNS)]
+    for layer in [*counts.layers, counts.total] if several else counts.layers:
+        sharing = "-" if layer.sharing_factor is None else f"{layer.sharing_factor:,.1f}"
+        rows.append([layer.name, *(f"{getattr(layer, field):,}" for field in _FIELDS), sharing])
+    if args.latex:
+        return latex_table(rows, totals=int(several))
+    return markdown_table(rows) if args.markdown else text_table(rows)

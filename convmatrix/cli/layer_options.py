@@ -44,7 +44,8 @@ def _integers(text: str, minimum: int, example: str) -> tuple[int, ...]:
     return tuple(number for number in numbers if number is not None)
 
 
-def _shape(text: str) -> Shape:
+def shape_argument(text: str) -> Shape:
+    """Return the shape that an option gives, such as 3x32x32."""
     return _integers(text, 1, "28 or 3x32x32")
 
 
@@ -157,7 +158,7 @@ def add_layer_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     )
     source.add_argument(
         "--kernel-shape",
-        type=_shape,
+        type=shape_argument,
         default=SUPPRESS,
         metavar="SHAPE",
         help="only the shape of the kernel, such as 16x8x3x3, without tile axes and with all channels",
@@ -173,7 +174,7 @@ def add_layer_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     layer = parser.add_argument_group("layer", "A single value applies to all axes; values per axis are joined by x.")
     layer.add_argument(
         "--input-shape",
-        type=_shape,
+        type=shape_argument,
         default=SUPPRESS,
         metavar="SHAPE",
         help="shape of the array that the matrix multiplies: 28x28, or with channels 3x28x28",

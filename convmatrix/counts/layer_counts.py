@@ -75,7 +75,7 @@ class LayerCounts:
 
 
 def layer_counts(
-    geometry: ConvGeometry, bias: Bias = "channel", *, dtype: DTypeLike = np.float64, name: str = "layer"
+    geometry: ConvGeometry, bias: Bias | bool = "channel", *, dtype: DTypeLike = np.float64, name: str = "layer"
 ) -> LayerCounts:
     r"""Return the counts of a convolution layer, by formula: neither matrix nor pattern is built.
 
@@ -88,8 +88,9 @@ def layer_counts(
     ----------
     geometry : ConvGeometry
         Of any size.
-    bias : {"channel", "unit"} or None
-        One bias per output channel (the usual), one per unit (as in LeCun et al. 1989), or none.
+    bias : {"channel", "unit"}, bool or None
+        One bias per output channel (the usual; also True), one per unit (as in LeCun et al. 1989), or none (also
+        False).
     dtype : dtype
         Of the values whose bytes are given.
     name : str
@@ -124,11 +125,13 @@ def layer_counts(
     """
     if not isinstance(geometry, ConvGeometry):
         raise TypeError(f"layer_counts takes a ConvGeometry, but was given {geometry!r} ({type(geometry).__name__})")
+    if isinstance(bias, bool):
+        bias = "channel" if bias else None
     if bias not in ("channel", "unit", None):
         raise ValueError(f"bias={bias!r} is unknown; choose 'channel' (one per output channel), 'unit' or None")
     pairs = n_pairs(geometry)
     macs = pairs * math.prod(axis.n_outputs * axis.n_taps for axis in geometry.axes)
-    nonzeros = pairs * math.prod(_axis_nonzeros(axis) for axis in geometry.axes)
+    nonzeros = layer_nonzeros(geometry)
     return LayerCounts(
         name=name,
         units=geometry.n_out,
@@ -148,6 +151,17 @@ def n_pairs(geometry: ConvGeometry) -> int:
     if geometry.connections is not None:
         return sum(map(sum, geometry.connections))
     return geometry.out_channels * geometry.in_channels // geometry.groups
+
+
+def layer_nonzeros(geometry: ConvGeometry) -> int:
+    """Return the number of stored entries of a layer's matrix, by formula.
+
+    Examples
+    --------
+    >>> layer_nonzeros(ConvGeometry((3, 3), (2, 2)))
+    16
+    """
+    return n_pairs(geometry) * math.prod(_axis_nonzeros(axis) for axis in geometry.axes)
 
 
 def _axis_taps_inside(axis: Axis) -> int:

@@ -60,7 +60,7 @@ class NetworkCounts:
         raise KeyError(f"{self.name} has no layer {name!r}; its layers are {', '.join(la.name for la in self.layers)}")
 
 
-def network_counts(network: Any, *, bias: Bias = "channel", dtype: DTypeLike = np.float64) -> NetworkCounts:
+def network_counts(network: Any, *, bias: Bias | bool = "channel", dtype: DTypeLike = np.float64) -> NetworkCounts:
     """Return the counts of a network, layer by layer and in total, without building a matrix.
 
     Parameters
@@ -69,7 +69,7 @@ def network_counts(network: Any, *, bias: Bias = "channel", dtype: DTypeLike = n
         ``"lecun1989"``, ``"lenet5"``, ``"alexnet"``, ``"vgg16"``, ``"resnet18"``, ``"resnet50"``; or anything else that
         `convmatrix.network.as_network` takes: a list of nodes, of operations and of bare `ConvGeometry`. A layer reads
         the one before, or those that it names as its inputs, which makes branches.
-    bias : {"channel", "unit"} or None
+    bias : {"channel", "unit"}, bool or None
         Biases of layers given as a bare `ConvGeometry`.
     dtype : dtype
         Of the values whose bytes are given.
@@ -140,14 +140,14 @@ def _parameters(node: Node) -> tuple[list[Any], list[Any]]:
     return arrays[0], arrays[1]
 
 
-def network_layers(network: Any, bias: Bias = "channel") -> list[Node]:
+def network_layers(network: Any, bias: Bias | bool = "channel") -> list[Node]:
     """Return the nodes of a network, with shapes: each one reads the shape that its inputs have.
 
     Parameters
     ----------
     network : str, Network, nn.Sequential or sequence of layers
         As for `network_counts`. An input that is not listed is not returned.
-    bias : {"channel", "unit"} or None
+    bias : {"channel", "unit"}, bool or None
         Biases of layers given as a bare `ConvGeometry`.
 
     Examples

@@ -32,7 +32,13 @@ from convmatrix.equivariance.checks import (
     check_shift,
     prove_equivariance,
 )
-from convmatrix.equivariance.network_shifts import NetworkVerdict, SurvivingShifts, check_network, surviving_shifts
+from convmatrix.equivariance.network_shifts import (
+    NetworkVerdict,
+    SurvivingShifts,
+    check_network,
+    known_shifts,
+    surviving_shifts,
+)
 from convmatrix.equivariance.sharing import equivariant_pattern, orbits, tie, tied_pattern, tied_taps
 from convmatrix.equivariance.sized_operations import AddedBias as Bias
 from convmatrix.equivariance.sized_operations import WindowPooling as Pooling
@@ -71,6 +77,7 @@ __all__ = [
     "identity",
     "instances",
     "inverse",
+    "known_shifts",
     "orbits",
     "point_group_generators",
     "product",

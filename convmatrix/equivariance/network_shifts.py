@@ -225,6 +225,48 @@ def surviving_shifts(network: Any) -> SurvivingShifts:
     return SurvivingShifts(amounts, exact=exact)
 
 
+def known_shifts(network: Any) -> dict[str, Shift]:
+    """Return, for every node, the smallest shift of each axis of the input that is known to move the node's output.
+
+    The rules that pass shifts from node to node are applied once per divisor of the size of an axis, and nothing is
+    decided as a whole: a divisor of an entry may pass as well, which `surviving_shifts` of the network up to that node
+    finds out. An entry is the size of the input where only the identity is known to pass.
+
+    Parameters
+    ----------
+    network : Network, str, Sequential or sequence
+        Whatever `convmatrix.network.as_network` accepts.
+
+    Returns
+    -------
+    dict of str to tuple of int
+        By node, one number per spatial axis of the input.
+
+    Examples
+    --------
+    >>> import convmatrix as cm
+    >>> from convmatrix.network import Elementwise
+    >>> ring = cm.ConvGeometry((8, 8), (3, 3), padding=1, stride=2, boundary="circular")
+    >>> padded = cm.ConvGeometry((4, 4), (3, 3), padding=1)
+    >>> list(known_shifts([ring, Elementwise("relu"), padded]).values())
+    [(1, 1), (2, 2), (2, 2), (8, 8)]
+    """
+    network = given_network(network)
+    sizes = network.input_shape[1:]
+    propagation = Propagation(network)
+    found: dict[str, list[int]] = {node.name: [] for node in network}
+    for axis, size in enumerate(sizes):
+        for amount in (amount for amount in range(1, size) if size % amount == 0):
+            answers = propagation.answers([amount if a == axis else 0 for a in range(len(sizes))])
+            for name, answer in answers.items():
+                if answer is not None and len(found[name]) == axis:
+                    found[name].append(amount)
+        for amounts in found.values():
+            if len(amounts) == axis:
+                amounts.append(size)  # the identity
+    return {name: tuple(amounts) for name, amounts in found.items()}
+
+
 def _prime_divisors(number: int) -> list[int]:
     return [p for p in range(2, number + 1) if number % p == 0 and all(p % q for q in range(2, math.isqrt(p) + 1))]
 

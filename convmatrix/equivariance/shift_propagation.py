@@ -37,7 +37,7 @@ from convmatrix.network import (
     Scale,
     Softmax,
 )
-from convmatrix.network.functions import spread
+from convmatrix.network.entrywise import spread
 from convmatrix.network.operations import sample_axes
 from convmatrix.network.windows import axis_structure
 

@@ -574,6 +574,26 @@ class NetworkBuilder:
         shaped = Tensor(x.node, new, batch, merged)
         return self._reshaped(name, x, shaped.sample, batch, merged)
 
+    def unsqueeze(self, name: str, x: Tensor, axes: Sequence[int]) -> Tensor:
+        """Return x with new axes of size 1, at places that count the new axes too; the batch stays with its axis."""
+        rank = x.ndim + len(axes)
+        if not all(-rank <= axis < rank for axis in axes) or len({axis % rank for axis in axes}) < len(axes):
+            raise UnsupportedError(f"axes {tuple(axes)} cannot be added to a tensor of shape {x.shape}")
+        kept = [axis for axis in range(rank) if axis not in {new % rank for new in axes}]
+        shape = [1] * rank
+        for axis, size in zip(kept, x.known, strict=True):
+            shape[axis] = size
+        batch = None if x.batch is None else kept[x.batch]
+        return self._reshaped(name, x, without(tuple(shape), batch), batch)
+
+    def squeeze(self, name: str, x: Tensor, axes: Sequence[int]) -> Tensor:
+        """Return x without axes of size 1; the batch stays with its axis, unless that is one of them."""
+        if not all(-x.ndim <= axis < x.ndim and x.known[axis] == 1 for axis in axes):
+            raise UnsupportedError(f"axes {tuple(axes)} of a tensor of shape {x.shape} do not all have the size 1")
+        kept = [axis for axis in range(x.ndim) if axis not in {old % x.ndim for old in axes}]
+        batch = kept.index(x.batch) if x.batch in kept else None
+        return self._reshaped(name, x, without(tuple(x.known[axis] for axis in kept), batch), batch)
+
     def permute(self, name: str, x: Tensor, axes: Sequence[int]) -> Tensor:
         """Return x with permuted axes."""
         order = [axis % x.ndim for axis in axes]

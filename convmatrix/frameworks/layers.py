@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix import options as validate
+from convmatrix.arrays import from_tensor
 from convmatrix.geometry import ConvGeometry
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def from_torch(layer: Any, input_shape: int | Sequence[int]) -> tuple[NDArray[An
     ----------
     layer : torch.nn.Conv1d, Conv2d, Conv3d, ConvTranspose1d, ConvTranspose2d or ConvTranspose3d
         Its weight, stride, padding, dilation, groups, padding_mode and output_padding are read. PyTorch itself is not
-        imported. The bias is not part of the linear map and is not read.
+        imported. The bias is not part of the linear map and is not read; `Network.from_torch` reads it, too.
     input_shape : int or sequence of int
         Spatial shape of the layer's input, or ``(C_in, *spatial)``.
 
@@ -72,7 +73,12 @@ def from_torch(layer: Any, input_shape: int | Sequence[int]) -> tuple[NDArray[An
     if missing:
         raise TypeError(
             f"{type(layer).__name__} is not a convolution layer: it has no {', '.join(missing)}; "
-            "give a Conv1d, Conv2d, Conv3d or a ConvTranspose layer"
+            "give a Conv1d, Conv2d, Conv3d or a ConvTranspose layer, or read a whole module with "
+            "Network.from_torch(module, input_shape)"
+        )
+    if not layer.in_channels:
+        raise ValueError(
+            f"{type(layer).__name__} is a lazy layer with in_channels=0: it has to see one input before it has weights"
         )
     taps = tuple(int(size) for size in layer.kernel_size)
     shape = validate.shape("input_shape", input_shape)
@@ -104,7 +110,7 @@ def from_torch(layer: Any, input_shape: int | Sequence[int]) -> tuple[NDArray[An
         transposed=transposed,
         output_padding=tuple(layer.output_padding) if transposed else 0,
     )
-    kernel = _to_numpy(layer.weight)
+    kernel = _array(layer.weight)
     if kernel.shape != geometry.weight_shape:
         raise ValueError(
             f"the layer's weight has shape {kernel.shape}, but its attributes describe {geometry.weight_shape}; "
@@ -113,12 +119,7 @@ def from_torch(layer: Any, input_shape: int | Sequence[int]) -> tuple[NDArray[An
     return kernel, geometry
 
 
-def _to_numpy(weight: Any) -> NDArray[Any]:
-    """Return a copy of a tensor on any device as an array; half precision becomes float32."""
-    if hasattr(weight, "detach"):
-        weight = weight.detach().cpu()
-        if str(weight.dtype) in ("torch.float16", "torch.bfloat16"):
-            weight = weight.float()
-        weight = weight.resolve_conj().numpy()
-    array = np.array(weight)
+def _array(weight: Any) -> NDArray[Any]:
+    """Return a copy of a tensor or an array; half precision becomes float32."""
+    array = np.array(from_tensor(weight))
     return array.astype(np.float32) if array.dtype == np.float16 else array

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convmatrix import options as validate
+from convmatrix.arrays import from_tensor
 from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError
 from convmatrix.frameworks.torch_operators import OPERATORS as COMPUTING
 from convmatrix.frameworks.torch_operators import Call
@@ -348,8 +349,7 @@ class _GraphReader:
 
     def _node_name(self, node: Any) -> str:
         """Return the name of the innermost module, with the operator's name unless it is a layer of torch.nn."""
-        stack = node.meta.get("nn_module_stack") or {}
-        path = [entry[0] for entry in stack.values()][-1] if stack else ""
+        path = _module_path(node)
         module: Any = self.modules.get(path)
         operator = _operator_name(node.target).strip("_")
         if not path:
@@ -454,7 +454,7 @@ class _GraphReader:
         operator = _operator_name(node.target)
         if operator == "pad":
             users = list(node.users)
-            paths = {self._node_name(n) for n in (node, *users)}
+            paths = {_module_path(n) for n in (node, *users)}
             if len(users) == 1 and _operator_name(users[0].target) in _CONVOLUTIONS and len(paths) == 1:
                 x = self.values[node.args[0]]
                 amounts, mode = node.args[1], node.args[2] if len(node.args) > 2 else "constant"
@@ -462,6 +462,12 @@ class _GraphReader:
                     self.padding[users[0]] = (x, list(amounts), mode)
                     return True
         return self.padding.get(node)
+
+
+def _module_path(node: Any) -> str:
+    """Return the name of the innermost module that calls an operator; empty for the outermost one."""
+    stack = node.meta.get("nn_module_stack") or {}
+    return [str(entry[0]) for entry in stack.values()][-1] if stack else ""
 
 
 _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
@@ -511,10 +517,7 @@ def _named_arguments(target: Any, args: Sequence[Any], kwargs: dict[str, Any]) -
 
 def _as_array(tensor: Any) -> Array:
     """Return a copy of a constant tensor as an array; half precision becomes float32."""
-    tensor = tensor.detach().cpu()
-    if str(tensor.dtype) in ("torch.float16", "torch.bfloat16"):
-        tensor = tensor.float()
-    array = np.array(tensor.numpy())
+    array: Array = from_tensor(tensor)
     if array.dtype.kind == "c":
         raise UnsupportedError("its constants are complex")
     return array

@@ -12,11 +12,19 @@ Examples
 array([0, 1, 2, 3, 4])
 """
 
-from convmatrix.graph.field_sizes import FieldSize, receptive_field_size
+from convmatrix.graph.field_sizes import FieldSize, receptive_field_size, receptive_field_sizes
 from convmatrix.graph.fields import path_counts, receptive_field
 from convmatrix.graph.networkx_graphs import automorphisms, to_networkx
 
-__all__ = ["FieldSize", "automorphisms", "path_counts", "receptive_field", "receptive_field_size", "to_networkx"]
+__all__ = [
+    "FieldSize",
+    "automorphisms",
+    "path_counts",
+    "receptive_field",
+    "receptive_field_size",
+    "receptive_field_sizes",
+    "to_networkx",
+]
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,4 @@
-"""Size and position of receptive fields, by formula."""
+"""Size, stride and position of receptive fields, by formula."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from convmatrix.network import (
     Input,
     Node,
     Normalisation,
+    Opaque,
     Operation,
     PatternMap,
     Pooling,
@@ -168,18 +169,69 @@ def receptive_field_size(network: Any) -> FieldSize:
     if isinstance(network, list | tuple) and all(isinstance(layer, ConvGeometry) for layer in network):
         network = [_one_channel(layer) for layer in network]
     net = as_network(network)
-    windows: dict[str, tuple[_Windows, ...]] = {}
+    found = receptive_field_sizes(net)[net.outputs[0]]
+    if isinstance(found, str):
+        raise ValueError(found)
+    return found
+
+
+def receptive_field_sizes(network: Any) -> dict[str, FieldSize | str]:
+    """Return the receptive field of the units of every node, by formula, in one pass over the network.
+
+    Parameters
+    ----------
+    network : Network, str, nn.Sequential or sequence of layers
+        As for `convmatrix.network.as_network`.
+
+    Returns
+    -------
+    dict of str to FieldSize or str
+        By node. Where the field has no size, or depends on a node whose field has none, a sentence that says why.
+
+    Examples
+    --------
+    >>> fields = receptive_field_sizes("lenet5")
+    >>> [fields[name].size for name in ("input", "C1", "S2", "C3")]
+    [(1, 1), (5, 5), (6, 6), (14, 14)]
+    """
+    net = as_network(network)
+    spatial = net.input_shape[1:]
+    if not spatial:
+        reason = f"the input has shape {net.input_shape}, which has no spatial axes"
+        return dict.fromkeys((node.name for node in net.nodes), reason)
+    windows: dict[str, tuple[_Windows, ...] | str] = {}
     for node in net.nodes:
-        windows[node.name] = _node_windows(node, [windows[source] for source in node.inputs])
-    found = windows[net.outputs[0]]
-    sizes = ((axis.size, axis.stride, axis.start, axis.n_units) for axis in found)
+        windows[node.name] = _windows_or_reason(node, [windows[source] for source in node.inputs])
+    return {name: axes if isinstance(axes, str) else _field_size(axes, spatial) for name, axes in windows.items()}
+
+
+def _field_size(axes: tuple[_Windows, ...], input_shape: tuple[int, ...]) -> FieldSize:
+    sizes = ((axis.size, axis.stride, axis.start, axis.n_units) for axis in axes)
     size, stride, start, n_units = zip(*sizes, strict=True)
-    return FieldSize(size, stride, start, net.input_shape[1:], n_units)
+    return FieldSize(size, stride, start, input_shape, n_units)
 
 
 def _one_channel(geometry: ConvGeometry) -> ConvGeometry:
     options = {**geometry.options(), "in_channels": 1, "out_channels": 1, "groups": 1, "connections": None}
     return ConvGeometry(geometry.input_shape, geometry.kernel_shape, **options)
+
+
+def _windows_or_reason(node: Node, inputs: list[tuple[_Windows, ...] | str]) -> tuple[_Windows, ...] | str:
+    """Return the windows of a node's outputs; why there are none, if there are none for it or for one of its inputs."""
+    known = []
+    for given in inputs:
+        if isinstance(given, str):
+            return given
+        known.append(given)
+    if isinstance(node.operation, Opaque):
+        operator = node.operation.operator
+        return f"node {node.name!r} (opaque) reads unknown windows ({operator}); receptive_field allows for all inputs"
+    if len({len(axes) for axes in known}) > 1:
+        return f"node {node.name!r} joins branches ({', '.join(node.inputs)}) with different numbers of axes"
+    try:
+        return _node_windows(node, known)
+    except ValueError as error:
+        return str(error)
 
 
 def _node_windows(node: Node, inputs: list[tuple[_Windows, ...]]) -> tuple[_Windows, ...]:
@@ -198,12 +250,12 @@ def _node_windows(node: Node, inputs: list[tuple[_Windows, ...]]) -> tuple[_Wind
         return tuple(window.through(axis) for window, axis in zip(inputs[0], geometry.axes, strict=True))
     if isinstance(operation, FullyConnected) and operation.flatten:
         return tuple(window.whole() for window in inputs[0])
+    if isinstance(operation, Rearrangement) and (moved := _rearranged(operation, inputs[0], node)) is not None:
+        return moved
     if isinstance(operation, Normalisation | Reduction | Softmax):
         whole = _combined_axes(operation, shapes[0])
         windows = (_all_read(w, operation) if axis in whole else w for axis, w in enumerate(inputs[0], start=1))
         return tuple(windows)
-    if isinstance(operation, Rearrangement) and (moved := _rearranged(operation, inputs[0], node)) is not None:
-        return moved
     if operation.kind in _ENTRY_BY_ENTRY or (
         operation.kind == "concatenation" and getattr(operation, "axis", None) == 0
     ):

@@ -1,4 +1,4 @@
-"""Receptive fields: the inputs that a unit of a network reads, and the number of paths to it."""
+"""Receptive fields: the inputs that a unit of a network reads, exactly, and the number of paths from each."""
 
 from __future__ import annotations
 

@@ -8,7 +8,9 @@ form.
 from convmatrix.network.architectures import ARCHITECTURES, architecture, as_network
 from convmatrix.network.branches import Addition, Concatenation, Product
 from convmatrix.network.construction import Node
-from convmatrix.network.functions import FUNCTIONS, Elementwise, Function, ParametricReLU, Scale
+from convmatrix.network.entrywise import Elementwise, ParametricReLU, Scale
+from convmatrix.network.functions import FUNCTIONS, Function
+from convmatrix.network.linearisation import Linearisation
 from convmatrix.network.nodes import Network
 from convmatrix.network.normalisations import LocalResponseNormalisation, Normalisation, Softmax
 from convmatrix.network.operations import (
@@ -45,6 +47,7 @@ __all__ = [
     "FullyConnected",
     "Function",
     "Input",
+    "Linearisation",
     "LocalResponseNormalisation",
     "MatrixProduct",
     "MissingWeightsError",

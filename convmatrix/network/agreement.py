@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -53,16 +53,25 @@ class Agreement:
         )
 
 
-def agreement(values: Mapping[str, Array], references: Mapping[str, Array], tolerance: float) -> Agreement:
-    """Return the comparison of values with references, in the order of the values.
+def compare(network: Any, x: Array, reference: Any, tolerance: float | None) -> Agreement:
+    """Return the comparison of a network's values for a batch with references, in the order of its nodes.
 
-    Examples
-    --------
-    >>> bool(agreement({"sum": np.array([1.0])}, {"sum": np.array([1.0])}, 1e-12))
-    True
+    Parameters
+    ----------
+    network : Network
+    x : array, shape (batch, *input_shape)
+    reference : array or mapping of str to array
+        The expected output, or expected values by the names of nodes.
+    tolerance : float or None
+        None for 1e-4 in float32 and 1e-9 otherwise.
     """
-    differences = {name: _difference(value, references[name]) for name, value in values.items() if name in references}
-    return Agreement(differences, tolerance)
+    references = dict(reference) if isinstance(reference, Mapping) else {network.outputs[0]: np.asarray(reference)}
+    values = network.values(x, [node.name for node in network if node.name in references])
+    for name in references:
+        network[name]  # raises KeyError for a name that no node has
+    if tolerance is None:
+        tolerance = 1e-4 if x.dtype == np.float32 else 1e-9
+    return Agreement({name: _difference(value, references[name]) for name, value in values.items()}, tolerance)
 
 
 def _difference(value: Array, reference: Array) -> float:

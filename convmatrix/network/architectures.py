@@ -14,7 +14,7 @@ import numpy as np
 from convmatrix.geometry import ConvGeometry
 from convmatrix.network.branches import Addition
 from convmatrix.network.construction import Node
-from convmatrix.network.functions import Scale
+from convmatrix.network.entrywise import Scale
 from convmatrix.network.nodes import Network
 from convmatrix.network.operations import Input, Operation, Shape
 from convmatrix.network.weighted import Convolution, FullyConnected
@@ -252,6 +252,10 @@ def as_network(network: Any) -> Network:
     if hasattr(network, "to_network"):
         converted: Network = network.to_network()
         return converted
+    if hasattr(network, "named_modules"):
+        raise TypeError(
+            f"{type(network).__name__} is a PyTorch module; read it with Network.from_torch(module, input_shape)"
+        )
     if isinstance(network, ConvGeometry | WeightPattern | Node | Operation):
         return Network([network])
     if isinstance(network, Iterable):

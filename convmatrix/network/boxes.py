@@ -77,6 +77,42 @@ def bounding_box(mask: NDArray[np.bool_]) -> Box:
     return tuple(parts)
 
 
+def flat_box(shape: Sequence[int], start: int, stop: int) -> Box:
+    """Return the smallest range of entries along one axis, whole on all later axes, that holds a range in C order.
+
+    Its entries are contiguous, too.
+
+    Examples
+    --------
+    >>> flat_box((4, 5), 7, 9), flat_box((4, 5), 7, 11)
+    ((slice(1, 2, None), slice(2, 4, None)), (slice(1, 3, None), slice(0, 5, None)))
+    """
+    box: list[slice] = []
+    place, size = 0, math.prod(shape)  # where the entries that agree on the axes so far begin, and their number
+    for axis, n in enumerate(shape):
+        size //= n
+        low, high = (start - place) // size, (stop - 1 - place) // size
+        box.append(slice(low, high + 1))
+        if low < high:
+            return (*box, *whole(shape[axis + 1 :]))
+        place += low * size
+    return tuple(box)
+
+
+def flat_range(shape: Sequence[int], box: Box) -> tuple[int, int]:
+    """Return the first and the end of the entries of a box in C order.
+
+    Examples
+    --------
+    >>> flat_range((4, 5), (slice(1, 3), slice(2, 4)))
+    (7, 14)
+    """
+    first = last = 0
+    for part, n in zip(box, shape, strict=True):
+        first, last = first * n + part.start, last * n + part.stop - 1
+    return first, last + 1
+
+
 def within(inner: Box, outer: Box) -> Any:
     """Return the index of the entries of a box in a batch ``(k, *entries of an outer box)`` that contains it."""
     parts = (slice(a.start - b.start, a.stop - b.start) for a, b in zip(inner, outer, strict=True))
@@ -90,6 +126,41 @@ def embed(array: Array, box: Box, outer: Box) -> Array:
     extended = np.zeros((len(array), *box_shape(outer)), dtype=array.dtype)
     extended[within(box, outer)] = array
     return extended
+
+
+# --- broadcasting ----------------------------------------------------------------------------------------------------
+
+
+def broadcast_box(box: Box, shape: Sequence[int]) -> Box:
+    """Return the box of the entries of an array of ``shape`` that are broadcast to the outputs in a box.
+
+    Examples
+    --------
+    >>> broadcast_box((slice(2, 4), slice(1, 3)), (5, 1))
+    (slice(2, 4, None), slice(0, 1, None))
+    """
+    parts = box[len(box) - len(shape) :]
+    if not box_size(box):
+        return parts
+    return tuple(slice(0, 1) if n == 1 else part for part, n in zip(parts, shape, strict=True))
+
+
+def sum_broadcast(array: Array, shape: Sequence[int]) -> Array:
+    """Return the sums of a batch over the axes along which an array of ``shape`` is broadcast to its entries."""
+    lead = array.ndim - 1 - len(shape)
+    spread = [axis + 1 for axis, n in enumerate((*(1,) * lead, *shape)) if n == 1 and array.shape[axis + 1] != 1]
+    return array.sum(axis=tuple(spread), keepdims=True).reshape(len(array), *shape) if spread or lead else array
+
+
+def widened(box: Box, axes: Sequence[int], shape: Sequence[int]) -> Box:
+    """Return a box extended to the whole of some axes of an array of ``shape``.
+
+    Examples
+    --------
+    >>> widened((slice(2, 4), slice(1, 3)), [1], (5, 6))
+    (slice(2, 4, None), slice(0, 6, None))
+    """
+    return tuple(slice(0, shape[axis]) if axis in axes else part for axis, part in enumerate(box))
 
 
 # --- windows of one axis ---------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from convmatrix.network.boxes import Box, box_shape, broadcast_box, normalised, sum_broadcast, whole
 from convmatrix.network.operations import (
     Operation,
     Shape,
@@ -49,6 +50,38 @@ class Product(Operation):
         for x in others:
             total = total * x
         return total
+
+    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
+        """Return the sum over the inputs of each tangent times the other inputs."""
+        terms = [t * self._others(inputs, number) for number, t in enumerate(align(tangents))]
+        total, *others = terms
+        for term in others:
+            total = total + term
+        return total
+
+    def _others(self, inputs: Sequence[Array], number: int) -> Array:
+        """Return the product of all inputs but one, one sample."""
+        total = np.ones(1, dtype=np.result_type(*inputs))
+        for other, x in enumerate(inputs):
+            if other != number:
+                total = total * x
+        return total
+
+    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
+        """Return, for each input, the cotangents times the other inputs, summed where it is broadcast."""
+        boxes = [whole(x.shape) for x in inputs]
+        return self.local_cotangent(inputs, cotangents, whole(cotangents.shape[1:]), boxes)
+
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return the box itself for every input, without the axes that are broadcast."""
+        return [broadcast_box(box, shape) for shape in input_shapes]
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return the products with the other inputs in the box."""
+        parts = [x[part] for x, part in zip(inputs, input_boxes, strict=True)]
+        return [sum_broadcast(cotangents * self._others(parts, i), part.shape) for i, part in enumerate(parts)]
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return the marked entries of every input."""
@@ -109,6 +142,26 @@ class Addition(Operation):
         ]
         return sparse.hstack(blocks, format="csr"), np.zeros(math.prod(out), dtype or np.float64)
 
+    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
+        """Return the signed sum of the tangents."""
+        return self.evaluate(tangents)
+
+    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
+        """Return the cotangents with each input's sign, summed where it is broadcast."""
+        boxes = [whole(x.shape) for x in inputs]
+        return self.local_cotangent(inputs, cotangents, whole(cotangents.shape[1:]), boxes)
+
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return the box itself for every input, without the axes that are broadcast."""
+        return [broadcast_box(box, shape) for shape in input_shapes]
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return the signed cotangents, summed where an input is broadcast."""
+        sums = [sum_broadcast(cotangents, box_shape(part)) for part in input_boxes]
+        return [g if sign > 0 else -g for sign, g in zip(self._signs(len(sums)), sums, strict=True)]
+
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return the marked entries of every input."""
         return [shrink(outputs, shape) for shape in input_shapes]
@@ -153,6 +206,33 @@ class Concatenation(Operation):
         shaped = [part.reshape(shape) for part, shape in zip(numbers, input_shapes, strict=True)]
         columns = np.concatenate(shaped, axis=self.axis).ravel()
         return selection_matrix(columns, len(columns), dtype), np.zeros(len(columns), dtype or np.float64)
+
+    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
+        """Return the joined tangents."""
+        return self.evaluate(tangents)
+
+    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
+        """Return each input's part of the cotangents."""
+        ends = np.cumsum([x.shape[self.axis] for x in inputs])
+        return np.split(cotangents, ends[:-1], axis=self.axis + 1)
+
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return each input's part of the box."""
+        boxes, start = [], 0
+        for shape in input_shapes:
+            n, part = shape[self.axis], box[self.axis]
+            own = slice(max(part.start - start, 0), min(part.stop - start, n))
+            boxes.append(normalised((*box[: self.axis], own, *box[self.axis + 1 :])))
+            start += n
+        return boxes
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return each input's part of the cotangents in the box."""
+        sizes = [box_shape(part)[self.axis] for part in input_boxes]
+        parts = np.split(cotangents, np.cumsum(sizes)[:-1], axis=self.axis + 1)
+        return [g.reshape(len(g), *box_shape(part)) for g, part in zip(parts, input_boxes, strict=True)]
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return each input's part of the marked entries."""

@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix.network.agreement import Agreement, agreement
+from convmatrix.network.agreement import Agreement, compare
 from convmatrix.network.construction import Node, as_nodes, check_declared, checked_shape, listed_names, topological
+from convmatrix.network.linearisation import Linearisation, linearise
 from convmatrix.network.operations import Shape, UnknownOperatorError
 
 if TYPE_CHECKING:
+    from numpy.typing import DTypeLike
+
     from convmatrix.arrays import Array
+    from convmatrix.report import Progress, Report
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -105,6 +109,47 @@ class Network:
         from convmatrix.frameworks import network_from_torch
 
         network: Network = network_from_torch(module, input_shape)
+        return network
+
+    @classmethod
+    def from_onnx(
+        cls,
+        model: Any,
+        input_shape: int | Sequence[int] | None = None,
+        *,
+        constants: Mapping[str, Any] | None = None,
+        batch_axis: int | None = 0,
+    ) -> Network:
+        """Return the network of an ONNX model; the file need not be trusted.
+
+        Parameters
+        ----------
+        model : str, os.PathLike, bytes or onnx.ModelProto
+            A path, the content of a file, or a model, of operator set 7 or newer.
+        input_shape : int or sequence of int, optional
+            Shape of one sample, without the batch: ``(3, 224, 224)``. Needed where the file leaves sizes open; it
+            replaces those of the file.
+        constants : dict of str to array_like, optional
+            Values of further inputs, by their names.
+        batch_axis : 0 or None
+            None if the model's input is one sample, without a batch axis.
+
+        Returns
+        -------
+        Network
+            Nodes have the names of the model's nodes. An operator, or an option of one, that is not known becomes an
+            `Opaque` node.
+
+        Raises
+        ------
+        ImportError
+            If the package onnx is not installed.
+        OSError, ValueError
+            If the file cannot be read, is damaged, leaves sizes open, or has several inputs.
+        """
+        from convmatrix.frameworks import network_from_onnx
+
+        network: Network = network_from_onnx(model, input_shape, constants=constants, batch_axis=batch_axis)
         return network
 
     @property
@@ -237,20 +282,11 @@ class Network:
         >>> network.check(np.array([[-1.0, 2.0]]), np.array([[0.0, 3.0]]))
         the first difference is at 'elementwise 2': 0.33 relative, more than 1e-09 (1 node compared)
         """
-        if isinstance(reference, Mapping):
-            references = dict(reference)
-            for name in references:
-                self[name]
-        elif isinstance(reference, np.ndarray | list | tuple):
-            references = {self.outputs[0]: np.asarray(reference)}
-        else:
+        if not isinstance(reference, Mapping | np.ndarray | list | tuple):
             from convmatrix.frameworks import reference_values
 
-            references = reference_values(reference, np.asarray(x))
-        values = self.values(x, [node.name for node in self.nodes if node.name in references])
-        if tolerance is None:
-            tolerance = 1e-4 if np.asarray(x).dtype == np.float32 else 1e-9
-        return agreement(values, references, tolerance)
+            reference = reference_values(reference, np.asarray(x))
+        return compare(self, np.asarray(x), reference, tolerance)
 
     def affine(self, name: str, dtype: Any = None) -> tuple[Any, Array]:
         """Return the sparse matrix and the bias of a linear node: ``y = A x + b`` on raveled samples.
@@ -296,3 +332,70 @@ class Network:
             return A.astype(kind), b.astype(kind)
         except (ValueError, TypeError) as error:
             raise type(error)(f"node {node.name!r}: {error}") from None
+
+    def linearise(self, x: Array, name: str | None = None) -> Linearisation:
+        """Return the Jacobian and the constant of an output at one sample: ``f(x') = J x' + c`` near x.
+
+        Parameters
+        ----------
+        x : array, shape input_shape or (1, *input_shape)
+            float32 or float64, in which the Jacobian is computed; integers are converted to float64.
+        name : str, optional
+            The node to linearise, by default the first output.
+
+        Returns
+        -------
+        Linearisation
+            With ``operator`` J, ``offset`` c, ``exact`` and sparse ``rows(start, stop)`` of J.
+
+        Raises
+        ------
+        ValueError
+            If x has another shape, weights are absent or an operator is unknown; the message names the node.
+        TypeError
+            If the derivative of an operation is not known.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import convmatrix as cm
+        >>> from convmatrix.network import Convolution, Elementwise, Network
+        >>> network = Network([Convolution(cm.ConvGeometry(3, 2), [1, -1], [10]), Elementwise("relu")])
+        >>> linear = network.linearise(np.array([[1.0, 2.0, 4.0]]))
+        >>> linear.rows(0, 2).toarray(), linear.offset, linear.exact
+        (array([[ 1., -1.,  0.],
+               [ 0.,  1., -1.]]), array([10., 10.]), True)
+        """
+        return linearise(self, np.asarray(x), name)
+
+    def report(self, norms: bool = False, dtype: DTypeLike = np.float64, progress: Progress | None = None) -> Report:
+        r"""Return what every node of the network is and costs, and the totals, without building anything.
+
+        Parameters
+        ----------
+        norms : bool
+            Whether to bound the norm of every node that has weights, which takes longer.
+        dtype : dtype
+            Of the values whose bytes are given.
+        progress : callable, optional
+            Called as ``progress(done, of, name)`` after each node while norms are computed.
+
+        Returns
+        -------
+        Report
+            With ``.rows``, one dictionary per node, and their ``.total``; it prints itself, shows itself in notebooks,
+            and has methods ``to_csv``, ``to_json`` and ``to_latex``. See `convmatrix.report.Report` for the values of a
+            row. What is not known, or does not apply, is None.
+
+        Examples
+        --------
+        >>> from convmatrix.network import as_network
+        >>> report = as_network("vgg16").report()
+        >>> report.total["parameters"], report.total["macs"]
+        (138357544, 15470264320)
+        >>> report.rows[1]["name"], report.rows[1]["nonzeros"], report.rows[1]["field_size"]
+        ('conv1_1', 86188800, [3, 3])
+        """
+        from convmatrix.report import network_report
+
+        return network_report(self, norms, dtype, progress)

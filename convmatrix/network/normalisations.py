@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -9,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convmatrix import options as validate
+from convmatrix.network.boxes import Box, embed, widened
 from convmatrix.network.operations import Operation, Shape, sample_axes
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
+    from convmatrix.network.boxes import Box
     from convmatrix.network.operations import Mask
 
 
@@ -74,7 +77,7 @@ class Normalisation(Operation):
     def _grouped(self, x: Array) -> tuple[Array, tuple[int, ...]]:
         """Return a batch in a shape in which whole axes are normalised together, and those axes."""
         if self.groups is not None:
-            return x.reshape(len(x), self.groups, -1), (2,)
+            return x.reshape(len(x), self.groups, math.prod(x.shape[1:]) // self.groups), (2,)
         return x, tuple(axis + 1 for axis in sample_axes(self.axes or (), x.shape[1:]))
 
     def _normalised(self, x: Array) -> tuple[Array, Array, tuple[int, ...]]:
@@ -101,6 +104,19 @@ class Normalisation(Operation):
     def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
         """Return the derivative, which is symmetric, times the cotangents."""
         return [self.tangent(inputs, [cotangents])]
+
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return the box extended to the whole of the axes along which entries are combined."""
+        (shape,) = input_shapes
+        axes = range(len(shape)) if self.groups is not None else sample_axes(self.axes or (), shape)
+        return [widened(box, tuple(axes), shape)]
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return the cotangents of the entries in the box of the input."""
+        (target,) = input_boxes
+        return self.cotangent([inputs[0][target]], embed(cotangents, box, target))
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return all entries that are normalised together with a marked one."""
@@ -157,6 +173,18 @@ class Softmax(Operation):
             return [self.tangent(inputs, [cotangents])]
         p = self._probabilities(inputs[0])
         return [cotangents - p * cotangents.sum(axis=self._axis(cotangents), keepdims=True)]
+
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return the box extended to the whole of the axes along which entries are combined."""
+        (shape,) = input_shapes
+        return [widened(box, sample_axes((self.axis,), shape), shape)]
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return the cotangents of the entries in the box of the input."""
+        (target,) = input_boxes
+        return self.cotangent([inputs[0][target]], embed(cotangents, box, target))
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return the lines of the axis that contain a marked entry."""
@@ -242,6 +270,18 @@ class LocalResponseNormalisation(Operation):
         x = _floating(inputs[0])[None]
         factor, inner = self._factors(x)
         return [factor * cotangents - x * self._sums(inner * x * cotangents, transposed=True)]
+
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return the box extended to the whole of the axes along which entries are combined."""
+        (shape,) = input_shapes
+        return [widened(box, (0,), shape)]
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return the cotangents of the entries in the box of the input."""
+        (target,) = input_boxes
+        return self.cotangent([inputs[0][target]], embed(cotangents, box, target))
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return the channels of the marked windows at the same positions."""

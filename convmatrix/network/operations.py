@@ -63,6 +63,10 @@ class Operation(ABC):
         """Whether the output equals its linearisation near almost every input."""
         return self.linear
 
+    def exact_at(self, inputs: Sequence[Array]) -> bool:
+        """Return whether the output equals its linearisation near given inputs, one sample each; by default `exact`."""
+        return self.exact
+
     @abstractmethod
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return the shape of the output; raise ValueError if the inputs do not fit."""
@@ -159,7 +163,7 @@ class Operation(ABC):
         box : tuple of slice
             Which outputs the cotangents belong to.
         input_boxes : sequence of tuple of slice
-            What `read_boxes` returns for the box.
+            What `read_boxes` returns for the box; not all of them are empty.
 
         Returns
         -------
@@ -299,14 +303,6 @@ def shrink(mask: Mask, shape: Shape) -> Mask:
     lead = mask.ndim - len(shape)
     axes = tuple(range(lead)) + tuple(lead + i for i, n in enumerate(shape) if n == 1 and mask.shape[lead + i] != 1)
     return np.asarray(mask.any(axis=axes, keepdims=True)).reshape(shape)
-
-
-def sum_to(gradients: Array, shape: Shape) -> Array:
-    """Return a batch of gradients summed over the axes along which an input of ``shape`` was broadcast."""
-    lead = gradients.ndim - 1 - len(shape)
-    axes = [*range(1, 1 + lead), *(1 + lead + i for i, n in enumerate(shape) if n == 1)]
-    total: Array = gradients.sum(axis=tuple(axes), keepdims=True)
-    return total.reshape(len(gradients), *shape)
 
 
 def sample_axes(axes: Sequence[int], shape: Shape) -> tuple[int, ...]:

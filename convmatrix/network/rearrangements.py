@@ -11,6 +11,19 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.boundary import Boundary, read_sample
+from convmatrix.network.boxes import (
+    Box,
+    box_shape,
+    broadcast_box,
+    embed,
+    flat_box,
+    flat_range,
+    fold_axis,
+    normalised,
+    sample_range,
+    sum_broadcast,
+    whole,
+)
 from convmatrix.network.operations import Operation, Shape, broadcast, selection_matrix
 
 if TYPE_CHECKING:
@@ -139,6 +152,88 @@ class Rearrangement(Operation):
         bias = np.where(index < 0, self.fill, 0).astype(dtype or np.float64)
         return selection_matrix(index, math.prod(input_shapes[0]), dtype), bias
 
+    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
+        """Return the rearranged tangents, with 0 for constants."""
+        return self._apply(tangents[0], 0.0)
+
+    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
+        """Return the cotangents at the entries that they read, summed where an entry is read several times."""
+        target = whole(inputs[0].shape)
+        return self.local_cotangent(inputs, cotangents, whole(cotangents.shape[1:]), [target])
+
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return the box of the entries that the outputs in a box read."""
+        (shape,), options = input_shapes, self.options
+        if self.name == "transpose":
+            return [tuple(box[options.index(axis)] for axis in range(len(shape)))]
+        if self.name == "take":
+            axis, read = options[0], self._taken(shape, box)
+            return [(*box[:axis], slice(min(read), max(read) + 1), *box[axis + 1 :])]
+        if self.name == "pad":
+            parts = zip(box, shape, *options[:2], strict=True)
+            return [normalised(sample_range(b.start - low, b.stop - low, n, rule) for b, n, (low, _), rule in parts)]
+        if self.name == "channel_shuffle":
+            return [(slice(0, shape[0]), *box[1:])]
+        if self.name == "gather":
+            read = options[1][box[options[0]]]
+            return [(*box[: options[0]], slice(min(read), max(read) + 1), *box[options[0] + 1 :])]
+        if self.name == "expand":
+            return [broadcast_box(box, shape)]
+        lead, own, _ = self._joined(shape, box)
+        return [(*flat_box(lead, *own), *box[len(box) - len(shape) + len(lead) :])]
+
+    def _taken(self, shape: Shape, box: Box) -> range:
+        """Return the entries of its axis that a slice takes in a box."""
+        axis, start, stop, step = self.options
+        entries: range = range(shape[axis])[start:stop:step][box[axis]]
+        return entries
+
+    def _joined(self, shape: Shape, box: Box) -> tuple[Shape, tuple[int, int], Shape]:
+        """Return the first axes that a new shape replaces, the range of a box on them in C order, and the new axes."""
+        out, kept = self.output_shape([shape]), 0
+        while kept < min(len(out), len(shape)) and out[-kept - 1] == shape[-kept - 1]:
+            kept += 1
+        new, old = out[: len(out) - kept], shape[: len(shape) - kept]
+        return old, flat_range(new, box[: len(new)]), new
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return the cotangents at the entries that the outputs in a box read."""
+        g, shape, (target,) = cotangents, inputs[0].shape, input_boxes
+        if self.name == "transpose":
+            return [g.transpose(0, *(self.options.index(axis) + 1 for axis in range(len(shape))))]
+        if self.name == "take":
+            axis, read = self.options[0], self._taken(shape, box)
+            gradient = np.zeros((len(g), *box_shape(target)), dtype=g.dtype)
+            gradient[(slice(None),) * (axis + 1) + (np.array(read) - target[axis].start,)] = g
+            return [gradient]
+        if self.name == "pad":
+            for axis, ((low, _), rule, part, n) in enumerate(zip(*self.options[:2], box, shape, strict=True)):
+                g = fold_axis(g, axis + 1, part.start - low, n, rule, target[axis])
+            return [g]
+        if self.name == "gather":
+            axis, indices = self.options
+            gradient = np.zeros((len(g), *box_shape(target)), dtype=g.dtype)
+            places = np.array(indices[box[axis]]) - target[axis].start
+            np.add.at(gradient, (slice(None),) * (axis + 1) + (places,), g)
+            return [gradient]
+        if self.name == "expand":
+            return [sum_broadcast(g, box_shape(target))]
+        if self.name == "channel_shuffle":
+            g = embed(g, box, (slice(0, shape[0]), *box[1:]))
+            g = g.reshape(len(g), -1, self.options[0], *g.shape[2:]).swapaxes(1, 2)
+            return [g.reshape(len(g), *box_shape(target))]
+        old, own, new = self._joined(shape, box)
+        n, outer = len(new), flat_box(new, *own)
+        g = embed(g, box, (*outer, *box[n:]))
+        (first, end), (start, stop) = flat_range(new, outer), flat_range(old, target[: len(old)])
+        lead = (slice(first, end), *box[n:])
+        low, high = max(first, start), min(end, stop)
+        g = g.reshape(len(g), *box_shape(lead))[:, low - first : high - first]
+        g = embed(g, (slice(low, high), *box[n:]), (slice(start, stop), *box[n:]))
+        return [g.reshape(len(g), *box_shape(target))]
+
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return the entries that the marked outputs read."""
         read = np.zeros(math.prod(input_shapes[0]), dtype=bool)
@@ -160,7 +255,7 @@ def flatten() -> Rearrangement:
 
 
 def reshape(shape: Sequence[int]) -> Rearrangement:
-    """Return the operation that gives a sample another shape, in C order.
+    """Return the operation that gives a sample another shape, in C order; an empty one for a sample of one number.
 
     Examples
     --------
@@ -168,7 +263,7 @@ def reshape(shape: Sequence[int]) -> Rearrangement:
     >>> reshape((6, 8)).evaluate([np.zeros((5, 3, 4, 4))]).shape
     (5, 6, 8)
     """
-    return Rearrangement("reshape", validate.shape("shape", shape))
+    return Rearrangement("reshape", validate.shape("shape", shape) if np.size(shape) else ())
 
 
 def transpose(axes: Sequence[int]) -> Rearrangement:

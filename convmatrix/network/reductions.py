@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy import sparse
 
-from convmatrix.network.operations import Operation, Shape, align, broadcast, sample_axes, shrink, sum_to
+from convmatrix.network.boxes import sum_broadcast
+from convmatrix.network.operations import Operation, Shape, align, broadcast, sample_axes, shrink
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
@@ -163,7 +164,9 @@ class Extremum(Operation):
 
     def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
         """Return the cotangents of the chosen inputs."""
-        return [sum_to(cotangents * chosen, x.shape) for x, chosen in zip(inputs, self._chosen(inputs), strict=True)]
+        return [
+            sum_broadcast(cotangents * chosen, x.shape) for x, chosen in zip(inputs, self._chosen(inputs), strict=True)
+        ]
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return the marked entries of every input."""
@@ -207,8 +210,8 @@ class MatrixProduct(Operation):
         """Return ``G B^T`` and ``A^T G``."""
         left, right = inputs
         return [
-            sum_to(cotangents @ right.swapaxes(-1, -2), left.shape),
-            sum_to(left.swapaxes(-1, -2) @ cotangents, right.shape),
+            sum_broadcast(cotangents @ right.swapaxes(-1, -2), left.shape),
+            sum_broadcast(left.swapaxes(-1, -2) @ cotangents, right.shape),
         ]
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:

@@ -11,6 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
+from convmatrix.network.boxes import Box, whole
 from convmatrix.network.operations import Operation, Shape, selection_matrix
 
 if TYPE_CHECKING:
@@ -103,6 +104,35 @@ class Resize(Operation):
             matrix = sparse.kron(matrix, axis, format="csr")
         matrix = sparse.csr_array(matrix).astype(dtype or np.float64)
         return matrix, np.zeros(matrix.shape[0], dtype or np.float64)
+
+    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
+        """Return the interpolated tangents."""
+        return self.evaluate(tangents)
+
+    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
+        """Return the cotangents spread over the samples that they are interpolated from."""
+        target = whole(inputs[0].shape)
+        return self.local_cotangent(inputs, cotangents, whole(cotangents.shape[1:]), [target])
+
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return the box of the samples that the outputs in a box are interpolated from."""
+        parts = [box[0]]
+        for matrix, part in zip(self.axis_matrices(input_shapes[0]), box[1:], strict=True):
+            read = matrix.indices[matrix.indptr[part.start] : matrix.indptr[part.stop]]
+            parts.append(slice(int(read.min()), int(read.max()) + 1))
+        return [tuple(parts)]
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return the cotangents in a box spread over the samples that they are interpolated from."""
+        g, shape = cotangents, inputs[0].shape
+        for axis, matrix in enumerate(self.axis_matrices(shape), start=1):
+            rows = matrix[box[axis]].tocsc()[:, input_boxes[0][axis]].astype(g.dtype)
+            moved = np.moveaxis(g, axis + 1, 0)
+            product = rows.T @ np.ascontiguousarray(moved).reshape(len(moved), -1)
+            g = np.moveaxis(product.reshape(-1, *moved.shape[1:]), 0, axis + 1)
+        return [g]
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return the entries that the marked outputs are interpolated from."""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
@@ -14,8 +14,16 @@ from scipy import sparse
 from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.matrices import conv_matrix
+from convmatrix.network.boxes import Box, box_shape, normalised, whole
 from convmatrix.network.operations import MissingWeightsError, Operation, Shape, frozen_array, like
-from convmatrix.network.windows import pad_windows, tap_slices, window_reads
+from convmatrix.network.window_products import (
+    adjoint_products,
+    adjoint_weights,
+    gathered_products,
+    gathers,
+    read_box,
+)
+from convmatrix.network.windows import window_reads
 from convmatrix.operator import ConvOperator
 from convmatrix.weights import group_weights
 
@@ -25,8 +33,6 @@ if TYPE_CHECKING:
     from convmatrix.network.operations import Mask
     from convmatrix.pattern import WeightPattern
 
-_GATHERED: Final = 2**21  # entries of gathered windows that are multiplied at a time, so that they stay in the cache
-
 
 def _real_array(name: str, value: Any) -> Any:
     """Return a read-only copy of an array of real numbers; words and None as they are."""
@@ -34,50 +40,6 @@ def _real_array(name: str, value: Any) -> Any:
     if isinstance(array, np.ndarray) and array.dtype.kind not in "fiu":
         raise TypeError(f"{name} must hold real numbers, but has dtype {array.dtype}")
     return array
-
-
-def _gathers(geometry: ConvGeometry) -> bool:
-    """Whether dense products with gathered windows are fast: shared kernels with enough channels in a group."""
-    channels = geometry.in_channels * geometry.out_channels // geometry.groups**2
-    return not geometry.transposed and geometry.sharing == "shared" and channels >= 16
-
-
-def _gathered_products(geometry: ConvGeometry, weights: Array, x: Array) -> Array:
-    """Return the convolution of a batch (batch, channels, *samples) by dense products with gathered windows (im2col).
-
-    Parameters
-    ----------
-    geometry : ConvGeometry
-        Not transposed, with one kernel for all positions.
-    weights : array, shape (groups, outputs, inputs * taps)
-    x : array, shape (batch, in_channels, *input_shape)
-
-    Returns
-    -------
-    array, shape (batch, out_channels, *output_shape)
-    """
-    groups, outputs, _ = weights.shape
-    first, *others = geometry.output_shape
-    y = np.empty((len(x), groups, outputs, first, math.prod(others)), dtype=x.dtype)
-    if all(k == s == 1 for k, s in zip(geometry.kernel_shape, geometry.stride, strict=True)) and not any(
-        low or high for low, high in geometry.padding
-    ):
-        np.matmul(weights, x.reshape(len(x), groups, -1, first * math.prod(others)), out=y.reshape(*y.shape[:3], -1))
-        return y
-    axes, n_taps = geometry.axes, math.prod(geometry.kernel_shape)
-    padded = pad_windows(x, axes, 0)
-    padded = padded.reshape(len(x), groups, -1, *padded.shape[2:])  # (batch, groups, inputs, *padded samples)
-    inputs = padded.shape[2]
-    rows = max(1, min(first, _GATHERED // (groups * inputs * n_taps * math.prod(others))))
-    windows = np.empty((groups, inputs, n_taps, rows, *others), dtype=x.dtype)
-    for sample, result in zip(padded, y, strict=True):
-        for start in range(0, first, rows):
-            count = min(rows, first - start)
-            for tap, read in enumerate(tap_slices(axes, start, count)):
-                windows[:, :, tap, :count] = sample[(slice(None), slice(None), *read)]
-            gathered = windows[:, :, :, :count].reshape(groups, inputs * n_taps, -1)
-            result[:, :, start : start + count] = (weights @ gathered).reshape(groups, outputs, count, -1)
-    return y
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +51,9 @@ class Convolution(Operation):
     geometry : ConvGeometry
     weight : array_like, optional
         Of the geometry's ``weight_shape``; absent in a named architecture.
-    bias : array_like, "channel", "unit" or None
-        One value per output channel or one per unit; a word says that there is one without giving its values.
+    bias : array_like, "channel", "unit", bool or None
+        One value per output channel or one per unit; a word, or True for ``"channel"``, says that there is one without
+        giving its values. None or False for no bias.
     trained : bool
         False for a fixed kernel, whose entries are connections but not parameters.
 
@@ -120,6 +83,8 @@ class Convolution(Operation):
         if self.weight is not None:
             weight = validate.weight_array(self.weight, g.weight_shape, g)
             object.__setattr__(self, "weight", _real_array("weight", weight))
+        if isinstance(self.bias, bool):
+            object.__setattr__(self, "bias", "channel" if self.bias else None)
         if isinstance(self.bias, str) and self.bias not in ("channel", "unit"):
             raise ValueError(f"bias={self.bias!r} is unknown; choose 'channel', 'unit', None, or give values")
         object.__setattr__(self, "bias", _real_array("bias", self.bias))
@@ -149,23 +114,23 @@ class Convolution(Operation):
         return self.weight, bias
 
     @cached_property
-    def _prepared(self) -> dict[np.dtype[Any], Any]:
-        """By dtype, the weights as matrices (groups, outputs, inputs * taps), or an operator."""
+    def _prepared(self) -> dict[Any, Any]:
+        """By dtype, the weights as matrices (groups, outputs, inputs * taps) or an operator; also transposed."""
         return {}
 
     def _multiply(self, weight: Array, x: Array, dtype: np.dtype[Any]) -> Array:
         """Return the convolution of a batch without the bias."""
         g = self.geometry
-        gathers = dtype.kind == "f" and _gathers(g)
+        dense = dtype.kind == "f" and gathers(g)
         if dtype not in self._prepared:
             prepared: Any = weight.astype(dtype, copy=False)
-            if gathers:
+            if dense:
                 grouped = group_weights(g, prepared)
                 n = len(g.kernel_shape)
                 prepared = np.ascontiguousarray(grouped.reshape(*grouped.shape[n : n + 2], -1))
-            self._prepared[dtype] = prepared if gathers else ConvOperator(prepared, g)
-        if gathers:
-            return _gathered_products(g, self._prepared[dtype], x.astype(dtype, copy=False))
+            self._prepared[dtype] = prepared if dense else ConvOperator(prepared, g)
+        if dense:
+            return gathered_products(g.axes, self._prepared[dtype], x.astype(dtype, copy=False))
         return np.ascontiguousarray((self._prepared[dtype] @ x.reshape(len(x), -1).T).T)
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:
@@ -187,6 +152,51 @@ class Convolution(Operation):
         shift = np.zeros(1, weight.dtype) if bias is None else like(bias, weight)
         shift = np.broadcast_to(shift, (g.out_channels, *g.output_shape)).ravel()
         return conv_matrix(weight, g), shift.astype(dtype or shift.dtype, copy=False)
+
+    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
+        """Return the convolution of the tangents, without the bias."""
+        (t,), g = tangents, self.geometry
+        return self._multiply(self._arrays()[0], t, t.dtype).reshape(len(t), g.out_channels, *g.output_shape)
+
+    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
+        """Return the transposed convolution of the cotangents."""
+        g = self.geometry
+        if self._restricts:
+            outputs, samples = (g.out_channels, *g.output_shape), (g.in_channels, *g.input_shape)
+            return self._restricted(cotangents, whole(outputs), whole(samples))
+        key = ("operator", cotangents.dtype)
+        if key not in self._prepared:
+            self._prepared[key] = ConvOperator(self._arrays()[0].astype(cotangents.dtype, copy=False), g)
+        product = self._prepared[key].T @ cotangents.reshape(len(cotangents), -1).T
+        return [np.ascontiguousarray(product.T).reshape(-1, g.in_channels, *g.input_shape)]
+
+    @property
+    def _restricts(self) -> bool:
+        """Whether cotangents are multiplied in boxes."""
+        g = self.geometry
+        return g.sharing == "shared" and not (g.transposed and set(g.boundary) != {"zero"})
+
+    def _restricted(self, cotangents: Array, box: Box, target: Box) -> list[Array]:
+        """Return the gradient in a box of the input."""
+        key = ("adjoint", cotangents.dtype)
+        if key not in self._prepared:
+            weight = self._arrays()[0].astype(cotangents.dtype, copy=False)
+            self._prepared[key] = adjoint_weights(self.geometry, weight)
+        return [adjoint_products(self.geometry, self._prepared[key], cotangents, box, target)]
+
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return the box of the windows, in the groups of the channels."""
+        if not self._restricts:
+            return super().read_boxes(box, input_shapes)
+        return [normalised(read_box(self.geometry, box))]
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return the transposed convolution of cotangents in a box."""
+        if not self._restricts:
+            return super().local_cotangent(inputs, cotangents, box, input_boxes)
+        return self._restricted(cotangents, box, input_boxes[0])
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return all samples of the marked windows, in the channels that are connected."""
@@ -284,6 +294,28 @@ class FullyConnected(Operation):
         matrix: Any = sparse.csr_array((np.tile(weight.ravel(), copies), columns, starts), shape=shape)
         matrix.has_canonical_format = True
         return matrix, np.tile(bias, copies).astype(dtype or bias.dtype, copy=False)
+
+    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
+        """Return ``W t`` for each tangent t."""
+        (t,) = tangents
+        product: Array = (t.reshape(len(t), -1) if self.flatten else t) @ like(self._arrays()[0], t).T
+        return product
+
+    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
+        """Return ``W^T g`` for each cotangent g."""
+        return [(cotangents @ like(self._arrays()[0], cotangents)).reshape(len(cotangents), *inputs[0].shape)]
+
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return the whole input, or its whole lines of the last axis."""
+        (shape,) = input_shapes
+        return [whole(shape) if self.flatten else (*box[:-1], slice(0, shape[-1]))]
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return the product with some rows of W."""
+        gradient = cotangents @ like(self._arrays()[0][box[-1]], cotangents)
+        return [gradient.reshape(len(cotangents), *box_shape(input_boxes[0]))]
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return all inputs, or those on the same line of the last axis."""

@@ -11,14 +11,15 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
+from convmatrix.boundary import Axis, Boundary
 from convmatrix.geometry import ConvGeometry
+from convmatrix.network.boxes import Box, first_position, fold_axis, normalised, read_range, whole
 from convmatrix.network.operations import MissingWeightsError, Operation, Shape, like
 from convmatrix.network.rearrangements import pad_axes
 from convmatrix.network.resize import read_along
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
-    from convmatrix.boundary import Axis, Boundary
     from convmatrix.network.operations import Mask
 
 
@@ -264,6 +265,103 @@ class Pooling(Operation):
         matrix.data *= np.repeat(scale.ravel().astype(kind), np.diff(matrix.indptr))
         return matrix, bias.ravel().astype(kind)
 
+    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
+        """Return the pooled tangents; of a maximum, those of the first largest sample of each window in C order."""
+        (x,), (t,) = inputs, tangents
+        axes = self.geometry(x.shape).axes
+        if self.method != "max":
+            return reduce_windows(t, axes, np.add, 0) * self._factors(x.shape, t.dtype)
+        box = whole(self.output_shape([x.shape]))
+        largest = self._largest(x, axes, box)
+        padded = pad_windows(t, axes, 0)
+        total = np.zeros((len(t), *largest.shape), dtype=t.dtype)
+        for tap, read in enumerate(tap_slices(axes, 0, axes[0].n_outputs)):
+            total += (largest == tap) * padded[(slice(None), slice(None), *read)]
+        return total
+
+    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
+        """Return the cotangents spread over the windows; of a maximum, given to the first largest sample."""
+        target = whole(inputs[0].shape)
+        return self.local_cotangent(inputs, cotangents, whole(cotangents.shape[1:]), [target])
+
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return the box of the windows."""
+        axes = self.geometry(input_shapes[0]).axes
+        return [normalised((box[0], *map(read_range, axes, box[1:])))]
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return the cotangents in a box spread over their windows."""
+        g, (x,), (target,) = cotangents, inputs, input_boxes
+        axes = self.geometry(x.shape).axes
+        if self.method == "max":
+            g = _scatter(g, self._largest(x, axes, box), _cut(axes, box))
+        else:
+            g = g * np.broadcast_to(self._factors(x.shape, g.dtype), self.output_shape([x.shape]))[box]
+        for number, (axis, part) in enumerate(zip(axes, box[1:], strict=True), start=1):
+            if self.method != "max":
+                g = _spread(g, number + 1, axis)
+            g = fold_axis(g, number + 1, first_position(axis, part), axis.n_samples, axis.boundary, target[number])
+        return [g]
+
+    def _factors(self, input_shape: Shape, dtype: np.dtype[Any]) -> Array:
+        """Return the number that each output's sum is multiplied by, in a shape that broadcasts to the output."""
+        factors = 1 / self.divisors(input_shape)
+        if self.trained:
+            factors = factors * self._trained_values()[0].reshape(-1, *(1,) * factors.ndim)
+        return np.asarray(factors).astype(dtype)
+
+    def _largest(self, x: Array, axes: Sequence[Axis], box: Box) -> Array:
+        """Return the number of the first largest tap of each window in a box, in C order."""
+        padded = pad_windows(x[None, box[0]], axes, -np.inf)[0]
+        parts = zip(axes, box[1:], strict=True)
+        padded = padded[(slice(None), *(slice(part.start * axis.stride, None) for axis, part in parts))]
+        cut = _cut(axes, box)
+        first, *others = ((slice(None), *read) for read in tap_slices(cut, 0, cut[0].n_outputs))
+        most = padded[first].copy()
+        largest = np.zeros(most.shape, dtype=np.int32)
+        for tap, read in enumerate(others, start=1):
+            greater = padded[read] > most
+            np.copyto(most, padded[read], where=greater)
+            largest[greater] = tap
+        return largest
+
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return all samples of the marked windows."""
         return [window_reads(self.geometry(input_shapes[0]), outputs)]
+
+
+def _cut(axes: Sequence[Axis], box: Box) -> list[Axis]:
+    """Return the windows of the outputs in a box, on just the positions that they read."""
+    cut = []
+    for axis, part in zip(axes, box[1:], strict=True):
+        n = part.stop - part.start
+        reach = (n - 1) * axis.stride + (axis.n_taps - 1) * axis.dilation + 1
+        cut.append(Axis(n, reach, axis.n_taps, axis.stride, axis.dilation))
+    return cut
+
+
+def _scatter(g: Array, taps: Array, axes: Sequence[Axis]) -> Array:
+    """Return cotangents (k, channels, *outputs) at the positions of one tap of each window."""
+    spread = np.zeros((*g.shape[:2], *(axis.n_samples for axis in axes)), dtype=g.dtype)
+    for tap, read in enumerate(tap_slices(axes, 0, axes[0].n_outputs)):
+        chosen = (taps == tap).astype(g.dtype)
+        if chosen.any():
+            target: Any = (slice(None), slice(None), *read)
+            spread[target] += g * chosen
+    return spread
+
+
+def _spread(g: Array, number: int, axis: Axis) -> Array:
+    """Return cotangents at all positions that the windows of one axis read, padding included: the adjoint of sums."""
+    n = g.shape[number]
+    if axis.dilation == 1 and (n == 1 or axis.stride == axis.n_taps):
+        return np.repeat(g, axis.n_taps, axis=number)
+    reach = (n - 1) * axis.stride + (axis.n_taps - 1) * axis.dilation + 1
+    spread = np.zeros((*g.shape[:number], reach, *g.shape[number + 1 :]), dtype=g.dtype)
+    for tap in range(axis.n_taps):
+        first = tap * axis.dilation
+        read: Any = (*(slice(None),) * number, slice(first, first + (n - 1) * axis.stride + 1, axis.stride))
+        spread[read] += g
+    return spread

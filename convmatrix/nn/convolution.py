@@ -12,7 +12,7 @@ from convmatrix._products.correlation import DirectCorrelation, padded_length
 from convmatrix._products.padding import fold, pad
 from convmatrix._products.unfolding import UnfoldedCorrelation
 from convmatrix.geometry import ConvGeometry
-from convmatrix.nn.layer import LinearLayer, MatrixMultiplication, MatrixProduct, Rng, check_sample
+from convmatrix.nn.layer import LinearLayer, MatrixMultiplication, Rng, TrainingProduct, check_sample
 from convmatrix.nn.optimisation import Initialiser, glorot_uniform
 from convmatrix.weights import group_weights, ungroup_weights
 
@@ -205,7 +205,7 @@ class UnfoldMultiplication:
             return array
         return pad(array, 2, self._low, self._length, self.geometry.boundary)
 
-    def products(self, layer: str) -> list[MatrixProduct]:
+    def products(self, layer: str) -> list[TrainingProduct]:
         """Return the three products, each of U or its transpose and the dense W."""
         g = self.geometry
         channels, others = (g.out_channels, g.in_channels) if g.transposed else (g.in_channels, g.out_channels)
@@ -221,7 +221,7 @@ class UnfoldMultiplication:
             ("input gradient", "W @ (U @ G)" if g.transposed else "U.T @ (W.T @ G)"),
         )
         adds = pairs * taps * positions
-        return [MatrixProduct(layer, step, formula, shape, entries, adds) for step, formula in steps]
+        return [TrainingProduct(layer, step, formula, shape, entries, adds) for step, formula in steps]
 
     def _correlation(self, weight: Array) -> DirectCorrelation | UnfoldedCorrelation:
         if not self._by_rows:

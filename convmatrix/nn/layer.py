@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from convmatrix.network import Operation
     from convmatrix.nn.optimisation import Initialiser
     from convmatrix.pattern import WeightPattern
+    from convmatrix.report import Progress, Report
 
 Rng = int | np.random.Generator
 T = TypeVar("T")
 
 
-class MatrixProduct(NamedTuple):
+class TrainingProduct(NamedTuple):
     """One sparse matrix product of a training step, also called ``Product``; see `Layer.products`.
 
     Attributes
@@ -48,7 +49,7 @@ class MatrixProduct(NamedTuple):
     multiply_adds: int
 
 
-Product = MatrixProduct
+Product = TrainingProduct
 
 
 class Layer(ABC):
@@ -131,6 +132,31 @@ class Layer(ABC):
         shape = self.require_shape(input_shape)
         return Network([Node("input", Input(shape)), *self.nodes("", "input", shape)], name=type(self).__name__)
 
+    def report(
+        self,
+        input_shape: tuple[int, ...] | None = None,
+        *,
+        norms: bool = False,
+        dtype: DTypeLike = np.float64,
+        progress: Progress | None = None,
+    ) -> Report:
+        """Return what every node of the layer is and costs, and the totals; see `convmatrix.Network.report`.
+
+        Parameters
+        ----------
+        input_shape : tuple of int, optional
+            Shape of one sample; required if the layer accepts several.
+        norms, dtype, progress
+            As for `convmatrix.Network.report`.
+
+        Examples
+        --------
+        >>> from convmatrix import nn
+        >>> nn.Sequential([nn.Dense(3, 2), nn.ReLU()]).report().total["parameters"]
+        8
+        """
+        return self.to_network(input_shape).report(norms, dtype, progress)
+
     def require_shape(self, input_shape: tuple[int, ...] | None) -> tuple[int, ...]:
         """Return the given shape of one sample, by default the layer's own; raise ValueError if it has none."""
         shape = self.input_shape if input_shape is None else tuple(input_shape)
@@ -138,7 +164,7 @@ class Layer(ABC):
             raise ValueError(f"{self!r} accepts samples of several shapes; give input_shape=(channels, *spatial)")
         return shape
 
-    def products(self, input_shape: tuple[int, ...] | None = None) -> list[MatrixProduct]:
+    def products(self, input_shape: tuple[int, ...] | None = None) -> list[TrainingProduct]:
         """Return the sparse matrix products of one training step; empty for a nonlinear layer.
 
         Parameters
@@ -285,7 +311,7 @@ class MatrixMultiplication:
         n_out, n_in = self.pattern.shape
         return self.pattern.weight_gradient(x.reshape(n_in, -1), g.reshape(n_out, -1))
 
-    def products(self, layer: str) -> list[MatrixProduct]:
+    def products(self, layer: str) -> list[TrainingProduct]:
         """Return the three products of the explicit matrix."""
         nonzeros = self.pattern.matrix(np.zeros(self.pattern.weight_shape, dtype=np.int8)).nnz
         steps = (
@@ -293,7 +319,7 @@ class MatrixMultiplication:
             ("weight gradient", "T contracted with G and X", self.pattern.n_entries),
             ("input gradient", "A.T @ G", nonzeros),
         )
-        return [MatrixProduct(layer, step, formula, self.pattern.shape, adds, adds) for step, formula, adds in steps]
+        return [TrainingProduct(layer, step, formula, self.pattern.shape, adds, adds) for step, formula, adds in steps]
 
 
 class LinearLayer(Layer):
@@ -357,7 +383,7 @@ class LinearLayer(Layer):
             self.gradients["bias"] = cotangent.reshape(*cotangent.shape[:kept], -1).sum(axis=-1)
         return cotangent
 
-    def products(self, input_shape: tuple[int, ...] | None = None) -> list[MatrixProduct]:
+    def products(self, input_shape: tuple[int, ...] | None = None) -> list[TrainingProduct]:
         """Return the three products of a training step."""
-        products: list[MatrixProduct] = self.multiplication.products(type(self).__name__)
+        products: list[TrainingProduct] = self.multiplication.products(type(self).__name__)
         return products

@@ -14,8 +14,8 @@ from convmatrix.nn.layer import (
     Layer,
     LinearLayer,
     MatrixMultiplication,
-    MatrixProduct,
     Rng,
+    TrainingProduct,
     as_real,
     batch_first,
     batch_last,
@@ -52,11 +52,11 @@ class DenseMultiplication:
         """Return g x^T, summed over the batch."""
         return g @ x.reshape(self.shape[1], x.shape[-1]).T
 
-    def products(self, layer: str) -> list[MatrixProduct]:
+    def products(self, layer: str) -> list[TrainingProduct]:
         """Return the three products of a training step; the matrix is dense."""
         steps = (("forward", "W @ X"), ("weight gradient", "G @ X.T"), ("input gradient", "W.T @ G"))
         entries = math.prod(self.shape)
-        return [MatrixProduct(layer, step, formula, self.shape, entries, entries) for step, formula in steps]
+        return [TrainingProduct(layer, step, formula, self.shape, entries, entries) for step, formula in steps]
 
 
 class Dense(LinearLayer):

@@ -15,7 +15,7 @@ from convmatrix.geometry import ConvGeometry
 from convmatrix.memory import estimate
 from convmatrix.nn.layer import (
     Layer,
-    MatrixProduct,
+    TrainingProduct,
     as_real,
     batch_first,
     batch_last,
@@ -94,17 +94,17 @@ class PoolingLayer(Layer):
         g = self.geometry(tuple(input_shape))
         return network.Pooling(method, g.kernel_shape, g.stride, g.padding, **trained)
 
-    def products(self, input_shape: tuple[int, ...] | None = None) -> list[MatrixProduct]:
+    def products(self, input_shape: tuple[int, ...] | None = None) -> list[TrainingProduct]:
         """Return the products of a training step: with the matrix, and with its transpose."""
         geometry = self.geometry(self.require_shape(input_shape))
         size = estimate(geometry)
         return self._products("A @ X", "A.T @ G", size.shape, size.nonzeros)
 
-    def _products(self, forward: str, backward: str, shape: tuple[int, int], nonzeros: int) -> list[MatrixProduct]:
+    def _products(self, forward: str, backward: str, shape: tuple[int, int], nonzeros: int) -> list[TrainingProduct]:
         name = type(self).__name__
         return [
-            MatrixProduct(name, "forward", forward, shape, nonzeros, nonzeros),
-            MatrixProduct(name, "input gradient", backward, shape, nonzeros, nonzeros),
+            TrainingProduct(name, "forward", forward, shape, nonzeros, nonzeros),
+            TrainingProduct(name, "input gradient", backward, shape, nonzeros, nonzeros),
         ]
 
 
@@ -223,7 +223,7 @@ class Subsample(PoolingLayer):
         coefficient, bias = (self.parameters[name].copy() for name in ("weight", "bias"))
         return self._operation("sum", input_shape, trained=True, coefficient=coefficient, bias=bias)
 
-    def products(self, input_shape: tuple[int, ...] | None = None) -> list[MatrixProduct]:
+    def products(self, input_shape: tuple[int, ...] | None = None) -> list[TrainingProduct]:
         """Return the three products of a training step."""
         forward, backward = super().products(input_shape)
         contraction = forward._replace(step="weight gradient", formula="T contracted with G and X")
@@ -316,7 +316,7 @@ class MaxPool(PoolingLayer):
         """Return the maximum pooling."""
         return self._operation("max", input_shape)
 
-    def products(self, input_shape: tuple[int, ...] | None = None) -> list[MatrixProduct]:
+    def products(self, input_shape: tuple[int, ...] | None = None) -> list[TrainingProduct]:
         """Return the two products with the selection matrix, which has one entry per row."""
         geometry = self.geometry(self.require_shape(input_shape))
         return self._products("S @ X", "S.T @ G", (geometry.n_out, geometry.n_in), geometry.n_out)

@@ -12,7 +12,7 @@ from convmatrix.geometry import ConvGeometry
 from convmatrix.network.architectures import architecture
 from convmatrix.nn.convolution import Conv
 from convmatrix.nn.elementwise import ReLU, Tanh
-from convmatrix.nn.layer import Layer, MatrixProduct, Rng
+from convmatrix.nn.layer import Layer, Rng, TrainingProduct
 from convmatrix.nn.linear import Dense, Pad
 from convmatrix.nn.optimisation import he_normal, lecun_uniform
 from convmatrix.nn.pooling import MaxPool, Subsample
@@ -150,7 +150,7 @@ class Sequential(Composite):
             input_shape = layer.output_shape(input_shape)
         return nodes
 
-    def products(self, input_shape: tuple[int, ...] | None = None) -> list[MatrixProduct]:
+    def products(self, input_shape: tuple[int, ...] | None = None) -> list[TrainingProduct]:
         """Return the products of a training step, forward through the layers and then backward.
 
         Parameters
@@ -173,8 +173,8 @@ class Sequential(Composite):
         0 Conv input gradient U.T @ (W.T @ G) (12, 6)
         """
         shape = self.require_shape(input_shape)
-        forward: list[MatrixProduct] = []
-        backward: list[MatrixProduct] = []
+        forward: list[TrainingProduct] = []
+        backward: list[TrainingProduct] = []
         for place, layer in self.parts:
             named = [p._replace(layer=f"{place} {p.layer}") for p in layer.products(shape)]
             forward += [p for p in named if p.step == "forward"]
@@ -255,7 +255,7 @@ class Residual(Composite):
             ends.append(source)
         return [*nodes, description.Node(name or "sum", description.Addition(), tuple(ends))]
 
-    def products(self, input_shape: tuple[int, ...] | None = None) -> list[MatrixProduct]:
+    def products(self, input_shape: tuple[int, ...] | None = None) -> list[TrainingProduct]:
         """Return the products of body and shortcut."""
         return [
             product._replace(layer=f"{name} {product.layer}")

@@ -1,4 +1,4 @@
-"""Plots of layers with matplotlib: matrices, sparse connectivity, receptive fields, filters, spectra.
+"""Plots with matplotlib: matrices, sparse connectivity, networks, receptive fields, filters, spectra.
 
 Requires the extra ``plot``. Every function draws into ``axes``, or into a new figure, and returns the figure; save it
 with ``figure.savefig("name.svg")`` or ``.png``. New figures are at most as wide as a page, so that text stays readable
@@ -17,6 +17,7 @@ Examples
 from convmatrix.plotting.connectivity import plot_connections, plot_receptive_field
 from convmatrix.plotting.figures import COLOURS, weight_colours
 from convmatrix.plotting.matrix_plots import plot_matrix
+from convmatrix.plotting.network_graph import plot_network
 from convmatrix.plotting.value_plots import plot_filters, plot_spectrum
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "plot_connections",
     "plot_filters",
     "plot_matrix",
+    "plot_network",
     "plot_receptive_field",
     "plot_spectrum",
     "weight_colours",

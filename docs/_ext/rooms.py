@@ -27,6 +27,7 @@ ROOMS = (
     "convmatrix.symbolic",
     "convmatrix.graph",
     "convmatrix.counts",
+    "convmatrix.report",
     "convmatrix.nn",
     "convmatrix.io",
     "convmatrix.testing",

@@ -1,0 +1,223 @@
+"""``convmatrix network``: report on every node of a network, or write the matrix of one of them."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from convmatrix.cli.console import CommandError, check_output, count, progress_bar, say, say_json
+from convmatrix.cli.layer_options import by_x, shape_argument
+
+if TYPE_CHECKING:
+    import argparse
+
+    from numpy.typing import NDArray
+
+    from convmatrix.network import Network, Node
+
+_SUFFIXES: Final = (".npz", ".mtx", ".mat")
+_USAGE: Final = """\
+convmatrix network FILE [--input-shape SHAPE] [--norms]
+                          [--json | --csv | --latex] [--width N]
+       convmatrix network FILE [--input-shape SHAPE] --matrix NODE -o FILE
+                          [--json]\
+"""
+_DESCRIPTION: Final = """\
+Report on a network: the shapes, parameters and multiply-adds of every node, the
+entries of its matrix, its receptive field, the shifts it commutes with, and the
+totals. No matrix is built. With --matrix, write the matrix of one node.
+
+nonzeros       entries of the matrix of a linear node
+multiply-adds  products, without those with zeros of the padding
+MACs           multiply-adds by the usual convention, padding included
+CSR            size of the matrix in compressed rows
+field, step    size of the receptive field, and by how much it moves
+shift          smallest cyclic shift of the input that is known to commute;
+               none if only the identity is, as behind zero padding
+norm           upper bound on the 2-norm, with --norms
+"""
+_EPILOG: Final = """\
+examples:
+  convmatrix network resnet50
+  convmatrix network model.onnx --input-shape 3x224x224 --norms
+  convmatrix network resnet50 --csv > resnet50.csv
+  convmatrix network model.onnx --matrix conv1 -o conv1.npz
+"""
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Declare the command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "network",
+        help="report on every node of a network: counts, receptive field, shifts, norm",
+        usage=_USAGE,
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="an ONNX file, or lecun1989, lenet5, alexnet, vgg16, resnet18 or resnet50",
+    )
+    parser.add_argument(
+        "--input-shape",
+        type=shape_argument,
+        metavar="SHAPE",
+        help="shape of one sample without the batch, such as 3x224x224, where the file leaves sizes open",
+    )
+    report = parser.add_argument_group("report")
+    report.add_argument("--norms", action="store_true", help="bound the norm of every node, which takes longer")
+    report.add_argument("--width", type=count, metavar="N", help="width in characters (default: that of the terminal)")
+    form = report.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="print one JSON object")
+    form.add_argument("--csv", action="store_true", help="print the rows as comma-separated values")
+    form.add_argument("--latex", action="store_true", help="print a LaTeX tabular, which needs the package booktabs")
+    matrix = parser.add_argument_group("matrix of a node")
+    matrix.add_argument("--matrix", metavar="NODE", help="write the matrix and the bias of this node")
+    matrix.add_argument(
+        "-o",
+        "--output",
+        metavar="FILE",
+        help="file of the matrix: .npz, which also contains the bias, or .mtx or .mat, with the bias in a second file",
+    )
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the report, or write a matrix."""
+    _check(args)
+    network = _read(args)
+    if args.matrix is not None:
+        _write_matrix(args, network)
+        return 0
+    with progress_bar() as progress:
+        report = network.report(args.norms, progress=progress)
+    text = report.to_json() if args.json else report.to_csv() if args.csv else report.to_latex() if args.latex else None
+    say((report.to_text(args.width) if text is None else text).rstrip("\n"))
+    return 0
+
+
+def _check(args: argparse.Namespace) -> None:
+    """Raise, before any work is done, if options do not go together or the file cannot be written."""
+    if args.matrix is None:
+        if args.output is not None:
+            raise CommandError("-o writes the matrix of a node: add --matrix NODE, or redirect the report with >")
+        if args.width is not None and (args.json or args.csv or args.latex):
+            raise CommandError("--width is for the table: drop it, or drop --json, --csv or --latex")
+        return
+    if args.output is None:
+        raise CommandError("--matrix writes a file: add -o FILE")
+    given = [name for name in ("norms", "csv", "latex", "width") if getattr(args, name)]
+    if given:
+        words = ", ".join(f"--{name}" for name in given)
+        raise CommandError(f"{words}: for reports, and --matrix writes a matrix; drop one of the two")
+    for path in (args.output, _bias_path(args.output)):
+        check_output("-o", path, _SUFFIXES)
+
+
+def _read(args: argparse.Namespace) -> Network:
+    """Return the network of the file, or the named one."""
+    from convmatrix.network import ARCHITECTURES, Network, architecture
+
+    path = Path(args.file)
+    if args.file in ARCHITECTURES and not path.exists():
+        if args.input_shape is not None:
+            own = by_x(architecture(args.file).input_shape)
+            raise CommandError(f"--input-shape: the named network {args.file} has the shape {own}; drop it")
+        return architecture(args.file)
+    if not path.exists() and path.suffix.lower() != ".onnx":
+        close = difflib.get_close_matches(args.file.lower(), ARCHITECTURES, n=1, cutoff=0.75)
+        hint = f"did you mean {close[0]}?" if close else f"the named ones are {', '.join(ARCHITECTURES)}"
+        raise CommandError(f"{args.file} is neither a file nor a named network; {hint}")
+    if not path.is_file():
+        raise CommandError(f"cannot read {args.file}: {'it is a folder' if path.is_dir() else 'there is no such file'}")
+    reader: Any = Network
+    try:
+        network: Network = reader.from_onnx(args.file, args.input_shape)
+    except ImportError as error:
+        package = error.name or "onnx"
+        raise CommandError(
+            f"reading {args.file} needs {package}, which is not installed: pip install {package}"
+        ) from None
+    return network
+
+
+# --- the matrix of a node -------------------------------------------------------------------------------------------
+
+
+def _write_matrix(args: argparse.Namespace, network: Network) -> None:
+    """Write the matrix and the bias of a node, and print what was written."""
+    from convmatrix.network import Convolution, MissingWeightsError
+
+    node = _node(network, args.matrix)
+    try:
+        matrix, bias = network.affine(node.name)
+    except MissingWeightsError:
+        raise CommandError(f"node {node.name!r} of {network.name} has no weights, so it has no matrix") from None
+    geometry = node.operation.geometry if isinstance(node.operation, Convolution) else None
+    bias_path = _bias_path(args.output)
+    if bias_path == args.output:
+        _save_with_bias(args.output, matrix, bias, geometry)
+    else:
+        from scipy import sparse
+
+        from convmatrix import io
+
+        io.save(args.output, matrix, geometry)
+        io.save(bias_path, sparse.csr_array(bias[:, None]))
+    record = {
+        "node": node.name,
+        "kind": node.kind,
+        "inputs": list(node.inputs),
+        "shape": list(matrix.shape),
+        "nonzeros": int(matrix.nnz),
+        "dtype": matrix.dtype.name,
+        "matrix": args.output,
+        "bias": bias_path,
+    }
+    if args.json:
+        say_json(record)
+        return
+    rows, columns = matrix.shape
+    lines = {
+        "node": f"{node.name} ({node.kind}), reads {', '.join(node.inputs)}",
+        "matrix": f"{rows} x {columns}, {matrix.nnz} entries, {matrix.dtype.name}",
+        "saved": args.output if bias_path == args.output else f"{args.output}, and the bias in {bias_path}",
+    }
+    say("\n".join(f"{name:7} {value}" for name, value in lines.items()))
+
+
+def _node(network: Network, name: str) -> Node:
+    """Return the node of a name; raise with the one that is meant, if any."""
+    names = [node.name for node in network.nodes]
+    if name in names:
+        return network[name]
+    close = difflib.get_close_matches(name, names, n=1)
+    most = 12
+    listed = ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+    hint = f"did you mean {close[0]}?" if close else f"its nodes are {listed}"
+    raise CommandError(f"{network.name} has no node {name!r}; {hint}")
+
+
+def _bias_path(output: str) -> str:
+    """Return the file of the bias: that of the matrix if it is an archive, else one beside it."""
+    path = Path(output)
+    return output if path.suffix.lower() == ".npz" else str(path.with_name(f"{path.stem}-bias{path.suffix}"))
+
+
+def _save_with_bias(path: str, matrix: Any, bias: NDArray[Any], geometry: Any) -> None:
+    """Write a matrix in .npz format, with the bias as one more array of the archive, whole or not at all."""
+    import zipfile
+
+    import numpy as np
+
+    from convmatrix import io
+    from convmatrix.atomic import atomic_write
+
+    with atomic_write(path) as file:
+        io.save(file, matrix, geometry, format="npz")
+        member = zipfile.ZipInfo("bias.npy")  # dated 1980, so that the bytes do not depend on the time
+        member.compress_type = zipfile.ZIP_DEFLATED
+        with zipfile.ZipFile(file, "a") as archive, archive.open(member, "w", force_zip64=True) as stream:
+            np.lib.format.write_array(stream, bias, allow_pickle=False)

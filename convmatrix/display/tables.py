@@ -1,0 +1,211 @@
+"""Tables of text: for terminals, in Markdown, in LaTeX and in HTML."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+from html import escape
+from typing import Final
+
+Row = Sequence[str]
+
+_GAP: Final = "  "
+_DOTS: Final = "..."
+_LATEX_SPECIAL: Final = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        "<": r"\textless{}",
+        ">": r"\textgreater{}",
+        "|": r"\textbar{}",
+        "[": "{[}",  # after a line break it would begin an argument
+        **{character: f"\\{character}" for character in "_&%#${}"},
+    }
+)
+
+
+def one_line(text: str) -> str:
+    r"""Return a text with what does not print, such as line breaks, as escapes.
+
+    Examples
+    --------
+    >>> print(one_line("a\nb"))
+    a\nb
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def text_width(text: str) -> int:
+    """Return how many columns of a terminal a text of printing characters takes.
+
+    Examples
+    --------
+    >>> text_width("conv"), text_width("畳み込み")
+    (4, 8)
+    """
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+
+
+def shorten(text: str, width: int) -> str:
+    """Return a text that takes at most ``width`` columns, with dots in place of its middle if it is longer.
+
+    Examples
+    --------
+    >>> shorten("layer4.2.conv3.norm", 12)
+    'layer...norm'
+    >>> shorten("layer4", 12), shorten("layer4", 2)
+    ('layer4', 'la')
+    """
+    if text_width(text) <= width:
+        return text
+    dots = _DOTS if width > len(_DOTS) + 1 else ""
+    kept = width - len(dots)
+    tail = _fitting(text[::-1], kept // 2)[::-1] if dots else ""
+    return _fitting(text, kept - text_width(tail)) + dots + tail
+
+
+def _fitting(text: str, width: int) -> str:
+    """Return the longest beginning of a text that takes at most ``width`` columns."""
+    end = min(len(text), width)
+    while text_width(text[:end]) > width:
+        end -= 1
+    return text[:end]
+
+
+def text_table(rows: Sequence[Row], left: int = 1) -> str:
+    """Return rows of cells as aligned columns.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of str
+        The first one is the header.
+    left : int
+        Number of columns that are aligned to the left; the others are aligned to the right.
+
+    Examples
+    --------
+    >>> print(text_table([["layer", "weights"], ["C1", "150"], ["output", "1,200"]]))
+    layer   weights
+    C1          150
+    output    1,200
+    """
+    widths = column_widths(rows)
+    lines = []
+    for row in rows:
+        fill = [" " * (width - text_width(cell)) for cell, width in zip(row, widths, strict=True)]
+        cells = [
+            cell + blank if number < left else blank + cell
+            for number, (cell, blank) in enumerate(zip(row, fill, strict=True))
+        ]
+        lines.append(_GAP.join(cells).rstrip())
+    return "\n".join(lines)
+
+
+def column_widths(rows: Sequence[Row]) -> list[int]:
+    """Return the width of each column.
+
+    Examples
+    --------
+    >>> column_widths([["layer", "weights"], ["output", "150"]])
+    [6, 7]
+    """
+    return [max(map(text_width, column)) for column in zip(*rows, strict=True)]
+
+
+def table_width(widths: Sequence[int]) -> int:
+    """Return the width of a table of text with columns of these widths.
+
+    Examples
+    --------
+    >>> table_width([6, 7])
+    15
+    """
+    return sum(widths) + len(_GAP) * max(len(widths) - 1, 0)
+
+
+def markdown_table(rows: Sequence[Row], left: int = 1) -> str:
+    """Return rows of cells, the first one the header, as a table in Markdown.
+
+    Examples
+    --------
+    >>> print(markdown_table([["layer", "weights"], ["C1", "150"]]))
+    | layer | weights |
+    | --- | ---: |
+    | C1 | 150 |
+    """
+    header, *body = rows
+    marks = ["---"] * left + ["---:"] * (len(header) - left)
+    lines = [[one_line(cell).replace("|", r"\|") for cell in row] for row in [header, marks, *body]]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def latex_text(text: str) -> str:
+    r"""Return a text for LaTeX: special characters are escaped, and the commas in numbers become thin spaces.
+
+    Examples
+    --------
+    >>> print(latex_text("conv_1 & 50%"), latex_text("1,200"))
+    conv\_1 \& 50\% 1\,200
+    """
+    escaped = one_line(text).translate(_LATEX_SPECIAL)
+    return re.sub(r"(?<=\d),(?=\d{3})", r"\\,", escaped) if re.fullmatch(r"[\d,]+(\.\d+)?", text) else escaped
+
+
+def latex_table(rows: Sequence[Row], left: int = 1, *, totals: int = 0) -> str:
+    r"""Return rows of cells, the first one the header, as a tabular in LaTeX with the rules of booktabs.
+
+    Parameters
+    ----------
+    rows : sequence of sequence of str
+    left : int
+        Number of columns that are aligned to the left.
+    totals : int
+        Number of rows at the end that a rule sets apart.
+
+    Examples
+    --------
+    >>> print(latex_table([["layer", "weights"], ["C_1", "1,500"]]))
+    \begin{tabular}{lr}
+    \toprule
+    layer & weights \\
+    \midrule
+    C\_1 & 1\,500 \\
+    \bottomrule
+    \end{tabular}
+    """
+    header, *body = [rf"{' & '.join(map(latex_text, row))} \\" for row in rows]
+    if totals:
+        body.insert(len(body) - totals, r"\midrule")
+    columns = "l" * left + "r" * (len(rows[0]) - left)
+    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", header, r"\midrule", *body, r"\bottomrule"]
+    return "\n".join([*lines, r"\end{tabular}"])
+
+
+def html_table(rows: Sequence[Row], caption: str, left: int = 1, *, totals: int = 0) -> str:
+    """Return rows of cells, the first one the header, as a table in HTML; all text is escaped.
+
+    Examples
+    --------
+    >>> html = html_table([["layer", "weights"], ["<C1>", "150"]], "LeNet-5")
+    >>> "&lt;C1&gt;" in html, html.count("<tr>")
+    (True, 2)
+    """
+
+    def line(row: Row, tag: str) -> str:
+        aligned = ("left" if number < left else "right" for number in range(len(row)))
+        cells = zip(row, aligned, strict=True)
+        return "".join(f'<{tag} style="text-align: {side}">{escape(one_line(cell))}</{tag}>' for cell, side in cells)
+
+    header, *body = rows
+    split = len(body) - totals
+    parts = [f"<tr>{line(row, 'td')}</tr>" for row in body[:split]]
+    foot = "".join(f"<tr>{line(row, 'th')}</tr>" for row in body[split:])
+    return (
+        f'<table><caption style="text-align: left">{escape(one_line(caption))}</caption>'
+        f"<thead><tr>{line(header, 'th')}</tr></thead><tbody>{''.join(parts)}</tbody>"
+        f"{f'<tfoot>{foot}</tfoot>' if foot else ''}</table>"
+    )

@@ -1,0 +1,426 @@
+"""ONNX operators that compute: functions of entries, arithmetic, matrix products, normalisations and reductions."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import reduce
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+
+from convmatrix.frameworks.builder import Tensor, UnsupportedError
+from convmatrix.frameworks.onnx_constants import FLOATING, element_type
+from convmatrix.network import Addition, Elementwise, LocalResponseNormalisation, Normalisation
+
+if TYPE_CHECKING:
+    from convmatrix.arrays import Array
+    from convmatrix.frameworks.onnx_calls import OnnxCall, Translator
+
+# --- functions of each entry ------------------------------------------------------------------------------------------
+
+
+def _function(name: str, **attributes: str) -> Translator:
+    """Return the translator to an elementwise function; keywords tell the attribute of each parameter."""
+
+    def translate(call: OnnxCall) -> Tensor:
+        parameters = {ours: float(call.attribute(theirs)) for ours, theirs in attributes.items()}
+        return call.builder.elementwise(call.name, call.tensor(), name, **parameters)
+
+    return translate
+
+
+def _ufunc(function: Callable[[Array], Array]) -> Translator:
+    """Return the translator to a function of NumPy, which has values but no known slope."""
+
+    def translate(call: OnnxCall) -> Tensor:
+        x = call.tensor()
+        return call.builder.add(call.name, Elementwise(call.node.operator.lower(), function=function), [x], x.batch)
+
+    return translate
+
+
+def _clip(call: OnnxCall) -> Tensor:
+    if call.version < 11:
+        low, high = float(call.attribute("min")), float(call.attribute("max"))
+    else:
+        low, high = call.scalar(1, -math.inf), call.scalar(2, math.inf)
+    return call.builder.elementwise(call.name, call.tensor(), "clip", low=low, high=high)
+
+
+def _gelu(call: OnnxCall) -> Tensor:
+    approximate = call.attribute("approximate")
+    if approximate not in ("none", "tanh"):
+        raise UnsupportedError(f"approximate={approximate}")
+    return call.builder.elementwise(call.name, call.tensor(), "gelu" if approximate == "none" else "gelu_tanh")
+
+
+def _shrink(call: OnnxCall) -> Tensor:
+    threshold, bias = float(call.attribute("lambd")), float(call.attribute("bias"))
+    if bias not in (0.0, threshold) or (bias and threshold < 0):
+        raise UnsupportedError(f"bias={bias} is neither 0 nor lambd={threshold}")
+    name = "soft_shrink" if bias else "hard_shrink"
+    return call.builder.elementwise(call.name, call.tensor(), name, threshold=threshold)
+
+
+def _swish(call: OnnxCall) -> Tensor:
+    alpha, x = float(call.attribute("alpha")), call.tensor()
+    if alpha == 1:
+        return call.builder.elementwise(call.name, x, "silu")
+    scaled = call.builder.scale(call.named("scale"), x, np.asarray(alpha, np.float32))
+    return call.builder.product(call.name, x, call.builder.elementwise(call.named("sigmoid"), scaled, "sigmoid"))
+
+
+def _power(call: OnnxCall) -> Tensor:
+    exponent = call.scalar(1, math.nan)
+    known = {1.0: "identity", 2.0: "square", 0.5: "sqrt", -1.0: "reciprocal"}
+    if exponent in known:
+        return call.builder.elementwise(call.name, call.tensor(), known[exponent])
+    return call.builder.elementwise(call.name, call.tensor(), "power", exponent=exponent)
+
+
+def _identity(call: OnnxCall) -> Tensor:
+    return call.tensor()
+
+
+def _dropout(call: OnnxCall) -> Tensor:
+    call.ignore("ratio", "seed")
+    if call.value(2) is not None and np.asarray(call.constant(2)).any():
+        raise UnsupportedError("training_mode is true")
+    return call.tensor()
+
+
+def _cast(call: OnnxCall) -> Tensor:
+    call.ignore("saturate", "round_mode")
+    if int(call.attribute("to")) not in FLOATING:
+        raise UnsupportedError("it converts to another type than float16, bfloat16, float32 or float64")
+    return call.tensor()
+
+
+def _cast_like(call: OnnxCall) -> Tensor:
+    call.ignore("saturate", "round_mode")
+    target = call.value(1)
+    if not isinstance(target, Tensor) and element_type(np.asarray(target)) not in FLOATING:
+        raise UnsupportedError("it converts to another type than float16, bfloat16, float32 or float64")
+    return call.tensor()
+
+
+# --- arithmetic -------------------------------------------------------------------------------------------------------
+
+
+def _add(call: OnnxCall) -> Tensor:
+    return call.builder.sum(call.name, call.operand(0), call.operand(1))
+
+
+def _subtract(call: OnnxCall) -> Tensor:
+    return call.builder.sum(call.name, call.operand(0), call.operand(1), -1)
+
+
+def _multiply(call: OnnxCall) -> Tensor:
+    return call.builder.product(call.name, call.operand(0), call.operand(1))
+
+
+def _divide(call: OnnxCall) -> Tensor:
+    return call.builder.quotient(call.name, call.operand(0), call.operand(1))
+
+
+def _negative(call: OnnxCall) -> Tensor:
+    return call.builder.scale(call.name, call.tensor(), np.asarray(-1, np.float32))
+
+
+def _operands(call: OnnxCall) -> tuple[list[Tensor], list[Array]]:
+    """Return the inputs that are tensors, and the constants."""
+    values = [call.operand(number) for number in range(len(call.values))]
+    return [v for v in values if isinstance(v, Tensor)], [v for v in values if not isinstance(v, Tensor)]
+
+
+def _sum(call: OnnxCall, name: str | None = None) -> Tensor:
+    tensors, constants = _operands(call)
+    name = name or call.name
+    last = call.named("tensors") if constants else name
+    total = tensors[0] if len(tensors) == 1 else call.builder.combine(last, tensors, Addition())
+    return call.builder.scale(name, total, shift=reduce(np.add, constants)) if constants else total
+
+
+def _mean(call: OnnxCall) -> Tensor:
+    if len(call.values) == 1:
+        return call.tensor()
+    total = _sum(call, call.named("sum"))
+    return call.builder.scale(call.name, total, np.asarray(1 / len(call.values)))
+
+
+def _extremum(method: Literal["max", "min"]) -> Translator:
+    def translate(call: OnnxCall) -> Any:
+        values = [call.operand(number) for number in range(len(call.values))]
+        result = values[0]
+        for number, value in enumerate(values[1:], start=2):
+            name = call.name if number == len(values) else call.named(str(number))
+            if isinstance(result, Tensor) or isinstance(value, Tensor):
+                result = call.builder.extremum(name, result, value, method)
+            else:
+                result = np.maximum(result, value) if method == "max" else np.minimum(result, value)
+        return result
+
+    return translate
+
+
+def _where(call: OnnxCall) -> Tensor:
+    """Select by a constant mask: products with the mask, which are exact for finite numbers."""
+    mask = np.asarray(call.constant(0)).astype(bool)
+    yes, no = call.operand(1), call.operand(2)
+    terms: list[Any] = []
+    for part, value, chosen in (("yes", yes, mask), ("no", no, ~mask)):
+        if isinstance(value, Tensor):
+            terms.append(call.builder.scale(call.named(part), value, chosen.astype(np.float32)))
+        else:
+            terms.append(np.where(chosen, value, np.zeros((), np.asarray(value).dtype)))
+    return call.builder.sum(call.name, terms[0], terms[1])
+
+
+# --- matrix products --------------------------------------------------------------------------------------------------
+
+
+def _matrix_product(call: OnnxCall) -> Tensor:
+    a, b = call.operand(0), call.operand(1)
+    for constant, other in ((a, b), (b, a)):
+        if not isinstance(constant, Tensor) and constant.ndim > 2 and constant.ndim <= other.ndim:
+            matrix = constant.reshape(constant.shape[-2:]) if math.prod(constant.shape[:-2]) == 1 else constant
+            a, b = (matrix, b) if constant is a else (a, matrix)
+    return call.builder.matrix_product(call.name, a, b)
+
+
+def _gemm(call: OnnxCall) -> Tensor:
+    """Return ``alpha A B + beta C``, with A and B transposed first where the attributes say so."""
+    alpha, beta = float(call.attribute("alpha")), float(call.attribute("beta"))
+    a, b, c = call.operand(0), call.operand(1), call.value(2)
+    builder = call.builder
+    if call.attribute("transA"):
+        a = builder.permute(call.named("transpose_a"), a, (1, 0)) if isinstance(a, Tensor) else a.T
+    if call.attribute("transB"):
+        b = builder.permute(call.named("transpose_b"), b, (1, 0)) if isinstance(b, Tensor) else b.T
+    if not isinstance(a, Tensor) and not isinstance(b, Tensor):
+        return builder.sum(call.name, a @ b * np.asarray(alpha, a.dtype), _scaled(call, c, beta))
+    if isinstance(b, Tensor):
+        product = builder.matrix_product(call.named("product") if c is not None or alpha != 1 else call.name, a, b)
+        if alpha != 1:
+            product = builder.scale(call.named("scale") if c is not None else call.name, product, np.asarray(alpha))
+        return product if c is None else builder.sum(call.name, product, _scaled(call, c, beta))
+    if np.ndim(b) != 2:
+        raise UnsupportedError(f"its second input has the shape {np.shape(b)}")
+    weight = b.T if alpha == 1 else b.T * b.dtype.type(alpha)
+    if c is None or isinstance(c, Tensor) or (c.ndim == 2 and c.shape[0] != 1) or c.ndim > 2:
+        product = builder.dense(call.name if c is None else call.named("product"), a, weight, None)
+        return product if c is None else builder.sum(call.name, product, _scaled(call, c, beta))
+    bias = np.broadcast_to(call.constant(2).reshape(-1), (len(weight),))
+    return builder.dense(call.name, a, weight, bias if beta == 1 else bias * bias.dtype.type(beta))
+
+
+def _scaled(call: OnnxCall, value: Any, factor: float) -> Any:
+    if isinstance(value, Tensor):
+        return value if factor == 1 else call.builder.scale(call.named("beta"), value, np.asarray(factor))
+    return np.asarray(value) * np.asarray(factor, np.asarray(value).dtype)
+
+
+# --- normalisations ---------------------------------------------------------------------------------------------------
+
+
+def _batch_normalisation(call: OnnxCall) -> Tensor:
+    call.ignore("momentum")
+    call.demand(spatial=1, training_mode=0)
+    gamma, beta, mean, variance = (np.asarray(call.constant(n)) for n in range(1, 5))
+    if any(np.ndim(c) != 1 or len(c) != call.tensor().known[1] for c in (gamma, beta, mean, variance)):
+        raise UnsupportedError("its parameters do not have one entry per channel")
+    with np.errstate(all="ignore"):
+        scale = gamma.astype(np.float64) / np.sqrt(variance.astype(np.float64) + float(call.attribute("epsilon")))
+        shift = beta - mean * scale
+    return call.builder.channel_scale(call.name, call.tensor(), scale.astype(gamma.dtype), shift.astype(gamma.dtype))
+
+
+def _prelu(call: OnnxCall) -> Tensor:
+    return call.builder.parametric_relu(call.name, call.tensor(), call.constant(1))
+
+
+def _instance_normalisation(call: OnnxCall) -> Tensor:
+    x, scale, shift = call.tensor(), call.constant(1), call.constant(2)
+    epsilon = float(call.attribute("epsilon"))
+    return call.builder.normalisation(call.name, x, None, scale, shift, epsilon, groups=x.known[1])
+
+
+def _group_normalisation(call: OnnxCall) -> Tensor:
+    call.ignore("stash_type")
+    x, scale, shift = call.tensor(), call.constant(1), call.constant(2)
+    groups = int(call.attribute("num_groups"))
+    if call.version < 21:  # one entry per group
+        if groups < 1 or x.known[1] % groups:
+            raise UnsupportedError(f"num_groups={groups} does not divide {x.known[1]} channels")
+        scale, shift = (np.repeat(c, x.known[1] // groups) for c in (scale, shift))
+    return call.builder.normalisation(call.name, x, None, scale, shift, float(call.attribute("epsilon")), groups)
+
+
+def _layer_normalisation(call: OnnxCall) -> Tensor:
+    call.ignore("stash_type")
+    x, scale, shift = call.tensor(), call.constant(1), call.constant(2, None)
+    axes = _axes_from(x, int(call.attribute("axis")))
+    return call.builder.normalisation(call.name, x, axes, scale, shift, float(call.attribute("epsilon")))
+
+
+def _rms_normalisation(call: OnnxCall) -> Tensor:
+    call.ignore("stash_type")
+    x, builder = call.tensor(), call.builder
+    axes = _axes_from(x, int(call.attribute("axis")))
+    if x.batch is not None and x.batch >= axes[0]:
+        raise UnsupportedError("it combines samples of the batch")
+    inner = tuple(range(-len(axes), 0))
+    operation = Normalisation(inner, epsilon=float(call.attribute("epsilon")), centred=False)
+    y = builder.add(call.named("normalise"), operation, [x], x.batch)
+    return builder.scale(call.name, y, call.constant(1), trained=True)
+
+
+def _axes_from(x: Tensor, axis: int) -> list[int]:
+    if not -x.ndim <= axis < x.ndim:
+        raise UnsupportedError(f"axis {axis} does not exist in a tensor of shape {x.shape}")
+    return list(range(axis % x.ndim, x.ndim))
+
+
+def _local_response(call: OnnxCall) -> Tensor:
+    x = call.tensor()
+    if x.batch != 0 or x.ndim < 3:
+        raise UnsupportedError("its input does not have the batch in front")
+    alpha, beta, bias = (float(call.attribute(name)) for name in ("alpha", "beta", "bias"))
+    size = int(call.attribute("size"))
+    if not 1 <= size <= 2 * x.known[1] + 64:
+        raise UnsupportedError(f"size={size} for {x.known[1]} channels")
+    return call.builder.add(call.name, LocalResponseNormalisation(size, alpha, beta, bias), [x], 0)
+
+
+def _softmax(*, logarithm: bool) -> Translator:
+    def translate(call: OnnxCall) -> Tensor:
+        x, axis = call.tensor(), int(call.attribute("axis"))
+        if call.version >= 13:
+            return call.builder.softmax(call.name, x, axis, logarithm=logarithm)
+        # Before operator set 13 all axes from the given one on are flattened.
+        axes = _axes_from(x, axis)
+        if len(axes) == 1:
+            return call.builder.softmax(call.name, x, axis, logarithm=logarithm)
+        if x.batch is not None and x.batch >= axes[0]:
+            raise UnsupportedError("it combines samples of the batch")
+        flat = call.builder.reshape(call.named("flatten"), x, (*x.known[: axes[0]], math.prod(x.known[axes[0] :])))
+        result = call.builder.softmax(call.named("flat"), flat, -1, logarithm=logarithm)
+        return call.builder.reshape(call.name, result, x.known)
+
+    return translate
+
+
+# --- reductions -------------------------------------------------------------------------------------------------------
+
+
+def _reduction(before: str, method: Literal["mean", "sum", "max", "min"], after: str = "") -> Translator:
+    """Return the translator to a function of each entry, a reduction, and a function of the result."""
+
+    def translate(call: OnnxCall) -> Tensor:
+        x, builder = call.tensor(), call.builder
+        axes = call.integers(1, "axes", None)
+        noop, keep = bool(call.attribute("noop_with_empty_axes", 0)), bool(call.attribute("keepdims"))
+        names = [name for name in (before, "reduction", after) if name]
+        labels = dict(zip(names, [*(call.named(name) for name in names[:-1]), call.name], strict=True))
+        if before:
+            x = builder.elementwise(labels[before], x, before)
+        if axes or not noop:
+            x = builder.reduction(labels["reduction"], x, method, axes or range(x.ndim), keep)
+        return builder.elementwise(labels[after], x, after) if after else x
+
+    return translate
+
+
+def _log_sum_exp(call: OnnxCall) -> Tensor:
+    """Return the logarithm of the sum of exponentials, after the maximum is subtracted."""
+    x, builder = call.tensor(), call.builder
+    axes = call.integers(1, "axes", None) or list(range(x.ndim))
+    keep = bool(call.attribute("keepdims"))
+    call.demand(noop_with_empty_axes=0)
+    highest = builder.reduction(call.named("max"), x, "max", axes, True)  # noqa: FBT003
+    powers = builder.elementwise(call.named("exp"), builder.sum(call.named("difference"), x, highest, -1), "exp")
+    total = builder.reduction(call.named("sum"), powers, "sum", axes, True)  # noqa: FBT003
+    logarithm = builder.elementwise(call.named("log"), total, "log")
+    result = builder.sum(call.name if keep else call.named("total"), logarithm, highest)
+    dropped = {axis % x.ndim for axis in axes}
+    kept = tuple(n for axis, n in enumerate(result.known) if axis not in dropped)
+    return result if keep else builder.reshape(call.name, result, kept)
+
+
+COMPUTING: Final[dict[str, Translator]] = {
+    "Abs": _function("abs"),
+    "Acos": _ufunc(np.arccos),
+    "Acosh": _ufunc(np.arccosh),
+    "Add": _add,
+    "Asin": _ufunc(np.arcsin),
+    "Asinh": _ufunc(np.arcsinh),
+    "Atan": _function("atan"),
+    "Atanh": _ufunc(np.arctanh),
+    "BatchNormalization": _batch_normalisation,
+    "Cast": _cast,
+    "CastLike": _cast_like,
+    "Ceil": _function("ceil"),
+    "Celu": _function("celu", alpha="alpha"),
+    "Clip": _clip,
+    "Cos": _function("cos"),
+    "Cosh": _ufunc(np.cosh),
+    "Div": _divide,
+    "Dropout": _dropout,
+    "Elu": _function("elu", alpha="alpha"),
+    "Erf": _function("erf"),
+    "Exp": _function("exp"),
+    "Floor": _function("floor"),
+    "Gelu": _gelu,
+    "Gemm": _gemm,
+    "GroupNormalization": _group_normalisation,
+    "HardSigmoid": _function("hard_sigmoid", alpha="alpha", beta="beta"),
+    "HardSwish": _function("hard_swish"),
+    "Identity": _identity,
+    "InstanceNormalization": _instance_normalisation,
+    "LRN": _local_response,
+    "LayerNormalization": _layer_normalisation,
+    "LeakyRelu": _function("leaky_relu", slope="alpha"),
+    "Log": _function("log"),
+    "LogSoftmax": _softmax(logarithm=True),
+    "MatMul": _matrix_product,
+    "Max": _extremum("max"),
+    "Mean": _mean,
+    "Min": _extremum("min"),
+    "Mish": _function("mish"),
+    "Mul": _multiply,
+    "Neg": _negative,
+    "PRelu": _prelu,
+    "Pow": _power,
+    "RMSNormalization": _rms_normalisation,
+    "Reciprocal": _function("reciprocal"),
+    "ReduceL1": _reduction("abs", "sum"),
+    "ReduceL2": _reduction("square", "sum", "sqrt"),
+    "ReduceLogSum": _reduction("", "sum", "log"),
+    "ReduceLogSumExp": _log_sum_exp,
+    "ReduceMax": _reduction("", "max"),
+    "ReduceMean": _reduction("", "mean"),
+    "ReduceMin": _reduction("", "min"),
+    "ReduceSum": _reduction("", "sum"),
+    "ReduceSumSquare": _reduction("square", "sum"),
+    "Relu": _function("relu"),
+    "Round": _function("round"),
+    "Selu": _function("selu", alpha="alpha", gamma="gamma"),
+    "Shrink": _shrink,
+    "Sigmoid": _function("sigmoid"),
+    "Sign": _function("sign"),
+    "Sin": _function("sin"),
+    "Sinh": _ufunc(np.sinh),
+    "Softmax": _softmax(logarithm=False),
+    "Softplus": _function("softplus"),
+    "Softsign": _function("softsign"),
+    "Sqrt": _function("sqrt"),
+    "Sub": _subtract,
+    "Sum": _sum,
+    "Swish": _swish,
+    "Tan": _ufunc(np.tan),
+    "Tanh": _function("tanh"),
+    "ThresholdedRelu": _function("threshold", threshold="alpha"),
+    "Where": _where,
+}
+"""Translators by the operator's name."""

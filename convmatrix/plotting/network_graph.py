@@ -1,0 +1,168 @@
+"""A network as a graph of its nodes."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from convmatrix.display.palette import RAMP, hex_code, is_light
+from convmatrix.display.tables import one_line, shorten, text_width
+from convmatrix.network import Network, as_network
+from convmatrix.plotting.figures import PAGE_WIDTH, axes_of
+from convmatrix.report.node_measures import node_measures
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+_MOST_NODES: Final = 400
+_MOST_BESIDE: Final = 12  # nodes of one depth
+_LONGEST_LABEL: Final = 22
+_ROW: Final = 0.34  # inches
+_COLUMN: Final = 1.9
+_TALLEST: Final = 24.0  # inches, beyond which rows are closer
+_WITHOUT_MATRIX: Final = "#FFFFFF"
+
+
+def plot_network(network: Any, *, axes: Axes | None = None) -> Figure:
+    """Draw a network as a graph, from the input at the top to the output: a box per node, coloured by its density.
+
+    The depth of a node is the length of the longest path from the input. The density is the share of the entries of the
+    node's matrix that are stored, on a logarithmic scale; nodes without a matrix are white.
+
+    Parameters
+    ----------
+    network : Network, str, nn.Sequential or sequence of layers
+        Whatever `convmatrix.network.as_network` accepts, with at most 400 nodes and 12 of the same depth.
+    axes : matplotlib Axes, optional
+
+    Raises
+    ------
+    ValueError
+        If the network is larger.
+
+    Examples
+    --------
+    >>> figure = plot_network("lenet5")
+    >>> [text.get_text() for text in figure.axes[0].texts[:3]]
+    ['input', 'C1', 'S2']
+    >>> figure.axes[0].get_title()
+    'lenet5: 8 nodes'
+    """
+    made = as_network(network)
+    positions = _positions(made)
+    depth = int(max(-y for _, y in positions.values()))
+    width = 1 + round(2 * max(abs(x) for x, _ in positions.values()))
+    measures = {node.name: node_measures(node) for node in made.nodes}
+    densities = {
+        name: found.nonzeros / found.entries for name, found in measures.items() if found.nonzeros and found.entries
+    }
+    high = min(_TALLEST, max(1.6, _ROW * (depth + 1) * 1.4)) + 0.5
+    wide = min(PAGE_WIDTH, max(4.0, _COLUMN * width + 1))
+    figure, axes = axes_of(axes, wide, high)
+    labels = {node.name: shorten(one_line(node.name), _LONGEST_LABEL) for node in made.nodes}
+    longest = max(map(text_width, labels.values()))  # a letter is about 0.6 times as wide as the font is high
+    size = min(8.0, 72 * (high - 0.5) / (depth + 1) / 2.2, 72 * (wide - 1.2) / width / (0.65 * longest + 1))
+    for node in made.nodes:
+        for source in node.inputs:
+            _draw_edge(axes, positions[source], positions[node.name])
+    colours = _Colours(list(densities.values()))
+    for node in made.nodes:
+        face = colours.of(densities.get(node.name))
+        x, y = positions[node.name]
+        axes.text(
+            x,
+            y,
+            labels[node.name],
+            ha="center",
+            va="center",
+            fontsize=size,
+            color="black" if face == _WITHOUT_MATRIX or is_light(_rgb(face)) else "white",
+            bbox={"boxstyle": "round,pad=0.3", "facecolor": face, "edgecolor": "#404040", "linewidth": 0.6},
+            parse_math=False,
+            zorder=3,
+        )
+    axes.set_xlim(-width / 2 - 0.1, width / 2 + 0.1)
+    axes.set_ylim(-depth - 0.6, 0.6)
+    axes.set_axis_off()
+    axes.set_title(f"{one_line(made.name)}: {len(made)} nodes", fontsize=10, parse_math=False)
+    if densities:
+        colours.add_scale(figure, axes)
+    return figure
+
+
+def _positions(network: Network) -> dict[str, tuple[float, float]]:
+    """Return the place of each node: layers below each other, and within a layer in the order of their inputs."""
+    if len(network) > _MOST_NODES:
+        raise ValueError(f"the network has {len(network)} nodes, but plots show at most {_MOST_NODES}; draw a part")
+    layers: list[list[str]] = []
+    depths: dict[str, int] = {}
+    for node in network.nodes:
+        depth = depths[node.name] = 1 + max((depths[source] for source in node.inputs), default=-1)
+        layers.extend([] for _ in range(depth + 1 - len(layers)))
+        layers[depth].append(node.name)
+    if (widest := max(map(len, layers))) > _MOST_BESIDE:
+        raise ValueError(
+            f"the network has {widest} nodes of the same depth, but plots show at most {_MOST_BESIDE}; draw a part"
+        )
+    positions: dict[str, tuple[float, float]] = {}
+    for depth, names in enumerate(layers):
+        wanted = {
+            name: float(np.mean([positions[source][0] for source in network[name].inputs] or [0.0])) for name in names
+        }
+        ordered = sorted(names, key=wanted.__getitem__)
+        for place, name in enumerate(ordered):
+            positions[name] = (place - (len(ordered) - 1) / 2, -float(depth))
+    return positions
+
+
+def _draw_edge(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
+    """Draw an edge; one that passes other layers is bent, so that it does not hide behind their nodes."""
+    bend = 0.35 if start[1] - end[1] > 1 and start[0] == end[0] else 0.0
+    from matplotlib.patches import FancyArrowPatch
+
+    edge = FancyArrowPatch(
+        start,
+        end,
+        arrowstyle="-",
+        connectionstyle=f"arc3,rad={bend}",
+        color="#808080",
+        linewidth=0.8,
+        shrinkA=0,
+        shrinkB=0,
+        zorder=1,
+    )
+    axes.add_patch(edge)
+
+
+def _rgb(code: str) -> tuple[int, int, int]:
+    return int(code[1:3], 16), int(code[3:5], 16), int(code[5:], 16)
+
+
+class _Colours:
+    """The colours of densities on a logarithmic scale, from light (sparse) to dark (dense)."""
+
+    def __init__(self, densities: list[float]) -> None:
+        logarithms = [math.log10(density) for density in densities] or [0.0]
+        self.low, self.high = math.floor(min(logarithms)), 0
+        self.low = min(self.low, -1)
+
+    def of(self, density: float | None) -> str:
+        """Return the colour of a density."""
+        if not density:
+            return _WITHOUT_MATRIX
+        place = (math.log10(density) - self.low) / (self.high - self.low) * (len(RAMP) - 1)
+        channels = zip(*RAMP[::-1], strict=True)
+        red, green, blue = (round(float(np.interp(place, range(len(RAMP)), values))) for values in channels)
+        return hex_code((red, green, blue))
+
+    def add_scale(self, figure: Figure, axes: Axes) -> None:
+        """Draw the scale beside the graph."""
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import LinearSegmentedColormap, LogNorm
+
+        colours = LinearSegmentedColormap.from_list("density", [hex_code(colour) for colour in RAMP[::-1]])
+        scale = ScalarMappable(LogNorm(10.0**self.low, 10.0**self.high), colours)
+        figure.colorbar(scale, ax=axes, label="density", shrink=0.6, fraction=0.06)

@@ -1,0 +1,21 @@
+"""The report of a network: a row per node with its shapes, counts, receptive field, shifts and norm, and the totals.
+
+`convmatrix.Network.report` makes one. Nothing is built: counts are formulas, and receptive fields and shifts pass
+through the network once.
+
+Examples
+--------
+>>> import convmatrix as cm
+>>> report = cm.network.architecture("lenet5").report()
+>>> report.total["parameters"], report.total["macs"]
+(60000, 332824)
+"""
+
+from convmatrix.report.report_forms import Report, network_report
+from convmatrix.report.report_rows import Progress
+
+__all__ = ["Progress", "Report", "network_report"]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

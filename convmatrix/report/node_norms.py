@@ -1,0 +1,248 @@
+"""How much a node of a network can lengthen a change of its input: bounds on its norm, with rounding errors."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from convmatrix.arrays import EPSILON
+from convmatrix.matrices import conv_matrix
+from convmatrix.network import (
+    Addition,
+    Concatenation,
+    Convolution,
+    Elementwise,
+    FullyConnected,
+    Input,
+    Node,
+    PatternMap,
+    Pooling,
+    Rearrangement,
+    Resize,
+    Scale,
+)
+from convmatrix.network.operations import broadcast_columns
+from convmatrix.network.windows import axis_structure
+from convmatrix.spectral import norm_bounds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from convmatrix.arrays import Array
+
+Bounds = tuple[float, float]
+
+_LARGEST_SLOPES: Final[dict[str, Callable[..., float]]] = {
+    "abs": lambda: 1.0,
+    "clip": lambda low, high: 1.0 if low < high else 0.0,
+    "elu": lambda alpha: max(1.0, abs(alpha)),
+    "hard_sigmoid": lambda alpha, beta: abs(alpha),
+    "hard_swish": lambda: 1.5,
+    "identity": lambda: 1.0,
+    "leaky_relu": lambda slope: max(1.0, abs(slope)),
+    "relu": lambda: 1.0,
+    "selu": lambda alpha, gamma: abs(gamma) * max(1.0, abs(alpha)),
+    "sigmoid": lambda: 0.25,
+    "softplus": lambda: 1.0,
+    "tanh": lambda scale, slope: abs(scale * slope),
+}
+"""The least upper bound of the slopes of an elementwise function, from its parameters."""
+
+_MOST_DENSE: Final = 1024  # rows or columns of a sparse matrix that is decomposed
+_MOST_WORK: Final = 1e10  # multiplications for the singular values of a dense layer
+_BLOCK: Final = 2**22  # entries of a dense layer that are converted at a time
+_POWERS: Final = 8  # steps of the power method
+
+
+class NoBoundError(ValueError):
+    """No bound is known for a node; the message says why."""
+
+
+def node_norm(node: Node) -> Bounds:
+    r"""Return lower and upper bounds on the norm of a node: the most by which it lengthens a change of its inputs.
+
+    It is the smallest L with :math:`\|f(x) - f(x')\|_2 \le L \, \|x - x'\|_2`: for a linear node the spectral norm of
+    its matrix, with its own boundary; for a maximum, or a function of each entry, the largest norm of a Jacobian. A
+    node of several inputs reads their concatenation. Both bounds allow for rounding.
+
+    Raises
+    ------
+    NoBoundError
+        If the node has no weights, or no bound is known for its operation.
+
+    Examples
+    --------
+    >>> from convmatrix.network import Network, Input, Pooling
+    >>> network = Network([Input((1, 6)), Pooling("max", 3, stride=1)])
+    >>> lower, upper = node_norm(network.nodes[1])
+    >>> lower <= 3**0.5 <= upper <= 1.7321
+    True
+    """
+    operation = node.operation
+    if isinstance(operation, Convolution | FullyConnected | PatternMap):
+        return _weighted(operation)
+    if isinstance(operation, Pooling):
+        return _pooling(operation, node)
+    if isinstance(operation, Scale):
+        return _scale(operation, node)
+    if isinstance(operation, Elementwise):
+        return _elementwise(operation)
+    if isinstance(operation, Addition):
+        # Each input adds an eigenvalue to A A^T, at the vector of ones: how often its entries are repeated.
+        n_out = math.prod(node.output_shape)
+        return _root(sum(n_out // math.prod(shape) for shape in node.input_shapes))
+    if isinstance(operation, Input | Concatenation):
+        return 1.0, 1.0
+    if isinstance(operation, Rearrangement):
+        return _rearrangement(operation, node)
+    if isinstance(operation, Resize):
+        return _product(operation.axis_matrices(node.input_shapes[0]))
+    raise NoBoundError(f"no bound is known for {node.kind}")
+
+
+def _root(square: int) -> Bounds:
+    """Return bounds on the square root of an integer."""
+    root = math.isqrt(square)
+    if root * root == square:
+        return float(root), float(root)
+    return math.sqrt(square) * (1 - EPSILON), math.sqrt(square) * (1 + EPSILON)
+
+
+def _weighted(operation: Convolution | FullyConnected | PatternMap) -> Bounds:
+    weight = operation.weight
+    if weight is None:
+        raise NoBoundError("the node has no weights")
+    if isinstance(operation, PatternMap):
+        pattern = operation.pattern
+        if pattern.geometry is None or max(pattern.shape) <= _MOST_DENSE:
+            return _matrix_norm(pattern.matrix(weight.astype(np.float64)))
+        return norm_bounds(weight.astype(np.float64), pattern.geometry)
+    if isinstance(operation, FullyConnected):
+        return _dense(weight)
+    g = operation.geometry
+    if math.prod(g.kernel_shape) == 1 and g.sharing == "shared" and g.connections is None:
+        # The matrix is a Kronecker product: of the kernel, and of how often each position reads each sample.
+        kernels = weight.reshape(g.groups, -1, weight.shape[1])
+        lower, upper = np.max([_dense(kernel) for kernel in kernels], axis=0).tolist()
+        low, high = _root(_most_rows([axis_structure(axis) for axis in g.axes]))
+        return lower * low * (1 - EPSILON), upper * high * (1 + EPSILON)
+    if max(g.n_in, g.n_out) <= _MOST_DENSE:
+        return _matrix_norm(conv_matrix(weight.astype(np.float64), g))
+    return norm_bounds(weight.astype(np.float64), g)
+
+
+def _most_rows(structures: list[Any]) -> int:
+    """Return the most rows that read one sample, of a product over axes."""
+    return math.prod(int((matrix != 0).sum(axis=0).max()) for matrix in structures)
+
+
+def _dense(weight: Array) -> Bounds:
+    """Return bounds on the norm of a dense matrix: by its singular values, or, if it is large, by sums and powers."""
+    small, large = sorted(weight.shape)
+    error = 64 * (small + large) * EPSILON
+    if small**2 * (large + 4.0 * small) <= _MOST_WORK:
+        value = float(np.linalg.norm(weight.astype(np.float64), 2))
+        return value * (1 - error), value * (1 + error)
+    starts = range(0, len(weight), max(_BLOCK // weight.shape[1], 1))
+    blocks = [slice(start, start + starts.step) for start in starts]  # in blocks, to bound memory use
+    rows, columns, squares = 0.0, np.zeros(weight.shape[1]), 0.0
+    for block in blocks:
+        moduli = np.abs(weight[block]).astype(np.float64)
+        rows, squares = max(rows, float(moduli.sum(axis=1).max())), squares + float(np.vdot(moduli, moduli))
+        columns += moduli.sum(axis=0)
+    upper = min(math.sqrt(squares), math.sqrt(rows * float(columns.max()))) * (1 + error)
+    lower, v = 0.0, columns
+    for _ in range(_POWERS):
+        image = np.concatenate([weight[block].astype(np.float64) @ v for block in blocks])
+        lower = float(np.linalg.norm(image) / max(float(np.linalg.norm(v)), 1e-300)) - error * upper
+        v = np.sum([image[block] @ weight[block].astype(np.float64) for block in blocks], axis=0)
+        v /= max(float(np.abs(v).max()), 1e-300)
+    return max(lower, 0.0), upper
+
+
+def _pooling(operation: Pooling, node: Node) -> Bounds:
+    """Return the norm of a pooling: a product over its axes; of a maximum, the root of the most windows of a sample."""
+    (shape,) = node.input_shapes
+    structures = [axis_structure(axis) for axis in operation.geometry(shape).axes]
+    if operation.method == "max":
+        return _root(_most_rows(structures))
+    divisors = operation.divisors(shape)
+    largest = float(divisors.max())
+    matrices = []
+    for number, structure in enumerate(structures):
+        # The divisors are a product over the axes as well: those along one axis, over the largest on the others.
+        others = tuple(axis for axis in range(divisors.ndim) if axis != number)
+        along = divisors.max(axis=others) / (largest if number else 1.0)
+        matrix = structure.astype(np.float64)
+        matrix.data /= np.repeat(along, np.diff(matrix.indptr))
+        matrices.append(matrix)
+    lower, upper = _product(matrices)
+    if operation.trained:
+        if operation.coefficient is None:
+            raise NoBoundError("the node has no weights")
+        factor = float(np.abs(operation.coefficient).max())
+        return lower * factor, upper * factor * (1 + EPSILON)
+    return lower, upper
+
+
+def _product(matrices: list[Any]) -> Bounds:
+    """Return bounds on the norm of a Kronecker product."""
+    lower = upper = 1.0
+    for matrix in matrices:
+        low, high = _matrix_norm(matrix)
+        lower, upper = lower * low * (1 - EPSILON), upper * high * (1 + EPSILON)
+    return lower, upper
+
+
+def _matrix_norm(matrix: Any) -> Bounds:
+    """Return bounds on the norm of a sparse matrix: by its singular values, or, if it is large, by its sums."""
+    rows, columns = matrix.shape
+    error = 64 * (rows + columns) * EPSILON
+    if max(rows, columns) <= _MOST_DENSE:
+        value = float(np.linalg.norm(matrix.toarray(), 2))
+        return value * (1 - error), value * (1 + error)
+    moduli = abs(matrix)
+    squares = moduli.multiply(moduli)
+    lower = math.sqrt(max(squares.sum(axis=0).max(), squares.sum(axis=1).max()))
+    upper = math.sqrt(moduli.sum(axis=0).max() * moduli.sum(axis=1).max())
+    return lower * (1 - error), upper * (1 + error)
+
+
+def _scale(operation: Scale, node: Node) -> Bounds:
+    """Return the norm of a scale: the largest one of its columns, which do not overlap."""
+    (shape,) = node.input_shapes
+    if isinstance(operation.scale, str):
+        raise NoBoundError("the node has no weights")
+    factors: Array = np.ones(node.output_shape)
+    if operation.scale is not None:
+        factors = np.broadcast_to(operation.spread(operation.scale, shape), node.output_shape).astype(np.float64)
+    if shape == node.output_shape:
+        largest = float(np.abs(factors).max())
+        return largest, largest
+    return _column_norms(broadcast_columns(shape, node.output_shape), factors.ravel(), math.prod(shape))
+
+
+def _rearrangement(operation: Rearrangement, node: Node) -> Bounds:
+    if operation.name in ("flatten", "reshape", "transpose", "take", "channel_shuffle"):
+        return 1.0, 1.0
+    index = operation.index(node.input_shapes[0])
+    counts = np.bincount(index[index >= 0], minlength=1)
+    return _root(int(counts.max()))
+
+
+def _column_norms(columns: Array, factors: Array, n_columns: int) -> Bounds:
+    """Return the largest norm of a column of a matrix with one entry per row."""
+    squares = np.bincount(columns, factors**2, minlength=n_columns)
+    value, error = math.sqrt(float(squares.max())), 4 * len(columns) * EPSILON
+    return value * (1 - error), value * (1 + error)
+
+
+def _elementwise(operation: Elementwise) -> Bounds:
+    name = operation.name.lower()
+    if operation.known is None or name not in _LARGEST_SLOPES:
+        raise NoBoundError(f"no bound is known for the function {operation.name}")
+    value = _LARGEST_SLOPES[name](**operation.parameters)
+    error = EPSILON if name in ("selu", "tanh") else 0.0  # whose slopes are products
+    return value * (1 - error), value * (1 + error)

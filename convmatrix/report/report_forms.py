@@ -1,0 +1,317 @@
+"""The report of a network as an object: a table that fits the terminal, and files for other programs."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import textwrap
+from dataclasses import dataclass
+from decimal import ROUND_CEILING, Context
+from html import escape
+from typing import TYPE_CHECKING, Any, Final, overload
+
+import numpy as np
+
+from convmatrix.atomic import atomic_write
+from convmatrix.display.tables import (
+    column_widths,
+    html_table,
+    latex_table,
+    one_line,
+    shorten,
+    table_width,
+    text_table,
+)
+from convmatrix.memory import in_words
+from convmatrix.network import Network, as_network
+from convmatrix.report.report_rows import Progress, Row, report_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import DTypeLike
+
+_LEFT: Final = 2  # columns that are aligned to the left: the name and the kind
+_SHORT_NAME: Final = 20  # columns to which names are shortened before a column is dropped
+_LONG_LIST: Final = 6  # unknown nodes that are named below the table
+_ABSENT: Final = "-"
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: its title, how a row is shown in it, and its importance, the least 0."""
+
+    title: str
+    show: Callable[[Row], str]
+    importance: int
+
+
+def _number(name: str) -> Callable[[Row], str]:
+    return lambda row: _ABSENT if row[name] is None else f"{row[name]:,}"
+
+
+def _sizes(name: str) -> Callable[[Row], str]:
+    return lambda row: _ABSENT if row[name] is None else _by(row[name])
+
+
+def _by(shape: Sequence[int]) -> str:
+    return "x".join(map(str, shape)) if shape else "1"
+
+
+def _shift(row: Row) -> str:
+    return _ABSENT if row["shift"] is None else "none" if row["only_identity"] else _by(row["shift"])
+
+
+COLUMNS: Final = (
+    Column("node", lambda row: one_line(row["name"]), 99),
+    Column("kind", lambda row: one_line(row["kind"]), 11),
+    Column("input", lambda row: " + ".join(map(_by, row["input_shapes"])) or _ABSENT, 2),
+    Column("output", _sizes("output_shape"), 13),
+    Column("parameters", _number("parameters"), 15),
+    Column("biases", _number("biases"), 0),
+    Column("nonzeros", _number("nonzeros"), 10),
+    Column("density", lambda row: _ABSENT if row["density"] is None else f"{row['density']:.2g}", 7),
+    Column("multiply-adds", _number("multiply_adds"), 12),
+    Column("MACs", _number("macs"), 8),
+    Column("FLOPs", _number("flops"), 1),
+    Column("CSR", lambda row: _ABSENT if row["csr_bytes"] is None else in_words(row["csr_bytes"]), 5),
+    Column("field", _sizes("field_size"), 9),
+    Column("step", _sizes("field_stride"), 4),
+    Column("shift", _shift, 6),
+    Column("norm", lambda row: _ABSENT if row["norm_upper"] is None else _rounded_up(row["norm_upper"]), 14),
+)
+_PRINTED: Final = ("node", "kind", "output", "parameters", "nonzeros", "multiply-adds", "MACs", "field", "norm")
+
+
+def _rounded_up(value: float) -> str:
+    """Return an upper bound with four digits, rounded up unless it is a number of four digits up to rounding errors."""
+    nearest = f"{value:.4g}"
+    if float(nearest) >= value * (1 - 1e-9):
+        return nearest
+    return f"{float(Context(prec=4, rounding=ROUND_CEILING).create_decimal_from_float(value)):.4g}"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Report:
+    r"""The report of a network; `convmatrix.Network.report` makes one.
+
+    ``print(report)`` prints a table that is as wide as the terminal, without the least important columns if there is no
+    room for all; in a notebook the report shows itself as a table.
+
+    Attributes
+    ----------
+    network : Network
+    rows : list of dict
+        One per node, in the network's order, with plain Python values under the names of the notes below.
+    total : dict
+        The sums under the same names; ``complete`` says whether all nodes are known, ``unknown`` lists those that are
+        not. Without them, sums are lower bounds.
+    dtype : dtype
+        Of the values whose bytes are given.
+
+    Notes
+    -----
+    The values of a row, by name:
+
+    ``name``, ``kind``, ``inputs``, ``input_shapes``, ``output_shape``
+        ``kind`` is the name of the function, the rearrangement or the unknown operator where there is one.
+    ``parameters``, ``biases``
+        Trained numbers, and how many of them are biases.
+    ``nonzeros``, ``density``, ``csr_bytes``
+        Stored entries of the matrix of a linear node, their share of all entries, and its bytes in CSR format. They
+        depend on the structure alone: weights of zero count.
+    ``multiply_adds``, ``macs``, ``flops``
+        Of convolutions, dense layers, index patterns, trained pooling and products of matrices; 0 for others, as in
+        published counts. ``macs`` is :math:`m \cdot k \cdot c` for m output positions and channels, k taps and c
+        channels per group, and multiplies padding too; ``multiply_adds`` does not: it is the number of nonzeros.
+        ``flops`` is twice ``macs``: one multiplication and one addition per tap. A sum of n products has n - 1
+        additions; the n-th is that of the bias, or to zero where there is none, so biases are not counted again.
+        Additions of pooling, normalisation and branches are not counted.
+    ``field_size``, ``field_stride``, ``field_start``, ``field_centre``, ``field_reason``
+        The receptive field on each axis of the input, as in `convmatrix.graph.FieldSize`, or why it has no size.
+    ``shift``, ``shift_reason``
+        The smallest cyclic shift on each axis of the input that is known to commute with the network up to the
+        node, for all weights (`convmatrix.equivariance.known_shifts`): its multiples commute as well. It is the
+        size of the input where only the identity is known to, as behind zero padding.
+    ``norm_lower``, ``norm_upper``, ``norm_reason``
+        Bounds on how much the node lengthens a change of its inputs, in the 2-norm, rounding errors included: of a
+        convolution those of `convmatrix.spectral.norm_bounds`, with its own boundary.
+
+    A node that the package does not know makes the totals lower bounds: ``total["complete"]`` is then False.
+
+    Examples
+    --------
+    >>> import convmatrix as cm
+    >>> report = cm.Network([cm.ConvGeometry((6, 6), (3, 3), out_channels=2)]).report()
+    >>> print(report.to_text(width=60))
+    network: 1x6x6 -> 2x4x4, 2 nodes
+    node     kind         output  parameters  multiply-adds
+    input    input         1x6x6           0              0
+    layer 1  convolution   2x4x4          18            288
+    total    network       2x4x4          18            288
+    """
+
+    network: Network
+    rows: list[Row]
+    total: Row
+    dtype: np.dtype[Any]
+
+    def __repr__(self) -> str:
+        return f"Report({self.network.name!r}, {len(self.rows)} nodes)"
+
+    def __str__(self) -> str:
+        return self.to_text()
+
+    # --- what people look at -----------------------------------------------------------------------------------------
+
+    def to_text(self, width: int | None = None) -> str:
+        """Return the table for a terminal of a width, by default that of the present one.
+
+        Columns are dropped, the least important first, and long names of nodes are shortened in the middle, until the
+        table fits; numbers are never broken.
+        """
+        width = shutil.get_terminal_size().columns if width is None else max(int(width), 1)
+        columns = list(self._columns())
+        table = self._cells(columns)
+        while (wanted := table_width(column_widths(table))) > width:
+            names = column_widths(table)[0]
+            room = names - (wanted - width)
+            if room >= min(names, _SHORT_NAME) or len(columns) <= 2:
+                if room < 1 and len(columns) == 2:
+                    columns, room = columns[:1], width
+                    table = self._cells(columns)
+                table = [[shorten(row[0], max(room, 1)), *row[1:]] for row in table]
+                break
+            columns.remove(min(columns, key=lambda column: column.importance))
+            table = self._cells(columns)
+        title = textwrap.wrap(self._title(), width)
+        caution = [] if self.total["complete"] else textwrap.wrap(self._caution(), width)
+        left = sum(column.title in ("node", "kind") for column in columns)
+        return "\n".join([*title, text_table(table, left), *caution])
+
+    def _repr_html_(self) -> str:
+        below = "" if self.total["complete"] else f"<p>{escape(self._caution())}</p>"
+        table = html_table(self._cells(self._columns()), self._title(), _LEFT, totals=1)
+        return f'<div style="font-family: sans-serif; overflow-x: auto">{table}{below}</div>'
+
+    def _title(self) -> str:
+        ends = f"{_by(self.network.input_shape)} -> {_by(self.network.output_shape)}"
+        return one_line(f"{self.network.name}: {ends}, {len(self.rows)} nodes")
+
+    def _caution(self) -> str:
+        unknown = self.total["unknown"]
+        names = ", ".join(map(one_line, unknown[:_LONG_LIST]))
+        more = f" and {len(unknown) - _LONG_LIST} more" if len(unknown) > _LONG_LIST else ""
+        return f"The totals are lower bounds: nothing is known of {names}{more}."
+
+    def _columns(self) -> list[Column]:
+        """Return the columns of the full table; that of norms only if there are any."""
+        normed = any(row["norm_upper"] is not None for row in self.rows)
+        return [column for column in COLUMNS if column.title != "norm" or normed]
+
+    def _cells(self, columns: Sequence[Column]) -> list[list[str]]:
+        """Return the cells of the table: a header, the rows, and the totals."""
+        spatial = list(self.network.input_shape[1:])
+        total = {**self.total, "name": "total" if self.total["complete"] else "at least"}
+        rows = [{**row, "only_identity": row["shift"] == spatial} for row in [*self.rows, total]]
+        return [[column.title for column in columns], *([column.show(row) for column in columns] for row in rows)]
+
+    # --- what other programs read ------------------------------------------------------------------------------------
+
+    @overload
+    def to_json(self, path: None = None) -> str: ...
+    @overload
+    def to_json(self, path: str | os.PathLike[str]) -> None: ...
+    def to_json(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Return the report as a JSON object, or write it to a file, whole or not at all.
+
+        Examples
+        --------
+        >>> import json
+        >>> import convmatrix as cm
+        >>> report = cm.network.architecture("lenet5").report()
+        >>> json.loads(report.to_json())["rows"] == report.rows
+        True
+        """
+        record = {
+            "network": self.network.name,
+            "input_shape": list(self.network.input_shape),
+            "output_shape": list(self.network.output_shape),
+            "dtype": self.dtype.name,
+            "rows": self.rows,
+            "total": self.total,
+        }
+        return _written(json.dumps(record, allow_nan=False) + "\n", path)
+
+    @overload
+    def to_csv(self, path: None = None) -> str: ...
+    @overload
+    def to_csv(self, path: str | os.PathLike[str]) -> None: ...
+    def to_csv(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        """Return the rows, without the totals, as comma-separated values, or write them to a file.
+
+        Names are written as they are, lists as in JSON, and what is absent as an empty cell.
+
+        Examples
+        --------
+        >>> import csv
+        >>> import convmatrix as cm
+        >>> report = cm.network.architecture("lenet5").report()
+        >>> next(row["parameters"] for row in csv.DictReader(report.to_csv().splitlines()) if row["name"] == "C3")
+        '1516'
+        """
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(self.rows[0])
+        for row in self.rows:
+            writer.writerow(json.dumps(cell) if isinstance(cell, list) else cell for cell in row.values())
+        return _written(text.getvalue(), path)
+
+    @overload
+    def to_latex(self, path: None = None) -> str: ...
+    @overload
+    def to_latex(self, path: str | os.PathLike[str]) -> None: ...
+    def to_latex(self, path: str | os.PathLike[str] | None = None) -> str | None:
+        r"""Return a tabular with the rules of the package booktabs, or write it to a file, whole or not at all.
+
+        Examples
+        --------
+        >>> import convmatrix as cm
+        >>> print(cm.Network([cm.ConvGeometry((6, 6), (3, 3))]).report().to_latex().splitlines()[0])
+        \begin{tabular}{llrrrrrr}
+        """
+        columns = [column for column in self._columns() if column.title in _PRINTED]
+        return _written(latex_table(self._cells(columns), _LEFT, totals=1) + "\n", path)
+
+
+def _written(text: str, path: str | os.PathLike[str] | None) -> str | None:
+    """Return a text, or write it to a file and return None."""
+    if path is None:
+        return text
+    with atomic_write(path) as file:
+        file.write(text.encode("utf-8"))
+    return None
+
+
+def network_report(
+    network: Any, norms: bool = False, dtype: DTypeLike = np.float64, progress: Progress | None = None
+) -> Report:
+    """Return the report of a network; see `convmatrix.Network.report`.
+
+    Parameters
+    ----------
+    network : Network, str, nn.Sequential or sequence of layers
+        Whatever `convmatrix.network.as_network` accepts.
+    norms, dtype, progress
+        As for `convmatrix.Network.report`.
+
+    Examples
+    --------
+    >>> network_report("vgg16").total["parameters"]
+    138357544
+    """
+    made = as_network(network)
+    return Report(made, *report_rows(made, norms, dtype, progress), np.dtype(dtype))
