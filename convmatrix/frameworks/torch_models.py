@@ -140,11 +140,20 @@ def _numbers_of(node: Any) -> list[float]:
 
 
 def _may_hold(number: float, size: int) -> bool:
-    """Return whether a number may have been computed from the size of the batch."""
-    if not math.isfinite(number):
+    """Return whether a number may have been computed from the size of the batch, a prime, or from its neighbours.
+
+    Numbers of many digits, such as roots and inverses of primes, may; of others, those that are near its multiples.
+    """
+    if number == 0 or not math.isfinite(number):
         return False
-    near = (number * size, number / size, (number - 1) / size, (number + 1) / size, number**2 * size, number**2 / size)
-    return number != 0 and any(value != 0 and abs(value - round(value)) < 1e-9 for value in near)
+    if float(f"{number:.6g}") != number:
+        return True
+    twice = round(abs(2 * number))
+    if twice != abs(2 * number):
+        return round(abs(number) * 10**6) % size == 0
+    return any(n and n % size == 0 for n in range(twice - 2, twice + 3)) or any(
+        twice % n == 0 for n in (size - 1, size + 1)
+    )
 
 
 def _different(program: Any, other: Any) -> set[Any]:
@@ -215,8 +224,8 @@ def _exported(torch: Any, module: Any, example: Any) -> Any:
     try:
         with _evaluation(module), torch.no_grad(), _silence():
             program = torch.export.export(module, (example,))
-            if _needs_decomposition(program):
-                table = torch.export.default_decompositions()
+            table = torch.export.default_decompositions()
+            if _needs_decomposition(program, table):
                 for operator in [*table.keys()]:
                     if _operator_name(operator) in OPERATORS:
                         table.pop(operator, None)
@@ -236,8 +245,9 @@ def _operator_name(target: Any) -> str:
     return str(schema.name).rpartition("::")[2] if schema is not None else getattr(target, "__name__", str(target))
 
 
-def _needs_decomposition(program: Any) -> bool:
-    """Return whether what depends on the input has unknown operators, or writes to a tensor that is read elsewhere."""
+def _needs_decomposition(program: Any, table: Any) -> bool:
+    """Return whether what depends on the input has unknown operators that PyTorch takes apart, or shared writes."""
+    known = True
     given: set[str] = set(program.graph_signature.user_inputs)
     dependent: set[Any] = set()
     for node in program.graph.nodes:
@@ -251,8 +261,8 @@ def _needs_decomposition(program: Any) -> bool:
             if not _rewrites_own_input(node):
                 return True
         elif node in dependent and node.users and _operator_name(node.target) not in OPERATORS:
-            return True
-    return False
+            known = known and node.target not in table and not node.target._can_decompose()
+    return not known
 
 
 def _check_write(node: Any) -> None:
@@ -268,13 +278,10 @@ def _rewrites_own_input(node: Any) -> bool:
     """Return whether an operator works in place on the new result of another one, which nothing else reads."""
     source = node.args[0]
     made_new = getattr(source, "op", "") == "call_function" and (
-        _operator_name(source.target) in _MAKES_NEW or _rewrites_own_input(source)
+        _operator_name(source.target) in COMPUTING or _rewrites_own_input(source)
     )
     name = _operator_name(node.target)
     return made_new and len(source.users) == 1 and name.endswith("_") and name[:-1] in OPERATORS
-
-
-_MAKES_NEW = ("conv1d", "conv2d", "conv3d", "linear", "batch_norm", "add", "mul", "cat", "max_pool2d")
 
 
 class _GraphReader:

@@ -292,6 +292,15 @@ def _upsample(mode: str, coordinates: str = "asymmetric", rounding: str = "floor
     return translate
 
 
+def _refused(reason: str) -> Callable[[Call], Tensor]:
+    """Return the translation of an operator that has none, nor have its parts."""
+
+    def translate(call: Call) -> Tensor:
+        raise UnsupportedError(reason)
+
+    return translate
+
+
 _NEAREST, _EXACT = _upsample("nearest"), _upsample("nearest", "half_pixel", "round_prefer_ceil")
 _LINEAR = _upsample("linear", "half_pixel")
 
@@ -332,6 +341,8 @@ REARRANGEMENTS: Final[dict[str, Callable[[Call], Any]]] = {
     **dict.fromkeys(("replication_pad1d", "replication_pad2d", "replication_pad3d"), _padded_by("replicate")),
     **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"), _NEAREST),
     **dict.fromkeys(("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"), _EXACT),
+    **dict.fromkeys(("upsample_bicubic2d", "_upsample_bicubic2d_aa"), _refused("bicubic interpolation is not known")),
+    "_upsample_bilinear2d_aa": _refused("interpolation with antialiasing is not known"),
     **dict.fromkeys(("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d"), _LINEAR),
 }
 """The translation of each operator, by its name without namespace and overload."""
