@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import io
-import logging
-import math
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,47 +10,12 @@ import numpy as np
 from convmatrix import options as validate
 from convmatrix.arrays import from_tensor
 from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError
-from convmatrix.frameworks.torch_operators import OPERATORS as COMPUTING
-from convmatrix.frameworks.torch_operators import Call
-from convmatrix.frameworks.torch_rearrangements import REARRANGEMENTS
+from convmatrix.frameworks.torch_calls import Call
+from convmatrix.frameworks.torch_traces import OPERATORS, operator_name, traced
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.network import Network
-
-OPERATORS = {**COMPUTING, **REARRANGEMENTS}
-_PRIMES = (
-    7,
-    11,
-    13,
-    17,
-    19,
-    23,
-    29,
-    31,
-    37,
-    41,
-    43,
-    47,
-    53,
-    59,
-    61,
-    67,
-    71,
-    73,
-    79,
-    83,
-    89,
-    97,
-    101,
-    103,
-    2**31 - 1,
-    2**61 - 1,
-)
-_REMEDY = (
-    "change the module so that torch.export accepts it, or export it with torch.onnx.export(...) and read the file "
-    "with Network.from_onnx"
-)
 
 
 def network_from_torch(module: Any, input_shape: int | Sequence[int], *, name: str | None = None) -> Network:
@@ -117,177 +77,13 @@ def _reader(module: Any, input_shape: int | Sequence[int], name: str | None) -> 
             "load it into its module first"
         )
     shape = validate.shape("input_shape", input_shape)
-    options = _example_options(torch, module)
-    sizes = [*shape, *(n for tensor in (*module.parameters(), *module.buffers()) for n in tensor.shape)]
-    several, others = [p for p in _PRIMES if all(n % p for n in sizes)][:2]
-    sized: set[Any] = set()
-    try:
-        program = _exported(torch, module, torch.empty((several, *shape), **options))
-        numbers = (number for node in program.graph.nodes for number in _numbers_of(node))
-        if _constants_of(program) or any(_may_hold(number, several) for number in numbers):
-            sized = _different(program, _exported(torch, module, torch.empty((others, *shape), **options)))
-    except ValueError:
-        program = _exported(torch, module, torch.empty((1, *shape), **options))
-    return _GraphReader(torch, module, program, name or type(module).__name__, sized)
-
-
-def _numbers_of(node: Any) -> list[float]:
-    """Return the numbers that an operator computes with, as opposed to sizes and places."""
-    if node.op != "call_function" or _operator_name(node.target) in REARRANGEMENTS:
-        return []
-    numbers = [value for value in (*node.args, *node.kwargs.values()) if isinstance(value, int | float)]
-    return [float(value) for value in numbers if not isinstance(value, bool)]
-
-
-def _may_hold(number: float, size: int) -> bool:
-    """Return whether a number may have been computed from the size of the batch, a prime, or from its neighbours.
-
-    Numbers of many digits, such as roots and inverses of primes, may; of others, those that are near its multiples.
-    """
-    if number == 0 or not math.isfinite(number):
-        return False
-    if float(f"{number:.6g}") != number:
-        return True
-    twice = round(abs(2 * number))
-    if twice != abs(2 * number):
-        return round(abs(number) * 10**6) % size == 0
-    return any(n and n % size == 0 for n in range(twice - 2, twice + 3)) or any(
-        twice % n == 0 for n in (size - 1, size + 1)
-    )
-
-
-def _different(program: Any, other: Any) -> set[Any]:
-    """Return the nodes that compute with other numbers, or are others, in a trace of another size of the batch."""
-    constants, twins = _constants_of(program), _constants_of(other)
-    placed = {n.name: n for n in program.graph.nodes if n.op == "placeholder"}
-    changed = {placed[name] for name, value in constants.items() if not _equal(value, twins.get(name))}
-    nodes, others = ([n for n in p.graph.nodes if n.op == "call_function"] for p in (program, other))
-    if [n.target for n in nodes] != [n.target for n in others]:
-        return changed | {node for node in nodes if _numbers_of(node)}
-    pairs = zip(nodes, others, strict=True)
-    return changed | {node for node, twin in pairs if _numbers_of(node) != _numbers_of(twin)}
-
-
-def _constants_of(program: Any) -> dict[str, Any]:
-    """Return the tensors that a module's forward makes of numbers, by the names of their nodes."""
-    lifted = program.graph_signature.inputs_to_lifted_tensor_constants
-    return {name: program.constants[place] for name, place in lifted.items()}
-
-
-def _equal(value: Any, other: Any) -> bool:
-    """Return whether two tensors are equal, where both have values."""
-    return other is not None and value.shape == other.shape and bool((value == other).all())
-
-
-def _example_options(torch: Any, module: Any) -> dict[str, Any]:
-    """Return dtype and device of an input, those of the first weights in floating point; check that weights exist."""
-    lazy = [name for name, p in module.named_parameters() if isinstance(p, torch.nn.parameter.UninitializedTensorMixin)]
-    if lazy:
-        raise ValueError(
-            f"parameter {lazy[0]!r} has no values yet; a lazy module has to see one input before it can be read"
-        )
-    for tensor in (*module.parameters(), *module.buffers()):
-        if tensor.is_floating_point():
-            if tensor.is_meta:
-                raise ValueError("the module's parameters are on the device 'meta', which holds no values; load them")
-            return {"dtype": tensor.dtype, "device": tensor.device}
-    return {}
-
-
-@contextmanager
-def _evaluation(module: Any) -> Iterator[None]:
-    """Put a module into evaluation mode, and each of its parts back into its own mode afterwards."""
-    modes = [(part, part.training) for part in module.modules()]
-    try:
-        module.eval()
-        yield
-    finally:
-        for part, mode in modes:
-            part.training = mode
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Hide what torch.export writes about a failure, such as its whole graph; the error tells what matters."""
-    disabled = logging.root.manager.disable
-    with warnings.catch_warnings(), redirect_stderr(io.StringIO()):
-        warnings.simplefilter("ignore")
-        logging.disable(logging.CRITICAL)
-        try:
-            yield
-        finally:
-            logging.disable(disabled)
-
-
-def _exported(torch: Any, module: Any, example: Any) -> Any:
-    """Return the program that torch.export traces, with the operators that are known left whole."""
-    try:
-        with _evaluation(module), torch.no_grad(), _silence():
-            program = torch.export.export(module, (example,))
-            table = torch.export.default_decompositions()
-            if _needs_decomposition(program, table):
-                for operator in [*table.keys()]:
-                    if _operator_name(operator) in OPERATORS:
-                        table.pop(operator, None)
-                program = program.run_decompositions(table)
-    except Exception as error:  # torch.export raises errors of many types, its own and the module's
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(
-            f"torch.export cannot trace {type(module).__name__} for an input of shape {tuple(example.shape)}: "
-            f"{reason[0][:300]}; {_REMEDY}"
-        ) from error
-    return program
-
-
-def _operator_name(target: Any) -> str:
-    """Return an operator's name without namespace and overload, such as ``conv2d``."""
-    schema = getattr(target, "_schema", None)
-    return str(schema.name).rpartition("::")[2] if schema is not None else getattr(target, "__name__", str(target))
-
-
-def _needs_decomposition(program: Any, table: Any) -> bool:
-    """Return whether what depends on the input has unknown operators that PyTorch takes apart, or shared writes."""
-    known = True
-    given: set[str] = set(program.graph_signature.user_inputs)
-    dependent: set[Any] = set()
-    for node in program.graph.nodes:
-        if node.name in given or not dependent.isdisjoint(node.all_input_nodes):
-            dependent.add(node)
-        schema = getattr(node.target, "_schema", None)
-        if schema is None or node.op != "call_function":
-            continue
-        if schema.is_mutable:
-            _check_write(node)
-            if not _rewrites_own_input(node):
-                return True
-        elif node in dependent and node.users and _operator_name(node.target) not in OPERATORS:
-            known = known and node.target not in table and not node.target._can_decompose()
-    return not known
-
-
-def _check_write(node: Any) -> None:
-    """Raise if an operator writes to what a dropout passes on: torch.export takes it for a copy, which it is not."""
-    written, source = node.args[0], None
-    while getattr(written, "op", "") == "call_function" and "dropout" in _operator_name(written.target):
-        source = written = written.args[0]
-        if len(source.users) > 1:
-            raise ValueError(f"{node.target} writes to the result of a dropout, whose input is read elsewhere")
-
-
-def _rewrites_own_input(node: Any) -> bool:
-    """Return whether an operator works in place on the new result of another one, which nothing else reads."""
-    source = node.args[0]
-    made_new = getattr(source, "op", "") == "call_function" and (
-        _operator_name(source.target) in COMPUTING or _rewrites_own_input(source)
-    )
-    name = _operator_name(node.target)
-    return made_new and len(source.users) == 1 and name.endswith("_") and name[:-1] in OPERATORS
+    return _GraphReader(torch, module, *traced(torch, module, shape), name or type(module).__name__)
 
 
 class _GraphReader:
     """Translates an exported program node by node."""
 
-    def __init__(self, torch: Any, module: Any, program: Any, name: str, sized: set[Any]) -> None:
+    def __init__(self, torch: Any, module: Any, program: Any, sized: set[Any], name: str) -> None:
         self.torch = torch
         self.sized = sized  # nodes that compute with the size of the batch
         self.modules = dict(module.named_modules())
@@ -358,7 +154,7 @@ class _GraphReader:
         """Return the name of the innermost module, with the operator's name unless it is a layer of torch.nn."""
         path = _module_path(node)
         module: Any = self.modules.get(path)
-        operator = _operator_name(node.target).strip("_")
+        operator = operator_name(node.target).strip("_")
         if not path:
             return operator
         is_layer = module is not None and type(module).__module__.startswith("torch.nn.")
@@ -366,7 +162,7 @@ class _GraphReader:
 
     def _call(self, node: Any) -> Any:
         """Return the value of a call: constants are computed by PyTorch, tensors become nodes of the network."""
-        operator = _operator_name(node.target)
+        operator = operator_name(node.target)
         if operator == "getitem":
             return self._item(node, *node.args)
         sources = [n for n in node.all_input_nodes if _holds_tensor(self.values[n])]
@@ -458,11 +254,11 @@ class _GraphReader:
 
         A convolution module with a padding mode is exported as two operators, which are one layer.
         """
-        operator = _operator_name(node.target)
+        operator = operator_name(node.target)
         if operator == "pad":
             users = list(node.users)
             paths = {_module_path(n) for n in (node, *users)}
-            if len(users) == 1 and _operator_name(users[0].target) in _CONVOLUTIONS and len(paths) == 1:
+            if len(users) == 1 and operator_name(users[0].target) in _CONVOLUTIONS and len(paths) == 1:
                 x = self.values[node.args[0]]
                 amounts, mode = node.args[1], node.args[2] if len(node.args) > 2 else "constant"
                 if isinstance(x, Tensor) and mode in ("circular", "reflect", "replicate"):

@@ -12,7 +12,7 @@ import numpy as np
 from convmatrix.frameworks.builder import Tensor, UnsupportedError
 
 if TYPE_CHECKING:
-    from convmatrix.frameworks.torch_operators import Call
+    from convmatrix.frameworks.torch_calls import Call
 
 _BOUNDARY: Final = {"constant": "zero", "circular": "circular", "reflect": "reflect", "replicate": "replicate"}
 
