@@ -109,7 +109,7 @@ def network_from_onnx(
     reader = _OnnxReader(builder, versions, folder)
     scope[name] = builder.input
     if element not in FLOATING:
-        reader.types[builder.input.node] = element
+        reader.integers.add(name)
     results = reader.read(graph, scope, 0)
     return builder.finish([reader.output(result) for result in results])
 
@@ -223,7 +223,7 @@ class _OnnxReader:
         self.versions = versions
         self.folder = folder
         self.declared: dict[str, Shape] = {}  # by tensor, what the file says, if all sizes are fixed
-        self.types: dict[str, int] = {}  # element types of the network's nodes that are not in floating point
+        self.integers: set[str] = set()  # names of tensors that are not in floating point
 
     def read(self, graph: Any, scope: dict[str, Value], depth: int) -> list[Value]:
         """Return the outputs of a graph, whose other values are added to the scope."""
@@ -275,12 +275,16 @@ class _OnnxReader:
         results = self.read(branch, {**scope, **initializers(branch, self.folder)}, depth + 1)
         if len(results) != len(node.outputs):
             raise ValueError(f"{node.described} has {len(node.outputs)} outputs, but its branch has {len(results)}")
+        pairs = zip(node.outputs, branch.output, strict=True)
+        self.integers.update(output for output, inner in pairs if inner.name in self.integers)
         return results
 
     def _translated(self, node: OnnxNode, values: Sequence[Value]) -> list[Value]:
         """Return the outputs that the operator's translator makes; the nodes of a failed attempt are removed."""
-        types = {self.types[value.node] for value in values if isinstance(value, Tensor) and value.node in self.types}
-        if types and node.operator not in _OF_ANY_TYPE:
+        integers = any(
+            name in self.integers and isinstance(v, Tensor) for name, v in zip(node.inputs, values, strict=True)
+        )
+        if integers and node.operator not in _OF_ANY_TYPE:
             raise UnsupportedError("its inputs are integers")
         mark = self.builder.mark()
         call = OnnxCall(self.builder, node.name, node, values)
@@ -300,8 +304,8 @@ class _OnnxReader:
         except (ValueError, TypeError, IndexError, OverflowError) as error:
             self.builder.rewind(mark)
             raise UnsupportedError(" ".join(str(error).split())) from None
-        if types and node.operator != "Cast":
-            self.types.update({value.node: max(types) for value in results if isinstance(value, Tensor)})
+        if integers and node.operator != "Cast":
+            self.integers.update(node.outputs)
         missing = node.outputs[len(results) :]
         if any(missing):
             tensors = [value for value in values if isinstance(value, Tensor)]
