@@ -161,7 +161,7 @@ OPAQUE: Final = (
     "tf_crop_and_resize",
     "antialias=1",
     "where implementations differ",
-    "a stack of matrices",  # MatMul with a constant of more than two axes
+    "it multiplies vectors",  # MatMul of a constant vector and a stack of matrices
     "the extremum with an array of constants",
     "entries instead of one",  # Pow with an array of exponents
     "depends on the data",  # Pow of an integer constant
