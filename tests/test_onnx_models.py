@@ -162,7 +162,6 @@ OPAQUE: Final = (
     "antialias=1",
     "where implementations differ",
     "it multiplies vectors",  # MatMul of a constant vector and a stack of matrices
-    "the extremum with an array of constants",
     "entries instead of one",  # Pow with an array of exponents
     "depends on the data",  # Pow of an integer constant
     "is empty",
@@ -399,3 +398,28 @@ def test_a_network_read_from_onnx_is_one_like_all_others() -> None:
     x = rng.standard_normal((1, 2, 7, 6))
     np.testing.assert_allclose(A @ x.ravel() + b, network(x).ravel(), rtol=1e-5, atol=1e-6)
     assert cm.counts.network_counts(network)
+
+
+def test_a_network_is_compared_with_onnxruntime(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((4, 3)).astype(np.float32)
+    nodes = [
+        helper.make_node("Transpose", ["x"], ["t"], perm=[2, 0, 1]),
+        helper.make_node("MatMul", ["t", "w"], ["m"], name="product"),
+        helper.make_node("Softmax", ["m"], ["y"], name="softmax"),
+        helper.make_node("TopK", ["y", "k"], ["best", "places"], name="top"),
+    ]
+    arrays = [array("w", weights), array("k", [1], np.int64)]
+    made = model(nodes, [value("x", ["n", 4, 5])], ["y", "best"], arrays)
+    options = {"save_as_external_data": True, "location": "weights.bin", "size_threshold": 0}
+    onnx.save(made, tmp_path / "model.onnx", **options)
+    x = rng.standard_normal((3, 4, 5)).astype(np.float32)
+    agreement = Network.from_onnx(tmp_path / "model.onnx").check(x, tmp_path / "model.onnx")
+    assert agreement
+    assert list(agreement.differences) == ["t", "product", "softmax"]
+    fixed = model(nodes[1:3], [value("t", [2, 5, 4])], ["y"], arrays)
+    network = Network.from_onnx(fixed)
+    assert network.check(np.ones((4, 5, 4), np.float32), fixed)
+    with refused(ValueError, "the model computes 2 samples at a time, but was given 3"):
+        network.check(np.ones((3, 5, 4), np.float32), fixed)
