@@ -18,6 +18,7 @@ from convmatrix.network import (
     Convolution,
     FullyConnected,
     Input,
+    MatrixProduct,
     Network,
     Node,
     PatternMap,
@@ -139,7 +140,8 @@ def node_counts(node: Node, dtype: DTypeLike = np.float64) -> LayerCounts:
     """Return the counts of one node of a network.
 
     By the convention of published counts, pooling has connections but neither weights nor multiply-adds. Operations
-    that move or combine values have no counts.
+    that move or combine values have no counts; the product of two matrices that are both computed has multiply-adds,
+    but no matrix.
 
     Examples
     --------
@@ -180,6 +182,8 @@ def node_counts(node: Node, dtype: DTypeLike = np.float64) -> LayerCounts:
     if isinstance(operation, Scale) and operation.trained:
         scale, shift = (_size(value, node.output_shape[0]) for value in (operation.scale, operation.shift))
         return _no_counts(node.name, weights=scale, biases=shift)
+    if isinstance(operation, MatrixProduct):
+        return replace(_no_counts(node.name), macs=units * node.input_shapes[0][-1])
     return _no_counts(node.name)
 
 
