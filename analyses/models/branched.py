@@ -11,10 +11,12 @@ in training alone, not among the multiply-adds.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from analyses.models.layers import Layers
-from convmatrix.network import Network
+
+if TYPE_CHECKING:
+    from convmatrix.network import Network
 
 DENSENETS: Final = {
     # channels at first, channels that a layer adds, layers of the blocks
@@ -97,14 +99,14 @@ def densenet(depth: int, size: int = 224) -> Network:
 # --- GoogLeNet and Inception v3 --------------------------------------------------------------------------------------
 
 Step = tuple[int, int | tuple[int, int]] | tuple[int, int | tuple[int, int], int]
-"""Channels, taps and, where it is not 1, the stride of a convolution; one with a stride is not padded."""
+"""Channels and taps of a convolution; one without padding has its stride as well."""
 
 
 def _run(net: Layers, source: str, *steps: Step) -> str:
     """Append normalised convolutions one after the other; return the name of the last."""
     for channels, taps, *strides in steps:
-        options = {"stride": strides[0], "padding": 0} if strides else {}
-        source = net.normalised(channels, taps, source=source, **options)
+        stride, padding = (strides[0], 0) if strides else (1, None)
+        source = net.normalised(channels, taps, stride, padding=padding, source=source)
     return source
 
 
@@ -171,7 +173,5 @@ def inception_v3(size: int = 299) -> Network:
         source = net.last
         short, long = _run(net, source, (384, 1)), _run(net, source, (448, 1), (384, 3))
         ends = [_run(net, end, (384, taps)) for end in (short, long) for taps in ((1, 3), (3, 1))]
-        net.join(
-            _run(net, source, (320, 1)), *ends, _run(net, net.average(3, 1, 1, source), (192, 1))
-        )
+        net.join(_run(net, source, (320, 1)), *ends, _run(net, net.average(3, 1, 1, source), (192, 1)))
     return net.network("inception_v3", net.classify(), auxiliary)

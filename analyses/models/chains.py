@@ -7,10 +7,12 @@ Table 1.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from analyses.models.layers import Layers
-from convmatrix.network import Network
+
+if TYPE_CHECKING:
+    from convmatrix.network import Network
 
 VGG: Final = {11: (1, 1, 2, 2, 2), 13: (2, 2, 2, 2, 2), 16: (2, 2, 3, 3, 3), 19: (2, 2, 4, 4, 4)}
 """Convolutions between poolings: configurations A, B, D and E."""

@@ -203,7 +203,14 @@ SCALES: Final = {
 
 EFFICIENTNET_V2: Final = {
     # one convolution in place of the first two, factor of expansion, stride of the first block, channels, blocks
-    "s": ((1, 1, 1, 24, 2), (1, 4, 2, 48, 4), (1, 4, 2, 64, 4), (0, 4, 2, 128, 6), (0, 6, 1, 160, 9), (0, 6, 2, 256, 15)),
+    "s": (
+        (1, 1, 1, 24, 2),
+        (1, 4, 2, 48, 4),
+        (1, 4, 2, 64, 4),
+        (0, 4, 2, 128, 6),
+        (0, 6, 1, 160, 9),
+        (0, 6, 2, 256, 15),
+    ),
     "m": (
         (1, 1, 1, 24, 3),
         (1, 4, 2, 48, 5),

@@ -9,10 +9,12 @@ quantised as its section 3.3 describes.
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from analyses.models.layers import Layers, divisible
-from convmatrix.network import Network
+
+if TYPE_CHECKING:
+    from convmatrix.network import Network
 
 DEPTHS: Final = {18: (2, 2, 2, 2), 34: (3, 4, 6, 3), 50: (3, 4, 6, 3), 101: (3, 4, 23, 3), 152: (3, 8, 36, 3)}
 

@@ -3,8 +3,9 @@
 Sources: Dosovitskiy et al., An image is worth 16 x 16 words, ICLR 2021, Table 1; Liu et al., Swin transformer, ICCV
 2021; Liu et al., A ConvNet for the 2020s, CVPR 2022.
 
-The numbers that Swin adds to the scores of two tokens depend on their offset alone, so they are tied as the weights of a
-convolution are: here they are an index pattern applied to a constant.
+The numbers that Swin adds to the scores of two tokens depend on their offset alone, so they are tied as the weights of
+a convolution are: here they are an index pattern applied to a constant. The mask that keeps tokens from both ends of a
+shifted image apart has no trained numbers and is left out.
 """
 
 from __future__ import annotations
