@@ -47,12 +47,12 @@ FAMILIES: Final[dict[str, tuple[Published, ...]]] = {
     "alexnet": (Published("alexnet", lambda: alexnet(), 61_100_840, 0.714),),
     "vgg": (
         Published("vgg11", lambda: vgg(11), 132_863_336, 7.609),
-        Published("vgg11_bn", lambda: vgg(11, normalised=True), 132_868_840, 7.609),
         Published("vgg13", lambda: vgg(13), 133_047_848, 11.308),
-        Published("vgg13_bn", lambda: vgg(13, normalised=True), 133_053_736, 11.308),
         Published("vgg16", lambda: vgg(16), 138_357_544, 15.47),
-        Published("vgg16_bn", lambda: vgg(16, normalised=True), 138_365_992, 15.47),
         Published("vgg19", lambda: vgg(19), 143_667_240, 19.632),
+        Published("vgg11_bn", lambda: vgg(11, normalised=True), 132_868_840, 7.609),
+        Published("vgg13_bn", lambda: vgg(13, normalised=True), 133_053_736, 11.308),
+        Published("vgg16_bn", lambda: vgg(16, normalised=True), 138_365_992, 15.47),
         Published("vgg19_bn", lambda: vgg(19, normalised=True), 143_678_248, 19.632),
     ),
     "resnet": (
