@@ -140,6 +140,8 @@ def outcome(case: Any, inputs: list[Any], outputs: list[Any]) -> str:
 
 def test_cases_of_one_node() -> None:
     """Every case is equal, or opaque for a reason that is known; none is wrong."""
+    if tuple(map(int, onnx.__version__.split(".")[:2])) < (1, 20):
+        pytest.skip("older releases of onnx carry some outputs that are wrong")
     outcomes = {f"{case.name} {number}": outcome(case, i, o) for number, (case, i, o) in enumerate(node_cases())}
     assert {name: found for name, found in outcomes.items() if found.startswith("wrong")} == {}
     counts = Counter(found.split(":")[0] for found in outcomes.values())

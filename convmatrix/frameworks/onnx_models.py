@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 OPERATORS: Final = {**COMPUTING, **NORMALISING, **REARRANGEMENTS, **WINDOWS}
 """What translates each operator that is known."""
 
+_RECURRENT: Final = ("GRU", "LSTM", "RNN")
 _OF_ANY_TYPE: Final = {*REARRANGEMENTS, "Cast", "Identity"}  # and so of integers, too
 
 
@@ -279,7 +280,7 @@ class _OnnxReader:
                 raise UnsupportedError("")
             return self._translated(node, values)
         except UnsupportedError as error:
-            return self._opaques(node, tensors or [self.builder.input], str(error))
+            return self._opaques(node, values, tensors or [self.builder.input], str(error))
 
     def _branch(self, node: OnnxNode, scope: Mapping[str, Value], depth: int) -> list[Value]:
         """Return the outputs of the branch that a constant condition chooses."""
@@ -324,21 +325,35 @@ class _OnnxReader:
         missing = node.outputs[len(results) :]
         if any(missing):
             tensors = [value for value in values if isinstance(value, Tensor)]
-            results += self._opaques(node, tensors, "this output is not computed")[len(results) :]
+            results += self._opaques(node, values, tensors, "this output is not computed")[len(results) :]
         return results + [None] * (len(node.outputs) - len(results))
 
     # --- what is not known --------------------------------------------------------------------------------------------
 
-    def _opaques(self, node: OnnxNode, tensors: Sequence[Tensor], reason: str) -> list[Value]:
-        """Return opaque outputs of a node, one node of the network each, with the shapes that the file declares."""
+    def _opaques(self, node: OnnxNode, values: Sequence[Value], tensors: Sequence[Tensor], reason: str) -> list[Value]:
+        """Return opaque outputs of a node, one node of the network each, with the shapes that are known."""
         operator = f"{node.domain}.{node.operator}" if node.domain else node.operator
         names = [node.name if not number else output or node.name for number, output in enumerate(node.outputs)]
+        known = _recurrent_shapes(values) if operator in _RECURRENT and not node.attributes.get("layout") else []
         shapes = [self.declared.get(output) for output in node.outputs]
+        shapes[: len(known)] = known[: len(shapes)]
         return [self._opaque(n, operator, tensors, s, reason) for n, s in zip(names, shapes, strict=True)]
 
     def _opaque(self, name: str, operator: str, tensors: Sequence[Tensor], shape: Shape | None, reason: str) -> Tensor:
         known = shape if shape is not None and min(shape, default=1) > 0 else None
         return self.builder.opaque(name, operator, tensors, known, reason)
+
+
+def _recurrent_shapes(values: Sequence[Value]) -> list[Shape]:
+    """Return the shapes of the outputs of a recurrent layer, whose third input is (directions, gates, hidden units)."""
+    x, recurrence = values[0], values[2]
+    if not isinstance(x, Tensor) or x.shape is None or not isinstance(recurrence, np.ndarray):
+        return []
+    if x.ndim != 3 or recurrence.ndim != 3:
+        return []
+    (length, batch, _), (directions, _, hidden) = x.known, recurrence.shape
+    state = (directions, batch, hidden)
+    return [(length, directions, batch, hidden), state, state]
 
 
 def _shape(node: OnnxNode, x: Tensor) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from convmatrix.network import Network
 
 
-def values_of_onnx(source: Any, x: Array) -> dict[str, Array]:
+def values_of_onnx(source: Any, x: Array, constants: Mapping[str, Any] | None = None) -> dict[str, Array]:
     """Return the values of the nodes of a model's network for a batch, computed by onnxruntime without optimisation.
 
     Parameters
@@ -24,6 +25,8 @@ def values_of_onnx(source: Any, x: Array) -> dict[str, Array]:
     x : array, shape (batch, *input_shape)
         Converted to the type of the model's input. Samples are computed one by one, or as many at a time as the model
         fixes its batch at.
+    constants : dict of str to array, optional
+        Values of further inputs, in their types.
 
     Returns
     -------
@@ -41,10 +44,12 @@ def values_of_onnx(source: Any, x: Array) -> dict[str, Array]:
         raise ImportError(
             "the reference values of an ONNX model need onnxruntime, which is not installed: pip install onnxruntime"
         ) from None
-    network, tensors = read_model(source, x.shape[1:], None, 0)
-    model = _self_contained(source)
+    network, tensors = read_model(source, x.shape[1:], constants, 0)
     known = _without_opaque(network)
     wanted = {node: tensor for node, tensor in tensors.items() if node in known}
+    if not wanted:
+        return {}
+    model = _self_contained(source)
     model.graph.ClearField("output")
     model.graph.output.extend(onnx_package().ValueInfoProto(name=name) for name, _ in wanted.values())
     options = onnxruntime.SessionOptions()
@@ -61,7 +66,7 @@ def values_of_onnx(source: Any, x: Array) -> dict[str, Array]:
     parts: dict[str, list[Array]] = {node: [] for node in wanted}
     for start in range(0, len(x), size):
         sample = x[start : start + size].astype(dtype)
-        values = session.run(None, {declared.name: sample if with_batch else sample[0]})
+        values = session.run(None, {**(constants or {}), declared.name: sample if with_batch else sample[0]})
         for (node, (_, axis)), value in zip(wanted.items(), values, strict=True):
             parts[node].append(value[None] if axis is None else np.moveaxis(value, axis, 0))
     return {node: np.concatenate(values) for node, values in parts.items()}
