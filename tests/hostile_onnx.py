@@ -36,7 +36,8 @@ for path in sorted(pathlib.Path(folder).glob("*.onnx")):
         result = {"network": repr(network)}
         network.values(numpy.ones((1, *network.input_shape), numpy.float32), network.outputs)
     except Exception as error:
-        result = {"error": type(error).__name__, "message": str(error), "clear": isinstance(error, (ValueError, TypeError, OSError))}
+        clear = isinstance(error, (ValueError, TypeError, OSError))
+        result = {"error": type(error).__name__, "message": str(error), "clear": clear}
     signal.alarm(0)
     print(json.dumps({"file": path.stem, **result}), flush=True)
 """
@@ -245,7 +246,14 @@ def large_results() -> Iterator[tuple[str, Any]]:
     def shape(*sizes: int) -> Any:
         return array("s", sizes, np.int64)
 
-    one = array("one", [1.0])
+    def whole_number(name: str, number: int) -> Any:
+        return array(name, number, np.int64)
+
+    one, zero = array("one", [1.0]), whole_number("a", 0)
+    column, row = array("a", np.ones((300000, 1))), array("b", np.ones((1, 300000)))
+    far = whole_number("s", 2**50)
+    wide = {"kernel_shape": [2**30, 1], "pads": [2**30 - 1, 0, 2**30 - 1, 0]}
+    range_node = node("Range", ["a", "s", "b"], ["c"])
     constants = {
         "ConstantOfShape": ([node("ConstantOfShape", ["s"], ["c"])], [shape(HUGE, HUGE)]),
         "ConstantOfShape overflow": ([node("ConstantOfShape", ["s"], ["c"])], [shape(2**62, 8)]),
@@ -253,22 +261,22 @@ def large_results() -> Iterator[tuple[str, Any]]:
         "ConstantOfShape of many axes": ([node("ConstantOfShape", ["s"], ["c"])], [shape(*[4] * 30)]),
         "Expand": ([node("Expand", ["one", "s"], ["c"])], [one, shape(HUGE, 3)]),
         "Tile": ([node("Tile", ["one", "s"], ["c"])], [one, shape(HUGE)]),
-        "Range": ([node("Range", ["a", "s", "b"], ["c"])], [array("a", 0, np.int64), array("s", 2**50, np.int64), array("b", 1, np.int64)]),
-        "Range step 0": ([node("Range", ["a", "s", "b"], ["c"])], [array("a", 0, np.int64), array("s", 9, np.int64), array("b", 0, np.int64)]),
+        "Range": ([range_node], [zero, far, whole_number("b", 1)]),
+        "Range step 0": ([range_node], [zero, far, whole_number("b", 0)]),
         "Pad": ([node("Pad", ["one", "s"], ["c"])], [one, shape(HUGE, HUGE)]),
-        "OneHot": ([node("OneHot", ["i", "s", "v"], ["c"])], [array("i", [0, 1], np.int64), array("s", 2**50, np.int64), array("v", [0.0, 1.0])]),
+        "OneHot": ([node("OneHot", ["a", "s", "v"], ["c"])], [zero, far, array("v", [0.0, 1.0])]),
         "EyeLike": ([node("ConstantOfShape", ["s"], ["e"]), node("EyeLike", ["e"], ["c"])], [shape(2**25, 2**25)]),
         "Resize": ([node("Resize", ["w", "", "", "s"], ["c"])], [WEIGHT, shape(2, 2, 2**30, 2**30)]),
-        "MatMul": ([node("MatMul", ["a", "b"], ["c"])], [array("a", np.ones((300000, 1))), array("b", np.ones((1, 300000)))]),
-        "Add": ([node("Add", ["a", "b"], ["c"])], [array("a", np.ones((300000, 1))), array("b", np.ones((1, 300000)))]),
+        "MatMul": ([node("MatMul", ["a", "b"], ["c"])], [column, row]),
+        "Add": ([node("Add", ["a", "b"], ["c"])], [column, row]),
         "Conv": ([node("Conv", ["w", "w"], ["c"], pads=[2**20] * 4)], [WEIGHT]),
         "Conv wide": ([node("Conv", ["w", "w"], ["c"], pads=[2**30] * 4, strides=[2**30] * 2)], [WEIGHT]),
-        "MaxPool": ([node("MaxPool", ["w"], ["c"], kernel_shape=[2**30, 1], pads=[2**30 - 1, 0, 2**30 - 1, 0])], [WEIGHT]),
+        "MaxPool": ([node("MaxPool", ["w"], ["c"], **wide)], [WEIGHT]),
         "RandomNormal": ([node("RandomNormal", [], ["c"], shape=[HUGE, HUGE])], []),
-        "BlackmanWindow": ([node("BlackmanWindow", ["s"], ["c"])], [array("s", 2**50, np.int64)]),
+        "BlackmanWindow": ([node("BlackmanWindow", ["s"], ["c"])], [far]),
         "CenterCropPad": ([node("CenterCropPad", ["one", "s"], ["c"])], [one, shape(HUGE)]),
-        "Col2Im": ([node("Col2Im", ["a", "s", "k"], ["c"])], [array("a", np.ones((1, 4, 1))), shape(2**25, 2**25), array("k", [2, 2], np.int64)]),
-        "Loop": ([_endless_loop()], [array("s", 2**50, np.int64), array("t", True, np.bool_), one]),
+        "Col2Im": ([node("Col2Im", ["a", "s", "s"], ["c"])], [array("a", np.ones((1, 4, 1))), shape(2**25, 2**25)]),
+        "Loop": ([_endless_loop()], [far, array("t", True, np.bool_), one]),
     }  # fmt: skip
     for name, (nodes, arrays) in constants.items():
         yield f"constant {name}", model([*nodes, node("Add", ["x", "c"])], arrays, opset=18)
@@ -277,6 +285,7 @@ def large_results() -> Iterator[tuple[str, Any]]:
         doubling.append(helper.make_node("Concat", [last, last], [f"d{number}"], axis=0))
         last = f"d{number}"
     yield "constant doubled again and again", model([*doubling, node("Add", ["x", last])], [one])
+    bounds = [array(name, [number], np.int64) for name, number in {"a": 0, "b": 5, "c": 2, "d": 0}.items()]
     tensors = {
         "Expand": (node("Expand", ["x", "s"]), [shape(HUGE, 1, 1, 1, 1)]),
         "Tile": (node("Tile", ["x", "s"]), [shape(1, 1, HUGE, HUGE)]),
@@ -306,7 +315,7 @@ def large_results() -> Iterator[tuple[str, Any]]:
         "Split": (node("Split", ["x", "s"], ["y", "z"], axis=2), [shape(HUGE, -HUGE)]),
         "Transpose": (node("Transpose", ["x"], perm=[0, 1, 1, 9]), []),
         "DepthToSpace": (node("DepthToSpace", ["x"], blocksize=0), []),
-        "Slice step 0": (node("Slice", ["x", "a", "b", "c", "d"]), [array(n, [v], np.int64) for n, v in zip("abcd", (0, 5, 2, 0), strict=True)]),
+        "Slice step 0": (node("Slice", ["x", "a", "b", "c", "d"]), bounds),
     }  # fmt: skip
     for name, (made, arrays) in tensors.items():
         yield f"tensor {name}", model([made], arrays)
@@ -340,6 +349,10 @@ def nested_branches() -> Iterator[tuple[str, Any]]:
     yield "If of an empty branch", model([_if("y", empty, empty)], [condition])
     lost = helper.make_graph([], "lost", [], [value("nothing", None)])
     yield "If of a lost output", model([_if("y", lost, lost)], [condition])
+
+
+HARMLESS: Final = ("noise 5", "name that is no text")
+"""Damage that leaves a model that can be read."""
 
 
 def write(folder: Path) -> list[str]:

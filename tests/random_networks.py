@@ -212,7 +212,7 @@ def _draw_rearrangement(integer: Integer, shape: tuple[int, ...]) -> Any:
         axis = integer(0, len(shape) - 1)
         return gather(axis, [integer(0, shape[axis] - 1) for _ in range(integer(1, 4))])
     if kind == 6:
-        return expand(shape if integer(0, 1) or math.prod(shape) > 60 else (2, *shape))
+        return expand(shape if integer(0, 1) or math.prod(shape) > 60 or len(shape) > 3 else (2, *shape))
     boundary = BOUNDARIES[integer(0, len(BOUNDARIES) - 1)]
     return pad([(0, 0), *((integer(0, 2), integer(-1, 2)) for _ in shape[1:])], boundary, 1.5)
 
@@ -252,12 +252,16 @@ def _torch_convolution(operation: Convolution, x: Any) -> Any:
     if g.flip:
         weight = weight.flip(tuple(range(-n, 0)))
     if g.transposed:
-        function = (torch.nn.functional.conv_transpose1d, torch.nn.functional.conv_transpose2d)[n - 1]
+        function = (
+            torch.nn.functional.conv_transpose1d,
+            torch.nn.functional.conv_transpose2d,
+            torch.nn.functional.conv_transpose3d,
+        )[n - 1]
         y = function(x, weight, stride=g.stride, dilation=g.dilation, groups=g.groups)
     else:
         for axis, (low, high) in enumerate(g.padding):
             x = _padded(x, axis + 2, low, high, g.boundary[axis], 0.0)
-        function = (torch.nn.functional.conv1d, torch.nn.functional.conv2d)[n - 1]
+        function = (torch.nn.functional.conv1d, torch.nn.functional.conv2d, torch.nn.functional.conv3d)[n - 1]
         y = function(x, weight, stride=g.stride, dilation=g.dilation, groups=g.groups)
     if operation.bias is not None:
         bias = torch.as_tensor(np.array(operation.bias))
@@ -276,8 +280,10 @@ def _torch_pooling(operation: Pooling, x: Any) -> Any:
     padding = [low for low, _ in operation.padding]
     options = {"stride": operation.stride, "padding": padding, "ceil_mode": operation.ceil_mode}
     if operation.method == "max":
-        return (functional.max_pool1d, functional.max_pool2d)[n - 1](x, operation.kernel_shape, **options)
-    average = (functional.avg_pool1d, functional.avg_pool2d)[n - 1]
+        return (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)[n - 1](
+            x, operation.kernel_shape, **options
+        )
+    average = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)[n - 1]
     return average(x, operation.kernel_shape, count_include_pad=operation.count_include_pad, **options)
 
 
@@ -289,7 +295,7 @@ def _torch_resize(operation: Resize, x: Any) -> Any:
         return functional.interpolate(x, size=sizes, mode="area")
     if operation.mode == "nearest":
         return functional.interpolate(x, size=sizes, mode="nearest")
-    mode = ("linear", "bilinear")[len(sizes) - 1]
+    mode = ("linear", "bilinear", "trilinear")[len(sizes) - 1]
     return functional.interpolate(x, size=sizes, mode=mode, align_corners=operation.coordinates == "align_corners")
 
 

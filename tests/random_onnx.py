@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import helper, numpy_helper
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 OPSETS: Final = (7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22)
 Shape = tuple[int, ...]
@@ -112,7 +114,7 @@ def _transposed(draft: Draft) -> None:
 
 def _pool(draft: Draft) -> None:
     operator = draft.pick("AveragePool", "MaxPool", "LpPool")
-    dilated = (operator == "MaxPool" and draft.opset >= 10) or (operator == "AveragePool" and draft.opset >= 19)
+    dilated = draft.opset >= {"MaxPool": 10, "AveragePool": 19}.get(operator, 99)
     attributes = _windows(draft, dilations=dilated)
     if (operator != "LpPool" and draft.opset >= 10) and attributes.get("auto_pad", "NOTSET") == "NOTSET":
         attributes["ceil_mode"] = draft.integer(0, 1)
@@ -343,12 +345,13 @@ def random_model(
     for _ in range(rng.integers(1, 4)):
         if len(draft.shape) < 3 or max(draft.shape) > 40:
             break
+        before = (list(draft.nodes), draft.tensor, draft.shape)
         steps[rng.integers(len(steps))](draft)
         inferred = onnx.shape_inference.infer_shapes(draft.model(shape), data_prop=True)
         sizes = tuple(d.dim_value for d in inferred.graph.output[0].type.tensor_type.shape.dim)
         draft.shape = (1, *sizes[1:])
-        if len(sizes) < 2 or min(draft.shape) < 1:
-            break
+        if len(sizes) < 2 or min(draft.shape) < 1:  # an empty result, for which onnxruntime may end the process
+            draft.nodes, draft.tensor, draft.shape = before
     if not draft.nodes:
         draft.node("Relu")
     return draft.model(shape), rng.standard_normal(shape).astype(np.float32)

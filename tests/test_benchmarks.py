@@ -432,6 +432,6 @@ def test_a_file_that_is_put_into_the_folder_is_a_benchmark(
 def test_readme_has_every_topic() -> None:
     text = (ROOT / "benchmarks" / "README.md").read_text(encoding="utf-8")
     assert [name for name in TOPICS if f"`{name}`" not in text] == []
-    for name in ("matrix", "training", "spectrum", "proofs"):
+    for name in ("matrix", "training", "spectrum", "proofs", "models"):
         section = text.partition(f"\n## {name}\n")[2].partition("\n## ")[0]
         assert section.count("\n### ") == len(importlib.import_module(f"benchmarks.{name}").TOPICS), name

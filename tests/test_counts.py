@@ -27,6 +27,8 @@ from convmatrix.counts import (
     network_layers,
 )
 from convmatrix.counts.storage import StorageBytes
+from convmatrix.network import Input as NetworkInput
+from convmatrix.network import MatrixProduct, Network, Node, transpose
 from tests.cases import CASES, each_case, for_each
 from tests.strategies import random_layer
 
@@ -140,6 +142,25 @@ def test_sharing_factor_and_density() -> None:
     fixed = Dense("fixed", 5, 5, trained=False).counts()
     assert (fixed.sharing_factor, fixed.parameters) == (None, 0)
     assert Input("input", (5,)).counts().density == 0
+
+
+@pytest.mark.parametrize(
+    ("sizes", "ins", "outs", "groups", "stride"),
+    [((5, 4), 3, 4, 1, 1), ((6, 6), 2, 5, 1, 2), ((6, 6), 2, 3, 1, 2), ((4, 4), 4, 8, 2, 1), ((5, 4), 3, 2, 1, (2, 1))],
+)
+def test_diagonals_of_channels(sizes: Any, ins: int, outs: int, groups: int, stride: Any) -> None:
+    options = {"in_channels": ins, "out_channels": outs, "groups": groups, "stride": stride, "padding": 1}
+    assert_counts_are_those_of_the_matrix(cm.ConvGeometry(sizes, (3, 3), **options))
+
+
+def test_products_of_two_computed_matrices_have_multiply_adds_alone() -> None:
+    nodes = [
+        Node("x", NetworkInput((2, 3, 4))),
+        Node("swapped", transpose((0, 2, 1)), "x"),
+        Node("scores", MatrixProduct(), ("x", "swapped")),
+    ]
+    counts = network_counts(Network(nodes))["scores"]
+    assert (counts.macs, counts.parameters, counts.nonzeros, counts.entries) == (2 * 3 * 3 * 4, 0, 0, 0)
 
 
 def test_too_many_diagonals_are_not_counted() -> None:

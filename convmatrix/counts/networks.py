@@ -172,7 +172,8 @@ def node_counts(node: Node, dtype: DTypeLike = np.float64) -> LayerCounts:
     """Return the counts of one node of a network.
 
     By the convention of published counts, pooling has connections but neither weights nor multiply-adds. Operations
-    that move or combine values have no counts.
+    that move or combine values have no counts; the product of two matrices that are both computed has multiply-adds,
+    but no matrix.
 
     Examples
     --------

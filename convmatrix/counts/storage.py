@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -132,6 +133,10 @@ def _channel_offsets(geometry: ConvGeometry, column_place: int, row_place: int) 
     ins, outs = geometry.in_channels // groups, geometry.out_channels // groups
     columns, rows = (np.arange(n, dtype=np.int64) * place for n, place in ((ins, column_place), (outs, -row_place)))
     blocks = np.unique(np.arange(groups, dtype=np.int64) * (ins * column_place - outs * row_place))
+    step = math.gcd(column_place, row_place)
+    up, down = column_place // step, row_place // step
+    if (down == 1 and outs >= up) or (up == 1 and ins >= down):  # every multiple of the step between the extremes
+        return [step * np.arange(-(outs - 1) * down, (ins - 1) * up + 1, dtype=np.int64), blocks]
     if ins * outs > _MOST:
         return [columns, rows, blocks]
     return [np.unique(columns[:, None] + rows), blocks]

@@ -30,7 +30,7 @@ def reference_values(model: Any, x: Any) -> dict[str, Any]:
     if torch is not None and isinstance(model, torch.nn.Module):
         values = import_module("convmatrix.frameworks.torch_models").values_of_torch(model, x)
     else:
-        values = import_module("convmatrix.frameworks.onnx_models").values_of_onnx(model, x)
+        values = import_module("convmatrix.frameworks.onnx_reference").values_of_onnx(model, x)
     return values
 
 

@@ -97,7 +97,7 @@ Size = Callable[["OnnxNode", list[Any]], int]
 def _broadcast(node: OnnxNode, arrays: list[Any]) -> int:
     """Return the entries of the arrays broadcast together: functions of entries, selections, rearrangements."""
     sizes = zip_longest(*(reversed(array.shape) for array in arrays), fillvalue=1)
-    return max(math.prod(max(axis) for axis in sizes), *(int(array.size) for array in arrays))
+    return max([math.prod(int(max(axis)) for axis in sizes), *(int(array.size) for array in arrays)])
 
 
 def _all_axes(node: OnnxNode, arrays: list[Any]) -> int:
@@ -130,7 +130,8 @@ def _tiled(node: OnnxNode, arrays: list[Any]) -> int:
 
 def _range(node: OnnxNode, arrays: list[Any]) -> int:
     start, stop, step = (array.item() for array in arrays)
-    return max(math.ceil((stop - start) / step), 0)
+    count: int = math.ceil((stop - start) / step)
+    return max(count, 0)
 
 
 def _padded(node: OnnxNode, arrays: list[Any]) -> int:
@@ -191,8 +192,8 @@ _SIZES: Final[dict[str, Size]] = {
             "Mean", "Min", "Mod", "Mul", "Neg", "Not", "Or", "PRelu", "Pow", "QuantizeLinear", "Reciprocal", "ReduceL1",
             "ReduceL2", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare", "Relu",
             "Reshape", "Round", "ScatterElements", "ScatterND", "Shape", "Sigmoid", "Sign", "Sin", "Size", "Slice",
-            "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tan", "Tanh", "TopK", "Transpose", "Trilu",
-            "Unsqueeze", "Where", "Xor",
+            "Softmax", "Softplus", "Split", "Sqrt", "Squeeze", "Sub", "Sum", "Tan", "Tanh", "TopK", "Transpose",
+            "Trilu", "Unsqueeze", "Where", "Xor",
         ),
         _broadcast,
     ),

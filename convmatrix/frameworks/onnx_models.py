@@ -23,6 +23,7 @@ from convmatrix.frameworks.onnx_graphs import (
     graph_nodes,
     operator_sets,
 )
+from convmatrix.frameworks.onnx_normalisations import NORMALISING
 from convmatrix.frameworks.onnx_operators import COMPUTING
 from convmatrix.frameworks.onnx_rearrangements import REARRANGEMENTS
 from convmatrix.frameworks.onnx_windows import WINDOWS
@@ -32,9 +33,10 @@ if TYPE_CHECKING:
     from convmatrix.frameworks.builder import Shape
     from convmatrix.network import Network
 
-OPERATORS: Final = {**COMPUTING, **REARRANGEMENTS, **WINDOWS}
+OPERATORS: Final = {**COMPUTING, **NORMALISING, **REARRANGEMENTS, **WINDOWS}
 """What translates each operator that is known."""
 
+_RECURRENT: Final = ("GRU", "LSTM", "RNN")
 _OF_ANY_TYPE: Final = {*REARRANGEMENTS, "Cast", "Identity"}  # and so of integers, too
 
 
@@ -95,6 +97,14 @@ def network_from_onnx(
     >>> network["relu"].kind
     'elementwise'
     """
+    network, _ = read_model(source, input_shape, constants, batch_axis)
+    return network
+
+
+def read_model(
+    source: Any, input_shape: Any, constants: Mapping[str, Any] | None, batch_axis: int | None
+) -> tuple[Network, dict[str, tuple[str, int | None]]]:
+    """Return the network of a model, and for its nodes the name of the model's tensor and the batch axis of that."""
     if batch_axis not in (0, None):
         raise ValueError(f"batch_axis={batch_axis} must be 0 or None; transpose the model's input otherwise")
     model, folder = load_model(source)
@@ -109,9 +119,9 @@ def network_from_onnx(
     reader = _OnnxReader(builder, versions, folder)
     scope[name] = builder.input
     if element not in FLOATING:
-        reader.types[builder.input.node] = element
+        reader.integers.add(name)
     results = reader.read(graph, scope, 0)
-    return builder.finish([reader.output(result) for result in results])
+    return builder.finish([reader.output(result) for result in results]), reader.tensors
 
 
 # --- inputs -----------------------------------------------------------------------------------------------------------
@@ -223,7 +233,8 @@ class _OnnxReader:
         self.versions = versions
         self.folder = folder
         self.declared: dict[str, Shape] = {}  # by tensor, what the file says, if all sizes are fixed
-        self.types: dict[str, int] = {}  # element types of the network's nodes that are not in floating point
+        self.tensors: dict[str, tuple[str, int | None]] = {}  # by node, the tensor that it is and its batch axis
+        self.integers: set[str] = set()  # names of tensors that are not in floating point
 
     def read(self, graph: Any, scope: dict[str, Value], depth: int) -> list[Value]:
         """Return the outputs of a graph, whose other values are added to the scope."""
@@ -232,7 +243,12 @@ class _OnnxReader:
         self.declared.update(declared_shapes(graph))
         for node in graph_nodes(graph, self.versions, scope):
             results = self._results(node, scope, depth)
-            scope.update({name: result for name, result in zip(node.outputs, results, strict=True) if name})
+            named = {name: result for name, result in zip(node.outputs, results, strict=True) if name}
+            scope.update(named)
+            if not depth:  # tensors of inner graphs are not seen from outside
+                for name, result in named.items():
+                    if isinstance(result, Tensor):
+                        self.tensors.setdefault(result.node, (name, result.batch))
         for output in graph.output:
             if output.name not in scope:
                 raise ValueError(f"no node makes the output {output.name!r}; export the model again")
@@ -264,7 +280,7 @@ class _OnnxReader:
                 raise UnsupportedError("")
             return self._translated(node, values)
         except UnsupportedError as error:
-            return self._opaques(node, tensors or [self.builder.input], str(error))
+            return self._opaques(node, values, tensors or [self.builder.input], str(error))
 
     def _branch(self, node: OnnxNode, scope: Mapping[str, Value], depth: int) -> list[Value]:
         """Return the outputs of the branch that a constant condition chooses."""
@@ -275,12 +291,16 @@ class _OnnxReader:
         results = self.read(branch, {**scope, **initializers(branch, self.folder)}, depth + 1)
         if len(results) != len(node.outputs):
             raise ValueError(f"{node.described} has {len(node.outputs)} outputs, but its branch has {len(results)}")
+        pairs = zip(node.outputs, branch.output, strict=True)
+        self.integers.update(output for output, inner in pairs if inner.name in self.integers)
         return results
 
     def _translated(self, node: OnnxNode, values: Sequence[Value]) -> list[Value]:
         """Return the outputs that the operator's translator makes; the nodes of a failed attempt are removed."""
-        types = {self.types[value.node] for value in values if isinstance(value, Tensor) and value.node in self.types}
-        if types and node.operator not in _OF_ANY_TYPE:
+        integers = any(
+            name in self.integers and isinstance(v, Tensor) for name, v in zip(node.inputs, values, strict=True)
+        )
+        if integers and node.operator not in _OF_ANY_TYPE:
             raise UnsupportedError("its inputs are integers")
         mark = self.builder.mark()
         call = OnnxCall(self.builder, node.name, node, values)
@@ -300,26 +320,40 @@ class _OnnxReader:
         except (ValueError, TypeError, IndexError, OverflowError) as error:
             self.builder.rewind(mark)
             raise UnsupportedError(" ".join(str(error).split())) from None
-        if types and node.operator != "Cast":
-            self.types.update({value.node: max(types) for value in results if isinstance(value, Tensor)})
+        if integers and node.operator != "Cast":
+            self.integers.update(node.outputs)
         missing = node.outputs[len(results) :]
         if any(missing):
             tensors = [value for value in values if isinstance(value, Tensor)]
-            results += self._opaques(node, tensors, "this output is not computed")[len(results) :]
+            results += self._opaques(node, values, tensors, "this output is not computed")[len(results) :]
         return results + [None] * (len(node.outputs) - len(results))
 
     # --- what is not known --------------------------------------------------------------------------------------------
 
-    def _opaques(self, node: OnnxNode, tensors: Sequence[Tensor], reason: str) -> list[Value]:
-        """Return opaque outputs of a node, one node of the network each, with the shapes that the file declares."""
+    def _opaques(self, node: OnnxNode, values: Sequence[Value], tensors: Sequence[Tensor], reason: str) -> list[Value]:
+        """Return opaque outputs of a node, one node of the network each, with the shapes that are known."""
         operator = f"{node.domain}.{node.operator}" if node.domain else node.operator
         names = [node.name if not number else output or node.name for number, output in enumerate(node.outputs)]
+        known = _recurrent_shapes(values) if operator in _RECURRENT and not node.attributes.get("layout") else []
         shapes = [self.declared.get(output) for output in node.outputs]
+        shapes[: len(known)] = known[: len(shapes)]
         return [self._opaque(n, operator, tensors, s, reason) for n, s in zip(names, shapes, strict=True)]
 
     def _opaque(self, name: str, operator: str, tensors: Sequence[Tensor], shape: Shape | None, reason: str) -> Tensor:
         known = shape if shape is not None and min(shape, default=1) > 0 else None
         return self.builder.opaque(name, operator, tensors, known, reason)
+
+
+def _recurrent_shapes(values: Sequence[Value]) -> list[Shape]:
+    """Return the shapes of the outputs of a recurrent layer, whose third input is (directions, gates, hidden units)."""
+    x, recurrence = values[0], values[2]
+    if not isinstance(x, Tensor) or x.shape is None or not isinstance(recurrence, np.ndarray):
+        return []
+    if x.ndim != 3 or recurrence.ndim != 3:
+        return []
+    (length, batch, _), (directions, _, hidden) = x.known, recurrence.shape
+    state = (directions, batch, hidden)
+    return [(length, directions, batch, hidden), state, state]
 
 
 def _shape(node: OnnxNode, x: Tensor) -> Array:
