@@ -12,6 +12,7 @@ torch = pytest.importorskip("torch")
 
 import torch.nn.functional as F  # noqa: E402, N812
 from torch import nn  # noqa: E402
+from torch.nn.utils.parametrizations import weight_norm  # noqa: E402
 
 from convmatrix.counts import network_counts  # noqa: E402
 from convmatrix.frameworks import network_from_torch, reference_values  # noqa: E402
@@ -170,6 +171,30 @@ READ = {
     "no channels": lambda: Written(lambda m, x: F.max_pool2d(x[:, 0], 2) + F.adaptive_avg_pool2d(x[:, 1], 2)),
     "frames": lambda: Written(
         lambda m, x: F.interpolate(x.flatten(0, 1)[:, None, None], size=(4, 9, 3), mode="trilinear").view(-1, 3, 9, 12)
+    ),
+    "frames, normalised": lambda: Written(
+        lambda m, x: m.group(x.flatten(0, 1)[:, None]).view(x.shape), group=nn.GroupNorm(1, 1)
+    ),
+    "learned queries": lambda: Written(
+        lambda m, x: m.attention(m.query.expand(x.shape[0], -1, -1), x[:, 0], x[:, 1])[0],
+        attention=nn.MultiheadAttention(5, 5, batch_first=True),
+        query=parameter(1, 2, 5),
+    ),
+    "learned queries of heads": lambda: Written(
+        lambda m, x: F.scaled_dot_product_attention(m.query.expand(x.shape[0], -1, -1, -1), x, x, attn_mask=m.mask),
+        query=parameter(1, 3, 2, 5),
+        mask=parameter(2, 4),
+    ),
+    "padded twice": lambda: Written(
+        lambda m, x: F.conv2d(F.pad(x, (1, 1, 1, 2), mode="circular"), m.w, padding=1), w=parameter(2, 3, 3, 3)
+    ),
+    "weights of a norm": lambda: Written(lambda m, x: m.conv(x), conv=weight_norm(nn.Conv2d(3, 4, 3))),
+    "tokens on both sides": lambda: Written(
+        lambda m, x: torch.cat([m.w.expand(x.shape[0], -1, -1), x.flatten(2), m.w.repeat(x.shape[0], 1, 1)], 1),
+        w=parameter(1, 1, 20),
+    ),
+    "a decoder": lambda: Written(
+        lambda m, x: m.layer(x[:, 0], x[:, 1]), layer=nn.TransformerDecoderLayer(5, 5, 6, batch_first=True)
     ),
     "fixed kernel": lambda: Written(lambda m, x: F.conv2d(x, m.k, groups=3), k=nn.Buffer(torch.ones(3, 1, 2, 2))),
     "recurrent": lambda: Written(lambda m, x: m.lstm(x[:, 0, :2])[0], lstm=nn.LSTM(5, 3, batch_first=True)),

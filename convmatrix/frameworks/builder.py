@@ -189,9 +189,9 @@ class NetworkBuilder(BatchedGraph):
             rows = self.permute(f"{name}.transpose", b, swap)
             return self.permute(name, self.dense(f"{name}.dense", rows, np.asarray(a), None, trained), swap)
         if not isinstance(b, Tensor):
-            return self._rows_times(name, a, self._alone(name, a, np.asarray(b)), 0)
+            return self._rows_times(name, a, self._matrices(name, a, b), 0)
         if not isinstance(a, Tensor):
-            return self._rows_times(name, b, self._alone(name, b, np.asarray(a)), 1)
+            return self._rows_times(name, b, self._matrices(name, b, a), 1)
         if min(a.ndim, b.ndim) < 2:
             raise UnsupportedError("it multiplies vectors")
         aligned, (batch, merged) = self._aligned(name, [a, b])
@@ -201,12 +201,21 @@ class NetworkBuilder(BatchedGraph):
             aligned, batch = self._whole(name, [a, b]), None
         return self.add(name, MatrixProduct(), aligned, batch, merged)
 
-    def _alone(self, name: str, x: Tensor, value: Array) -> Tensor:
+    def _matrices(self, name: str, x: Tensor, matrices: Array) -> Tensor:
+        """Return a stack of constant matrices as a tensor, without a batch unless the stack has that of x."""
+        value, batch = np.asarray(matrices), x.batch
+        stacked = batch is not None and batch < x.ndim - 2 and value.ndim == x.ndim
+        if batch is not None and stacked and value.shape[batch] == x.known[batch]:
+            alone = self._alone(name, x, self._constant(x, value), self._is_parameter(matrices))
+            return Tensor(alone.node, value.shape, batch, x.merged)
+        return self._alone(name, x, value, self._is_parameter(matrices))
+
+    def _alone(self, name: str, x: Tensor, value: Array, trained: bool) -> Tensor:
         """Return a constant as a tensor without a batch."""
         flat = self._reshaped(f"{name}.flat", x, (math.prod(x.sample),), None)
         zeros = self.add(f"{name}.zeros", pad([(-math.prod(x.sample), value.size)]), [flat], None)
         shaped = self._reshaped(f"{name}.shaped", zeros, value.shape, None)
-        return self.add(f"{name}.constant", Scale(None, value, self._is_parameter(value)), [shaped], None)
+        return self.add(f"{name}.constant", Scale(None, value, trained), [shaped], None)
 
     def _rows_times(self, name: str, x: Tensor, constant: Tensor, place: int) -> Tensor:
         """Return the products of x and a stack of constant matrices, which x is multiplied by from one side."""
@@ -251,13 +260,17 @@ class NetworkBuilder(BatchedGraph):
     ) -> Tensor:
         """Return layer, group or instance normalisation, followed by its trained scale and shift."""
         trained = self.is_trained(scale, shift)
-        if groups is not None:
-            x = self._channels_first(x, f"{name}.reshape")
-            operation = Normalisation(None, groups, epsilon)
-            scale, shift = (None if c is None else np.reshape(c, (-1, *(1,) * (x.ndim - 2))) for c in (scale, shift))
+        if groups is None:
+            inner = tuple(self._axis(x, axis) for axis in axes or ())
+            y = self.add(name, Normalisation(inner, epsilon=epsilon), [x], x.batch, x.merged)
+        elif self._by_slice(x):
+            parts = self.reshape(f"{name}.groups", x, (x.known[0], groups, math.prod(x.known[1:]) // groups))
+            y = self.reshape(f"{name}.reshape", self.normalisation(name, parts, (2,), None, None, epsilon), x.known)
         else:
-            operation = Normalisation(tuple(self._axis(x, axis) for axis in axes or ()), epsilon=epsilon)
-        y = self.add(name, operation, [x], x.batch, x.merged)
+            x = self._channels_first(x, f"{name}.reshape")
+            y = self.add(name, Normalisation(None, groups, epsilon), [x], 0)
+        if groups is not None:
+            scale, shift = (None if c is None else np.reshape(c, (-1, *(1,) * (x.ndim - 2))) for c in (scale, shift))
         if scale is None and shift is None:
             return y
         return self.scale(f"{name}.scale", y, scale, shift, trained=trained)

@@ -72,9 +72,9 @@ def _attention(call: Call) -> Tensor:
     """Return softmax(q k^T * scale + mask) v: Vaswani et al., Attention is all you need (2017), equation 1."""
     call.only(dropout_p=0.0, enable_gqa=False)
     b, name, query, key = call.builder, call.name, call["query"], call["key"]
-    if not isinstance(query, Tensor) or not isinstance(key, Tensor):
-        raise UnsupportedError("its queries or its keys are constants")
-    scale = call.get("scale") or 1 / math.sqrt(query.known[-1])
+    if not isinstance(key, Tensor):
+        raise UnsupportedError("its keys are constants")
+    scale = call.get("scale") or 1 / math.sqrt(key.known[-1])
     swap = (*range(key.ndim - 2), key.ndim - 1, key.ndim - 2)
     scores = b.matrix_product(f"{name}.scores", query, b.permute(f"{name}.transpose", key, swap))
     mask = call.get("attn_mask")

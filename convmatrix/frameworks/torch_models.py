@@ -254,17 +254,23 @@ class _GraphReader:
 
         A convolution module with a padding mode is exported as two operators, which are one layer.
         """
-        operator = operator_name(node.target)
-        if operator == "pad":
-            users = list(node.users)
-            paths = {_module_path(n) for n in (node, *users)}
-            if len(users) == 1 and operator_name(users[0].target) in _CONVOLUTIONS and len(paths) == 1:
-                x = self.values[node.args[0]]
-                amounts, mode = node.args[1], node.args[2] if len(node.args) > 2 else "constant"
-                if isinstance(x, Tensor) and mode in ("circular", "reflect", "replicate"):
-                    self.padding[users[0]] = (x, list(amounts), mode)
-                    return True
-        return self.padding.get(node)
+        (user, *others) = node.users or (node,)
+        if operator_name(node.target) != "pad" or others or operator_name(user.target) not in _CONVOLUTIONS:
+            return self.padding.get(node)
+        given = _named_arguments(node.target, node.args, node.kwargs)
+        conv = _named_arguments(user.target, user.args, user.kwargs)
+        x, amounts, mode = self.values[node.args[0]], given["pad"], given["mode"]
+        if (
+            isinstance(x, Tensor)
+            and mode in ("circular", "reflect", "replicate")
+            and conv["input"] is node
+            and len(amounts) == 2 * (x.ndim - 2)
+            and not (isinstance(conv["padding"], str) or any(conv["padding"]))
+            and _module_path(user) == _module_path(node)
+        ):
+            self.padding[user] = (x, list(amounts), mode)
+            return True
+        return None
 
 
 def _module_path(node: Any) -> str:
