@@ -53,24 +53,6 @@ def from_tensor(value: Any) -> Any:
     return np.array(tensor.resolve_conj().numpy())
 
 
-def as_array(weights: Any) -> NDArray[Any]:
-    """Return weights as an array; nested lists must be of one length."""
-    weights = from_tensor(weights)
-    if np.ma.is_masked(weights):
-        raise TypeError(
-            f"the weights are a masked array, {int(np.ma.getmaskarray(weights).sum())} of whose {np.size(weights)} "
-            "entries are masked; give them values with weights.filled(0), or leave connections out with connections="
-        )
-    try:
-        return np.asarray(weights)
-    except ValueError as error:
-        if "inhomogeneous" not in str(error):
-            raise
-        raise ValueError(
-            "the kernel's lists differ in length, so they make no array; give every row as many entries as the others"
-        ) from None
-
-
 def as_permutation(name: str, values: ArrayLike) -> NDArray[np.int64]:
     """Return an index array that holds each of ``0 .. n - 1`` once, or raise a ValueError that calls it ``name``.
 

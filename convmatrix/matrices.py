@@ -12,12 +12,11 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix._assembly.fill import assemble
 from convmatrix._assembly.rows import Plan
-from convmatrix.arrays import as_array
 from convmatrix.boundary import NOTHING, Axis
 from convmatrix.formats import as_format
 from convmatrix.geometry import ConvGeometry, given_geometry
 from convmatrix.memory import Estimate, estimate
-from convmatrix.options import LayerOptions, takes_layer_options
+from convmatrix.options import LayerOptions, as_array, takes_layer_options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

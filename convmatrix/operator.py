@@ -14,9 +14,8 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix._products.correlation import DirectCorrelation, FFTCorrelation, best_block, fft_time, padded_length
 from convmatrix._products.padding import fold, pad
-from convmatrix.arrays import as_array
 from convmatrix.geometry import ConvGeometry, given_geometry
-from convmatrix.options import LayerOptions, convert, takes_layer_options, weight_array
+from convmatrix.options import LayerOptions, as_array, convert, takes_layer_options, weight_array
 from convmatrix.weights import group_weights
 
 if TYPE_CHECKING:

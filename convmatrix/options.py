@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypedDict, Typ
 
 import numpy as np
 
-from convmatrix.arrays import as_array
+from convmatrix.arrays import from_tensor
 from convmatrix.boundary import BOUNDARIES, Boundary
 
 if TYPE_CHECKING:
@@ -350,6 +350,25 @@ def index_dtype(*sizes: int) -> type[np.int32] | type[np.int64]:
 
 
 # --- weights ----------------------------------------------------------------------------------------------------------
+
+
+def as_array(weights: Any) -> NDArray[Any]:
+    """Return weights as an array; nested lists must be of one length."""
+    if hasattr(weights, "detach"):
+        weights = from_tensor(weights)
+    if np.ma.is_masked(weights):
+        raise TypeError(
+            f"the weights are a masked array, {int(np.ma.getmaskarray(weights).sum())} of whose {np.size(weights)} "
+            "entries are masked; give them values with weights.filled(0), or leave connections out with connections="
+        )
+    try:
+        return np.asarray(weights)
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError(
+            "the kernel's lists differ in length, so they make no array; give every row as many entries as the others"
+        ) from None
 
 
 def weight_array(weights: ArrayLike, weight_shape: tuple[int, ...], layer: Any = None) -> NDArray[Any]:

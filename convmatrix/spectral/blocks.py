@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 import numpy as np
 
 from convmatrix import memory
-from convmatrix.arrays import EPSILON, as_array
+from convmatrix.arrays import EPSILON
 from convmatrix.geometry import given_geometry
-from convmatrix.options import weight_array
+from convmatrix.options import as_array, weight_array
 from convmatrix.spectral.axes import AxisTransform, best_transform, is_ring, multiply_along, suits_cosines
 from convmatrix.weights import group_weights
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convmatrix.arrays import as_array
 from convmatrix.geometry import ConvGeometry
+from convmatrix.options import as_array
 from convmatrix.spectral.axes import ring_transform
 from convmatrix.spectral.blocks import Blocks, WeightedLayer, frobenius_norms, layer_blocks
 
