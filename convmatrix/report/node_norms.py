@@ -36,16 +36,28 @@ Bounds = tuple[float, float]
 
 _LARGEST_SLOPES: Final[dict[str, Callable[..., float]]] = {
     "abs": lambda: 1.0,
+    "atan": lambda: 1.0,
+    "celu": lambda alpha: 1.0 if alpha > 0 else math.inf,
     "clip": lambda low, high: 1.0 if low < high else 0.0,
+    "cos": lambda: 1.0,
     "elu": lambda alpha: max(1.0, abs(alpha)),
+    "erf": lambda: 2 / math.sqrt(math.pi),
+    "gelu": lambda: (1 + math.erf(1)) / 2 + math.exp(-1) / math.sqrt(math.pi),  # at the root of 2, where f'' is zero
+    "gelu_tanh": lambda: 1.1289930686587718,
     "hard_sigmoid": lambda alpha, beta: abs(alpha),
     "hard_swish": lambda: 1.5,
     "identity": lambda: 1.0,
     "leaky_relu": lambda slope: max(1.0, abs(slope)),
+    "log_sigmoid": lambda: 1.0,
+    "mish": lambda: 1.0884981612517279,
     "relu": lambda: 1.0,
     "selu": lambda alpha, gamma: abs(gamma) * max(1.0, abs(alpha)),
     "sigmoid": lambda: 0.25,
+    "silu": lambda: 1.0998393201288669,
+    "sin": lambda: 1.0,
+    "soft_shrink": lambda threshold: 1.0,
     "softplus": lambda: 1.0,
+    "softsign": lambda: 1.0,
     "tanh": lambda scale, slope: abs(scale * slope),
 }
 """The least upper bound of the slopes of an elementwise function, from its parameters."""
@@ -99,7 +111,7 @@ def node_norm(node: Node) -> Bounds:
         return _rearrangement(operation, node)
     if isinstance(operation, Resize):
         return _product(operation.axis_matrices(node.input_shapes[0]))
-    raise NoBoundError(f"no bound is known for {node.kind}")
+    return _by_kind(node)
 
 
 def _root(square: int) -> Bounds:
@@ -244,5 +256,27 @@ def _elementwise(operation: Elementwise) -> Bounds:
     if operation.known is None or name not in _LARGEST_SLOPES:
         raise NoBoundError(f"no bound is known for the function {operation.name}")
     value = _LARGEST_SLOPES[name](**operation.parameters)
-    error = EPSILON if name in ("selu", "tanh") else 0.0  # whose slopes are products
+    error = 0.0 if (4 * value).is_integer() else 4 * EPSILON
     return value * (1 - error), value * (1 + error)
+
+
+def _by_kind(node: Node) -> Bounds:
+    """Return the norm of an operation that only its kind tells apart."""
+    operation: Any = node.operation
+    n_out, sizes = math.prod(node.output_shape), [math.prod(shape) for shape in node.input_shapes]
+    if node.kind == "reduction":
+        lower, upper = _root(sizes[0] // n_out) if operation.method in ("sum", "mean") else (1.0, 1.0)
+        if operation.method == "mean":
+            count = sizes[0] // n_out
+            return lower / count * (1 - EPSILON), upper / count * (1 + EPSILON)
+        return lower, upper
+    if node.kind == "extremum":  # each output is that of one input, whose entries may be repeated
+        return _root(max(n_out // size for size in sizes))
+    if node.kind == "parametric relu":
+        slope = max(1.0, float(np.abs(operation.slope).max()))
+        return slope, slope
+    if node.kind == "softmax" and not operation.logarithm:
+        # Row i of diag(p) - p p^T has moduli that add up to 2 p_i (1 - p_i); p = (1/2, 1/2, 0, ...) is approached.
+        value = 0.5 if node.output_shape[operation.axis] > 1 else 0.0
+        return value, value
+    raise NoBoundError(f"no bound is known for {node.kind}")
