@@ -3,7 +3,7 @@
 A convolution is bilinear in its input x and its weights w, ``y_i = sum_jk T[i,j,k] x_j w_k``. A `ConvGeometry`
 describes a layer, its `WeightPattern` is the sparse tensor T, and contractions of T are the layer's matrix, its
 Jacobian and its gradients. `conv_matrix` returns the matrix of a kernel in one call; `ConvOperator` is the same linear
-map without it.
+map as a matrix-free operator.
 """
 
 from importlib import import_module
@@ -123,7 +123,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import the subpackages that many users do not need when they are first used."""
+    """Import optional subpackages when they are first used."""
     if name in _LOADED_WHEN_USED:
         return import_module(f"convmatrix.{name}")
     if name == "Network":

@@ -1,4 +1,4 @@
-"""Helpers for NumPy arrays: their type, round-off, and sums and copies by index."""
+"""Helpers for NumPy arrays: type aliases, machine epsilon, and sums and copies by index."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _GATHERED: Final = (
 
 
 def accumulate(total: NDArray[Any], places: NDArray[np.integer], values: NDArray[Any]) -> None:
-    """Add each value to the total at its index; by `numpy.bincount` in floating point, which is the fastest option."""
+    """Add each value to the total at its index; in floating point with `numpy.bincount`, which is fastest."""
     if values.dtype == np.float64:
         total += np.bincount(places, values, minlength=len(total))
     elif values.dtype == np.complex128:
@@ -41,9 +41,9 @@ def gather(values: NDArray[Any], places: NDArray[np.integer], out: NDArray[Any])
 
 
 def from_tensor(value: Any) -> Any:
-    """Return a tensor of PyTorch, on any device, as an array, and anything else as it is.
+    """Return a PyTorch tensor on any device as an array, and any other object unchanged.
 
-    Gradients are left behind. bfloat16 and half precision become float32, which holds them exactly.
+    Gradients are dropped. bfloat16 and half precision are converted to float32, which represents them exactly.
     """
     if not hasattr(value, "detach"):
         return value

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a temporary file next to ``path`` that replaces it when the block ends without an error.
 
-    The contents are flushed to the disk before the file gets its name, so that not even a power failure leaves half a
-    file. Symbolic links are followed, and an existing file keeps its permissions.
+    The contents are flushed to disk before the file is renamed, so that not even a power failure leaves a partial file.
+    Symbolic links are followed, and an existing file keeps its permissions.
 
     Parameters
     ----------

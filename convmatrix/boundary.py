@@ -69,7 +69,7 @@ def read_sample(position: Integer, size: Integer, boundary: Boundary, select: Se
     ``replicate`` ``a a | a b c d | d d``        min(max(p, 0), n - 1)
     ============= ============================== ==========================================
 
-    Every rule holds for all positions, however far outside. On an axis of one sample, ``reflect`` reads that sample.
+    Every rule applies to all positions, however far outside. On an axis of one sample, ``reflect`` reads that sample.
 
     Parameters
     ----------
@@ -111,14 +111,14 @@ def read_sample(position: Integer, size: Integer, boundary: Boundary, select: Se
 
 @dataclass(frozen=True)
 class Axis:
-    """One spatial axis of a convolution, with all numbers that the one-axis rule needs.
+    """One spatial axis of a convolution, with all parameters of the one-axis rule.
 
-    The numbers may be integers of any kind, including symbols. They are not validated; `ConvGeometry` does that.
+    The parameters may be integers of any kind, including symbols. They are not validated here but by `ConvGeometry`.
 
     Attributes
     ----------
     n_outputs, n_samples, n_taps : int
-        Numbers of outputs, input samples and kernel taps.
+        Number of outputs, of input samples and of kernel taps.
     stride, dilation, pad_low : int
         As in `tap_position`.
     boundary : Boundary
@@ -155,7 +155,7 @@ class Axis:
         return tap_position(output, tap, self.stride, self.dilation, self.pad_low)
 
     def weight(self, output: Integer, tap: Integer) -> Integer:
-        """Return the index of the weight of a tap of an output, among the ``tile * n_taps`` weights of this axis."""
+        """Return the index of the weight that an output uses at a tap, one of the ``tile * n_taps`` of this axis."""
         return (output % self.tile) * self.n_taps + tap
 
 

@@ -1,4 +1,4 @@
-"""Conversion of compressed rows to other sparse formats of SciPy, with every stored entry."""
+"""Conversion of CSR arrays to SciPy's other sparse formats, keeping every stored entry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def as_format(matrix: Any, format: str, *, block: tuple[int, int] = (1, 1)) -> A
         In canonical form.
     format : {"csr", "csc", "coo", "dia", "bsr"}
     block : (int, int)
-        Block of the BSR format.
+        Block size of the BSR format.
     """
     validate.sparse_format(format)
     if format == "csr":

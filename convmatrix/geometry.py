@@ -48,17 +48,19 @@ class ConvGeometry:
         ``"symmetric"`` (it is repeated: ``reflect`` of `scipy.ndimage`, "reflexive" or "Neumann" elsewhere) or
         ``"replicate"``; one for all axes, or one per axis.
     groups : int
-        Output channels of a group read only the input channels of that group. Must divide both channel counts.
+        Number of channel groups. The output channels of a group read only the input channels of that group. Must divide
+        both channel counts.
     connections : array_like of bool, shape (out_channels, in_channels), optional
-        Which input channels each output channel reads, such as the table of LeNet-5's layer C3. Excludes
+        Which input channels each output channel reads, as in layer C3 of LeNet-5. Cannot be combined with
         ``groups > 1``.
     sharing : {"shared", "unshared"}, int or sequence of int
-        ``"shared"``: one kernel for all positions. ``"unshared"``: one kernel per position (a locally connected
-        layer). A tile size per axis: output i uses kernel ``i mod tile`` (tiled convolution).
+        ``"shared"``: one kernel for all positions. ``"unshared"``: one kernel per position (a locally connected layer).
+        An int, or one tile size per axis: output i uses kernel ``i mod tile`` (tiled convolution).
     flip : bool
         Reverse the kernel on every axis: convolution instead of cross-correlation.
     transposed : bool
-        The layer whose matrix is the transpose of a convolution's (ConvTranspose of PyTorch and ONNX).
+        Whether the layer is a transposed convolution, whose matrix is the transpose of that of a convolution
+        (ConvTranspose in PyTorch and ONNX).
     output_padding : int or sequence of int
         Extra outputs at the high end of a transposed layer; smaller than the stride or the dilation.
 
@@ -67,11 +69,11 @@ class ConvGeometry:
     output_shape : tuple of int
         Spatial shape of the output.
     weight_shape : tuple of int
-        ``(out_channels, in_channels / groups, *kernel_shape)``; transposed ``(in_channels, out_channels / groups,
-        *kernel_shape)``; with a connection table ``(number of connections, *kernel_shape)``, in row order of the table.
-        Tiled and unshared layers have one such kernel per tile position: ``(*tile, ...)``.
+        ``(out_channels, in_channels / groups, *kernel_shape)``; for a transposed layer ``(in_channels, out_channels /
+        groups, *kernel_shape)``; with a connection table ``(number of connections, *kernel_shape)``, in the row order
+        of the table. Tiled and unshared layers have one such kernel per tile position: ``(*tile, ...)``.
     n_in, n_out, n_weights : int
-        Numbers of columns and rows of the matrix, and of weights.
+        Number of columns and of rows of the matrix, and number of weights.
 
     Raises
     ------
@@ -177,7 +179,7 @@ class ConvGeometry:
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
-        """Shape of the weights; see the class."""
+        """Shape of the weights, as described for the class."""
         tile = () if self.sharing == "shared" else self.tile
         if self.connections is not None:
             return (*tile, sum(map(sum, self.connections)), *self.kernel_shape)
@@ -208,7 +210,7 @@ class ConvGeometry:
 
     @property
     def axes(self) -> tuple[Axis, ...]:
-        """The one-axis rule of each axis; for a transposed layer, of the convolution that it transposes."""
+        """The one-axis rule of each axis; for a transposed layer, that of the underlying convolution."""
         positions, tile = self._positions, self.tile
         samples = self.output_shape if self.transposed else self.input_shape
         return tuple(
@@ -247,7 +249,7 @@ class ConvGeometry:
     # --- pattern and matrix ------------------------------------------------------------------------------------------
 
     def pattern(self) -> WeightPattern:
-        """Return the sparse tensor T of the layer, which says where each weight occurs in the matrix.
+        """Return the sparse tensor T of the layer, which records where each weight occurs in the matrix.
 
         Examples
         --------
@@ -277,7 +279,7 @@ class ConvGeometry:
     def options(self) -> dict[str, Any]:
         """Return the keyword arguments that differ from their defaults.
 
-        ``ConvGeometry(input_shape, kernel_shape, **options)`` is this geometry again.
+        ``ConvGeometry(input_shape, kernel_shape, **options)`` recreates the geometry.
 
         Examples
         --------
@@ -310,11 +312,11 @@ def layer_geometry(
     Parameters
     ----------
     kernel_shape : sequence of int
-        ``(*kernel)`` for one channel to one channel; else ``(C_out, C_in / groups, *kernel)``, or ``(C_in, C_out /
-        groups, *kernel)`` for a transposed layer. With ``sharing``, the tile axes come first. With ``connections``,
-        ``(n_connections, *kernel)``, or ``(C_out, C_in, *kernel)`` where all positions share the kernel.
+        ``(*kernel)`` for one input and one output channel; otherwise ``(C_out, C_in / groups, *kernel)``, or ``(C_in,
+        C_out / groups, *kernel)`` for a transposed layer. With ``sharing``, the tile axes come first. With
+        ``connections``, ``(n_connections, *kernel)``, or ``(C_out, C_in, *kernel)`` if all positions share the kernel.
     input_shape : int or sequence of int
-        ``(*spatial)`` for a one-channel kernel, else ``(C_in, *spatial)``.
+        ``(*spatial)`` for a one-channel kernel, otherwise ``(C_in, *spatial)``.
     **options
         As for `ConvGeometry`.
 
@@ -355,7 +357,7 @@ def _plain_geometry(kernel: tuple[int, ...], shape: tuple[int, ...], options: La
 
 
 def _channels_remedy(kernel: tuple[int, ...], shape: tuple[int, ...]) -> str:
-    """Return what to do about a kernel of the wrong number of channels, which may be laid out in another way."""
+    """Return the remedy for a kernel with the wrong number of channels, which may be due to a different layout."""
     if kernel[-2] == shape[0]:
         return "transpose a kernel with channels last, as in Keras and Flax: numpy.moveaxis(kernel, (-1, -2), (0, 1))"
     if kernel[-2] == shape[-1]:
@@ -367,11 +369,11 @@ def _channels_remedy(kernel: tuple[int, ...], shape: tuple[int, ...]) -> str:
 
 
 def _tiled_geometry(weights: tuple[int, ...], shape: tuple[int, ...], options: LayerOptions) -> ConvGeometry:
-    """Return the layer of a kernel with one tile axis per spatial axis: of one channel or of several."""
+    """Return the layer of a kernel with one tile axis per spatial axis, for one channel or several."""
     axes, fitting, failures = len(shape), [], []
     for n_tile, n_kernel in ((axes, axes), (axes - 1, axes + 1)):
         tile, kernel = weights[:n_tile], weights[n_tile:]
-        if n_tile == axes and kernel[:-axes] == (1, 1):  # channel axes that one channel may have, but does not need
+        if n_tile == axes and kernel[:-axes] == (1, 1):  # with one channel, the channel axes are optional
             kernel = kernel[2:]
         if not n_tile or len(kernel) != n_kernel:
             continue
@@ -387,7 +389,7 @@ def _tiled_geometry(weights: tuple[int, ...], shape: tuple[int, ...], options: L
     if not fitting and len(failures) == 1:
         raise failures[0]
     reason = (
-        "fits twice, as one channel and as several; give a ConvGeometry. It is" if fitting else "does not fit. Give"
+        "fits both one channel and several; give a ConvGeometry. The shapes are" if fitting else "does not fit. Give"
     )
     raise ValueError(
         f"a kernel of shape {weights} on input_shape={shape} with sharing={options['sharing']!r} {reason} "
@@ -417,7 +419,7 @@ def _connected_geometry(weights: tuple[int, ...], shape: tuple[int, ...], option
 def given_geometry(
     kernel_shape: Sequence[int], input_shape: int | Sequence[int] | ConvGeometry, options: LayerOptions
 ) -> ConvGeometry:
-    """Return the layer that a call describes: by an input shape and options, or by a `ConvGeometry` alone."""
+    """Return the layer that is described by an input shape and options, or by a `ConvGeometry` alone."""
     if not isinstance(input_shape, ConvGeometry):
         return layer_geometry(kernel_shape, input_shape, **options)
     defaults = {name: LAYER_OPTIONS[name].default for name in options}

@@ -1,7 +1,6 @@
-"""What methods of `ConvGeometry` return: its pattern, its unfold matrix, and its picture in a notebook.
+"""The objects that methods of `ConvGeometry` return: its pattern, its unfold matrix, and its display in a notebook.
 
-A geometry knows nothing of what is built from it but this module, so that there is one cycle of imports and not one per
-method.
+The geometry imports these only through this module, so that there is one import cycle instead of one per method.
 """
 
 from convmatrix.display import geometry_html

@@ -55,19 +55,20 @@ def conv_matrix(
     Parameters
     ----------
     kernel : array_like
-        ``(*kernel)`` for one channel to one channel, or ``(C_out, C_in / groups, *kernel)``; tiled and unshared layers
-        have the tile axes in front, and layers with a connection table have ``(n_connections, *kernel)``.
+        ``(*kernel)`` for one input and one output channel, or ``(C_out, C_in / groups, *kernel)``. Kernels of tiled and
+        unshared layers begin with the tile axes; those of layers with a connection table are
+        ``(n_connections, *kernel)``.
     input_shape : int, sequence of int or ConvGeometry
-        Shape of the array that the matrix multiplies: ``(*spatial)`` for a one-channel kernel, else ``(C_in,
-        *spatial)``. A `ConvGeometry` instead has all options of the layer.
+        Shape of the array that the matrix multiplies: ``(*spatial)`` for a one-channel kernel, otherwise ``(C_in,
+        *spatial)``. A `ConvGeometry` specifies the shape and all options of the layer.
     stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding
         As for `ConvGeometry`.
     order : {"C", "F"}
-        How arrays are flattened, input and output alike: ``x.ravel(order)``.
+        Order in which input and output are flattened: ``x.ravel(order)``.
     format : {"csr", "csc", "coo", "dia", "bsr"}
-        BSR blocks are the channels of a group for ``order="F"``, which makes them dense, else 1 x 1.
+        With ``order="F"``, each BSR block holds the channels of a group and is dense; otherwise blocks are 1 x 1.
     dtype : dtype, optional
-        By default that of the kernel, which must convert to it without loss.
+        By default the dtype of the kernel. The kernel must convert to it without loss.
     rows : (int, int), optional
         Build only the rows ``rows[0] .. rows[1] - 1``, at the cost of those rows.
 
@@ -100,7 +101,7 @@ def conv_matrix(
            [0, 0, 0, 1, 2, 0, 3, 4, 0],
            [0, 0, 0, 0, 1, 2, 0, 3, 4]])
 
-    Two channels to four, on a ring:
+    A layer from two channels to four with a circular boundary:
 
     >>> import numpy as np
     >>> conv_matrix(np.ones((4, 2, 3)), (2, 8), padding="same", boundary="circular")
@@ -131,7 +132,7 @@ def conv_transpose_matrix(
     Parameters
     ----------
     kernel : array_like
-        ``(*kernel)`` for one channel to one channel, or ``(C_in, C_out / groups, *kernel)``.
+        ``(*kernel)`` for one input and one output channel, or ``(C_in, C_out / groups, *kernel)``.
     input_shape : int, sequence of int or ConvGeometry
         Shape of the array that the matrix multiplies, as for `conv_matrix`.
     output_padding : int or sequence of int
@@ -200,7 +201,7 @@ def _layer_matrix(
 
 
 def _channel_block(geometry: ConvGeometry, order: str, rows: tuple[int, int] | None) -> tuple[int, int]:
-    """Return the shape of the dense blocks: the channels of a group in column-major order, else 1 x 1."""
+    """Return the shape of the dense blocks: the channels of a group in column-major order, otherwise 1 x 1."""
     if order == "C" or geometry.connections is not None or rows is not None:
         return 1, 1
     return geometry.out_channels // geometry.groups, geometry.in_channels // geometry.groups
@@ -216,7 +217,7 @@ def unfold_matrix(
     dtype: DTypeLike = np.float64,
     **options: Unpack[LayerOptions],
 ) -> Any:
-    r"""Return the unfold matrix U (im2col): the 0/1 matrix that copies the samples that each tap reads.
+    r"""Return the unfold matrix U (im2col), the 0/1 matrix that gathers the samples read by each tap.
 
     The matrix of a convolution factors as
 
@@ -253,7 +254,7 @@ def unfold_matrix(
 
 
 def geometry_unfold_matrix(geometry: ConvGeometry, *, format: str = "csr", dtype: DTypeLike = np.float64) -> Any:
-    """Return the unfold matrix of a layer, or, for a transposed layer, of the convolution that it transposes.
+    """Return the unfold matrix of a layer; for a transposed layer, that of the underlying convolution.
 
     If ``A(w) = (W (x) I) U`` is that convolution, the transposed layer is ``U.T (W.T (x) I)``.
     """
@@ -337,7 +338,7 @@ def shift_matrix(
 
 
 def _combine_axes(axes: Sequence[Axis], sources: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return the flat sample that each combination of taps and outputs reads, or `NOTHING`; flat, taps first."""
+    """Return the flat index of the sample read by each combination of taps and outputs, or `NOTHING`, taps first."""
     n = len(axes)
     total: NDArray[np.int64] = np.zeros((1,) * (2 * n), dtype=np.int64)
     inside: NDArray[np.bool_] = np.ones((1,) * (2 * n), dtype=bool)

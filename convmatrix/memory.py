@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from convmatrix.geometry import ConvGeometry
 
 NEGLIGIBLE: Final = 2**22
-"""Bytes below which `require` refuses nothing."""
+"""Requests below this number of bytes are never refused by `require`."""
 
 ALWAYS_FIT: Final = NEGLIGIBLE // 64
 """A matrix with no more entries, rows and columns than this takes fewer than `NEGLIGIBLE` bytes."""
@@ -46,7 +46,8 @@ class MatrixTooLargeError(MemoryError, ValueError):
 def available_memory() -> int:
     """Return the bytes that can be allocated now: free memory and caches, within the limit of a container.
 
-    If the system does not report them, half of the address space, so that nothing is refused that might succeed.
+    If the system does not report them, return half of the address space, so that no request is refused that might
+    succeed.
     """
     candidates = [2**62, *_system_bytes(), *_container_bytes()]
     return max(min(candidates), 0)
@@ -120,7 +121,7 @@ class Estimate:
     Attributes
     ----------
     shape : (int, int)
-        Numbers of rows and columns; of the slab if ``rows`` is given.
+        Number of rows and columns, of the slab if ``rows`` is given.
     nonzeros : int
         Number of stored entries.
     bytes : int
@@ -174,7 +175,7 @@ def estimate(
 
 
 def plan_size(plan: Plan, dtype: np.dtype[Any], format: str) -> Estimate:
-    """Return the size of the matrix of a plan in a format; a plan by columns is one of the whole matrix."""
+    """Return the size of the matrix of a plan in a format; a plan by columns is always for the whole matrix."""
     n_in, n_out = plan.geometry.n_in, plan.geometry.n_out
     nonzeros = plan.count()
     n_rows = n_out if plan.by_column else plan.rows[1] - plan.rows[0]
@@ -194,7 +195,7 @@ def axis_offsets(
 ) -> tuple[NDArray[np.int64], int] | None:
     """Return the distinct offsets of the diagonals that an axis contributes, and its last column; None if too many.
 
-    ``column_place`` and ``row_place`` are the steps of the axis in the columns and the rows of the whole matrix.
+    ``column_place`` and ``row_place`` are the strides of the axis in the columns and the rows of the whole matrix.
     """
     if table_size(axis, 0, axis.n_outputs, by_sample=False) > _MOST_OFFSETS:
         return None

@@ -1,4 +1,4 @@
-"""Layers as matrix-free SciPy linear operators, independent of pattern and matrix."""
+"""Layers as matrix-free SciPy linear operators, computed independently of pattern and matrix."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ class LayerOperator(_LinearOperator, ABC):
         return super().rmatmat(X)
 
     def _check(self, x: Any, side: int, axes: tuple[int, ...]) -> None:
-        """Raise unless x has one of these numbers of axes and fits the rows (side 0) or the columns (side 1)."""
+        """Raise unless x has an allowed number of axes and fits the rows (side 0) or the columns (side 1)."""
         if issparse(x):
             raise TypeError(
                 "a matrix-free operator multiplies dense arrays, but this one is sparse; make it dense with "
@@ -129,11 +129,11 @@ class ConvOperator(LayerOperator):
     Parameters
     ----------
     kernel : array_like
-        As for `conv_matrix`; for a transposed layer as for `conv_transpose_matrix`. With a `ConvGeometry`: of its
-        ``weight_shape``.
+        As for `conv_matrix`, or for `conv_transpose_matrix` if the layer is transposed. With a `ConvGeometry`, its
+        shape is ``weight_shape``.
     input_shape : int, sequence of int or ConvGeometry
-        Shape of the array that is multiplied: ``(*spatial)`` for a one-channel kernel, else ``(C_in, *spatial)``. A
-        `ConvGeometry` instead has all options of the layer.
+        Shape of the array that is multiplied: ``(*spatial)`` for a one-channel kernel, otherwise ``(C_in, *spatial)``.
+        A `ConvGeometry` specifies the shape and all options of the layer.
     stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding
         As for `ConvGeometry`.
     order : {"C", "F"}
@@ -141,8 +141,8 @@ class ConvOperator(LayerOperator):
     dtype : dtype, optional
         Convert the kernel to this dtype first.
     method : {"auto", "direct", "fft"}
-        ``"direct"`` multiplies and adds. ``"fft"`` uses fast Fourier transforms; it needs a shared kernel in floating
-        point. ``"auto"`` chooses the one that should be faster.
+        ``"direct"`` sums products. ``"fft"`` uses fast Fourier transforms and requires a shared floating-point kernel.
+        ``"auto"`` chooses the method that is expected to be faster.
 
     Attributes
     ----------
@@ -157,7 +157,7 @@ class ConvOperator(LayerOperator):
     Raises
     ------
     ValueError, TypeError
-        If the layer is invalid, or if a factor has the wrong size or dtype.
+        If the layer is invalid, or a multiplied array has the wrong size or dtype.
     MatrixTooLargeError
         If the padded input would not fit in memory.
 
@@ -167,8 +167,9 @@ class ConvOperator(LayerOperator):
     :math:`A^T = P^T C^T`: each product is added to the sample it came from, then each padded sample to the sample that
     it repeats. A transposed layer is :math:`P^T C^T` of the convolution that maps its output to its input.
 
-    Products have the ``numpy.result_type`` of kernel and factor. Integers are exact, modulo the range of that dtype. In
-    floating point, an infinite or NaN sample also affects neighbouring outputs, through products with zero.
+    The dtype of a product is the ``numpy.result_type`` of the kernel and the multiplied array. Integer products are
+    exact, modulo the range of that dtype. In floating point, an infinite or NaN sample also affects neighbouring
+    outputs, through products with zero.
 
     Examples
     --------
@@ -224,7 +225,7 @@ class ConvOperator(LayerOperator):
 
     @property
     def layer(self) -> ConvOperator:
-        """The operator itself; its transpose and its adjoint are views of it."""
+        """The operator itself, of which its transpose and its adjoint are views."""
         return self
 
     def _choose_method(self, method: str) -> str:
@@ -252,11 +253,11 @@ class ConvOperator(LayerOperator):
 
     @property
     def _shared(self) -> tuple[int, ...]:
-        """Index of the kernel of a layer whose positions share it."""
+        """Index of the kernel that all positions of the layer share."""
         return (0,) * len(self._positions)
 
     def _correlation(self, dtype: np.dtype[Any]) -> DirectCorrelation | FFTCorrelation:
-        """Return the correlation that computes in a dtype; it is made only once."""
+        """Return the correlation for a dtype; it is created only once."""
         if dtype not in self._correlations:
             weights = group_weights(self.geometry, self.kernel).astype(dtype)
             layer = (self._positions, self.geometry.stride, self.geometry.dilation)
@@ -268,7 +269,7 @@ class ConvOperator(LayerOperator):
         return self._correlations[dtype]
 
     def _multiply(self, X: Any, *, transposed: bool, conjugated: bool) -> Array:
-        """Return the matrix, transposed or conjugated or not, times X of shape (n, batch)."""
+        """Return the product of the matrix, or of its transpose or conjugate, with X of shape (n, batch)."""
         X = np.asarray(X)
         if X.dtype.kind not in "biufc":
             raise TypeError(
@@ -296,7 +297,7 @@ class ConvOperator(LayerOperator):
         return largest * float(np.abs(self.kernel.astype(np.float64)).sum()) < _EXACT
 
     def _product(self, X: Array, dtype: np.dtype[Any], *, transposed: bool) -> Array:
-        """Return the product, computed in the dtype of X, in another dtype."""
+        """Return the product in another dtype; it is computed in the dtype of X."""
         geometry, correlation = self.geometry, self._correlation(X.dtype)
         x = self._as_arrays(X, inputs=not transposed)
         if transposed == geometry.transposed:

@@ -1,6 +1,6 @@
-"""The options of a layer and of its matrix: one table of names, defaults, checks and other libraries' words.
+"""The options of a layer and of its matrix: one table of names, defaults, checks and synonyms.
 
-`ConvGeometry` and every function that makes a layer take the options of `LAYER_OPTIONS` as keyword arguments; see
+`ConvGeometry` and every function that describes a layer accept the options in `LAYER_OPTIONS` as keyword arguments; see
 `takes_layer_options`. The other functions return a value in canonical form, or raise an error that names the remedy.
 """
 
@@ -31,12 +31,12 @@ Sharing = Literal["shared", "unshared"] | int | Sequence[int]
 
 PADDING_WORDS: Final = ("valid", "same", "same_lower", "full")
 FORMATS: Final = ("csr", "csc", "coo", "dia", "bsr")
-"""The sparse formats of SciPy in which matrices are made."""
+"""The SciPy sparse formats in which matrices can be returned."""
 
 _LARGEST_INT32: Final = 2**31 - 1
 
-# What other libraries call a value: NumPy, scipy.ndimage, scipy.signal, PyTorch, Keras, ONNX, Theano; inverse problems
-# and differential equations. ndimage's "reflect" repeats the edge sample, which is "symmetric" here.
+# Synonyms from NumPy, scipy.ndimage, scipy.signal, PyTorch, Keras, ONNX and Theano, and from the literature on inverse
+# problems and differential equations. The "reflect" of ndimage repeats the edge sample, which is "symmetric" here.
 _BOUNDARIES_ELSEWHERE: Final = {
     **dict.fromkeys(("zeros", "constant", "fill", "dirichlet", "grid-constant"), "zero"),
     **dict.fromkeys(("wrap", "periodic", "cyclic", "torus", "grid-wrap"), "circular"),
@@ -51,7 +51,7 @@ _PADDINGS_ELSEWHERE: Final = {"same_upper": "same", "half": "same", "notset": "v
 
 
 def integer(name: str, value: Any, minimum: int | None = None) -> int:
-    """Return an int; a float or a bool is refused, because it is usually a mistake."""
+    """Return an int; floats and bools are refused, because they are usually mistakes."""
     try:
         if isinstance(value, (bool, np.bool_)):
             raise TypeError
@@ -103,7 +103,7 @@ def _entries(name: str, value: Any, n_axes: int) -> tuple[Any, ...]:
 
 
 def called_here(word: object, known: Iterable[str] = BOUNDARIES, elsewhere: Mapping[str, str] | None = None) -> str:
-    """Return a hint at the known word that is meant by a synonym or a misspelling, or an empty string."""
+    """Return a hint that suggests the known word for a synonym or a misspelling, or an empty string."""
     elsewhere = _BOUNDARIES_ELSEWHERE if elsewhere is None else elsewhere
     known, lower = tuple(known), str(word).lower()
     name = lower if lower in known else elsewhere.get(lower)
@@ -168,7 +168,7 @@ def boundaries(name: str, value: str | Sequence[str], n_axes: int) -> tuple[Boun
 
 
 def sharing(name: str, value: Any, n_axes: int) -> Literal["shared", "unshared"] | tuple[int, ...]:
-    """Return how weights are shared: a word, or a tile size per axis."""
+    """Return how weights are shared: a word, or one tile size per axis."""
     if isinstance(value, str):
         if value not in ("shared", "unshared"):
             elsewhere = {"tied": "shared", "untied": "unshared", "local": "unshared", "locally_connected": "unshared"}
@@ -181,7 +181,7 @@ def sharing(name: str, value: Any, n_axes: int) -> Literal["shared", "unshared"]
 def connections(
     value: ArrayLike | None, out_channels: int, in_channels: int, groups: int
 ) -> tuple[tuple[bool, ...], ...] | None:
-    """Return the connection table as nested tuples, which compare and hash."""
+    """Return the connection table as nested tuples, which can be compared and hashed."""
     if value is None:
         return None
     table = np.asarray(value)
@@ -256,10 +256,11 @@ _ARGUMENTS_ELSEWHERE: Final = {
 
 
 def takes_layer_options(*without: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorate a function whose ``**options`` are options of a layer, all of `LAYER_OPTIONS` but those named.
+    """Return a decorator for functions whose ``**options`` are the options of a layer, except for those named.
 
-    Its signature, which ``help`` and tab completion show, then lists the options with their defaults; an unknown
-    keyword is refused with the name that is meant. The function receives the options that were given, unchecked.
+    The signature of the decorated function, as shown by ``help`` and tab completion, lists the options with their
+    defaults. An unknown keyword raises an error that suggests the intended one. The function receives only the options
+    that were given, and they are not checked.
 
     Examples
     --------
@@ -301,13 +302,13 @@ def takes_layer_options(*without: str) -> Callable[[Callable[P, R]], Callable[P,
 
 
 def argument_hint(name: str, known: Iterable[str]) -> str:
-    """Return a hint at the argument that is meant by another library's name or by a misspelling."""
+    """Return a hint that suggests the argument for another library's name or for a misspelling."""
     known = tuple(known)
     meant = _ARGUMENTS_ELSEWHERE.get(name.lower())
     if meant in known:
         return f"; it is called {meant!r} here"
     if meant == "kernel_shape":
-        return "; the shape of the kernel array says it"
+        return "; it is read from the shape of the kernel array"
     close = difflib.get_close_matches(name.lower(), known, n=1)
     return f"; did you mean {close[0]!r}?" if close else f"; the arguments are {', '.join(known)}"
 
@@ -316,7 +317,7 @@ def argument_hint(name: str, known: Iterable[str]) -> str:
 
 
 def order(order: str) -> Literal["C", "F"]:
-    """Return how arrays are flattened."""
+    """Return the order in which arrays are flattened."""
     if order not in ("C", "F"):
         raise ValueError(f"order {order!r} is unknown; choose C (row-major) or F (column-major)")
     return cast("Literal['C', 'F']", order)
@@ -331,7 +332,7 @@ def sparse_format(format: str) -> str:
 
 
 def row_range(rows: tuple[int, int] | None, n_rows: int) -> tuple[int, int]:
-    """Return a range of rows, by default all."""
+    """Return a range of rows; all rows by default."""
     if rows is None:
         return 0, n_rows
     try:
@@ -345,7 +346,7 @@ def row_range(rows: tuple[int, int] | None, n_rows: int) -> tuple[int, int]:
 
 
 def index_dtype(*sizes: int) -> type[np.int32] | type[np.int64]:
-    """Return the index type of SciPy's sparse arrays: int32 exactly where it fits."""
+    """Return the index type that SciPy's sparse arrays use: int32 if all sizes fit, otherwise int64."""
     return np.int32 if max(sizes) <= _LARGEST_INT32 else np.int64
 
 
@@ -374,12 +375,12 @@ def as_array(weights: Any) -> NDArray[Any]:
 def weight_array(weights: ArrayLike, weight_shape: tuple[int, ...], layer: Any = None) -> NDArray[Any]:
     """Return the weights of a layer (a `ConvGeometry`, if any) as an array of ``weight_shape``, of a numeric dtype.
 
-    Accepted are the weight shape itself, without its leading axes of one, or flat; for one channel to one channel also
-    ``(*tile, *kernel)``; and, for a layer with a connection table, a full ``(C_out, C_in, *kernel)`` kernel, of which
-    the connected pairs are read.
+    The array may have the weight shape, omit its leading axes of length one, or be flat. A layer with one input
+    and one output channel also accepts ``(*tile, *kernel)``. A layer with a connection table also accepts a full
+    ``(C_out, C_in, *kernel)`` kernel, of which only the connected pairs are used.
     """
     array = as_array(weights)
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)  # sparse matrices know no other byte order
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)  # SciPy's sparse matrices need native byte order
     if array.dtype.kind not in "iufc" or array.dtype == np.float16:
         raise TypeError(
             f"weights have dtype {array.dtype}, which sparse matrices do not compute with; convert them, for instance "
@@ -414,7 +415,7 @@ def weight_array(weights: ArrayLike, weight_shape: tuple[int, ...], layer: Any =
 
 
 def convert(kernel: NDArray[Any], dtype: DTypeLike | None) -> NDArray[Any]:
-    """Return the kernel in a dtype, if that can hold it."""
+    """Return the kernel converted to a dtype, which must represent its values."""
     if dtype is None or kernel.dtype == np.dtype(dtype):
         return kernel
     target = np.dtype(dtype)

@@ -36,7 +36,7 @@ class WeightPattern:
     gradient the weight gradient. Several weights may occur at one entry of the matrix, for instance with a circular
     boundary; they add up.
 
-    Use `ConvGeometry.pattern` or `WeightPattern.from_triplets` to make one.
+    Create one with `ConvGeometry.pattern` or `WeightPattern.from_triplets`.
 
     Attributes
     ----------
@@ -83,7 +83,7 @@ class WeightPattern:
         weight_index: ArrayLike,
         weight_shape: int | Sequence[int],
     ) -> WeightPattern:
-        """Return the pattern with the given triplets, in any order; repeated triplets are counted repeatedly.
+        """Return the pattern with the given triplets, in any order; a repeated triplet counts once per occurrence.
 
         Parameters
         ----------
@@ -166,8 +166,8 @@ class WeightPattern:
         Returns
         -------
         scipy.sparse array
-            In CSR format its index arrays are the pattern's own, and read-only: methods that drop stored entries
-            (``eliminate_zeros``) need a ``.copy()`` first.
+            In CSR format the index arrays are those of the pattern, and read-only; copy the matrix before calling
+            methods that drop stored entries (``eliminate_zeros``).
 
         Examples
         --------
@@ -182,13 +182,13 @@ class WeightPattern:
         return as_format(matrix, format)
 
     def values(self, weights: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        """Return the stored values of `matrix` in CSR order, to put new weights into an existing matrix.
+        """Return the stored values of `matrix` in CSR order, for updating the weights of an existing matrix.
 
         Parameters
         ----------
         weights : array_like, shape `weight_shape` or flat
         out : array, optional
-            Array to write and return, for instance the ``.data`` of an existing matrix.
+            Array to write to and return, for instance the ``.data`` of an existing matrix.
 
         Examples
         --------
@@ -223,7 +223,7 @@ class WeightPattern:
     ]:
         """The entries of the matrix: row starts, columns, and the sums of weights, or None if no entry has several.
 
-        The sums are the first weight of each entry, and the entry and the weight of each further one.
+        The sums consist of the first weight of each entry, and of the entry and the weight of each additional one.
         """
         repeated = self.cols[1:] == self.cols[:-1]
         starts = np.asarray(self.row_starts[1:-1])
@@ -247,7 +247,7 @@ class WeightPattern:
         Parameters
         ----------
         x : array_like of n_in numbers
-            In any shape, in C order.
+            Of any shape, flattened in C order.
         format : {"csr", "csc", "coo", "dia", "bsr"}
 
         Returns
@@ -282,8 +282,8 @@ class WeightPattern:
         ----------
         x : array_like of n_in numbers, or of shape (n_in, batch)
         gradient : array_like of n_out numbers, or of shape (n_out, batch)
-            One sample in any shape, in C order, or one sample per column, whose gradients are added. Integers give
-            exact integers.
+            One sample of any shape, flattened in C order, or one sample per column; the gradients of the samples are
+            added. Integer arrays give exact integers.
 
         Returns
         -------

@@ -1,4 +1,4 @@
-r"""SymPy views of a layer: its matrix in the symbols w_0, w_1, ..., and LaTeX for it."""
+r"""Symbolic matrices of layers, with the weights w_0, w_1, ... as SymPy symbols, and their LaTeX."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST_ENTRIES = 10**6
 
 
 def weights(n_weights: int, name: str = "w") -> tuple[sympy.Symbol, ...]:
-    """Return symbols for weights: ``w_0, w_1, ...``.
+    """Return the symbols ``w_0, w_1, ...`` for a number of weights.
 
     Examples
     --------
@@ -25,7 +25,7 @@ def weights(n_weights: int, name: str = "w") -> tuple[sympy.Symbol, ...]:
 
 
 def matrix(layer: ConvGeometry | WeightPattern, name: str = "w") -> sympy.ImmutableSparseMatrix:
-    r"""Return the matrix of a layer in symbols, :math:`A_{ij} = \sum_k T_{ijk} w_k`.
+    r"""Return the matrix of a layer with symbolic weights, :math:`A_{ij} = \sum_k T_{ijk} w_k`.
 
     Parameters
     ----------
@@ -54,8 +54,8 @@ def matrix(layer: ConvGeometry | WeightPattern, name: str = "w") -> sympy.Immuta
     pattern = _pattern(layer)
     if pattern.n_entries > _MOST_ENTRIES:
         raise ValueError(
-            f"the layer has {pattern.n_entries} entries, and a matrix of symbols holds at most {_MOST_ENTRIES}; take a "
-            "smaller input, the numbers of conv_matrix, or to_latex, which shows a part"
+            f"the layer has {pattern.n_entries} entries, but a symbolic matrix holds at most {_MOST_ENTRIES}; use a "
+            "smaller input, conv_matrix for numeric weights, or to_latex, which prints only part of the matrix"
         )
     symbols = weights(pattern.n_weights, name)
     entries: dict[tuple[int, int], Any] = {}
@@ -86,16 +86,16 @@ def to_latex(
     environment: str = "pmatrix",
     zero: str = "0",
 ) -> str:
-    r"""Return a matrix of symbols in LaTeX, with dots where it is large.
+    r"""Return a symbolic matrix as LaTeX; the middle of a large one is replaced by dots.
 
     Parameters
     ----------
     layer : ConvGeometry, WeightPattern or SymPy matrix
     max_rows, max_columns : int or None
-        The most rows and columns that are printed, the dots included; at least 3. None prints all of them.
+        Maximum number of rows and columns to print, including the dots; at least 3. None prints all of them.
     environment : {"matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix"}
     zero : str
-        What stands for an entry of zero, such as ``r"\cdot"``.
+        LaTeX for an entry of zero, such as ``r"\cdot"``.
 
     Examples
     --------
@@ -124,7 +124,7 @@ def _matrix_row(matrix: Any, row: int) -> dict[int, Any]:
 
 
 def _symbol_row(pattern: WeightPattern, row: int) -> dict[int, Any]:
-    """Return the entries of one row, so that a large layer needs no matrix of symbols."""
+    """Return the entries of one row, without building the symbolic matrix of the whole layer."""
     entries: dict[int, Any] = {}
     for column, weight in _row(pattern, row):
         entries[column] = entries.get(column, sympy.Integer(0)) + sympy.Symbol(f"w_{weight}")

@@ -1,4 +1,4 @@
-"""Assertions about adjoints, gradients and equivariance, for the layers of the package and for your own."""
+"""Assertions about adjoints, gradients and equivariance, for the package's layers and for your own."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def assert_adjoint(
     Raises
     ------
     AssertionError
-        With both inner products.
+        If they are not adjoint; the message gives both inner products.
 
     Examples
     --------
@@ -118,13 +118,13 @@ def assert_gradient(
         and must agree exactly. Otherwise it is approximated by central differences in floating point.
     trials : int
     rtol : float
-        Allowed relative difference of central differences.
+        Allowed relative error of the central differences.
     rng : int or numpy.random.Generator
 
     Raises
     ------
     AssertionError
-        With both derivatives.
+        If the gradient is wrong; the message gives both derivatives.
 
     Examples
     --------
@@ -183,16 +183,16 @@ def assert_equivariant(
     Parameters
     ----------
     layer : WeightPattern, sparse or dense matrix, or callable
-        A pattern is checked exactly for all weights, a matrix exactly for its entries, and a callable from vectors to
-        vectors on random inputs, to a tolerance of ``rtol`` times the largest output.
+        A pattern is checked exactly for all weights, and a matrix exactly for its entries. A callable from vectors to
+        vectors is checked on random inputs, with a tolerance of ``rtol`` times the largest output.
     output_permutation, input_permutation : array_like of int
     trials, rtol, rng
-        For callables.
+        Used for callables only.
 
     Raises
     ------
     AssertionError
-        The message gives the number of rows that break the symmetry and the first of them.
+        If the layer is not equivariant; the message gives the number of rows that break the symmetry and the first one.
 
     Examples
     --------
@@ -238,9 +238,9 @@ def assert_equivariant(
 def check_layer(geometry: ConvGeometry, weights: ArrayLike | None = None, *, rng: Random = 0) -> None:
     """Raise unless all representations of a layer agree exactly, in integers.
 
-    This compares the matrix with `ConvOperator`, which computes in another way, forward and adjoint; the matrix with
-    the pattern; the Jacobian and the weight gradient with the matrix; the expansion in taps; the factorisation with the
-    unfold matrix, if the weights are shared; and the structure with that for zero weights.
+    The matrix is compared with `ConvOperator`, which is computed independently, forward and adjoint; with the pattern;
+    with the Jacobian and the weight gradient; with its expansion in taps; with the factorisation by the unfold matrix,
+    if the weights are shared; and its structure with that for zero weights.
 
     Parameters
     ----------
@@ -252,7 +252,7 @@ def check_layer(geometry: ConvGeometry, weights: ArrayLike | None = None, *, rng
     Raises
     ------
     AssertionError
-        The message names what disagrees.
+        If two representations disagree; the message names them.
 
     Examples
     --------
@@ -307,7 +307,7 @@ def _flat_weights(pattern: WeightPattern, kernel: NDArray[Any]) -> NDArray[Any]:
 
 
 def _broken_rows_of_pattern(pattern: WeightPattern, q: NDArray[Any], p: NDArray[Any]) -> NDArray[Any]:
-    """Return the rows i where T[i, j, k] == T[q[i], p[j], k] fails for some column and weight."""
+    """Return the rows i for which T[i, j, k] == T[q[i], p[j], k] fails for some column and weight."""
     from convmatrix.equivariance.comparison import broken_rows
 
     return np.flatnonzero(broken_rows(pattern, q, p))
@@ -352,7 +352,7 @@ def _inner(left: NDArray[Any], right: NDArray[Any], exact: bool) -> Any:
 
 
 def _slope_weights(degree: int) -> list[Fraction]:
-    """Return c with p'(0) = sum_m c_m p(m), m = 0 .. degree, for every polynomial p of at most that degree."""
+    """Return weights c with p'(0) = sum_m c_m p(m), m = 0 .. degree, for all polynomials p of at most this degree."""
     nodes = range(degree + 1)
     weights = [Fraction(0)] * (degree + 1)
     for m in range(1, degree + 1):  # the slope at 0 of the Lagrange polynomial of node m

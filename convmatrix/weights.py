@@ -1,4 +1,4 @@
-"""Conversion of a layer's weights to the layout that correlations use, the same for all layers, and back."""
+"""Conversion of a layer's weights to and from the layout that correlations use for all layers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def group_weights(geometry: ConvGeometry, weights: Array) -> Array:
-    """Return weights as (*tile, groups, outputs, inputs, *kernel), by output and input of the correlation.
+    """Return weights as (*tile, groups, outputs, inputs, *kernel), with outputs and inputs of the correlation.
 
     A connection table becomes one group with zeros where nothing is connected; a flipped kernel is reversed.
     """
@@ -30,7 +30,7 @@ def group_weights(geometry: ConvGeometry, weights: Array) -> Array:
 
 
 def ungroup_weights(geometry: ConvGeometry, grouped: Array) -> Array:
-    """Return grouped weights (or their gradient) in the layer's weight shape: the transpose of `group_weights`."""
+    """Return grouped weights, or their gradient, in the layer's weight shape: the adjoint of `group_weights`."""
     n = len(geometry.kernel_shape)
     if geometry.flip:
         grouped = np.flip(grouped, tuple(range(-n, 0)))

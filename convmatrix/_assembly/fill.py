@@ -2,8 +2,9 @@
 
 The matrix is a product over axes: the entries of row (o_0, ..., o_m) are all combinations of the entries of the rows
 o_0, ..., o_m of the axes. In memory they are ordered as [o_0]...[o_m][entry of o_0]...[entry of o_m]. Rows of an axis
-repeat (see `RowTable`), so a *line*, which is all rows of the last axis for one combination of distinct rows of the
-other axes, is computed a few times and copied many times by broadcasting: values unchanged, columns plus a constant.
+repeat (see `RowTable`), so a *line*, which consists of all rows of the last axis for one combination of distinct rows
+of the other axes, is computed a few times and copied many times by broadcasting: the values are unchanged, and a
+constant is added to the columns.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
 
-_TEMPLATE: Final = 4096  # entries to which a template grows, so that the inner loops of its copies are long
-_WORTH_A_THREAD: Final = 2**18  # entries of a box from which its columns and values are written by two threads
+_TEMPLATE: Final = 4096  # entries in a template: large enough for the inner loops of its copies to be long
+_WORTH_A_THREAD: Final = 2**18  # entries of a box above which two threads write its columns and values
 _KEPT_BOXES: Final = 8
-_SHORT: Final = 2**12  # entries up to which a line is short
+_SHORT: Final = 2**12  # largest number of entries of a short line
 
 
 def assemble(plan: Plan, weights: Array) -> tuple[NDArray[np.integer], NDArray[np.integer], Array]:
     """Return ``indptr, indices, data`` of the rows of a plan."""
     n_rows = plan.rows[1] - plan.rows[0]
     boxes = list(plan.small_boxes())
-    # The tables of many boxes are long, so they are made one box at a time.
+    # The tables of many boxes take much memory, so they are built for one box at a time.
     kept = [plan.tables(box) for box in boxes] if len(boxes) <= _KEPT_BOXES else None
     if kept is None:
         totals = [plan.count_box(box) for box in boxes]
@@ -60,7 +61,7 @@ def assemble(plan: Plan, weights: Array) -> tuple[NDArray[np.integer], NDArray[n
 
 
 def _weights_by_axis(plan: Plan, weights: Array) -> Array:
-    """Arrange weights with one axis per axis of the matrix, the slowest first: tile and taps of an axis are joined."""
+    """Return the weights with one axis per axis of the matrix, the slowest first, joining tile and taps."""
     g = plan.geometry
     n_axes = len(g.kernel_shape)
     weights = weights.reshape(*g.tile, -1, *g.kernel_shape)  # (*tile, n_pairs, *kernel)
@@ -73,7 +74,7 @@ def _weights_by_axis(plan: Plan, weights: Array) -> Array:
 
 
 def _count_rows(tables: list[RowTable], out: NDArray[np.integer], start: int) -> None:
-    """Write where each row of a box ends, in entries; the box begins at ``start``."""
+    """Write the end of each row of a box, counted in entries; the box begins at ``start``."""
     counts = [table.counts.astype(out.dtype, copy=False) for table in tables]
     outer = reduce(np.multiply.outer, counts[:-1])
     np.multiply.outer(outer, counts[-1], out=out.reshape(*outer.shape, -1))
@@ -89,13 +90,13 @@ def _fill_box(
     data: Array,
     weights: Array,
 ) -> None:
-    """Write the columns and values of one box of rows, by two threads where that is faster."""
+    """Write the columns and values of one box of rows, with two threads if that is faster."""
     strides = [math.prod(plan.sizes[1][axis + 1 :]) for axis in range(len(tables))]
     for axis, table in enumerate(tables):
         weights = _extend_with_sums(weights, axis, table.sums)
     if not plan.merge and any((columns[1:] == columns[:-1]).any() for table in tables for columns in table.columns):
-        # Entries come in the order of the columns of each axis. If an axis has two entries on one column, that is not
-        # the order of the matrix's columns, and each row is sorted by column and weight.
+        # Entries are ordered by the columns of each axis. If an axis has two entries in one column, this is not the
+        # order of the matrix's columns, so each row is sorted by column and weight.
         _Filler(tables, strides, indices, data, sort=True).fill(weights)
         return
     if plan.geometry.in_channels == plan.geometry.out_channels == 1 and len(indices) < _WORTH_A_THREAD:
@@ -116,7 +117,7 @@ def _fill_box(
 
 
 def _extend_with_sums(weights: Array, axis: int, sums: Sequence[tuple[int, ...]]) -> Array:
-    """Append to weights, along one of their axes, the sums to which a `RowTable` refers."""
+    """Return the weights with the sums to which a `RowTable` refers appended along one axis."""
     if not sums:
         return weights
     extra = [weights.take(group, axis=axis).sum(axis=axis, dtype=weights.dtype, keepdims=True) for group in sums]
@@ -124,7 +125,7 @@ def _extend_with_sums(weights: Array, axis: int, sums: Sequence[tuple[int, ...]]
 
 
 def _merge_rows(table: RowTable) -> RowTable:
-    """Return a channel table in which neighbouring rows with equal columns are one; its weights are meaningless."""
+    """Return a channel table in which neighbouring rows with equal columns are merged; its weights are meaningless."""
     columns = table.columns
     firsts = [row for row in range(len(columns)) if not row or not np.array_equal(columns[row], columns[row - 1])]
     repeats = np.diff([*firsts, len(columns)]).tolist()
@@ -134,7 +135,7 @@ def _merge_rows(table: RowTable) -> RowTable:
 
 @dataclass(frozen=True)
 class _Repeat:
-    """How a line repeats along one axis: how often, how many entries apart, and how many columns further on."""
+    """How a line repeats along one axis: the number of copies, and the steps between them in entries and in columns."""
 
     times: int
     step: int
@@ -143,7 +144,7 @@ class _Repeat:
 
 @dataclass(frozen=True)
 class _State:
-    """The combined entries of one row of each axis so far."""
+    """The combined entries of one row of each of the axes visited so far."""
 
     size: int
     columns: NDArray[np.integer] | None  # (size,)
@@ -200,7 +201,7 @@ class _Filler:
             offset += step * stretch.repeats
 
     def _combine(self, axis: int, row: int, state: _State) -> _State:
-        """Return the entries so far combined with those of a distinct row of the next axis."""
+        """Return the entries so far, combined with those of a distinct row of the next axis."""
         size = state.size * len(self.tables[axis].columns[row])
         columns = weights = None
         if state.columns is not None:
@@ -211,7 +212,7 @@ class _Filler:
         return _State(size, columns, weights)
 
     def _write_lines(self, state: _State, offset: int, repeats: list[_Repeat]) -> None:
-        """Write a line as often as it occurs."""
+        """Write all copies of a line."""
         length = state.size * self.table_entries
         if not length:
             return
@@ -257,7 +258,7 @@ class _Filler:
             start = stop
 
     def _write_rows(self, state: _State, rows: range, indices: Array | None, data: Array | None) -> None:
-        """Write distinct rows of the last axis one after the other."""
+        """Write distinct rows of the last axis one after another."""
         table = self.tables[-1]
         start = 0
         for row in rows:
@@ -283,7 +284,7 @@ def _strided(array: Array, offset: int, shape: tuple[int, ...], steps: list[int]
 
 
 def _write_repeated(out: Array, unit: Array, times: int, shift: int) -> None:
-    """Write the unit ``times`` times, larger by ``shift`` each time."""
+    """Write the unit ``times`` times, adding ``shift`` each time."""
     grown = min(max(_TEMPLATE // len(unit), 1), times)
     whole, rest = divmod(times, grown)
     if not shift:
@@ -298,11 +299,11 @@ def _write_repeated(out: Array, unit: Array, times: int, shift: int) -> None:
 
 
 class _ShortLines:
-    """Write short lines by one gather each.
+    """Write each short line with a single gather.
 
-    A line of some hundred entries takes longer to describe than to write. The entries of the last axis are therefore
-    listed once, with their positions in lines that combine ``size`` entries of the other axes. ``n_weights`` is the
-    number of weights of the last axis, or 0 if no values are to be written.
+    For a line of a few hundred entries, the overhead of Python exceeds the time of writing it. The entries of the last
+    axis are therefore listed once, with their positions in lines that combine ``size`` entries of the other axes.
+    ``n_weights`` is the number of weights of the last axis, or 0 if no values are to be written.
     """
 
     def __init__(self, table: RowTable, stride: int, n_weights: int) -> None:
@@ -330,7 +331,7 @@ class _ShortLines:
             weights.take(self._positions(len(weights))[2], out=data, mode="clip")
 
     def _positions(self, size: int) -> tuple[Array, Array, Array]:
-        """Return, for each entry of a line, its entry of the other axes, its column of the last one, and its weight.
+        """Return, for each entry of a line, its entry of the other axes, its column on the last axis, and its weight.
 
         Weights are indices into a flat array (size, weights of the last axis).
         """

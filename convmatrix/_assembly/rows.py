@@ -1,11 +1,12 @@
-"""The rows of a layer's matrix: those of one axis, and a plan of which rows of which axes are needed.
+"""The rows of a layer's matrix: tables of the rows of one axis, and a plan of the rows that are needed on each axis.
 
 The matrix is a product over axes (channels are one more axis), so only the pattern of one axis is ever computed. Away
-from the ends a row is the row ``period`` before it, moved by a fixed number of columns. A `RowTable` therefore lists
-only the distinct rows, and stretches of rows that repeat them: three rows for a 3-tap axis of a million samples.
+from the ends, each row equals the row ``period`` rows before it, moved by a fixed number of columns. A `RowTable`
+therefore lists only the distinct rows, and stretches of rows that repeat them: three rows for a 3-tap axis of a million
+samples.
 
-Rows are outputs and columns are samples. For a transposed layer, or a matrix built by columns, it is the other way
-round, and the same one-axis rule gives the table.
+Rows are outputs and columns are samples. For a transposed layer, or a matrix built by columns, the roles are exchanged,
+and the same one-axis rule gives the table.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ if TYPE_CHECKING:
 Range = tuple[int, int]
 Row = tuple["NDArray[np.int64]", "NDArray[np.int64]"]  # columns, taps
 
-_LISTED: Final = 2**22  # entries of an axis up to which they are listed to be counted
-_LARGEST_TABLE: Final = 2**20  # entries of an axis's table above which a box of rows is cut in two
-_KEPT_TABLE: Final = 2**14  # entries of an axis's table up to which it is kept, for counting and for equal axes
+_LISTED: Final = 2**22  # largest number of entries of an axis that are listed in order to count them
+_LARGEST_TABLE: Final = 2**20  # largest number of entries in the table of an axis; larger boxes of rows are halved
+_KEPT_TABLE: Final = 2**14  # largest number of entries in a table that is kept for counting and for equal axes
 
 
 @dataclass(frozen=True)
 class Stretch:
-    """Neighbouring rows: the ``period`` distinct rows from ``first`` on, ``repeats`` times, each moved by ``shift``."""
+    """Consecutive rows: ``repeats`` copies of ``period`` distinct rows from ``first`` on, each moved by ``shift``."""
 
     first: int
     period: int
@@ -93,7 +94,7 @@ class RowTable:
 
 def channel_rows(pairs: NDArray[np.int64], start: int, stop: int) -> RowTable:
     """Return the rows ``start .. stop - 1`` of the channel axis; the weight of a pair is its index in ``pairs``."""
-    if len(pairs) == stop - start == 1:  # one channel to one channel
+    if len(pairs) == stop - start == 1:  # one input and one output channel
         return RowTable([pairs[:, 1]], [np.zeros(1, dtype=np.int64)], [Stretch(0, 1, 1, 0)], [])
     order = np.lexsort((pairs[:, 1], pairs[:, 0]))
     bounds = np.searchsorted(pairs[order, 0], np.arange(start, stop + 1))
@@ -111,9 +112,9 @@ def axis_rows(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool
     Parameters
     ----------
     by_sample : bool
-        Whether rows are samples and columns are outputs, instead of the other way round.
+        Whether rows are samples and columns are outputs, instead of the reverse.
     merge : bool
-        Whether taps that read one sample make one entry (a sum of weights), or one entry each.
+        Whether taps that read the same sample are merged into one entry (a sum of weights).
     """
     if by_sample and axis.stride == axis.tile == 1 and axis.boundary == "zero":
         axis, by_sample = _adjoint(axis), False
@@ -135,7 +136,7 @@ def axis_rows(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool
             distinct.append((first, last))
             stretches.append(Stretch(number, last - first, times, shift if times > 1 else 0))
             number += last - first
-    repeating = merge and axis.boundary != "zero"  # else no two taps of an output read one sample
+    repeating = merge and axis.boundary != "zero"  # otherwise no two taps of an output read the same sample
     for row_columns, row_taps in (_rows_by_sample if by_sample else _rows_by_output)(axis, distinct):
         if repeating and (row_columns[1:] == row_columns[:-1]).any():
             row_columns, row_taps = _merge(row_columns, row_taps, sums, axis.tile * axis.n_taps)
@@ -147,7 +148,7 @@ def axis_rows(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool
 def _merge(
     columns: NDArray[np.int64], taps: NDArray[np.int64], sums: dict[tuple[int, ...], int], n_taps: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Merge entries of one column; a sum of weights is numbered from ``n_taps`` on and listed in ``sums``."""
+    """Return merged entries, one per column; sums of weights are numbered from ``n_taps`` on and listed in ``sums``."""
     starts = np.flatnonzero(np.r_[True, columns[1:] != columns[:-1]])
     merged = taps[starts]
     sizes = np.diff(np.r_[starts, len(taps)])
@@ -158,7 +159,7 @@ def _merge(
 
 
 def table_size(axis: Axis, start: int, stop: int, *, by_sample: bool) -> int:
-    """Return an upper bound of the entries that `axis_rows` lists: distinct rows times taps."""
+    """Return an upper bound on the number of entries that `axis_rows` lists: distinct rows times taps."""
     low, high = _regular_outputs(axis)
     period = axis.tile
     if by_sample:
@@ -170,10 +171,10 @@ def table_size(axis: Axis, start: int, stop: int, *, by_sample: bool) -> int:
 
 
 def count_entries(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool) -> int:
-    """Return the number of entries of a range of rows, without listing them where there are many.
+    """Return the number of entries of a range of rows, without listing them if there are many.
 
-    It is exact, except for several rows of an axis with a very long kernel and a boundary other than zero, where it is
-    an upper bound.
+    The number is exact, except for several rows of an axis with a very long kernel and a boundary other than zero, for
+    which it is an upper bound.
     """
     if stop - start == 1 or table_size(axis, start, stop, by_sample=by_sample) <= _LISTED:
         return axis_rows(axis, start, stop, by_sample=by_sample, merge=merge).n_entries
@@ -197,7 +198,7 @@ def _regular_outputs(axis: Axis) -> tuple[int, int]:
 
 
 def _regular_samples(axis: Axis) -> tuple[int, int]:
-    """Return a range of samples that no output reads through the boundary, and whose readers all exist."""
+    """Return a range of samples whose reads are regular: none is through the boundary, and no output is missing."""
     reach = (axis.n_taps - 1) * axis.dilation
     low = max(reach - axis.pad_low, 0)
     high = min((axis.n_outputs - 1) * axis.stride - axis.pad_low + 1, axis.n_samples)
@@ -220,7 +221,7 @@ def _irregular_outputs(axis: Axis) -> NDArray[np.int64]:
 
 
 def _adjoint(axis: Axis) -> Axis:
-    """Return the axis whose matrix is the transpose, which exists for stride 1 and the zero boundary."""
+    """Return the axis whose matrix is the transpose; it exists for stride 1 and the zero boundary only."""
     reach = (axis.n_taps - 1) * axis.dilation
     return replace(
         axis, n_outputs=axis.n_samples, n_samples=axis.n_outputs, pad_low=reach - axis.pad_low, flip=not axis.flip
@@ -228,7 +229,7 @@ def _adjoint(axis: Axis) -> Axis:
 
 
 def _rows_by_output(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]:
-    """Yield the entries of each output of some ranges, in the order of sample and tap."""
+    """Yield the entries of each output in some ranges, ordered by sample and tap."""
     outputs = np.concatenate([np.arange(*limits, dtype=np.int64) for limits in ranges])[:, None]
     taps = np.arange(axis.n_taps, dtype=np.int64)
     if axis.boundary == "zero" and axis.flip:
@@ -249,7 +250,7 @@ def _rows_by_output(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]:
 
 
 def _rows_by_sample(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]:
-    """Yield the entries of each sample of some ranges, in the order of output and tap."""
+    """Yield the entries of each sample in some ranges, ordered by output and tap."""
     reach, taps = (axis.n_taps - 1) * axis.dilation, np.arange(axis.n_taps, dtype=np.int64)
     for start, stop in ranges:
         low = max((start + axis.pad_low - reach) // axis.stride, 0)
@@ -271,7 +272,7 @@ def _rows_by_sample(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]:
 
 @dataclass(frozen=True)
 class Plan:
-    """Which rows are assembled: of a layer's matrix or of its transpose, in C or F order.
+    """The rows to assemble: those of a layer's matrix or of its transpose, in C or F order.
 
     Attributes
     ----------
@@ -281,7 +282,7 @@ class Plan:
     by_column : bool
         Whether to assemble the transpose, whose compressed rows are the compressed columns of the matrix.
     merge : bool
-        Whether taps that read one sample make one entry (a matrix), or one entry each (a pattern).
+        Whether taps that read the same sample are merged into one entry (for a matrix) or kept apart (for a pattern).
     rows : (int, int)
         The range of rows.
     """
@@ -295,7 +296,7 @@ class Plan:
 
     @cached_property
     def sizes(self) -> tuple[list[int], list[int]]:
-        """Numbers of rows and of columns of each axis, the slowest axis first."""
+        """Number of rows and of columns of each axis, the slowest axis first."""
         g = self.geometry
         sides = ((g.out_channels, *g.output_shape), (g.in_channels, *g.input_shape))
         rows, columns = (list(side if self.order == "C" else side[::-1]) for side in sides)
@@ -317,7 +318,7 @@ class Plan:
         return self.geometry.transposed != self.by_column
 
     def small_boxes(self) -> Iterator[list[Range]]:
-        """Yield the rows in order, as boxes with one range per axis that need no long tables."""
+        """Yield the rows in order, as boxes with one range per axis that are small enough for short tables."""
         waiting = list(_boxes(self.sizes[0], *self.rows))[::-1]
         while waiting:
             box = waiting.pop()
@@ -336,11 +337,11 @@ class Plan:
         return tables if self.order == "C" else tables[::-1]
 
     def count(self) -> int:
-        """Return the number of entries; `count_entries` says where it is an upper bound."""
+        """Return the number of entries, or an upper bound in the cases described for `count_entries`."""
         return sum(map(self.count_box, _boxes(self.sizes[0], *self.rows)))
 
     def count_box(self, box: list[Range]) -> int:
-        """Return the number of entries of a box of rows, likewise."""
+        """Return the number of entries of a box of rows, or an upper bound as for `count`."""
         channels, spatial = self._split(box)
         rows = self._pairs[:, 0]
         entries = len(rows) if len(rows) == 1 else int(np.count_nonzero((rows >= channels[0]) & (rows < channels[1])))
@@ -358,7 +359,7 @@ class Plan:
         return (box[0], box[1:]) if self.order == "C" else (box[-1], box[-2::-1])
 
     def _has_large_table(self, axis: Axis, limits: Range) -> bool:
-        """Return whether the table of a range of rows of an axis would take much memory."""
+        """Return whether the table for a range of rows of an axis would take much memory."""
         return (axis, limits) not in self._tables and self._size(axis, limits) > _LARGEST_TABLE
 
     def _size(self, axis: Axis, limits: Range) -> int:
@@ -375,7 +376,7 @@ class Plan:
 
 
 def _boxes(sizes: Sequence[int], start: int, stop: int) -> Iterator[list[Range]]:
-    """Cut the range ``start .. stop - 1`` of C-ordered flat indices into boxes, in order."""
+    """Yield boxes that together make up the range ``start .. stop - 1`` of flat indices in C order."""
     if start >= stop:
         return
     if len(sizes) == 1:

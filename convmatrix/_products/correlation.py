@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from convmatrix.arrays import Array
 
 _BLAS_DTYPES: Final = "fdFD"
-_BLOCK_ROWS: Final = 8  # most rows of a block; more rows would mean more products with zero
-_ENTRIES: Final = 2**19  # gathered at a time, which makes a product large enough for several threads
-_ENTRIES_OF_FEW_ROWS: Final = 2**15  # gathered at a time for few rows: they stay in cache, and more threads do not help
-_LARGEST_SPECTRUM: Final = 2**24  # most entries of the spectrum of a kernel with many channels
+_BLOCK_ROWS: Final = 8  # maximum number of rows of a block; more rows would mean more products with zero
+_ENTRIES: Final = 2**19  # entries gathered at a time; the products are then large enough for several threads
+_ENTRIES_OF_FEW_ROWS: Final = 2**15  # the same for few rows: they stay in cache, and more threads do not help
+_LARGEST_SPECTRUM: Final = 2**24  # maximum number of entries of the spectrum of a kernel with many channels
 
 
 class DirectCorrelation:
@@ -27,9 +27,9 @@ class DirectCorrelation:
 
     .. math:: y_{g,o,p} = \sum_{c,t} W_{p \bmod tile,\, g, o, c, t} \; x_{g,\, c,\, p \cdot stride + t \cdot dilation}
 
-    The windows of many positions are gathered as columns, which are multiplied by the weights as a matrix. Products
-    with few rows are slow; if a group has few outputs, neighbouring positions of the first axis therefore share one
-    longer window, with rows for each of them (a Toeplitz block).
+    The windows of many positions are gathered as columns and multiplied by the weights as a matrix. Products with few
+    rows are slow. If a group has few outputs, neighbouring positions of the first axis therefore share one longer
+    window, and the matrix has rows for each of them (a Toeplitz block).
 
     Parameters
     ----------
@@ -113,9 +113,9 @@ class DirectCorrelation:
         return x
 
     def weight_gradient(self, x: Array, y: Array) -> Array:
-        """Return the gradient of ``sum(y * forward(x))`` in the weights, in their shape.
+        """Return the gradient of ``sum(y * forward(x))`` with respect to the weights, in their shape.
 
-        Both arrays end in the batch, over which the gradient is summed.
+        The last axis of both arrays is the batch, over which the gradient is summed.
         """
         y = self._extended(y)
         windows, values = self._windows(x), self._values(y)
@@ -150,14 +150,14 @@ class DirectCorrelation:
         return DirectCorrelation(reversed_weights(self.weights, n), length, self.stride, self.dilation)
 
     def _extended(self, y: Array) -> Array:
-        """Append zeros to y, up to the positions that are covered."""
+        """Return y extended by zeros to all positions that blocks cover."""
         if self.covered == self.positions:
             return y
         rests = [c - p for c, p in zip(self.covered, self.positions, strict=True)]
         return np.pad(y, [(0, 0), (0, 0), *((0, rest) for rest in rests), (0, 0)])
 
     def _windows(self, x: Array) -> Array:
-        """View x as (*tile, groups, inputs, *taps, *repeats, batch)."""
+        """Return a view of x as (*tile, groups, inputs, *taps, *repeats, batch)."""
         group, channel, *samples, batch = x.strides
         position = [s * stride for s, stride in zip(samples, self.stride, strict=True)]
         repeat = [s * period for s, period in zip(position, self.period, strict=True)]
@@ -166,18 +166,18 @@ class DirectCorrelation:
         return as_strided(x, shape, (*position, group, channel, *tap, *repeat, batch))
 
     def _values(self, y: Array) -> Array:
-        """View y as (*tile, groups, outputs, block, *repeats, batch)."""
+        """Return a view of y as (*tile, groups, outputs, block, *repeats, batch)."""
         split = [(self.repeats[0], self.block, self.tile[0]), *zip(self.repeats[1:], self.tile[1:], strict=True)]
         y = y.reshape(self.groups, self.outputs, *(size for sizes in split for size in sizes), y.shape[-1])
         tile, repeats = [4, *range(6, y.ndim, 2)], [2, *range(5, y.ndim - 1, 2)]
         return y.transpose(*tile, 0, 1, 3, *repeats, y.ndim - 1)
 
     def _as_columns(self, array: Array, rows: tuple[int, ...]) -> Array:
-        """Reshape (*tile, groups, *rows, *repeats, batch) to a stack of matrices."""
+        """Return an array (*tile, groups, *rows, *repeats, batch) as a stack of matrices."""
         return array.reshape(*array.shape[: len(self.tile) + 1], math.prod(rows), -1)
 
     def _chunks(self, entries: int, batch: int) -> Iterator[tuple[tuple[slice, ...], tuple[Any, ...]]]:
-        """Cut the positions into chunks of a number of entries; yield the kernels (*tile, groups) and index of each."""
+        """Yield the kernels (*tile, groups) and the index of each chunk of at most ``entries`` window entries."""
         sizes = (*self.tile, self.groups, *self.repeats, batch)
         room, cuts = max(entries // math.prod(self.window), 1), []
         for size in reversed(sizes):
@@ -239,7 +239,7 @@ class FFTCorrelation:
         return np.asarray(self._filter(stuffed, self.spectrum.swapaxes(1, 2))[samples])
 
     def _filter(self, x: Array, spectrum: Array) -> Array:
-        """Multiply the spectrum of x, (groups, c, *samples, batch), by (groups, o, c, *frequencies), summed over c."""
+        """Return x, (groups, c, *samples, batch), filtered by a spectrum (groups, o, c, *frequencies)."""
         from scipy import fft
 
         transform: Any = fft.rfftn if self.real else fft.fftn
@@ -252,7 +252,7 @@ class FFTCorrelation:
 
 
 def reversed_weights(weights: Array, n_axes: int) -> Array:
-    """Return the weights of the adjoint at stride 1: the kernel reversed, inputs and outputs exchanged."""
+    """Return the weights of the adjoint for stride 1: the kernel is reversed, and inputs and outputs are exchanged."""
     return np.flip(weights.swapaxes(-n_axes - 2, -n_axes - 1), tuple(range(-n_axes, 0)))
 
 
@@ -267,7 +267,7 @@ def padded_length(
 def best_block(
     weights: Array, positions: Sequence[int], stride: Sequence[int], dilation: Sequence[int]
 ) -> tuple[int, float]:
-    """Return the fastest block of `DirectCorrelation`, and its time in nanoseconds for one batch column.
+    """Return the fastest block size of `DirectCorrelation`, and its time in nanoseconds for one batch column.
 
     The model has two measured terms: gathering an entry of a window, and multiplying it by the rows of the matrix, at a
     speed that grows with the number of rows. Only their ratio matters.
@@ -303,7 +303,7 @@ def fft_time(weights: Array, positions: Sequence[int], stride: Sequence[int], di
 
 
 def _matmul(matrices: Array, columns: Array) -> Array:
-    """Multiply stacks of matrices: by BLAS if it supports the dtype, else by einsum, which is faster than matmul."""
+    """Return products of stacks of matrices: by BLAS if it supports the dtype, else by einsum, faster than matmul."""
     if columns.shape[-2] == 1:  # outer products
         return np.asarray(matrices * columns)
     if columns.dtype.char in _BLAS_DTYPES:
@@ -312,7 +312,7 @@ def _matmul(matrices: Array, columns: Array) -> Array:
 
 
 def _toeplitz_block(weights: Array, n_axes: int, block: int, stride: int, dilation: int) -> Array:
-    """Repeat the kernel for ``block`` positions of the first axis: (..., outputs, block, inputs, taps, *kernel[1:])."""
+    """Return the kernel repeated at ``block`` positions: (..., outputs, block, inputs, taps, *kernel[1:])."""
     *leading, inputs, taps = weights.shape[: weights.ndim - n_axes + 1]
     other_axes = weights.shape[weights.ndim - n_axes + 1 :]
     if block == 1:

@@ -1,4 +1,4 @@
-"""Padding of arrays by boundary, and its adjoint, both by `numpy.pad` and without an index rule."""
+"""Padding of arrays by boundary, and its adjoint; both use `numpy.pad` instead of the one-axis rule."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ PAD_MODES: Final[dict[Boundary, PadMode]] = {
     "symmetric": "symmetric",
     "replicate": "edge",
 }
-"""The names of the boundaries in `numpy.pad`, which continues them past a period and reflects one sample as we do."""
+"""The `numpy.pad` mode of each boundary; it agrees with convmatrix beyond one period, and on a single sample."""
 
 
 def pad(
     array: Array, first_axis: int, low: Sequence[int], length: Sequence[int], boundary: Sequence[Boundary]
 ) -> Array:
-    """Pad the spatial axes, which start at ``first_axis``, to ``length`` samples, ``low`` of them in front.
+    """Return an array padded along its spatial axes to ``length`` samples, ``low`` of them in front.
 
-    If an axis is longer than that, its high end is cut off.
+    The spatial axes start at ``first_axis``. If an axis is longer than ``length``, its high end is cut off.
 
     Examples
     --------
@@ -50,8 +50,9 @@ def pad(
 
 
 def fold(array: Array, first_axis: int, low: Sequence[int], size: Sequence[int], boundary: Sequence[Boundary]) -> Array:
-    """Add each padded sample to the one that it repeats (the adjoint of `pad`), back to ``size`` samples per axis.
+    """Return the adjoint of `pad`: each padded sample is added to the sample that it repeats.
 
+    The result has ``size`` samples per axis.
     The array is overwritten.
 
     Examples
@@ -66,7 +67,7 @@ def fold(array: Array, first_axis: int, low: Sequence[int], size: Sequence[int],
 
 
 def _fold_axis(array: Array, axis: int, low: int, size: int, boundary: Boundary) -> Array:
-    array = np.moveaxis(array, axis, 0)  # a view, like all that follows except for the rim
+    array = np.moveaxis(array, axis, 0)  # a view, as are the arrays below, except for the rim
     length = len(array)
     inner = array[low : low + size]
     if len(inner) < size:

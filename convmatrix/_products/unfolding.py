@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
 
-_ENTRIES: Final = 2**22  # unfolded at a time: they stay in a large cache, and their products use several threads
+_ENTRIES: Final = 2**22  # entries unfolded at a time: they fit in a large cache, and products use several threads
 _FEW_OUTPUTS: Final = 8
 
 
@@ -57,7 +57,7 @@ class UnfoldedCorrelation:
 
     @staticmethod
     def fits(kernel: Sequence[int], positions: Sequence[int], dilation: Sequence[int], outputs: int) -> bool:
-        """Return whether this is applicable to a layer and faster: it has several outputs and long rows."""
+        """Return whether this method applies to a layer and is faster, as for several outputs and long rows."""
         return (kernel[0] == 1 or dilation[0] == 1) and outputs >= 4 and (len(kernel) > 1 or positions[0] == 1)
 
     def forward(self, x: Array) -> Array:
@@ -71,7 +71,7 @@ class UnfoldedCorrelation:
         return y
 
     def _multiply(self, windows: Array, y: Array) -> None:
-        """Write the matrix times the windows of some rows to y, (groups, rows, outputs, other positions * batch)."""
+        """Write the product of the matrix and windows to y, (groups, rows, outputs, other positions * batch)."""
         count = y.shape[1]
         pairs = count // 2 if self.outputs <= _FEW_OUTPUTS and self.stride[0] == 1 else 0
         if pairs:
@@ -118,7 +118,7 @@ class UnfoldedCorrelation:
         return UnfoldedCorrelation(weights, self.positions, self.samples, self.stride, self.dilation, lows)
 
     def _fold(self, g: Array) -> Array:
-        """Return the transpose times g, added up over rows of outputs."""
+        """Return the transpose times g, summed over rows of outputs."""
         batch = g.shape[-1]
         x = np.zeros((self.groups, self.inputs, *self.samples, batch), dtype=g.dtype)
         by_row, transposed = self._by_row(g), self.matrix.swapaxes(-1, -2)
@@ -159,7 +159,7 @@ class UnfoldedCorrelation:
             yield slice(start, start + count), as_strided(buffer, shape, strides)
 
     def _unfold_rows(self, x: Array, first: int, buffer: Array) -> None:
-        """Write the rows of x from ``first`` on, unfolded along the other axes."""
+        """Write the rows of x from ``first`` on, unfolded along all other axes."""
         inside = slice(max(-first, 0), max(min(self.samples[0] - first, buffer.shape[1]), max(-first, 0)))
         buffer[:, : inside.start] = 0
         buffer[:, inside.stop :] = 0

@@ -1,7 +1,7 @@
 """The command ``convmatrix``.
 
 Each subcommand is a module of `COMMANDS` with two functions: ``add_parser(commands)`` declares it, and ``run(args)``
-executes it and returns the exit status. Modules that are slow to import are imported in ``run``.
+executes it and returns the exit status. Modules that are slow to import are imported inside ``run``.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ exit status:
 """
 _FILES: Final = ("FILE", "DATA", "KERNEL")
 
-# Errors of the library name arguments and remedies in Python; the command has its own.
+# Errors of the library name Python arguments and remedies; these are replaced by those of the command.
 _ARGUMENTS: Final = "|".join(("input_shape", "kernel_shape", "dtype", "rows", "order", "tol", *LAYER_OPTIONS))
 _IN_COMMAND: Final = (
     (r"; give a ConvGeometry\..*", "; give a tile size for each axis, such as --sharing 2x2"),
@@ -103,7 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _with_negative_values(argv: Sequence[str]) -> list[str]:
-    """Return the arguments with ``--shift -1,0`` as ``--shift=-1,0``; argparse takes such a value for an option."""
+    """Return the arguments with ``--shift -1,0`` as ``--shift=-1,0``; argparse mistakes such values for options."""
     joined: list[str] = []
     for argument in argv:
         if re.match(r"-\d", argument) and joined and re.fullmatch(r"--[a-z-]+", joined[-1]):
@@ -166,7 +166,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
-    """Return the parsed arguments; unknown commands and options are answered by those that are meant."""
+    """Return the parsed arguments; errors about unknown commands and options suggest the intended ones."""
     parser = _parser()
     names = [command.__name__.rpartition(".")[2] for command in COMMANDS]
     first = next((argument for argument in argv if argument != "--debug"), "--help")
@@ -183,7 +183,7 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 
 def _refuse(parser: argparse.ArgumentParser, unknown: list[str]) -> NoReturn:
-    """Report the first unknown argument, with the option that is meant, if any."""
+    """Report the first unknown argument and suggest a similar option, if any."""
     word = next((argument for argument in unknown if argument.startswith("--")), "").partition("=")[0]
     known = [name[2:].replace("-", "_") for action in parser._actions for name in action.option_strings]
     hint = argument_hint(word[2:].replace("-", "_"), known) if word else ""
@@ -195,7 +195,7 @@ def _refuse(parser: argparse.ArgumentParser, unknown: list[str]) -> NoReturn:
 
 
 def _message(error: Exception) -> str:
-    """Return an error as one line, in the words of the command."""
+    """Return an error message as one line, in terms of the command's options."""
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename is not None else ""
         text = f"{where}{error.strerror}"

@@ -1,4 +1,4 @@
-"""What the command reads and writes: arrays and numbers in, results on standard output, all else on standard error."""
+"""Input and output of the command: arrays and numbers in, results on standard output, messages on standard error."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 YES, NO, ERROR = 0, 1, 2
-"""Exit statuses: success, or a question answered yes; answered no; an error in the options or in the data."""
+"""Exit statuses: success, or the answer yes; the answer no; an error in the options or in the data."""
 
 _TEXT_SUFFIXES: Final = (".json", ".csv", ".txt", "")
 _MOST_AXES: Final = 64  # of a NumPy array
@@ -65,7 +65,7 @@ def binary_output() -> BinaryIO:
 
 @contextmanager
 def writing_output() -> Iterator[None]:
-    """Report failed writes to standard output as such; a closed pipe remains a BrokenPipeError."""
+    """Raise `CommandError` for failed writes to standard output; a closed pipe remains a BrokenPipeError."""
     try:
         yield
     except BrokenPipeError:
@@ -82,7 +82,7 @@ def flush_output() -> None:
 
 
 def discard_output() -> None:
-    """Flush standard output, or discard its buffer if that fails: Python would complain at exit."""
+    """Flush standard output, or discard its buffer if that fails, because Python would report an error at exit."""
     try:
         flush_output()
     except (BrokenPipeError, CommandError):
@@ -117,12 +117,12 @@ def progress_bar() -> Iterator[Callable[[int, int, str], None] | None]:
 
 
 def whole_number(text: str) -> int | None:
-    """Return the number given by ASCII digits, at most 18, so that it fits into 64 bits; else None."""
+    """Return the number given by at most 18 ASCII digits, so that it fits in 64 bits, otherwise None."""
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
 def count(text: str) -> int:
-    """Return an integer of at least 1: the type of an option."""
+    """Return an integer of at least 1, for use as the type of an option."""
     number = whole_number(text)
     if not number:
         raise ArgumentTypeError(f"{text!r} is not a count: give an integer of at least 1")
@@ -130,7 +130,7 @@ def count(text: str) -> int:
 
 
 def seed(text: str) -> int:
-    """Return an integer of at least 0: the type of an option."""
+    """Return an integer of at least 0, for use as the type of an option."""
     number = whole_number(text)
     if number is None:
         raise ArgumentTypeError(f"{text!r} is not a seed: give an integer of at least 0")
@@ -216,7 +216,7 @@ def _from_json(text: str) -> NDArray[Any]:
 
 
 def _leaves(nested: Any, shape: list[int], position: tuple[int, ...]) -> list[int | float | complex]:
-    """Return the numbers of nested lists in order, if the lists have the lengths ``shape``."""
+    """Return the numbers in nested lists in order; raise unless the lists have the lengths ``shape``."""
     depth = len(position)
     where = "".join(f"[{index}]" for index in position)
     if depth == len(shape):
@@ -260,8 +260,8 @@ def _cells(line: str) -> list[str]:
 
 
 def _number(text: str, where: str) -> int | float | complex:
-    """Return a number as int, float or complex, the first that applies."""
-    if "_" not in text:  # 1_000 is a number only to Python
+    """Return a number as an int, float or complex, whichever applies first."""
+    if "_" not in text:  # 1_000 is a number in Python only
         for kind in (int, float, complex):
             try:
                 return kind(text)

@@ -66,7 +66,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "network",
         nargs="?",
         metavar="NETWORK",
-        help="lecun1989, lenet5, alexnet, vgg16, resnet18 or resnet50; if omitted, the options describe a layer",
+        help="lecun1989, lenet5, alexnet, vgg16, resnet18 or resnet50; if omitted, the options describe a single layer",
     )
     add_layer_options(parser)
     counts = parser.add_argument_group("counts")
@@ -122,7 +122,7 @@ def _layer_record(counts: LayerCounts) -> dict[str, Any]:
 
 
 def _table(args: argparse.Namespace, counts: NetworkCounts) -> str:
-    """Return the table; with several layers the last row is the total."""
+    """Return the table; if there are several layers, the last row is the total."""
     from convmatrix.display.tables import latex_table, markdown_table, text_table
 
     several = len(counts.layers) > 1

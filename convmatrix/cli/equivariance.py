@@ -51,7 +51,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     which.add_argument("--shift", metavar="SHIFT", help="cyclic shift, one integer per axis: 1,0")
     which.add_argument("--reflect", type=int, metavar="AXIS", help="reflection along an axis, counted from 0")
     which.add_argument("--quarter-turn", action="store_true", help="rotation of the first two axes by a quarter turn")
-    symmetry.add_argument("--tie", choices=("C4", "D4"), help="tie the taps of each kernel by a point group first")
+    symmetry.add_argument("--tie", choices=("C4", "D4"), help="first tie the taps of each kernel by a point group")
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print the verdict as one JSON object")
     output.add_argument("--latex", action="store_true", help="print the verdict as a LaTeX paragraph")
@@ -105,7 +105,7 @@ def _shift(text: str, n_axes: int) -> tuple[int, ...]:
 
 
 def _picture(verdict: Verdict) -> str:
-    """Return the broken rows of the first channel as text, or nothing if there are too many."""
+    """Return a text picture of the broken rows of channel 0, or an empty string if it would be too large."""
     if verdict.holds:
         return ""
     plane = verdict.broken_rows[0]

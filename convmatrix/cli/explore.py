@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "--output",
         default="explore.html",
         metavar="FILE",
-        help="file of the page (default explore.html, replaced if it exists); - writes to standard output",
+        help="output file (default explore.html, replaced if it exists); - writes to standard output",
     )
     output.add_argument("--json", action="store_true", help="print the report as one JSON object")
     return parser

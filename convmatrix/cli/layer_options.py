@@ -1,8 +1,8 @@
 """The options that describe a layer and its matrix, shared by all commands that take a layer.
 
 The options of the layer are those of `convmatrix.options.LAYER_OPTIONS`; this module only adds how they are written on
-a command line. An option that is not given is absent from the namespace, so that a command can tell what was asked for;
-`option` knows the defaults.
+a command line. An option that is not given is absent from the namespace, so that a command can tell which options were
+given; `option` returns the default for such an option.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _DTYPES: Final = ("int8", "int16", "int32", "int64", "float32", "float64", "comp
 
 
 def _integers(text: str, minimum: int, example: str) -> tuple[int, ...]:
-    """Return integers that are joined by x or by commas."""
+    """Return integers that are separated by x or by commas."""
     numbers = [whole_number(part) for part in re.split("[x,]", text)]
     if any(number is None or number < minimum for number in numbers):
         raise ArgumentTypeError(f"{text!r} is invalid: give integers of at least {minimum}, such as {example}")
@@ -45,12 +45,12 @@ def _integers(text: str, minimum: int, example: str) -> tuple[int, ...]:
 
 
 def shape_argument(text: str) -> Shape:
-    """Return the shape that an option gives, such as 3x32x32."""
+    """Return a shape given as an option, such as 3x32x32."""
     return _integers(text, 1, "28 or 3x32x32")
 
 
 def _scalar_or_tuple(entries: tuple[Any, ...]) -> Any:
-    """Return a single entry, which applies to all axes, by itself."""
+    """Return a single entry, which applies to all axes, as a scalar, and several entries as a tuple."""
     return entries[0] if len(entries) == 1 else entries
 
 
@@ -133,7 +133,7 @@ _SYNTAX: Final[dict[str, tuple[Callable[[str], Any], str, str]]] = {
     "transposed": (str, "", "transposed layer (ConvTranspose)"),
     "output_padding": (_amounts, "N", "additional outputs of a transposed layer, 1 or 1x0 (default 0)"),
 }
-"""How an option of a layer is written: parser, name of its value, and help."""
+"""How each option of a layer is written: parser, placeholder of its value, and help text."""
 
 _DEFAULTS: Final[dict[str, Any]] = {
     **dict.fromkeys(("kernel", "kernel_shape", "random", "seed", "input_shape")),
@@ -145,7 +145,7 @@ _DEFAULTS: Final[dict[str, Any]] = {
 
 
 def add_layer_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
-    """Add the options of a layer and of its matrix; return the group of the latter, to which a command may add."""
+    """Add the options of a layer and of its matrix; return the latter group, to which commands may add options."""
     weights = parser.add_argument_group("weights")
     source = weights.add_mutually_exclusive_group()
     source.add_argument(
@@ -171,7 +171,7 @@ def add_layer_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     )
     weights.add_argument("--seed", type=seed, default=SUPPRESS, metavar="N", help="make --random reproducible")
 
-    layer = parser.add_argument_group("layer", "A single value applies to all axes; values per axis are joined by x.")
+    layer = parser.add_argument_group("layer", "A single value applies to all axes; separate values per axis by x.")
     layer.add_argument(
         "--input-shape",
         type=shape_argument,
@@ -208,7 +208,7 @@ def add_layer_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
 
 
 def given_options(args: argparse.Namespace) -> list[str]:
-    """Return which of these options were given, as they are written on the command line."""
+    """Return the options that were given, as they are written on the command line."""
     return ["--" + name.replace("_", "-") for name in _DEFAULTS if hasattr(args, name)]
 
 
@@ -241,7 +241,7 @@ class LayerArguments:
     seed: int | None = None
 
     def given_weights(self) -> NDArray[Any]:
-        """Return the weights, without which there is no matrix."""
+        """Return the weights; raise an error if only their shape was given."""
         if self.weights is None:
             raise CommandError("--kernel-shape gives no weights: add --random, or give --kernel")
         return self.weights
@@ -259,7 +259,7 @@ def read_layer(args: argparse.Namespace) -> LayerArguments:
         if not option(args, "random"):
             return LayerArguments(geometry, None)
         number = option(args, "seed")
-        number = secrets.randbits(32) if number is None else number  # reported, so that the weights can be reproduced
+        number = secrets.randbits(32) if number is None else number  # reported so that the weights can be reproduced
         weights = _random_weights(geometry, number, option(args, "dtype") or "float64")
         return LayerArguments(geometry, weights, number)
     weights = read_array("--kernel", option(args, "kernel"))

@@ -60,7 +60,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     output.add_argument("--json", action="store_true", help="print the summary as one JSON object")
     output.add_argument(
-        "--dry-run", action="store_true", help="only estimate the nonzeros and bytes; build and write nothing"
+        "--dry-run", action="store_true", help="only estimate the number of nonzeros and bytes; build and write nothing"
     )
     return parser
 
@@ -129,7 +129,7 @@ def _dtype(args: argparse.Namespace, layer: LayerArguments) -> str:
 def _summary(
     args: argparse.Namespace, layer: LayerArguments, rows: tuple[int, int] | None, matrix: Any
 ) -> dict[str, Any]:
-    """Return the summary of a matrix, or of its estimate if there is none."""
+    """Return the summary of a matrix, or of its estimate if the matrix was not built."""
     geometry = layer.geometry
     size = _estimate(args, layer, rows)
     n_bytes, nonzeros, index_dtype = size.bytes, size.nonzeros, size.index_dtype

@@ -29,12 +29,12 @@ entries of its matrix, its receptive field, the shifts it commutes with, and the
 totals. No matrix is built. With --matrix, write the matrix of one node.
 
 nonzeros       entries of the matrix of a linear node
-multiply-adds  products, without those with zeros of the padding
+multiply-adds  products, excluding those with zeros in the padding
 MACs           multiply-adds by the usual convention, padding included
 CSR            size of the matrix in compressed rows
-field, step    size of the receptive field, and by how much it moves
+field, step    size of the receptive field, and its step from unit to unit
 shift          smallest cyclic shift of the input that is known to commute;
-               none if only the identity is, as behind zero padding
+               none if only the identity is known to, as after zero padding
 norm           upper bound on the 2-norm, with --norms
 """
 _EPILOG: Final = """\
@@ -64,7 +64,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "--input-shape",
         type=shape_argument,
         metavar="SHAPE",
-        help="shape of one sample without the batch, such as 3x224x224, where the file leaves sizes open",
+        help="shape of one sample without the batch axis, such as 3x224x224, if the file leaves sizes open",
     )
     report = parser.add_argument_group("report")
     report.add_argument("--norms", action="store_true", help="bound the norm of every node, which takes longer")
@@ -99,7 +99,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Raise, before any work is done, if options do not go together or the file cannot be written."""
+    """Raise, before any work is done, if options conflict or the file cannot be written."""
     if args.matrix is None:
         if args.output is not None:
             raise CommandError("-o writes the matrix of a node: add --matrix NODE, or redirect the report with >")
@@ -111,7 +111,7 @@ def _check(args: argparse.Namespace) -> None:
     given = [name for name in ("norms", "csv", "latex", "width") if getattr(args, name)]
     if given:
         words = ", ".join(f"--{name}" for name in given)
-        raise CommandError(f"{words}: for reports, and --matrix writes a matrix; drop one of the two")
+        raise CommandError(f"{words}: for reports only, but --matrix writes a matrix; drop one of the two")
     for path in (args.output, _bias_path(args.output)):
         check_output("-o", path, _SUFFIXES)
 
@@ -189,7 +189,7 @@ def _write_matrix(args: argparse.Namespace, network: Network) -> None:
 
 
 def _node(network: Network, name: str) -> Node:
-    """Return the node of a name; raise with the one that is meant, if any."""
+    """Return the node with the given name; if there is none, raise an error that suggests a similar name."""
     names = [node.name for node in network.nodes]
     if name in names:
         return network[name]
@@ -201,13 +201,13 @@ def _node(network: Network, name: str) -> Node:
 
 
 def _bias_path(output: str) -> str:
-    """Return the file of the bias: that of the matrix if it is an archive, else one beside it."""
+    """Return the file for the bias: that of the matrix if it is an archive, otherwise a second file next to it."""
     path = Path(output)
     return output if path.suffix.lower() == ".npz" else str(path.with_name(f"{path.stem}-bias{path.suffix}"))
 
 
 def _save_with_bias(path: str, matrix: Any, bias: NDArray[Any], geometry: Any) -> None:
-    """Write a matrix in .npz format, with the bias as one more array of the archive, whole or not at all."""
+    """Write a matrix in .npz format, with the bias as an additional array of the archive, atomically."""
     import zipfile
 
     import numpy as np

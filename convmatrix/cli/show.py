@@ -101,7 +101,7 @@ def run(args: argparse.Namespace) -> int:
 
 @dataclass(frozen=True)
 class _Slab:
-    """Rows of a matrix, with the number of the first one, the number of all rows, and the layer if it is known."""
+    """Rows of a matrix, with the index of the first one, the total number of rows, and the layer if known."""
 
     matrix: Any
     geometry: ConvGeometry | None
@@ -110,7 +110,7 @@ class _Slab:
 
 
 def _layer_slab(args: argparse.Namespace) -> _Slab:
-    """Build the rows to show, and no others, of the layer described by the options."""
+    """Return the rows to show of the layer described by the options; no other rows are built."""
     import numpy as np
     from scipy import sparse
 
@@ -132,7 +132,7 @@ def _layer_slab(args: argparse.Namespace) -> _Slab:
     elif args.latex:  # only the first and the last rows are printed
         matrix = sparse.vstack([build(start, start + most), build(stop - most, stop)], format="csr")
     else:
-        matrix = build(start, start + most + 1)  # one more, to know that there are more
+        matrix = build(start, start + most + 1)  # one more row than is shown, to detect omitted rows
     return _Slab(matrix, geometry, start, geometry.n_out)
 
 

@@ -77,7 +77,7 @@ def _tolerance(text: str) -> float:
 def _check(args: argparse.Namespace) -> None:
     for name in ("order", "rows"):
         if hasattr(args, name):
-            raise CommandError(f"--{name} is for matrices; the spectrum is that of the whole layer: omit it")
+            raise CommandError(f"--{name} is for matrices, but the spectrum is that of the whole layer: omit it")
     if hasattr(args, "dtype") and not option(args, "random"):
         raise CommandError("--dtype is the type of --random weights here, and spectra are in double precision: omit it")
     if args.plot is None:
@@ -86,11 +86,11 @@ def _check(args: argparse.Namespace) -> None:
     if path.suffix.lower() not in _SUFFIXES:
         raise CommandError(f"--plot {args.plot}: the name must end in {' or '.join(_SUFFIXES)}")
     if not path.parent.is_dir():
-        raise CommandError(f"cannot write {args.plot}: there is no folder {path.parent}; make it first")
+        raise CommandError(f"cannot write {args.plot}: there is no folder {path.parent}; create it first")
 
 
 def _spectrum(args: argparse.Namespace, layer: LayerArguments) -> dict[str, Any]:
-    """Return everything that is printed; what is out of reach is None."""
+    """Return everything that is printed; None stands for values that are too expensive to compute."""
     import numpy as np
 
     from convmatrix import spectral
@@ -148,7 +148,7 @@ def _text(record: dict[str, Any]) -> str:
 
 
 def _plot(path: str, values: list[float], shape: list[int]) -> None:
-    """Draw the singular values into a file, whole or not at all."""
+    """Draw the singular values to a file, atomically."""
     from convmatrix.atomic import atomic_write
 
     try:

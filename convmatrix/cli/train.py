@@ -48,7 +48,7 @@ _MOMENTUM: Final = 0.9
 
 @dataclass(frozen=True)
 class _Input:
-    """Input of a named network: image size (None: any), the size of the digits inside it, and the range of values."""
+    """The input of a named network: image size (None: any), size of the digits within it, and range of values."""
 
     size: tuple[int, int] | None
     digits: tuple[int, int]
@@ -80,22 +80,22 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         type=_fraction,
         default=0.2,
         metavar="FRACTION",
-        help="fraction of the images held out, in proportion for each class (default 0.2; 0 for none)",
+        help="fraction of the images to hold out, in the same proportion of each class (default 0.2; 0 for none)",
     )
     add = parser.add_argument_group("training").add_argument
     add("--epochs", type=count, default=10, metavar="N", help="total number of epochs (default 10)")
     add("--batch-size", type=count, default=32, metavar="N", help="default 32")
     add("--optimiser", choices=tuple(_RATES), default="adam", help="adam (default), sgd")
     add("--learning-rate", type=_rate, metavar="RATE", help="default 0.001 for adam, 0.05 for sgd (momentum 0.9)")
-    add("--schedule", choices=("constant", "cosine"), default="constant", help="of the learning rate")
+    add("--schedule", choices=("constant", "cosine"), default="constant", help="learning rate schedule")
     add("--patience", type=count, metavar="N", help="stop after N epochs without improvement")
-    add("--seed", type=seed, default=0, metavar="N", help="of weights, split and order (default 0)")
+    add("--seed", type=seed, default=0, metavar="N", help="seed of weights, split and sample order (default 0)")
     add("--method", choices=("unfold", "matrix"), default="unfold", help="how convolutions multiply (default unfold)")
     add("--dtype", choices=("float32", "float64"), default="float32", help="default float32")
     add = parser.add_argument_group("output").add_argument
     add("-o", "--output", metavar="FILE", help="save the trained weights (.npz)")
-    add("--checkpoint", metavar="FILE", help="save the state of the training (.npz) after each epoch and at Ctrl-C")
-    add("--checkpoint-steps", type=count, metavar="N", help="and after every N steps")
+    add("--checkpoint", metavar="FILE", help="save the state of the training run (.npz) after each epoch and on Ctrl-C")
+    add("--checkpoint-steps", type=count, metavar="N", help="also save it after every N steps")
     add("--resume", action="store_true", help="continue from the checkpoint if it exists")
     add("--json", action="store_true", help="print the report as one JSON object")
     return parser
@@ -149,7 +149,7 @@ def run(args: argparse.Namespace) -> int:
             table.print_rest()
         if args.checkpoint is not None and Path(args.checkpoint).exists():
             complain(
-                f"{args.checkpoint} holds the training after step {optimiser.steps}: --resume continues", "stopped"
+                f"{args.checkpoint} holds the state after step {optimiser.steps}: continue with --resume", "stopped"
             )
         else:
             complain(f"{optimiser.steps} steps are lost: --checkpoint FILE would save them", "stopped")
@@ -180,7 +180,7 @@ def run(args: argparse.Namespace) -> int:
 def _fraction(text: str) -> float:
     number = _float(text)
     if not 0 <= number < 1:
-        raise ArgumentTypeError(f"{text!r} is not a fraction: write a number from 0 up and below 1, such as 0.2")
+        raise ArgumentTypeError(f"{text!r} is not a fraction: give a number of at least 0 and below 1, such as 0.2")
     return number
 
 
@@ -268,7 +268,7 @@ def _optimiser(args: argparse.Namespace, rate: float, steps: int) -> Optimiser:
 
 
 def _settings(args: argparse.Namespace, data: ImageSet, rate: float) -> dict[str, Any]:
-    """Return the settings in which a resumed training must agree with its checkpoint."""
+    """Return the settings that must agree between a resumed training run and its checkpoint."""
     digest = hashlib.blake2b(data.images.tobytes() + data.labels.tobytes(), digest_size=16).hexdigest()
     settings = {name: getattr(args, name) for name in ("network", "method", "seed", "validation", "schedule")}
     if args.schedule == "cosine":  # the schedule depends on it
@@ -282,7 +282,7 @@ def _settings(args: argparse.Namespace, data: ImageSet, rate: float) -> dict[str
 def _report(
     args: argparse.Namespace, data: ImageSet, rate: float, network: Sequential, counts: tuple[int, int]
 ) -> dict[str, Any]:
-    """Return the part of the report that is known before the training."""
+    """Return the part of the report that is known before training."""
     names = ("network", "method", "dtype", "epochs", "batch_size", "optimiser", "schedule", "seed")
     return {
         **{name: getattr(args, name) for name in names},
@@ -300,7 +300,7 @@ def _report(
 
 
 class _Table:
-    """The report as text: a header, and one line per epoch as it ends, or at the end if a progress bar is shown."""
+    """The report as text: a header and one line per epoch, printed as it ends or, with a progress bar, at the end."""
 
     def __init__(self, report: dict[str, Any]) -> None:
         from convmatrix.nn import History
@@ -319,7 +319,7 @@ class _Table:
         ]
 
     def add(self, history: History) -> None:
-        """Print an epoch that ended, unless a progress bar is shown."""
+        """Print the line of a finished epoch, unless a progress bar is shown."""
         self.history = history
         if sys.stderr is None or not sys.stderr.isatty():
             self.print_rest()

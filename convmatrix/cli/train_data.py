@@ -31,7 +31,7 @@ class ImageSet:
 
 
 def read_digits() -> ImageSet:
-    """Return the 1,797 images of digits of 8x8 included in scikit-learn."""
+    """Return the 1,797 digit images of 8x8 pixels included in scikit-learn."""
     try:
         from sklearn.datasets import load_digits
     except ImportError:
@@ -43,7 +43,7 @@ def read_digits() -> ImageSet:
 
 
 def read_images(path: str, images: str, labels: str, classes: int | None) -> ImageSet:
-    """Return the images and labels of an .npz file, after checks; nothing is unpickled."""
+    """Return the validated images and labels of an .npz file; nothing is unpickled."""
     if Path(path).suffix.lower() != ".npz":
         raise CommandError(
             f"cannot read {path}: give {DIGITS}, or an .npz file, as written by numpy.savez, with arrays {images} and "
@@ -98,7 +98,7 @@ def _count_classes(path: str, x: Array, y: Array, labels: str, classes: int | No
 
 
 def _read_arrays(path: str, file: BinaryIO, *names: str) -> list[Array]:
-    """Return arrays of numbers, after checking each header against the size of its member, before allocating."""
+    """Return arrays of numbers; each header is checked against the size of its member before memory is allocated."""
     try:
         with zipfile.ZipFile(file) as archive:
             return [_read_array(archive, name) for name in names]
@@ -120,7 +120,7 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
     if member not in archive.namelist():
         found = ", ".join(sorted(n.removesuffix(".npy") for n in archive.namelist()))[:200]
         raise _MemberError(
-            f"there is no array {name}; it has {found or 'none'}: give the names by --images and --labels"
+            f"there is no array {name}; it has {found or 'none'}: give the names with --images and --labels"
         )
     info = archive.getinfo(member)
     with archive.open(info) as stream:

@@ -1,7 +1,7 @@
 """Counts of layers and networks: units, connections, parameters, multiply-adds, bytes.
 
-`layer_counts` computes them for one convolution layer by formula, for any size and without building anything;
-`network_counts` does so for a network, or for a published architecture by its name.
+`layer_counts` computes them for one convolution layer, by formula: for any size and without building anything.
+`network_counts` does the same for a network, or for a published architecture given by its name.
 
 Examples
 --------
@@ -28,7 +28,7 @@ from convmatrix.counts.networks import (
 from convmatrix.counts.storage import StorageBytes
 from convmatrix.network import ARCHITECTURES as NETWORKS
 
-# The names that version 0.1 had for layers of a network.
+# The names of the layers of a network in version 0.1.
 Addition, Convolution, Dense = addition_layer, convolution_layer, dense_layer
 Input, Normalisation, Pooling = input_layer, normalisation_layer, pooling_layer
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from convmatrix.boundary import Axis
 
 Bias = Literal["channel", "unit"] | None
-_LISTED = 2**20  # entries of one axis that are listed at a time
+_LISTED = 2**20  # number of entries of one axis that are listed at a time
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,14 @@ class LayerCounts:
         As published tables count them: every tap of every unit, including those that read padding, and one more
         connection per unit for its bias.
     connections_inside : int
-        Taps that read a sample of the input; neither padding nor bias. These are the entries of the index pattern.
+        Taps that read a sample of the input, excluding padding and biases. These are the entries of the index pattern.
     weights, biases : int
-        Trained ones.
+        Number of trained weights and biases.
     nonzeros : int
         Stored entries of the layer's matrix, hence its multiply-adds. Taps that land on one sample share an entry.
     macs : int
-        Multiply-adds by the usual convention, which multiplies padding too. Biases, pooling and normalisation are
-        omitted, as in published counts.
+        Multiply-adds by the usual convention, which includes products with padding. Biases, pooling and normalisation
+        are omitted, as in published counts.
     entries : int
         Entries of the matrix, zeros included: the weights of a dense layer of the same size.
     bytes : StorageBytes
@@ -65,12 +65,12 @@ class LayerCounts:
 
     @property
     def density(self) -> float:
-        """Share of the matrix that is stored: nonzeros / entries; 0 where there is no matrix."""
+        """Fraction of the matrix that is stored, nonzeros / entries; 0 if there is no matrix."""
         return self.nonzeros / self.entries if self.entries else 0.0
 
     @property
     def sharing_factor(self) -> float | None:
-        """How often a weight is used on average: connections_inside / weights; None without either."""
+        """Average number of uses of a weight, connections_inside / weights; None if either is zero."""
         return self.connections_inside / self.weights if self.weights and self.connections_inside else None
 
 
@@ -89,10 +89,10 @@ def layer_counts(
     geometry : ConvGeometry
         Of any size.
     bias : {"channel", "unit"}, bool or None
-        One bias per output channel (the usual; also True), one per unit (as in LeCun et al. 1989), or none (also
-        False).
+        One bias per output channel (the usual choice, also given by True), one per unit (as in LeCun et al. 1989), or
+        none (also given by False).
     dtype : dtype
-        Of the values whose bytes are given.
+        The dtype of the values, for the counts of bytes.
     name : str
 
     Returns
@@ -102,7 +102,7 @@ def layer_counts(
     Raises
     ------
     ValueError
-        If ``bias`` is something else.
+        If ``bias`` has another value.
     TypeError
         If the layer is not a `ConvGeometry`; use `network_counts` for networks.
 
@@ -165,7 +165,7 @@ def layer_nonzeros(geometry: ConvGeometry) -> int:
 
 
 def _axis_taps_inside(axis: Axis) -> int:
-    """Return the pairs of output and tap of an axis that read a sample: all of them, except with the zero boundary."""
+    """Return the number of (output, tap) pairs of an axis that read a sample; all, unless the boundary is zero."""
     if axis.boundary != "zero":
         return int(axis.n_outputs * axis.n_taps)
     if axis.n_outputs < axis.n_taps:
@@ -187,9 +187,9 @@ def _between(terms: int, step: int, start: int, size: int) -> int:
 
 
 def _axis_nonzeros(axis: Axis) -> int:
-    """Return the pairs of output and sample of an axis that some tap connects."""
+    """Return the number of (output, sample) pairs of an axis that some tap connects."""
     if axis.boundary == "zero":
-        return _axis_taps_inside(axis)  # each tap of an output reads a sample of its own
+        return _axis_taps_inside(axis)  # each tap of an output reads a different sample
     if axis.boundary == "circular":  # taps dilation apart, on a ring
         return int(axis.n_outputs * min(axis.n_taps, axis.n_samples // math.gcd(axis.dilation, axis.n_samples)))
     reach = (axis.n_taps - 1) * axis.dilation

@@ -42,10 +42,10 @@ class NetworkCounts:
     ----------
     name : str
     layers : tuple of LayerCounts
-        In the order of the network.
+        The counts of each layer, in the order of the network.
     total : LayerCounts
-        Their sums; density and sharing factor are those of all layers together. Weights that several layers share
-        count once.
+        The sums over all layers, whose density and sharing factor are those of all layers together. Weights shared by
+        several layers are counted once.
     """
 
     name: str
@@ -53,7 +53,7 @@ class NetworkCounts:
     total: LayerCounts
 
     def __getitem__(self, name: str) -> LayerCounts:
-        """Return the counts of the layer of a name."""
+        """Return the counts of the layer with the given name."""
         for layer in self.layers:
             if layer.name == name:
                 return layer
@@ -67,12 +67,12 @@ def network_counts(network: Any, *, bias: Bias | bool = "channel", dtype: DTypeL
     ----------
     network : str, Network, nn.Sequential or sequence of layers
         ``"lecun1989"``, ``"lenet5"``, ``"alexnet"``, ``"vgg16"``, ``"resnet18"``, ``"resnet50"``; or anything else that
-        `convmatrix.network.as_network` takes: a list of nodes, of operations and of bare `ConvGeometry`. A layer reads
-        the one before, or those that it names as its inputs, which makes branches.
+        `convmatrix.network.as_network` accepts, such as a list of nodes, operations and `ConvGeometry` objects. A layer
+        reads the preceding layer, or those that it names as its inputs, which makes branches.
     bias : {"channel", "unit"}, bool or None
-        Biases of layers given as a bare `ConvGeometry`.
+        Biases of layers given as a `ConvGeometry`.
     dtype : dtype
-        Of the values whose bytes are given.
+        The dtype of the values, for the counts of bytes.
 
     Returns
     -------
@@ -81,7 +81,7 @@ def network_counts(network: Any, *, bias: Bias | bool = "channel", dtype: DTypeL
     Raises
     ------
     ValueError
-        If the name is unknown, or layers do not fit together.
+        If the name is unknown, or the layers do not fit together.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def network_counts(network: Any, *, bias: Bias | bool = "channel", dtype: DTypeL
 
 
 def _repeated(nodes: Sequence[Node]) -> tuple[int, int]:
-    """Return how many weights and biases are those of an earlier node: arrays in the same memory."""
+    """Return how many weights and biases share memory with those of an earlier node."""
     seen: set[tuple[int, int]] = set()
     repeated = [0, 0]
     for node in nodes:
@@ -141,14 +141,14 @@ def _parameters(node: Node) -> tuple[list[Any], list[Any]]:
 
 
 def network_layers(network: Any, bias: Bias | bool = "channel") -> list[Node]:
-    """Return the nodes of a network, with shapes: each one reads the shape that its inputs have.
+    """Return the nodes of a network, with the shapes of their inputs and outputs.
 
     Parameters
     ----------
     network : str, Network, nn.Sequential or sequence of layers
-        As for `network_counts`. An input that is not listed is not returned.
+        As for `network_counts`. If the input is not listed, it is not returned.
     bias : {"channel", "unit"}, bool or None
-        Biases of layers given as a bare `ConvGeometry`.
+        Biases of layers given as a `ConvGeometry`.
 
     Examples
     --------
@@ -171,9 +171,8 @@ def network_layers(network: Any, bias: Bias | bool = "channel") -> list[Node]:
 def node_counts(node: Node, dtype: DTypeLike = np.float64) -> LayerCounts:
     """Return the counts of one node of a network.
 
-    By the convention of published counts, pooling has connections but neither weights nor multiply-adds. Operations
-    that move or combine values have no counts; the product of two matrices that are both computed has multiply-adds,
-    but no matrix.
+    Following published counts, pooling has connections but neither weights nor multiply-adds. Operations that move or
+    combine values have no counts. The product of two computed matrices has multiply-adds, but no matrix.
 
     Examples
     --------
@@ -224,12 +223,12 @@ def node_counts(node: Node, dtype: DTypeLike = np.float64) -> LayerCounts:
 
 
 def _size(value: Any, channels: int) -> int:
-    """Return how many numbers an array has; one per channel where it is absent but known to exist."""
+    """Return the size of an array; one number per channel if only its existence is known."""
     return 0 if value is None else channels if isinstance(value, str) else int(np.size(value))
 
 
 def _bias_kind(operation: Convolution) -> Bias:
-    """Return whether a convolution has a bias per channel, per unit, or none."""
+    """Return whether a convolution has one bias per channel, one per unit, or none."""
     if operation.bias is None or isinstance(operation.bias, str):
         return cast("Bias", operation.bias)
     return "channel" if operation.bias.size == operation.geometry.out_channels else "unit"
@@ -295,16 +294,16 @@ def total_counts(counts: Sequence[LayerCounts], name: str = "total") -> LayerCou
 
 
 class NetworkLayer(Node):
-    """A node that was made with its shapes, as in version 0.1: `convmatrix.network.Node` is its present form."""
+    """A node that is created with its shapes, as in version 0.1; `convmatrix.network.Node` replaces it."""
 
     @property
     def sources(self) -> tuple[str, ...]:
-        """Names of the layers that are read; empty for the one before."""
+        """Names of the layers that are read; empty for the preceding layer."""
         return self.inputs
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of what is read."""
+        """Shape of the first input."""
         return self.input_shapes[0]
 
     def counts(self, dtype: DTypeLike = np.float64) -> LayerCounts:
@@ -336,7 +335,7 @@ def input_layer(name: str, shape: tuple[int, ...]) -> NetworkLayer:
 def convolution_layer(
     name: str, geometry: ConvGeometry, bias: Bias = "channel", sources: Sequence[str] = ()
 ) -> NetworkLayer:
-    """Return a convolution with its biases, by name.
+    """Return a named convolution layer with its biases.
 
     Examples
     --------
@@ -350,7 +349,7 @@ def convolution_layer(
 def dense_layer(
     name: str, n_in: int, n_out: int, bias: bool = True, trained: bool = True, sources: Sequence[str] = ()
 ) -> NetworkLayer:
-    """Return a fully connected layer, by name; ``trained=False`` is for fixed coefficients.
+    """Return a named fully connected layer; ``trained=False`` is for fixed coefficients.
 
     Examples
     --------
@@ -369,7 +368,7 @@ def pooling_layer(
     trained: bool = False,
     sources: Sequence[str] = (),
 ) -> NetworkLayer:
-    """Return a pooling layer, by name; ``trained=True`` is the subsampling of LeNet-5.
+    """Return a named pooling layer; ``trained=True`` is the subsampling of LeNet-5.
 
     Examples
     --------
@@ -381,7 +380,7 @@ def pooling_layer(
 
 
 def normalisation_layer(name: str, shape: tuple[int, ...], sources: Sequence[str] = ()) -> NetworkLayer:
-    """Return a batch normalisation, by name: a trained scale and a trained shift per channel.
+    """Return a named batch normalisation: one trained scale and one trained shift per channel.
 
     Examples
     --------
@@ -392,7 +391,7 @@ def normalisation_layer(name: str, shape: tuple[int, ...], sources: Sequence[str
 
 
 def addition_layer(name: str, shape: tuple[int, ...], sources: Sequence[str]) -> NetworkLayer:
-    """Return a sum of branches, by name; it contributes no counts.
+    """Return a named sum of branches; it contributes no counts.
 
     Examples
     --------

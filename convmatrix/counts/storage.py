@@ -31,10 +31,10 @@ class StorageBytes:
     csr : int
         Values, columns and row starts, as SciPy stores them.
     dia : int or None
-        As SciPy stores diagonals: each as long as the columns that are read, with its offset. None if there are too
-        many diagonals to count.
+        Diagonals with their offsets, as SciPy stores them: each has one value per column up to the last one read. None
+        if there are too many diagonals to count.
     kernel : int
-        The weights alone, each once.
+        The weights alone, each stored once.
     """
 
     dense: int
@@ -54,7 +54,7 @@ def csr_bytes(nonzeros: int, n_rows: int, n_columns: int, item: int) -> int:
 
 
 def dia_bytes(n_diagonals: int, width: int, n_rows: int, n_columns: int, item: int) -> int:
-    """Return the bytes of a matrix in DIA format with diagonals of a width."""
+    """Return the bytes of a matrix in DIA format, given the length of its diagonals."""
     return n_diagonals * (width * item + np.dtype(index_dtype(n_rows, n_columns)).itemsize)
 
 
@@ -72,7 +72,7 @@ def storage_bytes(geometry: ConvGeometry, nonzeros: int, dtype: np.dtype[np.gene
 
 @dataclass(frozen=True)
 class _Runs:
-    """A set of integers as runs ``starts[m] .. stops[m] - 1``, ascending and apart."""
+    """A set of integers as ascending, disjoint runs ``starts[m] .. stops[m] - 1``."""
 
     starts: NDArray[np.int64]
     stops: NDArray[np.int64]
@@ -82,7 +82,7 @@ class _Runs:
         return int((self.stops - self.starts).sum())
 
     def plus(self, offsets: NDArray[np.int64]) -> _Runs:
-        """Return all sums of a member and an offset."""
+        """Return all sums of a member and one of the offsets."""
         starts = (self.starts[:, None] + offsets).ravel()
         stops = (self.stops[:, None] + offsets).ravel()
         order = np.argsort(starts, kind="stable")
@@ -94,8 +94,8 @@ class _Runs:
 def _diagonals(geometry: ConvGeometry) -> tuple[int, int] | None:
     """Return the number of distinct diagonals and the columns up to the last one read; None if there are too many.
 
-    In C order row and column are sums over axes, hence so is the offset of a diagonal, column - row: the offsets of the
-    layer are all sums of one offset of each axis, with the axis's place values as factors.
+    In C order, row and column indices are sums over the axes, and so is the offset of a diagonal, column - row. The
+    offsets of the layer are therefore all sums of one offset per axis, multiplied by the place values of the axis.
     """
     if max(geometry.n_in, geometry.n_out) > _LARGEST_INT64 // 4:
         return None
@@ -125,7 +125,7 @@ def _diagonals(geometry: ConvGeometry) -> tuple[int, int] | None:
 
 
 def _channel_offsets(geometry: ConvGeometry, column_place: int, row_place: int) -> list[NDArray[np.int64]]:
-    """Return sets of integers whose sums, one of each, are the offsets of the channel axis."""
+    """Return sets of integers; the offsets of the channel axis are the sums of one member of each."""
     if geometry.connections is not None:
         pairs = geometry.channel_pairs
         return [np.unique(pairs[:, 1] * column_place - pairs[:, 0] * row_place)]

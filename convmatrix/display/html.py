@@ -24,7 +24,7 @@ _WIDEST_LABELLED: Final = 720  # pixels
 _LONGEST_LABEL: Final = 7
 _CELL: Final = 9
 _LABELLED_CELL: Final = 22
-_LONGEST_KERNEL: Final = 2**16  # taps per axis; drawing takes too long beyond
+_LONGEST_KERNEL: Final = 2**16  # taps per axis; drawing more takes too long
 _MOST_CHANNEL_PAIRS: Final = 2**24
 _LARGEST_OUTPUT: Final = 64  # outputs per axis in the picture of a broken symmetry
 _OUTPUT_CELL: Final = 16
@@ -34,8 +34,8 @@ _SMALL_OUTPUT_CELL: Final = 8  # above 32 outputs per axis
 def geometry_html(geometry: ConvGeometry) -> str:
     """Return a layer as self-contained HTML: a table of its numbers and a picture of its matrix.
 
-    Entries are coloured by weight; an entry that is a sum of several weights is striped. A large matrix is cut to its
-    top left corner, and the caption says so.
+    Entries are coloured by weight; an entry that is a sum of several weights is striped. Of a large matrix only the top
+    left corner is drawn, as the caption says.
 
     Parameters
     ----------
@@ -90,7 +90,7 @@ def pattern_html(pattern: Any) -> str:
     Parameters
     ----------
     pattern : WeightPattern
-        Of a layer, or made from triplets.
+        The pattern of a layer, or one created from triplets.
 
     Returns
     -------
@@ -282,7 +282,7 @@ def _headline(good: bool, answer: str, sentence: str) -> str:
 
 
 def _broken_outputs(broken: NDArray[np.bool_]) -> str:
-    """Draw the outputs of channel 0 with the broken ones crossed out; empty if they do not fit on a plane."""
+    """Return a picture of the outputs of channel 0 with the broken ones crossed out; empty for more than two axes."""
     plane = np.atleast_2d(broken[0] if broken.ndim > 1 else broken)
     if plane.ndim > 2 or max(plane.shape) > _LARGEST_OUTPUT:
         return ""

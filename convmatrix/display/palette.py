@@ -17,7 +17,7 @@ def _colours(codes: str) -> tuple[Rgb, ...]:
 
 
 DISTINCT: Final = _colours("E69F00 56B4E9 009E73 F0E442 0072B2 D55E00 CC79A7 000000")
-"""Masataka Okabe and Kei Ito, Color Universal Design (2008): distinct in the common forms of colour blindness."""
+"""Colours that are distinct in the common forms of colour blindness (Okabe and Ito, Color Universal Design, 2008)."""
 
 RAMP: Final = _colours("040457 3B3F6F 5F5A64 78807D A09172 CFB351 FAF12D")
 """Colours between which more than eight weights are interpolated, from dark to light.
@@ -26,10 +26,10 @@ Up to 25 shades differ more from each other than those of cividis and viridis, i
 of colour blindness (CIEDE2000).
 """
 
-PROVED: Final = "#00694c"  # white text has a contrast of at least 4.5 on either
+PROVED: Final = "#00694c"  # white text on either colour has a contrast of at least 4.5
 BROKEN: Final = "#b34700"
 
-_SAME_IN_EVERY_WINDOW: Final = 16  # weights of a layer up to which colours do not depend on the window
+_SAME_IN_EVERY_WINDOW: Final = 16  # largest number of weights for which colours do not depend on the window
 
 
 def palette(n_weights: int) -> list[Rgb]:
@@ -81,7 +81,7 @@ def is_light(colour: Rgb) -> bool:
 
 
 def hex_code(colour: Rgb) -> str:
-    """Return a colour as HTML and matplotlib write it.
+    """Return a colour as a hexadecimal code, as used by HTML and matplotlib.
 
     Examples
     --------

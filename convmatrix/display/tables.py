@@ -27,7 +27,7 @@ _LATEX_SPECIAL: Final = str.maketrans(
 
 
 def one_line(text: str) -> str:
-    r"""Return a text with what does not print, such as line breaks, as escapes.
+    r"""Return a text with nonprinting characters, such as line breaks, replaced by escapes.
 
     Examples
     --------
@@ -38,7 +38,7 @@ def one_line(text: str) -> str:
 
 
 def text_width(text: str) -> int:
-    """Return how many columns of a terminal a text of printing characters takes.
+    """Return the number of terminal columns that a text of printing characters takes.
 
     Examples
     --------
@@ -51,7 +51,7 @@ def text_width(text: str) -> int:
 
 
 def shorten(text: str, width: int) -> str:
-    """Return a text that takes at most ``width`` columns, with dots in place of its middle if it is longer.
+    """Return a text shortened to at most ``width`` columns, with dots in place of its middle if necessary.
 
     Examples
     --------
@@ -128,7 +128,7 @@ def table_width(widths: Sequence[int]) -> int:
 
 
 def markdown_table(rows: Sequence[Row], left: int = 1) -> str:
-    """Return rows of cells, the first one the header, as a table in Markdown.
+    """Return rows of cells as a Markdown table; the first row is the header.
 
     Examples
     --------
@@ -144,7 +144,7 @@ def markdown_table(rows: Sequence[Row], left: int = 1) -> str:
 
 
 def latex_text(text: str) -> str:
-    r"""Return a text for LaTeX: special characters are escaped, and the commas in numbers become thin spaces.
+    r"""Return a text for LaTeX, with special characters escaped and commas in numbers replaced by thin spaces.
 
     Examples
     --------
@@ -156,7 +156,7 @@ def latex_text(text: str) -> str:
 
 
 def latex_table(rows: Sequence[Row], left: int = 1, *, totals: int = 0) -> str:
-    r"""Return rows of cells, the first one the header, as a tabular in LaTeX with the rules of booktabs.
+    r"""Return rows of cells as a LaTeX tabular with the rules of booktabs; the first row is the header.
 
     Parameters
     ----------
@@ -164,7 +164,7 @@ def latex_table(rows: Sequence[Row], left: int = 1, *, totals: int = 0) -> str:
     left : int
         Number of columns that are aligned to the left.
     totals : int
-        Number of rows at the end that a rule sets apart.
+        Number of final rows to separate by a rule.
 
     Examples
     --------
@@ -186,7 +186,7 @@ def latex_table(rows: Sequence[Row], left: int = 1, *, totals: int = 0) -> str:
 
 
 def html_table(rows: Sequence[Row], caption: str, left: int = 1, *, totals: int = 0) -> str:
-    """Return rows of cells, the first one the header, as a table in HTML; all text is escaped.
+    """Return rows of cells as an HTML table with all text escaped; the first row is the header.
 
     Examples
     --------

@@ -36,26 +36,27 @@ def matrix_text(
     max_rows: int = 40,
     max_columns: int | None = None,
 ) -> str:
-    """Return a matrix as a grid of text: a dot for no entry, a star after the sum of several weights.
+    """Return a matrix as a text grid, with a dot for no entry and a star after a sum of several weights.
 
     Parameters
     ----------
     matrix : sparse matrix or array
         The whole matrix, or a slab of its rows.
     geometry : ConvGeometry, optional
-        The layer of the matrix. With it entries are coloured by weight, otherwise by value.
+        The layer of the matrix. If given, entries are coloured by weight, otherwise by value.
     names : bool
         Show the weights (``w0``, ``w0+w2``) instead of the values; requires a geometry.
     order : {"C", "F"}
         How input and output are flattened.
     first_row, n_rows : int
-        First row of the slab in the matrix, and the number of rows of the whole matrix; by default the slab ends it.
+        Index of the first row of the slab, and number of rows of the whole matrix; by default the slab ends at its last
+        row.
     colour : bool
         Colour the entries with ANSI escape codes (256 colours).
     width : int
         Width of the text in characters.
     max_rows, max_columns : int
-        Maximum number of rows and columns to show. A line below the grid says what is omitted.
+        Maximum number of rows and columns to show. A line below the grid states which part is shown.
 
     Raises
     ------
@@ -131,7 +132,7 @@ class _Entry:
     def key(self) -> Any:
         """The weight, or the value if weights are unknown, that determines the colour; None for a sum of weights."""
         if self.weights is None:
-            # Orders complex numbers, and NaN, which does not compare equal to itself.
+            # This key orders complex numbers, and NaN, which does not compare equal to itself.
             return tuple((part != part, 0.0 if part != part else part) for part in (self.value.real, self.value.imag))
         return self.weights[0] if len(self.weights) == 1 else None
 
@@ -163,7 +164,7 @@ def _entries(
             f"row {row}, column {column} of the matrix has {'an' if (row, column) in values else 'no'} entry, unlike "
             f"the matrix of {geometry!r} in order {order!r}; pass the geometry and order of this matrix"
         )
-    # If any entry has a star, those without get a blank, which keeps digits aligned.
+    # If any entry has a star, the others get a blank, so that digits are aligned.
     starred = not names and any(len(own) > 1 for own in weights.values())
     entries = {}
     for position, value in values.items():
@@ -174,7 +175,7 @@ def _entries(
 
 
 def _fitting(entries: dict[Position, _Entry], candidates: range, n_columns: int, width: int) -> range:
-    """Return the longest prefix of the candidate columns that fits the width in cells of equal width; at least one."""
+    """Return the longest prefix, at least one, of the candidate columns that fits the width in cells of equal width."""
     widths = dict.fromkeys(candidates, 1)
     for (_, column), entry in entries.items():
         widths[column] = max(widths[column], len(entry.text))
@@ -230,7 +231,7 @@ def _painter(colours: dict[Any, Rgb]) -> Callable[[str, _Entry], str]:
 
 
 def terminal_colours(wanted: Sequence[Rgb]) -> list[int]:
-    """Return the code of the nearest of a terminal's 216 colours for each colour, without repetition while any is left.
+    """Return, for each colour, the code of the nearest of a terminal's 216 colours; codes repeat only if all are used.
 
     Examples
     --------

@@ -37,7 +37,7 @@ def window_weights(geometry: ConvGeometry, rows: range, columns: range, order: s
     Returns
     -------
     dict of (row, column) to tuple of int
-        Weight numbers in ascending order (C order of `ConvGeometry.weight_shape`); more than one if an entry is a sum.
+        Weight indices in ascending order (C order of `ConvGeometry.weight_shape`); more than one if an entry is a sum.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def _axis_reader(axis: Axis, *, transposed: bool) -> Callable[[int, int], list[t
 def _combine(
     geometry: ConvGeometry, by_axis: Sequence[Sequence[tuple[int, int]]], pair: int, n_pairs: int
 ) -> list[int]:
-    """Return the flat weight numbers of one entry: all combinations of the taps of its axes."""
+    """Return the flat indices of the weights of one entry: all combinations of the taps of its axes."""
     combined = [(0, 0)]
     for connections, n_tile, n_taps in zip(by_axis, geometry.tile, geometry.kernel_shape, strict=True):
         combined = [(tile * n_tile + k, tap * n_taps + t) for tile, tap in combined for k, t in connections]
@@ -107,7 +107,7 @@ def unravel(index: int, shape: Sequence[int], order: str = "C") -> tuple[int, ..
 
 
 def weight_name(weights: Weights) -> str:
-    """Return the name of an entry: its weights joined by plus signs, repeated ones as multiples.
+    """Return the name of an entry: its weights joined by plus signs, with repeated weights as multiples.
 
     Examples
     --------
