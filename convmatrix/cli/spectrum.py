@@ -77,7 +77,7 @@ def _tolerance(text: str) -> float:
 def _check(args: argparse.Namespace) -> None:
     for name in ("order", "rows"):
         if hasattr(args, name):
-            raise CommandError(f"--{name} is for matrices, but the spectrum is that of the whole layer: omit it")
+            raise CommandError(f"--{name} is for matrices; the spectrum is that of the whole layer: omit it")
     if hasattr(args, "dtype") and not option(args, "random"):
         raise CommandError("--dtype is the type of --random weights here, and spectra are in double precision: omit it")
     if args.plot is None:
