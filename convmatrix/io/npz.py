@@ -1,4 +1,4 @@
-"""NumPy archives: the layout of `scipy.sparse.save_npz`, with the geometry as one more member.
+"""NumPy archives: the layout of `scipy.sparse.save_npz`, with the geometry as an additional member.
 
 The zip directory and the headers of the arrays are compared with each other and with the file before any array is
 decompressed.
@@ -42,7 +42,7 @@ _COORDINATES: Final = {"data": 1, "coords": 2}
 _LARGEST_SMALL: Final = 64  # bytes of the arrays "format" and "shape"
 
 
-# What NumPy writes for a plain array. NumPy itself evaluates this header as a Python literal; a pattern is safer.
+# The header that NumPy writes for a plain array. NumPy evaluates it as a Python literal; a pattern is safer.
 _HEADER: Final = re.compile(
     rb"\{'descr': '([^']{2,16})', 'fortran_order': (True|False), "
     rb"'shape': \((|\d{1,19},|\d{1,19}(?:, \d{1,19}){1,2})\),? ?\} *\n"
@@ -198,7 +198,7 @@ class _Archive:
         return name in self._members
 
     def n_bytes(self, name: str) -> int:
-        """Return the decompressed size of a member, which its compressed bytes make possible."""
+        """Return the decompressed size of a member; raise if its compressed bytes cannot expand to it."""
         return self._member(name).file_size
 
     def _member(self, name: str) -> zipfile.ZipInfo:
@@ -255,7 +255,7 @@ class _Archive:
 
     def array(self, header: _ArrayHeader) -> NDArray[Any]:
         """Read the entries of an array, in the byte order of the machine."""
-        # Allocated in its own dtype: SciPy would copy a view of bytes.
+        # The array is allocated in its own dtype, because SciPy would copy a view of bytes.
         entries = np.empty(math.prod(header.shape), dtype=header.dtype)
         target = entries.view(np.uint8)
         position = -header.offset
@@ -273,7 +273,7 @@ class _Archive:
 
 
 def _plain_dtype(name: str, code: str) -> np.dtype[Any]:
-    """Return the type of a NumPy type code; never a type of Python objects."""
+    """Return the dtype of a NumPy type code; raise for Python objects."""
     if "O" in code:
         raise FileFormatError(
             f"{name} contains pickled Python objects ({code!r}), which can run arbitrary code; convert them first"
@@ -288,7 +288,7 @@ def _plain_dtype(name: str, code: str) -> np.dtype[Any]:
 
 @contextmanager
 def _zip_errors(what: str) -> Iterator[None]:
-    """Convert every error that the zip and zlib modules raise for a damaged archive into `FileFormatError`."""
+    """Convert every error that the modules zipfile and zlib raise for a damaged archive to `FileFormatError`."""
     try:
         yield
     except FileFormatError:
