@@ -219,6 +219,6 @@ def transposed_axis(
 
 
 def _split(total: int, word: str) -> tuple[int, int]:
-    """Split the padding of "same" in two, with the odd sample at the high end, or at the low end for "same_lower"."""
+    """Return the (low, high) padding; "same" puts the odd sample at the high end, "same_lower" at the low end."""
     half = total // 2
     return (half, total - half) if word == "same" else (total - half, half)

@@ -101,7 +101,7 @@ def require(n_bytes: int, what: str | Callable[[], str], remedy: str) -> None:
 
 
 def in_words(n_bytes: int) -> str:
-    """Format a number of bytes with three significant digits and a unit.
+    """Return a number of bytes as text, with three significant digits and a unit.
 
     Examples
     --------
@@ -149,7 +149,7 @@ def estimate(
     order: str = "C",
     rows: tuple[int, int] | None = None,
 ) -> Estimate:
-    """Estimate a matrix's size before building it: shape, number of stored entries and bytes.
+    """Return the size of a matrix without building it: shape, number of stored entries and bytes.
 
     The numbers are Python integers and exact for any size, except that the number of entries is an upper bound for
     kernels with millions of taps on an axis with a boundary other than zero. The formats dia and bsr are made from csr,

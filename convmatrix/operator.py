@@ -316,7 +316,7 @@ class ConvOperator(LayerOperator):
         return (channels, *spatial) if geometry.in_channels * geometry.out_channels > 1 else spatial
 
     def _as_arrays(self, X: Array, *, inputs: bool) -> Array:
-        """View columns as (groups, channels of a group, *spatial, batch)."""
+        """Return columns as an array (groups, channels of a group, *spatial, batch)."""
         geometry = self.geometry
         channels = geometry.in_channels if inputs else geometry.out_channels
         shape = (channels, *(geometry.input_shape if inputs else geometry.output_shape))
@@ -327,7 +327,7 @@ class ConvOperator(LayerOperator):
         return arrays.reshape(geometry.groups, channels // geometry.groups, *arrays.shape[1:])
 
     def _as_columns(self, arrays: Array) -> Array:
-        """Reshape (groups, channels of a group, *spatial, batch) to columns."""
+        """Return an array (groups, channels of a group, *spatial, batch) as columns."""
         arrays = arrays.reshape(-1, *arrays.shape[2:])
         if self.order == "F":
             n = arrays.ndim - 1
@@ -336,7 +336,7 @@ class ConvOperator(LayerOperator):
 
 
 def _converted(array: Array, dtype: np.dtype[Any]) -> Array:
-    """Convert integers that were computed in float64 to an integer dtype, modulo its range."""
+    """Return integers that were computed in float64 in an integer dtype, modulo its range."""
     return array if array.dtype == dtype else array.astype(np.int64).astype(dtype, copy=False)
 
 

@@ -322,7 +322,7 @@ def _input_shape(forward: Any, input_shape: int | Sequence[int] | None) -> tuple
 
 
 def _apply(operator: Any, x: NDArray[Any]) -> Any:
-    """Apply a matrix, an operator or a function."""
+    """Return a matrix, an operator or a function applied to x."""
     return operator @ x if hasattr(operator, "shape") else operator(x)
 
 

@@ -1,8 +1,9 @@
-"""Equivariance: exact checks of layers and networks, and sharing from symmetry.
+"""Equivariance: exact checks of layers and networks, and weight sharing derived from symmetry.
 
-`check` and `check_shift` decide for a given layer whether permuting its input permutes its output, for all weights, and
-name the rows that break it; `check_network` and `surviving_shifts` decide it for networks. `equivariant_pattern` goes
-the other way, from a group to the weights that it ties. Theorems for every size are in `convmatrix.proofs`.
+`check` and `check_shift` decide, for all weights of a given layer, whether permuting its input permutes its output, and
+report the rows that break the symmetry; `check_network` and `surviving_shifts` do the same for shifts of networks.
+`equivariant_pattern` solves the inverse problem: it returns the weights that a group ties. Theorems for every size are
+in `convmatrix.proofs`.
 """
 
 from importlib import import_module

@@ -1,7 +1,8 @@
-"""Which shifts of an operation's output answer to a shift of its input, one axis at a time.
+"""The shifts of an operation's output that correspond to a shift of its input, one axis at a time.
 
-An operation that is a product over its axes commutes with shifts if and only if each of its axes does. What one axis
-reads is a `WeightPattern`: equal weights stand for equal coefficients.
+An operation that is a product over its axes commutes with a shift if and only if each of its axes does. An axis is
+represented by a `WeightPattern`, in which equal weights stand for equal coefficients. An output shift t *answers* to an
+input shift s if the operation maps an input shifted by s to its output shifted by t.
 """
 
 from __future__ import annotations
@@ -19,11 +20,11 @@ from convmatrix.pattern import WeightPattern
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_MOST_SHIFTS = 256  # input shifts of one axis that are followed; there are more only where outputs repeat
+_MOST_SHIFTS = 256  # maximum number of input shifts to follow on one axis; more occur only if outputs repeat
 
 
 class RowIndex:
-    """The rows of a pattern by their content, to find the images of one row."""
+    """An index of the rows of a pattern by their entries, for finding the images of one row."""
 
     def __init__(self, pattern: WeightPattern) -> None:
         starts = np.asarray(pattern.row_starts)
@@ -104,7 +105,7 @@ def geometry_axes(geometry: ConvGeometry) -> list[AxisShifts]:
 
 
 def matrix_axis(matrix: Any) -> AxisShifts:
-    """Return the axis whose coefficients are those of a sparse matrix; equal numbers are equal weights."""
+    """Return the axis whose coefficients are those of a sparse matrix; equal values become equal weights."""
     entries = matrix.tocoo()
     _, labels = np.unique(entries.data, return_inverse=True)
     n_labels = int(labels.max(initial=0)) + 1
@@ -112,16 +113,16 @@ def matrix_axis(matrix: Any) -> AxisShifts:
 
 
 def selection_axis(samples: NDArray[np.int64], n_in: int) -> AxisShifts:
-    """Return the axis whose outputs read one sample each; -1 stands for a constant."""
+    """Return the axis on which each output reads one sample; -1 stands for a constant."""
     rows = np.flatnonzero(samples >= 0)
     zeros = np.zeros(len(rows), dtype=np.int64)
     return AxisShifts(WeightPattern.from_triplets((len(samples), n_in), rows, samples[rows], zeros, 1))
 
 
 def moved_output(axes: Sequence[AxisShifts], shift: Sequence[int], nominal: Sequence[int | None]) -> tuple[int, ...]:
-    """Return the output shift that answers to an input shift, or the one that comes closest.
+    """Return the output shift that answers to an input shift, or otherwise the closest one.
 
-    Where several answer, or none does, the nominal shift is preferred if there is one, then the smallest.
+    If several answer, or none does, the nominal shift is preferred if there is one, and otherwise the smallest.
     """
     if any(axis.reads_nothing for axis in axes):  # the output is constant, so every shift answers
         return tuple(preferred or 0 for preferred in nominal)

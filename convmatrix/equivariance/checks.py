@@ -1,4 +1,4 @@
-"""Exact checks at a given size: is the tensor T unchanged by permuting its rows and columns?"""
+"""Exact checks at a given size of whether the tensor T is unchanged by permuting its rows and columns."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ def check(
     statement: str = "the given permutations",
     output_shape: Sequence[int] | None = None,
 ) -> Verdict:
-    r"""Decide whether a pattern is equivariant under two permutations, exactly and for all weights.
+    r"""Return whether a pattern is equivariant under two permutations, exactly and for all weights.
 
     With :math:`q` on the outputs and :math:`p` on the inputs, :math:`A(w) x[p] = (A(w) x)[q]` for all x and w if and
     only if
 
     .. math:: T_{ijk} = T_{q(i)\, p(j)\, k} \quad \text{for all } i, j, k.
 
-    Integers are compared; nothing is sampled. The time is linear in the number of entries.
+    The check compares integers and does not sample. Its time is linear in the number of entries.
 
     Parameters
     ----------
@@ -83,7 +83,7 @@ def check(
 
 
 def _counterexample(pattern: WeightPattern, q: NDArray[np.int64], p: NDArray[np.int64], row: int) -> Counterexample:
-    """Return the first entry of a broken row that the symmetry changes."""
+    """Return the first entry of a broken row for which the symmetry fails."""
     back = actions.inverse(p)
 
     def entries(of: int, columns: NDArray[np.integer]) -> Counter[tuple[int, int]]:
@@ -99,10 +99,10 @@ def _counterexample(pattern: WeightPattern, q: NDArray[np.int64], p: NDArray[np.
 
 
 def check_shift(geometry: ConvGeometry, shift: int | Sequence[int]) -> Verdict:
-    """Decide whether a layer commutes with a cyclic shift, exactly and for all weights.
+    """Return whether a layer commutes with a cyclic shift, exactly and for all weights.
 
-    It does if some shift of the output answers to the shift of the input. Where several do, the verdict names
-    ``shift / stride`` (``shift * stride`` for a transposed layer) if that is one of them, otherwise the smallest.
+    It does if shifting the input shifts the output by some amount. If several amounts qualify, the verdict reports
+    ``shift / stride`` (``shift * stride`` for a transposed layer) if that is one of them, and otherwise the smallest.
 
     Parameters
     ----------
@@ -113,8 +113,8 @@ def check_shift(geometry: ConvGeometry, shift: int | Sequence[int]) -> Verdict:
     Returns
     -------
     Verdict
-        If no output shift answers, its ``broken_rows`` are those for ``shift / stride``, or for the closest output
-        shift where the stride does not divide the shift; ``reason`` says so.
+        If there is no such output shift, its ``broken_rows`` are those for ``shift / stride``, or, if the stride does
+        not divide the shift, for the closest output shift; ``reason`` then says so.
 
     Raises
     ------
@@ -157,7 +157,7 @@ prove_equivariance = check_shift
 
 
 def nominal_shift(geometry: ConvGeometry, shift: Sequence[int]) -> tuple[int | None, ...]:
-    """Return the output shift that the stride suggests for an input shift; None where it does not divide it."""
+    """Return the output shift that the stride implies for an input shift; None if the stride does not divide it."""
     pairs = zip(shift, geometry.stride, strict=True)
     if geometry.transposed:
         return tuple(amount * step for amount, step in pairs)
@@ -165,7 +165,7 @@ def nominal_shift(geometry: ConvGeometry, shift: Sequence[int]) -> tuple[int | N
 
 
 def stride_reason(stride: Sequence[int], shift: Sequence[int]) -> str:
-    """Return which strides rule a shift out, in words; empty if none does."""
+    """Return a description of the strides that rule out a shift; empty if there are none."""
     ruled_out = [
         f"stride[{axis}]={step} does not divide shift[{axis}]={amount}"
         for axis, (step, amount) in enumerate(zip(stride, shift, strict=True))
@@ -177,12 +177,12 @@ def stride_reason(stride: Sequence[int], shift: Sequence[int]) -> str:
 
 
 def shift_text(shift: Sequence[int]) -> str:
-    """Return a shift in words."""
+    """Return a shift as text."""
     return str(shift[0]) if len(shift) == 1 else f"({', '.join(map(str, shift))})"
 
 
 def shift_statement(input_shift: Sequence[int], moved: Sequence[int]) -> str:
-    """Return what a shift of input and output is, in words."""
+    """Return a description of a shift of input and output."""
     return f"the cyclic shift by {shift_text(input_shift)} of its input, {shift_text(moved)} of its output"
 
 
@@ -195,9 +195,10 @@ def check_axes(
     channels: int,
     subject: str,
 ) -> Verdict:
-    """Decide whether an operation that is a product over its axes commutes with a pair of shifts.
+    """Return whether an operation that is a product over its axes commutes with a pair of shifts.
 
-    A row is broken unless each axis keeps its part of it, or the row reads nothing before and after.
+    A row is intact if each axis preserves its factor of the row, or if the row reads nothing before and after the
+    shift.
     """
     kept, nothing_before, nothing_after = (np.ones((), dtype=bool) for _ in range(3))
     for axis, amount, answer in zip(axes, shift, moved, strict=True):
@@ -218,14 +219,14 @@ def check_axes(
 
 
 def check_reflection(geometry: ConvGeometry, axis: int, *, pattern: WeightPattern | None = None) -> Verdict:
-    """Decide whether a layer commutes with the reflection of an axis, for all weights of its pattern.
+    """Return whether a layer commutes with the reflection of an axis, for all weights of its pattern.
 
     Parameters
     ----------
     geometry : ConvGeometry
     axis : int
     pattern : WeightPattern, optional
-        A pattern with more weights tied, such as one of `tied_pattern`; the layer's own by default.
+        A pattern in which more weights are tied, for instance by `tied_pattern`; by default that of the layer.
 
     Examples
     --------
@@ -248,7 +249,7 @@ def check_quarter_turn(
     axes: tuple[int, int] = (0, 1),
     pattern: WeightPattern | None = None,
 ) -> Verdict:
-    """Decide whether a layer commutes with a rotation by quarter turns, for all weights of its pattern.
+    """Return whether a layer commutes with a rotation by quarter turns, for all weights of its pattern.
 
     Parameters
     ----------

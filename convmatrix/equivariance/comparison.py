@@ -36,10 +36,10 @@ def permutation_array(name: str, values: ArrayLike, size: int, counted: str) -> 
 def broken_rows(
     pattern: WeightPattern, output_permutation: NDArray[np.int64], input_permutation: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
-    """Return which rows i have ``T[i, j, k] != T[q[i], p[j], k]`` for some column j and weight k.
+    """Return a mask of the rows i with ``T[i, j, k] != T[q[i], p[j], k]`` for some column j and weight k.
 
-    Row i is compared, entry by entry, with the row q[i] moved back by the inverse of p. Each step visits every triplet
-    a fixed number of times: time and memory are linear in the number of entries.
+    Row i is compared, entry by entry, with the row q[i] moved back by the inverse of p. Every triplet is visited a
+    fixed number of times, so time and memory are linear in the number of entries.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def broken_rows(
     back = np.empty(len(input_permutation), dtype=pattern.cols.dtype)
     back[input_permutation] = np.arange(len(back), dtype=back.dtype)
     for first, last in _blocks(pattern.row_starts):
-        rows = first + np.flatnonzero(~broken[first:last])  # rows of different lengths are broken already
+        rows = first + np.flatnonzero(~broken[first:last])  # rows of different lengths are known to be broken
         own = _Rows.of(pattern, rows)
         moved = _Rows.of(pattern, output_permutation[rows])
         moved = _Rows(moved.counts, back[moved.columns], moved.weights)
@@ -114,7 +114,7 @@ class _Rows:
         return cls(counts, pattern.cols[places], pattern.weight_index[places])
 
     def take(self, rows: NDArray[np.integer]) -> _Rows:
-        """Return some of the rows, in order and each once."""
+        """Return some of the rows, in order and without repetition."""
         if len(rows) == len(self.counts):
             return self
         starts = np.cumsum(self.counts) - self.counts

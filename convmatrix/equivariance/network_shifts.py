@@ -1,8 +1,8 @@
 """Equivariance of whole networks under shifts.
 
-A network commutes with a shift if `convmatrix.equivariance.shift_propagation` finds an answering shift at every output.
-Otherwise it is decided as a whole, where `convmatrix.equivariance.whole_network` can decide it; elsewhere the answer is
-a bound.
+A network commutes with a shift if `convmatrix.equivariance.shift_propagation` finds a corresponding shift of every
+output. Otherwise `convmatrix.equivariance.whole_network` decides the network as a whole, if it can. If it cannot, the
+answer is a bound.
 """
 
 from __future__ import annotations
@@ -33,19 +33,18 @@ class NetworkVerdict:
     Attributes
     ----------
     holds : bool
-        Whether every output moves by some shift.
+        Whether every output is shifted by some amount.
     exact : bool
-        Whether that is proved or refuted for the network. If False, a node does not commute, the network as a whole
-        could not be decided, and ``holds`` is False: a bound.
+        Whether the answer is proved. If False, some node does not commute, the network as a whole could not be decided,
+        and ``holds`` is False although the network may commute.
     decided : {"node by node", "as a whole"}
-        How the answer was found.
+        The method that gave the answer.
     shifts : tuple
-        For the input and then for each node in the network's order, the shift by which it moves; None where no shift
-        is known.
+        The shift of the input, and then that of each node in the network's order; None if no shift is known.
     verdicts : tuple of Verdict
-        One per node that was judged: the nodes after one that does not commute are not.
+        One per node that was checked. Nodes after one that does not commute are not checked.
     counterexample : NetworkCounterexample or None
-        Weights and an input that refute the network as a whole, where one evaluation did.
+        Weights and an input that refute equivariance of the network as a whole, if one evaluation did.
     """
 
     holds: bool
@@ -62,7 +61,7 @@ class NetworkVerdict:
         return f"NetworkVerdict(holds={self.holds}, exact={self.exact}, decided={self.decided!r})"
 
     def explain(self) -> str:
-        """Return the answer in words: one line per node that was judged, then one for the network.
+        """Return the answer as text: one line per node that was checked, then one for the network.
 
         Examples
         --------
@@ -100,7 +99,7 @@ class SurvivingShifts(tuple[int, ...]):
     Attributes
     ----------
     exact : bool
-        Whether no smaller shift passes. If False, a divisor of an entry may pass as well.
+        Whether no smaller shift commutes. If False, a divisor of an entry may commute as well.
     """
 
     exact: bool
@@ -113,17 +112,17 @@ class SurvivingShifts(tuple[int, ...]):
 
 
 def check_network(network: Any, shift: int | Sequence[int]) -> NetworkVerdict:
-    """Decide whether a network commutes with a cyclic shift, for all weights and inputs.
+    """Return whether a network commutes with a cyclic shift, for all weights and inputs.
 
-    An elementwise function that is not one of `convmatrix.network.FUNCTIONS` stands for an arbitrary one. Weights that
-    a network has are ignored, apart from arrays of `convmatrix.network.Scale`, which are constants.
+    An elementwise function that is not in `convmatrix.network.FUNCTIONS` stands for an arbitrary function. The weights
+    of the network are ignored, except for arrays of `convmatrix.network.Scale`, which are constants.
 
     Parameters
     ----------
     network : Network, str, Sequential or sequence
-        Whatever `convmatrix.network.as_network` accepts.
+        Anything that `convmatrix.network.as_network` accepts.
     shift : int or sequence of int
-        Of the input: one integer for all spatial axes, or one per axis.
+        Shift of the input: one integer for all spatial axes, or one per axis.
 
     Returns
     -------
@@ -177,15 +176,15 @@ def check_network(network: Any, shift: int | Sequence[int]) -> NetworkVerdict:
 
 
 def surviving_shifts(network: Any) -> SurvivingShifts:
-    """Return which shifts a network commutes with for all weights: on each axis the multiples of one number.
+    """Return the shifts that a network commutes with for all weights: on each axis, the multiples of one number.
 
-    The shifts of an axis that pass form a subgroup, so one number per axis describes them. It is the size of the input
-    where only the identity passes.
+    The shifts of an axis that commute form a subgroup, so one number per axis describes them. It is the size of the
+    axis if only the identity commutes.
 
     Parameters
     ----------
     network : Network, str, Sequential or sequence
-        Whatever `convmatrix.network.as_network` accepts.
+        Anything that `convmatrix.network.as_network` accepts.
 
     Returns
     -------
@@ -226,21 +225,22 @@ def surviving_shifts(network: Any) -> SurvivingShifts:
 
 
 def known_shifts(network: Any) -> dict[str, Shift]:
-    """Return, for every node, the smallest shift of each axis of the input that is known to move the node's output.
+    """Return, for every node, the smallest shift of each input axis that is known to shift the node's output.
 
-    The rules that pass shifts from node to node are applied once per divisor of the size of an axis, and nothing is
-    decided as a whole: a divisor of an entry may pass as well, which `surviving_shifts` of the network up to that node
-    finds out. An entry is the size of the input where only the identity is known to pass.
+    The rules that propagate shifts from node to node are applied once per divisor of the size of an axis, and no
+    network is decided as a whole. A divisor of an entry may therefore commute as well; call `surviving_shifts` on the
+    network up to that node to find out. An entry is the size of the input axis if only the identity is known to
+    commute.
 
     Parameters
     ----------
     network : Network, str, Sequential or sequence
-        Whatever `convmatrix.network.as_network` accepts.
+        Anything that `convmatrix.network.as_network` accepts.
 
     Returns
     -------
     dict of str to tuple of int
-        By node, one number per spatial axis of the input.
+        For each node, one number per spatial axis of the input.
 
     Examples
     --------
@@ -274,7 +274,7 @@ def _prime_divisors(number: int) -> list[int]:
 
 
 def given_network(network: Any) -> Network:
-    """Return a network from whatever describes one; the first operation that knows its shape gives that of the input.
+    """Return a network from any description; the input shape is taken from the first operation that has one.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""Weight sharing from symmetry: the weights that a group ties together, and the resulting patterns."""
+"""Weight sharing derived from symmetry: the weights that a group ties together, and the resulting patterns."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def orbits(generators: Sequence[ArrayLike]) -> NDArray[np.int64]:
 
 def _orbits(steps: Sequence[NDArray[np.integer]]) -> NDArray[np.int64]:
     size, n_steps = len(steps[0]), len(steps)
-    targets = np.stack(steps, axis=1).ravel()  # point i leads to targets[i * n_steps : (i + 1) * n_steps]
+    targets = np.stack(steps, axis=1).ravel()  # point i is mapped to targets[i * n_steps : (i + 1) * n_steps]
     starts: NDArray[np.integer] = np.arange(0, size * n_steps + 1, n_steps, dtype=targets.dtype)
     graph = sparse.csr_array((np.ones(len(targets), dtype=np.int8), targets, starts), shape=(size, size))
     # Every point of a permutation lies on a cycle, so connected points are strongly connected.
@@ -49,7 +49,7 @@ def _orbits(steps: Sequence[NDArray[np.integer]]) -> NDArray[np.int64]:
 
 
 def _numbered_by_first(labels: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Renumber labels 0, 1, ... in the order in which they first occur."""
+    """Return labels renumbered 0, 1, ... in the order in which they first occur."""
     n_labels = int(labels.max(initial=-1)) + 1
     first = np.full(n_labels, len(labels))
     first[labels[::-1]] = np.arange(len(labels))[::-1]
@@ -135,7 +135,7 @@ def _full_pattern(n_out: int, n_in: int, labels: NDArray[np.int64]) -> WeightPat
 
 
 def tied_taps(kernel_shape: int | Sequence[int], group: str = "D4") -> NDArray[np.int64]:
-    """Return the free parameter that each tap of a square kernel uses if a group ties the taps.
+    """Return the index of the free parameter that each tap of a square kernel uses if a group ties the taps.
 
     Parameters
     ----------
@@ -185,14 +185,14 @@ def tie(pattern: WeightPattern, labels: ArrayLike) -> WeightPattern:
     Parameters
     ----------
     pattern : WeightPattern
-        Its weight shape ends in the shape of ``labels``.
+        A pattern whose weight shape ends in the shape of ``labels``.
     labels : array_like of int
         The parameter that each tap uses, numbered from 0.
 
     Returns
     -------
     WeightPattern
-        With ``weight_shape = (..., number of parameters)``.
+        Its ``weight_shape`` is ``(..., number of parameters)``.
 
     Examples
     --------

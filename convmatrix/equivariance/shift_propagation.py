@@ -1,7 +1,8 @@
-"""The rules by which shifts pass through the operations of a network.
+"""Propagation of shifts through the operations of a network.
 
-For a shift s of the input, each node is given the set of shifts t of its own output with ``f(S_s x) = S_t f(x)`` for
-all weights and inputs, as far as the sets of its inputs show. A set that is not empty is a proof.
+For a shift s of the network's input, each node is assigned the shifts t of its output for which ``f(S_s x) = S_t f(x)``
+follows, for all weights and inputs, from the sets of the nodes that it reads. A nonempty set proves that the node
+commutes with s.
 """
 
 from __future__ import annotations
@@ -44,11 +45,11 @@ from convmatrix.network.windows import axis_structure
 Shape = tuple[int, ...]
 
 AnsweringShifts = tuple[frozenset[int], ...]
-"""The output shifts that answer to a shift of the network's input: one set per spatial axis, none of them empty."""
+"""The output shifts that correspond to a shift of the network's input: one nonempty set per spatial axis."""
 
 
 class Propagation:
-    """The rules by which shifts pass through the nodes of one network.
+    """The rules that propagate shifts through the nodes of one network.
 
     Examples
     --------
@@ -63,7 +64,7 @@ class Propagation:
         self.axes = {node.name: _axes(node) for node in network}
 
     def answers(self, shift: Sequence[int]) -> dict[str, AnsweringShifts | None]:
-        """Return for each node the shifts that answer to a shift of the input; None if none is known."""
+        """Return, for each node, the output shifts that correspond to a shift of the input; None if none is known."""
         found: dict[str, AnsweringShifts | None] = {}
         for node in self.network:
             if isinstance(node.operation, Input):
@@ -77,7 +78,7 @@ class Propagation:
         return found
 
     def proves(self, shift: Sequence[int]) -> bool:
-        """Return whether every output is known to move by some shift."""
+        """Return whether every output is known to be shifted by some amount."""
         found = self.answers(shift)
         return all(found[name] is not None for name in self.network.outputs)
 
@@ -93,7 +94,7 @@ class Propagation:
             by_unit = isinstance(operation, Convolution) and has_unit_bias(operation)
             return tuple(amounts & {0} for amounts in answer) if by_unit else answer
         if isinstance(operation, Elementwise | LocalResponseNormalisation | Normalisation | Softmax):
-            return incoming[0]  # what is summed along an axis is the same set of entries after a shift
+            return incoming[0]  # a sum along an axis has the same terms after a shift
         if isinstance(operation, Reduction):
             reduced = sample_axes(operation.axes, node.input_shapes[0])
             return tuple(
@@ -118,12 +119,12 @@ class Propagation:
             return tuple(
                 amounts & {0} if axis == len(out) - 1 else amounts for axis, amounts in enumerate(incoming[0], start=1)
             )
-        # Nothing is known of the operation but that equal inputs give equal outputs.
+        # All that is known of the operation is that equal inputs give equal outputs.
         unchanged = all(0 in amounts for answer in incoming for amounts in answer)
         return tuple(frozenset([0] if unchanged else []) for _ in out[1:]) if len(out) > 1 or unchanged else _NOTHING
 
     def refusal(self, node: Node, incoming: list[AnsweringShifts]) -> Verdict:
-        """Return why a node does not commute, with the rows that are broken."""
+        """Return a verdict that explains why a node does not commute, with its broken rows."""
         subject = f"{node.name} ({node.kind})"
         axes = self.axes[node.name]
         if axes is not None:
@@ -147,7 +148,7 @@ _NOTHING: AnsweringShifts = (frozenset(),)
 
 
 def has_unit_bias(operation: Convolution) -> bool:
-    """Return whether a convolution has one bias per unit, not per channel."""
+    """Return whether a convolution has one bias per unit instead of one per channel."""
     bias = operation.bias
     if isinstance(bias, str):
         return bias == "unit"
@@ -155,7 +156,7 @@ def has_unit_bias(operation: Convolution) -> bool:
 
 
 def _axes(node: Node) -> list[AxisShifts] | None:
-    """Return what each spatial axis of an operation reads, if the operation is a product over its axes."""
+    """Return the shifts of each spatial axis of an operation, if the operation is a product over its axes."""
     operation = node.operation
     if isinstance(operation, Convolution):
         return geometry_axes(operation.geometry)
@@ -198,7 +199,7 @@ def _stride(node: Node) -> Shape:
 
 
 def _aligned(answer: AnsweringShifts, shape: Shape, out: Shape) -> AnsweringShifts:
-    """Return the shifts of an input after it is broadcast to the output's shape."""
+    """Return the shifts of an input after broadcasting to the output's shape."""
     lead = len(out) - len(shape)
     aligned = []
     for axis in range(1, len(out)):
@@ -213,7 +214,7 @@ def _aligned(answer: AnsweringShifts, shape: Shape, out: Shape) -> AnsweringShif
 def _unmoved_constants(
     operation: Scale | ParametricReLU, shape: Shape, out: Shape, answer: AnsweringShifts
 ) -> AnsweringShifts:
-    """Return the shifts that leave the constants of a scale, or slopes, in place."""
+    """Return the shifts that leave the constants of a scale, or the slopes, unchanged."""
     if isinstance(operation, AddedBias):
         return tuple(amounts & {0} for amounts in answer) if operation.sharing == "unit" else answer
     constants = (operation.scale, operation.shift) if isinstance(operation, Scale) else (operation.slope,)
@@ -228,7 +229,7 @@ def _unmoved_constants(
 
 
 def _rearranged(operation: Rearrangement, node: Node, answer: AnsweringShifts) -> AnsweringShifts | None:
-    """Return the shifts of rearranged entries; None where only unchanged inputs tell."""
+    """Return the shifts of rearranged entries; None if only unchanged inputs allow a conclusion."""
     (shape,) = node.input_shapes
     if operation.name == "channel_shuffle" or (operation.name == "reshape" and node.output_shape == shape):
         return answer

@@ -1,6 +1,6 @@
 """Network operations that know the shape of their input, so that a network can begin with them.
 
-Version 0.1 described networks by these; `convmatrix.equivariance` exports them as ``Pooling`` and ``Bias``.
+Version 0.1 described networks by these operations; `convmatrix.equivariance` exports them as ``Pooling`` and ``Bias``.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ class WindowPooling(Pooling):
     Parameters
     ----------
     windows : ConvGeometry
-        A layer of one channel, whose windows are pooled.
+        A one-channel layer, whose windows are pooled.
     channels : int
     kind : {"average", "max"}
-        An average counts a sample as often as its window reads it, a maximum once.
+        An average counts a sample as often as its window reads it; a maximum counts it once.
 
     Examples
     --------
@@ -70,7 +70,7 @@ class WindowPooling(Pooling):
         return super().output_shape(input_shapes)
 
     def pattern(self) -> WeightPattern:
-        """Return which samples each output reads, as a pattern of one weight."""
+        """Return the pattern, with a single weight, of the samples that each output reads."""
         one = self.windows.pattern()
         rows, cols = one.rows.astype(np.int64), one.cols.astype(np.int64)
         if self.method == "max":
@@ -125,7 +125,7 @@ class AddedBias(Scale):
         return input_shapes[0]
 
     def pattern(self) -> WeightPattern:
-        """Return which bias each unit adds, as a pattern with one input, the constant 1."""
+        """Return the pattern of the bias that each unit adds; its one input is the constant 1."""
         n_units = math.prod(self.shape)
         size = self.channels * n_units
         labels = np.arange(size) // (n_units if self.sharing == "channel" else 1)
@@ -136,6 +136,6 @@ class AddedBias(Scale):
 
 
 def require_shape(kind: str, expected: Shape, given: Shape) -> None:
-    """Raise ValueError unless an operation gets the shape that it was made for."""
+    """Raise ValueError unless an operation receives the input shape that it was created for."""
     if expected != given:
         raise ValueError(f"a {kind} of {expected} was given an input of shape {given}; make them agree")

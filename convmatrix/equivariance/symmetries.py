@@ -25,7 +25,7 @@ Shift = tuple[int, ...]
 
 @dataclass(frozen=True)
 class PointSymmetry:
-    """A symmetry of the grid: a permutation of its axes, then the reversal of some of them.
+    """A symmetry of the grid: a permutation of its axes, followed by the reversal of some of them.
 
     Attributes
     ----------
@@ -39,7 +39,7 @@ class PointSymmetry:
     reversed: tuple[bool, ...]
 
     def permutation(self, shape: Sequence[int], channels: int = 1) -> NDArray[np.int64]:
-        """Return the action on an array (channels, *shape), whose shape it must preserve.
+        """Return the permutation of the entries of an array (channels, *shape), whose shape the symmetry must preserve.
 
         Examples
         --------
@@ -67,9 +67,10 @@ class Symmetries:
     ----------
     shifts : tuple of (input shift, output shift)
         Every cyclic shift of the input that the pattern commutes with, including the identity, and the corresponding
-        shift of the output: the smallest one in the order of tuples, where outputs repeat and several correspond.
+        shift of the output. If outputs repeat and several shifts correspond, the lexicographically smallest one is
+        given.
     point_group : tuple of PointSymmetry
-        Every reflection and exchange of axes, acting on outputs and inputs alike, including the identity.
+        Every reflection and exchange of axes that commutes, acting on outputs and inputs alike, including the identity.
     """
 
     shifts: tuple[tuple[Shift, Shift], ...]
@@ -81,7 +82,7 @@ def symmetries(
     output_shape: Sequence[int] | None = None,
     input_shape: Sequence[int] | None = None,
 ) -> Symmetries:
-    """Return the cyclic shifts and point symmetries that a pattern commutes with, for all weights.
+    """Return the cyclic shifts and point symmetries that commute with a pattern, for all weights.
 
     Parameters
     ----------
@@ -147,7 +148,7 @@ def symmetries(
 
 
 def _close(found: dict[Shift, Shift], amount: Shift, answer: Shift, inputs: Shift, outputs: Shift) -> None:
-    """Add a pair of shifts and its sums with all pairs found before."""
+    """Add a pair of shifts, and its sums with all pairs found so far."""
     known = list(found.items())
     step_in, step_out = amount, answer
     while step_in not in dict(known):

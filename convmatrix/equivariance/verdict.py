@@ -1,4 +1,4 @@
-"""The result of a check: the answer, the broken rows, a counterexample, and an explanation."""
+"""The result of a check: the answer, the broken rows, a counterexample and an explanation."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_LISTED = 8  # broken rows that an explanation lists
+_LISTED = 8  # maximum number of broken rows that an explanation lists
 
 
 @dataclass(frozen=True)
 class Counterexample:
-    """One entry of the tensor T that a symmetry changes.
+    """One entry of the tensor T for which a symmetry fails.
 
     ``T[row, column, weight] = count``, but ``T[moved_row, moved_column, weight] = moved_count``.
 
@@ -43,22 +43,22 @@ class Counterexample:
 class Verdict:
     """Whether a layer is equivariant, for all weights.
 
-    A verdict is true in a condition if the symmetry holds: ``if check(...): ...``.
+    The truth value of a verdict is `holds`, so that it can be used as a condition: ``if check(...): ...``.
 
     Attributes
     ----------
     statement : str
-        The symmetry, in words.
+        A description of the symmetry.
     broken_rows : array of bool
-        Which outputs break the symmetry, shaped like the output, ``(out_channels, *output_shape)`` for a layer.
+        Which outputs break the symmetry, in the shape of the output, ``(out_channels, *output_shape)`` for a layer.
     counterexample : Counterexample or None
-        The first one; None if the symmetry holds.
+        The first counterexample; None if the symmetry holds.
     subject : str
-        What was judged, in words.
+        A description of what was checked.
     output_shift : tuple of int or None
-        For a cyclic shift, that of the output for which rows are broken or not.
+        For a cyclic shift of the input, the shift of the output to which ``broken_rows`` refers.
     reason : str
-        Why the symmetry does not hold, where there is more to say than the rows do; otherwise empty.
+        Why the symmetry does not hold, if more is known than the broken rows; otherwise empty.
 
     Examples
     --------
@@ -92,7 +92,7 @@ class Verdict:
         return self.holds
 
     def explain(self, format: Literal["text", "latex"] = "text") -> str:
-        r"""Return the verdict in words or as a LaTeX paragraph.
+        r"""Return the verdict as text or as a LaTeX paragraph.
 
         Examples
         --------

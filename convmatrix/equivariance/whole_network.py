@@ -1,8 +1,8 @@
-"""Decide whether a whole network commutes with a shift, by evaluating it.
+"""Decide whether a network as a whole commutes with a shift, by evaluating it.
 
-One evaluation with random weights and a random input refutes: a concrete counterexample. Networks that are affine in
-their input and in the weights of each layer, and networks of maxima alone, are determined by their values at finitely
-many weights and inputs, so evaluation decides them completely.
+One evaluation with random weights and a random input can refute it by a concrete counterexample. Networks that are
+affine in their input and in the weights of each layer, and networks that consist of maxima only, are determined by
+their values at finitely many weights and inputs, so evaluation decides them completely.
 """
 
 from __future__ import annotations
@@ -40,14 +40,14 @@ Shift = tuple[int, ...]
 
 _TRIALS = 4
 _MOST_PRODUCTS = 3 * 10**8  # multiplications of one evaluation
-_MOST_VALUES = 2 * 10**6  # values of the network over all weights and inputs that determine it
+_MOST_VALUES = 2 * 10**6  # maximum number of values that determine the network, over all weights and inputs
 _TOLERANCE = 1e-6  # relative to the largest value of a node; rounding stays far below it
-_LISTED = 256  # output shifts for which a counterexample names a row
+_LISTED = 256  # maximum number of output shifts for which a counterexample lists a row
 
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NetworkCounterexample:
-    """Weights and an input at which no output shift answers to the shift of the input.
+    """Weights and an input for which no shift of the output corresponds to the shift of the input.
 
     Attributes
     ----------
@@ -57,7 +57,7 @@ class NetworkCounterexample:
     output : str
         The output node that was compared.
     rows : dict of tuple of int to int
-        For each output shift, an entry of the raveled output that differs; at most 256 shifts are listed.
+        For each output shift, the index of an entry of the raveled output that differs; at most 256 shifts are listed.
     """
 
     network: Network
@@ -67,9 +67,9 @@ class NetworkCounterexample:
 
 
 def decide_whole(network: Network, shift: Sequence[int]) -> tuple[bool | None, NetworkCounterexample | None]:
-    """Return whether every output moves by some shift for all weights and inputs, None if that is not decided.
+    """Return whether every output is shifted by some amount for all weights and inputs, or None if undecided.
 
-    The second value is a counterexample, if one evaluation was enough to refute.
+    The second value is a counterexample, if a single evaluation refutes it.
     """
     if any(isinstance(node.operation, Opaque) for node in network) or _products(network) > _MOST_PRODUCTS:
         return None, None
@@ -97,7 +97,7 @@ def _spatial(x: Array) -> tuple[int, ...]:
 
 
 def _compare(network: Network, x: Array, moved: Array, alive: dict[str, set[Shift]]) -> dict[str, dict[Shift, int]]:
-    """Remove the output shifts that do not take the values at x to those at the moved x; name a row for each."""
+    """Remove the output shifts that do not map the values at x to those at the shifted x; record a row for each."""
     with np.errstate(all="ignore"):
         values, others = network.values(x), network.values(moved)
     largest = max(
@@ -175,7 +175,7 @@ def _has_unit_bias(operation: Convolution) -> bool:
 
 
 def _filled(network: Network, arrays: dict[tuple[str, str], Array]) -> Network:
-    """Return the network with some arrays as weights."""
+    """Return the network with the given arrays as weights."""
     given: dict[str, dict[str, Array]] = {}
     for (name, word), array in arrays.items():
         given.setdefault(name, {})[word] = array
@@ -201,13 +201,13 @@ def _filled(network: Network, arrays: dict[tuple[str, str], Array]) -> Network:
 
 
 def _stand_in(x: Array) -> Array:
-    """Return a function of each entry that is neither odd, even nor monotone: it stands for an arbitrary one."""
+    """Return an elementwise function that is neither odd, even nor monotone; it stands for an arbitrary function."""
     value: Array = np.abs(x - 1) + x / 2
     return value
 
 
 def _with_weights(network: Network, rng: np.random.Generator) -> Network:
-    """Return the network with random weights: small integers, scaled down where a function saturates."""
+    """Return the network with random weights: small integers, scaled down if a function saturates."""
     smooth = any(
         isinstance(node.operation, Elementwise) and node.operation.known and not node.operation.exact
         for node in network
@@ -220,10 +220,11 @@ def _with_weights(network: Network, rng: np.random.Generator) -> Network:
 
 
 def _determining_inputs(network: Network) -> Array | None:
-    """Return inputs at which the network's values determine it, together with `_determining_weights`, if known.
+    """Return inputs that, with `_determining_weights`, determine the network by its values; None if unknown.
 
-    An affine map is determined by its values at zero and at the unit vectors, maxima of samples by those at the unit
-    vectors; the value of an affine map in the weights of each layer by weights that are zero or a unit vector.
+    An affine map is determined by its values at zero and at the unit vectors, and maxima of samples by those at the
+    unit vectors. A map that is affine in the weights of each layer is determined by weights that are zero or unit
+    vectors.
     """
     linear = all(node.linear for node in network)
     if not linear and not all(_takes_maxima(node.operation) for node in network):
@@ -245,7 +246,7 @@ def _takes_maxima(operation: Operation) -> bool:
 
 
 def _determining_weights(network: Network) -> Iterator[Network]:
-    """Yield the network with each array of weights zero or a unit vector, in all combinations."""
+    """Yield the network with every combination of weight arrays that are zero or a unit vector."""
     shapes = _weight_shapes(network)
     units = [np.eye(math.prod(shape) + 1, math.prod(shape)).reshape(-1, *shape) for shape in shapes.values()]
     for chosen in itertools.product(*units):

@@ -1,4 +1,4 @@
-"""Assemble one HTML document from the template, the styles, the scripts, the palette and a layer."""
+"""The interactive page: one HTML document made from a template, styles, scripts, the palette and a layer."""
 
 from __future__ import annotations
 
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
 LIMIT: Final = 400
 """Maximum number of rows, columns and weights on the page."""
 
-_LARGEST_NUMBER: Final = 10**9  # of a setting: JavaScript's numbers then represent every position exactly
+_LARGEST_NUMBER: Final = 10**9  # of a setting: all positions are then exact in JavaScript
 _LARGEST_EXACT: Final = 2**53  # integers up to here are exact in JavaScript
 _PAGE_SHOWS: Final = "the page shows layers with one channel, one shared kernel, and one or two axes"
 _DEFAULT: Final = ConvGeometry((5, 5), (3, 3), padding="same")
 _STYLES: Final = "layout controls pictures media"
-_SCRIPTS: Final = "rule matrix marks stage plot words controls view events start"  # each uses those before it
+_SCRIPTS: Final = "rule matrix marks stage plot words controls view events start"  # each script uses those before it
 
 
 def page(geometry: ConvGeometry | None = None, kernel: ArrayLike | None = None, *, order: str = "C") -> str:
     """Return an interactive page that shows a layer and its matrix, as one self-contained HTML document.
 
-    The kernel slides over the image while the current row of the matrix is highlighted and its product is written out
-    term by term. Other views show the transpose (back-propagation), the commutator with a shift (where equivariance
-    breaks) and a dense layer for comparison. All settings of the layer can be changed on the page, which computes the
-    matrices itself by the one-axis rule of `convmatrix.boundary`. The page loads nothing: its content security policy
-    forbids every request.
+    The kernel slides over the image while the current row of the matrix is highlighted, and its product with the image
+    is written out term by term. Other views show the transpose (back-propagation), the commutator with a shift (where
+    equivariance breaks) and a dense layer for comparison. All settings of the layer can be changed on the page, which
+    computes the matrices itself by the one-axis rule of `convmatrix.boundary`. The page loads nothing: its content
+    security policy forbids every request.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def page(geometry: ConvGeometry | None = None, kernel: ArrayLike | None = None, 
     kernel : array_like of real numbers, shape `geometry.kernel_shape`, optional
         Its weights; by default 1, 2, 3, ...
     order : {"C", "F"}
-        How pixels are numbered: by rows, or by columns.
+        Order in which pixels are numbered: by rows or by columns.
 
     Returns
     -------
@@ -75,7 +75,7 @@ def page(geometry: ConvGeometry | None = None, kernel: ArrayLike | None = None, 
         raise TypeError(f"geometry must be a ConvGeometry, but is a {type(g).__name__}; make one from its shapes")
     settings = _settings(g, validate.order(order))
     if geometry is None:
-        settings["padding"] = ["same"] * len(g.input_shape)  # remains "same" when sizes change
+        settings["padding"] = ["same"] * len(g.input_shape)  # stays "same" when sizes change
     start = {
         "limit": LIMIT,
         "largest": _LARGEST_NUMBER,
@@ -98,7 +98,7 @@ def page(geometry: ConvGeometry | None = None, kernel: ArrayLike | None = None, 
 def save_page(
     path: str | Path, geometry: ConvGeometry | None = None, kernel: ArrayLike | None = None, *, order: str = "C"
 ) -> None:
-    """Write the page of `page` to a file atomically: an existing file is replaced as a whole or left as it is.
+    """Write the result of `page` to a file atomically: an existing file is either replaced as a whole or unchanged.
 
     Examples
     --------

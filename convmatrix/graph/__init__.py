@@ -1,8 +1,8 @@
 """Graphs of layers and networks: sparse connectivity, receptive fields, paths, automorphisms.
 
 A pattern's triplets are the edges of a bipartite graph from inputs to outputs, each with the index of its weight;
-consecutive layers form a layered graph. Questions about large networks are answered by sparse products; NetworkX graphs
-are made only on request.
+consecutive layers form a layered graph. Large networks are analysed by sparse products; NetworkX graphs are created
+only on request.
 
 Examples
 --------

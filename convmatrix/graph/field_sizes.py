@@ -1,4 +1,4 @@
-"""Size, stride and position of receptive fields, by formula."""
+"""Size, stride and position of receptive fields, computed by formula."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ class FieldSize:
     Attributes
     ----------
     size : tuple of int
-        Samples from the first to the last one that a unit reads, those beyond the image included.
+        Number of samples from the first to the last one that a unit reads, including those beyond the image.
     stride : tuple of int
-        By how many samples the field moves from one unit to the next (the effective stride); 0 where all units read
+        Number of samples by which the field moves from one unit to the next (the effective stride); 0 if all units have
         the same field.
     start : tuple of int
-        Where the field of unit 0 begins; negative if it begins in the padding. Unit i reads samples
+        First sample of the field of unit 0; negative if it lies in the padding. Unit i reads samples
         ``start + i * stride`` to ``start + i * stride + size - 1``.
     input_shape, output_shape : tuple of int
         Spatial shapes of the input, and of the output.
@@ -64,7 +64,7 @@ class FieldSize:
         return tuple(start + (size - 1) / 2 for start, size in zip(self.start, self.size, strict=True))
 
     def extent(self, position: Sequence[int]) -> tuple[tuple[int, int], ...]:
-        """Return the first and the last sample of a unit's field on each axis, those beyond the image included."""
+        """Return the first and last sample of a unit's field on each axis, including samples beyond the image."""
         if len(position) != len(self.size):
             raise ValueError(
                 f"position {tuple(position)} has {len(position)} entries, but there are {len(self.size)} axes"
@@ -74,7 +74,7 @@ class FieldSize:
 
     @property
     def uncut(self) -> tuple[tuple[int, int], ...]:
-        """The range (first, end) of units, on each axis, whose fields lie inside the image; empty if first == end."""
+        """The range (first, end), on each axis, of units whose fields lie inside the image; empty if first == end."""
         ranges = []
         axes = zip(self.start, self.stride, self.size, self.input_shape, self.output_shape, strict=True)
         for start, stride, size, n, outputs in axes:
@@ -88,14 +88,14 @@ class FieldSize:
 
     @property
     def cut(self) -> tuple[tuple[tuple[int, int], tuple[int, int]], ...]:
-        """The ranges (first, end) of units, at the low and at the high end of each axis, cut by the border."""
+        """The ranges (first, end), at the low and the high end of each axis, of units whose fields the border cuts."""
         ends = zip(self.uncut, self.output_shape, strict=True)
         return tuple(((0, first), (end, outputs)) for (first, end), outputs in ends)
 
 
 @dataclass(frozen=True)
 class _Windows:
-    """What the units of a node read of the input on one axis: unit i reads ``size`` samples from start + i * stride."""
+    """The windows of a node's units on one axis: unit i reads ``size`` input samples from start + i * stride on."""
 
     size: int
     stride: int
@@ -103,7 +103,7 @@ class _Windows:
     n_units: int
 
     def through(self, axis: Axis) -> _Windows:
-        """Return the windows of the outputs of an axis whose samples have these windows."""
+        """Return the windows of an axis's outputs, given that its samples have these windows."""
         span = axis.dilation * (axis.n_taps - 1)
         return _Windows(
             self.size + span * self.stride,
@@ -117,7 +117,7 @@ class _Windows:
         return _Windows(self.size + (self.n_units - 1) * self.stride, self.stride, self.start, 1)
 
     def joined(self, other: _Windows) -> _Windows | None:
-        """Return the smallest windows that hold both; None where they move by different strides."""
+        """Return the smallest windows that contain both; None if they move by different strides."""
         n_units = max(self.n_units, other.n_units)
         a, b = (w if w.n_units == n_units else replace(w, n_units=n_units, stride=0) for w in (self, other))
         if n_units == 1:
@@ -131,20 +131,21 @@ class _Windows:
 
 
 def receptive_field_size(network: Any) -> FieldSize:
-    r"""Return size, effective stride and position of the receptive fields of a network's output, by formula.
+    r"""Return the size, effective stride and position of the receptive fields of a network's output, by formula.
 
     .. math:: r = 1 + \sum_l d_l (k_l - 1) \prod_{j<l} s_j, \qquad
               \text{start} = -\sum_l p_l \prod_{j<l} s_j
 
     on each axis, with kernel sizes k, strides s, dilations d and low padding p (Araujo, Norris, Sim, Computing
     receptive fields of convolutional neural networks, Distill 2019). Nothing is built. Where branches meet, the field
-    is the smallest interval that contains those of all branches; a dense layer reads all positions. With gaps, or at
-    the border, a unit reads only some samples of that range: `receptive_field` returns which.
+    is the smallest interval that contains the fields of all branches; a dense layer reads all positions. If there are
+    gaps, or at the border, a unit reads only some samples of that range; `receptive_field` returns them.
 
     Parameters
     ----------
     network : Network, str, ConvGeometry, nn.Sequential or sequence of layers
-        As for `convmatrix.network.as_network`. In a list of geometries alone, channels may be anything.
+        As for `convmatrix.network.as_network`. In a list that contains only geometries, the numbers of channels need
+        not match.
 
     Returns
     -------
@@ -186,7 +187,8 @@ def receptive_field_sizes(network: Any) -> dict[str, FieldSize | str]:
     Returns
     -------
     dict of str to FieldSize or str
-        By node. Where the field has no size, or depends on a node whose field has none, a sentence that says why.
+        The field of each node. If a field has no size, or depends on a node whose field has none, a sentence that gives
+        the reason.
 
     Examples
     --------
@@ -217,7 +219,7 @@ def _one_channel(geometry: ConvGeometry) -> ConvGeometry:
 
 
 def _windows_or_reason(node: Node, inputs: list[tuple[_Windows, ...] | str]) -> tuple[_Windows, ...] | str:
-    """Return the windows of a node's outputs; why there are none, if there are none for it or for one of its inputs."""
+    """Return the windows of a node's outputs, or the reason why the node or one of its inputs has none."""
     known = []
     for given in inputs:
         if isinstance(given, str):
@@ -292,13 +294,13 @@ def _combined_axes(operation: Normalisation | Reduction | Softmax, shape: tuple[
 
 
 def _all_read(windows: _Windows, operation: Operation) -> _Windows:
-    """Return the window of all units together: that of one unit, or of each of the same number of units."""
+    """Return the window of all units together, as that of a single unit or of each of the same number of units."""
     whole = windows.whole()
     return whole if isinstance(operation, Reduction) else replace(whole, stride=0, n_units=windows.n_units)
 
 
 def _smallest(axis: Sequence[_Windows]) -> _Windows | None:
-    """Return the smallest windows that hold those of all branches."""
+    """Return the smallest windows that contain those of all branches; None if there are none."""
     result: _Windows | None = axis[0]
     for window in axis[1:]:
         result = None if result is None else result.joined(window)
@@ -306,7 +308,7 @@ def _smallest(axis: Sequence[_Windows]) -> _Windows | None:
 
 
 def _rearranged(operation: Rearrangement, windows: tuple[_Windows, ...], node: Node) -> tuple[_Windows, ...] | None:
-    """Return the windows after a rearrangement that keeps the spatial axes apart; None for others."""
+    """Return the windows after a rearrangement that does not mix spatial axes; None for other rearrangements."""
     spatial = node.input_shapes[0][1:]
     if operation.name == "flatten" or (operation.name == "reshape" and len(operation.options) == 1):
         return windows  # a dense layer that follows reads all positions

@@ -1,4 +1,4 @@
-"""Receptive fields: the inputs that a unit of a network reads, exactly, and the number of paths from each."""
+"""Exact receptive fields: the inputs that a unit of a network reads, and the number of paths from each input."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def chain_network(layers: Any) -> Network:
-    """Return a network from anything that `as_network` takes; patterns and geometries in a row meet by their sizes."""
+    """Return a network from anything that `as_network` accepts, or from patterns and geometries of matching sizes."""
     if isinstance(layers, WeightPattern | ConvGeometry):
         layers = [layers]
     if not isinstance(layers, list | tuple) or not all(isinstance(la, WeightPattern | ConvGeometry) for la in layers):
@@ -60,7 +60,7 @@ def chain_network(layers: Any) -> Network:
 
 
 def _array_shapes(layer: WeightPattern | ConvGeometry) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the shapes of a layer's input and output, channels first; of a pattern without geometry the sizes."""
+    """Return the shapes of a layer's input and output, channels first; for a pattern without geometry, its sizes."""
     geometry = layer.geometry if isinstance(layer, WeightPattern) else layer
     if geometry is None:
         n_out, n_in = layer.shape  # type: ignore[union-attr]
@@ -85,8 +85,8 @@ def flat_unit(shape: tuple[int, ...], unit: int | Sequence[int]) -> int:
 def receptive_field(network: Any, unit: int | Sequence[int]) -> NDArray[np.int64]:
     """Return the inputs that a unit reads through all layers and branches, with padding and boundaries.
 
-    Marks are propagated from the unit back to the input, node by node, by each node's structure, for all weights; no
-    matrix is built.
+    Masks are propagated from the unit back to the input, node by node, according to the structure of each node. The
+    result holds for all weights, and no matrix is built.
 
     Parameters
     ----------
@@ -98,7 +98,8 @@ def receptive_field(network: Any, unit: int | Sequence[int]) -> NDArray[np.int64
     Returns
     -------
     array of int64
-        Flat indices of inputs, ascending. For an input (C, H, W) ``numpy.unravel_index`` gives channels and positions.
+        Flat indices of inputs, in ascending order. For an input (C, H, W), ``numpy.unravel_index`` converts them to
+        channels and positions.
 
     Raises
     ------
@@ -132,8 +133,8 @@ def receptive_field(network: Any, unit: int | Sequence[int]) -> NDArray[np.int64
 def path_counts(network: Any, unit: int | Sequence[int]) -> NDArray[np.int64]:
     """Return the number of paths from each input to a unit, through all layers and branches.
 
-    It is the unit's row of the product of the layers' matrices with every weight set to 1. For several equal layers it
-    falls off towards the edge of the receptive field like a binomial distribution.
+    This is the unit's row in the product of the layers' matrices with every weight set to 1. For several equal layers,
+    the numbers fall off towards the edge of the receptive field like a binomial distribution.
 
     Parameters
     ----------
@@ -175,7 +176,7 @@ def path_counts(network: Any, unit: int | Sequence[int]) -> NDArray[np.int64]:
 
 
 def path_matrices(node: Node) -> list[Any]:
-    """Return, for each input of a node, how many taps lead from its entries to each output, as CSR arrays."""
+    """Return, for each input of a node, a CSR array with the number of taps from each entry to each output."""
     operation = node.operation
     if isinstance(operation, Input):
         return []

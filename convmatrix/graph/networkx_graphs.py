@@ -1,4 +1,4 @@
-"""NetworkX graphs of patterns and networks, and the automorphisms of small ones."""
+"""NetworkX graphs of patterns and networks, and the automorphisms of small graphs."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from convmatrix.network import Node
     from convmatrix.pattern import WeightPattern
 
-_LARGEST_GRAPH = 300  # nodes up to which automorphisms are searched
+_LARGEST_GRAPH = 300  # maximum number of nodes for the search for automorphisms
 
 
 def to_networkx(network: Any) -> MultiDiGraph[Any]:
     """Return the layered graph of a pattern or a network; bipartite for one layer.
 
-    Nodes are pairs (layer, index): (0, j) is input j, (l, i) output i of the network's node l from 1 on. They carry
-    ``layer`` and ``bipartite`` (the parity of the layer). Every triplet of a pattern is an edge from what is read to
-    what reads it, and carries ``weight_index``; weights that meet on one entry of the matrix are parallel edges. Edges
-    of operations without weights carry ``weight_index=None``.
+    Nodes are pairs (layer, index): (0, j) is input j of the network, and (l, i) with l >= 1 is output i of the
+    network's node l. They have the attributes ``layer`` and ``bipartite`` (the parity of the layer). Every triplet of a
+    pattern is an edge from an input to the output that reads it, with the attribute ``weight_index``; several weights
+    at one entry of the matrix are parallel edges. Edges of operations without weights have ``weight_index=None``.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def to_networkx(network: Any) -> MultiDiGraph[Any]:
     Raises
     ------
     ValueError
-        If there is no layer, or two do not fit together.
+        If there is no layer, or two layers do not fit together.
 
     Examples
     --------
@@ -85,17 +85,17 @@ def _edges(node: Node) -> Iterator[Iterator[tuple[int, int, int | None]]]:
 
 
 def automorphisms(pattern: WeightPattern | ConvGeometry) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Yield every automorphism of a pattern's graph that keeps inputs, outputs and the weight of each edge.
+    """Yield every automorphism of a pattern's graph that preserves inputs, outputs and the weight of each edge.
 
     An automorphism is a pair (p, q) of permutations of outputs and of inputs with ``A[p][:, q] == A`` for every weight:
-    these are the equivariances of the layer, all of them and not only shifts. `convmatrix.equivariance.check` gives its
-    verdict on any single pair, for patterns of any size.
+    these are all equivariances of the layer, not only its shifts. `convmatrix.equivariance.check` decides for any given
+    pair, for patterns of any size.
 
     Parameters
     ----------
     pattern : WeightPattern or ConvGeometry
-        Small: at most 300 inputs and outputs. Inputs that nothing reads may be exchanged at will, so that n of them
-        multiply the number by n factorial.
+        With at most 300 inputs and outputs together. Inputs that no output reads may be permuted arbitrarily, so n of
+        them multiply the number of automorphisms by n factorial.
 
     Yields
     ------
@@ -108,7 +108,7 @@ def automorphisms(pattern: WeightPattern | ConvGeometry) -> Iterator[tuple[NDArr
 
     Examples
     --------
-    A circular layer has its shifts, here three; with zeros beyond the border only the identity is left.
+    A circular layer has its cyclic shifts, here three; with zero padding, only the identity is left.
 
     >>> from convmatrix import ConvGeometry
     >>> ring = ConvGeometry(3, 2, padding=[(0, 1)], boundary="circular").pattern()

@@ -1,8 +1,8 @@
-"""Checks of what files declare and contain, before memory is allocated and before SciPy sees any index.
+"""Checks of what files declare and contain, made before memory is allocated and before SciPy uses any index.
 
 Declared sizes are compared with the file and with the available memory (`ReadLimit`, `BoundedReader`), values are
-converted only without loss (`cast_exactly`), and every matrix takes the canonical form: compressed rows with sorted
-indices, without duplicates, explicit zeros kept.
+converted only without loss (`cast_exactly`), and every matrix is brought into canonical form: compressed rows with
+sorted indices, no duplicates, and explicit zeros kept.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PIECE: Final = 2**18
-"""Bytes that are read at a time."""
+"""Number of bytes that are read at a time."""
 LARGEST_TEXT: Final = 2**24
-"""Bytes of JSON; a connection table of 2000 x 2000 channels has 12 MB."""
-LARGEST_DEFLATE_RATIO: Final = 1032  # a code of two bits stands for at most 258 bytes
+"""Maximum number of bytes of JSON; a connection table of 2000 x 2000 channels takes 12 MB."""
+LARGEST_DEFLATE_RATIO: Final = 1032  # two bits can encode at most 258 bytes
 LARGEST_SIZE: Final = 2**63 - 2  # rows + 1 is an int64
-_BYTES_PARSED: Final = 32  # at most, per byte of JSON
+_BYTES_PARSED: Final = 32  # maximum, per byte of JSON
 _DTYPES: Final = {
     name: np.dtype(name)
     for name in (
@@ -37,11 +37,11 @@ _DTYPES: Final = {
     )
 }
 DTYPE_NAMES: Final = ", ".join(_DTYPES)
-"""The types that a file may contain: those that every platform has."""
+"""The dtypes that a file may contain: those available on every platform."""
 
 
 class FileFormatError(ValueError):
-    """A file is damaged, forged or of another kind: its declarations contradict its contents."""
+    """Raised if a file is damaged, forged or of another kind: its declarations contradict its contents."""
 
 
 FileFormatError.__module__ = "convmatrix.io"
@@ -51,7 +51,7 @@ FileFormatError.__module__ = "convmatrix.io"
 
 
 class BoundedReader(io.BufferedReader):
-    """A file of which at most one piece is read at a time, for all sizes that its contents declare."""
+    """A file of which at most one piece is read at a time, whatever sizes its contents declare."""
 
     @property
     def n_bytes(self) -> int:
@@ -59,7 +59,7 @@ class BoundedReader(io.BufferedReader):
         return os.fstat(self.fileno()).st_size
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read ``size`` bytes; without it, the rest of the file."""
+        """Return the next ``size`` bytes; by default the rest of the file."""
         if size is None or size < 0:
             size = self.n_bytes - self.tell()
         if size > PIECE:
@@ -110,7 +110,7 @@ class ReadLimit:
 
 
 def check_expansion(what: str, expanded: int, compressed: int) -> None:
-    """Raise if ``compressed`` bytes cannot decompress to as many as ``expanded``."""
+    """Raise if ``compressed`` bytes cannot decompress to ``expanded`` bytes."""
     if expanded > LARGEST_DEFLATE_RATIO * compressed:
         raise FileFormatError(
             f"{what} declares {expanded} bytes, but its {compressed} compressed bytes can contain at most "
@@ -119,7 +119,7 @@ def check_expansion(what: str, expanded: int, compressed: int) -> None:
 
 
 def check_shape(shape: tuple[int, int]) -> None:
-    """Raise unless both sizes can be counted by an index."""
+    """Raise unless both sizes fit in an index."""
     for axis, size in zip(("rows", "columns"), shape, strict=True):
         if not 0 <= size <= LARGEST_SIZE:
             raise FileFormatError(f"the matrix has {size} {axis}, but 0 to {LARGEST_SIZE} are possible")
@@ -140,7 +140,7 @@ def is_known_dtype(dtype: np.dtype[Any]) -> bool:
 
 
 def cast_exactly(values: NDArray[Any], dtype: np.dtype[Any], what: str) -> NDArray[Any]:
-    """Convert an array to another dtype, or raise if any value would change.
+    """Return an array converted to another dtype, or raise if any value would change.
 
     Examples
     --------
@@ -175,7 +175,7 @@ def cast_exactly(values: NDArray[Any], dtype: np.dtype[Any], what: str) -> NDArr
 
 
 def with_dtype(matrix: sparse.csr_array, name: Any) -> sparse.csr_array:
-    """Convert a matrix to the dtype that a file names, every entry exactly."""
+    """Return a matrix converted exactly to the dtype that a file names."""
     if not isinstance(name, str) or name not in _DTYPES:
         raise FileFormatError(f"it names the dtype {str(name)[:40]!r}, but a matrix has one of {DTYPE_NAMES}")
     try:
@@ -189,7 +189,7 @@ def with_dtype(matrix: sparse.csr_array, name: Any) -> sparse.csr_array:
 
 
 def to_canonical(matrix: Any) -> sparse.csr_array:
-    """Convert any SciPy sparse matrix to canonical form; it shares memory with the argument, which is not changed."""
+    """Return any SciPy sparse matrix in canonical form; it may share memory with the argument, which is unchanged."""
     is_sparse: bool = sparse.issparse(matrix)
     if not is_sparse:
         raise TypeError(
@@ -223,7 +223,7 @@ def to_canonical(matrix: Any) -> sparse.csr_array:
 
 
 def check_pointer(length: int, shape: tuple[int, int], layout: str, block: tuple[int, ...] = ()) -> None:
-    """Raise unless an index pointer has one entry more than the matrix has rows, columns or rows of blocks."""
+    """Raise unless an index pointer has one more entry than the matrix has rows, columns or block rows."""
     size = shape[1] if layout == "csc" else shape[0]
     if block:
         if 0 in block or shape[0] % block[0] or shape[1] % block[1]:
@@ -240,7 +240,7 @@ def from_compressed(
 ) -> sparse.csr_array:
     """Return the matrix given by untrusted compressed rows, columns or blocks ("csr", "csc", "bsr").
 
-    As in SciPy, entries beyond ``indptr[-1]`` are ignored. Repeated indices are added.
+    As in SciPy, entries beyond ``indptr[-1]`` are ignored. Entries with repeated indices are added.
     """
     check_pointer(len(indptr), shape, layout, data.shape[1:])
     if indptr[0] != 0:
@@ -268,7 +268,7 @@ def from_compressed(
 def from_coordinates(
     data: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any], shape: tuple[int, int]
 ) -> sparse.csr_array:
-    """Return the matrix given by untrusted triplets; repeated ones are added."""
+    """Return the matrix given by untrusted triplets; entries with repeated indices are added."""
     _check_range("the row index", rows, shape[0])
     _check_range("the column index", columns, shape[1])
     wanted = index_dtype(*shape, len(data))

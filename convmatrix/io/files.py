@@ -1,4 +1,4 @@
-"""Save a matrix with the geometry of its layer, and load both, in the format given by the file's suffix."""
+"""Save and load a matrix and the geometry of its layer, in the format given by the file's suffix."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 Reader = Callable[[BoundedReader, ReadLimit], "tuple[sparse.csr_array, ConvGeometry | None]"]
 Writer = Callable[[BinaryIO, "sparse.csr_array", ConvGeometry | None], None]
 
-_LONGEST_ERROR: Final = 1000  # characters: a hostile file may put megabytes into one
+_LONGEST_ERROR: Final = 1000  # characters of a message, into which a hostile file may put megabytes
 _WRITERS: Final[dict[str, Writer]] = {"npz": npz.write, "mtx": matrix_market.write, "mat": matlab.write}
 _READERS: Final[dict[str, Reader]] = {"npz": npz.read, "mtx": matrix_market.read, "mat": matlab.read}
 
@@ -48,7 +48,7 @@ def save(
         The suffix selects the format: ``.npz`` (NumPy archive, also read by `scipy.sparse.load_npz`), ``.mtx`` (Matrix
         Market), ``.mat`` (MATLAB 5, the variables ``A`` and ``geometry``). An open file may be a pipe.
     matrix : scipy.sparse array or matrix, shape (n_out, n_in)
-        In any format, with boolean, integer, real or complex entries. It is not modified.
+        A matrix in any format, with boolean, integer, real or complex entries. It is not modified.
     geometry : ConvGeometry, optional
         The layer of this matrix. Omit it for a slab of rows.
     format : {"npz", "mtx", "mat"}, optional
@@ -98,7 +98,7 @@ def save(
 def load(
     path: str | os.PathLike[str], *, format: str | None = None, max_bytes: int | None = None
 ) -> tuple[sparse.csr_array, ConvGeometry | None]:
-    """Load a matrix and the geometry of its layer from an untrusted file.
+    """Return the matrix in an untrusted file and the geometry of its layer.
 
     Nothing is unpickled. Every size that the file declares is compared with the file, the other sizes and the available
     memory before anything is decompressed or allocated, and every index is checked. A damaged or hostile file raises an

@@ -1,4 +1,4 @@
-"""A layer's geometry as JSON text, and back through the validation of `ConvGeometry`."""
+"""Conversion of a layer's geometry to JSON text, and back with the validation of `ConvGeometry`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LARGEST_RANK: Final = 64  # axes of a NumPy array
 def to_values(geometry: ConvGeometry) -> dict[str, Any]:
     """Return every field of a geometry, as values that JSON can represent.
 
-    Defaults are written as well: a file must keep its meaning if a later version changes them.
+    Default values are included, so that a file keeps its meaning if a later version changes them.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Matrices in LaTeX: every digit, and dots in place of the middle of a large matrix."""
+"""Matrices in LaTeX, with all digits, and with dots in place of the middle of a large matrix."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def to_latex(
     environment: str = "pmatrix",
     zero: str = "0",
 ) -> str:
-    r"""Typeset a matrix with the environments of the LaTeX package amsmath.
+    r"""Return LaTeX for a matrix, with the environments of the package amsmath.
 
     A matrix with more than ``max_rows`` rows keeps its first and last rows, with a row of dots between them; the same
     holds for columns. Numbers are the shortest decimals that determine every bit (``.0`` is dropped). A stored zero
@@ -36,11 +36,11 @@ def to_latex(
     matrix : scipy.sparse array or matrix, or array_like; two axes
         Boolean, integer, real or complex.
     max_rows, max_columns : int or None
-        The largest number of rows and columns to print, including the dots; at least 3. None prints all of them (for
+        Maximum number of rows and columns to print, including the dots; at least 3. None prints all of them (for
         more than ten columns amsmath needs ``\setcounter{MaxMatrixCols}{...}``).
     environment : {"matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix"}
     zero : {"0", "\\cdot", ""}
-        The cell of a structural zero.
+        LaTeX for a structural zero.
 
     Returns
     -------
@@ -88,7 +88,7 @@ def latex_matrix(
     environment: str,
     zero: str,
 ) -> str:
-    """Typeset a matrix given by its shape and by a function that returns the entries of one row, by column."""
+    """Return LaTeX for a matrix given by its shape and a function that returns the entries of one row by column."""
     if environment not in _ENVIRONMENTS:
         raise ValueError(f"environment {environment!r} is unknown; choose one of {', '.join(_ENVIRONMENTS)}")
     rows = _shown("max_rows", shape[0], max_rows)

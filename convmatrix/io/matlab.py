@@ -46,7 +46,7 @@ _MOST_VARIABLES: Final = 1000
 
 
 def write(file: BinaryIO, matrix: sparse.csr_array, geometry: ConvGeometry | None) -> None:
-    """Write a canonical matrix; entries or sizes that the format cannot represent are refused before the first byte.
+    """Write a canonical matrix; if the format cannot represent its entries or sizes, raise before writing anything.
 
     MATLAB's sparse matrices are double, complex double or logical. Any other dtype is recorded in the text variable
     ``dtype``, from which `read` restores it.
@@ -61,9 +61,9 @@ def write(file: BinaryIO, matrix: sparse.csr_array, geometry: ConvGeometry | Non
         values[_GEOMETRY] = geometry_json.dump(geometry_json.to_values(geometry))
     if stored != matrix.dtype:
         values[_DTYPE] = matrix.dtype.name
-    # Last, so that a truncated file with a matrix also has the variables that belong to it.
+    # The matrix comes last, so that a truncated file that contains it also contains the variables that belong to it.
     values[_NAME] = sparse.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape).tocsc()
-    target: Any = file if file.seekable() else io.BytesIO()  # savemat seeks back to fill in lengths
+    target: Any = file if file.seekable() else io.BytesIO()  # savemat seeks backwards to fill in lengths
     savemat(target, values)
     if target is not file:
         file.write(target.getbuffer())
@@ -87,11 +87,11 @@ def _check_limits(matrix: sparse.csr_array) -> None:
 
 
 def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, ConvGeometry | None]:
-    """Read the sparse variable ``A``, or the only sparse variable, and the geometry if there is one."""
+    """Return the sparse variable ``A``, or the only sparse variable, and the geometry if there is one."""
     found = _variables(file)
     chosen = _choose(found)
     matrix = _read_sparse(chosen, limit)
-    if chosen.name != _NAME:  # another program's file: its other variables have their own meaning
+    if chosen.name != _NAME:  # a file from another program, whose other variables have a different meaning
         return matrix, None
     by_name = {variable.name: variable for variable in found}
     if _DTYPE in by_name:
@@ -119,7 +119,7 @@ def _choose(found: list[_Variable]) -> _Variable:
 
 
 def _read_sparse(variable: _Variable, limit: ReadLimit) -> sparse.csr_array:
-    """Read a sparse matrix: row indices, column pointers, real and imaginary parts."""
+    """Return a sparse matrix, read as row indices, column pointers, real and imaginary parts."""
     if len(variable.dims) != 2:
         raise FileFormatError(f"{variable} has {len(variable.dims)} axes ({variable.dims}), but a matrix has 2")
     shape: tuple[int, int] = (variable.dims[0], variable.dims[1])
@@ -159,7 +159,7 @@ def _values(data: NDArray[Any], imaginary: NDArray[Any] | None, variable: _Varia
 
 
 def _read_text(variable: _Variable, limit: ReadLimit) -> str:
-    """Read a row of characters."""
+    """Return a row of characters as text."""
     if variable.class_code != _CHAR or len(variable.dims) != 2 or variable.dims[0] != 1:
         raise FileFormatError(
             f"{variable} is of class {variable.class_code} and size {variable.dims}, but a row of characters is needed"
@@ -198,7 +198,7 @@ class _Contents:
         self.n_bytes = self._n_left
 
     def array(self, what: str, kinds: str) -> NDArray[Any]:
-        """Read an element of numbers, in the byte order of the machine."""
+        """Return an element of numbers in native byte order."""
         code, length, inline = self._tag(what)
         dtype = np.dtype(_NUMBERS.get(code, "V1")).newbyteorder(self.byte_order)
         if dtype.kind not in kinds:
@@ -209,7 +209,7 @@ class _Contents:
         return array.astype(dtype.newbyteorder("="), copy=False)
 
     def characters(self) -> tuple[str, bytes]:
-        """Read an element of characters: its codec and its bytes."""
+        """Return the codec and the bytes of an element of characters."""
         code, length, inline = self._tag("characters")
         if code not in _TEXT_CODECS:
             raise FileFormatError(f"the characters have the element type {code}, but {sorted(_TEXT_CODECS)} are known")
@@ -219,7 +219,7 @@ class _Contents:
         return codec, bytes(self._payload(length, inline))
 
     def head(self, code: int, what: str) -> bytes:
-        """Read one of the short elements at the beginning of a variable."""
+        """Return one of the short elements at the beginning of a variable."""
         found, length, inline = self._tag(what)
         if found != code:
             raise FileFormatError(f"the {what} of a variable have the element type {found}, but {code} is needed")
@@ -228,7 +228,7 @@ class _Contents:
         return bytes(self._payload(length, inline))
 
     def finish(self) -> None:
-        """Raise unless nothing is left, and the checksum of compressed contents is right."""
+        """Raise unless nothing is left and the checksum of compressed contents is correct."""
         if self._n_left:
             raise FileFormatError(f"{self._n_left} bytes follow the last element of a variable, but none should")
         if self._inflater is not None:
@@ -238,7 +238,7 @@ class _Contents:
                 raise FileFormatError("a compressed variable ends before its checksum; the file is truncated")
 
     def _tag(self, what: str) -> tuple[int, int, bytes | None]:
-        """Read a tag: type, length, and the contents if they are short enough to be stored in the tag itself."""
+        """Return a tag: type, length, and the contents if they are short enough to be stored in the tag itself."""
         tag = bytes(self._take(8, what))
         code, length = (int(number) for number in np.frombuffer(tag, self.byte_order + "u4"))
         if code >> 16 == 0:
@@ -256,7 +256,7 @@ class _Contents:
         return payload
 
     def _take(self, length: int, what: str) -> bytearray:
-        """Read exactly ``length`` bytes."""
+        """Return exactly ``length`` bytes."""
         if length > self._n_left:
             raise FileFormatError(f"{what} should have {length} bytes, but {self._n_left} are left in the variable")
         self._n_left -= length
@@ -310,7 +310,7 @@ class _Variable:
 
     @contextmanager
     def contents(self) -> Iterator[_Contents]:
-        """Open the elements after the name; errors inside name the variable."""
+        """Open the elements after the name; errors raised inside mention the variable."""
         self._file.seek(self._start)
         try:
             contents = _Contents(self._file, self._n_in_file, self._byte_order, compressed=self._compressed)
@@ -354,7 +354,7 @@ def _variables(file: BoundedReader) -> list[_Variable]:
 
 
 def _read_file_header(file: BoundedReader) -> _ByteOrder:
-    """Check the header of the file and return its byte order."""
+    """Return the byte order of the file, after checking its header."""
     header = file.read(_HEADER)
     byte_orders: dict[bytes, _ByteOrder] = {b"IM": "<", b"MI": ">"}
     byte_order = byte_orders.get(header[126:128])

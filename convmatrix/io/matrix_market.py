@@ -1,7 +1,7 @@
-"""Matrix Market text files: coordinates with all digits, the geometry in comment lines.
+"""Matrix Market text files: coordinates and values with all digits, and the geometry in comment lines.
 
-SciPy's parser is fast, but reads outside its memory on a zero byte or a truncated number. It therefore receives only
-files of which every line has been scanned before; NumPy's slower parser reads the others, and finds what is wrong.
+SciPy's parser is fast, but reads out of bounds on a zero byte or a truncated number. It therefore receives only files
+whose lines have all been scanned. NumPy's slower parser reads all other files, and reports what is wrong with them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _MARK: Final = "convmatrix "
 _LONGEST_ENTRY: Final = 4096
-_LINE: Final = 900  # characters of JSON per comment line: the format allows 1024 in all
+_LINE: Final = 900  # characters of JSON per comment line; the format allows lines of 1024 characters
 
 _POSITION: Final = [("row", "i8"), ("column", "i8")]
 _REAL: Final = rb" -?+[0-9]{1,25}+(?:\.[0-9]{1,25}+)?+(?:[eE][-+]?+[0-9]{1,4}+)?+"
@@ -62,7 +62,7 @@ def write(file: BinaryIO, matrix: sparse.csr_array, geometry: ConvGeometry | Non
     from scipy.io import mmwrite
 
     kind, dtype = matrix.dtype.kind, matrix.dtype
-    # A float32 is written as the double that it equals: its own shortest decimals would be rounded twice when read.
+    # A float32 is written as a double: its own shortest decimals would be rounded twice on reading.
     widened = {"f": np.float64, "c": np.complex128}.get(kind, np.uint64 if dtype == np.uint64 else np.int64)
     note = geometry_json.dump(
         {"dtype": dtype.name, "geometry": None if geometry is None else geometry_json.to_values(geometry)}
@@ -86,12 +86,12 @@ class _Header:
 
 
 def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, ConvGeometry | None]:
-    """Read a matrix, and its geometry if there is one."""
+    """Return the matrix, and its geometry if there is one."""
     header = _read_header(file, limit)
     field = _FIELDS[header.field]
     _check_size(header, len(field.numbers), file.n_bytes - file.tell())
     n_entries = header.n_entries * (1 if header.symmetry == "general" else 2)
-    # The parsed lines, and the triplets made of them.
+    # The parsed lines, and the triplets created from them.
     scratch = n_entries * (np.dtype(field.numbers).itemsize + 2 * 8 + np.dtype(field.dtype).itemsize)
     limit.require_matrix(scratch, header.shape, n_entries, field.dtype)
 
@@ -121,7 +121,7 @@ def _is_clean(file: BoundedReader, header: _Header) -> bool:
 
 
 class _CleanBody(io.RawIOBase):
-    """The entries of a scanned file below a new header, read piece by piece."""
+    """The entries of a scanned file after a new header, read piece by piece."""
 
     def __init__(self, file: BoundedReader, header: _Header, start: int) -> None:
         rows, columns = header.shape
@@ -157,7 +157,7 @@ def _parse_with_scipy(
 
 
 def _triplets(lines: NDArray[Any], header: _Header) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Return rows, columns and values of the entries; the values are ones if the file has only the pattern."""
+    """Return rows, columns and values of the entries; all values are 1 if the file contains only a pattern."""
     names, dtype = lines.dtype.names or (), _FIELDS[header.field].dtype
     values = lines["real"].astype(dtype) if "real" in names else np.ones(len(lines), dtype)
     if "imaginary" in names:
@@ -175,7 +175,7 @@ def _triplets(lines: NDArray[Any], header: _Header) -> tuple[NDArray[Any], NDArr
 
 
 class _Lines:
-    """Iterator over the lines of the entries without the blank ones; ``count`` and ``line`` say where it is."""
+    """Iterator over the nonblank lines of entries; ``count`` and ``line`` give the number and text of the last."""
 
     def __init__(self, file: BoundedReader, n_entries: int) -> None:
         self._file, self._n_entries = file, n_entries
@@ -278,7 +278,7 @@ def _read_header(file: BoundedReader, limit: ReadLimit) -> _Header:
 
 
 def _line(file: BoundedReader) -> str:
-    """Read a line of the header."""
+    """Return the next line of the header."""
     line = file.readline(PIECE)
     if len(line) == PIECE:
         raise FileFormatError(f"a line of its header has more than {PIECE} characters, but 1024 are allowed")
@@ -287,7 +287,7 @@ def _line(file: BoundedReader) -> str:
 
 def _check_size(header: _Header, n_numbers: int, n_bytes: int) -> None:
     """Raise if the file is too short for the entries that the size line announces."""
-    least = header.n_entries * 2 * n_numbers - 1  # a digit and a separator each; the last separator may be missing
+    least = header.n_entries * 2 * n_numbers - 1  # one digit and one separator each; the last separator may be missing
     if least > n_bytes:
         raise FileFormatError(
             f"the size line announces {header.n_entries} entries, which need at least {least} bytes, "

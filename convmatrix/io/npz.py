@@ -1,4 +1,4 @@
-"""NumPy archives: the layout of `scipy.sparse.save_npz`, with the geometry as one more member.
+"""NumPy archives: the layout of `scipy.sparse.save_npz`, with the geometry as an additional member.
 
 The zip directory and the headers of the arrays are compared with each other and with the file before any array is
 decompressed.
@@ -42,7 +42,7 @@ _COORDINATES: Final = {"data": 1, "coords": 2}
 _LARGEST_SMALL: Final = 64  # bytes of the arrays "format" and "shape"
 
 
-# What NumPy writes for a plain array. NumPy itself evaluates this header as a Python literal; a pattern is safer.
+# The header that NumPy writes for a plain array. NumPy evaluates it as a Python literal; a pattern is safer.
 _HEADER: Final = re.compile(
     rb"\{'descr': '([^']{2,16})', 'fortran_order': (True|False), "
     rb"'shape': \((|\d{1,19},|\d{1,19}(?:, \d{1,19}){1,2})\),? ?\} *\n"
@@ -82,7 +82,7 @@ def _new_member(name: str) -> zipfile.ZipInfo:
 
 
 def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, ConvGeometry | None]:
-    """Read a matrix, and its geometry if there is one."""
+    """Return the matrix, and its geometry if there is one."""
     archive = _Archive(file)
     layout, shape = _read_format(archive), _read_shape(archive)
     axes = _COORDINATES if layout == "coo" and "coords.npy" in archive else _ARRAYS[layout]
@@ -130,7 +130,7 @@ def _assemble(arrays: dict[str, NDArray[Any]], layout: str, shape: tuple[int, in
 
 
 def _read_small(archive: _Archive, name: str, n_axes: int, kinds: str) -> NDArray[Any]:
-    """Read one of the two small arrays."""
+    """Return one of the two small arrays."""
     header = archive.header(f"{name}.npy", n_axes)
     if header.dtype.kind not in kinds or header.n_bytes > _LARGEST_SMALL:
         raise FileFormatError(
@@ -198,7 +198,7 @@ class _Archive:
         return name in self._members
 
     def n_bytes(self, name: str) -> int:
-        """Return the decompressed size of a member, which its compressed bytes make possible."""
+        """Return the decompressed size of a member; raise if its compressed bytes cannot expand to it."""
         return self._member(name).file_size
 
     def _member(self, name: str) -> zipfile.ZipInfo:
@@ -214,14 +214,14 @@ class _Archive:
         return info
 
     def pieces(self, name: str) -> Iterator[bytes]:
-        """Read a member piece by piece; its checksum is verified at the end."""
+        """Yield the contents of a member piece by piece; its checksum is verified at the end."""
         info = self._member(name)
         with _zip_errors(f"member {name!r}"), self._archive.open(info) as member:
             while piece := member.read(PIECE):
                 yield piece
 
     def header(self, name: str, n_axes: int) -> _ArrayHeader:
-        """Read the header of an array, and compare its size with the size that the directory declares."""
+        """Return the header of an array, after comparing its size with the size that the directory declares."""
         info = self._member(name)
         with _zip_errors(f"member {name!r}"), self._archive.open(info) as member:
             start = member.read(8)
@@ -254,8 +254,8 @@ class _Archive:
         return header
 
     def array(self, header: _ArrayHeader) -> NDArray[Any]:
-        """Read the entries of an array, in the byte order of the machine."""
-        # Allocated in its own dtype: SciPy would copy a view of bytes.
+        """Return the entries of an array in native byte order."""
+        # The array is allocated in its own dtype, because SciPy would copy a view of bytes.
         entries = np.empty(math.prod(header.shape), dtype=header.dtype)
         target = entries.view(np.uint8)
         position = -header.offset
@@ -273,7 +273,7 @@ class _Archive:
 
 
 def _plain_dtype(name: str, code: str) -> np.dtype[Any]:
-    """Return the type of a NumPy type code; never a type of Python objects."""
+    """Return the dtype of a NumPy type code; raise for Python objects."""
     if "O" in code:
         raise FileFormatError(
             f"{name} contains pickled Python objects ({code!r}), which can run arbitrary code; convert them first"
@@ -288,7 +288,7 @@ def _plain_dtype(name: str, code: str) -> np.dtype[Any]:
 
 @contextmanager
 def _zip_errors(what: str) -> Iterator[None]:
-    """Convert every error that the zip and zlib modules raise for a damaged archive into `FileFormatError`."""
+    """Convert every error that the modules zipfile and zlib raise for a damaged archive to `FileFormatError`."""
     try:
         yield
     except FileFormatError:

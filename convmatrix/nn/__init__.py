@@ -1,9 +1,9 @@
 """Convolutional networks trained by sparse matrix products, their transposes and elementwise functions.
 
-A linear layer is a `convmatrix.WeightPattern`; training it takes three products (Goodfellow, Bengio, Courville, Deep
-Learning, 2016, eq. 9.8 - 9.13): with the matrix A(w) forward, with its transpose to bring the gradient back to the
-input, and the contraction of the pattern with input and gradient for the weights. Arrays are ``(batch, channels,
-*spatial)``.
+A linear layer is a `convmatrix.WeightPattern`. A training step takes three products (Goodfellow, Bengio, Courville,
+Deep Learning, 2016, eq. 9.8 - 9.13): the forward product with the matrix A(w), the product with its transpose that
+propagates the gradient to the input, and the contraction of the pattern with input and gradient that gives the weight
+gradient. Arrays are ``(batch, channels, *spatial)``.
 """
 
 from convmatrix.nn.convolution import Conv, ConvTranspose

@@ -1,4 +1,4 @@
-"""The state of a training: its single steps, its checkpoints, and the search for values that are not finite."""
+"""The state of a training run: its steps, its checkpoints, and the search for values that are not finite."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ class History:
     loss : list of float
         Mean training loss.
     validation_loss : list of float
-        Empty without validation data.
+        Validation loss; empty without validation data.
     metrics : dict of str to list of float
-        Of the validation data if there are any, otherwise of the training data.
+        Metrics of the validation data if there are any, otherwise of the training data.
     """
 
     loss: list[float] = field(default_factory=list)
@@ -52,7 +52,7 @@ class History:
 
 @dataclass(eq=False)
 class Run:
-    """A training: its steps, and everything that a checkpoint holds."""
+    """A training run: its steps, and everything that a checkpoint contains."""
 
     network: Layer
     optimiser: Optimiser
@@ -61,7 +61,7 @@ class Run:
     targets: Array
     batch_size: int
     rng: np.random.Generator
-    settings: dict[str, Any] = field(default_factory=dict)  # further settings of the training, as JSON values
+    settings: dict[str, Any] = field(default_factory=dict)  # further settings of the run, as JSON values
 
     def __post_init__(self) -> None:
         network = {f"network.{name}": generator for name, generator in self.network.generators().items()}
@@ -94,7 +94,7 @@ class Run:
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
             value, gradient = self.loss(self.network.forward(x, training=True), y)
             if not np.isfinite(value):
-                for name, state in states.items():  # so that the same units are dropped again
+                for name, state in states.items():  # so that dropout drops the same units again
                     self.generators[name].bit_generator.state = state
                 source = first_not_finite(self.network, x, training=True)
                 raise NonFiniteError(
@@ -145,7 +145,7 @@ class Run:
         save_checkpoint(path, self.network, self.optimiser, self.generators, progress, {"order": self.order})
 
     def resume(self, path: Path) -> None:
-        """Continue from a checkpoint; raise ValueError, with nothing changed, if it is that of another training."""
+        """Continue from a checkpoint; if it belongs to another run, raise ValueError and change nothing."""
         found = load_checkpoint(path)
         order, progress = found.arrays["order"], found.progress
         if len(order) != len(self.inputs) or progress["batch_size"] != self.batch_size:
@@ -179,25 +179,25 @@ def save_checkpoint(
     progress: Mapping[str, Any],
     arrays: Mapping[str, Array],
 ) -> None:
-    """Write the states of a network, an optimiser and random generators, and the progress of the training.
+    """Write the states of a network, an optimiser and random generators, and the progress of the run.
 
     Parameters
     ----------
     path : str or Path
-        Name of the .npz file. An existing file is replaced once the new one is complete.
+        The .npz file to write. An existing file is replaced once the new one is complete.
     network : Layer
     optimiser : Optimiser
     generators : mapping of str to numpy.random.Generator
     progress : mapping of str to JSON values
     arrays : mapping of str to array
-        Further arrays, such as the order of the samples.
+        Other arrays, such as the order of the samples.
     """
     contents = {
         "progress": dict(progress),
         "optimiser": type(optimiser).__name__,
         "generators": {name: generator.bit_generator.state for name, generator in generators.items()},
     }
-    # Some generators have arrays in their state.
+    # The state of some generators contains arrays.
     text = json.dumps(contents, default=lambda value: value.tolist())
     members: dict[str, Any] = {"format": np.array(_FORMAT), "contents": np.array(text)}
     for part, states in zip(_PARTS, (network.state(), optimiser.state(), arrays), strict=True):
@@ -223,7 +223,7 @@ class Checkpoint:
         Raises
         ------
         ValueError
-            If network, optimiser or generators differ. Nothing has been changed then.
+            If network, optimiser or generators differ. In this case nothing is changed.
         """
         own, stored = (
             {name: f"{array.dtype} of shape {array.shape}" for name, array in state.items()}
@@ -256,7 +256,7 @@ class Checkpoint:
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:
-    """Read a checkpoint.
+    """Return the contents of a checkpoint file.
 
     Raises
     ------
@@ -293,16 +293,16 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
 
 
 class NonFiniteError(FloatingPointError):
-    """A value became NaN or infinite; the training stopped, and the last checkpoint is still good."""
+    """Raised if a value becomes NaN or infinite; training stops, and the last checkpoint remains valid."""
 
 
 def not_finite(arrays: Mapping[str, Array]) -> list[str]:
-    """Return the names of arrays that hold a NaN or an infinity."""
+    """Return the names of the arrays that contain NaN or infinity."""
     return [name for name, array in arrays.items() if not np.isfinite(array).all()]
 
 
 def first_not_finite(network: Layer, x: Array, *, training: bool) -> str:
-    """Return the description of the first layer whose output is not finite; the state of the network is not changed."""
+    """Return a description of the first layer whose output is not finite; the network's state is not changed."""
     kept = {name: array.copy() for name, array in network.state().items()}
     outputs = _outputs(network, x, "", training)
     found = next(((name, layer) for name, layer, y in outputs if not np.isfinite(y).all()), None)
@@ -314,7 +314,7 @@ def first_not_finite(network: Layer, x: Array, *, training: bool) -> str:
 
 
 def owner(network: Layer, name: str) -> str:
-    """Return the description of the layer that has a parameter."""
+    """Return a description of the layer that a parameter belongs to."""
     layer, places, rest = network, [], name
     while isinstance(layer, Sequential | Residual):
         place, _, rest = rest.partition(".")

@@ -1,4 +1,4 @@
-"""Convolution layers, and the two ways in which they multiply by their matrix."""
+"""Convolution layers, and two methods of multiplying by their matrix."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ Method = Literal["unfold", "matrix"]
 class Conv(LinearLayer):
     r"""A convolution layer of any geometry, :math:`y = A(w) x + b`.
 
-    Locally connected layers, tiled layers and connection tables are geometries, too (``sharing="unshared"``, a tile, or
-    ``connections=``).
+    Locally connected layers, tiled layers and layers with connection tables are described by their geometry
+    (``sharing="unshared"``, a tile size, or ``connections=``).
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Conv(LinearLayer):
     bias : {"channel", "unit"} or None
         One bias per output channel, one per output unit (LeCun 1989), or none.
     method : {"unfold", "matrix"}
-        How to multiply: by the fixed unfold matrix and dense products, or by the explicit matrix A(w). The results
+        Whether to multiply by the fixed unfold matrix and dense weights, or by the explicit matrix A(w). The results
         agree up to rounding.
     initialiser : callable
         Draws the initial weights, such as `lecun_uniform`, `glorot_uniform` or `he_normal`. Biases start at 0.
@@ -144,8 +144,9 @@ class UnfoldMultiplication:
 
     Arrays are ``(channels, *spatial, batch)``.
 
-    U copies samples (each row holds a single 1), so multiplying by it is a gather. It is done for one block of
-    positions at a time, each multiplied while it is in the cache. For a transposed layer ``A(w) = U^T (W^T (x) I)``.
+    U copies samples (each row has at most one nonzero entry, which is 1), so the product with U is a gather. It is
+    computed for one block of positions at a time, which is multiplied by W while it is in the cache. For a transposed
+    layer, ``A(w) = U^T (W^T (x) I)``.
     """
 
     def __init__(self, geometry: ConvGeometry) -> None:
@@ -209,7 +210,7 @@ class UnfoldMultiplication:
         """Return the three products, each of U or its transpose and the dense W."""
         g = self.geometry
         channels, others = (g.out_channels, g.in_channels) if g.transposed else (g.in_channels, g.out_channels)
-        entries = channels  # of U: the pairs of position and tap, on each axis, that read a sample
+        entries = channels  # of U: the (position, tap) pairs, on each axis, that read a sample
         for axis in g.axes:
             entries *= int((axis.sample(*np.indices((axis.n_outputs, axis.n_taps))) >= 0).sum())
         taps, positions = math.prod(g.kernel_shape), math.prod(self._positions)

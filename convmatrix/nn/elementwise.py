@@ -1,4 +1,4 @@
-"""Layers that treat every unit or channel separately: activation functions, batch normalisation, dropout."""
+"""Layers that act on every unit or channel separately: activation functions, batch normalisation, dropout."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Activation(Layer):
     Subclasses override `value_and_slope`.
     """
 
-    _name: ClassVar[str] = ""  # of the function in `convmatrix.network.FUNCTIONS`, if it is there
+    _name: ClassVar[str] = ""  # name of the function in `convmatrix.network.FUNCTIONS`, if listed
     _constants: ClassVar[tuple[str, ...]] = ()  # names of its parameters, which are attributes of the layer
 
     def __init__(self) -> None:
@@ -172,8 +172,8 @@ class BatchNorm(Layer):
 
     .. math:: y = \gamma (x - \mu) / \sqrt{\sigma^2 + \epsilon} + \beta
 
-    In training, mean and variance are those of the batch (over samples and positions), and update running averages;
-    otherwise the running averages are used. The running variance is the unbiased one.
+    In training, mean and variance are taken over the samples and positions of the batch, and update running averages;
+    otherwise the running averages are used. The running variance is unbiased.
 
     Parameters
     ----------
@@ -256,7 +256,7 @@ class BatchNorm(Layer):
         return input_shape
 
     def operation(self, input_shape: tuple[int, ...]) -> network.Scale:
-        """Return the scale and shift of each channel given by the running averages."""
+        """Return the scale and shift of each channel that the running averages define."""
         running: dict[str, Any] = {name: array.astype(np.float64) for name, array in self.state().items()}
         scale = running["weight"] / np.sqrt(running["running_variance"] + self.epsilon)
         return network.Scale(scale, running["bias"] - running["running_mean"] * scale)
@@ -276,7 +276,7 @@ class BatchNorm(Layer):
 
 
 class Dropout(Layer):
-    """Sets randomly chosen units to zero in training, and scales up the others: Srivastava et al., JMLR 15, 2014.
+    """Sets randomly chosen units to zero in training and scales up the others (Srivastava et al., JMLR 15, 2014).
 
     Parameters
     ----------
@@ -315,7 +315,7 @@ class Dropout(Layer):
         return g if self._mask is None else g * self._mask
 
     def operation(self, input_shape: tuple[int, ...]) -> network.Elementwise:
-        """Return the identity, which the layer is at inference."""
+        """Return the identity, because the layer does nothing at inference."""
         return network.Elementwise("identity")
 
     def generators(self) -> dict[str, np.random.Generator]:

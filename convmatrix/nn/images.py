@@ -1,4 +1,4 @@
-"""Images prepared for a network: enlarged, rescaled to a range of values, and split into two sets."""
+"""Preparation of images for a network: enlarging, rescaling to a range of values, and splitting into two sets."""
 
 from __future__ import annotations
 
@@ -67,19 +67,19 @@ def rescale(images: ArrayLike, low: float, high: float, source: tuple[float, flo
 
 
 def stratified_split(labels: ArrayLike, fraction: float, rng: int | np.random.Generator = 0) -> tuple[Array, Array]:
-    """Split samples at random into two sets in which the classes have the same proportions.
+    """Return a random split of samples into two sets in which the classes have the same proportions.
 
     Parameters
     ----------
     labels : array_like, shape (samples,)
     fraction : float
-        Of the samples, to be held out.
+        Fraction of the samples to hold out.
     rng : int or numpy.random.Generator
 
     Returns
     -------
     kept, held_out : arrays of int
-        Sorted numbers of samples; ``round(fraction * samples)`` are held out.
+        Sorted indices of samples; ``round(fraction * samples)`` samples are held out.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def stratified_split(labels: ArrayLike, fraction: float, rng: int | np.random.Ge
     shuffled = np.random.default_rng(rng).permutation(len(classes))
     by_class = shuffled[np.argsort(classes[shuffled], kind="stable")]  # one class after another, each in random order
     count = round(fraction * len(classes))
-    # Equal steps through the list take the same proportion of any stretch of it, and so of each class.
+    # Equal steps through the list select the same proportion of any stretch of it, and thus of each class.
     chosen = by_class[(np.arange(count) * len(classes) + len(classes) // 2) // max(count, 1)]
     kept = np.setdiff1d(np.arange(len(classes)), chosen)
     return kept, np.sort(chosen)

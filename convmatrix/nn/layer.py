@@ -1,4 +1,4 @@
-"""Base classes of layers: a forward map, its derivative applied to gradients, parameters and matrix products."""
+"""Base classes of layers, with a forward pass, a backward pass, parameters and matrix products."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Layer(ABC):
     Attributes
     ----------
     parameters : dict of str to array
-        The trained arrays, by name. Optimisers change them in place.
+        The trained arrays, by name. Optimisers modify them in place.
     gradients : dict of str to array
         After `backward`, the gradient of the loss with respect to each parameter, under the same names.
     """
@@ -79,12 +79,12 @@ class Layer(ABC):
 
     @property
     def input_shape(self) -> tuple[int, ...] | None:
-        """Shape of one input sample, ``(channels, *spatial)``; None if the layer accepts several."""
+        """Shape of one input sample, ``(channels, *spatial)``; None if the layer accepts several shapes."""
         return None
 
     @abstractmethod
     def forward(self, x: Array, *, training: bool = False) -> Array:
-        """Return the output for a batch, and keep what `backward` needs."""
+        """Return the output for a batch, and save what `backward` needs."""
 
     @abstractmethod
     def backward(self, g: Array) -> Array:
@@ -100,28 +100,28 @@ class Layer(ABC):
         return input_shape
 
     def operation(self, input_shape: tuple[int, ...]) -> Operation:
-        """Return the operation that the layer is at inference, with its present weights, in a `convmatrix.Network`.
+        """Return the layer at inference, with its current weights, as an operation of a `convmatrix.Network`.
 
         A layer that does not override this method becomes an opaque operation.
         """
         return Opaque(type(self).__name__, self.output_shape(input_shape))
 
     def nodes(self, name: str, source: str, input_shape: tuple[int, ...]) -> list[Node]:
-        """Return the layer as nodes of a network: they read the node ``source``, and the last one is the output.
+        """Return the layer as nodes of a network; they read the node ``source``, and the last one is the output.
 
-        ``name`` is the place of the layer in the network, such as ``"2.body"``; it is empty for the network itself.
+        ``name`` is the position of the layer in the network, such as ``"2.body"``; it is empty for the network itself.
         """
         return [Node(name or "output", self.operation(input_shape), (source,))]
 
     def to_network(self, input_shape: tuple[int, ...] | None = None) -> Network:
-        """Return the layer at inference, with its present weights, as a `convmatrix.Network`.
+        """Return the layer at inference, with its current weights, as a `convmatrix.Network`.
 
         Functions that take a network, such as `convmatrix.counts.network_counts`, call this method.
 
         Parameters
         ----------
         input_shape : tuple of int, optional
-            Shape of one sample; required if the layer accepts several.
+            Shape of one sample; required if the layer accepts several shapes.
 
         Examples
         --------
@@ -140,12 +140,12 @@ class Layer(ABC):
         dtype: DTypeLike = np.float64,
         progress: Progress | None = None,
     ) -> Report:
-        """Return what every node of the layer is and costs, and the totals; see `convmatrix.Network.report`.
+        """Return a report on the nodes of the layer: shapes, counts and totals; see `convmatrix.Network.report`.
 
         Parameters
         ----------
         input_shape : tuple of int, optional
-            Shape of one sample; required if the layer accepts several.
+            Shape of one sample; required if the layer accepts several shapes.
         norms, dtype, progress
             As for `convmatrix.Network.report`.
 
@@ -158,7 +158,7 @@ class Layer(ABC):
         return self.to_network(input_shape).report(norms, dtype, progress)
 
     def require_shape(self, input_shape: tuple[int, ...] | None) -> tuple[int, ...]:
-        """Return the given shape of one sample, by default the layer's own; raise ValueError if it has none."""
+        """Return the given shape of one sample, or else that of the layer; raise ValueError if the layer has none."""
         shape = self.input_shape if input_shape is None else tuple(input_shape)
         if shape is None:
             raise ValueError(f"{self!r} accepts samples of several shapes; give input_shape=(channels, *spatial)")
@@ -170,7 +170,7 @@ class Layer(ABC):
         Parameters
         ----------
         input_shape : tuple of int, optional
-            Shape of one sample; required if the layer accepts several.
+            Shape of one sample; required if the layer accepts several shapes.
         """
         return []
 
@@ -207,14 +207,14 @@ class Layer(ABC):
 def batch_last(x: Array) -> Array:
     """Return ``(batch, ...)`` as a contiguous array ``(..., batch)``, the order in which matrices multiply batches.
 
-    Layers return arrays that already have this memory layout, so that no copy is made between layers.
+    Arrays returned by layers already have this memory layout, so that no copy is made between layers.
     """
     moved = np.moveaxis(x, 0, -1)
     if not x.flags.c_contiguous or moved.flags.c_contiguous or x.size < 2**16:
         return np.ascontiguousarray(moved)
     columns = x.reshape(len(x), -1)
     result = np.empty(columns.shape[::-1], dtype=x.dtype)
-    # Samples are often powers of two apart, and few such addresses fit in the cache: copy blocks to a padded buffer.
+    # Samples are often a power of two apart, and few such addresses fit in the cache: copy blocks to a padded buffer.
     width = 512
     buffer = np.empty((len(x), width + 16), dtype=x.dtype)
     for start in range(0, len(result), width):
@@ -230,7 +230,7 @@ def batch_first(x: Array) -> Array:
 
 
 def float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
-    """Return a dtype that layers compute in; raise TypeError unless it is float32 or float64."""
+    """Return a dtype in which layers compute; raise TypeError unless it is float32 or float64."""
     kind = np.dtype(dtype)
     if kind not in (np.dtype(np.float32), np.dtype(np.float64)):
         raise TypeError(f"dtype must be float32 or float64, but is {kind}")
@@ -307,7 +307,7 @@ class MatrixMultiplication:
         return np.asarray(product).reshape(*self.input_shape, g.shape[-1])
 
     def weight_gradient(self, x: Array, g: Array) -> Array:
-        """Return the gradient with respect to the weights, from one inner product over the batch per entry."""
+        """Return the gradient with respect to the weights, by one inner product over the batch per triplet."""
         n_out, n_in = self.pattern.shape
         return self.pattern.weight_gradient(x.reshape(n_in, -1), g.reshape(n_out, -1))
 
@@ -325,7 +325,7 @@ class MatrixMultiplication:
 class LinearLayer(Layer):
     """Base class of linear layers with trained weights and, possibly, a bias: y = A(w) x + b."""
 
-    multiplication: Any  # forward, input_gradient, weight_gradient and products, as `MatrixMultiplication` has them
+    multiplication: Any  # with the methods of `MatrixMultiplication`
 
     def _initialise(
         self,
@@ -336,7 +336,7 @@ class LinearLayer(Layer):
         dtype: DTypeLike,
         rng: Rng,
     ) -> None:
-        """Draw weights of a shape, and set biases of a shape to zero."""
+        """Draw weights with a shape, and set biases with a shape to zero."""
         kind = float_dtype(dtype)
         self.parameters["weight"] = initialiser(shape, *fans, np.random.default_rng(rng)).astype(kind)
         if bias is not None:
@@ -348,7 +348,7 @@ class LinearLayer(Layer):
         """Return the layer's pattern."""
 
     def matrix(self) -> Any:
-        """Return the matrix A(w) for the present weights."""
+        """Return the matrix A(w) for the current weights."""
         return self.pattern().matrix(self.parameters["weight"])
 
     def forward(self, x: Array, *, training: bool = False) -> Array:

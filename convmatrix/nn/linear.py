@@ -1,4 +1,4 @@
-"""Linear and affine layers other than convolutions: dense, any weight pattern, flattening and padding."""
+"""Linear and affine layers other than convolutions: dense layers, weight patterns, flattening and padding."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ class Dense(LinearLayer):
         return ConvGeometry((1,), (1,), in_channels=self.n_in, out_channels=self.n_out)
 
     def pattern(self) -> WeightPattern:
-        """Return the layer's pattern, in which every entry has a weight of its own."""
+        """Return the layer's pattern, in which every entry has its own weight."""
         return self.geometry.pattern()
 
     def matrix(self) -> Array:
@@ -107,7 +107,7 @@ class Dense(LinearLayer):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """(n_in,), although samples of other shapes are flattened."""
+        """(n_in,); samples of other shapes are flattened."""
         return (self.n_in,)
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -128,12 +128,12 @@ class Dense(LinearLayer):
 
 
 class PatternLayer(LinearLayer):
-    """A linear layer without bias whose weights are placed in its matrix by any `WeightPattern`, ``y = A(w) x``.
+    """A linear layer without bias, ``y = A(w) x``, whose weights are placed in the matrix by any `WeightPattern`.
 
     Parameters
     ----------
     pattern : WeightPattern
-        Such as that of `convmatrix.equivariance.tied_pattern`, or of `WeightPattern.from_triplets`.
+        For instance from `convmatrix.equivariance.tied_pattern` or `WeightPattern.from_triplets`.
     input_shape, output_shape : tuple of int
         Shapes of one sample, such as ``(channels, *spatial)``, with ``n_in`` and ``n_out`` entries for
         ``pattern.shape == (n_out, n_in)``.
@@ -205,7 +205,7 @@ class PatternLayer(LinearLayer):
 
 
 class Flatten(Layer):
-    """Reshapes samples to vectors, in C order.
+    """Flattens each sample to a vector, in C order.
 
     Examples
     --------
@@ -239,8 +239,8 @@ class Flatten(Layer):
 class Pad(Layer):
     """Pads each channel with a constant, such as LeCun's background of -1 (Neural Computation 1(4), 1989).
 
-    The zero boundary of a convolution pads with zeros. With this layer in front, a convolution without padding reads
-    any other value.
+    The zero boundary of a convolution pads with zeros. To pad with any other value, put this layer in front of a
+    convolution without padding.
 
     Parameters
     ----------

@@ -18,7 +18,7 @@ Initialiser = Callable[[tuple[int, ...], int, int, np.random.Generator], Array]
 """A function of ``(shape, fan_in, fan_out, rng)`` that returns initial weights in float64."""
 
 Schedule = Callable[[int], float]
-"""A function from the number of the step, counted from 0, to the learning rate."""
+"""A function from the index of the step, counted from 0, to the learning rate."""
 
 
 # --- initial weights -------------------------------------------------------------------------------------------------
@@ -73,7 +73,7 @@ class Loss(ABC):
 
     @abstractmethod
     def check(self, output_shape: tuple[int, ...], targets: Array) -> None:
-        """Raise ValueError unless the targets fit outputs of a shape (without the batch axis)."""
+        """Raise ValueError unless the targets fit outputs of the given shape (without the batch axis)."""
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -168,7 +168,7 @@ class Optimiser(ABC):
     Parameters
     ----------
     learning_rate : float or callable
-        A number, or a schedule: a function from the number of the step, counted from 0, to the learning rate.
+        A number, or a schedule: a function from the index of the step, counted from 0, to the learning rate.
     weight_decay : float
         This factor times the parameter (the gradient of an L2 penalty) is added to each gradient.
     """
@@ -200,13 +200,13 @@ class Optimiser(ABC):
         """Change one parameter."""
 
     def _running(self, name: str, like: Array) -> Array:
-        """Return the array that is kept from step to step under a name, at first zeros."""
+        """Return the array that is kept between steps under a name; initially zeros."""
         if name not in self.memory:
             self.memory[name] = np.zeros_like(like)
         return self.memory[name]
 
     def state(self) -> dict[str, Array]:
-        """Return the arrays that a resumed training needs."""
+        """Return the arrays that a resumed run needs."""
         return {"steps": np.array(self.steps), **self.memory}
 
     def load_state(self, state: dict[str, Array]) -> None:

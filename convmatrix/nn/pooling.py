@@ -36,9 +36,10 @@ Sizes = int | Sequence[int]
 
 
 class PoolingLayer(Layer):
-    """Base class of pooling layers, which apply windows to each channel separately, for inputs of any shape.
+    """Base class of pooling layers, which pool windows of each channel separately, for inputs of any shape.
 
-    The unfold matrix U of the windows is not stored: its rows for one tap are a strided view of the padded samples.
+    The unfold matrix U of the windows is not stored, because its rows for one tap are a strided view of the padded
+    samples.
 
     Parameters
     ----------
@@ -109,7 +110,7 @@ class PoolingLayer(Layer):
 
 
 class AvgPool(PoolingLayer):
-    """The average over each window, in which padding counts as zeros: a convolution with equal, fixed weights.
+    """The average over each window, with padding counted as zeros: a convolution with equal, fixed weights.
 
     Parameters
     ----------
@@ -131,7 +132,7 @@ class AvgPool(PoolingLayer):
         return batch_first(sums)
 
     def backward(self, g: Array) -> Array:
-        """Return the transpose times g: each gradient, divided by the size of the window, at all its samples."""
+        """Return the transpose times g, which spreads each gradient evenly over the samples of its window."""
         geometry, cotangent = self._begin_backward(g)
         share = cotangent.dtype.type(1 / math.prod(geometry.kernel_shape))
         return batch_first(_spread_to_windows(geometry, cotangent * share))
@@ -190,7 +191,7 @@ class Subsample(PoolingLayer):
         return WeightPattern(taps.shape, (self.channels,), taps.row_starts, taps.cols, weight)
 
     def matrix(self, input_shape: tuple[int, ...]) -> Any:
-        """Return the layer's matrix for one input sample, with its present coefficients."""
+        """Return the layer's matrix for one input sample, with its current coefficients."""
         return self.pattern(input_shape).matrix(self.parameters["weight"])
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
@@ -234,9 +235,9 @@ class Subsample(PoolingLayer):
 
 
 class MaxPool(PoolingLayer):
-    """The largest entry of each window: a 0/1 matrix, dependent on the data, that selects one sample per row.
+    """The largest entry of each window: the product with a data-dependent 0/1 matrix that selects one sample per row.
 
-    Padding is never selected. Of equal samples, that of the first tap is selected; a NaN in a window is its maximum.
+    Padding is never selected. Among equal samples, that of the first tap is selected. A NaN in a window is its maximum.
 
     Parameters
     ----------
@@ -273,7 +274,7 @@ class MaxPool(PoolingLayer):
         geometry, samples = self._begin_forward(as_real(self, x))
         first, *others = _tap_views(geometry, _padded(geometry, samples, -np.inf))
         best = first.copy()
-        # Start with the first tap that reads a sample: a sample of minus infinity is preferred to padding.
+        # Start with the first tap that reads a sample, so that a sample of minus infinity is preferred to padding.
         inside = [np.maximum(axis.pad_low - np.arange(axis.n_outputs) * axis.stride, 0) for axis in geometry.axes]
         start = np.asarray(np.ravel_multi_index(np.ix_(*inside), geometry.kernel_shape), dtype=np.int32)
         chosen = np.broadcast_to(start[..., None], best.shape).copy()
@@ -367,7 +368,7 @@ def _inner(geometry: ConvGeometry, padded: Array) -> Array:
 
 
 def _tap_views(geometry: ConvGeometry, padded: Array) -> list[Array]:
-    """Return what each tap reads: a list of views (channels, *positions, batch) of padded samples."""
+    """Return, for each tap, a view (channels, *positions, batch) of the padded samples that it reads."""
     sizes = list(zip(geometry.output_shape, geometry.stride, strict=True))
     return [
         padded[(slice(None), *(slice(t, t + (n - 1) * s + 1, s) for t, (n, s) in zip(tap, sizes, strict=True)))]

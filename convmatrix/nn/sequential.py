@@ -1,4 +1,4 @@
-"""Networks of layers: in sequence, around a shortcut, and three networks by name."""
+"""Networks of layers: sequences, residual blocks, and three named networks."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ T = TypeVar("T")
 
 
 class Composite(Layer):
-    """Base class of layers that consist of other layers, each with a name in front of its arrays' names."""
+    """Base class of layers that consist of other layers, whose names are prefixed to the names of their arrays."""
 
     @property
     def parts(self) -> list[tuple[str, Layer]]:
@@ -73,7 +73,7 @@ class Sequential(Composite):
     ----------
     layers : tuple of Layer
     parameters, gradients : dict
-        Those of all layers, as ``"<place>.<name>"``, such as ``"0.weight"``.
+        Arrays of all layers, with keys ``"<position>.<name>"`` such as ``"0.weight"``.
 
     Examples
     --------
@@ -87,7 +87,7 @@ class Sequential(Composite):
     >>> sorted(network.parameters)
     ['0.bias', '0.weight', '2.bias', '2.weight']
 
-    Functions of the package that read networks accept it, by way of `to_network`:
+    Functions of the package that take a network accept it, by means of `to_network`:
 
     >>> cm.counts.network_counts(network).total.parameters
     1490
@@ -108,7 +108,7 @@ class Sequential(Composite):
 
     @property
     def parts(self) -> list[tuple[str, Layer]]:
-        """The layers with their places."""
+        """The layers with their positions."""
         return [(str(place), layer) for place, layer in enumerate(self.layers)]
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
@@ -124,7 +124,7 @@ class Sequential(Composite):
         return g
 
     def parameter_gradients(self, g: Array) -> None:
-        """Set the gradients of all parameters, going back no further than the first layer that has any."""
+        """Set the gradients of all parameters, going back no further than the first layer with parameters."""
         first = next((place for place, layer in enumerate(self.layers) if layer.parameters), len(self.layers))
         for layer in reversed(self.layers[first + 1 :]):
             g = layer.backward(g)
@@ -143,7 +143,7 @@ class Sequential(Composite):
         return input_shape
 
     def nodes(self, name: str, source: str, input_shape: tuple[int, ...]) -> list[Node]:
-        """Return the nodes of all layers, named by their places."""
+        """Return the nodes of all layers, named by their positions."""
         nodes: list[Node] = []
         for place, layer in self.parts:
             nodes += layer.nodes(f"{name}.{place}" if name else place, nodes[-1].name if nodes else source, input_shape)
@@ -187,7 +187,7 @@ class Sequential(Composite):
 
 
 class Residual(Composite):
-    """A shortcut around layers, ``y = F(x) + S(x)``: He, Zhang, Ren, Sun, CVPR 2016.
+    """A residual block, ``y = F(x) + S(x)``: layers with a shortcut around them (He, Zhang, Ren, Sun, CVPR 2016).
 
     Parameters
     ----------
@@ -228,7 +228,7 @@ class Residual(Composite):
         return self.body.backward(g) + side
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-        """Return the output shape that body and shortcut have in common."""
+        """Return the common output shape of body and shortcut; raise ValueError if they differ."""
         shape = self.body.output_shape(input_shape)
         side = input_shape if self.shortcut is None else self.shortcut.output_shape(input_shape)
         if tuple(shape) != tuple(side):
@@ -276,12 +276,13 @@ def lecun1989(
     """Return the network of LeCun et al., Backpropagation applied to handwritten zip code recognition, 1989.
 
     Neural Computation 1(4). Images are ``(1, 16, 16)`` in [-1, 1]; outputs are ten units of 1.7159 tanh(2x/3), trained
-    by `SquaredError` towards 1 and -1. H1 has 12 maps of 8x8, H2 12 maps of 4x4, both by 5x5 kernels with stride 2 over
-    a background of -1; H3 has 30 units. Kernels are shared, biases are not: 9,760 parameters in total. Initial weights
-    are uniform in +-2.4 / fan-in.
+    by `SquaredError` towards 1 and -1. H1 has 12 maps of 8x8 and H2 has 12 maps of 4x4, both with 5x5 kernels of stride
+    2 and a background of -1; H3 has 30 units. Kernels are shared, biases are not: 9,760 parameters in total. Initial
+    weights are uniform in +-2.4 / fan-in.
 
-    Two details are not published and chosen here: of the 3 samples of background per axis, 1 is in front and 2 behind;
-    and each map of H2 reads 8 of the 12 maps of H1: maps 0-3 read 0-7, 4-7 read 4-11, 8-11 read 0-3 and 8-11.
+    Two details are not published and were chosen here: of the 3 samples of background per axis, 1 is at the low end and
+    2 are at the high end; and each map of H2 reads 8 of the 12 maps of H1: maps 0-3 read 0-7, 4-7 read 4-11, 8-11 read
+    0-3 and 8-11.
 
     Parameters
     ----------

@@ -60,7 +60,7 @@ def fit(
     progress: bool | None = None,
     rng: int | np.random.Generator = 0,
 ) -> History:
-    """Train a network on mini-batches; the same seed gives bit-identical results.
+    """Train a network on mini-batches and return its history; the same seed gives bit-identical results.
 
     Parameters
     ----------
@@ -71,7 +71,7 @@ def fit(
     y : array_like, shape (samples, ...)
         Targets of the loss.
     epochs : int
-        Total number of epochs, including those before a training was resumed.
+        Total number of epochs, including those completed before training was resumed.
     loss : Loss, optional
         By default `SoftmaxCrossEntropy`.
     optimiser : Optimiser, optional
@@ -86,18 +86,19 @@ def fit(
     patience : int, optional
         Stop early when the validation loss has not fallen below its minimum for this number of epochs.
     checkpoint : path, optional
-        File (.npz) to resume from if it exists, and to write after each epoch. A training that was killed and is
-        called again with the same arguments ends with the same bits as one that was not. Ctrl-C (SIGINT) then finishes
-        the step, writes the file, and raises `KeyboardInterrupt`; a second one does not wait.
+        File (.npz) to resume from if it exists, and to write after each epoch. If training is killed and called again
+        with the same arguments, the result is bit-identical to that of an uninterrupted run. With a checkpoint, Ctrl-C
+        (SIGINT) finishes the current step, writes the file and raises `KeyboardInterrupt`; a second Ctrl-C interrupts
+        at once.
     checkpoint_steps : int, optional
-        Write the checkpoint also after every this many steps.
+        Also write the checkpoint each time this number of steps has been taken.
     settings : mapping of str to JSON values, optional
-        Other settings that the training depends on, such as its learning rate: they are saved in the checkpoint, and a
-        checkpoint with other settings is refused.
+        Other settings on which training depends, such as the learning rate. They are saved in the checkpoint, and a
+        checkpoint with different settings is refused.
     progress : bool, optional
         Show a progress bar on stderr; by default if that is a terminal.
     rng : int or numpy.random.Generator
-        For the order of the samples.
+        Determines the order of the samples.
 
     Returns
     -------
@@ -106,9 +107,10 @@ def fit(
     Raises
     ------
     ValueError, TypeError
-        Before the first step: if the data do not fit each other, the network or the loss.
+        If inputs and targets do not fit each other, the network or the loss. Raised before the first step.
     NonFiniteError
-        If the loss becomes NaN or infinite, naming layer, step and batch; the checkpoint stays at the last good state.
+        If the loss becomes NaN or infinite; the message names layer, step and batch. The checkpoint keeps the last
+        finite state.
 
     Examples
     --------
@@ -190,7 +192,7 @@ def _has_stalled(history: History, patience: int | None) -> bool:
 
 
 def _checkpoint_path(checkpoint: str | Path | None, steps: int | None) -> Path | None:
-    """Return the path of the checkpoint; raise an error if no file can be written there."""
+    """Return the path of the checkpoint; raise an error if it cannot be written."""
     if steps is not None:
         validate.integer("checkpoint_steps", steps, minimum=1)
         if checkpoint is None:
@@ -206,7 +208,7 @@ def _checkpoint_path(checkpoint: str | Path | None, steps: int | None) -> Path |
 
 
 def _check_data(network: Layer, loss: Loss, what: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
-    """Return inputs and targets as arrays that fit each other, the network and the loss."""
+    """Return inputs and targets as arrays, validated against each other, the network and the loss."""
     inputs, targets = np.asarray(x), np.asarray(y)
     if inputs.dtype.kind not in "fiu":
         raise TypeError(f"{what} inputs must be real numbers, but have dtype {inputs.dtype}; convert them to float32")
@@ -248,7 +250,7 @@ class Interrupt:
 def deferred_interrupts(*, wanted: bool) -> Iterator[Interrupt]:
     """Defer the first interrupt (SIGINT) in the block; a second one is raised at once, as usual.
 
-    The code in the block calls `Interrupt.raise_if_requested` where it is safe to stop. Nothing is changed where
+    The code in the block calls `Interrupt.raise_if_requested` where it is safe to stop. Nothing is changed if
     interrupts are not raised by Python itself: in other threads, or if the program handles or ignores SIGINT.
     """
     interrupt = Interrupt()
@@ -303,7 +305,7 @@ class ProgressBar:
         self.stream.flush()
 
     def close(self) -> None:
-        """End the line if one was begun."""
+        """End the line if anything was shown."""
         if self._begun:
             self._begun = False
             self.stream.write("\n")

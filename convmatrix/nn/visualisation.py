@@ -1,4 +1,4 @@
-"""What a network has learned: its filters, projections of units back to the input, and the most exciting images."""
+"""Views of what a network has learned: filters, back-projections of units, and the most exciting images."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ def filters(layer: Layer) -> Array:
     Returns
     -------
     array
-        ``(*tile, out_channels, in_channels, *kernel_shape)``, without the tile axes if weights are shared. Groups and
-        connection tables are filled up with zeros, and flipped kernels are returned as they are applied. For a dense
-        layer ``(n_out, n_in)``.
+        Of shape ``(*tile, out_channels, in_channels, *kernel_shape)``, without the tile axes if weights are shared.
+        Unconnected pairs of channels are filled with zeros, and flipped kernels are returned as they are applied. For a
+        dense layer, of shape ``(n_out, n_in)``.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def back_projection(
 ) -> Array:
     r"""Return the activity of a unit projected back to the input, :math:`A_1^T S_2^T A_3^T \cdots e_u y_u`.
 
-    Each linear layer is passed by its transpose, and max-pooling by the transpose of its selection matrix for this
+    A linear layer is replaced by its transpose, and max-pooling by the transpose of its selection matrix for this
     input: Zeiler and Fergus, Visualizing and understanding convolutional networks, ECCV 2014, section 2.1.
 
     Parameters
@@ -95,8 +95,8 @@ def back_projection(
     unit : sequence of int
         Index of the unit in the layer's output, such as ``(channel, y, x)``.
     rule : {"transpose", "deconvolution", "gradient"}
-        How to pass activation functions: ignore them; keep only positive values at a `ReLU` and ignore the others, as
-        Zeiler and Fergus do; or multiply by their slopes, which gives the gradient times the activity.
+        How to go back through activation functions: ignore them; keep only positive values at a `ReLU` and ignore other
+        functions, as Zeiler and Fergus do; or multiply by their slopes, which gives the gradient times the activity.
 
     Returns
     -------
@@ -127,13 +127,13 @@ class Excitation(NamedTuple):
     Attributes
     ----------
     sample : int
-        Number of the input.
+        Index of the input.
     unit : tuple of int
         Index of the unit.
     activation : float
-        Its output.
+        Output of the unit.
     field : tuple of slice
-        Its receptive field: it reads ``x[sample][:, *field]``. Empty for inputs without spatial axes.
+        Receptive field of the unit, which reads ``x[sample][:, *field]``. Empty for inputs without spatial axes.
     """
 
     sample: int
@@ -154,8 +154,8 @@ def most_exciting(
     place : int
         Index of the layer in ``network.layers``.
     unit : sequence of int
-        Index of the unit in the layer's output; with a channel alone, ``(channel,)``, the most excited unit of that
-        channel is taken for each input.
+        Index of the unit in the layer's output. Given only a channel, ``(channel,)``, the most excited unit of that
+        channel is used for each input.
     count, batch_size : int
 
     Returns
@@ -199,8 +199,8 @@ def receptive_field(
 ) -> tuple[slice, ...]:
     """Return the part of the input that a unit depends on, as one slice per spatial axis.
 
-    The slices form the smallest box; with a circular boundary, which is followed, this may be the whole axis. They are
-    empty for a unit that reads only padding.
+    The slices form the smallest box that contains the samples read; with a circular boundary this may be a whole axis.
+    They are empty for a unit that reads only padding.
 
     Parameters
     ----------
@@ -237,12 +237,12 @@ def _pass_back(layer: Layer, g: Array, rule: Rule) -> Array:
     kept = dict(layer.gradients)
     back = layer.backward(g)
     layer.gradients.clear()
-    layer.gradients.update(kept)  # the gradients of a training are not changed
+    layer.gradients.update(kept)  # the gradients of a training step are not changed
     return back
 
 
 def _up_to(network: Sequential, place: int) -> tuple[Layer, ...]:
-    """Return the layers up to a place, inclusive."""
+    """Return the layers up to and including a position."""
     if not 0 <= place < len(network.layers):
         raise IndexError(f"place {place} is not in the network, whose layers are 0 to {len(network.layers) - 1}")
     return network.layers[: place + 1]

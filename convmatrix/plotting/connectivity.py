@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _MOST_UNITS: Final = 60  # per layer
-_MOST_NAMED: Final = 14  # units of a layer that are named one by one
+_MOST_NAMED: Final = 14  # units per layer that are labelled one by one
 _MOST_GRID_LINES: Final = 60  # per axis of an image
 
 
@@ -32,16 +32,16 @@ def plot_connections(
     weight: int | None = None,
     axes: Axes | None = None,
 ) -> Figure:
-    """Draw sparse connectivity as a graph: inputs below, the units of each layer above, one edge per connection.
+    """Draw sparse connectivity as a graph, with inputs at the bottom, layers above, and one edge per connection.
 
-    Edges have the colours of their weights. ``input_unit`` highlights what that input affects, ``output_unit`` what
-    that unit of the last layer reads, and ``weight`` the edges that share that weight, in the style of Goodfellow,
+    Edges are coloured by weight. ``input_unit`` highlights the units that this input affects, ``output_unit`` the units
+    that this unit of the last layer reads, and ``weight`` the edges that share this weight, in the style of Goodfellow,
     Bengio, Courville, Deep Learning (2016), Figs. 9.2 to 9.5.
 
     Parameters
     ----------
     patterns : WeightPattern, ConvGeometry or a sequence of them
-        From the input on, with at most 60 units per layer. Up to 14 units per layer are named.
+        Layers from the input on, with at most 60 units each. Units are labelled if no layer has more than 14.
     input_unit, output_unit, weight : int, optional
         At most one of the three, counted from 0.
     axes : matplotlib Axes, optional
@@ -49,8 +49,8 @@ def plot_connections(
     Raises
     ------
     ValueError
-        If there are no layers, a layer is larger, consecutive layers do not fit, several of the three are given, or the
-        unit or weight does not exist.
+        If there are no layers, a layer is too large, consecutive layers do not fit, more than one highlight is
+        requested, or the unit or weight does not exist.
 
     Examples
     --------
@@ -111,7 +111,7 @@ def plot_connections(
 def _highlighted(
     chain: list[WeightPattern], sizes: list[int], given: dict[str, int]
 ) -> tuple[list[NDArray[np.bool_]], list[NDArray[np.bool_]]]:
-    """Return which units are highlighted, layer by layer, and which edges, for each layer's triplets."""
+    """Return masks of the highlighted units of each layer, and of the highlighted edges (triplets) of each pattern."""
     for name, value in given.items():
         size = {"input_unit": sizes[0], "output_unit": sizes[-1], "weight": min(p.n_weights for p in chain)}[name]
         if not 0 <= value < size:
@@ -131,12 +131,12 @@ def _highlighted(
 
 
 def plot_receptive_field(layers: Any, unit: int | Sequence[int], *, axes: Axes | None = None) -> Figure:
-    """Draw exactly which samples of the image a unit reads, in any channel.
+    """Draw the exact set of samples of the image that a unit reads in any channel.
 
     Parameters
     ----------
     layers : Network, str, ConvGeometry, nn.Sequential or sequence of layers
-        From the input on; the input has at most two axes beside channels. As for `convmatrix.graph.receptive_field`.
+        As for `convmatrix.graph.receptive_field`. The input has at most two axes besides channels.
     unit : int or sequence of int
         As for `convmatrix.graph.receptive_field`.
     axes : matplotlib Axes, optional
@@ -144,7 +144,7 @@ def plot_receptive_field(layers: Any, unit: int | Sequence[int], *, axes: Axes |
     Raises
     ------
     ValueError
-        If there are no layers, or the input has more axes.
+        If there are no layers, or the input has more than two axes besides channels.
 
     Examples
     --------
@@ -156,7 +156,7 @@ def plot_receptive_field(layers: Any, unit: int | Sequence[int], *, axes: Axes |
     network = chain_network(layers)
     channels, *shape = network.input_shape if len(network.input_shape) > 1 else (1, *network.input_shape)
     if len(shape) > 2:
-        raise ValueError(f"the input has {len(shape)} axes beside channels, but plots show 1 or 2")
+        raise ValueError(f"the input has {len(shape)} axes besides channels, but plots show 1 or 2")
     read = np.zeros((channels, *shape), dtype=bool)
     read.flat[receptive_field(network, unit)] = True
     image = np.atleast_2d(read.any(axis=0))

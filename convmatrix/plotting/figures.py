@@ -1,4 +1,4 @@
-"""Figures that need no display, and the colours of weights in them."""
+"""Creation of figures that need no display, and the colours of weights in them."""
 
 from __future__ import annotations
 

@@ -16,18 +16,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_LARGEST: Final = 4000  # rows or columns; a picture has fewer pixels than more of them need
-_MOST_NAMED: Final = 24  # rows and columns of a matrix whose entries are named
+_LARGEST: Final = 4000  # rows or columns; figures have too few pixels for more
+_MOST_NAMED: Final = 24  # rows and columns of a matrix whose entries are labelled
 _LONGER_SIDE: Final = 5.0  # inches, at most
 _MOST_LINES: Final = 64  # lines between image rows on one side; more would hide the entries
 
 
 def plot_matrix(pattern: WeightPattern | ConvGeometry, *, blocks: bool = True, axes: Axes | None = None) -> Figure:
-    """Draw a pattern as a matrix coloured by weight: equal colours are equal weights.
+    """Draw a pattern as a matrix coloured by weight; equal colours stand for equal weights.
 
-    Up to 24 rows and columns, entries are labelled with the numbers of their weights, such as "0+2" for the sum of two.
-    In a larger picture such an entry has the colour of the first one, and a new figure has a colour scale beside the
-    matrix if there are more than eight weights.
+    In matrices of up to 24 rows and columns, entries are labelled with the indices of their weights, such as "0+2" for
+    the sum of two weights. An entry that is a sum has the colour of its first weight. A new figure of a larger matrix
+    with more than eight weights has a colour scale.
 
     Parameters
     ----------
@@ -40,7 +40,7 @@ def plot_matrix(pattern: WeightPattern | ConvGeometry, *, blocks: bool = True, a
     Raises
     ------
     ValueError
-        If the matrix is larger.
+        If the matrix is too large.
     TypeError
         If a matrix is passed instead of a pattern or geometry.
 
@@ -54,7 +54,7 @@ def plot_matrix(pattern: WeightPattern | ConvGeometry, *, blocks: bool = True, a
     if not isinstance(pattern, (WeightPattern, ConvGeometry)):
         raise TypeError(
             f"plot_matrix takes a WeightPattern or a ConvGeometry, but got a {type(pattern).__name__}, which does not "
-            "determine which weights its entries are; pass the geometry that it was built from"
+            "determine the weights of its entries; pass the geometry that it was built from"
         )
     n_out, n_in = pattern.shape if isinstance(pattern, WeightPattern) else (pattern.n_out, pattern.n_in)
     if max(n_out, n_in) > _LARGEST:
@@ -105,7 +105,7 @@ def _draw_blocks(axes: Axes, geometry: ConvGeometry) -> None:
 
 
 def _label_entries(axes: Axes, pattern: WeightPattern, colours: list[Rgb], cell: float) -> None:
-    """Label the entries with the numbers of their weights, in the largest font that fits cells of a size in points."""
+    """Label the entries with the indices of their weights, in the largest font that fits cells of ``cell`` points."""
     labels: dict[tuple[int, int], list[int]] = {}
     triplets = (array.tolist() for array in (pattern.rows, pattern.cols, pattern.weight_index))
     for row, column, weight in zip(*triplets, strict=True):

@@ -18,30 +18,30 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MOST_NODES: Final = 400
-_MOST_BESIDE: Final = 12  # nodes of one depth
+_MOST_BESIDE: Final = 12  # maximum number of nodes of one depth
 _LONGEST_LABEL: Final = 22
 _ROW: Final = 0.34  # inches
 _COLUMN: Final = 1.9
-_TALLEST: Final = 24.0  # inches, beyond which rows are closer
+_TALLEST: Final = 24.0  # inches; rows of taller graphs are drawn closer together
 _WITHOUT_MATRIX: Final = "#FFFFFF"
 
 
 def plot_network(network: Any, *, axes: Axes | None = None) -> Figure:
-    """Draw a network as a graph, from the input at the top to the output: a box per node, coloured by its density.
+    """Draw a network as a graph, from the input at the top to the output, with one box per node coloured by density.
 
-    The depth of a node is the length of the longest path from the input. The density is the share of the entries of the
-    node's matrix that are stored, on a logarithmic scale; nodes without a matrix are white.
+    The depth of a node is the length of the longest path from the input. The density is the fraction of the entries of
+    the node's matrix that are stored; its colour scale is logarithmic. Nodes without a matrix are white.
 
     Parameters
     ----------
     network : Network, str, nn.Sequential or sequence of layers
-        Whatever `convmatrix.network.as_network` accepts, with at most 400 nodes and 12 of the same depth.
+        Anything that `convmatrix.network.as_network` accepts, with at most 400 nodes and 12 of the same depth.
     axes : matplotlib Axes, optional
 
     Raises
     ------
     ValueError
-        If the network is larger.
+        If the network is too large.
 
     Examples
     --------
@@ -94,9 +94,9 @@ def plot_network(network: Any, *, axes: Axes | None = None) -> Figure:
 
 
 def _positions(network: Network) -> dict[str, tuple[float, float]]:
-    """Return the place of each node: layers below each other, and within a layer in the order of their inputs."""
+    """Return the position of each node: by depth from top to bottom, and at equal depth in the order of the inputs."""
     if len(network) > _MOST_NODES:
-        raise ValueError(f"the network has {len(network)} nodes, but plots show at most {_MOST_NODES}; draw a part")
+        raise ValueError(f"the network has {len(network)} nodes, but plots show at most {_MOST_NODES}; draw part of it")
     layers: list[list[str]] = []
     depths: dict[str, int] = {}
     for node in network.nodes:
@@ -105,7 +105,7 @@ def _positions(network: Network) -> dict[str, tuple[float, float]]:
         layers[depth].append(node.name)
     if (widest := max(map(len, layers))) > _MOST_BESIDE:
         raise ValueError(
-            f"the network has {widest} nodes of the same depth, but plots show at most {_MOST_BESIDE}; draw a part"
+            f"the network has {widest} nodes of the same depth, but plots show at most {_MOST_BESIDE}; draw part of it"
         )
     positions: dict[str, tuple[float, float]] = {}
     for depth, names in enumerate(layers):
@@ -119,7 +119,7 @@ def _positions(network: Network) -> dict[str, tuple[float, float]]:
 
 
 def _draw_edge(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
-    """Draw an edge; one that passes other layers is bent, so that it does not hide behind their nodes."""
+    """Draw an edge; an edge that skips layers is curved, so that it is not hidden behind their nodes."""
     bend = 0.35 if start[1] - end[1] > 1 and start[0] == end[0] else 0.0
     from matplotlib.patches import FancyArrowPatch
 

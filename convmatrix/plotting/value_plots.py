@@ -26,9 +26,9 @@ def plot_filters(weights: ArrayLike, *, columns: int | None = None) -> Figure:
     Parameters
     ----------
     weights : array_like, shape (..., height, width)
-        One picture per combination of leading indices.
+        One filter per combination of leading indices.
     columns : int, optional
-        Number of filters per row; by default about as many as there are rows.
+        Number of filters per row; by default about equal to the number of rows.
 
     Raises
     ------

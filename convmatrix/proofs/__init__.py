@@ -1,6 +1,6 @@
 """Theorems for every size, decided by engines that run the one-axis rule of `convmatrix.boundary`.
 
-`prove` decides a theorem with SymPy or with the solver z3, `instances` checks it on explicit matrices of symbols, and
+`prove` decides a theorem with SymPy or with the solver z3, `instances` checks it on explicit symbolic matrices, and
 `recheck` verifies a saved proof without any search.
 """
 

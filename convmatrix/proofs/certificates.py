@@ -1,14 +1,14 @@
-"""Certificates of contradiction, and the code that checks them: it multiplies, adds and compares, and never searches.
+"""Certificates of contradiction, and the code that checks them by multiplying, adding and comparing, without search.
 
-A certificate is a tree of plain data (dicts, lists, strings, integers), to be saved as JSON. Its nodes:
+A certificate is a tree of plain data (dicts, lists, strings, integers) that can be saved as JSON. Its nodes are:
 
 ``sum``
     Products of inequalities, multiplied by nonnegative integers, and multiples of equations sum to a negative constant.
 ``substitute``
     An equation that is linear in a variable, with coefficient 1 or -1, is solved for it and substituted everywhere.
 ``split``
-    An integer polynomial is at most -1, zero, or at least 1; each case has a certificate. Where the polynomial is the
-    quotient of a difference of remainders by their modulus, this is the uniqueness of the remainder.
+    An integer polynomial is at most -1, zero, or at least 1; each case has a certificate. If the polynomial is the
+    quotient of a difference of remainders by their modulus, this expresses the uniqueness of the remainder.
 
 A polynomial is a list of ``[coefficient, {variable: exponent}]``.
 """
@@ -30,7 +30,7 @@ Node = dict[str, Any]
 
 
 class CertificateError(ValueError):
-    """A certificate does not prove the claim that it is given for."""
+    """Raised if a certificate does not prove its claim."""
 
 
 def to_data(polynomial: PolyElement) -> list[Any]:
@@ -43,7 +43,7 @@ def to_data(polynomial: PolyElement) -> list[Any]:
 
 
 def from_data(ring: PolyRing, data: Any) -> PolyElement:
-    """Return a polynomial from plain data, which is validated because it may come from a file."""
+    """Return a polynomial from plain data, which is validated because it may have been read from a file."""
     places = {str(symbol): place for place, symbol in enumerate(ring.symbols)}
     result: dict[tuple[int, ...], Any] = {}
     try:
@@ -102,7 +102,7 @@ def check_contradiction(
 
 
 def solved(equation: PolyElement, name: str) -> tuple[PolyElement, PolyElement]:
-    """Solve an equation for a variable: return the variable and the polynomial that it equals."""
+    """Return the variable for which an equation is solved, and the polynomial that it equals."""
     ring = equation.ring
     for variable in ring.gens:
         if str(variable) == name:
@@ -134,7 +134,7 @@ def _node(node: Mapping[str, Any], name: str) -> Mapping[str, Any]:
 
 
 def check_certificate(lemma: Lemma, certificate: dict[str, Any]) -> None:
-    """Raise `CertificateError` unless a certificate proves a lemma; runs the one-axis rule, but searches nothing."""
+    """Raise `CertificateError` unless a certificate proves a lemma; this runs the one-axis rule, but no search."""
     proofs = certificate.get("contradictions")
     if certificate.get("kind") != "contradictions" or not isinstance(proofs, list):
         raise CertificateError(f"{lemma.name}: no certificate of contradictions, but kind {certificate.get('kind')!r}")

@@ -1,11 +1,11 @@
-"""What must be contradictory for a lemma to hold: a lemma run on SymPy integers, once for each way through its choices.
+"""Conversion of a lemma to problems that must be contradictory: it is run on SymPy integers, once for each path.
 
-Each run takes one branch at every choice of the one-axis rule and notes the condition under which it does. What is left
-to show on a path is that hypotheses, conditions and the opposite of the claim contradict each other: polynomial
-equations and inequalities in integers, one `Problem` for each way in which the claim can fail.
+Each run takes one branch at every choice of the one-axis rule and records the condition for taking it. It remains to
+show, on each path, that the hypotheses, the conditions and the negation of the claim contradict each other. These are
+polynomial equations and inequalities in integers, with one `Problem` for each way in which the claim can fail.
 
-A remainder ``u % m`` becomes ``u - m q`` with a new integer q, its quotient, and ``0 <= u - m q <= m - 1``. That needs
-``m >= 1``, which is an obligation of its own.
+A remainder ``u % m`` becomes ``u - m q`` with a new integer q, its quotient, and ``0 <= u - m q <= m - 1``. This
+requires ``m >= 1``, which is a separate obligation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Remainder(sympy.Function):  # type: ignore[misc]  # SymPy has no types
-    """The remainder of u modulo m, unevaluated: its properties are used by certificates, not by SymPy."""
+    """The unevaluated remainder of u modulo m, whose properties are used by certificates, not by SymPy."""
 
     nargs = 2
 
@@ -36,12 +36,12 @@ class Problem:
     Attributes
     ----------
     ring : PolyRing
-        In the variables of the lemma, then the quotients q0, q1, ... of its remainders.
+        The ring of polynomials in the variables of the lemma and in the quotients q0, q1, ... of its remainders.
     equations, inequalities : list of PolyElement
     moduli : list of PolyElement
         The modulus of each quotient; ``modulus - 1 >= 0`` is among the inequalities.
     obligations : list of Problem
-        For each modulus, the claim that it is less than 1, which must be contradictory too.
+        For each modulus, the assumption that it is less than 1, which must also be contradictory.
     """
 
     ring: PolyRing
@@ -96,7 +96,7 @@ def _problem(convert: _Converter, literals: Sequence[tuple[str, Any]]) -> Proble
 
 
 def _remainders(expressions: Sequence[Any]) -> list[Remainder]:
-    """Return the remainders in some expressions, each before those that contain it."""
+    """Return the remainders in some expressions, in an order in which each precedes those that contain it."""
     found: dict[Any, None] = {}
 
     def visit(expression: Any) -> None:
@@ -168,7 +168,7 @@ class _Not:
 class SympyInteger:
     """A SymPy expression that stands for an integer.
 
-    SymPy adds and multiplies; remainders and comparisons stay as they are written, to be dealt with by certificates.
+    SymPy adds and multiplies; remainders and comparisons remain unevaluated and are handled by certificates.
     """
 
     __hash__ = None  # type: ignore[assignment]  # == returns a condition, not a bool
@@ -226,7 +226,7 @@ def _expression(value: Any) -> Any:
 
 
 class SympyPath(Algebra):
-    """SymPy integers on one path: ``choices`` says which branch to take at each choice."""
+    """SymPy integers on one path; ``choices`` lists the branch to take at each choice."""
 
     def __init__(self, choices: Sequence[bool]) -> None:
         self.choices = list(choices)
@@ -246,7 +246,7 @@ class SympyPath(Algebra):
         self.facts += conditions
 
     def show(self, step: Formula) -> None:
-        """Claim a step on the way."""
+        """Add an intermediate claim."""
         self.steps.append((*self.facts, _Not(step)))
         self.facts.append(step)
 
@@ -254,7 +254,7 @@ class SympyPath(Algebra):
         """Choose between two integers."""
         decided = _decided(condition)
         if decided is None:
-            decided = self.decided.get(condition)  # a condition that comes again takes the branch that it took
+            decided = self.decided.get(condition)  # a repeated condition takes the same branch as before
         if decided is not None:
             return then if decided else otherwise
         place = len(self.taken)
@@ -282,7 +282,7 @@ class SympyPath(Algebra):
 
 
 def _decided(formula: Formula) -> bool | None:
-    """Return the truth value of a formula that has one already."""
+    """Return the truth value of a formula, if it is already determined."""
     if formula in (True, sympy.true):
         return True
     if formula in (False, sympy.false):
@@ -291,10 +291,10 @@ def _decided(formula: Formula) -> bool | None:
 
 
 def problems(build: Callable[[Algebra], Condition]) -> Iterator[Problem]:
-    """Yield what must be contradictory for a lemma to hold, always in the same order."""
+    """Yield the problems that must be contradictory for a lemma to hold, always in the same order."""
     choices: list[bool] = []
     problem_of = Problems()
-    seen = set()  # a step is the same on all paths that part after it
+    seen = set()  # paths that diverge after a step share it
     while True:
         path = SympyPath(choices)
         claim = build(path)
@@ -314,7 +314,7 @@ Literal = tuple[str, Any]  # ("= 0" | ">= 0", expression)
 
 
 def _cases(formula: Formula, holds: bool = True) -> list[list[Literal]]:
-    """Return the disjunctive normal form of a formula or its opposite, in equations and inequalities."""
+    """Return the disjunctive normal form of a formula or its negation, in equations and inequalities."""
     if isinstance(formula, _Not):
         return _cases(formula.formula, not holds)
     decided = _decided(formula) if not isinstance(formula, tuple) else None
@@ -343,5 +343,5 @@ def _cases(formula: Formula, holds: bool = True) -> list[list[Literal]]:
 
 
 def contradictory_parts(lemma: Lemma) -> list[Problem]:
-    """Return what has to be contradictory for a lemma to hold, in order."""
+    """Return the problems that must be contradictory for a lemma to hold, in order."""
     return [part for problem in problems(lemma.build) for part in (*problem.obligations, problem)]

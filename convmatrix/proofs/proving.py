@@ -1,4 +1,4 @@
-"""The theorems for every size: their names, their proofs by either engine, saved proofs, and the LaTeX appendix."""
+"""Theorems for every size: their names, their proofs by either engine, saved proofs, and the LaTeX appendix."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ def theorems() -> tuple[str, ...]:
 
 
 def prove(name: str, engine: str = "sympy") -> Proof:
-    """Prove a theorem, for every size and every weight.
+    """Return the proof of a theorem, for all sizes and all weights.
 
-    Its integer lemmas are decided by the engine, which runs the one-axis rule of `convmatrix.boundary` on its own
-    integers. Identities of functions, such as the period of the cosine, are SymPy's with either engine; each part of
-    the proof says whose it is.
+    The integer lemmas of the theorem are decided by the engine, which runs the one-axis rule of `convmatrix.boundary`
+    on its own kind of integers. Identities of functions, such as the period of the cosine, are always decided by SymPy.
+    Each part of the proof records what decided it.
 
     Parameters
     ----------
@@ -55,9 +55,9 @@ def prove(name: str, engine: str = "sympy") -> Proof:
     Raises
     ------
     ValueError
-        For an unknown theorem or engine.
+        If the theorem or the engine is unknown.
     ImportError
-        If z3 is asked for and is not installed.
+        If z3 is requested but not installed.
 
     Examples
     --------
@@ -71,7 +71,7 @@ def prove(name: str, engine: str = "sympy") -> Proof:
 
 
 def theorem(name: str) -> Theorem:
-    """Return a theorem by name.
+    """Return the theorem with the given name.
 
     Examples
     --------
@@ -87,10 +87,10 @@ def theorem(name: str) -> Theorem:
 
 
 def instances(name: str) -> list[tuple[str, bool]]:
-    """Check a theorem on explicit matrices of symbols, at a spread of small sizes.
+    """Return the results of checking a theorem on explicit symbolic matrices, for a range of small sizes.
 
-    An engine decides the lemmas. The step from them to all weights, channels and axes is the argument, which is text;
-    here the whole statement is checked, entry by entry, on matrices that are built by the package.
+    An engine decides only the lemmas. The step from the lemmas to all weights, channels and axes is the argument, which
+    is text. This function therefore checks the whole statement, entry by entry, on matrices that the package builds.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ def instances(name: str) -> list[tuple[str, bool]]:
     Returns
     -------
     list of (str, bool)
-        What was checked, and whether it holds.
+        Descriptions of what was checked, and whether it holds.
 
     Examples
     --------
@@ -113,7 +113,7 @@ def instances(name: str) -> list[tuple[str, bool]]:
 
 
 def prove_theorem(theorem: Theorem, engine: str = "sympy") -> Proof:
-    """Prove a theorem given as an object; see `prove`.
+    """Return the proof of a theorem given as an object; see `prove`.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def prove_theorem(theorem: Theorem, engine: str = "sympy") -> Proof:
     for lemma in theorem.lemmas:
         decision = decide(lemma)
         if decision.proved and not example_holds(lemma):
-            decision = Decision("undecided")  # hypotheses that nothing satisfies prove anything
+            decision = Decision("undecided")  # unsatisfiable hypotheses would prove anything
         parts.append(lemma_part(lemma, engine, decision))
     return proof_of(theorem, engine, [*parts, *map(decide_identity, theorem.identities)])
 
@@ -150,7 +150,7 @@ def lemma_part(lemma: Lemma, engine: str, decision: Decision) -> Part:
 
 
 def proof_of(theorem: Theorem, engine: str, parts: Sequence[Part]) -> Proof:
-    """Return the proof of a theorem from its parts."""
+    """Return the proof of a theorem that consists of the given parts."""
     return Proof(
         theorem.name,
         engine,
@@ -163,7 +163,7 @@ def proof_of(theorem: Theorem, engine: str, parts: Sequence[Part]) -> Proof:
 
 
 def decide_identity(identity: Identity) -> Part:
-    """Decide an identity of functions with SymPy; return it as a part of a proof.
+    """Return the part of a proof in which SymPy decides an identity of functions.
 
     Examples
     --------
@@ -180,16 +180,16 @@ def decide_identity(identity: Identity) -> Part:
 
 
 def recheck(source: str | Path | Mapping[str, Any]) -> str:
-    """Check a saved proof again, without any search, and return the name of the theorem that it proves.
+    """Return the name of the theorem that a saved proof proves, after checking it without any search.
 
-    The lemmas are built anew from the one-axis rule. Each contradiction is then verified by multiplying and adding
-    polynomials; identities are simplified again; and the words of the file must be those of the theorem. A proof by z3
-    holds the problems that z3 found unsatisfiable, which only a solver can decide; it is refused here.
+    The lemmas are rebuilt from the one-axis rule. Each contradiction is then verified by multiplying and adding
+    polynomials, identities are simplified again, and the text in the file must be that of the theorem. A proof by z3
+    contains problems that z3 found unsatisfiable; because only a solver can decide these, the proof is refused.
 
     Parameters
     ----------
     source : path or dict
-        A file that `Proof.save` wrote, or what `Proof.record` returns.
+        A file written by `Proof.save`, or a record returned by `Proof.record`.
 
     Returns
     -------
@@ -198,7 +198,7 @@ def recheck(source: str | Path | Mapping[str, Any]) -> str:
     Raises
     ------
     CertificateError
-        If it does not prove the theorem that it names; a ValueError.
+        A ValueError, if the file does not prove the theorem that it names.
 
     Examples
     --------
@@ -247,7 +247,7 @@ def _parts(listed: Any) -> dict[str, Any]:
 
 
 def _require_same_words(record: Mapping[str, Any], checked: Mapping[str, Any]) -> None:
-    """Raise unless a file says what was checked: the statement, the parts, and that all of it is proved."""
+    """Raise unless a file agrees with what was checked: the statement, the parts, and that all parts are proved."""
     if len(record["parts"]) != len(checked["parts"]):
         raise CertificateError(
             f"{checked['name']}: the file has {len(record['parts'])} parts, but the theorem has "
@@ -294,9 +294,9 @@ def appendix(engines: Sequence[str] = ("sympy",), names: Sequence[str] | None = 
     Parameters
     ----------
     engines : sequence of {"sympy", "z3"}
-        The engines that decide every lemma; each lemma is marked with those that proved it.
+        The engines that decide the lemmas; each lemma is marked with the engines that proved it.
     names : sequence of str, optional
-        The theorems; all of them by default.
+        Names of theorems; all theorems by default.
 
     Returns
     -------

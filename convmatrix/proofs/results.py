@@ -1,4 +1,4 @@
-"""The result of a proof: its parts and their certificates, in words, as plain data and as LaTeX."""
+"""The result of a proof: its parts and their certificates, as text, as plain data and as LaTeX."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ class Part:
     name, text, latex : str
     kind : {"integer lemma", "identity"}
     decided_by : str
-        The engine that decided it. Identities of functions are always decided by SymPy.
+        The engine that decided the part. Identities of functions are always decided by SymPy.
     status : {"proved", "refuted", "undecided"}
     certificate : dict
         Plain data: see `convmatrix.proofs.certificates` and `convmatrix.proofs.smt`.
     counterexample : dict of str to int or None
-        Integers that satisfy the hypotheses but not the claim, if it was refuted.
+        Integers that satisfy the hypotheses but not the claim, if the claim was refuted.
     example : dict of str to int
-        Integers that satisfy the hypotheses of a lemma, which shows that these are consistent.
+        Integers that satisfy the hypotheses of a lemma, which shows that the hypotheses are consistent.
     """
 
     name: str
@@ -52,8 +52,8 @@ class Proof:
     ----------
     name, engine : str
     statement, latex, hypotheses, argument : str
-        The theorem in text and in LaTeX, what it assumes, and how it follows from its parts. The engine decides the
-        parts; the argument is text, checked on explicit matrices by `convmatrix.proofs.instances`.
+        The theorem as text and as LaTeX, its assumptions, and how it follows from its parts. The engine decides the
+        parts; the argument is text, and is checked on explicit matrices by `convmatrix.proofs.instances`.
     parts : tuple of Part
 
     Examples
@@ -93,7 +93,7 @@ class Proof:
         return f"Proof({self.name!r}, engine={self.engine!r}, proved={self.proved})"
 
     def explain(self) -> str:
-        """Return the proof in words.
+        """Return the proof as text.
 
         Examples
         --------
@@ -127,7 +127,7 @@ class Proof:
         )
 
     def record(self) -> dict[str, Any]:
-        """Return the proof as a dictionary for JSON: what `save` writes."""
+        """Return the proof as a dictionary for JSON, as written by `save`."""
         return {
             "format": FORMAT,
             "name": self.name,
@@ -152,7 +152,7 @@ class Proof:
         }
 
     def save(self, path: str | Path) -> None:
-        """Write the proof as JSON, to be checked again with `recheck`."""
+        """Write the proof as JSON, which `recheck` can check again."""
         from convmatrix.atomic import atomic_write
 
         with atomic_write(path) as file:

@@ -1,6 +1,6 @@
-"""The search for certificates of contradiction: linear programming proposes, exact arithmetic disposes.
+"""The search for certificates of contradiction: linear programming proposes them, exact arithmetic verifies them.
 
-Nothing here is trusted. What is found goes through `convmatrix.proofs.certificates`.
+Nothing in this module needs to be trusted: every result is checked by `convmatrix.proofs.certificates`.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 
     from convmatrix.proofs.problems import Problem
 
-_MOST_SPLITS: Final = 1.5  # nested; a split of which one branch is left counts a quarter
+_MOST_SPLITS: Final = 1.5  # depth of nested splits; a split with one open branch counts as a quarter
 _MOST_OPEN: Final = 3
-_MOST_ATTEMPTS: Final = 120  # linear programs a problem, so that a search for what is not there ends
+_MOST_ATTEMPTS: Final = 120  # linear programs per problem, so that a search without a solution ends
 _EVERY_PAIR: Final = ("none", "fresh", "all")
 _MOST_PRODUCTS: Final = 600
-_FEW: Final = 6  # inequalities, of which products of three are tried as well
+_FEW: Final = 6  # number of inequalities up to which products of three are tried as well
 _LARGEST_DENOMINATOR: Final = 1000
-_LARGEST_COEFFICIENT: Final = 10**6  # floating-point programs are lost beside bounds like 2**62
+_LARGEST_COEFFICIENT: Final = 10**6  # floating-point programs fail with bounds such as 2**62
 
 
 @dataclass
 class _SearchState:
-    """What is known at a node of the search; ``fresh`` are the inequalities that splits added."""
+    """The constraints at a node of the search; ``fresh`` are the inequalities added by splits."""
 
     ring: PolyRing
     equations: list[PolyElement]
     inequalities: list[PolyElement]
     moduli: list[PolyElement]
     fresh: list[int]
-    attempts: list[int]  # how many linear programs are left, shared by all nodes
+    attempts: list[int]  # number of linear programs left, shared by all nodes
 
     def with_equation(self, equation: PolyElement) -> _SearchState:
         return replace(self, equations=[*self.equations, equation])
@@ -64,7 +64,7 @@ class _SearchState:
 
 
 def decide_with_sympy(lemma: Lemma) -> Decision:
-    """Decide a lemma by certificates of contradiction between polynomials in SymPy integers."""
+    """Return the decision about a lemma, by certificates of contradiction between polynomials in SymPy integers."""
     try:
         parts = contradictory_parts(lemma)
     except TypeError as error:
@@ -104,11 +104,11 @@ def _search(state: _SearchState, splits: float) -> Node | None:
             return _finish(state, on, closed, splits, wrap)
         if closed:
             open_splits.append((on, closed))
-    if state.moduli:  # with remainders a split is likely to do, and products of every pair take long
+    if state.moduli:  # with remainders a split is likely to succeed, and products of all pairs take long
         found = _at_once(whole, _EVERY_PAIR)
         if found is not None:
             return found
-    open_splits.sort(key=lambda split: -len(split[1]))  # where one branch is left, it costs least to go on
+    open_splits.sort(key=lambda split: -len(split[1]))  # continuing with a single open branch costs least
     for on, closed in open_splits[:_MOST_OPEN]:
         found = _finish(state, on, closed, splits, wrap)
         if found is not None:
@@ -119,7 +119,7 @@ def _search(state: _SearchState, splits: float) -> Node | None:
 def _finish(
     state: _SearchState, on: PolyElement, closed: dict[str, Node], splits: float, wrap: Callable[[Node], Node]
 ) -> Node | None:
-    """Return the certificate of a split some of whose branches are closed, if the others can be."""
+    """Return the certificate of a split with some branches closed, if the other branches can be closed."""
     nodes = dict(closed)
     cost = 1 if len(closed) < 2 else 0.25
     for word, branch in _branches(state, on).items():
@@ -140,7 +140,7 @@ def _branches(state: _SearchState, on: PolyElement) -> dict[str, _SearchState]:
 
 
 def _simplified(state: _SearchState) -> tuple[_SearchState, Callable[[Node], Node]]:
-    """Use up the equations that give a variable; return how a certificate for the rest becomes one for all."""
+    """Eliminate variables by equations; return how to turn a certificate for the remainder into one for the whole."""
     steps: list[tuple[int, str]] = []
     place = 0
     while place < len(state.equations):
@@ -161,14 +161,14 @@ def _simplified(state: _SearchState) -> tuple[_SearchState, Callable[[Node], Nod
 
 
 def _at_once(state: _SearchState, tiers: tuple[str, ...] = ("none", "fresh")) -> Node | None:
-    """Return a certificate without splits."""
+    """Return a certificate without splits, or None."""
     state, wrap = _simplified(state)
     found = _positive_sum(state, tiers)
     return found and wrap(found)
 
 
 def _isolated(equation: PolyElement) -> str | None:
-    """Return a variable that an equation gives as a polynomial of the others."""
+    """Return a variable that an equation expresses as a polynomial in the others."""
     ring = equation.ring
     for variable in reversed(ring.gens):  # quotients first
         if equation.diff(variable) in (ring(1), ring(-1)):
@@ -177,7 +177,7 @@ def _isolated(equation: PolyElement) -> str | None:
 
 
 def _candidates(state: _SearchState) -> Iterator[PolyElement]:
-    """Yield integers to split on: quotients by a modulus of what is to be small, then quotient variables."""
+    """Yield integers to split on: quotients by a modulus of terms that must be small, then quotient variables."""
     ring, inequalities = state.ring, state.inequalities
     seen = set()
     distinct = [modulus for modulus in dict.fromkeys(state.moduli) if not modulus.is_ground]
@@ -217,7 +217,7 @@ def _candidates(state: _SearchState) -> Iterator[PolyElement]:
 
 
 def _positive_sum(state: _SearchState, tiers: tuple[str, ...]) -> Node | None:
-    """Return products of inequalities, and multiples of equations, that add up to a constant below zero."""
+    """Return products of inequalities, and multiples of equations, that sum to a negative constant."""
     ring, equations, inequalities = state.ring, state.equations, state.inequalities
     for place, inequality in enumerate(inequalities):
         if inequality.is_ground and inequality.LC < 0:
@@ -252,7 +252,7 @@ def _positive_sum(state: _SearchState, tiers: tuple[str, ...]) -> Node | None:
 
 
 def _opposite_pair(inequalities: list[PolyElement]) -> tuple[int, int] | None:
-    """Return two inequalities that add up to a constant below zero; most ways through a lemma end like this."""
+    """Return two inequalities that sum to a negative constant, as is the case on most paths through a lemma."""
     most: dict[PolyElement, int] = {}
     for place, inequality in enumerate(inequalities):
         varying = inequality - inequality.coeff(1)
@@ -266,7 +266,7 @@ def _opposite_pair(inequalities: list[PolyElement]) -> tuple[int, int] | None:
 
 
 def _products(state: _SearchState, pairs: str) -> list[tuple[int, ...]] | None:
-    """Return which inequalities to multiply: single ones, and pairs with those of splits, or all pairs."""
+    """Return the products of inequalities to try: single ones, and pairs with those from splits, or all pairs."""
     distinct: dict[PolyElement, int] = {}
     for place, inequality in enumerate(state.inequalities):
         if not inequality.is_ground and inequality.max_norm() <= _LARGEST_COEFFICIENT:
@@ -299,7 +299,7 @@ def _multipliers(state: _SearchState) -> list[PolyElement]:
 
 
 def _solve(products: Sequence[PolyElement], equalities: Sequence[PolyElement]) -> tuple[list[int], list[int]] | None:
-    """Return integers, those of the products at least 0, with which they add up to a constant below zero, or None."""
+    """Return integer multipliers, nonnegative for the products, that give a negative constant sum, or None."""
     columns = [*products, *equalities]
     rows: dict[tuple[int, ...], int] = {}
     entries: list[tuple[int, int, Any]] = []
@@ -316,14 +316,14 @@ def _solve(products: Sequence[PolyElement], equalities: Sequence[PolyElement]) -
     target[constant] = -1
     cost = np.concatenate([np.ones(len(products)), np.zeros(len(equalities))])
     lowest = np.concatenate([np.zeros(len(products)), np.full(len(equalities), -np.inf)])
-    # Without integer variables milp is a linear program, solved as by linprog with half of its overhead.
+    # Without integer variables, milp solves a linear program as linprog does, with half the overhead.
     answer = milp(cost, constraints=LinearConstraint(matrix, target, target), bounds=Bounds(lowest, np.inf))
     if answer.status != 0:
         return None
     fractions = [Fraction(float(x)).limit_denominator(_LARGEST_DENOMINATOR) for x in answer.x]
     denominator = math.lcm(*(fraction.denominator for fraction in fractions))
     guess = [int(fraction * denominator) for fraction in fractions]
-    sums = [0] * len(rows)  # the linear program asked for -1, so this asks for -denominator
+    sums = [0] * len(rows)  # the linear program required a sum of -1, so this requires -denominator
     for row, column, coefficient in entries:
         sums[row] += guess[column] * int(coefficient)
     if any(value != (-denominator if row == constant else 0) for row, value in enumerate(sums)):

@@ -1,7 +1,7 @@
-"""The engine z3: a lemma as one formula for an SMT solver.
+"""The engine z3, which decides a lemma as one formula for an SMT solver.
 
 z3 cannot reason about remainders modulo a symbol, so ``u % m`` becomes a new integer r with ``u == m q + r`` and
-``0 <= r < m``, which is equivalent if ``m >= 1``; that is checked first.
+``0 <= r < m``, which is equivalent if ``m >= 1``; this is checked first.
 """
 
 from __future__ import annotations
@@ -37,8 +37,9 @@ def load_z3() -> Any:
 class SmtInteger:
     """A term of z3 that stands for an integer.
 
-    Its comparisons are conditions without a truth value. The equality of two terms of z3 would have one: whether they
-    are written alike, so that an ``if position == 0`` would quietly go one way. Here it raises an error.
+    Its comparisons are conditions without a truth value. In z3, the equality of two terms has a truth value, which
+    states whether they are syntactically equal, so that ``if position == 0`` would silently take one branch. Here it
+    raises an error.
 
     Attributes
     ----------
@@ -106,7 +107,7 @@ class SmtFormula(Algebra):
 
     def __init__(self) -> None:
         self.z3 = load_z3()
-        self.facts: list[tuple[bool, Any]] = []  # whether it is a step, that is to be proved, and what it says
+        self.facts: list[tuple[bool, Any]] = []  # whether it is a step, which must be proved, and its formula
         self.names: list[str] = []
 
     def integers(self, names: str) -> tuple[SmtInteger, ...]:
@@ -119,7 +120,7 @@ class SmtFormula(Algebra):
         self.facts += [(False, condition) for condition in conditions]
 
     def show(self, step: Any) -> None:
-        """Claim a step on the way."""
+        """Add an intermediate claim."""
         self.facts.append((True, step))
 
     def select(self, condition: Any, then: Any, otherwise: Any) -> Any:
@@ -145,7 +146,7 @@ class SmtFormula(Algebra):
 
 
 def decide_with_z3(lemma: Lemma) -> Decision:
-    """Decide a lemma: it holds if hypotheses and the opposite of its claim cannot be satisfied together."""
+    """Return the decision about a lemma: proved if the hypotheses and the negation of the claim are unsatisfiable."""
     formula = SmtFormula()
     z3 = formula.z3
     try:
@@ -171,7 +172,7 @@ def decide_with_z3(lemma: Lemma) -> Decision:
 
 
 def _refuted(lemma: Lemma, model: Any, formula: SmtFormula) -> Decision:
-    """Return what a model refutes: it must do so on plain integers as well."""
+    """Return the decision that a model refutes a lemma, after evaluating the lemma on plain integers."""
     integer = formula.z3.Int
     values = {name: model.eval(integer(name), model_completion=True).as_long() for name in formula.names}
     if evaluate(lemma.build, values) == (True, False):
@@ -180,7 +181,7 @@ def _refuted(lemma: Lemma, model: Any, formula: SmtFormula) -> Decision:
 
 
 class _Questions:
-    """What is asked of z3 about one lemma, in order."""
+    """The questions put to z3 about one lemma, in order."""
 
     def __init__(self, z3: Any) -> None:
         self.z3 = z3
@@ -189,12 +190,12 @@ class _Questions:
         self.scripts: list[str] = []
 
     def contradiction(self, facts: Sequence[Any], opposite: Any) -> tuple[Any, Any]:
-        """Return whether hypotheses and the opposite of a claim can be satisfied together, and the solver."""
+        """Return whether the hypotheses and the negation of a claim are satisfiable together, and the solver."""
         remainders = self.remainders
         hypotheses = [remainders.replaced(fact) for fact in facts]
         plain = [h for h, fact in zip(hypotheses, facts, strict=True) if h.eq(fact)]
         opposite = remainders.replaced(opposite)
-        for modulus in remainders.moduli[self.positive :]:  # the rules of remainders hold for these alone
+        for modulus in remainders.moduli[self.positive :]:  # the rules of remainders hold for positive moduli only
             answer, solver = self._ask({"timeout": _MILLISECONDS}, *plain, modulus <= 0)
             if answer != self.z3.unsat:
                 return self.z3.unknown, solver
@@ -208,7 +209,7 @@ class _Questions:
         return answer, solver
 
     def satisfiable(self, facts: Sequence[Any], example: Sequence[Any]) -> bool:
-        """Return whether the hypotheses hold for an example, so that not everything follows from them."""
+        """Return whether the hypotheses hold for an example, which shows that they are consistent."""
         hypotheses = [self.remainders.replaced(fact) for fact in facts]
         answer, _ = self._ask({"timeout": _MILLISECONDS}, *hypotheses, *self.remainders.rules, *example)
         return bool(answer == self.z3.sat)
@@ -254,9 +255,9 @@ class _Remainders:
         return result
 
     def _add_products(self, modulus: Any, quotient: Any) -> None:
-        """Add that ``modulus * z`` is at least the modulus away from 0 where z is not 0, for sums of quotients.
+        """Add, for sums z of quotients, that ``abs(modulus * z) >= modulus`` if z is not 0.
 
-        It holds for every positive modulus, and spares the solver the search for these products.
+        This holds for every positive modulus, and saves the solver the search for these products.
         """
         same = [other for known, other in self.quotients if known.eq(modulus)]
         for z, product in (

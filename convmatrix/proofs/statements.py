@@ -1,8 +1,8 @@
-"""Theorems and their integer lemmas: claims about all integers that satisfy hypotheses, run by every engine.
+"""Theorems and their integer lemmas: claims about all integers that satisfy certain hypotheses, run by every engine.
 
 A lemma is a function of an `Algebra`. It asks for integers, assumes hypotheses about them, calls the one-axis rule of
-`convmatrix.boundary` with ``algebra.select``, and returns a claim. Each engine supplies its own integers:
-SymPy symbols, integers of an SMT solver, or plain numbers, on which a counterexample is replayed.
+`convmatrix.boundary` with ``algebra.select``, and returns a claim. Each engine supplies its own kind of integers: SymPy
+symbols, integers of an SMT solver, or plain numbers for evaluating a counterexample.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ Condition = Any
 
 
 class Algebra(ABC):
-    """The interface of an engine, beside the operators ``+ - * %`` and comparisons of its integers."""
+    """The interface of an engine, in addition to the operators ``+ - * %`` and the comparisons of its integers."""
 
     @abstractmethod
     def integers(self, names: str) -> tuple[Integer, ...]:
-        """Return the integers of a lemma, by names separated by spaces."""
+        """Return the integers of a lemma, given their names separated by spaces."""
 
     @abstractmethod
     def assume(self, *conditions: Condition) -> None:
@@ -39,7 +39,7 @@ class Algebra(ABC):
 
     @abstractmethod
     def select(self, condition: Condition, then: Integer, otherwise: Integer) -> Integer:
-        """Return one value where the condition holds, else the other; goes to `convmatrix.boundary.read_sample`."""
+        """Return one of two values, depending on a condition; passed to `convmatrix.boundary.read_sample`."""
 
     @abstractmethod
     def equal(self, left: Integer, right: Integer) -> Condition:
@@ -47,18 +47,18 @@ class Algebra(ABC):
 
     @abstractmethod
     def both(self, *conditions: Condition) -> Condition:
-        """Return the condition that all of them hold."""
+        """Return the condition that all given conditions hold."""
 
     @abstractmethod
     def either(self, *conditions: Condition) -> Condition:
-        """Return the condition that one of them holds."""
+        """Return the condition that at least one given condition holds."""
 
     @abstractmethod
     def negation(self, condition: Condition) -> Condition:
-        """Return the opposite condition."""
+        """Return the negation of a condition."""
 
     def cases(self, *conditions: Condition) -> None:
-        """Make engines that proceed by cases distinguish these conditions from their negations."""
+        """Make engines that work by case distinction consider each condition and its negation separately."""
         for condition in conditions:
             self.select(condition, 0, 1)
 
@@ -87,11 +87,11 @@ class Lemma:
     ----------
     name : str
     text, latex : str
-        What it says.
+        The claim, as text and as LaTeX.
     build : callable
-        From an `Algebra` to the claim.
+        A function from an `Algebra` to the claim.
     example : mapping of str to int
-        Integers that satisfy the hypotheses: they are not contradictory.
+        Integers that satisfy the hypotheses, which shows that the hypotheses are not contradictory.
     """
 
     name: str
@@ -126,7 +126,7 @@ class Numbers(Algebra):
             raise _HypothesisFailsError
 
     def show(self, step: bool) -> None:
-        """Note whether a step holds."""
+        """Record whether a step holds."""
         self.steps_hold &= bool(step)
 
     def select(self, condition: bool, then: int, otherwise: int) -> int:
@@ -151,11 +151,11 @@ class Numbers(Algebra):
 
 
 class _HypothesisFailsError(Exception):
-    """Leaves a lemma whose hypotheses fail, as the rest may divide by a size of zero."""
+    """Raised to leave a lemma whose hypotheses fail, because the rest may divide by a size of zero."""
 
 
 def evaluate(build: Callable[[Algebra], Condition], values: Mapping[str, int]) -> tuple[bool, bool]:
-    """Return whether the hypotheses of a lemma hold for some integers, and if so whether its steps and claim do."""
+    """Return whether the hypotheses of a lemma hold for given integers, and if so whether its steps and claim hold."""
     numbers = Numbers(values)
     try:
         claim = build(numbers)
@@ -177,7 +177,7 @@ class Identity:
     ----------
     name, text, latex : str
     left, right : callable
-        Each returns a SymPy expression; their difference simplifies to zero.
+        Functions that return SymPy expressions, whose difference simplifies to zero.
     """
 
     name: str
@@ -195,9 +195,9 @@ class Theorem:
     ----------
     name : str
     statement, latex : str
-        The statement, in text and in LaTeX.
+        The statement, as text and as LaTeX.
     hypotheses : str
-        The hypotheses, in text, with all bounds.
+        The hypotheses with all bounds, as text.
     argument : str
         How the theorem follows from the lemmas, in LaTeX.
     lemmas : tuple of Lemma
@@ -226,14 +226,14 @@ _LARGEST_TRIAL: Final = 6
 
 @dataclass(frozen=True)
 class Decision:
-    """The answer of an engine about one lemma.
+    """The decision of an engine about one lemma.
 
     Attributes
     ----------
     status : {"proved", "refuted", "undecided"}
     certificate : dict
-        Plain data. For SymPy, the certificates of contradiction, one per problem; for z3, the problem in SMT-LIB, to be
-        given to any solver. Where code does not run on symbols, the reason.
+        Plain data. For SymPy, the certificates of contradiction, one per problem; for z3, the problem in SMT-LIB
+        format, for any solver. If the code does not run on symbols, the reason.
     counterexample : dict of str to int or None
         Integers for which the hypotheses hold and the claim does not.
     """
@@ -254,7 +254,7 @@ def example_holds(lemma: Lemma) -> bool:
 
 
 def no_symbols(lemma: Lemma, error: Exception) -> Decision:
-    """Return the decision about code that does not run on symbols: only plain integers can refute it."""
+    """Return the decision about code that does not run on symbols, which only plain integers can refute."""
     try:
         found = counterexample(lemma)
     except TypeError:

@@ -1,7 +1,7 @@
-"""The report of a network: a row per node with its shapes, counts, receptive field, shifts and norm, and the totals.
+"""The report of a network: one row per node with shapes, counts, receptive field, shifts and norm, and the totals.
 
-`convmatrix.Network.report` makes one. Nothing is built: counts are formulas, and receptive fields and shifts pass
-through the network once.
+`convmatrix.Network.report` returns one. No matrix is built: counts are computed by formula, and receptive fields and
+shifts in one pass through the network.
 
 Examples
 --------

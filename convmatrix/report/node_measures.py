@@ -1,4 +1,4 @@
-"""What a node of a network costs: its parameters, the entries of its matrix, its multiply-adds; nothing is built."""
+"""The cost of a node of a network, by formula: parameters, entries of its matrix and multiply-adds."""
 
 from __future__ import annotations
 
@@ -34,23 +34,23 @@ _WITHOUT_MATRIX: Final = (
     "local response normalisation",
     "softmax",
 )
-"""Kinds of nodes that are not linear, have no parameters, and do not multiply and add."""
+"""Kinds of nodes that are not linear and have neither parameters nor multiply-adds."""
 
 
 @dataclass(frozen=True)
 class Measures:
-    """What a node costs, as exact integers; None where that is not known.
+    """The cost of a node, in exact integers; None if unknown.
 
     Attributes
     ----------
     parameters, biases : int or None
-        Trained numbers, biases included, and how many of them are biases.
+        Number of trained parameters, including biases, and number of biases.
     multiply_adds : int or None
-        Products that are formed and added up, without those with zeros of the padding.
+        Number of products that are computed and added, excluding those with zeros in the padding.
     macs : int or None
-        Multiply-adds as papers count them, padding included.
+        Multiply-adds by the usual convention, which includes products with padding.
     nonzeros, entries : int or None
-        Stored entries of the node's matrix, and all of its entries; None for a node that is not linear.
+        Number of stored entries and of all entries of the node's matrix; None for a node that is not linear.
     known : bool
         Whether the package knows the operation; if not, all numbers are None.
     """
@@ -68,7 +68,7 @@ UNKNOWN: Final = Measures(None, None, None, None, known=False)
 
 
 def node_label(node: Node) -> str:
-    """Return what a node is: its kind, or the name of its function, rearrangement or operator.
+    """Return the label of a node: its kind, or the name of its function, rearrangement or operator.
 
     Examples
     --------
@@ -89,7 +89,7 @@ def node_label(node: Node) -> str:
 
 
 def node_measures(node: Node) -> Measures:
-    """Return what a node of a network costs, by formula.
+    """Return the cost of a node of a network, by formula.
 
     Examples
     --------
@@ -147,7 +147,7 @@ def _pooling(node: Node, operation: Pooling, entries: int) -> Measures:
 
 
 def _entries_read(node: Node, operation: Rearrangement) -> int:
-    """Return how many outputs of a rearrangement read an entry; the others are a constant."""
+    """Return the number of outputs of a rearrangement that read an entry; the others are constant."""
     if operation.name != "pad":
         return math.prod(node.output_shape)
     widths, boundaries, _ = operation.options
@@ -159,7 +159,7 @@ def _entries_read(node: Node, operation: Rearrangement) -> int:
 
 
 def _by_kind(node: Node, entries: int) -> Measures:
-    """Return the measures of an operation that only its kind tells apart; unknown ones are unknown."""
+    """Return the measures of an operation from its kind alone; those of an unknown operation are None."""
     kind, operation = node.kind, node.operation
     if kind in _WITHOUT_MATRIX:
         return Measures()

@@ -1,4 +1,4 @@
-"""How much a node of a network can lengthen a change of its input: bounds on its norm, with rounding errors."""
+"""Bounds on the norm (Lipschitz constant) of a node of a network, allowing for rounding errors."""
 
 from __future__ import annotations
 
@@ -60,24 +60,25 @@ _LARGEST_SLOPES: Final[dict[str, Callable[..., float]]] = {
     "softsign": lambda: 1.0,
     "tanh": lambda scale, slope: abs(scale * slope),
 }
-"""The least upper bound of the slopes of an elementwise function, from its parameters."""
+"""The supremum of the absolute slope of each elementwise function, from its parameters."""
 
-_MOST_DENSE: Final = 1024  # rows or columns of a sparse matrix that is decomposed
-_MOST_WORK: Final = 1e10  # multiplications for the singular values of a dense layer
-_BLOCK: Final = 2**22  # entries of a dense layer that are converted at a time
-_POWERS: Final = 8  # steps of the power method
+_MOST_DENSE: Final = 1024  # maximum number of rows or columns of a sparse matrix to decompose
+_MOST_WORK: Final = 1e10  # maximum number of multiplications for the singular values of a dense layer
+_BLOCK: Final = 2**22  # number of entries of a dense layer to convert at a time
+_POWERS: Final = 8  # number of steps of the power method
 
 
 class NoBoundError(ValueError):
-    """No bound is known for a node; the message says why."""
+    """Raised if no bound is known for a node; the message gives the reason."""
 
 
 def node_norm(node: Node) -> Bounds:
-    r"""Return lower and upper bounds on the norm of a node: the most by which it lengthens a change of its inputs.
+    r"""Return lower and upper bounds on the norm of a node, the largest factor by which it lengthens a change of input.
 
-    It is the smallest L with :math:`\|f(x) - f(x')\|_2 \le L \, \|x - x'\|_2`: for a linear node the spectral norm of
-    its matrix, with its own boundary; for a maximum, or a function of each entry, the largest norm of a Jacobian. A
-    node of several inputs reads their concatenation. Both bounds allow for rounding.
+    The norm is the smallest L with :math:`\|f(x) - f(x')\|_2 \le L \, \|x - x'\|_2` (the Lipschitz constant). For a
+    linear node it is the spectral norm of its matrix, for its own boundary; for a maximum or an elementwise function,
+    the largest norm of a Jacobian. A node with several inputs is a function of their concatenation. Both bounds allow
+    for rounding.
 
     Raises
     ------
@@ -102,7 +103,8 @@ def node_norm(node: Node) -> Bounds:
     if isinstance(operation, Elementwise):
         return _elementwise(operation)
     if isinstance(operation, Addition):
-        # Each input adds an eigenvalue to A A^T, at the vector of ones: how often its entries are repeated.
+        # A A^T is a sum over the inputs; at the vector of ones each contributes the number of times its entries are
+        # repeated.
         n_out = math.prod(node.output_shape)
         return _root(sum(n_out // math.prod(shape) for shape in node.input_shapes))
     if isinstance(operation, Input | Concatenation):
@@ -135,7 +137,7 @@ def _weighted(operation: Convolution | FullyConnected | PatternMap) -> Bounds:
         return _dense(weight)
     g = operation.geometry
     if math.prod(g.kernel_shape) == 1 and g.sharing == "shared" and g.connections is None:
-        # The matrix is a Kronecker product: of the kernel, and of how often each position reads each sample.
+        # The matrix is the Kronecker product of the kernel and the matrix of how often each position reads each sample.
         kernels = weight.reshape(g.groups, -1, weight.shape[1])
         lower, upper = np.max([_dense(kernel) for kernel in kernels], axis=0).tolist()
         low, high = _root(_most_rows([axis_structure(axis) for axis in g.axes]))
@@ -146,12 +148,12 @@ def _weighted(operation: Convolution | FullyConnected | PatternMap) -> Bounds:
 
 
 def _most_rows(structures: list[Any]) -> int:
-    """Return the most rows that read one sample, of a product over axes."""
+    """Return the largest number of rows that read the same sample, for a product over axes."""
     return math.prod(int((matrix != 0).sum(axis=0).max()) for matrix in structures)
 
 
 def _dense(weight: Array) -> Bounds:
-    """Return bounds on the norm of a dense matrix: by its singular values, or, if it is large, by sums and powers."""
+    """Return bounds on the norm of a dense matrix: from singular values or, if it is large, sums and power steps."""
     small, large = sorted(weight.shape)
     error = 64 * (small + large) * EPSILON
     if small**2 * (large + 4.0 * small) <= _MOST_WORK:
@@ -175,7 +177,7 @@ def _dense(weight: Array) -> Bounds:
 
 
 def _pooling(operation: Pooling, node: Node) -> Bounds:
-    """Return the norm of a pooling: a product over its axes; of a maximum, the root of the most windows of a sample."""
+    """Return bounds on the norm of a pooling: a product over its axes; for a maximum, from the windows per sample."""
     (shape,) = node.input_shapes
     structures = [axis_structure(axis) for axis in operation.geometry(shape).axes]
     if operation.method == "max":
@@ -184,7 +186,7 @@ def _pooling(operation: Pooling, node: Node) -> Bounds:
     largest = float(divisors.max())
     matrices = []
     for number, structure in enumerate(structures):
-        # The divisors are a product over the axes as well: those along one axis, over the largest on the others.
+        # The divisors are a product over the axes as well: one factor is taken at the largest value on the other axes.
         others = tuple(axis for axis in range(divisors.ndim) if axis != number)
         along = divisors.max(axis=others) / (largest if number else 1.0)
         matrix = structure.astype(np.float64)
@@ -209,7 +211,7 @@ def _product(matrices: list[Any]) -> Bounds:
 
 
 def _matrix_norm(matrix: Any) -> Bounds:
-    """Return bounds on the norm of a sparse matrix: by its singular values, or, if it is large, by its sums."""
+    """Return bounds on the norm of a sparse matrix: from singular values or, if it is large, from sums of moduli."""
     rows, columns = matrix.shape
     error = 64 * (rows + columns) * EPSILON
     if max(rows, columns) <= _MOST_DENSE:
@@ -223,7 +225,7 @@ def _matrix_norm(matrix: Any) -> Bounds:
 
 
 def _scale(operation: Scale, node: Node) -> Bounds:
-    """Return the norm of a scale: the largest one of its columns, which do not overlap."""
+    """Return bounds on the norm of a scale: the largest norm of its columns, which do not overlap."""
     (shape,) = node.input_shapes
     if isinstance(operation.scale, str):
         raise NoBoundError("the node has no weights")

@@ -1,4 +1,4 @@
-"""The report of a network as an object: a table that fits the terminal, and files for other programs."""
+"""The report of a network: an object that prints a table which fits the terminal, and writes files."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import DTypeLike
 
-_LEFT: Final = 2  # columns that are aligned to the left: the name and the kind
-_SHORT_NAME: Final = 20  # columns to which names are shortened before a column is dropped
-_LONG_LIST: Final = 6  # unknown nodes that are named below the table
+_LEFT: Final = 2  # number of columns aligned to the left: the name and the kind
+_SHORT_NAME: Final = 20  # width to which names are shortened before a column is dropped
+_LONG_LIST: Final = 6  # maximum number of unknown nodes that are listed below the table
 _ABSENT: Final = "-"
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of the table: its title, how a row is shown in it, and its importance, the least 0."""
+    """A column of the table: its title, the text of a row in it, and its importance (0 is the least)."""
 
     title: str
     show: Callable[[Row], str]
@@ -87,7 +87,7 @@ _PRINTED: Final = ("node", "kind", "output", "parameters", "nonzeros", "multiply
 
 
 def _rounded_up(value: float) -> str:
-    """Return an upper bound with four digits, rounded up unless it is a number of four digits up to rounding errors."""
+    """Return an upper bound with four digits, rounded up unless it has four digits up to rounding errors."""
     nearest = f"{value:.4g}"
     if float(nearest) >= value * (1 - 1e-9):
         return nearest
@@ -96,51 +96,52 @@ def _rounded_up(value: float) -> str:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Report:
-    r"""The report of a network; `convmatrix.Network.report` makes one.
+    r"""The report of a network, as returned by `convmatrix.Network.report`.
 
-    ``print(report)`` prints a table that is as wide as the terminal, without the least important columns if there is no
-    room for all; in a notebook the report shows itself as a table.
+    ``print(report)`` prints a table as wide as the terminal, omitting the least important columns if there is not
+    enough room. A notebook displays the report as an HTML table.
 
     Attributes
     ----------
     network : Network
     rows : list of dict
-        One per node, in the network's order, with plain Python values under the names of the notes below.
+        One per node, in the network's order, with plain Python values under the names listed in the notes.
     total : dict
-        The sums under the same names; ``complete`` says whether all nodes are known, ``unknown`` lists those that are
-        not. Without them, sums are lower bounds.
+        The totals under the same names. ``complete`` tells whether all nodes are known, and ``unknown`` lists those
+        that are not; their numbers are missing from the totals, which are then lower bounds.
     dtype : dtype
-        Of the values whose bytes are given.
+        The dtype of the values, for the counts of bytes.
 
     Notes
     -----
     The values of a row, by name:
 
     ``name``, ``kind``, ``inputs``, ``input_shapes``, ``output_shape``
-        ``kind`` is the name of the function, the rearrangement or the unknown operator where there is one.
+        ``kind`` is the kind of the node, or the name of its function, rearrangement or unknown operator.
     ``parameters``, ``biases``
-        Trained numbers, and how many of them are biases.
+        Number of trained parameters, and number of biases among them.
     ``nonzeros``, ``density``, ``csr_bytes``
-        Stored entries of the matrix of a linear node, their share of all entries, and its bytes in CSR format. They
-        depend on the structure alone: weights of zero count.
+        Number of stored entries of the matrix of a linear node, their fraction of all entries, and bytes of the matrix
+        in CSR format. They depend only on the structure: weights of zero are counted.
     ``multiply_adds``, ``macs``, ``flops``
-        Of convolutions, dense layers, index patterns, trained pooling and products of matrices; 0 for others, as in
-        published counts. ``macs`` is :math:`m \cdot k \cdot c` for m output positions and channels, k taps and c
-        channels per group, and multiplies padding too; ``multiply_adds`` does not: it is the number of nonzeros.
-        ``flops`` is twice ``macs``: one multiplication and one addition per tap. A sum of n products has n - 1
-        additions; the n-th is that of the bias, or to zero where there is none, so biases are not counted again.
+        Operations of convolutions, dense layers, index patterns, trained pooling and matrix products; 0 for other
+        nodes, as in published counts. ``macs`` is :math:`m \cdot k \cdot c` for m output positions and channels, k taps
+        and c channels per group, and includes products with padding. ``multiply_adds`` excludes them and equals the
+        number of nonzeros. ``flops`` is twice ``macs``: one multiplication and one addition per tap. A sum of n
+        products has n - 1 additions; the n-th is that of the bias (or of zero), so biases are not counted separately.
         Additions of pooling, normalisation and branches are not counted.
     ``field_size``, ``field_stride``, ``field_start``, ``field_centre``, ``field_reason``
-        The receptive field on each axis of the input, as in `convmatrix.graph.FieldSize`, or why it has no size.
+        The receptive field on each axis of the input, as in `convmatrix.graph.FieldSize`, or the reason why it has no
+        size.
     ``shift``, ``shift_reason``
         The smallest cyclic shift on each axis of the input that is known to commute with the network up to the
-        node, for all weights (`convmatrix.equivariance.known_shifts`): its multiples commute as well. It is the
-        size of the input where only the identity is known to, as behind zero padding.
+        node, for all weights (`convmatrix.equivariance.known_shifts`): its multiples commute as well. It is the size of
+        the input axis if only the identity is known to commute, as after zero padding.
     ``norm_lower``, ``norm_upper``, ``norm_reason``
-        Bounds on how much the node lengthens a change of its inputs, in the 2-norm, rounding errors included: of a
-        convolution those of `convmatrix.spectral.norm_bounds`, with its own boundary.
+        Bounds on the Lipschitz constant of the node in the 2-norm, allowing for rounding errors. For a convolution they
+        are those of `convmatrix.spectral.norm_bounds`, for its own boundary.
 
-    A node that the package does not know makes the totals lower bounds: ``total["complete"]`` is then False.
+    If the package does not know a node, the totals are lower bounds, and ``total["complete"]`` is False.
 
     Examples
     --------
@@ -168,10 +169,10 @@ class Report:
     # --- what people look at -----------------------------------------------------------------------------------------
 
     def to_text(self, width: int | None = None) -> str:
-        """Return the table for a terminal of a width, by default that of the present one.
+        """Return the table as text of the given width, by default that of the current terminal.
 
-        Columns are dropped, the least important first, and long names of nodes are shortened in the middle, until the
-        table fits; numbers are never broken.
+        To make the table fit, the least important columns are dropped first, and long names of nodes are shortened in
+        the middle; numbers are never broken.
         """
         width = shutil.get_terminal_size().columns if width is None else max(int(width), 1)
         columns = list(self._columns())
@@ -208,7 +209,7 @@ class Report:
         return f"The totals are lower bounds: nothing is known of {names}{more}."
 
     def _columns(self) -> list[Column]:
-        """Return the columns of the full table; that of norms only if there are any."""
+        """Return the columns of the full table; the column of norms is included only if there are any."""
         normed = any(row["norm_upper"] is not None for row in self.rows)
         return [column for column in COLUMNS if column.title != "norm" or normed]
 
@@ -226,7 +227,7 @@ class Report:
     @overload
     def to_json(self, path: str | os.PathLike[str]) -> None: ...
     def to_json(self, path: str | os.PathLike[str] | None = None) -> str | None:
-        """Return the report as a JSON object, or write it to a file, whole or not at all.
+        """Return the report as a JSON object, or write it to a file atomically.
 
         Examples
         --------
@@ -253,7 +254,7 @@ class Report:
     def to_csv(self, path: str | os.PathLike[str] | None = None) -> str | None:
         """Return the rows, without the totals, as comma-separated values, or write them to a file.
 
-        Names are written as they are, lists as in JSON, and what is absent as an empty cell.
+        Names are written unchanged, lists as in JSON, and missing values as empty cells.
 
         Examples
         --------
@@ -275,7 +276,7 @@ class Report:
     @overload
     def to_latex(self, path: str | os.PathLike[str]) -> None: ...
     def to_latex(self, path: str | os.PathLike[str] | None = None) -> str | None:
-        r"""Return a tabular with the rules of the package booktabs, or write it to a file, whole or not at all.
+        r"""Return the report as a LaTeX tabular with the rules of booktabs, or write it to a file atomically.
 
         Examples
         --------
@@ -304,7 +305,7 @@ def network_report(
     Parameters
     ----------
     network : Network, str, nn.Sequential or sequence of layers
-        Whatever `convmatrix.network.as_network` accepts.
+        Anything that `convmatrix.network.as_network` accepts.
     norms, dtype, progress
         As for `convmatrix.Network.report`.
 

@@ -1,4 +1,4 @@
-"""The rows of a report, as dictionaries of plain Python values, and the row of totals."""
+"""The rows of a report and its totals, as dictionaries of plain Python values."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _counts(measures: Measures, node: Node, item: int) -> Row:
 
 
 def _field(found: FieldSize | str) -> Row:
-    """Return what is known of a node's receptive field, or why nothing is."""
+    """Return the values of a node's receptive field, or the reason why there are none."""
     names = ("size", "stride", "start", "centre")
     if isinstance(found, str):
         return {**{f"field_{name}": None for name in names}, "field_reason": found}
@@ -72,7 +72,7 @@ def _field(found: FieldSize | str) -> Row:
 
 
 def _shifts(network: Network) -> dict[str, tuple[int, ...] | str]:
-    """Return the known shifts of every node, or why there are none."""
+    """Return the known shifts of every node, or the reason why there are none."""
     if len(network.input_shape) < 2:
         nowhere = f"the input has shape {network.input_shape}, which has no spatial axes"
         return dict.fromkeys((node.name for node in network.nodes), nowhere)
@@ -93,7 +93,7 @@ def _shift(found: tuple[int, ...] | str) -> Row:
 
 
 def _norm(node: Node, wanted: bool) -> Row:
-    """Return bounds on the norm of a node, or why there are none."""
+    """Return bounds on the norm of a node, or the reason why there are none."""
     reason: str | None = "not requested"
     lower = upper = None
     if wanted:

@@ -1,4 +1,4 @@
-"""The singular value decomposition of a layer's equation, in a factored form: by blocks, or axis by axis."""
+"""The singular value decomposition of a layer's equation in factored form: by blocks, or axis by axis."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ if TYPE_CHECKING:
     from convmatrix.spectral.blocks import Blocks, WeightedLayer
 
 MOST_WORK: Final = 5e9
-"""Multiplications of the largest dense decomposition that is preferred to iterations: one or two seconds."""
+"""Maximum number of multiplications for a dense decomposition to be preferred to iterations: one or two seconds."""
 
 MOST_WORK_WITH_TRANSFORM: Final = 1e12
-"""The same if every axis has a transform, where the work is due to many channels."""
+"""The same maximum if every axis has a transform, so that the work is due to many channels."""
 
 
 @dataclass(frozen=True, eq=False)
 class Decomposition:
-    """Singular values, the data along the left singular vectors, and the way back along the right ones.
+    """Singular values, coordinates of the data along the left singular vectors, and the map back by the right ones.
 
     Attributes
     ----------
     values : array of float
-        The singular values: all min(n_out, n_in) of them; for a product of axes some zeros may be missing.
+        All min(n_out, n_in) singular values; for a product of axes, some zeros may be missing.
     data : array, same shape
         u^H y.
     outside : float
@@ -44,7 +44,8 @@ class Decomposition:
         Maps coordinates along v, an array of the same shape, to the flat vector x.
     route : {"transform", "separable", "dense"}
     blocks : Blocks or None
-        Whose frequencies come first in `values`, if the input is transformed with stride 1 on every axis.
+        The blocks whose frequencies are the first axes of `values`, if the input is transformed with stride 1 on every
+        axis.
     """
 
     values: NDArray[np.float64]
@@ -55,7 +56,7 @@ class Decomposition:
     blocks: Blocks | None = None
 
     def penalty(self, signal_power: ArrayLike, layer: WeightedLayer, *, real: bool) -> NDArray[np.float64]:
-        """Return the reciprocal power of the signal, in a shape that broadcasts with `values`."""
+        """Return the reciprocal of the signal's power, in a shape that broadcasts with `values`."""
         geometry = layer.geometry
         if self.blocks is None or self.blocks.shape != geometry.input_shape:
             raise ValueError(
@@ -134,7 +135,7 @@ def _decomposed_blocks(blocks: Blocks, matrices: Array) -> tuple[Array, NDArray[
 
 
 def _svd(matrices: Array) -> tuple[Array, NDArray[np.float64], Array]:
-    """Return U, s, V of a stack of matrices, U s V^H."""
+    """Return the factors U, s, V of a stack of matrices U s V^H."""
     if matrices.shape[-2:] == (1, 1):
         values = np.abs(matrices[..., 0])
         phase = np.divide(matrices, values[..., None], out=np.ones_like(matrices), where=values[..., None] > 0)
@@ -163,7 +164,7 @@ def _from_waves(blocks: Blocks, waves: Array, phases: list[int]) -> Array:
 
 
 def _transformed(blocks: Blocks, array: Array, fourier: Any, cosine: Any) -> Array:
-    """Return an array of shape (groups, channels, F, phases, F, phases, ...) with every F transformed."""
+    """Return an array of shape (groups, channels, F, phases, F, phases, ...) transformed along every axis F."""
     for number, form in enumerate(blocks.axes):
         axis = 2 + 2 * number
         if form.name == "fourier":
@@ -180,7 +181,7 @@ def _transformed(blocks: Blocks, array: Array, fourier: Any, cosine: Any) -> Arr
 
 
 def _by_axes(layer: WeightedLayer, y: Array) -> Decomposition | None:
-    """Return the decomposition as a product of one per axis, for one-channel kernels that are outer products."""
+    """Return the decomposition as a product of one decomposition per axis, for one-channel rank-one kernels."""
     geometry = layer.geometry
     if (geometry.in_channels, geometry.out_channels) != (1, 1) or geometry.sharing != "shared":
         return None

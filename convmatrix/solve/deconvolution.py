@@ -37,11 +37,11 @@ class Deconvolution:
     Attributes
     ----------
     x : array of float or complex, read-only
-        The solution: (C_in, *input_shape); (*input_shape) if the layer has one channel on either side and y has no
-        channel axis.
+        The solution, of shape (C_in, *input_shape), or (*input_shape) if the layer has one input and one output channel
+        and y has no channel axis.
     method : {"tikhonov", "tsvd", "wiener"}
     parameter : float
-        The regularisation parameter: lambda, tau or rho, see `deconvolve`.
+        The regularisation parameter: lambda, tau or rho; see `deconvolve`.
     rule : {"given", "gcv", "discrepancy"}
         How the parameter was chosen.
     residual : float
@@ -91,18 +91,18 @@ def deconvolve(
 
     - ``"tikhonov"``: :math:`\sigma^2 / (\sigma^2 + \lambda^2)`; this x minimises :math:`\|A x - y\|^2 + \lambda^2
       \|x\|^2`;
-    - ``"tsvd"``, truncated decomposition: 1 if :math:`\sigma \ge \tau \sigma_{max}`, else 0;
+    - ``"tsvd"`` (truncated decomposition): 1 if :math:`\sigma \ge \tau \sigma_{max}`, otherwise 0;
     - ``"wiener"``: :math:`\sigma^2 / (\sigma^2 + \rho / p)`, the linear estimate with the smallest expected error if
       the noise is white and its variance is :math:`\rho` times that of a signal with the power p at each frequency.
-      With p = 1 it is Tikhonov's for :math:`\lambda^2 = \rho`.
+      With p = 1 it is the Tikhonov solution for :math:`\lambda^2 = \rho`.
 
     The computation depends on the layer. Axes that are rings (circular boundary, samples / stride outputs) are
     transformed by the FFT, axes with a symmetric boundary and a symmetric kernel by the DCT-II; if these are all axes,
     the cost is that of the transforms, and several channels lead to small blocks. A one-channel kernel of rank one,
-    such as a Gaussian, needs one decomposition per axis for any boundary and padding, and small layers of any kind a
-    dense one. All other layers are solved by conjugate gradients on the normal equations (CGLS) with `ConvOperator`;
-    the rules then choose the parameter from Golub-Kahan bidiagonalisations, one from y and, for the trace that
-    cross-validation needs, one from a random vector of signs (Golub and von Matt).
+    such as a Gaussian, needs one decomposition per axis, for any boundary and padding. Small layers of any kind are
+    solved by a dense decomposition. All other layers are solved by conjugate gradients on the normal equations (CGLS)
+    with `ConvOperator`; the rules then choose the parameter from Golub-Kahan bidiagonalisations: one that starts from y
+    and, for the trace in cross-validation, one that starts from a random vector of signs (Golub and von Matt).
 
     Parameters
     ----------
@@ -120,37 +120,37 @@ def deconvolve(
     noise : float, optional
         Standard deviation of the noise in an entry of y, for the discrepancy principle.
     signal_power : array_like of float, shape (*input_shape), optional
-        p for ``"wiener"``, positive, up to a factor that is absorbed in :math:`\rho`: at the frequencies of
-        `numpy.fft.fftn` on rings (the same at f and -f for real signals), of `scipy.fft.dctn` on symmetric axes. For
-        layers of stride 1 that have a transform.
+        p for ``"wiener"``, positive, up to a factor that is absorbed in :math:`\rho`. It is given at the frequencies of
+        `numpy.fft.fftn` on rings (with equal values at f and -f for real signals), and at those of `scipy.fft.dctn` on
+        symmetric axes. Only for layers of stride 1 that have a transform.
     tol : float
         Conjugate gradients end when the gradient of the objective is ``tol`` times that at x = 0.
     max_iterations : int
-        Largest number of iterations, and of steps of a bidiagonalisation.
+        Maximum number of iterations, and of steps of a bidiagonalisation.
     rng : int or numpy.random.Generator
-        For the random signs.
+        Determines the random signs.
 
     Returns
     -------
     Deconvolution
-        With the residual, the parameter, the route and the iterations.
+        The solution, with the residual, the parameter, the route and the number of iterations.
 
     Raises
     ------
     ValueError
         If y does not fit the layer or is not finite; if the parameter is out of range; if it is 0 and A is singular up
-        to rounding; if the noise is missing, or no solution has its residual; if ``tol`` is not reached; or if the
-        method needs singular vectors that are out of reach.
+        to rounding; if the noise is missing, or no solution has a residual as small as the noise; if ``tol`` is not
+        reached; or if the method needs singular vectors that are too expensive to compute.
     TypeError
         If y is not numeric.
 
     Notes
     -----
     With ``parameter=0`` and a matrix of full rank, x is the least-squares solution, of smallest norm if there are more
-    inputs than outputs. If cross-validation has no minimum, it returns an end of its range: the low one for data that
-    no regularised x explains (as with a wrong boundary), the high one for noise alone. Check ``parameter``. With
-    iterations, a rule's parameter is accurate to about one percent, and that of cross-validation depends on the random
-    signs.
+    inputs than outputs. If cross-validation has no minimum, it returns an end of its range: the low end for data that
+    no regularised x explains (for instance with a wrong boundary), the high end for pure noise. Check ``parameter``.
+    With iterations, a rule's parameter is accurate to about one percent, and that of cross-validation depends on the
+    random signs.
 
     Iterations do not detect singular matrices; they converge to the solution of smallest norm.
 
@@ -260,9 +260,9 @@ def _filtered(
 def conjugate_gradients(operator: Any, y: Array, damping: float, tol: float, most: int) -> tuple[Array, int, float]:
     r"""Minimise :math:`\|A x - y\|^2 + \lambda^2 \|x\|^2` by conjugate gradients on the normal equations (CGLS).
 
-    Hestenes and Stiefel's form for least squares, which never forms :math:`A^H A`. It ends when the norm of the
-    gradient is ``tol`` times that at x = 0, or after ``most`` iterations. Returned are x, the number of iterations, and
-    the ratio of the two norms, computed from x.
+    This is the form of Hestenes and Stiefel for least squares, which does not form :math:`A^H A`. Iterations end when
+    the norm of the gradient is ``tol`` times that at x = 0, or after ``most`` iterations. The result is x, the number
+    of iterations, and the ratio of the two norms, computed from x.
     """
     adjoint = operator.H
     residual = y.astype(np.result_type(operator.dtype, y.dtype))
@@ -283,7 +283,7 @@ def conjugate_gradients(operator: Any, y: Array, damping: float, tol: float, mos
         if following <= (tol * first) ** 2:
             break
         direction, power = gradient + (following / power) * direction, following
-    # The gradient that was updated in each step drifts; this one does not.
+    # The gradient updated in each step drifts, so it is computed anew.
     true_gradient = adjoint @ (y - operator @ x) - damping**2 * x
     return x, done, float(np.linalg.norm(true_gradient)) / first
 
@@ -314,7 +314,7 @@ def _read_data(y: ArrayLike, geometry: ConvGeometry) -> tuple[Array, bool]:
 
 
 def _read_parameter(parameter: float | str, method: FilterName, noise: float | None) -> float:
-    """Return the parameter, or 0 for a rule, once it is known to fit the method and the noise."""
+    """Return the parameter, or 0 for a rule; raise if it does not fit the method and the noise."""
     if isinstance(parameter, str):
         if parameter not in RULES:
             raise ValueError(f"parameter {parameter!r} is unknown; give a number, or one of {', '.join(RULES)}")

@@ -37,15 +37,15 @@ class CirculantPreconditioner(_LinearOperator):
     Attributes
     ----------
     blocks : array of complex, shape (*frequencies, channels, channels), read-only
-        C in the Fourier basis; for one channel its eigenvalues, in the order of `numpy.fft.fftn`.
+        C in the Fourier basis, in the order of `numpy.fft.fftn`; for one channel, the blocks are its eigenvalues.
     kind : {"strang", "t_chan", "r_chan"}
     shape, dtype
-        Those of C; the dtype is complex if the kernel is.
+        Shape and dtype of C; the dtype is complex if the kernel is complex.
     """
 
     def __init__(self, blocks: Array, kind: Kind, dtype: np.dtype[Any]) -> None:
         size = math.prod(blocks.shape[:-1])
-        initialise: Any = super().__init__  # which SciPy's stubs leave out
+        initialise: Any = super().__init__  # missing in SciPy's stubs
         initialise(dtype, (size, size))
         self.blocks, self.kind = blocks, kind
         self.blocks.flags.writeable = False
@@ -86,17 +86,17 @@ def circulant_preconditioner(
       is Hermitian and n even, :math:`c_{n/2}` is the mean of :math:`a_{n/2}` and :math:`a_{-n/2}` (which are equal if T
       is real), so that C is Hermitian as well;
     - ``"t_chan"``: :math:`c_j = ((n-j) a_j + j a_{j-n}) / n`, the circulant matrix nearest to T in the Frobenius norm;
-    - ``"r_chan"``: :math:`c_j = a_j + a_{j-n}`, all diagonals, wrapped; :math:`c_0 = a_0`.
+    - ``"r_chan"``: :math:`c_j = a_j + a_{j-n}`: all diagonals, wrapped; :math:`c_0 = a_0`.
 
-    Layers with several axes are block Toeplitz with Toeplitz blocks; every level is treated in this way, and C is block
-    circulant with circulant blocks. For several channels, C has a small block per frequency.
+    The matrices of layers with several axes are block Toeplitz with Toeplitz blocks. Every level is treated in this
+    way, and C is block circulant with circulant blocks. For several channels, C has one small block per frequency.
 
     Parameters
     ----------
     kernel, input_shape, **layer
-        As for `convmatrix.conv_matrix`: a layer of stride 1 with a zero boundary, as many output as input channels and
-        samples (``padding="same"``). The matrix of all diagonals :math:`a_{n-1}, \dots, a_{1-n}` is that of the kernel
-        ``[a[n-1], ..., a[0], ..., a[1-n]]``, in this order.
+        As for `convmatrix.conv_matrix`. The layer must have stride 1, a zero boundary, and equal numbers of input and
+        output channels and of input and output samples (``padding="same"``). The matrix of all diagonals
+        :math:`a_{n-1}, \dots, a_{1-n}` is that of the kernel ``[a[n-1], ..., a[0], ..., a[1-n]]``, in this order.
     kind : {"strang", "t_chan", "r_chan"}
 
     Returns
@@ -146,7 +146,7 @@ def circulant_preconditioner(
     values = np.linalg.svd(blocks, compute_uv=False)
     if values.min() <= EPSILON * geometry.n_in * values.max():
         raise ValueError(
-            f"the {kind} circulant matrix is singular to rounding: its singular values reach from {values.max():.3g} "
+            f"the {kind} circulant matrix is singular to rounding: its singular values range from {values.max():.3g} "
             f"down to {values.min():.2g}; choose another kind of {', '.join(KINDS)}, or raise the kernel's centre"
         )
     return CirculantPreconditioner(blocks, kind, given.weights.dtype)
@@ -177,7 +177,7 @@ def _diagonals(geometry: ConvGeometry) -> list[tuple[int, NDArray[np.int64]]]:
 
 
 def _wrapped(n: int, offsets: NDArray[np.int64], kind: Kind, *, mean: bool) -> AxisTransform:
-    """Return a level as a ring of the same size, on which each diagonal has its factor in the circulant matrix."""
+    """Return a level as a ring of the same size, with each diagonal scaled by its factor in the circulant matrix."""
     if kind == "strang":
         factors = np.where((offsets <= n // 2) & (offsets > n // 2 - n), 1.0, 0.0)
         if mean:

@@ -20,18 +20,18 @@ FilterName = Literal["tikhonov", "tsvd", "wiener"]
 Rule = Literal["gcv", "discrepancy"]
 
 RANGE: Final = (1e-8, 1e2)
-"""Where cross-validation searches for lambda, relative to the largest singular value."""
+"""The range in which cross-validation searches for lambda, relative to the largest singular value."""
 
 _GRID: Final = 60
 
 
 class UnreachableResidualError(ValueError):
-    """No regularised solution has a residual as small as the one requested."""
+    """Raised if no regularised solution has a residual as small as requested."""
 
 
 @dataclass(frozen=True, eq=False)
 class Regularisation:
-    """A regularisation method with its parameter: a number, or the rule that chooses it.
+    """A regularisation method, with a number as its parameter or the rule that chooses the parameter.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class Regularisation:
     target: float | None
 
     def damping(self, parameter: float) -> float:
-        """Return lambda of the Tikhonov filter with this parameter."""
+        """Return the lambda of the Tikhonov filter that corresponds to a parameter."""
         return math.sqrt(parameter) if self.method == "wiener" else parameter
 
     def choose(self, spectrum: Spectrum) -> float:
@@ -61,9 +61,9 @@ class Regularisation:
         return damping**2 if self.method == "wiener" else damping
 
     def settle(self, operator: Any, y: Array, most: int, rng: np.random.Generator) -> float:
-        """Return the parameter chosen by the rule from bidiagonalisations, once doubling their steps changes it by 1%.
+        """Return the parameter that the rule chooses from bidiagonalisations, extended until doubling changes it by 1%.
 
-        Cross-validation also needs a trace, which is estimated from a random vector of signs.
+        Cross-validation also needs a trace, which is estimated with a random vector of signs.
         """
         if not isinstance(self.parameter, str):
             return self.parameter
@@ -110,17 +110,17 @@ class Spectrum:
     Attributes
     ----------
     values, energies : arrays that broadcast
-        Singular values, and :math:`|u^H y|^2`; or nodes and weights that represent all of them.
+        Singular values, and :math:`|u^H y|^2`, or the nodes and weights of a quadrature rule that represents them.
     outside : float
-        Squared norm of the rest of the data.
+        Squared norm of the remaining data.
     n_out : int
-        Number of data.
+        Number of data values.
     penalty : array or float
-        By which the square of lambda is multiplied: 1, or the reciprocal power of the signal.
+        Factor by which the square of lambda is multiplied: 1, or the reciprocal of the signal's power.
     counted, counts : arrays, optional
         Nodes and weights for the degrees of freedom; by default ``values``, once each.
     free_outside : float
-        Degrees of freedom of the rest of the data.
+        Degrees of freedom of the remaining data.
     """
 
     values: NDArray[np.float64]
@@ -146,7 +146,7 @@ class Spectrum:
         return self.misfit_and_freedom(damping)[0]
 
     def misfit_and_freedom(self, damping: float) -> tuple[float, float]:
-        """Return the norm of the residual, and the trace of the matrix that maps the data to it."""
+        """Return the norm of the residual, and the trace of the matrix that maps the data to the residual."""
         left = _left_factors(self._squares, damping)
         misfit = math.sqrt(float(left**2 @ self.energies.ravel()) + self.outside)
         if self.counted is None or self.counts is None:
@@ -163,7 +163,7 @@ def _left_factors(squares: NDArray[np.float64], damping: float) -> NDArray[np.fl
 def filter_factors(
     values: NDArray[np.float64], damping: float, penalty: NDArray[np.float64] | float = 1.0
 ) -> NDArray[np.float64]:
-    r"""Return :math:`\varphi = \sigma^2 / (\sigma^2 + \lambda^2 q)`, as ratios so that no square overflows."""
+    r"""Return :math:`\varphi = \sigma^2 / (\sigma^2 + \lambda^2 q)`, computed from ratios to avoid overflow."""
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         factors: NDArray[np.float64] = 1 / (1 + penalty * (damping / values) ** 2)
     return np.where(values > 0, factors, 0.0)
@@ -231,7 +231,7 @@ def _check_reachable(least: float, most: float, target: float) -> None:
 
 
 def truncation(spectrum: Spectrum, target: float | None) -> float:
-    """Return the threshold relative to the largest singular value, by cross-validation or for a given residual.
+    """Return the threshold, relative to the largest singular value, by cross-validation or for a given residual.
 
     Singular values that differ only by rounding are kept or dropped together, so that the solution does not depend on
     the choice of singular vectors. The threshold lies between the last value kept and the first one dropped.
@@ -241,9 +241,9 @@ def truncation(spectrum: Spectrum, target: float | None) -> float:
     after = np.append(values[1:], 0.0)
     level = EPSILON * max(spectrum.n_out, len(values))
     terms = 1 + np.flatnonzero((values - after > level) & (values > level))
-    if not len(terms):  # the values decay too slowly for a gap
+    if not len(terms):  # the values decay too slowly to have a gap
         terms = np.array([np.count_nonzero(values > level)])
-    # Sums from the small end, where the differences matter.
+    # Sum from the small end, where the differences matter.
     energies = np.append(spectrum.energies.ravel()[order][::-1].cumsum()[::-1], 0.0)
     left = energies[terms] + spectrum.outside
     if target is None:
@@ -279,7 +279,7 @@ class Bidiagonalisation:
         self.exhausted = False
 
     def extend(self, steps: int) -> None:
-        """Take more steps, at most as many as there are."""
+        """Take more steps, until the bidiagonalisation is exhausted."""
         for _ in range(steps):
             if self.exhausted:
                 return
@@ -304,7 +304,7 @@ class Bidiagonalisation:
 
     @property
     def steps(self) -> int:
-        """Number of steps taken, of two products each."""
+        """Number of steps taken; each step takes two products."""
         return len(self._diagonal)
 
     def nodes(self) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:

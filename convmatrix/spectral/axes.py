@@ -33,18 +33,18 @@ if TYPE_CHECKING:
 
 TransformName = Literal["fourier", "cosine", "dense"]
 
-_MOST_SHIFTS: Final = 96  # that are transformed by a matrix product; more are by a fast Fourier transform
+_MOST_SHIFTS: Final = 96  # transformed by a matrix product; larger numbers are transformed by a fast Fourier transform
 
 
 @dataclass(frozen=True, eq=False)
 class AxisTransform:
-    """The transform of one axis, and how the weights of that axis (tile and taps joined) enter it.
+    """The transform of one axis, and its dependence on the weights of that axis (tile and taps joined).
 
     Attributes
     ----------
     name : {"fourier", "cosine", "dense"}
     n_frequencies, output_phases, input_phases : int
-        F, R and C of the module's text.
+        F, R and C as in the module's docstring.
     first_shift, n_shifts : int
         The shifts a are ``first_shift .. first_shift + n_shifts - 1``.
     spread : sparse array, shape (R * C * n_shifts, tile * n_taps)
@@ -102,7 +102,7 @@ class AxisTransform:
         return np.asarray(waves * phases.reshape(-1, *(1,) * (array.ndim - axis - 1)))
 
     def negate(self, array: Array, axis: int) -> Array:
-        """Return an array over the frequencies with -f in place of f, where these differ, along an axis."""
+        """Return an array with frequency -f in place of f along an axis."""
         if self.name != "fourier":
             return array
         return np.take(array, -np.arange(self.n_frequencies) % self.n_frequencies, axis=axis)
@@ -110,9 +110,9 @@ class AxisTransform:
     def rounding(self) -> float:
         """Return a bound on the error of a transformed sum whose moduli add up to one, in units of rounding.
 
-        A product with k numbers of modulus one, which are themselves off by a few units, adds k + 8 units. A transform
-        of length F is off by at most about 8 log2(F) units in the 2-norm, and a single value by at most sqrt(F) times
-        as much.
+        A product with k numbers of modulus one, which have errors of a few units themselves, adds k + 8 units. The
+        error of a transform of length F is at most about 8 log2(F) units in the 2-norm, and that of a single value at
+        most sqrt(F) times as much.
         """
         if self.is_fast:
             return float(8 * (np.log2(self.n_frequencies) + 2) * np.sqrt(self.n_frequencies))
@@ -141,7 +141,7 @@ def best_transform(axis: Axis, *, symmetric: bool) -> AxisTransform:
 
 
 def is_ring(axis: Axis) -> bool:
-    """Return whether the outputs of an axis go once around a ring, so that its Fourier transform is exact."""
+    """Return whether the outputs of an axis go around a ring exactly once, so that the Fourier transform applies."""
     if axis.n_outputs * axis.stride != axis.n_samples or axis.n_outputs % axis.tile:
         return False
     if axis.boundary == "circular" or (axis.n_samples == 1 and axis.boundary != "zero"):
@@ -158,7 +158,7 @@ def suits_cosines(axis: Axis) -> bool:
 
 
 def dense_transform(axis: Axis) -> AxisTransform:
-    """Return an axis with its own matrix as the only block."""
+    """Return the transform of an axis that has its own matrix as the only block."""
     outputs, taps = (array.ravel() for array in np.mgrid[: axis.n_outputs, : axis.n_taps])
     samples = _unflipped_samples(axis, outputs, taps)
     inside = samples != NOTHING
@@ -176,7 +176,7 @@ def _unflipped_samples(axis: Axis, outputs: NDArray[np.int64], taps: NDArray[np.
 
 
 def ring_transform(axis: Axis, length: int) -> AxisTransform:
-    """Return an axis on a ring of a given length, which ``stride * tile`` divides, by its polyphase components."""
+    """Return the polyphase transform of an axis on a ring of a given length, a multiple of ``stride * tile``."""
     tile, taps = axis.tile, axis.n_taps
     phases = axis.stride * tile
     kernels, positions = (array.ravel() for array in np.mgrid[:tile, :taps])
@@ -216,7 +216,7 @@ def _transform(
 
 
 def enclosing_rings(axis: Axis) -> list[tuple[AxisTransform, float]]:
-    """Return rings that contain an axis, each with the factor by which its norm must be multiplied.
+    """Return rings that contain an axis, each with the factor by which to multiply its norm.
 
     The derivation is in `convmatrix.spectral.norm_bounds`.
     """
@@ -250,7 +250,7 @@ def _most_repeats(axis: Axis) -> int:
 
 
 def most_reads(axis: Axis) -> tuple[int, int]:
-    """Return the largest number of times that a sample is read by all taps together, and by a single tap."""
+    """Return the maximum number of times that a sample is read, by all taps together and by a single tap."""
     outputs = np.arange(axis.n_outputs)
     total, most = np.zeros(axis.n_samples, dtype=np.int64), 0
     for tap in range(axis.n_taps):

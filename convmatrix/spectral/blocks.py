@@ -33,17 +33,17 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 MODERATE_WORK: Final = 2e11
-"""Multiplications that are spent without being asked for: some ten seconds."""
+"""Maximum number of multiplications that are spent without an explicit request: about ten seconds."""
 
-_CHUNK: Final = 2**26  # bytes of blocks that are made at a time
-_PIECE: Final = 2**18  # bytes of blocks for one core, at least
+_CHUNK: Final = 2**26  # bytes of blocks that are computed at a time
+_PIECE: Final = 2**18  # minimum number of bytes of blocks per core
 _SQUARINGS: Final = 4
 _BATCH: Final = 32
 
 
 @dataclass(frozen=True, eq=False)
 class WeightedLayer:
-    """A layer with its weights, which are in double precision and finite; see `read_layer`."""
+    """A layer with its weights, in double precision and finite; see `read_layer`."""
 
     geometry: ConvGeometry
     weights: Array
@@ -77,7 +77,7 @@ class WeightedLayer:
 
     @property
     def decomposition_work(self) -> float:
-        """About how many multiplications all singular values take."""
+        """Approximate number of multiplications for computing all singular values."""
         groups, outputs, inputs = (float(size) for size in self.channels)
         frequencies = 1.0
         for axis, name in zip(self.geometry.axes, self.transform_names, strict=True):
@@ -109,7 +109,7 @@ def read_layer(
 class Blocks:
     """The blocks of a layer: ``A = (basis of the outputs) diag(B_f) (basis of the inputs)^H`` in each channel group.
 
-    A transposed layer has the blocks of the convolution that it transposes.
+    For a transposed layer, the blocks are those of the underlying convolution.
 
     Attributes
     ----------
@@ -137,7 +137,7 @@ class Blocks:
         return int(self.taps.shape[-3])
 
     def negate(self, array: Array) -> Array:
-        """Return an array of shape (*frequencies, ...) with -f in place of f."""
+        """Return an array of shape (*frequencies, ...) with frequency -f in place of f."""
         for number, axis in enumerate(self.axes):
             array = axis.negate(array, number)
         return array
@@ -159,7 +159,7 @@ class Blocks:
 
     @cached_property
     def _transformed(self) -> Array:
-        """The taps with all axes transformed; the first one only if that is done for all frequencies at once."""
+        """The taps with all axes transformed, including the first one only if it yields all frequencies at once."""
         array = self.taps
         for number in reversed(range(0 if self.axes[0].is_fast else 1, len(self.axes))):
             array = self.axes[number].apply(array, number)
@@ -180,7 +180,7 @@ class Blocks:
         return multiply_along(self.axes[0].response(index), self._transformed, 0)
 
     def chunks(self, *, distinct: bool) -> list[NDArray[np.int64]]:
-        """Return the frequencies of the first axis in chunks of moderate size; with ``distinct`` only counted ones."""
+        """Return the frequencies of the first axis in chunks of moderate size; with ``distinct``, those that count."""
         size = math.prod((*self.shape[1:], *self.taps.shape[-3:])) * 16
         first = np.arange(self.shape[0])
         if distinct:
@@ -193,11 +193,11 @@ class Blocks:
                 f"the blocks of {math.prod(self.shape)} frequencies, each {self.n_groups} x {self.block_shape},",
                 "use spectral_norm or norm_bounds, which need fewer, or a smaller layer",
             )
-        _ = self._transformed  # computed here, so that threads do not compute it several times
+        _ = self._transformed  # computed here so that threads do not each compute it
         return np.array_split(first, n_chunks)
 
     def map(self, function: Callable[[Array, NDArray[np.int64]], Result]) -> list[Result]:
-        """Return ``function(blocks, multiplicities)`` of parts of all distinct blocks, computed on all cores.
+        """Return ``function(blocks, multiplicities)`` for parts of all distinct blocks, computed on all cores.
 
         The blocks have the shape (n, groups, outputs, inputs).
         """
@@ -227,7 +227,8 @@ class Blocks:
     def norm(self) -> float:
         """Return the largest singular value of all blocks.
 
-        Blocks are decomposed in descending order of `gram_bounds`, until these fall below the largest value found.
+        Blocks are decomposed in descending order of their `gram_bounds`, until the bounds fall below the largest value
+        found.
         """
 
         def largest(matrices: Array, _: NDArray[np.int64]) -> float:
@@ -267,7 +268,7 @@ def layer_blocks(layer: WeightedLayer, axes: Sequence[AxisTransform] | None = No
         joined += [number, n + 3 + number]
     sizes = [tile * taps for tile, taps in zip(layer.geometry.tile, layer.geometry.kernel_shape, strict=True)]
     array = layer.grouped.transpose(joined).reshape(groups, outputs, inputs, *sizes)
-    for axis in axes:  # each axis is the fourth in its turn, and moves to the end
+    for axis in axes:  # each axis in turn is the fourth, and is moved to the end
         array = np.moveaxis(array, 3, 0)
         rest = array.shape[1:]
         array = (axis.spread @ array.reshape(len(array), -1)).reshape(
@@ -284,7 +285,7 @@ def layer_blocks(layer: WeightedLayer, axes: Sequence[AxisTransform] | None = No
 
 
 def singular_values_of(matrices: Array) -> NDArray[np.float64]:
-    """Return the singular values of each matrix of a stack."""
+    """Return the singular values of each matrix in a stack."""
     if min(matrices.shape[-2:]) == 1:
         return frobenius_norms(matrices)[..., None]
     values: NDArray[np.float64] = np.linalg.svd(matrices, compute_uv=False)
@@ -292,7 +293,7 @@ def singular_values_of(matrices: Array) -> NDArray[np.float64]:
 
 
 def frobenius_norms(matrices: Array) -> NDArray[np.float64]:
-    """Return the Frobenius norm of each matrix of a stack, without over- or underflow."""
+    """Return the Frobenius norm of each matrix in a stack, without over- or underflow."""
     scale = np.abs(matrices).max(axis=(-2, -1), initial=0.0)
     safe = np.where(scale > 0, scale, 1.0)[..., None, None]
     norms: NDArray[np.float64] = scale * np.sqrt((np.abs(matrices / safe) ** 2).sum(axis=(-2, -1)))
@@ -300,7 +301,7 @@ def frobenius_norms(matrices: Array) -> NDArray[np.float64]:
 
 
 def gram_bounds(stack: Array, squarings: int) -> NDArray[np.float64]:
-    r"""Return an upper bound on the largest singular value of each matrix, from the powers of its Gram matrix.
+    r"""Return an upper bound on the largest singular value of each matrix, from powers of its Gram matrix.
 
     .. math:: \sigma_1(B) \le \| (B^H B)^{2^k} \|_F^{1 / 2^{k+1}}
 
@@ -336,12 +337,12 @@ def cores() -> int:
 
 
 def n_pieces(stack: Array) -> int:
-    """Return into how many pieces a stack of matrices is split, so that all cores are kept busy."""
+    """Return the number of pieces into which to split a stack of matrices so that all cores are busy."""
     return min(8 * cores(), len(stack), 1 + stack.nbytes // _PIECE)
 
 
 def on_cores(work: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
-    """Return ``work(item)`` of every item, computed by one thread per core."""
+    """Return ``work(item)`` for every item, computed by one thread per core."""
     workers = min(cores(), len(items))
     if workers <= 1:
         return [work(item) for item in items]
@@ -354,9 +355,10 @@ _blas: dict[str, Any] = {"lock": Lock(), "users": 0, "limits": None}
 
 @contextmanager
 def single_threaded_blas() -> Iterator[None]:
-    """Keep BLAS from starting threads of its own if threadpoolctl is installed; otherwise do nothing.
+    """Limit BLAS to one thread if threadpoolctl is installed; otherwise do nothing.
 
-    OpenBLAS splits even matrices of 100 rows, and its threads and ours would then wait for one another.
+    OpenBLAS uses threads even for matrices of 100 rows, and its threads and those of `on_cores` would then wait for one
+    another.
     """
     controller = _blas_controller()
     if controller is None:

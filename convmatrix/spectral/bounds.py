@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
 _STEPS: Final = 24
 _LEAST_STEPS: Final = 8
-_MOST_PRODUCT_WORK: Final = 5e10  # multiplications of the products beyond which fewer steps are taken
-_MOST_BLOCK: Final = 2048  # rows or columns of blocks whose largest singular value is computed
+_MOST_PRODUCT_WORK: Final = 5e10  # multiplications of all products; for larger layers, fewer steps are taken
+_MOST_BLOCK: Final = 2048  # maximum number of rows or columns of blocks whose largest singular value is computed
 _MOST_WORK: Final = 1e10  # multiplications for the blocks of a ring, beyond which fewer points of its symbol are used
 _LEAST_GRID: Final = 8  # points of the symbol per shift, which bound it up to 7% per axis
 _PERRON_STEPS: Final = 6
@@ -64,8 +64,8 @@ def norm_bounds(
     Raises
     ------
     ValueError
-        If ``tol`` is not positive, or cannot be met; the message says which width was reached, and why not a smaller
-        one.
+        If ``tol`` is not positive or cannot be met; the message gives the width that was reached, and the obstacle to a
+        smaller one.
 
     Notes
     -----
@@ -82,19 +82,19 @@ def norm_bounds(
        zeros. On a circular axis whose length n is not divisible by the stride, the ring is the axis itself with stride
        g = gcd(stride, n), and every output stands for at most :math:`\lceil m g / n \rceil` of the m outputs. Axes are
        independent, so norms multiply, and C is a layer on rings, whose norm is the largest norm of its blocks
-       (`singular_values`). Rings, and symmetric axes with symmetric kernels, are exact themselves; if all axes are,
-       both bounds are the norm up to rounding. If a ring of n samples would be too much work, its symbol is evaluated
-       at N < n points: with s shifts, the norm is at most :math:`(1 - (s - 1) / N)^{-1/2}` times the largest one at
-       these points, on each such axis. Indeed :math:`p = u^H B v` is a trigonometric polynomial of s successive
-       frequencies, which a sum over the N points reproduces, :math:`p(\omega) = \frac1N \sum_j p(\omega_j) V(\omega -
-       \omega_j)`, with :math:`V = D_L D_{s + L - 1} / L` up to a phase, where D_m is the sum of m successive waves and
-       L = N - s + 1: V has the coefficient 1 at those s frequencies, and reaches none of their aliases. By Cauchy and
-       Schwarz :math:`\frac1N \sum_j |V(\omega - \omega_j)| \le \sqrt{L (s + L - 1)} / L = \sqrt{N / L}`, which is the
-       factor. See also Pfister and Bresler, Bounding multivariate trigonometric polynomials ..., arXiv:1802.09588,
-       2018.
+       (`singular_values`). Rings, and symmetric axes with symmetric kernels, are treated exactly; if all axes are of
+       this kind, both bounds equal the norm up to rounding. If a ring of n samples would be too much work, its symbol
+       is evaluated at N < n points: with s shifts, the norm is at most :math:`(1 - (s - 1) / N)^{-1/2}` times the
+       largest one at these points, on each such axis. Indeed :math:`p = u^H B v` is a trigonometric polynomial of s
+       successive frequencies, which a sum over the N points reproduces, :math:`p(\omega) = \frac1N \sum_j p(\omega_j)
+       V(\omega - \omega_j)`, with :math:`V = D_L D_{s + L - 1} / L` up to a phase, where D_m is the sum of m successive
+       waves and L = N - s + 1: V has the coefficient 1 at those s frequencies and 0 at their aliases. By the
+       Cauchy-Schwarz inequality, :math:`\frac1N \sum_j |V(\omega - \omega_j)| \le \sqrt{L (s + L - 1)} / L = \sqrt{N /
+       L}`, which is the factor. See also Pfister and Bresler, Bounding multivariate trigonometric polynomials ...,
+       arXiv:1802.09588, 2018.
     2. Unfolding. A = (W x I) U with the kernel as a matrix W, one row per output channel, and U that copies samples:
-       :math:`\|U\|^2` is the largest number of reads of one sample. Likewise with one column per input channel, where
-       sums replace copies.
+       :math:`\|U\|^2` is the largest number of reads of one sample. The same holds with one column per input channel,
+       with sums in place of copies.
     3. Moduli. :math:`\|A\| \le \| |A| \|`, and for every positive x, :math:`\| |A| \|^2 \le \max_j (|A|^T |A| x)_j /
        x_j` (Collatz, Wielandt). For kernels of one sign this bound is tight, for every boundary.
 
@@ -104,7 +104,7 @@ def norm_bounds(
 
     Examples
     --------
-    The norm of the circular layer is no bound for the zero-padded one:
+    The norm of the circular layer is not a bound for the zero-padded one:
 
     >>> lower, upper = norm_bounds([1, -2, 1], 3, padding="same")
     >>> lower <= 2 + 2**0.5 <= upper
@@ -120,7 +120,7 @@ def norm_bounds(
         raise ValueError(f"tol={tol!r} must be positive: it is the relative width of the interval")
     given = read_layer(kernel, input_shape, **layer)
     geometry = given.geometry
-    weights = np.where(_used_weights(geometry), given.weights, 0)  # a large weight that reads nothing would cost digits
+    weights = np.where(_used_weights(geometry), given.weights, 0)  # unused large weights would cost precision
     scale = float(np.abs(weights).max())
     if scale == 0:
         return 0.0, 0.0
@@ -161,11 +161,11 @@ def _used_weights(geometry: ConvGeometry) -> NDArray[np.bool_]:
 
 
 def lower_bound(operator: ConvOperator, rounding: float, tolerance: float, restarts: int) -> float:
-    """Return a lower bound on the norm of an operator whose products are off by at most ``rounding``."""
+    """Return a lower bound on the norm of an operator whose products have an error of at most ``rounding``."""
     step = 2.0 * math.prod(operator.geometry.output_shape) * operator.geometry.n_weights
     steps = min(max(int(_MOST_PRODUCT_WORK / step), _LEAST_STEPS), _STEPS)
     found = largest_singular(operator, tolerance=tolerance, steps=steps, restarts=restarts)
-    # The vector was combined from others, so its image is computed anew, and its norm is one only up to rounding.
+    # The vector is a combination of others, so its image is computed anew; its norm is one only up to rounding.
     image = np.linalg.norm(operator @ found.vector) / np.linalg.norm(found.vector)
     size = sum(operator.shape)
     return max(float(image) * (1 - (4 * math.sqrt(size) + 8) * EPSILON) - rounding, 0.0)
@@ -190,13 +190,13 @@ class Extreme:
     Attributes
     ----------
     value : float
-        The quotient norm(A v) / norm(v) for `vector`, as computed.
+        The computed quotient norm(A v) / norm(v) for `vector`.
     residual : float
         norm(A^H u - value * v) with u = A v / value. The matrix has a singular value within this distance.
     vector : array
         v, of norm one.
     products : int
-        Number of products with A and A^H together.
+        Total number of products with A and A^H.
     """
 
     value: float
@@ -208,9 +208,9 @@ class Extreme:
 def largest_singular(operator: Any, *, tolerance: float, steps: int, restarts: int, seed: int = 0) -> Extreme:
     """Return the largest singular value of an operator by restarted Golub-Kahan-Lanczos bidiagonalisation.
 
-    The vectors are fully orthogonalised. Each cycle keeps the best approximate vectors, a third of its steps (a thick
-    restart), so that clusters of large singular values are resolved together. The iteration ends when the residual is
-    below ``tolerance * value``.
+    The vectors are fully orthogonalised. Each cycle keeps the best approximate vectors, as many as a third of its steps
+    (a thick restart), so that clusters of large singular values are resolved together. The iteration ends when the
+    residual is below ``tolerance * value``.
     """
     rng = np.random.default_rng(seed)
     n_out, n_in = operator.shape
@@ -258,7 +258,7 @@ def largest_singular(operator: Any, *, tolerance: float, steps: int, restarts: i
 
 def _orthogonalised(vector: Array, V: Array) -> tuple[Array, float]:
     """Return a vector without its components along the columns of V, and its norm."""
-    for _ in range(2):  # twice, for orthogonality to full precision
+    for _ in range(2):  # twice, for orthogonality to working precision
         vector = vector - V @ (V.conj().T @ vector)
     return vector, float(np.linalg.norm(vector))
 
@@ -267,16 +267,16 @@ def _orthogonalised(vector: Array, V: Array) -> tuple[Array, float]:
 
 
 def exact_bounds(layer: WeightedLayer) -> tuple[float, float] | None:
-    """Return bounds that differ only by rounding; None if an axis has no transform or there would be too much work."""
+    """Return bounds that differ only by rounding; None if an axis has no transform or the work would be too large."""
     if "dense" in layer.transform_names:
         return None
     value, error = _ring_norm(layer, layer.transforms(), _MOST_WORK)
-    # If the weights cancel, only rounding is left, which cannot be told from zero.
+    # If the weights cancel, only rounding is left, which cannot be distinguished from zero.
     return (value - error, value + error) if 0 < 2 * error < value < math.inf else None
 
 
 def upper_bounds(layer: WeightedLayer) -> dict[str, float]:
-    """Return all upper bounds, by name, for weights whose moduli are at most one."""
+    """Return all upper bounds by name, for weights of modulus at most one."""
     bounds = unfold_bounds(layer)
     bounds["moduli"] = moduli_bound(layer)
     names = zip(layer.geometry.axes, layer.transform_names, layer.transforms(), strict=True)
@@ -288,7 +288,7 @@ def upper_bounds(layer: WeightedLayer) -> dict[str, float]:
 
 
 def ring_bound(layer: WeightedLayer, axes: list[AxisTransform]) -> float:
-    """Return a bound on the norm of a layer with its axes transformed so: the norm itself unless that is too much work.
+    """Return a bound on the norm of a layer under transforms of its axes: the norm itself unless that is too expensive.
 
     Otherwise the symbol is evaluated at fewer points, and the bound allows for its growth between them: a trigonometric
     polynomial of s successive frequencies is at most (1 - (s - 1) / N)^(-1/2) times its largest value at N points.
@@ -314,13 +314,13 @@ def _block_shape(layer: WeightedLayer, axes: list[AxisTransform]) -> tuple[int, 
 
 
 def _block_work(layer: WeightedLayer, axes: list[AxisTransform]) -> float:
-    """Return about how many multiplications the norm of the blocks of one frequency takes."""
+    """Return the approximate number of multiplications for the norm of the blocks of one frequency."""
     small, large = sorted(map(float, _block_shape(layer, axes)))
     return layer.channels[0] * small * small * (large + 4 * small)
 
 
 def _ring_norm(layer: WeightedLayer, axes: list[AxisTransform], most_work: float) -> tuple[float, float]:
-    """Return the norm of a layer with its axes transformed so, and a bound on the error; infinity if out of reach."""
+    """Return the norm of a layer under transforms of its axes, and a bound on the error; infinity if too expensive."""
     rows, columns = _block_shape(layer, axes)
     if min(rows, columns) > _MOST_BLOCK or rows * columns * math.prod(axis.n_shifts for axis in axes) > 2**27:
         return math.inf, 0.0
@@ -333,7 +333,7 @@ def _ring_norm(layer: WeightedLayer, axes: list[AxisTransform], most_work: float
 
 
 def unfold_bounds(layer: WeightedLayer) -> dict[str, float]:
-    """Return the bounds by the kernel as a matrix: (outputs) x (inputs, taps), and (outputs, taps) x (inputs)."""
+    """Return the bounds from the kernel as a matrix: (outputs) x (inputs, taps), and (outputs, taps) x (inputs)."""
     geometry, grouped = layer.geometry, layer.grouped
     stack = grouped.reshape(-1, *grouped.shape[len(geometry.kernel_shape) + 1 :])
     n_kernels, outputs, inputs = stack.shape[:3]  # (tiles * groups, outputs, inputs, *kernel)

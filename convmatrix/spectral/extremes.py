@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 METHODS: Final = ("auto", "exact", "lanczos")
 
 _QUICK_WORK: Final = 3e9
-"""Multiplications of a decomposition that is preferred to Lanczos steps: about a second."""
+"""Maximum number of multiplications for a decomposition to be preferred to Lanczos steps: about a second."""
 
 _MOST_INVERSE_WORK: Final = 3e11
-"""Multiplications that are spent on the factors of an inverse: some minutes."""
+"""Maximum number of multiplications for the factors of an inverse: a few minutes."""
 
 
 @overload
@@ -204,7 +204,7 @@ def _inverse_lanczos(layer: WeightedLayer) -> float:
 
 
 def inverse_work(geometry: ConvGeometry) -> float:
-    """Estimate the multiplications for the factors of a layer's sparse inverse, from its smallest bandwidth.
+    """Return an estimate of the multiplications for factorising a layer's sparse Gram matrix, from its bandwidth.
 
     The rows are those of the matrix or of its transpose, whichever has fewer. With the longest axis outermost, the
     distance of two rows that share a column is at most the reach of that axis times the number of all other rows.
@@ -218,7 +218,7 @@ def inverse_work(geometry: ConvGeometry) -> float:
     for axis, size in zip(geometry.axes, sizes, strict=True):
         span = (axis.n_taps - 1) * axis.dilation
         reach = span // axis.stride if by_position else span
-        ring = 1 if axis.boundary in ("zero", "replicate") else 2  # whether the ends share columns
+        ring = 1 if axis.boundary in ("zero", "replicate") else 2  # whether the two ends share columns
         bands.append(n_rows // size * min(ring * max(reach, 1), size))
     return float(geometry.groups * n_rows * min(bands) ** 2)
 
@@ -253,7 +253,7 @@ def condition_number(kernel: ArrayLike, input_shape: Shape, **layer: Unpack[Laye
         values = sorted_values(layer_blocks(given))
         largest, smallest = float(values[0]), float(values[-1])
     else:
-        smallest = _inverse_lanczos(given)  # first, because it may be out of reach
+        smallest = _inverse_lanczos(given)  # first, because it may raise an error
         largest = _lanczos_norm(given, 1e-8)[0]
     return largest / smallest if smallest > rounding_level(given.geometry) * largest else math.inf
 

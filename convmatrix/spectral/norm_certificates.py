@@ -1,4 +1,4 @@
-r"""Proof, by a Cholesky factorisation, that the norm of a layer is below a number.
+r"""Proofs, by Cholesky factorisation, that the norm of a layer is below a given number.
 
 If the Cholesky factorisation of a stored Hermitian matrix H runs to its end in floating point, then
 
@@ -56,13 +56,13 @@ def refine_bounds(
     known : (float, float)
         Bounds to start from.
     scale : float
-        By which norms are multiplied in messages.
+        Factor by which norms are multiplied in messages.
     """
     lower, upper = known
     if lower == 0 and _cancels(layer):
         return 0.0, 0.0
     certifier, reason = find_certifier(layer)
-    # A small residual says that a singular value is near, but not which one: if the proof fails, look closer.
+    # A small residual shows that a singular value is near, but not which one: if the proof fails, refine.
     for effort, tolerance in ((8, math.sqrt(tol) / 50), (40, tol / 100), (200, 1e-13)):
         lower = max(lower, lower_bound(tolerance, effort))
         if upper - lower <= tol * lower:
@@ -101,7 +101,7 @@ def _cancels(layer: WeightedLayer) -> bool:
 
 
 def find_certifier(layer: WeightedLayer) -> tuple[BlockCertifier | BandCertifier | None, str]:
-    """Return the certifier that proves a bound with the least work, or None and the reason why there is none."""
+    """Return the certifier that proves a bound with the least work, or None with the reason why there is none."""
     work = layer.decomposition_work
     if work <= _LITTLE_WORK:
         return BlockCertifier(layer_blocks(layer)), ""

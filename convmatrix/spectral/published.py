@@ -1,7 +1,7 @@
-"""Published bounds on the norm of a convolution layer, each under its authors' names, to compare with `norm_bounds`.
+"""Published bounds on the norm of a convolution layer, named after their authors, for comparison with `norm_bounds`.
 
-Not all of them bound the layers that users deploy; each docstring says for which layers the bound holds. All kernels
-have the shape (C_out, C_in, *kernel), or (*kernel) for one channel; stride and dilation are 1.
+Not all of them hold for the layers used in practice; each docstring states the layers for which the bound holds. All
+kernels have the shape (C_out, C_in, *kernel), or (*kernel) for one channel; stride and dilation are 1.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def _ring(kernel: Array, lengths: Sequence[int]) -> Blocks:
 
 
 def sedghi(kernel: ArrayLike, spatial_shape: Sequence[int]) -> float:
-    """Return the norm of the layer with a circular boundary in place of its own.
+    """Return the norm of the layer with its boundary replaced by a circular one.
 
     It is exact for circular layers, but not a bound for others: the norm with zero padding can be larger. Sedghi,
     Gupta, Long, The singular values of convolutional layers, ICLR 2019.
@@ -100,8 +100,9 @@ def singla_feizi(kernel: ArrayLike, n_axes: int = 2) -> float:
 def araujo(kernel: ArrayLike, n_axes: int = 2, grid: int = 50) -> float:
     """Return the largest Frobenius norm of the symbol on a grid of angles.
 
-    It tends to a bound on circular and zero-padded layers as the grid grows; on a finite grid it can be smaller. Araujo
-    et al., On Lipschitz regularization of convolutional layers using Toeplitz matrix theory, AAAI 2021.
+    As the grid grows, it converges to a bound on circular and zero-padded layers; on a finite grid it can be smaller
+    than their norm. Araujo et al., On Lipschitz regularization of convolutional layers using Toeplitz matrix theory,
+    AAAI 2021.
 
     Examples
     --------
@@ -143,9 +144,9 @@ def delattre_circular(kernel: ArrayLike, spatial_shape: Sequence[int], iteration
 def delattre_zero(kernel: ArrayLike, n_axes: int = 2, iterations: int = 4) -> float:
     r"""Return the bound of the Gram iteration for zero-padded layers of any size.
 
-    The kernel is correlated with itself t times; its matrix then has the norm to the power :math:`2^t` at most the
-    largest sum of moduli of a row. Delattre, Barthelemy, Allauzen, Spectral norm of convolutional layers with circular
-    and zero paddings, 2024.
+    The kernel is correlated with itself t times. The norm of the layer to the power :math:`2^t` is then at most the
+    largest row sum of moduli. Delattre, Barthelemy, Allauzen, Spectral norm of convolutional layers with circular and
+    zero paddings, 2024.
 
     Examples
     --------
@@ -173,7 +174,7 @@ def delattre_zero(kernel: ArrayLike, n_axes: int = 2, iterations: int = 4) -> fl
 
 
 def grid_bound(kernel: ArrayLike, grid: int, n_axes: int = 2) -> float:
-    r"""Return the largest norm of the symbol on a grid of N points per axis, times its largest growth between them.
+    r"""Return the largest norm of the symbol on a grid of N points per axis, times its maximum growth between them.
 
     .. math:: \sup_\omega \| B(\omega) \| \le \max_{grid} \| B \| \, \prod_a (1 - 2 d_a / N)^{-1/2},
               \qquad d_a = (k_a - 1) / 2, \quad N \ge 2 d_a + 1

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     Triplet = tuple[Array, NDArray[np.float64], Array]
 
 MOST_WORK: Final = 2e13
-"""Multiplications beyond which a decomposition is refused: a quarter of an hour or more."""
+"""Maximum number of multiplications of a decomposition; more would take a quarter of an hour or longer."""
 
 
 @overload
@@ -59,11 +59,11 @@ def singular_values(
       stride outputs. With stride s the input splits into s interleaved parts (its polyphase components), which count
       as channels. Kernels may be longer than the ring; they wrap around it.
     - by the DCT-II if the boundary is ``symmetric``, the kernel symmetric and centred, and the stride 1;
-    - not at all otherwise: its samples then count as channels.
+    - not at all otherwise; its samples then count as channels.
 
-    The cost for circular layers of n frequencies and m channels is therefore O(n m^3), for one channel O(n log n), and
-    no matrix is formed. Only layers with neither a ring nor symmetry need a dense decomposition, and must be small. For
-    real kernels, half of the frequencies are the conjugates of the others and are omitted.
+    The cost for circular layers with n frequencies and m channels is therefore O(n m^3), and O(n log n) for one
+    channel, and no matrix is formed. Only axes without a transform need a dense decomposition and must be short. For
+    real kernels, the blocks of half of the frequencies are conjugates of the others and are omitted.
 
     Parameters
     ----------
@@ -79,8 +79,8 @@ def singular_values(
     Returns
     -------
     s : array of float, shape (min(n_out, n_in),)
-        With ``vectors`` the triple (U, s, Vh) such that ``A = U @ diag(s) @ Vh``, with U of shape (n_out, len(s)) and
-        Vh of shape (len(s), n_in), real for a real kernel.
+        The singular values. With ``vectors``, the triple (U, s, Vh) such that ``A = U @ diag(s) @ Vh``, with U of shape
+        (n_out, len(s)) and Vh of shape (len(s), n_in), which are real for a real kernel.
 
     Raises
     ------
@@ -176,7 +176,7 @@ def _decompose(geometry: ConvGeometry, blocks: Blocks) -> Triplet:
 
 
 def _layer_vectors(vectors: Array, basis: Array, group: int, n_groups: int, phases: list[int]) -> Array:
-    """Return vectors of a block as vectors of the layer: phases times basis function, in the rows of a group."""
+    """Return the vectors of a block as vectors of the layer: phases times basis functions, in the rows of a group."""
     n = len(phases)
     channels = vectors.shape[0] // math.prod(phases)
     full = np.multiply.outer(vectors.reshape(channels, *phases, -1), basis)  # (channels, *phases, vectors, *points)
@@ -263,7 +263,7 @@ def transfer_function(
 
     .. math:: B_f = \sum_t w_t \, e^{2 \pi i f (t d - p) / n}
 
-    with dilation d and low padding p. With stride s, the input wave is given on its s interleaved parts,
+    with dilation d and low padding p. With stride s, an input wave is described on its s interleaved parts,
     :math:`x[s l + r] = v_r e^{2 \pi i f l / m}`, m = n / s.
 
     Parameters
@@ -274,8 +274,8 @@ def transfer_function(
     Returns
     -------
     array of complex, shape (*frequencies, C_out, C_in * product of the strides)
-        The shape is (*frequencies,) for one channel to one channel with stride 1. The blocks of several groups are put
-        on the diagonal of one. A transposed layer has the transposed blocks of frequency -f.
+        The shape is (*frequencies,) for one input and one output channel with stride 1. The blocks of several groups
+        form one block-diagonal matrix. A transposed layer has the transposed blocks of frequency -f.
 
     Raises
     ------

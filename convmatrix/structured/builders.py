@@ -31,10 +31,10 @@ def toeplitz(
     Parameters
     ----------
     column, row : array_like, one-dimensional
-        ``column[k]`` is :math:`a_k`, ``row[k]`` is :math:`a_{-k}`; ``row[0]`` is ignored. By default the row is the
+        ``column[k]`` is :math:`a_k` and ``row[k]`` is :math:`a_{-k}`; ``row[0]`` is ignored. By default the row is the
         conjugate of the column, so that the matrix is Hermitian, as in `scipy.linalg.toeplitz`.
     shape : (int, int), optional
-        By default the lengths of column and row. If it is larger, the remaining diagonals are empty.
+        By default given by the lengths of column and row. If it is larger, the remaining diagonals are empty.
     format : {"csr", "csc", "coo", "dia", "bsr"}
 
     Returns
@@ -45,7 +45,7 @@ def toeplitz(
     Raises
     ------
     ValueError
-        If column or row is empty, has several axes, or is longer than the matrix.
+        If column or row is empty, is not one-dimensional, or is longer than the matrix.
 
     Examples
     --------
@@ -129,7 +129,7 @@ def doubly_block_toeplitz(
     Raises
     ------
     ValueError
-        If the coefficients have the wrong number of axes, or the origin lies outside of them.
+        If the coefficients have the wrong number of axes, or the origin lies outside the coefficients.
 
     Examples
     --------
@@ -200,12 +200,13 @@ def circulant_embedding(
     coefficients, shape, origin
         As for `doubly_block_toeplitz`, with any number of levels, with or without channels.
     sizes : int or sequence of int, optional
-        Sizes of the circulant levels; by default the smallest ones, n plus the larger reach of the coefficients.
+        Sizes of the circulant levels; by default the smallest possible ones, n plus the larger reach of the
+        coefficients.
 
     Returns
     -------
     array, shape (*sizes) or (C_out, C_in, *sizes)
-        The first column, as an argument for `doubly_block_circulant`.
+        The first column, in the form that `doubly_block_circulant` accepts.
 
     Raises
     ------
@@ -243,7 +244,7 @@ def _levels_matrix(
     order: str,
     format: str,
 ) -> Any:
-    """Return the matrix of the convolution with the coefficients as kernel."""
+    """Return the matrix of the convolution with the coefficients as its kernel."""
     array, sizes, taps = _levels(coefficients, shape)
     centre = _centre(taps, origin)
     padding = [(k - 1 - o, o) for k, o in zip(taps, centre, strict=True)]
@@ -273,7 +274,7 @@ def _vector(name: str, values: ArrayLike) -> NDArray[Any]:
 def _levels(
     coefficients: ArrayLike, shape: int | Sequence[int]
 ) -> tuple[NDArray[Any], tuple[int, ...], tuple[int, ...]]:
-    """Return the coefficients, the sizes of the levels, and the number of coefficients of each."""
+    """Return the coefficients, the sizes of the levels, and the number of coefficients on each level."""
     array = np.asarray(coefficients)
     sizes = validate.shape("shape", shape)
     if array.ndim not in (len(sizes), len(sizes) + 2):

@@ -12,7 +12,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-_CHUNK: Final = 2**17  # entries that are compared at a time, so that temporary arrays stay in the cache
+_CHUNK: Final = 2**17  # number of entries compared at a time, so that temporary arrays stay in the cache
 
 
 @dataclass(frozen=True)
@@ -44,11 +44,11 @@ class Violation:
 
 @dataclass(frozen=True)
 class Diagonals:
-    """Numbers of the diagonals of a matrix whose rows and columns are indexed by (channel, *levels).
+    """Numbering of the diagonals of a matrix whose rows and columns are indexed by (channel, *levels).
 
-    A level of m rows and n columns has m + n - 1 differences. The number of a diagonal has these differences as its
-    digits, in mixed radix, so that it is the number of a row minus that of a column. With ``wrapped``, differences
-    count modulo the size of the level, as they do on a ring.
+    A level of m rows and n columns has m + n - 1 differences. The digits of a diagonal's number, in mixed radix, are
+    these differences, so that it is the number of a row minus that of a column. With ``wrapped``, differences are taken
+    modulo the size of the level, as on a ring.
     """
 
     rows: tuple[int, ...]
@@ -101,7 +101,7 @@ class Diagonals:
         """Return the numbers of the diagonals of the stored entries of rows ``top .. bottom - 1``."""
         of_rows, of_columns = self.row_and_column_numbers
         starts = matrix.indptr[top : bottom + 1]
-        # Look-ups are fastest with `take` and indices of the machine's own integer type.
+        # Look-ups are fastest with `take` and indices of the native integer type.
         numbers: NDArray[np.int64] = np.repeat(of_rows[top:bottom], np.diff(starts))
         numbers -= of_columns.take(matrix.indices[starts[0] : starts[-1]])
         return numbers if self.wrapped_numbers is None else self.wrapped_numbers.take(numbers)
@@ -174,16 +174,16 @@ def first_violation(matrix: Any, diagonals: Diagonals, tol: float) -> Violation 
 
 
 def _widened(values: NDArray[Any]) -> NDArray[Any]:
-    """Return values whose differences do not overflow: integers and booleans in the widest precision."""
+    """Return the values in a dtype whose differences do not overflow."""
     return values.astype(np.longdouble) if values.dtype.kind in "bui" else values
 
 
 def _scan(
     matrix: Any, diagonals: Diagonals, zero_first: NDArray[np.bool_], tol: float
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], int | None]:
-    """Compare every stored entry with the first one of its diagonal: zero where so marked, else the first stored one.
+    """Compare every stored entry with the first one of its diagonal: zero if marked so, otherwise the first stored.
 
-    Returns, for each diagonal, the place of its first stored entry and the number of stored entries; and the place of
+    Return, for each diagonal, the index of its first stored entry and its number of stored entries, and the index of
     the first entry that differs.
     """
     data, starts = matrix.data, matrix.indptr

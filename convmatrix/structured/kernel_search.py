@@ -46,17 +46,18 @@ def find_geometry(
     """Return the layer with the fewest taps that has a given matrix, and its kernel.
 
     Kernel size, stride, dilation, padding and boundary are searched separately for each axis: the slices of the matrix
-    along an axis must be combinations of the 0/1 matrices of its taps. The remaining candidates are then compared with
-    the matrix entry by entry, the smallest kernels first.
+    along an axis must be linear combinations of the 0/1 matrices of its taps. The remaining candidates are then
+    compared with the matrix entry by entry, smallest kernels first.
 
     Parameters
     ----------
     A : sparse or dense matrix
         Rows are (out_channels, *output_shape) in C order, columns (in_channels, *input_shape).
     input_shape : int or sequence of int
-        The spatial sizes of the columns.
+        Spatial shape of the input, which the columns stand for.
     output_shape : int or sequence of int, optional
-        The spatial sizes of the rows; by default all sizes whose product is the number of rows are tried.
+        Spatial shape of the output, which the rows stand for; by default, all shapes with the right number of rows are
+        tried.
     in_channels, out_channels : int
     largest_kernel : int
         Largest number of taps on an axis.
@@ -127,7 +128,7 @@ def find_geometry(
 
 
 def _factorisations(n_rows: int, outs: int, n_axes: int) -> list[tuple[int, ...]]:
-    """Return all output shapes that fit the number of rows, the most nearly equal sizes first."""
+    """Return all output shapes that fit the number of rows, beginning with the most nearly equal sizes."""
     if n_rows % outs:
         raise ValueError(f"the matrix has {n_rows} rows, which out_channels={outs} does not divide")
 
@@ -148,14 +149,14 @@ def _axis_slices(
 ) -> list[NDArray[Any]]:
     """Return random combinations of the matrix's slices along each axis, shape (combinations, outputs, samples).
 
-    A slice, at fixed positions on the other axes, is a combination of the 0/1 matrices of the axis's taps. Hence so are
-    these; the converse holds with probability one.
+    A slice, at fixed positions on the other axes, is a linear combination of the 0/1 matrices of the axis's taps, and
+    so are combinations of slices. The converse holds with probability one.
     """
     rng = np.random.default_rng(0)
     row_indices, column_indices = np.unravel_index(rows, outputs), np.unravel_index(columns, inputs)
     factors = [
         [rng.standard_normal((_COMBINATIONS, size)) for size in sides] for sides in (outputs, inputs)
-    ]  # for each position on each axis, the channels first
+    ]  # one factor for each position on each axis, channels first
     slices = []
     for axis in range(1, len(outputs)):
         weighted = np.broadcast_to(values, (_COMBINATIONS, len(values)))
@@ -171,9 +172,9 @@ def _axis_slices(
 
 
 def _axis_guesses(slices: NDArray[Any], most: int, level: float) -> list[_AxisGuess]:
-    """Return the rules of an axis that explain the slices along it, with the fewest taps for each boundary.
+    """Return the guesses for an axis that explain the slices along it, with the fewest taps for each boundary.
 
-    If there is none, the nearest rule is returned.
+    If there is none, the guess with the smallest misfit is returned.
     """
     n_outputs, n_samples = slices.shape[1:]
     guesses: list[_AxisGuess] = []
@@ -211,7 +212,7 @@ def _high(low: int, span: int, stride: int, n_outputs: int, n_samples: int) -> i
 
 
 def _misfit(slices: NDArray[Any], guess: _AxisGuess, enough: float) -> float:
-    """Return the distance of slices from combinations of a rule's 0/1 matrices, or a lower bound above ``enough``."""
+    """Return the distance of slices from combinations of a guess's 0/1 matrices, or a lower bound above ``enough``."""
     n_slices, n_outputs, n_samples = slices.shape
     axis = Axis(
         n_outputs,

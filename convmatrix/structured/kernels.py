@@ -1,4 +1,4 @@
-"""The kernel of a given matrix: projection onto the matrices of a layer."""
+"""Recovery of the kernel of a given matrix, by projection onto the matrices of a layer."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def nearest_conv(A: Any, geometry: ConvGeometry) -> Array:
 
     .. math:: \min_w \| A - \sum_k w_k P_k \|_F
 
-    A weight that shares no entry with another one is the mean of its entries. If several weights share entries (as with
-    a circular boundary that wraps, or a reflection), their normal equations are solved, with the solution of least norm
-    if it is not unique. Weights that occur nowhere are zero.
+    A weight that shares no entry with another weight is the mean of its entries. If several weights share entries (as
+    with a wrapping circular boundary, or a reflection), their normal equations are solved; if the solution is not
+    unique, that of least norm is returned. Weights that do not occur are zero.
 
     Parameters
     ----------
@@ -51,7 +51,7 @@ def nearest_conv(A: Any, geometry: ConvGeometry) -> Array:
 
 
 def recover_kernel(A: Any, geometry: ConvGeometry) -> tuple[Array, float]:
-    r"""Return the weights whose matrix is nearest to a given one, and how far it is from it.
+    r"""Return the weights whose matrix is nearest to a given one, and the distance of the two matrices.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def recover_kernel(A: Any, geometry: ConvGeometry) -> tuple[Array, float]:
     Returns
     -------
     w : array of float or complex, shape ``geometry.weight_shape``
-        As by `nearest_conv`.
+        The weights, as returned by `nearest_conv`.
     residual : float
         The Frobenius norm of A minus the matrix of w. It is exactly 0 if A is the matrix of a layer whose weights share
         no entries.
@@ -90,7 +90,7 @@ def _fit(matrix: Any, geometry: ConvGeometry) -> tuple[Array, float]:
     found, elsewhere = _look_up(matrix, values, pattern, first)
     weights = np.zeros(pattern.n_weights, dtype=values.dtype)
     single = np.bincount(entries, minlength=n_entries)[entries] == 1
-    # Start from an entry that the weight shares with no other: exact if all of its entries are equal.
+    # Start from an entry in which only this weight occurs: exact if all entries of the weight are equal.
     own = np.flatnonzero(single)[::-1]
     weights[pattern.weight_index[own]] = found[entries[own]]
     weights += _least_squares(pattern, entries, n_entries, found - _sums(weights, pattern, entries, n_entries))

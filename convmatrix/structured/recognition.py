@@ -1,4 +1,4 @@
-"""Tests for Toeplitz and circulant matrices with any number of levels, which name the first entry that deviates."""
+"""Tests for Toeplitz and circulant matrices with any number of levels; they report the first deviating entry."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def structure_violation(
 ) -> Violation | None:
     """Return the first entry that prevents a matrix from being Toeplitz or circulant, or None if it is.
 
-    Rows and columns are indexed by (channel, *levels). On every level an entry may depend only on the difference of its
-    row and column, for a circulant matrix modulo the level's size.
+    Rows and columns are indexed by (channel, *levels). On every level, an entry may depend only on the difference of
+    its row and column index, taken modulo the level's size for a circulant matrix.
 
     Parameters
     ----------
@@ -207,7 +207,7 @@ def _dense(A: ArrayLike) -> Any:
 def _sizes(
     matrix: Any, shape: int | Sequence[int] | None, input_shape: int | Sequence[int] | None, channels: tuple[int, int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the levels of rows and columns, once they are known to fit the matrix."""
+    """Return the levels of rows and columns; raise if they do not fit the matrix."""
     outputs, inputs = (validate.integer(f"channels[{side}]", channels[side], minimum=1) for side in (0, 1))
     n_rows, n_columns = matrix.shape
     if shape is None:

@@ -23,7 +23,7 @@ FOLDED: tuple[Boundary, ...] = ("reflect", "symmetric", "replicate")
 
 
 def _moved_along(a: Algebra, sample: Integer, other: Integer, shift: Integer, size: Integer) -> Condition:
-    """Return the condition that two outputs read nothing, or the second one the sample of the first, shifted."""
+    """Return the condition that two outputs read nothing, or that the second reads the shifted sample of the first."""
     nothing = a.both(sample < 0, other < 0)
     return a.either(nothing, a.both(sample >= 0, a.equal(other, (sample + shift) % size)))
 
@@ -81,7 +81,7 @@ def _first_row_lemma(a: Algebra) -> Condition:
 
 
 def _period(a: Algebra, boundary: Boundary, size: Integer) -> Integer:
-    """Return the period of a boundary, in the terms of the one-axis rule."""
+    """Return the period of a boundary, written as in the one-axis rule."""
     return 2 * size if boundary == "symmetric" else a.select(size > 1, 2 * size - 2, 1)
 
 

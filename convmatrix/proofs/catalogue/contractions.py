@@ -1,4 +1,4 @@
-"""Theorems about the contractions of a layer: its adjoint, composition, gradients, and the flat index."""
+"""Theorems about the contractions of a layer: its adjoint, compositions, gradients, and the flat index."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 """The theorem about output sizes: the functions that compute sizes, run on symbols.
 
-The functions of sizes in `convmatrix.boundary` are arithmetic with two extras: ``//``, and branches that raise where
-a layer is impossible. A `_Size` stands for an integer there: its ``//`` gives an integer that is bound by its
-definition, and a comparison in an ``if`` says that the branch is not taken, which the lemma assumes or has to show.
-That each of these branches does raise is looked at by taking it.
+The functions in `convmatrix.boundary` that compute sizes consist of arithmetic, ``//``, and branches that raise an
+error if a layer is invalid. A `_Size` stands for an integer in them. Its ``//`` returns an integer that is constrained
+by its definition, and a comparison in an ``if`` states that the branch is not taken, which the lemma assumes or has to
+show. Each of these branches is also taken once, to check that it raises an error.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class _Run:
-    """One run of a function of sizes: what to do with branches, and the quotient that it may define."""
+    """One run of a function that computes sizes: the treatment of branches, and the quotient that it may define."""
 
     def __init__(self, a: Algebra, not_taken: Callable[[Condition], None], quotient: Integer, taken: int) -> None:
         self.a, self.not_taken, self.quotient, self.taken = a, not_taken, quotient, taken
@@ -49,7 +49,7 @@ class _Run:
 
 
 class _Size:
-    """An integer of an engine, for code that divides and branches."""
+    """An integer of an engine, for code that contains divisions and branches."""
 
     __hash__ = None  # type: ignore[assignment]  # == returns a condition, not a bool
 
@@ -112,7 +112,7 @@ def _value(other: Any) -> Integer:
 def _outputs(
     a: Algebra, sizes: tuple[Integer, ...], quotient: Integer, not_taken: Callable[[Condition], None]
 ) -> Integer:
-    """Return the outputs of a convolution, computed by the code that computes them for layers."""
+    """Return the number of outputs of a convolution, computed by the code that is used for layers."""
 
     def compute(n: Any, span: Any, s: Any, low: Any, high: Any) -> Any:
         return _boundary.forward_axis(0, n, span, "", s, (low, high), 0)[3]
@@ -123,7 +123,7 @@ def _outputs(
 def _transposed_outputs(
     a: Algebra, sizes: tuple[Integer, ...], extra: Integer, not_taken: Callable[[Condition], None]
 ) -> Integer:
-    """Return the outputs of a transposed convolution, computed by the code that computes them for layers."""
+    """Return the number of outputs of a transposed convolution, computed by the code that is used for layers."""
 
     def compute(m: Any, span: Any, s: Any, low: Any, high: Any, more: Any) -> Any:
         return _boundary.transposed_axis(0, m, span, "", s, (low, high), more)[3]
@@ -138,7 +138,7 @@ def _computed(
     quotient: Integer,
     not_taken: Callable[[Condition], None],
 ) -> Integer:
-    """Return what a function computes where it takes no branch; each branch that it has must raise."""
+    """Return the result of a function that takes none of its branches, each of which must raise an error."""
     run = _Run(a, not_taken, quotient, taken=-1)
     result = compute(*(_Size(run, size) for size in sizes))
     for place in range(run.branches):

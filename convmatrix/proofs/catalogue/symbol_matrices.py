@@ -1,6 +1,7 @@
-"""Explicit matrices of symbols, on which each theorem is checked at a spread of small sizes.
+"""Explicit symbolic matrices, on which each theorem is checked for a range of small sizes.
 
-They are those of `convmatrix.symbolic.matrix`, so what is checked is what the package builds, for all weights at once.
+The matrices come from `convmatrix.symbolic.matrix`, so that the check covers what the package builds, for all weights
+at once.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from convmatrix.equivariance import actions
 from convmatrix.geometry import ConvGeometry
 
 Checks = Iterator[tuple[str, bool]]
-"""What was checked, and whether it holds."""
+"""Descriptions of what was checked, and whether it holds."""
 
 Matrix = Any  # a sympy.ImmutableSparseMatrix
 
@@ -45,7 +46,7 @@ def shifted(matrix: Matrix, output: int, amount: int) -> Matrix:
 
 
 def broken(matrix: Matrix, output: int, amount: int) -> set[int]:
-    """Return the rows that shifting changes."""
+    """Return the rows that change if outputs and samples are shifted."""
     difference = matrix - shifted(matrix, output, amount)
     return {row for row in range(matrix.rows) if any(entry != 0 for entry in difference[row, :])}
 
@@ -59,6 +60,6 @@ def convolved(first: Any, second: Any) -> list[Any]:
 
 
 def with_weights(matrix: Matrix, values: Any) -> Matrix:
-    """Return a matrix of the symbols w_0, w_1, ... with values in their place."""
+    """Return a matrix with the symbols w_0, w_1, ... replaced by values."""
     symbols = symbolic.weights(len(values))
     return matrix.xreplace(dict(zip(symbols, values, strict=True)))
