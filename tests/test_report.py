@@ -49,6 +49,7 @@ from convmatrix.network import (
 from convmatrix.report import Report, network_report
 from convmatrix.report.node_norms import _LARGEST_SLOPES, NoBoundError, node_norm
 from tests.cases import for_each
+from tests.random_networks import random_network
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -525,3 +526,19 @@ def test_sequential_networks_have_reports() -> None:
     assert [row["kind"] for row in report.rows][1:3] == ["convolution", "relu"]
     assert all(row["norm_upper"] for row in report.rows)
     assert nn.Dense(3, 2).report((3,)).total["parameters"] == 8
+
+
+def test_parameters_are_those_of_the_counts() -> None:
+    """Weights that two layers share count once in the total, and fixed kernels not at all, here as in the counts."""
+    geometry = cm.ConvGeometry((4, 4), (3, 3), in_channels=2, out_channels=2, padding=1)
+    weight, bias = np.ones(geometry.weight_shape), np.ones(2)
+    shared, fixed = Convolution(geometry, weight, bias), Convolution(geometry, weight.copy(), trained=False)
+    network = cm.Network([shared, Elementwise("relu"), shared, fixed])
+    report = network.report()
+    assert [row["parameters"] for row in report.rows] == [0, 38, 0, 38, 0]
+    assert (report.total["parameters"], report.total["biases"]) == (38, 2)
+    networks = [network, *map(random_network, range(60)), *map(architecture, ("lenet5", "lecun1989"))]
+    for each in networks:
+        counts = network_counts(each).total
+        assert each.report().total["parameters"] == counts.parameters
+        assert each.report().total["biases"] == counts.biases

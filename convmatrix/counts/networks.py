@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.counts.layer_counts import Bias, LayerCounts, layer_counts
+from convmatrix.counts.parameters import parameter_counts, repeated_parameters
 from convmatrix.counts.storage import StorageBytes, csr_bytes, dia_bytes
 from convmatrix.geometry import ConvGeometry
 from convmatrix.network import (
@@ -21,7 +22,6 @@ from convmatrix.network import (
     MatrixProduct,
     Network,
     Node,
-    ParametricReLU,
     PatternMap,
     Pooling,
     Scale,
@@ -108,36 +108,10 @@ def network_counts(network: Any, *, bias: Bias | bool = "channel", dtype: DTypeL
     counts = tuple(node_counts(node, dtype) for node in nodes)
     name = network if isinstance(network, str) else getattr(network, "name", "network")
     total = total_counts(counts)
-    weights, biases = _repeated(nodes)
+    weights, biases = repeated_parameters(nodes)
     return NetworkCounts(
         str(name), counts, replace(total, weights=total.weights - weights, biases=total.biases - biases)
     )
-
-
-def _repeated(nodes: Sequence[Node]) -> tuple[int, int]:
-    """Return how many weights and biases share memory with those of an earlier node."""
-    seen: set[tuple[int, int]] = set()
-    repeated = [0, 0]
-    for node in nodes:
-        own = set()
-        for kind, arrays in enumerate(_parameters(node)):
-            for array in arrays:
-                key = (array.__array_interface__["data"][0], array.size)
-                repeated[kind] += array.size if key in seen else 0
-                own.add(key)
-        seen |= own
-    return repeated[0], repeated[1]
-
-
-def _parameters(node: Node) -> tuple[list[Any], list[Any]]:
-    """Return the arrays of a node's trained weights and biases."""
-    operation = node.operation
-    if not getattr(operation, "trained", True):
-        return [], []
-    first = [getattr(operation, name, None) for name in ("weight", "scale", "slope", "coefficient")]
-    second = [getattr(operation, name, None) for name in ("bias", "shift")]
-    arrays = [[value for value in values if isinstance(value, np.ndarray) and value.size] for values in (first, second)]
-    return arrays[0], arrays[1]
 
 
 def network_layers(network: Any, bias: Bias | bool = "channel") -> list[Node]:
@@ -181,13 +155,18 @@ def node_counts(node: Node, dtype: DTypeLike = np.float64) -> LayerCounts:
     >>> counts.units, counts.connections, counts.parameters
     (1176, 5880, 12)
     """
+    weights, biases = parameter_counts(node)
+    return replace(_structure(node, dtype), weights=weights, biases=biases)
+
+
+def _structure(node: Node, dtype: DTypeLike) -> LayerCounts:
+    """Return the counts of a node, of which those of the parameters are not used."""
     operation, units = node.operation, math.prod(node.output_shape)
     item = np.dtype(dtype).itemsize
     if isinstance(operation, Input):
         return _no_counts(node.name, units=units)
     if isinstance(operation, Convolution):
-        counts = layer_counts(operation.geometry, _bias_kind(operation), dtype=dtype, name=node.name)
-        return counts if operation.trained else replace(counts, weights=0, biases=0)
+        return layer_counts(operation.geometry, operation.bias_sharing, dtype=dtype, name=node.name)
     if isinstance(operation, FullyConnected):
         return _dense_counts(node.name, operation, units, item)
     if isinstance(operation, PatternMap):
@@ -202,7 +181,7 @@ def node_counts(node: Node, dtype: DTypeLike = np.float64) -> LayerCounts:
             units=n_out,
             connections=pattern.n_entries,
             connections_inside=pattern.n_entries,
-            weights=pattern.n_weights,
+            weights=0,
             biases=0,
             nonzeros=nonzeros,
             macs=pattern.n_entries,
@@ -214,28 +193,11 @@ def node_counts(node: Node, dtype: DTypeLike = np.float64) -> LayerCounts:
     if isinstance(operation, MatrixProduct):
         macs = units * node.input_shapes[0][-1]
         return replace(_no_counts(node.name, units=units), connections=macs, connections_inside=macs, macs=macs)
-    if isinstance(operation, Scale) and operation.trained:
-        scale, shift = (_size(value, node.output_shape[0]) for value in (operation.scale, operation.shift))
-        return _no_counts(node.name, weights=scale, biases=shift)
-    if isinstance(operation, ParametricReLU):
-        return _no_counts(node.name, weights=int(np.size(operation.slope)))
     return _no_counts(node.name)
 
 
-def _size(value: Any, channels: int) -> int:
-    """Return the size of an array; one number per channel if only its existence is known."""
-    return 0 if value is None else channels if isinstance(value, str) else int(np.size(value))
-
-
-def _bias_kind(operation: Convolution) -> Bias:
-    """Return whether a convolution has one bias per channel, one per unit, or none."""
-    if operation.bias is None or isinstance(operation.bias, str):
-        return cast("Bias", operation.bias)
-    return "channel" if operation.bias.size == operation.geometry.out_channels else "unit"
-
-
-def _no_counts(name: str, *, units: int = 0, weights: int = 0, biases: int = 0) -> LayerCounts:
-    return LayerCounts(name, units, 0, 0, weights, biases, 0, 0, 0, _NO_BYTES)
+def _no_counts(name: str, *, units: int = 0) -> LayerCounts:
+    return LayerCounts(name, units, 0, 0, 0, 0, 0, 0, 0, _NO_BYTES)
 
 
 def _dense_counts(name: str, operation: FullyConnected, units: int, item: int) -> LayerCounts:
@@ -247,8 +209,8 @@ def _dense_counts(name: str, operation: FullyConnected, units: int, item: int) -
         units=units,
         connections=copies * (edges + biases),
         connections_inside=copies * edges,
-        weights=edges if operation.trained else 0,
-        biases=biases if operation.trained else 0,
+        weights=0,
+        biases=0,
         nonzeros=copies * edges,
         macs=copies * edges,
         entries=copies**2 * edges,
@@ -267,8 +229,8 @@ def _pooling_counts(node: Node, operation: Pooling, dtype: DTypeLike) -> LayerCo
     counts = layer_counts(geometry, "channel" if operation.trained else None, dtype=dtype, name=node.name)
     if operation.trained:
         size = replace(counts.bytes, kernel=channels * np.dtype(dtype).itemsize)
-        return replace(counts, weights=channels, bytes=size)
-    return replace(counts, weights=0, nonzeros=0, macs=0, entries=0, bytes=_NO_BYTES)
+        return replace(counts, bytes=size)
+    return replace(counts, nonzeros=0, macs=0, entries=0, bytes=_NO_BYTES)
 
 
 def total_counts(counts: Sequence[LayerCounts], name: str = "total") -> LayerCounts:

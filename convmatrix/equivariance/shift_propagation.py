@@ -91,7 +91,7 @@ class Propagation:
                 answer = everything
             else:
                 answer = tuple(axis.image(amounts) for axis, amounts in zip(axes, incoming[0], strict=True))
-            by_unit = isinstance(operation, Convolution) and has_unit_bias(operation)
+            by_unit = isinstance(operation, Convolution) and operation.bias_sharing == "unit"
             return tuple(amounts & {0} for amounts in answer) if by_unit else answer
         if isinstance(operation, Elementwise | LocalResponseNormalisation | Normalisation | Softmax):
             return incoming[0]  # a sum along an axis has the same terms after a shift
@@ -145,14 +145,6 @@ class Propagation:
 
 
 _NOTHING: AnsweringShifts = (frozenset(),)
-
-
-def has_unit_bias(operation: Convolution) -> bool:
-    """Return whether a convolution has one bias per unit instead of one per channel."""
-    bias = operation.bias
-    if isinstance(bias, str):
-        return bias == "unit"
-    return bias is not None and bias.size > operation.geometry.out_channels
 
 
 def _axes(node: Node) -> list[AxisShifts] | None:

@@ -148,9 +148,8 @@ def _weight_shapes(network: Network) -> dict[tuple[str, str], tuple[int, ...]]:
         if isinstance(operation, Convolution):
             g = operation.geometry
             shapes[node.name, "weight"] = g.weight_shape
-            if operation.bias is not None:
-                by_unit = _has_unit_bias(operation)
-                shapes[node.name, "bias"] = (g.n_out,) if by_unit else (g.out_channels,)
+            if operation.bias_sharing is not None:
+                shapes[node.name, "bias"] = (g.n_out if operation.bias_sharing == "unit" else g.out_channels,)
         elif isinstance(operation, FullyConnected):
             shapes[node.name, "weight"] = (operation.n_out, operation.n_in)
             if operation.bias is not False:
@@ -167,11 +166,6 @@ def _weight_shapes(network: Network) -> dict[tuple[str, str], tuple[int, ...]]:
         elif isinstance(operation, Pooling) and operation.trained:
             shapes[node.name, "coefficient"] = shapes[node.name, "bias"] = (node.output_shape[0],)
     return shapes
-
-
-def _has_unit_bias(operation: Convolution) -> bool:
-    g, bias = operation.geometry, operation.bias
-    return bool(bias == "unit") if isinstance(bias, str) else bias is not None and bias.size > g.out_channels
 
 
 def _filled(network: Network, arrays: dict[tuple[str, str], Array]) -> Network:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy import sparse
@@ -93,6 +93,14 @@ class Convolution(Operation):
                 f"bias has {self.bias.size} entries, but the layer has {g.out_channels} output channels and "
                 f"{g.n_out} units; give one per channel or one per unit"
             )
+
+    @property
+    def bias_sharing(self) -> Literal["channel", "unit"] | None:
+        """Whether there is one bias per output channel, one per unit, or none."""
+        if isinstance(self.bias, np.ndarray):
+            return "channel" if self.bias.size == self.geometry.out_channels else "unit"
+        sharing: Literal["channel", "unit"] | None = self.bias
+        return sharing
 
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return (out_channels, *output_shape)."""

@@ -3,38 +3,48 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
-
-import numpy as np
 
 from convmatrix.counts.layer_counts import layer_nonzeros, n_pairs
 from convmatrix.counts.networks import node_counts
+from convmatrix.counts.parameters import parameter_counts
 from convmatrix.network import (
     Addition,
     Concatenation,
     Convolution,
     Elementwise,
+    Extremum,
     FullyConnected,
+    Input,
+    LocalResponseNormalisation,
+    MatrixProduct,
     Node,
+    Normalisation,
     Opaque,
+    ParametricReLU,
     PatternMap,
     Pooling,
+    Product,
     Rearrangement,
+    Reduction,
     Resize,
     Scale,
+    Softmax,
 )
 
 _WITHOUT_MATRIX: Final = (
-    "input",
-    "elementwise",
-    "product",
-    "extremum",
-    "normalisation",
-    "local response normalisation",
-    "softmax",
+    Elementwise,
+    Extremum,
+    Input,
+    LocalResponseNormalisation,
+    Normalisation,
+    ParametricReLU,
+    Product,
+    Reduction,
+    Softmax,
 )
-"""Kinds of nodes that are not linear and have neither parameters nor multiply-adds."""
+"""Operations without a matrix of their own, which have no multiply-adds."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +108,15 @@ def node_measures(node: Node) -> Measures:
     >>> measures.parameters, measures.multiply_adds, measures.macs
     (1792, 86188800, 86704128)
     """
+    measures = _structure(node)
+    if not measures.known:
+        return measures
+    weights, biases = parameter_counts(node)
+    return replace(measures, parameters=weights + biases, biases=biases)
+
+
+def _structure(node: Node) -> Measures:
+    """Return the measures of a node without its parameters."""
     operation, n_out = node.operation, math.prod(node.output_shape)
     entries = n_out * sum(math.prod(shape) for shape in node.input_shapes)
     if isinstance(operation, Convolution | PatternMap | FullyConnected):
@@ -105,8 +124,7 @@ def node_measures(node: Node) -> Measures:
     if isinstance(operation, Pooling):
         return _pooling(node, operation, entries)
     if isinstance(operation, Scale):
-        counts = node_counts(node)
-        return Measures(counts.parameters, counts.biases, nonzeros=n_out, entries=entries)
+        return Measures(nonzeros=n_out, entries=entries)
     if isinstance(operation, Addition):
         return Measures(nonzeros=len(node.inputs) * n_out, entries=entries)
     if isinstance(operation, Concatenation):
@@ -117,21 +135,24 @@ def node_measures(node: Node) -> Measures:
         matrices = operation.axis_matrices(node.input_shapes[0])
         nonzeros = node.input_shapes[0][0] * math.prod(int(matrix.nnz) for matrix in matrices)
         return Measures(nonzeros=nonzeros, entries=entries)
-    return _by_kind(node, entries)
+    if isinstance(operation, Reduction) and operation.linear:
+        return Measures(nonzeros=math.prod(node.input_shapes[0]), entries=entries)
+    if isinstance(operation, MatrixProduct):
+        products = n_out * node.input_shapes[0][-1]
+        return Measures(multiply_adds=products, macs=products)
+    return Measures() if isinstance(operation, _WITHOUT_MATRIX) else UNKNOWN
 
 
 def _weighted(node: Node, entries: int) -> Measures:
     """Return the measures of a convolution, a dense layer or a pattern."""
     operation = node.operation
     if isinstance(operation, Convolution):
-        g, bias = operation.geometry, operation.bias
-        by_unit = bias == "unit" if isinstance(bias, str) else bias is not None and bias.size > g.out_channels
-        biases = 0 if bias is None else g.n_out if by_unit else g.out_channels
+        g = operation.geometry
         nonzeros = layer_nonzeros(g)
         macs = n_pairs(g) * math.prod(axis.n_outputs * axis.n_taps for axis in g.axes)
-        return Measures(g.n_weights + biases, biases, nonzeros, macs, nonzeros, entries)
+        return Measures(multiply_adds=nonzeros, macs=macs, nonzeros=nonzeros, entries=entries)
     counts = node_counts(node)
-    return Measures(counts.parameters, counts.biases, counts.nonzeros, counts.macs, counts.nonzeros, entries)
+    return Measures(multiply_adds=counts.nonzeros, macs=counts.macs, nonzeros=counts.nonzeros, entries=entries)
 
 
 def _pooling(node: Node, operation: Pooling, entries: int) -> Measures:
@@ -142,8 +163,8 @@ def _pooling(node: Node, operation: Pooling, entries: int) -> Measures:
     nonzeros = layer_nonzeros(geometry)
     if not operation.trained:
         return Measures(nonzeros=nonzeros, entries=entries)
-    counts = node_counts(node)
-    return Measures(counts.parameters, counts.biases, nonzeros, counts.macs, nonzeros, entries)
+    macs = node_counts(node).macs
+    return Measures(multiply_adds=nonzeros, macs=macs, nonzeros=nonzeros, entries=entries)
 
 
 def _entries_read(node: Node, operation: Rearrangement) -> int:
@@ -156,18 +177,3 @@ def _entries_read(node: Node, operation: Rearrangement) -> int:
         kept = size + low + high
         inside *= max(size + min(low, 0) + min(high, 0), 0) if boundary == "zero" else kept
     return inside
-
-
-def _by_kind(node: Node, entries: int) -> Measures:
-    """Return the measures of an operation from its kind alone; those of an unknown operation are None."""
-    kind, operation = node.kind, node.operation
-    if kind in _WITHOUT_MATRIX:
-        return Measures()
-    if kind == "reduction":
-        return Measures(nonzeros=math.prod(node.input_shapes[0]), entries=entries) if node.linear else Measures()
-    if kind == "parametric relu":
-        return Measures(parameters=int(np.size(getattr(operation, "slope", 0))))
-    if kind == "matrix product":
-        products = math.prod(node.output_shape) * node.input_shapes[0][-1]
-        return Measures(multiply_adds=products, macs=products)
-    return UNKNOWN

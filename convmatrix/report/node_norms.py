@@ -14,14 +14,18 @@ from convmatrix.network import (
     Concatenation,
     Convolution,
     Elementwise,
+    Extremum,
     FullyConnected,
     Input,
     Node,
+    ParametricReLU,
     PatternMap,
     Pooling,
     Rearrangement,
+    Reduction,
     Resize,
     Scale,
+    Softmax,
 )
 from convmatrix.network.operations import broadcast_columns
 from convmatrix.network.windows import axis_structure
@@ -113,7 +117,16 @@ def node_norm(node: Node) -> Bounds:
         return _rearrangement(operation, node)
     if isinstance(operation, Resize):
         return _product(operation.axis_matrices(node.input_shapes[0]))
-    return _by_kind(node)
+    if isinstance(operation, Reduction):
+        return _reduction(operation, node)
+    if isinstance(operation, Extremum):  # each output is that of one input, whose entries may be repeated
+        return _root(max(math.prod(node.output_shape) // math.prod(shape) for shape in node.input_shapes))
+    if isinstance(operation, ParametricReLU):
+        slope = max(1.0, float(np.abs(operation.slope).max()))
+        return slope, slope
+    if isinstance(operation, Softmax):
+        return _softmax(operation, node)
+    raise NoBoundError(f"no bound is known for {node.kind}")
 
 
 def _root(square: int) -> Bounds:
@@ -262,23 +275,19 @@ def _elementwise(operation: Elementwise) -> Bounds:
     return value * (1 - error), value * (1 + error)
 
 
-def _by_kind(node: Node) -> Bounds:
-    """Return the norm of an operation that only its kind tells apart."""
-    operation: Any = node.operation
-    n_out, sizes = math.prod(node.output_shape), [math.prod(shape) for shape in node.input_shapes]
-    if node.kind == "reduction":
-        lower, upper = _root(sizes[0] // n_out) if operation.method in ("sum", "mean") else (1.0, 1.0)
-        if operation.method == "mean":
-            count = sizes[0] // n_out
-            return lower / count * (1 - EPSILON), upper / count * (1 + EPSILON)
-        return lower, upper
-    if node.kind == "extremum":  # each output is that of one input, whose entries may be repeated
-        return _root(max(n_out // size for size in sizes))
-    if node.kind == "parametric relu":
-        slope = max(1.0, float(np.abs(operation.slope).max()))
-        return slope, slope
-    if node.kind == "softmax" and not operation.logarithm:
-        # Row i of diag(p) - p p^T has moduli that add up to 2 p_i (1 - p_i); p = (1/2, 1/2, 0, ...) is approached.
-        value = 0.5 if node.output_shape[operation.axis] > 1 else 0.0
-        return value, value
-    raise NoBoundError(f"no bound is known for {node.kind}")
+def _reduction(operation: Reduction, node: Node) -> Bounds:
+    count = math.prod(node.input_shapes[0]) // math.prod(node.output_shape)
+    if operation.method == "sum":
+        return _root(count)
+    if operation.method == "mean":
+        lower, upper = _root(count)
+        return lower / count * (1 - EPSILON), upper / count * (1 + EPSILON)
+    return 1.0, 1.0
+
+
+def _softmax(operation: Softmax, node: Node) -> Bounds:
+    if operation.logarithm:
+        raise NoBoundError("no bound is known for the logarithm of a softmax")
+    # Row i of diag(p) - p p^T has moduli that add up to 2 p_i (1 - p_i); p = (1/2, 1/2, 0, ...) is approached.
+    value = 0.5 if node.output_shape[operation.axis] > 1 else 0.0
+    return value, value

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convmatrix.counts.parameters import repeated_parameters
 from convmatrix.counts.storage import csr_bytes
 from convmatrix.equivariance import known_shifts
 from convmatrix.graph import FieldSize, receptive_field_sizes
@@ -111,6 +112,9 @@ def _total(network: Network, rows: list[Row], measures: dict[str, Measures]) -> 
     """Return the sums over all nodes, with the receptive field and the shift of the (first) output."""
     unknown = [name for name, found in measures.items() if not found.known]
     sums = {name: sum(row[name] for row in rows if row[name] is not None) for name in _SUMS}
+    weights, biases = repeated_parameters(network.nodes)
+    sums["parameters"] -= weights + biases
+    sums["biases"] -= biases
     entries = sum(found.entries or 0 for found in measures.values())
     output = next(row for row in rows if row["name"] == network.outputs[0])
     passed_on = {name: value for name, value in output.items() if name.startswith(("field_", "shift"))}
