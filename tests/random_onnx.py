@@ -147,12 +147,16 @@ def _resize(draft: Draft) -> None:
     if draft.opset == 10:
         draft.node("Resize", draft.array(scales), mode=mode)
         return
-    words = ["half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners"]
+    words = ["half_pixel", "pytorch_half_pixel", "asymmetric", "align_corners", "tf_crop_and_resize"]
     words += ["half_pixel_symmetric"] if draft.opset >= 19 else []
     attributes = {"mode": mode, "coordinate_transformation_mode": draft.pick(*words)}
     if mode == "nearest":
         attributes["nearest_mode"] = draft.pick("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
     roi = "" if draft.opset >= 13 else draft.array([])
+    if attributes["coordinate_transformation_mode"] == "tf_crop_and_resize":
+        ends = [draft.pick((0.0, 1.0), (0.2, 0.7), (-0.3, 0.9), (0.4, 1.3), (0.8, 0.1)) for _ in range(rank - 2)]
+        roi = draft.array([0.0, 0.0, *(low for low, _ in ends), 1.0, 1.0, *(high for _, high in ends)])
+        attributes["extrapolation_value"] = draft.pick(0.0, 2.5)
     if draft.pick(True, False):
         draft.node("Resize", roi, draft.array(scales), **attributes)
     else:

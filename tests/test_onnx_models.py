@@ -160,7 +160,6 @@ OPAQUE: Final = (
     "another type than float16",  # Cast and CastLike to integers and small floating-point types
     "training_mode",  # BatchNormalization and Dropout
     "mode=cubic",
-    "tf_crop_and_resize",
     "antialias=1",
     "where implementations differ",
     "it multiplies vectors",  # MatMul of a constant vector and a stack of matrices

@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from convmatrix.frameworks.builder import Tensor, UnsupportedError
+from convmatrix.network.resize import crop_positions
 
 if TYPE_CHECKING:
+    from convmatrix.arrays import Array
     from convmatrix.frameworks.onnx_calls import OnnxCall, Translator
+
+
+_ROUNDED: Final = 1e-5  # how far a position, in single precision, may be off, relative to the size
 
 
 def _kernel(call: OnnxCall) -> tuple[Any, Any]:
@@ -189,7 +194,7 @@ def _resize(call: OnnxCall) -> Tensor:
         if len(shrinks) == 2 and mode == "nearest":
             raise UnsupportedError("it enlarges one axis and shrinks another, in operator set 10")
         return _interpolated(call, x, sizes, scales, mode, "asymmetric", "ceil" if shrinks == {True} else "floor")
-    call.ignore("cubic_coeff_a", "extrapolation_value", "exclude_outside")  # they matter in modes that are refused
+    call.ignore("cubic_coeff_a", "exclude_outside")  # they matter in modes that are refused
     coordinates, rounding = call.attribute("coordinate_transformation_mode"), call.attribute("nearest_mode")
     axes = call.attribute("axes")
     axes = list(range(x.ndim)) if axes is None else [int(axis) % x.ndim for axis in axes]
@@ -211,11 +216,50 @@ def _resize(call: OnnxCall) -> Tensor:
             full_scales[axis] = scale
         full_sizes = _scaled_sizes(x, full_scales)
         exact = [n * scale for n, scale in zip(x.known, full_scales, strict=True)]
-        if coordinates == "align_corners" and not np.allclose(exact, full_sizes, rtol=1e-6):
-            raise UnsupportedError("align_corners with sizes that are rounded, where implementations differ")
+        if coordinates in ("align_corners", "tf_crop_and_resize") and not np.allclose(exact, full_sizes, rtol=1e-6):
+            raise UnsupportedError(f"{coordinates} with sizes that are rounded, where implementations differ")
     if call.attribute("antialias", 0) and min(full_scales) < 1:
         raise UnsupportedError("antialias=1")
-    return _interpolated(call, x, full_sizes, full_scales, mode, coordinates, rounding)
+    value = float(call.attribute("extrapolation_value", 0.0))
+    if coordinates != "tf_crop_and_resize":
+        return _interpolated(call, x, full_sizes, full_scales, mode, coordinates, rounding)
+    roi = _ranges(x, axes, call.constant(1, None))
+    inside = np.ones((1,) * x.ndim, dtype=bool)
+    for axis, (start, end) in enumerate(roi):
+        own = _inside(x.known[axis], full_sizes[axis], start, end, mode)
+        inside = inside & own.reshape(-1, *(1,) * (x.ndim - 1 - axis))
+    name = call.named("crop") if value else call.name
+    cropped = _interpolated(call, x, full_sizes, full_scales, mode, coordinates, rounding, roi, name)
+    return call.builder.scale(call.name, cropped, shift=np.where(inside, 0.0, value)) if value else cropped
+
+
+def _ranges(x: Tensor, axes: Sequence[int], roi: Any) -> list[tuple[float, float]]:
+    """Return the range of each axis that a crop reads, from 0 at the first sample to 1 at the last one."""
+    ends = [] if roi is None else np.asarray(roi, np.float64).ravel().tolist()
+    if len(ends) != 2 * len(axes):
+        raise UnsupportedError(f"roi has {len(ends)} entries for {len(axes)} axes")
+    ranges = [(0.0, 1.0)] * x.ndim
+    for number, axis in enumerate(axes):
+        ranges[axis] = (ends[number], ends[len(axes) + number])
+    if not np.isfinite(ranges).all():
+        raise UnsupportedError(f"roi={ends}")
+    return ranges
+
+
+def _inside(n: int, m: int, start: float, end: float, mode: str) -> Array:
+    """Return which of m outputs of a crop lie between the first and the last of n samples.
+
+    Raises UnsupportedError where that, or the nearest sample, depends on how positions are rounded, or where
+    implementations ignore the range.
+    """
+    positions = crop_positions(n, m, start, end)
+    if (start, end) != (0, 1):
+        if n == m:
+            raise UnsupportedError("it crops an axis whose size stays the same, where implementations differ")
+        edges = np.array([0.0, n - 1]) if mode != "nearest" else np.arange(2 * n - 1) / 2
+        if np.abs(positions[:, None] - edges).min() < _ROUNDED * n:
+            raise UnsupportedError("a position is on an edge, where implementations differ by rounding")
+    return (positions >= 0) & (positions <= n - 1)
 
 
 def _aspect_factors(sizes: Sequence[int], wanted: Sequence[int], policy: str) -> list[float]:
@@ -235,20 +279,30 @@ def _scaled_sizes(x: Tensor, scales: Sequence[float] | None) -> list[int]:
 
 
 def _interpolated(
-    call: OnnxCall, x: Tensor, sizes: Sequence[int], scales: Sequence[float], mode: str, coordinates: Any, rounding: Any
+    call: OnnxCall,
+    x: Tensor,
+    sizes: Sequence[int],
+    scales: Sequence[float],
+    mode: str,
+    coordinates: Any,
+    rounding: Any,
+    roi: Sequence[tuple[float, float]] | None = None,
+    name: str | None = None,
 ) -> Tensor:
     """Return a tensor resized to sizes, one per axis, the batch and the channels included."""
+    name = name or call.name
     if mode not in ("nearest", "linear", "bilinear", "trilinear"):
         raise UnsupportedError(f"mode={mode}")
-    if coordinates == "tf_crop_and_resize":
-        raise UnsupportedError(f"coordinate_transformation_mode={coordinates}")
     if min(sizes, default=1) < 1:
         raise UnsupportedError(f"the result of shape {tuple(sizes)} is empty")
     call.require(sizes)
-    changed = [axis for axis in range(x.ndim) if sizes[axis] != x.known[axis] or scales[axis] != 1]
+    parts = [(0.0, 1.0)] * x.ndim if roi is None else list(roi)
+    changed = [
+        axis for axis in range(x.ndim) if sizes[axis] != x.known[axis] or scales[axis] != 1 or parts[axis] != (0, 1)
+    ]
     if not changed:
         return x
-    if tuple(sizes) == x.known:
+    if tuple(sizes) == x.known and roi is None:
         raise UnsupportedError(f"scales={scales} that change no size, where implementations differ")
     if x.batch in changed:
         raise UnsupportedError("it resizes the batch")
@@ -264,15 +318,17 @@ def _interpolated(
     }
     spatial = x.ndim > 2 and min(changed) >= 2 and (x.batch == 0 or (x.batch is None and x.known[0] == 1))
     if spatial:
-        return call.builder.resize(call.name, x, sizes[2:], scales=factors[2:], **options)
+        options["roi"] = None if roi is None else tuple(parts[2:])
+        return call.builder.resize(name, x, sizes[2:], scales=factors[2:], **options)
     # All axes of a sample are interpolated, behind one channel.
     if x.batch not in (0, None):
         raise UnsupportedError("its input does not have the batch in front")
     first = 0 if x.batch is None else 1
     lead = (1, 1) if x.batch is None else (x.known[0], 1)
     lifted = call.builder.reshape(call.named("channel"), x, (*lead, *x.known[first:]))
+    options["roi"] = None if roi is None else tuple(parts[first:])
     resized = call.builder.resize(call.named("resize"), lifted, sizes[first:], scales=factors[first:], **options)
-    return call.builder.reshape(call.name, resized, sizes)
+    return call.builder.reshape(name, resized, sizes)
 
 
 WINDOWS: Final[dict[str, Translator]] = {

@@ -11,14 +11,21 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
-from convmatrix.network.boxes import Box, whole
+from convmatrix.network.boxes import Box, normalised, whole
 from convmatrix.network.operations import Operation, Shape, selection_matrix
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.network.operations import Mask
 
-Coordinates = Literal["half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric"]
+Coordinates = Literal[
+    "half_pixel",
+    "pytorch_half_pixel",
+    "align_corners",
+    "asymmetric",
+    "half_pixel_symmetric",
+    "tf_crop_and_resize",
+]
 Rounding = Literal["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
 
 
@@ -36,12 +43,15 @@ class Resize(Operation):
     coordinates : str
         How the position x of an output maps to the input, as in ONNX's Resize: ``"half_pixel"``
         ``(x + 0.5) / scale - 0.5``, ``"asymmetric"`` ``x / scale``, ``"align_corners"``, ``"pytorch_half_pixel"``,
-        ``"half_pixel_symmetric"``.
+        ``"half_pixel_symmetric"``, ``"tf_crop_and_resize"``.
     scales : tuple of float, optional
         Output size over input size, by default their exact quotient.
     rounding : str
         For ``"nearest"``: ``"round_prefer_floor"``, ``"round_prefer_ceil"``, ``"floor"`` (PyTorch's ``nearest``, with
         ``coordinates="asymmetric"``) or ``"ceil"``.
+    roi : tuple of (float, float), optional
+        For ``"tf_crop_and_resize"``, the range of each spatial axis that is interpolated, from 0 at the first sample to
+        1 at the last one; outputs beyond the ends are 0.
 
     Examples
     --------
@@ -55,6 +65,7 @@ class Resize(Operation):
     coordinates: Coordinates = "half_pixel"
     scales: tuple[float, ...] | None = None
     rounding: Rounding = "round_prefer_floor"
+    roi: tuple[tuple[float, float], ...] | None = None
     kind = "resize"
     linear = True
 
@@ -67,6 +78,12 @@ class Resize(Operation):
                 raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(known)}")
         if self.scales is not None and len(self.scales) != len(self.sizes):
             raise ValueError(f"scales={self.scales} and sizes={self.sizes} must have one entry per axis each")
+        if (self.roi is not None) != (self.coordinates == "tf_crop_and_resize"):
+            raise ValueError(
+                f"roi={self.roi} with coordinates={self.coordinates!r}; give roi= for 'tf_crop_and_resize' only"
+            )
+        if self.roi is not None and len(self.roi) != len(self.sizes):
+            raise ValueError(f"roi={self.roi} and sizes={self.sizes} must have one entry per axis each")
 
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return (channels, *sizes)."""
@@ -81,9 +98,10 @@ class Resize(Operation):
     def axis_matrices(self, input_shape: Shape) -> list[Any]:
         """Return the sparse matrix of each spatial axis, (output size, input size)."""
         scales = self.scales or (None,) * len(self.sizes)
+        roi = self.roi or (None,) * len(self.sizes)
         return [
-            _axis_matrix(n, m, self.mode, self.coordinates, scale, self.rounding)
-            for n, m, scale in zip(input_shape[1:], self.sizes, scales, strict=True)
+            _axis_matrix(n, m, self.mode, self.coordinates, scale, self.rounding, part)
+            for n, m, scale, part in zip(input_shape[1:], self.sizes, scales, roi, strict=True)
         ]
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:
@@ -119,8 +137,8 @@ class Resize(Operation):
         parts = [box[0]]
         for matrix, part in zip(self.axis_matrices(input_shapes[0]), box[1:], strict=True):
             read = matrix.indices[matrix.indptr[part.start] : matrix.indptr[part.stop]]
-            parts.append(slice(int(read.min()), int(read.max()) + 1))
-        return [tuple(parts)]
+            parts.append(slice(int(read.min()), int(read.max()) + 1) if len(read) else slice(0, 0))
+        return [normalised(parts)]
 
     def local_cotangent(
         self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
@@ -152,7 +170,15 @@ def read_along(mask: Mask, axis: int, matrix: Any) -> Mask:
 
 
 @lru_cache(maxsize=64)
-def _axis_matrix(n: int, m: int, mode: str, coordinates: Coordinates, scale: float | None, rounding: Rounding) -> Any:
+def _axis_matrix(
+    n: int,
+    m: int,
+    mode: str,
+    coordinates: Coordinates,
+    scale: float | None,
+    rounding: Rounding,
+    roi: tuple[float, float] | None,
+) -> Any:
     """Return the matrix (m, n) that interpolates n samples at m positions."""
     if mode == "area":
         first, end = np.arange(m) * n // m, -(-np.arange(1, m + 1) * n // m)
@@ -160,7 +186,8 @@ def _axis_matrix(n: int, m: int, mode: str, coordinates: Coordinates, scale: flo
         starts = np.concatenate([[0], np.cumsum(size)])
         samples = np.arange(starts[-1]) - np.repeat(starts[:-1] - first, size)
         return sparse.csr_array((np.repeat(1 / size, size), samples, starts), shape=(m, n))
-    positions = _positions(n, m, coordinates, scale)
+    positions = _positions(n, m, coordinates, scale) if roi is None else crop_positions(n, m, *roi)
+    outside = (positions < 0) | (positions > n - 1) if roi is not None else np.zeros(m, dtype=bool)
     low = np.floor(positions)
     if mode == "nearest":
         rounded = {
@@ -169,14 +196,22 @@ def _axis_matrix(n: int, m: int, mode: str, coordinates: Coordinates, scale: flo
             "round_prefer_floor": np.ceil(positions - 0.5),
             "round_prefer_ceil": np.floor(positions + 0.5),
         }[rounding]
-        return selection_matrix(np.clip(rounded, 0, n - 1).astype(np.int64), n)
+        return selection_matrix(np.where(outside, -1, np.clip(rounded, 0, n - 1)).astype(np.int64), n)
     weight = positions - low
     columns = np.clip(np.stack([low, low + 1]), 0, n - 1).astype(np.int64)  # (2, outputs)
     values = np.stack([1 - weight, weight])
     rows = np.broadcast_to(np.arange(m), columns.shape)
-    present = values != 0
+    present = (values != 0) & ~outside
     matrix = sparse.coo_array((values[present], (rows[present], columns[present])), shape=(m, n))
     return matrix.tocsr()
+
+
+def crop_positions(n: int, m: int, start: float, end: float) -> Array:
+    """Return the position of each of m outputs in a range of n samples, given as fractions of it."""
+    span = (end - start) * (n - 1)
+    inner = np.array([span / 2]) if m == 1 else np.arange(m) * span / (m - 1)
+    positions: Array = start * (n - 1) + inner
+    return positions
 
 
 def _positions(n: int, m: int, coordinates: Coordinates, scale: float | None) -> Array:
