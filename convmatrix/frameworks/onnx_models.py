@@ -47,43 +47,7 @@ def network_from_onnx(
     constants: Mapping[str, Any] | None = None,
     batch_axis: int | None = 0,
 ) -> Network:
-    """Return the network of an ONNX model.
-
-    The file is not trusted: sizes are compared with the data and with the memory that is available before anything is
-    allocated, external data are read from the model's folder only, and nothing of the file is executed.
-
-    Parameters
-    ----------
-    source : str, os.PathLike, bytes or onnx.ModelProto
-        A path, the content of a file, or a model. Operator sets from 7 on are read.
-    input_shape : int or sequence of int, optional
-        Shape of one sample of the input, without the batch: ``(3, 224, 224)``. It is needed where the file leaves sizes
-        open, and replaces those of the file where it is given.
-    constants : dict of str to array_like, optional
-        Values of further inputs of the model, by their names; a network has one input.
-    batch_axis : 0 or None
-        None if the model's input has no batch: it is a sample as a whole, as is an input of one axis.
-
-    Returns
-    -------
-    Network
-        Its nodes have the names of the model's nodes, or those of their first outputs where nodes have none; its
-        outputs are those of the model, in their order. What does not depend on the input is computed once. An operator,
-        or an option of one, that is not known becomes an opaque node.
-
-    Raises
-    ------
-    ImportError
-        If the package onnx is not installed.
-    OSError
-        If the file, or one with its external data, cannot be read.
-    ValueError
-        If the file is damaged, sizes are open, or there are several inputs; the message names the node or the tensor.
-
-    Notes
-    -----
-    Where the model's batch is open, it is read for a batch of one sample, and the network treats the samples of a batch
-    one by one. A model that mixes the samples of a batch has opaque nodes where it does so.
+    """Return the network of an ONNX model; see `convmatrix.Network.from_onnx`.
 
     Examples
     --------

@@ -19,36 +19,7 @@ if TYPE_CHECKING:
 
 
 def network_from_torch(module: Any, input_shape: int | Sequence[int], *, name: str | None = None) -> Network:
-    """Return the network of a PyTorch module in evaluation mode.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        Any module with one tensor as its input that `torch.export.export` can trace. It is traced in evaluation mode
-        and left in the mode it was in.
-    input_shape : int or sequence of int
-        Shape of one sample of the input, without the batch: ``(3, 224, 224)``.
-    name : str, optional
-        Of the network; by default the module's class.
-
-    Returns
-    -------
-    Network
-        It maps a batch as the module does; where the module has the batch on another axis of an output, it is moved
-        to the front. Its nodes are named after the modules, such as ``"layer1.0.conv1"``; an operator called in a
-        module's own ``forward`` has its name appended, such as ``"layer1.0.add"``. Weights are copies; half precision
-        becomes float32. An operator that is not known, that is random, or that combines samples of the batch becomes
-        an opaque node. A module that takes batches of one sample only is read as what it computes for each sample.
-
-    Raises
-    ------
-    ImportError
-        If PyTorch is not installed.
-    TypeError
-        If ``module`` is not a module.
-    ValueError
-        If the module cannot be traced, or has parameters without values.
-    """
+    """Return the network of a PyTorch module in evaluation mode; see `convmatrix.Network.from_torch`."""
     return _reader(module, input_shape, name).read()
 
 

@@ -6,7 +6,7 @@ form.
 """
 
 from convmatrix.network.architectures import ARCHITECTURES, architecture, as_network
-from convmatrix.network.branches import Addition, Concatenation, Product
+from convmatrix.network.branches import Addition, Concatenation, Extremum, Product
 from convmatrix.network.construction import Node
 from convmatrix.network.entrywise import Elementwise, ParametricReLU, Scale
 from convmatrix.network.functions import FUNCTIONS, Function
@@ -31,7 +31,7 @@ from convmatrix.network.rearrangements import (
     take,
     transpose,
 )
-from convmatrix.network.reductions import Extremum, MatrixProduct, Reduction
+from convmatrix.network.reductions import MatrixProduct, Reduction
 from convmatrix.network.resize import Resize
 from convmatrix.network.weighted import Convolution, FullyConnected, PatternMap
 from convmatrix.network.windows import Pooling

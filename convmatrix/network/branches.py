@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from scipy import sparse
 
-from convmatrix.network.boxes import Box, box_shape, broadcast_box, normalised, sum_broadcast, whole
+from convmatrix.network.boxes import Box, box_shape, broadcast_box, normalised, sum_broadcast
 from convmatrix.network.operations import (
     Operation,
     Shape,
@@ -26,8 +26,26 @@ if TYPE_CHECKING:
     from convmatrix.network.operations import Mask
 
 
+class Broadcasting(Operation):
+    """Base class of operations that combine inputs entry by entry, with NumPy's broadcasting."""
+
+    n_inputs = None
+
+    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
+        """Return the broadcast shape."""
+        return broadcast(input_shapes, self.kind)
+
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return the box itself for every input, without the axes that are broadcast."""
+        return [broadcast_box(box, shape) for shape in input_shapes]
+
+    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
+        """Return the marked entries of every input."""
+        return [shrink(outputs, shape) for shape in input_shapes]
+
+
 @dataclass(frozen=True)
-class Product(Operation):
+class Product(Broadcasting):
     """The entrywise product of the inputs, which broadcast: a gate, squeeze and excitation.
 
     Examples
@@ -38,11 +56,6 @@ class Product(Operation):
     """
 
     kind = "product"
-    n_inputs = None
-
-    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
-        """Return the broadcast shape."""
-        return broadcast(input_shapes, self.kind)
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:
         """Return the product."""
@@ -67,15 +80,6 @@ class Product(Operation):
                 total = total * x
         return total
 
-    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
-        """Return, for each input, the cotangents times the other inputs, summed where it is broadcast."""
-        boxes = [whole(x.shape) for x in inputs]
-        return self.local_cotangent(inputs, cotangents, whole(cotangents.shape[1:]), boxes)
-
-    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
-        """Return the box itself for every input, without the axes that are broadcast."""
-        return [broadcast_box(box, shape) for shape in input_shapes]
-
     def local_cotangent(
         self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
     ) -> list[Array]:
@@ -83,13 +87,9 @@ class Product(Operation):
         parts = [x[part] for x, part in zip(inputs, input_boxes, strict=True)]
         return [sum_broadcast(cotangents * self._others(parts, i), part.shape) for i, part in enumerate(parts)]
 
-    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
-        """Return the marked entries of every input."""
-        return [shrink(outputs, shape) for shape in input_shapes]
-
 
 @dataclass(frozen=True)
-class Addition(Operation):
+class Addition(Broadcasting):
     """The sum of the inputs, which broadcast, each with a sign.
 
     Parameters
@@ -106,7 +106,6 @@ class Addition(Operation):
 
     signs: tuple[int, ...] | None = None
     kind = "addition"
-    n_inputs = None
     linear = True
 
     def __post_init__(self) -> None:
@@ -122,7 +121,7 @@ class Addition(Operation):
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return the broadcast shape."""
         self._signs(len(input_shapes))
-        return broadcast(input_shapes, self.kind)
+        return super().output_shape(input_shapes)
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:
         """Return the signed sum."""
@@ -146,15 +145,6 @@ class Addition(Operation):
         """Return the signed sum of the tangents."""
         return self.evaluate(tangents)
 
-    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
-        """Return the cotangents with each input's sign, summed where it is broadcast."""
-        boxes = [whole(x.shape) for x in inputs]
-        return self.local_cotangent(inputs, cotangents, whole(cotangents.shape[1:]), boxes)
-
-    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
-        """Return the box itself for every input, without the axes that are broadcast."""
-        return [broadcast_box(box, shape) for shape in input_shapes]
-
     def local_cotangent(
         self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
     ) -> list[Array]:
@@ -162,9 +152,56 @@ class Addition(Operation):
         sums = [sum_broadcast(cotangents, box_shape(part)) for part in input_boxes]
         return [g if sign > 0 else -g for sign, g in zip(self._signs(len(sums)), sums, strict=True)]
 
-    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
-        """Return the marked entries of every input."""
-        return [shrink(outputs, shape) for shape in input_shapes]
+
+@dataclass(frozen=True)
+class Extremum(Broadcasting):
+    """The entrywise maximum or minimum of the inputs, which broadcast.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> Extremum("max").evaluate([np.array([[5, 1]]), np.array([[2, 3]])])
+    array([[5, 3]])
+    """
+
+    method: Literal["max", "min"] = "max"
+    kind = "extremum"
+
+    def __post_init__(self) -> None:
+        if self.method not in ("max", "min"):
+            raise ValueError(f"method={self.method!r} is unknown; choose max or min")
+
+    @property
+    def exact(self) -> bool:
+        """Maxima and minima are piecewise linear."""
+        return True
+
+    def evaluate(self, inputs: Sequence[Array]) -> Array:
+        """Return the extreme values."""
+        total, *others = align(inputs)
+        for x in others:
+            total = np.maximum(total, x) if self.method == "max" else np.minimum(total, x)
+        return total
+
+    def _chosen(self, inputs: Sequence[Array]) -> list[Array]:
+        """Return, for each input, a mask of the outputs that it gives; the first of equal ones."""
+        shape = self.output_shape([x.shape for x in inputs])
+        stack = np.stack([np.broadcast_to(x, shape) for x in inputs])
+        best = stack.argmax(axis=0) if self.method == "max" else stack.argmin(axis=0)
+        return [(best == number).astype(stack.dtype) for number in range(len(inputs))]
+
+    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
+        """Return the tangents of the chosen inputs."""
+        first, *others = (d * chosen for d, chosen in zip(align(tangents), self._chosen(inputs), strict=True))
+        total: Array = sum(others, first)
+        return total
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return the cotangents of the chosen inputs in the box."""
+        parts = [x[part] for x, part in zip(inputs, input_boxes, strict=True)]
+        return [sum_broadcast(cotangents * own, x.shape) for x, own in zip(parts, self._chosen(parts), strict=True)]
 
 
 @dataclass(frozen=True)

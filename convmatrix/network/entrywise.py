@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from convmatrix.network.boxes import Box, box_shape, broadcast_box, sum_broadcast, whole
+from convmatrix.network.boxes import Box, box_shape, broadcast_box, sum_broadcast
 from convmatrix.network.functions import FUNCTIONS, Function
 from convmatrix.network.operations import (
     MissingWeightsError,
@@ -286,11 +286,6 @@ class Scale(Operation):
         spread = t.reshape(len(t), *(1,) * (len(out) - len(shape)), *shape)
         scale = np.ones(1, t.dtype) if self.scale is None else like(self.spread(self.scale, shape), t)
         return np.asarray(spread * np.broadcast_to(scale, out))
-
-    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
-        """Return ``scale * g`` for each cotangent g, summed where the input is broadcast."""
-        shape = inputs[0].shape
-        return self.local_cotangent(inputs, cotangents, whole(cotangents.shape[1:]), [whole(shape)])
 
     def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
         """Return the box itself, without the axes that are broadcast."""

@@ -93,9 +93,11 @@ class Network:
         Returns
         -------
         Network
-            Nodes are named after the modules, such as ``"layer1.0.conv1"``, and operators called in a module's own
-            ``forward`` after the module and the operator, such as ``"layer1.0.add"``. Weights are copies; half
-            precision becomes float32. An operator that is not known becomes an `Opaque` node.
+            It maps a batch as the module does, with the batch on the first axis of every output. Nodes are named after
+            the modules, such as ``"layer1.0.conv1"``, and operators called in a module's own ``forward`` after the
+            module and the operator, such as ``"layer1.0.add"``. Weights are copies; half precision becomes float32. An
+            operator that is not known, is random, or combines samples of the batch becomes an `Opaque` node. A module
+            that accepts batches of one sample only is read as what it computes for each sample.
 
         Raises
         ------
@@ -122,6 +124,9 @@ class Network:
     ) -> Network:
         """Return the network of an ONNX model; the file need not be trusted.
 
+        Sizes are compared with the data and with the available memory before anything is allocated, external data are
+        read from the model's folder only, and nothing in the file is executed.
+
         Parameters
         ----------
         model : str, os.PathLike, bytes or onnx.ModelProto
@@ -132,13 +137,14 @@ class Network:
         constants : dict of str to array_like, optional
             Values of further inputs, by their names.
         batch_axis : 0 or None
-            None if the model's input is one sample, without a batch axis.
+            None if the model's input is a single sample without a batch axis, as every input with one axis is.
 
         Returns
         -------
         Network
-            Nodes have the names of the model's nodes. An operator, or an option of one, that is not known becomes an
-            `Opaque` node.
+            Nodes have the names of the model's nodes, or of their first outputs; outputs are those of the model, in
+            their order. What does not depend on the input is computed once. An operator, or an option of one, that is
+            not known becomes an `Opaque` node. An open batch is read as one sample, and samples are treated one by one.
 
         Raises
         ------

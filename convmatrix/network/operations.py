@@ -111,7 +111,8 @@ class Operation(ABC):
     def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
         """Return the transpose of `tangent`: the gradients, for each input, of k weighted sums of the outputs.
 
-        A linear operation multiplies by its transposed matrix by default; another one must define its own method.
+        By default it is `local_cotangent` in the box of all entries, if an operation defines that; a linear operation
+        without it multiplies by its transposed matrix. Another operation must define one of the two methods.
 
         Parameters
         ----------
@@ -124,6 +125,9 @@ class Operation(ABC):
         -------
         list of array, shape (k, *input_shape) each
         """
+        if type(self).local_cotangent is not Operation.local_cotangent:
+            boxes = [whole(x.shape) for x in inputs]
+            return self.local_cotangent(inputs, cotangents, whole(cotangents.shape[1:]), boxes)
         k, sizes = len(cotangents), [x.size for x in inputs]
         product = np.ascontiguousarray((self._jacobian(inputs).T @ cotangents.reshape(k, -1).T).T)
         parts = np.split(product, np.cumsum(sizes)[:-1], axis=1)

@@ -22,7 +22,6 @@ from convmatrix.network.boxes import (
     normalised,
     sample_range,
     sum_broadcast,
-    whole,
 )
 from convmatrix.network.operations import Operation, Shape, broadcast, selection_matrix
 
@@ -155,11 +154,6 @@ class Rearrangement(Operation):
     def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
         """Return the rearranged tangents, with 0 for constants."""
         return self._apply(tangents[0], 0.0)
-
-    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
-        """Return the cotangents at the entries that they read, summed where an entry is read several times."""
-        target = whole(inputs[0].shape)
-        return self.local_cotangent(inputs, cotangents, whole(cotangents.shape[1:]), [target])
 
     def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
         """Return the box of the entries that the outputs in a box read."""

@@ -115,65 +115,6 @@ class Reduction(Operation):
 
 
 @dataclass(frozen=True)
-class Extremum(Operation):
-    """The entrywise maximum or minimum of the inputs, which broadcast.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> Extremum("max").evaluate([np.array([[5, 1]]), np.array([[2, 3]])])
-    array([[5, 3]])
-    """
-
-    method: Literal["max", "min"] = "max"
-    kind = "extremum"
-    n_inputs = None
-
-    def __post_init__(self) -> None:
-        if self.method not in ("max", "min"):
-            raise ValueError(f"method={self.method!r} is unknown; choose max or min")
-
-    @property
-    def exact(self) -> bool:
-        """Maxima and minima are piecewise linear."""
-        return True
-
-    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
-        """Return the broadcast shape."""
-        return broadcast(input_shapes, self.kind)
-
-    def evaluate(self, inputs: Sequence[Array]) -> Array:
-        """Return the extreme values."""
-        total, *others = align(inputs)
-        for x in others:
-            total = np.maximum(total, x) if self.method == "max" else np.minimum(total, x)
-        return total
-
-    def _chosen(self, inputs: Sequence[Array]) -> list[Array]:
-        """Return, for each input, a mask of the outputs that it gives; the first of equal ones."""
-        shape = self.output_shape([x.shape for x in inputs])
-        stack = np.stack([np.broadcast_to(x, shape) for x in inputs])
-        best = stack.argmax(axis=0) if self.method == "max" else stack.argmin(axis=0)
-        return [(best == number).astype(stack.dtype) for number in range(len(inputs))]
-
-    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
-        """Return the tangents of the chosen inputs."""
-        first, *others = (d * chosen for d, chosen in zip(align(tangents), self._chosen(inputs), strict=True))
-        total: Array = sum(others, first)
-        return total
-
-    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
-        """Return the cotangents of the chosen inputs."""
-        return [
-            sum_broadcast(cotangents * chosen, x.shape) for x, chosen in zip(inputs, self._chosen(inputs), strict=True)
-        ]
-
-    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
-        """Return the marked entries of every input."""
-        return [shrink(outputs, shape) for shape in input_shapes]
-
-
-@dataclass(frozen=True)
 class MatrixProduct(Operation):
     """The matrix product of two inputs along their last two axes; other axes broadcast: attention.
 

@@ -11,7 +11,7 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
-from convmatrix.network.boxes import Box, normalised, whole
+from convmatrix.network.boxes import Box, normalised
 from convmatrix.network.operations import Operation, Shape, selection_matrix
 
 if TYPE_CHECKING:
@@ -126,11 +126,6 @@ class Resize(Operation):
     def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
         """Return the interpolated tangents."""
         return self.evaluate(tangents)
-
-    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
-        """Return the cotangents spread over the samples that they are interpolated from."""
-        target = whole(inputs[0].shape)
-        return self.local_cotangent(inputs, cotangents, whole(cotangents.shape[1:]), [target])
 
     def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
         """Return the box of the samples that the outputs in a box are interpolated from."""

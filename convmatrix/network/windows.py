@@ -279,11 +279,6 @@ class Pooling(Operation):
             total += (largest == tap) * padded[(slice(None), slice(None), *read)]
         return total
 
-    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
-        """Return the cotangents spread over the windows; of a maximum, given to the first largest sample."""
-        target = whole(inputs[0].shape)
-        return self.local_cotangent(inputs, cotangents, whole(cotangents.shape[1:]), [target])
-
     def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
         """Return the box of the windows."""
         axes = self.geometry(input_shapes[0]).axes
