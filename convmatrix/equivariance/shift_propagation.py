@@ -39,7 +39,6 @@ from convmatrix.network import (
     Softmax,
 )
 from convmatrix.network.entrywise import spread
-from convmatrix.network.operations import sample_axes
 from convmatrix.network.windows import axis_structure
 
 Shape = tuple[int, ...]
@@ -96,7 +95,7 @@ class Propagation:
         if isinstance(operation, Elementwise | LocalResponseNormalisation | Normalisation | Softmax):
             return incoming[0]  # a sum along an axis has the same terms after a shift
         if isinstance(operation, Reduction):
-            reduced = sample_axes(operation.axes, node.input_shapes[0])
+            reduced = operation.combined_axes(node.input_shapes[0])
             return tuple(
                 frozenset([0]) if axis in reduced else amounts for axis, amounts in enumerate(incoming[0], start=1)
             )

@@ -26,11 +26,9 @@ def reference_values(model: Any, x: Any) -> dict[str, Any]:
     x : array, shape (batch, *input_shape)
     """
     torch = sys.modules.get("torch")
-    values: dict[str, Any]
-    if torch is not None and isinstance(model, torch.nn.Module):
-        values = import_module("convmatrix.frameworks.torch_models").values_of_torch(model, x)
-    else:
-        values = import_module("convmatrix.frameworks.onnx_reference").values_of_onnx(model, x)
+    of_torch = torch is not None and isinstance(model, torch.nn.Module)
+    module, name = ("torch_models", "values_of_torch") if of_torch else ("onnx_reference", "values_of_onnx")
+    values: dict[str, Any] = getattr(import_module(f"convmatrix.frameworks.{module}"), name)(model, x)
     return values
 
 

@@ -126,9 +126,9 @@ def _log_sum_exp(call: OnnxCall) -> Tensor:
     axes = call.integers(1, "axes", None) or list(range(x.ndim))
     keep = bool(call.attribute("keepdims"))
     call.demand(noop_with_empty_axes=0)
-    highest = builder.reduction(call.named("max"), x, "max", axes, True)  # noqa: FBT003
+    highest = builder.reduction(call.named("max"), x, "max", axes, keep=True)
     powers = builder.elementwise(call.named("exp"), builder.sum(call.named("difference"), x, highest, -1), "exp")
-    total = builder.reduction(call.named("sum"), powers, "sum", axes, True)  # noqa: FBT003
+    total = builder.reduction(call.named("sum"), powers, "sum", axes, keep=True)
     logarithm = builder.elementwise(call.named("log"), total, "log")
     result = builder.sum(call.name if keep else call.named("total"), logarithm, highest)
     dropped = {axis % x.ndim for axis in axes}

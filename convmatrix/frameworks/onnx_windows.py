@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from convmatrix.frameworks.builder import Tensor, UnsupportedError
-from convmatrix.network.resize import crop_positions
+from convmatrix.network.resize import positions_of
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
@@ -252,14 +252,18 @@ def _inside(n: int, m: int, start: float, end: float, mode: str) -> Array:
     Raises UnsupportedError where that, or the nearest sample, depends on how positions are rounded, or where
     implementations ignore the range.
     """
-    positions = crop_positions(n, m, start, end)
+    positions = positions_of(n, m, "tf_crop_and_resize", roi=(start, end))
     if (start, end) != (0, 1):
         if n == m:
             raise UnsupportedError("it crops an axis whose size stays the same, where implementations differ")
-        edges = np.array([0.0, n - 1]) if mode != "nearest" else np.arange(2 * n - 1) / 2
-        if np.abs(positions[:, None] - edges).min() < _ROUNDED * n:
-            raise UnsupportedError("a position is on an edge, where implementations differ by rounding")
-    return (positions >= 0) & (positions <= n - 1)
+        _refuse_edges(positions, np.array([0.0, n - 1]) if mode != "nearest" else np.arange(2 * n - 1) / 2)
+    return np.asarray((positions >= 0) & (positions <= n - 1))
+
+
+def _refuse_edges(positions: Array, edges: Array) -> None:
+    """Raise UnsupportedError where it depends on rounding on which side of an edge a position is."""
+    if np.abs(positions[:, None] - edges).min() < _ROUNDED * (1 + np.abs(edges).max()):
+        raise UnsupportedError("a position is on an edge, where implementations differ by rounding")
 
 
 def _aspect_factors(sizes: Sequence[int], wanted: Sequence[int], policy: str) -> list[float]:
@@ -311,6 +315,12 @@ def _interpolated(
         m / n if np.float32(m / n) == np.float32(scale) else float(scale)
         for n, m, scale in zip(x.known, sizes, scales, strict=True)
     )
+    for axis in changed if mode == "nearest" and coordinates == "half_pixel_symmetric" else ():
+        n, factor = x.known[axis], factors[axis]
+        if float(np.float32(factor)) != factor:  # its rounding moves all positions
+            whole = np.arange(-1, n + 1)
+            edges = whole if rounding in ("floor", "ceil") else whole + 0.5
+            _refuse_edges(positions_of(n, sizes[axis], coordinates, factor), edges)
     options: dict[str, Any] = {
         "mode": "nearest" if mode == "nearest" else "linear",
         "coordinates": coordinates,

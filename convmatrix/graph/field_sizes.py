@@ -22,7 +22,6 @@ from convmatrix.network import (
     Softmax,
     as_network,
 )
-from convmatrix.network.operations import sample_axes
 
 if TYPE_CHECKING:
     from convmatrix.boundary import Axis
@@ -255,9 +254,8 @@ def _node_windows(node: Node, inputs: list[tuple[_Windows, ...]]) -> tuple[_Wind
     if isinstance(operation, Rearrangement) and (moved := _rearranged(operation, inputs[0], node)) is not None:
         return moved
     if isinstance(operation, Normalisation | Reduction | Softmax):
-        whole = _combined_axes(operation, shapes[0])
-        windows = (_all_read(w, operation) if axis in whole else w for axis, w in enumerate(inputs[0], start=1))
-        return tuple(windows)
+        whole = operation.combined_axes(shapes[0])
+        return tuple(_all_read(w, operation) if axis in whole else w for axis, w in enumerate(inputs[0], start=1))
     if operation.kind in _ENTRY_BY_ENTRY or (
         operation.kind == "concatenation" and getattr(operation, "axis", None) == 0
     ):
@@ -284,13 +282,6 @@ _ENTRY_BY_ENTRY: Final = (
     "product",
     "scale",
 )
-
-
-def _combined_axes(operation: Normalisation | Reduction | Softmax, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the axes of a sample along which an operation combines all entries."""
-    if isinstance(operation, Softmax):
-        return sample_axes((operation.axis,), shape)
-    return tuple(range(len(shape))) if operation.axes is None else sample_axes(operation.axes, shape)
 
 
 def _all_read(windows: _Windows, operation: Operation) -> _Windows:

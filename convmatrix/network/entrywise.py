@@ -119,10 +119,6 @@ class Elementwise(Operation):
         """Return ``f'(x) t`` for each tangent t."""
         return tangents[0] * self.slope(inputs[0])
 
-    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
-        """Return ``f'(x) g`` for each cotangent g."""
-        return [cotangents * self.slope(inputs[0])]
-
     def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
         """Return the box itself."""
         return [box]
@@ -186,10 +182,6 @@ class ParametricReLU(Operation):
     def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
         """Return the slopes times the tangents."""
         return tangents[0] * self._slopes(inputs[0][None])
-
-    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
-        """Return the slopes times the cotangents."""
-        return [cotangents * self._slopes(inputs[0][None])]
 
     def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
         """Return the box itself."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,8 +24,38 @@ def _floating(x: Array) -> Array:
     return x if x.dtype.kind == "f" else x.astype(np.float64)
 
 
+class AlongAxes(Operation):
+    """Base class of operations that keep the shape and combine the entries along some axes of the sample."""
+
+    @abstractmethod
+    def combined_axes(self, shape: Shape) -> tuple[int, ...]:
+        """Return the axes along which entries of a sample of a shape are combined."""
+
+    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
+        """Return the shape of the input."""
+        self.combined_axes(input_shapes[0])  # raises ValueError for an axis that it does not have
+        return input_shapes[0]
+
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return the box extended to the whole of the axes along which entries are combined."""
+        (shape,) = input_shapes
+        return [widened(box, self.combined_axes(shape), shape)]
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return the cotangents of the entries in the box of the input."""
+        (target,) = input_boxes
+        return self.cotangent([inputs[0][target]], embed(cotangents, box, target))
+
+    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
+        """Return all entries that are combined with a marked one."""
+        marked = outputs.any(axis=self.combined_axes(outputs.shape), keepdims=True)
+        return [np.broadcast_to(marked, outputs.shape).copy()]
+
+
 @dataclass(frozen=True)
-class Normalisation(Operation):
+class Normalisation(AlongAxes):
     r"""Entries minus their mean, divided by their standard deviation.
 
     .. math:: y = (x - \mu) / \sqrt{\sigma^2 + \epsilon}
@@ -65,14 +96,13 @@ class Normalisation(Operation):
         if not self.epsilon >= 0:
             raise ValueError(f"epsilon={self.epsilon} must not be negative")
 
-    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
-        """Return the shape of the input."""
-        (shape,) = input_shapes
+    def combined_axes(self, shape: Shape) -> tuple[int, ...]:
+        """Return the axes that are normalised together; with groups, all of them."""
         if self.groups is None:
-            sample_axes(self.axes or (), shape)
-        elif not shape or shape[0] % self.groups:
+            return sample_axes(self.axes or (), shape)
+        if not shape or shape[0] % self.groups:
             raise ValueError(f"groups={self.groups} does not divide the channels of a sample of shape {shape}")
-        return shape
+        return tuple(range(len(shape)))
 
     def _grouped(self, x: Array) -> tuple[Array, tuple[int, ...]]:
         """Return a batch in a shape in which whole axes are normalised together, and those axes."""
@@ -105,19 +135,6 @@ class Normalisation(Operation):
         """Return the derivative, which is symmetric, times the cotangents."""
         return [self.tangent(inputs, [cotangents])]
 
-    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
-        """Return the box extended to the whole of the axes along which entries are combined."""
-        (shape,) = input_shapes
-        axes = range(len(shape)) if self.groups is not None else sample_axes(self.axes or (), shape)
-        return [widened(box, tuple(axes), shape)]
-
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
-        """Return the cotangents of the entries in the box of the input."""
-        (target,) = input_boxes
-        return self.cotangent([inputs[0][target]], embed(cotangents, box, target))
-
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return all entries that are normalised together with a marked one."""
         grouped, axes = self._grouped(outputs[None])
@@ -125,7 +142,7 @@ class Normalisation(Operation):
 
 
 @dataclass(frozen=True)
-class Softmax(Operation):
+class Softmax(AlongAxes):
     r"""The softmax along an axis of the sample, :math:`y_i = e^{x_i} / \sum_j e^{x_j}`, or its logarithm.
 
     Examples
@@ -139,10 +156,9 @@ class Softmax(Operation):
     logarithm: bool = False
     kind = "softmax"
 
-    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
-        """Return the shape of the input."""
-        sample_axes((self.axis,), input_shapes[0])
-        return input_shapes[0]
+    def combined_axes(self, shape: Shape) -> tuple[int, ...]:
+        """Return the axis of the softmax."""
+        return sample_axes((self.axis,), shape)
 
     def _axis(self, x: Array) -> int:
         return sample_axes((self.axis,), x.shape[1:])[0] + 1
@@ -174,26 +190,9 @@ class Softmax(Operation):
         p = self._probabilities(inputs[0])
         return [cotangents - p * cotangents.sum(axis=self._axis(cotangents), keepdims=True)]
 
-    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
-        """Return the box extended to the whole of the axes along which entries are combined."""
-        (shape,) = input_shapes
-        return [widened(box, sample_axes((self.axis,), shape), shape)]
-
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
-        """Return the cotangents of the entries in the box of the input."""
-        (target,) = input_boxes
-        return self.cotangent([inputs[0][target]], embed(cotangents, box, target))
-
-    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
-        """Return the lines of the axis that contain a marked entry."""
-        (axis,) = sample_axes((self.axis,), input_shapes[0])
-        return [np.broadcast_to(outputs.any(axis=axis, keepdims=True), outputs.shape).copy()]
-
 
 @dataclass(frozen=True)
-class LocalResponseNormalisation(Operation):
+class LocalResponseNormalisation(AlongAxes):
     r"""Division by a power of the squares of neighbouring channels (Krizhevsky, Sutskever, Hinton, 2012, section 3.3).
 
     .. math:: y_c = x_c \Big( k + \frac{\alpha}{n} \sum_{j = c - l}^{c - l + n - 1} x_j^2 \Big)^{-\beta}
@@ -227,9 +226,9 @@ class LocalResponseNormalisation(Operation):
         low = (self.size - 1) // 2 if self.low is None else self.low
         object.__setattr__(self, "low", validate.integer("low", low, minimum=0))
 
-    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
-        """Return the shape of the input."""
-        return input_shapes[0]
+    def combined_axes(self, shape: Shape) -> tuple[int, ...]:
+        """Return the axis of the channels."""
+        return (0,)
 
     def _sums(self, x: Array, *, transposed: bool = False) -> Array:
         """Return the sums over windows of channels (axis 1 of a batch), or their transpose."""
@@ -270,18 +269,6 @@ class LocalResponseNormalisation(Operation):
         x = _floating(inputs[0])[None]
         factor, inner = self._factors(x)
         return [factor * cotangents - x * self._sums(inner * x * cotangents, transposed=True)]
-
-    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
-        """Return the box extended to the whole of the axes along which entries are combined."""
-        (shape,) = input_shapes
-        return [widened(box, (0,), shape)]
-
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
-        """Return the cotangents of the entries in the box of the input."""
-        (target,) = input_boxes
-        return self.cotangent([inputs[0][target]], embed(cotangents, box, target))
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return the channels of the marked windows at the same positions."""

@@ -54,14 +54,18 @@ class Reduction(Operation):
         """Maxima and minima are piecewise linear."""
         return True
 
+    def combined_axes(self, shape: Shape) -> tuple[int, ...]:
+        """Return the axes that are reduced, as ascending numbers from 0."""
+        return sample_axes(self.axes, shape)
+
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return the shape with size 1 on the reduced axes."""
         (shape,) = input_shapes
-        axes = sample_axes(self.axes, shape)
+        axes = self.combined_axes(shape)
         return tuple(1 if axis in axes else n for axis, n in enumerate(shape))
 
     def _axes(self, x: Array) -> tuple[int, ...]:
-        return tuple(axis + 1 for axis in sample_axes(self.axes, x.shape[1:]))
+        return tuple(axis + 1 for axis in self.combined_axes(x.shape[1:]))
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:
         """Return the reduced batch."""

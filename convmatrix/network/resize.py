@@ -19,12 +19,7 @@ if TYPE_CHECKING:
     from convmatrix.network.operations import Mask
 
 Coordinates = Literal[
-    "half_pixel",
-    "pytorch_half_pixel",
-    "align_corners",
-    "asymmetric",
-    "half_pixel_symmetric",
-    "tf_crop_and_resize",
+    "half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric", "tf_crop_and_resize"
 ]
 Rounding = Literal["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
 
@@ -181,7 +176,7 @@ def _axis_matrix(
         starts = np.concatenate([[0], np.cumsum(size)])
         samples = np.arange(starts[-1]) - np.repeat(starts[:-1] - first, size)
         return sparse.csr_array((np.repeat(1 / size, size), samples, starts), shape=(m, n))
-    positions = _positions(n, m, coordinates, scale) if roi is None else crop_positions(n, m, *roi)
+    positions = positions_of(n, m, coordinates, scale, roi)
     outside = (positions < 0) | (positions > n - 1) if roi is not None else np.zeros(m, dtype=bool)
     low = np.floor(positions)
     if mode == "nearest":
@@ -201,17 +196,14 @@ def _axis_matrix(
     return matrix.tocsr()
 
 
-def crop_positions(n: int, m: int, start: float, end: float) -> Array:
-    """Return the position of each of m outputs in a range of n samples, given as fractions of it."""
-    span = (end - start) * (n - 1)
-    inner = np.array([span / 2]) if m == 1 else np.arange(m) * span / (m - 1)
-    positions: Array = start * (n - 1) + inner
-    return positions
-
-
-def _positions(n: int, m: int, coordinates: Coordinates, scale: float | None) -> Array:
+def positions_of(
+    n: int, m: int, coordinates: Coordinates, scale: float | None = None, roi: tuple[float, float] | None = None
+) -> Array:
     """Return the position in the input, of n samples, of each of the m outputs."""
     outputs = np.arange(m)
+    if roi is not None:
+        span = (roi[1] - roi[0]) * (n - 1)
+        return np.asarray(roi[0] * (n - 1) + (outputs * span / (m - 1) if m > 1 else np.array([span / 2])))
     if coordinates == "align_corners":
         return outputs * (n - 1) / max(m - 1, 1)
     if coordinates == "pytorch_half_pixel" and m == 1:
