@@ -188,13 +188,13 @@ def test_refusals(
 
 
 def test_absent_packages_are_named(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, model: str
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    def from_onnx(*_: Any) -> Network:
-        raise ModuleNotFoundError("No module named 'onnx'", name="onnx")
-
-    monkeypatch.setattr(Network, "from_onnx", from_onnx, raising=False)
-    assert "needs onnx, which is not installed: pip install onnx" in failure(capsys, model)
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"read only where onnx is installed")
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    message = failure(capsys, str(path))
+    assert "needs the package onnx, which is not installed: pip install 'convmatrix[onnx]'" in message
 
 
 def test_a_file_comes_before_a_name(

@@ -132,15 +132,10 @@ def _read(args: argparse.Namespace) -> Network:
         raise CommandError(f"{args.file} is neither a file nor a named network; {hint}")
     if not path.is_file():
         raise CommandError(f"cannot read {args.file}: {'it is a folder' if path.is_dir() else 'there is no such file'}")
-    reader: Any = Network
     try:
-        network: Network = reader.from_onnx(args.file, args.input_shape)
+        return Network.from_onnx(args.file, args.input_shape)
     except ImportError as error:
-        package = error.name or "onnx"
-        raise CommandError(
-            f"reading {args.file} needs {package}, which is not installed: pip install {package}"
-        ) from None
-    return network
+        raise CommandError(str(error)) from None
 
 
 # --- the matrix of a node -------------------------------------------------------------------------------------------
