@@ -104,7 +104,7 @@ def _of_convolution(geometry: cm.ConvGeometry) -> tuple[int, int]:
 
 
 def _read(axis: Axis) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Return, for each pair of output and tap of an axis, whether it reads a sample."""
+    """Return a mask of the pairs (output, tap) of an axis that read a sample rather than padding."""
     positions = np.add.outer(np.arange(axis.n_outputs) * axis.stride, np.arange(axis.n_taps) * axis.dilation)
     positions = positions.ravel() - axis.pad_low
     read: np.ndarray[tuple[int], np.dtype[np.bool_]] = (positions >= 0) & (positions < axis.n_samples)

@@ -99,7 +99,7 @@ class _GraphReader:
         outputs = [self.values[node] for node in last.args[0] if getattr(node, "name", None) in user_outputs]
         tensors = [output for output in outputs if isinstance(output, Tensor)]
         if not tensors:
-            raise ValueError(f"no output of {self.name} depends on its input, so there is no network")
+            raise ValueError(f"no output of {self.name} depends on its input; a network needs an output that does")
         return self.builder.finish(tensors)
 
     def evaluate(self, x: Array) -> dict[str, Array]:

@@ -249,7 +249,9 @@ def flatten() -> Rearrangement:
 
 
 def reshape(shape: Sequence[int]) -> Rearrangement:
-    """Return the operation that gives a sample another shape, in C order; an empty one for a sample of one number.
+    """Return the operation that gives a sample another shape, in C order.
+
+    The empty shape ``()`` makes a sample of one entry a scalar.
 
     Examples
     --------
@@ -297,7 +299,7 @@ def gather(axis: int, indices: Sequence[int]) -> Rearrangement:
 
 
 def expand(shape: Sequence[int]) -> Rearrangement:
-    """Return the operation that repeats a sample along axes of size 1 and new leading axes, up to ``shape``.
+    """Return the operation that broadcasts a sample to ``shape``, as `numpy.broadcast_to` does.
 
     Examples
     --------
