@@ -47,7 +47,7 @@ from convmatrix.network import (
     transpose,
 )
 from convmatrix.report import Report, network_report
-from convmatrix.report.node_norms import _LARGEST_SLOPES, NoBoundError, node_norm
+from convmatrix.spectral.node_norms import _LARGEST_SLOPES, NoBoundError, node_norm
 from tests.cases import for_each
 from tests.random_networks import random_network
 
@@ -300,8 +300,8 @@ def test_norm_of_a_maximum_is_reached() -> None:
 
 
 def test_norm_of_a_large_dense_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convmatrix.report.node_norms._MOST_WORK", 0)
-    monkeypatch.setattr("convmatrix.report.node_norms._BLOCK", 30)
+    monkeypatch.setattr("convmatrix.spectral.node_norms._MOST_WORK", 0)
+    monkeypatch.setattr("convmatrix.spectral.node_norms._BLOCK", 30)
     for weight in (RNG.standard_normal((12, 7)).astype(np.float32), np.ones((3, 9)), np.zeros((2, 2))):
         lower, upper = node_norm(
             single((weight.shape[1],), FullyConnected(weight.shape[1], weight.shape[0], weight)).nodes[-1]

@@ -14,7 +14,7 @@ from convmatrix.equivariance import known_shifts
 from convmatrix.graph import FieldSize, receptive_field_sizes
 from convmatrix.network import Network, Node, Opaque
 from convmatrix.report.node_measures import Measures, node_label, node_measures
-from convmatrix.report.node_norms import NoBoundError, node_norm
+from convmatrix.spectral.node_norms import NoBoundError, node_norm
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike

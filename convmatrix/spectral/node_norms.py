@@ -29,7 +29,7 @@ from convmatrix.network import (
 )
 from convmatrix.network.operations import broadcast_columns
 from convmatrix.network.windows import axis_structure
-from convmatrix.spectral import norm_bounds
+from convmatrix.spectral.bounds import norm_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable
