@@ -278,6 +278,77 @@ def test_joined_conditions_are_understood(engine: str, monkeypatch: pytest.Monke
     assert pr.prove("gradients", engine).proved
 
 
+# --- code that would take one branch silently -------------------------------------------------------------------------
+
+
+def lemma_about_x(claim: Callable[[Algebra, Any], Any], **example: int) -> Lemma:
+    """Return the claim as a lemma about an integer x >= 0."""
+
+    def build(a: Algebra) -> Any:
+        (x,) = a.integers("x")
+        a.assume(x >= 0)
+        return claim(a, x)
+
+    return Lemma("x", "a claim", "a claim", build, example or {"x": 1})
+
+
+SILENT: dict[str, Callable[[Algebra, Any], Any]] = {
+    "if x": lambda a, x: a.equal((x if x else 7) * a.select(x == 60, 0, 1), x),
+    "x or 7": lambda a, x: a.equal((x or 7) * a.select(x < FAR, 1, 0), x),
+    "not x": lambda a, x: a.equal(a.select(x < FAR, x, 0) if not x else x, x),  # noqa: SIM212
+    "conditions with ==": lambda a, x: a.equal(a.select((x == FAR) == (x == FAR + 1), 0, 1), 0),
+    "conditions with !=": lambda a, x: a.equal(a.select((x == FAR) != (x != FAR + 1), 0, 1), 0),
+    "a condition in a set": lambda a, x: a.equal(0 if (x == FAR) in {True} else a.select(x < FAR, 0, 1), 0),
+    "and": lambda a, x: a.equal(a.select(x >= 0 and x != FAR, 0, 1), 0),
+    "chained": lambda a, x: a.equal(a.select(0 <= x < FAR, 0, 1), 0),
+    "a condition as an integer": lambda a, x: a.equal((x >= FAR) + 0, 0),
+    "max": lambda a, x: max(x, FAR) <= FAR,
+    "a half": lambda a, x: a.equal(x * 0.5, 0),
+    "a float": lambda a, x: a.equal(x * 1.0, x),
+    "an integer as a condition": lambda a, x: a.either(x, x < FAR),
+}
+
+
+@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@pytest.mark.parametrize("name", SILENT)
+def test_code_that_takes_one_branch_is_not_proved(name: str, engine: str) -> None:
+    if engine == "z3":
+        pytest.importorskip("z3", reason="needs the extra prove")
+    decision = (decide_with_sympy if engine == "sympy" else decide_with_z3)(lemma_about_x(SILENT[name]))
+    assert not decision.proved
+
+
+@pytest.mark.parametrize("engine", ["sympy", "z3"])
+def test_numbers_are_tried_before_symbols(engine: str) -> None:
+    """A condition on symbols is never the object True, so symbols do not see the wrong branch; numbers do."""
+    if engine == "z3":
+        pytest.importorskip("z3", reason="needs the extra prove")
+    lemma = lemma_about_x(lambda a, x: a.equal(x + 1 if (x >= 3) is True else x, x))
+    decision = (decide_with_sympy if engine == "sympy" else decide_with_z3)(lemma)
+    assert decision.status == "refuted"
+    assert decision.counterexample is not None
+    assert decision.counterexample["x"] >= 3
+
+
+@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@pytest.mark.parametrize("name", ["q0", "q1", "quotient", "remainder"])
+def test_a_variable_may_be_called_as_a_quotient(name: str, engine: str) -> None:
+    """X % 1000 == x is false from 1000 on, and true if the variable is confused with the quotient, which is 0."""
+    if engine == "z3":
+        pytest.importorskip("z3", reason="needs the extra prove")
+
+    def build(a: Algebra) -> Any:
+        x, n = a.integers(f"{name} n")
+        a.assume(n >= 1, x >= 0)
+        return a.either(a.equal(x % n, x), x >= n) if holds else a.either(x < 1000, x % 1000 < 0)
+
+    decide = decide_with_sympy if engine == "sympy" else decide_with_z3
+    holds = True
+    assert decide(Lemma("x", "", "", build, {name: 1, "n": 2})).proved
+    holds = False
+    assert not decide(Lemma("x", "", "", build, {name: 1, "n": 2})).proved
+
+
 def test_a_rule_that_divides_by_zero_is_refuted(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_care_of_one_sample(position: Any, size: Any, boundary: Any, select: Any = rule.choose) -> Any:
         if boundary != "reflect":

@@ -10,6 +10,7 @@ requires ``m >= 1``, which is a separate obligation.
 
 from __future__ import annotations
 
+import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,14 @@ import sympy
 from sympy.polys.domains import ZZ
 from sympy.polys.rings import PolyElement, PolyRing
 
-from convmatrix.proofs.statements import Algebra, Condition, Lemma
+from convmatrix.proofs.statements import (
+    Algebra,
+    Condition,
+    Lemma,
+    SymbolicCondition,
+    SymbolicInteger,
+    formula_of,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -67,9 +75,17 @@ class Problems:
             remainders.update(dict.fromkeys(self.found[expression]))
         key = (tuple(names), tuple(remainders))
         if key not in self.converters:
-            ring = PolyRing([*names, *(f"q{place}" for place in range(len(remainders)))], ZZ)
+            ring = PolyRing([*names, *_quotient_names(names, len(remainders))], ZZ)
             self.converters[key] = _Converter(ring, len(names), list(remainders))
         return _problem(self.converters[key], literals)
+
+
+def _quotient_names(names: Sequence[str], count: int) -> list[str]:
+    """Return names of quotients, q0, q1, ..., with more q's if a variable has such a name."""
+    letters = "q"
+    while any(name.startswith(letters) and name[len(letters) :].isdigit() for name in names):
+        letters += "q"
+    return [f"{letters}{place}" for place in range(count)]
 
 
 def _problem(convert: _Converter, literals: Sequence[tuple[str, Any]]) -> Problem:
@@ -165,16 +181,27 @@ class _Not:
     formula: Formula
 
 
-class SympyInteger:
+class SympyCondition(SymbolicCondition):
+    """A formula about SymPy expressions."""
+
+    def __and__(self, other: Any) -> SympyCondition:
+        return SympyCondition(("and", (self.formula, formula_of(other))))
+
+    def __or__(self, other: Any) -> SympyCondition:
+        return SympyCondition(("or", (self.formula, formula_of(other))))
+
+    def __invert__(self) -> SympyCondition:
+        return SympyCondition(_Not(self.formula))
+
+
+class SympyInteger(SymbolicInteger):
     """A SymPy expression that stands for an integer.
 
     SymPy adds and multiplies; remainders and comparisons remain unevaluated and are handled by certificates.
     """
 
-    __hash__ = None  # type: ignore[assignment]  # == returns a condition, not a bool
-
     def __init__(self, expression: Any) -> None:
-        self.expression = sympy.sympify(expression)
+        self.expression = expression
 
     def __add__(self, other: Any) -> SympyInteger:
         return SympyInteger(self.expression + _expression(other))
@@ -202,27 +229,27 @@ class SympyInteger:
 
     __radd__, __rmul__ = __add__, __mul__
 
-    def __lt__(self, other: Any) -> Any:
-        return sympy.Lt(self.expression, _expression(other), evaluate=False)
+    def __lt__(self, other: Any) -> SympyCondition:
+        return SympyCondition(sympy.Lt(self.expression, _expression(other), evaluate=False))
 
-    def __le__(self, other: Any) -> Any:
-        return sympy.Le(self.expression, _expression(other), evaluate=False)
+    def __le__(self, other: Any) -> SympyCondition:
+        return SympyCondition(sympy.Le(self.expression, _expression(other), evaluate=False))
 
-    def __gt__(self, other: Any) -> Any:
-        return sympy.Gt(self.expression, _expression(other), evaluate=False)
+    def __gt__(self, other: Any) -> SympyCondition:
+        return SympyCondition(sympy.Gt(self.expression, _expression(other), evaluate=False))
 
-    def __ge__(self, other: Any) -> Any:
-        return sympy.Ge(self.expression, _expression(other), evaluate=False)
+    def __ge__(self, other: Any) -> SympyCondition:
+        return SympyCondition(sympy.Ge(self.expression, _expression(other), evaluate=False))
 
     def __eq__(self, other: object) -> Any:
-        return sympy.Eq(self.expression, _expression(other), evaluate=False)
+        return SympyCondition(sympy.Eq(self.expression, _expression(other), evaluate=False))
 
     def __ne__(self, other: object) -> Any:
-        return sympy.Ne(self.expression, _expression(other), evaluate=False)
+        return SympyCondition(sympy.Ne(self.expression, _expression(other), evaluate=False))
 
 
 def _expression(value: Any) -> Any:
-    return value.expression if isinstance(value, SympyInteger) else sympy.Integer(value)
+    return value.expression if isinstance(value, SympyInteger) else sympy.Integer(operator.index(value))
 
 
 class SympyPath(Algebra):
@@ -241,17 +268,19 @@ class SympyPath(Algebra):
         self.names += names.split()
         return tuple(SympyInteger(sympy.Symbol(name, integer=True)) for name in names.split())
 
-    def assume(self, *conditions: Formula) -> None:
+    def assume(self, *conditions: Condition) -> None:
         """Add hypotheses."""
-        self.facts += conditions
+        self.facts += map(formula_of, conditions)
 
-    def show(self, step: Formula) -> None:
+    def show(self, step: Condition) -> None:
         """Add an intermediate claim."""
-        self.steps.append((*self.facts, _Not(step)))
-        self.facts.append(step)
+        formula = formula_of(step)
+        self.steps.append((*self.facts, _Not(formula)))
+        self.facts.append(formula)
 
-    def select(self, condition: Formula, then: Any, otherwise: Any) -> Any:
+    def select(self, condition: Condition, then: Any, otherwise: Any) -> Any:
         """Choose between two integers."""
+        condition = formula_of(condition)
         decided = _decided(condition)
         if decided is None:
             decided = self.decided.get(condition)  # a repeated condition takes the same branch as before
@@ -264,21 +293,21 @@ class SympyPath(Algebra):
         self.facts.append(condition if branch else _Not(condition))
         return then if branch else otherwise
 
-    def equal(self, left: Any, right: Any) -> Formula:
+    def equal(self, left: Any, right: Any) -> Condition:
         """Return whether two integers are equal."""
-        return sympy.Eq(_expression(left), _expression(right), evaluate=False)
+        return SympyCondition(sympy.Eq(_expression(left), _expression(right), evaluate=False))
 
-    def both(self, *conditions: Formula) -> Formula:
+    def both(self, *conditions: Condition) -> Condition:
         """Return whether all conditions hold."""
-        return ("and", conditions)
+        return SympyCondition(("and", tuple(map(formula_of, conditions))))
 
-    def either(self, *conditions: Formula) -> Formula:
+    def either(self, *conditions: Condition) -> Condition:
         """Return whether one of the conditions holds."""
-        return ("or", conditions)
+        return SympyCondition(("or", tuple(map(formula_of, conditions))))
 
-    def negation(self, condition: Formula) -> Formula:
+    def negation(self, condition: Condition) -> Condition:
         """Return the opposite of a condition."""
-        return _Not(condition)
+        return SympyCondition(_Not(formula_of(condition)))
 
 
 def _decided(formula: Formula) -> bool | None:
@@ -297,7 +326,7 @@ def problems(build: Callable[[Algebra], Condition]) -> Iterator[Problem]:
     seen = set()  # paths that diverge after a step share it
     while True:
         path = SympyPath(choices)
-        claim = build(path)
+        claim = formula_of(build(path))
         for formulas in (*path.steps, (*path.facts, _Not(claim))):
             for case in _cases(("and", formulas)):
                 if tuple(case) not in seen:
@@ -328,10 +357,6 @@ def _cases(formula: Formula, holds: bool = True) -> list[list[Literal]]:
                 product = [[*done, *more] for done in product for more in _cases(part, holds)]
             return product
         return [case for part in parts for case in _cases(part, holds)]
-    if isinstance(formula, (sympy.And, sympy.Or)):  # of & and |, with which NumPy code joins conditions
-        return _cases(("and" if isinstance(formula, sympy.And) else "or", formula.args), holds)
-    if isinstance(formula, sympy.Not):
-        return _cases(formula.args[0], not holds)
     difference = formula.lhs - formula.rhs
     if isinstance(formula, (sympy.Eq, sympy.Ne)):
         if holds == isinstance(formula, sympy.Eq):

@@ -6,9 +6,20 @@ z3 cannot reason about remainders modulo a symbol, so ``u % m`` becomes a new in
 
 from __future__ import annotations
 
+import operator
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.proofs.statements import Algebra, Decision, Lemma, evaluate, no_symbols
+from convmatrix.proofs.statements import (
+    Algebra,
+    Decision,
+    Lemma,
+    SymbolicCondition,
+    SymbolicInteger,
+    counterexample,
+    evaluate,
+    formula_of,
+    no_symbols,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,19 +45,26 @@ def load_z3() -> Any:
     return z3
 
 
-class SmtInteger:
-    """A term of z3 that stands for an integer.
+class SmtCondition(SymbolicCondition):
+    """A formula of z3."""
 
-    Its comparisons are conditions without a truth value. In z3, the equality of two terms has a truth value, which
-    states whether they are syntactically equal, so that ``if position == 0`` would silently take one branch. Here it
-    raises an error.
+    def __and__(self, other: Any) -> SmtCondition:
+        return SmtCondition(load_z3().And(self.formula, formula_of(other)))
+
+    def __or__(self, other: Any) -> SmtCondition:
+        return SmtCondition(load_z3().Or(self.formula, formula_of(other)))
+
+    def __invert__(self) -> SmtCondition:
+        return SmtCondition(load_z3().Not(self.formula))
+
+
+class SmtInteger(SymbolicInteger):
+    """A term of z3 that stands for an integer.
 
     Attributes
     ----------
     term : z3.ArithRef
     """
-
-    __hash__ = None  # type: ignore[assignment]  # == returns a condition, not a bool
 
     def __init__(self, term: Any) -> None:
         self.term = term
@@ -74,32 +92,28 @@ class SmtInteger:
 
     __radd__, __rmul__ = __add__, __mul__
 
-    def __lt__(self, other: Any) -> Any:
-        return self.term < plain(other)
+    def __lt__(self, other: Any) -> SmtCondition:
+        return SmtCondition(self.term < plain(other))
 
-    def __le__(self, other: Any) -> Any:
-        return self.term <= plain(other)
+    def __le__(self, other: Any) -> SmtCondition:
+        return SmtCondition(self.term <= plain(other))
 
-    def __gt__(self, other: Any) -> Any:
-        return self.term > plain(other)
+    def __gt__(self, other: Any) -> SmtCondition:
+        return SmtCondition(self.term > plain(other))
 
-    def __ge__(self, other: Any) -> Any:
-        return self.term >= plain(other)
+    def __ge__(self, other: Any) -> SmtCondition:
+        return SmtCondition(self.term >= plain(other))
 
     def __eq__(self, other: object) -> Any:
-        import z3
-
-        return z3.And(self.term == plain(other))  # a conjunction has no truth value, an equation of z3 has
+        return SmtCondition(self.term == plain(other))
 
     def __ne__(self, other: object) -> Any:
-        import z3
-
-        return z3.Not(self.term == plain(other))
+        return SmtCondition(self.term != plain(other))
 
 
 def plain(value: Any) -> Any:
-    """Return the term of an integer; a number stays as it is."""
-    return value.term if isinstance(value, SmtInteger) else value
+    """Return the term of an integer; a number as a Python integer."""
+    return value.term if isinstance(value, SmtInteger) else operator.index(value)
 
 
 class SmtFormula(Algebra):
@@ -117,32 +131,32 @@ class SmtFormula(Algebra):
 
     def assume(self, *conditions: Any) -> None:
         """Add hypotheses."""
-        self.facts += [(False, condition) for condition in conditions]
+        self.facts += [(False, formula_of(condition)) for condition in conditions]
 
     def show(self, step: Any) -> None:
         """Add an intermediate claim."""
-        self.facts.append((True, step))
+        self.facts.append((True, formula_of(step)))
 
     def select(self, condition: Any, then: Any, otherwise: Any) -> Any:
         """Choose between two integers."""
-        return SmtInteger(self.z3.If(condition, plain(then), plain(otherwise)))
+        return SmtInteger(self.z3.If(formula_of(condition), plain(then), plain(otherwise)))
 
     def equal(self, left: Any, right: Any) -> Any:
         """Return whether two integers are equal."""
         left, right = plain(left), plain(right)
-        return left == right
+        return left == right if isinstance(left, int) and isinstance(right, int) else SmtCondition(left == right)
 
     def both(self, *conditions: Any) -> Any:
         """Return whether all conditions hold."""
-        return self.z3.And(*conditions)
+        return SmtCondition(self.z3.And(*map(formula_of, conditions)))
 
     def either(self, *conditions: Any) -> Any:
         """Return whether one of the conditions holds."""
-        return self.z3.Or(*conditions)
+        return SmtCondition(self.z3.Or(*map(formula_of, conditions)))
 
     def negation(self, condition: Any) -> Any:
         """Return the opposite of a condition."""
-        return self.z3.Not(condition)
+        return SmtCondition(self.z3.Not(formula_of(condition)))
 
 
 def decide_with_z3(lemma: Lemma) -> Decision:
@@ -150,9 +164,12 @@ def decide_with_z3(lemma: Lemma) -> Decision:
     formula = SmtFormula()
     z3 = formula.z3
     try:
-        claim = lemma.build(formula)
+        claim = formula_of(lemma.build(formula))
     except (TypeError, z3.Z3Exception) as error:
         return no_symbols(lemma, error)
+    found = counterexample(lemma)
+    if found is not None:
+        return Decision("refuted", counterexample=found)
     questions = _Questions(z3)
     facts: list[Any] = []
     for is_step, condition in (*formula.facts, (True, claim)):

@@ -22,6 +22,69 @@ Condition = Any
 """A truth value of the engine's kind."""
 
 
+class SymbolicInteger:
+    """Base class of integers without a value: code that asks for one raises TypeError instead of taking a branch."""
+
+    __hash__ = None  # type: ignore[assignment]  # == returns a condition, not a bool
+
+    def __bool__(self) -> bool:
+        raise TypeError("a symbol has no truth value, because it may be zero or not; choose with select(n != 0, ...)")
+
+
+class SymbolicCondition(ABC):
+    """Base class of conditions on integers without a value.
+
+    Conditions are joined with ``& | ~`` and passed to an `Algebra`. They have no truth value and are not compared, so
+    that code in which one is true or equal to another by accident raises TypeError.
+
+    Attributes
+    ----------
+    formula : object
+        The condition in the engine's own terms.
+    """
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __init__(self, formula: Any) -> None:
+        self.formula = formula
+
+    @abstractmethod
+    def __and__(self, other: Any) -> SymbolicCondition:
+        """Return the condition that both hold."""
+
+    @abstractmethod
+    def __or__(self, other: Any) -> SymbolicCondition:
+        """Return the condition that at least one holds."""
+
+    @abstractmethod
+    def __invert__(self) -> SymbolicCondition:
+        """Return the negation."""
+
+    def __rand__(self, other: Any) -> Any:
+        return self & other
+
+    def __ror__(self, other: Any) -> Any:
+        return self | other
+
+    def __bool__(self) -> bool:
+        raise TypeError("a condition on symbols has no truth value; choose with select(condition, ...)")
+
+    def __eq__(self, other: object) -> bool:
+        raise TypeError("conditions on symbols are not compared; use the algebra's equivalent(left, right)")
+
+    def __ne__(self, other: object) -> bool:
+        raise TypeError("conditions on symbols are not compared; use the algebra's equivalent(left, right)")
+
+
+def formula_of(condition: Condition) -> Any:
+    """Return the engine's formula of a condition; a bool as it is."""
+    if isinstance(condition, SymbolicCondition):
+        return condition.formula
+    if isinstance(condition, bool):
+        return condition
+    raise TypeError(f"{condition!r} is a {type(condition).__name__}, not a condition; compare integers")
+
+
 class Algebra(ABC):
     """The interface of an engine, in addition to the operators ``+ - * %`` and the comparisons of its integers."""
 
