@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from typing import Any
 
+import pytest
 from hypothesis import settings
 
 if importlib.util.find_spec("torch") is None:
@@ -16,3 +18,19 @@ if importlib.util.find_spec("torch") is None:
 settings.register_profile("suite", max_examples=60, deadline=None, derandomize=True)
 settings.register_profile("explore", max_examples=1000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
+
+# Files whose tests share what takes long to compute: pytest-xdist runs each of them in one process.
+TOGETHER = ("tests/test_theorems.py",)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Return the scheduler of pytest-xdist: tests go one by one to a process that is free, but for those together."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.partition("::")[0]
+            return file if file in TOGETHER else nodeid
+
+    return Scheduling(config, log)

@@ -1110,6 +1110,7 @@ def test_the_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.Monkey
     examples = [line for line in lines if line.startswith("  ")]
     assert len(examples) >= 9
     for example in examples:
+        example = example.replace("prove --all", "prove flat-index")  # all proofs take most of a minute
         if "|" in example or ">" in example:
             script = f'convmatrix() {{ "{sys.executable}" -m convmatrix "$@"; }}; set -o pipefail; {example}'
             subprocess.run(["bash", "-c", script], check=True, capture_output=True, env=environment(), timeout=60)
