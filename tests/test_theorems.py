@@ -7,6 +7,7 @@ import json
 import sys
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -785,3 +786,11 @@ def test_each_is_quick(proofs: dict[tuple[str, str], pr.Proof]) -> None:
     pr.prove("circular-shift")
     assert time.perf_counter() - started < 20
     assert len(proofs) >= 20
+
+
+def test_threads_prove_side_by_side() -> None:
+    """Each proof by z3 has a context of its own; a shared one ends the interpreter."""
+    pytest.importorskip("z3", reason="needs the extra prove")
+    names = ["circular-shift", "flat-index", "circulant-converse", "reflection-symmetry"]
+    with ThreadPoolExecutor(4) as pool:
+        assert all(proof.proved for proof in pool.map(lambda name: pr.prove(name, "z3"), names))

@@ -121,13 +121,14 @@ class SmtFormula(Algebra):
 
     def __init__(self) -> None:
         self.z3 = load_z3()
+        self.context = self.z3.Context()  # of its own, so that threads and earlier proofs do not matter
         self.facts: list[tuple[bool, Any]] = []  # whether it is a step, which must be proved, and its formula
         self.names: list[str] = []
 
     def integers(self, names: str) -> tuple[SmtInteger, ...]:
         """Return the integers of these names."""
         self.names += names.split()
-        return tuple(SmtInteger(self.z3.Int(name)) for name in names.split())
+        return tuple(SmtInteger(self.z3.Int(name, self.context)) for name in names.split())
 
     def assume(self, *conditions: Any) -> None:
         """Add hypotheses."""
@@ -139,7 +140,7 @@ class SmtFormula(Algebra):
 
     def select(self, condition: Any, then: Any, otherwise: Any) -> Any:
         """Choose between two integers."""
-        return SmtInteger(self.z3.If(formula_of(condition), plain(then), plain(otherwise)))
+        return SmtInteger(self.z3.If(self._formula(condition), plain(then), plain(otherwise), self.context))
 
     def equal(self, left: Any, right: Any) -> Any:
         """Return whether two integers are equal."""
@@ -148,15 +149,20 @@ class SmtFormula(Algebra):
 
     def both(self, *conditions: Any) -> Any:
         """Return whether all conditions hold."""
-        return SmtCondition(self.z3.And(*map(formula_of, conditions)))
+        return SmtCondition(self.z3.And(*map(self._formula, conditions), self.context))
 
     def either(self, *conditions: Any) -> Any:
         """Return whether one of the conditions holds."""
-        return SmtCondition(self.z3.Or(*map(formula_of, conditions)))
+        return SmtCondition(self.z3.Or(*map(self._formula, conditions), self.context))
 
     def negation(self, condition: Any) -> Any:
         """Return the opposite of a condition."""
-        return SmtCondition(self.z3.Not(formula_of(condition)))
+        return SmtCondition(self.z3.Not(self._formula(condition)))
+
+    def _formula(self, condition: Any) -> Any:
+        """Return the formula of a condition; a bool as one of z3."""
+        formula = formula_of(condition)
+        return self.z3.BoolVal(formula, self.context) if isinstance(formula, bool) else formula
 
 
 def decide_with_z3(lemma: Lemma) -> Decision:
@@ -170,10 +176,10 @@ def decide_with_z3(lemma: Lemma) -> Decision:
     found = counterexample(lemma)
     if found is not None:
         return Decision("refuted", counterexample=found)
-    questions = _Questions(z3)
+    questions = _Questions(z3, formula.context)
     facts: list[Any] = []
     for is_step, condition in (*formula.facts, (True, claim)):
-        condition = z3.BoolVal(condition) if isinstance(condition, bool) else condition
+        condition = z3.BoolVal(condition, formula.context) if isinstance(condition, bool) else condition
         if is_step:
             answer, solver = questions.contradiction(facts, z3.Not(condition))
             if answer == z3.sat:
@@ -183,15 +189,15 @@ def decide_with_z3(lemma: Lemma) -> Decision:
         facts.append(condition)
     certificate = {"kind": "smt-lib", "what": _WHAT, "version": z3.get_version_string()}
     certificate["unsatisfiable"] = list(questions.scripts)
-    example = [z3.Int(name) == value for name, value in lemma.example.items()]
+    example = [z3.Int(name, formula.context) == value for name, value in lemma.example.items()]
     satisfiable = questions.satisfiable(facts, example)
     return Decision("proved", certificate) if satisfiable else Decision("undecided")
 
 
 def _refuted(lemma: Lemma, model: Any, formula: SmtFormula) -> Decision:
     """Return the decision that a model refutes a lemma, after evaluating the lemma on plain integers."""
-    integer = formula.z3.Int
-    values = {name: model.eval(integer(name), model_completion=True).as_long() for name in formula.names}
+    integers = {name: formula.z3.Int(name, formula.context) for name in formula.names}
+    values = {name: model.eval(n, model_completion=True).as_long() for name, n in integers.items()}
     if evaluate(lemma.build, values) == (True, False):
         return Decision("refuted", counterexample=values)
     return Decision("undecided")
@@ -200,9 +206,10 @@ def _refuted(lemma: Lemma, model: Any, formula: SmtFormula) -> Decision:
 class _Questions:
     """The questions put to z3 about one lemma, in order."""
 
-    def __init__(self, z3: Any) -> None:
+    def __init__(self, z3: Any, context: Any) -> None:
         self.z3 = z3
-        self.remainders = _Remainders(z3)
+        self.context = context
+        self.remainders = _Remainders(z3, context)
         self.positive = 0  # how many of the moduli are known to be
         self.scripts: list[str] = []
 
@@ -232,7 +239,7 @@ class _Questions:
         return bool(answer == self.z3.sat)
 
     def _ask(self, limit: Mapping[str, int], *constraints: Any) -> tuple[Any, Any]:
-        solver = self.z3.Solver()
+        solver = self.z3.Solver(ctx=self.context)
         solver.set(**limit)
         solver.add(*constraints)
         answer = solver.check()
@@ -244,8 +251,9 @@ class _Questions:
 class _Remainders:
     """Replaces the remainders in formulas."""
 
-    def __init__(self, z3: Any) -> None:
+    def __init__(self, z3: Any, context: Any) -> None:
         self.z3 = z3
+        self.context = context
         self.rules: list[Any] = []
         self.moduli: list[Any] = []
         self.products: list[Any] = []
@@ -259,7 +267,7 @@ class _Remainders:
         if term.num_args():
             parts = [self.replaced(part) for part in term.children()]
             if term.decl().kind() == self.z3.Z3_OP_MOD:
-                quotient, result = self.z3.FreshInt("quotient"), self.z3.FreshInt("remainder")
+                quotient, result = (self.z3.FreshInt(name, self.context) for name in ("quotient", "remainder"))
                 value, modulus = parts
                 self.rules += [value == modulus * quotient + result, result >= 0, result < modulus]
                 self._add_products(modulus, quotient)
