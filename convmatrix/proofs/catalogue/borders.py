@@ -9,6 +9,7 @@ from convmatrix import boundary as boundary_rule
 from convmatrix import symbolic
 from convmatrix.boundary import Axis, Boundary
 from convmatrix.geometry import ConvGeometry
+from convmatrix.proofs.catalogue.shifts import DISTINCT
 from convmatrix.proofs.catalogue.symbol_matrices import (
     Checks,
     broken,
@@ -195,20 +196,22 @@ THEOREMS = (
     Theorem(
         "zero-padding-border",
         "With zero padding, a tap keeps a shift in a row exactly where it reads inside before and after, or outside "
-        "before and after; so rows whose windows stay inside keep every shift. The shift by one is broken at exactly "
-        "the rows i <= p and i >= n + p - k + 1 (p is the low padding, dilation 1).",
+        "before and after; so a row keeps a shift if its window and that of the row it is compared with stay inside. "
+        "The shift by one is broken at exactly the rows i <= p and i >= n + p - k + 1 (p is the low padding, dilation "
+        "1).",
         r"Let a convolution with stride 1 map $n$ samples to $n$ outputs, with zero padding $p$ at the low end. The "
         r"commutator with the cyclic shift by $c$ has a tap in row $i$ exactly where that tap reads inside the input "
-        r"in one of the rows $i$ and $(i - c) \bmod n$ and outside in the other: it vanishes on every row whose "
-        r"windows stay inside. For the shift by one, tap $t$ breaks row $i \ge 1$ exactly where $i + t d - p \in \{0, "
-        r"n\}$; so with dilation 1 and $k \ge 2$ the support of the commutator is exactly the border rows $i \le p$ "
-        r"and $i \ge n + p - k + 1$.",
+        r"in one of the rows $i$ and $(i - c) \bmod n$ and outside in the other: it vanishes on row $i$ if the windows "
+        r"of both rows stay inside. For the shift by one, tap $t$ breaks row $i \ge 1$ exactly where $i + t d - p \in "
+        r"\{0, n\}$; so with dilation 1 and $k \ge 2$ the support of the commutator is exactly the border rows $i \le "
+        r"p$ and $i \ge n + p - k + 1$.",
         "n >= 1, any dilation d >= 1, padding and shift for the taps; for the rows n >= 2, k >= 2, dilation 1, 0 <= p "
         "<= k - 1; stride 1, as many outputs as samples.",
         r"Entry by entry the symmetry asks that rows $i$ and $q(i)$ read nothing, or that the second reads the sample "
         r"of the first, shifted. The first lemma says which taps do. The next two say it for the shift by one in the "
         r"rows from 1 up and in row 0, by position. The last two find such a tap in each border row, and show that "
-        r"there is none in the others. The weights are independent, so that a broken tap breaks the row.",
+        r"there is none in the others. By the lemma on weights no other tap has the weight of a broken tap, which "
+        r"therefore breaks the row.",
         (
             Lemma(
                 "any shift",
@@ -247,22 +250,25 @@ THEOREMS = (
                 _first_row_lemma,
                 {"n": 6, "k": 3, "p": 1},
             ),
+            DISTINCT,
         ),
         _check_zero_border,
     ),
     Theorem(
         "padding-border",
-        "Reflect, symmetric and replicate padding break the shift by one, for any amount of padding: tap t keeps row "
-        "i >= 1 exactly where its position x = i + t d - p has x mod (2 n - 2), x mod 2 n or x itself from 1 to n - 1.",
+        "With reflect, symmetric and replicate padding of any amount, tap t keeps the shift by one in row i >= 1 "
+        "exactly where its position x = i + t d - p has x mod (2 n - 2), x mod 2 n or x itself from 1 to n - 1; a "
+        "layer with another tap does not commute with the shift.",
         r"With the boundaries reflect, symmetric and replicate, stride 1, as many outputs as samples and any padding, "
         r"tap $t$ of row $i \ge 1$, at position $x = i + t d - p$, keeps the shift by one exactly where $1 \le \pi < "
         r"n$ for $\pi = x \bmod (2n - 2)$, $\pi = x \bmod 2n$ and $\pi = x$; within one period of padding these are "
-        r"the positions from $1$ to $n - 1$. Row 0 breaks where a tap has $x = \pm 1$.",
+        r"the positions from $1$ to $n - 1$. A layer with another tap does not commute with the shift. Row 0 breaks "
+        r"where a tap has $x = \pm 1$.",
         "n >= 2 for replicate, n >= 3 for reflect and symmetric (on two samples reflect is circular); any positions.",
         r"Rows $i$ and $i - 1$ read at positions $x$ and $x - 1$. The symmetry asks that the second reads the sample "
         r"before that of the first, on the ring. The lemmas decide it for every $x$. Row 0 goes with row $n - 1$, "
-        r"whose position is $x + n - 1$.",
-        tuple(lemma for boundary in FOLDED for lemma in _folded(boundary)),
+        r"whose position is $x + n - 1$. By the last lemma no other tap has the weight of a broken tap.",
+        (*(lemma for boundary in FOLDED for lemma in _folded(boundary)), DISTINCT),
         _check_folded_border,
     ),
 )

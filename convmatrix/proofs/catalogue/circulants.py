@@ -9,6 +9,7 @@ from convmatrix.boundary import Axis
 from convmatrix.equivariance import actions
 from convmatrix.equivariance.sharing import equivariant_pattern
 from convmatrix.geometry import ConvGeometry
+from convmatrix.proofs.catalogue.shifts import DISTINCT
 from convmatrix.proofs.catalogue.symbol_matrices import (
     Checks,
     convolved,
@@ -138,8 +139,8 @@ THEOREMS = (
         "n >= 1; the matrix is any n x n matrix. On more axes: it commutes with the shift by one of each axis.",
         r"Let $M_{ij} = M_{(i+1) \bmod n,\,(j+1) \bmod n}$. Repeating this $n - i$ times, the first lemma gives "
         r"$M_{ij} = M_{0,(j-i) \bmod n}$. With $w_t = M_{0t}$ the other two lemmas say that the circular convolution "
-        r"with $n$ taps and no padding has the one weight $w_{(j-i) \bmod n}$ at $(i,j)$. On more axes the same steps "
-        r"are taken axis by axis.",
+        r"with $n$ taps and no padding has the one weight $w_{(j-i) \bmod n}$ at $(i,j)$, which no other tap has by "
+        r"the last lemma. On more axes the same steps are taken axis by axis.",
         (
             Lemma(
                 "normal form",
@@ -162,16 +163,19 @@ THEOREMS = (
                 _only_tap_lemma,
                 {"n": 5, "i": 4, "j": 1, "t": 2},
             ),
+            DISTINCT,
         ),
         _check_circulant_converse,
     ),
     Theorem(
         "circulants-commute",
-        "Circular convolutions commute, and multiply by circular convolution of their kernels; zero-padded ones do "
-        "not commute.",
-        r"On a ring, convolutions commute, and the product of two with one dilation is the convolution with the "
-        r"convolution of their kernels. Zero-padded convolutions do not commute.",
-        "n >= 1 for the ring, any kernels; n >= 2 for the zero-padded counterexample with kernels of length 3.",
+        "Circular convolutions of one channel commute, and those of one dilation multiply by convolution of their "
+        "kernels; zero-padded ones do not commute.",
+        r"On a ring of $n$ samples, convolutions of one channel with stride 1 and $n$ outputs commute, and the product "
+        r"of two with one dilation is the convolution with the convolution of their kernels. Zero-padded convolutions "
+        r"do not commute.",
+        "n >= 1 samples and outputs, one channel, stride 1, any kernels, the same dilation for the product; n >= 2 for "
+        "the zero-padded counterexample with kernels of length 3.",
         r"Row $i$ of the product $AB$ has the term $w_t v_u$ at the sample that tap $u$ of $B$ reads from where tap "
         r"$t$ of $A$ reads. By the first lemma this is what tap $t + u$ reads of a kernel with $\sum_{t+u=x} w_t v_u$ "
         r"at $x$; by the second it is the same for $BA$. With zeros around, let $A$ have only its first and $B$ only "

@@ -130,14 +130,16 @@ def _is_zero(number: Any) -> bool:
 THEOREMS = (
     Theorem(
         "fourier-eigenvectors",
-        "The Fourier vectors are eigenvectors of every circular convolution; the eigenvalues are the kernel's Fourier "
-        "transform.",
+        "The Fourier vectors are eigenvectors of every circular convolution of one channel, with as many outputs as "
+        "samples; the eigenvalues are the kernel's Fourier transform. With channels, each frequency has a block.",
         r"With $\omega = e^{2 \pi \mathrm{i}/n}$ the vector $v_f(j) = \omega^{f j}$ is an eigenvector of every "
-        r"circular convolution with stride 1, for the eigenvalue $\lambda_f = \sum_t w_t\, \omega^{f (t d - p)}$.",
-        "n >= 1, stride 1; any kernel length, dilation d >= 1 and offset p; f any integer.",
+        r"circular convolution of one channel with stride 1 and $n$ outputs, for the eigenvalue $\lambda_f = \sum_t "
+        r"w_t\, \omega^{f (t d - p)}$. With channels, $\lambda_f$ is the matrix of these sums, one for each pair of "
+        r"channels.",
+        "n >= 1 samples and outputs, stride 1; any kernel length, dilation d >= 1 and offset p; f any integer.",
         r"Output $i$ is $\sum_t w_t\, \omega^{f r(i,t)}$. The lemma says that $r(i,t)$ and the position $i + t d - p$ "
         r"differ by a multiple of $n$, which the identity says does not change the power. So the output is $\omega^{f "
-        r"i} \lambda_f$. On more axes vectors and eigenvalues are products.",
+        r"i} \lambda_f$. Each pair of channels has such a sum. On more axes vectors and eigenvalues are products.",
         (PERIOD,),
         _check_fourier_eigenvectors,
         (
@@ -152,11 +154,12 @@ THEOREMS = (
     ),
     Theorem(
         "cosine-eigenvectors",
-        "The DCT-II vectors are eigenvectors of every convolution with the symmetric boundary and a symmetric kernel.",
-        r"With the symmetric boundary, stride 1 and a symmetric kernel $w_t = w_{k-1-t}$ centred by $2 p = d (k - "
-        r"1)$, the vectors $v_f(j) = \cos\bigl(\pi f (2j + 1)/(2n)\bigr)$ of the DCT-II are eigenvectors, for "
-        r"$\lambda_f = \sum_t w_t \cos\bigl(\pi f (t d - p)/n\bigr)$.",
-        "n >= 1, stride 1, kernel symmetric and centred: 2 p = d (k - 1).",
+        "The DCT-II vectors are eigenvectors of every convolution of one channel with the symmetric boundary and a "
+        "symmetric kernel, with as many outputs as samples. With channels, each frequency has a block.",
+        r"With the symmetric boundary, one channel, stride 1, $n$ outputs and a symmetric kernel $w_t = w_{k-1-t}$ "
+        r"centred by $2 p = d (k - 1)$, the vectors $v_f(j) = \cos\bigl(\pi f (2j + 1)/(2n)\bigr)$ of the DCT-II are "
+        r"eigenvectors, for $\lambda_f = \sum_t w_t \cos\bigl(\pi f (t d - p)/n\bigr)$.",
+        "n >= 1 samples and outputs, stride 1, kernel symmetric and centred: 2 p = d (k - 1).",
         r"With $x$ for the position, the first lemma says that $2 r + 1$ is $2x + 1$ or its opposite up to a multiple "
         r"of $4n$; by the first two identities $v_f$ is the same at both. By the second lemma the taps $t$ and $k - 1 "
         r"- t$ are at positions $i + y$ and $i - y$, $y = t d - p$, and have one weight; by the third identity their "

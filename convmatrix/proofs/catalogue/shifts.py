@@ -72,6 +72,14 @@ def _kernel_lemma(a: Algebra) -> Condition:
     return a.equal(single.weight(i, 0), single.weight(other, 0))
 
 
+def _distinct_lemma(a: Algebra) -> Condition:
+    tile, k, i, other, t, u = a.integers("tile k i other t u")
+    a.assume(tile >= 1, a.within(t, k), a.within(u, k))
+    axis = Axis(1, 1, k, tile=tile)
+    a.assume(a.equal(axis.weight(i, t), axis.weight(other, u)))
+    return a.equal(t, u)
+
+
 _RING = {"n": 5, "k": 3, "d": 2, "p": 1, "i": 4, "t": 2}
 
 _STRIDED = {"m": 3, "k": 4, "s": 2, "d": 1, "p": 1, "i": 2, "t": 3, "b": 1}
@@ -98,6 +106,15 @@ STRIDED_ONLY = Lemma(
     r"r\bigl((i + b) \bmod m,\, t\bigr) = \bigl(r(i, t) + c\bigr) \bmod s m \implies s \mid c",
     _strided_only_lemma,
     {**_STRIDED, "c": 2},
+)
+
+
+DISTINCT = Lemma(
+    "distinct weights",
+    "different taps use different weights",
+    r"\omega(i, t) = \omega(i', u) \implies t = u",
+    _distinct_lemma,
+    {"tile": 2, "k": 3, "i": 5, "other": 1, "t": 1, "u": 1},
 )
 
 
@@ -232,12 +249,12 @@ def _check_stride_composition() -> Checks:
 THEOREMS = (
     Theorem(
         "circular-shift",
-        "Circular convolution with stride 1 commutes with every cyclic shift, for all weights and on any number of "
-        "axes.",
-        r"On a ring of $n$ samples, convolution with stride 1 commutes with every cyclic shift, for all weights, "
-        r"channels, dilations and offsets, on any number of axes.",
-        "n >= 1; kernel length k, dilation d >= 1, offset p and shift c are any integers, k longer than the ring "
-        "included.",
+        "Circular convolution with stride 1 and as many outputs as samples commutes with every cyclic shift, for all "
+        "weights and on any number of axes.",
+        r"On a ring of $n$ samples, convolution with stride 1 and $n$ outputs commutes with every cyclic shift, for "
+        r"all weights, channels, dilations and offsets, on any number of axes.",
+        "n >= 1 samples and outputs; kernel length k, dilation d >= 1, offset p and shift c are any integers, k longer "
+        "than the ring included.",
         r"The tensor $T$ has an entry at output $i$, sample $j$, tap $t$ just where $j = r(i,t)$, the sample that the "
         r"one-axis rule reads. So $T$ is unchanged by shifting outputs and samples by $c$ if and only if $r$ moves "
         r"along, which is the lemma. Layers with more axes are products of axes, and channels are dense blocks that a "
@@ -251,11 +268,11 @@ THEOREMS = (
         "shift / s.",
         r"With stride $s$ on a ring of $s m$ samples a convolution commutes, for all weights, exactly with the shifts "
         r"by multiples of $s$; the output moves by a fraction $1/s$ of the shift.",
-        "m >= 1, s >= 1; kernel length, dilation d >= 1 and offset are any integers.",
+        "m >= 1 outputs, s >= 1, a kernel of at least one tap; dilation d >= 1 and offset are any integers.",
         r"As for circular shifts, now with outputs on a ring of $m$. Conversely, were $T$ unchanged by some shift $b$ "
         r"of the outputs and a shift $c$ of the samples, then any one tap of any one output satisfies the hypothesis "
-        r"of the second lemma, and $s$ divides $c$.",
-        (STRIDED, STRIDED_ONLY),
+        r"of the second lemma, because by the third no other tap has its weight, and $s$ divides $c$.",
+        (STRIDED, STRIDED_ONLY, DISTINCT),
         _check_strided_shift,
     ),
     Theorem(
@@ -266,7 +283,8 @@ THEOREMS = (
         r"by multiples of $\tau s$.",
         "g >= 1, tile >= 1, k >= 1; the number of outputs is a multiple of the tile.",
         r"What is read moves along by theorem \texttt{strided-shift}. The weights stay the same if and only if the "
-        r"kernel that output $i + b$ uses is that of output $i$: the lemmas.",
+        r"kernel that output $i + b$ uses is that of output $i$: the lemmas. Different taps have different weights by "
+        r"the last one.",
         (
             STRIDED,
             Lemma(
@@ -290,6 +308,7 @@ THEOREMS = (
                 _kernel_lemma,
                 {"tile": 2, "k": 3, "i": 5, "other": 1, "t": 1},
             ),
+            DISTINCT,
         ),
         _check_tiled_shift,
     ),
