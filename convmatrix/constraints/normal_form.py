@@ -1,0 +1,263 @@
+"""Networks on a box in rectifier normal form: sparse equations, and variables that are rectified others."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from convmatrix import memory
+from convmatrix.constraints.equation_builder import EquationBuilder
+from convmatrix.constraints.piecewise import add_node, n_terms
+from convmatrix.constraints.variable_bounds import propagate
+from convmatrix.network import as_network
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from convmatrix.arrays import Array
+
+    Indices = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+
+EQUATIONS: Final = 0
+RECTIFIERS: Final = 1
+"""The two kinds of steps in `NormalForm.order`."""
+
+_BYTES: Final = 64  # per term, with the arrays in which terms are sorted
+
+
+@dataclass(frozen=True)
+class Block:
+    """Equations or rectifiers of a normal form that depend on earlier blocks only.
+
+    Attributes
+    ----------
+    span : slice
+        Their numbers.
+    body : csr_array or None
+        The equations without the variables that they define; None for rectifiers.
+    """
+
+    span: slice
+    body: Any
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class NormalForm:
+    r"""A network on a box as sparse equations and rectifiers, in exact arithmetic.
+
+    .. math:: E v = e, \qquad v_{post} = \max(v_{pre}, 0), \qquad l \le v \le u
+
+    Every piecewise linear network has this form, with further variables. The variables of the input come first; each
+    other one is defined once, by an equation in which its coefficient is -1 or as a rectified variable, from earlier
+    ones. An output that is an entry of an earlier node shares its variable. No entry of E or e is the rounded result of
+    arithmetic on weights, so the form is the network in real arithmetic with its float64 weights. Where an operation
+    divides by a constant of its own (averages, linear interpolation), the network is that with the float64 entries of
+    the node's matrix, `Network.affine`.
+
+    Made by `normal_form`.
+
+    Attributes
+    ----------
+    equations : csr_array, shape (m, n_variables), float64
+        E; its entries are not 0, sorted and without duplicates.
+    right : array, shape (m,)
+        e.
+    defines : array of int, shape (m,)
+        Equation i defines the variable ``defines[i]``.
+    pre, post : arrays of int, shape (n_rectifiers,)
+    order : array of int, shape (n_steps, 3)
+        Steps in the order of the definitions: ``(EQUATIONS, start, stop)`` or ``(RECTIFIERS, start, stop)``. What is
+        defined in a step depends on earlier steps only.
+    variables : dict of str to array of int
+        The variables of the raveled values of each node.
+    lower, upper : arrays, shape (n_variables,)
+        Bounds by interval arithmetic, rounded outwards; those of the input are the box.
+    input, output : str
+        Names of the input and output nodes.
+
+    Examples
+    --------
+    >>> import convmatrix as cm
+    >>> from convmatrix.network import Convolution, Elementwise, Network
+    >>> network = Network([Convolution(cm.ConvGeometry(3, 2), [1, -1]), Elementwise("relu")])
+    >>> form = normal_form(network, -1, 1)
+    >>> form
+    NormalForm(7 variables, 2 equations, 2 rectifiers, input 'input' (1, 3), output 'elementwise 2')
+    >>> form.equations.toarray()
+    array([[ 1., -1.,  0., -1.,  0.,  0.,  0.],
+           [ 0.,  1., -1.,  0., -1.,  0.,  0.]])
+    >>> form.pre, form.post, form.variables["elementwise 2"]
+    (array([3, 4]), array([5, 6]), array([5, 6]))
+    >>> form.upper
+    array([1., 1., 1., 2., 2., 2., 2.])
+    >>> form.complete(np.array([[1, 0, 5]]))
+    array([1, 0, 5, 1, -5, 1, 0], dtype=object)
+    """
+
+    equations: Any
+    right: Floats
+    defines: Indices
+    pre: Indices
+    post: Indices
+    order: Indices
+    variables: Mapping[str, Indices]
+    lower: Floats
+    upper: Floats
+    input: str
+    output: str
+    input_shape: tuple[int, ...]
+
+    @property
+    def n_variables(self) -> int:
+        """Number of variables."""
+        return int(self.equations.shape[1])
+
+    @cached_property
+    def blocks(self) -> tuple[Block, ...]:
+        """The steps of the order, with the entries of their equations."""
+        own = self.equations.copy()
+        rows = np.repeat(np.arange(own.shape[0]), np.diff(own.indptr))
+        own.data[own.indices == self.defines[rows]] = 0
+        own.eliminate_zeros()
+        spans = [(kind, slice(start, stop)) for kind, start, stop in self.order.tolist()]
+        return tuple(Block(span, own[span] if kind == EQUATIONS else None) for kind, span in spans)
+
+    def complete(self, x: ArrayLike) -> Array:
+        """Return the values of all variables at an input.
+
+        Parameters
+        ----------
+        x : array_like, shape input_shape or (batch, *input_shape)
+            float32 and float64 are computed in float64. Integers, and objects such as `fractions.Fraction`, are
+            computed exactly.
+
+        Returns
+        -------
+        array, shape (n_variables,) or (batch, n_variables)
+            Of float64, or of integers and fractions as objects.
+        """
+        x = np.asarray(x)
+        if x.shape[-len(self.input_shape) :] != self.input_shape or x.ndim > len(self.input_shape) + 1:
+            raise ValueError(f"the input has shape {self.input_shape}, but was given an array of shape {x.shape}")
+        exact = x.dtype.kind != "f"
+        kind: Any = object if exact else np.float64
+        lead = x.shape[: x.ndim - len(self.input_shape)]
+        rows = x.astype(kind).reshape(*lead, -1).reshape(math.prod(lead), -1).T  # (n_inputs, batch)
+        values = np.zeros((self.n_variables, rows.shape[1]), kind)
+        values[self.variables[self.input]] = rows
+        for block in self.blocks:
+            if block.body is None:
+                values[self.post[block.span]] = np.maximum(values[self.pre[block.span]], 0)
+                continue
+            right = self.right[block.span, None]
+            product = _exact_product(block.body, values) if exact else block.body @ values
+            values[self.defines[block.span]] = product - (_exact(right) if exact else right)
+        return np.ascontiguousarray(values.T).reshape(*lead, self.n_variables)
+
+    def __repr__(self) -> str:
+        return (
+            f"NormalForm({self.n_variables} variables, {len(self.right)} equations, {len(self.pre)} rectifiers, "
+            f"input {self.input!r} {self.input_shape}, output {self.output!r})"
+        )
+
+
+def _exact(values: Array) -> Array:
+    """Return floats as integers where they are, and as fractions elsewhere."""
+    exact = [int(value) if value.is_integer() else Fraction(value) for value in values.ravel().tolist()]
+    made = np.empty(len(exact), object)
+    made[:] = exact
+    return made.reshape(values.shape)
+
+
+def _exact_product(matrix: Any, values: Array) -> Array:
+    """Return a sparse matrix of floats times columns of objects, exactly."""
+    product = np.zeros((matrix.shape[0], values.shape[1]), object)
+    filled = np.flatnonzero(np.diff(matrix.indptr))
+    if len(filled):
+        terms = _exact(matrix.data)[:, None] * values[matrix.indices]
+        product[filled] = np.add.reduceat(terms, matrix.indptr[filled], axis=0)
+    return product
+
+
+def normal_form(network: Any, lower: ArrayLike, upper: ArrayLike, name: str | None = None) -> NormalForm:
+    """Return a network on a box of inputs in rectifier normal form.
+
+    Parameters
+    ----------
+    network : Network, or anything that describes one
+        Its nodes must be linear or piecewise linear and continuous.
+    lower, upper : array_like
+        The box; they broadcast to the input's shape.
+    name : str, optional
+        The node that is the output, by default the network's first output. Later nodes are left out.
+
+    Returns
+    -------
+    NormalForm
+
+    Raises
+    ------
+    ValueError
+        If a node is not piecewise linear or has no weights, or the bounds are not finite or exchanged; the message
+        names the node or the entry.
+    MatrixTooLargeError
+        If the equations would not fit in memory.
+    """
+    network = as_network(network)
+    output = network[network.outputs[0] if name is None else name].name
+    part = network.until(output)
+    box = box_bounds(part.input_shape, lower, upper)
+    terms = sum(map(n_terms, part.nodes))
+    memory.require(
+        _BYTES * terms,
+        f"the equations of {part.name}, with about {terms} terms,",
+        "encode a smaller network, or a part of it by name=",
+    )
+    builder = EquationBuilder(math.prod(part.input_shape))
+    variables: dict[str, Indices] = {part.input.name: np.arange(math.prod(part.input_shape))}
+    for node in part.nodes[1:]:
+        variables[node.name] = add_node(builder, node, [variables[source] for source in node.inputs])
+    equations, right, defines, pre, post, order = builder.finish()
+    unbounded = np.full(builder.n_variables, np.inf)
+    form = NormalForm(
+        equations, right, defines, pre, post, order, variables, -unbounded, unbounded,
+        part.input.name, output, part.input_shape,
+    )  # fmt: skip
+    first, last = -unbounded, unbounded.copy()
+    first[variables[part.input.name]], last[variables[part.input.name]] = box
+    bounds = propagate(form, first, last)
+    for low_or_high in bounds:
+        low_or_high.flags.writeable = False
+    form.__dict__.update(lower=bounds[0], upper=bounds[1])
+    return form
+
+
+def box_bounds(shape: tuple[int, ...], lower: ArrayLike, upper: ArrayLike) -> tuple[Floats, Floats]:
+    """Return the raveled bounds of a box of inputs, or raise ValueError with the first entry that is wrong."""
+    bounds = []
+    for name, value in (("lower", lower), ("upper", upper)):
+        array = np.asarray(value)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"{name} must hold real numbers, but has dtype {array.dtype}")
+        try:
+            spread = np.broadcast_to(array.astype(np.float64), shape)
+        except ValueError:
+            raise ValueError(
+                f"{name} has shape {array.shape}, which does not broadcast to the input's shape {shape}"
+            ) from None
+        if not np.isfinite(spread).all():
+            place = tuple(np.argwhere(~np.isfinite(spread))[0].tolist())
+            raise ValueError(f"{name} is {spread[place]} at {place}; bounds of the input must be finite")
+        bounds.append(spread.ravel())
+    if (bounds[0] > bounds[1]).any():
+        first = int(np.flatnonzero(bounds[0] > bounds[1])[0])
+        place = tuple(int(i) for i in np.unravel_index(first, shape))
+        raise ValueError(f"the box is empty: at {place} lower is {bounds[0][first]}, but upper is {bounds[1][first]}")
+    return bounds[0], bounds[1]
