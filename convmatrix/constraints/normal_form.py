@@ -14,7 +14,7 @@ import numpy as np
 from convmatrix import memory
 from convmatrix.constraints.equation_builder import EquationBuilder
 from convmatrix.constraints.piecewise import add_node, n_terms
-from convmatrix.constraints.variable_bounds import propagate
+from convmatrix.constraints.affine_bounds import affine_bounds
 from convmatrix.network import as_network
 
 if TYPE_CHECKING:
@@ -161,6 +161,30 @@ class NormalForm:
             values[self.defines[block.span]] = product - (_exact(right) if exact else right)
         return np.ascontiguousarray(values.T).reshape(*lead, self.n_variables)
 
+    def propagate(self, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
+        """Return bounds of all variables that follow, forwards through equations and rectifiers, from given ones.
+
+        Parameters
+        ----------
+        lower, upper : arrays, shape (n_variables,)
+            Bounds that are known: those of the input must be finite, others may be infinite.
+
+        Returns
+        -------
+        lower, upper : arrays, shape (n_variables,)
+            Within the given ones, and rounded outwards. If a lower bound exceeds the upper one, there is no such point.
+        """
+        lower, upper = lower.copy(), upper.copy()
+        for block in self.blocks:
+            if block.body is None:
+                pre, own = self.pre[block.span], self.post[block.span]
+                low, high = np.maximum(lower[pre], 0), np.maximum(upper[pre], 0)
+            else:
+                own = self.defines[block.span]
+                low, high = affine_bounds(block.body, -self.right[block.span], lower, upper)
+            lower[own], upper[own] = np.maximum(lower[own], low), np.minimum(upper[own], high)
+        return lower, upper
+
     def __repr__(self) -> str:
         return (
             f"NormalForm({self.n_variables} variables, {len(self.right)} equations, {len(self.pre)} rectifiers, "
@@ -232,7 +256,7 @@ def normal_form(network: Any, lower: ArrayLike, upper: ArrayLike, name: str | No
     )  # fmt: skip
     first, last = -unbounded, unbounded.copy()
     first[variables[part.input.name]], last[variables[part.input.name]] = box
-    bounds = propagate(form, first, last)
+    bounds = form.propagate(first, last)
     for low_or_high in bounds:
         low_or_high.flags.writeable = False
     form.__dict__.update(lower=bounds[0], upper=bounds[1])

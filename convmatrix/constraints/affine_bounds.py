@@ -1,4 +1,4 @@
-"""Interval bounds of the variables of equations and rectifiers, rounded outwards."""
+"""Interval bounds of affine functions, rounded outwards."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from convmatrix.arrays import EPSILON
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from convmatrix.constraints.normal_form import NormalForm
 
     Floats = NDArray[np.float64]
 
@@ -87,29 +85,3 @@ def _multiples(values: Floats, grid: int) -> NDArray[np.bool_]:
     """Return which values are multiples of 1 / grid, a power of two."""
     scaled = values * grid
     return np.asarray(np.rint(scaled) == scaled)
-
-
-def propagate(form: NormalForm, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
-    """Return bounds of all variables that follow, forwards through equations and rectifiers, from given ones.
-
-    Parameters
-    ----------
-    form : NormalForm
-    lower, upper : arrays, shape (n_variables,)
-        Bounds that are known: those of the inputs must be finite, others may be infinite.
-
-    Returns
-    -------
-    lower, upper : arrays, shape (n_variables,)
-        Within the given ones. Where a lower bound exceeds its upper bound, no point has these bounds.
-    """
-    lower, upper = lower.copy(), upper.copy()
-    for block in form.blocks:
-        if block.body is None:
-            pre, post = form.pre[block.span], form.post[block.span]
-            low, high = np.maximum(lower[pre], 0), np.maximum(upper[pre], 0)
-        else:
-            post = form.defines[block.span]
-            low, high = affine_bounds(block.body, -form.right[block.span], lower, upper)
-        lower[post], upper[post] = np.maximum(lower[post], low), np.minimum(upper[post], high)
-    return lower, upper
