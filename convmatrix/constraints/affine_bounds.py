@@ -57,7 +57,8 @@ def affine_bounds(matrix: Any, constant: Floats, lower: Floats, upper: Floats) -
         moduli = np.maximum(np.abs(lower), np.abs(upper))
         size = _like(matrix, np.abs(matrix.data)) @ moduli + np.abs(constant)
         margin = (np.diff(matrix.indptr) + 2) * (EPSILON * size + _SUBNORMAL)
-        margin[_on_grid(matrix, constant, lower, upper) & (size < _EXACT / _GRID**2)] = 0
+        exact = _on_grid(matrix, constant, lower, upper) & (size < _EXACT / _GRID**2)
+        margin[exact | _signed_copies(matrix, constant)] = 0
         rounded = margin > 0
         low[rounded] = np.nextafter(low[rounded] - margin[rounded], -np.inf)
         high[rounded] = np.nextafter(high[rounded] + margin[rounded], np.inf)
@@ -79,6 +80,14 @@ def _on_grid(matrix: Any, constant: Floats, lower: Floats, upper: Floats) -> NDA
     coarse = _multiples(lower, _GRID) & _multiples(upper, _GRID)
     broken = ~(_multiples(matrix.data, _GRID) & coarse[matrix.indices])
     return np.asarray(_like(matrix, broken.astype(np.float64)).sum(axis=1) == 0) & _multiples(constant, _GRID**2)
+
+
+def _signed_copies(matrix: Any, constant: Floats) -> NDArray[np.bool_]:
+    """Return which rows are a variable or its negative, and nothing else."""
+    copies = np.zeros(len(constant), bool)
+    single = np.flatnonzero((np.diff(matrix.indptr) == 1) & (constant == 0))
+    copies[single] = np.abs(matrix.data[matrix.indptr[single]]) == 1
+    return copies
 
 
 def _multiples(values: Floats, grid: int) -> NDArray[np.bool_]:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix import memory
+from convmatrix.constraints.affine_bounds import affine_bounds
 from convmatrix.constraints.equation_builder import EquationBuilder
 from convmatrix.constraints.piecewise import add_node, n_terms
-from convmatrix.constraints.affine_bounds import affine_bounds
 from convmatrix.network import as_network
 
 if TYPE_CHECKING:
@@ -29,6 +29,11 @@ EQUATIONS: Final = 0
 RECTIFIERS: Final = 1
 """The two kinds of steps in `NormalForm.order`."""
 
+COMPLEMENT: Final = 0
+MAXIMUM: Final = 1
+MINIMUM: Final = 2
+"""The kinds of `NormalForm.extrema`."""
+
 _BYTES: Final = 64  # per term, with the arrays in which terms are sorted
 
 
@@ -40,12 +45,18 @@ class Block:
     ----------
     span : slice
         Their numbers.
+    first : int
+        The first variable that they define; the others follow it.
     body : csr_array or None
         The equations without the variables that they define; None for rectifiers.
+    extrema : array of int, shape (k, 4)
+        Rows (variable y, kind, a, b) of variables that the equations define: see `NormalForm.extrema`.
     """
 
     span: slice
+    first: int
     body: Any
+    extrema: Indices
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -122,12 +133,58 @@ class NormalForm:
     @cached_property
     def blocks(self) -> tuple[Block, ...]:
         """The steps of the order, with the entries of their equations."""
-        own = self.equations.copy()
-        rows = np.repeat(np.arange(own.shape[0]), np.diff(own.indptr))
-        own.data[own.indices == self.defines[rows]] = 0
-        own.eliminate_zeros()
-        spans = [(kind, slice(start, stop)) for kind, start, stop in self.order.tolist()]
-        return tuple(Block(span, own[span] if kind == EQUATIONS else None) for kind, span in spans)
+        nothing = np.zeros((0, 4), np.int64)
+        blocks = []
+        for kind, start, stop in self.order.tolist():
+            span = slice(start, stop)
+            if kind == RECTIFIERS:
+                blocks.append(Block(span, int(self.post[start]), None, nothing))
+                continue
+            ends = np.searchsorted(self.extrema[:, 0], [self.defines[start], self.defines[stop - 1] + 1])
+            blocks.append(Block(span, int(self.defines[start]), self._bodies[span], self.extrema[slice(*ends)]))
+        return tuple(blocks)
+
+    @cached_property
+    def _bodies(self) -> Any:
+        """The equations without the variables that they define."""
+        bodies = self.equations.copy()
+        rows = np.repeat(np.arange(bodies.shape[0]), np.diff(bodies.indptr))
+        bodies.data[bodies.indices == self.defines[rows]] = 0
+        bodies.eliminate_zeros()
+        return bodies
+
+    @cached_property
+    def extrema(self) -> Indices:
+        r"""Maxima and minima of two variables, recognised from their equations: their bounds follow from those of both.
+
+        Rows (y, kind, a, b). With a rectifier r = max(d, 0):
+
+        - `COMPLEMENT`: y = r - d is max(-d, 0); a is d.
+        - `MAXIMUM`: y = b + r with d = a - b is max(a, b).
+        - `MINIMUM`: y = a - r with d = a - b is min(a, b).
+        """
+        bodies, n = self._bodies, self.n_variables
+        pairs = np.flatnonzero((np.diff(bodies.indptr) == 2) & (self.right == 0))
+        entries = bodies.indptr[pairs][:, None] + np.arange(2)
+        columns, signs = bodies.indices[entries].astype(np.int64), bodies.data[entries]  # (k, 2)
+        rectifier, pair = np.full(n, -1), np.full(n, -1)
+        rectifier[self.post], pair[self.defines[pairs]] = np.arange(len(self.post)), np.arange(len(pairs))
+        other, number = columns[:, 0], rectifier[columns[:, 1]]
+        d = np.append(self.pre, -1)[number]
+        above = np.append(pair, -1)[d]  # the equation of d
+        a, b = np.append(columns, [[-1, -1]], axis=0)[above].T
+        difference = (number >= 0) & (above >= 0) & (np.append(signs, [[0, 0]], axis=0)[above] == [1, -1]).all(axis=1)
+        rows = []
+        for kind, pattern, match in (
+            (COMPLEMENT, [-1, 1], (number >= 0) & (other == d)),
+            (MAXIMUM, [1, 1], difference & (other == b)),
+            (MINIMUM, [1, -1], difference & (other == a)),
+        ):
+            found = np.flatnonzero(match & (signs == pattern).all(axis=1))
+            first = d[found] if kind == COMPLEMENT else a[found]
+            rows.append(np.stack([self.defines[pairs[found]], np.full(len(found), kind), first, b[found]], axis=1))
+        joined = np.concatenate(rows)
+        return joined[np.argsort(joined[:, 0])]
 
     def complete(self, x: ArrayLike) -> Array:
         """Return the values of all variables at an input.
@@ -182,6 +239,7 @@ class NormalForm:
             else:
                 own = self.defines[block.span]
                 low, high = affine_bounds(block.body, -self.right[block.span], lower, upper)
+                _narrow(block, low, high, lower, upper)
             lower[own], upper[own] = np.maximum(lower[own], low), np.minimum(upper[own], high)
         return lower, upper
 
@@ -190,6 +248,19 @@ class NormalForm:
             f"NormalForm({self.n_variables} variables, {len(self.right)} equations, {len(self.pre)} rectifiers, "
             f"input {self.input!r} {self.input_shape}, output {self.output!r})"
         )
+
+
+def _narrow(block: Block, low: Floats, high: Floats, lower: Floats, upper: Floats) -> None:
+    """Narrow bounds of what a block defines by those of the maxima and minima among it."""
+    for kind in (COMPLEMENT, MAXIMUM, MINIMUM):
+        y, _, a, b = block.extrema[block.extrema[:, 1] == kind].T
+        place = y - block.first
+        if kind == COMPLEMENT:
+            below, above = np.maximum(-upper[a], 0), np.maximum(-lower[a], 0)
+        else:
+            choose = np.maximum if kind == MAXIMUM else np.minimum
+            below, above = choose(lower[a], lower[b]), choose(upper[a], upper[b])
+        low[place], high[place] = np.maximum(low[place], below), np.minimum(high[place], above)
 
 
 def _exact(values: Array) -> Array:

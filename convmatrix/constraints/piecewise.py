@@ -1,7 +1,8 @@
 r"""Operations of a network as equations and rectifiers whose weights are exact.
 
-Every continuous piecewise linear function of one variable is a sum of rectifiers, such as
-:math:`\max(x, l) = l + \max(x - l, 0)`, and so is :math:`\max(a, b) = b + \max(a - b, 0)`.
+Every continuous piecewise linear function is a sum of rectifiers, such as :math:`\max(x, l) = l + \max(x - l, 0)` and
+:math:`\max(a, b) = b + \max(a - b, 0)`. They are chosen so that there are few, and so that interval arithmetic with the
+rules of `NormalForm.extrema` gives each function's own bounds.
 """
 
 from __future__ import annotations
@@ -192,27 +193,21 @@ def _trained_pooling(builder: EquationBuilder, operation: Pooling, node: Node, c
 # --- functions of one variable ---------------------------------------------------------------------------------------
 
 
-def _maximum(builder: EquationBuilder, x: Indices, bound: float) -> tuple[list[tuple[Any, Indices]], float]:
-    """Return the terms and the constant of ``max(x, bound)``."""
-    if bound == -math.inf:
-        return [(1.0, x)], 0.0
-    return [(1.0, builder.rectify(builder.combine([(1.0, x)], -bound)))], bound
-
-
 def _clip(builder: EquationBuilder, x: Indices, low: float, high: float) -> Indices:
-    """Return the variables of ``min(max(x, low), high)``, which is low + max(x - low, 0) - max(x - high, 0)."""
+    """Return the variables of ``min(max(x, low), high)``, which is high - max(high - max(x, low), 0)."""
     if low >= high:
         return builder.constants(np.full(len(x), high))
-    terms, constant = _maximum(builder, x, low)
+    if low > -math.inf:
+        x = builder.combine([(1.0, builder.rectify(builder.combine([(1.0, x)], -low)))], low)
     if high < math.inf:
-        terms.append((-1.0, builder.rectify(builder.combine([(1.0, x)], -high))))
-    return builder.combine(terms, constant)
+        x = builder.combine([(-1.0, builder.rectify(builder.combine([(-1.0, x)], high)))], high)
+    return x
 
 
 def _leaky_relu(builder: EquationBuilder, x: Indices, slope: float | Floats) -> Indices:
-    """Return the variables of ``slope * x + max(x, 0) - slope * max(x, 0)``."""
+    """Return the variables of ``max(x, 0) - slope * max(-x, 0)``, where max(-x, 0) is max(x, 0) - x."""
     positive = builder.rectify(x)
-    return builder.combine([(slope, x), (1.0, positive), (-np.asarray(slope), positive)])
+    return builder.combine([(1.0, positive), (-np.asarray(slope), builder.combine([(1.0, positive), (-1.0, x)]))])
 
 
 def _hard_sigmoid(builder: EquationBuilder, x: Indices, alpha: float, beta: float) -> Indices:
@@ -220,21 +215,21 @@ def _hard_sigmoid(builder: EquationBuilder, x: Indices, alpha: float, beta: floa
 
 
 def _soft_shrink(builder: EquationBuilder, x: Indices, threshold: float) -> Indices:
-    """Return the variables of ``max(x - t, 0) - max(x + t, 0) + x + t``."""
+    """Return the variables of ``max(x - t, 0) - max(-x - t, 0)``."""
     if threshold < 0:
         raise ValueError(f"soft_shrink with threshold={threshold} is not continuous; it must not be negative")
-    above, below = (builder.rectify(builder.combine([(1.0, x)], shift)) for shift in (-threshold, threshold))
-    return builder.combine([(1.0, above), (-1.0, below), (1.0, x)], threshold)
+    above, below = (builder.rectify(builder.combine([(sign, x)], -threshold)) for sign in (1.0, -1.0))
+    return builder.combine([(1.0, above), (-1.0, below)])
 
 
 def _threshold(builder: EquationBuilder, x: Indices, threshold: float, value: float) -> Indices:
     if threshold != value:
         raise ValueError(f"threshold={threshold} with value={value} is not continuous; they must be equal")
-    return builder.combine(*_maximum(builder, x, threshold))
+    return _clip(builder, x, threshold, math.inf)
 
 
 _FUNCTIONS: Final[dict[str, Callable[..., Indices]]] = {
-    "abs": lambda builder, x: builder.combine([(2.0, builder.rectify(x)), (-1.0, x)]),
+    "abs": lambda builder, x: _leaky_relu(builder, x, -1.0),
     "clip": _clip,
     "hard_sigmoid": _hard_sigmoid,
     "identity": lambda builder, x: x,
