@@ -1,8 +1,23 @@
-"""Networks on boxes of inputs as sparse linear and mixed-integer constraints."""
+"""Networks on boxes of inputs as sparse linear and mixed-integer constraints, and verification of their properties."""
 
 from convmatrix.constraints.normal_form import NormalForm, normal_form
+from convmatrix.constraints.properties import HalfSpace, Property, box_around, output_is_largest, outputs_at_most
+from convmatrix.constraints.rechecking import Recheck, recheck
+from convmatrix.constraints.verification import Verification, verify
 
-__all__ = ["NormalForm", "normal_form"]
+__all__ = [
+    "HalfSpace",
+    "NormalForm",
+    "Property",
+    "Recheck",
+    "Verification",
+    "box_around",
+    "normal_form",
+    "output_is_largest",
+    "outputs_at_most",
+    "recheck",
+    "verify",
+]
 
 
 def __dir__() -> list[str]:
