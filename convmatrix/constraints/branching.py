@@ -102,9 +102,6 @@ class BranchAndBound:
         self.exact, self.root, self.unsafe = exact, root, unsafe
         self.target, self.relaxation, self.accept = target, relaxation, accept
         self._pre, self._post = target.form.pre.tolist(), target.form.post.tolist()
-        scale = 1 << exact.bits
-        self._low = np.array([root.lower[variable] / scale for variable in self._pre])
-        self._high = np.array([root.upper[variable] / scale for variable in self._pre])
         self.nodes: list[Any] = []
         self.upper = math.inf
         self.point: Floats | None = None
@@ -162,7 +159,7 @@ class BranchAndBound:
         """Append a node: a leaf if its bound proves that the unsafe set is not reached, otherwise an open one."""
         number = len(self.nodes)
         limits.used += 1
-        relaxed = self.relaxation.solve(self._low, self._high, self.target.box, phases, limits.left)
+        relaxed = self.relaxation.solve(phases, limits.left)
         if relaxed is None:
             relaxed = self._unsolved(phases)
         scale = 1 << self.exact.bits
@@ -208,6 +205,7 @@ class BranchAndBound:
     def _unsolved(self, phases: Phases) -> Relaxed:
         """Return multipliers without a linear program: equal weights, and the default slopes."""
         n = len(self.unsafe.right)
-        loose = np.where((phases == 0) & (self._low < 0) & (self._high > 0), -self._low * self._high, 0.0)
+        low, high = self.relaxation.lower, self.relaxation.upper
+        loose = np.where((phases == 0) & (low < 0) & (high > 0), -low * high, 0.0)
         middle = (self.target.box[0] + self.target.box[1]) / 2
         return Relaxed(-math.inf, np.full(n, 1 / max(n, 1)), {}, middle, loose)

@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from convmatrix.constraints.properties import HalfSpace
 
     Floats = NDArray[np.float64]
+    Phases = NDArray[np.int8]
 
-UNKNOWN, ACTIVE, INACTIVE = 0, 1, -1
-"""Phases of a rectifier: its input may have both signs, is not negative, or is not positive."""
+ACTIVE: Final = 1
+INACTIVE: Final = -1
+"""Phases of a rectifier in a branch: its input is not negative, or not positive; 0 if it may have both signs."""
 
 _SOLVED: Final = 0  # a status of linprog
 
@@ -50,146 +52,136 @@ class Relaxed:
 
 
 class Relaxation:
-    """Linear programs in the inputs and the rectified variables of a normal form, in float64.
+    """Linear programs in the inputs of a normal form and in its rectified variables of unknown sign, in float64.
 
     Nothing that is computed here is trusted: multipliers become bounds in `convmatrix.constraints.exact_bounds`.
+
+    Parameters
+    ----------
+    form : NormalForm
+    box : (array, array), shape (n_inputs,)
+    lower, upper : arrays, shape (n_rectifiers,)
+        Bounds of the inputs of rectifiers on the box.
     """
 
-    rows: Any
-    rows_constant: Floats
+    def __init__(self, form: NormalForm, box: tuple[Floats, Floats], lower: Floats, upper: Floats) -> None:
+        self.form, self.box, self.lower, self.upper = form, box, lower, upper
+        self.unknown = np.flatnonzero((lower < 0) & (upper > 0))
+        self._n_inputs, self._n_rectifiers = len(box[0]), len(form.pre)
+        n, u = self._n_inputs, len(self.unknown)
+        self._values = self._eliminated()
+        pre = self._values[form.pre[self.unknown]]
+        own = sparse.csr_array((np.ones(u), (np.arange(u), n + np.arange(u))), shape=pre.shape)
+        self._ratio = upper[self.unknown] / (upper[self.unknown] - lower[self.unknown])
+        edge = own - sparse.diags_array(self._ratio) @ pre
+        self._equal, self._equal_right = _split(pre - own, np.zeros(u))
+        above, above_right = _split(pre - own, np.zeros(u))
+        below, below_right = _split(edge, -self._ratio * lower[self.unknown])
+        on, on_right = _split(-pre, np.zeros(u))
+        off, off_right = _split(pre, np.zeros(u))
+        # Rows of all phases, from which those of a branch are chosen; the last variable is s.
+        self._rows = _stack([above, below, on, off], [0.0, 0.0, -1.0, -1.0])
+        self._right = np.concatenate([above_right, below_right, on_right, off_right])
+        self._equal = _stack([self._equal], [0.0])
 
-    def __init__(self, form: NormalForm) -> None:
-        n_inputs = len(form.variables[form.input])
-        self.n_inputs, self.n_rectifiers = n_inputs, len(form.pre)
-        free = np.concatenate([form.variables[form.input], form.post])
-        n, width = form.n_variables, n_inputs + self.n_rectifiers
-        units = sparse.csr_array((np.ones(width), (np.arange(width), np.arange(width))), shape=(width, width + 1))
-        place = sparse.csr_array((np.ones(width), (free, np.arange(width))), shape=(n, width))
-        values: Any = place @ units  # each variable as a combination of the free ones, and a constant
+    def _eliminated(self) -> Any:
+        """Return all variables as combinations of the free ones, the inputs and what has an unknown sign, and 1."""
+        form, n = self.form, self.form.n_variables
+        width = self._n_inputs + len(self.unknown) + 1
+        free = np.concatenate([form.variables[form.input], form.post[self.unknown]])
+        values: Any = sparse.csr_array((np.ones(width - 1), (free, np.arange(width - 1))), shape=(n, width))
         for block in form.blocks:
             if block.body is None:
-                continue
-            own = form.defines[block.span]
-            right = sparse.csr_array(
-                (-form.right[block.span], (np.arange(len(own)), np.full(len(own), width))), shape=(len(own), width + 1)
-            )
-            rows = block.body @ values + right
+                active = np.arange(len(form.pre))[block.span][self.lower[block.span] >= 0]
+                own, rows = form.post[active], values[form.pre[active]]
+            else:
+                own = form.defines[block.span]
+                last = sparse.csr_array(
+                    (-form.right[block.span], (np.arange(len(own)), np.full(len(own), width - 1))),
+                    shape=(len(own), width),
+                )
+                rows = block.body @ values + last
             place = sparse.csr_array((np.ones(len(own)), (own, np.arange(len(own)))), shape=(n, len(own)))
             values = values + place @ rows
-        self.form, self._values = form, values
-        self.pre, self.pre_constant = _split(values[form.pre])
+        return values
 
     def unsafe(self, spaces: Sequence[HalfSpace]) -> Relaxation:
-        """Return the relaxation of an unsafe set."""
+        """Return the relaxation of an unsafe set: its half-spaces may be violated by s."""
         form, made = self.form, copy(self)
         rows = sparse.lil_array((len(spaces), form.n_variables))
         for number, space in enumerate(spaces):
             for name, terms in ((form.input, space.inputs), (form.output, space.outputs)):
                 for index, factor in terms:
                     rows[number, form.variables[name][index]] += float(factor)
-        made.rows, constant = _split(sparse.csr_array(rows) @ self._values)
-        made.rows_constant = constant - np.array([float(space.right) for space in spaces])
+        excess, right = _split(
+            sparse.csr_array(rows) @ self._values, np.array([float(space.right) for space in spaces])
+        )
+        made._rows = sparse.csr_array(sparse.vstack([_stack([excess], [-1.0]), self._rows]))
+        made._right = np.concatenate([right, self._right])
         return made
 
-    def solve(
-        self,
-        lower: Floats,
-        upper: Floats,
-        box: tuple[Floats, Floats],
-        phases: NDArray[np.int8],
-        seconds: float | None = None,
-    ) -> Relaxed | None:
-        """Return the solution of the relaxation, or None if the solver fails.
+    def solve(self, phases: Phases, seconds: float | None = None) -> Relaxed | None:
+        """Return the solution where a branch decides some signs, or None if the solver fails.
 
         Parameters
         ----------
-        lower, upper : arrays, shape (n_rectifiers,)
-            Bounds of the inputs of rectifiers on the box, whatever the phases.
-        box : (array, array), shape (n_inputs,)
         phases : array of int8, shape (n_rectifiers,)
             ACTIVE or INACTIVE where a branch decides it; these constraints may be violated by s.
         seconds : float, optional
             Time limit of the solver.
         """
-        n_inputs, k = self.n_inputs, self.n_rectifiers
-        active = (lower >= 0) | (phases == ACTIVE)
-        inactive = ~active & ((upper <= 0) | (phases == INACTIVE))
-        unknown = np.flatnonzero(~(active | inactive))
-        on, off = np.flatnonzero(phases == ACTIVE), np.flatnonzero(phases == INACTIVE)
-        ratio = upper[unknown] / (upper[unknown] - lower[unknown])
-        own = _columns(unknown, n_inputs, n_inputs + k)
-        pre = self.pre[unknown]
-        A = sparse.vstack(
-            [self.rows, pre - own, own - sparse.diags_array(ratio) @ pre, -self.pre[on], self.pre[off]], format="csr"
-        )
-        b = np.concatenate(
-            [
-                -self.rows_constant,
-                -self.pre_constant[unknown],
-                ratio * (self.pre_constant[unknown] - lower[unknown]),
-                self.pre_constant[on],
-                -self.pre_constant[off],
-            ]
-        )
-        elastic = np.zeros((len(b), 1))
-        n_rows, n_unknown = self.rows.shape[0], len(unknown)
-        elastic[:n_rows] = elastic[n_rows + 2 * n_unknown :] = -1
-        same = np.flatnonzero(active)
-        equal = _beside(self.pre[same] - _columns(same, n_inputs, n_inputs + k), np.zeros((len(same), 1)))
-        limits = np.full((n_inputs + k + 1, 2), [-np.inf, np.inf])
-        limits[:n_inputs] = np.stack(box, axis=1)
-        limits[n_inputs + unknown, 0] = 0
-        limits[n_inputs + np.flatnonzero(inactive)] = 0
-        cost = np.zeros(n_inputs + k + 1)
+        n, u = self._n_inputs, len(self.unknown)
+        first = self._rows.shape[0] - 4 * u
+        branch = phases[self.unknown]
+        open_, on, off = (np.flatnonzero(branch == phase) for phase in (0, ACTIVE, INACTIVE))
+        chosen = [np.arange(first), first + open_, first + u + open_, first + 2 * u + on, first + 3 * u + off]
+        ends = np.cumsum([len(part) for part in chosen])
+        rows = np.concatenate(chosen)
+        limits = np.full((n + u + 1, 2), [-np.inf, np.inf])
+        limits[:n] = np.stack(self.box, axis=1)
+        limits[n + open_, 0] = 0
+        limits[n + off] = 0
+        cost = np.zeros(n + u + 1)
         cost[-1] = 1
-        solve: Any = linprog  # its annotations know dense matrices only
-        done = solve(
+        solver: Any = linprog  # its annotations know dense matrices only
+        done = solver(
             cost,
-            A_ub=_beside(A, elastic),
-            b_ub=b,
-            A_eq=equal if len(same) else None,
-            b_eq=-self.pre_constant[same] if len(same) else None,
+            A_ub=self._rows[rows],
+            b_ub=self._right[rows],
+            A_eq=self._equal[on] if len(on) else None,
+            b_eq=self._equal_right[on] if len(on) else None,
             bounds=limits,
             method="highs",
             options={} if seconds is None else {"time_limit": max(seconds, 0.01)},
         )
         if done.status != _SOLVED:
             return None
-        weights = np.maximum(-done.ineqlin.marginals, 0)
-        above = weights[n_rows : n_rows + n_unknown]
-        below = weights[n_rows + n_unknown : n_rows + 2 * n_unknown]
-        rest = weights[n_rows + 2 * n_unknown :]
-        slopes = np.zeros(k)
-        slopes[unknown] = ratio * below - above
-        if len(same):
-            slopes[same] += done.eqlin.marginals
-        slopes[on] += rest[: len(on)]
-        slopes[off] -= rest[len(on) :]
-        given = np.unique(np.concatenate([unknown, on[rest[: len(on)] > 0], off[rest[len(on) :] > 0]]))
-        point = np.clip(done.x[:n_inputs], *box)
-        gaps = done.x[n_inputs + unknown] - np.maximum(self.pre[unknown] @ done.x[:-1] + self.pre_constant[unknown], 0)
-        scores = np.zeros(k)
-        scores[unknown] = below * ratio * -lower[unknown] + 1e-6 * np.maximum(gaps, 0) + 1e-12
+        weights, above, below, active, inactive = np.split(np.maximum(-done.ineqlin.marginals, 0), ends[:-1])
+        slopes = np.zeros(u)
+        slopes[open_] = self._ratio[open_] * below - above
+        slopes[on] = active + (done.eqlin.marginals if len(on) else 0)
+        slopes[off] = -inactive
+        given = np.concatenate([open_, on[active > 0], off[inactive > 0]])
+        scores = np.zeros(self._n_rectifiers)
+        scores[self.unknown[open_]] = 1e-12 - below * self._ratio[open_] * self.lower[self.unknown[open_]]
         return Relaxed(
             float(done.fun),
-            weights[:n_rows],
-            dict(zip(given.tolist(), slopes[given].tolist(), strict=True)),
-            point,
+            weights,
+            dict(zip(self.unknown[given].tolist(), slopes[given].tolist(), strict=True)),
+            np.clip(done.x[:n], *self.box),
             scores,
         )
 
 
-def _split(matrix: Any) -> tuple[Any, Floats]:
-    """Return the columns of the free variables, and the last one, the constant."""
+def _split(matrix: Any, right: Floats) -> tuple[Any, Floats]:
+    """Return the columns of the free variables, and the right side less the last column, the constant."""
     matrix = sparse.csr_array(matrix)
-    return matrix[:, :-1], matrix[:, [-1]].toarray().ravel()
+    return matrix[:, :-1], right - matrix[:, [-1]].toarray().ravel()
 
 
-def _beside(left: Any, right: Any) -> Any:
-    return sparse.csr_array(sparse.hstack([left, sparse.csr_array(right)]))
-
-
-def _columns(numbers: NDArray[np.int64], start: int, width: int) -> Any:
-    """Return the rows of an identity matrix that pick the rectified variables of given numbers."""
-    count = len(numbers)
-    return sparse.csr_array((np.ones(count), (np.arange(count), start + numbers)), shape=(count, width))
+def _stack(parts: Sequence[Any], elastic: Sequence[float]) -> Any:
+    """Return parts below each other, with a further column that has one value for each part."""
+    columns = [np.full((part.shape[0], 1), value) for part, value in zip(parts, elastic, strict=True)]
+    return sparse.csr_array(
+        sparse.hstack([sparse.csr_array(sparse.vstack(parts)), sparse.csr_array(np.concatenate(columns))])
+    )

@@ -227,18 +227,21 @@ def _searches(
     for number, (low, high, _) in enumerate(parts):
         if all(map(float.__le__, low, high)):
             groups.setdefault((tuple(low), tuple(high)), []).append(number)
-    relaxation, searches, unstable = Relaxation(form), {}, 0
+    searches, unstable = {}, 0
     for (low, high), numbers in groups.items():
         root = exact.propagate(*exact.grid(low, high))
         exact.tighten_all(root)
-        unstable = max(unstable, sum(root.lower[v] < 0 < root.upper[v] for v in exact.rectifiers.values()))
+        box, scale = (np.array(low), np.array(high)), 1 << exact.bits
+        known = (np.array([side[v] / scale for v in form.pre.tolist()]) for side in (root.lower, root.upper))
+        relaxation = Relaxation(form, box, *known)
+        unstable = max(unstable, len(relaxation.unknown))
         for number in numbers:
             rest = [property.unsafe[number][row] for row in parts[number][2]]
             searches[number] = BranchAndBound(
                 exact,
                 root,
                 UnsafeSet(rest, form),
-                Target(form, rest, (np.array(low), np.array(high))),
+                Target(form, rest, box),
                 relaxation.unsafe(rest),
                 partial(reaches, network, form, property.unsafe[number]),
             )
