@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix.constraints.relaxation import ACTIVE, INACTIVE, Relaxation, Relaxed
+from convmatrix.constraints.phase_programs import ACTIVE, INACTIVE, PhaseProgram, Relaxed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +75,7 @@ class BranchAndBound:
     unsafe : UnsafeSet
     target : Target
         The unsafe set in float64.
-    relaxation : Relaxation
+    relaxation : PhaseProgram
     accept : callable
         Whether an input reaches the unsafe set.
 
@@ -96,7 +96,7 @@ class BranchAndBound:
         root: Bounds,
         unsafe: UnsafeSet,
         target: Target,
-        relaxation: Relaxation,
+        relaxation: PhaseProgram,
         accept: Callable[[Floats], bool],
     ) -> None:
         self.exact, self.root, self.unsafe = exact, root, unsafe

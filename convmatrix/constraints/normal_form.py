@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from scipy import sparse
 
 from convmatrix import memory
 from convmatrix.constraints.affine_bounds import affine_bounds
@@ -58,6 +59,16 @@ class Block:
     body: Any
     extrema: Indices
 
+    @cached_property
+    def columns(self) -> Indices:
+        """The variables that the equations read."""
+        return np.unique(self.body.indices).astype(np.int64)
+
+    @cached_property
+    def transposed(self) -> Any:
+        """The transposed matrix of the variables that the equations read, (len(columns), number of equations)."""
+        return sparse.csr_array(self.body[:, self.columns].T)
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class NormalForm:
@@ -92,6 +103,8 @@ class NormalForm:
         Bounds by interval arithmetic, rounded outwards; those of the input are the box.
     input, output : str
         Names of the input and output nodes.
+    shapes : dict of str to tuple of int
+        The shape of each node's values.
 
     Examples
     --------
@@ -123,7 +136,17 @@ class NormalForm:
     upper: Floats
     input: str
     output: str
-    input_shape: tuple[int, ...]
+    shapes: Mapping[str, tuple[int, ...]]
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of the input."""
+        return self.shapes[self.input]
+
+    @property
+    def n_inputs(self) -> int:
+        """Number of variables of the input, which come first."""
+        return math.prod(self.input_shape)
 
     @property
     def n_variables(self) -> int:
@@ -233,15 +256,19 @@ class NormalForm:
         """
         lower, upper = lower.copy(), upper.copy()
         for block in self.blocks:
-            if block.body is None:
-                pre, own = self.pre[block.span], self.post[block.span]
-                low, high = np.maximum(lower[pre], 0), np.maximum(upper[pre], 0)
-            else:
-                own = self.defines[block.span]
-                low, high = affine_bounds(block.body, -self.right[block.span], lower, upper)
-                _narrow(block, low, high, lower, upper)
-            lower[own], upper[own] = np.maximum(lower[own], low), np.minimum(upper[own], high)
+            self.step(block, lower, upper)
         return lower, upper
+
+    def step(self, block: Block, lower: Floats, upper: Floats) -> None:
+        """Narrow, in place, the bounds of what a block defines by those of what it reads."""
+        if block.body is None:
+            pre, own = self.pre[block.span], self.post[block.span]
+            low, high = np.maximum(lower[pre], 0), np.maximum(upper[pre], 0)
+        else:
+            own = self.defines[block.span]
+            low, high = affine_bounds(block.body, -self.right[block.span], lower, upper)
+            _narrow(block, low, high, lower, upper)
+        lower[own], upper[own] = np.maximum(lower[own], low), np.minimum(upper[own], high)
 
     def __repr__(self) -> str:
         return (
@@ -321,10 +348,10 @@ def normal_form(network: Any, lower: ArrayLike, upper: ArrayLike, name: str | No
         variables[node.name] = add_node(builder, node, [variables[source] for source in node.inputs])
     equations, right, defines, pre, post, order = builder.finish()
     unbounded = np.full(builder.n_variables, np.inf)
+    shapes = {node.name: node.output_shape for node in part.nodes}
     form = NormalForm(
-        equations, right, defines, pre, post, order, variables, -unbounded, unbounded,
-        part.input.name, output, part.input_shape,
-    )  # fmt: skip
+        equations, right, defines, pre, post, order, variables, -unbounded, unbounded, part.input.name, output, shapes
+    )
     first, last = -unbounded, unbounded.copy()
     first[variables[part.input.name]], last[variables[part.input.name]] = box
     bounds = form.propagate(first, last)

@@ -1,187 +1,180 @@
-"""Linear programs that relax a network with some signs of rectifiers known, and the multipliers that they return."""
+"""Linear relaxations of rectifiers, and bounds from multipliers that hold in spite of rounding."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from copy import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
-from scipy.optimize import linprog
+
+from convmatrix.arrays import EPSILON
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from convmatrix.constraints.normal_form import NormalForm
-    from convmatrix.constraints.properties import HalfSpace
 
+    Indices = NDArray[np.int64]
     Floats = NDArray[np.float64]
-    Phases = NDArray[np.int8]
-
-ACTIVE: Final = 1
-INACTIVE: Final = -1
-"""Phases of a rectifier in a branch: its input is not negative, or not positive; 0 if it may have both signs."""
-
-_SOLVED: Final = 0  # a status of linprog
 
 
-@dataclass(frozen=True)
-class Relaxed:
-    """The solution of a relaxation.
+@dataclass(frozen=True, eq=False)
+class LinearSystem:
+    r"""Linear constraints on bounded variables: :math:`r \le A v \le s`, :math:`l \le v \le u`.
 
     Attributes
     ----------
-    value : float
-        The least s such that a point of the relaxation violates no constraint by more than s.
-    weights : array, shape (n_spaces,)
-        Multipliers of the half-spaces, not negative.
-    slopes : dict of int to float
-        q of rectifiers by their numbers, see `convmatrix.constraints.exact_bounds`, where they differ from the default.
-    point : array, shape (n_inputs,)
-    scores : array, shape (n_rectifiers,)
-        How much a rectifier loosens the relaxation; 0 if its sign is known.
+    matrix : csr_array, shape (m, n)
+    row_lower, row_upper : arrays, shape (m,)
+    lower, upper : arrays, shape (n,)
     """
 
-    value: float
-    weights: Floats
-    slopes: dict[int, float]
-    point: Floats
-    scores: Floats
+    matrix: Any
+    row_lower: Floats
+    row_upper: Floats
+    lower: Floats
+    upper: Floats
+
+    @cached_property
+    def moduli(self) -> Floats:
+        """The largest modulus of each variable."""
+        return np.maximum(np.abs(self.lower), np.abs(self.upper))
+
+    @cached_property
+    def transposed(self) -> Any:
+        """The transposed matrix."""
+        return sparse.csr_array(self.matrix.T)
+
+    def bounds(self, objectives: Floats, multipliers: Floats) -> Floats:
+        r"""Return lower bounds of linear functions, from any multipliers of the rows.
+
+        .. math:: c^T v = y^T A v + (c - A^T y)^T v
+
+        Each term is bounded below by the bounds of its row or its variable, with all rounding errors subtracted
+        (Neumaier and Shcherbina, Safe bounds in linear and mixed-integer linear programming, 2004). Multipliers of
+        the wrong sign for a row with one side count as 0.
+
+        Parameters
+        ----------
+        objectives : array, shape (n, k)
+        multipliers : array, shape (m, k)
+
+        Returns
+        -------
+        array, shape (k,)
+        """
+        y = multipliers
+        y = np.where(np.isneginf(self.row_lower)[:, None], np.minimum(y, 0), y)
+        y = np.where(np.isposinf(self.row_upper)[:, None], np.maximum(y, 0), y)
+        positive, negative = np.maximum(y, 0), np.minimum(y, 0)
+        low, high = _finite(self.row_lower), _finite(self.row_upper)
+        rest = objectives - self.transposed @ y
+        value = low @ positive + high @ negative
+        value += self.lower @ np.maximum(rest, 0) + self.upper @ np.minimum(rest, 0)
+        # Sums of k terms are within k u / (1 - k u) times the sum of the moduli; twice that is subtracted.
+        n_terms = np.diff(self.transposed.indptr) + 3
+        size = np.abs(y)
+        residual = (abs(self.matrix) @ (self.moduli * n_terms)) @ size + (self.moduli * n_terms) @ np.abs(objectives)
+        total = np.maximum(np.abs(low), np.abs(high)) @ size + self.moduli @ np.abs(rest)
+        error = EPSILON * (residual + (sum(self.matrix.shape) + 4) * total) * 1.01 + 2.0**-1000
+        return np.asarray(np.nextafter(value - error, -np.inf))
 
 
-class Relaxation:
-    """Linear programs in the inputs of a normal form and in its rectified variables of unknown sign, in float64.
+@dataclass(frozen=True, eq=False)
+class Relaxation(LinearSystem):
+    r"""Linear constraints that all points of a normal form satisfy.
 
-    Nothing that is computed here is trusted: multipliers become bounds in `convmatrix.constraints.exact_bounds`.
+    Rows are, in this order,
+
+    - the equations;
+    - for a rectifier q = max(p, 0) with p >= 0 (active): q - p = 0;
+    - for a rectifier whose p has both signs (unstable): q - p >= 0, and then, for all of them, q - s p <= t, a line
+      through both ends of the rectifier's interval, rounded upwards.
+
+    Attributes
+    ----------
+    active, unstable : arrays of int
+        Numbers of the rectifiers.
+    slopes : array, shape (len(unstable),)
+        s.
+    owners : array of int, shape (m,)
+        The variable that each row belongs to: what an equation defines, or q.
+    """
+
+    active: Indices
+    unstable: Indices
+    slopes: Floats
+    owners: Indices
+
+
+def _finite(bounds: Floats) -> Floats:
+    return np.where(np.isinf(bounds), 0, bounds)
+
+
+def relax(form: NormalForm, lower: Floats, upper: Floats, n_variables: int | None = None) -> Relaxation:
+    """Return the linear relaxation of a normal form with given bounds, of its first variables only if asked for.
 
     Parameters
     ----------
     form : NormalForm
-    box : (array, array), shape (n_inputs,)
-    lower, upper : arrays, shape (n_rectifiers,)
-        Bounds of the inputs of rectifiers on the box.
+    lower, upper : arrays, shape (form.n_variables,)
+    n_variables : int, optional
+        Keep what defines the first variables.
     """
-
-    def __init__(self, form: NormalForm, box: tuple[Floats, Floats], lower: Floats, upper: Floats) -> None:
-        self.form, self.box, self.lower, self.upper = form, box, lower, upper
-        self.unknown = np.flatnonzero((lower < 0) & (upper > 0))
-        self._n_inputs, self._n_rectifiers = len(box[0]), len(form.pre)
-        n, u = self._n_inputs, len(self.unknown)
-        self._values = self._eliminated()
-        pre = self._values[form.pre[self.unknown]]
-        own = sparse.csr_array((np.ones(u), (np.arange(u), n + np.arange(u))), shape=pre.shape)
-        self._ratio = upper[self.unknown] / (upper[self.unknown] - lower[self.unknown])
-        edge = own - sparse.diags_array(self._ratio) @ pre
-        self._equal, self._equal_right = _split(pre - own, np.zeros(u))
-        above, above_right = _split(pre - own, np.zeros(u))
-        below, below_right = _split(edge, -self._ratio * lower[self.unknown])
-        on, on_right = _split(-pre, np.zeros(u))
-        off, off_right = _split(pre, np.zeros(u))
-        # Rows of all phases, from which those of a branch are chosen; the last variable is s.
-        self._rows = _stack([above, below, on, off], [0.0, 0.0, -1.0, -1.0])
-        self._right = np.concatenate([above_right, below_right, on_right, off_right])
-        self._equal = _stack([self._equal], [0.0])
-
-    def _eliminated(self) -> Any:
-        """Return all variables as combinations of the free ones, the inputs and what has an unknown sign, and 1."""
-        form, n = self.form, self.form.n_variables
-        width = self._n_inputs + len(self.unknown) + 1
-        free = np.concatenate([form.variables[form.input], form.post[self.unknown]])
-        values: Any = sparse.csr_array((np.ones(width - 1), (free, np.arange(width - 1))), shape=(n, width))
-        for block in form.blocks:
-            if block.body is None:
-                active = np.arange(len(form.pre))[block.span][self.lower[block.span] >= 0]
-                own, rows = form.post[active], values[form.pre[active]]
-            else:
-                own = form.defines[block.span]
-                last = sparse.csr_array(
-                    (-form.right[block.span], (np.arange(len(own)), np.full(len(own), width - 1))),
-                    shape=(len(own), width),
-                )
-                rows = block.body @ values + last
-            place = sparse.csr_array((np.ones(len(own)), (own, np.arange(len(own)))), shape=(n, len(own)))
-            values = values + place @ rows
-        return values
-
-    def unsafe(self, spaces: Sequence[HalfSpace]) -> Relaxation:
-        """Return the relaxation of an unsafe set: its half-spaces may be violated by s."""
-        form, made = self.form, copy(self)
-        rows = sparse.lil_array((len(spaces), form.n_variables))
-        for number, space in enumerate(spaces):
-            for name, terms in ((form.input, space.inputs), (form.output, space.outputs)):
-                for index, factor in terms:
-                    rows[number, form.variables[name][index]] += float(factor)
-        excess, right = _split(
-            sparse.csr_array(rows) @ self._values, np.array([float(space.right) for space in spaces])
-        )
-        made._rows = sparse.csr_array(sparse.vstack([_stack([excess], [-1.0]), self._rows]))
-        made._right = np.concatenate([right, self._right])
-        return made
-
-    def solve(self, phases: Phases, seconds: float | None = None) -> Relaxed | None:
-        """Return the solution where a branch decides some signs, or None if the solver fails.
-
-        Parameters
-        ----------
-        phases : array of int8, shape (n_rectifiers,)
-            ACTIVE or INACTIVE where a branch decides it; these constraints may be violated by s.
-        seconds : float, optional
-            Time limit of the solver.
-        """
-        n, u = self._n_inputs, len(self.unknown)
-        first = self._rows.shape[0] - 4 * u
-        branch = phases[self.unknown]
-        open_, on, off = (np.flatnonzero(branch == phase) for phase in (0, ACTIVE, INACTIVE))
-        chosen = [np.arange(first), first + open_, first + u + open_, first + 2 * u + on, first + 3 * u + off]
-        ends = np.cumsum([len(part) for part in chosen])
-        rows = np.concatenate(chosen)
-        limits = np.full((n + u + 1, 2), [-np.inf, np.inf])
-        limits[:n] = np.stack(self.box, axis=1)
-        limits[n + open_, 0] = 0
-        limits[n + off] = 0
-        cost = np.zeros(n + u + 1)
-        cost[-1] = 1
-        solver: Any = linprog  # its annotations know dense matrices only
-        done = solver(
-            cost,
-            A_ub=self._rows[rows],
-            b_ub=self._right[rows],
-            A_eq=self._equal[on] if len(on) else None,
-            b_eq=self._equal_right[on] if len(on) else None,
-            bounds=limits,
-            method="highs",
-            options={} if seconds is None else {"time_limit": max(seconds, 0.01)},
-        )
-        if done.status != _SOLVED:
-            return None
-        weights, above, below, active, inactive = np.split(np.maximum(-done.ineqlin.marginals, 0), ends[:-1])
-        slopes = np.zeros(u)
-        slopes[open_] = self._ratio[open_] * below - above
-        slopes[on] = active + (done.eqlin.marginals if len(on) else 0)
-        slopes[off] = -inactive
-        given = np.concatenate([open_, on[active > 0], off[inactive > 0]])
-        scores = np.zeros(self._n_rectifiers)
-        scores[self.unknown[open_]] = 1e-12 - below * self._ratio[open_] * self.lower[self.unknown[open_]]
-        return Relaxed(
-            float(done.fun),
-            weights,
-            dict(zip(self.unknown[given].tolist(), slopes[given].tolist(), strict=True)),
-            np.clip(done.x[:n], *self.box),
-            scores,
-        )
-
-
-def _split(matrix: Any, right: Floats) -> tuple[Any, Floats]:
-    """Return the columns of the free variables, and the right side less the last column, the constant."""
-    matrix = sparse.csr_array(matrix)
-    return matrix[:, :-1], right - matrix[:, [-1]].toarray().ravel()
-
-
-def _stack(parts: Sequence[Any], elastic: Sequence[float]) -> Any:
-    """Return parts below each other, with a further column that has one value for each part."""
-    columns = [np.full((part.shape[0], 1), value) for part, value in zip(parts, elastic, strict=True)]
-    return sparse.csr_array(
-        sparse.hstack([sparse.csr_array(sparse.vstack(parts)), sparse.csr_array(np.concatenate(columns))])
+    n = form.n_variables if n_variables is None else n_variables
+    n_equations, n_rectifiers = int(np.searchsorted(form.defines, n)), int(np.searchsorted(form.post, n))
+    pre, post = form.pre[:n_rectifiers], form.post[:n_rectifiers]
+    active = np.flatnonzero(lower[pre] >= 0)
+    unstable = np.flatnonzero((lower[pre] < 0) & (upper[pre] > 0))
+    p, q = pre[unstable], post[unstable]
+    slopes, heights = chords(lower[p], upper[p])
+    k, one = len(unstable), np.ones(len(unstable))
+    pairs = sparse.vstack(
+        [
+            _pairs(post[active], np.ones(len(active)), pre[active], -np.ones(len(active)), n),
+            _pairs(q, one, p, -one, n),
+            _pairs(q, one, p, -slopes, n),
+        ],
+        format="csr",
     )
+    equations = form.equations[:n_equations][:, :n] if n < form.n_variables else form.equations
+    nothing = np.full(k, np.inf)
+    right, still = form.right[:n_equations], np.zeros(len(active))
+    return Relaxation(
+        sparse.csr_array(sparse.vstack([equations, pairs], format="csr")),
+        np.concatenate([right, still, np.zeros(k), -nothing]),
+        np.concatenate([right, still, nothing, heights]),
+        lower[:n],
+        upper[:n],
+        active,
+        unstable,
+        slopes,
+        np.concatenate([form.defines[:n_equations], post[active], q, q]),
+    )
+
+
+def chords(lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
+    """Return slopes s and heights t with max(p, 0) <= s p + t for all p between bounds of both signs.
+
+    Examples
+    --------
+    >>> slope, height = chords(np.array([-1.0]), np.array([3.0]))
+    >>> slope, np.round(height, 12)
+    (array([0.75]), array([0.75]))
+    """
+    with np.errstate(over="ignore"):
+        slopes = upper / (upper - lower)
+    up = np.inf
+    at_lower = np.nextafter(-slopes * lower, up)
+    at_upper = np.nextafter(upper - np.nextafter(slopes * upper, -up), up)
+    return slopes, np.maximum(at_lower, at_upper)
+
+
+def _pairs(first: Indices, a: Floats, second: Indices, b: Floats, n: int) -> Any:
+    """Return a sparse array with two entries per row."""
+    k = len(first)
+    data = np.stack([a, b], axis=1).ravel()
+    columns = np.stack([first, second], axis=1).ravel()
+    return sparse.csr_array((data, columns, np.arange(k + 1) * 2), shape=(k, n))

@@ -16,9 +16,9 @@ from convmatrix.constraints.branching import BranchAndBound, Limits, Progress
 from convmatrix.constraints.counterexamples import Target, reaches
 from convmatrix.constraints.exact_bounds import ExactForm, UnsafeSet
 from convmatrix.constraints.normal_form import NormalForm, box_bounds, normal_form
+from convmatrix.constraints.phase_programs import PhaseProgram
 from convmatrix.constraints.properties import HalfSpace, Property, unsafe_box
 from convmatrix.constraints.rechecking import FORMAT, digest
-from convmatrix.constraints.relaxation import Relaxation
 from convmatrix.network import as_network
 
 if TYPE_CHECKING:
@@ -233,7 +233,7 @@ def _searches(
         exact.tighten_all(root)
         box, scale = (np.array(low), np.array(high)), 1 << exact.bits
         known = (np.array([side[v] / scale for v in form.pre.tolist()]) for side in (root.lower, root.upper))
-        relaxation = Relaxation(form, box, *known)
+        relaxation = PhaseProgram(form, box, *known)
         unstable = max(unstable, len(relaxation.unknown))
         for number in numbers:
             rest = [property.unsafe[number][row] for row in parts[number][2]]
