@@ -3,6 +3,7 @@
 from convmatrix.constraints.encoding import Constraints, encode
 from convmatrix.constraints.normal_form import NormalForm, normal_form
 from convmatrix.constraints.properties import HalfSpace, Property, box_around, output_is_largest, outputs_at_most
+from convmatrix.constraints.property_files import read_vnnlib
 from convmatrix.constraints.rechecking import Recheck, recheck
 from convmatrix.constraints.verification import Verification, verify
 
@@ -18,6 +19,7 @@ __all__ = [
     "normal_form",
     "output_is_largest",
     "outputs_at_most",
+    "read_vnnlib",
     "recheck",
     "verify",
 ]

@@ -77,6 +77,11 @@ class Verification:
         return f"Verification({self.verdict}: {self.claim.name}, {self._bounds})"
 
     @property
+    def bounds(self) -> dict[str, float]:
+        """The bounds of the least margin, as a dictionary with lower and upper."""
+        return {"lower": self.lower, "upper": self.upper}
+
+    @property
     def _bounds(self) -> str:
         return f"least margin {self.lower:.6g} to {self.upper:.6g}"
 
