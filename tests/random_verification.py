@@ -98,31 +98,30 @@ def least_margin(layers: Layers, lower: Array, upper: Array, rows: Array, right:
     return float(least)
 
 
-def random_case(seed: int) -> tuple[Network, tuple[Array, Array], Property, float]:
-    """Return a network, a box, a property of one unsafe set, and the least margin."""
+def random_case(seed: int, *, enumerate_signs: bool = False) -> tuple[Network, tuple[Array, Array], Property, float]:
+    """Return a network, a box, a property of one unsafe set, and the least margin, if asked for, or that of samples."""
     rng = np.random.default_rng(seed)
     layers = random_layers(rng)
-    n_inputs, n_outputs = layers[0][0].shape[1], len(layers[-1][1])
+    network, n_inputs, n_outputs = dense_network(layers), layers[0][0].shape[1], len(layers[-1][1])
     lower = rng.normal(size=n_inputs) - 1
     upper = lower + rng.uniform(0.5, 3, n_inputs)
     rows = rng.normal(size=(int(rng.integers(1, 4)), n_outputs))
-    right = rng.normal(size=len(rows))
-    shift = least_margin(layers, lower, upper, rows, right) - float(rng.choice([-0.5, -0.01, 0.01, 0.5]))
+    right, wanted = rng.normal(size=len(rows)), float(rng.choice([-0.5, -0.01, 0.01, 0.5]))
+    if enumerate_signs:
+        least = least_margin(layers, lower, upper, rows, right)
+    else:
+        samples = network(rng.uniform(lower, upper, (500, n_inputs))) @ rows.T - right
+        least = float(samples.max(axis=1).min())
     spaces = [
-        HalfSpace((), tuple((j, Fraction(c)) for j, c in enumerate(row)), Fraction(float(d + shift)))
+        HalfSpace((), tuple((j, Fraction(c)) for j, c in enumerate(row)), Fraction(float(d + least - wanted)))
         for row, d in zip(rows.tolist(), right.tolist(), strict=True)
     ]
-    return (
-        dense_network(layers),
-        (lower, upper),
-        Property((tuple(spaces),)),
-        least_margin(layers, lower, upper, rows, right + shift),
-    )
+    return network, (lower, upper), Property((tuple(spaces),)), wanted
 
 
 def check_random(seed: int) -> str:
     """Verify a random network, compare with the enumeration, check the evidence, and return the verdict."""
-    network, box, claim, margin = random_case(seed)
+    network, box, claim, margin = random_case(seed, enumerate_signs=True)
     found = verify(network, box, claim)
     assert found.verdict == ("holds" if margin > 0 else "violated"), (seed, margin, found)
     assert found.lower - 1e-9 <= margin <= found.upper + 1e-9, (seed, margin, found)
