@@ -194,7 +194,7 @@ class ExactForm:
         int
             The bound times ``2**(2 * bits + shift)``.
         """
-        bits, shift = self.bits, self.shift
+        bits, shift, slopes = self.bits, self.shift, slopes or {}
         low, high = bounds.lower, bounds.upper
         waiting = [0] * self.n_variables  # coefficients, times 2**(bits + shift)
         for variable, factor in terms.items():
@@ -202,7 +202,7 @@ class ExactForm:
         total = 0
         for variable in reversed(self.order):
             full = waiting[variable]
-            if not full:
+            if not full and variable not in slopes:
                 continue
             equation = self.equations.get(variable)
             source = self.rectifiers.get(variable)
@@ -218,7 +218,7 @@ class ExactForm:
                 total += (factor * constant) << bits
             elif source is not None:
                 least, most = low[source], high[source]
-                q = slopes.get(variable) if slopes else None
+                q = slopes.get(variable)
                 if q is None:
                     q = slope(factor, least, most)
                 waiting[source] -= q << shift

@@ -123,7 +123,7 @@ def recheck(certificate: Any, network: Any, box: Any = None, property: Property 
                 raise InvalidError("it is for another box, which does not contain the given one")
         if property is not None and set(property.unsafe) != set(unsafe.unsafe):
             raise InvalidError("it is for another property")
-        form = normal_form(network, *(np.reshape(side, network.input_shape) for side in (lower, upper)))
+        form = normal_form(network, np.reshape(lower, network.input_shape), np.reshape(upper, network.input_shape))
         if data.get("network") != digest(form):
             raise InvalidError("it is for another network: its digest differs")
         return Recheck(valid=True, reason=_check_proofs(data, form, lower, upper, unsafe), claim=unsafe)
