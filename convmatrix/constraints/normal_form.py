@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from scipy import sparse
 
 from convmatrix import memory
 from convmatrix.constraints.affine_bounds import affine_bounds
@@ -35,6 +34,7 @@ MAXIMUM: Final = 1
 MINIMUM: Final = 2
 """The kinds of `NormalForm.extrema`."""
 
+_OBJECTS: Final = 2**20  # terms that are computed as objects at a time
 _BYTES: Final = 64  # per term, with the arrays in which terms are sorted
 
 
@@ -58,16 +58,6 @@ class Block:
     first: int
     body: Any
     extrema: Indices
-
-    @cached_property
-    def columns(self) -> Indices:
-        """The variables that the equations read."""
-        return np.unique(self.body.indices).astype(np.int64)
-
-    @cached_property
-    def transposed(self) -> Any:
-        """The transposed matrix of the variables that the equations read, (len(columns), number of equations)."""
-        return sparse.csr_array(self.body[:, self.columns].T)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -122,7 +112,7 @@ class NormalForm:
     >>> form.upper
     array([1., 1., 1., 2., 2., 2., 2.])
     >>> form.complete(np.array([[1, 0, 5]]))
-    array([1, 0, 5, 1, -5, 1, 0], dtype=object)
+    array([ 1,  0,  5,  1, -5,  1,  0])
     """
 
     equations: Any
@@ -221,25 +211,46 @@ class NormalForm:
         Returns
         -------
         array, shape (n_variables,) or (batch, n_variables)
-            Of float64, or of integers and fractions as objects.
+            Of float64, or exact: of int64 where all values are integers that it holds, or otherwise of integers and
+            fractions as objects.
         """
         x = np.asarray(x)
-        if x.shape[-len(self.input_shape) :] != self.input_shape or x.ndim > len(self.input_shape) + 1:
+        n_axes = len(self.input_shape)
+        if x.shape[max(x.ndim - n_axes, 0) :] != self.input_shape or x.ndim > n_axes + 1:
             raise ValueError(f"the input has shape {self.input_shape}, but was given an array of shape {x.shape}")
-        exact = x.dtype.kind != "f"
-        kind: Any = object if exact else np.float64
-        lead = x.shape[: x.ndim - len(self.input_shape)]
-        rows = x.astype(kind).reshape(*lead, -1).reshape(math.prod(lead), -1).T  # (n_inputs, batch)
-        values = np.zeros((self.n_variables, rows.shape[1]), kind)
-        values[self.variables[self.input]] = rows
+        lead = x.shape[: x.ndim - n_axes]
+        rows = x.reshape(math.prod(lead), -1).T  # (n_inputs, batch)
+        if x.dtype.kind == "f":
+            values = self._complete(rows.astype(np.float64), lambda body, v: body @ v, self.right)
+        elif x.dtype.kind in "iub" and self._fits(rows):
+            right = self.right.astype(np.int64)
+            values = self._complete(rows.astype(np.int64), lambda body, v: body.astype(np.int64) @ v, right)
+        else:
+            values = self._complete(rows.astype(object), _exact_product, _exact(self.right))
+        return np.ascontiguousarray(values.T).reshape(*lead, self.n_variables)
+
+    def _complete(self, rows: Array, multiply: Callable[[Any, Array], Array], right: Array) -> Array:
+        values = np.zeros((self.n_variables, rows.shape[1]), rows.dtype)
+        values[: self.n_inputs] = rows
         for block in self.blocks:
             if block.body is None:
                 values[self.post[block.span]] = np.maximum(values[self.pre[block.span]], 0)
-                continue
-            right = self.right[block.span, None]
-            product = _exact_product(block.body, values) if exact else block.body @ values
-            values[self.defines[block.span]] = product - (_exact(right) if exact else right)
-        return np.ascontiguousarray(values.T).reshape(*lead, self.n_variables)
+            else:
+                values[self.defines[block.span]] = multiply(block.body, values) - right[block.span, None]
+        return values
+
+    def _fits(self, rows: Array) -> bool:
+        """Return whether all values for integer inputs are integers below 2**53, with their partial sums."""
+        if any((np.rint(weights) != weights).any() for weights in (self.equations.data, self.right)):
+            return False
+        largest = np.zeros(self.n_variables)
+        largest[: self.n_inputs] = np.abs(rows.astype(np.float64)).max(axis=1, initial=0)
+        for block in self.blocks:
+            if block.body is None:
+                largest[self.post[block.span]] = largest[self.pre[block.span]]
+            else:
+                largest[self.defines[block.span]] = abs(block.body) @ largest + np.abs(self.right[block.span])
+        return bool(largest.max(initial=0) < 2**53)
 
     def propagate(self, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
         """Return bounds of all variables that follow, forwards through equations and rectifiers, from given ones.
@@ -299,12 +310,14 @@ def _exact(values: Array) -> Array:
 
 
 def _exact_product(matrix: Any, values: Array) -> Array:
-    """Return a sparse matrix of floats times columns of objects, exactly."""
+    """Return a sparse matrix of floats times columns of objects, exactly; in parts, to bound memory use."""
     product = np.zeros((matrix.shape[0], values.shape[1]), object)
     filled = np.flatnonzero(np.diff(matrix.indptr))
-    if len(filled):
-        terms = _exact(matrix.data)[:, None] * values[matrix.indices]
-        product[filled] = np.add.reduceat(terms, matrix.indptr[filled], axis=0)
+    for part in np.array_split(filled, 1 + matrix.nnz * values.shape[1] // _OBJECTS):
+        if len(part):
+            first, last = matrix.indptr[part[0]], matrix.indptr[part[-1] + 1]
+            terms = _exact(matrix.data[first:last])[:, None] * values[matrix.indices[first:last]]
+            product[part] = np.add.reduceat(terms, matrix.indptr[part] - first, axis=0)
     return product
 
 

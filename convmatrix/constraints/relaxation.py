@@ -97,15 +97,21 @@ class Relaxation(LinearSystem):
     ----------
     active, unstable : arrays of int
         Numbers of the rectifiers.
+    state : array of int, shape (n_rectifiers,)
+        1 for active ones, -1 for unstable ones, 0 for those that are 0.
     slopes : array, shape (len(unstable),)
         s.
+    first_row : int
+        Number of equations, after which the rows of rectifiers begin.
     owners : array of int, shape (m,)
         The variable that each row belongs to: what an equation defines, or q.
     """
 
     active: Indices
     unstable: Indices
+    state: Indices
     slopes: Floats
+    first_row: int
     owners: Indices
 
 
@@ -126,8 +132,8 @@ def relax(form: NormalForm, lower: Floats, upper: Floats, n_variables: int | Non
     n = form.n_variables if n_variables is None else n_variables
     n_equations, n_rectifiers = int(np.searchsorted(form.defines, n)), int(np.searchsorted(form.post, n))
     pre, post = form.pre[:n_rectifiers], form.post[:n_rectifiers]
-    active = np.flatnonzero(lower[pre] >= 0)
-    unstable = np.flatnonzero((lower[pre] < 0) & (upper[pre] > 0))
+    state = np.where(lower[pre] >= 0, 1, np.where(upper[pre] > 0, -1, 0))
+    active, unstable = np.flatnonzero(state > 0), np.flatnonzero(state < 0)
     p, q = pre[unstable], post[unstable]
     slopes, heights = chords(lower[p], upper[p])
     k, one = len(unstable), np.ones(len(unstable))
@@ -150,7 +156,9 @@ def relax(form: NormalForm, lower: Floats, upper: Floats, n_variables: int | Non
         upper[:n],
         active,
         unstable,
+        state,
         slopes,
+        n_equations,
         np.concatenate([form.defines[:n_equations], post[active], q, q]),
     )
 
