@@ -50,13 +50,15 @@ def _of_others(x: Array) -> Array:
     return np.asarray(np.logaddexp(before, after))
 
 
-def normalisation_range(operation: Normalisation, node: Node, inputs: list[Interval]) -> Interval:
-    """Return bounds on normalised entries, allowing for rounding."""
-    (shape,) = node.input_shapes
-    combined, grouped = operation.combined_axes(shape), shape
-    if operation.groups is not None:
-        combined, grouped = (1,), (operation.groups, math.prod(shape) // operation.groups)
-    low, high = (end.reshape(grouped) for end in inputs[0])
+def least_variance(operation: Normalisation, shape: tuple[int, ...], low: Array, high: Array) -> Array:
+    """Return a lower bound on the variance plus epsilon, of every group of entries that are normalised together."""
+    return _centred(operation, shape, low, high)[-1]
+
+
+def _centred(operation: Normalisation, shape: tuple[int, ...], low: Array, high: Array) -> tuple[Array, ...]:
+    """Return bounds on the centred entries, on their rounding errors, and on the variance plus epsilon from below."""
+    combined, grouped = _groups(operation, shape)
+    low, high = low.reshape(grouped), high.reshape(grouped)
     n = math.prod(grouped[axis] for axis in combined)
     reach = np.maximum(abs(low), abs(high)).max(axis=combined, keepdims=True)
     slack = 4 * (n + 8) * EPSILON * reach + _LEAST
@@ -66,7 +68,22 @@ def normalisation_range(operation: Normalisation, node: Node, inputs: list[Inter
         most = high - (high + (low.sum(axis=combined, keepdims=True) - low)) / n + slack
     near = np.maximum(np.maximum(least, -most), 0.0)
     variance = (near * near).sum(axis=combined, keepdims=True) / n
-    variance = variance - sum_rounding(variance, n) + operation.epsilon
+    return least, most, slack, variance - sum_rounding(variance, n) + operation.epsilon
+
+
+def _groups(operation: Normalisation, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the axes that are normalised together, and the shape of which they are axes."""
+    if operation.groups is None:
+        return operation.combined_axes(shape), shape
+    return (1,), (operation.groups, math.prod(shape) // operation.groups)
+
+
+def normalisation_range(operation: Normalisation, node: Node, inputs: list[Interval]) -> Interval:
+    """Return bounds on normalised entries, allowing for rounding."""
+    (shape,) = node.input_shapes
+    combined, grouped = _groups(operation, shape)
+    n = math.prod(grouped[axis] for axis in combined)
+    least, most, slack, variance = _centred(operation, shape, *inputs[0])
     if not (variance > 0).all():
         raise ValueError(f"the variance may be zero, and epsilon={operation.epsilon:g}; no bounds are known")
     far = (np.maximum(abs(least), abs(most)) ** 2).sum(axis=combined, keepdims=True) / n
