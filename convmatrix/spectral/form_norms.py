@@ -175,13 +175,14 @@ class Norms:
         found = []
         if linear.compact is not None:
             kind = "kernel" if linear.compact.kind == "kernel" else "matrix of channels"
-            found.append((self.of_form(linear.compact), f"one {kind}"))
+            found.append((self.of_form(linear.compact), f"one {kind}" if len(linear.names) > 1 else "norm"))
         if (linear.compact is None or linear.loose) and (form := linear.matrix) is not None:
             rows, columns = form.value.shape
-            found.append((self.of_form(form), f"one matrix of {rows} x {columns}"))
+            found.append((self.of_form(form), f"one matrix of {rows} x {columns}" if len(linear.names) > 1 else "norm"))
         if not linear.suffices:
             found.append((linear.of_parts, "product of norms"))
-        return min(found)
+        least = min(value for value, _ in found)
+        return least, next(how for value, how in found if value <= least * (1 + 1e-9))
 
 
 def dense_norm(weight: Array) -> float:

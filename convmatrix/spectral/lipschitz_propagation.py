@@ -114,8 +114,9 @@ class Propagation:
             value, how = self._region(parts)
             if len(parts) > 1 or not all(linear.suffices for linear in parts.values()):
                 forward = self._forward(node)
-                if forward < value:
-                    value, how = forward, f"norm of {node.kind} x bounds of {', '.join(node.inputs)}"
+                if forward < value * (1 - 1e-9):
+                    how = f"norm of {node.kind} times L({', '.join(node.inputs)})"
+                value = min(value, forward)
             self._best[name], self.how[name] = value, how
         return self._best[name]
 
@@ -160,12 +161,12 @@ class Propagation:
             bound = self.sources[source]
             bounds.append(0.0 if norm == 0 else up(norm * bound))
             names = ", ".join(whole.names)
-            words.append(f"{norm:.6g} ({how}: {names}) x {source}" if names else source)
+            words.append(f"{norm:.6g} L({source}) [{how}: {names}]" if names else f"L({source})")
         value = up(math.fsum(bounds)) if len(bounds) > 1 else bounds[0]
         if len(parts) > 1 and math.isfinite(value):
             joint = self._joint(parts, after)
             if joint < value:
-                return joint, f"together: {', '.join(parts)}"
+                return joint, f"L({', '.join(parts)}) together, in one matrix"
         return value, " + ".join(words)
 
     def _joint(self, parts: Parts, after: LinearMap | None) -> float:
@@ -259,7 +260,7 @@ class Propagation:
         if (factors == factors.flat[0]).all():
             return value, how
         found, words = self._region(self.parts[source], _bound_map(node.name, factors))
-        return min((value, how), (found, f"slopes of units times rows; {words}"))
+        return min((value, how), (found, f"slopes by unit; {words}"))
 
     def _slopes(self, node: Node) -> Interval:
         """Return bounds on the slopes of an elementwise function, on the box if it is known."""
@@ -303,12 +304,12 @@ class Propagation:
         if not isinstance(operation, Extremum):
             (source,) = node.inputs
             bound = self.best(source)
-            return (0.0 if norm == 0 else up(norm * bound)), f"{norm:.6g} (norm of {node.kind}) x {source}"
+            return (0.0 if norm == 0 else up(norm * bound)), f"{norm:.6g} L({source}) [norm of {node.kind}]"
         plain = up(math.sqrt(math.fsum(self.best(source) ** 2 for source in node.inputs)))
         flat = tuple((math.prod(shape),) for shape in node.input_shapes)
         if sum(math.prod(shape) for shape in flat) <= _MOST_JOINT:
             plain = min(plain, self._stack_bound([self.parts[source] for source in node.inputs], flat))
-        return up(norm * plain), f"{norm:.6g} (norm of {node.kind}) x {', '.join(node.inputs)} together"
+        return up(norm * plain), f"{norm:.6g} L({', '.join(node.inputs)}) [norm of {node.kind}]"
 
     def _normalisation(self, operation: Normalisation, node: Node) -> float | None:
         """Return the norm of a normalisation on the box; None if the box does not help."""
@@ -335,7 +336,7 @@ class Propagation:
                 value = 0.0 if norm == 0 else up(norm * self.best(source))
             else:
                 value, norm = self._gated(node, source, others, node.input_shapes[number])
-            total, words = total + value, [*words, f"{norm:.6g} x {source}"]
+            total, words = total + value, [*words, f"{norm:.6g} L({source}) [largest moduli]"]
         return up(total), " + ".join(words)
 
     def _gated(self, node: Node, source: str, others: list[Array], shape: tuple[int, ...]) -> tuple[float, float]:
@@ -361,7 +362,7 @@ def _mask(support: Array) -> LinearMap:
 def _bound_map(name: str, factors: Array) -> LinearMap:
     """Return the multiplication by factors as a bound: by the largest of each channel where a kernel is scaled."""
     shape = factors.shape or (1,)
-    most: Array = factors.reshape(shape[0], -1).max(axis=1)
+    most: Any = factors.reshape(shape[0], -1).max(axis=1)
     return diagonal_map(name, factors.reshape(shape), most)
 
 
