@@ -20,6 +20,7 @@ from convmatrix.pattern import WeightPattern
 
 if TYPE_CHECKING:
     from convmatrix import (
+        constraints,
         counts,
         equivariance,
         explore,
@@ -59,6 +60,7 @@ __all__ = [
     "WeightPattern",
     "__version__",
     "circulant",
+    "constraints",
     "conv_matrix",
     "conv_transpose_matrix",
     "counts",
@@ -91,6 +93,7 @@ __all__ = [
 ]
 
 _LOADED_WHEN_USED = (
+    "constraints",
     "counts",
     "equivariance",
     "explore",

@@ -16,6 +16,9 @@ Array = NDArray[Any]
 EPSILON: Final = float(np.finfo(np.float64).eps)
 """Distance from 1.0 to the next float64."""
 
+_LEAST: Final = 1e-300
+"""Added to bounds on rounding errors, so that they hold where products underflow."""
+
 _GATHERED: Final = (
     2**15
 )  # places gathered at a time: NumPy widens them to int64, in a copy that then stays in the cache
@@ -38,6 +41,24 @@ def gather(values: NDArray[Any], places: NDArray[np.integer], out: NDArray[Any])
         block = slice(start, start + _GATHERED)
         values.take(places[block], out=out[block], mode="clip")
     return out
+
+
+def sum_rounding(scale: NDArray[Any], terms: float) -> NDArray[Any]:
+    r"""Return a bound on the errors of sums of products in double precision, with room for a few more operations.
+
+    A sum of n products has an error of at most :math:`\gamma_n \sum |a_i x_i|`, in any order (Higham, Accuracy and
+    Stability of Numerical Algorithms, section 3.1). Where the sum of moduli is zero, so is the error.
+
+    Parameters
+    ----------
+    scale : array
+        The sums of the moduli of the products.
+    terms : float
+        Number of products in a sum.
+    """
+    unit = 4 * (terms + 8) * EPSILON
+    error: NDArray[Any] = np.where(scale > 0, unit / (1 - unit) * scale + _LEAST, 0.0)
+    return error
 
 
 def from_tensor(value: Any) -> Any:

@@ -13,7 +13,7 @@ import sys
 import traceback
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from convmatrix.cli import count, equivariance, explore, matrix, network, prove, show, spectrum, train
+from convmatrix.cli import count, equivariance, explore, matrix, network, prove, show, spectrum, train, verify
 from convmatrix.cli.console import ERROR, YES, CommandError, complain, discard_output, flush_output, say
 from convmatrix.memory import MatrixTooLargeError
 from convmatrix.options import LAYER_OPTIONS, argument_hint
@@ -21,7 +21,7 @@ from convmatrix.options import LAYER_OPTIONS, argument_hint
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS: Final = (matrix, show, count, network, equivariance, prove, train, spectrum, explore)
+COMMANDS: Final = (matrix, show, count, network, verify, equivariance, prove, train, spectrum, explore)
 
 _INTERRUPTED: Final = 130  # 128 + SIGINT, the convention of shells
 _BROKEN_PIPE: Final = 141  # 128 + SIGPIPE
@@ -37,6 +37,7 @@ exit status:
   0  success, or the answer to a question is yes
   1  the answer is no: a symmetry is broken, a theorem was not proved
   2  error: invalid options, unreadable files, layers that do not fit
+  3  the question was not decided, within the time for example
 """
 _FILES: Final = ("FILE", "DATA", "KERNEL")
 
@@ -65,7 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 for success or yes; 1 if the answer to a question is no; 2 for an error in the options or the data; 130 if
+        0 for success or yes; 1 if the answer to a question is no; 2 for an error in the options or the data; 3 if it
+        was not decided; 130 if
         interrupted; 141 if the reader of the output has closed the pipe.
 
     Examples

@@ -10,6 +10,7 @@ from convmatrix.network.branches import Addition, Concatenation, Extremum, Produ
 from convmatrix.network.construction import Node
 from convmatrix.network.entrywise import Elementwise, ParametricReLU, Scale
 from convmatrix.network.functions import FUNCTIONS, Function
+from convmatrix.network.intervals import interval_bounds
 from convmatrix.network.linearisation import Linearisation
 from convmatrix.network.nodes import Network
 from convmatrix.network.normalisations import LocalResponseNormalisation, Normalisation, Softmax
@@ -72,6 +73,7 @@ __all__ = [
     "expand",
     "flatten",
     "gather",
+    "interval_bounds",
     "pad",
     "reshape",
     "take",

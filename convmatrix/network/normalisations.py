@@ -230,7 +230,7 @@ class LocalResponseNormalisation(AlongAxes):
         """Return the axis of the channels."""
         return (0,)
 
-    def _sums(self, x: Array, *, transposed: bool = False) -> Array:
+    def window_sums(self, x: Array, *, transposed: bool = False) -> Array:
         """Return the sums over windows of channels (axis 1 of a batch), or their transpose."""
         low = self.low or 0
         before, after = (self.size - 1 - low, low) if transposed else (low, self.size - 1 - low)
@@ -248,7 +248,7 @@ class LocalResponseNormalisation(AlongAxes):
         return result
 
     def _base(self, x: Array) -> Array:
-        base: Array = x.dtype.type(self.bias) + x.dtype.type(self.alpha / self.size) * self._sums(x * x)
+        base: Array = x.dtype.type(self.bias) + x.dtype.type(self.alpha / self.size) * self.window_sums(x * x)
         return base
 
     def _factors(self, x: Array) -> tuple[Array, Array]:
@@ -261,16 +261,16 @@ class LocalResponseNormalisation(AlongAxes):
         """Return the derivative times the tangents."""
         x, d = _floating(inputs[0])[None], tangents[0]
         factor, inner = self._factors(x)
-        result: Array = factor * d - inner * x * self._sums(x * d)
+        result: Array = factor * d - inner * x * self.window_sums(x * d)
         return result
 
     def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
         """Return the transposed derivative times the cotangents."""
         x = _floating(inputs[0])[None]
         factor, inner = self._factors(x)
-        return [factor * cotangents - x * self._sums(inner * x * cotangents, transposed=True)]
+        return [factor * cotangents - x * self.window_sums(inner * x * cotangents, transposed=True)]
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return the channels of the marked windows at the same positions."""
-        marks: Any = self._sums(outputs[None].astype(np.int64), transposed=True)[0] > 0
+        marks: Any = self.window_sums(outputs[None].astype(np.int64), transposed=True)[0] > 0
         return [marks]

@@ -17,7 +17,9 @@ from convmatrix.network import (
     Extremum,
     FullyConnected,
     Input,
+    LocalResponseNormalisation,
     Node,
+    Normalisation,
     ParametricReLU,
     PatternMap,
     Pooling,
@@ -126,6 +128,10 @@ def node_norm(node: Node) -> Bounds:
         return slope, slope
     if isinstance(operation, Softmax):
         return _softmax(operation, node)
+    if isinstance(operation, Normalisation):
+        return _normalisation(operation, node)
+    if isinstance(operation, LocalResponseNormalisation):
+        return _local_response(operation, node)
     raise NoBoundError(f"no bound is known for {node.kind}")
 
 
@@ -147,12 +153,12 @@ def _weighted(operation: Convolution | FullyConnected | PatternMap) -> Bounds:
             return _matrix_norm(pattern.matrix(weight.astype(np.float64)))
         return norm_bounds(weight.astype(np.float64), pattern.geometry)
     if isinstance(operation, FullyConnected):
-        return _dense(weight)
+        return dense_bounds(weight)
     g = operation.geometry
     if math.prod(g.kernel_shape) == 1 and g.sharing == "shared" and g.connections is None:
         # The matrix is the Kronecker product of the kernel and the matrix of how often each position reads each sample.
         kernels = weight.reshape(g.groups, -1, weight.shape[1])
-        lower, upper = np.max([_dense(kernel) for kernel in kernels], axis=0).tolist()
+        lower, upper = np.max([dense_bounds(kernel) for kernel in kernels], axis=0).tolist()
         low, high = _root(_most_rows([axis_structure(axis) for axis in g.axes]))
         return lower * low * (1 - EPSILON), upper * high * (1 + EPSILON)
     if max(g.n_in, g.n_out) <= _MOST_DENSE:
@@ -165,7 +171,7 @@ def _most_rows(structures: list[Any]) -> int:
     return math.prod(int((matrix != 0).sum(axis=0).max()) for matrix in structures)
 
 
-def _dense(weight: Array) -> Bounds:
+def dense_bounds(weight: Array) -> Bounds:
     """Return bounds on the norm of a dense matrix: from singular values or, if it is large, sums and power steps."""
     small, large = sorted(weight.shape)
     error = 64 * (small + large) * EPSILON
@@ -286,8 +292,44 @@ def _reduction(operation: Reduction, node: Node) -> Bounds:
 
 
 def _softmax(operation: Softmax, node: Node) -> Bounds:
+    n = node.output_shape[operation.axis]
     if operation.logarithm:
-        raise NoBoundError("no bound is known for the logarithm of a softmax")
+        # I - 1 p^T and its complement 1 p^T are projections, so they have the same norm, sqrt(n) |p| < sqrt(n).
+        return _root(n if n > 1 else 0)
     # Row i of diag(p) - p p^T has moduli that add up to 2 p_i (1 - p_i); p = (1/2, 1/2, 0, ...) is approached.
-    value = 0.5 if node.output_shape[operation.axis] > 1 else 0.0
+    value = 0.5 if n > 1 else 0.0
     return value, value
+
+
+def _normalisation(operation: Normalisation, node: Node) -> Bounds:
+    """Return bounds on the norm of a normalisation: that of its derivative where all entries are equal, or zero.
+
+    The derivative is (P - y y^T / n) / sqrt(variance + epsilon), with the projection P that subtracts the mean.
+    """
+    (shape,) = node.input_shapes
+    if operation.groups is None:
+        n = math.prod(shape[axis] for axis in operation.combined_axes(shape))
+    else:
+        n = math.prod(shape) // operation.groups
+    if operation.centred and n == 1:
+        return 0.0, 0.0
+    if operation.epsilon == 0:
+        raise NoBoundError("no bound is known for a normalisation with epsilon=0, whose variance may be zero")
+    value = 1 / math.sqrt(operation.epsilon)
+    return value * (1 - 2 * EPSILON), value * (1 + 2 * EPSILON)
+
+
+def _local_response(operation: LocalResponseNormalisation, node: Node) -> Bounds:
+    r"""Return bounds on the norm of a local response normalisation.
+
+    With b the sum in the brackets, the derivative is :math:`\mathrm{diag}(b^{-\beta})` minus a matrix whose row c is at
+    most :math:`2 \beta b^{-\beta - 1} (b - k) \le 2 k^{-\beta} (\beta / (\beta + 1))^{\beta + 1}` long, if the window
+    contains c; every channel is in at most n rows.
+    """
+    k, beta, size = operation.bias, operation.beta, operation.size
+    if k <= 0 or beta < 0 or operation.alpha < 0 or (operation.low or 0) >= size:
+        raise NoBoundError(f"no bound is known for {operation.kind} with these parameters")
+    first = k**-beta
+    rows = 2 * (beta / (beta + 1)) ** (beta + 1) if operation.alpha > 0 else 0.0
+    upper = first * (1 + math.sqrt(min(size, node.output_shape[0])) * rows)
+    return first * (1 - 16 * EPSILON), upper * (1 + 64 * EPSILON)

@@ -1,0 +1,134 @@
+"""``convmatrix verify``: decide whether a network has a property on a box of inputs, or check a certificate."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from convmatrix.cli.console import ERROR, NO, YES, CommandError, check_output, count, progress_bar, say, say_json
+from convmatrix.cli.layer_options import shape_argument
+
+if TYPE_CHECKING:
+    import argparse
+
+    from convmatrix.constraints import Verification
+
+UNKNOWN: Final = 3
+"""Exit status: the question was not decided."""
+
+_VERDICTS: Final = {"holds": YES, "violated": NO, "unknown": UNKNOWN}
+_USAGE: Final = """\
+convmatrix verify FILE.onnx PROPERTY.vnnlib [--timeout SECONDS]
+                         [--certificate OUT.json] [--input-shape SHAPE] [--json]
+       convmatrix verify FILE.onnx PROPERTY.vnnlib --recheck CERTIFICATE.json\
+"""
+_DESCRIPTION: Final = """\
+Decide whether a property in the format VNN-LIB holds for all inputs of a box:
+it describes counterexamples, and holds if there is none. The answer is about
+the network in real arithmetic, with the weights of the file. A counterexample
+is checked exactly and by evaluation. That a property holds is proved by a
+certificate, which --recheck verifies without a solver.
+"""
+_EPILOG: Final = """\
+examples:
+  convmatrix verify model.onnx property.vnnlib --timeout 60
+  convmatrix verify model.onnx property.vnnlib --certificate proof.json
+  convmatrix verify model.onnx property.vnnlib --recheck proof.json
+
+exit status: 0 the property holds, or the certificate is valid; 1 it is violated,
+or the certificate is not valid; 2 error; 3 unknown
+"""
+
+
+def _seconds(text: str) -> float:
+    """Return a positive number of seconds, for use as the type of an option."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise ArgumentTypeError(f"{text!r} is not a time: give a positive number of seconds")
+    return seconds
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Declare the command."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "verify",
+        help="decide whether a network has a property on a box of inputs",
+        usage=_USAGE,
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+    )
+    parser.add_argument("file", metavar="FILE", help="an ONNX file of linear and piecewise linear operations")
+    parser.add_argument(
+        "property", metavar="FILE", help="a VNN-LIB file, version 1; version 2 needs the package vnnlib"
+    )
+    parser.add_argument(
+        "--input-shape",
+        type=shape_argument,
+        metavar="SHAPE",
+        help="shape of one sample without the batch axis, such as 1x28x28, if the file leaves sizes open",
+    )
+    parser.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="give up after this time; default: never")
+    parser.add_argument("--nodes", type=count, metavar="N", help="give up after this number of nodes; default: never")
+    parser.add_argument("--json", action="store_true", help="print the verdict as one JSON object")
+    proof = parser.add_mutually_exclusive_group()
+    proof.add_argument("--certificate", metavar="FILE", help="write the certificate, if the property holds")
+    proof.add_argument("--recheck", metavar="FILE", help="check a certificate, without a solver and without search")
+    return parser
+
+
+def run(args: argparse.Namespace) -> int:
+    """Verify a network, or check a certificate."""
+    from convmatrix.constraints import read_vnnlib, recheck, verify
+    from convmatrix.network import Network
+
+    if args.certificate is not None:
+        check_output("--certificate", args.certificate, (".json",))
+    if args.recheck is not None and (args.timeout is not None or args.nodes is not None):
+        raise CommandError("--recheck does not search: drop --timeout and --nodes")
+    for path in (args.file, args.property, *([] if args.recheck is None else [args.recheck])):
+        if not Path(path).is_file():
+            raise CommandError(f"cannot read {path}: {'it is a folder' if Path(path).is_dir() else 'no such file'}")
+    try:
+        network = Network.from_onnx(args.file, args.input_shape)
+        box, claim = read_vnnlib(Path(args.property), network)
+    except ImportError as error:
+        raise CommandError(str(error)) from None
+    if args.recheck is not None:
+        checked = recheck(args.recheck, network, box, claim)
+        if args.json:
+            say_json({"file": args.recheck, "valid": checked.valid, "reason": checked.reason})
+        else:
+            say(f"{args.recheck}: {checked}")
+        return YES if checked else NO
+    with progress_bar() as progress:
+        found = verify(network, box, claim, timeout=args.timeout, most_nodes=args.nodes, progress=progress)
+    if args.certificate is not None and found:
+        found.to_json(args.certificate)
+    if args.json:
+        say_json(_record(found, args.certificate))
+    else:
+        say(found.explain())
+        if args.certificate is not None:
+            say(f"certificate: {args.certificate}" if found else "no certificate was written")
+    return _VERDICTS.get(found.verdict, ERROR)
+
+
+def _record(found: Verification, certificate: str | None) -> dict[str, Any]:
+    """Return a verdict for JSON; infinite bounds become null."""
+    point, output = found.counterexample, found.output
+    bounds = {name: value if abs(value) < float("inf") else None for name, value in found.bounds.items()}
+    return {
+        "verdict": found.verdict,
+        "property": found.claim.name,
+        **bounds,
+        "counterexample": None if point is None else point.tolist(),
+        "output": None if output is None else output.tolist(),
+        "nodes": found.nodes,
+        "seconds": found.seconds,
+        "reason": found.reason,
+        "certificate": certificate if found else None,
+    }

@@ -1,0 +1,277 @@
+"""Networks on boxes as mixed-integer linear constraints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import Bounds, LinearConstraint
+
+from convmatrix.constraints.mps import column_names, write_mps
+from convmatrix.constraints.normal_form import normal_form
+from convmatrix.constraints.tightening import tighten as tighten_bounds
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from convmatrix.arrays import Array
+    from convmatrix.constraints.normal_form import NormalForm
+    from convmatrix.constraints.tightening import Progress, Tightening
+
+    Indices = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Constraints:
+    r"""A network on a box as mixed-integer linear constraints on a vector of variables.
+
+    .. math:: l \le A v \le u, \qquad b_l \le v \le b_u, \qquad v_j \in \mathbb Z \text{ for some } j
+
+    A point of these constraints is an input in the box together with all values that the network computes from it, and
+    every such input has exactly one point, up to the choice of a phase at a kink. Made by `encode`.
+
+    Attributes
+    ----------
+    A : csr_array, shape (m, n)
+    lower, upper : arrays, shape (m,)
+        Bounds of the rows; infinite where there is none.
+    bounds : scipy.optimize.Bounds
+        Bounds of the variables.
+    integrality : array, shape (n,)
+        1 for the phases of rectifiers, which are 0 or 1, and 0 for other variables.
+    variables : dict of str to array of int
+        The variables that hold the values of each node, in the shape of its output.
+    form : NormalForm
+        Equations and rectifiers; its variables come first.
+    rectifiers : array of int
+        The rectifiers with a phase, whose variables come last.
+
+    Examples
+    --------
+    The largest output of a small network:
+
+    >>> import numpy as np
+    >>> from scipy.optimize import milp
+    >>> from convmatrix.network import Elementwise, FullyConnected, Input, Network
+    >>> network = Network([
+    ...     Input((2,)),
+    ...     FullyConnected(2, 2, [[1, 1], [1, -1]], False), Elementwise("relu"), FullyConnected(2, 1, [[2, -1]], [0.5]),
+    ... ])
+    >>> constraints = encode(network, -1, 1)
+    >>> constraints
+    Constraints(9 variables, 2 of them integer, 9 rows, input 'input' (2,), output 'dense 4' (1,))
+    >>> objective = constraints.objective("dense 4", [-1])
+    >>> best = milp(objective, constraints=constraints.constraints(), bounds=constraints.bounds,
+    ...             integrality=constraints.integrality)
+    >>> round(best.fun, 6), best.x[constraints.variables["input"]]
+    (-4.5, array([1., 1.]))
+    """
+
+    A: Any
+    lower: Floats
+    upper: Floats
+    bounds: Bounds
+    integrality: NDArray[np.uint8]
+    variables: Mapping[str, Indices]
+    form: NormalForm
+    rectifiers: Indices
+
+    def constraints(self) -> LinearConstraint:
+        """Return the rows for `scipy.optimize.milp`."""
+        return LinearConstraint(self.A, self.lower, self.upper)
+
+    def objective(self, name: str, weights: ArrayLike) -> Floats:
+        """Return the weights of all variables for a weighted sum of the values of a node.
+
+        Parameters
+        ----------
+        name : str
+        weights : array_like
+            They broadcast to the node's shape. `scipy.optimize.milp` minimises; change the signs to maximise.
+        """
+        if name not in self.variables:
+            raise KeyError(f"there is no node {name!r}; there are {', '.join(self.variables)}")
+        places = self.variables[name]
+        objective = np.zeros(self.A.shape[1])
+        np.add.at(objective, places, np.broadcast_to(np.asarray(weights, np.float64), places.shape))
+        return objective
+
+    def complete(self, x: ArrayLike) -> Array:
+        """Return all variables at an input: see `NormalForm.complete`; phases are 1 where the argument is positive."""
+        values = self.form.complete(x)
+        phases = (values[..., self.form.pre[self.rectifiers]] > 0).astype(values.dtype)
+        return np.concatenate([values, phases], axis=-1)
+
+    @cached_property
+    def names(self) -> list[str]:
+        """The names of the variables in files: the node's name and the index in its output."""
+        return column_names(self.variables, self.form.n_variables, self.rectifiers)
+
+    def to_mps(self, path: str | os.PathLike[str], objective: ArrayLike | None = None) -> None:
+        """Write the constraints as a file in the free MPS format, which every solver reads.
+
+        Numbers are written so that they are read back exactly. The file is written whole or not at all.
+
+        Parameters
+        ----------
+        path : str or path
+        objective : array_like, shape (n,), optional
+            What is minimised; by default 0.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib
+        >>> from convmatrix.network import Elementwise, Input, Network
+        >>> constraints = encode(Network([Input((1,)), Elementwise("relu")]), -1, 1)
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = pathlib.Path(folder, "network.mps")
+        ...     constraints.to_mps(path, constraints.objective("elementwise 2", [1]))
+        ...     print(path.read_text())
+        NAME network
+        ROWS
+         N objective
+         G r0
+         L r1
+         L r2
+        COLUMNS
+         input.0 r0 -1.0
+         ...
+         MARKER MARKER 'MARKER' 'INTORG'
+         phase.0 r1 1.0
+         phase.0 r2 -1.0
+         MARKER MARKER 'MARKER' 'INTEND'
+        RHS
+         RHS r1 1.0
+        BOUNDS
+         ...
+         BV BND phase.0
+        ENDATA
+        """
+        weights = np.zeros(self.A.shape[1]) if objective is None else np.asarray(objective, np.float64)
+        if weights.shape != (self.A.shape[1],):
+            raise ValueError(
+                f"objective has shape {weights.shape}, but there are {self.A.shape[1]} variables; use .objective()"
+            )
+        write_mps(
+            path,
+            weights,
+            self.A,
+            (self.lower, self.upper),
+            (self.bounds.lb, self.bounds.ub),
+            self.integrality != 0,
+            self.names,
+        )
+
+    def __repr__(self) -> str:
+        form = self.form
+        return (
+            f"Constraints({self.A.shape[1]} variables, {len(self.rectifiers)} of them integer, {self.A.shape[0]} rows, "
+            f"input {form.input!r} {self.variables[form.input].shape}, "
+            f"output {form.output!r} {self.variables[form.output].shape})"
+        )
+
+
+def encode(
+    network: Any,
+    lower: ArrayLike,
+    upper: ArrayLike,
+    name: str | None = None,
+    *,
+    tighten: Tightening = "linear",
+    progress: Progress | None = None,
+) -> Constraints:
+    r"""Return a network on a box of inputs as sparse mixed-integer linear constraints.
+
+    Linear operations are equations, exactly as they are in the network: convolutions and transposed convolutions with
+    any groups, strides, dilations, padding and boundary. A rectifier q = max(p, 0) whose argument has bounds l < 0 < u
+    has a phase z, which is 0 or 1, and the rows (big-M, with the bounds as the constants)
+
+    .. math:: q \ge p, \quad q \le p - l (1 - z), \quad q \le u z, \quad q \ge 0.
+
+    A rectifier whose argument has one sign needs no phase. All other piecewise linear functions are made of rectifiers:
+    see `normal_form`.
+
+    Parameters
+    ----------
+    network : Network, or anything that describes one
+    lower, upper : array_like
+        The box; they broadcast to the input's shape.
+    name : str, optional
+        The output node, by default the network's first output. Later nodes are left out: to encode the logits of a
+        classifier, name the node before its softmax.
+    tighten : {"interval", "symbolic", "linear"}
+        How the bounds of rectifiers are computed: by interval arithmetic alone; also by substitution backwards; and
+        then by two linear programs for each rectifier that still has both signs. Tighter bounds make the constraints
+        easier to solve.
+    progress : callable, optional
+        Called as ``progress(done, of, name)`` after each linear program.
+
+    Returns
+    -------
+    Constraints
+
+    Raises
+    ------
+    ValueError
+        If a node is not piecewise linear or has no weights, or the box is not finite or empty.
+    MatrixTooLargeError
+        If the constraints would not fit in memory.
+
+    Examples
+    --------
+    >>> import convmatrix as cm
+    >>> from convmatrix.network import Convolution, Elementwise, Network
+    >>> network = Network([Convolution(cm.ConvGeometry(3, 2), [1, -1]), Elementwise("relu")])
+    >>> constraints = encode(network, [0, 0, 2], [1, 3, 3])
+    >>> constraints.bounds.lb[constraints.variables["convolution 1"]]
+    array([[-3., -3.]])
+    """
+    form = normal_form(network, lower, upper, name)
+    low, high = tighten_bounds(form, tighten, progress)
+    infinite = np.flatnonzero(~(np.isfinite(low) & np.isfinite(high)))
+    if len(infinite):
+        owner = next((n for n, places in form.variables.items() if np.isin(infinite, places).any()), form.output)
+        raise ValueError(f"the values of node {owner!r} have no finite bounds on this box; make the box smaller")
+    n = form.n_variables
+    active = np.flatnonzero(low[form.pre] >= 0)
+    unstable = np.flatnonzero((low[form.pre] < 0) & (high[form.pre] > 0))
+    k, places = len(unstable), np.arange(n, n + len(unstable))
+    p, q, one = form.pre[unstable], form.post[unstable], np.ones(k)
+    equations = sparse.csr_array(
+        (form.equations.data, form.equations.indices, form.equations.indptr), shape=(len(form.right), n + k)
+    )
+    blocks: list[tuple[Any, Any, Any]] = [
+        (equations, form.right, form.right),
+        (_rows([(1.0, form.post[active]), (-1.0, form.pre[active])], n + k), 0.0, 0.0),
+        (_rows([(1.0, q), (-1.0, p)], n + k), 0.0, np.inf),
+        (_rows([(1.0, q), (-1.0, p), (-low[p], places)], n + k), -np.inf, -low[p]),
+        (_rows([(1.0, q), (-high[p], places)], n + k), -np.inf, 0.0),
+    ]
+    rows = [(np.broadcast_to(a, matrix.shape[0]), np.broadcast_to(b, matrix.shape[0])) for matrix, a, b in blocks]
+    return Constraints(
+        sparse.csr_array(sparse.vstack([matrix for matrix, _, _ in blocks], format="csr")),
+        np.concatenate([a for a, _ in rows]),
+        np.concatenate([b for _, b in rows]),
+        Bounds(np.concatenate([low, np.zeros(k)]), np.concatenate([high, one])),
+        np.concatenate([np.zeros(n, np.uint8), np.ones(k, np.uint8)]),
+        {node: part.reshape(form.shapes[node]) for node, part in form.variables.items()},
+        form,
+        unstable,
+    )
+
+
+def _rows(terms: list[tuple[Any, Indices]], n: int) -> Any:
+    """Return a sparse array with one entry per row for each term, a factor and columns in ascending order."""
+    k, width = len(terms[0][1]), len(terms)
+    data = np.stack([np.broadcast_to(np.asarray(factor, np.float64), k) for factor, _ in terms], axis=1)
+    columns = np.stack([places for _, places in terms], axis=1)
+    matrix: Any = sparse.csr_array((data.ravel(), columns.ravel(), np.arange(k + 1) * width), shape=(k, n))
+    matrix.sort_indices()
+    return matrix

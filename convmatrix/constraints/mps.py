@@ -1,0 +1,140 @@
+"""Mixed-integer linear programs as files in the free MPS format."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from convmatrix.atomic import atomic_write
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import NDArray
+
+    Indices = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+
+_OBJECTIVE = "objective"
+
+
+def column_names(variables: Mapping[str, Indices], n_variables: int, phases: Indices) -> list[str]:
+    """Return a unique name for each variable: the first node that has it and the index there, without blanks.
+
+    Parameters
+    ----------
+    variables : dict of str to array of int
+        The variables of each node, in the shape of its output.
+    n_variables : int
+        Variables that no node has are called ``aux``.
+    phases : array of int
+        Numbers of the rectifiers whose phases follow.
+
+    Examples
+    --------
+    >>> column_names({"my input": np.array([[0, 1]])}, 3, np.array([7]))
+    ['my_input.0.0', 'my_input.0.1', 'aux.2', 'phase.7']
+    """
+    names = [f"aux.{number}" for number in range(n_variables)]
+    named, taken = np.zeros(n_variables, bool), {"aux", "phase"}
+    for node, places in variables.items():
+        prefix = base = re.sub(r"[^A-Za-z0-9_]", "_", node)[:100]
+        number = 1
+        while prefix in taken:
+            number += 1
+            prefix = f"{base}_{number}"
+        taken.add(prefix)
+        for index, place in zip(np.ndindex(places.shape), places.ravel().tolist(), strict=True):
+            if not named[place]:
+                named[place] = True
+                names[place] = ".".join([prefix, *map(str, index)])
+    return [*names, *(f"phase.{number}" for number in phases.tolist())]
+
+
+def write_mps(
+    path: str | os.PathLike[str],
+    objective: Floats,
+    A: Any,
+    row_bounds: tuple[Floats, Floats],
+    bounds: tuple[Floats, Floats],
+    integer: NDArray[np.bool_],
+    names: Sequence[str],
+) -> None:
+    """Write the program of minimising a linear function in the free MPS format, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or path
+    objective : array, shape (n,)
+    A : sparse array, shape (m, n)
+    row_bounds : (array, array), shape (m,) each
+        Rows without any bound are left out.
+    bounds : (array, array), shape (n,) each
+    integer : array of bool, shape (n,)
+    names : sequence of str
+        Of the columns: unique and without blanks.
+    """
+    low, high = row_bounds
+    both = np.flatnonzero(np.isfinite(low) & np.isfinite(high) & (low != high))
+    if len(both):  # as two rows: the format stores their distance, which may be rounded
+        A = sparse.vstack([A, A[both]], format="csr")
+        low, high = np.concatenate([low, np.full(len(both), -np.inf)]), np.concatenate([high, high[both]])
+        high[both] = np.inf
+    kept = np.flatnonzero(np.isfinite(low) | np.isfinite(high))
+    with atomic_write(path) as file:
+        for line in _lines(objective, A[kept], (low[kept], high[kept]), bounds, integer, names):
+            file.write(line.encode("ascii") + b"\n")
+
+
+def _lines(
+    objective: Floats,
+    A: Any,
+    row_bounds: tuple[Floats, Floats],
+    bounds: tuple[Floats, Floats],
+    integer: NDArray[np.bool_],
+    names: Sequence[str],
+) -> Iterator[str]:
+    low, high = row_bounds
+    kinds = np.where(low == high, "E", np.where(np.isfinite(low), "G", "L"))
+    right = np.where(np.isfinite(low), low, high)
+    yield "NAME network"
+    yield "ROWS"
+    yield f" N {_OBJECTIVE}"
+    yield from (f" {kind} r{row}" for row, kind in enumerate(kinds.tolist()))
+    yield "COLUMNS"
+    yield from _columns(objective, sparse.csc_array(A), integer, names)
+    yield "RHS"
+    yield from (f" RHS r{row} {value!r}" for row, value in enumerate(right.tolist()) if value)
+    yield "BOUNDS"
+    for name, whole, a, b in zip(names, integer.tolist(), *(side.tolist() for side in bounds), strict=True):
+        if whole and (a, b) == (0, 1):
+            yield f" BV BND {name}"
+        elif a == b:
+            yield f" FX BND {name} {a!r}"
+        elif a == -np.inf and b == np.inf:
+            yield f" FR BND {name}"
+        else:
+            yield f" MI BND {name}" if a == -np.inf else f" LO BND {name} {a!r}"
+            yield f" PL BND {name}" if b == np.inf else f" UP BND {name} {b!r}"
+    yield "ENDATA"
+
+
+def _columns(objective: Floats, A: Any, integer: NDArray[np.bool_], names: Sequence[str]) -> Iterator[str]:
+    """Yield the entries column by column, integer columns between markers."""
+    weights, starts = objective.tolist(), A.indptr.tolist()
+    inside = False
+    for column, (name, whole) in enumerate(zip(names, integer.tolist(), strict=True)):
+        if whole != inside:
+            yield f" MARKER MARKER 'MARKER' '{'INTORG' if whole else 'INTEND'}'"
+            inside = whole
+        entries = slice(starts[column], starts[column + 1])
+        if weights[column] or entries.start == entries.stop:  # a column must occur to exist
+            yield f" {name} {_OBJECTIVE} {weights[column]!r}"
+        for row, value in zip(A.indices[entries].tolist(), A.data[entries].tolist(), strict=True):
+            yield f" {name} r{row} {value!r}"
+    if inside:
+        yield " MARKER MARKER 'MARKER' 'INTEND'"

@@ -1,0 +1,187 @@
+"""Linear programs that relax a network with some signs of rectifiers known, and the multipliers that they return."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from scipy import sparse
+from scipy.optimize import linprog
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from convmatrix.constraints.normal_form import NormalForm
+    from convmatrix.constraints.properties import HalfSpace
+
+    Floats = NDArray[np.float64]
+    Phases = NDArray[np.int8]
+
+ACTIVE: Final = 1
+INACTIVE: Final = -1
+"""Phases of a rectifier in a branch: its input is not negative, or not positive; 0 if it may have both signs."""
+
+_SOLVED: Final = 0  # a status of linprog
+
+
+@dataclass(frozen=True)
+class Relaxed:
+    """The solution of a relaxation.
+
+    Attributes
+    ----------
+    value : float
+        The least s such that a point of the relaxation violates no constraint by more than s.
+    weights : array, shape (n_spaces,)
+        Multipliers of the half-spaces, not negative.
+    slopes : dict of int to float
+        q of rectifiers by their numbers, see `convmatrix.constraints.exact_bounds`, where they differ from the default.
+    point : array, shape (n_inputs,)
+    scores : array, shape (n_rectifiers,)
+        How much a rectifier loosens the relaxation; 0 if its sign is known.
+    """
+
+    value: float
+    weights: Floats
+    slopes: dict[int, float]
+    point: Floats
+    scores: Floats
+
+
+class PhaseProgram:
+    """Linear programs in the inputs of a normal form and in its rectified variables of unknown sign, in float64.
+
+    Nothing that is computed here is trusted: multipliers become bounds in `convmatrix.constraints.exact_bounds`.
+
+    Parameters
+    ----------
+    form : NormalForm
+    box : (array, array), shape (n_inputs,)
+    lower, upper : arrays, shape (n_rectifiers,)
+        Bounds of the inputs of rectifiers on the box.
+    """
+
+    def __init__(self, form: NormalForm, box: tuple[Floats, Floats], lower: Floats, upper: Floats) -> None:
+        self.form, self.box, self.lower, self.upper = form, box, lower, upper
+        self.unknown = np.flatnonzero((lower < 0) & (upper > 0))
+        self._n_inputs, self._n_rectifiers = len(box[0]), len(form.pre)
+        n, u = self._n_inputs, len(self.unknown)
+        self._values = self._eliminated()
+        pre = self._values[form.pre[self.unknown]]
+        own = sparse.csr_array((np.ones(u), (np.arange(u), n + np.arange(u))), shape=pre.shape)
+        self._ratio = upper[self.unknown] / (upper[self.unknown] - lower[self.unknown])
+        edge = own - sparse.diags_array(self._ratio) @ pre
+        self._equal, self._equal_right = _split(pre - own, np.zeros(u))
+        above, above_right = _split(pre - own, np.zeros(u))
+        below, below_right = _split(edge, -self._ratio * lower[self.unknown])
+        on, on_right = _split(-pre, np.zeros(u))
+        off, off_right = _split(pre, np.zeros(u))
+        # Rows of all phases, from which those of a branch are chosen; the last variable is s.
+        self._rows = _stack([above, below, on, off], [0.0, 0.0, -1.0, -1.0])
+        self._right = np.concatenate([above_right, below_right, on_right, off_right])
+        self._equal = _stack([self._equal], [0.0])
+
+    def _eliminated(self) -> Any:
+        """Return all variables as combinations of the free ones, the inputs and what has an unknown sign, and 1."""
+        form, n = self.form, self.form.n_variables
+        width = self._n_inputs + len(self.unknown) + 1
+        free = np.concatenate([form.variables[form.input], form.post[self.unknown]])
+        values: Any = sparse.csr_array((np.ones(width - 1), (free, np.arange(width - 1))), shape=(n, width))
+        for block in form.blocks:
+            if block.body is None:
+                active = np.arange(len(form.pre))[block.span][self.lower[block.span] >= 0]
+                own, rows = form.post[active], values[form.pre[active]]
+            else:
+                own = form.defines[block.span]
+                last = sparse.csr_array(
+                    (-form.right[block.span], (np.arange(len(own)), np.full(len(own), width - 1))),
+                    shape=(len(own), width),
+                )
+                rows = block.body @ values + last
+            place = sparse.csr_array((np.ones(len(own)), (own, np.arange(len(own)))), shape=(n, len(own)))
+            values = values + place @ rows
+        return values
+
+    def unsafe(self, spaces: Sequence[HalfSpace]) -> PhaseProgram:
+        """Return the relaxation of an unsafe set: its half-spaces may be violated by s."""
+        form, made = self.form, copy(self)
+        rows = sparse.lil_array((len(spaces), form.n_variables))
+        for number, space in enumerate(spaces):
+            for name, terms in ((form.input, space.inputs), (form.output, space.outputs)):
+                for index, factor in terms:
+                    rows[number, form.variables[name][index]] += float(factor)
+        excess, right = _split(
+            sparse.csr_array(rows) @ self._values, np.array([float(space.right) for space in spaces])
+        )
+        made._rows = sparse.csr_array(sparse.vstack([_stack([excess], [-1.0]), self._rows]))
+        made._right = np.concatenate([right, self._right])
+        return made
+
+    def solve(self, phases: Phases, seconds: float | None = None) -> Relaxed | None:
+        """Return the solution where a branch decides some signs, or None if the solver fails.
+
+        Parameters
+        ----------
+        phases : array of int8, shape (n_rectifiers,)
+            ACTIVE or INACTIVE where a branch decides it; these constraints may be violated by s.
+        seconds : float, optional
+            Time limit of the solver.
+        """
+        n, u = self._n_inputs, len(self.unknown)
+        first = self._rows.shape[0] - 4 * u
+        branch = phases[self.unknown]
+        open_, on, off = (np.flatnonzero(branch == phase) for phase in (0, ACTIVE, INACTIVE))
+        chosen = [np.arange(first), first + open_, first + u + open_, first + 2 * u + on, first + 3 * u + off]
+        ends = np.cumsum([len(part) for part in chosen])
+        rows = np.concatenate(chosen)
+        limits = np.full((n + u + 1, 2), [-np.inf, np.inf])
+        limits[:n] = np.stack(self.box, axis=1)
+        limits[n + open_, 0] = 0
+        limits[n + off] = 0
+        cost = np.zeros(n + u + 1)
+        cost[-1] = 1
+        solver: Any = linprog  # its annotations know dense matrices only
+        done = solver(
+            cost,
+            A_ub=self._rows[rows],
+            b_ub=self._right[rows],
+            A_eq=self._equal[on] if len(on) else None,
+            b_eq=self._equal_right[on] if len(on) else None,
+            bounds=limits,
+            method="highs",
+            options={} if seconds is None else {"time_limit": max(seconds, 0.01)},
+        )
+        if done.status != _SOLVED:
+            return None
+        weights, above, below, active, inactive = np.split(np.maximum(-done.ineqlin.marginals, 0), ends[:-1])
+        slopes = np.zeros(u)
+        slopes[open_] = self._ratio[open_] * below - above
+        slopes[on] = active + (done.eqlin.marginals if len(on) else 0)
+        slopes[off] = -inactive
+        given = np.concatenate([open_, on[active > 0], off[inactive > 0]])
+        scores = np.zeros(self._n_rectifiers)
+        scores[self.unknown[open_]] = 1e-12 - below * self._ratio[open_] * self.lower[self.unknown[open_]]
+        return Relaxed(
+            float(done.fun),
+            weights,
+            dict(zip(self.unknown[given].tolist(), slopes[given].tolist(), strict=True)),
+            np.clip(done.x[:n], *self.box),
+            scores,
+        )
+
+
+def _split(matrix: Any, right: Floats) -> tuple[Any, Floats]:
+    """Return the columns of the free variables, and the right side less the last column, the constant."""
+    matrix = sparse.csr_array(matrix)
+    return matrix[:, :-1], right - matrix[:, [-1]].toarray().ravel()
+
+
+def _stack(parts: Sequence[Any], elastic: Sequence[float]) -> Any:
+    """Return parts below each other, with a further column that has one value for each part."""
+    columns = [np.full((part.shape[0], 1), value) for part, value in zip(parts, elastic, strict=True)]
+    return sparse.csr_array(
+        sparse.hstack([sparse.csr_array(sparse.vstack(parts)), sparse.csr_array(np.concatenate(columns))])
+    )

@@ -1,0 +1,188 @@
+"""Linear relaxations of rectifiers, and bounds from multipliers that hold in spite of rounding."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import sparse
+
+from convmatrix.arrays import EPSILON
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from convmatrix.constraints.normal_form import NormalForm
+
+    Indices = NDArray[np.int64]
+    Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearSystem:
+    r"""Linear constraints on bounded variables: :math:`r \le A v \le s`, :math:`l \le v \le u`.
+
+    Attributes
+    ----------
+    matrix : csr_array, shape (m, n)
+    row_lower, row_upper : arrays, shape (m,)
+    lower, upper : arrays, shape (n,)
+    """
+
+    matrix: Any
+    row_lower: Floats
+    row_upper: Floats
+    lower: Floats
+    upper: Floats
+
+    @cached_property
+    def moduli(self) -> Floats:
+        """The largest modulus of each variable."""
+        return np.maximum(np.abs(self.lower), np.abs(self.upper))
+
+    @cached_property
+    def transposed(self) -> Any:
+        """The transposed matrix."""
+        return sparse.csr_array(self.matrix.T)
+
+    def bounds(self, objectives: Floats, multipliers: Floats) -> Floats:
+        r"""Return lower bounds of linear functions, from any multipliers of the rows.
+
+        .. math:: c^T v = y^T A v + (c - A^T y)^T v
+
+        Each term is bounded below by the bounds of its row or its variable, with all rounding errors subtracted
+        (Neumaier and Shcherbina, Safe bounds in linear and mixed-integer linear programming, 2004). Multipliers of
+        the wrong sign for a row with one side count as 0.
+
+        Parameters
+        ----------
+        objectives : array, shape (n, k)
+        multipliers : array, shape (m, k)
+
+        Returns
+        -------
+        array, shape (k,)
+        """
+        y = multipliers
+        y = np.where(np.isneginf(self.row_lower)[:, None], np.minimum(y, 0), y)
+        y = np.where(np.isposinf(self.row_upper)[:, None], np.maximum(y, 0), y)
+        positive, negative = np.maximum(y, 0), np.minimum(y, 0)
+        low, high = _finite(self.row_lower), _finite(self.row_upper)
+        rest = objectives - self.transposed @ y
+        value = low @ positive + high @ negative
+        value += self.lower @ np.maximum(rest, 0) + self.upper @ np.minimum(rest, 0)
+        # Sums of k terms are within k u / (1 - k u) times the sum of the moduli; twice that is subtracted.
+        n_terms = np.diff(self.transposed.indptr) + 3
+        size = np.abs(y)
+        residual = (abs(self.matrix) @ (self.moduli * n_terms)) @ size + (self.moduli * n_terms) @ np.abs(objectives)
+        total = np.maximum(np.abs(low), np.abs(high)) @ size + self.moduli @ np.abs(rest)
+        error = EPSILON * (residual + (sum(self.matrix.shape) + 4) * total) * 1.01 + 2.0**-1000
+        return np.asarray(np.nextafter(value - error, -np.inf))
+
+
+@dataclass(frozen=True, eq=False)
+class Relaxation(LinearSystem):
+    r"""Linear constraints that all points of a normal form satisfy.
+
+    Rows are, in this order,
+
+    - the equations;
+    - for a rectifier q = max(p, 0) with p >= 0 (active): q - p = 0;
+    - for a rectifier whose p has both signs (unstable): q - p >= 0, and then, for all of them, q - s p <= t, a line
+      through both ends of the rectifier's interval, rounded upwards.
+
+    Attributes
+    ----------
+    active, unstable : arrays of int
+        Numbers of the rectifiers.
+    state : array of int, shape (n_rectifiers,)
+        1 for active ones, -1 for unstable ones, 0 for those that are 0.
+    slopes : array, shape (len(unstable),)
+        s.
+    first_row : int
+        Number of equations, after which the rows of rectifiers begin.
+    owners : array of int, shape (m,)
+        The variable that each row belongs to: what an equation defines, or q.
+    """
+
+    active: Indices
+    unstable: Indices
+    state: Indices
+    slopes: Floats
+    first_row: int
+    owners: Indices
+
+
+def _finite(bounds: Floats) -> Floats:
+    return np.where(np.isinf(bounds), 0, bounds)
+
+
+def relax(form: NormalForm, lower: Floats, upper: Floats, n_variables: int | None = None) -> Relaxation:
+    """Return the linear relaxation of a normal form with given bounds, of its first variables only if asked for.
+
+    Parameters
+    ----------
+    form : NormalForm
+    lower, upper : arrays, shape (form.n_variables,)
+    n_variables : int, optional
+        Keep what defines the first variables.
+    """
+    n = form.n_variables if n_variables is None else n_variables
+    n_equations, n_rectifiers = int(np.searchsorted(form.defines, n)), int(np.searchsorted(form.post, n))
+    pre, post = form.pre[:n_rectifiers], form.post[:n_rectifiers]
+    state = np.where(lower[pre] >= 0, 1, np.where(upper[pre] > 0, -1, 0))
+    active, unstable = np.flatnonzero(state > 0), np.flatnonzero(state < 0)
+    p, q = pre[unstable], post[unstable]
+    slopes, heights = chords(lower[p], upper[p])
+    k, one = len(unstable), np.ones(len(unstable))
+    pairs = sparse.vstack(
+        [
+            _pairs(post[active], np.ones(len(active)), pre[active], -np.ones(len(active)), n),
+            _pairs(q, one, p, -one, n),
+            _pairs(q, one, p, -slopes, n),
+        ],
+        format="csr",
+    )
+    equations = form.equations[:n_equations][:, :n] if n < form.n_variables else form.equations
+    nothing = np.full(k, np.inf)
+    right, still = form.right[:n_equations], np.zeros(len(active))
+    return Relaxation(
+        sparse.csr_array(sparse.vstack([equations, pairs], format="csr")),
+        np.concatenate([right, still, np.zeros(k), -nothing]),
+        np.concatenate([right, still, nothing, heights]),
+        lower[:n],
+        upper[:n],
+        active,
+        unstable,
+        state,
+        slopes,
+        n_equations,
+        np.concatenate([form.defines[:n_equations], post[active], q, q]),
+    )
+
+
+def chords(lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
+    """Return slopes s and heights t with max(p, 0) <= s p + t for all p between bounds of both signs.
+
+    Examples
+    --------
+    >>> slope, height = chords(np.array([-1.0]), np.array([3.0]))
+    >>> slope, np.round(height, 12)
+    (array([0.75]), array([0.75]))
+    """
+    with np.errstate(over="ignore"):
+        slopes = upper / (upper - lower)
+    up = np.inf
+    at_lower = np.nextafter(-slopes * lower, up)
+    at_upper = np.nextafter(upper - np.nextafter(slopes * upper, -up), up)
+    return slopes, np.maximum(at_lower, at_upper)
+
+
+def _pairs(first: Indices, a: Floats, second: Indices, b: Floats, n: int) -> Any:
+    """Return a sparse array with two entries per row."""
+    k = len(first)
+    data = np.stack([a, b], axis=1).ravel()
+    columns = np.stack([first, second], axis=1).ravel()
+    return sparse.csr_array((data, columns, np.arange(k + 1) * 2), shape=(k, n))

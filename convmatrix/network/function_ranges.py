@@ -1,0 +1,250 @@
+"""Ranges of elementwise functions, and of their slopes, on intervals."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from convmatrix.arrays import EPSILON
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from convmatrix.arrays import Array
+    from convmatrix.network.entrywise import Elementwise
+
+    Interval = tuple[Array, Array]
+
+_TURNS: Final[dict[str, Callable[..., tuple[float, ...]]]] = {
+    "abs": lambda: (0.0,),
+    "celu": lambda alpha: (0.0,),
+    "elu": lambda alpha: (0.0,),
+    "gelu": lambda: (-0.75179152469356445746,),
+    "gelu_tanh": lambda: (-0.75246142207101625849,),
+    "hard_swish": lambda: (-1.5,),
+    "leaky_relu": lambda slope: (0.0,),
+    "mish": lambda: (-1.1924312145154952121,),
+    "power": lambda exponent: (0.0,),
+    "selu": lambda alpha, gamma: (0.0,),
+    "silu": lambda: (-1.2784645427610737951,),
+    "square": lambda: (0.0,),
+}
+"""Where functions turn from falling to rising or back; those without an entry are monotone."""
+
+_BENDS: Final[dict[str, Callable[..., tuple[float, ...]]]] = {
+    "abs": lambda: (0.0,),
+    "atan": lambda: (0.0,),
+    "celu": lambda alpha: (0.0,),
+    "clip": lambda low, high: (low, high),
+    "elu": lambda alpha: (0.0,),
+    "erf": lambda: (0.0,),
+    "gelu": lambda: (-math.sqrt(2), math.sqrt(2)),
+    "gelu_tanh": lambda: (-1.4185040087908283555, 1.4185040087908283555),
+    "hard_swish": lambda: (-3.0, 3.0),
+    "leaky_relu": lambda slope: (0.0,),
+    "mish": lambda: (-2.25637639636079312, 1.4905711794854284593),
+    "power": lambda exponent: (0.0,),
+    "relu": lambda: (0.0,),
+    "selu": lambda alpha, gamma: (0.0,),
+    "sigmoid": lambda: (0.0,),
+    "silu": lambda: (-2.3993572805154676678, 2.3993572805154676678),
+    "soft_shrink": lambda threshold: (-threshold, threshold),
+    "softsign": lambda: (0.0,),
+    "tanh": lambda scale, slope: (0.0,),
+}
+"""Where slopes turn or jump; between these points they are monotone."""
+
+_STEPS: Final = ("ceil", "floor", "round", "sign")
+_EXACT: Final = (*_STEPS, "abs", "clip", "hard_shrink", "identity", "relu", "threshold")
+"""Functions whose floating-point values are exact."""
+
+_LIMITS: Final[dict[str, Callable[..., tuple[float, float]]]] = {
+    "atan": lambda: (-math.pi / 2 * (1 + EPSILON), math.pi / 2 * (1 + EPSILON)),
+    "cos": lambda: (-1.0, 1.0),
+    "erf": lambda: (-1.0, 1.0),
+    "exp": lambda: (0.0, math.inf),
+    "hard_sigmoid": lambda alpha, beta: (0.0, 1.0),
+    "log_sigmoid": lambda: (-math.inf, 0.0),
+    "sigmoid": lambda: (0.0, 1.0),
+    "sin": lambda: (-1.0, 1.0),
+    "softplus": lambda: (0.0, math.inf),
+    "softsign": lambda: (-1.0, 1.0),
+    "sqrt": lambda: (0.0, math.inf),
+    "square": lambda: (0.0, math.inf),
+    "tanh": lambda scale, slope: (-abs(scale), abs(scale)),
+}
+"""Bounds that hold for all inputs, in floating-point arithmetic too."""
+
+_VALUE_UNITS: Final = 64
+_SLOPE_UNITS: Final = 256
+"""Allowed errors of values and slopes in floating-point arithmetic, in units of rounding, with some room."""
+
+
+def value_range(operation: Elementwise, low: Array, high: Array) -> Interval:
+    """Return bounds on the values of an elementwise function on intervals, allowing for rounding.
+
+    They hold in exact arithmetic and for what `Elementwise.evaluate` computes in double precision.
+
+    Raises
+    ------
+    ValueError
+        If the function is not one of `FUNCTIONS`, or is not bounded on one of the intervals.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convmatrix.network import Elementwise
+    >>> value_range(Elementwise("relu"), np.array([-1.0, 2.0]), np.array([0.5, 3.0]))
+    (array([0., 2.]), array([0.5, 3. ]))
+    """
+    name, options = _known(operation, low, high)
+    if name == "cos":
+        least, most = _sine_range(low + math.pi / 2, high + math.pi / 2)
+    elif name == "sin":
+        least, most = _sine_range(low, high)
+    elif name == "threshold":
+        inside = (low <= options["threshold"]) & (high > options["threshold"])
+        values = _value(operation, low), _value(operation, high)
+        jump = np.where(inside, options["threshold"], values[0])
+        least, most = np.minimum(np.minimum(*values), jump), np.maximum(np.maximum(*values), jump)
+    else:
+        points = [low, high, *(np.clip(turn, low, high) for turn in _points(_TURNS, name, options))]
+        found = [_value(operation, point) for point in points]
+        least, most = np.minimum.reduce(found), np.maximum.reduce(found)
+    if name not in _EXACT:
+        x, y = np.maximum(abs(low), abs(high)), np.maximum(abs(least), abs(most))
+        if name == "hard_sigmoid":
+            y = y + abs(options["alpha"]) * x + abs(options["beta"])
+        elif name in ("gelu", "gelu_tanh", "hard_swish", "mish", "silu", "sin", "cos", "soft_shrink"):
+            y = y + x
+        elif name == "celu":
+            y = y * (1 + x / abs(options["alpha"]))
+        error = np.where(y > 0, _VALUE_UNITS * EPSILON * y + 1e-300, 0.0)
+        least, most = least - error, most + error
+    if name in _LIMITS:
+        bottom, top = _LIMITS[name](**options)
+        least, most = np.maximum(least, bottom), np.minimum(most, top)
+    if not (np.isfinite(least).all() and np.isfinite(most).all()):
+        raise ValueError(_unbounded("values", name, low, high, np.isfinite(least) & np.isfinite(most)))
+    return least, most
+
+
+def slope_range(operation: Elementwise, low: Array, high: Array) -> Interval:
+    """Return bounds on the slopes of an elementwise function between any two points of intervals.
+
+    Raises
+    ------
+    ValueError
+        If the function is not one of `FUNCTIONS`, or its slopes are not bounded: it jumps, or is infinitely steep.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convmatrix.network import Elementwise
+    >>> slope_range(Elementwise("relu"), np.array([-1.0, 2.0, -3.0]), np.array([0.5, 3.0, 0.0]))
+    (array([0., 1., 0.]), array([1., 1., 0.]))
+    """
+    name, options = _known(operation, low, high)
+    known: Any = operation.known
+    if name in _STEPS:
+        least = most = np.where(_value(operation, low) == _value(operation, high), 0.0, math.inf)
+    elif name in ("threshold", "hard_shrink", "hard_sigmoid"):
+        least, most = _kinked_slopes(name, options, low, high)
+    elif name in ("sin", "cos"):
+        turned = math.pi / 2 if name == "sin" else math.pi  # sin' = cos, cos' = -sin
+        least, most = _sine_range(low + turned, high + turned)
+    else:
+        first, last = low, high
+        if known.piecewise_linear:  # only the slopes inwards count at an end that is a kink
+            first, last = np.minimum(np.nextafter(low, math.inf), high), np.maximum(np.nextafter(high, -math.inf), low)
+        points = [first, last]
+        for bend in _points(_BENDS, name, options):
+            points += [np.clip(np.nextafter(bend, side), first, last) for side in (-math.inf, math.inf)]
+        values = tuple(_slope(operation, point) for point in points)
+        least, most = np.minimum.reduce(values), np.maximum.reduce(values)
+    if not known.piecewise_linear:
+        factor = abs(options["scale"] * options["slope"]) if name == "tanh" else 1.0
+        x = np.maximum(abs(low), abs(high))
+        y = np.maximum(abs(least), abs(most)) + (x if name in ("sin", "cos") else 0.0)
+        if name == "celu":
+            y = y * (1 + x / abs(options["alpha"]))
+        error = _SLOPE_UNITS * EPSILON * (y + factor)
+        least, most = least - error, most + error
+    if not (np.isfinite(least).all() and np.isfinite(most).all()):
+        raise ValueError(_unbounded("slopes", name, low, high, np.isfinite(least) & np.isfinite(most)))
+    return least, most
+
+
+def _known(operation: Elementwise, low: Array, high: Array) -> tuple[str, dict[str, float]]:
+    """Return the name and the parameters of a known function; raise ValueError if it is not defined everywhere."""
+    name, options = operation.name.lower(), operation.parameters
+    if operation.known is None:
+        raise ValueError(f"the range of the function {operation.name!r} is not known")
+    exponent = options.get("exponent", 1.0)
+    broken = (name == "power" and not exponent.is_integer()) or name == "sqrt"
+    if (broken and (low < 0).any()) or (name == "log" and (low <= 0).any()):
+        raise ValueError(f"the function {name} is not defined on all of its interval, which begins at {low.min():.6g}")
+    if (name == "reciprocal" or (name == "power" and exponent < 0)) and ((low <= 0) & (high >= 0)).any():
+        raise ValueError(f"the function {name} is not bounded on an interval that contains 0")
+    return name, options
+
+
+def _points(table: dict[str, Callable[..., tuple[float, ...]]], name: str, options: dict[str, float]) -> list[float]:
+    return list(table[name](**options)) if name in table else []
+
+
+def _value(operation: Elementwise, x: Array) -> Array:
+    with np.errstate(all="ignore"):
+        return operation.evaluate([x])
+
+
+def _slope(operation: Elementwise, x: Array) -> Array:
+    with np.errstate(all="ignore"):
+        return np.asarray(operation.slope(x), dtype=np.float64)
+
+
+def _sine_range(low: Array, high: Array) -> Interval:
+    """Return the range of the sine, without allowance for rounding of values; peaks are found with allowance."""
+    slack = 8 * EPSILON * (np.maximum(abs(low), abs(high)) + 1)
+    a, b = low - slack, high + slack
+    turn = 2 * math.pi
+    tops = np.floor((b - math.pi / 2) / turn) >= np.ceil((a - math.pi / 2) / turn)
+    bottoms = np.floor((b + math.pi / 2) / turn) >= np.ceil((a + math.pi / 2) / turn)
+    ends = np.sin(low), np.sin(high)
+    far = slack > 1e-3
+    least = np.where(bottoms | far, -1.0, np.minimum(*ends))
+    return least, np.where(tops | far, 1.0, np.maximum(*ends))
+
+
+def _kinked_slopes(name: str, options: dict[str, float], low: Array, high: Array) -> Interval:
+    """Return the slopes of functions with two slopes from where their intervals lie; infinite across a jump."""
+    across, slope = math.inf, 1.0
+    if name == "hard_sigmoid":
+        alpha, beta = options["alpha"], options["beta"]
+        slack = 4 * EPSILON * (abs(alpha) * np.maximum(abs(low), abs(high)) + abs(beta) + 1)
+        inner = (
+            np.minimum(alpha * low, alpha * high) + beta - slack,
+            np.maximum(alpha * low, alpha * high) + beta + slack,
+        )
+        flat, steep = (inner[1] <= 0) | (inner[0] >= 1), (inner[0] >= 0) & (inner[1] <= 1)
+        across = slope = alpha
+    elif name == "threshold":
+        threshold = options["threshold"]
+        flat, steep = high <= threshold, low > threshold
+        across = 1.0 if options["value"] == threshold else math.inf
+    else:
+        threshold = options["threshold"]
+        flat, steep = (low >= -threshold) & (high <= threshold), (low > threshold) | (high < -threshold)
+        steep |= threshold <= 0
+    both = np.where(flat, 0.0, np.where(steep, slope, across))
+    return np.minimum(both, np.where(steep, slope, 0.0)), np.maximum(both, np.where(steep, slope, 0.0))
+
+
+def _unbounded(what: str, name: str, low: Array, high: Array, finite: Array) -> str:
+    place: Any = np.unravel_index(int(np.argmin(finite)), finite.shape)
+    return (
+        f"no finite bound on the {what} of the function {name} on the interval [{low[place]:.6g}, {high[place]:.6g}]; "
+        "use a smaller box"
+    )

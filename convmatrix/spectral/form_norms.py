@@ -1,0 +1,259 @@
+"""Upper bounds on the norms of linear maps in any form: kernels, matrices of channels, sparse matrices."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from convmatrix.arrays import EPSILON
+from convmatrix.matrices import conv_matrix
+from convmatrix.spectral import linear_maps
+from convmatrix.spectral.blocks import WeightedLayer
+from convmatrix.spectral.bounds import exact_bounds, largest_singular, upper_bounds
+from convmatrix.spectral.linear_maps import Form
+from convmatrix.spectral.norm_certificates import BandCertifier
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from convmatrix.arrays import Array
+    from convmatrix.geometry import ConvGeometry
+
+_MOST_DENSE: Final = 1024  # rows or columns of a matrix that is decomposed
+_MOST_GRAM: Final = 3e7  # products that are added for A A^T
+_MOST_BAND_WORK: Final = 1e10
+_SHARES: Final = (1e-6, 1e-4, 1e-2)  # distances from the largest singular value found at which a proof is attempted
+
+FormThunk = Callable[[], Form | None]
+
+
+def up(value: float) -> float:
+    """Return a number above the exact result of a few operations that were computed as ``value``."""
+    return value * (1 + 8 * EPSILON)
+
+
+def upper_norm(weight: Array, geometry: ConvGeometry) -> float:
+    """Return an upper bound on the norm of a layer, without the lower one that `norm_bounds` takes time for.
+
+    Examples
+    --------
+    >>> import convmatrix as cm
+    >>> upper_norm(np.array([1.0, -2.0, 1.0]).reshape(1, 1, 3), cm.ConvGeometry(3, 3, padding="same"))
+    3.414213562...
+    """
+    if max(geometry.n_in, geometry.n_out) <= _MOST_DENSE:
+        return matrix_norm(conv_matrix(weight.astype(np.float64), geometry))
+    scale = float(np.abs(weight).max(initial=0.0))
+    if scale == 0:
+        return 0.0
+    scale = 2.0 ** math.ceil(math.log2(scale)) if 1e-290 < scale < 1e290 else scale
+    layer = WeightedLayer(geometry, weight.astype(np.float64) / scale)
+    exact = exact_bounds(layer)
+    upper = min(upper_bounds(layer).values()) if exact is None else exact[1]
+    return up(upper * scale)
+
+
+def matrix_norm(matrix: Any) -> float:
+    """Return an upper bound on the norm of a sparse matrix, tight if it is small or has a small bandwidth."""
+    rows, columns = (int(size) for size in matrix.shape)
+    moduli = abs(matrix)
+    sums = float(moduli.sum(axis=0).max()) * float(moduli.sum(axis=1).max())
+    bound = float(math.sqrt(sums) * (1 + 4 * (rows + columns) * EPSILON))
+    if bound == 0 or not math.isfinite(bound):
+        return bound
+    small, large = min(rows, columns), max(rows, columns)
+    if large <= _MOST_DENSE:
+        value = float(np.linalg.norm(matrix.toarray(), 2))
+        return min(bound, value * (1 + 64 * (rows + columns) * EPSILON))
+    wide = matrix if rows <= columns else matrix.T.tocsr()
+    per_column = np.bincount(wide.indices, minlength=large).astype(np.float64)
+    if float((per_column**2).sum()) > _MOST_GRAM:
+        return bound
+    if small <= _MOST_DENSE:
+        gram = (wide @ wide.T).toarray()
+        terms = float(np.diff(wide.indptr).max(initial=0))
+        error = (terms + 64 * small + 8) * EPSILON * sums
+        return min(bound, math.sqrt(float(np.linalg.eigvalsh(gram)[-1]) + error) * (1 + 8 * EPSILON))
+    certifier = BandCertifier(wide)
+    if certifier.work > _MOST_BAND_WORK:
+        return bound
+    from scipy.sparse.linalg import aslinearoperator
+
+    found = largest_singular(aslinearoperator(wide), tolerance=1e-6, steps=24, restarts=8).value
+    for share in _SHARES:
+        proved = certifier.holds(found * (1 + share))
+        if proved is not None:
+            return min(bound, proved)
+    return bound
+
+
+@dataclass(eq=False)
+class LinearMap:
+    """A chain or a sum of linear nodes, in the forms that exist, with a bound from the norms of its parts.
+
+    Attributes
+    ----------
+    names : tuple of str
+        The nodes that it is made of.
+    compact : Form or None
+        The map as channels or as a kernel.
+    parts : callable
+        Returns the bound from the norms of the parts.
+    build : callable
+        Returns the map as a sparse matrix, or None if that would be too large.
+    folded : bool
+        Whether the norm of the compact form is known not to exceed that of the parts: one kernel with factors.
+    loose : bool
+        Whether the compact form only bounds the map, because factors of entries are replaced by those of channels. Then
+        compact forms and matrices must not be mixed in a sum.
+    """
+
+    names: tuple[str, ...]
+    compact: Form | None
+    parts: Callable[[], float]
+    build: FormThunk
+    folded: bool = False
+    loose: bool = False
+
+    @property
+    def suffices(self) -> bool:
+        """Whether the compact form alone gives the best bound, and others would take time."""
+        large = self.compact is not None and math.prod(self.compact.output_shape) > _MOST_DENSE
+        return self.folded and not self.loose and large
+
+    @cached_property
+    def of_parts(self) -> float:
+        """The bound from the norms of the parts."""
+        return self.parts()
+
+    @cached_property
+    def matrix(self) -> Form | None:
+        """The map as a sparse matrix, if it is not too large."""
+        found = None if self.compact is None or self.loose else self.compact.matrix()
+        return self.build() if found is None else found
+
+
+@dataclass(eq=False)
+class Norms:
+    """Bounds on the norms of maps, each computed once."""
+
+    _kernels: dict[Any, float] = field(default_factory=dict)
+    _maps: dict[int, tuple[LinearMap, float, str]] = field(default_factory=dict)
+
+    def of_kernel(self, weight: Array, geometry: ConvGeometry) -> float:
+        """Return an upper bound on the norm of a layer; equal layers are computed once."""
+        key = (geometry, hashlib.sha256(np.ascontiguousarray(weight).tobytes()).digest())
+        if key not in self._kernels:
+            self._kernels[key] = upper_norm(weight, geometry)
+        return self._kernels[key]
+
+    def of_form(self, form: Form) -> float:
+        """Return an upper bound on the norm of the exact map that a form stands for."""
+        if form.kind == "matrix":
+            value = matrix_norm(form.value)
+        elif form.geometry is not None:
+            value = self.of_kernel(form.value, form.geometry)
+        elif form.diagonal:
+            value = float(np.abs(form.value).max())
+        else:
+            value = dense_norm(form.value)
+        return up(value + form.error)
+
+    def of(self, linear: LinearMap) -> tuple[float, str]:
+        """Return the smallest upper bound on the norm of a map, and how it was found."""
+        if id(linear) not in self._maps:
+            self._maps[id(linear)] = linear, *self._bounded(linear)
+        return self._maps[id(linear)][1:]
+
+    def _bounded(self, linear: LinearMap) -> tuple[float, str]:
+        found = []
+        if linear.compact is not None:
+            kind = "kernel" if linear.compact.kind == "kernel" else "matrix of channels"
+            found.append((self.of_form(linear.compact), f"one {kind}" if len(linear.names) > 1 else "norm"))
+        if (linear.compact is None or linear.loose) and (form := linear.matrix) is not None:
+            rows, columns = form.value.shape
+            found.append((self.of_form(form), f"one matrix of {rows} x {columns}" if len(linear.names) > 1 else "norm"))
+        if not linear.suffices:
+            found.append((linear.of_parts, "product of norms"))
+        least = min(value for value, _ in found)
+        return least, next(how for value, how in found if value <= least * (1 + 1e-9))
+
+
+def dense_norm(weight: Array) -> float:
+    """Return an upper bound on the norm of a dense matrix: from singular values, or from sums if it is large."""
+    from convmatrix.spectral.node_norms import dense_bounds
+
+    return dense_bounds(weight)[1]
+
+
+# --- products, sums and stacks ---------------------------------------------------------------------------------------
+
+
+def chain(after: LinearMap, before: LinearMap) -> LinearMap:
+    """Return the map that applies two maps one after the other."""
+    compact = None
+    if after.compact is not None and before.compact is not None:
+        compact = linear_maps.product(after.compact, before.compact)
+
+    def build() -> Form | None:
+        first, second = after.matrix, before.matrix
+        return None if first is None or second is None else linear_maps.product(first, second)
+
+    folded = compact is not None and (
+        (after.folded and before.compact is not None and before.compact.diagonal)
+        or (before.folded and after.compact is not None and after.compact.diagonal)
+    )
+    return LinearMap(
+        (*before.names, *after.names),
+        compact,
+        lambda: up(after.of_parts * before.of_parts),
+        build,
+        folded,
+        after.loose or before.loose,
+    )
+
+
+def summed(maps: Sequence[LinearMap]) -> LinearMap:
+    """Return the sum of maps between the same samples."""
+    if len(maps) == 1:
+        return maps[0]
+    compact = [linear.compact for linear in maps if linear.compact is not None]
+
+    def build() -> Form | None:
+        forms = [linear.matrix for linear in maps]
+        whole = [form for form in forms if form is not None]
+        return linear_maps.total(whole) if len(whole) == len(forms) else None
+
+    return LinearMap(
+        tuple(dict.fromkeys(name for linear in maps for name in linear.names)),
+        linear_maps.total(compact) if len(compact) == len(maps) else None,
+        lambda: up(math.fsum(linear.of_parts for linear in maps)),
+        build,
+        loose=any(linear.loose for linear in maps),
+    )
+
+
+def side_by_side(maps: Sequence[LinearMap], axis: int = 0) -> LinearMap:
+    """Return the map to the outputs of several maps, one after the other along an axis of the sample."""
+    if len(maps) == 1:
+        return maps[0]
+    compact = [linear.compact for linear in maps if linear.compact is not None]
+
+    def build() -> Form | None:
+        forms = [linear.matrix for linear in maps]
+        whole = [form for form in forms if form is not None]
+        return linear_maps.stacked(whole, axis) if len(whole) == len(forms) else None
+
+    return LinearMap(
+        tuple(dict.fromkeys(name for linear in maps for name in linear.names)),
+        linear_maps.stacked(compact, axis) if len(compact) == len(maps) else None,
+        lambda: up(math.sqrt(math.fsum(linear.of_parts**2 for linear in maps))),
+        build,
+        loose=any(linear.loose for linear in maps),
+    )

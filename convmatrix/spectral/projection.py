@@ -1,0 +1,321 @@
+r"""The layer nearest to a given one among those with the same support whose norm is within a bound.
+
+With A(w) the matrix of the weights w, the problem is :math:`\min_w \tfrac12 \|w - w_0\|^2` with
+:math:`\|A(w)\| \le b`. Its dual is
+
+.. math:: \max_Y \; \tfrac12 \|w_0\|^2 - \tfrac12 \|w_0 - A^* Y\|^2 - b \, \|Y\|_*
+
+with the nuclear norm, the sum of singular values, and :math:`w = w_0 - A^* Y`. Each step along the gradient is followed
+by a reduction of the singular values of Y, block by block, in the bases that make A(w) block-diagonal.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, overload
+
+import numpy as np
+
+from convmatrix.arrays import EPSILON
+from convmatrix.options import LayerOptions, as_array, takes_layer_options
+from convmatrix.spectral.axes import enclosing_rings
+from convmatrix.spectral.blocks import WeightedLayer, gram_bounds, n_pieces, on_cores, read_layer
+from convmatrix.spectral.bounds import norm_bounds
+from convmatrix.weights import group_weights, ungroup_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from convmatrix.arrays import Array
+    from convmatrix.geometry import ConvGeometry
+    from convmatrix.spectral.axes import AxisTransform
+
+    Shape = int | Sequence[int] | ConvGeometry
+
+_MOST_WORK: Final = 2e9  # multiplications of a step, beyond which rings with fewer points stand for the axes
+_MOST_ENTRIES: Final = 3e7  # entries of all blocks
+_MOST_STEPS: Final = 3000
+_CHECKED: Final = 10  # steps between computations of the gap
+_NORM_TOL: Final = 1e-6
+
+
+@overload
+def project_norm(
+    kernel: ArrayLike,
+    input_shape: Shape,
+    *,
+    bound: float,
+    tol: float = 1e-2,
+    with_distances: Literal[False] = False,
+    **layer: Unpack[LayerOptions],
+) -> Array: ...
+@overload
+def project_norm(
+    kernel: ArrayLike,
+    input_shape: Shape,
+    *,
+    bound: float,
+    tol: float = 1e-2,
+    with_distances: Literal[True],
+    **layer: Unpack[LayerOptions],
+) -> tuple[Array, tuple[float, float]]: ...
+@takes_layer_options()
+def project_norm(
+    kernel: ArrayLike,
+    input_shape: Shape,
+    *,
+    bound: float,
+    tol: float = 1e-2,
+    with_distances: bool = False,
+    **layer: Unpack[LayerOptions],
+) -> Array | tuple[Array, tuple[float, float]]:
+    r"""Return the nearest kernel of the same support whose layer has a norm of at most a bound."""
+    if not (bound > 0 and math.isfinite(bound)):
+        raise ValueError(f"bound={bound!r} must be positive and finite: it is the largest norm that is allowed")
+    if not 0 < tol < 1:
+        raise ValueError(f"tol={tol!r} must be between 0 and 1: it is the distance from the nearest kernel, relative")
+    given, original = read_layer(kernel, input_shape, **layer), as_array(kernel)
+    if _certified(given.weights, given.geometry, bound) <= bound:
+        return (original, (0.0, 0.0)) if with_distances else original
+    dtype = original.dtype if original.dtype.kind in "fc" else np.dtype(np.float64)
+    scale = float(np.abs(given.weights).max())
+    scaled = WeightedLayer(given.geometry, given.weights / scale)
+    model, exact = _model(scaled)
+    weights, lower = nearest(model, bound / scale, tol)
+    projected = _shrunk((weights * scale).astype(dtype), given.geometry, bound)
+    projected = projected.reshape(original.shape)
+    if not with_distances:
+        return projected
+    distance = float(np.linalg.norm((projected - original).ravel()))
+    return projected, (min(lower * scale, distance) if exact else 0.0, distance)
+
+
+def _certified(weights: Array, geometry: ConvGeometry, bound: float) -> float:
+    """Return an upper bound on the norm, refined if that may decide whether it is within the bound."""
+    upper = norm_bounds(weights, geometry)[1]
+    if upper <= bound:
+        return upper
+    try:
+        return norm_bounds(weights, geometry, tol=_NORM_TOL)[1]
+    except ValueError:  # the layer is too large for a proof
+        return upper
+
+
+def _shrunk(weights: Array, geometry: ConvGeometry, bound: float) -> Array:
+    """Return weights multiplied by the largest factor, up to rounding, for which the norm is proved to be in bounds."""
+    unit = float(np.finfo(weights.dtype).eps)
+    step = 0.0
+    while (norm := _certified(weights, geometry, bound)) > bound:
+        step = 2 * step + unit
+        weights = (weights * (bound / norm * (1 - step))).astype(weights.dtype)
+    return weights
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A layer as a linear map from its weights to blocks, under transforms of its axes.
+
+    Attributes
+    ----------
+    layer : WeightedLayer
+    axes : tuple of AxisTransform
+    """
+
+    layer: WeightedLayer
+    axes: tuple[AxisTransform, ...]
+
+    @cached_property
+    def symbols(self) -> list[Array]:
+        """For each axis, the blocks of its weights, shape (frequencies, output phases, input phases, weights)."""
+        found = []
+        for axis in self.axes:
+            phases = axis.output_phases, axis.input_phases
+            spread = axis.spread.toarray().reshape(*phases, axis.n_shifts, -1)
+            found.append(np.einsum("fs,rcst->frct", axis.response(np.arange(axis.n_frequencies)), spread))
+        return found
+
+    @cached_property
+    def counts(self) -> NDArray[np.int64]:
+        """How often the block of each frequency counts: those of -f are conjugates for real weights."""
+        shape = tuple(axis.n_frequencies for axis in self.axes)
+        counts = np.ones(shape, dtype=np.int64)
+        if self.layer.weights.dtype.kind != "c":
+            own = np.arange(counts.size).reshape(shape)
+            other = own
+            for number, axis in enumerate(self.axes):
+                other = axis.negate(other, number)
+            counts[own < other], counts[own > other] = 2, 0
+        return counts
+
+    @property
+    def factor(self) -> float:
+        """The largest number by which the map to all blocks stretches squared norms of weights."""
+        return math.prod(float(np.linalg.norm(np.einsum("frct,frcu->tu", s.conj(), s), 2)) for s in self.symbols)
+
+    @property
+    def block_shape(self) -> tuple[int, int]:
+        """Rows and columns of a block."""
+        _, outputs, inputs = self.layer.channels
+        rows = outputs * math.prod(axis.output_phases for axis in self.axes)
+        return rows, inputs * math.prod(axis.input_phases for axis in self.axes)
+
+    @property
+    def work(self) -> float:
+        """Approximate number of multiplications of a step."""
+        small, large = sorted(map(float, self.block_shape))
+        frequencies = np.count_nonzero(self.counts)
+        return 4.0 * self.layer.channels[0] * frequencies * small * small * (large + 4 * small)
+
+    @property
+    def entries(self) -> float:
+        """Number of entries of all blocks."""
+        rows, columns = self.block_shape
+        return float(self.layer.channels[0]) * math.prod(axis.n_frequencies for axis in self.axes) * rows * columns
+
+    def _order(self) -> list[int]:
+        """Return the axes of grouped weights (*tile, groups, outputs, inputs, *taps) with tile and taps together."""
+        n = len(self.axes)
+        return [n, n + 1, n + 2, *(place for axis in range(n) for place in (axis, n + 3 + axis))]
+
+    def blocks(self, weights: Array) -> Array:
+        """Return the distinct blocks of some weights, shape (blocks, rows, columns)."""
+        n = len(self.axes)
+        grouped = group_weights(self.layer.geometry, weights)
+        array = grouped.transpose(self._order())
+        array = array.reshape(*array.shape[:3], *(symbol.shape[-1] for symbol in self.symbols))
+        for symbol in self.symbols:  # each axis in turn is the fourth, and is moved to the end
+            array = np.tensordot(array, symbol, axes=(3, 3))
+        # (groups, outputs, inputs, then frequencies, output phases and input phases of each axis)
+        first = [3 + 3 * axis for axis in range(n)]
+        array = array.transpose(*first, 0, 1, *(f + 1 for f in first), 2, *(f + 2 for f in first))
+        rows, columns = self.block_shape
+        return np.ascontiguousarray(array[self.counts > 0]).reshape(-1, rows, columns)
+
+    def adjoint(self, blocks: Array) -> Array:
+        """Return the transpose of `blocks`, for the sum of inner products over all frequencies."""
+        n, (groups, outputs, inputs) = len(self.axes), self.layer.channels
+        rows, columns = [a.output_phases for a in self.axes], [a.input_phases for a in self.axes]
+        counts = self.counts[self.counts > 0]
+        weighted = blocks.reshape(len(counts), groups, -1) * counts[:, None, None]
+        full = np.zeros((*self.counts.shape, *weighted.shape[1:]), dtype=blocks.dtype)
+        full[self.counts > 0] = weighted
+        full = full.reshape(*self.counts.shape, groups, outputs, *rows, inputs, *columns)
+        channels = [n, n + 1, 2 + 2 * n]
+        order = [place for a in range(n) for place in (a, n + 2 + a, 2 * n + 3 + a)]
+        full = full.transpose(*channels, *order)
+        for symbol in self.symbols:
+            full = np.tensordot(full, symbol.conj(), axes=((3, 4, 5), (0, 1, 2)))
+        grouped_shape = group_weights(self.layer.geometry, self.layer.weights).shape
+        arranged = [grouped_shape[place] for place in self._order()]
+        grouped = full.reshape(arranged).transpose(np.argsort(self._order()))
+        if self.layer.weights.dtype.kind != "c":
+            grouped = grouped.real
+        return ungroup_weights(self.layer.geometry, grouped)
+
+
+def _model(layer: WeightedLayer) -> tuple[Model, bool]:
+    """Return the map to blocks of a layer, and whether it is the layer itself or a similar one on rings."""
+    model = Model(layer, tuple(layer.transforms()))
+    if model.work <= _MOST_WORK and model.entries <= _MOST_ENTRIES:
+        return model, True
+    names = zip(layer.geometry.axes, layer.transform_names, model.axes, strict=True)
+    axes = [enclosing_rings(axis)[0][0] if name == "dense" else own for axis, name, own in names]
+    model = Model(layer, tuple(axes))
+    while model.work > _MOST_WORK or model.entries > _MOST_ENTRIES:
+        longest = max(range(len(axes)), key=lambda number: axes[number].n_frequencies / axes[number].n_shifts)
+        points = axes[longest].n_frequencies
+        if points <= 2 * axes[longest].n_shifts:
+            break
+        axes[longest] = replace(axes[longest], n_frequencies=max(points * 3 // 4, 2 * axes[longest].n_shifts))
+        model = Model(layer, tuple(axes))
+    return model, axes == layer.transforms()
+
+
+def nearest(model: Model, bound: float, tol: float) -> tuple[Array, float]:
+    """Return weights whose blocks have norms of at most the bound up to rounding, and a lower bound on their distance.
+
+    The steps are accelerated (Beck and Teboulle, A fast iterative shrinkage-thresholding algorithm, SIAM J. Imaging
+    Sciences 2, 2009) and restarted where they turn against the gradient (O'Donoghue and Candes, 2015). They end when
+    the gap between the distance and its lower bound proves that the weights are within ``tol`` of the nearest, relative
+    to the distance.
+    """
+    start = model.layer.weights
+    rate = 1 / (model.factor * (1 + 1e-9))
+    counts = model.counts[model.counts > 0].repeat(model.layer.channels[0])
+    Y = extrapolated = np.zeros_like(model.blocks(start))
+    momentum, weights, lower = 1.0, start, 0.0
+    for step in range(1, _MOST_STEPS + 1):
+        gradient = model.blocks(start - model.adjoint(extrapolated))
+        following = reduced(extrapolated + rate * gradient, rate * bound)
+        turned = float(np.vdot(extrapolated - following, following - Y).real) > 0
+        after = 1.0 if turned else (1 + math.sqrt(1 + 4 * momentum**2)) / 2
+        extrapolated = following + (0.0 if turned else (momentum - 1) / after) * (following - Y)
+        Y, momentum = following, after
+        if step % _CHECKED and step < _MOST_STEPS:
+            continue
+        change = model.adjoint(Y)
+        candidate = start - change
+        norms = singular_sums(model.blocks(candidate), Y)
+        candidate = candidate * min(1.0, bound / norms.largest)
+        distance = float(np.linalg.norm((candidate - start).ravel()))
+        dual = float(np.vdot(change, start).real) - float(np.vdot(change, change).real) / 2
+        dual -= bound * float((norms.sums * counts).sum())
+        lower, weights = max(lower, math.sqrt(max(2 * dual, 0.0)) * (1 - 1e-9)), candidate
+        if distance**2 - lower**2 <= (tol * distance) ** 2:
+            break
+    return weights, lower
+
+
+@dataclass(frozen=True)
+class Sums:
+    """The largest singular value of some matrices, and the sum of those of each of some others."""
+
+    largest: float
+    sums: Array
+
+
+def singular_sums(matrices: Array, others: Array) -> Sums:
+    """Return the largest singular value of a stack of matrices, and the sums of those of each matrix of another."""
+    present = np.abs(others).any(axis=(1, 2))
+    sums = np.zeros(len(others))
+    if present.any():
+        sums[present] = np.concatenate(
+            _on_parts(lambda part: np.linalg.svd(part, compute_uv=False).sum(axis=1), others[present])
+        )
+    limits = gram_bounds(matrices, 4)
+    order = np.argsort(-limits)
+    largest = 0.0
+    for first in range(0, len(order), 64):
+        batch = order[first : first + 64]
+        batch = batch[limits[batch] > largest]
+        if not len(batch):
+            break
+        largest = max(largest, float(np.linalg.svd(matrices[batch], compute_uv=False).max()))
+    return Sums(largest * (1 + 64 * sum(matrices.shape[1:]) * EPSILON), sums)
+
+
+def reduced(matrices: Array, amount: float) -> Array:
+    """Return matrices with all singular values reduced by an amount, and at least zero."""
+
+    def reduce(part: Array) -> Array:
+        result = np.zeros_like(part)
+        above = np.flatnonzero(gram_bounds(part, 2) > amount)
+        stack = part[above]
+        tall = stack.shape[1] > stack.shape[2]
+        small = stack.conj().swapaxes(1, 2) if tall else stack
+        squares, vectors = np.linalg.eigh(small @ small.conj().swapaxes(1, 2))
+        values = np.sqrt(np.maximum(squares, amount**2))
+        shares = 1 - amount / values
+        change = (vectors * shares[:, None, :]) @ (vectors.conj().swapaxes(1, 2) @ small)
+        result[above] = change.conj().swapaxes(1, 2) if tall else change
+        return result
+
+    return np.concatenate(_on_parts(reduce, matrices))
+
+
+def _on_parts(function: Any, matrices: Array) -> list[Array]:
+    return on_cores(function, np.array_split(matrices, n_pieces(matrices)))
