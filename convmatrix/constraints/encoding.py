@@ -222,7 +222,8 @@ def encode(
     Raises
     ------
     ValueError
-        If a node is not piecewise linear or has no weights, or the box is not finite or empty.
+        If a node is not piecewise linear or has no weights, the box is not finite or empty, or values have no finite
+        bounds.
     MatrixTooLargeError
         If the constraints would not fit in memory.
 
@@ -237,10 +238,6 @@ def encode(
     """
     form = normal_form(network, lower, upper, name)
     low, high = tighten_bounds(form, tighten, progress)
-    infinite = np.flatnonzero(~(np.isfinite(low) & np.isfinite(high)))
-    if len(infinite):
-        owner = next((n for n, places in form.variables.items() if np.isin(infinite, places).any()), form.output)
-        raise ValueError(f"the values of node {owner!r} have no finite bounds on this box; make the box smaller")
     n = form.n_variables
     active = np.flatnonzero(low[form.pre] >= 0)
     unstable = np.flatnonzero((low[form.pre] < 0) & (high[form.pre] > 0))
