@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from convmatrix.network import Input, Network, as_network
 from convmatrix.network.intervals import checked_box, node_interval
 from convmatrix.spectral.form_norms import Norms, up
-from convmatrix.spectral.lipschitz_propagation import Propagation
+from convmatrix.spectral.lipschitz_propagation import LipschitzPropagation
 from convmatrix.spectral.node_maps import operation_norm
 from convmatrix.spectral.node_norms import NoBoundError
 
@@ -65,7 +65,8 @@ class LipschitzBound(float):
         --------
         >>> from convmatrix.network import Addition, Elementwise, FullyConnected, Network, Node
         >>> layer = FullyConnected(2, 2, [[3, 0], [0, 1]], bias=False)
-        >>> nodes = [Node("dense", layer), Node("relu", Elementwise("relu")), Node("sum", Addition(), ("input", "relu"))]
+        >>> nodes = [Node("dense", layer), Node("relu", Elementwise("relu"))]
+        >>> nodes.append(Node("sum", Addition(), ("input", "relu")))
         >>> print(lipschitz_bound(Network(nodes)).explain())
         input  1             the input
         dense  3             3 L(input) [norm: dense]
@@ -158,10 +159,10 @@ def lipschitz_bound(
         raise ValueError("a box has two ends; give lower= and upper=, or neither")
     box = {} if lower is None or upper is None else _known_intervals(part, checked_box(part, lower, upper))
     norms = Norms()
-    found = [Propagation(part, norms, box)]
+    found = [LipschitzPropagation(part, norms, box)]
     sizes = [math.prod(node.output_shape) for node in part]
     if max(sizes) <= _MOST_SPLIT and len(sizes) <= _MOST_SPLIT_NODES:
-        found.append(Propagation(part, norms, box, split=True))
+        found.append(LipschitzPropagation(part, norms, box, split=True))
     steps = len(part) * len(found)
     for number, propagation in enumerate(found):
         for place, node in enumerate(part, start=1):

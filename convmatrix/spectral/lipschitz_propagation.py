@@ -63,7 +63,7 @@ _RISING: Final = ("atan", "erf", "log_sigmoid", "sigmoid", "softplus", "softsign
 
 
 @dataclass(eq=False)
-class Propagation:
+class LipschitzPropagation:
     """Bounds on the Lipschitz constants of the nodes of a network as functions of its input.
 
     Attributes
@@ -305,11 +305,12 @@ class Propagation:
             (source,) = node.inputs
             bound = self.best(source)
             return (0.0 if norm == 0 else up(norm * bound)), f"{norm:.6g} L({source}) [norm of {node.kind}]"
-        plain = up(math.sqrt(math.fsum(self.best(source) ** 2 for source in node.inputs)))
-        flat = tuple((math.prod(shape),) for shape in node.input_shapes)
-        if sum(math.prod(shape) for shape in flat) <= _MOST_JOINT:
-            plain = min(plain, self._stack_bound([self.parts[source] for source in node.inputs], flat))
-        return up(norm * plain), f"{norm:.6g} L({', '.join(node.inputs)}) [norm of {node.kind}]"
+        shapes = dict(zip(node.inputs, node.input_shapes, strict=True))  # the maximum of x and x is x
+        plain = up(math.sqrt(math.fsum(self.best(source) ** 2 for source in shapes)))
+        if sum(map(math.prod, shapes.values())) <= _MOST_JOINT:
+            flat = tuple((math.prod(shape),) for shape in shapes.values())
+            plain = min(plain, self._stack_bound([self.parts[source] for source in shapes], flat))
+        return up(norm * plain), f"{norm:.6g} L({', '.join(shapes)}) [norm of {node.kind}]"
 
     def _normalisation(self, operation: Normalisation, node: Node) -> float | None:
         """Return the norm of a normalisation on the box; None if the box does not help."""
@@ -356,7 +357,8 @@ class Propagation:
 def _mask(support: Array) -> LinearMap:
     """Return the selection of the entries of a sample that depend on the input."""
     shape = support.shape
-    return diagonal_map("", support.astype(np.float64), support.reshape(shape[0], -1).any(axis=1).astype(np.float64))
+    channels: Any = support.reshape(shape[0], -1).any(axis=1)
+    return diagonal_map("", support.astype(np.float64), channels.astype(np.float64))
 
 
 def _bound_map(name: str, factors: Array) -> LinearMap:

@@ -116,7 +116,7 @@ def _shrunk(weights: Array, geometry: ConvGeometry, bound: float) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class BlockMap:
     """A layer as a linear map from its weights to blocks, under transforms of its axes.
 
     Attributes
@@ -217,25 +217,25 @@ class Model:
         return ungroup_weights(self.layer.geometry, grouped)
 
 
-def _model(layer: WeightedLayer) -> tuple[Model, bool]:
+def _model(layer: WeightedLayer) -> tuple[BlockMap, bool]:
     """Return the map to blocks of a layer, and whether it is the layer itself or a similar one on rings."""
-    model = Model(layer, tuple(layer.transforms()))
+    model = BlockMap(layer, tuple(layer.transforms()))
     if model.work <= _MOST_WORK and model.entries <= _MOST_ENTRIES:
         return model, True
     names = zip(layer.geometry.axes, layer.transform_names, model.axes, strict=True)
     axes = [enclosing_rings(axis)[0][0] if name == "dense" else own for axis, name, own in names]
-    model = Model(layer, tuple(axes))
+    model = BlockMap(layer, tuple(axes))
     while model.work > _MOST_WORK or model.entries > _MOST_ENTRIES:
         longest = max(range(len(axes)), key=lambda number: axes[number].n_frequencies / axes[number].n_shifts)
         points = axes[longest].n_frequencies
         if points <= 2 * axes[longest].n_shifts:
             break
         axes[longest] = replace(axes[longest], n_frequencies=max(points * 3 // 4, 2 * axes[longest].n_shifts))
-        model = Model(layer, tuple(axes))
+        model = BlockMap(layer, tuple(axes))
     return model, axes == layer.transforms()
 
 
-def nearest(model: Model, bound: float, tol: float) -> tuple[Array, float]:
+def nearest(model: BlockMap, bound: float, tol: float) -> tuple[Array, float]:
     """Return weights whose blocks have norms of at most the bound up to rounding, and a lower bound on their distance.
 
     The steps are accelerated (Beck and Teboulle, A fast iterative shrinkage-thresholding algorithm, SIAM J. Imaging
@@ -259,26 +259,18 @@ def nearest(model: Model, bound: float, tol: float) -> tuple[Array, float]:
             continue
         change = model.adjoint(Y)
         candidate = start - change
-        norms = singular_sums(model.blocks(candidate), Y)
-        candidate = candidate * min(1.0, bound / norms.largest)
+        largest, sums = singular_sums(model.blocks(candidate), Y)
+        candidate = candidate * min(1.0, bound / largest)
         distance = float(np.linalg.norm((candidate - start).ravel()))
         dual = float(np.vdot(change, start).real) - float(np.vdot(change, change).real) / 2
-        dual -= bound * float((norms.sums * counts).sum())
+        dual -= bound * float((sums * counts).sum())
         lower, weights = max(lower, math.sqrt(max(2 * dual, 0.0)) * (1 - 1e-9)), candidate
         if distance**2 - lower**2 <= (tol * distance) ** 2:
             break
     return weights, lower
 
 
-@dataclass(frozen=True)
-class Sums:
-    """The largest singular value of some matrices, and the sum of those of each of some others."""
-
-    largest: float
-    sums: Array
-
-
-def singular_sums(matrices: Array, others: Array) -> Sums:
+def singular_sums(matrices: Array, others: Array) -> tuple[float, Array]:
     """Return the largest singular value of a stack of matrices, and the sums of those of each matrix of another."""
     present = np.abs(others).any(axis=(1, 2))
     sums = np.zeros(len(others))
@@ -295,7 +287,7 @@ def singular_sums(matrices: Array, others: Array) -> Sums:
         if not len(batch):
             break
         largest = max(largest, float(np.linalg.svd(matrices[batch], compute_uv=False).max()))
-    return Sums(largest * (1 + 64 * sum(matrices.shape[1:]) * EPSILON), sums)
+    return largest * (1 + 64 * sum(matrices.shape[1:]) * EPSILON), sums
 
 
 def reduced(matrices: Array, amount: float) -> Array:
