@@ -120,13 +120,14 @@ class AxisReads:
     def clean_end(self, high: int, n: int) -> int:
         """Return the end of the outputs, of n samples, before which no output reads the sample ``high`` or a later one.
 
-        What lies beyond the last sample counts as later, so ``high`` is at most n.
+        What lies beyond the last sample counts as later, so ``high`` is at most n. The result may be negative: then there
+        are none.
         """
         end: int = self.n_outputs(n)
         for r, offsets in enumerate(self.offsets):
             if offsets:
                 end = min(end, self.period * -((offsets[-1] - high) // self.advance) + r)
-        return max(end, 0)
+        return end
 
     def read_range(self, start: int, end: int) -> tuple[int, int]:
         """Return the range of samples that the outputs from ``start`` up to ``end`` read, on an axis without ends.
