@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         spectral,
         structured,
         symbolic,
+        tiling,
     )
     from convmatrix.network import Network
     from convmatrix.structured import (
@@ -86,6 +87,7 @@ __all__ = [
     "structured",
     "symbolic",
     "testing",
+    "tiling",
     "toeplitz",
     "unfold_matrix",
 ]
@@ -103,6 +105,7 @@ _LOADED_WHEN_USED = (
     "spectral",
     "structured",
     "symbolic",
+    "tiling",
 )
 _STRUCTURED = (
     "circulant",

@@ -8,19 +8,18 @@ s and advance 1, resizing by 3/2 period 3 and advance 2. This is all that a plan
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from convmatrix.boundary import forward_axis
+from convmatrix.boundary import Axis, forward_axis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from convmatrix.boundary import Axis, Boundary
+    from convmatrix.boundary import Boundary
     from convmatrix.geometry import ConvGeometry
     from convmatrix.network import Pooling, Resize
     from convmatrix.network.operations import Shape
@@ -51,8 +50,9 @@ class AxisReads:
     boundary : Boundary
     least : int
         The smallest n for which there are outputs.
-    residues : tuple of (int, int)
-        Pairs (modulus, remainder) that n must obey, because for other sizes the operation may read other samples.
+    residues, assumed : tuple of (int, int)
+        Pairs (modulus, remainder) that n must obey: because the operation needs them, and because for other remainders
+        it is not known what it reads.
     axis : Axis, optional
         The one-axis rule that the offsets were read from; for a transposed layer, that of the underlying convolution.
     transposed : bool
@@ -74,6 +74,7 @@ class AxisReads:
     boundary: Boundary = "zero"
     least: int = 1
     residues: tuple[tuple[int, int], ...] = ()
+    assumed: tuple[tuple[int, int], ...] = ()
     axis: Axis | None = None
     transposed: bool = False
 
@@ -93,18 +94,19 @@ class AxisReads:
     def admits(self, n: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Return for which numbers of samples the outputs are as described."""
         fits = (n >= self.least) & (self.n_outputs(n) >= 1)
-        for modulus, remainder in self.residues:
+        for modulus, remainder in (*self.residues, *self.assumed):
             fits &= n % modulus == remainder
         return fits
 
     def refusal(self, n: int) -> str:
         """Return why an axis of n samples is not admitted."""
-        for modulus, remainder in self.residues:
+        for modulus, remainder in (*self.residues, *self.assumed):
             if n % modulus != remainder:
-                return (
-                    f"it has {n} samples, but its sizes are known to fit if they leave {remainder} when divided by "
-                    f"{modulus}"
+                unknown = "" if (modulus, remainder) in self.residues else (
+                    ", because what it reads may depend on that; plan(network, other=the network read for another size) "
+                    "may tell"
                 )
+                return f"it has {n} samples, but needs a number that leaves {remainder} when divided by {modulus}{unknown}"
         return f"it has {n} samples, and {max(self.n_outputs(n), 0)} outputs; at least {self.least} samples are needed"
 
     # --- what is clean -----------------------------------------------------------------------------------------------
@@ -183,7 +185,7 @@ class AxisReads:
 # --- of operations ---------------------------------------------------------------------------------------------------
 
 
-def window_reads_of(axis: Axis, pad_high: int, residues: Sequence[tuple[int, int]] = ()) -> AxisReads:
+def window_reads_of(axis: Axis, pad_high: int) -> AxisReads:
     """Return what the windows of an axis read, given the padding at its high end."""
     span = axis.dilation * (axis.n_taps - 1) + 1
     padded = axis.pad_low + pad_high
@@ -192,9 +194,7 @@ def window_reads_of(axis: Axis, pad_high: int, residues: Sequence[tuple[int, int
     )
     sizes = ((1, padded - span + axis.stride, axis.stride),)
     advance = axis.tile * axis.stride
-    return AxisReads(
-        axis.tile, advance, offsets, sizes, axis.boundary, max(span - padded, 1), tuple(residues), axis=axis
-    )
+    return AxisReads(axis.tile, advance, offsets, sizes, axis.boundary, max(span - padded, 1), axis=axis)
 
 
 def convolution_reads_of(geometry: ConvGeometry, number: int) -> AxisReads:
@@ -211,13 +211,13 @@ def convolution_reads_of(geometry: ConvGeometry, number: int) -> AxisReads:
     if geometry.transposed:
         return _transposed_reads_of(axis)
     span, s = axis.dilation * (axis.n_taps - 1) + 1, axis.stride
-    residues: list[tuple[int, int]] = []
+    assumed: tuple[tuple[int, int], ...] = ()
     for word in ("same", "same_lower"):
         lows = {_same_low(word, s * (span // s + 1) + r, span, s) for r in range(s)}
         low, high, *_ = forward_axis(number, axis.n_samples, span, "", s, word, 0)
         if (low, high) == geometry.padding[number] and len(lows) > 1:
-            residues = [(s, axis.n_samples % s)]
-    return window_reads_of(axis, geometry.padding[number][1], residues)
+            assumed = ((s, axis.n_samples % s),)
+    return replace(window_reads_of(axis, geometry.padding[number][1]), assumed=assumed)
 
 
 def _same_low(word: str, n: int, span: int, stride: int) -> int:
@@ -250,9 +250,9 @@ def pooling_reads_of(pooling: Pooling, input_shape: Shape, number: int) -> AxisR
     s, span = axis.stride, axis.dilation * (axis.n_taps - 1) + 1
     word = pooling.padding if isinstance(pooling.padding, str | int) else pooling.padding[number]
     follows = isinstance(word, str) and word.startswith("same") and s > 1
-    residues = [(s, n % s)] if follows else []
+    residues = ((s, n % s),) if follows else ()
     low, high = replace(pooling, ceil_mode=False).geometry(input_shape).padding[number]
-    reads = window_reads_of(axis, high, residues)
+    reads = replace(window_reads_of(axis, high), residues=residues)
     if not pooling.ceil_mode:
         return reads
     return replace(reads, sizes=((1, low + high - span + 2 * s - 1, s), (1, low + s - 1, s)))
@@ -282,8 +282,8 @@ def resize_reads_of(resize: Resize, n: int, number: int) -> AxisReads:
     shift = Fraction(0) if resize.coordinates == "asymmetric" else (1 / factor - 1) / 2
     offsets = tuple(_interpolated(resize, shift + r / factor) for r in range(p))
     least = -(-2 * q // p) if resize.coordinates == "pytorch_half_pixel" else 1
-    residues = ((q, n % q),) if q > 1 else ()
-    return AxisReads(p, q, offsets, ((p, 0, q),), "replicate", least, residues)
+    assumed = ((q, n % q),) if q > 1 else ()
+    return AxisReads(p, q, offsets, ((p, 0, q),), "replicate", least, assumed=assumed)
 
 
 def _interpolated(resize: Resize, position: Fraction) -> tuple[int, ...]:
@@ -307,14 +307,16 @@ def slice_reads_of(n: int, start: int | None, stop: int | None, step: int | None
     if advance < 0:
         raise SizeBoundError("it reverses the axis")
     high = n - end
-    residues = ((advance, n % advance),) if advance > 1 and high > 0 else ()
+    assumed = ((advance, n % advance),) if advance > 1 and high > 0 else ()
     sizes = ((1, advance - 1 - first - high, advance),)
-    return AxisReads(1, advance, ((first,),), sizes, least=first + high + 1, residues=residues)
+    least, axis = first + high + 1, Axis(1, 1, 1, advance, 1, -first)
+    return AxisReads(1, advance, ((first,),), sizes, least=least, assumed=assumed, axis=axis)
 
 
 def padded_reads_of(low: int, high: int, boundary: Boundary) -> AxisReads:
     """Return what an axis that is padded, or cropped where negative, reads."""
-    return AxisReads(1, 1, ((-low,),), ((1, low + high, 1),), boundary, max(1 - low - high, 1))
+    least, axis = max(1 - low - high, 1), Axis(1, 1, 1, 1, 1, low, boundary)
+    return AxisReads(1, 1, ((-low,),), ((1, low + high, 1),), boundary, least, axis=axis)
 
 
 def split_reads_of(block: int) -> AxisReads:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from convmatrix import options as validate
@@ -132,6 +133,23 @@ class TilingPlan:
         from convmatrix.tiling.tiling_proofs import prove_plan
 
         return prove_plan(self, engine)
+
+    def recheck(self, source: str | Path | Mapping[str, Any]) -> str:
+        """Return the name of the theorem that a saved proof of this plan proves, after checking it without any search.
+
+        Parameters
+        ----------
+        source : path or dict
+            A file written by `Proof.save`, or a record returned by `Proof.record`, of a proof with the engine "sympy".
+
+        Raises
+        ------
+        CertificateError
+            A ValueError, if it does not prove this plan.
+        """
+        from convmatrix.tiling.tiling_proofs import recheck_plan
+
+        return recheck_plan(self, source)
 
     def tiles(self, image_shape: Sequence[int], tile_shape: int | Sequence[int]) -> list[Tile]:
         """Return the tiles of an image.

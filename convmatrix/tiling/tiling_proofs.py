@@ -12,14 +12,16 @@ at either end of the image.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.boundary import Axis, Boundary, read_sample
-from convmatrix.proofs import Proof
+from convmatrix.boundary import NOTHING, Axis, Boundary, read_sample
+from convmatrix.proofs import Proof, recheck
 from convmatrix.proofs.proving import prove_theorem
-from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Theorem
+from convmatrix.proofs.statements import Algebra, Condition, Lemma, Theorem
 from convmatrix.tiling.axis_plan import AxisPlan
 from convmatrix.tiling.axis_reads import AxisReads
 
@@ -31,7 +33,13 @@ Key = tuple[Any, ...]
 
 def prove_plan(plan: TilingPlan, engine: str) -> Proof:
     """Return the proof of a plan; see `TilingPlan.prove`."""
-    return prove_theorem(plan_theorem(plan), engine)
+    proof = prove_theorem(plan_theorem(plan), engine)
+    return replace(proof, closing="From there to whole networks: by the argument, which is text; running a plan checks it.")
+
+
+def recheck_plan(plan: TilingPlan, source: str | Path | Mapping[str, Any]) -> str:
+    """Return the name of the theorem that a saved proof of a plan proves; see `TilingPlan.recheck`."""
+    return recheck(source, plan_theorem(plan))
 
 
 def plan_theorem(plan: TilingPlan) -> Theorem:
@@ -140,40 +148,63 @@ def _alignment_lemma(node: str, numerator: int, denominator: int, advance: int, 
 
 
 def _numbers(node: str, reads: AxisReads, end: str, source: int, own: int) -> tuple[Key, Callable[[str], Lemma]]:
-    """Return the lemma that the outputs up to, or from, ``own`` on read what is up to, or from, ``source`` on."""
-    periods = source // reads.advance  # the claim is about all integers, so both numbers can be moved
-    source, own = source - reads.advance * periods, own - reads.period * periods
-    limits = tuple((o[0], o[-1]) if o else None for o in reads.offsets)
-    key = ("numbers", end, reads.period, reads.advance, limits, source, own)
-    return key, partial(_numbers_lemma, node, *key[1:])
+    """Return the lemma that the outputs before, or from, ``own`` on read what is before, or from, ``source`` on.
+
+    The claim is about all integers, so that both numbers can be moved by multiples of advance and period.
+    """
+    axis = reads.axis
+    if axis is None:
+        times = source // reads.advance
+        limits = tuple((o[0], o[-1]) for o in reads.offsets)
+        key: Key = (reads.period, reads.advance, limits)
+        make = partial(_offset_claim, end, *key)
+        moved = source - reads.advance * times, own - reads.period * times
+    else:
+        window = Axis(1, 1, axis.n_taps, axis.stride, axis.dilation, axis.pad_low, flip=axis.flip)
+        key, make = (window, reads.transposed), partial(_window_claim, end, window, reads.transposed)
+        times = source if reads.transposed else source // axis.stride
+        step, advance = (axis.stride, 1) if reads.transposed else (1, axis.stride)
+        moved = source - advance * times, own - step * times
+    return ("numbers", end, *key, *moved), partial(_numbers_lemma, node, end, partial(make, *moved), *moved)
 
 
 def _numbers_lemma(
-    node: str,
+    node: str, end: str, build: Callable[[Algebra], Condition], source: int, own: int, name: str
+) -> Lemma:
+    word = {"low": "from {} on", "high": "before {}"}[end]
+    text = f"at {node!r}, outputs {word.format(own)} read samples {word.format(source)} only, wherever one starts to count"
+    sign = r"\ge" if end == "low" else "<"
+    latex = rf"j {sign} {own} \implies x(j, t) {sign} {source}"
+    return Lemma(name, text, latex, build, {"k": 40, "t": 0, "o": 40} if end == "low" else {"k": -40, "t": 0, "o": -40})
+
+
+def _window_claim(end: str, axis: Axis, transposed: bool, source: int, own: int, a: Algebra) -> Condition:
+    """Return the claim for windows, by the one-axis rule's positions."""
+    k, t, o = a.integers("k t o")
+    a.assume(a.within(t, axis.n_taps))
+    position = axis.position(k, t)
+    output, read = (position, k) if transposed else (k, position)
+    return a.implies(output >= own, read >= source) if end == "low" else a.implies(output < own, read < source)
+
+
+def _offset_claim(
     end: str,
     period: int,
     advance: int,
-    limits: tuple[tuple[int, int] | None, ...],
+    limits: tuple[tuple[int, int], ...],
     source: int,
     own: int,
-    name: str,
-) -> Lemma:
-    def build(a: Algebra) -> Condition:
-        (k,) = a.integers("k")
-        claims = []
-        for r, limit in enumerate(limits):
-            if limit is not None and end == "low":
-                claims.append(a.implies(period * k + r >= own, advance * k + limit[0] >= source))
-            elif limit is not None:
-                claims.append(a.implies(period * k + r < own, advance * k + limit[1] < source))
-        return a.both(*claims)
-
-    word = {"low": "from {} on", "high": "before {}"}[end]
-    text = f"at {node!r}, outputs {word.format(own)} read samples {word.format(source)} only, up to multiples of "
-    text += f"{period} and {advance}"
-    sign = r"\ge" if end == "low" else "<"
-    latex = rf"j {sign} {own} \implies x(j, t) {sign} {source}"
-    return Lemma(name, text, latex, build, {"k": 3})
+    a: Algebra,
+) -> Condition:
+    """Return the claim for outputs that read samples at fixed offsets."""
+    k, _, _ = a.integers("k t o")
+    claims = []
+    for r, (first, last) in enumerate(limits):
+        if end == "low":
+            claims.append(a.implies(period * k + r >= own, advance * k + first >= source))
+        else:
+            claims.append(a.implies(period * k + r < own, advance * k + last < source))
+    return a.both(*claims)
 
 
 # --- reads -----------------------------------------------------------------------------------------------------------
@@ -182,70 +213,58 @@ def _numbers_lemma(
 def _reads_lemmas(plan: AxisPlan, node: str, reads: AxisReads) -> Iterator[tuple[Key, Callable[[str], Lemma]]]:
     """Yield the lemmas about what a node reads inside the image and at its ends."""
     yield ("position",), _position_lemma
-    for rule in reads.sizes:
-        key = ("sizes", rule[0], rule[1] % rule[2], rule[2], reads.period, reads.advance)
-        normal = (rule[0], rule[1] % rule[2], rule[2])
-        yield key, partial(_sizes_lemma, node, normal, reads.period, reads.advance)
-    if reads.transposed and reads.axis is not None and not plan.periodic:
-        axis = reads.axis
-        window = (axis.n_taps, axis.stride, axis.dilation, axis.pad_low)
-        for case in ("inside", "first", "last"):
-            yield ("reads", "transposed", case, *window), partial(_transposed_lemma, node, case, *window)
-        return
+    for scale, offset, divisor in reads.sizes:
+        rule = (scale, offset % divisor, divisor)
+        yield ("sizes", *rule, reads.period, reads.advance), partial(
+            _sizes_lemma, node, rule, reads.period, reads.advance
+        )
+    yield ("reads", "inside", reads.boundary), partial(_sample_lemma, "inside", reads.boundary)
     if plan.periodic:
         yield ("reads", "ring", reads.advance), partial(_ring_lemma, reads.advance)
-        yield ("reads", "inside", "circular"), partial(_sample_lemma, "inside", "circular")
         return
-    for case in ("inside", "first", "last"):
+    for case in ("before", "beyond") if reads.boundary != "circular" else ():  # then nothing is read there
         yield ("reads", case, reads.boundary), partial(_sample_lemma, case, reads.boundary)
 
 
+_SAMPLES: Final[dict[str, tuple[str, str, dict[str, int]]]] = {
+    "inside": ("at a position inside an axis, its sample is read", "r(p) = p", {"n": 9, "p": 3, "kept": 2}),
+    "before": (
+        "before the first sample, by no more than the plan allows, a sample before the kept end is read, or nothing, "
+        "whatever the size",
+        r"r_n(-p) = r_N(-p)",
+        {"n": 9, "p": 2, "kept": 7},
+    ),
+    "beyond": (
+        "beyond the last sample, by no more than the plan allows, a sample after the first kept one is read, or "
+        "nothing, at a place that moves with the size",
+        r"r_{n + \delta}(p + \delta) = r_n(p) + \delta",
+        {"n": 9, "p": 1, "kept": 2},
+    ),
+}
+
+
 def _sample_lemma(case: str, boundary: Boundary, name: str) -> Lemma:
-    """Return the lemma that a tile and the image read the same sample at a position."""
-    build = {"inside": _inside, "first": _first, "last": _last}[case]
-    where = {
-        "inside": "between the ends of the kept samples",
-        "first": "before the kept end, in a tile at the image's low end",
-        "last": "from the first kept sample on, in a tile at the image's high end",
-    }[case]
-    example = {
-        "inside": {"n": 9, "N": 20, "delta": 4, "p": 3, "lo": 2, "hi": 7},
-        "first": {"n": 9, "N": 20, "p": -1, "hi": 7, "reach": 2},
-        "last": {"n": 9, "N": 20, "delta": 11, "p": 9, "lo": 3, "reach": 2},
-    }[case]
-    text = f"at a position {where}, a tile and the image read the same sample, or both nothing (boundary {boundary!r})"
-    latex = r"r_N(p + \delta) = r_n(p) + \delta"
-    return Lemma(name, text, latex, partial(build, boundary), example)
+    """Return the lemma about the sample that is read at a position inside an axis, before it or beyond it."""
+    text, latex, example = _SAMPLES[case]
+    return Lemma(name, f"{text} (boundary {boundary!r})", latex, partial(_sample, case, boundary), example)
 
 
-def _inside(boundary: Boundary, a: Algebra) -> Condition:
-    n, N, delta, p, lo, hi = a.integers("n N delta p lo hi")
-    a.assume(n >= 1, N >= 1, delta >= 0, lo >= 0, hi <= n, delta + n <= N, p >= lo, p < hi)
-    tile, image = read_sample(p, n, boundary, a.select), read_sample(p + delta, N, boundary, a.select)
-    return a.both(a.equal(tile, p), a.equal(image, p + delta))
-
-
-def _first(boundary: Boundary, a: Algebra) -> Condition:
-    n, N, p, hi, reach = a.integers("n N p hi reach")
-    a.assume(n >= 1, N >= n, hi <= n, hi >= 1, reach >= 0, p >= -reach, p < hi)
-    if boundary == "reflect":
-        a.assume(reach + 1 <= hi)
-    elif boundary == "symmetric":
-        a.assume(reach <= hi)
-    tile, image = read_sample(p, n, boundary, a.select), read_sample(p, N, boundary, a.select)
-    return a.both(a.equal(tile, image), tile < hi)
-
-
-def _last(boundary: Boundary, a: Algebra) -> Condition:
-    n, N, delta, p, lo, reach = a.integers("n N delta p lo reach")
-    a.assume(n >= 1, delta >= 0, a.equal(N, n + delta), lo >= 0, lo <= n - 1, reach >= 0, p >= lo, p <= n - 1 + reach)
-    if boundary == "reflect":
-        a.assume(n - reach - 1 >= lo)
-    elif boundary == "symmetric":
-        a.assume(n - reach >= lo)
-    tile, image = read_sample(p, n, boundary, a.select), read_sample(p + delta, N, boundary, a.select)
-    nothing = a.both(a.equal(tile, -1), a.equal(image, -1))
-    return a.either(nothing, a.both(a.equal(image, tile + delta), tile >= lo))
+def _sample(case: str, boundary: Boundary, a: Algebra) -> Condition:
+    n, p, kept = a.integers("n p kept")
+    a.assume(n >= 1, p >= 0, kept >= 0, kept <= n)
+    if case == "inside":
+        a.assume(p < n)
+        return a.equal(read_sample(p, n, boundary, a.select), p)
+    a.assume(p >= 1)
+    folded = {"reflect": p + 1, "symmetric": p}.get(boundary, 1 if boundary == "replicate" else 0)
+    a.assume(folded <= kept if case == "before" else folded <= n - kept)  # what the plan checks
+    if case == "before":
+        sample = read_sample(-p, n, boundary, a.select)
+        inner = a.both(a.equal(sample, folded - 1), sample < kept)
+    else:
+        sample = read_sample(n - 1 + p, n, boundary, a.select)
+        inner = a.both(a.equal(sample, n - folded), sample >= kept)
+    return a.equal(sample, NOTHING) if boundary == "zero" else inner
 
 
 def _ring_lemma(advance: int, name: str) -> Lemma:
@@ -258,28 +277,3 @@ def _ring_lemma(advance: int, name: str) -> Lemma:
     text = f"on a ring, output k + c reads the samples that output k reads, moved by {advance} c"
     latex = rf"r\bigl((k + c) \bmod m\bigr) = (r(k) + {advance} c) \bmod {advance} m"
     return Lemma(name, text, latex, build, {"m": 5, "k": 3, "c": 4, "o": 1})
-
-
-def _transposed_lemma(node: str, case: str, taps: int, s: int, d: int, p: int, name: str) -> Lemma:
-    """Return the lemma that an output of a tile and of the image are made of the same inputs."""
-
-    def build(a: Algebra) -> Condition:
-        n, N, c, i, t, o, lo, hi = a.integers("n N c i t o lo hi")
-        made, whole = s * n + (taps - 1) * d + 1, s * N + (taps - 1) * d + 1  # as many as there may be, or fewer
-        a.assume(n >= 1, a.within(t, taps), c >= 0, a.within(o, made))
-        low: list[Condition] = [o > (lo - 1) * s + (taps - 1) * d - p, lo >= 0]
-        high: list[Condition] = [o < hi * s - p, hi <= n]
-        a.assume(*(low if case != "first" else [a.equal(c, 0), a.equal(lo, 0)]))
-        a.assume(*(high if case != "last" else [a.equal(N, n + c), a.equal(hi, n)]), N >= n + c)
-        tile, image = Axis(n, made, taps, s, d, p), Axis(N, whole, taps, s, d, p)
-        in_tile = a.both(a.within(i, n), a.equal(tile.sample(i, t, a.select), o))
-        in_image = a.both(a.within(i + c, N), a.equal(image.sample(i + c, t, a.select), o + s * c))
-        kept = a.both(i >= lo, i < hi)
-        return a.both(a.implies(in_tile, in_image), a.implies(in_image, a.both(in_tile, kept)))
-
-    n, N = 12 + taps * d, 30 + 2 * taps * d
-    c = {"inside": 5, "first": 0, "last": N - n}[case]
-    example: dict[str, Integer] = {"n": n, "N": N, "c": c, "i": 4, "t": 0, "o": 0, "lo": 0, "hi": n}
-    text = f"a kept output of a tile is made of the inputs that the image's output is made of, all of them kept ({case}, {node!r})"
-    example |= {"inside": {"o": s * 4 + taps * d}, "first": {"o": 1}, "last": {"o": s * 4 + taps * d}}[case]
-    return Lemma(name, text, r"x(i, t) = o \iff x(i + c, t) = o + s c", build, example)
