@@ -194,7 +194,14 @@ def window_reads_of(axis: Axis, pad_high: int) -> AxisReads:
     )
     sizes = ((1, padded - span + axis.stride, axis.stride),)
     advance = axis.tile * axis.stride
-    return AxisReads(axis.tile, advance, offsets, sizes, axis.boundary, max(span - padded, 1), axis=axis)
+    least = max(span - padded, _fewest(axis.pad_low, pad_high, axis.boundary))
+    return AxisReads(axis.tile, advance, offsets, sizes, axis.boundary, least, axis=axis)
+
+
+def _fewest(low: int, high: int, boundary: Boundary) -> int:
+    """Return the number of samples that frameworks require for padding by a boundary: it must not go around twice."""
+    most = max(low, high, 0)
+    return {"reflect": most + 1, "symmetric": max(most, 1), "circular": max(most, 1)}.get(boundary, 1)
 
 
 def convolution_reads_of(geometry: ConvGeometry, number: int) -> AxisReads:
@@ -315,7 +322,7 @@ def slice_reads_of(n: int, start: int | None, stop: int | None, step: int | None
 
 def padded_reads_of(low: int, high: int, boundary: Boundary) -> AxisReads:
     """Return what an axis that is padded, or cropped where negative, reads."""
-    least, axis = max(1 - low - high, 1), Axis(1, 1, 1, 1, 1, low, boundary)
+    least, axis = max(1 - low - high, _fewest(low, high, boundary)), Axis(1, 1, 1, 1, 1, low, boundary)
     return AxisReads(1, 1, ((-low,),), ((1, low + high, 1),), boundary, least, axis=axis)
 
 
