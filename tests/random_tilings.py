@@ -45,7 +45,7 @@ def torch_cases() -> dict[str, tuple[Callable[[], Any], tuple[int, ...], float]]
     """Return, by name, how to make a module, the shape that it is traced at, and the tolerance."""
     import torch
     from torch import nn
-    from torch.nn import functional as F
+    from torch.nn import functional
 
     def block(ins: int, outs: int, n: int = 2, padding: int = 1, mode: str = "zeros") -> nn.Module:
         conv: Any = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}[n]
@@ -83,8 +83,8 @@ def torch_cases() -> dict[str, tuple[Callable[[], Any], tuple[int, ...], float]]
             self.last = nn.Conv2d(12, 2, 1)
 
         def forward(self, x: Any) -> Any:
-            x = F.relu(self.stem(x))
-            return self.last(torch.cat([F.relu(head(x)) for head in self.heads], 1))
+            x = functional.relu(self.stem(x))
+            return self.last(torch.cat([functional.relu(head(x)) for head in self.heads], 1))
 
     class Denoiser(nn.Module):
         def __init__(self) -> None:
@@ -92,7 +92,7 @@ def torch_cases() -> dict[str, tuple[Callable[[], Any], tuple[int, ...], float]]
             self.body = nn.Sequential(nn.PixelUnshuffle(2), block(4, 5), nn.Conv2d(5, 4, 3, padding=1))
 
         def forward(self, x: Any) -> Any:
-            return x - F.pixel_shuffle(self.body(x), 2)
+            return x - functional.pixel_shuffle(self.body(x), 2)
 
     class Residual(nn.Module):
         def __init__(self, stride: int) -> None:
@@ -101,7 +101,7 @@ def torch_cases() -> dict[str, tuple[Callable[[], Any], tuple[int, ...], float]]
             self.short = nn.Conv2d(3, 3, 1, stride) if stride > 1 else nn.Identity()
 
         def forward(self, x: Any) -> Any:
-            return F.relu(self.main(x) + self.short(x))
+            return functional.relu(self.main(x) + self.short(x))
 
     class Dense(nn.Module):
         def __init__(self) -> None:
@@ -111,17 +111,21 @@ def torch_cases() -> dict[str, tuple[Callable[[], Any], tuple[int, ...], float]]
 
         def forward(self, x: Any) -> Any:
             for layer in self.layers:
-                x = torch.cat([x, F.relu(layer(x))], 1)
-            return F.avg_pool2d(self.out(x), 2)
+                x = torch.cat([x, functional.relu(layer(x))], 1)
+            return functional.avg_pool2d(self.out(x), 2)
 
     class Inception(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.one, self.three, self.five = nn.Conv2d(2, 2, 1), nn.Conv2d(2, 2, 3, padding=1), nn.Conv2d(2, 2, 5, padding=2)
+            self.one, self.three, self.five = (
+                nn.Conv2d(2, 2, 1),
+                nn.Conv2d(2, 2, 3, padding=1),
+                nn.Conv2d(2, 2, 5, padding=2),
+            )
 
         def forward(self, x: Any) -> Any:
-            x = F.max_pool2d(x, 3, 2, 1)
-            branches = [self.one(x), F.relu(self.three(x)), self.five(x), F.max_pool2d(x, 3, 1, 1)]
+            x = functional.max_pool2d(x, 3, 2, 1)
+            branches = [self.one(x), functional.relu(self.three(x)), self.five(x), functional.max_pool2d(x, 3, 1, 1)]
             return torch.cat(branches, 1)
 
     class ConvNeXt(nn.Module):
@@ -135,17 +139,27 @@ def torch_cases() -> dict[str, tuple[Callable[[], Any], tuple[int, ...], float]]
         def forward(self, x: Any) -> Any:
             x = self.stem(x)
             y = self.norm(self.depthwise(x).permute(0, 2, 3, 1))
-            return self.up(x + self.narrow(F.relu(self.wide(y))).permute(0, 3, 1, 2))
+            return self.up(x + self.narrow(functional.relu(self.wide(y))).permute(0, 3, 1, 2))
 
     class Shuffle(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.first, self.deep, self.last = nn.Conv2d(4, 4, 1, groups=2), nn.Conv2d(4, 4, 3, 2, 1, groups=4), nn.Conv2d(4, 4, 1)
+            self.first, self.deep, self.last = (
+                nn.Conv2d(4, 4, 1, groups=2),
+                nn.Conv2d(4, 4, 3, 2, 1, groups=4),
+                nn.Conv2d(4, 4, 1),
+            )
             self.shuffle = nn.ChannelShuffle(2)
 
         def forward(self, x: Any) -> Any:
-            x = F.relu(self.deep(self.shuffle(self.first(x))))
-            return torch.cat([F.max_pool2d(x, 3, 2, ceil_mode=True), F.max_pool2d(self.last(x), 3, 2, ceil_mode=True)], 1)
+            x = functional.relu(self.deep(self.shuffle(self.first(x))))
+            return torch.cat(
+                [
+                    functional.max_pool2d(x, 3, 2, ceil_mode=True),
+                    functional.max_pool2d(self.last(x), 3, 2, ceil_mode=True),
+                ],
+                1,
+            )
 
     class WaveNet(nn.Module):
         def __init__(self) -> None:
@@ -155,7 +169,7 @@ def torch_cases() -> dict[str, tuple[Callable[[], Any], tuple[int, ...], float]]
         def forward(self, x: Any) -> Any:
             total = x
             for layer in self.layers:
-                y = F.relu(layer(F.pad(x, (layer.dilation[0], 0))))
+                y = functional.relu(layer(functional.pad(x, (layer.dilation[0], 0))))
                 x, total = x + y, total + y
             return total
 
@@ -168,11 +182,16 @@ def torch_cases() -> dict[str, tuple[Callable[[], Any], tuple[int, ...], float]]
             layers += [nn.Conv2d(2, 2, 3, s, 1, padding_mode="circular"), nn.ReLU()]
         return lambda: nn.Sequential(*layers, nn.ConvTranspose2d(2, 2, 2, 2))
 
-    transposed = lambda: nn.ConvTranspose2d(3, 3, 2, 2)  # noqa: E731
+    def transposed() -> Any:
+        return nn.ConvTranspose2d(3, 3, 2, 2)
+
+    def bilinear() -> Any:
+        return nn.Upsample(scale_factor=2, mode="bilinear")
+
     return {
         "U-Net, transposed convolutions": (lambda: UNet(transposed), (1, 16, 24), 0),
         "U-Net, nearest": (lambda: UNet(lambda: nn.Upsample(scale_factor=2)), (1, 16, 24), 0),
-        "U-Net, bilinear": (lambda: UNet(lambda: nn.Upsample(scale_factor=2, mode="bilinear"), depth=1), (1, 16, 24), 0),
+        "U-Net, bilinear": (lambda: UNet(bilinear, depth=1), (1, 16, 24), 0),
         "U-Net, crops": (lambda: UNet(transposed, padding=0), (1, 44, 48), 0),
         "U-Net, reflection": (lambda: UNet(transposed, mode="reflect"), (1, 16, 24), 0),
         "U-Net, three axes": (lambda: UNet(lambda: nn.Upsample(scale_factor=2), n=3, depth=1), (1, 8, 8, 12), 0),
@@ -221,8 +240,8 @@ def torch_case(name: str, seed: int) -> Case:
 
 # --- networks from files ---------------------------------------------------------------------------------------------
 
-# The networks of onnx's folder ``light``: number of convolutions, largest image, tolerance. Local response normalisation
-# takes powers, and averages of nine samples are fractions, which are rounded in sums.
+# The networks of onnx's folder ``light``: number of convolutions, largest image, tolerance. Local response
+# normalisation takes powers, and averages of nine samples are fractions, which are rounded in sums.
 LIGHT: Final[dict[str, tuple[int, int, float]]] = {
     "squeezenet": (7, 96, 0.0),
     "resnet50": (6, 160, 0.0),
@@ -271,7 +290,9 @@ def _with_integers(node: Node, rng: np.random.Generator) -> Node:
         weight = rng.choice([-1.0, 1.0], shape) * (rng.random(shape) < min(8 / math.prod(shape[1:]), 1))
         operation = Convolution(operation.geometry, weight, rng.integers(-2, 3, operation.geometry.out_channels) + 0.0)
     elif isinstance(operation, Scale) and operation.scale is not None:
-        operation = Scale(np.sign(operation.scale) + 0.0, None if operation.shift is None else np.round(operation.shift))
+        operation = Scale(
+            np.sign(operation.scale) + 0.0, None if operation.shift is None else np.round(operation.shift)
+        )
     return Node(node.name, operation, node.inputs)
 
 
@@ -396,8 +417,8 @@ def main() -> None:
         n_tiles = sum(tiles for _, tiles, _ in outcomes)
         totals += [share, n_tiles, len(wrong), len(ends), len(same)]
         print(
-            f"{case.name}: {share} choices, {n_tiles} tiles, {len(wrong)} differ; {len(ends) - len(same)} of {len(ends)} "
-            f"ends would differ with one output more{': not ' + ', '.join(same) if same else ''}"
+            f"{case.name}: {share} choices, {n_tiles} tiles, {len(wrong)} differ; {len(ends) - len(same)} of "
+            f"{len(ends)} ends would differ with one output more{': not ' + ', '.join(same) if same else ''}"
             f"{'; ' + wrong[0] if wrong else ''}",
             flush=True,
         )

@@ -50,7 +50,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         metavar="SHAPE",
         help="a second shape, for which the file is read again to confirm how its numbers follow the size",
     )
-    parser.add_argument("--output", metavar="NODE", help="the node whose output is stitched (default: the first output)")
+    parser.add_argument(
+        "--output", metavar="NODE", help="the node whose output is stitched (default: the first output)"
+    )
     parser.add_argument("--image", type=shape_argument, metavar="SHAPE", help="spatial shape of an image; needs --tile")
     parser.add_argument("--tile", type=shape_argument, metavar="SHAPE", help="largest spatial shape of a tile")
     parser.add_argument("--prove", action="store_true", help="prove the plan for all images and tiles")
@@ -108,9 +110,7 @@ def _record(plan: TilingPlan, args: argparse.Namespace, tiles: Any, proof: Any) 
         "halo": [None if halo is None else list(halo) for halo in plan.halo],
         "alignment": list(plan.alignment),
         "scale": [None if scale is None else str(scale) for scale in plan.scale],
-        "sizes": [
-            None if sizes is None else {"from": sizes[0], "remainders": list(sizes[1])} for sizes in plan.sizes
-        ],
+        "sizes": [None if sizes is None else {"from": sizes[0], "remainders": list(sizes[1])} for sizes in plan.sizes],
     }
     if tiles is not None:
         names = ("input", "keep", "output")

@@ -22,11 +22,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from convmatrix.tiling.axis_reads import AxisReads
 from convmatrix.tiling.node_reads import NodeReads, Refusal
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from convmatrix.tiling.axis_reads import AxisReads
 
 _LARGEST_ALIGNMENT: Final = 2**10
 _LARGEST_MINIMUM: Final = 2**20
@@ -207,7 +208,7 @@ class AxisPlan:
             if reads is not None and reads.boundary in ("reflect", "symmetric", "replicate") and not self.periodic
         ]
 
-    def broken_condition(self, size: int, at_low: bool, at_high: bool) -> str | None:
+    def broken_condition(self, size: int, *, at_low: bool = False, at_high: bool = False) -> str | None:
         """Return what a tile with one end at the image's end lacks there, None if nothing.
 
         Parameters
@@ -245,7 +246,7 @@ class AxisPlan:
         """
         block = self.alignment * 2
         needed: dict[str, tuple[int, int]] = {self.output: (0, int(block * self.scale))}
-        for name, step in reversed(self.steps.items()):
+        for name, step in reversed(list(self.steps.items())):
             if name not in needed:
                 continue
             for source, reads in step:
@@ -310,22 +311,22 @@ class AxisPlan:
         candidates = np.arange(max(tile - self.alignment + 1, 1), tile + 1, dtype=np.int64)
         for n in candidates[self.admitted(candidates)].tolist():
             end = self.extents(n)[self.output].clean_end
-            at_low = None if self.periodic else self.broken_condition(n, True, False)
+            at_low = None if self.periodic else self.broken_condition(n, at_low=True)
             if end - first >= advance and at_low is None:
                 found.append((end, int((n - size) % self.alignment == 0), n))
         if not found or self.periodic:
             return max(found)[2] if found else None
         last = size - self.alignment * -((tile - size) // self.alignment)
-        if not self.admitted(np.array([last]))[0] or self.broken_condition(last, False, True) is not None:
+        if not self.admitted(np.array([last]))[0] or self.broken_condition(last, at_high=True) is not None:
             return None
         return max(found)[2]
 
     def _also(self, size: int, tile: int) -> str:
         """Return the condition at the image's ends that tiles break, if that is known."""
         last = size - self.alignment * -((tile - size) // self.alignment)
-        for n, ends in ((tile, (True, False)), (last, (False, True))):
+        for n, end in ((tile, "at_low"), (last, "at_high")):
             if self.admitted(np.array([n]))[0] and not self.periodic:
-                broken = self.broken_condition(n, *ends)
+                broken = self.broken_condition(n, **{end: True})
                 if broken is not None:
                     return f" ({broken})"
         return ""
@@ -371,4 +372,3 @@ def axis_plan(found: Mapping[str, NodeReads], output: str, axis: int, output_axi
 def sizes_of(plan: AxisPlan, size: int) -> dict[str, int]:
     """Return the size of every node on an axis, for an image of a size."""
     return {name: extent.size for name, extent in plan.extents(size).items()}
-

@@ -96,17 +96,15 @@ class AxisReads:
         fits = (n >= self.least) & (self.n_outputs(n) >= 1)
         for modulus, remainder in (*self.residues, *self.assumed):
             fits &= n % modulus == remainder
-        return fits
+        return np.asarray(fits)
 
     def refusal(self, n: int) -> str:
         """Return why an axis of n samples is not admitted."""
         for modulus, remainder in (*self.residues, *self.assumed):
             if n % modulus != remainder:
-                unknown = "" if (modulus, remainder) in self.residues else (
-                    ", because what it reads may depend on that; plan(network, other=the network read for another size) "
-                    "may tell"
-                )
-                return f"it has {n} samples, but needs a number that leaves {remainder} when divided by {modulus}{unknown}"
+                known = (modulus, remainder) in self.residues
+                hint = "" if known else "; plan(network, other=the network read for another size) may allow more"
+                return f"it has {n} samples, but needs a number that leaves {remainder} when divided by {modulus}{hint}"
         return f"it has {n} samples, and {max(self.n_outputs(n), 0)} outputs; at least {self.least} samples are needed"
 
     # --- what is clean -----------------------------------------------------------------------------------------------
@@ -120,10 +118,10 @@ class AxisReads:
         return last + 1
 
     def clean_end(self, high: int, n: int) -> int:
-        """Return the end of the outputs, of n samples, before which no output reads the sample ``high`` or a later one.
+        """Return the end of the outputs before which none reads the sample ``high``, of n, or a later one.
 
-        What lies beyond the last sample counts as later, so ``high`` is at most n. The result may be negative: then there
-        are none.
+        What lies beyond the last sample counts as later, so ``high`` is at most n. The result may be negative: then
+        there are none.
         """
         end: int = self.n_outputs(n)
         for r, offsets in enumerate(self.offsets):

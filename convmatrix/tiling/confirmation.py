@@ -37,8 +37,8 @@ def confirmed(network: Network, found: Mapping[str, NodeReads], other: Network) 
     """
     if other.input_shape == network.input_shape:
         raise ValueError(
-            f"other has the same input shape {other.input_shape} as the network, and tells nothing; read it for another "
-            "size, with other remainders when divided by the strides"
+            f"other has the same input shape {other.input_shape} as the network, and tells nothing; read it for "
+            "another size, with other remainders when divided by the strides"
         )
     expected = resized(network, other.input_shape)
     if [node.name for node in expected] != [node.name for node in other]:
@@ -60,7 +60,9 @@ def confirmed(network: Network, found: Mapping[str, NodeReads], other: Network) 
 def _difference(ours: Node, theirs: Node) -> str:
     """Return how a node differs from the expected one, an empty string if it does not."""
     if (ours.kind, ours.inputs) != (theirs.kind, theirs.inputs):
-        return f"is {theirs.kind} of {', '.join(theirs.inputs)}, but {ours.kind} of {', '.join(ours.inputs)} was expected"
+        return (
+            f"is {theirs.kind} of {', '.join(theirs.inputs)}, but {ours.kind} of {', '.join(ours.inputs)} was expected"
+        )
     if ours.output_shape != theirs.output_shape:
         return f"has the output shape {theirs.output_shape}, but {ours.output_shape} was expected"
     if isinstance(ours.operation, Convolution) and isinstance(theirs.operation, Convolution):
@@ -75,8 +77,8 @@ def _same(ours: Any, theirs: Any, input_shapes: Sequence[Shape]) -> bool:
     """Return whether two operations of one kind read the same at the same shapes; weights do not matter here."""
     (shape, *_) = input_shapes or [()]
     if isinstance(ours, Pooling):
-        same_windows = ours.geometry(shape) == theirs.geometry(shape)
-        return same_windows and ours.method == theirs.method and ours.adaptive == theirs.adaptive
+        windows = [(op.geometry(shape), op.method, op.adaptive) for op in (ours, theirs)]
+        return bool(windows[0] == windows[1])
     if isinstance(ours, Rearrangement):
         return bool(np.array_equal(ours.index(shape), theirs.index(shape)))
     if isinstance(ours, Resize):

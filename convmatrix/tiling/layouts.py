@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from convmatrix.network.operations import Shape
+if TYPE_CHECKING:
+    from convmatrix.network.operations import Shape
 
 
 class Along(NamedTuple):
@@ -41,7 +42,7 @@ def image_layout(shape: Shape) -> Layout:
     >>> image_layout((3, 8, 9))
     ((3,), (Along(axis=0),), (Along(axis=1),))
     """
-    return (*(((n,) for n in shape[:1])), *((Along(axis),) for axis in range(len(shape) - 1)))
+    return (*((n,) for n in shape[:1]), *((Along(axis),) for axis in range(len(shape) - 1)))
 
 
 def axes_in(layout: Sequence[Sequence[Factor]]) -> set[int]:

@@ -39,7 +39,6 @@ from convmatrix.tiling.axis_reads import (
     split_reads_of,
 )
 from convmatrix.tiling.layouts import (
-    Along,
     Factor,
     Layout,
     array_axis,
@@ -187,8 +186,10 @@ def _node_reads(node: Node, inputs: Sequence[NodeReads]) -> NodeReads:
     if layout is None:
         what = f"({operation.operator}) is not known" if isinstance(operation, Opaque) else f"({node.kind})"
         everything = set().union(*(axes_in(given.layout) for given in inputs))
-        found.refuse(everything, f"{what} and may read all positions" if what.endswith("known") else
-                     f"{what} combines all positions")
+        found.refuse(
+            everything,
+            f"{what} and may read all positions" if what.endswith("known") else f"{what} combines all positions",
+        )
         layout = tuple((n,) for n in node.output_shape)
     return found.finish(layout)
 
@@ -205,8 +206,10 @@ def _of_windows(found: _Reading, operation: Convolution | Pooling | Resize) -> L
     """Return the layout of a convolution's, pooling's or resize's output, and record what it reads."""
     node, (shape,) = found.node, found.node.input_shapes
     layout = found.inputs[0].layout
-    if isinstance(operation, Convolution) and operation.bias_sharing == "unit" and operation.geometry.n_out > (
-        operation.geometry.out_channels
+    if (
+        isinstance(operation, Convolution)
+        and operation.bias_sharing == "unit"
+        and operation.geometry.n_out > (operation.geometry.out_channels)
     ):
         found.refuse(axes_in(layout[1:]), "(convolution) has a bias per position")
     found.refuse(axes_in(layout[:1]), f"({node.kind}) takes positions for channels")
@@ -229,9 +232,7 @@ def _bound(function: Callable[..., AxisReads], *arguments: Any) -> Callable[[], 
 def _moved(found: _Reading, places: Sequence[int]) -> Layout:
     """Return the factors of axes of the output, where the first input has an image axis or numbers."""
     layout, shape = found.inputs[0].layout, found.node.output_shape
-    return tuple(
-        layout[place] if single_axis(layout[place]) is not None else (shape[place],) for place in places
-    )
+    return tuple(layout[place] if single_axis(layout[place]) is not None else (shape[place],) for place in places)
 
 
 def _of_rearrangement(found: _Reading, operation: Rearrangement) -> Layout | None:
@@ -255,7 +256,7 @@ def _of_rearrangement(found: _Reading, operation: Rearrangement) -> Layout | Non
             if (low, high) == (0, 0):
                 _same(found, layout[place : place + 1])
             else:
-                found.read_along(place, lambda w=(low, high), b=boundary: padded_reads_of(*w, b))  # type: ignore[misc]
+                found.read_along(place, _bound(padded_reads_of, low, high, boundary))
         padded = _moved(found, range(len(shape)))
         return tuple(layout[p] if widths[p] == (0, 0) else padded[p] for p in range(len(shape)))
     if operation.name == "channel_shuffle":
@@ -266,8 +267,10 @@ def _of_rearrangement(found: _Reading, operation: Rearrangement) -> Layout | Non
         for place, factors in enumerate(layout):
             if axes_in([factors]) and node.output_shape[lead + place] != shape[place]:
                 return None
-        new = [layout[p - lead] if p >= lead and axes_in(layout[p - lead : p - lead + 1]) else (n,)
-               for p, n in enumerate(node.output_shape)]
+        new = [
+            layout[p - lead] if p >= lead and axes_in(layout[p - lead : p - lead + 1]) else (n,)
+            for p, n in enumerate(node.output_shape)
+        ]
         return _same(found, tuple(new))
     if operation.name in ("reshape", "flatten"):
         return _of_reshape(found)
@@ -334,7 +337,7 @@ def _met(found: _Reading, layouts: Sequence[Layout], shape: Shape) -> Layout:
     for place, n in enumerate(shape):
         back = place - len(shape)
         factors = {layout[back] for layout in layouts if len(layout) >= -back}
-        spatial = {f for f in factors if axes_in([f])}
+        spatial = [f for f in factors if axes_in([f])]
         others = [f for f in factors if not axes_in([f]) and f != (1,)]
         if len(spatial) == 1 and not others:
             met.append(spatial.pop())

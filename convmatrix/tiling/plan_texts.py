@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from convmatrix.tiling.axis_plan import AxisPlan
-from convmatrix.tiling.axis_reads import AxisReads
 
 if TYPE_CHECKING:
+    from convmatrix.tiling.axis_reads import AxisReads
     from convmatrix.tiling.tiling_plans import TilingPlan
 
 _COLUMNS = ("node", "reads, for output i", "outputs per sample", "discarded low", "discarded high")
@@ -45,8 +45,10 @@ def _axis_lines(axis: AxisPlan) -> list[str]:
         lines.append("the axis is padded circularly: tiles continue at the other end, and no end is left")
     for condition in axis.end_conditions:
         if condition.reads.reach_low or condition.reads.reach_high(axis.sizes[condition.source]):
-            lines.append(f"node {condition.node!r} reads inside the image in place of what is beyond its ends "
-                         f"({condition.reads.boundary!r}); a tile at an end must be large enough")
+            lines.append(
+                f"node {condition.node!r} reads inside the image in place of what is beyond its ends "
+                f"({condition.reads.boundary!r}); a tile at an end must be large enough"
+            )
             break
     return [*lines, *_table(axis)]
 
@@ -69,8 +71,11 @@ def _alignment_reason(axis: AxisPlan) -> str:
 
 def _table(axis: AxisPlan) -> list[str]:
     """Return a row for each node that reads other places than its own, or joins branches."""
-    size = next(n for n in range(axis.smallest + 4 * axis.alignment + 2 * sum(axis.halo), 2**40)
-                if n % axis.alignment == axis.residues[0])
+    size = next(
+        n
+        for n in range(axis.smallest + 4 * axis.alignment + 2 * sum(axis.halo), 2**40)
+        if n % axis.alignment == axis.residues[0]
+    )
     extents = axis.extents(size)
     rows = [_COLUMNS]
     for name, step in axis.steps.items():

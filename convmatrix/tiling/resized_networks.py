@@ -13,8 +13,8 @@ from convmatrix.network import (
     Input,
     Network,
     Node,
-    Operation,
     Opaque,
+    Operation,
     PatternMap,
     Rearrangement,
     Resize,
@@ -148,4 +148,3 @@ def _new_operation(
     if isinstance(operation, Opaque | PatternMap):
         raise ValueError(f"node {node.name!r} ({node.kind}) cannot be made for another size")
     return operation
-

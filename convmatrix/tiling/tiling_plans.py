@@ -270,8 +270,11 @@ def plan(network: Any, other: Any = None, output: str | None = None) -> TilingPl
     >>> found = plan(Network([layer, Pooling("max", 2)]))
     >>> found
     TilingPlan('network', halo=((1, 1), (1, 1)), alignment=(2, 2), scale=(1/2, 1/2))
-    >>> [(tile.input[0], tile.keep[0]) for tile in found.tiles((40, 8), 16)]
-    [(slice(0, 16, None), slice(0, 7, None)), (slice(12, 28, None), slice(1, 7, None)), (slice(24, 40, None), slice(1, 8, None))]
+    >>> for tile in found.tiles((40, 8), 16):
+    ...     print(tile.input[0], tile.keep[0], tile.output[0])
+    slice(0, 16, None) slice(0, 7, None) slice(0, 7, None)
+    slice(12, 28, None) slice(1, 7, None) slice(7, 13, None)
+    slice(24, 40, None) slice(1, 8, None) slice(13, 20, None)
     """
     net = as_network(network)
     name = net.outputs[0] if output is None else output

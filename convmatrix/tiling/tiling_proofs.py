@@ -1,4 +1,4 @@
-"""Proofs of plans: a theorem about one network's tiles of all sizes, whose lemmas the engines of `convmatrix.proofs` decide.
+"""Proofs of plans: a theorem about one network's tiles of all sizes, decided by the engines of `convmatrix.proofs`.
 
 The lemmas are of five kinds, and each is stated once for all nodes that need it:
 
@@ -34,7 +34,9 @@ Key = tuple[Any, ...]
 def prove_plan(plan: TilingPlan, engine: str) -> Proof:
     """Return the proof of a plan; see `TilingPlan.prove`."""
     proof = prove_theorem(plan_theorem(plan), engine)
-    return replace(proof, closing="From there to whole networks: by the argument, which is text; running a plan checks it.")
+    return replace(
+        proof, closing="From there to whole networks: by the argument, which is text; running a plan checks it."
+    )
 
 
 def recheck_plan(plan: TilingPlan, source: str | Path | Mapping[str, Any]) -> str:
@@ -54,12 +56,13 @@ def plan_theorem(plan: TilingPlan) -> Theorem:
                 lemmas[key] = make(f"{key[0]} {1 + sum(known[0] == key[0] for known in lemmas)}")
     numbers = ", ".join(
         f"axis {a.axis}: starts at multiples of {a.alignment}, {a.first_clean[a.output]} outputs discarded at the low "
-        "end" for a in axes
+        "end"
+        for a in axes
     )
     return Theorem(
         f"tiles of {plan.network.name}",
-        "Every output of a tile that the plan keeps is the output of the whole image at its place, for all weights, all "
-        f"admissible sizes of images and tiles, and all tiles that start where the plan lets them ({numbers}).",
+        "Every output of a tile that the plan keeps is the output of the whole image at its place, for all weights, "
+        f"all admissible sizes of images and tiles, and all tiles that start where the plan lets them ({numbers}).",
         r"Every output of a tile that the plan keeps is the output of the whole image at its place, for all weights, "
         r"sizes and tiles that obey the plan.",
         "image and tile have sizes that the network takes; tiles obey the conditions at the ends of the image.",
@@ -81,7 +84,12 @@ def _axis_lemmas(plan: AxisPlan) -> Iterator[tuple[Key, Callable[[str], Lemma]]]
             if reads is not None:
                 yield from _reads_lemmas(plan, name, reads)
                 scale = plan.shifts[source] * plan.alignment
-                key = ("alignment", scale.numerator % (scale.denominator * reads.advance), scale.denominator, reads.advance)
+                key = (
+                    "alignment",
+                    scale.numerator % (scale.denominator * reads.advance),
+                    scale.denominator,
+                    reads.advance,
+                )
                 yield key, partial(_alignment_lemma, name, *key[1:])
             r = reads or _PLACE
             low = plan.first_clean[source], plan.first_clean[name]
@@ -131,7 +139,8 @@ def _sizes_lemma(node: str, rule: tuple[int, int, int], period: int, advance: in
     n = 4 * advance
     q = (scale * n + offset) // divisor
     text = f"an input of {advance} x samples more has {period} x outputs more, by the size rule of {node!r}"
-    latex = rf"\lfloor ({scale} (n + {advance} x) + {offset}) / {divisor} \rfloor = \lfloor ({scale} n + {offset}) / {divisor} \rfloor + {period} x"
+    size = rf"\lfloor ({scale} {{}} + {offset}) / {divisor} \rfloor"
+    latex = f"{size.format(f'(n + {advance} x)')} = {size.format('n')} + {period} x"
     return Lemma(name, text, latex, build, {"n": n, "x": 1, "q": q, "moved": q + period})
 
 
@@ -172,7 +181,9 @@ def _numbers_lemma(
     node: str, end: str, build: Callable[[Algebra], Condition], source: int, own: int, name: str
 ) -> Lemma:
     word = {"low": "from {} on", "high": "before {}"}[end]
-    text = f"at {node!r}, outputs {word.format(own)} read samples {word.format(source)} only, wherever one starts to count"
+    text = (
+        f"at {node!r}, outputs {word.format(own)} read samples {word.format(source)} only, wherever one starts to count"
+    )
     sign = r"\ge" if end == "low" else "<"
     latex = rf"j {sign} {own} \implies x(j, t) {sign} {source}"
     return Lemma(name, text, latex, build, {"k": 40, "t": 0, "o": 40} if end == "low" else {"k": -40, "t": 0, "o": -40})
@@ -180,7 +191,7 @@ def _numbers_lemma(
 
 def _window_claim(end: str, axis: Axis, transposed: bool, source: int, own: int, a: Algebra) -> Condition:
     """Return the claim for windows, by the one-axis rule's positions."""
-    k, t, o = a.integers("k t o")
+    k, t, _ = a.integers("k t o")
     a.assume(a.within(t, axis.n_taps))
     position = axis.position(k, t)
     output, read = (position, k) if transposed else (k, position)
@@ -215,8 +226,9 @@ def _reads_lemmas(plan: AxisPlan, node: str, reads: AxisReads) -> Iterator[tuple
     yield ("position",), _position_lemma
     for scale, offset, divisor in reads.sizes:
         rule = (scale, offset % divisor, divisor)
-        yield ("sizes", *rule, reads.period, reads.advance), partial(
-            _sizes_lemma, node, rule, reads.period, reads.advance
+        yield (
+            ("sizes", *rule, reads.period, reads.advance),
+            partial(_sizes_lemma, node, rule, reads.period, reads.advance),
         )
     yield ("reads", "inside", reads.boundary), partial(_sample_lemma, "inside", reads.boundary)
     if plan.periodic:
