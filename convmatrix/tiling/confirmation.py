@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from convmatrix.tiling.axis_reads import AxisReads
 
 
-def confirmed(network: Network, found: Mapping[str, NodeReads], other: Network) -> dict[str, NodeReads]:
+def confirmed(network: Network, found: Mapping[str, NodeReads], other: Network, output: str) -> dict[str, NodeReads]:
     """Return what the nodes of a network read, without the restrictions of sizes that another size has confirmed.
 
     Raises
@@ -41,6 +41,7 @@ def confirmed(network: Network, found: Mapping[str, NodeReads], other: Network) 
             "another size, with other remainders when divided by the strides"
         )
     expected = resized(network, other.input_shape)
+    other = other.until(output) if output in {node.name for node in other} else other
     if [node.name for node in expected] != [node.name for node in other]:
         raise ValueError(
             f"other has the nodes {', '.join(n.name for n in other.nodes[:6])}, ..., but {network.name} has "

@@ -69,7 +69,7 @@ def resized(network: Any, input_shape: Sequence[int]) -> Network:
         )
     if shape == net.input_shape:
         return net
-    found = network_reads(net)
+    found = {name: _assuming_nothing(reads) for name, reads in network_reads(net).items()}
     sizes: dict[int, dict[str, int]] = {}
     for axis, n in enumerate(shape[1:]):
         if n != net.input_shape[axis + 1]:
@@ -90,6 +90,14 @@ def resized(network: Any, input_shape: Sequence[int]) -> Network:
             )
         nodes.append(Node(node.name, operation, node.inputs))
     return Network(nodes, net.outputs, net.name)
+
+
+def _assuming_nothing(node: NodeReads) -> NodeReads:
+    """Return what a node reads, for all sizes at which it does what it does at its own."""
+    reads = {
+        axis: [(source, own and replace(own, assumed=())) for source, own in step] for axis, step in node.reads.items()
+    }
+    return replace(node, reads=reads)
 
 
 def _followed(network: Network, found: Mapping[str, NodeReads], axis: int, size: int) -> dict[str, int]:

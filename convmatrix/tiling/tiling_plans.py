@@ -285,7 +285,7 @@ def plan(network: Any, other: Any = None, output: str | None = None) -> TilingPl
     if other is not None:
         from convmatrix.tiling.confirmation import confirmed
 
-        found = confirmed(own, found, as_network(other).until(name))
+        found = confirmed(own, found, as_network(other), name)
     axes: list[AxisPlan | tuple[Refusal, ...]] = []
     for axis in range(n_axes):
         planned = tuple(refused[axis]) if axis in refused else planned_axis(found, name, axis)

@@ -174,11 +174,20 @@ def _numbers(node: str, reads: AxisReads, end: str, source: int, own: int) -> tu
         times = source if reads.transposed else source // axis.stride
         step, advance = (axis.stride, 1) if reads.transposed else (1, axis.stride)
         moved = source - advance * times, own - step * times
-    return ("numbers", end, *key, *moved), partial(_numbers_lemma, node, end, partial(make, *moved), *moved)
+    # Near the example, small integers refute a wrong number.
+    first = moved[0] if reads.transposed else moved[1] // (reads.period if axis is None else 1)
+    example = {"k": first, "t": reads.axis.n_taps - 1 if reads.axis and reads.transposed == (end == "low") else 0}
+    return ("numbers", end, *key, *moved), partial(_numbers_lemma, node, end, partial(make, *moved), example, *moved)
 
 
 def _numbers_lemma(
-    node: str, end: str, build: Callable[[Algebra], Condition], source: int, own: int, name: str
+    node: str,
+    end: str,
+    build: Callable[[Algebra], Condition],
+    example: Mapping[str, int],
+    source: int,
+    own: int,
+    name: str,
 ) -> Lemma:
     word = {"low": "from {} on", "high": "before {}"}[end]
     text = (
@@ -186,12 +195,12 @@ def _numbers_lemma(
     )
     sign = r"\ge" if end == "low" else "<"
     latex = rf"j {sign} {own} \implies x(j, t) {sign} {source}"
-    return Lemma(name, text, latex, build, {"k": 40, "t": 0, "o": 40} if end == "low" else {"k": -40, "t": 0, "o": -40})
+    return Lemma(name, text, latex, build, example)
 
 
 def _window_claim(end: str, axis: Axis, transposed: bool, source: int, own: int, a: Algebra) -> Condition:
     """Return the claim for windows, by the one-axis rule's positions."""
-    k, t, _ = a.integers("k t o")
+    k, t = a.integers("k t")
     a.assume(a.within(t, axis.n_taps))
     position = axis.position(k, t)
     output, read = (position, k) if transposed else (k, position)
@@ -208,7 +217,7 @@ def _offset_claim(
     a: Algebra,
 ) -> Condition:
     """Return the claim for outputs that read samples at fixed offsets."""
-    k, _, _ = a.integers("k t o")
+    k, _ = a.integers("k t")
     claims = []
     for r, (first, last) in enumerate(limits):
         if end == "low":
