@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         spectral,
         structured,
         symbolic,
+        tiling,
     )
     from convmatrix.network import Network
     from convmatrix.structured import (
@@ -88,6 +89,7 @@ __all__ = [
     "structured",
     "symbolic",
     "testing",
+    "tiling",
     "toeplitz",
     "unfold_matrix",
 ]
@@ -106,6 +108,7 @@ _LOADED_WHEN_USED = (
     "spectral",
     "structured",
     "symbolic",
+    "tiling",
 )
 _STRUCTURED = (
     "circulant",

@@ -87,7 +87,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> int:
     """Print the report, or write a matrix."""
     _check(args)
-    network = _read(args)
+    network = read_network(args)
     if args.matrix is not None:
         _write_matrix(args, network)
         return 0
@@ -116,8 +116,8 @@ def _check(args: argparse.Namespace) -> None:
         check_output("-o", path, _SUFFIXES)
 
 
-def _read(args: argparse.Namespace) -> Network:
-    """Return the network of the file, or the named one."""
+def read_network(args: argparse.Namespace, input_shape: tuple[int, ...] | None = None) -> Network:
+    """Return the network of the file, or the named one, for the shape of the options or another one."""
     from convmatrix.network import ARCHITECTURES, Network, architecture
 
     path = Path(args.file)
@@ -133,7 +133,7 @@ def _read(args: argparse.Namespace) -> Network:
     if not path.is_file():
         raise CommandError(f"cannot read {args.file}: {'it is a folder' if path.is_dir() else 'there is no such file'}")
     try:
-        return Network.from_onnx(args.file, args.input_shape)
+        return Network.from_onnx(args.file, input_shape or args.input_shape)
     except ImportError as error:
         raise CommandError(str(error)) from None
 

@@ -163,7 +163,8 @@ class NetworkBuilder(BatchedGraph):
     ) -> Tensor:
         """Return a pooling of (batch, channels, *spatial); a kernel of None pools over all positions."""
         if self._by_slice(x):
-            kernel = x.known[2:] if kernel is None else kernel
+            if kernel is None:
+                kernel, options = x.known[2:], {**options, "adaptive": True}
             first = {"stride": 1, "padding": 0, "dilation": 1}
             options = {key: (first[key], *value) if key in first else value for key, value in options.items()}
             return self._slices_in_front(name, Pooling(method, (1, *kernel), **options), self._slices_inside(name, x))

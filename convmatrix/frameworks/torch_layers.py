@@ -176,7 +176,7 @@ def _adaptive_pool(method: Literal["average", "max"]) -> Callable[[Call], Tensor
             return _on_channels(call, n_axes, lambda x: b.pooling(call.name, x, method, None))
         if all(n % m == 0 for n, m in zip(spatial, sizes, strict=True)):
             windows = tuple(n // m for n, m in zip(spatial, sizes, strict=True))
-            return _on_channels(call, n_axes, lambda x: b.pooling(call.name, x, method, windows))
+            return _on_channels(call, n_axes, lambda x: b.pooling(call.name, x, method, windows, adaptive=True))
         if method == "average":
             return _on_channels(call, n_axes, lambda x: b.resize(call.name, x, sizes, mode="area"))
         for axis, (n, m) in enumerate(zip(spatial, sizes, strict=True), start=x.ndim - n_axes):

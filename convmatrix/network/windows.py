@@ -121,6 +121,9 @@ class Pooling(Operation):
         added: the subsampling of LeNet-5 (LeCun et al., 1998).
     coefficient, bias : array_like, shape (channels,), optional
         Their values, for ``trained=True``.
+    adaptive : bool
+        Whether the window was chosen for the size of its input, so that it gives a fixed number of outputs. Nothing
+        changes at this size, but at another one the window would be another.
 
     Examples
     --------
@@ -142,6 +145,7 @@ class Pooling(Operation):
     trained: bool = False
     coefficient: Any = None
     bias: Any = None
+    adaptive: bool = False
     kind = "pooling"
 
     def __post_init__(self) -> None:

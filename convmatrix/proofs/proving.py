@@ -179,7 +179,7 @@ def decide_identity(identity: Identity) -> Part:
 # --- saved proofs -----------------------------------------------------------------------------------------------------
 
 
-def recheck(source: str | Path | Mapping[str, Any]) -> str:
+def recheck(source: str | Path | Mapping[str, Any], stated: Theorem | None = None) -> str:
     """Return the name of the theorem that a saved proof proves, after checking it without any search.
 
     The lemmas are rebuilt from the one-axis rule. Each contradiction is then verified by multiplying and adding
@@ -190,6 +190,8 @@ def recheck(source: str | Path | Mapping[str, Any]) -> str:
     ----------
     source : path or dict
         A file written by `Proof.save`, or a record returned by `Proof.record`.
+    stated : Theorem, optional
+        The theorem, if it is not one of `theorems`: a plan of tiles is one about a single network.
 
     Returns
     -------
@@ -214,7 +216,7 @@ def recheck(source: str | Path | Mapping[str, Any]) -> str:
             f"a proof by {record.get('engine')!r} holds problems for a solver, and cannot be checked without search; "
             "save the proof by engine='sympy'"
         )
-    known = theorem(str(record.get("name")))
+    known = theorem(str(record.get("name"))) if stated is None else stated
     parts = _parts(record.get("parts"))
     for lemma in known.lemmas:
         part = parts.get(lemma.name)

@@ -55,6 +55,8 @@ class Proof:
         The theorem as text and as LaTeX, its assumptions, and how it follows from its parts. The engine decides the
         parts; the argument is text, and is checked on explicit matrices by `convmatrix.proofs.instances`.
     parts : tuple of Part
+    closing : str
+        How the step from the parts to the theorem can be checked; by default with `convmatrix.proofs.instances`.
 
     Examples
     --------
@@ -70,6 +72,7 @@ class Proof:
     hypotheses: str
     argument: str
     parts: tuple[Part, ...]
+    closing: str = ""
 
     @property
     def proved(self) -> bool:
@@ -121,7 +124,7 @@ class Proof:
 
     @property
     def _closing(self) -> str:
-        return (
+        return self.closing or (
             "From there to all weights, channels and axes: by the argument, which is text; "
             f'instances("{self.name}") checks it.'
         )
