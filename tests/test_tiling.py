@@ -364,6 +364,8 @@ def test_sizes_are_those_at_which_branches_meet() -> None:
     assert found.sizes == ((2, (0,)),)
     with pytest.raises(ValueError, match=r"17 samples on axis 0.*'sum'.*'x' 17, 'up' 16.*multiples of 2 from 2 on"):
         found.tiles((17,), 8)
+    fewest = [plan(Network([same(40, 5, boundary=b)])).sizes for b in ("zero", "reflect", "symmetric", "circular")]
+    assert fewest == [((1, (0,)),), ((3, (0,)),), ((2, (0,)),), ((2, (0,)),)]  # as many as PyTorch asks for
     down = plan(Network(nodes[:2]))  # alone, it takes odd sizes too
     assert down.sizes == ((2, (0, 1)),)
     image = RNG.integers(-9, 9, (1, 37))

@@ -15,11 +15,11 @@ from convmatrix.tiling.resized_networks import resized
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.report import Progress
-    from convmatrix.tiling.tiling_plans import Tile, TilingPlan
+    from convmatrix.tiling.image_tiles import PlannedAxes, Tile
 
 
 def stitch(
-    plan: TilingPlan, function: Any, image: Any, tile_shape: int | Sequence[int], progress: Progress | None
+    plan: PlannedAxes, function: Any, image: Any, tile_shape: int | Sequence[int], progress: Progress | None
 ) -> Array:
     """Return the output for an image, computed tile by tile; see `TilingPlan.run`."""
     x = np.asarray(image)
@@ -48,7 +48,7 @@ def stitch(
     return result[0] if one_sample else result
 
 
-def _read(batch: Array, tile: Tile, plan: TilingPlan) -> Array:
+def _read(batch: Array, tile: Tile, plan: PlannedAxes) -> Array:
     """Return a tile of an image; on periodic axes it continues at the other end."""
     wrapped = [isinstance(axis, AxisPlan) and axis.periodic for axis in plan.axes]
     cut = tuple(slice(None) if wraps else part for part, wraps in zip(tile.input, wrapped, strict=True))
@@ -59,7 +59,7 @@ def _read(batch: Array, tile: Tile, plan: TilingPlan) -> Array:
     return np.ascontiguousarray(part)
 
 
-def _on_output(plan: TilingPlan, parts: Sequence[slice]) -> tuple[slice, ...]:
+def _on_output(plan: PlannedAxes, parts: Sequence[slice]) -> tuple[slice, ...]:
     """Return slices of a batch of outputs, given those of the image's axes; axes that are not cut are taken whole."""
     index = [slice(None)] * (len(plan.network[plan.output].output_shape) + 1)
     for axis, part in zip(plan.axes, parts, strict=True):
@@ -68,7 +68,7 @@ def _on_output(plan: TilingPlan, parts: Sequence[slice]) -> tuple[slice, ...]:
     return tuple(index)
 
 
-def _result_shape(plan: TilingPlan, spatial: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+def _result_shape(plan: PlannedAxes, spatial: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
     """Return the shape of the whole output, given that of the output for a tile."""
     whole = list(shape)
     for axis, n in zip(plan.axes, spatial, strict=True):
@@ -77,7 +77,7 @@ def _result_shape(plan: TilingPlan, spatial: Sequence[int], shape: Sequence[int]
     return tuple(whole)
 
 
-def _check(plan: TilingPlan, tile: Tile, y: Array, n_samples: int) -> None:
+def _check(plan: PlannedAxes, tile: Tile, y: Array, n_samples: int) -> None:
     """Raise if the output for a tile has another shape than the plan expects."""
     expected: list[int | None] = [n_samples, *plan.network[plan.output].output_shape]
     for axis, read in zip(plan.axes, tile.input, strict=True):
@@ -94,14 +94,14 @@ def _check(plan: TilingPlan, tile: Tile, y: Array, n_samples: int) -> None:
         )
 
 
-def _is_cut(plan: TilingPlan, place: int) -> bool:
+def _is_cut(plan: PlannedAxes, place: int) -> bool:
     return place == 0 or any(isinstance(axis, AxisPlan) and axis.output_axis + 1 == place for axis in plan.axes)
 
 
 # --- functions ------------------------------------------------------------------------------------------------------
 
 
-def _evaluation(function: Any, plan: TilingPlan) -> Callable[[Array], Array]:
+def _evaluation(function: Any, plan: PlannedAxes) -> Callable[[Array], Array]:
     """Return a function of arrays that evaluates a batch of tiles."""
     place = plan.network.outputs.index(plan.output) if plan.output in plan.network.outputs else 0
     if isinstance(function, Network):
