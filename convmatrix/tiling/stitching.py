@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,6 +37,7 @@ def stitch(
     spatial = batch.shape[2:]
     tiles = plan.tiles(spatial, tile_shape)
     compute = _evaluation(function, plan)
+    _probe(plan, compute, batch, tiles)
     result: Array | None = None
     for number, tile in enumerate(tiles, start=1):
         y = compute(_read(batch, tile, plan))
@@ -46,6 +49,28 @@ def stitch(
             progress(number, len(tiles), f"tile {number}")
     assert result is not None, "an image has at least one tile"  # noqa: S101 (for the type checker)
     return result[0] if one_sample else result
+
+
+def _probe(plan: PlannedAxes, compute: Callable[[Array], Array], batch: Array, tiles: Sequence[Tile]) -> None:
+    """Raise if a size that is fixed within the function would stay hidden, as all tiles have the size it was read for.
+
+    The function is evaluated once for another size; one that takes no other size cannot be told.
+    """
+    changed = {}
+    for number, axis in enumerate(plan.axes):
+        own = plan.network.input_shape[number + 1]
+        seen = {tile.input[number].stop - tile.input[number].start for tile in tiles}
+        if isinstance(axis, AxisPlan) and seen == {own} and batch.shape[number + 2] != own:
+            sizes = range(own - 1, axis.smallest - 1, -1), range(own + 1, batch.shape[number + 2])
+            fitting = (n for n in itertools.chain(*sizes) if n % axis.alignment in axis.residues)
+            changed[number] = next(fitting, own)
+    if any(n != plan.network.input_shape[number + 1] for number, n in changed.items()):
+        read = tuple(slice(0, changed.get(number, tiles[0].input[number].stop)) for number in range(len(plan.axes)))
+        try:
+            y = compute(np.ascontiguousarray(batch[(slice(None), slice(None), *read)]))
+        except Exception:  # whatever the function raises for a size that it does not take
+            return
+        _check(plan, replace(tiles[0], input=read), y, len(batch))
 
 
 def _read(batch: Array, tile: Tile, plan: PlannedAxes) -> Array:
