@@ -267,6 +267,7 @@ TOKENS = [IMAGE, reshape((4, 64)), transpose((1, 0))]
             2,
         ),
         ([IMAGE, take(1, None, None, -1)], "rearrangement", "reverses the axis", 1),
+        ([IMAGE, take(2, 4, 8)], "rearrangement", "one of 2 equal parts", 1),
         ([IMAGE, gather(2, [0, 3, 5])], "gather", "by their numbers", 1),
         ([IMAGE, Node("t", transpose((0, 2, 1))), Node("s", Addition(), ("t", "input"))],
                              "addition", "different things", 2),
@@ -364,6 +365,8 @@ def test_sizes_are_those_at_which_branches_meet() -> None:
     assert found.sizes == ((2, (0,)),)
     with pytest.raises(ValueError, match=r"17 samples on axis 0.*'sum'.*'x' 17, 'up' 16.*multiples of 2 from 2 on"):
         found.tiles((17,), 8)
+    fewest = [plan(Network([same(40, 5, boundary=b)])).sizes for b in ("zero", "reflect", "symmetric", "circular")]
+    assert fewest == [((1, (0,)),), ((3, (0,)),), ((2, (0,)),), ((2, (0,)),)]  # as many as PyTorch asks for
     down = plan(Network(nodes[:2]))  # alone, it takes odd sizes too
     assert down.sizes == ((2, (0, 1)),)
     image = RNG.integers(-9, 9, (1, 37))
@@ -447,14 +450,30 @@ def test_run_takes_functions_of_arrays_and_checks_them() -> None:
     assert result.dtype == np.float32
     assert [done for done, _, _ in seen] == list(range(1, seen[0][1] + 1))
     np.testing.assert_array_equal(found.run(function, image[0], 16), result[0])
-    with pytest.raises(ValueError, match=r"shape \(2, 1, 14\) for a tile of \(16,\), but \(2, 1, 16\) was expected"):
-        found.run(lambda x: x[..., 2:], image, 16)
+    with pytest.raises(ValueError, match=r"shape \(2, 1, 10\) for a tile of \(12,\), but \(2, 1, 12\) was expected"):
+        found.run(lambda x: x[..., 2:], image, 12)
     with pytest.raises(ValueError, match=r"shape \(2, 3, 50\), but network takes \(1, \*spatial\)"):
         found.run(function, np.zeros((2, 3, 50)), 16)
     with pytest.raises(ValueError, match=r"image_shape=\(50, 50\) has 2 axes, but the network's image has 1"):
         found.tiles((50, 50), 16)
     with pytest.raises(TypeError, match="function is a int"):
         found.run(3, image, 16)
+
+
+def test_run_notices_sizes_that_are_fixed_within_a_function() -> None:
+    """Also where all tiles have the size that the network was read for, so that no tile would show it."""
+    found = plan(Network([Input((1, 16)), Resize((32,), "nearest", "asymmetric", rounding="floor")]))
+    image = RNG.integers(-9, 9, (1, 1, 48))
+    np.testing.assert_array_equal(found.run(lambda x: x.repeat(2, 2), image, 16), image.repeat(2, 2))
+    with pytest.raises(ValueError, match=r"shape \(1, 1, 32\) for a tile of \(15,\), but \(1, 1, 30\) was expected"):
+        found.run(lambda x: np.resize(x, (1, 1, 32)), image, 16)
+
+    def fixed(x: Any) -> Any:
+        if x.shape[2] != 16:
+            raise RuntimeError("a model of one size")
+        return x.repeat(2, 2)
+
+    np.testing.assert_array_equal(found.run(fixed, image, 16), image.repeat(2, 2))
 
 
 def test_run_takes_modules_in_their_mode_and_dtype() -> None:

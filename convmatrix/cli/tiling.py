@@ -21,11 +21,9 @@ start, and which sizes fit. What cannot be cut is named, with the reason.
 """
 _EPILOG: Final = """\
 examples:
-  convmatrix tiling unet.onnx
-  convmatrix tiling unet.onnx --input-shape 3x256x256 --image 2048x2048 --tile 512x512
-  convmatrix tiling unet.onnx --prove
-
-exit status: 0 if every axis can be cut (and the proof succeeds), 1 if not, 2 for an error
+  convmatrix tiling model.onnx --input-shape 3x256x256
+  convmatrix tiling model.onnx --image 2048x2048 --tile 512x512
+  convmatrix tiling model.onnx --prove
 """
 
 

@@ -5,8 +5,9 @@ of any function, and `TilingPlan.prove` proves that the result is that of the wh
 makes a network for images of another size.
 """
 
+from convmatrix.tiling.image_tiles import Tile
 from convmatrix.tiling.resized_networks import resized
-from convmatrix.tiling.tiling_plans import Tile, TilingPlan, plan
+from convmatrix.tiling.tiling_plans import TilingPlan, plan
 
 __all__ = ["Tile", "TilingPlan", "plan", "resized"]
 

@@ -311,7 +311,12 @@ def slice_reads_of(n: int, start: int | None, stop: int | None, step: int | None
     first, end, advance = slice(start, stop, step).indices(n)
     if advance < 0:
         raise SizeBoundError("it reverses the axis")
-    high = n - end
+    kept, high = end - first, n - end
+    if advance == 1 and n in (2 * kept, 3 * kept, 4 * kept) and first % kept == 0:
+        raise SizeBoundError(
+            f"it takes one of {n // kept} equal parts, {first} to {end} of {n}, which may follow the size; if it crops "
+            "fixed amounts, read the network for a larger size"
+        )
     assumed = ((advance, n % advance),) if advance > 1 and high > 0 else ()
     sizes = ((1, advance - 1 - first - high, advance),)
     least, axis = first + high + 1, Axis(1, 1, 1, advance, 1, -first)

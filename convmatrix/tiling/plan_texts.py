@@ -8,13 +8,13 @@ from convmatrix.tiling.axis_plan import AxisPlan
 
 if TYPE_CHECKING:
     from convmatrix.tiling.axis_reads import AxisReads
-    from convmatrix.tiling.tiling_plans import TilingPlan
+    from convmatrix.tiling.image_tiles import PlannedAxes
 
 _COLUMNS = ("node", "reads, for output i", "outputs per sample", "discarded low", "discarded high")
 _MOST_LISTED = 3
 
 
-def explain_plan(plan: TilingPlan) -> str:
+def explain_plan(plan: PlannedAxes) -> str:
     """Return how a plan came about; see `TilingPlan.explain`."""
     lines = [f"Tiles of {plan.network.name}, {plan.network.input_shape}, for the output {plan.output!r}."]
     derived: dict[tuple[str, ...], list[int]] = {}

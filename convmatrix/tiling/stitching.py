@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,11 +17,11 @@ from convmatrix.tiling.resized_networks import resized
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.report import Progress
-    from convmatrix.tiling.tiling_plans import Tile, TilingPlan
+    from convmatrix.tiling.image_tiles import PlannedAxes, Tile
 
 
 def stitch(
-    plan: TilingPlan, function: Any, image: Any, tile_shape: int | Sequence[int], progress: Progress | None
+    plan: PlannedAxes, function: Any, image: Any, tile_shape: int | Sequence[int], progress: Progress | None
 ) -> Array:
     """Return the output for an image, computed tile by tile; see `TilingPlan.run`."""
     x = np.asarray(image)
@@ -35,6 +37,7 @@ def stitch(
     spatial = batch.shape[2:]
     tiles = plan.tiles(spatial, tile_shape)
     compute = _evaluation(function, plan)
+    _probe(plan, compute, batch, tiles)
     result: Array | None = None
     for number, tile in enumerate(tiles, start=1):
         y = compute(_read(batch, tile, plan))
@@ -48,7 +51,29 @@ def stitch(
     return result[0] if one_sample else result
 
 
-def _read(batch: Array, tile: Tile, plan: TilingPlan) -> Array:
+def _probe(plan: PlannedAxes, compute: Callable[[Array], Array], batch: Array, tiles: Sequence[Tile]) -> None:
+    """Raise if a size that is fixed within the function would stay hidden, as all tiles have the size it was read for.
+
+    The function is evaluated once for another size; one that takes no other size cannot be told.
+    """
+    changed = {}
+    for number, axis in enumerate(plan.axes):
+        own = plan.network.input_shape[number + 1]
+        seen = {tile.input[number].stop - tile.input[number].start for tile in tiles}
+        if isinstance(axis, AxisPlan) and seen == {own} and batch.shape[number + 2] != own:
+            sizes = range(own - 1, axis.smallest - 1, -1), range(own + 1, batch.shape[number + 2])
+            fitting = (n for n in itertools.chain(*sizes) if n % axis.alignment in axis.residues)
+            changed[number] = next(fitting, own)
+    if any(n != plan.network.input_shape[number + 1] for number, n in changed.items()):
+        read = tuple(slice(0, changed.get(number, tiles[0].input[number].stop)) for number in range(len(plan.axes)))
+        try:
+            y = compute(np.ascontiguousarray(batch[(slice(None), slice(None), *read)]))
+        except Exception:  # whatever the function raises for a size that it does not take
+            return
+        _check(plan, replace(tiles[0], input=read), y, len(batch))
+
+
+def _read(batch: Array, tile: Tile, plan: PlannedAxes) -> Array:
     """Return a tile of an image; on periodic axes it continues at the other end."""
     wrapped = [isinstance(axis, AxisPlan) and axis.periodic for axis in plan.axes]
     cut = tuple(slice(None) if wraps else part for part, wraps in zip(tile.input, wrapped, strict=True))
@@ -59,7 +84,7 @@ def _read(batch: Array, tile: Tile, plan: TilingPlan) -> Array:
     return np.ascontiguousarray(part)
 
 
-def _on_output(plan: TilingPlan, parts: Sequence[slice]) -> tuple[slice, ...]:
+def _on_output(plan: PlannedAxes, parts: Sequence[slice]) -> tuple[slice, ...]:
     """Return slices of a batch of outputs, given those of the image's axes; axes that are not cut are taken whole."""
     index = [slice(None)] * (len(plan.network[plan.output].output_shape) + 1)
     for axis, part in zip(plan.axes, parts, strict=True):
@@ -68,7 +93,7 @@ def _on_output(plan: TilingPlan, parts: Sequence[slice]) -> tuple[slice, ...]:
     return tuple(index)
 
 
-def _result_shape(plan: TilingPlan, spatial: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+def _result_shape(plan: PlannedAxes, spatial: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
     """Return the shape of the whole output, given that of the output for a tile."""
     whole = list(shape)
     for axis, n in zip(plan.axes, spatial, strict=True):
@@ -77,7 +102,7 @@ def _result_shape(plan: TilingPlan, spatial: Sequence[int], shape: Sequence[int]
     return tuple(whole)
 
 
-def _check(plan: TilingPlan, tile: Tile, y: Array, n_samples: int) -> None:
+def _check(plan: PlannedAxes, tile: Tile, y: Array, n_samples: int) -> None:
     """Raise if the output for a tile has another shape than the plan expects."""
     expected: list[int | None] = [n_samples, *plan.network[plan.output].output_shape]
     for axis, read in zip(plan.axes, tile.input, strict=True):
@@ -94,14 +119,14 @@ def _check(plan: TilingPlan, tile: Tile, y: Array, n_samples: int) -> None:
         )
 
 
-def _is_cut(plan: TilingPlan, place: int) -> bool:
+def _is_cut(plan: PlannedAxes, place: int) -> bool:
     return place == 0 or any(isinstance(axis, AxisPlan) and axis.output_axis + 1 == place for axis in plan.axes)
 
 
 # --- functions ------------------------------------------------------------------------------------------------------
 
 
-def _evaluation(function: Any, plan: TilingPlan) -> Callable[[Array], Array]:
+def _evaluation(function: Any, plan: PlannedAxes) -> Callable[[Array], Array]:
     """Return a function of arrays that evaluates a batch of tiles."""
     place = plan.network.outputs.index(plan.output) if plan.output in plan.network.outputs else 0
     if isinstance(function, Network):

@@ -2,114 +2,49 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from convmatrix import options as validate
-from convmatrix.network import Network, as_network
-from convmatrix.tiling.axis_plan import AxisPlan, Cut
+from convmatrix.network import as_network
+from convmatrix.tiling.image_tiles import PlannedAxes
 from convmatrix.tiling.node_reads import Refusal, network_reads, refused_axes
+from convmatrix.tiling.plan_texts import explain_plan
 from convmatrix.tiling.resized_networks import planned_axis
+from convmatrix.tiling.stitching import stitch
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.proofs import Proof
     from convmatrix.report import Progress
+    from convmatrix.tiling.axis_plan import AxisPlan
 
 
-@dataclass(frozen=True)
-class Tile:
-    """One tile of an image, and what to keep of its output.
-
-    Attributes
-    ----------
-    input : tuple of slice
-        What the tile reads on each spatial axis; on a periodic axis it may begin before the first sample or end after
-        the last one, and is read modulo the size.
-    keep : tuple of slice
-        Which part of the network's output for the tile is kept, on the output axis of each spatial axis.
-    output : tuple of slice
-        Where that part is in the output for the whole image.
-    """
-
-    input: tuple[slice, ...]
-    keep: tuple[slice, ...]
-    output: tuple[slice, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class TilingPlan:
-    """How an image may be cut into tiles for a network.
+@dataclass(frozen=True, eq=False, repr=False)
+class TilingPlan(PlannedAxes):
+    """How an image may be cut into tiles for a network; `plan` makes one.
 
     Attributes
     ----------
-    network : Network
-    output : str
-        The node whose output is stitched.
-    axes : tuple of AxisPlan or tuple of Refusal
-        By spatial axis of the image: how it may be cut, or why it cannot be.
+    exact : bool
+        Whether every spatial axis can be cut; it is the truth value of the plan.
+    reasons : tuple of str
+        Why axes cannot be cut, with the node.
+    halo : tuple of (int, int) or None
+        By axis, the number of samples before and after a block of the image that the outputs of the block read.
+    alignment : tuple of int or None
+        By axis, what the start of every tile is a multiple of.
+    scale : tuple of Fraction or None
+        By axis, the number of outputs per sample.
+    sizes : tuple of (int, tuple of int) or None
+        By axis, the smallest size and the remainders modulo the alignment of the sizes that the network takes.
+    network, output, axes
+        What was planned for, and the details.
     """
-
-    network: Network
-    output: str
-    axes: tuple[AxisPlan | tuple[Refusal, ...], ...]
-
-    @property
-    def exact(self) -> bool:
-        """Whether every spatial axis can be cut so that the stitched result is that of the whole image."""
-        return all(isinstance(axis, AxisPlan) for axis in self.axes) and bool(self.axes)
-
-    @property
-    def reasons(self) -> tuple[str, ...]:
-        """Why axes cannot be cut, with the node; empty if the plan is exact."""
-        if not self.axes:
-            return (f"the input of shape {self.network.input_shape} has no spatial axes",)
-        return tuple(str(refusal) for axis in self.axes if not isinstance(axis, AxisPlan) for refusal in axis)
-
-    @property
-    def halo(self) -> tuple[tuple[int, int] | None, ...]:
-        """Number of samples at the low and at the high end of a tile whose outputs are discarded, by axis.
-
-        It is the least number for tiles of the best size; None if an axis cannot be cut. Where an end of a tile is an
-        end of the image, nothing is discarded.
-        """
-        return tuple(axis.halo if isinstance(axis, AxisPlan) else None for axis in self.axes)
-
-    @property
-    def alignment(self) -> tuple[int | None, ...]:
-        """The number that the start of every tile is a multiple of, by axis; None if an axis cannot be cut."""
-        return tuple(axis.alignment if isinstance(axis, AxisPlan) else None for axis in self.axes)
-
-    @property
-    def scale(self) -> tuple[Fraction | None, ...]:
-        """Number of outputs per sample of the image, by axis; None if an axis cannot be cut."""
-        return tuple(axis.scale if isinstance(axis, AxisPlan) else None for axis in self.axes)
-
-    @property
-    def sizes(self) -> tuple[tuple[int, tuple[int, ...]] | None, ...]:
-        """The smallest size of an image or a tile, and the remainders modulo the alignment that sizes have, by axis."""
-        return tuple((a.smallest, a.residues) if isinstance(a, AxisPlan) else None for a in self.axes)
-
-    def __bool__(self) -> bool:
-        return self.exact
-
-    def __repr__(self) -> str:
-        if not self.exact:
-            return f"TilingPlan({self.network.name!r}, exact=False: {'; '.join(self.reasons)})"
-        scale = tuple(map(str, self.scale))
-        return (
-            f"TilingPlan({self.network.name!r}, halo={self.halo}, alignment={self.alignment}, "
-            f"scale=({', '.join(scale)}{',' if len(scale) == 1 else ''}))"
-        )
 
     def explain(self) -> str:
         """Return how the plan came about, node by node, as text."""
-        from convmatrix.tiling.plan_texts import explain_plan
-
         return explain_plan(self)
 
     def prove(self, engine: str = "sympy") -> Proof:
@@ -151,59 +86,6 @@ class TilingPlan:
 
         return recheck_plan(self, source)
 
-    def tiles(self, image_shape: Sequence[int], tile_shape: int | Sequence[int]) -> list[Tile]:
-        """Return the tiles of an image.
-
-        Parameters
-        ----------
-        image_shape : sequence of int
-            Spatial shape of the image.
-        tile_shape : int or sequence of int
-            The largest size of a tile on each axis; tiles inside the image may be smaller by less than the alignment.
-
-        Returns
-        -------
-        list of Tile
-            In C order. The parts that are kept cover the output, each entry once.
-
-        Raises
-        ------
-        ValueError
-            If an axis that cannot be cut is longer than a tile, the image's size does not fit the network, or tiles are
-            too small.
-        """
-        cuts = self._cuts(image_shape, tile_shape)
-        return [
-            Tile(
-                tuple(slice(cut.start, cut.stop) for cut in chosen),
-                tuple(slice(*cut.keep) for cut in chosen),
-                tuple(slice(cut.write, cut.write + cut.keep[1] - cut.keep[0]) for cut in chosen),
-            )
-            for chosen in itertools.product(*cuts)
-        ]
-
-    def _cuts(self, image_shape: Sequence[int], tile_shape: int | Sequence[int]) -> list[list[Cut]]:
-        """Return the tiles of each axis; an axis that is not cut has one, with all of its outputs."""
-        shape = validate.shape("image_shape", image_shape)
-        if len(shape) != len(self.axes):
-            raise ValueError(
-                f"image_shape={shape} has {len(shape)} axes, but the network's image has {len(self.axes)} spatial axes "
-                f"(its input has the shape {self.network.input_shape}); give the spatial shape without channels"
-            )
-        tile = validate.per_axis("tile_shape", tile_shape, len(shape), minimum=1)
-        cuts = []
-        for number, (axis, n, most) in enumerate(zip(self.axes, shape, tile, strict=True)):
-            if isinstance(axis, AxisPlan):
-                cuts.append(axis.cuts(n, most))
-            elif most >= n:
-                cuts.append([Cut(0, n, (0, -1), 0)])
-            else:
-                raise ValueError(
-                    f"{self.network.name} cannot be cut into tiles of {most} on axis {number}, of {n} samples: "
-                    f"{'; '.join(map(str, axis))}; give tiles as long as the image on this axis"
-                )
-        return cuts
-
     def run(
         self, function: Any, image: Array, tile_shape: int | Sequence[int], progress: Progress | None = None
     ) -> Array:
@@ -230,8 +112,6 @@ class TilingPlan:
         ValueError
             As for `tiles`; or if the function's output for a tile has another shape than the plan expects.
         """
-        from convmatrix.tiling.stitching import stitch
-
         return stitch(self, function, image, tile_shape, progress)
 
 

@@ -26,12 +26,12 @@ from convmatrix.tiling.axis_plan import AxisPlan
 from convmatrix.tiling.axis_reads import AxisReads
 
 if TYPE_CHECKING:
-    from convmatrix.tiling.tiling_plans import TilingPlan
+    from convmatrix.tiling.image_tiles import PlannedAxes
 
 Key = tuple[Any, ...]
 
 
-def prove_plan(plan: TilingPlan, engine: str) -> Proof:
+def prove_plan(plan: PlannedAxes, engine: str) -> Proof:
     """Return the proof of a plan; see `TilingPlan.prove`."""
     proof = prove_theorem(plan_theorem(plan), engine)
     return replace(
@@ -39,12 +39,12 @@ def prove_plan(plan: TilingPlan, engine: str) -> Proof:
     )
 
 
-def recheck_plan(plan: TilingPlan, source: str | Path | Mapping[str, Any]) -> str:
+def recheck_plan(plan: PlannedAxes, source: str | Path | Mapping[str, Any]) -> str:
     """Return the name of the theorem that a saved proof of a plan proves; see `TilingPlan.recheck`."""
     return recheck(source, plan_theorem(plan))
 
 
-def plan_theorem(plan: TilingPlan) -> Theorem:
+def plan_theorem(plan: PlannedAxes) -> Theorem:
     """Return the theorem that a plan is right, for all images and tiles that obey it."""
     axes = [axis for axis in plan.axes if isinstance(axis, AxisPlan)]
     if not axes:

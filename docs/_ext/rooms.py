@@ -26,6 +26,7 @@ ROOMS = (
     "convmatrix.proofs",
     "convmatrix.symbolic",
     "convmatrix.graph",
+    "convmatrix.tiling",
     "convmatrix.counts",
     "convmatrix.report",
     "convmatrix.nn",
