@@ -344,6 +344,15 @@ def normal_form(network: Any, lower: ArrayLike, upper: ArrayLike, name: str | No
         bounds; the message names the node or the entry.
     MatrixTooLargeError
         If the equations would not fit in memory.
+
+    Examples
+    --------
+    >>> from convmatrix.network import Elementwise, Input, Network
+    >>> form = normal_form(Network([Input((2,)), Elementwise("leaky_relu", {"slope": 0.5})]), -1, [2, 4])
+    >>> form.pre, form.post
+    (array([0, 1]), array([2, 3]))
+    >>> form.lower[form.variables["elementwise 2"]], form.upper[form.variables["elementwise 2"]]
+    (array([-0.5, -0.5]), array([2., 4.]))
     """
     network = as_network(network)
     output = network[network.outputs[0] if name is None else name].name
