@@ -34,7 +34,7 @@ MAXIMUM: Final = 1
 MINIMUM: Final = 2
 """The kinds of `NormalForm.extrema`."""
 
-_BYTES: Final = 64  # per term, with the arrays in which terms are sorted
+_BYTES: Final = 128  # per term, with the arrays in which terms are sorted
 
 
 @dataclass(frozen=True)
