@@ -357,6 +357,11 @@ def test_bounds_by_any_multipliers_hold(seed: int) -> None:
         assert total - Fraction(1e-8) <= found[column] <= total
 
 
+def test_multipliers_that_overflow_give_no_bound() -> None:
+    system = LinearSystem(sparse.csr_array([[1e200, -1e200]]), np.zeros(1), np.zeros(1), -np.ones(2), np.ones(2))
+    assert np.isneginf(system.bounds(np.ones((2, 1)), np.full((1, 1), 1e200))).all()
+
+
 @for_each("seed", [5, 11, 14, 16, 17])
 def test_bounds_contain_values(seed: int) -> None:
     assert check_bounds(seed, 1000)["linear"] == 1000

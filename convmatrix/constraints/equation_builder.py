@@ -136,6 +136,8 @@ class EquationBuilder:
 
     def _without_repeats(self, rows: Indices, columns: Indices, data: Floats) -> tuple[Indices, Indices, Floats]:
         """Return entries sorted by row and column, each column at most once per row."""
+        if ((rows[1:] > rows[:-1]) | (columns[1:] > columns[:-1])).all():
+            return rows, columns, data  # rows ascend, so all is sorted
         copies = 0
         while True:
             order = np.lexsort((columns, rows))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +13,7 @@ import numpy as np
 from convmatrix import memory
 from convmatrix.constraints.affine_bounds import affine_bounds
 from convmatrix.constraints.equation_builder import EquationBuilder
+from convmatrix.constraints.exact_products import exact_array, exact_product
 from convmatrix.constraints.piecewise import add_node, n_terms
 from convmatrix.network import as_network
 
@@ -34,8 +34,7 @@ MAXIMUM: Final = 1
 MINIMUM: Final = 2
 """The kinds of `NormalForm.extrema`."""
 
-_OBJECTS: Final = 2**20  # terms that are computed as objects at a time
-_BYTES: Final = 64  # per term, with the arrays in which terms are sorted
+_BYTES: Final = 128  # per term, with the arrays in which terms are sorted
 
 
 @dataclass(frozen=True)
@@ -226,7 +225,7 @@ class NormalForm:
             right = self.right.astype(np.int64)
             values = self._complete(rows.astype(np.int64), lambda body, v: body.astype(np.int64) @ v, right)
         else:
-            values = self._complete(rows.astype(object), _exact_product, _exact(self.right))
+            values = self._complete(rows.astype(object), exact_product, exact_array(self.right))
         return np.ascontiguousarray(values.T).reshape(*lead, self.n_variables)
 
     def _complete(self, rows: Array, multiply: Callable[[Any, Array], Array], right: Array) -> Array:
@@ -301,26 +300,6 @@ def _narrow(block: Block, low: Floats, high: Floats, lower: Floats, upper: Float
         low[place], high[place] = np.maximum(low[place], below), np.minimum(high[place], above)
 
 
-def _exact(values: Array) -> Array:
-    """Return floats as integers where they are, and as fractions elsewhere."""
-    exact = [int(value) if value.is_integer() else Fraction(value) for value in values.ravel().tolist()]
-    made = np.empty(len(exact), object)
-    made[:] = exact
-    return made.reshape(values.shape)
-
-
-def _exact_product(matrix: Any, values: Array) -> Array:
-    """Return a sparse matrix of floats times columns of objects, exactly; in parts, to bound memory use."""
-    product = np.zeros((matrix.shape[0], values.shape[1]), object)
-    filled = np.flatnonzero(np.diff(matrix.indptr))
-    for part in np.array_split(filled, 1 + matrix.nnz * values.shape[1] // _OBJECTS):
-        if len(part):
-            first, last = matrix.indptr[part[0]], matrix.indptr[part[-1] + 1]
-            terms = _exact(matrix.data[first:last])[:, None] * values[matrix.indices[first:last]]
-            product[part] = np.add.reduceat(terms, matrix.indptr[part] - first, axis=0)
-    return product
-
-
 def normal_form(network: Any, lower: ArrayLike, upper: ArrayLike, name: str | None = None) -> NormalForm:
     """Return a network on a box of inputs in rectifier normal form.
 
@@ -344,6 +323,15 @@ def normal_form(network: Any, lower: ArrayLike, upper: ArrayLike, name: str | No
         bounds; the message names the node or the entry.
     MatrixTooLargeError
         If the equations would not fit in memory.
+
+    Examples
+    --------
+    >>> from convmatrix.network import Elementwise, Input, Network
+    >>> form = normal_form(Network([Input((2,)), Elementwise("leaky_relu", {"slope": 0.5})]), -1, [2, 4])
+    >>> form.pre, form.post
+    (array([0, 1]), array([2, 3]))
+    >>> form.lower[form.variables["elementwise 2"]], form.upper[form.variables["elementwise 2"]]
+    (array([-0.5, -0.5]), array([2., 4.]))
     """
     network = as_network(network)
     output = network[network.outputs[0] if name is None else name].name

@@ -70,16 +70,17 @@ class LinearSystem:
         y = np.where(np.isposinf(self.row_upper)[:, None], np.maximum(y, 0), y)
         positive, negative = np.maximum(y, 0), np.minimum(y, 0)
         low, high = _finite(self.row_lower), _finite(self.row_upper)
-        rest = objectives - self.transposed @ y
-        value = low @ positive + high @ negative
-        value += self.lower @ np.maximum(rest, 0) + self.upper @ np.minimum(rest, 0)
-        # Sums of k terms are within k u / (1 - k u) times the sum of the moduli; twice that is subtracted.
-        n_terms = np.diff(self.transposed.indptr) + 3
-        size = np.abs(y)
-        residual = (abs(self.matrix) @ (self.moduli * n_terms)) @ size + (self.moduli * n_terms) @ np.abs(objectives)
-        total = np.maximum(np.abs(low), np.abs(high)) @ size + self.moduli @ np.abs(rest)
-        error = EPSILON * (residual + (sum(self.matrix.shape) + 4) * total) * 1.01 + 2.0**-1000
-        return np.asarray(np.nextafter(value - error, -np.inf))
+        with np.errstate(over="ignore", invalid="ignore"):
+            rest = objectives - self.transposed @ y
+            value = low @ positive + high @ negative
+            value += self.lower @ np.maximum(rest, 0) + self.upper @ np.minimum(rest, 0)
+            # Sums of k terms are within k u / (1 - k u) times the sum of the moduli; twice that is subtracted.
+            size, weights = np.abs(y), self.moduli * (np.diff(self.transposed.indptr) + 3)
+            residual = (abs(self.matrix) @ weights) @ size + weights @ np.abs(objectives)
+            total = np.maximum(np.abs(low), np.abs(high)) @ size + self.moduli @ np.abs(rest)
+            error = EPSILON * (residual + (sum(self.matrix.shape) + 4) * total) * 1.01 + 2.0**-1000
+            bounds = np.nextafter(value - error, -np.inf)
+        return np.where(np.isnan(bounds), -np.inf, bounds)
 
 
 @dataclass(frozen=True, eq=False)

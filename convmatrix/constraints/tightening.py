@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Tightening = Literal["interval", "symbolic", "linear"]
 Progress = Callable[[int, int, str], Any]
 
-_TARGETS: Final = 128  # variables whose bounds are computed together
+_TARGETS: Final = 128  # variables whose bounds are computed together, at most
+_ENTRIES: Final = 2**23  # of an array with one column for each of them
 
 
 def tighten(
@@ -72,8 +73,9 @@ def _tighten_some(
     blocks = form.blocks[:number]
     n = form.blocks[number].first if number < len(form.blocks) else form.n_variables
     relaxation = relax(form, lower, upper, n)
-    for start in range(0, len(targets), _TARGETS):
-        chunk = targets[start : start + _TARGETS]
+    width = min(max(_ENTRIES // sum(relaxation.matrix.shape), 1), _TARGETS)
+    for start in range(0, len(targets), width):
+        chunk = targets[start : start + width]
         cone = Cone(form, blocks, relaxation, chunk)
         lower[chunk] = np.maximum(lower[chunk], cone.substituted(1.0))
         upper[chunk] = np.minimum(upper[chunk], -cone.substituted(-1.0))

@@ -27,6 +27,7 @@ ROOMS = (
     "convmatrix.symbolic",
     "convmatrix.graph",
     "convmatrix.tiling",
+    "convmatrix.constraints",
     "convmatrix.counts",
     "convmatrix.report",
     "convmatrix.nn",
