@@ -133,6 +133,17 @@ def test_equality_is_decided_exactly() -> None:
     assert found.counterexample.tolist() == [1.0]
 
 
+def test_numbers_of_numpy_are_exact_and_can_be_saved(tmp_path: Path) -> None:
+    identity = Network([Input((2,)), FullyConnected(2, 2, np.eye(2), [0, 0])])
+    claim = output_is_largest(identity, np.int8(1))  # type: ignore[arg-type]
+    found = verify(identity, ([0.0, 2.0], [1.0, 3.0]), claim)
+    assert found
+    found.to_json(tmp_path / "proof.json")
+    assert recheck(tmp_path / "proof.json", identity, ([0.0, 2.0], [1.0, 3.0]), claim)
+    large = HalfSpace(((np.int64(0), np.int64(2**62)), (1, np.int64(2**62))), (), np.int64(2**62))  # type: ignore[arg-type]
+    assert large.excess([1, 1], []) == 2**62
+
+
 def test_a_violation_within_rounding_is_not_claimed() -> None:
     """0.1 + 0.2 exceeds 0.3 in float64; the exact sum of the float64 numbers does not exceed it by more than 2**-54."""
     network = Network([Input((2,)), FullyConnected(2, 1, [[1.0, 1.0]], [0.0])])
@@ -171,6 +182,8 @@ def test_wrong_arguments_are_refused() -> None:
         verify(RELU, (-np.inf, 1), outputs_at_most([[1]], 1))
     with pytest.raises(ValueError, match=r"output 3.*1 output"):
         output_is_largest(RELU, 3)
+    with pytest.raises(ValueError, match="nan"):
+        HalfSpace((), ((0, np.nan),), 0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="matrix"):
         outputs_at_most([1, 0], 1)
     with pytest.raises(ValueError, match="bound has shape"):
