@@ -13,7 +13,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-from scipy.optimize import linprog, milp
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 from convmatrix.constraints import Constraints, NormalForm, encode, normal_form
 from convmatrix.constraints.tightening import tighten
@@ -99,10 +99,11 @@ def solve(
     if fixed is not None:
         places = constraints.variables[constraints.form.input]
         low[places] = high[places] = fixed
+    rows = [constraints.constraints()]
     for place, value in (also or {}).items():
-        low[place] = high[place] = value
+        rows.append(LinearConstraint(np.eye(1, len(low), place), value, value))
     weights = np.zeros(len(low)) if objective is None else objective
-    return milp(weights, constraints=constraints.constraints(), bounds=(low, high), integrality=constraints.integrality)
+    return milp(weights, constraints=rows, bounds=Bounds(low, high), integrality=constraints.integrality)
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------------

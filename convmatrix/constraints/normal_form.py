@@ -340,21 +340,30 @@ def normal_form(network: Any, lower: ArrayLike, upper: ArrayLike, name: str | No
     Raises
     ------
     ValueError
-        If a node is not piecewise linear or has no weights, or the bounds are not finite or exchanged; the message
-        names the node or the entry.
+        If a node is not piecewise linear or has no weights, the box is not finite or empty, or values have no finite
+        bounds; the message names the node or the entry.
     MatrixTooLargeError
         If the equations would not fit in memory.
+
+    Examples
+    --------
+    >>> from convmatrix.network import Elementwise, Input, Network
+    >>> form = normal_form(Network([Input((2,)), Elementwise("leaky_relu", {"slope": 0.5})]), -1, [2, 4])
+    >>> form.pre, form.post
+    (array([0, 1]), array([2, 3]))
+    >>> form.lower[form.variables["elementwise 2"]], form.upper[form.variables["elementwise 2"]]
+    (array([-0.5, -0.5]), array([2., 4.]))
     """
     network = as_network(network)
     output = network[network.outputs[0] if name is None else name].name
     part = network.until(output)
-    box = box_bounds(part.input_shape, lower, upper)
     terms = sum(map(n_terms, part.nodes))
     memory.require(
         _BYTES * terms,
         f"the equations of {part.name}, with about {terms} terms,",
         "encode a smaller network, or a part of it by name=",
     )
+    box = box_bounds(part.input_shape, lower, upper)
     builder = EquationBuilder(math.prod(part.input_shape))
     variables: dict[str, Indices] = {part.input.name: np.arange(math.prod(part.input_shape))}
     for node in part.nodes[1:]:
@@ -368,6 +377,10 @@ def normal_form(network: Any, lower: ArrayLike, upper: ArrayLike, name: str | No
     first, last = -unbounded, unbounded.copy()
     first[variables[part.input.name]], last[variables[part.input.name]] = box
     bounds = form.propagate(first, last)
+    infinite = ~(np.isfinite(bounds[0]) & np.isfinite(bounds[1]))
+    if infinite.any():
+        node_name = next(node for node, places in variables.items() if infinite[places].any())
+        raise ValueError(f"the values of node {node_name!r} have no finite bounds on this box; make the box smaller")
     for low_or_high in bounds:
         low_or_high.flags.writeable = False
     form.__dict__.update(lower=bounds[0], upper=bounds[1])

@@ -26,6 +26,7 @@ ROOMS = (
     "convmatrix.proofs",
     "convmatrix.symbolic",
     "convmatrix.graph",
+    "convmatrix.constraints",
     "convmatrix.counts",
     "convmatrix.report",
     "convmatrix.nn",
