@@ -126,6 +126,12 @@ def test_equality_is_decided_exactly() -> None:
     at_most = verify(RELU, (-1, 1), outputs_at_most([[1]], 1))
     assert at_most
     assert at_most.lower == 0
+    certificate = dict(at_most.certificate or {})
+    assert recheck(certificate, RELU)
+    ((inputs, outputs, right, strict),) = certificate["spaces"]
+    assert strict
+    certificate["spaces"] = [[inputs, outputs, right, False]]
+    assert "not positive" in recheck(certificate, RELU).reason
     reached = Property(((HalfSpace((), ((0, Fraction(-1)),), Fraction(-1)),),))
     found = verify(RELU, (-1, 1), reached)
     assert found.verdict == "violated"
