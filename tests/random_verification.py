@@ -176,6 +176,10 @@ def forgeries(certificate: dict[str, Any], wider: tuple[Array, Array]) -> Iterat
     forged["spaces"] = [[a, [[j, str(-Fraction(c))] for j, c in y], d, s] for a, y, d, s in forged["spaces"]]
     yield "property negated", forged
     forged = changed()
+    forged["spaces"][0][2] = f"1/{10**1990 + 1}"
+    forged["spaces"][0][1] += [[0, f"1/{10**1990 + k}"] for k in range(2, 400)]
+    yield "denominators large", forged
+    forged = changed()
     del forged["proofs"][0]
     yield "proof dropped", forged
     forged = changed()

@@ -1105,6 +1105,10 @@ def test_the_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.Monkey
     layer = cm.ConvGeometry((4, 4), (3, 3), in_channels=3)
     model = cm.Network([cm.network.Node("conv1", cm.network.Convolution(layer, np.ones(layer.weight_shape)))])
     monkeypatch.setattr(cm.Network, "from_onnx", lambda *_: model, raising=False)
+    names = [f"X_{i}" for i in range(48)] + [f"Y_{i}" for i in range(4)]
+    declared = "".join(f"(declare-const {name} Real)" for name in names)
+    box = "".join(f"(assert (<= -1 X_{i} ))(assert (<= X_{i} 1))" for i in range(48))
+    Path("property.vnnlib").write_text(f"{declared}{box}(assert (>= Y_0 28))")
     epilogs = [command._EPILOG for command in cli.COMMANDS]
     lines = [line for text in epilogs for line in text.replace("\\\n", " ").splitlines()[1:]]
     examples = [line for line in lines if line.startswith("  ")]
@@ -1131,8 +1135,10 @@ def test_the_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.Monkey
         "explore.html",
         "resnet50.csv",
         "conv1.npz",
+        "sure.json",
     }
-    assert {path.name for path in tmp_path.iterdir()} == {"edges.csv", "model.onnx"} | written
+    given = {"edges.csv", "model.onnx", "property.vnnlib"}
+    assert {path.name for path in tmp_path.iterdir()} == given | written
 
 
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:

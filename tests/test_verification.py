@@ -126,11 +126,28 @@ def test_equality_is_decided_exactly() -> None:
     at_most = verify(RELU, (-1, 1), outputs_at_most([[1]], 1))
     assert at_most
     assert at_most.lower == 0
+    certificate = dict(at_most.certificate or {})
+    assert recheck(certificate, RELU)
+    ((inputs, outputs, right, strict),) = certificate["spaces"]
+    assert strict
+    certificate["spaces"] = [[inputs, outputs, right, False]]
+    assert "not positive" in recheck(certificate, RELU).reason
     reached = Property(((HalfSpace((), ((0, Fraction(-1)),), Fraction(-1)),),))
     found = verify(RELU, (-1, 1), reached)
     assert found.verdict == "violated"
     assert found.counterexample is not None
     assert found.counterexample.tolist() == [1.0]
+
+
+def test_numbers_of_numpy_are_exact_and_can_be_saved(tmp_path: Path) -> None:
+    identity = Network([Input((2,)), FullyConnected(2, 2, np.eye(2), [0, 0])])
+    claim = output_is_largest(identity, np.int8(1))  # type: ignore[arg-type]
+    found = verify(identity, ([0.0, 2.0], [1.0, 3.0]), claim)
+    assert found
+    found.to_json(tmp_path / "proof.json")
+    assert recheck(tmp_path / "proof.json", identity, ([0.0, 2.0], [1.0, 3.0]), claim)
+    large = HalfSpace(((np.int64(0), np.int64(2**62)), (1, np.int64(2**62))), (), np.int64(2**62))  # type: ignore[arg-type]
+    assert large.excess([1, 1], []) == 2**62
 
 
 def test_a_violation_within_rounding_is_not_claimed() -> None:
@@ -171,6 +188,8 @@ def test_wrong_arguments_are_refused() -> None:
         verify(RELU, (-np.inf, 1), outputs_at_most([[1]], 1))
     with pytest.raises(ValueError, match=r"output 3.*1 output"):
         output_is_largest(RELU, 3)
+    with pytest.raises(ValueError, match="nan"):
+        HalfSpace((), ((0, np.nan),), 0)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="matrix"):
         outputs_at_most([1, 0], 1)
     with pytest.raises(ValueError, match="bound has shape"):

@@ -66,9 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 for success or yes; 1 if the answer to a question is no; 2 for an error in the options or the data; 3 if it
-        was not decided; 130 if
-        interrupted; 141 if the reader of the output has closed the pipe.
+        0 for success or yes; 1 if the answer to a question is no; 2 for an error in the options or the data; 3 if the
+        question was not decided; 130 if interrupted; 141 if the reader of the output has closed the pipe.
 
     Examples
     --------

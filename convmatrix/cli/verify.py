@@ -33,8 +33,8 @@ certificate, which --recheck verifies without a solver.
 _EPILOG: Final = """\
 examples:
   convmatrix verify model.onnx property.vnnlib --timeout 60
-  convmatrix verify model.onnx property.vnnlib --certificate proof.json
-  convmatrix verify model.onnx property.vnnlib --recheck proof.json
+  convmatrix verify model.onnx property.vnnlib --certificate sure.json
+  convmatrix verify model.onnx property.vnnlib --recheck sure.json
 
 exit status: 0 the property holds, or the certificate is valid; 1 it is violated,
 or the certificate is not valid; 2 error; 3 unknown

@@ -55,7 +55,7 @@ class Limits:
 
 
 @dataclass
-class _Branch:
+class _OpenNode:
     """A node of the tree that is not closed: the signs on the way to it, and its relaxation."""
 
     number: int
@@ -106,8 +106,8 @@ class BranchAndBound:
         self.upper = math.inf
         self.point: Floats | None = None
         self._closed: Fraction | float = math.inf
-        self._waiting: list[tuple[float, int, _Branch]] = []
-        self._stuck: list[_Branch] = []
+        self._waiting: list[tuple[float, int, _OpenNode]] = []
+        self._stuck: list[_OpenNode] = []
 
     @property
     def lower(self) -> Fraction | float:
@@ -144,7 +144,7 @@ class BranchAndBound:
                 progress(done, of, f"bound {self._waiting[0][0]:.3g}" if self._waiting else "")
         return "the signs of all rectifiers are decided, but a margin is 0 up to rounding" if self._stuck else ""
 
-    def _split(self, branch: _Branch, limits: Limits) -> None:
+    def _split(self, branch: _OpenNode, limits: Limits) -> None:
         """Replace an open node by two: the input of its loosest rectifier is not positive, or not negative."""
         rectifier = int(np.argmax(branch.relaxed.scores))
         numbers = []
@@ -182,7 +182,7 @@ class BranchAndBound:
             self._closed = min(self._closed, max(lower, known))
         else:
             self.nodes.append(None)
-            branch = _Branch(number, phases, relaxed, max(lower, known))
+            branch = _OpenNode(number, phases, relaxed, max(lower, known))
             heapq.heappush(self._waiting, (relaxed.value, number, branch))
 
     def _offer(self, margin: float, x: Floats) -> None:

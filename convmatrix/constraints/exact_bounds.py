@@ -17,11 +17,13 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from convmatrix.constraints.normal_form import NormalForm
     from convmatrix.constraints.properties import HalfSpace
+
+_MOST_BITS: Final = 2**15
 
 Equation = tuple[tuple[int, ...], tuple[int, ...], int]
 
@@ -69,7 +71,11 @@ class UnsafeSet:
             [(inputs[i], a) for i, a in space.inputs] + [(outputs[j], c) for j, c in space.outputs] for space in spaces
         ]
         numbers = [*(space.right for space in spaces), *(factor for row in terms for _, factor in row)]
-        self.scale = math.lcm(*(number.denominator for number in numbers))
+        self.scale = 1
+        for number in numbers:
+            self.scale = math.lcm(self.scale, number.denominator)
+            if self.scale.bit_length() > _MOST_BITS:
+                raise ValueError(f"the fractions of a property have no common denominator of {_MOST_BITS} bits")
         self.left: list[dict[int, int]] = [{} for _ in spaces]
         for left, row in zip(self.left, terms, strict=True):
             for variable, factor in row:  # outputs may share the variable of an input

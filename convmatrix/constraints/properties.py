@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -29,7 +30,7 @@ class HalfSpace:
     Attributes
     ----------
     inputs, outputs : tuple of (int, Fraction)
-        Indices and coefficients, which are not 0.
+        Indices and coefficients; floats and integers are converted exactly.
     right : Fraction
         d.
     strict : bool
@@ -40,6 +41,13 @@ class HalfSpace:
     outputs: Terms
     right: Fraction
     strict: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("inputs", "outputs"):
+            terms = tuple((operator.index(index), _fraction(factor)) for index, factor in getattr(self, name))
+            object.__setattr__(self, name, terms)
+        object.__setattr__(self, "right", _fraction(self.right))
+        object.__setattr__(self, "strict", bool(self.strict))
 
     def excess(self, x: Sequence[Any], y: Sequence[Any]) -> Any:
         """Return the left side less the right side: exact for fractions and integers."""
@@ -59,6 +67,14 @@ class HalfSpace:
             size = abs(factor)
             text += f"{sign}{name}" if size == 1 else f"{sign}{_short(size)} {name}"
         return f"{text or '0'} {'<' if self.strict else '<='} {_short(self.right)}"
+
+
+def _fraction(value: Any) -> Fraction:
+    """Return a number exactly, also if it is one of NumPy's, whose integers overflow."""
+    try:
+        return Fraction(value.item() if isinstance(value, np.generic) else value)
+    except (OverflowError, ValueError) as error:
+        raise ValueError(f"coefficients and bounds must be finite numbers, but one is {value!r}") from error
 
 
 def _short(value: Fraction) -> str:
@@ -112,7 +128,7 @@ class Property:
 
 def exact_terms(coefficients: Mapping[int, Any]) -> Terms:
     """Return indices and coefficients as fractions, in order and without zeros."""
-    return tuple((index, Fraction(value)) for index, value in sorted(coefficients.items()) if value)
+    return tuple((index, _fraction(value)) for index, value in sorted(coefficients.items()) if value)
 
 
 def output_is_largest(network: Any, label: int) -> Property:

@@ -43,7 +43,8 @@ from convmatrix.network import as_network
 
 FORMAT: Final = "convmatrix-verification-1"
 _MOST_BITS: Final = 4096
-_FRACTION: Final = re.compile(r"-?[0-9]{1,4000}(/[0-9]{1,4000})?")
+_MOST_BYTES: Final = 2**30
+_FRACTION: Final = re.compile(r"-?[0-9]{1,2000}(/[0-9]{1,2000})?")
 
 
 @dataclass(frozen=True)
@@ -176,10 +177,10 @@ def _check_proofs(
             if boxes[number][:2] != (low, high):
                 raise InvalidError(f"unsafe set {number} has another box than unsafe set {sets[0]}")
             missing.remove(number)
-            reached = UnsafeSet([unsafe.unsafe[number][row] for row in boxes[number][2]], form)
             try:
+                reached = UnsafeSet([unsafe.unsafe[number][row] for row in boxes[number][2]], form)
                 n_leaves += _check_tree(_list(tree, "a tree"), exact, root.copy(), reached)
-            except InvalidError as error:
+            except ValueError as error:
                 raise InvalidError(f"unsafe set {number}: {error}") from None
             n_trees += 1
     if missing:
@@ -226,6 +227,9 @@ def _check_tree(tree: list[Any], exact: ExactForm, root: Bounds, unsafe: UnsafeS
 def _read(certificate: Any) -> Mapping[str, Any]:
     """Return a certificate as a dictionary."""
     if isinstance(certificate, str | os.PathLike):
+        size = Path(certificate).stat().st_size
+        if size > _MOST_BYTES:
+            raise InvalidError(f"its file has {size} bytes, but at most {_MOST_BYTES} are read")
         try:
             certificate = json.loads(Path(certificate).read_bytes())
         except (ValueError, RecursionError) as error:  # also numbers of more than 4300 digits
