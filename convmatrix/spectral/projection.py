@@ -74,7 +74,54 @@ def project_norm(
     with_distances: bool = False,
     **layer: Unpack[LayerOptions],
 ) -> Array | tuple[Array, tuple[float, float]]:
-    r"""Return the nearest kernel of the same support whose layer has a norm of at most a bound."""
+    r"""Return the nearest kernel of the same support whose layer has a norm of at most a bound.
+
+    To clip the singular values of a circular layer gives a kernel as large as the image; cropped to k x k, its norm
+    is above the bound again. This is the projection onto the kernels that are k x k *and* within the bound, a convex
+    set, for the boundary, the strides and the groups of the layer.
+
+    Parameters
+    ----------
+    kernel, input_shape, **layer
+        As for `singular_values`; any layer that `ConvGeometry` allows.
+    bound : float
+        The largest spectral norm that is allowed.
+    tol : float
+        The steps end when the kernel is proved to be within ``tol`` times its distance from the given one of the
+        nearest kernel, or after 3000 steps.
+    with_distances : bool
+        Return bounds on the distance as well.
+
+    Returns
+    -------
+    kernel : array
+        Of the given shape and dtype (integers become float64); the given kernel itself if it is within the bound. Its
+        norm is proved to be within the bound: ``norm_bounds(kernel, ..., tol=1e-6)[1] <= bound``, or
+        ``norm_bounds(kernel, ...)[1] <= bound`` if the layer is too large for a tolerance.
+    (lower, upper) : (float, float)
+        If ``with_distances``: no kernel within the bound is nearer than ``lower``, and the returned one has the
+        distance ``upper``. Distances are Frobenius norms of differences of kernels. On circular axes these are
+        proportional to those of matrices.
+
+    Raises
+    ------
+    ValueError
+        If the bound or ``tol`` is out of range.
+
+    Notes
+    -----
+    Layers whose singular values can be computed in parts are treated as they are: circular ones, and those of any
+    boundary on small images. The projection is then the nearest kernel, up to ``tol``. For a larger layer, an axis
+    that is no ring is replaced by the ring that contains it (see `norm_bounds`), and a long ring by a shorter one;
+    the result is scaled until its own norm is proved to be within the bound. The norms of the two differ by little on
+    large images with zero boundary, so the kernel is close to the nearest one, but this is not proved: ``lower`` is 0.
+
+    Examples
+    --------
+    >>> kernel = project_norm([1.0, -2.0, 1.0], 16, bound=2.0, tol=1e-4, padding="same", boundary="circular")
+    >>> kernel.round(2)
+    array([ 0.33, -1.33,  0.33])
+    """
     if not (bound > 0 and math.isfinite(bound)):
         raise ValueError(f"bound={bound!r} must be positive and finite: it is the largest norm that is allowed")
     if not 0 < tol < 1:
