@@ -12,6 +12,7 @@ import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Generator, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, Final
@@ -294,4 +295,66 @@ def reports_and_jacobians(context: Context) -> Table:
     )
 
 
-TOPICS: Final = {"trained": trained_models, "questions": reports_and_jacobians}
+def bound_of_an_architecture(name: str) -> Iterator[dict[str, Any]]:
+    """Yield the Lipschitz bound of a named architecture with random weights, and the product of its nodes' norms."""
+    import convmatrix as cm
+
+    network = with_weights(cm.network.architecture(name))
+    start = time.perf_counter()
+    bound = cm.spectral.lipschitz_bound(network)
+    yield {"seconds": time.perf_counter() - start, "bound": float(bound)}
+    start = time.perf_counter()
+    yield {"product": bound.product_of_norms, "product, s": time.perf_counter() - start}
+
+
+def with_weights(network: Any) -> Any:
+    """Return a network with random weights, such that values neither grow nor vanish with depth."""
+    from convmatrix.network import Convolution, FullyConnected, Network, Pooling, Scale
+
+    rng = np.random.default_rng(0)
+    nodes = []
+    for node in network:
+        operation = node.operation
+        if isinstance(operation, Convolution):
+            weight = rng.standard_normal(operation.geometry.weight_shape)
+            operation = replace(operation, weight=weight * np.sqrt(2 / weight[0].size), bias=None)
+        elif isinstance(operation, FullyConnected):
+            weight = rng.standard_normal((operation.n_out, operation.n_in)) / np.sqrt(operation.n_in)
+            operation = replace(operation, weight=weight, bias=False)
+        elif isinstance(operation, Scale):
+            operation = Scale(rng.uniform(0.5, 1.5, node.output_shape[0]), rng.standard_normal(node.output_shape[0]))
+        elif isinstance(operation, Pooling) and operation.trained:
+            channels = node.output_shape[0]
+            operation = replace(operation, coefficient=np.ones(channels), bias=np.zeros(channels))
+        nodes.append(replace(node, operation=operation))
+    return Network(nodes, network.outputs, network.name)
+
+
+def lipschitz_bounds(context: Context) -> Table:
+    """Time the Lipschitz bounds of named architectures."""
+    rows = []
+    for name in ("lenet5",) if context.quick else ("lenet5", "alexnet", "resnet18"):
+        context.report(f"Lipschitz bound of {name}")
+        outcome = call(bound_of_an_architecture, {"name": name}, threads=2)
+        found = outcome.values
+        rows.append(
+            Row(
+                {
+                    "network": name + (f" ({outcome.failure})" if outcome.failure else ""),
+                    "seconds": found.get("seconds"),
+                    "bound": found.get("bound"),
+                    "product of norms": found.get("product"),
+                    "product, s": found.get("product, s"),
+                }
+            )
+        )
+    return Table(
+        "Lipschitz bounds",
+        "Random weights, at the architecture's own input size; two threads. The product of norms is computed "
+        "afterwards, from the norms of single nodes. Goal: at most 300 s.",
+        rows,
+        context.goal(Goal("seconds", "at most", 300)),
+    )
+
+
+TOPICS: Final = {"trained": trained_models, "questions": reports_and_jacobians, "lipschitz": lipschitz_bounds}

@@ -48,7 +48,11 @@ def upper_norm(weight: Array, geometry: ConvGeometry) -> float:
     3.414213562...
     """
     if max(geometry.n_in, geometry.n_out) <= _MOST_DENSE:
-        return matrix_norm(conv_matrix(weight.astype(np.float64), geometry))
+        norm = matrix_norm(conv_matrix(weight.astype(np.float64), geometry))
+        if set(geometry.boundary) == {"zero"}:
+            return norm
+        taps = math.prod(geometry.kernel_shape)  # those that meet on a sample are added, with rounding
+        return up(norm + taps * EPSILON * moduli_norm(conv_matrix(np.abs(weight).astype(np.float64), geometry)))
     scale = float(np.abs(weight).max(initial=0.0))
     if scale == 0:
         return 0.0
@@ -62,9 +66,7 @@ def upper_norm(weight: Array, geometry: ConvGeometry) -> float:
 def matrix_norm(matrix: Any) -> float:
     """Return an upper bound on the norm of a sparse matrix, tight if it is small or has a small bandwidth."""
     rows, columns = (int(size) for size in matrix.shape)
-    moduli = abs(matrix)
-    sums = float(moduli.sum(axis=0).max()) * float(moduli.sum(axis=1).max())
-    bound = float(math.sqrt(sums) * (1 + 4 * (rows + columns) * EPSILON))
+    bound = moduli_norm(matrix)
     if bound == 0 or not math.isfinite(bound):
         return bound
     small, large = min(rows, columns), max(rows, columns)
@@ -78,7 +80,7 @@ def matrix_norm(matrix: Any) -> float:
     if small <= _MOST_DENSE:
         gram = (wide @ wide.T).toarray()
         terms = float(np.diff(wide.indptr).max(initial=0))
-        error = (terms + 64 * small + 8) * EPSILON * sums
+        error = (terms + 64 * small + 8) * EPSILON * bound**2
         return min(bound, math.sqrt(float(np.linalg.eigvalsh(gram)[-1]) + error) * (1 + 8 * EPSILON))
     certifier = BandCertifier(wide)
     if certifier.work > _MOST_BAND_WORK:
@@ -91,6 +93,13 @@ def matrix_norm(matrix: Any) -> float:
         if proved is not None:
             return min(bound, proved)
     return bound
+
+
+def moduli_norm(matrix: Any) -> float:
+    """Return an upper bound on the norm of the moduli of a sparse matrix: the root of the largest sums of two ways."""
+    moduli = abs(matrix)
+    sums = float(moduli.sum(axis=0).max()) * float(moduli.sum(axis=1).max())
+    return math.sqrt(sums) * (1 + 4 * float(sum(matrix.shape)) * EPSILON)
 
 
 @dataclass(eq=False)

@@ -94,7 +94,9 @@ class Form:
                 return None
             small = sparse.diags_array(self.value) if self.diagonal else sparse.csr_array(self.value)
             stored = sparse.kron(small, sparse.eye_array(points), format="csr")
-        error = self.error + 2 * EPSILON * self.moduli  # where taps meet on a sample, weights are added
+        # Where taps meet on a sample, weights are added.
+        taps = 1 if self.geometry is None else math.prod(self.geometry.kernel_shape)
+        error = self.error + (taps - 1) * EPSILON * self.moduli
         return Form(
             "matrix", sparse.csr_array(stored.reshape(n_out, n_in)), self.input_shape, self.output_shape, error=error
         )

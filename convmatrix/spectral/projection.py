@@ -5,8 +5,8 @@ With A(w) the matrix of the weights w, the problem is :math:`\min_w \tfrac12 \|w
 
 .. math:: \max_Y \; \tfrac12 \|w_0\|^2 - \tfrac12 \|w_0 - A^* Y\|^2 - b \, \|Y\|_*
 
-with the nuclear norm, the sum of singular values, and :math:`w = w_0 - A^* Y`. Each step along the gradient is followed
-by a reduction of the singular values of Y, block by block, in the bases that make A(w) block-diagonal.
+with the nuclear norm, the sum of singular values, and :math:`w = w_0 - A^* Y`. Both are solved at the same time in the
+bases that make A(w) block-diagonal; each step reduces singular values block by block.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ _MOST_WORK: Final = 2e9  # multiplications of a step, beyond which rings with fe
 _MOST_ENTRIES: Final = 3e7  # entries of all blocks
 _MOST_STEPS: Final = 3000
 _CHECKED: Final = 10  # steps between computations of the gap
+_RELAXATION: Final = 1.7
 _NORM_TOL: Final = 1e-6
 
 
@@ -73,19 +74,70 @@ def project_norm(
     with_distances: bool = False,
     **layer: Unpack[LayerOptions],
 ) -> Array | tuple[Array, tuple[float, float]]:
-    r"""Return the nearest kernel of the same support whose layer has a norm of at most a bound."""
+    r"""Return the nearest kernel of the same support whose layer has a norm of at most a bound.
+
+    To clip the singular values of a circular layer gives a kernel as large as the image; cropped to k x k, its norm
+    is above the bound again. This is the projection onto the kernels that are k x k *and* within the bound, a convex
+    set, for the boundary, the strides and the groups of the layer.
+
+    Parameters
+    ----------
+    kernel, input_shape, **layer
+        As for `singular_values`; any layer that `ConvGeometry` allows.
+    bound : float
+        The largest spectral norm that is allowed.
+    tol : float
+        The steps end when the kernel is proved to be within ``tol`` times its distance from the given one of the
+        nearest kernel, or after 3000 steps.
+    with_distances : bool
+        Return bounds on the distance as well.
+
+    Returns
+    -------
+    kernel : array
+        Of the given shape and dtype (integers become float64); the given kernel itself if it is within the bound. Its
+        norm is proved to be within the bound: ``norm_bounds(kernel, ..., tol=1e-6)[1] <= bound``, or
+        ``norm_bounds(kernel, ...)[1] <= bound`` if the layer is too large for a tolerance.
+    (lower, upper) : (float, float)
+        If ``with_distances``: no kernel within the bound is nearer than ``lower``, and the returned one has the
+        distance ``upper``. Distances are Frobenius norms of differences of kernels. On circular axes these are
+        proportional to those of matrices.
+
+    Raises
+    ------
+    ValueError
+        If the bound or ``tol`` is out of range.
+
+    Notes
+    -----
+    Layers whose singular values can be computed in parts are treated as they are: circular ones, and those of any
+    boundary on small images. The projection is then the nearest kernel, up to ``tol``. For a larger layer, an axis
+    that is no ring is replaced by the ring that contains it (see `norm_bounds`), and a long ring by a shorter one;
+    the result is scaled until its own norm is proved to be within the bound. The norms of the two differ by little on
+    large images with zero boundary, so the kernel is close to the nearest one, but this is not proved: ``lower`` is 0.
+
+    Examples
+    --------
+    >>> kernel = project_norm([1.0, -2.0, 1.0], 16, bound=2.0, tol=1e-4, padding="same", boundary="circular")
+    >>> kernel.round(2)
+    array([ 0.33, -1.33,  0.33])
+    """
     if not (bound > 0 and math.isfinite(bound)):
         raise ValueError(f"bound={bound!r} must be positive and finite: it is the largest norm that is allowed")
     if not 0 < tol < 1:
         raise ValueError(f"tol={tol!r} must be between 0 and 1: it is the distance from the nearest kernel, relative")
     given, original = read_layer(kernel, input_shape, **layer), as_array(kernel)
-    if _certified(given.weights, given.geometry, bound) <= bound:
+    norm = _certified(given.weights, given.geometry, bound)
+    if norm <= bound:
         return (original, (0.0, 0.0)) if with_distances else original
     dtype = original.dtype if original.dtype.kind in "fc" else np.dtype(np.float64)
     scale = float(np.abs(given.weights).max())
     scaled = WeightedLayer(given.geometry, given.weights / scale)
-    model, exact = _model(scaled)
-    weights, lower = nearest(model, bound / scale, tol)
+    layer_map, exact = _affordable(scaled)
+    if norm <= bound * (1 + 1e-9):
+        weights, lower = scaled.weights, 0.0  # it is scaled
+    else:
+        weights, lower = nearest(layer_map, bound / scale, tol)
     projected = _shrunk((weights * scale).astype(dtype), given.geometry, bound)
     projected = projected.reshape(original.shape)
     if not with_distances:
@@ -151,10 +203,17 @@ class BlockMap:
             counts[own < other], counts[own > other] = 2, 0
         return counts
 
+    @cached_property
+    def grams(self) -> list[tuple[Array, Array]]:
+        """Eigenvalues and eigenvectors, for each axis, of the matrix of inner products of its weights' blocks."""
+        real = self.layer.weights.dtype.kind != "c"
+        grams = [np.einsum("frct,frcu->tu", symbol.conj(), symbol) for symbol in self.symbols]
+        return [np.linalg.eigh(gram.real if real else gram) for gram in grams]
+
     @property
     def factor(self) -> float:
         """The largest number by which the map to all blocks stretches squared norms of weights."""
-        return math.prod(float(np.linalg.norm(np.einsum("frct,frcu->tu", s.conj(), s), 2)) for s in self.symbols)
+        return math.prod(float(values[-1]) for values, _ in self.grams)
 
     @property
     def block_shape(self) -> tuple[int, int]:
@@ -184,9 +243,7 @@ class BlockMap:
     def blocks(self, weights: Array) -> Array:
         """Return the distinct blocks of some weights, shape (blocks, rows, columns)."""
         n = len(self.axes)
-        grouped = group_weights(self.layer.geometry, weights)
-        array = grouped.transpose(self._order())
-        array = array.reshape(*array.shape[:3], *(symbol.shape[-1] for symbol in self.symbols))
+        array = self._arranged(weights)
         for symbol in self.symbols:  # each axis in turn is the fourth, and is moved to the end
             array = np.tensordot(array, symbol, axes=(3, 3))
         # (groups, outputs, inputs, then frequencies, output phases and input phases of each axis)
@@ -194,6 +251,29 @@ class BlockMap:
         array = array.transpose(*first, 0, 1, *(f + 1 for f in first), 2, *(f + 2 for f in first))
         rows, columns = self.block_shape
         return np.ascontiguousarray(array[self.counts > 0]).reshape(-1, rows, columns)
+
+    def solve(self, weights: Array, penalty: float) -> Array:
+        """Return the solution v of v + penalty * adjoint(blocks(v)) = weights."""
+        array = self._arranged(weights)
+        products = np.ones(1)
+        for values, vectors in self.grams:  # each axis in turn is the fourth, and is moved to the end
+            array = np.tensordot(array, vectors.conj(), axes=(3, 0))
+            products = np.multiply.outer(products, values)
+        array = array / (1 + penalty * products[0])
+        for _, vectors in self.grams:
+            array = np.tensordot(array, vectors, axes=(3, 1))
+        return self._restored(array)
+
+    def _arranged(self, weights: Array) -> Array:
+        """Return weights as (groups, outputs, inputs, then the weights of each axis, its tile and taps together)."""
+        array = group_weights(self.layer.geometry, weights).transpose(self._order())
+        return array.reshape(*array.shape[:3], *(symbol.shape[-1] for symbol in self.symbols))
+
+    def _restored(self, array: Array) -> Array:
+        """Return the inverse of `_arranged`."""
+        shape = group_weights(self.layer.geometry, self.layer.weights).shape
+        grouped = array.reshape([shape[place] for place in self._order()]).transpose(np.argsort(self._order()))
+        return ungroup_weights(self.layer.geometry, grouped)
 
     def adjoint(self, blocks: Array) -> Array:
         """Return the transpose of `blocks`, for the sum of inner products over all frequencies."""
@@ -209,75 +289,76 @@ class BlockMap:
         full = full.transpose(*channels, *order)
         for symbol in self.symbols:
             full = np.tensordot(full, symbol.conj(), axes=((3, 4, 5), (0, 1, 2)))
-        grouped_shape = group_weights(self.layer.geometry, self.layer.weights).shape
-        arranged = [grouped_shape[place] for place in self._order()]
-        grouped = full.reshape(arranged).transpose(np.argsort(self._order()))
-        if self.layer.weights.dtype.kind != "c":
-            grouped = grouped.real
-        return ungroup_weights(self.layer.geometry, grouped)
+        return self._restored(full if self.layer.weights.dtype.kind == "c" else full.real)
 
 
-def _model(layer: WeightedLayer) -> tuple[BlockMap, bool]:
+def _affordable(layer: WeightedLayer) -> tuple[BlockMap, bool]:
     """Return the map to blocks of a layer, and whether it is the layer itself or a similar one on rings."""
-    model = BlockMap(layer, tuple(layer.transforms()))
-    if model.work <= _MOST_WORK and model.entries <= _MOST_ENTRIES:
-        return model, True
-    names = zip(layer.geometry.axes, layer.transform_names, model.axes, strict=True)
+    found = BlockMap(layer, tuple(layer.transforms()))
+    if found.work <= _MOST_WORK and found.entries <= _MOST_ENTRIES:
+        return found, True
+    names = zip(layer.geometry.axes, layer.transform_names, found.axes, strict=True)
     axes = [enclosing_rings(axis)[0][0] if name == "dense" else own for axis, name, own in names]
-    model = BlockMap(layer, tuple(axes))
-    while model.work > _MOST_WORK or model.entries > _MOST_ENTRIES:
+    found = BlockMap(layer, tuple(axes))
+    while found.work > _MOST_WORK or found.entries > _MOST_ENTRIES:
         longest = max(range(len(axes)), key=lambda number: axes[number].n_frequencies / axes[number].n_shifts)
         points = axes[longest].n_frequencies
         if points <= 2 * axes[longest].n_shifts:
             break
         axes[longest] = replace(axes[longest], n_frequencies=max(points * 3 // 4, 2 * axes[longest].n_shifts))
-        model = BlockMap(layer, tuple(axes))
-    return model, axes == layer.transforms()
+        found = BlockMap(layer, tuple(axes))
+    return found, axes == layer.transforms()
 
 
-def nearest(model: BlockMap, bound: float, tol: float) -> tuple[Array, float]:
-    """Return weights whose blocks have norms of at most the bound up to rounding, and a lower bound on their distance.
+def nearest(layer_map: BlockMap, bound: float, tol: float) -> tuple[Array, float]:
+    r"""Return weights whose blocks have norms of at most the bound up to rounding, and a lower bound on their distance.
 
-    The steps are accelerated (Beck and Teboulle, A fast iterative shrinkage-thresholding algorithm, SIAM J. Imaging
-    Sciences 2, 2009) and restarted where they turn against the gradient (O'Donoghue and Candes, 2015). They end when
-    the gap between the distance and its lower bound proves that the weights are within ``tol`` of the nearest, relative
-    to the distance.
+    The alternating direction method of multipliers (Boyd, Parikh, Chu, Peleato, Eckstein, Foundations and Trends in
+    Machine Learning 3(1), 2011), with Z = A(w) within the bound and Y = penalty * U: over-relaxed. The
+    steps end when the gap between the distance and its lower bound proves that the weights are within ``tol`` of the
+    nearest, relative to the distance.
     """
-    start = model.layer.weights
-    rate = 1 / (model.factor * (1 + 1e-9))
-    counts = model.counts[model.counts > 0].repeat(model.layer.channels[0])
-    Y = extrapolated = np.zeros_like(model.blocks(start))
-    momentum, weights, lower = 1.0, start, 0.0
+    start = layer_map.layer.weights
+    counts = layer_map.counts[layer_map.counts > 0].repeat(layer_map.layer.channels[0])
+    # By trial; without a transform, few singular vectors with many coordinates are at the bound.
+    penalty = (100 if any(axis.name == "dense" for axis in layer_map.axes) else 10) / layer_map.factor
+    U, A = np.zeros_like(layer_map.blocks(start)), layer_map.blocks(start)
+    Z = A - reduced(A, bound)
+    best, upper, lower = start, math.inf, 0.0
     for step in range(1, _MOST_STEPS + 1):
-        gradient = model.blocks(start - model.adjoint(extrapolated))
-        following = reduced(extrapolated + rate * gradient, rate * bound)
-        turned = float(np.vdot(extrapolated - following, following - Y).real) > 0
-        after = 1.0 if turned else (1 + math.sqrt(1 + 4 * momentum**2)) / 2
-        extrapolated = following + (0.0 if turned else (momentum - 1) / after) * (following - Y)
-        Y, momentum = following, after
+        weights = layer_map.solve(start + penalty * layer_map.adjoint(Z - U), penalty)
+        A = layer_map.blocks(weights)
+        relaxed = _RELAXATION * A + (1 - _RELAXATION) * Z + U
+        U = reduced(relaxed, bound)
+        Z = relaxed - U
         if step % _CHECKED and step < _MOST_STEPS:
             continue
-        change = model.adjoint(Y)
-        candidate = start - change
-        largest, sums = singular_sums(model.blocks(candidate), Y)
-        candidate = candidate * min(1.0, bound / largest)
-        distance = float(np.linalg.norm((candidate - start).ravel()))
+        change = penalty * layer_map.adjoint(U)
         dual = float(np.vdot(change, start).real) - float(np.vdot(change, change).real) / 2
-        dual -= bound * float((sums * counts).sum())
-        lower, weights = max(lower, math.sqrt(max(2 * dual, 0.0)) * (1 - 1e-9)), candidate
-        if distance**2 - lower**2 <= (tol * distance) ** 2:
+        dual -= bound * penalty * float((nuclear_norms(U) * counts).sum())
+        lower = max(lower, math.sqrt(max(2 * dual, 0.0)) * (1 - 1e-9))
+        for candidate, blocks in ((weights, A), (start - change, layer_map.blocks(start - change))):
+            scaled = candidate * min(1.0, bound / largest_norm(blocks))
+            distance = float(np.linalg.norm((scaled - start).ravel()))
+            if distance < upper:
+                best, upper = scaled, distance
+        if upper**2 - lower**2 <= (tol * upper) ** 2:
             break
-    return weights, lower
+    return best, lower
 
 
-def singular_sums(matrices: Array, others: Array) -> tuple[float, Array]:
-    """Return the largest singular value of a stack of matrices, and the sums of those of each matrix of another."""
-    present = np.abs(others).any(axis=(1, 2))
-    sums = np.zeros(len(others))
+def nuclear_norms(matrices: Array) -> Array:
+    """Return the sum of the singular values of each matrix in a stack."""
+    present = np.abs(matrices).any(axis=(1, 2))
+    sums = np.zeros(len(matrices))
     if present.any():
-        sums[present] = np.concatenate(
-            _on_parts(lambda part: np.linalg.svd(part, compute_uv=False).sum(axis=1), others[present])
-        )
+        parts = _on_parts(lambda part: np.linalg.svd(part, compute_uv=False).sum(axis=1), matrices[present])
+        sums[present] = np.concatenate(parts)
+    return sums
+
+
+def largest_norm(matrices: Array) -> float:
+    """Return the largest singular value of a stack of matrices, rounded up."""
     limits = gram_bounds(matrices, 4)
     order = np.argsort(-limits)
     largest = 0.0
@@ -287,7 +368,7 @@ def singular_sums(matrices: Array, others: Array) -> tuple[float, Array]:
         if not len(batch):
             break
         largest = max(largest, float(np.linalg.svd(matrices[batch], compute_uv=False).max()))
-    return largest * (1 + 64 * sum(matrices.shape[1:]) * EPSILON), sums
+    return largest * (1 + 64 * sum(matrices.shape[1:]) * EPSILON)
 
 
 def reduced(matrices: Array, amount: float) -> Array:
