@@ -65,7 +65,7 @@ def prove(name: str, engine: str = "sympy") -> Proof:
     >>> proof
     Proof('strided-shift', engine='sympy', proved=True)
     >>> [part.name for part in proof.parts]
-    ['strided shift', 'no other shift']
+    ['strided shift', 'no other shift', 'distinct weights']
     """
     return prove_theorem(theorem(name), engine)
 
