@@ -28,6 +28,7 @@ from convmatrix.network import (
     Node,
     Normalisation,
     Opaque,
+    ParametricReLU,
     PatternMap,
     Pooling,
     Product,
@@ -413,6 +414,46 @@ def test_a_second_network_refutes_a_fixed_size() -> None:
         plan(halves, other)
 
 
+@for_each(
+    "one, another, values",
+    [
+        (Scale(None, [1.0]), Scale(None, [2.0]), "shift"),
+        (Scale([1.0]), Scale([1.5]), "scale"),
+        (Scale(), Scale([1.0]), "scale"),
+        (ParametricReLU([0.1]), ParametricReLU([0.2]), "slope"),
+        (Elementwise("leaky_relu", {"slope": 0.1}), Elementwise("leaky_relu", {"slope": 0.2}), "parameters"),
+        (Pooling("sum", 3, 1, 1, coefficient=[2]), Pooling("sum", 3, 1, 1, coefficient=[3]), "coefficient"),
+        (Pooling("average", 3, 1, 1), Pooling("average", 3, 1, 1, count_include_pad=False), "count_include_pad"),
+        (Pooling("sum", 3, 1, 1), Pooling("max", 3, 1, 1), "method"),
+        (FullyConnected(9, 9, np.eye(9), False, flatten=False), FullyConnected(9, 9, 2 * np.eye(9), False,
+                                                                             flatten=False), "weight"),
+    ],
+)  # fmt: skip
+def test_a_second_network_refutes_other_values(one: Any, another: Any, values: str) -> None:
+    """A constant that was computed from the size of the image differs, whatever the kind of the node."""
+
+    def network(n: int, operation: Any) -> Network:
+        rows = isinstance(operation, FullyConnected)  # along the last axis, which is of the channels then
+        back = [Node("back", transpose((1, 0)))] if rows else []
+        front = [transpose((1, 0))] if rows else []
+        return Network([Input((9 if rows else 1, n)), *front, Node("it", operation), *back])
+
+    assert plan(network(8, one), network(13, one)).exact
+    with pytest.raises(ValueError, match=rf"node 'it' of other, read for \(\d, 13\), has other values of {values}"):
+        plan(network(8, one), network(13, another))
+
+
+def test_a_second_network_refutes_other_weights() -> None:
+    def network(n: int, weight: Any, bias: Any) -> Network:
+        return Network([Input((1, n)), Convolution(cm.ConvGeometry((n,), (3,)), weight, bias)])
+
+    assert plan(network(8, [1, 2, 3], [4]), network(9, [1, 2, 3], [4])).exact
+    with pytest.raises(ValueError, match="other values of weight"):
+        plan(network(8, [1, 2, 3], [4]), network(9, [1, 2, 4], [4]))
+    with pytest.raises(ValueError, match="other values of bias"):
+        plan(network(8, [1, 2, 3], [4]), network(9, [1, 2, 3], [5]))
+
+
 def test_a_network_of_another_size_keeps_its_weights() -> None:
     torch = pytest.importorskip("torch")
     from tests.tiled_networks import torch_cases
@@ -465,7 +506,7 @@ def test_run_notices_sizes_that_are_fixed_within_a_function() -> None:
     found = plan(Network([Input((1, 16)), Resize((32,), "nearest", "asymmetric", rounding="floor")]))
     image = RNG.integers(-9, 9, (1, 1, 48))
     np.testing.assert_array_equal(found.run(lambda x: x.repeat(2, 2), image, 16), image.repeat(2, 2))
-    with pytest.raises(ValueError, match=r"shape \(1, 1, 32\) for a tile of \(15,\), but \(1, 1, 30\) was expected"):
+    with pytest.raises(ValueError, match=r"shape \(1, 1, 32\) for a tile of \(8,\), but \(1, 1, 16\) was expected"):
         found.run(lambda x: np.resize(x, (1, 1, 32)), image, 16)
 
     def fixed(x: Any) -> Any:
@@ -474,6 +515,71 @@ def test_run_notices_sizes_that_are_fixed_within_a_function() -> None:
         return x.repeat(2, 2)
 
     np.testing.assert_array_equal(found.run(fixed, image, 16), image.repeat(2, 2))
+
+
+@for_each(
+    "function",
+    [
+        lambda x: x / x.shape[2],
+        lambda x: x + x.shape[2] / 8,
+        lambda x: x * np.linspace(0, 1, x.shape[2]).sum(),
+        lambda x: x - x.mean(2, keepdims=True),
+    ],
+)
+def test_run_notices_numbers_that_follow_the_size(function: Any) -> None:
+    """Though all outputs have the shapes of the plan: two tiles that read the same samples must agree."""
+    found = plan(Network([Input((1, 16)), Scale([2.0])]))
+    image = RNG.standard_normal((1, 1, 48))
+    with pytest.raises(ValueError, match=r"tiles of \(20,\) and of \(10,\) samples differ by up to .* depends on"):
+        found.run(function, image, 20)
+    np.testing.assert_array_equal(found.run(function, image, 48), function(image))
+
+
+def test_run_stitches_the_planned_node_or_refuses() -> None:
+    torch = pytest.importorskip("torch")
+    onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    module = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3, padding=1), torch.nn.Conv2d(1, 1, 5, padding=2)).double()
+    network = cm.Network.from_torch(module, (1, 16, 16))
+    found = plan(network, output="0")
+    image = RNG.standard_normal((1, 1, 40, 40))
+    with torch.no_grad():
+        whole = module[0](torch.from_numpy(image)).numpy()
+    with pytest.raises(ValueError, match="the plan is for the node '0', but the function returns the outputs of .*'1'"):
+        found.run(module, image, 16)
+    np.testing.assert_allclose(found.run(network, image, 16), whole, atol=1e-12)
+    np.testing.assert_allclose(found.run(lambda x: module[0](torch.from_numpy(x)), image, 16), whole, atol=1e-12)
+    with pytest.raises(ValueError, match="returned 2 arrays in a tuple, but one, the planned node's"):
+        found.run(lambda x: (x, x), image, 16)
+    model = unet_in_onnx(onnx)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    with pytest.raises(ValueError, match="the plan is for the node 'pool'"):
+        plan(cm.Network.from_onnx(model, (1, 16, 16)), output="pool").run(session, image, 16)
+
+
+def test_run_takes_dictionaries_tensors_and_dtypes() -> None:
+    torch = pytest.importorskip("torch")
+
+    class Two(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(1, 1, 3, padding=1)
+
+        def forward(self, x: Any) -> Any:
+            return {"a": self.conv(x), "b": self.conv(x).relu()}
+
+    module = Two()
+    network = cm.Network.from_torch(module, (1, 16, 16))
+    found = plan(network, output=network.outputs[1])
+    image = RNG.integers(0, 255, (1, 1, 40, 40))
+    whole = module(torch.from_numpy(image).float())["b"].detach().numpy()
+    for given in (image, image.astype(np.uint8), torch.from_numpy(image).double().requires_grad_()):
+        np.testing.assert_allclose(found.run(module, given, 16), whole, rtol=1e-4, atol=1e-4)
+    assert found.run(module, image > 9, 16).shape == whole.shape
+    with pytest.raises(ValueError, match=r"returned 0 arrays in a list, but output number 1, counted from 0"):
+        found.run(lambda x: [], image, 16)
+    relu = plan(Network([Input((1, 8)), Elementwise("relu")]))
+    mixed = relu.run(lambda x: x / 1 if x[0, 0, 0] else x, np.array([[0, 1, 2, 3, 4, 5, 6]]), 4)
+    assert mixed.dtype == np.float64
 
 
 def test_run_takes_modules_in_their_mode_and_dtype() -> None:

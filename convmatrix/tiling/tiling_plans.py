@@ -95,7 +95,8 @@ class TilingPlan(PlannedAxes):
         ----------
         function : callable, torch.nn.Module, onnxruntime.InferenceSession or Network
             Maps a batch (batch, channels, *spatial), for the spatial shapes of the tiles. A module is called without
-            gradients in the mode that it is in, on the device of its parameters.
+            gradients in the mode that it is in, on the device and in the dtype of its parameters. Of several outputs
+            that of the plan is stitched. A function of arrays returns the planned node's values.
         image : array, shape (channels, *spatial) or (batch, channels, *spatial)
         tile_shape : int or sequence of int
             As for `tiles`.
@@ -110,7 +111,9 @@ class TilingPlan(PlannedAxes):
         Raises
         ------
         ValueError
-            As for `tiles`; or if the function's output for a tile has another shape than the plan expects.
+            As for `tiles`; or if the function's output for a tile has another shape than the plan expects, if tiles of
+            two sizes give other values where both read the same samples, or if the function is a model that does not
+            return the planned node.
         """
         return stitch(self, function, image, tile_shape, progress)
 
@@ -126,7 +129,7 @@ def plan(network: Any, other: Any = None, output: str | None = None) -> TilingPl
         The same model read for another image size, which must be what `resized` makes of the network. A network that
         was read for one size cannot tell how its numbers follow the size: amounts of padding and cropping and scales
         of resizing are taken as constant, and sizes are restricted where the padding may be that of the word "same".
-        The second network confirms this.
+        The second network confirms this, as all its constants and weights must be equal to those of the network.
     output : str, optional
         The node whose output is stitched; by default the first output.
 
