@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -191,6 +193,40 @@ def test_ends_of_the_image_are_read_by_the_network_itself() -> None:
         found.tiles((40,), 8)
 
 
+def test_images_with_too_many_tiles_are_refused_before_they_are_listed() -> None:
+    found = plan(Network([Input((1, 8, 8)), layer((8, 8), 3, padding=1)]))
+    with pytest.raises(ValueError, match=r"there are 11108889 tiles, 3333 x 3333, and 262144 is the most"):
+        found.tiles((99992, 99992), 32)
+    with pytest.raises(ValueError, match=r"an axis of 1099511627776 samples has at least \d+ tiles of 32"):
+        found.tiles((2**40, 8), (32, 8))
+    with pytest.raises(ValueError, match=r"more than 1099511627776 samples"):
+        found.tiles((10**20, 10), 10**20 - 1)
+    assert len(found.tiles((99992, 8), 32)) == 3333
+
+
+def test_the_smallest_tile_is_found_quickly() -> None:
+    """By bisection, and it is the smallest one: among all sizes where these are few."""
+    for layers in (
+        [same(60, 5, boundary="reflect"), Pooling("max", 4, 3)],
+        [Pooling("max", 6), same(10), Resize((40,), "nearest", "asymmetric")],
+        [same(60, 3, boundary="circular"), Pooling("sum", 4)],
+        [Pooling("max", 3, 2, ceil_mode=True), Pooling("max", 3, 2)],
+    ):
+        axis: Any = plan(Network([Input((1, 60)), *layers])).axes[0]
+        for size in (120, 121, 123, 126):
+            if not axis.admitted(np.array([size]))[0]:
+                continue
+            suitable = [t for t in range(1, size) if axis._suitable(size, t) is not None]
+            assert suitable == list(range(suitable[0], size))
+            with pytest.raises(ValueError, match=rf"need at least {suitable[0]} for an image of {size}"):
+                axis.cuts(size, 1)
+    deep = plan(Network([Input((1, 1024)), *[Pooling("max", 2) for _ in range(10)]]))
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match="they need at least 1600 for an image of 1000000"):
+        deep.tiles((10**6,), 10)
+    assert time.perf_counter() - start < 0.5
+
+
 def test_tiles_cover_the_output_once() -> None:
     found = plan(Network([Input((2, 20, 20)), Pooling("max", 3, 2, 1), Resize((30, 30), "nearest", "asymmetric")]))
     count = np.zeros((99, 60), dtype=int)
@@ -305,6 +341,25 @@ def test_refusals_name_the_node_and_the_reason(nodes: list[Any], node: str, reas
     with pytest.raises(ValueError, match=r"cannot be cut into tiles of 7 on axis \d, of 64 samples"):
         found.tiles((64, 64), 7)
     assert "cannot be cut" in found.explain()
+
+
+def blocks(n: int, number: int, size: int, *operations: Any) -> Network:
+    """Return a network that works on the blocks of an axis of n samples."""
+    return Network([Input((1, n)), reshape((1, number, size)), *operations])
+
+
+def test_blocks_whose_number_may_be_fixed_are_refused_until_another_size_tells() -> None:
+    """Two halves of an axis of 16 samples look like blocks of 8, and it is the same with every other number."""
+    for operation in (Reduction("mean", (2,)), Normalisation((-1,)), Softmax(-1)):
+        for number, size in ((2, 8), (8, 2), (4, 4)):
+            found = plan(blocks(16, number, size, operation))
+            assert not found.exact
+            assert f"combines blocks of {size} positions, a number that may follow the size" in found.reasons[0]
+            assert plan(blocks(16, number, size, operation), blocks(5 * size, 5, size, operation)).exact
+            with pytest.raises(ValueError, match="'rearrangement 2' of other"):
+                plan(blocks(16, number, size, operation), blocks(32, number, size * 2, operation))
+    channels = [transpose((0, 2, 1)), reshape((6, 8)), Normalisation((0,))]  # as many as there are weights for
+    assert plan(Network([Input((3, 16)), reshape((3, 8, 2)), *channels])).exact
 
 
 def test_what_does_not_reach_the_output_does_not_matter() -> None:
@@ -544,7 +599,7 @@ def test_run_stitches_the_planned_node_or_refuses() -> None:
     image = RNG.standard_normal((1, 1, 40, 40))
     with torch.no_grad():
         whole = module[0](torch.from_numpy(image)).numpy()
-    with pytest.raises(ValueError, match="the plan is for the node '0', but the function returns the outputs of .*'1'"):
+    with pytest.raises(ValueError, match=r"the plan is for the node '0', but the function returns the outputs of .*'1'"):
         found.run(module, image, 16)
     np.testing.assert_allclose(found.run(network, image, 16), whole, atol=1e-12)
     np.testing.assert_allclose(found.run(lambda x: module[0](torch.from_numpy(x)), image, 16), whole, atol=1e-12)
@@ -572,8 +627,8 @@ def test_run_takes_dictionaries_tensors_and_dtypes() -> None:
     found = plan(network, output=network.outputs[1])
     image = RNG.integers(0, 255, (1, 1, 40, 40))
     whole = module(torch.from_numpy(image).float())["b"].detach().numpy()
-    for given in (image, image.astype(np.uint8), torch.from_numpy(image).double().requires_grad_()):
-        np.testing.assert_allclose(found.run(module, given, 16), whole, rtol=1e-4, atol=1e-4)
+    for values in (image, image.astype(np.uint8), torch.from_numpy(image).double().requires_grad_()):
+        np.testing.assert_allclose(found.run(module, values, 16), whole, rtol=1e-4, atol=1e-4)
     assert found.run(module, image > 9, 16).shape == whole.shape
     with pytest.raises(ValueError, match=r"returned 0 arrays in a list, but output number 1, counted from 0"):
         found.run(lambda x: [], image, 16)
@@ -652,7 +707,7 @@ def test_plans_are_proved_for_all_sizes(engine: str) -> None:
     assert proof.proved, proof.explain()
     assert {part.decided_by for part in proof.parts} == {engine}
     kinds = {part.name.split()[0] for part in proof.parts}
-    assert kinds == {"position", "reads", "sizes", "numbers", "alignment"}
+    assert kinds == {"network", "position", "scale", "reads", "sizes", "numbers", "alignment"}
     assert "running a plan checks it" in proof.explain()
     assert (found.halo, found.alignment, found.sizes) == (((5, 6),), (2,), ((4, (0,)),))
 
@@ -686,6 +741,43 @@ def test_wrong_numbers_are_not_proved() -> None:
     object.__setattr__(found.axes[0], "alignment", 1)
     found.axes[0].__dict__.update(residues=(0,), smallest=6)
     assert "alignment" in refuted(found)
+
+
+def changed(found: Any, **values: Any) -> Any:
+    """Return a plan whose axes hold other values."""
+    return replace(found, axes=tuple(replace(axis, **values, _extents={}) for axis in found.axes))
+
+
+def test_plans_that_are_not_those_of_the_network_are_not_proved() -> None:
+    """Each is wrong for some image; a saved proof of one does not prove the right plan, nor the other way round."""
+    ring = plan(Network([same(12, 3, boundary="circular"), Pooling("sum", 2)], name="ring"))
+    nodes = [Node("x", Input((1, 24))), Node("conv", same(24, 5)), Node("down", Pooling("max", 3, 2, 1))]
+    right = plan(Network(nodes, name="right"))
+    axis: Any = right.axes[0]
+    doubled = {name: scale * 2 if name != "x" else scale for name, scale in axis.shifts.items()}
+    down = replace(axis.steps["down"][0][1], boundary="replicate")
+    wrong = [
+        (ring, changed(ring, periodic=False), "network"),
+        (right, changed(right, periodic=True), "network"),
+        (right, changed(right, shifts=doubled), "scale"),
+        (right, changed(right, output_axis=0), "network"),
+        (right, changed(right, axis=1), "network"),
+        (right, changed(right, steps={"x": []}, output="x"), "network"),
+        (right, changed(right, steps={**axis.steps, "down": [("conv", down)]}), "network"),
+        (right, changed(right, alignment=1), "network"),
+        (right, replace(right, output="conv"), "network"),
+    ]
+    proofs = {id(found): found.prove() for found in (ring, right)}
+    for found, other, kind in wrong:
+        proof = other.prove()
+        assert not proof.proved, kind
+        assert kind in {part.name.split()[0] for part in proof.parts if part.status == "refuted"}
+        for held, record in ((other, proofs[id(found)].record()), (found, proof.record())):
+            with pytest.raises(CertificateError):
+                held.recheck(record)
+    for source in (None, 3, [], {}):
+        with pytest.raises(CertificateError, match="saved proof"):
+            right.recheck(source)
 
 
 def refuted(found: Any) -> set[str]:
@@ -761,8 +853,6 @@ def test_command_errors(arguments: list[str], message: str, capsys: pytest.Captu
 def test_plans_are_quick_on_deep_networks() -> None:
     """Half a second is ten times what is needed."""
     network = Network([same(64) for _ in range(150)])
-    import time
-
     start = time.perf_counter()
     found = plan(network)
     assert found.halo == ((150, 150),)

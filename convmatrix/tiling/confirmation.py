@@ -51,7 +51,7 @@ def confirmed(network: Network, found: Mapping[str, NodeReads], other: Network, 
                 f"node {ours.name!r} of other, read for {other.input_shape}, {difference}; what it does depends on the "
                 "size of the image, so that the network cannot be cut into tiles"
             )
-    at_other = network_reads(other)
+    at_other = network_reads(other, blocks_known=True)
     return {node.name: _freed(node, found[node.name], at_other[node.name]) for node in expected}
 
 

@@ -69,7 +69,7 @@ def resized(network: Any, input_shape: Sequence[int]) -> Network:
         )
     if shape == net.input_shape:
         return net
-    found = {name: _assuming_nothing(reads) for name, reads in network_reads(net).items()}
+    found = {name: _assuming_nothing(reads) for name, reads in network_reads(net, blocks_known=True).items()}
     sizes: dict[int, dict[str, int]] = {}
     for axis, n in enumerate(shape[1:]):
         if n != net.input_shape[axis + 1]:

@@ -162,7 +162,7 @@ def plan(network: Any, other: Any = None, output: str | None = None) -> TilingPl
     net = as_network(network)
     name = net.outputs[0] if output is None else output
     own = net.until(name)
-    found = network_reads(own)
+    found = network_reads(own, blocks_known=other is not None)
     n_axes = len(net.input_shape) - 1
     refused = refused_axes(found, name, n_axes)
     if other is not None:
