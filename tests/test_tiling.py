@@ -362,6 +362,31 @@ def test_blocks_whose_number_may_be_fixed_are_refused_until_another_size_tells()
     assert plan(Network([Input((3, 16)), reshape((3, 8, 2)), *channels])).exact
 
 
+def test_constants_that_broadcast_do_not_depend_on_positions() -> None:
+    torch: Any = pytest.importorskip("torch")
+
+    class Floor(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self, *shape: int) -> None:
+            super().__init__()
+            self.floor = torch.nn.Parameter(torch.randn(shape))
+
+        def forward(self, x: Any) -> Any:
+            return torch.maximum(x, self.floor)
+
+    module = Floor(2, 1, 1)
+    network = cm.Network.from_torch(module, (2, 16, 16))
+    found = plan(network)
+    assert (found.exact, found.halo) == (True, ((0, 0), (0, 0)))
+    image = RNG.standard_normal((2, 40, 33)).astype(np.float32)
+    whole = module(torch.from_numpy(image)).detach().numpy()
+    np.testing.assert_array_equal(found.run(module, image, 11), whole)
+    np.testing.assert_array_equal(found.run(network, image, 11), whole)
+    assert plan(network, cm.Network.from_torch(module, (2, 20, 24))).assumptions == ()
+    assert found.prove().proved
+    columns = plan(cm.Network.from_torch(Floor(2, 1, 16), (2, 16, 16)))
+    assert [bool(halo) for halo in columns.halo] == [True, False]
+
+
 def test_what_does_not_reach_the_output_does_not_matter() -> None:
     """A refusal counts only if the output depends on it; channels may be combined in any way."""
     nodes = [
@@ -437,6 +462,10 @@ def test_padding_that_may_be_same_restricts_sizes_until_another_size_tells() -> 
 
     assert plan(network(15, 1)).sizes == ((1, (1,)),)
     assert plan(network(16, 1)).sizes == ((1, (0, 1)),)  # not that of "same"
+    geometry = cm.ConvGeometry((24,), (5,), stride=2, padding="same_lower")
+    lower = Network([Input((1, 24)), Convolution(geometry, range(5))])
+    assert lower["convolution 2"].operation.geometry.padding == ((2, 1),)  # type: ignore[attr-defined]
+    assert plan(lower).sizes == ((2, (0,)),)  # it is 2 + 2 at an odd size
     assert plan(network(15, 1), network(20, 1)).sizes == ((1, (0, 1)),)
     assert plan(network(15, "same"), network(21, "same")).sizes == ((1, (1,)),)
     with pytest.raises(ValueError, match=r"'convolution 2' of other, read for \(1, 20\)"):
@@ -467,6 +496,44 @@ def test_a_second_network_refutes_a_fixed_size() -> None:
     other = Network([Input((1, 11)), take(1, 1, 9, 2)])
     with pytest.raises(ValueError, match="'rearrangement 2' of other"):
         plan(halves, other)
+
+
+def test_what_one_size_does_not_tell_is_listed() -> None:
+    def network(n: int, m: int) -> Network:
+        nodes = [
+            Node("x", Input((1, n, m))),
+            Node("conv", layer((n, m), 3, padding=1), ("x",)),
+            Node("scaled", Scale([3.0], trained=False), ("conv",)),
+            Node("norm", Scale([3.0]), ("scaled",)),
+            Node("leaky", Elementwise("leaky_relu"), ("norm",)),
+            Node("crop", take(1, 1, n), ("leaky",)),
+            Node("up", Resize((2 * n - 2, 2 * m), "nearest", "asymmetric"), ("crop",)),
+            Node("cut", reshape((1, n - 1, 2, 2 * m)), ("up",)),
+        ]
+        return Network(nodes)
+
+    weights = network(9, 8)["conv"].operation.weight  # type: ignore[attr-defined]
+
+    def with_weights(n: int, m: int) -> Network:
+        made = network(n, m)
+        conv = Node("conv", Convolution(made["conv"].operation.geometry, weights), ("x",))  # type: ignore[attr-defined]
+        return Network([conv if node.name == "conv" else node for node in made])
+
+    found = plan(with_weights(9, 8))
+    end = " do not depend on the size of the image (node"
+    assert found.assumptions == (
+        f"windows, strides and padding{end} 'conv')",
+        f"constants{end}s 'scaled', 'leaky')",
+        f"amounts of cropping and padding{end} 'crop')",
+        f"scales of resizing{end} 'up')",
+        f"sizes of blocks{end} 'cut')",
+    )
+    assert all(text in found.explain() for text in found.assumptions)
+    assert plan(with_weights(9, 8), with_weights(15, 8)).assumptions == found.assumptions  # axis 1 is not confirmed
+    confirmed = plan(with_weights(9, 8), with_weights(15, 12))
+    assert (confirmed.exact, confirmed.assumptions) == (True, ())
+    assert "Assumed" not in confirmed.explain()
+    assert plan(Network([Input((1, 8)), Elementwise("relu")])).assumptions == ()
 
 
 @for_each(
@@ -599,7 +666,7 @@ def test_run_stitches_the_planned_node_or_refuses() -> None:
     image = RNG.standard_normal((1, 1, 40, 40))
     with torch.no_grad():
         whole = module[0](torch.from_numpy(image)).numpy()
-    with pytest.raises(ValueError, match=r"the plan is for the node '0', but the function returns the outputs of .*'1'"):
+    with pytest.raises(ValueError, match=r"for the node '0', but the function returns the outputs of .*'1'"):
         found.run(module, image, 16)
     np.testing.assert_allclose(found.run(network, image, 16), whole, atol=1e-12)
     np.testing.assert_allclose(found.run(lambda x: module[0](torch.from_numpy(x)), image, 16), whole, atol=1e-12)
@@ -612,7 +679,7 @@ def test_run_stitches_the_planned_node_or_refuses() -> None:
 
 
 def test_run_takes_dictionaries_tensors_and_dtypes() -> None:
-    torch = pytest.importorskip("torch")
+    torch: Any = pytest.importorskip("torch")
 
     class Two(torch.nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:
@@ -775,7 +842,8 @@ def test_plans_that_are_not_those_of_the_network_are_not_proved() -> None:
         for held, record in ((other, proofs[id(found)].record()), (found, proof.record())):
             with pytest.raises(CertificateError):
                 held.recheck(record)
-    for source in (None, 3, [], {}):
+    sources: list[Any] = [None, 3, [], {}]
+    for source in sources:
         with pytest.raises(CertificateError, match="saved proof"):
             right.recheck(source)
 

@@ -357,7 +357,8 @@ def axis_plan(found: Mapping[str, NodeReads], output: str, axis: int, output_axi
     shifts: dict[str, Fraction] = {}
     alignment = 1
     wraps: list[str] = []
-    for name, node in found.items():
+    along = {name: node for name, node in found.items() if axis in node.sizes}  # others hold constants only
+    for name, node in along.items():
         step = node.reads.get(axis, [])
         scales = set()
         for source, reads in step:
@@ -374,7 +375,7 @@ def axis_plan(found: Mapping[str, NodeReads], output: str, axis: int, output_axi
         if alignment > _LARGEST_ALIGNMENT:
             return Refusal(name, axis, f"could be cut at multiples of {alignment} samples only")
         steps[name], shifts[name] = step, scales.pop() if scales else Fraction(1)
-    sizes = {name: node.sizes[axis] for name, node in found.items()}
+    sizes = {name: node.sizes[axis] for name, node in along.items()}
     if wraps:
         for name, step in steps.items():
             for _, reads in step:

@@ -48,11 +48,14 @@ class PlannedAxes:
         The node whose output is stitched.
     axes : tuple of AxisPlan or tuple of Refusal
         By spatial axis of the image: how it may be cut, or why it cannot be.
+    assumptions : tuple of str
+        What is taken not to depend on the size of the image, with the nodes; empty if a second network confirmed it.
     """
 
     network: Network
     output: str
     axes: tuple[AxisPlan | tuple[Refusal, ...], ...]
+    assumptions: tuple[str, ...] = ()
 
     @property
     def exact(self) -> bool:

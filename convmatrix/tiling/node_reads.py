@@ -260,12 +260,16 @@ def _of_rearrangement(found: _Reading, operation: Rearrangement) -> Layout | Non
         return (*layout[:place], *_moved(found, [place]), *layout[place + 1 :])
     if operation.name == "pad":
         widths, boundaries, _ = options
+        emptied: set[int] = set()
         for place, ((low, high), boundary) in enumerate(zip(widths, boundaries, strict=True)):
-            if (low, high) == (0, 0):
+            if low == -shape[place]:
+                emptied.add(place)  # nothing of it is left, as where a constant is made
+            elif (low, high) == (0, 0):
                 _same(found, layout[place : place + 1])
             else:
                 found.read_along(place, _bound(padded_reads_of, low, high, boundary))
         padded = _moved(found, range(len(shape)))
+        padded = tuple((node.output_shape[p],) if p in emptied else padded[p] for p in range(len(shape)))
         return tuple(layout[p] if widths[p] == (0, 0) else padded[p] for p in range(len(shape)))
     if operation.name == "channel_shuffle":
         found.refuse(axes_in(layout[:1]), "(channel shuffle) takes positions for channels")

@@ -147,6 +147,11 @@ def _new_operation(
     if isinstance(operation, Rearrangement):
         if operation.name in ("reshape", "expand"):
             return replace(operation, options=shape if operation.name == "reshape" else (shape,))
+        if operation.name == "pad":
+            widths, boundaries, value = operation.options
+            sizes = zip(widths, node.input_shapes[0], input_shapes[0], strict=True)
+            new_widths = tuple((-m if low == -n else low, high) for (low, high), n, m in sizes)
+            return replace(operation, options=(new_widths, boundaries, value))
         if operation.name == "take":
             axis, start, stop, step = operation.options
             n, new = node.input_shapes[0][axis], input_shapes[0][axis]

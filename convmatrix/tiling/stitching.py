@@ -55,10 +55,11 @@ def stitch(
 
 
 def _probe(plan: PlannedAxes, compute: Callable[[Array], Array], batch: Array, tiles: Sequence[Tile]) -> Array:
-    """Return the function's values for the first tile; raise if a tile of another size shows that something within the function depends on the size of its input.
+    """Return the function's values for the first tile; raise if those of a tile of another size contradict them.
 
-    Such a size, or a number that was computed from one, would stay hidden where all tiles have the same size. The
-    function is evaluated for two tiles with the same start; one that takes no other size cannot be told.
+    A size that is fixed within the function, or a number that was computed from one, would stay hidden where all tiles
+    have the same size. So the function is also evaluated for a tile of another size with the same start; one that takes
+    no other size cannot be told.
     """
     first = tiles[0]
     shape, kept = [read.stop - read.start for read in first.input], list(first.keep)

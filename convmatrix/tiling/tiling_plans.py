@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from convmatrix.network import as_network
 from convmatrix.tiling.image_tiles import PlannedAxes
 from convmatrix.tiling.node_reads import Refusal, network_reads, refused_axes
-from convmatrix.tiling.plan_texts import explain_plan
+from convmatrix.tiling.plan_texts import assumptions_of, explain_plan
 from convmatrix.tiling.resized_networks import planned_axis
 from convmatrix.tiling.stitching import stitch
 
@@ -39,6 +39,9 @@ class TilingPlan(PlannedAxes):
         By axis, the number of outputs per sample.
     sizes : tuple of (int, tuple of int) or None
         By axis, the smallest size and the remainders modulo the alignment of the sizes that the network takes.
+    assumptions : tuple of str
+        What is taken not to depend on the size of the image, with the nodes; empty if a second network that differs in
+        the size of every axis confirmed it.
     network, output, axes
         What was planned for, and the details.
     """
@@ -173,4 +176,7 @@ def plan(network: Any, other: Any = None, output: str | None = None) -> TilingPl
     for axis in range(n_axes):
         planned = tuple(refused[axis]) if axis in refused else planned_axis(found, name, axis)
         axes.append((planned,) if isinstance(planned, Refusal) else planned)
-    return TilingPlan(net, name, tuple(axes))
+    confirmed_sizes = other is not None and all(
+        n != m for n, m in zip(net.input_shape[1:], as_network(other).input_shape[1:], strict=True)
+    )
+    return TilingPlan(net, name, tuple(axes), () if confirmed_sizes else assumptions_of(own, found))

@@ -7,9 +7,9 @@ The lemmas are of seven kinds, and each is stated once for all nodes that need i
 at either end of the image.
 *numbers*: what the plan keeps of a node's output reads only what it keeps of the node's input.
 *sizes*: if a tile ends where the image ends, so do their outputs.
-*network*: what the plan holds on an axis is what its network tells: what each node reads, its scale, whether the axis is
-a ring, which axis of the output is stitched, and that the image itself is clean. This is a finite check without unknowns;
-the lemma counts the differences.
+*network*: what the plan holds on an axis is what its network tells: what each node reads, its scale, whether the axis
+is a ring, which axis of the output is stitched, and that the image itself is clean. This is a finite check without
+unknowns; the lemma counts the differences.
 *scale*: if a tile's start moves, the outputs of a node move as those of what it reads, by its period and advance.
 *alignment*: at every node, a tile's start is a multiple of what the next operation advances by.
 """
@@ -78,7 +78,8 @@ def plan_theorem(plan: PlannedAxes) -> Theorem:
         "image and tile have sizes that the network takes; tiles obey the conditions at the ends of the image.",
         r"By induction over the nodes in topological order: the entries of a node that are kept are those of the whole "
         r"image, moved by the tile's start times the node's scale. A kept output reads kept entries only (numbers), at "
-        r"positions that move with the tile (position, scale, alignment), and the boundary rule reads the same entries there, "
+        r"positions that move with the tile (position, scale, alignment), and the boundary rule reads the same "
+        r"entries there, "
         r"or nothing in both (reads). Operations of each entry do not depend on places. Where the tile ends at an end "
         r"of the image, so do all its nodes (sizes). Axes are treated one by one, because windows are their products.",
         tuple(lemmas.values()),
