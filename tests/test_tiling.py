@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,7 @@ from convmatrix.network import (
     Node,
     Normalisation,
     Opaque,
+    ParametricReLU,
     PatternMap,
     Pooling,
     Product,
@@ -190,6 +193,40 @@ def test_ends_of_the_image_are_read_by_the_network_itself() -> None:
         found.tiles((40,), 8)
 
 
+def test_images_with_too_many_tiles_are_refused_before_they_are_listed() -> None:
+    found = plan(Network([Input((1, 8, 8)), layer((8, 8), 3, padding=1)]))
+    with pytest.raises(ValueError, match=r"there are 11108889 tiles, 3333 x 3333, and 262144 is the most"):
+        found.tiles((99992, 99992), 32)
+    with pytest.raises(ValueError, match=r"an axis of 1099511627776 samples has at least \d+ tiles of 32"):
+        found.tiles((2**40, 8), (32, 8))
+    with pytest.raises(ValueError, match=r"more than 1099511627776 samples"):
+        found.tiles((10**20, 10), 10**20 - 1)
+    assert len(found.tiles((99992, 8), 32)) == 3333
+
+
+def test_the_smallest_tile_is_found_quickly() -> None:
+    """By bisection, and it is the smallest one: among all sizes where these are few."""
+    for layers in (
+        [same(60, 5, boundary="reflect"), Pooling("max", 4, 3)],
+        [Pooling("max", 6), same(10), Resize((40,), "nearest", "asymmetric")],
+        [same(60, 3, boundary="circular"), Pooling("sum", 4)],
+        [Pooling("max", 3, 2, ceil_mode=True), Pooling("max", 3, 2)],
+    ):
+        axis: Any = plan(Network([Input((1, 60)), *layers])).axes[0]
+        for size in (120, 121, 123, 126):
+            if not axis.admitted(np.array([size]))[0]:
+                continue
+            suitable = [t for t in range(1, size) if axis._suitable(size, t) is not None]
+            assert suitable == list(range(suitable[0], size))
+            with pytest.raises(ValueError, match=rf"need at least {suitable[0]} for an image of {size}"):
+                axis.cuts(size, 1)
+    deep = plan(Network([Input((1, 1024)), *[Pooling("max", 2) for _ in range(10)]]))
+    start = time.perf_counter()
+    with pytest.raises(ValueError, match="they need at least 1600 for an image of 1000000"):
+        deep.tiles((10**6,), 10)
+    assert time.perf_counter() - start < 0.5
+
+
 def test_tiles_cover_the_output_once() -> None:
     found = plan(Network([Input((2, 20, 20)), Pooling("max", 3, 2, 1), Resize((30, 30), "nearest", "asymmetric")]))
     count = np.zeros((99, 60), dtype=int)
@@ -306,6 +343,50 @@ def test_refusals_name_the_node_and_the_reason(nodes: list[Any], node: str, reas
     assert "cannot be cut" in found.explain()
 
 
+def blocks(n: int, number: int, size: int, *operations: Any) -> Network:
+    """Return a network that works on the blocks of an axis of n samples."""
+    return Network([Input((1, n)), reshape((1, number, size)), *operations])
+
+
+def test_blocks_whose_number_may_be_fixed_are_refused_until_another_size_tells() -> None:
+    """Two halves of an axis of 16 samples look like blocks of 8, and it is the same with every other number."""
+    for operation in (Reduction("mean", (2,)), Normalisation((-1,)), Softmax(-1)):
+        for number, size in ((2, 8), (8, 2), (4, 4)):
+            found = plan(blocks(16, number, size, operation))
+            assert not found.exact
+            assert f"combines blocks of {size} positions, a number that may follow the size" in found.reasons[0]
+            assert plan(blocks(16, number, size, operation), blocks(5 * size, 5, size, operation)).exact
+            with pytest.raises(ValueError, match="'rearrangement 2' of other"):
+                plan(blocks(16, number, size, operation), blocks(32, number, size * 2, operation))
+    channels = [transpose((0, 2, 1)), reshape((6, 8)), Normalisation((0,))]  # as many as there are weights for
+    assert plan(Network([Input((3, 16)), reshape((3, 8, 2)), *channels])).exact
+
+
+def test_constants_that_broadcast_do_not_depend_on_positions() -> None:
+    torch: Any = pytest.importorskip("torch")
+
+    class Floor(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self, *shape: int) -> None:
+            super().__init__()
+            self.floor = torch.nn.Parameter(torch.randn(shape))
+
+        def forward(self, x: Any) -> Any:
+            return torch.maximum(x, self.floor)
+
+    module = Floor(2, 1, 1)
+    network = cm.Network.from_torch(module, (2, 16, 16))
+    found = plan(network)
+    assert (found.exact, found.halo) == (True, ((0, 0), (0, 0)))
+    image = RNG.standard_normal((2, 40, 33)).astype(np.float32)
+    whole = module(torch.from_numpy(image)).detach().numpy()
+    np.testing.assert_array_equal(found.run(module, image, 11), whole)
+    np.testing.assert_array_equal(found.run(network, image, 11), whole)
+    assert plan(network, cm.Network.from_torch(module, (2, 20, 24))).assumptions == ()
+    assert found.prove().proved
+    columns = plan(cm.Network.from_torch(Floor(2, 1, 16), (2, 16, 16)))
+    assert [bool(halo) for halo in columns.halo] == [True, False]
+
+
 def test_what_does_not_reach_the_output_does_not_matter() -> None:
     """A refusal counts only if the output depends on it; channels may be combined in any way."""
     nodes = [
@@ -381,6 +462,10 @@ def test_padding_that_may_be_same_restricts_sizes_until_another_size_tells() -> 
 
     assert plan(network(15, 1)).sizes == ((1, (1,)),)
     assert plan(network(16, 1)).sizes == ((1, (0, 1)),)  # not that of "same"
+    geometry = cm.ConvGeometry((24,), (5,), stride=2, padding="same_lower")
+    lower = Network([Input((1, 24)), Convolution(geometry, range(5))])
+    assert lower["convolution 2"].operation.geometry.padding == ((2, 1),)  # type: ignore[attr-defined]
+    assert plan(lower).sizes == ((2, (0,)),)  # it is 2 + 2 at an odd size
     assert plan(network(15, 1), network(20, 1)).sizes == ((1, (0, 1)),)
     assert plan(network(15, "same"), network(21, "same")).sizes == ((1, (1,)),)
     with pytest.raises(ValueError, match=r"'convolution 2' of other, read for \(1, 20\)"):
@@ -411,6 +496,84 @@ def test_a_second_network_refutes_a_fixed_size() -> None:
     other = Network([Input((1, 11)), take(1, 1, 9, 2)])
     with pytest.raises(ValueError, match="'rearrangement 2' of other"):
         plan(halves, other)
+
+
+def test_what_one_size_does_not_tell_is_listed() -> None:
+    def network(n: int, m: int) -> Network:
+        nodes = [
+            Node("x", Input((1, n, m))),
+            Node("conv", layer((n, m), 3, padding=1), ("x",)),
+            Node("scaled", Scale([3.0], trained=False), ("conv",)),
+            Node("norm", Scale([3.0]), ("scaled",)),
+            Node("leaky", Elementwise("leaky_relu"), ("norm",)),
+            Node("crop", take(1, 1, n), ("leaky",)),
+            Node("up", Resize((2 * n - 2, 2 * m), "nearest", "asymmetric"), ("crop",)),
+            Node("cut", reshape((1, n - 1, 2, 2 * m)), ("up",)),
+        ]
+        return Network(nodes)
+
+    weights = network(9, 8)["conv"].operation.weight  # type: ignore[attr-defined]
+
+    def with_weights(n: int, m: int) -> Network:
+        made = network(n, m)
+        conv = Node("conv", Convolution(made["conv"].operation.geometry, weights), ("x",))  # type: ignore[attr-defined]
+        return Network([conv if node.name == "conv" else node for node in made])
+
+    found = plan(with_weights(9, 8))
+    end = " do not depend on the size of the image (node"
+    assert found.assumptions == (
+        f"windows, strides and padding{end} 'conv')",
+        f"constants{end}s 'scaled', 'leaky')",
+        f"amounts of cropping and padding{end} 'crop')",
+        f"scales of resizing{end} 'up')",
+        f"sizes of blocks{end} 'cut')",
+    )
+    assert all(text in found.explain() for text in found.assumptions)
+    assert plan(with_weights(9, 8), with_weights(15, 8)).assumptions == found.assumptions  # axis 1 is not confirmed
+    confirmed = plan(with_weights(9, 8), with_weights(15, 12))
+    assert (confirmed.exact, confirmed.assumptions) == (True, ())
+    assert "Assumed" not in confirmed.explain()
+    assert plan(Network([Input((1, 8)), Elementwise("relu")])).assumptions == ()
+
+
+@for_each(
+    "one, another, values",
+    [
+        (Scale(None, [1.0]), Scale(None, [2.0]), "shift"),
+        (Scale([1.0]), Scale([1.5]), "scale"),
+        (Scale(), Scale([1.0]), "scale"),
+        (ParametricReLU([0.1]), ParametricReLU([0.2]), "slope"),
+        (Elementwise("leaky_relu", {"slope": 0.1}), Elementwise("leaky_relu", {"slope": 0.2}), "parameters"),
+        (Pooling("sum", 3, 1, 1, coefficient=[2]), Pooling("sum", 3, 1, 1, coefficient=[3]), "coefficient"),
+        (Pooling("average", 3, 1, 1), Pooling("average", 3, 1, 1, count_include_pad=False), "count_include_pad"),
+        (Pooling("sum", 3, 1, 1), Pooling("max", 3, 1, 1), "method"),
+        (FullyConnected(9, 9, np.eye(9), False, flatten=False), FullyConnected(9, 9, 2 * np.eye(9), False,
+                                                                             flatten=False), "weight"),
+    ],
+)  # fmt: skip
+def test_a_second_network_refutes_other_values(one: Any, another: Any, values: str) -> None:
+    """A constant that was computed from the size of the image differs, whatever the kind of the node."""
+
+    def network(n: int, operation: Any) -> Network:
+        rows = isinstance(operation, FullyConnected)  # along the last axis, which is of the channels then
+        back = [Node("back", transpose((1, 0)))] if rows else []
+        front = [transpose((1, 0))] if rows else []
+        return Network([Input((9 if rows else 1, n)), *front, Node("it", operation), *back])
+
+    assert plan(network(8, one), network(13, one)).exact
+    with pytest.raises(ValueError, match=rf"node 'it' of other, read for \(\d, 13\), has other values of {values}"):
+        plan(network(8, one), network(13, another))
+
+
+def test_a_second_network_refutes_other_weights() -> None:
+    def network(n: int, weight: Any, bias: Any) -> Network:
+        return Network([Input((1, n)), Convolution(cm.ConvGeometry((n,), (3,)), weight, bias)])
+
+    assert plan(network(8, [1, 2, 3], [4]), network(9, [1, 2, 3], [4])).exact
+    with pytest.raises(ValueError, match="other values of weight"):
+        plan(network(8, [1, 2, 3], [4]), network(9, [1, 2, 4], [4]))
+    with pytest.raises(ValueError, match="other values of bias"):
+        plan(network(8, [1, 2, 3], [4]), network(9, [1, 2, 3], [5]))
 
 
 def test_a_network_of_another_size_keeps_its_weights() -> None:
@@ -465,7 +628,7 @@ def test_run_notices_sizes_that_are_fixed_within_a_function() -> None:
     found = plan(Network([Input((1, 16)), Resize((32,), "nearest", "asymmetric", rounding="floor")]))
     image = RNG.integers(-9, 9, (1, 1, 48))
     np.testing.assert_array_equal(found.run(lambda x: x.repeat(2, 2), image, 16), image.repeat(2, 2))
-    with pytest.raises(ValueError, match=r"shape \(1, 1, 32\) for a tile of \(15,\), but \(1, 1, 30\) was expected"):
+    with pytest.raises(ValueError, match=r"shape \(1, 1, 32\) for a tile of \(8,\), but \(1, 1, 16\) was expected"):
         found.run(lambda x: np.resize(x, (1, 1, 32)), image, 16)
 
     def fixed(x: Any) -> Any:
@@ -474,6 +637,71 @@ def test_run_notices_sizes_that_are_fixed_within_a_function() -> None:
         return x.repeat(2, 2)
 
     np.testing.assert_array_equal(found.run(fixed, image, 16), image.repeat(2, 2))
+
+
+@for_each(
+    "function",
+    [
+        lambda x: x / x.shape[2],
+        lambda x: x + x.shape[2] / 8,
+        lambda x: x * np.linspace(0, 1, x.shape[2]).sum(),
+        lambda x: x - x.mean(2, keepdims=True),
+    ],
+)
+def test_run_notices_numbers_that_follow_the_size(function: Any) -> None:
+    """Though all outputs have the shapes of the plan: two tiles that read the same samples must agree."""
+    found = plan(Network([Input((1, 16)), Scale([2.0])]))
+    image = RNG.standard_normal((1, 1, 48))
+    with pytest.raises(ValueError, match=r"tiles of \(20,\) and of \(10,\) samples differ by up to .* depends on"):
+        found.run(function, image, 20)
+    np.testing.assert_array_equal(found.run(function, image, 48), function(image))
+
+
+def test_run_stitches_the_planned_node_or_refuses() -> None:
+    torch = pytest.importorskip("torch")
+    onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    module = torch.nn.Sequential(torch.nn.Conv2d(1, 1, 3, padding=1), torch.nn.Conv2d(1, 1, 5, padding=2)).double()
+    network = cm.Network.from_torch(module, (1, 16, 16))
+    found = plan(network, output="0")
+    image = RNG.standard_normal((1, 1, 40, 40))
+    with torch.no_grad():
+        whole = module[0](torch.from_numpy(image)).numpy()
+    with pytest.raises(ValueError, match=r"for the node '0', but the function returns the outputs of .*'1'"):
+        found.run(module, image, 16)
+    np.testing.assert_allclose(found.run(network, image, 16), whole, atol=1e-12)
+    np.testing.assert_allclose(found.run(lambda x: module[0](torch.from_numpy(x)), image, 16), whole, atol=1e-12)
+    with pytest.raises(ValueError, match="returned 2 arrays in a tuple, but one, the planned node's"):
+        found.run(lambda x: (x, x), image, 16)
+    model = unet_in_onnx(onnx)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    with pytest.raises(ValueError, match="the plan is for the node 'pool'"):
+        plan(cm.Network.from_onnx(model, (1, 16, 16)), output="pool").run(session, image, 16)
+
+
+def test_run_takes_dictionaries_tensors_and_dtypes() -> None:
+    torch: Any = pytest.importorskip("torch")
+
+    class Two(torch.nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = torch.nn.Conv2d(1, 1, 3, padding=1)
+
+        def forward(self, x: Any) -> Any:
+            return {"a": self.conv(x), "b": self.conv(x).relu()}
+
+    module = Two()
+    network = cm.Network.from_torch(module, (1, 16, 16))
+    found = plan(network, output=network.outputs[1])
+    image = RNG.integers(0, 255, (1, 1, 40, 40))
+    whole = module(torch.from_numpy(image).float())["b"].detach().numpy()
+    for values in (image, image.astype(np.uint8), torch.from_numpy(image).double().requires_grad_()):
+        np.testing.assert_allclose(found.run(module, values, 16), whole, rtol=1e-4, atol=1e-4)
+    assert found.run(module, image > 9, 16).shape == whole.shape
+    with pytest.raises(ValueError, match=r"returned 0 arrays in a list, but output number 1, counted from 0"):
+        found.run(lambda x: [], image, 16)
+    relu = plan(Network([Input((1, 8)), Elementwise("relu")]))
+    mixed = relu.run(lambda x: x / 1 if x[0, 0, 0] else x, np.array([[0, 1, 2, 3, 4, 5, 6]]), 4)
+    assert mixed.dtype == np.float64
 
 
 def test_run_takes_modules_in_their_mode_and_dtype() -> None:
@@ -546,7 +774,7 @@ def test_plans_are_proved_for_all_sizes(engine: str) -> None:
     assert proof.proved, proof.explain()
     assert {part.decided_by for part in proof.parts} == {engine}
     kinds = {part.name.split()[0] for part in proof.parts}
-    assert kinds == {"position", "reads", "sizes", "numbers", "alignment"}
+    assert kinds == {"network", "position", "scale", "reads", "sizes", "numbers", "alignment"}
     assert "running a plan checks it" in proof.explain()
     assert (found.halo, found.alignment, found.sizes) == (((5, 6),), (2,), ((4, (0,)),))
 
@@ -580,6 +808,44 @@ def test_wrong_numbers_are_not_proved() -> None:
     object.__setattr__(found.axes[0], "alignment", 1)
     found.axes[0].__dict__.update(residues=(0,), smallest=6)
     assert "alignment" in refuted(found)
+
+
+def changed(found: Any, **values: Any) -> Any:
+    """Return a plan whose axes hold other values."""
+    return replace(found, axes=tuple(replace(axis, **values, _extents={}) for axis in found.axes))
+
+
+def test_plans_that_are_not_those_of_the_network_are_not_proved() -> None:
+    """Each is wrong for some image; a saved proof of one does not prove the right plan, nor the other way round."""
+    ring = plan(Network([same(12, 3, boundary="circular"), Pooling("sum", 2)], name="ring"))
+    nodes = [Node("x", Input((1, 24))), Node("conv", same(24, 5)), Node("down", Pooling("max", 3, 2, 1))]
+    right = plan(Network(nodes, name="right"))
+    axis: Any = right.axes[0]
+    doubled = {name: scale * 2 if name != "x" else scale for name, scale in axis.shifts.items()}
+    down = replace(axis.steps["down"][0][1], boundary="replicate")
+    wrong = [
+        (ring, changed(ring, periodic=False), "network"),
+        (right, changed(right, periodic=True), "network"),
+        (right, changed(right, shifts=doubled), "scale"),
+        (right, changed(right, output_axis=0), "network"),
+        (right, changed(right, axis=1), "network"),
+        (right, changed(right, steps={"x": []}, output="x"), "network"),
+        (right, changed(right, steps={**axis.steps, "down": [("conv", down)]}), "network"),
+        (right, changed(right, alignment=1), "network"),
+        (right, replace(right, output="conv"), "network"),
+    ]
+    proofs = {id(found): found.prove() for found in (ring, right)}
+    for found, other, kind in wrong:
+        proof = other.prove()
+        assert not proof.proved, kind
+        assert kind in {part.name.split()[0] for part in proof.parts if part.status == "refuted"}
+        for held, record in ((other, proofs[id(found)].record()), (found, proof.record())):
+            with pytest.raises(CertificateError):
+                held.recheck(record)
+    sources: list[Any] = [None, 3, [], {}]
+    for source in sources:
+        with pytest.raises(CertificateError, match="saved proof"):
+            right.recheck(source)
 
 
 def refuted(found: Any) -> set[str]:
@@ -655,8 +921,6 @@ def test_command_errors(arguments: list[str], message: str, capsys: pytest.Captu
 def test_plans_are_quick_on_deep_networks() -> None:
     """Half a second is ten times what is needed."""
     network = Network([same(64) for _ in range(150)])
-    import time
-
     start = time.perf_counter()
     found = plan(network)
     assert found.halo == ((150, 150),)

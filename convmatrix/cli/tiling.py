@@ -104,6 +104,7 @@ def _record(plan: TilingPlan, args: argparse.Namespace, tiles: Any, proof: Any) 
         "input_shape": list(plan.network.input_shape),
         "output": plan.output,
         "exact": plan.exact,
+        "assumptions": list(plan.assumptions),
         "reasons": list(plan.reasons),
         "halo": [None if halo is None else list(halo) for halo in plan.halo],
         "alignment": list(plan.alignment),

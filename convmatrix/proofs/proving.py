@@ -208,6 +208,8 @@ def recheck(source: str | Path | Mapping[str, Any], stated: Theorem | None = Non
     >>> recheck(prove("circular-shift").record())
     'circular-shift'
     """
+    if not isinstance(source, str | Path | Mapping):
+        raise CertificateError(f"a saved proof is a path or a record, but source is a {type(source).__name__}")
     record = source if isinstance(source, Mapping) else _read(Path(source))
     if record.get("format") != FORMAT:
         raise CertificateError(f"not a saved proof: its format is {record.get('format')!r}, and {FORMAT!r} is needed")

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 _LARGEST_ALIGNMENT: Final = 2**10
 _LARGEST_MINIMUM: Final = 2**20
+MOST_TILES: Final = 2**18
+LARGEST_SIZE: Final = 2**40
 
 
 class Cut(NamedTuple):
@@ -272,13 +274,19 @@ class AxisPlan:
             return [Cut(0, size, (0, whole), 0)]
         inner = self._suitable(size, tile)
         if inner is None:
-            least = next((t for t in range(tile + 1, size) if self._suitable(size, t) is not None), size)
+            least = self._least(size, tile)
             raise ValueError(
                 f"tiles of {tile} samples are too small on axis {self.axis}: with {self.halo[0]} + {self.halo[1]} "
                 f"samples of halo and starts at multiples of {self.alignment} they need at least {least} for an image "
                 f"of {size}{self._also(size, tile)}; make the tiles larger"
             )
         first, scale, step = self.first_clean[self.output], self.scale, self.alignment
+        at_least = whole // self.extents(inner)[self.output].clean_end
+        if at_least > MOST_TILES:
+            raise ValueError(
+                f"an axis of {size} samples has at least {at_least} tiles of {tile}, and {MOST_TILES} is the most that "
+                "are listed; make the tiles larger"
+            )
         found: list[Cut] = []
         start = -step * math.ceil(first / (scale * step)) if self.periodic else 0
         done = 0
@@ -309,10 +317,11 @@ class AxisPlan:
         found: list[tuple[int, int, int]] = []
         first, advance = self.first_clean[self.output], int(self.scale * self.alignment)
         candidates = np.arange(max(tile - self.alignment + 1, 1), tile + 1, dtype=np.int64)
-        for n in candidates[self.admitted(candidates)].tolist():
+        for n in candidates[self.admitted(candidates)][::-1].tolist():  # the smaller, the fewer outputs are clean
             end = self.extents(n)[self.output].clean_end
-            at_low = None if self.periodic else self.broken_condition(n, at_low=True)
-            if end - first >= advance and at_low is None:
+            if end - first < advance or (found and end < found[0][0]):
+                break
+            if self.periodic or self.broken_condition(n, at_low=True) is None:
                 found.append((end, int((n - size) % self.alignment == 0), n))
         if not found or self.periodic:
             return max(found)[2] if found else None
@@ -320,6 +329,16 @@ class AxisPlan:
         if not self.admitted(np.array([last]))[0] or self.broken_condition(last, at_high=True) is not None:
             return None
         return max(found)[2]
+
+    def _least(self, size: int, tile: int) -> int:
+        """Return the smallest suitable tile above an unsuitable one; larger ones are suitable too."""
+        low, high = tile, min(tile + self.alignment, size)
+        while high < size and self._suitable(size, high) is None:
+            low, high = high, min(2 * high - tile, size)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (low, middle) if self._suitable(size, middle) is not None else (middle, high)
+        return high
 
     def _also(self, size: int, tile: int) -> str:
         """Return the condition at the image's ends that tiles break, if that is known."""
@@ -338,7 +357,8 @@ def axis_plan(found: Mapping[str, NodeReads], output: str, axis: int, output_axi
     shifts: dict[str, Fraction] = {}
     alignment = 1
     wraps: list[str] = []
-    for name, node in found.items():
+    along = {name: node for name, node in found.items() if axis in node.sizes}  # others hold constants only
+    for name, node in along.items():
         step = node.reads.get(axis, [])
         scales = set()
         for source, reads in step:
@@ -355,7 +375,7 @@ def axis_plan(found: Mapping[str, NodeReads], output: str, axis: int, output_axi
         if alignment > _LARGEST_ALIGNMENT:
             return Refusal(name, axis, f"could be cut at multiples of {alignment} samples only")
         steps[name], shifts[name] = step, scales.pop() if scales else Fraction(1)
-    sizes = {name: node.sizes[axis] for name, node in found.items()}
+    sizes = {name: node.sizes[axis] for name, node in along.items()}
     if wraps:
         for name, step in steps.items():
             for _, reads in step:

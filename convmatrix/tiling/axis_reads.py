@@ -218,15 +218,15 @@ def convolution_reads_of(geometry: ConvGeometry, number: int) -> AxisReads:
     span, s = axis.dilation * (axis.n_taps - 1) + 1, axis.stride
     assumed: tuple[tuple[int, int], ...] = ()
     for word in ("same", "same_lower"):
-        lows = {_same_low(word, s * (span // s + 1) + r, span, s) for r in range(s)}
-        low, high, *_ = forward_axis(number, axis.n_samples, span, "", s, word, 0)
-        if (low, high) == geometry.padding[number] and len(lows) > 1:
+        pairs = {_same_padding(word, s * (span // s + 1) + r, span, s) for r in range(s)}
+        if _same_padding(word, axis.n_samples, span, s) == geometry.padding[number] and len(pairs) > 1:
             assumed = ((s, axis.n_samples % s),)
     return replace(window_reads_of(axis, geometry.padding[number][1]), assumed=assumed)
 
 
-def _same_low(word: str, n: int, span: int, stride: int) -> int:
-    return forward_axis(0, n, span, "", stride, word, 0)[0]
+def _same_padding(word: str, n: int, span: int, stride: int) -> tuple[int, int]:
+    low, high, *_ = forward_axis(0, n, span, "", stride, word, 0)
+    return low, high
 
 
 def _transposed_reads_of(axis: Axis) -> AxisReads:

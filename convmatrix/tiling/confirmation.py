@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from convmatrix.network import (
     Convolution,
-    FullyConnected,
     Network,
     Node,
-    ParametricReLU,
     Pooling,
     Rearrangement,
     Resize,
-    Scale,
 )
 from convmatrix.tiling.node_reads import NodeReads, network_reads
 from convmatrix.tiling.resized_networks import resized
@@ -54,7 +51,7 @@ def confirmed(network: Network, found: Mapping[str, NodeReads], other: Network, 
                 f"node {ours.name!r} of other, read for {other.input_shape}, {difference}; what it does depends on the "
                 "size of the image, so that the network cannot be cut into tiles"
             )
-    at_other = network_reads(other)
+    at_other = network_reads(other, blocks_known=True)
     return {node.name: _freed(node, found[node.name], at_other[node.name]) for node in expected}
 
 
@@ -69,23 +66,40 @@ def _difference(ours: Node, theirs: Node) -> str:
     if isinstance(ours.operation, Convolution) and isinstance(theirs.operation, Convolution):
         if ours.operation.geometry != theirs.operation.geometry:
             return f"is {theirs.operation.geometry}, but {ours.operation.geometry} was expected"
-    elif not _same(ours.operation, theirs.operation, ours.input_shapes):
+    elif not _reads_the_same(ours.operation, theirs.operation, ours.input_shapes):
         return f"is {theirs.operation}, but {ours.operation} was expected"
-    return ""
+    changed = [name for name in _values(ours.operation) if not _equal(ours.operation, theirs.operation, name)]
+    return f"has other values of {', '.join(changed)}" if changed else ""
 
 
-def _same(ours: Any, theirs: Any, input_shapes: Sequence[Shape]) -> bool:
-    """Return whether two operations of one kind read the same at the same shapes; weights do not matter here."""
+def _reads_the_same(ours: Any, theirs: Any, input_shapes: Sequence[Shape]) -> bool:
+    """Return whether two operations of one kind read the same entries at the same shapes."""
     (shape, *_) = input_shapes or [()]
     if isinstance(ours, Pooling):
-        windows = [(op.geometry(shape), op.method, op.adaptive) for op in (ours, theirs)]
-        return bool(windows[0] == windows[1])
+        return bool(ours.geometry(shape) == theirs.geometry(shape))
     if isinstance(ours, Rearrangement):
-        return bool(np.array_equal(ours.index(shape), theirs.index(shape)))
+        return ours.fill == theirs.fill and bool(np.array_equal(ours.index(shape), theirs.index(shape)))
     if isinstance(ours, Resize):
         pairs = zip(ours.axis_matrices(shape), theirs.axis_matrices(shape), strict=True)
         return all((a != b).nnz == 0 for a, b in pairs)
-    return isinstance(ours, Scale | ParametricReLU | FullyConnected) or bool(ours == theirs)
+    return True
+
+
+def _values(operation: Any) -> list[str]:
+    """Return the names of an operation's attributes that must agree, beyond what it reads."""
+    if isinstance(operation, Rearrangement | Resize):
+        return []
+    windows = ("kernel_shape", "stride", "padding", "dilation", "boundary", "ceil_mode")  # ways to say what is read
+    known = windows if isinstance(operation, Pooling) else ("geometry",) if isinstance(operation, Convolution) else ()
+    return [entry.name for entry in fields(operation) if entry.name not in known]
+
+
+def _equal(ours: Any, theirs: Any, name: str) -> bool:
+    """Return whether an attribute of two operations has the same value, bit by bit for arrays."""
+    a, b = getattr(ours, name), getattr(theirs, name)
+    if isinstance(a, np.ndarray) and isinstance(b, np.ndarray):
+        return bool(np.array_equal(a, b, equal_nan=a.dtype.kind in "fc" and b.dtype.kind in "fc"))
+    return type(a) is type(b) and bool(a == b)
 
 
 def _freed(node: Node, reads: NodeReads, at_other: NodeReads) -> NodeReads:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
 from convmatrix import options as validate
-from convmatrix.tiling.axis_plan import AxisPlan, Cut
+from convmatrix.tiling.axis_plan import LARGEST_SIZE, MOST_TILES, AxisPlan, Cut
 
 if TYPE_CHECKING:
     from convmatrix.network import Network
@@ -47,11 +48,14 @@ class PlannedAxes:
         The node whose output is stitched.
     axes : tuple of AxisPlan or tuple of Refusal
         By spatial axis of the image: how it may be cut, or why it cannot be.
+    assumptions : tuple of str
+        What is taken not to depend on the size of the image, with the nodes; empty if a second network confirmed it.
     """
 
     network: Network
     output: str
     axes: tuple[AxisPlan | tuple[Refusal, ...], ...]
+    assumptions: tuple[str, ...] = ()
 
     @property
     def exact(self) -> bool:
@@ -119,10 +123,16 @@ class PlannedAxes:
         Raises
         ------
         ValueError
-            If an axis that cannot be cut is longer than a tile, the image's size does not fit the network, or tiles are
-            too small.
+            If an axis that cannot be cut is longer than a tile, the image's size does not fit the network, tiles are
+            too small, or there are more than 262,144 tiles.
         """
         cuts = self._cuts(image_shape, tile_shape)
+        n_tiles = math.prod(map(len, cuts))
+        if n_tiles > MOST_TILES:
+            raise ValueError(
+                f"there are {n_tiles} tiles, {' x '.join(str(len(cut)) for cut in cuts)}, and {MOST_TILES} is the most "
+                "that are listed; make the tiles larger, or ask for parts of the image"
+            )
         return [
             Tile(
                 tuple(slice(cut.start, cut.stop) for cut in chosen),
@@ -140,6 +150,8 @@ class PlannedAxes:
                 f"image_shape={shape} has {len(shape)} axes, but the network's image has {len(self.axes)} spatial axes "
                 f"(its input has the shape {self.network.input_shape}); give the spatial shape without channels"
             )
+        if max(shape, default=0) > LARGEST_SIZE:
+            raise ValueError(f"image_shape={shape} has an axis of more than {LARGEST_SIZE} samples, the most that fit")
         tile = validate.per_axis("tile_shape", tile_shape, len(shape), minimum=1)
         cuts = []
         for number, (axis, n, most) in enumerate(zip(self.axes, shape, tile, strict=True)):

@@ -22,6 +22,10 @@ class Along(NamedTuple):
     axis: int
 
 
+class BlockSize(int):
+    """A number into which an image axis was cut, which might follow the size of the axis."""
+
+
 Factor = int | Along
 Layout = tuple[tuple[Factor, ...], ...]
 
@@ -79,7 +83,8 @@ def _joined(factors: Sequence[Factor]) -> tuple[Factor, ...]:
     joined: list[Factor] = []
     for factor in factors:
         if isinstance(factor, int) and joined and isinstance(joined[-1], int):
-            joined[-1] *= factor
+            both = isinstance(factor, BlockSize) and isinstance(joined[-1], BlockSize)
+            joined[-1] = (BlockSize if both else int)(joined[-1] * factor)
         elif factor != 1:
             joined.append(factor)
     return tuple(joined) or (1,)
@@ -114,7 +119,8 @@ def regroup(layout: Layout, sizes: Mapping[int, int], shape: Shape) -> Regrouped
                 taken.append(factor)
                 size //= n
             elif n % size == 0:
-                waiting.append(n // size)
+                rest = BlockSize(n // size) if isinstance(factor, Along | BlockSize) else n // size
+                waiting.append(rest)
                 if isinstance(factor, Along):
                     splits[factor.axis], left[factor.axis] = n // size, size
                 taken.append(factor if isinstance(factor, Along) else size)

@@ -39,6 +39,7 @@ from convmatrix.tiling.axis_reads import (
     split_reads_of,
 )
 from convmatrix.tiling.layouts import (
+    BlockSize,
     Factor,
     Layout,
     array_axis,
@@ -99,8 +100,15 @@ class NodeReads:
     refusals: dict[int, list[Refusal]] = field(default_factory=dict)
 
 
-def network_reads(network: Network) -> dict[str, NodeReads]:
+def network_reads(network: Network, *, blocks_known: bool = False) -> dict[str, NodeReads]:
     """Return what each node of a network reads.
+
+    Parameters
+    ----------
+    network : Network
+    blocks_known : bool
+        Whether a reshape that cuts an axis is known to make blocks of a fixed size, and not a fixed number of blocks.
+        If not, what combines a whole block is refused.
 
     Examples
     --------
@@ -113,7 +121,7 @@ def network_reads(network: Network) -> dict[str, NodeReads]:
     """
     found: dict[str, NodeReads] = {}
     for node in network.nodes:
-        found[node.name] = _node_reads(node, [found[name] for name in node.inputs])
+        found[node.name] = _node_reads(node, [found[name] for name in node.inputs], blocks_known)
     return found
 
 
@@ -164,7 +172,7 @@ class _Reading:
         return NodeReads(layout, {axis: sizes[axis] for axis in kept}, reads, self.refusals)
 
 
-def _node_reads(node: Node, inputs: Sequence[NodeReads]) -> NodeReads:
+def _node_reads(node: Node, inputs: Sequence[NodeReads], blocks_known: bool) -> NodeReads:
     operation = node.operation
     if isinstance(operation, Input):
         return NodeReads(image_layout(operation.shape), dict(enumerate(operation.shape[1:])))
@@ -175,7 +183,7 @@ def _node_reads(node: Node, inputs: Sequence[NodeReads]) -> NodeReads:
     elif isinstance(operation, Rearrangement):
         layout = _of_rearrangement(found, operation)
     elif isinstance(operation, ALONG_AXES):
-        layout = _of_combined_axes(found, operation)
+        layout = _of_combined_axes(found, operation, blocks_known)
     elif isinstance(operation, FullyConnected) and not operation.flatten:
         found.refuse(axes_in(inputs[0].layout[-1:]), f"({node.kind}) combines all positions along it")
         layout = _same(found, (*inputs[0].layout[:-1], (operation.n_out,)))
@@ -252,12 +260,16 @@ def _of_rearrangement(found: _Reading, operation: Rearrangement) -> Layout | Non
         return (*layout[:place], *_moved(found, [place]), *layout[place + 1 :])
     if operation.name == "pad":
         widths, boundaries, _ = options
+        emptied: set[int] = set()
         for place, ((low, high), boundary) in enumerate(zip(widths, boundaries, strict=True)):
-            if (low, high) == (0, 0):
+            if low == -shape[place]:
+                emptied.add(place)  # nothing of it is left, as where a constant is made
+            elif (low, high) == (0, 0):
                 _same(found, layout[place : place + 1])
             else:
                 found.read_along(place, _bound(padded_reads_of, low, high, boundary))
         padded = _moved(found, range(len(shape)))
+        padded = tuple((node.output_shape[p],) if p in emptied else padded[p] for p in range(len(shape)))
         return tuple(layout[p] if widths[p] == (0, 0) else padded[p] for p in range(len(shape)))
     if operation.name == "channel_shuffle":
         found.refuse(axes_in(layout[:1]), "(channel shuffle) takes positions for channels")
@@ -294,11 +306,18 @@ def _of_reshape(found: _Reading) -> Layout | None:
     return regrouped.layout
 
 
-def _of_combined_axes(found: _Reading, operation: Any) -> Layout:
+def _of_combined_axes(found: _Reading, operation: Any, blocks_known: bool) -> Layout:
     """Return the layout after entries along some axes were combined."""
     layout, (shape,) = found.inputs[0].layout, found.node.input_shapes
     combined = operation.combined_axes(shape)
     found.refuse(axes_in([layout[axis] for axis in combined]), f"({operation.kind}) combines all positions along it")
+    blocks = [factor for axis in combined for factor in layout[axis] if isinstance(factor, BlockSize)]
+    if blocks and not blocks_known:
+        found.refuse(
+            axes_in(layout),
+            f"({operation.kind}) combines blocks of {blocks[0]} positions, a number that may follow the size; "
+            "plan(network, other=the network read for another size) tells",
+        )
     if isinstance(operation, Reduction):
         layout = tuple((1,) if axis in combined else factors for axis, factors in enumerate(layout))
     return _same(found, layout)

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from convmatrix.network import (
+    Convolution,
+    Elementwise,
+    FullyConnected,
+    Pooling,
+    Rearrangement,
+    Resize,
+    Scale,
+)
 from convmatrix.tiling.axis_plan import AxisPlan
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from convmatrix.network import Network, Operation
     from convmatrix.tiling.axis_reads import AxisReads
     from convmatrix.tiling.image_tiles import PlannedAxes
+    from convmatrix.tiling.node_reads import NodeReads
 
 _COLUMNS = ("node", "reads, for output i", "outputs per sample", "discarded low", "discarded high")
 _MOST_LISTED = 3
+_MOST_NAMED = 8
 
 
 def explain_plan(plan: PlannedAxes) -> str:
@@ -26,10 +40,49 @@ def explain_plan(plan: PlannedAxes) -> str:
             lines += [f"  node {refusal.node!r} {refusal.reason}" for refusal in axis]
     if not plan.axes:
         lines += plan.reasons
+    if plan.assumptions:
+        lines.append("\nAssumed, as the network was read for one size; plan(network, other=...) confirms it:")
+        lines += [f"  {text}" for text in plan.assumptions]
     for found, numbers in derived.items():
         which = f"Axis {numbers[0]}" if len(numbers) == 1 else f"Axes {', '.join(map(str, numbers))}"
         lines += [f"\n{which}:", *(f"  {line}" for line in found)]
     return "\n".join(lines)
+
+
+def assumptions_of(network: Network, found: Mapping[str, NodeReads]) -> tuple[str, ...]:
+    """Return what a network that was read for one size cannot tell, with the nodes.
+
+    Parameters
+    ----------
+    network : Network
+    found : mapping of str to NodeReads
+        What its nodes read.
+    """
+    nodes: dict[str, list[str]] = {}
+    for node in network:
+        moves = any(reads is not None for step in found[node.name].reads.values() for _, reads in step)
+        for what in _may_follow_size(node.operation, moves=moves):
+            nodes.setdefault(what, []).append(repr(node.name))
+    return tuple(
+        f"{what} do not depend on the size of the image (node{'s' if len(names) > 1 else ''} "
+        f"{', '.join(names[:_MOST_NAMED])}{', ...' if len(names) > _MOST_NAMED else ''})"
+        for what, names in nodes.items()
+    )
+
+
+def _may_follow_size(operation: Operation, *, moves: bool) -> Iterator[str]:
+    """Yield what might have been computed from the size of the image, given whether positions move along it."""
+    constants = isinstance(operation, Scale | Convolution | FullyConnected) and not operation.trained
+    if constants or (isinstance(operation, Elementwise) and operation.parameters):
+        yield "constants"
+    if not moves:
+        return
+    if isinstance(operation, Convolution | Pooling):
+        yield "windows, strides and padding"
+    elif isinstance(operation, Resize):
+        yield "scales of resizing"
+    elif isinstance(operation, Rearrangement):
+        yield "sizes of blocks" if operation.name == "reshape" else "amounts of cropping and padding"
 
 
 def _axis_lines(axis: AxisPlan) -> list[str]:

@@ -69,7 +69,7 @@ def resized(network: Any, input_shape: Sequence[int]) -> Network:
         )
     if shape == net.input_shape:
         return net
-    found = {name: _assuming_nothing(reads) for name, reads in network_reads(net).items()}
+    found = {name: _assuming_nothing(reads) for name, reads in network_reads(net, blocks_known=True).items()}
     sizes: dict[int, dict[str, int]] = {}
     for axis, n in enumerate(shape[1:]):
         if n != net.input_shape[axis + 1]:
@@ -147,6 +147,11 @@ def _new_operation(
     if isinstance(operation, Rearrangement):
         if operation.name in ("reshape", "expand"):
             return replace(operation, options=shape if operation.name == "reshape" else (shape,))
+        if operation.name == "pad":
+            widths, boundaries, value = operation.options
+            sizes = zip(widths, node.input_shapes[0], input_shapes[0], strict=True)
+            new_widths = tuple((-m if low == -n else low, high) for (low, high), n, m in sizes)
+            return replace(operation, options=(new_widths, boundaries, value))
         if operation.name == "take":
             axis, start, stop, step = operation.options
             n, new = node.input_shapes[0][axis], input_shapes[0][axis]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import itertools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -19,12 +19,15 @@ if TYPE_CHECKING:
     from convmatrix.report import Progress
     from convmatrix.tiling.image_tiles import PlannedAxes, Tile
 
+_MOST_PROBED: Final = 10_000  # sizes
+_FEW: Final = 0.01  # of the outputs may jump by rounding
+
 
 def stitch(
     plan: PlannedAxes, function: Any, image: Any, tile_shape: int | Sequence[int], progress: Progress | None
 ) -> Array:
     """Return the output for an image, computed tile by tile; see `TilingPlan.run`."""
-    x = np.asarray(image)
+    x = _array(image)
     n_axes = len(plan.axes)
     channels = plan.network.input_shape[0]
     one_sample = x.ndim == n_axes + 1
@@ -37,40 +40,72 @@ def stitch(
     spatial = batch.shape[2:]
     tiles = plan.tiles(spatial, tile_shape)
     compute = _evaluation(function, plan)
-    _probe(plan, compute, batch, tiles)
-    result: Array | None = None
+    y = _probe(plan, compute, batch, tiles)
+    result = np.empty(_result_shape(plan, spatial, y.shape), dtype=y.dtype)
     for number, tile in enumerate(tiles, start=1):
-        y = compute(_read(batch, tile, plan))
-        _check(plan, tile, y, len(batch))
-        if result is None:
-            result = np.empty(_result_shape(plan, spatial, y.shape), dtype=y.dtype)
+        if number > 1:
+            y = compute(_read(batch, tile, plan))
+            _check(plan, tile, y, len(batch))
+        if np.result_type(result, y) != result.dtype:
+            result = result.astype(np.result_type(result, y))
         result[_on_output(plan, tile.output)] = y[_on_output(plan, tile.keep)]
         if progress is not None:
             progress(number, len(tiles), f"tile {number}")
-    assert result is not None, "an image has at least one tile"  # noqa: S101 (for the type checker)
     return result[0] if one_sample else result
 
 
-def _probe(plan: PlannedAxes, compute: Callable[[Array], Array], batch: Array, tiles: Sequence[Tile]) -> None:
-    """Raise if a size that is fixed within the function would stay hidden, as all tiles have the size it was read for.
+def _probe(plan: PlannedAxes, compute: Callable[[Array], Array], batch: Array, tiles: Sequence[Tile]) -> Array:
+    """Return the function's values for the first tile; raise if those of a tile of another size contradict them.
 
-    The function is evaluated once for another size; one that takes no other size cannot be told.
+    A size that is fixed within the function, or a number that was computed from one, would stay hidden where all tiles
+    have the same size. So the function is also evaluated for a tile of another size with the same start; one that takes
+    no other size cannot be told.
     """
-    changed = {}
+    first = tiles[0]
+    shape, kept = [read.stop - read.start for read in first.input], list(first.keep)
     for number, axis in enumerate(plan.axes):
-        own = plan.network.input_shape[number + 1]
-        seen = {tile.input[number].stop - tile.input[number].start for tile in tiles}
-        if isinstance(axis, AxisPlan) and seen == {own} and batch.shape[number + 2] != own:
-            sizes = range(own - 1, axis.smallest - 1, -1), range(own + 1, batch.shape[number + 2])
-            fitting = (n for n in itertools.chain(*sizes) if n % axis.alignment in axis.residues)
-            changed[number] = next(fitting, own)
-    if any(n != plan.network.input_shape[number + 1] for number, n in changed.items()):
-        read = tuple(slice(0, changed.get(number, tiles[0].input[number].stop)) for number in range(len(plan.axes)))
-        try:
-            y = compute(np.ascontiguousarray(batch[(slice(None), slice(None), *read)]))
-        except Exception:  # whatever the function raises for a size that it does not take
-            return
-        _check(plan, replace(tiles[0], input=read), y, len(batch))
+        if not isinstance(axis, AxisPlan) or len({tile.input[number].start for tile in tiles}) == 1:
+            continue
+        own = shape[number]
+        smaller = range(own // 2, own), range(own // 2 - 1, axis.smallest - 1, -1)
+        fitting = itertools.chain(*smaller, range(own + 1, batch.shape[number + 2]))
+        for n in itertools.islice(fitting, _MOST_PROBED):
+            if n % axis.alignment not in axis.residues or not axis.admitted(np.array([n]))[0]:
+                continue
+            start, end = kept[number].start, min(kept[number].stop, axis.extents(n)[axis.output].clean_end)
+            if end > start and (axis.periodic or axis.broken_condition(n, at_low=True) is None):
+                shape[number], kept[number] = n, slice(start, end)
+                break
+    reads = tuple(slice(read.start, read.start + n) for read, n in zip(first.input, shape, strict=True))
+    whole = compute(_read(batch, first, plan))
+    _check(plan, first, whole, len(batch))
+    if reads == first.input:
+        return whole
+    tile = replace(first, input=reads)
+    try:
+        y = compute(_read(batch, tile, plan))
+    except Exception:  # whatever the function raises for a size that it does not take
+        return whole
+    _check(plan, tile, y, len(batch))
+    _compare(first, tile, *(values[_on_output(plan, kept)] for values in (whole, y)))
+    return whole
+
+
+def _compare(first: Tile, other: Tile, whole: Array, y: Array) -> None:
+    """Raise if outputs of two tiles that read the same samples differ by more than rounding."""
+    if whole.dtype.kind != "f" or not whole.size or whole.shape != y.shape:
+        return
+    difference = np.abs(whole - y)
+    differs = difference > np.sqrt(np.finfo(whole.dtype).eps) * np.nanmax(np.abs(whole))
+    if differs.mean() > _FEW:
+        sizes = (tuple(read.stop - read.start for read in tile.input) for tile in (first, other))
+        raise ValueError(
+            "the function's outputs for tiles of {} and of {} samples differ by up to {:.3g} where both read the "
+            "same samples: something within it depends on the size of its input (or it is random, or in training "
+            "mode); compare plan(network, other=the network read for another size)".format(
+                *sizes, float(np.nanmax(difference))
+            )
+        )
 
 
 def _read(batch: Array, tile: Tile, plan: PlannedAxes) -> Array:
@@ -128,14 +163,15 @@ def _is_cut(plan: PlannedAxes, place: int) -> bool:
 
 def _evaluation(function: Any, plan: PlannedAxes) -> Callable[[Array], Array]:
     """Return a function of arrays that evaluates a batch of tiles."""
-    place = plan.network.outputs.index(plan.output) if plan.output in plan.network.outputs else 0
     if isinstance(function, Network):
         return _of_network(function, plan.output)
+    named = plan.output in plan.network.outputs
+    place = plan.network.outputs.index(plan.output) if named else None
     torch = sys.modules.get("torch")
     if torch is not None and isinstance(function, torch.nn.Module):
-        return _of_module(torch, function, place)
+        return _of_module(torch, function, _required(plan, place))
     if hasattr(function, "get_inputs") and hasattr(function, "run"):
-        return _of_session(function, place)
+        return _of_session(function, _required(plan, place))
     if not callable(function):
         raise TypeError(
             f"function is a {type(function).__name__}; give a function of arrays, a torch.nn.Module, an "
@@ -144,9 +180,38 @@ def _evaluation(function: Any, plan: PlannedAxes) -> Callable[[Array], Array]:
     return lambda x: _array(_chosen(function(x), place))
 
 
-def _chosen(values: Any, place: int) -> Any:
-    """Return one of several outputs."""
-    return values[place] if isinstance(values, list | tuple) else values
+def _required(plan: PlannedAxes, place: int | None) -> int:
+    """Return the number of the planned output among those of the model."""
+    if place is None:
+        raise ValueError(
+            f"the plan is for the node {plan.output!r}, but the function returns the outputs of {plan.network.name}, "
+            f"{', '.join(map(repr, plan.network.outputs))}; give the Network, or a function of arrays that returns the "
+            "values of this node alone"
+        )
+    return place
+
+
+def _chosen(values: Any, place: int | None) -> Any:
+    """Return one of several outputs, in the order of the values of dictionaries; None is no output."""
+    found = _flat(values)
+    if place is None and len(found) == 1:
+        return found[0]
+    if place is None or place >= len(found):
+        wanted = "one, the planned node's" if place is None else f"output number {place}, counted from 0,"
+        raise ValueError(
+            f"the function returned {len(found)} arrays in a {type(values).__name__}, but {wanted} is stitched; return "
+            "the planned output alone"
+        )
+    return found[place]
+
+
+def _flat(values: Any) -> list[Any]:
+    """Return the arrays in nested lists, tuples and dictionaries."""
+    if isinstance(values, Mapping):
+        values = tuple(values.values())
+    if isinstance(values, list | tuple):
+        return [array for value in values for array in _flat(value)]
+    return [] if values is None else [values]
 
 
 def _array(value: Any) -> Array:
@@ -168,12 +233,13 @@ def _of_network(network: Network, output: str) -> Callable[[Array], Array]:
 
 
 def _of_module(torch: Any, module: Any, place: int) -> Callable[[Array], Array]:
-    parameter = next(iter(module.parameters()), None)
+    held = itertools.chain(module.parameters(), module.buffers())
+    value = next((v for v in held if v.is_floating_point() or v.is_complex()), None)
 
     def compute(x: Array) -> Array:
         tensor = torch.from_numpy(x)
-        if parameter is not None:
-            tensor = tensor.to(parameter.device, parameter.dtype if tensor.is_floating_point() else tensor.dtype)
+        if value is not None:
+            tensor = tensor.to(value.device, value.dtype)
         with torch.no_grad():
             return _array(_chosen(module(tensor), place))
 

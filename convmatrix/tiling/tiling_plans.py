@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from convmatrix.network import as_network
 from convmatrix.tiling.image_tiles import PlannedAxes
 from convmatrix.tiling.node_reads import Refusal, network_reads, refused_axes
-from convmatrix.tiling.plan_texts import explain_plan
+from convmatrix.tiling.plan_texts import assumptions_of, explain_plan
 from convmatrix.tiling.resized_networks import planned_axis
 from convmatrix.tiling.stitching import stitch
 
@@ -39,6 +39,9 @@ class TilingPlan(PlannedAxes):
         By axis, the number of outputs per sample.
     sizes : tuple of (int, tuple of int) or None
         By axis, the smallest size and the remainders modulo the alignment of the sizes that the network takes.
+    assumptions : tuple of str
+        What is taken not to depend on the size of the image, with the nodes; empty if a second network that differs in
+        the size of every axis confirmed it.
     network, output, axes
         What was planned for, and the details.
     """
@@ -95,7 +98,8 @@ class TilingPlan(PlannedAxes):
         ----------
         function : callable, torch.nn.Module, onnxruntime.InferenceSession or Network
             Maps a batch (batch, channels, *spatial), for the spatial shapes of the tiles. A module is called without
-            gradients in the mode that it is in, on the device of its parameters.
+            gradients in the mode that it is in, on the device and in the dtype of its parameters. Of several outputs
+            that of the plan is stitched. A function of arrays returns the planned node's values.
         image : array, shape (channels, *spatial) or (batch, channels, *spatial)
         tile_shape : int or sequence of int
             As for `tiles`.
@@ -110,7 +114,9 @@ class TilingPlan(PlannedAxes):
         Raises
         ------
         ValueError
-            As for `tiles`; or if the function's output for a tile has another shape than the plan expects.
+            As for `tiles`; or if the function's output for a tile has another shape than the plan expects, if tiles of
+            two sizes give other values where both read the same samples, or if the function is a model that does not
+            return the planned node.
         """
         return stitch(self, function, image, tile_shape, progress)
 
@@ -126,7 +132,7 @@ def plan(network: Any, other: Any = None, output: str | None = None) -> TilingPl
         The same model read for another image size, which must be what `resized` makes of the network. A network that
         was read for one size cannot tell how its numbers follow the size: amounts of padding and cropping and scales
         of resizing are taken as constant, and sizes are restricted where the padding may be that of the word "same".
-        The second network confirms this.
+        The second network confirms this, as all its constants and weights must be equal to those of the network.
     output : str, optional
         The node whose output is stitched; by default the first output.
 
@@ -159,7 +165,7 @@ def plan(network: Any, other: Any = None, output: str | None = None) -> TilingPl
     net = as_network(network)
     name = net.outputs[0] if output is None else output
     own = net.until(name)
-    found = network_reads(own)
+    found = network_reads(own, blocks_known=other is not None)
     n_axes = len(net.input_shape) - 1
     refused = refused_axes(found, name, n_axes)
     if other is not None:
@@ -170,4 +176,7 @@ def plan(network: Any, other: Any = None, output: str | None = None) -> TilingPl
     for axis in range(n_axes):
         planned = tuple(refused[axis]) if axis in refused else planned_axis(found, name, axis)
         axes.append((planned,) if isinstance(planned, Refusal) else planned)
-    return TilingPlan(net, name, tuple(axes))
+    confirmed_sizes = other is not None and all(
+        n != m for n, m in zip(net.input_shape[1:], as_network(other).input_shape[1:], strict=True)
+    )
+    return TilingPlan(net, name, tuple(axes), () if confirmed_sizes else assumptions_of(own, found))

@@ -1,18 +1,23 @@
 """Proofs of plans: a theorem about one network's tiles of all sizes, decided by the engines of `convmatrix.proofs`.
 
-The lemmas are of five kinds, and each is stated once for all nodes that need it:
+The lemmas are of seven kinds, and each is stated once for all nodes that need it:
 
 *position*: output ``j + c`` reads at each tap the position that output j reads, moved by ``stride * c``.
 *reads*: the one-axis rule reads the same sample at a position of a tile and at that position of the image, inside and
 at either end of the image.
 *numbers*: what the plan keeps of a node's output reads only what it keeps of the node's input.
 *sizes*: if a tile ends where the image ends, so do their outputs.
+*network*: what the plan holds on an axis is what its network tells: what each node reads, its scale, whether the axis
+is a ring, which axis of the output is stitched, and that the image itself is clean. This is a finite check without
+unknowns; the lemma counts the differences.
+*scale*: if a tile's start moves, the outputs of a node move as those of what it reads, by its period and advance.
 *alignment*: at every node, a tile's start is a multiple of what the next operation advances by.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,9 +29,12 @@ from convmatrix.proofs.proving import prove_theorem
 from convmatrix.proofs.statements import Algebra, Condition, Lemma, Theorem
 from convmatrix.tiling.axis_plan import AxisPlan
 from convmatrix.tiling.axis_reads import AxisReads
+from convmatrix.tiling.node_reads import network_reads
+from convmatrix.tiling.resized_networks import planned_axis
 
 if TYPE_CHECKING:
     from convmatrix.tiling.image_tiles import PlannedAxes
+    from convmatrix.tiling.node_reads import NodeReads
 
 Key = tuple[Any, ...]
 
@@ -47,11 +55,13 @@ def recheck_plan(plan: PlannedAxes, source: str | Path | Mapping[str, Any]) -> s
 def plan_theorem(plan: PlannedAxes) -> Theorem:
     """Return the theorem that a plan is right, for all images and tiles that obey it."""
     axes = [axis for axis in plan.axes if isinstance(axis, AxisPlan)]
+    found = network_reads(plan.network.until(plan.output), blocks_known=True)
     if not axes:
         raise ValueError(f"there is nothing to prove: no axis can be cut into tiles; {'; '.join(plan.reasons)}")
     lemmas: dict[Key, Lemma] = {}
-    for axis in axes:
-        for key, make in _axis_lemmas(axis):
+    for number, axis in enumerate(plan.axes):
+        listed = _lemmas_of(axis, _differences(plan, number, axis, found)) if isinstance(axis, AxisPlan) else []
+        for key, make in listed:
             if key not in lemmas:
                 lemmas[key] = make(f"{key[0]} {1 + sum(known[0] == key[0] for known in lemmas)}")
     numbers = ", ".join(
@@ -68,12 +78,60 @@ def plan_theorem(plan: PlannedAxes) -> Theorem:
         "image and tile have sizes that the network takes; tiles obey the conditions at the ends of the image.",
         r"By induction over the nodes in topological order: the entries of a node that are kept are those of the whole "
         r"image, moved by the tile's start times the node's scale. A kept output reads kept entries only (numbers), at "
-        r"positions that move with the tile (position, alignment), and the boundary rule reads the same entries there, "
+        r"positions that move with the tile (position, scale, alignment), and the boundary rule reads the same "
+        r"entries there, "
         r"or nothing in both (reads). Operations of each entry do not depend on places. Where the tile ends at an end "
         r"of the image, so do all its nodes (sizes). Axes are treated one by one, because windows are their products.",
         tuple(lemmas.values()),
         lambda: iter(()),
     )
+
+
+def _lemmas_of(plan: AxisPlan, differences: Sequence[str]) -> Iterator[tuple[Key, Callable[[str], Lemma]]]:
+    """Yield the lemmas of an axis; where it differs from its network, those that can be stated."""
+    yield ("network", plan.axis, *differences), partial(_network_lemma, plan.axis, differences)
+    try:
+        yield from _axis_lemmas(plan)
+    except (ArithmeticError, LookupError, ValueError, StopIteration):
+        if not differences:
+            raise
+
+
+def _differences(plan: PlannedAxes, number: int, axis: AxisPlan, found: Mapping[str, NodeReads]) -> list[str]:
+    """Return what an axis's plan holds that is not so in the network."""
+    derived = planned_axis(found, plan.output, number)
+    if not isinstance(derived, AxisPlan):
+        return [f"it cannot be cut: {derived}"]
+    wrong = [
+        f"{name} {getattr(axis, name)} in place of {getattr(derived, name)}"
+        for name in ("axis", "output_axis", "output", "periodic")
+        if getattr(axis, name) != getattr(derived, name)
+    ]
+    if axis.alignment % derived.alignment:
+        wrong.append(f"alignment {axis.alignment}, no multiple of {derived.alignment}")
+    for name in dict.fromkeys((*derived.steps, *axis.steps)):
+        if _sure(axis.steps.get(name)) != _sure(derived.steps.get(name)):
+            wrong.append(f"reads of {name!r}")
+        if axis.shifts.get(name) != derived.shifts.get(name):
+            wrong.append(f"scale {axis.shifts.get(name)} of {name!r} in place of {derived.shifts.get(name)}")
+    if list(axis.steps) != list(derived.steps):
+        wrong.append("order of nodes")
+    elif axis.first_clean[next(iter(derived.steps))] != 0:
+        wrong.append("outputs discarded of the image itself")
+    return wrong
+
+
+def _sure(step: Sequence[tuple[str, AxisReads | None]] | None) -> list[tuple[str, AxisReads | None]] | None:
+    """Return what a node reads, without the sizes that a second network may have confirmed."""
+    return None if step is None else [(source, reads and replace(reads, assumed=())) for source, reads in step]
+
+
+def _network_lemma(number: int, differences: Sequence[str], name: str) -> Lemma:
+    count = len(differences)
+    text = f"on axis {number}, what the plan holds is what its network tells"
+    if differences:
+        text += f"; it differs in {', '.join(differences[:3])}"
+    return Lemma(name, text, rf"{count} x = 0", lambda a: a.equal(count * a.integers("x")[0], 0), {"x": 1})
 
 
 def _axis_lemmas(plan: AxisPlan) -> Iterator[tuple[Key, Callable[[str], Lemma]]]:
@@ -91,6 +149,11 @@ def _axis_lemmas(plan: AxisPlan) -> Iterator[tuple[Key, Callable[[str], Lemma]]]
                     reads.advance,
                 )
                 yield key, partial(_alignment_lemma, name, *key[1:])
+            before, after = plan.shifts[source], plan.shifts[name]
+            period, advance = (1, 1) if reads is None else (reads.period, reads.advance)
+            common = math.lcm(before.denominator, after.denominator)
+            pair = int(before * common) * period, int(after * common) * advance
+            yield ("scale", *pair), partial(_scale_lemma, name, *pair)
             r = reads or _PLACE
             low = plan.first_clean[source], plan.first_clean[name]
             yield _numbers(name, r, "low", *low)
@@ -142,6 +205,15 @@ def _sizes_lemma(node: str, rule: tuple[int, int, int], period: int, advance: in
     size = rf"\lfloor ({scale} {{}} + {offset}) / {divisor} \rfloor"
     latex = f"{size.format(f'(n + {advance} x)')} = {size.format('n')} + {period} x"
     return Lemma(name, text, latex, build, {"n": n, "x": 1, "q": q, "moved": q + period})
+
+
+def _scale_lemma(node: str, source: int, own: int, name: str) -> Lemma:
+    def build(a: Algebra) -> Condition:
+        (x,) = a.integers("x")
+        return a.equal(own * x, source * x)
+
+    text = f"if the start of a tile moves, the outputs of {node!r} move as those that it reads"
+    return Lemma(name, text, rf"{own} x = {source} x", build, {"x": 1})
 
 
 def _alignment_lemma(node: str, numerator: int, denominator: int, advance: int, name: str) -> Lemma:
@@ -243,7 +315,7 @@ def _reads_lemmas(plan: AxisPlan, node: str, reads: AxisReads) -> Iterator[tuple
     if plan.periodic:
         yield ("reads", "ring", reads.advance), partial(_ring_lemma, reads.advance)
         return
-    for case in ("before", "beyond") if reads.boundary != "circular" else ():  # then nothing is read there
+    for case in ("before", "beyond") if reads.boundary != "circular" else ():  # (network): then nothing is read there
         yield ("reads", case, reads.boundary), partial(_sample_lemma, case, reads.boundary)
 
 
