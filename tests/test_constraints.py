@@ -366,7 +366,7 @@ def test_constants_of_torch_models_are_not_rounded_to_float32() -> None:
             super().__init__()
             self.norm = torch.nn.BatchNorm1d(1, eps=0.0)
             self.norm.weight.data[:], self.norm.bias.data[:] = 0.3, 0.7
-            self.norm.running_mean[:], self.norm.running_var[:] = 0.1, 0.25
+            self.norm.running_mean[:], self.norm.running_var[:] = 0.1, 9.0
             self.register_buffer("step", torch.tensor([0.7]))
             self.register_buffer("size", torch.tensor([49.0]))
 
@@ -374,7 +374,9 @@ def test_constants_of_torch_models_are_not_rounded_to_float32() -> None:
             return torch.add(self.norm(x) / self.size, self.step, alpha=3)
 
     network = Network.from_torch(Shifted().eval(), (1,))
-    assert exact_outputs(network, [1]) == [((1 - a) * 2 * b + c) * Fraction(1 / 49) + 3 * c]
+    scale = float(b) / 3
+    shift = float(c) - float(a) * scale
+    assert exact_outputs(network, [1]) == [(Fraction(scale) + Fraction(shift)) * Fraction(1 / 49) + 3 * c]
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------------
