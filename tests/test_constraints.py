@@ -279,6 +279,16 @@ def test_boxes_that_are_wrong() -> None:
         normal_form(network, 1j, 1)
     with refused(ValueError, "tighten='best' is unknown"):
         encode(network, 0, 1, tighten="best")  # type: ignore[arg-type]
+    with refused(ValueError, r"upper is 9007199254740993 at (1, 0), which float64 rounds to 9007199254740992; give"):
+        normal_form(network, 0, np.array([[1], [2**53 + 1]]))
+    with refused(ValueError, r"lower is -9223372036854775807 at (0, 0), which float64 rounds to -9.22337203"):
+        normal_form(network, -(2**63) + 1, 0)
+    with refused(ValueError, r"upper is 18446744073709551615 at (0, 0)"):
+        normal_form(network, 0, np.uint64(2**64 - 1))
+    if np.finfo(np.longdouble).eps < np.finfo(np.float64).eps:
+        with refused(ValueError, r"which float64 rounds to 1; give"):
+            normal_form(network, 0, 1 + np.finfo(np.longdouble).eps)
+    assert normal_form(network, -(2**63), np.uint64(2**63)).upper[-1] == 2.0**63
     huge = Network([Input((1,)), Scale([1e308]), Node("n", Scale([1e308]))])
     with refused(ValueError, "node 'n' have no finite bounds"):
         encode(huge, 0, 1)
@@ -291,6 +301,82 @@ def test_large_networks_are_refused_before_they_are_built() -> None:
     with refused(cm.MatrixTooLargeError, "equations of network"):
         normal_form(network, 0, 1)
     assert normal_form(Network([layer]), 0, 1).n_variables == 1
+
+
+# --- constants of imported models -------------------------------------------------------------------------------------
+
+
+def exact_outputs(network: Network, x: Any) -> list[Any]:
+    """Return the outputs of the normal form at an input, in rational arithmetic."""
+    form = normal_form(network, -100, 100)
+    return list(map(Fraction, form.complete(np.asarray(x, object))[form.variables[form.output]].ravel()))
+
+
+def test_bias_more_exact_than_the_weights() -> None:
+    """A bias in float64 is not rounded to the float32 of the weights."""
+    weight, bias = np.ones((1, 1), np.float32), np.array([0.1])
+    kernel = weight.reshape(1, 1, 1)
+    convolutions = [
+        Convolution(cm.ConvGeometry((1,), (1,), boundary=boundary), kernel, bias) for boundary in ("zero", "circular")
+    ]
+    for layer in (FullyConnected(1, 1, weight, bias), *convolutions):
+        shape = (1,) if isinstance(layer, FullyConnected) else (1, 1)
+        network = Network([Input(shape), layer])
+        assert exact_outputs(network, np.zeros(shape, int)) == [Fraction(0.1)]
+        assert network.affine(network.outputs[0], np.float64)[1] == [0.1]
+
+
+def test_constants_of_onnx_models_are_not_rounded_to_float32() -> None:
+    onnx = pytest.importorskip("onnx")
+    node = onnx.helper.make_node
+    f = np.float32
+    gamma, beta, mean, third, seventh = (np.array([v], f) for v in (0.3, 0.7, 0.1, 0.3, 0.7))
+    norm = {"g": gamma, "b": beta, "m": mean}
+    a, b, c, d, e = (Fraction(float(v)) for v in (f(0.1), f(0.3), f(0.7), 0.3, 1 / 49))
+    alpha = {"W": np.array([[0.3]], f), "B": seventh}
+    batch_norm = [node("BatchNormalization", ["x", "g", "b", "m", "v"], ["y"], epsilon=0.0)]
+    cases: list[tuple[list[Any], dict[str, Any], int, Fraction]] = [
+        ([node("Div", ["x", "c"], ["y"])], {"c": np.array(49, f)}, 49, 49 * e),
+        ([node("Div", ["x", "c"], ["y"])], {"c": np.array(0.125, f)}, 49, Fraction(392)),
+        (batch_norm, {**norm, "v": np.array([0.25], f)}, 1, (1 - a) * 2 * b + c),
+        (batch_norm, {**norm, "g": np.ones(1, f), "b": 0 * beta, "m": 0 * mean, "v": np.array([2401], f)}, 49, 49 * e),
+        ([node("Gemm", ["x", "W"], ["y"], alpha=0.1)], {"W": alpha["W"]}, 1, a * b),
+        ([node("Gemm", ["x", "W"], ["y"], alpha=0.1)], {"W": np.array([[0.3]])}, 1, a * d),
+        ([node("Gemm", ["x", "W", "B"], ["y"], alpha=0.1, beta=0.1)], alpha, 1, a * b + a * c),
+        ([node("Sum", ["x", "B", "C"], ["y"])], {"B": third, "C": seventh}, 0, b + c),
+    ]
+    for nodes, constants, x, expected in cases:
+        double = any(array.dtype == np.float64 for array in constants.values())
+        kind = onnx.TensorProto.DOUBLE if double else onnx.TensorProto.FLOAT
+        values = [onnx.helper.make_tensor_value_info(name, kind, [1, 1]) for name in "xy"]
+        stored = [onnx.numpy_helper.from_array(array, name) for name, array in constants.items()]
+        graph = onnx.helper.make_graph(nodes, "graph", values[:1], values[1:], stored)
+        model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 18)], ir_version=9)
+        network = Network.from_onnx(model)
+        assert exact_outputs(network, [x]) == [expected], nodes
+        assert network(np.array([[x]], np.float32)).dtype == np.float32
+
+
+def test_constants_of_torch_models_are_not_rounded_to_float32() -> None:
+    torch = pytest.importorskip("torch")
+    a, b, c = (Fraction(float(np.float32(v))) for v in (0.1, 0.3, 0.7))
+
+    class Shifted(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = torch.nn.BatchNorm1d(1, eps=0.0)
+            self.norm.weight.data[:], self.norm.bias.data[:] = 0.3, 0.7
+            self.norm.running_mean[:], self.norm.running_var[:] = 0.1, 9.0
+            self.register_buffer("step", torch.tensor([0.7]))
+            self.register_buffer("size", torch.tensor([49.0]))
+
+        def forward(self, x: Any) -> Any:
+            return torch.add(self.norm(x) / self.size, self.step, alpha=3)
+
+    network = Network.from_torch(Shifted().eval(), (1,))
+    scale = float(b) / 3
+    shift = float(c) - float(a) * scale
+    assert exact_outputs(network, [1]) == [(Fraction(scale) + Fraction(shift)) * Fraction(1 / 49) + 3 * c]
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------------
@@ -447,6 +533,7 @@ def test_arguments_that_nothing_reads_are_free() -> None:
 def read_mps(path: Path) -> dict[str, Any]:
     """Read a file in the free MPS format, by the format's own rules, as arrays for milp."""
     section, kinds, columns, entries, right, integer, bounds, inside = "", {}, [], [], {}, [], {}, False
+    markers: set[str] = set()
     for line in path.read_text().splitlines():
         if not line.startswith(" "):
             section = line.split()[0]
@@ -454,9 +541,14 @@ def read_mps(path: Path) -> dict[str, Any]:
         words = line.split()
         if section == "ROWS":
             kinds[words[1]] = words[0]
-        elif section == "COLUMNS" and words[1] == "MARKER":
-            inside = "INTORG" in words[-1]
+        elif section == "COLUMNS" and "'MARKER'" in line:
+            name, marker, kind = words  # as GLPK wants it: a name that no other line has, and the two keywords
+            assert (marker, kind) == ("'MARKER'", "'INTEND'" if inside else "'INTORG'"), line
+            assert name not in markers, line
+            markers.add(name)
+            inside = not inside
         elif section == "COLUMNS":
+            assert len(words) == 3, line
             if words[0] not in columns:
                 columns.append(words[0])
                 integer.append(inside)
@@ -472,6 +564,11 @@ def read_mps(path: Path) -> dict[str, Any]:
             }[words[0]]  # fmt: skip
         else:
             assert section == "ENDATA", line
+    assert not inside, "the columns end between two markers"
+    assert not markers & {*columns, *kinds}
+    assert {row for row, _, _ in entries} <= set(kinds)
+    assert right.keys() <= kinds.keys()
+    assert bounds.keys() <= set(columns)
     objective = next(name for name, kind in kinds.items() if kind == "N")
     rows = [name for name in kinds if name != objective]
     matrix, weights = np.zeros((len(rows), len(columns))), np.zeros(len(columns))
@@ -518,7 +615,8 @@ def test_mps_files_are_read_by_highs(tmp_path: Path) -> None:
     constraints.to_mps(tmp_path / "network.mps", objective)
     solver = highspy.Highs()
     solver.silent()
-    solver.readModel(str(tmp_path / "network.mps"))
+    assert solver.readModel(str(tmp_path / "network.mps")) == highspy.HighsStatus.kOk  # without a warning
+    assert solver.getNumCol() == len(constraints.names)
     solver.run()
     assert abs(solver.getInfo().objective_function_value - solve(constraints, objective).fun) < 1e-6
 

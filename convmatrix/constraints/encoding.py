@@ -144,10 +144,10 @@ class Constraints:
         COLUMNS
          input.0 r0 -1.0
          ...
-         MARKER MARKER 'MARKER' 'INTORG'
+         MARKER2 'MARKER' 'INTORG'
          phase.0 r1 1.0
          phase.0 r2 -1.0
-         MARKER MARKER 'MARKER' 'INTEND'
+         MARKER3 'MARKER' 'INTEND'
         RHS
          RHS r1 1.0
         BOUNDS
@@ -191,8 +191,9 @@ def encode(
     r"""Return a network on a box of inputs as sparse mixed-integer linear constraints.
 
     Linear operations are equations, exactly as they are in the network: convolutions and transposed convolutions with
-    any groups, strides, dilations, padding and boundary. A rectifier q = max(p, 0) whose argument has bounds l < 0 < u
-    has a phase z, which is 0 or 1, and the rows (big-M, with the bounds as the constants)
+    any groups, strides, dilations, padding and boundary. (Averages, linear interpolation and divisions by a constant
+    are those with the float64 entries of the node's matrix, see `NormalForm`.) A rectifier q = max(p, 0) whose argument
+    has bounds l < 0 < u has a phase z, which is 0 or 1, and the rows (big-M, with the bounds as the constants)
 
     .. math:: q \ge p, \quad q \le p - l (1 - z), \quad q \le u z, \quad q \ge 0.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Final
 
@@ -11,6 +12,7 @@ if TYPE_CHECKING:
     from convmatrix.arrays import Array
 
 _OBJECTS: Final = 2**20  # terms that are computed as objects at a time
+_LONGEST: Final = 4096  # bits of a common denominator; fractions of floats have at most 1074
 
 
 def exact_array(values: Array) -> Array:
@@ -34,6 +36,38 @@ def exact_product(matrix: Any, values: Array) -> Array:
     for part in np.array_split(filled, 1 + matrix.nnz * values.shape[1] // _OBJECTS):
         if len(part):
             first, last = matrix.indptr[part[0]], matrix.indptr[part[-1] + 1]
-            terms = exact_array(matrix.data[first:last])[:, None] * values[matrix.indices[first:last]]
-            product[part] = np.add.reduceat(terms, matrix.indptr[part] - first, axis=0)
+            used, places = np.unique(matrix.indices[first:last], return_inverse=True)
+            weights, factors = matrix.data[first:last], values[used]
+            denominators = _denominator(weights), _denominator(factors)
+            if all(denominators):  # in integers, which is far quicker
+                weights, factors = (_scaled(v, n) for v, n in zip((weights, factors), denominators, strict=True))
+            else:
+                weights, denominators = exact_array(weights), (1, 1)
+            sums = np.add.reduceat(weights[:, None] * factors[places], matrix.indptr[part] - first, axis=0)
+            product[part] = _quotients(sums, math.prod(denominators))
     return product
+
+
+def _denominator(values: Array) -> int:
+    """Return a common denominator of floats, integers and fractions; 0 for other numbers, or if it is very long."""
+    if values.dtype == object and not {type(value) for value in values.flat} <= {int, Fraction}:
+        return 0
+    common = math.lcm(*{value.as_integer_ratio()[1] for value in values.ravel().tolist()})
+    return common if common.bit_length() <= _LONGEST else 0
+
+
+def _scaled(values: Array, common: int) -> Array:
+    """Return values times their common denominator, as integers."""
+    made = np.empty(values.size, object)
+    ratios = (value.as_integer_ratio() for value in values.ravel().tolist())
+    made[:] = [numerator * (common // denominator) for numerator, denominator in ratios]
+    return made.reshape(values.shape)
+
+
+def _quotients(numerators: Array, denominator: int) -> Array:
+    """Return numbers divided by an integer."""
+    if denominator == 1:
+        return numerators
+    made = np.empty(numerators.size, object)
+    made[:] = [Fraction(value, denominator) for value in numerators.flat]
+    return made.reshape(numerators.shape)

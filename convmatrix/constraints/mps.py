@@ -129,7 +129,7 @@ def _columns(objective: Floats, A: Any, integer: NDArray[np.bool_], names: Seque
     inside = False
     for column, (name, whole) in enumerate(zip(names, integer.tolist(), strict=True)):
         if whole != inside:
-            yield f" MARKER MARKER 'MARKER' '{'INTORG' if whole else 'INTEND'}'"
+            yield f" MARKER{column} 'MARKER' '{'INTORG' if whole else 'INTEND'}'"
             inside = whole
         entries = slice(starts[column], starts[column + 1])
         if weights[column] or entries.start == entries.stop:  # a column must occur to exist
@@ -137,4 +137,4 @@ def _columns(objective: Floats, A: Any, integer: NDArray[np.bool_], names: Seque
         for row, value in zip(A.indices[entries].tolist(), A.data[entries].tolist(), strict=True):
             yield f" {name} r{row} {value!r}"
     if inside:
-        yield " MARKER MARKER 'MARKER' 'INTEND'"
+        yield f" MARKER{len(names)} 'MARKER' 'INTEND'"

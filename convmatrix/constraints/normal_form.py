@@ -68,9 +68,11 @@ class NormalForm:
     Every piecewise linear network has this form, with further variables. The variables of the input come first; each
     other one is defined once, by an equation in which its coefficient is -1 or as a rectified variable, from earlier
     ones. An output that is an entry of an earlier node shares its variable. No entry of E or e is the rounded result of
-    arithmetic on weights, so the form is the network in real arithmetic with its float64 weights. Where an operation
-    divides by a constant of its own (averages, linear interpolation), the network is that with the float64 entries of
-    the node's matrix, `Network.affine`.
+    arithmetic on weights, so the form is the network in real arithmetic with its float64 weights. Quotients are exact
+    only where float64 holds them, as for powers of two: averages and linear interpolation are those with the float64
+    entries of the node's matrix, `Network.affine`. So the average of 49 ones is ``49 * float(1 / 49)``, which is less
+    than 1 by 8e-17. An imported division by a constant is a product with the float64 next to the reciprocal, and an
+    imported batch normalisation has the scale and the shift that float64 arithmetic gives, for weights of any type.
 
     Made by `normal_form`.
 
@@ -379,6 +381,8 @@ def box_bounds(shape: tuple[int, ...], lower: ArrayLike, upper: ArrayLike) -> tu
             raise ValueError(
                 f"{name} has shape {array.shape}, which does not broadcast to the input's shape {shape}"
             ) from None
+        if array.dtype.kind in "iu" or array.dtype.itemsize > 8:
+            _refuse_rounding(name, np.broadcast_to(array, shape), spread)
         if not np.isfinite(spread).all():
             place = tuple(np.argwhere(~np.isfinite(spread))[0].tolist())
             raise ValueError(f"{name} is {spread[place]} at {place}; bounds of the input must be finite")
@@ -388,3 +392,14 @@ def box_bounds(shape: tuple[int, ...], lower: ArrayLike, upper: ArrayLike) -> tu
         place = tuple(int(i) for i in np.unravel_index(first, shape))
         raise ValueError(f"the box is empty: at {place} lower is {bounds[0][first]}, but upper is {bounds[1][first]}")
     return bounds[0], bounds[1]
+
+
+def _refuse_rounding(name: str, given: Array, rounded: Floats) -> None:
+    """Raise ValueError with the first bound that float64 does not hold."""
+    large = np.abs(rounded) >= 2.0**53 if given.dtype.kind in "iu" else given != rounded
+    for place in map(tuple, np.argwhere(large & np.isfinite(rounded)).tolist()):
+        if given.dtype.kind == "f" or int(given[place]) != int(rounded[place]):
+            raise ValueError(
+                f"{name} is {given[place]} at {place}, which float64 rounds to {rounded[place]:.17g}; give bounds that "
+                "float64 holds"
+            )

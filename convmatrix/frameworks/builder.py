@@ -91,10 +91,10 @@ class NetworkBuilder(BatchedGraph):
         return self.scale(name, b, a) if not isinstance(a, Tensor) else self.combine(name, [a, b], Product())
 
     def quotient(self, name: str, a: Any, b: Any) -> Tensor:
-        """Return ``a / b`` of tensors and constants."""
+        """Return ``a / b`` of tensors and constants; a constant is the float64 next to its reciprocal."""
         if not isinstance(b, Tensor):
             with np.errstate(divide="ignore"):
-                return self.scale(name, a, 1 / np.asarray(b), trained=self._is_parameter(b))
+                return self.scale(name, a, 1 / np.asarray(b, np.float64), trained=self._is_parameter(b))
         reciprocal = self.elementwise(f"{name}.reciprocal", b, "reciprocal")
         return self.product(name, a, reciprocal)
 

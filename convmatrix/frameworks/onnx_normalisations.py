@@ -19,13 +19,14 @@ if TYPE_CHECKING:
 def _batch_normalisation(call: OnnxCall) -> Tensor:
     call.ignore("momentum")
     call.demand(spatial=1, training_mode=0)
-    gamma, beta, mean, variance = (np.asarray(call.constant(n)) for n in range(1, 5))
+    # In float64, whatever the type of the file: rounded again, they would not be the model's in real arithmetic.
+    gamma, beta, mean, variance = (np.asarray(call.constant(n), np.float64) for n in range(1, 5))
     if any(np.ndim(c) != 1 or len(c) != call.tensor().known[1] for c in (gamma, beta, mean, variance)):
         raise UnsupportedError("its parameters do not have one entry per channel")
     with np.errstate(all="ignore"):
-        scale = gamma.astype(np.float64) / np.sqrt(variance.astype(np.float64) + float(call.attribute("epsilon")))
+        scale = gamma / np.sqrt(variance + float(call.attribute("epsilon")))
         shift = beta - mean * scale
-    return call.builder.channel_scale(call.name, call.tensor(), scale.astype(gamma.dtype), shift.astype(gamma.dtype))
+    return call.builder.channel_scale(call.name, call.tensor(), scale, shift)
 
 
 def _instance_normalisation(call: OnnxCall) -> Tensor:

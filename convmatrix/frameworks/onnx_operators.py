@@ -139,6 +139,8 @@ def _sum(call: OnnxCall, name: str | None = None) -> Tensor:
     name = name or call.name
     last = call.named("tensors") if constants else name
     total = tensors[0] if len(tensors) == 1 else call.builder.combine(last, tensors, Addition())
+    if len(constants) > 1:
+        constants = [np.asarray(constant, np.float64) for constant in constants]
     return call.builder.scale(name, total, shift=reduce(np.add, constants)) if constants else total
 
 
@@ -199,7 +201,7 @@ def _gemm(call: OnnxCall) -> Tensor:
     if call.attribute("transB"):
         b = builder.permute(call.named("transpose_b"), b, (1, 0)) if isinstance(b, Tensor) else b.T
     if not isinstance(a, Tensor) and not isinstance(b, Tensor):
-        return builder.sum(call.name, a @ b * np.asarray(alpha, a.dtype), _scaled(call, c, beta))
+        return builder.sum(call.name, _scaled(call, np.asarray(a, np.float64) @ b, alpha), _scaled(call, c, beta))
     if isinstance(b, Tensor):
         product = builder.matrix_product(call.named("product") if c is not None or alpha != 1 else call.name, a, b)
         if alpha != 1:
@@ -207,18 +209,23 @@ def _gemm(call: OnnxCall) -> Tensor:
         return product if c is None else builder.sum(call.name, product, _scaled(call, c, beta))
     if np.ndim(b) != 2:
         raise UnsupportedError(f"its second input has the shape {np.shape(b)}")
-    weight = b.T if alpha == 1 else b.T * b.dtype.type(alpha)
+    if alpha != 1:  # of A, since its products with weights may have to be rounded
+        a = builder.scale(call.named("scale"), a, np.asarray(alpha))
+    weight = b.T
     if c is None or isinstance(c, Tensor) or (c.ndim == 2 and c.shape[0] != 1) or c.ndim > 2:
         product = builder.dense(call.name if c is None else call.named("product"), a, weight, None)
         return product if c is None else builder.sum(call.name, product, _scaled(call, c, beta))
     bias = np.broadcast_to(call.constant(2).reshape(-1), (len(weight),))
-    return builder.dense(call.name, a, weight, bias if beta == 1 else bias * bias.dtype.type(beta))
+    return builder.dense(call.name, a, weight, _scaled(call, bias, beta))
 
 
 def _scaled(call: OnnxCall, value: Any, factor: float) -> Any:
+    """Return beta C; float64 holds the products of constants in float32, in which the attribute is, exactly."""
+    if factor == 1:
+        return value
     if isinstance(value, Tensor):
-        return value if factor == 1 else call.builder.scale(call.named("beta"), value, np.asarray(factor))
-    return np.asarray(value) * np.asarray(factor, np.asarray(value).dtype)
+        return call.builder.scale(call.named("beta"), value, np.asarray(factor))
+    return np.asarray(value, np.float64) * factor
 
 
 def _prelu(call: OnnxCall) -> Tensor:

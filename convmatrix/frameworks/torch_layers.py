@@ -106,11 +106,9 @@ def _batch_norm(call: Call) -> Tensor:
 
 
 def _normalising(mean: Array, variance: Array, weight: Array | None, bias: Array | None, epsilon: float) -> Any:
-    """Return the scale and the shift of a batch normalisation at inference."""
-    scale = 1 / np.sqrt(variance.astype(np.float64) + epsilon)
-    scale = scale if weight is None else scale * weight
-    shift = -mean * scale if bias is None else bias - mean * scale
-    return scale.astype(mean.dtype), shift.astype(mean.dtype)
+    """Return the scale and the shift of a batch normalisation at inference, in float64."""
+    scale = (1 if weight is None else weight) / np.sqrt(variance.astype(np.float64) + epsilon)
+    return scale, (0 if bias is None else bias) - mean * scale
 
 
 def _instance_norm(call: Call) -> Tensor:

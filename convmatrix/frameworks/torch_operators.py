@@ -111,8 +111,10 @@ def _glu(call: Call) -> Tensor:
 def _sum_of(sign: int) -> Callable[[Call], Tensor]:
     def translate(call: Call) -> Tensor:
         b, a, other, alpha = call.builder, call["self"], call["other"], call.get("alpha", 1)
-        if alpha != 1:
-            other = b.product(f"{call.name}.alpha", other, alpha) if isinstance(other, Tensor) else other * alpha
+        if alpha != 1 and isinstance(other, Tensor):
+            other = b.product(f"{call.name}.alpha", other, alpha)
+        elif alpha != 1:
+            other = np.multiply(other, alpha, dtype=np.float64)
         return b.sum(call.name, a, other, sign)
 
     return translate

@@ -286,7 +286,8 @@ class FullyConnected(Operation):
     def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
         """Return W, repeated along the other axes if the layer applies to the last one, and the bias."""
         weight, bias = self._arrays()
-        weight, bias = weight.astype(dtype or weight.dtype, copy=False), like(bias, weight)
+        weight = weight.astype(dtype or weight.dtype, copy=False)
+        bias = like(bias, weight)  # in the dtype that was asked for, not that of the weights
         copies = 1 if self.flatten else math.prod(input_shapes[0][:-1])
         n_entries = copies * weight.size  # zeros are stored too
         index = validate.index_dtype(n_entries, copies * self.n_in)
