@@ -346,3 +346,17 @@ def test_batch_normalisation_is_folded_into_large_layers() -> None:
     assert bound < 0.95 * upper_norm(layer.weight, layer.geometry) * factors.max()
     assert lipschitz_bound(Network(nodes * 2)) <= bound**2 * (1 + 1e-9)
     assert "one kernel: convolution 1, scale 2" in bound.explain()
+
+
+def test_chains_too_large_for_a_matrix_are_products_of_folded_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two layers with normalisations and no function between them: each is folded before norms multiply."""
+    monkeypatch.setattr("convmatrix.spectral.linear_maps.MOST_ENTRIES", 1000)
+    monkeypatch.setattr("convmatrix.spectral.node_maps.MOST_ENTRIES", 1000)
+    rng = np.random.default_rng(11)
+    first, second = _conv(rng, (3, 3), (24, 24)), _conv(rng, (3, 3), (24, 24))
+    factors = [rng.uniform(0.1, 2, 3) for _ in range(2)]
+    bound = lipschitz_bound(Network([first, Scale(factors[0]), second, Scale(factors[1])]))
+    one = upper_norm(first.weight * factors[0][:, None, None, None], first.geometry)
+    two = upper_norm(second.weight * factors[1][:, None, None, None], second.geometry)
+    assert bound == pytest.approx(one * two, rel=1e-9)
+    assert bound < bound.product_of_norms * 0.99

@@ -121,6 +121,8 @@ class LinearMap:
     loose : bool
         Whether the compact form only bounds the map, because factors of entries are replaced by those of channels. Then
         compact forms and matrices must not be mixed in a sum.
+    segments : tuple of LinearMap
+        For a chain that has no compact form as a whole, the maps with compact forms that it is a product of.
     """
 
     names: tuple[str, ...]
@@ -129,10 +131,13 @@ class LinearMap:
     build: FormThunk
     folded: bool = False
     loose: bool = False
+    segments: tuple[LinearMap, ...] = ()
 
     @property
     def suffices(self) -> bool:
-        """Whether the compact form alone gives the best bound, and others would take time."""
+        """Whether the compact form, or those of all segments, give the best bound, and others would take time."""
+        if self.segments:
+            return all(segment.suffices for segment in self.segments)
         large = self.compact is not None and math.prod(self.compact.output_shape) > _MOST_DENSE
         return self.folded and not self.loose and large
 
@@ -188,6 +193,9 @@ class Norms:
         if (linear.compact is None or linear.loose) and (form := linear.matrix) is not None:
             rows, columns = form.value.shape
             found.append((self.of_form(form), f"one matrix of {rows} x {columns}" if len(linear.names) > 1 else "norm"))
+        if linear.segments:
+            product = math.prod(self.of(segment)[0] for segment in linear.segments)
+            found.append((product * (1 + 8 * len(linear.segments) * EPSILON), "product of norms"))
         if not linear.suffices:
             found.append((linear.of_parts, "product of norms"))
         least = min(value for value, _ in found)
@@ -218,6 +226,11 @@ def chain(after: LinearMap, before: LinearMap) -> LinearMap:
         (after.folded and before.compact is not None and before.compact.diagonal)
         or (before.folded and after.compact is not None and after.compact.diagonal)
     )
+    segments: tuple[LinearMap, ...] = ()
+    if compact is None:
+        *others, last = before.segments or (before,)
+        joint = chain(after, last) if others else None
+        segments = (*others, joint) if joint is not None and joint.compact is not None else (*others, last, after)
     return LinearMap(
         (*before.names, *after.names),
         compact,
@@ -225,6 +238,7 @@ def chain(after: LinearMap, before: LinearMap) -> LinearMap:
         build,
         folded,
         after.loose or before.loose,
+        segments,
     )
 
 
