@@ -10,8 +10,9 @@ import pytest
 
 import convmatrix as cm
 from convmatrix.spectral import norm_bounds, project_norm, projection
+from convmatrix.spectral.block_maps import BlockMap
 from convmatrix.spectral.blocks import read_layer
-from convmatrix.spectral.projection import BlockMap, reduced
+from convmatrix.spectral.projection import reduced
 from tests.random_lipschitz import project
 from tests.random_spectra import ring_layer
 from tests.strategies import random_layer

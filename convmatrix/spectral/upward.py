@@ -57,7 +57,7 @@ def scaled(values: Any) -> tuple[Any, int]:
     Examples
     --------
     >>> scaled(np.array([3e-200, -1e-200]))
-    (array([ 0.71723262, -0.23907754]), -662)
+    (array([ 0.57408789, -0.19136263]), -662)
     """
     entries: Array = values.data if hasattr(values, "tocsr") else values
     largest = float(np.abs(entries).max(initial=0.0))
