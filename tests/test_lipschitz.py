@@ -360,3 +360,114 @@ def test_chains_too_large_for_a_matrix_are_products_of_folded_kernels(monkeypatc
     two = upper_norm(second.weight * factors[1][:, None, None, None], second.geometry)
     assert bound == pytest.approx(one * two, rel=1e-9)
     assert bound < bound.product_of_norms * 0.99
+
+
+def _dense(matrix: Any) -> FullyConnected:
+    weight = np.asarray(matrix, dtype=np.float64)
+    return FullyConnected(*weight.shape[::-1], weight, bias=False)
+
+
+@pytest.mark.parametrize("exponent", [-1070, -700, -540, 540, 700, 1015])
+@pytest.mark.parametrize("samples", [16, 1100])
+def test_tiny_and_huge_layers(samples: int, exponent: int) -> None:
+    """Weights whose squares under- or overflow have the norm of the same weights times a power of two."""
+    rng = np.random.default_rng(11)
+    weight = rng.integers(1, 8, (2, 2, 3)).astype(np.float64)
+    geometry = cm.ConvGeometry((samples,), (3,), in_channels=2, out_channels=2, padding=1)
+    plain = float(lipschitz_bound(Network([Convolution(geometry, weight)])))
+    tiny = float(lipschitz_bound(Network([Convolution(geometry, np.ldexp(weight, exponent))])))
+    expected = math.ldexp(plain, exponent)
+    assert expected * (1 - 1e-9) <= tiny <= expected * (1 + 1e-9) + 3 * math.ulp(0.0)
+    dense = rng.integers(-7, 8, (3, 4)).astype(np.float64)
+    bound = lipschitz_bound(Network([_dense(np.ldexp(dense, exponent)), Elementwise("relu")]))
+    assert math.ldexp(_norm(dense), exponent) <= bound <= math.ldexp(_norm(dense), exponent) * (1 + 1e-9) + 1e-322
+
+
+def test_products_of_tiny_and_huge_layers() -> None:
+    """Chains, branches and gates neither vanish nor overflow on the way to a norm that can be represented."""
+    rng = np.random.default_rng(12)
+    a, b, c = (rng.standard_normal((3, 3)) for _ in range(3))
+    small, large = 2.0**-700, 2.0**700
+    chain = [_dense(a * small), _dense(b * small), _dense(c * large), Scale([large, large, large])]
+    exact = _norm(c @ b @ a)
+    assert exact <= lipschitz_bound(Network([Input((3,)), *chain])) <= exact * (1 + 1e-9)
+    layer = _conv(rng, (2, 2), (6,))
+    tiny = Convolution(layer.geometry, layer.weight * small)
+    matrix = cm.conv_matrix(layer.weight, layer.geometry).toarray()
+    network = Network([Input((2, 6)), tiny, tiny, Scale([large]), Scale([large])])
+    assert _norm(matrix @ matrix) <= lipschitz_bound(network) <= _norm(matrix @ matrix) * (1 + 1e-9)
+    for join, norm in ((Concatenation(), 2**0.5), (Extremum("max"), 1.0), (Addition(), 2.0)):
+        nodes = [
+            Node("x", Input((2,))),
+            Node("a", Scale([small]), ("x",)),
+            Node("r", Elementwise("relu"), ("a",)),
+            Node("t", Elementwise("tanh"), ("a",)),
+            Node("y", join, ("r", "t")),
+        ]
+        assert norm * small * (1 - 1e-12) <= lipschitz_bound(Network(nodes)) <= 2 * small * (1 + 1e-9)
+    nodes = [Node("x", Input((2,))), Node("a", Scale([small]), ("x",)), Node("y", Product(), ("a", "a"))]
+    assert 0 < lipschitz_bound(Network(nodes), -1, 1) <= 1e-322
+    # A sum of maps of very different magnitude, and what is left if the large ones cancel.
+    nodes = [Node("x", Input((2,))), Node("a", Scale([small]), ("x",)), Node("b", Scale([small]), ("a",))]
+    nodes += [Node("c", Scale([large]), ("b",)), Node("y", Addition((1, 1)), ("c", "x"))]
+    assert 1 <= lipschitz_bound(Network(nodes)) <= 1 + 1e-9
+
+
+def test_the_smallest_numbers_are_rounded_upwards() -> None:
+    """A bound is zero only where a map is: factors whose product is below all numbers count by the smallest one."""
+    least = math.ulp(0.0)
+    relu = Elementwise("relu")
+    network = Network([Input((1,)), _dense([[least]]), relu, _dense([[0.4]]), relu, _dense([[2.0**1000]])])
+    assert lipschitz_bound(network) >= 0.4 * 2.0**-74
+    assert lipschitz_bound(network).product_of_norms >= 0.4 * 2.0**-74
+    assert lipschitz_bound(Network([Input((1,)), _dense([[0.0]]), relu])) == 0
+    assert lipschitz_bound(Network([Input((1,)), _dense([[1e300]]), relu, _dense([[0.0]]), relu])) == 0
+
+
+def test_what_no_number_bounds_is_refused_by_name() -> None:
+    """Jumps, slopes without a limit, overflow, and constants that are infinite or NaN."""
+    steep = [Elementwise("leaky_relu", {"slope": -1e100}) for _ in range(4)]
+    cases: list[tuple[list[Any], str]] = [
+        ([Elementwise("soft_shrink", {"threshold": -1.0})], "soft_shrink"),
+        ([_dense(np.eye(2)), Elementwise("celu", {"alpha": -1.0})], "celu is not bounded in slope with alpha=-1"),
+        ([Elementwise("celu", {"alpha": 0.0})], "celu"),
+        ([Elementwise("leaky_relu", {"slope": math.nan})], "parameter 'slope' is NaN"),
+        (steep, "largest number"),
+        ([_dense([[math.nan, 1], [1, 1]]), _dense(np.eye(2))], "1 of its values 'weight'"),
+        ([_dense([[math.inf, 1], [1, 1]])], "1 of its values 'weight'"),
+        ([Scale([math.nan, math.inf])], "2 of its values 'scale'"),
+        ([ParametricReLU([math.nan, 1.0])], "1 of its values 'slope'"),
+        ([LocalResponseNormalisation(2, 1.0, 2.0, 1e-300)], "not finite"),
+    ]
+    for operations, reason in cases:
+        network = Network([Input((2,)), *operations])
+        with pytest.raises(ValueError, match=f"node '.*' has no finite bound: .*{reason}"):
+            lipschitz_bound(network)
+    for value in (math.nan, math.inf):
+        layer = Convolution(cm.ConvGeometry(8, 3), [1.0, value, 2.0])
+        with pytest.raises(ValueError, match="node 'convolution 2' has no finite bound: 1 of its values 'weight'"):
+            lipschitz_bound(Network([Input((1, 8)), layer]))
+
+
+def test_deep_chains_and_sums() -> None:
+    """Thousands of linear nodes in a row are bounded without a recursion."""
+    factors = np.random.default_rng(13).uniform(0.99, 1.01, (1200, 2))
+    bound = lipschitz_bound(Network([Input((2,)), *(Scale(factor) for factor in factors)]))
+    assert bound == pytest.approx(factors.prod(axis=0).max(), rel=1e-9)
+    nodes = [Node("x 0", Input((2,)))]
+    nodes += [Node(f"x {n + 1}", Addition(), (f"x {n}", f"x {n}")) for n in range(1000)]
+    assert 2.0**1000 <= lipschitz_bound(Network(nodes)) <= 2.0**1000 * (1 + 1e-9)
+    resized = [Resize((4,), "linear") for _ in range(400)]  # matrices only
+    assert 1 <= lipschitz_bound(Network([Input((1, 4)), *resized])) <= 1 + 1e-6
+
+
+def test_a_box_never_makes_a_bound_larger() -> None:
+    """Slopes by unit may cost more than they gain, and overflow on a wide box: what holds everywhere counts then."""
+    rng = np.random.default_rng(14)
+    for _ in range(4):
+        layers = [_dense(rng.standard_normal((4, 4))), ParametricReLU([-2.0, 3.0, -2.0, 3.0])]
+        network = Network([Input((4,)), *layers, _dense(rng.standard_normal((4, 4)))])
+        assert lipschitz_bound(network, -0.1, 0.3) <= lipschitz_bound(network)
+    for name in ("gelu", "gelu_tanh", "mish", "silu"):
+        network = Network([Input((2,)), Elementwise(name)])
+        assert lipschitz_bound(network, -1e200, 1e200) <= lipschitz_bound(network)

@@ -215,3 +215,60 @@ def test_differences_and_matrix_products() -> None:
     assert (bounds["m"][0] <= -6).all()
     assert (bounds["m"][1] >= 18).all()
     assert (bounds["m"][1] < 18 + 1e-9).all()
+
+
+def test_a_box_of_other_things_than_real_numbers_is_refused() -> None:
+    """Complex numbers, words, dictionaries and ragged lists are named as the wrong end."""
+    network = Network([Input((2,)), Elementwise("relu")])
+    wrong: list[Any] = [1j, {}, "a", [[1], [2, 3]], None]
+    for value in wrong:
+        with pytest.raises(ValueError, match="upper must be a number"):
+            interval_bounds(network, 0, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "jump"),
+    [
+        ("soft_shrink", {"threshold": -0.5}, 0.0),
+        ("hard_shrink", {"threshold": 0.5}, 0.5),
+        ("hard_shrink", {"threshold": 0.5}, -0.5),
+        ("threshold", {"threshold": 0.5, "value": 0.0}, 0.5),
+        ("sign", {}, 0.0),
+        ("ceil", {}, 1.0),
+        ("floor", {}, 1.0),
+        ("round", {}, 0.5),
+    ],
+)
+def test_no_slopes_across_a_jump(name: str, parameters: dict[str, float], jump: float) -> None:
+    """An interval on both sides of a jump has no largest slope; those on one side have one."""
+    function = Elementwise(name, parameters)
+    ends = np.array([jump - 0.2]), np.array([jump + 0.2])
+    with pytest.raises(ValueError, match="no finite bound on the slopes"):
+        slope_range(function, *ends)
+    for low, high in ((ends[0], ends[0] + 0.1), (ends[1] - 0.1, ends[1])):
+        assert np.isfinite(slope_range(function, low, high)).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    [
+        ("soft_shrink", {"threshold": 0.0}),
+        ("hard_shrink", {"threshold": -1.0}),
+        ("clip", {"low": 1.0, "high": -1.0}),
+        ("celu", {"alpha": -1.0}),
+        ("elu", {"alpha": -2.0}),
+        ("hard_sigmoid", {"alpha": -0.5, "beta": 0.25}),
+        ("threshold", {"threshold": 0.5, "value": 0.5}),
+        ("leaky_relu", {"slope": -3.0}),
+        ("tanh", {"scale": -2.0, "slope": 3.0}),
+    ],
+)
+def test_slopes_for_unusual_parameters_hold_between_any_two_points(name: str, parameters: dict[str, float]) -> None:
+    """Quotients of differences of values lie within the slopes, across all kinks."""
+    function = Elementwise(name, parameters)
+    x = np.linspace(-1.5, 1.5, 61)
+    low, high = slope_range(function, x[:1], x[-1:])
+    y = function.evaluate([x])
+    steps = np.subtract.outer(y, y)[np.triu_indices(61, 1)] / np.subtract.outer(x, x)[np.triu_indices(61, 1)]
+    assert low[0] - 1e-12 <= steps.min()
+    assert steps.max() <= high[0] + 1e-12

@@ -10,8 +10,9 @@ import pytest
 
 import convmatrix as cm
 from convmatrix.spectral import norm_bounds, project_norm, projection
+from convmatrix.spectral.block_maps import BlockMap
 from convmatrix.spectral.blocks import read_layer
-from convmatrix.spectral.projection import BlockMap, reduced
+from convmatrix.spectral.projection import reduced
 from tests.random_lipschitz import project
 from tests.random_spectra import ring_layer
 from tests.strategies import random_layer
@@ -120,13 +121,13 @@ def test_large_layers_are_projected_on_rings(boundary: Any, monkeypatch: pytest.
     geometry = cm.ConvGeometry((9, 9), (3, 3), padding="same", boundary=boundary)
     kernel = rng.standard_normal((3, 3))
     bound = 0.6 * _norm(kernel, geometry)
-    nearest, (lower, upper) = project_norm(kernel, geometry, bound=bound, with_distances=True)
+    nearest, (lower, upper) = project_norm(kernel, geometry, bound=bound, tol=1e-2, with_distances=True)
     assert 0 < lower <= upper <= lower * (1 + 1e-4)
     monkeypatch.setattr(projection, "_MOST_WORK", 700 if boundary == "circular" else 3000)
     found, (none, distance) = project_norm(kernel, geometry, bound=bound, with_distances=True)
     assert none == 0
     assert not np.array_equal(found, nearest)
-    assert norm_bounds(found, geometry, tol=1e-6)[1] <= bound
+    assert norm_bounds(found, geometry, tol=1e-6)[0] <= _norm(found, geometry) <= bound
     assert upper * (1 - 1e-4) <= distance <= 1.35 * upper
 
 
@@ -150,3 +151,25 @@ def test_refusals() -> None:
             project_norm([1.0, 2.0], 4, bound=1, tol=tol)
     with pytest.raises(ValueError, match="1 infinite"):
         project_norm([1.0, math.inf], 4, bound=1)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.bool_])
+def test_kernels_that_are_not_computed_with_are_refused_with_the_remedy(dtype: Any) -> None:
+    """Half precision and booleans are to be converted first."""
+    with pytest.raises(TypeError, match=r"astype\(float\)"):
+        project_norm(np.ones((3, 3), dtype), (8, 8), bound=1.0)
+
+
+def test_the_norm_of_a_large_layer_is_within_the_bound_and_progress_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rings stand for it, and without a tolerance the work of all steps is limited."""
+    monkeypatch.setattr(projection, "_DEFAULT_WORK", (0.0, 6e7))
+    rng = np.random.default_rng(6)
+    geometry = cm.ConvGeometry((16, 16), (3, 3), in_channels=4, out_channels=4, padding=1)
+    kernel = rng.standard_normal(geometry.weight_shape)
+    bound = norm_bounds(kernel, geometry)[0] / 2
+    told: list[tuple[int, int, str]] = []
+    found = project_norm(kernel, geometry, bound=bound, progress=lambda *state: told.append(state))
+    assert bound * 0.97 < norm_bounds(found, geometry)[0] <= norm_bounds(found, geometry)[1] <= bound
+    assert 10 <= told[-1][0] <= told[-1][1] < 1000
+    shrunk = kernel * (bound / norm_bounds(kernel, geometry)[1])
+    assert np.linalg.norm(found - kernel) < 0.9 * np.linalg.norm(shrunk - kernel)

@@ -150,6 +150,8 @@ def slope_range(operation: Elementwise, low: Array, high: Array) -> Interval:
     known: Any = operation.known
     if name in _STEPS:
         least = most = np.where(_value(operation, low) == _value(operation, high), 0.0, math.inf)
+    elif name == "soft_shrink" and options["threshold"] < 0:  # it jumps at 0
+        least = most = np.where((low > 0) | (high < 0) | (low == high), 1.0, math.inf)
     elif name in ("threshold", "hard_shrink", "hard_sigmoid"):
         least, most = _kinked_slopes(name, options, low, high)
     elif name in ("sin", "cos"):

@@ -94,7 +94,13 @@ def checked_box(network: Network, lower: ArrayLike, upper: ArrayLike) -> Interva
     """Return the ends of a box as arrays of the input's shape; raise ValueError if there is no such box."""
     ends = []
     for name, value in (("lower", lower), ("upper", upper)):
-        end = np.asarray(value, dtype=np.float64)
+        try:
+            end = np.asarray(value)
+            if end.dtype.kind not in "biuf":
+                raise TypeError
+        except (TypeError, ValueError):
+            raise ValueError(f"{name} must be a number, or an array of real numbers, but is {value!r:.80}") from None
+        end = end.astype(np.float64)
         try:
             end = np.broadcast_to(end, network.input_shape)
         except ValueError:

@@ -6,7 +6,7 @@ import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,9 +18,10 @@ from convmatrix.spectral.blocks import WeightedLayer
 from convmatrix.spectral.bounds import exact_bounds, largest_singular, upper_bounds
 from convmatrix.spectral.linear_maps import Form
 from convmatrix.spectral.norm_certificates import BandCertifier
+from convmatrix.spectral.upward import added, root_of_squares, scaled, times, unscaled, up
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
@@ -33,11 +34,6 @@ _SHARES: Final = (1e-6, 1e-4, 1e-2)  # distances from the largest singular value
 FormThunk = Callable[[], Form | None]
 
 
-def up(value: float) -> float:
-    """Return a number above the exact result of a few operations that were computed as ``value``."""
-    return value * (1 + 8 * EPSILON)
-
-
 def upper_norm(weight: Array, geometry: ConvGeometry) -> float:
     """Return an upper bound on the norm of a layer, without the lower one that `norm_bounds` takes time for.
 
@@ -47,28 +43,35 @@ def upper_norm(weight: Array, geometry: ConvGeometry) -> float:
     >>> upper_norm(np.array([1.0, -2.0, 1.0]).reshape(1, 1, 3), cm.ConvGeometry(3, 3, padding="same"))
     3.414213562...
     """
-    if max(geometry.n_in, geometry.n_out) <= _MOST_DENSE:
-        norm = matrix_norm(conv_matrix(weight.astype(np.float64), geometry))
-        if set(geometry.boundary) == {"zero"}:
-            return norm
-        taps = math.prod(geometry.kernel_shape)  # those that meet on a sample are added, with rounding
-        return up(norm + taps * EPSILON * moduli_norm(conv_matrix(np.abs(weight).astype(np.float64), geometry)))
-    scale = float(np.abs(weight).max(initial=0.0))
-    if scale == 0:
+    weight, exponent = scaled(weight.astype(np.float64))
+    if not weight.any():
         return 0.0
-    scale = 2.0 ** math.ceil(math.log2(scale)) if 1e-290 < scale < 1e290 else scale
-    layer = WeightedLayer(geometry, weight.astype(np.float64) / scale)
-    exact = exact_bounds(layer)
-    upper = min(upper_bounds(layer).values()) if exact is None else exact[1]
-    return up(upper * scale)
+    if max(geometry.n_in, geometry.n_out) <= _MOST_DENSE:
+        upper = matrix_norm(conv_matrix(weight, geometry))
+        if set(geometry.boundary) != {"zero"}:  # taps that meet on a sample are added, with rounding
+            taps = math.prod(geometry.kernel_shape)
+            upper += taps * EPSILON * moduli_norm(conv_matrix(np.abs(weight), geometry))
+    else:
+        layer = WeightedLayer(geometry, weight)
+        exact = exact_bounds(layer)
+        upper = min(upper_bounds(layer).values()) if exact is None else exact[1]
+    return unscaled(up(upper), exponent)
 
 
 def matrix_norm(matrix: Any) -> float:
     """Return an upper bound on the norm of a sparse matrix, tight if it is small or has a small bandwidth."""
+    matrix, exponent = scaled(matrix)
+    return unscaled(_matrix_norm(matrix), exponent)
+
+
+def _matrix_norm(matrix: Any) -> float:
+    """Return an upper bound on the norm of a sparse matrix whose largest entry is near 1."""
     rows, columns = (int(size) for size in matrix.shape)
     bound = moduli_norm(matrix)
-    if bound == 0 or not math.isfinite(bound):
-        return bound
+    if bound == 0:
+        return 0.0
+    if not math.isfinite(bound):
+        return math.inf
     small, large = min(rows, columns), max(rows, columns)
     if large <= _MOST_DENSE:
         value = float(np.linalg.norm(matrix.toarray(), 2))
@@ -98,8 +101,8 @@ def matrix_norm(matrix: Any) -> float:
 def moduli_norm(matrix: Any) -> float:
     """Return an upper bound on the norm of the moduli of a sparse matrix: the root of the largest sums of two ways."""
     moduli = abs(matrix)
-    sums = float(moduli.sum(axis=0).max()) * float(moduli.sum(axis=1).max())
-    return math.sqrt(sums) * (1 + 4 * float(sum(matrix.shape)) * EPSILON)
+    rows, columns = float(moduli.sum(axis=1).max()), float(moduli.sum(axis=0).max())
+    return math.sqrt(rows) * math.sqrt(columns) * (1 + 4 * float(sum(matrix.shape)) * EPSILON)
 
 
 @dataclass(eq=False)
@@ -116,6 +119,8 @@ class LinearMap:
         Returns the bound from the norms of the parts.
     build : callable
         Returns the map as a sparse matrix, or None if that would be too large.
+    made_of : tuple of LinearMap
+        The maps that ``parts`` and ``build`` read.
     folded : bool
         Whether the norm of the compact form is known not to exceed that of the parts: one kernel with factors.
     loose : bool
@@ -132,6 +137,9 @@ class LinearMap:
     folded: bool = False
     loose: bool = False
     segments: tuple[LinearMap, ...] = ()
+    made_of: tuple[LinearMap, ...] = ()
+    _of_parts: float | None = field(default=None, init=False)
+    _matrix: tuple[Form | None] | None = field(default=None, init=False)
 
     @property
     def suffices(self) -> bool:
@@ -141,16 +149,37 @@ class LinearMap:
         large = self.compact is not None and math.prod(self.compact.output_shape) > _MOST_DENSE
         return self.folded and not self.loose and large
 
-    @cached_property
+    @property
     def of_parts(self) -> float:
         """The bound from the norms of the parts."""
-        return self.parts()
+        for linear in self._first("_of_parts"):
+            linear._of_parts = linear.parts()
+        return self._of_parts  # type: ignore[return-value]
 
-    @cached_property
+    @property
     def matrix(self) -> Form | None:
         """The map as a sparse matrix, if it is not too large."""
-        found = None if self.compact is None or self.loose else self.compact.matrix()
-        return self.build() if found is None else found
+        for linear in self._first("_matrix"):
+            linear._matrix = (linear._own_matrix or linear.build(),)
+        return self._matrix[0]  # type: ignore[index]
+
+    @cached_property
+    def _own_matrix(self) -> Form | None:
+        return None if self.compact is None or self.loose else self.compact.matrix()
+
+    def _first(self, known: str) -> Iterator[LinearMap]:
+        """Yield the maps that lack a value, those that others read first: a recursion could be too deep."""
+        waiting = [self]
+        while waiting:
+            linear = waiting[-1]
+            if getattr(linear, known) is None:
+                reads = () if known == "_matrix" and linear._own_matrix is not None else linear.made_of
+                missing = [part for part in reads if getattr(part, known) is None]
+                if missing:
+                    waiting += missing
+                    continue
+                yield linear
+            waiting.pop()
 
 
 @dataclass(eq=False)
@@ -169,15 +198,16 @@ class Norms:
 
     def of_form(self, form: Form) -> float:
         """Return an upper bound on the norm of the exact map that a form stands for."""
+        form = form.normalised()
         if form.kind == "matrix":
             value = matrix_norm(form.value)
         elif form.geometry is not None:
             value = self.of_kernel(form.value, form.geometry)
         elif form.diagonal:
-            value = float(np.abs(form.value).max())
+            value = float(np.abs(form.value).max(initial=0.0))
         else:
             value = dense_norm(form.value)
-        return up(value + form.error)
+        return unscaled(up(value + form.error), form.exponent)
 
     def of(self, linear: LinearMap) -> tuple[float, str]:
         """Return the smallest upper bound on the norm of a map, and how it was found."""
@@ -194,12 +224,11 @@ class Norms:
             rows, columns = form.value.shape
             found.append((self.of_form(form), f"one matrix of {rows} x {columns}" if len(linear.names) > 1 else "norm"))
         if linear.segments:
-            product = math.prod(self.of(segment)[0] for segment in linear.segments)
-            found.append((product * (1 + 8 * len(linear.segments) * EPSILON), "product of norms"))
+            found.append((reduce(times, (self.of(segment)[0] for segment in linear.segments)), "product of norms"))
         if not linear.suffices:
             found.append((linear.of_parts, "product of norms"))
         least = min(value for value, _ in found)
-        return least, next(how for value, how in found if value <= least * (1 + 1e-9))
+        return least, next(how for value, how in found if value == least or value <= least * (1 + 1e-9))
 
 
 def dense_norm(weight: Array) -> float:
@@ -234,11 +263,12 @@ def chain(after: LinearMap, before: LinearMap) -> LinearMap:
     return LinearMap(
         (*before.names, *after.names),
         compact,
-        lambda: up(after.of_parts * before.of_parts),
+        lambda: times(after.of_parts, before.of_parts),
         build,
         folded,
         after.loose or before.loose,
-        segments,
+        segments=segments,
+        made_of=(after, before),
     )
 
 
@@ -256,9 +286,10 @@ def summed(maps: Sequence[LinearMap]) -> LinearMap:
     return LinearMap(
         tuple(dict.fromkeys(name for linear in maps for name in linear.names)),
         linear_maps.total(compact) if len(compact) == len(maps) else None,
-        lambda: up(math.fsum(linear.of_parts for linear in maps)),
+        lambda: added(linear.of_parts for linear in maps),
         build,
         loose=any(linear.loose for linear in maps),
+        made_of=tuple(maps),
     )
 
 
@@ -276,7 +307,8 @@ def side_by_side(maps: Sequence[LinearMap], axis: int = 0) -> LinearMap:
     return LinearMap(
         tuple(dict.fromkeys(name for linear in maps for name in linear.names)),
         linear_maps.stacked(compact, axis) if len(compact) == len(maps) else None,
-        lambda: up(math.sqrt(math.fsum(linear.of_parts**2 for linear in maps))),
+        lambda: root_of_squares(linear.of_parts for linear in maps),
         build,
         loose=any(linear.loose for linear in maps),
+        made_of=tuple(maps),
     )

@@ -22,6 +22,7 @@ from convmatrix.geometry import ConvGeometry
 from convmatrix.matrices import conv_matrix
 from convmatrix.memory import estimate
 from convmatrix.spectral.axes import most_reads
+from convmatrix.spectral.upward import root_of_squares, scaled, shifted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +36,8 @@ MOST_ENTRIES: Final = 3 * 10**6
 """Maximum number of entries of a matrix that is built to bound a norm."""
 
 _MOST_WORK: Final = 2e9  # multiplications for one kernel that is made of two
+_PLAIN: Final = (2.0**-200, 2.0**200)  # magnitudes whose products neither over- nor underflow
+_LOST: Final = 1e-300  # bounds the norm of all that underflows where the largest entry does not
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +56,8 @@ class Form:
         Of a kernel.
     error : float
         Bound on the 2-norm of the difference from the exact map.
+    exponent : int
+        Of the power of two by which value and error are multiplied, so that products do not over- or underflow.
     """
 
     kind: Literal["channels", "kernel", "matrix"]
@@ -61,6 +66,7 @@ class Form:
     output_shape: Shape
     geometry: ConvGeometry | None = None
     error: float = 0.0
+    exponent: int = 0
 
     @property
     def diagonal(self) -> bool:
@@ -71,13 +77,38 @@ class Form:
     def moduli(self) -> float:
         """An upper bound on the norm of the matrix of moduli: the root of the largest sums of a row and of a column."""
         if self.diagonal:
-            return float(np.abs(self.value).max())
+            return float(np.abs(self.value).max(initial=0.0))
         factor, sums = 1.0, abs(self.value)
         if self.geometry is not None:
             sums = np.abs(_grouped(self.geometry, self.value)).sum(axis=tuple(range(3, self.value.ndim + 1)))
             factor = math.prod(single for _, single in map(most_reads, self.geometry.axes))
         rows, columns = sums.sum(axis=-1).max(initial=0.0), sums.sum(axis=-2).max(initial=0.0)
-        return math.sqrt(float(rows) * float(columns) * factor) * (1 + 1e-9)
+        return math.sqrt(float(rows)) * math.sqrt(float(columns)) * math.sqrt(factor) * (1 + 1e-9)
+
+    def normalised(self) -> Form:
+        """Return the same map with a largest entry that is neither huge nor tiny."""
+        entries = self.value.data if self.kind == "matrix" else self.value
+        if _PLAIN[0] <= float(np.abs(entries).max(initial=0.0)) <= _PLAIN[1]:
+            return self
+        value, shift = scaled(self.value)
+        if not shift:
+            return self
+        try:
+            error = math.ldexp(self.error, -shift) + _LOST
+        except OverflowError:
+            error = math.inf
+        return replace(self, value=value, error=error, exponent=self.exponent + shift)
+
+    def at(self, exponent: int) -> Form:
+        """Return the same map with an exponent that is not smaller."""
+        shift = self.exponent - exponent
+        if not shift:
+            return self
+        if not (self.error or self.moduli):  # zero
+            return replace(self, exponent=exponent)
+        return replace(
+            self, value=shifted(self.value, shift), error=math.ldexp(self.error, shift) + _LOST, exponent=exponent
+        )
 
     def matrix(self) -> Form | None:
         """Return the same map as a sparse matrix, or None if it would be too large."""
@@ -98,7 +129,12 @@ class Form:
         taps = 1 if self.geometry is None else math.prod(self.geometry.kernel_shape)
         error = self.error + (taps - 1) * EPSILON * self.moduli
         return Form(
-            "matrix", sparse.csr_array(stored.reshape(n_out, n_in)), self.input_shape, self.output_shape, error=error
+            "matrix",
+            sparse.csr_array(stored.reshape(n_out, n_in)),
+            self.input_shape,
+            self.output_shape,
+            error=error,
+            exponent=self.exponent,
         )
 
 
@@ -144,6 +180,7 @@ def _with_channels(geometry: ConvGeometry, outputs: int, inputs: int) -> ConvGeo
 
 def product(after: Form, before: Form) -> Form | None:
     """Return one form of a product in the same kind, or None if there is none that is not a matrix."""
+    after, before = after.normalised(), before.normalised()
     if after.kind == before.kind == "matrix":
         return _matrix_product(after, before)
     if after.kind == "matrix" or before.kind == "matrix" or after.input_shape != before.output_shape:
@@ -170,11 +207,13 @@ def product(after: Form, before: Form) -> Form | None:
         made = Form("kernel", value, *shapes, geometry=geometry)
     else:
         return None
-    return replace(made, error=_product_error(after, before, terms))
+    return replace(made, error=_product_error(after, before, terms), exponent=after.exponent + before.exponent)
 
 
 def _product_error(after: Form, before: Form, terms: float) -> float:
     m, n = after.moduli, before.moduli
+    if not (m + after.error and n + before.error):  # one of them is zero
+        return 0.0
     return ((terms + 4) * EPSILON * m * n + after.error * (n + before.error) + m * before.error) * (1 + 1e-9)
 
 
@@ -203,10 +242,18 @@ def _matrix_product(after: Form, before: Form) -> Form | None:
     if value.nnz > MOST_ENTRIES:
         return None
     terms = float(np.diff(a.indptr).max(initial=0))
-    return Form("matrix", value, before.input_shape, after.output_shape, error=_product_error(after, before, terms))
+    error, exponent = _product_error(after, before, terms), after.exponent + before.exponent
+    return Form("matrix", value, before.input_shape, after.output_shape, error=error, exponent=exponent)
 
 
 # --- sums and stacks -------------------------------------------------------------------------------------------------
+
+
+def level(forms: Sequence[Form]) -> list[Form]:
+    """Return maps with the same exponent, the largest of those that are not zero."""
+    forms = [form.normalised() for form in forms]
+    present = [form.exponent for form in forms if form.error or form.moduli]
+    return [form.at(max(present, default=0)) for form in forms]
 
 
 def total(forms: Sequence[Form]) -> Form | None:
@@ -214,6 +261,7 @@ def total(forms: Sequence[Form]) -> Form | None:
     first = forms[0]
     if any((form.input_shape, form.output_shape) != (first.input_shape, first.output_shape) for form in forms):
         return None
+    forms = level(forms)
     error = sum(form.error + len(forms) * EPSILON * form.moduli for form in forms) * (1 + 1e-9)
     alike = _alike(forms)
     if alike is None:
@@ -226,10 +274,11 @@ def total(forms: Sequence[Form]) -> Form | None:
 
 def stacked(forms: Sequence[Form], axis: int = 0) -> Form | None:
     """Return the map to the outputs of some maps one after the other along an axis of the sample, in one form."""
+    forms = level(forms)
     first = forms[0]
     shape = list(first.output_shape)
     shape[axis] = sum(form.output_shape[axis] for form in forms)
-    error = math.sqrt(sum(form.error**2 for form in forms)) * (1 + 1e-9)
+    error, exponent = root_of_squares(form.error for form in forms), first.exponent
     if all(form.kind == "matrix" for form in forms):
         value = sparse.vstack([form.value for form in forms], format="csr")
         if value.nnz > MOST_ENTRIES:
@@ -238,7 +287,8 @@ def stacked(forms: Sequence[Form], axis: int = 0) -> Form | None:
             numbers = np.split(np.arange(value.shape[0]), np.cumsum([math.prod(f.output_shape) for f in forms])[:-1])
             places = np.concatenate([n.reshape(f.output_shape) for n, f in zip(numbers, forms, strict=True)], axis=axis)
             value = value[places.ravel()]
-        return Form("matrix", sparse.csr_array(value), first.input_shape, tuple(shape), error=error)
+        value = sparse.csr_array(value)
+        return Form("matrix", value, first.input_shape, tuple(shape), error=error, exponent=exponent)
     if axis or any(form.kind == "matrix" or form.output_shape[1:] != first.output_shape[1:] for form in forms):
         return None
     full = [replace(form, value=np.diag(form.value)) if form.diagonal else form for form in forms]
@@ -247,11 +297,12 @@ def stacked(forms: Sequence[Form], axis: int = 0) -> Form | None:
         return None
     geometry = alike[0].geometry
     if geometry is None:
-        return Form("channels", np.concatenate([f.value for f in alike]), first.input_shape, tuple(shape), error=error)
+        value = np.concatenate([form.value for form in alike])
+        return Form("channels", value, first.input_shape, tuple(shape), error=error, exponent=exponent)
     geometry = _with_channels(geometry, shape[0], first.input_shape[0])
     axis = 1 if geometry.transposed else 0
     value = np.concatenate([form.value for form in alike], axis=axis)
-    return Form("kernel", value, first.input_shape, tuple(shape), geometry, error)
+    return Form("kernel", value, first.input_shape, tuple(shape), geometry, error, exponent)
 
 
 def zero(input_shape: Shape, output_shape: Shape) -> Form:

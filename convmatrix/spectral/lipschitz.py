@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.network import Input, Network, as_network
 from convmatrix.network.intervals import checked_box, node_interval
-from convmatrix.spectral.form_norms import Norms, up
+from convmatrix.spectral.form_norms import Norms
 from convmatrix.spectral.lipschitz_propagation import LipschitzPropagation
 from convmatrix.spectral.node_maps import operation_norm
 from convmatrix.spectral.node_norms import NoBoundError
+from convmatrix.spectral.upward import root_of_squares, times
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,8 +55,7 @@ class LipschitzBound(float):
                 norm = operation_norm(node, self._norms)
             except NoBoundError:
                 norm = math.inf
-            read = up(math.sqrt(math.fsum(bounds[source] ** 2 for source in node.inputs)))
-            bounds[node.name] = 0.0 if norm == 0 else up(norm * read)
+            bounds[node.name] = times(norm, root_of_squares(bounds[source] for source in node.inputs))
         return bounds[self._network.outputs[0]]
 
     def explain(self) -> str:
@@ -159,10 +159,10 @@ def lipschitz_bound(
         raise ValueError("a box has two ends; give lower= and upper=, or neither")
     box = {} if lower is None or upper is None else _known_intervals(part, checked_box(part, lower, upper))
     norms = Norms()
-    found = [LipschitzPropagation(part, norms, box)]
     sizes = [math.prod(node.output_shape) for node in part]
-    if max(sizes) <= _MOST_SPLIT and len(sizes) <= _MOST_SPLIT_NODES:
-        found.append(LipschitzPropagation(part, norms, box, split=True))
+    splits = (False, True) if max(sizes) <= _MOST_SPLIT and len(sizes) <= _MOST_SPLIT_NODES else (False,)
+    boxes = ({}, box) if box else ({},)  # slopes that differ between units may cost more than they gain
+    found = [LipschitzPropagation(part, norms, known, split=split) for known in reversed(boxes) for split in splits]
     steps = len(part) * len(found)
     for number, propagation in enumerate(found):
         for place, node in enumerate(part, start=1):
@@ -172,7 +172,8 @@ def lipschitz_bound(
     best = min(found, key=lambda propagation: propagation.best(part.outputs[0]))
     value = best.best(part.outputs[0])
     if not math.isfinite(value):
-        place_name, reason = next(iter(best.reasons.items()), (part.outputs[0], "its norm is not known"))
+        too_large = part.outputs[0], "it exceeds the largest number in double precision"
+        place_name, reason = next(iter(best.reasons.items()), too_large)
         raise NoBoundError(f"node {place_name!r} has no finite bound: {reason}")
     rows = [{"name": n.name, "kind": n.kind, **best.derivation(n.name)} for n in part]
     bound = LipschitzBound(value)

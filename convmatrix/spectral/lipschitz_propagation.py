@@ -34,7 +34,8 @@ from convmatrix.network.boxes import sum_broadcast
 from convmatrix.network.entrywise import spread
 from convmatrix.network.function_ranges import slope_range
 from convmatrix.network.normalised_ranges import least_variance
-from convmatrix.spectral.form_norms import LinearMap, Norms, chain, matrix_norm, up
+from convmatrix.spectral.form_norms import LinearMap, Norms, chain, matrix_norm
+from convmatrix.spectral.linear_maps import level
 from convmatrix.spectral.node_maps import (
     diagonal_map,
     identity_map,
@@ -44,7 +45,8 @@ from convmatrix.spectral.node_maps import (
     operation_norm,
     stack,
 )
-from convmatrix.spectral.node_norms import NoBoundError
+from convmatrix.spectral.node_norms import NoBoundError, unusable
+from convmatrix.spectral.upward import added, root_of_squares, scaled, times, unscaled, up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -95,6 +97,8 @@ class LipschitzPropagation:
             self._make_source(node, 1.0, "the input")
         elif isinstance(node.operation, Opaque):
             self._refuse(node, f"the operator {node.operation.operator} is not known")
+        elif reason := unusable(node.operation):
+            self._refuse(node, reason)
         elif isinstance(node.operation, Elementwise | ParametricReLU):
             self._add_entrywise(node)
         elif node.linear and lacks_weights(node):
@@ -109,16 +113,27 @@ class LipschitzPropagation:
 
     def best(self, name: str) -> float:
         """Return the smallest bound on the Lipschitz constant of a node."""
-        if name not in self._best:
-            node, parts = self.network[name], self.parts[name]
-            value, how = self._region(parts)
-            if len(parts) > 1 or not all(linear.suffices for linear in parts.values()):
-                forward = self._forward(node)
-                if forward < value * (1 - 1e-9):
-                    how = f"norm of {node.kind} times L({', '.join(node.inputs)})"
-                value = min(value, forward)
-            self._best[name], self.how[name] = value, how
+        waiting = [name]  # what a node reads comes before it: a recursion could be too deep
+        while waiting:
+            node = self.network[waiting[-1]]
+            if node.name not in self._best:
+                parts = self.parts[node.name]
+                forward = len(parts) > 1 or not all(linear.suffices for linear in parts.values())
+                missing = [source for source in node.inputs if forward and source not in self._best]
+                if missing:
+                    waiting += missing
+                    continue
+                self._best[node.name], self.how[node.name] = self._smallest(node, forward=forward)
+            waiting.pop()
         return self._best[name]
+
+    def _smallest(self, node: Node, *, forward: bool) -> Found:
+        """Return the smaller of the bounds from the sources and, if it may be better, from the inputs of a node."""
+        value, how = self._region(self.parts[node.name])
+        single = self._forward(node) if forward else math.inf
+        if single < value * (1 - 1e-9):
+            how = f"norm of {node.kind} times L({', '.join(node.inputs)})"
+        return min(value, single), how
 
     def derivation(self, name: str) -> dict[str, Any]:
         """Return the bound of a node and how it was found, as far as it was needed."""
@@ -159,10 +174,10 @@ class LipschitzPropagation:
             whole = linear if after is None else chain(after, linear)
             norm, how = self.norms.of(whole)
             bound = self.sources[source]
-            bounds.append(0.0 if norm == 0 else up(norm * bound))
+            bounds.append(times(norm, bound))
             names = ", ".join(whole.names)
             words.append(f"{norm:.6g} L({source}) [{how}: {names}]" if names else f"L({source})")
-        value = up(math.fsum(bounds)) if len(bounds) > 1 else bounds[0]
+        value = added(bounds) if len(bounds) > 1 else bounds[0]
         if len(parts) > 1 and math.isfinite(value):
             joint = self._joint(parts, after)
             if joint < value:
@@ -175,16 +190,17 @@ class LipschitzPropagation:
         if sum(sizes) > _MOST_JOINT:
             return math.inf
         forms = [(linear if after is None else chain(after, linear)).matrix for linear in parts.values()]
-        whole = [form for form in forms if form is not None]
+        whole = level([form for form in forms if form is not None])
         if len(whole) < len(forms) or whole[0].value.shape[0] > _MOST_JOINT:
             return math.inf
         norm = matrix_norm(sparse.hstack([form.value for form in whole], format="csr"))
-        return up((norm + math.fsum(form.error for form in whole)) * self._together(tuple(parts)))
+        norm = unscaled(added([norm, *(form.error for form in whole)]), whole[0].exponent)
+        return times(norm, self._together(tuple(parts)))
 
     def _together(self, names: tuple[str, ...]) -> float:
         """Return a bound on the Lipschitz constant of several sources as one vector."""
         if names not in self._stacks:
-            value = up(math.sqrt(math.fsum(self.sources[name] ** 2 for name in names)))
+            value = root_of_squares(self.sources[name] for name in names)
             # A source that is a function of the entries of a linear value varies at most as its slopes times that.
             origins = [self.origins.get(name, {name: identity_map(self.network[name].output_shape)}) for name in names]
             shapes = tuple(self.network[name].output_shape for name in names)
@@ -199,19 +215,18 @@ class LipschitzPropagation:
         bounds = []
         for source in dict.fromkeys(source for parts in inputs for source in parts):
             norm, _ = self.norms.of(stack(source, inputs, shapes))
-            bounds.append(0.0 if norm == 0 else up(norm * self.sources[source]))
-        return up(math.fsum(bounds))
+            bounds.append(times(norm, self.sources[source]))
+        return added(bounds)
 
     def _forward(self, node: Node) -> float:
         """Return a bound from the norm of one linear node and the bounds of its inputs."""
         n_out, inputs = math.prod(node.output_shape), [self.best(source) for source in node.inputs]
         if isinstance(node.operation, Addition):
             repeats = [math.sqrt(n_out // math.prod(shape)) for shape in node.input_shapes]
-            return up(math.fsum(up(root * bound) for root, bound in zip(repeats, inputs, strict=True)))
+            return added(times(up(root), bound) for root, bound in zip(repeats, inputs, strict=True))
         if isinstance(node.operation, Concatenation):
-            return up(math.sqrt(math.fsum(bound**2 for bound in inputs)))
-        norm = operation_norm(node, self.norms)
-        return 0.0 if norm == 0 else up(norm * inputs[0])
+            return root_of_squares(inputs)
+        return times(operation_norm(node, self.norms), inputs[0])
 
     # --- elementwise functions ---------------------------------------------------------------------------------------
 
@@ -228,7 +243,7 @@ class LipschitzPropagation:
         if (low == high).all():
             stable = diagonal_map(node.name, low)
             self.parts[node.name] = {name: chain(stable, linear) for name, linear in self.parts[source].items()}
-            forward = up(float(most.max()) * self.best(source))
+            forward = times(float(most.max()), self.best(source))
             value, how = self._region(self.parts[node.name])
             self._best[node.name], self.how[node.name] = min((forward, "stable slopes"), (value, how))
             return
@@ -255,7 +270,7 @@ class LipschitzPropagation:
     def _scaled(self, node: Node, source: str, factors: Array) -> Found:
         """Return a bound for the value of a node multiplied by factors, entry by entry."""
         largest = float(factors.max())
-        value = up(largest * self.best(source)) if largest else 0.0
+        value = times(largest, self.best(source))
         how = f"slopes up to {largest:.4g}; {self.how[source]}"
         if (factors == factors.flat[0]).all():
             return value, how
@@ -289,7 +304,10 @@ class LipschitzPropagation:
         least, most = np.full(1, 0.0 if rising else -largest), np.full(1, largest)
         if box is None:
             return least, most
-        low, high = slope_range(operation, *box)
+        try:
+            low, high = slope_range(operation, *box)
+        except ValueError:  # the box is so wide that slopes overflow; what holds everywhere holds there
+            return least, most
         return np.maximum(low, least), np.minimum(high, most)
 
     # --- other operations --------------------------------------------------------------------------------------------
@@ -304,13 +322,13 @@ class LipschitzPropagation:
         if not isinstance(operation, Extremum):
             (source,) = node.inputs
             bound = self.best(source)
-            return (0.0 if norm == 0 else up(norm * bound)), f"{norm:.6g} L({source}) [norm of {node.kind}]"
+            return times(norm, bound), f"{norm:.6g} L({source}) [norm of {node.kind}]"
         shapes = dict(zip(node.inputs, node.input_shapes, strict=True))  # the maximum of x and x is x
-        plain = up(math.sqrt(math.fsum(self.best(source) ** 2 for source in shapes)))
+        plain = root_of_squares(self.best(source) for source in shapes)
         if sum(map(math.prod, shapes.values())) <= _MOST_JOINT:
             flat = tuple((math.prod(shape),) for shape in shapes.values())
             plain = min(plain, self._stack_bound([self.parts[source] for source in shapes], flat))
-        return up(norm * plain), f"{norm:.6g} L({', '.join(shapes)}) [norm of {node.kind}]"
+        return times(norm, plain), f"{norm:.6g} L({', '.join(shapes)}) [norm of {node.kind}]"
 
     def _normalisation(self, operation: Normalisation, node: Node) -> float | None:
         """Return the norm of a normalisation on the box; None if the box does not help."""
@@ -334,21 +352,23 @@ class LipschitzPropagation:
             others = [m for other, m in enumerate(moduli) if other != number]
             if isinstance(node.operation, MatrixProduct):
                 norm = _matrix_factor(others[0], node, number)
-                value = 0.0 if norm == 0 else up(norm * self.best(source))
+                value = times(norm, self.best(source))
             else:
                 value, norm = self._gated(node, source, others, node.input_shapes[number])
-            total, words = total + value, [*words, f"{norm:.6g} L({source}) [largest moduli]"]
-        return up(total), " + ".join(words)
+            total, words = added([total, value]), [*words, f"{norm:.6g} L({source}) [largest moduli]"]
+        return total, " + ".join(words)
 
     def _gated(self, node: Node, source: str, others: list[Array], shape: tuple[int, ...]) -> tuple[float, float]:
         """Return the bound of one input times the moduli of the others, and the norm of that multiplication."""
-        factors = np.ones(node.output_shape)
+        factors: Array = np.ones(node.output_shape)
         for other in others:
-            factors = factors * other * (1 + 2 * EPSILON)
-        squares = sum_broadcast((factors**2)[None], shape)
+            made = np.nextafter(factors * other * (1 + 2 * EPSILON), math.inf)
+            factors = np.where((factors == 0) | (other == 0), 0.0, made)
+        near, exponent = scaled(factors)
+        squares = sum_broadcast((near**2)[None], shape)
         repeats = factors.size // max(math.prod(shape), 1)
-        norm = math.sqrt(float(squares.max())) * (1 + 4 * (repeats + 4) * EPSILON)
-        value = 0.0 if norm == 0 else up(norm * self.best(source))
+        norm = unscaled(math.sqrt(float(squares.max())) * (1 + 4 * (repeats + 4) * EPSILON), exponent)
+        value = times(norm, self.best(source))
         if shape == node.output_shape and shape:
             value = min(value, self._region(self.parts[source], _bound_map(node.name, factors))[0])
         return value, norm
@@ -370,8 +390,9 @@ def _bound_map(name: str, factors: Array) -> LinearMap:
 
 def _matrix_factor(other: Array, node: Node, number: int) -> float:
     """Return the norm of the multiplication of one input of a matrix product by the other one, from its moduli."""
+    other, exponent = scaled(other)
     rows, columns = other.sum(axis=-1).max(axis=-1), other.sum(axis=-2).max(axis=-1)
     frobenius = np.sqrt((other**2).sum(axis=(-2, -1)))
     norm = float(np.minimum(np.sqrt(rows * columns), frobenius).max())
     shared = math.prod(node.output_shape[:-2]) // math.prod(node.input_shapes[number][:-2])
-    return float(norm * math.sqrt(shared)) * (1 + 4 * sum(other.shape[-2:]) * EPSILON)
+    return unscaled(norm * math.sqrt(shared) * (1 + 4 * sum(other.shape[-2:]) * EPSILON), exponent)

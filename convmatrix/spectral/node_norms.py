@@ -32,6 +32,7 @@ from convmatrix.network import (
 from convmatrix.network.operations import broadcast_columns
 from convmatrix.network.windows import axis_structure
 from convmatrix.spectral.bounds import norm_bounds
+from convmatrix.spectral.upward import scaled, times, unscaled, up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -61,7 +62,7 @@ _LARGEST_SLOPES: Final[dict[str, Callable[..., float]]] = {
     "sigmoid": lambda: 0.25,
     "silu": lambda: 1.0998393201288669,
     "sin": lambda: 1.0,
-    "soft_shrink": lambda threshold: 1.0,
+    "soft_shrink": lambda threshold: 1.0 if threshold >= 0 else math.inf,  # otherwise it jumps at 0
     "softplus": lambda: 1.0,
     "softsign": lambda: 1.0,
     "tanh": lambda scale, slope: abs(scale * slope),
@@ -99,6 +100,27 @@ def node_norm(node: Node) -> Bounds:
     >>> lower <= 3**0.5 <= upper <= 1.7321
     True
     """
+    try:
+        lower, upper = _bounds(node)
+    except OverflowError:
+        lower = upper = math.inf
+    if not math.isfinite(upper):
+        raise NoBoundError(f"the norm of {node.kind} is not finite in double precision")
+    return lower, upper
+
+
+def unusable(operation: Any) -> str:
+    """Return which constants of an operation are no numbers to compute with: its weights, its slopes; or nothing."""
+    for name, value in vars(operation).items():
+        if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not np.isfinite(value).all():
+            return f"{np.count_nonzero(~np.isfinite(value))} of its values {name!r} are infinite or NaN"
+    nan = [name for name, value in getattr(operation, "parameters", {}).items() if math.isnan(value)]
+    return f"its parameter {nan[0]!r} is NaN" if nan else ""
+
+
+def _bounds(node: Node) -> Bounds:
+    if reason := unusable(node.operation):
+        raise NoBoundError(reason)
     operation = node.operation
     if isinstance(operation, Convolution | FullyConnected | PatternMap):
         return _weighted(operation)
@@ -160,7 +182,7 @@ def _weighted(operation: Convolution | FullyConnected | PatternMap) -> Bounds:
         kernels = weight.reshape(g.groups, -1, weight.shape[1])
         lower, upper = np.max([dense_bounds(kernel) for kernel in kernels], axis=0).tolist()
         low, high = _root(_most_rows([axis_structure(axis) for axis in g.axes]))
-        return lower * low * (1 - EPSILON), upper * high * (1 + EPSILON)
+        return _less(lower * low), up(upper * high)
     if max(g.n_in, g.n_out) <= _MOST_DENSE:
         return _matrix_norm(conv_matrix(weight.astype(np.float64), g))
     return norm_bounds(weight.astype(np.float64), g)
@@ -173,6 +195,26 @@ def _most_rows(structures: list[Any]) -> int:
 
 def dense_bounds(weight: Array) -> Bounds:
     """Return bounds on the norm of a dense matrix: from singular values or, if it is large, sums and power steps."""
+    weight, exponent = _near_one(weight)
+    lower, upper = _dense_bounds(weight)
+    return _less(lower, exponent), unscaled(upper, exponent)
+
+
+def _near_one(weight: Array) -> tuple[Array, int]:
+    """Return a matrix whose squares neither over- nor underflow, and the exponent of a factor; others as they are."""
+    largest = float(np.abs(weight).max(initial=0.0)) if weight.dtype.kind == "f" else 1.0
+    return (weight, 0) if largest == 0 or 1e-100 < largest < 1e100 else scaled(weight.astype(np.float64))
+
+
+def _less(value: float, exponent: int = 0) -> float:
+    """Return a number below ``value``, which was rounded, times a power of two."""
+    try:
+        return max(math.nextafter(math.ldexp(value * (1 - 2 * EPSILON), exponent), 0.0), 0.0)
+    except OverflowError:
+        return math.inf
+
+
+def _dense_bounds(weight: Array) -> Bounds:
     small, large = sorted(weight.shape)
     error = 64 * (small + large) * EPSILON
     if small**2 * (large + 4.0 * small) <= _MOST_WORK:
@@ -216,7 +258,7 @@ def _pooling(operation: Pooling, node: Node) -> Bounds:
         if operation.coefficient is None:
             raise NoBoundError("the node has no weights")
         factor = float(np.abs(operation.coefficient).max())
-        return lower * factor, upper * factor * (1 + EPSILON)
+        return _less(lower * factor), times(upper, factor)
     return lower, upper
 
 
@@ -231,6 +273,13 @@ def _product(matrices: list[Any]) -> Bounds:
 
 def _matrix_norm(matrix: Any) -> Bounds:
     """Return bounds on the norm of a sparse matrix: from singular values or, if it is large, from sums of moduli."""
+    matrix, exponent = scaled(matrix)
+    lower, upper = _near_bounds(matrix)
+    return _less(lower, exponent), unscaled(upper, exponent)
+
+
+def _near_bounds(matrix: Any) -> Bounds:
+    """Return bounds on the norm of a sparse matrix whose largest entry is near 1."""
     rows, columns = matrix.shape
     error = 64 * (rows + columns) * EPSILON
     if max(rows, columns) <= _MOST_DENSE:
@@ -267,9 +316,10 @@ def _rearrangement(operation: Rearrangement, node: Node) -> Bounds:
 
 def _column_norms(columns: Array, factors: Array, n_columns: int) -> Bounds:
     """Return the largest norm of a column of a matrix with one entry per row."""
+    factors, exponent = scaled(factors)
     squares = np.bincount(columns, factors**2, minlength=n_columns)
     value, error = math.sqrt(float(squares.max())), 4 * len(columns) * EPSILON
-    return value * (1 - error), value * (1 + error)
+    return _less(value * (1 - error), exponent), unscaled(value * (1 + error), exponent)
 
 
 def _elementwise(operation: Elementwise) -> Bounds:
@@ -277,6 +327,9 @@ def _elementwise(operation: Elementwise) -> Bounds:
     if operation.known is None or name not in _LARGEST_SLOPES:
         raise NoBoundError(f"no bound is known for the function {operation.name}")
     value = _LARGEST_SLOPES[name](**operation.parameters)
+    if not math.isfinite(value):
+        options = ", ".join(f"{key}={number:g}" for key, number in operation.parameters.items())
+        raise NoBoundError(f"the function {operation.name} is not bounded in slope with {options}")
     error = 0.0 if (4 * value).is_integer() else 4 * EPSILON
     return value * (1 - error), value * (1 + error)
 

@@ -12,8 +12,7 @@ bases that make A(w) block-diagonal; each step reduces singular values block by 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, overload
 
 import numpy as np
@@ -21,27 +20,30 @@ import numpy as np
 from convmatrix.arrays import EPSILON
 from convmatrix.options import LayerOptions, as_array, takes_layer_options
 from convmatrix.spectral.axes import enclosing_rings
+from convmatrix.spectral.block_maps import BlockMap
 from convmatrix.spectral.blocks import WeightedLayer, gram_bounds, n_pieces, on_cores, read_layer
 from convmatrix.spectral.bounds import norm_bounds
-from convmatrix.weights import group_weights, ungroup_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
-    from convmatrix.spectral.axes import AxisTransform
 
+    Progress = Callable[[int, int, str], None]
     Shape = int | Sequence[int] | ConvGeometry
 
 _MOST_WORK: Final = 2e9  # multiplications of a step, beyond which rings with fewer points stand for the axes
 _MOST_ENTRIES: Final = 3e7  # entries of all blocks
 _MOST_STEPS: Final = 3000
+_DEFAULT_TOL: Final = 0.05
+_DEFAULT_WORK: Final = 2e10, 3e9  # multiplications of all steps without tol: for the layer itself, and for rings
 _CHECKED: Final = 10  # steps between computations of the gap
 _RELAXATION: Final = 1.7
 _NORM_TOL: Final = 1e-6
+_LOOSE: Final = 1.02  # ratio of upper and lower bound beyond which a norm is refined, although that takes long
 
 
 @overload
@@ -50,8 +52,9 @@ def project_norm(
     input_shape: Shape,
     *,
     bound: float,
-    tol: float = 1e-2,
+    tol: float | None = None,
     with_distances: Literal[False] = False,
+    progress: Progress | None = None,
     **layer: Unpack[LayerOptions],
 ) -> Array: ...
 @overload
@@ -60,8 +63,9 @@ def project_norm(
     input_shape: Shape,
     *,
     bound: float,
-    tol: float = 1e-2,
+    tol: float | None = None,
     with_distances: Literal[True],
+    progress: Progress | None = None,
     **layer: Unpack[LayerOptions],
 ) -> tuple[Array, tuple[float, float]]: ...
 @takes_layer_options()
@@ -70,8 +74,9 @@ def project_norm(
     input_shape: Shape,
     *,
     bound: float,
-    tol: float = 1e-2,
+    tol: float | None = None,
     with_distances: bool = False,
+    progress: Progress | None = None,
     **layer: Unpack[LayerOptions],
 ) -> Array | tuple[Array, tuple[float, float]]:
     r"""Return the nearest kernel of the same support whose layer has a norm of at most a bound.
@@ -86,18 +91,22 @@ def project_norm(
         As for `singular_values`; any layer that `ConvGeometry` allows.
     bound : float
         The largest spectral norm that is allowed.
-    tol : float
+    tol : float, optional
         The steps end when the kernel is proved to be within ``tol`` times its distance from the given one of the
-        nearest kernel, or after 3000 steps.
+        nearest kernel, or after 3000 steps. By default ``tol`` is 0.05 (a distance at most 0.13% above the smallest),
+        and large layers end earlier, after some seconds; the bound on the norm is kept in any case.
     with_distances : bool
         Return bounds on the distance as well.
+    progress : callable, optional
+        Called as ``progress(step, of, name)`` after every tenth step, of at most so many.
 
     Returns
     -------
     kernel : array
         Of the given shape and dtype (integers become float64); the given kernel itself if it is within the bound. Its
         norm is proved to be within the bound: ``norm_bounds(kernel, ..., tol=1e-6)[1] <= bound``, or
-        ``norm_bounds(kernel, ...)[1] <= bound`` if the layer is too large for a tolerance.
+        ``norm_bounds(kernel, ...)[1] <= bound`` if rings stand for the layer (see the notes) and the bounds are close,
+        or it is too large for a tolerance.
     (lower, upper) : (float, float)
         If ``with_distances``: no kernel within the bound is nearer than ``lower``, and the returned one has the
         distance ``upper``. Distances are Frobenius norms of differences of kernels. On circular axes these are
@@ -107,6 +116,8 @@ def project_norm(
     ------
     ValueError
         If the bound or ``tol`` is out of range.
+    TypeError
+        If the kernel is boolean or of half precision; convert it to float32, for instance.
 
     Notes
     -----
@@ -124,10 +135,12 @@ def project_norm(
     """
     if not (bound > 0 and math.isfinite(bound)):
         raise ValueError(f"bound={bound!r} must be positive and finite: it is the largest norm that is allowed")
-    if not 0 < tol < 1:
+    if tol is not None and not 0 < tol < 1:
         raise ValueError(f"tol={tol!r} must be between 0 and 1: it is the distance from the nearest kernel, relative")
     given, original = read_layer(kernel, input_shape, **layer), as_array(kernel)
-    norm = _certified(given.weights, given.geometry, bound)
+    lowest, norm = norm_bounds(given.weights, given.geometry)
+    if lowest <= bound < norm:
+        norm = _certified(given.weights, given.geometry, bound)
     if norm <= bound:
         return (original, (0.0, 0.0)) if with_distances else original
     dtype = original.dtype if original.dtype.kind in "fc" else np.dtype(np.float64)
@@ -137,8 +150,14 @@ def project_norm(
     if norm <= bound * (1 + 1e-9):
         weights, lower = scaled.weights, 0.0  # it is scaled
     else:
-        weights, lower = nearest(layer_map, bound / scale, tol)
-    projected = _shrunk((weights * scale).astype(dtype), given.geometry, bound)
+        most = _MOST_STEPS
+        if tol is None:
+            tol, work = _DEFAULT_TOL, _DEFAULT_WORK[0 if exact else 1]
+            most = min(max(int(work / layer_map.work), 5 * _CHECKED), most)
+        weights, lower = nearest(layer_map, bound / scale, tol, most, progress)
+    found = (weights * scale).astype(dtype)
+    lowest, norm = norm_bounds(found, given.geometry)
+    projected = _shrunk(found, given.geometry, bound, refined=exact or norm > _LOOSE * lowest)
     projected = projected.reshape(original.shape)
     if not with_distances:
         return projected
@@ -157,139 +176,18 @@ def _certified(weights: Array, geometry: ConvGeometry, bound: float) -> float:
         return upper
 
 
-def _shrunk(weights: Array, geometry: ConvGeometry, bound: float) -> Array:
+def _shrunk(weights: Array, geometry: ConvGeometry, bound: float, *, refined: bool) -> Array:
     """Return weights multiplied by the largest factor, up to rounding, for which the norm is proved to be in bounds."""
     unit = float(np.finfo(weights.dtype).eps)
     step = 0.0
-    while (norm := _certified(weights, geometry, bound)) > bound:
+
+    def proved(weights: Array) -> float:
+        return _certified(weights, geometry, bound) if refined else norm_bounds(weights, geometry)[1]
+
+    while (norm := proved(weights)) > bound:
         step = 2 * step + unit
         weights = (weights * (bound / norm * (1 - step))).astype(weights.dtype)
     return weights
-
-
-@dataclass(frozen=True, eq=False)
-class BlockMap:
-    """A layer as a linear map from its weights to blocks, under transforms of its axes.
-
-    Attributes
-    ----------
-    layer : WeightedLayer
-    axes : tuple of AxisTransform
-    """
-
-    layer: WeightedLayer
-    axes: tuple[AxisTransform, ...]
-
-    @cached_property
-    def symbols(self) -> list[Array]:
-        """For each axis, the blocks of its weights, shape (frequencies, output phases, input phases, weights)."""
-        found = []
-        for axis in self.axes:
-            phases = axis.output_phases, axis.input_phases
-            spread = axis.spread.toarray().reshape(*phases, axis.n_shifts, -1)
-            found.append(np.einsum("fs,rcst->frct", axis.response(np.arange(axis.n_frequencies)), spread))
-        return found
-
-    @cached_property
-    def counts(self) -> NDArray[np.int64]:
-        """How often the block of each frequency counts: those of -f are conjugates for real weights."""
-        shape = tuple(axis.n_frequencies for axis in self.axes)
-        counts = np.ones(shape, dtype=np.int64)
-        if self.layer.weights.dtype.kind != "c":
-            own = np.arange(counts.size).reshape(shape)
-            other = own
-            for number, axis in enumerate(self.axes):
-                other = axis.negate(other, number)
-            counts[own < other], counts[own > other] = 2, 0
-        return counts
-
-    @cached_property
-    def grams(self) -> list[tuple[Array, Array]]:
-        """Eigenvalues and eigenvectors, for each axis, of the matrix of inner products of its weights' blocks."""
-        real = self.layer.weights.dtype.kind != "c"
-        grams = [np.einsum("frct,frcu->tu", symbol.conj(), symbol) for symbol in self.symbols]
-        return [np.linalg.eigh(gram.real if real else gram) for gram in grams]
-
-    @property
-    def factor(self) -> float:
-        """The largest number by which the map to all blocks stretches squared norms of weights."""
-        return math.prod(float(values[-1]) for values, _ in self.grams)
-
-    @property
-    def block_shape(self) -> tuple[int, int]:
-        """Rows and columns of a block."""
-        _, outputs, inputs = self.layer.channels
-        rows = outputs * math.prod(axis.output_phases for axis in self.axes)
-        return rows, inputs * math.prod(axis.input_phases for axis in self.axes)
-
-    @property
-    def work(self) -> float:
-        """Approximate number of multiplications of a step."""
-        small, large = sorted(map(float, self.block_shape))
-        frequencies = np.count_nonzero(self.counts)
-        return 4.0 * self.layer.channels[0] * frequencies * small * small * (large + 4 * small)
-
-    @property
-    def entries(self) -> float:
-        """Number of entries of all blocks."""
-        rows, columns = self.block_shape
-        return float(self.layer.channels[0]) * math.prod(axis.n_frequencies for axis in self.axes) * rows * columns
-
-    def _order(self) -> list[int]:
-        """Return the axes of grouped weights (*tile, groups, outputs, inputs, *taps) with tile and taps together."""
-        n = len(self.axes)
-        return [n, n + 1, n + 2, *(place for axis in range(n) for place in (axis, n + 3 + axis))]
-
-    def blocks(self, weights: Array) -> Array:
-        """Return the distinct blocks of some weights, shape (blocks, rows, columns)."""
-        n = len(self.axes)
-        array = self._arranged(weights)
-        for symbol in self.symbols:  # each axis in turn is the fourth, and is moved to the end
-            array = np.tensordot(array, symbol, axes=(3, 3))
-        # (groups, outputs, inputs, then frequencies, output phases and input phases of each axis)
-        first = [3 + 3 * axis for axis in range(n)]
-        array = array.transpose(*first, 0, 1, *(f + 1 for f in first), 2, *(f + 2 for f in first))
-        rows, columns = self.block_shape
-        return np.ascontiguousarray(array[self.counts > 0]).reshape(-1, rows, columns)
-
-    def solve(self, weights: Array, penalty: float) -> Array:
-        """Return the solution v of v + penalty * adjoint(blocks(v)) = weights."""
-        array = self._arranged(weights)
-        products = np.ones(1)
-        for values, vectors in self.grams:  # each axis in turn is the fourth, and is moved to the end
-            array = np.tensordot(array, vectors.conj(), axes=(3, 0))
-            products = np.multiply.outer(products, values)
-        array = array / (1 + penalty * products[0])
-        for _, vectors in self.grams:
-            array = np.tensordot(array, vectors, axes=(3, 1))
-        return self._restored(array)
-
-    def _arranged(self, weights: Array) -> Array:
-        """Return weights as (groups, outputs, inputs, then the weights of each axis, its tile and taps together)."""
-        array = group_weights(self.layer.geometry, weights).transpose(self._order())
-        return array.reshape(*array.shape[:3], *(symbol.shape[-1] for symbol in self.symbols))
-
-    def _restored(self, array: Array) -> Array:
-        """Return the inverse of `_arranged`."""
-        shape = group_weights(self.layer.geometry, self.layer.weights).shape
-        grouped = array.reshape([shape[place] for place in self._order()]).transpose(np.argsort(self._order()))
-        return ungroup_weights(self.layer.geometry, grouped)
-
-    def adjoint(self, blocks: Array) -> Array:
-        """Return the transpose of `blocks`, for the sum of inner products over all frequencies."""
-        n, (groups, outputs, inputs) = len(self.axes), self.layer.channels
-        rows, columns = [a.output_phases for a in self.axes], [a.input_phases for a in self.axes]
-        counts = self.counts[self.counts > 0]
-        weighted = blocks.reshape(len(counts), groups, -1) * counts[:, None, None]
-        full = np.zeros((*self.counts.shape, *weighted.shape[1:]), dtype=blocks.dtype)
-        full[self.counts > 0] = weighted
-        full = full.reshape(*self.counts.shape, groups, outputs, *rows, inputs, *columns)
-        channels = [n, n + 1, 2 + 2 * n]
-        order = [place for a in range(n) for place in (a, n + 2 + a, 2 * n + 3 + a)]
-        full = full.transpose(*channels, *order)
-        for symbol in self.symbols:
-            full = np.tensordot(full, symbol.conj(), axes=((3, 4, 5), (0, 1, 2)))
-        return self._restored(full if self.layer.weights.dtype.kind == "c" else full.real)
 
 
 def _affordable(layer: WeightedLayer) -> tuple[BlockMap, bool]:
@@ -310,7 +208,9 @@ def _affordable(layer: WeightedLayer) -> tuple[BlockMap, bool]:
     return found, axes == layer.transforms()
 
 
-def nearest(layer_map: BlockMap, bound: float, tol: float) -> tuple[Array, float]:
+def nearest(
+    layer_map: BlockMap, bound: float, tol: float, most_steps: int = _MOST_STEPS, progress: Progress | None = None
+) -> tuple[Array, float]:
     r"""Return weights whose blocks have norms of at most the bound up to rounding, and a lower bound on their distance.
 
     The alternating direction method of multipliers (Boyd, Parikh, Chu, Peleato, Eckstein, Foundations and Trends in
@@ -325,14 +225,16 @@ def nearest(layer_map: BlockMap, bound: float, tol: float) -> tuple[Array, float
     U, A = np.zeros_like(layer_map.blocks(start)), layer_map.blocks(start)
     Z = A - reduced(A, bound)
     best, upper, lower = start, math.inf, 0.0
-    for step in range(1, _MOST_STEPS + 1):
+    for step in range(1, most_steps + 1):
         weights = layer_map.solve(start + penalty * layer_map.adjoint(Z - U), penalty)
         A = layer_map.blocks(weights)
         relaxed = _RELAXATION * A + (1 - _RELAXATION) * Z + U
         U = reduced(relaxed, bound)
         Z = relaxed - U
-        if step % _CHECKED and step < _MOST_STEPS:
+        if step % _CHECKED and step < most_steps:
             continue
+        if progress is not None:
+            progress(step, most_steps, "projection")
         change = penalty * layer_map.adjoint(U)
         dual = float(np.vdot(change, start).real) - float(np.vdot(change, change).real) / 2
         dual -= bound * penalty * float((nuclear_norms(U) * counts).sum())
