@@ -69,10 +69,8 @@ class NormalForm:
     other one is defined once, by an equation in which its coefficient is -1 or as a rectified variable, from earlier
     ones. An output that is an entry of an earlier node shares its variable. No entry of E or e is the rounded result of
     arithmetic on weights, so the form is the network in real arithmetic with its float64 weights. Quotients are exact
-    only where float64 holds them, as for powers of two: averages and linear interpolation are those with the float64
-    entries of the node's matrix, `Network.affine`. So the average of 49 ones is ``49 * float(1 / 49)``, which is less
-    than 1 by 8e-17. An imported division by a constant is a product with the float64 next to the reciprocal, and an
-    imported batch normalisation has the scale and the shift that float64 arithmetic gives, for weights of any type.
+    only where float64 holds them: averages and linear interpolation have the float64 entries of `Network.affine`
+    (the average of 49 ones is below 1 by 8e-17), and imported divisions and batch normalisation float64 constants.
 
     Made by `normal_form`.
 
@@ -381,8 +379,7 @@ def box_bounds(shape: tuple[int, ...], lower: ArrayLike, upper: ArrayLike) -> tu
             raise ValueError(
                 f"{name} has shape {array.shape}, which does not broadcast to the input's shape {shape}"
             ) from None
-        if array.dtype.kind in "iu" or array.dtype.itemsize > 8:
-            _refuse_rounding(name, np.broadcast_to(array, shape), spread)
+        _refuse_rounding(name, np.broadcast_to(array, shape), spread)
         if not np.isfinite(spread).all():
             place = tuple(np.argwhere(~np.isfinite(spread))[0].tolist())
             raise ValueError(f"{name} is {spread[place]} at {place}; bounds of the input must be finite")
@@ -399,7 +396,5 @@ def _refuse_rounding(name: str, given: Array, rounded: Floats) -> None:
     large = np.abs(rounded) >= 2.0**53 if given.dtype.kind in "iu" else given != rounded
     for place in map(tuple, np.argwhere(large & np.isfinite(rounded)).tolist()):
         if given.dtype.kind == "f" or int(given[place]) != int(rounded[place]):
-            raise ValueError(
-                f"{name} is {given[place]} at {place}, which float64 rounds to {rounded[place]:.17g}; give bounds that "
-                "float64 holds"
-            )
+            text = f"which float64 rounds to {rounded[place]:.17g}; give bounds that float64 holds"
+            raise ValueError(f"{name} is {given[place]} at {place}, {text}")
