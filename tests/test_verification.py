@@ -314,7 +314,7 @@ def test_a_false_claim_has_no_certificate_whatever_the_multipliers() -> None:
         for _ in range(leaves):
             weights = [[row, int(rng.integers(0, 2**60))] for row in range(len(spaces))]
             tree.append(["leaf", weights, [[v, int(rng.integers(-(2**62), 2**62))] for v in form.post.tolist()]])
-        certificate["proofs"] = [{"sets": [0], "tighten": True, "trees": [tree]}]
+        certificate["proofs"] = [{"sets": [0], "tighten": 9, "trees": [tree]}]
         assert not recheck(certificate, network)
 
 

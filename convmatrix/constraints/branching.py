@@ -45,6 +45,10 @@ class Limits:
         """Seconds that are left, or None without a limit."""
         return None if self.seconds is None else self.seconds - self.elapsed
 
+    def half_used(self) -> bool:
+        """Return whether half of the time is used."""
+        return self.seconds is not None and self.elapsed >= self.seconds / 2
+
     def reached(self) -> str:
         """Return which limit is reached, or an empty text."""
         if self.seconds is not None and self.elapsed >= self.seconds:
@@ -163,8 +167,8 @@ class BranchAndBound:
         if relaxed is None:
             relaxed = self._unsolved(phases)
         scale = 1 << self.exact.bits
-        weights = {row: round(weight * scale) for row, weight in enumerate(relaxed.weights.tolist()) if weight > 0}
-        slopes = {self._post[k]: round(q * scale) for k, q in relaxed.slopes.items()}
+        weights = {row: int(Fraction(w) * scale) for row, w in enumerate(relaxed.weights.tolist()) if w > 0}
+        slopes = {self._post[k]: int(Fraction(q) * scale) for k, q in relaxed.slopes.items()}
         bounds = self.root.copy()
         for k in np.flatnonzero(phases).tolist():
             if phases[k] == ACTIVE:
@@ -206,6 +210,6 @@ class BranchAndBound:
         """Return multipliers without a linear program: equal weights, and the default slopes."""
         n = len(self.unsafe.right)
         low, high = self.relaxation.lower, self.relaxation.upper
-        loose = np.where((phases == 0) & (low < 0) & (high > 0), -low * high, 0.0)
-        middle = (self.target.box[0] + self.target.box[1]) / 2
+        loose = np.where((phases == 0) & (low < 0) & (high > 0), np.minimum(-low, high), 0.0)
+        middle = self.target.box[0] / 2 + self.target.box[1] / 2
         return Relaxed(-math.inf, np.full(n, 1 / max(n, 1)), {}, middle, loose)

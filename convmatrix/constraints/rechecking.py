@@ -12,8 +12,8 @@ A certificate is plain data that can be saved as JSON:
     Half-spaces ``[inputs, outputs, right, strict]`` of pairs of an index and a fraction, and the unsafe sets: lists of
     their numbers.
 ``proofs``
-    A list of ``{"sets", "tighten", "trees"}``: numbers of unsafe sets that have the same part of the box, whether
-    bounds are tightened first, and one tree for each of the sets.
+    A list of ``{"sets", "tighten", "trees"}``: numbers of unsafe sets that have the same part of the box, of how many
+    rectifiers bounds are tightened first, and one tree for each of the sets.
 
 A tree is the list of its nodes, those below a split before those above it: ``["split", variable, value]`` divides the
 box of all variables, and ``["leaf", weights, slopes]`` has the multipliers of a bound that is positive: pairs of a
@@ -169,8 +169,7 @@ def _check_proofs(
             raise InvalidError(f"proof {place} has {len(sets)} unsafe sets, but {len(trees)} trees")
         low, high, _ = boxes[sets[0]]
         root = exact.propagate(*exact.grid(low, high))
-        if proof.get("tighten") is True:
-            exact.tighten_all(root)
+        exact.tighten_all(root, _integer(proof.get("tighten"), 0, None, "the number of tightened variables"))
         for number, tree in zip(sets, trees, strict=True):
             if number not in missing:
                 raise InvalidError(f"unsafe set {number} has two trees, or an empty box")
