@@ -84,8 +84,8 @@ def _fraction(value: Any) -> Fraction:
     except (OverflowError, ValueError) as error:
         raise ValueError(f"coefficients and bounds must be finite numbers, but one is {value!r}") from error
     if abs(exact) > sys.float_info.max:
-        digits = math.floor(abs(exact)).bit_length() * 3 // 10
-        raise ValueError(f"coefficients and bounds must not exceed 1.8e308, but one has about {digits} digits")
+        size = math.log10(abs(exact.numerator)) - math.log10(exact.denominator)
+        raise ValueError(f"coefficients and bounds must not exceed 1.8e308, but one is about 1e{size:.0f}")
     return exact
 
 
@@ -301,7 +301,7 @@ def near_float(value: Fraction | float) -> float:
     try:
         return float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
 
 
 def _outward(value: Fraction, *, up: bool) -> float:
