@@ -176,6 +176,12 @@ class BranchAndBound:
             else:
                 bounds.narrow(self._pre[k], upper=0)
         excess = self.exact.excess(self.unsafe, weights, bounds, slopes)
+        if excess <= 0 and len(weights) > 1 and not relaxed.scores.any():
+            # With all signs known, a bound may fail by rounding of small weights only: the largest is tried alone.
+            alone = {max(weights, key=lambda row: weights[row]): scale}
+            bound = self.exact.excess(self.unsafe, alone, bounds)
+            if self.unsafe.excluded(bound, alone):
+                weights, slopes, excess = alone, {}, bound
         total = (sum(weights.values()) * self.unsafe.scale) << (self.exact.bits + self.exact.shift)
         lower: Fraction | float = Fraction(excess, total) if total else math.inf if excess > 0 else -math.inf
         if self.point is None and (not number or excess <= 0):

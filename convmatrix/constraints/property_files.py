@@ -62,8 +62,9 @@ def read_vnnlib(source: str | os.PathLike[str], network: Any, *, name: str | Non
     ImportError
         If it is version 2, and the package vnnlib is not installed.
     ValueError
-        If the text is not VNN-LIB, has assertions after ``(check-sat)`` or ``(exit)``, is not linear, has other variables than the network has inputs and outputs, leaves
-        an input without a bound, or has more than 20,000 unsafe sets.
+        If the text is not VNN-LIB, has assertions after ``(check-sat)`` or ``(exit)``, is not linear, has other
+        variables than the network has inputs and outputs, leaves an input without a bound, or has more than 20,000
+        unsafe sets; or if the network has several outputs and none is chosen.
 
     Examples
     --------
@@ -117,7 +118,8 @@ def _text(source: str | os.PathLike[str]) -> tuple[str, str]:
 
 def _check_nesting(name: str, text: str) -> list[str]:
     """Return the first brackets and words; raise if brackets do not match or are nested too deeply."""
-    depth, first = 0, []
+    depth = 0
+    first: list[str] = []
     for found in _TOKEN.finditer(text):
         bracket, word, wrong = found.groups()
         reason = ""
