@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Phases = NDArray[np.int8]
+
+_ALONE: Final = 16  # half-spaces that are tried alone, at most
 
 Progress = Callable[[int, int, str], None]
 
@@ -176,12 +178,13 @@ class BranchAndBound:
             else:
                 bounds.narrow(self._pre[k], upper=0)
         excess = self.exact.excess(self.unsafe, weights, bounds, slopes)
-        if excess <= 0 and len(weights) > 1 and not relaxed.scores.any():
-            # With all signs known, a bound may fail by rounding of small weights only: the largest is tried alone.
-            alone = {max(weights, key=lambda row: weights[row]): scale}
-            bound = self.exact.excess(self.unsafe, alone, bounds)
-            if self.unsafe.excluded(bound, alone):
-                weights, slopes, excess = alone, {}, bound
+        if excess <= 0 and len(self.unsafe.right) > 1 and not relaxed.scores.any():
+            # With all signs known, a bound may fail by the solver's tolerance only: half-spaces are tried alone.
+            for row in range(min(len(self.unsafe.right), _ALONE)):
+                bound = self.exact.excess(self.unsafe, {row: scale}, bounds)
+                if self.unsafe.excluded(bound, {row: scale}):
+                    weights, slopes, excess = {row: scale}, {}, bound
+                    break
         total = (sum(weights.values()) * self.unsafe.scale) << (self.exact.bits + self.exact.shift)
         lower: Fraction | float = Fraction(excess, total) if total else math.inf if excess > 0 else -math.inf
         if self.point is None and (not number or excess <= 0):
