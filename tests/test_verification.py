@@ -640,6 +640,9 @@ def test_a_tree_of_many_splits_is_checked_in_place() -> None:
     first_below = 2000 + next(place for place, k in enumerate(range(2000, -1, -1)) if k <= 1000)
     assert "is not positive" in reason
     assert abs(int(reason.split("node ")[1].split()[0]) - first_below) <= 1, reason
+    certificate["spaces"] = [[[], [[0, "-1"]], "-1/2", False]]  # y >= 1/2 is reached above the split only
+    certificate["proofs"][0]["trees"] = [[["split", 0, 0], leaf, leaf]]
+    assert "node 2 is not positive" in recheck(certificate, IDENTITY).reason
 
 
 ONE = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (and (>= X_0 0) (<= X_0 1)))"
