@@ -27,9 +27,10 @@ from convmatrix.constraints import (
     verify,
 )
 from convmatrix.constraints.exact_bounds import ExactForm
+from convmatrix.constraints.properties import unsafe_box
 from convmatrix.network import Addition, Convolution, Elementwise, FullyConnected, Input, Network, Node, Pooling
 from tests.random_networks import random_network
-from tests.random_verification import check_evidence, check_random, forgeries, random_case
+from tests.random_verification import check_evidence, check_random, dense_network, forgeries, random_case
 
 RELU = Network([Input((1,)), Elementwise("relu")])
 
@@ -314,7 +315,7 @@ def test_a_false_claim_has_no_certificate_whatever_the_multipliers() -> None:
         for _ in range(leaves):
             weights = [[row, int(rng.integers(0, 2**60))] for row in range(len(spaces))]
             tree.append(["leaf", weights, [[v, int(rng.integers(-(2**62), 2**62))] for v in form.post.tolist()]])
-        certificate["proofs"] = [{"sets": [0], "tighten": True, "trees": [tree]}]
+        certificate["proofs"] = [{"sets": [0], "tighten": 9, "trees": [tree]}]
         assert not recheck(certificate, network)
 
 
@@ -446,3 +447,237 @@ def test_command(command: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str
     for options in (("--timeout", "0"), ("--recheck", "none.json"), ("--recheck", str(proof), "--nodes", "3")):
         assert command("(assert (> Y_0 1.0))", *options) == 2
     assert main(["verify", str(tmp_path / "none.onnx"), "p.vnnlib"]) == 2
+
+
+# --- sizes, limits and forms that once went wrong ---------------------------------------------------------------------
+
+IDENTITY = Network([Input((1,)), FullyConnected(1, 1, [[1.0]], [0.0])])
+BELOW = HalfSpace(((0, Fraction(1)),), (), Fraction(0))  # x <= 0
+
+
+def at_least(bound: Any, strict: bool = False) -> HalfSpace:
+    """Return the half-space of y >= bound, or y > bound."""
+    return HalfSpace((), ((0, Fraction(-1)),), -Fraction(bound), strict)
+
+
+def test_margins_are_those_within_the_bounds_of_inputs() -> None:
+    """Of inputs x <= 0 the margin is 10 - x; of larger ones the documentation promises nothing."""
+    found = verify(IDENTITY, (-1, 1), Property(((BELOW, at_least(10)),)))
+    assert (found.lower, found.upper) == (10, 10)
+    thirds = HalfSpace(((0, Fraction(3)),), (), Fraction(1))  # x <= 1/3 is no float64: its excess counts
+    found = verify(IDENTITY, (-1, 1), Property(((thirds, at_least(1)),)))
+    assert found.lower <= 0.75 + 1e-9  # at x = 1/3: excesses 3 x - 1 and 1 - x
+    assert found
+    apart = verify(IDENTITY, (-1, 1), Property(((HalfSpace(((0, Fraction(-1)),), (), Fraction(-2)),),)))
+    assert (apart.lower, apart.upper) == (math.inf, math.inf)
+    assert "no input within their bounds" in apart.explain()
+
+
+def test_bounds_of_inputs() -> None:
+    x = Fraction(1)
+    for factor, right, strict, wanted in (
+        (x, 0, False, ([0.0], [0.0], [])),
+        (x, 0, True, ([1.0], [0.0], [])),  # x < 0 leaves nothing of [0, 1]
+        (-x, -1, True, ([1.0], [0.0], [])),
+        (2 * x, 1, False, ([0.0], [0.5], [])),
+        (-4 * x, -1, False, ([0.25], [1.0], [])),
+        (2 * x, 1, True, ([0.0], [0.5], [])),
+    ):
+        assert unsafe_box([HalfSpace(((0, factor),), (), Fraction(right), strict)], [0.0], [1.0]) == wanted
+    low, high, rest = unsafe_box([HalfSpace(((0, 3 * x),), (), x)], [0.0], [1.0])
+    assert rest == [0]
+    assert low == [0.0]
+    assert Fraction(1, 3) < Fraction(high[0]) < Fraction(1, 3) + Fraction(1, 2**52)
+
+
+def test_sets_that_are_empty_by_a_strict_inequality_are_not_reached() -> None:
+    strict = HalfSpace(((0, Fraction(1)),), (), Fraction(0), strict=True)
+    for claim in (Property(((strict,),)), Property(((strict, HalfSpace(((0, Fraction(-1)),), (), Fraction(0))),))):
+        found = verify(IDENTITY, (0, 1), claim)
+        assert found
+        assert recheck(found.certificate, IDENTITY, (0, 1), claim)
+    assert verify(IDENTITY, (0, 1), Property(((BELOW,),))).verdict == "violated"
+    box, claim = read_vnnlib(ONE + "(assert (< X_0 0))(assert (>= Y_0 -1))", IDENTITY)
+    assert verify(IDENTITY, box, claim)
+
+
+@pytest.mark.parametrize(
+    ("weight", "box", "coefficient"),
+    [
+        (0.1, (0, 0), 1),
+        (1e-300, (-1, 1), 1),
+        (1, (-1e-300, 1e-300), 1),
+        (1, (-1e-12, 1e-12), 1),
+        (1e-10, (-1, 1), 1),
+        (1, (-1, 1), 1e-12),
+        (1, (-1e12, 1e12), 1e12),
+        (1e-10, (1, 1 + 2e-10), 1),
+        (1, (-1e307, 1e307), 1),
+    ],
+)
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_numbers_of_any_size_are_decided(weight: float, box: tuple[float, float], coefficient: float) -> None:
+    """Of w |x + y| + w |x - y| the greatest value is 2 w times the largest |x|."""
+    first = FullyConnected(2, 2, [[weight, weight], [weight, -weight]], [0, 0])
+    network = Network([first, Elementwise("abs"), FullyConnected(2, 1, [[1, 1]], [0])])
+    greatest = 2 * weight * max(map(abs, box)) * coefficient
+    held = verify(network, box, outputs_at_most([[coefficient]], 1.05 * greatest or 2), most_nodes=50)
+    assert held
+    assert recheck(held.certificate, network)
+    if greatest:
+        broken = verify(network, box, outputs_at_most([[coefficient]], 0.95 * greatest), most_nodes=50)
+        assert broken.verdict == "violated"
+
+
+@pytest.mark.filterwarnings("error::RuntimeWarning")
+def test_numbers_beyond_float64_are_refused_or_right() -> None:
+    for number in (Fraction(10) ** 400, -Fraction(10**700, 3)):
+        with pytest.raises(ValueError, match=r"1\.8e308.*1e(400|700)"):
+            at_least(number)
+    with pytest.raises(ValueError, match=r"Y_0.*1e600"):
+        read_vnnlib(ONE + "(assert (>= Y_0 (* 1e300 1e300)))", IDENTITY)
+    with pytest.raises(ValueError, match=r"X_0.*1e600"):
+        read_vnnlib(ONE + "(assert (<= X_0 (* 1e300 1e300)))", IDENTITY)
+    found = verify(IDENTITY, (-1e308, 1e308), outputs_at_most([[1e300]], 1.7e308))
+    assert found.verdict == "violated"
+    assert verify(IDENTITY, (-1.7e308, 1.7e308), outputs_at_most([[1]], 1.75e308))
+    wide = HalfSpace(((0, Fraction(1, 10**200)),), (), Fraction(10) ** 300)  # x <= 1e500
+    assert verify(IDENTITY, (0, 1), Property(((wide, at_least(2)),)))
+
+
+def test_several_outputs_need_a_choice() -> None:
+    rectified, negative = Node("a", Elementwise("relu"), ("input",)), FullyConnected(1, 1, [[-1.0]], [0.0])
+    network = Network([Input((1,)), rectified, Node("b", negative, ("input",))], ["a", "b"])
+    claim = Property(((HalfSpace((), ((0, Fraction(1)),), Fraction(-1, 2)),),))
+    for call in (
+        lambda: verify(network, (-1, 1), claim),
+        lambda: read_vnnlib(ONE + "(assert (<= Y_0 0))", network),
+        lambda: recheck({}, network),
+        lambda: output_is_largest(network, 0),
+    ):
+        with pytest.raises(ValueError, match=r"2 outputs, a, b.*name="):
+            call()
+    found = verify(network, (-1, 1), claim, name="a")
+    assert found
+    assert recheck(found.certificate, network, name="a")
+    assert "another network" in recheck(found.certificate, network, name="b").reason
+    assert verify(network, (-1, 1), claim, name="b").verdict == "violated"
+    with pytest.raises(KeyError, match="no node 'c'"):
+        verify(network, (-1, 1), claim, name="c")
+    assert read_vnnlib(ONE + "(assert (<= Y_0 0))", network, name="b")[1].unsafe
+    logits = Network([Input((2,)), Node("softmax", Elementwise("softmax", {"axis": 0}), ("input",))])
+    assert verify(logits, ([0, 2], [1, 3]), output_is_largest(logits, 1, name="input"), name="input")
+
+
+def test_time_limits_count_while_bounds_are_tightened() -> None:
+    rng = np.random.default_rng(0)
+    sizes = [(9, 20), (20, 20), (20, 20), (20, 3)]
+    network = dense_network([(rng.normal(size=(b, a)) / 8, np.zeros(b)) for a, b in sizes])
+    form = normal_form(network, -1, 1)
+    exact = ExactForm(form)
+    full, part, same = (exact.propagate(*exact.grid([-1.0] * 9, [1.0] * 9)) for _ in range(3))
+    asked = iter([False] * 7 + [True])
+    assert exact.tighten_all(full) == 40
+    assert exact.tighten_all(part, stop=lambda: next(asked)) == 7
+    assert exact.tighten_all(same, 7) == 7
+    assert part == same != full
+    found = verify(network, (-1, 1), outputs_at_most(np.eye(3), 100), timeout=0.2)
+    assert found.seconds < 3
+    if found:
+        assert recheck(found.certificate, network)
+    assert verify(network, (-1, 1), outputs_at_most(np.eye(3), 1e9), timeout=1e-9).lower == -math.inf
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"spaces": [[[[0, "1"]], [], "9" * 400, False]]},
+        {"spaces": [[[[0, "1"]], [], "-" + "9" * 1999, False]]},
+        {"spaces": [[[[0, "9" * 400]], [], "1", False]]},
+        {"spaces": [[[[0, "1"]], [], 10**5000, False]]},
+        {"lower": [-1.7e308], "upper": [1.7e308]},
+        {"unsafe": [[10**5000]]},
+        {"bits": 10**5000},
+        {"format": 10**5000},
+    ],
+)
+def test_forged_numbers_are_reasons(change: dict[str, Any]) -> None:
+    network = Network([Input((1,)), FullyConnected(1, 1, [[2.0]], [0.0])])
+    certificate = verify(network, (-1, 1), outputs_at_most([[1]], 3)).certificate or {}
+    assert recheck(certificate, network)
+    checked = recheck(certificate | change, network)
+    assert not checked
+    assert checked.reason
+
+
+def test_forged_certificates_of_any_depth_are_reasons() -> None:
+    certificate = verify(IDENTITY, (-1, 1), outputs_at_most([[1]], 3)).certificate or {}
+    deep: Any = []
+    for _ in range(10**5):
+        deep = [deep]
+    for change in (
+        *({key: deep} for key in certificate),
+        {"spaces": [[[[0, "1"]], [], deep, False]]},
+        {"proofs": [{"sets": [0], "tighten": deep, "trees": deep}]},
+    ):
+        assert not recheck(certificate | change, IDENTITY)
+    assert "null byte" in recheck("a\0b", IDENTITY).reason
+    with pytest.raises(ValueError, match="tanh"):
+        recheck(certificate, Network([Input((1,)), FullyConnected(1, 1, [[1]], [0]), Elementwise("tanh")]))
+
+
+def test_a_tree_of_many_splits_is_checked_in_place() -> None:
+    """Each part above a split is checked within its own bounds; the last part below is x <= -1."""
+    certificate = verify(IDENTITY, (-1, 1), outputs_at_most([[1]], 3)).certificate or {}
+    one = 1 << certificate["bits"]
+    leaf = ["leaf", [[0, one]], []]
+    splits = [["split", 0, -(one * k) // 2000] for k in range(2000)]
+    tree = [*splits, *[leaf] * 2001]
+    certificate["proofs"][0]["trees"] = [tree]
+    assert recheck(certificate, IDENTITY)
+    certificate["spaces"] = [[[], [[0, "-1"]], "1/2", False]]  # y >= -1/2: the parts above -1/2 reach it
+    reason = recheck(certificate, IDENTITY).reason
+    first_below = 2000 + next(place for place, k in enumerate(range(2000, -1, -1)) if k <= 1000)
+    assert "is not positive" in reason
+    assert abs(int(reason.split("node ")[1].split()[0]) - first_below) <= 1, reason
+    certificate["spaces"] = [[[], [[0, "-1"]], "-1/2", False]]  # y >= 1/2 is reached above the split only
+    certificate["proofs"][0]["trees"] = [[["split", 0, 0], leaf, leaf]]
+    assert "node 2 is not positive" in recheck(certificate, IDENTITY).reason
+
+
+ONE = "(declare-const X_0 Real)(declare-const Y_0 Real)(assert (and (>= X_0 0) (<= X_0 1)))"
+
+
+def test_vnnlib_comments_strings_and_marks(tmp_path: Path) -> None:
+    plain = read_vnnlib(ONE + "(assert (>= Y_0 100))", IDENTITY)[1].unsafe
+    for text in (
+        ONE + "\r; comment\r(assert (>= Y_0 100))",
+        ONE + '(set-info :source |a (quoted; symbol|)(set-info :x "a ) ""string""; ")\n(assert (>= Y_0 100))',
+        "\ufeff" + ONE + "(assert (>= Y_0 100))(check-sat)(get-model)(exit)",
+        "; (vnnlib-version <2.0>) is another version\n" + ONE + "(assert (>= Y_0 100))",
+    ):
+        assert read_vnnlib(text, IDENTITY)[1].unsafe == plain
+        path = tmp_path / "property.vnnlib"
+        path.write_bytes(text.encode())
+        assert read_vnnlib(path, IDENTITY)[1].unsafe == plain
+    box, _ = read_vnnlib(ONE + "(assert (<= (* 4 X_0) 1))(assert (<= (* 3 X_0) 2))", IDENTITY)
+    assert [side.tolist() for side in box] == [[0.0], [0.25]]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (ONE + "(check-sat)(assert (>= Y_0 100))", r"after \(check-sat\)"),
+        (ONE + "(exit)(declare-const Y_1 Real)", r"after \(exit\)"),
+        (ONE + "(declare-const X_0 Real)", "X_0 is declared twice"),
+        (ONE + "(assert (>= Y_00 100))", "no variable Y_00"),
+        (ONE.replace("Y_0", "Y_00"), "'Y_00' is neither"),
+        ("(assert (>= Y_0 100))" + ONE, "no variable Y_0 that is declared before"),
+        (ONE + '(set-info :x "open)', 'string or a symbol in " is not closed'),
+        ("", "empty"),
+        (ONE + "(assert (or (<= Y_0 1)(<= Y_0 2)))" * 16, "65536 unsafe sets"),
+    ],
+)
+def test_vnnlib_strictness(text: str, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        read_vnnlib(text, IDENTITY)

@@ -20,15 +20,18 @@ UNKNOWN: Final = 3
 _VERDICTS: Final = {"holds": YES, "violated": NO, "unknown": UNKNOWN}
 _USAGE: Final = """\
 convmatrix verify FILE.onnx PROPERTY.vnnlib [--timeout SECONDS]
-                         [--certificate OUT.json] [--input-shape SHAPE] [--json]
+                         [--certificate OUT.json] [--input-shape SHAPE]
+                         [--output NODE] [--json]
        convmatrix verify FILE.onnx PROPERTY.vnnlib --recheck CERTIFICATE.json\
 """
 _DESCRIPTION: Final = """\
 Decide whether a property in the format VNN-LIB holds for all inputs of a box:
 it describes counterexamples, and holds if there is none. The answer is about
-the network in real arithmetic, with the weights of the file. A counterexample
-is checked exactly and by evaluation. That a property holds is proved by a
-certificate, which --recheck verifies without a solver.
+the network as it was read, in real arithmetic: its weights, and what is computed
+from them or from constants (divisors of averages, reciprocals, folded
+operations), are float64 numbers. A counterexample is checked exactly and by
+evaluation. That a property holds is proved by a certificate, which --recheck
+verifies without a solver.
 """
 _EPILOG: Final = """\
 examples:
@@ -71,6 +74,11 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         metavar="SHAPE",
         help="shape of one sample without the batch axis, such as 1x28x28, if the file leaves sizes open",
     )
+    parser.add_argument(
+        "--output",
+        metavar="NODE",
+        help="the node whose values are the outputs Y: needed if the file has several; the logits before a softmax",
+    )
     parser.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="give up after this time; default: never")
     parser.add_argument("--nodes", type=count, metavar="N", help="give up after this number of nodes; default: never")
     parser.add_argument("--json", action="store_true", help="print the verdict as one JSON object")
@@ -94,18 +102,28 @@ def run(args: argparse.Namespace) -> int:
             raise CommandError(f"cannot read {path}: {'it is a folder' if Path(path).is_dir() else 'no such file'}")
     try:
         network = Network.from_onnx(args.file, args.input_shape)
-        box, claim = read_vnnlib(Path(args.property), network)
+        if args.output is not None and args.output not in {node.name for node in network}:
+            raise CommandError(f"{args.file} has no node {args.output!r}; its outputs are {', '.join(network.outputs)}")
+        box, claim = read_vnnlib(Path(args.property), network, name=args.output)
     except ImportError as error:
         raise CommandError(str(error)) from None
     if args.recheck is not None:
-        checked = recheck(args.recheck, network, box, claim)
+        checked = recheck(args.recheck, network, box, claim, name=args.output)
         if args.json:
             say_json({"file": args.recheck, "valid": checked.valid, "reason": checked.reason})
         else:
             say(f"{args.recheck}: {checked}")
         return YES if checked else NO
     with progress_bar() as progress:
-        found = verify(network, box, claim, timeout=args.timeout, most_nodes=args.nodes, progress=progress)
+        found = verify(
+            network,
+            box,
+            claim,
+            name=args.output,
+            timeout=args.timeout,
+            most_nodes=args.nodes,
+            progress=progress,
+        )
     if args.certificate is not None and found:
         found.to_json(args.certificate)
     if args.json:

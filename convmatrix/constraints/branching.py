@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Phases = NDArray[np.int8]
+
+_ALONE: Final = 16  # half-spaces that are tried alone, at most
 
 Progress = Callable[[int, int, str], None]
 
@@ -44,6 +46,10 @@ class Limits:
     def left(self) -> float | None:
         """Seconds that are left, or None without a limit."""
         return None if self.seconds is None else self.seconds - self.elapsed
+
+    def half_used(self) -> bool:
+        """Return whether half of the time is used."""
+        return self.seconds is not None and self.elapsed >= self.seconds / 2
 
     def reached(self) -> str:
         """Return which limit is reached, or an empty text."""
@@ -163,8 +169,8 @@ class BranchAndBound:
         if relaxed is None:
             relaxed = self._unsolved(phases)
         scale = 1 << self.exact.bits
-        weights = {row: round(weight * scale) for row, weight in enumerate(relaxed.weights.tolist()) if weight > 0}
-        slopes = {self._post[k]: round(q * scale) for k, q in relaxed.slopes.items()}
+        weights = {row: int(Fraction(w) * scale) for row, w in enumerate(relaxed.weights.tolist()) if w > 0}
+        slopes = {self._post[k]: int(Fraction(q) * scale) for k, q in relaxed.slopes.items()}
         bounds = self.root.copy()
         for k in np.flatnonzero(phases).tolist():
             if phases[k] == ACTIVE:
@@ -172,6 +178,13 @@ class BranchAndBound:
             else:
                 bounds.narrow(self._pre[k], upper=0)
         excess = self.exact.excess(self.unsafe, weights, bounds, slopes)
+        if excess <= 0 and len(self.unsafe.right) > 1 and not relaxed.scores.any():
+            # With all signs known, a bound may fail by the solver's tolerance only: half-spaces are tried alone.
+            for row in range(min(len(self.unsafe.right), _ALONE)):
+                bound = self.exact.excess(self.unsafe, {row: scale}, bounds)
+                if self.unsafe.excluded(bound, {row: scale}):
+                    weights, slopes, excess = {row: scale}, {}, bound
+                    break
         total = (sum(weights.values()) * self.unsafe.scale) << (self.exact.bits + self.exact.shift)
         lower: Fraction | float = Fraction(excess, total) if total else math.inf if excess > 0 else -math.inf
         if self.point is None and (not number or excess <= 0):
@@ -206,6 +219,6 @@ class BranchAndBound:
         """Return multipliers without a linear program: equal weights, and the default slopes."""
         n = len(self.unsafe.right)
         low, high = self.relaxation.lower, self.relaxation.upper
-        loose = np.where((phases == 0) & (low < 0) & (high > 0), -low * high, 0.0)
-        middle = (self.target.box[0] + self.target.box[1]) / 2
+        loose = np.where((phases == 0) & (low < 0) & (high > 0), np.minimum(-low, high), 0.0)
+        middle = self.target.box[0] / 2 + self.target.box[1] / 2
         return Relaxed(-math.inf, np.full(n, 1 / max(n, 1)), {}, middle, loose)

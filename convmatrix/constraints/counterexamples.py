@@ -39,11 +39,17 @@ class Target:
 
     def margins(self, x: Floats) -> tuple[Floats, Floats]:
         """Return the margins of a batch (batch, n_inputs) and the values of all variables."""
-        values = self.form.complete(x.reshape(-1, *self.form.input_shape))
-        return np.max(values @ self._rows.T - self._right, axis=1, initial=-np.inf), values
+        with np.errstate(over="ignore", invalid="ignore"):
+            values = self.form.complete(x.reshape(-1, *self.form.input_shape))
+            margins = np.max(values @ self._rows.T - self._right, axis=1, initial=-np.inf)
+        return np.where(np.isnan(margins), np.inf, margins), values
 
     def gradients(self, values: Floats) -> Floats:
-        """Return the gradients of the margins with respect to the inputs."""
+        """Return the gradients of the margins with respect to the inputs; 0 where they are not finite."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.nan_to_num(self._gradients(values), nan=0.0)
+
+    def _gradients(self, values: Floats) -> Floats:
         form = self.form
         worst = np.argmax(values @ self._rows.T - self._right, axis=1)
         adjoint = np.ascontiguousarray(self._rows[worst].T)  # (n_variables, batch)
@@ -67,8 +73,9 @@ class Target:
                 least, best = float(margins[place]), x[place].copy()
             if least < 0 or step == steps:
                 break
-            size = 0.5 * (high - low) * (1 - step / steps) ** 2
-            x = np.clip(x - size * np.sign(self.gradients(values)), low, high)
+            size = (high / 2 - low / 2) * (1 - step / steps) ** 2
+            with np.errstate(over="ignore"):  # of what is clipped
+                x = np.clip(x - size * np.sign(self.gradients(values)), low, high)
         return least, best
 
     def attack(self, rng: np.random.Generator) -> tuple[float, Floats]:
@@ -77,7 +84,7 @@ class Target:
         inner = rng.uniform(size=(_STARTS, len(low)))
         inner[0] = 0.5
         inner[_STARTS // 2 :] = np.round(inner[_STARTS // 2 :])
-        return self.descend(low + inner * (high - low))
+        return self.descend(low * (1 - inner) + high * inner)
 
 
 def reaches(network: Network, form: NormalForm, spaces: Sequence[HalfSpace], x: Floats) -> bool:

@@ -14,7 +14,7 @@ linear programming (E. Wong and J. Z. Kolter, Provable defenses against adversar
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
@@ -269,12 +269,35 @@ class ExactForm:
         bounds.narrow(variable, lower=self.minimum({variable: one}, bounds, slopes[0]) >> scale)
         bounds.narrow(variable, upper=-(self.minimum({variable: -one}, bounds, slopes[1]) >> scale))
 
-    def tighten_all(self, bounds: Bounds) -> None:
-        """Narrow the bounds of rectified variables and their sources in place, where the sign is not known."""
+    def tighten_all(self, bounds: Bounds, most: int | None = None, stop: Callable[[], bool] | None = None) -> int:
+        """Narrow the bounds of rectified variables and their sources in place, where the sign is not known.
+
+        Parameters
+        ----------
+        bounds : Bounds
+        most : int, optional
+            How many sources are tightened: the first ones in the order of definitions.
+        stop : callable, optional
+            Asked before each of them; it ends if the answer is true.
+
+        Returns
+        -------
+        int
+            How many sources were tightened.
+        """
+        tightened = 0
+        inputs = set(self.inputs)
         for variable, source in self.rectifiers.items():
-            if bounds.lower[source] < 0 < bounds.upper[source]:
-                self.tighten(bounds, source)
+            # Bounds of what is defined by inputs alone are the best ones already.
+            deep = source in self.equations and not inputs.issuperset(self.equations[source][0])
+            if deep and bounds.lower[source] < 0 < bounds.upper[source] and (most is None or tightened < most):
+                if stop is not None and stop():
+                    most = tightened
+                else:
+                    self.tighten(bounds, source)
+                    tightened += 1
             bounds.narrow(variable, max(bounds.lower[source], 0), max(bounds.upper[source], 0))
+        return tightened
 
 
 def slope(factor: int, lower: int, upper: int) -> int:

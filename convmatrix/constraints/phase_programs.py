@@ -56,6 +56,10 @@ class PhaseProgram:
 
     Nothing that is computed here is trusted: multipliers become bounds in `convmatrix.constraints.exact_bounds`.
 
+    Solvers have absolute tolerances. So variables and rows are multiplied by powers of two that make them of the order
+    of 1: inputs x are c + r t, with the centre c of the box and t between about -1 and 1; rectified variables, with
+    their rows, are divided by the size of their bounds; the half-spaces of an unsafe set by that of their coefficients.
+
     Parameters
     ----------
     form : NormalForm
@@ -69,14 +73,20 @@ class PhaseProgram:
         self.unknown = np.flatnonzero((lower < 0) & (upper > 0))
         self._n_inputs, self._n_rectifiers = len(box[0]), len(form.pre)
         n, u = self._n_inputs, len(self.unknown)
-        self._values = self._eliminated()
-        pre = self._values[form.pre[self.unknown]]
+        low, high = lower[self.unknown], upper[self.unknown]
+        self._centre, radius = box[0] / 2 + box[1] / 2, box[1] / 2 - box[0] / 2
+        self._input_size, self._size = _power_of_two(radius), _power_of_two(np.maximum(-low, high))
+        self._unsafe_size = 1.0
+        with np.errstate(over="ignore", invalid="ignore"):
+            self._values = self._eliminated()
+            pre = sparse.diags_array(1 / self._size) @ self._values[form.pre[self.unknown]]
         own = sparse.csr_array((np.ones(u), (np.arange(u), n + np.arange(u))), shape=pre.shape)
-        self._ratio = upper[self.unknown] / (upper[self.unknown] - lower[self.unknown])
+        low, high = low / self._size, high / self._size
+        self._ratio = high / (high - low)
         edge = own - sparse.diags_array(self._ratio) @ pre
         self._equal, self._equal_right = _split(pre - own, np.zeros(u))
         above, above_right = _split(pre - own, np.zeros(u))
-        below, below_right = _split(edge, -self._ratio * lower[self.unknown])
+        below, below_right = _split(edge, -self._ratio * low)
         on, on_right = _split(-pre, np.zeros(u))
         off, off_right = _split(pre, np.zeros(u))
         # Rows of all phases, from which those of a branch are chosen; the last variable is s.
@@ -85,11 +95,14 @@ class PhaseProgram:
         self._equal = _stack([self._equal], [0.0])
 
     def _eliminated(self) -> Any:
-        """Return all variables as combinations of the free ones, the inputs and what has an unknown sign, and 1."""
+        """Return all variables as combinations of the free ones, of inputs and what has an unknown sign, and of 1."""
         form, n = self.form, self.form.n_variables
         width = self._n_inputs + len(self.unknown) + 1
         free = np.concatenate([form.variables[form.input], form.post[self.unknown]])
-        values: Any = sparse.csr_array((np.ones(width - 1), (free, np.arange(width - 1))), shape=(n, width))
+        sizes, columns = np.concatenate([self._input_size, self._size, self._centre]), np.arange(width - 1)
+        places = np.concatenate([free, free[: self._n_inputs]])
+        columns = np.concatenate([columns, np.full(self._n_inputs, width - 1)])
+        values: Any = sparse.csr_array((sizes, (places, columns)), shape=(n, width))
         for block in form.blocks:
             if block.body is None:
                 active = np.arange(len(form.pre))[block.span][self.lower[block.span] >= 0]
@@ -113,9 +126,13 @@ class PhaseProgram:
             for name, terms in ((form.input, space.inputs), (form.output, space.outputs)):
                 for index, factor in terms:
                     rows[number, form.variables[name][index]] += float(factor)
-        excess, right = _split(
-            sparse.csr_array(rows) @ self._values, np.array([float(space.right) for space in spaces])
-        )
+        with np.errstate(over="ignore", invalid="ignore"):
+            excess, right = _split(
+                sparse.csr_array(rows) @ self._values, np.array([float(space.right) for space in spaces])
+            )
+            largest = max(np.max(np.abs(excess.data), initial=0.0), np.max(np.abs(right), initial=0.0) * 2.0**-40)
+            made._unsafe_size = float(_power_of_two(np.array([largest]))[0])
+            excess, right = excess / made._unsafe_size, right / made._unsafe_size
         made._rows = sparse.csr_array(sparse.vstack([_stack([excess], [-1.0]), self._rows]))
         made._right = np.concatenate([right, self._right])
         return made
@@ -138,11 +155,13 @@ class PhaseProgram:
         ends = np.cumsum([len(part) for part in chosen])
         rows = np.concatenate(chosen)
         limits = np.full((n + u + 1, 2), [-np.inf, np.inf])
-        limits[:n] = np.stack(self.box, axis=1)
+        limits[:n] = np.stack([(side - self._centre) / self._input_size for side in self.box], axis=1)
         limits[n + open_, 0] = 0
         limits[n + off] = 0
         cost = np.zeros(n + u + 1)
         cost[-1] = 1
+        if not (np.isfinite(self._rows.data).all() and np.isfinite(self._right).all()):
+            return None
         solver: Any = linprog  # its annotations know dense matrices only
         done = solver(
             cost,
@@ -162,15 +181,25 @@ class PhaseProgram:
         slopes[on] = active + (done.eqlin.marginals if len(on) else 0)
         slopes[off] = -inactive
         given = np.concatenate([open_, on[active > 0], off[inactive > 0]])
+        with np.errstate(over="ignore", under="ignore"):
+            slopes *= self._unsafe_size / self._size
+        given = given[np.isfinite(slopes[given])]
         scores = np.zeros(self._n_rectifiers)
-        scores[self.unknown[open_]] = 1e-12 - below * self._ratio[open_] * self.lower[self.unknown[open_]]
+        low = self.lower[self.unknown[open_]] / self._size[open_]
+        scores[self.unknown[open_]] = 1e-12 - below * self._ratio[open_] * low
         return Relaxed(
-            float(done.fun),
+            float(done.fun) * self._unsafe_size,
             weights,
             dict(zip(self.unknown[given].tolist(), slopes[given].tolist(), strict=True)),
-            np.clip(done.x[:n], *self.box),
+            np.clip(self._centre + self._input_size * done.x[:n], *self.box),
             scores,
         )
+
+
+def _power_of_two(values: Floats) -> Floats:
+    """Return powers of two of the order of numbers that are not negative, and 1 for 0."""
+    exponents = np.clip(np.frexp(values)[1], -1021, 1021)
+    return np.where(values > 0, np.ldexp(1.0, exponents), 1.0)
 
 
 def _split(matrix: Any, right: Floats) -> tuple[Any, Floats]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -15,6 +16,8 @@ from convmatrix.network import as_network
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
+
+    from convmatrix.network import Network
 
     Box = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -35,6 +38,11 @@ class HalfSpace:
         d.
     strict : bool
         Whether the inequality is <.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite, or exceeds the largest float64.
     """
 
     inputs: Terms
@@ -72,13 +80,17 @@ class HalfSpace:
 def _fraction(value: Any) -> Fraction:
     """Return a number exactly, also if it is one of NumPy's, whose integers overflow."""
     try:
-        return Fraction(value.item() if isinstance(value, np.generic) else value)
+        exact = Fraction(value.item() if isinstance(value, np.generic) else value)
     except (OverflowError, ValueError) as error:
         raise ValueError(f"coefficients and bounds must be finite numbers, but one is {value!r}") from error
+    if abs(exact) > sys.float_info.max:
+        size = math.log10(abs(exact.numerator)) - math.log10(exact.denominator)
+        raise ValueError(f"coefficients and bounds must not exceed 1.8e308, but one is about 1e{size:.0f}")
+    return exact
 
 
 def _short(value: Fraction) -> str:
-    return str(value) if value.denominator == 1 else f"{float(value):.6g}"
+    return str(value) if value.denominator == 1 and abs(value) < 10**15 else f"{float(value):.6g}"
 
 
 @dataclass(frozen=True)
@@ -131,7 +143,18 @@ def exact_terms(coefficients: Mapping[int, Any]) -> Terms:
     return tuple((index, _fraction(value)) for index, value in sorted(coefficients.items()) if value)
 
 
-def output_is_largest(network: Any, label: int) -> Property:
+def with_output(network: Any, name: str | None) -> Network:
+    """Return a network up to the node of a name, or up to its output if there is only one."""
+    whole = as_network(network)
+    if name is None and len(whole.outputs) > 1:
+        raise ValueError(
+            f"{whole.name} has {len(whole.outputs)} outputs, {', '.join(whole.outputs[:9])}, "
+            "but a property speaks of one; choose it by name= (on the command line, --output)"
+        )
+    return whole.until(whole.outputs[0] if name is None else name)
+
+
+def output_is_largest(network: Any, label: int, *, name: str | None = None) -> Property:
     """Return the property that one output is larger than all others: the class of a sample does not change.
 
     Parameters
@@ -139,6 +162,8 @@ def output_is_largest(network: Any, label: int) -> Property:
     network : Network, or anything that describes one
     label : int
         The index of the output, in C order. A tie with another output is unsafe.
+    name : str, optional
+        The output node; needed if there are several.
 
     Raises
     ------
@@ -151,7 +176,7 @@ def output_is_largest(network: Any, label: int) -> Property:
     >>> output_is_largest(Network([FullyConnected(2, 3)]), 1)
     Property('output 1 is the largest': never -y[0] + y[1] <= 0, or y[1] - y[2] <= 0)
     """
-    n_outputs = math.prod(as_network(network).output_shape)
+    n_outputs = math.prod(with_output(network, name).output_shape)
     if not 0 <= label < n_outputs or n_outputs < 2:
         raise ValueError(
             f"output {label} is compared with the others, but the network has {n_outputs} output"
@@ -230,7 +255,7 @@ def box_around(x: ArrayLike, radius: ArrayLike, low: float = -math.inf, high: fl
 def unsafe_box(
     spaces: Sequence[HalfSpace], lower: Sequence[float], upper: Sequence[float]
 ) -> tuple[Any, Any, list[int]]:
-    """Return the part of a box that half-spaces of a single input with coefficient 1 or -1 leave, and the others.
+    """Return the part of a box that half-spaces of a single input leave, and the others.
 
     Parameters
     ----------
@@ -241,21 +266,47 @@ def unsafe_box(
     Returns
     -------
     lower, upper : lists of float
-        Exact; a strict inequality is read as one that is not.
+        The smallest box of float64 that contains this part with its boundary; if it is empty, also because an
+        inequality is strict, a lower bound exceeds the upper one.
     rest : list of int
-        Numbers of the half-spaces that are not bounds of the box.
+        Numbers of the half-spaces that are not bounds of the box, or not exactly.
     """
     low, high, rest = list(lower), list(upper), []
+    excluded: dict[tuple[int, bool], float] = {}  # ends that a strict inequality leaves out
     for number, space in enumerate(spaces):
         if space.outputs or len(space.inputs) != 1:
             rest.append(number)
             continue
         ((index, factor),) = space.inputs
-        bound = space.right * factor
-        if abs(factor) != 1 or Fraction(float(bound)) != bound:
+        near = _outward(space.right / factor, up=factor > 0) if factor else math.inf
+        if math.isinf(near):
             rest.append(number)
-        elif factor > 0:
-            high[index] = min(high[index], float(bound))
+            continue
+        if Fraction(near) * factor != space.right:
+            rest.append(number)
+        elif space.strict:
+            excluded[index, factor > 0] = (min if factor > 0 else max)(near, excluded.get((index, factor > 0), near))
+        if factor > 0:
+            high[index] = min(high[index], near)
         else:
-            low[index] = max(low[index], float(bound))
+            low[index] = max(low[index], near)
+    for (index, above), end in excluded.items():
+        if low[index] >= end if above else high[index] <= end:
+            low[index], high[index] = 1.0, 0.0
     return low, high, rest
+
+
+def near_float(value: Fraction | float) -> float:
+    """Return the float64 nearest to a number; inf if it exceeds the largest one."""
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
+def _outward(value: Fraction, *, up: bool) -> float:
+    """Return the least float64 that is not below a number, or the largest that is not above it."""
+    near = near_float(value)
+    if math.isfinite(near) and ((near < value) if up else (near > value)):
+        near = math.nextafter(near, math.inf if up else -math.inf)
+    return near

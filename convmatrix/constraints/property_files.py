@@ -6,33 +6,33 @@ import math
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from convmatrix.constraints.properties import HalfSpace, Property, exact_terms, unsafe_box
-from convmatrix.network import as_network
+from convmatrix.constraints.properties import HalfSpace, Property, exact_terms, unsafe_box, with_output
 
 if TYPE_CHECKING:
     from convmatrix.constraints.properties import Box
 
 _MOST_BYTES: Final = 2**28
 _MOST_DEPTH: Final = 200  # the package vnnlib crashes where parentheses are nested very deeply
-_MOST_SETS: Final = 100_000
-_TOKEN: Final = re.compile(r"\s+|;[^\n]*|([()])|([^\s();]+)")
-_VARIABLE: Final = re.compile(r"([XY])_([0-9]{1,9})")
+_MOST_SETS: Final = 20_000
+_TOKEN: Final = re.compile(r'\s+|;[^\n]*|([()])|("(?:[^"]|"")*"|\|[^|]*\||[^\s();"|]+)|(.)')
+_VARIABLE: Final = re.compile(r"([XY])_(0|[1-9][0-9]{0,8})")
 _NUMBER: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,4})?")
 _SILENT: Final = ("set-logic", "set-info", "set-option", "check-sat", "get-model", "exit")
+_LAST: Final = ("check-sat", "exit")
 _COMPARISONS: Final = {"<=": (1, False), "<": (1, True), ">=": (-1, False), ">": (-1, True)}
 _OPPOSITE: Final = {"<=": ">", "<": ">=", ">=": "<", ">": "<="}
 
 Conjunction = tuple[HalfSpace, ...]
 
 
-def read_vnnlib(source: str | os.PathLike[str], network: Any) -> tuple[Box, Property]:
+def read_vnnlib(source: str | os.PathLike[str], network: Any, *, name: str | None = None) -> tuple[Box, Property]:
     r"""Return the box and the property of a VNN-LIB file.
 
     The assertions of a file describe counterexamples: the property holds if no input and output satisfy all of them.
@@ -45,6 +45,8 @@ def read_vnnlib(source: str | os.PathLike[str], network: Any) -> tuple[Box, Prop
         ``(vnnlib-version <2.0>)`` is version 2, and is checked and parsed by the package vnnlib.
     network : Network, or anything that describes one
         Gives the numbers of inputs and outputs.
+    name : str, optional
+        The output node of which the file speaks; needed if there are several.
 
     Returns
     -------
@@ -60,8 +62,9 @@ def read_vnnlib(source: str | os.PathLike[str], network: Any) -> tuple[Box, Prop
     ImportError
         If it is version 2, and the package vnnlib is not installed.
     ValueError
-        If the text is not VNN-LIB, is not linear, has other variables than the network has inputs and outputs, leaves
-        an input without a bound, or has more than 100,000 unsafe sets.
+        If the text is not VNN-LIB, has assertions after ``(check-sat)`` or ``(exit)``, is not linear, has other
+        variables than the network has inputs and outputs, leaves an input without a bound, or has more than 20,000
+        unsafe sets; or if the network has several outputs and none is chosen.
 
     Examples
     --------
@@ -74,55 +77,67 @@ def read_vnnlib(source: str | os.PathLike[str], network: Any) -> tuple[Box, Prop
     >>> read_vnnlib(text.strip(), Network([FullyConnected(1, 1)]))
     ((array([-1.]), array([0.5])), Property('VNN-LIB text': never -x[0] <= 1 and x[0] <= 0.5 and 2 x[0] - y[0] <= 0))
     """
-    network = as_network(network)
-    name, text = _text(source)
-    _check_nesting(name, text)
-    version2 = re.search(r"\(\s*vnnlib-version", text) is not None
-    reader = _Reader(name, math.prod(network.input_shape), math.prod(network.output_shape))
+    network = with_output(network, name)
+    title, text = _text(source)
+    version2 = _check_nesting(title, text)[:2] == ["(", "vnnlib-version"]
+    reader = _Reader(title, math.prod(network.input_shape), math.prod(network.output_shape))
     unsafe = reader.unsafe(reader.version2(text) if version2 else reader.version1(text))
     n = reader.n_inputs
     lower, upper, kept = np.full(n, np.inf), np.full(n, -np.inf), []
     for spaces in unsafe:
-        low, high, _ = unsafe_box(spaces, [-math.inf] * n, [math.inf] * n)
+        closed = [replace(space, strict=False) for space in spaces]
+        low, high, _ = unsafe_box(closed, [-math.inf] * n, [math.inf] * n)
         for index, (least, most) in enumerate(zip(low, high, strict=True)):
             if math.isinf(least) or math.isinf(most):
                 side = "lower" if math.isinf(least) else "upper"
-                raise ValueError(f"{name}: the input X_{index} has no {side} bound; add an assertion")
+                raise ValueError(f"{title}: the input X_{index} has no {side} bound; add an assertion")
         if all(map(float.__le__, low, high)):
             kept.append(spaces)
             lower, upper = np.minimum(lower, low), np.maximum(upper, high)
     if not kept:
-        raise ValueError(f"{name}: the bounds of the inputs contradict each other, so the property says nothing")
+        raise ValueError(f"{title}: the bounds of the inputs contradict each other, so the property says nothing")
     shape = network.input_shape
-    return (lower.reshape(shape), upper.reshape(shape)), Property(tuple(kept), name)
+    return (lower.reshape(shape), upper.reshape(shape)), Property(tuple(kept), title)
 
 
 def _text(source: str | os.PathLike[str]) -> tuple[str, str]:
     """Return the name and the content of a file, or a text itself."""
-    if isinstance(source, str) and source.lstrip()[:1] in ("(", ";"):
-        return "VNN-LIB text", source
+    if isinstance(source, str) and source.lstrip("\ufeff \t\r\n")[:1] in ("(", ";"):
+        return "VNN-LIB text", re.sub(r"\r\n?", "\n", source.lstrip("\ufeff"))
+    if not str(source).strip("\ufeff \t\r\n"):
+        raise ValueError("the source is empty: give a path, or a text that begins with a parenthesis or a comment")
     path = Path(source)
     size = path.stat().st_size
     if size > _MOST_BYTES:
         raise ValueError(f"{path.name} has {size} bytes, but at most {_MOST_BYTES} are read")
     try:
-        return path.name, path.read_text(encoding="utf-8")
+        return path.name, path.read_text(encoding="utf-8-sig")  # a carriage return ends a line
     except UnicodeDecodeError:
         raise ValueError(f"{path.name} is not UTF-8 text") from None
 
 
-def _check_nesting(name: str, text: str) -> None:
-    """Raise if parentheses do not match or are nested too deeply; comments are left out."""
+def _check_nesting(name: str, text: str) -> list[str]:
+    """Return the first brackets and words; raise if brackets do not match or are nested too deeply."""
     depth = 0
-    for line, content in enumerate(text.split("\n"), start=1):
-        for symbol in re.findall(r"[()]", content.partition(";")[0]):
-            depth += 1 if symbol == "(" else -1
+    first: list[str] = []
+    for found in _TOKEN.finditer(text):
+        bracket, word, wrong = found.groups()
+        reason = ""
+        if bracket:
+            depth += 1 if bracket == "(" else -1
             if depth < 0:
-                raise ValueError(f"{name}, line {line}: a parenthesis is closed that was not opened")
-            if depth > _MOST_DEPTH:
-                raise ValueError(f"{name}, line {line}: parentheses are nested more than {_MOST_DEPTH} deep")
+                reason = "a parenthesis is closed that was not opened"
+            elif depth > _MOST_DEPTH:
+                reason = f"parentheses are nested more than {_MOST_DEPTH} deep"
+        elif wrong:
+            reason = f"a string or a symbol in {wrong} is not closed"
+        if reason:
+            raise ValueError(f"{name}, line {text.count(chr(10), 0, found.start()) + 1}: {reason}")
+        if (bracket or word) and len(first) < 2:
+            first.append(bracket or word)
     if depth:
         raise ValueError(f"{name}: {depth} parentheses are not closed")
+    return first
 
 
 @dataclass
@@ -140,17 +155,26 @@ class _Reader:
 
     def version1(self, text: str) -> list[Any]:
         """Return the assertions of a text of version 1, after checking the variables that it declares."""
-        assertions, declared = [], set()
+        assertions: list[Any] = []
+        declared: set[str] = set()
+        ended = ""
         for command in self._expressions(text):
+            if ended and command[:1] != ["get-model"] and command[:1] not in [[word] for word in _LAST]:
+                raise self._fail(f"{_shown(command)} stands after ({ended}), so that it does not count; remove it")
             match command:
                 case ["assert", body]:
+                    unknown = next((v for v in _variables(body) if v not in declared), None)
+                    if unknown is not None:
+                        raise self._fail(f"there is no variable {unknown[:40]} that is declared before it is used")
                     assertions.append(body)
                 case ["declare-const", str(variable), "Real"] | ["declare-fun", str(variable), [], "Real"]:
                     if not _VARIABLE.fullmatch(variable):
                         raise self._fail(f"the variable {variable[:40]!r} is neither an input X_i nor an output Y_j")
+                    if variable in declared:
+                        raise self._fail(f"the variable {variable} is declared twice")
                     declared.add(variable)
                 case [str(word), *_] if word in _SILENT:
-                    pass
+                    ended = word if word in _LAST else ended
                 case _:
                     raise self._fail(f"{_shown(command)} is neither a declaration nor an assertion")
         for letter, size, what in (("X", self.n_inputs, "inputs"), ("Y", self.n_outputs, "outputs")):
@@ -166,7 +190,7 @@ class _Reader:
         """Yield nested lists of words."""
         open_lists: list[list[Any]] = []
         for found in _TOKEN.finditer(text):
-            bracket, word = found.groups()
+            bracket, word, _ = found.groups()
             if bracket == "(":
                 open_lists.append([])
             elif bracket == ")":
@@ -288,7 +312,10 @@ class _Reader:
         for variable, factor in total.items():
             letter, index = variable
             sides[letter][index] = sign * factor
-        return HalfSpace(exact_terms(sides["X"]), exact_terms(sides["Y"]), -sign * constant, strict)
+        try:
+            return HalfSpace(exact_terms(sides["X"]), exact_terms(sides["Y"]), -sign * constant, strict)
+        except ValueError as error:
+            raise self._fail(f"({word} {_shown(left)} {_shown(right)}): {error}") from None
 
     def _term(self, term: Any) -> dict[Any, Fraction]:
         """Return the coefficients of a linear term, by letter and index of the variable; the constant's is None."""
@@ -328,6 +355,16 @@ def _added(first: dict[Any, Fraction], second: dict[Any, Fraction], factor: Frac
     for variable, coefficient in second.items():
         total[variable] = total.get(variable, Fraction(0)) + factor * coefficient
     return total
+
+
+def _variables(formula: Any) -> Iterator[str]:
+    """Yield the words of a formula that look like variables."""
+    if isinstance(formula, str):
+        if formula[:2] in ("X_", "Y_"):
+            yield formula
+        return
+    for part in formula:
+        yield from _variables(part)
 
 
 def _shown(value: Any) -> str:

@@ -12,8 +12,8 @@ A certificate is plain data that can be saved as JSON:
     Half-spaces ``[inputs, outputs, right, strict]`` of pairs of an index and a fraction, and the unsafe sets: lists of
     their numbers.
 ``proofs``
-    A list of ``{"sets", "tighten", "trees"}``: numbers of unsafe sets that have the same part of the box, whether
-    bounds are tightened first, and one tree for each of the sets.
+    A list of ``{"sets", "tighten", "trees"}``: numbers of unsafe sets that have the same part of the box, of how many
+    rectifiers bounds are tightened first, and one tree for each of the sets.
 
 A tree is the list of its nodes, those below a split before those above it: ``["split", variable, value]`` divides the
 box of all variables, and ``["leaf", weights, slopes]`` has the multipliers of a bound that is positive: pairs of a
@@ -32,14 +32,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from convmatrix.constraints.exact_bounds import Bounds, ExactForm, UnsafeSet
 from convmatrix.constraints.normal_form import NormalForm, box_bounds, normal_form
-from convmatrix.constraints.properties import HalfSpace, Property, unsafe_box
-from convmatrix.network import as_network
+from convmatrix.constraints.properties import HalfSpace, Property, unsafe_box, with_output
+
+if TYPE_CHECKING:
+    from convmatrix.network import Network
 
 FORMAT: Final = "convmatrix-verification-1"
 _MOST_BITS: Final = 4096
@@ -75,7 +77,17 @@ class InvalidError(ValueError):
     """Raised inside `recheck` if a certificate proves nothing."""
 
 
-def recheck(certificate: Any, network: Any, box: Any = None, property: Property | None = None) -> Recheck:
+class _UnusableNetworkError(Exception):
+    """Raised inside `recheck` if no certificate can be checked for the network, with the reason."""
+
+    def __init__(self, reason: ValueError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+def recheck(
+    certificate: Any, network: Any, box: Any = None, property: Property | None = None, *, name: str | None = None
+) -> Recheck:
     """Return whether a certificate proves that a network has a property on a box of inputs.
 
     The network's equations and rectifiers are built anew, and every bound is computed again in integers. No solver is
@@ -90,6 +102,8 @@ def recheck(certificate: Any, network: Any, box: Any = None, property: Property 
         The certificate must be for a box that contains this one.
     property : Property, optional
         The certificate must be for these unsafe sets.
+    name : str, optional
+        The output node; needed if there are several.
 
     Returns
     -------
@@ -101,7 +115,7 @@ def recheck(certificate: Any, network: Any, box: Any = None, property: Property 
     OSError
         If the file cannot be read.
     ValueError
-        If the network has no normal form.
+        If the network has no normal form, or several outputs of which none is chosen, or the given box is wrong.
 
     Examples
     --------
@@ -114,22 +128,38 @@ def recheck(certificate: Any, network: Any, box: Any = None, property: Property 
     >>> print(recheck(found.certificate | {"upper": [3.0]}, network))
     NOT valid: unsafe set 0: the bound of node 0 is not positive
     """
-    network = as_network(network)
+    network = with_output(network, name)
+    wanted = None if box is None else box_bounds(network.input_shape, *box)
     try:
         data = _read(certificate)
         lower, upper, unsafe = _claim(data, network)
-        if box is not None:
-            wanted = box_bounds(network.input_shape, *box)
-            if (wanted[0] < lower).any() or (wanted[1] > upper).any():
-                raise InvalidError("it is for another box, which does not contain the given one")
+        if wanted is not None and ((wanted[0] < lower).any() or (wanted[1] > upper).any()):
+            raise InvalidError("it is for another box, which does not contain the given one")
         if property is not None and set(property.unsafe) != set(unsafe.unsafe):
             raise InvalidError("it is for another property")
-        form = normal_form(network, np.reshape(lower, network.input_shape), np.reshape(upper, network.input_shape))
+        form = _form(network, lower, upper)
         if data.get("network") != digest(form):
             raise InvalidError("it is for another network: its digest differs")
         return Recheck(valid=True, reason=_check_proofs(data, form, lower, upper, unsafe), claim=unsafe)
     except InvalidError as error:
         return Recheck(valid=False, reason=str(error))
+    except _UnusableNetworkError as error:
+        raise error.reason from None
+    except (ValueError, TypeError, ArithmeticError, LookupError, RecursionError, MemoryError) as error:
+        # Whatever else a forged certificate makes fail, it proves nothing.
+        return Recheck(valid=False, reason=f"it cannot be read: {type(error).__name__}: {str(error)[:200]}")
+
+
+def _form(network: Network, lower: list[float], upper: list[float]) -> NormalForm:
+    """Return the normal form on the box of a certificate, or say whose fault it is that there is none."""
+    try:
+        return normal_form(network, np.reshape(lower, network.input_shape), np.reshape(upper, network.input_shape))
+    except ValueError as error:
+        try:
+            normal_form(network, 0, 0)
+        except ValueError as reason:
+            raise _UnusableNetworkError(reason) from None
+        raise InvalidError(f"its box: {error}") from None
 
 
 def digest(form: NormalForm) -> str:
@@ -169,8 +199,7 @@ def _check_proofs(
             raise InvalidError(f"proof {place} has {len(sets)} unsafe sets, but {len(trees)} trees")
         low, high, _ = boxes[sets[0]]
         root = exact.propagate(*exact.grid(low, high))
-        if proof.get("tighten") is True:
-            exact.tighten_all(root)
+        exact.tighten_all(root, _integer(proof.get("tighten"), 0, None, "the number of tightened variables"))
         for number, tree in zip(sets, trees, strict=True):
             if number not in missing:
                 raise InvalidError(f"unsafe set {number} has two trees, or an empty box")
@@ -192,22 +221,25 @@ def _check_proofs(
 
 
 def _check_tree(tree: list[Any], exact: ExactForm, root: Bounds, unsafe: UnsafeSet) -> int:
-    """Raise unless the leaves of a tree cover the box and each has a bound that is positive; return their number."""
-    waiting, n_leaves = [root], 0
+    """Raise unless the leaves of a tree cover the box and each has a bound that is positive; return their number.
+
+    The bounds of the root are changed on the way down, and changed back on the way up.
+    """
+    bounds, changed, n_leaves = root, _Changes(), 0
+    waiting: list[tuple[int, int, int | None, int | None]] = [(0, 0, None, None)]  # number of changes; the next one
     for place, node in enumerate(tree):
         if not waiting:
             raise InvalidError(f"the tree is complete at node {place}, but has {len(tree)} nodes")
-        bounds = waiting.pop()
+        kept, variable, least, most = waiting.pop()
+        changed.undo(bounds, kept)
+        changed.narrow(bounds, variable, least, most)
         parts = _list(node, f"node {place}")
         if len(parts) != 3 or parts[0] not in ("split", "leaf"):
             raise InvalidError(f"node {place} is neither a split nor a leaf")
         if parts[0] == "split":
             variable = _integer(parts[1], 0, exact.n_variables - 1, f"the variable of node {place}")
             value = _integer(parts[2], None, None, f"the value of node {place}")
-            below, above = bounds, bounds.copy()
-            below.narrow(variable, upper=value)
-            above.narrow(variable, lower=value)
-            waiting += [above, below]
+            waiting += [(len(changed), variable, value, None), (len(changed), variable, None, value)]
             continue
         weights = _pairs(parts[1], 0, len(unsafe.right) - 1, 0, f"the weights of node {place}")
         slopes = _pairs(parts[2], 0, exact.n_variables - 1, None, f"the slopes of node {place}")
@@ -219,6 +251,21 @@ def _check_tree(tree: list[Any], exact: ExactForm, root: Bounds, unsafe: UnsafeS
             f"the tree ends after {len(tree)} nodes, but {_count(len(waiting), 'part')} of the box have none"
         )
     return n_leaves
+
+
+class _Changes(list[tuple[int, int, int]]):
+    """Former bounds of variables, so that a tree needs one copy of all bounds and not one for each of its splits."""
+
+    def narrow(self, bounds: Bounds, variable: int, lower: int | None, upper: int | None) -> None:
+        """Add a bound of a variable."""
+        self.append((variable, bounds.lower[variable], bounds.upper[variable]))
+        bounds.narrow(variable, lower, upper)
+
+    def undo(self, bounds: Bounds, kept: int) -> None:
+        """Take back all but the first changes."""
+        while len(self) > kept:
+            variable, lower, upper = self.pop()
+            bounds.lower[variable], bounds.upper[variable] = lower, upper
 
 
 # --- reading data that may be forged ---------------------------------------------------------------------------------
@@ -276,7 +323,8 @@ def _space(entry: Any, n_inputs: int, n_outputs: int) -> HalfSpace:
 
 def _fraction(text: Any) -> Fraction:
     if not isinstance(text, str) or not _FRACTION.fullmatch(text):
-        raise InvalidError(f"{str(text)[:40]!r} is not a fraction")
+        shown = repr(text[:40]) if isinstance(text, str) else f"a {type(text).__name__}"
+        raise InvalidError(f"{shown} is not a fraction")
     try:
         return Fraction(text)
     except ZeroDivisionError:

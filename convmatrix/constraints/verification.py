@@ -17,9 +17,8 @@ from convmatrix.constraints.counterexamples import Target, reaches
 from convmatrix.constraints.exact_bounds import ExactForm, UnsafeSet
 from convmatrix.constraints.normal_form import NormalForm, box_bounds, normal_form
 from convmatrix.constraints.phase_programs import PhaseProgram
-from convmatrix.constraints.properties import HalfSpace, Property, unsafe_box
+from convmatrix.constraints.properties import HalfSpace, Property, near_float, unsafe_box, with_output
 from convmatrix.constraints.rechecking import FORMAT, digest
-from convmatrix.network import as_network
 
 if TYPE_CHECKING:
     import os
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
 _BITS: Final = 64
 _MOST_BITS: Final = 1024
+_RANGE: Final = 512
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -41,9 +41,11 @@ class Verification:
     verdict : {"holds", "violated", "unknown"}
     claim : Property
     lower, upper : float
-        Bounds of the least margin on the box. The margin of an input is, for the nearest unsafe set, the largest excess
-        of its half-spaces; it is positive exactly if no unsafe set is reached. The lower bound is proven, and rounded
-        down; the upper one was found at an input, in float64.
+        Bounds of the least margin, over all unsafe sets and over all inputs of the box that are within the bounds
+        which the unsafe set has for single inputs: half-spaces of one input and no output, see `unsafe_box`. The margin
+        of such an input is the largest excess of the set's other half-spaces. No unsafe set is reached if all margins
+        are positive; the least one is inf if no unsafe set has inputs in the box. The lower bound is proven, and
+        rounded down; the upper one was found at an input, in float64.
     counterexample : array or None
         If violated: an input of the box that reaches an unsafe set, exactly and as evaluated in float64.
     output : array or None
@@ -93,7 +95,12 @@ class Verification:
                 node[0] == "leaf" for proof in self.certificate["proofs"] for tree in proof["trees"] for node in tree
             )
             lines.append(
-                f"  No input of the box reaches {_sets(self.claim)}: the least margin is at least {self.lower:.6g}."
+                f"  No input of the box reaches {_sets(self.claim)}: "
+                + (
+                    f"the least margin is at least {self.lower:.6g}."
+                    if self.lower < math.inf
+                    else "it has no input within their bounds."
+                )
             )
             lines.append(
                 f"  Certificate: {leaves} leaves, each a bound in integers; recheck verifies it without a solver."
@@ -138,16 +145,21 @@ def verify(
     box: tuple[ArrayLike, ArrayLike],
     property: Property,
     *,
+    name: str | None = None,
     timeout: float | None = None,
     most_nodes: int | None = None,
     rng: int | np.random.Generator = 0,
     progress: Progress | None = None,
 ) -> Verification:
-    r"""Return whether a property holds for all inputs of a box, in real arithmetic with the network's float64 weights.
+    r"""Return whether a property holds for all inputs of a box, in real arithmetic with the network's float64 entries.
 
     Branch and bound over the signs of rectifiers, to which every piecewise linear function is reduced. Each node is
     bounded by a linear program, whose multipliers are rounded to integers and give a bound in exact arithmetic. The
     answer is decided as soon as every node has a positive bound, or an input is found that violates the property.
+
+    The claim is about the network as it was read: with weights, and entries that were computed from them or from
+    constants (divisors of averages, reciprocals, folded operations), as float64. A program that rounds intermediate
+    values, such as one in float32, computes other outputs.
 
     Parameters
     ----------
@@ -157,6 +169,8 @@ def verify(
         Lower and upper bounds, which broadcast to the input's shape: see `box_around`.
     property : Property
         See `output_is_largest`, `outputs_at_most` and `read_vnnlib`.
+    name : str, optional
+        The output node; needed if there are several. Name the node before a softmax to speak of logits.
     timeout : float, optional
         Seconds after which the answer is unknown.
     most_nodes : int, optional
@@ -174,8 +188,10 @@ def verify(
     Raises
     ------
     ValueError
-        If the box is empty or not finite, the property speaks of inputs or outputs that do not exist, or a node is not
-        piecewise linear; the message names it.
+        If the box is empty or not finite, the property speaks of inputs or outputs that do not exist, the network has
+        several outputs and none is chosen, or a node is not piecewise linear; the message names it.
+    KeyError
+        If there is no node of that name.
     MatrixTooLargeError
         If the network's equations would not fit in memory.
 
@@ -190,14 +206,16 @@ def verify(
     >>> verify(network, (-1, 1), outputs_at_most([[1]], 1.5)).verdict
     'violated'
     """
-    network = as_network(network)
+    network = with_output(network, name)
     limits = Limits(timeout, most_nodes)
     form = normal_form(network, *box)
     property.check(len(form.variables[form.input]), len(form.variables[form.output]))
     lower, upper = (bound.tolist() for bound in box_bounds(network.input_shape, *box))
-    exact = ExactForm(form, _bits(form))
-    proofs, searches, unstable = _searches(network, form, exact, property, lower, upper)
+    exact = ExactForm(form, _bits(form, property))
+    proofs, searches, unstable = _searches(network, form, exact, property, lower, upper, limits)
+    complete = len(searches) == sum(len(proof["sets"]) for proof in proofs)
     reason = _decide(searches, limits, np.random.default_rng(rng), progress)
+    reason = reason or ("" if complete else limits.reached())
     found = next((search for search in searches.values() if search.point is not None), None)
     certificate = point = output = None
     if found is not None and found.point is not None:
@@ -210,7 +228,7 @@ def verify(
     return Verification(
         "violated" if point is not None else "unknown" if reason else "holds",
         property,
-        _rounded_down(min((search.lower for search in searches.values()), default=math.inf)),
+        _rounded_down(min((search.lower for search in searches.values()), default=math.inf)) if complete else -math.inf,
         min((search.upper for search in searches.values()), default=math.inf),
         point,
         output,
@@ -224,20 +242,35 @@ def verify(
 
 
 def _searches(
-    network: Network, form: NormalForm, exact: ExactForm, property: Property, lower: list[float], upper: list[float]
+    network: Network,
+    form: NormalForm,
+    exact: ExactForm,
+    property: Property,
+    lower: list[float],
+    upper: list[float],
+    limits: Limits,
 ) -> tuple[list[dict[str, Any]], dict[int, BranchAndBound], int]:
-    """Return the proofs without their trees, a search for each unsafe set, and the number of rectifiers in doubt."""
+    """Return the proofs without their trees, a search for each unsafe set, and the number of rectifiers in doubt.
+
+    Where the time is up, searches are missing. Tightening may take half of it.
+    """
     parts = [unsafe_box(spaces, lower, upper) for spaces in property.unsafe]
     groups: dict[tuple[Any, ...], list[int]] = {}
     for number, (low, high, _) in enumerate(parts):
         if all(map(float.__le__, low, high)):
             groups.setdefault((tuple(low), tuple(high)), []).append(number)
     searches, unstable = {}, 0
-    for (low, high), numbers in groups.items():
+    proofs: list[dict[str, Any]] = [{"sets": numbers, "tighten": 0} for numbers in groups.values()]
+    for ((low, high), numbers), proof in zip(groups.items(), proofs, strict=True):
+        if limits.reached():
+            break
         root = exact.propagate(*exact.grid(low, high))
-        exact.tighten_all(root)
+        proof["tighten"] = exact.tighten_all(root, stop=limits.half_used)
         box, scale = (np.array(low), np.array(high)), 1 << exact.bits
-        known = (np.array([side[v] / scale for v in form.pre.tolist()]) for side in (root.lower, root.upper))
+        known = (
+            np.array([near_float(Fraction(side[v], scale)) for v in form.pre.tolist()])
+            for side in (root.lower, root.upper)
+        )
         relaxation = PhaseProgram(form, box, *known)
         unstable = max(unstable, len(relaxation.unknown))
         for number in numbers:
@@ -250,7 +283,7 @@ def _searches(
                 relaxation.unsafe(rest),
                 partial(reaches, network, form, property.unsafe[number]),
             )
-    return [{"sets": numbers, "tighten": True} for numbers in groups.values()], searches, unstable
+    return proofs, searches, unstable
 
 
 def _decide(
@@ -274,17 +307,22 @@ def _decide(
     return reason
 
 
-def _bits(form: NormalForm) -> int:
-    """Return how many binary places bounds need, so that those of the smallest variable have 64."""
+def _bits(form: NormalForm, property: Property) -> int:
+    """Return how many binary places bounds need, so that those of the smallest number that matters have 64.
+
+    Bounds of variables far below the largest do not matter: those of a variable that is 0 are a few subnormal numbers.
+    """
     size = np.maximum(np.abs(form.lower), np.abs(form.upper))
-    least = float(np.min(size, where=size > 0, initial=1.0))
-    return _BITS + min(max(-math.frexp(least)[1], 0), _MOST_BITS)
+    least = float(np.min(size, where=size > np.ldexp(np.max(size, initial=0.0), -_RANGE), initial=1.0))
+    rights = {abs(space.right) for spaces in property.unsafe for space in spaces if space.right}
+    least = min([least, *(float(right) for right in rights)])
+    return _BITS + (min(max(-math.frexp(least)[1], 0), _MOST_BITS) if least else 0)
 
 
 def _rounded_down(value: Fraction | float) -> float:
     """Return a float that is at most a given number."""
-    near = float(value)
-    return near if math.isinf(near) or Fraction(near) <= value else math.nextafter(near, -math.inf)
+    near = near_float(value)
+    return near if near == -math.inf or near <= value else math.nextafter(near, -math.inf)
 
 
 def _claim(property: Property, lower: list[float], upper: list[float]) -> dict[str, Any]:
