@@ -42,8 +42,8 @@ HEAVY: Final[dict[str, set[str]]] = {
 # What the package has now. For what it does now, these only go down. The aim was 23,000 lines in 120 files before
 # networks were read from PyTorch and ONNX, linearised and reported on (37,300 in 172), and before they were cut in
 # tiles, bounded, encoded as constraints and verified.
-MOST_LINES: Final = 46_700
-MOST_FILES: Final = 214
+MOST_LINES: Final = 47_600
+MOST_FILES: Final = 216
 
 
 def room_of(module: str) -> str:
