@@ -356,7 +356,7 @@ def lipschitz_bounds(context: Context) -> Table:
     return Table(
         "Lipschitz bounds",
         "Random weights, at the architecture's own input size; two threads. The product of norms is computed "
-        "afterwards, from the norms of single nodes. Goal: at most 300 s.",
+        "afterwards, from the norms of single nodes.",
         rows,
         context.goal(Goal("seconds", "at most", 300)),
     )
