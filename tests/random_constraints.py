@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, linprog, milp
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
+
+METHODS: Final[tuple[Literal["interval", "symbolic", "linear"], ...]] = ("interval", "symbolic", "linear")
 
 MOST_PHASES: Final = 12
 """Rectifiers without a known phase of a network whose optimum is found by enumeration."""
@@ -115,7 +117,7 @@ def check_bounds(seed: int, n_points: int) -> Counter[str]:
     center, radius = rng.normal(size=network.input_shape), rng.uniform(0, 1.5, network.input_shape)
     form = normal_form(network, center - radius, center + radius)
     counts: Counter[str] = Counter()
-    found = {method: tighten(form, method) for method in ("interval", "symbolic", "linear")}  # type: ignore[arg-type]
+    found = {method: tighten(form, method) for method in METHODS}
     for first in range(0, n_points, 1000):
         n = min(1000, n_points - first)
         x = sample(form, n, rng).reshape(n, *network.input_shape)
@@ -193,8 +195,8 @@ def check_optimum(seed: int) -> Counter[str] | None:
     name = network.outputs[0]
     weights = rng.integers(-2, 3, network.output_shape)
     expected = None
-    for method in ("interval", "symbolic", "linear"):
-        constraints = encode(network, center - radius, center + radius, tighten=method)  # type: ignore[arg-type]
+    for method in METHODS:
+        constraints = encode(network, center - radius, center + radius, tighten=method)
         solved = solve(constraints, constraints.objective(name, weights))
         assert solved.status == 0, (seed, solved.message)
         scale = 1e-6 * max(1.0, abs(solved.fun), float(np.abs(form.upper).max()), float(np.abs(form.lower).max()))

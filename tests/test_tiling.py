@@ -892,9 +892,13 @@ def test_command_prints_plans_tiles_and_proofs(tmp_path: Path, capsys: pytest.Ca
     assert "Axes 0, 1:" in text
     assert "reads 0:16 x 0:32, keeps 0:14 x 0:32, as 0:14 x 0:32" in text
     assert "Theorem tiles of unet: proved." in text
-    assert main(["tiling", *options, "--other-shape", "1x18x22", "--json", "--prove", "--image", "40x32", "--tile", "16"
-                 ]) == 2  # fmt: skip
+    assert main(["tiling", *options, "--other-shape", "1x18x22", "--json", "--prove", "--image", "40x32", "--tile",
+                 "9x9x9"]) == 2  # fmt: skip
     assert "tile_shape" in capsys.readouterr().err
+    assert main(["tiling", *options, "--json", "--image", "40x32", "--tile", "16"]) == 0  # for both axes
+    every = json.loads(capsys.readouterr().out)["tiles"]
+    assert {stop - start for tile in every for start, stop in tile["input"]} <= set(range(1, 17))
+    assert every[0]["keep"] == [[0, 14], [0, 14]]
     assert main(["tiling", *options, "--other-shape", "1x18x22", "--json", "--prove", "--image", "40x32", "--tile",
                  "16x32"]) == 0  # fmt: skip
     record = json.loads(capsys.readouterr().out)

@@ -52,7 +52,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         "--output", metavar="NODE", help="the node whose output is stitched (default: the first output)"
     )
     parser.add_argument("--image", type=shape_argument, metavar="SHAPE", help="spatial shape of an image; needs --tile")
-    parser.add_argument("--tile", type=shape_argument, metavar="SHAPE", help="largest spatial shape of a tile")
+    parser.add_argument(
+        "--tile", type=shape_argument, metavar="SHAPE", help="largest spatial shape of a tile; one number: every axis"
+    )
     parser.add_argument("--prove", action="store_true", help="prove the plan for all images and tiles")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
@@ -64,7 +66,8 @@ def run(args: argparse.Namespace) -> int:
         raise CommandError("--image and --tile belong together: give both, or neither")
     network = read_network(args)
     plan = _plan(args, network)
-    tiles = plan.tiles(args.image, args.tile) if args.image is not None else None
+    tile = args.tile[0] if args.tile is not None and len(args.tile) == 1 else args.tile
+    tiles = plan.tiles(args.image, tile) if args.image is not None else None
     proof = plan.prove() if args.prove and plan.exact else None
     if args.json:
         say_json(_record(plan, args, tiles, proof))

@@ -103,7 +103,8 @@ class Verification:
                 )
             )
             lines.append(
-                f"  Certificate: {leaves} leaves, each a bound in integers; recheck verifies it without a solver."
+                f"  Certificate: {leaves} {'leaf' if leaves == 1 else 'leaves'}, each a bound in integers; recheck "
+                "verifies it without a solver."
             )
         elif self.verdict == "violated":
             lines.append(

@@ -168,8 +168,9 @@ def _centred(
 ) -> Interval:
     """Return the range of an affine map on a box from its centre and half widths.
 
-    ``multiply`` maps a sample, ``multiply_moduli`` a batch of two by the moduli of the coefficients. ``extra`` is a
-    bound on errors relative to the norm of the sample, for products by Fourier transforms.
+    ``multiply`` applies the map to one sample. ``multiply_moduli`` multiplies a batch of two samples by the absolute
+    values of the coefficients. ``extra`` bounds errors relative to the norm of the sample, for products by Fourier
+    transforms.
     """
     centre = low + (high - low) / 2
     half = np.nextafter(np.maximum(high - centre, centre - low), math.inf)

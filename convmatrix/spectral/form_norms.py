@@ -138,8 +138,8 @@ class LinearMap:
     loose: bool = False
     segments: tuple[LinearMap, ...] = ()
     made_of: tuple[LinearMap, ...] = ()
-    _of_parts: float | None = field(default=None, init=False)
-    _matrix: tuple[Form | None] | None = field(default=None, init=False)
+    _of_parts: list[float] = field(default_factory=list, init=False)  # empty until it is computed
+    _matrix: list[Form | None] = field(default_factory=list, init=False)
 
     @property
     def suffices(self) -> bool:
@@ -153,15 +153,15 @@ class LinearMap:
     def of_parts(self) -> float:
         """The bound from the norms of the parts."""
         for linear in self._first("_of_parts"):
-            linear._of_parts = linear.parts()
-        return self._of_parts  # type: ignore[return-value]
+            linear._of_parts.append(linear.parts())
+        return self._of_parts[0]
 
     @property
     def matrix(self) -> Form | None:
         """The map as a sparse matrix, if it is not too large."""
         for linear in self._first("_matrix"):
-            linear._matrix = (linear._own_matrix or linear.build(),)
-        return self._matrix[0]  # type: ignore[index]
+            linear._matrix.append(linear._own_matrix or linear.build())
+        return self._matrix[0]
 
     @cached_property
     def _own_matrix(self) -> Form | None:
@@ -172,9 +172,9 @@ class LinearMap:
         waiting = [self]
         while waiting:
             linear = waiting[-1]
-            if getattr(linear, known) is None:
+            if not getattr(linear, known):
                 reads = () if known == "_matrix" and linear._own_matrix is not None else linear.made_of
-                missing = [part for part in reads if getattr(part, known) is None]
+                missing = [part for part in reads if not getattr(part, known)]
                 if missing:
                     waiting += missing
                     continue

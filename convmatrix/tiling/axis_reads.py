@@ -110,7 +110,7 @@ class AxisReads:
     # --- what is clean -----------------------------------------------------------------------------------------------
 
     def first_clean(self, low: int) -> int:
-        """Return the first output from which on no output reads a sample below ``low``, or before the first sample."""
+        """Return the start of the outputs that read no sample before ``low``, and none before the first sample."""
         last = -1
         for r, offsets in enumerate(self.offsets):
             if offsets:

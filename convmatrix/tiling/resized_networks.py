@@ -115,10 +115,9 @@ def _followed(network: Network, found: Mapping[str, NodeReads], axis: int, size:
 def planned_axis(found: Mapping[str, NodeReads], output: str, axis: int) -> AxisPlan | Refusal:
     """Return how an axis may be cut, or the first reason why it cannot be."""
     refusals = refused_axes(found, output, axis + 1).get(axis)
-    if refusals:
-        return refusals[0]
     place = array_axis(found[output].layout, axis)
-    assert place is not None, "an axis without a place is refused"  # noqa: S101 (for the type checker)
+    if refusals or place is None:  # an axis without a place is refused
+        return (refusals or [])[0]
     return axis_plan(found, output, axis, place)
 
 

@@ -9,7 +9,7 @@ from convmatrix import boundary as boundary_rule
 from convmatrix import symbolic
 from convmatrix.boundary import Axis, Boundary
 from convmatrix.geometry import ConvGeometry
-from convmatrix.proofs.catalogue.shifts import DISTINCT
+from convmatrix.proofs.catalogue.contractions import DISTINCT
 from convmatrix.proofs.catalogue.symbol_matrices import (
     Checks,
     broken,

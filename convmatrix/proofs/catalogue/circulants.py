@@ -9,7 +9,7 @@ from convmatrix.boundary import Axis
 from convmatrix.equivariance import actions
 from convmatrix.equivariance.sharing import equivariant_pattern
 from convmatrix.geometry import ConvGeometry
-from convmatrix.proofs.catalogue.shifts import DISTINCT
+from convmatrix.proofs.catalogue.contractions import DISTINCT
 from convmatrix.proofs.catalogue.symbol_matrices import (
     Checks,
     convolved,

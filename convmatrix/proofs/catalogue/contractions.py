@@ -22,6 +22,23 @@ if TYPE_CHECKING:
     from convmatrix.pattern import WeightPattern
 
 
+def _distinct_lemma(a: Algebra) -> Condition:
+    tile, k, i, other, t, u = a.integers("tile k i other t u")
+    a.assume(tile >= 1, a.within(t, k), a.within(u, k))
+    axis = Axis(1, 1, k, tile=tile)
+    a.assume(a.equal(axis.weight(i, t), axis.weight(other, u)))
+    return a.equal(t, u)
+
+
+DISTINCT = Lemma(
+    "distinct weights",
+    "different taps use different weights",
+    r"\omega(i, t) = \omega(i', u) \implies t = u",
+    _distinct_lemma,
+    {"tile": 2, "k": 3, "i": 5, "other": 1, "t": 1, "u": 1},
+)
+
+
 def _adjoint_lemma(a: Algebra) -> Condition:
     m, n, k, d, p, i, j, t = a.integers("m n k d p i j t")
     a.assume(d >= 1, a.within(i, m), a.within(j, n), a.within(t, k))

@@ -13,6 +13,7 @@ from convmatrix.equivariance import actions
 from convmatrix.equivariance.checks import check
 from convmatrix.equivariance.sized_operations import AddedBias, WindowPooling
 from convmatrix.geometry import ConvGeometry
+from convmatrix.proofs.catalogue.contractions import DISTINCT
 from convmatrix.proofs.catalogue.symbol_matrices import (
     Checks,
     permuted,
@@ -72,14 +73,6 @@ def _kernel_lemma(a: Algebra) -> Condition:
     return a.equal(single.weight(i, 0), single.weight(other, 0))
 
 
-def _distinct_lemma(a: Algebra) -> Condition:
-    tile, k, i, other, t, u = a.integers("tile k i other t u")
-    a.assume(tile >= 1, a.within(t, k), a.within(u, k))
-    axis = Axis(1, 1, k, tile=tile)
-    a.assume(a.equal(axis.weight(i, t), axis.weight(other, u)))
-    return a.equal(t, u)
-
-
 _RING = {"n": 5, "k": 3, "d": 2, "p": 1, "i": 4, "t": 2}
 
 _STRIDED = {"m": 3, "k": 4, "s": 2, "d": 1, "p": 1, "i": 2, "t": 3, "b": 1}
@@ -106,15 +99,6 @@ STRIDED_ONLY = Lemma(
     r"r\bigl((i + b) \bmod m,\, t\bigr) = \bigl(r(i, t) + c\bigr) \bmod s m \implies s \mid c",
     _strided_only_lemma,
     {**_STRIDED, "c": 2},
-)
-
-
-DISTINCT = Lemma(
-    "distinct weights",
-    "different taps use different weights",
-    r"\omega(i, t) = \omega(i', u) \implies t = u",
-    _distinct_lemma,
-    {"tile": 2, "k": 3, "i": 5, "other": 1, "t": 1, "u": 1},
 )
 
 
