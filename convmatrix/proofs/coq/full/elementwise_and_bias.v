@@ -6,7 +6,7 @@
    3. The addition of one bias per unit commutes with a shift if and only if each bias is that of the shifted unit. With
       two or more places along an axis there are biases for which it does not commute with the shift by one there.
    4. A shift is a permutation of the places, undone by the opposite shift. *)
-Require Import ZArith List Lia Ring.
+From Coq Require Import ZArith List Lia Ring.
 From Convmatrix Require Import Sums Rule Layers Lemmas_elementwise_and_bias.
 Import ListNotations.
 Open Scope Z_scope.
