@@ -60,10 +60,33 @@ Fixpoint each (maps : list (Z -> Z)) (place : list Z) : list Z :=
   match maps, place with f :: maps, i :: place => f i :: each maps place | _, _ => [] end.
 Fixpoint pairwise {A B C} (f : A -> B -> C) (l : list A) (l' : list B) : list C :=
   match l, l' with a :: l, b :: l' => f a b :: pairwise f l l' | _, _ => [] end.
-(* The cyclic shift of an array of the given sizes by c, one amount per axis: (i + c) mod n on each axis. *)
-Definition shift (sizes c : list Z) : list Z -> list Z := each (pairwise (fun n c i => (i + c) mod n) sizes c).
+(* The cyclic shift of an array of the given sizes by c, one amount per axis. *)
+Definition rolled (n c i : Z) : Z := (i + c) mod n.
+Definition shift (sizes c : list Z) : list Z -> list Z := each (pairwise rolled sizes c).
 (* An array read at other places. *)
 Definition at_places {K} (q : list Z -> list Z) (x : array K) : array K := fun h i => x h (q i).
+
+Lemma rolled_same n i b c : 1 <= n -> rolled n b i = rolled n c i <-> (c - b) mod n = 0.
+Proof.
+  unfold rolled. intro H. split; intro E.
+  - replace (c - b) with ((i + c) - (i + b)) by ring. rewrite Zminus_mod, E, Z.sub_diag. apply Z.mod_0_l. lia.
+  - apply Z.mod_divide in E; [|lia]. destruct E as [q E]. replace (i + c) with (i + b + q * n) by lia.
+    rewrite Z.mod_add; lia.
+Qed.
+Lemma each_length maps place : length place = length maps -> length (each maps place) = length place.
+Proof. revert place. induction maps; intros [|? ?]; simpl; auto; discriminate. Qed.
+Lemma pairwise_length {A B C} (f : A -> B -> C) l l' : length l' = length l -> length (pairwise f l l') = length l.
+Proof. revert l'. induction l; intros [|? ?]; simpl; auto; discriminate. Qed.
+Lemma shift_length sizes c place : length c = length sizes -> length place = length sizes ->
+  length (shift sizes c place) = length sizes.
+Proof. intros Hc H. unfold shift. rewrite each_length; [assumption|]. rewrite pairwise_length; auto. Qed.
+Lemma shift_within sizes c place : Forall (fun n => 1 <= n) sizes -> length c = length sizes -> length place = length sizes ->
+  within sizes (shift sizes c place).
+Proof.
+  unfold shift. intro H. revert c place. induction H as [|n sizes Hn H IH]; intros [|c cs] [|i place]; simpl; try discriminate.
+  - constructor.
+  - intros. constructor; [apply Z.mod_pos_bound; lia | apply IH; lia].
+Qed.
 
 Section Axes.
 (* the channels of a group are within the channels *)
@@ -114,6 +137,9 @@ Qed.
 Lemma sample_range a i t : 1 <= n_samples a ->
   sample a i t = -1 /\ axis_boundary a = zero \/ 0 <= sample a i t < n_samples a.
 Proof. apply read_sample_range. Qed.
+
+Lemma sample_not_negative a i t : 1 <= n_samples a -> axis_boundary a <> zero -> 0 <= sample a i t.
+Proof. intros H Z. destruct (sample_range a i t H) as [[_ E]|]; [contradiction|lia]. Qed.
 
 Lemma present_within l i t : Forall (fun a => 1 <= n_samples a) (axes l) ->
   length i = length (axes l) -> length t = length (axes l) ->

@@ -107,6 +107,9 @@ Add Ring K_ring : (ring_laws K).
 Lemma add_zero (a : K) : 0 + a = a.
 Proof. ring. Qed.
 
+Lemma mul_zero (a : K) : a * 0 = 0.
+Proof. ring. Qed.
+
 Lemma sum_ext {A} (l : list A) (f g : A -> K) : (forall a, In a l -> f a = g a) -> sum l f = sum l g.
 Proof. induction l as [|a l IH]; simpl; intro H; [reflexivity|]. rewrite (H a), IH; auto. Qed.
 
