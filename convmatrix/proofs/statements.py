@@ -12,8 +12,12 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from convmatrix import boundary as _boundary
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+
+    from convmatrix.boundary import Axis, Boundary
 
 Integer = Any
 """An integer of the engine's kind."""
@@ -120,6 +124,22 @@ class Algebra(ABC):
     def negation(self, condition: Condition) -> Condition:
         """Return the negation of a condition."""
 
+    def read_sample(self, position: Integer, size: Integer, boundary: Boundary) -> Integer:
+        """Return the sample that is read at a position; see `convmatrix.boundary.read_sample`."""
+        return _boundary.read_sample(position, size, boundary, self.select)
+
+    def sample(self, axis: Axis, output: Integer, tap: Integer) -> Integer:
+        """Return the sample that a tap of an output reads; see `convmatrix.boundary.Axis.sample`."""
+        return axis.sample(output, tap, self.select)
+
+    def position(self, axis: Axis, output: Integer, tap: Integer) -> Integer:
+        """Return the position that a tap of an output reads; see `convmatrix.boundary.Axis.position`."""
+        return axis.position(output, tap)
+
+    def weight(self, axis: Axis, output: Integer, tap: Integer) -> Integer:
+        """Return the weight that an output uses at a tap; see `convmatrix.boundary.Axis.weight`."""
+        return axis.weight(output, tap)
+
     def cases(self, *conditions: Condition) -> None:
         """Make engines that work by case distinction consider each condition and its negation separately."""
         for condition in conditions:
@@ -193,8 +213,9 @@ class Numbers(Algebra):
         self.steps_hold &= bool(step)
 
     def select(self, condition: bool, then: int, otherwise: int) -> int:
-        """Choose between two integers."""
-        return then if condition else otherwise
+        """Choose between two integers, by the function that chooses when matrices are built."""
+        chosen: int = _boundary.choose(condition, then, otherwise)
+        return chosen
 
     def equal(self, left: int, right: int) -> bool:
         """Return whether two integers are equal."""
