@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from convmatrix.proofs.catalogue import (
     borders,
+    channels,
     circulants,
     compositions,
     contractions,
@@ -38,6 +39,10 @@ _ORDER = (
     "output-sizes",
     "gradients",
     "flat-index",
+    "tap-weights",
+    "grouped-blocks",
+    "kernel-unfold",
+    "weight-gradient-adjoint",
     "dilation-as-zeros",
     "stride-as-subsampling",
     "polyphase",
@@ -53,6 +58,6 @@ _ORDER = (
 def all_theorems() -> dict[str, Theorem]:
     """Return every theorem by name."""
     modules = (shifts, circulants, borders, contractions, output_sizes, eigenvectors, reflections)
-    modules += (compositions, extensions)
+    modules += (channels, compositions, extensions)
     found = {theorem.name: theorem for module in modules for theorem in module.THEOREMS}
     return {name: found[name] for name in _ORDER}
