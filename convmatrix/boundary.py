@@ -7,9 +7,10 @@ Every matrix and every proof of the package rests on this module. On one axis
 and the axis's boundary rule maps a position outside ``[0, size)`` to a sample or to nothing. A layer with several axes
 is the product of its axes, so the rule is written only once.
 
-The rule uses only ``+ - * %``, comparisons and a choice between two values. The same code therefore runs on Python
-integers and NumPy index arrays, to build matrices, and on SymPy expressions and the integers of an SMT solver, to prove
-theorems about it. Only the choice depends on the kind of integer: see ``select`` in `read_sample`.
+The rule and the formulas of sizes use only ``+ - * // %``, comparisons and a choice between two values. The same code
+therefore runs on Python integers and NumPy index arrays, to build matrices, and on SymPy expressions, the integers of
+an SMT solver and terms of Coq, to prove theorems about it. Only the choice depends on the kind of integer: see
+``select`` in `read_sample`.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ LARGEST_AXIS: Final = 2**62
 NOTHING: Final = -1
 """The result of `read_sample` beyond a zero boundary, where no sample is read."""
 
-# An integer of any kind: int, numpy.ndarray, sympy.Expr, z3.ArithRef.
+# An integer of any kind: int, numpy.ndarray, or one of the engines of convmatrix.proofs.
 Integer = Any
 Select = Callable[[Any, Integer, Integer], Integer]
 
@@ -162,18 +163,81 @@ class Axis:
 # --- sizes of outputs ---------------------------------------------------------------------------------------------
 
 
+def forward_outputs(size: Integer, span: Integer, stride: Integer, low: Integer, high: Integer) -> Integer:
+    """Return the number of outputs of a convolution, ``(size + low + high - span) // stride + 1``.
+
+    Examples
+    --------
+    >>> forward_outputs(size=7, span=3, stride=2, low=1, high=1)
+    4
+    """
+    return (size + low + high - span) // stride + 1
+
+
+def forward_padding(
+    word: str, size: Integer, span: Integer, stride: Integer, select: Select = choose
+) -> tuple[Integer, Integer]:
+    """Return the (low, high) padding of a convolution for "same", "same_lower", "full" or "valid".
+
+    Examples
+    --------
+    >>> forward_padding("same", size=7, span=4, stride=1), forward_padding("same_lower", size=7, span=4, stride=1)
+    ((1, 2), (2, 1))
+    """
+    if word == "full":
+        return span - 1, span - 1
+    if word == "valid":
+        return 0, 0
+    total = (-(-size // stride) - 1) * stride + span - size
+    return _split(select(total > 0, total, 0), word)
+
+
+def transposed_outputs(
+    size: Integer, span: Integer, stride: Integer, low: Integer, high: Integer, extra: Integer
+) -> Integer:
+    """Return the number of outputs of a transposed convolution, ``(size - 1) stride + span - low - high + extra``.
+
+    Examples
+    --------
+    >>> transposed_outputs(size=4, span=3, stride=2, low=1, high=1, extra=0)
+    7
+    """
+    return (size - 1) * stride + span - low - high + extra
+
+
+def transposed_padding(
+    word: str, size: Integer, span: Integer, stride: Integer, extra: Integer, select: Select = choose
+) -> tuple[Integer, Integer, Integer]:
+    """Return the (low, high) padding and the output padding of a transposed convolution for a word.
+
+    Examples
+    --------
+    >>> transposed_padding("same", size=4, span=4, stride=1, extra=0)
+    (1, 2, 0)
+    >>> transposed_padding("same", size=4, span=1, stride=2, extra=0)
+    (0, 0, 1)
+    """
+    if word == "full":
+        return span - 1, span - 1, extra
+    if word == "valid":
+        return 0, 0, extra
+    total = (size - 1) * stride + span + extra - size * stride
+    low, high = _split(select(total > 0, total, 0), word)
+    # A kernel shorter than the stride leaves the last outputs without a tap.
+    return low, high, extra + select(total < 0, -total, 0)
+
+
+def _split(total: Integer, word: str) -> tuple[Integer, Integer]:
+    """Return the (low, high) padding; "same" puts the odd sample at the high end, "same_lower" at the low end."""
+    half = total // 2
+    return (half, total - half) if word == "same" else (total - half, half)
+
+
 def forward_axis(
     axis: int, size: int, span: int, kernel: str, stride: int, padding: str | tuple[int, int], _: int
 ) -> tuple[int, int, int, int]:
     """Return (low padding, high padding, output padding, number of outputs) of one axis of a convolution."""
-    if isinstance(padding, tuple):
-        low, high = padding
-    elif padding == "full":
-        low = high = span - 1
-    elif padding == "valid":
-        low = high = 0
-    else:
-        low, high = _split(max((-(-size // stride) - 1) * stride + span - size, 0), padding)
+    low, high = padding if isinstance(padding, tuple) else forward_padding(padding, size, span, stride)
     padded = size + low + high
     if span > padded:
         raise ValueError(
@@ -186,39 +250,27 @@ def forward_axis(
             f"axis {axis} has {padded} padded samples, but index arithmetic is 64-bit and holds sizes below 2**62; "
             "shrink the input or the padding"
         )
-    return low, high, 0, (padded - span) // stride + 1
+    return low, high, 0, forward_outputs(size, span, stride, low, high)
 
 
 def transposed_axis(
     axis: int, size: int, span: int, kernel: str, stride: int, padding: str | tuple[int, int], extra: int
 ) -> tuple[int, int, int, int]:
     """Return (low padding, high padding, output padding, number of outputs) of one axis of a transposed convolution."""
-    full = (size - 1) * stride + span
     if isinstance(padding, tuple):
         low, high = padding
-    elif padding == "full":
-        low = high = span - 1
-    elif padding == "valid":
-        low = high = 0
     else:
-        total = full + extra - size * stride
-        low, high = _split(max(total, 0), padding)
-        extra += max(-total, 0)  # a kernel shorter than the stride leaves the last outputs without a tap
-    outputs = full - low - high + extra
+        low, high, extra = transposed_padding(padding, size, span, stride, extra)
+    outputs = transposed_outputs(size, span, stride, low, high, extra)
+    full = (size - 1) * stride + span + extra
     if outputs < 1:
         raise ValueError(
             f"transposed layer has no outputs on axis {axis}: padding=({low}, {high}) crops {low + high} of "
-            f"{full + extra} samples (input_shape[{axis}]={size}, stride={stride}, {kernel}); reduce the padding"
+            f"{full} samples (input_shape[{axis}]={size}, stride={stride}, {kernel}); reduce the padding"
         )
-    if full + extra >= LARGEST_AXIS:
+    if full >= LARGEST_AXIS:
         raise ValueError(
-            f"axis {axis} has {full + extra} samples, but index arithmetic is 64-bit and holds sizes below 2**62; "
+            f"axis {axis} has {full} samples, but index arithmetic is 64-bit and holds sizes below 2**62; "
             "shrink the input or the stride"
         )
     return low, high, extra, outputs
-
-
-def _split(total: int, word: str) -> tuple[int, int]:
-    """Return the (low, high) padding; "same" puts the odd sample at the high end, "same_lower" at the low end."""
-    half = total // 2
-    return (half, total - half) if word == "same" else (total - half, half)

@@ -5,7 +5,7 @@ show, on each path, that the hypotheses, the conditions and the negation of the 
 polynomial equations and inequalities in integers, with one `Problem` for each way in which the claim can fail.
 
 A remainder ``u % m`` becomes ``u - m q`` with a new integer q, its quotient, and ``0 <= u - m q <= m - 1``. This
-requires ``m >= 1``, which is a separate obligation.
+requires ``m >= 1``, which is a separate obligation. The quotient ``u // m`` is that q.
 """
 
 from __future__ import annotations
@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 
 class Remainder(sympy.Function):  # type: ignore[misc]  # SymPy has no types
     """The unevaluated remainder of u modulo m, whose properties are used by certificates, not by SymPy."""
+
+    nargs = 2
+
+
+class Quotient(sympy.Function):  # type: ignore[misc]
+    """The unevaluated quotient of u by m, rounded down; its remainder has the properties that certificates use."""
 
     nargs = 2
 
@@ -112,14 +118,14 @@ def _problem(convert: _Converter, literals: Sequence[tuple[str, Any]]) -> Proble
 
 
 def _remainders(expressions: Sequence[Any]) -> list[Remainder]:
-    """Return the remainders in some expressions, in an order in which each precedes those that contain it."""
+    """Return the remainders, also of quotients, in an order in which each precedes those that contain it."""
     found: dict[Any, None] = {}
 
     def visit(expression: Any) -> None:
         for part in expression.args:
             visit(part)
-        if isinstance(expression, Remainder):
-            found.setdefault(expression)
+        if isinstance(expression, Remainder | Quotient):
+            found.setdefault(Remainder(*expression.args))
 
     for expression in expressions:
         visit(expression)
@@ -138,9 +144,9 @@ class _Converter:
         self.plain: dict[Any, bool] = {}
 
     def is_plain(self, expression: Any) -> bool:
-        """Return whether an expression has no remainders."""
+        """Return whether an expression has no remainders and no quotients."""
         if expression not in self.plain:
-            self.plain[expression] = not expression.has(Remainder)
+            self.plain[expression] = not expression.has(Remainder, Quotient)
         return self.plain[expression]
 
     def __call__(self, expression: Any) -> PolyElement:
@@ -152,6 +158,8 @@ class _Converter:
         if isinstance(expression, Remainder):
             value, modulus = expression.args
             return self(value) - self(modulus) * self.quotients[expression]
+        if isinstance(expression, Quotient):
+            return self.quotients[Remainder(*expression.args)]
         if isinstance(expression, sympy.Symbol):
             return self.symbols[expression.name]
         if isinstance(expression, sympy.Integer):
@@ -166,7 +174,7 @@ class _Converter:
         if isinstance(expression, sympy.Pow) and expression.exp.is_Integer and expression.exp > 0:
             return self(expression.base) ** int(expression.exp)
         raise TypeError(
-            f"{expression} is not a polynomial with remainders; the engines support + - * % and comparisons"
+            f"{expression} is not a polynomial with remainders; the engines support + - * // % and comparisons"
         )
 
 
@@ -226,6 +234,12 @@ class SympyInteger(SymbolicInteger):
 
     def __rmod__(self, other: Any) -> SympyInteger:
         return SympyInteger(Remainder(_expression(other), self.expression))
+
+    def __floordiv__(self, other: Any) -> SympyInteger:
+        return SympyInteger(Quotient(self.expression, _expression(other)))
+
+    def __rfloordiv__(self, other: Any) -> SympyInteger:
+        return SympyInteger(Quotient(_expression(other), self.expression))
 
     __radd__, __rmul__ = __add__, __mul__
 

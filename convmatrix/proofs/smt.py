@@ -1,7 +1,7 @@
 """The engine z3, which decides a lemma as one formula for an SMT solver.
 
-z3 cannot reason about remainders modulo a symbol, so ``u % m`` becomes a new integer r with ``u == m q + r`` and
-``0 <= r < m``, which is equivalent if ``m >= 1``; this is checked first.
+z3 cannot reason about remainders modulo a symbol, so ``u % m`` becomes a new integer r, and ``u // m`` a new integer q,
+with ``u == m q + r`` and ``0 <= r < m``, which is equivalent if ``m >= 1``; this is checked first.
 """
 
 from __future__ import annotations
@@ -89,6 +89,12 @@ class SmtInteger(SymbolicInteger):
 
     def __rmod__(self, other: Any) -> SmtInteger:
         return SmtInteger(plain(other) % self.term)
+
+    def __floordiv__(self, other: Any) -> SmtInteger:
+        return SmtInteger(self.term / plain(other))
+
+    def __rfloordiv__(self, other: Any) -> SmtInteger:
+        return SmtInteger(plain(other) / self.term)
 
     __radd__, __rmul__ = __add__, __mul__
 
@@ -249,7 +255,7 @@ class _Questions:
 
 
 class _Remainders:
-    """Replaces the remainders in formulas."""
+    """Replaces the remainders and quotients in formulas."""
 
     def __init__(self, z3: Any, context: Any) -> None:
         self.z3 = z3
@@ -259,6 +265,7 @@ class _Remainders:
         self.products: list[Any] = []
         self.quotients: list[tuple[Any, Any]] = []
         self.known: dict[int, tuple[Any, Any]] = {}  # the first of the pair keeps the identifier alive
+        self.divided: dict[tuple[int, int], tuple[Any, ...]] = {}
 
     def replaced(self, term: Any) -> Any:
         if term.get_id() in self.known:
@@ -266,18 +273,26 @@ class _Remainders:
         result = term
         if term.num_args():
             parts = [self.replaced(part) for part in term.children()]
-            if term.decl().kind() == self.z3.Z3_OP_MOD:
-                quotient, result = (self.z3.FreshInt(name, self.context) for name in ("quotient", "remainder"))
-                value, modulus = parts
-                self.rules += [value == modulus * quotient + result, result >= 0, result < modulus]
-                self._add_products(modulus, quotient)
-                if not any(modulus.eq(other) for other in self.moduli):
-                    self.moduli.append(modulus)
+            kind = term.decl().kind()
+            if kind in (self.z3.Z3_OP_MOD, self.z3.Z3_OP_IDIV):
+                result = self._division(*parts)[kind == self.z3.Z3_OP_MOD]
             else:
                 pairs = list(zip(term.children(), parts, strict=True))
                 result = self.z3.substitute(term, pairs)
         self.known[term.get_id()] = (term, result)
         return result
+
+    def _division(self, value: Any, modulus: Any) -> tuple[Any, Any]:
+        """Return the quotient and the remainder of a division, new integers for each pair of operands."""
+        key = value.get_id(), modulus.get_id()
+        if key not in self.divided:
+            quotient, remainder = (self.z3.FreshInt(name, self.context) for name in ("quotient", "remainder"))
+            self.rules += [value == modulus * quotient + remainder, remainder >= 0, remainder < modulus]
+            self._add_products(modulus, quotient)
+            if not any(modulus.eq(other) for other in self.moduli):
+                self.moduli.append(modulus)
+            self.divided[key] = quotient, remainder, value, modulus  # kept alive with their identifiers
+        return self.divided[key][:2]
 
     def _add_products(self, modulus: Any, quotient: Any) -> None:
         """Add, for sums z of quotients, that ``abs(modulus * z) >= modulus`` if z is not 0.

@@ -1,8 +1,8 @@
 """Theorems and their integer lemmas: claims about all integers that satisfy certain hypotheses, run by every engine.
 
 A lemma is a function of an `Algebra`. It asks for integers, assumes hypotheses about them, calls the one-axis rule of
-`convmatrix.boundary` with ``algebra.select``, and returns a claim. Each engine supplies its own kind of integers: SymPy
-symbols, integers of an SMT solver, or plain numbers for evaluating a counterexample.
+`convmatrix.boundary` through the algebra, and returns a claim. Each engine supplies its own kind of integers: SymPy
+symbols, integers of an SMT solver, terms of Coq, or plain numbers for evaluating a counterexample.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from convmatrix import boundary as _boundary
+from convmatrix import boundary as _rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -90,7 +90,11 @@ def formula_of(condition: Condition) -> Any:
 
 
 class Algebra(ABC):
-    """The interface of an engine, in addition to the operators ``+ - * %`` and the comparisons of its integers."""
+    """The interface of an engine, in addition to the operators ``+ - * // %`` and the comparisons of its integers.
+
+    The one-axis rule and the formulas of sizes are methods, which run `convmatrix.boundary` on the engine's integers;
+    an engine whose statements refer to definitions overrides them.
+    """
 
     @abstractmethod
     def integers(self, names: str) -> tuple[Integer, ...]:
@@ -106,7 +110,7 @@ class Algebra(ABC):
 
     @abstractmethod
     def select(self, condition: Condition, then: Integer, otherwise: Integer) -> Integer:
-        """Return one of two values, depending on a condition; passed to `convmatrix.boundary.read_sample`."""
+        """Return one of two values, depending on a condition; passed to the functions of `convmatrix.boundary`."""
 
     @abstractmethod
     def equal(self, left: Integer, right: Integer) -> Condition:
@@ -123,22 +127,6 @@ class Algebra(ABC):
     @abstractmethod
     def negation(self, condition: Condition) -> Condition:
         """Return the negation of a condition."""
-
-    def read_sample(self, position: Integer, size: Integer, boundary: Boundary) -> Integer:
-        """Return the sample that is read at a position; see `convmatrix.boundary.read_sample`."""
-        return _boundary.read_sample(position, size, boundary, self.select)
-
-    def sample(self, axis: Axis, output: Integer, tap: Integer) -> Integer:
-        """Return the sample that a tap of an output reads; see `convmatrix.boundary.Axis.sample`."""
-        return axis.sample(output, tap, self.select)
-
-    def position(self, axis: Axis, output: Integer, tap: Integer) -> Integer:
-        """Return the position that a tap of an output reads; see `convmatrix.boundary.Axis.position`."""
-        return axis.position(output, tap)
-
-    def weight(self, axis: Axis, output: Integer, tap: Integer) -> Integer:
-        """Return the weight that an output uses at a tap; see `convmatrix.boundary.Axis.weight`."""
-        return axis.weight(output, tap)
 
     def cases(self, *conditions: Condition) -> None:
         """Make engines that work by case distinction consider each condition and its negation separately."""
@@ -160,6 +148,42 @@ class Algebra(ABC):
     def equivalent(self, left: Condition, right: Condition) -> Condition:
         """Return the condition that both hold or neither does."""
         return self.both(self.implies(left, right), self.implies(right, left))
+
+    def position(self, axis: Axis, output: Integer, tap: Integer) -> Integer:
+        """Return the position that a tap of an output reads, which may be outside the input."""
+        return axis.position(output, tap)
+
+    def sample(self, axis: Axis, output: Integer, tap: Integer) -> Integer:
+        """Return the sample that a tap of an output reads, or `NOTHING`."""
+        return axis.sample(output, tap, self.select)
+
+    def weight(self, axis: Axis, output: Integer, tap: Integer) -> Integer:
+        """Return the index of the weight that an output uses at a tap."""
+        return axis.weight(output, tap)
+
+    def read_sample(self, position: Integer, size: Integer, boundary: Boundary) -> Integer:
+        """Return the sample that is read at a position on an axis of ``size`` samples, or `NOTHING`."""
+        return _rule.read_sample(position, size, boundary, self.select)
+
+    def forward_outputs(self, size: Integer, span: Integer, stride: Integer, low: Integer, high: Integer) -> Integer:
+        """Return the number of outputs of a convolution."""
+        return _rule.forward_outputs(size, span, stride, low, high)
+
+    def forward_padding(self, word: str, size: Integer, span: Integer, stride: Integer) -> tuple[Integer, Integer]:
+        """Return the (low, high) padding of a convolution for "same", "same_lower", "full" or "valid"."""
+        return _rule.forward_padding(word, size, span, stride, self.select)
+
+    def transposed_outputs(
+        self, size: Integer, span: Integer, stride: Integer, low: Integer, high: Integer, extra: Integer
+    ) -> Integer:
+        """Return the number of outputs of a transposed convolution."""
+        return _rule.transposed_outputs(size, span, stride, low, high, extra)
+
+    def transposed_padding(
+        self, word: str, size: Integer, span: Integer, stride: Integer, extra: Integer
+    ) -> tuple[Integer, Integer, Integer]:
+        """Return the (low, high) padding and the output padding of a transposed convolution for a word."""
+        return _rule.transposed_padding(word, size, span, stride, extra, self.select)
 
 
 @dataclass(frozen=True)
@@ -214,7 +238,7 @@ class Numbers(Algebra):
 
     def select(self, condition: bool, then: int, otherwise: int) -> int:
         """Choose between two integers, by the function that chooses when matrices are built."""
-        chosen: int = _boundary.choose(condition, then, otherwise)
+        chosen: int = _rule.choose(condition, then, otherwise)
         return chosen
 
     def equal(self, left: int, right: int) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING
 
-from convmatrix import boundary as boundary_rule
 from convmatrix import symbolic
 from convmatrix.boundary import Axis, Boundary
 from convmatrix.geometry import ConvGeometry
@@ -34,8 +33,8 @@ def _any_shift_lemma(a: Algebra) -> Condition:
     a.assume(n >= 1, d >= 1, a.within(i, n), a.within(t, k))
     axis = Axis(n, n, k, 1, d, p)
     other = (i - c) % n
-    kept = _moved_along(a, axis.sample(i, t, a.select), axis.sample(other, t, a.select), -c, n)
-    inside, other_inside = a.within(axis.position(i, t), n), a.within(axis.position(other, t), n)
+    kept = _moved_along(a, a.sample(axis, i, t), a.sample(axis, other, t), -c, n)
+    inside, other_inside = a.within(a.position(axis, i, t), n), a.within(a.position(axis, other, t), n)
     return a.equivalent(kept, a.equivalent(inside, other_inside))
 
 
@@ -43,8 +42,8 @@ def _border_tap_lemma(a: Algebra) -> Condition:
     n, k, d, p, i, t = a.integers("n k d p i t")
     a.assume(n >= 2, d >= 1, i >= 1, i < n, a.within(t, k))
     axis = Axis(n, n, k, 1, d, p)
-    kept = _moved_along(a, axis.sample(i, t, a.select), axis.sample(i - 1, t, a.select), -1, n)
-    at = axis.position(i, t)
+    kept = _moved_along(a, a.sample(axis, i, t), a.sample(axis, i - 1, t), -1, n)
+    at = a.position(axis, i, t)
     return a.equivalent(kept, a.both(a.different(at, 0), a.different(at, n)))
 
 
@@ -52,8 +51,8 @@ def _first_row_tap_lemma(a: Algebra) -> Condition:
     n, k, d, p, t = a.integers("n k d p t")
     a.assume(n >= 2, d >= 1, a.within(t, k))
     axis = Axis(n, n, k, 1, d, p)
-    kept = _moved_along(a, axis.sample(0, t, a.select), axis.sample(n - 1, t, a.select), -1, n)
-    at = axis.position(0, t)
+    kept = _moved_along(a, a.sample(axis, 0, t), a.sample(axis, n - 1, t), -1, n)
+    at = a.position(axis, 0, t)
     return a.equivalent(kept, a.either(a.equal(at, 0), at <= -n, at >= n))
 
 
@@ -63,10 +62,10 @@ def _border_row_lemma(a: Algebra) -> Condition:
     axis = Axis(n, n, k, pad_low=p)
     low, high = p - i, n + p - i
     return a.both(
-        a.implies(i <= p, a.both(a.within(low, k), a.equal(axis.position(i, low), 0))),
-        a.implies(i > n + p - k, a.both(a.within(high, k), a.equal(axis.position(i, high), n))),
+        a.implies(i <= p, a.both(a.within(low, k), a.equal(a.position(axis, i, low), 0))),
+        a.implies(i > n + p - k, a.both(a.within(high, k), a.equal(a.position(axis, i, high), n))),
         a.implies(
-            a.either(a.equal(axis.position(i, t), 0), a.equal(axis.position(i, t), n)),
+            a.either(a.equal(a.position(axis, i, t), 0), a.equal(a.position(axis, i, t), n)),
             a.either(i <= p, i > n + p - k),
         ),
     )
@@ -77,7 +76,7 @@ def _first_row_lemma(a: Algebra) -> Condition:
     a.assume(n >= 2, k >= 2, p >= 0, p < k)
     axis = Axis(n, n, k, pad_low=p)
     witness = a.select(p > 0, p - 1, p + 1)
-    at = axis.position(0, witness)
+    at = a.position(axis, 0, witness)
     return a.both(a.within(witness, k), a.either(a.equal(at, 1), a.equal(at, -1)))
 
 
@@ -99,8 +98,8 @@ def _folded_lemma(boundary: Boundary, kept: bool) -> Callable[[Algebra], Conditi
         a.assume(rising if kept else a.negation(rising))
         if periodic:
             a.show(a.equal((position - 1) % period, a.select(phase > 0, phase - 1, period - 1)))
-        sample = boundary_rule.read_sample(position, n, boundary, a.select)
-        before = boundary_rule.read_sample(position - 1, n, boundary, a.select)
+        sample = a.read_sample(position, n, boundary)
+        before = a.read_sample(position - 1, n, boundary)
         moves_along = a.equal(before, a.select(sample > 0, sample - 1, n - 1))
         return moves_along if kept else a.negation(moves_along)
 
@@ -113,8 +112,8 @@ def _folded_first_row_lemma(boundary: Boundary, position: int) -> Callable[[Alge
     def lemma(a: Algebra) -> Condition:
         (n,) = a.integers("n")
         a.assume(n >= _SMALLEST[boundary])
-        sample = boundary_rule.read_sample(position, n, boundary, a.select)
-        last = boundary_rule.read_sample(position + n - 1, n, boundary, a.select)
+        sample = a.read_sample(position, n, boundary)
+        last = a.read_sample(position + n - 1, n, boundary)
         return a.different(last, a.select(sample > 0, sample - 1, n - 1))
 
     return lemma

@@ -250,8 +250,8 @@ THEOREMS = (
         "weights.",
         r"In a layer with $\tau$ kernels, output $i$ uses kernel $b = i \bmod \tau$. Its tap $t$, from input channel "
         r"$c$ to output channel $o$, has the weight of flat index $(b P + e) k + t$, where $e = o C + c$ is the number "
-        r"of the pair among the $P$ pairs of channels. Different kernels, pairs and taps have different weights. With a "
-        r"flipped kernel, weight $t$ is read at the position of tap $k - 1 - t$.",
+        r"of the pair among the $P$ pairs of channels. Different kernels, pairs and taps have different weights. With "
+        r"a flipped kernel, weight $t$ is read at the position of tap $k - 1 - t$.",
         "tile >= 1, k >= 1, taps and channels in their ranges; any output i. In layers with several axes each axis "
         "has its kernels and taps.",
         r"The first two lemmas give the weight of an axis, $b k + t$, for outputs $i = \tau q + b$. The weights of a "
@@ -343,8 +343,8 @@ THEOREMS = (
         "m outputs, k taps, C input channels in their ranges; one kernel, one group; any stride, dilation, padding "
         "and boundary.",
         r"Row $o m + j$ of $W \otimes I$ has $W_{o q}$ at column $q m + j$, so the product has $W_{o q}$ where row $q "
-        r"m + j$ of $U$ has a 1. By the first lemma this row is that of output $j$ and of the channel and tap with $q = "
-        r"c k + t$; by the second $W_{o q}$ is the weight that tap $t$ has from channel $c$ to channel $o$.",
+        r"m + j$ of $U$ has a 1. By the first lemma this row is that of output $j$ and of the channel and tap with $q "
+        r"= c k + t$; by the second $W_{o q}$ is the weight that tap $t$ has from channel $c$ to channel $o$.",
         (
             Lemma(
                 "rows of U",

@@ -31,13 +31,13 @@ def _reading_lemma(a: Algebra) -> Condition:
     a.assume(n >= 1, a.within(i, n), a.within(j, n))
     axis = Axis(n, n, n, boundary="circular")
     tap = (j - i) % n
-    return a.both(a.within(tap, n), a.equal(axis.sample(i, tap, a.select), j))
+    return a.both(a.within(tap, n), a.equal(a.sample(axis, i, tap), j))
 
 
 def _only_tap_lemma(a: Algebra) -> Condition:
     n, i, j, t = a.integers("n i j t")
     a.assume(n >= 1, a.within(i, n), a.within(j, n), a.within(t, n))
-    a.assume(a.equal(Axis(n, n, n, boundary="circular").sample(i, t, a.select), j))
+    a.assume(a.equal(a.sample(Axis(n, n, n, boundary="circular"), i, t), j))
     return a.equal(t, (j - i) % n)
 
 
@@ -48,7 +48,7 @@ def _product_lemma(a: Algebra) -> Condition:
     both = Axis(n, n, k + length - 1, 1, d, p + r, "circular")
     return a.both(
         a.within(t + u, k + length - 1),
-        a.equal(second.sample(first.sample(i, t, a.select), u, a.select), both.sample(i, t + u, a.select)),
+        a.equal(a.sample(second, a.sample(first, i, t), u), a.sample(both, i, t + u)),
     )
 
 
@@ -56,8 +56,8 @@ def _commuting_lemma(a: Algebra) -> Condition:
     n, k, length, d, e, p, r, i, t, u = a.integers("n k l d e p r i t u")
     a.assume(n >= 1, d >= 1, e >= 1, a.within(i, n), a.within(t, k), a.within(u, length))
     first, second = Axis(n, n, k, 1, d, p, "circular"), Axis(n, n, length, 1, e, r, "circular")
-    one = second.sample(first.sample(i, t, a.select), u, a.select)
-    return a.equal(one, first.sample(second.sample(i, u, a.select), t, a.select))
+    one = a.sample(second, a.sample(first, i, t), u)
+    return a.equal(one, a.sample(first, a.sample(second, i, u), t))
 
 
 def _zero_padded_lemma(a: Algebra) -> Condition:
@@ -65,9 +65,9 @@ def _zero_padded_lemma(a: Algebra) -> Condition:
     a.assume(n >= 2)
     axis = Axis(n, n, 3, pad_low=1)
     return a.both(
-        axis.sample(0, 0, a.select) < 0,
-        a.equal(axis.sample(0, 2, a.select), 1),
-        a.equal(axis.sample(1, 0, a.select), 0),
+        a.sample(axis, 0, 0) < 0,
+        a.equal(a.sample(axis, 0, 2), 1),
+        a.equal(a.sample(axis, 1, 0), 0),
     )
 
 
@@ -76,14 +76,14 @@ def _compression_lemma(a: Algebra) -> Condition:
     reach = d * (k - 1)
     a.assume(n >= 1, d >= 1, k >= 1, i >= 0, a.within(t, k), a.within(j, n), p >= 0, p <= reach)
     axis, ring = Axis(m, n, k, 1, d, p), Axis(n + reach, n + reach, k, 1, d, p, "circular")
-    a.assume(axis.position(i, t) <= n - 1 + reach)
-    return a.equivalent(a.equal(axis.sample(i, t, a.select), j), a.equal(ring.sample(i, t, a.select), j))
+    a.assume(a.position(axis, i, t) <= n - 1 + reach)
+    return a.equivalent(a.equal(a.sample(axis, i, t), j), a.equal(a.sample(ring, i, t), j))
 
 
 def _compression_range_lemma(a: Algebra) -> Condition:
     k, d, p, i, t = a.integers("k d p i t")
     a.assume(d >= 1, k >= 1, i >= 0, a.within(t, k), p >= 0, p <= d * (k - 1))
-    return Axis(1, 1, k, 1, d, p).position(i, t) >= -d * (k - 1)
+    return a.position(Axis(1, 1, k, 1, d, p), i, t) >= -d * (k - 1)
 
 
 # --- on explicit matrices of symbols ---

@@ -26,7 +26,7 @@ def _distinct_lemma(a: Algebra) -> Condition:
     tile, k, i, other, t, u = a.integers("tile k i other t u")
     a.assume(tile >= 1, a.within(t, k), a.within(u, k))
     axis = Axis(1, 1, k, tile=tile)
-    a.assume(a.equal(axis.weight(i, t), axis.weight(other, u)))
+    a.assume(a.equal(a.weight(axis, i, t), a.weight(axis, other, u)))
     return a.equal(t, u)
 
 
@@ -61,7 +61,7 @@ def _adjoint_lemma(a: Algebra) -> Condition:
     a.assume(d >= 1, a.within(i, m), a.within(j, n), a.within(t, k))
     axis = Axis(m, n, k, 1, d, p)
     adjoint = Axis(n, m, k, 1, d, d * (k - 1) - p, flip=True)
-    return a.equivalent(a.equal(axis.sample(i, t, a.select), j), a.equal(adjoint.sample(j, t, a.select), i))
+    return a.equivalent(a.equal(a.sample(axis, i, t), j), a.equal(a.sample(adjoint, j, t), i))
 
 
 def _circular_adjoint_lemma(a: Algebra) -> Condition:
@@ -69,7 +69,7 @@ def _circular_adjoint_lemma(a: Algebra) -> Condition:
     a.assume(n >= 1, d >= 1, a.within(i, n), a.within(j, n), a.within(t, k))
     axis = Axis(n, n, k, 1, d, p, "circular")
     adjoint = Axis(n, n, k, 1, d, d * (k - 1) - p, "circular", flip=True)
-    return a.equivalent(a.equal(axis.sample(i, t, a.select), j), a.equal(adjoint.sample(j, t, a.select), i))
+    return a.equivalent(a.equal(a.sample(axis, i, t), j), a.equal(a.sample(adjoint, j, t), i))
 
 
 def _strided_adjoint_lemma(a: Algebra) -> Condition:
@@ -77,14 +77,14 @@ def _strided_adjoint_lemma(a: Algebra) -> Condition:
     a.assume(s >= 1, d >= 1, a.within(i, m), a.within(j, n), a.within(t, k))
     axis = Axis(m, n, k, s, d, p)
     spread = Axis(n, (m - 1) * s + 1, k, 1, d, d * (k - 1) - p, flip=True)
-    return a.equivalent(a.equal(axis.sample(i, t, a.select), j), a.equal(spread.sample(j, t, a.select), s * i))
+    return a.equivalent(a.equal(a.sample(axis, i, t), j), a.equal(a.sample(spread, j, t), s * i))
 
 
 def _strided_gap_lemma(a: Algebra) -> Condition:
     m, n, k, s, d, p, j, t, x = a.integers("m n k s d p j t x")
     a.assume(s >= 1, d >= 1, a.within(j, n), a.within(t, k), a.within(x, (m - 1) * s + 1), m >= 1)
     spread = Axis(n, (m - 1) * s + 1, k, 1, d, d * (k - 1) - p, flip=True)
-    a.assume(a.equal(spread.sample(j, t, a.select), x))
+    a.assume(a.equal(a.sample(spread, j, t), x))
     return a.equal(x, j - t * d + p)
 
 
@@ -94,15 +94,15 @@ def _full_lemma(a: Algebra) -> Condition:
     first = Axis(n + k - 1, n, k, pad_low=k - 1)
     second = Axis(n + k + length - 2, n + k - 1, length, pad_low=length - 1)
     both = Axis(n + k + length - 2, n, k + length - 1, pad_low=k + length - 2)
-    middle = second.sample(i, u, a.select)
-    read = a.select(middle < 0, middle, first.sample(middle, t, a.select))
-    return a.equal(read, both.sample(i, t + u, a.select))
+    middle = a.sample(second, i, u)
+    read = a.select(middle < 0, middle, a.sample(first, middle, t))
+    return a.equal(read, a.sample(both, i, t + u))
 
 
 def _valid_inner_lemma(a: Algebra) -> Condition:
     n, k, length, i, u = a.integers("n k l i u")
     a.assume(k >= 1, a.within(i, n - k - length + 2), a.within(u, length))
-    middle = Axis(n - k - length + 2, n - k + 1, length).sample(i, u, a.select)
+    middle = a.sample(Axis(n - k - length + 2, n - k + 1, length), i, u)
     return a.both(a.within(middle, n - k + 1), a.equal(middle, i + u))
 
 
@@ -110,13 +110,13 @@ def _valid_lemma(a: Algebra) -> Condition:
     n, k, length, i, t, u = a.integers("n k l i t u")
     a.assume(a.within(i, n - k - length + 2), a.within(t, k), a.within(u, length))
     first, both = Axis(n - k + 1, n, k), Axis(n - k - length + 2, n, k + length - 1)
-    return a.equal(first.sample(i + u, t, a.select), both.sample(i, t + u, a.select))
+    return a.equal(a.sample(first, i + u, t), a.sample(both, i, t + u))
 
 
 def _tap_lemma(a: Algebra) -> Condition:
     m, n, k, s, d, p, i, j, t = a.integers("m n k s d p i j t")
     a.assume(s >= 1, d >= 1, a.within(i, m), a.within(j, n), a.within(t, k))
-    return a.equivalent(a.equal(Axis(m, n, k, s, d, p).sample(i, t, a.select), j), a.equal(s * i, j + p - t * d))
+    return a.equivalent(a.equal(a.sample(Axis(m, n, k, s, d, p), i, t), j), a.equal(s * i, j + p - t * d))
 
 
 def _trilinear_lemma(a: Algebra) -> Condition:

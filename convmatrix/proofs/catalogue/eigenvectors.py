@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 import sympy
 
-from convmatrix import boundary as boundary_rule
 from convmatrix import symbolic
 from convmatrix.boundary import Axis
 from convmatrix.geometry import ConvGeometry
@@ -24,7 +23,7 @@ def _period_lemma(a: Algebra) -> Condition:
     n, k, d, p, i, t = a.integers("n k d p i t")
     a.assume(n >= 1, d >= 1, a.within(i, n), a.within(t, k))
     axis = Axis(n, n, k, 1, d, p, "circular")
-    return a.equal((axis.position(i, t) - axis.sample(i, t, a.select)) % n, 0)
+    return a.equal((a.position(axis, i, t) - a.sample(axis, i, t)) % n, 0)
 
 
 def _ring_period_lemma(a: Algebra) -> Condition:
@@ -52,7 +51,7 @@ def _frequency_lemma(a: Algebra) -> Condition:
 def _fold_lemma(a: Algebra) -> Condition:
     n, position = a.integers("n position")
     a.assume(n >= 1)
-    sample = boundary_rule.read_sample(position, n, "symmetric", a.select)
+    sample = a.read_sample(position, n, "symmetric")
     return a.either(a.equal((sample - position) % (2 * n), 0), a.equal((sample + position + 1) % (2 * n), 0))
 
 
@@ -60,7 +59,7 @@ def _pair_lemma(a: Algebra) -> Condition:
     n, k, d, p, i, t = a.integers("n k d p i t")
     a.assume(a.equal(2 * p, d * (k - 1)))
     axis = Axis(n, n, k, 1, d, p, "symmetric")
-    return a.equal(axis.position(i, t) + axis.position(i, k - 1 - t), 2 * i)
+    return a.equal(a.position(axis, i, t) + a.position(axis, i, k - 1 - t), 2 * i)
 
 
 def _wave() -> tuple[Any, ...]:

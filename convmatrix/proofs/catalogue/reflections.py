@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convmatrix import boundary as boundary_rule
 from convmatrix import symbolic
 from convmatrix.boundary import BOUNDARIES, Axis, Boundary
 from convmatrix.equivariance import actions
@@ -31,8 +30,8 @@ def _mirror_lemma(boundary: Boundary) -> Callable[[Algebra], Condition]:
     def lemma(a: Algebra) -> Condition:
         n, position = a.integers("n position")
         a.assume(n >= 1)
-        sample = boundary_rule.read_sample(position, n, boundary, a.select)
-        mirrored = boundary_rule.read_sample(n - 1 - position, n, boundary, a.select)
+        sample = a.read_sample(position, n, boundary)
+        mirrored = a.read_sample(n - 1 - position, n, boundary)
         expected = n - 1 - sample if boundary != "zero" else a.select(sample < 0, sample, n - 1 - sample)
         return a.equal(mirrored, expected)
 
@@ -43,7 +42,7 @@ def _mirror_position_lemma(a: Algebra) -> Condition:
     m, n, k, s, d, p, i, t = a.integers("m n k s d p i t")
     a.assume(a.equal((m - 1) * s + d * (k - 1), n - 1 + 2 * p))
     axis = Axis(m, n, k, s, d, p)
-    return a.equal(axis.position(m - 1 - i, k - 1 - t), n - 1 - axis.position(i, t))
+    return a.equal(a.position(axis, m - 1 - i, k - 1 - t), n - 1 - a.position(axis, i, t))
 
 
 def _inside_lemma(boundary: Boundary) -> Callable[[Algebra], Condition]:
@@ -52,7 +51,7 @@ def _inside_lemma(boundary: Boundary) -> Callable[[Algebra], Condition]:
     def lemma(a: Algebra) -> Condition:
         n, position = a.integers("n position")
         a.assume(n >= 1, a.within(position, n))
-        return a.equal(boundary_rule.read_sample(position, n, boundary, a.select), position)
+        return a.equal(a.read_sample(position, n, boundary), position)
 
     return lemma
 
@@ -61,7 +60,7 @@ def _distinct_lemma(a: Algebra) -> Condition:
     m, n, k, s, d, p, i, t, u = a.integers("m n k s d p i t u")
     a.assume(d >= 1, a.within(t, k), a.within(u, k))
     axis = Axis(m, n, k, s, d, p)
-    a.assume(a.equal(axis.position(i, t), axis.position(i, u)))
+    a.assume(a.equal(a.position(axis, i, t), a.position(axis, i, u)))
     return a.equal(t, u)
 
 
@@ -69,9 +68,9 @@ def _scaling_lemma(a: Algebra) -> Condition:
     n, k, d, p, i, t, f, of_output, of_sample, of_read = a.integers("n k d p i t f of_output of_sample of_read")
     a.assume(n >= 1)
     axis = Axis(n, n, k, 1, d, p)
-    output, sample = f * i - n * of_output, f * axis.position(i, t) - n * of_sample
-    a.assume(a.equal(axis.position(output, t) - n * of_read, sample))
-    return a.equal((f - 1) * axis.position(0, t), n * (of_sample - of_output - of_read))
+    output, sample = f * i - n * of_output, f * a.position(axis, i, t) - n * of_sample
+    a.assume(a.equal(a.position(axis, output, t) - n * of_read, sample))
+    return a.equal((f - 1) * a.position(axis, 0, t), n * (of_sample - of_output - of_read))
 
 
 def _rotation_lemma(a: Algebra) -> Condition:
@@ -94,18 +93,20 @@ def _grid_scaling_lemma(a: Algebra) -> Condition:
     i, d, p, t, f = a.integers("i d p t f")
     a.assume(d >= 1, f >= 2)
     axis = Axis(1, 1, 1, 1, d, p)
-    a.assume(a.equal(axis.position(f * i, t), f * axis.position(i, t)))
-    a.show(a.equal((f - 1) * axis.position(0, t), 0))
-    return a.equal(axis.position(0, t), 0)
+    a.assume(a.equal(a.position(axis, f * i, t), f * a.position(axis, i, t)))
+    a.show(a.equal((f - 1) * a.position(axis, 0, t), 0))
+    return a.equal(a.position(axis, 0, t), 0)
 
 
 def _grid_lemma(a: Algebra) -> Condition:
     y, x, d, p, r, t, s, g, h = a.integers("y x d p r t s g h")
     a.assume(d >= 1, a.either(a.different(g, 1), a.different(h, 0)))
     down, right = Axis(1, 1, 1, 1, d, p), Axis(1, 1, 1, 1, d, r)
-    v, u = down.position(0, t), right.position(0, s)
-    outputs, samples = _turned(g, h, y, x), _turned(g, h, down.position(y, t), right.position(x, s))
-    a.assume(a.equal(down.position(outputs[0], t), samples[0]), a.equal(right.position(outputs[1], s), samples[1]))
+    v, u = a.position(down, 0, t), a.position(right, 0, s)
+    outputs, samples = _turned(g, h, y, x), _turned(g, h, a.position(down, y, t), a.position(right, x, s))
+    a.assume(
+        a.equal(a.position(down, outputs[0], t), samples[0]), a.equal(a.position(right, outputs[1], s), samples[1])
+    )
     a.cases(h >= 0, g >= 1)
     norm = (g - 1) * (g - 1) + h * h
     a.show(norm >= 1)

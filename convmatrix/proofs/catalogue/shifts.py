@@ -6,7 +6,6 @@ import itertools
 
 import sympy
 
-from convmatrix import boundary as boundary_rule
 from convmatrix import symbolic
 from convmatrix.boundary import Axis
 from convmatrix.equivariance import actions
@@ -29,21 +28,21 @@ def _shift_lemma(a: Algebra) -> Condition:
     n, k, d, p, i, t, c = a.integers("n k d p i t c")
     a.assume(n >= 1, a.within(i, n), a.within(t, k), d >= 1)
     axis = Axis(n, n, k, 1, d, p, "circular")
-    return a.equal(axis.sample((i + c) % n, t, a.select), (axis.sample(i, t, a.select) + c) % n)
+    return a.equal(a.sample(axis, (i + c) % n, t), (a.sample(axis, i, t) + c) % n)
 
 
 def _strided_lemma(a: Algebra) -> Condition:
     m, k, s, d, p, i, t, b = a.integers("m k s d p i t b")
     a.assume(m >= 1, s >= 1, a.within(i, m), a.within(t, k), d >= 1)
     axis = Axis(m, s * m, k, s, d, p, "circular")
-    return a.equal(axis.sample((i + b) % m, t, a.select), (axis.sample(i, t, a.select) + s * b) % (s * m))
+    return a.equal(a.sample(axis, (i + b) % m, t), (a.sample(axis, i, t) + s * b) % (s * m))
 
 
 def _strided_only_lemma(a: Algebra) -> Condition:
     m, k, s, d, p, i, t, b, c = a.integers("m k s d p i t b c")
     a.assume(m >= 1, s >= 1, a.within(i, m), a.within(t, k), d >= 1)
     axis = Axis(m, s * m, k, s, d, p, "circular")
-    a.assume(a.equal(axis.sample((i + b) % m, t, a.select), (axis.sample(i, t, a.select) + c) % (s * m)))
+    a.assume(a.equal(a.sample(axis, (i + b) % m, t), (a.sample(axis, i, t) + c) % (s * m)))
     return a.equal(c % s, 0)
 
 
@@ -53,15 +52,15 @@ def _tiled_lemma(a: Algebra) -> Condition:
     axis = Axis(tile * g, tile * g, k, boundary="circular", tile=tile)
     single = Axis(tile * g, tile * g, 1, boundary="circular", tile=tile)
     moved = (i + tile * b) % (tile * g)
-    a.show(a.equal(single.weight(moved, 0), single.weight(i, 0)))
-    return a.equal(axis.weight(moved, t), axis.weight(i, t))
+    a.show(a.equal(a.weight(single, moved, 0), a.weight(single, i, 0)))
+    return a.equal(a.weight(axis, moved, t), a.weight(axis, i, t))
 
 
 def _tiled_only_lemma(a: Algebra) -> Condition:
     g, tile, i, b = a.integers("g tile i b")
     a.assume(g >= 1, tile >= 1, a.within(i, tile * g))
     axis = Axis(tile * g, tile * g, 1, boundary="circular", tile=tile)
-    a.assume(a.equal(axis.weight((i + b) % (tile * g), 0), axis.weight(i, 0)))
+    a.assume(a.equal(a.weight(axis, (i + b) % (tile * g), 0), a.weight(axis, i, 0)))
     return a.equal(b % tile, 0)
 
 
@@ -97,21 +96,21 @@ STRIDED_ONLY = Lemma(
 def _channel_lemma(a: Algebra) -> Condition:
     n, x, c, shift, channel, place = a.integers("n x c shift channel place")
     a.assume(n >= 1, a.within(x, n), a.within(place, n))
-    a.assume(a.equal(c * n + boundary_rule.read_sample(x + shift, n, "circular", a.select), channel * n + place))
+    a.assume(a.equal(c * n + a.read_sample(x + shift, n, "circular"), channel * n + place))
     return a.equal(c, channel)
 
 
 def _unit_lemma(a: Algebra) -> Condition:
     n, x = a.integers("n x")
     a.assume(n >= 2, a.within(x, n))
-    return a.different(boundary_rule.read_sample(x + 1, n, "circular", a.select), x)
+    return a.different(a.read_sample(x + 1, n, "circular"), x)
 
 
 def _entry_lemma(a: Algebra) -> Condition:
     n, x, shift = a.integers("n x shift")
     a.assume(n >= 1, a.within(x, n))
-    moved = boundary_rule.read_sample(x - shift, n, "circular", a.select)
-    return a.equal(boundary_rule.read_sample(moved + shift, n, "circular", a.select), x)
+    moved = a.read_sample(x - shift, n, "circular")
+    return a.equal(a.read_sample(moved + shift, n, "circular"), x)
 
 
 def _window_lemma(a: Algebra) -> Condition:
@@ -128,7 +127,7 @@ def _start_lemma(a: Algebra) -> Condition:
     m, s, i, b, c = a.integers("m s i b c")
     a.assume(m >= 1, s >= 1)
     axis = Axis(m, s * m, s, s, boundary="circular")
-    a.assume(a.equal((axis.position(i + b, 0) - (axis.position(i, 0) + c)) % (s * m), 0))
+    a.assume(a.equal((a.position(axis, i + b, 0) - (a.position(axis, i, 0) + c)) % (s * m), 0))
     return a.equal(c % s, 0)
 
 
@@ -137,7 +136,7 @@ def _inner_lemma(a: Algebra) -> Condition:
     size = z * m
     a.assume(m >= 1, s >= 1, z >= 1, d >= 1, a.within(j, size), a.within(t, k))
     axis = Axis(size, s * size, k, s, d, p, "circular")
-    return a.equal(axis.sample((j + z * c) % size, t, a.select), (axis.sample(j, t, a.select) + s * z * c) % (s * size))
+    return a.equal(a.sample(axis, (j + z * c) % size, t), (a.sample(axis, j, t) + s * z * c) % (s * size))
 
 
 def _composed_only_lemma(a: Algebra) -> Condition:
@@ -145,8 +144,8 @@ def _composed_only_lemma(a: Algebra) -> Condition:
     a.assume(m >= 1, s >= 1, z >= 1, a.within(i, m))
     inner = Axis(z * m, s * z * m, 1, s, boundary="circular", pad_low=t)
     outer = Axis(m, z * m, 1, z, boundary="circular", pad_low=u)
-    first = inner.position(outer.position(i, 0), 0)
-    second = inner.position(outer.position(i + b, 0), 0)
+    first = a.position(inner, a.position(outer, i, 0), 0)
+    second = a.position(inner, a.position(outer, i + b, 0), 0)
     a.assume(a.equal((second - first - c) % (s * z * m), 0))
     return a.equal(c % (s * z), 0)
 
