@@ -26,6 +26,28 @@ def _period_lemma(a: Algebra) -> Condition:
     return a.equal((a.position(axis, i, t) - a.sample(axis, i, t)) % n, 0)
 
 
+def _ring_period_lemma(a: Algebra) -> Condition:
+    m, k, s, d, p, i, t = a.integers("m k s d p i t")
+    a.assume(m >= 1, s >= 1, a.within(i, m), a.within(t, k))
+    axis = Axis(m, s * m, k, s, d, p, "circular")
+    return a.both(
+        a.equal((a.position(axis, i, t) - a.sample(axis, i, t)) % (s * m), 0),
+        a.equal(a.position(axis, i, t), s * i + a.position(axis, 0, t)),
+    )
+
+
+def _alias_lemma(a: Algebra) -> Condition:
+    m, s, i, f, q = a.integers("m s i f q")
+    a.assume(m >= 1, s >= 1)
+    return a.equal((s * i * (f + m * q) - s * i * f) % (s * m), 0)
+
+
+def _frequency_lemma(a: Algebra) -> Condition:
+    channels, f, c, other, e = a.integers("channels f c other e")
+    a.assume(a.within(c, channels), a.within(e, channels), a.equal(f * channels + c, other * channels + e))
+    return a.both(a.equal(f, other), a.equal(c, e))
+
+
 def _fold_lemma(a: Algebra) -> Condition:
     n, position = a.integers("n position")
     a.assume(n >= 1)
