@@ -39,6 +39,7 @@ _ORDER = (
     "output-sizes",
     "gradients",
     "flat-index",
+    "fourier-blocks",
     "tap-weights",
     "grouped-blocks",
     "kernel-unfold",
