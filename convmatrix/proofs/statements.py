@@ -237,8 +237,9 @@ class Numbers(Algebra):
         self.steps_hold &= bool(step)
 
     def select(self, condition: bool, then: int, otherwise: int) -> int:
-        """Choose between two integers."""
-        return then if condition else otherwise
+        """Choose between two integers, by the function that chooses when matrices are built."""
+        chosen: int = _rule.choose(condition, then, otherwise)
+        return chosen
 
     def equal(self, left: int, right: int) -> bool:
         """Return whether two integers are equal."""

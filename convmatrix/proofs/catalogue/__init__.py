@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from convmatrix.proofs.catalogue import (
     borders,
+    channels,
     circulants,
+    compositions,
     contractions,
     eigenvectors,
+    extensions,
     output_sizes,
     reflections,
     shifts,
@@ -36,14 +39,26 @@ _ORDER = (
     "output-sizes",
     "gradients",
     "flat-index",
+    "fourier-blocks",
+    "tap-weights",
+    "grouped-blocks",
+    "kernel-unfold",
+    "weight-gradient-adjoint",
+    "dilation-as-zeros",
+    "stride-as-subsampling",
+    "polyphase",
+    "strided-merge",
+    "ring-folding",
+    "padding-factorisation",
+    "boundary-adjoint",
+    "tiles",
+    "short-axes",
 )
 
 
 def all_theorems() -> dict[str, Theorem]:
     """Return every theorem by name."""
-    found = {
-        theorem.name: theorem
-        for module in (shifts, circulants, borders, contractions, output_sizes, eigenvectors, reflections)
-        for theorem in module.THEOREMS
-    }
+    modules = (shifts, circulants, borders, contractions, output_sizes, eigenvectors, reflections)
+    modules += (channels, compositions, extensions)
+    found = {theorem.name: theorem for module in modules for theorem in module.THEOREMS}
     return {name: found[name] for name in _ORDER}

@@ -39,6 +39,23 @@ DISTINCT = Lemma(
 )
 
 
+def _kernel_lemma(a: Algebra) -> Condition:
+    tile, k, i, other, t = a.integers("tile k i other t")
+    a.assume(tile >= 1, k >= 1, a.within(t, k))
+    axis, single = Axis(1, 1, k, tile=tile), Axis(1, 1, 1, tile=tile)
+    a.assume(a.equal(a.weight(axis, i, t), a.weight(axis, other, t)))
+    return a.equal(a.weight(single, i, 0), a.weight(single, other, 0))
+
+
+SAME_KERNEL = Lemma(
+    "same weight, same kernel",
+    "outputs whose weights at a tap are the same use the same kernel",
+    r"\omega(i, t) = \omega(i', t) \implies i \bmod \tau = i' \bmod \tau",
+    _kernel_lemma,
+    {"tile": 2, "k": 3, "i": 5, "other": 1, "t": 1},
+)
+
+
 def _adjoint_lemma(a: Algebra) -> Condition:
     m, n, k, d, p, i, j, t = a.integers("m n k d p i j t")
     a.assume(d >= 1, a.within(i, m), a.within(j, n), a.within(t, k))

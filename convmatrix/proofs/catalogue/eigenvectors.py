@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import sympy
 
 from convmatrix import symbolic
@@ -24,6 +27,28 @@ def _period_lemma(a: Algebra) -> Condition:
     a.assume(n >= 1, d >= 1, a.within(i, n), a.within(t, k))
     axis = Axis(n, n, k, 1, d, p, "circular")
     return a.equal((a.position(axis, i, t) - a.sample(axis, i, t)) % n, 0)
+
+
+def _ring_period_lemma(a: Algebra) -> Condition:
+    m, k, s, d, p, i, t = a.integers("m k s d p i t")
+    a.assume(m >= 1, s >= 1, a.within(i, m), a.within(t, k))
+    axis = Axis(m, s * m, k, s, d, p, "circular")
+    return a.both(
+        a.equal((a.position(axis, i, t) - a.sample(axis, i, t)) % (s * m), 0),
+        a.equal(a.position(axis, i, t), s * i + a.position(axis, 0, t)),
+    )
+
+
+def _alias_lemma(a: Algebra) -> Condition:
+    m, s, i, f, q = a.integers("m s i f q")
+    a.assume(m >= 1, s >= 1)
+    return a.equal((s * i * (f + m * q) - s * i * f) % (s * m), 0)
+
+
+def _frequency_lemma(a: Algebra) -> Condition:
+    channels, f, c, other, e = a.integers("channels f c other e")
+    a.assume(a.within(c, channels), a.within(e, channels), a.equal(f * channels + c, other * channels + e))
+    return a.both(a.equal(f, other), a.equal(c, e))
 
 
 def _fold_lemma(a: Algebra) -> Condition:
@@ -87,6 +112,14 @@ PERIOD = Lemma(
     _RING,
 )
 
+_ROOTS = Identity(
+    "roots of unity",
+    "exp(2 pi i f (x + n q) / n) = exp(2 pi i f x / n) for integers f, x, q",
+    r"e^{2\pi\mathrm{i} f (x + n q)/n} = e^{2\pi\mathrm{i} f x/n}",
+    _exponential(1),
+    _exponential(0),
+)
+
 
 # --- on explicit matrices of symbols ---
 
@@ -101,6 +134,42 @@ def _check_fourier_eigenvectors() -> Checks:
             value = sum((w[t] * omega ** (f * (t - p)) for t in range(k)), sympy.Integer(0))
             rest = (A * vector - value * vector).applyfunc(lambda e: sympy.expand(sympy.expand_complex(e)))
             yield f"n = {n}, k = {k}, f = {f}", all(sympy.simplify(entry) == 0 for entry in rest)
+
+
+def _check_fourier_blocks() -> Checks:
+    """Check the theorem ``fourier-blocks``, with powers of roots of unity as symbols, for exponents modulo the ring."""
+    for shape, taps, options in (
+        ((4,), (3,), {"padding": [(1, 1)], "in_channels": 2, "out_channels": 3}),
+        ((3,), (4,), {"padding": [(2, 1)], "in_channels": 2}),
+        ((6,), (2,), {"padding": [(0, 0)], "in_channels": 2, "out_channels": 2, "stride": 2}),
+        ((6,), (2,), {"padding": [(1, 1)], "in_channels": 2, "dilation": 2, "stride": 3}),
+        ((2, 3), (2, 2), {"padding": [(0, 1), (1, 0)], "in_channels": 2, "out_channels": 2}),
+    ):
+        layer = ConvGeometry(shape, taps, boundary="circular", **options)
+        A = symbolic.matrix(layer)
+        w = np.array(symbolic.weights(layer.n_weights), dtype=object).reshape(layer.weight_shape)
+        outputs = list(itertools.product(range(layer.out_channels), np.ndindex(*layer.output_shape)))
+        size = math.prod(shape)
+        for f, channel in itertools.product(np.ndindex(*shape), range(layer.in_channels)):
+            waves = [_power(f, j, shape) for j in np.ndindex(*shape)]
+            columns = range(channel * size, (channel + 1) * size)
+            found = A.extract(list(range(A.rows)), list(columns)) * sympy.Matrix(waves)
+            lows = [low for low, _ in layer.padding]
+            same = True
+            for row, (o, i) in enumerate(outputs):
+                starts = [s * x - low for s, x, low in zip(layer.stride, i, lows, strict=True)]
+                expected = sum(
+                    w[(o, channel, *t)] * _power(f, np.array(starts) + np.array(layer.dilation) * t, shape)
+                    for t in np.ndindex(*taps)
+                )
+                same = same and sympy.expand(found[row] - expected) == 0
+            yield f"{layer!r}: frequency {f} of channel {channel}", same
+
+
+def _power(frequency: Any, place: Any, sizes: tuple[int, ...]) -> Any:
+    """Return a symbol for the product of the powers of the roots of unity of each axis."""
+    exponents = [int(f * x % n) for f, x, n in zip(frequency, place, sizes, strict=True)]
+    return sympy.Symbol("z_" + "_".join(map(str, exponents)))
 
 
 def _check_cosine_eigenvectors() -> Checks:
@@ -141,15 +210,49 @@ THEOREMS = (
         r"i} \lambda_f$. Each pair of channels has such a sum. On more axes vectors and eigenvalues are products.",
         (PERIOD,),
         _check_fourier_eigenvectors,
+        (_ROOTS,),
+    ),
+    Theorem(
+        "fourier-blocks",
+        "The Fourier transform turns a circular layer with channels into blocks: with stride s and m outputs on a ring "
+        "of s m samples, frequency f of an input channel goes to frequency f mod m of the output channels, by the "
+        "matrix of the kernels' Fourier transforms at f. With stride 1 there is one C_out x C_in block per frequency.",
+        r"Let $\omega = e^{2 \pi \mathrm{i}/(s m)}$ and $v_f(j) = \omega^{f j}$ on the ring of $s m$ samples, $u_f(i) "
+        r"= \omega^{s f i}$ on its $m$ outputs, which depends on $f \bmod m$ only. A circular layer with stride $s$ maps "
+        r"$v_f$ in channel $c$ to $\sum_o \Lambda_f[o, c]\, u_f$ in the channels $o$, where $\Lambda_f[o, c] = \sum_t "
+        r"w_{o c t}\, \omega^{f (t d - p)}$. Sorted by frequency its matrix has $m$ blocks $C_{\mathrm{out}} \times s "
+        r"C_{\mathrm{in}}$, side by side the $\Lambda_f$ of the $s$ frequencies $f \equiv g \pmod m$.",
+        "m >= 1 outputs, s >= 1, a ring of s m samples; any channels, kernel length, dilation and offset.",
+        r"Output $i$ of channel $o$ is $\sum_t w_{o c t}\, \omega^{f r(i, t)}$. By the first lemma $r(i, t)$ and $s i "
+        r"+ t d - p$ differ by a multiple of $s m$, which by the identity does not change the power: the sum is "
+        r"$\omega^{s f i} \Lambda_f[o, c]$. By the second lemma and the identity $u_f = u_{f + m q}$. The third says "
+        r"that the pairs of frequency and channel are numbered without repetition when they are sorted by frequency. "
+        r"On more axes vectors are products.",
         (
-            Identity(
-                "roots of unity",
-                "exp(2 pi i f (x + n q) / n) = exp(2 pi i f x / n) for integers f, x, q",
-                r"e^{2\pi\mathrm{i} f (x + n q)/n} = e^{2\pi\mathrm{i} f x/n}",
-                _exponential(1),
-                _exponential(0),
+            Lemma(
+                "period",
+                "the sample that is read and the position s i + t d - p differ by a multiple of s m",
+                r"s m \mid x(i, t) - r(i, t),\quad x(i, t) = s i + x(0, t)",
+                _ring_period_lemma,
+                {"m": 3, "k": 3, "s": 2, "d": 1, "p": 1, "i": 1, "t": 2},
+            ),
+            Lemma(
+                "aliases",
+                "frequencies f and f + m q have the same values on the outputs",
+                r"s m \mid s i (f + m q) - s i f",
+                _alias_lemma,
+                {"m": 3, "s": 2, "i": 1, "f": 2, "q": 1},
+            ),
+            Lemma(
+                "sorted by frequency",
+                "the number f C + c of channel c at frequency f is that of no other channel and frequency",
+                r"f C + c = f' C + c',\ 0 \le c, c' < C \implies f = f',\ c = c'",
+                _frequency_lemma,
+                {"channels": 3, "f": 1, "c": 2, "other": 1, "e": 2},
             ),
         ),
+        _check_fourier_blocks,
+        (_ROOTS,),
     ),
     Theorem(
         "cosine-eigenvectors",

@@ -12,7 +12,7 @@ from convmatrix.equivariance import actions
 from convmatrix.equivariance.checks import check
 from convmatrix.equivariance.sized_operations import AddedBias, WindowPooling
 from convmatrix.geometry import ConvGeometry
-from convmatrix.proofs.catalogue.contractions import DISTINCT
+from convmatrix.proofs.catalogue.contractions import DISTINCT, SAME_KERNEL
 from convmatrix.proofs.catalogue.symbol_matrices import (
     Checks,
     permuted,
@@ -62,14 +62,6 @@ def _tiled_only_lemma(a: Algebra) -> Condition:
     axis = Axis(tile * g, tile * g, 1, boundary="circular", tile=tile)
     a.assume(a.equal(a.weight(axis, (i + b) % (tile * g), 0), a.weight(axis, i, 0)))
     return a.equal(b % tile, 0)
-
-
-def _kernel_lemma(a: Algebra) -> Condition:
-    tile, k, i, other, t = a.integers("tile k i other t")
-    a.assume(tile >= 1, k >= 1, a.within(t, k))
-    axis, single = Axis(1, 1, k, tile=tile), Axis(1, 1, 1, tile=tile)
-    a.assume(a.equal(a.weight(axis, i, t), a.weight(axis, other, t)))
-    return a.equal(a.weight(single, i, 0), a.weight(single, other, 0))
 
 
 _RING = {"n": 5, "k": 3, "d": 2, "p": 1, "i": 4, "t": 2}
@@ -291,13 +283,7 @@ THEOREMS = (
                 _tiled_only_lemma,
                 {"g": 3, "tile": 2, "i": 5, "b": 4},
             ),
-            Lemma(
-                "same weight, same kernel",
-                "outputs whose weights at a tap are the same use the same kernel",
-                r"\omega(i, t) = \omega(i', t) \implies i \bmod \tau = i' \bmod \tau",
-                _kernel_lemma,
-                {"tile": 2, "k": 3, "i": 5, "other": 1, "t": 1},
-            ),
+            SAME_KERNEL,
             DISTINCT,
         ),
         _check_tiled_shift,

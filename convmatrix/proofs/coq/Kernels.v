@@ -1,0 +1,142 @@
+(* Layers of one channel, given by their axes and one kernel, and the convolution of kernels. *)
+Require Import ZArith List Lia Ring.
+From Convmatrix Require Import Sums Rule Layers Algebra.
+Import ListNotations.
+Open Scope Z_scope.
+
+(* A layer with one input and one output channel. *)
+Definition single (axes : list axis) : layer := Layer axes 1 1 1.
+
+(* The output of such a layer with the kernel w. *)
+Definition convolve {K : commutative_ring} (axes : list axis) (w x : list Z -> K) : list Z -> K :=
+  apply (single axes) (fun _ _ => w) no_bias (fun _ => x) 0.
+
+(* The convolution of two kernels: at tap y the sum of w_t v_u over all t and u with t + u = y, on every axis. *)
+Definition kernel_product {K : commutative_ring} (sizes sizes' : list Z) (w v : list Z -> K) : list Z -> K := fun y =>
+  sum (grid sizes) (fun t => sum (grid sizes') (fun u =>
+    if same_place (pairwise Z.add t u) y then (w t * v u)%K else 0%K)).
+
+Section Kernels.
+Context {K : commutative_ring}.
+Add Ring K_ring : (ring_laws K).
+
+Lemma convolve_sum axes (w x : list Z -> K) i : Forall (fun a => tile a = 1) axes -> length i = length axes ->
+  convolve axes w x i = sum (grid (map n_taps axes)) (fun t => w t * read x (samples axes i t))%K.
+Proof.
+  intros U Li. unfold convolve, apply, no_bias. change (group_inputs (single axes)) with 1. simpl.
+  match goal with |- (0 + (?s + 0))%K = _ => transitivity s; [ring|] end.
+  apply sum_ext. intros t Ht. apply in_grid, (shape_length n_taps) in Ht.
+  rewrite weight_index_untiled by assumption. reflexivity.
+Qed.
+
+(* Where tap u of B, read from where tap t of A reads, is tap t + u of C, the layers A and B compose to C with the
+   convolution of their kernels. *)
+Lemma product_sum (sizes sizes' sizes'' : list Z) (w v : list Z -> K) (f : list Z -> K) :
+  (forall t u, within sizes t -> within sizes' u -> within sizes'' (pairwise Z.add t u)) ->
+  sum (grid sizes'') (fun y => kernel_product sizes sizes' w v y * f y)%K
+  = sum (grid sizes) (fun t => sum (grid sizes') (fun u => w t * v u * f (pairwise Z.add t u)))%K.
+Proof.
+  intro H. unfold kernel_product.
+  transitivity (sum (grid sizes'') (fun y => sum (list_prod (grid sizes) (grid sizes')) (fun tu =>
+    if same_place (pairwise Z.add (fst tu) (snd tu)) y then w (fst tu) * v (snd tu) * f (pairwise Z.add (fst tu) (snd tu)) else 0)))%K.
+  - apply sum_ext. intros y _. rewrite sum_pairs, <- sum_scale_right. apply sum_ext. intros t _.
+    rewrite <- sum_scale_right. apply sum_ext. intros u _. simpl. destruct (same_place _ _) as [E|]; [rewrite E|]; ring.
+  - rewrite <- (sum_by_value same_place (list_prod (grid sizes) (grid sizes')) (grid sizes'')
+      (fun tu => pairwise Z.add (fst tu) (snd tu)) (fun tu => w (fst tu) * v (snd tu) * f (pairwise Z.add (fst tu) (snd tu)))%K).
+    + rewrite sum_pairs. reflexivity.
+    + apply grid_distinct.
+    + intros [t u] I. apply in_prod_iff in I. destruct I as [Ht Hu]. apply in_grid in Ht, Hu. apply in_grid, H; assumption.
+Qed.
+End Kernels.
+
+(* --- compositions of layers with channels --- *)
+
+(* Tap t of a, read from where tap u of b reads, is tap t + u of c; nothing is read where b reads nothing. *)
+Definition composes (a b c : axis) : Prop :=
+  tile a = 1 /\ tile b = 1 /\ tile c = 1 /\ n_outputs c = n_outputs b /\ n_taps c = n_taps a + n_taps b - 1 /\ n_samples b = n_outputs a
+  /\ 1 <= n_samples b
+  /\ forall i t u, 0 <= i < n_outputs b -> 0 <= t < n_taps a -> 0 <= u < n_taps b ->
+     if sample b i u <? 0 then sample c i (t + u) < 0 else sample c i (t + u) = sample a (sample b i u) t.
+
+(* The kernel of two layers, w and then v, with m channels between: the convolutions of their kernels, summed over these. *)
+Definition composed_weights {K : commutative_ring} (m : Z) (sizes sizes' : list Z) (w v : weights K) : weights K := fun o c =>
+  fun y => sum (range m) (fun h => kernel_product sizes sizes' (w h c) (v o h) y).
+
+Section Composition.
+Context {K : commutative_ring}.
+Add Ring K_ring : (ring_laws K).
+Context {P : Type} (first second both : P -> axis) (parameters : list P).
+Hypothesis H : Forall (fun s => composes (first s) (second s) (both s)) parameters.
+
+Lemma composed_samples i t u : within (map n_outputs (map second parameters)) i ->
+  within (map n_taps (map first parameters)) t -> within (map n_taps (map second parameters)) u ->
+  within (map n_taps (map both parameters)) (pairwise Z.add t u)
+  /\ (present (samples (map second parameters) i u) = true ->
+      samples (map both parameters) i (pairwise Z.add t u)
+      = samples (map first parameters) (samples (map second parameters) i u) t)
+  /\ (present (samples (map second parameters) i u) = false ->
+      present (samples (map both parameters) i (pairwise Z.add t u)) = false).
+Proof.
+  unfold samples. revert i t u. pose proof H as G. clear H. induction G as [|s rest Hs _ IH]; intros is ts us Hi Ht Hu; inversion Hi as [|? i ? is' Hi0 Hi1];
+    inversion Ht as [|? t ? ts' Ht0 Ht1]; inversion Hu as [|? u ? us' Hu0 Hu1]; subst; simpl.
+  - split; [constructor|]. split; [reflexivity | discriminate].
+  - destruct (IH is' ts' us' Hi1 Ht1 Hu1) as (W & A & B). destruct Hs as (_ & _ & _ & _ & T & _ & _ & Hs).
+    specialize (Hs i t u Hi0 Ht0 Hu0). destruct (Z.ltb_spec (sample (second s) i u) 0) as [N|N].
+    + split; [constructor; [lia|exact W]|]. destruct (Z.leb_spec 0 (sample (second s) i u)) as [|_]; [lia|].
+      destruct (Z.leb_spec 0 (sample (both s) i (t + u))) as [|_]; [lia|]. simpl. split; [discriminate | reflexivity].
+    + split; [constructor; [lia|exact W]|]. destruct (Z.leb_spec 0 (sample (second s) i u)) as [_|]; [|lia]. simpl.
+      split; intro R.
+      * rewrite Hs, A by assumption. reflexivity.
+      * rewrite B by assumption. apply Bool.andb_false_r.
+Qed.
+
+Lemma apply_one_group axes ci co (w : weights K) (x : array K) o i : Forall (fun a => tile a = 1) axes ->
+  0 <= o < co -> length i = length axes ->
+  apply (Layer axes 1 ci co) w no_bias x o i
+  = sum (range ci) (fun c => sum (grid (map n_taps axes)) (fun t => w o c t * read (x c) (samples axes i t)))%K.
+Proof.
+  intros U Ho Li. unfold apply, no_bias. rewrite (Radd_0_l (ring_laws K)).
+  unfold group_inputs, input_channel, group_outputs, group_inputs. simpl. rewrite !Z.div_1_r.
+  apply sum_ext. intros c _. apply sum_ext. intros t Ht. apply in_grid, (shape_length n_taps) in Ht.
+  rewrite weight_index_untiled by assumption. rewrite Z.div_small by assumption. reflexivity.
+Qed.
+
+Theorem composition (ci m co : Z) (w v : weights K) (x : array K) o i : 0 <= o < co ->
+  within (map n_outputs (map second parameters)) i ->
+  apply (Layer (map second parameters) 1 m co) v no_bias (apply (Layer (map first parameters) 1 ci m) w no_bias x) o i
+  = apply (Layer (map both parameters) 1 ci co)
+      (composed_weights m (map n_taps (map first parameters)) (map n_taps (map second parameters)) w v) no_bias x o i.
+Proof.
+  intros Ho Hi.
+  assert (U : Forall (fun a => tile a = 1) (map first parameters) /\ Forall (fun a => tile a = 1) (map second parameters)
+    /\ Forall (fun a => tile a = 1) (map both parameters)).
+  { repeat split; apply Forall_map; (eapply Forall_impl; [|exact H]); intros s (A & B & C & _); assumption. }
+  destruct U as (UA & UB & UC). pose proof (shape_length n_outputs _ _ Hi) as Li. rewrite map_length in Li.
+  rewrite apply_one_group by (assumption || (rewrite map_length; assumption)).
+  rewrite (apply_one_group (map both parameters)) by (assumption || (rewrite map_length; assumption)).
+  set (T := grid (map n_taps (map first parameters))). set (V := grid (map n_taps (map second parameters))).
+  transitivity (sum (range m) (fun h => sum (range ci) (fun c => sum T (fun t => sum V (fun u =>
+    w h c t * v o h u * read (x c) (samples (map both parameters) i (pairwise Z.add t u)))))))%K.
+  - apply sum_ext. intros h Hh. apply in_range in Hh.
+    transitivity (sum V (fun u => sum (range ci) (fun c => sum T (fun t =>
+      w h c t * v o h u * read (x c) (samples (map both parameters) i (pairwise Z.add t u))))))%K.
+    + apply sum_ext. intros u Hu. apply in_grid in Hu. unfold read at 1. destruct (present _) eqn:R.
+      * rewrite apply_one_group.
+        -- rewrite <- sum_scale. apply sum_ext. intros c _. rewrite <- sum_scale. apply sum_ext. intros t Ht. apply in_grid in Ht.
+           destruct (composed_samples i t u Hi Ht Hu) as (_ & E & _). rewrite E by assumption. ring.
+        -- exact UA.
+        -- exact Hh.
+        -- unfold samples. rewrite on_axes_length; rewrite ?map_length; auto.
+           apply (shape_length n_taps) in Hu. rewrite map_length in Hu. exact Hu.
+      * rewrite sum_zero; [ring|]. intros c _. apply sum_zero. intros t Ht. apply in_grid in Ht.
+        destruct (composed_samples i t u Hi Ht Hu) as (_ & _ & E). unfold read. rewrite E by assumption. ring.
+    + rewrite sum_swap. apply sum_ext. intros c _. apply sum_swap.
+  - rewrite sum_swap. apply sum_ext. intros c _. unfold composed_weights.
+    transitivity (sum (range m) (fun h => sum (grid (map n_taps (map both parameters))) (fun y =>
+      kernel_product (map n_taps (map first parameters)) (map n_taps (map second parameters)) (w h c) (v o h) y
+      * read (x c) (samples (map both parameters) i y))))%K.
+    + apply sum_ext. intros h _. rewrite product_sum; [reflexivity|].
+      intros t u Ht Hu. apply (composed_samples i t u Hi Ht Hu).
+    + rewrite sum_swap. apply sum_ext. intros y _. apply sum_scale_right.
+Qed.
+End Composition.
