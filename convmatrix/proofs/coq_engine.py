@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -132,10 +133,9 @@ def _full_statement(theorem: Theorem, files: Folder, lemmas_hold: bool, coqc: st
     if not lemmas_hold:
         reason = "it rests on a lemma without a proof"
         return FullStatement(name, Decision("undecided", {"kind": "none", "reason": reason}))
+    # The file asks for the assumptions itself; it is asked again, so that they are those of this theorem.
+    files.sources.texts[module] = f"{files.sources[module]}\nPrint Assumptions {name}.\n"
     compiled = files.compile(module)
-    if not compiled.error:  # asked again outside of the file, which might print what it likes
-        question = f"From Convmatrix Require {module}.\nPrint Assumptions Convmatrix.{module}.{name}.\n"
-        compiled = files.compile_text(f"Check_{coq_name(theorem.name)}", question)
     return FullStatement(name, compiled.decision(_accepted(name, full_text(theorem.name) or "", coqc)))
 
 
@@ -257,8 +257,8 @@ class Compiled:
         return f"coqc: {self.error}" if self.error else f"it does not rest on Coq's logic alone: {self.output.strip()}"
 
     def decision(self, certificate: dict[str, Any]) -> Decision:
-        """Return the decision about the one theorem of a file, with a certificate if it is proved."""
-        if not self.error and self.closed == 1:
+        """Return the decision about the theorem of a file, with a certificate if it is proved."""
+        if not self.error and self.closed >= 1:
             return Decision("proved", certificate)
         return Decision("undecided", {"kind": "none", "reason": self.message})
 
@@ -307,12 +307,14 @@ class Library:
         self.temporary = tempfile.TemporaryDirectory(prefix="convmatrix-coq-")
         self.folder = Path(self.temporary.name)
         self.done: dict[str, tuple[str, Compiled]] = {}
+        self.lock = threading.Lock()  # theorems may be proved in several threads
 
     def compile(self, module: str, text: str) -> Compiled:
         """Compile a module, once for each text; those that it requires must be compiled."""
-        if module not in self.done or self.done[module][0] != text:
-            self.done[module] = text, _compiled(self.coqc, self.folder, module, text, [])
-        return self.done[module][1]
+        with self.lock:
+            if module not in self.done or self.done[module][0] != text:
+                self.done[module] = text, _compiled(self.coqc, self.folder, module, text, [])
+            return self.done[module][1]
 
 
 @functools.lru_cache(maxsize=2)
@@ -335,6 +337,13 @@ def _compiled(coqc: str, folder: Path, module: str, text: str, others: Sequence[
     if done.returncode:
         return Compiled(" ".join(done.stderr.split()) or f"ended with status {done.returncode}", done.stdout)
     return Compiled("", done.stdout)
+
+
+def file_sizes(theorem: Theorem) -> dict[str, int]:
+    """Return the numbers of bytes of the files of a theorem alone: its lemmas, and its full statement."""
+    sources = _Sources(theorem)
+    kinds = ("Lemmas", "Full") if full_path(theorem.name) else ("Lemmas",)
+    return {kind: len(sources[f"{kind}_{coq_name(theorem.name)}"].encode()) for kind in kinds}
 
 
 # --- one text ---------------------------------------------------------------------------------------------------------
