@@ -53,6 +53,8 @@ _ORDER = (
     "boundary-adjoint",
     "tiles",
     "short-axes",
+    "odd-padding",
+    "transposed-sizes",
 )
 
 

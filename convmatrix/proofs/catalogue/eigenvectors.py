@@ -218,9 +218,9 @@ THEOREMS = (
         "of s m samples, frequency f of an input channel goes to frequency f mod m of the output channels, by the "
         "matrix of the kernels' Fourier transforms at f. With stride 1 there is one C_out x C_in block per frequency.",
         r"Let $\omega = e^{2 \pi \mathrm{i}/(s m)}$ and $v_f(j) = \omega^{f j}$ on the ring of $s m$ samples, $u_f(i) "
-        r"= \omega^{s f i}$ on its $m$ outputs, which depends on $f \bmod m$ only. A circular layer with stride $s$ maps "
-        r"$v_f$ in channel $c$ to $\sum_o \Lambda_f[o, c]\, u_f$ in the channels $o$, where $\Lambda_f[o, c] = \sum_t "
-        r"w_{o c t}\, \omega^{f (t d - p)}$. Sorted by frequency its matrix has $m$ blocks $C_{\mathrm{out}} \times s "
+        r"= \omega^{s f i}$ on its $m$ outputs, which depends on $f \bmod m$ only. A circular layer with stride $s$ "
+        r"maps $v_f$ in channel $c$ to $\sum_o \Lambda_f[o, c]\, u_f$ in the channels $o$, where $\Lambda_f[o, c] = "
+        r"\sum_t w_{o c t}\, \omega^{f (t d - p)}$. Sorted by frequency its matrix has $m$ blocks $C_{\mathrm{out}} \times s "
         r"C_{\mathrm{in}}$, side by side the $\Lambda_f$ of the $s$ frequencies $f \equiv g \pmod m$.",
         "m >= 1 outputs, s >= 1, a ring of s m samples; any channels, kernel length, dilation and offset.",
         r"Output $i$ of channel $o$ is $\sum_t w_{o c t}\, \omega^{f r(i, t)}$. By the first lemma $r(i, t)$ and $s i "
