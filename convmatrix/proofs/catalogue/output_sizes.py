@@ -350,8 +350,7 @@ def _check_transposed_sizes() -> Checks:
         less, more = sorted((max(total, 0) // 2, -(-max(total, 0) // 2)))
         holds = True
         for word, padding in {"same": (less, more), "same_lower": (more, less), "valid": (0, 0)}.items():
-            options = {"stride": s, "dilation": d, "padding": word, "output_padding": extra, "transposed": True}
-            layer = ConvGeometry(m, k, **options)
+            layer = ConvGeometry(m, k, stride=s, dilation=d, padding=word, output_padding=extra, transposed=True)
             size = m * s if word != "valid" else (m - 1) * s + span + extra
             holds = holds and layer.padding == (padding,) and layer.output_shape == (size,)
             holds = holds and symbolic.matrix(layer) == matrix_by_loop(layer)
