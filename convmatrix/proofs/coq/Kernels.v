@@ -140,3 +140,106 @@ Proof.
     + rewrite sum_swap. apply sum_ext. intros y _. apply sum_scale_right.
 Qed.
 End Composition.
+
+(* --- layers that differ in their taps --- *)
+
+(* The kernel that has, at each tap y, the sum of the weights of all taps t with move t = y; zero if there is none. *)
+Definition moved_kernel {K : commutative_ring} (sizes : list Z) (move : list Z -> list Z) (w : list Z -> K) : list Z -> K :=
+  fun y => sum (grid sizes) (fun t => if same_place (move t) y then w t else 0%K).
+
+(* The layer with another axis for each axis. *)
+Definition with_axes (change : axis -> axis) (l : layer) : layer :=
+  Layer (map change (axes l)) (groups l) (in_channels l) (out_channels l).
+
+Section Moved.
+Context {K : commutative_ring}.
+Add Ring K_ring : (ring_laws K).
+
+Lemma moved_sum (sizes sizes' : list Z) move (w f : list Z -> K) :
+  (forall t, within sizes t -> within sizes' (move t)) ->
+  sum (grid sizes') (fun y => moved_kernel sizes move w y * f y)%K = sum (grid sizes) (fun t => w t * f (move t))%K.
+Proof.
+  intro H. unfold moved_kernel.
+  transitivity (sum (grid sizes') (fun y => sum (grid sizes) (fun t => if same_place (move t) y then w t * f (move t) else 0)))%K.
+  - apply sum_ext. intros y _. rewrite <- sum_scale_right. apply sum_ext. intros t _.
+    destruct (same_place _ _) as [E|]; [rewrite E|]; ring.
+  - symmetry. apply (sum_by_value same_place (grid sizes) (grid sizes') move (fun t => w t * f (move t))%K).
+    + apply grid_distinct.
+    + intros t Ht. apply in_grid in Ht. apply in_grid, H, Ht.
+Qed.
+
+(* If no two taps are moved to one place, the moved kernel has the weight of t at the place of t. *)
+Lemma moved_kernel_at (sizes : list Z) move (w : list Z -> K) t : within sizes t ->
+  (forall u, within sizes u -> move u = move t -> u = t) -> moved_kernel sizes move w (move t) = w t.
+Proof.
+  intros Ht H. unfold moved_kernel. rewrite (sum_single _ t); [|apply grid_distinct|apply in_grid; assumption|].
+  - destruct (same_place _ _); congruence.
+  - intros u Hu N. apply in_grid in Hu. destruct (same_place _ _) as [E|]; [|reflexivity]. exfalso. auto.
+Qed.
+
+Lemma moved_kernel_elsewhere (sizes : list Z) move (w : list Z -> K) y :
+  (forall t, within sizes t -> move t <> y) -> moved_kernel sizes move w y = 0%K.
+Proof.
+  intro H. apply sum_zero. intros t Ht. apply in_grid in Ht. destruct (same_place _ _) as [E|]; [|reflexivity].
+  exfalso. exact (H t Ht E).
+Qed.
+
+(* Where tap t of output i reads what tap (move t) of output (place i) reads on the changed axis, on every axis, the layer is
+   the changed one with the moved kernel. *)
+Lemma moved_layer (change : axis -> axis) (move place : axis -> Z -> Z) (l : layer) (w : weights K) b x o i :
+  Forall (fun a => tile a = 1 /\ tile (change a) = 1 /\ forall i t, 0 <= i < n_outputs a -> 0 <= t < n_taps a ->
+    0 <= move a t < n_taps (change a) /\ sample a i t = sample (change a) (place a i) (move a t)) (axes l) ->
+  within (output_shape l) i ->
+  apply l w b x o i = apply (with_axes change l)
+    (fun o c => moved_kernel (kernel_shape l) (each (map move (axes l))) (w o c)) b x o (each (map place (axes l)) i).
+Proof.
+  intros H Hi. unfold apply. f_equal. apply sum_ext. intros c _.
+  assert (S : forall t, within (kernel_shape l) t ->
+    within (kernel_shape (with_axes change l)) (each (map move (axes l)) t)
+    /\ samples (axes l) i t = samples (axes (with_axes change l)) (each (map place (axes l)) i) (each (map move (axes l)) t)
+    /\ length (each (map place (axes l)) i) = length (axes l)).
+  { revert i Hi. unfold output_shape, kernel_shape, with_axes, samples. simpl.
+    induction H as [|a axes (_ & _ & Ha) _ IH]; intros is Hi ts Ht;
+      inversion Hi as [|? i ? is' Hi0 Hi1]; inversion Ht as [|? t ? ts' Ht0 Ht1]; subst; simpl.
+    - repeat split. constructor.
+    - destruct (IH is' Hi1 ts' Ht1) as (W & E & L). destruct (Ha i t Hi0 Ht0) as [M S].
+      split; [constructor; assumption|]. split; [rewrite S, E; reflexivity | lia]. }
+  change (input_channel (with_axes change l) o c) with (input_channel l o c).
+  transitivity (sum (grid (kernel_shape (with_axes change l))) (fun y =>
+    moved_kernel (kernel_shape l) (each (map move (axes l))) (w o c) y
+    * read (x (input_channel l o c)) (samples (axes (with_axes change l)) (each (map place (axes l)) i) y)))%K.
+  - rewrite moved_sum by (intros t Ht; apply S, Ht). apply sum_ext. intros t Ht. apply in_grid in Ht.
+    destruct (S t Ht) as (_ & E & _). rewrite <- E. rewrite weight_index_untiled; [reflexivity| | |].
+    + eapply Forall_impl; [|exact H]. intros a (T & _). exact T.
+    + apply (shape_length n_outputs), Hi.
+    + apply (shape_length n_taps), Ht.
+  - apply sum_ext. intros y Hy. apply in_grid in Hy. rewrite weight_index_untiled; [reflexivity| | |].
+    + simpl. apply Forall_map. eapply Forall_impl; [|exact H]. intros a (_ & T & _). exact T.
+    + simpl. rewrite map_length. unfold output_shape in Hi. clear - Hi. revert i Hi.
+      induction (axes l) as [|a axes IH]; intros is Hi; inversion Hi; subst; simpl; [reflexivity|]. rewrite IH by assumption.
+      reflexivity.
+    + apply (shape_length n_taps), Hy.
+Qed.
+
+(* Where tap t of output i reads the same and has the same weight as tap t of output (place i) on the changed axis, on every
+   axis, the layer is the changed one with the same weights. *)
+Lemma same_taps (change : axis -> axis) (place : axis -> Z -> Z) (l : layer) (w : weights K) b x o i :
+  Forall (fun a => n_taps (change a) = n_taps a /\ forall i t, 0 <= i < n_outputs a -> 0 <= t < n_taps a ->
+    sample a i t = sample (change a) (place a i) t /\ weight a i t = weight (change a) (place a i) t) (axes l) ->
+  within (output_shape l) i ->
+  apply l w b x o i = apply (with_axes change l) w b x o (each (map place (axes l)) i).
+Proof.
+  intros H Hi. unfold apply. f_equal. apply sum_ext. intros c _.
+  change (input_channel (with_axes change l) o c) with (input_channel l o c).
+  assert (E : kernel_shape (with_axes change l) = kernel_shape l).
+  { unfold kernel_shape, with_axes. simpl. rewrite map_map. clear Hi. induction H as [|a axes (T & _) _ IH]; simpl; congruence. }
+  rewrite E. apply sum_ext. intros t Ht. apply in_grid in Ht.
+  assert (S : samples (axes l) i t = samples (axes (with_axes change l)) (each (map place (axes l)) i) t
+    /\ weight_index (axes l) i t = weight_index (axes (with_axes change l)) (each (map place (axes l)) i) t).
+  { revert i t Hi Ht. clear E. unfold output_shape, kernel_shape, with_axes, samples, weight_index. simpl.
+    induction H as [|a axes (_ & Ha) _ IH]; intros is ts Hi Ht;
+      inversion Hi as [|? i ? is' Hi0 Hi1]; inversion Ht as [|? t ? ts' Ht0 Ht1]; subst; simpl; [split; reflexivity|].
+    destruct (IH is' ts' Hi1 Ht1) as [E F]. destruct (Ha i t Hi0 Ht0) as [S W]. rewrite E, F, S, W. split; reflexivity. }
+  destruct S as [S W]. rewrite S, W. reflexivity.
+Qed.
+End Moved.
