@@ -84,6 +84,7 @@ def test_on_explicit_matrices(name: str) -> None:
 
 def test_hypotheses_are_satisfiable() -> None:
     for name, known in THEOREMS.items():
+        assert len({part.name for part in (*known.lemmas, *known.identities)}) == len(known.lemmas + known.identities)
         for lemma in known.lemmas:
             assert example_holds(lemma), (name, lemma.name)
 

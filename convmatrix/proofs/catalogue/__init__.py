@@ -39,6 +39,7 @@ _ORDER = (
     "output-sizes",
     "gradients",
     "flat-index",
+    "fourier-blocks",
     "tap-weights",
     "grouped-blocks",
     "kernel-unfold",
@@ -52,6 +53,8 @@ _ORDER = (
     "boundary-adjoint",
     "tiles",
     "short-axes",
+    "odd-padding",
+    "transposed-sizes",
 )
 
 

@@ -63,6 +63,14 @@ def _subsampled_weight_lemma(a: Algebra) -> Condition:
     return a.both(a.within(s * i, s * (m - 1) + 1), a.equal(a.weight(strided, i, t), a.weight(dense, s * i, t)))
 
 
+def _subsampled_outputs_lemma(a: Algebra) -> Condition:
+    n, k, s, d, low, high = a.integers("n k s d low high")
+    a.assume(s >= 1)
+    span = d * (k - 1) + 1
+    m, dense = a.forward_outputs(n, span, s, low, high), a.forward_outputs(n, span, 1, low, high)
+    return a.both(s * (m - 1) < dense, dense <= s * m)
+
+
 def _ring_phase_lemma(a: Algebra) -> Condition:
     g, k, d, p, i, t, phase, source, c = a.integers("g k d p i t phase source c")
     a.assume(g >= 1, a.within(phase, d), a.within(source, d), a.within(i, g), a.within(t, k))
@@ -102,6 +110,15 @@ def _merged_lemma(a: Algebra) -> Condition:
         a.within(tap, taps),
         a.equal(a.sample(first, a.position(second, i, u), t), a.sample(merged, i, tap)),
     )
+
+
+def _merged_outputs_lemma(a: Algebra) -> Condition:
+    n, k, length, s, z, d, e = a.integers("n k l s z d e")
+    a.assume(s >= 1, z >= 1)
+    a.show(s * z >= 1)
+    middle = a.forward_outputs(n, d * (k - 1) + 1, s, 0, 0)
+    outputs = a.forward_outputs(middle, e * (length - 1) + 1, z, 0, 0)
+    return a.equal(outputs, a.forward_outputs(n, s * e * (length - 1) + d * (k - 1) + 1, s * z, 0, 0))
 
 
 def _folded_tap_lemma(a: Algebra) -> Condition:
@@ -301,8 +318,9 @@ THEOREMS = (
         "n >= 1, s >= 1; kernel length, dilation and padding are any integers; all five boundaries; one kernel for "
         "all outputs.",
         r"At each tap, output $i$ with stride $s$ reads what output $s i$ reads with stride 1: the first lemmas, one "
-        r"for each boundary. By the last one it uses the same weight. Layers with more axes are products of axes, and "
-        r"channels are not touched.",
+        r"for each boundary. By the next it uses the same weight. The last lemma says that these are all: $s i$ "
+        r"is an output with stride 1 just where $i$ is one with stride $s$. Layers with more axes are products of "
+        r"axes, and channels are not touched.",
         (
             *(
                 Lemma(
@@ -320,6 +338,13 @@ THEOREMS = (
                 r"0 \le s i \le s (m - 1),\quad \omega_s(i, t) = \omega_1(s i, t)",
                 _subsampled_weight_lemma,
                 {"m": 5, "n": 5, "k": 3, "s": 2, "i": 2, "t": 1},
+            ),
+            Lemma(
+                "outputs",
+                "of M outputs with stride 1, the layer with stride s has those at multiples of s: s (m - 1) < M <= s m",
+                r"s (m - 1) < M \le s m",
+                _subsampled_outputs_lemma,
+                {"n": 7, "k": 3, "s": 2, "d": 1, "low": 1, "high": 1},
             ),
         ),
         _check_stride_as_subsampling,
@@ -367,7 +392,8 @@ THEOREMS = (
         "s, z, d, e >= 1, no padding; the window of each output lies inside its input.",
         r"Tap $u$ of output $i$ of the second layer reads an output of the first, by the first lemma: the one at its "
         r"position. By the second, what tap $t$ reads there is what tap $s e u + d t$ of the merged kernel reads, "
-        r"which gathers the product $v_u w_t$. Sums over the channels between commute with this.",
+        r"which gathers the product $v_u w_t$. Sums over the channels between commute with this. By the third lemma "
+        r"both have the same number of outputs.",
         (
             Lemma(
                 "between",
@@ -395,6 +421,13 @@ THEOREMS = (
                     "u": 1,
                     "middle": 4,
                 },
+            ),
+            Lemma(
+                "outputs",
+                "the merged layer has as many outputs as the second of the two",
+                r"m_{AB}(n) = m_B\bigl(m_A(n)\bigr)",
+                _merged_outputs_lemma,
+                {"n": 9, "k": 2, "l": 2, "s": 2, "z": 2, "d": 1, "e": 1},
             ),
         ),
         _check_strided_merge,

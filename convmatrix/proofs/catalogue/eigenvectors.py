@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import sympy
 
 from convmatrix import symbolic
@@ -109,6 +112,14 @@ PERIOD = Lemma(
     _RING,
 )
 
+_ROOTS = Identity(
+    "roots of unity",
+    "exp(2 pi i f (x + n q) / n) = exp(2 pi i f x / n) for integers f, x, q",
+    r"e^{2\pi\mathrm{i} f (x + n q)/n} = e^{2\pi\mathrm{i} f x/n}",
+    _exponential(1),
+    _exponential(0),
+)
+
 
 # --- on explicit matrices of symbols ---
 
@@ -123,6 +134,42 @@ def _check_fourier_eigenvectors() -> Checks:
             value = sum((w[t] * omega ** (f * (t - p)) for t in range(k)), sympy.Integer(0))
             rest = (A * vector - value * vector).applyfunc(lambda e: sympy.expand(sympy.expand_complex(e)))
             yield f"n = {n}, k = {k}, f = {f}", all(sympy.simplify(entry) == 0 for entry in rest)
+
+
+def _check_fourier_blocks() -> Checks:
+    """Check the theorem ``fourier-blocks``, with powers of roots of unity as symbols, for exponents modulo the ring."""
+    for shape, taps, options in (
+        ((4,), (3,), {"padding": [(1, 1)], "in_channels": 2, "out_channels": 3}),
+        ((3,), (4,), {"padding": [(2, 1)], "in_channels": 2}),
+        ((6,), (2,), {"padding": [(0, 0)], "in_channels": 2, "out_channels": 2, "stride": 2}),
+        ((6,), (2,), {"padding": [(1, 1)], "in_channels": 2, "dilation": 2, "stride": 3}),
+        ((2, 3), (2, 2), {"padding": [(0, 1), (1, 0)], "in_channels": 2, "out_channels": 2}),
+    ):
+        layer = ConvGeometry(shape, taps, boundary="circular", **options)
+        A = symbolic.matrix(layer)
+        w = np.array(symbolic.weights(layer.n_weights), dtype=object).reshape(layer.weight_shape)
+        outputs = list(itertools.product(range(layer.out_channels), np.ndindex(*layer.output_shape)))
+        size = math.prod(shape)
+        for f, channel in itertools.product(np.ndindex(*shape), range(layer.in_channels)):
+            waves = [_power(f, j, shape) for j in np.ndindex(*shape)]
+            columns = range(channel * size, (channel + 1) * size)
+            found = A.extract(list(range(A.rows)), list(columns)) * sympy.Matrix(waves)
+            lows = [low for low, _ in layer.padding]
+            same = True
+            for row, (o, i) in enumerate(outputs):
+                starts = [s * x - low for s, x, low in zip(layer.stride, i, lows, strict=True)]
+                expected = sum(
+                    w[(o, channel, *t)] * _power(f, np.array(starts) + np.array(layer.dilation) * t, shape)
+                    for t in np.ndindex(*taps)
+                )
+                same = same and sympy.expand(found[row] - expected) == 0
+            yield f"{layer!r}: frequency {f} of channel {channel}", same
+
+
+def _power(frequency: Any, place: Any, sizes: tuple[int, ...]) -> Any:
+    """Return a symbol for the product of the powers of the roots of unity of each axis."""
+    exponents = [int(f * x % n) for f, x, n in zip(frequency, place, sizes, strict=True)]
+    return sympy.Symbol("z_" + "_".join(map(str, exponents)))
 
 
 def _check_cosine_eigenvectors() -> Checks:
@@ -163,15 +210,49 @@ THEOREMS = (
         r"i} \lambda_f$. Each pair of channels has such a sum. On more axes vectors and eigenvalues are products.",
         (PERIOD,),
         _check_fourier_eigenvectors,
+        (_ROOTS,),
+    ),
+    Theorem(
+        "fourier-blocks",
+        "The Fourier transform turns a circular layer with channels into blocks: with stride s and m outputs on a ring "
+        "of s m samples, frequency f of an input channel goes to frequency f mod m of the output channels, by the "
+        "matrix of the kernels' Fourier transforms at f. With stride 1 there is one C_out x C_in block per frequency.",
+        r"Let $\omega = e^{2 \pi \mathrm{i}/(s m)}$ and $v_f(j) = \omega^{f j}$ on the ring of $s m$ samples, $u_f(i) "
+        r"= \omega^{s f i}$ on its $m$ outputs, which depends on $f \bmod m$ only. A circular layer with stride $s$ "
+        r"maps $v_f$ in channel $c$ to $\sum_o \Lambda_f[o, c]\, u_f$ in the channels $o$, where $\Lambda_f[o, c] = "
+        r"\sum_t w_{o c t}\, \omega^{f (t d - p)}$. Sorted by frequency its matrix has $m$ blocks $C_{\mathrm{out}} \times s "
+        r"C_{\mathrm{in}}$, side by side the $\Lambda_f$ of the $s$ frequencies $f \equiv g \pmod m$.",
+        "m >= 1 outputs, s >= 1, a ring of s m samples; any channels, kernel length, dilation and offset.",
+        r"Output $i$ of channel $o$ is $\sum_t w_{o c t}\, \omega^{f r(i, t)}$. By the first lemma $r(i, t)$ and $s i "
+        r"+ t d - p$ differ by a multiple of $s m$, which by the identity does not change the power: the sum is "
+        r"$\omega^{s f i} \Lambda_f[o, c]$. By the second lemma and the identity $u_f = u_{f + m q}$. The third says "
+        r"that the pairs of frequency and channel are numbered without repetition when they are sorted by frequency. "
+        r"On more axes vectors are products.",
         (
-            Identity(
-                "roots of unity",
-                "exp(2 pi i f (x + n q) / n) = exp(2 pi i f x / n) for integers f, x, q",
-                r"e^{2\pi\mathrm{i} f (x + n q)/n} = e^{2\pi\mathrm{i} f x/n}",
-                _exponential(1),
-                _exponential(0),
+            Lemma(
+                "period",
+                "the sample that is read and the position s i + t d - p differ by a multiple of s m",
+                r"s m \mid x(i, t) - r(i, t),\quad x(i, t) = s i + x(0, t)",
+                _ring_period_lemma,
+                {"m": 3, "k": 3, "s": 2, "d": 1, "p": 1, "i": 1, "t": 2},
+            ),
+            Lemma(
+                "aliases",
+                "frequencies f and f + m q have the same values on the outputs",
+                r"s m \mid s i (f + m q) - s i f",
+                _alias_lemma,
+                {"m": 3, "s": 2, "i": 1, "f": 2, "q": 1},
+            ),
+            Lemma(
+                "sorted by frequency",
+                "the number f C + c of channel c at frequency f is that of no other channel and frequency",
+                r"f C + c = f' C + c',\ 0 \le c, c' < C \implies f = f',\ c = c'",
+                _frequency_lemma,
+                {"channels": 3, "f": 1, "c": 2, "other": 1, "e": 2},
             ),
         ),
+        _check_fourier_blocks,
+        (_ROOTS,),
     ),
     Theorem(
         "cosine-eigenvectors",

@@ -27,6 +27,13 @@ def _window_lemma(a: Algebra) -> Condition:
     return a.both(a.within(read, n + low + high), a.equal(read, a.position(valid, i, t)))
 
 
+def _extended_outputs_lemma(a: Algebra) -> Condition:
+    n, k, s, d, low, high = a.integers("n k s d low high")
+    a.assume(s >= 1)
+    span = d * (k - 1) + 1
+    return a.equal(a.forward_outputs(n, span, s, low, high), a.forward_outputs(n + low + high, span, s, 0, 0))
+
+
 def _extended_lemma(boundary: Boundary) -> Callable[[Algebra], Condition]:
     """Return the lemma that the valid layer on the extended input reads what the padded layer reads."""
 
@@ -283,8 +290,8 @@ THEOREMS = (
         r"V E$ with $V$ the matrix of the same layer on $n + p_l + p_h$ samples without padding.",
         "n >= 1, s >= 1, d >= 1; paddings such that the window of each output ends inside the extended input.",
         r"By the first lemma, tap $t$ of output $i$ of the valid layer reads the place $i s + t d$ of the extended "
-        r"input. By the others, one for each boundary, what $E$ reads there is what the padded layer reads. On more "
-        r"axes $E$ is the product of the extensions of the axes.",
+        r"input; by the second there are as many outputs. By the others, one for each boundary, what $E$ reads there "
+        r"is what the padded layer reads. On more axes $E$ is the product of the extensions of the axes.",
         (
             Lemma(
                 "windows",
@@ -292,6 +299,13 @@ THEOREMS = (
                 r"r_V(i, t) = i s + t d,\quad 0 \le r_V(i, t) < n + p_l + p_h",
                 _window_lemma,
                 _PADDED,
+            ),
+            Lemma(
+                "outputs",
+                "the valid layer on the extended input has as many outputs as the padded layer",
+                r"m(n, p_l, p_h) = m(n + p_l + p_h, 0, 0)",
+                _extended_outputs_lemma,
+                {"n": 5, "k": 3, "s": 2, "d": 1, "low": 1, "high": 1},
             ),
             *(
                 Lemma(

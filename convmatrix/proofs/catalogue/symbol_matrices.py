@@ -7,9 +7,11 @@ at once.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 import sympy
 
 from convmatrix import symbolic
@@ -63,3 +65,42 @@ def with_weights(matrix: Matrix, values: Any) -> Matrix:
     """Return a matrix with the symbols w_0, w_1, ... replaced by values."""
     symbols = symbolic.weights(len(values))
     return matrix.xreplace(dict(zip(symbols, values, strict=True)))
+
+
+def matrix_by_loop(layer: ConvGeometry) -> Matrix:
+    """Return the matrix of a layer by a plain loop over pairs of channels, outputs and taps.
+
+    It knows the boundaries zero and circular, and shares no code with the package's assembly.
+    """
+    w = np.array(symbolic.weights(layer.n_weights), dtype=object).reshape(layer.weight_shape)
+    positions, samples = layer.output_shape, layer.input_shape
+    if layer.transposed:
+        positions, samples = samples, positions
+    if layer.connections is not None:
+        pairs = [tuple(pair) for pair in np.argwhere(np.array(layer.connections)).tolist()]
+    else:
+        first, second = layer.weight_shape[-len(positions) - 2 : -len(positions)]
+        group = first // layer.groups
+        pairs = [(o, o // group * second + c) for o in range(first) for c in range(second)]
+    entries: dict[tuple[int, int], Any] = {}
+    places = itertools.product(enumerate(pairs), np.ndindex(*positions), np.ndindex(*layer.kernel_shape))
+    for (number, (one, other)), i, t in places:
+        read = [_plain_sample(layer, axis, i[axis], t[axis], samples[axis]) for axis in range(len(i))]
+        if None in read:
+            continue
+        kernel = () if layer.sharing == "shared" else tuple(x % tile for x, tile in zip(i, layer.tile, strict=True))
+        pair = (number,) if layer.connections is not None else divmod(number, layer.weight_shape[len(kernel) + 1])
+        output, sample = np.ravel_multi_index(i, positions), np.ravel_multi_index(read, samples)
+        row, column = one * math.prod(positions) + output, other * math.prod(samples) + sample
+        place = (int(column), int(row)) if layer.transposed else (int(row), int(column))
+        entries[place] = entries.get(place, sympy.Integer(0)) + w[(*kernel, *pair, *t)]
+    return sympy.ImmutableSparseMatrix(layer.n_out, layer.n_in, entries)
+
+
+def _plain_sample(layer: ConvGeometry, axis: int, i: int, t: int, n: int) -> int | None:
+    """Return the sample that a tap of an output reads, or None, with the zero and the circular boundary."""
+    t = layer.kernel_shape[axis] - 1 - t if layer.flip else t
+    x = i * layer.stride[axis] + t * layer.dilation[axis] - layer.padding[axis][0]
+    if layer.boundary[axis] == "circular":
+        return x % n
+    return x if 0 <= x < n else None
