@@ -56,6 +56,11 @@ class Problem:
         The modulus of each quotient; ``modulus - 1 >= 0`` is among the inequalities.
     obligations : list of Problem
         For each modulus, the assumption that it is less than 1, which must also be contradictory.
+    remainders : tuple of Remainder
+        The remainder of each quotient.
+    origins : tuple of (str, int)
+        Where each equation, and then each inequality, comes from: the place of its literal, or ``"modulus"``, ``"low"``
+        or ``"high"`` with the place of a remainder; in an obligation also ``"below"``.
     """
 
     ring: PolyRing
@@ -63,6 +68,8 @@ class Problem:
     inequalities: list[PolyElement]
     moduli: list[PolyElement]
     obligations: list[Problem]
+    remainders: tuple[Remainder, ...] = ()
+    origins: tuple[tuple[str, int], ...] = ()
 
 
 class Problems:
@@ -95,26 +102,40 @@ def _quotient_names(names: Sequence[str], count: int) -> list[str]:
 
 
 def _problem(convert: _Converter, literals: Sequence[tuple[str, Any]]) -> Problem:
-    ring, remainders = convert.ring, list(convert.quotients)
-    equations: list[PolyElement] = []
-    inequalities: list[PolyElement] = []
-    plain: tuple[list[PolyElement], list[PolyElement]] = [], []  # without remainders
-    for kind, expression in literals:
-        polynomial = convert(expression)
-        (equations if kind == "= 0" else inequalities).append(polynomial)
+    ring, remainders = convert.ring, tuple(convert.quotients)
+    found: dict[str, list[tuple[PolyElement, tuple[str, int]]]] = {"= 0": [], ">= 0": []}
+    plain: dict[str, list[tuple[PolyElement, tuple[str, int]]]] = {"= 0": [], ">= 0": []}  # without remainders
+    for place, (kind, expression) in enumerate(literals):
+        entry = convert(expression), ("literal", place)
+        found[kind].append(entry)
         if convert.is_plain(expression):
-            plain[kind != "= 0"].append(polynomial)
-    moduli, obligations = [], []
-    for remainder in remainders:
+            plain[kind].append(entry)
+    moduli: list[PolyElement] = []
+    obligations = []
+    for place, remainder in enumerate(remainders):
         modulus = convert(remainder.args[1])
         if modulus not in moduli:
-            inequalities.append(modulus - 1)
-            if modulus - 1 not in plain[1]:
-                obligations.append(Problem(ring, plain[0], [*plain[1], -modulus], [], []))
+            found[">= 0"].append((modulus - 1, ("modulus", place)))
+            if all(modulus - 1 != known for known, _ in plain[">= 0"]):
+                below = [*plain[">= 0"], (-modulus, ("below", place))]
+                obligations.append(_with_origins(ring, plain["= 0"], below, [], [], remainders))
         moduli.append(modulus)
         value = convert(remainder)
-        inequalities += [value, modulus - 1 - value]
-    return Problem(ring, equations, inequalities, moduli, obligations)
+        found[">= 0"] += [(value, ("low", place)), (modulus - 1 - value, ("high", place))]
+    return _with_origins(ring, found["= 0"], found[">= 0"], moduli, obligations, remainders)
+
+
+def _with_origins(
+    ring: PolyRing,
+    equations: Sequence[tuple[PolyElement, tuple[str, int]]],
+    inequalities: Sequence[tuple[PolyElement, tuple[str, int]]],
+    moduli: list[PolyElement],
+    obligations: list[Problem],
+    remainders: tuple[Remainder, ...],
+) -> Problem:
+    origins = tuple(origin for _, origin in (*equations, *inequalities))
+    constraints = [polynomial for polynomial, _ in equations], [polynomial for polynomial, _ in inequalities]
+    return Problem(ring, *constraints, moduli, obligations, remainders, origins)
 
 
 def _remainders(expressions: Sequence[Any]) -> list[Remainder]:

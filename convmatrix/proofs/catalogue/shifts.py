@@ -113,6 +113,13 @@ def _entry_lemma(a: Algebra) -> Condition:
     return a.equal(a.read_sample(moved + shift, n, "circular"), x)
 
 
+def _members_lemma(a: Algebra) -> Condition:
+    m, n, k, s, p, i, t, z = a.integers("m n k s p i t z")
+    a.assume(n >= 1, k <= n, a.within(t, k), a.within(z, n))
+    axis = Axis(m, n, k, s, pad_low=p, boundary="circular")
+    return a.equivalent(a.equal(a.sample(axis, i, t), z), a.equal(t, (z - a.position(axis, i, 0)) % n))
+
+
 def _window_lemma(a: Algebra) -> Condition:
     n, k, u, v = a.integers("n k u v")
     a.assume(k >= 1, k < n)
@@ -326,6 +333,13 @@ THEOREMS = (
         r"multiples of $s$.",
         (
             STRIDED,
+            Lemma(
+                "members",
+                "tap t < k <= n of a window reads sample z exactly if z lies t places after the start of the window",
+                r"r(i, t) = z \iff t = \bigl(z - x(i, 0)\bigr) \bmod n",
+                _members_lemma,
+                {"m": 3, "n": 6, "k": 3, "s": 2, "p": 1, "i": 1, "t": 1, "z": 2},
+            ),
             Lemma(
                 "windows",
                 "windows of k < n neighbours that start at different places differ",

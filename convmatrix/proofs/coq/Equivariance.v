@@ -1,5 +1,5 @@
 (* Equivariance: a layer follows a move of its input, for all weights and inputs, if and only if each of its taps does. *)
-Require Import ZArith List Lia Bool Ring.
+From Coq Require Import ZArith List Lia Bool Ring.
 From Convmatrix Require Import Sums Rule Layers.
 Import ListNotations.
 Open Scope Z_scope.

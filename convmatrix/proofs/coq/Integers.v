@@ -59,3 +59,29 @@ Proof. intros [a|a] H; [right; exact (H a) | left; exact a]. Qed.
 
 Lemma not_not (A : Prop) : decidable A -> ~ ~ A -> A.
 Proof. intros [a|a] H; [exact a | destruct (H a)]. Qed.
+
+(* The two cases, or the two parts, of a hypothesis that is a negation or an implication. *)
+Tactic Notation "not_both" hyp(H) "as" ident(x) ident(y) :=
+  let d := fresh in
+  lazymatch type of H with
+  | ~ (?A <-> ?B) => assert (d : decidable (A -> B)) by decide_it; destruct (not_both (A -> B) (B -> A) d H) as [x|y]; clear d
+  | ~ (?A /\ ?B) => assert (d : decidable A) by decide_it; destruct (not_both A B d H) as [x|y]; clear d
+  end.
+
+Tactic Notation "implied" hyp(H) "as" ident(x) ident(y) :=
+  let d := fresh in
+  lazymatch type of H with
+  | ?A -> ?B => assert (d : decidable A) by decide_it; destruct (implied A B d H) as [x|y]; clear d
+  end.
+
+Tactic Notation "not_implied" hyp(H) "as" ident(x) ident(y) :=
+  let d := fresh in
+  lazymatch type of H with
+  | ~ (?A -> ?B) => assert (d : decidable A) by decide_it; destruct (not_implied A B d H) as [x y]; clear d
+  end.
+
+Tactic Notation "not_not" hyp(H) "as" ident(x) :=
+  let d := fresh in
+  lazymatch type of H with
+  | ~ ~ ?A => assert (d : decidable A) by decide_it; pose proof (not_not A d H) as x; clear d
+  end.

@@ -1,5 +1,5 @@
 (* Layers: what convmatrix computes, for all weights, channels, groups and any number of axes, from the rule of each axis. *)
-Require Import ZArith List Lia Bool Ring ZifyBool.
+From Coq Require Import ZArith List Lia Bool Ring ZifyBool.
 From Convmatrix Require Import Sums Rule.
 Import ListNotations.
 Open Scope Z_scope.

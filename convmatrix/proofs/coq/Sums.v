@@ -1,5 +1,5 @@
 (* Commutative rings, ranges, grids, and finite sums over lists. *)
-Require Import ZArith List Lia Ring Permutation.
+From Coq Require Import ZArith List Lia Ring Permutation.
 Import ListNotations.
 Open Scope Z_scope.
 

@@ -3,7 +3,7 @@
    Circular convolution with stride 1 and as many outputs as samples commutes with every cyclic shift: on any number of
    axes, in all channels and groups, for all weights, biases and inputs in any commutative ring, for kernels of any
    length, reversed or not, with any dilation and any offset (low padding). *)
-Require Import ZArith List Lia.
+From Coq Require Import ZArith List Lia.
 From Convmatrix Require Import Sums Rule Layers Equivariance Lemmas_circular_shift.
 Open Scope Z_scope.
 

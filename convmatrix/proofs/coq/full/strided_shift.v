@@ -4,7 +4,7 @@
    with the shift of the samples by s b where the output is shifted by b, for every b (one amount per axis, as are s and
    m). Conversely, a layer with at least one tap that commutes for all weights and inputs with a shift by c of the
    samples and some shift by b of the outputs has c = s b modulo s m on every axis; so s divides c. *)
-Require Import ZArith List Lia.
+From Coq Require Import ZArith List Lia.
 From Convmatrix Require Import Sums Rule Layers Equivariance Lemmas_strided_shift.
 Open Scope Z_scope.
 

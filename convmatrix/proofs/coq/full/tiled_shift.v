@@ -5,7 +5,7 @@
    samples by c where b is a multiple of the tile and c = s b modulo the number of samples, on every axis. Conversely, a
    layer with at least one tap that commutes with such a pair of shifts for all weights and inputs has b a multiple of
    the tile and c = s b modulo the number of samples; so c is a multiple of s tile. *)
-Require Import ZArith List Lia.
+From Coq Require Import ZArith List Lia.
 From Convmatrix Require Import Sums Rule Layers Equivariance Lemmas_tiled_shift.
 Open Scope Z_scope.
 
