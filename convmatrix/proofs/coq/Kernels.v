@@ -11,10 +11,14 @@ Definition single (axes : list axis) : layer := Layer axes 1 1 1.
 Definition convolve {K : commutative_ring} (axes : list axis) (w x : list Z -> K) : list Z -> K :=
   apply (single axes) (fun _ _ => w) no_bias (fun _ => x) 0.
 
-(* The convolution of two kernels: at tap y the sum of w_t v_u over all t and u with t + u = y, on every axis. *)
-Definition kernel_product {K : commutative_ring} (sizes sizes' : list Z) (w v : list Z -> K) : list Z -> K := fun y =>
-  sum (grid sizes) (fun t => sum (grid sizes') (fun u =>
-    if same_place (pairwise Z.add t u) y then (w t * v u)%K else 0%K)).
+(* The product of two kernels: at tap y the sum of w_t v_u over all t and u with mix t u = y. *)
+Definition mixed_product {K : commutative_ring} (mix : list Z -> list Z -> list Z) (sizes sizes' : list Z)
+  (w v : list Z -> K) : list Z -> K := fun y =>
+  sum (grid sizes) (fun t => sum (grid sizes') (fun u => if same_place (mix t u) y then (w t * v u)%K else 0%K)).
+
+(* The convolution of two kernels: the sum of w_t v_u over all t and u with t + u = y, on every axis. *)
+Definition kernel_product {K : commutative_ring} : list Z -> list Z -> (list Z -> K) -> (list Z -> K) -> list Z -> K :=
+  mixed_product (pairwise Z.add).
 
 Section Kernels.
 Context {K : commutative_ring}.
@@ -29,23 +33,33 @@ Proof.
   rewrite weight_index_untiled by assumption. reflexivity.
 Qed.
 
-(* Where tap u of B, read from where tap t of A reads, is tap t + u of C, the layers A and B compose to C with the
-   convolution of their kernels. *)
-Lemma product_sum (sizes sizes' sizes'' : list Z) (w v : list Z -> K) (f : list Z -> K) :
-  (forall t u, within sizes t -> within sizes' u -> within sizes'' (pairwise Z.add t u)) ->
-  sum (grid sizes'') (fun y => kernel_product sizes sizes' w v y * f y)%K
-  = sum (grid sizes) (fun t => sum (grid sizes') (fun u => w t * v u * f (pairwise Z.add t u)))%K.
+(* A sum over the taps of the product is a double sum over the taps of both kernels. *)
+Lemma mixed_sum mix (sizes sizes' sizes'' : list Z) (w v : list Z -> K) (f : list Z -> K) :
+  (forall t u, within sizes t -> within sizes' u -> within sizes'' (mix t u)) ->
+  sum (grid sizes'') (fun y => mixed_product mix sizes sizes' w v y * f y)%K
+  = sum (grid sizes) (fun t => sum (grid sizes') (fun u => w t * v u * f (mix t u)))%K.
 Proof.
-  intro H. unfold kernel_product.
+  intro H. unfold mixed_product.
   transitivity (sum (grid sizes'') (fun y => sum (list_prod (grid sizes) (grid sizes')) (fun tu =>
-    if same_place (pairwise Z.add (fst tu) (snd tu)) y then w (fst tu) * v (snd tu) * f (pairwise Z.add (fst tu) (snd tu)) else 0)))%K.
+    if same_place (mix (fst tu) (snd tu)) y then w (fst tu) * v (snd tu) * f (mix (fst tu) (snd tu)) else 0)))%K.
   - apply sum_ext. intros y _. rewrite sum_pairs, <- sum_scale_right. apply sum_ext. intros t _.
     rewrite <- sum_scale_right. apply sum_ext. intros u _. simpl. destruct (same_place _ _) as [E|]; [rewrite E|]; ring.
   - rewrite <- (sum_by_value same_place (list_prod (grid sizes) (grid sizes')) (grid sizes'')
-      (fun tu => pairwise Z.add (fst tu) (snd tu)) (fun tu => w (fst tu) * v (snd tu) * f (pairwise Z.add (fst tu) (snd tu)))%K).
+      (fun tu => mix (fst tu) (snd tu)) (fun tu => w (fst tu) * v (snd tu) * f (mix (fst tu) (snd tu)))%K).
     + rewrite sum_pairs. reflexivity.
     + apply grid_distinct.
     + intros [t u] I. apply in_prod_iff in I. destruct I as [Ht Hu]. apply in_grid in Ht, Hu. apply in_grid, H; assumption.
+Qed.
+(* A layer with one group of channels and one kernel for all outputs. *)
+Lemma apply_one_group axes ci co (w : weights K) (x : array K) o i : Forall (fun a => tile a = 1) axes ->
+  0 <= o < co -> length i = length axes ->
+  apply (Layer axes 1 ci co) w no_bias x o i
+  = sum (range ci) (fun c => sum (grid (map n_taps axes)) (fun t => w o c t * read (x c) (samples axes i t)))%K.
+Proof.
+  intros U Ho Li. unfold apply, no_bias. rewrite (Radd_0_l (ring_laws K)).
+  unfold group_inputs, input_channel, group_outputs, group_inputs. simpl. rewrite !Z.div_1_r.
+  apply sum_ext. intros c _. apply sum_ext. intros t Ht. apply in_grid, (shape_length n_taps) in Ht.
+  rewrite weight_index_untiled by assumption. rewrite Z.div_small by assumption. reflexivity.
 Qed.
 End Kernels.
 
@@ -90,17 +104,6 @@ Proof.
       * rewrite B by assumption. apply Bool.andb_false_r.
 Qed.
 
-Lemma apply_one_group axes ci co (w : weights K) (x : array K) o i : Forall (fun a => tile a = 1) axes ->
-  0 <= o < co -> length i = length axes ->
-  apply (Layer axes 1 ci co) w no_bias x o i
-  = sum (range ci) (fun c => sum (grid (map n_taps axes)) (fun t => w o c t * read (x c) (samples axes i t)))%K.
-Proof.
-  intros U Ho Li. unfold apply, no_bias. rewrite (Radd_0_l (ring_laws K)).
-  unfold group_inputs, input_channel, group_outputs, group_inputs. simpl. rewrite !Z.div_1_r.
-  apply sum_ext. intros c _. apply sum_ext. intros t Ht. apply in_grid, (shape_length n_taps) in Ht.
-  rewrite weight_index_untiled by assumption. rewrite Z.div_small by assumption. reflexivity.
-Qed.
-
 Theorem composition (ci m co : Z) (w v : weights K) (x : array K) o i : 0 <= o < co ->
   within (map n_outputs (map second parameters)) i ->
   apply (Layer (map second parameters) 1 m co) v no_bias (apply (Layer (map first parameters) 1 ci m) w no_bias x) o i
@@ -135,7 +138,7 @@ Proof.
     transitivity (sum (range m) (fun h => sum (grid (map n_taps (map both parameters))) (fun y =>
       kernel_product (map n_taps (map first parameters)) (map n_taps (map second parameters)) (w h c) (v o h) y
       * read (x c) (samples (map both parameters) i y))))%K.
-    + apply sum_ext. intros h _. rewrite product_sum; [reflexivity|].
+    + apply sum_ext. intros h _. unfold kernel_product. rewrite mixed_sum; [reflexivity|].
       intros t u Ht Hu. apply (composed_samples i t u Hi Ht Hu).
     + rewrite sum_swap. apply sum_ext. intros y _. apply sum_scale_right.
 Qed.
