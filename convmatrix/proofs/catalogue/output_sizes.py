@@ -231,6 +231,21 @@ def _refused_lemma(a: Algebra) -> Condition:
     return a.both(a.equivalent(accepted[0], m >= 1), a.equivalent(accepted[0], span <= n + low + high))
 
 
+def _largest_lemma(a: Algebra) -> Condition:
+    n, span, s, low, high = a.integers("n span s low high")
+    a.assume(s >= 1)
+    accepted: list[Condition] = []
+    _outputs(a, (n, span, s, low, high), accepted.append)
+    return a.equivalent(accepted[1], n + low + high < 2**62)
+
+
+def _transposed_largest_lemma(a: Algebra) -> Condition:
+    m, span, s, low, high, extra = a.integers("m span s low high extra")
+    accepted: list[Condition] = []
+    _transposed_outputs(a, (m, span, s, low, high, extra), accepted.append)
+    return a.equivalent(accepted[1], (m - 1) * s + span + extra < 2**62)
+
+
 def _transposed_same_lemma(word: str) -> Callable[[Algebra], Condition]:
     """Return the lemma that a transposed layer with this padding has n s outputs."""
 
@@ -350,8 +365,7 @@ def _check_transposed_sizes() -> Checks:
         less, more = sorted((max(total, 0) // 2, -(-max(total, 0) // 2)))
         holds = True
         for word, padding in {"same": (less, more), "same_lower": (more, less), "valid": (0, 0)}.items():
-            options = {"stride": s, "dilation": d, "padding": word, "output_padding": extra, "transposed": True}
-            layer = ConvGeometry(m, k, **options)
+            layer = ConvGeometry(m, k, stride=s, dilation=d, padding=word, output_padding=extra, transposed=True)
             size = m * s if word != "valid" else (m - 1) * s + span + extra
             holds = holds and layer.padding == (padding,) and layer.output_shape == (size,)
             holds = holds and symbolic.matrix(layer) == matrix_by_loop(layer)
@@ -468,6 +482,13 @@ THEOREMS = (
                 _refused_lemma,
                 {"n": 7, "span": 4, "s": 2, "low": 1, "high": 1},
             ),
+            Lemma(
+                "largest",
+                "the code accepts a layer only if the padded input has fewer than 2**62 samples",
+                r"n + p_l + p_h < 2^{62}",
+                _largest_lemma,
+                {"n": 7, "span": 4, "s": 2, "low": 1, "high": 1},
+            ),
         ),
         _check_odd_padding,
     ),
@@ -537,6 +558,13 @@ THEOREMS = (
                 "the code accepts a layer exactly if it has an output: if less is cropped than there is",
                 r"n \ge 1 \iff p_l + p_h < (m - 1) s + \ell + o",
                 _transposed_refused_lemma,
+                {"m": 7, "span": 4, "s": 2, "low": 1, "high": 1, "extra": 1},
+            ),
+            Lemma(
+                "largest",
+                "the code accepts a layer only if it has fewer than 2**62 samples before it is cropped",
+                r"(m - 1) s + \ell + o < 2^{62}",
+                _transposed_largest_lemma,
                 {"m": 7, "span": 4, "s": 2, "low": 1, "high": 1, "extra": 1},
             ),
         ),
