@@ -21,6 +21,8 @@ examples:
   convmatrix prove
   convmatrix prove circular-shift
   convmatrix prove --all --engine z3
+  convmatrix prove circular-shift --engine coq
+  convmatrix prove circular-shift --export coq > circular_shift.v
   convmatrix prove strided-shift --json > proof.json
   convmatrix prove --recheck proof.json
   convmatrix prove --all --latex > appendix.tex
@@ -38,15 +40,16 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--all", action="store_true", help="prove all of them")
     parser.add_argument(
         "--engine",
-        choices=("sympy", "z3", "both"),
+        choices=("sympy", "z3", "coq", "both"),
         default="sympy",
-        help="decision procedure: sympy (default), z3 (needs the extra prove), or both",
+        help="decision procedure: sympy (default), z3 (needs the extra prove), coq (needs coqc), or both sympy and z3",
     )
     parser.add_argument("--recheck", metavar="FILE", help="verify a saved proof, without any search")
     output = parser.add_mutually_exclusive_group()
     output.add_argument(
         "--json", action="store_true", help="print each proof with its certificate, one JSON object per line"
     )
+    output.add_argument("--export", choices=("coq",), help="print a theorem as one file for a proof assistant")
     output.add_argument("--latex", action="store_true", help="print theorems and proofs as a LaTeX appendix")
     return parser
 
@@ -74,18 +77,24 @@ def run(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise CommandError(str(error)) from None
     if not args.names and not args.all:
-        if args.latex:
-            raise CommandError("--latex prints proofs: name a theorem, or give --all")
+        if args.latex or args.export:
+            option = "--latex" if args.latex else "--export"
+            raise CommandError(f"{option} prints proofs: name a theorem{', or give --all' if args.latex else ''}")
         _list(as_json=args.json)
         return YES
     names = known if args.all else tuple(args.names)
+    if args.export and len(names) != 1:
+        raise CommandError(f"--export prints one file, but {len(names)} theorems are given: name one")
     engines = ("sympy", "z3") if args.engine == "both" else (args.engine,)
     try:
         if args.latex:
             say(proofs.appendix(engines, names).rstrip())
             return YES
+        if args.export:
+            say(proofs.export(names[0], args.export).rstrip())
+            return YES
         return _prove(names, engines, args.json)
-    except ImportError as error:
+    except (ImportError, FileNotFoundError) as error:
         raise CommandError(str(error)) from None
     except RuntimeError as error:  # a theorem without a proof has no place in an appendix
         complain(str(error))

@@ -130,7 +130,8 @@ def _lifted(value: Any) -> GallinaInteger:
 
 def _lifted_axis(axis: Axis) -> Axis:
     names = ("n_outputs", "n_samples", "n_taps", "stride", "dilation", "pad_low", "tile")
-    return replace(axis, **{name: _lifted(getattr(axis, name)) for name in names})
+    lifted: dict[str, Any] = {name: _lifted(getattr(axis, name)) for name in names}
+    return replace(axis, **lifted)
 
 
 def _sympy(term: Term) -> Any:

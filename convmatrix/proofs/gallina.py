@@ -424,8 +424,10 @@ def _broken(line: str) -> str:
 
 
 def comment(text: str) -> str:
-    """Return a comment of Coq."""
-    return f"(* {text.replace('(*', '( *').replace('*)', '* )')} *)"
+    """Return a comment of Coq, in which comments and strings must be closed."""
+    for mark, plain in (("(*", "( *"), ("*)", "* )"), ('"', "''")):
+        text = text.replace(mark, plain)
+    return f"(* {text} *)"
 
 
 def lemmas_text(theorem: Theorem, proofs: Callable[[Lemma], tuple[str, str]] | None = None) -> str:

@@ -1,10 +1,11 @@
-"""Theorems for every size: their names, their proofs by either engine, saved proofs, and the LaTeX appendix."""
+"""Theorems for every size: their names, their proofs by any engine, saved proofs, and the LaTeX appendix."""
 
 from __future__ import annotations
 
 import difflib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,6 +13,7 @@ import sympy
 
 from convmatrix.proofs.catalogue import all_theorems
 from convmatrix.proofs.certificates import CertificateError, check_certificate
+from convmatrix.proofs.coq_engine import decide_with_coq, export_text
 from convmatrix.proofs.results import FORMAT, Part, Proof, theorem_latex
 from convmatrix.proofs.search import decide_with_sympy
 from convmatrix.proofs.smt import decide_with_z3, load_z3
@@ -20,7 +22,7 @@ from convmatrix.proofs.statements import Decision, example_holds
 if TYPE_CHECKING:
     from convmatrix.proofs.statements import Identity, Lemma, Theorem
 
-ENGINES: Final = ("sympy", "z3")
+ENGINES: Final = ("sympy", "z3", "coq")
 
 
 def theorems() -> tuple[str, ...]:
@@ -38,15 +40,16 @@ def prove(name: str, engine: str = "sympy") -> Proof:
     """Return the proof of a theorem, for all sizes and all weights.
 
     The integer lemmas of the theorem are decided by the engine, which runs the one-axis rule of `convmatrix.boundary`
-    on its own kind of integers. Identities of functions, such as the period of the cosine, are always decided by SymPy.
-    Each part of the proof records what decided it.
+    on its own kind of integers. Coq also checks the full statement of the theorem, for all weights, channels, groups
+    and axes, and accepts no axiom. Identities of functions, such as the period of the cosine, are decided by SymPy;
+    the full statement in Coq covers them, for any root of unity. Each part of the proof records what decided it.
 
     Parameters
     ----------
     name : str
         One of `theorems`.
-    engine : {"sympy", "z3"}
-        ``"z3"`` needs the extra ``prove``.
+    engine : {"sympy", "z3", "coq"}
+        ``"z3"`` needs the extra ``prove``, ``"coq"`` the program ``coqc``.
 
     Returns
     -------
@@ -58,6 +61,8 @@ def prove(name: str, engine: str = "sympy") -> Proof:
         If the theorem or the engine is unknown.
     ImportError
         If z3 is requested but not installed.
+    FileNotFoundError
+        If Coq is requested but not installed.
 
     Examples
     --------
@@ -121,7 +126,9 @@ def prove_theorem(theorem: Theorem, engine: str = "sympy") -> Proof:
     True
     """
     if engine not in ENGINES:
-        raise ValueError(f"engine {engine!r} is unknown; choose {' or '.join(ENGINES)}")
+        raise ValueError(f"engine {engine!r} is unknown; choose {', '.join(ENGINES[:-1])} or {ENGINES[-1]}")
+    if engine == "coq":
+        return _by_coq(theorem)
     if engine == "z3":
         load_z3()
     decide = decide_with_sympy if engine == "sympy" else decide_with_z3
@@ -132,6 +139,63 @@ def prove_theorem(theorem: Theorem, engine: str = "sympy") -> Proof:
             decision = Decision("undecided")  # unsatisfiable hypotheses would prove anything
         parts.append(lemma_part(lemma, engine, decision))
     return proof_of(theorem, engine, [*parts, *map(decide_identity, theorem.identities)])
+
+
+def _by_coq(theorem: Theorem) -> Proof:
+    """Return the proof of a theorem by Coq: its lemmas, and its full statement or, without one, its identities."""
+    decisions, full = decide_with_coq(theorem)
+    parts = [lemma_part(lemma, "coq", found) for lemma, found in zip(theorem.lemmas, decisions, strict=True)]
+    if full is None:
+        return proof_of(theorem, "coq", [*parts, *map(decide_identity, theorem.identities)])
+    whole = Part(
+        "full statement",
+        theorem.statement,
+        r"\text{\texttt{" + full.name.replace("_", r"\_") + "}}",
+        "full statement",
+        "coq",
+        full.decision.status,
+        full.decision.certificate,
+        None,
+        {},
+    )
+    covered = "; it covers the identities of functions, for any root of unity" if theorem.identities else ""
+    closing = f"From there to all weights, channels and axes: by the full statement, a theorem of Coq{covered}."
+    return replace(proof_of(theorem, "coq", [*parts, whole]), closing=closing)
+
+
+def export(name: str, engine: str = "coq", proofs: bool = True) -> str:
+    """Return a theorem as one text for a proof assistant: the one-axis rule, its lemmas and its full statement.
+
+    The text is that of a ``.v`` file, which plain ``coqc`` compiles (Coq 8.16 or later). It is made without Coq.
+
+    Parameters
+    ----------
+    name : str
+        One of `theorems`.
+    engine : {"coq"}
+    proofs : bool, optional
+        Whether the lemmas are proved. If not, they are admitted, which leaves the statements, quick to read.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    ValueError
+        If the theorem is unknown, or the engine has no files of its own.
+    RuntimeError
+        If there is no proof of a lemma.
+
+    Examples
+    --------
+    >>> text = export("flat-index")
+    >>> "Lemma flat_index_surjective : forall size r : Z," in text
+    True
+    """
+    if engine != "coq":
+        raise ValueError(f"engine {engine!r} has no files to export; choose coq, or save a proof with Proof.save")
+    return export_text(theorem(name), proofs)
 
 
 def lemma_part(lemma: Lemma, engine: str, decision: Decision) -> Part:
@@ -184,7 +248,8 @@ def recheck(source: str | Path | Mapping[str, Any], stated: Theorem | None = Non
 
     The lemmas are rebuilt from the one-axis rule. Each contradiction is then verified by multiplying and adding
     polynomials, identities are simplified again, and the text in the file must be that of the theorem. A proof by z3
-    contains problems that z3 found unsatisfiable; because only a solver can decide these, the proof is refused.
+    contains problems that z3 found unsatisfiable; because only a solver can decide these, the proof is refused. One by
+    Coq is checked by compiling the text of `export`.
 
     Parameters
     ----------
@@ -213,6 +278,11 @@ def recheck(source: str | Path | Mapping[str, Any], stated: Theorem | None = Non
     record = source if isinstance(source, Mapping) else _read(Path(source))
     if record.get("format") != FORMAT:
         raise CertificateError(f"not a saved proof: its format is {record.get('format')!r}, and {FORMAT!r} is needed")
+    if record.get("engine") == "coq":
+        raise CertificateError(
+            f"a proof by 'coq' is checked by Coq itself: compile the text of export({record.get('name')!r}) with coqc, "
+            "or save the proof by engine='sympy'"
+        )
     if record.get("engine") != "sympy":
         raise CertificateError(
             f"a proof by {record.get('engine')!r} holds problems for a solver, and cannot be checked without search; "
@@ -288,7 +358,8 @@ _HEAD = r"""% Needs \usepackage{amsmath,amssymb,amsthm} and \newtheorem{theorem}
 Throughout, $r(i, t)$ is the sample that tap $t$ of output $i$ reads on one axis (or that is read at a position, where
 one argument is given), $x(i, t) = i s + t d - p$ its position, and $\varnothing$ stands for no sample. A lemma marked
 \textsf{S} was decided by SymPy, with a certificate of polynomial identities; one marked \textsf{Z} by the SMT solver
-z3.
+z3; one marked \textsf{C} by Coq, without axioms. A full statement is a theorem of Coq for all weights, channels, groups
+and axes.
 """
 
 
@@ -297,7 +368,7 @@ def appendix(engines: Sequence[str] = ("sympy",), names: Sequence[str] | None = 
 
     Parameters
     ----------
-    engines : sequence of {"sympy", "z3"}
+    engines : sequence of {"sympy", "z3", "coq"}
         The engines that decide the lemmas; each lemma is marked with the engines that proved it.
     names : sequence of str, optional
         Names of theorems; all theorems by default.

@@ -21,12 +21,12 @@ class Part:
     Attributes
     ----------
     name, text, latex : str
-    kind : {"integer lemma", "identity"}
+    kind : {"integer lemma", "identity", "full statement"}
     decided_by : str
-        The engine that decided the part. Identities of functions are always decided by SymPy.
+        The engine that decided the part. Identities of functions are decided by SymPy.
     status : {"proved", "refuted", "undecided"}
     certificate : dict
-        Plain data: see `convmatrix.proofs.certificates` and `convmatrix.proofs.smt`.
+        Plain data: see `convmatrix.proofs.certificates`, `convmatrix.proofs.smt`, `convmatrix.proofs.coq_engine`.
     counterexample : dict of str to int or None
         Integers that satisfy the hypotheses but not the claim, if the claim was refuted.
     example : dict of str to int
@@ -36,7 +36,7 @@ class Part:
     name: str
     text: str
     latex: str
-    kind: Literal["integer lemma", "identity"]
+    kind: Literal["integer lemma", "identity", "full statement"]
     decided_by: str
     status: str
     certificate: Mapping[str, Any]
@@ -182,6 +182,8 @@ def _evidence(part: Part) -> str:
         quotients = list(dict.fromkeys(_splits(nodes)))
         shown = f", with the quotient {quotients[0]}" if quotients else ""
         return f": {len(nodes)} contradictions{shown}"
+    if part.certificate.get("kind") == "coq":
+        return f": {part.certificate['theorem']}, closed under the global context, Coq {part.certificate['version']}"
     if part.certificate.get("kind") == "smt-lib":
         return f": {len(part.certificate['unsatisfiable'])} unsatisfiable problems, z3 {part.certificate['version']}"
     return ": the difference of both sides simplifies to 0"
@@ -239,18 +241,24 @@ def theorem_latex(proofs: Sequence[Proof]) -> str:
         first.argument,
         r"\begin{itemize}",
     ]
-    for place, part in enumerate(first.parts):
-        marks = [proof.parts[place].decided_by for proof in proofs]
-        marked = ", ".join(dict.fromkeys({"sympy": r"\textsf{S}", "z3": r"\textsf{Z}"}[mark] for mark in marks))
-        lines.append(rf"\item {part.name} ({marked}): ${part.latex}${_certificate_latex(proofs, place)}.")
+    found: dict[str, list[Part]] = {}  # the parts of all proofs by name, because Coq's differ
+    for proof in proofs:
+        for part in proof.parts:
+            found.setdefault(part.name, []).append(part)
+    for name, parts in found.items():
+        marked = ", ".join(dict.fromkeys(_MARKS[part.decided_by] for part in parts))
+        lines.append(rf"\item {name} ({marked}): ${parts[0].latex}${_certificate_latex(parts)}.")
     lines += [r"\end{itemize}", r"\end{proof}", ""]
     return "\n".join(lines)
 
 
-def _certificate_latex(proofs: Sequence[Proof], place: int) -> str:
+_MARKS: Final = {"sympy": r"\textsf{S}", "z3": r"\textsf{Z}", "coq": r"\textsf{C}"}
+
+
+def _certificate_latex(parts: Sequence[Part]) -> str:
     """Return a summary of SymPy's certificate."""
-    for proof in proofs:
-        certificate = proof.parts[place].certificate
+    for part in parts:
+        certificate = part.certificate
         if certificate.get("kind") == "contradictions":
             nodes = list(certificate["contradictions"])
             quotients = [_polynomial_latex(node["on"]) for node in nodes if node.get("kind") == "split"]

@@ -55,7 +55,7 @@ class TilingPlan(PlannedAxes):
 
         Parameters
         ----------
-        engine : {"sympy", "z3"}
+        engine : {"sympy", "z3", "coq"}
 
         Returns
         -------

@@ -1,0 +1,375 @@
+"""The engine Coq: the lemmas of a theorem, and its full statement, checked by the kernel of Coq.
+
+A theorem becomes a few files: the rule, which `convmatrix.proofs.gallina` generates from `convmatrix.boundary`; a
+library for sums, layers and their axes, written by hand in the folder ``coq`` beside this module; the lemmas, whose
+proofs `convmatrix.proofs.coq_scripts` writes; and the full statement, for all weights, channels, groups and axes, in
+``coq/full``. The engine compiles them in a temporary folder with ``coqc``, and accepts a theorem only if
+``Print Assumptions`` says that it is closed under the global context: it rests on no axiom and on nothing admitted.
+"""
+
+from __future__ import annotations
+
+import functools
+import graphlib
+import re
+import shutil
+import subprocess
+import tempfile
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from convmatrix.proofs.coq_scripts import LemmaProof, NoProofError
+from convmatrix.proofs.gallina import comment, coq_name, lemmas_text, rule_text, statement
+from convmatrix.proofs.statements import Decision, counterexample, example_holds, no_symbols
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from convmatrix.proofs.statements import Lemma, Theorem
+
+_LIBRARY: Final = Path(__file__).parent / "coq"
+CLOSED: Final = "Closed under the global context"
+"""What Coq says about the assumptions of a theorem that has none."""
+
+_SECONDS: Final = 600.0
+_REQUIRE: Final = re.compile(r"^(?:From\s+(\w+)\s+)?Require\s+(Import\s+|Export\s+)?([\w.\s]+?)\.(?=\s)", re.MULTILINE)
+
+
+def find_coqc() -> str:
+    """Return the path of the compiler ``coqc``, or raise FileNotFoundError that says how to install it."""
+    found = shutil.which("coqc")
+    if found is None:
+        raise FileNotFoundError(
+            "the engine coq needs the program coqc, which is not found on PATH; install Coq 8.16 or later, for "
+            "example Debian's package coq (apt-get install coq), or use engine='sympy'"
+        )
+    return found
+
+
+@functools.cache
+def coq_version(coqc: str) -> str:
+    """Return the version of Coq."""
+    done = subprocess.run([coqc, "--version"], capture_output=True, text=True, check=False, timeout=_SECONDS)  # noqa: S603
+    found = re.search(r"version (\S+)", done.stdout)
+    return found.group(1) if found else "unknown"
+
+
+# --- decisions --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FullStatement:
+    """The decision about the full statement of a theorem.
+
+    Attributes
+    ----------
+    name : str
+        The name of the theorem in Coq.
+    decision : Decision
+    """
+
+    name: str
+    decision: Decision
+
+
+def decide_with_coq(theorem: Theorem) -> tuple[list[Decision], FullStatement | None]:
+    """Return the decisions about the lemmas of a theorem, and about its full statement if it has one in Coq."""
+    coqc = find_coqc()
+    drafts = [_draft(theorem, lemma) for lemma in theorem.lemmas]
+    written = [(lemma, draft) for lemma, draft in zip(theorem.lemmas, drafts, strict=True) if isinstance(draft, tuple)]
+    module = f"Lemmas_{coq_name(theorem.name)}"
+    files = Folder(coqc, _library(coqc, rule_text()), theorem)
+    try:
+        files.sources.texts[module] = _text(theorem, written)
+        together = files.compile(module)
+        accepted = not together.error and together.closed == len(written)
+        decisions = []
+        for lemma, draft in zip(theorem.lemmas, drafts, strict=True):
+            if isinstance(draft, Decision):
+                decisions.append(draft)
+            elif accepted:
+                decisions.append(Decision("proved", _certificate(theorem, lemma, coqc)))
+            else:
+                alone = files.compile_text("Alone", _text(theorem, [(lemma, draft)]))
+                decisions.append(alone.decision(_certificate(theorem, lemma, coqc)))
+        hold = accepted and len(written) == len(drafts)
+        return decisions, _full_statement(theorem, files, hold, coqc)
+    finally:
+        files.close()
+
+
+def _draft(theorem: Theorem, lemma: Lemma) -> tuple[str, str] | Decision:
+    """Return the proof of a lemma in Coq, still to be compiled, or the decision that there is none."""
+    try:
+        proof = LemmaProof(lemma, coq_name(theorem.name, lemma.name))
+    except TypeError as error:
+        return no_symbols(lemma, error)
+    found = counterexample(lemma)
+    if found is not None:
+        return Decision("refuted", counterexample=found)
+    if not example_holds(lemma):
+        return Decision("undecided", {"kind": "none", "reason": "its hypotheses do not hold for its example"})
+    try:
+        return proof.text()
+    except (NoProofError, TypeError) as error:
+        return Decision("undecided", {"kind": "none", "reason": str(error)})
+
+
+def _certificate(theorem: Theorem, lemma: Lemma, coqc: str) -> dict[str, Any]:
+    return _accepted(coq_name(theorem.name, lemma.name), statement(lemma), coqc)
+
+
+def _accepted(name: str, stated: str, coqc: str) -> dict[str, Any]:
+    return {"kind": "coq", "theorem": name, "statement": stated, "assumptions": CLOSED, "version": coq_version(coqc)}
+
+
+def _full_statement(theorem: Theorem, files: Folder, lemmas_hold: bool, coqc: str) -> FullStatement | None:
+    if full_path(theorem.name) is None:
+        return None
+    module = f"Full_{coq_name(theorem.name)}"
+    name = f"{coq_name(theorem.name)}_theorem"
+    if not lemmas_hold:
+        reason = "it rests on a lemma without a proof"
+        return FullStatement(name, Decision("undecided", {"kind": "none", "reason": reason}))
+    # The file asks for the assumptions itself; it is asked again, so that they are those of this theorem.
+    files.sources.texts[module] = f"{files.sources[module]}\nPrint Assumptions {name}.\n"
+    compiled = files.compile(module)
+    return FullStatement(name, compiled.decision(_accepted(name, full_text(theorem.name) or "", coqc)))
+
+
+def full_path(name: str) -> Path | None:
+    """Return the file with the full statement of a theorem, or None if there is none."""
+    path = _LIBRARY / "full" / f"{coq_name(name)}.v"
+    return path if path.is_file() else None
+
+
+def full_text(name: str) -> str | None:
+    """Return the full statement of a theorem as it stands in its file, or None.
+
+    Examples
+    --------
+    >>> print((full_text("circular-shift") or "")[:30])
+    Theorem circular_shift_theorem
+    """
+    path = full_path(name)
+    if path is None:
+        return None
+    found = re.search(rf"^Theorem {coq_name(name)}_theorem\b.*?\.(?=\s*Proof)", path.read_text("utf-8"), re.M | re.S)
+    return found.group(0) if found else None
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+class _Sources:
+    """The texts of modules, each made when it is first asked for."""
+
+    def __init__(self, theorem: Theorem, proofs: bool = True) -> None:
+        from convmatrix.proofs.catalogue import all_theorems
+
+        known = {**all_theorems(), theorem.name: theorem}  # files may require the lemmas of others
+        self.theorems = {coq_name(name): theorem for name, theorem in known.items()}
+        self.proofs = proofs
+        self.texts: dict[str, str] = {}
+
+    def __getitem__(self, module: str) -> str:
+        if module not in self.texts:
+            self.texts[module] = self._made(module)
+        return self.texts[module]
+
+    def _made(self, module: str) -> str:
+        if module == "Rule":
+            return rule_text()
+        kind, _, name = module.partition("_")
+        if kind == "Lemmas" and name in self.theorems:
+            theorem = self.theorems[name]
+            if not self.proofs:
+                return lemmas_text(theorem)
+            return _text(theorem, [(lemma, _proved(theorem, lemma)) for lemma in theorem.lemmas])
+        path = _LIBRARY / "full" / f"{name}.v" if kind == "Full" else _LIBRARY / f"{module}.v"
+        if not path.is_file():
+            raise RuntimeError(f"there is no module {module} in Coq: {path} does not exist")
+        return path.read_text("utf-8")
+
+    def order(self, module: str) -> list[str]:
+        """Return a module and all that it requires, each after those that it requires itself."""
+        graph: dict[str, set[str]] = {}
+        waiting = [module]
+        while waiting:
+            name = waiting.pop()
+            if name not in graph:
+                graph[name] = {required for _, _, required in _required(self[name])}
+                waiting += graph[name]
+        return list(graphlib.TopologicalSorter({name: sorted(graph[name]) for name in sorted(graph)}).static_order())
+
+
+def _text(theorem: Theorem, proofs: Sequence[tuple[Lemma, tuple[str, str]]]) -> str:
+    """Return the file of some lemmas with their proofs, and the commands that print what they rest on."""
+    texts = {lemma.name: proof for lemma, proof in proofs}
+    several = replace(theorem, lemmas=tuple(lemma for lemma, _ in proofs))
+    questions = [f"Print Assumptions {coq_name(theorem.name, name)}.\n" for name in texts]
+    return lemmas_text(several, lambda lemma: texts[lemma.name]) + "".join(questions)
+
+
+def _proved(theorem: Theorem, lemma: Lemma) -> tuple[str, str]:
+    """Return the proof of a lemma, or raise RuntimeError."""
+    try:
+        return LemmaProof(lemma, coq_name(theorem.name, lemma.name)).text()
+    except (NoProofError, TypeError) as error:
+        raise RuntimeError(f"the lemma {lemma.name!r} of {theorem.name} has no proof in Coq: {error}") from None
+
+
+def _required(text: str) -> list[tuple[re.Match[str], str, str]]:
+    """Return the modules of this library that a file requires: the match, whether it imports them, and the name."""
+    return [
+        (match, (match.group(2) or "").strip(), name)
+        for match in _REQUIRE.finditer(text)
+        if match.group(1) == "Convmatrix"
+        for name in match.group(3).split()
+    ]
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What the compiler said about a file.
+
+    Attributes
+    ----------
+    error : str
+        Its message if the file does not compile, otherwise empty.
+    output : str
+    """
+
+    error: str
+    output: str
+
+    @property
+    def closed(self) -> int:
+        """The number of theorems that rest on nothing else, or -1 if the output says anything more."""
+        lines = [line for line in self.output.splitlines() if line.strip()]
+        return len(lines) if all(line == CLOSED for line in lines) else -1
+
+    @property
+    def message(self) -> str:
+        """Why the file is not accepted."""
+        return f"coqc: {self.error}" if self.error else f"it does not rest on Coq's logic alone: {self.output.strip()}"
+
+    def decision(self, certificate: dict[str, Any]) -> Decision:
+        """Return the decision about the theorem of a file, with a certificate if it is proved."""
+        if not self.error and self.closed >= 1:
+            return Decision("proved", certificate)
+        return Decision("undecided", {"kind": "none", "reason": self.message})
+
+
+class Folder:
+    """A temporary folder in which files of a theorem are compiled, beside the compiled library."""
+
+    def __init__(self, coqc: str, library: Library, theorem: Theorem) -> None:
+        self.coqc = coqc
+        self.library = library
+        self.sources = _Sources(theorem)
+        self.temporary = tempfile.TemporaryDirectory(prefix="convmatrix-coq-")
+        self.done: dict[str, Compiled] = {}
+
+    def close(self) -> None:
+        """Remove the folder."""
+        self.temporary.cleanup()
+
+    def compile(self, module: str) -> Compiled:
+        """Compile a module and all that it requires; return what was said about it, or the first error."""
+        try:
+            order = self.sources.order(module)
+        except RuntimeError as error:
+            return Compiled(str(error), "")
+        for name in order:
+            known = self.library.compile(name, self.sources[name]) if "_" not in name else self._own(name)
+            if known.error:
+                return known
+        return known
+
+    def _own(self, module: str) -> Compiled:
+        if module not in self.done:
+            self.done[module] = self.compile_text(module, self.sources[module])
+        return self.done[module]
+
+    def compile_text(self, module: str, text: str) -> Compiled:
+        """Compile a text as a module whose requirements are compiled."""
+        return _compiled(self.coqc, Path(self.temporary.name), module, text, [self.library.folder])
+
+
+class Library:
+    """The compiled library: the rule and the files written by hand, kept for the life of the process."""
+
+    def __init__(self, coqc: str) -> None:
+        self.coqc = coqc
+        self.temporary = tempfile.TemporaryDirectory(prefix="convmatrix-coq-")
+        self.folder = Path(self.temporary.name)
+        self.done: dict[str, tuple[str, Compiled]] = {}
+        self.lock = threading.Lock()  # theorems may be proved in several threads
+
+    def compile(self, module: str, text: str) -> Compiled:
+        """Compile a module, once for each text; those that it requires must be compiled."""
+        with self.lock:
+            if module not in self.done or self.done[module][0] != text:
+                self.done[module] = text, _compiled(self.coqc, self.folder, module, text, [])
+            return self.done[module][1]
+
+
+@functools.lru_cache(maxsize=2)
+def _library(coqc: str, rule: str) -> Library:
+    """Return the library for a rule: another one where the code of the rule has changed."""
+    del rule
+    return Library(coqc)
+
+
+def _compiled(coqc: str, folder: Path, module: str, text: str, others: Sequence[Path]) -> Compiled:
+    (folder / f"{module}.v").write_text(text, "utf-8")
+    paths = [argument for other in [folder, *others] for argument in ("-Q", str(other), "Convmatrix")]
+    command = [coqc, "-q", *paths, f"{module}.v"]
+    try:
+        done = subprocess.run(  # noqa: S603 (files that are written here)
+            command, cwd=folder, capture_output=True, text=True, check=False, timeout=_SECONDS
+        )
+    except subprocess.TimeoutExpired:
+        return Compiled(f"{module}.v was stopped after {_SECONDS:g} s", "")
+    if done.returncode:
+        return Compiled(" ".join(done.stderr.split()) or f"ended with status {done.returncode}", done.stdout)
+    return Compiled("", done.stdout)
+
+
+def file_sizes(theorem: Theorem) -> dict[str, int]:
+    """Return the numbers of bytes of the files of a theorem alone: its lemmas, and its full statement."""
+    sources = _Sources(theorem)
+    kinds = ("Lemmas", "Full") if full_path(theorem.name) else ("Lemmas",)
+    return {kind: len(sources[f"{kind}_{coq_name(theorem.name)}"].encode()) for kind in kinds}
+
+
+# --- one text ---------------------------------------------------------------------------------------------------------
+
+
+def export_text(theorem: Theorem, proofs: bool = True) -> str:
+    """Return a theorem as one text that plain ``coqc`` compiles; see `convmatrix.proofs.export`."""
+    sources = _Sources(theorem, proofs)
+    last = f"{'Full' if full_path(theorem.name) else 'Lemmas'}_{coq_name(theorem.name)}"
+    texts = {module: sources[module] for module in sources.order(last)}
+    required: dict[str, None] = {}
+    blocks = []
+    for module, text in texts.items():
+
+        def imported(match: re.Match[str]) -> str:
+            source, kind, names = match.group(1), (match.group(2) or "").strip(), match.group(3)
+            if source != "Convmatrix":
+                required.update(dict.fromkeys(names.split()))
+            return f"{kind or 'Import'} {names}."
+
+        body = _REQUIRE.sub(imported, text).replace("Convmatrix.", "")
+        blocks.append(f"Module {module}.\n\n{body.strip()}\n\nEnd {module}.\n")
+    head = [
+        comment(f"Theorem {theorem.name}: {theorem.statement}"),
+        comment("Generated by convmatrix; compile it with coqc, Coq 8.16 or later."),
+        f"From Coq Require {' '.join(required)}.",
+        "",
+    ]
+    return "\n".join([*head, *blocks])
