@@ -99,9 +99,9 @@ def _grid_scaling_lemma(a: Algebra) -> Condition:
 
 
 def _grid_lemma(a: Algebra) -> Condition:
-    y, x, d, p, r, t, s, g, h = a.integers("y x d p r t s g h")
-    a.assume(d >= 1, a.either(a.different(g, 1), a.different(h, 0)))
-    down, right = Axis(1, 1, 1, 1, d, p), Axis(1, 1, 1, 1, d, r)
+    y, x, d, e, p, r, t, s, g, h = a.integers("y x d e p r t s g h")
+    a.assume(d >= 1, e >= 1, a.either(a.different(g, 1), a.different(h, 0)))
+    down, right = Axis(1, 1, 1, 1, d, p), Axis(1, 1, 1, 1, e, r)
     v, u = a.position(down, 0, t), a.position(right, 0, s)
     outputs, samples = _turned(g, h, y, x), _turned(g, h, a.position(down, y, t), a.position(right, x, s))
     a.assume(
@@ -277,7 +277,7 @@ THEOREMS = (
                 "a tap that is moved along by g + h i, which is not 1, on the unbounded grid is the centre",
                 r"x\bigl(M (y, x)\bigr) = M\, x(y, x),\ M \ne 1 \implies (v, u) = (0, 0)",
                 _grid_lemma,
-                {"y": 1, "x": 2, "d": 1, "p": 1, "r": 1, "t": 1, "s": 1, "g": 1, "h": 1},
+                {"y": 1, "x": 2, "d": 1, "e": 1, "p": 1, "r": 1, "t": 1, "s": 1, "g": 1, "h": 1},
             ),
         ),
         _check_no_scaling,

@@ -86,6 +86,43 @@ Proof.
   apply each_axis_of_shifts; tauto.
 Qed.
 
+(* An axis with stride s on a ring of s m samples, with m outputs. *)
+Definition ring_axis (a : axis) : Prop :=
+  axis_boundary a = circular /\ n_samples a = stride a * n_outputs a
+  /\ 1 <= n_outputs a /\ 1 <= stride a /\ 1 <= dilation a.
+(* What the lemma on strided shifts says. *)
+Definition strided_shift_rule : Prop := forall m k s d p i t b : Z, 1 <= m -> 1 <= s -> 0 <= i < m -> 0 <= t < k -> 1 <= d ->
+  sample (Axis m (s * m) k s d p circular false 1) ((i + b) mod m) t
+  = (sample (Axis m (s * m) k s d p circular false 1) i t + s * b) mod (s * m).
+
+Lemma ring_axis_present (a : axis) : ring_axis a -> 1 <= n_samples a /\ axis_boundary a <> zero.
+Proof. intros [B [E [H [S _]]]]. rewrite E, B. split; [nia|discriminate]. Qed.
+
+Lemma ring_axis_moves (rule : strided_shift_rule) (a : axis) (i t b : Z) :
+  ring_axis a -> 0 <= i < n_outputs a -> 0 <= t < n_taps a ->
+  sample a (rolled (n_outputs a) b i) t = rolled (n_samples a) (stride a * b) (sample a i t).
+Proof.
+  destruct a as [m n k s d p e f r]. unfold ring_axis; simpl. intros [-> [-> [Hm [Hs Hd]]]] Hi Ht.
+  set (a := Axis _ _ _ _ _ _ _ _ _). rewrite (sample_unflipped a i), (sample_unflipped a (rolled m b i)).
+  apply (true_tap_within a) in Ht. exact (rule m k s d p i _ b Hm Hs Hi Ht Hd).
+Qed.
+
+Lemma ring_axes_commute (rule : strided_shift_rule) (K : commutative_ring) (l : layer) b c :
+  Forall ring_axis (axes l) ->
+  each_axis (fun a b c => (forall i t, 0 <= i < n_outputs a -> 0 <= t < n_taps a ->
+    weight a (rolled (n_outputs a) b i) t = weight a i t) /\ (c - stride a * b) mod n_samples a = 0) (axes l) b c ->
+  commutes K l (shift (output_shape l) b) (shift (input_shape l) c).
+Proof.
+  intros A H. rewrite Forall_forall in A. apply shifts_commute_if. revert H.
+  apply each_axis_impl. intros a b0 c0 I [W E] i t Hi Ht. specialize (A a I). split; [apply W; assumption|right].
+  destruct (ring_axis_present a A) as [S Z]. repeat split; try (apply sample_not_negative; assumption).
+  rewrite (ring_axis_moves rule a i t b0) by assumption. apply rolled_same; assumption.
+Qed.
+
+(* An untiled axis has one kernel. *)
+Lemma untiled_weight a i t : tile a = 1 -> weight a i t = t.
+Proof. unfold weight. intros ->. rewrite Z.mod_1_r. reflexivity. Qed.
+
 (* --- only if --- *)
 
 Lemma weight_index_distinct axes : Forall distinct_weights axes -> forall i i' t u,

@@ -15,8 +15,6 @@ Open Scope Z_scope.
 Definition pool {V W} (f : list V -> W) (axes : list axis) (x : array V) : array W := fun h i =>
   f (map (fun t => x h (samples axes i t)) (grid (map n_taps axes))).
 
-Definition pooling_axis (a : axis) : Prop :=
-  axis_boundary a = circular /\ n_samples a = stride a * n_outputs a /\ 1 <= n_outputs a /\ 1 <= stride a /\ 1 <= dilation a.
 Definition pools_neighbours (a : axis) : Prop := dilation a = 1 /\ 1 <= n_taps a < n_samples a.
 
 Definition pool_commutes {V W} (f : list V -> W) (axes : list axis) (b c : list Z) : Prop :=
@@ -30,25 +28,14 @@ Definition average {K : commutative_ring} (scale : K) (values : list K) : K := (
 Definition maximum {V} (below : V -> V -> bool) (default : V) (values : list V) : V :=
   match values with [] => default | v :: values => fold_left (fun m v => if below m v then v else m) values v end.
 
-Lemma not_zero (a : axis) : pooling_axis a -> 1 <= n_samples a /\ axis_boundary a <> zero.
-Proof. intros [B [E [H [S _]]]]. rewrite E, B. split; [nia|discriminate]. Qed.
-
-Lemma sample_shift (a : axis) (i t b : Z) : pooling_axis a -> 0 <= i < n_outputs a -> 0 <= t < n_taps a ->
-  sample a (rolled (n_outputs a) b i) t = rolled (n_samples a) (stride a * b) (sample a i t).
-Proof.
-  destruct a as [m n k s d p e f r]. unfold pooling_axis; simpl. intros [-> [-> [Hm [Hs Hd]]]] Hi Ht.
-  set (a := Axis _ _ _ _ _ _ _ _ _). rewrite (sample_unflipped a i), (sample_unflipped a (rolled m b i)).
-  apply (true_tap_within a) in Ht. exact (pooling_shift_strided_shift m k s d p i _ b Hm Hs Hi Ht Hd).
-Qed.
-
-Lemma samples_shift axes b c i t : Forall pooling_axis axes ->
+Lemma samples_shift axes b c i t : Forall ring_axis axes ->
   each_axis (fun a b c => (c - stride a * b) mod n_samples a = 0) axes b c ->
   within (map n_outputs axes) i -> within (map n_taps axes) t ->
   samples axes (shift (map n_outputs axes) b i) t = shift (map n_samples axes) c (samples axes i t).
 Proof.
   intros F E. revert F i t. unfold samples, shift. induction E as [|a axes b bs c cs E _ IH]; simpl; intros F i t Hi Ht;
     inversion F; inversion Hi; inversion Ht; subst; simpl; [reflexivity|].
-  f_equal; [|apply IH; auto]. rewrite sample_shift by auto. apply rolled_same; [|assumption]. apply not_zero; assumption.
+  f_equal; [|apply IH; auto]. rewrite (ring_axis_moves pooling_shift_strided_shift) by auto. apply rolled_same; [|assumption]. apply ring_axis_present; assumption.
 Qed.
 
 (* --- windows --- *)
@@ -57,10 +44,10 @@ Qed.
 Definition in_window (n k u z : Z) : Prop := (z - u) mod n < k.
 Definition start (a : axis) (i : Z) : Z := position (unflipped a) i 0.
 
-Lemma members (a : axis) i t z : pooling_axis a -> pools_neighbours a -> 0 <= t < n_taps a -> 0 <= z < n_samples a ->
+Lemma members (a : axis) i t z : ring_axis a -> pools_neighbours a -> 0 <= t < n_taps a -> 0 <= z < n_samples a ->
   sample a i t = z <-> true_tap a t = (z - start a i) mod n_samples a.
 Proof.
-  destruct a as [m n k s d p e f r]. unfold pooling_axis, pools_neighbours; simpl. intros [-> _] [-> Hk] Ht Hz.
+  destruct a as [m n k s d p e f r]. unfold ring_axis, pools_neighbours; simpl. intros [-> _] [-> Hk] Ht Hz.
   set (a := Axis _ _ _ _ _ _ _ _ _). rewrite (sample_unflipped a i). apply (true_tap_within a) in Ht.
   exact (pooling_shift_members m n k s p i _ z ltac:(lia) ltac:(lia) Ht Hz).
 Qed.
@@ -181,10 +168,10 @@ Proof.
 Qed.
 
 Theorem pooling_shift_theorem :
-  (forall (V W : Type) (f : list V -> W) (axes : list axis) (b c : list Z), Forall pooling_axis axes ->
+  (forall (V W : Type) (f : list V -> W) (axes : list axis) (b c : list Z), Forall ring_axis axes ->
     each_axis (fun a b c => (c - stride a * b) mod n_samples a = 0) axes b c -> pool_commutes f axes b c)
   /\ (forall (V W : Type) (f : list V -> W) (v0 v1 : V) (axes : list axis) (b c : list Z), tells_one f v0 v1 ->
-    Forall pooling_axis axes -> Forall pools_neighbours axes -> length b = length axes -> length c = length axes ->
+    Forall ring_axis axes -> Forall pools_neighbours axes -> length b = length axes -> length c = length axes ->
     pool_commutes f axes b c ->
     each_axis (fun a b c => (c - stride a * b) mod n_samples a = 0 /\ c mod stride a = 0) axes b c)
   /\ (forall (K : commutative_ring) (scale : K), scale <> 0%K -> tells_one (average scale) 0%K 1%K)
@@ -208,7 +195,7 @@ Proof.
     assert (Rg' : each_axis reads_window axes g' u').
     { unfold g', u'. clear -F G Lc. revert c Lc. induction axes as [|a axes IH]; intros [|c0 c] L;
         try discriminate; simpl; inversion F as [|? ? Fa ?]; inversion G; subst; constructor; auto.
-      intros t z Ht Hz. pose proof (not_zero a Fa) as [S Z].
+      intros t z Ht Hz. pose proof (ring_axis_present a Fa) as [S Z].
       assert (Hy : 0 <= (z - c0) mod n_samples a < n_samples a) by (apply Z.mod_pos_bound; lia).
       transitivity (sample a 0 t = (z - c0) mod n_samples a).
       - unfold rolled. pose proof (sample_range a 0 t S) as Q. assert (Q' : 0 <= sample a 0 t < n_samples a) by tauto.

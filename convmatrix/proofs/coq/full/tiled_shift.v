@@ -9,26 +9,12 @@ From Coq Require Import ZArith List Lia.
 From Convmatrix Require Import Sums Rule Layers Equivariance Lemmas_tiled_shift.
 Open Scope Z_scope.
 
-Definition tiled_axis (a : axis) : Prop :=
-  axis_boundary a = circular /\ n_samples a = stride a * n_outputs a /\ (exists g, 1 <= g /\ n_outputs a = tile a * g)
-  /\ 1 <= tile a /\ 1 <= stride a /\ 1 <= dilation a.
-
-Lemma sizes (a : axis) : tiled_axis a -> 1 <= n_outputs a /\ 1 <= n_samples a /\ axis_boundary a <> zero.
-Proof. intros [B [E [[g [G F]] [T [S _]]]]]. rewrite E, B. repeat split; [nia|nia|discriminate]. Qed.
-
-Lemma sample_shift (a : axis) (i t b : Z) : tiled_axis a -> 0 <= i < n_outputs a -> 0 <= t < n_taps a ->
-  sample a (rolled (n_outputs a) b i) t = rolled (n_samples a) (stride a * b) (sample a i t).
-Proof.
-  intro A. destruct (sizes a A) as [Hm _]. revert A Hm.
-  destruct a as [m n k s d p e f r]. unfold tiled_axis; simpl. intros [-> [-> [_ [_ [Hs Hd]]]]] Hm Hi Ht.
-  set (a := Axis _ _ _ _ _ _ _ _ _). rewrite (sample_unflipped a i), (sample_unflipped a (rolled m b i)).
-  apply (true_tap_within a) in Ht. exact (tiled_shift_strided_shift m k s d p i _ b Hm Hs Hi Ht Hd).
-Qed.
+Definition tiled_axis (a : axis) : Prop := ring_axis a /\ 1 <= tile a /\ exists g, 1 <= g /\ n_outputs a = tile a * g.
 
 Lemma weight_shift (a : axis) (i t b : Z) : tiled_axis a -> 0 <= i < n_outputs a -> 0 <= t < n_taps a ->
   b mod tile a = 0 -> weight a (rolled (n_outputs a) b i) t = weight a i t.
 Proof.
-  destruct a as [m n k s d p e f r]. unfold tiled_axis; simpl. intros [_ [_ [[g [Hg ->]] [Hr _]]]] Hi Ht E.
+  destruct a as [m n k s d p e f r]. unfold tiled_axis; simpl. intros [_ [Hr [g [Hg ->]]]] Hi Ht E.
   apply Z.mod_divide in E; [|lia]. destruct E as [q ->]. rewrite (Z.mul_comm q r).
   exact (tiled_shift_same_kernel g r k i t q Hg Hr Hi Ht).
 Qed.
@@ -36,7 +22,7 @@ Qed.
 Lemma only_tile (a : axis) (t b : Z) : tiled_axis a -> 0 <= t < n_taps a ->
   weight a (rolled (n_outputs a) b 0) t = weight a 0 t -> b mod tile a = 0.
 Proof.
-  destruct a as [m n k s d p e f r]. unfold tiled_axis; simpl. intros [_ [_ [[g [Hg ->]] [Hr _]]]] Ht E.
+  destruct a as [m n k s d p e f r]. unfold tiled_axis; simpl. intros [_ [Hr [g [Hg ->]]]] Ht E.
   apply (tiled_shift_other_kernels g r 0 b); auto; [nia|].
   exact (tiled_shift_same_weight_same_kernel r k _ _ t Hr ltac:(lia) Ht E).
 Qed.
@@ -58,22 +44,22 @@ Theorem tiled_shift_theorem (K : commutative_ring) (l : layer) (b c : list Z) :
       each_axis (fun a b c => b mod tile a = 0 /\ (c - stride a * b) mod n_samples a = 0
         /\ c mod (stride a * tile a) = 0) (axes l) b c).
 Proof.
-  intros A Lb Lc. rewrite Forall_forall in A. split.
-  - intro H. apply shifts_commute_if. revert H. apply each_axis_impl. intros a b0 c0 I [B E] i t Hi Ht.
-    specialize (A a I). split; [apply weight_shift; assumption|right].
-    destruct (sizes a A) as [_ [S Z]]. repeat split; try (apply sample_not_negative; assumption).
-    rewrite (sample_shift a i t b0) by assumption. apply rolled_same; assumption.
+  intros A Lb Lc. assert (R : Forall ring_axis (axes l)) by (eapply Forall_impl; [|exact A]; intros a [? _]; assumption).
+  rewrite Forall_forall in A. split.
+  - intro H. apply (ring_axes_commute tiled_shift_strided_shift); [assumption|]. revert H. apply each_axis_impl.
+    intros a b0 c0 I [B E]. split; [|exact E]. intros i t Hi Ht. apply weight_shift; auto.
   - intros N G O T H. apply shifts_commute_only_if in H; auto.
     + revert H. rewrite Forall_forall in T. apply each_axis_impl. intros a b0 c0 I [E W].
-      specialize (A a I). specialize (T a I). destruct (sizes a A) as [M [S _]].
+      specialize (A a I). specialize (T a I). pose proof A as [Ra [Hr [g [Hg Em]]]].
+      destruct (ring_axis_present a Ra) as [S _]. pose proof Ra as [_ [En [Hm [Hs _]]]].
       assert (B : b0 mod tile a = 0) by (apply (only_tile a 0); auto; lia).
       assert (C : (c0 - stride a * b0) mod n_samples a = 0).
-      { apply (rolled_same _ (sample a 0 0)); [assumption|]. rewrite <- E. symmetry. apply sample_shift; auto; lia. }
-      repeat split; auto. destruct A as [_ [En [[g [Hg Em]] [Hr [Hs _]]]]]. rewrite En, Em in C.
-      exact (multiple _ _ g b0 c0 Hs Hr Hg B C).
-    + apply Forall_forall. intros a I. apply (sizes a (A a I)).
-    + rewrite Forall_forall in *. intros a I. split; [apply (sizes a (A a I))|auto].
-    + apply Forall_forall. intros a I i i' t u Ht Hu E. destruct (A a I) as [_ [_ [_ [Hr _]]]].
+      { apply (rolled_same _ (sample a 0 0)); [assumption|]. rewrite <- E. symmetry.
+        apply (ring_axis_moves tiled_shift_strided_shift); auto; lia. }
+      repeat split; auto. rewrite En, Em in C. exact (multiple _ _ g b0 c0 Hs Hr Hg B C).
+    + eapply Forall_impl; [|exact R]. exact ring_axis_present.
+    + rewrite Forall_forall in *. intros a I. destruct (R a I) as [_ [_ [Hm _]]]. auto.
+    + apply Forall_forall. intros a I i i' t u Ht Hu E. destruct (A a I) as [_ [Hr _]].
       exact (tiled_shift_distinct_weights (tile a) (n_taps a) i i' t u Hr Ht Hu E).
 Qed.
 Print Assumptions tiled_shift_theorem.
