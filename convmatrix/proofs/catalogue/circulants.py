@@ -174,9 +174,9 @@ THEOREMS = (
         r"On a ring of $n$ samples, convolutions of one channel with stride 1 and $n$ outputs commute, and the product "
         r"of two with one dilation is the convolution with the convolution of their kernels. Zero-padded convolutions "
         r"do not commute.",
-        "n >= 1 samples and outputs on each axis, one channel, stride 1, any kernels; for the product the same dilations, "
-        "and both kernels flipped or neither; n >= 2 for the zero-padded counterexample with kernels of length 3 on one "
-        "axis, with weights of a ring in which 1 is not 0.",
+        "n >= 1 samples and outputs on each axis, one channel, stride 1, any kernels; for the product the same "
+        "dilations, and both kernels flipped or neither; n >= 2 for the zero-padded counterexample with kernels of "
+        "length 3 on one axis, with weights of a ring in which 1 is not 0.",
         r"Row $i$ of the product $AB$ has the term $w_t v_u$ at the sample that tap $u$ of $B$ reads from where tap "
         r"$t$ of $A$ reads. By the first lemma this is what tap $t + u$ reads of a kernel with $\sum_{t+u=x} w_t v_u$ "
         r"at $x$; by the second it is the same for $BA$. With zeros around, let $A$ have only its first and $B$ only "
