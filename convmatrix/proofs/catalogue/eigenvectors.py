@@ -204,7 +204,8 @@ THEOREMS = (
         r"circular convolution of one channel with stride 1 and $n$ outputs, for the eigenvalue $\lambda_f = \sum_t "
         r"w_t\, \omega^{f (t d - p)}$. With channels, $\lambda_f$ is the matrix of these sums, one for each pair of "
         r"channels.",
-        "n >= 1 samples and outputs, stride 1; any kernel length, dilation d >= 1 and offset p; f any integer.",
+        "n >= 1 samples and outputs, stride 1, one kernel for all outputs; any kernel length, dilation d >= 1 and "
+        "offset p; f any integer, one per axis.",
         r"Output $i$ is $\sum_t w_t\, \omega^{f r(i,t)}$. The lemma says that $r(i,t)$ and the position $i + t d - p$ "
         r"differ by a multiple of $n$, which the identity says does not change the power. So the output is $\omega^{f "
         r"i} \lambda_f$. Each pair of channels has such a sum. On more axes vectors and eigenvalues are products.",
@@ -261,7 +262,8 @@ THEOREMS = (
         r"With the symmetric boundary, one channel, stride 1, $n$ outputs and a symmetric kernel $w_t = w_{k-1-t}$ "
         r"centred by $2 p = d (k - 1)$, the vectors $v_f(j) = \cos\bigl(\pi f (2j + 1)/(2n)\bigr)$ of the DCT-II are "
         r"eigenvectors, for $\lambda_f = \sum_t w_t \cos\bigl(\pi f (t d - p)/n\bigr)$.",
-        "n >= 1 samples and outputs, stride 1, kernel symmetric and centred: 2 p = d (k - 1).",
+        "n >= 1 samples and outputs, stride 1, one kernel for all outputs, symmetric and centred, 2 p = d (k - 1), on"
+        " each axis; on more axes vectors and eigenvalues are made of products of the cosines.",
         r"With $x$ for the position, the first lemma says that $2 r + 1$ is $2x + 1$ or its opposite up to a multiple "
         r"of $4n$; by the first two identities $v_f$ is the same at both. By the second lemma the taps $t$ and $k - 1 "
         r"- t$ are at positions $i + y$ and $i - y$, $y = t d - p$, and have one weight; by the third identity their "
