@@ -30,6 +30,7 @@ from convmatrix.proofs.results import polynomial_text
 from convmatrix.proofs.search import contradiction, decide_with_sympy
 from convmatrix.proofs.smt import decide_with_z3
 from convmatrix.proofs.statements import Algebra, Condition, Lemma, evaluate, example_holds
+from tests import mutants_of_theory
 
 THEOREMS = all_theorems()
 each_theorem = pytest.mark.parametrize("name", THEOREMS)
@@ -84,6 +85,7 @@ def test_on_explicit_matrices(name: str) -> None:
 
 def test_hypotheses_are_satisfiable() -> None:
     for name, known in THEOREMS.items():
+        assert len({part.name for part in (*known.lemmas, *known.identities)}) == len(known.lemmas + known.identities)
         for lemma in known.lemmas:
             assert example_holds(lemma), (name, lemma.name)
 
@@ -133,6 +135,10 @@ def wrong_stride(output: Any, tap: Any, stride: Any, dilation: Any, pad_low: Any
     return output * (stride + 1) + tap * dilation - pad_low
 
 
+def wrong_dilation(output: Any, tap: Any, stride: Any, dilation: Any, pad_low: Any) -> Any:
+    return output * stride + tap * (dilation + 1) - pad_low
+
+
 def wrong_tile(self: Any, output: Any, tap: Any) -> Any:
     return (output % (self.tile + 1)) * self.n_taps + tap
 
@@ -157,6 +163,17 @@ RULES: dict[str, tuple[str, Any]] = {
     "padding-border": ("read_sample", fold_off_by_one),
     "output-sizes": ("tap_position", lost_offset),
     "gradients": ("tap_position", lost_offset),
+    "fourier-blocks": ("read_sample", wrong_modulus),
+    "tap-weights": ("weight", wrong_tile),
+    "dilation-as-zeros": ("tap_position", wrong_dilation),
+    "stride-as-subsampling": ("tap_position", wrong_stride),
+    "polyphase": ("tap_position", moved_by_one),
+    "strided-merge": ("tap_position", moved_by_one),
+    "ring-folding": ("read_sample", wrong_modulus),
+    "padding-factorisation": ("tap_position", lost_offset),
+    "boundary-adjoint": ("read_sample", wrong_modulus),
+    "tiles": ("tap_position", lost_offset),
+    "short-axes": ("read_sample", fold_off_by_one),
 }
 
 
@@ -223,6 +240,61 @@ def test_a_bug_in_the_sizes_is_refused(function: str, engine: str, monkeypatch: 
     assert refuses(THEOREMS["output-sizes"].lemmas, decide_with_sympy if engine == "sympy" else decide_with_z3)
     monkeypatch.setattr("convmatrix.geometry." + function, SIZES[function], raising=False)
     assert fails_on_matrices("output-sizes")
+
+
+@pytest.mark.parametrize("engine", ["sympy", "z3"])
+def test_swapped_branches_of_the_choice_are_noticed(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Engines choose in their own way; examples and matrices are computed with the function that builds layers."""
+    if engine == "z3":
+        pytest.importorskip("z3", reason="needs the extra prove")
+
+    def swapped(condition: Any, then: Any, otherwise: Any) -> Any:
+        if isinstance(condition, np.ndarray):
+            return np.where(condition, otherwise, then)
+        return otherwise if condition else then
+
+    monkeypatch.setattr(rule.choose, "__code__", swapped.__code__)
+    assert not pr.prove("short-axes", engine).proved
+    with np.errstate(all="ignore"):
+        assert fails_on_matrices("short-axes")
+
+
+@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@pytest.mark.parametrize(
+    "colliding",
+    [
+        lambda self, output, tap: output % self.tile + tap,
+        lambda self, output, tap: output % self.tile * (self.n_taps - 1) + tap,
+        lambda self, output, tap: output % self.tile * self.n_taps,
+        lambda self, output, tap: output * 0 + tap,
+    ],
+    ids=["kernels next to each other", "kernels that overlap", "taps share a weight", "kernels share weights"],
+)
+def test_colliding_weights_are_noticed(colliding: Any, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    if engine == "z3":
+        pytest.importorskip("z3", reason="needs the extra prove")
+    monkeypatch.setattr(rule.Axis, "weight", colliding)
+    assert refuses(THEOREMS["tap-weights"].lemmas, decide_with_sympy if engine == "sympy" else decide_with_z3)
+    assert fails_on_matrices("tap-weights")
+
+
+def test_a_sample_of_the_attack() -> None:
+    """A few faults of the rule, the sizes and the lemmas: noticed, and no false lemma proved; the script runs all."""
+    pytest.importorskip("z3", reason="needs the extra prove")
+    drawn = [mutant for mutant in mutants_of_theory.mutants_of_rule() if mutant.key in SAMPLE]
+    assert {mutant.key for mutant in drawn} == SAMPLE
+    for mutant in drawn:
+        found = mutants_of_theory.attack(mutant, seconds=0.5)
+        assert found.noticed, mutant
+        assert found.false, mutant
+        assert not found.proved, (mutant, found)
+
+
+SAMPLE = {
+    "choose: then if condition else otherwise -> otherwise if condition else then",
+    "weight: output % self.tile * self.n_taps + tap -> output % self.tile * self.n_taps",
+    "_split: 2 -> 3",
+}
 
 
 # Far from the small numbers with which counterexamples are looked for: only what the engines conclude can refuse these.

@@ -53,12 +53,24 @@ _ORDER = (
     "boundary-adjoint",
     "tiles",
     "short-axes",
+    "odd-padding",
+    "transposed-sizes",
 )
 
 
 def all_theorems() -> dict[str, Theorem]:
     """Return every theorem by name."""
-    modules = (shifts, circulants, borders, contractions, output_sizes, eigenvectors, reflections)
-    modules += (channels, compositions, extensions)
+    modules = (
+        shifts,
+        circulants,
+        borders,
+        contractions,
+        channels,
+        compositions,
+        extensions,
+        output_sizes,
+        eigenvectors,
+        reflections,
+    )
     found = {theorem.name: theorem for module in modules for theorem in module.THEOREMS}
     return {name: found[name] for name in _ORDER}

@@ -127,16 +127,16 @@ def _check_tap_weights() -> Checks:
 
 def _check_grouped_blocks() -> Checks:
     """Check the theorem ``grouped-blocks``."""
-    for shape, taps, options in (
-        ((4,), (2,), {"in_channels": 2, "out_channels": 2, "groups": 2}),
-        ((5,), (3,), {"in_channels": 4, "out_channels": 6, "groups": 2, "padding": "same", "boundary": "reflect"}),
-        ((3,), (2,), {"in_channels": 3, "out_channels": 6, "groups": 3, "stride": 2, "padding": 1}),
-        ((2, 3), (2, 2), {"in_channels": 4, "out_channels": 2, "groups": 2, "padding": "same", "dilation": (1, 2)}),
-        ((2, 2), (2, 1), {"in_channels": 4, "out_channels": 2, "groups": 2, "transposed": True, "stride": 2}),
+    for layer in (
+        ConvGeometry(4, 2, in_channels=2, out_channels=2, groups=2),
+        ConvGeometry(5, 3, in_channels=4, out_channels=6, groups=2, padding="same", boundary="reflect"),
+        ConvGeometry(3, 2, in_channels=3, out_channels=6, groups=3, stride=2, padding=1),
+        ConvGeometry((2, 3), (2, 2), in_channels=4, out_channels=2, groups=2, padding="same", dilation=(1, 2)),
+        ConvGeometry((2, 2), (2, 1), in_channels=4, out_channels=2, groups=2, transposed=True, stride=2),
     ):
-        layer = ConvGeometry(shape, taps, **options)
-        parts = {name: options[name] // layer.groups for name in ("in_channels", "out_channels")}
-        block = symbolic.matrix(ConvGeometry(shape, taps, **{**options, **parts, "groups": 1}))
+        one = {"in_channels": layer.in_channels // layer.groups, "out_channels": layer.out_channels // layer.groups}
+        options = {**layer.options(), **one, "groups": 1}
+        block = symbolic.matrix(ConvGeometry(layer.input_shape, layer.kernel_shape, **options))
         weights = np.array(symbolic.weights(layer.n_weights), dtype=object).reshape(layer.groups, -1)
         blocks = [with_weights(block, own.tolist()) for own in weights]
         yield f"{layer!r}: one block for each group", symbolic.matrix(layer) == sympy.diag(*blocks)
@@ -144,14 +144,13 @@ def _check_grouped_blocks() -> Checks:
 
 def _check_kernel_unfold() -> Checks:
     """Check the theorem ``kernel-unfold``."""
-    for shape, taps, options in (
-        ((4,), (2,), {"in_channels": 2, "out_channels": 3}),
-        ((3,), (5,), {"padding": "same", "boundary": "reflect", "flip": True}),
-        ((5,), (2,), {"stride": 2, "dilation": 2, "padding": 1, "in_channels": 2}),
-        ((2, 3), (2, 2), {"in_channels": 2, "out_channels": 2, "padding": 1, "boundary": ("zero", "circular")}),
-        ((2, 3), (1, 2), {"in_channels": 2, "out_channels": 3, "stride": (1, 2), "transposed": True}),
+    for layer in (
+        ConvGeometry(4, 2, in_channels=2, out_channels=3),
+        ConvGeometry(3, 5, padding="same", boundary="reflect", flip=True),
+        ConvGeometry(5, 2, stride=2, dilation=2, padding=1, in_channels=2),
+        ConvGeometry((2, 3), (2, 2), in_channels=2, out_channels=2, padding=1, boundary=("zero", "circular")),
+        ConvGeometry((2, 3), (1, 2), in_channels=2, out_channels=3, stride=(1, 2), transposed=True),
     ):
-        layer = ConvGeometry(shape, taps, **options)
         first = layer.weight_shape[0]
         kernel = sympy.Matrix(first, layer.n_weights // first, symbolic.weights(layer.n_weights))
         positions = math.prod(layer.input_shape if layer.transposed else layer.output_shape)

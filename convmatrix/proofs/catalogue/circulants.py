@@ -175,8 +175,9 @@ THEOREMS = (
         r"On a ring of $n$ samples, convolutions of one channel with stride 1 and $n$ outputs commute, and the product "
         r"of two with one dilation is the convolution with the convolution of their kernels. Zero-padded convolutions "
         r"do not commute.",
-        "n >= 1 samples and outputs, one channel, stride 1, any kernels, the same dilation for the product; n >= 2 for "
-        "the zero-padded counterexample with kernels of length 3.",
+        "n >= 1 samples and outputs on each axis, one channel, stride 1, any kernels; for the product the same "
+        "dilations, and both kernels flipped or neither; n >= 2 for the zero-padded counterexample with kernels of "
+        "length 3 on one axis, with weights of a ring in which 1 is not 0.",
         r"Row $i$ of the product $AB$ has the term $w_t v_u$ at the sample that tap $u$ of $B$ reads from where tap "
         r"$t$ of $A$ reads. By the first lemma this is what tap $t + u$ reads of a kernel with $\sum_{t+u=x} w_t v_u$ "
         r"at $x$; by the second it is the same for $BA$. With zeros around, let $A$ have only its first and $B$ only "
@@ -213,7 +214,7 @@ THEOREMS = (
         r"With stride 1, zero padding of at most $d(k-1)$ at either end, and dilation $d$, the (Toeplitz) matrix of a "
         r"convolution is the part of a circulant of size $n + d(k-1)$ in its first $n$ columns: $n + k - 1$ for $d = "
         r"1$.",
-        "n >= 1, k >= 1, d >= 1, stride 1, zero padding of at most d (k - 1) at each end.",
+        "n >= 1, k >= 1, d >= 1, stride 1, zero padding of at most d (k - 1) at each end, on each axis.",
         r"The lemmas compare what both rules read: a position below 0 or from $n$ up reads nothing in the one and, "
         r"taken modulo the size of the ring, a sample from $n$ up in the other. The high padding is at most $d(k-1)$, "
         r"so that positions end at $n - 1 + d(k-1)$.",

@@ -276,7 +276,8 @@ THEOREMS = (
         r"A convolution with dilation $d$ and a kernel of $k$ taps is the convolution with dilation 1 and the kernel "
         r"of $d (k - 1) + 1$ taps that has $w_t$ at tap $d t$ and zeros elsewhere, for every stride, padding and "
         r"boundary, with the kernel flipped or not.",
-        "n >= 1, d >= 1; kernel length, stride and padding are any integers; all five boundaries.",
+        "n >= 1, d >= 1; one kernel for all outputs; kernel length, stride and padding are any integers; all five "
+        "boundaries.",
         r"Tap $t$ of the dilated kernel reads what tap $d t$ of the longer kernel reads: the first lemmas, one for "
         r"each boundary, and for flipped kernels by the positions. By the last lemma the places $d t$ are places of "
         r"the longer kernel, and different for different taps; its other weights are zero. Both layers span as many "
@@ -357,8 +358,8 @@ THEOREMS = (
         r"$0 \le \varphi, \sigma < d$. Its outputs $\varphi, \varphi + d, \dots$ are the convolution with dilation 1, "
         r"the same kernel and low padding $-c$ of the samples $\sigma, \sigma + d, \dots$, with the zero boundary, and "
         r"on a ring of $d g$ samples with the circular one.",
-        "d >= 1, stride 1; any kernel length and padding; g >= 1 for the ring of d g samples; for the zero boundary "
-        "any n, of whose samples h have the phase.",
+        "d >= 1, stride 1, one kernel for all outputs; any kernel length and padding; g >= 1 for the ring of d g "
+        "samples; for the zero boundary any n >= 1, of whose samples h have the phase. On more axes a phase on each.",
         r"Output $\varphi + d i$ reads at tap $t$ sample $\sigma + d j$, where $j$ is what output $i$ of the layer "
         r"with dilation 1 reads; or both read nothing. These are the lemmas. So phases do not mix, and each is such "
         r"a layer.",
@@ -439,7 +440,8 @@ THEOREMS = (
         r"On a ring of $n$ samples a convolution with $k$ taps $w$ is the one with $n$ taps $\bar w_u = \sum_{t \equiv "
         r"u \bmod n} w_t$, for every stride, dilation and padding. With dilation 1 no two taps of the folded kernel "
         r"read the same sample, so that its weights are the entries of the matrix.",
-        "n >= 1; kernel length, stride, dilation and padding are any integers; dilation 1 for the second part.",
+        "n >= 1; one kernel for all outputs, not flipped; kernel length, stride, dilation and padding are any "
+        "integers; dilation 1 for the second part.",
         r"Tap $t$ reads what tap $t \bmod n$ reads: the first lemma. So the weights of all taps with one remainder "
         r"add. The second lemma says that with dilation 1 the taps of the folded kernel read different samples.",
         (

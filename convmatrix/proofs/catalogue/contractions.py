@@ -225,7 +225,9 @@ THEOREMS = (
         r"convolution with the flipped kernel and low padding $d(k-1) - p$. The transpose of a convolution with "
         r"stride $s$ is the transposed convolution: $s - 1$ zeros are put between neighbouring samples, then the "
         r"flipped kernel is applied.",
-        "d >= 1, s >= 1; sizes, kernel length and padding are any integers; for the circular boundary n >= 1.",
+        "d >= 1, s >= 1, m >= 1 outputs; one kernel for all outputs; sizes, kernel length and padding are any "
+        "integers; on a ring stride 1 and as many outputs as samples. Any channels and groups; zero boundaries and "
+        "rings may be mixed on several axes.",
         r"$A^T$ has the weight $w_t$ at $(j, i)$ just where tap $t$ of output $i$ reads $j$. The lemmas say that this "
         r"is where tap $t$ of the flipped kernel, at output $j$, reads $i$; with a stride, where it reads place $s i$ "
         r"of the spread samples. The last lemma says that a place between, which is zero, is read from one position "
@@ -269,7 +271,8 @@ THEOREMS = (
         "the valid one.",
         r"The composition of two full convolutions with kernels of $k$ and $l$ taps is the full convolution with the "
         r"full convolution of the kernels, of $k + l - 1$ taps. The same holds for valid convolutions.",
-        "n >= 1, stride 1, dilation 1; for valid ones n >= k + l - 1.",
+        "n >= 1, k >= 1, l >= 1, stride 1, dilation 1; for valid ones n >= k + l - 1. With channels the kernels are "
+        "convolved and summed over the channels between; on more axes this holds with sizes for each axis.",
         r"Output $i$ of the composition has the term $w_t v_u$ at what tap $t$ reads from what tap $u$ reads. The "
         r"lemmas say that this is what tap $t + u$ of the longer kernel reads, or nothing where either reads nothing.",
         (
@@ -304,7 +307,8 @@ THEOREMS = (
         r"= \sum_{ij} T_{ijk}\, g_i x_j$ and $\partial L/\partial x_j = \sum_{ik} T_{ijk}\, g_i w_k$. With the zero "
         r"boundary the terms are those with $s i = j + p - t d$ (Goodfellow, Bengio, Courville 2016, eqs. 9.11 and "
         r"9.13).",
-        "s >= 1, d >= 1; any sizes, any T.",
+        "s >= 1, d >= 1, n >= 1; any layer: channels, groups, tiles, boundaries and any number of axes; for the terms"
+        " of the zero boundary one kernel for all outputs.",
         r"Each term of $L$ is the product $g_i x_j w_k$, which changes by $h\, g_i x_j$ where $w_k$ changes by $h$: "
         r"the first lemma. Sums of such terms do likewise. The second lemma says which terms there are.",
         (

@@ -138,14 +138,14 @@ def _check_fourier_eigenvectors() -> Checks:
 
 def _check_fourier_blocks() -> Checks:
     """Check the theorem ``fourier-blocks``, with powers of roots of unity as symbols, for exponents modulo the ring."""
-    for shape, taps, options in (
-        ((4,), (3,), {"padding": [(1, 1)], "in_channels": 2, "out_channels": 3}),
-        ((3,), (4,), {"padding": [(2, 1)], "in_channels": 2}),
-        ((6,), (2,), {"padding": [(0, 0)], "in_channels": 2, "out_channels": 2, "stride": 2}),
-        ((6,), (2,), {"padding": [(1, 1)], "in_channels": 2, "dilation": 2, "stride": 3}),
-        ((2, 3), (2, 2), {"padding": [(0, 1), (1, 0)], "in_channels": 2, "out_channels": 2}),
+    for layer in (
+        ConvGeometry(4, 3, padding=1, boundary="circular", in_channels=2, out_channels=3),
+        ConvGeometry(3, 4, padding=[(2, 1)], boundary="circular", in_channels=2),
+        ConvGeometry(6, 2, stride=2, boundary="circular", in_channels=2, out_channels=2),
+        ConvGeometry(6, 2, stride=3, dilation=2, padding=1, boundary="circular", in_channels=2),
+        ConvGeometry((2, 3), (2, 2), padding=[(0, 1), (1, 0)], boundary="circular", in_channels=2, out_channels=2),
     ):
-        layer = ConvGeometry(shape, taps, boundary="circular", **options)
+        shape = layer.input_shape
         A = symbolic.matrix(layer)
         w = np.array(symbolic.weights(layer.n_weights), dtype=object).reshape(layer.weight_shape)
         outputs = list(itertools.product(range(layer.out_channels), np.ndindex(*layer.output_shape)))
@@ -160,7 +160,7 @@ def _check_fourier_blocks() -> Checks:
                 starts = [s * x - low for s, x, low in zip(layer.stride, i, lows, strict=True)]
                 expected = sum(
                     w[(o, channel, *t)] * _power(f, np.array(starts) + np.array(layer.dilation) * t, shape)
-                    for t in np.ndindex(*taps)
+                    for t in np.ndindex(*layer.kernel_shape)
                 )
                 same = same and sympy.expand(found[row] - expected) == 0
             yield f"{layer!r}: frequency {f} of channel {channel}", same
@@ -204,7 +204,8 @@ THEOREMS = (
         r"circular convolution of one channel with stride 1 and $n$ outputs, for the eigenvalue $\lambda_f = \sum_t "
         r"w_t\, \omega^{f (t d - p)}$. With channels, $\lambda_f$ is the matrix of these sums, one for each pair of "
         r"channels.",
-        "n >= 1 samples and outputs, stride 1; any kernel length, dilation d >= 1 and offset p; f any integer.",
+        "n >= 1 samples and outputs, stride 1, one kernel for all outputs; any kernel length, dilation d >= 1 and "
+        "offset p; f any integer, one per axis.",
         r"Output $i$ is $\sum_t w_t\, \omega^{f r(i,t)}$. The lemma says that $r(i,t)$ and the position $i + t d - p$ "
         r"differ by a multiple of $n$, which the identity says does not change the power. So the output is $\omega^{f "
         r"i} \lambda_f$. Each pair of channels has such a sum. On more axes vectors and eigenvalues are products.",
@@ -218,10 +219,10 @@ THEOREMS = (
         "of s m samples, frequency f of an input channel goes to frequency f mod m of the output channels, by the "
         "matrix of the kernels' Fourier transforms at f. With stride 1 there is one C_out x C_in block per frequency.",
         r"Let $\omega = e^{2 \pi \mathrm{i}/(s m)}$ and $v_f(j) = \omega^{f j}$ on the ring of $s m$ samples, $u_f(i) "
-        r"= \omega^{s f i}$ on its $m$ outputs, which depends on $f \bmod m$ only. A circular layer with stride $s$ maps "
-        r"$v_f$ in channel $c$ to $\sum_o \Lambda_f[o, c]\, u_f$ in the channels $o$, where $\Lambda_f[o, c] = \sum_t "
-        r"w_{o c t}\, \omega^{f (t d - p)}$. Sorted by frequency its matrix has $m$ blocks $C_{\mathrm{out}} \times s "
-        r"C_{\mathrm{in}}$, side by side the $\Lambda_f$ of the $s$ frequencies $f \equiv g \pmod m$.",
+        r"= \omega^{s f i}$ on its $m$ outputs, which depends on $f \bmod m$ only. A circular layer with stride $s$ "
+        r"maps $v_f$ in channel $c$ to $\sum_o \Lambda_f[o, c]\, u_f$ in the channels $o$, where $\Lambda_f[o, c] = "
+        r"\sum_t w_{o c t}\, \omega^{f (t d - p)}$. Sorted by frequency its matrix has $m$ blocks $C_{\mathrm{out}} "
+        r"\times s C_{\mathrm{in}}$, side by side the $\Lambda_f$ of the $s$ frequencies $f \equiv g \pmod m$.",
         "m >= 1 outputs, s >= 1, a ring of s m samples; any channels, kernel length, dilation and offset.",
         r"Output $i$ of channel $o$ is $\sum_t w_{o c t}\, \omega^{f r(i, t)}$. By the first lemma $r(i, t)$ and $s i "
         r"+ t d - p$ differ by a multiple of $s m$, which by the identity does not change the power: the sum is "
@@ -261,7 +262,8 @@ THEOREMS = (
         r"With the symmetric boundary, one channel, stride 1, $n$ outputs and a symmetric kernel $w_t = w_{k-1-t}$ "
         r"centred by $2 p = d (k - 1)$, the vectors $v_f(j) = \cos\bigl(\pi f (2j + 1)/(2n)\bigr)$ of the DCT-II are "
         r"eigenvectors, for $\lambda_f = \sum_t w_t \cos\bigl(\pi f (t d - p)/n\bigr)$.",
-        "n >= 1 samples and outputs, stride 1, kernel symmetric and centred: 2 p = d (k - 1).",
+        "n >= 1 samples and outputs, stride 1, one kernel for all outputs, symmetric and centred, 2 p = d (k - 1), on"
+        " each axis; on more axes vectors and eigenvalues are made of products of the cosines.",
         r"With $x$ for the position, the first lemma says that $2 r + 1$ is $2x + 1$ or its opposite up to a multiple "
         r"of $4n$; by the first two identities $v_f$ is the same at both. By the second lemma the taps $t$ and $k - 1 "
         r"- t$ are at positions $i + y$ and $i - y$, $y = t d - p$, and have one weight; by the third identity their "

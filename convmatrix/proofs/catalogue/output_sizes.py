@@ -1,4 +1,4 @@
-"""The theorem about output sizes: the functions that compute sizes, run on symbols.
+"""The theorems about output sizes and paddings: the functions that compute sizes, run on symbols.
 
 The functions in `convmatrix.boundary` that compute the sizes of an axis consist of formulas and of branches that raise
 an error if a layer is invalid. A `_Size` stands for an integer in them: a comparison in an ``if`` states that the
@@ -15,6 +15,7 @@ from convmatrix import boundary as _boundary
 from convmatrix import symbolic
 from convmatrix.boundary import Axis
 from convmatrix.geometry import ConvGeometry
+from convmatrix.proofs.catalogue.symbol_matrices import matrix_by_loop
 from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Theorem
 
 if TYPE_CHECKING:
@@ -165,6 +166,151 @@ def _back_and_there_lemma(a: Algebra) -> Condition:
     return a.both(a.within(extra, s), a.equal(_transposed_outputs(a, (m, span, s, low, high, extra), a.show), n))
 
 
+def _same_lemma(word: str) -> Callable[[Algebra], Condition]:
+    """Return the lemma that a layer with this padding has ceil(n / s) outputs."""
+
+    def lemma(a: Algebra) -> Condition:
+        n, span, s = a.integers("n span s")
+        a.assume(n >= 1, span >= 1, s >= 1)
+        low, high = a.forward_padding(word, n, span, s)
+        m = a.forward_outputs(n, span, s, low, high)
+        rounded_up = -(-n // s)
+        a.show(a.both(s * (rounded_up - 1) < n, n <= s * rounded_up))
+        a.show(a.within(n + low + high - span - s * (rounded_up - 1), s))
+        a.show(a.equal(m, rounded_up))
+        return a.both(s * (m - 1) < n, n <= s * m, low >= 0, high >= 0)
+
+    return lemma
+
+
+def _least_lemma(a: Algebra) -> Condition:
+    n, k, s, d = a.integers("n k s d")
+    a.assume(n >= 1, k >= 1, d >= 1, s >= 1)
+    span = d * (k - 1) + 1
+    low, high = a.forward_padding("same", n, span, s)
+    m = a.forward_outputs(n, span, s, low, high)
+    axis = Axis(m, n, k, s, d, low)
+    return a.either(a.equal(low + high, 0), a.equal(a.position(axis, m - 1, k - 1), n + high - 1))
+
+
+def _odd_lemma(a: Algebra) -> Condition:
+    n, span, s = a.integers("n span s")
+    a.assume(n >= 1, span >= 1, s >= 1)
+    low, high = a.forward_padding("same", n, span, s)
+    lower = a.forward_padding("same_lower", n, span, s)
+    return a.both(low <= high, high <= low + 1, a.equal(lower[0], high), a.equal(lower[1], low))
+
+
+def _full_lemma(a: Algebra) -> Condition:
+    n, k, s, d = a.integers("n k s d")
+    a.assume(n >= 1, k >= 1, d >= 1, s >= 1)
+    span = d * (k - 1) + 1
+    low, high = a.forward_padding("full", n, span, s)
+    m = a.forward_outputs(n, span, s, low, high)
+    axis = Axis(m, n, k, s, d, low)
+    first = a.equal(a.position(axis, 0, k - 1), 0)
+    return a.both(a.equal(low, high), first, a.position(axis, m - 1, 0) < n, a.position(axis, m, 0) >= n)
+
+
+def _valid_lemma(a: Algebra) -> Condition:
+    n, k, s, d = a.integers("n k s d")
+    span = d * (k - 1) + 1
+    a.assume(d >= 1, s >= 1, k >= 1, n >= span)
+    low, high = a.forward_padding("valid", n, span, s)
+    m = a.forward_outputs(n, span, s, low, high)
+    axis = Axis(m, n, k, s, d, low)
+    first = a.equal(a.position(axis, 0, 0), 0)
+    return a.both(a.equal(high, 0), first, a.position(axis, m - 1, k - 1) < n, a.position(axis, m, k - 1) >= n)
+
+
+def _refused_lemma(a: Algebra) -> Condition:
+    n, span, s, low, high = a.integers("n span s low high")
+    a.assume(s >= 1)
+    accepted: list[Condition] = []
+    m = _outputs(a, (n, span, s, low, high), accepted.append)
+    return a.both(a.equivalent(accepted[0], m >= 1), a.equivalent(accepted[0], span <= n + low + high))
+
+
+def _largest_lemma(a: Algebra) -> Condition:
+    n, span, s, low, high = a.integers("n span s low high")
+    a.assume(s >= 1)
+    accepted: list[Condition] = []
+    _outputs(a, (n, span, s, low, high), accepted.append)
+    return a.equivalent(accepted[1], n + low + high < 2**62)
+
+
+def _transposed_largest_lemma(a: Algebra) -> Condition:
+    m, span, s, low, high, extra = a.integers("m span s low high extra")
+    accepted: list[Condition] = []
+    _transposed_outputs(a, (m, span, s, low, high, extra), accepted.append)
+    return a.equivalent(accepted[1], (m - 1) * s + span + extra < 2**62)
+
+
+def _transposed_same_lemma(word: str) -> Callable[[Algebra], Condition]:
+    """Return the lemma that a transposed layer with this padding has n s outputs."""
+
+    def lemma(a: Algebra) -> Condition:
+        m, span, s, extra = a.integers("m span s extra")
+        a.assume(m >= 1, span >= 1, s >= 1, extra >= 0)
+        low, high, more = a.transposed_padding(word, m, span, s, extra)
+        outputs = a.transposed_outputs(m, span, s, low, high, more)
+        return a.both(a.equal(outputs, m * s), low >= 0, high >= 0, more >= extra)
+
+    return lemma
+
+
+def _transposed_total_lemma(a: Algebra) -> Condition:
+    m, span, s, extra = a.integers("m span s extra")
+    a.assume(m >= 1, span >= 1, s >= 1, extra >= 0)
+    low, high, more = a.transposed_padding("same", m, span, s, extra)
+    cropped = a.both(a.equal(low + high, span + extra - s), a.equal(more, extra))
+    added = a.both(a.equal(low, 0), a.equal(high, 0), a.equal(more, s - span))
+    return a.both(a.implies(span + extra >= s, cropped), a.implies(span + extra <= s, added))
+
+
+def _transposed_odd_lemma(a: Algebra) -> Condition:
+    m, span, s, extra = a.integers("m span s extra")
+    a.assume(m >= 1, span >= 1, s >= 1, extra >= 0)
+    low, high, more = a.transposed_padding("same", m, span, s, extra)
+    lower = a.transposed_padding("same_lower", m, span, s, extra)
+    same = a.both(a.equal(lower[0], high), a.equal(lower[1], low), a.equal(lower[2], more))
+    return a.both(low <= high, high <= low + 1, same)
+
+
+def _transposed_words_lemma(a: Algebra) -> Condition:
+    m, span, s, extra = a.integers("m span s extra")
+    full, valid = (a.transposed_padding(word, m, span, s, extra) for word in ("full", "valid"))
+    return a.both(
+        *map(a.equal, full, (span - 1, span - 1, extra)),
+        *map(a.equal, valid, (0, 0, extra)),
+        a.equal(a.transposed_outputs(m, span, s, *full), (m - 1) * s + 2 - span + extra),
+        a.equal(a.transposed_outputs(m, span, s, *valid), (m - 1) * s + span + extra),
+    )
+
+
+def _transposed_ends_lemma(a: Algebra) -> Condition:
+    m, k, s, d, low, high, extra = a.integers("m k s d low high extra")
+    n = a.transposed_outputs(m, d * (k - 1) + 1, s, low, high, extra)
+    axis = Axis(m, n, k, s, d, low)
+    return a.both(a.equal(a.position(axis, 0, 0), -low), a.equal(a.position(axis, m - 1, k - 1) + 1 + extra, n + high))
+
+
+def _beyond_lemma(a: Algebra) -> Condition:
+    m, n, k, s, d, p, i, t = a.integers("m n k s d p i t")
+    a.assume(s >= 1, d >= 1, a.within(i, m), a.within(t, k))
+    axis = Axis(m, n, k, s, d, p)
+    x = a.position(axis, i, t)
+    return a.both(x >= a.position(axis, 0, 0), x <= a.position(axis, m - 1, k - 1))
+
+
+def _transposed_refused_lemma(a: Algebra) -> Condition:
+    m, span, s, low, high, extra = a.integers("m span s low high extra")
+    accepted: list[Condition] = []
+    outputs = _transposed_outputs(a, (m, span, s, low, high, extra), accepted.append)
+    fits = low + high < (m - 1) * s + span + extra
+    return a.both(a.equivalent(accepted[0], outputs >= 1), a.equivalent(accepted[0], fits))
+
+
 _LAYER = {"k": 3, "s": 2, "d": 1, "low": 1, "high": 1}
 
 
@@ -181,6 +327,58 @@ def _check_output_sizes() -> Checks:
         )
         same = symbolic.matrix(back) == symbolic.matrix(layer).T
         yield f"n = {n}, k = {k}, s = {s}, d = {d}, p = {p}", back.output_shape == layer.input_shape and same
+
+
+def _check_odd_padding() -> Checks:
+    """Check the theorem ``odd-padding``."""
+    for n, k, s, d in (*itertools.product((5, 6), (1, 2, 3, 4), (1, 2, 3), (1,)), (7, 3, 2, 3), (4, 2, 3, 2)):
+        span, m = d * (k - 1) + 1, len(range(0, n, s))
+        total = max((m - 1) * s + span - n, 0)
+        less, more = sorted((total // 2, total - total // 2))
+        paddings = {"same": (less, more), "same_lower": (more, less), "full": (span - 1,) * 2, "valid": (0, 0)}
+        holds = True
+        for word, padding in paddings.items():
+            if word == "valid" and span > n:
+                continue
+            layer = ConvGeometry(n, k, stride=s, dilation=d, padding=word)
+            sizes = {"same": m, "same_lower": m, "full": len(range(1 - span, n, s))}
+            holds = holds and layer.padding == (padding,)
+            holds = holds and layer.output_shape == (sizes.get(word, len(range(0, n - span + 1, s))),)
+            holds = holds and symbolic.matrix(layer) == matrix_by_loop(layer)
+        yield f"n = {n}, k = {k}, s = {s}, d = {d}: the padding of each word", holds
+    layer = ConvGeometry((5, 4), (2, 3), stride=(2, 1), padding=("same_lower", "full"), in_channels=2)
+    known = layer.padding == ((1, 0), (2, 2)) and layer.output_shape == (3, 6)
+    yield "two axes, two words", known and symbolic.matrix(layer) == matrix_by_loop(layer)
+
+
+def _check_transposed_sizes() -> Checks:
+    """Check the theorem ``transposed-sizes``."""
+    for m, k, s, d, extra in (
+        *itertools.product((1, 3), (1, 2, 3, 4), (1, 2, 3), (1,), (0, 1)),
+        (2, 2, 3, 3, 1),
+        (2, 3, 2, 2, 0),
+    ):
+        if extra >= max(s, d):
+            continue
+        span = d * (k - 1) + 1
+        total = span + extra - s
+        less, more = sorted((max(total, 0) // 2, -(-max(total, 0) // 2)))
+        holds = True
+        for word, padding in {"same": (less, more), "same_lower": (more, less), "valid": (0, 0)}.items():
+            layer = ConvGeometry(m, k, stride=s, dilation=d, padding=word, output_padding=extra, transposed=True)
+            size = m * s if word != "valid" else (m - 1) * s + span + extra
+            holds = holds and layer.padding == (padding,) and layer.output_shape == (size,)
+            holds = holds and symbolic.matrix(layer) == matrix_by_loop(layer)
+        yield f"m = {m}, k = {k}, s = {s}, d = {d}, output padding {extra}", holds
+    layer = ConvGeometry((2, 3), (3, 2), stride=(2, 1), padding=[(2, 0), (0, 1)], in_channels=2, transposed=True)
+    yield "two axes, different ends", layer.output_shape == (3, 3) and symbolic.matrix(layer) == matrix_by_loop(layer)
+    for m, k, s, low, high in itertools.product((1, 2), (2, 3), (1, 2), (0, 2, 3), (0, 1)):
+        outputs = (m - 1) * s + k - low - high
+        try:
+            size = ConvGeometry(m, k, stride=s, padding=[(low, high)], transposed=True).output_shape[0]
+        except ValueError:
+            size = 0
+        yield f"m = {m}, k = {k}, s = {s}, padding ({low}, {high})", size == max(outputs, 0)
 
 
 THEOREMS = (
@@ -222,5 +420,154 @@ THEOREMS = (
             ),
         ),
         _check_output_sizes,
+    ),
+    Theorem(
+        "odd-padding",
+        'The padding "same" gives ceil(n / s) outputs with the least padding, the odd sample at the high end, and '
+        '"same_lower" the same with the odd sample at the low end; "full" gives one output for each window that meets '
+        'the input, "valid" one for each window inside.',
+        r"Let the kernel span $\ell = d (k - 1) + 1$ samples. With \texttt{same} a convolution has $m = \lceil n/s "
+        r"\rceil$ outputs and the padding $p_l + p_h = \max((m - 1) s + \ell - n, 0)$, $p_l \le p_h \le p_l + 1$; "
+        r"\texttt{same\_lower} exchanges $p_l$ and $p_h$. With \texttt{full}, $p_l = p_h = \ell - 1$, the first "
+        r"window ends at the first sample and the last begins inside. With \texttt{valid} nothing is padded. A layer "
+        r"is refused exactly if it has no window.",
+        'n >= 1, s >= 1, k >= 1, d >= 1; for valid n >= d (k - 1) + 1. The lemmas on "same" hold for every span >= 1.',
+        r"The lemmas run the functions that compute the padding of layers. The first two say that $s (m - 1) < n \le s "
+        r"m$. By the next the last window ends where the padding does, or there is none: less padding would lose it. "
+        r"The fourth places the odd sample. The others are about full and valid padding, and about the layers that "
+        r"are refused: those with $\ell > n + p_l + p_h$, where the number of outputs would be below 1.",
+        (
+            *(
+                Lemma(
+                    f"{word}, outputs",
+                    f"with {word} a layer has ceil(n / s) outputs",
+                    r"s (m - 1) < n \le s m,\quad p_l, p_h \ge 0",
+                    _same_lemma(word),
+                    {"n": 7, "span": 4, "s": 2},
+                )
+                for word in ("same", "same_lower")
+            ),
+            Lemma(
+                "least padding",
+                "without padding, or with the last window ending where the padding ends",
+                r"p_l + p_h = 0 \ \text{ or } \ x(m - 1, k - 1) = n + p_h - 1",
+                _least_lemma,
+                {"n": 7, "k": 4, "s": 2, "d": 1},
+            ),
+            Lemma(
+                "odd sample",
+                "same has the odd sample at the high end, same_lower at the low end",
+                r"p_l \le p_h \le p_l + 1,\quad p_l' = p_h,\ p_h' = p_l",
+                _odd_lemma,
+                {"n": 7, "span": 4, "s": 2},
+            ),
+            Lemma(
+                "full",
+                "the first window ends at the first sample, the last begins inside and no further one does",
+                r"x(0, k - 1) = 0,\quad x(m - 1, 0) < n \le x(m, 0)",
+                _full_lemma,
+                {"n": 7, "k": 4, "s": 2, "d": 1},
+            ),
+            Lemma(
+                "valid",
+                "the first window begins at the first sample, the last ends inside and no further one does",
+                r"x(0, 0) = 0,\quad x(m - 1, k - 1) < n \le x(m, k - 1)",
+                _valid_lemma,
+                {"n": 7, "k": 4, "s": 2, "d": 1},
+            ),
+            Lemma(
+                "refused",
+                "the code accepts a layer exactly if its kernel fits, which is if it has an output",
+                r"m \ge 1 \iff \ell \le n + p_l + p_h",
+                _refused_lemma,
+                {"n": 7, "span": 4, "s": 2, "low": 1, "high": 1},
+            ),
+            Lemma(
+                "largest",
+                "the code accepts a layer only if the padded input has fewer than 2**62 samples",
+                r"n + p_l + p_h < 2^{62}",
+                _largest_lemma,
+                {"n": 7, "span": 4, "s": 2, "low": 1, "high": 1},
+            ),
+        ),
+        _check_odd_padding,
+    ),
+    Theorem(
+        "transposed-sizes",
+        "A transposed layer crops its low padding at the low end and its high padding at the high end, where the "
+        'output padding is added; "same" gives m s outputs, by cropping or by adding; a layer without outputs is '
+        "refused.",
+        r"The transposed layer with $m$ inputs, stride $s$ and span $\ell = d (k - 1) + 1$ writes to positions $-p_l, "
+        r"\dots, (m - 1) s + \ell - 1 - p_l$, of which those from $0$ to $n - 1$, $n = (m - 1) s + \ell - p_l - p_h + "
+        r"o$, are its outputs; the last $o - p_h$, if positive, are zero. With \texttt{same} $n = m s$: $p_l + p_h = "
+        r"\ell + o - s$ samples are cropped, the odd one at the high end (\texttt{same\_lower}: at the low end), or $s "
+        r"- \ell$ is the output padding if this is negative. It is refused exactly if $n < 1$.",
+        'm >= 1, s >= 1, k >= 1, d >= 1, output padding o >= 0 for "same"; any paddings otherwise.',
+        r"The lemmas run the functions that compute the sizes of layers: number of outputs, total, odd sample, the "
+        r"other words, and the condition on which a layer is refused. Those on ends and range are about the positions "
+        r"to which input $i$ writes at tap $t$, which are what output $i$ of the underlying convolution reads.",
+        (
+            *(
+                Lemma(
+                    f"{word}, outputs",
+                    f"with {word} a transposed layer has m s outputs",
+                    r"n = m s,\quad p_l, p_h \ge 0",
+                    _transposed_same_lemma(word),
+                    {"m": 7, "span": 4, "s": 2, "extra": 1},
+                )
+                for word in ("same", "same_lower")
+            ),
+            Lemma(
+                "total",
+                "same crops span + o - s samples, or makes s - span the output padding",
+                r"\ell + o \ge s \implies p_l + p_h = \ell + o - s,\ o' = o;\quad \ell + o \le s \implies p_l = p_h "
+                r"= 0,\ o' = s - \ell",
+                _transposed_total_lemma,
+                {"m": 7, "span": 4, "s": 2, "extra": 1},
+            ),
+            Lemma(
+                "odd sample",
+                "same crops the odd sample at the high end, same_lower at the low end",
+                r"p_l \le p_h \le p_l + 1,\quad p_l' = p_h,\ p_h' = p_l,\ o' = o",
+                _transposed_odd_lemma,
+                {"m": 7, "span": 4, "s": 2, "extra": 1},
+            ),
+            Lemma(
+                "full and valid",
+                "full crops span - 1 samples at either end, valid none",
+                r"n_{\text{full}} = (m - 1) s + 2 - \ell + o,\quad n_{\text{valid}} = (m - 1) s + \ell + o",
+                _transposed_words_lemma,
+                {"m": 7, "span": 4, "s": 2, "extra": 1},
+            ),
+            Lemma(
+                "ends",
+                "the first position is -p_l, and the last lies p_h beyond the outputs without the output padding",
+                r"x(0, 0) = -p_l,\quad x(m - 1, k - 1) + 1 + o = n + p_h",
+                _transposed_ends_lemma,
+                {"m": 7, "k": 4, "s": 2, "d": 1, "low": 1, "high": 1, "extra": 1},
+            ),
+            Lemma(
+                "range",
+                "every tap of every input writes between these positions",
+                r"x(0, 0) \le x(i, t) \le x(m - 1, k - 1)",
+                _beyond_lemma,
+                {"m": 7, "n": 16, "k": 4, "s": 2, "d": 1, "p": 1, "i": 1, "t": 1},
+            ),
+            Lemma(
+                "refused",
+                "the code accepts a layer exactly if it has an output: if less is cropped than there is",
+                r"n \ge 1 \iff p_l + p_h < (m - 1) s + \ell + o",
+                _transposed_refused_lemma,
+                {"m": 7, "span": 4, "s": 2, "low": 1, "high": 1, "extra": 1},
+            ),
+            Lemma(
+                "largest",
+                "the code accepts a layer only if it has fewer than 2**62 samples before it is cropped",
+                r"(m - 1) s + \ell + o < 2^{62}",
+                _transposed_largest_lemma,
+                {"m": 7, "span": 4, "s": 2, "low": 1, "high": 1, "extra": 1},
+            ),
+        ),
+        _check_transposed_sizes,
     ),
 )

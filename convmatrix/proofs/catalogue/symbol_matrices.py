@@ -86,7 +86,7 @@ def matrix_by_loop(layer: ConvGeometry) -> Matrix:
     places = itertools.product(enumerate(pairs), np.ndindex(*positions), np.ndindex(*layer.kernel_shape))
     for (number, (one, other)), i, t in places:
         read = [_plain_sample(layer, axis, i[axis], t[axis], samples[axis]) for axis in range(len(i))]
-        if None in read:
+        if -1 in read:
             continue
         kernel = () if layer.sharing == "shared" else tuple(x % tile for x, tile in zip(i, layer.tile, strict=True))
         pair = (number,) if layer.connections is not None else divmod(number, layer.weight_shape[len(kernel) + 1])
@@ -97,10 +97,10 @@ def matrix_by_loop(layer: ConvGeometry) -> Matrix:
     return sympy.ImmutableSparseMatrix(layer.n_out, layer.n_in, entries)
 
 
-def _plain_sample(layer: ConvGeometry, axis: int, i: int, t: int, n: int) -> int | None:
-    """Return the sample that a tap of an output reads, or None, with the zero and the circular boundary."""
+def _plain_sample(layer: ConvGeometry, axis: int, i: int, t: int, n: int) -> int:
+    """Return the sample that a tap of an output reads, or -1, with the zero and the circular boundary."""
     t = layer.kernel_shape[axis] - 1 - t if layer.flip else t
     x = i * layer.stride[axis] + t * layer.dilation[axis] - layer.padding[axis][0]
     if layer.boundary[axis] == "circular":
         return x % n
-    return x if 0 <= x < n else None
+    return x if 0 <= x < n else -1

@@ -124,3 +124,11 @@ Proof.
     induction 1 as [|n j0 s j' H ? IH]; simpl; [discriminate|]. destruct (Z.leb_spec 0 j0); [exact IH|lia].
 Qed.
 End Channels.
+
+(* An array has a place, or none. *)
+Lemma within_some sizes : (exists t, within sizes t) \/ (forall t, ~ within sizes t).
+Proof.
+  destruct (grid sizes) as [|t rest] eqn:E.
+  - right. intros t H. apply in_grid in H. rewrite E in H. exact H.
+  - left. exists t. apply in_grid. rewrite E. simpl. auto.
+Qed.

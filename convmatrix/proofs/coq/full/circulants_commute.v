@@ -135,7 +135,7 @@ Proof.
     destruct R as [R M].
     rewrite (convolve_sum (pairwise product_axis axes axes'));
       [|apply untiled; exact R | rewrite (shape_length n_outputs axes i Hi); rewrite <- (map_length n_outputs axes), <- M, map_length; reflexivity].
-    rewrite product_sum.
+    unfold kernel_product. rewrite mixed_sum.
     + apply sum_ext. intros t Ht. apply sum_ext. intros u Hu. apply in_grid in Ht, Hu.
       destruct (product_samples axes axes' H D i t u Hi Ht Hu) as [W S]. rewrite S. f_equal.
       unfold read. rewrite <- M in Hi. rewrite (proj2 (ring_samples_within _ i _ R Hi W)). reflexivity.
