@@ -257,7 +257,7 @@ THEOREMS = (
         "padding-border",
         "With reflect, symmetric and replicate padding of any amount, tap t keeps the shift by one in row i >= 1 "
         "exactly where its position x = i + t d - p has x mod (2 n - 2), x mod 2 n or x itself from 1 to n - 1; a "
-        "layer with another tap does not commute with the shift.",
+        "layer with another tap in one of these rows does not commute with the shift.",
         r"With the boundaries reflect, symmetric and replicate, stride 1, as many outputs as samples and any padding, "
         r"tap $t$ of row $i \ge 1$, at position $x = i + t d - p$, keeps the shift by one exactly where $1 \le \pi < "
         r"n$ for $\pi = x \bmod (2n - 2)$, $\pi = x \bmod 2n$ and $\pi = x$; within one period of padding these are "

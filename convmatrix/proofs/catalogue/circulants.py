@@ -136,7 +136,8 @@ THEOREMS = (
         "n.",
         r"A matrix that commutes with the cyclic shift by one is circulant: it is the circular convolution with its "
         r"first row as the kernel.",
-        "n >= 1; the matrix is any n x n matrix. On more axes: it commutes with the shift by one of each axis.",
+        "n >= 1; the matrix is any n x n matrix, or any such block for each pair of channels. On more axes: it "
+        "commutes with the shift by one of each axis.",
         r"Let $M_{ij} = M_{(i+1) \bmod n,\,(j+1) \bmod n}$. Repeating this $n - i$ times, the first lemma gives "
         r"$M_{ij} = M_{0,(j-i) \bmod n}$. With $w_t = M_{0t}$ the other two lemmas say that the circular convolution "
         r"with $n$ taps and no padding has the one weight $w_{(j-i) \bmod n}$ at $(i,j)$, which no other tap has by "

@@ -164,7 +164,8 @@ THEOREMS = (
         r"equal axes $Q A(w) Q^{-1} = A(\bar w)$ for the quarter turn $Q$ and the turned kernel. So a kernel with the "
         r"symmetry gives an equivariant layer. Conversely the layer has the symmetry only if the kernel does, where "
         r"some output reads all its taps inside the input.",
-        "n >= 1; (m - 1) s + d (k - 1) = n - 1 + 2 p; for the converse, some window lies inside the input.",
+        "n >= 1; (m - 1) s + d (k - 1) = n - 1 + 2 p on the axes that are turned; one kernel, not tiles; for the "
+        "converse, d >= 1 and some window lies inside the input.",
         r"The first lemma reflects positions, the next five what is read there, one for each boundary: so tap $t$ of "
         r"output $i$ reads $j$ just where tap $k-1-t$ of output $m-1-i$ reads $n-1-j$. A quarter turn exchanges two "
         r"equal axes and reflects one of them. Conversely, $A(w) = A(\bar w)$ gives $w = \bar w$: in a row whose "
@@ -218,9 +219,10 @@ THEOREMS = (
         r"convolution with stride 1 commutes with $M$ on the unbounded grid, for all weights, only if its one tap is "
         r"at the centre. On rings of $n$ samples each tap has an offset $o$ with $M o \equiv o \pmod n$: for a factor "
         r"$f$ on one axis $n \mid (f - 1)(t d - p)$. So any other tap is a counterexample.",
-        "n >= 1; stride 1; any integer factor f (f = 1 leaves all in place), any integers g, h. Angles whose tangent "
-        "is neither rational nor infinite map no grid to a grid, and are not spoken of. The weights are independent: "
-        "a kernel with tied weights can commute, as in reflection-symmetry.",
+        "n >= 1; stride 1, any dilation d >= 1 of each axis; any integer factor f (f = 1 leaves all in place), on any "
+        "number of axes; any integers g, h. Angles whose tangent is neither rational nor infinite map no grid to a "
+        "grid, and are not spoken of. The weights are independent: a kernel with tied weights can commute, as in "
+        "reflection-symmetry.",
         r"For all weights to commute, each tap of each output is to be moved along by itself. By the first lemma a "
         r"tap reads its position less a multiple of $n$, so that $M$ takes the sample to $M$ times the position less "
         r"another: say $n c$. The output is moved to $M i$ less $n b$, and reads there its position less $n e$. The "

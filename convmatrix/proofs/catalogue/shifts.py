@@ -198,7 +198,7 @@ def _check_elementwise_and_bias() -> Checks:
         b = symbolic.matrix(shared)
         yield f"n = {n}, {channels} channels: shared biases", permuted(b, q, one) == b and check(shared, q, one).holds
         b = symbolic.matrix(single)
-        yield f"n = {n}, {channels} channels: a bias a unit breaks", permuted(b, q, one) != b
+        yield f"n = {n}, {channels} channels: one bias per unit breaks", permuted(b, q, one) != b
         f, x = sympy.Function("f"), sympy.Matrix(symbolic.weights(n * channels, "x"))
         moved = [int(place) for place in q]
         step = sympy.diag(*[with_weights(ring(n, 2, offset=1), [1, 0])] * channels)
@@ -250,7 +250,8 @@ THEOREMS = (
         "shift / s.",
         r"With stride $s$ on a ring of $s m$ samples a convolution commutes, for all weights, exactly with the shifts "
         r"by multiples of $s$; the output moves by a fraction $1/s$ of the shift.",
-        "m >= 1 outputs, s >= 1, a kernel of at least one tap; dilation d >= 1 and offset are any integers.",
+        "m >= 1 outputs, s >= 1, on any number of axes; any dilation d >= 1 and offset; a kernel of at least one tap "
+        "where other shifts fail.",
         r"As for circular shifts, now with outputs on a ring of $m$. Conversely, were $T$ unchanged by some shift $b$ "
         r"of the outputs and a shift $c$ of the samples, then any one tap of any one output satisfies the hypothesis "
         r"of the second lemma, because by the third no other tap has its weight, and $s$ divides $c$.",
@@ -263,7 +264,8 @@ THEOREMS = (
         r"A tiled convolution, whose output $i$ uses kernel $i \bmod \tau$, on a ring of $\tau g$ outputs commutes, "
         r"for all weights, exactly with the shifts of the output by multiples of $\tau$; with stride $s$ of the input "
         r"by multiples of $\tau s$.",
-        "g >= 1, tile >= 1, k >= 1; the number of outputs is a multiple of the tile.",
+        "g >= 1, tile >= 1, on any number of axes; the number of outputs is a multiple of the tile; k >= 1 where other "
+        "shifts fail.",
         r"What is read moves along by theorem \texttt{strided-shift}. The weights stay the same if and only if the "
         r"kernel that output $i + b$ uses is that of output $i$: the lemmas. Different taps have different weights by "
         r"the last one.",
@@ -290,11 +292,11 @@ THEOREMS = (
     ),
     Theorem(
         "elementwise-and-bias",
-        "Elementwise functions and biases shared in a channel commute with every shift; a bias a unit does not.",
-        r"A function applied to each entry commutes with every permutation, and the addition of one bias a channel "
-        r"with every shift of the grid. The addition of one bias a unit commutes with the shift by one only if the "
-        r"biases are equal along it: for independent biases it does not.",
-        "n >= 1 units a channel; n >= 2 where a bias a unit fails.",
+        "Elementwise functions and biases shared in a channel commute with every shift; one bias per unit does not.",
+        r"A function applied to each entry commutes with every permutation, and the addition of one bias per channel "
+        r"with every shift of the grid. The addition of one bias per unit commutes with a shift if and only if each "
+        r"bias is that of the shifted unit: for independent biases it does not.",
+        "n >= 1 units per channel, on any number of axes; n >= 2 along the shifted axis where one bias per unit fails.",
         r"With $f$ elementwise, $f(y)[q(i)] = f(y[q(i)])$ by definition. Adding $b$ commutes with $q$ if and only if "
         r"$b[q(i)] = b[i]$. A shift keeps the channel, by the first lemma, and so a bias shared in it. Every unit is "
         r"moved by the shift by one, by the second, where independent biases differ. The third says that a shift is a "
@@ -321,16 +323,18 @@ THEOREMS = (
     Theorem(
         "pooling-shift",
         "Average and max pooling with stride s on a ring of s m samples commute exactly with the shifts by multiples "
-        "of s.",
+        "of s; pooling by any function of a window commutes with these.",
         r"Pooling, by the average or the maximum of windows of $k$ neighbours with stride $s$ on a ring of $s m$ "
-        r"samples, commutes with the shifts by multiples of $s$, and with no others where $k < s m$.",
-        "m >= 1, s >= 1; 1 <= k < s m where other shifts fail (a window of the whole ring sees every shift alike).",
+        r"samples, commutes with the shifts by multiples of $s$, and with no others where $k < s m$. Pooling by any "
+        r"function of the values in a window, of any type, commutes with the shifts by multiples of $s$.",
+        "m >= 1, s >= 1, on any number of axes; dilation 1 and 1 <= k < s m where other shifts fail (a window of the "
+        "whole ring sees every shift alike).",
         r"The first lemma says that the window of output $i + b$ holds what that of $i$ held, shifted by $s b$: then "
         r"every function of a window moves along. Conversely, average and maximum of two windows agree on all inputs "
         r"only if the windows hold the same samples: else take the input that is 1 at a sample of the one alone and 0 "
-        r"elsewhere. By the second lemma windows that start at different places hold different samples: the one "
-        r"before the start of the one, or its start, tells them apart. By the third, starts agree only for shifts by "
-        r"multiples of $s$.",
+        r"elsewhere. By the second lemma each sample of a window is read by one tap. By the third, windows that start "
+        r"at different places hold different samples: the one before the start of the one, or its start, tells them "
+        r"apart. By the last, starts agree only for shifts by multiples of $s$.",
         (
             STRIDED,
             Lemma(
@@ -363,7 +367,8 @@ THEOREMS = (
         "by multiples of s z.",
         r"Two circular convolutions with strides $s$ and then $z$, on a ring of $s z m$ samples, commute together "
         r"exactly with the shifts by multiples of $s z$, the output moving by $1/(s z)$ of them.",
-        "m >= 1, s >= 1, z >= 1; any kernels, dilations and offsets.",
+        "m >= 1, s >= 1, z >= 1, on any number of axes; any dilations d >= 1 and offsets; kernels of at least one tap "
+        "where other shifts fail.",
         r"A shift of the input by $s z c$ moves the output of the first layer by $z c$, by the first lemma, and that "
         r"of the second by $c$, by the second. Conversely take one tap in each layer: the composition reads a single "
         r"position, and by the third lemma its shifts are multiples of $s z$.",
