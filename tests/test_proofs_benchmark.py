@@ -15,7 +15,8 @@ from convmatrix import equivariance
 QUICK = Context(quick=True)
 
 
-def test_theorems_are_timed() -> None:
+def test_theorems_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proofs, "_is_installed", lambda engine: engine == "sympy")
     rows = proofs.seconds_a_theorem(QUICK).rows
     assert [row.cells["theorem"] for row in rows] == list(equivariance.theorems()[:3])
     assert all(isinstance(row.cells["sympy, s"], float) and row.cells["slowest engine, s"] for row in rows)
@@ -27,7 +28,7 @@ def test_a_theorem_that_is_not_proved_is_not_timed(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(proofs.equivariance, "prove", lambda name, engine: Refuted())
     with pytest.raises(RuntimeError, match="sympy did not prove flat-index"):
-        proofs._seconds_to_prove("flat-index", "sympy")
+        proofs._timed_proof("flat-index", "sympy")
 
 
 def test_checks_are_linear_work() -> None:
