@@ -176,7 +176,6 @@ def test_what_the_search_cannot_prove_is_undecided(monkeypatch: pytest.MonkeyPat
 @needs_coq
 def test_variables_may_have_any_name() -> None:
     """Names of Coq, of the rule, and of the hypotheses and quotients of proofs are told apart."""
-
     names = "H1 Q2 position position_ quotient end"
 
     def build(a: Algebra) -> Condition:
