@@ -1,0 +1,93 @@
+"""The definition of a layer in Coq: its matrix is the one that convmatrix builds."""
+
+from __future__ import annotations
+
+import itertools
+import shutil
+import subprocess
+from importlib import resources
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+import convmatrix as cm
+from convmatrix.proofs.gallina import rule_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+BASE = 97
+"""Weights are numerals in this base, whose digits are the indices of the weight."""
+
+LAYERS = (
+    cm.ConvGeometry(5, 3, stride=2, padding=[(2, 1)], boundary="reflect"),
+    cm.ConvGeometry(6, 2, padding=[(1, 0)], boundary="circular", sharing=(3,), in_channels=2, flip=True),
+    cm.ConvGeometry(3, 5, dilation=2, padding="same", boundary="symmetric", out_channels=2),
+    cm.ConvGeometry(
+        input_shape=(3, 4),
+        kernel_shape=(2, 3),
+        stride=(1, 2),
+        padding="same",
+        boundary=("replicate", "zero"),
+        in_channels=4,
+        out_channels=2,
+        groups=2,
+    ),
+    cm.ConvGeometry((2, 1, 2), (2, 2, 1), padding="full", in_channels=2, out_channels=4, groups=2, flip=True),
+)
+
+
+def weights(layer: cm.ConvGeometry) -> np.ndarray:
+    """Return the weight of each output channel, channel of its group and index on each axis, as a numeral."""
+    n = len(layer.kernel_shape)
+    channels_of_group = layer.in_channels // layer.groups
+    shape = (*layer.tile, layer.out_channels, channels_of_group, *layer.kernel_shape)
+    values = np.zeros(shape, dtype=np.int64)
+    for place in itertools.product(*map(range, values.shape)):
+        kernel, channels, tap = place[:n], place[n : n + 2], place[n + 2 :]
+        number = 1
+        for digit in (*channels, *(k * size + t for k, size, t in zip(kernel, layer.kernel_shape, tap, strict=True))):
+            number = number * BASE + digit
+        values[place] = number
+    return values.reshape(layer.weight_shape)
+
+
+def in_coq(layer: cm.ConvGeometry, matrix: np.ndarray) -> str:
+    """Return the claim in Gallina that the layer has this matrix."""
+    axes = "; ".join(
+        f"Axis {a.n_outputs} {a.n_samples} {a.n_taps} {a.stride} {a.dilation} {a.pad_low} {a.boundary} "
+        f"{str(a.flip).lower()} {a.tile}"
+        for a in layer.axes
+    )
+    term = f"(Layer [{axes}] {layer.groups} {layer.in_channels} {layer.out_channels})"
+    entries = "; ".join(map(str, matrix.ravel().tolist()))
+    return f"Goal entries {term} = [{entries}].\nProof. vm_compute. reflexivity. Qed.\n"
+
+
+ENTRIES = f"""\
+From Coq Require Import ZArith List.
+From Convmatrix Require Import Sums Rule Layers.
+Import ListNotations.
+Open Scope Z_scope.
+Definition numeral : weights integers := fun o c v => fold_left (fun a digit => a * {BASE} + digit) (o :: c :: v) 1.
+Definition places (channels : Z) (shape : list Z) : list (Z * list Z) := list_prod (range channels) (grid shape).
+Definition entries (l : layer) : list Z :=
+  flat_map (fun row => map (fun column => entry l numeral (fst row) (snd row) (fst column) (snd column))
+    (places (in_channels l) (input_shape l))) (places (out_channels l) (output_shape l)).
+"""
+
+
+@pytest.mark.skipif(shutil.which("coqc") is None, reason="needs coqc, Debian's package coq")
+def test_a_layer_in_coq_has_the_matrix_of_the_package(tmp_path: Path) -> None:
+    library = resources.files("convmatrix.proofs") / "coq"
+    sources = {"Rule": rule_text(), **{name: (library / f"{name}.v").read_text("utf-8") for name in ("Sums", "Layers")}}
+    matrices = [cm.conv_matrix(weights(layer), layer).toarray() for layer in LAYERS]
+    sources["Right"] = ENTRIES + "".join(itertools.starmap(in_coq, zip(LAYERS, matrices, strict=True)))
+    matrices[0][0, 0] += 1
+    sources["Wrong"] = ENTRIES + in_coq(LAYERS[0], matrices[0])
+    for name, text in sources.items():
+        (tmp_path / f"{name}.v").write_text(text, "utf-8")
+        command = ["coqc", "-q", "-Q", ".", "Convmatrix", f"{name}.v"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert (done.returncode != 0) == (name == "Wrong"), done.stderr
