@@ -55,6 +55,8 @@ _SYMBOLS = {
     "circ": "∘",
     "infty": "∞",
     "varnothing": "∅",
+    "langle": "⟨",
+    "rangle": "⟩",
     "emptyset": "∅",
     "ell": "ell",
     "ldots": "dots",

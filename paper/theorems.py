@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import re
+import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from convmatrix.equivariance import Proof, prove, theorems
 from convmatrix.proofs import appendix
+from convmatrix.proofs.coq_engine import full_text
 from convmatrix.proofs.results import theorem_latex
 from paper.errors import PaperError
 from paper.mathematics import formula, markup, plain
 from paper.numbers import SUPERSCRIPTS
 
 _ASCII = {">=": "≥", "<=": "≤", " - ": " \N{MINUS SIGN} "}
-MARKS = {"sympy": "S", "z3": "Z"}
+MARKS = {"sympy": "S", "z3": "Z", "coq": "C"}
 
 Proofs = dict[str, list[Proof]]
 """For each theorem its proofs, one an engine."""
@@ -24,7 +27,8 @@ Proofs = dict[str, list[Proof]]
 
 def engines() -> tuple[str, ...]:
     """Return the proof engines that are installed."""
-    return ("sympy", "z3") if importlib.util.find_spec("z3") else ("sympy",)
+    found = {"z3": importlib.util.find_spec("z3"), "coq": shutil.which("coqc")}
+    return ("sympy", *(engine for engine, where in found.items() if where))
 
 
 def prove_all(names: Sequence[str] | None = None, by: Sequence[str] | None = None) -> Proofs:
@@ -45,16 +49,29 @@ def prove_all(names: Sequence[str] | None = None, by: Sequence[str] | None = Non
 
 
 def counts(proofs: Proofs) -> dict[str, int]:
-    """Return how many theorems there are, and steps of proofs by who decided them."""
-    parts = [both for found in proofs.values() for both in zip(*(proof.parts for proof in found), strict=True)]
-    kinds = Counter(both[0].kind for both in parts)
-    twice = sum({part.decided_by for part in both} == {"sympy", "z3"} for both in parts)
+    """Return how many theorems there are, how many of them in Coq, and steps of proofs by who decided them."""
+    steps = [parts for found in proofs.values() for parts in _parts(found).values()]
+    kinds = Counter(parts[0].kind for parts in steps)
+    twice = sum({"sympy", "z3"} <= {part.decided_by for part in parts} for parts in steps)
+    by_coq = sum(part.decided_by == "coq" for parts in steps for part in parts if part.kind == "integer lemma")
     return {
         "theorems": len(proofs),
         "integer-lemmas": kinds["integer lemma"],
         "identities": kinds["identity"],
         "lemmas-by-both-engines": twice,
+        "lemmas-by-coq": by_coq,
+        "full-statements": sum(full_text(name) is not None for name in proofs),
+        "full-statements-by-coq": kinds["full statement"],
     }
+
+
+def _parts(proofs: Sequence[Proof]) -> dict[str, list[Any]]:
+    """Return the parts of all proofs of a theorem by name: Coq has a full statement where others have identities."""
+    found: dict[str, list[Any]] = {}
+    for proof in proofs:
+        for part in proof.parts:
+            found.setdefault(part.name, []).append(part)
+    return found
 
 
 def theorems_tex(proofs: Proofs) -> str:
@@ -69,7 +86,9 @@ def theorems_typst(proofs: Proofs) -> str:
 
 def _theorem(proofs: Sequence[Proof]) -> str:
     first = proofs[0]
-    steps = [_step([proof.parts[place] for proof in proofs]) for place in range(len(first.parts))]
+    steps = [_step(parts) for parts in _parts(proofs).values() if parts[0].kind != "full statement"]
+    stated = full_text(first.name)
+    marks = any(proof.engine == "coq" for proof in proofs)
     return "\n".join(
         [
             f'#theorem("{first.name}",',
@@ -77,6 +96,7 @@ def _theorem(proofs: Sequence[Proof]) -> str:
             f"  [{_ascii_mathematics(first.hypotheses.rstrip('.'))}.],",
             f"  [{markup(first.argument)}],",
             *(f"  [{step}]," for step in steps),
+            *([f"  coq: {json.dumps(stated, ensure_ascii=False)}, checked: {str(marks).lower()},"] if stated else []),
             ")",
         ]
     )

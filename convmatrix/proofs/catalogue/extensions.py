@@ -325,9 +325,9 @@ THEOREMS = (
         "The adjoint of a padded layer is the adjoint of the valid one, whose result at each place of the extended "
         "input is then added to the sample that is read there; the places of a sample are listed for each boundary.",
         r"$A^T = E^T V^T$, where $V$ is the layer without padding and $E$ the extension. Row $j$ of $E^T$ has a 1 at "
-        r"each position $x$ with, for the boundary \textsf{zero}: $x = j$; \textsf{circular}: $x \equiv j \pmod n$; "
-        r"\textsf{reflect}: $x \equiv \pm j \pmod{2n - 2}$; \textsf{symmetric}: $x \equiv j$ or $x \equiv -1 - j "
-        r"\pmod{2n}$; \textsf{replicate}: $x = j$, or $x < 0$ for $j = 0$, or $x \ge n$ for $j = n - 1$.",
+        r"each position $x$ with, for the boundary \texttt{zero}: $x = j$; \texttt{circular}: $x \equiv j \pmod n$; "
+        r"\texttt{reflect}: $x \equiv \pm j \pmod{2n - 2}$; \texttt{symmetric}: $x \equiv j$ or $x \equiv -1 - j "
+        r"\pmod{2n}$; \texttt{replicate}: $x = j$, or $x < 0$ for $j = 0$, or $x \ge n$ for $j = n - 1$.",
         "n >= 1, 0 <= j < n; x any position; for reflect on one sample every position.",
         r"$A = V E$ is theorem \texttt{padding-factorisation}, and $(V E)^T = E^T V^T$. $E$ has a 1 at $(x, j)$ just "
         r"where position $x$ reads sample $j$: the lemmas, one for each boundary, list these positions. $V^T$ is the "

@@ -131,7 +131,8 @@ Theorem fourier_blocks_theorem (l : layer) (w : weights K) (omega : list K) :
   /\ (forall f q i, length f = length (axes l) -> length q = length (axes l) ->
       output_wave (axes l) omega (pairwise Z.add f (pairwise (fun a q => n_outputs a * q) (axes l) q)) i
       = output_wave (axes l) omega f i)
-  /\ (forall channels f c f' c', 0 <= c < channels -> 0 <= c' < channels -> f * channels + c = f' * channels + c' -> f = f' /\ c = c')
+  /\ (forall channels f c f' c', 0 <= c < channels -> 0 <= c' < channels ->
+      f * channels + c = f' * channels + c' -> f = f' /\ c = c')
   /\ (Forall (fun a => stride a = 1) (axes l) -> forall (x : array K) f o, length f = length (axes l) ->
       fourier (axes l) omega (apply l w no_bias x o) f
       = sum (range (group_inputs l)) (fun c => block l w omega f o c * fourier (axes l) omega (x (input_channel l o c)) f)%K).
@@ -150,7 +151,8 @@ Proof.
     + apply (shape_length n_taps), Ht.
   - intros f q i. unfold output_wave. revert f q i. clear T N Present.
     induction R as [|a r axes omega Ra R IH]; intros [|f0 f] [|q0 q] is Lf Lq; simpl in Lf, Lq; try discriminate; [reflexivity|].
-    inversion H as [|? ? A H']; subst. destruct is as [|i is]; [reflexivity|]. change (pairwise Z.add (f0 :: f) (pairwise (fun a q => n_outputs a * q) (a :: axes) (q0 :: q)))
+    inversion H as [|? ? A H']; subst. destruct is as [|i is]; [reflexivity|].
+    change (pairwise Z.add (f0 :: f) (pairwise (fun a q => n_outputs a * q) (a :: axes) (q0 :: q)))
       with (f0 + n_outputs a * q0 :: pairwise Z.add f (pairwise (fun a q => n_outputs a * q) axes q)). rewrite !waves_next.
     rewrite (IH H' f q is) by lia. f_equal. apply root_power_same. destruct A as (_ & S & _ & M & E). rewrite E.
     pose proof (fourier_blocks_aliases (n_outputs a) (stride a) i f0 q0 M S) as D.

@@ -52,7 +52,8 @@ Lemma loss_tensor (l : layer) (g : array K) w b x : proper l ->
 Proof.
   intro P. unfold loss. rewrite <- sum_add. apply sum_ext. intros [o i] Hi. apply in_prod_iff in Hi. destruct Hi as [Ho Hi].
   apply in_range in Ho. apply in_grid in Hi. rewrite apply_tensor by assumption. simpl.
-  match goal with |- (?a * (?b + ?c))%K = _ => transitivity (a * b + a * c)%K; [ring|] end. f_equal. rewrite <- sum_scale. apply sum_ext. intros j _.
+  match goal with |- (?a * (?b + ?c))%K = _ => transitivity (a * b + a * c)%K; [ring|] end.
+  f_equal. rewrite <- sum_scale. apply sum_ext. intros j _.
   rewrite <- sum_scale. apply sum_ext. intros k _. ring.
 Qed.
 

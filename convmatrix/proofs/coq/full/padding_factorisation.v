@@ -45,8 +45,8 @@ Section Factorisation.
 Context {K : commutative_ring}.
 Add Ring K_ring : (ring_laws K).
 
-(* The layer is the valid layer, which has as many outputs, of the extended input; so its matrix is A = V E, where the entries of E are 0 and 1 and
-   do not depend on the weights, nor on channels. *)
+(* The layer is the valid layer, which has as many outputs, applied to the extended input; so its matrix is A = V E, where the
+   entries of E are 0 and 1 and depend neither on the weights nor on channels. *)
 Theorem padding_factorisation_theorem (l : layer) (high : list Z) (w : weights K) : Forall2 fits (axes l) high ->
   (forall b x o i, within (output_shape l) i -> apply l w b x o i = apply (valid_layer l high) w b (extended l x) o i)
   /\ (forall o i h j, within (output_shape l) i ->

@@ -9,8 +9,8 @@ Open Scope Z_scope.
 Definition dilated_axis (a : axis) : Prop := stride a = 1 /\ tile a = 1 /\ 1 <= dilation a /\ 1 <= n_samples a
   /\ (axis_boundary a = zero \/ axis_boundary a = circular /\ n_outputs a = n_samples a /\ n_samples a mod dilation a = 0).
 
-(* The outputs of phase f are f, f + d, ...; they read the samples of phase (f - p) mod d, which are as many as the axis of the phase
-   has. *)
+(* The outputs of phase f are f, f + d, ...; they read the samples of phase (f - p) mod d, which are the samples of the axis of
+   the phase. *)
 Definition source (a : axis) (f : Z) : Z := (f - pad_low a) mod dilation a.
 Definition phase_length (size f d : Z) : Z := (size - f + d - 1) / d.
 Definition phase_axis (a : axis) (f : Z) : axis :=

@@ -15,9 +15,9 @@ Definition true_taps (axes : list axis) : list Z -> list Z := pairwise true_tap 
 Definition flat_weight (w k pairs e : Z) : Z := (w / k * pairs + e) * k + w mod k.
 
 (* On every axis output i uses at tap t the weight (i mod tile) k + t, one of tile k. Two outputs and taps use the same weight
-   only if kernels and taps are the same. In memory it has the index (b P + e) k + t, for kernel b and pair e = o C + c of channels; equal
-   indices belong to the same kernel, channels and tap. Reversed kernels read, for tap t, what others read for k - 1 - t, with the same
-   weight. *)
+   only if kernels and taps are the same. In memory it has the index (b P + e) k + t, for kernel b and pair e = o C + c of
+   channels; equal indices belong to the same kernel, channels and tap. Reversed kernels read, for tap t, what others read for
+   k - 1 - t, with the same weight. *)
 Theorem tap_weights_theorem (l : layer) : Forall tiled (axes l) ->
   (forall i t, within (output_shape l) i -> within (kernel_shape l) t ->
     weight_index (axes l) i t = pairwise Z.add (pairwise Z.mul (kernel_of (axes l) i) (kernel_shape l)) t
