@@ -173,6 +173,21 @@ def test_what_the_search_cannot_prove_is_undecided(monkeypatch: pytest.MonkeyPat
     assert "Axioms" in part.certificate["reason"]
 
 
+@needs_coq
+def test_variables_may_have_any_name() -> None:
+    """Names of Coq, of the rule, and of the hypotheses and quotients of proofs are told apart."""
+    names = "H1 Q2 position position_ quotient end"
+
+    def build(a: Algebra) -> Condition:
+        first, second, third, fourth, fifth, sixth = a.integers(names)
+        a.assume(second >= 1, third >= 1, a.equal(fourth, fifth + sixth))
+        return a.both(a.within(first % second, second), fourth % third < third, a.equal(fourth - sixth, fifth))
+
+    example = {name: 2 if name == "position_" else 1 for name in names.split()}
+    part = prove_theorem(about_x(build, example=example), "coq").parts[0]
+    assert part.status == "proved", part.certificate
+
+
 def test_without_coq(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(FileNotFoundError, match="coqc"):

@@ -212,12 +212,9 @@ class LemmaProof:
         self.problem_of = Problems()
         self.proofs: dict[Any, tuple[Problem, Node]] = {}
         self.count = 0
-        self.letter = "Q"
         path = ProofPath([])
         lemma.build(path)
         self.names = [safe_name(name) for name in path.names]
-        while any(name.startswith(self.letter) for name in self.names):
-            self.letter += "Q"
 
     def text(self) -> tuple[str, str]:
         """Return the lemmas of contradiction, and the proof; raise `NoProofError` if a case has no certificate."""
@@ -345,7 +342,7 @@ class LemmaProof:
             if key not in state.quotients:
                 self.count += 1
                 place = self.count
-                known = _Quotient(f"{self.letter}{place}", place, value, modulus)
+                known = _Quotient(f"Q{place}", place, value, modulus)
                 state.quotients[key] = known
                 state.words[("mod", value, modulus)] = state.words[("/", value, modulus)] = known
                 pattern = f"[{known.name} [D{place} [R{place} B{place}]]]"

@@ -350,20 +350,25 @@ def _known(boundary: Boundary) -> str:
 # --- names ------------------------------------------------------------------------------------------------------------
 
 _KEYWORDS: Final = (
-    "as at cofix else end exists fix for forall fun if in let match mod return then using where with Set Prop Type Z"
+    "as at cofix else end exists fix for forall fun if in let match mod return then using where with Set Prop Type Z "
+    "axis boundary Axis trichotomy apart outside quotient positive neither decidable"
 )
 
 
 def safe_name(name: str) -> str:
-    """Return the name of a variable in Coq, with an underscore after it if Coq or the rule uses it otherwise.
+    """Return the name of a variable in Coq, with an underscore after it if it is used otherwise.
+
+    Names of Coq, of the rule and of the library are, and a capital with a number, as proofs name hypotheses. Different
+    names stay different.
 
     Examples
     --------
-    >>> safe_name("position"), safe_name("i")
-    ('position_', 'i')
+    >>> safe_name("position"), safe_name("position_"), safe_name("H1"), safe_name("i")
+    ('position_', 'position__', 'H1_', 'i')
     """
-    taken = name in DEFINITIONS or name in BOUNDARIES or name in ("axis", "boundary", "Axis")
-    return f"{name}_" if taken or name in _KEYWORDS.split() else name
+    plain = name.rstrip("_")
+    taken = plain in (*DEFINITIONS, *BOUNDARIES, *_KEYWORDS.split()) or re.fullmatch(r"[A-Z]\d+", plain)
+    return f"{name}_" if taken else name
 
 
 def coq_name(*names: str) -> str:

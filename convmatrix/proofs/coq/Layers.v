@@ -109,7 +109,8 @@ Lemma on_axes_length rule axes i t : length i = length axes -> length t = length
   length (on_axes rule axes i t) = length axes.
 Proof. revert i t. induction axes as [|a axes IH]; intros [|? i] [|? t]; simpl; auto; discriminate. Qed.
 
-(* A reversed kernel reads what the kernel itself reads at the opposite tap. *)
+(* A reversed kernel reads what the kernel itself reads at the opposite tap. Rewrite with the axis and output given: the
+   right side has the form of the left one, so that rewriting everywhere does not end. *)
 Definition unflipped (a : axis) : axis :=
   Axis (n_outputs a) (n_samples a) (n_taps a) (stride a) (dilation a) (pad_low a) (axis_boundary a) false (tile a).
 Definition true_tap (a : axis) (t : Z) : Z := if flip a then n_taps a - 1 - t else t.
