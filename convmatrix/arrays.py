@@ -24,6 +24,29 @@ _GATHERED: Final = (
 )  # places gathered at a time: NumPy widens them to int64, in a copy that then stays in the cache
 
 
+class KeepsReadOnly:
+    """Base class of objects whose read-only arrays stay read-only in copies, pickles and other processes."""
+
+    def __getstate__(self) -> tuple[dict[str, Any], list[str]]:
+        state = self.__dict__.copy()
+        return state, [name for name, value in state.items() if _is_read_only(value)]
+
+    def __setstate__(self, state: tuple[dict[str, Any], list[str]]) -> None:
+        values, names = state
+        self.__dict__.update(values)
+        read_only(*(values[name] for name in names))
+
+
+def _is_read_only(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and not value.flags.writeable
+
+
+def read_only(*arrays: NDArray[Any]) -> None:
+    """Make arrays read-only, in place."""
+    for array in arrays:
+        array.flags.writeable = False
+
+
 def accumulate(total: NDArray[Any], places: NDArray[np.integer], values: NDArray[Any]) -> None:
     """Add each value to the total at its index; in floating point with `numpy.bincount`, which is fastest."""
     if values.dtype == np.float64:

@@ -37,20 +37,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     OSError
         If the folder or the file cannot be written, or ``path`` is not a regular file. The temporary file is removed.
     """
-    target = Path(os.path.realpath(path))
-    folder = target.parent
-    if not folder.is_dir():
-        raise FileNotFoundError(f"cannot save {path}: the folder {folder} does not exist; create it first")
-    if target.exists():
-        if not target.is_file():
-            raise OSError(f"cannot save {path}: it exists and is not a regular file; choose another name")
-        if not os.access(target, os.W_OK):
-            raise PermissionError(f"cannot save {path}: the file is write-protected; choose another name")
-    temporary = folder / f".convmatrix-{secrets.token_hex(8)}.tmp"
-    try:
-        file = temporary.open("x+b")
-    except OSError as error:
-        raise OSError(error.errno, f"cannot save {path}: the folder is not writable: {error.strerror}") from error
+    target, temporary, file = _begin(path)
     try:
         with file:
             yield file
@@ -63,8 +50,33 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
         raise
     with suppress(OSError):  # make the new name durable as well, where the system can open a folder
-        descriptor = os.open(folder, os.O_RDONLY)
+        descriptor = os.open(target.parent, os.O_RDONLY)
         try:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def require_writable(path: str | os.PathLike[str]) -> None:
+    """Raise the error with which `atomic_write` would fail to open a file, before anything is computed for it."""
+    _, temporary, file = _begin(path)
+    file.close()
+    temporary.unlink()
+
+
+def _begin(path: str | os.PathLike[str]) -> tuple[Path, Path, BinaryIO]:
+    """Return the file that a path names, and a new temporary file next to it with its name."""
+    target = Path(os.path.realpath(path))
+    folder = target.parent
+    if not folder.is_dir():
+        raise FileNotFoundError(f"cannot save {path}: the folder {folder} does not exist; create it first")
+    if target.exists():
+        if not target.is_file():
+            raise OSError(f"cannot save {path}: it exists and is not a regular file; choose another name")
+        if not os.access(target, os.W_OK):
+            raise PermissionError(f"cannot save {path}: the file is write-protected; choose another name")
+    temporary = folder / f".convmatrix-{secrets.token_hex(8)}.tmp"
+    try:
+        return target, temporary, temporary.open("x+b")
+    except OSError as error:
+        raise OSError(error.errno, f"cannot save {path}: the folder is not writable: {error.strerror}") from error

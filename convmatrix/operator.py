@@ -14,6 +14,7 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix._products.correlation import DirectCorrelation, FFTCorrelation, best_block, fft_time, padded_length
 from convmatrix._products.padding import fold, pad
+from convmatrix.arrays import KeepsReadOnly
 from convmatrix.geometry import ConvGeometry, given_geometry
 from convmatrix.options import LayerOptions, as_array, convert, takes_layer_options, weight_array
 from convmatrix.weights import group_weights
@@ -33,7 +34,7 @@ METHODS: Final = ("auto", "direct", "fft")
 _EXACT: Final = 2**52  # sums of integers up to here are exact in float64
 
 
-class LayerOperator(_LinearOperator, ABC):
+class LayerOperator(KeepsReadOnly, _LinearOperator, ABC):
     """Base class for the operator of a layer and its transposed and conjugated views."""
 
     def __init__(

@@ -13,7 +13,7 @@ from scipy import sparse
 from convmatrix import memory
 from convmatrix._assembly.fill import assemble
 from convmatrix._assembly.rows import Plan
-from convmatrix.arrays import accumulate, gather
+from convmatrix.arrays import KeepsReadOnly, accumulate, gather, read_only
 from convmatrix.formats import as_format
 from convmatrix.options import index_dtype, weight_array
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class WeightPattern:
+class WeightPattern(KeepsReadOnly):
     r"""The index pattern of a bilinear layer: where each weight occurs in its matrix, for all weights.
 
     .. math:: y_i = \sum_{j,k} T_{ijk} \, x_j \, w_k
@@ -71,8 +71,11 @@ class WeightPattern:
     geometry: ConvGeometry | None = None
 
     def __post_init__(self) -> None:
-        for array in (self.row_starts, self.cols, self.weight_index):
-            array.flags.writeable = False
+        for name in ("row_starts", "cols", "weight_index"):
+            array = getattr(self, name)
+            if array.flags.writeable:  # the caller's, who may go on writing to it
+                object.__setattr__(self, name, array := array.copy())
+                read_only(array)
 
     @classmethod
     def from_triplets(
@@ -127,13 +130,10 @@ class WeightPattern:
         dtype = index_dtype(n_out, n_in, len(order))
         starts = np.zeros(n_out + 1, dtype=dtype)
         np.cumsum(np.bincount(arrays["rows"], minlength=n_out), out=starts[1:])
-        return cls(
-            (n_out, n_in),
-            sizes,
-            starts,
-            arrays["cols"][order].astype(dtype),
-            arrays["weight_index"][order].astype(index_dtype(math.prod(sizes))),
-        )
+        columns: NDArray[np.integer] = arrays["cols"][order].astype(dtype)
+        weights: NDArray[np.integer] = arrays["weight_index"][order].astype(index_dtype(math.prod(sizes)))
+        read_only(starts, columns, weights)
+        return cls((n_out, n_in), sizes, starts, columns, weights)
 
     @property
     def n_weights(self) -> int:
@@ -149,7 +149,7 @@ class WeightPattern:
     def rows(self) -> NDArray[np.integer]:
         """Row of each triplet, shape (n_entries,)."""
         rows = np.repeat(np.arange(self.shape[0], dtype=self.cols.dtype), np.diff(self.row_starts))
-        rows.flags.writeable = False
+        read_only(rows)
         return rows
 
     # --- contractions ------------------------------------------------------------------------------------------------
@@ -237,8 +237,7 @@ class WeightPattern:
         others = np.flatnonzero(~first)
         sums = (self.weight_index[first], entry[others], self.weight_index[others])
         merged = counts[self.row_starts].astype(self.cols.dtype), self.cols[first]
-        for array in merged:
-            array.flags.writeable = False
+        read_only(*merged)
         return *merged, sums
 
     def jacobian(self, x: ArrayLike, *, format: str = "csr") -> Any:
@@ -393,4 +392,5 @@ def layer_pattern(geometry: ConvGeometry) -> WeightPattern:
         "use ConvOperator, which forms no matrix, or conv_matrix with rows= for a slab",
     )
     starts, columns, weights = assemble(plan, np.arange(geometry.n_weights, dtype=weight_dtype))
+    read_only(starts, columns, weights)  # so that they are not copied
     return WeightPattern((geometry.n_out, geometry.n_in), geometry.weight_shape, starts, columns, weights, geometry)

@@ -596,3 +596,42 @@ def test_importing_is_light() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
     )
     assert done.stdout.strip() == "[]"
+
+
+@for_each("suffix", ["npz", "mtx", "mat"])
+@for_each("dtype", [np.float32, np.complex128, np.uint64, np.int8])
+def test_matrices_without_entries_keep_their_dtype(dtype: Any, suffix: str, tmp_path: Path) -> None:
+    save(tmp_path / f"A.{suffix}", sparse.csr_array((3, 2), dtype=dtype))
+    read, _ = load(tmp_path / f"A.{suffix}")
+    assert (read.dtype, read.shape, read.nnz) == (np.dtype(dtype), (3, 2), 0)
+
+
+@for_each("suffix", ["npz", "mtx", "mat"])
+def test_no_flipped_bit_gives_another_matrix(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"A.{suffix}"
+    matrix = sparse.csr_array(cm.conv_matrix(np.array([0.25, -1.5, 3.0]), 6))
+    save(path, matrix, cm.ConvGeometry(6, 3))
+    whole = path.read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for bit in rng.choice(8 * len(whole), 150, replace=False).tolist():
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            read, geometry = load(path)
+        except ValueError:
+            refused += 1
+        else:  # the bit means nothing, such as one of padding or of a comment
+            assert (read != matrix).nnz == 0
+            assert geometry in (None, cm.ConvGeometry(6, 3))
+    assert refused > 10
+
+
+def test_a_number_that_is_cut_short_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "A.mtx"
+    save(path, sparse.csr_array(np.array([[0.125, 12345.5]])))
+    for _ in range(4):
+        path.write_bytes(path.read_bytes().rstrip(b"\n")[:-1])
+        with pytest.raises(ValueError, match=r"A\.mtx.*(checksum|entry)"):
+            load(path)

@@ -34,7 +34,7 @@ from tests.hostile_files import (
 def test_scipy_reads_what_is_saved(tmp_path: Path) -> None:
     save(tmp_path / "A.mat", MATRIX, GEOMETRY)
     read = loadmat(tmp_path / "A.mat")
-    assert {name for name in read if not name.startswith("__")} == {"A", "geometry"}
+    assert {name for name in read if not name.startswith("__")} == {"A", "checksum", "geometry"}
     np.testing.assert_array_equal(read["A"].toarray(), MATRIX.toarray())
     assert read["A"].nnz == MATRIX.nnz
     assert read["geometry"].item() == geometry_json.dump(geometry_json.to_values(GEOMETRY))
@@ -43,7 +43,7 @@ def test_scipy_reads_what_is_saved(tmp_path: Path) -> None:
 def test_dtype_is_named_where_double_is_not_it(tmp_path: Path) -> None:
     save(tmp_path / "A.mat", MATRIX.astype(np.float32))
     read = loadmat(tmp_path / "A.mat")
-    assert {name for name in read if not name.startswith("__")} == {"A", "dtype"}
+    assert {name for name in read if not name.startswith("__")} == {"A", "checksum", "dtype"}
     assert read["dtype"].item() == "float32"
     assert read["A"].dtype == np.float64
 

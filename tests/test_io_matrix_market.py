@@ -41,7 +41,7 @@ def test_file_as_a_whole() -> None:
     save(buffer, sparse.csr_array(np.array([[0, 2], [-3, 0]], np.int32)), format="mtx")
     assert buffer.getvalue().decode().splitlines() == [
         "%%MatrixMarket matrix coordinate integer general",
-        '%convmatrix {"dtype": "int32", "geometry": null}',
+        '%convmatrix {"dtype": "int32", "geometry": null, "checksum": "6713feb63d630367"}',
         "2 2 2",
         "1 2 2",
         "2 1 -3",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -414,6 +416,16 @@ def test_average_pool_is_its_matrix(kernel: Any, stride: Any, padding: Any, shap
     assert_close(layer.backward(y).reshape(3, -1), (A.T @ y.reshape(3, -1).T).T)
 
 
+@for_each("make", [nn.MaxPool, nn.AvgPool, lambda size: nn.Subsample(1, size)])
+def test_pooling_goes_back_through_the_last_forward(make: Any) -> None:
+    asked, plain = make(2), make(2)
+    x, g = np.arange(16.0).reshape(1, 1, 4, 4), np.ones((1, 1, 2, 2))
+    for layer in (asked, plain):
+        layer.forward(x)
+    asked.output_shape((1, 6, 8))  # another question in between
+    np.testing.assert_array_equal(asked.backward(g), plain.backward(g))
+
+
 def test_max_pool_selects_the_first_of_equal_samples_like_pytorch() -> None:
     torch = pytest.importorskip("torch")
     x = np.array([[[[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 2.0, 2.0], [0.0, 0.0, 0.0, 2.0]]]])
@@ -519,6 +531,20 @@ def test_elementwise_far_out(name: str) -> None:
 
 
 @each_elementwise
+def test_elementwise_of_infinities_and_nan_against_pytorch(name: str) -> None:
+    pytest.importorskip("torch")
+    layer, theirs = ELEMENTWISE[name]
+    if name == "LeCun's Tanh":  # written with a product that PyTorch's function does not have
+        return
+    x, g = np.array([[-np.inf, np.inf, np.nan]]), np.ones((1, 3))
+    with np.errstate(invalid="ignore"):
+        y, back = through(layer, x, g)
+    expected, (dx,) = torch_gradients(theirs, x, g)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(back, dx)
+
+
+@each_elementwise
 def test_elementwise_computes_integers_in_float64(name: str) -> None:
     layer, _ = ELEMENTWISE[name]
     x = np.array([[-3, 0, 2]])
@@ -565,6 +591,43 @@ def test_batch_norm_against_pytorch(shape: tuple[int, ...]) -> None:
         assert_close(layer.running_mean, mean.numpy())
         assert_close(layer.running_variance, variance.numpy())
     assert layer.state().keys() == {"weight", "bias", "running_mean", "running_variance"}
+
+
+def test_running_variance_does_not_cancel() -> None:
+    layer = nn.BatchNorm(1, momentum=1.0, dtype=np.float64)
+    x = np.array([[1e-9], [3e-9]])
+    layer.running_variance[...] = 1e9
+    layer.forward(x, training=True)
+    assert layer.running_variance == pytest.approx(x.var(ddof=1), rel=1e-14)
+
+
+def test_a_state_that_does_not_fit_changes_nothing() -> None:
+    layer = nn.BatchNorm(2)
+    before = {name: array.copy() for name, array in layer.state().items()}
+    wrong = {name: array + 1 for name, array in before.items()} | {"running_variance": np.ones(3)}
+    with pytest.raises(ValueError, match=r"running_variance .*\(2,\).*\(3,\)"):
+        layer.load_state(wrong)
+    for name, array in layer.state().items():
+        np.testing.assert_array_equal(array, before[name])
+
+
+def test_copies_of_a_network_in_threads_do_not_disturb_each_other() -> None:
+    network = nn.small()
+    batches = np.random.default_rng(0).standard_normal((4, 8, 1, 8, 8)).astype(np.float32)
+    gradients = np.random.default_rng(1).standard_normal((4, 8, 10)).astype(np.float32)
+
+    def run(pair: tuple[Any, Any]) -> list[Any]:
+        mine = copy.deepcopy(network)
+        for _ in range(5):
+            mine.forward(pair[0])
+            back = mine.backward(pair[1])
+        return [back, *mine.gradients.values()]
+
+    pairs = list(zip(batches, gradients, strict=True))
+    with ThreadPoolExecutor(4) as pool:
+        for ours, expected in zip(pool.map(run, pairs), map(run, pairs), strict=True):
+            for array, other in zip(ours, expected, strict=True):
+                np.testing.assert_array_equal(array, other)
 
 
 def test_dropout() -> None:
@@ -903,8 +966,18 @@ ERRORS: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
     "no layer": (TypeError, r"layers\[1\].* int\b", lambda: nn.Sequential([nn.ReLU(), 3])),  # type: ignore[list-item]
     "a layer twice": (
         ValueError,
-        r"layers\[2\].*layers\[0\].*ReLU\(\)",
+        r"layers 0 and 2.*ReLU\(\)",
         lambda: nn.Sequential([layer := nn.ReLU(), nn.Tanh(), layer]),
+    ),
+    "a layer inside and outside": (
+        ValueError,
+        r"layers 0 and 1.body.0 .*ReLU\(\)",
+        lambda: nn.Sequential([layer := nn.ReLU(), nn.Residual(nn.Sequential([layer]))]),
+    ),
+    "a layer in body and shortcut": (
+        ValueError,
+        r"layers body and shortcut .*Tanh",
+        lambda: nn.Residual(layer := nn.Tanh(), layer),
     ),
     "products of what": (
         ValueError,
@@ -928,6 +1001,37 @@ ERRORS: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
         r"bias .*\(2,\).*\(3,\)",
         lambda: nn.Dense(2, 2).load_state({"weight": np.zeros((2, 2)), "bias": np.zeros(3)}),
     ),
+    "state's dtype": (
+        ValueError,
+        r"bias .*complex128",
+        lambda: nn.Dense(2, 2).load_state({"weight": np.zeros((2, 2)), "bias": np.zeros(2, complex)}),
+    ),
+    "one label for two samples": (ValueError, r"2 samples.*\(1,\)", lambda: nn.SquaredError()(np.zeros((2, 3)), [0])),
+    "one label for two samples, softmax": (
+        ValueError,
+        r"2 samples.*\(1,\)",
+        lambda: nn.SoftmaxCrossEntropy()(np.zeros((2, 3)), [0]),
+    ),
+    "labels of an empty batch": (ValueError, r"\(0, 3\)", lambda: nn.SoftmaxCrossEntropy()(np.zeros((0, 3)), [])),
+    "bool labels": (
+        ValueError,
+        "labels.*bool",
+        lambda: nn.SoftmaxCrossEntropy()(np.zeros((2, 3)), np.array([True, False])),
+    ),
+    "float labels": (ValueError, "labels.*float64", lambda: nn.SoftmaxCrossEntropy()(np.zeros((2, 3)), [0.0, 1.0])),
+    "labels of a single output": (
+        ValueError,
+        r"targets.*\(\).*\(1,\)",
+        lambda: nn.SquaredError()(np.zeros((2, 1)), np.array([0, 0])),
+    ),
+    "targets that would be broadcast": (
+        ValueError,
+        r"\(1,\).*\(3,\)",
+        lambda: nn.SquaredError()(np.zeros((2, 3)), np.zeros((2, 1))),
+    ),
+    "infinite rate": (ValueError, "learning_rate.*inf", lambda: nn.SGD(np.inf)),
+    "infinite decay": (ValueError, "weight_decay.*inf", lambda: nn.SGD(0.1, weight_decay=np.inf)),
+    "negative epsilon": (ValueError, "epsilon.*-1", lambda: nn.Adam(epsilon=-1)),
     "labels in the loss": (
         ValueError,
         r"labels.*\(4,\).*float64",

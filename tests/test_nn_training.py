@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -376,6 +378,7 @@ REFUSED: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
     "label negative": (ValueError, "labels.* -1 to 1", {"y": np.arange(12) % 3 - 1}),
     "labels as floats": (ValueError, "labels.*float64", {"y": Y.astype(float)}),
     "labels as vectors": (ValueError, r"labels.*\(12, 3\).*int64", {"y": np.eye(3, dtype=int)[Y]}),
+    "labels as bools": (TypeError, "targets.*bool", {"y": Y > 0}),
     "labels as texts": (TypeError, "targets.*<U", {"y": ["a"] * 12}),
     "NaN targets": (
         ValueError,
@@ -422,7 +425,7 @@ REFUSED: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
     ),
     "checkpoint's folder": (
         FileNotFoundError,
-        "checkpoint .*nowhere.*folder",
+        "nowhere.*folder",
         {"checkpoint": "nowhere/a.npz"},
     ),
     "checkpoint is a folder": (ValueError, "checkpoint .* is a folder", {"checkpoint": str(ROOT)}),
@@ -691,6 +694,97 @@ def test_checkpoint_of_another_training_is_refused(
     with pytest.raises(ValueError, match=message):
         nn.fit(**{"network": network, "x": x, "y": y, "epochs": 2, "checkpoint": tmp_path / "run.npz", **changes})
     assert bits(network) == before
+
+
+CHANGED_RUNS: dict[str, dict[str, Any]] = {
+    "inputs": {"x": stripes()[0] + 1},
+    "targets": {"y": (stripes()[1] + 1) % 3},
+    "loss": {"loss": nn.SquaredError()},
+    "optimiser.learning_rate": {"optimiser": nn.SGD(0.02, momentum=0.9)},
+    "optimiser.momentum": {"optimiser": nn.SGD(0.01, momentum=0.8)},
+}
+
+
+@for_each("name", CHANGED_RUNS)
+def test_a_resumed_training_with_other_data_or_options_is_refused(tmp_path: Path, name: str) -> None:
+    x, y = stripes()
+    path = tmp_path / f"{name}.npz"
+    arguments = {"x": x, "y": y, "epochs": 2, "checkpoint": path}
+    nn.fit(tiny(), x, y, epochs=1, checkpoint=path)
+    network = tiny()
+    before = bits(network)
+    with pytest.raises(ValueError, match=f"npz .* {name} .*allow_changes"):
+        nn.fit(network, **arguments | CHANGED_RUNS[name])
+    assert bits(network) == before
+    assert nn.fit(network, **arguments | CHANGED_RUNS[name], allow_changes=True).epochs == 2
+
+
+def test_two_trainings_on_one_checkpoint(tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    kept = b""
+
+    def other(history: nn.History) -> None:
+        nonlocal kept
+        if history.epochs == 1:
+            train(tiny(seed=4), path, 1)
+            kept = path.read_bytes()
+
+    path.unlink(missing_ok=True)
+    with pytest.raises(FileExistsError, match=r"run\.npz .*another training"):
+        train(tiny(), path, 2, callbacks=[other])
+    assert path.read_bytes() == kept
+
+
+def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_first_step(tmp_path: Path) -> None:
+    (tmp_path / "run.npz").write_bytes(b"")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere" / "run.npz")
+    network = tiny()
+    before = bits(network)
+    with pytest.raises(OSError, match="nowhere"):
+        train(network, tmp_path / "link", 1)
+    assert bits(network) == before
+    assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_forged_checkpoints_are_refused(tmp_path: Path) -> None:
+    from tests import forged_checkpoints  # which imports this module
+
+    tally = forged_checkpoints.attack(60, 2, tmp_path)
+    assert tally["refused"] > 40
+
+
+def test_an_optimiser_belongs_to_one_network() -> None:
+    first, second = tiny(), tiny(seed=1)
+    optimiser = nn.SGD(0.1, momentum=0.9)
+    nn.fit(first, *stripes(), epochs=1, optimiser=optimiser)
+    nn.fit(first, *stripes(), epochs=1, optimiser=optimiser)  # the same network goes on
+    before = bits(second)
+    with pytest.raises(ValueError, match=r"SGD .*other parameters"):
+        optimiser.step(second.parameters, first.gradients)
+    assert bits(second) == before
+    optimiser.load_state(optimiser.state())
+    optimiser.step(second.parameters, first.gradients)  # said to be meant
+    again, both = copy.deepcopy((first, nn.SGD(0.1, momentum=0.9)))
+    both.step(again.parameters, first.gradients)
+
+
+def test_a_schedule_that_is_not_finite_stops_before_the_step() -> None:
+    network = tiny()
+    optimiser = nn.SGD(lambda step: 0.1 if step < 2 else float("nan"))
+    with pytest.raises(ValueError, match=r"learning_rate\(2\).* nan"):
+        nn.fit(network, *stripes(), epochs=1, batch_size=16, optimiser=optimiser)
+    assert optimiser.steps == 2
+
+
+def test_optimisers_with_schedules_are_pickled() -> None:
+    for schedule in (nn.cosine_decay(0.1, 10), nn.step_decay(0.1, 3)):
+        again = pickle.loads(pickle.dumps(nn.Adam(schedule)))
+        assert [again.learning_rate(step) for step in range(12)] == [schedule(step) for step in range(12)]
+
+
+def test_a_callback_stops_with_the_bool_of_numpy() -> None:
+    history = nn.fit(tiny(), *stripes(), epochs=5, callbacks=[lambda history: np.bool_(history.epochs == 2)])
+    assert history.epochs == 2
 
 
 def test_damaged_checkpoints_are_refused(tmp_path: Path) -> None:

@@ -113,11 +113,23 @@ def test_fields_cannot_be_assigned() -> None:
 @for_each("geometry", [CASES["2d LeNet-5 C3"], CASES["2d reflect"]], ids=["plain", "merged"])
 def test_copies_have_the_same_triplets(geometry: Geometry) -> None:
     pattern = geometry.pattern()
-    for twin in (copy.copy(pattern), copy.deepcopy(pattern), pickle.loads(pickle.dumps(pattern))):
+    pattern.matrix(integer_weights(geometry))  # what is merged once for all matrices is copied too
+    pickled = [pickle.loads(pickle.dumps(pattern, protocol)) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    for twin in (copy.copy(pattern), copy.deepcopy(pattern), *pickled):
         assert triplets(twin) == triplets(pattern)
+        assert not any(array.flags.writeable for array in (twin.row_starts, twin.cols, twin.weight_index))
         assert twin.geometry == geometry
         weights = integer_weights(geometry)
         assert (twin.matrix(weights) != pattern.matrix(weights)).nnz == 0
+
+
+def test_the_constructor_leaves_the_arrays_of_the_caller_alone() -> None:
+    whole = some_pattern()
+    arrays = [array.copy() for array in (whole.row_starts, whole.cols, whole.weight_index)]
+    pattern = cm.WeightPattern(whole.shape, whole.weight_shape, *arrays)
+    for array in arrays:
+        array[...] = 0
+    assert triplets(pattern) == triplets(whole)
 
 
 def test_patterns_compare_by_identity() -> None:

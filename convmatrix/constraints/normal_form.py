@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix import memory
+from convmatrix.arrays import KeepsReadOnly
 from convmatrix.constraints.affine_bounds import affine_bounds
 from convmatrix.constraints.equation_builder import EquationBuilder
 from convmatrix.constraints.exact_products import exact_array, exact_product
@@ -38,7 +39,7 @@ _BYTES: Final = 128  # per term, with the arrays in which terms are sorted
 
 
 @dataclass(frozen=True)
-class Block:
+class Block(KeepsReadOnly):
     """Equations or rectifiers of a normal form that depend on earlier blocks only.
 
     Attributes
@@ -60,7 +61,7 @@ class Block:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class NormalForm:
+class NormalForm(KeepsReadOnly):
     r"""A network on a box as sparse equations and rectifiers, in exact arithmetic.
 
     .. math:: E v = e, \qquad v_{post} = \max(v_{pre}, 0), \qquad l \le v \le u

@@ -10,6 +10,7 @@ from scipy.sparse import csgraph
 
 from convmatrix import memory
 from convmatrix import options as validate
+from convmatrix.arrays import read_only
 from convmatrix.equivariance import actions
 from convmatrix.options import index_dtype
 from convmatrix.pattern import WeightPattern
@@ -42,7 +43,8 @@ def _orbits(steps: Sequence[NDArray[np.integer]]) -> NDArray[np.int64]:
     size, n_steps = len(steps[0]), len(steps)
     targets = np.stack(steps, axis=1).ravel()  # point i is mapped to targets[i * n_steps : (i + 1) * n_steps]
     starts: NDArray[np.integer] = np.arange(0, size * n_steps + 1, n_steps, dtype=targets.dtype)
-    graph = sparse.csr_array((np.ones(len(targets), dtype=np.int8), targets, starts), shape=(size, size))
+    graph = sparse.csr_array((np.ones(len(targets), dtype=np.int32), targets, starts), shape=(size, size))
+    graph.sum_duplicates()  # SciPy 1.14 never returns from a graph with an edge that is stored twice
     # Every point of a permutation lies on a cycle, so connected points are strongly connected.
     _, labels = csgraph.connected_components(graph, directed=True, connection="strong")
     return _numbered_by_first(labels)
@@ -128,7 +130,9 @@ def _full_pattern(n_out: int, n_in: int, labels: NDArray[np.int64]) -> WeightPat
     dtype = index_dtype(len(labels))
     starts: NDArray[np.integer] = np.arange(0, len(labels) + 1, n_in).astype(dtype)
     columns: NDArray[np.integer] = np.tile(np.arange(n_in), n_out).astype(dtype)
-    return WeightPattern((n_out, n_in), (int(labels.max()) + 1,), starts, columns, labels.astype(dtype))
+    weights: NDArray[np.integer] = labels.astype(dtype)
+    read_only(starts, columns, weights)
+    return WeightPattern((n_out, n_in), (int(labels.max()) + 1,), starts, columns, weights)
 
 
 # --- kernels tied by the point group ---------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from convmatrix.arrays import KeepsReadOnly
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -40,7 +42,7 @@ class Counterexample:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Verdict:
+class Verdict(KeepsReadOnly):
     """Whether a layer is equivariant, for all weights.
 
     The truth value of a verdict is `holds`, so that it can be used as a condition: ``if check(...): ...``.

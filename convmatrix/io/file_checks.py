@@ -7,6 +7,7 @@ sorted indices, no duplicates, and explicit zeros kept.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 from dataclasses import dataclass
@@ -183,6 +184,38 @@ def with_dtype(matrix: sparse.csr_array, name: Any) -> sparse.csr_array:
     except ValueError as error:
         raise FileFormatError(str(error)) from error
     return sparse.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+
+# --- checksums --------------------------------------------------------------------------------------------------------
+
+
+def checksum(matrix: sparse.csr_array, geometry: str) -> str:
+    """Return a checksum of the shape, the dtype and the entries of a canonical matrix, and of its geometry as JSON.
+
+    It does not depend on the file format, the byte order or the type of the indices. All NaNs count as equal, because
+    text does not tell them apart.
+    """
+    found = hashlib.blake2b(f"{matrix.shape} {matrix.dtype.name} {geometry}".encode(), digest_size=8)
+    for array in (matrix.indptr, matrix.indices, matrix.data):
+        for start in range(0, len(array), PIECE):
+            piece = array[start : start + PIECE]
+            if piece.dtype.kind in "fc":
+                parts = np.ascontiguousarray(piece).view(piece.real.dtype)
+                piece = np.where(np.isnan(parts), np.nan, parts)
+            elif array is not matrix.data:
+                piece = piece.astype(np.int64)
+            found.update(piece.astype(piece.dtype.newbyteorder("<"), copy=False).tobytes())
+    return found.hexdigest()
+
+
+def check_checksum(expected: object, matrix: sparse.csr_array, geometry: str) -> None:
+    """Raise unless the checksum in a file is that of what was read from it."""
+    found = checksum(matrix, geometry)
+    if expected != found:
+        raise FileFormatError(
+            f"its checksum is {str(expected)[:40]!r}, but that of its matrix and geometry is {found!r}; "
+            "the file is damaged, or was edited"
+        )
 
 
 # --- matrices ---------------------------------------------------------------------------------------------------------

@@ -29,7 +29,7 @@ def to_values(geometry: ConvGeometry) -> dict[str, Any]:
     return values
 
 
-def dump(values: dict[str, Any]) -> str:
+def dump(values: Any) -> str:
     """Return values as one line of JSON, or raise if it is longer than `parse` accepts."""
     text = json.dumps(values)
     if len(text) > LARGEST_TEXT:

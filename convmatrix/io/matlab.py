@@ -1,4 +1,4 @@
-"""MATLAB 5 files: the sparse variable ``A``, and the geometry as the text variable ``geometry``.
+"""MATLAB 5 files: the sparse variable ``A``, and the text variables ``geometry`` and ``checksum``.
 
 A file is a header of 128 bytes followed by one element per variable, deflated or plain. A variable is itself a sequence
 of elements (flags, sizes, name, arrays), each with a tag and a length, which is compared with what surrounds it before
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _ByteOrder = Literal["<", ">"]
 
-_NAME, _GEOMETRY, _DTYPE = "A", "geometry", "dtype"
+_NAME, _GEOMETRY, _DTYPE, _CHECKSUM = "A", "geometry", "dtype", "checksum"
 _LARGEST_VARIABLE: Final = 2**31 - 1  # bytes
 _LARGEST_SIZE: Final = 2**31 - 1  # rows or columns
 _CHAR, _SPARSE = 4, 5
@@ -61,6 +61,7 @@ def write(file: BinaryIO, matrix: sparse.csr_array, geometry: ConvGeometry | Non
         values[_GEOMETRY] = geometry_json.dump(geometry_json.to_values(geometry))
     if stored != matrix.dtype:
         values[_DTYPE] = matrix.dtype.name
+    values[_CHECKSUM] = file_checks.checksum(matrix, values.get(_GEOMETRY, ""))
     # The matrix comes last, so that a truncated file that contains it also contains the variables that belong to it.
     values[_NAME] = sparse.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape).tocsc()
     target: Any = file if file.seekable() else io.BytesIO()  # savemat seeks backwards to fill in lengths
@@ -96,16 +97,19 @@ def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, ConvG
     by_name = {variable.name: variable for variable in found}
     if _DTYPE in by_name:
         matrix = file_checks.with_dtype(matrix, _read_text(by_name[_DTYPE], limit))
-    if _GEOMETRY not in by_name:
+    text = _read_text(by_name[_GEOMETRY], limit) if _GEOMETRY in by_name else ""
+    if _CHECKSUM in by_name:
+        file_checks.check_checksum(_read_text(by_name[_CHECKSUM], limit), matrix, text)
+    if not text:
         return matrix, None
     what = f"the variable {_GEOMETRY!r}"
-    return matrix, geometry_json.from_values(geometry_json.parse(_read_text(by_name[_GEOMETRY], limit), what), what)
+    return matrix, geometry_json.from_values(geometry_json.parse(text, what), what)
 
 
 def _choose(found: list[_Variable]) -> _Variable:
     """Return the variable that contains the matrix."""
     names = [variable.name for variable in found]
-    for name in (_NAME, _GEOMETRY, _DTYPE):
+    for name in (_NAME, _GEOMETRY, _DTYPE, _CHECKSUM):
         if names.count(name) > 1:
             raise FileFormatError(f"it has {names.count(name)} variables {name!r}; the file is damaged or forged")
     candidates = [variable for variable in found if variable.class_code == _SPARSE]

@@ -1,4 +1,4 @@
-"""Matrix Market text files: coordinates and values with all digits, and the geometry in comment lines.
+"""Matrix Market text files: coordinates and values with all digits; geometry and checksum in comment lines.
 
 SciPy's parser is fast, but reads out of bounds on a zero byte or a truncated number. It therefore receives only files
 whose lines have all been scanned. NumPy's slower parser reads all other files, and reports what is wrong with them.
@@ -64,11 +64,18 @@ def write(file: BinaryIO, matrix: sparse.csr_array, geometry: ConvGeometry | Non
     kind, dtype = matrix.dtype.kind, matrix.dtype
     # A float32 is written as a double: its own shortest decimals would be rounded twice on reading.
     widened = {"f": np.float64, "c": np.complex128}.get(kind, np.uint64 if dtype == np.uint64 else np.int64)
-    note = geometry_json.dump(
-        {"dtype": dtype.name, "geometry": None if geometry is None else geometry_json.to_values(geometry)}
-    )
+    layer = None if geometry is None else geometry_json.to_values(geometry)
+    checksum = file_checks.checksum(matrix, geometry_json.dump(layer))
+    note = geometry_json.dump({"dtype": dtype.name, "geometry": layer, "checksum": checksum})
     lines = [_MARK + note[start : start + _LINE] for start in range(0, len(note), _LINE)]
-    mmwrite(file, matrix.astype(widened, copy=False), comment="\n".join(lines), symmetry="general")
+    if matrix.nnz:
+        mmwrite(file, matrix.astype(widened, copy=False), comment="\n".join(lines), symmetry="general")
+        return
+    # SciPy writes that a matrix without entries is real, whatever its dtype.
+    field = {np.float64: "real", np.complex128: "complex", np.uint64: "unsigned-integer"}.get(widened, "integer")
+    comments = "".join(f"%{line}\n" for line in lines)
+    file.write(f"%%MatrixMarket matrix coordinate {field} general\n{comments}".encode())
+    file.write("{} {} 0\n".format(*matrix.shape).encode())
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -235,9 +242,11 @@ def _apply_note(matrix: Any, note: str) -> tuple[sparse.csr_array, ConvGeometry 
     if not note:
         return matrix, None
     values = geometry_json.parse(note, "the comment")
-    if not isinstance(values, dict) or set(values) != {"dtype", "geometry"}:
+    if not isinstance(values, dict) or set(values) - {"checksum"} != {"dtype", "geometry"}:
         raise FileFormatError(f"the comment has {note[:60]!r}, but the fields 'dtype' and 'geometry' are needed")
     matrix = file_checks.with_dtype(matrix, values["dtype"])
+    if "checksum" in values:
+        file_checks.check_checksum(values["checksum"], matrix, geometry_json.dump(values["geometry"]))
     if values["geometry"] is None:
         return matrix, None
     return matrix, geometry_json.from_values(values["geometry"], "the geometry in the comment")

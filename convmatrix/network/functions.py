@@ -122,7 +122,7 @@ def _hard_swish_slope(x: Array) -> Any:
 
 
 def _hard_shrink(x: Array, threshold: float) -> Any:
-    return np.where(np.abs(x) > threshold, x, x.dtype.type(0))
+    return np.where(np.abs(x) <= threshold, x.dtype.type(0), x)
 
 
 def _hard_shrink_slope(x: Array, threshold: float) -> Any:
@@ -192,7 +192,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "log_sigmoid": _smooth(special.log_expit, lambda x: special.expit(-x)),
     "mish": _smooth(lambda x: x * np.tanh(np.logaddexp(x, x.dtype.type(0))), _mish_slope),
     "power": _smooth(lambda x, exponent: x**exponent, _power_slope, exponent=2.0),
-    "relu": _piecewise(lambda x: np.maximum(x, 0), lambda x: (x > 0).astype(x.dtype)),
+    "relu": _piecewise(lambda x: np.maximum(x, 0), lambda x: (~(x <= 0)).astype(x.dtype)),
     "reciprocal": _smooth(np.reciprocal, lambda x: -np.reciprocal(x * x)),
     "round": _piecewise(np.rint, np.zeros_like),
     "selu": replace(

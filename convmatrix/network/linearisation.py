@@ -13,6 +13,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from convmatrix import memory
 from convmatrix import options as validate
+from convmatrix.arrays import KeepsReadOnly
 from convmatrix.network.boxes import box_shape, box_size, embed, whole
 from convmatrix.network.derivatives import Derivatives
 
@@ -29,7 +30,7 @@ _MOST_MEMORY: Final = 2**28
 """Bytes of cotangents that are held at a time, at least and at most."""
 
 
-class JacobianOperator(_LinearOperator):
+class JacobianOperator(KeepsReadOnly, _LinearOperator):
     """The Jacobian of a network at a sample as a linear operator, on raveled samples in C order.
 
     Vectors are converted to its dtype, that of the sample. Made by `Network.linearise`.
@@ -104,7 +105,7 @@ class JacobianOperator(_LinearOperator):
             )
 
 
-class Linearisation:
+class Linearisation(KeepsReadOnly):
     r"""A network's output f near a sample x: :math:`f(x') = J x' + c`, on raveled samples.
 
     Made by `Network.linearise`. If all operations are affine or piecewise linear, the identity holds for every

@@ -15,6 +15,7 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
+from convmatrix.arrays import KeepsReadOnly
 from convmatrix.network.boxes import Box, bounding_box, embed, whole, within
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ class UnknownOperatorError(ValueError):
     """Something was asked that depends on an operation the package does not know."""
 
 
-class Operation(ABC):
+class Operation(KeepsReadOnly, ABC):
     """What a node of a network computes.
 
     Attributes

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import math
+import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
@@ -68,6 +72,7 @@ class Run:
         self.generators = {"order": self.rng} | network
         self.history = History()
         self.stopped = False
+        self._saved: tuple[int, ...] | None = None  # the version of the checkpoint that this run read or wrote last
         self.begin_epoch()
 
     def begin_epoch(self) -> None:
@@ -141,11 +146,29 @@ class Run:
             "loss_sum": self.loss_sum,
             "batch_size": self.batch_size,
             "settings": self.settings,
+            "fingerprint": self.fingerprint,
         }
+        if _version(path) != self._saved:
+            raise FileExistsError(
+                f"checkpoint {path} was written by another training since this one began or saved it last, and is "
+                "kept; give each training a file of its own"
+            )
         save_checkpoint(path, self.network, self.optimiser, self.generators, progress, {"order": self.order})
+        self._saved = _version(path)
 
-    def resume(self, path: Path) -> None:
-        """Continue from a checkpoint; if it belongs to another run, raise ValueError and change nothing."""
+    @cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """The data, the loss and the options of the optimiser, as JSON values; data by their checksums."""
+        options: dict[str, Any] = {"inputs": _checksum(self.inputs), "targets": _checksum(self.targets)}
+        options["loss"] = [type(self.loss).__name__, self.loss.options()]
+        return options | {f"optimiser.{name}": value for name, value in self.optimiser.options().items()}
+
+    def resume(self, path: Path, *, allow_changes: bool = False) -> None:
+        """Continue from a checkpoint; if it belongs to another run, raise ValueError and change nothing.
+
+        With ``allow_changes``, data, loss, settings and options of the optimiser may differ.
+        """
+        version = _version(path)
         found = load_checkpoint(path)
         order, progress = found.arrays["order"], found.progress
         if len(order) != len(self.inputs) or progress["batch_size"] != self.batch_size:
@@ -154,18 +177,43 @@ class Run:
                 f"this training has {len(self.inputs)} in batches of {self.batch_size}; use the same, or another "
                 "checkpoint file"
             )
-        stored, own = progress.get("settings", {}), json.loads(json.dumps(self.settings))
-        for name in sorted(own.keys() | stored.keys()):
-            there, here = (json.dumps(settings.get(name, "absent")) for settings in (stored, own))
-            if there != here:
-                raise ValueError(
-                    f"checkpoint {path} was saved with {name} {there}, but this training has {here}; use the same, or "
-                    "another checkpoint file"
-                )
+        if not allow_changes:
+            self._require_same(path, progress["settings"], self.settings)
+        found.check(self.network, self.optimiser, self.generators)
+        if progress["fingerprint"] and not allow_changes:
+            self._require_same(path, progress["fingerprint"], self.fingerprint)
         found.restore(self.network, self.optimiser, self.generators)
         self.history = History(progress["loss"], progress["validation_loss"], progress["metrics"])
         self.stopped, self.done, self.loss_sum = progress["stopped"], progress["done"], progress["loss_sum"]
         self.order = order
+        self._saved = version
+
+    @staticmethod
+    def _require_same(path: Path, stored: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+        own = json.loads(json.dumps(own))
+        for name in sorted(own.keys() | stored.keys()):
+            there, here = (json.dumps(values.get(name, "absent")) for values in (stored, own))
+            if there != here:
+                raise ValueError(
+                    f"checkpoint {path} was saved with {name} {there}, but this training has {here}; use the same, "
+                    "another checkpoint file, or allow_changes=True"
+                )
+
+
+def _version(path: Path) -> tuple[int, ...] | None:
+    """Return what changes when a file is replaced, or None if there is no file."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
+def _checksum(array: Array) -> str:
+    """Return a checksum of the dtype, the shape and the entries of an array."""
+    text = hashlib.blake2b(f"{array.dtype} {array.shape}".encode(), digest_size=8)
+    text.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
+    return text.hexdigest()
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
@@ -217,14 +265,8 @@ class Checkpoint:
     optimiser: tuple[str, dict[str, Array]]
     generators: dict[str, Any]
 
-    def restore(self, network: Layer, optimiser: Optimiser, generators: Generators) -> None:
-        """Copy the states into objects that were created in the same way as those saved.
-
-        Raises
-        ------
-        ValueError
-            If network, optimiser or generators differ. In this case nothing is changed.
-        """
+    def check(self, network: Layer, optimiser: Optimiser, generators: Generators) -> None:
+        """Raise ValueError unless the objects were created in the same way as those saved."""
         own, stored = (
             {name: f"{array.dtype} of shape {array.shape}" for name, array in state.items()}
             for state in (network.state(), self.network)
@@ -236,7 +278,7 @@ class Checkpoint:
                     f"checkpoint {self.path} was saved with another network: {name} is {there} there and {here} here; "
                     "build the network in the same way, or use another checkpoint file"
                 )
-        kind, states = self.optimiser
+        kind = self.optimiser[0]
         if kind != type(optimiser).__name__:
             raise ValueError(
                 f"checkpoint {self.path} was saved with optimiser {kind}, but this training uses "
@@ -249,8 +291,24 @@ class Checkpoint:
                 f"checkpoint {self.path} was saved with the generators {stored_kinds}, but this training has {kinds}; "
                 "build the network in the same way, and give the same kind of rng="
             )
+        try:
+            optimiser.check_state(self.optimiser[1], network.parameters)
+            for name, state in self.generators.items():
+                type(generators[name].bit_generator)(0).state = state  # raises unless the state is one of this kind
+        except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
+            raise _unreadable(self.path, error) from error
+
+    def restore(self, network: Layer, optimiser: Optimiser, generators: Generators) -> None:
+        """Copy the states into objects that were created in the same way as those saved.
+
+        Raises
+        ------
+        ValueError
+            If network, optimiser or generators differ. In this case nothing is changed.
+        """
+        self.check(network, optimiser, generators)
         network.load_state(self.network)
-        optimiser.load_state(states)
+        optimiser.load_state(self.optimiser[1])
         for name, state in self.generators.items():
             generators[name].bit_generator.state = state
 
@@ -269,8 +327,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     if not path.is_file():
         raise FileNotFoundError(f"checkpoint {path} does not exist")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            members = {name: archive[name] for name in archive.files}
+        members = _read_arrays(path)
         if str(members["format"]) != _FORMAT:
             raise ValueError(f"its format is {members['format']!s:.60}")
         contents = json.loads(str(members["contents"]))
@@ -279,14 +336,90 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             part, slash, rest = name.partition("/")
             if slash:
                 parts[part][rest] = array
-        optimiser = (contents["optimiser"], parts["optimiser"])
-        return Checkpoint(
-            path, contents["progress"], parts["array"], parts["network"], optimiser, contents["generators"]
-        )
-    except (ValueError, OSError, KeyError, EOFError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"checkpoint {path} cannot be read: {error}; it is damaged, or is not a checkpoint of a training"
-        ) from error
+        _require({"progress": dict, "optimiser": str, "generators": dict}, contents, "contents")
+        progress = {"settings": {}, "fingerprint": {}} | contents["progress"]
+        _require(_PROGRESS, progress, "progress")
+        for numbers in (progress["loss"], progress["validation_loss"], *progress["metrics"].values()):
+            if not all(isinstance(number, int | float) for number in numbers):
+                raise ValueError(f"its history holds {numbers!s:.60}, but consists of numbers")
+        for name, state in contents["generators"].items():
+            _require({"bit_generator": str}, state, f"the generator {name}")
+        _check_order(parts["array"]["order"], progress)
+        if bad := not_finite(parts["network"]):
+            raise ValueError(f"{bad[0]} holds values that are not finite")
+    except (*_ERRORS, MemoryError) as error:
+        raise _unreadable(path, error) from error
+    optimiser = (contents["optimiser"], parts["optimiser"])
+    return Checkpoint(path, progress, parts["array"], parts["network"], optimiser, contents["generators"])
+
+
+_PROGRESS: Final[dict[str, type | tuple[type, ...]]] = {
+    "loss": list,
+    "validation_loss": list,
+    "metrics": dict,
+    "stopped": bool,
+    "done": int,
+    "loss_sum": (int, float),
+    "batch_size": int,
+    "settings": dict,
+    "fingerprint": dict,
+}
+_ERRORS: Final = (
+    *(ValueError, OSError, KeyError, EOFError, TypeError, AttributeError, OverflowError, RecursionError),
+    *(zipfile.BadZipFile, NotImplementedError, RuntimeError, struct.error),
+)
+
+
+def _unreadable(path: Path, error: BaseException) -> ValueError:
+    reason = str(error) or type(error).__name__
+    return ValueError(
+        f"checkpoint {path} cannot be read: {reason}; it is damaged, or is not a checkpoint of a training"
+    )
+
+
+def _require(kinds: Mapping[str, type | tuple[type, ...]], values: Any, what: str) -> None:
+    """Raise ValueError unless a dictionary holds values of the given types."""
+    if not isinstance(values, dict):
+        raise ValueError(f"{what} is a {type(values).__name__}, but must be a dictionary")
+    for name, kind in kinds.items():
+        if not isinstance(values.get(name), kind) or (kind is int and isinstance(values[name], bool)):
+            raise ValueError(f"{name} of {what} is {values.get(name)!s:.60}, which has the wrong type")
+
+
+def _check_order(order: Array, progress: Mapping[str, Any]) -> None:
+    """Raise ValueError unless the order is a permutation, of which the steps taken are a part."""
+    count, done, size = order.size, progress["done"], progress["batch_size"]
+    if order.ndim != 1 or order.dtype.kind not in "iu" or not np.array_equal(np.sort(order), np.arange(count)):
+        raise ValueError(f"the order of the samples, of shape {order.shape}, is not a permutation")
+    if size < 1 or not 0 <= done <= -(-count // size):
+        raise ValueError(f"it was saved after {done} steps of an epoch with {count} samples in batches of {size}")
+
+
+def _read_arrays(path: Path) -> dict[str, Array]:
+    """Return the arrays of an uncompressed .npz file; no array is larger than its part of the file."""
+    arrays: dict[str, Array] = {}
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            name = info.filename.removesuffix(".npy")
+            if info.compress_type != zipfile.ZIP_STORED or name in arrays:
+                raise ValueError(f"its member {name!r:.60} is compressed, or occurs twice")
+            with archive.open(info) as member:
+                version = np.lib.format.read_magic(member)
+                if version not in _HEADERS:
+                    raise ValueError(f"its member {name!r:.60} has version {version} of NumPy's format")
+                shape, column_major, dtype = _HEADERS[version](member)
+                content = member.read()
+            if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(content):
+                raise ValueError(f"its member {name!r:.60} holds {len(content)} bytes, but declares {dtype} {shape}")
+            entries = np.frombuffer(bytearray(content), dtype)
+            arrays[name] = entries.reshape(shape, order="F" if column_major else "C")
+    return arrays
+
+
+_HEADERS: Final[dict[tuple[int, int], Any]] = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 # --- values that are not finite --------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ class ReLU(Activation):
 
     def value_and_slope(self, x: Array) -> tuple[Array, Array]:
         """Return the function and its slope."""
-        return np.maximum(x, 0), x > 0
+        return np.maximum(x, 0), ~(x <= 0)
 
 
 class LeakyReLU(Activation):
@@ -223,8 +223,9 @@ class BatchNorm(Layer):
             others, kind = (0, *range(2, x.ndim)), mean.dtype.type
             mean, variance = x.mean(axis=others), x.var(axis=others)
             unbiased = variance * kind(count / (count - 1))
-            self.running_mean += kind(self.momentum) * (mean - self.running_mean)
-            self.running_variance += kind(self.momentum) * (unbiased - self.running_variance)
+            for running, new in ((self.running_mean, mean), (self.running_variance, unbiased)):
+                running *= kind(1 - self.momentum)  # a difference of the two would lose digits
+                running += kind(self.momentum) * new
         scale = 1 / np.sqrt(variance + variance.dtype.type(self.epsilon))
         normal = (x - self._spread(mean, x)) * self._spread(scale, x)
         self._saved = (normal, scale, training)

@@ -55,6 +55,9 @@ Product = TrainingProduct
 class Layer(ABC):
     """Base class of all layers. Arrays are ``(batch, channels, *spatial)`` or ``(batch, units)``.
 
+    A layer saves what `backward` needs of the last `forward`, so that one object must not be used by several threads at
+    once; give each thread a copy (`copy.deepcopy`). Copies share nothing.
+
     Attributes
     ----------
     parameters : dict of str to array
@@ -188,17 +191,20 @@ class Layer(ABC):
         Raises
         ------
         ValueError
-            If names or shapes differ.
+            If names or shapes differ, or the arrays are not real numbers. In this case nothing is changed.
         """
         own = self.state()
         if own.keys() != state.keys():
             missing, extra = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
             raise ValueError(f"the state does not fit {self!r}: missing names {missing}, unknown names {extra}")
+        values = {name: np.asarray(array) for name, array in state.items()}
         for name, array in own.items():
-            value = np.asarray(state[name])
-            if value.shape != array.shape:
-                raise ValueError(f"{self!r}: {name} has shape {array.shape}, but the state has {value.shape}")
-            array[...] = value
+            if values[name].shape != array.shape:
+                raise ValueError(f"{self!r}: {name} has shape {array.shape}, but the state has {values[name].shape}")
+            if values[name].dtype.kind not in "fiu":
+                raise ValueError(f"{self!r}: {name} holds real numbers, but the state has dtype {values[name].dtype}")
+        for name, array in own.items():
+            array[...] = values[name]
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"

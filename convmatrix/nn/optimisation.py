@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+import re
+import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -61,6 +64,20 @@ def he_normal(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.
     return rng.normal(0.0, math.sqrt(2 / fan_in), shape)
 
 
+def _options(owner: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Return the public attributes of an object as JSON values."""
+    return {
+        name: value if isinstance(value, bool | int | float | str | None) else _described(value)
+        for name, value in sorted(vars(owner).items())
+        if not name.startswith("_") and name not in without
+    }
+
+
+def _described(value: Any) -> str:
+    """Return a description that is the same in every process."""
+    return getattr(value, "__qualname__", None) or re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
 # --- losses ----------------------------------------------------------------------------------------------------------
 
 
@@ -69,11 +86,35 @@ class Loss(ABC):
 
     @abstractmethod
     def __call__(self, output: Array, targets: ArrayLike) -> tuple[float, Array]:
-        """Return the loss and its gradient with respect to the output."""
+        """Return the loss and its gradient with respect to the output.
+
+        Raises
+        ------
+        ValueError
+            If the targets do not fit the output, or the batch is empty.
+        """
 
     @abstractmethod
     def check(self, output_shape: tuple[int, ...], targets: Array) -> None:
         """Raise ValueError unless the targets fit outputs of the given shape (without the batch axis)."""
+
+    def options(self) -> dict[str, Any]:
+        """Return the options by name."""
+        return _options(self)
+
+    def _targets(self, output: Array, targets: ArrayLike) -> Array:
+        """Return the targets of a batch as an array that fits the output."""
+        wanted = np.asarray(targets)
+        if not len(output):
+            raise ValueError(
+                f"the loss is a mean over samples, but the output has shape {output.shape} without samples"
+            )
+        if wanted.ndim < 1 or len(wanted) != len(output):
+            raise ValueError(
+                f"the output has {len(output)} samples, but targets have shape {wanted.shape}; give one per sample"
+            )
+        self.check(output.shape[1:], wanted)
+        return wanted
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -89,7 +130,7 @@ class SoftmaxCrossEntropy(Loss):
 
     def __call__(self, output: Array, targets: ArrayLike) -> tuple[float, Array]:
         """Return the loss and its gradient with respect to the output."""
-        labels = np.asarray(targets)
+        labels = self._targets(output, targets)
         rows = np.arange(len(output))
         shifted = output - output.max(axis=1, keepdims=True)
         exponentials = np.exp(shifted)
@@ -122,6 +163,7 @@ class SquaredError(Loss):
     r"""Mean over samples and outputs of :math:`(y - t)^2`.
 
     Class labels are converted to target vectors with ``on`` at the label and ``off`` elsewhere (LeCun 1989: 1 and -1).
+    Targets are labels if they are one integer per sample and the network has two outputs or more.
 
     Parameters
     ----------
@@ -139,8 +181,8 @@ class SquaredError(Loss):
 
     def __call__(self, output: Array, targets: ArrayLike) -> tuple[float, Array]:
         """Return the loss and its gradient with respect to the output."""
-        wanted = np.asarray(targets)
-        if wanted.ndim == 1 and wanted.dtype.kind in "iu" and output.ndim == 2:
+        wanted = self._targets(output, targets)
+        if wanted.ndim == 1 and output.ndim == 2:
             vectors = np.full(output.shape, self.off, dtype=output.dtype)
             vectors[np.arange(len(output)), wanted] = self.on
             wanted = vectors
@@ -150,8 +192,10 @@ class SquaredError(Loss):
 
     def check(self, output_shape: tuple[int, ...], targets: Array) -> None:
         """Raise ValueError unless the targets are class labels, or arrays of the shape of the outputs."""
-        if targets.ndim == 1 and targets.dtype.kind in "iu" and len(output_shape) == 1:
+        if targets.ndim == 1 and targets.dtype.kind in "iu" and len(output_shape) == 1 and output_shape[0] > 1:
             SoftmaxCrossEntropy().check(output_shape, targets)
+        elif targets.dtype.kind not in "fiu":
+            raise ValueError(f"targets must be labels or real numbers, but have dtype {targets.dtype}")
         elif targets.shape[1:] != tuple(output_shape):
             raise ValueError(
                 f"targets have shape {targets.shape[1:]} per sample, but the network's outputs have shape "
@@ -165,6 +209,9 @@ class SquaredError(Loss):
 class Optimiser(ABC):
     """Base class of optimisers, which change parameters in place.
 
+    An optimiser counts its steps and may remember past gradients, so that each network needs one of its own. The first
+    step binds the optimiser to the arrays that it changes; other arrays are refused until `load_state` is called.
+
     Parameters
     ----------
     learning_rate : float or callable
@@ -174,20 +221,37 @@ class Optimiser(ABC):
     """
 
     def __init__(self, learning_rate: float | Schedule, weight_decay: float = 0.0) -> None:
-        if not callable(learning_rate) and not learning_rate > 0:
-            raise ValueError(f"learning_rate must be positive, but is {learning_rate}")
-        if not weight_decay >= 0:
-            raise ValueError(f"weight_decay must not be negative, but is {weight_decay}")
+        if not callable(learning_rate) and not 0 < learning_rate < math.inf:
+            raise ValueError(f"learning_rate must be positive and finite, but is {learning_rate}")
+        if not 0 <= weight_decay < math.inf:
+            raise ValueError(f"weight_decay must be finite and not negative, but is {weight_decay}")
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.steps = 0
         self.memory: dict[str, Array] = {}
+        self._bound: dict[str, weakref.ref[Array]] = {}
 
     def step(self, parameters: dict[str, Array], gradients: dict[str, Array]) -> None:
-        """Take one step: change every parameter in place."""
+        """Take one step: change every parameter in place.
+
+        Raises
+        ------
+        ValueError
+            If a gradient is missing, the parameters are not those of the first step, or the schedule returns a rate
+            that is negative or not finite. In this case nothing is changed.
+        """
         if missing := parameters.keys() - gradients.keys():
             raise ValueError(f"there is no gradient for {sorted(missing)[0]}; call backward before step")
+        for name in sorted(self._bound.keys() | parameters.keys()) if self._bound else ():
+            if name not in parameters or name not in self._bound or self._bound[name]() is not parameters[name]:
+                raise ValueError(
+                    f"after {self.steps} steps this {type(self).__name__} was given other parameters (first {name}); "
+                    "create an optimiser for each network, or call load_state to continue with the state of another"
+                )
         rate = self.learning_rate(self.steps) if callable(self.learning_rate) else self.learning_rate
+        if not 0 <= rate < math.inf:
+            raise ValueError(f"learning_rate({self.steps}) is {rate}, but must be finite and not negative")
+        self._bound = self._bound or {name: weakref.ref(parameter) for name, parameter in parameters.items()}
         self.steps += 1
         for name, parameter in parameters.items():
             gradient = gradients[name]
@@ -203,16 +267,52 @@ class Optimiser(ABC):
         """Return the array that is kept between steps under a name; initially zeros."""
         if name not in self.memory:
             self.memory[name] = np.zeros_like(like)
+        if self.memory[name].shape != like.shape:
+            raise ValueError(f"the optimiser's {name!r} has shape {self.memory[name].shape}, but must be {like.shape}")
         return self.memory[name]
+
+    def remembered(self) -> tuple[str, ...] | None:
+        """Return the words with which the names of the remembered arrays begin, such as ``("mean", "square")``.
+
+        After a step there is one array for each word and parameter, named ``"<word> <parameter>"``, with the shape and
+        dtype of the parameter. None, the default, promises nothing, and states are then loaded unchecked.
+        """
+        return None
+
+    def options(self) -> dict[str, Any]:
+        """Return the options by name; a function, such as a schedule, by its representation or name."""
+        return _options(self, without=("steps", "memory"))
+
+    def check_state(self, state: Mapping[str, Array], parameters: Mapping[str, Array]) -> None:
+        """Raise ValueError unless a `state` fits an optimiser of this kind that trains these parameters."""
+        steps = np.asarray(state.get("steps", -1))
+        if steps.shape != () or steps.dtype.kind not in "iu" or steps < 0:
+            raise ValueError(f"the optimiser's steps are {steps!s:.40}, but must be an integer of at least 0")
+        words = self.remembered()
+        if words is None:
+            return
+        expected = {f"{word} {name}": p for word in words for name, p in parameters.items()} if steps else {}
+        for name in sorted(expected.keys() | (state.keys() - {"steps"})):
+            there, here = (
+                f"{a.dtype} {a.shape}" if a is not None else "absent" for a in (state.get(name), expected.get(name))
+            )
+            if there != here:
+                raise ValueError(f"the optimiser's {name!r} is {there}, but must be {here}")
+            if not np.isfinite(state[name]).all():
+                raise ValueError(f"the optimiser's {name!r} holds values that are not finite")
 
     def state(self) -> dict[str, Array]:
         """Return the arrays that a resumed run needs."""
         return {"steps": np.array(self.steps), **self.memory}
 
     def load_state(self, state: dict[str, Array]) -> None:
-        """Copy the arrays of a `state` into the optimiser."""
+        """Copy the arrays of a `state` into the optimiser; the next step may change any parameters of their shapes."""
         self.steps = int(state["steps"])
         self.memory = {name: np.array(array) for name, array in state.items() if name != "steps"}
+        self._bound = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_bound": {}}  # a copy belongs to the copy of the network
 
 
 class SGD(Optimiser):
@@ -240,6 +340,10 @@ class SGD(Optimiser):
         if not 0 <= momentum < 1:
             raise ValueError(f"momentum must lie in [0, 1), but is {momentum}")
         self.momentum = momentum
+
+    def remembered(self) -> tuple[str, ...]:
+        """Return ``("velocity",)``, or nothing without momentum."""
+        return ("velocity",) if self.momentum else ()
 
     def _update(self, name: str, parameter: Array, gradient: Array, rate: float) -> None:
         if self.momentum:
@@ -282,7 +386,20 @@ class Adam(Optimiser):
         for name, beta in (("beta1", beta1), ("beta2", beta2)):
             if not 0 <= beta < 1:
                 raise ValueError(f"{name} must lie in [0, 1), but is {beta}")
+        if not 0 < epsilon < math.inf:
+            raise ValueError(f"epsilon must be positive and finite, but is {epsilon}")
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+
+    def remembered(self) -> tuple[str, ...]:
+        """Return ``("mean", "square")``."""
+        return ("mean", "square")
+
+    def check_state(self, state: Mapping[str, Array], parameters: Mapping[str, Array]) -> None:
+        """Raise ValueError unless a `state` fits, in which squares are not negative."""
+        super().check_state(state, parameters)
+        for name, array in state.items():
+            if name.startswith("square ") and array.min(initial=0) < 0:
+                raise ValueError(f"the optimiser's {name!r} holds {array.min()}, but squares are not negative")
 
     def _update(self, name: str, parameter: Array, gradient: Array, rate: float) -> None:
         kind = parameter.dtype.type
@@ -307,7 +424,7 @@ def step_decay(rate: float, every: int, factor: float = 0.1) -> Schedule:
     """
     if every < 1:
         raise ValueError(f"every must be at least 1 step, but is {every}")
-    return lambda step: rate * factor ** (step // every)
+    return _StepDecay(rate, every, factor)
 
 
 def cosine_decay(rate: float, steps: int, final: float = 0.0) -> Schedule:
@@ -321,4 +438,24 @@ def cosine_decay(rate: float, steps: int, final: float = 0.0) -> Schedule:
     """
     if steps < 1:
         raise ValueError(f"steps must be at least 1, but is {steps}")
-    return lambda step: final + (rate - final) * (1 + math.cos(math.pi * min(step / steps, 1.0))) / 2
+    return _CosineDecay(rate, steps, final)
+
+
+@dataclass(frozen=True)
+class _StepDecay:
+    rate: float
+    every: int
+    factor: float
+
+    def __call__(self, step: int) -> float:
+        return self.rate * self.factor ** (step // self.every)
+
+
+@dataclass(frozen=True)
+class _CosineDecay:
+    rate: float
+    steps: int
+    final: float
+
+    def __call__(self, step: int) -> float:
+        return self.final + (self.rate - self.final) * (1 + math.cos(math.pi * min(step / self.steps, 1.0))) / 2

@@ -54,7 +54,8 @@ class PoolingLayer(Layer):
         self.kernel_shape = kernel_shape
         self.stride = kernel_shape if stride is None else stride
         self.padding = padding
-        self._geometry: ConvGeometry | None = None
+        self._geometry: ConvGeometry | None = None  # of the last samples that were asked for
+        self._pooled: ConvGeometry | None = None  # of the last batch
         self._output: tuple[int, ...] | None = None  # shape of the last batch of outputs
 
     def geometry(self, input_shape: tuple[int, ...]) -> ConvGeometry:
@@ -81,14 +82,14 @@ class PoolingLayer(Layer):
 
     def _begin_forward(self, x: Array) -> tuple[ConvGeometry, Array]:
         """Return the geometry for a batch, and the batch with the batch axis last."""
-        geometry = self.geometry(x.shape[1:])
+        geometry = self._pooled = self.geometry(x.shape[1:])
         self._output = (len(x), geometry.out_channels, *geometry.output_shape)
         return geometry, batch_last(x)
 
     def _begin_backward(self, g: Array) -> tuple[ConvGeometry, Array]:
         """Return the geometry of the last batch, and g with the batch axis last."""
         check_gradient(self, g, saved(self, self._output))
-        return saved(self, self._geometry), batch_last(as_real(self, g))
+        return saved(self, self._pooled), batch_last(as_real(self, g))
 
     def _operation(self, method: Any, input_shape: tuple[int, ...], **trained: Any) -> network.Pooling:
         """Return the layer as an operation of a network."""
@@ -303,7 +304,7 @@ class MaxPool(PoolingLayer):
         count = saved(self, self._output)[0]
         if not 0 <= sample < count:
             raise IndexError(f"sample {sample} is not in the last batch, which has {count} samples")
-        g = saved(self, self._geometry)
+        g = saved(self, self._pooled)
         chosen = self._chosen[..., sample]  # (channels, *positions)
         channel, *positions = list(np.indices(chosen.shape))
         taps = np.unravel_index(chosen, g.kernel_shape)

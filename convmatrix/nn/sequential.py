@@ -18,7 +18,7 @@ from convmatrix.nn.optimisation import he_normal, lecun_uniform
 from convmatrix.nn.pooling import MaxPool, Subsample
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from numpy.typing import DTypeLike
 
@@ -54,6 +54,25 @@ class Composite(Layer):
     def state(self) -> dict[str, Array]:
         """Return the arrays of all layers."""
         return _prefixed((name, layer.state()) for name, layer in self.parts)
+
+    def _require_distinct(self) -> None:
+        """Raise ValueError if one layer object occurs twice, at any level."""
+        seen: dict[int, str] = {}
+        for name, layer in _descendants(self, ""):
+            if id(layer) in seen:
+                raise ValueError(
+                    f"layers {seen[id(layer)]} and {name} are the same object, {layer!r}, but a layer saves a single "
+                    "input for backward; create a second layer"
+                )
+            seen[id(layer)] = name
+
+
+def _descendants(layer: Composite, prefix: str) -> Iterator[tuple[str, Layer]]:
+    """Yield every layer inside a composite one, with its name."""
+    for name, part in layer.parts:
+        yield prefix + name, part
+        if isinstance(part, Composite):
+            yield from _descendants(part, f"{prefix}{name}.")
 
 
 def _prefixed(parts: Iterable[tuple[str, dict[str, T]]]) -> dict[str, T]:
@@ -97,14 +116,9 @@ class Sequential(Composite):
         for place, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers[{place}] is a {type(layer).__name__}, not a layer")
-            earlier = next((i for i, other in enumerate(layers[:place]) if other is layer), None)
-            if earlier is not None:
-                raise ValueError(
-                    f"layers[{place}] and layers[{earlier}] are the same object, {layer!r}, but a layer saves a single "
-                    "input for backward; create a second layer"
-                )
         self.layers = tuple(layers)
         self._input_shape = input_shape
+        self._require_distinct()
 
     @property
     def parts(self) -> list[tuple[str, Layer]]:
@@ -210,6 +224,7 @@ class Residual(Composite):
                 raise TypeError(f"{name} is a {type(part).__name__}, not a layer")
         self.body = body
         self.shortcut = shortcut
+        self._require_distinct()
 
     @property
     def parts(self) -> list[tuple[str, Layer]]:

@@ -15,6 +15,7 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.arrays import Array
+from convmatrix.atomic import require_writable
 from convmatrix.nn.checkpoints import History, NonFiniteError, Run
 from convmatrix.nn.optimisation import SGD, Loss, Optimiser, SoftmaxCrossEntropy
 
@@ -57,6 +58,7 @@ def fit(
     checkpoint: str | Path | None = None,
     checkpoint_steps: int | None = None,
     settings: Mapping[str, Any] | None = None,
+    allow_changes: bool = False,
     progress: bool | None = None,
     rng: int | np.random.Generator = 0,
 ) -> History:
@@ -93,8 +95,11 @@ def fit(
     checkpoint_steps : int, optional
         Also write the checkpoint each time this number of steps has been taken.
     settings : mapping of str to JSON values, optional
-        Other settings on which training depends, such as the learning rate. They are saved in the checkpoint, and a
-        checkpoint with different settings is refused.
+        Other settings on which training depends, such as the augmentation of the data. They are saved in the
+        checkpoint, and a checkpoint with different settings is refused.
+    allow_changes : bool
+        Resume from a checkpoint although the data, the loss, the settings or the options of the optimiser, such as the
+        learning rate, differ from those of the training that saved it. By default such a checkpoint is refused.
     progress : bool, optional
         Show a progress bar on stderr; by default if that is a terminal.
     rng : int or numpy.random.Generator
@@ -108,6 +113,9 @@ def fit(
     ------
     ValueError, TypeError
         If inputs and targets do not fit each other, the network or the loss. Raised before the first step.
+    OSError
+        If the checkpoint cannot be written (raised before the first step), or if another training has written the file
+        in the meantime (`FileExistsError`; that file is kept).
     NonFiniteError
         If the loss becomes NaN or infinite; the message names layer, step and batch. The checkpoint keeps the last
         finite state.
@@ -136,7 +144,7 @@ def fit(
         metrics = {"accuracy": accuracy} if targets.ndim == 1 and targets.dtype.kind in "iu" else {}
     run = Run(network, optimiser, loss, inputs, targets, batch_size, np.random.default_rng(rng), dict(settings or {}))
     if path is not None and path.exists():
-        run.resume(path)
+        run.resume(path, allow_changes=allow_changes)
     history = run.history
     watchers = tuple(callbacks)
     with (
@@ -162,7 +170,9 @@ def fit(
                     history.metrics.setdefault(name, []).append(float(metric(output, shown_y)))
             run.begin_epoch()
             answers = [watcher(history) for watcher in watchers]
-            run.stopped = any(answer is True for answer in answers) or _has_stalled(history, patience)
+            run.stopped = any(
+                isinstance(answer, bool | np.bool_) and bool(answer) for answer in answers
+            ) or _has_stalled(history, patience)
             if path is not None:
                 run.save(path)
             interrupt.raise_if_requested()
@@ -200,10 +210,9 @@ def _checkpoint_path(checkpoint: str | Path | None, steps: int | None) -> Path |
     if checkpoint is None:
         return None
     path = Path(checkpoint)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(f"cannot write checkpoint {path}: its folder does not exist; create it first")
     if path.is_dir():
         raise ValueError(f"checkpoint {path} is a folder; give the name of a file")
+    require_writable(path)
     return path
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, get_args
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.arrays import EPSILON
+from convmatrix.arrays import EPSILON, KeepsReadOnly
 from convmatrix.operator import ConvOperator
 from convmatrix.options import LayerOptions, takes_layer_options
 from convmatrix.solve.decompositions import Decomposition, decompose
@@ -31,7 +31,7 @@ RULES: Final[tuple[Rule, ...]] = get_args(Rule)
 
 
 @dataclass(frozen=True, eq=False)
-class Deconvolution:
+class Deconvolution(KeepsReadOnly):
     """A regularised solution, and how it was computed.
 
     Attributes

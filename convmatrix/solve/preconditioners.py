@@ -9,7 +9,7 @@ import numpy as np
 from scipy import fft
 from scipy.sparse.linalg import LinearOperator
 
-from convmatrix.arrays import EPSILON
+from convmatrix.arrays import EPSILON, KeepsReadOnly
 from convmatrix.options import LayerOptions, takes_layer_options
 from convmatrix.spectral.axes import weighted_ring
 from convmatrix.spectral.blocks import WeightedLayer, layer_blocks, read_layer
@@ -31,7 +31,7 @@ Kind = Literal["strang", "t_chan", "r_chan"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
-class CirculantPreconditioner(_LinearOperator):
+class CirculantPreconditioner(KeepsReadOnly, _LinearOperator):
     """The inverse of a circulant matrix C as a linear operator, returned by `circulant_preconditioner`.
 
     Attributes
