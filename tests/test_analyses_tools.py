@@ -16,7 +16,6 @@ from analyses._regression import (
     restricted_coefficients,
     robust_covariance,
 )
-from analyses.belief_network.boltzmann import blocks_of, pooled_probabilities, sample, units_of
 from analyses.belief_network.gabor import fit_gabor, shuffled_phases
 
 
@@ -113,16 +112,3 @@ def test_forecasts_use_the_past_alone() -> None:
     for day in (30, 31, 59):
         past = least_squares(design[:day], target[:day])
         np.testing.assert_allclose(forecasts[day - 30], design[day] @ past.params)
-
-
-def test_pooled_units_exclude_each_other() -> None:
-    rng = np.random.default_rng(0)
-    inputs = rng.standard_normal((2, 3, 4, 6))
-    probabilities, off = pooled_probabilities(inputs)
-    np.testing.assert_allclose(probabilities.sum(axis=-1) + off, 1)
-    np.testing.assert_array_equal(units_of(blocks_of(inputs)), inputs)
-    np.testing.assert_array_equal(blocks_of(inputs)[1, 2, 0, 1], inputs[1, 2, :2, 2:4].ravel())
-    wide = np.broadcast_to(probabilities[0, 0, 0, 0], (20_000, 4))
-    drawn = sample(wide, rng)
-    assert set(np.unique(drawn.sum(axis=-1))) == {0, 1}
-    np.testing.assert_allclose(drawn.mean(axis=0), wide[0], atol=0.015)  # four standard errors
