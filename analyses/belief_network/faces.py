@@ -123,10 +123,8 @@ def train(samples: Array, steps: tuple[int, ...]) -> nn.BeliefNetwork:
         if place:
             start_visible_biases(network, place, samples)
         only = [count if other == place else 0 for other in range(len(steps))]
-        optimiser = nn.SGD(0.4, momentum=0.5) if place == 0 else nn.Adam(0.01)
-        nn.fit_greedily(
-            network, samples, steps=only, batch_size=10, sparsity=TARGETS, optimiser=lambda: optimiser, rng=place
-        )
+        options: dict[str, Any] = {} if place == 0 else {"optimiser": lambda: nn.Adam(0.01)}
+        nn.fit_greedily(network, samples, steps=only, batch_size=10, sparsity=TARGETS, rng=place, **options)
     return network
 
 

@@ -295,7 +295,7 @@ def _second_layer(pictures: dict[str, Array]) -> tuple[list[Claim], dict[str, di
             bend["second layer"] - bend["first layer"],
             -0.15,
             0.5,
-            reason="longer and joined edges bend no less than single ones; corners and curves are few, if p is not small",
+            reason="edges are joined, and hardly bend more than single ones: corners are few where p is not small",
         ),
         check_within(
             "second-bending-shuffled",
