@@ -26,7 +26,7 @@ def extent(picture: Array) -> float:
 
 
 def bending(picture: Array, smooth: float = 1.5) -> float:
-    """Return how much of the oriented energy of a picture cancels: 0 for a straight edge, 1 for a circle.
+    """Return how much of the oriented energy of a picture cancels: 0 for a straight edge, 1 for a right angle or a circle.
 
     The energy at a pixel is the squared gradient as a complex number, which doubles angles, in a Gaussian window. Its
     sum over the picture is short where edges have several directions; 1 less its length over the sum of lengths.
@@ -37,7 +37,7 @@ def bending(picture: Array, smooth: float = 1.5) -> float:
     >>> edge, ring = np.tanh(columns), np.exp(-((np.hypot(rows, columns) - 6) ** 2))
     >>> corner = np.minimum(np.tanh(columns), np.tanh(rows))
     >>> [round(bending(one), 1) + 0.0 for one in (edge, corner, ring)]
-    [0.0, 0.8, 1.0]
+    [0.0, 1.0, 1.0]
     """
     down, across = np.gradient(np.asarray(picture, dtype=np.float64))
     squared = (across + 1j * down) ** 2
