@@ -26,7 +26,7 @@ def extent(picture: Array) -> float:
 
 
 def bending(picture: Array, smooth: float = 1.5) -> float:
-    """Return how much of the oriented energy of a picture cancels: 0 for a straight edge, 1 for a right angle or a ring.
+    """Return how much of the oriented energy of a picture cancels: 0 for a straight edge, 1 for a right angle.
 
     The energy at a pixel is the squared gradient as a complex number, which doubles angles, in a Gaussian window. Its
     sum over the picture is short where edges have several directions; 1 less its length over the sum of lengths.
