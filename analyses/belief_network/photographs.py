@@ -165,7 +165,7 @@ def _training(network: nn.BeliefNetwork, unseen: Array, before: float, activatio
             f"{error:.2f} / {error_shuffled:.2f}",
             error / error_shuffled,
             0,
-            0.95,
+            0.99,
             reason="which filter stands where in a feature matters",
         ),
     ]
