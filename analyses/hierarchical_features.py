@@ -23,6 +23,7 @@ from sklearn.datasets import load_digits
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within
+from analyses._features import extent
 from analyses._figures import COLOURS, new_figure
 from convmatrix import nn
 from convmatrix.nn.images import enlarge, hold_out
@@ -181,15 +182,6 @@ def back_projected(made: nn.Sequential, images: Array, best: Excited) -> Array:
     sample = images[best.sample][None]
     projection: Array = nn.back_projection(made, sample, best.place, best.unit, rule="deconvolution")[0, 0]
     return projection
-
-
-def extent(projection: Array) -> float:
-    """Return the root mean square distance of the energy from its centroid, in pixels."""
-    energy = np.square(projection, dtype=np.float64)
-    energy /= energy.sum()
-    places = np.indices(energy.shape)
-    centroid = (energy * places).sum(axis=(1, 2), keepdims=True)
-    return float(np.sqrt((energy * np.square(places - centroid)).sum()))
 
 
 def specificity(made: nn.Sequential, images: Array, labels: Array, place: int) -> Array:

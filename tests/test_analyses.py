@@ -281,7 +281,14 @@ def test_example_of_the_guide_runs(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 # These train networks for half a minute or more; `.ci/run` runs all analyses, these included.
-LONG = {"belief_network", "cooperative_stereo", "digits_training", "hierarchical_features", "sharing_pays"}
+LONG = {
+    "belief_network",
+    "colour_hierarchy",
+    "cooperative_stereo",
+    "digits_training",
+    "hierarchical_features",
+    "sharing_pays",
+}
 SHORT = [name for name in SCRIPTS if name not in LONG]
 
 

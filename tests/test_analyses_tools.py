@@ -1,6 +1,9 @@
-"""What analyses measure with: Gabor fits, robust regressions, probabilities of pooled units."""
+"""What analyses measure with: Gabor fits, robust regressions, selectivity for colour and orientation."""
 
 from __future__ import annotations
+
+import doctest
+from typing import Any
 
 import numpy as np
 import pytest
@@ -8,6 +11,8 @@ import pytest
 pytest.importorskip("matplotlib", reason="needs the extra analyses")
 pytest.importorskip("skimage", reason="needs the extra analyses")
 
+import convmatrix as cm
+from analyses import _features
 from analyses._regression import (
     RestrictionTest,
     expanding_forecasts,
@@ -16,8 +21,17 @@ from analyses._regression import (
     restricted_coefficients,
     robust_covariance,
 )
-from analyses.belief_network.boltzmann import blocks_of, pooled_probabilities, sample, units_of
+from analyses.belief_network.faces import _entropy, correlations
 from analyses.belief_network.gabor import fit_gabor, shuffled_phases
+from analyses.belief_network.photographs import shuffled
+from analyses.colour_hierarchy.selectivity import (
+    colour_of_filters,
+    colour_of_responses,
+    composite_filters,
+    orientation_of_filters,
+    orientation_of_responses,
+)
+from analyses.colour_hierarchy.tasks import CONTRAST, ellipses, grey
 
 
 def stripes(degrees: float, size: int = 10) -> np.ndarray:
@@ -115,14 +129,107 @@ def test_forecasts_use_the_past_alone() -> None:
         np.testing.assert_allclose(forecasts[day - 30], design[day] @ past.params)
 
 
-def test_pooled_units_exclude_each_other() -> None:
+def test_examples_of_the_measures() -> None:
+    outcome = doctest.testmod(_features)
+    assert outcome.attempted > 6
+    assert outcome.failed == 0
+
+
+def test_shuffled_filters_keep_their_weights() -> None:
+    weights = np.arange(24.0).reshape(2, 3, 2, 2)
+    found = shuffled(weights, np.random.default_rng(0))
+    assert (found != weights).any()
+    np.testing.assert_array_equal(np.sort(found.reshape(2, -1)), weights.reshape(2, -1))
+
+
+def test_entropy_of_two_classes() -> None:
+    np.testing.assert_allclose(_entropy(np.array([0, 0.25, 0.5, 1])), [0, 0.811278, 1, 0], atol=1e-6)
+
+
+def test_correlations_are_of_the_hidden_half_far_from_the_seen_one() -> None:
     rng = np.random.default_rng(0)
-    inputs = rng.standard_normal((2, 3, 4, 6))
-    probabilities, off = pooled_probabilities(inputs)
-    np.testing.assert_allclose(probabilities.sum(axis=-1) + off, 1)
-    np.testing.assert_array_equal(units_of(blocks_of(inputs)), inputs)
-    np.testing.assert_array_equal(blocks_of(inputs)[1, 2, 0, 1], inputs[1, 2, :2, 2:4].ravel())
-    wide = np.broadcast_to(probabilities[0, 0, 0, 0], (20_000, 4))
-    drawn = sample(wide, rng)
-    assert set(np.unique(drawn.sum(axis=-1))) == {0, 1}
-    np.testing.assert_allclose(drawn.mean(axis=0), wide[0], atol=0.015)  # four standard errors
+    faces = rng.standard_normal((3, 1, 24, 24))
+    found = rng.standard_normal(faces.shape)
+    found[..., 16:] = 3 * faces[..., 16:] + 2
+    np.testing.assert_allclose(correlations(found, faces), 1)
+    found[1, ..., 16:] *= -1
+    np.testing.assert_allclose(correlations(found, faces), [1, -1, 1])
+    assert np.abs(correlations(rng.standard_normal(faces.shape), faces)).max() < 0.25
+
+
+# --- colour and orientation ------------------------------------------------------------------------------------------
+
+
+def test_colour_of_filters() -> None:
+    """A grey filter has none, an opponent one all, a random one two thirds."""
+    plane = stripes(30)
+    rng = np.random.default_rng(0)
+    filters = [
+        [plane] * 3,
+        [plane, -plane, 0 * plane],
+        [plane, 0 * plane, 0 * plane],
+        *rng.standard_normal((300, 3, 10, 10)),
+    ]
+    share = colour_of_filters(np.array(filters))
+    np.testing.assert_allclose(share[:3], [0, 1, 2 / 3], atol=1e-12)
+    assert abs(share[3:].mean() - 2 / 3) < 0.01
+    oriented = orientation_of_filters(np.array([[plane] * 3, filters[3]]))
+    assert oriented[0] > 0.8 > 0.3 > oriented[1]
+
+
+def test_composite_filters_are_rows_of_the_product_of_matrices() -> None:
+    """Of integers; pooling by the mean of 2 x 2, strides of 2, in one matrix of the whole chain."""
+    rng = np.random.default_rng(0)
+    weights = [rng.integers(-4, 5, shape).astype(np.float32) for shape in ((4, 3, 3, 3), (5, 4, 2, 2), (2, 5, 1, 1))]
+    found = composite_filters(weights, (2, 1, 1), (2, 0, 0))
+    assert [layer.shape for layer in found] == [(4, 3, 3, 3), (5, 3, 9, 9), (2, 3, 9, 9)]
+    np.testing.assert_array_equal(found[0], weights[0])
+    first = cm.conv_matrix(weights[0], (3, 9, 9), stride=2)
+    pool = np.kron(np.eye(4), cm.conv_matrix(np.full((2, 2), 0.25), (4, 4), stride=2).toarray())
+    second = cm.conv_matrix(weights[1], (4, 2, 2)) @ pool @ first.toarray()
+    np.testing.assert_array_equal(found[1].reshape(5, -1), second)
+    np.testing.assert_array_equal(found[2].reshape(2, -1), weights[2][:, :, 0, 0] @ second)
+
+
+def test_colour_of_responses() -> None:
+    """Channels: luminance, red less green, one that never responds."""
+
+    def responses(images: Any) -> list[Any]:
+        maps = [images.mean(axis=1), images[:, 0] - images[:, 1], 0 * images[:, 0]]
+        return [np.maximum(np.stack(maps, axis=1), 0)]
+
+    images = np.random.default_rng(0).random((50, 3, 6, 6))
+    (found,) = colour_of_responses(responses, images)
+    np.testing.assert_allclose(found, [0, 1], atol=1e-12)
+
+
+def test_orientation_of_responses() -> None:
+    """A channel that reads one direction alone is tuned to it; one that reads the middle pixel is not."""
+    wave = np.cos(2 * np.pi * (np.arange(16) - 7.5) / 4.5)
+
+    def responses(images: Any) -> list[Any]:
+        across = (images.mean(axis=(1, 2)) - 0.5) @ wave
+        maps = np.stack([np.maximum(across, 0), images[:, 0, 8, 8]], axis=1)
+        return [maps[:, :, None, None]]
+
+    (found,) = orientation_of_responses(responses, 16)
+    assert found[0] > 0.8
+    assert found[1] < 0.05
+
+
+def test_ellipses_tell_direction_by_shape_and_hue_by_colour_alone() -> None:
+    """Grey images do not depend on the hue: their luminance differs from the crop's by the same amount."""
+    plain = [np.full((3, 40, 40), 0.5)]
+    images, shape, colour = ellipses(plain, 400, np.random.default_rng(0))
+    inside = np.abs(images - 0.5).max(axis=1) > 0.05
+    middle = np.array([image[:, mask].mean(axis=1) for image, mask in zip(images, inside, strict=True)])
+    np.testing.assert_allclose(np.abs(grey(images)[:, 0] - 0.5)[inside], 0.85 * CONTRAST, atol=1e-12)
+    chroma = middle - middle.mean(axis=1, keepdims=True)
+    hues = np.array([chroma[colour == hue].mean(axis=0) for hue in range(4)])
+    np.testing.assert_allclose(hues[0], -hues[2], atol=1e-12)
+    np.testing.assert_allclose(
+        hues @ hues.T,
+        (0.85 * 0.3) ** 2 * np.array([[1, 0, -1, 0], [0, 1, 0, -1], [-1, 0, 1, 0], [0, -1, 0, 1]]),
+        atol=1e-12,
+    )
+    assert abs(np.corrcoef(shape, colour)[0, 1]) < 0.15

@@ -6,6 +6,8 @@ propagates the gradient to the input, and the contraction of the pattern with in
 gradient. Arrays are ``(batch, channels, *spatial)``.
 """
 
+from convmatrix.nn.belief_network import BeliefNetwork, LayerHistory, fit_greedily
+from convmatrix.nn.boltzmann import BoltzmannMachine
 from convmatrix.nn.convolution import Conv, ConvTranspose
 from convmatrix.nn.elementwise import GELU, Activation, BatchNorm, Dropout, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
 from convmatrix.nn.layer import Layer, Product
@@ -42,6 +44,8 @@ __all__ = [
     "Adam",
     "AvgPool",
     "BatchNorm",
+    "BeliefNetwork",
+    "BoltzmannMachine",
     "Conv",
     "ConvTranspose",
     "Dense",
@@ -50,6 +54,7 @@ __all__ = [
     "Flatten",
     "History",
     "Layer",
+    "LayerHistory",
     "LeakyReLU",
     "Loss",
     "MaxPool",
@@ -73,6 +78,7 @@ __all__ = [
     "cosine_decay",
     "filters",
     "fit",
+    "fit_greedily",
     "glorot_uniform",
     "he_normal",
     "lecun1989",

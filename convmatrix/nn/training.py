@@ -137,7 +137,7 @@ def fit(
             validate.integer(name, value, minimum=1)
     if patience is not None and validation is None:
         raise ValueError(f"patience={patience} needs a validation loss; give validation=(x, y)")
-    path = _checkpoint_path(checkpoint, checkpoint_steps)
+    path = checkpoint_path(checkpoint, checkpoint_steps)
     inputs, targets = _check_data(network, loss, "training", x, y)
     held_out = None if validation is None else _check_data(network, loss, "validation", *validation)
     if metrics is None:
@@ -201,7 +201,7 @@ def _has_stalled(history: History, patience: int | None) -> bool:
     return patience is not None and len(losses) - 1 - int(np.argmin(losses)) >= patience
 
 
-def _checkpoint_path(checkpoint: str | Path | None, steps: int | None) -> Path | None:
+def checkpoint_path(checkpoint: str | Path | None, steps: int | None) -> Path | None:
     """Return the path of the checkpoint; raise an error if it cannot be written."""
     if steps is not None:
         validate.integer("checkpoint_steps", steps, minimum=1)
@@ -288,10 +288,14 @@ class ProgressBar:
     epochs, steps : int
     shown : bool, optional
         By default True if the stream is a terminal.
+    unit : str
+        What is counted in place of epochs.
     """
 
-    def __init__(self, stream: TextIO, epochs: int, steps: int, *, shown: bool | None = None) -> None:
-        self.stream, self.epochs, self.steps = stream, epochs, steps
+    def __init__(
+        self, stream: TextIO, epochs: int, steps: int, *, shown: bool | None = None, unit: str = "epoch"
+    ) -> None:
+        self.stream, self.epochs, self.steps, self.unit = stream, epochs, steps, unit
         self.shown = stream.isatty() if shown is None else shown
         self._last = 0.0
         self._begun = False
@@ -310,7 +314,7 @@ class ProgressBar:
         self._last, self._begun = now, True
         filled = 20 * step // self.steps
         bar = "#" * filled + "." * (20 - filled)
-        self.stream.write(f"\repoch {epoch + 1}/{self.epochs} [{bar}] {step}/{self.steps} loss {loss:.4f} ")
+        self.stream.write(f"\r{self.unit} {epoch + 1}/{self.epochs} [{bar}] {step}/{self.steps} loss {loss:.4f} ")
         self.stream.flush()
 
     def close(self) -> None:
