@@ -174,7 +174,7 @@ def time_products(size: int, channels: int, batch: int, effort: tuple[float, int
     import torch
 
     import convmatrix as cm
-    from convmatrix.nn.layer import MatrixMultiplication
+    from convmatrix.nn.matrix_products import MatrixMultiplication
 
     torch.set_num_threads(1)
     geometry = cm.ConvGeometry((size, size), (3, 3), in_channels=channels, out_channels=channels, padding=1)
