@@ -24,6 +24,7 @@ from convmatrix.structured import (
     is_toeplitz,
     nearest_conv,
     recover_kernel,
+    row_runs,
     structure_violation,
     toeplitz,
 )
@@ -226,6 +227,50 @@ def test_first_violation_of_levels() -> None:
         assert index_of(violation) == first_break(A, key)
         found += violation is not None
     assert found > 20
+
+
+@for_each("ring", [False, True])
+@for_each("chunk", [1, 2**15])
+def test_first_violation_where_rows_repeat(ring: bool, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that repeat the row before are passed over: none that differs may be among them, at any place."""
+    monkeypatch.setattr(row_runs, "_CHUNK", chunk)
+    rng = np.random.default_rng(8)
+    shortened = found = 0
+    for levels, channels in (((24,), (1, 1)), ((3, 11), (1, 1)), ((2, 9), (2, 3))):
+        n = int(np.prod(levels))
+        rows, columns = (np.arange(count * n) for count in channels)
+        numbers = np.add.outer(rows // n * channels[1], columns // n)  # of the diagonal of each entry
+        for row, column, size in zip(*(np.unravel_index(k % n, levels) for k in (rows, columns)), levels, strict=True):
+            step = np.subtract.outer(row, column)
+            numbers = 2 * size * numbers + (step % size if ring else step + size)
+        _, first, diagonal = np.unique(numbers, return_index=True, return_inverse=True)
+        for trial in range(12):
+            a = rng.integers(1, 3, (*channels, *(3,) * len(levels)))
+            boundary = "circular" if ring else "zero"
+            A = cm.conv_matrix(a, (channels[1], *levels), padding="same", boundary=boundary)
+            structure: Any = "circulant" if ring else "toeplitz"
+            scanned = diagonals._ScannedRows.of(A, diagonals.Diagonals(levels, levels, channels, ring))
+            shortened += scanned.places is not None
+            assert structure_violation(A, structure, levels, channels=channels) is None
+            entry = int(rng.integers(A.nnz))
+            if trial % 3 == 0:
+                A.data[entry] += 1
+            elif trial % 3 == 1:
+                A.data[entry] = 0
+                A.eliminate_zeros()
+            else:
+                B = A.tolil()
+                B[int(rng.integers(A.shape[0])), int(rng.integers(A.shape[1]))] = 7
+                A = B.tocsr()
+            dense = A.toarray()
+            off = np.abs(dense - dense.ravel()[first][diagonal].reshape(dense.shape))
+            for tol in (0.0, 1.5):
+                violation = structure_violation(A, structure, levels, channels=channels, tol=tol)
+                expected = [tuple(place) for place in np.argwhere(off > tol).tolist()]
+                assert index_of(violation) == (expected[0] if expected else None)
+                found += violation is not None
+    assert shortened > 20
+    assert found > 30
 
 
 @each_case

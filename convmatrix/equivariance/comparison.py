@@ -9,6 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix.equivariance.actions import as_permutation
+from convmatrix.structured.row_runs import rows_that_follow, run_starts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -59,12 +60,14 @@ def broken_rows(
     >>> broken_rows(cm.ConvGeometry(5, 3, padding="same").pattern(), shift, shift)
     array([ True,  True, False, False,  True])
     """
-    counts = np.diff(pattern.row_starts)
-    broken: NDArray[np.bool_] = counts != counts[output_permutation]
     back = np.empty(len(input_permutation), dtype=pattern.cols.dtype)
     back[input_permutation] = np.arange(len(back), dtype=back.dtype)
-    for first, last in _blocks(pattern.row_starts):
-        rows = first + np.flatnonzero(~broken[first:last])  # rows of different lengths are known to be broken
+    counts = np.diff(pattern.row_starts)
+    chosen = _first_of_runs(pattern, output_permutation, back)
+    broken: NDArray[np.bool_] = (counts != counts[output_permutation])[chosen]
+    for block in _blocks(counts[chosen]):
+        places = block.start + np.flatnonzero(~broken[block])  # rows of different lengths are known to be broken
+        rows = chosen[places]
         own = _Rows.of(pattern, rows)
         moved = _Rows.of(pattern, output_permutation[rows])
         moved = _Rows(moved.counts, back[moved.columns], moved.weights)
@@ -73,25 +76,48 @@ def broken_rows(
         doubtful = own.differ(moved)
         own, moved = own.take(doubtful), moved.take(doubtful)
         unlike = own.sums() != moved.sums()
-        broken[rows[doubtful[unlike]]] = True
+        broken[places[doubtful[unlike]]] = True
         alike = np.flatnonzero(~unlike)
         ordered = moved.take(alike).ordered(pattern.shape[1])
-        broken[rows[doubtful[alike[own.take(alike).differ(ordered)]]]] = True
-    return broken
+        broken[places[doubtful[alike[own.take(alike).differ(ordered)]]]] = True
+    return broken.repeat(np.diff(np.append(chosen, len(counts))))
+
+
+def _first_of_runs(
+    pattern: WeightPattern, output_permutation: NDArray[np.int64], back: NDArray[np.integer]
+) -> NDArray[np.intp]:
+    """Return the rows that need to be compared.
+
+    The others repeat the row before, moved by one column, both before and after they are permuted: they are broken if
+    and only if that row is.
+    """
+    n_rows, n_columns = pattern.shape
+    steady = np.zeros(n_rows, dtype=bool)
+    steady[1:] = output_permutation[1:] == output_permutation[:-1] + 1
+    if 2 * steady.sum() < n_rows:
+        return np.arange(n_rows)
+    starts = np.asarray(pattern.row_starts)
+    follows = rows_that_follow(starts, pattern.cols, pattern.weight_index)
+    follows &= follows[output_permutation] & steady
+    # Where the inverse permutation does not move neighbouring columns alike, a run ends.
+    ends = np.append(np.flatnonzero(np.diff(back) != 1) + 1, n_columns)
+    distance = ends.repeat(np.diff(ends, prepend=0)) - np.arange(n_columns)
+    moved, counts = starts[output_permutation], np.diff(starts)
+    return run_starts(follows, moved, counts, pattern.cols, distance.__getitem__)
 
 
 _MULTIPLIERS = tuple(np.uint64(2 * 3**power + 1) for power in (38, 37, 36))
 _BLOCK = 2**20  # entries compared at a time, to bound memory use
 
 
-def _blocks(row_starts: NDArray[np.integer]) -> Iterator[tuple[int, int]]:
-    """Yield ranges of rows with about as many entries as fit in a block."""
-    n_rows = len(row_starts) - 1
+def _blocks(counts: NDArray[np.integer]) -> Iterator[slice]:
+    """Yield slices of rows with about as many entries as fit in a block."""
+    starts = np.concatenate([[0], np.cumsum(counts, dtype=np.int64)])
     first = 0
-    while first < n_rows:
-        last = int(np.searchsorted(row_starts, int(row_starts[first]) + _BLOCK, side="right")) - 1
-        last = min(max(last, first + 1), n_rows)
-        yield first, last
+    while first < len(counts):
+        last = int(np.searchsorted(starts, int(starts[first]) + _BLOCK, side="right")) - 1
+        last = min(max(last, first + 1), len(counts))
+        yield slice(first, last)
         first = last
 
 

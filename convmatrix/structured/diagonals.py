@@ -230,10 +230,11 @@ class _ScannedRows:
         follows = rows_that_follow(starts, indices, data)
         follows[:: diagonals.rows[-1]] = False  # a row of the innermost level follows one of the same block
         inner = diagonals.columns[-1]
-        rows = run_starts(follows, starts, indices, lambda columns: inner - columns % inner)
+        counts = np.diff(starts)
+        rows = run_starts(follows, starts[:-1], counts, indices, lambda columns: inner - columns % inner)
         if len(rows) > n_rows // 2:
             return cls(starts, indices, data, np.arange(n_rows))
-        counts = np.diff(starts)[rows]
+        counts = counts[rows]
         ends = np.r_[0, np.cumsum(counts, dtype=np.int64)]
         places = np.arange(ends[-1]) + np.repeat(starts[rows] - ends[:-1], counts)
         return cls(ends, indices[places], data[places], rows, np.diff(np.append(rows, n_rows)), places)

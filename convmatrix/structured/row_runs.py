@@ -73,6 +73,7 @@ def rows_that_follow(
 def run_starts(
     follows: NDArray[np.bool_],
     starts: NDArray[np.integer],
+    counts: NDArray[np.integer],
     columns: NDArray[np.integer],
     reach: Callable[[NDArray[np.integer]], NDArray[np.integer]],
 ) -> NDArray[np.intp]:
@@ -82,8 +83,10 @@ def run_starts(
     ----------
     follows : array of bool, shape (n_rows,)
         Which rows may belong to the run of the row before.
-    starts, columns : arrays of int
-        Compressed row storage.
+    starts, counts : arrays of int, shape (n_rows,)
+        Where the entries of each row begin, and their number.
+    columns : array of int
+        Column of each entry.
     reach : callable
         Returns, for columns, the largest length of a run whose first row has an entry there, at least 1.
 
@@ -92,7 +95,7 @@ def run_starts(
     >>> import convmatrix as cm
     >>> A = cm.conv_matrix([1, 2, 3], 7, padding="same")
     >>> follows = rows_that_follow(A.indptr, A.indices, A.data)
-    >>> run_starts(follows, A.indptr, A.indices, lambda columns: 4 - columns % 4)
+    >>> run_starts(follows, A.indptr[:-1], np.diff(A.indptr), A.indices, lambda columns: 4 - columns % 4)
     array([0, 1, 3, 4, 5, 6])
     """
     first = np.flatnonzero(~follows)
@@ -103,8 +106,8 @@ def run_starts(
         first, ends = first[long], ends[long]
         if not len(first):
             return np.sort(np.concatenate(kept))
-        count = int(starts[first[0] + 1]) - int(starts[first[0]])  # the same for all rows that are followed
-        limit = reach(columns[starts[first].astype(np.intp)[:, None] + np.arange(count)]).min(axis=1)
+        entries = np.arange(counts[first[0]])  # rows that are followed have equally many
+        limit = reach(columns[starts[first].astype(np.intp)[:, None] + entries]).min(axis=1)
         cut = first + limit < ends
         first, ends = (first + limit)[cut], ends[cut]
         kept.append(first)
