@@ -44,7 +44,10 @@ def rows_that_follow(
     follows = np.zeros(len(counts), dtype=bool)
     if not len(columns):
         return follows
-    frequencies = np.bincount(counts[np.random.default_rng(0).integers(len(counts), size=_SAMPLED)])
+    some = counts
+    if len(counts) > _SAMPLED:
+        some = counts[np.random.default_rng(0).integers(len(counts), size=_SAMPLED)]
+    frequencies = np.bincount(some)
     count = max(int((frequencies * np.arange(len(frequencies))).argmax()), 1)
     alike = counts == count
     alike[1:] &= alike[:-1].copy()
