@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     _LinearOperator = LinearOperator  # subscripts are for type checkers only
 
-_LEVINSON_ROWS: Final = 2048  # rows up to which Levinson's recursion is the faster solver
+_LEVINSON_ROWS: Final = 512  # rows up to which Levinson's recursion is the faster solver
 _RESTART: Final = 60
 _STEPS: Final = 600  # steps of an iterative solver, per refinement
 _REFINEMENTS: Final = 4
@@ -127,7 +127,7 @@ class ToeplitzOperator(_LinearOperator):
     def solve(self, b: ArrayLike, *, tol: float | None = None) -> Array:
         r"""Return x with T x = b, for a square matrix.
 
-        A circulant matrix is inverted in the frequency domain. Other matrices with one level and at most 2048 rows are
+        A circulant matrix is inverted in the frequency domain. Other matrices with one level and at most 512 rows are
         solved by Levinson's recursion (`scipy.linalg.solve_toeplitz`). All others, and those for which the recursion
         is inaccurate, are solved by conjugate gradients if all eigenvalues of the circulant matrix are positive, which
         implies that T is positive definite, and by GMRES otherwise. The preconditioner is the nearest circulant
