@@ -379,6 +379,31 @@ def test_first_violation_of_levels() -> None:
     assert found > 20
 
 
+def first_of_diagonals(levels: tuple[int, ...], channels: tuple[int, int], ring: bool) -> tuple[Any, Any]:
+    """Return the first entry of each diagonal as a flat index, and the diagonal of each entry."""
+    n = int(np.prod(levels))
+    rows, columns = (np.arange(count * n) for count in channels)
+    numbers = np.add.outer(rows // n * channels[1], columns // n)
+    for row, column, size in zip(*(np.unravel_index(k % n, levels) for k in (rows, columns)), levels, strict=True):
+        step = np.subtract.outer(row, column)
+        numbers = 2 * size * numbers + (step % size if ring else step + size)
+    _, first, diagonal = np.unique(numbers, return_index=True, return_inverse=True)
+    return first, diagonal
+
+
+@for_each("levels", [(3, 11), (2, 16), (4, 2, 6)])
+def test_rows_that_repeat_across_levels_are_looked_at(levels: tuple[int, ...]) -> None:
+    """A matrix with one level repeats its rows where levels begin, on diagonals that several levels tell apart."""
+    n = int(np.prod(levels))
+    first, diagonal = first_of_diagonals(levels, (1, 1), ring=False)
+    for offset in (-11, -7, -2, -1, 1, 3, 6, 11, 16):
+        A = sparse.csr_array(sparse.diags_array([1.0, 7.0], offsets=[offset, 0], shape=(n, n)))
+        dense = A.toarray()
+        expected = np.argwhere(dense != dense.ravel()[first][diagonal].reshape(n, n)).tolist()
+        violation = structure_violation(A, "toeplitz", levels)
+        assert index_of(violation) == (tuple(expected[0]) if expected else None)
+
+
 @for_each("ring", [False, True])
 @for_each("chunk", [1, 2**15])
 def test_first_violation_where_rows_repeat(ring: bool, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -387,13 +412,7 @@ def test_first_violation_where_rows_repeat(ring: bool, chunk: int, monkeypatch: 
     rng = np.random.default_rng(8)
     shortened = found = 0
     for levels, channels in (((24,), (1, 1)), ((3, 11), (1, 1)), ((2, 9), (2, 3))):
-        n = int(np.prod(levels))
-        rows, columns = (np.arange(count * n) for count in channels)
-        numbers = np.add.outer(rows // n * channels[1], columns // n)  # of the diagonal of each entry
-        for row, column, size in zip(*(np.unravel_index(k % n, levels) for k in (rows, columns)), levels, strict=True):
-            step = np.subtract.outer(row, column)
-            numbers = 2 * size * numbers + (step % size if ring else step + size)
-        _, first, diagonal = np.unique(numbers, return_index=True, return_inverse=True)
+        first, diagonal = first_of_diagonals(levels, channels, ring)
         for trial in range(12):
             a = rng.integers(1, 3, (*channels, *(3,) * len(levels)))
             boundary = "circular" if ring else "zero"
