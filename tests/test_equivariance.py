@@ -107,6 +107,17 @@ def test_weights_of_any_number_are_compared(last: int, holds: bool) -> None:
     weights = [2**60, 5, 2**60, last]
     pattern = cm.WeightPattern.from_triplets((2**10, 2**10), [0, 0, 1, 1], [0, 1, 1, 0], weights, 2**61)
     assert eq.check(pattern, swap, swap).holds == holds
+    apart = cm.WeightPattern.from_triplets((2**10, 2**10), [0, 1], [0, 8], [5, 5], 2**61)  # equal modulo 2**64
+    assert not eq.check(apart, swap, np.arange(2**10)).holds
+
+
+def test_rows_are_compared_where_the_permutation_of_columns_jumps() -> None:
+    pattern = cm.ConvGeometry(40, 3).pattern()
+    here, swap = np.arange(38), np.arange(40)
+    swap[[20, 21]] = 21, 20
+    expected = np.zeros(38, dtype=bool)
+    expected[18:22] = True  # the rows that read one of the two samples
+    assert np.array_equal(eq.check(pattern, here, swap).broken_rows.ravel(), expected)
 
 
 def test_rows_that_repeat_the_row_before_are_broken_with_it() -> None:

@@ -68,7 +68,7 @@ def broken_rows(
     def entries(rows: NDArray[np.integer], count: int, columns: NDArray[np.integer]) -> NDArray[np.int64]:
         """Return a number for each triplet of some rows, shape (len(rows), count)."""
         places = pattern.row_starts[rows].astype(np.intp)[:, None] + np.arange(count)
-        numbers = columns.take(pattern.cols.take(places)).astype(np.int64)
+        numbers: NDArray[np.int64] = columns.take(pattern.cols.take(places)).astype(np.int64)
         numbers *= n_weights
         numbers += weights.take(places)
         return numbers

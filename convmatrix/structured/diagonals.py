@@ -240,7 +240,7 @@ class _ScannedRows:
         return cls(ends, indices[places], data[places], rows, np.diff(np.append(rows, n_rows)), places)
 
 
-_Scan = tuple["NDArray[np.int64]", "NDArray[np.int64]", "NDArray[np.int64]", int | None]
+_Scan = tuple["NDArray[np.int64]", "NDArray[np.integer]", "NDArray[np.integer]", int | None]
 
 
 def _scan(scanned: _ScannedRows, diagonals: Diagonals, zero_first: NDArray[np.int64], tol: float) -> _Scan:
@@ -296,7 +296,7 @@ def _scan_few(scanned: _ScannedRows, diagonals: Diagonals, zero_first: NDArray[n
     present, expected = numbers[firsts], values[firsts]
     expected[np.isin(present, zero_first)] = 0
     wrong = order[_differ(values, expected[np.cumsum(new) - 1], tol)]
-    counts = np.add.reduceat(np.repeat(scanned.repeats, sizes)[order], firsts)
+    counts: NDArray[np.integer] = np.add.reduceat(np.repeat(scanned.repeats, sizes)[order], firsts)
     first_wrong = int(scanned.places[wrong.min()]) if len(wrong) else None
     return present, scanned.places[order[firsts]], counts, first_wrong
 

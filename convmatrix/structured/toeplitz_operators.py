@@ -107,7 +107,8 @@ class ToeplitzOperator(_LinearOperator):
             return np.asarray(self._matmat(np.ascontiguousarray(X.real)) + 1j * self._matmat(X.imag))
         samples = X.astype(dtype, copy=False).reshape(*self.columns, -1)
         sizes = self.ring.shape
-        forward, inverse = (fft.rfftn, fft.irfftn) if dtype.kind == "f" else (fft.fftn, fft.ifftn)
+        transforms: Any = (fft.rfftn, fft.irfftn) if dtype.kind == "f" else (fft.fftn, fft.ifftn)
+        forward, inverse = transforms
         spectrum = forward(self.ring.astype(dtype, copy=False)) if dtype != self.dtype else self._spectrum
         product = forward(samples, s=sizes, axes=self._axes)
         product *= spectrum[..., None]
