@@ -120,6 +120,7 @@ def check_against_build(context: Context) -> Table:
         "Build is pattern and matrix. Sampling compares A P with Q A for one random matrix, built anew, and decides "
         "nothing.",
         rows,
+        context.goal(Goal("check / build", "at most", 2.0)),
     )
 
 

@@ -267,6 +267,46 @@ def structure_tests(context: Context) -> Table:
         "Tests of structure",
         "A pass copies the values and the column indices of all nonzeros into new arrays; a product is A x.",
         rows,
+        context.goal(Goal("passes", "at most", 2.5)),
+    )
+
+
+def toeplitz_operators(context: Context) -> Table:
+    """Time products and solutions by FFT against the stored matrix and SciPy's functions for Toeplitz matrices."""
+    from scipy import linalg
+
+    rows = []
+    for n in (64, 128) if context.quick else (2_000, 8_000, 100_000):
+        context.report(f"{n} rows")
+        column = 1 / (1.0 + np.arange(n)) ** 2
+        operator, vector = structured.toeplitz_operator(column), np.random.default_rng(0).standard_normal(n)
+        products: dict[str, Callable[[], object]] = {
+            "operator": partial(operator.__matmul__, vector),
+            "matmul_toeplitz": partial(linalg.matmul_toeplitz, column, vector),
+        }
+        solutions: dict[str, Callable[[], object]] = {"operator": partial(operator.solve, vector)}
+        if n <= 8_000:
+            products["matrix"] = partial(structured.toeplitz(column).__matmul__, vector)
+            solutions["solve_toeplitz"] = partial(linalg.solve_toeplitz, column, vector)
+        multiplied, solved = side_by_side(products, context.effort), side_by_side(solutions, context.effort)
+        residual = np.linalg.norm(operator @ operator.solve(vector) - vector) / np.linalg.norm(vector)
+        cells: dict[str, Cell] = {
+            "rows": n,
+            "product, ms": milliseconds(multiplied["operator"]),
+            "matmul_toeplitz, ms": milliseconds(multiplied["matmul_toeplitz"]),
+            "A @ x, ms": milliseconds(multiplied["matrix"]) if "matrix" in multiplied else None,
+            "solve, ms": milliseconds(solved["operator"]),
+            "solve_toeplitz, ms": milliseconds(solved["solve_toeplitz"]) if "solve_toeplitz" in solved else None,
+            "residual": f"{residual:.0e}",
+        }
+        timings = {f"product, {key}": times for key, times in multiplied.items()}
+        rows.append(Row(cells, timings=timings | {f"solve, {key}": times for key, times in solved.items()}))
+    return Table(
+        "Full Toeplitz matrices",
+        "toeplitz_operator with the first column 1 / (1 + k)^2, whose transform is computed beforehand, against "
+        "scipy.linalg.matmul_toeplitz, the stored matrix (A @ x) and scipy.linalg.solve_toeplitz, which takes a number "
+        "of operations that grows with the square of the rows. The residual of solve is relative to the right side.",
+        rows,
     )
 
 
@@ -280,4 +320,5 @@ TOPICS: dict[str, Topic] = {
     "norm": padded_norm,
     "bounds": default_bounds,
     "structure": structure_tests,
+    "toeplitz": toeplitz_operators,
 }

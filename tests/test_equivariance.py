@@ -14,8 +14,9 @@ from scipy import ndimage
 import convmatrix as cm
 from convmatrix import equivariance as eq
 from convmatrix import network
-from convmatrix.equivariance.comparison import _Rows, broken_rows
-from tests.cases import each_case
+from convmatrix.equivariance import comparison
+from convmatrix.equivariance.comparison import broken_rows
+from tests.cases import each_case, for_each
 from tests.random_equivariance import compare
 from tests.strategies import random_layer
 
@@ -98,17 +99,48 @@ def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     assert 0 < whole.sum() < len(whole)
 
 
-def test_rows_with_like_sums_are_compared_entry_by_entry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sums only tell rows apart quickly: where they agree, nothing is concluded from them."""
-    rng = np.random.default_rng(5)
-    for boundary in ("zero", "circular"):
-        layer = cm.ConvGeometry((4, 5), (3, 3), in_channels=2, out_channels=2, padding="same", boundary=boundary)
-        shift = eq.shift((4, 5), (1, 2), channels=2)
-        for q, p in ((shift, shift), (rng.permutation(40), rng.permutation(40))):
-            by_sums = broken_rows(layer.pattern(), q, p)
-            with monkeypatch.context() as patch:
-                patch.setattr(_Rows, "sums", lambda rows: np.zeros(len(rows.counts), np.uint64))
-                assert np.array_equal(broken_rows(layer.pattern(), q, p), by_sums)
+@for_each("last, holds", [(5, True), (7, False)])
+def test_weights_of_any_number_are_compared(last: int, holds: bool) -> None:
+    """The numbers of weights times columns may exceed 64 bits."""
+    swap = np.arange(2**10)
+    swap[:2] = 1, 0
+    weights = [2**60, 5, 2**60, last]
+    pattern = cm.WeightPattern.from_triplets((2**10, 2**10), [0, 0, 1, 1], [0, 1, 1, 0], weights, 2**61)
+    assert eq.check(pattern, swap, swap).holds == holds
+    apart = cm.WeightPattern.from_triplets((2**10, 2**10), [0, 1], [0, 8], [5, 5], 2**61)  # equal modulo 2**64
+    assert not eq.check(apart, swap, np.arange(2**10)).holds
+
+
+def test_rows_are_compared_where_the_permutation_of_columns_jumps() -> None:
+    pattern = cm.ConvGeometry(40, 3).pattern()
+    here, swap = np.arange(38), np.arange(40)
+    swap[[20, 21]] = 21, 20
+    expected = np.zeros(38, dtype=bool)
+    expected[18:22] = True  # the rows that read one of the two samples
+    assert np.array_equal(eq.check(pattern, here, swap).broken_rows.ravel(), expected)
+
+
+def test_rows_that_repeat_the_row_before_are_broken_with_it() -> None:
+    """One entry that differs, anywhere in a long run or in its image, is found."""
+    rng = np.random.default_rng(11)
+    layer = cm.ConvGeometry((3, 30), (3, 3), in_channels=2, out_channels=2, padding="same", boundary="circular")
+    pattern = layer.pattern()
+    q = p = eq.shift((3, 30), (1, 7), channels=2)
+    assert len(comparison._first_of_runs(pattern, q, np.argsort(p))) < 90
+    assert eq.check(pattern, q, p).holds
+    for _ in range(60):
+        cols, weights = pattern.cols.copy(), pattern.weight_index.copy()
+        entry = int(rng.integers(pattern.n_entries))
+        row = int(pattern.rows[entry])
+        if rng.integers(2):
+            weights[entry] = (weights[entry] + 1) % pattern.n_weights
+        else:
+            free = np.setdiff1d(np.arange(pattern.shape[1]), cols[pattern.rows == row])
+            cols[entry] = rng.choice(free)
+        changed = cm.WeightPattern.from_triplets(pattern.shape, pattern.rows, cols, weights, pattern.weight_shape)
+        expected = np.zeros(pattern.shape[0], dtype=bool)
+        expected[[row, int(np.flatnonzero(q == row)[0])]] = True
+        assert np.array_equal(eq.check(changed, q, p).broken_rows, expected)
 
 
 def test_explanations() -> None:

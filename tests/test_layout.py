@@ -34,6 +34,7 @@ HEAVY: Final[dict[str, set[str]]] = {
     "sympy": {"symbolic", "equivariance", "proofs"},
     "z3": {"proofs"},
     "matplotlib": {"plotting"},
+    "numba": {"nn"},
     "sklearn": {"cli"},
     "torch": {"frameworks"},
     "onnx": {"frameworks"},

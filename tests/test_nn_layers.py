@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 import convmatrix as cm
-from convmatrix import nn
+from convmatrix import memory, nn
+from convmatrix.nn import matrix_products
 from tests import reference
 from tests.cases import CASES, LENET5_C3, each_case, for_each, integer_weights
 from tests.random_layers import choose_oracle
@@ -216,6 +217,101 @@ def test_matrix_method_refreshes_one_matrix_in_place() -> None:
     assert layer.multiplication.matrix(layer.parameters["weight"]) is A
     single = layer.parameters["weight"].astype(np.float32)
     assert layer.multiplication.matrix(single).dtype == np.float32  # other dtypes need another matrix
+
+
+# --- the explicit matrix ---------------------------------------------------------------------------------------------
+
+
+def explicit_patterns() -> dict[str, cm.WeightPattern]:
+    """Return patterns with large blocks, small ones, single rows, empty rows and several weights at one entry."""
+    rng = np.random.default_rng(5)
+    rows, cols = rng.integers(0, 30, 400), rng.integers(0, 12, 400)
+    rows[rows == 7] = 8
+    repeated = np.concatenate([cols[rows == 3], cols[rows == 3]])
+    rows, cols = np.append(rows, np.repeat([40, 41], len(repeated) // 2)), np.append(cols, repeated)
+    geometry = {
+        "channels": cm.ConvGeometry((6, 5), (3, 3), in_channels=3, out_channels=8, padding=1),
+        "groups, stride": cm.ConvGeometry((7, 6), (3, 2), in_channels=4, out_channels=8, groups=2, stride=2),
+        "unshared": cm.ConvGeometry(12, 5, in_channels=2, out_channels=6, sharing="unshared"),
+        "one channel": cm.ConvGeometry((9, 8), (3, 3), padding=1),
+        "wraps": cm.ConvGeometry(5, 9, in_channels=2, out_channels=6, padding=4, boundary="circular"),
+        "transposed": cm.ConvGeometry((4, 4), (4, 4), in_channels=6, out_channels=2, stride=2, transposed=True),
+    }
+    patterns = {name: found.pattern() for name, found in geometry.items()}
+    weights = rng.integers(0, 9, len(rows))
+    return {**patterns, "triplets": cm.WeightPattern.from_triplets((42, 12), rows, cols, weights, 9)}
+
+
+EXPLICIT = explicit_patterns()
+
+
+@for_each("compiled", [False, True])
+@for_each("pattern", EXPLICIT.values(), ids=EXPLICIT.keys())
+def test_products_with_the_explicit_matrix(
+    pattern: cm.WeightPattern, compiled: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In small chunks, with several threads and whatever blocks are dense: exact in integers, else within the bound."""
+    if compiled:
+        pytest.importorskip("numba")
+    else:
+        monkeypatch.setattr(matrix_products, "_compiled_loops", lambda: None)
+    for name, value in (("_GATHERED", 2**8), ("_LISTED", 2**6), ("_WORTH_THREADS", 1)):
+        monkeypatch.setattr(matrix_products, name, value)
+    rng = np.random.default_rng(0)
+    (n_out, n_in), batch = pattern.shape, 5
+    for dense, dtype, threads in ((48, np.float64, 3), (1, np.float32, 2), (10**6, np.float32, 1)):
+        monkeypatch.setattr(matrix_products, "_DENSE_ENTRIES", dense)
+        monkeypatch.setattr(matrix_products, "cores", lambda threads=threads: threads)
+        products = matrix_products.MatrixMultiplication(pattern, (n_in,), (n_out,))
+        weight = rng.integers(-9, 10, pattern.weight_shape).astype(dtype)
+        x, g = (rng.integers(-9, 10, (size, batch)).astype(dtype) for size in (n_in, n_out))
+        for _ in range(2):  # with the values of the first call, too
+            A = pattern.matrix(weight).toarray()
+            np.testing.assert_array_equal(products.forward(weight, x), A @ x)
+            np.testing.assert_array_equal(products.input_gradient(weight, g), A.T @ g)
+        np.testing.assert_array_equal(products.weight_gradient(x, g), pattern.weight_gradient(x, g))
+        weight[...] = rng.standard_normal(weight.shape)
+        x, g = (rng.standard_normal((size, batch)).astype(dtype) for size in (n_in, n_out))
+        A, moduli = (pattern.matrix(values.astype(float)).toarray() for values in (weight, np.abs(weight)))
+        for found, exact, terms, scale in (
+            (products.forward(weight, x), A @ x.astype(float), np.diff(pattern.row_starts), moduli @ abs(x)),
+            (
+                products.input_gradient(weight, g),
+                A.T @ g.astype(float),
+                np.bincount(pattern.cols, minlength=n_in),
+                moduli.T @ abs(g),
+            ),
+        ):
+            assert found.dtype == dtype
+            rounding = terms[:, None] * np.finfo(dtype).eps / 2
+            assert (np.abs(found - exact) <= 1.01 * rounding * scale + terms[:, None] * 1e-15 * scale).all()
+
+
+def test_products_with_the_explicit_matrix_do_not_depend_on_threads_or_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern, rng = EXPLICIT["channels"], np.random.default_rng(0)
+    weight = rng.standard_normal(pattern.weight_shape)
+    x, g = rng.standard_normal((pattern.shape[1], 4)), rng.standard_normal((pattern.shape[0], 4))
+    found = []
+    for threads, work in ((1, 2**20), (2, 1), (3, 1)):
+        monkeypatch.setattr(matrix_products, "cores", lambda threads=threads: threads)
+        monkeypatch.setattr(matrix_products, "_WORTH_THREADS", work)
+        products = matrix_products.MatrixMultiplication(pattern, (pattern.shape[1],), (pattern.shape[0],))
+        found.append((products.forward(weight, x), products.input_gradient(weight, g)))
+    for forward, back in found[1:]:
+        np.testing.assert_array_equal(forward, found[0][0])
+        np.testing.assert_array_equal(back, found[0][1])
+    # Rows with equal hashes are told apart by their columns.
+    monkeypatch.setattr(matrix_products, "_row_hashes", lambda starts, _: np.zeros(len(starts) - 1, dtype=np.uint64))
+    products = matrix_products.MatrixMultiplication(pattern, (pattern.shape[1],), (pattern.shape[0],))
+    assert_close(products.forward(weight, x), found[0][0], 1e-14)
+
+
+def test_the_explicit_matrix_is_refused_if_it_does_not_fit(monkeypatch: pytest.MonkeyPatch) -> None:
+    pattern = cm.ConvGeometry((200, 200), (7, 7)).pattern()
+    monkeypatch.setattr(memory, "available_memory", lambda: 2**23)
+    products = matrix_products.MatrixMultiplication(pattern, (pattern.shape[1],), (pattern.shape[0],))
+    with pytest.raises(cm.MatrixTooLargeError, match=f"{pattern.n_entries} entries.*unfold"):
+        products.forward(np.ones(pattern.weight_shape), np.ones((pattern.shape[1], 1)))
 
 
 # --- gradients and adjoints ------------------------------------------------------------------------------------------

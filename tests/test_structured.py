@@ -9,14 +9,17 @@ import pytest
 from scipy import linalg, sparse
 
 import convmatrix as cm
-from convmatrix import structured
+from convmatrix import memory, structured
 from convmatrix.structured import (
+    builders,
     circulant,
     circulant_embedding,
+    circulant_operator,
     diagonals,
     displacement_rank,
     doubly_block_circulant,
     doubly_block_toeplitz,
+    doubly_block_toeplitz_operator,
     find_geometry,
     is_circulant,
     is_doubly_block_circulant,
@@ -24,8 +27,10 @@ from convmatrix.structured import (
     is_toeplitz,
     nearest_conv,
     recover_kernel,
+    row_runs,
     structure_violation,
     toeplitz,
+    toeplitz_operator,
 )
 from tests.cases import CASES, each_case, for_each, integer_weights
 
@@ -112,6 +117,152 @@ def test_embedding_multiplies_a_toeplitz_matrix() -> None:
         part = np.flatnonzero(corner)
         np.testing.assert_array_equal(C.toarray()[np.ix_(part, part)], T.toarray())
     assert circulant_embedding([1, 2, 3], 4, sizes=8).tolist() == [2, 3, 0, 0, 0, 0, 0, 1]
+
+
+# --- operators -------------------------------------------------------------------------------------------------------
+
+
+def random_operators(rng: np.random.Generator) -> list[tuple[Any, Any]]:
+    """Return operators and their matrices, by SciPy or by loops."""
+    m, n = rng.integers(1, 9, 2).tolist()
+    column, row = rng.standard_normal(m), rng.standard_normal(n)
+    row[0] = column[0]
+    more = (m + int(rng.integers(4)), n + int(rng.integers(4)))
+    padded = linalg.toeplitz(np.pad(column, (0, more[0] - m)), np.pad(row, (0, more[1] - n)))
+    levels = tuple(rng.integers(1, 5, 2).tolist())
+    taps = tuple(rng.integers(1, 7, 2).tolist())
+    origin = tuple(int(rng.integers(k)) for k in taps)
+    a = rng.integers(-5, 6, taps)
+    blocks = rng.standard_normal((2, 3, 2)) + 1j * rng.standard_normal((2, 3, 2))
+    hermitian = np.r_[3.0, rng.standard_normal(m) + 1j * rng.standard_normal(m)]
+    return [
+        (toeplitz_operator(column, row), linalg.toeplitz(column, row)),
+        (toeplitz_operator(column, row, more), padded),
+        (toeplitz_operator(column.astype(np.float32), row.astype(np.float32)), linalg.toeplitz(column, row)),
+        (toeplitz_operator(hermitian), linalg.toeplitz(hermitian)),
+        (circulant_operator(column), linalg.circulant(column)),
+        (circulant_operator(blocks), doubly_block_circulant(blocks).toarray()),
+        (doubly_block_toeplitz_operator(a, levels, origin=origin), block_toeplitz(a, levels, origin)),
+    ]
+
+
+def test_operators_are_their_matrices() -> None:
+    rng = np.random.default_rng(12)
+    for _ in range(8):
+        for operator, A in random_operators(rng):
+            assert operator.shape == A.shape
+            for op, matrix in ((operator, A), (operator.T, A.T), (operator.H, A.conj().T), (operator.T.H, A.conj())):
+                for dtype in (np.float32, np.float64, np.complex64, np.complex128, np.int64):
+                    for shape in ((A.shape[1],), (A.shape[1], 3)):
+                        size = matrix.shape[1]
+                        x = (9 * rng.standard_normal((size, *shape[1:]))).astype(dtype)
+                        y = op @ x
+                        assert y.dtype == np.result_type(op.dtype, x.dtype)
+                        tolerance = 2e-6 if {op.dtype.char, y.dtype.char} & {*"fF"} else 4e-15
+                        scale = np.linalg.norm(matrix) * np.linalg.norm(x)
+                        assert np.abs(y - matrix @ x).max(initial=0) <= tolerance * scale
+    assert toeplitz_operator([1.0, 2.0]).T.is_circulant is False
+    assert circulant_operator([1.0, 2.0, 3.0]).T.is_circulant is True
+    assert toeplitz_operator([1.0, 2j]).is_hermitian
+    assert not toeplitz_operator([1j, 2.0]).is_hermitian
+
+
+def test_systems_are_solved_to_the_residual() -> None:
+    rng = np.random.default_rng(13)
+    n = 40
+    decay = 0.5 ** np.arange(n)
+    b = rng.standard_normal((n, 2))
+    second = np.zeros(n)
+    second[[0, 1]] = 0, 1  # no leading minor of odd size is regular
+    plane = rng.standard_normal((3, 3)) / 20
+    plane[1, 1] = 1
+    cases = [
+        (toeplitz_operator(decay), linalg.toeplitz(decay)),
+        (toeplitz_operator(decay, np.r_[1, 0.3 * decay[1:]]), linalg.toeplitz(decay, np.r_[1, 0.3 * decay[1:]])),
+        (toeplitz_operator(decay * 1j ** np.arange(n)), linalg.toeplitz(decay * 1j ** np.arange(n))),
+        (toeplitz_operator(decay.astype(np.float32)), linalg.toeplitz(decay)),
+        (toeplitz_operator(second), linalg.toeplitz(second)),
+        (circulant_operator(decay), linalg.circulant(decay)),
+        (circulant_operator(decay.reshape(5, 8) * 1j), doubly_block_circulant(decay.reshape(5, 8) * 1j).toarray()),
+        (doubly_block_toeplitz_operator(plane, (8, 5)), doubly_block_toeplitz(plane, (8, 5)).toarray()),
+    ]
+    for operator, A in cases:
+        for op, matrix in ((operator, A), (operator.T, A.T), (operator.H, A.conj().T)):
+            single = op.dtype.char in "fF"
+            right = b.astype(np.float32) if single else b
+            x = op.solve(right)
+            assert x.dtype == np.result_type(op.dtype, right)
+            assert np.linalg.norm(matrix @ x - right) <= (2e-5 if single else 2e-10) * np.linalg.norm(right)
+            np.testing.assert_array_equal(op.solve(right[:, 0] * 0), 0)
+
+
+@for_each("definite", [True, False])
+def test_large_systems_are_solved_by_iterations(definite: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    n = 6000
+    column = 0.8 ** np.arange(n)
+    operator = toeplitz_operator(column, None if definite else np.r_[1, -column[1:] / 2])
+    called: list[str] = []
+    for name in ("cg", "gmres"):
+        solver = getattr(sparse.linalg, name)
+        monkeypatch.setattr(
+            sparse.linalg, name, lambda *a, name=name, solver=solver, **k: (called.append(name), solver(*a, **k))[1]
+        )
+    x = np.random.default_rng(0).standard_normal(n)
+    np.testing.assert_allclose(operator.solve(operator @ x), x, rtol=0, atol=1e-7)
+    assert set(called) == {"cg" if definite else "gmres"}
+
+
+def test_operators_refuse_what_they_cannot_do() -> None:
+    for make in (
+        lambda: circulant_operator([1.0, 1.0]).solve([1, 2]),
+        lambda: circulant_operator(np.ones((2, 2))).solve(np.ones(4)),
+        lambda: toeplitz_operator([0.0, 0.0]).solve([1, 2]),
+        lambda: toeplitz_operator([1.0, 1.0, 1.0]).solve([1, 2, 3]),
+    ):
+        with pytest.raises(np.linalg.LinAlgError):
+            make()
+    with pytest.raises(ValueError, match="not square"):
+        toeplitz_operator([1.0, 2.0], [1.0, 2.0, 3.0]).solve([1, 2])
+    with pytest.raises(ValueError, match=r"\(3,\).*2 x 2"):
+        toeplitz_operator([2.0, 1.0]).solve([1, 2, 3])
+    with pytest.raises(ValueError, match="ConvOperator"):
+        doubly_block_toeplitz_operator(np.ones((2, 2, 3)), 4)
+    with pytest.raises(ValueError, match="at least one axis"):
+        circulant_operator(2.0)
+    with pytest.raises(TypeError, match="complex128"):
+        circulant_operator(np.ones(3, dtype=np.longdouble))
+
+
+@for_each(
+    "make, stored, operator",
+    [
+        (lambda: toeplitz(np.ones(30), np.ones(20)), 600, "toeplitz_operator"),
+        (lambda: toeplitz(np.ones(3), np.ones(4), (5, 4)), 17, "toeplitz_operator"),
+        (lambda: circulant(np.ones(25)), 625, "circulant_operator"),
+        (lambda: circulant(np.ones(9), 5), 25, "circulant_operator"),
+        (lambda: doubly_block_toeplitz(np.ones((5, 7)), (3, 4)), 144, "doubly_block_toeplitz_operator"),
+        (lambda: doubly_block_toeplitz(np.ones((2, 3, 5)), 3), 54, "ConvOperator"),
+    ],
+)
+def test_full_matrices_point_to_the_operator(
+    make: Any, stored: int, operator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused if they do not fit in memory, and announced if they are large; the estimate is what is stored."""
+    assert make().nnz == stored
+    with monkeypatch.context() as patch:
+        patch.setattr(memory, "available_memory", lambda: 10)
+        patch.setattr(memory, "NEGLIGIBLE", 0)
+        with pytest.raises(cm.MatrixTooLargeError, match=f"{stored} stored entries.*use {operator},"):
+            make()
+    monkeypatch.setattr(builders, "_LARGE", stored - 1)
+    with pytest.warns(UserWarning, match=f"{stored} stored entries.*use {operator},"):
+        make()
+
+
+def test_few_diagonals_are_not_announced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(builders, "_LARGE", 1)
+    assert toeplitz([2, -1], shape=(9, 9)).nnz == 25
+    assert circulant([2, -1, 0, -1], 9).nnz == 36
 
 
 # --- recognition -----------------------------------------------------------------------------------------------------
@@ -226,6 +377,77 @@ def test_first_violation_of_levels() -> None:
         assert index_of(violation) == first_break(A, key)
         found += violation is not None
     assert found > 20
+
+
+def first_of_diagonals(levels: tuple[int, ...], channels: tuple[int, int], ring: bool) -> tuple[Any, Any]:
+    """Return the first entry of each diagonal as a flat index, and the diagonal of each entry."""
+    n = int(np.prod(levels))
+    rows, columns = (np.arange(count * n) for count in channels)
+    numbers = np.add.outer(rows // n * channels[1], columns // n)
+    for row, column, size in zip(*(np.unravel_index(k % n, levels) for k in (rows, columns)), levels, strict=True):
+        step = np.subtract.outer(row, column)
+        numbers = 2 * size * numbers + (step % size if ring else step + size)
+    _, first, diagonal = np.unique(numbers, return_index=True, return_inverse=True)
+    return first, diagonal
+
+
+@for_each("levels", [(3, 11), (2, 16), (4, 2, 6)])
+def test_rows_that_repeat_across_levels_are_looked_at(levels: tuple[int, ...]) -> None:
+    """A matrix with one level repeats its rows where levels begin, on diagonals that several levels tell apart."""
+    n = int(np.prod(levels))
+    first, diagonal = first_of_diagonals(levels, (1, 1), ring=False)
+    rng = np.random.default_rng(9)
+    found = 0
+    for offsets in ([-11], [-7, 0], [-2], [-1], [1], [0, 3], [6], [2, 16]):
+        for _ in range(6):
+            A = sparse.csr_array(sparse.diags_array([1.0, 7.0][: len(offsets)], offsets=offsets, shape=(n, n)))
+            assert structure_violation(A, "toeplitz", levels) is None
+            A.data[rng.integers(A.nnz)] = 0
+            A.eliminate_zeros()
+            dense = A.toarray()
+            expected = np.argwhere(dense != dense.ravel()[first][diagonal].reshape(n, n)).tolist()
+            violation = structure_violation(A, "toeplitz", levels)
+            assert index_of(violation) == (tuple(expected[0]) if expected else None)
+            found += violation is not None
+    assert found > 20
+
+
+@for_each("ring", [False, True])
+@for_each("chunk", [1, 2**15])
+def test_first_violation_where_rows_repeat(ring: bool, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows that repeat the row before are passed over: none that differs may be among them, at any place."""
+    monkeypatch.setattr(row_runs, "_CHUNK", chunk)
+    rng = np.random.default_rng(8)
+    shortened = found = 0
+    for levels, channels in (((24,), (1, 1)), ((3, 11), (1, 1)), ((2, 9), (2, 3))):
+        first, diagonal = first_of_diagonals(levels, channels, ring)
+        for trial in range(12):
+            a = rng.integers(1, 3, (*channels, *(3,) * len(levels)))
+            boundary = "circular" if ring else "zero"
+            A = cm.conv_matrix(a, (channels[1], *levels), padding="same", boundary=boundary)
+            structure: Any = "circulant" if ring else "toeplitz"
+            scanned = diagonals._ScannedRows.of(A, diagonals.Diagonals(levels, levels, channels, ring))
+            shortened += scanned.places is not None
+            assert structure_violation(A, structure, levels, channels=channels) is None
+            entry = int(rng.integers(A.nnz))
+            if trial % 3 == 0:
+                A.data[entry] += 1
+            elif trial % 3 == 1:
+                A.data[entry] = 0
+                A.eliminate_zeros()
+            else:
+                B = A.tolil()
+                B[int(rng.integers(A.shape[0])), int(rng.integers(A.shape[1]))] = 7
+                A = B.tocsr()
+            dense = A.toarray()
+            off = np.abs(dense - dense.ravel()[first][diagonal].reshape(dense.shape))
+            for tol in (0.0, 1.5):
+                violation = structure_violation(A, structure, levels, channels=channels, tol=tol)
+                expected = [tuple(place) for place in np.argwhere(off > tol).tolist()]
+                assert index_of(violation) == (expected[0] if expected else None)
+                found += violation is not None
+    assert shortened > 20
+    assert found > 30
 
 
 @each_case

@@ -351,8 +351,13 @@ class _ShortLines:
         columns, taps = [], []
         for stretch in self.table.stretches:
             rows = slice(stretch.first, stretch.first + stretch.period)
-            unit = np.concatenate(self.table.columns[rows])
-            moved = np.add.outer(np.arange(stretch.repeats) * stretch.shift, unit)
-            columns.append(moved.ravel() * self.stride)
-            taps.append(np.tile(np.concatenate(self.table.taps[rows]), stretch.repeats))
-        return np.concatenate(columns), np.concatenate(taps)
+            unit, weights = (
+                parts[0] if len(parts) == 1 else np.concatenate(parts)
+                for parts in (self.table.columns[rows], self.table.taps[rows])
+            )
+            if stretch.repeats > 1:
+                unit = np.add.outer(np.arange(stretch.repeats) * stretch.shift, unit).ravel()
+                weights = np.broadcast_to(weights, (stretch.repeats, len(weights))).ravel()
+            columns.append(unit)
+            taps.append(weights)
+        return np.concatenate(columns) * self.stride, np.concatenate(taps)

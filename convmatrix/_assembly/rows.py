@@ -72,7 +72,7 @@ class RowTable:
         """Number of entries of each distinct row."""
         return [len(columns) for columns in self.columns]
 
-    @property
+    @cached_property
     def counts(self) -> NDArray[np.int32]:
         """Number of entries of each row of the range."""
         sizes = np.array(self.sizes, dtype=np.int32)

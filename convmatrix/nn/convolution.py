@@ -12,7 +12,8 @@ from convmatrix._products.correlation import DirectCorrelation, padded_length
 from convmatrix._products.padding import fold, pad
 from convmatrix._products.unfolding import UnfoldedCorrelation
 from convmatrix.geometry import ConvGeometry
-from convmatrix.nn.layer import LinearLayer, MatrixMultiplication, Rng, TrainingProduct, check_sample
+from convmatrix.nn.layer import LinearLayer, Rng, TrainingProduct, check_sample
+from convmatrix.nn.matrix_products import MatrixMultiplication
 from convmatrix.nn.optimisation import Initialiser, glorot_uniform
 from convmatrix.weights import group_weights, ungroup_weights
 

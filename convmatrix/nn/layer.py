@@ -280,54 +280,6 @@ def check_gradient(layer: Layer, g: Array, expected: tuple[int, ...]) -> None:
 # --- linear layers ---------------------------------------------------------------------------------------------------
 
 
-class MatrixMultiplication:
-    """The explicit matrix A(w), whose values are updated in place when the weights change.
-
-    Parameters
-    ----------
-    pattern : WeightPattern
-    input_shape, output_shape : tuple of int
-        Shapes of one sample.
-    """
-
-    def __init__(self, pattern: WeightPattern, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> None:
-        self.pattern, self.input_shape, self.output_shape = pattern, input_shape, output_shape
-        self._matrix: Any = None
-
-    def matrix(self, weight: Array) -> Any:
-        """Return A(w): the same object every time, with new values."""
-        if self._matrix is None or self._matrix.dtype != weight.dtype:
-            self._matrix = self.pattern.matrix(weight)
-        else:
-            self.pattern.values(weight, out=self._matrix.data)
-        return self._matrix
-
-    def forward(self, weight: Array, x: Array) -> Array:
-        """Return A(w) x."""
-        product = self.matrix(weight) @ x.reshape(self.pattern.shape[1], -1)
-        return np.asarray(product).reshape(*self.output_shape, x.shape[-1])
-
-    def input_gradient(self, weight: Array, g: Array) -> Array:
-        """Return A(w)^T g."""
-        product = self.matrix(weight).T @ g.reshape(self.pattern.shape[0], -1)
-        return np.asarray(product).reshape(*self.input_shape, g.shape[-1])
-
-    def weight_gradient(self, x: Array, g: Array) -> Array:
-        """Return the gradient with respect to the weights, by one inner product over the batch per triplet."""
-        n_out, n_in = self.pattern.shape
-        return self.pattern.weight_gradient(x.reshape(n_in, -1), g.reshape(n_out, -1))
-
-    def products(self, layer: str) -> list[TrainingProduct]:
-        """Return the three products of the explicit matrix."""
-        nonzeros = self.pattern.matrix(np.zeros(self.pattern.weight_shape, dtype=np.int8)).nnz
-        steps = (
-            ("forward", "A @ X", nonzeros),
-            ("weight gradient", "T contracted with G and X", self.pattern.n_entries),
-            ("input gradient", "A.T @ G", nonzeros),
-        )
-        return [TrainingProduct(layer, step, formula, self.pattern.shape, adds, adds) for step, formula, adds in steps]
-
-
 class LinearLayer(Layer):
     """Base class of linear layers with trained weights and, possibly, a bias: y = A(w) x + b."""
 

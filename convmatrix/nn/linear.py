@@ -13,7 +13,6 @@ from convmatrix.geometry import ConvGeometry
 from convmatrix.nn.layer import (
     Layer,
     LinearLayer,
-    MatrixMultiplication,
     Rng,
     TrainingProduct,
     as_real,
@@ -23,6 +22,7 @@ from convmatrix.nn.layer import (
     check_sample,
     saved,
 )
+from convmatrix.nn.matrix_products import MatrixMultiplication
 from convmatrix.nn.optimisation import Initialiser, glorot_uniform
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""Toeplitz and circulant matrices with any number of levels: build, recognise and project onto them."""
+"""Toeplitz and circulant matrices with any number of levels: build, recognise, multiply and project onto them."""
 
 from convmatrix.structured.builders import (
     circulant,
@@ -18,14 +18,23 @@ from convmatrix.structured.recognition import (
     is_toeplitz,
     structure_violation,
 )
+from convmatrix.structured.toeplitz_operators import (
+    ToeplitzOperator,
+    circulant_operator,
+    doubly_block_toeplitz_operator,
+    toeplitz_operator,
+)
 
 __all__ = [
+    "ToeplitzOperator",
     "Violation",
     "circulant",
     "circulant_embedding",
+    "circulant_operator",
     "displacement_rank",
     "doubly_block_circulant",
     "doubly_block_toeplitz",
+    "doubly_block_toeplitz_operator",
     "find_geometry",
     "is_circulant",
     "is_doubly_block_circulant",
@@ -35,6 +44,7 @@ __all__ = [
     "recover_kernel",
     "structure_violation",
     "toeplitz",
+    "toeplitz_operator",
 ]
 
 

@@ -6,10 +6,13 @@ convolution on a ring.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+import warnings
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.matrices import conv_matrix
 
@@ -17,6 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
+
+_LARGE: Final = 2**26  # entries above which a matrix without empty diagonals is worth a warning
+_OPERATORS: Final = {"zero": "doubly_block_toeplitz_operator", "circular": "circulant_operator"}
 
 
 def toeplitz(
@@ -55,6 +61,20 @@ def toeplitz(
            [ 0, -1,  2, -1],
            [ 0,  0, -1,  2]])
     """
+    below, above, rows, columns = toeplitz_diagonals(column, row, shape)
+    lags = np.arange(1 - len(above), len(below))
+    stored = int((np.minimum(rows, columns + lags) - np.maximum(lags, 0)).sum())
+    _check_size(stored, (rows, columns), np.result_type(below, above), "toeplitz_operator")
+    coefficients = np.concatenate([above[:0:-1], below])  # a_{-(q-1)} .. a_{p-1}
+    beyond = max(rows - columns + len(above) - 1, 0)
+    padding = [(len(below) - 1, beyond)]
+    return conv_matrix(coefficients, columns, padding=padding, flip=True, rows=(0, rows), format=format)
+
+
+def toeplitz_diagonals(
+    column: ArrayLike, row: ArrayLike | None, shape: tuple[int, int] | None
+) -> tuple[NDArray[Any], NDArray[Any], int, int]:
+    """Return column, row and the numbers of rows and columns of `toeplitz`; raise ValueError if they do not fit."""
     below = _vector("column", column)
     above = below.conj() if row is None else _vector("row", row)
     rows, columns = (len(below), len(above)) if shape is None else shape
@@ -64,10 +84,7 @@ def toeplitz(
             f"column has {len(below)} entries and row {len(above)}, but the matrix is {rows} x {columns}; shorten them "
             "or give a larger shape"
         )
-    coefficients = np.concatenate([above[:0:-1], below])  # a_{-(q-1)} .. a_{p-1}
-    beyond = max(rows - columns + len(above) - 1, 0)
-    padding = [(len(below) - 1, beyond)]
-    return conv_matrix(coefficients, columns, padding=padding, flip=True, rows=(0, rows), format=format)
+    return below, above, rows, columns
 
 
 def circulant(column: ArrayLike, n: int | None = None, *, format: str = "csr") -> Any:
@@ -247,11 +264,28 @@ def _levels_matrix(
     """Return the matrix of the convolution with the coefficients as its kernel."""
     array, sizes, taps = _levels(coefficients, shape)
     centre = _centre(taps, origin)
+    stored, side = math.prod(array.shape[: -len(sizes)]), math.prod(sizes)
+    for size, count, place in zip(sizes, taps, centre, strict=True):
+        lags = np.arange(count) - place
+        stored *= size * min(count, size) if boundary == "circular" else int(np.maximum(size - abs(lags), 0).sum())
+    channels = array.shape[: -len(sizes)] or (1, 1)
+    operator = "ConvOperator" if array.ndim > len(sizes) else _OPERATORS[boundary]
+    _check_size(stored, (channels[0] * side, channels[1] * side), array.dtype, operator)
     padding = [(k - 1 - o, o) for k, o in zip(taps, centre, strict=True)]
-    channels = (array.shape[1],) if array.ndim > len(sizes) else ()
+    inputs = (array.shape[1],) if array.ndim > len(sizes) else ()
     return conv_matrix(
-        array, (*channels, *sizes), padding=padding, boundary=boundary, flip=True, order=order, format=format
+        array, (*inputs, *sizes), padding=padding, boundary=boundary, flip=True, order=order, format=format
     )
+
+
+def _check_size(stored: int, shape: tuple[int, int], dtype: np.dtype[Any], operator: str) -> None:
+    """Refuse a matrix that does not fit in memory, and warn of a large one of which most entries are stored."""
+    n_bytes = stored * (dtype.itemsize + np.dtype(validate.index_dtype(stored, *shape)).itemsize)
+    name = f"the {shape[0]} x {shape[1]} matrix with {stored} stored entries"
+    remedy = f"use {operator}, which multiplies without the matrix"
+    memory.require(n_bytes, name, remedy)
+    if stored > _LARGE and 2 * stored > math.prod(shape):
+        warnings.warn(f"{name} takes {memory.in_words(n_bytes)}; {remedy}", stacklevel=4)
 
 
 def _centre(taps: tuple[int, ...], origin: int | Sequence[int] | None) -> tuple[int, ...]:

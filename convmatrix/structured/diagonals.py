@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from convmatrix.structured.row_runs import rows_that_follow, run_starts
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -91,19 +93,37 @@ class Diagonals:
             numbers = np.add.outer(numbers * radix, differences % n + n - 1).ravel()
         return np.add.outer(np.arange(math.prod(self.channels)) * len(numbers), numbers).ravel()
 
-    def number(self, row: int, columns: Any) -> Any:
-        """Return the number of the diagonal of an entry, or of several entries of a row."""
-        of_rows, of_columns = self.row_and_column_numbers
-        number = of_rows[row] - of_columns[columns]
-        return number if self.wrapped_numbers is None else self.wrapped_numbers[number]
+    def number(self, rows: Any, columns: Any) -> Any:
+        """Return the number of the diagonal of an entry, or of several entries."""
+        rows, columns = np.asarray(rows, dtype=np.int64), np.asarray(columns, dtype=np.int64)
+        number, place = np.zeros(np.broadcast_shapes(rows.shape, columns.shape), dtype=np.int64), 1
+        for m, n, radix in zip(self.rows[::-1], self.columns[::-1], self.radices[::-1], strict=True):
+            rows, row = np.divmod(rows, m)
+            columns, column = np.divmod(columns, n)
+            difference = row - column
+            number += place * (n - 1 + (difference % n if self.wrapped else difference))
+            place *= radix
+        number += place * (rows * self.channels[1] + self.channels[1] - 1 - columns)
+        return number
 
-    def of_stored(self, matrix: Any, top: int, bottom: int) -> NDArray[np.int64]:
-        """Return the numbers of the diagonals of the stored entries of rows ``top .. bottom - 1``."""
+    def of_entries(
+        self, rows: NDArray[np.integer], sizes: NDArray[np.integer], columns: NDArray[np.integer]
+    ) -> NDArray[np.int64]:
+        """Return the numbers of the diagonals of the entries of some rows, which have so many entries each."""
+        if self.wrapped or sum(map(math.prod, (self.rows, self.columns))) * max(self.channels) > len(columns):
+            numbers: NDArray[np.int64] = self.number(np.repeat(rows, sizes), columns)
+            return numbers
+        of_rows, of_columns = self.row_and_column_numbers  # tables pay off for many entries
+        return np.repeat(of_rows[rows], sizes) - of_columns.take(columns)
+
+    def of_stored(
+        self, starts: NDArray[np.integer], indices: NDArray[np.integer], top: int, bottom: int
+    ) -> NDArray[np.int64]:
+        """Return the numbers of the diagonals of the stored entries of rows ``top .. bottom - 1`` of a CSR array."""
         of_rows, of_columns = self.row_and_column_numbers
-        starts = matrix.indptr[top : bottom + 1]
         # Look-ups are fastest with `take` and indices of the native integer type.
-        numbers: NDArray[np.int64] = np.repeat(of_rows[top:bottom], np.diff(starts))
-        numbers -= of_columns.take(matrix.indices[starts[0] : starts[-1]])
+        numbers: NDArray[np.int64] = np.repeat(of_rows[top:bottom], np.diff(starts[top : bottom + 1]))
+        numbers -= of_columns.take(indices[starts[top] : starts[bottom]])
         return numbers if self.wrapped_numbers is None else self.wrapped_numbers.take(numbers)
 
     def lengths(self, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -143,23 +163,23 @@ class Diagonals:
 
 def first_violation(matrix: Any, diagonals: Diagonals, tol: float) -> Violation | None:
     """Return the first entry of a sorted CSR array that differs from its diagonal, whether stored or not."""
-    zero_first = np.zeros(diagonals.count, dtype=bool)  # diagonals whose first entry is not stored
-    places, counts, wrong = _scan(matrix, diagonals, zero_first, tol)
-    present = np.flatnonzero(counts)
-    stored = places[present]
+    scanned = _ScannedRows.of(matrix, diagonals)
+    scan = _scan if scanned.places is None else _scan_few
+    zero_first = np.zeros(0, dtype=np.int64)  # numbers of the diagonals whose first entry is not stored
+    present, stored, counts, wrong = scan(scanned, diagonals, zero_first, tol)
     rows, columns = diagonals.first_entries(present)
     late = (matrix.indptr.searchsorted(stored, side="right") - 1 != rows) | (matrix.indices[stored] != columns)
     small = np.abs(_widened(matrix.data[stored])) <= tol
-    zero_first[present[late]] = True
+    zero_first = present[late]
     if tol > 0 and (late & small).any():
-        wrong = _scan(matrix, diagonals, zero_first, tol)[2]
+        wrong = scan(scanned, diagonals, zero_first, tol)[3]
     differing = [*stored[late & ~small].tolist(), *([] if wrong is None else [wrong])]
     candidates = []
     if differing:
         first = min(differing)  # entries are stored row by row
         row = int(np.searchsorted(matrix.indptr, first, side="right")) - 1
         candidates.append((row, int(matrix.indices[first]), matrix.data[first].item()))
-    short = present[~late & ~small & (counts[present] < diagonals.lengths(present))]
+    short = present[~late & ~small & (counts < diagonals.lengths(present))]
     if len(short):
         gaps = np.zeros(diagonals.count, dtype=bool)
         gaps[short] = True
@@ -169,7 +189,9 @@ def first_violation(matrix: Any, diagonals: Diagonals, tol: float) -> Violation 
     row, column, value = min(candidates, key=lambda candidate: candidate[:2])
     number = diagonals.number(row, column)
     first_row, first_column = (int(index[0]) for index in diagonals.first_entries(np.array([number])))
-    expected = matrix.dtype.type(0) if zero_first[number] else matrix.data[places[number]]
+    place = int(np.searchsorted(present, number))
+    known = place < len(present) and present[place] == number and number not in zero_first
+    expected = matrix.data[stored[place]] if known else matrix.dtype.type(0)
     return Violation(row, column, value, expected.item(), (first_row, first_column))
 
 
@@ -178,19 +200,60 @@ def _widened(values: NDArray[Any]) -> NDArray[Any]:
     return values.astype(np.longdouble) if values.dtype.kind in "bui" else values
 
 
-def _scan(
-    matrix: Any, diagonals: Diagonals, zero_first: NDArray[np.bool_], tol: float
-) -> tuple[NDArray[np.int64], NDArray[np.int64], int | None]:
+@dataclass(frozen=True)
+class _ScannedRows:
+    """The rows of a matrix without those that repeat the row before on the same diagonals, in CSR form.
+
+    Attributes
+    ----------
+    starts, indices, data : arrays
+    rows : array
+        The number of each row in the matrix.
+    repeats : array or None
+        How often each row occurs in succession; None if every row is listed.
+    places : array or None
+        The index of each entry in the matrix; None if every row is listed.
+    """
+
+    starts: NDArray[np.integer]
+    indices: NDArray[np.integer]
+    data: NDArray[Any]
+    rows: NDArray[np.intp]
+    repeats: NDArray[np.integer] | None = None
+    places: NDArray[np.integer] | None = None
+
+    @classmethod
+    def of(cls, matrix: Any, diagonals: Diagonals) -> _ScannedRows:
+        """Return the rows of a sorted CSR array that need to be scanned."""
+        n_rows = matrix.shape[0]
+        starts, indices, data = matrix.indptr, matrix.indices, matrix.data
+        follows = rows_that_follow(starts, indices, data)
+        follows[:: diagonals.rows[-1]] = False  # a row of the innermost level follows one of the same block
+        inner = diagonals.columns[-1]
+        counts = np.diff(starts)
+        rows = run_starts(follows, starts[:-1], counts, indices, lambda columns: inner - columns % inner)
+        if len(rows) > n_rows // 2:
+            return cls(starts, indices, data, np.arange(n_rows))
+        counts = counts[rows]
+        ends = np.r_[0, np.cumsum(counts, dtype=np.int64)]
+        places = np.arange(ends[-1]) + np.repeat(starts[rows] - ends[:-1], counts)
+        return cls(ends, indices[places], data[places], rows, np.diff(np.append(rows, n_rows)), places)
+
+
+_Scan = tuple["NDArray[np.int64]", "NDArray[np.integer]", "NDArray[np.integer]", int | None]
+
+
+def _scan(scanned: _ScannedRows, diagonals: Diagonals, zero_first: NDArray[np.int64], tol: float) -> _Scan:
     """Compare every stored entry with the first one of its diagonal: zero if marked so, otherwise the first stored.
 
-    Return, for each diagonal, the index of its first stored entry and its number of stored entries, and the index of
-    the first entry that differs.
+    Return the numbers of the diagonals with stored entries, ascending, the index of the first entry of each and their
+    number, and the index of the first entry that differs.
     """
-    data, starts = matrix.data, matrix.indptr
-    n_diagonals = len(zero_first)
-    first = np.zeros(n_diagonals, dtype=data.dtype)
-    known = zero_first.copy()
-    places, counts = np.zeros(n_diagonals, dtype=np.int64), np.zeros(n_diagonals, dtype=np.int64)
+    data, starts = scanned.data, scanned.starts
+    first = np.zeros(diagonals.count, dtype=data.dtype)
+    known = np.zeros(diagonals.count, dtype=bool)
+    known[zero_first] = True
+    places, counts = np.zeros(diagonals.count, dtype=np.int64), np.zeros(diagonals.count, dtype=np.int64)
     wrong: int | None = None
     # The rows in which a chunk begins; one long row is a chunk of its own.
     edges = np.unique(np.searchsorted(starts, [*range(0, len(data), _CHUNK), len(data)], side="left"))
@@ -198,7 +261,7 @@ def _scan(
         begin, end = int(starts[top]), int(starts[bottom])
         if begin == end:
             continue
-        numbers = diagonals.of_stored(matrix, top, bottom)
+        numbers = diagonals.of_stored(starts, scanned.indices, top, bottom)
         values = data[begin:end]
         low, high = int(numbers.min()), int(numbers.max())
         if high - low < 8 * len(numbers):
@@ -213,14 +276,48 @@ def _scan(
             fresh = np.flatnonzero(~known.take(numbers))[::-1]  # the first entry of a diagonal is written last
             first[numbers[fresh]], places[numbers[fresh]], known[numbers[fresh]] = values[fresh], begin + fresh, True
         if wrong is None:
-            expected = first.take(numbers)
-            differs = values != expected
-            if tol > 0:
-                with np.errstate(invalid="ignore"):  # the difference of infinities
-                    differs &= ~(np.abs(_widened(values) - _widened(expected)) <= tol)
+            differs = _differ(values, first.take(numbers), tol)
             if differs.any():
                 wrong = begin + int(np.argmax(differs))
-    return places, counts, wrong
+    present = np.flatnonzero(counts)
+    return present, places[present], counts[present], wrong
+
+
+def _scan_few(scanned: _ScannedRows, diagonals: Diagonals, zero_first: NDArray[np.int64], tol: float) -> _Scan:
+    """Do as `_scan`, without arrays of the size of the matrix: for few rows, each of which stands for several."""
+    if scanned.repeats is None or scanned.places is None:
+        raise ValueError("all rows are listed")
+    sizes = np.diff(scanned.starts)
+    numbers = diagonals.of_entries(scanned.rows, sizes, scanned.indices)
+    order = _sorting(numbers)
+    numbers, values = numbers[order], scanned.data[order]
+    new = np.r_[True, numbers[1:] != numbers[:-1]]
+    firsts = np.flatnonzero(new)
+    present, expected = numbers[firsts], values[firsts]
+    expected[np.isin(present, zero_first)] = 0
+    wrong = order[_differ(values, expected[np.cumsum(new) - 1], tol)]
+    counts: NDArray[np.integer] = np.add.reduceat(np.repeat(scanned.repeats, sizes)[order], firsts)
+    first_wrong = int(scanned.places[wrong.min()]) if len(wrong) else None
+    return present, scanned.places[order[firsts]], counts, first_wrong
+
+
+def _sorting(numbers: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return the indices that sort the numbers; equal ones keep their order."""
+    bits = len(numbers).bit_length()
+    if int(numbers.max()).bit_length() + bits > 63:
+        return numbers.argsort(kind="stable")
+    # NumPy sorts integers several times faster than it finds the indices that sort them.
+    keys: NDArray[np.int64] = np.sort((numbers << bits) + np.arange(len(numbers)))
+    return keys & ((1 << bits) - 1)
+
+
+def _differ(values: NDArray[Any], expected: NDArray[Any], tol: float) -> NDArray[np.bool_]:
+    """Return which values differ from the expected ones by more than tol."""
+    differs: NDArray[np.bool_] = values != expected
+    if tol > 0:
+        with np.errstate(invalid="ignore"):  # the difference of infinities
+            differs &= ~(np.abs(_widened(values) - _widened(expected)) <= tol)
+    return differs
 
 
 def _first_gap(matrix: Any, diagonals: Diagonals, gaps: NDArray[np.bool_]) -> tuple[int, int]:
@@ -229,7 +326,7 @@ def _first_gap(matrix: Any, diagonals: Diagonals, gaps: NDArray[np.bool_]) -> tu
     n_rows, n_columns = matrix.shape
     for top in range(0, n_rows, _CHUNK):
         bottom = min(top + _CHUNK, n_rows)
-        on_gaps = np.r_[0, np.cumsum(gaps.take(diagonals.of_stored(matrix, top, bottom)))]
+        on_gaps = np.r_[0, np.cumsum(gaps.take(diagonals.of_stored(matrix.indptr, matrix.indices, top, bottom)))]
         starts = matrix.indptr[top : bottom + 1] - matrix.indptr[top]
         incomplete = np.flatnonzero(np.diff(on_gaps[starts]) < wanted[top:bottom])
         if len(incomplete):

@@ -187,6 +187,8 @@ def displacement_rank(A: Any, *, tol: float | None = None) -> int:
 
 def as_csr(A: Any) -> Any:
     """Return a matrix as a sorted CSR array without duplicates; the argument is not modified."""
+    if isinstance(A, sparse.csr_array) and A.ndim == 2 and A.has_canonical_format:  # known of matrices of this package
+        return A
     matrix: Any = sparse.csr_array(cast("Any", A)) if sparse.issparse(A) else _dense(A)
     if not matrix.has_canonical_format:
         if matrix is A or np.shares_memory(matrix.data, getattr(A, "data", np.empty(0))):
