@@ -207,6 +207,37 @@ def _channel_block(geometry: ConvGeometry, order: str, rows: tuple[int, int] | N
     return geometry.out_channels // geometry.groups, geometry.in_channels // geometry.groups
 
 
+def slab_columns(
+    geometry: ConvGeometry, rows: tuple[int, int], order: str = "C"
+) -> tuple[tuple[int, ...], tuple[Any, ...]]:
+    """Return a shape and an index of the columns in which a slab of rows has entries, whatever the weights are.
+
+    ``x.reshape(shape)[index]`` are the entries of x that the slab multiplies, each once. If the rows form a box, such
+    as whole image rows of some channels, the index has one slice (or index array) per axis; otherwise it is flat.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> shape, index = slab_columns(ConvGeometry((6, 4), (3, 3), padding="same"), (8, 12))
+    >>> index
+    (slice(0, 1, None), slice(1, 4, None), slice(0, 4, None))
+    >>> np.arange(24).reshape(shape)[index].ravel()
+    array([ 4,  5,  6,  7,  8,  9, 10, 11, 12, 13, 14, 15])
+    """
+    start, stop = validate.row_range(rows, geometry.n_out)
+    plan = Plan(geometry, validate.order(order), by_column=False, merge=True, rows=(start, stop))
+    shape = tuple(plan.sizes[1])
+    boxes = [[table.all_columns for table in plan.tables(box)] for box in plan.small_boxes()]
+    if len(boxes) != 1:
+        flat = [np.ravel_multi_index(np.ix_(*axes), shape).ravel() for axes in boxes]
+        joined = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *flat]), kind="stable")  # made of sorted runs
+        return (geometry.n_in,), (joined[np.diff(joined, prepend=-1) > 0],)
+    (axes,) = boxes
+    if all(len(axis) and axis[-1] - axis[0] == len(axis) - 1 for axis in axes):
+        return shape, tuple(slice(int(axis[0]), int(axis[-1]) + 1) for axis in axes)
+    return shape, np.ix_(*axes)
+
+
 @takes_layer_options("groups", "connections", "sharing", "transposed", "output_padding")
 def unfold_matrix(
     input_shape: int | Sequence[int],

@@ -1,0 +1,179 @@
+"""A layer's matrix as a linear operator whose products run on Dask workers, one row slab at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Final, Unpack
+
+import numpy as np
+from scipy.sparse import issparse
+from scipy.sparse.linalg import LinearOperator
+
+from convmatrix import memory
+from convmatrix.distributed.slabs import Progress, Rows, SlabLayer, SlabPlan, SlabTasks
+from convmatrix.matrices import slab_columns
+from convmatrix.options import LayerOptions, takes_layer_options
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, DTypeLike
+
+    from convmatrix.arrays import Array
+    from convmatrix.geometry import ConvGeometry
+
+    _LinearOperator = LinearOperator[Any]
+else:
+    _LinearOperator = LinearOperator  # subscripts are for type checkers only
+
+_PAGE: Final = 2**21  # bytes of the pages in which a system hands out large arrays when they are first written
+
+
+def _multiply(layer: SlabLayer, rows: Rows, part: Array) -> Array:
+    """Return the product of a slab with the columns X, given the part of X that it reads; shape (rows, batch)."""
+    shape, index = slab_columns(layer.geometry, rows, layer.order)
+    # Of this array, only the pages that are written take memory.
+    X = np.zeros((layer.geometry.n_in, part.shape[-1]), dtype=part.dtype)
+    X.reshape(*shape, -1)[index] = part
+    return np.asarray(layer.slab(rows) @ X)
+
+
+def _multiply_adjoint(layer: SlabLayer, rows: Rows, part: Array) -> Array:
+    """Return the product of the adjoint of a slab with rows of Y: the part that may differ from zero."""
+    shape, index = slab_columns(layer.geometry, rows, layer.order)
+    product = np.asarray(layer.slab(rows).T @ part.conj()).conj()
+    return np.ascontiguousarray(product.reshape(*shape, -1)[index])
+
+
+class SlabOperator(_LinearOperator):
+    r"""A layer's matrix as a SciPy linear operator, whose products are computed by slabs of rows on Dask workers.
+
+    For every product, workers build each slab :math:`A_i` from the kernel, which they receive once, and drop it
+    afterwards. For ``A @ x`` a worker receives only the entries of x that its slab reads, and returns
+    :math:`A_i x`; for ``A.H @ y`` it receives the rows :math:`y_i` and returns the nonzero part of :math:`A_i^H y_i`.
+    These are added in the order of the slabs, so that results do not depend on the workers. All of
+    `scipy.sparse.linalg` works on it, for instance ``svds``.
+
+    Parameters
+    ----------
+    kernel : array_like
+        As for `convmatrix.conv_matrix`.
+    geometry : ConvGeometry, int or sequence of int
+        The layer, or its input shape as for `convmatrix.conv_matrix`, with the options of the layer as keywords.
+    rows_per_slab, client, order, dtype, progress
+        As for `map_slabs`. With many channels, ``order="F"`` sends much less: see `slab_plan`.
+    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding
+        As for `ConvGeometry`.
+
+    Attributes
+    ----------
+    shape, dtype
+        Those of the matrix.
+    plan : SlabPlan
+        How it is cut in slabs.
+
+    Raises
+    ------
+    MatrixTooLargeError
+        If a slab does not fit in the memory of a worker, or a result in that of this process.
+
+    See Also
+    --------
+    convmatrix.ConvOperator : The same map on one machine, without a matrix, and in most cases faster.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from distributed import Client
+    >>> from scipy.sparse.linalg import svds
+    >>> with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None) as client:
+    ...     A = SlabOperator([1.0, -2, 1], 50, 10, client=client, padding="same")
+    ...     image, values = A @ np.arange(50), svds(A, 2, return_singular_vectors=False, rng=0)
+    >>> image[:2], image[-1], values.round(4)
+    (array([1., 0.]), np.float64(-50.0), array([3.9848, 3.9962]))
+    """
+
+    @takes_layer_options()
+    def __init__(
+        self,
+        kernel: ArrayLike,
+        geometry: int | Sequence[int] | ConvGeometry,
+        rows_per_slab: int | None = None,
+        *,
+        client: Any = None,
+        progress: Progress = False,
+        order: str = "C",
+        dtype: DTypeLike | None = None,
+        **options: Unpack[LayerOptions],
+    ) -> None:
+        self._tasks = SlabTasks(
+            kernel,
+            geometry,
+            rows_per_slab,
+            client,
+            order=order,
+            dtype=dtype,
+            options=options,
+            per_task=lambda plan: _vector_bytes(plan, 1, plan.dtype),
+        )
+        self.plan = self._tasks.plan
+        self._progress = progress
+        initialise: Any = super().__init__  # missing in SciPy's stubs
+        initialise(self.plan.dtype, (self.plan.geometry.n_out, self.plan.geometry.n_in))
+
+    def _matvec(self, x: Array) -> Array:
+        return self._matmat(x.reshape(-1, 1))
+
+    def _rmatvec(self, x: Array) -> Array:
+        return self._rmatmat(x.reshape(-1, 1))
+
+    def _matmat(self, X: Array) -> Array:
+        X, product = self._prepared(X, 0)
+        order = self.plan.order
+
+        def part(number: int) -> tuple[Array]:
+            shape, index = slab_columns(self.plan.geometry, self.plan.rows(number), order)
+            return (np.ascontiguousarray(X.reshape(*shape, -1)[index]),)
+
+        for number, found in enumerate(self._tasks.ordered(_multiply, part, progress=self._progress)):
+            product[slice(*self.plan.rows(number))] = found
+        return product
+
+    def _rmatmat(self, X: Array) -> Array:
+        X, product = self._prepared(X, 1)
+
+        def part(number: int) -> tuple[Array]:
+            return (X[slice(*self.plan.rows(number))],)
+
+        for number, found in enumerate(self._tasks.ordered(_multiply_adjoint, part, progress=self._progress)):
+            shape, index = slab_columns(self.plan.geometry, self.plan.rows(number), self.plan.order)
+            product.reshape(*shape, -1)[index] += found
+        return product
+
+    def _prepared(self, X: Any, side: int) -> tuple[Array, Array]:
+        """Return the columns that are multiplied as an array, and zeros for the product, in side 0 or 1 of the shape."""
+        if issparse(X):
+            raise TypeError("SlabOperator multiplies dense arrays, but this one is sparse; call its .toarray() first")
+        X = np.ascontiguousarray(X)
+        if X.dtype.kind not in "biufc":
+            raise TypeError(
+                f"an array of dtype {X.dtype} cannot be multiplied by an operator of dtype {self.dtype}; convert it, "
+                "for instance with x.astype(float)"
+            )
+        if X.dtype == np.float16:  # SciPy's sparse matrices do not multiply it
+            X = X.astype(np.float32)
+        dtype = np.result_type(self.dtype, X.dtype)
+        memory.require(
+            self.shape[side] * X.shape[1] * dtype.itemsize,
+            lambda: f"the product, of shape {(self.shape[side], X.shape[1])} and dtype {dtype},",
+            "multiply by fewer columns at a time",
+        )
+        self._tasks.require(_vector_bytes(self.plan, X.shape[1], dtype))
+        return X, np.zeros((self.shape[side], X.shape[1]), dtype=dtype)
+
+
+def _vector_bytes(plan: SlabPlan, batch: int, dtype: np.dtype[Any]) -> int:
+    """Return the bytes that a task needs for the vectors that it multiplies: parts, results, and written pages."""
+    item = batch * dtype.itemsize
+    part = plan.part_bytes // plan.dtype.itemsize * item
+    whole = plan.geometry.n_in * item
+    scattered = part + 2 * _PAGE * plan.geometry.in_channels  # a part is at least one stretch per channel
+    return min(scattered, whole) + part + 2 * plan.rows_per_slab * item
