@@ -30,6 +30,15 @@ INDEX: Final = "index.json"
 """Name of the file that describes the parts."""
 
 _KIND: Final = "convmatrix slabs 1"
+_FIELDS: Final = {
+    "kind": str,
+    "geometry": dict,
+    "order": str,
+    "dtype": str,
+    "rows_per_slab": int,
+    "kernel_sha256": str,
+    "parts": dict,
+}
 _LARGEST_INDEX: Final = 2**28  # bytes; a part takes about 150
 _PIECE: Final = 2**20
 _SECONDS: Final = 1.0  # between two versions of the index
@@ -80,8 +89,8 @@ def save_slabs(
     Raises
     ------
     ValueError
-        If the folder contains the parts of another layer, kernel or plan, or other files; the message gives both values.
-        Nothing is written.
+        If the folder contains the parts of another layer, kernel or plan, or other files; the message gives both
+        values, and nothing is written.
     MatrixTooLargeError
         If a slab does not fit in the memory of a worker.
     OSError
@@ -131,8 +140,8 @@ def save_slabs(
             path = saved.path(number)
             if not path.is_file() or path.stat().st_size != part.n_bytes:
                 raise OSError(
-                    f"a worker wrote {part.n_bytes} bytes to {path}, but this process does not find them there; choose a "
-                    "folder that all workers and this process share"
+                    f"a worker wrote {part.n_bytes} bytes to {path}, but this process does not find them there; choose "
+                    "a folder that all workers and this process share"
                 )
             saved.parts[number] = part
             if time.monotonic() - written > _SECONDS:
@@ -206,8 +215,8 @@ class SavedSlabs:
         path = self.path(number)
         if number not in self.parts:
             raise FileNotFoundError(
-                f"slab {number} of {self.folder} has not been written ({len(self.parts)} of {len(self)} have); continue "
-                "with save_slabs"
+                f"slab {number} of {self.folder} has not been written ({len(self.parts)} of {len(self)} have); "
+                "continue with save_slabs"
             )
         part = self.parts[number]
         if (found := _checksum_of(path)) != part.sha256:
@@ -296,8 +305,8 @@ def _compare(existing: SavedSlabs, wanted: SavedSlabs) -> None:
     ):
         if found != given:
             raise ValueError(
-                f"{existing.folder} contains slabs of another matrix: its {name} is {found!r:.300}, but {given!r:.300} "
-                "was given; choose another folder, or delete this one"
+                f"{existing.folder} contains slabs of another matrix: its {name} is {str(found)[:300]}, but "
+                f"{str(given)[:300]} was given; choose another folder, or delete this one"
             )
 
 
@@ -307,27 +316,25 @@ def _read_index(folder: Path) -> SavedSlabs:
     if path.stat().st_size > _LARGEST_INDEX:
         raise FileFormatError(f"{path} has {path.stat().st_size} bytes, but an index has at most {_LARGEST_INDEX}")
     values = parse(path.read_bytes(), str(path))
-    kinds: dict[str, type] = {
-        **{"kind": str, "geometry": dict, "order": str, "dtype": str},
-        **{"rows_per_slab": int, "kernel_sha256": str, "parts": dict},
-    }
-    if not isinstance(values, dict) or set(values) != set(kinds) or values["kind"] != _KIND:
-        raise FileFormatError(f"{path} is no index of slabs ({_KIND!r} with {', '.join(kinds)})")
-    for name, kind in kinds.items():
+    if not isinstance(values, dict) or set(values) != set(_FIELDS) or values["kind"] != _KIND:
+        raise FileFormatError(f"{path} is no index of slabs ({_KIND!r} with {', '.join(_FIELDS)})")
+    for name, kind in _FIELDS.items():
         if type(values[name]) is not kind:
-            raise FileFormatError(f"{path} has {name}={values[name]!r:.50}, but it must be a {kind.__name__}")
+            raise FileFormatError(f"{path} has {name}={str(values[name])[:50]}, but it must be a {kind.__name__}")
     geometry = from_values(values["geometry"], str(path))
     order: Literal["C", "F"] = "C" if values["order"] == "C" else "F"
     if values["order"] != order or values["dtype"] not in np.sctypeDict or values["rows_per_slab"] < 1:
         raise FileFormatError(
-            f"{path} has order={values['order']!r:.50}, dtype={values['dtype']!r:.50} and "
-            f"rows_per_slab={values['rows_per_slab']!r:.50}, which describe no slabs"
+            f"{path} has order={values['order'][:50]!r}, dtype={values['dtype'][:50]!r} and "
+            f"rows_per_slab={str(values['rows_per_slab'])[:50]}, which describe no slabs"
         )
     plan = SlabPlan(geometry, values["rows_per_slab"], order, np.dtype(values["dtype"]))
     parts = {}
     for key, entry in values["parts"].items():
         valid = isinstance(entry, list) and [type(value) for value in entry] == [int, int, str]
         if not valid or not key.isascii() or not key.isdigit() or len(key) > 18 or int(key) >= plan.n_slabs:
-            raise FileFormatError(f"{path} has the part {key[:40]!r}: {entry!r:.80}, which is none of {plan.n_slabs}")
+            raise FileFormatError(
+                f"{path} has the part {key[:40]!r}: {str(entry)[:80]}, which is none of {plan.n_slabs} slabs"
+            )
         parts[int(key)] = _Part(*entry)
     return SavedSlabs(folder, plan, values["kernel_sha256"], parts)

@@ -149,7 +149,7 @@ class SlabOperator(_LinearOperator):
         return product
 
     def _prepared(self, X: Any, side: int) -> tuple[Array, Array]:
-        """Return the columns that are multiplied as an array, and zeros for the product, in side 0 or 1 of the shape."""
+        """Return the columns to multiply as an array, and zeros for the product, whose length is ``shape[side]``."""
         if issparse(X):
             raise TypeError("SlabOperator multiplies dense arrays, but this one is sparse; call its .toarray() first")
         X = np.ascontiguousarray(X)

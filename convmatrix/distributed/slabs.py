@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
 
 import numpy as np
@@ -74,7 +75,7 @@ class SlabPlan:
     @cached_property
     def matrix(self) -> Estimate:
         """The size of the whole matrix."""
-        return estimate(self.geometry, dtype=self.dtype, order=self.order)
+        return self.estimate()
 
     @property
     def kernel_bytes(self) -> int:
@@ -90,9 +91,11 @@ class SlabPlan:
     @cached_property
     def slab_bytes(self) -> int:
         """Bytes of the largest slab; of more than 64 slabs, the largest of 64 at equal distances."""
-        return max(
-            estimate(self.geometry, dtype=self.dtype, order=self.order, rows=rows).bytes for rows in self._sample
-        )
+        return max(self.estimate(rows).bytes for rows in self._sample)
+
+    def estimate(self, rows: Rows | None = None) -> Estimate:
+        """Return the size of a slab, or of the whole matrix."""
+        return estimate(self.geometry, dtype=self.dtype, order=self.order, rows=rows)
 
     @cached_property
     def part_bytes(self) -> int:
@@ -151,8 +154,8 @@ def slab_plan(
     rows = geometry.n_out
     for _ in range(2):  # once more, because indices of a slab may be shorter than those of the whole matrix
         first = (geometry.n_out - rows) // 2
-        size = estimate(geometry, dtype=dtype, order=order, rows=(first, first + rows))
-        rows = max(min(slab_bytes * rows // size.bytes, geometry.n_out), 1)
+        found = estimate(geometry, dtype=dtype, order=order, rows=(first, first + rows))
+        rows = max(min(slab_bytes * rows // found.bytes, geometry.n_out), 1)
     block, sizes = 1, (geometry.out_channels, *geometry.output_shape)
     for size in reversed(sizes) if order == "C" else sizes:
         if block * size > rows:
@@ -191,7 +194,7 @@ def _combine(reduce: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
 def given_client(client: Any) -> Any:
     """Return a ``distributed.Client``: the given one, or by default the one created last."""
     try:
-        import distributed
+        distributed: Any = import_module("distributed")
     except ImportError as error:
         raise ImportError(
             f"convmatrix.distributed needs the packages dask and distributed ({error}); install them with "
@@ -380,10 +383,10 @@ class SlabTasks:
 
     def _finish(self, running: deque[tuple[int, Any]], bar: _Bar) -> None:
         """Wait for the first of the running slabs; its result stays on its worker."""
-        import distributed
+        from distributed.client import wait
 
         number, future = running[0]
-        distributed.wait([future])
+        _ = wait([future])
         if future.status != "finished":
             self._result(future, number)
         running.popleft()
@@ -533,9 +536,10 @@ def map_slabs(
     >>> len(norms), np.unique(np.concatenate(norms)), nonzeros
     (10, array([5.]), 1998)
     """
-    if not callable(function) or not (reduce is None or callable(reduce)):
-        name, value = ("reduce", reduce) if callable(function) else ("function", function)
-        raise TypeError(f"{name} must be callable, but is a {type(value).__name__}")
+    called: dict[str, Any] = {"function": function} | ({} if reduce is None else {"reduce": reduce})
+    for name, value in called.items():
+        if not callable(value):
+            raise TypeError(f"{name} must be callable, but is a {type(value).__name__}")
     tasks = SlabTasks(
         kernel,
         geometry,
@@ -544,7 +548,7 @@ def map_slabs(
         order=order,
         dtype=dtype,
         options=options,
-        shared=[function] if reduce is None else [function, reduce],
+        shared=list(called.values()),
     )
 
     def arguments(_: int) -> tuple[Any, bool]:
