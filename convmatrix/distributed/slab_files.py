@@ -135,8 +135,8 @@ def save_slabs(
     saved.write_index()
     written = time.monotonic()
     try:
-        found = tasks.ordered(_save, lambda _: (str(target),), numbers=missing, progress=progress)
-        for number, part in zip(missing, found, strict=True):
+        tasks.per_task = 1  # so that the index soon knows of each part
+        for (number,), (part,) in tasks.ordered(_save, lambda _: [str(target)], numbers=missing, progress=progress):
             path = saved.path(number)
             if not path.is_file() or path.stat().st_size != part.n_bytes:
                 raise OSError(
@@ -269,12 +269,15 @@ class SavedSlabs:
             file.write((json.dumps(record) + "\n").encode())
 
 
-def _save(layer: SlabLayer, rows: Rows, folder: str) -> _Part:
-    """Write a slab on a worker; return what the index says of it."""
-    slab = layer.slab(rows)
-    path = Path(folder, _name(rows))
-    save(path, slab)
-    return _Part(int(slab.nnz), path.stat().st_size, _checksum_of(path))
+def _save(layer: SlabLayer, ranges: Sequence[Rows], folder: str) -> list[_Part]:
+    """Write slabs on a worker; return what the index says of each."""
+
+    def write(slab: Any, rows: Rows) -> _Part:
+        path = Path(folder, _name(rows))
+        save(path, slab)
+        return _Part(int(slab.nnz), path.stat().st_size, _checksum_of(path))
+
+    return list(layer.each(ranges, write))
 
 
 def _name(rows: Rows) -> str:

@@ -10,7 +10,7 @@ from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
 from convmatrix import memory
-from convmatrix.distributed.slabs import Progress, Rows, SlabLayer, SlabPlan, SlabTasks
+from convmatrix.distributed.slabs import Progress, Rows, SlabLayer, SlabPlan, SlabTasks, part_size
 from convmatrix.matrices import slab_columns
 from convmatrix.options import LayerOptions, takes_layer_options
 
@@ -24,23 +24,40 @@ if TYPE_CHECKING:
 else:
     _LinearOperator = LinearOperator  # subscripts are for type checkers only
 
+_MESSAGE: Final = 2**24  # bytes of a part of a vector above which a task multiplies by fewer slabs
 _PAGE: Final = 2**21  # bytes of the pages in which a system hands out large arrays when they are first written
 
 
-def _multiply(layer: SlabLayer, rows: Rows, part: Array) -> Array:
-    """Return the product of a slab with the columns X, given the part of X that it reads; shape (rows, batch)."""
-    shape, index = slab_columns(layer.geometry, rows, layer.order)
+def _multiply(layer: SlabLayer, ranges: Sequence[Rows], part: Array) -> Array:
+    """Return the product of adjacent slabs with the columns X, given the part of X that they read; (rows, batch)."""
+    shape, index = slab_columns(layer.geometry, _joined(ranges), layer.order)
     # Of this array, only the pages that are written take memory.
     X = np.zeros((layer.geometry.n_in, part.shape[-1]), dtype=part.dtype)
     X.reshape(*shape, -1)[index] = part
-    return np.asarray(layer.slab(rows) @ X)
+    return np.concatenate(list(layer.each(ranges, lambda slab, _: slab @ X)))
 
 
-def _multiply_adjoint(layer: SlabLayer, rows: Rows, part: Array) -> Array:
-    """Return the product of the adjoint of a slab with rows of Y: the part that may differ from zero."""
-    shape, index = slab_columns(layer.geometry, rows, layer.order)
-    product = np.asarray(layer.slab(rows).T @ part.conj()).conj()
-    return np.ascontiguousarray(product.reshape(*shape, -1)[index])
+def _multiply_adjoint(layer: SlabLayer, ranges: Sequence[Rows], part: Array) -> Array:
+    """Return the product of the adjoint of adjacent slabs with rows of Y: the part that may differ from zero."""
+    first, _ = _joined(ranges)
+    conjugate = part.conj()
+
+    def multiply(slab: Any, rows: Rows) -> tuple[Rows, Array]:
+        return rows, np.asarray(slab.T @ conjugate[rows[0] - first : rows[1] - first])
+
+    total: Array = np.zeros(0)
+    for rows, product in layer.each(ranges, multiply):
+        if len(total):
+            shape, index = slab_columns(layer.geometry, rows, layer.order)
+            total.reshape(*shape, -1)[index] += product.reshape(*shape, -1)[index]
+        else:
+            total = product
+    shape, index = slab_columns(layer.geometry, _joined(ranges), layer.order)
+    return np.ascontiguousarray(total.reshape(*shape, -1)[index]).conj()
+
+
+def _joined(ranges: Sequence[Rows]) -> Rows:
+    return ranges[0][0], ranges[-1][1]
 
 
 class SlabOperator(_LinearOperator):
@@ -115,6 +132,8 @@ class SlabOperator(_LinearOperator):
             per_task=lambda plan: _vector_bytes(plan, 1, plan.dtype),
         )
         self.plan = self._tasks.plan
+        while self._tasks.per_task > 1 and self._message_bytes() > _MESSAGE:
+            self._tasks.per_task //= 2
         self._progress = progress
         initialise: Any = super().__init__  # missing in SciPy's stubs
         initialise(self.plan.dtype, (self.plan.geometry.n_out, self.plan.geometry.n_in))
@@ -127,26 +146,35 @@ class SlabOperator(_LinearOperator):
 
     def _matmat(self, X: Array) -> Array:
         X, product = self._prepared(X, 0)
-        order = self.plan.order
 
-        def part(number: int) -> tuple[Array]:
-            shape, index = slab_columns(self.plan.geometry, self.plan.rows(number), order)
-            return (np.ascontiguousarray(X.reshape(*shape, -1)[index]),)
+        def part(numbers: Sequence[int]) -> list[Array]:
+            shape, index = slab_columns(self.plan.geometry, self._range(numbers), self.plan.order)
+            return [np.ascontiguousarray(X.reshape(*shape, -1)[index])]
 
-        for number, found in enumerate(self._tasks.ordered(_multiply, part, progress=self._progress)):
-            product[slice(*self.plan.rows(number))] = found
+        for numbers, found in self._tasks.ordered(_multiply, part, progress=self._progress):
+            product[slice(*self._range(numbers))] = found
         return product
 
     def _rmatmat(self, X: Array) -> Array:
         X, product = self._prepared(X, 1)
 
-        def part(number: int) -> tuple[Array]:
-            return (X[slice(*self.plan.rows(number))],)
+        def part(numbers: Sequence[int]) -> list[Array]:
+            return [X[slice(*self._range(numbers))]]
 
-        for number, found in enumerate(self._tasks.ordered(_multiply_adjoint, part, progress=self._progress)):
-            shape, index = slab_columns(self.plan.geometry, self.plan.rows(number), self.plan.order)
+        for numbers, found in self._tasks.ordered(_multiply_adjoint, part, progress=self._progress):
+            shape, index = slab_columns(self.plan.geometry, self._range(numbers), self.plan.order)
             product.reshape(*shape, -1)[index] += found
         return product
+
+    def _range(self, numbers: Sequence[int]) -> Rows:
+        """Return the rows of adjacent slabs."""
+        return _joined([self.plan.rows(numbers[0]), self.plan.rows(numbers[-1])])
+
+    def _message_bytes(self) -> int:
+        """Return the bytes of the part of a vector that a task in the middle reads, with several slabs per task."""
+        middle = self.plan.n_slabs // 2
+        rows = self._range(range(middle, min(middle + self._tasks.per_task, self.plan.n_slabs)))
+        return part_size(self.plan, rows) * self.plan.dtype.itemsize
 
     def _prepared(self, X: Any, side: int) -> tuple[Array, Array]:
         """Return the columns to multiply as an array, and zeros for the product, whose length is ``shape[side]``."""

@@ -9,7 +9,7 @@ import uuid
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import CancelledError
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
@@ -18,7 +18,7 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry, given_geometry
-from convmatrix.matrices import conv_matrix, slab_columns
+from convmatrix.matrices import slab_columns, slab_matrix
 from convmatrix.memory import Estimate, MatrixTooLargeError, estimate, in_words
 from convmatrix.options import LayerOptions, as_array, convert, takes_layer_options, weight_array
 
@@ -30,12 +30,14 @@ if TYPE_CHECKING:
 Rows = tuple[int, int]
 Progress = bool | Callable[[int, int], None]
 
-SLAB_BYTES: Final = 2**26
-"""Bytes of a slab by default: long enough to hide the cost of a task, and small enough to be built quickly."""
+SLAB_BYTES: Final = 2**25
+"""Bytes of a slab by default: large enough to be built quickly, and small enough to remain in a cache."""
 
 _COPIES: Final = 2  # slabs in a worker's memory per thread: one, and as much again to build it and for the function
 _USABLE: Final = 0.8  # share of a worker's memory, above which Dask pauses it
-_SAMPLED: Final = 64  # slabs whose sizes are computed to find the largest
+_TASKS: Final = 256  # tasks in all, unless they are shorter or longer than what follows
+_TASK_NONZEROS: Final = (2**24, 2**28)  # a tenth of a second, and a second or two
+_SAMPLED: Final = 16  # slabs whose sizes are computed to find the largest
 _MOST_LOSSES: Final = 5  # how often the kernel is sent again after all workers that held it died
 _WAIT: Final = 60  # seconds to wait for a first worker
 _REFRESH: Final = 2.0  # seconds after which threads are counted anew, for clusters that grow
@@ -90,7 +92,7 @@ class SlabPlan:
 
     @cached_property
     def slab_bytes(self) -> int:
-        """Bytes of the largest slab; of more than 64 slabs, the largest of 64 at equal distances."""
+        """Bytes of the largest slab; of more than 16 slabs, the largest of 16 at equal distances."""
         return max(self.estimate(rows).bytes for rows in self._sample)
 
     def estimate(self, rows: Rows | None = None) -> Estimate:
@@ -100,12 +102,15 @@ class SlabPlan:
     @cached_property
     def part_bytes(self) -> int:
         """Bytes of the largest part of a vector of this dtype that a slab reads, among the same slabs."""
-        largest = 0
-        for rows in self._sample:
-            _, index = slab_columns(self.geometry, rows, self.order)
-            sizes = [entry.stop - entry.start if isinstance(entry, slice) else entry.size for entry in index]
-            largest = max(largest, math.prod(sizes) * self.dtype.itemsize)
-        return largest
+        return max(part_size(self, rows) for rows in self._sample) * self.dtype.itemsize
+
+    @cached_property
+    def per_task(self) -> int:
+        """Number of slabs that one task computes, one after another: a power of two, whatever the workers are."""
+        least, most = _TASK_NONZEROS
+        wanted = min(max(self.matrix.nonzeros // _TASKS, least), most)
+        slabs = max(wanted * self.n_slabs // max(self.matrix.nonzeros, 1), 1)
+        return int(2 ** (slabs.bit_length() - 1))
 
     def __str__(self) -> str:
         rows, columns = self.matrix.shape
@@ -115,6 +120,12 @@ class SlabPlan:
             f"sent    {in_words(self.kernel_bytes)} once to each worker, "
             f"and at most {in_words(self.part_bytes)} of a vector per slab"
         )
+
+
+def part_size(plan: SlabPlan, rows: Rows) -> int:
+    """Return the number of entries of a vector that rows of a matrix read."""
+    _, index = slab_columns(plan.geometry, rows, plan.order)
+    return math.prod(entry.stop - entry.start if isinstance(entry, slice) else entry.size for entry in index)
 
 
 def slab_plan(
@@ -143,8 +154,8 @@ def slab_plan(
     >>> from convmatrix import ConvGeometry
     >>> print(slab_plan(ConvGeometry((512, 512), (3, 3), in_channels=256, out_channels=256, padding="same")))
     matrix  67108864 x 67108864, 154216431616 nonzeros, 2.47 TB
-    slabs   26215 of 2560 rows, at most 70.7 MB each
-    sent    4.72 MB once to each worker, and at most 7.34 MB of a vector per slab
+    slabs   43691 of 1536 rows, at most 42.4 MB each
+    sent    4.72 MB once to each worker, and at most 5.24 MB of a vector per slab
     """
     order = validate.order(order)
     dtype = np.dtype(dtype)
@@ -159,32 +170,101 @@ def slab_plan(
     block, sizes = 1, (geometry.out_channels, *geometry.output_shape)
     for size in reversed(sizes) if order == "C" else sizes:
         if block * size > rows:
+            # As many blocks as divide the next larger one, so that no slab extends over two of those.
+            count = next(count for count in range(rows // block, 0, -1) if size % count == 0)
+            block *= count if 4 * count * block > rows else rows // block
             break
         block *= size
-    return SlabPlan(geometry, rows // block * block, order, dtype)
+    return SlabPlan(geometry, block, order, dtype)
 
 
 # --- on the workers ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SlabLayer:
     """What a worker needs to rebuild any slab: the kernel and the layer."""
 
     weights: Array
     geometry: ConvGeometry
     order: Literal["C", "F"]
+    _buffers: list[Array] = field(default_factory=list, repr=False)
 
-    def slab(self, rows: Rows) -> Any:
-        """Return a slab of the matrix."""
-        return conv_matrix(self.weights, self.geometry, order=self.order, rows=rows)
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SlabLayer, (self.weights, self.geometry, self.order)
+
+    def each(self, ranges: Sequence[Rows], function: Callable[[Any, Rows], Any]) -> Iterator[Any]:
+        """Yield ``function(slab, rows)`` for some slabs, one after another, in memory that is used again.
+
+        Fresh memory would cost as much as the entries themselves. It is not used again if the result still refers to
+        it, as a view of ``slab.data`` does.
+        """
+        for rows in ranges:
+            buffers = [self._take(), self._take()]
+            following = iter(range(2))
+
+            def empty(length: int, dtype: Any, buffers: list[Array] = buffers, following: Any = following) -> Array:
+                number = next(following)
+                if len(buffers[number]) < length or buffers[number].dtype != dtype:
+                    buffers[number] = np.empty(length, dtype=dtype)
+                return buffers[number][:length]
+
+            try:
+                slab = slab_matrix(self.weights, self.geometry, rows, self.order, empty)
+                result = function(slab, rows)
+            except Exception as error:
+                error.add_note(f"in rows {rows[0]} to {rows[1] - 1} of the matrix of {self.geometry!r:.500}")
+                raise
+            del slab, empty
+            while buffers:
+                buffer = buffers.pop()
+                if sys.getrefcount(buffer) == 2:  # this name and the argument
+                    self._buffers.append(buffer)
+            yield result
+
+    def _take(self) -> Array:
+        """Return an array that is not used; an empty one if there is none."""
+        try:
+            return self._buffers.pop()
+        except IndexError:
+            return np.zeros(0)
 
 
-def _apply(layer: SlabLayer, rows: Rows, function: Callable[..., Any], with_rows: bool) -> Any:
-    return function(layer.slab(rows), rows) if with_rows else function(layer.slab(rows))
+def _apply(
+    layer: SlabLayer,
+    ranges: Sequence[Rows],
+    with_rows: bool,
+    function: Callable[..., Any],
+    reduce: Callable[[Any, Any], Any] | None = None,
+) -> Any:
+    """Return the results of some slabs: as a list, or reduced."""
+    results = layer.each(ranges, function if with_rows else lambda slab, _: function(slab))
+    if reduce is None:
+        return list(results)
+    partial: list[tuple[int, Any]] = []
+    for result in results:
+        _append(partial, result, reduce)
+    return _total(partial, reduce)
 
 
-def _combine(reduce: Callable[[Any, Any], Any], left: Any, right: Any) -> Any:
+def _append(partial: list[tuple[int, Any]], result: Any, reduce: Callable[[Any, Any], Any]) -> None:
+    """Append a result to a tree: while the last partial result is of as many slabs as this one, reduce the two."""
+    level = 0
+    while partial and partial[-1][0] == level:
+        result = reduce(partial.pop()[1], result)
+        level += 1
+    partial.append((level, result))
+
+
+def _total(partial: list[tuple[int, Any]], reduce: Callable[[Any, Any], Any]) -> Any:
+    """Return the reduction of the partial results, from the right."""
+    _, result = partial.pop()
+    while partial:
+        result = reduce(partial.pop()[1], result)
+    return result
+
+
+def _combine(left: Any, right: Any, reduce: Callable[[Any, Any], Any]) -> Any:
     return reduce(left, right)
 
 
@@ -259,6 +339,7 @@ class SlabTasks:
         target = min(SLAB_BYTES, self._room // (4 * _COPIES))
         self.plan = slab_plan(made, rows_per_slab, order=order, dtype=weights.dtype, slab_bytes=target)
         self.require(per_task(self.plan))
+        self.per_task = self.plan.per_task
         self._objects = [self.layer, *shared]
         self._futures: list[Any] = []
         self._counted = (-math.inf, 0)
@@ -299,41 +380,45 @@ class SlabTasks:
             self._futures = self.client.scatter(self._objects, broadcast=True, hash=False)
         return self._futures
 
-    def _submit(self, task: Callable[..., Any], number: int, arguments: Sequence[Any]) -> Any:
-        """Return the future of ``task(layer, rows, *arguments)`` for a slab."""
+    def _submit(self, task: Callable[..., Any], numbers: Sequence[int], arguments: Sequence[Any]) -> Any:
+        """Return the future of ``task(layer, ranges, *arguments)`` for some slabs."""
         import dask
 
-        layer, *_ = self.shared()
-        key = f"{task.__name__.strip('_')}-slab-{number}-{uuid.uuid4().hex}"
+        layer = self.shared()[0]
+        ranges = [self.plan.rows(number) for number in numbers]
+        key = f"{task.__name__.strip('_')}-slabs-{uuid.uuid4().hex}"
         with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 PB"}):  # for parts of vectors
-            return self.client.submit(task, layer, self.plan.rows(number), *arguments, key=key, pure=False)
+            return self.client.submit(task, layer, ranges, *arguments, key=key, pure=False)
 
     def ordered(
         self,
         task: Callable[..., Any],
-        arguments: Callable[[int], Sequence[Any]],
+        arguments: Callable[[Sequence[int]], Sequence[Any]],
         *,
         numbers: Sequence[int] | None = None,
         progress: Progress = False,
-    ) -> Iterator[Any]:
-        """Yield ``task(layer, rows, *arguments(number))`` of each slab, in order; few are computed ahead."""
+    ) -> Iterator[tuple[Sequence[int], Any]]:
+        """Yield the numbers of some slabs and ``task(layer, ranges, *arguments(numbers))``, in order, for all slabs.
+
+        A few more tasks are computed ahead than there are threads.
+        """
         numbers = range(self.plan.n_slabs) if numbers is None else numbers
+        groups = [numbers[first : first + self.per_task] for first in range(0, len(numbers), self.per_task)]
         done = losses = 0
         with _Bar(len(numbers), progress) as bar:
-            while done < len(numbers):
+            while done < len(groups):
                 waiting: deque[Any] = deque()
                 following = done
                 try:
-                    while done < len(numbers):
-                        while following < len(numbers) and len(waiting) < self._most_waiting():
-                            number = numbers[following]
-                            waiting.append(self._submit(task, number, arguments(number)))
+                    while done < len(groups):
+                        while following < len(groups) and len(waiting) < self._most_waiting():
+                            waiting.append(self._submit(task, groups[following], arguments(groups[following])))
                             following += 1
-                        result = self._result(waiting[0], numbers[done])
+                        result = self._result(waiting[0])
                         waiting.popleft()
                         done += 1
-                        bar.show(done)
-                        yield result
+                        bar.advance(len(groups[done - 1]))
+                        yield groups[done - 1], result
                 except CancelledError as error:
                     losses = self._lost(losses, error)
                 finally:
@@ -343,76 +428,71 @@ class SlabTasks:
     def reduced(
         self,
         task: Callable[..., Any],
-        arguments: Callable[[int], Sequence[Any]],
-        reduce: Callable[[], Any],
+        arguments: Callable[[Sequence[int]], Sequence[Any]],
         *,
         progress: Progress = False,
     ) -> Any:
-        """Return the results of all slabs, reduced on the workers in pairs of neighbours, then in pairs of pairs."""
+        """Return the reduction of ``task(layer, ranges, *arguments(numbers))`` of all slabs; see `_reduce_once`."""
         losses = 0
         while True:
-            running: deque[tuple[int, Any]] = deque()
-            partial: list[tuple[int, Any]] = []  # levels in the tree, which fall, and futures
             try:
                 with _Bar(self.plan.n_slabs, progress) as bar:
-                    for number in range(self.plan.n_slabs):
-                        if len(running) >= self._most_waiting():
-                            self._finish(running, bar)
-                        future = self._submit(task, number, arguments(number))
-                        running.append((number, future))
-                        level = 0
-                        while partial and partial[-1][0] == level:
-                            future = self._pair(reduce, partial.pop()[1], future)
-                            level += 1
-                        partial.append((level, future))
-                    while running:
-                        self._finish(running, bar)
-                future = partial.pop()[1]
-                while partial:
-                    future = self._pair(reduce, partial.pop()[1], future)
-                return self._result(future, None)
+                    return self._reduce_once(task, arguments, bar)
             except CancelledError as error:
                 losses = self._lost(losses, error)
-            finally:
-                for _, future in (*running, *partial):
-                    future.release()
 
-    def _pair(self, reduce: Callable[[], Any], left: Any, right: Any) -> Any:
-        key = f"reduce-slabs-{uuid.uuid4().hex}"
-        return self.client.submit(_combine, reduce(), left, right, key=key, pure=False, priority=1)
+    def _reduce_once(
+        self, task: Callable[..., Any], arguments: Callable[[Sequence[int]], Sequence[Any]], bar: _Bar
+    ) -> Any:
+        """Return the reduction of all slabs, on the workers; the last shared object is the function that reduces two.
 
-    def _finish(self, running: deque[tuple[int, Any]], bar: _Bar) -> None:
-        """Wait for the first of the running slabs; its result stays on its worker."""
+        As the number of slabs of a task is a power of two, this is the same tree as if each were a task of its own.
+        """
+        running: deque[tuple[Any, int]] = deque()
+        partial: list[tuple[int, Any]] = []
+
+        def pair(left: Any, right: Any) -> Any:
+            key = f"reduce-slabs-{uuid.uuid4().hex}"
+            return self.client.submit(_combine, left, right, self.shared()[-1], key=key, pure=False, priority=1)
+
+        try:
+            for first in range(0, self.plan.n_slabs, self.per_task):
+                numbers = range(first, min(first + self.per_task, self.plan.n_slabs))
+                if len(running) >= self._most_waiting():
+                    self._finish(running, bar)
+                future = self._submit(task, numbers, arguments(numbers))
+                running.append((future, len(numbers)))
+                _append(partial, future, pair)
+            while running:
+                self._finish(running, bar)
+            return self._result(_total(partial, pair))
+        finally:
+            for future in (*(future for future, _ in running), *(future for _, future in partial)):
+                future.release()
+
+    def _finish(self, running: deque[tuple[Any, int]], bar: _Bar) -> None:
+        """Wait for the first of the running tasks; its result stays on its worker."""
         from distributed.client import wait
 
-        number, future = running[0]
+        future, count = running[0]
         _ = wait([future])
         if future.status != "finished":
-            self._result(future, number)
+            self._result(future)
         running.popleft()
-        bar.show(number + 1)
+        bar.advance(count)
 
-    def _result(self, future: Any, number: int | None) -> Any:
-        """Return the result of a future; errors say in which rows they were raised."""
+    def _result(self, future: Any) -> Any:
+        """Return the result of a future."""
         from distributed.scheduler import KilledWorker
 
-        where = "in the reduction"
-        if number is not None:
-            start, stop = self.plan.rows(number)
-            where = f"in slab {number} of {self.plan.n_slabs}, rows {start} to {stop - 1} of the matrix"
         try:
             return future.result()
-        except CancelledError:
-            raise
         except KilledWorker as error:
             raise RuntimeError(
-                f"several workers died {where}, the last one {error.last_worker.address}; a slab takes "
+                f"several workers died in the same task, the last one {error.last_worker.address}; a slab takes "
                 f"{in_words(self.plan.slab_bytes)} besides what the function needs; if they ran out of memory, set "
                 f"rows_per_slab below {self.plan.rows_per_slab}"
             ) from error
-        except Exception as error:
-            error.add_note(where)
-            raise
 
     def _lost(self, losses: int, error: CancelledError) -> int:
         """Prepare to send the kernel again after all workers that held it died; return how often that happened."""
@@ -431,7 +511,7 @@ class _Bar:
     def __init__(self, total: int, wanted: Progress) -> None:
         self._total, self._wanted = total, wanted
         self._start = time.monotonic()
-        self._drawn = False
+        self._drawn, self._done = False, 0
 
     def __enter__(self) -> _Bar:
         return self
@@ -440,14 +520,15 @@ class _Bar:
         if self._drawn:
             print(file=sys.stderr, flush=True)
 
-    def show(self, done: int) -> None:
+    def advance(self, count: int) -> None:
+        self._done += count
         if callable(self._wanted):
-            self._wanted(done, self._total)
+            self._wanted(self._done, self._total)
         elif self._wanted:
             seconds = time.monotonic() - self._start
-            left = seconds / done * (self._total - done)
-            bar = "#" * (30 * done // self._total)
-            text = f"\r[{bar:30}] {done} of {self._total} slabs, {seconds:.0f} s, {left:.0f} s left "
+            left = seconds / self._done * (self._total - self._done)
+            bar = "#" * (30 * self._done // self._total)
+            text = f"\r[{bar:30}] {self._done} of {self._total} slabs, {seconds:.0f} s, {left:.0f} s left "
             print(text, end="", file=sys.stderr, flush=True)
             self._drawn = True
 
@@ -483,7 +564,7 @@ def map_slabs(
     geometry : ConvGeometry, int or sequence of int
         The layer, or its input shape as for `convmatrix.conv_matrix`, with the options of the layer as keywords.
     rows_per_slab : int, optional
-        By default as many as `slab_plan` chooses for slabs of 64 MB, or of a tenth of a worker's memory per thread.
+        By default as many as `slab_plan` chooses for slabs of 32 MB, or a tenth of the memory of a worker's thread.
     client : distributed.Client, optional
         By default the client that was created last.
     reduce : callable, optional
@@ -551,9 +632,9 @@ def map_slabs(
         shared=list(called.values()),
     )
 
-    def arguments(_: int) -> tuple[Any, bool]:
-        return tasks.shared()[1], with_rows
+    def arguments(_: Sequence[int]) -> list[Any]:
+        return [with_rows, *tasks.shared()[1:]]
 
-    if reduce is None:
-        return list(tasks.ordered(_apply, arguments, progress=progress))
-    return tasks.reduced(_apply, arguments, lambda: tasks.shared()[2], progress=progress)
+    if reduce is not None:
+        return tasks.reduced(_apply, arguments, progress=progress)
+    return [result for _, results in tasks.ordered(_apply, arguments, progress=progress) for result in results]
