@@ -199,10 +199,10 @@ def slabs(context: Context) -> Table:
     return Table(
         f"Two workers of {in_words(LIMIT)}, a matrix of {in_words(matrix.bytes)}",
         f"{plan.geometry!r}: {matrix.nonzeros:,} entries in {plan.n_slabs} slabs of at most "
-        f"{in_words(plan.slab_bytes)}. One process builds the same slabs by conv_matrix(rows=), which uses both cores for large slabs, and asks the "
-        "same of them; the workers have one thread each. Received are all bytes that workers read from sockets, "
-        "divided by the number of slabs; beside them the bytes of the kernel and of the largest part of x that a slab "
-        "reads. The difference is relative to the largest value.",
+        f"{in_words(plan.slab_bytes)}. One process builds the same slabs by conv_matrix(rows=), which uses both cores "
+        "for large slabs, and asks the same of them; the workers have one thread each. Received are all bytes that "
+        "workers read from sockets, divided by the number of slabs; beside them the bytes of the kernel and of the "
+        "largest part of x that a slab reads. The difference is relative to the largest value.",
         rows,
         context.goal(Goal("ratio", "at most", 0.6)),
     )

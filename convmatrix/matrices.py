@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack, cast
 
 import numpy as np
 from scipy import sparse
@@ -208,9 +208,6 @@ def _channel_block(geometry: ConvGeometry, order: str, rows: tuple[int, int] | N
     return geometry.out_channels // geometry.groups, geometry.in_channels // geometry.groups
 
 
-_MARKED: Final = 2**24  # columns that are marked one by one; of more, those that are read are sorted
-
-
 def slab_matrix(
     weights: NDArray[Any],
     geometry: ConvGeometry,
@@ -239,20 +236,30 @@ def slab_columns(
     >>> np.arange(24).reshape(shape)[index].ravel()
     array([ 4,  5,  6,  7,  8,  9, 10, 11, 12, 13, 14, 15])
     """
-    start, stop = validate.row_range(rows, geometry.n_out)
-    plan = Plan(geometry, validate.order(order), by_column=False, merge=True, rows=(start, stop))
-    shape = tuple(plan.sizes[1])
-    boxes = [[table.all_columns for table in plan.tables(box)] for box in plan.small_boxes()]
-    if len(boxes) != 1:
-        if geometry.n_in <= _MARKED:
-            marks = np.zeros(shape, dtype=bool)
-            for axes in boxes:
-                marks[_box_index(axes)] = True
-            return (geometry.n_in,), (np.flatnonzero(marks),)
-        flat = [np.ravel_multi_index(np.ix_(*axes), shape).ravel() for axes in boxes]
-        joined = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *flat]), kind="stable")  # made of sorted runs
-        return (geometry.n_in,), (joined[np.diff(joined, prepend=-1) > 0],)
-    return shape, _box_index(boxes[0])
+    shape, boxes = slab_boxes(geometry, rows, order)
+    if len(boxes) == 1:
+        return shape, _box_index(boxes[0])
+    if geometry.n_in <= 8 * sum(math.prod(map(len, axes)) for axes in boxes):  # no more bytes than the index
+        marks = np.zeros(shape, dtype=bool)
+        for axes in boxes:
+            marks[_box_index(axes)] = True
+        return (geometry.n_in,), (np.flatnonzero(marks),)
+    flat = [np.ravel_multi_index(np.ix_(*axes), shape).ravel() for axes in boxes]
+    joined = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *flat]), kind="stable")  # made of sorted runs
+    return (geometry.n_in,), (joined[np.diff(joined, prepend=-1) > 0],)
+
+
+def slab_boxes(
+    geometry: ConvGeometry, rows: tuple[int, int], order: str
+) -> tuple[tuple[int, ...], list[list[NDArray[np.int64]]]]:
+    """Return the shape of the columns, slowest axis first, and boxes that contain those that `slab_columns` returns.
+
+    A box consists of all combinations of ascending positions on each axis; boxes may overlap.
+    """
+    plan = Plan(
+        geometry, validate.order(order), by_column=False, merge=True, rows=validate.row_range(rows, geometry.n_out)
+    )
+    return tuple(plan.sizes[1]), [[table.all_columns for table in plan.tables(box)] for box in plan.small_boxes()]
 
 
 def _box_index(axes: Sequence[NDArray[np.int64]]) -> tuple[Any, ...]:

@@ -180,22 +180,21 @@ class SlabOperator(_LinearOperator):
         """Return the columns to multiply as an array, and zeros for the product, whose length is ``shape[side]``."""
         if issparse(X):
             raise TypeError("SlabOperator multiplies dense arrays, but this one is sparse; call its .toarray() first")
-        X = np.ascontiguousarray(X)
+        X = np.asarray(X)
         if X.dtype.kind not in "biufc":
             raise TypeError(
                 f"an array of dtype {X.dtype} cannot be multiplied by an operator of dtype {self.dtype}; convert it, "
                 "for instance with x.astype(float)"
             )
-        if X.dtype == np.float16:  # SciPy's sparse matrices do not multiply it
-            X = X.astype(np.float32)
-        dtype = np.result_type(self.dtype, X.dtype)
+        given = np.dtype(np.float32) if X.dtype == np.float16 else X.dtype  # SciPy does not multiply half precision
+        dtype = np.result_type(self.dtype, given)
         memory.require(
             self.shape[side] * X.shape[1] * dtype.itemsize,
             lambda: f"the product, of shape {(self.shape[side], X.shape[1])} and dtype {dtype},",
             "multiply by fewer columns at a time",
         )
         self._tasks.require(_vector_bytes(self.plan, X.shape[1], dtype))
-        return X, np.zeros((self.shape[side], X.shape[1]), dtype=dtype)
+        return np.ascontiguousarray(X, dtype=given), np.zeros((self.shape[side], X.shape[1]), dtype=dtype)
 
 
 def _vector_bytes(plan: SlabPlan, batch: int, dtype: np.dtype[Any]) -> int:

@@ -18,7 +18,7 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry, given_geometry
-from convmatrix.matrices import slab_columns, slab_matrix
+from convmatrix.matrices import slab_boxes, slab_matrix
 from convmatrix.memory import Estimate, MatrixTooLargeError, estimate, in_words
 from convmatrix.options import LayerOptions, as_array, convert, takes_layer_options, weight_array
 
@@ -36,6 +36,7 @@ SLAB_BYTES: Final = 2**25
 _COPIES: Final = 2  # slabs in a worker's memory per thread: one, and as much again to build it and for the function
 _USABLE: Final = 0.8  # share of a worker's memory, above which Dask pauses it
 _TASKS: Final = 256  # tasks in all, unless they are shorter or longer than what follows
+_LEAST_TASKS: Final = 16  # in all, if there are as many slabs: the function may take longer than its slab
 _TASK_NONZEROS: Final = (2**24, 2**28)  # a tenth of a second, and a second or two
 _SAMPLED: Final = 16  # slabs whose sizes are computed to find the largest
 _MOST_LOSSES: Final = 5  # how often the kernel is sent again after all workers that held it died
@@ -109,7 +110,8 @@ class SlabPlan:
         """Number of slabs that one task computes, one after another: a power of two, whatever the workers are."""
         least, most = _TASK_NONZEROS
         wanted = min(max(self.matrix.nonzeros // _TASKS, least), most)
-        slabs = max(wanted * self.n_slabs // max(self.matrix.nonzeros, 1), 1)
+        slabs = min(wanted * self.n_slabs // max(self.matrix.nonzeros, 1), self.n_slabs // _LEAST_TASKS)
+        slabs = max(slabs, 1)
         return int(2 ** (slabs.bit_length() - 1))
 
     def __str__(self) -> str:
@@ -123,9 +125,9 @@ class SlabPlan:
 
 
 def part_size(plan: SlabPlan, rows: Rows) -> int:
-    """Return the number of entries of a vector that rows of a matrix read."""
-    _, index = slab_columns(plan.geometry, rows, plan.order)
-    return math.prod(entry.stop - entry.start if isinstance(entry, slice) else entry.size for entry in index)
+    """Return the number of entries of a vector that rows of a matrix read; an upper bound for rows of several boxes."""
+    _, boxes = slab_boxes(plan.geometry, rows, plan.order)
+    return min(sum(math.prod(map(len, axes)) for axes in boxes), plan.geometry.n_in)
 
 
 def slab_plan(
@@ -154,21 +156,23 @@ def slab_plan(
     >>> from convmatrix import ConvGeometry
     >>> print(slab_plan(ConvGeometry((512, 512), (3, 3), in_channels=256, out_channels=256, padding="same")))
     matrix  67108864 x 67108864, 154216431616 nonzeros, 2.47 TB
-    slabs   43691 of 1536 rows, at most 42.4 MB each
-    sent    4.72 MB once to each worker, and at most 5.24 MB of a vector per slab
+    slabs   65536 of 1024 rows, at most 28.3 MB each
+    sent    4.72 MB once to each worker, and at most 4.19 MB of a vector per slab
     """
     order = validate.order(order)
     dtype = np.dtype(dtype)
     if rows_per_slab is not None:
         rows = min(validate.integer("rows_per_slab", rows_per_slab, minimum=1), geometry.n_out)
         return SlabPlan(geometry, rows, order, dtype)
-    rows = geometry.n_out
+    sizes = (geometry.out_channels, *geometry.output_shape)
+    sizes = sizes if order == "C" else sizes[::-1]
+    middle = geometry.n_out * (sizes[0] // 2 * 2 + 1) // (2 * sizes[0])  # far from any border
+    rows, block = geometry.n_out, 1
     for _ in range(2):  # once more, because indices of a slab may be shorter than those of the whole matrix
-        first = (geometry.n_out - rows) // 2
+        first = max(min(middle, geometry.n_out - rows), 0)
         found = estimate(geometry, dtype=dtype, order=order, rows=(first, first + rows))
         rows = max(min(slab_bytes * rows // found.bytes, geometry.n_out), 1)
-    block, sizes = 1, (geometry.out_channels, *geometry.output_shape)
-    for size in reversed(sizes) if order == "C" else sizes:
+    for size in reversed(sizes):
         if block * size > rows:
             # As many blocks as divide the next larger one, so that no slab extends over two of those.
             count = next(count for count in range(rows // block, 0, -1) if size % count == 0)
@@ -207,7 +211,8 @@ class SlabLayer:
                 number = next(following)
                 if len(buffers[number]) < length or buffers[number].dtype != dtype:
                     buffers[number] = np.empty(length, dtype=dtype)
-                return buffers[number][:length]
+                part: Array = buffers[number][:length]
+                return part
 
             try:
                 slab = slab_matrix(self.weights, self.geometry, rows, self.order, empty)
