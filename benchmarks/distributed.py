@@ -181,7 +181,7 @@ def slabs(context: Context) -> Table:
             difference = _difference(one(), two())
             received = sum(client.run(_received).values()) / questions.plans[order].n_slabs
             allowed = plan.kernel_bytes + (questions.plans[order].part_bytes if "@" in name else 0)
-            times = side_by_side({"one": one, "two": two}, Effort(0.0, 1 if context.quick else 3, 3), warm_up=False)
+            times = side_by_side({"one": one, "two": two}, Effort(1.0 if context.quick else 20.0, 1, 5), warm_up=False)
             ratio = ratio_of(times["two"], times["one"])
             cells: dict[str, str | int | float] = {
                 "question": name,

@@ -138,6 +138,15 @@ class SlabOperator(_LinearOperator):
         initialise: Any = super().__init__  # missing in SciPy's stubs
         initialise(self.plan.dtype, (self.plan.geometry.n_out, self.plan.geometry.n_in))
 
+    def dot(self, x: Any) -> Any:
+        """Return ``A @ x``, for one vector (n,), or for a batch of them as columns (n, batch)."""
+        if not isinstance(x, LinearOperator) and not np.isscalar(x) and np.shape(x)[:1] != self.shape[1:]:
+            raise ValueError(
+                f"the operator of shape {self.shape} multiplies vectors of {self.shape[1]} entries, but was given an "
+                f"array of shape {np.shape(x)}"
+            )
+        return super().dot(x)
+
     def _matvec(self, x: Array) -> Array:
         return self._matmat(x.reshape(-1, 1))
 
