@@ -257,7 +257,7 @@ def slab_boxes(
     A box consists of all combinations of ascending positions on each axis; boxes may overlap.
     """
     plan = Plan(
-        geometry, validate.order(order), by_column=False, merge=True, rows=validate.row_range(rows, geometry.n_out)
+        geometry, validate.order(order), by_column=False, merge=False, rows=validate.row_range(rows, geometry.n_out)
     )
     return tuple(plan.sizes[1]), [[table.all_columns for table in plan.tables(box)] for box in plan.small_boxes()]
 
