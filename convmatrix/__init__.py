@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from convmatrix import (
         constraints,
         counts,
+        distributed,
         equivariance,
         explore,
         graph,
@@ -65,6 +66,7 @@ __all__ = [
     "conv_matrix",
     "conv_transpose_matrix",
     "counts",
+    "distributed",
     "doubly_block_circulant",
     "doubly_block_toeplitz",
     "equivariance",
@@ -97,6 +99,7 @@ __all__ = [
 _LOADED_WHEN_USED = (
     "constraints",
     "counts",
+    "distributed",
     "equivariance",
     "explore",
     "graph",

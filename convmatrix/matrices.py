@@ -19,7 +19,7 @@ from convmatrix.memory import Estimate, estimate
 from convmatrix.options import LayerOptions, as_array, takes_layer_options
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
@@ -171,8 +171,9 @@ def _layer_matrix(
     format: str,
     dtype: DTypeLike | None,
     rows: tuple[int, int] | None,
+    empty: Callable[[int, Any], NDArray[Any]] = np.empty,
 ) -> Any:
-    """Return the matrix of a layer, or a slab of its rows."""
+    """Return the matrix of a layer, or a slab of its rows; ``empty(length, dtype)`` allocates values and indices."""
     validate.sparse_format(format)
     weights = validate.weight_array(validate.convert(weights, dtype), geometry.weight_shape, geometry)
     start, stop = validate.row_range(rows, geometry.n_out)
@@ -191,7 +192,7 @@ def _layer_matrix(
             lambda: f"the matrix of {geometry!r} with {size.nonzeros} stored entries",
             "use ConvOperator, which forms no matrix, or rows= to build a slab at a time",
         )
-    starts, indices, data = assemble(plan, weights)
+    starts, indices, data = assemble(plan, weights, empty)
     kind: Any = sparse.csc_array if by_column else sparse.csr_array
     matrix = kind((data, indices, starts), shape=(stop - start, geometry.n_in))
     matrix.has_canonical_format = True
@@ -205,6 +206,67 @@ def _channel_block(geometry: ConvGeometry, order: str, rows: tuple[int, int] | N
     if order == "C" or geometry.connections is not None or rows is not None:
         return 1, 1
     return geometry.out_channels // geometry.groups, geometry.in_channels // geometry.groups
+
+
+def slab_matrix(
+    weights: NDArray[Any],
+    geometry: ConvGeometry,
+    rows: tuple[int, int],
+    order: str,
+    empty: Callable[[int, Any], NDArray[Any]],
+) -> Any:
+    """Return a slab of rows as `conv_matrix` does, in arrays that ``empty(length, dtype)`` allocates."""
+    return _layer_matrix(weights, geometry, order, "csr", None, rows, empty)
+
+
+def slab_columns(
+    geometry: ConvGeometry, rows: tuple[int, int], order: str = "C"
+) -> tuple[tuple[int, ...], tuple[Any, ...]]:
+    """Return a shape and an index of the columns in which a slab of rows has entries, whatever the weights are.
+
+    ``x.reshape(shape)[index]`` are the entries of x that the slab multiplies, each once. If the rows form a box, such
+    as whole image rows of some channels, the index has one slice (or index array) per axis; otherwise it is flat.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> shape, index = slab_columns(ConvGeometry((6, 4), (3, 3), padding="same"), (8, 12))
+    >>> index
+    (slice(0, 1, None), slice(1, 4, None), slice(0, 4, None))
+    >>> np.arange(24).reshape(shape)[index].ravel()
+    array([ 4,  5,  6,  7,  8,  9, 10, 11, 12, 13, 14, 15])
+    """
+    shape, boxes = slab_boxes(geometry, rows, order)
+    if len(boxes) == 1:
+        return shape, _box_index(boxes[0])
+    if geometry.n_in <= 8 * sum(math.prod(map(len, axes)) for axes in boxes):  # no more bytes than the index
+        marks = np.zeros(shape, dtype=bool)
+        for axes in boxes:
+            marks[_box_index(axes)] = True
+        return (geometry.n_in,), (np.flatnonzero(marks),)
+    flat = [np.ravel_multi_index(np.ix_(*axes), shape).ravel() for axes in boxes]
+    joined = np.sort(np.concatenate([np.zeros(0, dtype=np.int64), *flat]), kind="stable")  # made of sorted runs
+    return (geometry.n_in,), (joined[np.diff(joined, prepend=-1) > 0],)
+
+
+def slab_boxes(
+    geometry: ConvGeometry, rows: tuple[int, int], order: str
+) -> tuple[tuple[int, ...], list[list[NDArray[np.int64]]]]:
+    """Return the shape of the columns, slowest axis first, and boxes that contain those that `slab_columns` returns.
+
+    A box consists of all combinations of ascending positions on each axis; boxes may overlap.
+    """
+    plan = Plan(
+        geometry, validate.order(order), by_column=False, merge=False, rows=validate.row_range(rows, geometry.n_out)
+    )
+    return tuple(plan.sizes[1]), [[table.all_columns for table in plan.tables(box)] for box in plan.small_boxes()]
+
+
+def _box_index(axes: Sequence[NDArray[np.int64]]) -> tuple[Any, ...]:
+    """Return the index of all combinations of ascending positions on each axis, as slices where that is possible."""
+    if all(len(axis) and axis[-1] - axis[0] == len(axis) - 1 for axis in axes):
+        return tuple(slice(int(axis[0]), int(axis[-1]) + 1) for axis in axes)
+    return np.ix_(*axes)
 
 
 @takes_layer_options("groups", "connections", "sharing", "transposed", "output_padding")

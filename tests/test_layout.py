@@ -30,6 +30,8 @@ PRIVATE_USERS: Final = {
 
 # Packages beyond NumPy and SciPy, and the rooms that import them.
 HEAVY: Final[dict[str, set[str]]] = {
+    "dask": {"distributed"},
+    "distributed": {"distributed"},
     "networkx": {"graph"},
     "sympy": {"symbolic", "equivariance", "proofs"},
     "z3": {"proofs"},

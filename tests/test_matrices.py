@@ -11,6 +11,7 @@ import pytest
 
 import convmatrix as cm
 from convmatrix._assembly import fill, rows
+from convmatrix.matrices import slab_boxes, slab_columns
 from tests import reference
 from tests.cases import CASES, each_case, for_each, integer_input, integer_weights
 from tests.refusals import refused
@@ -642,3 +643,28 @@ def test_unfold_matrix_of_a_transposed_layer_reads_what_the_layer_writes() -> No
     W = np.kron(weights.reshape(3, -1), np.eye(6, dtype=int))
     assert U.shape == (2 * 4 * 6, geometry.n_out)
     assert np.array_equal(W @ U.toarray(), cm.conv_matrix(weights, geometry).T.toarray())
+
+
+# --- columns of slabs -------------------------------------------------------------------------------------------------
+
+
+@each_case
+def test_columns_of_slabs_are_those_with_entries(geometry: Geometry) -> None:
+    rng = np.random.default_rng(geometry.n_out)
+    for order in ("C", "F"):
+        start, stop = sorted(rng.integers(0, geometry.n_out + 1, 2).tolist())
+        shape, index = slab_columns(geometry, (start, stop), order)
+        found = np.arange(geometry.n_in).reshape(shape)[index].ravel()
+        slab = cm.conv_matrix(np.ones(geometry.weight_shape), geometry, order=order, rows=(start, stop))
+        assert np.array_equal(found, np.unique(slab.indices))
+        _, boxes = slab_boxes(geometry, (start, stop), order)
+        assert len(found) <= sum(np.prod([len(axis) for axis in axes]) for axes in boxes) or not len(found)
+
+
+def test_columns_are_sorted_where_few_are_read() -> None:
+    """Instead of marked, one by one, as in the other cases."""
+    geometry = Geometry((40, 50), (3, 3), in_channels=3, padding="same")
+    shape, index = slab_columns(geometry, (75, 125))
+    slab = cm.conv_matrix(np.ones(geometry.weight_shape), geometry, rows=(75, 125))
+    assert np.array_equal(np.arange(geometry.n_in).reshape(shape)[index], np.unique(slab.indices))
+    assert geometry.n_in > 8 * len(index[0])

@@ -13,7 +13,7 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property, reduce
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
@@ -22,7 +22,7 @@ from convmatrix._assembly.rows import Plan, RowTable, Stretch
 from convmatrix.options import index_dtype
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -34,8 +34,10 @@ _KEPT_BOXES: Final = 8
 _SHORT: Final = 2**12  # largest number of entries of a short line
 
 
-def assemble(plan: Plan, weights: Array) -> tuple[NDArray[np.integer], NDArray[np.integer], Array]:
-    """Return ``indptr, indices, data`` of the rows of a plan."""
+def assemble(
+    plan: Plan, weights: Array, empty: Callable[[int, Any], Array] = np.empty
+) -> tuple[NDArray[np.integer], NDArray[np.integer], Array]:
+    """Return ``indptr, indices, data`` of the rows of a plan; ``empty(length, dtype)`` allocates the last two."""
     n_rows = plan.rows[1] - plan.rows[0]
     boxes = list(plan.small_boxes())
     # The tables of many boxes take much memory, so they are built for one box at a time.
@@ -46,9 +48,9 @@ def assemble(plan: Plan, weights: Array) -> tuple[NDArray[np.integer], NDArray[n
         totals = [math.prod(table.n_entries for table in tables) for tables in kept]
     dtype = index_dtype(sum(totals), n_rows, math.prod(plan.sizes[1]))
     indptr: NDArray[np.integer] = np.zeros(n_rows + 1, dtype=dtype)
-    indices: NDArray[np.integer] = np.empty(sum(totals), dtype=dtype)
+    indices: NDArray[np.integer] = empty(sum(totals), dtype)
     by_axis = _weights_by_axis(plan, weights)
-    data = np.empty(sum(totals), dtype=weights.dtype)
+    data = empty(sum(totals), weights.dtype)
     row = start = 0
     for number, (box, total) in enumerate(zip(boxes, totals, strict=True)):
         tables = plan.tables(box) if kept is None else kept[number]

@@ -91,6 +91,29 @@ class RowTable:
         """Number of entries of all rows of the range."""
         return sum(sum(self.sizes[s.first : s.first + s.period]) * s.repeats for s in self.stretches)
 
+    @property
+    def all_columns(self) -> NDArray[np.int64]:
+        """The columns of all rows of the range together, ascending, each once."""
+        found = []
+        for stretch in self.stretches:
+            columns = np.concatenate(self.columns[stretch.first : stretch.first + stretch.period])
+            found.append((np.unique(columns), stretch))
+        filled = [(columns, stretch) for columns, stretch in found if len(columns)]
+        if not filled:
+            return np.zeros(0, dtype=np.int64)
+        low = min(int(columns[0]) for columns, _ in filled)
+        high = max(int(columns[-1]) + (stretch.repeats - 1) * stretch.shift for columns, stretch in filled) + 1
+        read = np.zeros(high - low, dtype=bool)
+        for columns, stretch in filled:
+            length = (stretch.repeats - 1) * stretch.shift + 1
+            if len(columns) <= stretch.repeats:
+                for column in (columns - low).tolist():
+                    read[column : column + length : max(stretch.shift, 1)] = True
+            else:
+                for repeat in range(stretch.repeats):
+                    read[columns - low + repeat * stretch.shift] = True
+        return np.flatnonzero(read) + low
+
 
 def channel_rows(pairs: NDArray[np.int64], start: int, stop: int) -> RowTable:
     """Return the rows ``start .. stop - 1`` of the channel axis; the weight of a pair is its index in ``pairs``."""

@@ -374,7 +374,14 @@ class Network:
         """
         return linearise(self, np.asarray(x), name)
 
-    def report(self, norms: bool = False, dtype: DTypeLike = np.float64, progress: Progress | None = None) -> Report:
+    def report(
+        self,
+        norms: bool = False,
+        dtype: DTypeLike = np.float64,
+        progress: Progress | None = None,
+        *,
+        client: Any = None,
+    ) -> Report:
         r"""Return what every node of the network is and costs, and the totals, without building anything.
 
         Parameters
@@ -385,6 +392,9 @@ class Network:
             Of the values whose bytes are given.
         progress : callable, optional
             Called as ``progress(done, of, name)`` after each node while norms are computed.
+        client : distributed.Client, optional
+            Compute norms on the workers of this Dask client: several nodes at a time, and the frequencies of a large
+            one in chunks. The numbers are the same, up to rounding if BLAS uses another number of threads there.
 
         Returns
         -------
@@ -404,4 +414,4 @@ class Network:
         """
         from convmatrix.report import network_report
 
-        return network_report(self, norms, dtype, progress)
+        return network_report(self, norms, dtype, progress, client=client)

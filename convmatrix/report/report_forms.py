@@ -298,7 +298,12 @@ def _written(text: str, path: str | os.PathLike[str] | None) -> str | None:
 
 
 def network_report(
-    network: Any, norms: bool = False, dtype: DTypeLike = np.float64, progress: Progress | None = None
+    network: Any,
+    norms: bool = False,
+    dtype: DTypeLike = np.float64,
+    progress: Progress | None = None,
+    *,
+    client: Any = None,
 ) -> Report:
     """Return the report of a network; see `convmatrix.Network.report`.
 
@@ -306,7 +311,7 @@ def network_report(
     ----------
     network : Network, str, nn.Sequential or sequence of layers
         Anything that `convmatrix.network.as_network` accepts.
-    norms, dtype, progress
+    norms, dtype, progress, client
         As for `convmatrix.Network.report`.
 
     Examples
@@ -315,4 +320,4 @@ def network_report(
     138357544
     """
     made = as_network(network)
-    return Report(made, *report_rows(made, norms, dtype, progress), np.dtype(dtype))
+    return Report(made, *report_rows(made, norms, dtype, progress, client), np.dtype(dtype))

@@ -12,9 +12,9 @@ from convmatrix.counts.parameters import repeated_parameters
 from convmatrix.counts.storage import csr_bytes
 from convmatrix.equivariance import known_shifts
 from convmatrix.graph import FieldSize, receptive_field_sizes
-from convmatrix.network import Network, Node, Opaque
+from convmatrix.network import Convolution, FullyConnected, Network, Node, Opaque, PatternMap
 from convmatrix.report.node_measures import Measures, node_label, node_measures
-from convmatrix.spectral.node_norms import NoBoundError, node_norm
+from convmatrix.spectral.node_norms import Bounds, NoBoundError, node_norm
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -25,13 +25,16 @@ Progress = Callable[[int, int, str], None]
 _SUMS = ("parameters", "biases", "nonzeros", "multiply_adds", "macs", "flops", "csr_bytes")
 
 
-def report_rows(network: Network, norms: bool, dtype: DTypeLike, progress: Progress | None) -> tuple[list[Row], Row]:
+def report_rows(
+    network: Network, norms: bool, dtype: DTypeLike, progress: Progress | None, client: Any = None
+) -> tuple[list[Row], Row]:
     """Return the rows of a network's report, one per node, and the row of totals."""
     item = np.dtype(dtype).itemsize
     fields, shifts = receptive_field_sizes(network), _shifts(network)
     measures = {node.name: node_measures(node) for node in network.nodes}
+    bounds = _all_norms(network, measures, progress, client) if norms else {}
     rows = []
-    for number, node in enumerate(network.nodes):
+    for node in network.nodes:
         row = {
             "name": node.name,
             "kind": node_label(node),
@@ -41,11 +44,9 @@ def report_rows(network: Network, norms: bool, dtype: DTypeLike, progress: Progr
             **_counts(measures[node.name], node, item),
             **_field(fields[node.name]),
             **_shift(shifts[node.name]),
-            **_norm(node, norms),
+            **_norm(bounds.get(node.name, "not requested")),
         }
         rows.append(row)
-        if norms and progress is not None:
-            progress(number + 1, len(network.nodes), node.name)
     return rows, _total(network, rows, measures)
 
 
@@ -93,19 +94,44 @@ def _shift(found: tuple[int, ...] | str) -> Row:
     return {"shift": list(found), "shift_reason": None}
 
 
-def _norm(node: Node, wanted: bool) -> Row:
-    """Return bounds on the norm of a node, or the reason why there are none."""
-    reason: str | None = "not requested"
-    lower = upper = None
-    if wanted:
-        try:
-            low, high = node_norm(node)
-        except NoBoundError as error:
-            reason = str(error)
-        else:
-            reason = None if math.isfinite(high) else "no finite bound was found"
-            lower, upper = (low, high) if reason is None else (None, None)
-    return {"norm_lower": lower, "norm_upper": upper, "norm_reason": reason}
+def _all_norms(
+    network: Network, measures: dict[str, Measures], progress: Progress | None, client: Any
+) -> dict[str, Bounds | str]:
+    """Return bounds on the norm of every node, or the reason why there are none; nodes with weights on the workers."""
+    found: dict[str, Bounds | str] = {}
+    finished: list[str] = []
+
+    def done(node: Node) -> None:
+        finished.append(node.name)
+        if progress is not None:
+            progress(len(finished), len(network.nodes), node.name)
+
+    sent: list[Node] = []
+    for node in network.nodes:
+        if client is not None and isinstance(node.operation, Convolution | FullyConnected | PatternMap):
+            sent.append(node)
+            continue
+        found[node.name] = _bounds_or_reason(node)
+        done(node)
+    if sent:
+        from convmatrix.distributed.node_tasks import map_nodes
+
+        sent.sort(key=lambda node: measures[node.name].macs or 0, reverse=True)  # the longest first
+        found |= map_nodes(_bounds_or_reason, sent, client, done)
+    return found
+
+
+def _bounds_or_reason(node: Node) -> Bounds | str:
+    try:
+        lower, upper = node_norm(node)
+    except NoBoundError as error:
+        return str(error)
+    return (lower, upper) if math.isfinite(upper) else "no finite bound was found"
+
+
+def _norm(found: Bounds | str) -> Row:
+    lower, upper = (None, None) if isinstance(found, str) else found
+    return {"norm_lower": lower, "norm_upper": upper, "norm_reason": found if isinstance(found, str) else None}
 
 
 def _total(network: Network, rows: list[Row], measures: dict[str, Measures]) -> Row:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, cached_property
 from threading import Lock
@@ -199,17 +200,24 @@ class Blocks:
     def map(self, function: Callable[[Array, NDArray[np.int64]], Result]) -> list[Result]:
         """Return ``function(blocks, multiplicities)`` for parts of all distinct blocks, computed on all cores.
 
-        The blocks have the shape (n, groups, outputs, inputs).
+        The blocks have the shape (n, groups, outputs, inputs). `MAP_CHUNKS` may compute them elsewhere.
         """
-        results: list[Result] = []
+        chunks = self.chunks(distinct=True)
+        return [result for results in MAP_CHUNKS.get()(self, function, chunks) for result in results]
+
+    def map_chunk(
+        self, function: Callable[[Array, NDArray[np.int64]], Result], first: NDArray[np.int64]
+    ) -> list[Result]:
+        """Return the results of `map` for some frequencies of the first axis."""
         with single_threaded_blas():
-            for first in self.chunks(distinct=True):
-                counts = self.multiplicity[first]
-                blocks, counts = self.at(first)[counts > 0], counts[counts > 0]
-                parts = n_pieces(blocks)
-                pieces = list(zip(np.array_split(blocks, parts), np.array_split(counts, parts), strict=True))
-                results += on_cores(lambda piece: function(*piece), pieces)
-        return results
+            counts = self.multiplicity[first]
+            blocks, counts = self.at(first)[counts > 0], counts[counts > 0]
+            parts = n_pieces(blocks)
+            pieces = list(zip(np.array_split(blocks, parts), np.array_split(counts, parts), strict=True))
+            return on_cores(lambda piece: function(*piece), pieces)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Blocks, (self.axes, self.taps)  # without what can be computed anew
 
     def all(self) -> Array:
         """Return the blocks of all frequencies, shape (*shape, groups, outputs, inputs)."""
@@ -247,6 +255,17 @@ class Blocks:
             return best
 
         return max(self.map(largest))
+
+
+def _chunks_here(blocks: Blocks, function: Callable[..., Any], chunks: list[NDArray[np.int64]]) -> list[list[Any]]:
+    """Return the results of each chunk, computed in this process one after another."""
+    return [blocks.map_chunk(function, first) for first in chunks]
+
+
+MAP_CHUNKS: Final[ContextVar[Callable[[Blocks, Callable[..., Any], list[Any]], list[list[Any]]]]] = ContextVar(
+    "MAP_CHUNKS", default=_chunks_here
+)
+"""How `Blocks.map` goes through its chunks; `convmatrix.distributed` sets it on a worker to share them with others."""
 
 
 def layer_blocks(layer: WeightedLayer, axes: Sequence[AxisTransform] | None = None) -> Blocks:
