@@ -38,7 +38,7 @@ MODERATE_WORK: Final = 2e11
 _CHUNK: Final = 2**26  # bytes of blocks that are computed at a time
 _PIECE: Final = 2**18  # minimum number of bytes of blocks per core
 _SQUARINGS: Final = 4
-_BATCH: Final = 32
+_BATCH_ENTRIES: Final = 2**16  # of the matrices that are decomposed together
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,15 +237,16 @@ class Blocks:
                 return float(singular_values_of(stack).max())
             bounds = gram_bounds(stack, _SQUARINGS)
             order = np.argsort(-bounds)
-            best = 0.0
-            for start in range(0, len(order), _BATCH):
-                batch = order[start : start + _BATCH]
-                batch = batch[bounds[batch] > best]
+            size = max(_BATCH_ENTRIES // math.prod(stack.shape[-2:]), 1)
+            for start in range(0, len(order), size):
+                batch = order[start : start + size]
+                batch = batch[bounds[batch] > best[0]]
                 if not len(batch):
                     break
-                best = max(best, float(singular_values_of(stack[batch]).max()))
-            return best
+                best[0] = max(best[0], float(singular_values_of(stack[batch]).max()))
+            return best[0]
 
+        best = [0.0]  # of all parts so far, on all cores
         return max(self.map(largest))
 
 

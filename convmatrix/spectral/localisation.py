@@ -8,13 +8,13 @@ the windows as diagonal matrices, on the outputs (at the centre of their kernels
 
 where :math:`A_a` has the rows and columns on which :math:`\phi_a > 0`, and :math:`A^{(t)}` is the part of A that reads
 by tap t, the sample :math:`j_{i t}` at output i. By the Cauchy-Schwarz inequality the first sum is at most
-:math:`\max_a \|A_a\|`, and the second one at most :math:`\sum_t d_t \|B_t\|`, with the kernel of tap t on the other axes
-and :math:`d_t^2` the largest sum of squares of D_t over the outputs that read the same sample. This is the localisation
-formula of Ismagilov, Morgan and Simon (Cycon et al., Schroedinger operators, 1987, section 3.1) for a rectangular
-matrix. The windows are sines and cosines of an angle that grows over a ramp of L samples, so that d_t is about
-:math:`(\pi h / 2 L)^2 / 2` for a tap at distance h from the centre, and the middle piece contains no repeated sample: it is part of
-a correlation on a ring. Axes are localised independently: :math:`1 = (c_1 + \gamma_1) (c_2 + \gamma_2)` in place of
-:math:`1 = c + \gamma`.
+:math:`\max_a \|A_a\|`, and the second one at most :math:`\sum_t d_t \|B_t\|`. Here :math:`B_t` is the layer on the
+other axes with the weights of tap t, and :math:`d_t^2` the largest sum of squares of D_t over the outputs that read the same
+sample. This is the localisation formula of Ismagilov, Morgan and Simon (Cycon et al., Schroedinger operators, 1987,
+section 3.1) for a rectangular matrix. The windows are sines and cosines of an angle that grows over a ramp of L
+samples, so that d_t is about :math:`(\pi h / 2 L)^2 / 2` for a tap at distance h from the centre. The middle piece
+contains no repeated sample: it is part of a correlation on a ring. Axes are localised independently:
+:math:`1 = (c_1 + \gamma_1) (c_2 + \gamma_2)` in place of :math:`1 = c + \gamma`.
 
 The norms of pieces with dense axes are bounded by a block Cholesky factorisation of :math:`\mu^2 I - A A^H`, see
 `convmatrix.spectral.norm_certificates`.
@@ -56,7 +56,7 @@ if TYPE_CHECKING:
 _MOST_WORK: Final = 2e11  # multiplications of all factorisations of a plan
 _LEAST_RAMP: Final = 3
 _SMALL_LOSS: Final = 0.05  # about twice the share that is lost; among such plans the quickest is taken
-_GROWTH: Final = (0.0, 0.004, 0.01, 0.02, 0.04, 0.08, 0.16, 0.32)
+_GROWTH: Final = (0.0, 0.006, 0.015, 0.03, 0.06, 0.12, 0.25, 0.5)
 """Shares above the first guess at which a factorisation is attempted."""
 _MOST_GRAM: Final = 700  # rows of a matrix whose norm is bounded by powers of its Gram matrix
 
@@ -118,14 +118,11 @@ def localised_cut(axis: Axis, ramp: int) -> Cut | None:
     if not start + ramp <= stop - ramp:
         return None
 
-    def angles(places: Array) -> tuple[Array, Array]:
-        return tuple(np.pi / 2 * np.clip((side + 0.0) / ramp, 0, 1) for side in (places - start, stop - places))  # type: ignore[return-value]
-
     def windows(places: Array) -> Array:
-        rising, falling = angles(places.astype(float))
-        middle = np.where(rising > 0, np.sin(rising), 0) * np.where(falling > 0, np.sin(falling), 0)
-        ends = [np.where(angle < np.pi / 2, np.cos(angle), 0.0) for angle in (rising, falling)]
-        return np.stack([ends[0], middle, ends[1]])
+        rising = np.pi / 2 * np.clip((places - start) / ramp, 0, 1)
+        falling = np.pi / 2 * np.clip((stop - places) / ramp, 0, 1)
+        low_end, high_end = (np.where(angle < np.pi / 2, np.cos(angle), 0.0) for angle in (rising, falling))
+        return np.stack([low_end, np.sin(rising) * np.sin(falling), high_end])
 
     at_outputs, at_samples = windows(centres), windows(np.arange(axis.n_samples))
     pieces = []
@@ -207,9 +204,7 @@ def _added(
     for taps in itertools.product(*(cut.added if one else [None] for cut, one in zip(plan, chosen, strict=True))):
         size = math.prod(tap[1] for tap in taps if tap is not None)
         norm = 0.0
-        choices = [
-            [Piece(tap[0])] if tap is not None else cut.pieces for tap, cut in zip(taps, plan, strict=True)
-        ]
+        choices = [[Piece(tap[0])] if tap is not None else cut.pieces for tap, cut in zip(taps, plan, strict=True)]
         for pieces in itertools.product(*choices):
             norm = max(norm, _slice_norm(layer, pieces, ring_norm))
         total += size * norm
@@ -224,8 +219,8 @@ def _slice_norm(
     rows, columns = _block_shape(layer, transforms)
     if min(rows, columns) <= _MOST_GRAM:
         blocks = layer_blocks(layer, transforms)
-        found = max(blocks.map(lambda stack, _: float(gram_bounds(stack.reshape(-1, *stack.shape[-2:]), 3).max())))
-        return found + blocks.rounding()
+        found = blocks.map(lambda stack, _: float(gram_bounds(stack.reshape(-1, *stack.shape[-2:]), 3).max()))
+        return float(max(found)) + blocks.rounding()
     factor = 1.0
     for number, (axis, piece) in enumerate(zip(layer.geometry.axes, pieces, strict=True)):
         if piece.reads is not None:
@@ -409,7 +404,9 @@ class BandedPiece:
             return sums[taps]
 
         def product(row: int, other: int) -> Array | None:
-            pairs = tuple(sorted((read, self.rows[other][c]) for c, read in self.rows[row].items() if c in self.rows[other]))
+            pairs = tuple(
+                sorted((read, self.rows[other][c]) for c, read in self.rows[row].items() if c in self.rows[other])
+            )
             if pairs not in known:
                 total: Array | None = None
                 for first, second in pairs:
@@ -432,7 +429,9 @@ class BandedPiece:
                 for k in range(max(start, self.first[other]), other):
                     rest = rest - factors[row, k] @ factors[other, k].conj().T
                 if other < row:
-                    solved = linalg.solve_triangular(factors[other, other], rest.conj().T, lower=True, check_finite=False)
+                    solved = linalg.solve_triangular(
+                        factors[other, other], rest.conj().T, lower=True, check_finite=False
+                    )
                     factors[row, other] = solved.conj().T
                     continue
                 try:
