@@ -299,9 +299,11 @@ class _Diagonal:
 # --- guaranteed bounds -----------------------------------------------------------------------------------------------
 
 
-def test_bounds_of_random_layers() -> None:
+@for_each("work", [0.0, 1e8])
+def test_bounds_of_random_layers(work: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "_LITTLE_WORK", work)  # of layers that are decomposed
     rng = np.random.default_rng(11)
-    for _ in range(150):
+    for _ in range(120 if work == 0 else 60):
         geometry = random_layer(rng)
         enclosure = enclose(geometry, random_weights(geometry, rng))
         assert enclosure.holds, (geometry, enclosure)
@@ -310,7 +312,7 @@ def test_bounds_of_random_layers() -> None:
 
 @each_case
 def test_bounds_of_every_kind_of_layer(geometry: cm.ConvGeometry) -> None:
-    enclosure = enclose(geometry, integer_weights(geometry), tol=1e-7)
+    enclosure = enclose(geometry, integer_weights(geometry), tol=1e-7)  # small layers are decomposed
     assert enclosure.holds
     assert enclosure.refined_width <= 1e-7
 
@@ -411,7 +413,7 @@ def test_a_banded_piece_rejects_what_is_too_small() -> None:
         layer = read_layer(weights, geometry)
         pieces = localisation.whole_cut(geometry.axes[0]).pieces
         (task,) = localisation._tasks(layer, pieces)
-        schur = localisation.schur_number(layer)
+        schur = layer.schur_number
         assert norm <= schur
         assert task.holds(norm * (1 - 1e-9), schur) is None
         proved = task.holds(norm * (1 + 1e-9), schur)

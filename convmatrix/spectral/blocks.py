@@ -18,7 +18,7 @@ from convmatrix import memory
 from convmatrix.arrays import EPSILON
 from convmatrix.geometry import given_geometry
 from convmatrix.options import as_array, weight_array
-from convmatrix.spectral.axes import AxisTransform, best_transform, is_ring, multiply_along, suits_cosines
+from convmatrix.spectral.axes import AxisTransform, best_transform, is_ring, most_reads, multiply_along, suits_cosines
 from convmatrix.weights import group_weights
 
 if TYPE_CHECKING:
@@ -89,6 +89,16 @@ class WeightedLayer:
             else:
                 outputs, inputs = outputs * axis.n_outputs, inputs * axis.n_samples
         return 4 * frequencies * groups * outputs * inputs * min(outputs, inputs)
+
+    @property
+    def schur_number(self) -> float:
+        """A bound on the norm of the layer of moduli, from its largest sums of rows and columns."""
+        n = len(self.geometry.kernel_shape)
+        moduli = np.abs(self.grouped).sum(axis=tuple(range(-n, 0)))  # (*tile, groups, outputs, inputs)
+        reads = math.prod(float(single) for _, single in map(most_reads, self.geometry.axes))
+        rows = float(moduli.sum(axis=-1).max())
+        columns = float(moduli.sum(axis=tuple(range(n))).sum(axis=-2).max()) * reads
+        return math.sqrt(rows * columns) * (1 + 16 * self.weights.size * EPSILON)
 
 
 def read_layer(

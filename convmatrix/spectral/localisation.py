@@ -9,9 +9,9 @@ the windows as diagonal matrices, on the outputs (at the centre of their kernels
 where :math:`A_a` has the rows and columns on which :math:`\phi_a > 0`, and :math:`A^{(t)}` is the part of A that reads
 by tap t, the sample :math:`j_{i t}` at output i. By the Cauchy-Schwarz inequality the first sum is at most
 :math:`\max_a \|A_a\|`, and the second one at most :math:`\sum_t d_t \|B_t\|`. Here :math:`B_t` is the layer on the
-other axes with the weights of tap t, and :math:`d_t^2` the largest sum of squares of D_t over the outputs that read the same
-sample. This is the localisation formula of Ismagilov, Morgan and Simon (Cycon et al., Schroedinger operators, 1987,
-section 3.1) for a rectangular matrix. The windows are sines and cosines of an angle that grows over a ramp of L
+other axes with the weights of tap t, and :math:`d_t^2` the largest sum of squares of D_t over the outputs that read the
+same sample. This is the localisation formula of Ismagilov, Morgan and Simon (Cycon et al., Schroedinger operators,
+1987, section 3.1) for a rectangular matrix. The windows are sines and cosines of an angle that grows over a ramp of L
 samples, so that d_t is about :math:`(\pi h / 2 L)^2 / 2` for a tap at distance h from the centre. The middle piece
 contains no repeated sample: it is part of a correlation on a ring. Axes are localised independently:
 :math:`1 = (c_1 + \gamma_1) (c_2 + \gamma_2)` in place of :math:`1 = c + \gamma`.
@@ -37,7 +37,6 @@ from convmatrix.spectral.axes import (
     dense_part,
     enclosing_rings,
     long_ring,
-    most_reads,
     multiply_along,
     unflipped_samples,
 )
@@ -179,7 +178,7 @@ def localised_bound(layer: WeightedLayer, guess: float, ring_norm: Callable[[lis
     plan = _best_plan(layer)
     if plan is None:
         return math.inf
-    schur = schur_number(layer)
+    schur = layer.schur_number
     mu = 0.0
     dense = []
     for pieces in itertools.product(*(cut.pieces for cut in plan)):
@@ -296,16 +295,6 @@ def _outer(pieces: Sequence[Piece]) -> int:
 
 
 # --- certificates ----------------------------------------------------------------------------------------------------
-
-
-def schur_number(layer: WeightedLayer) -> float:
-    """Return a bound on the norm of the layer of moduli, from its largest sums of rows and columns."""
-    n = len(layer.geometry.kernel_shape)
-    moduli = np.abs(layer.grouped).sum(axis=tuple(range(-n, 0)))  # (*tile, groups, outputs, inputs)
-    reads = math.prod(float(single) for _, single in map(most_reads, layer.geometry.axes))
-    rows = float(moduli.sum(axis=-1).max())
-    columns = float(moduli.sum(axis=tuple(range(n))).sum(axis=-2).max()) * reads
-    return math.sqrt(rows * columns) * (1 + moduli.size * EPSILON)
 
 
 def _proved_bound(layer: WeightedLayer, pieces: Sequence[Sequence[Piece]], first: float, schur: float) -> float:
