@@ -18,7 +18,7 @@ import numpy as np
 
 import convmatrix as cm
 from convmatrix import spectral
-from convmatrix.spectral.localisation import Cut, localised_cut, ring_cut, whole_cut
+from convmatrix.spectral.localisation import AxisCut, localised_cut, ring_cut, whole_cut
 from tests.random_layers import features
 from tests.strategies import random_layer
 
@@ -119,7 +119,7 @@ def values_layer(rng: np.random.Generator) -> tuple[cm.ConvGeometry, NDArray[Any
     return geometry, rng.standard_normal(geometry.weight_shape)
 
 
-def cut_layer(rng: np.random.Generator) -> tuple[cm.ConvGeometry, NDArray[Any], list[Cut]]:
+def cut_layer(rng: np.random.Generator) -> tuple[cm.ConvGeometry, NDArray[Any], list[AxisCut]]:
     """Return a random layer, and a random way to treat each of its axes, in pieces if it is long enough."""
     while True:
         n_axes = int(rng.integers(1, 3))

@@ -76,7 +76,7 @@ class Piece:
 
 
 @dataclass(frozen=True, eq=False)
-class Cut:
+class AxisCut:
     """How an axis is treated: pieces, what each tap adds, and a factor of the norm."""
 
     pieces: list[Piece]
@@ -92,18 +92,18 @@ class Cut:
 # --- one axis --------------------------------------------------------------------------------------------------------
 
 
-def ring_cut(axis: Axis) -> Cut:
+def ring_cut(axis: Axis) -> AxisCut:
     """Return the ring with the smallest factor that contains an axis."""
     ring, factor = min(enclosing_rings(axis), key=lambda choice: choice[1])
-    return Cut([Piece(ring)], [], factor)
+    return AxisCut([Piece(ring)], [], factor)
 
 
-def whole_cut(axis: Axis) -> Cut:
+def whole_cut(axis: Axis) -> AxisCut:
     """Return an axis with its own matrix."""
-    return Cut([_dense_piece(axis, np.arange(axis.n_outputs), np.arange(axis.n_samples))], [])
+    return AxisCut([_dense_piece(axis, np.arange(axis.n_outputs), np.arange(axis.n_samples))], [])
 
 
-def localised_cut(axis: Axis, ramp: int) -> Cut | None:
+def localised_cut(axis: Axis, ramp: int) -> AxisCut | None:
     """Return the pieces of an axis for windows with ramps of a given length; None if it is too short for them."""
     outputs = np.arange(axis.n_outputs)[:, None]
     taps = np.arange(axis.n_taps)[None, :]
@@ -143,7 +143,7 @@ def localised_cut(axis: Axis, ramp: int) -> Cut | None:
         squares = np.bincount(samples, missing**2, minlength=1)
         size = math.sqrt(float(squares.max(initial=0.0))) * (1 + 1e-12) + 1e-14
         added.append((_tap_selector(axis, tap), size))
-    return Cut(pieces, [(transform, size) for transform, size in added if size > 2e-14])
+    return AxisCut(pieces, [(transform, size) for transform, size in added if size > 2e-14])
 
 
 def _dense_piece(axis: Axis, outputs: NDArray[np.int64], samples: NDArray[np.int64]) -> Piece:
@@ -196,7 +196,10 @@ def localised_bound(layer: WeightedLayer, guess: float, ring_norm: Callable[[lis
 
 
 def _added(
-    layer: WeightedLayer, plan: Sequence[Cut], chosen: Sequence[bool], ring_norm: Callable[[list[AxisTransform]], float]
+    layer: WeightedLayer,
+    plan: Sequence[AxisCut],
+    chosen: Sequence[bool],
+    ring_norm: Callable[[list[AxisTransform]], float],
 ) -> float:
     """Return a bound on the terms in which the chosen axes are restricted to single taps."""
     total = 0.0
@@ -234,14 +237,14 @@ def _block_shape(layer: WeightedLayer, axes: Sequence[AxisTransform]) -> tuple[i
     return rows, inputs * math.prod(axis.input_phases for axis in axes)
 
 
-def _best_plan(layer: WeightedLayer) -> list[Cut] | None:
+def _best_plan(layer: WeightedLayer) -> list[AxisCut] | None:
     """Return the cut of each axis with the smallest loss among those whose factorisations are affordable."""
     if max(layer.geometry.tile) > 1:
         return None
-    choices: list[list[Cut]] = []
+    choices: list[list[AxisCut]] = []
     for axis, name, exact in zip(layer.geometry.axes, layer.transform_names, layer.transforms(), strict=True):
         if name != "dense":
-            choices.append([Cut([Piece(exact)], [])])
+            choices.append([AxisCut([Piece(exact)], [])])
             continue
         cuts = [whole_cut(axis), ring_cut(axis)]
         ramps = sorted({max(int(axis.n_samples * share), _LEAST_RAMP) for share in (0.5, 0.42, 0.35, 0.25, 0.18, 0.12)})
@@ -261,7 +264,7 @@ def _best_plan(layer: WeightedLayer) -> list[Cut] | None:
     return min(close, key=lambda plan: plan[1])[2] if close else min(affordable, key=lambda plan: plan[0])[2]
 
 
-def _work(layer: WeightedLayer, plan: Sequence[Cut]) -> float:
+def _work(layer: WeightedLayer, plan: Sequence[AxisCut]) -> float:
     """Return the approximate number of multiplications of the factorisations of all pieces."""
     groups, outputs, inputs = layer.channels
     total = 0.0
