@@ -18,6 +18,7 @@ import numpy as np
 
 import convmatrix as cm
 from convmatrix import spectral
+from convmatrix.spectral.localisation import AxisCut, localised_cut, ring_cut, whole_cut
 from tests.random_layers import features
 from tests.strategies import random_layer
 
@@ -100,6 +101,50 @@ def random_weights(geometry: cm.ConvGeometry, rng: np.random.Generator) -> NDArr
     if kind == 4:
         return rng.integers(-9, 10, size=geometry.weight_shape)
     return weights
+
+
+def values_layer(rng: np.random.Generator) -> tuple[cm.ConvGeometry, NDArray[Any]]:
+    """Return a random two-dimensional layer of any boundary, large enough for Lanczos steps to have to converge."""
+    boundary = str(rng.choice(cm.BOUNDARIES))
+    channels = rng.integers(1, 5, 2).tolist()
+    geometry = cm.ConvGeometry(
+        rng.integers(7, 13, 2).tolist(),
+        [int(rng.choice([1, 3, 3, 5]))] * 2,
+        in_channels=channels[0],
+        out_channels=channels[1],
+        padding="same",
+        stride=int(rng.choice([1, 1, 2])),
+        boundary=boundary,
+    )
+    return geometry, rng.standard_normal(geometry.weight_shape)
+
+
+def cut_layer(rng: np.random.Generator) -> tuple[cm.ConvGeometry, NDArray[Any], list[AxisCut]]:
+    """Return a random layer, and a random way to treat each of its axes, in pieces if it is long enough."""
+    while True:
+        n_axes = int(rng.integers(1, 3))
+        groups = int(rng.integers(1, 3))
+        geometry = cm.ConvGeometry(
+            rng.integers(1, 40 if n_axes == 1 else 14, n_axes).tolist(),
+            rng.integers(1, 6, n_axes).tolist(),
+            in_channels=groups * int(rng.integers(1, 3)),
+            out_channels=groups * int(rng.integers(1, 3)),
+            groups=groups,
+            stride=[max(int(rng.integers(-2, 4)), 1) for _ in range(n_axes)],
+            dilation=[max(int(rng.integers(-2, 3)), 1) for _ in range(n_axes)],
+            padding="same" if rng.integers(2) else "full",
+            boundary=[str(rng.choice(cm.BOUNDARIES)) for _ in range(n_axes)],
+            flip=bool(rng.integers(2)),
+        )
+        if geometry.n_in * geometry.n_out <= 300_000:
+            break
+    plan = []
+    for axis in geometry.axes:
+        cut = localised_cut(axis, int(rng.integers(1, 5))) if axis.boundary not in ("zero", "circular") else None
+        plan.append(cut or (whole_cut if rng.integers(2) else ring_cut)(axis))
+    if all(piece.reads is None for cut in plan for piece in cut.pieces):
+        plan[0] = whole_cut(geometry.axes[0])
+    return geometry, random_weights(geometry, rng), plan
 
 
 def singular_value_error(geometry: cm.ConvGeometry, weights: NDArray[Any]) -> float:

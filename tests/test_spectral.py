@@ -12,12 +12,21 @@ import pytest
 import convmatrix as cm
 from convmatrix import memory, spectral
 from convmatrix.spectral import blocks as blocks_module
-from convmatrix.spectral import bounds, extremes, norm_certificates, published
+from convmatrix.spectral import bounds, extremes, lanczos, localisation, norm_certificates, published
 from convmatrix.spectral.axes import dense_transform
 from convmatrix.spectral.blocks import Blocks, WeightedLayer, gram_bounds, layer_blocks, read_layer
 from convmatrix.spectral.norm_certificates import BandCertifier, BlockCertifier
 from tests.cases import CASES, each_case, for_each, integer_weights
-from tests.random_spectra import EXACT, enclose, exact_layers, main, random_weights, singular_value_error
+from tests.random_spectra import (
+    EXACT,
+    cut_layer,
+    enclose,
+    exact_layers,
+    main,
+    random_weights,
+    singular_value_error,
+    values_layer,
+)
 from tests.strategies import random_layer
 
 RING: dict[str, Any] = {"padding": "same", "boundary": "circular"}
@@ -171,6 +180,33 @@ def test_transfer_function_of_a_strided_layer() -> None:
 # --- extremes --------------------------------------------------------------------------------------------------------
 
 
+def test_the_error_of_the_value_is_within_the_tolerance() -> None:
+    """Of the value, not of the vector: for layers of every boundary, from loose to tight tolerances."""
+    rng = np.random.default_rng(22)
+    for number in range(24):
+        geometry, weights = values_layer(rng)
+        norm = float(np.linalg.norm(cm.conv_matrix(weights, geometry).toarray(), 2))
+        for tol in (1e-2, 1e-4, 1e-6, 1e-9)[number % 2 :: 2]:
+            value, error = spectral.spectral_norm(weights, geometry, method="lanczos", tol=tol, with_error=True)
+            assert value <= norm * (1 + 1e-12)
+            assert norm - value <= tol * norm, (geometry, tol)
+            assert error <= tol * value
+
+
+def test_single_precision_is_followed_by_double() -> None:
+    layer = read_layer(np.random.default_rng(23).standard_normal((3, 3, 3, 3)), (3, 12, 12), padding=1)
+    norm = dense_norm(layer.weights, layer.geometry)
+    for tolerance in (1e-3, 1e-8, 1e-12):
+        found = lanczos.layer_norm(layer, tolerance)
+        assert norm * (1 - tolerance) <= found.value <= norm * (1 + 1e-14)
+        assert found.vector.dtype == np.float64
+    start = lanczos.symbol_start(layer)
+    assert start is not None
+    assert np.linalg.norm(cm.ConvOperator(layer.weights, layer.geometry) @ start[:, 0]) > 0.8 * norm * np.linalg.norm(
+        start[:, 0]
+    )
+
+
 @each_case
 def test_lanczos_agrees_with_the_exact_norm(geometry: cm.ConvGeometry) -> None:
     w = np.random.default_rng(8).standard_normal(geometry.weight_shape)
@@ -185,7 +221,7 @@ def test_extremes_of_a_large_layer() -> None:
     kernel = [[0.0, 1, 0], [1, -4, 1], [0, 1, 0]]  # eigenvalues known in closed form
     n = 60
     top, low = (8 * math.sin(j * math.pi / (2 * (n + 1))) ** 2 for j in (n, 1))
-    assert spectral.spectral_norm(kernel, (n, n), padding="same") == pytest.approx(top, rel=1e-8)
+    assert spectral.spectral_norm(kernel, (n, n), padding="same", tol=1e-9) == pytest.approx(top, rel=1e-8)
     layer = read_layer(kernel, cm.ConvGeometry((n, n), (3, 3), padding="same"))
     assert extremes._inverse_lanczos(layer) == pytest.approx(low, rel=1e-6)
     assert spectral.condition_number(kernel, (20, 20), padding="same") == pytest.approx(
@@ -232,14 +268,17 @@ def test_largest_value_is_that_of_all_blocks() -> None:
         assert spectral.spectral_norm(weights, geometry, method="exact") == pytest.approx(expected, rel=1e-13)
 
 
-def test_lanczos_finds_a_cluster() -> None:
+def test_lanczos_finds_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     values = np.r_[1.0, 1 - 1e-9, 1 - 1e-6, np.linspace(0, 0.9, 40)]
     A = cm.ConvOperator(np.ones(1), 43)  # only its interface
     diagonal = _Diagonal(values)
-    found = bounds.largest_singular(diagonal, tolerance=1e-10, steps=12, restarts=200)
-    assert found.value == pytest.approx(1, abs=1e-9)
-    assert found.residual <= 1e-10
-    assert found.products > 12
+    found = lanczos.largest_singular(diagonal, tolerance=1e-12)
+    assert found.value == pytest.approx(1, abs=1e-11)
+    assert found.residual <= 1e-8
+    monkeypatch.setattr(lanczos, "_MOST_STEPS", 6)  # vectors per cycle: most of them are restarts
+    again = lanczos.largest_singular(diagonal, tolerance=1e-12)
+    assert again.value == pytest.approx(1, abs=2e-9)
+    assert again.products > found.products
     assert A.shape == diagonal.shape
 
 
@@ -260,9 +299,11 @@ class _Diagonal:
 # --- guaranteed bounds -----------------------------------------------------------------------------------------------
 
 
-def test_bounds_of_random_layers() -> None:
+@for_each("work", [0.0, 1e8])
+def test_bounds_of_random_layers(work: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bounds, "_LITTLE_WORK", work)  # of layers that are decomposed
     rng = np.random.default_rng(11)
-    for _ in range(150):
+    for _ in range(120 if work == 0 else 60):
         geometry = random_layer(rng)
         enclosure = enclose(geometry, random_weights(geometry, rng))
         assert enclosure.holds, (geometry, enclosure)
@@ -271,7 +312,7 @@ def test_bounds_of_random_layers() -> None:
 
 @each_case
 def test_bounds_of_every_kind_of_layer(geometry: cm.ConvGeometry) -> None:
-    enclosure = enclose(geometry, integer_weights(geometry), tol=1e-7)
+    enclosure = enclose(geometry, integer_weights(geometry), tol=1e-7)  # small layers are decomposed
     assert enclosure.holds
     assert enclosure.refined_width <= 1e-7
 
@@ -322,6 +363,62 @@ def test_bounds_from_fewer_points_of_the_symbol(boundary: str, stride: int, monk
     assert set(sizes) == {24 if stride == 1 else 8}  # eight points a shift; strides of 3 have one
     assert norm <= upper
     assert whole * (1 - 1e-9) <= upper <= 1.2 * whole
+
+
+def test_pieces_of_axes_bound_random_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Layers of every boundary, cut into pieces wherever they are long enough, beside the dense norm."""
+    rng = np.random.default_rng(19)
+    cuts = 0
+    for _ in range(120):
+        geometry, weights, plan = cut_layer(rng)
+        cuts += sum(len(cut.pieces) > 1 for cut in plan)
+        monkeypatch.setattr(localisation, "_best_plan", lambda layer, plan=plan: plan)
+        norm = float(np.linalg.norm(cm.conv_matrix(weights, geometry).toarray(), 2))
+        for guess in (0.0, 0.4 * norm, norm * (1 - 1e-12)):
+            layer = read_layer(weights, geometry)
+            found = localisation.localised_bound(layer, guess, lambda axes, layer=layer: bounds.ring_bound(layer, axes))
+            assert norm <= found * (1 + 1e-13), (geometry, guess)
+    assert cuts > 40
+
+
+@for_each("boundary", ["reflect", "symmetric", "replicate"])
+def test_repeated_samples_are_bounded_within_five_per_cent(boundary: str) -> None:
+    weights = np.random.default_rng(20).standard_normal((3, 4, 3, 3))
+    shape, options = (4, 16, 17), {"padding": 1, "boundary": boundary}
+    lower, upper = spectral.norm_bounds(weights, shape, **options)
+    assert lower <= dense_norm(weights, shape, **options) <= upper <= 1.05 * lower
+
+
+def test_windows_cut_an_axis_without_gaps(monkeypatch: pytest.MonkeyPatch) -> None:
+    axis = cm.ConvGeometry(40, 3, padding=1, boundary="reflect").axes[0]
+    cut = localisation.localised_cut(axis, 10)
+    assert cut is not None
+    reads = [piece.reads.shape[0] if piece.reads is not None else None for piece in cut.pieces]
+    assert reads == [10, None, 10]  # outputs 0 to 9: the window is zero at the end of the ramp
+    assert [size for _, size in cut.added] == pytest.approx(
+        [(1 - math.cos(math.pi / 20)) * math.sqrt(2)] * 2  # sample 1 is read twice by each but the central tap
+    )
+    assert localisation.localised_cut(axis, 20) is None
+    monkeypatch.setattr(localisation, "_MOST_WORK", 1.0)
+    layer = read_layer(np.ones(3), 40, padding=1, boundary="reflect")
+    assert localisation.localised_bound(layer, 1.0, lambda _: 1.0) == math.inf  # nothing is affordable
+
+
+def test_a_banded_piece_rejects_what_is_too_small() -> None:
+    rng = np.random.default_rng(21)
+    for options in ({"padding": 2}, {"padding": 1, "boundary": "reflect", "stride": 2}, {"padding": [(0, 3)]}):
+        geometry = cm.ConvGeometry(12, 4, in_channels=2, out_channels=3, **options)
+        weights = rng.standard_normal(geometry.weight_shape)
+        norm = float(np.linalg.norm(cm.conv_matrix(weights, geometry).toarray(), 2))
+        layer = read_layer(weights, geometry)
+        pieces = localisation.whole_cut(geometry.axes[0]).pieces
+        (task,) = localisation._tasks(layer, pieces)
+        schur = layer.schur_number
+        assert norm <= schur
+        assert task.holds(norm * (1 - 1e-9), schur) is None
+        proved = task.holds(norm * (1 + 1e-9), schur)
+        assert proved is not None
+        assert norm <= proved <= norm * (1 + 1e-6)
 
 
 @for_each("scale", [1e-300, 1e-160, 1.0, 1e160, 1e300])
@@ -380,6 +477,54 @@ def test_band_certificate_is_used_for_long_layers() -> None:
     assert lower <= spectral.spectral_norm(w, geometry, method="lanczos", tol=1e-6) <= upper
 
 
+# --- determinants and densities ---------------------------------------------------------------------------------------
+
+
+@for_each("complex_weights", [False, True])
+def test_determinants_are_those_of_the_dense_matrix(complex_weights: bool) -> None:
+    rng = np.random.default_rng(24)
+    tested = 0
+    for geometry in [*CASES.values(), *(random_layer(rng) for _ in range(150))]:
+        if geometry.n_in != geometry.n_out:
+            continue
+        weights = rng.standard_normal(geometry.weight_shape) * (1 + 0.5j if complex_weights else 1)
+        sign, logarithm = spectral.slogdet(weights, geometry)
+        expected = np.linalg.slogdet(cm.conv_matrix(weights, geometry).toarray())
+        if expected.logabsdet < geometry.n_in * math.log(1e-3):
+            continue  # singular up to rounding
+        assert logarithm == pytest.approx(expected.logabsdet, rel=1e-9, abs=1e-9 * geometry.n_in)
+        assert sign == pytest.approx(complex(expected.sign), abs=1e-8)
+        assert isinstance(sign, complex if complex_weights else float)
+        tested += 1
+    assert tested > 25
+
+
+def test_determinants_at_the_edge() -> None:
+    assert spectral.slogdet([0, 0], 4, **RING) == (0.0, -math.inf)
+    assert spectral.slogdet([-2], 3) == (-1.0, pytest.approx(3 * math.log(2)))
+    with pytest.raises(ValueError, match=r"determinant, .* 4 x 5"):
+        spectral.slogdet([1, 2], 5)
+
+
+@for_each("boundary", ["zero", "reflect"])
+def test_the_density_is_that_of_all_singular_values(boundary: str) -> None:
+    weights = np.random.default_rng(25).standard_normal((4, 3, 3, 3))
+    options: dict[str, Any] = {"padding": 1, "boundary": boundary}
+    found = spectral.singular_value_density(weights * 1e200, (3, 14, 13), steps=50, **options)
+    values = spectral.singular_values(weights * 1e200, (3, 14, 13), **options)
+    shares = (values[:, None] <= found.edges).mean(axis=0)
+    assert (np.abs(found.cumulative - shares) <= found.error + 1e-6).all()
+    assert found.error[1:-1].mean() < 0.12
+    assert found.n_values == len(values)
+    assert found.counts.sum() == pytest.approx(len(values))
+    assert found.largest == pytest.approx(values[0], rel=1e-4)
+    assert found.smallest >= values[-1] * (1 - 1e-3)
+    few = spectral.singular_value_density(weights[0, 0], (4, 4), steps=50, vectors=2, **options)  # all of a small layer
+    assert few.error[1] <= 1
+    with pytest.raises(ValueError, match="vectors"):
+        spectral.singular_value_density(weights, (3, 14, 13), vectors=1)
+
+
 # --- published bounds ------------------------------------------------------------------------------------------------
 
 
@@ -399,6 +544,7 @@ def test_published_bounds_bound_what_they_claim() -> None:
         assert published.delattre_circular(w, shape, iterations=12) == pytest.approx(circular, rel=1e-2)
         for bound in (
             published.singla_feizi(w),
+            published.grishina(w),
             published.grid_bound(w, 12),
             published.delattre_zero(w),
             published.araujo(w, grid=200) * (1 + 1e-2),
@@ -415,6 +561,25 @@ def test_gram_iteration_for_zero_padding_converges() -> None:
 
 def test_grid_bound_allows_for_growth_between_points() -> None:
     assert published.grid_bound([1, -2, 1], 5, n_axes=1) == pytest.approx(3.618034 / math.sqrt(0.6))  # sup is 4
+
+
+def test_the_norm_of_the_tensor() -> None:
+    rng = np.random.default_rng(26)
+    for _ in range(8):
+        outs, ins, first, second, n = (int(number) for number in rng.integers(1, 5, 5))
+        w = rng.standard_normal((outs, ins, first, second))
+        bound = published.grishina(w)
+        assert bound <= published.singla_feizi(w) * (1 + 1e-12)  # matrices of the same entries have larger norms
+        a, b, c, d = (rng.standard_normal(size) for size in w.shape)
+        rank_one = np.einsum("i,j,k,l->ijkl", a, b, c, d)
+        lengths = math.prod(float(np.linalg.norm(vector)) for vector in (a, b, c, d))
+        assert published.grishina(rank_one) == pytest.approx(math.sqrt(first * second) * lengths)
+        options: dict[str, Any] = {"padding": "same", "stride": 2}
+        assert published.grishina(w, stride=2) >= dense_norm(w, (ins, 2 * n, 2 * n), **options) * (1 - 1e-12)
+        assert published.grishina(w, stride=2) >= dense_norm(w, (ins, 6, 6), **options, boundary="circular") * (
+            1 - 1e-9
+        )
+    assert published.grishina(np.zeros((2, 2, 3, 3))) == 0
 
 
 def test_reshaped_norms() -> None:

@@ -48,6 +48,20 @@ def test_power_iteration_finds_the_norm() -> None:
     assert len(spectrum.power_iteration(kernel, 6, "float32", 0.0)(300)) == 1
 
 
+def test_norms_of_an_architecture_are_compared() -> None:
+    pytest.importorskip("torch")
+    rows = {str(row.cells["what"]): row.cells for row in spectrum.architecture_norms(QUICK).rows}
+    assert float(str(rows["100 power steps, PyTorch"]["error"]).split()[0]) < 0.05
+    assert len(rows) == 5
+
+
+def test_errors_of_the_norm_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("torch")
+    monkeypatch.setattr(spectrum.spectral, "spectral_norm", lambda *_, tol, **__: 1.0 - 2 * tol)
+    with pytest.raises(RuntimeError, match=r"tol=0.001 has the relative error 2\.0e-03"):
+        spectrum.padded_norm(QUICK)
+
+
 def test_bounds_and_structure_tests_run() -> None:
     table = spectrum.default_bounds(QUICK)
     ratios = {str(row.cells["bound"]): row.cells for row in table.rows}

@@ -135,7 +135,7 @@ def _text(record: dict[str, Any]) -> str:
     if record["seed"] is not None:
         lines["weights"] = f"random, --seed {record['seed']}"
     lines["route"] = f"blocks, axes {axes}" if record["route"] == "blocks" else f"Lanczos steps (axes {axes})"
-    error = "" if record["norm_error"] is None else f", residual {record['norm_error']:.1g}"
+    error = "" if record["norm_error"] is None else f", estimated error {record['norm_error']:.1g}"
     lines["norm"] = f"{record['norm']:.12g}{error}"
     lines["bounds"] = f"{lower:.12g} to {upper:.12g}{width}"
     if record["route"] == "blocks":

@@ -69,13 +69,17 @@ def plot_filters(weights: ArrayLike, *, columns: int | None = None) -> Figure:
     return figure
 
 
-def plot_spectrum(values: ArrayLike, *, label: str | None = None, axes: Axes | None = None) -> Figure:
-    """Draw singular values in descending order; call it again with the same axes to compare several layers.
+def plot_spectrum(
+    values: ArrayLike, *, bins: int | None = None, label: str | None = None, axes: Axes | None = None
+) -> Figure:
+    """Draw singular values in descending order, or their histogram; call it again with the same axes to compare layers.
 
     Parameters
     ----------
     values : array_like
         Singular values in any order, such as those of `convmatrix.spectral.singular_values`.
+    bins : int, optional
+        Draw a histogram of this many intervals, from 0 to the largest value, instead of the ordered values.
     label : str, optional
     axes : matplotlib Axes, optional
 
@@ -91,13 +95,18 @@ def plot_spectrum(values: ArrayLike, *, label: str | None = None, axes: Axes | N
     >>> figure = plot_spectrum([3.0, 1.0, 2.0], label="a layer")
     >>> figure.axes[0].lines[0].get_ydata().tolist()
     [3.0, 2.0, 1.0]
+    >>> [float(bar.get_height()) for bar in plot_spectrum([3.0, 1.0, 2.0, 0.5], bins=3).axes[0].patches]
+    [1.0, 1.0, 2.0]
     """
+    bins = None if bins is None else integer("bins", bins, minimum=1)
     ordered = np.sort(real_values("values", values).ravel())[::-1]
     if not ordered.size:
         raise ValueError("values is empty, but a spectrum has at least 1 value")
     if n_wrong := int(np.count_nonzero(~(np.isfinite(ordered) & (ordered >= 0)))):
         raise ValueError(f"values must be finite and not negative, but {n_wrong} of {ordered.size} are not")
     figure, axes = axes_of(axes, 5, 3.5)
+    if bins is not None:
+        return _histogram(figure, axes, ordered, bins, label)
     number = len(axes.lines)
     style, colour = _LINE_STYLES[number % len(_LINE_STYLES)], _LINE_COLOURS[number % len(_LINE_COLOURS)]
     marker = "o" if ordered.size == 1 else None  # a line through one point would be invisible
@@ -108,6 +117,19 @@ def plot_spectrum(values: ArrayLike, *, label: str | None = None, axes: Axes | N
     axes.set_ylabel("singular value")
     axes.autoscale(axis="y")  # a limit set by an earlier call would cut off larger values
     axes.set_ylim(bottom=0)
+    if label is not None:
+        axes.legend(frameon=False)
+    return figure
+
+
+def _histogram(figure: Figure, axes: Axes, values: Any, bins: int, label: str | None) -> Figure:
+    """Draw the number of values in intervals of equal width; a second histogram is drawn over the first one."""
+    colour = _LINE_COLOURS[len(axes.containers) % len(_LINE_COLOURS)]
+    counts, edges = np.histogram(values, bins, range=(0.0, float(values[0]) or 1.0))
+    widths = np.diff(edges)
+    axes.bar(edges[:-1], counts, widths, align="edge", color=colour, alpha=0.6, edgecolor=colour, label=label)
+    axes.set_xlabel("singular value")
+    axes.set_ylabel("number of singular values")
     if label is not None:
         axes.legend(frameon=False)
     return figure

@@ -1,4 +1,4 @@
-"""Spectra of layers: transfer functions, singular values, norms, guaranteed bounds on norms, also of networks.
+"""Spectra of layers: transfer functions, singular values, determinants, norms, guaranteed bounds, also of networks.
 
 Every function takes a layer as `convmatrix.conv_matrix` does: a kernel, an input shape and the options of
 `ConvGeometry`, or a kernel and a `ConvGeometry`. The layer's matrix is formed only if there is no other way.
@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 
 from convmatrix.spectral import published
 from convmatrix.spectral.bounds import norm_bounds
+from convmatrix.spectral.density import SingularValueDensity, singular_value_density
 from convmatrix.spectral.extremes import condition_number, rank, smallest_singular_value, spectral_norm
 from convmatrix.spectral.projection import project_norm
-from convmatrix.spectral.singular import eigenvalues, singular_values, transfer_function
+from convmatrix.spectral.singular import eigenvalues, singular_values, slogdet, transfer_function
 
 if TYPE_CHECKING:
     from convmatrix.spectral.lipschitz import LipschitzBound, lipschitz_bound
 
 __all__ = [
     "LipschitzBound",
+    "SingularValueDensity",
     "condition_number",
     "eigenvalues",
     "lipschitz_bound",
@@ -28,7 +30,9 @@ __all__ = [
     "project_norm",
     "published",
     "rank",
+    "singular_value_density",
     "singular_values",
+    "slogdet",
     "smallest_singular_value",
     "spectral_norm",
     "transfer_function",

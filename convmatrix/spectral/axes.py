@@ -160,7 +160,7 @@ def suits_cosines(axis: Axis) -> bool:
 def dense_transform(axis: Axis) -> AxisTransform:
     """Return the transform of an axis that has its own matrix as the only block."""
     outputs, taps = (array.ravel() for array in np.mgrid[: axis.n_outputs, : axis.n_taps])
-    samples = _unflipped_samples(axis, outputs, taps)
+    samples = unflipped_samples(axis, outputs, taps)
     inside = samples != NOTHING
     weights = axis.weight(outputs, taps)[inside]
     rows = outputs[inside] * axis.n_samples + samples[inside]
@@ -169,7 +169,25 @@ def dense_transform(axis: Axis) -> AxisTransform:
     return AxisTransform("dense", 1, axis.n_outputs, axis.n_samples, 0, 1, spread)
 
 
-def _unflipped_samples(axis: Axis, outputs: NDArray[np.int64], taps: NDArray[np.int64]) -> NDArray[np.int64]:
+def dense_part(
+    axis: Axis, outputs: NDArray[np.int64], samples: NDArray[np.int64]
+) -> tuple[AxisTransform, NDArray[np.int64]]:
+    """Return the transform of some outputs and samples of an untiled axis, and the column that each tap reads.
+
+    The second array has the shape (outputs, taps); `NOTHING` stands for samples that are not among the given ones.
+    """
+    column = np.full(axis.n_samples + 1, NOTHING)  # the last entry is that of NOTHING
+    column[samples] = np.arange(len(samples))
+    taps = np.arange(axis.n_taps)
+    reads: NDArray[np.int64] = column[unflipped_samples(axis, *np.broadcast_arrays(outputs[:, None], taps))]
+    rows, used = np.nonzero(reads != NOTHING)
+    entries = rows * len(samples) + reads[rows, used]
+    shape = (len(outputs) * len(samples), axis.n_taps)
+    spread = sparse.csr_array((np.ones(len(rows)), (entries, used)), shape=shape)
+    return AxisTransform("dense", 1, len(outputs), len(samples), 0, 1, spread), reads
+
+
+def unflipped_samples(axis: Axis, outputs: NDArray[np.int64], taps: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return the samples read by the taps of the correlation kernel, which is not flipped even if ``axis.flip``."""
     samples: NDArray[np.int64] = axis.sample(outputs, axis.n_taps - 1 - taps if axis.flip else taps)
     return samples
@@ -223,8 +241,8 @@ def enclosing_rings(axis: Axis) -> list[tuple[AxisTransform, float]]:
     last = (axis.n_outputs - 1) * axis.stride + axis.dilation * (axis.n_taps - 1) - axis.pad_low
     beyond = max(axis.pad_low, last - (axis.n_samples - 1), 0)
     if axis.boundary == "zero" or beyond == 0:
-        return [(_long_ring(axis, axis.n_samples + beyond), 1.0)]
-    choices = [(_long_ring(axis, last + axis.pad_low + 1), math.sqrt(_most_repeats(axis)))]
+        return [(long_ring(axis, axis.n_samples + beyond), 1.0)]
+    choices = [(long_ring(axis, last + axis.pad_low + 1), math.sqrt(_most_repeats(axis)))]
     if axis.boundary == "circular" and axis.tile == 1:
         step = math.gcd(axis.stride, axis.n_samples)
         rounds = -(-axis.n_outputs * step // axis.n_samples)
@@ -233,10 +251,10 @@ def enclosing_rings(axis: Axis) -> list[tuple[AxisTransform, float]]:
     return choices
 
 
-def _long_ring(axis: Axis, at_least: int) -> AxisTransform:
-    """Return an axis on the shortest ring of at least a given length that its stride and tile divide."""
+def long_ring(axis: Axis, at_least: int, n_outputs: int | None = None) -> AxisTransform:
+    """Return an axis on the shortest ring for at least a given length and number of outputs, all of them by default."""
     step = axis.stride * axis.tile
-    length = max(at_least, axis.n_outputs * axis.stride)
+    length = max(at_least, (axis.n_outputs if n_outputs is None else n_outputs) * axis.stride)
     return ring_transform(axis, -(-length // step) * step)
 
 
@@ -254,7 +272,7 @@ def most_reads(axis: Axis) -> tuple[int, int]:
     outputs = np.arange(axis.n_outputs)
     total, most = np.zeros(axis.n_samples, dtype=np.int64), 0
     for tap in range(axis.n_taps):
-        samples = _unflipped_samples(axis, outputs, np.full_like(outputs, tap))
+        samples = unflipped_samples(axis, outputs, np.full_like(outputs, tap))
         counts = np.bincount(samples[samples != NOTHING], minlength=axis.n_samples)
         total += counts
         most = max(most, int(counts.max()))

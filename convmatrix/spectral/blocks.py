@@ -19,7 +19,7 @@ from convmatrix import memory
 from convmatrix.arrays import EPSILON
 from convmatrix.geometry import given_geometry
 from convmatrix.options import as_array, weight_array
-from convmatrix.spectral.axes import AxisTransform, best_transform, is_ring, multiply_along, suits_cosines
+from convmatrix.spectral.axes import AxisTransform, best_transform, is_ring, most_reads, multiply_along, suits_cosines
 from convmatrix.weights import group_weights
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ MODERATE_WORK: Final = 2e11
 _CHUNK: Final = 2**26  # bytes of blocks that are computed at a time
 _PIECE: Final = 2**18  # minimum number of bytes of blocks per core
 _SQUARINGS: Final = 4
-_BATCH: Final = 32
+_BATCH_ENTRIES: Final = 2**16  # of the matrices that are decomposed together
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +90,16 @@ class WeightedLayer:
             else:
                 outputs, inputs = outputs * axis.n_outputs, inputs * axis.n_samples
         return 4 * frequencies * groups * outputs * inputs * min(outputs, inputs)
+
+    @property
+    def schur_number(self) -> float:
+        """A bound on the norm of the layer of moduli, from its largest sums of rows and columns."""
+        n = len(self.geometry.kernel_shape)
+        moduli = np.abs(self.grouped).sum(axis=tuple(range(-n, 0)))  # (*tile, groups, outputs, inputs)
+        reads = math.prod(float(single) for _, single in map(most_reads, self.geometry.axes))
+        rows = float(moduli.sum(axis=-1).max())
+        columns = float(moduli.sum(axis=tuple(range(n))).sum(axis=-2).max()) * reads
+        return math.sqrt(rows * columns) * (1 + 16 * self.weights.size * EPSILON)
 
 
 def read_layer(
@@ -245,15 +255,16 @@ class Blocks:
                 return float(singular_values_of(stack).max())
             bounds = gram_bounds(stack, _SQUARINGS)
             order = np.argsort(-bounds)
-            best = 0.0
-            for start in range(0, len(order), _BATCH):
-                batch = order[start : start + _BATCH]
-                batch = batch[bounds[batch] > best]
+            size = max(_BATCH_ENTRIES // math.prod(stack.shape[-2:]), 1)
+            for start in range(0, len(order), size):
+                batch = order[start : start + size]
+                batch = batch[bounds[batch] > best[0]]
                 if not len(batch):
                     break
-                best = max(best, float(singular_values_of(stack[batch]).max()))
-            return best
+                best[0] = max(best[0], float(singular_values_of(stack[batch]).max()))
+            return best[0]
 
+        best = [0.0]  # of all parts so far, on all cores
         return max(self.map(largest))
 
 

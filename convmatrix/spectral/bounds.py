@@ -1,10 +1,10 @@
-"""Guaranteed bounds on the norm of a layer: from below by Lanczos steps, from above by rings, unfolding and moduli."""
+"""Guaranteed bounds on the norm of a layer: from below by Lanczos steps, from above by rings, moduli and pieces."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
@@ -15,6 +15,8 @@ from convmatrix.operator import ConvOperator
 from convmatrix.options import LayerOptions, takes_layer_options
 from convmatrix.spectral.axes import enclosing_rings, most_reads, used_taps
 from convmatrix.spectral.blocks import WeightedLayer, layer_blocks, read_layer
+from convmatrix.spectral.lanczos import layer_norm
+from convmatrix.spectral.localisation import localised_bound
 from convmatrix.spectral.norm_certificates import refine_bounds
 
 if TYPE_CHECKING:
@@ -26,8 +28,10 @@ if TYPE_CHECKING:
     from convmatrix.geometry import ConvGeometry
     from convmatrix.spectral.axes import AxisTransform
 
-_STEPS: Final = 24
-_LEAST_STEPS: Final = 8
+_LITTLE_WORK: Final = 1e8  # multiplications for all singular values of a layer with axes that have no transform
+_PRODUCTS: Final = 96  # of the lower bound without a tolerance
+_LEAST_PRODUCTS: Final = 16
+_CLOSE: Final = 0.01  # relative width at which no closer bound is computed
 _MOST_PRODUCT_WORK: Final = 5e10  # multiplications of all products; for larger layers, fewer steps are taken
 _MOST_BLOCK: Final = 2048  # maximum number of rows or columns of blocks whose largest singular value is computed
 _MOST_WORK: Final = 1e10  # multiplications for the blocks of a ring, beyond which fewer points of its symbol are used
@@ -45,8 +49,8 @@ def norm_bounds(
 ) -> tuple[float, float]:
     r"""Return guaranteed lower and upper bounds on the spectral norm of a layer's matrix.
 
-    Without ``tol`` no matrix is formed: the cost is that of a few products with the layer and a few transforms of its
-    kernel.
+    Without ``tol``, no sparse matrix is formed, and the cost is bounded: a few dozen products with the layer, a few
+    transforms of its kernel, and factorisations of at most :math:`2 \cdot 10^{11}` multiplications.
 
     Parameters
     ----------
@@ -98,6 +102,14 @@ def norm_bounds(
     3. Moduli. :math:`\|A\| \le \| |A| \|`, and for every positive x, :math:`\| |A| \|^2 \le \max_j (|A|^T |A| x)_j /
        x_j` (Collatz, Wielandt). For kernels of one sign this bound is tight, for every boundary.
 
+    4. Pieces. On an axis whose boundary repeats samples, smooth windows cut the layer into the ends and a middle that
+       repeats nothing; what the windows do not commute with is of the order of :math:`(\pi / L)^2` for ramps of L
+       samples. Pieces with dense axes, and whole axes where that is affordable, are proved by a block Cholesky
+       factorisation. The derivation is in `convmatrix.spectral.localisation`.
+
+    They are computed in this order, until one is within 1% of the lower bound. A layer of at most :math:`10^8`
+    multiplications is decomposed.
+
     *With tol.* The lower bound is refined by restarted Lanczos steps; the upper bound is proved by a factorisation
     :math:`\mu^2 I - A A^H = L L^H`, which exists only if :math:`\|A\| \le \mu`, with a shift that covers its rounding
     errors (Rump, Verification of positive definiteness, BIT 46, 2006).
@@ -130,16 +142,12 @@ def norm_bounds(
     exact = exact_bounds(scaled)
     if exact is not None and (tol is None or exact[1] - exact[0] <= tol * exact[0]):
         return exact[0] * scale * (1 - 2 * EPSILON), exact[1] * scale * (1 + 2 * EPSILON)
-    bounds = upper_bounds(scaled)
-    upper = min(bounds.values())
-    rounding = _product_rounding(scaled, bounds["moduli"])
-    operator = ConvOperator(scaled.weights, geometry)
-    lower = lower_bound(operator, rounding, tolerance=1e-3, restarts=1)
+    lower = lower_bound(scaled, 1e-3, _PRODUCTS)
+    upper = upper_bound(scaled, lower)
     if upper == 0:
         return 0.0, 0.0
     if tol is not None and upper - lower > tol * lower:
-        lanczos = partial(lower_bound, operator, rounding)
-        lower, upper = refine_bounds(scaled, lanczos, tol, (lower, upper), scale)
+        lower, upper = refine_bounds(scaled, partial(lower_bound, scaled), tol, (lower, upper), scale)
     return lower * scale, upper * scale * (1 + 2 * EPSILON)
 
 
@@ -160,18 +168,16 @@ def _used_weights(geometry: ConvGeometry) -> NDArray[np.bool_]:
 # --- from below ------------------------------------------------------------------------------------------------------
 
 
-def lower_bound(operator: ConvOperator, rounding: float, tolerance: float, restarts: int) -> float:
-    """Return a lower bound on the norm of an operator whose products have an error of at most ``rounding``."""
-    step = 2.0 * math.prod(operator.geometry.output_shape) * operator.geometry.n_weights
-    steps = min(max(int(_MOST_PRODUCT_WORK / step), _LEAST_STEPS), _STEPS)
-    found = largest_singular(operator, tolerance=tolerance, steps=steps, restarts=restarts)
-    # The vector is a combination of others, so its image is computed anew; its norm is one only up to rounding.
-    image = np.linalg.norm(operator @ found.vector) / np.linalg.norm(found.vector)
-    size = sum(operator.shape)
-    return max(float(image) * (1 - (4 * math.sqrt(size) + 8) * EPSILON) - rounding, 0.0)
+def lower_bound(layer: WeightedLayer, tolerance: float, products: int) -> float:
+    """Return a lower bound on the norm of a layer, from Lanczos steps that end at a tolerance of the value."""
+    step = 2.0 * math.prod(layer.geometry.output_shape) * layer.geometry.n_weights
+    most = max(min(products, int(_MOST_PRODUCT_WORK / step)), _LEAST_PRODUCTS)
+    found = layer_norm(layer, tolerance, products=most)
+    size = layer.geometry.n_in + layer.geometry.n_out
+    return max(found.value * (1 - (4 * math.sqrt(size) + 16) * EPSILON) - _product_rounding(layer), 0.0)
 
 
-def _product_rounding(layer: WeightedLayer, moduli: float) -> float:
+def _product_rounding(layer: WeightedLayer) -> float:
     """Return a bound on the norm of the error of a product, for a vector of norm one."""
     geometry = layer.geometry
     terms = math.prod(geometry.kernel_shape) * max(geometry.in_channels, geometry.out_channels)
@@ -180,111 +186,50 @@ def _product_rounding(layer: WeightedLayer, moduli: float) -> float:
     frobenius = float(np.sqrt((sums**2).sum(axis=(-2, -1)).max()))
     points = math.prod(geometry.input_shape) + math.prod(geometry.output_shape) + math.prod(geometry.kernel_shape)
     transforms = 16 * (math.log2(points) + 2) * frobenius * len(geometry.axes)
-    return EPSILON * (2 * terms * moduli + transforms)
-
-
-@dataclass(frozen=True)
-class Extreme:
-    """An approximate singular value, as found by `largest_singular`.
-
-    Attributes
-    ----------
-    value : float
-        The computed quotient norm(A v) / norm(v) for `vector`.
-    residual : float
-        norm(A^H u - value * v) with u = A v / value. The matrix has a singular value within this distance.
-    vector : array
-        v, of norm one.
-    products : int
-        Total number of products with A and A^H.
-    """
-
-    value: float
-    residual: float
-    vector: Array
-    products: int
-
-
-def largest_singular(operator: Any, *, tolerance: float, steps: int, restarts: int, seed: int = 0) -> Extreme:
-    """Return the largest singular value of an operator by restarted Golub-Kahan-Lanczos bidiagonalisation.
-
-    The vectors are fully orthogonalised. Each cycle keeps the best approximate vectors, as many as a third of its steps
-    (a thick restart), so that clusters of large singular values are resolved together. The iteration ends when the
-    residual is below ``tolerance * value``.
-    """
-    rng = np.random.default_rng(seed)
-    n_out, n_in = operator.shape
-    steps = min(steps, n_in, n_out)
-    start = rng.standard_normal(n_in)
-    if operator.dtype.kind == "c":
-        start = start + 1j * rng.standard_normal(n_in)
-    adjoint = operator.H
-    V: Array = (start / np.linalg.norm(start))[:, None]
-    AV = np.empty((n_out, 0), dtype=V.dtype)
-    products = 0
-    best = Extreme(0.0, np.inf, V[:, 0], 0)
-    for _ in range(restarts):
-        while True:
-            image = (operator @ V[:, -1])[:, None]
-            products += 1
-            AV = np.concatenate([AV, image], axis=1)
-            if V.shape[1] >= steps:
-                break
-            following = adjoint @ image[:, 0]
-            products += 1
-            length = float(np.linalg.norm(following))
-            following, remaining = _orthogonalised(following, V)
-            if remaining <= 1e-12 * length or length == 0:
-                break
-            V = np.concatenate([V, (following / remaining)[:, None]], axis=1)
-        _, sigma, wh = np.linalg.svd(AV, full_matrices=False)
-        W = wh[: min(max(steps // 3, 1), len(sigma))].conj().T
-        V, AV = V @ W, AV @ W
-        v, image = V[:, 0], AV[:, 0]
-        value = float(np.linalg.norm(image))
-        if value == 0:
-            return Extreme(0.0, 0.0, v, products)
-        residual = adjoint @ (image / value) - value * v
-        products += 1
-        best = Extreme(value, float(np.linalg.norm(residual)), v, products)
-        if best.residual <= tolerance * value:
-            break
-        residual, length = _orthogonalised(residual, V)
-        if length <= 1e-14 * value:
-            break
-        V = np.concatenate([V, (residual / length)[:, None]], axis=1)
-    return best
-
-
-def _orthogonalised(vector: Array, V: Array) -> tuple[Array, float]:
-    """Return a vector without its components along the columns of V, and its norm."""
-    for _ in range(2):  # twice, for orthogonality to working precision
-        vector = vector - V @ (V.conj().T @ vector)
-    return vector, float(np.linalg.norm(vector))
+    return EPSILON * (2 * terms * layer.schur_number + transforms)
 
 
 # --- from above ------------------------------------------------------------------------------------------------------
 
 
 def exact_bounds(layer: WeightedLayer) -> tuple[float, float] | None:
-    """Return bounds that differ only by rounding; None if an axis has no transform or the work would be too large."""
-    if "dense" in layer.transform_names:
+    """Return bounds that differ only by rounding, from the blocks of the layer; None if they are too much work."""
+    if "dense" in layer.transform_names and layer.decomposition_work > _LITTLE_WORK:
         return None
     value, error = _ring_norm(layer, layer.transforms(), _MOST_WORK)
     # If the weights cancel, only rounding is left, which cannot be distinguished from zero.
     return (value - error, value + error) if 0 < 2 * error < value < math.inf else None
 
 
-def upper_bounds(layer: WeightedLayer) -> dict[str, float]:
-    """Return all upper bounds by name, for weights of modulus at most one."""
-    bounds = unfold_bounds(layer)
-    bounds["moduli"] = moduli_bound(layer)
+def upper_bound(layer: WeightedLayer, lower: float) -> float:
+    """Return an upper bound on the norm, for weights of modulus at most one.
+
+    Bounds are computed in the order of their cost until one is within 1% of the lower bound.
+    """
+    best = math.inf
+    for bounds in (_ring_bounds, unfold_bounds, _moduli_bounds, partial(_localised_bounds, lower)):
+        best = min(best, *(value for value in bounds(layer).values() if math.isfinite(value)), math.inf)
+        if best <= lower * (1 + _CLOSE):
+            break
+    return best
+
+
+def _ring_bounds(layer: WeightedLayer) -> dict[str, float]:
     names = zip(layer.geometry.axes, layer.transform_names, layer.transforms(), strict=True)
     choices = [enclosing_rings(axis) if name == "dense" else [(exact, 1.0)] for axis, name, exact in names]
+    bounds = {}
     for number, choice in enumerate(itertools.product(*choices)):
         factor = math.prod(factor for _, factor in choice)
         bounds[f"ring {number}"] = factor * ring_bound(layer, [ring for ring, _ in choice])
-    return {name: value for name, value in bounds.items() if math.isfinite(value)}
+    return bounds
+
+
+def _moduli_bounds(layer: WeightedLayer) -> dict[str, float]:
+    return {"moduli": moduli_bound(layer)}
+
+
+def _localised_bounds(lower: float, layer: WeightedLayer) -> dict[str, float]:
+    return {"pieces": localised_bound(layer, lower, partial(ring_bound, layer))}
 
 
 def ring_bound(layer: WeightedLayer, axes: list[AxisTransform]) -> float:

@@ -14,8 +14,8 @@ import numpy as np
 from convmatrix.arrays import EPSILON
 from convmatrix.matrices import conv_matrix
 from convmatrix.spectral import linear_maps
-from convmatrix.spectral.blocks import WeightedLayer
-from convmatrix.spectral.bounds import exact_bounds, largest_singular, upper_bounds
+from convmatrix.spectral.bounds import norm_bounds
+from convmatrix.spectral.lanczos import largest_singular
 from convmatrix.spectral.linear_maps import Form
 from convmatrix.spectral.norm_certificates import BandCertifier
 from convmatrix.spectral.upward import added, root_of_squares, scaled, times, unscaled, up
@@ -35,7 +35,7 @@ FormThunk = Callable[[], Form | None]
 
 
 def upper_norm(weight: Array, geometry: ConvGeometry) -> float:
-    """Return an upper bound on the norm of a layer, without the lower one that `norm_bounds` takes time for.
+    """Return an upper bound on the norm of a layer: from its matrix if it is small, and otherwise of `norm_bounds`.
 
     Examples
     --------
@@ -52,9 +52,7 @@ def upper_norm(weight: Array, geometry: ConvGeometry) -> float:
             taps = math.prod(geometry.kernel_shape)
             upper += taps * EPSILON * moduli_norm(conv_matrix(np.abs(weight), geometry))
     else:
-        layer = WeightedLayer(geometry, weight)
-        exact = exact_bounds(layer)
-        upper = min(upper_bounds(layer).values()) if exact is None else exact[1]
+        upper = norm_bounds(weight, geometry)[1]
     return unscaled(up(upper), exponent)
 
 
@@ -90,7 +88,7 @@ def _matrix_norm(matrix: Any) -> float:
         return bound
     from scipy.sparse.linalg import aslinearoperator
 
-    found = largest_singular(aslinearoperator(wide), tolerance=1e-6, steps=24, restarts=8).value
+    found = largest_singular(aslinearoperator(wide), tolerance=1e-7, products=400).value
     for share in _SHARES:
         proved = certifier.holds(found * (1 + share))
         if proved is not None:

@@ -51,7 +51,7 @@ def refine_bounds(
     ----------
     layer : WeightedLayer
     lower_bound : callable
-        Returns a lower bound for a tolerance and a number of restarts of Lanczos steps.
+        Returns a lower bound for a tolerance of the value and a maximum number of products.
     tol : float
     known : (float, float)
         Bounds to start from.
@@ -63,12 +63,12 @@ def refine_bounds(
         return 0.0, 0.0
     certifier, reason = find_certifier(layer)
     # A small residual shows that a singular value is near, but not which one: if the proof fails, refine.
-    for effort, tolerance in ((8, math.sqrt(tol) / 50), (40, tol / 100), (200, 1e-13)):
+    for effort, tolerance in ((1_000, tol / 20), (4_000, tol / 1_000), (20_000, 1e-14)):
         lower = max(lower, lower_bound(tolerance, effort))
         if upper - lower <= tol * lower:
             return lower, upper
         if certifier is None:
-            if effort == 8:
+            if effort == 1_000:
                 continue
             break
         for share in (0.25, 0.5, 0.9):
@@ -144,8 +144,8 @@ class BlockCertifier:
         if not all(succeeded for succeeded, _ in results):
             return None
         total = max(total for _, total in results)  # bounds the norm of |A| |A|^T
-        slack = _gamma(complex_factor * (self.inner + 2)) * total + 2 * _UNIT * mu**2
-        slack += 2 * _gamma(complex_factor * (self.small + 2)) * self.small * mu**2
+        slack = gamma(complex_factor * (self.inner + 2)) * total + 2 * _UNIT * mu**2
+        slack += 2 * gamma(complex_factor * (self.small + 2)) * self.small * mu**2
         return (math.sqrt(mu**2 + slack) + self.blocks.rounding()) * (1 + 8 * _UNIT)
 
 
@@ -200,10 +200,11 @@ class BandCertifier:
         except np.linalg.LinAlgError:
             return None
         factor = 4 if self._values.dtype.kind == "c" else 1
-        slack = _gamma(factor * (self._terms + 2)) * self._total + 2 * _UNIT * mu**2
-        slack += 2 * _gamma(factor * (self.bandwidth + 3)) * self.size * mu**2
+        slack = gamma(factor * (self._terms + 2)) * self._total + 2 * _UNIT * mu**2
+        slack += 2 * gamma(factor * (self.bandwidth + 3)) * self.size * mu**2
         return math.sqrt(mu**2 + slack) * (1 + 8 * _UNIT)
 
 
-def _gamma(terms: float) -> float:
+def gamma(terms: float) -> float:
+    """Return the relative error of a sum of that many products, in the notation of the module's docstring."""
     return terms * _UNIT / (1 - terms * _UNIT)

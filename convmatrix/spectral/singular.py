@@ -1,4 +1,4 @@
-"""All singular values and singular vectors of a layer, its eigenvalues and its transfer function, from its blocks."""
+"""All singular values and vectors of a layer, its eigenvalues, determinant and transfer function, from its blocks."""
 
 from __future__ import annotations
 
@@ -221,24 +221,9 @@ def eigenvalues(
     array([1.    , 0.8536, 0.5   , 0.1464])
     """
     given = read_layer(kernel, input_shape, **layer)
-    geometry = given.geometry
-    if geometry.n_in != geometry.n_out:
-        raise ValueError(
-            f"only square matrices have eigenvalues, but the layer's is {geometry.n_out} x {geometry.n_in} "
-            f"({geometry!r}); use singular_values"
-        )
-    blocks = affordable_blocks(given, 4)
-    same_basis = blocks.block_shape[0] == blocks.block_shape[1] and all(
-        axis.output_phases == axis.input_phases for axis in blocks.axes
-    )
+    blocks, same_basis = _square_blocks(given, "eigenvalues")
     if not same_basis:
-        if 4.0 * geometry.n_in**3 * 4 > MOST_WORK:
-            raise ValueError(
-                f"the eigenvalues of {geometry!r} need the whole matrix, {geometry.n_in} x {geometry.n_in}, because "
-                "its strides or channels make the blocks rectangular; use a smaller input"
-            )
-        dense = layer_blocks(given, [dense_transform(axis) for axis in geometry.axes]).joined()
-        return _by_modulus(np.linalg.eigvals(dense.reshape(geometry.n_out, geometry.n_in)).astype(np.complex128))
+        return _by_modulus(np.linalg.eigvals(_whole_matrix(given, "eigenvalues")).astype(np.complex128))
 
     def values_of(matrices: Array, counts: NDArray[np.int64]) -> Array:
         values = np.linalg.eigvals(matrices).astype(np.complex128).reshape(len(matrices), -1)
@@ -247,8 +232,95 @@ def eigenvalues(
     return _by_modulus(np.concatenate(blocks.map(values_of)))
 
 
+def _square_blocks(given: WeightedLayer, what: str) -> tuple[Blocks, bool]:
+    """Return the blocks of a square layer, and whether outputs and inputs have the same basis."""
+    geometry = given.geometry
+    if geometry.n_in != geometry.n_out:
+        raise ValueError(
+            f"only square matrices have a {what.rstrip('s')}, but the layer's is {geometry.n_out} x {geometry.n_in} "
+            f"({geometry!r}); use singular_values"
+        )
+    blocks = affordable_blocks(given, 4)
+    same_basis = blocks.block_shape[0] == blocks.block_shape[1] and all(
+        axis.output_phases == axis.input_phases for axis in blocks.axes
+    )
+    return blocks, same_basis
+
+
+def _whole_matrix(given: WeightedLayer, what: str) -> Array:
+    """Return the dense matrix of a square layer whose strides or channels make its blocks rectangular."""
+    geometry = given.geometry
+    if 4.0 * geometry.n_in**3 * 4 > MOST_WORK:
+        raise ValueError(
+            f"the {what} of {geometry!r} need the whole matrix, {geometry.n_in} x {geometry.n_in}, because its strides "
+            "or channels make the blocks rectangular; use a smaller input"
+        )
+    dense = layer_blocks(given, [dense_transform(axis) for axis in geometry.axes]).joined()
+    matrix: Array = dense.reshape(geometry.n_out, geometry.n_in)
+    return matrix.T if geometry.transposed else matrix
+
+
 def _by_modulus(values: Array) -> NDArray[np.complex128]:
     return values[np.lexsort((values.imag, -values.real, -np.abs(values).round(12)))]
+
+
+@takes_layer_options()
+def slogdet(
+    kernel: ArrayLike, input_shape: int | Sequence[int] | ConvGeometry, **layer: Unpack[LayerOptions]
+) -> tuple[complex, float]:
+    r"""Return the sign and the logarithm of the modulus of the determinant of a layer's matrix, which must be square.
+
+    .. math:: \det A = \prod_f \det B_f
+
+    with the blocks of `singular_values` if outputs and inputs have the same basis: stride 1, and as many output as
+    input channels. Otherwise the whole matrix is decomposed.
+
+    Parameters
+    ----------
+    kernel, input_shape, **layer
+        As for `singular_values`.
+
+    Returns
+    -------
+    sign : float or complex
+        Of modulus one, or 0 if the determinant is zero; a float for a real kernel.
+    logabsdet : float
+        ``-inf`` if the determinant is zero.
+
+    Raises
+    ------
+    ValueError
+        If the matrix is not square, or too large where an axis has no transform.
+
+    See Also
+    --------
+    numpy.linalg.slogdet
+
+    Examples
+    --------
+    >>> sign, logarithm = slogdet([1, 3, 1], 4, padding="same", boundary="circular")  # eigenvalues 5, 3, 1, 3
+    >>> sign, round(math.exp(logarithm), 9)
+    (1.0, 45.0)
+    """
+    given = read_layer(kernel, input_shape, **layer)
+    blocks, same_basis = _square_blocks(given, "determinant")
+    real = given.weights.dtype.kind != "c"
+    if not same_basis:
+        sign, logarithm = np.linalg.slogdet(_whole_matrix(given, "determinant"))
+        return (float(sign.real) if real else complex(sign)), float(logarithm)
+
+    def of_blocks(matrices: Array, counts: NDArray[np.int64]) -> tuple[complex, float]:
+        signs, logarithms = np.linalg.slogdet(matrices)
+        signs = np.where(counts[:, None] == 2, np.abs(signs), signs)  # a block and its conjugate
+        total = complex(np.prod(signs))
+        return total, float((logarithms * counts[:, None]).sum()) if total != 0 else -math.inf
+
+    found = blocks.map(of_blocks)
+    sign = complex(math.prod(one for one, _ in found))
+    if sign == 0:
+        return 0.0, -math.inf
+    sign = sign / abs(sign)
+    return (math.copysign(1.0, sign.real) if real else sign), math.fsum(logarithm for _, logarithm in found)
 
 
 @takes_layer_options()
