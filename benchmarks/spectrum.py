@@ -210,6 +210,7 @@ def architecture_norms(context: Context) -> Table:
 def _hundred_steps(weight: Array, geometry: Any) -> float:
     """Return the norm of a layer after a hundred power steps of PyTorch in single precision."""
     import torch
+    from torch.nn import grad as gradients
 
     kernel = torch.from_numpy(weight.astype(np.float32))
     options: dict[str, Any] = {"stride": geometry.stride, "padding": [low for low, _ in geometry.padding]}
@@ -221,7 +222,8 @@ def _hundred_steps(weight: Array, geometry: Any) -> float:
             x = x / x.norm()
             y = torch.nn.functional.conv2d(x, kernel, **options)
             value = float(y.norm())
-            x = torch.nn.grad.conv2d_input(list(x.shape), kernel, y, **options)
+            back: Any = gradients.conv2d_input  # without annotations
+            x = back(list(x.shape), kernel, y, **options)
     return value
 
 

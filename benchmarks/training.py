@@ -179,7 +179,7 @@ def time_products(
     from convmatrix.nn.matrix_products import MatrixMultiplication
 
     torch.set_num_threads(threads)
-    counts = {"in_channels": channels, "out_channels": channels, "groups": groups}
+    counts: dict[str, Any] = {"in_channels": channels, "out_channels": channels, "groups": groups}
     geometry = cm.ConvGeometry((size, size), (3, 3), padding=1, **counts)
     rng = np.random.default_rng(0)
     weight = rng.standard_normal(geometry.weight_shape).astype(np.float32)
@@ -197,7 +197,9 @@ def time_products(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PyTorch calls its CSR tensors a prototype
         B, C = (
-            torch.sparse_csr_tensor(*map(torch.from_numpy, (M.indptr, M.indices, M.data)), size=M.shape)
+            torch.sparse_csr_tensor(
+                torch.from_numpy(M.indptr), torch.from_numpy(M.indices), torch.from_numpy(M.data), size=M.shape
+            )
             for M in (A, A.T.tocsr())
         )
         zeros = torch.sparse_csr_tensor(B.crow_indices(), B.col_indices(), torch.zeros(A.nnz), size=A.shape)
