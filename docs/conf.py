@@ -23,6 +23,7 @@ extensions = [
     "answers",
     "drawn",
     "rooms",
+    "theorems",
     "gallery",
     "offline",
     "touch",

@@ -1,4 +1,4 @@
-"""The API pages: one a room of the package, made from its ``__all__``, with a table at the top.
+"""The API pages: one per subpackage, made from its ``__all__``, with a table at the top.
 
 Docstrings say ``(C_in, *input_shape)``, as Python does; what would be markup there is escaped.
 """
@@ -21,6 +21,7 @@ ROOMS = (
     "convmatrix.network",
     "convmatrix.structured",
     "convmatrix.spectral",
+    "convmatrix.distributed",
     "convmatrix.solve",
     "convmatrix.equivariance",
     "convmatrix.proofs",
@@ -105,7 +106,7 @@ def _lives_elsewhere(room: str, value: Any) -> bool:
 def index_page() -> str:
     """Return the page that lists the rooms."""
     lines = ["API", "===", ""]
-    lines += ["Every public function and class, room by room, with an example each.", ""]
+    lines += ["Every public function and class, by subpackage, with an example each.", ""]
     for room in ROOMS:
         summary = (importlib.import_module(room).__doc__ or "").partition("\n")[0].replace("`", "``")
         lines += [f":doc:`{room}`", f"    {summary}", ""]
