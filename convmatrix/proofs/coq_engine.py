@@ -90,10 +90,10 @@ def decide_with_coq(theorem: Theorem) -> tuple[list[Decision], FullStatement | N
             if isinstance(draft, Decision):
                 decisions.append(draft)
             elif accepted:
-                decisions.append(Decision("proved", _certificate(theorem, lemma, coqc)))
+                decisions.append(Decision("proved", _certificate(theorem, lemma, draft, coqc)))
             else:
                 alone = files.compile_text("Alone", _text(theorem, [(lemma, draft)]))
-                decisions.append(alone.decision(_certificate(theorem, lemma, coqc)))
+                decisions.append(alone.decision(_certificate(theorem, lemma, draft, coqc)))
         hold = accepted and len(written) == len(drafts)
         return decisions, _full_statement(theorem, files, hold, coqc)
     finally:
@@ -117,12 +117,20 @@ def _draft(theorem: Theorem, lemma: Lemma) -> tuple[str, str] | Decision:
         return Decision("undecided", {"kind": "none", "reason": str(error)})
 
 
-def _certificate(theorem: Theorem, lemma: Lemma, coqc: str) -> dict[str, Any]:
-    return _accepted(coq_name(theorem.name, lemma.name), statement(lemma), coqc)
+def _certificate(theorem: Theorem, lemma: Lemma, draft: tuple[str, str], coqc: str) -> dict[str, Any]:
+    stated = statement(lemma)
+    return _accepted(coq_name(theorem.name, lemma.name), stated, "".join((stated, *draft)), coqc)
 
 
-def _accepted(name: str, stated: str, coqc: str) -> dict[str, Any]:
-    return {"kind": "coq", "theorem": name, "statement": stated, "assumptions": CLOSED, "version": coq_version(coqc)}
+def _accepted(name: str, stated: str, text: str, coqc: str) -> dict[str, Any]:
+    return {
+        "kind": "coq",
+        "theorem": name,
+        "statement": stated,
+        "assumptions": CLOSED,
+        "bytes": len(text.encode()),
+        "version": coq_version(coqc),
+    }
 
 
 def _full_statement(theorem: Theorem, files: Folder, lemmas_hold: bool, coqc: str) -> FullStatement | None:
@@ -134,9 +142,10 @@ def _full_statement(theorem: Theorem, files: Folder, lemmas_hold: bool, coqc: st
         reason = "it rests on a lemma without a proof"
         return FullStatement(name, Decision("undecided", {"kind": "none", "reason": reason}))
     # The file asks for the assumptions itself; it is asked again, so that they are those of this theorem.
-    files.sources.texts[module] = f"{files.sources[module]}\nPrint Assumptions {name}.\n"
+    text = files.sources[module]
+    files.sources.texts[module] = f"{text}\nPrint Assumptions {name}.\n"
     compiled = files.compile(module)
-    return FullStatement(name, compiled.decision(_accepted(name, full_text(theorem.name) or "", coqc)))
+    return FullStatement(name, compiled.decision(_accepted(name, full_text(theorem.name) or "", text, coqc)))
 
 
 def full_path(name: str) -> Path | None:
@@ -337,13 +346,6 @@ def _compiled(coqc: str, folder: Path, module: str, text: str, others: Sequence[
     if done.returncode:
         return Compiled(" ".join(done.stderr.split()) or f"ended with status {done.returncode}", done.stdout)
     return Compiled("", done.stdout)
-
-
-def file_sizes(theorem: Theorem) -> dict[str, int]:
-    """Return the numbers of bytes of the files of a theorem alone: its lemmas, and its full statement."""
-    sources = _Sources(theorem)
-    kinds = ("Lemmas", "Full") if full_path(theorem.name) else ("Lemmas",)
-    return {kind: len(sources[f"{kind}_{coq_name(theorem.name)}"].encode()) for kind in kinds}
 
 
 # --- one text ---------------------------------------------------------------------------------------------------------

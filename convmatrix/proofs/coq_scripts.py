@@ -178,7 +178,7 @@ class _Quotient:
 
 
 @dataclass
-class _State:
+class _KnownFacts:
     """What is known at a place of a proof."""
 
     quotients: dict[Any, _Quotient] = field(default_factory=dict)
@@ -186,8 +186,8 @@ class _State:
     facts: list[Named] = field(default_factory=list)
     conditions: dict[Any, tuple[Formula, str]] = field(default_factory=dict)
 
-    def copy(self) -> _State:
-        return _State(dict(self.quotients), dict(self.words), list(self.facts), dict(self.conditions))
+    def copy(self) -> _KnownFacts:
+        return _KnownFacts(dict(self.quotients), dict(self.words), list(self.facts), dict(self.conditions))
 
 
 class LemmaProof:
@@ -222,7 +222,7 @@ class LemmaProof:
         if self.names:
             lines.append(f"intros {' '.join(self.names)}.")
         lines.append(f"cbv beta iota zeta delta [{' '.join(DEFINITIONS)}].")
-        lines += self._branch([], _State())
+        lines += self._branch([], _KnownFacts())
         lines.append("Qed.")
         before = "\n".join(f"Lemma {name} : {text}" for text, name in self.contradictions.items())
         return before, "\n".join(lines)
@@ -231,7 +231,7 @@ class LemmaProof:
         self.count += 1
         return f"{letter}{self.count}"
 
-    def _branch(self, choices: list[bool], state: _State) -> Lines:
+    def _branch(self, choices: list[bool], state: _KnownFacts) -> Lines:
         """Return the proof from where the choices end."""
         path = ProofPath(choices)
         claim = gallina_formula(self.lemma.build(path))
@@ -280,7 +280,7 @@ class LemmaProof:
             text = f"[{pattern} {text}]"
         return text, facts
 
-    def _choice(self, formula: Formula, choices: list[bool], state: _State) -> Lines:
+    def _choice(self, formula: Formula, choices: list[bool], state: _KnownFacts) -> Lines:
         """Return the proof by the two cases of a condition."""
         name = self._fresh("C")
         lines, first = self._destruct(formula, name, state)
@@ -292,7 +292,7 @@ class LemmaProof:
             lines += _block([*extra, *self._branch([*choices, branch], inner)])
         return lines
 
-    def _destruct(self, formula: Formula, name: str, state: _State) -> tuple[Lines, bool]:
+    def _destruct(self, formula: Formula, name: str, state: _KnownFacts) -> tuple[Lines, bool]:
         """Return the tactic that distinguishes the cases of a condition, and which case comes first."""
         kind = formula[0]
         flat = _flat(formula, state)
@@ -302,7 +302,7 @@ class LemmaProof:
             return [tactic], kind != "<>"
         return [f"destruct ({boolean_text(flat)}) eqn:{name}; {_REDUCE}."], True
 
-    def _decided(self, formula: Formula, branch: bool, name: str, state: _State) -> tuple[Lines, Named]:
+    def _decided(self, formula: Formula, branch: bool, name: str, state: _KnownFacts) -> tuple[Lines, Named]:
         """Return how a decided condition becomes a fact."""
         kind, *parts = formula
         if kind in _SPECIFICATIONS:
@@ -317,7 +317,7 @@ class LemmaProof:
             fact,
         )
 
-    def _again(self, formula: Formula, path: ProofPath, state: _State) -> Lines:
+    def _again(self, formula: Formula, path: ProofPath, state: _KnownFacts) -> Lines:
         """Return the tactics that decide a condition again, which has come up in the goal since."""
         branch = path.decided[_key(formula)]
         words, known = state.conditions[_key(formula)]
@@ -331,7 +331,7 @@ class LemmaProof:
         lines[-1] = lines[-1][:-1] + (f"; [| {closed}]." if branch == first else f"; [{closed} |].")
         return lines
 
-    def _introduce(self, formula: Formula, state: _State) -> Lines:
+    def _introduce(self, formula: Formula, state: _KnownFacts) -> Lines:
         """Return the tactics that replace the remainders and quotients of a formula in the goal."""
         lines: Lines = []
         for term in _divisions(formula):
@@ -363,7 +363,7 @@ class LemmaProof:
 
     # --- the end of a path ---
 
-    def _claim(self, claim: Formula, state: _State) -> Lines:
+    def _claim(self, claim: Formula, state: _KnownFacts) -> Lines:
         """Return the proof of a claim from the facts."""
         name = self._fresh("N")
         lines = self._introduce(claim, state)
@@ -373,7 +373,7 @@ class LemmaProof:
         return [*lines, f"apply by_contradiction; [decide_it | intro {name}].", *inner]
 
     def _refute(
-        self, pending: list[Named], literals: list[tuple[Literal, str]], state: _State
+        self, pending: list[Named], literals: list[tuple[Literal, str]], state: _KnownFacts
     ) -> tuple[Lines, set[str]]:
         """Return the proof that formulas contradict each other, and the names of the hypotheses that it uses."""
         if not pending:
@@ -432,7 +432,7 @@ class LemmaProof:
         cases: list[list[Named]],
         rest: list[Named],
         literals: list[tuple[Literal, str]],
-        state: _State,
+        state: _KnownFacts,
     ) -> tuple[Lines, set[str]]:
         """Return the proof by the cases of a hypothesis, or without it, if a case is closed without what it adds."""
         blocks, used = [], {name}
@@ -447,7 +447,7 @@ class LemmaProof:
             return [tactic, *blocks[0]], used
         return [tactic, *(line for block in blocks for line in _block(block))], used
 
-    def _leaf(self, literals: list[tuple[Literal, str]], state: _State) -> tuple[Lines, set[str]]:
+    def _leaf(self, literals: list[tuple[Literal, str]], state: _KnownFacts) -> tuple[Lines, set[str]]:
         """Return the contradiction of literals, and the names of the hypotheses that it uses."""
         case = tuple(literal for literal, _ in literals)
         if case not in self.proofs:
@@ -550,7 +550,7 @@ def _divisions(part: Any) -> Iterator[Term]:
             yield part
 
 
-def _flat(part: Any, state: _State) -> Any:
+def _flat(part: Any, state: _KnownFacts) -> Any:
     """Return a formula or a term with its remainders and quotients replaced."""
     if not isinstance(part, tuple):
         return part
