@@ -448,8 +448,8 @@ class _GreedyRun:
                 )
         place, done = progress["place"], progress["done"]
         lengths = [n if at < place else done if at == place else 0 for at, n in enumerate(self.settings["steps"])]
-        ended = place > len(lengths) or (place == len(lengths) and done > 0)
-        if ended or [len(h["error"]) for h in progress["histories"]] != lengths:
+        beyond = place > len(lengths) or (place == len(lengths) and done > 0)
+        if beyond or [len(h["error"]) for h in progress["histories"]] != lengths:
             raise ValueError(f"checkpoint {path} is damaged: its histories are not those of {done} steps of {place}")
         last = min(place, len(lengths) - 1)
         activation = found.arrays.get("activation")

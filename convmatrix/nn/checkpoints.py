@@ -412,7 +412,7 @@ def require_numbers(numbers: Any) -> None:
 
 
 def _check_run(found: Checkpoint) -> None:
-    """Raise ValueError unless a checkpoint is that of a `Run`: its order is a permutation, its steps part of an epoch."""
+    """Raise ValueError unless a checkpoint is that of a `Run`, with steps of an epoch and an order of its samples."""
     progress = found.progress
     require_types(_PROGRESS, progress, "progress")
     for numbers in (progress["loss"], progress["validation_loss"], *progress["metrics"].values()):
