@@ -53,7 +53,7 @@ def anisotropy(picture: Array, size: int = 32) -> float:
     Examples
     --------
     >>> round(anisotropy([[-1.0, 2.0, -1.0]] * 3), 1), round(anisotropy([[0.0, 0, 0], [0, 1, 0], [0, 0, 0]]), 1) + 0.0
-    (0.7, 0.0)
+    (0.8, 0.0)
     """
     power = np.abs(np.fft.fft2(picture, (size, size))) ** 2
     vertical, horizontal = np.fft.fftfreq(size)[:, None], np.fft.fftfreq(size)[None]

@@ -1136,6 +1136,7 @@ def test_the_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.Monkey
         "resnet50.csv",
         "conv1.npz",
         "sure.json",
+        "circular_shift.v",
     }
     given = {"edges.csv", "model.onnx", "property.vnnlib"}
     assert {path.name for path in tmp_path.iterdir()} == given | written

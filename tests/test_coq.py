@@ -21,7 +21,8 @@ from convmatrix.proofs.catalogue import all_theorems
 from convmatrix.proofs.coq_scripts import LemmaProof, NoProofError, ProofPath
 from convmatrix.proofs.gallina import GallinaAlgebra, GallinaInteger, coq_name, lemmas_text, rule_text, statement
 from convmatrix.proofs.proving import prove_theorem, theorem
-from convmatrix.proofs.statements import Algebra, Condition, Lemma
+from convmatrix.proofs.search import decide_with_sympy
+from convmatrix.proofs.statements import Algebra, Condition, Lemma, Numbers
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -177,15 +178,72 @@ def test_what_the_search_cannot_prove_is_undecided(monkeypatch: pytest.MonkeyPat
 def test_variables_may_have_any_name() -> None:
     """Names of Coq, of the rule, and of the hypotheses and quotients of proofs are told apart."""
     names = "H1 Q2 position position_ quotient end"
+    others = "by SProp False IF I Variable exists2 proj2 _ q0 Z forall True neither"
 
     def build(a: Algebra) -> Condition:
         first, second, third, fourth, fifth, sixth = a.integers(names)
-        a.assume(second >= 1, third >= 1, a.equal(fourth, fifth + sixth))
+        rest = a.integers(others)
+        a.assume(second >= 1, third >= 1, a.equal(fourth, fifth + sixth), *(other >= 1 for other in rest))
+        a.assume(a.implies(first % rest[-1] == 7, rest[0] < rest[1]))
         return a.both(a.within(first % second, second), fourth % third < third, a.equal(fourth - sixth, fifth))
 
-    example = {name: 2 if name == "position_" else 1 for name in names.split()}
+    example = {name: 2 if name == "position_" else 1 for name in f"{names} {others}".split()}
     part = prove_theorem(about_x(build, example=example), "coq").parts[0]
     assert part.status == "proved", part.certificate
+
+
+def test_what_is_no_name_of_a_variable_is_refused() -> None:
+    """A name that Coq would read as a hypothesis is not written into a statement."""
+
+    def build(a: Algebra) -> Condition:
+        (x,) = a.integers("x:Z,False->forall(**)y")
+        return a.equal(x, 7)
+
+    with pytest.raises(ValueError, match="name of a variable"):
+        statement(Lemma("lemma", "", "", build, {}))
+
+
+def cancelled(a: Algebra) -> Condition:
+    """Multiply a remainder by zero."""
+    (x,) = a.integers("x")
+    return a.equal((5 % (x - 1000)) * 0, 0)
+
+
+def division_of(a: Algebra) -> Condition:
+    """State what Coq's division by zero satisfies, too."""
+    (x,) = a.integers("x")
+    return a.equal(x - (x - 1000) * (x // (x - 1000)), x % (x - 1000))
+
+
+def beside_the_hypothesis(a: Algebra) -> Condition:
+    """Divide where the claim holds for another reason."""
+    (x,) = a.integers("x")
+    return a.either(x - 1000 < 1, x % (x - 1000) >= 0)
+
+
+@pytest.mark.parametrize("engine", ["sympy", "coq"])
+def test_code_that_may_divide_by_zero_proves_nothing(engine: str) -> None:
+    """At x = 1000, which is not among the numbers that are tried, the code has no value."""
+    for build in (cancelled, division_of, beside_the_hypothesis):
+        lemma = about_x(build).lemmas[0]
+        with pytest.raises(ZeroDivisionError):
+            build(Numbers({"x": 1000}))
+        if engine == "sympy":
+            assert decide_with_sympy(lemma).status == "undecided"
+        else:
+            assert coq_engine._draft(about_x(build), lemma).status == "undecided"  # type: ignore[union-attr]
+
+
+def test_nothing_is_no_proof() -> None:
+    assert not prove_theorem(replace(about_x(one_branch), lemmas=(), identities=())).proved
+
+
+def test_a_full_statement_belongs_to_its_theorem() -> None:
+    """Another theorem is not proved by the full statement of the one whose name, or name in Coq, it has."""
+    own = theorem("output-sizes")
+    assert "Theorem output_sizes_theorem" in coq_engine.export_text(own)
+    for other in (replace(own, name="output_sizes"), replace(own, statement="All sizes are equal.")):
+        assert "Theorem output_sizes_theorem" not in coq_engine.export_text(other)
 
 
 def test_without_coq(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

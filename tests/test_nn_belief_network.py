@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -506,6 +507,58 @@ def test_resumed_training_gives_the_same_bits(tmp_path: Path, killed_after: int)
         nn.fit_greedily(resumed, bars(), **{**options, "steps": [20, 16]}, checkpoint=path)
 
 
+def test_checkpoints_of_other_trainings_are_refused(tmp_path: Path) -> None:
+    path, x = tmp_path / "run.npz", bars()
+    options: dict[str, Any] = {"steps": np.int64(3), "batch_size": np.int32(4), "sparsity_rate": np.float32(0.5)}
+    first = nn.fit_greedily(trainable(), x, **options, checkpoint=path)
+    assert [len(history.error) for history in first] == [3, 3]
+    other = x.copy()
+    other[5, 0, 2, 3] = np.nextafter(other[5, 0, 2, 3], 0.5)
+    resumed = trainable(seed=9)
+    before = {name: value.copy() for name, value in resumed.state().items()}
+    for data, change, words in (
+        (other, {}, "saved with x "),
+        (x, {"optimiser": lambda: nn.SGD(0.3, momentum=0.5)}, "'learning_rate': 0.4.*'learning_rate': 0.3"),
+        (x, {"batch_size": 5}, "batch_size 4.* 5"),
+        (x, {"sparsity": 0.1}, r"sparsity \[None, None\].*0\.1"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            nn.fit_greedily(resumed, data, **(options | change), checkpoint=path)
+    fitted = tmp_path / "fit.npz"
+    classifier = nn.Sequential([trainable(), nn.Dense(3, 2)])
+    nn.fit(classifier, x, np.zeros(len(x), int), epochs=1, checkpoint=fitted)
+    with pytest.raises(ValueError, match="place of progress"):
+        nn.fit_greedily(resumed, x, **options, checkpoint=fitted)
+    with pytest.raises(ValueError, match="loss of progress"):
+        nn.fit(classifier, x, np.zeros(len(x), int), epochs=2, checkpoint=path)
+    assert all(np.array_equal(value, before[name]) for name, value in resumed.state().items())
+    assert nn.fit_greedily(resumed, x, **options, checkpoint=path) == first
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"place": 7},
+        {"place": -1},
+        {"done": 2},
+        {"done": "0"},
+        {"histories": []},
+        {"histories": [{"error": ["x"], "activation": [0.1]}] * 2},
+        {"histories": [{"error": [1.0] * 3, "activation": [0.1] * 2}] * 2},
+    ],
+)
+def test_damaged_checkpoints_are_refused(change: dict[str, Any], tmp_path: Path) -> None:
+    path = tmp_path / "run.npz"
+    nn.fit_greedily(trainable(), bars(), steps=3, checkpoint=path)
+    with np.load(path) as archive:
+        members = dict(archive.items())
+    contents = json.loads(str(members["contents"]))
+    contents["progress"] |= change
+    np.savez(path, **members | {"contents": np.array(json.dumps(contents))})
+    with pytest.raises(ValueError, match="damaged"):
+        nn.fit_greedily(trainable(), bars(), steps=3, checkpoint=path)
+
+
 def test_progress_names_the_layer(capsys: pytest.CaptureFixture[str]) -> None:
     nn.fit_greedily(trainable(), bars(), steps=[2, 3], progress=True)
     assert "layer 2/2 [####################] 3/3 loss" in capsys.readouterr().err
@@ -529,6 +582,11 @@ def test_values_that_are_not_finite_end_the_training() -> None:
         ({"steps": [5, -1]}, ValueError, ["steps[1]", "-1"]),
         ({"sparsity": 1.5}, ValueError, ["1.5"]),
         ({"sparsity": [0.1]}, ValueError, ["2 machines"]),
+        ({"sparsity": 0.1, "sparsity_rate": -0.05}, ValueError, ["sparsity_rate", "-0.05"]),
+        ({"optimiser": nn.SGD(0.1)}, TypeError, ["optimiser", "SGD"]),
+        ({"optimiser": lambda: 0.1}, TypeError, ["optimiser()", "float"]),
+        ({"optimiser": [nn.SGD(0.1)].copy}, TypeError, ["optimiser()", "list"]),
+        ({"optimiser": (lambda one: lambda: one)(nn.SGD(0.1))}, ValueError, ["new optimiser"]),
         ({"batch_size": 0}, ValueError, ["batch_size"]),
         ({"checkpoint_steps": 5}, ValueError, ["checkpoint"]),
         ({"network": nn.small()}, TypeError, ["Sequential"]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,16 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.nn.boltzmann import BoltzmannMachine
-from convmatrix.nn.checkpoints import NonFiniteError, load_checkpoint, not_finite, save_checkpoint
+from convmatrix.nn.checkpoints import (
+    Checkpoint,
+    NonFiniteError,
+    checksum,
+    load_checkpoint,
+    not_finite,
+    require_numbers,
+    require_types,
+    save_checkpoint,
+)
 from convmatrix.nn.optimisation import SGD, Optimiser
 from convmatrix.nn.sequential import Sequential
 from convmatrix.nn.training import ProgressBar, checkpoint_path, deferred_interrupts
@@ -245,7 +255,7 @@ def fit_greedily(
     network: BeliefNetwork,
     x: ArrayLike,
     *,
-    steps: Sequence[int],
+    steps: int | Sequence[int],
     batch_size: int = 8,
     optimiser: Callable[[], Optimiser] = lambda: SGD(0.4, momentum=0.5),
     sparsity: float | Sequence[float] | None = None,
@@ -266,8 +276,8 @@ def fit_greedily(
         Its parameters are changed in place.
     x : array_like, shape (samples, *input_shape)
         Batches are drawn from the samples with replacement.
-    steps : sequence of int
-        Number of steps for each machine; 0 leaves a machine as it is.
+    steps : int or sequence of int
+        Number of steps, one for all machines or one for each; 0 leaves a machine as it is.
     batch_size : int
     optimiser : callable
         Returns a new optimiser for each machine.
@@ -278,7 +288,7 @@ def fit_greedily(
     sparsity_rate : float
     checkpoint, checkpoint_steps, progress
         As for `fit`: a run that is killed and called again with the same arguments gives the same bits. The checkpoint
-        is written every ``checkpoint_steps`` steps and after each machine.
+        is written every ``checkpoint_steps`` steps and after each machine. One of other data or arguments is refused.
     rng : int or numpy.random.Generator
 
     Returns
@@ -305,21 +315,27 @@ def fit_greedily(
     True
     """
     inputs = np.asarray(x)
-    _check(network, inputs, steps, batch_size, checkpoint_steps)
-    count = len(network.layers)
+    count = len(getattr(network, "layers", ()))
+    steps = [steps] * count if isinstance(steps, int | np.integer) else list(steps)
+    _check(network, inputs, steps, batch_size, optimiser)
     targets = [sparsity] * count if sparsity is None or np.ndim(sparsity) == 0 else list(sparsity)  # type: ignore[arg-type]
     if len(targets) != count or not all(t is None or 0 < t < 1 for t in targets):  # type: ignore[operator]
         raise ValueError(f"sparsity must be one number in (0, 1), or one for each of {count} machines: got {sparsity}")
+    if not 0 <= sparsity_rate < math.inf:
+        raise ValueError(f"sparsity_rate must be finite and not negative, but is {sparsity_rate}")
     path = checkpoint_path(checkpoint, checkpoint_steps)
     generator = np.random.default_rng(rng)
     settings = {
         "samples": len(inputs),
         "steps": [int(n) for n in steps],
-        "batch_size": batch_size,
+        "batch_size": int(batch_size),
         "sparsity": [None if t is None else float(t) for t in targets],  # type: ignore[arg-type]
-        "sparsity_rate": sparsity_rate,
+        "sparsity_rate": float(sparsity_rate),
     }
-    run = _GreedyRun(network, optimiser, generator, settings)
+    run = _GreedyRun(network, [optimiser() for _ in steps], generator, settings)
+    if path is not None:
+        settings["x"] = checksum(inputs)
+        settings["optimisers"] = [made.options() for made in run.optimisers]
     if path is not None and path.exists():
         run.resume(path)
     with (
@@ -348,19 +364,35 @@ class _GreedyRun:
     def __init__(
         self,
         network: BeliefNetwork,
-        optimiser: Callable[[], Optimiser],
+        optimisers: Sequence[Optimiser],
         rng: np.random.Generator,
         settings: dict[str, Any],
     ) -> None:
-        self.network, self.new_optimiser, self.rng, self.settings = network, optimiser, rng, settings
+        for place, made in enumerate(optimisers):
+            if not isinstance(made, Optimiser):
+                raise TypeError(f"optimiser() must return an optimiser, but returned a {type(made).__name__}")
+            if any(made is other for other in optimisers[:place]):
+                raise ValueError("optimiser() must return a new optimiser for each machine, but returned one twice")
+        self.network, self.optimisers, self.rng, self.settings = network, optimisers, rng, settings
         self.histories = [LayerHistory() for _ in network.layers]
         self.begin(0)
 
     def begin(self, place: int) -> None:
         """Turn to a machine."""
         self.place, self.done = place, 0
-        self.optimiser = self.new_optimiser()
         self.activation: Array | None = None  # running mean, of each channel
+
+    @property
+    def optimiser(self) -> Optimiser:
+        """That of the current machine; after the last one, still its own."""
+        return self.optimisers[min(self.place, len(self.optimisers) - 1)]
+
+    def trained(self, place: int) -> dict[str, Array]:
+        """Return the parameters of a machine that its optimiser changes."""
+        parameters = dict(self.network.layers[place].parameters)
+        if self.settings["sparsity"][place] is not None:
+            del parameters["bias"]
+        return parameters
 
     def step(self, v: Array) -> None:
         """Take one step of contrastive divergence for the current machine."""
@@ -372,10 +404,9 @@ class _GreedyRun:
             gradients, activation, error = machine.contrastive_divergence(v, self.rng)
         positions = {name: len(v) * np.prod(machine.geometry.output_shape) for name in ("weight", "bias")}
         positions["visible_bias"] = len(v) * np.prod(machine.geometry.input_shape)
-        trained = dict(machine.parameters)
+        trained = self.trained(self.place)
         target = self.settings["sparsity"][self.place]
         if target is not None:
-            del trained["bias"]
             self.activation = activation if self.activation is None else 0.9 * self.activation + 0.1 * activation
             ratio = np.log(target / np.maximum(self.activation, 1e-30))
             machine.parameters["bias"] += self.settings["sparsity_rate"] * np.clip(
@@ -406,29 +437,55 @@ class _GreedyRun:
 
     def resume(self, path: Path) -> None:
         """Continue from a checkpoint; if it belongs to another run, raise ValueError and change nothing."""
-        found = load_checkpoint(path)
-        stored = found.progress.get("settings", {})
+        found = load_checkpoint(path, _check_progress)
+        progress = found.progress
         for name, here in self.settings.items():
-            if "place" not in found.progress or json.dumps(stored.get(name)) != json.dumps(here):
+            stored = progress["settings"].get(name, "absent")
+            if json.dumps(stored) != json.dumps(here):
                 raise ValueError(
-                    f"checkpoint {path} was saved with {name} {stored.get(name, 'absent')}, but this training has "
-                    f"{here}; use the same, or another checkpoint file"
+                    f"checkpoint {path} was saved with {name} {stored}, but this training has {here}; use the same, or "
+                    "another checkpoint file"
                 )
-        optimiser = self.new_optimiser()
-        found.restore(self.network, optimiser, {"rng": self.rng})
-        self.begin(found.progress["place"])
-        self.optimiser, self.done = optimiser, found.progress["done"]
-        self.histories = [LayerHistory(h["error"], h["activation"]) for h in found.progress["histories"]]
-        self.activation = found.arrays.get("activation")
+        place, done = progress["place"], progress["done"]
+        lengths = [n if at < place else done if at == place else 0 for at, n in enumerate(self.settings["steps"])]
+        beyond = place > len(lengths) or (place == len(lengths) and done > 0)
+        if beyond or [len(h["error"]) for h in progress["histories"]] != lengths:
+            raise ValueError(f"checkpoint {path} is damaged: its histories are not those of {done} steps of {place}")
+        last = min(place, len(lengths) - 1)
+        activation = found.arrays.get("activation")
+        channels = self.network.layers[last].geometry.out_channels
+        if activation is not None and (activation.shape != (channels,) or not np.isfinite(activation).all()):
+            raise ValueError(f"checkpoint {path} is damaged: its mean activations are not {channels} finite numbers")
+        found.restore(self.network, self.optimisers[last], {"rng": self.rng}, self.trained(last))
+        self.place, self.done, self.activation = place, done, activation
+        self.histories = [LayerHistory(h["error"], h["activation"]) for h in progress["histories"]]
+
+
+def _check_progress(found: Checkpoint) -> None:
+    """Raise ValueError unless a checkpoint is that of a greedy training."""
+    progress = found.progress
+    require_types({"place": int, "done": int, "histories": list, "settings": dict}, progress, "progress")
+    if progress["place"] < 0 or progress["done"] < 0:
+        raise ValueError(f"it was saved after step {progress['done']} of machine {progress['place']}")
+    for history in progress["histories"]:
+        require_types({"error": list, "activation": list}, history, "a history")
+        require_numbers(history["error"] + history["activation"])
+        if len(history["error"]) != len(history["activation"]):
+            raise ValueError("the parts of a history differ in length")
 
 
 def _check(
-    network: BeliefNetwork, inputs: Array, steps: Sequence[int], batch_size: int, checkpoint_steps: int | None
+    network: BeliefNetwork, inputs: Array, steps: Sequence[int], batch_size: int, optimiser: Callable[[], Optimiser]
 ) -> None:
     """Raise unless the arguments of a greedy training fit each other."""
     if not isinstance(network, BeliefNetwork):
         raise TypeError(f"network must be a BeliefNetwork, but is a {type(network).__name__}")
     validate.integer("batch_size", batch_size, minimum=1)
+    if not callable(optimiser):
+        raise TypeError(
+            "optimiser must be a function that returns a new optimiser for each machine, such as lambda: SGD(0.1), but "
+            f"is a {type(optimiser).__name__}"
+        )
     if len(steps) != len(network.layers):
         raise ValueError(f"steps must give one number per machine, {len(network.layers)}, but gives {len(steps)}")
     for place, n in enumerate(steps):

@@ -7,7 +7,7 @@ import json
 import math
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -159,7 +159,7 @@ class Run:
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
         """The data, the loss and the options of the optimiser, as JSON values; data by their checksums."""
-        options: dict[str, Any] = {"inputs": _checksum(self.inputs), "targets": _checksum(self.targets)}
+        options: dict[str, Any] = {"inputs": checksum(self.inputs), "targets": checksum(self.targets)}
         options["loss"] = [type(self.loss).__name__, self.loss.options()]
         return options | {f"optimiser.{name}": value for name, value in self.optimiser.options().items()}
 
@@ -209,7 +209,7 @@ def _version(path: Path) -> tuple[int, ...] | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
-def _checksum(array: Array) -> str:
+def checksum(array: Array) -> str:
     """Return a checksum of the dtype, the shape and the entries of an array."""
     text = hashlib.blake2b(f"{array.dtype} {array.shape}".encode(), digest_size=8)
     text.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
@@ -265,8 +265,17 @@ class Checkpoint:
     optimiser: tuple[str, dict[str, Array]]
     generators: dict[str, Any]
 
-    def check(self, network: Layer, optimiser: Optimiser, generators: Generators) -> None:
-        """Raise ValueError unless the objects were created in the same way as those saved."""
+    def check(
+        self,
+        network: Layer,
+        optimiser: Optimiser,
+        generators: Generators,
+        trained: Mapping[str, Array] | None = None,
+    ) -> None:
+        """Raise ValueError unless the objects were created in the same way as those saved.
+
+        The optimiser changes the ``trained`` parameters; by default all those of the network.
+        """
         own, stored = (
             {name: f"{array.dtype} of shape {array.shape}" for name, array in state.items()}
             for state in (network.state(), self.network)
@@ -292,13 +301,19 @@ class Checkpoint:
                 "build the network in the same way, and give the same kind of rng="
             )
         try:
-            optimiser.check_state(self.optimiser[1], network.parameters)
+            optimiser.check_state(self.optimiser[1], network.parameters if trained is None else trained)
             for name, state in self.generators.items():
                 type(generators[name].bit_generator)(0).state = state  # raises unless the state is one of this kind
         except (ValueError, TypeError, KeyError, OverflowError, AttributeError) as error:
             raise _unreadable(self.path, error) from error
 
-    def restore(self, network: Layer, optimiser: Optimiser, generators: Generators) -> None:
+    def restore(
+        self,
+        network: Layer,
+        optimiser: Optimiser,
+        generators: Generators,
+        trained: Mapping[str, Array] | None = None,
+    ) -> None:
         """Copy the states into objects that were created in the same way as those saved.
 
         Raises
@@ -306,15 +321,22 @@ class Checkpoint:
         ValueError
             If network, optimiser or generators differ. In this case nothing is changed.
         """
-        self.check(network, optimiser, generators)
+        self.check(network, optimiser, generators, trained)
         network.load_state(self.network)
         optimiser.load_state(self.optimiser[1])
         for name, state in self.generators.items():
             generators[name].bit_generator.state = state
 
 
-def load_checkpoint(path: str | Path) -> Checkpoint:
+def load_checkpoint(path: str | Path, check: Callable[[Checkpoint], None] | None = None) -> Checkpoint:
     """Return the contents of a checkpoint file.
+
+    Parameters
+    ----------
+    path : str or Path
+    check : callable
+        Called with the contents; raises ValueError unless progress and arrays are those of a kind of training. By
+        default that of `fit`.
 
     Raises
     ------
@@ -336,21 +358,18 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
             part, slash, rest = name.partition("/")
             if slash:
                 parts[part][rest] = array
-        _require({"progress": dict, "optimiser": str, "generators": dict}, contents, "contents")
+        require_types({"progress": dict, "optimiser": str, "generators": dict}, contents, "contents")
         progress = {"settings": {}, "fingerprint": {}} | contents["progress"]
-        _require(_PROGRESS, progress, "progress")
-        for numbers in (progress["loss"], progress["validation_loss"], *progress["metrics"].values()):
-            if not all(isinstance(number, int | float) for number in numbers):
-                raise ValueError(f"its history holds {numbers!s:.60}, but consists of numbers")
         for name, state in contents["generators"].items():
-            _require({"bit_generator": str}, state, f"the generator {name}")
-        _check_order(parts["array"]["order"], progress)
+            require_types({"bit_generator": str}, state, f"the generator {name}")
         if bad := not_finite(parts["network"]):
             raise ValueError(f"{bad[0]} holds values that are not finite")
+        optimiser = (contents["optimiser"], parts["optimiser"])
+        found = Checkpoint(path, progress, parts["array"], parts["network"], optimiser, contents["generators"])
+        (check or _check_run)(found)
     except (*_ERRORS, MemoryError) as error:
         raise _unreadable(path, error) from error
-    optimiser = (contents["optimiser"], parts["optimiser"])
-    return Checkpoint(path, progress, parts["array"], parts["network"], optimiser, contents["generators"])
+    return found
 
 
 _PROGRESS: Final[dict[str, type | tuple[type, ...]]] = {
@@ -377,7 +396,7 @@ def _unreadable(path: Path, error: BaseException) -> ValueError:
     )
 
 
-def _require(kinds: Mapping[str, type | tuple[type, ...]], values: Any, what: str) -> None:
+def require_types(kinds: Mapping[str, type | tuple[type, ...]], values: Any, what: str) -> None:
     """Raise ValueError unless a dictionary holds values of the given types."""
     if not isinstance(values, dict):
         raise ValueError(f"{what} is a {type(values).__name__}, but must be a dictionary")
@@ -386,8 +405,19 @@ def _require(kinds: Mapping[str, type | tuple[type, ...]], values: Any, what: st
             raise ValueError(f"{name} of {what} is {values.get(name)!s:.60}, which has the wrong type")
 
 
-def _check_order(order: Array, progress: Mapping[str, Any]) -> None:
-    """Raise ValueError unless the order is a permutation, of which the steps taken are a part."""
+def require_numbers(numbers: Any) -> None:
+    """Raise ValueError unless all entries of a history are numbers."""
+    if not all(isinstance(number, int | float) for number in numbers):
+        raise ValueError(f"its history holds {numbers!s:.60}, but consists of numbers")
+
+
+def _check_run(found: Checkpoint) -> None:
+    """Raise ValueError unless a checkpoint is that of a `Run`, with steps of an epoch and an order of its samples."""
+    progress = found.progress
+    require_types(_PROGRESS, progress, "progress")
+    for numbers in (progress["loss"], progress["validation_loss"], *progress["metrics"].values()):
+        require_numbers(numbers)
+    order = found.arrays["order"]
     count, done, size = order.size, progress["done"], progress["batch_size"]
     if order.ndim != 1 or order.dtype.kind not in "iu" or not np.array_equal(np.sort(order), np.arange(count)):
         raise ValueError(f"the order of the samples, of shape {order.shape}, is not a permutation")

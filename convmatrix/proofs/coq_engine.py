@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.proofs.coq_scripts import LemmaProof, NoProofError
 from convmatrix.proofs.gallina import comment, coq_name, lemmas_text, rule_text, statement
+from convmatrix.proofs.search import divides_by_positive
 from convmatrix.proofs.statements import Decision, counterexample, example_holds, no_symbols
 
 if TYPE_CHECKING:
@@ -111,6 +112,8 @@ def _draft(theorem: Theorem, lemma: Lemma) -> tuple[str, str] | Decision:
         return Decision("refuted", counterexample=found)
     if not example_holds(lemma):
         return Decision("undecided", {"kind": "none", "reason": "its hypotheses do not hold for its example"})
+    if not divides_by_positive(lemma):  # Coq divides by zero: x / 0 = 0
+        return Decision("undecided", {"kind": "none", "reason": "it may divide by a number below 1"})
     try:
         return proof.text()
     except (NoProofError, TypeError) as error:
@@ -134,7 +137,7 @@ def _accepted(name: str, stated: str, text: str, coqc: str) -> dict[str, Any]:
 
 
 def _full_statement(theorem: Theorem, files: Folder, lemmas_hold: bool, coqc: str) -> FullStatement | None:
-    if full_path(theorem.name) is None:
+    if not _stated_in_full(theorem):
         return None
     module = f"Full_{coq_name(theorem.name)}"
     name = f"{coq_name(theorem.name)}_theorem"
@@ -152,6 +155,15 @@ def full_path(name: str) -> Path | None:
     """Return the file with the full statement of a theorem, or None if there is none."""
     path = _LIBRARY / "full" / f"{coq_name(name)}.v"
     return path if path.is_file() else None
+
+
+def _stated_in_full(theorem: Theorem) -> bool:
+    """Return whether there is a file with the full statement of this theorem, not of another one with its name."""
+    from convmatrix.proofs.catalogue import all_theorems
+
+    known = all_theorems().get(theorem.name)
+    words = known is not None and (known.statement, known.hypotheses) == (theorem.statement, theorem.hypotheses)
+    return words and full_path(theorem.name) is not None
 
 
 def full_text(name: str) -> str | None:
@@ -339,7 +351,7 @@ def _compiled(coqc: str, folder: Path, module: str, text: str, others: Sequence[
     command = [coqc, "-q", *paths, f"{module}.v"]
     try:
         done = subprocess.run(  # noqa: S603 (files that are written here)
-            command, cwd=folder, capture_output=True, text=True, check=False, timeout=_SECONDS
+            command, cwd=folder, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=_SECONDS
         )
     except subprocess.TimeoutExpired:
         return Compiled(f"{module}.v was stopped after {_SECONDS:g} s", "")
@@ -354,7 +366,7 @@ def _compiled(coqc: str, folder: Path, module: str, text: str, others: Sequence[
 def export_text(theorem: Theorem, proofs: bool = True) -> str:
     """Return a theorem as one text that plain ``coqc`` compiles; see `convmatrix.proofs.export`."""
     sources = _Sources(theorem, proofs)
-    last = f"{'Full' if full_path(theorem.name) else 'Lemmas'}_{coq_name(theorem.name)}"
+    last = f"{'Full' if _stated_in_full(theorem) else 'Lemmas'}_{coq_name(theorem.name)}"
     texts = {module: sources[module] for module in sources.order(last)}
     required: dict[str, None] = {}
     blocks = []

@@ -350,8 +350,10 @@ def _known(boundary: Boundary) -> str:
 # --- names ------------------------------------------------------------------------------------------------------------
 
 _KEYWORDS: Final = (
-    "as at cofix else end exists fix for forall fun if in let match mod return then using where with Set Prop Type Z "
-    "axis boundary Axis trichotomy apart outside quotient positive neither decidable"
+    "as at by cofix else end exists exists2 fix for forall fun if in let match mod return then using where with _ I IF "
+    "Axiom CoFixpoint Definition Fixpoint Hypothesis Parameter Prop SProp Set Theorem Type Variable Z True False not "
+    "proj2 f_equal negb andb orb axis boundary Axis trichotomy apart outside quotient positive neither decidable "
+    "not_both not_implied not_not implied by_contradiction"
 )
 
 
@@ -359,14 +361,16 @@ def safe_name(name: str) -> str:
     """Return the name of a variable in Coq, with an underscore after it if it is used otherwise.
 
     Names of Coq, of the rule and of the library are, and a capital with a number, as proofs name hypotheses. Different
-    names stay different.
+    names stay different. What is not a name, and might be read as something else, raises ValueError.
 
     Examples
     --------
     >>> safe_name("position"), safe_name("position_"), safe_name("H1"), safe_name("i")
     ('position_', 'position__', 'H1_', 'i')
     """
-    plain = name.rstrip("_")
+    if not name.isidentifier():
+        raise ValueError(f"{name!r} is not a name of a variable in Coq; use letters, digits and underscores")
+    plain = name.rstrip("_") or "_"
     taken = plain in (*DEFINITIONS, *BOUNDARIES, *_KEYWORDS.split()) or re.fullmatch(r"[A-Z]\d+", plain)
     return f"{name}_" if taken else name
 

@@ -229,38 +229,46 @@ class SympyInteger(SymbolicInteger):
     SymPy adds and multiplies; remainders and comparisons remain unevaluated and are handled by certificates.
     """
 
-    def __init__(self, expression: Any) -> None:
+    def __init__(self, expression: Any, divisors: dict[Any, None]) -> None:
         self.expression = expression
+        self.divisors = divisors  # what the code divides by on a path, shared by all integers of the path
+
+    def _new(self, expression: Any) -> SympyInteger:
+        return SympyInteger(expression, self.divisors)
+
+    def _divided(self, operation: type, value: Any, divisor: Any) -> SympyInteger:
+        self.divisors[divisor] = None
+        return self._new(operation(value, divisor))
 
     def __add__(self, other: Any) -> SympyInteger:
-        return SympyInteger(self.expression + _expression(other))
+        return self._new(self.expression + _expression(other))
 
     def __sub__(self, other: Any) -> SympyInteger:
-        return SympyInteger(self.expression - _expression(other))
+        return self._new(self.expression - _expression(other))
 
     def __rsub__(self, other: Any) -> SympyInteger:
-        return SympyInteger(_expression(other) - self.expression)
+        return self._new(_expression(other) - self.expression)
 
     def __mul__(self, other: Any) -> SympyInteger:
-        return SympyInteger(self.expression * _expression(other))
+        return self._new(self.expression * _expression(other))
 
     def __neg__(self) -> SympyInteger:
-        return SympyInteger(-self.expression)
+        return self._new(-self.expression)
 
     def __pow__(self, other: Any) -> SympyInteger:
-        return SympyInteger(self.expression ** _expression(other))
+        return self._new(self.expression ** _expression(other))
 
     def __mod__(self, other: Any) -> SympyInteger:
-        return SympyInteger(Remainder(self.expression, _expression(other)))
+        return self._divided(Remainder, self.expression, _expression(other))
 
     def __rmod__(self, other: Any) -> SympyInteger:
-        return SympyInteger(Remainder(_expression(other), self.expression))
+        return self._divided(Remainder, _expression(other), self.expression)
 
     def __floordiv__(self, other: Any) -> SympyInteger:
-        return SympyInteger(Quotient(self.expression, _expression(other)))
+        return self._divided(Quotient, self.expression, _expression(other))
 
     def __rfloordiv__(self, other: Any) -> SympyInteger:
-        return SympyInteger(Quotient(_expression(other), self.expression))
+        return self._divided(Quotient, _expression(other), self.expression)
 
     __radd__, __rmul__ = __add__, __mul__
 
@@ -297,11 +305,12 @@ class SympyPath(Algebra):
         self.facts: list[Formula] = []
         self.steps: list[tuple[Formula, ...]] = []  # the hypotheses so far, then the opposite of the step
         self.names: list[str] = []
+        self.divisors: dict[Any, None] = {}
 
     def integers(self, names: str) -> tuple[SympyInteger, ...]:
         """Return the integers of these names."""
         self.names += names.split()
-        return tuple(SympyInteger(sympy.Symbol(name, integer=True)) for name in names.split())
+        return tuple(SympyInteger(sympy.Symbol(name, integer=True), self.divisors) for name in names.split())
 
     def assume(self, *conditions: Condition) -> None:
         """Add hypotheses."""
@@ -356,17 +365,49 @@ def _decided(formula: Formula) -> bool | None:
 
 def problems(build: Callable[[Algebra], Condition]) -> Iterator[Problem]:
     """Yield the problems that must be contradictory for a lemma to hold, always in the same order."""
-    choices: list[bool] = []
     problem_of = Problems()
     seen = set()  # paths that diverge after a step share it
-    while True:
-        path = SympyPath(choices)
-        claim = formula_of(build(path))
+    for path, claim in _paths(build):
         for formulas in (*path.steps, (*path.facts, _Not(claim))):
             for case in _cases(("and", formulas)):
                 if tuple(case) not in seen:
                     seen.add(tuple(case))
                     yield problem_of(path.names, case)
+
+
+def divisions(build: Callable[[Algebra], Condition]) -> Iterator[Problem]:
+    """Yield the problems that must be contradictory for the code never to divide by a number below 1.
+
+    Those of `problems` speak only of the remainders that a claim depends on. Where the code divides by zero it has no
+    value, and the claim does not hold, even if the remainder cancels.
+    """
+    problem_of = Problems()
+    seen = set()
+    for path, _ in _paths(build):
+        for divisor in path.divisors:
+            if divisor.is_Integer and divisor > 0:
+                continue
+            for case in _cases(("and", tuple(path.facts))):
+                if (">= 0", divisor - 1) in case:
+                    continue
+                known = case if divisor.has(Remainder, Quotient) else [part for part in case if _is_plain(part)]
+                literals = (*known, (">= 0", -divisor))
+                if literals not in seen:
+                    seen.add(literals)
+                    yield problem_of(path.names, literals)
+
+
+def _is_plain(literal: Literal) -> bool:
+    return not literal[1].has(Remainder, Quotient)
+
+
+def _paths(build: Callable[[Algebra], Condition]) -> Iterator[tuple[SympyPath, Formula]]:
+    """Yield each path through a lemma, and the claim at its end."""
+    choices: list[bool] = []
+    while True:
+        path = SympyPath(choices)
+        claim = formula_of(build(path))
+        yield path, claim
         while path.taken and not path.taken[-1]:
             path.taken.pop()
         if not path.taken:
@@ -404,4 +445,11 @@ def _cases(formula: Formula, holds: bool = True) -> list[list[Literal]]:
 
 def contradictory_parts(lemma: Lemma) -> list[Problem]:
     """Return the problems that must be contradictory for a lemma to hold, in order."""
-    return [part for problem in problems(lemma.build) for part in (*problem.obligations, problem)]
+    parts = [part for problem in problems(lemma.build) for part in (*problem.obligations, problem)]
+    known = set(map(_constraints, parts))
+    more = (part for problem in divisions(lemma.build) for part in (*problem.obligations, problem))
+    return [*parts, *(part for part in more if _constraints(part) not in known)]
+
+
+def _constraints(problem: Problem) -> tuple[frozenset[str], frozenset[str]]:
+    return frozenset(map(str, problem.equations)), frozenset(map(str, problem.inequalities))

@@ -76,8 +76,8 @@ class Proof:
 
     @property
     def proved(self) -> bool:
-        """Whether every part was proved."""
-        return all(part.status == "proved" for part in self.parts)
+        """Whether every part was proved, and there is one."""
+        return bool(self.parts) and all(part.status == "proved" for part in self.parts)
 
     @property
     def decided_alone(self) -> bool:

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.optimize import Bounds, LinearConstraint, milp
 
 from convmatrix.proofs.certificates import Node, check_contradiction, solved, to_data
-from convmatrix.proofs.problems import contradictory_parts
+from convmatrix.proofs.problems import contradictory_parts, divisions
 from convmatrix.proofs.statements import Decision, Lemma, counterexample, no_symbols
 
 if TYPE_CHECKING:
@@ -80,6 +80,12 @@ def decide_with_sympy(lemma: Lemma) -> Decision:
         check_contradiction(part.ring, part.equations, part.inequalities, proof)
         proofs.append(proof)
     return Decision("proved", {"kind": "contradictions", "contradictions": proofs})
+
+
+def divides_by_positive(lemma: Lemma) -> bool:
+    """Return whether certificates show that the code which a lemma runs divides by positive integers only."""
+    found = divisions(lemma.build)
+    return all(contradiction(part) is not None for problem in found for part in (*problem.obligations, problem))
 
 
 def contradiction(problem: Problem) -> Node | None:

@@ -204,8 +204,8 @@ THEOREMS = (
         r"of both rows stay inside. For the shift by one, tap $t$ breaks row $i \ge 1$ exactly where $i + t d - p \in "
         r"\{0, n\}$; so with dilation 1 and $k \ge 2$ the support of the commutator is exactly the border rows $i \le "
         r"p$ and $i \ge n + p - k + 1$.",
-        "n >= 1, any dilation d >= 1, padding and shift for the taps; for the rows n >= 2, k >= 2, dilation 1, 0 <= p "
-        "<= k - 1; stride 1, as many outputs as samples.",
+        "stride 1, as many outputs as samples. For the taps n >= 1, any dilation d >= 1, padding and shift, on any "
+        "number of axes; for the rows one axis, n >= 2, k >= 2, dilation 1, 0 <= p <= k - 1.",
         r"Entry by entry the symmetry asks that rows $i$ and $q(i)$ read nothing, or that the second reads the sample "
         r"of the first, shifted. The first lemma says which taps do. The next two say it for the shift by one in the "
         r"rows from 1 up and in row 0, by position. The last two find such a tap in each border row, and show that "
@@ -263,7 +263,8 @@ THEOREMS = (
         r"n$ for $\pi = x \bmod (2n - 2)$, $\pi = x \bmod 2n$ and $\pi = x$; within one period of padding these are "
         r"the positions from $1$ to $n - 1$. A layer with another tap does not commute with the shift. Row 0 breaks "
         r"where a tap has $x = \pm 1$.",
-        "n >= 2 for replicate, n >= 3 for reflect and symmetric (on two samples reflect is circular); any positions.",
+        "one axis, stride 1, as many outputs as samples; n >= 2 for replicate, n >= 3 for reflect and symmetric (on "
+        "two samples reflect is circular); any kernel length, dilation and padding.",
         r"Rows $i$ and $i - 1$ read at positions $x$ and $x - 1$. The symmetry asks that the second reads the sample "
         r"before that of the first, on the ring. The lemmas decide it for every $x$. Row 0 goes with row $n - 1$, "
         r"whose position is $x + n - 1$. By the last lemma no other tap has the weight of a broken tap.",

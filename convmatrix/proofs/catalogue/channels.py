@@ -332,7 +332,7 @@ THEOREMS = (
         r"\rangle$: the gradient of a loss in $w$ is $J(x)^T$ times its gradient $g$ in the output. $J(x)$ is block "
         r"diagonal, with one block for each output channel. In this block, row $i$ has at column $c k + t$ the sample "
         r"of channel $c$ that tap $t$ of output $i$ reads.",
-        "any sizes, any x, w and g of a commutative ring; one kernel, one group.",
+        "any layer, any x, w and g of a commutative ring; one kernel and one group where blocks are the same.",
         r"Each entry of $T$ contributes $g (w x)$ to the one side and $w (x g)$ to the other: the first lemma. By the "
         r"second, a weight belongs to one output channel, one input channel and one tap. So column $(o C + c) k + t$ "
         r"of $J(x)$ is zero but in the rows of output channel $o$, and has one sample there, the one that tap $t$ "

@@ -390,7 +390,8 @@ THEOREMS = (
         r"A valid convolution with $k$ taps $w$, stride $s$ and dilation $d$, followed by one with $l$ taps $v$, "
         r"stride $z$ and dilation $e$, is the valid convolution with stride $s z$ and the kernel of $s e (l - 1) + d "
         r"(k - 1) + 1$ taps $\sum_{s e u + d t = x} v_u w_t$. With channels, $v_u w_t$ is a product of matrices.",
-        "s, z, d, e >= 1, no padding; the window of each output lies inside its input.",
+        "s, z, d, e >= 1, no padding, kernels not flipped, one group of channels; the window of each output lies "
+        "inside its input.",
         r"Tap $u$ of output $i$ of the second layer reads an output of the first, by the first lemma: the one at its "
         r"position. By the second, what tap $t$ reads there is what tap $s e u + d t$ of the merged kernel reads, "
         r"which gathers the product $v_u w_t$. Sums over the channels between commute with this. By the third lemma "

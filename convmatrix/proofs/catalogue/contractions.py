@@ -271,8 +271,9 @@ THEOREMS = (
         "the valid one.",
         r"The composition of two full convolutions with kernels of $k$ and $l$ taps is the full convolution with the "
         r"full convolution of the kernels, of $k + l - 1$ taps. The same holds for valid convolutions.",
-        "n >= 1, k >= 1, l >= 1, stride 1, dilation 1; for valid ones n >= k + l - 1. With channels the kernels are "
-        "convolved and summed over the channels between; on more axes this holds with sizes for each axis.",
+        "n >= 1, k >= 1, l >= 1, stride 1, dilation 1, kernels not flipped; for valid ones n >= k + l - 1. With "
+        "channels, in one group, the kernels are convolved and summed over the channels between; on more axes this "
+        "holds with sizes for each axis.",
         r"Output $i$ of the composition has the term $w_t v_u$ at what tap $t$ reads from what tap $u$ reads. The "
         r"lemmas say that this is what tap $t + u$ of the longer kernel reads, or nothing where either reads nothing.",
         (

@@ -223,7 +223,8 @@ THEOREMS = (
         r"maps $v_f$ in channel $c$ to $\sum_o \Lambda_f[o, c]\, u_f$ in the channels $o$, where $\Lambda_f[o, c] = "
         r"\sum_t w_{o c t}\, \omega^{f (t d - p)}$. Sorted by frequency its matrix has $m$ blocks $C_{\mathrm{out}} "
         r"\times s C_{\mathrm{in}}$, side by side the $\Lambda_f$ of the $s$ frequencies $f \equiv g \pmod m$.",
-        "m >= 1 outputs, s >= 1, a ring of s m samples; any channels, kernel length, dilation and offset.",
+        "m >= 1 outputs, s >= 1, a ring of s m samples; one kernel for all outputs; any channels, kernel length, "
+        "dilation and offset.",
         r"Output $i$ of channel $o$ is $\sum_t w_{o c t}\, \omega^{f r(i, t)}$. By the first lemma $r(i, t)$ and $s i "
         r"+ t d - p$ differ by a multiple of $s m$, which by the identity does not change the power: the sum is "
         r"$\omega^{s f i} \Lambda_f[o, c]$. By the second lemma and the identity $u_f = u_{f + m q}$. The third says "

@@ -265,7 +265,7 @@ def _check_short_axes() -> Checks:
         yield f"{boundary}: one sample on the first of two axes", symbolic.matrix(layer) == rows
 
 
-_AT = {
+_AT: dict[Boundary, tuple[str, str]] = {
     "zero": ("x = j", r"x = j"),
     "circular": ("n divides x - j", r"n \mid x - j"),
     "reflect": (
@@ -340,7 +340,7 @@ THEOREMS = (
                 _places_lemma(boundary),
                 {"n": 4, "j": 1, "position": 1},
             )
-            for boundary in BOUNDARIES
+            for boundary in _AT
         ),
         _check_boundary_adjoint,
     ),
@@ -355,8 +355,9 @@ THEOREMS = (
         r"is cut off at the ends of the input serves as well, with the rest as padding; a tile at an end may use the "
         r"boundaries reflect, symmetric and replicate there itself. In a tiled layer $f$ is to be a multiple of the "
         r"number of kernels.",
-        "n >= 1, s >= 1, d >= 1; for a tile that reads beyond an end of its own window of w samples, 1 <= w <= n: at "
-        "most w - 1 samples for reflect, w for symmetric, any number for zero and replicate.",
+        "n >= 1, s >= 1, d >= 1; the first output is a multiple of the number of kernels. For a tile that reads "
+        "beyond an end of its own window of w samples, 1 <= w <= n: at most w - 1 samples for reflect, w for "
+        "symmetric, any number for zero and replicate.",
         r"The extended window holds at each place what the boundary reads at its position; by the first lemma output "
         r"$i$ of the tile reads the place with the position of output $f + i$ of the whole, so it reads the same "
         r"sample. The second says the same for a window of any samples that holds those inside the input, with the "

@@ -164,8 +164,9 @@ THEOREMS = (
         r"equal axes $Q A(w) Q^{-1} = A(\bar w)$ for the quarter turn $Q$ and the turned kernel. So a kernel with the "
         r"symmetry gives an equivariant layer. Conversely the layer has the symmetry only if the kernel does, where "
         r"some output reads all its taps inside the input.",
-        "n >= 1; (m - 1) s + d (k - 1) = n - 1 + 2 p on the axes that are turned; one kernel, not tiles; for the "
-        "converse, d >= 1 and some window lies inside the input.",
+        "n >= 1; (m - 1) s + d (k - 1) = n - 1 + 2 p on the axes that are turned; a quarter turn is one of the first "
+        "two axes, which are equal; one kernel, not tiles; for the converse, d >= 1 and some window lies inside the "
+        "input.",
         r"The first lemma reflects positions, the next five what is read there, one for each boundary: so tap $t$ of "
         r"output $i$ reads $j$ just where tap $k-1-t$ of output $m-1-i$ reads $n-1-j$. A quarter turn exchanges two "
         r"equal axes and reflects one of them. Conversely, $A(w) = A(\bar w)$ gives $w = \bar w$: in a row whose "
@@ -210,9 +211,9 @@ THEOREMS = (
     ),
     Theorem(
         "no-scaling-or-rotation",
-        "With independent weights, convolution commutes with no scaling of the grid by an integer factor f >= 2, and "
-        "with no rotation by any angle that maps the grid to itself (with any scaling), unless its one tap is at the "
-        "centre. On a ring the taps that commute are those that the map leaves in place.",
+        "With independent weights, convolution on the unbounded grid commutes with no scaling by an integer factor f "
+        ">= 2, and with no rotation by any angle that maps the grid to itself (with any scaling), unless its one tap "
+        "is at the centre. On a ring the taps that commute are those that the map leaves in place.",
         r"Let $M$ be multiplication by a factor $f$ on one axis, or by a Gaussian integer $g + h \mathrm{i}$ in the "
         r"plane: a rotation by the angle of $g + h \mathrm{i}$ with a scaling by its modulus; $1 + \mathrm{i}$ turns "
         r"by $45^\circ$, $2 + \mathrm{i}$ by $26.6^\circ$, $\mathrm{i}$ by a quarter turn. If $M \ne 1$, a "
@@ -220,9 +221,9 @@ THEOREMS = (
         r"at the centre. On rings of $n$ samples each tap has an offset $o$ with $M o \equiv o \pmod n$: for a factor "
         r"$f$ on one axis $n \mid (f - 1)(t d - p)$. So any other tap is a counterexample.",
         "n >= 1; stride 1, any dilation d >= 1 of each axis; any integer factor f (f = 1 leaves all in place), on any "
-        "number of axes; any integers g, h. Angles whose tangent is neither rational nor infinite map no grid to a "
-        "grid, and are not spoken of. The weights are independent: a kernel with tied weights can commute, as in "
-        "reflection-symmetry.",
+        "number of axes; any integers g, h, on a ring with the same n on both axes. Angles whose tangent is neither "
+        "rational nor infinite map no grid to a grid, and are not spoken of. The weights are independent: a kernel "
+        "with tied weights can commute, as in reflection-symmetry.",
         r"For all weights to commute, each tap of each output is to be moved along by itself. By the first lemma a "
         r"tap reads its position less a multiple of $n$, so that $M$ takes the sample to $M$ times the position less "
         r"another: say $n c$. The output is moved to $M i$ less $n b$, and reads there its position less $n e$. The "

@@ -264,8 +264,8 @@ THEOREMS = (
         r"A tiled convolution, whose output $i$ uses kernel $i \bmod \tau$, on a ring of $\tau g$ outputs commutes, "
         r"for all weights, exactly with the shifts of the output by multiples of $\tau$; with stride $s$ of the input "
         r"by multiples of $\tau s$.",
-        "g >= 1, tile >= 1, on any number of axes; the number of outputs is a multiple of the tile; k >= 1 where other "
-        "shifts fail.",
+        "g >= 1, tile >= 1, any stride s >= 1, dilation d >= 1 and offset, on any number of axes; the number of "
+        "outputs is a multiple of the tile; k >= 1 where other shifts fail.",
         r"What is read moves along by theorem \texttt{strided-shift}. The weights stay the same if and only if the "
         r"kernel that output $i + b$ uses is that of output $i$: the lemmas. Different taps have different weights by "
         r"the last one.",

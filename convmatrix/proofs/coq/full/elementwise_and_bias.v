@@ -36,7 +36,7 @@ Proof.
     change (h * n + x) with (unit sizes h place). rewrite Z.mul_comm. apply Z.div_mod. lia.
 Qed.
 
-(* The shift by one on axis number [axis], which has n places. *)
+(* The shift by one on one axis, and by zero on those before and after it. *)
 Definition step (before after : list Z) : list Z := map (fun _ => 0) before ++ 1 :: map (fun _ => 0) after.
 
 Lemma step_moves before n after place : 2 <= n -> Forall (fun m => 1 <= m) before ->

@@ -42,7 +42,8 @@ Qed.
 
 (* Two full layers, with kernels w and then v and m channels between, are the full layer of k + l - 1 taps with the kernel
    that is, from input channel c to output channel o, the sum over the channels h between of the convolutions of w_hc with
-   v_oh; the same for two valid layers. *)
+   v_oh; the same for two valid layers. These axes have the numbers of outputs and the low paddings that "full" and "valid"
+   stand for. *)
 Theorem full_composition_theorem (K : commutative_ring) (ci m co : Z) (w v : weights K) (x : array K) (sizes : list lengths) :
   (Forall (fun s => 1 <= n s /\ 1 <= k s /\ 1 <= l s) sizes ->
     forall o i, 0 <= o < co -> within (map n_outputs (map full_second sizes)) i ->
@@ -51,9 +52,14 @@ Theorem full_composition_theorem (K : commutative_ring) (ci m co : Z) (w v : wei
   /\ (Forall (fun s => 1 <= k s /\ 1 <= l s /\ k s + l s - 1 <= n s) sizes ->
     forall o i, 0 <= o < co -> within (map n_outputs (map valid_second sizes)) i ->
     apply (Layer (map valid_second sizes) 1 m co) v no_bias (apply (Layer (map valid_first sizes) 1 ci m) w no_bias x) o i
-    = apply (Layer (map valid_both sizes) 1 ci co) (composed_weights m (map k sizes) (map l sizes) w v) no_bias x o i).
+    = apply (Layer (map valid_both sizes) 1 ci co) (composed_weights m (map k sizes) (map l sizes) w v) no_bias x o i)
+  /\ (forall n r, pad_low (full_axis n r) = full_low n r 1 /\ pad_low (valid_axis n r) = valid_low n r 1
+    /\ n_outputs (full_axis n r) = forward_outputs n r 1 (full_low n r 1) (full_high n r 1)
+    /\ n_outputs (valid_axis n r) = forward_outputs n r 1 (valid_low n r 1) (valid_high n r 1)).
 Proof.
-  split; intros H o i Ho Hi.
+  split; [|split].
+  3: { intros m' r. unfold forward_outputs, full_low, full_high, valid_low, valid_high. simpl. rewrite !Z.div_1_r. lia. }
+  all: intros H o i Ho Hi.
   - rewrite (composition full_first full_second full_both); try assumption.
     + rewrite !map_map. reflexivity.
     + eapply Forall_impl; [|exact H]. apply full_composes.

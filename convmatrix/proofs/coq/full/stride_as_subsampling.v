@@ -29,14 +29,22 @@ Proof.
 Qed.
 
 (* Output i of the layer is output s i of the layer with stride 1, which has such an output, and the same kernels; so row i of
-   its matrix is row s i. *)
+   its matrix is row s i. With the same paddings, low and high, the output s y exists with stride 1 exactly if y does with
+   stride s: no other outputs are left out. *)
 Theorem stride_as_subsampling_theorem (K : commutative_ring) (l : layer) (w : weights K) : Forall strided_axis (axes l) ->
-  forall i, within (output_shape l) i ->
-  within (output_shape (with_axes dense_axis l)) (every_sth l i)
-  /\ (forall b x o, apply l w b x o i = apply (with_axes dense_axis l) w b x o (every_sth l i))
-  /\ (forall o h j, entry l w o i h j = entry (with_axes dense_axis l) w o (every_sth l i) h j).
+  (forall i, within (output_shape l) i ->
+    within (output_shape (with_axes dense_axis l)) (every_sth l i)
+    /\ (forall b x o, apply l w b x o i = apply (with_axes dense_axis l) w b x o (every_sth l i))
+    /\ (forall o h j, entry l w o i h j = entry (with_axes dense_axis l) w o (every_sth l i) h j))
+  /\ (forall a low high y, In a (axes l) -> let span := dilation a * (n_taps a - 1) + 1 in
+    0 <= stride a * y < forward_outputs (n_samples a) span 1 low high
+    <-> 0 <= y < forward_outputs (n_samples a) span (stride a) low high).
 Proof.
-  intros H i Hi.
+  intro H. split.
+  2: { intros a low high y I span. apply (proj1 (Forall_forall _ _) H) in I. destruct I as (_ & S & _).
+       pose proof (stride_as_subsampling_outputs (n_samples a) (n_taps a) (stride a) (dilation a) low high S) as [E F].
+       fold span in E, F. nia. }
+  intros i Hi.
   assert (W : forall a i t, strided_axis a -> 0 <= i < n_outputs a -> 0 <= t < n_taps a ->
     weight a i t = weight (dense_axis a) (stride a * i) t).
   { intros a i0 t (_ & S & T) _ _. unfold weight. rewrite T. simpl. rewrite !Z.mod_1_r. reflexivity. }

@@ -50,13 +50,19 @@ Section Merge.
 Context {K : commutative_ring}.
 Add Ring K_ring : (ring_laws K).
 
-(* Two valid layers, with kernels w and then v and h channels between, are the valid layer with the merged kernel. *)
-Theorem strided_merge_theorem (all : list sizes) (ci h co : Z) (w v : weights K) (x : array K) o i : Forall valid all ->
-  0 <= o < co -> within (map n_outputs (map second all)) i ->
-  apply (Layer (map second all) 1 h co) v no_bias (apply (Layer (map first all) 1 ci h) w no_bias x) o i
-  = apply (Layer (map merged all) 1 ci co) (merged_weights h all w v) no_bias x o i.
+(* Two valid layers, with kernels w and then v and h channels between, are the valid layer with the merged kernel. If
+   each has all outputs whose windows lie inside, so has the merged one. *)
+Theorem strided_merge_theorem (all : list sizes) (ci h co : Z) (w v : weights K) (x : array K) : Forall valid all ->
+  (forall o i, 0 <= o < co -> within (map n_outputs (map second all)) i ->
+    apply (Layer (map second all) 1 h co) v no_bias (apply (Layer (map first all) 1 ci h) w no_bias x) o i
+    = apply (Layer (map merged all) 1 ci co) (merged_weights h all w v) no_bias x o i)
+  /\ Forall (fun a =>
+      forward_outputs (forward_outputs (n a) (d a * (k a - 1) + 1) (s a) 0 0) (e a * (l a - 1) + 1) (z a) 0 0
+      = forward_outputs (n a) (n_taps (merged a)) (stride (merged a)) 0 0) all.
 Proof.
-  intros H Ho Hi.
+  intro H. split.
+  2: { eapply Forall_impl; [|exact H]. intros a (S & Z & _). apply strided_merge_outputs; assumption. }
+  intros o i Ho Hi.
   assert (U : forall change : sizes -> axis, (forall a, tile (change a) = 1) -> Forall (fun a => tile a = 1) (map change all)).
   { intros change E. apply Forall_map, Forall_forall. auto. }
   pose proof (shape_length n_outputs _ _ Hi) as Li. rewrite map_length in Li.

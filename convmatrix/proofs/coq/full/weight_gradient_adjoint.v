@@ -40,7 +40,8 @@ Qed.
 
 (* For fixed x the output is J(x) w, and b: linear in w. For all g, x and w, <g, A(w) x> = <w, J(x)^T g>, where component k of
    J(x)^T g is the sum over the outputs of J(x)_ik g_i. J(x) has a block for each output channel: it is zero between a weight
-   and the outputs of other channels. With one kernel for all outputs it has one sample at each tap (im2col). *)
+   and the outputs of other channels. With one kernel for all outputs it has one sample at each tap (im2col);
+   and in one group of channels, the same block for each output channel. *)
 Theorem weight_gradient_adjoint_theorem (l : layer) (x : array K) : proper l ->
   (forall (w : weights K) b o i, 0 <= o < out_channels l -> within (output_shape l) i ->
     apply l w b x o i = b o + sum (parameters l) (fun k => jacobian l x (o, i) k * at_parameter w k))%K
@@ -49,7 +50,10 @@ Theorem weight_gradient_adjoint_theorem (l : layer) (x : array K) : proper l ->
       = sum (parameters l) (fun k => at_parameter w k * sum (outputs l) (fun i => jacobian l x i k * at_pair g i)))%K
   /\ (forall i k, fst i <> fst k -> jacobian l x i k = 0%K)
   /\ (Forall (fun a => tile a = 1) (axes l) -> forall o c i t, within (output_shape l) i -> within (kernel_shape l) t ->
-      jacobian l x (o, i) (o, (c, t)) = read (x (input_channel l o c)) (samples (axes l) i t)).
+      jacobian l x (o, i) (o, (c, t)) = read (x (input_channel l o c)) (samples (axes l) i t))
+  /\ (groups l = 1 -> Forall (fun a => tile a = 1) (axes l) -> forall o o' c i t, 0 <= o < out_channels l ->
+      0 <= o' < out_channels l -> within (output_shape l) i -> within (kernel_shape l) t ->
+      jacobian l x (o, i) (o, (c, t)) = jacobian l x (o', i) (o', (c, t))).
 Proof.
   intro P.
   assert (A : forall (w : weights K) b o i, 0 <= o < out_channels l -> within (output_shape l) i ->
@@ -57,7 +61,16 @@ Proof.
   { intros w b o i Ho Hi. rewrite apply_tensor by assumption. f_equal. rewrite sum_swap. apply sum_ext. intros k Hk.
     destruct k as (o' & c & k). unfold parameters in Hk. rewrite !in_prod_iff in Hk. destruct Hk as (_ & Hc & _).
     apply in_range in Hc. rewrite jacobian_tensor by assumption. rewrite <- sum_scale_right. reflexivity. }
-  split; [exact A|]. split; [|split].
+  assert (B : Forall (fun a => tile a = 1) (axes l) -> forall o c i t, within (output_shape l) i -> within (kernel_shape l) t ->
+    jacobian l x (o, i) (o, (c, t)) = read (x (input_channel l o c)) (samples (axes l) i t)).
+  { intros U o c i t Hi Ht. unfold jacobian. simpl. destruct (Z.eq_dec o o) as [_|]; [|congruence].
+    rewrite (sum_single _ t); [|apply grid_distinct|apply in_grid; assumption|].
+    + rewrite weight_index_untiled; [|exact U|apply (shape_length n_outputs), Hi|apply (shape_length n_taps), Ht].
+      destruct (same_place t t); congruence.
+    + intros u Hu N. apply in_grid in Hu.
+      rewrite weight_index_untiled; [|exact U|apply (shape_length n_outputs), Hi|apply (shape_length n_taps), Hu].
+      destruct (same_place u t); [congruence|reflexivity]. }
+  split; [exact A|]. split; [|split; [|split; [exact B|]]].
   - intros g w. transitivity (sum (outputs l) (fun i => sum (parameters l) (fun k =>
       at_parameter w k * (jacobian l x i k * at_pair g i))))%K.
     + apply sum_ext. intros [o i] Hi. unfold outputs in Hi. apply in_prod_iff in Hi. destruct Hi as [Ho Hi].
@@ -65,13 +78,8 @@ Proof.
       rewrite (Radd_0_l (ring_laws K)), <- sum_scale. apply sum_ext. intros k _. ring.
     + rewrite sum_swap. apply sum_ext. intros k _. apply sum_scale.
   - intros i k N. unfold jacobian. destruct (Z.eq_dec _ _); [contradiction|reflexivity].
-  - intros U o c i t Hi Ht. unfold jacobian. simpl. destruct (Z.eq_dec o o) as [_|]; [|congruence].
-    rewrite (sum_single _ t); [|apply grid_distinct|apply in_grid; assumption|].
-    + rewrite weight_index_untiled; [|exact U|apply (shape_length n_outputs), Hi|apply (shape_length n_taps), Ht].
-      destruct (same_place t t); congruence.
-    + intros u Hu N. apply in_grid in Hu.
-      rewrite weight_index_untiled; [|exact U|apply (shape_length n_outputs), Hi|apply (shape_length n_taps), Hu].
-      destruct (same_place u t); [congruence|reflexivity].
+  - intros G U o o' c i t Ho Ho' Hi Ht. rewrite !B by assumption. f_equal. f_equal.
+    unfold input_channel, group_outputs. rewrite G, Z.div_1_r, !Z.div_small by assumption. reflexivity.
 Qed.
 End Gradient.
 Print Assumptions weight_gradient_adjoint_theorem.
