@@ -156,7 +156,7 @@ def two_workers() -> Iterator[Any]:
             threads_per_worker=1,
             processes=True,
             memory_limit=LIMIT,
-            dashboard_address=None,
+            dashboard_address=":0",
             silence_logs=logging.CRITICAL,
         ) as cluster,
         Client(cluster) as client,

@@ -7,10 +7,13 @@ import secrets
 import shutil
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+TEMPORARY: Final = ".convmatrix-*.tmp"
+"""Pattern of the names of temporary files; a kill while a file is written leaves one behind."""
 
 
 @contextmanager
@@ -75,7 +78,7 @@ def _begin(path: str | os.PathLike[str]) -> tuple[Path, Path, BinaryIO]:
             raise OSError(f"cannot save {path}: it exists and is not a regular file; choose another name")
         if not os.access(target, os.W_OK):
             raise PermissionError(f"cannot save {path}: the file is write-protected; choose another name")
-    temporary = folder / f".convmatrix-{secrets.token_hex(8)}.tmp"
+    temporary = folder / TEMPORARY.replace("*", secrets.token_hex(8))
     try:
         return target, temporary, temporary.open("x+b")
     except OSError as error:

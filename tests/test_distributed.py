@@ -37,7 +37,7 @@ def client() -> Iterator[Any]:
     """Yield a client with two workers in this process, with two threads each."""
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=2, processes=False, dashboard_address=None, memory_limit="2GiB"
+            n_workers=2, threads_per_worker=2, processes=False, dashboard_address=":0", memory_limit="2GiB"
         ) as cluster,
         distributed.Client(cluster) as made,
     ):
@@ -221,12 +221,33 @@ def test_arguments_are_checked(client: Any, monkeypatch: pytest.MonkeyPatch) -> 
         map_slabs(len, KERNEL[:, :1], LAYER, client=client)
     with pytest.raises(TypeError, match="strides"):
         map_slabs(len, [1.0], 5, client=client, strides=2)
+    made = SlabOperator(KERNEL, LAYER, client=client)
+    with monkeypatch.context() as patch:
+        patch.setattr(client, "status", "closed")
+        for call in (lambda: map_slabs(len, KERNEL, LAYER, client=client), lambda: made @ np.ones(LAYER.n_in)):
+            with pytest.raises(ValueError, match="closed"):
+                call()
     monkeypatch.setattr(distributed, "default_client", lambda: (_ for _ in ()).throw(ValueError("none")))
     with pytest.raises(ValueError, match=r"distributed\.Client\(\)"):
         map_slabs(len, KERNEL, LAYER)
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
     with pytest.raises(ImportError, match=r"convmatrix\[distributed\]"):
         map_slabs(len, KERNEL, LAYER)
+
+
+def test_a_client_without_workers_is_not_waited_for_forever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convmatrix.distributed.slabs._WAIT", 0.1)
+    network = Network([Input((2, 12, 9)), Convolution(LAYER, KERNEL)])
+    with (
+        distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
+        distributed.Client(cluster) as alone,
+    ):
+        for call in (
+            lambda: map_slabs(len, KERNEL, LAYER, client=alone),
+            lambda: network.report(norms=True, client=alone),
+        ):
+            with pytest.raises(TimeoutError, match="no workers"):
+                call()
 
 
 # --- the operator -----------------------------------------------------------------------------------------------------
@@ -284,6 +305,8 @@ def test_operator_refuses(client: Any) -> None:
         product.matvec(np.full(LAYER.n_in, None))
     with pytest.raises(ValueError, match=str(LAYER.n_in + 1)):
         product @ np.ones(LAYER.n_in + 1)
+    with pytest.raises(ValueError, match=rf"{LAYER.n_in}, 2, 2"):
+        product @ np.ones((LAYER.n_in, 2, 2))
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
@@ -357,6 +380,24 @@ def test_another_matrix_is_refused(client: Any, tmp_path: Path) -> None:
         save_slabs(tmp_path / "full", KERNEL, LAYER, client=client)
     with pytest.raises(FileNotFoundError):
         save_slabs(tmp_path / "no" / "such", KERNEL, LAYER, client=client)
+    if np.dtype(np.longdouble) != np.float64:
+        with pytest.raises(TypeError, match="dtype"):
+            save_slabs(tmp_path / "B", KERNEL.astype(np.longdouble), LAYER, client=client)
+        assert not (tmp_path / "B").exists()
+
+
+def test_what_a_kill_leaves_behind_is_removed(client: Any, tmp_path: Path) -> None:
+    """Even one before the first index is complete."""
+    left = tmp_path / "A" / ".convmatrix-0123456789abcdef.tmp"
+    left.parent.mkdir()
+    left.write_bytes(b"a part of an index")
+    saved = save_slabs(left.parent, [1.0], 4, 2, client=client)
+    left.write_bytes(b"a part of a slab")
+    assert save_slabs(left.parent, [1.0], 4, 2, client=client).complete
+    assert {path.name for path in left.parent.iterdir()} == {"index.json", saved.path(0).name, saved.path(1).name}
+    assert saved[np.int64(-1)].shape == (2, 4)
+    with pytest.raises(TypeError, match="slice"):
+        saved[0:1]  # type: ignore[index]
 
 
 def test_damaged_files_are_noticed(client: Any, tmp_path: Path) -> None:
@@ -451,7 +492,7 @@ def test_killed_workers_are_replaced(tmp_path: Path) -> None:
     slabs = [float(A[start : start + 20].sum()) for start in range(0, 324, 20)]
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, memory_limit="1GiB"
+            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=":0", memory_limit="1GiB"
         ) as cluster,
         distributed.Client(cluster) as client,
     ):

@@ -15,7 +15,7 @@ Examples
 >>> from distributed import Client
 >>> layer = cm.ConvGeometry((40, 30), (3, 3), in_channels=2, out_channels=3, padding="same")
 >>> kernel = np.ones(layer.weight_shape)
->>> with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None) as client:
+>>> with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=":0") as client:
 ...     counts = cm.distributed.map_slabs(lambda slab: slab.nnz, kernel, layer, 1200, client=client)
 ...     image = cm.distributed.SlabOperator(kernel, layer, client=client) @ np.ones(layer.n_in)
 >>> sum(counts) == cm.estimate(layer).nonzeros, bool(image.max() == 18)

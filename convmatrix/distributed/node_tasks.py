@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from convmatrix.distributed.slabs import given_client
+from convmatrix.distributed.slabs import given_client, workers_of
 from convmatrix.spectral.blocks import MAP_CHUNKS
 
 if TYPE_CHECKING:
@@ -36,6 +36,7 @@ def map_nodes(
     from distributed.client import wait
 
     client = given_client(client)
+    workers_of(client)  # so that a cluster without any is not waited for in silence
     waiting, running, results = deque(nodes), dict[Any, Any](), dict[str, Any]()
     try:
         while waiting or running:

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
 
@@ -15,9 +15,10 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
-from convmatrix.atomic import atomic_write
+from convmatrix.atomic import TEMPORARY, atomic_write
 from convmatrix.distributed.slabs import Progress, Rows, SlabLayer, SlabPlan, SlabTasks
 from convmatrix.io import FileFormatError, load, save
+from convmatrix.io.file_checks import DTYPE_NAMES, is_known_dtype
 from convmatrix.io.geometry_json import from_values, parse, to_values
 from convmatrix.options import LayerOptions, takes_layer_options
 
@@ -107,7 +108,7 @@ def save_slabs(
     >>> from distributed import Client
     >>> with (
     ...     tempfile.TemporaryDirectory() as folder,
-    ...     Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None) as client,
+    ...     Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=":0") as client,
     ... ):
     ...     saved = save_slabs(folder, [1.0, 2.0], 100, 30, client=client)
     ...     print(len(saved), saved.complete, saved.nonzeros, saved[3].shape, saved.rows(28, 32).shape)
@@ -118,16 +119,19 @@ def save_slabs(
     if existing is not None and rows_per_slab is None:
         rows_per_slab = existing.plan.rows_per_slab
     tasks = SlabTasks(kernel, geometry, rows_per_slab, client, order=order, dtype=dtype, options=options)
+    if not is_known_dtype(tasks.plan.dtype):
+        raise TypeError(f"the kernel has dtype {tasks.plan.dtype}, but files contain {DTYPE_NAMES}; convert it")
     saved = SavedSlabs(target, tasks.plan, _checksum_of(tasks.layer), {})
     if existing is not None:
         _compare(existing, saved)
         saved.parts.update(existing.parts)
-    elif target.exists() and any(target.iterdir()):
-        first = min(path.name for path in target.iterdir())
+    elif target.exists() and (others := {path.name for path in target.iterdir() if not path.match(TEMPORARY)}):
         raise ValueError(
-            f"{target} contains {first!r} but no {INDEX}, so it is no folder of slabs; choose a new folder"
+            f"{target} contains {min(others)!r} but no {INDEX}, so it is no folder of slabs; choose a new folder"
         )
     target.mkdir(exist_ok=True)
+    for left in target.glob(TEMPORARY):  # by a kill
+        left.unlink(missing_ok=True)
     kept = {number: part for number, part in saved.parts.items() if saved.is_intact(number)}
     saved.parts.clear()
     saved.parts.update(kept)
@@ -185,7 +189,7 @@ class SavedSlabs:
     folder: Path
     plan: SlabPlan
     kernel_sha256: str
-    parts: dict[int, _Part]
+    parts: dict[int, _Part] = field(repr=False)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -209,6 +213,7 @@ class SavedSlabs:
         return (self[number] for number in range(len(self)))
 
     def __getitem__(self, number: int) -> sparse.csr_array:
+        number = validate.integer("number", number)
         if not -len(self) <= number < len(self):
             raise IndexError(f"slab {number} does not exist: {self.folder} has {len(self)} slabs")
         number %= len(self)

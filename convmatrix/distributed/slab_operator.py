@@ -101,7 +101,7 @@ class SlabOperator(_LinearOperator):
     >>> import numpy as np
     >>> from distributed import Client
     >>> from scipy.sparse.linalg import svds
-    >>> with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None) as client:
+    >>> with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=":0") as client:
     ...     A = SlabOperator([1.0, -2, 1], 50, 10, client=client, padding="same")
     ...     image, values = A @ np.arange(50), svds(A, 2, return_singular_vectors=False, rng=0)
     >>> image[:2], image[-1], values.round(4)
@@ -140,10 +140,11 @@ class SlabOperator(_LinearOperator):
 
     def dot(self, x: Any) -> Any:
         """Return ``A @ x``, for one vector (n,), or for a batch of them as columns (n, batch)."""
-        if not isinstance(x, LinearOperator) and not np.isscalar(x) and np.shape(x)[:1] != self.shape[1:]:
+        shape = np.shape(x) if not isinstance(x, LinearOperator) and not np.isscalar(x) else self.shape[1:]
+        if shape[:1] != self.shape[1:] or len(shape) > 2:
             raise ValueError(
                 f"the operator of shape {self.shape} multiplies vectors of {self.shape[1]} entries, but was given an "
-                f"array of shape {np.shape(x)}"
+                f"array of shape {shape}"
             )
         return super().dot(x)
 

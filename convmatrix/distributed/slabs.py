@@ -301,6 +301,22 @@ def given_client(client: Any) -> Any:
     return client
 
 
+def workers_of(client: Any) -> dict[str, Any]:
+    """Return what the scheduler knows of all workers; wait for a first one, and raise TimeoutError if none comes."""
+    every = {"n_workers": -1}  # some versions of distributed return five by default
+    workers: dict[str, Any] = client.scheduler_info(**every)["workers"]
+    if not workers:
+        try:
+            client.wait_for_workers(1, timeout=_WAIT)
+        except TimeoutError as error:
+            raise TimeoutError(
+                f"the client {client!r:.200} has no workers: none came within {_WAIT} seconds; start one, for instance "
+                "with cluster.scale(1)"
+            ) from error
+        workers = client.scheduler_info(**every)["workers"]
+    return workers
+
+
 class SlabTasks:
     """The slabs of one layer as tasks of a client: sent in a bounded number, sent again if workers are lost.
 
@@ -338,7 +354,7 @@ class SlabTasks:
         weights.flags.writeable = False
         self.layer = SlabLayer(weights, made, validate.order(order))
         self.client = given_client(client)
-        limits = [(info["memory_limit"] // info["nthreads"], name) for name, info in self._workers().items()]
+        limits = [(info["memory_limit"] // info["nthreads"], name) for name, info in workers_of(self.client).items()]
         least, self._tightest = min(((limit, name) for limit, name in limits if limit), default=(2**62, ""))
         self._room = int(_USABLE * least)
         target = min(SLAB_BYTES, self._room // (4 * _COPIES))
@@ -362,26 +378,18 @@ class SlabTasks:
                 + (f"set rows_per_slab={fewer}" if fewer < plan.rows_per_slab else "give it more memory per thread")
             )
 
-    def _workers(self) -> dict[str, Any]:
-        """Return what the scheduler knows of the workers; wait for the first one."""
-        workers: dict[str, Any] = self.client.scheduler_info()["workers"]
-        if not workers:
-            self.client.wait_for_workers(1, timeout=_WAIT)
-            workers = self.client.scheduler_info()["workers"]
-        return workers
-
     def _most_waiting(self) -> int:
         """Return the number of slabs that may be waiting or running: two per thread, and one more."""
         counted, threads = self._counted
         if time.monotonic() - counted > _REFRESH:
-            threads = sum(info["nthreads"] for info in self._workers().values())
+            threads = sum(info["nthreads"] for info in workers_of(self.client).values())
             self._counted = time.monotonic(), threads
         return 2 * max(threads, 1) + 1
 
     def shared(self) -> list[Any]:
         """Return the layer and the other shared objects as futures; they are sent to all workers at once."""
         if not self._futures:
-            self._workers()
+            workers_of(given_client(self.client))
             self._futures = self.client.scatter(self._objects, broadcast=True, hash=False)
         return self._futures
 
@@ -407,6 +415,7 @@ class SlabTasks:
 
         A few more tasks are computed ahead than there are threads.
         """
+        given_client(self.client)  # which may have been closed in the meantime
         numbers = range(self.plan.n_slabs) if numbers is None else numbers
         groups = [numbers[first : first + self.per_task] for first in range(0, len(numbers), self.per_task)]
         done = losses = 0
@@ -598,6 +607,8 @@ def map_slabs(
         If dask or distributed is not installed.
     RuntimeError
         If the same slab kills several workers, or the cluster is lost.
+    TimeoutError
+        If there are no workers, and none come within a minute.
     Exception
         What the function raises, with a note that gives the rows.
 
@@ -616,7 +627,7 @@ def map_slabs(
     >>> from distributed import Client
     >>> def row_norms(slab):
     ...     return np.sqrt((slab * slab).sum(axis=1))
-    >>> with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=None) as client:
+    >>> with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=":0") as client:
     ...     norms = map_slabs(row_norms, [3, 4], 1000, 100, client=client)
     ...     nonzeros = map_slabs(lambda slab: slab.nnz, [3, 4], 1000, 100, client=client, reduce=int.__add__)
     >>> len(norms), np.unique(np.concatenate(norms)), nonzeros
