@@ -628,6 +628,7 @@ def test_the_norm_of_the_tensor() -> None:
             1 - 1e-9
         )
     assert published.grishina(np.zeros((2, 2, 3, 3))) == 0
+    assert published.grishina(np.ones((2, 2)) * 1e-170) == pytest.approx(4e-170)
 
 
 def test_reshaped_norms() -> None:
