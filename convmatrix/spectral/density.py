@@ -130,7 +130,7 @@ def singular_value_density(
         nodes, weights = _quadrature(operator, steps, generator)
         smallest = min(smallest, math.sqrt(max(nodes[0], 0.0)))
         sums = np.concatenate([[0.0], np.cumsum(weights)])
-        rounding = _NODE_UNITS * float(np.finfo(single.dtype).eps) * nodes[-1]
+        rounding = _NODE_UNITS * float(np.finfo(operator.dtype).eps) * nodes[-1]
         # Number of nodes up to each edge, without and with those that may lie on either side of it.
         fewest, most = (np.searchsorted(nodes, edges**2 + shift, side="right") for shift in (-rounding, rounding))
         beyond = 0 if len(nodes) == n_values else 1  # the quadrature is the measure itself
