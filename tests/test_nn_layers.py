@@ -287,6 +287,16 @@ def test_products_with_the_explicit_matrix(
             assert (np.abs(found - exact) <= 1.01 * rounding * scale + terms[:, None] * 1e-15 * scale).all()
 
 
+def test_loops_are_compiled_where_nothing_can_be_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    caching = pytest.importorskip("numba.core.caching")
+    monkeypatch.setattr(caching.CacheImpl, "_locator_classes", [])  # no directory can be written to
+    loops = matrix_products._compiled_loops.__wrapped__()
+    assert loops is not None
+    out, x = np.zeros((1, 2)), np.array([[1.0, 2.0], [3.0, 5.0]])
+    loops.product(np.array([[[2.0, 1.0]]]), np.array([[0]]), np.array([[0, 1]]), x, out)
+    assert out.tolist() == [[5.0, 9.0]]
+
+
 def test_products_with_the_explicit_matrix_do_not_depend_on_threads_or_hashes(monkeypatch: pytest.MonkeyPatch) -> None:
     pattern, rng = EXPLICIT["channels"], np.random.default_rng(0)
     weight = rng.standard_normal(pattern.weight_shape)

@@ -477,6 +477,34 @@ def test_band_certificate_is_used_for_long_layers() -> None:
     assert lower <= spectral.spectral_norm(w, geometry, method="lanczos", tol=1e-6) <= upper
 
 
+def test_weights_at_the_ends_of_double_precision(recwarn: pytest.WarningsRecorder) -> None:
+    for weights in (np.array([1.7e308, 1.0]), np.array([9e-320 + 9e-320j, 3e-320]), np.array([2.0**-1074, 0])):
+        small = np.abs(weights).max() < 1
+        expected = spectral.spectral_norm(weights * 2.0**600 * 2.0**400 if small else weights * 2.0**-900, 12)
+        expected = expected * 2.0**-500 * 2.0**-500 if small else expected * 2.0**900
+        for method in ("exact", "lanczos"):
+            value, error = spectral.spectral_norm(weights, 12, method=method, with_error=True)
+            assert value == pytest.approx(expected, rel=1e-4)
+            assert error <= 1e-6 * value or error == math.inf  # the sum of squares of a huge block
+        lower, upper = spectral.norm_bounds(weights, 12)
+        assert lower <= value * (1 + 1e-3)
+        assert upper >= value * (1 - 1e-3)
+        assert spectral.singular_value_density(weights, 12).largest == pytest.approx(expected, rel=1e-4)
+    assert spectral.norm_bounds([1e308, 1e308, 1e308], 12)[0] < math.inf
+    assert not [warning for warning in recwarn.list if "overflow" not in str(warning.message)]
+
+
+def test_a_space_of_few_distinct_singular_values_is_exhausted() -> None:
+    """What is left is rounding, of which the steps must not make anything."""
+    options: dict[str, Any] = {"padding": ((2, 0), (0, 0)), "stride": 3, "groups": 3}
+    geometry = cm.ConvGeometry((4, 7), (1, 1), in_channels=3, out_channels=3, boundary="reflect", **options)
+    for seed in (18, 55, 56):
+        rng = np.random.default_rng(seed)
+        w = rng.standard_normal(geometry.weight_shape) + 1j * rng.standard_normal(geometry.weight_shape)
+        value = spectral.spectral_norm(w, geometry, method="lanczos", tol=1e-13)
+        assert value == pytest.approx(spectral.spectral_norm(w, geometry, method="exact"), rel=1e-13)
+
+
 # --- determinants and densities ---------------------------------------------------------------------------------------
 
 
@@ -506,6 +534,17 @@ def test_determinants_at_the_edge() -> None:
         spectral.slogdet([1, 2], 5)
 
 
+def test_determinants_of_tiny_weights() -> None:
+    rng = np.random.default_rng(29)
+    for channels, shape, stride in (((3, 3), (3, 2), 1), ((4, 2), (2, 4), 2)):  # the second has rectangular blocks
+        kernel = np.zeros((*channels, 2)) + rng.integers(1, 9, (*channels, 2))
+        options: dict[str, Any] = {"stride": stride, **RING}
+        expected = spectral.slogdet(kernel, shape, **options)
+        sign, logarithm = spectral.slogdet(kernel * 2.0**-1074, shape, **options)
+        assert sign == expected[0]
+        assert logarithm == pytest.approx(expected[1] - math.prod(shape) * 1074 * math.log(2))
+
+
 @for_each("boundary", ["zero", "reflect"])
 def test_the_density_is_that_of_all_singular_values(boundary: str) -> None:
     weights = np.random.default_rng(25).standard_normal((4, 3, 3, 3))
@@ -523,6 +562,15 @@ def test_the_density_is_that_of_all_singular_values(boundary: str) -> None:
     assert few.error[1] <= 1
     with pytest.raises(ValueError, match="vectors"):
         spectral.singular_value_density(weights, (3, 14, 13), vectors=1)
+
+
+def test_zeros_are_within_the_error_of_the_density() -> None:
+    """The nodes of zeros are zero up to rounding, on either side."""
+    missed = 0
+    for seed in range(30):
+        found = spectral.singular_value_density(np.ones((2, 2, 1)), (2, 1), bins=3, rng=seed)  # values 2 and 0
+        missed += abs(found.cumulative[0] - 0.5) > found.error[0] + 1e-6
+    assert missed <= 3
 
 
 # --- published bounds ------------------------------------------------------------------------------------------------
@@ -580,6 +628,7 @@ def test_the_norm_of_the_tensor() -> None:
             1 - 1e-9
         )
     assert published.grishina(np.zeros((2, 2, 3, 3))) == 0
+    assert published.grishina(np.ones((2, 2)) * 1e-170) == pytest.approx(4e-170)
 
 
 def test_reshaped_norms() -> None:

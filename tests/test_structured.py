@@ -585,6 +585,7 @@ def test_displacement_ranks() -> None:
     assert displacement_rank(T @ T, tol=1e-8) <= 4
     assert displacement_rank(rng.standard_normal((8, 8))) == 8
     assert displacement_rank(sparse.csr_array((5, 5))) == 0
+    assert displacement_rank(np.zeros((0, 3))) == displacement_rank(np.zeros((3, 0))) == 0
     assert displacement_rank(np.ones((3, 3), dtype=int)) == 2
 
 

@@ -374,7 +374,10 @@ def _compiled_loops() -> _Loops | None:
                         inner += cotangent[column] * sample[column]
                     total[index[block, row, entry]] += inner
 
-    in_any_order = {"reassoc", "contract", "nsz"}
-    return _Loops(
-        numba.njit(nogil=True, cache=True)(product), numba.njit(nogil=True, cache=True, fastmath=in_any_order)(gradient)
-    )
+    def compiled(function: Any, **options: Any) -> Any:
+        try:
+            return numba.njit(nogil=True, cache=True, **options)(function)
+        except RuntimeError:  # no directory for the cache can be written to, as in read-only containers
+            return numba.njit(nogil=True, **options)(function)
+
+    return _Loops(compiled(product), compiled(gradient, fastmath={"reassoc", "contract", "nsz"}))

@@ -54,6 +54,17 @@ class WeightedLayer:
         """The weights in the layout of a correlation, shape (*tile, groups, outputs, inputs, *kernel)."""
         return group_weights(self.geometry, self.weights)
 
+    def scaled(self) -> tuple[WeightedLayer, float]:
+        """Return the layer with weights of modulus at most one, and a power of two that makes up for it.
+
+        Products of the scaled weights neither over- nor underflow. A layer of zeros is returned as it is.
+        """
+        _, exponent = math.frexp(float(np.abs(self.weights).max(initial=0.0)))
+        exponent = min(exponent, 1023)
+        half = -exponent // 2  # in two steps, because the inverse of the smallest numbers overflows
+        weights = self.weights * 2.0**half * 2.0 ** (-exponent - half)
+        return WeightedLayer(self.geometry, weights), 2.0**exponent
+
     @property
     def channels(self) -> tuple[int, int, int]:
         """Number of groups, and of outputs and inputs of a group."""
@@ -180,7 +191,7 @@ class Blocks:
         """Return a bound on the 2-norm of the error of any block, from the moduli of the weights."""
         units = sum(axis.rounding() for axis in self.axes)
         sums = np.abs(self.taps).sum(axis=tuple(range(len(self.axes))))  # (groups, outputs, inputs)
-        largest = float(np.sqrt((sums**2).sum(axis=(1, 2)).max()))
+        largest = float(frobenius_norms(sums).max())
         return units * EPSILON * largest * (2 if self.taps.dtype.kind == "c" else 1)
 
     def at(self, first: Sequence[int] | NDArray[np.int64]) -> Array:
@@ -324,9 +335,8 @@ def singular_values_of(matrices: Array) -> NDArray[np.float64]:
 
 def frobenius_norms(matrices: Array) -> NDArray[np.float64]:
     """Return the Frobenius norm of each matrix in a stack, without over- or underflow."""
-    scale = np.abs(matrices).max(axis=(-2, -1), initial=0.0)
-    safe = np.where(scale > 0, scale, 1.0)[..., None, None]
-    norms: NDArray[np.float64] = scale * np.sqrt((np.abs(matrices / safe) ** 2).sum(axis=(-2, -1)))
+    scale = np.maximum(np.abs(matrices).max(axis=(-2, -1), initial=0.0), 1e-290)  # whose inverse does not overflow
+    norms: NDArray[np.float64] = scale * np.sqrt((np.abs(matrices / scale[..., None, None]) ** 2).sum(axis=(-2, -1)))
     return norms
 
 
@@ -339,7 +349,7 @@ def gram_bounds(stack: Array, squarings: int) -> NDArray[np.float64]:
     error of a product of n x n matrices is at most n^2 rounding units in the norm.
     """
     scale = frobenius_norms(stack)
-    safe = np.where(scale > 0, scale, 1.0)
+    safe = np.maximum(scale, 1e-290)
     matrices = stack / safe[:, None, None]
     small = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.conj().swapaxes(-1, -2)
     gram = small @ small.conj().swapaxes(-1, -2)

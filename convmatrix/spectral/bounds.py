@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import sys
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Unpack
@@ -133,22 +134,20 @@ def norm_bounds(
     given = read_layer(kernel, input_shape, **layer)
     geometry = given.geometry
     weights = np.where(_used_weights(geometry), given.weights, 0)  # unused large weights would cost precision
-    scale = float(np.abs(weights).max())
-    if scale == 0:
+    if not weights.any():
         return 0.0, 0.0
-    # Scaled by a power of two, which is exact, so that nothing over- or underflows.
-    scale = 2.0 ** math.ceil(math.log2(scale)) if 1e-290 < scale < 1e290 else scale
-    scaled = WeightedLayer(geometry, weights / scale)
+    scaled, scale = WeightedLayer(geometry, weights).scaled()
     exact = exact_bounds(scaled)
     if exact is not None and (tol is None or exact[1] - exact[0] <= tol * exact[0]):
-        return exact[0] * scale * (1 - 2 * EPSILON), exact[1] * scale * (1 + 2 * EPSILON)
-    lower = lower_bound(scaled, 1e-3, _PRODUCTS)
-    upper = upper_bound(scaled, lower)
-    if upper == 0:
-        return 0.0, 0.0
-    if tol is not None and upper - lower > tol * lower:
-        lower, upper = refine_bounds(scaled, partial(lower_bound, scaled), tol, (lower, upper), scale)
-    return lower * scale, upper * scale * (1 + 2 * EPSILON)
+        lower, upper = exact[0] * (1 - 2 * EPSILON), exact[1]
+    else:
+        lower = lower_bound(scaled, 1e-3, _PRODUCTS)
+        upper = upper_bound(scaled, lower)
+        if upper == 0:
+            return 0.0, 0.0
+        if tol is not None and upper - lower > tol * lower:
+            lower, upper = refine_bounds(scaled, partial(lower_bound, scaled), tol, (lower, upper), scale)
+    return min(lower * scale, sys.float_info.max), upper * scale * (1 + 2 * EPSILON)
 
 
 def _used_weights(geometry: ConvGeometry) -> NDArray[np.bool_]:

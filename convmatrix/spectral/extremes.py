@@ -121,7 +121,7 @@ def spectral_norm(
     if method == "exact" or (method == "auto" and _is_quick(given)):
         blocks = affordable_blocks(given)
         value = blocks.norm()
-        error = value * 8 * EPSILON * math.sqrt(sum(blocks.block_shape)) + blocks.rounding()
+        error = 8 * EPSILON * math.sqrt(sum(blocks.block_shape)) * value + blocks.rounding()
     else:
         value, error = _lanczos_norm(given, tol)
     return (value, error) if with_error else value
@@ -135,8 +135,8 @@ def _is_quick(layer: WeightedLayer) -> bool:
 
 
 def _lanczos_norm(layer: WeightedLayer, tol: float) -> tuple[float, float]:
-    scale = 2.0 ** math.frexp(float(np.abs(layer.weights).max(initial=0.0)))[1]  # so that squares do not overflow
-    found = layer_norm(WeightedLayer(layer.geometry, layer.weights / scale), tol)
+    scaled, scale = layer.scaled()
+    found = layer_norm(scaled, tol)
     if found.error > tol * found.value:
         raise ValueError(
             f"Lanczos steps end at {found.value * scale:.17g} with an error of about {found.error * scale:.2g}, which "

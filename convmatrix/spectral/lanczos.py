@@ -132,7 +132,7 @@ def largest_singular(
     adjoint = working.H
     V[:width] = block.T
     # V[known:last] are the vectors whose images are missing; they are coupled to those from V[local] on.
-    local, known, last, used = 0, 0, width, 0
+    local, known, last, used, n_short = 0, 0, width, 0, 0
     history = [0.0]
     while True:
         images = np.stack([adjoint @ (working @ vector) for vector in V[known:last]])
@@ -145,8 +145,13 @@ def largest_singular(
             column[:, first:] += again
         T[:last, known:last], T[known:last, :last] = column.T, column.conj()
         local, known = known, last
-        full = known >= min(n_in, n_out + _BLOCK)  # the space of all images of the adjoint
-        new, coupling = _independent(images, math.inf if full else 32 * unit * length)
+        # The space of all images of the adjoint is reached; vectors that are mostly rounding may lie outside of it.
+        full = known >= min(n_in, n_out + _BLOCK + n_short)
+        new, coupling, lengths = _independent(images, math.inf if full else 32 * unit * max(length, history[-1]))
+        if lengths.min(initial=math.inf) < math.sqrt(unit) * length:  # rounding along V is no longer negligible
+            n_short += int(np.count_nonzero(lengths < math.sqrt(unit) * length))
+            new -= (new @ V[:last].conj().T) @ V[:last]
+            new, _, _ = _independent(new, 0.0)
         values, vectors = np.linalg.eigh((T[:known, :known] + T[:known, :known].conj().T) / 2)
         values, vectors = values[::-1], vectors[:, ::-1]
         history.append(max(float(values[0]), 0.0))
@@ -164,7 +169,7 @@ def largest_singular(
             T[range(kept), range(kept)] = values[:kept]
             new = new[: max(most - kept, 1)]
             new -= (new @ V[:kept].conj().T) @ V[:kept]
-            new, _ = _independent(new, 0.0)
+            new, _, _ = _independent(new, 0.0)
             local, known = 0, min(kept, most - len(new))
         last, width = known + len(new), len(new)
         V[known:last] = new
@@ -186,14 +191,16 @@ def _first_block(
     return np.linalg.qr(noise)[0]
 
 
-def _independent(rows: Array, level: float) -> tuple[Array, Array]:
+def _independent(rows: Array, level: float) -> tuple[Array, Array, Array]:
     """Return orthonormal rows that span the given ones, and the coefficients with which they combine to them.
 
-    Rows that depend on others, up to an error of ``level``, are left out.
+    Rows that depend on others, up to an error of ``level``, are left out. The last array is the distance of each of
+    the others from the span of the rows before it.
     """
     q, r = np.linalg.qr(rows.T)
-    large = np.abs(np.diag(r)) > level
-    return q.T[large], r[large]
+    lengths = np.abs(np.diag(r))
+    large = lengths > level
+    return q.T[large], r[large], lengths[large]
 
 
 def _value_error(values: Array, residuals: Array, history: list[float]) -> float:

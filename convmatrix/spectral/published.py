@@ -117,6 +117,10 @@ def grishina(kernel: ArrayLike, n_axes: int = 2, stride: int = 1, iterations: in
     4.2426
     """
     array = _kernel(kernel, n_axes)
+    scale = float(np.abs(array).max())
+    if scale == 0:
+        return 0.0
+    array = array / scale  # so that squares do not underflow
     if stride > 1:
         rests = [-k % stride for k in array.shape[2:]]
         array = np.pad(array, [(0, 0), (0, 0), *((0, rest) for rest in rests)])
@@ -142,12 +146,10 @@ def grishina(kernel: ArrayLike, n_axes: int = 2, stride: int = 1, iterations: in
                 for other in reversed(range(array.ndim)):
                     if other != mode:
                         partial = np.tensordot(partial, vectors[other], axes=(other, 0))
-                size = float(np.linalg.norm(partial))
-                if size == 0:
-                    return 0.0
+                size = max(float(np.linalg.norm(partial)), 1e-300)  # zero for a start where the symbol is zero
                 vectors[mode] = partial.conj() / size
             best = max(best, size)
-    return math.sqrt(math.prod(taps)) * best
+    return math.sqrt(math.prod(taps)) * best * scale
 
 
 def araujo(kernel: ArrayLike, n_axes: int = 2, grid: int = 50) -> float:

@@ -302,12 +302,13 @@ def slogdet(
     >>> sign, round(math.exp(logarithm), 9)
     (1.0, 45.0)
     """
-    given = read_layer(kernel, input_shape, **layer)
+    given, scale = read_layer(kernel, input_shape, **layer).scaled()
     blocks, same_basis = _square_blocks(given, "determinant")
+    factor = given.geometry.n_in * math.log(scale)
     real = given.weights.dtype.kind != "c"
     if not same_basis:
         sign, logarithm = np.linalg.slogdet(_whole_matrix(given, "determinant"))
-        return (float(sign.real) if real else complex(sign)), float(logarithm)
+        return (float(sign.real) if real else complex(sign)), float(logarithm) + factor
 
     def of_blocks(matrices: Array, counts: NDArray[np.int64]) -> tuple[complex, float]:
         signs, logarithms = np.linalg.slogdet(matrices)
@@ -320,7 +321,8 @@ def slogdet(
     if sign == 0:
         return 0.0, -math.inf
     sign = sign / abs(sign)
-    return (math.copysign(1.0, sign.real) if real else sign), math.fsum(logarithm for _, logarithm in found)
+    logarithm = math.fsum([factor, *(part for _, part in found)])
+    return (math.copysign(1.0, sign.real) if real else sign), logarithm
 
 
 @takes_layer_options()

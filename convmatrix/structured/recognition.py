@@ -169,6 +169,8 @@ def displacement_rank(A: Any, *, tol: float | None = None) -> int:
     if matrix.dtype.kind in "biu":
         matrix = matrix.astype(np.float64)
     rows, columns = matrix.shape
+    if 0 in matrix.shape:
+        return 0
     shifted = sparse.eye_array(rows, k=-1) @ matrix @ sparse.eye_array(columns, k=1)
     difference = sparse.csr_array(matrix - shifted)
     difference.eliminate_zeros()
