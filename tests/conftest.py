@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 from typing import Any
 
 import pytest
@@ -21,6 +22,20 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 # Files whose tests share what takes long to compute: pytest-xdist runs each of them in one process.
 TOGETHER = ("tests/test_analyses.py", "tests/test_theorems.py")
+
+# Packages of extras that examples in docstrings import; where one is missing, the example is skipped.
+OPTIONAL = ("distributed", "onnx", "torch", "z3", "matplotlib", "sklearn", "skimage")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the examples of docstrings that need a package which is not installed."""
+    missing = [package for package in OPTIONAL if importlib.util.find_spec(package) is None]
+    for item in items if missing else ():
+        if isinstance(item, pytest.DoctestItem):
+            code = "".join(example.source for example in item.dtest.examples)
+            for package in missing:
+                if re.search(rf"^\s*(import|from) {package}\b", code, flags=re.MULTILINE):
+                    item.add_marker(pytest.mark.skip(reason=f"the example imports {package}, which is not installed"))
 
 
 @pytest.hookimpl(optionalhook=True)

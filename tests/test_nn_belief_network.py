@@ -559,6 +559,35 @@ def test_damaged_checkpoints_are_refused(change: dict[str, Any], tmp_path: Path)
         nn.fit_greedily(trainable(), bars(), steps=3, checkpoint=path)
 
 
+def test_uses_that_are_not_refused(tmp_path: Path) -> None:
+    machines = [nn.BoltzmannMachine(cm.ConvGeometry((8, 8), (3, 3)))]
+    assert len(nn.BeliefNetwork(machine for machine in machines).layers) == 1  # type: ignore[arg-type]
+    histories = [nn.fit_greedily(trainable(), x, steps=3) for x in (bars(), bars().astype(bool), bars().tolist())]
+    assert histories[0] == histories[1] == histories[2]
+    (machine,), v = machines, bars()
+    for draw in (machine.sample_hidden, lambda v, rng: [machine.sample_visible(v, rng)]):
+        assert all(map(np.array_equal, draw(v, 3), draw(v, np.random.default_rng(3))))
+    machine.parameters["weight"] = np.ones_like(machine.parameters["weight"])  # another array
+    assert np.array_equal(machine.hidden_input(np.ones((1, 1, 8, 8))), np.full((1, 1, 6, 6), 9))
+    assert machine.project(np.ones((1, 1, 6, 6))).max() == 9
+
+
+def test_units_that_do_not_fit_are_refused() -> None:
+    network = trainable()
+    units = network.initial_units(bars().tolist())
+    count = len(units[0])
+    for call, words in (
+        (lambda: network.sample([units[0], units[1][:3], units[2]]), rf"\({count}, .*\(3, "),
+        (lambda: network.sample(units, known=np.ones((3, 7, 5), bool)), r"\(3, 7, 5\)"),
+        (lambda: network.sample(units, known=np.zeros((2, *units[0].shape), bool)), r"known"),
+        (lambda: network.project(-1, units[1]), "place.*-1"),
+        (lambda: network.project(2, units[1]), "place is 2.* 0 to 1"),
+        (lambda: network.conditional(2, units[0]), "place is 2"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            call()
+
+
 def test_progress_names_the_layer(capsys: pytest.CaptureFixture[str]) -> None:
     nn.fit_greedily(trainable(), bars(), steps=[2, 3], progress=True)
     assert "layer 2/2 [####################] 3/3 loss" in capsys.readouterr().err
@@ -580,6 +609,7 @@ def test_values_that_are_not_finite_end_the_training() -> None:
         ({"x": np.zeros((3, 1, 8, 8), complex)}, TypeError, ["complex"]),
         ({"steps": [5]}, ValueError, ["2", "1"]),
         ({"steps": [5, -1]}, ValueError, ["steps[1]", "-1"]),
+        ({"steps": 1.5}, TypeError, ["steps[0]", "1.5"]),
         ({"sparsity": 1.5}, ValueError, ["1.5"]),
         ({"sparsity": [0.1]}, ValueError, ["2 machines"]),
         ({"sparsity": 0.1, "sparsity_rate": -0.05}, ValueError, ["sparsity_rate", "-0.05"]),

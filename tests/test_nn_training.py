@@ -719,6 +719,34 @@ def test_a_resumed_training_with_other_data_or_options_is_refused(tmp_path: Path
     assert nn.fit(network, **arguments | CHANGED_RUNS[name], allow_changes=True).epochs == 2
 
 
+def test_a_training_with_equal_data_and_options_is_resumed(tmp_path: Path) -> None:
+    x, y = stripes()
+    path = tmp_path / "run.npz"
+    settings = {"crop": np.int64(2), "scale": np.float32(0.5), "sizes": (1, 2), "nothing": float("nan")}
+    nn.fit(tiny(), x, y, epochs=1, checkpoint=path, optimiser=nn.SGD(1), settings=settings)
+    for number, (inputs, labels, rate) in enumerate(
+        (
+            (np.asfortranarray(x), y.tolist(), 1.0),
+            (x.astype(x.dtype.newbyteorder(">")), y.astype(np.uint8), np.float32(1)),
+            (x.tolist() if x.dtype == np.float64 else x, y.astype(">i2"), np.array(1.0)),
+        )
+    ):
+        arguments = {"epochs": 2 + number, "checkpoint": path, "optimiser": nn.SGD(rate)}
+        assert nn.fit(tiny(), inputs, labels, settings=settings, **arguments).epochs == 2 + number
+    with pytest.raises(ValueError, match="saved with crop 2"):
+        nn.fit(tiny(), x, y, epochs=5, checkpoint=path, optimiser=nn.SGD(1), settings=settings | {"crop": 3})
+
+
+def test_true_and_false_are_labels() -> None:
+    x, y = stripes()
+    histories = [nn.fit(tiny(), x, labels, epochs=1).loss for labels in (y == 1, (y == 1).astype(int))]
+    assert histories[0] == histories[1]
+    for loss in (nn.SoftmaxCrossEntropy(), nn.SquaredError()):
+        first, second = (loss(np.array([[1.0, 2.0], [3.0, 1.0]]), labels) for labels in ([True, False], [1, 0]))
+        assert first[0] == second[0]
+        assert np.array_equal(first[1], second[1])
+
+
 def test_two_trainings_on_one_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "run.npz"
     kept = b""
@@ -764,6 +792,10 @@ def test_an_optimiser_belongs_to_one_network() -> None:
     assert bits(second) == before
     optimiser.load_state(optimiser.state())
     optimiser.step(second.parameters, first.gradients)  # said to be meant
+    copies = {name: value.copy() for name, value in second.parameters.items()}
+    optimiser.step(copies, first.gradients)  # arrays of their own, but they continue the last step
+    with pytest.raises(ValueError, match="other parameters"):
+        optimiser.step(second.parameters, first.gradients)  # which does not
     again, both = copy.deepcopy((first, nn.SGD(0.1, momentum=0.9)))
     both.step(again.parameters, first.gradients)
 

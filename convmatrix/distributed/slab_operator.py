@@ -102,10 +102,10 @@ class SlabOperator(_LinearOperator):
     >>> from distributed import Client
     >>> from scipy.sparse.linalg import svds
     >>> with Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=":0") as client:
-    ...     A = SlabOperator([1.0, -2, 1], 50, 10, client=client, padding="same")
-    ...     image, values = A @ np.arange(50), svds(A, 2, return_singular_vectors=False, rng=0)
+    ...     A = SlabOperator([1.0, -2, 1], 12, 6, client=client, padding="same")
+    ...     image, values = A @ np.arange(12), svds(A, 1, ncv=11, return_singular_vectors=False, rng=0)
     >>> image[:2], image[-1], values.round(4)
-    (array([1., 0.]), np.float64(-50.0), array([3.9848, 3.9962]))
+    (array([1., 0.]), np.float64(-12.0), array([3.9419]))
     """
 
     @takes_layer_options()

@@ -214,7 +214,7 @@ def check_checksum(expected: object, matrix: sparse.csr_array, geometry: str) ->
     if expected != found:
         raise FileFormatError(
             f"its checksum is {str(expected)[:40]!r}, but that of its matrix and geometry is {found!r}; "
-            "the file is damaged, or was edited"
+            "the file is damaged, or was edited (then remove its checksum)"
         )
 
 

@@ -71,6 +71,7 @@ class BeliefNetwork(Sequential):
     layers: tuple[BoltzmannMachine, ...]
 
     def __init__(self, machines: Sequence[BoltzmannMachine]) -> None:
+        machines = tuple(machines)
         for place, machine in enumerate(machines):
             if not isinstance(machine, BoltzmannMachine):
                 raise TypeError(f"machines[{place}] is a {type(machine).__name__}, not a BoltzmannMachine")
@@ -108,14 +109,15 @@ class BeliefNetwork(Sequential):
             Detection units of the machine above; without them, inference is bottom-up.
         """
         if above is None:
-            return self.layers[place].hidden_probabilities(below)
-        if place + 1 >= len(self.layers):
+            return self.layers[self._place(place)].hidden_probabilities(below)
+        if self._place(place) + 1 >= len(self.layers):
             raise ValueError(f"machine {place} is the last of {len(self.layers)}; there are no units above it")
         return self.layers[place].hidden_probabilities(below, self.layers[place + 1].project(above))
 
     def initial_units(self, v: Array, rng: int | np.random.Generator = 0) -> list[Array]:
         """Draw detection units bottom-up; return ``[v, h1, h2, ...]``."""
-        generator, units, below = np.random.default_rng(rng), [v], v
+        below = np.asarray(v)
+        generator, units = np.random.default_rng(rng), [below]
         for machine in self.layers:
             h, below = machine.sample_hidden(below, generator)
             units.append(h)
@@ -157,6 +159,17 @@ class BeliefNetwork(Sequential):
             )
         generator, now = np.random.default_rng(rng), [np.asarray(part) for part in units]
         fixed = np.zeros((1,), dtype=bool) if known is None else np.asarray(known, dtype=bool)
+        if len({part.shape[:1] for part in now}) > 1:
+            raise ValueError(f"units must be of one batch, but have shapes {', '.join(str(p.shape) for p in now)}")
+        try:
+            fits = np.broadcast_shapes(fixed.shape, now[0].shape) == now[0].shape
+        except ValueError:
+            fits = False
+        if not fits:
+            raise ValueError(
+                f"known must have the shape of a sample {now[0].shape[1:]} or of the batch {now[0].shape}, but has "
+                f"shape {fixed.shape}"
+            )
         for _ in range(sweeps):
             means = list(now)
             for first in (0, 1):
@@ -218,7 +231,7 @@ class BeliefNetwork(Sequential):
 
         A pooling unit passes its value to all units of its block in equal parts, the transpose S^T of a mean.
         """
-        for lower in range(place, -1, -1):
+        for lower in range(self._place(place), -1, -1):
             machine = self.layers[lower]
             h = machine.project(h)
             if lower:
@@ -227,6 +240,12 @@ class BeliefNetwork(Sequential):
                     h = np.repeat(h, step, axis=axis)
                 h = h / np.prod(below)
         return h
+
+    def _place(self, place: int) -> int:
+        """Return the index of a machine, or raise an error."""
+        if validate.integer("place", place, minimum=0) >= len(self.layers):
+            raise ValueError(f"place is {place}, but the network has machines 0 to {len(self.layers) - 1}")
+        return place
 
     def __repr__(self) -> str:
         return f"BeliefNetwork([{', '.join(map(repr, self.layers))}])"
@@ -316,7 +335,7 @@ def fit_greedily(
     """
     inputs = np.asarray(x)
     count = len(getattr(network, "layers", ()))
-    steps = [steps] * count if isinstance(steps, int | np.integer) else list(steps)
+    steps = [steps] * count if np.ndim(steps) == 0 else list(steps)  # type: ignore[list-item, arg-type]
     _check(network, inputs, steps, batch_size, optimiser)
     targets = [sparsity] * count if sparsity is None or np.ndim(sparsity) == 0 else list(sparsity)  # type: ignore[arg-type]
     if len(targets) != count or not all(t is None or 0 < t < 1 for t in targets):  # type: ignore[operator]
@@ -490,7 +509,7 @@ def _check(
         raise ValueError(f"steps must give one number per machine, {len(network.layers)}, but gives {len(steps)}")
     for place, n in enumerate(steps):
         validate.integer(f"steps[{place}]", n, minimum=0)
-    if inputs.dtype.kind not in "fiu":
+    if inputs.dtype.kind not in "fiub":
         raise TypeError(f"x must hold real numbers, but has dtype {inputs.dtype}; convert it to float32")
     if inputs.shape[1:] != network.layers[0].input_shape or not len(inputs):
         raise ValueError(

@@ -189,7 +189,7 @@ class BoltzmannMachine(Layer):
 
     def hidden_input(self, v: Array) -> Array:
         """Return I = A v / s^2 + b, of the shape of the detection units."""
-        inputs: Array = self.convolution.forward(v) / self.spread**2 + self._per_channel("bias")
+        inputs: Array = self._convolve(v) / self.spread**2 + self._per_channel("bias")
         return inputs
 
     def hidden_probabilities(self, v: Array, above: Array | None = None) -> tuple[Array, Array]:
@@ -217,15 +217,15 @@ class BoltzmannMachine(Layer):
         on, off = block_probabilities(inputs)
         return from_blocks(on, self.block), 1 - off
 
-    def sample_hidden(self, v: Array, rng: np.random.Generator, above: Array | None = None) -> tuple[Array, Array]:
+    def sample_hidden(self, v: Array, rng: Rng, above: Array | None = None) -> tuple[Array, Array]:
         """Draw detection units given visible units; return them, and the pooling units that follow from them."""
         probabilities, _ = self.hidden_probabilities(v, above)
         h = self.sample_blocks(probabilities, rng)
         return h, self.pool(h)
 
-    def sample_blocks(self, probabilities: Array, rng: np.random.Generator) -> Array:
+    def sample_blocks(self, probabilities: Array, rng: Rng) -> Array:
         """Draw detection units, at most one per block, with given probabilities."""
-        drawn = sample_one_of(to_blocks(probabilities, self.block), rng)
+        drawn = sample_one_of(to_blocks(probabilities, self.block), np.random.default_rng(rng))
         return from_blocks(drawn, self.block)
 
     def pool(self, h: Array) -> Array:
@@ -247,8 +247,9 @@ class BoltzmannMachine(Layer):
         inputs = self.project(h) + self._per_channel("visible_bias")
         return inputs if self.visible == "real" else _sigmoid(inputs)
 
-    def sample_visible(self, mean: Array, rng: np.random.Generator) -> Array:
+    def sample_visible(self, mean: Array, rng: Rng) -> Array:
         """Draw visible units with given means."""
+        rng = np.random.default_rng(rng)
         if self.visible == "real":
             return np.asarray(mean + self.spread * rng.standard_normal(mean.shape, dtype=mean.dtype))
         return (rng.random(mean.shape, dtype=mean.dtype) < mean).astype(mean.dtype)
@@ -261,7 +262,7 @@ class BoltzmannMachine(Layer):
         The gradient of the log-likelihood is its mean over data v and h given v, minus its mean over the model.
         Probabilities in place of h give the mean over h given v.
         """
-        self.convolution.forward(v)
+        self._convolve(v)
         self.convolution.parameter_gradients(h)
         spatial = tuple(range(2, v.ndim))
         c = self._per_channel("visible_bias") if self.visible == "real" else 0
@@ -271,16 +272,14 @@ class BoltzmannMachine(Layer):
             "visible_bias": (v - c).sum(axis=(0, *spatial)) / self.spread**2,
         }
 
-    def contrastive_divergence(
-        self, v: Array, rng: np.random.Generator, steps: int = 1
-    ) -> tuple[dict[str, Array], Array, float]:
+    def contrastive_divergence(self, v: Array, rng: Rng, steps: int = 1) -> tuple[dict[str, Array], Array, float]:
         """Estimate the gradient of the log-likelihood from a few steps of block Gibbs sampling that start at the data.
 
         Parameters
         ----------
         v : array, shape (batch, *input_shape)
             Data. Reconstructions are means of visible units given detection units that were drawn.
-        rng : numpy.random.Generator
+        rng : int or numpy.random.Generator
         steps : int
 
         Returns
@@ -292,6 +291,7 @@ class BoltzmannMachine(Layer):
         error : float
             Squared error of the last reconstruction divided by the sum of squares of the data, without ``given`` units.
         """
+        rng = np.random.default_rng(rng)
         expected, _ = self.hidden_probabilities(v)
         gradients = self.statistics(v, expected)
         probabilities, reconstruction = expected, v
@@ -337,6 +337,11 @@ class BoltzmannMachine(Layer):
     def products(self, input_shape: tuple[int, ...] | None = None) -> list[TrainingProduct]:
         """Return the three products of the convolution."""
         return [p._replace(layer=type(self).__name__) for p in self.convolution.products(input_shape)]
+
+    def _convolve(self, v: Array) -> Array:
+        """Return A v, with the weights of this layer even if they were replaced by another array."""
+        self.convolution.parameters["weight"] = self.parameters["weight"]
+        return self.convolution.forward(v)
 
     def _per_channel(self, name: str) -> Array:
         """Return a bias so that it is added to (batch, channels, *spatial)."""

@@ -190,10 +190,11 @@ class Run:
 
     @staticmethod
     def _require_same(path: Path, stored: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-        own = json.loads(json.dumps(own))
+        own = json.loads(json.dumps(own, default=_plain))
         for name in sorted(own.keys() | stored.keys()):
-            there, here = (json.dumps(values.get(name, "absent")) for values in (stored, own))
-            if there != here:
+            values = [given.get(name, "absent") for given in (stored, own)]
+            there, here = map(json.dumps, values)
+            if there != here and values[0] != values[1]:  # NaN is the same as NaN, and 1 the same as 1.0
                 raise ValueError(
                     f"checkpoint {path} was saved with {name} {there}, but this training has {here}; use the same, "
                     "another checkpoint file, or allow_changes=True"
@@ -209,8 +210,15 @@ def _version(path: Path) -> tuple[int, ...] | None:
     return found.st_ino, found.st_size, found.st_mtime_ns
 
 
+def _plain(value: Any) -> Any:
+    """Return an array, such as the states of some generators contain, or a NumPy number as JSON values."""
+    return value.tolist()
+
+
 def checksum(array: Array) -> str:
-    """Return a checksum of the dtype, the shape and the entries of an array."""
+    """Return a checksum of dtype, shape and entries of an array; byte order, and the size of labels, do not matter."""
+    labels = array.ndim == 1 and array.dtype.kind in "iu"
+    array = array.astype(np.int64 if labels else array.dtype.newbyteorder("="), copy=False)
     text = hashlib.blake2b(f"{array.dtype} {array.shape}".encode(), digest_size=8)
     text.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
     return text.hexdigest()
@@ -245,8 +253,7 @@ def save_checkpoint(
         "optimiser": type(optimiser).__name__,
         "generators": {name: generator.bit_generator.state for name, generator in generators.items()},
     }
-    # The state of some generators contains arrays.
-    text = json.dumps(contents, default=lambda value: value.tolist())
+    text = json.dumps(contents, default=_plain)
     members: dict[str, Any] = {"format": np.array(_FORMAT), "contents": np.array(text)}
     for part, states in zip(_PARTS, (network.state(), optimiser.state(), arrays), strict=True):
         members |= {f"{part}/{name}": array for name, array in states.items()}

@@ -73,9 +73,17 @@ def _options(owner: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:
     }
 
 
-def _described(value: Any) -> str:
-    """Return a description that is the same in every process."""
+def _described(value: Any) -> Any:
+    """Return a number, or a description that is the same in every process."""
+    if isinstance(value, np.generic | np.ndarray) and value.ndim == 0:
+        return value.item()
     return getattr(value, "__qualname__", None) or re.sub(r" at 0x[0-9a-f]+", "", repr(value))
+
+
+def label_array(targets: ArrayLike) -> Array:
+    """Return targets as an array; False and True as the labels 0 and 1."""
+    found = np.asarray(targets)
+    return found.astype(np.uint8) if found.dtype == np.bool_ else found
 
 
 # --- losses ----------------------------------------------------------------------------------------------------------
@@ -104,7 +112,7 @@ class Loss(ABC):
 
     def _targets(self, output: Array, targets: ArrayLike) -> Array:
         """Return the targets of a batch as an array that fits the output."""
-        wanted = np.asarray(targets)
+        wanted = label_array(targets)
         if not len(output):
             raise ValueError(
                 f"the loss is a mean over samples, but the output has shape {output.shape} without samples"
@@ -210,7 +218,8 @@ class Optimiser(ABC):
     """Base class of optimisers, which change parameters in place.
 
     An optimiser counts its steps and may remember past gradients, so that each network needs one of its own. The first
-    step binds the optimiser to the arrays that it changes; other arrays are refused until `load_state` is called.
+    step binds the optimiser to the arrays that it changes; others are refused until `load_state` is called, except
+    copies with the values of the last step.
 
     Parameters
     ----------
@@ -243,7 +252,8 @@ class Optimiser(ABC):
         if missing := parameters.keys() - gradients.keys():
             raise ValueError(f"there is no gradient for {sorted(missing)[0]}; call backward before step")
         for name in sorted(self._bound.keys() | parameters.keys()) if self._bound else ():
-            if name not in parameters or name not in self._bound or self._bound[name]() is not parameters[name]:
+            last = self._bound[name]() if name in self._bound else None
+            if name not in parameters or not (last is parameters[name] or _is_copy(last, parameters[name])):
                 raise ValueError(
                     f"after {self.steps} steps this {type(self).__name__} was given other parameters (first {name}); "
                     "create an optimiser for each network, or call load_state to continue with the state of another"
@@ -251,7 +261,7 @@ class Optimiser(ABC):
         rate = self.learning_rate(self.steps) if callable(self.learning_rate) else self.learning_rate
         if not 0 <= rate < math.inf:
             raise ValueError(f"learning_rate({self.steps}) is {rate}, but must be finite and not negative")
-        self._bound = self._bound or {name: weakref.ref(parameter) for name, parameter in parameters.items()}
+        self._bound = {name: weakref.ref(parameter) for name, parameter in parameters.items()}
         self.steps += 1
         for name, parameter in parameters.items():
             gradient = gradients[name]
@@ -313,6 +323,11 @@ class Optimiser(ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_bound": {}}  # a copy belongs to the copy of the network
+
+
+def _is_copy(last: Array | None, parameter: Array) -> bool:
+    """Return whether an array continues the last step: the array of that step still exists and has its values."""
+    return last is not None and last.dtype == parameter.dtype and np.array_equal(last, parameter)
 
 
 class SGD(Optimiser):

@@ -17,7 +17,7 @@ from convmatrix import options as validate
 from convmatrix.arrays import Array
 from convmatrix.atomic import require_writable
 from convmatrix.nn.checkpoints import History, NonFiniteError, Run
-from convmatrix.nn.optimisation import SGD, Loss, Optimiser, SoftmaxCrossEntropy
+from convmatrix.nn.optimisation import SGD, Loss, Optimiser, SoftmaxCrossEntropy, label_array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -218,7 +218,7 @@ def checkpoint_path(checkpoint: str | Path | None, steps: int | None) -> Path | 
 
 def _check_data(network: Layer, loss: Loss, what: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     """Return inputs and targets as arrays, validated against each other, the network and the loss."""
-    inputs, targets = np.asarray(x), np.asarray(y)
+    inputs, targets = np.asarray(x), label_array(y)
     if inputs.dtype.kind not in "fiu":
         raise TypeError(f"{what} inputs must be real numbers, but have dtype {inputs.dtype}; convert them to float32")
     if inputs.ndim < 2 or not len(inputs):
