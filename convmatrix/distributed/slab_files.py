@@ -167,6 +167,19 @@ def load_slabs(folder: str | os.PathLike[str]) -> SavedSlabs:
         If the index is damaged or of another kind.
     OSError
         If there is none.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from distributed import Client
+    >>> with (
+    ...     tempfile.TemporaryDirectory() as folder,
+    ...     Client(processes=False, n_workers=1, threads_per_worker=2, dashboard_address=":0") as client,
+    ... ):
+    ...     _ = save_slabs(folder, [1.0, 2.0], 100, 30, client=client)
+    ...     load_slabs(folder).rows(28, 30).toarray()[:, 27:32]
+    array([[0., 1., 2., 0., 0.],
+           [0., 0., 1., 2., 0.]])
     """
     return _read_index(Path(folder).resolve())
 
