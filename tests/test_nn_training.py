@@ -378,7 +378,6 @@ REFUSED: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
     "label negative": (ValueError, "labels.* -1 to 1", {"y": np.arange(12) % 3 - 1}),
     "labels as floats": (ValueError, "labels.*float64", {"y": Y.astype(float)}),
     "labels as vectors": (ValueError, r"labels.*\(12, 3\).*int64", {"y": np.eye(3, dtype=int)[Y]}),
-    "labels as bools": (TypeError, "targets.*bool", {"y": Y > 0}),
     "labels as texts": (TypeError, "targets.*<U", {"y": ["a"] * 12}),
     "NaN targets": (
         ValueError,
