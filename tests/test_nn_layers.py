@@ -781,6 +781,14 @@ def test_softmax_cross_entropy_against_pytorch() -> None:
     assert nn.SoftmaxCrossEntropy()(np.array([[1e4, -1e4]]), [0])[0] == 0.0
 
 
+def test_truth_values_are_labels() -> None:
+    output, labels = np.random.default_rng(0).standard_normal((4, 2)), np.array([True, False, True, True])
+    for loss in (nn.SoftmaxCrossEntropy(), nn.SquaredError()):
+        (value, gradient), (expected, other) = loss(output, labels), loss(output, labels.astype(int))
+        assert value == expected
+        np.testing.assert_array_equal(gradient, other)
+
+
 def test_squared_error_against_pytorch() -> None:
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
