@@ -160,10 +160,8 @@ def architecture_norms(context: Context) -> Table:
     from benchmarks.models import with_weights
 
     network = with_weights(cm.network.architecture("lenet5" if context.quick else "resnet18"))
-    layers = [
-        node.operation for node in network if hasattr(node.operation, "geometry") and node.operation.weight is not None
-    ]
-    layers = [layer for layer in layers if hasattr(layer.geometry, "boundary")]
+    convolutions = [node.operation for node in network if isinstance(node.operation, cm.network.Convolution)]
+    layers = [layer for layer in convolutions if layer.geometry.connections is None]
     seconds = dict.fromkeys(("norm_bounds", "spectral_norm", "conv-sv", "PyTorch"), 0.0)
     widths, errors = [], []
     for number, layer in enumerate(layers):
