@@ -142,7 +142,7 @@ def _peak() -> int:
 
 
 def _import() -> None:
-    import convmatrix.distributed  # noqa: F401
+    import_module("convmatrix.distributed")
 
 
 @contextmanager

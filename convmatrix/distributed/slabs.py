@@ -40,6 +40,7 @@ _LEAST_TASKS: Final = 16  # in all, if there are as many slabs: the function may
 _TASK_NONZEROS: Final = (2**24, 2**28)  # a tenth of a second, and a second or two
 _SAMPLED: Final = 16  # slabs whose sizes are computed to find the largest
 _MOST_LOSSES: Final = 5  # how often the kernel is sent again after all workers that held it died
+_PATIENCE: Final = 20.0  # seconds until a result is asked for again
 _WAIT: Final = 60  # seconds to wait for a first worker
 _REFRESH: Final = 2.0  # seconds after which threads are counted anew, for clusters that grow
 
@@ -497,10 +498,19 @@ class SlabTasks:
 
     def _result(self, future: Any) -> Any:
         """Return the result of a future."""
+        from distributed.client import wait
         from distributed.scheduler import KilledWorker
 
+        patience = _PATIENCE
         try:
-            return future.result()
+            _ = wait([future])
+            while True:
+                try:
+                    return future.result(timeout=patience)
+                except TimeoutError:  # the worker that was asked for the result may have left; others may have it now
+                    if future.status == "error":
+                        raise
+                    patience *= 2
         except KilledWorker as error:
             raise RuntimeError(
                 f"several workers died in the same task, the last one {error.last_worker.address}; a slab takes "

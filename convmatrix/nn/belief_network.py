@@ -335,10 +335,9 @@ def fit_greedily(
     """
     inputs = np.asarray(x)
     count = len(getattr(network, "layers", ()))
-    steps = [steps] * count if np.ndim(steps) == 0 else list(steps)  # type: ignore[list-item, arg-type]
+    steps, targets = (_one_per_machine(value, count) for value in (steps, sparsity))
     _check(network, inputs, steps, batch_size, optimiser)
-    targets = [sparsity] * count if sparsity is None or np.ndim(sparsity) == 0 else list(sparsity)  # type: ignore[arg-type]
-    if len(targets) != count or not all(t is None or 0 < t < 1 for t in targets):  # type: ignore[operator]
+    if len(targets) != count or not all(t is None or 0 < t < 1 for t in targets):
         raise ValueError(f"sparsity must be one number in (0, 1), or one for each of {count} machines: got {sparsity}")
     if not 0 <= sparsity_rate < math.inf:
         raise ValueError(f"sparsity_rate must be finite and not negative, but is {sparsity_rate}")
@@ -348,7 +347,7 @@ def fit_greedily(
         "samples": len(inputs),
         "steps": [int(n) for n in steps],
         "batch_size": int(batch_size),
-        "sparsity": [None if t is None else float(t) for t in targets],  # type: ignore[arg-type]
+        "sparsity": [None if t is None else float(t) for t in targets],
         "sparsity_rate": float(sparsity_rate),
     }
     run = _GreedyRun(network, [optimiser() for _ in steps], generator, settings)
@@ -491,6 +490,11 @@ def _check_progress(found: Checkpoint) -> None:
         require_numbers(history["error"] + history["activation"])
         if len(history["error"]) != len(history["activation"]):
             raise ValueError("the parts of a history differ in length")
+
+
+def _one_per_machine(value: Any, count: int) -> list[Any]:
+    """Return a list of values as it is, and any other value as often as there are machines."""
+    return [value] * count if value is None or np.ndim(value) == 0 else list(value)
 
 
 def _check(

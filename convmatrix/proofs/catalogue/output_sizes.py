@@ -477,7 +477,7 @@ THEOREMS = (
             ),
             Lemma(
                 "refused",
-                "the code accepts a layer exactly if its kernel fits, which is if it has an output",
+                "the code accepts a layer if and only if its kernel fits, that is, if the layer has an output",
                 r"m \ge 1 \iff \ell \le n + p_l + p_h",
                 _refused_lemma,
                 {"n": 7, "span": 4, "s": 2, "low": 1, "high": 1},
@@ -555,14 +555,14 @@ THEOREMS = (
             ),
             Lemma(
                 "refused",
-                "the code accepts a layer exactly if it has an output: if less is cropped than there is",
+                "the code accepts a layer if and only if an output remains after cropping",
                 r"n \ge 1 \iff p_l + p_h < (m - 1) s + \ell + o",
                 _transposed_refused_lemma,
                 {"m": 7, "span": 4, "s": 2, "low": 1, "high": 1, "extra": 1},
             ),
             Lemma(
                 "largest",
-                "the code accepts a layer only if it has fewer than 2**62 samples before it is cropped",
+                "the code accepts a layer only if it has fewer than 2**62 samples before cropping",
                 r"(m - 1) s + \ell + o < 2^{62}",
                 _transposed_largest_lemma,
                 {"m": 7, "span": 4, "s": 2, "low": 1, "high": 1, "extra": 1},
