@@ -105,7 +105,7 @@ def check_against_build(context: Context) -> Table:
                     "layer": f"{size}x{size}, 3x3, {channels} -> {channels}",
                     "nonzeros": pattern.n_entries,
                     "check, s": seconds,
-                    "check, ns a nonzero": 1e9 * seconds / pattern.n_entries,
+                    "check, ns per nonzero": 1e9 * seconds / pattern.n_entries,
                     "check / build": check.median,
                     "random permutation / build": ratio_of(times["refute"], times["build"]).median,
                     "sampling / check": sampling.median,
