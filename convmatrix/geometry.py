@@ -358,6 +358,11 @@ def _plain_geometry(kernel: tuple[int, ...], shape: tuple[int, ...], options: La
 
 def _channels_remedy(kernel: tuple[int, ...], shape: tuple[int, ...]) -> str:
     """Return the remedy for a kernel with the wrong number of channels, which may be due to a different layout."""
+    if kernel[0] == 1 and len(kernel) == len(shape) + 1:
+        return (
+            f"for an image without a channel axis give a kernel of {len(shape)} axes, kernel[0], or for one channel "
+            f"input_shape={(1, *shape)} and a kernel of shape {(1, *kernel)}"
+        )
     if kernel[-2] == shape[0]:
         return "transpose a kernel with channels last, as in Keras and Flax: numpy.moveaxis(kernel, (-1, -2), (0, 1))"
     if kernel[-2] == shape[-1]:

@@ -11,11 +11,13 @@ import functools
 import inspect
 import math
 import operator
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypedDict, TypeVar, cast
 
 import numpy as np
+from scipy import sparse
 
 from convmatrix.arrays import from_tensor
 from convmatrix.boundary import BOUNDARIES, Boundary
@@ -73,7 +75,17 @@ def flag(name: str, value: Any) -> bool:
 def shape(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
     """Return a shape of at least one axis, with sizes of at least 1; an int is a shape of one axis."""
     if not _is_sequence_like(value):
+        if isinstance(value, str):
+            found = tuple(map(int, re.findall("[0-9]+", value)))
+            raise TypeError(
+                f"{name} must be a tuple of integers, but is {value!r}" + (f"; give {found}" if found else "")
+            )
         return (integer(name, value, minimum=1),)
+    if getattr(value, "ndim", 1) > 1:
+        raise TypeError(
+            f"{name} must be a tuple of integers, but is an array of shape {tuple(cast('Any', value).shape)}; give "
+            "that shape, and check that no arguments are swapped"
+        )
     sizes = tuple(cast("Sequence[int]", value))
     if not sizes:
         raise ValueError(f"{name} is empty; give at least one spatial axis")
@@ -354,7 +366,8 @@ def index_dtype(*sizes: int) -> type[np.int32] | type[np.int64]:
 
 
 def as_array(weights: Any) -> NDArray[Any]:
-    """Return weights as an array; nested lists must be of one length."""
+    """Return weights as an array, or raise an error that says what to give or call instead."""
+    _refuse_other_objects(weights)
     if hasattr(weights, "detach"):
         weights = from_tensor(weights)
     if np.ma.is_masked(weights):
@@ -370,6 +383,25 @@ def as_array(weights: Any) -> NDArray[Any]:
         raise ValueError(
             "the kernel's lists differ in length, so they make no array; give every row as many entries as the others"
         ) from None
+
+
+def _refuse_other_objects(weights: Any) -> None:
+    """Raise TypeError for what is often given in place of an array of weights, and say what to call instead."""
+    if weights is None or isinstance(weights, str | bytes):
+        remedy = "give an array of numbers, such as [[0, 1, 0], [1, -4, 1], [0, 1, 0]]"
+    elif sparse.issparse(weights):
+        remedy = "give the weights of the layer; cm.structured.recover_kernel finds those of a matrix"
+    elif hasattr(weights, "state_dict"):
+        remedy = (
+            "call cm.from_torch(layer, input_shape) for the kernel and the geometry of one layer, or "
+            "cm.Network.from_torch(module, input_shape) for a whole model"
+        )
+    elif hasattr(weights, "weight_shape") or hasattr(weights, "geometry"):
+        remedy = "the kernel is the first argument and the input shape or ConvGeometry the second"
+    else:
+        return
+    kind = repr(weights) if isinstance(weights, str) else f"a {type(weights).__name__}"
+    raise TypeError(f"the kernel must be an array of numbers, but is {kind}; {remedy}")
 
 
 def weight_array(weights: ArrayLike, weight_shape: tuple[int, ...], layer: Any = None) -> NDArray[Any]:

@@ -759,7 +759,7 @@ def test_show_fits_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch:
 # --- what is refused -------------------------------------------------------------------------------------------------
 
 USAGE = {
-    "no command": ([], "COMMAND"),
+    "no command": (["--debug"], "COMMAND"),
     "unknown command": (["draw"], "'draw' is unknown.*matrix, show, count"),
     "unknown option": (["matrix", *EXAMPLE, "--strid", "2"], "--strid is unknown.*--stride"),
     "two kernels": (["matrix", *EXAMPLE, "--kernel-shape", "3"], "--kernel-shape: not allowed with argument --kernel"),
@@ -1238,7 +1238,25 @@ def test_every_layer_option_is_an_option_of_every_command_with_a_layer(capsys: p
         assert main([command, "--help"]) == 0
         text = capsys.readouterr().out
         for name in (*LAYER_OPTIONS, "order"):
-            assert f"--{name.replace('_', '-')} " in text, (command, name)
+            assert re.search(rf"--{name.replace('_', '-')}[ ,]", text), (command, name)
+        assert ("number of channel groups" in text) == (command == "matrix")
+
+
+def test_a_command_alone_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 2
+    assert capsys.readouterr().out.startswith("usage: convmatrix")
+    assert "lenet5" in failure(capsys, "count")[1]
+
+
+@pytest.mark.parametrize("shape", ["5x6", "5X6", "(5, 6)", "(5,6)", "[5,6]", "5 6", "5, 6", " 5 x 6 "])
+def test_ways_to_write_a_shape(shape: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = summary(capsys, "--kernel-shape", "3x3", "--input-shape", shape, "--random")
+    assert found["geometry"]["input_shape"] == [5, 6]
+
+
+@pytest.mark.parametrize("shape", ["(5,6", "5xx6", "5,,6", "()", "x5", "5.5", "((5))"])
+def test_shapes_that_are_none(shape: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--input-shape" in failure(capsys, "matrix", "--kernel-shape", "3", "--input-shape", shape, "--random")[1]
 
 
 def test_one_pair_of_padding_applies_to_all_axes(capsys: pytest.CaptureFixture[str]) -> None:
@@ -1286,4 +1304,4 @@ def test_completion_names_the_package_that_it_needs(
 ) -> None:
     monkeypatch.setitem(sys.modules, "shtab", None)
     code, line = failure(capsys, "--print-completion", "bash")
-    assert (code, "convmatrix[completion]" in line) == (2, True)
+    assert (code, "pip install shtab" in line) == (2, True)

@@ -127,7 +127,7 @@ def test_plot_without_matplotlib(
         raise ModuleNotFoundError("No module named 'matplotlib'", name="matplotlib")
 
     monkeypatch.setattr("convmatrix.plotting.plot_spectrum", missing)
-    message = "--plot needs matplotlib, which is not installed: pip install 'convmatrix[plot]'"
+    message = "--plot needs matplotlib, which is not installed: pip install matplotlib"
     assert failure(capsys, *LAYER, "--plot", str(tmp_path / "a.png")) == (2, message)
     assert not list(tmp_path.iterdir())
 

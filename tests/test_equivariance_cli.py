@@ -117,7 +117,7 @@ def test_prove_with_z3(capsys: pytest.CaptureFixture[str]) -> None:
 def test_prove_without_z3(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setitem(__import__("sys").modules, "z3", None)
     assert cli.main(["prove", "flat-index", "--engine", "z3"]) == 2
-    assert "run pip install 'convmatrix[prove]'" in capsys.readouterr().err
+    assert "run pip install z3-solver" in capsys.readouterr().err
 
 
 def test_what_is_not_proved_ends_with_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1357,3 +1357,24 @@ def test_gradient_of_a_strided_layer_with_wide_padding(stride: tuple[int, int]) 
     g = np.random.default_rng(1).standard_normal((2, 4, *geometry.output_shape))
     A = cm.conv_matrix(layer.parameters["weight"], geometry)
     np.testing.assert_allclose(layer.backward(g).reshape(2, -1).T, A.T @ g.reshape(2, -1).T, atol=1e-12)
+
+
+def test_layers_that_do_not_follow_each_other_are_refused_at_once() -> None:
+    with pytest.raises(ValueError, match="n_in=6 numbers, but got 5"):
+        nn.Sequential([nn.Dense(10, 5), nn.ReLU(), nn.Dense(6, 2)])
+    with pytest.raises(ValueError, match="n_in=6 numbers, but got 8"):
+        nn.Sequential([nn.Flatten(), nn.Sequential([nn.ReLU(), nn.Dense(6, 2)])], input_shape=(2, 4))
+    with pytest.raises(TypeError, match="one list"):
+        nn.Sequential(nn.ReLU(), nn.ReLU())  # type: ignore[arg-type]
+
+
+def test_a_layer_of_the_user_may_return_any_shape() -> None:
+    class Half(nn.Layer):
+        def forward(self, x: Any, *, training: bool = False) -> Any:
+            return x[:, ::2]
+
+        def backward(self, g: Any) -> Any:
+            return g.repeat(2, axis=1)
+
+    network = nn.Sequential([nn.Dense(10, 4), Half(), nn.Dense(2, 2)])
+    assert network.forward(np.zeros((1, 10))).shape == (1, 2)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import convmatrix as cm
 from convmatrix.options import LAYER_OPTIONS, LayerOptions
@@ -151,3 +152,27 @@ def test_public_names_are_all_that_a_room_shows() -> None:
         room = getattr(cm, name)
         if inspect.ismodule(room) and hasattr(room, "__path__"):
             assert dir(room) == sorted(room.__all__), name
+
+
+@pytest.mark.parametrize(
+    ("kernel", "shape", "error", "words"),
+    [
+        ("sobel", 5, TypeError, "'sobel'"),
+        (None, 5, TypeError, "NoneType"),
+        (sparse.eye_array(3), 5, TypeError, "recover_kernel"),
+        (cm.ConvGeometry(5, 3), 5, TypeError, "ConvGeometry.*first argument"),
+        ((5, 5), np.ones((3, 3)), TypeError, r"input_shape.*\(3, 3\).*swapped"),
+        ([1.0], "5x6", TypeError, r"give \(5, 6\)"),
+        ([1.0], "five", TypeError, "'five'"),
+        (np.ones((1, 3, 3)), (5, 5), ValueError, r"kernel\[0\].*\(1, 5, 5\).*\(1, 1, 3, 3\)"),
+    ],
+)
+def test_what_is_given_in_place_of_a_kernel_or_a_shape(kernel: Any, shape: Any, error: Any, words: str) -> None:
+    with pytest.raises(error, match=words):
+        cm.conv_matrix(kernel, shape)
+
+
+def test_torch_layers_are_no_kernels() -> None:
+    torch = pytest.importorskip("torch")
+    with pytest.raises(TypeError, match=r"Conv2d.*from_torch"):
+        cm.conv_matrix(torch.nn.Conv2d(1, 1, 3), (5, 5))

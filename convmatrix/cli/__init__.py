@@ -10,11 +10,13 @@ import argparse
 import difflib
 import re
 import sys
+import textwrap
 import traceback
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from convmatrix.cli import count, equivariance, explore, matrix, network, prove, show, spectrum, tiling, train, verify
 from convmatrix.cli.console import ERROR, YES, CommandError, complain, discard_output, flush_output, say
+from convmatrix.cli.layer_options import LAYER_ARGUMENTS
 from convmatrix.memory import MatrixTooLargeError
 from convmatrix.options import LAYER_OPTIONS, argument_hint
 
@@ -39,6 +41,7 @@ exit status:
   2  error: invalid options, unreadable files, layers that do not fit
   3  the question was not decided, within the time for example
 """
+_EXPLAINS: Final = "convmatrix matrix"  # the command whose help explains the options of a layer
 _FILES: Final = ("FILE", "DATA", "KERNEL")
 
 # Errors of the library name Python arguments and remedies; these are replaced by those of the command.
@@ -123,6 +126,29 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise CommandError(f"{message} (see {self.prog} --help)")
 
+    def format_help(self) -> str:
+        """Return the help, in which options of a layer are only named, except that of ``convmatrix matrix``."""
+        named = [action for action in self._actions if action.dest in LAYER_ARGUMENTS and self.prog != _EXPLAINS]
+        if not named:
+            return super().format_help()
+        helps = [action.help for action in named]
+        groups = [group for group in self._action_groups if set(group._group_actions) & set(named)]
+        written = [(group.title, group.description) for group in groups]
+        for action in named:
+            action.help = argparse.SUPPRESS
+        for group in groups:
+            group.description = None
+        groups[0].title = "layer"
+        names = ", ".join(action.option_strings[0] for action in named)
+        groups[0].description = textwrap.fill(f"{names}; {_EXPLAINS} --help explains them", 76, break_on_hyphens=False)
+        try:
+            return super().format_help()
+        finally:
+            for action, text in zip(named, helps, strict=True):
+                action.help = text
+            for group, (title, description) in zip(groups, written, strict=True):
+                group.title, group.description = title, description
+
 
 class _PrintCompletion(argparse.Action):
     """Print a shell script that completes commands, options and file names, and exit."""
@@ -131,9 +157,7 @@ class _PrintCompletion(argparse.Action):
         try:
             import shtab
         except ImportError:
-            raise CommandError(
-                "--print-completion needs shtab, which is not installed: pip install 'convmatrix[completion]'"
-            ) from None
+            raise CommandError("--print-completion needs shtab, which is not installed: pip install shtab") from None
         (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
         for command in commands.choices.values():
             for action in command._actions:
@@ -170,6 +194,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return the parsed arguments; errors about unknown commands and options suggest the intended ones."""
     parser = _parser()
     names = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+    if not argv:
+        parser.print_help()
+        raise SystemExit(ERROR)
     first = next((argument for argument in argv if argument != "--debug"), "--help")
     if not first.startswith("-") and first not in names:
         close = difflib.get_close_matches(first.lower(), names, n=1)

@@ -90,6 +90,10 @@ def run(args: argparse.Namespace) -> int:
     if foreign := [name for name in ("--order", "--rows", "--random", "--seed") if name in given]:
         raise CommandError(f"{', '.join(foreign)}: counts do not depend on this; drop it")
     dtype = option(args, "dtype") or "float64"
+    if args.network is None and not given:
+        raise CommandError(
+            f"no network: give its name ({', '.join(NETWORKS)}), or --kernel-shape and --input-shape for a single layer"
+        )
     if args.network is not None:
         extra = [name for name in given if name != "--dtype"] + (["--bias"] if args.bias else [])
         if extra:

@@ -37,8 +37,9 @@ _DTYPES: Final = ("int8", "int16", "int32", "int64", "float32", "float64", "comp
 
 
 def _integers(text: str, minimum: int, example: str) -> tuple[int, ...]:
-    """Return integers that are separated by x or by commas."""
-    numbers = [whole_number(part) for part in re.split("[x,]", text)]
+    """Return integers that are separated by x, commas or blanks, perhaps in brackets."""
+    bare = re.sub(r"^\((.*?),?\)$|^\[(.*)\]$", r"\1\2", text.strip())
+    numbers = [whole_number(part) for part in re.split(r"\s*[xX,]\s*|\s+", bare.strip())]
     if any(number is None or number < minimum for number in numbers):
         raise ArgumentTypeError(f"{text!r} is invalid: give integers of at least {minimum}, such as {example}")
     return tuple(number for number in numbers if number is not None)
@@ -142,6 +143,10 @@ _DEFAULTS: Final[dict[str, Any]] = {
     "dtype": None,
     "rows": None,
 }
+
+
+LAYER_ARGUMENTS: Final = tuple(_DEFAULTS)
+"""Names of the options of a layer and of its matrix in a namespace."""
 
 
 def add_layer_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:

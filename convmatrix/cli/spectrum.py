@@ -29,7 +29,7 @@ examples:
   convmatrix spectrum --kernel-shape 8x4x3x3 --random --seed 1 --json \\
       --input-shape 4x16x16 --padding same --boundary circular --stride 2
 """
-_SUFFIXES: Final = (".svg", ".png")
+_SUFFIXES: Final = (".svg", ".png", ".pdf")
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -41,7 +41,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     width = "refine the bounds to this relative width, such as 1e-3"
     spectrum.add_argument("--tol", type=_tolerance, metavar="T", help=width)
     spectrum.add_argument("--values", action="store_true", help="print all singular values, the largest first")
-    spectrum.add_argument("--plot", metavar="FILE", help="draw the singular values: .svg or .png (needs matplotlib)")
+    spectrum.add_argument(
+        "--plot", metavar="FILE", help="draw the singular values: .svg, .png or .pdf (needs matplotlib)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     return parser
 
@@ -156,7 +158,7 @@ def _plot(path: str, values: list[float], shape: list[int]) -> None:
 
         figure = plot_spectrum(values)
     except ImportError as error:
-        message = f"--plot needs {error.name}, which is not installed: pip install 'convmatrix[plot]'"
+        message = f"--plot needs {error.name}, which is not installed: pip install {error.name}"
         raise CommandError(message) from None
     figure.axes[0].set_title(f"singular values of a {shape[0]} x {shape[1]} matrix")
     with atomic_write(path) as file:

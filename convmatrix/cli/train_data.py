@@ -36,7 +36,7 @@ def read_digits() -> ImageSet:
         from sklearn.datasets import load_digits
     except ImportError:
         raise CommandError(
-            'digits needs scikit-learn, which is missing: pip install "convmatrix[analyses]", or give an .npz file'
+            "digits needs scikit-learn, which is missing: pip install scikit-learn, or give an .npz file"
         ) from None
     digits = load_digits()
     return ImageSet(DIGITS, np.asarray(digits.images)[:, None], np.asarray(digits.target), 10)

@@ -209,9 +209,7 @@ class _Reader:
         try:
             import vnnlib
         except ImportError:
-            raise ImportError(
-                f"{self.name} is VNN-LIB 2, which needs the package vnnlib: pip install 'convmatrix[verify]'"
-            ) from None
+            raise ImportError(f"{self.name} is VNN-LIB 2, which needs the package vnnlib: pip install vnnlib") from None
         try:
             query = vnnlib.parse_query_string(text)
         except vnnlib.VNNLibException as error:

@@ -284,7 +284,7 @@ def given_client(client: Any) -> Any:
     except ImportError as error:
         raise ImportError(
             f"convmatrix.distributed needs the packages dask and distributed ({error}); install them with "
-            "pip install 'convmatrix[distributed]'"
+            "pip install 'dask[distributed]'"
         ) from error
     if client is None:
         try:

@@ -36,7 +36,7 @@ def onnx_package() -> Any:
         import onnx.shape_inference
     except ImportError:
         raise ImportError(
-            "reading an ONNX file needs the package onnx, which is not installed: pip install 'convmatrix[onnx]'"
+            "reading an ONNX file needs the package onnx, which is not installed: pip install onnx"
         ) from None
     return onnx
 

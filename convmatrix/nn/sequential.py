@@ -11,7 +11,7 @@ from convmatrix import network as description
 from convmatrix.geometry import ConvGeometry
 from convmatrix.network.architectures import architecture
 from convmatrix.nn.convolution import Conv
-from convmatrix.nn.elementwise import ReLU, Tanh
+from convmatrix.nn.elementwise import Activation, Dropout, ReLU, Tanh
 from convmatrix.nn.layer import Layer, Rng, TrainingProduct
 from convmatrix.nn.linear import Dense, Pad
 from convmatrix.nn.optimisation import he_normal, lecun_uniform
@@ -113,12 +113,28 @@ class Sequential(Composite):
     """
 
     def __init__(self, layers: Sequence[Layer], input_shape: tuple[int, ...] | None = None) -> None:
+        if isinstance(layers, Layer):
+            raise TypeError("layers must be one list, but is a single layer; write nn.Sequential([first, second, ...])")
         for place, layer in enumerate(layers):
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers[{place}] is a {type(layer).__name__}, not a layer")
         self.layers = tuple(layers)
         self._input_shape = input_shape
         self._require_distinct()
+        self._require_shapes()
+
+    def _require_shapes(self) -> None:
+        """Raise ValueError if a layer does not accept the output of the layer before it."""
+        shape = self._input_shape
+        for place, layer in enumerate(self.layers):
+            shape = layer.input_shape if shape is None else shape
+            # A layer of the user's that does not override output_shape may return any shape.
+            known = type(layer).output_shape is not Layer.output_shape or isinstance(layer, (Activation, Dropout))
+            try:
+                shape = layer.output_shape(shape) if shape is not None and known else None
+            except ValueError as error:
+                error.add_note(f"in layers[{place}] of a Sequential")
+                raise
 
     @property
     def parts(self) -> list[tuple[str, Layer]]:

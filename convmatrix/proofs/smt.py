@@ -39,7 +39,7 @@ def load_z3() -> Any:
         import z3
     except ImportError:
         raise ImportError(
-            "the engine z3 needs the package z3-solver, which is not installed; run pip install 'convmatrix[prove]', "
+            "the engine z3 needs the package z3-solver, which is not installed; run pip install z3-solver, "
             "or use engine='sympy'"
         ) from None
     return z3
