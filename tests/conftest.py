@@ -13,6 +13,11 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
+# pytest-xdist starts a process per core: more threads would only wait for each other. Set before NumPy is imported.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(name, "1")
+
 if importlib.util.find_spec("torch") is None:
     collect_ignore = ["reference_torch.py"]  # which holds no tests, but would be imported to look for doctests
 
