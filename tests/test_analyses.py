@@ -280,14 +280,23 @@ def test_example_of_the_guide_runs(tmp_path: Path, capsys: pytest.CaptureFixture
 # --- the analyses themselves -----------------------------------------------------------------------------------------
 
 
-# These train networks for half a minute or more; `.ci/run` runs all analyses, these included.
+# These take more than about five seconds; `.ci/run` runs all analyses, these included.
 LONG = {
     "belief_network",
+    "boundary_conditions",
     "colour_hierarchy",
     "cooperative_stereo",
     "digits_training",
+    "har",
     "hierarchical_features",
+    "layer_spectra",
+    "models",
+    "norm_bounds",
+    "receptive_fields",
+    "robust_digits",
     "sharing_pays",
+    "storage_and_work",
+    "tile_seams",
 }
 SHORT = [name for name in SCRIPTS if name not in LONG]
 

@@ -122,17 +122,17 @@ def smallest_difference(colours: Any, kind: str) -> float:
 def test_colours_differ_in_every_kind_of_vision(kind: str) -> None:
     """Two colours are just noticeably different at about 2; many weights differ more than in cividis and viridis."""
     matplotlib = pytest.importorskip("matplotlib", reason="needs the extra plot")
-    assert smallest_difference(np.array(palette(8)) / 255, kind) > 10
-    for n in (9, 16, 25):
+    assert smallest_difference(np.array(palette(12)) / 255, kind) > 10
+    for n in (9, 13, 16, 25):
         ours = smallest_difference(np.array(palette(n)) / 255, kind)
         for name in ("cividis", "viridis"):
             assert ours > smallest_difference(matplotlib.colormaps[name](np.linspace(0, 1, n))[:, :3], kind)
 
 
-@for_each("n", [0, 1, 7, 8, 9, 25, 49, 150])
+@for_each("n", [0, 1, 11, 12, 13, 25, 49, 150])
 def test_every_weight_has_its_own_colour(n: int) -> None:
     assert len(set(palette(n))) == n
-    assert (palette(n) == list(DISTINCT[:n])) == (n <= 8)
+    assert (palette(n) == list(DISTINCT[:n])) == (n <= 12)
     assert palette(n) == palette(n)
 
 
@@ -147,7 +147,7 @@ def test_a_weight_keeps_its_colour_in_every_window() -> None:
     assert key_colours([100, 200], n_weights=17) == {100: DISTINCT[0], 200: DISTINCT[1]}
 
 
-@for_each("n", [8, 49])
+@for_each("n", [12, 49])
 def test_text_reads_on_every_colour(n: int) -> None:
     def luminance(colour: tuple[int, ...]) -> float:
         linear = [v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in (c / 255 for c in colour)]
@@ -165,7 +165,7 @@ def test_terminals_use_their_nearest_colours() -> None:
     assert coloured("x", 209) == "\x1b[48;5;209;38;5;16mx\x1b[0m"
 
 
-@for_each("n", [9, 25, 216])
+@for_each("n", [12, 13, 25, 216])
 def test_terminals_show_every_weight_in_its_own_colour(n: int) -> None:
     assert len(set(terminal_colours(palette(n)))) == n
 

@@ -2,9 +2,8 @@
 
 Requires the extra ``plot``. Every function draws into ``axes``, or into a new figure, and returns the figure; save it
 with ``figure.savefig("name.svg")`` or ``.png``. New figures are at most as wide as a page, so that text stays readable
-in print. Up to eight weights are drawn in the colours of Okabe and Ito (Color Universal Design, 2008), which are
-distinct in the common forms of colour blindness; more weights are drawn in shades from dark to light, with a colour
-scale.
+in print. Up to twelve weights are drawn in colours that are distinct in the common forms of colour blindness; more
+weights are drawn in shades from dark to light, with a colour scale.
 
 Examples
 --------

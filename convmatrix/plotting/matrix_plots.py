@@ -17,17 +17,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _LARGEST: Final = 4000  # rows or columns; figures have too few pixels for more
-_MOST_NAMED: Final = 24  # rows and columns of a matrix whose entries are labelled
+_MOST_NAMED: Final = 40  # rows and columns of a matrix whose entries are labelled
 _LONGER_SIDE: Final = 5.0  # inches, at most
 _MOST_LINES: Final = 64  # lines between image rows on one side; more would hide the entries
 
 
-def plot_matrix(pattern: WeightPattern | ConvGeometry, *, blocks: bool = True, axes: Axes | None = None) -> Figure:
+def plot_matrix(
+    pattern: WeightPattern | ConvGeometry,
+    *,
+    blocks: bool = True,
+    annotate: bool | None = None,
+    axes: Axes | None = None,
+) -> Figure:
     """Draw a pattern as a matrix coloured by weight; equal colours stand for equal weights.
 
-    In matrices of up to 24 rows and columns, entries are labelled with the indices of their weights, such as "0+2" for
+    In matrices of up to 40 rows and columns, entries are labelled with the indices of their weights, such as "0+2" for
     the sum of two weights. An entry that is a sum has the colour of its first weight. A new figure of a larger matrix
-    with more than eight weights has a colour scale.
+    with more than twelve weights has a colour scale.
 
     Parameters
     ----------
@@ -35,6 +41,8 @@ def plot_matrix(pattern: WeightPattern | ConvGeometry, *, blocks: bool = True, a
         At most 4000 rows and columns.
     blocks : bool
         Draw lines between the blocks of a layer's matrix: thick ones between channels, thin ones between image rows.
+    annotate : bool, optional
+        Whether entries are labelled; by default if the matrix has at most 40 rows and columns.
     axes : matplotlib Axes, optional
 
     Raises
@@ -63,7 +71,7 @@ def plot_matrix(pattern: WeightPattern | ConvGeometry, *, blocks: bool = True, a
             "draw a layer with a smaller input_shape, which has the same structure"
         )
     pattern = pattern.pattern() if isinstance(pattern, ConvGeometry) else pattern
-    named = max(n_out, n_in) <= _MOST_NAMED
+    named = max(n_out, n_in) <= _MOST_NAMED if annotate is None else annotate
     cell = min(0.45, (PAGE_WIDTH - 1) / n_in if named else _LONGER_SIDE / max(n_out, n_in))  # inches
     scale = axes is None and not named and pattern.n_weights > len(DISTINCT)
     figure, axes = axes_of(axes, max(cell * n_in + 1 + scale, 4), max(cell * n_out, 0.5) + 0.9)
