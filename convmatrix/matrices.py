@@ -61,7 +61,7 @@ def conv_matrix(
     input_shape : int, sequence of int or ConvGeometry
         Shape of the array that the matrix multiplies: ``(*spatial)`` for a one-channel kernel, otherwise ``(C_in,
         *spatial)``. A `ConvGeometry` specifies the shape and all options of the layer.
-    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding
+    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding, output_shape
         As for `ConvGeometry`.
     order : {"C", "F"}
         Order in which input and output are flattened: ``x.ravel(order)``.
@@ -137,6 +137,8 @@ def conv_transpose_matrix(
         Shape of the array that the matrix multiplies, as for `conv_matrix`.
     output_padding : int or sequence of int
         Extra outputs at the high end, smaller than the stride or the dilation.
+    output_shape : int or sequence of int, optional
+        Spatial shape of the output, from which the padding then follows; see `ConvGeometry`.
     stride, dilation, padding, boundary, groups, connections, sharing, flip, order, format, dtype, rows
         As for `conv_matrix`; padding is cropped from the output.
 
@@ -269,7 +271,7 @@ def _box_index(axes: Sequence[NDArray[np.int64]]) -> tuple[Any, ...]:
     return np.ix_(*axes)
 
 
-@takes_layer_options("groups", "connections", "sharing", "transposed", "output_padding")
+@takes_layer_options("groups", "connections", "sharing", "transposed", "output_padding", "output_shape")
 def unfold_matrix(
     input_shape: int | Sequence[int],
     kernel_shape: int | Sequence[int],

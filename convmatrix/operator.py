@@ -135,7 +135,7 @@ class ConvOperator(LayerOperator):
     input_shape : int, sequence of int or ConvGeometry
         Shape of the array that is multiplied: ``(*spatial)`` for a one-channel kernel, otherwise ``(C_in, *spatial)``.
         A `ConvGeometry` specifies the shape and all options of the layer.
-    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding
+    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding, output_shape
         As for `ConvGeometry`.
     order : {"C", "F"}
         How arrays are flattened to vectors.

@@ -213,6 +213,7 @@ class LayerOptions(TypedDict, total=False):
     flip: bool
     transposed: bool
     output_padding: int | Sequence[int]
+    output_shape: int | Sequence[int] | None
 
 
 @dataclass(frozen=True)
@@ -242,6 +243,11 @@ LAYER_OPTIONS: Final[Mapping[str, Option]] = {
     ),
     "transposed": Option(default=False, check=lambda name, value, _: flag(name, value), elsewhere=("transpose",)),
     "output_padding": Option(0, _amounts, ("out_pad", "output_pad", "adj", "adjustment")),
+    "output_shape": Option(
+        None,
+        lambda name, value, n_axes: None if value is None else _steps(name, value, n_axes),
+        ("output_size", "out_shape", "out_size"),
+    ),
 }
 """The options of a layer, in the order in which signatures list them."""
 

@@ -77,7 +77,7 @@ class SlabOperator(_LinearOperator):
         The layer, or its input shape as for `convmatrix.conv_matrix`, with the options of the layer as keywords.
     rows_per_slab, client, order, dtype, progress
         As for `map_slabs`. With many channels, ``order="F"`` sends much less: see `slab_plan`.
-    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding
+    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding, output_shape
         As for `ConvGeometry`.
 
     Attributes
