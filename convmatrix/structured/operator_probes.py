@@ -70,13 +70,15 @@ class ProbedOperator:
             raise TypeError(f"the operator has dtype {given}, but its products must be numbers; give it another dtype")
         kind = np.dtype(np.int64) if given.kind in "biu" else np.dtype(given.char.lower())
         n_rows, n_columns = (int(size) for size in operator.shape)
-        found = np.asarray(operator.matmat(np.zeros((n_columns, 1), dtype=kind)))
+        with np.errstate(all="ignore"):
+            found = np.asarray(operator.matmat(np.zeros((n_columns, 1), dtype=kind)))
         exact = given.kind in "biu" and found.dtype.kind in "iu"
         return cls(operator, (n_rows, n_columns), exact, np.result_type(found.dtype, given))
 
     def product(self, X: Array) -> Array:
         """Return ``A X``; raise if it has another shape, or entries that are not finite."""
-        Y = np.asarray(self.operator.matmat(X))
+        with np.errstate(all="ignore"):  # what is not finite is refused
+            Y = np.asarray(self.operator.matmat(X))
         if Y.shape != (self.shape[0], X.shape[1]):
             raise ValueError(
                 f"the operator of shape {self.shape} multiplies an array of shape {X.shape} to one of shape {Y.shape} "
