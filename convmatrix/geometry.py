@@ -428,6 +428,21 @@ def _connected_geometry(weights: tuple[int, ...], shape: tuple[int, ...], option
     return ConvGeometry(shape[1:], weights[-n_axes:], in_channels=in_channels, out_channels=out_channels, **options)
 
 
+def array_shape(geometry: ConvGeometry, *, inputs: bool) -> tuple[int, ...]:
+    """Return the shape of an input or output array of a layer, without the channel axis from one channel to one.
+
+    Examples
+    --------
+    >>> layer = ConvGeometry((6, 8), (3, 3), out_channels=4)
+    >>> array_shape(layer, inputs=True), array_shape(layer, inputs=False)
+    ((1, 6, 8), (4, 4, 6))
+    """
+    channels, spatial = geometry.out_channels, geometry.output_shape
+    if inputs:
+        channels, spatial = geometry.in_channels, geometry.input_shape
+    return (channels, *spatial) if geometry.in_channels * geometry.out_channels > 1 else spatial
+
+
 def given_geometry(
     kernel_shape: Sequence[int], input_shape: int | Sequence[int] | ConvGeometry, options: LayerOptions
 ) -> ConvGeometry:

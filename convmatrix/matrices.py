@@ -42,6 +42,7 @@ def conv_matrix(
     format: str = "csr",
     dtype: DTypeLike | None = None,
     rows: tuple[int, int] | None = None,
+    footprint: ArrayLike | None = None,
     **options: Unpack[LayerOptions],
 ) -> Any:
     r"""Return the sparse matrix of a convolution layer.
@@ -71,6 +72,9 @@ def conv_matrix(
         By default the dtype of the kernel. The kernel must convert to it without loss.
     rows : (int, int), optional
         Build only the rows ``rows[0] .. rows[1] - 1``, at the cost of those rows.
+    footprint : array_like of bool, optional
+        Mask of the kernel's shape, or of the shape of all weights: only weights where it is True are stored, whatever
+        their values, so that a five-point stencil has five entries per row. The others are ignored.
 
     Returns
     -------
@@ -109,7 +113,8 @@ def conv_matrix(
         with 192 stored elements and shape (32, 16)>
     """
     weights = as_array(kernel)
-    return _layer_matrix(weights, given_geometry(weights.shape, input_shape, options), order, format, dtype, rows)
+    geometry = given_geometry(weights.shape, input_shape, options)
+    return _layer_matrix(weights, geometry, order, format, dtype, rows, footprint)
 
 
 @takes_layer_options("transposed")
@@ -121,6 +126,7 @@ def conv_transpose_matrix(
     format: str = "csr",
     dtype: DTypeLike | None = None,
     rows: tuple[int, int] | None = None,
+    footprint: ArrayLike | None = None,
     **options: Unpack[LayerOptions],
 ) -> Any:
     r"""Return the sparse matrix of a transposed convolution layer (ConvTranspose of PyTorch and ONNX).
@@ -139,7 +145,7 @@ def conv_transpose_matrix(
         Extra outputs at the high end, smaller than the stride or the dilation.
     output_shape : int or sequence of int, optional
         Spatial shape of the output, from which the padding then follows; see `ConvGeometry`.
-    stride, dilation, padding, boundary, groups, connections, sharing, flip, order, format, dtype, rows
+    stride, dilation, padding, boundary, groups, connections, sharing, flip, order, format, dtype, rows, footprint
         As for `conv_matrix`; padding is cropped from the output.
 
     Returns
@@ -163,7 +169,7 @@ def conv_transpose_matrix(
     geometry = given_geometry(weights.shape, input_shape, options)
     if not geometry.transposed:
         raise ValueError("conv_transpose_matrix was given the geometry of a convolution; set transposed=True in it")
-    return _layer_matrix(weights, geometry, order, format, dtype, rows)
+    return _layer_matrix(weights, geometry, order, format, dtype, rows, footprint)
 
 
 def _layer_matrix(
@@ -173,34 +179,53 @@ def _layer_matrix(
     format: str,
     dtype: DTypeLike | None,
     rows: tuple[int, int] | None,
+    footprint: ArrayLike | None = None,
     empty: Callable[[int, Any], NDArray[Any]] = np.empty,
 ) -> Any:
     """Return the matrix of a layer, or a slab of its rows; ``empty(length, dtype)`` allocates values and indices."""
     validate.sparse_format(format)
     weights = validate.weight_array(validate.convert(weights, dtype), geometry.weight_shape, geometry)
     start, stop = validate.row_range(rows, geometry.n_out)
+    mask = None
+    if footprint is not None:
+        mask = validate.footprint(footprint, geometry.weight_shape, len(geometry.kernel_shape))
     by_column = format == "csc" and rows is None
     plan = Plan(
         geometry,
         validate.order(order),
         by_column=by_column,
-        merge=True,
+        merge=mask is None,
         rows=(0, geometry.n_in) if by_column else (start, stop),
     )
     if max(plan.count(), stop - start, geometry.n_in) > memory.ALWAYS_FIT:
         size = memory.plan_size(plan, weights.dtype, format)
         memory.require(
-            size.bytes,
+            size.bytes if mask is None else 2 * size.bytes + 8 * size.nonzeros,
             lambda: f"the matrix of {geometry!r} with {size.nonzeros} stored entries",
             "use ConvOperator, which forms no matrix, or rows= to build a slab at a time",
         )
-    starts, indices, data = assemble(plan, weights, empty)
+    if mask is None:
+        starts, indices, data = assemble(plan, weights, empty)
+    else:
+        starts, indices, data = _assemble_footprint(plan, weights, np.broadcast_to(mask, weights.shape).ravel())
     kind: Any = sparse.csc_array if by_column else sparse.csr_array
     matrix = kind((data, indices, starts), shape=(stop - start, geometry.n_in))
+    if mask is not None:
+        matrix.sum_duplicates()  # of weights at one entry
     matrix.has_canonical_format = True
     if by_column or format == "csr":
         return matrix
     return as_format(matrix, format, block=_channel_block(geometry, order, rows))
+
+
+def _assemble_footprint(
+    plan: Plan, weights: NDArray[Any], chosen: NDArray[np.bool_]
+) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[Any]]:
+    """Return ``indptr, indices, data`` of the entries of the chosen weights, from a plan that does not merge them."""
+    starts, indices, index = assemble(plan, np.arange(len(chosen), dtype=validate.index_dtype(len(chosen))))
+    kept = chosen[index]
+    starts = np.concatenate([[0], np.cumsum(kept)])[starts].astype(indices.dtype)
+    return starts, indices[kept], weights.reshape(-1)[index[kept]]
 
 
 def _channel_block(geometry: ConvGeometry, order: str, rows: tuple[int, int] | None) -> tuple[int, int]:
@@ -218,7 +243,7 @@ def slab_matrix(
     empty: Callable[[int, Any], NDArray[Any]],
 ) -> Any:
     """Return a slab of rows as `conv_matrix` does, in arrays that ``empty(length, dtype)`` allocates."""
-    return _layer_matrix(weights, geometry, order, "csr", None, rows, empty)
+    return _layer_matrix(weights, geometry, order, "csr", None, rows, empty=empty)
 
 
 def slab_columns(

@@ -420,6 +420,22 @@ def weight_array(weights: ArrayLike, weight_shape: tuple[int, ...], layer: Any =
     )
 
 
+def footprint(value: ArrayLike, weight_shape: tuple[int, ...], least_axes: int = 1) -> NDArray[np.bool_]:
+    """Return which weights occur, as a mask of the last axes of the weights: of those of the kernel, or of all."""
+    mask = np.asarray(value)
+    fits = mask.ndim >= least_axes and mask.shape == weight_shape[max(len(weight_shape) - mask.ndim, 0) :]
+    if not fits:
+        raise ValueError(
+            f"footprint has shape {mask.shape}, but the weights have {weight_shape}; give a mask of the kernel's shape "
+            f"{weight_shape[-least_axes:]}, or of the shape of all weights"
+        )
+    if mask.dtype != np.bool_ and not np.isin(mask, (0, 1)).all():
+        raise ValueError("footprint must hold only True and False (or 1 and 0); for weights, give them as the kernel")
+    if not mask.any():
+        raise ValueError(f"footprint of shape {mask.shape} has no True entry; a layer needs at least one weight")
+    return mask.astype(bool)
+
+
 def convert(kernel: NDArray[Any], dtype: DTypeLike | None) -> NDArray[Any]:
     """Return the kernel converted to a dtype, which must represent its values."""
     if dtype is None or kernel.dtype == np.dtype(dtype):
