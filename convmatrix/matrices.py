@@ -188,7 +188,7 @@ def _layer_matrix(
     start, stop = validate.row_range(rows, geometry.n_out)
     mask = None
     if footprint is not None:
-        mask = validate.footprint(footprint, geometry.weight_shape, len(geometry.kernel_shape))
+        mask = validate.weight_mask(footprint, geometry.weight_shape, len(geometry.kernel_shape))
     by_column = format == "csc" and rows is None
     plan = Plan(
         geometry,

@@ -179,7 +179,7 @@ def estimate(
         return plan_size(plan, np.dtype(dtype), format)
     if rows is not None:
         raise ValueError(f"rows={rows} and footprint exclude each other in an estimate; leave out one of them")
-    mask = validate.footprint(footprint, geometry.weight_shape, len(geometry.kernel_shape))
+    mask = validate.weight_mask(footprint, geometry.weight_shape, len(geometry.kernel_shape))
     return plan_size(plan, np.dtype(dtype), format, _footprint_entries(geometry, mask))
 
 

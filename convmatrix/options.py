@@ -420,9 +420,9 @@ def weight_array(weights: ArrayLike, weight_shape: tuple[int, ...], layer: Any =
     )
 
 
-def footprint(value: ArrayLike, weight_shape: tuple[int, ...], least_axes: int = 1) -> NDArray[np.bool_]:
+def weight_mask(footprint: ArrayLike, weight_shape: tuple[int, ...], least_axes: int = 1) -> NDArray[np.bool_]:
     """Return which weights occur, as a mask of the last axes of the weights: of those of the kernel, or of all."""
-    mask = np.asarray(value)
+    mask = np.asarray(footprint)
     fits = mask.ndim >= least_axes and mask.shape == weight_shape[max(len(weight_shape) - mask.ndim, 0) :]
     if not fits:
         raise ValueError(

@@ -11,12 +11,11 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix import memory
-from convmatrix import options as validate
 from convmatrix._assembly.fill import assemble
 from convmatrix._assembly.rows import Plan
 from convmatrix.arrays import KeepsReadOnly, accumulate, gather, read_only
 from convmatrix.formats import as_format
-from convmatrix.options import index_dtype, weight_array
+from convmatrix.options import index_dtype, weight_array, weight_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -357,7 +356,7 @@ class WeightPattern(KeepsReadOnly):
         >>> cm.ConvGeometry((4, 4), (3, 3), padding="same").pattern().restrict(cross)
         WeightPattern(shape=(16, 16), weight_shape=(1, 1, 5), n_entries=64)
         """
-        mask = validate.footprint(footprint, self.weight_shape)
+        mask = weight_mask(footprint, self.weight_shape)
         chosen = np.broadcast_to(mask, self.weight_shape).ravel()
         kept = chosen[self.weight_index]
         numbers = (np.cumsum(chosen) - 1).astype(self.weight_index.dtype)

@@ -248,6 +248,20 @@ def test_structure_by_few_products() -> None:
     assert counted.products < 60  # bisection
 
 
+def test_entries_of_extreme_size() -> None:
+    geometry = cm.ConvGeometry((9, 8), (2, 3), padding="same", boundary="reflect")
+    kernel = np.random.default_rng(0).standard_normal((2, 3))
+    for scale in (1e-300, 1e-160, 1e140):
+        matrix = cm.conv_matrix(scale * kernel, geometry).toarray()
+        found, residual = recover_kernel(aslinearoperator(matrix), geometry)
+        np.testing.assert_array_equal(found[0, 0], scale * kernel)
+        assert residual == 0
+        assert structure_violation(aslinearoperator(matrix), "toeplitz", (9, 8)) is not None
+        changed = matrix.copy()
+        changed[3, 3] *= 1.01
+        assert recover_kernel(aslinearoperator(changed), geometry)[0][0, 0, 0, 1] != scale * kernel[0, 1]
+
+
 def test_tolerance_of_operators() -> None:
     matrix, sizes = structured_matrix(5, "toeplitz")
     noise = np.random.default_rng(0).uniform(-1e-3, 1e-3, matrix.shape)

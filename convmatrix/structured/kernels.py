@@ -117,7 +117,7 @@ def _operator_weights(operator: ProbedOperator, geometry: ConvGeometry) -> Array
         found[inside] = read[rows[inside], places[inside] - start]
     weights = _nearest(pattern, entries, n_entries, found)[0].reshape(geometry.weight_shape)
     sums = np.abs(group_weights(geometry, weights)).sum(axis=tuple(range(-len(geometry.kernel_shape), 0)))
-    norm = float(np.sqrt(sums.sum(axis=-1).max() * sums.sum(axis=-2).max()))
+    norm = float(np.sqrt(sums.sum(axis=-1).max()) * np.sqrt(sums.sum(axis=-2).max()))
     layer = ConvOperator(weights, geometry, method="direct" if operator.exact else "auto")
     return weights if operator.equals(layer, norm) else None
 

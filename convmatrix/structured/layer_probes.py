@@ -89,7 +89,7 @@ def read_layer_matrix(operator: ProbedOperator, geometry: ConvGeometry) -> Any:
             inside = np.flatnonzero((read >= start) & (read < stop))
             matrix.data[inside] = operator.combs(colours, start, stop)[rows[inside], read[inside] - start]
         size = abs(matrix.astype(np.result_type(matrix.dtype, np.float64)))
-        norm = math.sqrt(float(size.sum(axis=0).max(initial=0)) * float(size.sum(axis=1).max(initial=0)))
+        norm = math.sqrt(size.sum(axis=0).max(initial=0)) * math.sqrt(size.sum(axis=1).max(initial=0))
         if operator.equals(matrix, norm):
             return matrix
     return read_matrix(operator, "the operator has entries where this layer has none, so that all are needed")

@@ -147,7 +147,7 @@ def read_matrix(operator: ProbedOperator, reason: str) -> Any:
     for start in range(0, n_columns, operator.block):
         Y = operator.columns(np.arange(start, min(start + operator.block, n_columns)))
         if not operator.exact:
-            Y[np.abs(Y) <= 4 * np.finfo(operator.dtype).eps * np.linalg.norm(Y, axis=0)] = 0
+            Y[np.abs(Y) <= 4 * np.finfo(operator.dtype).eps * np.abs(Y).max(axis=0, initial=0)] = 0
         parts.append(sparse.csc_array(Y))
     matrix = sparse.csr_array(sparse.hstack(parts, format="csc")) if parts else sparse.csr_array(operator.shape)
     matrix.sum_duplicates()
@@ -166,7 +166,7 @@ def probed_violation(operator: ProbedOperator, diagonals: Diagonals, tol: float)
     table, origins = _read_diagonals(operator, diagonals)
     X = operator.random_vectors()
     sums = np.abs(table).reshape(*diagonals.channels, -1).sum(axis=-1, dtype=np.float64)
-    norm = math.sqrt(float(sums.sum(axis=0).max()) * float(sums.sum(axis=1).max()))  # at least that of the matrix
+    norm = math.sqrt(sums.sum(axis=0).max()) * math.sqrt(sums.sum(axis=1).max())  # at least that of the matrix
     level = operator.rounding(norm, X)
 
     def differences(part: Array) -> Array:
