@@ -223,9 +223,9 @@ def _assemble_footprint(
 ) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[Any]]:
     """Return ``indptr, indices, data`` of the entries of the chosen weights, from a plan that does not merge them."""
     starts, indices, index = assemble(plan, np.arange(len(chosen), dtype=validate.index_dtype(len(chosen))))
-    kept = chosen[index]
-    starts = np.concatenate([[0], np.cumsum(kept)])[starts].astype(indices.dtype)
-    return starts, indices[kept], weights.reshape(-1)[index[kept]]
+    kept = np.flatnonzero(chosen.take(index, mode="clip"))
+    starts = np.searchsorted(kept, starts).astype(indices.dtype)
+    return starts, indices.take(kept), weights.reshape(-1).take(index.take(kept))
 
 
 def _channel_block(geometry: ConvGeometry, order: str, rows: tuple[int, int] | None) -> tuple[int, int]:

@@ -358,10 +358,10 @@ class WeightPattern(KeepsReadOnly):
         """
         mask = weight_mask(footprint, self.weight_shape)
         chosen = np.broadcast_to(mask, self.weight_shape).ravel()
-        kept = chosen[self.weight_index]
+        kept = np.flatnonzero(chosen.take(self.weight_index, mode="clip"))
         numbers = (np.cumsum(chosen) - 1).astype(self.weight_index.dtype)
-        starts = np.concatenate([[0], np.cumsum(kept)])[self.row_starts].astype(self.row_starts.dtype)
-        columns, weights = self.cols[kept], numbers[self.weight_index[kept]]
+        starts = np.searchsorted(kept, self.row_starts).astype(self.row_starts.dtype)
+        columns, weights = self.cols.take(kept), numbers.take(self.weight_index.take(kept))
         read_only(starts, columns, weights)
         shape = (*self.weight_shape[: -mask.ndim], int(mask.sum()))
         return replace(self, weight_shape=shape, row_starts=starts, cols=columns, weight_index=weights, geometry=None)
