@@ -206,9 +206,17 @@ def transposed_outputs(
 
 
 def transposed_padding(
-    word: str, size: Integer, span: Integer, stride: Integer, extra: Integer, select: Select = choose
+    word: str,
+    size: Integer,
+    span: Integer,
+    stride: Integer,
+    extra: Integer,
+    select: Select = choose,
+    outputs: Integer | None = None,
 ) -> tuple[Integer, Integer, Integer]:
     """Return the (low, high) padding and the output padding of a transposed convolution for a word.
+
+    "same" and "same_lower" give the wanted number of ``outputs``, by default ``size * stride``.
 
     Examples
     --------
@@ -216,12 +224,14 @@ def transposed_padding(
     (1, 2, 0)
     >>> transposed_padding("same", size=4, span=1, stride=2, extra=0)
     (0, 0, 1)
+    >>> transposed_padding("same", size=62, span=16, stride=8, extra=0, outputs=489)
+    (7, 8, 0)
     """
     if word == "full":
         return span - 1, span - 1, extra
     if word == "valid":
         return 0, 0, extra
-    total = (size - 1) * stride + span + extra - size * stride
+    total = (size - 1) * stride + span + extra - (size * stride if outputs is None else outputs)
     low, high = _split(select(total > 0, total, 0), word)
     # A kernel shorter than the stride leaves the last outputs without a tap.
     return low, high, extra + select(total < 0, -total, 0)
@@ -274,3 +284,39 @@ def transposed_axis(
             "shrink the input or the stride"
         )
     return low, high, extra, outputs
+
+
+def sized_padding(
+    axis: int,
+    outputs: int,
+    size: int,
+    span: int,
+    kernel: str,
+    stride: int,
+    padding: str | tuple[int, int],
+    extra: int,
+    most: int,
+) -> tuple[tuple[int, int], int]:
+    """Return the padding and the output padding, at most ``most``, of one axis of a transposed layer of given size.
+
+    The paddings "same" and "same_lower" crop what is left over. With any other padding, the output padding follows.
+    """
+    if padding in ("same", "same_lower"):
+        low, high, more = transposed_padding(padding, size, span, stride, extra, outputs=outputs)
+    else:
+        low, high = padding if isinstance(padding, tuple) else transposed_padding(padding, size, span, stride, 0)[:2]
+        more = outputs - transposed_outputs(size, span, stride, low, high, 0)
+    least = transposed_outputs(size, span, stride, low, high, 0)
+    layer = f"padding=({low}, {high}), input_shape[{axis}]={size}, stride={stride}, {kernel}"
+    if more < 0 or (more > most and more != extra):
+        remedy = f"add {-more} to the padding" if more < 0 else f"the layer reaches {least + most}, by output padding"
+        raise ValueError(
+            f"output_shape[{axis}]={outputs} is impossible: the transposed layer has {least} outputs on axis {axis} "
+            f"({layer}); {remedy}" + (", or leave it out: it then follows from output_shape" if more < 0 else "")
+        )
+    if extra not in (0, more):
+        raise ValueError(
+            f"output_padding[{axis}]={extra} gives {least + extra} outputs on axis {axis}, but output_shape[{axis}]="
+            f"{outputs} ({layer}); give one of the two, or padding='same'"
+        )
+    return (low, high), more

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.boundary import Axis, Boundary, forward_axis, transposed_axis
+from convmatrix.boundary import Axis, Boundary, forward_axis, sized_padding, transposed_axis
 from convmatrix.options import LAYER_OPTIONS, LayerOptions, takes_layer_options
 
 if TYPE_CHECKING:
@@ -63,6 +63,10 @@ class ConvGeometry:
         (ConvTranspose in PyTorch and ONNX).
     output_padding : int or sequence of int
         Extra outputs at the high end of a transposed layer; smaller than the stride or the dilation.
+    output_shape : int or sequence of int, optional
+        Spatial shape of the output of a transposed layer. With ``padding="same"`` (then the default) or
+        ``"same_lower"``, what is left over is cropped, or added as output padding, as for ConvTranspose of ONNX. With
+        any other padding, the output padding follows, as from ``output_size`` in PyTorch.
 
     Attributes
     ----------
@@ -126,17 +130,25 @@ class ConvGeometry:
             name: option.check(name, options.get(name, option.default), n_axes)
             for name, option in LAYER_OPTIONS.items()
         }
+        wanted = checked.pop("output_shape")
+        if wanted is not None and "padding" not in options:
+            checked["padding"] = ("same",) * n_axes
         stride, dilation, extra = checked["stride"], checked["dilation"], checked["output_padding"]
         transposed = checked["transposed"]
         if any(extra) and not transposed:
             raise ValueError(f"output_padding={extra} is for transposed layers only; set transposed=True or leave it 0")
+        if wanted is not None and not transposed:
+            raise ValueError(f"output_shape={wanted} is for transposed layers only; set transposed=True or drop it")
         resolve = transposed_axis if transposed else forward_axis
         resolved = []
         for axis in range(n_axes):
             span = dilation[axis] * (taps[axis] - 1) + 1
             kernel = f"kernel_shape[{axis}]={taps[axis]}, dilation={dilation[axis]}"
-            padding = checked["padding"][axis]
-            resolved.append(resolve(axis, sizes[axis], span, kernel, stride[axis], padding, extra[axis]))
+            layer = (sizes[axis], span, kernel, stride[axis], checked["padding"][axis], extra[axis])
+            if wanted is not None:
+                most = max(stride[axis], dilation[axis]) - 1
+                layer = (*layer[:4], *sized_padding(axis, wanted[axis], *layer, most))
+            resolved.append(resolve(axis, *layer))
             if transposed and extra[axis] >= max(stride[axis], dilation[axis]):
                 raise ValueError(
                     f"output_padding[{axis}]={extra[axis]} must be smaller than the stride or the dilation "
@@ -419,6 +431,21 @@ def _connected_geometry(weights: tuple[int, ...], shape: tuple[int, ...], option
         )
     out_channels, in_channels = table.shape
     return ConvGeometry(shape[1:], weights[-n_axes:], in_channels=in_channels, out_channels=out_channels, **options)
+
+
+def array_shape(geometry: ConvGeometry, *, inputs: bool) -> tuple[int, ...]:
+    """Return the shape of an input or output array of a layer, without the channel axis from one channel to one.
+
+    Examples
+    --------
+    >>> layer = ConvGeometry((6, 8), (3, 3), out_channels=4)
+    >>> array_shape(layer, inputs=True), array_shape(layer, inputs=False)
+    ((1, 6, 8), (4, 4, 6))
+    """
+    channels, spatial = geometry.out_channels, geometry.output_shape
+    if inputs:
+        channels, spatial = geometry.in_channels, geometry.input_shape
+    return (channels, *spatial) if geometry.in_channels * geometry.out_channels > 1 else spatial
 
 
 def given_geometry(

@@ -42,6 +42,7 @@ def conv_matrix(
     format: str = "csr",
     dtype: DTypeLike | None = None,
     rows: tuple[int, int] | None = None,
+    footprint: ArrayLike | None = None,
     **options: Unpack[LayerOptions],
 ) -> Any:
     r"""Return the sparse matrix of a convolution layer.
@@ -61,7 +62,7 @@ def conv_matrix(
     input_shape : int, sequence of int or ConvGeometry
         Shape of the array that the matrix multiplies: ``(*spatial)`` for a one-channel kernel, otherwise ``(C_in,
         *spatial)``. A `ConvGeometry` specifies the shape and all options of the layer.
-    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding
+    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding, output_shape
         As for `ConvGeometry`.
     order : {"C", "F"}
         Order in which input and output are flattened: ``x.ravel(order)``.
@@ -71,6 +72,9 @@ def conv_matrix(
         By default the dtype of the kernel. The kernel must convert to it without loss.
     rows : (int, int), optional
         Build only the rows ``rows[0] .. rows[1] - 1``, at the cost of those rows.
+    footprint : array_like of bool, optional
+        Mask of the kernel's shape, or of the shape of all weights: only weights where it is True are stored, whatever
+        their values, so that a five-point stencil has five entries per row. The others are ignored.
 
     Returns
     -------
@@ -109,7 +113,8 @@ def conv_matrix(
         with 192 stored elements and shape (32, 16)>
     """
     weights = as_array(kernel)
-    return _layer_matrix(weights, given_geometry(weights.shape, input_shape, options), order, format, dtype, rows)
+    geometry = given_geometry(weights.shape, input_shape, options)
+    return _layer_matrix(weights, geometry, order, format, dtype, rows, footprint)
 
 
 @takes_layer_options("transposed")
@@ -121,6 +126,7 @@ def conv_transpose_matrix(
     format: str = "csr",
     dtype: DTypeLike | None = None,
     rows: tuple[int, int] | None = None,
+    footprint: ArrayLike | None = None,
     **options: Unpack[LayerOptions],
 ) -> Any:
     r"""Return the sparse matrix of a transposed convolution layer (ConvTranspose of PyTorch and ONNX).
@@ -137,7 +143,9 @@ def conv_transpose_matrix(
         Shape of the array that the matrix multiplies, as for `conv_matrix`.
     output_padding : int or sequence of int
         Extra outputs at the high end, smaller than the stride or the dilation.
-    stride, dilation, padding, boundary, groups, connections, sharing, flip, order, format, dtype, rows
+    output_shape : int or sequence of int, optional
+        Spatial shape of the output, from which the padding then follows; see `ConvGeometry`.
+    stride, dilation, padding, boundary, groups, connections, sharing, flip, order, format, dtype, rows, footprint
         As for `conv_matrix`; padding is cropped from the output.
 
     Returns
@@ -161,7 +169,7 @@ def conv_transpose_matrix(
     geometry = given_geometry(weights.shape, input_shape, options)
     if not geometry.transposed:
         raise ValueError("conv_transpose_matrix was given the geometry of a convolution; set transposed=True in it")
-    return _layer_matrix(weights, geometry, order, format, dtype, rows)
+    return _layer_matrix(weights, geometry, order, format, dtype, rows, footprint)
 
 
 def _layer_matrix(
@@ -171,34 +179,53 @@ def _layer_matrix(
     format: str,
     dtype: DTypeLike | None,
     rows: tuple[int, int] | None,
+    footprint: ArrayLike | None = None,
     empty: Callable[[int, Any], NDArray[Any]] = np.empty,
 ) -> Any:
     """Return the matrix of a layer, or a slab of its rows; ``empty(length, dtype)`` allocates values and indices."""
     validate.sparse_format(format)
     weights = validate.weight_array(validate.convert(weights, dtype), geometry.weight_shape, geometry)
     start, stop = validate.row_range(rows, geometry.n_out)
+    mask = None
+    if footprint is not None:
+        mask = validate.weight_mask(footprint, geometry.weight_shape, len(geometry.kernel_shape))
     by_column = format == "csc" and rows is None
     plan = Plan(
         geometry,
         validate.order(order),
         by_column=by_column,
-        merge=True,
+        merge=mask is None,
         rows=(0, geometry.n_in) if by_column else (start, stop),
     )
     if max(plan.count(), stop - start, geometry.n_in) > memory.ALWAYS_FIT:
         size = memory.plan_size(plan, weights.dtype, format)
         memory.require(
-            size.bytes,
+            size.bytes if mask is None else 2 * size.bytes + 8 * size.nonzeros,
             lambda: f"the matrix of {geometry!r} with {size.nonzeros} stored entries",
             "use ConvOperator, which forms no matrix, or rows= to build a slab at a time",
         )
-    starts, indices, data = assemble(plan, weights, empty)
+    if mask is None:
+        starts, indices, data = assemble(plan, weights, empty)
+    else:
+        starts, indices, data = _assemble_footprint(plan, weights, np.broadcast_to(mask, weights.shape).ravel())
     kind: Any = sparse.csc_array if by_column else sparse.csr_array
     matrix = kind((data, indices, starts), shape=(stop - start, geometry.n_in))
+    if mask is not None:
+        matrix.sum_duplicates()  # of weights at one entry
     matrix.has_canonical_format = True
     if by_column or format == "csr":
         return matrix
     return as_format(matrix, format, block=_channel_block(geometry, order, rows))
+
+
+def _assemble_footprint(
+    plan: Plan, weights: NDArray[Any], chosen: NDArray[np.bool_]
+) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[Any]]:
+    """Return ``indptr, indices, data`` of the entries of the chosen weights, from a plan that does not merge them."""
+    starts, indices, index = assemble(plan, np.arange(len(chosen), dtype=validate.index_dtype(len(chosen))))
+    kept = np.flatnonzero(chosen.take(index, mode="clip"))
+    starts = np.searchsorted(kept, starts).astype(indices.dtype)
+    return starts, indices.take(kept), weights.reshape(-1).take(index.take(kept))
 
 
 def _channel_block(geometry: ConvGeometry, order: str, rows: tuple[int, int] | None) -> tuple[int, int]:
@@ -216,7 +243,7 @@ def slab_matrix(
     empty: Callable[[int, Any], NDArray[Any]],
 ) -> Any:
     """Return a slab of rows as `conv_matrix` does, in arrays that ``empty(length, dtype)`` allocates."""
-    return _layer_matrix(weights, geometry, order, "csr", None, rows, empty)
+    return _layer_matrix(weights, geometry, order, "csr", None, rows, empty=empty)
 
 
 def slab_columns(
@@ -269,7 +296,7 @@ def _box_index(axes: Sequence[NDArray[np.int64]]) -> tuple[Any, ...]:
     return np.ix_(*axes)
 
 
-@takes_layer_options("groups", "connections", "sharing", "transposed", "output_padding")
+@takes_layer_options("groups", "connections", "sharing", "transposed", "output_padding", "output_shape")
 def unfold_matrix(
     input_shape: int | Sequence[int],
     kernel_shape: int | Sequence[int],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from convmatrix._assembly.rows import Plan, axis_rows, table_size
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from numpy.typing import DTypeLike, NDArray
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from convmatrix.boundary import Axis
     from convmatrix.geometry import ConvGeometry
@@ -148,18 +150,20 @@ def estimate(
     format: str = "csr",
     order: str = "C",
     rows: tuple[int, int] | None = None,
+    footprint: ArrayLike | None = None,
 ) -> Estimate:
     """Return the size of a matrix without building it: shape, number of stored entries and bytes.
 
     The numbers are Python integers and exact for any size, except that the number of entries is an upper bound for
-    kernels with millions of taps on an axis with a boundary other than zero. The formats dia and bsr are made from csr,
-    whose bytes are returned for them.
+    kernels with millions of taps on an axis with a boundary other than zero, and for a footprint that differs between
+    tiles or whose axes have many distinct rows. The formats dia and bsr are made from csr, whose bytes are returned
+    for them.
 
     Parameters
     ----------
     geometry : ConvGeometry
-    dtype, format, order, rows
-        As for `conv_matrix`.
+    dtype, format, order, rows, footprint
+        As for `conv_matrix`; ``rows`` and ``footprint`` exclude each other.
 
     Examples
     --------
@@ -171,13 +175,53 @@ def estimate(
     plan = Plan(
         geometry, validate.order(order), by_column=False, merge=True, rows=validate.row_range(rows, geometry.n_out)
     )
-    return plan_size(plan, np.dtype(dtype), format)
+    if footprint is None:
+        return plan_size(plan, np.dtype(dtype), format)
+    if rows is not None:
+        raise ValueError(f"rows={rows} and footprint exclude each other in an estimate; leave out one of them")
+    mask = validate.weight_mask(footprint, geometry.weight_shape, len(geometry.kernel_shape))
+    return plan_size(plan, np.dtype(dtype), format, _footprint_entries(geometry, mask))
 
 
-def plan_size(plan: Plan, dtype: np.dtype[Any], format: str) -> Estimate:
+_MOST_COMBINATIONS: Final = 2**14  # of distinct rows of all axes, for which the entries of a footprint are counted
+
+
+def _footprint_entries(geometry: ConvGeometry, mask: NDArray[np.bool_]) -> int | None:
+    """Return the number of entries that the weights of a footprint have; None if there is too much to count."""
+    axes = geometry.axes
+    if mask.ndim == len(geometry.kernel_shape):
+        masks, times = mask[None], [len(geometry.channel_pairs)]
+    elif geometry.sharing == "shared":
+        pairs = np.broadcast_to(mask, geometry.weight_shape).reshape(-1, *geometry.kernel_shape)
+        masks, counts = np.unique(pairs, axis=0, return_counts=True)
+        times = counts.tolist()
+    else:
+        return None
+    listed = [table_size(axis, 0, axis.n_outputs, by_sample=False) // axis.n_taps for axis in axes]
+    if math.prod(listed) > _MOST_COMBINATIONS:
+        return None
+    axis_kinds = []  # of each axis: its distinct rows, and how often each of them occurs
+    for axis in axes:
+        table = axis_rows(axis, 0, axis.n_outputs, by_sample=False, merge=False)
+        repeats = [stretch.repeats for stretch in table.stretches for _ in range(stretch.period)]
+        taps = [row % axis.n_taps for row in table.taps]
+        axis_kinds.append(list(zip(table.columns, taps, repeats, strict=True)))
+    total = 0
+    for combination in itertools.product(*axis_kinds):
+        places = np.zeros(1, dtype=np.int64)
+        for axis, (columns, _, _) in zip(axes, combination, strict=True):
+            places = np.add.outer(places * axis.n_samples, columns).ravel()
+        repeated = math.prod(count for _, _, count in combination)
+        for number, chosen in zip(times, masks, strict=True):
+            reached = places[chosen[np.ix_(*(taps for _, taps, _ in combination))].ravel()]
+            total += number * repeated * len(np.unique(reached))
+    return total
+
+
+def plan_size(plan: Plan, dtype: np.dtype[Any], format: str, nonzeros: int | None = None) -> Estimate:
     """Return the size of the matrix of a plan in a format; a plan by columns is always for the whole matrix."""
     n_in, n_out = plan.geometry.n_in, plan.geometry.n_out
-    nonzeros = plan.count()
+    nonzeros = plan.count() if nonzeros is None else nonzeros
     n_rows = n_out if plan.by_column else plan.rows[1] - plan.rows[0]
     index = np.dtype(validate.index_dtype(nonzeros, n_rows, n_in))
     if format == "coo":

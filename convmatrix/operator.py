@@ -15,7 +15,7 @@ from convmatrix import options as validate
 from convmatrix._products.correlation import DirectCorrelation, FFTCorrelation, best_block, fft_time, padded_length
 from convmatrix._products.padding import fold, pad
 from convmatrix.arrays import KeepsReadOnly
-from convmatrix.geometry import ConvGeometry, given_geometry
+from convmatrix.geometry import ConvGeometry, array_shape, given_geometry
 from convmatrix.options import LayerOptions, as_array, convert, takes_layer_options, weight_array
 from convmatrix.weights import group_weights
 
@@ -49,6 +49,21 @@ class LayerOperator(KeepsReadOnly, _LinearOperator, ABC):
     @abstractmethod
     def layer(self) -> ConvOperator:
         """The layer's own operator, neither transposed nor conjugated."""
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Shape of the array that the operator multiplies, as in PyLops: its vectors are this array, raveled.
+
+        One channel to one has no channel axis. With ``order="F"`` the axes are reversed, so that C order applies.
+        """
+        shape = self.layer._array_shape(inputs=not self.transposed)
+        return shape if self.layer.order == "C" else shape[::-1]
+
+    @property
+    def dimsd(self) -> tuple[int, ...]:
+        """Shape of the product as an array, as in PyLops; see `dims`."""
+        shape = self.layer._array_shape(inputs=self.transposed)
+        return shape if self.layer.order == "C" else shape[::-1]
 
     def _adjoint(self) -> LayerOperator:
         return self._view(transpose=True, conjugate=True)
@@ -135,7 +150,7 @@ class ConvOperator(LayerOperator):
     input_shape : int, sequence of int or ConvGeometry
         Shape of the array that is multiplied: ``(*spatial)`` for a one-channel kernel, otherwise ``(C_in, *spatial)``.
         A `ConvGeometry` specifies the shape and all options of the layer.
-    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding
+    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding, output_shape
         As for `ConvGeometry`.
     order : {"C", "F"}
         How arrays are flattened to vectors.
@@ -154,6 +169,8 @@ class ConvOperator(LayerOperator):
         Those of the matrix.
     order, method : str
         ``method`` is ``"direct"`` or ``"fft"``.
+    dims, dimsd : tuple of int
+        Shapes of the arrays that vectors stand for, which ``pylops.aslinearoperator`` keeps.
 
     Raises
     ------
@@ -309,12 +326,7 @@ class ConvOperator(LayerOperator):
 
     def _array_shape(self, *, inputs: bool) -> tuple[int, ...]:
         """Return the shape of an input or output array, without the axis of a single channel."""
-        geometry = self.geometry
-        if inputs:
-            channels, spatial = geometry.in_channels, geometry.input_shape
-        else:
-            channels, spatial = geometry.out_channels, geometry.output_shape
-        return (channels, *spatial) if geometry.in_channels * geometry.out_channels > 1 else spatial
+        return array_shape(self.geometry, inputs=inputs)
 
     def _as_arrays(self, X: Array, *, inputs: bool) -> Array:
         """Return columns as an array (groups, channels of a group, *spatial, batch)."""

@@ -225,6 +225,7 @@ class LayerOptions(TypedDict, total=False):
     flip: bool
     transposed: bool
     output_padding: int | Sequence[int]
+    output_shape: int | Sequence[int] | None
 
 
 @dataclass(frozen=True)
@@ -254,6 +255,11 @@ LAYER_OPTIONS: Final[Mapping[str, Option]] = {
     ),
     "transposed": Option(default=False, check=lambda name, value, _: flag(name, value), elsewhere=("transpose",)),
     "output_padding": Option(0, _amounts, ("out_pad", "output_pad", "adj", "adjustment")),
+    "output_shape": Option(
+        None,
+        lambda name, value, n_axes: None if value is None else _steps(name, value, n_axes),
+        ("output_size", "out_shape", "out_size"),
+    ),
 }
 """The options of a layer, in the order in which signatures list them."""
 
@@ -444,6 +450,22 @@ def weight_array(weights: ArrayLike, weight_shape: tuple[int, ...], layer: Any =
         + (f" (or, as a full kernel, {full})" if full else "")
         + f", which is {math.prod(weight_shape)} in all; {remedy}"
     )
+
+
+def weight_mask(footprint: ArrayLike, weight_shape: tuple[int, ...], least_axes: int = 1) -> NDArray[np.bool_]:
+    """Return which weights occur, as a mask of the last axes of the weights: of those of the kernel, or of all."""
+    mask = np.asarray(footprint)
+    fits = mask.ndim >= least_axes and mask.shape == weight_shape[max(len(weight_shape) - mask.ndim, 0) :]
+    if not fits:
+        raise ValueError(
+            f"footprint has shape {mask.shape}, but the weights have {weight_shape}; give a mask of the kernel's shape "
+            f"{weight_shape[-least_axes:]}, or of the shape of all weights"
+        )
+    if mask.dtype != np.bool_ and not np.isin(mask, (0, 1)).all():
+        raise ValueError("footprint must hold only True and False (or 1 and 0); for weights, give them as the kernel")
+    if not mask.any():
+        raise ValueError(f"footprint of shape {mask.shape} has no True entry; a layer needs at least one weight")
+    return mask.astype(bool)
 
 
 def convert(kernel: NDArray[Any], dtype: DTypeLike | None) -> NDArray[Any]:

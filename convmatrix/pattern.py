@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from convmatrix._assembly.fill import assemble
 from convmatrix._assembly.rows import Plan
 from convmatrix.arrays import KeepsReadOnly, accumulate, gather, read_only
 from convmatrix.formats import as_format
-from convmatrix.options import index_dtype, weight_array
+from convmatrix.options import index_dtype, weight_array, weight_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -334,6 +334,37 @@ class WeightPattern(KeepsReadOnly):
         matrix = sparse.csr_array((np.ones(len(chosen), dtype=np.int64), self.cols[chosen], starts), shape=self.shape)
         matrix.sum_duplicates()
         return matrix
+
+    def restrict(self, footprint: ArrayLike) -> WeightPattern:
+        """Return the pattern of the layer that has only some of the weights, such as a five-point stencil.
+
+        Parameters
+        ----------
+        footprint : array_like of bool
+            Which weights there are: of the shape of the last axes of `weight_shape`, the kernel's for instance, or of
+            all of them.
+
+        Returns
+        -------
+        WeightPattern
+            Its weights are ``weights[..., footprint]``, and its `geometry` is None.
+
+        Examples
+        --------
+        >>> import convmatrix as cm
+        >>> cross = [[0, 1, 0], [1, 1, 1], [0, 1, 0]]
+        >>> cm.ConvGeometry((4, 4), (3, 3), padding="same").pattern().restrict(cross)
+        WeightPattern(shape=(16, 16), weight_shape=(1, 1, 5), n_entries=64)
+        """
+        mask = weight_mask(footprint, self.weight_shape)
+        chosen = np.broadcast_to(mask, self.weight_shape).ravel()
+        kept = np.flatnonzero(chosen.take(self.weight_index, mode="clip"))
+        numbers = (np.cumsum(chosen) - 1).astype(self.weight_index.dtype)
+        starts = np.searchsorted(kept, self.row_starts).astype(self.row_starts.dtype)
+        columns, weights = self.cols.take(kept), numbers.take(self.weight_index.take(kept))
+        read_only(starts, columns, weights)
+        shape = (*self.weight_shape[: -mask.ndim], int(mask.sum()))
+        return replace(self, weight_shape=shape, row_starts=starts, cols=columns, weight_index=weights, geometry=None)
 
     def _flat_weight(self, weight: int | Sequence[int]) -> int:
         multi = tuple(np.atleast_1d(np.asarray(weight)).tolist())

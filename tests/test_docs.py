@@ -93,7 +93,7 @@ def test_examples(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         pytest.skip("the examples are of a changed package: test_changes_to_the_package")
     python = [block for block in blocks if block.language == "python"]
     code = "".join(block.text for block in python)
-    for package in ("distributed", "onnx", "torch", "z3", "sklearn", "skimage"):
+    for package in ("distributed", "onnx", "torch", "z3", "sklearn", "skimage", "pylops"):
         if re.search(rf'import {package}\b|from {package}\b|engine="{package}"', code):
             pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)

@@ -23,7 +23,7 @@ CALLS: Calls = {
 }
 WITHOUT = {
     "conv_transpose_matrix": {"transposed"},
-    "unfold_matrix": {"groups", "connections", "sharing", "transposed", "output_padding"},
+    "unfold_matrix": {"groups", "connections", "sharing", "transposed", "output_padding", "output_shape"},
 }
 
 

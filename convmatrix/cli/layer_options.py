@@ -133,6 +133,11 @@ _SYNTAX: Final[dict[str, tuple[Callable[[str], Any], str, str]]] = {
     "flip": (str, "", "true convolution instead of cross-correlation"),
     "transposed": (str, "", "transposed layer (ConvTranspose)"),
     "output_padding": (_amounts, "N", "additional outputs of a transposed layer, 1 or 1x0 (default 0)"),
+    "output_shape": (
+        _steps,
+        "SHAPE",
+        "spatial output shape of a transposed layer, 368x489, which sets the padding",
+    ),
 }
 """How each option of a layer is written: parser, placeholder of its value, and help text."""
 

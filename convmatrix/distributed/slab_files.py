@@ -79,7 +79,7 @@ def save_slabs(
         It is created if needed, in a folder that exists.
     kernel, geometry, rows_per_slab, client, progress, order, dtype
         As for `map_slabs`. To continue, ``rows_per_slab`` may be omitted.
-    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding
+    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding, output_shape
         As for `ConvGeometry`.
 
     Returns

@@ -11,6 +11,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from convmatrix import memory
 from convmatrix.distributed.slabs import Progress, Rows, SlabLayer, SlabPlan, SlabTasks, part_size
+from convmatrix.geometry import array_shape
 from convmatrix.matrices import slab_columns
 from convmatrix.options import LayerOptions, takes_layer_options
 
@@ -77,7 +78,7 @@ class SlabOperator(_LinearOperator):
         The layer, or its input shape as for `convmatrix.conv_matrix`, with the options of the layer as keywords.
     rows_per_slab, client, order, dtype, progress
         As for `map_slabs`. With many channels, ``order="F"`` sends much less: see `slab_plan`.
-    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding
+    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding, output_shape
         As for `ConvGeometry`.
 
     Attributes
@@ -86,6 +87,8 @@ class SlabOperator(_LinearOperator):
         Those of the matrix.
     plan : SlabPlan
         How it is cut in slabs.
+    dims, dimsd : tuple of int
+        Shapes of the arrays that vectors stand for, as for `convmatrix.ConvOperator`.
 
     Raises
     ------
@@ -137,6 +140,18 @@ class SlabOperator(_LinearOperator):
         self._progress = progress
         initialise: Any = super().__init__  # missing in SciPy's stubs
         initialise(self.plan.dtype, (self.plan.geometry.n_out, self.plan.geometry.n_in))
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Shape of the array that the operator multiplies, as in PyLops."""
+        shape = array_shape(self.plan.geometry, inputs=True)
+        return shape if self.plan.order == "C" else shape[::-1]
+
+    @property
+    def dimsd(self) -> tuple[int, ...]:
+        """Shape of the product as an array, as in PyLops."""
+        shape = array_shape(self.plan.geometry, inputs=False)
+        return shape if self.plan.order == "C" else shape[::-1]
 
     def dot(self, x: Any) -> Any:
         """Return ``A @ x``, for one vector (n,), or for a batch of them as columns (n, batch)."""

@@ -601,7 +601,7 @@ def map_slabs(
         Show a bar on stderr, or call ``progress(done, of)`` after each slab.
     order, dtype
         As for `convmatrix.conv_matrix`.
-    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding
+    stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding, output_shape
         As for `ConvGeometry`.
 
     Returns

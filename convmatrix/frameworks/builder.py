@@ -122,6 +122,7 @@ class NetworkBuilder(BatchedGraph):
         groups: int = 1,
         transposed: bool = False,
         output_padding: Sequence[int] | int = 0,
+        output_shape: Sequence[int] | None = None,
         boundary: Any = "zero",
     ) -> Tensor:
         """Return a convolution of (batch, channels, *spatial); the weight is laid out as in PyTorch and ONNX."""
@@ -134,12 +135,15 @@ class NetworkBuilder(BatchedGraph):
             padding = [(0, 0), *padding] if isinstance(padding, list | tuple) else padding
             boundary = ("zero", *(boundary,) * len(stride[1:])) if isinstance(boundary, str) else ("zero", *boundary)
             output_padding = (0, *output_padding) if isinstance(output_padding, list | tuple) else output_padding
+            output_shape = None if output_shape is None else (x.sample[1], *output_shape)
         else:
             x = self._channels_first(x, f"{name}.reshape")
         taps = weight.shape[2:]
         if len(x.sample) != len(taps) + 1:
             raise UnsupportedError(f"a kernel of {len(taps)} axes convolves a tensor of shape {x.shape}")
-        options: dict[str, Any] = {"transposed": True, "output_padding": output_padding} if transposed else {}
+        options: dict[str, Any] = {}
+        if transposed:
+            options = {"transposed": True, "output_padding": output_padding, "output_shape": output_shape}
         try:
             geometry = ConvGeometry(
                 x.sample[1:],

@@ -77,15 +77,11 @@ def _transposed_convolution(call: OnnxCall) -> Tensor:
         if len(wanted) != n or min(wanted) < 1:
             raise UnsupportedError(f"output_shape={wanted} for {n} axes")
         call.ignore("pads")  # they follow from the shape
-        padding = []
+        padding = "same" if word == "SAME_UPPER" else "same_lower"
         for axis, (size, step, gap) in enumerate(zip(x.known[2:], stride, dilation, strict=True)):
             full = (size - 1) * step + gap * (weight.shape[2 + axis] - 1) + 1 + extra[axis]
             if full < wanted[axis] and word.startswith("SAME") and not given:
                 raise UnsupportedError(f"auto_pad={word} of a stride beyond the kernel, where implementations differ")
-            crop = max(full - wanted[axis], 0)
-            extra[axis] += max(wanted[axis] - full, 0)
-            halves = (crop // 2, crop - crop // 2)
-            padding.append(halves if word == "SAME_UPPER" else halves[::-1])
     sizes = [
         size * step + gap * taps
         for size, step, gap, taps in zip(x.known[2:], stride, dilation, weight.shape[2:], strict=True)
@@ -102,6 +98,7 @@ def _transposed_convolution(call: OnnxCall) -> Tensor:
         groups=int(call.attribute("group")),
         transposed=True,
         output_padding=extra,
+        output_shape=wanted,
     )
 
 

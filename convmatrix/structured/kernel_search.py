@@ -13,6 +13,7 @@ from convmatrix import options as validate
 from convmatrix.boundary import BOUNDARIES, NOTHING, Axis, Boundary
 from convmatrix.geometry import ConvGeometry
 from convmatrix.structured.kernels import recover_kernel
+from convmatrix.structured.operator_probes import ProbedOperator, is_operator, read_matrix
 from convmatrix.structured.recognition import as_csr
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ def find_geometry(
 
     Parameters
     ----------
-    A : sparse or dense matrix
-        Rows are (out_channels, *output_shape) in C order, columns (in_channels, *input_shape).
+    A : sparse or dense matrix, or linear operator
+        Rows are (out_channels, *output_shape) in C order, columns (in_channels, *input_shape). An operator is read
+        column by column, because its structure is not known.
     input_shape : int or sequence of int
         Spatial shape of the input, which the columns stand for.
     output_shape : int or sequence of int, optional
@@ -85,7 +87,7 @@ def find_geometry(
      array([[[[1., 2., 3.],
               [4., 5., 6.]]]]))
     """
-    matrix = as_csr(A)
+    matrix = ProbedOperator.of(A) if is_operator(A) else as_csr(A)
     sizes = validate.shape("input_shape", input_shape)
     ins = validate.integer("in_channels", in_channels, minimum=1)
     outs = validate.integer("out_channels", out_channels, minimum=1)
@@ -99,6 +101,8 @@ def find_geometry(
         shapes = _factorisations(matrix.shape[0], outs, len(sizes))
     else:
         shapes = [validate.shape("output_shape", output_shape)]
+    if isinstance(matrix, ProbedOperator):
+        matrix = read_matrix(matrix, "the search for a layer needs all entries")
     norm = float(np.linalg.norm(matrix.data))
     nonzero = matrix.data != 0
     rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))[nonzero]

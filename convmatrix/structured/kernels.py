@@ -8,7 +8,11 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from convmatrix.operator import ConvOperator
+from convmatrix.structured.layer_probes import read_layer_matrix, sampled_pattern
+from convmatrix.structured.operator_probes import ProbedOperator, is_operator
 from convmatrix.structured.recognition import as_csr
+from convmatrix.weights import group_weights
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -29,7 +33,10 @@ def nearest_conv(A: Any, geometry: ConvGeometry) -> Array:
 
     Parameters
     ----------
-    A : sparse or dense matrix, shape (n_out, n_in)
+    A : sparse or dense matrix, or linear operator, shape (n_out, n_in)
+        An operator that is a layer of this geometry is read by few products: one per input channel and phase of the
+        strides, or, without sharing, one per input channel and tap; products with random vectors tell whether it is
+        one. Otherwise, its entries are computed.
     geometry : ConvGeometry
 
     Returns
@@ -39,7 +46,8 @@ def nearest_conv(A: Any, geometry: ConvGeometry) -> Array:
     Raises
     ------
     ValueError
-        If the matrix has another shape, or entries that are not finite.
+        If the matrix has another shape, or entries that are not finite; if an operator with more than 2**31 entries
+        would have to be read column by column.
 
     Examples
     --------
@@ -47,7 +55,7 @@ def nearest_conv(A: Any, geometry: ConvGeometry) -> Array:
     >>> nearest_conv([[1, 2, 0], [0, 3, 4]], cm.ConvGeometry(3, 2))
     array([[[2., 3.]]])
     """
-    return _fit(as_csr(A), geometry)[0]
+    return _fit(A, geometry)[0]
 
 
 def recover_kernel(A: Any, geometry: ConvGeometry) -> tuple[Array, float]:
@@ -55,7 +63,8 @@ def recover_kernel(A: Any, geometry: ConvGeometry) -> tuple[Array, float]:
 
     Parameters
     ----------
-    A : sparse or dense matrix, shape (n_out, n_in)
+    A : sparse or dense matrix, or linear operator, shape (n_out, n_in)
+        An operator is read by few products, as by `nearest_conv`.
     geometry : ConvGeometry
 
     Returns
@@ -64,7 +73,7 @@ def recover_kernel(A: Any, geometry: ConvGeometry) -> tuple[Array, float]:
         The weights, as returned by `nearest_conv`.
     residual : float
         The Frobenius norm of A minus the matrix of w. It is exactly 0 if A is the matrix of a layer whose weights share
-        no entries.
+        no entries, and if an operator is that of the layer, up to rounding errors of its products.
 
     Examples
     --------
@@ -72,30 +81,67 @@ def recover_kernel(A: Any, geometry: ConvGeometry) -> tuple[Array, float]:
     >>> geometry = cm.ConvGeometry(4, 2)
     >>> recover_kernel(cm.conv_matrix([0.1, 0.7], geometry), geometry)
     (array([[[0.1, 0.7]]]), 0.0)
+
+    Of an operator, without its matrix:
+
+    >>> recover_kernel(cm.ConvOperator([0.1, 0.7], geometry), geometry)
+    (array([[[0.1, 0.7]]]), 0.0)
     """
-    return _fit(as_csr(A), geometry)
+    return _fit(A, geometry)
 
 
-def _fit(matrix: Any, geometry: ConvGeometry) -> tuple[Array, float]:
-    if matrix.shape != (geometry.n_out, geometry.n_in):
+def _fit(A: Any, geometry: ConvGeometry) -> tuple[Array, float]:
+    """Return the nearest weights and the distance."""
+    given = ProbedOperator.of(A) if is_operator(A) else as_csr(A)
+    if given.shape != (geometry.n_out, geometry.n_in):
         raise ValueError(
-            f"the matrix is {matrix.shape[0]} x {matrix.shape[1]}, but the layer's is {geometry.n_out} x "
+            f"the matrix is {given.shape[0]} x {given.shape[1]}, but the layer's is {geometry.n_out} x "
             f"{geometry.n_in} ({geometry!r}); give the geometry of this matrix"
         )
+    if not isinstance(given, ProbedOperator):
+        return _fit_entries(given, geometry)
+    weights = _operator_weights(given, geometry) if geometry.sharing == "shared" else None
+    return _fit_entries(read_layer_matrix(given, geometry), geometry) if weights is None else (weights, 0.0)
+
+
+def _operator_weights(operator: ProbedOperator, geometry: ConvGeometry) -> Array | None:
+    """Return the weights that are read from a few columns, or None if the operator is not that of the layer."""
+    pattern = sampled_pattern(geometry)
+    entries, n_entries, first = _entries(pattern)
+    rows, columns = pattern.rows[first], pattern.cols[first]
+    numbers, places = np.unique(columns, return_inverse=True)
+    found = np.empty(n_entries, dtype=np.result_type(operator.dtype, np.float64))
+    for start in range(0, len(numbers), operator.block):
+        inside = np.flatnonzero((places >= start) & (places < start + operator.block))
+        read = operator.columns(numbers[start : start + operator.block])
+        found[inside] = read[rows[inside], places[inside] - start]
+    weights = _nearest(pattern, entries, n_entries, found)[0].reshape(geometry.weight_shape)
+    sums = np.abs(group_weights(geometry, weights)).sum(axis=tuple(range(-len(geometry.kernel_shape), 0)))
+    norm = float(np.sqrt(sums.sum(axis=-1).max()) * np.sqrt(sums.sum(axis=-2).max()))
+    layer = ConvOperator(weights, geometry, method="direct" if operator.exact else "auto")
+    return weights if operator.equals(layer, norm) else None
+
+
+def _fit_entries(matrix: Any, geometry: ConvGeometry) -> tuple[Array, float]:
     values = matrix.data.astype(np.result_type(matrix.dtype, np.float64))
     if not np.isfinite(values).all():
         raise ValueError("the matrix has infinite or NaN entries; replace them first")
     pattern = geometry.pattern()
     entries, n_entries, first = _entries(pattern)
     found, elsewhere = _look_up(matrix, values, pattern, first)
-    weights = np.zeros(pattern.n_weights, dtype=values.dtype)
+    weights, rest = _nearest(pattern, entries, n_entries, found)
+    return weights.reshape(pattern.weight_shape), float(np.hypot(np.linalg.norm(rest), np.linalg.norm(elsewhere)))
+
+
+def _nearest(pattern: WeightPattern, entries: NDArray[np.int64], n_entries: int, found: Array) -> tuple[Array, Array]:
+    """Return the weights nearest to given values of the entries, and the differences that remain."""
+    weights = np.zeros(pattern.n_weights, dtype=found.dtype)
     single = np.bincount(entries, minlength=n_entries)[entries] == 1
     # Start from an entry in which only this weight occurs: exact if all entries of the weight are equal.
     own = np.flatnonzero(single)[::-1]
     weights[pattern.weight_index[own]] = found[entries[own]]
     weights += _least_squares(pattern, entries, n_entries, found - _sums(weights, pattern, entries, n_entries))
-    rest = found - _sums(weights, pattern, entries, n_entries)
-    return weights.reshape(pattern.weight_shape), float(np.hypot(np.linalg.norm(rest), np.linalg.norm(elsewhere)))
+    return weights, found - _sums(weights, pattern, entries, n_entries)
 
 
 def _entries(pattern: WeightPattern) -> tuple[NDArray[np.int64], int, NDArray[np.int64]]:

@@ -10,6 +10,7 @@ from scipy import sparse
 
 from convmatrix import options as validate
 from convmatrix.structured.diagonals import Diagonals, Violation, first_violation
+from convmatrix.structured.operator_probes import ProbedOperator, is_operator, probed_violation
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,8 +38,9 @@ def structure_violation(
 
     Parameters
     ----------
-    A : sparse or dense matrix
-        Entries that are not stored are zero.
+    A : sparse or dense matrix, or linear operator
+        Entries that are not stored are zero. Of a linear operator, the few columns that determine a matrix of this
+        structure are computed, and compared with the operator on random vectors.
     structure : {"toeplitz", "circulant"}
     shape : int or sequence of int, optional
         Sizes of the levels of the rows, the outermost first; one level with all rows by default.
@@ -47,12 +49,20 @@ def structure_violation(
     channels : (int, int)
         Number of channels of the rows and of the columns.
     tol : float
-        Largest allowed difference from the first entry of the diagonal.
+        Largest allowed difference from the first entry of the diagonal. Differences of an operator in floating point
+        that are no larger than rounding errors of its products (about 1e-12 of its norm) are allowed as well.
+
+    Returns
+    -------
+    Violation or None
+        Of an operator, an entry in the first row that differs, compared with one that was computed. A difference of
+        at most ``tol > 0`` makes it necessary to compute all columns.
 
     Raises
     ------
     ValueError
-        If the sizes do not fit the matrix, or the structure is circulant and a level is not square.
+        If the sizes do not fit the matrix, or the structure is circulant and a level is not square; if all columns of
+        an operator with more than 2**31 entries would be needed.
 
     Examples
     --------
@@ -63,7 +73,7 @@ def structure_violation(
         raise ValueError(f"structure {structure!r} is unknown; choose toeplitz or circulant")
     if not tol >= 0:
         raise ValueError(f"tol={tol!r} must not be negative: it is the largest difference that is allowed")
-    matrix = as_csr(A)
+    matrix = ProbedOperator.of(A) if is_operator(A) else as_csr(A)
     rows, columns = _sizes(matrix, shape, input_shape, channels)
     if structure == "circulant" and rows != columns:
         raise ValueError(
@@ -71,7 +81,10 @@ def structure_violation(
         )
     if 0 in matrix.shape:
         return None
-    return first_violation(matrix, Diagonals(rows, columns, channels, wrapped=structure == "circulant"), tol)
+    diagonals = Diagonals(rows, columns, channels, wrapped=structure == "circulant")
+    find: Any = probed_violation if isinstance(matrix, ProbedOperator) else first_violation
+    violation: Violation | None = find(matrix, diagonals, tol)
+    return violation
 
 
 def is_toeplitz(A: Any, *, tol: float = 0.0) -> bool:
@@ -79,7 +92,7 @@ def is_toeplitz(A: Any, *, tol: float = 0.0) -> bool:
 
     Parameters
     ----------
-    A : sparse or dense matrix, of any shape
+    A : sparse or dense matrix, or linear operator, of any shape
     tol : float
         As for `structure_violation`, which also returns the first deviating entry.
 
@@ -99,7 +112,7 @@ def is_circulant(A: Any, *, tol: float = 0.0) -> bool:
     >>> is_circulant([[1, 2, 3], [3, 1, 2], [2, 3, 1]]), is_circulant([[1, 2], [3, 1]])
     (True, False)
     """
-    matrix = as_csr(A)
+    matrix = A if is_operator(A) else as_csr(A)
     return matrix.shape[0] == matrix.shape[1] and structure_violation(matrix, "circulant", tol=tol) is None
 
 
@@ -189,6 +202,11 @@ def displacement_rank(A: Any, *, tol: float | None = None) -> int:
 
 def as_csr(A: Any) -> Any:
     """Return a matrix as a sorted CSR array without duplicates; the argument is not modified."""
+    if is_operator(A):
+        raise TypeError(
+            f"a linear operator of shape {tuple(A.shape)} was given, but this function needs the entries of its "
+            f"matrix; give the sparse matrix, or A @ numpy.eye({A.shape[1]}) of a small one"
+        )
     if isinstance(A, sparse.csr_array) and A.ndim == 2 and A.has_canonical_format:  # known of matrices of this package
         return A
     matrix: Any = sparse.csr_array(cast("Any", A)) if sparse.issparse(A) else _dense(A)

@@ -56,6 +56,8 @@ class ToeplitzOperator(_LinearOperator):
     Attributes
     ----------
     is_circulant : bool
+    dims, dimsd : tuple of int
+        The levels of the columns and of the rows, which ``pylops.aslinearoperator`` keeps as shapes.
     """
 
     def __init__(self, ring: Array, rows: tuple[int, ...], columns: tuple[int, ...]) -> None:
@@ -67,6 +69,16 @@ class ToeplitzOperator(_LinearOperator):
         self.ring = ring.astype(dtype, copy=False)
         self.rows, self.columns = rows, columns
         self._axes = tuple(range(ring.ndim))
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """Shape of the array that the operator multiplies, as in PyLops."""
+        return self.columns
+
+    @property
+    def dimsd(self) -> tuple[int, ...]:
+        """Shape of the product as an array, as in PyLops."""
+        return self.rows
 
     @property
     def is_circulant(self) -> bool:
