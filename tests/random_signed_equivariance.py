@@ -36,9 +36,8 @@ def small_layer(rng: np.random.Generator) -> cm.ConvGeometry:
         if not options["transposed"] and rng.integers(8) == 0:
             options["sharing"] = 2
         try:
-            return cm.ConvGeometry(
-                rng.integers(1, 6 if n_axes == 1 else 4, n_axes).tolist(), rng.integers(1, 4, n_axes).tolist(), **options
-            )
+            samples = rng.integers(1, 6 if n_axes == 1 else 4, n_axes).tolist()
+            return cm.ConvGeometry(samples, rng.integers(1, 4, n_axes).tolist(), **options)
         except ValueError:
             continue
 

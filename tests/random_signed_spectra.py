@@ -47,9 +47,10 @@ def extended(samples: NDArray[Any], low: int, high: int, boundary: str) -> NDArr
     if boundary != "antisymmetric":
         mode, options = _MODES[boundary]
         return np.asarray(np.pad(samples, [(low, high), (0, 0)], mode=mode, **options))  # type: ignore[call-overload]
-    images = [samples if image % 2 == 0 else -samples[::-1] for image in range(-(-(-low // n)), high // n + 2)]
+    before = (low + n - 1) // n  # whole mirror images
+    images = [samples if image % 2 == 0 else -samples[::-1] for image in range(-before, high // n + 2)]
     whole = np.concatenate(images)
-    start = -(-low // n) * n - low
+    start = before * n - low
     return np.asarray(whole[start : start + low + n + high])
 
 

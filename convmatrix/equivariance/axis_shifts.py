@@ -177,9 +177,7 @@ def answering_signs(axes: Sequence[AxisShifts], shifts: Sequence[Iterable[int]])
     All are 1 unless some axis answers only with the opposite sign, and the others allow for it.
     """
     amounts = [list(found) for found in shifts]
-    possible = [
-        [sign for sign in (1, -1) if axis.image(own, sign)] for axis, own in zip(axes, amounts, strict=True)
-    ]
+    possible = [[sign for sign in (1, -1) if axis.image(own, sign)] for axis, own in zip(axes, amounts, strict=True)]
     signs = [found[0] if found else 1 for found in possible]
     if sum(sign < 0 for sign in signs) % 2:
         both = [number for number, found in enumerate(possible) if len(found) == 2]

@@ -202,7 +202,9 @@ def _is_eigenvector(A: Any, w: list[Any], vector: list[Any], cosines: list[Any])
     """Return whether a vector of numbers is an eigenvector for the sum of weights times numbers, exactly."""
     value = sum((weight * cosine for weight, cosine in zip(w, cosines, strict=True)), sympy.Integer(0))
     rest = (A * sympy.Matrix(vector) - value * sympy.Matrix(vector)).expand()
-    return all(map(is_zero, {number for entry in rest for number in sympy.Poly(entry, *sorted(set(w), key=str)).coeffs()}))
+    return all(
+        map(is_zero, {number for entry in rest for number in sympy.Poly(entry, *sorted(set(w), key=str)).coeffs()})
+    )
 
 
 def _check_sine_eigenvectors() -> Checks:
@@ -253,8 +255,8 @@ THEOREMS = (
         "affine-continuation",
         "The antireflective boundary continues constants and ramps as they are: a layer maps affine inputs to what a "
         "convolution of the unbounded grid maps them to, up to the very border.",
-        r"Let the boundary of every axis be antireflective, and let $x$ be a product of one function $\alpha + \beta j$ "
-        r"of the sample $j$ on each axis, with a factor $u_h$ in each channel $h$. Then output $i$ is the sum over "
+        r"Let the boundary of every axis be antireflective, and let $x$ be a product of one function $\alpha + \beta "
+        r"j$ of the sample $j$ on each axis, with a factor $u_h$ in each channel $h$. Then output $i$ is the sum over "
         r"channels and taps of $w\, u_h$ times the product of the values $\alpha + \beta\, x(i, t)$ at the positions "
         r"$x(i, t) = i s + t d - p$, inside or outside. So is every sum of such inputs.",
         "n >= 2 on each axis, or n = 1 and slope 0 there; any padding, stride, dilation, kernel, tiles, channels, "
@@ -289,21 +291,22 @@ THEOREMS = (
         "sine-eigenvectors",
         "The DST-II vectors are eigenvectors of every convolution of one channel with the antisymmetric boundary and a "
         "symmetric kernel, with as many outputs as samples. With channels, each frequency has a block.",
-        r"With the antisymmetric boundary, one channel, stride 1, $n$ outputs and a symmetric kernel $w_t = w_{k-1-t}$ "
-        r"centred by $2 p = d (k - 1)$, the vectors $v_f(j) = \sin\bigl(\pi f (2j + 1)/(2n)\bigr)$, $f = 1, \ldots, n$, "
-        r"of the DST-II are eigenvectors, for $\lambda_f = \sum_t w_t \cos\bigl(\pi f (t d - p)/n\bigr)$.",
+        r"With the antisymmetric boundary, one channel, stride 1, $n$ outputs and a symmetric kernel $w_t = "
+        r"w_{k-1-t}$ centred by $2 p = d (k - 1)$, the vectors $v_f(j) = \sin\bigl(\pi f (2j + 1)/(2n)\bigr)$, $f = "
+        r"1, \ldots, n$, of the DST-II are eigenvectors, for $\lambda_f = \sum_t w_t \cos\bigl(\pi f (t d - "
+        r"p)/n\bigr)$.",
         "n >= 1 samples and outputs, stride 1, one kernel for all outputs, symmetric and centred, 2 p = d (k - 1), on"
         " each axis; on more axes vectors and eigenvalues are made of products of the sines.",
-        r"With $x$ for the position, $j$ for the sample and $c$ for its sign, the first lemma says that $2 j + 1$ is $c\, "
-        r"(2x + 1)$ up to a multiple of $4n$; by the first two identities $c\, v_f(j)$ is the sine at $x$. By the "
-        r"second lemma the taps $t$ and $k - 1 - t$ are at positions $i + y$ and $i - y$, $y = t d - p$, and have one "
-        r"weight; by the third identity their sum is $2 w_t\, v_f(i) \cos(\pi f y/n)$.",
+        r"With $x$ for the position, $j$ for the sample and $c$ for its sign, the first lemma says that $2 j + 1$ is "
+        r"$c\, (2x + 1)$ up to a multiple of $4n$; by the first two identities $c\, v_f(j)$ is the sine at $x$. By "
+        r"the second lemma the taps $t$ and $k - 1 - t$ are at positions $i + y$ and $i - y$, $y = t d - p$, and have "
+        r"one weight; by the third identity their sum is $2 w_t\, v_f(i) \cos(\pi f y/n)$.",
         (
             _lemma(
                 "fold",
                 "the sign is 1 and j - x a multiple of 2 n, or it is -1 and j + x + 1 is one",
-                r"c = 1,\ 2n \mid j - x \ \text{ or } \ c = -1,\ 2n \mid j + x + 1, \quad\text{so}\quad 2 j + 1 \equiv c "
-                r"(2x + 1) \pmod{4n}",
+                r"c = 1,\ 2n \mid j - x \ \text{ or } \ c = -1,\ 2n \mid j + x + 1, \quad\text{so}\quad 2 j + 1 "
+                r"\equiv c (2x + 1) \pmod{4n}",
                 _sine_fold_lemma,
             ),
             _lemma(
@@ -327,13 +330,14 @@ THEOREMS = (
         "A centred layer commutes with the reflection of an axis whose boundary is antireflective or antisymmetric if "
         "its kernel does.",
         r"Let the windows lie symmetrically, $(m - 1) s + d (k - 1) = n - 1 + 2p$, on an axis with the antireflective "
-        r"or the antisymmetric boundary. Then $R A(w) R = A(\bar w)$ for the reflection $R$ of the axis, where $\bar w$ "
-        r"is the reflected kernel. So a symmetric kernel gives a layer that commutes with the reflection.",
+        r"or the antisymmetric boundary. Then $R A(w) R = A(\bar w)$ for the reflection $R$ of the axis, where $\bar "
+        r"w$ is the reflected kernel. So a symmetric kernel gives a layer that commutes with the reflection.",
         "n >= 1; (m - 1) s + d (k - 1) = n - 1 + 2 p on the axes that are reflected; one kernel, not tiles; any number "
         "of axes, the others with any boundary.",
         r"The first lemma reflects positions. By the others, one for each boundary, the reflected position reads the "
-        r"reflected samples with the same coefficients; for the antireflective one the two end samples change places. So "
-        r"tap $t$ of output $i$ reads $j$ with the coefficient with which tap $k-1-t$ of output $m-1-i$ reads $n-1-j$.",
+        r"reflected samples with the same coefficients; for the antireflective one the two end samples change places. "
+        r"So tap $t$ of output $i$ reads $j$ with the coefficient with which tap $k-1-t$ of output $m-1-i$ reads "
+        r"$n-1-j$.",
         (
             _lemma(
                 "positions",
@@ -362,17 +366,17 @@ THEOREMS = (
         "Constants, a ramp and the sines that vanish at both end samples are eigenvectors of every convolution of one "
         "channel with the antireflective boundary and a symmetric kernel, with as many outputs as samples. They are n "
         "independent vectors, but not orthogonal ones.",
-        r"With the antireflective boundary, one channel, stride 1, $n$ outputs and a symmetric kernel $w_t = w_{k-1-t}$ "
-        r"centred by $2 p = d (k - 1)$, the vectors $1$ and $j$ are eigenvectors for $\sum_t w_t$, and $v_f(j) = "
-        r"\sin\bigl(\pi f j/(n - 1)\bigr)$, $f = 1, \ldots, n - 2$, for $\lambda_f = \sum_t w_t \cos\bigl(\pi f (t d - "
-        r"p)/(n - 1)\bigr)$.",
+        r"With the antireflective boundary, one channel, stride 1, $n$ outputs and a symmetric kernel $w_t = "
+        r"w_{k-1-t}$ centred by $2 p = d (k - 1)$, the vectors $1$ and $j$ are eigenvectors for $\sum_t w_t$, and "
+        r"$v_f(j) = \sin\bigl(\pi f j/(n - 1)\bigr)$, $f = 1, \ldots, n - 2$, for $\lambda_f = \sum_t w_t "
+        r"\cos\bigl(\pi f (t d - p)/(n - 1)\bigr)$.",
         "n >= 2 samples and outputs on one axis, stride 1, one kernel for all outputs, symmetric and centred, 2 p = d "
         "(k - 1).",
-        r"Constants and ramps are continued as they are, by the first two lemmas; the kernel multiplies them by $\sum_t "
-        r"w_t$, as its taps come in pairs at $i + y$ and $i - y$ by the last lemma. With $x$ for the position, $j$ for the "
-        r"first sample and $c$ for its sign, the third lemma says that $j$ is $c\, x$ up to a multiple of $2(n - 1)$, "
-        r"and that the other terms read the end samples, where the sines are zero: what is read at $x$ is the sine at "
-        r"$x$. The identities are those of the sines.",
+        r"Constants and ramps are continued as they are, by the first two lemmas; the kernel multiplies them by "
+        r"$\sum_t w_t$, as its taps come in pairs at $i + y$ and $i - y$ by the last lemma. With $x$ for the "
+        r"position, $j$ for the first sample and $c$ for its sign, the third lemma says that $j$ is $c\, x$ up to a "
+        r"multiple of $2(n - 1)$, and that the other terms read the end samples, where the sines are zero: what is "
+        r"read at $x$ is the sine at $x$. The identities are those of the sines.",
         (
             _lemma(
                 "constants",
