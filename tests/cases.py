@@ -127,7 +127,7 @@ CASES: Final[dict[str, ConvGeometry]] = {
         (3, 4),
         transposed=True,
         boundary=("antireflect", "antisymmetric"),
-        padding=[(2, 1), (3, 4)],
+        padding=[(2, 1), (3, 1)],
         in_channels=2,
         sharing=(2, 1),
     ),

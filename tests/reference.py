@@ -121,6 +121,38 @@ def taps(geometry: ConvGeometry) -> Iterator[tuple[Index, Index, Index]]:
                 yield (near, *position), (far, *read), (*kernel, *pair, *tap)
 
 
+def triplets(geometry: ConvGeometry) -> list[tuple[int, int, int, int]]:
+    """Return the (row, column, weight, coefficient) of every entry of T, in C order, sorted."""
+    near_shape, far_shape = (geometry.out_channels, *geometry.output_shape), geometry.input_shape
+    if geometry.transposed:
+        near_shape, far_shape = (geometry.in_channels, *geometry.input_shape), geometry.output_shape
+    padded = [size + low + high for size, (low, high) in zip(far_shape, geometry.padding, strict=True)]
+    reads, samples = _reads(geometry, far_shape), math.prod(far_shape)
+    found = []
+    for near, (channel, *read), weight in taps(geometry):
+        one = int(np.ravel_multi_index(near, near_shape))
+        index = int(np.ravel_multi_index(weight, geometry.weight_shape))
+        for sample, coefficient in reads[int(np.ravel_multi_index(read, padded))]:
+            other = channel * samples + sample
+            found.append((*((other, one) if geometry.transposed else (one, other)), index, coefficient))
+    return sorted(found)
+
+
+def structure(geometry: ConvGeometry) -> Array:
+    """Return which entries of the matrix some weight occurs in."""
+    read = np.zeros((geometry.n_out, geometry.n_in), dtype=bool)
+    for row, column, _, _ in triplets(geometry):
+        read[row, column] = True
+    return read
+
+
+def _reads(geometry: ConvGeometry, spatial: tuple[int, ...]) -> list[list[tuple[int, int]]]:
+    """Return the (sample, coefficient) pairs that are read at each padded position, flat, by padding a basis."""
+    basis = np.eye(math.prod(spatial), dtype=np.int64).reshape(1, *spatial, -1)
+    rows = pad(geometry, basis)[0].reshape(-1, basis.shape[-1])
+    return [[(int(j), int(row[j])) for j in np.flatnonzero(row)] for row in rows]
+
+
 def _channel_pairs(geometry: ConvGeometry) -> Iterator[tuple[int, int, Index]]:
     """Yield (out channel, in channel, channel part of the weight's index) of every connected pair."""
     connected = 0
@@ -156,8 +188,7 @@ def _gather(geometry: ConvGeometry, weights: Array, far: Array, near: Array) -> 
 def _scatter(geometry: ConvGeometry, weights: Array, near: Array, far: Array) -> Array:
     """Add every near sample to all that it is read from, the transpose of `_gather`."""
     spatial = far.shape[1 : 1 + len(geometry.input_shape)]
-    basis = np.eye(math.prod(spatial), dtype=np.int64).reshape(1, *spatial, -1)
-    reads = [[(j, c) for j, c in enumerate(row) if c] for row in pad(geometry, basis)[0].reshape(-1, basis.shape[-1])]
+    reads = _reads(geometry, spatial)
     padded = [size + low + high for size, (low, high) in zip(spatial, geometry.padding, strict=True)]
     samples = far.reshape(far.shape[0], -1, *far.shape[1 + len(spatial) :])  # (channels, samples, *batch)
     for position, (channel, *read), weight in taps(geometry):
