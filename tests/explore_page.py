@@ -303,10 +303,14 @@ def compare_functions(driver: Any, settings: Settings, shift: list[int], tally: 
     if failures:
         return
     expected = expected_entries(settings)
-    found = {(row, column): (tuple(map(tuple, own)), value) for row, column, own, value, _ in answers["matrix"]["entries"]}
+    found = {
+        (row, column): (tuple(map(tuple, own)), value) for row, column, own, value, _ in answers["matrix"]["entries"]
+    }
     tally.equal("shapes", answers["matrix"]["shape"], [geometry.n_out, geometry.n_in], settings)
     tally.equal("entries", found, expected, settings, len(expected))
-    turned = {(column, row): (tuple(map(tuple, own)), value) for row, column, own, value, _ in answers["transpose"]["entries"]}
+    turned = {
+        (column, row): (tuple(map(tuple, own)), value) for row, column, own, value, _ in answers["transpose"]["entries"]
+    }
     tally.equal("entries of the transpose", turned, expected, settings, len(expected))
     counts = cm.counts.layer_counts(geometry, None)
     unshared = cm.ConvGeometry(geometry.input_shape, geometry.kernel_shape, **geometry.options(), sharing="unshared")

@@ -1,4 +1,4 @@
-"""The functions of the interactive page, run by Node.js, against the package: entries, transpose, commutator, counts."""
+"""The functions of the interactive page, run by Node.js, against the package: entries, commutators, counts."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ class Answered:
 
 def test_random_layers_of_every_boundary_agree_with_the_package(tmp_path: Path) -> None:
     rng = np.random.default_rng(23)
-    asked = [(settings := explore_page.random_settings(rng), explore_page.random_shift(settings, rng)) for _ in range(80)]
+    asked = [
+        (settings := explore_page.random_settings(rng), explore_page.random_shift(settings, rng)) for _ in range(80)
+    ]
     tally, signed = explore_page.Tally(), 0
     for (settings, shift), (answer, names) in zip(asked, answers(asked, tmp_path), strict=True):
         explore_page.compare_functions(Answered(answer), settings, shift, tally)
