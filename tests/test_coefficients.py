@@ -115,8 +115,10 @@ def test_a_network_evaluates_and_linearises_the_layer(geometry: cm.ConvGeometry)
     np.testing.assert_allclose(J.T @ np.eye(geometry.n_out), A.toarray().T, rtol=0, atol=1e-10)
     rows = net.linearise(x).rows(1, geometry.n_out)
     np.testing.assert_allclose(rows.toarray(), A[1:].toarray(), rtol=0, atol=1e-10)
-    field = cm.graph.receptive_field(net, np.unravel_index(0, (geometry.out_channels, *geometry.output_shape)))
-    assert (field.ravel() >= reference.structure(geometry)[0]).all()
+    first = np.zeros((geometry.out_channels, *geometry.output_shape), dtype=bool)
+    first.flat[0] = True
+    (read,) = net.nodes[-1].operation.reads(first, [shape])
+    assert (read.ravel() >= reference.structure(geometry)[0]).all()
 
 
 @for_each("boundary", SIGNED)
