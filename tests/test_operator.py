@@ -100,7 +100,7 @@ def torch_oracle() -> Iterator[ModuleType]:
 
 def test_torch_on_random_layers(torch_oracle: ModuleType) -> None:
     rng = np.random.default_rng(5)
-    layers = [g for g in random_layers(seed=6, count=600) if torch_oracle.has_layer(g)]
+    layers = [g for g in random_layers(seed=6, count=700) if torch_oracle.has_layer(g)]
     assert len(layers) > 200
     assert sum(geometry.transposed for geometry in layers) > 20
     for geometry in layers:
