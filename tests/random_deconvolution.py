@@ -26,7 +26,7 @@ CLOSE = 1e-8
 """Largest accepted difference, relative to the largest entry of the dense solution."""
 
 MOST_SAMPLES = 150
-TOL = 1e-13
+TOL = 1e-12
 KINDS = ("identity", "gradient", "laplacian", "convolution", "channels", "matrix")
 
 

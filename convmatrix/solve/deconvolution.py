@@ -187,7 +187,7 @@ def deconvolve(
         Let a rule choose a parameter for each channel of y; by default there is one for all. Only for layers with one
         input and one output channel.
     tol : float, optional
-        Iterations end when the gradient of the objective is ``tol`` times that at x = 0; by default 1e-6, and 1e-4 for
+        Iterations end when the gradient of the objective is ``tol`` times that at x = 0; by default 1e-6, and 1e-3 for
         ``"tv"``.
     max_iterations : int, optional
         Maximum number of iterations, and of steps of a bidiagonalisation; by default 2000, and 20000 for ``"tv"`` and
@@ -224,8 +224,9 @@ def deconvolve(
 
     *Optimality.* Non-negative solutions end with the Karush-Kuhn-Tucker conditions: the norm of the gradient where x is
     positive, and of its negative part where x is zero. For ``"tv"``, ``gradient`` is the larger of the norm of
-    :math:`A^H (A x - y) + D^H q`, relative to that of :math:`A^H y`, and of :math:`\lambda TV(x) - \langle q, D x
-    \rangle`, relative to :math:`\|y\|^2 / 2`, with dual variables :math:`|q| \le \lambda` and the differences D. For
+    :math:`A^H (A x - y) + D^H q`, relative to that of :math:`D^H q`, and of :math:`\lambda TV(x) - \langle q, D x
+    \rangle`, relative to the objective, with dual variables :math:`|q| \le \lambda` and the differences D; the
+    objective is then close to its minimum, in practice to a small fraction of ``tol`` times itself. For
     ``"richardson_lucy"`` with :math:`g = A^T (1 - y / A x)`, it is the larger of :math:`\|x g\|_1 / \|y\|_1` and of the
     maximum of :math:`-g / A^T 1`.
 
@@ -278,7 +279,7 @@ def deconvolve(
     )
     data, shape = read_data(y, geometry)
     iterated = method == "tv" or nonnegative
-    tol = (1e-4 if method == "tv" else 1e-6) if tol is None else tol
+    tol = (1e-3 if method == "tv" else 1e-6) if tol is None else tol
     most = read_limits(tol, (20_000 if iterated else 2000) if max_iterations is None else max_iterations)
     given = read_parameter(parameter, method, noise)
     if per_channel and (geometry.in_channels, geometry.out_channels) != (1, 1):

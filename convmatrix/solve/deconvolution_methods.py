@@ -200,7 +200,7 @@ def _nonnegative(problem: Problem, unconstrained: Solution) -> Solution:
 def _total_variation(problem: Problem) -> Solution:
     """Return the minimum of the squared residual and the total variation."""
     variation = TotalVariation(differences(problem.geometry), problem.isotropic)
-    decomposition = None if problem.nonnegative else decompose_jointly(problem.layer, None)
+    decomposition = decompose_jointly(problem.layer, None)
 
     def solve(weight: float, start: Iterate | None) -> Iterate:
         found = total_variation(
