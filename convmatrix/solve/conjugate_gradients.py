@@ -47,19 +47,13 @@ class _State:
     power: float
 
 
-def _steps(operator: Any, y: Array, damping: float, penalty: Any, start: Array | None) -> Iterator[_State]:
-    r"""Yield the iterates of CGLS, the start included, in the form of Hestenes and Stiefel for least squares."""
+def _steps(operator: Any, y: Array, damping: float, penalty: Any, start: Array) -> Iterator[_State]:
+    """Yield the iterates of CGLS, the start included, in the form of Hestenes and Stiefel for least squares."""
     adjoint = operator.H
-    if start is None:
-        residual = y.astype(np.result_type(operator.dtype, y.dtype))
-        gradient = adjoint @ residual
-        x = np.zeros_like(gradient)
-        penalised = x if penalty is None else penalty @ x
-    else:
-        x = start
-        residual = y - operator @ x
-        penalised = x if penalty is None else penalty @ x
-        gradient = adjoint @ residual - damping**2 * (x if penalty is None else penalty.H @ penalised)
+    x = start
+    residual = y - operator @ x if x.any() else y.astype(np.result_type(operator.dtype, y.dtype))
+    penalised = x if penalty is None else penalty @ x
+    gradient = adjoint @ residual - damping**2 * (x if penalty is None else penalty.H @ penalised)
     direction, power = gradient, float(np.linalg.norm(gradient)) ** 2
     while True:
         yield _State(x, residual, penalised, gradient, power)
@@ -109,7 +103,8 @@ def conjugate_gradients(
     first = float(np.linalg.norm(operator.H @ y))
     if first == 0:
         return Iterate(np.zeros((operator.shape[1], y.shape[1]), np.result_type(operator.dtype, y.dtype)), 0, 0.0)
-    x, done, level = start, 0, 0.0
+    done, level = 0, 0.0
+    x: Array = np.zeros((operator.shape[1], y.shape[1])) if start is None else start
     for _ in range(3):
         for number, state in enumerate(_steps(operator, y, damping, penalty, x)):
             level = float(np.sqrt(state.power)) / first
@@ -123,7 +118,6 @@ def conjugate_gradients(
         level = gradient_norm(operator, y, damping, penalty, x) / first
         if level <= tol or done >= most:
             break
-    assert x is not None
     return Iterate(x, done, level)
 
 
@@ -153,7 +147,7 @@ def stopped_conjugate_gradients(
     kept: list[Array] = []
     misfits, sizes, levels = [float(np.linalg.norm(y))], [0.0], [1.0]
     best, scores = 0, [np.inf]
-    states = _steps(operator, y, 0.0, None, None)
+    states = _steps(operator, y, 0.0, None, np.zeros((operator.shape[1], y.shape[1])))
     next(states)
     chosen: int | None = None
     exhausted = True

@@ -26,7 +26,6 @@ from convmatrix.solve.deconvolution_problems import (
 )
 from convmatrix.solve.iteration_log import IterationHistory, IterationLog, Progress
 from convmatrix.solve.penalties import read_penalty
-from convmatrix.solve.rules import Rule
 from convmatrix.spectral.blocks import WeightedLayer, read_layer
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
+    from convmatrix.solve.rules import Rule
 
 
 @dataclass(frozen=True, eq=False)
@@ -260,7 +260,7 @@ def deconvolve(
 
     >>> y = np.array([0.2, 0.9, 4.1, 3.9, 1.1, -0.1])
     >>> deconvolve(y, [1, 2, 1], 6, parameter=0, nonnegative=True, padding="same").x.round(2)
-    array([0.  , 0.  , 1.54, 1.17, 0.  , 0.  ])
+    array([0. , 0. , 1.3, 1.3, 0. , 0. ])
     >>> deconvolve(y, [1, 2, 1], 6, method="tv", parameter=0.5, padding="same").x.round(2)
     array([-0.03, -0.03,  1.21,  1.21,  0.04,  0.04])
     """

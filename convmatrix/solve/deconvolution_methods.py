@@ -1,4 +1,4 @@
-"""The methods of a deconvolution: which decomposition or iteration solves a problem, and how its parameter is chosen."""
+"""The methods of a deconvolution: which decomposition or iteration solves a problem, and with which parameter."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from convmatrix.solve.nonnegative import nonnegative_least_squares
 from convmatrix.solve.parameter_search import discrepancy_search, searched_parameter
 from convmatrix.solve.penalties import Differences, differences
 from convmatrix.solve.richardson_lucy import richardson_lucy
-from convmatrix.solve.rules import Regularisation, Spectrum, filter_factors
+from convmatrix.solve.rules import Regularisation, Spectrum, check_reachable, filter_factors
 from convmatrix.solve.total_variation import TotalVariation, total_variation
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def solve_problem(problem: Problem) -> Solution:
 
 def _most(problem: Problem) -> int:
     """Return the maximum number of iterations; one that is given as the parameter is not limited."""
-    return problem.most if isinstance(problem.parameter, str) or math.isinf(problem.parameter) else int(
-        problem.parameter
+    return (
+        problem.most if isinstance(problem.parameter, str) or math.isinf(problem.parameter) else int(problem.parameter)
     )
 
 
@@ -107,9 +107,7 @@ def _filtered(problem: Problem, found: Decomposition) -> Solution:
     data = found.to_left(problem.data)
     energies = (np.abs(data) ** 2).sum(axis=0)
     free = float(geometry.n_out - values.size)
-    spectrum = Spectrum(
-        values, energies, found.outside(problem.data, data), geometry.n_out, q, free_outside=free
-    )
+    spectrum = Spectrum(values, energies, found.outside(problem.data, data), geometry.n_out, q, free_outside=free)
     regularisation = _regularisation(problem)
     if problem.nonnegative and problem.parameter == "discrepancy":
         return Solution(np.zeros((geometry.n_in, len(data))), 0.0, found.route)  # it has another residual
@@ -143,34 +141,33 @@ def _by_iterations(problem: Problem) -> Solution:
     """Return the Tikhonov solution by conjugate gradients, with a number or a rule for the parameter."""
     regularisation, L = _regularisation(problem), problem.L
 
-    def solve(y: Array, damping: float, start: Iterate | None) -> Iterate:
+    def attempt(y: Array, damping: float, start: Iterate | None) -> Iterate:
         first = None if start is None else start.x
-        found = conjugate_gradients(problem.operator, y, damping, problem.tol, problem.most, problem.log, L, first)
-        _check_converged(problem, found, "conjugate gradients")
-        return found
+        return conjugate_gradients(problem.operator, y, damping, problem.tol, problem.most, problem.log, L, first)
 
-    if L is None:
-        value = regularisation.settle(problem.operator, problem.data, problem.most, problem.rng)
-    elif not isinstance(problem.parameter, str):
-        value = problem.parameter
-    elif problem.parameter == "discrepancy" and problem.target is not None:
+    if L is not None and problem.parameter == "discrepancy" and problem.target is not None:
         found, value = discrepancy_search(
-            lambda damping, start: solve(problem.data, damping, start),
+            lambda damping, start: attempt(problem.data, damping, start),
             lambda found: _misfit(problem, found),
             problem.target,
             _norm(problem) / max(_operator_norm(L, problem.rng), 1e-300) * 1e-2,
         )
-        return Solution(found.x, value, ITERATION, found.iterations, found.gradient)
     else:
-        if not (problem.operator.H @ problem.data).any():
+        if L is None:
+            value = regularisation.settle(problem.operator, problem.data, problem.most, problem.rng)
+        elif not isinstance(problem.parameter, str):
+            value = problem.parameter
+        elif (problem.operator.H @ problem.data).any():
+            value = searched_parameter(attempt, problem.operator, L, problem.data, problem.parameter, problem.rng)
+        else:
             raise ValueError(f"A^H y is zero, from which parameter={problem.parameter!r} cannot be estimated; check y")
-        value = searched_parameter(solve, problem.operator, L, problem.data, problem.parameter, problem.rng)
-    found = solve(problem.data, regularisation.damping(value), None)
+        found = attempt(problem.data, regularisation.damping(value), None)
+    _check_converged(problem, found, "conjugate gradients")
     return Solution(found.x, value, ITERATION, found.iterations, found.gradient)
 
 
 def _nonnegative(problem: Problem, unconstrained: Solution) -> Solution:
-    """Return the non-negative solution, for the parameter of the unconstrained one unless it depends on the residual."""
+    """Return the non-negative solution, for the parameter of the unconstrained one, or for a given residual."""
     L = problem.L
 
     def solve(damping: float, start: Iterate | None) -> Iterate:
@@ -220,16 +217,23 @@ def _total_variation(problem: Problem) -> Solution:
         return found
 
     if problem.parameter == "discrepancy" and problem.target is not None:
+        check_reachable(0.0, _flat_misfit(problem), problem.target)
         size = float(np.abs(problem.operator.H @ problem.data).max()) * 1e-3
         found, value = discrepancy_search(
             solve, lambda found: _misfit(problem, found), problem.target, max(size, 1e-300), power=2
         )
     else:
-        assert not isinstance(problem.parameter, str)
-        value = problem.parameter
+        value = float(problem.parameter)
         found = solve(value, None)
     route = ITERATION if decomposition is None else decomposition.route
     return Solution(found.x, value, route, found.iterations, found.gradient)
+
+
+def _flat_misfit(problem: Problem) -> float:
+    """Return the residual of the best x whose channels are constant: the limit of strong total variation."""
+    channels = problem.geometry.in_channels
+    images = problem.operator @ np.repeat(np.eye(channels), problem.geometry.n_in // channels, axis=0)
+    return float(np.linalg.norm(images @ np.linalg.lstsq(images, problem.data)[0] - problem.data))
 
 
 def _norm(problem: Problem) -> float:

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.operator import ConvOperator
 from convmatrix.solve.rules import FilterName, Rule
-from convmatrix.spectral.blocks import WeightedLayer
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
+    from convmatrix.operator import ConvOperator
     from convmatrix.solve.iteration_log import IterationLog
     from convmatrix.solve.penalties import Penalty
+    from convmatrix.spectral.blocks import WeightedLayer
 
 MethodName = FilterName | Literal["cgls", "richardson_lucy", "tv"]
 METHODS: Final[tuple[MethodName, ...]] = (*get_args(FilterName), "cgls", "richardson_lucy", "tv")
@@ -84,7 +84,7 @@ class Problem:
         return self.layer.geometry
 
     @property
-    def L(self) -> Any:  # noqa: N802
+    def L(self) -> Any:
         """The operator of the penalty, or None for the identity."""
         return None if self.penalty is None else self.penalty.operator
 

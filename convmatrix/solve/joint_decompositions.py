@@ -58,6 +58,7 @@ def decompose_pair(A: Array, L: Array) -> Decomposition:
     upper, lower = basis[: len(A), :rank], basis[len(A) :, :rank]
     u, cosines, wh = np.linalg.svd(upper, full_matrices=False)
     sines = np.linalg.norm(lower @ wh.conj().T, axis=0)
+    sines = np.where(sines > EPSILON * max(basis.shape), sines, 0.0)  # otherwise rounding errors of zero
     back = (vh[:rank].conj().T / sigma[:rank]) @ wh.conj().T
     return Decomposition(
         cosines,

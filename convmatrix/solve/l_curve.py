@@ -58,7 +58,7 @@ def curvature(squares: Floats, energies: Floats, outside: float, damping: float)
     if rho <= 0 or eta <= 0 or slope == 0:
         return -math.inf
     numerator = damping**2 * slope * rho + 2 * damping * eta * rho + damping**4 * eta * slope
-    return 2 * rho * eta / abs(slope) * numerator / (damping**4 * eta**2 + rho**2) ** 1.5
+    return float(2 * rho * eta / abs(slope) * numerator / (damping**4 * eta**2 + rho**2) ** 1.5)
 
 
 def corner(squares: Floats, energies: Floats, outside: float) -> float:
@@ -90,8 +90,8 @@ def corner(squares: Floats, energies: Floats, outside: float) -> float:
     best = int(np.argmin(scores))
     if not scores[best] < 0:
         raise NoCornerError(
-            f"the L-curve has no corner for lambda from {low:.3g} to {high:.3g}: it is nowhere convex; use "
-            "parameter='gcv', or a number"
+            f"the L-curve has no corner for lambda from {low:.3g} to {high:.3g} (for the kernel scaled to about one): "
+            "it is nowhere convex, as for blurs that are hardly ill-posed; use parameter='gcv', or a number"
         )
     bounds = (float(grid[max(best - 1, 0)]), float(grid[min(best + 1, _GRID - 1)]))
     found: Any = minimize_scalar(score, bounds=bounds, method="bounded", options={"xatol": 1e-8})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix.solve.l_curve import NoCornerError
-from convmatrix.solve.rules import RANGE, check_reachable
+from convmatrix.solve.rules import check_reachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,6 +23,8 @@ CLOSE: Final = 1e-3
 
 _GRID: Final = 13
 _TRIED: Final = (1e-4, 1e1)
+_RANGE: Final = (1e-7, 1e5)
+"""The range of the search by discrepancy, relative to the first parameter; beyond it, rounding errors prevail."""
 
 
 def discrepancy_search(
@@ -49,16 +51,22 @@ def discrepancy_search(
     from scipy.optimize import brentq
 
     last: list[Iterate | None] = [None]
+    scores: dict[float, float] = {}
 
     def score(logarithm: float) -> float:
-        last[0] = solve(math.exp(logarithm), last[0])
-        ratio = misfit(last[0]) / target
+        if logarithm not in scores:
+            scores[logarithm] = compared(logarithm)
+        return scores[logarithm]
+
+    def compared(logarithm: float) -> float:
+        found = last[0] = solve(math.exp(logarithm), last[0])
+        ratio = misfit(found) / target
         return 0.0 if abs(ratio - 1) <= CLOSE else math.log(max(ratio, 1e-300))
 
     here = math.log(first)
     value = score(here)
     step = math.log(10) * (-1 if value > 0 else 1)
-    low, high = (math.log(bound) * power + here for bound in (RANGE[0], 1 / RANGE[0]))
+    low, high = (math.log(bound) * power + here for bound in _RANGE)
     while value != 0:
         before, there = value, here
         here += step
@@ -76,8 +84,7 @@ def discrepancy_search(
                 f"the search for parameter='discrepancy' ends at {here:.4g} with a residual that is not that of the "
                 "noise: solutions are too inaccurate; lower tol, or give a number"
             )
-    assert last[0] is not None
-    return last[0], math.exp(here)
+    return last[0] or solve(math.exp(here), None), math.exp(here)
 
 
 def searched_parameter(
@@ -106,7 +113,7 @@ def searched_parameter(
     from scipy.interpolate import CubicSpline
 
     scale = _norm(operator, rng) / _norm(penalty, rng)
-    logarithms = np.linspace(*np.log(np.multiply(_TRIED, scale)), _GRID)
+    logarithms = math.log(scale) + np.linspace(math.log(_TRIED[0]), math.log(_TRIED[1]), _GRID)
     signs = rng.choice([-1.0, 1.0], y.shape)
     scores, points = [], []
     found: Iterate | None = None

@@ -10,7 +10,6 @@ import numpy as np
 from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator, aslinearoperator
 
-from convmatrix.geometry import ConvGeometry
 from convmatrix.operator import ConvOperator
 from convmatrix.spectral.blocks import WeightedLayer, layer_blocks, read_layer
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from convmatrix.arrays import Array
+    from convmatrix.geometry import ConvGeometry
     from convmatrix.spectral.axes import TransformName
 
     _LinearOperator = LinearOperator[Any]
@@ -151,7 +151,11 @@ class Penalty:
                 turns = np.arange(n) / (n if ring else 2 * n)
                 total = np.add.outer(total, 4 * np.sin(np.pi * turns) ** 2)
             return total if self.name == "gradient" else total**2
-        if self.layer is None or self.layer.transform_names != tuple(names):
+        if self.layer is None:
+            return None
+        # With one tap along an axis, the modulus of the symbol is the same at all of its frequencies.
+        pairs = zip(self.layer.transform_names, names, self.layer.geometry.kernel_shape, strict=True)
+        if any(own == "dense" or (own != name and taps > 1) for own, name, taps in pairs):
             return None
         blocks = layer_blocks(self.layer)
         if blocks.shape != geometry.input_shape:
@@ -178,8 +182,9 @@ def read_penalty(value: Any, geometry: ConvGeometry) -> Penalty | None:
         fits = (value.geometry.in_channels, value.geometry.input_shape, value.order)
         if fits != (geometry.in_channels, geometry.input_shape, "C"):
             raise ValueError(
-                f"the penalty multiplies arrays of {fits[0]} channels, shape {fits[1]} and order {fits[2]!r}, but x has "
-                f"{geometry.in_channels} channels, shape {geometry.input_shape} and order 'C'; give a ConvOperator for x"
+                f"the penalty is for {fits[0]} channels, shape {fits[1]} and order {fits[2]!r}, but x has "
+                f"{geometry.in_channels} channels, shape {geometry.input_shape} and order 'C'; make a ConvOperator for "
+                "those"
             )
         single = geometry.in_channels == 1 and not value.geometry.transposed
         layer = read_layer(value.kernel, value.geometry)
@@ -187,8 +192,8 @@ def read_penalty(value: Any, geometry: ConvGeometry) -> Penalty | None:
         return Penalty("convolution", operator, layer if single else None)
     if not (isinstance(value, LinearOperator) or issparse(value) or isinstance(value, np.ndarray)):
         raise TypeError(
-            f"penalty must be {', '.join(map(repr, PENALTIES))}, a pair (kernel, options), a ConvOperator, a matrix or a "
-            f"LinearOperator, but is {type(value).__name__}"
+            f"penalty must be {', '.join(map(repr, PENALTIES))}, a pair (kernel, options), a ConvOperator, a matrix or "
+            f"a LinearOperator, but is {type(value).__name__}"
         )
     return _operator(value, geometry)
 
@@ -204,9 +209,7 @@ def _convolution(kernel: Any, options: dict[str, Any], geometry: ConvGeometry) -
         return Penalty("convolution", ConvOperator(one.weights, one.geometry), None if one.geometry.transposed else one)
     repeated = np.repeat(np.asarray(kernel)[None, None], channels, axis=0)
     every = read_layer(repeated, (channels, *geometry.input_shape), groups=channels, **options)
-    return Penalty(
-        "convolution", ConvOperator(every.weights, every.geometry), None if one.geometry.transposed else one
-    )
+    return Penalty("convolution", ConvOperator(every.weights, every.geometry), None if one.geometry.transposed else one)
 
 
 def _operator(value: Any, geometry: ConvGeometry) -> Penalty:
@@ -219,7 +222,7 @@ def _operator(value: Any, geometry: ConvGeometry) -> Penalty:
         )
     try:
         sample = operator.H @ (operator @ np.ones((geometry.n_in, 1)))
-    except (NotImplementedError, RecursionError) as error:
+    except (NotImplementedError, RecursionError, TypeError) as error:
         raise ValueError(
             "the penalty has no adjoint, which every method needs; give the LinearOperator an rmatvec"
         ) from error

@@ -49,8 +49,8 @@ def richardson_lucy(
     ----------
     Richardson, Bayesian-based iterative method of image restoration, J. Opt. Soc. Am. 62(1), 1972. Lucy, An iterative
     technique for the rectification of observed distributions, Astron. J. 79, 1974. Bertero, Boccacci, A simple method
-    for the reduction of boundary effects in the Richardson-Lucy approach to image deconvolution, Astron. Astrophys. 437,
-    2005.
+    for the reduction of boundary effects in the Richardson-Lucy approach to image deconvolution, Astron. Astrophys.
+    437, 2005.
     """
     log.restart()
     adjoint = operator.H

@@ -112,14 +112,15 @@ class Spectrum:
     Attributes
     ----------
     values, energies : arrays that broadcast
-        Singular values, and :math:`|u^H y|^2` (summed if there are several y), or the nodes and weights of a quadrature rule that represents them.
+        Singular values, and :math:`|u^H y|^2`, summed over all y, or the nodes and weights of a quadrature rule that
+        represents them.
     outside : float
         Squared norm of the remaining data.
     n_out : int
         Number of data values.
     penalty : array or float
-        Factor q by which the square of lambda is multiplied: 1, the reciprocal of the signal's power, or the eigenvalues
-        of L^H L. It may be zero.
+        Factor q by which the square of lambda is multiplied: 1, the reciprocal of the signal's power, or an eigenvalue
+        of L^H L, which may be zero.
     counted, counts : arrays, optional
         Nodes and weights for the degrees of freedom; by default ``values``, once each.
     free_outside : float
@@ -231,10 +232,11 @@ def discrepant(spectrum: Spectrum, target: float) -> float:
 
 
 def check_reachable(least: float, most: float, target: float) -> None:
+    """Raise if the norm of the noise is outside the range of the residuals."""
     if target >= most:
         raise ValueError(
-            f"the noise explains all of y: its norm would be {target:.4g}, but that of what is penalised is {most:.4g}; "
-            "give the standard deviation of the noise in one entry of y"
+            f"the noise explains all of y: its norm would be {target:.4g}, but that of what is penalised is "
+            f"{most:.4g}; give the standard deviation of the noise in one entry of y"
         )
     if target < least:
         raise UnreachableResidualError(
@@ -263,15 +265,17 @@ def truncation(spectrum: Spectrum, target: float | None, rule: str = "gcv") -> f
     # Sum from the small end, where the differences matter.
     energies = np.append(spectrum.energies.ravel()[order][::-1].cumsum()[::-1], 0.0)
     left = energies[terms] + spectrum.outside
-    if rule == "l_curve":
-        kept = np.cumsum(spectrum.energies.ravel()[order] / (values * spectrum.largest) ** 2)
-        best = discrete_corner(np.sqrt(left), np.sqrt(kept[terms - 1]))
-    elif target is None:
+    if target is None:
         inner = terms < spectrum.n_out  # with all terms, residual and degrees of freedom are both zero
         if inner.any():
             terms, left = terms[inner], left[inner]
-        scores = np.log(np.maximum(left, 1e-300)) - 2 * np.log(np.maximum(spectrum.n_out - terms, 1))
-        best = int(np.argmin(scores))
+        if rule == "l_curve":
+            safe = np.maximum(values, level) * spectrum.largest
+            kept = np.cumsum(spectrum.energies.ravel()[order] / safe**2)
+            best = discrete_corner(np.sqrt(left), np.sqrt(kept[terms - 1]))
+        else:
+            scores = np.log(np.maximum(left, 1e-300)) - 2 * np.log(np.maximum(spectrum.n_out - terms, 1))
+            best = int(np.argmin(scores))
     else:
         check_reachable(math.sqrt(float(left[-1])), math.sqrt(float(energies[0]) + spectrum.outside), target)
         best = int(np.flatnonzero(left <= target**2)[0])
