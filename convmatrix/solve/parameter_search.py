@@ -32,7 +32,7 @@ def discrepancy_search(
 ) -> tuple[Iterate, float]:
     """Return the solution whose residual has the norm of the noise, up to `CLOSE`, and its parameter.
 
-    The residual grows with the parameter. The search begins at ``first``, goes up or down by factors of ten, and ends
+    The residual grows with the parameter. The search begins at ``first``, goes up or down by constant factors, and ends
     with Brent's method; each solution starts from the one before.
 
     Parameters
@@ -65,7 +65,7 @@ def discrepancy_search(
 
     here = math.log(first)
     value = score(here)
-    step = math.log(10) * (-1 if value > 0 else 1)
+    step = math.log(10) / power * (-1 if value > 0 else 1)
     low, high = (math.log(bound) * power + here for bound in _RANGE)
     while value != 0:
         before, there = value, here
