@@ -111,3 +111,25 @@ def as_permutation(name: str, values: ArrayLike) -> NDArray[np.int64]:
             f"{name} is not a permutation; give an index array that holds each of 0 .. {array.size - 1} once"
         )
     return array.astype(np.int64)
+
+
+def real_coefficients(values: ArrayLike, n_entries: int) -> NDArray[Any]:
+    """Return one finite real number per triplet of a pattern, as int64 or in floating point.
+
+    Examples
+    --------
+    >>> real_coefficients([2, -1], 2)
+    array([ 2, -1])
+    """
+    array = np.asarray(values)
+    if array.dtype.kind not in "iuf" and array.size:
+        raise TypeError(f"coefficients must be real numbers, but have dtype {array.dtype}")
+    if array.shape != (n_entries,):
+        raise ValueError(f"coefficients have shape {array.shape}, but there are {n_entries} triplets; give one each")
+    if array.dtype.kind == "f" and array.size:
+        if not np.isfinite(array).all():
+            raise ValueError(f"coefficients must be finite, but {int((~np.isfinite(array)).sum())} are not")
+        return array
+    if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"coefficients run to {array.max()}, but must fit into int64")
+    return array.astype(np.int64, copy=False)

@@ -4,8 +4,8 @@ Every matrix and every proof of the package rests on this module. On one axis
 
     position = i * stride + t * dilation - pad_low
 
-and the axis's boundary rule maps a position outside ``[0, size)`` to a sample or to nothing. A layer with several axes
-is the product of its axes, so the rule is written only once.
+and the axis's boundary rule maps a position outside ``[0, size)`` to a sample, to nothing, or to a few samples with
+fixed coefficients. A layer with several axes is the product of its axes, so the rule is written only once.
 
 The rule and the formulas of sizes use only ``+ - * // %``, comparisons and a choice between two values. The same code
 therefore runs on Python integers and NumPy index arrays, to build matrices, and on SymPy expressions, the integers of
@@ -21,10 +21,16 @@ from typing import Any, Final, Literal, get_args
 
 import numpy as np
 
-Boundary = Literal["zero", "circular", "reflect", "symmetric", "replicate"]
+Boundary = Literal["zero", "circular", "reflect", "symmetric", "replicate", "antireflect", "antisymmetric"]
 """How an axis continues beyond its ends."""
 
 BOUNDARIES: Final[tuple[Boundary, ...]] = get_args(Boundary)
+
+SIGNED: Final[tuple[Boundary, ...]] = ("antireflect", "antisymmetric")
+"""The boundaries that continue an axis by samples with coefficients other than 1; see `read_terms`."""
+
+PLAIN: Final[tuple[Boundary, ...]] = tuple(boundary for boundary in BOUNDARIES if boundary not in SIGNED)
+"""The boundaries that read one sample or none at each position; see `read_sample`."""
 
 LARGEST_AXIS: Final = 2**62
 """Axes are shorter than this, because index arithmetic is int64."""
@@ -77,6 +83,7 @@ def read_sample(position: Integer, size: Integer, boundary: Boundary, select: Se
     position, size : integers of any kind
         Python or NumPy integers, index arrays, SymPy expressions, SMT integers; ``size >= 1``.
     boundary : {"zero", "circular", "reflect", "symmetric", "replicate"}
+        A signed boundary has no single sample with coefficient 1 at a position: use `read_terms`.
     select : callable, optional
         ``select(condition, then, otherwise)``. The default is for integers and arrays; symbolic engines pass their own,
         such as ``z3.If`` or a function that returns a ``sympy.Piecewise``.
@@ -85,7 +92,7 @@ def read_sample(position: Integer, size: Integer, boundary: Boundary, select: Se
     --------
     >>> import numpy as np
     >>> positions = np.arange(-2, 6)
-    >>> for boundary in BOUNDARIES:
+    >>> for boundary in PLAIN:
     ...     print(f"{boundary:10}", read_sample(positions, 4, boundary))
     zero       [-1 -1  0  1  2  3 -1 -1]
     circular   [2 3 0 1 2 3 0 1]
@@ -107,7 +114,67 @@ def read_sample(position: Integer, size: Integer, boundary: Boundary, select: Se
         period = select(size > 1, 2 * size - 2, 1)
         phase = position % period
         return select(phase < size, phase, period - phase)
+    if boundary in SIGNED:
+        raise ValueError(f"boundary {boundary!r} reads samples with coefficients, not one sample; use read_terms")
     raise ValueError(f"unknown boundary {boundary!r}; choose one of {', '.join(BOUNDARIES)}")
+
+
+Term = tuple[Integer, Integer]
+"""A sample and its coefficient."""
+
+
+def read_terms(position: Integer, size: Integer, boundary: Boundary, select: Select = choose) -> tuple[Term, ...]:
+    r"""Return the (sample, coefficient) terms whose sum is read at a position on an axis of ``size`` samples.
+
+    ================= ====================================== ==========================================
+    boundary          ``... | a b c d | ...``                terms at position p
+    ================= ====================================== ==========================================
+    ``antisymmetric`` ``-b -a | a b c d | -d -c``            the sample of ``symmetric``, with the sign
+                                                             :math:`(-1)^{\lfloor p / n \rfloor}`
+    ``antireflect``   ``2a-c 2a-b | a b c d | 2d-c 2d-b``    with q = p mod 2(n-1), t = p div 2(n-1):
+                                                             -2t a, and (q, 1) and 2t d if q < n, else
+                                                             (2(n-1) - q, -1) and (2t + 2) d
+    other             see `read_sample`                      its sample, with the coefficient 1
+    ================= ====================================== ==========================================
+
+    The number of terms depends on the boundary alone: three for ``antireflect``, otherwise one. Terms may have the
+    coefficient 0, and several terms may be on one sample, where their coefficients add up. For index arrays, samples
+    and coefficients broadcast against the positions. ``antireflect`` is
+    `numpy.pad` with ``mode="reflect"`` and ``reflect_type="odd"``: the point reflection of the axis in its end samples
+    (S. Serra-Capizzano, A note on antireflective boundary conditions and fast deblurring models, SIAM J. Sci. Comput.
+    25, 2004), for any number of periods. On an axis of one sample it reads that sample.
+
+    Parameters
+    ----------
+    position, size : integers of any kind
+        As for `read_sample`.
+    boundary : Boundary
+    select : callable, optional
+        As for `read_sample`.
+
+    Returns
+    -------
+    tuple of (sample, coefficient)
+        The sample is `NOTHING` beyond a zero boundary.
+
+    Examples
+    --------
+    >>> read_terms(-1, 4, "antisymmetric")
+    ((0, -1),)
+    >>> read_terms(-1, 4, "antireflect")
+    ((1, -1), (0, 2), (3, 0))
+    """
+    if boundary == "antisymmetric":
+        mirrored = read_sample(position, size, "symmetric", select)
+        return ((mirrored, 1 - 2 * (position // size % 2)),)
+    if boundary == "antireflect":
+        # For one sample the period 2(n-1) would be 0; without turns, sample 0 is read.
+        period = select(size > 1, 2 * size - 2, 1)
+        turns = select(size > 1, position // period, 0)
+        phase = position % period
+        inner = (select(phase < size, phase, period - phase), select(phase < size, 1, -1))
+        return inner, (0, -2 * turns), (size - 1, 2 * turns + select(phase < size, 0, 2))
+    return ((read_sample(position, size, boundary, select), 1),)
 
 
 @dataclass(frozen=True)
@@ -140,7 +207,7 @@ class Axis:
     tile: Integer = 1
 
     def sample(self, output: Integer, tap: Integer, select: Select = choose) -> Integer:
-        """Return the sample that a tap of an output reads, or `NOTHING`.
+        """Return the sample that a tap of an output reads, or `NOTHING`; for signed boundaries use `terms`.
 
         Examples
         --------
@@ -148,6 +215,16 @@ class Axis:
         3
         """
         return read_sample(self.position(output, tap), self.n_samples, self.boundary, select)
+
+    def terms(self, output: Integer, tap: Integer, select: Select = choose) -> tuple[Term, ...]:
+        """Return the (sample, coefficient) terms that a tap of an output reads; see `read_terms`.
+
+        Examples
+        --------
+        >>> Axis(n_outputs=4, n_samples=4, n_taps=3, pad_low=1, boundary="antireflect").terms(output=0, tap=0)
+        ((1, -1), (0, 2), (3, 0))
+        """
+        return read_terms(self.position(output, tap), self.n_samples, self.boundary, select)
 
     def position(self, output: Integer, tap: Integer) -> Integer:
         """Return the position that a tap of an output reads, which may be outside the input."""

@@ -12,7 +12,8 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix._assembly.fill import assemble
 from convmatrix._assembly.rows import Plan
-from convmatrix.boundary import NOTHING, Axis
+from convmatrix._assembly.selections import selection_matrix, signed_selection_bytes
+from convmatrix.boundary import SIGNED, Axis
 from convmatrix.formats import as_format
 from convmatrix.geometry import ConvGeometry, given_geometry
 from convmatrix.memory import Estimate, estimate
@@ -279,7 +280,7 @@ def unfold_matrix(
     dtype: DTypeLike = np.float64,
     **options: Unpack[LayerOptions],
 ) -> Any:
-    r"""Return the unfold matrix U (im2col), the 0/1 matrix that gathers the samples read by each tap.
+    r"""Return the unfold matrix U (im2col), the sparse matrix that gathers the samples read by each tap.
 
     The matrix of a convolution factors as
 
@@ -301,7 +302,8 @@ def unfold_matrix(
     -------
     scipy.sparse array, shape (C_in * taps * positions, C_in * prod(input_shape))
         Rows are ordered (input channel, tap, output position), as in the output of PyTorch's ``unfold``. A row has one
-        entry, or none if the tap reads beyond a zero boundary.
+        entry, which is 1, or none if the tap reads beyond a zero boundary. Beyond a signed boundary it has the
+        coefficients of the samples whose sum is read, for instance 2 and -1.
 
     Examples
     --------
@@ -326,15 +328,16 @@ def geometry_unfold_matrix(geometry: ConvGeometry, *, format: str = "csr", dtype
     n_columns = channels * math.prod(axis.n_samples for axis in axes)
     n_rows = channels * math.prod(axis.n_taps * axis.n_outputs for axis in axes)
     size = np.dtype(validate.index_dtype(n_rows, n_columns)).itemsize
+    n_bytes = n_rows * (2 * size + np.dtype(dtype).itemsize)
+    if set(geometry.boundary).intersection(SIGNED):
+        _check_signed(np.dtype(dtype), geometry.boundary)
+        n_bytes = channels * signed_selection_bytes(axes, size, np.dtype(dtype).itemsize)
     memory.require(
-        n_rows * (2 * size + np.dtype(dtype).itemsize),
+        n_bytes,
         f"the unfold matrix of {geometry!r} with {n_rows} rows",
         "use ConvOperator, which forms no matrix",
     )
-    sources = [axis.sample(np.arange(axis.n_outputs), np.arange(axis.n_taps)[:, None]) for axis in axes]
-    columns = _combine_axes(axes, sources)
-    spatial_columns = math.prod(axis.n_samples for axis in axes)
-    return _selection_matrix(columns, channels, spatial_columns, np.dtype(dtype), format)
+    return as_format(selection_matrix(axes, channels, np.dtype(dtype)), format)
 
 
 def shift_matrix(
@@ -387,6 +390,8 @@ def shift_matrix(
         )
     boundaries = validate.boundaries("boundary", boundary, len(sizes))
     n = math.prod(sizes)
+    if set(boundaries).intersection(SIGNED):
+        _check_signed(np.dtype(dtype), boundaries)
     index = np.dtype(validate.index_dtype(n)).itemsize
     memory.require(n * (3 * index + np.dtype(dtype).itemsize), f"the shift matrix of {sizes}", "use numpy.roll")
     axes = [
@@ -395,36 +400,9 @@ def shift_matrix(
     ]
     if validate.order(order) == "F":
         axes = axes[::-1]
-    sources = [axis.sample(np.arange(axis.n_outputs), np.zeros((1, 1), dtype=np.int64)) for axis in axes]
-    return _selection_matrix(_combine_axes(axes, sources), 1, n, np.dtype(dtype), format)
+    return as_format(selection_matrix(axes, 1, np.dtype(dtype)), format)
 
 
-def _combine_axes(axes: Sequence[Axis], sources: Sequence[NDArray[np.int64]]) -> NDArray[np.int64]:
-    """Return the flat index of the sample read by each combination of taps and outputs, or `NOTHING`, taps first."""
-    n = len(axes)
-    total: NDArray[np.int64] = np.zeros((1,) * (2 * n), dtype=np.int64)
-    inside: NDArray[np.bool_] = np.ones((1,) * (2 * n), dtype=bool)
-    for number, (axis, source) in enumerate(zip(axes, sources, strict=True)):
-        shape = [1] * (2 * n)
-        shape[number], shape[n + number] = source.shape
-        spread = source.reshape(shape)
-        total = total * axis.n_samples + spread
-        inside = inside & (spread != NOTHING)
-    return np.where(inside, total, NOTHING).ravel()
-
-
-def _selection_matrix(
-    columns: NDArray[np.int64], channels: int, n_columns: int, dtype: np.dtype[Any], format: str
-) -> Any:
-    """Return the 0/1 matrix with one row per column index, repeated block-diagonally for each channel."""
-    index = validate.index_dtype(channels * len(columns), channels * n_columns)
-    inside = columns != NOTHING
-    starts = np.zeros(channels * len(columns) + 1, dtype=index)
-    np.cumsum(np.tile(inside, channels), out=starts[1:])
-    offsets = np.arange(channels, dtype=np.int64)[:, None] * n_columns
-    indices = (columns[inside] + offsets).ravel().astype(index)
-    matrix = sparse.csr_array(
-        (np.ones(len(indices), dtype=dtype), indices, starts), shape=(channels * len(columns), channels * n_columns)
-    )
-    matrix.has_canonical_format = True
-    return as_format(matrix, format)
+def _check_signed(dtype: np.dtype[Any], boundary: Sequence[str]) -> None:
+    if dtype.kind not in "ifc":
+        raise TypeError(f"dtype={dtype} does not hold the negative coefficients of boundary={tuple(boundary)}; use int")

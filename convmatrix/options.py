@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypedDict, Typ
 import numpy as np
 
 from convmatrix.arrays import from_tensor
-from convmatrix.boundary import BOUNDARIES, Boundary
+from convmatrix.boundary import BOUNDARIES, SIGNED, Boundary
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -43,6 +43,8 @@ _BOUNDARIES_ELSEWHERE: Final = {
     **dict.fromkeys(("edge", "nearest", "replication"), "replicate"),
     **dict.fromkeys(("mirror", "reflection"), "reflect"),
     **dict.fromkeys(("symm", "reflexive", "neumann", "grid-mirror", "half-sample"), "symmetric"),
+    **dict.fromkeys(("antireflective", "anti-reflective", "anti-reflect", "odd", "odd reflect"), "antireflect"),
+    **dict.fromkeys(("anti-symmetric", "odd symmetric"), "antisymmetric"),
 }
 _PADDINGS_ELSEWHERE: Final = {"same_upper": "same", "half": "same", "notset": "valid", "none": "valid"}
 
@@ -385,6 +387,11 @@ def weight_array(weights: ArrayLike, weight_shape: tuple[int, ...], layer: Any =
         raise TypeError(
             f"weights have dtype {array.dtype}, which sparse matrices do not compute with; convert them, for instance "
             "with weights.astype(float) or dtype=float"
+        )
+    if layer is not None and array.dtype.kind == "u" and set(layer.boundary).intersection(SIGNED):
+        raise TypeError(
+            f"weights have the unsigned dtype {array.dtype}, but boundary={layer.boundary} subtracts samples; convert "
+            "them to a signed type, for instance with weights.astype(int) or dtype=int"
         )
     squeezed = weight_shape
     while squeezed and squeezed[0] == 1 and len(squeezed) > array.ndim:

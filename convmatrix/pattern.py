@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 from convmatrix import memory
-from convmatrix._assembly.fill import assemble
+from convmatrix._assembly.fill import assemble_triplets
 from convmatrix._assembly.rows import Plan
-from convmatrix.arrays import KeepsReadOnly, accumulate, gather, read_only
+from convmatrix.arrays import KeepsReadOnly, accumulate, gather, read_only, real_coefficients
+from convmatrix.boundary import SIGNED
 from convmatrix.formats import as_format
 from convmatrix.options import index_dtype, weight_array
 
@@ -25,16 +26,33 @@ if TYPE_CHECKING:
     from convmatrix.geometry import ConvGeometry
 
 
+class _Sums(NamedTuple):
+    """Entries of a matrix to which several triplets contribute: the first of each entry, and the other ones."""
+
+    first: NDArray[np.integer]  # weight
+    entries: NDArray[np.integer]  # entry of the matrix
+    others: NDArray[np.integer]  # weight
+    factors: tuple[NDArray[Any], NDArray[Any]] | None  # coefficients of both
+
+
+class Separated(NamedTuple):
+    """The products of coefficients and weights of a pattern, numbered; see `WeightPattern.separated`."""
+
+    pattern: WeightPattern
+    weights: NDArray[np.integer]  # of each product
+    factors: NDArray[Any]  # coefficient of each product
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class WeightPattern(KeepsReadOnly):
     r"""The index pattern of a bilinear layer: where each weight occurs in its matrix, for all weights.
 
     .. math:: y_i = \sum_{j,k} T_{ijk} \, x_j \, w_k
 
-    T is stored as triplets (i, j, k), sorted by row, column and weight. Contracting it with the weights gives the
-    matrix :math:`A(w)`, with the input the Jacobian :math:`\partial y / \partial w`, and with the input and the output
-    gradient the weight gradient. Several weights may occur at one entry of the matrix, for instance with a circular
-    boundary; they add up.
+    T is stored as triplets (i, j, k), sorted by row, column and weight, with their coefficients, which are 1 unless
+    stated. Contracting it with the weights gives the matrix :math:`A(w)`, with the input the Jacobian
+    :math:`\partial y / \partial w`, and with the input and the output gradient the weight gradient. Several weights
+    may occur at one entry of the matrix, for instance with a circular boundary; they add up.
 
     Create one with `ConvGeometry.pattern` or `WeightPattern.from_triplets`.
 
@@ -50,6 +68,10 @@ class WeightPattern(KeepsReadOnly):
         Column and weight of each triplet.
     geometry : ConvGeometry or None
         The originating layer, if any.
+    coefficients : array, shape (n_entries,), or None
+        The entry of T at each triplet, a fixed number that is no weight: an integer for layers with a signed boundary,
+        any real number for a fixed linear layer. None if all are 1. Results have the dtype of the weights or samples
+        that are multiplied, or float64 if those are integers and the coefficients are not.
 
     Examples
     --------
@@ -61,6 +83,13 @@ class WeightPattern(KeepsReadOnly):
     array([[ 10, 101,   0],
            [  1,  10, 100],
            [  0, 101,  10]])
+    >>> pattern = cm.ConvGeometry(3, 3, padding="same", boundary="antireflect").pattern()
+    >>> pattern.coefficients
+    array([ 2,  1, -1,  1,  1,  1,  1,  1, -1,  1,  2])
+    >>> pattern.matrix([1, 10, 100]).toarray()
+    array([[ 12,  99,   0],
+           [  1,  10, 100],
+           [  0, -99, 210]])
     """
 
     shape: tuple[int, int]
@@ -69,11 +98,14 @@ class WeightPattern(KeepsReadOnly):
     cols: NDArray[np.integer]
     weight_index: NDArray[np.integer]
     geometry: ConvGeometry | None = None
+    coefficients: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("row_starts", "cols", "weight_index"):
+        if self.coefficients is not None:
+            object.__setattr__(self, "coefficients", real_coefficients(self.coefficients, len(self.cols)))
+        for name in ("row_starts", "cols", "weight_index", "coefficients"):
             array = getattr(self, name)
-            if array.flags.writeable:  # the caller's, who may go on writing to it
+            if array is not None and array.flags.writeable:  # the caller's, who may go on writing to it
                 object.__setattr__(self, name, array := array.copy())
                 read_only(array)
 
@@ -85,6 +117,7 @@ class WeightPattern(KeepsReadOnly):
         cols: ArrayLike,
         weight_index: ArrayLike,
         weight_shape: int | Sequence[int],
+        coefficients: ArrayLike | None = None,
     ) -> WeightPattern:
         """Return the pattern with the given triplets, in any order; a repeated triplet counts once per occurrence.
 
@@ -94,11 +127,13 @@ class WeightPattern(KeepsReadOnly):
             Shape (n_out, n_in) of the matrix.
         rows, cols, weight_index : array_like of int, shape (n_entries,)
         weight_shape : int or sequence of int
+        coefficients : array_like of real numbers, shape (n_entries,), optional
+            The entry of T at each triplet; 1 by default.
 
         Raises
         ------
-        ValueError
-            If lengths differ or an index is out of range.
+        ValueError, TypeError
+            If lengths differ, an index is out of range, or a coefficient is not a finite real number.
 
         Examples
         --------
@@ -106,6 +141,12 @@ class WeightPattern(KeepsReadOnly):
         >>> pattern.matrix([5]).toarray()
         array([[5, 0],
                [0, 5]])
+        >>> differences = WeightPattern.from_triplets(
+        ...     (2, 3), rows=[0, 0, 1, 1], cols=[0, 1, 1, 2], weight_index=[0] * 4, weight_shape=1,
+        ...     coefficients=[-1, 1, -1, 1])
+        >>> differences.matrix([5]).toarray()
+        array([[-5,  5,  0],
+               [ 0, -5,  5]])
         """
         n_out, n_in = (int(size) for size in shape)
         sizes = tuple(np.atleast_1d(np.asarray(weight_shape)).tolist())
@@ -126,19 +167,58 @@ class WeightPattern(KeepsReadOnly):
         lengths = {name: len(array) for name, array in arrays.items()}
         if len(set(lengths.values())) != 1:
             raise ValueError(f"triplets need arrays of equal length, but got {lengths}")
-        order = np.lexsort((arrays["weight_index"], arrays["cols"], arrays["rows"]))
+        keys = [arrays["weight_index"], arrays["cols"], arrays["rows"]]
+        factors = None if coefficients is None else real_coefficients(coefficients, len(keys[0]))
+        order = np.lexsort(keys if factors is None else [factors, *keys])
         dtype = index_dtype(n_out, n_in, len(order))
         starts = np.zeros(n_out + 1, dtype=dtype)
         np.cumsum(np.bincount(arrays["rows"], minlength=n_out), out=starts[1:])
         columns: NDArray[np.integer] = arrays["cols"][order].astype(dtype)
         weights: NDArray[np.integer] = arrays["weight_index"][order].astype(index_dtype(math.prod(sizes)))
         read_only(starts, columns, weights)
-        return cls((n_out, n_in), sizes, starts, columns, weights)
+        if factors is not None:
+            factors = None if factors.dtype.kind == "i" and (factors == 1).all() else factors[order]
+        return cls((n_out, n_in), sizes, starts, columns, weights, coefficients=factors)
 
     @property
     def n_weights(self) -> int:
         """Number of weights."""
         return math.prod(self.weight_shape)
+
+    @cached_property
+    def separated(self) -> Separated:
+        """The distinct products of a coefficient and a weight, as weights of a pattern without coefficients.
+
+        It is the pattern itself if all coefficients are 1. Two patterns are the same tensor T if and only if these are.
+
+        Examples
+        --------
+        >>> import convmatrix as cm
+        >>> pattern = cm.ConvGeometry(2, 2, padding=[(1, 0)], boundary="antisymmetric").pattern()
+        >>> pattern.separated.weights, pattern.separated.factors
+        (array([0, 0, 1]), array([-1,  1,  1]))
+        >>> pattern.separated.pattern.weight_index
+        array([0, 2, 1, 2], dtype=int32)
+        """
+        if self.coefficients is None:
+            weights = np.arange(self.n_weights)
+            return Separated(self, weights, np.ones(len(weights), dtype=np.int64))
+        rows, columns, index = (array.astype(np.int64) for array in (self.rows, self.cols, self.weight_index))
+        new = np.ones(len(rows), dtype=bool)  # repeated triplets are added
+        new[1:] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1]) | (index[1:] != index[:-1])
+        starts = np.flatnonzero(new)
+        sums = np.add.reduceat(self.coefficients, starts) if len(starts) else self.coefficients
+        kept = starts[sums != 0]
+        factors = sums[sums != 0]
+        order = np.lexsort((factors, index[kept]))
+        weights, sorted_factors = index[kept][order], factors[order]
+        first = np.ones(len(order), dtype=bool)
+        first[1:] = (weights[1:] != weights[:-1]) | (sorted_factors[1:] != sorted_factors[:-1])
+        numbers = np.empty(len(order), dtype=np.int64)
+        numbers[order] = np.cumsum(first) - 1
+        shape = (int(first.sum()),)
+        pattern = WeightPattern.from_triplets(self.shape, rows[kept], columns[kept], numbers, shape)
+        return Separated(pattern, weights[first], sorted_factors[first])
 
     @property
     def n_entries(self) -> int:
@@ -151,6 +231,41 @@ class WeightPattern(KeepsReadOnly):
         rows = np.repeat(np.arange(self.shape[0], dtype=self.cols.dtype), np.diff(self.row_starts))
         read_only(rows)
         return rows
+
+    # --- coefficients ------------------------------------------------------------------------------------------------
+
+    def scaled(self, values: NDArray[Any], triplets: slice | NDArray[np.integer] | None = None) -> NDArray[Any]:
+        """Return one value (or row of values) per triplet, times the coefficients.
+
+        The dtype remains that of the values, except for integers times real coefficients, which give float64. A part
+        of the triplets is given by ``triplets``.
+
+        Examples
+        --------
+        >>> import convmatrix as cm
+        >>> pattern = cm.ConvGeometry(2, 2, padding=[(1, 0)], boundary="antisymmetric").pattern()
+        >>> weights = np.array([1.0, 10.0])
+        >>> pattern.scaled(weights[pattern.weight_index])
+        array([-1., 10.,  1., 10.])
+        """
+        if self.coefficients is None:
+            return values
+        factors = self.coefficients if triplets is None else self.coefficients[triplets]
+        dtype = self._product_dtype(values.dtype)
+        return np.asarray(values * factors.reshape(-1, *(1,) * (values.ndim - 1)).astype(dtype), dtype)
+
+    def _product_dtype(self, dtype: np.dtype[Any]) -> np.dtype[Any]:
+        """Return the dtype of numbers times coefficients."""
+        if self.coefficients is None or dtype.kind in "fc":
+            return dtype
+        if self.coefficients.dtype.kind == "f":
+            return np.dtype(np.float64)
+        if dtype.kind not in "i" and len(self.coefficients) and self.coefficients.min() < 0:
+            raise TypeError(
+                f"the pattern has negative coefficients, whose products dtype {dtype} does not hold; convert the array "
+                "to a signed type, for instance with .astype(int)"
+            )
+        return dtype if dtype.kind in "iu" else np.dtype(np.int64)
 
     # --- contractions ------------------------------------------------------------------------------------------------
 
@@ -201,30 +316,36 @@ class WeightPattern(KeepsReadOnly):
                [0., 3., 4.]])
         """
         flat = weight_array(weights, self.weight_shape, self.geometry).reshape(-1)
+        flat = flat.astype(self._product_dtype(flat.dtype), copy=False)
         _, columns, sums = self._entries
         if out is not None and (out.shape != columns.shape or out.dtype != flat.dtype):
             raise ValueError(
                 f"out has shape {out.shape} and dtype {out.dtype}, but the values have {columns.shape} and {flat.dtype}"
             )
         if sums is None:
-            return gather(flat, self.weight_index, np.empty(columns.shape, flat.dtype) if out is None else out)
-        first, entries, others = sums
-        values = flat.take(first, out=out, mode="clip")
-        np.add.at(values, entries, flat[others])
+            values = gather(flat, self.weight_index, np.empty(columns.shape, flat.dtype) if out is None else out)
+            if self.coefficients is not None:
+                places, factors = self._other_than_one
+                values[places] *= factors.astype(flat.dtype)
+            return values
+        values = flat.take(sums.first, out=out, mode="clip")
+        others = flat[sums.others]
+        if sums.factors is not None:
+            values *= sums.factors[0].astype(flat.dtype)
+            others *= sums.factors[1].astype(flat.dtype)
+        np.add.at(values, sums.entries, others)
         return values
 
     @cached_property
-    def _entries(
-        self,
-    ) -> tuple[
-        NDArray[np.integer],
-        NDArray[np.integer],
-        tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer]] | None,
-    ]:
-        """The entries of the matrix: row starts, columns, and the sums of weights, or None if no entry has several.
+    def _other_than_one(self) -> tuple[NDArray[np.intp], NDArray[Any]]:
+        """The triplets whose coefficient is not 1, and these coefficients."""
+        factors = np.ones(0) if self.coefficients is None else self.coefficients
+        places = np.flatnonzero(factors != 1)
+        return places, factors[places]
 
-        The sums consist of the first weight of each entry, and of the entry and the weight of each additional one.
-        """
+    @cached_property
+    def _entries(self) -> tuple[NDArray[np.integer], NDArray[np.integer], _Sums | None]:
+        """The entries of the matrix: row starts, columns, and the sums of weights, or None if no entry has several."""
         repeated = self.cols[1:] == self.cols[:-1]
         starts = np.asarray(self.row_starts[1:-1])
         inner = starts[(starts > 0) & (starts < self.n_entries)]
@@ -235,7 +356,8 @@ class WeightPattern(KeepsReadOnly):
         entry = np.cumsum(first) - 1  # (n_entries,): the matrix entry of each triplet
         counts = np.concatenate([[0], np.cumsum(first)])
         others = np.flatnonzero(~first)
-        sums = (self.weight_index[first], entry[others], self.weight_index[others])
+        factors = None if self.coefficients is None else (self.coefficients[first], self.coefficients[others])
+        sums = _Sums(self.weight_index[first], entry[others], self.weight_index[others], factors)
         merged = counts[self.row_starts].astype(self.cols.dtype), self.cols[first]
         read_only(*merged)
         return *merged, sums
@@ -265,7 +387,7 @@ class WeightPattern(KeepsReadOnly):
         samples = self._vector("x", x, self.shape[1])
         dtype = index_dtype(self.shape[0], self.n_weights, self.n_entries)
         matrix = sparse.csr_array(
-            (samples[self.cols], self.weight_index.astype(dtype), self.row_starts.astype(dtype)),
+            (self.scaled(samples[self.cols]), self.weight_index.astype(dtype), self.row_starts.astype(dtype)),
             shape=(self.shape[0], self.n_weights),
         )
         matrix.sum_duplicates()  # sorts, and keeps explicit zeros
@@ -299,14 +421,15 @@ class WeightPattern(KeepsReadOnly):
             raise ValueError(
                 f"x is a batch of {samples.shape[1:]}, but gradient is one of {cotangent.shape[1:]}; make them equal"
             )
-        dtype = np.result_type(samples, cotangent)
+        dtype = self._product_dtype(np.result_type(samples, cotangent))
         total = np.zeros(self.n_weights, dtype=dtype)
         block = max(2**20 // max(samples.shape[-1], 1), 1) if samples.ndim == 2 else 2**20
         for start in range(0, self.n_entries, block):  # in blocks, to bound memory use
             block_entries = slice(start, start + block)
             products = samples[self.cols[block_entries]], cotangent[self.rows[block_entries]]
             inner = np.multiply(*products) if samples.ndim == 1 else np.einsum("eb,eb->e", *products)
-            accumulate(total, self.weight_index[block_entries], inner.astype(dtype, copy=False))
+            inner = self.scaled(inner.astype(dtype, copy=False), block_entries)
+            accumulate(total, self.weight_index[block_entries], inner)
         return total.reshape(self.weight_shape)
 
     def tap(self, weight: int | Sequence[int]) -> Any:
@@ -319,7 +442,7 @@ class WeightPattern(KeepsReadOnly):
 
         Returns
         -------
-        scipy.sparse.csr_array of int64, shape (n_out, n_in)
+        scipy.sparse.csr_array of int64 (of the dtype of real coefficients), shape (n_out, n_in)
 
         Examples
         --------
@@ -331,7 +454,8 @@ class WeightPattern(KeepsReadOnly):
         index = self._flat_weight(weight)
         chosen = np.flatnonzero(self.weight_index == index)
         starts = np.searchsorted(chosen, self.row_starts).astype(self.cols.dtype)
-        matrix = sparse.csr_array((np.ones(len(chosen), dtype=np.int64), self.cols[chosen], starts), shape=self.shape)
+        ones = np.ones(len(chosen), dtype=np.int64)
+        matrix = sparse.csr_array((self.scaled(ones, chosen), self.cols[chosen], starts), shape=self.shape)
         matrix.sum_duplicates()
         return matrix
 
@@ -386,11 +510,14 @@ def layer_pattern(geometry: ConvGeometry) -> WeightPattern:
     index_size = np.dtype(index_dtype(entries, geometry.n_out, geometry.n_in)).itemsize
     weight_dtype = index_dtype(geometry.n_weights)
     n_bytes = entries * (index_size + np.dtype(weight_dtype).itemsize) + (geometry.n_out + 1) * index_size
+    if set(geometry.boundary).intersection(SIGNED):
+        n_bytes += 16 * entries  # coefficients, and their numbers while they are assembled
     memory.require(
         n_bytes,
         f"the pattern of {geometry!r} with {entries} entries",
         "use ConvOperator, which forms no matrix, or conv_matrix with rows= for a slab",
     )
-    starts, columns, weights = assemble(plan, np.arange(geometry.n_weights, dtype=weight_dtype))
-    read_only(starts, columns, weights)  # so that they are not copied
-    return WeightPattern((geometry.n_out, geometry.n_in), geometry.weight_shape, starts, columns, weights, geometry)
+    starts, columns, weights, factors = assemble_triplets(plan)
+    read_only(starts, columns, weights, *(() if factors is None else (factors,)))  # so that they are not copied
+    shape = geometry.n_out, geometry.n_in
+    return WeightPattern(shape, geometry.weight_shape, starts, columns, weights, geometry, factors)

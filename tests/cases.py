@@ -102,6 +102,35 @@ CASES: Final[dict[str, ConvGeometry]] = {
         flip=True,
     ),
     "2d flip": ConvGeometry((4, 5), (3, 2), flip=True, in_channels=2, out_channels=2, padding="same_lower"),
+    # signed boundaries
+    "1d antireflect": ConvGeometry(6, 3, padding="same", boundary="antireflect"),
+    "1d antireflect, padding past a period": ConvGeometry(4, 3, padding=[(9, 14)], boundary="antireflect"),
+    "1d antisymmetric, padding past a period": ConvGeometry(3, 3, padding=[(8, 10)], boundary="antisymmetric"),
+    "one sample, antireflect": ConvGeometry(1, 3, padding="same", boundary="antireflect"),
+    "one sample, antisymmetric": ConvGeometry(1, 3, padding="full", boundary="antisymmetric", out_channels=2),
+    "2d antireflect": ConvGeometry((4, 5), (3, 2), padding=2, boundary="antireflect", in_channels=2, out_channels=2),
+    "2d antisymmetric": ConvGeometry(
+        (5, 4), (4, 3), padding="same", boundary="antisymmetric", groups=2, in_channels=2, out_channels=2
+    ),
+    "2d mixed signs, stride and dilation": ConvGeometry(
+        (5, 4),
+        (3, 2),
+        stride=(2, 1),
+        dilation=(1, 2),
+        padding=[(3, 1), (2, 7)],
+        boundary=("antisymmetric", "antireflect"),
+        flip=True,
+    ),
+    "2d unshared, antireflect": ConvGeometry((3, 3), (2, 3), sharing="unshared", padding=2, boundary="antireflect"),
+    "transposed 2d antireflect": ConvGeometry(
+        (3, 4),
+        (3, 4),
+        transposed=True,
+        boundary=("antireflect", "antisymmetric"),
+        padding=[(2, 1), (3, 1)],
+        in_channels=2,
+        sharing=(2, 1),
+    ),
     # weights that are shared otherwise
     "1d tiled": ConvGeometry(9, 2, sharing=2),
     "1d tile that does not divide": ConvGeometry(8, 3, padding="same", sharing=3, boundary="circular"),

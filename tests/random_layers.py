@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import numpy as np
 
 import convmatrix as cm
+from convmatrix.boundary import BOUNDARIES
 from tests import reference
 from tests.strategies import random_layer
 
@@ -121,7 +122,7 @@ def features(geometry: cm.ConvGeometry) -> list[str]:
         "even kernel": any(k % 2 == 0 for k in geometry.kernel_shape),
         "kernel longer than the input": any(span > n for span, n in zip(spans, samples, strict=True)),
         "one-sample axis": 1 in samples,
-        **{f"{boundary} boundary": padded == {boundary} for boundary in reference.PAD_MODES},
+        **{f"{boundary} boundary": padded == {boundary} for boundary in BOUNDARIES},
         "mixed boundaries": len(padded) > 1,
     }
     return [name for name, holds in tests.items() if holds]

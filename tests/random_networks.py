@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
-from convmatrix.boundary import BOUNDARIES
+from convmatrix.boundary import BOUNDARIES, PLAIN
 from convmatrix.counts import network_counts
 from convmatrix.geometry import ConvGeometry
 from convmatrix.graph import receptive_field
@@ -213,7 +213,7 @@ def _draw_rearrangement(integer: Integer, shape: tuple[int, ...]) -> Any:
         return gather(axis, [integer(0, shape[axis] - 1) for _ in range(integer(1, 4))])
     if kind == 6:
         return expand(shape if integer(0, 1) or math.prod(shape) > 60 or len(shape) > 3 else (2, *shape))
-    boundary = BOUNDARIES[integer(0, len(BOUNDARIES) - 1)]
+    boundary = PLAIN[integer(0, len(PLAIN) - 1)]
     return pad([(0, 0), *((integer(0, 2), integer(-1, 2)) for _ in shape[1:])], boundary, 1.5)
 
 

@@ -6,7 +6,7 @@ the one-axis rule nor the pattern. What a layer does is written down once, in `t
     output (or, transposed, input) at a position  ~  padded input (or output) at another  x  weight
 
 and the four functions below are sums over that list. Padding is ``numpy.pad``, one axis at a time; a transposed layer
-sends what it writes into the padding back to where ``numpy.pad`` would have read it.
+sends what it writes into the padding back to where ``numpy.pad`` would have read it, found by padding a basis.
 """
 
 from __future__ import annotations
@@ -74,10 +74,28 @@ def matrix(geometry: ConvGeometry, weights: Array) -> Array:
 def pad(geometry: ConvGeometry, array: Array) -> Array:
     """Pad the spatial axes of (channels, *spatial, *batch), each by its own boundary."""
     for axis, (amount, boundary) in enumerate(zip(geometry.padding, geometry.boundary, strict=True), start=1):
-        widths = [(0, 0)] * array.ndim
-        widths[axis] = amount
-        array = np.pad(array, widths, mode=PAD_MODES[boundary])  # type: ignore[call-overload]
+        array = pad_axis(array, axis, amount, boundary)
     return array
+
+
+def pad_axis(array: Array, axis: int, amount: tuple[int, int], boundary: str) -> Array:
+    """Pad one axis, by `numpy.pad` or, for the antisymmetric boundary, sample by sample."""
+    widths = [(0, 0)] * array.ndim
+    widths[axis] = amount
+    if boundary == "antireflect":
+        return np.pad(array, widths, mode="reflect", reflect_type="odd")
+    if boundary == "antisymmetric":
+        size = array.shape[axis]
+        return np.stack([_antisymmetric(array, axis, p) for p in range(-amount[0], size + amount[1])], axis=axis)
+    return np.pad(array, widths, mode=PAD_MODES[boundary])  # type: ignore[call-overload]
+
+
+def _antisymmetric(array: Array, axis: int, position: int) -> Array:
+    """Return the samples at a position: mirrored in the ends, each time with the opposite sign, until inside."""
+    size, sign = array.shape[axis], 1
+    while not 0 <= position < size:
+        position, sign = -1 - position if position < 0 else 2 * size - 1 - position, -sign
+    return sign * array.take(position, axis=axis)
 
 
 def taps(geometry: ConvGeometry) -> Iterator[tuple[Index, Index, Index]]:
@@ -101,6 +119,38 @@ def taps(geometry: ConvGeometry) -> Iterator[tuple[Index, Index, Index]]:
             for out_channel, in_channel, pair in pairs:
                 near, far = (in_channel, out_channel) if geometry.transposed else (out_channel, in_channel)
                 yield (near, *position), (far, *read), (*kernel, *pair, *tap)
+
+
+def triplets(geometry: ConvGeometry) -> list[tuple[int, int, int, int]]:
+    """Return the (row, column, weight, coefficient) of every entry of T, in C order, sorted."""
+    near_shape, far_shape = (geometry.out_channels, *geometry.output_shape), geometry.input_shape
+    if geometry.transposed:
+        near_shape, far_shape = (geometry.in_channels, *geometry.input_shape), geometry.output_shape
+    padded = [size + low + high for size, (low, high) in zip(far_shape, geometry.padding, strict=True)]
+    reads, samples = _reads(geometry, far_shape), math.prod(far_shape)
+    found = []
+    for near, (channel, *read), weight in taps(geometry):
+        one = int(np.ravel_multi_index(near, near_shape))
+        index = int(np.ravel_multi_index(weight, geometry.weight_shape))
+        for sample, coefficient in reads[int(np.ravel_multi_index(read, padded))]:
+            other = channel * samples + sample
+            found.append((*((other, one) if geometry.transposed else (one, other)), index, coefficient))
+    return sorted(found)
+
+
+def structure(geometry: ConvGeometry) -> Array:
+    """Return which entries of the matrix some weight occurs in."""
+    read = np.zeros((geometry.n_out, geometry.n_in), dtype=bool)
+    for row, column, _, _ in triplets(geometry):
+        read[row, column] = True
+    return read
+
+
+def _reads(geometry: ConvGeometry, spatial: tuple[int, ...]) -> list[list[tuple[int, int]]]:
+    """Return the (sample, coefficient) pairs that are read at each padded position, flat, by padding a basis."""
+    basis = np.eye(math.prod(spatial), dtype=np.int64).reshape(1, *spatial, -1)
+    rows = pad(geometry, basis)[0].reshape(-1, basis.shape[-1])
+    return [[(int(j), int(row[j])) for j in np.flatnonzero(row)] for row in rows]
 
 
 def _channel_pairs(geometry: ConvGeometry) -> Iterator[tuple[int, int, Index]]:
@@ -138,10 +188,10 @@ def _gather(geometry: ConvGeometry, weights: Array, far: Array, near: Array) -> 
 def _scatter(geometry: ConvGeometry, weights: Array, near: Array, far: Array) -> Array:
     """Add every near sample to all that it is read from, the transpose of `_gather`."""
     spatial = far.shape[1 : 1 + len(geometry.input_shape)]
-    numbers = pad(geometry, np.arange(1, math.prod(spatial) + 1).reshape(1, *spatial))[0]  # 0: nothing is read there
+    reads = _reads(geometry, spatial)
+    padded = [size + low + high for size, (low, high) in zip(spatial, geometry.padding, strict=True)]
     samples = far.reshape(far.shape[0], -1, *far.shape[1 + len(spatial) :])  # (channels, samples, *batch)
     for position, (channel, *read), weight in taps(geometry):
-        number = numbers[tuple(read)]
-        if number:
-            samples[channel, number - 1] += weights[weight] * near[position]
+        for sample, coefficient in reads[int(np.ravel_multi_index(read, padded))]:
+            samples[channel, sample] += coefficient * weights[weight] * near[position]
     return samples.reshape(far.shape)

@@ -12,7 +12,7 @@ import pytest
 import sympy
 
 import convmatrix as cm
-from convmatrix.boundary import BOUNDARIES, NOTHING, Axis, choose, read_sample, tap_position
+from convmatrix.boundary import BOUNDARIES, NOTHING, PLAIN, SIGNED, Axis, choose, read_sample, read_terms, tap_position
 from tests.cases import for_each
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ NUMPY_MODES: Final = {
     "replicate": "edge",
 }
 
-each_boundary = for_each("boundary", BOUNDARIES)
+each_boundary = for_each("boundary", PLAIN)
+each_signed = for_each("boundary", SIGNED)
 each_size = for_each("size", SIZES)
 
 
@@ -46,7 +47,8 @@ def expected_samples(size: int, boundary: str) -> list[int]:
 
 
 def test_the_boundaries_are_those_of_the_table() -> None:
-    assert BOUNDARIES == cm.BOUNDARIES == tuple(NUMPY_MODES)
+    assert tuple(NUMPY_MODES) == PLAIN
+    assert BOUNDARIES == cm.BOUNDARIES == (*PLAIN, *SIGNED)
     assert NOTHING == -1
 
 
@@ -170,7 +172,9 @@ def test_samples_inside_are_read_directly(boundary: Boundary) -> None:
 
 def test_an_unknown_boundary_is_refused() -> None:
     with pytest.raises(
-        ValueError, match=r"^unknown boundary 'mirror'; choose one of zero, circular, reflect, symmetric, replicate$"
+        ValueError,
+        match=r"^unknown boundary 'mirror'; choose one of zero, circular, reflect, symmetric, replicate, "
+        r"antireflect, antisymmetric$",
     ):
         read_sample(0, 4, "mirror")  # type: ignore[arg-type]
 
@@ -198,7 +202,7 @@ def test_tap_position_is_linear_in_output_and_tap() -> None:
 
 AXES: Final = [
     Axis(n_outputs=5, n_samples=4, n_taps=3, stride=s, dilation=d, pad_low=p, boundary=boundary, flip=flip)
-    for s, d, p, boundary, flip in product((1, 2), (1, 3), (0, 2, 9), BOUNDARIES, (False, True))
+    for s, d, p, boundary, flip in product((1, 2), (1, 3), (0, 2, 9), PLAIN, (False, True))
 ]
 
 
@@ -248,3 +252,73 @@ def test_an_axis_is_immutable_and_compares_by_value() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError, match="stride"):
         axis.stride = 2  # type: ignore[misc]
     assert operator.attrgetter("stride", "dilation", "pad_low", "tile")(axis) == (1, 1, 0, 1)
+
+
+# --- signed boundaries ------------------------------------------------------------------------------------------------
+
+
+def padded_basis(size: int, boundary: str) -> NDArray[np.int64]:
+    """Return the coefficient of each sample at each of `POSITIONS`: a padded basis, shape (positions, size)."""
+    basis, widths = np.eye(size, dtype=np.int64), (FARTHEST, FARTHEST + 1 - size)
+    if boundary == "antireflect":
+        return np.pad(basis, [widths, (0, 0)], mode="reflect", reflect_type="odd")
+    rows = []
+    for position in POSITIONS:
+        sign = 1
+        while not 0 <= position < size:
+            position, sign = -1 - position if position < 0 else 2 * size - 1 - position, -sign
+        rows.append(sign * basis[position])
+    return np.array(rows)
+
+
+def coefficients(terms: Any, size: int) -> list[int]:
+    """Return the coefficient of each sample in a sum of terms."""
+    row = [0] * size
+    for sample, factor in terms:
+        row[int(sample)] += int(factor)
+    return row
+
+
+@each_signed
+@each_size
+@for_each("kind", [int, np.int64, np.int32, sympy.Integer], ids=lambda kind: kind.__name__)
+def test_terms_on_single_integers(boundary: Boundary, size: int, kind: Callable[[int], Any]) -> None:
+    read = [coefficients(read_terms(kind(position), kind(size), boundary), size) for position in POSITIONS]
+    assert read == padded_basis(size, boundary).tolist()
+
+
+@each_signed
+@each_size
+def test_terms_on_index_arrays(boundary: Boundary, size: int) -> None:
+    positions = np.array(POSITIONS)
+    total = np.zeros((len(positions), size), dtype=np.int64)
+    for sample, factor in read_terms(positions, size, boundary):
+        np.add.at(total, (np.arange(len(positions)), sample), factor)
+    assert total.tolist() == padded_basis(size, boundary).tolist()
+    assert positions.tolist() == list(POSITIONS)
+
+
+@each_signed
+def test_terms_on_a_symbol_for_the_position(boundary: Boundary) -> None:
+    position = sympy.Symbol("p", integer=True)
+    for size in (1, 2, 5):
+        terms = [tuple(map(sympy.sympify, term)) for term in read_terms(position, size, boundary, select=piecewise)]
+        read = [coefficients([(s.subs(position, p), c.subs(position, p)) for s, c in terms], size) for p in POSITIONS]
+        assert read == padded_basis(size, boundary).tolist()
+
+
+@each_boundary
+def test_plain_boundaries_have_one_term(boundary: Boundary) -> None:
+    for size, position in product(SIZES, POSITIONS):
+        assert read_terms(position, size, boundary) == ((read_sample(position, size, boundary), 1),)
+
+
+@each_signed
+def test_terms_inside_are_the_sample_and_signed_boundaries_have_no_single_sample(boundary: Boundary) -> None:
+    for size in SIZES:
+        for position in range(size):
+            assert coefficients(read_terms(position, size, boundary), size)[position] == 1
+    with pytest.raises(ValueError, match=rf"'{boundary}'.*read_terms"):
+        read_sample(-1, 4, boundary)
+    axis = Axis(n_outputs=5, n_samples=4, n_taps=3, stride=2, dilation=3, pad_low=7, boundary=boundary, flip=True)
+    assert axis.terms(3, 1) == read_terms(axis.position(3, 1), 4, boundary)

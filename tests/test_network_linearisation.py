@@ -11,7 +11,7 @@ from scipy import sparse
 
 import convmatrix as cm
 from convmatrix import memory
-from convmatrix.boundary import BOUNDARIES
+from convmatrix.boundary import PLAIN
 from convmatrix.network import (
     FUNCTIONS,
     Addition,
@@ -108,7 +108,7 @@ OPERATIONS: list[tuple[Any, list[tuple[int, ...]]]] = [
     (take(1, None, None, -2), [(2, 7)]),
     (take(0, 1, 3), [(4, 3)]),
     (channel_shuffle(2), [(6, 3)]),
-    *((pad([(0, 1), (2, 5), (-1, 1)], boundary, 2.5), [(2, 3, 4)]) for boundary in BOUNDARIES),
+    *((pad([(0, 1), (2, 5), (-1, 1)], boundary, 2.5), [(2, 3, 4)]) for boundary in PLAIN),
     (Resize((3, 9), "linear", "half_pixel"), [(2, 5, 4)]),
     (Resize((7,), "nearest", "asymmetric", rounding="floor"), [(2, 3)]),
     (FullyConnected(12, 5, np.arange(60.0).reshape(5, 12), np.ones(5)), [(3, 4)]),
@@ -135,7 +135,7 @@ OPERATIONS: list[tuple[Any, list[tuple[int, ...]]]] = [
     (Pooling("sum", 2, trained=True, coefficient=[2.0, 3.0], bias=[0.0, 1.0]), [(2, 6)]),
     *(
         (Pooling(method, (3, 2), (2, 1), padding=1, boundary=boundary, ceil_mode=ceil, dilation=(1, 2)), [(2, 6, 5)])
-        for method, boundary, ceil in itertools.product(("average", "max", "sum"), BOUNDARIES, (False, True))
+        for method, boundary, ceil in itertools.product(("average", "max", "sum"), PLAIN, (False, True))
     ),
 ]  # fmt: skip
 
@@ -143,7 +143,7 @@ OPERATIONS: list[tuple[Any, list[tuple[int, ...]]]] = [
 def geometries() -> list[cm.ConvGeometry]:
     """Return layers of every boundary, stride, dilation and sharing, transposed and grouped, narrow and wide."""
     listed = []
-    for boundary, stride, dilation, channels in itertools.product(BOUNDARIES, (1, 2, 3), (1, 2), ((2, 3), (4, 6))):
+    for boundary, stride, dilation, channels in itertools.product(PLAIN, (1, 2, 3), (1, 2), ((2, 3), (4, 6))):
         options: Any = {"stride": stride, "dilation": dilation, "boundary": boundary, "flip": stride == 2}
         options |= {"in_channels": channels[0], "out_channels": channels[1], "padding": ((2, 1), (0, 3))}
         listed.append(cm.ConvGeometry((5, 6), (3, 2), **options))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import pickle
 import re
 import sys
@@ -28,23 +27,13 @@ Triplet = tuple[int, int, int]
 
 
 def listed_triplets(geometry: Geometry) -> list[Triplet]:
-    """Return (row, column, weight) of every product of the layer, by direct loops over `numpy.pad`, sorted."""
-    near_shape, far_shape = (
-        (geometry.out_channels, *geometry.output_shape),
-        (geometry.in_channels, *geometry.input_shape),
-    )
-    if geometry.transposed:
-        near_shape, far_shape = far_shape, near_shape
-    samples = math.prod(far_shape[1:])
-    numbers = reference.pad(geometry, np.arange(1, samples + 1).reshape(1, *far_shape[1:]))[0]  # 0: nothing
-    triplets = []
-    for near, (channel, *read), weight in reference.taps(geometry):
-        if number := int(numbers[tuple(read)]):
-            one = int(np.ravel_multi_index(near, near_shape))
-            other = channel * samples + number - 1
-            row, column = (other, one) if geometry.transposed else (one, other)
-            triplets.append((row, column, int(np.ravel_multi_index(weight, geometry.weight_shape))))
-    return sorted(triplets)
+    """Return (row, column, weight) of every entry of T, by plain loops."""
+    return [(row, column, weight) for row, column, weight, _ in reference.triplets(geometry)]
+
+
+def listed_coefficients(geometry: Geometry) -> NDArray[np.int64]:
+    """Return the coefficient of every entry of T, by plain loops."""
+    return np.array([factor for *_, factor in reference.triplets(geometry)])
 
 
 def triplets(pattern: Pattern) -> list[Triplet]:
@@ -78,6 +67,13 @@ def test_triplets_are_those_of_direct_loops(geometry: Geometry) -> None:
     expected = listed_triplets(geometry)
     assert triplets(pattern) == expected
     assert pattern.n_entries == len(expected)
+    factors = listed_coefficients(geometry)
+    if (factors == 1).all():
+        assert pattern.coefficients is None
+    else:
+        assert pattern.coefficients is not None
+        assert pattern.coefficients.dtype == np.int64
+        assert pattern.coefficients.tolist() == factors.tolist()
     assert pattern.shape == (geometry.n_out, geometry.n_in)
     assert (pattern.weight_shape, pattern.n_weights) == (geometry.weight_shape, geometry.n_weights)
     counts = np.bincount([row for row, _, _ in expected], minlength=geometry.n_out)
@@ -265,19 +261,24 @@ def check_contractions(geometry: Geometry, dtype: Any) -> None:
     rng = np.random.default_rng(geometry.n_weights)
     pattern = geometry.pattern()
     rows, cols, weight_index = np.array(listed_triplets(geometry)).T
+    factors = listed_coefficients(geometry)
     weights = random_values(rng, geometry.weight_shape, dtype)
     x, g = random_values(rng, geometry.n_in, dtype), random_values(rng, geometry.n_out, dtype)
     matrix = pattern.matrix(weights)
     assert matrix.dtype == dtype
-    np.testing.assert_array_equal(matrix.toarray(), add_up(pattern.shape, (rows, cols), weights.ravel()[weight_index]))
+    np.testing.assert_array_equal(
+        matrix.toarray(), add_up(pattern.shape, (rows, cols), weights.ravel()[weight_index] * factors.astype(dtype))
+    )
     jacobian = pattern.jacobian(x)
     assert jacobian.dtype == dtype
     shape = (geometry.n_out, geometry.n_weights)
-    np.testing.assert_array_equal(jacobian.toarray(), add_up(shape, (rows, weight_index), x[cols]))
+    np.testing.assert_array_equal(
+        jacobian.toarray(), add_up(shape, (rows, weight_index), x[cols] * factors.astype(dtype))
+    )
     gradient = pattern.weight_gradient(x, g)
     assert gradient.dtype == dtype
     assert gradient.shape == geometry.weight_shape
-    expected = add_up(geometry.n_weights, weight_index, x[cols] * g[rows])
+    expected = add_up(geometry.n_weights, weight_index, x[cols] * g[rows] * factors.astype(dtype))
     np.testing.assert_array_equal(gradient.ravel(), expected)
 
 
@@ -525,13 +526,14 @@ def test_a_tap_is_where_its_weight_sits(geometry: Geometry) -> None:
     listed = listed_triplets(geometry)
     for k in {0, geometry.n_weights // 2, geometry.n_weights - 1}:
         expected = [(row, column) for row, column, weight in listed if weight == k]
+        factors = [factor for *_, weight, factor in reference.triplets(geometry) if weight == k]
         multi = tuple(int(i) for i in np.unravel_index(k, geometry.weight_shape))
         forms: list[Any] = [k, np.int64(k), multi, np.array(multi)]
         for P in map(pattern.tap, forms):
             assert (P.format, P.shape, P.dtype) == ("csr", pattern.shape, np.int64)
             found = P.tocoo()
             assert list(zip(found.row.tolist(), found.col.tolist(), strict=True)) == expected
-            assert P.data.tolist() == [1] * len(expected)
+            assert P.data.tolist() == factors
             P.data[:] = 0  # and it is the caller's
             P.indices[:] = 0
     assert triplets(pattern) == listed

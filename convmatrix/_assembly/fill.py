@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from convmatrix._assembly.rows import Plan, RowTable, Stretch
+from convmatrix._assembly.row_tables import RowTable, Stretch
+from convmatrix.boundary import SIGNED
 from convmatrix.options import index_dtype
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from convmatrix._assembly.rows import Plan
     from convmatrix.arrays import Array
 
 _TEMPLATE: Final = 4096  # entries in a template: large enough for the inner loops of its copies to be long
@@ -35,9 +37,16 @@ _SHORT: Final = 2**12  # largest number of entries of a short line
 
 
 def assemble(
-    plan: Plan, weights: Array, empty: Callable[[int, Any], Array] = np.empty
+    plan: Plan,
+    weights: Array,
+    empty: Callable[[int, Any], Array] = np.empty,
+    fill: Callable[[Plan, list[RowTable], NDArray[np.integer], Array, Array], None] | None = None,
 ) -> tuple[NDArray[np.integer], NDArray[np.integer], Array]:
-    """Return ``indptr, indices, data`` of the rows of a plan; ``empty(length, dtype)`` allocates the last two."""
+    """Return ``indptr, indices, data`` of the rows of a plan; ``empty(length, dtype)`` allocates the last two.
+
+    ``fill(plan, tables, indices, data, weights)`` writes a box of rows; by default its columns and values.
+    """
+    fill = fill or _fill_box
     n_rows = plan.rows[1] - plan.rows[0]
     boxes = list(plan.small_boxes())
     # The tables of many boxes take much memory, so they are built for one box at a time.
@@ -57,9 +66,38 @@ def assemble(
         next_row, stop = row + math.prod(last - first for first, last in box), start + total
         _count_rows(tables, indptr[row + 1 : next_row + 1], start)
         if total:
-            _fill_box(plan, tables, indices[start:stop], data[start:stop], by_axis)
+            fill(plan, tables, indices[start:stop], data[start:stop], by_axis)
         row, start = next_row, stop
     return indptr, indices, data
+
+
+def assemble_triplets(
+    plan: Plan,
+) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.integer], NDArray[np.int64] | None]:
+    """Return ``indptr, indices``, the weight of each entry, and its coefficient, or None if all coefficients are 1."""
+    n_weights = plan.geometry.n_weights
+    numbers = np.arange(n_weights, dtype=index_dtype(n_weights))
+    if not set(plan.geometry.boundary).intersection(SIGNED):
+        return *assemble(plan, numbers), None
+    coefficients: list[NDArray[np.int64]] = []
+
+    def fill(plan: Plan, tables: list[RowTable], indices: NDArray[np.integer], data: Array, weights: Array) -> None:
+        factors = np.ones(weights.shape, dtype=np.int64)
+        for axis, table in enumerate(tables):
+            weights = _extend_with_sums(weights, axis, table.sums)  # each of one weight
+            factors = _extend_with_sums(factors, axis, table.sums, table.factors)
+        # Numbers of the pairs (weight, coefficient), ascending with the weight, which orders the entries of a column.
+        order = weights.argsort(axis=None, kind="stable")
+        pairs = np.empty(len(order), dtype=index_dtype(len(order)))
+        pairs[order] = np.arange(len(order))
+        found = np.empty(len(data), dtype=pairs.dtype)
+        _write_box(plan, tables, indices, found, pairs.reshape(weights.shape))
+        data[...] = weights.reshape(-1)[order][found]
+        coefficients.append(factors.reshape(-1)[order][found])
+
+    starts, columns, weights = assemble(plan, numbers, fill=fill)
+    joined = coefficients[0] if len(coefficients) == 1 else np.concatenate([np.zeros(0, np.int64), *coefficients])
+    return starts, columns, weights, None if (joined == 1).all() else joined
 
 
 def _weights_by_axis(plan: Plan, weights: Array) -> Array:
@@ -92,10 +130,21 @@ def _fill_box(
     data: Array,
     weights: Array,
 ) -> None:
+    """Write the columns and values of one box of rows."""
+    for axis, table in enumerate(tables):
+        weights = _extend_with_sums(weights, axis, table.sums, table.factors)
+    _write_box(plan, tables, indices, data, weights)
+
+
+def _write_box(
+    plan: Plan,
+    tables: list[RowTable],
+    indices: NDArray[np.integer],
+    data: Array,
+    weights: Array,
+) -> None:
     """Write the columns and values of one box of rows, with two threads if that is faster."""
     strides = [math.prod(plan.sizes[1][axis + 1 :]) for axis in range(len(tables))]
-    for axis, table in enumerate(tables):
-        weights = _extend_with_sums(weights, axis, table.sums)
     if not plan.merge and any((columns[1:] == columns[:-1]).any() for table in tables for columns in table.columns):
         # Entries are ordered by the columns of each axis. If an axis has two entries in one column, this is not the
         # order of the matrix's columns, so each row is sorted by column and weight.
@@ -118,11 +167,19 @@ def _fill_box(
         other.result()
 
 
-def _extend_with_sums(weights: Array, axis: int, sums: Sequence[tuple[int, ...]]) -> Array:
+def _extend_with_sums(
+    weights: Array, axis: int, sums: Sequence[tuple[int, ...]], factors: Sequence[tuple[int, ...]] = ()
+) -> Array:
     """Return the weights with the sums to which a `RowTable` refers appended along one axis."""
     if not sums:
         return weights
-    extra = [weights.take(group, axis=axis).sum(axis=axis, dtype=weights.dtype, keepdims=True) for group in sums]
+    extra = []
+    for number, group in enumerate(sums):
+        terms = weights.take(group, axis=axis)
+        if factors:
+            column = np.array(factors[number]).reshape(-1, *(1,) * (weights.ndim - axis - 1))
+            terms *= column.astype(weights.dtype)
+        extra.append(terms.sum(axis=axis, dtype=weights.dtype, keepdims=True))
     return np.concatenate([weights, *extra], axis=axis)
 
 

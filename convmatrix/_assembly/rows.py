@@ -20,7 +20,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from convmatrix.boundary import NOTHING, Axis
+from convmatrix._assembly.row_tables import RowTable, Stretch, channel_rows
+from convmatrix._assembly.signed_rows import combined, samples_beyond, signed_rows_by_output, signed_rows_by_sample
+from convmatrix.boundary import NOTHING, SIGNED, Axis
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -35,98 +37,6 @@ Row = tuple["NDArray[np.int64]", "NDArray[np.int64]"]  # columns, taps
 _LISTED: Final = 2**22  # largest number of entries of an axis that are listed in order to count them
 _LARGEST_TABLE: Final = 2**20  # largest number of entries in the table of an axis; larger boxes of rows are halved
 _KEPT_TABLE: Final = 2**14  # largest number of entries in a table that is kept for counting and for equal axes
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """Consecutive rows: ``repeats`` copies of ``period`` distinct rows from ``first`` on, each moved by ``shift``."""
-
-    first: int
-    period: int
-    repeats: int
-    shift: int
-
-
-@dataclass(frozen=True)
-class RowTable:
-    """A range of rows of one axis.
-
-    Attributes
-    ----------
-    columns, taps : list of arrays
-        The columns of each distinct row, ascending, and the weight of this axis at each of them. With n weights on the
-        axis, weight ``n + m`` stands for the sum of the weights ``sums[m]``.
-    stretches : list of Stretch
-        The rows in order.
-    sums : list of tuple of int
-        Empty unless several taps read one sample and their entries are merged.
-    """
-
-    columns: list[NDArray[np.int64]]
-    taps: list[NDArray[np.int64]]
-    stretches: list[Stretch]
-    sums: list[tuple[int, ...]]
-
-    @cached_property
-    def sizes(self) -> list[int]:
-        """Number of entries of each distinct row."""
-        return [len(columns) for columns in self.columns]
-
-    @cached_property
-    def counts(self) -> NDArray[np.int32]:
-        """Number of entries of each row of the range."""
-        sizes = np.array(self.sizes, dtype=np.int32)
-        counts = np.empty(sum(stretch.period * stretch.repeats for stretch in self.stretches), dtype=np.int32)
-        start = 0
-        for stretch in self.stretches:
-            stop = start + stretch.period * stretch.repeats
-            counts[start:stop].reshape(stretch.repeats, stretch.period)[...] = sizes[
-                stretch.first : stretch.first + stretch.period
-            ]
-            start = stop
-        return counts
-
-    @cached_property
-    def n_entries(self) -> int:
-        """Number of entries of all rows of the range."""
-        return sum(sum(self.sizes[s.first : s.first + s.period]) * s.repeats for s in self.stretches)
-
-    @property
-    def all_columns(self) -> NDArray[np.int64]:
-        """The columns of all rows of the range together, ascending, each once."""
-        found = []
-        for stretch in self.stretches:
-            columns = np.concatenate(self.columns[stretch.first : stretch.first + stretch.period])
-            found.append((np.unique(columns), stretch))
-        filled = [(columns, stretch) for columns, stretch in found if len(columns)]
-        if not filled:
-            return np.zeros(0, dtype=np.int64)
-        low = min(int(columns[0]) for columns, _ in filled)
-        high = max(int(columns[-1]) + (stretch.repeats - 1) * stretch.shift for columns, stretch in filled) + 1
-        read = np.zeros(high - low, dtype=bool)
-        for columns, stretch in filled:
-            length = (stretch.repeats - 1) * stretch.shift + 1
-            if len(columns) <= stretch.repeats:
-                for column in (columns - low).tolist():
-                    read[column : column + length : max(stretch.shift, 1)] = True
-            else:
-                for repeat in range(stretch.repeats):
-                    read[columns - low + repeat * stretch.shift] = True
-        return np.flatnonzero(read) + low
-
-
-def channel_rows(pairs: NDArray[np.int64], start: int, stop: int) -> RowTable:
-    """Return the rows ``start .. stop - 1`` of the channel axis; the weight of a pair is its index in ``pairs``."""
-    if len(pairs) == stop - start == 1:  # one input and one output channel
-        return RowTable([pairs[:, 1]], [np.zeros(1, dtype=np.int64)], [Stretch(0, 1, 1, 0)], [])
-    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
-    bounds = np.searchsorted(pairs[order, 0], np.arange(start, stop + 1))
-    columns, taps = [], []
-    for begin, end in pairwise(bounds.tolist()):
-        places = order[begin:end]
-        columns.append(pairs[places, 1])
-        taps.append(places.astype(np.int64))
-    return RowTable(columns, taps, [Stretch(0, stop - start, 1, 0)], [])
 
 
 def axis_rows(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool) -> RowTable:
@@ -159,6 +69,14 @@ def axis_rows(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool
             distinct.append((first, last))
             stretches.append(Stretch(number, last - first, times, shift if times > 1 else 0))
             number += last - first
+    if axis.boundary in SIGNED:
+        numbers: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
+        rows = (_signed_rows_by_sample if by_sample else signed_rows_by_output)(axis, distinct)
+        for row in rows:
+            row_columns, row_taps = combined(row, numbers, axis.tile * axis.n_taps, merge=merge)
+            columns.append(row_columns)
+            taps.append(row_taps)
+        return RowTable(columns, taps, stretches, [group for group, _ in numbers], [factor for _, factor in numbers])
     repeating = merge and axis.boundary != "zero"  # otherwise no two taps of an output read the same sample
     for row_columns, row_taps in (_rows_by_sample if by_sample else _rows_by_output)(axis, distinct):
         if repeating and (row_columns[1:] == row_columns[:-1]).any():
@@ -190,7 +108,12 @@ def table_size(axis: Axis, start: int, stop: int, *, by_sample: bool) -> int:
         low, high = max(reach - axis.pad_low, 0), (axis.n_outputs - 1) * axis.stride - axis.pad_low + 1
         period = axis.tile * axis.stride
     irregular = max(min(low, stop) - start, 0) + max(stop - max(high, start), 0)
-    return int(min(irregular + 2 * period, stop - start) * axis.n_taps)
+    return int(min(irregular + 2 * period, stop - start) * axis.n_taps * _terms(axis))
+
+
+def _terms(axis: Axis) -> int:
+    """Return the largest number of samples that one tap reads."""
+    return min(3, axis.n_samples) if axis.boundary == "antireflect" else 1
 
 
 def count_entries(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool) -> int:
@@ -203,7 +126,8 @@ def count_entries(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: 
         return axis_rows(axis, start, stop, by_sample=by_sample, merge=merge).n_entries
     n_columns = axis.n_outputs if by_sample else axis.n_samples
     if axis.boundary != "zero" or axis.n_taps > _LISTED:
-        return int((stop - start) * (min(axis.n_taps, n_columns) if merge and not by_sample else axis.n_taps))
+        entries = axis.n_taps * _terms(axis)
+        return int((stop - start) * (min(entries, n_columns) if merge and not by_sample else entries))
     outputs = (0, axis.n_outputs) if by_sample else (start, stop)
     samples = (start, stop) if by_sample else (0, axis.n_samples)
     base = np.arange(axis.n_taps, dtype=np.int64) * axis.dilation - axis.pad_low  # position at output 0; (n_taps,)
@@ -227,9 +151,7 @@ def _regular_samples(axis: Axis) -> tuple[int, int]:
     high = min((axis.n_outputs - 1) * axis.stride - axis.pad_low + 1, axis.n_samples)
     if axis.boundary == "zero" or low >= high:
         return low, high
-    outputs, taps = _irregular_outputs(axis)[:, None], np.arange(axis.n_taps, dtype=np.int64)
-    positions = axis.position(outputs, taps)
-    outside = axis.sample(outputs, taps)[(positions < 0) | (positions >= axis.n_samples)]
+    outside = samples_beyond(axis, _irregular_outputs(axis))
     cuts = np.unique(np.r_[low - 1, outside[(outside >= low) & (outside < high)], high])
     widest = int(np.argmax(np.diff(cuts)))
     return int(cuts[widest]) + 1, int(cuts[widest + 1])
@@ -272,15 +194,28 @@ def _rows_by_output(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]:
         yield row_samples[first : first + count], row_weights[first : first + count]
 
 
+def _outputs_that_read(axis: Axis, start: int, stop: int) -> NDArray[np.int64]:
+    """Return outputs, ascending, among which are all that read one of the samples ``start .. stop - 1``."""
+    reach = (axis.n_taps - 1) * axis.dilation
+    low = max((start + axis.pad_low - reach) // axis.stride, 0)
+    high = min((stop - 1 + axis.pad_low) // axis.stride + 1, axis.n_outputs)
+    outputs = np.arange(low, max(high, low), dtype=np.int64)
+    return outputs if axis.boundary == "zero" else np.union1d(outputs, _irregular_outputs(axis))
+
+
+def _signed_rows_by_sample(
+    axis: Axis, ranges: Sequence[Range]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield the entries of each sample in some ranges, with coefficients, ordered by output and weight."""
+    for start, stop in ranges:
+        yield from signed_rows_by_sample(axis, _outputs_that_read(axis, start, stop), start, stop)
+
+
 def _rows_by_sample(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]:
     """Yield the entries of each sample in some ranges, ordered by output and tap."""
-    reach, taps = (axis.n_taps - 1) * axis.dilation, np.arange(axis.n_taps, dtype=np.int64)
+    taps = np.arange(axis.n_taps, dtype=np.int64)
     for start, stop in ranges:
-        low = max((start + axis.pad_low - reach) // axis.stride, 0)
-        high = min((stop - 1 + axis.pad_low) // axis.stride + 1, axis.n_outputs)
-        outputs = np.arange(low, max(high, low), dtype=np.int64)
-        if axis.boundary != "zero":
-            outputs = np.union1d(outputs, _irregular_outputs(axis))
+        outputs = _outputs_that_read(axis, start, stop)
         samples = axis.sample(outputs[:, None], taps)  # (n_outputs, n_taps)
         rows, columns = np.nonzero((samples >= start) & (samples < stop))
         samples, outputs, weights = samples[rows, columns], outputs[rows], axis.weight(outputs[rows], taps[columns])
@@ -367,7 +302,7 @@ class Plan:
         """Return the number of entries of a box of rows, or an upper bound as for `count`."""
         channels, spatial = self._split(box)
         rows = self._pairs[:, 0]
-        entries = len(rows) if len(rows) == 1 else int(np.count_nonzero((rows >= channels[0]) & (rows < channels[1])))
+        entries = int(np.count_nonzero((rows >= channels[0]) & (rows < channels[1])))
         for axis, limits in zip(self._axes, spatial, strict=True):
             if not entries:
                 return 0

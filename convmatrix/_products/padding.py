@@ -1,4 +1,9 @@
-"""Padding of arrays by boundary, and its adjoint; both use `numpy.pad` instead of the one-axis rule."""
+"""Padding of arrays by boundary, and its adjoint; both use `numpy.pad` instead of the one-axis rule.
+
+Signed boundaries are `numpy.pad`, too: ``antireflect`` is its reflection of type "odd", and ``antisymmetric`` its
+symmetric extension times the sign of each copy of the axis. Padding with them is linear, but it does not only copy
+samples; see `_padding_terms` for its adjoint.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +12,12 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from scipy import sparse
 
+from convmatrix.boundary import SIGNED
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
     from convmatrix.arrays import Array
     from convmatrix.boundary import Boundary
@@ -21,6 +30,8 @@ PAD_MODES: Final[dict[Boundary, PadMode]] = {
     "reflect": "reflect",
     "symmetric": "symmetric",
     "replicate": "edge",
+    "antireflect": "reflect",
+    "antisymmetric": "symmetric",
 }
 """The `numpy.pad` mode of each boundary; it agrees with convmatrix beyond one period, and on a single sample."""
 
@@ -45,12 +56,47 @@ def pad(
             if kind == mode:
                 widths[first_axis + axis] = (low[axis], max(length[axis] - low[axis] - sizes[axis], 0))
         if any(map(any, widths)):
-            array = np.pad(array, widths, mode=PAD_MODES[mode])
+            array = _pad_axes(array, widths, mode)
     return array[(slice(None),) * first_axis + tuple(map(slice, length))]
 
 
+def _pad_axes(array: Array, widths: Sequence[tuple[int, int]], boundary: Boundary) -> Array:
+    """Return an array padded by one boundary."""
+    if boundary == "antireflect":
+        return np.pad(array, widths, mode="reflect", reflect_type="odd")
+    padded = np.pad(array, widths, mode=PAD_MODES[boundary])
+    if boundary == "antisymmetric":
+        for axis, (low, high) in enumerate(widths):
+            if low or high:
+                signs = _signs(array.shape[axis], low, high, array.shape[axis])
+                padded *= signs.astype(padded.dtype).reshape(-1, *(1,) * (array.ndim - axis - 1))
+    return padded
+
+
+def _signs(size: int, low: int, high: int, length: int) -> NDArray[np.int64]:
+    """Return 1 or -1 for each padded sample: the sign changes every ``length`` samples."""
+    return 1 - 2 * (np.arange(-low, size + high) // length % 2)
+
+
+def _padding_terms(size: int, low: int, high: int, boundary: Boundary) -> list[tuple[Array, Array]]:
+    """Return the padding of an axis as a sum of (samples, coefficients), each with one entry per padded sample.
+
+    Odd reflection keeps straight lines. Beyond the ends it is therefore s x_m + a x_0 + b x_(n-1) with the mirrored
+    sample m, the sign s, and a and b such that a constant and the line x_i = i continue.
+    """
+    source = np.pad(np.arange(size), (low, high), mode=PAD_MODES[boundary])
+    if boundary not in SIGNED or (size == 1 and boundary == "antireflect"):
+        return [(source, np.ones(len(source), dtype=np.int64))]
+    if boundary == "antisymmetric":
+        return [(source, _signs(size, low, high, size))]
+    signs, line = _signs(size, low, high, size - 1), np.arange(-low, size + high)
+    last = (line - signs * source) // (size - 1)
+    zeros = np.zeros_like(source)
+    return [(source, signs), (zeros, 1 - signs - last), (zeros + size - 1, last)]
+
+
 def fold(array: Array, first_axis: int, low: Sequence[int], size: Sequence[int], boundary: Sequence[Boundary]) -> Array:
-    """Return the adjoint of `pad`: each padded sample is added to the sample that it repeats.
+    """Return the adjoint of `pad`: each padded sample is added to the samples that it repeats, with their coefficients.
 
     The result has ``size`` samples per axis.
     The array is overwritten.
@@ -74,10 +120,11 @@ def _fold_axis(array: Array, axis: int, low: int, size: int, boundary: Boundary)
         inner = np.concatenate([inner, np.zeros((size - len(inner), *array.shape[1:]), dtype=array.dtype)])
     if boundary != "zero" and (low > 0 or length > low + size):
         widths = (low, max(length - low - size, 0))
-        source = np.pad(np.arange(size), widths, mode=PAD_MODES[boundary])[:length]
         outside = np.r_[: min(low, length), min(low + size, length) : length]
         rim = array[outside].reshape(len(outside), -1)
-        ones = np.ones(len(outside), dtype=array.dtype)
-        sums = sparse.csr_array((ones, (source[outside], np.arange(len(outside)))), shape=(size, len(outside)))
+        terms = [(samples[outside], factors[outside]) for samples, factors in _padding_terms(size, *widths, boundary)]
+        rows, values = (np.concatenate(parts) for parts in zip(*terms, strict=True))
+        columns = np.tile(np.arange(len(outside)), len(terms))
+        sums = sparse.csr_array((values.astype(array.dtype), (rows, columns)), shape=(size, len(outside)))
         inner += (sums @ rim).reshape(inner.shape)
     return np.moveaxis(inner, 0, axis)

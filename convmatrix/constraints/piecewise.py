@@ -147,9 +147,11 @@ def _pattern(
         operation.affine([()])  # raises that weights are absent
     weight = np.asarray(operation.weight, np.float64).ravel()
     data = weight[pattern.weight_index]
-    coefficients = getattr(pattern, "coefficients", None)
-    if coefficients is not None:
-        data = _exact_products(data, np.asarray(coefficients, np.int64))
+    if pattern.coefficients is not None and pattern.coefficients.dtype.kind == "f":
+        matrix, zeros = operation.affine([()], np.dtype(np.float64))  # as it is evaluated
+        return _affine(builder, matrix, zeros, columns)
+    if pattern.coefficients is not None:
+        data = _exact_products(data, pattern.coefficients)
     bias = np.zeros(pattern.shape[0])
     if node is not None and operation.bias is not None:
         bias = operation.affine(node.input_shapes, np.dtype(np.float64))[1]

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from convmatrix.boundary import NOTHING, SIGNED
 from convmatrix.counts.storage import StorageBytes, storage_bytes
 from convmatrix.geometry import ConvGeometry
 
@@ -33,11 +34,13 @@ class LayerCounts:
         As published tables count them: every tap of every unit, including those that read padding, and one more
         connection per unit for its bias.
     connections_inside : int
-        Taps that read a sample of the input, excluding padding and biases. These are the entries of the index pattern.
+        Taps that read a sample of the input, excluding padding and biases. These are the entries of the index pattern;
+        a tap beyond an antireflective boundary reads several samples and has as many entries.
     weights, biases : int
         Number of trained weights and biases.
     nonzeros : int
-        Stored entries of the layer's matrix, hence its multiply-adds. Taps that land on one sample share an entry.
+        Stored entries of the layer's matrix, hence its multiply-adds. Taps that land on one sample share an entry, and
+        fixed coefficients are part of its value: they are neither parameters nor multiplications of their own.
     macs : int
         Multiply-adds by the usual convention, which includes products with padding. Biases, pooling and normalisation
         are omitted, as in published counts.
@@ -165,7 +168,14 @@ def layer_nonzeros(geometry: ConvGeometry) -> int:
 
 
 def _axis_taps_inside(axis: Axis) -> int:
-    """Return the number of (output, tap) pairs of an axis that read a sample; all, unless the boundary is zero."""
+    """Return the number of (output, tap) pairs of an axis that read a sample; all, unless the boundary is zero.
+
+    Beyond a signed boundary, every sample that a tap reads counts.
+    """
+    if axis.boundary in SIGNED:
+        low, high = _middle(axis)
+        beyond = _samples_read(axis, 0, low, by_tap=True) + _samples_read(axis, high, axis.n_outputs, by_tap=True)
+        return beyond + int((high - low) * axis.n_taps)
     if axis.boundary != "zero":
         return int(axis.n_outputs * axis.n_taps)
     if axis.n_outputs < axis.n_taps:
@@ -192,20 +202,32 @@ def _axis_nonzeros(axis: Axis) -> int:
         return _axis_taps_inside(axis)  # each tap of an output reads a different sample
     if axis.boundary == "circular":  # taps dilation apart, on a ring
         return int(axis.n_outputs * min(axis.n_taps, axis.n_samples // math.gcd(axis.dilation, axis.n_samples)))
-    reach = (axis.n_taps - 1) * axis.dilation
-    low = min(-(-axis.pad_low // axis.stride), axis.n_outputs)  # outputs in between read inside the input only
-    high = max(min((axis.n_samples - 1 - reach + axis.pad_low) // axis.stride + 1, axis.n_outputs), low)
-    beyond = _distinct_samples(axis, 0, low) + _distinct_samples(axis, high, axis.n_outputs)
+    low, high = _middle(axis)
+    beyond = _samples_read(axis, 0, low) + _samples_read(axis, high, axis.n_outputs)
     return beyond + int((high - low) * axis.n_taps)
 
 
-def _distinct_samples(axis: Axis, start: int, stop: int) -> int:
-    """Return how many distinct samples each output of a range reads, in total; computed in blocks for long kernels."""
+def _middle(axis: Axis) -> tuple[int, int]:
+    """Return the range of outputs that read inside the input only."""
+    reach = (axis.n_taps - 1) * axis.dilation
+    low = min(-(-axis.pad_low // axis.stride), axis.n_outputs)
+    return low, max(min((axis.n_samples - 1 - reach + axis.pad_low) // axis.stride + 1, axis.n_outputs), low)
+
+
+def _samples_read(axis: Axis, start: int, stop: int, *, by_tap: bool = False) -> int:
+    """Return how many distinct samples each output of a range (or each of its taps) reads, in total.
+
+    They are counted in blocks for long kernels.
+    """
     taps = np.arange(axis.n_taps, dtype=np.int64)
     block = max(_LISTED // axis.n_taps, 1)
     total = 0
     for first in range(start, stop, block):
         outputs = np.arange(first, min(first + block, stop), dtype=np.int64)[:, None]
-        samples = np.sort(axis.sample(outputs, taps), axis=1)  # (outputs, taps)
-        total += len(outputs) + int(np.count_nonzero(samples[:, 1:] != samples[:, :-1]))
+        grid = (len(outputs), axis.n_taps)
+        parts = [np.where(np.equal(factor, 0), NOTHING, sample) for sample, factor in axis.terms(outputs, taps)]
+        read = np.stack([np.broadcast_to(part, grid) for part in parts], axis=-1)
+        samples = np.sort(read if by_tap else read.reshape(len(outputs), 1, -1), axis=-1)  # (outputs, taps or 1, terms)
+        new = (samples[..., 1:] != samples[..., :-1]) & (samples[..., 1:] != NOTHING)
+        total += int(np.count_nonzero(samples[..., 0] != NOTHING)) + int(np.count_nonzero(new))
     return total

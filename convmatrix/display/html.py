@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix.display.palette import BROKEN, PROVED, hex_code, is_light, key_colours
-from convmatrix.display.window import Position, Weights, unravel, weight_name, window_weights
+from convmatrix.display.window import Position, Terms, unravel, weight_name, window_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -80,7 +80,7 @@ def geometry_html(geometry: ConvGeometry) -> str:
         )
 
     window = min(g.n_out, _WINDOW), min(g.n_in, _WINDOW)
-    entries = window_weights(g, range(window[0]), range(window[1]))
+    entries = window_terms(g, range(window[0]), range(window[1]))
     return _document(table, _matrix_figure(entries, window, (g.n_out, g.n_in), g.weight_shape, position))
 
 
@@ -105,13 +105,14 @@ def pattern_html(pattern: Any) -> str:
     4
     """
     n_rows, n_columns = window = min(pattern.shape[0], _WINDOW), min(pattern.shape[1], _WINDOW)
-    entries: dict[Position, Weights] = {}
+    entries: dict[Position, Terms] = {}
     for row in range(n_rows):
         start, stop = int(pattern.row_starts[row]), int(pattern.row_starts[row + 1])
         stop = start + int(np.searchsorted(pattern.cols[start:stop], n_columns))  # columns ascend
         for triplet in range(start, stop):
             position = row, int(pattern.cols[triplet])
-            entries[position] = (*entries.get(position, ()), int(pattern.weight_index[triplet]))
+            factor = 1 if pattern.coefficients is None else pattern.coefficients[triplet].item()
+            entries[position] = (*entries.get(position, ()), (int(pattern.weight_index[triplet]), factor))
     rows = {
         "matrix": f"{pattern.shape[0]} &times; {pattern.shape[1]}",
         "weights": f"{pattern.n_weights} ({_times(pattern.weight_shape)})",
@@ -119,6 +120,13 @@ def pattern_html(pattern: Any) -> str:
     }
     if pattern.n_weights:
         rows["sharing"] = f"each weight is used {pattern.n_entries / pattern.n_weights:.4g} times on average"
+    if pattern.coefficients is not None:
+        n_other = int(np.count_nonzero(pattern.coefficients != 1))
+        rows["coefficients"] = (
+            f"{pattern.coefficients.min():.4g} to {pattern.coefficients.max():.4g}, {n_other} of them other than 1"
+            if n_other
+            else "1"
+        )
     if pattern.geometry is not None:
         rows["layer"] = escape(repr(pattern.geometry))
     figure = _matrix_figure(
@@ -211,7 +219,7 @@ def _by_channels(channels: int, shape: tuple[int, ...]) -> str:
 
 
 def _matrix_figure(
-    entries: Mapping[Position, Weights],
+    entries: Mapping[Position, Terms],
     window: tuple[int, int],
     shape: tuple[int, int],
     weight_shape: tuple[int, ...],
@@ -226,15 +234,16 @@ def _matrix_figure(
         )
     n_rows, n_columns = window
     n_weights = math.prod(weight_shape)
-    colours = key_colours((weight for weights in entries.values() for weight in weights), n_weights)
-    labels = {where: weight_name(weights) for where, weights in entries.items()}
+    colours = key_colours((weight for terms in entries.values() for weight, _ in terms), n_weights)
+    labels = {where: weight_name(terms) for where, terms in entries.items()}
     longest = max(map(len, labels.values()), default=0)
     width = max(_LABELLED_CELL, 7 * longest + 6)
     labelled = longest <= _LONGEST_LABEL and n_rows <= _MOST_LABELLED_ROWS and n_columns * width <= _WIDEST_LABELLED
     height = _LABELLED_CELL if labelled else _CELL
     width = width if labelled else height
     shapes = [f'<rect width="{n_columns * width}" height="{n_rows * height}" fill="#fff" stroke="#888"/>']
-    for (row, column), weights in entries.items():
+    for (row, column), terms in entries.items():
+        weights = tuple(weight for weight, _ in terms)
         x, y, stripe = column * width, row * height, width / len(weights)
         cell = (
             f"<title>{labels[row, column]} at {position(row, column)}; {_weight_indices(weights, weight_shape)}</title>"
@@ -256,7 +265,7 @@ def _matrix_figure(
     return _figure(title, n_columns * width, n_rows * height, shapes, caption, attributes)
 
 
-def _weight_indices(weights: Weights, weight_shape: tuple[int, ...]) -> str:
+def _weight_indices(weights: tuple[int, ...], weight_shape: tuple[int, ...]) -> str:
     return ", ".join(f"w{weight} = weights{list(unravel(weight, weight_shape))}" for weight in sorted(set(weights)))
 
 

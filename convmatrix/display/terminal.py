@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix.display.palette import Rgb, is_light, key_colours
-from convmatrix.display.window import Position, Weights, weight_name, window_weights
+from convmatrix.display.window import Position, Terms, is_single, weight_name, window_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -116,7 +116,9 @@ def matrix_text(
     if geometry is not None:
         lines.append(_weight_legend(entries, geometry.n_weights, paint, width, names=names))
     starred = any(entry.text.endswith("*") for entry in entries.values())
-    lines.append(". no entry" + (", * sum of several weights" if starred else ""))
+    signed = any(factor != 1 for entry in entries.values() for _, factor in entry.terms or ())
+    meaning = "weights times coefficients" if signed else "sum of several weights"
+    lines.append(". no entry" + (f", * {meaning}" if starred else ""))
     return "\n".join(lines)
 
 
@@ -126,15 +128,15 @@ class _Entry:
 
     text: str
     value: Any
-    weights: Weights | None
+    terms: Terms | None  # weights and their coefficients
 
     @property
     def key(self) -> Any:
-        """The weight, or the value if weights are unknown, that determines the colour; None for a sum of weights."""
-        if self.weights is None:
+        """The weight, or the value if weights are unknown, that determines the colour; None for sums and multiples."""
+        if self.terms is None:
             # This key orders complex numbers, and NaN, which does not compare equal to itself.
             return tuple((part != part, 0.0 if part != part else part) for part in (self.value.real, self.value.imag))
-        return self.weights[0] if len(self.weights) == 1 else None
+        return self.terms[0][0] if is_single(self.terms) else None
 
 
 def _check(geometry: ConvGeometry | None, *, names: bool, shape: tuple[int, int]) -> None:
@@ -157,19 +159,19 @@ def _entries(
     values = dict(zip(positions, window.data.tolist(), strict=True))
     if geometry is None:
         return {position: _Entry(value_text(value), value, None) for position, value in values.items()}
-    weights = window_weights(geometry, rows, columns, order)
-    if differing := weights.keys() ^ values.keys():
+    terms = window_terms(geometry, rows, columns, order)
+    if differing := terms.keys() ^ values.keys():
         row, column = min(differing)
         raise ValueError(
             f"row {row}, column {column} of the matrix has {'an' if (row, column) in values else 'no'} entry, unlike "
             f"the matrix of {geometry!r} in order {order!r}; pass the geometry and order of this matrix"
         )
     # If any entry has a star, the others get a blank, so that digits are aligned.
-    starred = not names and any(len(own) > 1 for own in weights.values())
+    starred = not names and not all(map(is_single, terms.values()))
     entries = {}
     for position, value in values.items():
-        own = weights[position]
-        mark = ("*" if len(own) > 1 else " ") if starred else ""
+        own = terms[position]
+        mark = (" " if is_single(own) else "*") if starred else ""
         entries[position] = _Entry(weight_name(own) if names else value_text(value) + mark, value, own)
     return entries
 
@@ -209,7 +211,7 @@ def _weight_legend(
     entries: dict[Position, _Entry], n_weights: int, paint: Callable[[str, _Entry], str], width: int, *, names: bool
 ) -> str:
     """Return the weights in view on one line, with their values unless the grid shows names."""
-    single = {entry.weights[0]: entry for entry in entries.values() if entry.weights and len(entry.weights) == 1}
+    single = {entry.terms[0][0]: entry for entry in entries.values() if entry.terms and is_single(entry.terms)}
     legend = f"{n_weights} weight{'s' if n_weights > 1 else ''}:"
     length = len(legend)
     for weight, entry in sorted(single.items()):

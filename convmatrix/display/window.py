@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,13 +14,30 @@ if TYPE_CHECKING:
     from convmatrix.boundary import Axis
     from convmatrix.geometry import ConvGeometry
 
-Weights = tuple[int, ...]
+Terms = tuple[tuple[int, float], ...]
 Position = tuple[int, int]
 
 _LONGEST_NAME: Final = 20
 
 
-def window_weights(geometry: ConvGeometry, rows: range, columns: range, order: str = "C") -> dict[Position, Weights]:
+def window_weights(
+    geometry: ConvGeometry, rows: range, columns: range, order: str = "C"
+) -> dict[Position, tuple[int, ...]]:
+    """Return the weights of each entry in a window of a layer's matrix, without their coefficients.
+
+    Parameters and cost are those of `window_terms`.
+
+    Examples
+    --------
+    >>> from convmatrix import ConvGeometry
+    >>> window_weights(ConvGeometry(3, 3, padding="same", boundary="reflect"), range(1), range(3))
+    {(0, 0): (1,), (0, 1): (0, 2)}
+    """
+    terms = window_terms(geometry, rows, columns, order)
+    return {position: tuple(weight for weight, _ in entry) for position, entry in terms.items()}
+
+
+def window_terms(geometry: ConvGeometry, rows: range, columns: range, order: str = "C") -> dict[Position, Terms]:
     """Return the weights of each entry in a window of a layer's matrix, computed directly from the one-axis rule.
 
     The cost depends on the size of the window, not on that of the layer.
@@ -36,14 +52,15 @@ def window_weights(geometry: ConvGeometry, rows: range, columns: range, order: s
 
     Returns
     -------
-    dict of (row, column) to tuple of int
-        Weight indices in ascending order (C order of `ConvGeometry.weight_shape`); more than one if an entry is a sum.
+    dict of (row, column) to tuple of (int, int)
+        Weight indices in ascending order (C order of `ConvGeometry.weight_shape`) and the coefficient of each; more
+        than one pair if an entry is a sum.
 
     Examples
     --------
     >>> from convmatrix import ConvGeometry
-    >>> window_weights(ConvGeometry(3, 3, padding="same", boundary="reflect"), range(1), range(3))
-    {(0, 0): (1,), (0, 1): (0, 2)}
+    >>> window_terms(ConvGeometry(3, 3, padding="same", boundary="antireflect"), range(1), range(3))
+    {(0, 0): ((0, 2), (1, 1)), (0, 1): ((0, -1), (2, 1))}
     """
     g = geometry
     outputs = {row: unravel(row, (g.out_channels, *g.output_shape), order) for row in rows}
@@ -53,7 +70,7 @@ def window_weights(geometry: ConvGeometry, rows: range, columns: range, order: s
     seen &= np.isin(table[:, 1], [channel for channel, *_ in inputs.values()])
     pairs = {tuple(table[pair].tolist()): pair for pair in np.flatnonzero(seen).tolist()}
     reads = [_axis_reader(axis, transposed=g.transposed) for axis in g.axes]
-    found = {}
+    found: dict[Position, Terms] = {}
     for row, (out_channel, *output) in outputs.items():
         for column, (in_channel, *sample) in inputs.items():
             pair = pairs.get((out_channel, in_channel))
@@ -63,32 +80,39 @@ def window_weights(geometry: ConvGeometry, rows: range, columns: range, order: s
     return found
 
 
-def _axis_reader(axis: Axis, *, transposed: bool) -> Callable[[int, int], list[tuple[int, int]]]:
-    """Return a function that maps (row, column) to the (kernel of the tile, tap) pairs connecting them on one axis."""
+def _axis_reader(axis: Axis, *, transposed: bool) -> Callable[[int, int], list[tuple[int, int, int]]]:
+    """Return a function that maps (row, column) to (kernel of the tile, tap, coefficient) of their connections."""
     taps = np.arange(axis.n_taps)
 
     @cache
-    def samples(output: int) -> Any:  # (n_taps,)
-        return axis.sample(output, taps)
+    def terms(output: int) -> Any:  # of (n_taps,) each
+        return axis.terms(output, taps)
 
     @cache
-    def read(row: int, column: int) -> list[tuple[int, int]]:
+    def read(row: int, column: int) -> list[tuple[int, int, int]]:
         output, sample = (column, row) if transposed else (row, column)
-        hits = np.flatnonzero(samples(output) == sample)
-        return [divmod(axis.weight(output, tap), axis.n_taps) for tap in hits.tolist()]
+        factors = np.zeros(axis.n_taps, dtype=np.int64)
+        for samples, factor in terms(output):
+            factors += np.where(samples == sample, factor, 0)
+        hits = np.flatnonzero(factors).tolist()
+        return [(*divmod(axis.weight(output, tap), axis.n_taps), int(factors[tap])) for tap in hits]
 
     return read
 
 
 def _combine(
-    geometry: ConvGeometry, by_axis: Sequence[Sequence[tuple[int, int]]], pair: int, n_pairs: int
-) -> list[int]:
-    """Return the flat indices of the weights of one entry: all combinations of the taps of its axes."""
-    combined = [(0, 0)]
+    geometry: ConvGeometry, by_axis: Sequence[Sequence[tuple[int, int, int]]], pair: int, n_pairs: int
+) -> list[tuple[int, int]]:
+    """Return the flat indices of the weights of one entry and their coefficients: all combinations of its axes."""
+    combined = [(0, 0, 1)]
     for connections, n_tile, n_taps in zip(by_axis, geometry.tile, geometry.kernel_shape, strict=True):
-        combined = [(tile * n_tile + k, tap * n_taps + t) for tile, tap in combined for k, t in connections]
+        combined = [
+            (tile * n_tile + k, tap * n_taps + t, factor * f)
+            for tile, tap, factor in combined
+            for k, t, f in connections
+        ]
     n_taps = math.prod(geometry.kernel_shape)
-    return [(tile * n_pairs + pair) * n_taps + tap for tile, tap in combined]
+    return [((tile * n_pairs + pair) * n_taps + tap, factor) for tile, tap, factor in combined]
 
 
 def unravel(index: int, shape: Sequence[int], order: str = "C") -> tuple[int, ...]:
@@ -106,14 +130,28 @@ def unravel(index: int, shape: Sequence[int], order: str = "C") -> tuple[int, ..
     return tuple(reversed(indices)) if order == "C" else tuple(indices)
 
 
-def weight_name(weights: Weights) -> str:
-    """Return the name of an entry: its weights joined by plus signs, with repeated weights as multiples.
+def weight_name(terms: Terms) -> str:
+    """Return the name of an entry: the sum of its weights, with their coefficients.
 
     Examples
     --------
-    >>> weight_name((3,)), weight_name((0, 2, 2))
-    ('w3', 'w0+2w2')
+    >>> weight_name(((3, 1),)), weight_name(((0, 1), (2, 1), (2, 1))), weight_name(((0, 2), (1, -1)))
+    ('w3', 'w0+2w2', '2w0-w1')
     """
-    terms = [f"{count if count > 1 else ''}w{weight}" for weight, count in Counter(weights).items()]
-    name = "+".join(terms)
-    return name if len(name) <= _LONGEST_NAME else f"{terms[0]}+..+{terms[-1]}"
+    factors: dict[int, float] = {}
+    for weight, factor in terms:
+        factors[weight] = factors.get(weight, 0) + factor
+    signed = [f"{'+' if f == 1 else '-' if f == -1 else f'{f:+.4g}'}w{weight}" for weight, f in factors.items()]
+    name = "".join(signed).removeprefix("+")
+    return name if len(name) <= _LONGEST_NAME else f"{signed[0].removeprefix('+')}+..{signed[-1]}"
+
+
+def is_single(terms: Terms) -> bool:
+    """Return whether an entry is one weight, with the coefficient 1.
+
+    Examples
+    --------
+    >>> is_single(((3, 1),)), is_single(((3, -1),))
+    (True, False)
+    """
+    return len(terms) == 1 and terms[0][1] == 1

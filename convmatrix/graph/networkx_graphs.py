@@ -27,7 +27,8 @@ def to_networkx(network: Any) -> MultiDiGraph[Any]:
     Nodes are pairs (layer, index): (0, j) is input j of the network, and (l, i) with l >= 1 is output i of the
     network's node l. They have the attributes ``layer`` and ``bipartite`` (the parity of the layer). Every triplet of a
     pattern is an edge from an input to the output that reads it, with the attribute ``weight_index``; several weights
-    at one entry of the matrix are parallel edges. Edges of operations without weights have ``weight_index=None``.
+    at one entry of the matrix are parallel edges. Edges of operations without weights have ``weight_index=None``. Edges
+    of a pattern with coefficients, such as that of a signed boundary, also have the attribute ``coefficient``.
 
     Parameters
     ----------
@@ -63,25 +64,31 @@ def to_networkx(network: Any) -> MultiDiGraph[Any]:
     for node in net.nodes[1:]:
         for source, edges in zip(node.inputs, _edges(node), strict=True):
             graph.add_edges_from(
-                ((layers[source], column), (layers[node.name], row), {"weight_index": weight})
-                for row, column, weight in edges
+                ((layers[source], column), (layers[node.name], row), attributes) for row, column, attributes in edges
             )
     return graph
 
 
-def _edges(node: Node) -> Iterator[Iterator[tuple[int, int, int | None]]]:
-    """Yield, for each input of a node, its edges (output, input, weight)."""
+def _edges(node: Node) -> Iterator[Iterator[tuple[int, int, dict[str, Any]]]]:
+    """Yield, for each input of a node, its edges (output, input, attributes)."""
     operation = node.operation
     if isinstance(operation, Convolution | PatternMap):
         pattern = operation.geometry.pattern() if isinstance(operation, Convolution) else operation.pattern
-        triplets = (array.tolist() for array in (pattern.rows, pattern.cols, pattern.weight_index))
-        yield zip(*triplets, strict=True)
+        attributes: Iterator[dict[str, Any]] = ({"weight_index": weight} for weight in pattern.weight_index.tolist())
+        if pattern.coefficients is not None:
+            pairs = zip(pattern.weight_index.tolist(), pattern.coefficients.tolist(), strict=True)
+            attributes = ({"weight_index": weight, "coefficient": factor} for weight, factor in pairs)
+        yield zip(pattern.rows.tolist(), pattern.cols.tolist(), attributes, strict=True)
         return
     for matrix in path_matrices(node):
         entries = matrix.tocoo()
         times = entries.data.tolist()
         pairs = zip(entries.row.tolist(), entries.col.tolist(), strict=True)
-        yield ((row, column, None) for (row, column), n in zip(pairs, times, strict=True) for _ in range(n))
+        yield (
+            (row, column, {"weight_index": None})
+            for (row, column), n in zip(pairs, times, strict=True)
+            for _ in range(n)
+        )
 
 
 def automorphisms(pattern: WeightPattern | ConvGeometry) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -132,6 +139,7 @@ def _matches(pattern: WeightPattern) -> Iterator[tuple[NDArray[np.int64], NDArra
     import networkx as nx
     from networkx.algorithms.isomorphism import DiGraphMatcher
 
+    pattern = pattern.separated.pattern
     n_out, n_in = pattern.shape
     colours: dict[tuple[int, int], list[int]] = {}
     triplets = (array.tolist() for array in (pattern.rows, pattern.cols, pattern.weight_index))

@@ -9,6 +9,7 @@ from convmatrix.network.architectures import ARCHITECTURES, architecture, as_net
 from convmatrix.network.branches import Addition, Concatenation, Extremum, Product
 from convmatrix.network.construction import Node
 from convmatrix.network.entrywise import Elementwise, ParametricReLU, Scale
+from convmatrix.network.fixed_patterns import blur_pooling_pattern, fixed_pattern, resize_pattern
 from convmatrix.network.functions import FUNCTIONS, Function
 from convmatrix.network.intervals import interval_bounds
 from convmatrix.network.linearisation import Linearisation
@@ -69,13 +70,16 @@ __all__ = [
     "UnknownOperatorError",
     "architecture",
     "as_network",
+    "blur_pooling_pattern",
     "channel_shuffle",
     "expand",
+    "fixed_pattern",
     "flatten",
     "gather",
     "interval_bounds",
     "pad",
     "reshape",
+    "resize_pattern",
     "take",
     "transpose",
 ]

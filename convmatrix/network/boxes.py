@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix.boundary import read_sample
+from convmatrix.boundary import read_terms
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -183,8 +183,19 @@ def sample_range(first: int, end: int, size: int, boundary: Boundary) -> slice:
     if (first >= 0 and end <= size) or boundary == "zero":
         low, high = max(first, 0), min(end, size)
         return slice(low, high) if low < high else slice(0, 0)
-    samples = read_sample(np.arange(first, end), size, boundary)
+    samples = np.concatenate([samples for _, samples, _ in _reads(first, end, size, boundary)])
     return slice(int(samples.min()), int(samples.max()) + 1)
+
+
+def _reads(
+    first: int, end: int, size: int, boundary: Boundary
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.int64], NDArray[np.int64]]]:
+    """Yield, for each term of the boundary rule, the places from first to end that it reads, samples and factors."""
+    positions = np.arange(first, end)
+    for sample, factor in read_terms(positions, size, boundary):
+        samples, factors = np.broadcast_to(sample, positions.shape), np.broadcast_to(factor, positions.shape)
+        places = np.flatnonzero((samples >= 0) & (factors != 0))
+        yield places, samples[places], factors[places]
 
 
 def fold_axis(array: Array, axis: int, first: int, size: int, boundary: Boundary, kept: slice) -> Array:
@@ -211,8 +222,12 @@ def fold_axis(array: Array, axis: int, first: int, size: int, boundary: Boundary
     low, high = max(first, kept.start), min(end, kept.stop)  # positions that are samples themselves
     if low >= high:
         low = high = kept.start
-    samples = read_sample(np.arange(first, end), size, boundary)
-    rim = [place for place in range(end - first) if samples[place] >= 0 and not low <= first + place < high]
+    rim = [
+        (place, sample, factor)
+        for places, samples, factors in _reads(first, end, size, boundary)
+        for place, sample, factor in zip(places.tolist(), samples.tolist(), factors.tolist(), strict=True)
+        if not low <= first + place < high
+    ]
     if not rim and (low, high) == (kept.start, kept.stop):
         return array[(*before, slice(low - first, high - first))]
     shape = (*array.shape[:axis], kept.stop - kept.start, *array.shape[axis + 1 :])
@@ -220,8 +235,8 @@ def fold_axis(array: Array, axis: int, first: int, size: int, boundary: Boundary
     if low < high:
         inner = array[(*before, slice(low - first, high - first))]
         folded[(*before, slice(low - kept.start, high - kept.start))] = inner
-    for place in rim:
+    for place, sample, factor in rim:
         read: Any = (*before, place)
-        target: Any = (*before, int(samples[place]) - kept.start)
-        folded[target] += array[read]
+        target: Any = (*before, sample - kept.start)
+        folded[target] += array[read] if factor == 1 else array[read] * array.dtype.type(factor)
     return folded

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.boundary import Boundary, read_sample
+from convmatrix.boundary import SIGNED, Boundary, read_sample, read_terms
 from convmatrix.network.boxes import (
     Box,
     box_shape,
@@ -330,7 +330,7 @@ def pad(
     """Return the operation that extends a sample by ``(low, high)`` entries on every axis, channels included.
 
     Negative widths crop. The boundary rule defines what is read beyond the ends; ``value`` is the constant of
-    ``"zero"``.
+    ``"zero"``. Signed boundaries are refused, because the operation copies entries.
 
     Examples
     --------
@@ -340,7 +340,32 @@ def pad(
     """
     pairs = tuple((int(low), int(high)) for low, high in widths)
     boundaries: Any = boundary if isinstance(boundary, str) else tuple(boundary)
-    return Rearrangement("pad", (pairs, validate.boundaries("boundary", boundaries, len(pairs)), value))
+    words = validate.boundaries("boundary", boundaries, len(pairs))
+    refuse_signed(words, "pad copies entries")
+    return Rearrangement("pad", (pairs, words, value))
+
+
+def refuse_signed(boundaries: Sequence[str], why: str) -> None:
+    """Raise ValueError for a boundary that reads sums of entries with coefficients."""
+    signed = [boundary for boundary in boundaries if boundary in SIGNED]
+    if signed:
+        raise ValueError(
+            f"{why}, but boundary={signed[0]!r} reads entries with coefficients such as -1; give the boundary to the "
+            "ConvGeometry of a convolution"
+        )
+
+
+def _extended_by_sign(x: Array, axis: int, low: int, high: int, boundary: Boundary) -> Array:
+    """Return x extended on an axis by a signed boundary; entries with the coefficient 0 are not read."""
+    positions = np.arange(-low, x.shape[axis] + high)
+    result = np.zeros((*x.shape[:axis], len(positions), *x.shape[axis + 1 :]), dtype=x.dtype)
+    target = np.moveaxis(result, axis, 0)
+    for sample, factor in read_terms(positions, x.shape[axis], boundary):
+        samples, factors = np.broadcast_to(sample, positions.shape), np.broadcast_to(factor, positions.shape)
+        places = np.flatnonzero(factors)
+        read = np.moveaxis(x, axis, 0)[samples[places]]
+        target[places] += read * factors[places].astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 1))
+    return result
 
 
 def pad_axes(
@@ -350,6 +375,9 @@ def pad_axes(
     for axis, ((low, high), boundary) in enumerate(zip(widths, boundaries, strict=True), start=first):
         size, before = x.shape[axis], (slice(None),) * axis
         if low == high == 0:
+            continue
+        if boundary in SIGNED:
+            x = _extended_by_sign(x, axis, low, high, boundary)
             continue
         if boundary != "zero":
             x = x.take(read_sample(np.arange(-low, size + high), size, boundary), axis)

@@ -15,7 +15,7 @@ from convmatrix.boundary import Axis, Boundary
 from convmatrix.geometry import ConvGeometry
 from convmatrix.network.boxes import Box, first_position, fold_axis, normalised, read_range, whole
 from convmatrix.network.operations import MissingWeightsError, Operation, Shape, like
-from convmatrix.network.rearrangements import pad_axes
+from convmatrix.network.rearrangements import pad_axes, refuse_signed
 from convmatrix.network.resize import read_along
 
 if TYPE_CHECKING:
@@ -25,13 +25,18 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=256)
 def axis_structure(axis: Axis) -> Any:
-    """Return which outputs of one axis read which samples, as a sparse array of counts (n_outputs, n_samples)."""
+    """Return which outputs of one axis read which samples, as a sparse array of counts (n_outputs, n_samples).
+
+    Beyond a signed boundary, the moduli of coefficients are counted.
+    """
     outputs, taps = np.indices((axis.n_outputs, axis.n_taps))
-    samples = axis.sample(outputs, taps)
-    read = samples >= 0
-    entries = np.ones(np.count_nonzero(read), dtype=np.int64)
-    matrix = sparse.coo_array((entries, (outputs[read], samples[read])), shape=(axis.n_outputs, axis.n_samples))
-    return matrix.tocsr()
+    matrix: Any = sparse.csr_array((axis.n_outputs, axis.n_samples), dtype=np.int64)
+    for sample, factor in axis.terms(outputs, taps):
+        samples, factors = np.broadcast_to(sample, taps.shape), np.abs(np.broadcast_to(factor, taps.shape))
+        read = (samples >= 0) & (factors != 0)
+        entries = factors[read], (outputs[read], samples[read])
+        matrix = matrix + sparse.coo_array(entries, shape=matrix.shape).tocsr()
+    return matrix
 
 
 def window_reads(geometry: ConvGeometry, outputs: Mask) -> Mask:
@@ -151,6 +156,7 @@ class Pooling(Operation):
     def __post_init__(self) -> None:
         if self.method not in ("average", "max", "sum"):
             raise ValueError(f"method={self.method!r} is unknown; choose average, max or sum")
+        refuse_signed((self.boundary,) if isinstance(self.boundary, str) else self.boundary, "windows hold samples")
         if self.trained and self.method == "max":
             raise ValueError("trained=True scales an average or a sum, but method is 'max'")
 

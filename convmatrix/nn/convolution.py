@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from convmatrix import network
+from convmatrix._assembly.selections import entries_per_tap
 from convmatrix._products.correlation import DirectCorrelation, padded_length
 from convmatrix._products.padding import fold, pad
 from convmatrix._products.unfolding import UnfoldedCorrelation
@@ -145,7 +146,8 @@ class UnfoldMultiplication:
 
     Arrays are ``(channels, *spatial, batch)``.
 
-    U copies samples (each row has at most one nonzero entry, which is 1), so the product with U is a gather. It is
+    U copies samples (each row has at most one nonzero entry, which is 1; with a signed boundary, padding computes the
+    others), so the product with U is a gather. It is
     computed for one block of positions at a time, which is multiplied by W while it is in the cache. For a transposed
     layer, ``A(w) = U^T (W^T (x) I)``.
     """
@@ -211,9 +213,9 @@ class UnfoldMultiplication:
         """Return the three products, each of U or its transpose and the dense W."""
         g = self.geometry
         channels, others = (g.out_channels, g.in_channels) if g.transposed else (g.in_channels, g.out_channels)
-        entries = channels  # of U: the (position, tap) pairs, on each axis, that read a sample
+        entries = channels  # of U: the samples that each tap of each position reads, on each axis
         for axis in g.axes:
-            entries *= int((axis.sample(*np.indices((axis.n_outputs, axis.n_taps))) >= 0).sum())
+            entries *= int(entries_per_tap(axis).sum())
         taps, positions = math.prod(g.kernel_shape), math.prod(self._positions)
         shape = (channels * taps * positions, channels * math.prod(self._samples))
         pairs = len(g.channel_pairs) if g.connections is not None else others * channels // g.groups

@@ -68,19 +68,29 @@ class MatrixMultiplication:
 
     def forward(self, weight: Array, x: Array) -> Array:
         """Return A(w) x."""
-        product = self._by_row.product(weight, x.reshape(self.pattern.shape[1], -1))
+        product = self._by_row.product(self._products(weight), x.reshape(self.pattern.shape[1], -1))
         return product.reshape(*self.output_shape, x.shape[-1])
 
     def input_gradient(self, weight: Array, g: Array) -> Array:
         """Return A(w)^T g."""
-        product = self._by_column.product(weight, g.reshape(self.pattern.shape[0], -1))
+        product = self._by_column.product(self._products(weight), g.reshape(self.pattern.shape[0], -1))
         return product.reshape(*self.input_shape, g.shape[-1])
 
     def weight_gradient(self, x: Array, g: Array) -> Array:
         """Return the gradient with respect to the weights, by one inner product over the batch per triplet."""
         n_out, n_in = self.pattern.shape
-        gradient = self._by_row.weight_gradient(x.reshape(n_in, -1), g.reshape(n_out, -1), self.pattern.n_weights)
+        pattern, weights, factors = self.pattern.separated
+        gradient = self._by_row.weight_gradient(x.reshape(n_in, -1), g.reshape(n_out, -1), pattern.n_weights)
+        if pattern is not self.pattern:
+            total = np.zeros(self.pattern.n_weights, dtype=gradient.dtype)
+            np.add.at(total, weights, gradient * factors.astype(gradient.dtype))
+            gradient = total
         return gradient.reshape(self.pattern.weight_shape)
+
+    def _products(self, weight: Array) -> Array:
+        """Return the products of coefficients and weights, which are the weights of the separated pattern."""
+        pattern, weights, factors = self.pattern.separated
+        return weight if pattern is self.pattern else weight.reshape(-1)[weights] * factors.astype(weight.dtype)
 
     def products(self, layer: str) -> list[TrainingProduct]:
         """Return the three products of the explicit matrix."""
@@ -94,12 +104,12 @@ class MatrixMultiplication:
 
     @cached_property
     def _by_row(self) -> _BlockedMatrix:
-        p = self.pattern
+        p = self.pattern.separated.pattern
         return _BlockedMatrix(p.row_starts, p.cols, p.weight_index)
 
     @cached_property
     def _by_column(self) -> _BlockedMatrix:
-        p = self.pattern
+        p = self.pattern.separated.pattern
         triplets: Any = sparse.csr_array((p.weight_index, p.cols, p.row_starts), shape=p.shape)
         by_column = triplets.tocsc()  # keeps several weights at one entry apart
         return _BlockedMatrix(by_column.indptr, by_column.indices, by_column.data)

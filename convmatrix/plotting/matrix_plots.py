@@ -107,11 +107,15 @@ def _draw_blocks(axes: Axes, geometry: ConvGeometry) -> None:
 def _label_entries(axes: Axes, pattern: WeightPattern, colours: list[Rgb], cell: float) -> None:
     """Label the entries with the indices of their weights, in the largest font that fits cells of ``cell`` points."""
     labels: dict[tuple[int, int], list[int]] = {}
+    texts: dict[tuple[int, int], str] = {}
     triplets = (array.tolist() for array in (pattern.rows, pattern.cols, pattern.weight_index))
-    for row, column, weight in zip(*triplets, strict=True):
+    factors = [1] * pattern.n_entries if pattern.coefficients is None else pattern.coefficients.tolist()
+    for row, column, weight, factor in zip(*triplets, factors, strict=True):
         labels.setdefault((row, column), []).append(weight)
+        times = "+" if factor == 1 else "-" if factor == -1 else f"{factor:+.3g}\N{MULTIPLICATION SIGN}"
+        texts[row, column] = f"{texts.get((row, column), '')}{times}{weight}"
     for (row, column), weights in labels.items():
-        text = "+".join(map(str, weights))
+        text = texts[row, column].removeprefix("+")
         size = min(9, 1.3 * cell / max(len(text), 2))  # a digit is about 0.6 times as wide as the font is high
         ink = "black" if is_light(colours[weights[0]]) else "white"
         axes.text(column, row, text, ha="center", va="center", fontsize=size, color=ink)

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix import boundary as _rule
-from convmatrix.boundary import BOUNDARIES, Axis, Boundary
+from convmatrix.boundary import PLAIN, Axis, Boundary
 from convmatrix.proofs.statements import Algebra, SymbolicCondition, SymbolicInteger
 
 if TYPE_CHECKING:
@@ -342,8 +342,8 @@ def _axis(axis: Axis) -> Term:
 
 
 def _known(boundary: Boundary) -> str:
-    if boundary not in BOUNDARIES:
-        raise ValueError(f"unknown boundary {boundary!r}; choose one of {', '.join(BOUNDARIES)}")
+    if boundary not in PLAIN:
+        raise ValueError(f"unknown boundary {boundary!r}; choose one of {', '.join(PLAIN)}")
     return boundary
 
 
@@ -371,7 +371,7 @@ def safe_name(name: str) -> str:
     if not name.isidentifier():
         raise ValueError(f"{name!r} is not a name of a variable in Coq; use letters, digits and underscores")
     plain = name.rstrip("_") or "_"
-    taken = plain in (*DEFINITIONS, *BOUNDARIES, *_KEYWORDS.split()) or re.fullmatch(r"[A-Z]\d+", plain)
+    taken = plain in (*DEFINITIONS, *PLAIN, *_KEYWORDS.split()) or re.fullmatch(r"[A-Z]\d+", plain)
     return f"{name}_" if taken else name
 
 
@@ -505,7 +505,7 @@ _PARAMETERS: Final = {
 }
 DEFINITIONS: Final = (
     "sample position weight read_sample "
-    + " ".join(f"read_{boundary}" for boundary in BOUNDARIES)
+    + " ".join(f"read_{boundary}" for boundary in PLAIN)
     + " tap_position n_outputs n_samples n_taps stride dilation pad_low axis_boundary flip tile forward_outputs "
     "transposed_outputs "
     + " ".join(f"{word}_{end}" for word in WORDS for end in ("low", "high"))
@@ -527,14 +527,14 @@ def rule_text() -> str:
     Definition read_symmetric (position size : Z) : Z :=
       if position mod (2 * size) <? size then position mod (2 * size) else 2 * size - 1 - position mod (2 * size)
     """
-    blocks = [_RULE_HEAD.format(boundaries=" | ".join(BOUNDARIES))]
+    blocks = [_RULE_HEAD.format(boundaries=" | ".join(PLAIN))]
     algebra = GallinaAlgebra()
     blocks += [_definition("tap_position", _PARAMETERS["tap_position"], _rule.tap_position)]
-    for boundary in BOUNDARIES:
+    for boundary in PLAIN:
         read = _run(_rule.read_sample, "position size", boundary, algebra.select)
         blocks.append(_written(f"read_{boundary}", "position size", read))
         blocks += _path_lemmas(f"read_{boundary}", "position size", read)
-    cases = "\n".join(f"  | {boundary} => read_{boundary} position size" for boundary in BOUNDARIES)
+    cases = "\n".join(f"  | {boundary} => read_{boundary} position size" for boundary in PLAIN)
     blocks.append(_RULE_AXIS.format(cases=cases))
     of_axis: dict[str, Any] = {name: applied(name, "a") for name in (*_AXIS_NAMES, "tile")}
     weight = Axis(**of_axis).weight(*_variables("output tap"))
@@ -617,7 +617,7 @@ def _axis_lemmas() -> Iterator[str]:
     names = " ".join(_AXIS_NAMES)
     numbers: dict[str, Any] = {name: GallinaInteger(("variable", name)) for name in (*_AXIS_NAMES, "tile")}
     for flip in (False, True):
-        for boundary in BOUNDARIES:
+        for boundary in PLAIN:
             axis = Axis(**numbers, boundary=boundary, flip=flip)
             written = f"(Axis {names} {boundary} {str(flip).lower()} tile)"
             output, tap = _variables("output tap")
@@ -626,7 +626,7 @@ def _axis_lemmas() -> Iterator[str]:
                 "position": axis.position(output, tap),
                 "weight": axis.weight(output, tap),
             }
-            for method in results if boundary == BOUNDARIES[0] else ("sample",):
+            for method in results if boundary == PLAIN[0] else ("sample",):
                 yield (
                     f"Lemma {method}_{boundary}_{'flipped' if flip else 'forward'} ({names} tile output tap : Z) :\n"
                     f"  {method} {written} output tap =\n  {term_text(term_of(results[method]), 69)}.\n"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix.arrays import EPSILON
+from convmatrix.boundary import SIGNED
 from convmatrix.matrices import conv_matrix
 from convmatrix.network import (
     Addition,
@@ -177,7 +178,8 @@ def _weighted(operation: Convolution | FullyConnected | PatternMap) -> Bounds:
     if isinstance(operation, FullyConnected):
         return dense_bounds(weight)
     g = operation.geometry
-    if math.prod(g.kernel_shape) == 1 and g.sharing == "shared" and g.connections is None:
+    plain = not set(g.boundary).intersection(SIGNED)
+    if plain and math.prod(g.kernel_shape) == 1 and g.sharing == "shared" and g.connections is None:
         # The matrix is the Kronecker product of the kernel and the matrix of how often each position reads each sample.
         kernels = weight.reshape(g.groups, -1, weight.shape[1])
         lower, upper = np.max([dense_bounds(kernel) for kernel in kernels], axis=0).tolist()

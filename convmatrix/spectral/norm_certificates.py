@@ -94,7 +94,7 @@ def _cancels(layer: WeightedLayer) -> bool:
     if estimate(layer.geometry).nonzeros > _MOST_CANCELLING:
         return False
     pattern = layer.geometry.pattern()
-    values = layer.weights.reshape(-1)[pattern.weight_index]
+    values = pattern.scaled(layer.weights.reshape(-1)[pattern.weight_index])
     starts = np.flatnonzero(np.r_[True, (np.diff(pattern.rows) != 0) | (np.diff(pattern.cols) != 0)])
     entries = [entry for part in (values.real, values.imag) for entry in np.split(part, starts[1:])]
     return all(math.fsum(entry) == 0 for entry in entries)  # fsum rounds once

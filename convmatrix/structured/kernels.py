@@ -90,9 +90,12 @@ def _fit(matrix: Any, geometry: ConvGeometry) -> tuple[Array, float]:
     found, elsewhere = _look_up(matrix, values, pattern, first)
     weights = np.zeros(pattern.n_weights, dtype=values.dtype)
     single = np.bincount(entries, minlength=n_entries)[entries] == 1
+    factors = pattern.coefficients
+    if factors is not None:
+        single &= factors != 0
     # Start from an entry in which only this weight occurs: exact if all entries of the weight are equal.
     own = np.flatnonzero(single)[::-1]
-    weights[pattern.weight_index[own]] = found[entries[own]]
+    weights[pattern.weight_index[own]] = found[entries[own]] / (1 if factors is None else factors[own])
     weights += _least_squares(pattern, entries, n_entries, found - _sums(weights, pattern, entries, n_entries))
     rest = found - _sums(weights, pattern, entries, n_entries)
     return weights.reshape(pattern.weight_shape), float(np.hypot(np.linalg.norm(rest), np.linalg.norm(elsewhere)))
@@ -130,21 +133,21 @@ def _look_up(matrix: Any, values: Array, pattern: WeightPattern, first: NDArray[
 def _sums(weights: Array, pattern: WeightPattern, entries: NDArray[np.int64], n_entries: int) -> Array:
     """Return the entries of the matrix of these weights."""
     if n_entries == pattern.n_entries:
-        return np.asarray(weights[pattern.weight_index])
+        return pattern.scaled(weights[pattern.weight_index])
     total = np.zeros(n_entries, dtype=weights.dtype)
-    np.add.at(total, entries, weights[pattern.weight_index])
+    np.add.at(total, entries, pattern.scaled(weights[pattern.weight_index]))
     return total
 
 
 def _least_squares(pattern: WeightPattern, entries: NDArray[np.int64], n_entries: int, values: Array) -> Array:
     """Return the weights of least norm whose entries are nearest to the given values."""
     size = pattern.n_weights
-    ones = np.ones(pattern.n_entries)
-    counts = sparse.csr_array((ones, (entries, pattern.weight_index)), shape=(n_entries, size))
+    factors = pattern.scaled(np.ones(pattern.n_entries))
+    counts = sparse.csr_array((factors, (entries, pattern.weight_index)), shape=(n_entries, size))
     right = counts.T @ values
     if counts.nnz == n_entries == pattern.n_entries:
-        uses = np.bincount(pattern.weight_index, minlength=size)
-        return right / np.maximum(uses, 1)
+        squares = np.bincount(pattern.weight_index, factors**2, minlength=size)
+        return right / np.where(squares > 0, squares, 1)
     normal = sparse.csr_array(counts.T @ counts)
     _, component = connected_components(normal, directed=False)
     order = np.argsort(component, kind="stable")  # weights by component

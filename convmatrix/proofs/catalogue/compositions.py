@@ -9,7 +9,7 @@ import numpy as np
 import sympy
 
 from convmatrix import symbolic
-from convmatrix.boundary import BOUNDARIES, Axis, Boundary
+from convmatrix.boundary import PLAIN, Axis, Boundary
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.symbol_matrices import Checks, with_weights
 from convmatrix.proofs.statements import Algebra, Condition, Lemma, Theorem
@@ -163,7 +163,7 @@ def _steps(starts: tuple[int, ...], steps: tuple[int, ...]) -> tuple[slice, ...]
 def _check_dilation_as_zeros() -> Checks:
     """Check the theorem ``dilation-as-zeros``."""
     for layer in (
-        *(ConvGeometry(5, 3, dilation=2, padding=3, boundary=boundary) for boundary in BOUNDARIES),
+        *(ConvGeometry(5, 3, dilation=2, padding=3, boundary=boundary) for boundary in PLAIN),
         ConvGeometry(7, 2, stride=2, dilation=3, padding=[(0, 2)], flip=True),
         ConvGeometry((4, 5), (2, 2), dilation=(3, 2), in_channels=2, out_channels=2, padding="same"),
         ConvGeometry(6, 2, dilation=2, sharing=2, padding="same", boundary="circular"),
@@ -180,7 +180,7 @@ def _check_dilation_as_zeros() -> Checks:
 def _check_stride_as_subsampling() -> Checks:
     """Check the theorem ``stride-as-subsampling``."""
     for layer in (
-        *(ConvGeometry(6, 3, stride=2, padding=2, boundary=boundary) for boundary in BOUNDARIES),
+        *(ConvGeometry(6, 3, stride=2, padding=2, boundary=boundary) for boundary in PLAIN),
         ConvGeometry(7, 2, stride=3, dilation=2, flip=True),
         ConvGeometry((5, 4), (2, 3), stride=(2, 3), padding=1, in_channels=2, out_channels=2),
     ):
@@ -291,7 +291,7 @@ THEOREMS = (
                     _zeros_lemma(boundary),
                     _AXIS,
                 )
-                for boundary in BOUNDARIES
+                for boundary in PLAIN
             ),
             Lemma(
                 "flipped",
@@ -331,7 +331,7 @@ THEOREMS = (
                     _subsampled_lemma(boundary),
                     _AXIS,
                 )
-                for boundary in BOUNDARIES
+                for boundary in PLAIN
             ),
             Lemma(
                 "weights",

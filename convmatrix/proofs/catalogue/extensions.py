@@ -10,7 +10,7 @@ import numpy as np
 import sympy
 
 from convmatrix import symbolic
-from convmatrix.boundary import BOUNDARIES, NOTHING, Axis, Boundary, read_sample
+from convmatrix.boundary import NOTHING, PLAIN, Axis, Boundary, read_sample
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.symbol_matrices import Checks, with_weights
 from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Numbers, Theorem
@@ -177,7 +177,7 @@ def _valid(layer: ConvGeometry) -> ConvGeometry:
 
 
 def _padded_layers() -> Iterator[ConvGeometry]:
-    for boundary in BOUNDARIES:
+    for boundary in PLAIN:
         yield ConvGeometry(4, 3, padding=[(2, 1)], boundary=boundary)
         yield ConvGeometry(2, 4, padding=[(5, 6)], stride=2, boundary=boundary)  # beyond one period
         yield ConvGeometry(1, 3, padding=1, boundary=boundary)
@@ -208,7 +208,7 @@ def _check_boundary_adjoint() -> Checks:
 def _check_tiles() -> Checks:
     """Check the theorem ``tiles``."""
     for layer in (
-        *(ConvGeometry(7, 3, padding=2, boundary=boundary) for boundary in BOUNDARIES),
+        *(ConvGeometry(7, 3, padding=2, boundary=boundary) for boundary in PLAIN),
         ConvGeometry(9, 3, stride=2, dilation=2, padding=[(3, 1)]),
         ConvGeometry(8, 2, padding=[(1, 0)], sharing=2),
         ConvGeometry((5, 4), (3, 2), stride=(2, 1), padding=1, boundary=("symmetric", "circular"), in_channels=2),
@@ -256,7 +256,7 @@ def _check_short_axes() -> Checks:
         )
         two = reflect == circular
         yield f"k = {k}, p = {p}: one sample, two samples", one and two
-    for boundary in BOUNDARIES[1:]:
+    for boundary in PLAIN[1:]:
         layer = ConvGeometry((1, 2), (3, 2), padding=[(2, 1), (1, 1)], boundary=boundary, in_channels=2)
         row = ConvGeometry(2, 2, padding=1, boundary=boundary, in_channels=2)
         sums = np.array(symbolic.weights(12)).reshape(2, 3, 2).sum(axis=1).ravel().tolist()
@@ -315,7 +315,7 @@ THEOREMS = (
                     _extended_lemma(boundary),
                     _PADDED,
                 )
-                for boundary in BOUNDARIES
+                for boundary in PLAIN
             ),
         ),
         _check_padding_factorisation,
@@ -440,7 +440,7 @@ THEOREMS = (
                     _one_sample_lemma(boundary),
                     {"position": -3},
                 )
-                for boundary in BOUNDARIES[1:]
+                for boundary in PLAIN[1:]
             ),
             Lemma(
                 "two samples",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convmatrix import symbolic
-from convmatrix.boundary import BOUNDARIES, Axis, Boundary
+from convmatrix.boundary import PLAIN, Axis, Boundary
 from convmatrix.equivariance import actions
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.eigenvectors import PERIOD
@@ -187,7 +187,7 @@ THEOREMS = (
                     _mirror_lemma(boundary),
                     {"n": 4, "position": -2},
                 )
-                for boundary in BOUNDARIES
+                for boundary in PLAIN
             ),
             *(
                 Lemma(
@@ -197,7 +197,7 @@ THEOREMS = (
                     _inside_lemma(boundary),
                     {"n": 4, "position": 2},
                 )
-                for boundary in BOUNDARIES
+                for boundary in PLAIN
             ),
             Lemma(
                 "distinct taps",

@@ -1,0 +1,108 @@
+"""The rows of an axis with a signed boundary, whose entries have coefficients; see `convmatrix.boundary.read_terms`."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from convmatrix.boundary import Axis
+
+    Indices = NDArray[np.int64]
+    SignedRow = tuple[Indices, Indices, Indices]  # columns, taps, coefficients
+    Combination = tuple[tuple[int, ...], tuple[int, ...]]  # taps, coefficients
+
+
+def signed_entries(axis: Axis, outputs: Indices) -> tuple[Indices, Indices, Indices, Indices]:
+    """Return the entries of some outputs: their place in ``outputs``, sample, weight and coefficient.
+
+    Terms of a tap that are on one sample are added, and entries whose coefficient is 0 are left out.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from convmatrix.boundary import Axis
+    >>> axis = Axis(n_outputs=4, n_samples=4, n_taps=2, pad_low=1, boundary="antireflect")
+    >>> [array.tolist() for array in signed_entries(axis, np.array([0]))]
+    [[0, 0, 0], [0, 1, 0], [0, 0, 1], [2, -1, 1]]
+    """
+    taps = np.arange(axis.n_taps, dtype=np.int64)
+    grid = (len(outputs), axis.n_taps)
+    terms = axis.terms(outputs[:, None], taps)
+    samples = np.stack([np.broadcast_to(sample, grid) for sample, _ in terms], axis=-1)  # (outputs, taps, terms)
+    factors = np.stack([np.broadcast_to(factor, grid) for _, factor in terms], axis=-1)
+    places, used, _ = np.nonzero(factors)
+    samples, factors = samples[factors != 0], factors[factors != 0]
+    order = np.lexsort((samples, used, places))
+    places, used, samples, factors = places[order], used[order], samples[order], factors[order]
+    first = np.ones(len(places), dtype=bool)
+    first[1:] = (np.diff(places) != 0) | (np.diff(used) != 0) | (np.diff(samples) != 0)
+    starts = np.flatnonzero(first)
+    sums = np.add.reduceat(factors, starts) if len(starts) else factors
+    kept = starts[sums != 0]
+    return places[kept], samples[kept], axis.weight(outputs[places[kept]], used[kept]), sums[sums != 0]
+
+
+def signed_rows_by_output(axis: Axis, ranges: Sequence[tuple[int, int]]) -> Iterator[SignedRow]:
+    """Yield the entries of each output in some ranges, ordered by sample and weight."""
+    for start, stop in ranges:
+        places, samples, weights, factors = signed_entries(axis, np.arange(start, stop, dtype=np.int64))
+        order = np.lexsort((weights, samples, places))
+        bounds = np.searchsorted(places, np.arange(stop - start + 1))
+        for first, last in pairwise(bounds.tolist()):
+            row = order[first:last]
+            yield samples[row], weights[row], factors[row]
+
+
+def signed_rows_by_sample(axis: Axis, outputs: Indices, start: int, stop: int) -> Iterator[SignedRow]:
+    """Yield the entries of the samples ``start .. stop - 1``, ordered by output and weight.
+
+    ``outputs`` are ascending, and contain all that read one of these samples.
+    """
+    places, samples, weights, factors = signed_entries(axis, outputs)
+    inside = (samples >= start) & (samples < stop)
+    samples, columns, weights, factors = samples[inside], outputs[places[inside]], weights[inside], factors[inside]
+    order = np.lexsort((weights, columns, samples))
+    bounds = np.searchsorted(samples[order], np.arange(start, stop + 1))
+    for first, last in pairwise(bounds.tolist()):
+        row = order[first:last]
+        yield columns[row], weights[row], factors[row]
+
+
+def samples_beyond(axis: Axis, outputs: Indices) -> Indices:
+    """Return the samples that some outputs read at positions outside the input."""
+    taps = np.arange(axis.n_taps, dtype=np.int64)
+    positions = axis.position(outputs[:, None], taps)
+    beyond = (positions < 0) | (positions >= axis.n_samples)
+    found = []
+    for sample, factor in axis.terms(outputs[:, None], taps):
+        found.append(np.broadcast_to(sample, positions.shape)[beyond & (np.asarray(factor) != 0)])
+    return np.concatenate(found)
+
+
+def combined(
+    row: SignedRow, numbers: dict[Combination, int], n_weights: int, *, merge: bool
+) -> tuple[Indices, Indices]:
+    """Return the columns of a row and the weight of each entry, as in a `RowTable`.
+
+    Each combination of weights with coefficients other than 1 is numbered from ``n_weights`` on, in ``numbers``.
+    Entries in one column make up one combination if they are merged.
+    """
+    columns, weights, factors = row
+    repeated = columns[1:] == columns[:-1]
+    if (factors == 1).all() and not (merge and repeated.any()):
+        return columns, weights
+    starts = np.flatnonzero(np.r_[True, ~repeated]) if merge else np.arange(len(columns))
+    found = weights[starts]
+    taps, coefficients = weights.tolist(), factors.tolist()
+    for entry, (first, last) in enumerate(pairwise([*starts.tolist(), len(columns)])):
+        combination = tuple(taps[first:last]), tuple(coefficients[first:last])
+        if combination[1] != (1,):
+            found[entry] = n_weights + numbers.setdefault(combination, len(numbers))
+    return columns[starts], found
