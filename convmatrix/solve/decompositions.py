@@ -1,4 +1,4 @@
-"""The singular value decomposition of a layer's equation in factored form: by blocks, or axis by axis."""
+"""The singular value decomposition of a layer's matrix in factored form: by blocks, or axis by axis."""
 
 from __future__ import annotations
 
@@ -30,32 +30,42 @@ MOST_WORK_WITH_TRANSFORM: Final = 1e12
 
 @dataclass(frozen=True, eq=False)
 class Decomposition:
-    """Singular values, coordinates of the data along the left singular vectors, and the map back by the right ones.
+    r"""Singular values, and maps between vectors and their coordinates along singular vectors.
+
+    With a penalty it is a generalised decomposition: A = U c W^H and L = (others) s W^H in common coordinates, and the
+    solution for the parameter lambda has the coordinates :math:`c \, u^H y / (c^2 + \lambda^2 q)` with q = s^2.
 
     Attributes
     ----------
     values : array of float
         All min(n_out, n_in) singular values; for a product of axes, some zeros may be missing.
-    data : array, same shape
-        u^H y.
-    outside : float
-        Squared norm of the part of y that is orthogonal to every u.
-    back : callable
-        Maps coordinates along v, an array of the same shape, to the flat vector x.
+    to_left : callable
+        Maps columns y, shape (n_out, batch), to U^H y, shape (batch, *values.shape).
+    from_left : callable
+        Maps coordinates of that shape to U z, columns of shape (n_out, batch).
+    from_right : callable
+        Maps coordinates along v to columns x, shape (n_in, batch).
     route : {"transform", "separable", "dense"}
     blocks : Blocks or None
         The blocks whose frequencies are the first axes of `values`, if the input is transformed with stride 1 on every
         axis.
+    penalty : array or float
+        q, in a shape that broadcasts with `values`.
     """
 
     values: NDArray[np.float64]
-    data: Array
-    outside: float
-    back: Callable[[Array], Array]
+    to_left: Callable[[Array], Array]
+    from_left: Callable[[Array], Array]
+    from_right: Callable[[Array], Array]
     route: str
     blocks: Blocks | None = None
+    penalty: NDArray[np.float64] | float = 1.0
 
-    def penalty(self, signal_power: ArrayLike, layer: WeightedLayer, *, real: bool) -> NDArray[np.float64]:
+    def outside(self, y: Array, data: Array) -> float:
+        """Return the squared norm of the part of y that is orthogonal to every u, given the coordinates of y."""
+        return float(np.linalg.norm(y - self.from_left(data))) ** 2
+
+    def inverse_power(self, signal_power: ArrayLike, layer: WeightedLayer, *, real: bool) -> NDArray[np.float64]:
         """Return the reciprocal of the signal's power, in a shape that broadcasts with `values`."""
         geometry = layer.geometry
         if self.blocks is None or self.blocks.shape != geometry.input_shape:
@@ -73,27 +83,34 @@ class Decomposition:
         return penalty[..., None, None]  # the same for all groups and channels
 
 
-def decompose(layer: WeightedLayer, y: Array) -> Decomposition | None:
-    """Return the cheapest exact decomposition of A x = y, or None if every one would take too long."""
+def decompose(layer: WeightedLayer) -> Decomposition | None:
+    """Return the cheapest exact decomposition of the matrix of a layer, or None if every one would take too long."""
     if not layer.geometry.transposed:
-        return _cheapest(layer, y)
+        return _cheapest(layer)
     # The blocks are those of the convolution C with A = C^T: A x = y is C^H conj(x) = conj(y).
-    found = _cheapest(layer, y.conj())
-    return None if found is None else replace(found, back=lambda z: found.back(z).conj())
+    found = _cheapest(layer)
+    if found is None:
+        return None
+    return replace(
+        found,
+        to_left=lambda y: found.to_left(y.conj()),
+        from_left=lambda z: found.from_left(z).conj(),
+        from_right=lambda z: found.from_right(z).conj(),
+    )
 
 
-def _cheapest(layer: WeightedLayer, y: Array) -> Decomposition | None:
+def _cheapest(layer: WeightedLayer) -> Decomposition | None:
     work = layer.decomposition_work
     if work <= MOST_WORK_WITH_TRANSFORM and "dense" not in layer.transform_names:
-        return _by_blocks(layer, y)
-    found = _by_axes(layer, y)
-    return _by_blocks(layer, y) if found is None and work <= MOST_WORK else found
+        return _by_blocks(layer)
+    found = _by_axes(layer)
+    return _by_blocks(layer) if found is None and work <= MOST_WORK else found
 
 
 # --- by blocks: one small decomposition per frequency ----------------------------------------------------------------
 
 
-def _by_blocks(layer: WeightedLayer, y: Array) -> Decomposition:
+def _by_blocks(layer: WeightedLayer) -> Decomposition:
     blocks = layer_blocks(layer)
     memory.require(
         16 * 4 * math.prod((*blocks.shape, blocks.n_groups, *blocks.block_shape)),
@@ -105,16 +122,16 @@ def _by_blocks(layer: WeightedLayer, y: Array) -> Decomposition:
     if layer.geometry.transposed:
         matrices, rows, columns = matrices.conj().swapaxes(-1, -2), columns, rows
     u, values, v = _decomposed_blocks(blocks, matrices)
-    waves = _to_waves(blocks, y, rows)
-    data = (u.conj().swapaxes(-1, -2) @ waves[..., None])[..., 0]
-
-    def back(z: Array) -> Array:
-        return _from_waves(blocks, (v @ z[..., None])[..., 0], columns)
-
-    outside = _squared_norm(waves - (u @ data[..., None])[..., 0])
+    uh = u.conj().swapaxes(-1, -2)
     transformed = all(axis.name != "dense" for axis in blocks.axes)
-    route = "transform" if transformed else "dense"
-    return Decomposition(values, data, outside, back, route, blocks if transformed and set(columns) == {1} else None)
+    return Decomposition(
+        values,
+        lambda y: (uh @ _to_waves(blocks, y, rows)[..., None])[..., 0],
+        lambda z: _from_waves(blocks, (u @ z[..., None])[..., 0], rows),
+        lambda z: _from_waves(blocks, (v @ z[..., None])[..., 0], columns),
+        "transform" if transformed else "dense",
+        blocks if transformed and set(columns) == {1} else None,
+    )
 
 
 def _decomposed_blocks(blocks: Blocks, matrices: Array) -> tuple[Array, NDArray[np.float64], Array]:
@@ -145,30 +162,30 @@ def _svd(matrices: Array) -> tuple[Array, NDArray[np.float64], Array]:
     return u, values, vh.conj().swapaxes(-1, -2)
 
 
-def _to_waves(blocks: Blocks, vector: Array, phases: list[int]) -> Array:
-    """Return a vector in the basis of the blocks: (*frequencies, groups, channels and phases)."""
+def _to_waves(blocks: Blocks, columns: Array, phases: list[int]) -> Array:
+    """Return columns in the basis of the blocks: (batch, *frequencies, groups, channels and phases)."""
     n = len(blocks.axes)
     sizes = [size for pair in zip(blocks.shape, phases, strict=True) for size in pair]
-    array = vector.reshape(blocks.n_groups, -1, *sizes)
+    array = columns.T.reshape(columns.shape[1], blocks.n_groups, -1, *sizes)
     array = _transformed(blocks, array, fft.fft, {"cosine": fft.dct, "sine": fft.dst})
-    order = [*(2 + 2 * a for a in range(n)), 0, 1, *(3 + 2 * a for a in range(n))]
-    return array.transpose(order).reshape(*blocks.shape, blocks.n_groups, -1)
+    order = [0, *(3 + 2 * a for a in range(n)), 1, 2, *(4 + 2 * a for a in range(n))]
+    return array.transpose(order).reshape(columns.shape[1], *blocks.shape, blocks.n_groups, -1)
 
 
 def _from_waves(blocks: Blocks, waves: Array, phases: list[int]) -> Array:
-    """Return the vector with given coordinates in the basis of the blocks: the inverse of `_to_waves`."""
+    """Return the columns with given coordinates in the basis of the blocks: the inverse of `_to_waves`."""
     n = len(blocks.axes)
-    order = [n, n + 1]
+    order = [0, n + 1, n + 2]
     for axis in range(n):
-        order += [axis, n + 2 + axis]
-    array = waves.reshape(*blocks.shape, blocks.n_groups, -1, *phases).transpose(order)
-    return _transformed(blocks, array, fft.ifft, {"cosine": fft.idct, "sine": fft.idst}).reshape(-1)
+        order += [axis + 1, n + 3 + axis]
+    array = waves.reshape(len(waves), *blocks.shape, blocks.n_groups, -1, *phases).transpose(order)
+    return _transformed(blocks, array, fft.ifft, {"cosine": fft.idct, "sine": fft.idst}).reshape(len(waves), -1).T
 
 
 def _transformed(blocks: Blocks, array: Array, fourier: Any, real: dict[str, Any]) -> Array:
-    """Return an array of shape (groups, channels, F, phases, F, phases, ...) transformed along every axis F."""
+    """Return an array of shape (batch, groups, channels, F, phases, F, phases, ...) transformed along every axis F."""
     for number, form in enumerate(blocks.axes):
-        axis = 2 + 2 * number
+        axis = 3 + 2 * number
         if form.name == "fourier":
             array = np.asarray(fourier(array, axis=axis, norm="ortho"))
         elif form.name != "dense":
@@ -181,7 +198,7 @@ def _transformed(blocks: Blocks, array: Array, fourier: Any, real: dict[str, Any
 # --- axis by axis: the matrix of a kernel of rank one is a Kronecker product -----------------------------------------
 
 
-def _by_axes(layer: WeightedLayer, y: Array) -> Decomposition | None:
+def _by_axes(layer: WeightedLayer) -> Decomposition | None:
     """Return the decomposition as a product of one decomposition per axis, for one-channel rank-one kernels."""
     geometry = layer.geometry
     if (geometry.in_channels, geometry.out_channels) != (1, 1) or geometry.sharing != "shared":
@@ -201,10 +218,14 @@ def _by_axes(layer: WeightedLayer, y: Array) -> Decomposition | None:
         us.append(u)
         vs.append(vh.conj().T)
         values = np.multiply.outer(values, s)
-    whole = y.reshape([len(u) for u in us])
-    data = _multiplied([u.conj().T for u in us], whole)
-    outside = _squared_norm(whole - _multiplied(us, data))
-    return Decomposition(values, data, outside, lambda z: _multiplied(vs, z).reshape(-1), "separable")
+    sizes = [len(u) for u in us]
+    return Decomposition(
+        values,
+        lambda y: _multiplied([u.conj().T for u in us], y.T.reshape(-1, *sizes)),
+        lambda z: _multiplied(us, z).reshape(len(z), -1).T,
+        lambda z: _multiplied(vs, z).reshape(len(z), -1).T,
+        "separable",
+    )
 
 
 def rank_one_factors(kernel: Array) -> list[Array] | None:
@@ -221,12 +242,8 @@ def rank_one_factors(kernel: Array) -> list[Array] | None:
     return factors if np.abs(product - kernel).max() <= 8 * EPSILON * np.abs(top) else None
 
 
-def _squared_norm(array: Array) -> float:
-    return float(np.linalg.norm(array)) ** 2
-
-
 def _multiplied(matrices: list[Array], array: Array) -> Array:
-    """Return an array multiplied by one matrix along each axis."""
-    for axis, matrix in enumerate(matrices):
+    """Return an array multiplied by one matrix along each axis after the first."""
+    for axis, matrix in enumerate(matrices, start=1):
         array = np.moveaxis(np.tensordot(matrix, array, axes=(1, axis)), 0, axis)
     return array

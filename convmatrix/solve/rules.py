@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from convmatrix.arrays import EPSILON
+from convmatrix.solve.bidiagonalisation import Bidiagonalisation
+from convmatrix.solve.l_curve import NoCornerError, corner, discrete_corner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from convmatrix.arrays import Array
 
 FilterName = Literal["tikhonov", "tsvd", "wiener"]
-Rule = Literal["gcv", "discrepancy"]
+Rule = Literal["gcv", "discrepancy", "l_curve"]
 
 RANGE: Final = (1e-8, 1e2)
 """The range in which cross-validation searches for lambda, relative to the largest singular value."""
@@ -36,7 +38,7 @@ class Regularisation:
     Attributes
     ----------
     method : {"tikhonov", "tsvd", "wiener"}
-    parameter : float, "gcv" or "discrepancy"
+    parameter : float, "gcv", "discrepancy" or "l_curve"
     target : float or None
         Norm of the residual, for the discrepancy principle.
     """
@@ -56,8 +58,8 @@ class Regularisation:
         if not (spectrum.energies.any() or spectrum.outside):
             raise ValueError(f"y is zero, from which parameter={self.parameter!r} cannot be estimated; give a number")
         if self.method == "tsvd":
-            return truncation(spectrum, self.target)
-        damping = cross_validated(spectrum) if self.target is None else discrepant(spectrum, self.target)
+            return truncation(spectrum, self.target, self.parameter)
+        damping = continuous_choice(spectrum, self.parameter, self.target)
         return damping**2 if self.method == "wiener" else damping
 
     def settle(self, operator: Any, y: Array, most: int, rng: np.random.Generator) -> float:
@@ -71,24 +73,24 @@ class Regularisation:
             raise ValueError(
                 f"A^H y is zero, from which parameter={self.parameter!r} cannot be estimated; give a number, or check y"
             )
-        n_out = operator.shape[0]
+        needs_trace = self.parameter == "gcv"
         data = Bidiagonalisation(operator, y)
-        probe = Bidiagonalisation(operator, rng.choice([-1.0, 1.0], n_out))
+        probe = Bidiagonalisation(operator, rng.choice([-1.0, 1.0], y.shape))
         before, unreachable = math.nan, None
         while True:
             more = min(max(data.steps, 16), most - data.steps)
             data.extend(more)
             values, energies, outside = data.nodes()
-            spectrum = Spectrum(values, energies, outside, n_out)
-            if self.target is None:
+            spectrum = Spectrum(values, energies, outside, y.size)
+            if needs_trace:
                 probe.extend(more)
                 counted, counts, free = probe.nodes()
                 spectrum = replace(spectrum, counted=counted, counts=counts, free_outside=free)
             try:
                 parameter, unreachable = self.choose(spectrum), None
-            except UnreachableResidualError as error:
+            except (UnreachableResidualError, NoCornerError) as error:
                 parameter, unreachable = math.nan, error
-            done = data.exhausted and (self.target is not None or probe.exhausted)
+            done = data.exhausted and (not needs_trace or probe.exhausted)
             if unreachable is None and (done or abs(parameter / before - 1) <= 1e-2):
                 return parameter
             if done or data.steps >= most:
@@ -110,13 +112,15 @@ class Spectrum:
     Attributes
     ----------
     values, energies : arrays that broadcast
-        Singular values, and :math:`|u^H y|^2`, or the nodes and weights of a quadrature rule that represents them.
+        Singular values, and :math:`|u^H y|^2`, summed over all y, or the nodes and weights of a quadrature rule that
+        represents them.
     outside : float
         Squared norm of the remaining data.
     n_out : int
         Number of data values.
     penalty : array or float
-        Factor by which the square of lambda is multiplied: 1, or the reciprocal of the signal's power.
+        Factor q by which the square of lambda is multiplied: 1, the reciprocal of the signal's power, or an eigenvalue
+        of L^H L, which may be zero.
     counted, counts : arrays, optional
         Nodes and weights for the degrees of freedom; by default ``values``, once each.
     free_outside : float
@@ -138,8 +142,11 @@ class Spectrum:
         return float(self.values.max(initial=0.0))
 
     @cached_property
-    def _squares(self) -> NDArray[np.float64]:
-        return (self.values**2 / self.penalty).ravel()
+    def squares(self) -> NDArray[np.float64]:
+        """The squares of the generalised singular values: infinite where nothing is penalised, zero where q is too."""
+        values, penalty = np.broadcast_arrays(self.values**2, self.penalty)
+        ratios = np.divide(values, penalty, out=np.full(values.shape, np.inf), where=penalty > 0)
+        return np.where(values > 0, ratios, 0.0).ravel()
 
     def misfit(self, damping: float) -> float:
         """Return the norm of the residual."""
@@ -147,7 +154,7 @@ class Spectrum:
 
     def misfit_and_freedom(self, damping: float) -> tuple[float, float]:
         """Return the norm of the residual, and the trace of the matrix that maps the data to the residual."""
-        left = _left_factors(self._squares, damping)
+        left = _left_factors(self.squares, damping)
         misfit = math.sqrt(float(left**2 @ self.energies.ravel()) + self.outside)
         if self.counted is None or self.counts is None:
             return misfit, float(left.sum()) + self.free_outside
@@ -156,6 +163,8 @@ class Spectrum:
 
 def _left_factors(squares: NDArray[np.float64], damping: float) -> NDArray[np.float64]:
     r"""Return :math:`1 - \varphi = \lambda^2 / (\sigma^2 + \lambda^2)`, without cancellation."""
+    if math.isinf(damping):
+        return np.where(np.isinf(squares), 0.0, 1.0)
     factors: NDArray[np.float64] = 1 / (1 + squares / damping**2)
     return factors
 
@@ -170,6 +179,15 @@ def filter_factors(
 
 
 # --- Tikhonov and Wiener: a continuous parameter ---------------------------------------------------------------------
+
+
+def continuous_choice(spectrum: Spectrum, rule: str, target: float | None) -> float:
+    """Return the damping that a rule chooses; ``target`` is the norm of the residual, for the discrepancy principle."""
+    if rule == "l_curve":
+        return corner(spectrum.squares, np.broadcast_to(spectrum.energies, spectrum.values.shape), spectrum.outside)
+    if rule == "gcv" or target is None:
+        return cross_validated(spectrum)
+    return discrepant(spectrum, target)
 
 
 def cross_validated(spectrum: Spectrum) -> float:
@@ -190,18 +208,18 @@ def cross_validated(spectrum: Spectrum) -> float:
 
 
 def _range(spectrum: Spectrum) -> tuple[float, float]:
-    penalty = np.sqrt(np.asarray(spectrum.penalty))
+    q = np.asarray(spectrum.penalty)
+    most, least = float(q.max()), float(q[q > 0].min(initial=math.inf))
+    if not most > 0:
+        raise ValueError("the penalty is zero, so no parameter can be chosen; check penalty")
     low, high = RANGE
-    return (
-        math.log(low * spectrum.largest / float(penalty.max())),
-        math.log(high * spectrum.largest / float(penalty.min())),
-    )
+    return math.log(low * spectrum.largest / math.sqrt(most)), math.log(high * spectrum.largest / math.sqrt(least))
 
 
 def discrepant(spectrum: Spectrum, target: float) -> float:
     """Return the largest damping for which the norm of the residual is at most ``target``, by bisection."""
     low, high = _range(spectrum)
-    _check_reachable(spectrum.misfit(math.exp(low)), spectrum.misfit(math.inf), target)
+    check_reachable(spectrum.misfit(math.exp(low)), spectrum.misfit(math.inf), target)
     while spectrum.misfit(math.exp(high)) < target:
         high += math.log(10)
     for _ in range(80):
@@ -213,11 +231,12 @@ def discrepant(spectrum: Spectrum, target: float) -> float:
     return math.exp(low)
 
 
-def _check_reachable(least: float, most: float, target: float) -> None:
+def check_reachable(least: float, most: float, target: float) -> None:
+    """Raise if the norm of the noise is outside the range of the residuals."""
     if target >= most:
         raise ValueError(
-            f"the noise explains all of y: its norm would be {target:.4g}, but that of y is {most:.4g}; give the "
-            "standard deviation of the noise in one entry of y"
+            f"the noise explains all of y: its norm would be {target:.4g}, but that of what is penalised is "
+            f"{most:.4g}; give the standard deviation of the noise in one entry of y"
         )
     if target < least:
         raise UnreachableResidualError(
@@ -230,7 +249,7 @@ def _check_reachable(least: float, most: float, target: float) -> None:
 # --- truncated singular value decomposition: a number of terms -------------------------------------------------------
 
 
-def truncation(spectrum: Spectrum, target: float | None) -> float:
+def truncation(spectrum: Spectrum, target: float | None, rule: str = "gcv") -> float:
     """Return the threshold, relative to the largest singular value, by cross-validation or for a given residual.
 
     Singular values that differ only by rounding are kept or dropped together, so that the solution does not depend on
@@ -250,71 +269,15 @@ def truncation(spectrum: Spectrum, target: float | None) -> float:
         inner = terms < spectrum.n_out  # with all terms, residual and degrees of freedom are both zero
         if inner.any():
             terms, left = terms[inner], left[inner]
-        scores = np.log(np.maximum(left, 1e-300)) - 2 * np.log(np.maximum(spectrum.n_out - terms, 1))
-        best = int(np.argmin(scores))
+        if rule == "l_curve":
+            safe = np.maximum(values, level) * spectrum.largest
+            kept = np.cumsum(spectrum.energies.ravel()[order] / safe**2)
+            best = discrete_corner(np.sqrt(left), np.sqrt(kept[terms - 1]))
+        else:
+            scores = np.log(np.maximum(left, 1e-300)) - 2 * np.log(np.maximum(spectrum.n_out - terms, 1))
+            best = int(np.argmin(scores))
     else:
-        _check_reachable(math.sqrt(float(left[-1])), math.sqrt(float(energies[0]) + spectrum.outside), target)
+        check_reachable(math.sqrt(float(left[-1])), math.sqrt(float(energies[0]) + spectrum.outside), target)
         best = int(np.flatnonzero(left <= target**2)[0])
     last = int(terms[best]) - 1
     return float((values[last] + after[last]) / 2)
-
-
-# --- quadrature ------------------------------------------------------------------------------------------------------
-
-
-class Bidiagonalisation:
-    r"""Golub-Kahan bidiagonalisation from a starting vector: :math:`A V_k = U_{k+1} B_k` with B lower bidiagonal.
-
-    Only B is kept. Its singular values, with the squares of the first row of its left singular vectors, are the nodes
-    and weights of a quadrature rule for :math:`u^H f(A A^H) u` with the starting vector u.
-    """
-
-    def __init__(self, operator: Any, start: Array) -> None:
-        self._operator, self._adjoint = operator, operator.H
-        self._size = float(np.linalg.norm(start))
-        self._left = start / self._size
-        self._right = np.zeros(operator.shape[1], dtype=np.result_type(operator.dtype, start.dtype))
-        self._diagonal: list[float] = []
-        self._below: list[float] = []
-        self.exhausted = False
-
-    def extend(self, steps: int) -> None:
-        """Take more steps, until the bidiagonalisation is exhausted."""
-        for _ in range(steps):
-            if self.exhausted:
-                return
-            right = self._adjoint @ self._left - (self._below[-1] if self._below else 0.0) * self._right
-            alpha = float(np.linalg.norm(right))
-            if alpha <= self._level():
-                self.exhausted = True
-                return
-            self._right = right / alpha
-            left = self._operator @ self._right - alpha * self._left
-            beta = float(np.linalg.norm(left))
-            self._diagonal.append(alpha)
-            if beta <= self._level():
-                beta, self.exhausted = 0.0, True
-            else:
-                self._left = left / beta
-            self._below.append(beta)
-
-    def _level(self) -> float:
-        """Return the norm below which a vector is zero up to rounding."""
-        return 16 * EPSILON * max([*self._diagonal, *self._below, 0.0])
-
-    @property
-    def steps(self) -> int:
-        """Number of steps taken; each step takes two products."""
-        return len(self._diagonal)
-
-    def nodes(self) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-        """Return the nodes, their weights and the weight at zero; the weights sum to the squared norm of the start."""
-        k = self.steps
-        if k == 0:
-            return np.zeros(0), np.zeros(0), self._size**2
-        B = np.zeros((k + 1, k))
-        B[np.arange(k), np.arange(k)] = self._diagonal
-        B[np.arange(1, k + 1), np.arange(k)] = self._below
-        P, values, _ = np.linalg.svd(B)
-        weights = (self._size * P[0]) ** 2
-        return values, weights[:k], float(weights[k])

@@ -1,0 +1,254 @@
+"""The methods of a deconvolution: which decomposition or iteration solves a problem, and with which parameter."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from convmatrix.arrays import EPSILON
+from convmatrix.solve.bidiagonalisation import Bidiagonalisation
+from convmatrix.solve.conjugate_gradients import Iterate, conjugate_gradients, stopped_conjugate_gradients
+from convmatrix.solve.joint_decompositions import decompose_jointly
+from convmatrix.solve.nonnegative import nonnegative_least_squares
+from convmatrix.solve.parameter_search import discrepancy_search, searched_parameter
+from convmatrix.solve.penalties import Differences, differences
+from convmatrix.solve.richardson_lucy import richardson_lucy
+from convmatrix.solve.rules import Regularisation, Spectrum, check_reachable, filter_factors
+from convmatrix.solve.total_variation import TotalVariation, total_variation
+
+if TYPE_CHECKING:
+    from convmatrix.arrays import Array
+    from convmatrix.solve.decompositions import Decomposition
+    from convmatrix.solve.deconvolution_problems import Problem
+
+ITERATION = "iteration"
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """Columns x of a scaled problem, the parameter, and how they were found; see `Deconvolution`."""
+
+    x: Array
+    parameter: float
+    route: str
+    iterations: int = 0
+    gradient: float = 0.0
+
+
+def solve_problem(problem: Problem) -> Solution:
+    """Return the solution of a problem; raise ValueError if the tolerance is not reached."""
+    if problem.method == "cgls":
+        found, number = stopped_conjugate_gradients(
+            problem.operator, problem.data, problem.parameter, problem.target, _most(problem), problem.log
+        )
+        return Solution(found.x, number, ITERATION, found.iterations, found.gradient)
+    if problem.method == "richardson_lucy":
+        given = problem.parameter if isinstance(problem.parameter, float) else math.inf
+        found, number = richardson_lucy(
+            problem.operator, problem.data, given, problem.target, problem.tol, _most(problem), problem.log
+        )
+        if math.isinf(given) and problem.target is None:
+            _check_converged(problem, found, "the iteration of Richardson and Lucy")
+        return Solution(found.x, number, ITERATION, found.iterations, found.gradient)
+    if problem.method == "tv":
+        return _total_variation(problem)
+    decomposition = decompose_jointly(problem.layer, problem.penalty)
+    if decomposition is not None:
+        solution = _filtered(problem, decomposition)
+    elif problem.method == "tsvd" or problem.power is not None:
+        raise ValueError(
+            f"method={problem.method!r}{' with signal_power' if problem.method == 'wiener' else ''} needs singular "
+            f"vectors, but those of {problem.geometry!r} are out of reach: some axes are neither rings nor symmetric, "
+            "the kernel is not an outer product, and a dense decomposition would take too long; use method='tikhonov', "
+            "or a smaller input"
+        )
+    elif not problem.nonnegative or problem.parameter in ("gcv", "l_curve"):
+        solution = _by_iterations(problem)
+    else:
+        solution = Solution(np.zeros((problem.geometry.n_in, problem.data.shape[1])), 0.0, ITERATION)
+    return _nonnegative(problem, solution) if problem.nonnegative else solution
+
+
+def _most(problem: Problem) -> int:
+    """Return the maximum number of iterations; one that is given as the parameter is not limited."""
+    return (
+        problem.most if isinstance(problem.parameter, str) or math.isinf(problem.parameter) else int(problem.parameter)
+    )
+
+
+def _check_converged(problem: Problem, found: Iterate, name: str) -> None:
+    if found.gradient <= 2 * problem.tol:
+        return
+    raise ValueError(
+        f"{name} end after {found.iterations} iterations with a gradient of {found.gradient:.2g} times that at x = 0, "
+        f"and tol={problem.tol:g}; raise max_iterations (now {problem.most}), tol, or the parameter"
+    )
+
+
+def _misfit(problem: Problem, found: Iterate) -> float:
+    return float(np.linalg.norm(problem.operator @ found.x - problem.data))
+
+
+# --- filters ---------------------------------------------------------------------------------------------------------
+
+
+def _filtered(problem: Problem, found: Decomposition) -> Solution:
+    """Return the filtered solution."""
+    geometry, values = problem.geometry, found.values
+    largest = float(values.max(initial=0.0))
+    if largest == 0:
+        raise ValueError(f"the matrix of {geometry!r} is zero: no output reads a sample; check the padding")
+    q = found.penalty
+    if problem.power is not None:
+        q = found.inverse_power(problem.power, problem.layer, real=problem.real)
+    data = found.to_left(problem.data)
+    energies = (np.abs(data) ** 2).sum(axis=0)
+    free = float(geometry.n_out - values.size)
+    spectrum = Spectrum(values, energies, found.outside(problem.data, data), geometry.n_out, q, free_outside=free)
+    regularisation = _regularisation(problem)
+    if problem.nonnegative and problem.parameter == "discrepancy":
+        return Solution(np.zeros((geometry.n_in, len(data))), 0.0, found.route)  # it has another residual
+    parameter = regularisation.choose(spectrum)
+    level = EPSILON * max(geometry.n_out, geometry.n_in) * largest
+    least = float(values.min()) if values.size == min(geometry.n_out, geometry.n_in) else 0.0
+    if parameter == 0 and least <= level:
+        if problem.nonnegative:
+            return Solution(np.zeros((geometry.n_in, len(data))), 0.0, found.route)
+        raise ValueError(
+            f"A is singular to rounding: its singular values reach from {largest:.3g} down to {least:.2g} (for the "
+            "kernel scaled to about one), and parameter=0 divides by them; give a positive one, or 'gcv'"
+        )
+    if problem.method == "tsvd":
+        factors = (values >= parameter * largest * (1 - 4 * EPSILON)) * 1.0
+    else:
+        factors = filter_factors(values, regularisation.damping(parameter), q)
+    x = found.from_right(data * np.divide(factors, values, out=np.zeros_like(factors), where=factors > 0))
+    return Solution(x, parameter, found.route)
+
+
+def _regularisation(problem: Problem) -> Regularisation:
+    method: Any = problem.method
+    return Regularisation(method, problem.parameter, problem.target)
+
+
+# --- iterations ------------------------------------------------------------------------------------------------------
+
+
+def _by_iterations(problem: Problem) -> Solution:
+    """Return the Tikhonov solution by conjugate gradients, with a number or a rule for the parameter."""
+    regularisation, L = _regularisation(problem), problem.L
+
+    def attempt(y: Array, damping: float, start: Iterate | None) -> Iterate:
+        first = None if start is None else start.x
+        return conjugate_gradients(problem.operator, y, damping, problem.tol, problem.most, problem.log, L, first)
+
+    if L is not None and problem.parameter == "discrepancy" and problem.target is not None:
+        found, value = discrepancy_search(
+            lambda damping, start: attempt(problem.data, damping, start),
+            lambda found: _misfit(problem, found),
+            problem.target,
+            _norm(problem) / max(_operator_norm(L, problem.rng), 1e-300) * 1e-2,
+        )
+    else:
+        if L is None:
+            value = regularisation.settle(problem.operator, problem.data, problem.most, problem.rng)
+        elif not isinstance(problem.parameter, str):
+            value = problem.parameter
+        elif (problem.operator.H @ problem.data).any():
+            value = searched_parameter(attempt, problem.operator, L, problem.data, problem.parameter, problem.rng)
+        else:
+            raise ValueError(f"A^H y is zero, from which parameter={problem.parameter!r} cannot be estimated; check y")
+        found = attempt(problem.data, regularisation.damping(value), None)
+    _check_converged(problem, found, "conjugate gradients")
+    return Solution(found.x, value, ITERATION, found.iterations, found.gradient)
+
+
+def _nonnegative(problem: Problem, unconstrained: Solution) -> Solution:
+    """Return the non-negative solution, for the parameter of the unconstrained one, or for a given residual."""
+    L = problem.L
+
+    def solve(damping: float, start: Iterate | None) -> Iterate:
+        found = nonnegative_least_squares(
+            problem.operator,
+            problem.data,
+            damping,
+            problem.tol,
+            problem.most,
+            problem.log,
+            L,
+            unconstrained.x.real if start is None else start.x,
+            lambda: _norm(problem) ** 2 + damping**2 * _operator_norm(L, problem.rng) ** 2,
+        )
+        _check_converged(problem, found, "projected conjugate gradients")
+        return found
+
+    if problem.parameter == "discrepancy" and problem.target is not None:
+        size = 1e-2 * _norm(problem) / max(_operator_norm(L, problem.rng), 1e-300)
+        found, value = discrepancy_search(solve, lambda found: _misfit(problem, found), problem.target, size)
+    else:
+        value = unconstrained.parameter if isinstance(problem.parameter, str) else problem.parameter
+        found = solve(value, None)
+    return Solution(found.x, value, ITERATION, found.iterations, found.gradient)
+
+
+def _total_variation(problem: Problem) -> Solution:
+    """Return the minimum of the squared residual and the total variation."""
+    variation = TotalVariation(differences(problem.geometry), problem.isotropic)
+    decomposition = decompose_jointly(problem.layer, None)
+
+    def solve(weight: float, start: Iterate | None) -> Iterate:
+        found = total_variation(
+            problem.operator,
+            problem.data,
+            weight,
+            variation,
+            problem.tol,
+            problem.most,
+            problem.log,
+            decomposition,
+            lambda: _norm(problem),
+            nonnegative=problem.nonnegative,
+            start=start,
+        )
+        _check_converged(problem, found, "primal-dual iterations")
+        return found
+
+    if problem.parameter == "discrepancy" and problem.target is not None:
+        check_reachable(0.0, _flat_misfit(problem), problem.target)
+        size = float(np.abs(problem.operator.H @ problem.data).max()) * 1e-3
+        found, value = discrepancy_search(
+            solve, lambda found: _misfit(problem, found), problem.target, max(size, 1e-300), power=2
+        )
+    else:
+        value = float(problem.parameter)
+        found = solve(value, None)
+    route = ITERATION if decomposition is None else decomposition.route
+    return Solution(found.x, value, route, found.iterations, found.gradient)
+
+
+def _flat_misfit(problem: Problem) -> float:
+    """Return the residual of the best x whose channels are constant: the limit of strong total variation."""
+    channels = problem.geometry.in_channels
+    images = problem.operator @ np.repeat(np.eye(channels), problem.geometry.n_in // channels, axis=0)
+    return float(np.linalg.norm(images @ np.linalg.lstsq(images, problem.data)[0] - problem.data))
+
+
+def _norm(problem: Problem) -> float:
+    """Return a proved upper bound on the norm of the scaled layer."""
+    from convmatrix.spectral.bounds import norm_bounds
+
+    return norm_bounds(problem.layer.weights, problem.geometry)[1]
+
+
+def _operator_norm(L: Any, rng: np.random.Generator) -> float:
+    """Return a bound on the norm of the penalty, or an estimate that is nearly always one."""
+    if L is None:
+        return 1.0
+    if isinstance(L, Differences):
+        return L.norm_bound
+    process = Bidiagonalisation(L, rng.standard_normal((L.shape[0], 1)))
+    process.extend(20)
+    return 1.1 * float(process.nodes()[0].max(initial=0.0))

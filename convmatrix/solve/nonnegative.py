@@ -1,0 +1,199 @@
+"""Non-negative least squares: an active-set method for small problems, projected conjugate gradients for all others."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from scipy.optimize import nnls
+
+from convmatrix.solve.conjugate_gradients import Iterate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from convmatrix.arrays import Array
+    from convmatrix.solve.iteration_log import IterationLog
+
+MOST_COLUMNS: Final = 200
+"""Maximum number of unknowns for the active-set method, whose steps are dense factorisations."""
+
+_MOST_ROWS: Final = 4000
+_RESTARTS: Final = 5
+
+
+def nonnegative_least_squares(
+    operator: Any,
+    y: Array,
+    damping: float,
+    tol: float,
+    most: int,
+    log: IterationLog,
+    penalty: Any = None,
+    start: Array | None = None,
+    norm_bound: Callable[[], float] | None = None,
+) -> Iterate:
+    r"""Minimise :math:`\|A x - y\|^2 + \lambda^2 \|L x\|^2` over all real :math:`x \ge 0`.
+
+    Small problems are solved by `scipy.optimize.nnls` (Lawson and Hanson). All others are solved by conjugate gradients
+    on the entries that are positive, with a projected gradient step where an entry would become negative (modified
+    proportioning with reduced gradient projections, MPRGP). Iterations end with the Karush-Kuhn-Tucker conditions: the
+    norm of the projected gradient, which is the gradient where x is positive and its negative part where x is zero, is
+    ``tol`` times the norm of the gradient at x = 0.
+
+    References
+    ----------
+    Lawson, Hanson, Solving least squares problems, SIAM 1995, chapter 23. Dostal, Schoeberl, Minimizing quadratic
+    functions over non-negative cone with the rate of convergence and finite termination, Comput. Optim. Appl. 30(1),
+    2005.
+    """
+    log.restart()
+    first = float(np.linalg.norm(operator.H @ y))
+    if first == 0:
+        return Iterate(np.zeros((operator.shape[1], y.shape[1])), 0, 0.0)
+    problem = _Quadratic(operator, y, damping, penalty)
+    n_rows = operator.shape[0] + (operator.shape[1] if penalty is None else penalty.shape[0])
+    if operator.shape[1] <= MOST_COLUMNS and n_rows <= _MOST_ROWS:
+        x = _active_set(problem)
+        if x is not None:
+            level = problem.optimality(x) / first
+            log.add(*problem.objective(x), level)
+            return Iterate(x, 1, level)
+    bound = norm_bound() if norm_bound is not None else problem.estimated_norm()
+    x = np.zeros((operator.shape[1], y.shape[1])) if start is None else np.maximum(start.real, 0)
+    done = 0
+    for _ in range(_RESTARTS):  # the gradient updated in each step drifts from that of x
+        x, done = _mprgp(problem, x, bound, tol * first, first, done, most, log)
+        level = problem.optimality(x) / first
+        if level <= tol or done >= most:
+            break
+    return Iterate(x, done, level)
+
+
+class _Quadratic:
+    """The objective, its gradient and its Hessian; half of them, so that the gradient is A^H A x - A^H y."""
+
+    def __init__(self, operator: Any, y: Array, damping: float, penalty: Any) -> None:
+        self.operator, self.y, self.damping, self.penalty = operator, y, damping, penalty
+
+    def hessian(self, v: Array) -> Array:
+        """Return the Hessian times columns v."""
+        product = self.operator.H @ (self.operator @ v)
+        if self.damping:
+            product = product + self.damping**2 * (v if self.penalty is None else self.penalty.H @ (self.penalty @ v))
+        return np.asarray(product)
+
+    def gradient(self, x: Array) -> Array:
+        """Return the gradient at x."""
+        result = self.operator.H @ (self.operator @ x - self.y)
+        if self.damping:
+            result = result + self.damping**2 * (x if self.penalty is None else self.penalty.H @ (self.penalty @ x))
+        return np.asarray(result)
+
+    def objective(self, x: Array) -> tuple[float, float]:
+        """Return the objective and the norm of the residual."""
+        misfit = float(np.linalg.norm(self.operator @ x - self.y))
+        size = float(np.linalg.norm(x if self.penalty is None else self.penalty @ x)) if self.damping else 0.0
+        return misfit**2 + (self.damping * size) ** 2, misfit
+
+    def optimality(self, x: Array) -> float:
+        """Return the norm of the projected gradient."""
+        gradient = self.gradient(x)
+        return float(np.linalg.norm(np.where(x > 0, gradient, np.minimum(gradient, 0))))
+
+    def estimated_norm(self) -> float:
+        """Return an estimate of the norm of the Hessian, by power iteration; steps that are too long are shortened."""
+        v = np.random.default_rng(0).standard_normal((self.operator.shape[1], 1))
+        size = 0.0
+        for _ in range(20):
+            v = self.hessian(v)
+            size = float(np.linalg.norm(v))
+            if size == 0:
+                break
+            v /= size
+        return size
+
+
+def _active_set(problem: _Quadratic) -> Array | None:
+    """Return the solution by the method of Lawson and Hanson, or None if it does not end."""
+    n = problem.operator.shape[1]
+    A, y = problem.operator @ np.eye(n), problem.y
+    if problem.damping:
+        L = np.eye(n) if problem.penalty is None else problem.penalty @ np.eye(n)
+        A = np.concatenate([A, problem.damping * L])
+        y = np.concatenate([y, np.zeros((len(L), y.shape[1]))])
+    try:
+        return np.stack([nnls(A, column, maxiter=30 * n)[0] for column in y.T], axis=1)
+    except RuntimeError:
+        return None
+
+
+def _mprgp(
+    problem: _Quadratic, x: Array, bound: float, goal: float, first: float, done: int, most: int, log: IterationLog
+) -> tuple[Array, int]:
+    """Return the iterate whose projected gradient, as updated, is at most ``goal``, and the number of iterations."""
+    step = 1.0 / bound
+    constant = float(np.vdot(problem.y, problem.y).real)
+    right = problem.operator.H @ problem.y
+    gradient = problem.gradient(x)
+    free = np.where(x > 0, gradient, 0)
+    direction = free
+    while done < most:
+        chopped = np.where(x > 0, 0, np.minimum(gradient, 0))
+        level = float(np.sqrt(np.vdot(free, free) + np.vdot(chopped, chopped)))
+        if level <= goal:
+            break
+        done += 1
+        reduced = np.minimum(x / step, free)
+        if np.vdot(chopped, chopped) <= np.vdot(reduced, free):
+            image = problem.hessian(direction)
+            curvature = float(np.vdot(direction, image))
+            moving = direction > 0
+            feasible = float((x[moving] / direction[moving]).min(initial=np.inf))
+            length = float(np.vdot(gradient, direction)) / curvature if curvature > 0 else np.inf
+            if length <= feasible:
+                x = np.maximum(x - length * direction, 0)
+                gradient = gradient - length * image
+                free = np.where(x > 0, gradient, 0)
+                direction = free - float(np.vdot(free, image)) / curvature * direction
+            else:
+                if np.isfinite(feasible):
+                    x = np.maximum(x - feasible * direction, 0)
+                    gradient = gradient - feasible * image
+                free = np.where(x > 0, gradient, 0)
+                x, gradient, step = _projected_step(problem, x, gradient, free, step)
+                free = direction = np.where(x > 0, gradient, 0)
+        else:
+            image = problem.hessian(chopped)
+            curvature = float(np.vdot(chopped, image))
+            length = float(np.vdot(gradient, chopped)) / curvature if curvature > 0 else step
+            x = np.maximum(x - length * chopped, 0)
+            gradient = gradient - length * image
+            free = direction = np.where(x > 0, gradient, 0)
+        # x'Hx = x'(gradient + right), so that the objective takes no further product.
+        objective = float(np.vdot(x, gradient - right)) + constant
+        weight = _penalised(problem, x)
+        log.add(objective, float(np.sqrt(max(objective - weight, 0.0))), level / first)
+    return x, done
+
+
+def _penalised(problem: _Quadratic, x: Array) -> float:
+    if not problem.damping:
+        return 0.0
+    size = float(np.linalg.norm(x if problem.penalty is None else problem.penalty @ x))
+    return (problem.damping * size) ** 2
+
+
+def _projected_step(
+    problem: _Quadratic, x: Array, gradient: Array, free: Array, step: float
+) -> tuple[Array, Array, float]:
+    """Return x after a projected gradient step, its gradient, and the step size, halved until the objective falls."""
+    for _ in range(60):
+        moved = np.maximum(x - step * free, 0)
+        new = problem.gradient(moved)
+        # The difference of a quadratic function: (moved - x)' (gradient + new) / 2.
+        change = float(np.vdot(moved - x, gradient + new))
+        if change <= 1e-12 * abs(float(np.vdot(moved, new))):
+            break
+        step /= 2
+    return moved, new, step
