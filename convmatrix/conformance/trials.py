@@ -1,0 +1,123 @@
+"""One layer after another: drawn, run, judged, and shrunk if it fails."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from convmatrix.conformance.drawing import draw_case
+from convmatrix.conformance.expected_values import LARGEST_VALUE, amplitude, draw_values
+from convmatrix.conformance.judging import Difference, judge
+from convmatrix.conformance.layer_cases import LayerCase, features
+from convmatrix.conformance.rounding import is_decisive
+from convmatrix.conformance.scripts import reproducing_script
+from convmatrix.conformance.shrinking import shrink
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from convmatrix.conformance.expected_values import LayerValues
+    from convmatrix.conformance.judging import Judge
+    from convmatrix.conformance.targets import Call, Target
+
+MOST_SHRUNK: Final = 60
+"""Failures that one process shrinks; more are counted only."""
+
+MOST_ALIKE: Final = 3
+"""Failures of one call, of one kind and with one minimal set of options that are shrunk before their like are counted."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """A failure, shrunk: a minimal layer, its integers, how the target differs, and a program that reproduces it.
+
+    ``first`` is the number of the drawn layer, and ``count`` how many failures were shrunk to layers that use the same
+    options.
+    """
+
+    call: str
+    first: int
+    case: LayerCase
+    values: LayerValues
+    difference: Difference
+    script: str
+    count: int = 1
+
+    @property
+    def signature(self) -> tuple[object, ...]:
+        """Findings with equal signatures are listed once."""
+        return self.call, *self.difference.signature, self.case.transposed, self.case.plain_fields()
+
+
+@dataclass(frozen=True)
+class LayerOutcome:
+    """What became of one layer: it passed, was refused, or failed; failures that are only counted have no finding."""
+
+    number: int
+    call: str
+    features: tuple[str, ...]
+    refusal: str | None = None
+    failed: bool = False
+    finding: Finding | None = None
+
+
+def drawn_layer(target: Target, seed: int, number: int) -> tuple[Call, LayerCase, LayerValues]:
+    """Return the layer with a number: a call of the target, the layer and its integers.
+
+    The layers of algorithms that round are such that bounds are below 1/2; see `convmatrix.conformance.rounding`.
+    """
+    rng = np.random.default_rng((seed, number))
+    call = target.calls[int(rng.integers(len(target.calls)))]
+    for _ in range(200):
+        case = draw_case(call.name, call.offers, rng)
+        if call.rounding == "exact":
+            return call, case, draw_values(case, rng)
+        for largest in range(min(amplitude(case), LARGEST_VALUE), 0, -1):
+            values = draw_values(case, rng, largest)
+            if is_decisive(case, values, call.rounding):
+                return call, case, values
+    raise ValueError(
+        f"{call.name}: no layer has a bound below 1/2 for rounding={call.rounding!r} in {case.dtype}; declare wider types"
+    )
+
+
+def outcomes(target: Target, seed: int, numbers: Iterable[int], judge_layer: Judge = judge) -> Iterator[LayerOutcome]:
+    """Yield what became of each layer, in the order of the numbers."""
+    shrunk, alike, crowded = 0, Counter[tuple[object, ...]](), set[tuple[object, ...]]()
+    for number in numbers:
+        call, case, values = drawn_layer(target, seed, number)
+        kinds = tuple(features(case))
+        judgement = judge_layer(call, case, values)
+        if judgement.refusal is not None:
+            yield LayerOutcome(number, call.name, kinds, refusal=judgement.refusal)
+        elif judgement.difference is None:
+            yield LayerOutcome(number, call.name, kinds)
+        elif shrunk >= MOST_SHRUNK or (call.name, *judgement.difference.signature) in crowded:
+            yield LayerOutcome(number, call.name, kinds, failed=True)
+        else:
+            shrunk += 1
+            finding = find(target, call, number, case, values, judgement.difference, judge_layer)
+            alike[finding.signature] += 1
+            if alike[finding.signature] >= MOST_ALIKE and sum(
+                count for signature, count in alike.items() if signature[:3] == finding.signature[:3]
+            ) >= 5 * MOST_ALIKE:
+                crowded.add(finding.signature[:3])
+            yield LayerOutcome(number, call.name, kinds, failed=True, finding=finding)
+
+
+def find(
+    target: Target,
+    call: Call,
+    number: int,
+    case: LayerCase,
+    values: LayerValues,
+    difference: Difference,
+    judge_layer: Judge,
+) -> Finding:
+    """Return the finding for a failed layer."""
+    case, values, difference = shrink(call, case, values, difference, judge_layer)
+    script = reproducing_script(target, call, case, values, difference)
+    return Finding(call.name, number, case, values, difference, script)
