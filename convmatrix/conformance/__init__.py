@@ -7,7 +7,17 @@ from convmatrix.conformance.target_names import TARGETS, TargetName
 from convmatrix.conformance.targets import Call, Target
 from convmatrix.conformance.trials import Finding
 
-__all__ = ["TARGETS", "Call", "ConformanceReport", "Finding", "Offers", "Target", "TargetName", "conform", "declared_offers"]
+__all__ = [
+    "TARGETS",
+    "Call",
+    "ConformanceReport",
+    "Finding",
+    "Offers",
+    "Target",
+    "TargetName",
+    "conform",
+    "declared_offers",
+]
 
 
 def __dir__() -> list[str]:

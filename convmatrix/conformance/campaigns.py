@@ -58,7 +58,7 @@ def conform(
     else:
         if jobs != 1:
             raise ValueError(
-                f"jobs={jobs} is for targets that other processes can import; give its name, 'module:function', or jobs=1"
+                f"jobs={jobs} is for targets that other processes can import; give 'module:function', or jobs=1"
             )
         loaded = function_target(target, options, gradient=gradient, rounding=rounding or "exact")
         for outcome in outcomes(loaded, seed, range(count)):

@@ -9,12 +9,12 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from convmatrix.conformance.layer_cases import LayerCase
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import numpy as np
 
     from convmatrix.boundary import Boundary
     from convmatrix.conformance.offers import Offers
@@ -63,6 +63,7 @@ def draw_case(name: str, offers: Offers, rng: np.random.Generator) -> LayerCase:
 
     Examples
     --------
+    >>> import numpy as np
     >>> from convmatrix.conformance.offers import declared_offers
     >>> offers = declared_offers(["stride", "channels"])
     >>> print(draw_case("mine", offers, np.random.default_rng(5)))
@@ -230,7 +231,7 @@ class _Draft:
             flip=bool(self.one_of(self.offers.flips)),
             bias=self.has("bias") and self.one_in(2),
             dtype=str(self.one_of(self.offers.dtypes)),
-            extras=tuple((key, self.one_of(values)) for key, values in self.offers.extras.items()),
+            settings=tuple((key, self.one_of(values)) for key, values in self.offers.settings.items()),
         )
 
     def padding(self) -> str | tuple[tuple[int, int], ...]:

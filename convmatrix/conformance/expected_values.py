@@ -9,8 +9,8 @@ All values are contractions of the layer's index pattern T (`WeightPattern`) in 
 
 **When a floating-point result must be equal.** A type with p significant bits has every integer up to :math:`2^p`. If
 the sum of the magnitudes of all products of a result, :math:`\sum |T| |w| |x| + |b|`, is at most :math:`2^p`, then so is
-every partial sum, in any order, of any blocking, with or without fused multiplications, and each is an integer: nothing
-is ever rounded, and a correct target has no freedom at all. `draw_values` draws integers that are small enough for that.
+every partial sum, in any order, of any blocking, with or without fused multiplications, and each is an integer:
+nothing is ever rounded, and a correct target has no freedom at all. `draw_values` draws integers that small.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def draw_values(case: LayerCase, rng: np.random.Generator, largest: int | None =
     most = amplitude(case) if largest is None else largest
 
     def draw(*shape: int) -> Array:
-        return rng.integers(1, most, shape, endpoint=True) * rng.choice((-1, 1), shape)
+        return np.asarray(rng.integers(1, most, shape, endpoint=True) * rng.choice((-1, 1), shape))
 
     geometry = case.geometry
     return LayerValues(
@@ -94,8 +94,12 @@ def draw_values(case: LayerCase, rng: np.random.Generator, largest: int | None =
 
 def amplitude(case: LayerCase) -> int:
     """Return the largest a <= 9 for which values of magnitude a are exact; at least 1."""
-    terms = max(n_terms(case).values())
     limit = 2 ** SIGNIFICANT_BITS[case.dtype]
+    coefficients = _coefficients(case.pattern)
+    largest = 1 if coefficients is None else int(np.abs(coefficients).max(initial=1))
+    terms = case.pattern.n_entries * max(case.batch, 1) * largest + 1  # all terms there are: mostly few enough
+    if terms * LARGEST_VALUE**2 > limit:
+        terms = max(n_terms(case).values())
     for most in range(LARGEST_VALUE, 1, -1):
         if terms * most**2 <= limit:
             return most
@@ -120,26 +124,27 @@ def exact_results(case: LayerCase, values: LayerValues) -> dict[str, Array]:
     Examples
     --------
     >>> from convmatrix.conformance.drawing import plain_case
-    >>> one = np.arange(1, 4)
-    >>> results = exact_results(plain_case((3,), (2,)), LayerValues(one[None, None], one[None, None, :2], None, one[None, None, :2]))
+    >>> x = np.array([[[1, 2, 3]]])
+    >>> results = exact_results(plain_case((3,), (2,)), LayerValues(x=x, w=x[:, :, :2], b=None, g=x[:, :, :2]))
     >>> {name: array.tolist() for name, array in results.items()}
     {'y': [[[5, 8]]], 'dx': [[[1, 4, 4]]], 'dw': [[[5, 8]]]}
     """
-    return _contract(case.geometry.pattern(), case, values)
+    return _contract(case.pattern, case, values)
 
 
 def magnitudes(case: LayerCase, values: LayerValues) -> dict[str, Array]:
     """Return the sum of the magnitudes of all terms of each entry: the results with every sign removed."""
-    pattern = case.geometry.pattern()
-    coefficients = getattr(pattern, "coefficients", None)
+    pattern, coefficients = case.pattern, _coefficients(case.pattern)
     if coefficients is not None:
-        pattern = dataclasses.replace(pattern, coefficients=np.abs(coefficients))  # type: ignore[call-arg]
-    positive = LayerValues(**{name: np.abs(array) for name, array in values.arrays().items()} | _without(values))
-    return _contract(pattern, case, positive)
+        absolute: dict[str, Any] = {"coefficients": np.abs(coefficients)}
+        pattern = dataclasses.replace(pattern, **absolute)
+    positive: dict[str, Any] = {name: np.abs(array) for name, array in values.arrays().items()}
+    return _contract(pattern, case, LayerValues(**{"b": None, **positive}))
 
 
-def _without(values: LayerValues) -> dict[str, Any]:
-    return {} if values.b is not None else {"b": None}
+def _coefficients(pattern: WeightPattern) -> Array | None:
+    """Return the factors of the triplets of a boundary with signs; None where all are 1."""
+    return getattr(pattern, "coefficients", None)
 
 
 def _contract(pattern: WeightPattern, case: LayerCase, values: LayerValues) -> dict[str, Array]:

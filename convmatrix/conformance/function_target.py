@@ -1,8 +1,8 @@
 """A function of one's own as a target.
 
-It is called as ``function(x, w, bias, **options)`` and returns y. Shapes are those of PyTorch: x ``(batch, C_in, *input)``, w
-``(C_out, C_in / groups, *kernel)`` (transposed: ``(C_in, C_out / groups, *kernel)``), bias ``(C_out,)`` or None, y
-``(batch, C_out, *output)``. The options are those that were declared, in canonical form:
+It is called as ``function(x, w, bias, **options)`` and returns y. Shapes are those of PyTorch: x ``(batch, C_in,
+*input)``, w ``(C_out, C_in / groups, *kernel)`` (transposed: ``(C_in, C_out / groups, *kernel)``), bias ``(C_out,)``
+or None, y ``(batch, C_out, *output)``. The options are those that were declared, in canonical form:
 
 =================  ==================================================================================================
 stride, dilation   a tuple of integers, one per axis
@@ -13,8 +13,8 @@ output_padding     a tuple of integers, one per axis
 transposed, flip   True or False
 =================  ==================================================================================================
 
-Gradients come from ``gradient(x, w, bias, g, **options)``, which returns (dx, dw) or (dx, dw, db) for the gradient g with
-respect to y. A layer that is not supported is refused by raising NotImplementedError.
+Gradients come from ``gradient(x, w, bias, g, **options)``, which returns (dx, dw) or (dx, dw, db) for the gradient g
+with respect to y. A layer that is not supported is refused by raising NotImplementedError.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def function_target(
         name=name,
         offers=offers,
         imports=imports or f"# function is {name}, the function that was tested\n",
-        statements=lambda case: _statements(case, offers, gradient is not None),
+        statements=lambda case, gradients: _statements(case, offers, gradients),
         gradients=gradient is not None,
         rounding=rounding,
         names={"function": function, "gradient": gradient},
@@ -79,7 +79,7 @@ def function_target(
 
 
 def named_function(path: str) -> tuple[Callable[..., Any], Callable[..., Any] | None, str]:
-    """Return the function ``MODULE:FUNCTION``, its gradient if it has one, and the lines that import them.
+    r"""Return the function ``MODULE:FUNCTION``, its gradient if it has one, and the lines that import them.
 
     The module is looked for in the current folder, too. A gradient is the attribute ``gradient`` of the function, or of
     a class or an object.
@@ -92,7 +92,7 @@ def named_function(path: str) -> tuple[Callable[..., Any], Callable[..., Any] | 
     Examples
     --------
     >>> named_function("math:sin")[2]
-    'from math import sin as function\\n'
+    'from math import sin as function\n'
     """
     module_name, separator, name = path.partition(":")
     if not separator or not module_name or not name:
@@ -114,8 +114,10 @@ def named_function(path: str) -> tuple[Callable[..., Any], Callable[..., Any] | 
         raise ValueError(f"{path} is not a function but a {type(value).__name__}")
     gradient = getattr(value, "gradient", None)
     first, _, rest = name.partition(".")
-    imports = f"from {module_name} import {first} as function\n" if not rest else (
-        f"from {module_name} import {first}\nfunction = {name}\n"
+    imports = (
+        f"from {module_name} import {first} as function\n"
+        if not rest
+        else (f"from {module_name} import {first}\nfunction = {name}\n")
     )
     if gradient is not None:
         imports += "gradient = function.gradient\n"

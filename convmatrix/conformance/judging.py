@@ -10,7 +10,7 @@ import numpy as np
 
 from convmatrix.conformance.expected_values import RESULTS, exact_results, result_name
 from convmatrix.conformance.rounding import ROUNDINGS, allowed_error
-from convmatrix.conformance.targets import RefusedCaseError
+from convmatrix.conformance.targets import RefusedCaseError, without_numbers
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
@@ -47,8 +47,8 @@ class Difference:
 
     @property
     def signature(self) -> tuple[str, str]:
-        """Differences with equal signatures may have the same cause."""
-        return self.kind, self.result
+        """Differences with equal signatures may have the same cause; exceptions are told apart by their messages."""
+        return self.kind, self.result or without_numbers(self.text)
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,14 @@ Judge = Callable[["Call", "LayerCase", "LayerValues"], Judgement]
 def judge(call: Call, case: LayerCase, values: LayerValues) -> Judgement:
     """Run a call on a layer, and compare."""
     try:
-        results = call.run(case, values)
+        results, failure = call.run(case, values)
     except RefusedCaseError as refusal:
-        return Judgement(refusal=refusal.kind)
-    except Exception as error:
-        message = " ".join(str(error).split())
-        kind = type(error).__name__
-        return Judgement(Difference(kind, "", f"{kind}: {message[:300]}"))
-    return Judgement(compare(case, values, results, call.rounding, keeps_dtype=call.keeps_dtype))
+        return Judgement(refusal=without_numbers(str(refusal)))
+    difference = compare(case, values, results, call.rounding, keeps_dtype=call.keeps_dtype)
+    if difference is None and failure is not None:
+        kind = type(failure).__name__
+        difference = Difference(kind, "", f"{kind}: {' '.join(str(failure).split())[:300]}")
+    return Judgement(difference)
 
 
 def compare(

@@ -11,6 +11,7 @@ from convmatrix.geometry import ConvGeometry
 if TYPE_CHECKING:
     from convmatrix.boundary import Boundary
     from convmatrix.options import Padding
+    from convmatrix.pattern import WeightPattern
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -34,7 +35,7 @@ class LayerCase:
         Whether one number per output channel is added.
     dtype : str
         Of x, w, the bias and the gradient; a name of NumPy's, or bfloat16.
-    extras : tuple of (str, str)
+    settings : tuple of (str, str)
         Settings of the target itself, such as the memory layout.
 
     The other attributes are those of `ConvGeometry`.
@@ -56,7 +57,7 @@ class LayerCase:
     flip: bool
     bias: bool
     dtype: str
-    extras: tuple[tuple[str, str], ...] = ()
+    settings: tuple[tuple[str, str], ...] = ()
 
     @cached_property
     def geometry(self) -> ConvGeometry:
@@ -76,6 +77,14 @@ class LayerCase:
             output_padding=self.output_padding,
         )
 
+    @cached_property
+    def pattern(self) -> WeightPattern:
+        """The index pattern of the layer."""
+        return self.geometry.pattern()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
     @property
     def n_axes(self) -> int:
         """Number of spatial axes."""
@@ -91,13 +100,13 @@ class LayerCase:
         """Whether the same amount of padding is at both ends of each axis; words may mean different amounts."""
         return isinstance(self.padding, str) or all(low == high for low, high in self.padding)
 
-    def extra(self, name: str) -> str:
+    def setting(self, name: str) -> str:
         """Return a setting of the target."""
-        return dict(self.extras)[name]
+        return dict(self.settings)[name]
 
     def to_values(self) -> dict[str, Any]:
         """Return the fields as values that JSON can represent."""
-        return {**asdict(self), "extras": dict(self.extras)}
+        return {**asdict(self), "settings": dict(self.settings)}
 
     def plain_fields(self) -> tuple[str, ...]:
         """Return the names of the options that are not at their simplest values, which say what a failure needs."""
@@ -121,8 +130,8 @@ class LayerCase:
         return tuple(names)
 
     def __str__(self) -> str:
-        parts = [f"input {_sizes(self.batch, self.in_channels, self.input_shape)}"]
-        parts.append(f"kernel {_sizes(*self.geometry.weight_shape[:2], self.kernel_shape)}")
+        parts = [f"input {_sizes(self.batch, self.in_channels, *self.input_shape)}"]
+        parts.append(f"kernel {_sizes(*self.geometry.weight_shape)}")
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name in self.plain_fields() and field.name not in ("batch", "in_channels", "out_channels"):
@@ -134,12 +143,12 @@ class LayerCase:
         if self.transposed:
             parts.append("transposed")
         parts.append(self.dtype)
-        parts += [f"{name} {value}" for name, value in self.extras]
+        parts += [f"{name} {value}" for name, value in self.settings]
         return ", ".join(parts)
 
 
-def _sizes(first: int, second: int, shape: tuple[int, ...]) -> str:
-    return "x".join(map(str, (first, second, *shape)))
+def _sizes(*shape: int) -> str:
+    return "x".join(map(str, shape))
 
 
 def features(case: LayerCase) -> list[str]:
@@ -147,8 +156,8 @@ def features(case: LayerCase) -> list[str]:
 
     Examples
     --------
-    >>> case = LayerCase("conv", 1, 1, 1, (1,), (3,), (1,), (2,), "same", ("zero",), 1, (0,), False, False, False, "int64")
-    >>> features(case)
+    >>> from convmatrix.conformance.drawing import plain_case
+    >>> features(plain_case((1,), (3,), dilation=(2,), padding="same"))
     ['1-D', 'dilation with a padding word', 'kernel longer than the input', 'one-sample axis']
     """
     geometry = case.geometry

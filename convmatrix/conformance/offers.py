@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from convmatrix.boundary import BOUNDARIES, Boundary
-from convmatrix.conformance.layer_cases import LayerCase
 from convmatrix.options import called_here
 
+if TYPE_CHECKING:
+    from convmatrix.conformance.layer_cases import LayerCase
+
 PADDING_KINDS: Final = ("valid", "same", "same_lower", "full", "even", "pairs", "centred")
-"""Words that the call is given as they are; "even": one amount for both ends; "pairs": any; "centred": the size stays."""
+"""Words that the call is given; and "even": one amount for both ends, "pairs": any, "centred": the size stays."""
 
 SWITCHES: Final = ("batch", "channels", "bias", "stride", "dilation", "groups", "output_padding")
 """Options that a call has or has not."""
@@ -51,7 +53,7 @@ class Offers:
         Whether axes may have different boundaries.
     flips, transposed : tuple of bool
     dtypes : tuple of str
-    extras : dict
+    settings : dict
         Settings of the target itself, each with its values, the plainest first.
     accepts : callable
         Further limits that the target documents: ``accepts(case)`` is false beyond them.
@@ -65,7 +67,7 @@ class Offers:
     flips: tuple[bool, ...] = (False,)
     transposed: tuple[bool, ...] = (False,)
     dtypes: tuple[str, ...] = ("float64",)
-    extras: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    settings: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     accepts: Callable[[LayerCase], bool] = lambda case: True
 
     def allow(self, case: LayerCase) -> bool:
@@ -102,8 +104,10 @@ class Offers:
         if isinstance(case.padding, str):
             return case.padding in self.paddings
         kept = all(low + high == span - 1 for (low, high), span in zip(case.padding, case.spans, strict=True))
-        return "pairs" in self.paddings or ("even" in self.paddings and case.is_square) or (
-            "centred" in self.paddings and kept
+        return (
+            "pairs" in self.paddings
+            or ("even" in self.paddings and case.is_square)
+            or ("centred" in self.paddings and kept)
         )
 
 

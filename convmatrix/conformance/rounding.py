@@ -1,13 +1,13 @@
 r"""How far a correct result may be from the exact one, by the algorithm that computes it.
 
-Let :math:`\gamma_n = n u / (1 - n u)` with the unit roundoff u (2^-24 for float32, 2^-53 for float64). All bounds are worst
-cases of N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, SIAM 2002.
+Let :math:`\gamma_n = n u / (1 - n u)` with the unit roundoff u (2^-24 for float32, 2^-53 for float64). All bounds are
+worst cases of N. J. Higham, Accuracy and Stability of Numerical Algorithms, 2nd edition, SIAM 2002.
 
 exact
     0: integers are small enough that nothing is rounded (`convmatrix.conformance.expected_values`).
 direct
-    :math:`\gamma_n |A| |x|` with n terms per entry, for a sum of products in any order (section 3.1, eq. 3.5); needed where
-    values are too large for a narrow type.
+    :math:`\gamma_n |A| |x|` with n terms per entry, for a sum of products in any order (section 3.1, eq. 3.5); needed
+    where values are too large for a narrow type.
 winograd
     Every term of :math:`y = A^T (G w \odot B^T x)`, one such triple of matrices per axis, passes through a chain of at
     most K roundings, those of inexact constants included. By lemma 3.1 the error is at most :math:`\gamma_K` times the
@@ -15,14 +15,15 @@ winograd
     \max|w| \max|x|` in the maximum norm. A, G and B are those of Cook and Toom for the points 0, 1, -1, 2, -2, ... and
     infinity, in rational arithmetic, for tiles of 4 outputs (2 for kernels of 4 and 5 taps; longer kernels are direct).
 fft
-    A transform of t stages has the relative error :math:`\varepsilon = t \eta / (1 - t \eta)` in the 2-norm, :math:`\eta = \mu
-    + \gamma_4 (\sqrt 2 + \mu)` for radix 2 (theorem 24.2). A stage of radix r sums r complex products, and its matrix of
-    magnitudes has :math:`\sqrt r` times its norm, so that :math:`\eta_r = \sqrt r (\mu + \gamma_{r+3} (1 + \mu))`; with radices up
-    to 13 a factor of 2 in length costs at most :math:`\eta_{13} / \log_2 13`. Two transforms, a product of spectra, a sum of
-    C of them and a transform back of length N give :math:`\sqrt N ((1 + \varepsilon)^3 (1 + \gamma_{C+4}) - 1) \|x\| \|w\|`.
+    A transform of t stages has the relative error :math:`\varepsilon = t \eta / (1 - t \eta)` in the 2-norm,
+    :math:`\eta = \mu + \gamma_4 (\sqrt 2 + \mu)` for radix 2 (theorem 24.2). A stage of radix r sums r complex
+    products, and its matrix of magnitudes has :math:`\sqrt r` times its norm, so that :math:`\eta_r = \sqrt r (\mu +
+    \gamma_{r+3} (1 + \mu))`; with radices up to 13 a factor of 2 in length costs at most :math:`\eta_{13} / \log_2
+    13`. Two transforms, a product of spectra, a sum of C of them and a transform back of length N give :math:`\sqrt N
+    ((1 + \varepsilon)^3 (1 + \gamma_{C+4}) - 1) \|x\| \|w\|`.
 
-All integers are drawn so small that a bound is below 1/2 (`is_decisive`). A fault changes an integer by 1 at least, so that no
-fault can hide within a bound.
+All integers are drawn so small that a bound is below 1/2 (`is_decisive`). A fault changes an integer by 1 at least,
+so that no fault can hide within a bound.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def allowed_error(case: LayerCase, values: LayerValues, rounding: Rounding) -> d
     >>> from convmatrix.conformance.expected_values import draw_values
     >>> case = plain_case((4,), (3,), dtype="float32")
     >>> values = draw_values(case, np.random.default_rng(0))
-    >>> [float(np.max(allowed_error(case, values, rounding)["y"])) < 1e-3 for rounding in ROUNDINGS]
+    >>> [float(np.max(allowed_error(case, values, rounding)["y"])) < 0.5 for rounding in ROUNDINGS]
     [True, True, True, True]
     """
     u = unit_roundoff(case.dtype)

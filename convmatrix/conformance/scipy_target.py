@@ -1,7 +1,8 @@
 """SciPy: the functions of `scipy.signal` and `scipy.ndimage` that are convolutions, for one channel and one sample.
 
-They place the kernel differently: "same" of `scipy.signal` is the centre of the full output, which for even kernels puts
-the odd sample of padding at the low end; `scipy.ndimage` has an origin, and `upfirdn` is full with a stride.
+They place the kernel differently: "same" of `scipy.signal` is the centre of the full output, which for even kernels
+puts the odd sample of padding at the low end, except for `correlate2d`, whose notes say so; `scipy.ndimage` has an
+origin, and `upfirdn` is full with a stride.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
     from convmatrix.conformance.layer_cases import LayerCase
     from convmatrix.conformance.rounding import Rounding
 
-_MODES: Final = {"valid": "valid", "same_lower": "same", "full": "full"}
+_MODES: Final = {"valid": "valid", "same": "same", "same_lower": "same", "full": "full"}
+_SIGNAL: Final = ("valid", "same_lower", "full")
+_CORRELATE2D: Final = ("valid", "same", "full")
 _CONVOLVE2D: Final = {"zero": "fill", "circular": "wrap", "symmetric": "symm"}
 _NDIMAGE: Final = {
     "zero": "constant",
@@ -36,7 +39,7 @@ _UPFIRDN: Final = {
     "antireflect": "antireflect",
     "antisymmetric": "antisymmetric",
 }
-_EXACT: Final = ("float64", "float32", "int64", "int32")
+_FLOATS: Final = ("float64", "float32")
 
 
 def scipy_target() -> Target:
@@ -45,52 +48,53 @@ def scipy_target() -> Target:
     Examples
     --------
     >>> len(scipy_target().calls)
-    13
+    12
     """
     scipy = load_package("scipy", "the target scipy")
-    direct = {"method": ("direct", "auto")}
+    methods = {"method": ("direct", "auto", "fft")}
     calls = (
-        _call("scipy.signal.correlate", _signal, _offers(extras=direct)),
-        _call("scipy.signal.convolve", _signal, _offers(flip=True, extras=direct)),
-        # Integers are transformed in float64, and rounded to integers again.
-        _call("scipy.signal.correlate by FFT", _signal, _offers(extras={"method": ("fft",)}), "fft"),
-        _call("scipy.signal.fftconvolve", _plain_mode, _offers(flip=True), "fft"),
-        _call("scipy.signal.oaconvolve", _plain_mode, _offers(flip=True), "fft"),
-        _call("scipy.signal.correlate2d", _with_boundary, _offers((2,), boundaries=_CONVOLVE2D)),
+        _call("scipy.signal.correlate", _signal, _offers(settings=methods)),
+        _call("scipy.signal.convolve", _signal, _offers(flip=True, settings=methods)),
+        _call("scipy.signal.fftconvolve", _plain_mode, _offers(flip=True, dtypes=_FLOATS), "fft"),
+        _call("scipy.signal.oaconvolve", _plain_mode, _offers(flip=True, dtypes=_FLOATS), "fft"),
+        _call("scipy.signal.correlate2d", _with_boundary, _offers((2,), _CORRELATE2D, boundaries=_CONVOLVE2D)),
         _call("scipy.signal.convolve2d", _with_boundary, _offers((2,), flip=True, boundaries=_CONVOLVE2D)),
         _call("scipy.ndimage.correlate", _ndimage, _offers(paddings=("centred",), boundaries=_NDIMAGE)),
         _call("scipy.ndimage.convolve", _ndimage, _offers(paddings=("centred",), flip=True, boundaries=_NDIMAGE)),
         _call("scipy.ndimage.correlate1d", _ndimage, _offers((1,), paddings=("centred",), boundaries=_NDIMAGE)),
         _call("scipy.ndimage.convolve1d", _ndimage, _offers((1,), ("centred",), flip=True, boundaries=_NDIMAGE)),
-        _call("scipy.signal.upfirdn, down", _downsampled, _offers((1,), ("full",), flip=True, boundaries=_UPFIRDN, stride=True)),
+        _call(
+            "scipy.signal.upfirdn, down",
+            _downsampled,
+            _offers((1,), ("full",), flip=True, boundaries=_UPFIRDN, stride=True),
+        ),
         _call("scipy.signal.upfirdn, up", _upsampled, _offers((1,), ("valid",), transposed=True, stride=True)),
     )
     return Target("scipy", calls, {"scipy": scipy.__version__})
 
 
-def _call(
-    name: str, statement: Callable[[str, LayerCase], str], offers: Offers, rounding: Rounding = "exact"
-) -> Call:
+def _call(name: str, statement: Callable[[str, LayerCase], str], offers: Offers, rounding: Rounding = "exact") -> Call:
     function = name.split()[0].rstrip(",")
     module = function.rpartition(".")[0]
     return Call(
         name=name,
         offers=offers,
         imports=f"import numpy as np\nimport {module}\n",
-        statements=lambda case: f"y = {statement(function, case)}[None, None]",
+        statements=lambda case, _: f"y = {statement(function, case)}[None, None]",
         rounding=rounding,
     )
 
 
 def _offers(
     axes: tuple[int, ...] = (1, 2, 3),
-    paddings: tuple[str, ...] = tuple(_MODES),
+    paddings: tuple[str, ...] = _SIGNAL,
     *,
     flip: bool = False,
     boundaries: Any = ("zero",),
     stride: bool = False,
     transposed: bool = False,
-    extras: Any = None,
+    dtypes: tuple[str, ...] = (*_FLOATS, "int64", "int32"),
+    settings: Any = None,
 ) -> Offers:
     known: tuple[Boundary, ...] = tuple(boundary for boundary in BOUNDARIES if boundary in boundaries)
     return Offers(
@@ -100,8 +104,8 @@ def _offers(
         boundaries=known,
         flips=(flip,),
         transposed=(transposed,),
-        dtypes=_EXACT,
-        extras=extras or {},
+        dtypes=dtypes,
+        settings=settings or {},
         accepts=_accepts,
     )
 
@@ -109,15 +113,17 @@ def _offers(
 def _accepts(case: LayerCase) -> bool:
     """Return whether the documentation gives the layer its meaning.
 
-    "valid" swaps the arguments where the second is larger.
+    "valid" swaps the arguments where the second is larger. Results of a transform are rounded for integers only.
     """
+    if dict(case.settings).get("method", "direct") != "direct" and not case.dtype.startswith("int"):
+        return False
     fits = all(k <= n for k, n in zip(case.kernel_shape, case.input_shape, strict=True))
     return case.transposed or case.padding != "valid" or fits
 
 
 def _signal(function: str, case: LayerCase) -> str:
     mode = unless("full", _MODES[str(case.padding)])
-    return call_text(function, "x[0, 0]", "w[0, 0]", mode=mode, method=case.extra("method"))
+    return call_text(function, "x[0, 0]", "w[0, 0]", mode=mode, method=case.setting("method"))
 
 
 def _plain_mode(function: str, case: LayerCase) -> str:

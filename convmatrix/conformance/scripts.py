@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,18 +18,23 @@ if TYPE_CHECKING:
     from convmatrix.conformance.targets import Call, Target
 
 
-def reproducing_script(
-    target: Target, call: Call, case: LayerCase, values: LayerValues, difference: Difference
-) -> str:
+def reproducing_script(target: Target, call: Call, case: LayerCase, values: LayerValues, difference: Difference) -> str:
     """Return a program that ends with an error as long as the target differs.
 
     The arrays are written out, and the statements are those that were run.
     """
     versions = ", ".join(f"{name} {version}" for name, version in target.versions.items())
-    lines = [f'"""{call.name}{f" ({versions})" if versions else ""}: {_docstring(difference.text)}', "", f"{case}", '"""', ""]
+    lines = [
+        f'"""{call.name}{f" ({versions})" if versions else ""}: {_docstring(difference.text)}',
+        "",
+        f"{case}",
+        '"""',
+        "",
+    ]
     lines += _import_lines(call.imports)
-    lines += ["# the integers that the layer is tried with", *_array_lines(case, values), ""]
-    lines += [call.statements(case), ""]
+    statements = call.statements(case, call.gradients and difference.result != "y")
+    lines += ["# the integers that the layer is tried with", *_array_lines(case, values, statements), ""]
+    lines += [*statements.splitlines(), ""]
     if difference.result:
         name = difference.result
         exact = exact_results(case, values)[name]
@@ -36,7 +42,7 @@ def reproducing_script(
             "# the exact result, computed in integers",
             f"expected = {_literal(exact, None)}",
             f"{name} = np.asarray({name})",
-            f'print("expected", expected.shape, expected.tolist())',
+            'print("expected", expected.shape, expected.tolist())',
             f'print("got     ", {name}.shape, {name}.tolist())',
         ]
         if difference.kind == "type":
@@ -58,9 +64,14 @@ def _import_lines(imports: str) -> list[str]:
     return [*(needed + imports).rstrip().splitlines(), ""]
 
 
-def _array_lines(case: LayerCase, values: LayerValues) -> list[str]:
-    arrays: dict[str, Array | None] = {"x": None, "w": None, "b": None, **typed_arrays(case, values)}
-    return [f"{name} = {_literal(array, array.dtype) if array is not None else None}" for name, array in arrays.items()]
+def _array_lines(case: LayerCase, values: LayerValues, statements: str) -> list[str]:
+    """Return the lines that define the arrays which the statements use."""
+    arrays: dict[str, Array | None] = {"b": None, **typed_arrays(case, values)}
+    return [
+        f"{name} = {_literal(array, array.dtype) if array is not None else None}"
+        for name, array in arrays.items()
+        if re.search(rf"\b{name}\b", statements)
+    ]
 
 
 def _literal(array: Array, dtype: Any) -> str:

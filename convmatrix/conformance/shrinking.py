@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from itertools import combinations
-from typing import TYPE_CHECKING, Any, Final
+from itertools import chain, combinations
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MOST_RUNS: Final = 4000
 """Calls of the target for one failure."""
 
-_DRAWS: Final = 3  # of integers for each simpler layer: one may hide the fault by accident
+_DRAWS: Final = 2  # of integers for each simpler layer: one may hide the fault by accident
 _LARGEST_ARRAY: Final = 200
 
 
@@ -43,9 +43,9 @@ class _Shrinker:
         difference = self.judge(self.call, case, values).difference
         return difference if difference is not None and difference.signature == self.wanted else None
 
-    def try_case(self, case: LayerCase) -> tuple[LayerValues, Difference] | None:
+    def try_case(self, case: LayerCase, draws: int) -> tuple[LayerValues, Difference] | None:
         """Return integers for which a layer differs, and the difference."""
-        for seed in range(_DRAWS):
+        for seed in range(draws):
             if self.runs <= 0:
                 return None
             values = draw_values(case, np.random.default_rng(seed))
@@ -67,8 +67,8 @@ def shrink(
     shrinker = _Shrinker(call, difference, judge, most_runs)
     best = case, values, difference
     while shrinker.runs > 0:
-        for smaller in _simpler(call, best[0]):
-            found = shrinker.try_case(smaller)
+        for smaller, draws in _simpler(call, best[0]):
+            found = shrinker.try_case(smaller, draws)
             if found is not None:
                 best = smaller, *found
                 break
@@ -77,11 +77,12 @@ def shrink(
     return best[0], *_simplify_values(shrinker, *best)
 
 
-def _simpler(call: Call, case: LayerCase) -> Iterator[LayerCase]:
-    """Yield simpler layers within the call's offers, first by one change and then by two."""
+def _simpler(call: Call, case: LayerCase) -> Iterator[tuple[LayerCase, int]]:
+    """Yield simpler layers within the call's offers, and how often to draw integers for them."""
     changes = list(_changes(case, call.offers))
     seen = {case}
-    for some in (*((change,) for change in changes), *combinations(changes, 2)):
+    singles = [(change,) for change in changes]
+    for some in chain(singles, combinations(changes, 2)):
         changed: LayerCase | None = case
         for change in some:
             changed = change(changed) if changed is not None else None
@@ -89,7 +90,7 @@ def _simpler(call: Call, case: LayerCase) -> Iterator[LayerCase]:
             continue
         seen.add(changed)
         if call.offers.allow(changed) and _size(changed, call.offers) < _size(case, call.offers):
-            yield changed
+            yield changed, _DRAWS if len(some) == 1 else 1
 
 
 def _size(case: LayerCase, offers: Offers) -> tuple[float, ...]:
@@ -102,7 +103,7 @@ def _size(case: LayerCase, offers: Offers) -> tuple[float, ...]:
     options = sum(b != "zero" for b in case.boundary) + case.flip + case.bias + case.transposed
     words = 0 if case.padding == "valid" else 1 + (not isinstance(case.padding, str))
     sizes = sum(case.input_shape) + sum(case.kernel_shape) + sum(geometry.output_shape)
-    settings = sum(value != offers.extras[name][0] for name, value in case.extras)
+    settings = sum(value != offers.settings[name][0] for name, value in case.settings)
     return (case.n_axes, sizes + 2 * channels + pads + steps + 2 * options + case.batch + words, work, settings)
 
 
@@ -114,30 +115,30 @@ def _changes(case: LayerCase, offers: Offers) -> Iterator[Change]:
     yield _set(groups=1, in_channels=1, out_channels=1)
     yield _set(bias=False)
     yield _set(flip=False)
-    yield _set(boundary=("zero",) * case.n_axes)
+    yield _set_axes("boundary", "zero")
     yield _set(padding="valid")
-    yield _set(padding=((0, 0),) * case.n_axes)
+    yield _set_axes("padding", (0, 0))
     if case.groups > 1:
         yield _set(groups=2, in_channels=2, out_channels=2)
         yield _set(groups=case.groups - 1, in_channels=case.groups - 1, out_channels=case.groups - 1)
     for name in ("in_channels", "out_channels"):
-        yield _number(name, lambda n, step=case.groups: n - step)
+        yield _number(name, case.groups)
     yield _set(groups=1)
     yield _set(batch=2)
     for name, least in (("input_shape", 1), ("kernel_shape", 1), ("stride", 1), ("dilation", 1), ("output_padding", 0)):
         if name in ("stride", "dilation", "output_padding"):
-            yield _set(**{name: (least,) * case.n_axes})
+            yield _set_axes(name, least)
         for axis in range(case.n_axes):
-            yield _entry(name, axis, lambda n, low=least: low)
-            yield _entry(name, axis, lambda n: (n + 1) // 2)
-            yield _entry(name, axis, lambda n: n - 1)
+            yield _entry(name, axis, 0, least)
+            yield _entry(name, axis, 2, least)
+            yield _entry(name, axis, 1, least)
     for axis in range(case.n_axes):
         for end in (0, 1):
             yield _pad(axis, end, lambda n: 0)
             yield _pad(axis, end, lambda n: n // 2)
             yield _pad(axis, end, lambda n: n - 1)
         yield _both_pads(axis)
-    for name, choice in offers.extras.items():
+    for name, choice in offers.settings.items():
         yield _setting(name, choice[0])
 
 
@@ -145,21 +146,32 @@ def _set(**values: Any) -> Change:
     return lambda case: replace(case, **values)
 
 
-def _number(name: str, smaller: Callable[[int], int]) -> Change:
+def _set_axes(name: str, value: Any) -> Change:
+    def change(case: LayerCase) -> LayerCase:
+        entries: Any = (value,) * case.n_axes
+        return replace(case, **{name: entries})
+
+    return change
+
+
+def _number(name: str, step: int) -> Change:
     def change(case: LayerCase) -> LayerCase | None:
-        number = smaller(getattr(case, name))
+        number: Any = getattr(case, name) - step
         return replace(case, **{name: number}) if number >= 1 else None
 
     return change
 
 
-def _entry(name: str, axis: int, smaller: Callable[[int], int]) -> Change:
+def _entry(name: str, axis: int, parts: int, least: int) -> Change:
+    """Return a change of one entry: to the least value (0 parts), by one (1 part), or to a half (2 parts)."""
+
     def change(case: LayerCase) -> LayerCase | None:
-        entries = list(getattr(case, name))
+        entries: list[Any] = list(getattr(case, name))
         if axis >= len(entries):
             return None
-        entries[axis] = smaller(entries[axis])
-        return replace(case, **{name: tuple(entries)}) if entries[axis] >= (name != "output_padding") else None
+        old = entries[axis]
+        entries[axis] = (least, old - 1, (old + 1) // 2)[parts]
+        return replace(case, **{name: cast("Any", tuple(entries))}) if least <= entries[axis] < old else None
 
     return change
 
@@ -189,7 +201,9 @@ def _both_pads(axis: int) -> Change:
 
 
 def _setting(name: str, plain: str) -> Change:
-    return lambda case: replace(case, extras=tuple((key, plain if key == name else old) for key, old in case.extras))
+    return lambda case: replace(
+        case, settings=tuple((key, plain if key == name else old) for key, old in case.settings)
+    )
 
 
 def _without_axis(axis: int) -> Change:

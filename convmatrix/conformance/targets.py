@@ -14,24 +14,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from convmatrix.conformance.offers import Offers
-
 if TYPE_CHECKING:
     from types import CodeType
 
     from convmatrix.arrays import Array
     from convmatrix.conformance.expected_values import LayerValues
     from convmatrix.conformance.layer_cases import LayerCase
+    from convmatrix.conformance.offers import Offers
     from convmatrix.conformance.rounding import Rounding
 
 
 class RefusedCaseError(Exception):
     """The target does not support a layer, and says so."""
-
-    @property
-    def kind(self) -> str:
-        """The message with N for every number, so that refusals can be counted by kind."""
-        return re.sub(r"\d+(, \d+)*", "N", re.sub(r"(?<=#)\d+", "N", str(self)))
 
 
 @dataclass(frozen=True)
@@ -47,9 +41,10 @@ class Call:
     imports : str
         The first lines of a program that makes the call.
     statements : callable
-        ``statements(case)`` returns the lines that compute ``y``, and ``dx``, ``dw``, ``db`` if ``gradients``, from the
-        arrays ``x``, ``w``, ``b`` (None without a bias) and ``g``.
+        ``statements(case, gradients)`` returns the lines that compute ``y``, and ``dx``, ``dw`` and ``db`` if gradients
+        are wanted, from the arrays ``x``, ``w``, ``b`` (None without a bias) and ``g``.
     gradients : bool
+        Whether there are gradients.
     refusals : tuple of str
         Regular expressions for the messages with which it refuses layers that it does not support, as documented.
         NotImplementedError is always a refusal.
@@ -64,37 +59,34 @@ class Call:
     name: str
     offers: Offers
     imports: str
-    statements: Callable[[LayerCase], str]
+    statements: Callable[[LayerCase, bool], str]
     gradients: bool = False
     refusals: tuple[str, ...] = ()
     rounding: Rounding = "exact"
     keeps_dtype: bool = False
     names: Mapping[str, Any] = field(default_factory=dict)
 
-    def run(self, case: LayerCase, values: LayerValues) -> dict[str, Array]:
-        """Return the results of the target.
+    def run(self, case: LayerCase, values: LayerValues) -> tuple[dict[str, Array], Exception | None]:
+        """Return the results of the target, and the exception that it ended with, if any.
 
         Raises
         ------
         RefusedCaseError
             If the target refuses the layer.
-        Exception
-            Whatever else the target raises.
         """
-        names = {**_imported(self.imports), **self.names, "b": None, **typed_arrays(case, values)}
+        names = {**self.names, "b": None, **typed_arrays(case, values)}
+        failure = None
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                exec(_compiled(self.statements(case), self.name), names)
+            run_statements(self.imports, self.statements(case, self.gradients), names)
         except NotImplementedError as error:
             raise RefusedCaseError(_one_line(error)) from None
         except Exception as error:
             text = _one_line(error)
             if any(re.search(pattern, text) for pattern in self.refusals):
                 raise RefusedCaseError(text) from None
-            raise
+            failure = error
         wanted = ("y", "dx", "dw", "db") if self.gradients else ("y",)
-        return {name: names[name] for name in wanted if name != "db" or case.bias}
+        return {name: names[name] for name in wanted if name in names and (name != "db" or case.bias)}, failure
 
 
 @dataclass(frozen=True)
@@ -116,6 +108,23 @@ def typed_arrays(case: LayerCase, values: LayerValues) -> dict[str, Array]:
     return {name: array.astype(dtype) for name, array in values.arrays().items()}
 
 
+def run_statements(imports: str, statements: str, names: dict[str, Any]) -> None:
+    """Run the lines of a program, without warnings; names are added to those that are given.
+
+    Examples
+    --------
+    >>> names = {"x": 4}
+    >>> run_statements("import math", "y = math.factorial(x)", names)
+    >>> names["y"]
+    24
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, value in _imported(imports).items():
+            names.setdefault(name, value)
+        exec(_compiled(statements), names)
+
+
 @functools.lru_cache(maxsize=16)
 def _imported(imports: str) -> dict[str, Any]:
     names: dict[str, Any] = {}
@@ -124,8 +133,19 @@ def _imported(imports: str) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=256)
-def _compiled(statements: str, name: str) -> CodeType:
-    return compile(statements, f"<{name}>", "exec")
+def _compiled(statements: str) -> CodeType:
+    return compile(statements, "<statements>", "exec")
+
+
+def without_numbers(message: str) -> str:
+    """Return a message with N for every number or tuple of numbers, so that messages can be counted by kind.
+
+    Examples
+    --------
+    >>> without_numbers("Argument #4: padding (2, 2) at dimension 3 of input [2, 1, 8]")
+    'Argument #N: padding (N) at dimension N of input [N]'
+    """
+    return re.sub(r"-?\b\d+(\.\d+)?\b(,? ?-?\d+)*", "N", message)
 
 
 def _one_line(error: Exception) -> str:
@@ -151,8 +171,13 @@ def unless(plain: Any, value: Any) -> Any:
     return None if value == plain else value
 
 
+def is_installed(name: str) -> bool:
+    """Return whether a package can be imported."""
+    return importlib.util.find_spec(name) is not None
+
+
 def load_package(name: str, needed_for: str) -> Any:
     """Return an imported package; raise ImportError with the command that installs it."""
-    if importlib.util.find_spec(name) is None:
+    if not is_installed(name):
         raise ImportError(f"{needed_for} needs the package {name}, which is not installed: pip install {name}")
     return importlib.import_module(name)

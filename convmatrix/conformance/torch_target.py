@@ -20,7 +20,11 @@ _MODES: Final[dict[Boundary, str]] = {
 }
 _IMPORTS: Final = "import numpy as np\nimport torch\nimport torch.nn.functional as F\n"
 _SWITCHES: Final = frozenset(("batch", "channels", "bias", "stride", "dilation", "groups"))
-_EXTRAS: Final = {"memory": ("contiguous", "channels_last"), "engine": ("default", "native"), "form": ("batched", "single")}
+_EXTRAS: Final = {
+    "memory": ("contiguous", "channels_last"),
+    "engine": ("default", "native"),
+    "form": ("batched", "single"),
+}
 _REFUSALS: Final = (
     r"Padding value causes wrapping around more than once",  # circular: at most once around
     r"Padding size should be less than the corresponding input dimension",  # reflect: less than the input
@@ -35,7 +39,9 @@ def torch_target() -> Target:
     torch.set_num_threads(1)  # layers this small are not worth dividing
     dtypes = ("float32", "float64", "float32", "float64", "bfloat16", "float16")
 
-    def offers(paddings: tuple[str, ...], boundaries: tuple[Boundary, ...] = ("zero",), transposed: bool = False) -> Offers:
+    def offers(
+        paddings: tuple[str, ...], boundaries: tuple[Boundary, ...] = ("zero",), transposed: bool = False
+    ) -> Offers:
         return Offers(
             axes=(2, 1, 2, 3),
             switches=_SWITCHES | ({"output_padding"} if transposed else set()),
@@ -43,8 +49,8 @@ def torch_target() -> Target:
             boundaries=boundaries,
             transposed=(transposed,),
             dtypes=dtypes,
-            extras=_EXTRAS,
-            accepts=lambda case: case.extra("form") == "batched" or case.batch == 1,
+            settings=_EXTRAS,
+            accepts=lambda case: case.setting("form") == "batched" or case.batch == 1,
         )
 
     def call(name: str, offered: Offers, lines: Callable[[LayerCase], list[str]]) -> Call:
@@ -52,7 +58,7 @@ def torch_target() -> Target:
             name=name,
             offers=offered,
             imports=_IMPORTS,
-            statements=lambda case: _statements(case, lines(case)),
+            statements=lambda case, gradients: _statements(case, lines(case), gradients),
             gradients=True,
             refusals=_REFUSALS,
             keeps_dtype=True,
@@ -68,34 +74,28 @@ def torch_target() -> Target:
     return Target("torch", calls, {"torch": str(torch.__version__)})
 
 
-def _statements(case: LayerCase, lines: list[str]) -> str:
+def _statements(case: LayerCase, lines: list[str], gradients: bool) -> str:
     """Return the lines around those that compute ``y_`` from the tensors ``x_``, ``w_`` and ``b_``."""
-    kept = "" if case.dtype == "bfloat16" else ".numpy()"  # NumPy has no bfloat16
-    kept = kept or ".float().numpy()"
     dtype = f"dtype=torch.{case.dtype}"
-    text = []
-    first = "x"
-    if case.extra("memory") == "channels_last":
-        text.append(f"x_ = torch.tensor(np.moveaxis(x, 1, -1).copy(), {dtype}).movedim(-1, 1)")
-        first = ""
-    if first:
-        text.append(f"x_ = torch.tensor(x, {dtype})")
-    if case.extra("form") == "single":
-        text[-1] += "[0]"
-    text[-1] += ".requires_grad_()"
-    text.append(f"w_ = torch.tensor(w, {dtype}, requires_grad=True)")
-    leaves = "(x_, w_)"
-    if case.bias:
-        text.append(f"b_ = torch.tensor(b, {dtype}, requires_grad=True)")
-        leaves = "(x_, w_, b_)"
-    batch = "[None]" if case.extra("form") == "single" else ""
-    wanted = f"g_ = torch.tensor(g, {dtype})" + ("[0]" if batch else "")
+    single = case.setting("form") == "single"
+    read = f"torch.tensor(x, {dtype})"
+    if case.setting("memory") == "channels_last":
+        read = f"torch.tensor(np.moveaxis(x, 1, -1).copy(), {dtype}).movedim(-1, 1)"
+    tracked = ".requires_grad_()" if gradients else ""
+    text = [f"x_ = {read}{'[0]' if single else ''}{tracked}", f"w_ = torch.tensor(w, {dtype}){tracked}"]
+    text += [f"b_ = torch.tensor(b, {dtype}){tracked}"] * case.bias
+    batch = "[None]" if single else ""
+    to_numpy = ".float().numpy()" if case.dtype == "bfloat16" else ".numpy()"  # NumPy has no bfloat16
     results = ["dx", "dw", "db"][: 2 + case.bias]
-    lines = [*lines, wanted, f"{', '.join(results)} = torch.autograd.grad(y_, {leaves}, g_)"]
-    if case.extra("engine") == "native":
+    if gradients:
+        leaves = "(x_, w_, b_)" if case.bias else "(x_, w_)"
+        lines = [*lines, f"g_ = torch.tensor(g, {dtype}){'[0]' if single else ''}"]
+        lines += [f"{', '.join(results)} = torch.autograd.grad(y_, {leaves}, g_)"]
+    if case.setting("engine") == "native":
         lines = ["with torch.backends.mkldnn.flags(enabled=False):", *(f"    {line}" for line in lines)]
-    text += [*lines, f"y = y_.detach(){batch}{kept}", f"dx = dx{batch}{kept}"]
-    text += [f"{name} = {name}{kept}" for name in results[1:]]
+    text += [*lines, f"y = y_.detach(){batch}{to_numpy}"]
+    if gradients:
+        text += [f"dx = dx{batch}{to_numpy}", *(f"{name} = {name}{to_numpy}" for name in results[1:])]
     return "\n".join(text)
 
 

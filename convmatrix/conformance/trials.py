@@ -23,11 +23,8 @@ if TYPE_CHECKING:
     from convmatrix.conformance.judging import Judge
     from convmatrix.conformance.targets import Call, Target
 
-MOST_SHRUNK: Final = 60
-"""Failures that one process shrinks; more are counted only."""
-
-MOST_ALIKE: Final = 3
-"""Failures of one call, of one kind and with one minimal set of options that are shrunk before their like are counted."""
+MOST_REPEATED: Final = 2
+"""After so many failures of one call and one kind that were shrunk to what was known, their like are only counted."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +46,8 @@ class Finding:
     @property
     def signature(self) -> tuple[object, ...]:
         """Findings with equal signatures are listed once."""
-        return self.call, *self.difference.signature, self.case.transposed, self.case.plain_fields()
+        fields = self.case.plain_fields() if self.difference.result else ()
+        return self.call, *self.difference.signature, self.case.transposed, fields
 
 
 @dataclass(frozen=True)
@@ -80,32 +78,26 @@ def drawn_layer(target: Target, seed: int, number: int) -> tuple[Call, LayerCase
             if is_decisive(case, values, call.rounding):
                 return call, case, values
     raise ValueError(
-        f"{call.name}: no layer has a bound below 1/2 for rounding={call.rounding!r} in {case.dtype}; declare wider types"
+        f"{call.name}: no layer has a bound below 1/2 for rounding={call.rounding!r}; declare types with more digits"
     )
 
 
 def outcomes(target: Target, seed: int, numbers: Iterable[int], judge_layer: Judge = judge) -> Iterator[LayerOutcome]:
     """Yield what became of each layer, in the order of the numbers."""
-    shrunk, alike, crowded = 0, Counter[tuple[object, ...]](), set[tuple[object, ...]]()
+    repeated, known = Counter[tuple[object, ...]](), set[tuple[object, ...]]()
     for number in numbers:
         call, case, values = drawn_layer(target, seed, number)
         kinds = tuple(features(case))
         judgement = judge_layer(call, case, values)
-        if judgement.refusal is not None:
-            yield LayerOutcome(number, call.name, kinds, refusal=judgement.refusal)
-        elif judgement.difference is None:
-            yield LayerOutcome(number, call.name, kinds)
-        elif shrunk >= MOST_SHRUNK or (call.name, *judgement.difference.signature) in crowded:
-            yield LayerOutcome(number, call.name, kinds, failed=True)
-        else:
-            shrunk += 1
-            finding = find(target, call, number, case, values, judgement.difference, judge_layer)
-            alike[finding.signature] += 1
-            if alike[finding.signature] >= MOST_ALIKE and sum(
-                count for signature, count in alike.items() if signature[:3] == finding.signature[:3]
-            ) >= 5 * MOST_ALIKE:
-                crowded.add(finding.signature[:3])
-            yield LayerOutcome(number, call.name, kinds, failed=True, finding=finding)
+        difference = judgement.difference
+        finding = None
+        if difference is not None:
+            alike = call.name, *difference.signature
+            if repeated[alike] < MOST_REPEATED:
+                finding = find(target, call, number, case, values, difference, judge_layer)
+                repeated[alike] += finding.signature in known
+                known.add(finding.signature)
+        yield LayerOutcome(number, call.name, kinds, judgement.refusal, difference is not None, finding)
 
 
 def find(

@@ -64,7 +64,7 @@ class Workers:
             if left is not None and left <= 0:
                 return
             for ready in connection.wait(list(active), left):
-                worker = active[ready]  # type: ignore[index]
+                worker = active[ready]
                 try:
                     message = worker.connection.recv()
                 except (EOFError, ConnectionError):
