@@ -2,7 +2,7 @@
 
 The command::
 
-    python -m tests.planted_faults --count 600 --seed 0
+    python -m tests.planted_faults --count 500 --seed 0
 
 runs `convmatrix.testing.conform` on a layer in plain NumPy (all options, both gradients), which must conform, and on
 copies of it with one fault each. The exit status is 1 if a fault is not found, if its minimal layer has an axis
@@ -52,6 +52,7 @@ MODES: Final = {
     "replicate": "edge",
 }
 LONGEST_AXIS: Final = 4
+BATCH: Final = 25  # layers that are run before it is seen whether the fault was found
 
 
 class PlainLayer:
@@ -560,15 +561,19 @@ def _(right: Any, o: Options, far: Array, kernel: Array) -> Array:
 
 
 def check(planted: Fault, count: int, seed: int) -> tuple[ConformanceReport, list[str]]:
-    """Return the report on a fault, and what is wrong with it."""
-    report = cm.testing.conform(planted.layer, planted.options, gradient=planted.layer.gradient, count=count, rng=seed)
+    """Run layers until a fault is found; return the last report, and what is wrong with it."""
+    function, gradient = planted.layer, planted.layer.gradient
+    for start in range(0, count, BATCH):
+        options = {"count": BATCH, "rng": (seed << 16) + start}
+        report = cm.testing.conform(function, planted.options, gradient=gradient, **options)
+        if not report:
+            break
     wrong = [] if report.findings else ["not found"]
     for finding in report.findings:
         shape = finding.case.input_shape
         if len(shape) > 2 or max(shape) > LONGEST_AXIS:
             wrong.append(f"shrunk to {finding.case}")
-        names: dict[str, Any] = {"function": planted.layer, "gradient": planted.layer.gradient}
-        names["print"] = lambda *_: None
+        names: dict[str, Any] = {"function": function, "gradient": gradient, "print": lambda *_: None}
         try:
             exec(finding.script, names)
         except Exception as error:
@@ -582,7 +587,7 @@ def check(planted: Fault, count: int, seed: int) -> tuple[ConformanceReport, lis
 def main(arguments: list[str] | None = None) -> int:
     """Look for every planted fault; return 1 if one is missed."""
     parser = argparse.ArgumentParser(prog="python -m tests.planted_faults", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--count", type=int, default=600, help="layers for each fault (default 600)")
+    parser.add_argument("--count", type=int, default=500, help="most layers for each fault (default 500)")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", metavar="TEXT", default="", help="faults with this in their names")
     options = parser.parse_args(arguments)
@@ -597,9 +602,7 @@ def main(arguments: list[str] | None = None) -> int:
         missed += bool(wrong)
         smallest = min(report.findings, key=lambda f: (sum(f.case.input_shape), str(f.case)), default=None)
         shown = "; ".join(wrong) if wrong else f"{smallest.case}" if smallest else ""
-        print(
-            f"{'MISSED' if wrong else 'found '} {planted.name}: {report.failed} of {report.tried}; {shown}", flush=True
-        )
+        print(f"{'MISSED' if wrong else 'found '} {planted.name}: {shown}", flush=True)
     seconds = time.perf_counter() - started
     print(f"\n{len(chosen) - missed} of {len(chosen)} faults found and shrunk, in {seconds:.0f} s")
     return 1 if missed or not clean else 0

@@ -67,7 +67,7 @@ def draw_case(name: str, offers: Offers, rng: np.random.Generator) -> LayerCase:
     >>> from convmatrix.conformance.offers import declared_offers
     >>> offers = declared_offers(["stride", "channels"])
     >>> print(draw_case("mine", offers, np.random.default_rng(5)))
-    input 1x1x10, kernel 1x1x2, stride=2, float64
+    input 1x2x2x2x5, kernel 2x2x2x2x2, stride=(1, 3, 1), float64
     """
     for _ in range(2000):
         case = _Draft(offers, rng).case(name)

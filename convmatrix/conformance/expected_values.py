@@ -8,8 +8,8 @@ All values are contractions of the layer's index pattern T (`WeightPattern`) in 
           \frac{\partial L}{\partial b_c} = \sum_{i \in c} g_i
 
 **When a floating-point result must be equal.** A type with p significant bits has every integer up to :math:`2^p`. If
-the sum of the magnitudes of all products of a result, :math:`\sum |T| |w| |x| + |b|`, is at most :math:`2^p`, then so is
-every partial sum, in any order, of any blocking, with or without fused multiplications, and each is an integer:
+the sum of the magnitudes of all products of a result, :math:`\sum |T| |w| |x| + |b|`, is at most :math:`2^p`, then so
+is every partial sum, in any order, of any blocking, with or without fused multiplications, and each is an integer:
 nothing is ever rounded, and a correct target has no freedom at all. `draw_values` draws integers that small.
 """
 

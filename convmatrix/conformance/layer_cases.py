@@ -157,8 +157,8 @@ def features(case: LayerCase) -> list[str]:
     Examples
     --------
     >>> from convmatrix.conformance.drawing import plain_case
-    >>> features(plain_case((1,), (3,), dilation=(2,), padding="same"))
-    ['1-D', 'dilation with a padding word', 'kernel longer than the input', 'one-sample axis']
+    >>> features(plain_case((1,), (4,), padding="full"))[:3]
+    ['1-D', 'even kernel with a padding word', 'padding past a period']
     """
     geometry = case.geometry
     samples = geometry.output_shape if case.transposed else case.input_shape

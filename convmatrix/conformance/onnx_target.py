@@ -56,9 +56,11 @@ def is_specified(case: LayerCase) -> bool:
     """Return whether the specification of ONNX says what a layer computes.
 
     For ConvTranspose with auto_pad, the outputs are input times stride, and the padding follows; where the kernel is
-    shorter than the stride, it would be negative. A wrapped or reflected Pad is that of NumPy, which has no reflection
-    of one sample.
+    shorter than the stride, it would be negative. Output padding "must be less than the corresponding stride/dilation
+    dimension", which both evaluators read as less than the stride. A reflected Pad of one sample is not defined.
     """
+    if any(extra >= stride for extra, stride in zip(case.output_padding, case.stride, strict=True)):
+        return False
     if case.transposed and case.padding in ("same", "same_lower"):
         totals = zip(case.spans, case.output_padding, case.stride, strict=True)
         return all(span + extra >= stride for span, extra, stride in totals) and not any(case.output_padding)

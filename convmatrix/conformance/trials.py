@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from convmatrix.conformance.judging import Judge
     from convmatrix.conformance.targets import Call, Target
 
-MOST_REPEATED: Final = 2
-"""After so many failures of one call and one kind that were shrunk to what was known, their like are only counted."""
+MOST_REPEATED: Final = 1
+"""After so many failures of one call and one kind that were shrunk to a known finding, their like are only counted."""
 
 
 @dataclass(frozen=True)

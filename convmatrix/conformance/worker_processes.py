@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import signal
 import time
 from multiprocessing import connection
@@ -18,14 +19,13 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from convmatrix.conformance.expected_values import LayerValues
+    from convmatrix.conformance.judging import Judge
     from convmatrix.conformance.layer_cases import LayerCase
     from convmatrix.conformance.target_names import TargetName
     from convmatrix.conformance.targets import Call
 
-MOST_CRASHES: Final = 5
+MOST_CRASHES: Final = 20
 """After so many ends of one process, what is left of its layers is not run."""
-
-_MOST_RUNS_OF_A_CRASH: Final = 400
 
 
 class _Worker:
@@ -45,7 +45,8 @@ class Workers:
     """The processes of a campaign, as a context that ends them."""
 
     def __init__(self, name: TargetName, seed: int, count: int, jobs: int) -> None:
-        self.name, self.seed, self.target = name, seed, name.load()
+        self.seed, self.target = seed, name.load()
+        self.isolated, self.crashed = IsolatedJudge(name), set[str]()
         jobs = min(jobs, count)
         self.workers = [_Worker(name, seed, start, count, jobs) for start in range(jobs)]
 
@@ -55,6 +56,7 @@ class Workers:
     def __exit__(self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None) -> None:
         for worker in self.workers:
             _ended(worker.process, worker.connection)
+        self.isolated.close()
 
     def outcomes(self, until: float | None) -> Iterator[LayerOutcome]:
         """Yield the outcomes of all processes as they come in, until the time is up."""
@@ -81,21 +83,22 @@ class Workers:
                 yield message
 
     def _crashed(self, worker: _Worker) -> LayerOutcome:
-        """Return the finding for the layer at which a process ended."""
+        """Return the outcome of the layer at which a process ended; the first of each call is shrunk."""
         worker.process.join()
         worker.connection.close()
         worker.crashes += 1
         number = worker.next
         worker.next += worker.step
         call, case, values = drawn_layer(self.target, self.seed, number)
-        with IsolatedJudge(self.name) as isolated:
-            judgement = isolated(call, case, values)
-            difference = judgement.difference
+        finding = None
+        if call.name not in self.crashed:
+            self.crashed.add(call.name)
+            difference = self.isolated(call, case, values).difference
+            judge_layer: Judge = self.isolated
             if difference is None:  # it needs what was run before
                 text = f"the process ended with status {worker.process.exitcode}, but not for this layer alone"
-                difference = Difference("crash", "", text)
-                isolated.runs = 0
-            finding = find(self.target, call, number, case, values, difference, isolated)
+                difference, judge_layer = Difference("crash", "", text), lambda *_: Judgement()
+            finding = find(self.target, call, number, case, values, difference, judge_layer)
         return LayerOutcome(number, call.name, tuple(features(case)), failed=True, finding=finding)
 
 
@@ -103,22 +106,17 @@ class IsolatedJudge:
     """A judge that runs calls in another process; the end of that process is a difference of the kind "crash"."""
 
     def __init__(self, name: TargetName) -> None:
-        self.name, self.runs = name, _MOST_RUNS_OF_A_CRASH
+        self.name = name
         self.process: Any = None
         self.connection: Any = None
 
-    def __enter__(self) -> IsolatedJudge:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, error: Any, trace: TracebackType | None) -> None:
+    def close(self) -> None:
+        """End the process."""
         if self.process is not None:
             _ended(self.process, self.connection)
 
     def __call__(self, call: Call, case: LayerCase, values: LayerValues) -> Judgement:
-        """Judge a layer; after too many runs, everything passes."""
-        if self.runs <= 0:
-            return Judgement()
-        self.runs -= 1
+        """Judge a layer."""
         if self.process is None:
             self.process, self.connection = _started(_judge_layers, self.name)
         try:
@@ -129,7 +127,7 @@ class IsolatedJudge:
             status = self.process.exitcode
             self.connection.close()
             self.process = self.connection = None
-            return Judgement(Difference("crash", "", f"the process of the target ended, with status {status}"))
+            return _crash(status)
         return judgement
 
 
@@ -164,10 +162,24 @@ def _run_layers(pipe: Any, name: TargetName, seed: int, start: int, count: int, 
 
 
 def _judge_layers(pipe: Any, name: TargetName) -> None:
-    """Judge layers as they are received; runs in a process of its own."""
+    """Judge layers as they are received; runs in a process of its own, which ends with the target if it cannot fork."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     target = name.load()
     with contextlib.suppress(EOFError, BrokenPipeError):
         while True:
             case, values = pipe.recv()
-            pipe.send(judge(target.call(case.call), case, values))
+            call = target.call(case.call)
+            if not hasattr(os, "fork"):
+                pipe.send(judge(call, case, values))
+                continue
+            child = os.fork()
+            if child == 0:
+                pipe.send(judge(call, case, values))
+                os._exit(0)
+            status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+            if status:
+                pipe.send(_crash(status))
+
+
+def _crash(status: int) -> Judgement:
+    return Judgement(Difference("crash", "", f"the process of the target ended, with status {status}"))
