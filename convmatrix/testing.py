@@ -309,7 +309,7 @@ def conform(
     >>> print(finding.difference.text)
     the output differs in 1 of 1 entries, first at sample 0, channel 0, position 0: expected ..., got ...
     """
-    from convmatrix.conformance import conform as run_layers
+    from convmatrix.conformance.campaigns import conform as run_layers
 
     return run_layers(
         target, options, gradient=gradient, rounding=rounding, count=count, time_limit=time_limit, jobs=jobs, rng=rng

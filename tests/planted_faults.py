@@ -469,13 +469,9 @@ def _(right: Any, far: Array, o: Options) -> Array:
     return right(far, o)
 
 
-@fault("one column off where the stride is long", "reads")
-def _(right: Any, o: Options, tap: tuple[int, ...]) -> Any:
-    read = right(o, tap)
-    if o["stride"][-1] > o["span"][-1] and o["near"][-1] > 1:
-        last = read[-1]
-        return *read[:-1], slice(last.start + 1, last.stop + 1, last.step)
-    return read
+@fault("one column off where the stride is long", "pad")
+def _(right: Any, far: Array, o: Options) -> Array:
+    return np.roll(right(far, o), -1 if o["stride"][-1] > o["span"][-1] else 0, axis=-1)
 
 
 @fault("only the first sample is computed", "forward")

@@ -45,9 +45,8 @@ with a bias, db. Only the options listed with --options are drawn and passed:
 """
 _EPILOG: Final = """\
 examples:
-  convmatrix conform scipy --count 50
-  convmatrix conform math:hypot --count 1 --options axes=1
-  convmatrix conform --export vectors --count 5
+  convmatrix conform mylayers:convolve --options stride,axes=1 --count 50
+  convmatrix conform --export vectors --count 10
 
 exit status: 0 the target conforms; 1 it differs; 2 error
 """
@@ -87,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         return _export(args)
     if args.target is None:
         raise CommandError(f"give a target: {', '.join(TARGETS)}, or MODULE:FUNCTION; or --export FOLDER")
-    from convmatrix.conformance import conform
+    from convmatrix.conformance.campaigns import conform
 
     if args.report is not None:
         check_output("--report", args.report, (".json",))

@@ -1,6 +1,5 @@
 """Conformance: random layers on somebody else's convolution, compared with the exact results."""
 
-from convmatrix.conformance.campaigns import conform
 from convmatrix.conformance.conformance_report import ConformanceReport
 from convmatrix.conformance.offers import Offers, declared_offers
 from convmatrix.conformance.target_names import TARGETS, TargetName
@@ -15,7 +14,6 @@ __all__ = [
     "Offers",
     "Target",
     "TargetName",
-    "conform",
     "declared_offers",
 ]
 

@@ -66,7 +66,7 @@ def _import_lines(imports: str) -> list[str]:
 
 def _array_lines(case: LayerCase, values: LayerValues, statements: str) -> list[str]:
     """Return the lines that define the arrays which the statements use."""
-    arrays: dict[str, Array | None] = {"b": None, **typed_arrays(case, values)}
+    arrays: dict[str, Array | None] = {"x": None, "w": None, "b": None, **typed_arrays(case, values)}
     return [
         f"{name} = {_literal(array, array.dtype) if array is not None else None}"
         for name, array in arrays.items()

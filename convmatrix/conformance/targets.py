@@ -138,14 +138,16 @@ def _compiled(statements: str) -> CodeType:
 
 
 def without_numbers(message: str) -> str:
-    """Return a message with N for every number or tuple of numbers, so that messages can be counted by kind.
+    """Return a message with N for every number or sequence of numbers, so that messages can be counted by kind.
 
     Examples
     --------
     >>> without_numbers("Argument #4: padding (2, 2) at dimension 3 of input [2, 1, 8]")
-    'Argument #N: padding (N) at dimension N of input [N]'
+    'Argument #N: padding N at dimension N of input N'
     """
-    return re.sub(r"-?\b\d+(\.\d+)?\b(,? ?-?\d+)*", "N", message)
+    plain = re.sub(r"\bnp\.\w+\(([^()]*)\)", r"\1", message)
+    plain = re.sub(r"-?\b\d+(\.\d+)?\b", "N", plain)
+    return re.sub(r"[\[(]*N(?:[\s,\[\]()]*N)*,?[\])]*", "N", plain)
 
 
 def _one_line(error: Exception) -> str:
