@@ -301,6 +301,7 @@ def test_exceptions_are_findings_and_refusals_are_not() -> None:
 
 def test_messages_are_counted_without_their_numbers() -> None:
     assert without_numbers("got (1,1,2) and -3.5 of x2") == "got N and N of x2"
+    assert without_numbers("ONNX: [np.int64(1), np.int64(2)], [[0 0] [0 0]] in 3-D") == "ONNX: N, N in N-D"
     assert call_text("f", "x", stride=None, mode="same") == "f(x, mode='same')"
 
 

@@ -146,8 +146,8 @@ def without_numbers(message: str) -> str:
     'Argument #N: padding N at dimension N of input N'
     """
     plain = re.sub(r"\bnp\.\w+\(([^()]*)\)", r"\1", message)
-    plain = re.sub(r"-?\b\d+(\.\d+)?\b", "N", plain)
-    return re.sub(r"[\[(]*N(?:[\s,\[\]()]*N)*,?[\])]*", "N", plain)
+    plain = re.sub(r"-?\b\d+(\.\d+)?\b", "\0", plain)
+    return re.sub(r"[\[(]*\0(?:[\s,\[\]()]*\0)*,?[\])]*", "N", plain)
 
 
 def _one_line(error: Exception) -> str:

@@ -24,7 +24,10 @@ if TYPE_CHECKING:
     from convmatrix.conformance.targets import Call, Target
 
 MOST_REPEATED: Final = 1
-"""After so many failures of one call and one kind that were shrunk to a known finding, their like are only counted."""
+"""Failures of one call and kind that are shrunk to a known finding; others with its options are counted only."""
+
+MOST_SHRUNK: Final = 20
+"""Failures of one call and kind that a process shrinks at most."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +87,8 @@ def drawn_layer(target: Target, seed: int, number: int) -> tuple[Call, LayerCase
 
 def outcomes(target: Target, seed: int, numbers: Iterable[int], judge_layer: Judge = judge) -> Iterator[LayerOutcome]:
     """Yield what became of each layer, in the order of the numbers."""
-    repeated, known = Counter[tuple[object, ...]](), set[tuple[object, ...]]()
+    known: dict[tuple[object, ...], list[set[str]]] = {}  # the options that findings of one kind need
+    repeated = Counter[tuple[object, ...]]()
     for number in numbers:
         call, case, values = drawn_layer(target, seed, number)
         kinds = tuple(features(case))
@@ -93,10 +97,13 @@ def outcomes(target: Target, seed: int, numbers: Iterable[int], judge_layer: Jud
         finding = None
         if difference is not None:
             alike = call.name, *difference.signature
-            if repeated[alike] < MOST_REPEATED:
+            needed = known.setdefault(alike, [])
+            explained = any(options <= set(case.plain_fields()) for options in needed)
+            if not (explained and repeated[alike] >= MOST_REPEATED) and len(needed) < MOST_SHRUNK:
                 finding = find(target, call, number, case, values, difference, judge_layer)
-                repeated[alike] += finding.signature in known
-                known.add(finding.signature)
+                options = set(finding.case.plain_fields())
+                repeated[alike] += options in needed
+                needed.append(options)
         yield LayerOutcome(number, call.name, kinds, judgement.refusal, difference is not None, finding)
 
 
