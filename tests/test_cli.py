@@ -1086,7 +1086,7 @@ def test_version() -> None:
     assert (done.returncode, done.stdout.decode(), done.stderr) == (0, f"convmatrix {cm.__version__}\n", b"")
 
 
-@pytest.mark.parametrize("command", [[], ["matrix"], ["show"]])
+@pytest.mark.parametrize("command", [[], ["matrix"], ["show"], ["conform"]])
 def test_help_tells_how(
     command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -1102,6 +1102,14 @@ def test_the_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.chdir(tmp_path)
     Path("edges.csv").write_text("-1,0,1\n")
     Path("model.onnx").touch()
+    Path("mylayers.py").write_text(
+        "def convolve(x, w, b, stride):\n"
+        "    positions = range(0, x.shape[2] - w.shape[2] + 1, *stride)\n"
+        "    import numpy as np\n"
+        "    return np.array([[[x[0, 0, i : i + w.shape[2]] @ w[0, 0] for i in positions]]])\n"
+    )
+    monkeypatch.setattr(sys, "path", sys.path.copy())
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     layer = cm.ConvGeometry((4, 4), (3, 3), in_channels=3)
     model = cm.Network([cm.network.Node("conv1", cm.network.Convolution(layer, np.ones(layer.weight_shape)))])
     monkeypatch.setattr(cm.Network, "from_onnx", lambda *_: model, raising=False)
@@ -1137,9 +1145,10 @@ def test_the_examples_of_the_help_run(tmp_path: Path, monkeypatch: pytest.Monkey
         "conv1.npz",
         "sure.json",
         "circular_shift.v",
+        "vectors",
     }
-    given = {"edges.csv", "model.onnx", "property.vnnlib"}
-    assert {path.name for path in tmp_path.iterdir()} == given | written
+    given = {"edges.csv", "model.onnx", "mylayers.py", "property.vnnlib"}
+    assert {path.name for path in tmp_path.iterdir()} - {"__pycache__"} == given | written
 
 
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:

@@ -14,7 +14,20 @@ import textwrap
 import traceback
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from convmatrix.cli import count, equivariance, explore, matrix, network, prove, show, spectrum, tiling, train, verify
+from convmatrix.cli import (
+    conform,
+    count,
+    equivariance,
+    explore,
+    matrix,
+    network,
+    prove,
+    show,
+    spectrum,
+    tiling,
+    train,
+    verify,
+)
 from convmatrix.cli.console import ERROR, YES, CommandError, complain, discard_output, flush_output, say
 from convmatrix.cli.layer_options import LAYER_ARGUMENTS
 from convmatrix.memory import MatrixTooLargeError
@@ -23,7 +36,7 @@ from convmatrix.options import LAYER_OPTIONS, argument_hint
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-COMMANDS: Final = (matrix, show, count, network, tiling, verify, equivariance, prove, train, spectrum, explore)
+COMMANDS: Final = (matrix, show, count, network, tiling, verify, equivariance, prove, conform, train, spectrum, explore)
 
 _INTERRUPTED: Final = 130  # 128 + SIGINT, the convention of shells
 _BROKEN_PIPE: Final = 141  # 128 + SIGPIPE

@@ -137,6 +137,17 @@ def seed(text: str) -> int:
     return number
 
 
+def seconds(text: str) -> float:
+    """Return a positive number of seconds, for use as the type of an option."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        raise ArgumentTypeError(f"{text!r} is not a time: give a positive number of seconds")
+    return seconds
+
+
 def check_output(option: str, path: str, suffixes: tuple[str, ...]) -> None:
     """Raise, before any work is done, if a result cannot be written to this path."""
     target = Path(path)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
-from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli.console import ERROR, NO, YES, CommandError, check_output, count, progress_bar, say, say_json
+from convmatrix.cli.console import (
+    ERROR,
+    NO,
+    YES,
+    CommandError,
+    check_output,
+    count,
+    progress_bar,
+    say,
+    say_json,
+    seconds,
+)
 from convmatrix.cli.layer_options import shape_argument
 
 if TYPE_CHECKING:
@@ -44,17 +54,6 @@ or the certificate is not valid; 2 error; 3 unknown
 """
 
 
-def _seconds(text: str) -> float:
-    """Return a positive number of seconds, for use as the type of an option."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 1e9:
-        raise ArgumentTypeError(f"{text!r} is not a time: give a positive number of seconds")
-    return seconds
-
-
 def add_parser(commands: Any) -> argparse.ArgumentParser:
     """Declare the command."""
     parser: argparse.ArgumentParser = commands.add_parser(
@@ -79,7 +78,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         metavar="NODE",
         help="the node whose values are the outputs Y: needed if the file has several; the logits before a softmax",
     )
-    parser.add_argument("--timeout", type=_seconds, metavar="SECONDS", help="give up after this time; default: never")
+    parser.add_argument("--timeout", type=seconds, metavar="SECONDS", help="give up after this time; default: never")
     parser.add_argument("--nodes", type=count, metavar="N", help="give up after this number of nodes; default: never")
     parser.add_argument("--json", action="store_true", help="print the verdict as one JSON object")
     proof = parser.add_mutually_exclusive_group()

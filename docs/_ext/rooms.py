@@ -34,6 +34,7 @@ ROOMS = (
     "convmatrix.nn",
     "convmatrix.io",
     "convmatrix.testing",
+    "convmatrix.conformance",
     "convmatrix.plotting",
     "convmatrix.explore",
 )

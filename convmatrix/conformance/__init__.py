@@ -1,0 +1,22 @@
+"""Conformance: random layers on somebody else's convolution, compared with the exact results."""
+
+from convmatrix.conformance.conformance_report import ConformanceReport
+from convmatrix.conformance.offers import Offers, declared_offers
+from convmatrix.conformance.target_names import TARGETS, TargetName
+from convmatrix.conformance.targets import Call, Target
+from convmatrix.conformance.trials import Finding
+
+__all__ = [
+    "TARGETS",
+    "Call",
+    "ConformanceReport",
+    "Finding",
+    "Offers",
+    "Target",
+    "TargetName",
+    "declared_offers",
+]
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

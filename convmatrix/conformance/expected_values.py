@@ -1,0 +1,162 @@
+r"""Integers for a layer, and what the layer makes of them, exactly.
+
+All values are contractions of the layer's index pattern T (`WeightPattern`) in int64:
+
+.. math:: y_i = b_i + \sum_{jk} T_{ijk} w_k x_j, \quad
+          \frac{\partial L}{\partial x_j} = \sum_{ik} T_{ijk} w_k g_i, \quad
+          \frac{\partial L}{\partial w_k} = \sum_{ij} T_{ijk} x_j g_i, \quad
+          \frac{\partial L}{\partial b_c} = \sum_{i \in c} g_i
+
+**When a floating-point result must be equal.** A type with p significant bits has every integer up to :math:`2^p`. If
+the sum of the magnitudes of all products of a result, :math:`\sum |T| |w| |x| + |b|`, is at most :math:`2^p`, then so
+is every partial sum, in any order, of any blocking, with or without fused multiplications, and each is an integer:
+nothing is ever rounded, and a correct target has no freedom at all. `draw_values` draws integers that small.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from convmatrix.arrays import Array
+    from convmatrix.conformance.layer_cases import LayerCase
+    from convmatrix.pattern import WeightPattern
+
+LARGEST_VALUE: Final = 9
+"""Values are drawn from -9 .. 9 without 0: small enough to read, and 0 would hide a wrong index."""
+
+SIGNIFICANT_BITS: Final = {
+    "float64": 53,
+    "float32": 24,
+    "float16": 11,
+    "bfloat16": 8,
+    "int64": 62,
+    "int32": 31,
+}
+"""Integers up to 2**bits have no gaps in a type (those of signed integers end there)."""
+
+RESULTS: Final = ("y", "dx", "dw", "db")
+"""The results of a call: output, and gradients with respect to the input, the weights and the bias."""
+
+_NAMES: Final = {"y": "the output", "dx": "the input gradient", "dw": "the weight gradient", "db": "the bias gradient"}
+
+
+def result_name(result: str) -> str:
+    """Return what one of `RESULTS` is called in a sentence."""
+    return _NAMES[result]
+
+
+@dataclass(frozen=True)
+class LayerValues:
+    """The integers that a layer is tried with; ``g`` is the gradient with respect to the output.
+
+    Shapes: x ``(batch, C_in, *input)``, w as `ConvGeometry.weight_shape`, b ``(C_out,)`` or None, g ``(batch, C_out,
+    *output)``.
+    """
+
+    x: Array
+    w: Array
+    b: Array | None
+    g: Array
+
+    def arrays(self) -> dict[str, Array]:
+        """Return the arrays by name, without a bias that is None."""
+        return {name: array for name, array in vars(self).items() if array is not None}
+
+
+def draw_values(case: LayerCase, rng: np.random.Generator, largest: int | None = None) -> LayerValues:
+    """Return random integers for a layer, so small that every result is exact in the case's type, if that is possible.
+
+    Examples
+    --------
+    >>> from convmatrix.conformance.drawing import plain_case
+    >>> values = draw_values(plain_case((3,), (2,)), np.random.default_rng(0))
+    >>> values.x.shape, values.w.shape, values.b, values.g.shape
+    ((1, 1, 3), (1, 1, 2), None, (1, 1, 2))
+    """
+    most = amplitude(case) if largest is None else largest
+
+    def draw(*shape: int) -> Array:
+        return np.asarray(rng.integers(1, most, shape, endpoint=True) * rng.choice((-1, 1), shape))
+
+    geometry = case.geometry
+    return LayerValues(
+        x=draw(case.batch, case.in_channels, *geometry.input_shape),
+        w=draw(*geometry.weight_shape),
+        b=draw(case.out_channels) if case.bias else None,
+        g=draw(case.batch, case.out_channels, *geometry.output_shape),
+    )
+
+
+def amplitude(case: LayerCase) -> int:
+    """Return the largest a <= 9 for which values of magnitude a are exact; at least 1."""
+    limit = 2 ** SIGNIFICANT_BITS[case.dtype]
+    coefficients = _coefficients(case.pattern)
+    largest = 1 if coefficients is None else int(np.abs(coefficients).max(initial=1))
+    terms = case.pattern.n_entries * max(case.batch, 1) * largest + 1  # all terms there are: mostly few enough
+    if terms * LARGEST_VALUE**2 > limit:
+        terms = max(n_terms(case).values())
+    for most in range(LARGEST_VALUE, 1, -1):
+        if terms * most**2 <= limit:
+            return most
+    return 1
+
+
+def n_terms(case: LayerCase) -> dict[str, int]:
+    """Return the largest number of terms of an entry of each result, the bias included."""
+    geometry = case.geometry
+    ones = LayerValues(
+        x=np.ones((case.batch, case.in_channels, *geometry.input_shape), dtype=np.int64),
+        w=np.ones(geometry.weight_shape, dtype=np.int64),
+        b=np.ones(case.out_channels, dtype=np.int64) if case.bias else None,
+        g=np.ones((case.batch, case.out_channels, *geometry.output_shape), dtype=np.int64),
+    )
+    return {name: int(array.max(initial=0)) for name, array in magnitudes(case, ones).items()}
+
+
+def exact_results(case: LayerCase, values: LayerValues) -> dict[str, Array]:
+    """Return each of `RESULTS` in int64; ``db`` only if there is a bias.
+
+    Examples
+    --------
+    >>> from convmatrix.conformance.drawing import plain_case
+    >>> x = np.array([[[1, 2, 3]]])
+    >>> results = exact_results(plain_case((3,), (2,)), LayerValues(x=x, w=x[:, :, :2], b=None, g=x[:, :, :2]))
+    >>> {name: array.tolist() for name, array in results.items()}
+    {'y': [[[5, 8]]], 'dx': [[[1, 4, 4]]], 'dw': [[[5, 8]]]}
+    """
+    return _contract(case.pattern, case, values)
+
+
+def magnitudes(case: LayerCase, values: LayerValues) -> dict[str, Array]:
+    """Return the sum of the magnitudes of all terms of each entry: the results with every sign removed."""
+    pattern, coefficients = case.pattern, _coefficients(case.pattern)
+    if coefficients is not None:
+        absolute: dict[str, Any] = {"coefficients": np.abs(coefficients)}
+        pattern = dataclasses.replace(pattern, **absolute)
+    positive: dict[str, Any] = {name: np.abs(array) for name, array in values.arrays().items()}
+    return _contract(pattern, case, LayerValues(**{"b": None, **positive}))
+
+
+def _coefficients(pattern: WeightPattern) -> Array | None:
+    """Return the factors of the triplets of a boundary with signs; None where all are 1."""
+    return getattr(pattern, "coefficients", None)
+
+
+def _contract(pattern: WeightPattern, case: LayerCase, values: LayerValues) -> dict[str, Array]:
+    matrix = pattern.matrix(values.w)
+    x = values.x.reshape(case.batch, -1).T  # (n_in, batch)
+    g = values.g.reshape(case.batch, -1).T  # (n_out, batch)
+    y = (matrix @ x).T.reshape(values.g.shape)
+    results = {
+        "y": y if values.b is None else y + values.b.reshape(-1, *(1,) * case.n_axes),
+        "dx": (matrix.T @ g).T.reshape(values.x.shape),
+        "dw": pattern.weight_gradient(x, g),
+    }
+    if values.b is not None:
+        results["db"] = values.g.sum(axis=(0, *range(2, values.g.ndim)))
+    return results
