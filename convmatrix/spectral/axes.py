@@ -131,10 +131,8 @@ def multiply_along(matrix: Array, array: Array, axis: int) -> Array:
 
 def best_transform(axis: Axis, *, symmetric: bool) -> AxisTransform:
     """Return the transform that diagonalises an axis, if any; ``symmetric`` if all kernels are symmetric along it."""
-    if is_ring(axis):
-        return ring_transform(axis, axis.n_samples)
-    if not (symmetric and suits_cosines(axis)):
-        return dense_transform(axis)
+    if not (symmetric and suits_cosines(axis)):  # cosines first: a symmetric axis with one tap is a ring as well
+        return ring_transform(axis, axis.n_samples) if is_ring(axis) else dense_transform(axis)
     shifts = np.arange(axis.n_taps) * axis.dilation - axis.pad_low
     zeros = np.zeros_like(shifts)
     return _transform("cosine", axis.n_samples, (1, 1), zeros, zeros, shifts, np.ones(axis.n_taps))

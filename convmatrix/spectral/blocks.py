@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 import numpy as np
 
 from convmatrix import memory
-from convmatrix.arrays import EPSILON
+from convmatrix.arrays import EPSILON, scaled_to_one
 from convmatrix.geometry import given_geometry
 from convmatrix.options import as_array, weight_array
 from convmatrix.spectral.axes import AxisTransform, best_transform, is_ring, most_reads, multiply_along, suits_cosines
@@ -59,11 +59,8 @@ class WeightedLayer:
 
         Products of the scaled weights neither over- nor underflow. A layer of zeros is returned as it is.
         """
-        _, exponent = math.frexp(float(np.abs(self.weights).max(initial=0.0)))
-        exponent = min(exponent, 1023)
-        half = -exponent // 2  # in two steps, because the inverse of the smallest numbers overflows
-        weights = self.weights * 2.0**half * 2.0 ** (-exponent - half)
-        return WeightedLayer(self.geometry, weights), 2.0**exponent
+        weights, scale = scaled_to_one(self.weights)
+        return WeightedLayer(self.geometry, weights), scale
 
     @property
     def channels(self) -> tuple[int, int, int]:
@@ -79,7 +76,7 @@ class WeightedLayer:
         names: list[TransformName] = []
         for number, axis in enumerate(self.geometry.axes):
             symmetric = suits_cosines(axis) and np.array_equal(self.grouped, np.flip(self.grouped, axis=number - n))
-            names.append("fourier" if is_ring(axis) else "cosine" if symmetric else "dense")
+            names.append("cosine" if symmetric else "fourier" if is_ring(axis) else "dense")
         return tuple(names)
 
     def transforms(self) -> list[AxisTransform]:

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from convmatrix.arrays import scaled_to_one
 from convmatrix.structured.recognition import as_csr
 
 if TYPE_CHECKING:
@@ -85,6 +86,7 @@ def _fit(matrix: Any, geometry: ConvGeometry) -> tuple[Array, float]:
     values = matrix.data.astype(np.result_type(matrix.dtype, np.float64))
     if not np.isfinite(values).all():
         raise ValueError("the matrix has infinite or NaN entries; replace them first")
+    values, scale = scaled_to_one(values)
     pattern = geometry.pattern()
     entries, n_entries, first = _entries(pattern)
     found, elsewhere = _look_up(matrix, values, pattern, first)
@@ -95,7 +97,8 @@ def _fit(matrix: Any, geometry: ConvGeometry) -> tuple[Array, float]:
     weights[pattern.weight_index[own]] = found[entries[own]]
     weights += _least_squares(pattern, entries, n_entries, found - _sums(weights, pattern, entries, n_entries))
     rest = found - _sums(weights, pattern, entries, n_entries)
-    return weights.reshape(pattern.weight_shape), float(np.hypot(np.linalg.norm(rest), np.linalg.norm(elsewhere)))
+    residual = float(np.hypot(np.linalg.norm(rest), np.linalg.norm(elsewhere)))
+    return weights.reshape(pattern.weight_shape) * scale, residual * scale
 
 
 def _entries(pattern: WeightPattern) -> tuple[NDArray[np.int64], int, NDArray[np.int64]]:
