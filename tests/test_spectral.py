@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -847,3 +848,18 @@ def test_eigenvalues_are_ordered_at_any_scale(scale: float) -> None:
         found = spectral.eigenvalues(np.multiply(kernel, scale), shape, padding="same") / scale
         np.testing.assert_allclose(found, expected, rtol=1e-9)
         assert np.all(np.diff(np.abs(expected)) < 1e-9)
+
+
+@pytest.mark.parametrize("weights", [[1e200, 1, -1e200], [1e200, -1e200, 1], [-1, 1e200, -1e200, 3]])
+@pytest.mark.parametrize(("size", "boundary"), [(1, "circular"), (1, "replicate"), (2, "circular"), (2, "symmetric")])
+def test_bounds_hold_for_weights_that_cancel(weights: list[float], size: int, boundary: str) -> None:
+    """Sums of such weights lose the small ones, whichever is added first; exact sums are those of fractions."""
+    geometry = cm.ConvGeometry(size, len(weights), padding=3, boundary=boundary)
+    pattern = geometry.pattern()
+    exact: Any = np.full((geometry.n_out, size), Fraction(0))
+    for row, column, weight in zip(pattern.rows, pattern.cols, pattern.weight_index, strict=True):
+        exact[row, column] += Fraction(weights[weight])
+    entries = exact.astype(float)
+    norm = np.linalg.norm(entries / abs(entries).max(), 2) * abs(entries).max()
+    lower, upper = spectral.norm_bounds(weights, geometry)
+    assert lower * (1 - 1e-14) <= norm <= upper * (1 + 1e-14)
