@@ -88,6 +88,7 @@ class Conv(LinearLayer):
         if method not in ("unfold", "matrix"):
             raise ValueError(f"method {method!r} is unknown; choose unfold or matrix")
         self.geometry, self.method = geometry, method
+        self._require_memory(geometry.weight_shape, None)
         outputs = (geometry.out_channels, *geometry.output_shape)
         self.multiplication = (
             UnfoldMultiplication(geometry)
