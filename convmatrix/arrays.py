@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -45,6 +46,23 @@ def read_only(*arrays: NDArray[Any]) -> None:
     """Make arrays read-only, in place."""
     for array in arrays:
         array.flags.writeable = False
+
+
+def scaled_to_one(array: Array) -> tuple[Array, float]:
+    """Return an array with entries of modulus at most one, and the power of two by which to multiply it.
+
+    Powers of two round nothing but entries that are smaller than the largest one by more than 1e-290. Products of the
+    scaled entries do not overflow, and those of the largest ones do not underflow. Zeros are returned as they are.
+
+    Examples
+    --------
+    >>> scaled_to_one(np.array([3e200, -1e200]))[0].round(3)
+    array([ 0.598, -0.199])
+    """
+    largest = max(float(np.abs(part).max(initial=0.0)) for part in (array.real, array.imag))
+    exponent = min(math.frexp(largest)[1] + (array.dtype.kind == "c"), 1023) if math.isfinite(largest) else 0
+    half = -exponent // 2  # in two steps, because the inverse of the smallest numbers overflows
+    return array * 2.0**half * 2.0 ** (-exponent - half), 2.0**exponent
 
 
 def accumulate(total: NDArray[Any], places: NDArray[np.integer], values: NDArray[Any]) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import shutil
+import stat
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 TEMPORARY: Final = ".convmatrix-*.tmp"
 """Pattern of the names of temporary files; a kill while a file is written leaves one behind."""
@@ -49,8 +53,10 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         if target.exists():
             shutil.copymode(target, temporary)
         temporary.replace(target)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM and error.filename is None:
+            raise OSError(error.errno, f"cannot save {path}: {error.strerror}; the file is unchanged") from error
         raise
     with suppress(OSError):  # make the new name durable as well, where the system can open a folder
         descriptor = os.open(target.parent, os.O_RDONLY)
@@ -71,6 +77,8 @@ def _begin(path: str | os.PathLike[str]) -> tuple[Path, Path, BinaryIO]:
     """Return the file that a path names, and a new temporary file next to it with its name."""
     target = Path(os.path.realpath(path))
     folder = target.parent
+    if target.is_symlink():  # which cannot be followed
+        raise OSError(errno.ELOOP, f"cannot save {path}: {os.strerror(errno.ELOOP)}")
     if not folder.is_dir():
         raise FileNotFoundError(f"cannot save {path}: the folder {folder} does not exist; create it first")
     if target.exists():
@@ -80,6 +88,9 @@ def _begin(path: str | os.PathLike[str]) -> tuple[Path, Path, BinaryIO]:
             raise PermissionError(f"cannot save {path}: the file is write-protected; choose another name")
     temporary = folder / TEMPORARY.replace("*", secrets.token_hex(8))
     try:
-        return target, temporary, temporary.open("x+b")
+        mode = stat.S_IMODE(target.stat().st_mode) if target.exists() else 0o666
+        # Never readable by more people than the file itself: the mode is limited from the start.
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode & 0o777)
+        return target, temporary, os.fdopen(descriptor, "w+b")
     except OSError as error:
         raise OSError(error.errno, f"cannot save {path}: the folder is not writable: {error.strerror}") from error

@@ -39,6 +39,11 @@ def as_format(matrix: Any, format: str, *, block: tuple[int, int] = (1, 1)) -> A
 def _to_dia(matrix: Any) -> Any:
     """Return a DIA array of all diagonals with a stored entry: data[d, j] = A[j - offset_d, j]."""
     n_rows, n_columns = matrix.shape
+    memory.require(
+        24 * matrix.nnz + n_rows + n_columns,
+        f"finding the diagonals of this {n_rows} x {n_columns} matrix, with {matrix.nnz} entries,",
+        "use the csr format",
+    )
     rows = np.repeat(np.arange(n_rows, dtype=np.int64), np.diff(matrix.indptr))
     diagonals = matrix.indices - rows
     present = np.zeros(n_rows + n_columns + 1, dtype=bool)

@@ -6,7 +6,7 @@ import itertools
 import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -46,12 +46,15 @@ class MatrixTooLargeError(MemoryError, ValueError):
 
 
 def available_memory() -> int:
-    """Return the bytes that can be allocated now: free memory and caches, within the limit of a container.
+    """Return the bytes that can be allocated now: free memory and caches, within the limits of its process.
+
+    The limits are those of the address space, and of the control groups (containers) that the process belongs to.
+
 
     If the system does not report them, return half of the address space, so that no request is refused that might
     succeed.
     """
-    candidates = [2**62, *_system_bytes(), *_container_bytes()]
+    candidates = [2**62, *_system_bytes(), *_container_bytes(), *_process_bytes()]
     return max(min(candidates), 0)
 
 
@@ -68,16 +71,55 @@ def _system_bytes() -> list[int]:
 
 
 def _container_bytes() -> list[int]:
-    for folder, limit, usage in (
-        ("/sys/fs/cgroup", "memory.max", "memory.current"),
-        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"),
-    ):
-        try:
-            allowed = int(Path(folder, limit).read_text())  # "max" where there is no limit
-            return [allowed - int(Path(folder, usage).read_text())]
-        except (OSError, ValueError):
-            continue
-    return []
+    """Return what is left in the control group of this process, and in each group around it."""
+    found = []
+    for folder, group, limit, usage in _control_groups():
+        for place in (group, *group.parents):
+            try:
+                allowed = int(Path(folder, *place.parts[1:], limit).read_text())  # "max" where there is no limit
+                used = int(Path(folder, *place.parts[1:], usage).read_text())
+                found.append(allowed - used + _inactive_cache(Path(folder, *place.parts[1:], "memory.stat")))
+            except (OSError, ValueError):
+                continue
+    return found
+
+
+def _inactive_cache(statistics: Path) -> int:
+    """Return the bytes of a control group's usage that are cached files, which the system gives up when asked."""
+    try:
+        lines = (line.split() for line in statistics.read_text().splitlines())
+        return next(int(size) for name, size in lines if name in ("inactive_file", "total_inactive_file"))
+    except (OSError, ValueError, StopIteration):
+        return 0
+
+
+def _control_groups() -> list[tuple[str, PurePosixPath, str, str]]:
+    """Return the folder, the group and the files of limit and usage, for version 2 and 1 of control groups."""
+    own = {"": "/", "memory": "/"}  # group by controller; in a container, paths are often those of the host
+    try:
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, controllers, group = line.split(":", 2)
+            own.update(dict.fromkeys(controllers.split(","), group))
+    except (OSError, ValueError):
+        pass
+    second, first = (PurePosixPath("/", own[name]) for name in ("", "memory"))
+    return [
+        ("/sys/fs/cgroup", second, "memory.max", "memory.current"),
+        ("/sys/fs/cgroup/memory", first, "memory.limit_in_bytes", "memory.usage_in_bytes"),
+    ]
+
+
+def _process_bytes() -> list[int]:
+    """Return what is left of the limit on the address space of this process (``ulimit -v``)."""
+    try:
+        import resource  # not on Windows
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit == resource.RLIM_INFINITY:
+            return []
+        return [limit - int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()]
+    except (ImportError, AttributeError, OSError, ValueError, IndexError):
+        return []
 
 
 def require(n_bytes: int, what: str | Callable[[], str], remedy: str) -> None:

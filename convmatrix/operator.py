@@ -13,6 +13,7 @@ from scipy.sparse.linalg import LinearOperator
 from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix._products.correlation import DirectCorrelation, FFTCorrelation, best_block, fft_time, padded_length
+from convmatrix._products.nonfinite import add_nonfinite, finite_part, is_finite
 from convmatrix._products.padding import fold, pad
 from convmatrix.arrays import KeepsReadOnly
 from convmatrix.geometry import ConvGeometry, array_shape, given_geometry
@@ -159,6 +160,8 @@ class ConvOperator(LayerOperator):
     method : {"auto", "direct", "fft"}
         ``"direct"`` sums products. ``"fft"`` uses fast Fourier transforms and requires a shared floating-point kernel.
         ``"auto"`` chooses the method that is expected to be faster.
+    check_finite : bool
+        Raise an error if a kernel or a product has infinite or NaN entries.
 
     Attributes
     ----------
@@ -175,7 +178,8 @@ class ConvOperator(LayerOperator):
     Raises
     ------
     ValueError, TypeError
-        If the layer is invalid, or a multiplied array has the wrong size or dtype.
+        If the layer is invalid, a multiplied array has the wrong size or dtype, or ``check_finite`` finds a value that
+        is not finite.
     MatrixTooLargeError
         If the padded input would not fit in memory.
 
@@ -186,8 +190,8 @@ class ConvOperator(LayerOperator):
     it repeats. A transposed layer is :math:`P^T C^T` of the convolution that maps its output to its input.
 
     The dtype of a product is the ``numpy.result_type`` of the kernel and the multiplied array. Integer products are
-    exact, modulo the range of that dtype. In floating point, an infinite or NaN sample also affects neighbouring
-    outputs, through products with zero.
+    exact, modulo the range of that dtype. An infinite or NaN sample makes exactly those outputs infinite or NaN
+    that read it, as with the matrix. The same holds for infinite and NaN weights, and for sums that overflow.
 
     Examples
     --------
@@ -215,6 +219,7 @@ class ConvOperator(LayerOperator):
         order: str = "C",
         dtype: DTypeLike | None = None,
         method: str = "auto",
+        check_finite: bool = False,
         **options: Unpack[LayerOptions],
     ) -> None:
         weights = convert(as_array(kernel), dtype)
@@ -222,6 +227,12 @@ class ConvOperator(LayerOperator):
         self.kernel = weight_array(weights, geometry.weight_shape, geometry).copy()
         self.kernel.flags.writeable = False
         super().__init__(self.kernel.dtype, (geometry.n_out, geometry.n_in))
+        self.check_finite = check_finite
+        if check_finite and not is_finite(self.kernel):
+            raise ValueError(
+                f"{np.count_nonzero(~np.isfinite(self.kernel))} of the {self.kernel.size} weights are infinite or NaN; "
+                "replace them, or set check_finite=False"
+            )
         self.geometry = geometry
         self.order = validate.order(order)
         if geometry.transposed:
@@ -307,7 +318,27 @@ class ConvOperator(LayerOperator):
             return np.zeros((self.shape[1 if transposed else 0], 0), dtype=dtype)
         if dtype.kind in "iu" and self._fits_float(X):
             return self._product(X.astype(np.float64), dtype, transposed=transposed)
-        return self._product(X.astype(dtype, copy=False), dtype, transposed=transposed)
+        X = X.astype(dtype, copy=False)
+        product = self._product(X, dtype, transposed=transposed)
+        return product if is_finite(product) else self._with_nonfinite(X, product, transposed=transposed)
+
+    def _with_nonfinite(self, X: Array, product: Array, *, transposed: bool) -> Array:
+        """Return the product with infinite and NaN values at the outputs that read them, and nowhere else."""
+        if self.check_finite:
+            raise ValueError(
+                f"the product has infinite or NaN entries, as have {np.count_nonzero(~np.isfinite(X))} of {X.size} "
+                "entries of the multiplied array; replace them, or set check_finite=False"
+            )
+
+        def multiply(kernel: Array, x: Array) -> Array:
+            operator = ConvOperator(kernel, self.geometry, order=self.order, method="direct")
+            return operator._product(x, x.dtype, transposed=transposed)
+
+        kernel = self.kernel.astype(X.dtype)
+        if is_finite(X) and is_finite(kernel):  # sums overflow; a transform spreads that, and a direct sum does not
+            return multiply(kernel, X) if self.method == "fft" else product
+        product = multiply(finite_part(kernel), finite_part(X))
+        return add_nonfinite(product, kernel, X, multiply)
 
     def _fits_float(self, X: Array) -> bool:
         """Return whether all sums of taps are exact in float64, whose matrix products are the fastest."""

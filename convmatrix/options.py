@@ -20,7 +20,7 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix.arrays import from_tensor
-from convmatrix.boundary import BOUNDARIES, SIGNED, Boundary
+from convmatrix.boundary import BOUNDARIES, LARGEST_AXIS, SIGNED, Boundary
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -239,7 +239,14 @@ class Option:
     elsewhere: tuple[str, ...] = ()
 
 
-_steps = functools.partial(per_axis, minimum=1)
+def _steps(name: str, value: int | Sequence[int], n_axes: int) -> tuple[int, ...]:
+    """Return one stride or dilation per axis."""
+    steps = per_axis(name, value, n_axes, minimum=1)
+    if max(steps) >= LARGEST_AXIS:
+        raise ValueError(f"{name}={value} is too large: index arithmetic is 64-bit and holds numbers below 2**62")
+    return steps
+
+
 _amounts = functools.partial(per_axis, minimum=0)
 
 LAYER_OPTIONS: Final[Mapping[str, Option]] = {

@@ -149,6 +149,11 @@ class WeightPattern(KeepsReadOnly):
                [ 0, -5,  5]])
         """
         n_out, n_in = (int(size) for size in shape)
+        memory.require(
+            8 * n_out + 40 * np.size(rows),
+            f"a pattern of {n_out} rows and {np.size(rows)} triplets",
+            "use fewer rows: each takes 8 bytes, also without entries",
+        )
         sizes = tuple(np.atleast_1d(np.asarray(weight_shape)).tolist())
         named = {"rows": (rows, n_out), "cols": (cols, n_in), "weight_index": (weight_index, math.prod(sizes))}
         arrays = {}

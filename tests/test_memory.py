@@ -7,10 +7,14 @@ import re
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pytest
 
 import convmatrix as cm
-from convmatrix import memory
+from convmatrix import memory, nn
+from convmatrix._assembly import rows
+from convmatrix.boundary import Axis
+from convmatrix.formats import as_format
 from tests.cases import for_each
 
 KIB: Final = 1024
@@ -109,6 +113,94 @@ def test_a_container_without_a_limit(system: System) -> None:
     system.write("/sys/fs/cgroup/memory.max", "max\n")
     system.write("/sys/fs/cgroup/memory.current", "1000000\n")
     assert memory.available_memory() == 6000 * KIB
+
+
+@pytest.mark.parametrize(
+    ("line", "folder", "limit", "usage"),
+    [
+        ("0::/user/job", "/sys/fs/cgroup/user/job", "memory.max", "memory.current"),
+        ("0::/user/job", "/sys/fs/cgroup/user", "memory.max", "memory.current"),
+        (
+            "9:cpu,memory:/user/job",
+            "/sys/fs/cgroup/memory/user/job",
+            "memory.limit_in_bytes",
+            "memory.usage_in_bytes",
+        ),
+    ],
+)
+def test_a_process_has_the_limit_of_its_own_group(
+    system: System, line: str, folder: str, limit: str, usage: str
+) -> None:
+    system.write("/proc/meminfo", MEMINFO)
+    system.write("/proc/self/cgroup", f"12:pids:/other\n{line}\n")
+    system.write(f"{folder}/{limit}", "5000000\n")
+    system.write(f"{folder}/{usage}", "1500000\n")
+    assert memory.available_memory() == 3_500_000
+    system.write(f"{folder}/memory.stat", "anon 7\ninactive_file 500000\n")  # files that can be read again
+    assert memory.available_memory() == 4_000_000
+    system.write("/proc/self/cgroup", "nothing that can be read")
+    assert memory.available_memory() == 6000 * KIB
+
+
+def test_a_process_has_a_limit_on_its_addresses(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    resource = pytest.importorskip("resource")
+    limits = {resource.RLIMIT_AS: (resource.RLIM_INFINITY, resource.RLIM_INFINITY)}
+    monkeypatch.setattr(resource, "getrlimit", limits.__getitem__)
+    system.write("/proc/self/statm", "100 20 3\n")
+    assert memory.available_memory() == UNKNOWN
+    limits[resource.RLIMIT_AS] = (10**8, 10**9)
+    assert memory.available_memory() == 10**8 - 100 * resource.getpagesize()
+
+
+REFUSED: Final[dict[str, Any]] = {
+    "a dense layer": lambda: nn.Dense(10**6, 10**7),
+    "a convolution": lambda: nn.Conv(cm.ConvGeometry((99, 99), (9, 9), in_channels=10**6, out_channels=10**6)),
+    "an unshared layer": lambda: nn.Conv(cm.ConvGeometry(10**8, 3, sharing="unshared", out_channels=100)),
+    "triplets": lambda: cm.WeightPattern.from_triplets((2**62, 3), [0], [0], [0], 1),
+    "a receptive field": lambda: cm.graph.receptive_field(cm.ConvGeometry((10**5, 10**5), (3, 3)), 5),
+    "diagonals": lambda: cm.conv_matrix(np.ones((1, 1000)), (1, 10**6), padding="same", format="dia"),
+}
+
+
+@for_each("name", list(REFUSED))
+def test_what_does_not_fit_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available_memory", lambda: 10**9)
+    with pytest.raises(cm.MatrixTooLargeError, match=r"needs .* but 1 GB"):
+        REFUSED[name]()
+
+
+def test_diagonals_are_found_only_if_that_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    matrix = cm.conv_matrix(np.ones(99), 2000)
+    monkeypatch.setattr(memory, "available_memory", lambda: 24 * matrix.nnz)
+    with pytest.raises(cm.MatrixTooLargeError, match=r"diagonals of this 1902 x 2000 matrix, with 188298 entries"):
+        as_format(matrix, "dia")
+
+
+@for_each("seed", range(4))
+def test_entries_of_long_kernels_are_counted_without_listing_taps(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    for _ in range(200):
+        n, k, s, d = (int(size) for size in rng.integers(1, [12, 9, 5, 5]))
+        axis = Axis(int(rng.integers(1, 12)), n, k, stride=s, dilation=d, pad_low=int(rng.integers(0, 9)))
+        start, stop = sorted(rng.integers(0, axis.n_outputs + 1, 2).tolist())
+        samples = axis.sample(*np.indices((axis.n_outputs, k)))
+        assert rows._count_of_zero_boundary(axis, (start, stop), (0, n)) == (samples[start:stop] >= 0).sum()
+        low, high = sorted(rng.integers(0, n + 1, 2).tolist())
+        counted = rows._count_of_zero_boundary(axis, (0, axis.n_outputs), (low, high))
+        assert counted == ((samples >= low) & (samples < high)).sum()
+
+
+def test_kernels_of_any_length_are_estimated() -> None:
+    size = memory.estimate(cm.ConvGeometry(10**9, 10**9, padding="same"))
+    assert size.nonzeros == 10**18 - (5 * 10**8) * (5 * 10**8 - 1) // 2 - (5 * 10**8) * (5 * 10**8 + 1) // 2
+
+
+@for_each("name", ["stride", "dilation"])
+@for_each("step", [2**62, 2**63, 10**30])
+def test_steps_beyond_64_bits_are_refused(name: str, step: int) -> None:
+    options: Any = {name: step}
+    with pytest.raises(ValueError, match=rf"{name}={step} is too large.*2\*\*62"):
+        cm.ConvGeometry(9, 1, **options)
 
 
 def test_require_refuses_what_exceeds_the_available_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import linalg, sparse
+from scipy import fft, linalg, sparse
 from scipy.sparse.linalg import cg, lsqr
 
 import convmatrix as cm
@@ -770,3 +770,15 @@ def test_boundary_eigenvalues_of_a_blur() -> None:
         found = cm.solve.deconvolve(vector, [0.25, 0.5, 0.25], 8, parameter=0.1, boundary=boundary, **SAME)
         np.testing.assert_allclose(found.x, vector * values[5] / (values[5] ** 2 + 0.01), atol=1e-13)
         assert sparse.issparse(A)
+
+
+def test_signal_power_of_a_symmetric_axis_is_in_the_order_of_cosines() -> None:
+    """Also if the kernel has one tap on the axis, which the Fourier transform would diagonalise as well."""
+    kernel, y = np.array([[0.25], [0.5], [0.25]]), np.random.default_rng(2).standard_normal((6, 5))
+    power = 1.0 + np.arange(30.0).reshape(6, 5)
+    options: Any = {"padding": "same", "boundary": "symmetric", "method": "wiener", "parameter": 0.3}
+    found = cm.solve.deconvolve(y, kernel, (6, 5), signal_power=power, **options).x
+    waves: Any = fft.dctn(y, norm="ortho")
+    values = (0.5 + 0.5 * np.cos(np.pi * np.arange(6) / 6))[:, None]
+    expected = fft.idctn(waves * values / (values**2 + 0.3 / power), norm="ortho")
+    np.testing.assert_allclose(found, expected, atol=1e-12)

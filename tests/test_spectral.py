@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -756,7 +757,7 @@ def test_bad_arguments_of_extremes(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ValueError, match=r"must lie in \[0, 1\)"):
             spectral.rank([1, 2], 5, tol=tol)
     monkeypatch.setattr(WeightedLayer, "decomposition_work", 1e12)
-    with pytest.raises(ValueError, match=r"below 1e-7 .*\(400,\)"):
+    with pytest.raises(ValueError, match=r"cannot be told from zero.*\(400,\)"):
         spectral.smallest_singular_value([1, 2.0], 400, padding=[(0, 1)])
 
 
@@ -807,10 +808,58 @@ def test_inverses_that_are_out_of_reach_are_refused_at_once(monkeypatch: pytest.
 
 
 def test_factors_that_do_not_fit_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    def splu(matrix: Any) -> Any:
+    def splu(matrix: Any, **options: Any) -> Any:
         raise MemoryError
 
     monkeypatch.setattr("scipy.sparse.linalg.splu", splu)
     kernel = np.random.default_rng(0).standard_normal((2, 2, 3, 3))
     with pytest.raises(cm.MatrixTooLargeError, match=r"3200 x 3200 matrix .* do not fit"):
         extremes._inverse_lanczos(read_layer(kernel, (2, 40, 40), padding=1))
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1.0, 1e200])
+def test_smallest_values_beyond_a_decomposition_are_proved(scale: float) -> None:
+    rng = np.random.default_rng(5)
+    for seed in range(3):
+        weights = rng.standard_normal((3, 3, 3, 3)) + (1j * rng.standard_normal((3, 3, 3, 3)) if seed else 0)
+        layer = read_layer(scale * weights, (3, 9, 8))
+        expected = spectral.singular_values(scale * weights, (3, 9, 8))[-1]
+        assert extremes._inverse_lanczos(layer) == pytest.approx(expected, rel=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_singular_layers_are_refused_and_not_called_regular(seed: int) -> None:
+    """Channels that depend on one another: iterations of the inverse end at 1e-7 of the norm, and the truth is zero."""
+    weights = np.random.default_rng(seed).standard_normal((4, 4, 3, 3)) + 0j
+    weights = weights if seed % 2 else weights.real
+    if seed < 2:
+        weights[:, 1] = 2 * weights[:, 0]
+    else:
+        weights[1] = 2 * weights[0]
+    assert spectral.smallest_singular_value(weights, (4, 9, 9)) < 1e-13
+    with pytest.raises(ValueError, match=r"cannot be told from zero.*rounding hides values below"):
+        extremes._inverse_lanczos(read_layer(weights, (4, 9, 9)))
+
+
+@pytest.mark.parametrize("scale", [1e-290, 1e-14, 1e290])
+def test_eigenvalues_are_ordered_at_any_scale(scale: float) -> None:
+    for kernel, shape in (([1.0, 3, -2], 9), (np.arange(16.0).reshape(2, 2, 4), (2, 8))):
+        expected = spectral.eigenvalues(kernel, shape, padding="same")
+        found = spectral.eigenvalues(np.multiply(kernel, scale), shape, padding="same") / scale
+        np.testing.assert_allclose(found, expected, rtol=1e-9)
+        assert np.all(np.diff(np.abs(expected)) < 1e-9)
+
+
+@pytest.mark.parametrize("weights", [[1e200, 1, -1e200], [1e200, -1e200, 1], [-1, 1e200, -1e200, 3]])
+@pytest.mark.parametrize(("size", "boundary"), [(1, "circular"), (1, "replicate"), (2, "circular"), (2, "symmetric")])
+def test_bounds_hold_for_weights_that_cancel(weights: list[float], size: int, boundary: str) -> None:
+    """Sums of such weights lose the small ones, whichever is added first; exact sums are those of fractions."""
+    geometry = cm.ConvGeometry(size, len(weights), padding=3, boundary=boundary)
+    pattern = geometry.pattern()
+    exact: Any = np.full((geometry.n_out, size), Fraction(0))
+    for row, column, weight in zip(pattern.rows, pattern.cols, pattern.weight_index, strict=True):
+        exact[row, column] += Fraction(weights[weight])
+    entries = exact.astype(float)
+    norm = np.linalg.norm(entries / abs(entries).max(), 2) * abs(entries).max()
+    lower, upper = spectral.norm_bounds(weights, geometry)
+    assert lower * (1 - 1e-14) <= norm <= upper * (1 + 1e-14)

@@ -642,3 +642,37 @@ def test_bad_arguments_of_kernels_and_searches(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(structured.recognition, "_MOST_ROWS", 3)
     with pytest.raises(ValueError, match=r"6 rows and 6 columns .* 3 "):
         displacement_rank(np.random.default_rng(0).standard_normal((6, 6)))
+
+
+@pytest.mark.parametrize("scale", [2.0**-900, 2.0**900])
+def test_kernels_are_recovered_at_any_scale(scale: float) -> None:
+    geometry = cm.ConvGeometry(7, 3, padding=1, boundary="reflect")
+    A = cm.conv_matrix([1.0, 2, 3], geometry) * scale
+    found, kernel = structured.find_geometry(A, 7, largest_kernel=4)
+    assert found == geometry
+    np.testing.assert_allclose(kernel.ravel() / scale, [1, 2, 3], rtol=1e-12)
+    other = np.random.default_rng(0).standard_normal((7, 7))
+    expected = structured.recover_kernel(other, geometry)
+    kernel, residual = structured.recover_kernel(other * scale, geometry)
+    assert residual / scale == pytest.approx(expected[1])
+    np.testing.assert_allclose(kernel / scale, expected[0], rtol=1e-12)
+    with pytest.raises(ValueError, match="does not belong"):
+        structured.find_geometry(other * scale, 7, largest_kernel=3)
+
+
+SMALLEST: dict[str, tuple[int, list[float], dict[str, Any], int]] = {
+    "padding past the kernel": (4, [2.0], {"padding": 1}, 1),
+    "one tap beyond an end": (6, [2.0], {"stride": 3, "padding": [(2, 3)], "boundary": "circular"}, 1),
+    "repeated ends": (7, [1.0, 2, 3], {"padding": 3, "boundary": "replicate"}, 3),
+    "zeros inside": (9, [1.0, 0, 0, 0, 0, 2], {"padding": "same"}, 2),
+    "strides": (4, [1.0, 2], {"stride": 2, "padding": [(1, 3)], "boundary": "replicate"}, 2),
+}
+
+
+@pytest.mark.parametrize("name", SMALLEST)
+def test_the_smallest_kernel_is_found(name: str) -> None:
+    size, kernel, options, taps = SMALLEST[name]
+    A = cm.conv_matrix(kernel, size, **options)
+    geometry, found = structured.find_geometry(A, size, largest_kernel=6)
+    assert geometry.kernel_shape == (taps,)
+    np.testing.assert_allclose(cm.conv_matrix(found, geometry).toarray(), A.toarray(), atol=1e-12)

@@ -125,15 +125,40 @@ def count_entries(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: 
     if stop - start == 1 or table_size(axis, start, stop, by_sample=by_sample) <= _LISTED:
         return axis_rows(axis, start, stop, by_sample=by_sample, merge=merge).n_entries
     n_columns = axis.n_outputs if by_sample else axis.n_samples
-    if axis.boundary != "zero" or axis.n_taps > _LISTED:
+    if axis.boundary != "zero":
         entries = axis.n_taps * _terms(axis)
         return int((stop - start) * (min(entries, n_columns) if merge and not by_sample else entries))
-    outputs = (0, axis.n_outputs) if by_sample else (start, stop)
-    samples = (start, stop) if by_sample else (0, axis.n_samples)
-    base = np.arange(axis.n_taps, dtype=np.int64) * axis.dilation - axis.pad_low  # position at output 0; (n_taps,)
-    low = np.maximum(-((base - samples[0]) // axis.stride), outputs[0])
-    high = np.minimum((samples[1] - 1 - base) // axis.stride + 1, outputs[1])
-    return int(np.maximum(high - low, 0).sum())
+    if by_sample:
+        return _count_of_zero_boundary(axis, (0, axis.n_outputs), (start, stop))
+    return _count_of_zero_boundary(axis, (start, stop), (0, axis.n_samples))
+
+
+def _count_of_zero_boundary(axis: Axis, outputs: Range, samples: Range) -> int:
+    """Return how many taps of some outputs read some samples inside the input."""
+    first = outputs[0] * axis.stride - axis.pad_low  # what tap 0 reads at the first output
+
+    def below(end: int) -> int:
+        """Return how many pairs of an output and a tap read a position below ``end``."""
+        return _sum_of_quotients(
+            end - 1 - first + axis.stride, axis.dilation, axis.n_taps, axis.stride, outputs[1] - outputs[0]
+        )
+
+    return below(samples[1]) - below(samples[0])
+
+
+def _sum_of_quotients(first: int, step: int, count: int, divisor: int, most: int) -> int:
+    """Return the sum over t < count of ``(first - t * step) // divisor``, each clipped to 0 .. most."""
+    full = min(max((first - most * divisor) // step + 1, 0), count)  # as many terms are clipped to the most
+    positive = min(max((first - divisor) // step + 1, full), count)
+    total, n = full * most, positive - full
+    # The rest, in ascending order, is the number of lattice points below a line, counted as in Euclid's algorithm.
+    a, b, m = step, first - (positive - 1) * step, divisor
+    while n > 0:
+        total += (n - 1) * n // 2 * (a // m) + n * (b // m)
+        a, b = a % m, b % m
+        top = a * n + b
+        n, b, a, m = top // m, top % m, m, a
+    return total
 
 
 def _regular_outputs(axis: Axis) -> tuple[int, int]:

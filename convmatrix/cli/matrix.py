@@ -87,7 +87,7 @@ def run(args: argparse.Namespace) -> int:
     if args.output is not None:
         # In dia format a weight of zero looks like a missing entry. A slab is not the matrix of the geometry.
         saved = build("csr") if args.format == "dia" else matrix
-        _save(args.output, saved, geometry if rows is None else None)
+        _save(args.output, saved, geometry if rows is None else None, option(args, "order"))
     _report(args, layer, summary)
     return 0
 
@@ -105,14 +105,14 @@ def _check_output(args: argparse.Namespace) -> None:
     check_output("-o", args.output, _SUFFIXES)
 
 
-def _save(output: str, matrix: Any, geometry: ConvGeometry | None) -> None:
+def _save(output: str, matrix: Any, geometry: ConvGeometry | None, order: str) -> None:
     from convmatrix import io
 
     if output == "-":
         with writing_output():
-            io.save(binary_output(), matrix, geometry, format="npz")
+            io.save(binary_output(), matrix, geometry, order=order, format="npz")
     else:
-        io.save(output, matrix, geometry)
+        io.save(output, matrix, geometry, order=order)
 
 
 def _estimate(args: argparse.Namespace, layer: LayerArguments, rows: tuple[int, int] | None) -> Estimate:

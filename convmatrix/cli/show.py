@@ -137,14 +137,18 @@ def _layer_slab(args: argparse.Namespace) -> _Slab:
 
 
 def _saved_slab(args: argparse.Namespace) -> _Slab:
-    from convmatrix import io
+    from convmatrix.io.files import load_in_any_order
 
     foreign = [option for option in given_options(args) if option not in ("--order", "--rows")]
     if foreign:
         raise CommandError(
             f"{', '.join(foreign)} given together with the saved matrix {args.file}: drop one of the two"
         )
-    matrix, geometry = io.load(args.file)
+    matrix, geometry, order = load_in_any_order(args.file)
+    if geometry is not None:
+        if getattr(args, "order", order) != order:
+            raise CommandError(f"{args.file} records --order {order}, but {args.order} is given: drop --order")
+        args.order = order
     if args.weights and geometry is None:
         raise CommandError(f"{args.file} contains no geometry, so the weights are unknown: drop --weights")
     n_rows = matrix.shape[0]

@@ -107,13 +107,16 @@ def run(args: argparse.Namespace) -> int:
     data = _prepared(args)
     import numpy as np
 
-    from convmatrix import nn
+    from convmatrix import memory, nn
     from convmatrix.atomic import atomic_write
     from convmatrix.nn.images import stratified_split
 
     options: Any = {"classes": data.classes, "method": args.method, "dtype": args.dtype, "rng": args.seed}
     if args.network == "small":
         options["input_shape"] = data.images.shape[1:]
+    memory.require(
+        8 * data.classes**2, f"the table of {data.classes} true and predicted classes", "give fewer --classes"
+    )
     network: Sequential = getattr(nn, args.network)(**options)
     kept, held_out = stratified_split(data.labels, args.validation, rng=args.seed)
     if args.validation and not len(held_out):

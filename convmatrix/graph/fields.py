@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import sparse
 
+from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.network import (
@@ -116,6 +117,8 @@ def receptive_field(network: Any, unit: int | Sequence[int]) -> NDArray[np.int64
     (array([1, 2, 3]), array([0, 1, 2, 3, 4]))
     """
     net = chain_network(network)
+    largest = max(math.prod(shape) for node in net.nodes for shape in (node.output_shape, *node.input_shapes))
+    memory.require(3 * largest, f"a mask of the {largest} units of the largest node", "use a smaller input")
     marked = np.zeros(math.prod(net.output_shape), dtype=bool)
     marked[flat_unit(net.output_shape, unit)] = True
     marks = {net.outputs[0]: marked.reshape(net.output_shape)}

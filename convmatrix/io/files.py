@@ -13,13 +13,14 @@ from convmatrix.atomic import atomic_write
 from convmatrix.geometry import ConvGeometry
 from convmatrix.io import matlab, matrix_market, npz
 from convmatrix.io.file_checks import BoundedReader, FileFormatError, ReadLimit, to_canonical
+from convmatrix.io.geometry_json import layer_values
 from convmatrix.memory import MatrixTooLargeError
 
 if TYPE_CHECKING:
     from scipy import sparse
 
-Reader = Callable[[BoundedReader, ReadLimit], "tuple[sparse.csr_array, ConvGeometry | None]"]
-Writer = Callable[[BinaryIO, "sparse.csr_array", ConvGeometry | None], None]
+Reader = Callable[[BoundedReader, ReadLimit], "tuple[sparse.csr_array, tuple[ConvGeometry, str] | None]"]
+Writer = Callable[[BinaryIO, "sparse.csr_array", dict[str, Any] | None], None]
 
 _LONGEST_ERROR: Final = 1000  # characters of a message, into which a hostile file may put megabytes
 _WRITERS: Final[dict[str, Writer]] = {"npz": npz.write, "mtx": matrix_market.write, "mat": matlab.write}
@@ -31,6 +32,7 @@ def save(
     matrix: Any,
     geometry: ConvGeometry | None = None,
     *,
+    order: str = "C",
     format: str | None = None,
 ) -> None:
     """Save a sparse matrix and the geometry of its layer, so that `load` restores both exactly.
@@ -51,6 +53,8 @@ def save(
         A matrix in any format, with boolean, integer, real or complex entries. It is not modified.
     geometry : ConvGeometry, optional
         The layer of this matrix. Omit it for a slab of rows.
+    order : {"C", "F"}
+        How the arrays of the layer are flattened, as for `convmatrix.conv_matrix`. It is recorded with the geometry.
     format : {"npz", "mtx", "mat"}, optional
         Required for an open file; otherwise it overrides the suffix.
 
@@ -84,19 +88,25 @@ def save(
         raise ValueError(f"an open file has no suffix; give format=, one of {', '.join(_WRITERS)}")
     write = _WRITERS[_format_of(path, format)]
     rows = to_canonical(matrix)
+    layer = None
     if geometry is not None:
         _check_geometry(geometry, rows.shape)
+        layer = layer_values(geometry, validate.order(order))
     if not isinstance(path, (str, os.PathLike)):
         if not writable or isinstance(path, io.TextIOBase):
             raise TypeError(f"path must be a path or a file open for writing bytes, but is a {type(path).__name__}")
-        write(path, rows, geometry)
+        write(path, rows, layer)
         return
     with atomic_write(path) as file:
-        write(file, rows, geometry)
+        write(file, rows, layer)
 
 
 def load(
-    path: str | os.PathLike[str], *, format: str | None = None, max_bytes: int | None = None
+    path: str | os.PathLike[str],
+    *,
+    order: str = "C",
+    format: str | None = None,
+    max_bytes: int | None = None,
 ) -> tuple[sparse.csr_array, ConvGeometry | None]:
     """Return the matrix in an untrusted file and the geometry of its layer.
 
@@ -112,6 +122,8 @@ def load(
     ----------
     path : str or path
         A file whose suffix is ``.npz``, ``.mtx`` or ``.mat``.
+    order : {"C", "F"}
+        How arrays are flattened. If the file records another order, an error is raised.
     format : {"npz", "mtx", "mat"}, optional
         Overrides the suffix.
     max_bytes : int, optional
@@ -127,7 +139,8 @@ def load(
     Raises
     ------
     FileFormatError
-        A ValueError, if the file is damaged, forged or of another kind; it names the file and the contradiction.
+        A ValueError, if the file is damaged, forged, of another kind or in another order; it names the file and the
+        contradiction.
     MatrixTooLargeError
         If the matrix does not fit in memory or in ``max_bytes``.
     OSError
@@ -139,6 +152,20 @@ def load(
     Traceback (most recent call last):
     ValueError: A.txt has the suffix '.txt', but .npz, .mtx, .mat are known; rename it or give format=
     """
+    validate.order(order)
+    matrix, geometry, stored = load_in_any_order(path, format=format, max_bytes=max_bytes)
+    if geometry is not None and stored != order:
+        raise FileFormatError(
+            f"cannot load {path}: the arrays of its layer are flattened in order={stored!r}, not {order!r}; give "
+            f"order={stored!r} to use the matrix so"
+        )
+    return matrix, geometry
+
+
+def load_in_any_order(
+    path: str | os.PathLike[str], *, format: str | None = None, max_bytes: int | None = None
+) -> tuple[sparse.csr_array, ConvGeometry | None, str]:
+    """Return the matrix, the geometry and the order in a file; see `load`."""
     if max_bytes is not None:
         max_bytes = validate.integer("max_bytes", max_bytes, minimum=1)
     read = _READERS[_format_of(path, format)]
@@ -147,7 +174,8 @@ def load(
         raise OSError(f"cannot load {path}: it is not a regular file")
     try:
         with path.open("rb", buffering=0) as raw, BoundedReader(raw) as file:
-            matrix, geometry = read(file, ReadLimit.of(max_bytes))
+            matrix, layer = read(file, ReadLimit.of(max_bytes))
+        geometry, order = (None, "C") if layer is None else layer
         if geometry is not None:
             _check_geometry(geometry, matrix.shape)
     except MatrixTooLargeError as error:
@@ -156,7 +184,7 @@ def load(
         raise MatrixTooLargeError(f"cannot load {path}: out of memory ({str(error) or 'no detail'})") from error
     except ValueError as error:
         raise FileFormatError(f"cannot load {path}: {str(error)[:_LONGEST_ERROR]}") from error
-    return matrix, geometry
+    return matrix, geometry, order
 
 
 def _format_of(path: Any, format: str | None) -> str:

@@ -29,6 +29,21 @@ def to_values(geometry: ConvGeometry) -> dict[str, Any]:
     return values
 
 
+def layer_values(geometry: ConvGeometry, order: str) -> dict[str, Any]:
+    """Return the fields of a geometry and, unless it is "C", the order in which the layer's arrays are flattened."""
+    return to_values(geometry) | ({} if order == "C" else {"order": order})
+
+
+def to_layer(values: Any, what: str) -> tuple[ConvGeometry, str]:
+    """Return the geometry and the order that `layer_values` recorded."""
+    order = values.get("order", "C") if isinstance(values, dict) else "C"
+    if order not in ("C", "F"):
+        raise FileFormatError(f"{what} has order={order!r:.60}, but arrays are flattened in 'C' or 'F'")
+    if isinstance(values, dict):
+        values = {name: value for name, value in values.items() if name != "order"}
+    return from_values(values, what), order
+
+
 def dump(values: Any) -> str:
     """Return values as one line of JSON, or raise if it is longer than `parse` accepts."""
     text = json.dumps(values)

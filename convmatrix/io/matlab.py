@@ -45,7 +45,7 @@ _MOST_VARIABLES: Final = 1000
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write(file: BinaryIO, matrix: sparse.csr_array, geometry: ConvGeometry | None) -> None:
+def write(file: BinaryIO, matrix: sparse.csr_array, layer: dict[str, Any] | None) -> None:
     """Write a canonical matrix; if the format cannot represent its entries or sizes, raise before writing anything.
 
     MATLAB's sparse matrices are double, complex double or logical. Any other dtype is recorded in the text variable
@@ -57,8 +57,8 @@ def write(file: BinaryIO, matrix: sparse.csr_array, geometry: ConvGeometry | Non
     stored = np.dtype({"c": "complex128", "b": "bool"}.get(matrix.dtype.kind, "float64"))
     data = file_checks.cast_exactly(matrix.data, stored, "MATLAB's double; save to .npz or .mtx, or change the dtype")
     values: dict[str, Any] = {}
-    if geometry is not None:
-        values[_GEOMETRY] = geometry_json.dump(geometry_json.to_values(geometry))
+    if layer is not None:
+        values[_GEOMETRY] = geometry_json.dump(layer)
     if stored != matrix.dtype:
         values[_DTYPE] = matrix.dtype.name
     values[_CHECKSUM] = file_checks.checksum(matrix, values.get(_GEOMETRY, ""))
@@ -87,8 +87,8 @@ def _check_limits(matrix: sparse.csr_array) -> None:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, ConvGeometry | None]:
-    """Return the sparse variable ``A``, or the only sparse variable, and the geometry if there is one."""
+def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, tuple[ConvGeometry, str] | None]:
+    """Return the sparse variable ``A``, or the only sparse variable, and the geometry and order of its layer."""
     found = _variables(file)
     chosen = _choose(found)
     matrix = _read_sparse(chosen, limit)
@@ -103,7 +103,7 @@ def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, ConvG
     if not text:
         return matrix, None
     what = f"the variable {_GEOMETRY!r}"
-    return matrix, geometry_json.from_values(geometry_json.parse(text, what), what)
+    return matrix, geometry_json.to_layer(geometry_json.parse(text, what), what)
 
 
 def _choose(found: list[_Variable]) -> _Variable:

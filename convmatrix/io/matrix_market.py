@@ -57,14 +57,13 @@ _SYMMETRIES: Final = ("general", "symmetric", "skew-symmetric", "hermitian")
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write(file: BinaryIO, matrix: sparse.csr_array, geometry: ConvGeometry | None) -> None:
+def write(file: BinaryIO, matrix: sparse.csr_array, layer: dict[str, Any] | None) -> None:
     """Write a canonical matrix with the shortest decimals that restore every bit, and its dtype in a comment."""
     from scipy.io import mmwrite
 
     kind, dtype = matrix.dtype.kind, matrix.dtype
     # A float32 is written as a double: its own shortest decimals would be rounded twice on reading.
     widened = {"f": np.float64, "c": np.complex128}.get(kind, np.uint64 if dtype == np.uint64 else np.int64)
-    layer = None if geometry is None else geometry_json.to_values(geometry)
     checksum = file_checks.checksum(matrix, geometry_json.dump(layer))
     note = geometry_json.dump({"dtype": dtype.name, "geometry": layer, "checksum": checksum})
     lines = [_MARK + note[start : start + _LINE] for start in range(0, len(note), _LINE)]
@@ -92,7 +91,7 @@ class _Header:
     note: str
 
 
-def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, ConvGeometry | None]:
+def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, tuple[ConvGeometry, str] | None]:
     """Return the matrix, and its geometry if there is one."""
     header = _read_header(file, limit)
     field = _FIELDS[header.field]
@@ -237,8 +236,8 @@ def _mirror(data: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any], heade
     return file_checks.from_coordinates(data, rows, columns, header.shape)
 
 
-def _apply_note(matrix: Any, note: str) -> tuple[sparse.csr_array, ConvGeometry | None]:
-    """Return the matrix in the dtype that the comment names, and the geometry if there is one."""
+def _apply_note(matrix: Any, note: str) -> tuple[sparse.csr_array, tuple[ConvGeometry, str] | None]:
+    """Return the matrix in the dtype that the comment names, and the geometry and order of its layer."""
     if not note:
         return matrix, None
     values = geometry_json.parse(note, "the comment")
@@ -249,7 +248,7 @@ def _apply_note(matrix: Any, note: str) -> tuple[sparse.csr_array, ConvGeometry 
         file_checks.check_checksum(values["checksum"], matrix, geometry_json.dump(values["geometry"]))
     if values["geometry"] is None:
         return matrix, None
-    return matrix, geometry_json.from_values(values["geometry"], "the geometry in the comment")
+    return matrix, geometry_json.to_layer(values["geometry"], "the geometry in the comment")
 
 
 def _read_header(file: BoundedReader, limit: ReadLimit) -> _Header:

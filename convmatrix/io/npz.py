@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import math
+import os
 import re
 import struct
 import zipfile
@@ -47,13 +48,14 @@ _HEADER: Final = re.compile(
     rb"\{'descr': '([^']{2,16})', 'fortran_order': (True|False), "
     rb"'shape': \((|\d{1,19},|\d{1,19}(?:, \d{1,19}){1,2})\),? ?\} *\n"
 )
+_END_OF_ARCHIVE: Final = 22  # bytes of the record that ends a zip archive without a comment
 _LONGEST_HEADER: Final = 10_000
 
 
 # --- writing ----------------------------------------------------------------------------------------------------------
 
 
-def write(file: BinaryIO, matrix: sparse.csr_array, geometry: ConvGeometry | None) -> None:
+def write(file: BinaryIO, matrix: sparse.csr_array, layer: dict[str, Any] | None) -> None:
     """Write a canonical matrix; the file need not be seekable, and equal matrices give equal bytes."""
     arrays = {
         "indices": matrix.indices,
@@ -67,8 +69,8 @@ def write(file: BinaryIO, matrix: sparse.csr_array, geometry: ConvGeometry | Non
         for name, array in arrays.items():
             with archive.open(_new_member(f"{name}.npy"), "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, array, allow_pickle=False)
-        if geometry is not None:
-            archive.writestr(_new_member(_GEOMETRY), geometry_json.dump(geometry_json.to_values(geometry)) + "\n")
+        if layer is not None:
+            archive.writestr(_new_member(_GEOMETRY), geometry_json.dump(layer) + "\n")
 
 
 def _new_member(name: str) -> zipfile.ZipInfo:
@@ -81,8 +83,8 @@ def _new_member(name: str) -> zipfile.ZipInfo:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, ConvGeometry | None]:
-    """Return the matrix, and its geometry if there is one."""
+def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, tuple[ConvGeometry, str] | None]:
+    """Return the matrix, and its geometry and order if it is that of a layer."""
     archive = _Archive(file)
     layout, shape = _read_format(archive), _read_shape(archive)
     axes = _COORDINATES if layout == "coo" and "coords.npy" in archive else _ARRAYS[layout]
@@ -102,7 +104,7 @@ def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, ConvG
         return matrix, None
     limit.require_text(archive.n_bytes(_GEOMETRY), _GEOMETRY)
     values = geometry_json.parse(b"".join(archive.pieces(_GEOMETRY)), _GEOMETRY)
-    return matrix, geometry_json.from_values(values, _GEOMETRY)
+    return matrix, geometry_json.to_layer(values, _GEOMETRY)
 
 
 def _check_lengths(headers: dict[str, _ArrayHeader], layout: str, shape: tuple[int, int]) -> None:
@@ -182,6 +184,13 @@ class _Archive:
     def __init__(self, file: BoundedReader) -> None:
         with _zip_errors("the zip archive"):
             self._archive = zipfile.ZipFile(file)
+        first = min((info.header_offset for info in self._archive.infolist()), default=0)
+        file.seek(-_END_OF_ARCHIVE, os.SEEK_END)
+        if first > 0 or file.read(4) != b"PK\5\6":
+            raise FileFormatError(
+                f"the zip archive has {first} bytes before it, or others behind it, so the file may hold two; save it "
+                "again"
+            )
         self._members: dict[str, zipfile.ZipInfo] = {}
         for info in self._archive.infolist():
             name = info.filename

@@ -10,6 +10,7 @@ import numpy as np
 from convmatrix import network
 from convmatrix._assembly.selections import entries_per_tap
 from convmatrix._products.correlation import DirectCorrelation, padded_length
+from convmatrix._products.nonfinite import add_nonfinite, finite_part, is_finite
 from convmatrix._products.padding import fold, pad
 from convmatrix._products.unfolding import UnfoldedCorrelation
 from convmatrix.geometry import ConvGeometry
@@ -19,6 +20,8 @@ from convmatrix.nn.optimisation import Initialiser, glorot_uniform
 from convmatrix.weights import group_weights, ungroup_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import DTypeLike
 
     from convmatrix.arrays import Array
@@ -86,6 +89,7 @@ class Conv(LinearLayer):
         if method not in ("unfold", "matrix"):
             raise ValueError(f"method {method!r} is unknown; choose unfold or matrix")
         self.geometry, self.method = geometry, method
+        self._require_memory(geometry.weight_shape, None)
         outputs = (geometry.out_channels, *geometry.output_shape)
         self.multiplication = (
             UnfoldMultiplication(geometry)
@@ -171,16 +175,25 @@ class UnfoldMultiplication:
 
     def forward(self, weight: Array, x: Array) -> Array:
         """Return A(w) x."""
-        multiply = self._transposed_product if self.geometry.transposed else self._product
-        return self._ungrouped(multiply(weight, self._grouped(x)))
+        return self._local(self._transposed_product if self.geometry.transposed else self._product, weight, x)
 
     def input_gradient(self, weight: Array, g: Array) -> Array:
         """Return A(w)^T g."""
-        multiply = self._product if self.geometry.transposed else self._transposed_product
-        return self._ungrouped(multiply(weight, self._grouped(g)))
+        return self._local(self._product if self.geometry.transposed else self._transposed_product, weight, g)
 
     def weight_gradient(self, x: Array, g: Array) -> Array:
         """Return the gradient with respect to the weights: g times the transpose of U x."""
+        return self._local(self._weight_gradient, x, g)
+
+    @staticmethod
+    def _local(multiply: Callable[[Array, Array], Array], weight: Array, x: Array) -> Array:
+        """Return a product, in which infinite and NaN values reach only the sums that read them."""
+        product = multiply(weight, x)
+        if is_finite(product) or (is_finite(weight) and is_finite(x)):
+            return product
+        return add_nonfinite(multiply(finite_part(weight), finite_part(x)), weight, x, multiply)
+
+    def _weight_gradient(self, x: Array, g: Array) -> Array:
         samples, positions = (g, x) if self.geometry.transposed else (x, g)
         correlation = self._correlation(np.zeros(self.geometry.weight_shape, dtype=x.dtype))
         grouped = correlation.weight_gradient(self._extended(self._grouped(samples)), self._grouped(positions))
@@ -190,18 +203,18 @@ class UnfoldMultiplication:
 
     def _product(self, weight: Array, x: Array) -> Array:
         """Return the correlation of weights and samples at all positions."""
-        return self._correlation(weight).forward(self._extended(x))
+        return self._ungrouped(self._correlation(weight).forward(self._extended(self._grouped(x))))
 
     def _transposed_product(self, weight: Array, g: Array) -> Array:
         """Return the transpose of `_product` times g."""
-        correlation = self._correlation(weight)
+        correlation, g = self._correlation(weight), self._grouped(g)
         if isinstance(correlation, UnfoldedCorrelation):
             back = correlation.input_gradient(g)
             if self._zeros_outside:
-                return back
+                return self._ungrouped(back)
         else:
             back = correlation.adjoint(g)
-        return fold(back, 2, self._low, self._samples, self.geometry.boundary)
+        return self._ungrouped(fold(back, 2, self._low, self._samples, self.geometry.boundary))
 
     def _extended(self, array: Array) -> Array:
         """Return padded samples, or the samples themselves if the correlation pads with zeros."""

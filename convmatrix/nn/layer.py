@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from convmatrix import memory
 from convmatrix.network import Input, Network, Node, Opaque
 
 if TYPE_CHECKING:
@@ -296,10 +298,19 @@ class LinearLayer(Layer):
     ) -> None:
         """Draw weights with a shape, and set biases with a shape to zero."""
         kind = float_dtype(dtype)
+        self._require_memory(shape, bias)
         self.parameters["weight"] = initialiser(shape, *fans, np.random.default_rng(rng)).astype(kind)
         if bias is not None:
             self.parameters["bias"] = np.zeros(bias, dtype=kind)
         self._input: Array | None = None
+
+    def _require_memory(self, shape: tuple[int, ...], bias: tuple[int, ...] | None) -> None:
+        """Raise an error if weights of a shape, drawn in double precision, and biases do not fit in memory."""
+        memory.require(
+            12 * (math.prod(shape) + math.prod(bias or (0,))),
+            f"{type(self).__name__} with {' x '.join(map(str, shape))} weights",
+            "use fewer channels, units or taps",
+        )
 
     @abstractmethod
     def pattern(self) -> WeightPattern:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
 import numpy as np
 
 from convmatrix import memory
-from convmatrix.arrays import EPSILON
+from convmatrix.arrays import EPSILON, scaled_to_one
 from convmatrix.geometry import given_geometry
 from convmatrix.options import as_array, weight_array
 from convmatrix.spectral.axes import (
@@ -67,11 +67,8 @@ class WeightedLayer:
 
         Products of the scaled weights neither over- nor underflow. A layer of zeros is returned as it is.
         """
-        _, exponent = math.frexp(float(np.abs(self.weights).max(initial=0.0)))
-        exponent = min(exponent, 1023)
-        half = -exponent // 2  # in two steps, because the inverse of the smallest numbers overflows
-        weights = self.weights * 2.0**half * 2.0 ** (-exponent - half)
-        return WeightedLayer(self.geometry, weights), 2.0**exponent
+        weights, scale = scaled_to_one(self.weights)
+        return WeightedLayer(self.geometry, weights), scale
 
     @property
     def channels(self) -> tuple[int, int, int]:

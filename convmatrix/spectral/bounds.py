@@ -284,7 +284,9 @@ def _ring_norm(layer: WeightedLayer, axes: list[AxisTransform], most_work: float
     blocks = layer_blocks(layer, axes)
     decomposition = 64 * (rows + columns) * EPSILON  # of a backward stable singular value decomposition
     value = blocks.norm()
-    return value, value * decomposition + blocks.rounding() + 1e-300
+    merged = math.prod(int(np.diff(axis.spread.indptr).max(initial=1)) for axis in axes)  # weights of one shift
+    sums = 2 * merged * EPSILON * layer.schur_number if merged > 1 else 0.0
+    return value, value * decomposition + blocks.rounding() + sums + 1e-300
 
 
 def unfold_bounds(layer: WeightedLayer) -> dict[str, float]:

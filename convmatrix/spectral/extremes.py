@@ -29,6 +29,9 @@ METHODS: Final = ("auto", "exact", "lanczos")
 _QUICK_WORK: Final = 3e9
 """Maximum number of multiplications for a decomposition to be preferred to Lanczos steps: about a second."""
 
+_UNPROVED: Final = 0.1
+"""Largest share of the square of a smallest singular value that its proof may leave open."""
+
 _MOST_INVERSE_WORK: Final = 3e11
 """Maximum number of multiplications for the factors of an inverse: a few minutes."""
 
@@ -151,8 +154,9 @@ def smallest_singular_value(kernel: ArrayLike, input_shape: Shape, **layer: Unpa
     r"""Return the smallest of the min(n_out, n_in) singular values of a layer's matrix.
 
     It is computed from the blocks of `singular_values` if that is feasible, and otherwise by Lanczos steps with the
-    inverse of the sparse matrix :math:`A A^H + \delta I` (or :math:`A^H A`, whichever is smaller). The latter loses
-    half of the digits; an error is raised if the value is below :math:`10^{-7}` of the norm.
+    inverse of the sparse matrix :math:`G = A A^H` (or :math:`A^H A`, whichever is smaller), shifted by rounding. Such a
+    value is never below the smallest one. That none is smaller by more than 5% is proved; where rounding does not allow
+    that, as for values below about :math:`10^{-5}` of the norm, an error is raised.
 
     Parameters
     ----------
@@ -162,9 +166,16 @@ def smallest_singular_value(kernel: ArrayLike, input_shape: Shape, **layer: Unpa
     Raises
     ------
     ValueError
-        If the value is too small for the inverse, the inverse would take too long, or Lanczos does not converge.
+        If the value is too small for the proof, the inverse would take too long, or Lanczos does not converge.
     MatrixTooLargeError
         If the factors of the inverse do not fit in memory.
+
+    Notes
+    -----
+    The proof is a factorisation :math:`L U = G - \mu I + E` without pivoting and :math:`\mu = (1 - \delta) \sigma^2`.
+    If the diagonal D of U is positive, :math:`L D L^H` is positive definite, and the smallest eigenvalue of G is at
+    least :math:`\mu - \|E\| - \|L (U - D L^H)\|`, where :math:`|E| \le \gamma |L| |U|` (Higham, Accuracy and stability
+    of numerical algorithms, theorem 9.3). The rounding of G itself is allowed for as well.
 
     Examples
     --------
@@ -179,7 +190,6 @@ def smallest_singular_value(kernel: ArrayLike, input_shape: Shape, **layer: Unpa
 
 
 def _inverse_lanczos(layer: WeightedLayer) -> float:
-    from scipy import sparse
     from scipy.sparse import linalg
 
     geometry = layer.geometry
@@ -191,20 +201,23 @@ def _inverse_lanczos(layer: WeightedLayer) -> float:
             f"{_MOST_INVERSE_WORK:.0e} are attempted; use a smaller input or fewer channels, or boundary='circular'"
         )
     matrix = conv_matrix(layer.weights, geometry)
-    norm, _ = _lanczos_norm(layer, 1e-3)
+    scale = _lanczos_norm(layer, 1e-3)[0]
+    if not scale > 0:
+        return 0.0
+    matrix /= scale
     if matrix.shape[0] > matrix.shape[1]:
         matrix = matrix.T.conj().tocsr()
     gram = (matrix @ matrix.T.conj()).tocsc()
-    shift = 1e-15 * norm**2
+    n = gram.shape[0]
     try:
-        solve: Any = linalg.splu(gram + shift * sparse.eye_array(gram.shape[0], format="csc"))
+        factors = _factors(gram, -1e-15)
+        inverse = linalg.LinearOperator(gram.shape, matvec=factors.solve, dtype=gram.dtype)
     except MemoryError:
         raise MatrixTooLargeError(
-            f"the factors of the inverse of the {gram.shape[0]} x {gram.shape[0]} matrix of {geometry!r} do not fit in "
-            "memory; use a smaller input or fewer channels, or boundary='circular'"
+            f"the factors of the inverse of the {n} x {n} matrix of {geometry!r} do not fit in memory; use a smaller "
+            "input or fewer channels, or boundary='circular'"
         ) from None
-    inverse = linalg.LinearOperator(gram.shape, matvec=solve.solve, dtype=gram.dtype)
-    v0 = np.random.default_rng(0).standard_normal(gram.shape[0])
+    v0 = np.random.default_rng(0).standard_normal(n)
     try:
         _, vectors = linalg.eigsh(inverse, k=1, which="LA", v0=v0, tol=1e-10)
     except linalg.ArpackNoConvergence:
@@ -212,13 +225,51 @@ def _inverse_lanczos(layer: WeightedLayer) -> float:
             f"Lanczos steps with the inverse do not converge for {geometry!r}; use fewer samples"
         ) from None
     value = float(np.linalg.norm(matrix.T.conj() @ vectors[:, 0]))
-    if value < 1e-7 * norm:
-        raise ValueError(
-            f"the smallest singular value is below 1e-7 of the norm {norm:.3g} (found {value:.2g}), where it has no "
-            "correct digits, so the condition number is above 1e7 or infinite; use a smaller input than "
-            f"{geometry.input_shape}, for which all singular values can be computed"
-        )
-    return value
+    moduli = abs(matrix)
+    largest = float((moduli @ (moduli.T @ np.ones(n))).max())
+    rounding = 4 * EPSILON * (int(np.diff(matrix.indptr).max()) + 8) * largest  # of the Gram matrix and its shift
+    error = _factor_error(factors)
+    if error > 1e-6:  # pivots near zero; those of a matrix that is surely positive definite show what rounding does
+        error = _factor_error(_factors(gram, -1e-3))
+    error += rounding
+    share = max(8 * error / value**2, 1e-9)
+    if share < _UNPROVED:
+        factors = _factors(gram, (1 - share / 2) * value**2)
+        if (1 - share / 2) * value**2 - rounding - _factor_error(factors) >= (1 - share) * value**2:
+            return value * scale
+    hidden = math.sqrt(8 * error / _UNPROVED)
+    raise ValueError(
+        f"the smallest singular value cannot be told from zero: Lanczos steps end at {value * scale:.2g}, but rounding "
+        f"hides values below {hidden * scale:.2g} (the norm is {scale:.3g}), so the condition number may be infinite; "
+        f"use a smaller input than {geometry.input_shape}, for which all singular values can be computed"
+    )
+
+
+def _factors(gram: Any, shift: float) -> Any:
+    """Return the factors of a Hermitian matrix minus a multiple of the identity, with symmetric pivots only."""
+    from scipy import sparse
+    from scipy.sparse import linalg
+
+    shifted = gram - shift * sparse.eye_array(gram.shape[0], format="csc")
+    symmetric: Any = {"SymmetricMode": True}
+    try:
+        return linalg.splu(shifted, permc_spec="MMD_AT_PLUS_A", diag_pivot_thresh=0.0, options=symmetric)
+    except RuntimeError:  # a pivot is exactly zero
+        return linalg.splu(gram + EPSILON * sparse.eye_array(gram.shape[0], format="csc"))
+
+
+def _factor_error(factors: Any) -> float:
+    """Return by how much eigenvalues of the factorised matrix can lie below zero; infinity if nothing is proved."""
+    lower, upper = factors.L.tocsr(), factors.U.tocsr()
+    pivots = upper.diagonal()
+    if not np.array_equal(factors.perm_r, factors.perm_c) or not (pivots.real > 0).all():
+        return math.inf
+    ones = np.ones(len(pivots))
+    moduli = abs(lower)
+    terms = int(np.diff(lower.indptr).max()) + 4
+    asymmetry = abs(upper - (lower * pivots.real).T.conj())
+    unequal = max(float((moduli @ (asymmetry @ ones)).max()), float((asymmetry.T @ (moduli.T @ ones)).max()))
+    return 4 * EPSILON * terms * float((moduli @ (abs(upper) @ ones)).max()) + 2 * unequal
 
 
 def inverse_work(geometry: ConvGeometry) -> float:
@@ -247,7 +298,7 @@ def condition_number(kernel: ArrayLike, input_shape: Shape, **layer: Unpack[Laye
 
     It is infinite if :math:`\sigma_{min}` is zero up to rounding, ``max(n_out, n_in) * eps`` times the norm. If the
     singular values are out of reach, :math:`\sigma_{min}` is that of `smallest_singular_value`, which raises an error
-    if it is below :math:`10^{-7}` of the norm.
+    if it cannot be told from zero.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal, Unpack, overload
 import numpy as np
 
 from convmatrix import memory
+from convmatrix.arrays import scaled_to_one
 from convmatrix.options import LayerOptions, takes_layer_options
 from convmatrix.spectral.axes import dense_transform, is_ring, ring_transform
 from convmatrix.spectral.blocks import Blocks, WeightedLayer, layer_blocks, on_cores, read_layer, singular_values_of
@@ -233,16 +234,16 @@ def eigenvalues(
     >>> eigenvalues([0.25, 0.5, 0.25], 5, padding="same", boundary="antireflect").real.round(4)
     array([1.    , 1.    , 0.8536, 0.5   , 0.1464])
     """
-    given = read_layer(kernel, input_shape, **layer)
+    given, scale = read_layer(kernel, input_shape, **layer).scaled()
     blocks, same_basis = _square_blocks(given, "eigenvalues")
     if not same_basis:
-        return _by_modulus(np.linalg.eigvals(_whole_matrix(given, "eigenvalues")).astype(np.complex128))
+        return scale * _by_modulus(np.linalg.eigvals(_whole_matrix(given, "eigenvalues")).astype(np.complex128))
 
     def values_of(matrices: Array, counts: NDArray[np.int64]) -> Array:
         values = np.linalg.eigvals(matrices).astype(np.complex128).reshape(len(matrices), -1)
         return np.concatenate([values.ravel(), values[counts == 2].conj().ravel()])
 
-    return _by_modulus(np.concatenate(blocks.map(values_of)))
+    return scale * _by_modulus(np.concatenate(blocks.map(values_of)))
 
 
 def _square_blocks(given: WeightedLayer, what: str) -> tuple[Blocks, bool]:
@@ -274,7 +275,8 @@ def _whole_matrix(given: WeightedLayer, what: str) -> Array:
 
 
 def _by_modulus(values: Array) -> NDArray[np.complex128]:
-    return values[np.lexsort((values.imag, -values.real, -np.abs(values).round(12)))]
+    moduli = np.abs(scaled_to_one(values)[0])  # equal ones differ by rounding
+    return values[np.lexsort((values.imag, -values.real, -moduli.round(12)))]
 
 
 @takes_layer_options()

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from scipy import sparse
 
 from convmatrix import options as validate
+from convmatrix.arrays import scaled_to_one
 from convmatrix.boundary import BOUNDARIES, NOTHING, Axis, Boundary
 from convmatrix.geometry import ConvGeometry
 from convmatrix.structured.kernels import recover_kernel
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 
 _MOST_TRIED: Final = 1000
 _COMBINATIONS: Final = 4
+_LARGEST_DILATION: Final = 3  # of kernels that span more than the largest kernel has taps
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,9 @@ def find_geometry(
     """Return the layer with the fewest taps that has a given matrix, and its kernel.
 
     Kernel size, stride, dilation, padding and boundary are searched separately for each axis: the slices of the matrix
-    along an axis must be linear combinations of the 0/1 matrices of its taps. The remaining candidates are then
-    compared with the matrix entry by entry, smallest kernels first.
+    along an axis must be linear combinations of the 0/1 matrices of its taps. Dilations are at most 3 or those of which
+    the kernel spans at most ``largest_kernel`` samples, and paddings at most one period. The remaining candidates are
+    then compared with the matrix entry by entry, smallest kernels first.
 
     Parameters
     ----------
@@ -103,6 +107,8 @@ def find_geometry(
         shapes = [validate.shape("output_shape", output_shape)]
     if isinstance(matrix, ProbedOperator):
         matrix = read_matrix(matrix, "the search for a layer needs all entries")
+    data, scale = scaled_to_one(matrix.data.astype(np.result_type(matrix.dtype, np.float64)))
+    matrix = sparse.csr_array((data, matrix.indices, matrix.indptr), shape=matrix.shape)
     norm = float(np.linalg.norm(matrix.data))
     nonzero = matrix.data != 0
     rows = np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr))[nonzero]
@@ -123,11 +129,13 @@ def find_geometry(
         kernel, residual = recover_kernel(matrix, geometry)
         smallest, tried = min(smallest, residual), tried + 1
         if residual <= tol * norm:
-            return geometry, kernel
-    result = f"the smallest residual of {tried} candidates is {smallest:.3g}" if tried else "no rule of an axis fits"
+            return geometry, kernel * scale
+    result = (
+        f"the smallest residual of {tried} candidates is {smallest * scale:.3g}" if tried else "no rule of an axis fits"
+    )
     raise ValueError(
         f"the matrix does not belong to a layer with kernels of at most {most} taps per axis, within tol={tol:g} of "
-        f"its norm {norm:.3g}: {result}; raise largest_kernel or tol, or give other sizes"
+        f"its norm {norm * scale:.3g}: {result}; raise largest_kernel or tol, or give other sizes"
     )
 
 
@@ -176,37 +184,37 @@ def _axis_slices(
 
 
 def _axis_guesses(slices: NDArray[Any], most: int, level: float) -> list[_AxisGuess]:
-    """Return the guesses for an axis that explain the slices along it, with the fewest taps for each boundary.
+    """Return the guesses with the fewest taps that explain the slices along an axis.
 
-    If there is none, the guess with the smallest misfit is returned.
+    If there is none, the guess with the smallest misfit is returned. A matrix whose slices are combinations on every
+    axis is one of products of the axes, so guesses of different axes can be combined.
     """
-    n_outputs, n_samples = slices.shape[1:]
+    n_slices, n_outputs, n_samples = slices.shape
     guesses: list[_AxisGuess] = []
     least, nearest = math.inf, guesses
-    for stride, dilation in itertools.product(range(1, n_samples + 1 if n_outputs > 1 else 2), range(1, 4)):
-        open_boundaries = set(BOUNDARIES)
-        for taps in range(1 if dilation == 1 else 2, most + 1):
+    read = np.abs(slices).max(axis=0, initial=0) > level * math.sqrt(n_slices)  # by every guess that fits
+    steps = range(1, n_samples + 1 if n_outputs > 1 else 2), range(1, max(most, _LARGEST_DILATION + 1))
+    for taps in range(max(int(read.sum(axis=1).max(initial=0)), 1), most + 1):
+        for stride, dilation in itertools.product(*steps):
             span = dilation * (taps - 1) + 1
-            found = []
-            for low in range(span):
+            if (dilation > _LARGEST_DILATION and span > most) or (taps == 1 and dilation > 1):
+                continue
+            padded = max(span, n_samples + 1)  # up to a period, and up to what a kernel reads beyond an end
+            for low in range(padded):
                 high = _high(low, span, stride, n_outputs, n_samples)
-                if high is None or high >= span:
+                if high is None or high >= padded:
                     continue
                 for boundary in BOUNDARIES if low > 0 or high > 0 else BOUNDARIES[:1]:
-                    if boundary not in open_boundaries:
-                        continue
                     guess = _AxisGuess(taps, stride, dilation, (low, high), boundary)
                     misfit = _misfit(slices, guess, level if guesses else least)
                     if misfit <= level:
-                        found.append(guess)
+                        guesses.append(guess)
                     elif misfit < least:
                         least, nearest = misfit, [guess]
-            guesses += found
-            open_boundaries -= {guess.boundary for guess in found}
-            if not open_boundaries:
-                break
+        if guesses:
+            break
     guesses = guesses or nearest
-    return sorted(guesses, key=lambda guess: (guess.taps, guess.dilation, guess.stride, sum(guess.padding)))[:60]
+    return sorted(guesses, key=lambda guess: (guess.dilation, guess.stride, sum(guess.padding)))[:60]
 
 
 def _high(low: int, span: int, stride: int, n_outputs: int, n_samples: int) -> int | None:
@@ -229,12 +237,13 @@ def _misfit(slices: NDArray[Any], guess: _AxisGuess, enough: float) -> float:
     )
     samples = axis.sample(np.arange(n_outputs)[:, None], np.arange(guess.taps))  # (outputs, taps)
     rows, taps = np.nonzero(samples != NOTHING)
-    read = np.zeros((n_outputs, n_samples, guess.taps))
-    np.add.at(read, (rows, samples[rows, taps], taps), 1)
-    inside = read.any(axis=2)
+    inside = np.zeros((n_outputs, n_samples), dtype=bool)
+    inside[rows, samples[rows, taps]] = True
     unread = float(np.linalg.norm(slices[:, ~inside])) / math.sqrt(n_slices)
     if unread > enough or not inside.any():
         return unread
+    read = np.zeros((n_outputs, n_samples, guess.taps))
+    np.add.at(read, (rows, samples[rows, taps], taps), 1)
     right = slices[:, inside].T  # (entries that are read, slices)
     solution = np.linalg.lstsq(read[inside].astype(right.dtype), right)[0]
     return math.hypot(unread, float(np.linalg.norm(right - read[inside] @ solution)) / math.sqrt(n_slices))

@@ -8,6 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
+from convmatrix.arrays import scaled_to_one
 from convmatrix.operator import ConvOperator
 from convmatrix.structured.layer_probes import read_layer_matrix, sampled_pattern
 from convmatrix.structured.operator_probes import ProbedOperator, is_operator
@@ -126,11 +127,13 @@ def _fit_entries(matrix: Any, geometry: ConvGeometry) -> tuple[Array, float]:
     values = matrix.data.astype(np.result_type(matrix.dtype, np.float64))
     if not np.isfinite(values).all():
         raise ValueError("the matrix has infinite or NaN entries; replace them first")
+    values, scale = scaled_to_one(values)
     pattern = geometry.pattern()
     entries, n_entries, first = _entries(pattern)
     found, elsewhere = _look_up(matrix, values, pattern, first)
     weights, rest = _nearest(pattern, entries, n_entries, found)
-    return weights.reshape(pattern.weight_shape), float(np.hypot(np.linalg.norm(rest), np.linalg.norm(elsewhere)))
+    residual = float(np.hypot(np.linalg.norm(rest), np.linalg.norm(elsewhere)))
+    return weights.reshape(pattern.weight_shape) * scale, residual * scale
 
 
 def _nearest(pattern: WeightPattern, entries: NDArray[np.int64], n_entries: int, found: Array) -> tuple[Array, Array]:
