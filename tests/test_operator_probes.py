@@ -243,6 +243,10 @@ def test_structure_by_few_products() -> None:
         counted = Counted(operator)
         assert structure_violation(counted, structure, sizes) is None
         assert counted.products == products + 3
+    layer = cm.ConvOperator(rng.standard_normal((3, 2, 3, 3)), (2, 9, 8), padding="same", method="direct")
+    counted = Counted(layer)
+    assert structure_violation(counted, "toeplitz", (9, 8), channels=(3, 2)) is None
+    assert counted.products == 2 * 4 + 3
     counted = Counted(toeplitz_operator(rng.standard_normal(3000)))
     assert not cm.is_circulant(counted)
     assert counted.products < 60  # bisection
