@@ -377,6 +377,14 @@ def sized_padding(
     """Return the padding and the output padding, at most ``most``, of one axis of a transposed layer of given size.
 
     The paddings "same" and "same_lower" crop what is left over. With any other padding, the output padding follows.
+
+    Examples
+    --------
+    >>> layer = {"axis": 0, "size": 62, "span": 16, "kernel": "kernel_shape[0]=16", "stride": 8, "most": 7}
+    >>> sized_padding(outputs=489, padding="same", extra=0, **layer)
+    ((7, 8), 0)
+    >>> sized_padding(outputs=489, padding=(8, 8), extra=0, **layer)
+    ((8, 8), 1)
     """
     if padding in ("same", "same_lower"):
         low, high, more = transposed_padding(padding, size, span, stride, extra, outputs=outputs)

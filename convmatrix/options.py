@@ -467,7 +467,13 @@ def weight_array(weights: ArrayLike, weight_shape: tuple[int, ...], layer: Any =
 
 
 def weight_mask(footprint: ArrayLike, weight_shape: tuple[int, ...], least_axes: int = 1) -> NDArray[np.bool_]:
-    """Return which weights occur, as a mask of the last axes of the weights: of those of the kernel, or of all."""
+    """Return which weights occur, as a mask of the last axes of the weights: of those of the kernel, or of all.
+
+    Examples
+    --------
+    >>> weight_mask([0, 1, 1], (2, 2, 3))
+    array([False,  True,  True])
+    """
     mask = np.asarray(footprint)
     fits = mask.ndim >= least_axes and mask.shape == weight_shape[max(len(weight_shape) - mask.ndim, 0) :]
     if not fits:

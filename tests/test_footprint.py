@@ -26,15 +26,13 @@ def masks(geometry: cm.ConvGeometry) -> list[np.ndarray[Any, Any]]:
 
 
 def entries_by_loop(geometry: cm.ConvGeometry, mask: Any, weights: Any) -> dict[tuple[int, int], Any]:
-    """Return the stored entries of the matrix, from the triplets of the whole layer, one by one."""
+    """Return the stored entries of the matrix, from those of each chosen weight, one by one."""
     pattern = geometry.pattern()
-    chosen = np.broadcast_to(mask, geometry.weight_shape).ravel()
-    flat, entries = weights.ravel(), {}
-    for row, column, weight in zip(
-        pattern.rows.tolist(), pattern.cols.tolist(), pattern.weight_index.tolist(), strict=True
-    ):
-        if chosen[weight]:
-            entries[row, column] = entries.get((row, column), 0) + flat[weight]
+    chosen = np.flatnonzero(np.broadcast_to(mask, geometry.weight_shape))
+    entries: dict[tuple[int, int], Any] = {}
+    for weight in chosen.tolist():
+        for place, factor in stored(pattern.tap(weight)).items():
+            entries[place] = entries.get(place, 0) + factor * weights.flat[weight]
     return entries
 
 
@@ -46,17 +44,18 @@ def stored(matrix: Any) -> dict[tuple[int, int], Any]:
     return dict(zip(places, coordinates.data.tolist(), strict=True))
 
 
-@for_each("name", [name for name in CASES if dense_entries(CASES[name]) < 5000])
+@for_each("name", [name for name in CASES if dense_entries(CASES[name]) < 1000])
 def test_entries(name: str) -> None:
     geometry, weights = CASES[name], integer_weights(CASES[name])
     for mask in masks(geometry):
         expected = entries_by_loop(geometry, mask, weights)
-        for kind in ("csr", "csc", "coo"):
+        for kind in ("csr", "csc"):
             matrix = cm.conv_matrix(weights, geometry, footprint=mask, format=kind)
             assert stored(matrix) == expected
             assert matrix.dtype == weights.dtype
         size = cm.estimate(geometry, footprint=mask)
-        if mask.ndim == len(geometry.kernel_shape) or geometry.sharing == "shared":
+        plain = set(geometry.boundary) <= {"zero", "circular", "reflect", "symmetric", "replicate"}
+        if plain and (mask.ndim == len(geometry.kernel_shape) or geometry.sharing == "shared"):
             assert size.nonzeros == len(expected)
         assert size.nonzeros >= len(expected)
         pattern = geometry.pattern().restrict(mask)
