@@ -47,8 +47,9 @@ class Deconvolution(KeepsReadOnly):
     residual : float
         norm(A x - y), computed from x.
     route : {"transform", "separable", "dense", "iteration"}
-        ``"transform"``: the FFT or the DCT-II on every axis; ``"separable"``: one decomposition per axis; ``"dense"``:
-        a decomposition of the axes that have no transform; ``"iteration"``: conjugate gradients with `ConvOperator`.
+        ``"transform"``: the FFT, the DCT-II or the DST-II on every axis; ``"separable"``: one decomposition per axis;
+        ``"dense"``: a decomposition of the axes that have no transform; ``"iteration"``: conjugate gradients with
+        `ConvOperator`.
     iterations : int
         Iterations of conjugate gradients, 0 on the other routes.
     gradient : float
@@ -97,12 +98,13 @@ def deconvolve(
       With p = 1 it is the Tikhonov solution for :math:`\lambda^2 = \rho`.
 
     The computation depends on the layer. Axes that are rings (circular boundary, samples / stride outputs) are
-    transformed by the FFT, axes with a symmetric boundary and a symmetric kernel by the DCT-II; if these are all axes,
-    the cost is that of the transforms, and several channels lead to small blocks. A one-channel kernel of rank one,
-    such as a Gaussian, needs one decomposition per axis, for any boundary and padding. Small layers of any kind are
-    solved by a dense decomposition. All other layers are solved by conjugate gradients on the normal equations (CGLS)
-    with `ConvOperator`; the rules then choose the parameter from Golub-Kahan bidiagonalisations: one that starts from y
-    and, for the trace in cross-validation, one that starts from a random vector of signs (Golub and von Matt).
+    transformed by the FFT, axes with a symmetric kernel by the DCT-II if the boundary is symmetric, and by the DST-II
+    if it is antisymmetric; if these are all axes, the cost is that of the transforms, and several channels lead to
+    small blocks. A one-channel kernel of rank one, such as a Gaussian, needs one decomposition per axis, for any
+    boundary and padding. Small layers of any kind are solved by a dense decomposition. All other layers are solved by
+    conjugate gradients on the normal equations (CGLS) with `ConvOperator`; the rules then choose the parameter from
+    Golub-Kahan bidiagonalisations: one that starts from y and, for the trace in cross-validation, one that starts from
+    a random vector of signs (Golub and von Matt).
 
     Parameters
     ----------
@@ -121,8 +123,9 @@ def deconvolve(
         Standard deviation of the noise in an entry of y, for the discrepancy principle.
     signal_power : array_like of float, shape (*input_shape), optional
         p for ``"wiener"``, positive, up to a factor that is absorbed in :math:`\rho`. It is given at the frequencies of
-        `numpy.fft.fftn` on rings (with equal values at f and -f for real signals), and at those of `scipy.fft.dctn` on
-        symmetric axes. Only for layers of stride 1 that have a transform.
+        `numpy.fft.fftn` on rings (with equal values at f and -f for real signals), at those of `scipy.fft.dctn` on
+        symmetric axes, and at those of `scipy.fft.dstn` on antisymmetric ones. Only for layers of stride 1 that have a
+        transform.
     tol : float
         Conjugate gradients end when the gradient of the objective is ``tol`` times that at x = 0.
     max_iterations : int
