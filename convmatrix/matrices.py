@@ -12,7 +12,7 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix._assembly.fill import assemble
 from convmatrix._assembly.rows import Plan
-from convmatrix._assembly.selections import selection_matrix, signed_selection_bytes
+from convmatrix._assembly.selections import entries_per_tap, selection_matrix, signed_selection_bytes
 from convmatrix.boundary import SIGNED, Axis
 from convmatrix.formats import as_format
 from convmatrix.geometry import ConvGeometry, given_geometry
@@ -52,7 +52,8 @@ def conv_matrix(
 
     .. math:: y_i = \sum_t w_t \, x_{b(i s + t d - p)}
 
-    with stride s, dilation d, low padding p and the boundary rule b; channels and axes are summed over.
+    with stride s, dilation d, low padding p and the boundary rule b; channels and axes are summed over. Beyond a signed
+    boundary, a sum of samples with coefficients such as 2 and -1 takes the place of the sample.
 
     Parameters
     ----------
@@ -112,6 +113,17 @@ def conv_matrix(
     >>> conv_matrix(np.ones((4, 2, 3)), (2, 8), padding="same", boundary="circular")
     <Compressed Sparse Row sparse array of dtype 'float64'
         with 192 stored elements and shape (32, 16)>
+
+    `numpy.gradient` as a matrix, with its one-sided differences at the ends:
+
+    >>> A = conv_matrix([-0.5, 0, 0.5], 4, padding="same", boundary="antireflect")
+    >>> A.toarray()
+    array([[-1. ,  1. ,  0. ,  0. ],
+           [-0.5,  0. ,  0.5,  0. ],
+           [ 0. , -0.5,  0. ,  0.5],
+           [ 0. ,  0. , -1. ,  1. ]])
+    >>> np.array_equal(A @ [1, 4, 9, 16], np.gradient([1, 4, 9, 16]))
+    True
     """
     weights = as_array(kernel)
     geometry = given_geometry(weights.shape, input_shape, options)
@@ -365,6 +377,18 @@ def geometry_unfold_matrix(geometry: ConvGeometry, *, format: str = "csr", dtype
         "use ConvOperator, which forms no matrix",
     )
     return as_format(selection_matrix(axes, channels, np.dtype(dtype)), format)
+
+
+def unfold_entries(geometry: ConvGeometry) -> int:
+    """Return the number of stored entries of a layer's unfold matrix, without building it.
+
+    Examples
+    --------
+    >>> unfold_entries(ConvGeometry(3, 3, padding="same")), unfold_entries(ConvGeometry(3, 3, padding="full"))
+    (7, 9)
+    """
+    channels = geometry.out_channels if geometry.transposed else geometry.in_channels
+    return channels * math.prod(int(entries_per_tap(axis).sum()) for axis in geometry.axes)
 
 
 def shift_matrix(
