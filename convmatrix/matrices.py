@@ -10,7 +10,7 @@ from scipy import sparse
 
 from convmatrix import memory
 from convmatrix import options as validate
-from convmatrix._assembly.fill import assemble
+from convmatrix._assembly.fill import assemble, assemble_triplets
 from convmatrix._assembly.rows import Plan
 from convmatrix._assembly.selections import entries_per_tap, selection_matrix, signed_selection_bytes
 from convmatrix.boundary import SIGNED, Axis
@@ -235,10 +235,11 @@ def _assemble_footprint(
     plan: Plan, weights: NDArray[Any], chosen: NDArray[np.bool_]
 ) -> tuple[NDArray[np.integer], NDArray[np.integer], NDArray[Any]]:
     """Return ``indptr, indices, data`` of the entries of the chosen weights, from a plan that does not merge them."""
-    starts, indices, index = assemble(plan, np.arange(len(chosen), dtype=validate.index_dtype(len(chosen))))
+    starts, indices, index, factors = assemble_triplets(plan)
     kept = np.flatnonzero(chosen.take(index, mode="clip"))
     starts = np.searchsorted(kept, starts).astype(indices.dtype)
-    return starts, indices.take(kept), weights.reshape(-1).take(index.take(kept))
+    values = weights.reshape(-1).take(index.take(kept))
+    return starts, indices.take(kept), values if factors is None else values * factors.take(kept).astype(values.dtype)
 
 
 def _channel_block(geometry: ConvGeometry, order: str, rows: tuple[int, int] | None) -> tuple[int, int]:

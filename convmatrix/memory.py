@@ -13,6 +13,7 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix._assembly.rows import Plan, axis_rows, table_size
+from convmatrix.boundary import SIGNED
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -231,6 +232,8 @@ _MOST_COMBINATIONS: Final = 2**14  # of distinct rows of all axes, for which the
 def _footprint_entries(geometry: ConvGeometry, mask: NDArray[np.bool_]) -> int | None:
     """Return the number of entries that the weights of a footprint have; None if there is too much to count."""
     axes = geometry.axes
+    if set(geometry.boundary).intersection(SIGNED):
+        return None
     if mask.ndim == len(geometry.kernel_shape):
         masks, times = mask[None], [len(geometry.channel_pairs)]
     elif geometry.sharing == "shared":

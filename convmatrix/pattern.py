@@ -491,9 +491,17 @@ class WeightPattern(KeepsReadOnly):
         numbers = (np.cumsum(chosen) - 1).astype(self.weight_index.dtype)
         starts = np.searchsorted(kept, self.row_starts).astype(self.row_starts.dtype)
         columns, weights = self.cols.take(kept), numbers.take(self.weight_index.take(kept))
-        read_only(starts, columns, weights)
-        shape = (*self.weight_shape[: -mask.ndim], int(mask.sum()))
-        return replace(self, weight_shape=shape, row_starts=starts, cols=columns, weight_index=weights, geometry=None)
+        coefficients = None if self.coefficients is None else self.coefficients.take(kept)
+        read_only(starts, columns, weights, *([] if coefficients is None else [coefficients]))
+        return replace(
+            self,
+            weight_shape=(*self.weight_shape[: -mask.ndim], int(mask.sum())),
+            row_starts=starts,
+            cols=columns,
+            weight_index=weights,
+            coefficients=coefficients,
+            geometry=None,
+        )
 
     def _flat_weight(self, weight: int | Sequence[int]) -> int:
         multi = tuple(np.atleast_1d(np.asarray(weight)).tolist())

@@ -50,7 +50,7 @@ def find_geometry(
     """Return the layer with the fewest taps that has a given matrix, and its kernel.
 
     Kernel size, stride, dilation, padding and boundary are searched separately for each axis: the slices of the matrix
-    along an axis must be linear combinations of the 0/1 matrices of its taps. Dilations are at most 3 or those of which
+    along an axis must be linear combinations of the matrices of its taps. Dilations are at most 3 or those of which
     the kernel spans at most ``largest_kernel`` samples, and paddings at most one period. The remaining candidates are
     then compared with the matrix entry by entry, smallest kernels first.
 
@@ -161,7 +161,7 @@ def _axis_slices(
 ) -> list[NDArray[Any]]:
     """Return random combinations of the matrix's slices along each axis, shape (combinations, outputs, samples).
 
-    A slice, at fixed positions on the other axes, is a linear combination of the 0/1 matrices of the axis's taps, and
+    A slice, at fixed positions on the other axes, is a linear combination of the matrices of the axis's taps, and
     so are combinations of slices. The converse holds with probability one.
     """
     rng = np.random.default_rng(0)
@@ -194,7 +194,9 @@ def _axis_guesses(slices: NDArray[Any], most: int, level: float) -> list[_AxisGu
     least, nearest = math.inf, guesses
     read = np.abs(slices).max(axis=0, initial=0) > level * math.sqrt(n_slices)  # by every guess that fits
     steps = range(1, n_samples + 1 if n_outputs > 1 else 2), range(1, max(most, _LARGEST_DILATION + 1))
-    for taps in range(max(int(read.sum(axis=1).max(initial=0)), 1), most + 1):
+    longest = max(int(read.sum(axis=1).max(initial=0)), 1)  # entries of a row, of which an antireflected tap adds three
+    for taps in range(-(-longest // 3), most + 1):
+        suitable = BOUNDARIES if taps >= longest else ("antireflect",)
         for stride, dilation in itertools.product(*steps):
             span = dilation * (taps - 1) + 1
             if (dilation > _LARGEST_DILATION and span > most) or (taps == 1 and dilation > 1):
@@ -204,7 +206,7 @@ def _axis_guesses(slices: NDArray[Any], most: int, level: float) -> list[_AxisGu
                 high = _high(low, span, stride, n_outputs, n_samples)
                 if high is None or high >= padded:
                     continue
-                for boundary in BOUNDARIES if low > 0 or high > 0 else BOUNDARIES[:1]:
+                for boundary in suitable if low > 0 or high > 0 else suitable[:1]:
                     guess = _AxisGuess(taps, stride, dilation, (low, high), boundary)
                     misfit = _misfit(slices, guess, level if guesses else least)
                     if misfit <= level:
@@ -224,7 +226,7 @@ def _high(low: int, span: int, stride: int, n_outputs: int, n_samples: int) -> i
 
 
 def _misfit(slices: NDArray[Any], guess: _AxisGuess, enough: float) -> float:
-    """Return the distance of slices from combinations of a guess's 0/1 matrices, or a lower bound above ``enough``."""
+    """Return the distance of slices from combinations of a guess's matrices, or a lower bound above ``enough``."""
     n_slices, n_outputs, n_samples = slices.shape
     axis = Axis(
         n_outputs,
@@ -235,15 +237,16 @@ def _misfit(slices: NDArray[Any], guess: _AxisGuess, enough: float) -> float:
         pad_low=guess.padding[0],
         boundary=guess.boundary,
     )
-    samples = axis.sample(np.arange(n_outputs)[:, None], np.arange(guess.taps))  # (outputs, taps)
-    rows, taps = np.nonzero(samples != NOTHING)
     inside = np.zeros((n_outputs, n_samples), dtype=bool)
-    inside[rows, samples[rows, taps]] = True
+    read = np.zeros((n_outputs, n_samples, guess.taps))
+    for samples, coefficients in axis.terms(np.arange(n_outputs)[:, None], np.arange(guess.taps)):  # (outputs, taps)
+        samples, coefficients = np.broadcast_arrays(samples, coefficients)
+        rows, taps = np.nonzero((samples != NOTHING) & (coefficients != 0))
+        inside[rows, samples[rows, taps]] = True
+        np.add.at(read, (rows, samples[rows, taps], taps), coefficients[rows, taps])
     unread = float(np.linalg.norm(slices[:, ~inside])) / math.sqrt(n_slices)
     if unread > enough or not inside.any():
         return unread
-    read = np.zeros((n_outputs, n_samples, guess.taps))
-    np.add.at(read, (rows, samples[rows, taps], taps), 1)
     right = slices[:, inside].T  # (entries that are read, slices)
     solution = np.linalg.lstsq(read[inside].astype(right.dtype), right)[0]
     return math.hypot(unread, float(np.linalg.norm(right - read[inside] @ solution)) / math.sqrt(n_slices))
