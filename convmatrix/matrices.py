@@ -12,7 +12,7 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix._assembly.fill import assemble
 from convmatrix._assembly.rows import Plan
-from convmatrix._assembly.selections import selection_matrix, signed_selection_bytes
+from convmatrix._assembly.selections import entries_per_tap, selection_matrix, signed_selection_bytes
 from convmatrix.boundary import SIGNED, Axis
 from convmatrix.formats import as_format
 from convmatrix.geometry import ConvGeometry, given_geometry
@@ -350,6 +350,18 @@ def geometry_unfold_matrix(geometry: ConvGeometry, *, format: str = "csr", dtype
         "use ConvOperator, which forms no matrix",
     )
     return as_format(selection_matrix(axes, channels, np.dtype(dtype)), format)
+
+
+def unfold_entries(geometry: ConvGeometry) -> int:
+    """Return the number of stored entries of a layer's unfold matrix, without building it.
+
+    Examples
+    --------
+    >>> unfold_entries(ConvGeometry(3, 3, padding="same")), unfold_entries(ConvGeometry(3, 3, padding="full"))
+    (7, 9)
+    """
+    channels = geometry.out_channels if geometry.transposed else geometry.in_channels
+    return channels * math.prod(int(entries_per_tap(axis).sum()) for axis in geometry.axes)
 
 
 def shift_matrix(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from convmatrix.geometry import ConvGeometry
 
 
-class _Sums(NamedTuple):
+class _SharedEntries(NamedTuple):
     """Entries of a matrix to which several triplets contribute: the first of each entry, and the other ones."""
 
     first: NDArray[np.integer]  # weight
@@ -344,7 +344,7 @@ class WeightPattern(KeepsReadOnly):
         return places, factors[places]
 
     @cached_property
-    def _entries(self) -> tuple[NDArray[np.integer], NDArray[np.integer], _Sums | None]:
+    def _entries(self) -> tuple[NDArray[np.integer], NDArray[np.integer], _SharedEntries | None]:
         """The entries of the matrix: row starts, columns, and the sums of weights, or None if no entry has several."""
         repeated = self.cols[1:] == self.cols[:-1]
         starts = np.asarray(self.row_starts[1:-1])
@@ -357,7 +357,7 @@ class WeightPattern(KeepsReadOnly):
         counts = np.concatenate([[0], np.cumsum(first)])
         others = np.flatnonzero(~first)
         factors = None if self.coefficients is None else (self.coefficients[first], self.coefficients[others])
-        sums = _Sums(self.weight_index[first], entry[others], self.weight_index[others], factors)
+        sums = _SharedEntries(self.weight_index[first], entry[others], self.weight_index[others], factors)
         merged = counts[self.row_starts].astype(self.cols.dtype), self.cols[first]
         read_only(*merged)
         return *merged, sums

@@ -18,6 +18,8 @@ from tests.cases import CASES, for_each, integer_weights
 from tests.random_signed import differences, main, signed_layer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 SIGNED_CASES: Final = {name: g for name, g in CASES.items() if set(g.boundary).intersection(SIGNED)}
@@ -356,3 +358,24 @@ def test_random_layers_have_signed_boundaries_on_padded_axes() -> None:
     geometry = signed_layer(np.random.default_rng(0))
     pairs = zip(geometry.boundary, geometry.padding, strict=True)
     assert any(boundary in SIGNED and any(amount) for boundary, amount in pairs)
+
+
+@for_each("boundary", SIGNED)
+def test_tiles_do_not_follow_signed_boundaries(boundary: Any) -> None:
+    weights = np.ones((1, 1, 3, 3))
+    padded = Network([Convolution(cm.ConvGeometry((16, 16), (3, 3), padding=1, boundary=boundary), weights)])
+    plan = cm.tiling.plan(padded)
+    assert not plan.exact
+    assert f"boundary '{boundary}' reads samples with coefficients" in plan.reasons[0]
+    assert cm.tiling.plan(Network([Convolution(cm.ConvGeometry((16, 16), (3, 3), boundary=boundary), weights)])).exact
+
+
+@for_each("boundary", SIGNED)
+def test_files_keep_the_layer(boundary: Any, tmp_path: Path) -> None:
+    geometry = cm.ConvGeometry((4, 3), (2, 3), padding=[(1, 5), 4], boundary=(boundary, "circular"), in_channels=2)
+    A = cm.conv_matrix(np.random.default_rng(0).standard_normal(geometry.weight_shape), geometry)
+    for name in ("layer.npz", "layer.mtx", "layer.mat"):
+        cm.io.save(tmp_path / name, A, geometry=geometry)
+        loaded, found = cm.io.load(tmp_path / name)
+        assert found == geometry
+        assert (loaded != A).nnz == 0

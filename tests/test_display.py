@@ -16,7 +16,7 @@ import convmatrix as cm
 from convmatrix.display import geometry_html, matrix_text, pattern_html, proof_html, verdict_html, window_weights
 from convmatrix.display.palette import DISTINCT, is_light, key_colours, palette
 from convmatrix.display.terminal import coloured, terminal_colours, value_text
-from convmatrix.display.window import unravel, weight_name
+from convmatrix.display.window import unravel, weight_name, window_terms
 from tests.cases import LENET5_C3, each_case, for_each, integer_weights
 from tests.refusals import refused
 
@@ -50,8 +50,8 @@ def test_a_window_in_column_major_order_adds_up_to_the_matrix(geometry: cm.ConvG
     rows = range(geometry.n_out // 3, geometry.n_out // 3 + min(10, geometry.n_out - geometry.n_out // 3))
     columns = range(geometry.n_in // 4, geometry.n_in)
     window = np.zeros((len(rows), len(columns)), dtype=np.int64)
-    for (row, column), own in window_weights(geometry, rows, columns, "F").items():
-        window[row - rows.start, column - columns.start] = weights.ravel()[list(own)].sum()
+    for (row, column), own in window_terms(geometry, rows, columns, "F").items():
+        window[row - rows.start, column - columns.start] = sum(weights.flat[weight] * factor for weight, factor in own)
     A = cm.conv_matrix(weights, geometry, order="F").toarray()
     np.testing.assert_array_equal(window, A[rows.start : rows.stop, columns.start : columns.stop])
 
@@ -81,7 +81,21 @@ def test_unravel_agrees_with_numpy(order: Literal["C", "F"]) -> None:
     [((7,), "w7"), ((0, 2), "w0+w2"), ((1, 1), "2w1"), ((0, 3, 3, 3), "w0+3w3"), (tuple(range(12)), "w0+..+w11")],
 )
 def test_weight_names(weights: tuple[int, ...], name: str) -> None:
-    assert weight_name(weights) == name
+    assert weight_name(tuple((weight, 1) for weight in weights)) == name
+
+
+@for_each(
+    ("terms", "name"),
+    [
+        (((7, -1),), "-w7"),
+        (((0, 2), (2, -1)), "2w0-w2"),
+        (((0, -1), (2, 1)), "-w0+w2"),
+        (((1, 0.5), (1, 0.25), (3, -0.125)), "0.75w1-0.125w3"),
+        (tuple((k, -1) for k in range(12)), "-w0+..-w11"),
+    ],
+)
+def test_weight_names_with_coefficients(terms: tuple[tuple[int, float], ...], name: str) -> None:
+    assert weight_name(terms) == name
 
 
 # --- colours ---------------------------------------------------------------------------------------------------------
@@ -226,9 +240,8 @@ def test_names_add_up_to_the_matrix(geometry: cm.ConvGeometry) -> None:
             if ".." in name:
                 shown[i, j] = A[i, j]  # too long to be written out
             elif name != ".":
-                for term in name.split("+"):
-                    count, _, weight = term.partition("w")
-                    shown[i, j] += int(count or 1) * weights.flat[int(weight)]
+                for sign, count, weight in re.findall(r"([+-]?)(\d*)w(\d+)", name):
+                    shown[i, j] += int(f"{sign}{count or 1}") * weights.flat[int(weight)]
     np.testing.assert_array_equal(shown, A.toarray())
 
 

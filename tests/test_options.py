@@ -87,7 +87,7 @@ def test_values_of_other_libraries_are_answered(option: str, word: str, ours: st
 
 
 def test_unknown_words_without_a_match_have_no_hint() -> None:
-    with pytest.raises(ValueError, match=r"boundary 'xyzzy' is unknown; choose one of .*replicate$"):
+    with pytest.raises(ValueError, match=r"boundary 'xyzzy' is unknown; choose one of .*antisymmetric$"):
         cm.ConvGeometry(6, 3, boundary="xyzzy")
 
 

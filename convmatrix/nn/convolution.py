@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from convmatrix import network
-from convmatrix._assembly.selections import entries_per_tap
 from convmatrix._products.correlation import DirectCorrelation, padded_length
 from convmatrix._products.padding import fold, pad
 from convmatrix._products.unfolding import UnfoldedCorrelation
 from convmatrix.geometry import ConvGeometry
+from convmatrix.matrices import unfold_entries
 from convmatrix.nn.layer import LinearLayer, Rng, TrainingProduct, check_sample
 from convmatrix.nn.matrix_products import MatrixMultiplication
 from convmatrix.nn.optimisation import Initialiser, glorot_uniform
@@ -213,9 +213,7 @@ class UnfoldMultiplication:
         """Return the three products, each of U or its transpose and the dense W."""
         g = self.geometry
         channels, others = (g.out_channels, g.in_channels) if g.transposed else (g.in_channels, g.out_channels)
-        entries = channels  # of U: the samples that each tap of each position reads, on each axis
-        for axis in g.axes:
-            entries *= int(entries_per_tap(axis).sum())
+        entries = unfold_entries(g)
         taps, positions = math.prod(g.kernel_shape), math.prod(self._positions)
         shape = (channels * taps * positions, channels * math.prod(self._samples))
         pairs = len(g.channel_pairs) if g.connections is not None else others * channels // g.groups

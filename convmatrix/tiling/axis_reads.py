@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from convmatrix.boundary import Axis, forward_axis
+from convmatrix.boundary import SIGNED, Axis, forward_axis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -211,6 +211,12 @@ def convolution_reads_of(geometry: ConvGeometry, number: int) -> AxisReads:
     if geometry.sharing == "unshared":
         raise SizeBoundError("it has one kernel per position")
     axis = geometry.axes[number]
+    if axis.boundary in SIGNED:
+        if any(geometry.padding[number]):
+            raise SizeBoundError(
+                f"its boundary {axis.boundary!r} reads samples with coefficients, which is not followed"
+            )
+        axis = replace(axis, boundary="zero")  # nothing is read beyond the ends
     if axis.tile * axis.stride > _LARGEST_PERIOD:
         raise SizeBoundError(f"its outputs repeat after {axis.tile * axis.stride} positions only")
     if geometry.transposed:
