@@ -366,8 +366,8 @@ def extension_entries(axis: Axis) -> ReadEntries:
 def most_reads(axis: Axis) -> tuple[float, float]:
     """Return the maximum number of reads of a sample by all taps together, and by a single tap.
 
-    For a signed boundary these are bounds on the squared norms of the matrices of the moduli of its coefficients: of all
-    taps, with a row for each tap of each output, and of a single tap.
+    For a signed boundary these are bounds on the squared norms of the matrices of the moduli of its coefficients: of
+    all taps, with a row for each tap of each output, and of a single tap.
     """
     total, most = np.zeros(axis.n_samples), 0.0
     for tap in range(axis.n_taps):
