@@ -369,9 +369,13 @@ def most_reads(axis: Axis) -> tuple[float, float]:
     For a signed boundary these are bounds on the squared norms of the matrices of the moduli of its coefficients: of
     all taps, with a row for each tap of each output, and of a single tap.
     """
-    total, most = np.zeros(axis.n_samples), 0.0
+    total, most, outputs = np.zeros(axis.n_samples), 0.0, np.arange(axis.n_outputs)
     for tap in range(axis.n_taps):
-        sums = read_entries(axis, tap=tap).column_sums()
+        if axis.boundary in SIGNED:
+            sums = read_entries(axis, tap=tap).column_sums()
+        else:
+            samples = axis.sample(outputs, np.full_like(outputs, axis.n_taps - 1 - tap if axis.flip else tap))
+            sums = np.bincount(samples[samples != NOTHING], minlength=axis.n_samples).astype(np.float64)
         total += sums
         most = max(most, float(sums.max()))
     return float(total.max()), most
