@@ -45,18 +45,29 @@ from convmatrix.proofs.smt import decide_with_z3
 from convmatrix.proofs.statements import Decision, Lemma, Theorem, evaluate, example_holds
 
 WORDS: Final = ("same", "same_lower", "full", "valid")
-CALLS: Final = ("Axis", "tap_position", "read_sample", "forward_outputs", "forward_padding", "transposed_outputs")
+CALLS: Final = (
+    "Axis",
+    "tap_position",
+    "read_sample",
+    "read_terms",
+    "forward_outputs",
+    "forward_padding",
+    "transposed_outputs",
+)
 CALLS_OF_RULE: Final = (*CALLS, "transposed_padding", "position", "_split", "where", "select")
 TRIALS: Final = 1500
 LIMIT: Final = 240  # seconds for all that is done about one mutant
 
 _ZERO: Final = "a total of 0 gives 0 on either branch"
+_CANCEL: Final = "on one sample the terms of turns cancel: -2 t and 2 t of that sample"
 _SUM: Final = "the number of outputs depends on the sum of the paddings only"
 
 EQUIVALENT: Final[dict[str, str]] = {
     "read_sample: 0 -> -1": "position -1 is then returned as it is, which is NOTHING",
     "read_sample: position < 0 -> position <= 0 (2)": "replicate: position 0 reads sample 0 on either branch",
     "read_sample: 0 -> 1 (2)": "replicate: position 0 reads sample 0 on either branch",
+    "read_terms: size > 1 -> size >= 1 (2)": _CANCEL,
+    "read_terms: 1 -> 0 (5)": _CANCEL,
     "forward_padding: total > 0 -> total >= 0": _ZERO,
     "forward_padding: 0 -> -1 (3)": _ZERO,
     "transposed_padding: total > 0 -> total >= 0": _ZERO,
@@ -215,7 +226,7 @@ class _Replace(ast.NodeTransformer):
         return self.edit if node is self.target else self.generic_visit(node)
 
 
-RULE: Final = ("choose", "tap_position", "read_sample", "sample", "position", "weight")
+RULE: Final = ("choose", "tap_position", "read_sample", "read_terms", "sample", "terms", "position", "weight")
 SIZES: Final = (
     "forward_outputs",
     "forward_padding",

@@ -258,6 +258,11 @@ def test_two_axes_that_commute_up_to_their_sign_commute_together() -> None:
     assert not equivariance.check_network([layer], (0, 1)).holds
     three = cm.ConvGeometry((2, 2, 2), (1, 1, 1), **(axis | {"padding": [(0, 1)] * 3}))
     assert not equivariance.check_shift(three, (1, 1, 1)).holds
+    # An axis of one sample reads x and -x: its output, shifted by one, is negated, as that of the other axis is.
+    helped = cm.ConvGeometry((2, 1), (1, 1), stride=(2, 1), padding=[(0, 1)] * 2, boundary="antisymmetric")
+    assert equivariance.check_shift(helped, (1, 0)).output_shift == (1, 1)
+    assert equivariance.check_shift(helped, (1, 0)).holds
+    assert equivariance.check_network([helped], (1, 0)).holds
 
 
 def test_the_comparison_of_verdicts_reports(capsys: pytest.CaptureFixture[str]) -> None:

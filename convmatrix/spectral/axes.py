@@ -361,19 +361,22 @@ def extension_entries(axis: Axis) -> ReadEntries:
     return read_entries(plain, positions)
 
 
-def most_reads(axis: Axis) -> tuple[float, float, float]:
-    """Return the maximum number of reads of a sample by all taps together, and by a single tap, and those by a tap.
+def most_reads(axis: Axis) -> tuple[float, float]:
+    """Return the maximum number of reads of a sample by all taps together, and by a single tap.
 
-    For a signed boundary the first two are bounds on the squared norms of the matrices of its coefficients, and the
-    last is the largest sum of moduli of the coefficients with which a tap reads samples; otherwise it is 1.
+    For a signed boundary these are bounds on the squared norms of the matrices of the moduli of its coefficients: of
+    all taps, with a row for each tap of each output, and of a single tap.
     """
-    total, most, by_tap = np.zeros(axis.n_samples), 0.0, 0.0
+    total, most, outputs = np.zeros(axis.n_samples), 0.0, np.arange(axis.n_outputs)
     for tap in range(axis.n_taps):
-        reads = read_entries(axis, tap=tap)
-        sums = reads.column_sums()
+        if axis.boundary in SIGNED:
+            sums = read_entries(axis, tap=tap).column_sums()
+        else:
+            samples = axis.sample(outputs, np.full_like(outputs, axis.n_taps - 1 - tap if axis.flip else tap))
+            sums = np.bincount(samples[samples != NOTHING], minlength=axis.n_samples).astype(np.float64)
         total += sums
-        most, by_tap = max(most, float(sums.max())), max(by_tap, reads.row_bound())
-    return float(total.max()), most, by_tap
+        most = max(most, float(sums.max()))
+    return float(total.max()), most
 
 
 def used_taps(axis: Axis) -> NDArray[np.bool_]:

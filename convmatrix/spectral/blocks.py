@@ -124,12 +124,17 @@ class WeightedLayer:
 
     @property
     def schur_number(self) -> float:
-        """A bound on the norm of the layer of moduli, from its largest sums of rows and columns."""
+        """A bound on the norm of the layer of moduli: the root of the largest sums of rows and columns.
+
+        Columns are those of the channels, times the squared norm of the matrix by which a tap reads samples: with the
+        outputs y = sum_t |w_t| (P_t x), the Cauchy-Schwarz inequality over the taps and channels of each output leaves
+        the sum of its weights and a sum of |w_t| (P_t x)^2.
+        """
         n = len(self.geometry.kernel_shape)
         moduli = np.abs(self.grouped).sum(axis=tuple(range(-n, 0)))  # (*tile, groups, outputs, inputs)
-        reads = [most_reads(axis) for axis in self.geometry.axes]
-        rows = float(moduli.sum(axis=-1).max()) * math.prod(by_tap for _, _, by_tap in reads)
-        columns = float(moduli.sum(axis=tuple(range(n))).sum(axis=-2).max()) * math.prod(most for _, most, _ in reads)
+        reads = math.prod(float(single) for _, single in map(most_reads, self.geometry.axes))
+        rows = float(moduli.sum(axis=-1).max())
+        columns = float(moduli.sum(axis=tuple(range(n))).sum(axis=-2).max()) * reads
         return math.sqrt(rows * columns) * (1 + 16 * self.weights.size * EPSILON)
 
 

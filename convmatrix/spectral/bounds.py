@@ -298,9 +298,9 @@ def unfold_bounds(layer: WeightedLayer) -> dict[str, float]:
     tall = np.moveaxis(stack, 2, -1).reshape(n_kernels, -1, inputs)
     slack = 1 + 64 * (outputs + inputs + wide.shape[2]) * EPSILON
     reads = [most_reads(axis) for axis in geometry.axes]
-    bounds = {"unfold": _largest_of(wide) * math.sqrt(math.prod(total for total, _, _ in reads)) * slack}
+    bounds = {"unfold": _largest_of(wide) * math.sqrt(math.prod(total for total, _ in reads)) * slack}
     if math.prod(geometry.tile) == 1:
-        by_tap = math.prod(geometry.kernel_shape) * math.prod(single for _, single, _ in reads)
+        by_tap = math.prod(geometry.kernel_shape) * math.prod(single for _, single in reads)
         bounds["fold"] = _largest_of(tall) * math.sqrt(by_tap) * slack
     return bounds
 

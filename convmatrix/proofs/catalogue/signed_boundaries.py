@@ -9,7 +9,7 @@ import numpy as np
 import sympy
 
 from convmatrix import symbolic
-from convmatrix.boundary import SIGNED, Axis, Boundary
+from convmatrix.boundary import PLAIN, SIGNED, Axis, Boundary, read_sample, read_terms
 from convmatrix.equivariance import actions
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.eigenvectors import is_zero
@@ -241,6 +241,9 @@ def _check_signed_reflection() -> Checks:
     A = symbolic.matrix(layer)
     q, p = (actions.reflection(shape, 0) for shape in (layer.output_shape, layer.input_shape))
     w = np.array(symbolic.weights(6)).reshape(3, 2)[::-1].ravel().tolist()
+    for boundary, position in itertools.product(PLAIN, (-3, 1, 5)):
+        one = ((read_sample(position, 4, boundary), 1),)
+        yield f"{boundary}, position {position}: one term", read_terms(position, 4, boundary) == one
     yield f"{layer!r}: one of two axes", permuted(A, q, p) == with_weights(A, w)
 
 
