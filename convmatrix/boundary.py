@@ -166,7 +166,7 @@ def read_terms(position: Integer, size: Integer, boundary: Boundary, select: Sel
     """
     if boundary == "antisymmetric":
         mirrored = read_sample(position, size, "symmetric", select)
-        return ((mirrored, 1 - 2 * (position // size % 2)),)
+        return ((mirrored, select(position % (2 * size) < size, 1, -1)),)
     if boundary == "antireflect":
         # For one sample the period 2(n-1) would be 0; without turns, sample 0 is read.
         period = select(size > 1, 2 * size - 2, 1)

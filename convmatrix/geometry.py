@@ -45,8 +45,10 @@ class ConvGeometry:
         from the output; ``"same"`` gives ``n * stride`` outputs.
     boundary : str or sequence of str
         ``"zero"``, ``"circular"``, ``"reflect"`` (the edge sample is not repeated: ``mirror`` of `scipy.ndimage`),
-        ``"symmetric"`` (it is repeated: ``reflect`` of `scipy.ndimage`, "reflexive" or "Neumann" elsewhere) or
-        ``"replicate"``; one for all axes, or one per axis.
+        ``"symmetric"`` (it is repeated: ``reflect`` of `scipy.ndimage`, "reflexive" or "Neumann" elsewhere),
+        ``"replicate"``, ``"antireflect"`` (reflected in the end samples, 2 x_0 - x_p: the odd ``reflect`` of
+        `numpy.pad`, "antireflective" elsewhere) or ``"antisymmetric"`` (-x mirrored, with the edge sample repeated);
+        one for all axes, or one per axis.
     groups : int
         Number of channel groups. The output channels of a group read only the input channels of that group. Must divide
         both channel counts.

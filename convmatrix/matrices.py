@@ -51,7 +51,8 @@ def conv_matrix(
 
     .. math:: y_i = \sum_t w_t \, x_{b(i s + t d - p)}
 
-    with stride s, dilation d, low padding p and the boundary rule b; channels and axes are summed over.
+    with stride s, dilation d, low padding p and the boundary rule b; channels and axes are summed over. Beyond a signed
+    boundary, a sum of samples with coefficients such as 2 and -1 takes the place of the sample.
 
     Parameters
     ----------
@@ -108,6 +109,17 @@ def conv_matrix(
     >>> conv_matrix(np.ones((4, 2, 3)), (2, 8), padding="same", boundary="circular")
     <Compressed Sparse Row sparse array of dtype 'float64'
         with 192 stored elements and shape (32, 16)>
+
+    `numpy.gradient` as a matrix, with its one-sided differences at the ends:
+
+    >>> A = conv_matrix([-0.5, 0, 0.5], 4, padding="same", boundary="antireflect")
+    >>> A.toarray()
+    array([[-1. ,  1. ,  0. ,  0. ],
+           [-0.5,  0. ,  0.5,  0. ],
+           [ 0. , -0.5,  0. ,  0.5],
+           [ 0. ,  0. , -1. ,  1. ]])
+    >>> np.array_equal(A @ [1, 4, 9, 16], np.gradient([1, 4, 9, 16]))
+    True
     """
     weights = as_array(kernel)
     return _layer_matrix(weights, given_geometry(weights.shape, input_shape, options), order, format, dtype, rows)

@@ -60,8 +60,8 @@ def matrix(layer: ConvGeometry | WeightPattern, name: str = "w") -> sympy.Immuta
     symbols = weights(pattern.n_weights, name)
     entries: dict[tuple[int, int], Any] = {}
     for row in range(pattern.shape[0]):
-        for column, weight in _row(pattern, row):
-            entries[row, column] = entries.get((row, column), sympy.Integer(0)) + symbols[weight]
+        for column, weight, factor in _row(pattern, row):
+            entries[row, column] = entries.get((row, column), sympy.Integer(0)) + factor * symbols[weight]
     return sympy.ImmutableSparseMatrix(*pattern.shape, entries)
 
 
@@ -72,10 +72,12 @@ def _pattern(layer: ConvGeometry | WeightPattern) -> WeightPattern:
     return pattern
 
 
-def _row(pattern: WeightPattern, row: int) -> list[tuple[int, int]]:
-    """Return the (column, weight) pairs of a row."""
+def _row(pattern: WeightPattern, row: int) -> list[tuple[int, int, Any]]:
+    """Return the (column, weight, coefficient) of each entry of a row."""
     stored = slice(int(pattern.row_starts[row]), int(pattern.row_starts[row + 1]))
-    return list(zip(pattern.cols[stored].tolist(), pattern.weight_index[stored].tolist(), strict=True))
+    columns, weights = pattern.cols[stored].tolist(), pattern.weight_index[stored].tolist()
+    factors = [1] * len(columns) if pattern.coefficients is None else pattern.coefficients[stored].tolist()
+    return list(zip(columns, weights, factors, strict=True))
 
 
 def to_latex(
@@ -126,8 +128,8 @@ def _matrix_row(matrix: Any, row: int) -> dict[int, Any]:
 def _symbol_row(pattern: WeightPattern, row: int) -> dict[int, Any]:
     """Return the entries of one row, without building the symbolic matrix of the whole layer."""
     entries: dict[int, Any] = {}
-    for column, weight in _row(pattern, row):
-        entries[column] = entries.get(column, sympy.Integer(0)) + sympy.Symbol(f"w_{weight}")
+    for column, weight, factor in _row(pattern, row):
+        entries[column] = entries.get(column, sympy.Integer(0)) + factor * sympy.Symbol(f"w_{weight}")
     return entries
 
 

@@ -108,9 +108,11 @@ return {
 _ASK_PAGE: Final = """
 const [settings, shift] = arguments;
 const ask = (what) => { try { return what(); } catch (error) { return { error: error.message }; } };
+const pairs = (weights, factors) => weights?.map((weight, place) => [weight, factors[place]]);
+const entry = (row, e) => [row, e.column, pairs(e.weights, e.factors), e.value, pairs(e.minus, e.minusFactors)];
 const flat = ({ shape, rows, ...rest }) => ({
   shape, ...rest,
-  entries: rows.flatMap((entries, row) => entries.map((e) => [row, e.column, e.weights, e.value, e.minus])) });
+  entries: rows.flatMap((entries, row) => entries.map((e) => entry(row, e))) });
 return {
   matrix: ask(() => flat(window.convmatrix.matrix(settings))),
   transpose: ask(() => flat(window.convmatrix.transpose(settings))),
@@ -216,7 +218,7 @@ def _draw_settings(rng: np.random.Generator) -> Settings:
         "stride": [max(integer(-2, 3), 1) for _ in axes],
         "dilation": dilation,
         "padding": padding,
-        "boundary": [BOUNDARIES[integer(0, 4)] for _ in axes],
+        "boundary": [BOUNDARIES[integer(0, len(BOUNDARIES) - 1)] for _ in axes],
         "flip": bool(integer(0, 1)),
         "order": "CF"[integer(0, 1)] if n_axes == 2 else "C",
         "weights": weights.tolist(),
@@ -261,11 +263,13 @@ class Tally:
             self.differing.append(f"{kind}: {found} is not {expected}: {settings}")
 
 
-Entries = dict[tuple[int, int], tuple[tuple[int, ...], float]]
+Terms = tuple[tuple[int, int], ...]
+"""Weights with their coefficients, ascending."""
+Entries = dict[tuple[int, int], tuple[Terms, float]]
 
 
 def expected_entries(settings: Settings) -> Entries:
-    """Return the package's entries: (row, column) to the weights, ascending, and the value."""
+    """Return the package's entries: (row, column) to the weights with their coefficients, and the value."""
     geometry = geometry_of(settings)
     pattern = geometry.pattern()
     order = settings["order"]
@@ -273,11 +277,13 @@ def expected_entries(settings: Settings) -> Entries:
     def place(index: int, shape: tuple[int, ...]) -> int:
         return int(np.ravel_multi_index(np.unravel_index(index, shape), shape, order=order))
 
-    weights: dict[tuple[int, int], tuple[int, ...]] = {}
-    triplets = zip(pattern.rows.tolist(), pattern.cols.tolist(), pattern.weight_index.tolist(), strict=True)
-    for row, column, weight in triplets:
+    found: dict[tuple[int, int], Counter[int]] = {}
+    factors = [1] * pattern.n_entries if pattern.coefficients is None else pattern.coefficients.tolist()
+    triplets = zip(pattern.rows.tolist(), pattern.cols.tolist(), pattern.weight_index.tolist(), factors, strict=True)
+    for row, column, weight, factor in triplets:
         key = place(row, geometry.output_shape), place(column, geometry.input_shape)
-        weights[key] = tuple(sorted((*weights.get(key, ()), weight)))
+        found.setdefault(key, Counter())[weight] += factor
+    weights = {key: tuple(sorted(own.items())) for key, own in found.items()}
     matrix = matrix_of(settings).tocoo()
     values = {(int(i), int(j)): v for i, j, v in zip(*matrix.coords, matrix.data.tolist(), strict=True)}
     assert values.keys() == weights.keys()
@@ -297,10 +303,14 @@ def compare_functions(driver: Any, settings: Settings, shift: list[int], tally: 
     if failures:
         return
     expected = expected_entries(settings)
-    found = {(row, column): (tuple(own), value) for row, column, own, value, _ in answers["matrix"]["entries"]}
+    found = {
+        (row, column): (tuple(map(tuple, own)), value) for row, column, own, value, _ in answers["matrix"]["entries"]
+    }
     tally.equal("shapes", answers["matrix"]["shape"], [geometry.n_out, geometry.n_in], settings)
     tally.equal("entries", found, expected, settings, len(expected))
-    turned = {(column, row): (tuple(own), value) for row, column, own, value, _ in answers["transpose"]["entries"]}
+    turned = {
+        (column, row): (tuple(map(tuple, own)), value) for row, column, own, value, _ in answers["transpose"]["entries"]
+    }
     tally.equal("entries of the transpose", turned, expected, settings, len(expected))
     counts = cm.counts.layer_counts(geometry, None)
     unshared = cm.ConvGeometry(geometry.input_shape, geometry.kernel_shape, **geometry.options(), sharing="unshared")
@@ -366,14 +376,14 @@ def compare_controls(driver: Any, settings: Settings, tally: Tally, *, every: bo
     tally.equal("lines of Python", (made != matrix_of(settings)).nnz == 0, True, settings)
 
 
-def parse_weights(name: str) -> tuple[int, ...]:
-    """Return the weights of a written sum.
+def parse_weights(name: str) -> Terms:
+    """Return the weights of a written sum, with their coefficients.
 
-    >>> parse_weights("w0+2w3")
-    (0, 3, 3)
+    >>> parse_weights("w0\u22122w3")
+    ((0, 1), (3, -2))
     """
-    terms = re.findall(r"(\d*)w(\d+)", name)
-    return tuple(int(weight) for times, weight in terms for _ in range(int(times or 1)))
+    terms = re.findall(r"(\u2212?)(\d*)w(\d+)", name)
+    return tuple((int(weight), int(times or 1) * (-1 if minus else 1)) for minus, times, weight in terms)
 
 
 def main(arguments: list[str] | None = None) -> int:

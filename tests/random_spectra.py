@@ -142,7 +142,7 @@ def cut_layer(rng: np.random.Generator) -> tuple[cm.ConvGeometry, NDArray[Any], 
     for axis in geometry.axes:
         cut = localised_cut(axis, int(rng.integers(1, 5))) if axis.boundary not in ("zero", "circular") else None
         plan.append(cut or (whole_cut if rng.integers(2) else ring_cut)(axis))
-    if all(piece.reads is None for cut in plan for piece in cut.pieces):
+    if all(not piece.is_dense for cut in plan for piece in cut.pieces):
         plan[0] = whole_cut(geometry.axes[0])
     return geometry, random_weights(geometry, rng), plan
 

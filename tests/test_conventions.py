@@ -13,6 +13,7 @@ import pytest
 import scipy.linalg
 import scipy.ndimage
 import scipy.signal
+import sympy
 
 import convmatrix as cm
 from tests.cases import for_each
@@ -241,15 +242,17 @@ def test_no_mode_is_missing() -> None:
 def test_boundary_names_are_those_of_the_rows() -> None:
     """The overview of boundaries says the same as the rows that are run."""
     table = re.findall(
-        r'^ *\| `"(\w+)"` \| ([^|]*) \| `(\w+)` \|[^|]*\| ([^|]*) \|', PAGE.read_text(), flags=re.MULTILINE
+        r'^ *\| `"(\w+)"` \| ([^|]*) \| ([^|]*) \|[^|]*\| ([^|]*) \|', PAGE.read_text(), flags=re.MULTILINE
     )
     assert [boundary for boundary, *_ in table] == list(cm.BOUNDARIES)
     rows = {row.theirs: row.ours for row in ROWS}
     for boundary, picture, numpy_mode, ndimage_modes in table:
-        assert f'boundary="{boundary}"' in rows[f'np.pad(x, (a, b), mode="{numpy_mode}")']
-        drawn = picture.replace("`", "").split()
-        letters = np.array([0, *"abcd"])[cm.conv_matrix([1], 4, padding=2, boundary=boundary) @ np.arange(1, 5)]
-        assert drawn == letters.tolist()
+        for mode in re.findall("`([^`]+)`", numpy_mode):
+            odd = ', reflect_type="odd"' if "odd" in numpy_mode else ""
+            assert f'boundary="{boundary}"' in rows[f'np.pad(x, (a, b), mode="{mode}"{odd})']
+        drawn = [sympy.sympify(entry.replace("2", "2*")) for entry in picture.replace("`", "").split()]
+        A = cm.conv_matrix([1], 4, padding=2, boundary=boundary).toarray()
+        assert drawn == (A @ np.array(sympy.symbols("a b c d"))).tolist()
         for mode in re.findall("`([^`]+)`", ndimage_modes):
             call = rows[f'scipy.ndimage.correlate(X, W, mode="{mode}")']
             assert (f'boundary="{boundary}"' in call) or (boundary == "zero" and "boundary" not in call)

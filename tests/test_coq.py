@@ -15,7 +15,7 @@ import pytest
 from convmatrix import boundary as rule
 from convmatrix import cli
 from convmatrix import proofs as pr
-from convmatrix.boundary import PLAIN
+from convmatrix.boundary import PLAIN, SIGNED
 from convmatrix.proofs import coq_engine
 from convmatrix.proofs.catalogue import all_theorems
 from convmatrix.proofs.coq_scripts import LemmaProof, NoProofError, ProofPath
@@ -280,6 +280,10 @@ def values() -> tuple[list[str], list[int]]:
 
     for boundary, size, position in itertools.product(PLAIN, SIZES, range(-7, 8)):
         add(f"read_sample {boundary}", position, size, value=rule.read_sample(position, size, boundary))
+    for boundary, size, position in itertools.product(SIGNED, SIZES, range(-7, 8)):
+        for place, term in enumerate(rule.read_terms(position, size, boundary)):
+            for part, value in zip(("sample", "factor"), term, strict=True):
+                add(f"{boundary}_{part}_{place}", position, size, value=value)
     for flip, (k, s, d, p, tile) in itertools.product(
         (False, True), [(3, 2, 1, 1, 1), (2, 1, 3, -1, 2), (1, 3, 2, 4, 3)]
     ):

@@ -2,7 +2,8 @@
 
 An operation that is a product over its axes commutes with a shift if and only if each of its axes does. An axis is
 represented by a `WeightPattern`, in which equal weights stand for equal coefficients. An output shift t *answers* to an
-input shift s if the operation maps an input shifted by s to its output shifted by t.
+input shift s if the operation maps an input shifted by s to its output shifted by t. With antisymmetric boundaries an
+axis may map it to minus that output; two such axes together commute with their shifts.
 """
 
 from __future__ import annotations
@@ -46,9 +47,10 @@ class AxisShifts:
     """The shifts that one axis of an operation commutes with."""
 
     def __init__(self, pattern: WeightPattern) -> None:
-        self.pattern = pattern
+        self.signed = _with_opposite(pattern)
+        self.pattern = pattern.separated.pattern
         self.n_out, self.n_in = pattern.shape
-        self.index = RowIndex(pattern)
+        self.index = RowIndex(self.pattern)
 
     @property
     def reads_nothing(self) -> bool:
@@ -63,10 +65,29 @@ class AxisShifts:
             if not broken_rows(self.pattern, np.roll(np.arange(self.n_out), moved), p).any():
                 yield moved
 
-    def image(self, amounts: Iterable[int]) -> frozenset[int]:
-        """Return the output shifts that answer to at least one of some input shifts."""
+    def opposite_answers(self, amount: int) -> Iterator[int]:
+        """Yield the output shifts for which the output is negated as well, in no particular order."""
+        if self.signed is None:
+            return
+        p, n = np.roll(np.arange(self.n_in), amount), self.n_out
+        index = RowIndex(self.signed)
+        for row in index.images(p):
+            moved = (index.first - row) % n
+            if row >= n and self.kept_rows(np.roll(np.arange(n), moved), p)[1].all():
+                yield moved
+
+    def kept_rows(self, q: NDArray[np.int64], p: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which rows permutations of outputs and inputs preserve, and which they negate."""
+        kept = ~broken_rows(self.pattern, q, p)
+        if self.signed is None:
+            return kept, np.zeros_like(kept)
+        return kept, ~broken_rows(self.signed, np.concatenate([q + self.n_out, q]), p)[: self.n_out]
+
+    def image(self, amounts: Iterable[int], sign: int = 1) -> frozenset[int]:
+        """Return the output shifts that answer to at least one of some input shifts, with a sign."""
         chosen = itertools.islice(sorted(amounts), _MOST_SHIFTS)
-        return frozenset(moved for amount in chosen for moved in self.answers(amount))
+        answers = self.answers if sign > 0 else self.opposite_answers
+        return frozenset(moved for amount in chosen for moved in answers(amount))
 
     def closest(self, amount: int) -> int:
         """Return the output shift that leaves the fewest rows broken."""
@@ -74,6 +95,18 @@ class AxisShifts:
         outputs = np.arange(self.n_out)
         tried = range(min(self.n_out, _MOST_SHIFTS))
         return min(tried, key=lambda moved: int(broken_rows(self.pattern, np.roll(outputs, moved), p).sum()))
+
+
+def _with_opposite(pattern: WeightPattern) -> WeightPattern | None:
+    """Return the rows of a pattern and, below them, the same rows negated; None if it has no coefficients."""
+    if pattern.coefficients is None:
+        return None
+    rows = np.concatenate([pattern.rows, pattern.rows + pattern.shape[0]])
+    columns, weights = (np.tile(array, 2) for array in (pattern.cols, pattern.weight_index))
+    factors = np.concatenate([pattern.coefficients, -pattern.coefficients])
+    shape = 2 * pattern.shape[0], pattern.shape[1]
+    stacked = WeightPattern.from_triplets(shape, rows, columns, weights, pattern.weight_shape, coefficients=factors)
+    return stacked.separated.pattern
 
 
 def axis_geometry(geometry: ConvGeometry, axis: int) -> ConvGeometry:
@@ -122,15 +155,33 @@ def selection_axis(samples: NDArray[np.int64], n_in: int) -> AxisShifts:
 def moved_output(axes: Sequence[AxisShifts], shift: Sequence[int], nominal: Sequence[int | None]) -> tuple[int, ...]:
     """Return the output shift that answers to an input shift, or otherwise the closest one.
 
-    If several answer, or none does, the nominal shift is preferred if there is one, and otherwise the smallest.
+    If several answer, or none does, the nominal shift is preferred if there is one, and otherwise the smallest. An even
+    number of axes may answer with the opposite sign.
     """
     if any(axis.reads_nothing for axis in axes):  # the output is constant, so every shift answers
         return tuple(preferred or 0 for preferred in nominal)
     moved = []
-    for axis, amount, preferred in zip(axes, shift, nominal, strict=True):
-        found = set(axis.answers(amount))
+    signs = answering_signs(axes, [[amount] for amount in shift])
+    for axis, amount, preferred, sign in zip(axes, shift, nominal, signs, strict=True):
+        found = set(axis.answers(amount) if sign > 0 else axis.opposite_answers(amount))
         if preferred is not None and (not found or preferred % axis.n_out in found):
             moved.append(preferred)
         else:
             moved.append(min(found) if found else axis.closest(amount))
     return tuple(moved)
+
+
+def answering_signs(axes: Sequence[AxisShifts], shifts: Sequence[Iterable[int]]) -> tuple[int, ...]:
+    """Return the sign with which each axis answers to one of its input shifts, such that their product is 1.
+
+    All are 1 unless some axis answers only with the opposite sign, and the others allow for it.
+    """
+    amounts = [list(found) for found in shifts]
+    possible = [[sign for sign in (1, -1) if axis.image(own, sign)] for axis, own in zip(axes, amounts, strict=True)]
+    signs = [found[0] if found else 1 for found in possible]
+    if sum(sign < 0 for sign in signs) % 2:
+        both = [number for number, found in enumerate(possible) if len(found) == 2]
+        if not both:
+            return (1,) * len(signs)
+        signs[both[0]] = -1
+    return tuple(signs)

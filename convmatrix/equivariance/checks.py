@@ -89,10 +89,15 @@ def _counterexample(pattern: WeightPattern, q: NDArray[np.int64], p: NDArray[np.
     def entries(of: int, columns: NDArray[np.integer]) -> Counter[tuple[int, int]]:
         stored = slice(int(pattern.row_starts[of]), int(pattern.row_starts[of + 1]))
         pairs = zip(pattern.weight_index[stored].tolist(), columns[pattern.cols[stored]].tolist(), strict=True)
-        return Counter(pairs)
+        if pattern.coefficients is None:
+            return Counter(pairs)
+        found: Counter[tuple[int, int]] = Counter()
+        for pair, factor in zip(pairs, pattern.coefficients[stored].tolist(), strict=True):
+            found[pair] += factor
+        return found
 
     own, moved = entries(row, np.arange(len(p))), entries(int(q[row]), back)
-    weight, column = min(pair for pair in own | moved if own[pair] != moved[pair])
+    weight, column = min(pair for pair in {*own, *moved} if own[pair] != moved[pair])
     multi = tuple(int(index) for index in np.unravel_index(weight, pattern.weight_shape))
     counts = own[weight, column], moved[weight, column]
     return Counterexample(multi, row, column, int(q[row]), int(p[column]), *counts)
@@ -197,15 +202,19 @@ def check_axes(
 ) -> Verdict:
     """Return whether an operation that is a product over its axes commutes with a pair of shifts.
 
-    A row is intact if each axis preserves its factor of the row, or if the row reads nothing before and after the
-    shift.
+    A row is intact if each axis preserves its factor of the row, an even number of them up to a sign, or if the row
+    reads nothing before and after the shift.
     """
     kept, nothing_before, nothing_after = (np.ones((), dtype=bool) for _ in range(3))
+    negated = np.zeros((), dtype=bool)
     for axis, amount, answer in zip(axes, shift, moved, strict=True):
         q = np.roll(np.arange(axis.n_out), answer)
         empty = np.diff(axis.pattern.row_starts) == 0
-        broken = broken_rows(axis.pattern, q, np.roll(np.arange(axis.n_in), amount))
-        kept = np.logical_and.outer(kept, ~broken)
+        same, opposite = axis.kept_rows(q, np.roll(np.arange(axis.n_in), amount))
+        kept, negated = (
+            np.logical_and.outer(kept, same) | np.logical_and.outer(negated, opposite),
+            np.logical_and.outer(kept, opposite) | np.logical_and.outer(negated, same),
+        )
         nothing_before = np.logical_and.outer(nothing_before, ~empty)
         nothing_after = np.logical_and.outer(nothing_after, ~empty[q])
     rows = ~(kept | ~(nothing_before | nothing_after))

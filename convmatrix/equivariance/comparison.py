@@ -37,6 +37,8 @@ def broken_rows(
 ) -> NDArray[np.bool_]:
     """Return a mask of the rows i with ``T[i, j, k] != T[q[i], p[j], k]`` for some column j and weight k.
 
+    Products of a weight and a coefficient count as weights of their own.
+
     Row i is compared, entry by entry, with the row q[i] moved back by the inverse of p. Every triplet is visited a
     fixed number of times, so time and memory are linear in the number of entries.
 
@@ -58,6 +60,7 @@ def broken_rows(
     >>> broken_rows(cm.ConvGeometry(5, 3, padding="same").pattern(), shift, shift)
     array([ True,  True, False, False,  True])
     """
+    pattern = pattern.separated.pattern
     back = np.empty(len(input_permutation), dtype=pattern.cols.dtype)
     back[input_permutation] = np.arange(len(back), dtype=back.dtype)
     weights, n_weights = pattern.weight_index, pattern.n_weights

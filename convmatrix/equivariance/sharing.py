@@ -217,4 +217,6 @@ def tie(pattern: WeightPattern, labels: ArrayLike) -> WeightPattern:
     n_labels = int(taps.max()) + 1
     kernel, tap = np.divmod(pattern.weight_index.astype(np.int64), taps.size)
     weights = kernel * n_labels + taps.ravel()[tap]
-    return WeightPattern.from_triplets(pattern.shape, pattern.rows, pattern.cols, weights, (*lead, n_labels))
+    return WeightPattern.from_triplets(
+        pattern.shape, pattern.rows, pattern.cols, weights, (*lead, n_labels), coefficients=pattern.coefficients
+    )

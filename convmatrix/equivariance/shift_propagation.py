@@ -12,7 +12,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from convmatrix.boundary import read_sample
-from convmatrix.equivariance.axis_shifts import AxisShifts, geometry_axes, matrix_axis, moved_output, selection_axis
+from convmatrix.equivariance.axis_shifts import (
+    AxisShifts,
+    answering_signs,
+    geometry_axes,
+    matrix_axis,
+    moved_output,
+    selection_axis,
+)
 from convmatrix.equivariance.checks import check_axes
 from convmatrix.equivariance.sized_operations import AddedBias
 from convmatrix.equivariance.verdict import Verdict
@@ -89,7 +96,8 @@ class Propagation:
             if any(axis.reads_nothing for axis in axes):
                 answer = everything
             else:
-                answer = tuple(axis.image(amounts) for axis, amounts in zip(axes, incoming[0], strict=True))
+                signs = answering_signs(axes, incoming[0])
+                answer = tuple(axis.image(a, sign) for axis, a, sign in zip(axes, incoming[0], signs, strict=True))
             by_unit = isinstance(operation, Convolution) and operation.bias_sharing == "unit"
             return tuple(amounts & {0} for amounts in answer) if by_unit else answer
         if isinstance(operation, Elementwise | LocalResponseNormalisation | Normalisation | Softmax):

@@ -52,18 +52,21 @@ function numberText(value) {
   return String(Object.is(short, -0) ? 0 : short).replace("-", "\u2212");
 }
 
-/** Return the name of an entry: its weights joined by plus signs, repeated ones as multiples, such as w0+2w2. */
-function weightName(weights) {
+/** Return the name of an entry: its weights with their factors, repeated ones as multiples, such as w0+2w2\u2212w3. */
+function weightName(weights, factors = weights.map(() => 1)) {
   const counts = new Map();
-  for (const weight of weights) counts.set(weight, (counts.get(weight) ?? 0) + 1);
-  return [...counts].map(([weight, count]) => `${count > 1 ? count : ""}w${weight}`).join("+");
+  weights.forEach((weight, place) => counts.set(weight, (counts.get(weight) ?? 0) + factors[place]));
+  return [...counts]
+    .map(([weight, count], place) => `${signText(count, place > 0)}${factorText(count)}w${weight}`)
+    .join("");
 }
 
+const signText = (factor, plus) => (factor < 0 ? "\u2212" : plus ? "+" : "");
+const factorText = (factor) => (Math.abs(factor) === 1 ? "" : String(Math.abs(factor)));
+
 /** Return the name of an entry; in a commutator weights may be subtracted: w0\u2212w3, \u2212w1. */
-function entryName({ weights, minus = [] }) {
-  const names = weightName(weights);
-  if (!minus.length) return names;
-  return `${names}\u2212${weightName(minus).replaceAll("+", "\u2212")}`;
+function entryName({ weights, factors, minus = [], minusFactors = [] }) {
+  return weightName([...weights, ...minus], [...factors, ...minusFactors.map((factor) => -factor)]);
 }
 
 /** Return an element of an array in indexing notation, such as x[2,1]. */

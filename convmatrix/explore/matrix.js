@@ -1,5 +1,5 @@
 // The matrix of a layer, its transpose, its commutator with a shift, and its counts.
-// An entry is {column, weights, value}, where value is the sum of the weights, listed in ascending order.
+// An entry is {column, weights, factors, value}: weights in ascending order, the coefficient of each, and their sum.
 
 const MOST_TRIED_SHIFTS = 256; // output shifts that are tried if none works, as in Python's check_shift
 
@@ -24,22 +24,43 @@ function unravel(index, shape, order) {
   return indices;
 }
 
-/** Return what each tap of an output reads: {weight, positions, samples, column}; column is NOTHING in zero padding. */
+/** Return what is read at a position of several axes: {samples, column, factor} for each term; none in zero padding. */
+function termsAt(layer, positions) {
+  const products = layer.axes.reduce(
+    (found, axis, a) =>
+      found.flatMap(({ samples, factor }) =>
+        readTerms(positions[a], axis.size, axis.boundary).map(([sample, coefficient]) => ({
+          samples: [...samples, sample],
+          factor: factor * coefficient,
+        })),
+      ),
+    [{ samples: [], factor: 1 }],
+  );
+  return products.map((term) => ({ ...term, column: ravel(term.samples, layer.inputShape, layer.order) }));
+}
+
+/** Return what each tap of an output reads: {weight, positions, terms}. */
 function tapsOf(layer, output) {
   const indices = unravel(output, layer.outputShape, layer.order);
   return layer.weights.map((_, weight) => {
     const taps = unravel(weight, layer.kernelShape, "C");
     const positions = layer.axes.map((axis, a) => axisPosition(axis, layer.flip, indices[a], taps[a]));
-    const samples = layer.axes.map((axis, a) => readSample(positions[a], axis.size, axis.boundary));
-    const column = samples.includes(NOTHING) ? NOTHING : ravel(samples, layer.inputShape, layer.order);
-    return { weight, positions, samples, column };
+    return { weight, positions, terms: termsAt(layer, positions) };
   });
 }
+
+/** Return the sum of some weights times their factors. */
+const weightedSum = (own, factors, weights) => own.reduce((sum, weight, n) => sum + factors[n] * weights[weight], 0);
 
 function entriesFrom(found, weights) {
   return [...found]
     .sort(([a], [b]) => a - b)
-    .map(([column, own]) => ({ column, weights: own, value: own.reduce((sum, weight) => sum + weights[weight], 0) }));
+    .map(([column, { own, factors }]) => ({
+      column,
+      weights: own,
+      factors,
+      value: weightedSum(own, factors, weights),
+    }));
 }
 
 /** Return the matrix as {shape, rows}: one list of entries per row, in ascending order of columns. */
@@ -47,10 +68,12 @@ function layerMatrix(layer) {
   const rows = [];
   for (let output = 0; output < layer.nOut; output += 1) {
     const found = new Map();
-    for (const { weight, column } of tapsOf(layer, output)) {
-      if (column === NOTHING) continue;
-      if (found.has(column)) found.get(column).push(weight);
-      else found.set(column, [weight]);
+    for (const { weight, terms } of tapsOf(layer, output)) {
+      for (const { column, factor } of terms) {
+        if (!found.has(column)) found.set(column, { own: [], factors: [] });
+        found.get(column).own.push(weight);
+        found.get(column).factors.push(factor);
+      }
     }
     rows.push(entriesFrom(found, layer.weights));
   }
@@ -60,18 +83,20 @@ function layerMatrix(layer) {
 function transposeMatrix(matrix) {
   const rows = Array.from({ length: matrix.shape[1] }, () => []);
   matrix.rows.forEach((entries, row) => {
-    for (const { column, weights, value } of entries) rows[column].push({ column: row, weights, value });
+    for (const { column, ...entry } of entries) rows[column].push({ column: row, ...entry });
   });
   return { shape: [matrix.shape[1], matrix.shape[0]], rows };
 }
 
-/** Return what each output of an axis reads, as text: pairs "sample tap", with samples moved by -shift. */
-function axisReads(layer, axis, shift) {
+/** Return what each output of an axis reads, as text: "sample tap factor", with samples moved by -shift. */
+function axisReads(layer, axis, shift, sign = 1) {
   return Array.from({ length: axis.outputs }, (_, output) => {
     const found = [];
     for (let tap = 0; tap < axis.taps; tap += 1) {
-      const sample = readSample(axisPosition(axis, layer.flip, output, tap), axis.size, axis.boundary);
-      if (sample !== NOTHING) found.push(`${modulo(sample - shift, axis.size)} ${tap}`);
+      const position = axisPosition(axis, layer.flip, output, tap);
+      for (const [sample, factor] of readTerms(position, axis.size, axis.boundary)) {
+        found.push(`${modulo(sample - shift, axis.size)} ${tap} ${sign * factor}`);
+      }
     }
     return found.sort().join();
   });
@@ -79,10 +104,11 @@ function axisReads(layer, axis, shift) {
 
 /**
  * Return [output shift, works] for one axis: the shift of the output with which the axis commutes, if there is one.
- * shift / stride is preferred if it works, and if nothing works; otherwise the shift that breaks the fewest rows.
+ * shift / stride is preferred if it works, and if nothing works; otherwise the shift that breaks the fewest rows. With
+ * the sign -1 the output is negated as well, as an antisymmetric boundary may do.
  */
-function axisOutputShift(layer, axis, shift) {
-  const shifted = axisReads(layer, axis, shift);
+function axisOutputShift(layer, axis, shift, sign) {
+  const shifted = axisReads(layer, axis, shift, sign);
   const original = axisReads(layer, axis, 0);
   const broken = Array.from({ length: axis.outputs }, (_, moved) =>
     shifted.reduce((count, text, output) => count + (text !== original[modulo(output - moved, axis.outputs)]), 0),
@@ -108,8 +134,25 @@ function outputShift(layer, shift) {
       works: quotients.map(() => true),
     };
   }
-  const found = layer.axes.map((axis, number) => axisOutputShift(layer, axis, shift[number]));
+  const signs = outputSigns(layer, shift);
+  const found = layer.axes.map((axis, number) => axisOutputShift(layer, axis, shift[number], signs[number]));
   return { moved: found.map(([amount]) => amount), works: found.map(([, works]) => works) };
+}
+
+/** Return a sign for each axis, an even number of them -1: 1 unless an axis commutes only up to its sign. */
+function outputSigns(layer, shift) {
+  const possible = layer.axes.map((axis, number) =>
+    (SIGNED.includes(axis.boundary) ? [1, -1] : [1]).filter(
+      (sign) => axisOutputShift(layer, axis, shift[number], sign)[1],
+    ),
+  );
+  const signs = possible.map(([first]) => first ?? 1);
+  if (signs.filter((sign) => sign < 0).length % 2) {
+    const both = possible.findIndex(({ length }) => length === 2);
+    if (both < 0) return signs.map(() => 1);
+    signs[both] = -1;
+  }
+  return signs;
 }
 
 /** Return the permutation p of a cyclic shift: entry i of the shifted vector is entry p[i] of the original. */
@@ -120,36 +163,48 @@ function shiftPermutation(shape, shift, order) {
   });
 }
 
-/** Return A P - Q A for a cyclic shift; entries have added and subtracted weights, and rows with entries are broken. */
+/**
+ * Return A P - Q A for a cyclic shift. Entries have added weights and subtracted ones, minus, with their factors, and
+ * rows with entries are broken.
+ */
 function commutatorMatrix(layer, matrix, shift) {
   const p = shiftPermutation(layer.inputShape, shift, layer.order);
   const { moved, works } = outputShift(layer, shift);
   const q = shiftPermutation(layer.outputShape, moved, layer.order);
   const rows = matrix.rows.map((entries, row) => {
-    const plus = new Map(entries.map(({ column, weights }) => [p[column], weights]));
-    const minus = new Map(matrix.rows[q[row]].map(({ column, weights }) => [column, weights]));
+    const plus = new Map(entries.map((entry) => [p[entry.column], entry]));
+    const minus = new Map(matrix.rows[q[row]].map((entry) => [entry.column, entry]));
     const columns = [...new Set([...plus.keys(), ...minus.keys()])].sort((a, b) => a - b);
     return columns.flatMap((column) => {
-      const [added, subtracted] = withoutCommon(plus.get(column) ?? [], minus.get(column) ?? []);
-      if (!added.length && !subtracted.length) return [];
-      const sum = (own) => own.reduce((total, weight) => total + layer.weights[weight], 0);
-      return [{ column, weights: added, minus: subtracted, value: sum(added) - sum(subtracted) }];
+      const differences = factorDifferences(plus.get(column), minus.get(column));
+      if (!differences.length) return [];
+      const [added, subtracted] = [1, -1].map((sign) => differences.filter(([, factor]) => sign * factor > 0));
+      return [
+        {
+          column,
+          weights: added.map(([weight]) => weight),
+          factors: added.map(([, factor]) => factor),
+          minus: subtracted.map(([weight]) => weight),
+          minusFactors: subtracted.map(([, factor]) => -factor),
+          value: differences.reduce((total, [weight, factor]) => total + factor * layer.weights[weight], 0),
+        },
+      ];
     });
   });
   const brokenRows = rows.flatMap((entries, row) => (entries.length ? [row] : []));
   return { shape: matrix.shape, rows, brokenRows, p, q, moved, works };
 }
 
-/** Return the elements of each list that the other does not contain, counting repetitions. */
-function withoutCommon(first, second) {
-  const rest = [...second];
-  const kept = first.filter((weight) => {
-    const match = rest.indexOf(weight);
-    if (match < 0) return true;
-    rest.splice(match, 1);
-    return false;
-  });
-  return [kept, rest];
+/** Return pairs [weight, factor] of what the first entry has more than the second, either of which may be missing. */
+function factorDifferences(first, second) {
+  const totals = new Map();
+  for (const [entry, sign] of [
+    [first, 1],
+    [second, -1],
+  ]) {
+    entry?.weights.forEach((weight, n) => totals.set(weight, (totals.get(weight) ?? 0) + sign * entry.factors[n]));
+  }
+  return [...totals].filter(([, factor]) => factor).sort(([a], [b]) => a - b);
 }
 
 /** Return the product of a matrix and a vector. */

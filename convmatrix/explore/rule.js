@@ -4,7 +4,8 @@
 const START = JSON.parse(document.getElementById("start").textContent);
 const LIMIT = START.limit; // maximum number of rows, columns and weights
 const LARGEST_NUMBER = START.largest; // of a setting, so that all index arithmetic is exact
-const BOUNDARIES = ["zero", "circular", "reflect", "symmetric", "replicate"];
+const BOUNDARIES = ["zero", "circular", "reflect", "symmetric", "replicate", "antireflect", "antisymmetric"];
+const SIGNED = ["antireflect", "antisymmetric"]; // which read samples with coefficients
 const PADDING_WORDS = ["valid", "same", "same_lower", "full"];
 const NOTHING = -1;
 
@@ -25,6 +26,27 @@ function readSample(position, size, boundary) {
   const period = size > 1 ? 2 * size - 2 : 1; // reflect; a single sample has no neighbour
   const phase = modulo(position, period);
   return phase < size ? phase : period - phase;
+}
+
+/** Return what is read at a position: pairs [sample, coefficient], the samples distinct and no coefficient 0. */
+function readTerms(position, size, boundary) {
+  if (!SIGNED.includes(boundary)) {
+    const sample = readSample(position, size, boundary);
+    return sample === NOTHING ? [] : [[sample, 1]];
+  }
+  const period = boundary === "antisymmetric" ? 2 * size : size > 1 ? 2 * size - 2 : 1;
+  const phase = modulo(position, period);
+  const sign = phase < size ? 1 : -1;
+  if (boundary === "antisymmetric") return [[phase < size ? phase : period - 1 - phase, sign]];
+  const turns = size > 1 ? Math.floor(position / period) : 0;
+  const terms = [
+    [phase < size ? phase : period - phase, sign],
+    [0, -2 * turns],
+    [size - 1, 2 * turns + (phase < size ? 0 : 2)],
+  ];
+  const totals = new Map();
+  for (const [sample, coefficient] of terms) totals.set(sample, (totals.get(sample) ?? 0) + coefficient);
+  return [...totals].filter(([, coefficient]) => coefficient);
 }
 
 /** Split the padding of "same": an odd sample goes to the high end, or to the low end for "same_lower". */

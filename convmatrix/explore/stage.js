@@ -63,10 +63,10 @@ function inputCells(model, row) {
   const taps = tapsOf(layer, row);
   const read = new Map(); // position -> weights
   const sources = new Set(); // samples that are read through the padding
-  for (const { weight, positions, samples, column } of taps) {
+  for (const { weight, positions, terms } of taps) {
     const key = positions.join();
     read.set(key, [...(read.get(key) ?? []), weight]);
-    if (column !== NOTHING && positions.join() !== samples.join()) sources.add(column);
+    for (const { samples, column } of terms) if (key !== samples.join()) sources.add(column);
   }
   const [low, high] = layer.axes.reduce(
     ([lows, highs], axis) => [
@@ -82,31 +82,38 @@ function inputCells(model, row) {
   const cells = [];
   for (let index = 0; index < product(shape); index += 1) {
     const position = unravel(index, shape, "C").map((sample, axis) => sample - offset[axis]);
-    const samples = layer.axes.map((axis, a) => readSample(position[a], axis.size, axis.boundary));
-    const nothing = samples.includes(NOTHING);
-    const inside = !nothing && samples.join() === position.join();
-    const column = nothing ? NOTHING : ravel(samples, layer.inputShape, layer.order);
+    const terms = termsAt(layer, position);
+    const nothing = !terms.length;
+    const inside = terms.length === 1 && terms[0].samples.join() === position.join();
+    const value = terms.reduce((sum, { factor, column }) => sum + factor * x[column], 0);
+    const column = terms.length === 1 ? terms[0].column : undefined; // one sample, which the pointer can mark
     const weights = read.get(position.join()) ?? [];
     const [cellY, cellX] = planePosition(position);
     cells.push({
       y: cellY,
       x: cellX,
       kind: inside ? "sample" : "ring",
-      text: nothing ? (layer.nIn > 200 ? "" : "0") : numberText(x[column]),
-      shade: inside ? shade(x[column]) : undefined,
+      text: nothing && layer.nIn > 200 ? "" : numberText(value),
+      shade: inside ? shade(value) : undefined,
       weights,
       colours,
       label: weights.length ? weightName(weights) : "",
-      index: nothing ? undefined : column,
+      index: column,
       outline: inside && sources.has(column) ? "source" : undefined,
       title: inside
         ? elementName("x", position)
         : nothing
           ? "padding: zero"
-          : `padding: reads ${elementName("x", samples)}`,
+          : `padding: reads ${terms.map((term, place) => termName(term, place > 0)).join(" ")}`,
     });
   }
   return { cells, ring };
+}
+
+/** Return a term as text, such as 2 x[0] or, after others, \u2212 x[3]. */
+function termName({ factor, samples }, after) {
+  const text = `${factorText(factor)} ${elementName("x", samples)}`.trim();
+  return signText(factor, after) + (after ? " " : "") + text;
 }
 
 /** Return the cells of a vector: one is chosen, and those connected to it are coloured by weight. */
@@ -115,7 +122,8 @@ function vectorCells(vector, shape, order, name, { chosen, reached = new Map(), 
   return vector.map((value, index) => {
     const indices = unravel(index, shape, order);
     const [y, x] = planePosition(indices);
-    const weights = reached.get(index) ?? [];
+    const entry = reached.get(index);
+    const weights = entry ? [...entry.weights, ...(entry.minus ?? [])] : [];
     return {
       y,
       x,
@@ -124,7 +132,7 @@ function vectorCells(vector, shape, order, name, { chosen, reached = new Map(), 
       shade: shade(value),
       weights,
       colours,
-      label: weights.length ? weightName(weights) : "",
+      label: entry ? entryName(entry) : "",
       index,
       outline: index === chosen ? "chosen" : undefined,
       broken: broken.has(index),
@@ -168,7 +176,7 @@ function markCells(svg, indices) {
 
 /** Return the cells of the image; those with an entry in a row of the commutator are coloured. */
 function differingCells({ layer, x, colours }, entries) {
-  const reached = new Map(entries.map(({ column, weights, minus }) => [column, [...weights, ...minus]]));
+  const reached = new Map(entries.map((entry) => [entry.column, entry]));
   return { cells: vectorCells(x, layer.inputShape, layer.order, "x", { reached, colours }), ring: true };
 }
 
@@ -179,7 +187,7 @@ function drawStage(model, page) {
   const room = Math.max(260, page.stage.clientWidth);
   const widths = room > 700 ? [0.46 * room, 0.22 * room, 0.26 * room] : [room, 0.35 * room, 0.57 * room];
   const used = new Set(entries.flatMap(({ weights, minus = [] }) => [...weights, ...minus]));
-  const reached = new Map(entries.map(({ column, weights }) => [column, weights]));
+  const reached = new Map(entries.map((entry) => [entry.column, entry]));
   const { colours } = model;
   let note = "";
   if (view === "transpose") {

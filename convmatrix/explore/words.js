@@ -22,19 +22,47 @@ function nameList(names) {
 
 const nameAt = (side, index, order) => elementName(side.name, unravel(index, side.shape, order));
 
-/** Return weights and their sum, such as "w4 = 5" or "w0 + w2 = 1 + 3 = 4". */
-function weightWords(weights, value, layer) {
-  const names = weights.map((weight) => `w${weight}`).join(" + ");
+/** Return terms joined by signs: "w0 + 2 w2 \u2212 w3" for names, "1 + 2 \u00b7 3 \u2212 4" for numbers. */
+function signedSum(parts, factors, times) {
+  return parts
+    .map((part, n) => {
+      const factor = factorText(factors[n]);
+      const sign = n ? (factors[n] < 0 ? " \u2212 " : " + ") : signText(factors[n], false);
+      return sign + (factor ? factor + times : "") + part;
+    })
+    .join("");
+}
+
+/** Return weights and their sum, such as "w4 = 5", "2 w1 = 6" or "w0 + w2 = 1 + 3 = 4". */
+function weightWords({ weights, factors, value }, layer) {
+  const names = signedSum(
+    weights.map((weight) => `w${weight}`),
+    factors,
+    " ",
+  );
   if (weights.length === 1) return `${names} = ${numberText(value)}`;
-  return `${names} = ${weights.map((weight) => numberText(layer.weights[weight])).join(" + ")} = ${numberText(value)}`;
+  return `${names} = ${weightNumbers(weights, factors, layer)} = ${numberText(value)}`;
+}
+
+/** Return the numbers that are added: "1 + 2 \u00b7 3"; negative ones after a factor in parentheses. */
+function weightNumbers(weights, factors, layer) {
+  const numbers = weights.map((weight, n) => {
+    const text = numberText(layer.weights[weight]);
+    return factors[n] !== 1 && layer.weights[weight] < 0 ? `(${text})` : text;
+  });
+  return signedSum(numbers, factors, " \u00b7 ");
 }
 
 /** Return one term: names above, numbers below; a sum of weights is in parentheses. */
-function termChip({ weights, name, number, differs }, { layer, colours }) {
+function termChip({ weights, factors, name, number, differs }, { layer, colours }) {
   const swatches = weights.map((weight) => make("span", { class: "swatch", colour: colours[weight] }, `w${weight}`));
-  const names = swatches.flatMap((swatch, number) => (number ? [" + ", swatch] : [swatch]));
-  const numbers = weights.map((weight) => numberText(layer.weights[weight])).join(" + ");
-  const [open, close] = weights.length > 1 ? ["(", ")"] : ["", ""];
+  const names = swatches.flatMap((swatch, n) => {
+    const before = signedSum([""], [factors[n]], "\u2009");
+    if (!n) return before ? [before, swatch] : [swatch];
+    return [factors[n] < 0 ? ` \u2212 ${factorText(factors[n])}` : ` + ${factorText(factors[n])}`, swatch];
+  });
+  const numbers = weightNumbers(weights, factors, layer);
+  const [open, close] = weights.length > 1 || factors[0] < 0 ? ["(", ")"] : ["", ""];
   return make(
     "li",
     { class: differs ? "term differs" : "term" },
@@ -61,8 +89,9 @@ function writeTerms(model, target) {
     return;
   }
   const entries = model.shown.rows[row];
-  const terms = entries.map(({ column, weights }) => ({
+  const terms = entries.map(({ column, weights, factors }) => ({
     weights,
+    factors,
     name: nameAt(from, column, layer.order),
     number: model.vector[column],
   }));
@@ -73,18 +102,19 @@ function writeTerms(model, target) {
     `${result} = ${numberText(model.product[row])}: row ${row} of ${view === "transpose" ? "A\u1d40" : "A"}`,
   );
   const notes = [];
-  for (const { column, weights, value } of entries) {
+  for (const { column, ...entry } of entries) {
+    const { weights } = entry;
     if (weights.length > 1) {
       const where = nameAt(from, column, layer.order);
       const sentence =
         view === "transpose"
           ? `${weights.length} taps of ${where.replace("\u03b4", "")} land on this ${pixelWord(layer)}`
           : `${weights.length} taps land on ${where}`;
-      notes.push(`${sentence}, so their weights add up: ${weightWords(weights, value, layer)}.`);
+      notes.push(`${sentence}, so their weights add up: ${weightWords(entry, layer)}.`);
     }
   }
   if (view === "layer") {
-    const outside = tapsOf(layer, row).filter(({ column }) => column === NOTHING);
+    const outside = tapsOf(layer, row).filter(({ terms }) => !terms.length);
     if (outside.length) {
       const names = outside.map(({ weight }) => `w${weight}`);
       notes.push(`Taps in the zero padding, which contribute nothing: ${nameList(names)}.`);
@@ -105,10 +135,10 @@ function commutatorTerms(model) {
   const { layer, row, shown, matrix, x } = model;
   const differing = new Set(shown.rows[row].map(({ column }) => column));
   const side = (entries, columnOf) =>
-    entries.map(({ column, weights, value }) => {
+    entries.map(({ column, weights, factors, value }) => {
       const source = columnOf(column);
       const name = elementName("x", unravel(source, layer.inputShape, layer.order));
-      return { weights, value, name, number: x[source], differs: differing.has(source), source };
+      return { weights, factors, value, name, number: x[source], differs: differing.has(source), source };
     });
   const total = (terms) => terms.reduce((sum, { value, number }) => sum + value * number, 0);
   const first = side(matrix.rows[row], (column) => shown.p[column]);
@@ -151,9 +181,9 @@ function focusWords(model, focus) {
   if (view === "commutator") {
     if (!entry) return `${where}: no entry, so A P and Q A agree here for all weights.`;
     const sides = [
-      ["A P", entry.weights],
-      ["Q A", entry.minus],
-    ].flatMap(([side, weights]) => (weights.length ? [`only ${side} has ${weightName(weights)}`] : []));
+      ["A P", entry.weights, entry.factors],
+      ["Q A", entry.minus, entry.minusFactors],
+    ].flatMap(([side, own, factors]) => (own.length ? [`only ${side} has ${weightName(own, factors)}`] : []));
     return `${where}: ${sides.join(", ")}; the difference is ${numberText(entry.value)}.`;
   }
   if (!entry) return `${where}: no entry (a structural zero), so the two are not connected.`;
@@ -163,7 +193,7 @@ function focusWords(model, focus) {
     entry.weights.length === 1
       ? ` w${entry.weights[0]} appears ${plural(model.uses[entry.weights[0]], "time")} in A.`
       : "";
-  return `${where}: weight ${weightWords(entry.weights, entry.value, layer)}${sum}; it contributes ${numberText(entry.value)} \u00d7 ${numberText(number)} = ${numberText(entry.value * number)}.${used}`;
+  return `${where}: weight ${weightWords(entry, layer)}${sum}; it contributes ${numberText(entry.value)} \u00d7 ${numberText(number)} = ${numberText(entry.value * number)}.${used}`;
 }
 
 /** Describe the matrix of the current view. */

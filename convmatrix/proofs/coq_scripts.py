@@ -107,6 +107,11 @@ class ProofPath(GallinaAlgebra):
         """Return the sample at a position, on this path."""
         return _lifted(super().read_sample(_lifted(position), _lifted(size), boundary))
 
+    def read_terms(self, position: Any, size: Any, boundary: Boundary) -> tuple[tuple[Any, Any], ...]:
+        """Return the terms at a position, on this path."""
+        found = super().read_terms(_lifted(position), _lifted(size), boundary)
+        return tuple((_lifted(sample), _lifted(factor)) for sample, factor in found)
+
     def forward_outputs(self, *sizes: Any) -> Any:
         """Return the number of outputs of a convolution."""
         return super().forward_outputs(*map(_lifted, sizes))

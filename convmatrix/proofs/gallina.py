@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix import boundary as _rule
-from convmatrix.boundary import PLAIN, Axis, Boundary
+from convmatrix.boundary import PLAIN, SIGNED, Axis, Boundary
 from convmatrix.proofs.statements import Algebra, SymbolicCondition, SymbolicInteger
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from convmatrix.proofs.statements import Lemma, Theorem
 
 _LINE: Final = 112  # characters in a line of a statement
+
+_N_TERMS: Final = {boundary: len(_rule.read_terms(0, 1, boundary)) for boundary in SIGNED}
 
 WORDS: Final = ("same", "same_lower", "full", "valid")
 """The words for paddings, each with definitions of its own."""
@@ -309,6 +311,14 @@ class Statement(GallinaAlgebra):
         """Write ``read_sample boundary position size``."""
         return applied("read_sample", _known(boundary), position, size)
 
+    def read_terms(self, position: Any, size: Any, boundary: Boundary) -> tuple[tuple[Any, Any], ...]:
+        """Write ``antireflect_sample_0 position size`` and ``antireflect_factor_0 position size``, and so on."""
+        if boundary not in SIGNED:
+            return ((self.read_sample(position, size, boundary), GallinaInteger(("number", 1))),)
+        places = range(_N_TERMS[boundary])
+        named = ([f"{boundary}_{part}_{place}" for part in ("sample", "factor")] for place in places)
+        return tuple((applied(sample, position, size), applied(factor, position, size)) for sample, factor in named)
+
     def forward_outputs(self, size: Any, span: Any, stride: Any, low: Any, high: Any) -> GallinaInteger:
         """Write ``forward_outputs size span stride low high``."""
         return applied("forward_outputs", size, span, stride, low, high)
@@ -371,7 +381,7 @@ def safe_name(name: str) -> str:
     if not name.isidentifier():
         raise ValueError(f"{name!r} is not a name of a variable in Coq; use letters, digits and underscores")
     plain = name.rstrip("_") or "_"
-    taken = plain in (*DEFINITIONS, *PLAIN, *_KEYWORDS.split()) or re.fullmatch(r"[A-Z]\d+", plain)
+    taken = plain in (*DEFINITIONS, *PLAIN, *SIGNED, *_KEYWORDS.split()) or re.fullmatch(r"[A-Z]\d+", plain)
     return f"{name}_" if taken else name
 
 
@@ -497,6 +507,15 @@ Definition sample (a : axis) (output tap : Z) : Z :=
   read_sample (axis_boundary a) (position a output tap) (n_samples a).
 """
 
+_RULE_SIGNED: Final = """\
+(* The boundaries that read samples with coefficients, and their terms at a position: samples and coefficients. *)
+Inductive signed_boundary := {boundaries}.
+Definition read_terms (b : signed_boundary) (position size : Z) : list (Z * Z) :=
+  match b with
+{cases}
+  end.
+"""
+
 _AXIS_NAMES: Final = ("n_outputs", "n_samples", "n_taps", "stride", "dilation", "pad_low")
 _PARAMETERS: Final = {
     "tap_position": "output tap stride dilation pad_low",
@@ -506,6 +525,8 @@ _PARAMETERS: Final = {
 DEFINITIONS: Final = (
     "sample position weight read_sample "
     + " ".join(f"read_{boundary}" for boundary in PLAIN)
+    + " "
+    + " ".join(f"{b}_{part}_{place}" for b in SIGNED for place in range(_N_TERMS[b]) for part in ("sample", "factor"))
     + " tap_position n_outputs n_samples n_taps stride dilation pad_low axis_boundary flip tile forward_outputs "
     "transposed_outputs "
     + " ".join(f"{word}_{end}" for word in WORDS for end in ("low", "high"))
@@ -536,6 +557,7 @@ def rule_text() -> str:
         blocks += _path_lemmas(f"read_{boundary}", "position size", read)
     cases = "\n".join(f"  | {boundary} => read_{boundary} position size" for boundary in PLAIN)
     blocks.append(_RULE_AXIS.format(cases=cases))
+    blocks += _signed_definitions(algebra)
     of_axis: dict[str, Any] = {name: applied(name, "a") for name in (*_AXIS_NAMES, "tile")}
     weight = Axis(**of_axis).weight(*_variables("output tap"))
     blocks.append(f"Definition weight (a : axis) (output tap : Z) : Z :=\n  {term_text(term_of(weight))}.\n")
@@ -552,6 +574,24 @@ def rule_text() -> str:
         for part, value in zip(("low", "high", "extra"), found, strict=True):
             blocks.append(_written(f"transposed_{word}_{part}", "size span stride extra", value))
     return "\n".join([*blocks, *_axis_lemmas()])
+
+
+def _signed_definitions(algebra: GallinaAlgebra) -> Iterator[str]:
+    """Yield the terms of each signed boundary: a sample and a factor each, and all of them as a list."""
+    cases = []
+    for boundary in SIGNED:
+        terms = _run(_rule.read_terms, "position size", boundary, algebra.select)
+        for place, term in enumerate(terms):
+            for part, value in zip(("sample", "factor"), term, strict=True):
+                name = f"{boundary}_{part}_{place}"
+                yield _written(name, "position size", value)
+                yield from _path_lemmas(name, "position size", value)
+        pairs = (
+            f"({boundary}_sample_{place} position size, {boundary}_factor_{place} position size)"
+            for place in range(len(terms))
+        )
+        cases.append(f"  | {boundary} => {' :: '.join(pairs)} :: nil")
+    yield _RULE_SIGNED.format(boundaries=" | ".join(SIGNED), cases="\n".join(cases))
 
 
 def _run(function: Callable[..., Any], parameters: str, *more: Any) -> Any:

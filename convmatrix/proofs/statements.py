@@ -165,6 +165,10 @@ class Algebra(ABC):
         """Return the sample that is read at a position on an axis of ``size`` samples, or `NOTHING`."""
         return _rule.read_sample(position, size, boundary, self.select)
 
+    def read_terms(self, position: Integer, size: Integer, boundary: Boundary) -> tuple[tuple[Integer, Integer], ...]:
+        """Return the (sample, coefficient) terms that are read at a position on an axis of ``size`` samples."""
+        return _rule.read_terms(position, size, boundary, self.select)
+
     def forward_outputs(self, size: Integer, span: Integer, stride: Integer, low: Integer, high: Integer) -> Integer:
         """Return the number of outputs of a convolution."""
         return _rule.forward_outputs(size, span, stride, low, high)

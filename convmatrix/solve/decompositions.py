@@ -71,7 +71,8 @@ class Decomposition:
         if self.blocks is None or self.blocks.shape != geometry.input_shape:
             raise ValueError(
                 f"signal_power needs a layer whose input is transformed with stride 1, but {geometry!r} is not; set "
-                "boundary='circular' (or 'symmetric' with a symmetric kernel), padding='same' and stride=1"
+                "boundary='circular' (or 'symmetric' or 'antisymmetric' with a symmetric kernel), padding='same' and "
+                "stride=1"
             )
         penalty = 1 / np.asarray(signal_power, dtype=np.float64)
         if real and not np.allclose(penalty, self.blocks.negate(penalty), rtol=1e-9, atol=0):
@@ -166,7 +167,7 @@ def _to_waves(blocks: Blocks, columns: Array, phases: list[int]) -> Array:
     n = len(blocks.axes)
     sizes = [size for pair in zip(blocks.shape, phases, strict=True) for size in pair]
     array = columns.T.reshape(columns.shape[1], blocks.n_groups, -1, *sizes)
-    array = _transformed(blocks, array, fft.fft, fft.dct)
+    array = _transformed(blocks, array, fft.fft, {"cosine": fft.dct, "sine": fft.dst})
     order = [0, *(3 + 2 * a for a in range(n)), 1, 2, *(4 + 2 * a for a in range(n))]
     return array.transpose(order).reshape(columns.shape[1], *blocks.shape, blocks.n_groups, -1)
 
@@ -178,20 +179,19 @@ def _from_waves(blocks: Blocks, waves: Array, phases: list[int]) -> Array:
     for axis in range(n):
         order += [axis + 1, n + 3 + axis]
     array = waves.reshape(len(waves), *blocks.shape, blocks.n_groups, -1, *phases).transpose(order)
-    return _transformed(blocks, array, fft.ifft, fft.idct).reshape(len(waves), -1).T
+    return _transformed(blocks, array, fft.ifft, {"cosine": fft.idct, "sine": fft.idst}).reshape(len(waves), -1).T
 
 
-def _transformed(blocks: Blocks, array: Array, fourier: Any, cosine: Any) -> Array:
+def _transformed(blocks: Blocks, array: Array, fourier: Any, real: dict[str, Any]) -> Array:
     """Return an array of shape (batch, groups, channels, F, phases, F, phases, ...) transformed along every axis F."""
     for number, form in enumerate(blocks.axes):
         axis = 3 + 2 * number
         if form.name == "fourier":
             array = np.asarray(fourier(array, axis=axis, norm="ortho"))
-        elif form.name == "cosine" and array.dtype.kind != "c":
-            array = np.asarray(cosine(array, axis=axis, norm="ortho"))
-        elif form.name == "cosine":
-            real, imaginary = (cosine(part, axis=axis, norm="ortho") for part in (array.real, array.imag))
-            array = np.asarray(real + 1j * imaginary)
+        elif form.name != "dense":
+            parts = (array.real, array.imag) if array.dtype.kind == "c" else (array,)
+            found = [np.asarray(real[form.name](part, type=2, axis=axis, norm="ortho")) for part in parts]
+            array = found[0] + 1j * found[1] if len(found) > 1 else found[0]
     return array
 
 

@@ -56,9 +56,9 @@ class Deconvolution(KeepsReadOnly):
     residual : float
         norm(A x - y), computed from x.
     route : {"transform", "separable", "dense", "iteration"}
-        How systems with A are solved. ``"transform"``: the FFT or the DCT-II on every axis; ``"separable"``: one
-        decomposition per axis; ``"dense"``: a decomposition of the axes that have no transform, or of A and L together;
-        ``"iteration"``: products with `ConvOperator`.
+        How systems with A are solved. ``"transform"``: the FFT, the DCT-II or the DST-II on every axis;
+        ``"separable"``: one decomposition per axis; ``"dense"``: a decomposition of the axes that have no transform, or
+        of A and L together; ``"iteration"``: products with `ConvOperator`.
     iterations : int
         Number of iterations, 0 for direct solutions.
     gradient : float
@@ -135,14 +135,15 @@ def deconvolve(
       edges; ``isotropic`` and ``nonnegative`` are options.
 
     The computation depends on the layer. Axes that are rings (circular boundary, samples / stride outputs) are
-    transformed by the FFT, axes with a symmetric boundary and a symmetric kernel by the DCT-II; if these are all axes,
-    the cost is that of the transforms, and several channels lead to small blocks. A one-channel kernel of rank one,
-    such as a Gaussian, needs one decomposition per axis, for any boundary and padding. Small layers of any kind are
-    solved by a dense decomposition. All other layers are solved by conjugate gradients on the normal equations (CGLS)
-    with `ConvOperator`; the rules then choose the parameter from Golub-Kahan bidiagonalisations: one that starts from y
-    and, for the trace in cross-validation, one that starts from a random vector of signs (Golub and von Matt). With a
-    penalty, the transforms apply if they diagonalise L as well; otherwise small layers have a generalised singular
-    value decomposition, and large ones are solved by iterations, where a rule tries a range of parameters.
+    transformed by the FFT, axes with a symmetric kernel by the DCT-II if the boundary is symmetric, and by the DST-II
+    if it is antisymmetric; if these are all axes, the cost is that of the transforms, and several channels lead to
+    small blocks. A one-channel kernel of rank one, such as a Gaussian, needs one decomposition per axis, for any
+    boundary and padding. Small layers of any kind are solved by a dense decomposition. All other layers are solved by
+    conjugate gradients on the normal equations (CGLS) with `ConvOperator`; the rules then choose the parameter from
+    Golub-Kahan bidiagonalisations: one that starts from y and, for the trace in cross-validation, one that starts from
+    a random vector of signs (Golub and von Matt). With a penalty, the transforms apply if they diagonalise L as well;
+    otherwise small layers have a generalised singular value decomposition, and large ones are solved by iterations,
+    where a rule tries a range of parameters.
 
     Parameters
     ----------
@@ -181,8 +182,9 @@ def deconvolve(
         differences (anisotropic). The differences are those of the penalty ``"gradient"``.
     signal_power : array_like of float, shape (*input_shape), optional
         p for ``"wiener"``, positive, up to a factor that is absorbed in :math:`\rho`. It is given at the frequencies of
-        `numpy.fft.fftn` on rings (with equal values at f and -f for real signals), and at those of `scipy.fft.dctn` on
-        symmetric axes. Only for layers of stride 1 that have a transform.
+        `numpy.fft.fftn` on rings (with equal values at f and -f for real signals), at those of `scipy.fft.dctn` on
+        symmetric axes, and at those of `scipy.fft.dstn` on antisymmetric ones. Only for layers of stride 1 that have a
+        transform.
     per_channel : bool
         Let a rule choose a parameter for each channel of y; by default there is one for all. Only for layers with one
         input and one output channel.

@@ -1,4 +1,4 @@
-r"""Transforms that diagonalise an axis of a layer: Fourier, cosine, or none.
+r"""Transforms that diagonalise an axis of a layer: Fourier, cosine, sine, or none.
 
 An axis with R output phases, C input phases and F points per phase is written as
 
@@ -9,7 +9,11 @@ An axis with R output phases, C input phases and F points per phase is written a
   weights are tiled).
 - ``cosine``: a symmetric boundary and a symmetric kernel. The cosines of half-sample symmetry (the DCT-II) are
   eigenvectors, because they continue beyond the ends as the boundary does.
+- ``sine``: an antisymmetric boundary and a symmetric kernel, likewise with the sines of half-sample antisymmetry (the
+  DST-II).
 - ``dense``: any other axis. F = 1, and G is the matrix of the axis.
+- ``affine``: an antireflective boundary and a symmetric kernel, for eigenvalues only. Constants, a ramp and the sines
+  of whole-sample antisymmetry (the DST-I of the inner samples) are eigenvectors, but they are not orthogonal.
 """
 
 from __future__ import annotations
@@ -21,7 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from scipy import sparse
 
-from convmatrix.boundary import NOTHING
+from convmatrix.boundary import NOTHING, SIGNED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,8 +35,9 @@ if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.boundary import Axis
 
-TransformName = Literal["fourier", "cosine", "dense"]
+TransformName = Literal["fourier", "cosine", "sine", "dense", "affine"]
 
+_PERRON_STEPS: Final = 40  # of a bound on an extension that is not diagonal
 _MOST_SHIFTS: Final = 96  # transformed by a matrix product; larger numbers are transformed by a fast Fourier transform
 
 
@@ -42,7 +47,7 @@ class AxisTransform:
 
     Attributes
     ----------
-    name : {"fourier", "cosine", "dense"}
+    name : {"fourier", "cosine", "sine", "dense", "affine"}
     n_frequencies, output_phases, input_phases : int
         F, R and C as in the module's docstring.
     first_shift, n_shifts : int
@@ -69,21 +74,29 @@ class AxisTransform:
         shifts = self.first_shift + np.arange(self.n_shifts)
         if self.name == "dense":
             return np.ones((len(frequencies), 1))
-        if self.name == "cosine":
-            # Angles are reduced in integers: pi * x / n is computed only for x below 2 n.
-            angles = np.outer(frequencies, shifts) % (2 * self.n_frequencies)
-            return np.asarray(np.cos(np.pi * angles / self.n_frequencies))
-        return self._waves(frequencies, shifts)
+        if self.name == "fourier":
+            return self._waves(frequencies, shifts)
+        half, waves = self.n_frequencies, frequencies
+        if self.name == "sine":
+            waves = frequencies + 1
+        elif self.name == "affine":
+            half, waves = self.n_frequencies - 1, np.maximum(frequencies - 1, 0)
+        # Angles are reduced in integers: pi * x / n is computed only for x below 2 n.
+        angles = np.outer(waves, shifts) % (2 * half)
+        return np.asarray(np.cos(np.pi * angles / half))
 
     def basis(self, frequencies: NDArray[np.int64]) -> Array:
         """Return the orthonormal basis functions of these frequencies, shape (F points, frequencies)."""
         points = np.arange(self.n_frequencies)
         if self.name == "dense":
             return np.ones((1, len(frequencies)))
-        if self.name == "cosine":
-            angles = np.outer(2 * points + 1, frequencies) % (4 * self.n_frequencies)
-            scale = np.sqrt(np.where(frequencies == 0, 1, 2) / self.n_frequencies)
-            return np.asarray(np.cos(np.pi * angles / (2 * self.n_frequencies)) * scale)
+        if self.name in ("cosine", "sine"):
+            waves = frequencies + (self.name == "sine")
+            angles = np.outer(2 * points + 1, waves) % (4 * self.n_frequencies) * (np.pi / (2 * self.n_frequencies))
+            scale = np.sqrt(np.where(waves % self.n_frequencies == 0, 1, 2) / self.n_frequencies)
+            return np.asarray((np.cos if self.name == "cosine" else np.sin)(angles) * scale)
+        if self.name == "affine":
+            raise ValueError("the eigenvectors of an antireflective axis are no orthonormal basis; use its own matrix")
         return np.asarray(self._waves(points, frequencies) / np.sqrt(self.n_frequencies))
 
     def _waves(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Array:
@@ -129,68 +142,132 @@ def multiply_along(matrix: Array, array: Array, axis: int) -> Array:
 # --- the transform of an axis ----------------------------------------------------------------------------------------
 
 
-def best_transform(axis: Axis, *, symmetric: bool) -> AxisTransform:
+def axis_transform(axis: Axis, name: TransformName) -> AxisTransform:
+    """Return the transform of an axis by its name, which must suit the axis."""
+    if name == "fourier":
+        return ring_transform(axis, axis.n_samples)
+    return dense_transform(axis) if name == "dense" else _mirror_transform(axis, name)
+
+
+def transform_name(axis: Axis, *, symmetric: bool) -> TransformName:
     """Return the transform that diagonalises an axis, if any; ``symmetric`` if all kernels are symmetric along it."""
     if is_ring(axis):
-        return ring_transform(axis, axis.n_samples)
-    if not (symmetric and suits_cosines(axis)):
-        return dense_transform(axis)
+        return "fourier"
+    if not symmetric or not is_centred(axis):
+        return "dense"
+    names: dict[str, TransformName] = {"symmetric": "cosine", "antisymmetric": "sine"}
+    return names.get(axis.boundary, "dense")
+
+
+def has_affine(axis: Axis) -> bool:
+    r"""Return whether the eigenvectors of an axis are constants, a ramp and sines, if its kernels are symmetric.
+
+    With h the symbol of the kernel, the eigenvalues are h(0) twice, for constants and a ramp, which the boundary
+    continues exactly, and :math:`h(\pi k / (n - 1))` for k = 1 .. n - 2, for sines that vanish at both end samples.
+    """
+    return axis.boundary == "antireflect" and axis.n_samples > 1 and is_centred(axis)
+
+
+def _mirror_transform(axis: Axis, name: TransformName) -> AxisTransform:
+    """Return the transform of a centred axis to waves that continue beyond the ends as its boundary does."""
     shifts = np.arange(axis.n_taps) * axis.dilation - axis.pad_low
     zeros = np.zeros_like(shifts)
-    return _transform("cosine", axis.n_samples, (1, 1), zeros, zeros, shifts, np.ones(axis.n_taps))
+    return _transform(name, axis.n_samples, (1, 1), zeros, zeros, shifts, np.ones(axis.n_taps))
 
 
 def is_ring(axis: Axis) -> bool:
     """Return whether the outputs of an axis go around a ring exactly once, so that the Fourier transform applies."""
     if axis.n_outputs * axis.stride != axis.n_samples or axis.n_outputs % axis.tile:
         return False
-    if axis.boundary == "circular" or (axis.n_samples == 1 and axis.boundary != "zero"):
+    if axis.boundary == "circular" or (axis.n_samples == 1 and axis.boundary not in ("zero", "antisymmetric")):
         return True
     last = (axis.n_outputs - 1) * axis.stride + axis.dilation * (axis.n_taps - 1) - axis.pad_low
     return bool(axis.pad_low == 0 and last < axis.n_samples)  # no tap reads outside, so the boundary is irrelevant
 
 
-def suits_cosines(axis: Axis) -> bool:
-    """Return whether cosines diagonalise an axis, provided that its kernels are symmetric along it."""
+def is_centred(axis: Axis) -> bool:
+    """Return whether every output has the sample at its own place at the centre of its one kernel."""
     centred = 2 * axis.pad_low == axis.dilation * (axis.n_taps - 1)
     whole = axis.stride == axis.tile == 1 and axis.n_outputs == axis.n_samples
-    return bool(axis.boundary == "symmetric" and whole and centred)
+    return bool(whole and centred)
 
 
 def dense_transform(axis: Axis) -> AxisTransform:
     """Return the transform of an axis that has its own matrix as the only block."""
-    outputs, taps = (array.ravel() for array in np.mgrid[: axis.n_outputs, : axis.n_taps])
-    samples = unflipped_samples(axis, outputs, taps)
-    inside = samples != NOTHING
-    weights = axis.weight(outputs, taps)[inside]
-    rows = outputs[inside] * axis.n_samples + samples[inside]
-    shape = (axis.n_outputs * axis.n_samples, axis.tile * axis.n_taps)
-    spread = sparse.csr_array((np.ones(len(rows)), (rows, weights)), shape=shape)
-    return AxisTransform("dense", 1, axis.n_outputs, axis.n_samples, 0, 1, spread)
+    return dense_part(axis, np.arange(axis.n_outputs), np.arange(axis.n_samples))
 
 
-def dense_part(
-    axis: Axis, outputs: NDArray[np.int64], samples: NDArray[np.int64]
-) -> tuple[AxisTransform, NDArray[np.int64]]:
-    """Return the transform of some outputs and samples of an untiled axis, and the column that each tap reads.
-
-    The second array has the shape (outputs, taps); `NOTHING` stands for samples that are not among the given ones.
-    """
-    column = np.full(axis.n_samples + 1, NOTHING)  # the last entry is that of NOTHING
+def dense_part(axis: Axis, outputs: NDArray[np.int64], samples: NDArray[np.int64]) -> AxisTransform:
+    """Return the transform to the matrix of some outputs and samples of an axis."""
+    column = np.full(axis.n_samples, NOTHING)
     column[samples] = np.arange(len(samples))
-    taps = np.arange(axis.n_taps)
-    reads: NDArray[np.int64] = column[unflipped_samples(axis, *np.broadcast_arrays(outputs[:, None], taps))]
-    rows, used = np.nonzero(reads != NOTHING)
-    entries = rows * len(samples) + reads[rows, used]
-    shape = (len(outputs) * len(samples), axis.n_taps)
-    spread = sparse.csr_array((np.ones(len(rows)), (entries, used)), shape=shape)
-    return AxisTransform("dense", 1, len(outputs), len(samples), 0, 1, spread), reads
+    reads = read_entries(axis, outputs)
+    columns = column[reads.samples]
+    inside = columns != NOTHING
+    weights = axis.weight(outputs[reads.outputs], reads.taps)[inside]
+    rows = reads.outputs[inside] * len(samples) + columns[inside]
+    shape = (len(outputs) * len(samples), axis.tile * axis.n_taps)
+    spread = sparse.csr_array((reads.coefficients[inside], (rows, weights)), shape=shape)
+    return AxisTransform("dense", 1, len(outputs), len(samples), 0, 1, spread)
 
 
-def unflipped_samples(axis: Axis, outputs: NDArray[np.int64], taps: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the samples read by the taps of the correlation kernel, which is not flipped even if ``axis.flip``."""
-    samples: NDArray[np.int64] = axis.sample(outputs, axis.n_taps - 1 - taps if axis.flip else taps)
-    return samples
+@dataclass(frozen=True, eq=False)
+class ReadEntries:
+    """What the taps of some outputs of an axis read: one entry per output, tap and sample.
+
+    Attributes
+    ----------
+    outputs, taps, samples : int arrays of equal length
+        Place of the output among the given ones, tap of the correlation kernel (which is not flipped even if the axis
+        is), and sample.
+    coefficients : array of float
+        By which the sample is multiplied: 1, unless the boundary is signed. None is 0.
+    shape : (int, int, int)
+        Number of outputs, of taps and of samples.
+    """
+
+    outputs: NDArray[np.int64]
+    taps: NDArray[np.int64]
+    samples: NDArray[np.int64]
+    coefficients: NDArray[np.float64]
+    shape: tuple[int, int, int]
+
+    def column_sums(self) -> NDArray[np.float64]:
+        r"""Return the column sums of :math:`|R|^T |R|` for the matrix R of (output, tap) by sample, shape (samples,).
+
+        The largest one bounds the squared norm of R. Where each row has one entry 1, it is the largest number of reads
+        of one sample, and the squared norm itself.
+        """
+        rows, moduli = self.outputs * self.shape[1] + self.taps, np.abs(self.coefficients)
+        sums = np.bincount(rows, moduli, minlength=1)
+        return np.asarray(np.bincount(self.samples, moduli * sums[rows], minlength=self.shape[2]), dtype=np.float64)
+
+    def row_bound(self) -> float:
+        """Return the largest sum of moduli of coefficients of one tap of one output."""
+        rows = self.outputs * self.shape[1] + self.taps
+        return float(np.bincount(rows, np.abs(self.coefficients), minlength=1).max())
+
+
+def read_entries(axis: Axis, outputs: NDArray[np.int64] | None = None, tap: int | None = None) -> ReadEntries:
+    """Return what the taps of outputs read, in their order; by default of all outputs, and all taps."""
+    outputs = np.arange(axis.n_outputs) if outputs is None else outputs
+    shape = (len(outputs), axis.n_taps, axis.n_samples)
+    places, taps = (array.ravel() for array in np.mgrid[: shape[0], : shape[1] if tap is None else 1])
+    taps = taps if tap is None else taps + tap
+    terms = axis.terms(outputs[places], axis.n_taps - 1 - taps if axis.flip else taps)
+    if len(terms) == 1:
+        ((samples, factors),) = terms
+        inside = samples != NOTHING
+        coefficients = np.broadcast_to(factors, samples.shape)[inside].astype(np.float64)
+        return ReadEntries(places[inside], taps[inside], samples[inside], coefficients, shape)
+    # Terms on one sample are added, and those that cancel are left out.
+    columns = np.concatenate([np.broadcast_to(sample, places.shape) for sample, _ in terms])
+    factors = np.concatenate([np.broadcast_to(factor, places.shape) for _, factor in terms])
+    rows = np.tile(np.arange(len(places)), len(terms))
+    found = sparse.coo_array((factors, (rows, columns)), shape=(len(places), axis.n_samples)).tocsr()
+    found.eliminate_zeros()
+    row, column = found.nonzero()
+    return ReadEntries(places[row], taps[row], column.astype(np.int64), found.data.astype(np.float64), shape)
 
 
 def ring_transform(axis: Axis, length: int) -> AxisTransform:
@@ -222,7 +299,7 @@ def _transform(
 ) -> AxisTransform:
     """Return a transform from the phases, shift and factor of each weight; shifts beyond one period wrap around."""
     first = int(shifts.min())
-    period = n_frequencies if name == "fourier" else 2 * n_frequencies
+    period = n_frequencies if name == "fourier" else 2 * (n_frequencies - (name == "affine"))
     n_shifts = min(int(shifts.max()) - first + 1, period)
     entries = (rows * phases[1] + columns) * n_shifts + (shifts - first) % period
     shape = (phases[0] * phases[1] * n_shifts, len(factors))
@@ -242,7 +319,7 @@ def enclosing_rings(axis: Axis) -> list[tuple[AxisTransform, float]]:
     beyond = max(axis.pad_low, last - (axis.n_samples - 1), 0)
     if axis.boundary == "zero" or beyond == 0:
         return [(long_ring(axis, axis.n_samples + beyond), 1.0)]
-    choices = [(long_ring(axis, last + axis.pad_low + 1), math.sqrt(_most_repeats(axis)))]
+    choices = [(long_ring(axis, last + axis.pad_low + 1), extension_norm(axis))]
     if axis.boundary == "circular" and axis.tile == 1:
         step = math.gcd(axis.stride, axis.n_samples)
         rounds = -(-axis.n_outputs * step // axis.n_samples)
@@ -258,32 +335,53 @@ def long_ring(axis: Axis, at_least: int, n_outputs: int | None = None) -> AxisTr
     return ring_transform(axis, -(-length // step) * step)
 
 
-def _most_repeats(axis: Axis) -> int:
-    """Return the largest number of distinct positions that read the same sample."""
+def extension_norm(axis: Axis) -> float:
+    """Return a bound on the norm of the map from the samples of an axis to what is read at all positions.
+
+    For boundaries that repeat samples, it is the root of the largest number of positions that read one sample. For the
+    antireflective one, the largest eigenvalue of the moduli's Gram matrix is bounded by Collatz and Wielandt.
+    """
+    extension = extension_entries(axis)
+    bound = float(extension.column_sums().max())
+    if axis.boundary in SIGNED and extension.row_bound() > 1:
+        entries = np.abs(extension.coefficients), (extension.outputs, extension.samples)
+        matrix = sparse.csr_array(entries, shape=(extension.shape[0], axis.n_samples))
+        gram = (matrix.T @ matrix).tocsr()  # of integers, which are exact
+        x = np.ones(axis.n_samples)
+        for _ in range(_PERRON_STEPS):
+            image = gram @ x
+            bound = min(bound, float((image / x).max()) * (1 + 1e-12))
+            x = image / image.max() + 1e-3  # stays positive
+    return math.sqrt(bound)
+
+
+def extension_entries(axis: Axis) -> ReadEntries:
+    """Return what is read at the positions of an axis, in ascending order, each of them taken once."""
     taps = np.arange(axis.n_taps)
     positions = np.unique(np.arange(axis.n_outputs)[:, None] * axis.stride + taps * axis.dilation)
-    plain = replace(axis, n_outputs=len(positions), stride=1, dilation=1, n_taps=1, flip=False, tile=1)
-    samples = plain.sample(positions, np.zeros_like(positions))
-    return int(np.bincount(samples[samples != NOTHING], minlength=1).max())
+    plain = replace(axis, n_outputs=int(positions[-1]) + 1, stride=1, dilation=1, n_taps=1, flip=False, tile=1)
+    return read_entries(plain, positions)
 
 
-def most_reads(axis: Axis) -> tuple[int, int]:
-    """Return the maximum number of times that a sample is read, by all taps together and by a single tap."""
-    outputs = np.arange(axis.n_outputs)
-    total, most = np.zeros(axis.n_samples, dtype=np.int64), 0
+def most_reads(axis: Axis) -> tuple[float, float, float]:
+    """Return the maximum number of reads of a sample by all taps together, and by a single tap, and those by a tap.
+
+    For a signed boundary the first two are bounds on the squared norms of the matrices of its coefficients, and the
+    last is the largest sum of moduli of the coefficients with which a tap reads samples; otherwise it is 1.
+    """
+    total, most, by_tap = np.zeros(axis.n_samples), 0.0, 0.0
     for tap in range(axis.n_taps):
-        samples = unflipped_samples(axis, outputs, np.full_like(outputs, tap))
-        counts = np.bincount(samples[samples != NOTHING], minlength=axis.n_samples)
-        total += counts
-        most = max(most, int(counts.max()))
-    return int(total.max()), most
+        reads = read_entries(axis, tap=tap)
+        sums = reads.column_sums()
+        total += sums
+        most, by_tap = max(most, float(sums.max())), max(by_tap, reads.row_bound())
+    return float(total.max()), most, by_tap
 
 
 def used_taps(axis: Axis) -> NDArray[np.bool_]:
-    """Return which taps read a sample at any output, shape (tile, n_taps)."""
-    outputs = np.arange(axis.n_outputs)
+    """Return which taps of the kernel, flipped if the axis is, read a sample at any output, shape (tile, n_taps)."""
     used = np.zeros((axis.tile, axis.n_taps), dtype=bool)
     for tap in range(axis.n_taps):
-        reads = axis.sample(outputs, np.full_like(outputs, tap)) != NOTHING
-        used[outputs[reads] % axis.tile, tap] = True
+        reads = read_entries(axis, tap=tap)
+        used[reads.outputs % axis.tile, axis.n_taps - 1 - tap if axis.flip else tap] = True
     return used

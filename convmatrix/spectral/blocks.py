@@ -19,7 +19,15 @@ from convmatrix import memory
 from convmatrix.arrays import EPSILON
 from convmatrix.geometry import given_geometry
 from convmatrix.options import as_array, weight_array
-from convmatrix.spectral.axes import AxisTransform, best_transform, is_ring, most_reads, multiply_along, suits_cosines
+from convmatrix.spectral.axes import (
+    AxisTransform,
+    axis_transform,
+    has_affine,
+    is_centred,
+    most_reads,
+    multiply_along,
+    transform_name,
+)
 from convmatrix.weights import group_weights
 
 if TYPE_CHECKING:
@@ -75,28 +83,43 @@ class WeightedLayer:
     @cached_property
     def transform_names(self) -> tuple[TransformName, ...]:
         """The transform that diagonalises each axis, or ``"dense"``."""
-        n = len(self.geometry.kernel_shape)
-        names: list[TransformName] = []
-        for number, axis in enumerate(self.geometry.axes):
-            symmetric = suits_cosines(axis) and np.array_equal(self.grouped, np.flip(self.grouped, axis=number - n))
-            names.append("fourier" if is_ring(axis) else "cosine" if symmetric else "dense")
-        return tuple(names)
+        pairs = zip(self.geometry.axes, self._symmetric, strict=True)
+        return tuple(transform_name(axis, symmetric=symmetric) for axis, symmetric in pairs)
 
-    def transforms(self) -> list[AxisTransform]:
-        """Return the transform of each axis."""
-        pairs = zip(self.geometry.axes, self.transform_names, strict=True)
-        return [best_transform(axis, symmetric=name == "cosine") for axis, name in pairs]
+    @cached_property
+    def similar_names(self) -> tuple[TransformName, ...]:
+        """The same, or ``"affine"`` where an antireflective axis has known eigenvectors that are not orthogonal."""
+        found = zip(self.geometry.axes, self._symmetric, self.transform_names, strict=True)
+        return tuple("affine" if name == "dense" and s and has_affine(axis) else name for axis, s, name in found)
+
+    @cached_property
+    def _symmetric(self) -> tuple[bool, ...]:
+        """Whether all kernels are symmetric along each axis, which matters on centred axes only."""
+        n, kernels = len(self.geometry.kernel_shape), self.grouped
+        return tuple(
+            is_centred(axis) and np.array_equal(kernels, np.flip(kernels, axis=number - n))
+            for number, axis in enumerate(self.geometry.axes)
+        )
+
+    def transforms(self, names: Sequence[TransformName] | None = None) -> list[AxisTransform]:
+        """Return the transform of each axis, by default that of `transform_names`."""
+        names = self.transform_names if names is None else names
+        return [axis_transform(axis, name) for axis, name in zip(self.geometry.axes, names, strict=True)]
 
     @property
     def decomposition_work(self) -> float:
         """Approximate number of multiplications for computing all singular values."""
+        return self.work_of(self.transform_names)
+
+    def work_of(self, names: Sequence[TransformName]) -> float:
+        """Return the approximate number of multiplications for decomposing all blocks under given transforms."""
         groups, outputs, inputs = (float(size) for size in self.channels)
         frequencies = 1.0
-        for axis, name in zip(self.geometry.axes, self.transform_names, strict=True):
+        for axis, name in zip(self.geometry.axes, names, strict=True):
             if name == "fourier":
                 frequencies *= axis.n_outputs // axis.tile
                 outputs, inputs = outputs * axis.tile, inputs * axis.stride * axis.tile
-            elif name == "cosine":
+            elif name != "dense":
                 frequencies *= axis.n_samples
             else:
                 outputs, inputs = outputs * axis.n_outputs, inputs * axis.n_samples
@@ -107,9 +130,9 @@ class WeightedLayer:
         """A bound on the norm of the layer of moduli, from its largest sums of rows and columns."""
         n = len(self.geometry.kernel_shape)
         moduli = np.abs(self.grouped).sum(axis=tuple(range(-n, 0)))  # (*tile, groups, outputs, inputs)
-        reads = math.prod(float(single) for _, single in map(most_reads, self.geometry.axes))
-        rows = float(moduli.sum(axis=-1).max())
-        columns = float(moduli.sum(axis=tuple(range(n))).sum(axis=-2).max()) * reads
+        reads = [most_reads(axis) for axis in self.geometry.axes]
+        rows = float(moduli.sum(axis=-1).max()) * math.prod(by_tap for _, _, by_tap in reads)
+        columns = float(moduli.sum(axis=tuple(range(n))).sum(axis=-2).max()) * math.prod(most for _, most, _ in reads)
         return math.sqrt(rows * columns) * (1 + 16 * self.weights.size * EPSILON)
 
 

@@ -10,23 +10,25 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import numpy as np
+from scipy import sparse
 
 from convmatrix.arrays import EPSILON
+from convmatrix.boundary import SIGNED
+from convmatrix.geometry import ConvGeometry
 from convmatrix.operator import ConvOperator
 from convmatrix.options import LayerOptions, takes_layer_options
-from convmatrix.spectral.axes import enclosing_rings, most_reads, used_taps
+from convmatrix.spectral.axes import enclosing_rings, extension_norm, most_reads, read_entries, used_taps
 from convmatrix.spectral.blocks import WeightedLayer, layer_blocks, read_layer
 from convmatrix.spectral.lanczos import layer_norm
 from convmatrix.spectral.localisation import localised_bound
 from convmatrix.spectral.norm_certificates import refine_bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
     from convmatrix.arrays import Array
-    from convmatrix.geometry import ConvGeometry
     from convmatrix.spectral.axes import AxisTransform
 
 _LITTLE_WORK: Final = 1e8  # multiplications for all singular values of a layer with axes that have no transform
@@ -80,7 +82,9 @@ def norm_bounds(
     *From above.* The smallest of the following bounds is returned, each rounded up:
 
     1. Rings. On every axis the layer is A = R C E. E extends the input to all positions that the kernel reads: it
-       repeats samples, each at most q times, so that :math:`E^T E` is diagonal and :math:`\|E\| = \sqrt q`. C is a
+       repeats samples, each at most q times, so that :math:`E^T E` is diagonal and :math:`\|E\| = \sqrt q`. (The signs
+       of an antisymmetric boundary change nothing in this; for an antireflective one, which adds up to three samples
+       with coefficients, :math:`q \ge \|E\|^2` is a bound on the norm of :math:`|E|^T |E|`, as in 3.) C is a
        correlation on a ring so long that no two positions read coincide, and R selects outputs from it, each at most
        once, so :math:`\|R\| \le 1`. A zero boundary repeats nothing (q = 1) and reads zeros wherever the ring is zero,
        so its ring need only be as long as the input and the *larger* of the two paddings, which may share the same
@@ -98,15 +102,17 @@ def norm_bounds(
        L}`, which is the factor. See also Pfister and Bresler, Bounding multivariate trigonometric polynomials ...,
        arXiv:1802.09588, 2018.
     2. Unfolding. A = (W x I) U with the kernel as a matrix W, one row per output channel, and U that copies samples:
-       :math:`\|U\|^2` is the largest number of reads of one sample. The same holds with one column per input channel,
-       with sums in place of copies.
+       :math:`\|U\|^2` is the largest number of reads of one sample, and for an antireflective boundary at most the
+       largest row sum of :math:`|U|^T |U|`. The same holds with one column per input channel, with sums in place of
+       copies.
     3. Moduli. :math:`\|A\| \le \| |A| \|`, and for every positive x, :math:`\| |A| \|^2 \le \max_j (|A|^T |A| x)_j /
-       x_j` (Collatz, Wielandt). For kernels of one sign this bound is tight, for every boundary.
+       x_j` (Collatz, Wielandt). For kernels of one sign this bound is tight, for every boundary whose coefficients
+       are not negative; otherwise the moduli of weights and of coefficients take the place of A.
 
-    4. Pieces. On an axis whose boundary repeats samples, smooth windows cut the layer into the ends and a middle that
-       repeats nothing; what the windows do not commute with is of the order of :math:`(\pi / L)^2` for ramps of L
-       samples. Pieces with dense axes, and whole axes where that is affordable, are proved by a block Cholesky
-       factorisation. The derivation is in `convmatrix.spectral.localisation`.
+    4. Pieces. On an axis whose boundary repeats or combines samples, smooth windows cut the layer into the ends and a
+       middle that repeats nothing; what the windows do not commute with is of the order of :math:`(\pi / L)^2` for
+       ramps of L samples. Pieces with dense axes, and whole axes where that is affordable, are proved by a block
+       Cholesky factorisation. The derivation is in `convmatrix.spectral.localisation`.
 
     They are computed in this order, until one is within 1% of the lower bound. A layer of at most :math:`10^8`
     multiplications is decomposed.
@@ -181,10 +187,15 @@ def _product_rounding(layer: WeightedLayer) -> float:
     geometry = layer.geometry
     terms = math.prod(geometry.kernel_shape) * max(geometry.in_channels, geometry.out_channels)
     terms += sum(axis.n_outputs for axis in geometry.axes) if set(geometry.boundary) != {"zero"} else 0
+    extended = 1.0
+    for axis in geometry.axes:
+        if axis.boundary in SIGNED:
+            terms += axis.n_outputs * axis.stride + axis.dilation * axis.n_taps  # of one position, over all periods
+            extended *= extension_norm(axis)
     sums = np.abs(layer.grouped).sum(axis=tuple(range(-len(geometry.kernel_shape), 0)))
     frobenius = float(np.sqrt((sums**2).sum(axis=(-2, -1)).max()))
     points = math.prod(geometry.input_shape) + math.prod(geometry.output_shape) + math.prod(geometry.kernel_shape)
-    transforms = 16 * (math.log2(points) + 2) * frobenius * len(geometry.axes)
+    transforms = 16 * (math.log2(points) + 2) * frobenius * len(geometry.axes) * extended
     return EPSILON * (2 * terms * layer.schur_number + transforms)
 
 
@@ -285,9 +296,9 @@ def unfold_bounds(layer: WeightedLayer) -> dict[str, float]:
     tall = np.moveaxis(stack, 2, -1).reshape(n_kernels, -1, inputs)
     slack = 1 + 64 * (outputs + inputs + wide.shape[2]) * EPSILON
     reads = [most_reads(axis) for axis in geometry.axes]
-    bounds = {"unfold": _largest_of(wide) * math.sqrt(math.prod(total for total, _ in reads)) * slack}
+    bounds = {"unfold": _largest_of(wide) * math.sqrt(math.prod(total for total, _, _ in reads)) * slack}
     if math.prod(geometry.tile) == 1:
-        by_tap = math.prod(geometry.kernel_shape) * math.prod(single for _, single in reads)
+        by_tap = math.prod(geometry.kernel_shape) * math.prod(single for _, single, _ in reads)
         bounds["fold"] = _largest_of(tall) * math.sqrt(by_tap) * slack
     return bounds
 
@@ -301,12 +312,12 @@ def _largest_of(stack: Array) -> float:
 def moduli_bound(layer: WeightedLayer) -> float:
     """Return an upper bound on the norm of the layer whose weights are the moduli, which bounds the layer's own."""
     geometry = layer.geometry
-    operator: Any = ConvOperator(np.abs(layer.weights), geometry, method="direct")
-    x = np.ones(geometry.n_in)
+    size, gram = _moduli_gram(layer)
+    x = np.ones(size)
     best = math.inf
     for _ in range(_PERRON_STEPS):
         positive = x > 0
-        image = operator.T @ (operator @ x)
+        image = gram(x)
         best = min(best, float((image[positive] / x[positive]).max(initial=0.0)))
         largest = float(image.max(initial=0.0))
         if largest == 0 or best == 0:
@@ -317,3 +328,52 @@ def moduli_bound(layer: WeightedLayer) -> float:
     products = math.prod(geometry.kernel_shape) * (geometry.in_channels + geometry.out_channels)
     repeats = sum(axis.n_outputs * axis.stride + axis.dilation * axis.n_taps for axis in geometry.axes)
     return float(math.sqrt(best) * (1 + 4 * (products + repeats + 16) * EPSILON))
+
+
+def _moduli_gram(layer: WeightedLayer) -> tuple[int, Callable[[Array], Array]]:
+    """Return the products with |A|^T |A| for the moduli of weights, and of coefficients, and the size of their vectors.
+
+    The coefficients of a signed boundary may be negative, which the layer with the moduli of weights would not change.
+    Hence the valid layer on the input extended by moduli, for the convolution of which a layer may be the transpose.
+    """
+    geometry = layer.geometry
+    if not set(geometry.boundary) & set(SIGNED):
+        operator: Any = ConvOperator(np.abs(layer.weights), geometry, method="direct")
+        return geometry.n_in, lambda x: operator.T @ (operator @ x)
+    extensions = []
+    for axis in geometry.axes:
+        length = (axis.n_outputs - 1) * axis.stride + axis.dilation * (axis.n_taps - 1) + 1
+        found = read_entries(replace(axis, n_outputs=length, n_taps=1, stride=1, dilation=1, flip=False, tile=1))
+        entries = np.abs(found.coefficients), (found.outputs, found.samples)
+        extensions.append(sparse.csr_array(entries, shape=(length, axis.n_samples)))
+    groups, outputs, inputs = layer.channels
+    valid = ConvGeometry(
+        [matrix.shape[0] for matrix in extensions],
+        geometry.kernel_shape,
+        in_channels=groups * inputs,
+        out_channels=groups * outputs,
+        groups=groups,
+        stride=geometry.stride,
+        dilation=geometry.dilation,
+        sharing="shared" if max(geometry.tile) == 1 else geometry.tile,
+    )
+    inner: Any = ConvOperator(np.abs(layer.grouped).reshape(valid.weight_shape), valid, method="direct")
+    sizes = [matrix.shape[1] for matrix in extensions]
+
+    def gram(x: Array) -> Array:
+        array = x.reshape(groups * inputs, *sizes)
+        for number, matrix in enumerate(extensions, start=1):
+            array = _applied(matrix, array, number)
+        array = (inner.T @ (inner @ array.ravel())).reshape(array.shape)
+        for number, matrix in enumerate(extensions, start=1):
+            array = _applied(matrix.T.tocsr(), array, number)
+        return array.ravel()
+
+    return groups * inputs * math.prod(sizes), gram
+
+
+def _applied(matrix: Any, array: Array, axis: int) -> Array:
+    """Return the product of a sparse matrix with an array along one of its axes."""
+    moved = np.moveaxis(array, axis, 0)
+    product = (matrix @ moved.reshape(len(moved), -1)).reshape(matrix.shape[0], *moved.shape[1:])
+    return np.moveaxis(product, 0, axis)

@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix.arrays import EPSILON
+from convmatrix.boundary import SIGNED
 from convmatrix.matrices import conv_matrix
 from convmatrix.spectral import linear_maps
+from convmatrix.spectral.blocks import WeightedLayer
 from convmatrix.spectral.bounds import norm_bounds
 from convmatrix.spectral.lanczos import largest_singular
 from convmatrix.spectral.linear_maps import Form
@@ -48,8 +50,10 @@ def upper_norm(weight: Array, geometry: ConvGeometry) -> float:
         return 0.0
     if max(geometry.n_in, geometry.n_out) <= _MOST_DENSE:
         upper = matrix_norm(conv_matrix(weight, geometry))
-        if set(geometry.boundary) != {"zero"}:  # taps that meet on a sample are added, with rounding
-            taps = math.prod(geometry.kernel_shape)
+        taps = math.prod(geometry.kernel_shape)
+        if set(geometry.boundary) & set(SIGNED):  # coefficients may cancel in the matrix of moduli
+            upper += 4 * taps * EPSILON * WeightedLayer(geometry, weight).schur_number
+        elif set(geometry.boundary) != {"zero"}:  # taps that meet on a sample are added, with rounding
             upper += taps * EPSILON * moduli_norm(conv_matrix(np.abs(weight), geometry))
     else:
         upper = norm_bounds(weight, geometry)[1]

@@ -81,7 +81,7 @@ class Form:
         factor, sums = 1.0, abs(self.value)
         if self.geometry is not None:
             sums = np.abs(_grouped(self.geometry, self.value)).sum(axis=tuple(range(3, self.value.ndim + 1)))
-            factor = math.prod(single for _, single in map(most_reads, self.geometry.axes))
+            factor = math.prod(most * by_tap for _, most, by_tap in map(most_reads, self.geometry.axes))
         rows, columns = sums.sum(axis=-1).max(initial=0.0), sums.sum(axis=-2).max(initial=0.0)
         return math.sqrt(float(rows)) * math.sqrt(float(columns)) * math.sqrt(factor) * (1 + 1e-9)
 

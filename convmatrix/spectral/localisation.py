@@ -1,4 +1,4 @@
-r"""Upper bounds on the norm of a layer from pieces of its axes, for boundaries that repeat samples.
+r"""Upper bounds on the norm of a layer from pieces of its axes, for boundaries that repeat or combine samples.
 
 Windows :math:`\phi_a \ge 0` with :math:`\sum_a \phi_a^2 = 1` cut an axis into a low end, a middle and a high end. With
 the windows as diagonal matrices, on the outputs (at the centre of their kernels) and on the samples,
@@ -10,8 +10,10 @@ where :math:`A_a` has the rows and columns on which :math:`\phi_a > 0`, and :mat
 by tap t, the sample :math:`j_{i t}` at output i. By the Cauchy-Schwarz inequality the first sum is at most
 :math:`\max_a \|A_a\|`, and the second one at most :math:`\sum_t d_t \|B_t\|`. Here :math:`B_t` is the layer on the
 other axes with the weights of tap t, and :math:`d_t^2` the largest sum of squares of D_t over the outputs that read the
-same sample. This is the localisation formula of Ismagilov, Morgan and Simon (Cycon et al., Schroedinger operators,
-1987, section 3.1) for a rectangular matrix. The windows are sines and cosines of an angle that grows over a ramp of L
+same sample. (Where a tap reads several samples with coefficients, :math:`D_t A^{(t)}` has the entries of
+:math:`A^{(t)}`, each with its own factor, and :math:`d_t^2` is the largest row sum of the Gram matrix of moduli.) This
+is the localisation formula of Ismagilov, Morgan and Simon (Cycon et al., Schroedinger operators, 1987, section 3.1) for
+a rectangular matrix. The windows are sines and cosines of an angle that grows over a ramp of L
 samples, so that d_t is about :math:`(\pi h / 2 L)^2 / 2` for a tap at distance h from the centre. The middle piece
 contains no repeated sample: it is part of a correlation on a ring. Axes are localised independently:
 :math:`1 = (c_1 + \gamma_1) (c_2 + \gamma_2)` in place of :math:`1 = c + \gamma`.
@@ -24,29 +26,27 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from scipy import linalg, sparse
 
 from convmatrix.arrays import EPSILON
-from convmatrix.boundary import NOTHING
 from convmatrix.spectral.axes import (
     AxisTransform,
     dense_part,
+    dense_transform,
     enclosing_rings,
     long_ring,
     multiply_along,
-    unflipped_samples,
+    read_entries,
 )
 from convmatrix.spectral.blocks import gram_bounds, layer_blocks, on_cores
 from convmatrix.spectral.norm_certificates import gamma
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-    from numpy.typing import NDArray
 
     from convmatrix.arrays import Array
     from convmatrix.boundary import Axis
@@ -60,19 +60,22 @@ _GROWTH: Final = (0.0, 0.006, 0.015, 0.03, 0.06, 0.12, 0.25, 0.5)
 _MOST_GRAM: Final = 700  # rows of a matrix whose norm is bounded by powers of its Gram matrix
 
 
+Reads = tuple[tuple[int, float], ...]
+"""The taps that read a sample, with their coefficients."""
+
+
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A part of an axis: a transform, and the sample read by each output and tap if its matrix is dense.
+    """A part of an axis: a transform, and whether it is the piece's own matrix.
 
     Attributes
     ----------
     transform : AxisTransform
-    reads : int array, shape (outputs, taps), optional
-        Column of the piece, or `NOTHING`.
+    is_dense : bool
     """
 
     transform: AxisTransform
-    reads: NDArray[np.int64] | None = None
+    is_dense: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +103,7 @@ def ring_cut(axis: Axis) -> AxisCut:
 
 def whole_cut(axis: Axis) -> AxisCut:
     """Return an axis with its own matrix."""
-    return AxisCut([_dense_piece(axis, np.arange(axis.n_outputs), np.arange(axis.n_samples))], [])
+    return AxisCut([Piece(dense_transform(axis), is_dense=True)], [])
 
 
 def localised_cut(axis: Axis, ramp: int) -> AxisCut | None:
@@ -109,7 +112,6 @@ def localised_cut(axis: Axis, ramp: int) -> AxisCut | None:
     taps = np.arange(axis.n_taps)[None, :]
     first = outputs * axis.stride - axis.pad_low
     positions = first + taps * axis.dilation
-    reads = unflipped_samples(axis, *np.broadcast_arrays(outputs, taps))
     centres = first[:, 0] + axis.dilation * (axis.n_taps - 1) / 2
     low, high = (positions < 0).any(axis=1), (positions >= axis.n_samples).any(axis=1)
     start = float(centres[low].max()) if low.any() else -math.inf
@@ -134,20 +136,15 @@ def localised_cut(axis: Axis, ramp: int) -> AxisCut | None:
             length = max(int(inside.max() - columns.min()), int(columns.max() - inside.min())) + 1
             pieces.append(Piece(long_ring(axis, length, len(kept))))
         else:
-            pieces.append(_dense_piece(axis, kept, columns))
+            pieces.append(Piece(dense_part(axis, kept, columns), is_dense=True))
     added = []
     for tap in range(axis.n_taps):
-        used = reads[:, tap] != NOTHING
-        samples = reads[used, tap]
-        missing = 1 - (at_outputs[:, used] * at_samples[:, samples]).sum(axis=0)
-        squares = np.bincount(samples, missing**2, minlength=1)
-        size = math.sqrt(float(squares.max(initial=0.0))) * (1 + 1e-12) + 1e-14
+        reads = read_entries(axis, tap=tap)
+        missing = 1 - (at_outputs[:, reads.outputs] * at_samples[:, reads.samples]).sum(axis=0)
+        sums = replace(reads, coefficients=reads.coefficients * missing).column_sums()
+        size = math.sqrt(float(sums.max())) * (1 + 1e-12) + 1e-14
         added.append((_tap_selector(axis, tap), size))
     return AxisCut(pieces, [(transform, size) for transform, size in added if size > 2e-14])
-
-
-def _dense_piece(axis: Axis, outputs: NDArray[np.int64], samples: NDArray[np.int64]) -> Piece:
-    return Piece(*dense_part(axis, outputs, samples))
 
 
 def _tap_selector(axis: Axis, tap: int) -> AxisTransform:
@@ -182,7 +179,7 @@ def localised_bound(layer: WeightedLayer, guess: float, ring_norm: Callable[[lis
     mu = 0.0
     dense = []
     for pieces in itertools.product(*(cut.pieces for cut in plan)):
-        if all(piece.reads is None for piece in pieces):
+        if not any(piece.is_dense for piece in pieces):
             mu = max(mu, ring_norm([piece.transform for piece in pieces]))
         else:
             dense.append(pieces)
@@ -225,7 +222,7 @@ def _slice_norm(
         return float(max(found)) + blocks.rounding()
     factor = 1.0
     for number, (axis, piece) in enumerate(zip(layer.geometry.axes, pieces, strict=True)):
-        if piece.reads is not None:
+        if piece.is_dense:
             cut = ring_cut(axis)
             transforms[number], factor = cut.pieces[0].transform, factor * cut.factor
     return ring_norm(transforms) * factor
@@ -254,7 +251,7 @@ def _best_plan(layer: WeightedLayer) -> list[AxisCut] | None:
         choices.append(cuts)
     plans = []
     for plan in itertools.product(*choices):
-        if all(piece.reads is None for cut in plan for piece in cut.pieces):
+        if not any(piece.is_dense for cut in plan for piece in cut.pieces):
             continue  # rings alone are a bound of their own
         plans.append((sum(cut.loss for cut in plan), _work(layer, plan), list(plan)))
     affordable = [plan for plan in plans if plan[1] <= _MOST_WORK]
@@ -269,18 +266,18 @@ def _work(layer: WeightedLayer, plan: Sequence[AxisCut]) -> float:
     groups, outputs, inputs = layer.channels
     total = 0.0
     for pieces in itertools.product(*(cut.pieces for cut in plan)):
-        dense = [number for number, piece in enumerate(pieces) if piece.reads is not None]
+        dense = [number for number, piece in enumerate(pieces) if piece.is_dense]
         if not dense:
             continue
         outer = _outer(pieces)
         others = [piece.transform for number, piece in enumerate(pieces) if number != outer]
         rows = outputs * math.prod(float(axis.output_phases) for axis in others)
         columns = inputs * math.prod(float(axis.input_phases) for axis in others)
-        reads: Any = pieces[outer].reads
+        n_outputs = pieces[outer].transform.output_phases
         axis = layer.geometry.axes[outer]
         span = axis.dilation * (axis.n_taps - 1)
-        if rows * len(reads) <= columns * pieces[outer].transform.input_phases:
-            size, count, reach = rows, len(reads), span // axis.stride
+        if rows * n_outputs <= columns * pieces[outer].transform.input_phases:
+            size, count, reach = rows, n_outputs, span // axis.stride
         else:
             size, count, reach = columns, pieces[outer].transform.input_phases, span
         frequencies = math.prod(axis.n_frequencies for axis in others)
@@ -293,7 +290,7 @@ def _work(layer: WeightedLayer, plan: Sequence[AxisCut]) -> float:
 
 def _outer(pieces: Sequence[Piece]) -> int:
     """Return the axis along which a piece is factorised: the longest dense one."""
-    lengths = [len(piece.reads) if piece.reads is not None else 0 for piece in pieces]
+    lengths = [piece.transform.output_phases if piece.is_dense else 0 for piece in pieces]
     return lengths.index(max(lengths))
 
 
@@ -332,46 +329,48 @@ def _attempts(tasks: Sequence[tuple[Any, BandedPiece]], mu: float, schur: float)
 def _tasks(layer: WeightedLayer, pieces: Sequence[Piece]) -> Iterator[BandedPiece]:
     """Yield a banded matrix for each distinct frequency and group of a piece."""
     outer = _outer(pieces)
-    reads: Any = pieces[outer].reads
+    own, n_taps = pieces[outer].transform, layer.geometry.axes[outer].n_taps
     axes = [piece.transform for piece in pieces]
     axes[outer] = _all_taps(layer.geometry.axes[outer])
     blocks = layer_blocks(layer, axes)
-    units = sum(axis.rounding() for axis in axes) + len(reads[0])
+    units = sum(axis.rounding() for axis in axes) + n_taps + 1
     for frequency in np.argwhere(blocks.multiplicity > 0):
         taps = blocks.taps
         for number, axis in enumerate(axes):
             if number != outer:
                 taps = multiply_along(axis.response(frequency[number : number + 1]), taps, number)
-        taps = np.moveaxis(taps, outer, 0).reshape(len(reads[0]), blocks.n_groups, *blocks.block_shape)
+        taps = np.moveaxis(taps, outer, 0).reshape(n_taps, blocks.n_groups, *blocks.block_shape)
         for group in range(blocks.n_groups):
-            yield BandedPiece(taps[:, group], reads, units)
+            yield BandedPiece(taps[:, group], own, units)
 
 
 class BandedPiece:
-    """A matrix of blocks, each a sum of the matrices of the taps that read its column.
+    """A matrix of blocks, each a sum of the matrices of the taps that read its column, with their coefficients.
 
     Parameters
     ----------
     taps : array, shape (taps, rows, columns)
-    reads : int array, shape (outputs, taps)
-        Column read by each output and tap, or `NOTHING`.
+    transform : AxisTransform
+        Of the piece of an untiled axis that the blocks lie along: its own matrix.
     units : float
         Bound on the relative error of the taps, in units of rounding.
     """
 
-    def __init__(self, taps: Array, reads: NDArray[np.int64], units: float) -> None:
-        n_columns = int(reads.max(initial=-1)) + 1
+    def __init__(self, taps: Array, transform: AxisTransform, units: float) -> None:
+        n_outputs, n_columns = transform.output_phases, transform.input_phases
         rows, columns = taps.shape[1:]
-        entries: dict[tuple[int, int], tuple[int, ...]] = {}
-        for (output, tap), sample in np.ndenumerate(reads):
-            if sample != NOTHING:
-                entries[output, int(sample)] = (*entries.get((output, int(sample)), ()), tap)
-        self.by_output = len(reads) * rows <= n_columns * columns
+        spread = transform.spread.tocsr()
+        entries: dict[tuple[int, int], Reads] = {}
+        for place in np.flatnonzero(np.diff(spread.indptr)):
+            stored = slice(spread.indptr[place], spread.indptr[place + 1])
+            read = tuple(zip(spread.indices[stored].tolist(), spread.data[stored].tolist(), strict=True))
+            entries[int(place) // n_columns, int(place) % n_columns] = read
+        self.by_output = n_outputs * rows <= n_columns * columns
         if not self.by_output:
             entries = {(sample, output): taps_read for (output, sample), taps_read in entries.items()}
-        self.count = len(reads) if self.by_output else n_columns
+        self.count = n_outputs if self.by_output else n_columns
         self.size, self.inner = (rows, columns) if self.by_output else (columns, rows)
-        self.rows: list[dict[int, tuple[int, ...]]] = [{} for _ in range(self.count)]
+        self.rows: list[dict[int, Reads]] = [{} for _ in range(self.count)]
         for (row, column), read in entries.items():
             self.rows[row][column] = read
         by_column: dict[int, list[int]] = {}
@@ -386,14 +385,14 @@ class BandedPiece:
 
     def _products(self) -> Callable[[int, int], Array | None]:
         """Return a function to the blocks of the Gram matrix; equal ones are computed once."""
-        sums: dict[tuple[int, ...], Array] = {}
+        sums: dict[Reads, Array] = {}
         known: dict[Any, Array | None] = {}
 
-        def block(taps: tuple[int, ...]) -> Array:
-            if taps not in sums:
-                total = self.taps[list(taps)].sum(axis=0)
-                sums[taps] = total if self.by_output else total.conj().T
-            return sums[taps]
+        def block(read: Reads) -> Array:
+            if read not in sums:
+                total = sum(self.taps[tap] * factor for tap, factor in read)
+                sums[read] = total if self.by_output else total.conj().T
+            return sums[read]
 
         def product(row: int, other: int) -> Array | None:
             pairs = tuple(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
+    from convmatrix.spectral.axes import TransformName
 
     Triplet = tuple[Array, NDArray[np.float64], Array]
 
@@ -58,7 +59,8 @@ def singular_values(
     - by the discrete Fourier transform if it is a ring: a circular boundary, or no padding at all, with samples /
       stride outputs. With stride s the input splits into s interleaved parts (its polyphase components), which count
       as channels. Kernels may be longer than the ring; they wrap around it.
-    - by the DCT-II if the boundary is ``symmetric``, the kernel symmetric and centred, and the stride 1;
+    - by the DCT-II if the boundary is ``symmetric``, and by the DST-II if it is ``antisymmetric``, for a symmetric and
+      centred kernel and stride 1;
     - not at all otherwise; its samples then count as channels.
 
     The cost for circular layers with n frequencies and m channels is therefore O(n m^3), and O(n log n) for one
@@ -116,16 +118,16 @@ def sorted_values(blocks: Blocks) -> NDArray[np.float64]:
     return -np.sort(-np.concatenate(blocks.map(values)))
 
 
-def affordable_blocks(layer: WeightedLayer, factor: int = 1) -> Blocks:
+def affordable_blocks(layer: WeightedLayer, factor: int = 1, names: Sequence[TransformName] | None = None) -> Blocks:
     """Return the blocks of a layer, or raise if ``factor`` decompositions of all of them would take too long."""
-    work = layer.decomposition_work * factor
+    work = layer.work_of(layer.transform_names if names is None else names) * factor
     if work > MOST_WORK:
         raise ValueError(
             f"the singular values of {layer.geometry!r} take about {work:.1e} multiplications, but at most "
             f"{MOST_WORK:.0e} are attempted: some of its axes are neither rings (circular, with samples / stride "
             "outputs) nor symmetric; use spectral_norm or norm_bounds, or a smaller input"
         )
-    return layer_blocks(layer)
+    return layer_blocks(layer, layer.transforms(names))
 
 
 # --- vectors ---------------------------------------------------------------------------------------------------------
@@ -201,6 +203,10 @@ def eigenvalues(
     They are the eigenvalues of the blocks of `singular_values` if outputs and inputs have the same basis: stride 1, and
     as many output as input channels. Otherwise they are those of the whole matrix.
 
+    An ``antireflect`` axis has blocks of its own here, if the kernel is symmetric and centred. Constants and a ramp are
+    eigenvectors for h(0), and sines that vanish at both end samples for :math:`h(\pi k / (n - 1))`, k = 1 .. n - 2,
+    with h the symbol of the kernel. They are not orthogonal, so these blocks have other singular values than the layer.
+
     Parameters
     ----------
     kernel, input_shape, **layer
@@ -215,10 +221,17 @@ def eigenvalues(
     ValueError
         If the matrix is not square, or too large where an axis has no transform.
 
+    References
+    ----------
+    Serra-Capizzano, A note on antireflective boundary conditions and fast deblurring models, SIAM J. Sci. Comput.
+    25(4), 2003, for antireflective layers.
+
     Examples
     --------
     >>> eigenvalues([0.25, 0.5, 0.25], 4, padding="same", boundary="symmetric").real.round(4)
     array([1.    , 0.8536, 0.5   , 0.1464])
+    >>> eigenvalues([0.25, 0.5, 0.25], 5, padding="same", boundary="antireflect").real.round(4)
+    array([1.    , 1.    , 0.8536, 0.5   , 0.1464])
     """
     given = read_layer(kernel, input_shape, **layer)
     blocks, same_basis = _square_blocks(given, "eigenvalues")
@@ -240,7 +253,7 @@ def _square_blocks(given: WeightedLayer, what: str) -> tuple[Blocks, bool]:
             f"only square matrices have a {what.rstrip('s')}, but the layer's is {geometry.n_out} x {geometry.n_in} "
             f"({geometry!r}); use singular_values"
         )
-    blocks = affordable_blocks(given, 4)
+    blocks = affordable_blocks(given, 4, given.similar_names)
     same_basis = blocks.block_shape[0] == blocks.block_shape[1] and all(
         axis.output_phases == axis.input_phases for axis in blocks.axes
     )

@@ -22,7 +22,9 @@ HEAD = """Theorems
 
 Every theorem holds for all sizes that its hypotheses name. SymPy and z3 decide its lemmas, which are about one axis.
 Coq checks the lemmas and the full statement below, in which ``sample``, ``weight`` and ``position`` are the one-axis
-rule of ``convmatrix/boundary.py`` (see :doc:`/howto/prove`).
+rule of ``convmatrix/boundary.py`` (see :doc:`/howto/prove`). The plain boundaries are zero, circular, reflect,
+symmetric and replicate, which read one sample or none. In theorems on signed boundaries, ``apply_continued`` is the
+layer that reads the samples and coefficients of ``read_terms``, and ``integer`` an integer as an element of the ring.
 
 """
 

@@ -13,6 +13,7 @@ from convmatrix.proofs.catalogue import (
     output_sizes,
     reflections,
     shifts,
+    signed_boundaries,
 )
 from convmatrix.proofs.statements import Identity, Theorem
 
@@ -55,6 +56,10 @@ _ORDER = (
     "short-axes",
     "odd-padding",
     "transposed-sizes",
+    "affine-continuation",
+    "sine-eigenvectors",
+    "signed-reflection",
+    "antireflective-eigenvectors",
 )
 
 
@@ -71,6 +76,7 @@ def all_theorems() -> dict[str, Theorem]:
         output_sizes,
         eigenvectors,
         reflections,
+        signed_boundaries,
     )
     found = {theorem.name: theorem for module in modules for theorem in module.THEOREMS}
     return {name: found[name] for name in _ORDER}

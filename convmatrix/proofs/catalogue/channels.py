@@ -301,7 +301,7 @@ THEOREMS = (
         r"identity of the $m$ outputs, and row $(c k + t) m + i$ of the unfold matrix $U$ has a 1 at the sample of "
         r"channel $c$ that tap $t$ of output $i$ reads. The transposed layer is $U^T (W^T \otimes I)$.",
         "m outputs, k taps, C input channels in their ranges; one kernel, one group; any stride, dilation, padding "
-        "and boundary.",
+        "and plain boundary.",
         r"Row $o m + j$ of $W \otimes I$ has $W_{o q}$ at column $q m + j$, so the product has $W_{o q}$ where row $q "
         r"m + j$ of $U$ has a 1. By the first lemma this row is that of output $j$ and of the channel and tap with $q "
         r"= c k + t$; by the second $W_{o q}$ is the weight that tap $t$ has from channel $c$ to channel $o$.",

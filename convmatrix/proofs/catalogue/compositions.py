@@ -272,12 +272,12 @@ THEOREMS = (
     Theorem(
         "dilation-as-zeros",
         "A convolution with dilation d is the convolution with dilation 1 whose kernel has d - 1 zeros between "
-        "neighbouring taps, for every stride, padding and boundary.",
+        "neighbouring taps, for every stride, padding and plain boundary.",
         r"A convolution with dilation $d$ and a kernel of $k$ taps is the convolution with dilation 1 and the kernel "
         r"of $d (k - 1) + 1$ taps that has $w_t$ at tap $d t$ and zeros elsewhere, for every stride, padding and "
-        r"boundary, with the kernel flipped or not.",
+        r"plain boundary, with the kernel flipped or not.",
         "n >= 1, d >= 1; one kernel for all outputs; kernel length, stride and padding are any integers; all five "
-        "boundaries.",
+        "plain boundaries.",
         r"Tap $t$ of the dilated kernel reads what tap $d t$ of the longer kernel reads: the first lemmas, one for "
         r"each boundary, and for flipped kernels by the positions. By the last lemma the places $d t$ are places of "
         r"the longer kernel, and different for different taps; its other weights are zero. Both layers span as many "
@@ -313,11 +313,11 @@ THEOREMS = (
     Theorem(
         "stride-as-subsampling",
         "A convolution with stride s consists of every s-th output of the convolution with stride 1, from output 0 "
-        "on, for every boundary.",
+        "on, for every plain boundary.",
         r"Row $i$ of a convolution with stride $s$ is row $s i$ of the convolution with stride 1 and the same kernel, "
-        r"dilation, padding and boundary: the layer is that layer followed by subsampling.",
-        "n >= 1, s >= 1; kernel length, dilation and padding are any integers; all five boundaries; one kernel for "
-        "all outputs.",
+        r"dilation, padding and plain boundary: the layer is that layer followed by subsampling.",
+        "n >= 1, s >= 1; kernel length, dilation and padding are any integers; all five plain boundaries; one kernel "
+        "for all outputs.",
         r"At each tap, output $i$ with stride $s$ reads what output $s i$ reads with stride 1: the first lemmas, one "
         r"for each boundary. By the next it uses the same weight. The last lemma says that these are all: $s i$ "
         r"is an output with stride 1 just where $i$ is one with stride $s$. Layers with more axes are products of "

@@ -308,8 +308,8 @@ THEOREMS = (
         r"= \sum_{ij} T_{ijk}\, g_i x_j$ and $\partial L/\partial x_j = \sum_{ik} T_{ijk}\, g_i w_k$. With the zero "
         r"boundary the terms are those with $s i = j + p - t d$ (Goodfellow, Bengio, Courville 2016, eqs. 9.11 and "
         r"9.13).",
-        "s >= 1, d >= 1, n >= 1; any layer: channels, groups, tiles, boundaries and any number of axes; for the terms"
-        " of the zero boundary one kernel for all outputs.",
+        "s >= 1, d >= 1, n >= 1; any layer: channels, groups, tiles, plain boundaries and any number of axes; for the "
+        "terms of the zero boundary one kernel for all outputs.",
         r"Each term of $L$ is the product $g_i x_j w_k$, which changes by $h\, g_i x_j$ where $w_k$ changes by $h$: "
         r"the first lemma. Sums of such terms do likewise. The second lemma says which terms there are.",
         (

@@ -186,10 +186,10 @@ def _check_cosine_eigenvectors() -> Checks:
             )
             rest = (A * vector - value * vector).expand()
             numbers = {number for entry in rest for number in sympy.Poly(entry, *w).coeffs()}
-            yield f"n = {n}, k = {k}, f = {f}", all(map(_is_zero, numbers))
+            yield f"n = {n}, k = {k}, f = {f}", all(map(is_zero, numbers))
 
 
-def _is_zero(number: Any) -> bool:
+def is_zero(number: Any) -> bool:
     """Return whether an algebraic number is zero, exactly."""
     z = sympy.Symbol("z")
     return bool(number == 0 or sympy.minimal_polynomial(number, z) == z)

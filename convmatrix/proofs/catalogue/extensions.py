@@ -283,11 +283,11 @@ _AT: dict[Boundary, tuple[str, str]] = {
 THEOREMS = (
     Theorem(
         "padding-factorisation",
-        "A padded layer is the valid layer after its input has been extended by the boundary: A = V E, where E is a "
-        "fixed 0/1 matrix.",
-        r"Let $E$ be the matrix that extends $n$ samples by $p_l$ at the low and $p_h$ at the high end: row $y$ of $E$ "
-        r"reads $r(y - p_l)$, and is zero where that is nothing. For every boundary, stride, dilation and kernel, $A = "
-        r"V E$ with $V$ the matrix of the same layer on $n + p_l + p_h$ samples without padding.",
+        "A padded layer is the valid layer after its input has been extended by a plain boundary: A = V E, where E is "
+        "a fixed 0/1 matrix.",
+        r"Let $E$ be the matrix that extends $n$ samples by $p_l$ at the low and $p_h$ at the high end: row $y$ of "
+        r"$E$ reads $r(y - p_l)$, and is zero where that is nothing. For every plain boundary, stride, dilation and "
+        r"kernel, $A = V E$ with $V$ the matrix of the same layer on $n + p_l + p_h$ samples without padding.",
         "n >= 1, s >= 1, d >= 1; paddings such that the window of each output ends inside the extended input.",
         r"By the first lemma, tap $t$ of output $i$ of the valid layer reads the place $i s + t d$ of the extended "
         r"input; by the second there are as many outputs. By the others, one for each boundary, what $E$ reads there "
@@ -323,7 +323,8 @@ THEOREMS = (
     Theorem(
         "boundary-adjoint",
         "The adjoint of a padded layer is the adjoint of the valid one, whose result at each place of the extended "
-        "input is then added to the sample that is read there; the places of a sample are listed for each boundary.",
+        "input is then added to the sample that is read there; the places of a sample are listed for each plain "
+        "boundary.",
         r"$A^T = E^T V^T$, where $V$ is the layer without padding and $E$ the extension. Row $j$ of $E^T$ has a 1 at "
         r"each position $x$ with, for the boundary \texttt{zero}: $x = j$; \texttt{circular}: $x \equiv j \pmod n$; "
         r"\texttt{reflect}: $x \equiv \pm j \pmod{2n - 2}$; \texttt{symmetric}: $x \equiv j$ or $x \equiv -1 - j "
@@ -348,7 +349,7 @@ THEOREMS = (
         "tiles",
         "A tile of q outputs is computed from a window of (q - 1) s + d (k - 1) + 1 samples, by the valid layer, and "
         "equals those rows of the whole; neighbouring windows share a halo of d (k - 1) + 1 - s samples. Beyond the "
-        "input the window is extended by the boundary.",
+        "input the window is extended by the boundary, a plain one.",
         r"The outputs $f, \dots, f + q - 1$ of a layer are those of the valid layer on its window: the $(q - 1) s + d "
         r"(k - 1) + 1$ samples from position $f s - p$ on, extended by the boundary where they lie beyond the input. "
         r"The windows of neighbouring tiles share $d (k - 1) + 1 - s$ positions. With the zero boundary a window that "
@@ -427,7 +428,7 @@ THEOREMS = (
         "short-axes",
         "On one sample the boundaries circular, reflect, symmetric and replicate read that sample at every position; "
         "on two samples reflect is circular.",
-        r"For $n = 1$ every position reads sample 0 with each boundary but zero; so a layer multiplies the sample by "
+        r"For $n = 1$ every position reads sample 0 with each of these; so a layer multiplies the sample by "
         r"the sum of its weights. For $n = 2$ the boundaries reflect and circular read the same, $x \bmod 2$.",
         "n = 1 or n = 2; any position.",
         r"The lemmas say what is read. Layers that read the same at every tap have the same matrix.",

@@ -158,12 +158,12 @@ THEOREMS = (
     Theorem(
         "reflection-symmetry",
         "A centred layer commutes with the reflection of an axis, or a quarter turn, if and only if its kernel does; "
-        "for every boundary.",
-        r"Let the windows lie symmetrically, $(m - 1) s + d (k - 1) = n - 1 + 2p$. With every boundary, $R A(w) R = "
-        r"A(\bar w)$ for the reflection $R$ of an axis, where $\bar w$ is the reflected kernel; and on a square with "
-        r"equal axes $Q A(w) Q^{-1} = A(\bar w)$ for the quarter turn $Q$ and the turned kernel. So a kernel with the "
-        r"symmetry gives an equivariant layer. Conversely the layer has the symmetry only if the kernel does, where "
-        r"some output reads all its taps inside the input.",
+        "for every plain boundary.",
+        r"Let the windows lie symmetrically, $(m - 1) s + d (k - 1) = n - 1 + 2p$. With every plain boundary, $R A(w) "
+        r"R = A(\bar w)$ for the reflection $R$ of an axis, where $\bar w$ is the reflected kernel; and on a square "
+        r"with equal axes $Q A(w) Q^{-1} = A(\bar w)$ for the quarter turn $Q$ and the turned kernel. So a kernel "
+        r"with the symmetry gives an equivariant layer. Conversely the layer has the symmetry only if the kernel "
+        r"does, where some output reads all its taps inside the input.",
         "n >= 1; (m - 1) s + d (k - 1) = n - 1 + 2 p on the axes that are turned; a quarter turn is one of the first "
         "two axes, which are equal; one kernel, not tiles; for the converse, d >= 1 and some window lies inside the "
         "input.",

@@ -1,4 +1,5 @@
-(* Layers: what convmatrix computes, for all weights, channels, groups and any number of axes, from the rule of each axis. *)
+(* Layers: what convmatrix computes, for all weights, channels, groups and any number of axes, from the rule of each axis. Their
+   boundaries are plain: they read a sample or none. For others see Signed.v. *)
 From Coq Require Import ZArith List Lia Bool Ring ZifyBool.
 From Convmatrix Require Import Sums Rule.
 Import ListNotations.
