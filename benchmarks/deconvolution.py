@@ -69,8 +69,8 @@ class Photograph:
 
 def photograph(context: Context) -> Table:
     """Restore one photograph by several programs."""
-    taken = Photograph.taken(64, 2.0) if context.quick else Photograph.taken(256, 4.0)
-    numbers = (10,) if context.quick else (10, 100)
+    taken = Photograph.taken(64, 2.0) if context.quick else Photograph.taken(256, 3.0)
+    numbers = (10,) if context.quick else (10, 50)
     rows = [_row("-", "blurred, with noise", "-", taken, taken.seen, None)]
     for program, method, border, restore in contenders(taken, numbers):
         context.report(f"{program}, {method}, {border}")
@@ -125,7 +125,8 @@ def contenders(taken: Photograph, numbers: tuple[int, ...]) -> list[tuple[str, s
         ("Tikhonov, GCV", {}),
         ("Tikhonov with gradient, GCV", {"penalty": "gradient"}),
         ("the same, non-negative", {"penalty": "gradient", "nonnegative": True, "tol": 1e-4}),
-        ("total variation, discrepancy", {"method": "tv", "tol": 1e-2, **known}),
+        ("Tikhonov with gradient, discrepancy", {"penalty": "gradient", **known}),
+        ("total variation, 3e-05", {"method": "tv", "parameter": 3e-5, "tol": 1e-2}),
     ):
         made.append(("convmatrix", method, "symmetric", partial(ours, "symmetric", **options)))
     weight = 3e-5

@@ -207,13 +207,11 @@ def test_rules_by_iteration_with_a_penalty() -> None:
     shape = (14, 15)
     _, _, y = scene(shape, 0.05, KERNEL, **SAME)
     call: dict[str, Any] = {"penalty": "gradient", "max_iterations": 200, **SAME}
-    exact = {rule: cm.solve.deconvolve(y, KERNEL, shape, parameter=rule, **call) for rule in ("gcv", "l_curve")}
+    exact = {rule: cm.solve.deconvolve(y, KERNEL, shape, parameter=rule, **call) for rule in ("gcv",)}
     with by_iteration():
         found = cm.solve.deconvolve(y, KERNEL, shape, **call)
         assert found.parameter == pytest.approx(exact["gcv"].parameter, rel=0.6)  # the trace is an estimate
         assert np.linalg.norm(found.x - exact["gcv"].x) < 0.05 * np.linalg.norm(exact["gcv"].x)
-        found = cm.solve.deconvolve(y, KERNEL, shape, parameter="l_curve", **call)
-        assert found.parameter == pytest.approx(exact["l_curve"].parameter, rel=0.3)
         found = cm.solve.deconvolve(y, KERNEL, shape, parameter="discrepancy", noise=0.06, **call)
         assert found.residual == pytest.approx(0.06 * math.sqrt(len(y)), rel=1e-3)
         for noise, message in ((1e-9, "no solution has a residual"), (99, "the noise explains all of y")):
@@ -384,7 +382,7 @@ def test_richardson_lucy_is_its_formula_for_every_layer() -> None:
         geometry = random_layer(rng)
         w = rng.random(geometry.weight_shape)
         A = cm.conv_matrix(w, geometry).toarray()
-        if not A.any():
+        if not A.any() or A.min() < 0 or any(word.startswith("anti") for word in geometry.boundary):
             continue
         tried += 1
         y = rng.poisson(A @ rng.random(geometry.n_in) * 9).astype(float)
@@ -695,6 +693,7 @@ ONES = np.ones(6)
         ({"method": "cgls", "parameter": math.inf}, "parameter=inf|infinity"),
         ({"method": "richardson_lucy", "parameter": 1, "y": -ONES}, "y has 6 negative entries of 6"),
         ({"method": "richardson_lucy", "parameter": 1, "kernel": [1, -2, 1]}, "the kernel has 1 negative entries of 3"),
+        ({"method": "richardson_lucy", "parameter": 1, "boundary": "antireflect"}, "boundary='antireflect' subtracts"),
         ({"method": "tv", "parameter": 0.1, "max_iterations": 2}, "primal-dual iterations end after 2"),
     ],
 )

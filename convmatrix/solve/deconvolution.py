@@ -276,7 +276,7 @@ def deconvolve(
         nonnegative=nonnegative,
         isotropic=isotropic,
         signal_power=signal_power,
-        kernel=layer.weights,
+        layer=layer,
         y=np.asarray(y),
     )
     data, shape = read_data(y, geometry)
