@@ -224,8 +224,7 @@ def test_rules_by_iteration_with_a_penalty() -> None:
 # --- several channels ------------------------------------------------------------------------------------------------
 
 
-@for_each("options", [RING, SAME, {"padding": "same", "boundary": "reflect"}])
-@for_each("iterate", [False, True])
+@for_each("options, iterate", [(RING, False), (SAME, True)])
 def test_colour_is_one_call(options: dict[str, Any], iterate: bool) -> None:
     shape = (9, 10)
     y = np.stack([scene(shape, noise, KERNEL, **options)[2].reshape(shape) for noise in (0.01, 0.05, 0.2)])
@@ -653,8 +652,7 @@ def test_objective_of_the_penalised_problem() -> None:
     assert len(direct.history.objective) == 0
 
 
-@for_each("name", ITERATIVE)
-@for_each("scale", [1e-120, 1e90])
+@for_each("name, scale", list(zip(ITERATIVE, [1e-120, 1e90] * 3, strict=False)))
 def test_scale_of_kernel_and_data(name: str, scale: float) -> None:
     _, _, y = scene((6, 7), 0.02, **SAME)
     y, options = np.abs(y), ITERATIVE[name]
