@@ -173,7 +173,7 @@ def read_parameter(parameter: float | str, method: str, noise: float | None) -> 
     if method in _COUNTED:
         if method == "richardson_lucy" and parameter == math.inf:
             return math.inf
-        if parameter != math.floor(parameter) or parameter < 1:
+        if not math.isfinite(parameter) or parameter != math.floor(parameter) or parameter < 1:
             raise ValueError(
                 f"parameter={parameter!r} must be a number of iterations, at least 1, for method={method!r}"
                 + (" (or infinite, to iterate up to tol)" if method == "richardson_lucy" else "")

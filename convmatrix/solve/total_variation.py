@@ -98,7 +98,7 @@ def total_variation(
     while done < most:
         run.step()
         done += 1
-        if done % _CHECK == 0 or done == most:
+        if done % _CHECK == 0 or done in (1, most):
             level = run.optimality(first)
         log.add(run.objective(), run.misfit(), level)
         if level <= tol:
