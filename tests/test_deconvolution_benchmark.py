@@ -25,7 +25,7 @@ def test_photograph(monkeypatch: pytest.MonkeyPatch) -> None:
     lucy = errors["convmatrix", "Richardson-Lucy, 10", "nothing"]
     theirs = errors["scikit-image", "Richardson-Lucy, 10", "zero"]
     assert lucy["error"] < blurred["error"] < theirs["error"]
-    assert abs(lucy["error inside"] - theirs["error inside"]) < 0.1 * lucy["error inside"]
+    assert abs(lucy["error inside"] - theirs["error inside"]) < 0.2 * lucy["error inside"]
     ours = [row.cells for row in table.rows if row.cells["program"] == "convmatrix"]
     assert all(cells["error"] < blurred["error"] for cells in ours)
     assert ("PyLops", "not installed", "None") in errors or importlib.util.find_spec("pylops") is not None

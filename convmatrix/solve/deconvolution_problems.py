@@ -36,7 +36,7 @@ _COUNTED: Final = ("cgls", "richardson_lucy")
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class ScaledProblem:
     """A deconvolution in scaled form: the kernel and the data are about one, so that no square over- or underflows.
 
     Attributes

@@ -91,7 +91,7 @@ def total_variation(
     first = float(np.linalg.norm(operator.H @ y))
     if first == 0:
         return Iterate(np.zeros((operator.shape[1], y.shape[1]), np.result_type(operator.dtype, y.dtype)), 0, 0.0)
-    run = _Run(operator, y, weight, variation, found, norm_bound, nonnegative=nonnegative)
+    run = _PrimalDualRun(operator, y, weight, variation, found, norm_bound, nonnegative=nonnegative)
     if start is not None:
         run.restart(start.x, start.dual)
     level, done = math.inf, 0
@@ -106,7 +106,7 @@ def total_variation(
     return Iterate(run.feasible(), done, level, dual=run.dual())
 
 
-class _Run:
+class _PrimalDualRun:
     """The variables of the primal-dual iteration, and one step of it."""
 
     def __init__(
