@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     Array = NDArray[Any]
 
+BOUNDARIES = ("zero", "circular", "reflect", "symmetric", "replicate")  # others: analyses/deblurring_boundaries.py
 NOISE = 0.005  # standard deviation, for grey values from 0 to 1
 CORNER = (100, 100)  # of the frame, in the photograph
 
@@ -42,7 +43,7 @@ def run(context: Context) -> list[Claim]:
     tried = np.geomspace(0.005, 0.5, 7 if context.quick else 13)
     errors: dict[str, list[float]] = {
         boundary: [photograph.error(photograph.deconvolve(boundary, parameter).x) for parameter in tried]
-        for boundary in cm.BOUNDARIES
+        for boundary in BOUNDARIES
     }
     best: dict[str, float] = {boundary: min(found) for boundary, found in errors.items()}
     parameters: dict[str, float] = {boundary: float(tried[np.argmin(found)]) for boundary, found in errors.items()}
@@ -294,7 +295,7 @@ def _curves(photograph: Photograph, tried: Array, errors: dict[str, list[float]]
 def _pictures(photograph: Photograph, parameters: dict[str, float], contenders: list[Contender]) -> Figure:
     figure = new_figure(7.8, 6.6)
     pictures = [("scene in the frame", photograph.scene), ("blurred, with noise", photograph.data)]
-    for boundary in cm.BOUNDARIES:
+    for boundary in BOUNDARIES:
         found = photograph.deconvolve(boundary, parameters[boundary]).x
         pictures.append((boundary, found))
     same = photograph.deconvolve("circular", parameters["symmetric"]).x

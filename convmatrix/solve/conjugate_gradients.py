@@ -37,7 +37,7 @@ class Iterate:
 
 
 @dataclass
-class _State:
+class _KrylovState:
     """An iterate of CGLS: x, y - A x, L x, the negative gradient, and the square of its norm."""
 
     x: Array
@@ -47,7 +47,7 @@ class _State:
     power: float
 
 
-def _steps(operator: Any, y: Array, damping: float, penalty: Any, start: Array) -> Iterator[_State]:
+def _steps(operator: Any, y: Array, damping: float, penalty: Any, start: Array) -> Iterator[_KrylovState]:
     """Yield the iterates of CGLS, the start included, in the form of Hestenes and Stiefel for least squares."""
     adjoint = operator.H
     x = start
@@ -56,7 +56,7 @@ def _steps(operator: Any, y: Array, damping: float, penalty: Any, start: Array) 
     gradient = adjoint @ residual - damping**2 * (x if penalty is None else penalty.H @ penalised)
     direction, power = gradient, float(np.linalg.norm(gradient)) ** 2
     while True:
-        yield _State(x, residual, penalised, gradient, power)
+        yield _KrylovState(x, residual, penalised, gradient, power)
         image = operator @ direction
         difference = direction if penalty is None else penalty @ direction
         length = float(np.linalg.norm(image)) ** 2 + (damping * float(np.linalg.norm(difference))) ** 2

@@ -22,13 +22,13 @@ from convmatrix.solve.total_variation import TotalVariation, total_variation
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.solve.decompositions import Decomposition
-    from convmatrix.solve.deconvolution_problems import Problem
+    from convmatrix.solve.deconvolution_problems import ScaledProblem
 
 ITERATION = "iteration"
 
 
 @dataclass(frozen=True, eq=False)
-class Solution:
+class ScaledSolution:
     """Columns x of a scaled problem, the parameter, and how they were found; see `Deconvolution`."""
 
     x: Array
@@ -38,13 +38,13 @@ class Solution:
     gradient: float = 0.0
 
 
-def solve_problem(problem: Problem) -> Solution:
+def solve_problem(problem: ScaledProblem) -> ScaledSolution:
     """Return the solution of a problem; raise ValueError if the tolerance is not reached."""
     if problem.method == "cgls":
         found, number = stopped_conjugate_gradients(
             problem.operator, problem.data, problem.parameter, problem.target, _most(problem), problem.log
         )
-        return Solution(found.x, number, ITERATION, found.iterations, found.gradient)
+        return ScaledSolution(found.x, number, ITERATION, found.iterations, found.gradient)
     if problem.method == "richardson_lucy":
         given = problem.parameter if isinstance(problem.parameter, float) else math.inf
         found, number = richardson_lucy(
@@ -52,7 +52,7 @@ def solve_problem(problem: Problem) -> Solution:
         )
         if math.isinf(given) and problem.target is None:
             _check_converged(problem, found, "the iteration of Richardson and Lucy")
-        return Solution(found.x, number, ITERATION, found.iterations, found.gradient)
+        return ScaledSolution(found.x, number, ITERATION, found.iterations, found.gradient)
     if problem.method == "tv":
         return _total_variation(problem)
     decomposition = decompose_jointly(problem.layer, problem.penalty)
@@ -68,18 +68,18 @@ def solve_problem(problem: Problem) -> Solution:
     elif not problem.nonnegative or problem.parameter in ("gcv", "l_curve"):
         solution = _by_iterations(problem)
     else:
-        solution = Solution(np.zeros((problem.geometry.n_in, problem.data.shape[1])), 0.0, ITERATION)
+        solution = ScaledSolution(np.zeros((problem.geometry.n_in, problem.data.shape[1])), 0.0, ITERATION)
     return _nonnegative(problem, solution) if problem.nonnegative else solution
 
 
-def _most(problem: Problem) -> int:
+def _most(problem: ScaledProblem) -> int:
     """Return the maximum number of iterations; one that is given as the parameter is not limited."""
     return (
         problem.most if isinstance(problem.parameter, str) or math.isinf(problem.parameter) else int(problem.parameter)
     )
 
 
-def _check_converged(problem: Problem, found: Iterate, name: str) -> None:
+def _check_converged(problem: ScaledProblem, found: Iterate, name: str) -> None:
     if found.gradient <= 2 * problem.tol:
         return
     raise ValueError(
@@ -88,14 +88,14 @@ def _check_converged(problem: Problem, found: Iterate, name: str) -> None:
     )
 
 
-def _misfit(problem: Problem, found: Iterate) -> float:
+def _misfit(problem: ScaledProblem, found: Iterate) -> float:
     return float(np.linalg.norm(problem.operator @ found.x - problem.data))
 
 
 # --- filters ---------------------------------------------------------------------------------------------------------
 
 
-def _filtered(problem: Problem, found: Decomposition) -> Solution:
+def _filtered(problem: ScaledProblem, found: Decomposition) -> ScaledSolution:
     """Return the filtered solution."""
     geometry, values = problem.geometry, found.values
     largest = float(values.max(initial=0.0))
@@ -110,13 +110,13 @@ def _filtered(problem: Problem, found: Decomposition) -> Solution:
     spectrum = Spectrum(values, energies, found.outside(problem.data, data), geometry.n_out, q, free_outside=free)
     regularisation = _regularisation(problem)
     if problem.nonnegative and problem.parameter == "discrepancy":
-        return Solution(np.zeros((geometry.n_in, len(data))), 0.0, found.route)  # it has another residual
+        return ScaledSolution(np.zeros((geometry.n_in, len(data))), 0.0, found.route)  # it has another residual
     parameter = regularisation.choose(spectrum)
     level = EPSILON * max(geometry.n_out, geometry.n_in) * largest
     least = float(values.min()) if values.size == min(geometry.n_out, geometry.n_in) else 0.0
     if parameter == 0 and least <= level:
         if problem.nonnegative:
-            return Solution(np.zeros((geometry.n_in, len(data))), 0.0, found.route)
+            return ScaledSolution(np.zeros((geometry.n_in, len(data))), 0.0, found.route)
         raise ValueError(
             f"A is singular to rounding: its singular values reach from {largest:.3g} down to {least:.2g} (for the "
             "kernel scaled to about one), and parameter=0 divides by them; give a positive one, or 'gcv'"
@@ -126,10 +126,10 @@ def _filtered(problem: Problem, found: Decomposition) -> Solution:
     else:
         factors = filter_factors(values, regularisation.damping(parameter), q)
     x = found.from_right(data * np.divide(factors, values, out=np.zeros_like(factors), where=factors > 0))
-    return Solution(x, parameter, found.route)
+    return ScaledSolution(x, parameter, found.route)
 
 
-def _regularisation(problem: Problem) -> Regularisation:
+def _regularisation(problem: ScaledProblem) -> Regularisation:
     method: Any = problem.method
     return Regularisation(method, problem.parameter, problem.target)
 
@@ -137,7 +137,7 @@ def _regularisation(problem: Problem) -> Regularisation:
 # --- iterations ------------------------------------------------------------------------------------------------------
 
 
-def _by_iterations(problem: Problem) -> Solution:
+def _by_iterations(problem: ScaledProblem) -> ScaledSolution:
     """Return the Tikhonov solution by conjugate gradients, with a number or a rule for the parameter."""
     regularisation, L = _regularisation(problem), problem.L
 
@@ -163,10 +163,10 @@ def _by_iterations(problem: Problem) -> Solution:
             raise ValueError(f"A^H y is zero, from which parameter={problem.parameter!r} cannot be estimated; check y")
         found = attempt(problem.data, regularisation.damping(value), None)
     _check_converged(problem, found, "conjugate gradients")
-    return Solution(found.x, value, ITERATION, found.iterations, found.gradient)
+    return ScaledSolution(found.x, value, ITERATION, found.iterations, found.gradient)
 
 
-def _nonnegative(problem: Problem, unconstrained: Solution) -> Solution:
+def _nonnegative(problem: ScaledProblem, unconstrained: ScaledSolution) -> ScaledSolution:
     """Return the non-negative solution, for the parameter of the unconstrained one, or for a given residual."""
     L = problem.L
 
@@ -191,10 +191,10 @@ def _nonnegative(problem: Problem, unconstrained: Solution) -> Solution:
     else:
         value = unconstrained.parameter if isinstance(problem.parameter, str) else problem.parameter
         found = solve(value, None)
-    return Solution(found.x, value, ITERATION, found.iterations, found.gradient)
+    return ScaledSolution(found.x, value, ITERATION, found.iterations, found.gradient)
 
 
-def _total_variation(problem: Problem) -> Solution:
+def _total_variation(problem: ScaledProblem) -> ScaledSolution:
     """Return the minimum of the squared residual and the total variation."""
     variation = TotalVariation(differences(problem.geometry), problem.isotropic)
     decomposition = decompose_jointly(problem.layer, None)
@@ -226,17 +226,17 @@ def _total_variation(problem: Problem) -> Solution:
         value = float(problem.parameter)
         found = solve(value, None)
     route = ITERATION if decomposition is None else decomposition.route
-    return Solution(found.x, value, route, found.iterations, found.gradient)
+    return ScaledSolution(found.x, value, route, found.iterations, found.gradient)
 
 
-def _flat_misfit(problem: Problem) -> float:
+def _flat_misfit(problem: ScaledProblem) -> float:
     """Return the residual of the best x whose channels are constant: the limit of strong total variation."""
     channels = problem.geometry.in_channels
     images = problem.operator @ np.repeat(np.eye(channels), problem.geometry.n_in // channels, axis=0)
     return float(np.linalg.norm(images @ np.linalg.lstsq(images, problem.data)[0] - problem.data))
 
 
-def _norm(problem: Problem) -> float:
+def _norm(problem: ScaledProblem) -> float:
     """Return a proved upper bound on the norm of the scaled layer."""
     from convmatrix.spectral.bounds import norm_bounds
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 import numpy as np
 
 from convmatrix import options as validate
+from convmatrix.boundary import SIGNED
 from convmatrix.solve.rules import FilterName, Rule
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ _COUNTED: Final = ("cgls", "richardson_lucy")
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class ScaledProblem:
     """A deconvolution in scaled form: the kernel and the data are about one, so that no square over- or underflows.
 
     Attributes
@@ -172,7 +173,7 @@ def read_parameter(parameter: float | str, method: str, noise: float | None) -> 
     if method in _COUNTED:
         if method == "richardson_lucy" and parameter == math.inf:
             return math.inf
-        if parameter != math.floor(parameter) or parameter < 1:
+        if not math.isfinite(parameter) or parameter != math.floor(parameter) or parameter < 1:
             raise ValueError(
                 f"parameter={parameter!r} must be a number of iterations, at least 1, for method={method!r}"
                 + (" (or infinite, to iterate up to tol)" if method == "richardson_lucy" else "")
@@ -188,11 +189,19 @@ def read_parameter(parameter: float | str, method: str, noise: float | None) -> 
 
 
 def check_combination(
-    method: str, penalty: Any, *, nonnegative: bool, isotropic: bool, signal_power: Any, kernel: Array, y: Array
+    method: str,
+    penalty: Any,
+    *,
+    nonnegative: bool,
+    isotropic: bool,
+    signal_power: Any,
+    layer: WeightedLayer,
+    y: Array,
 ) -> None:
     """Raise if options do not fit the method, or the data do not fit a non-negative solution."""
     if method not in METHODS:
         raise ValueError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
+    geometry, kernel = layer.geometry, layer.weights
     if penalty is not None and method != "tikhonov":
         raise ValueError(f"penalty is for method='tikhonov', but method={method!r}; omit one of the two")
     if nonnegative and method not in ("tikhonov", "richardson_lucy", "tv"):
@@ -203,6 +212,14 @@ def check_combination(
         raise ValueError(f"isotropic=False is for method='tv', but method={method!r}; omit one of the two")
     if signal_power is not None and method != "wiener":
         raise ValueError(f"signal_power is for method='wiener', but method={method!r}; omit one of the two")
+    if method == "richardson_lucy":
+        pairs = zip(geometry.boundary, geometry.padding, strict=True)
+        read = [boundary for boundary, padding in pairs if boundary in SIGNED and any(padding)]
+        if read:
+            raise ValueError(
+                f"method='richardson_lucy' needs a matrix without negative entries, but boundary={read[0]!r} subtracts "
+                "samples; set another boundary, padding='valid', or method='tikhonov' and nonnegative=True"
+            )
     if method != "richardson_lucy" and not nonnegative:
         return
     reason = "method='richardson_lucy'" if method == "richardson_lucy" else "nonnegative=True"

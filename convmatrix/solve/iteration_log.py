@@ -30,7 +30,8 @@ class IterationHistory(KeepsReadOnly):
     residual : array of float, read-only
         norm(A x - y).
     gradient : array of float, read-only
-        The measure of optimality that ends the iterations, as recorded in `Deconvolution.gradient`.
+        The measure of optimality that ends the iterations, as in `Deconvolution.gradient`; for ``"tv"`` it is computed
+        in every fifth iteration, and repeated in between.
     """
 
     objective: NDArray[np.float64]

@@ -91,14 +91,14 @@ def total_variation(
     first = float(np.linalg.norm(operator.H @ y))
     if first == 0:
         return Iterate(np.zeros((operator.shape[1], y.shape[1]), np.result_type(operator.dtype, y.dtype)), 0, 0.0)
-    run = _Run(operator, y, weight, variation, found, norm_bound, nonnegative=nonnegative)
+    run = _PrimalDualRun(operator, y, weight, variation, found, norm_bound, nonnegative=nonnegative)
     if start is not None:
         run.restart(start.x, start.dual)
     level, done = math.inf, 0
     while done < most:
         run.step()
         done += 1
-        if done % _CHECK == 0 or done == most:
+        if done % _CHECK == 0 or done in (1, most):
             level = run.optimality(first)
         log.add(run.objective(), run.misfit(), level)
         if level <= tol:
@@ -106,7 +106,7 @@ def total_variation(
     return Iterate(run.feasible(), done, level, dual=run.dual())
 
 
-class _Run:
+class _PrimalDualRun:
     """The variables of the primal-dual iteration, and one step of it."""
 
     def __init__(
