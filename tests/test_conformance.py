@@ -30,7 +30,7 @@ from convmatrix.conformance.judging import compare, judge
 from convmatrix.conformance.layer_cases import LayerCase, features
 from convmatrix.conformance.onnx_target import is_specified
 from convmatrix.conformance.rounding import allowed_error, is_decisive, winograd_matrices
-from convmatrix.conformance.targets import RefusedCaseError, TargetCall, TestedLibrary, call_text, without_numbers
+from convmatrix.conformance.targets import RefusedCaseError, TargetCall, TargetLibrary, call_text, without_numbers
 from convmatrix.conformance.trials import drawn_layer, outcomes
 from tests import reference
 from tests.cases import for_each
@@ -354,7 +354,7 @@ def test_targets_and_their_scripts(name: str, count: int) -> None:
         pytest.importorskip(package)
     target = TargetName(name).load()
     safe = [call for call in target.calls if "upfirdn" not in call.name and call.name != "ConvTranspose"]
-    for outcome in outcomes(TestedLibrary(name, tuple(safe), target.versions), 11, range(count)):
+    for outcome in outcomes(TargetLibrary(name, tuple(safe), target.versions), 11, range(count)):
         assert not outcome.failed, outcome
     assert set(TARGETS) >= {name}
 

@@ -3,7 +3,7 @@
 from convmatrix.conformance.conformance_report import ConformanceReport
 from convmatrix.conformance.offers import Offers, declared_offers
 from convmatrix.conformance.target_names import TARGETS, TargetName
-from convmatrix.conformance.targets import TargetCall, TestedLibrary
+from convmatrix.conformance.targets import TargetCall, TargetLibrary
 from convmatrix.conformance.trials import Finding
 
 __all__ = [
@@ -12,8 +12,8 @@ __all__ = [
     "Finding",
     "Offers",
     "TargetCall",
+    "TargetLibrary",
     "TargetName",
-    "TestedLibrary",
     "declared_offers",
 ]
 

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.conformance.offers import Offers, declared_offers
-from convmatrix.conformance.targets import TargetCall, TestedLibrary
+from convmatrix.conformance.targets import TargetCall, TargetLibrary
 
 if TYPE_CHECKING:
     from convmatrix.conformance.layer_cases import LayerCase
@@ -42,7 +42,7 @@ def function_target(
     gradient: Callable[..., Any] | None = None,
     rounding: Rounding = "exact",
     imports: str = "",
-) -> TestedLibrary:
+) -> TargetLibrary:
     """Return a target that consists of one function.
 
     Parameters
@@ -75,7 +75,7 @@ def function_target(
         rounding=rounding,
         names={"function": function, "gradient": gradient},
     )
-    return TestedLibrary(name, (call,))
+    return TargetLibrary(name, (call,))
 
 
 def named_function(path: str) -> tuple[Callable[..., Any], Callable[..., Any] | None, str]:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from convmatrix.conformance.expected_values import LayerValues
     from convmatrix.conformance.judging import Difference
     from convmatrix.conformance.layer_cases import LayerCase
-    from convmatrix.conformance.targets import TargetCall, TestedLibrary
+    from convmatrix.conformance.targets import TargetCall, TargetLibrary
 
 
 def reproducing_script(
-    target: TestedLibrary, call: TargetCall, case: LayerCase, values: LayerValues, difference: Difference
+    target: TargetLibrary, call: TargetCall, case: LayerCase, values: LayerValues, difference: Difference
 ) -> str:
     """Return a program that ends with an error as long as the target differs.
 

@@ -90,7 +90,7 @@ class TargetCall:
 
 
 @dataclass(frozen=True)
-class TestedLibrary:
+class TargetLibrary:
     """A library or a function, with its calls and the versions of the packages that it consists of."""
 
     name: str

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from convmatrix.conformance.offers import Offers
-from convmatrix.conformance.targets import TargetCall, TestedLibrary, call_text, load_package, unless
+from convmatrix.conformance.targets import TargetCall, TargetLibrary, call_text, load_package, unless
 
 if TYPE_CHECKING:
     from convmatrix.boundary import Boundary
@@ -33,7 +33,7 @@ _REFUSALS: Final = (
 )
 
 
-def torch_target() -> TestedLibrary:
+def torch_target() -> TargetLibrary:
     """Return PyTorch as a target; raises ImportError if it is not installed."""
     torch = load_package("torch", "the target torch")
     torch.set_num_threads(1)  # layers this small are not worth dividing
@@ -71,7 +71,7 @@ def torch_target() -> TestedLibrary:
         call("torch.nn.functional.conv_transpose", offers(("even",), transposed=True), _transposed),
         call("torch.nn.ConvTranspose", offers(("even",), transposed=True), _transposed_module),
     )
-    return TestedLibrary("torch", calls, {"torch": str(torch.__version__)})
+    return TargetLibrary("torch", calls, {"torch": str(torch.__version__)})
 
 
 def _accepts(case: LayerCase) -> bool:
