@@ -434,8 +434,8 @@ def test_the_command_on_a_function(
 
 
 def test_the_end_of_a_process_is_a_finding(module: str) -> None:
-    report = cm.testing.conform(f"{module}:deadly", {"axes": 1}, count=12, jobs=1, rng=1)
-    assert (report.tried, report.failed) == (12, 3)
+    report = cm.testing.conform(f"{module}:deadly", {"axes": 1}, count=7, jobs=1, rng=0)
+    assert (report.tried, report.failed) == (7, 1)
     finding = report.findings[0]
     assert (finding.difference.kind, finding.case.input_shape, finding.case.kernel_shape) == ("crash", (13,), (1,))
     assert "status 3" in finding.difference.text
