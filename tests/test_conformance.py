@@ -299,6 +299,17 @@ def test_exceptions_are_findings_and_refusals_are_not() -> None:
     assert "findings" not in report.explain().replace("finding 1", "")
 
 
+def test_a_failure_is_not_shrunk_to_another_one() -> None:
+    def twice_wrong(x: Any, w: Any, bias: Any) -> Any:
+        if x.shape[2] == 1:
+            raise KeyError("one sample")
+        return fourier_layer(x, w, bias).round() + (x.shape[2] > 4)
+
+    report = cm.testing.conform(twice_wrong, {"axes": 1}, count=30)
+    shapes = {finding.difference.kind: finding.case.input_shape for finding in report.findings}
+    assert shapes == {"value": (5,), "KeyError": (1,)}
+
+
 def test_messages_are_counted_without_their_numbers() -> None:
     assert without_numbers("got (1,1,2) and -3.5 of x2") == "got N and N of x2"
     assert without_numbers("ONNX: [np.int64(1), np.int64(2)], [[0 0] [0 0]] in 3-D") == "ONNX: N in N-D"
