@@ -278,7 +278,8 @@ def conform(
     time_limit : float, optional
         Seconds after which no more layers are run.
     jobs : int
-        Number of processes, for targets that are given by name. There, the end of a process is a finding as well.
+        Number of processes, for targets that are given by name. These run in new processes, so that the end of one is
+        a finding as well; a script calls this below ``if __name__ == "__main__":``, as for `multiprocessing`.
     rng : int or numpy.random.Generator
 
     Returns

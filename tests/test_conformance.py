@@ -30,7 +30,7 @@ from convmatrix.conformance.judging import compare, judge
 from convmatrix.conformance.layer_cases import LayerCase, features
 from convmatrix.conformance.onnx_target import is_specified
 from convmatrix.conformance.rounding import allowed_error, is_decisive, winograd_matrices
-from convmatrix.conformance.targets import Call, RefusedCaseError, Target, call_text, without_numbers
+from convmatrix.conformance.targets import RefusedCaseError, TargetCall, TargetLibrary, call_text, without_numbers
 from convmatrix.conformance.trials import drawn_layer, outcomes
 from tests import reference
 from tests.cases import for_each
@@ -192,6 +192,10 @@ def test_bounds_are_above_zero_and_below_a_half() -> None:
             wider = allowed_error(case, values, rounding)
             assert all(np.all(wider[name] >= direct[name]) for name in direct)
         assert is_decisive(case, values, "fft")
+    case = plain_case((9,), (3,), dtype="float32")
+    values = draw_values(case, np.random.default_rng(0))
+    bounds = [np.max(allowed_error(case, values, rounding)["y"]) for rounding in ("direct", "winograd")]
+    assert bounds[1] > 100 * bounds[0]  # the transforms of tiles of four have norms 19, 1 and 10 at least
     case = plain_case((8, 8), (3, 3), dtype="bfloat16")
     assert not is_decisive(case, draw_values(case, np.random.default_rng(0)), "fft")
 
@@ -299,19 +303,32 @@ def test_exceptions_are_findings_and_refusals_are_not() -> None:
     assert "findings" not in report.explain().replace("finding 1", "")
 
 
+def test_a_failure_is_not_shrunk_to_another_one() -> None:
+    def twice_wrong(x: Any, w: Any, bias: Any) -> Any:
+        if x.shape[2] == 1:
+            raise KeyError("one sample")
+        return fourier_layer(x, w, bias).round() + (x.shape[2] > 4)
+
+    report = cm.testing.conform(twice_wrong, {"axes": 1}, count=30)
+    shapes = {finding.difference.kind: finding.case.input_shape for finding in report.findings}
+    assert shapes == {"value": (5,), "KeyError": (1,)}
+
+
 def test_messages_are_counted_without_their_numbers() -> None:
     assert without_numbers("got (1,1,2) and -3.5 of x2") == "got N and N of x2"
-    assert without_numbers("ONNX: [np.int64(1), np.int64(2)], [[0 0] [0 0]] in 3-D") == "ONNX: N, N in N-D"
+    assert without_numbers("ONNX: [np.int64(1), np.int64(2)], [[0 0] [0 0]] in 3-D") == "ONNX: N in N-D"
     assert call_text("f", "x", stride=None, mode="same") == "f(x, mode='same')"
 
 
 def test_refusals_by_message() -> None:
     case, values, _ = one_layer()
-    call = Call("f", declared_offers([]), "", lambda *_: "raise RuntimeError('not with 3')", refusals=("not with",))
+    call = TargetCall(
+        "f", declared_offers([]), "", lambda *_: "raise RuntimeError('not with 3')", refusals=("not with",)
+    )
     with pytest.raises(RefusedCaseError, match="not with 3"):
         call.run(case, values)
     assert judge(call, case, values).refusal == "not with N"
-    other = Call("f", declared_offers([]), "", lambda *_: "raise RuntimeError('broken')", refusals=("not with",))
+    other = TargetCall("f", declared_offers([]), "", lambda *_: "raise RuntimeError('broken')", refusals=("not with",))
     difference = judge(other, case, values).difference
     assert difference is not None
     assert (difference.kind, difference.text) == ("RuntimeError", "RuntimeError: broken")
@@ -345,14 +362,14 @@ def test_a_time_limit_ends_a_campaign() -> None:
 # --- built-in targets -------------------------------------------------------------------------------------------------
 
 
-@for_each("name, count", [("torch", 60), ("onnxruntime", 40), ("onnx-reference", 30), ("scipy", 60)])
+@for_each("name, count", [("torch", 30), ("onnxruntime", 30), ("onnx-reference", 20), ("scipy", 40)])
 def test_targets_and_their_scripts(name: str, count: int) -> None:
     """The targets are read right: nearly everything conforms. What differs is in the manual."""
     for package in {"onnxruntime": ("onnx", "onnxruntime"), "onnx-reference": ("onnx",)}.get(name, (name,)):
         pytest.importorskip(package)
     target = TargetName(name).load()
     safe = [call for call in target.calls if "upfirdn" not in call.name and call.name != "ConvTranspose"]
-    for outcome in outcomes(Target(name, tuple(safe), target.versions), 11, range(count)):
+    for outcome in outcomes(TargetLibrary(name, tuple(safe), target.versions), 11, range(count)):
         assert not outcome.failed, outcome
     assert set(TARGETS) >= {name}
 
@@ -432,8 +449,8 @@ def test_the_command_on_a_function(
 
 
 def test_the_end_of_a_process_is_a_finding(module: str) -> None:
-    report = cm.testing.conform(f"{module}:deadly", {"axes": 1}, count=12, jobs=1, rng=1)
-    assert (report.tried, report.failed) == (12, 3)
+    report = cm.testing.conform(f"{module}:deadly", {"axes": 1}, count=7, jobs=1, rng=0)
+    assert (report.tried, report.failed) == (7, 1)
     finding = report.findings[0]
     assert (finding.difference.kind, finding.case.input_shape, finding.case.kernel_shape) == ("crash", (13,), (1,))
     assert "status 3" in finding.difference.text

@@ -26,22 +26,24 @@ if TYPE_CHECKING:
 _USAGE: Final = """\
 convmatrix conform torch | onnxruntime | onnx-reference | scipy
                           | MODULE:FUNCTION [--options LIST]
-                          [--count N] [--seed N] [--jobs N] [--time-limit SECONDS]
-                          [--rounding ALGORITHM] [--report FILE.json] [--json]
+                          [--count N] [--seed N] [--jobs N]
+                          [--time-limit SECONDS] [--rounding ALGORITHM]
+                          [--report FILE.json] [--json]
        convmatrix conform --export FOLDER [--count N] [--seed N]\
 """
 _DESCRIPTION: Final = """\
-Run random layers, with every combination of the options that the target has, and
-compare its outputs and gradients with the exact ones. All numbers are integers so
-small that correct floating-point results are equal. A failure is shrunk to a
-minimal layer and printed with a script that reproduces it by the target alone.
+Run random layers, with every combination of the options that the target has,
+and compare its outputs and gradients with the exact ones. All numbers are
+integers, so small that correct floating-point results are equal. A failure is
+shrunk to a minimal layer and printed with a script that reproduces it by the
+target alone.
 
-A function of your own is called as function(x, w, bias, **options) and returns y;
-its attribute gradient(x, w, bias, g, **options), if it has one, returns dx, dw and,
-with a bias, db. Only the options listed with --options are drawn and passed:
-  batch, channels, bias, stride, dilation, groups, output_padding,
-  padding=valid+even+pairs+centred+same+same_lower+full, boundary=zero+circular+...,
-  flip, transposed, dtype=float64+float32+..., axes=1+2+3
+A function of your own is called as function(x, w, bias, **options) and returns
+y; its attribute gradient(x, w, bias, g, **options), if it has one, returns dx,
+dw and, with a bias, db. Only the options that are listed are drawn and passed:
+  batch, channels, bias, stride, dilation, groups, output_padding, flip,
+  transposed, padding=valid+even+pairs+centred+same+same_lower+full,
+  boundary=zero+circular+..., dtype=float64+float32+..., axes=1+2+3
 """
 _EPILOG: Final = """\
 examples:

@@ -3,16 +3,16 @@
 from convmatrix.conformance.conformance_report import ConformanceReport
 from convmatrix.conformance.offers import Offers, declared_offers
 from convmatrix.conformance.target_names import TARGETS, TargetName
-from convmatrix.conformance.targets import Call, Target
+from convmatrix.conformance.targets import TargetCall, TargetLibrary
 from convmatrix.conformance.trials import Finding
 
 __all__ = [
     "TARGETS",
-    "Call",
     "ConformanceReport",
     "Finding",
     "Offers",
-    "Target",
+    "TargetCall",
+    "TargetLibrary",
     "TargetName",
     "declared_offers",
 ]

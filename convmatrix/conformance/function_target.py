@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.conformance.offers import Offers, declared_offers
-from convmatrix.conformance.targets import Call, Target
+from convmatrix.conformance.targets import TargetCall, TargetLibrary
 
 if TYPE_CHECKING:
     from convmatrix.conformance.layer_cases import LayerCase
@@ -42,7 +42,7 @@ def function_target(
     gradient: Callable[..., Any] | None = None,
     rounding: Rounding = "exact",
     imports: str = "",
-) -> Target:
+) -> TargetLibrary:
     """Return a target that consists of one function.
 
     Parameters
@@ -66,7 +66,7 @@ def function_target(
         raise TypeError(f"function must be callable, but is a {type(function).__name__}")
     offers = declared_offers(options)
     name = getattr(function, "__name__", type(function).__name__)
-    call = Call(
+    call = TargetCall(
         name=name,
         offers=offers,
         imports=imports or f"# function is {name}, the function that was tested\n",
@@ -75,7 +75,7 @@ def function_target(
         rounding=rounding,
         names={"function": function, "gradient": gradient},
     )
-    return Target(name, (call,))
+    return TargetLibrary(name, (call,))
 
 
 def named_function(path: str) -> tuple[Callable[..., Any], Callable[..., Any] | None, str]:

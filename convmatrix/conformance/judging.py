@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from convmatrix.conformance.expected_values import LayerValues
     from convmatrix.conformance.layer_cases import LayerCase
     from convmatrix.conformance.rounding import Rounding
-    from convmatrix.conformance.targets import Call
+    from convmatrix.conformance.targets import TargetCall
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,10 @@ class Judgement:
     refusal: str | None = None
 
 
-Judge = Callable[["Call", "LayerCase", "LayerValues"], Judgement]
+Judge = Callable[["TargetCall", "LayerCase", "LayerValues"], Judgement]
 
 
-def judge(call: Call, case: LayerCase, values: LayerValues) -> Judgement:
+def judge(call: TargetCall, case: LayerCase, values: LayerValues) -> Judgement:
     """Run a call on a layer, and compare."""
     try:
         results, failure = call.run(case, values)

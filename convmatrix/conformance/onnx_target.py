@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.boundary import BOUNDARIES
 from convmatrix.conformance.offers import Offers
-from convmatrix.conformance.targets import Call, Target, call_text, load_package, unless
+from convmatrix.conformance.targets import TargetCall, TargetLibrary, call_text, load_package, unless
 
 if TYPE_CHECKING:
     from convmatrix.boundary import Boundary
@@ -69,7 +69,7 @@ def is_specified(case: LayerCase) -> bool:
     return True
 
 
-def onnxruntime_target() -> Target:
+def onnxruntime_target() -> TargetLibrary:
     """Return onnxruntime as a target; raises ImportError if it or onnx is not installed."""
     onnx = load_package("onnx", "the target onnxruntime")
     runtime = load_package("onnxruntime", "the target onnxruntime")
@@ -93,7 +93,7 @@ def onnxruntime_target() -> Target:
     )
 
 
-def onnx_reference_target() -> Target:
+def onnx_reference_target() -> TargetLibrary:
     """Return the reference evaluator of onnx as a target; raises ImportError if it is not installed."""
     onnx = load_package("onnx", "the target onnx-reference")
     imports = f"{MODEL_IMPORTS}from onnx.reference import ReferenceEvaluator\n"
@@ -108,9 +108,9 @@ def _target(
     run: Callable[[LayerCase], list[str]],
     versions: dict[str, str],
     refusals: tuple[str, ...] = (),
-) -> Target:
+) -> TargetLibrary:
     calls = tuple(
-        Call(
+        TargetCall(
             name=operator,
             offers=offers,
             imports=imports,
@@ -120,7 +120,7 @@ def _target(
         )
         for operator, offers in offered.items()
     )
-    return Target(name, calls, versions)
+    return TargetLibrary(name, calls, versions)
 
 
 def _session(case: LayerCase) -> list[str]:

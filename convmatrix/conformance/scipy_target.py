@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.boundary import BOUNDARIES
 from convmatrix.conformance.offers import Offers
-from convmatrix.conformance.targets import Call, Target, call_text, load_package, unless
+from convmatrix.conformance.targets import TargetCall, TargetLibrary, call_text, load_package, unless
 
 if TYPE_CHECKING:
     from convmatrix.boundary import Boundary
@@ -42,7 +42,7 @@ _UPFIRDN: Final = {
 _FLOATS: Final = ("float64", "float32")
 
 
-def scipy_target() -> Target:
+def scipy_target() -> TargetLibrary:
     """Return SciPy as a target.
 
     Examples
@@ -70,13 +70,15 @@ def scipy_target() -> Target:
         ),
         _call("scipy.signal.upfirdn, up", _upsampled, _offers((1,), ("valid",), transposed=True, stride=True)),
     )
-    return Target("scipy", calls, {"scipy": scipy.__version__})
+    return TargetLibrary("scipy", calls, {"scipy": scipy.__version__})
 
 
-def _call(name: str, statement: Callable[[str, LayerCase], str], offers: Offers, rounding: Rounding = "exact") -> Call:
+def _call(
+    name: str, statement: Callable[[str, LayerCase], str], offers: Offers, rounding: Rounding = "exact"
+) -> TargetCall:
     function = name.split()[0].rstrip(",")
     module = function.rpartition(".")[0]
-    return Call(
+    return TargetCall(
         name=name,
         offers=offers,
         imports=f"import numpy as np\nimport {module}\n",

@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from convmatrix.conformance.expected_values import LayerValues
     from convmatrix.conformance.judging import Difference
     from convmatrix.conformance.layer_cases import LayerCase
-    from convmatrix.conformance.targets import Call, Target
+    from convmatrix.conformance.targets import TargetCall, TargetLibrary
 
 
-def reproducing_script(target: Target, call: Call, case: LayerCase, values: LayerValues, difference: Difference) -> str:
+def reproducing_script(
+    target: TargetLibrary, call: TargetCall, case: LayerCase, values: LayerValues, difference: Difference
+) -> str:
     """Return a program that ends with an error as long as the target differs.
 
     The arrays are written out, and the statements are those that were run.

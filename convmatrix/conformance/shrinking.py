@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from convmatrix.conformance.judging import Difference, Judge
     from convmatrix.conformance.layer_cases import LayerCase
     from convmatrix.conformance.offers import Offers
-    from convmatrix.conformance.targets import Call
+    from convmatrix.conformance.targets import TargetCall
 
     Change = Callable[[LayerCase], LayerCase | None]
 
@@ -33,7 +33,7 @@ _LARGEST_ARRAY: Final = 200
 
 
 class _Shrinker:
-    def __init__(self, call: Call, difference: Difference, judge: Judge, most_runs: int) -> None:
+    def __init__(self, call: TargetCall, difference: Difference, judge: Judge, most_runs: int) -> None:
         self.call, self.wanted, self.judge = call, difference.signature, judge
         self.runs = most_runs
 
@@ -56,7 +56,7 @@ class _Shrinker:
 
 
 def shrink(
-    call: Call,
+    call: TargetCall,
     case: LayerCase,
     values: LayerValues,
     difference: Difference,
@@ -77,7 +77,7 @@ def shrink(
     return best[0], *_simplify_values(shrinker, *best)
 
 
-def _simpler(call: Call, case: LayerCase) -> Iterator[tuple[LayerCase, int]]:
+def _simpler(call: TargetCall, case: LayerCase) -> Iterator[tuple[LayerCase, int]]:
     """Yield simpler layers within the call's offers, and how often to draw integers for them."""
     changes = list(_changes(case, call.offers))
     seen = {case}

@@ -12,7 +12,7 @@ from convmatrix.options import called_here
 
 if TYPE_CHECKING:
     from convmatrix.conformance.rounding import Rounding
-    from convmatrix.conformance.targets import Target
+    from convmatrix.conformance.targets import TargetLibrary
 
 TARGETS: Final = {
     "torch": ("convmatrix.conformance.torch_target", "torch_target"),
@@ -31,7 +31,7 @@ class TargetName:
     options: tuple[tuple[str, Any], ...] = ()
     rounding: Rounding | None = None
 
-    def load(self) -> Target:
+    def load(self) -> TargetLibrary:
         """Return the target.
 
         Raises

@@ -29,7 +29,7 @@ class RefusedCaseError(Exception):
 
 
 @dataclass(frozen=True)
-class Call:
+class TargetCall:
     """One function of a target.
 
     Attributes
@@ -90,14 +90,14 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Target:
+class TargetLibrary:
     """A library or a function, with its calls and the versions of the packages that it consists of."""
 
     name: str
-    calls: tuple[Call, ...]
+    calls: tuple[TargetCall, ...]
     versions: Mapping[str, str] = field(default_factory=dict)
 
-    def call(self, name: str) -> Call:
+    def call(self, name: str) -> TargetCall:
         """Return a call by its name."""
         return next(call for call in self.calls if call.name == name)
 

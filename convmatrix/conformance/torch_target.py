@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from convmatrix.conformance.offers import Offers
-from convmatrix.conformance.targets import Call, Target, call_text, load_package, unless
+from convmatrix.conformance.targets import TargetCall, TargetLibrary, call_text, load_package, unless
 
 if TYPE_CHECKING:
     from convmatrix.boundary import Boundary
@@ -33,7 +33,7 @@ _REFUSALS: Final = (
 )
 
 
-def torch_target() -> Target:
+def torch_target() -> TargetLibrary:
     """Return PyTorch as a target; raises ImportError if it is not installed."""
     torch = load_package("torch", "the target torch")
     torch.set_num_threads(1)  # layers this small are not worth dividing
@@ -50,11 +50,11 @@ def torch_target() -> Target:
             transposed=(transposed,),
             dtypes=dtypes,
             settings=_EXTRAS,
-            accepts=lambda case: case.setting("form") == "batched" or case.batch == 1,
+            accepts=_accepts,
         )
 
-    def call(name: str, offered: Offers, lines: Callable[[LayerCase], list[str]]) -> Call:
-        return Call(
+    def call(name: str, offered: Offers, lines: Callable[[LayerCase], list[str]]) -> TargetCall:
+        return TargetCall(
             name=name,
             offers=offered,
             imports=_IMPORTS,
@@ -71,7 +71,18 @@ def torch_target() -> Target:
         call("torch.nn.functional.conv_transpose", offers(("even",), transposed=True), _transposed),
         call("torch.nn.ConvTranspose", offers(("even",), transposed=True), _transposed_module),
     )
-    return Target("torch", calls, {"torch": str(torch.__version__)})
+    return TargetLibrary("torch", calls, {"torch": str(torch.__version__)})
+
+
+def _accepts(case: LayerCase) -> bool:
+    """Return whether a layer can be asked for, and is computed without rounding.
+
+    Without oneDNN, PyTorch hands 16 float32 samples and more to NNPACK. It transforms them by FFT or by Winograd's
+    tiles of 6x6 outputs, whose worst-case bound is above 1/2.
+    """
+    if case.setting("form") == "single" and case.batch != 1:
+        return False
+    return not (case.setting("engine") == "native" and case.batch >= 16 and case.dtype == "float32")
 
 
 def _statements(case: LayerCase, lines: list[str], gradients: bool) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from convmatrix.conformance.expected_values import LayerValues
     from convmatrix.conformance.judging import Judge
-    from convmatrix.conformance.targets import Call, Target
+    from convmatrix.conformance.targets import TargetCall, TargetLibrary
 
 MOST_REPEATED: Final = 1
 """Failures of one call and kind that are shrunk to a known finding; others with its options are counted only."""
@@ -65,7 +65,7 @@ class LayerOutcome:
     finding: Finding | None = None
 
 
-def drawn_layer(target: Target, seed: int, number: int) -> tuple[Call, LayerCase, LayerValues]:
+def drawn_layer(target: TargetLibrary, seed: int, number: int) -> tuple[TargetCall, LayerCase, LayerValues]:
     """Return the layer with a number: a call of the target, the layer and its integers.
 
     The layers of algorithms that round are such that bounds are below 1/2; see `convmatrix.conformance.rounding`.
@@ -85,7 +85,9 @@ def drawn_layer(target: Target, seed: int, number: int) -> tuple[Call, LayerCase
     )
 
 
-def outcomes(target: Target, seed: int, numbers: Iterable[int], judge_layer: Judge = judge) -> Iterator[LayerOutcome]:
+def outcomes(
+    target: TargetLibrary, seed: int, numbers: Iterable[int], judge_layer: Judge = judge
+) -> Iterator[LayerOutcome]:
     """Yield what became of each layer, in the order of the numbers."""
     known: dict[tuple[object, ...], list[set[str]]] = {}  # the options that findings of one kind need
     repeated = Counter[tuple[object, ...]]()
@@ -108,8 +110,8 @@ def outcomes(target: Target, seed: int, numbers: Iterable[int], judge_layer: Jud
 
 
 def find(
-    target: Target,
-    call: Call,
+    target: TargetLibrary,
+    call: TargetCall,
     number: int,
     case: LayerCase,
     values: LayerValues,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from convmatrix.conformance.judging import Judge
     from convmatrix.conformance.layer_cases import LayerCase
     from convmatrix.conformance.target_names import TargetName
-    from convmatrix.conformance.targets import Call
+    from convmatrix.conformance.targets import TargetCall
 
 MOST_CRASHES: Final = 20
 """After so many ends of one process, what is left of its layers is not run."""
@@ -115,7 +115,7 @@ class IsolatedJudge:
         if self.process is not None:
             _ended(self.process, self.connection)
 
-    def __call__(self, call: Call, case: LayerCase, values: LayerValues) -> Judgement:
+    def __call__(self, call: TargetCall, case: LayerCase, values: LayerValues) -> Judgement:
         """Judge a layer."""
         if self.process is None:
             self.process, self.connection = _started(_judge_layers, self.name)
