@@ -163,7 +163,7 @@ def dense_transform(axis: Axis) -> AxisTransform:
     weights = axis.weight(outputs, taps)[inside]
     rows = outputs[inside] * axis.n_samples + samples[inside]
     shape = (axis.n_outputs * axis.n_samples, axis.tile * axis.n_taps)
-    spread = sparse.csr_array((np.ones(len(rows)), (rows, weights)), shape=shape)
+    spread = sparse.csc_array((np.ones(len(rows)), (rows, weights)), shape=shape)  # by columns, which are few
     return AxisTransform("dense", 1, axis.n_outputs, axis.n_samples, 0, 1, spread)
 
 
