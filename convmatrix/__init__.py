@@ -6,8 +6,19 @@ Jacobian and its gradients. `conv_matrix` returns the matrix of a kernel in one 
 map as a matrix-free operator.
 """
 
+import signal
+import sys
 from importlib import import_module
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
+
+_command = sys.argv[:1] and (PurePath(sys.argv[0]).stem == "convmatrix" or sys.argv[0] == "-m")
+if (
+    _command
+    and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    and "convmatrix" in " ".join(sys.orig_argv[:4])
+):
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # without a traceback of the imports below
 
 from convmatrix import io, testing
 from convmatrix.boundary import BOUNDARIES

@@ -25,12 +25,10 @@ def as_format(matrix: Any, format: str, *, block: tuple[int, int] = (1, 1)) -> A
     validate.sparse_format(format)
     if format == "csr":
         return matrix
-    if format == "csc":
-        converted = matrix.tocsc()
+    if format in ("csc", "coo"):
+        converted = matrix.tocsc() if format == "csc" else matrix.tocoo(copy=False)
         converted.has_canonical_format = True
         return converted
-    if format == "coo":
-        return matrix.tocoo(copy=False)
     if format == "bsr":
         return matrix.tobsr(blocksize=block)
     return _to_dia(matrix)

@@ -177,7 +177,7 @@ class WeightPattern(KeepsReadOnly):
         order = np.lexsort(keys if factors is None else [factors, *keys])
         dtype = index_dtype(n_out, n_in, len(order))
         starts = np.zeros(n_out + 1, dtype=dtype)
-        np.cumsum(np.bincount(arrays["rows"], minlength=n_out), out=starts[1:])
+        np.cumsum(np.bincount(arrays["rows"].astype(np.int64), minlength=n_out), out=starts[1:])
         columns: NDArray[np.integer] = arrays["cols"][order].astype(dtype)
         weights: NDArray[np.integer] = arrays["weight_index"][order].astype(index_dtype(math.prod(sizes)))
         read_only(starts, columns, weights)

@@ -332,10 +332,10 @@ def test_write_protection_is_respected(tmp_path: Path, monkeypatch: pytest.Monke
         save(tmp_path / "A.npz", MATRIX * 2)
     monkeypatch.undo()
 
-    def refuse(self: Path, *args: Any, **options: Any) -> Any:
-        raise PermissionError(13, "Permission denied", str(self))
+    def refuse(path: Path, *args: Any, **options: Any) -> Any:
+        raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(PermissionError, match=r"cannot save .*A.npz: the folder .*: Permission denied"):
         save(tmp_path / "A.npz", MATRIX * 2)
     monkeypatch.undo()

@@ -9,8 +9,10 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import signal
 import sys
 import textwrap
+import threading
 import traceback
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -98,6 +100,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     debug = False
     try:
+        _catch_interrupts()
         try:
             args = _parse(_with_negative_values(sys.argv[1:] if argv is None else argv))
         except SystemExit as request:  # --help, --version and --print-completion have printed their text
@@ -117,6 +120,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         discard_output()
         complain(_message(error))
         return ERROR
+
+
+def _catch_interrupts() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt again; while the package is imported as a command, it ends the process."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _with_negative_values(argv: Sequence[str]) -> list[str]:
@@ -161,6 +170,9 @@ class _Parser(argparse.ArgumentParser):
                 action.help = text
             for group, (title, description) in zip(groups, written, strict=True):
                 group.title, group.description = title, description
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        say(message.removesuffix("\n"), file)  # argparse ignores that a disk is full
 
 
 class _PrintCompletion(argparse.Action):

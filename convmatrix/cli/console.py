@@ -267,12 +267,17 @@ def _from_table(text: str) -> NDArray[Any]:
 
 
 def _cells(line: str) -> list[str]:
+    if "," in line and (";" in line or re.search(r"[^\s,]\s+[^\s,]", line)):
+        raise ValueError(
+            f"{line[:40]!r} has commas between other separators, as decimal commas would be; write decimal points, and "
+            "one kind of separator"
+        )
     return re.split(r"\s*[,;]\s*|\s+", line)
 
 
 def _number(text: str, where: str) -> int | float | complex:
     """Return a number as an int, float or complex, whichever applies first."""
-    if "_" not in text:  # 1_000 is a number in Python only
+    if "_" not in text and text.isascii():  # 1_000 and digits of other scripts are numbers in Python only
         for kind in (int, float, complex):
             try:
                 return kind(text)

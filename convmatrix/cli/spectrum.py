@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -101,6 +102,12 @@ def _spectrum(args: argparse.Namespace, layer: LayerArguments) -> dict[str, Any]
 
     geometry, weights = layer.geometry, layer.given_weights()
     weighted = read_layer(weights, geometry)
+    scaled, scale = weighted.scaled()
+    if spectral.norm_bounds(scaled.weights, geometry)[1] > sys.float_info.max / scale:
+        raise CommandError(
+            f"the norm of the layer is beyond double precision ({sys.float_info.max:.3g}), because its weights reach "
+            f"{np.abs(weighted.weights).max():.3g}: divide the kernel by a power of two"
+        )
     bounds = spectral.norm_bounds(weights, geometry, tol=args.tol)
     in_reach = weighted.decomposition_work <= MODERATE_WORK
     if not in_reach and (args.values or args.plot is not None):

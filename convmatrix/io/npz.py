@@ -40,6 +40,10 @@ _ARRAYS: Final = {
 }
 """The arrays of each sparse format, with their number of axes."""
 _COORDINATES: Final = {"data": 1, "coords": 2}
+_KNOWN: Final = {
+    _GEOMETRY,
+    *(f"{name}.npy" for name in ("format", "shape", "_is_array", *_COORDINATES, *set().union(*_ARRAYS.values()))),
+}
 _LARGEST_SMALL: Final = 64  # bytes of the arrays "format" and "shape"
 
 
@@ -201,6 +205,8 @@ class _Archive:
                     f"member {name[:40]!r} declares {info.compress_size} bytes from byte {info.header_offset} on, "
                     f"but the file has {file.n_bytes}"
                 )
+            if name not in _KNOWN:
+                raise FileFormatError(f"the zip archive has a member {name[:40]!r}, which is not of a sparse matrix")
             self._members[name] = info
 
     def __contains__(self, name: str) -> bool:

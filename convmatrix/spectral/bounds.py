@@ -36,6 +36,7 @@ _PRODUCTS: Final = 96  # of the lower bound without a tolerance
 _LEAST_PRODUCTS: Final = 16
 _CLOSE: Final = 0.01  # relative width at which no closer bound is computed
 _MOST_PRODUCT_WORK: Final = 5e10  # multiplications of all products; for larger layers, fewer steps are taken
+_UNSHARED_WORK: Final = 3e10  # the same for unshared layers, whose products are slow, and which no ring contains
 _MOST_BLOCK: Final = 2048  # maximum number of rows or columns of blocks whose largest singular value is computed
 _MOST_WORK: Final = 1e10  # multiplications for the blocks of a ring, beyond which fewer points of its symbol are used
 _LEAST_GRID: Final = 8  # points of the symbol per shift, which bound it up to 7% per axis
@@ -204,7 +205,8 @@ def _product_rounding(layer: WeightedLayer) -> float:
 
 def exact_bounds(layer: WeightedLayer) -> tuple[float, float] | None:
     """Return bounds that differ only by rounding, from the blocks of the layer; None if they are too much work."""
-    if "dense" in layer.transform_names and layer.decomposition_work > _LITTLE_WORK:
+    most = _LITTLE_WORK if layer.geometry.sharing == "shared" else _UNSHARED_WORK
+    if "dense" in layer.transform_names and layer.decomposition_work > most:
         return None
     value, error = _ring_norm(layer, layer.transforms(), _MOST_WORK)
     # If the weights cancel, only rounding is left, which cannot be distinguished from zero.
@@ -284,7 +286,8 @@ def _ring_norm(layer: WeightedLayer, axes: list[AxisTransform], most_work: float
     blocks = layer_blocks(layer, axes)
     decomposition = 64 * (rows + columns) * EPSILON  # of a backward stable singular value decomposition
     value = blocks.norm()
-    merged = math.prod(int(np.diff(axis.spread.indptr).max(initial=1)) for axis in axes)  # weights of one shift
+    reads = (axis.spread.tocoo().coords[0] for axis in axes)
+    merged = math.prod(int(np.unique(row, return_counts=True)[1].max(initial=1)) for row in reads)  # weights of a shift
     sums = 2 * merged * EPSILON * layer.schur_number if merged > 1 else 0.0
     return value, value * decomposition + blocks.rounding() + sums + 1e-300
 

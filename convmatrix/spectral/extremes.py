@@ -317,7 +317,7 @@ def condition_number(kernel: ArrayLike, input_shape: Shape, **layer: Unpack[Laye
     >>> condition_number([1, 1], 4, padding="same", boundary="circular")
     inf
     """
-    given = read_layer(kernel, input_shape, **layer)
+    given, _ = read_layer(kernel, input_shape, **layer).scaled()
     if given.decomposition_work <= MODERATE_WORK:
         values = sorted_values(layer_blocks(given))
         largest, smallest = float(values[0]), float(values[-1])
@@ -345,7 +345,7 @@ def rank(kernel: ArrayLike, input_shape: Shape, *, tol: float | None = None, **l
     """
     if tol is not None and not 0 <= tol < 1:
         raise ValueError(f"tol={tol!r} must lie in [0, 1): it is relative to the largest singular value")
-    given = read_layer(kernel, input_shape, **layer)
+    given, _ = read_layer(kernel, input_shape, **layer).scaled()
     values = sorted_values(affordable_blocks(given))
     level = rounding_level(given.geometry) if tol is None else tol
     return int(np.count_nonzero(values > level * values[0]))

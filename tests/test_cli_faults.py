@@ -1,0 +1,82 @@
+"""Commands that are interrupted early, write to a full disk, or are given numbers that are easily misread."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from convmatrix import spectral
+from convmatrix.cli import main
+from tests.cases import for_each
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize("seconds", [0.3, 0.8])
+def test_an_interrupt_while_the_package_is_imported_shows_no_traceback(seconds: float) -> None:
+    """The interpreter itself takes up to a quarter of a second, in which Python shows a traceback of its own."""
+    command = [sys.executable, "-m", "convmatrix", "show", "--kernel", "[1,2]", "--input-shape", "4", "--color=never"]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    time.sleep(seconds)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode in (-signal.SIGINT, 130, 0)
+    assert "convmatrix" not in errors, errors
+
+
+def test_interrupts_are_caught_once_the_command_runs() -> None:
+    handler = signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        assert main(["show", "--kernel", "[1]", "--input-shape", "1", "--color", "never"]) == 0
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, handler)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@for_each("argument", ["--help", "--version"])
+def test_help_on_a_full_disk_is_an_error(argument: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-u", "-m", "convmatrix", argument],
+            cwd=ROOT,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+        )
+    assert done.returncode == 2
+    assert "No space left" in done.stderr
+
+
+@for_each("text", ["0,5 1,5", "0,5;1,5", "1, 2 3", "\u0661 \u0662", "1 \u0665"])
+def test_numbers_that_are_easily_misread_are_refused(
+    text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "kernel.txt"
+    path.write_text(text, encoding="utf-8")
+    assert main(["show", "--kernel", str(path), "--input-shape", "4x4", "--color", "never"]) == 2
+    errors = capsys.readouterr().err
+    assert "decimal points" in errors or "is not a number" in errors
+
+
+@for_each("text", ["0, 5", "0 ,5", "0;5", "0\t5", "0  5"])
+def test_tables_with_one_kind_of_separator(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "kernel.txt"
+    path.write_text(text, encoding="utf-8")
+    assert main(["matrix", "--kernel", str(path), "--input-shape", "4x4"]) == 0
+    assert "(1, 2)" in capsys.readouterr().out
+
+
+def test_a_norm_beyond_double_precision_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["spectrum", "--kernel", "[1e308,1e308]", "--input-shape", "5"]) == 2
+    assert "beyond double precision" in capsys.readouterr().err
+    assert spectral.rank([1e308, 1e308], 5) == 4
+    assert spectral.condition_number([1e308, 1e308], 5) == pytest.approx(spectral.condition_number([1, 1], 5))
