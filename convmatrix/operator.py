@@ -338,7 +338,7 @@ class ConvOperator(LayerOperator):
         if is_finite(X) and is_finite(kernel):  # sums overflow; a transform spreads that, and a direct sum does not
             return multiply(kernel, X) if self.method == "fft" else product
         product = multiply(finite_part(kernel), finite_part(X))
-        return add_nonfinite(product, kernel, X, multiply)
+        return add_nonfinite(product, kernel, X, multiply, self.geometry.boundary)
 
     def _fits_float(self, X: Array) -> bool:
         """Return whether all sums of taps are exact in float64, whose matrix products are the fastest."""

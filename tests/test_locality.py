@@ -24,10 +24,13 @@ LAYERS: dict[str, Any] = {
     "table": ((5, 5), (2, 2), {"in_channels": 2, "out_channels": 2, "connections": [[1, 0], [1, 1]]}),
     "unshared": ((6,), (3,), {"in_channels": 2, "out_channels": 2, "sharing": "unshared", "padding": 1}),
     "tiled": ((6,), (2,), {"sharing": 2, "padding": 1, "boundary": "replicate"}),
+    "signed": ((6, 4), (3, 2), {"in_channels": 2, "padding": 2, "boundary": ("antireflect", "antisymmetric")}),
+    "signed past a period": ((4,), (3,), {"padding": [(7, 5)], "boundary": "antireflect", "stride": 2}),
     "transposed": ((4, 3), (3, 2), {"in_channels": 2, "out_channels": 2, "transposed": True, "stride": 2}),
 }
 
-REPEATED = ("reflected", "ring past a period", "tiled")  # two taps read one sample: a matrix adds their weights first
+# Two taps read one sample, and a matrix adds their weights first; or coefficients are not 1.
+REPEATED = ("reflected", "ring past a period", "tiled", "signed", "signed past a period")
 
 
 def spoiled(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Array:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from convmatrix.boundary import SIGNED
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from convmatrix.arrays import Array
+    from convmatrix.boundary import Boundary
+
+_CANCELLED: Final = 1e-10  # sums of terms of size 1 that are smaller are rounding errors
 
 
 def is_finite(array: Array) -> bool:
@@ -22,11 +27,13 @@ def finite_part(array: Array) -> Array:
     return np.where(np.isfinite(array), array, np.zeros((), dtype=array.dtype))
 
 
-def add_nonfinite(product: Array, weights: Array, x: Array, multiply: Callable[[Array, Array], Array]) -> Array:
+def add_nonfinite(
+    product: Array, weights: Array, x: Array, multiply: Callable[[Array, Array], Array], boundary: Sequence[Boundary]
+) -> Array:
     """Add to a product what infinite and NaN weights and samples contribute: only to the sums that read them.
 
     The sum of an output is infinite or NaN by the rules of IEEE arithmetic: products of an infinity with zero and sums
-    of opposite infinities are NaN. A complex sum that has any such term is NaN.
+    of opposite infinities are NaN. A sum that has any such term is NaN if it is complex, or if a boundary is signed.
 
     Parameters
     ----------
@@ -34,25 +41,33 @@ def add_nonfinite(product: Array, weights: Array, x: Array, multiply: Callable[[
         ``multiply`` of the `finite_part` of weights and samples. It is overwritten.
     weights, x : array
     multiply : callable
-        ``multiply(weights, x)`` returns sums of products of a weight and a sample.
+        ``multiply(weights, x)`` returns sums of products of a weight, a sample and a coefficient, which is 1 unless a
+        boundary is signed.
+    boundary : sequence of Boundary
 
     Examples
     --------
     >>> import numpy as np
     >>> weights, x = np.array([1.0, 2.0]), np.array([1.0, 0.0, np.inf, 3.0])
-    >>> add_nonfinite(np.correlate(finite_part(x), weights), weights, x, lambda w, x: np.correlate(x, w))
+    >>> add_nonfinite(np.correlate(finite_part(x), weights), weights, x, lambda w, x: np.correlate(x, w), ["zero"])
     array([ 1., inf, inf])
     """
+
+    signed = bool(set(boundary).intersection(SIGNED))
 
     def reaches(weight: Array, sample: Array) -> Array:
         if not (weight.any() and sample.any()):
             return np.zeros(product.shape, dtype=bool)
+        if signed:  # random factors, so that terms of opposite signs do not cancel
+            rng = np.random.default_rng(0)
+            factors = (rng.uniform(1, 2, array.shape) for array in (weight, sample))
+            return np.abs(multiply(weight * next(factors), sample * next(factors))) > _CANCELLED
         return multiply(weight.astype(np.float32), sample.astype(np.float32)) > 0.5
 
     all_weights, all_samples = np.ones(weights.shape, dtype=bool), np.ones(x.shape, dtype=bool)
-    if product.dtype.kind == "c":
+    if signed or product.dtype.kind == "c":
         bad = reaches(all_weights, ~np.isfinite(x)) | reaches(~np.isfinite(weights), all_samples)
-        product[bad] = complex(np.nan, np.nan)
+        product[bad] = complex(np.nan, np.nan) if product.dtype.kind == "c" else np.nan
         return product
     positive, negative, infinite = weights > 0, weights < 0, np.isinf(weights)
     upwards = reaches(positive, x == np.inf) | reaches(negative, x == -np.inf)

@@ -185,13 +185,12 @@ class UnfoldMultiplication:
         """Return the gradient with respect to the weights: g times the transpose of U x."""
         return self._local(self._weight_gradient, x, g)
 
-    @staticmethod
-    def _local(multiply: Callable[[Array, Array], Array], weight: Array, x: Array) -> Array:
+    def _local(self, multiply: Callable[[Array, Array], Array], weight: Array, x: Array) -> Array:
         """Return a product, in which infinite and NaN values reach only the sums that read them."""
         product = multiply(weight, x)
         if is_finite(product) or (is_finite(weight) and is_finite(x)):
             return product
-        return add_nonfinite(multiply(finite_part(weight), finite_part(x)), weight, x, multiply)
+        return add_nonfinite(multiply(finite_part(weight), finite_part(x)), weight, x, multiply, self.geometry.boundary)
 
     def _weight_gradient(self, x: Array, g: Array) -> Array:
         samples, positions = (g, x) if self.geometry.transposed else (x, g)
