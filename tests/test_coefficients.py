@@ -379,3 +379,12 @@ def test_files_keep_the_layer(boundary: Any, tmp_path: Path) -> None:
         loaded, found = cm.io.load(tmp_path / name)
         assert found == geometry
         assert (loaded != A).nnz == 0
+
+
+def test_a_slab_of_a_channel_without_connections_is_empty() -> None:
+    geometry = cm.ConvGeometry(4, 2, in_channels=2, out_channels=2, connections=[[True, False], [False, False]])
+    A = cm.conv_matrix([[3, 5]], geometry)
+    for start, stop in ((3, 4), (3, 6), (2, 5)):
+        slab = cm.conv_matrix([[3, 5]], geometry, rows=(start, stop))
+        assert slab.toarray().tolist() == A.toarray()[start:stop].tolist()
+        assert cm.estimate(geometry, rows=(start, stop)).nonzeros == slab.nnz

@@ -302,7 +302,10 @@ class Plan:
         """Return the number of entries of a box of rows, or an upper bound as for `count`."""
         channels, spatial = self._split(box)
         rows = self._pairs[:, 0]
-        entries = int(np.count_nonzero((rows >= channels[0]) & (rows < channels[1])))
+        if len(rows) == 1:
+            entries = int(channels[0] <= rows[0] < channels[1])
+        else:
+            entries = int(np.count_nonzero((rows >= channels[0]) & (rows < channels[1])))
         for axis, limits in zip(self._axes, spatial, strict=True):
             if not entries:
                 return 0
