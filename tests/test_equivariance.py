@@ -24,7 +24,8 @@ from tests.strategies import random_layer
 def tensor(pattern: cm.WeightPattern) -> np.ndarray:
     """Return T as a dense array."""
     dense = np.zeros((*pattern.shape, pattern.n_weights), dtype=int)
-    np.add.at(dense, (pattern.rows, pattern.cols, pattern.weight_index), 1)
+    factors = 1 if pattern.coefficients is None else pattern.coefficients
+    np.add.at(dense, (pattern.rows, pattern.cols, pattern.weight_index), factors)
     return dense
 
 

@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 _USAGE: Final = "convmatrix spectrum --kernel KERNEL --input-shape SHAPE [options]"
 _DESCRIPTION: Final = """\
 Print the spectrum of a layer's matrix. Circular axes are diagonalised by the
-Fourier transform, symmetric axes with symmetric kernels by the cosine
-transform; other axes stay dense. If all singular values are out of reach, the
-norm is computed by Lanczos steps. The bounds are guaranteed.
+Fourier transform; with symmetric kernels, symmetric axes by the cosine and
+antisymmetric ones by the sine transform; other axes stay dense. If all
+singular values are out of reach, the norm is computed by Lanczos steps. The
+bounds are guaranteed.
 """
 _EPILOG: Final = """\
 examples:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix.equivariance.comparison import broken_rows
+from convmatrix.equivariance.comparison import broken_rows, separated
 from convmatrix.geometry import ConvGeometry
 from convmatrix.pattern import WeightPattern
 
@@ -48,7 +48,7 @@ class AxisShifts:
 
     def __init__(self, pattern: WeightPattern) -> None:
         self.signed = _with_opposite(pattern)
-        self.pattern = pattern.separated.pattern
+        self.pattern = separated(pattern)
         self.n_out, self.n_in = pattern.shape
         self.index = RowIndex(self.pattern)
 
@@ -106,7 +106,7 @@ def _with_opposite(pattern: WeightPattern) -> WeightPattern | None:
     factors = np.concatenate([pattern.coefficients, -pattern.coefficients])
     shape = 2 * pattern.shape[0], pattern.shape[1]
     stacked = WeightPattern.from_triplets(shape, rows, columns, weights, pattern.weight_shape, coefficients=factors)
-    return stacked.separated.pattern
+    return separated(stacked)
 
 
 def axis_geometry(geometry: ConvGeometry, axis: int) -> ConvGeometry:

@@ -32,6 +32,11 @@ def permutation_array(name: str, values: ArrayLike, size: int, counted: str) -> 
     return as_permutation(name, array)
 
 
+def separated(pattern: WeightPattern) -> WeightPattern:
+    """Return a pattern whose weights are the products of a coefficient and a weight; without coefficients, itself."""
+    return pattern if pattern.coefficients is None else pattern.separated.pattern
+
+
 def broken_rows(
     pattern: WeightPattern, output_permutation: NDArray[np.int64], input_permutation: NDArray[np.int64]
 ) -> NDArray[np.bool_]:
@@ -60,7 +65,7 @@ def broken_rows(
     >>> broken_rows(cm.ConvGeometry(5, 3, padding="same").pattern(), shift, shift)
     array([ True,  True, False, False,  True])
     """
-    pattern = pattern.separated.pattern
+    pattern = separated(pattern)
     back = np.empty(len(input_permutation), dtype=pattern.cols.dtype)
     back[input_permutation] = np.arange(len(back), dtype=back.dtype)
     weights, n_weights = pattern.weight_index, pattern.n_weights

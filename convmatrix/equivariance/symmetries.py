@@ -11,7 +11,7 @@ import numpy as np
 from convmatrix import options as validate
 from convmatrix.equivariance import actions
 from convmatrix.equivariance.axis_shifts import RowIndex
-from convmatrix.equivariance.comparison import broken_rows
+from convmatrix.equivariance.comparison import broken_rows, separated
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -112,7 +112,7 @@ def symmetries(
     outputs, inputs = _shapes(pattern, output_shape, input_shape)
     channels_out = _channels(pattern.shape[0], outputs, "output_shape")
     channels_in = _channels(pattern.shape[1], inputs, "input_shape")
-    pattern = pattern.separated.pattern
+    pattern = separated(pattern)
     rows = RowIndex(pattern)
     found: dict[Shift, Shift] = {(0,) * len(inputs): (0,) * len(outputs)}
     place = np.unravel_index(rows.first, (channels_out, *outputs))
