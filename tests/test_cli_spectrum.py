@@ -143,7 +143,7 @@ def test_plot_without_matplotlib(
         ([*LAYER, "--order", "F"], 2, "--order is for matrices; the spectrum is that of the whole layer"),
         ([*LAYER, "--rows", "0:2"], 2, "--rows is for matrices"),
         (["--kernel", "[1,2]", "--input-shape", "5", "--dtype", "float32"], 2, "--dtype is the type of --random"),
-        ([*LAYER, "--plot", "a.pdf"], 2, "--plot a.pdf: the name must end in .svg or .png"),
+        ([*LAYER, "--plot", "a.jpg"], 2, "--plot a.jpg: the name must end in .svg or .png or .pdf"),
         ([*LAYER, "--plot", "nowhere/a.svg"], 2, "cannot write nowhere/a.svg: there is no folder nowhere"),
         (["--kernel", "[1,2,3]", "--input-shape", "2"], 2, "kernel does not fit on axis 0"),
         (["--kernel", "[1e999,1]", "--input-shape", "5"], 2, "the kernel has 1 infinite or NaN"),

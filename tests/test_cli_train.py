@@ -448,7 +448,7 @@ def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
     code, line = failure(capsys, "train", "small", "digits")
     assert code == 2
-    assert re.search(r"digits .*scikit-learn.*convmatrix\[analyses\]", line)
+    assert re.search(r"digits .*scikit-learn.*pip install scikit-learn", line)
 
 
 def test_help_fits_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

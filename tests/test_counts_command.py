@@ -89,7 +89,7 @@ def test_latex(capsys: pytest.CaptureFixture[str]) -> None:
         (["vgg16", "--bias", "unit"], r"--bias .*vgg16"),
         ([*H1, "--rows", "0:3"], r"--rows"),
         ([*H1, "--json", "--latex"], r"argument --latex: not allowed with argument --json"),
-        ([], r"no kernel: give --kernel, or --kernel-shape"),
+        ([], r"no network: give its name .*--kernel-shape"),
     ],
 )
 def test_refusals(capsys: pytest.CaptureFixture[str], arguments: list[str], message: str) -> None:

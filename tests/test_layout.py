@@ -45,8 +45,8 @@ HEAVY: Final[dict[str, set[str]]] = {
 # What the package has now. For what it does now, these only go down. The aim was 23,000 lines in 120 files before
 # networks were read from PyTorch and ONNX, linearised and reported on (37,300 in 172), and before they were cut in
 # tiles, bounded, encoded as constraints and verified (47,600 in 216), and before Coq and Dask.
-MOST_LINES: Final = 56_300
-MOST_FILES: Final = 237
+MOST_LINES: Final = 64_700
+MOST_FILES: Final = 276
 
 
 def room_of(module: str) -> str:

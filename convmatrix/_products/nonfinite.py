@@ -52,7 +52,6 @@ def add_nonfinite(
     >>> add_nonfinite(np.correlate(finite_part(x), weights), weights, x, lambda w, x: np.correlate(x, w), ["zero"])
     array([ 1., inf, inf])
     """
-
     signed = bool(set(boundary).intersection(SIGNED))
 
     def reaches(weight: Array, sample: Array) -> Array:
