@@ -645,7 +645,7 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path: Path) -> None:
     options = ["--kernel-shape", "9x9", "--random", "--input-shape", "40x40", "-o", str(old)]
     done = run("matrix", *options, preexec_fn=limit_file_size)
     assert done.returncode == 2
-    assert re.fullmatch(rf"convmatrix: error: {old}: .*File too large.*\n", done.stderr.decode())
+    assert re.fullmatch(rf"convmatrix: error: .*{old}: File too large.*\n", done.stderr.decode())
     assert old.read_bytes() == b"precious"
     assert list(tmp_path.iterdir()) == [old]
 
@@ -704,7 +704,7 @@ def test_show_a_saved_matrix_in_column_major_order(tmp_path: Path, capsys: pytes
     assert shown(capsys, str(path))[0] == "1 3 . 2 4 . . . . . . ."
     code, message = failure(capsys, "show", str(path), "--order", "C")
     assert code == 2
-    assert re.search("order='?F'?", message)
+    assert re.search("order F.*drop --order", message)
 
 
 def test_show_builds_only_what_it_shows(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
