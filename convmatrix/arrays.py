@@ -57,7 +57,7 @@ def scaled_to_one(array: Array) -> tuple[Array, float]:
     Examples
     --------
     >>> scaled_to_one(np.array([3e200, -1e200]))[0].round(3)
-    array([ 0.598, -0.199])
+    array([ 0.98 , -0.327])
     """
     largest = max(float(np.abs(part).max(initial=0.0)) for part in (array.real, array.imag))
     exponent = min(math.frexp(largest)[1] + (array.dtype.kind == "c"), 1023) if math.isfinite(largest) else 0

@@ -377,7 +377,7 @@ def test_command_lists(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["metrics"], "error: unknown benchmark 'metrics'; the benchmarks are: distributed, matrix"),
+        (["metrics"], "error: unknown benchmark 'metrics'; the benchmarks are: deconvolution, distributed, matrix"),
         (["matrix", "--topic", "bulid"], "error: unknown topic 'bulid'; the topics are: build, memory"),
         (["matrix", "--output", __file__], "error: cannot use the folder"),
     ],

@@ -42,6 +42,7 @@ _ARRAYS: Final = {
 _COORDINATES: Final = {"data": 1, "coords": 2}
 _KNOWN: Final = {
     _GEOMETRY,
+    "bias.npy",  # beside the matrix of a network's node
     *(f"{name}.npy" for name in ("format", "shape", "_is_array", *_COORDINATES, *set().union(*_ARRAYS.values()))),
 }
 _LARGEST_SMALL: Final = 64  # bytes of the arrays "format" and "shape"
