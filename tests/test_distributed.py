@@ -231,7 +231,7 @@ def test_arguments_are_checked(client: Any, monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(ValueError, match=r"distributed\.Client\(\)"):
         map_slabs(len, KERNEL, LAYER)
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
-    with pytest.raises(ImportError, match=r"convmatrix\[distributed\]"):
+    with pytest.raises(ImportError, match=r"dask\[distributed\]"):
         map_slabs(len, KERNEL, LAYER)
 
 

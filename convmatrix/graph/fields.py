@@ -136,7 +136,8 @@ def receptive_field(network: Any, unit: int | Sequence[int]) -> NDArray[np.int64
 def path_counts(network: Any, unit: int | Sequence[int]) -> NDArray[np.int64]:
     """Return the number of paths from each input to a unit, through all layers and branches.
 
-    This is the unit's row in the product of the layers' matrices with every weight set to 1. For several equal layers,
+    This is the unit's row in the product of the layers' matrices with every weight set to 1, and every coefficient of a
+    signed boundary, so that each read of a sample by a tap is one path. For several equal layers,
     the numbers fall off towards the edge of the receptive field like a binomial distribution.
 
     Parameters
