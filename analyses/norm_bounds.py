@@ -20,6 +20,7 @@ from analyses import Claim, Context, check_equal, check_within
 from analyses._figures import COLOURS, new_figure
 from analyses.layer_spectra import trained_layers
 from convmatrix import spectral
+from convmatrix.boundary import PLAIN
 from convmatrix.spectral import published
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ def run(context: Context) -> list[Claim]:
     layers = _layers(context.quick)
     for kernel, shape in layers.values():
         others = {name: bound(kernel, shape[1:]) for name, bound in PUBLISHED.items()}
-        for boundary in cm.BOUNDARIES:
+        for boundary in PLAIN:
             options: dict[str, Any] = {"padding": "same", "boundary": boundary}
             norm = float(np.linalg.norm(cm.conv_matrix(kernel, shape, **options).toarray(), 2))
             lower, upper = spectral.norm_bounds(kernel, shape, **options)
@@ -74,7 +75,7 @@ def run(context: Context) -> list[Claim]:
             if stated:
                 n_stated += 1
                 closest += upper <= min(stated) * (1 + 1e-9)
-    n_cases = len(layers) * len(cm.BOUNDARIES)
+    n_cases = len(layers) * len(PLAIN)
     context.save_figure(_figure(ratios))
     ours = [ratio for (name, _), found in ratios.items() if name.startswith(OURS) for ratio in found]
     claims = [
@@ -182,15 +183,15 @@ def _figure(ratios: dict[tuple[str, str], list[float]]) -> Figure:
     axes = figure.subplots()
     axes.axvspan(0.1, 1, color="0.93")
     axes.axvline(1, color="0.3", linewidth=0.8)
-    for number, boundary in enumerate(cm.BOUNDARIES):
+    for number, boundary in enumerate(PLAIN):
         for row, name in enumerate(names):
             found = np.array(ratios[name, boundary])
             heights = np.full(len(found), row + 0.15 * (number - 2))
             label = boundary if row == 0 else None
             axes.plot(found, heights, ".", color=(*COLOURS[:3], *COLOURS[4:6])[number], markersize=6, label=label)
     for row, name in enumerate(names):
-        share = [_violations(ratios[name, boundary]) for boundary in cm.BOUNDARIES]
-        total = sum(len(ratios[name, boundary]) for boundary in cm.BOUNDARIES)
+        share = [_violations(ratios[name, boundary]) for boundary in PLAIN]
+        total = sum(len(ratios[name, boundary]) for boundary in PLAIN)
         axes.text(1.01, row, f"{sum(share)} of {total}", transform=axes.get_yaxis_transform(), va="center", fontsize=9)
     axes.text(1.01, -0.8, "below 1", transform=axes.get_yaxis_transform(), va="center", fontsize=9)
     axes.set_yticks(range(len(names)), names)

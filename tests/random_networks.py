@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
-from convmatrix.boundary import BOUNDARIES, PLAIN
+from convmatrix.boundary import BOUNDARIES, PLAIN, SIGNED
 from convmatrix.counts import network_counts
 from convmatrix.geometry import ConvGeometry
 from convmatrix.graph import receptive_field
@@ -46,6 +46,7 @@ from convmatrix.network import (
     take,
     transpose,
 )
+from tests.reference import pad_axis
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -236,6 +237,9 @@ def _padded(x: Any, axis: int, low: int, high: int, boundary: str, value: float)
     if boundary == "zero":
         widths = [0, 0] * (x.ndim - 1 - axis) + [low, high]
         return torch.nn.functional.pad(x, widths, value=value)
+    if boundary in SIGNED:
+        extension = torch.as_tensor(pad_axis(np.eye(n), 0, (low, high), boundary), dtype=x.dtype)
+        return torch.tensordot(x, extension, dims=([axis], [1])).movedim(-1, axis)
     index: NDArray[np.int64] = np.pad(
         np.arange(n), (max(low, 0), max(high, 0)), mode=cast("Any", NUMPY_MODES[boundary])
     )

@@ -128,7 +128,7 @@ def test_random_layers_against_pytorch(seed: int) -> None:
     pytest.importorskip("torch")
     rng = np.random.default_rng(seed)
     by_torch = 0
-    for _ in range(40):
+    for _ in range(60):
         geometry = random_layer(rng)
         name, oracle = choose_oracle(geometry)
         by_torch += name == "PyTorch"

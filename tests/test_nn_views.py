@@ -154,7 +154,9 @@ def test_back_projection_stays_in_the_receptive_field_and_leaves_gradients_alone
 @each_case
 def test_units_read_the_columns_of_their_rows(geometry: cm.ConvGeometry) -> None:
     network = nn.Sequential([layer_of(geometry)])
-    structure = (geometry.pattern().matrix(np.ones(geometry.weight_shape)) > 0).toarray()
+    pattern = geometry.pattern()
+    structure = np.zeros(pattern.shape, dtype=bool)
+    structure[pattern.rows, pattern.cols] = True
     shape = (geometry.out_channels, *geometry.output_shape)
     for unit in np.random.default_rng(0).integers(0, geometry.n_out, 5):
         read = structure[unit].reshape(geometry.in_channels, *geometry.input_shape)
