@@ -369,14 +369,12 @@ def geometry_unfold_matrix(geometry: ConvGeometry, *, format: str = "csr", dtype
     n_rows = channels * math.prod(axis.n_taps * axis.n_outputs for axis in axes)
     size = np.dtype(validate.index_dtype(n_rows, n_columns)).itemsize
     n_bytes = n_rows * (2 * size + np.dtype(dtype).itemsize)
+    what, remedy = f"the unfold matrix of {geometry!r} with {n_rows} rows", "use ConvOperator, which forms no matrix"
     if set(geometry.boundary).intersection(SIGNED):
         _check_signed(np.dtype(dtype), geometry.boundary)
+        memory.require(n_rows * size, what, remedy)  # before the axes are listed
         n_bytes = channels * signed_selection_bytes(axes, size, np.dtype(dtype).itemsize)
-    memory.require(
-        n_bytes,
-        f"the unfold matrix of {geometry!r} with {n_rows} rows",
-        "use ConvOperator, which forms no matrix",
-    )
+    memory.require(n_bytes, what, remedy)
     return as_format(selection_matrix(axes, channels, np.dtype(dtype)), format)
 
 

@@ -129,7 +129,7 @@ def test_the_matrix_factors_through_the_unfold_matrix(geometry: Geometry) -> Non
 
 @each_case
 def test_the_unfold_matrix_copies_samples(geometry: Geometry) -> None:
-    """A row (channel, tap, position) holds a 1 at the sample that the tap reads, or nothing, or what a sign asks for."""
+    """A row (channel, tap, position) holds a 1 at the sample that the tap reads, or nothing, or signed coefficients."""
     channels = geometry.out_channels if geometry.transposed else geometry.in_channels
     samples = geometry.output_shape if geometry.transposed else geometry.input_shape
     positions = geometry.input_shape if geometry.transposed else geometry.output_shape
@@ -185,7 +185,8 @@ def check_canonical(matrix: Any) -> None:
 @each_case
 def test_indices_are_canonical(geometry: Geometry, order: str) -> None:
     weights = integer_weights(geometry)
-    read = reference.matrix(geometry, np.ones(geometry.weight_shape, dtype=np.int64)) > 0
+    drawn = np.random.default_rng(0).uniform(1, 2, geometry.weight_shape)  # sums of which do not cancel
+    read = np.abs(reference.matrix(geometry, drawn)) > 1e-9
     for kind in FORMATS:
         matrix = cm.conv_matrix(weights, geometry, order=order, format=kind)
         check_canonical(matrix)

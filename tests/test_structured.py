@@ -499,7 +499,7 @@ def test_nearest_conv_is_least_squares(geometry: cm.ConvGeometry) -> None:
     A = rng.standard_normal(pattern.shape)
     entry = pattern.rows.astype(int) * A.shape[1] + pattern.cols
     design = sparse.csr_array(
-        (np.ones(pattern.n_entries), (entry, pattern.weight_index)), shape=(A.size, pattern.n_weights)
+        (pattern.scaled(np.ones(pattern.n_entries)), (entry, pattern.weight_index)), shape=(A.size, pattern.n_weights)
     )
     expected = np.linalg.pinv((design.T @ design).toarray(), rcond=1e-10, hermitian=True) @ (design.T @ A.ravel())
     w, residual = recover_kernel(A, geometry)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from convmatrix._assembly.row_tables import RowTable, Stretch
+from convmatrix._assembly.rows import RowTable, Stretch
 from convmatrix.boundary import SIGNED
 from convmatrix.options import index_dtype
 
