@@ -640,6 +640,20 @@ def test_history_and_progress(name: str, capsys: pytest.CaptureFixture[str]) -> 
         found.history.objective[0] = 1
 
 
+@for_each("isotropic", [True, False])
+def test_history_of_non_negative_total_variation_is_that_of_x(isotropic: bool) -> None:
+    layer: dict[str, Any] = {"padding": ((0, 3), (0, 1)), "flip": True}
+    rng = np.random.default_rng(29)
+    kernel, y = rng.standard_normal((2, 1)), rng.standard_normal((3, 5))
+    options: dict[str, Any] = {"method": "tv", "parameter": 0.05, "isotropic": isotropic, "nonnegative": True}
+    found = cm.solve.deconvolve(y, kernel, (1, 4), **options, **layer)
+    assert found.route != "iteration"
+    misfit = np.linalg.norm(cm.conv_matrix(kernel, (1, 4), **layer) @ found.x.ravel() - y.ravel())
+    objective = misfit**2 / 2 + 0.05 * np.abs(np.diff(found.x)).sum()
+    assert found.history.residual[-1] == pytest.approx(misfit, rel=1e-12)
+    assert found.history.objective[-1] == pytest.approx(objective, rel=1e-12)
+
+
 def test_objective_of_the_penalised_problem() -> None:
     A, _, y = scene((6, 7), **SAME)
     D = dense_differences(cm.ConvGeometry((6, 7), (3, 5), **SAME))
