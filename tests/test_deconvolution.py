@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -747,3 +748,44 @@ def iter_misfit(values: list[float]) -> Any:
     """Return a function that returns one value after another."""
     rest = iter(values)
     return lambda _: next(rest)
+
+
+@for_each("iterate", [False, True])
+def test_complex_penalty_of_real_data(iterate: bool) -> None:
+    rng = np.random.default_rng(0)
+    layer: dict[str, Any] = {"padding": "same", "boundary": "antireflect"}
+    A, y = cm.conv_matrix([0.25, 0.5, 0.3], 8, **layer).toarray(), rng.standard_normal(8)
+    L = rng.standard_normal((5, 8)) + 1j * rng.standard_normal((5, 8))
+    pair = ([1, 1j], {"padding": "valid"})
+    for penalty, dense in ((L, L), (pair, cm.conv_matrix([1, 1j], 8).toarray())):
+        with by_iteration() if iterate else contextlib.nullcontext():
+            found = cm.solve.deconvolve(y, [0.25, 0.5, 0.3], 8, parameter=1, penalty=penalty, tol=1e-12, **layer)
+        assert (found.route == "iteration") == iterate
+        expected = np.linalg.solve(A.T @ A + dense.conj().T @ dense, A.T @ y)
+        assert np.abs(expected.imag).max() > 0.01
+        np.testing.assert_allclose(found.x, expected, atol=1e-8)
+    with pytest.raises(ValueError, match="real penalty"):
+        cm.solve.deconvolve(y, [0.25, 0.5, 0.3], 8, parameter=1, penalty=L, nonnegative=True, **layer)
+
+
+@for_each(
+    "options, name",
+    [
+        ({"tol": "a"}, "tol"),
+        ({"parameter": np.complex128(1)}, "parameter"),
+        ({"parameter": "discrepancy", "noise": "1"}, "noise"),
+        ({"parameter": "discrepancy", "noise": np.ones(3)}, "noise"),
+        ({"method": "wiener", "signal_power": np.ones(8) * 1j}, "signal_power"),
+        ({"method": "richardson_lucy", "parameter": 1, "y": ["a"] * 8}, "y"),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_named(options: dict[str, Any], name: str) -> None:
+    y = options.get("y", np.ones(8))
+    others = {key: value for key, value in options.items() if key != "y"}
+    with pytest.raises(TypeError, match=rf"^{name} "):
+        cm.solve.deconvolve(y, [1, 2, 1], 8, padding="same", boundary="symmetric", **others)
+
+
+def test_recovery_names_a_geometry_that_is_none() -> None:
+    with pytest.raises(TypeError, match="geometry must be a ConvGeometry"):
+        cm.recover_kernel(np.eye(3), 3)  # type: ignore[arg-type]
