@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import Any
 
@@ -640,6 +641,20 @@ def test_history_and_progress(name: str, capsys: pytest.CaptureFixture[str]) -> 
         found.history.objective[0] = 1
 
 
+@for_each("isotropic", [True, False])
+def test_history_of_non_negative_total_variation_is_that_of_x(isotropic: bool) -> None:
+    layer: dict[str, Any] = {"padding": ((0, 3), (0, 1)), "flip": True}
+    rng = np.random.default_rng(29)
+    kernel, y = rng.standard_normal((2, 1)), rng.standard_normal((3, 5))
+    options: dict[str, Any] = {"method": "tv", "parameter": 0.05, "isotropic": isotropic, "nonnegative": True}
+    found = cm.solve.deconvolve(y, kernel, (1, 4), **options, **layer)
+    assert found.route != "iteration"
+    misfit = np.linalg.norm(cm.conv_matrix(kernel, (1, 4), **layer) @ found.x.ravel() - y.ravel())
+    objective = misfit**2 / 2 + 0.05 * np.abs(np.diff(found.x)).sum()
+    assert found.history.residual[-1] == pytest.approx(misfit, rel=1e-12)
+    assert found.history.objective[-1] == pytest.approx(objective, rel=1e-12)
+
+
 def test_objective_of_the_penalised_problem() -> None:
     A, _, y = scene((6, 7), **SAME)
     D = dense_differences(cm.ConvGeometry((6, 7), (3, 5), **SAME))
@@ -733,3 +748,44 @@ def iter_misfit(values: list[float]) -> Any:
     """Return a function that returns one value after another."""
     rest = iter(values)
     return lambda _: next(rest)
+
+
+@for_each("iterate", [False, True])
+def test_complex_penalty_of_real_data(iterate: bool) -> None:
+    rng = np.random.default_rng(0)
+    layer: dict[str, Any] = {"padding": "same", "boundary": "antireflect"}
+    A, y = cm.conv_matrix([0.25, 0.5, 0.3], 8, **layer).toarray(), rng.standard_normal(8)
+    L = rng.standard_normal((5, 8)) + 1j * rng.standard_normal((5, 8))
+    pair = ([1, 1j], {"padding": "valid"})
+    for penalty, dense in ((L, L), (pair, cm.conv_matrix([1, 1j], 8).toarray())):
+        with by_iteration() if iterate else contextlib.nullcontext():
+            found = cm.solve.deconvolve(y, [0.25, 0.5, 0.3], 8, parameter=1, penalty=penalty, tol=1e-12, **layer)
+        assert (found.route == "iteration") == iterate
+        expected = np.linalg.solve(A.T @ A + dense.conj().T @ dense, A.T @ y)
+        assert np.abs(expected.imag).max() > 0.01
+        np.testing.assert_allclose(found.x, expected, atol=1e-8)
+    with pytest.raises(ValueError, match="real penalty"):
+        cm.solve.deconvolve(y, [0.25, 0.5, 0.3], 8, parameter=1, penalty=L, nonnegative=True, **layer)
+
+
+@for_each(
+    "options, name",
+    [
+        ({"tol": "a"}, "tol"),
+        ({"parameter": np.complex128(1)}, "parameter"),
+        ({"parameter": "discrepancy", "noise": "1"}, "noise"),
+        ({"parameter": "discrepancy", "noise": np.ones(3)}, "noise"),
+        ({"method": "wiener", "signal_power": np.ones(8) * 1j}, "signal_power"),
+        ({"method": "richardson_lucy", "parameter": 1, "y": ["a"] * 8}, "y"),
+    ],
+)
+def test_arguments_of_a_wrong_type_are_named(options: dict[str, Any], name: str) -> None:
+    y = options.get("y", np.ones(8))
+    others = {key: value for key, value in options.items() if key != "y"}
+    with pytest.raises(TypeError, match=rf"^{name} "):
+        cm.solve.deconvolve(y, [1, 2, 1], 8, padding="same", boundary="symmetric", **others)
+
+
+def test_recovery_names_a_geometry_that_is_none() -> None:
+    with pytest.raises(TypeError, match="geometry must be a ConvGeometry"):
+        cm.recover_kernel(np.eye(3), 3)  # type: ignore[arg-type]

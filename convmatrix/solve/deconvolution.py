@@ -270,6 +270,7 @@ def deconvolve(
     geometry = layer.geometry
     for name, flag in (("nonnegative", nonnegative), ("isotropic", isotropic), ("per_channel", per_channel)):
         validate.flag(name, flag)
+    data, shape = read_data(y, geometry)
     check_combination(
         method,
         penalty,
@@ -277,9 +278,8 @@ def deconvolve(
         isotropic=isotropic,
         signal_power=signal_power,
         layer=layer,
-        y=np.asarray(y),
+        y=data,
     )
-    data, shape = read_data(y, geometry)
     iterated = method == "tv" or nonnegative
     tol = (1e-3 if method == "tv" else 1e-6) if tol is None else tol
     most = read_limits(tol, (20_000 if iterated else 2000) if max_iterations is None else max_iterations)
@@ -294,6 +294,10 @@ def deconvolve(
     if kernel_scale == 0:
         raise ValueError(f"the kernel is zero ({layer.weights.size} weights), so y does not depend on x; check it")
     scaled = WeightedLayer(geometry, layer.weights / kernel_scale)
+    penalised = read_penalty(penalty, geometry)
+    real = penalised is None or np.dtype(penalised.operator.dtype).kind != "c"
+    if nonnegative and not real:
+        raise ValueError("nonnegative=True needs a real penalty, but the penalty is complex; take the real part")
     problem = ScaledProblem(
         layer=scaled,
         operator=ConvOperator(scaled.weights, geometry),
@@ -301,11 +305,11 @@ def deconvolve(
         method=method,
         parameter=given if isinstance(given, str) else scaled_parameter(given, method, kernel_scale, data_scale),
         target=None if noise is None else math.sqrt(data.size) * noise / data_scale,
-        penalty=read_penalty(penalty, geometry),
+        penalty=penalised,
         power=None if signal_power is None else read_power(signal_power, geometry),
         nonnegative=nonnegative,
         isotropic=isotropic,
-        real=layer.weights.dtype.kind != "c" and data.dtype.kind != "c",
+        real=real and layer.weights.dtype.kind != "c" and data.dtype.kind != "c",
         tol=tol,
         most=most,
         rng=np.random.default_rng(rng),

@@ -150,6 +150,8 @@ def _shape_hint(shape: tuple[int, ...], geometry: ConvGeometry) -> str:
 
 def read_parameter(parameter: float | str, method: str, noise: float | None) -> float | str:
     """Return the parameter; raise if it does not fit the method and the noise."""
+    if noise is not None and (isinstance(noise, bool) or not isinstance(noise, (int, float, np.integer, np.floating))):
+        raise TypeError(f"noise must be a number, but is {noise!r}")
     if isinstance(parameter, str):
         if parameter not in RULES:
             raise ValueError(f"parameter {parameter!r} is unknown; give a number, or one of {', '.join(RULES)}")
@@ -168,7 +170,7 @@ def read_parameter(parameter: float | str, method: str, noise: float | None) -> 
         raise ValueError(f"noise={noise!r} is for the discrepancy principle; set parameter='discrepancy', or omit it")
     if isinstance(parameter, str):
         return parameter
-    if isinstance(parameter, (bool, np.bool_)) or not isinstance(parameter, (int, float, np.number)):
+    if isinstance(parameter, (bool, np.bool_)) or not isinstance(parameter, (int, float, np.integer, np.floating)):
         raise TypeError(f"parameter must be a number or one of {', '.join(RULES)}, but is {parameter!r}")
     if method in _COUNTED:
         if method == "richardson_lucy" and parameter == math.inf:
@@ -236,7 +238,10 @@ def check_combination(
 
 def read_power(signal_power: ArrayLike, geometry: ConvGeometry) -> NDArray[np.float64]:
     """Return the power of the signal at each frequency."""
-    power = np.asarray(signal_power, dtype=np.float64)
+    given = np.asarray(signal_power)
+    if given.dtype.kind not in "iuf":
+        raise TypeError(f"signal_power has dtype {given.dtype}, but must hold real numbers")
+    power = given.astype(np.float64)
     if power.shape != geometry.input_shape:
         raise ValueError(
             f"signal_power has shape {power.shape}, but the layer's input {geometry.input_shape}; give one power per "
@@ -249,6 +254,8 @@ def read_power(signal_power: ArrayLike, geometry: ConvGeometry) -> NDArray[np.fl
 
 def read_limits(tol: float, max_iterations: int) -> int:
     """Return the maximum number of iterations; raise if it or the tolerance is invalid."""
+    if not isinstance(tol, (int, float, np.integer, np.floating)):
+        raise TypeError(f"tol must be a number, but is {tol!r}")
     if not 0 < tol < 1:
         raise ValueError(f"tol={tol!r} must lie between 0 and 1: it is relative to the gradient at x = 0")
     return validate.integer("max_iterations", max_iterations, minimum=1)

@@ -100,7 +100,7 @@ def total_variation(
         done += 1
         if done % _CHECK == 0 or done in (1, most):
             level = run.optimality(first)
-        log.add(run.objective(), run.misfit(), level)
+        log.add(*run.measures(), level)
         if level <= tol:
             break
     return Iterate(run.feasible(), done, level, dual=run.dual())
@@ -199,20 +199,22 @@ class _PrimalDualRun:
         """Return x, without what is negative if it must not be."""
         return np.asarray(np.maximum(self.x, 0)) if self.nonnegative else self.x
 
-    def misfit(self) -> float:
-        """Return the norm of A x - y."""
-        return float(np.linalg.norm(self.image - self.y))
+    def feasible_images(self) -> tuple[Array, Array, Array]:
+        """Return `feasible`, its differences, and A times it."""
+        if not self.nonnegative or self.found is None:
+            return self.x, self.slopes, self.image
+        x = self.feasible()
+        return x, self.variation.differences.of(x), self.operator @ x
 
-    def objective(self) -> float:
-        """Return the function that is minimised."""
-        return self.misfit() ** 2 / 2 + self.weight * self.variation.of(self.slopes)
+    def measures(self) -> tuple[float, float]:
+        """Return the function that is minimised, and the norm of A x - y, for `feasible`."""
+        _, slopes, image = self.feasible_images()
+        misfit = float(np.linalg.norm(image - self.y))
+        return misfit**2 / 2 + self.weight * self.variation.of(slopes), misfit
 
     def optimality(self, first: float) -> float:
         """Return the larger of the two measures of optimality; ``first`` is the norm of the gradient at x = 0."""
-        differences, x, slopes, image = self.variation.differences, self.x, self.slopes, self.image
-        if self.nonnegative and self.found is not None:
-            x = self.feasible()
-            slopes, image = differences.of(x), self.operator @ x
+        differences, (x, slopes, image) = self.variation.differences, self.feasible_images()
         pull = differences.adjoint_of(self.q)
         gradient = self.adjoint @ (image - self.y) + pull
         if self.nonnegative:

@@ -9,6 +9,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
 from convmatrix.arrays import scaled_to_one
+from convmatrix.geometry import ConvGeometry
 from convmatrix.operator import ConvOperator
 from convmatrix.structured.layer_probes import read_layer_matrix, sampled_pattern
 from convmatrix.structured.operator_probes import ProbedOperator, is_operator
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from convmatrix.arrays import Array
-    from convmatrix.geometry import ConvGeometry
     from convmatrix.pattern import WeightPattern
 
 
@@ -93,6 +93,8 @@ def recover_kernel(A: Any, geometry: ConvGeometry) -> tuple[Array, float]:
 
 def _fit(A: Any, geometry: ConvGeometry) -> tuple[Array, float]:
     """Return the nearest weights and the distance."""
+    if not isinstance(geometry, ConvGeometry):
+        raise TypeError(f"geometry must be a ConvGeometry, but is {geometry!r} ({type(geometry).__name__})")
     given = ProbedOperator.of(A) if is_operator(A) else as_csr(A)
     if given.shape != (geometry.n_out, geometry.n_in):
         raise ValueError(
