@@ -150,7 +150,7 @@ def _numbers(result: Any) -> Array:
 
 
 def _has_fewer_digits(got: np.dtype[Any], asked: str) -> bool:
-    """Return whether a type cannot hold what another one does; floating point is taken for any integers."""
+    """Return whether a type cannot hold what another one does; floating-point results are accepted for integers."""
     kind = np.dtype(asked).kind
     if got.kind == "f":
         return kind == "f" and np.finfo(got).nmant + 1 < SIGNIFICANT_BITS[asked]
