@@ -54,8 +54,8 @@ def save(
     geometry : ConvGeometry, optional
         The layer of this matrix. Omit it for a slab of rows.
     order : {"C", "F"}
-        How the arrays of the layer are flattened, as for `convmatrix.conv_matrix`. It is recorded with the geometry, and has no
-        effect without one.
+        How the arrays of the layer are flattened, as for `convmatrix.conv_matrix`. It is recorded with the geometry,
+        and has no effect without one.
     format : {"npz", "mtx", "mat"}, optional
         Required for an open file; otherwise it overrides the suffix.
 
