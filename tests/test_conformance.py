@@ -149,6 +149,11 @@ def fourier_layer(x: Any, w: Any, bias: Any) -> Any:
     return np.fft.irfftn(spectrum, size, axes)[inner]
 
 
+def direct_layer(x: Any, w: Any, bias: Any) -> Any:
+    """Return the valid correlation of one channel along one axis."""
+    return np.stack([np.correlate(row[0], w[0, 0]) for row in x])[:, None]
+
+
 @pytest.mark.parametrize("taps", [2, 3, 5])
 def test_winograd_is_correlation_in_rational_arithmetic(taps: int) -> None:
     A, G, B = winograd_matrices(2 if taps > 3 else 4, taps)
@@ -291,7 +296,7 @@ def test_exceptions_are_findings_and_refusals_are_not() -> None:
             raise NotImplementedError(f"stride {stride}")
         if x.shape[2] > 5:
             raise ZeroDivisionError(f"no more than 5 samples, but {x.shape[2]}")
-        return fourier_layer(np.round(x), w, bias).round()
+        return direct_layer(x, w, bias)
 
     report = cm.testing.conform(picky, {"stride": None, "axes": 1}, count=60)
     assert report.refused == {("picky", "stride N"): sum(report.refused.values())}
@@ -307,11 +312,73 @@ def test_a_failure_is_not_shrunk_to_another_one() -> None:
     def twice_wrong(x: Any, w: Any, bias: Any) -> Any:
         if x.shape[2] == 1:
             raise KeyError("one sample")
-        return fourier_layer(x, w, bias).round() + (x.shape[2] > 4)
+        return direct_layer(x, w, bias) + (x.shape[2] > 4)
 
     report = cm.testing.conform(twice_wrong, {"axes": 1}, count=30)
     shapes = {finding.difference.kind: finding.case.input_shape for finding in report.findings}
     assert shapes == {"value": (5,), "KeyError": (1,)}
+
+
+def reproduces(finding: Any, function: Any) -> bool:
+    """Return whether the script of a finding ends with an error."""
+    try:
+        exec(finding.script, {"function": function})
+    except Exception:
+        return True
+    return False
+
+
+def changes_its_input(x: Any, w: Any, bias: Any) -> Any:
+    y = direct_layer(x, w, bias)
+    x[:] = 0
+    return y
+
+
+def changes_its_weights(x: Any, w: Any, bias: Any) -> Any:
+    y = direct_layer(x, w, bias)
+    w *= 2
+    return y
+
+
+UNUSABLE_RESULTS = {
+    "single precision inside": (lambda *a: direct_layer(a[0].astype("f4"), a[1].astype("f4"), None) * 1.0, "value"),
+    "accumulated in half precision": (lambda *a: direct_layer(*a).astype("f2").astype("f8"), "value"),
+    "returned in single precision": (lambda *a: direct_layer(*a).astype("f4"), "type"),
+    "returned as integers": (lambda *a: direct_layer(*a).astype(int), "type"),
+    "text": (lambda *a: direct_layer(*a).astype(str), "type"),
+    "lists of different lengths": (lambda *a: [[1], [1, 2]], "type"),
+    "an input that is changed": (changes_its_input, "argument"),
+    "weights that are changed": (changes_its_weights, "argument"),
+    "complex": (lambda *a: direct_layer(*a) + 1j, "value"),
+}
+
+
+@for_each("name", UNUSABLE_RESULTS)
+def test_results_that_are_right_only_at_first_sight(name: str) -> None:
+    faulty, kind = UNUSABLE_RESULTS[name]
+
+    def function(x: Any, w: Any, bias: Any) -> Any:
+        result = faulty(x, w, bias)
+        return result.astype(np.float64) if name == "single precision inside" else result
+
+    report = cm.testing.conform(function, {"axes": 1}, count=16)
+    (finding,) = report.findings
+    assert finding.difference.kind == kind
+    assert (finding.case.input_shape, finding.case.kernel_shape) == ((1,), (1,))
+    assert reproduces(finding, function)
+    assert not reproduces(finding, direct_layer)
+    json.dumps(report.to_values())
+
+
+def test_what_ends_the_interpreter_is_a_finding() -> None:
+    report = cm.testing.conform(lambda x, w, bias: sys.exit(3), {"axes": 1}, count=2)
+    assert report.findings[0].difference.text == "SystemExit: 3"
+
+
+def test_lists_tensors_and_other_layouts_conform() -> None:
+    for convert in (lambda y: y.tolist(), np.asfortranarray, lambda y: y.astype(object), np.ma.masked_array):
+        assert cm.testing.conform(lambda *a, f=convert: f(direct_layer(*a)), {"axes": 1}, count=12)
+    assert cm.testing.conform(direct_layer, {"axes": 1, "dtype": ("int64", "int32", "float32")}, count=24)
 
 
 def test_messages_are_counted_without_their_numbers() -> None:

@@ -635,3 +635,9 @@ def test_a_number_that_is_cut_short_is_noticed(tmp_path: Path) -> None:
         path.write_bytes(path.read_bytes().rstrip(b"\n")[:-1])
         with pytest.raises(ValueError, match=r"A\.mtx.*(checksum|entry)"):
             load(path)
+
+
+def test_an_unknown_order_is_refused_without_a_geometry_too(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"order 'K' is unknown"):
+        cm.io.save(tmp_path / "slab.npz", cm.conv_matrix([1, 2], 3), order="K")
+    assert list(tmp_path.iterdir()) == []

@@ -151,14 +151,14 @@ def _finding_values(finding: Finding) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return arrays as nested lists, in which numbers that JSON does not have are strings."""
+    """Return arrays as nested lists, in which whatever JSON does not have is a string."""
     if isinstance(value, np.ndarray):
         return _plain(value.tolist())
     if isinstance(value, list | tuple):
         return [_plain(entry) for entry in value]
     if isinstance(value, float) and not np.isfinite(value):
         return str(value)
-    return value
+    return value if value is None or isinstance(value, str | int | float) else str(value)
 
 
 class Tally:

@@ -16,6 +16,7 @@ nothing is ever rounded, and a correct target has no freedom at all. `draw_value
 from __future__ import annotations
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from convmatrix.pattern import WeightPattern
 
 LARGEST_VALUE: Final = 9
-"""Values are drawn from -9 .. 9 without 0: small enough to read, and 0 would hide a wrong index."""
+"""Most values are drawn from -9 .. 9 without 0: small enough to read, and 0 would hide a wrong index."""
 
 SIGNIFICANT_BITS: Final = {
     "float64": 53,
@@ -104,6 +105,20 @@ def amplitude(case: LayerCase) -> int:
         if terms * most**2 <= limit:
             return most
     return 1
+
+
+def largest_amplitude(case: LayerCase) -> int:
+    """Return the largest a for which values of magnitude a are exact; arithmetic with fewer digits rounds such values.
+
+    Integers are limited to 53 bits, because many functions compute them in float64.
+
+    Examples
+    --------
+    >>> from convmatrix.conformance.drawing import plain_case
+    >>> largest_amplitude(plain_case((3,), (2,), dtype="float32"))
+    2896
+    """
+    return max(math.isqrt(2 ** min(SIGNIFICANT_BITS[case.dtype], 53) // max(1, *n_terms(case).values())), 1)
 
 
 def n_terms(case: LayerCase) -> dict[str, int]:

@@ -94,8 +94,8 @@ def named_function(path: str) -> tuple[Callable[..., Any], Callable[..., Any] | 
     >>> named_function("math:sin")[2]
     'from math import sin as function\n'
     """
-    module_name, separator, name = path.partition(":")
-    if not separator or not module_name or not name:
+    module_name, _, name = path.partition(":")
+    if not name or not all(part.isidentifier() for part in module_name.split(".")):
         raise ValueError(f"{path!r} does not name a function: give MODULE:FUNCTION, such as mylayers:convolve")
     here = str(Path.cwd())
     if here not in sys.path:

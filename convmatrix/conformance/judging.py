@@ -8,9 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix.conformance.expected_values import RESULTS, exact_results, result_name
+from convmatrix.conformance.expected_values import (
+    LARGEST_VALUE,
+    RESULTS,
+    SIGNIFICANT_BITS,
+    exact_results,
+    magnitudes,
+    result_name,
+)
 from convmatrix.conformance.rounding import ROUNDINGS, allowed_error
-from convmatrix.conformance.targets import RefusedCaseError, without_numbers
+from convmatrix.conformance.targets import ChangedArgumentError, RefusedCaseError, without_numbers
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
@@ -27,9 +34,10 @@ class Difference:
     Attributes
     ----------
     kind : str
-        "value", "shape", "type", or the name of an exception; "crash" if the process ended.
+        "value", "shape", "type", "argument" if an argument was changed, or the name of an exception; "crash" if the
+        process ended.
     result : str
-        Which of `RESULTS` is meant; empty for exceptions.
+        Which of `RESULTS` is meant, or which argument; empty for exceptions.
     text : str
         What is wrong, in one sentence.
     expected, got : object
@@ -68,6 +76,8 @@ def judge(call: TargetCall, case: LayerCase, values: LayerValues) -> Judgement:
         results, failure = call.run(case, values)
     except RefusedCaseError as refusal:
         return Judgement(refusal=without_numbers(str(refusal)))
+    if isinstance(failure, ChangedArgumentError):
+        return Judgement(Difference("argument", failure.name, str(failure)))
     difference = compare(case, values, results, call.rounding, keeps_dtype=call.keeps_dtype)
     if difference is None and failure is not None:
         kind = type(failure).__name__
@@ -101,12 +111,17 @@ def compare(
     for name in RESULTS:
         if name not in results:
             continue
-        expected, got = exact[name], np.asarray(results[name])
-        what = result_name(name)
+        expected, what = exact[name], result_name(name)
+        try:
+            got = _numbers(results[name])
+        except Exception as error:
+            text = f"{what} is not an array of numbers: {' '.join(str(error).split())[:300]}"
+            return Difference("type", name, text, case.dtype, type(results[name]).__name__)
         if got.shape != expected.shape:
             text = f"{what} has the wrong shape: expected {expected.shape}, got {got.shape}"
             return Difference("shape", name, text, expected.shape, got.shape)
-        if keeps_dtype and case.dtype != "bfloat16" and got.dtype != case.dtype:
+        declared = hasattr(results[name], "dtype") and case.dtype != "bfloat16"
+        if declared and (got.dtype != case.dtype if keeps_dtype else _has_fewer_digits(got.dtype, case.dtype)):
             text = f"{what} has the wrong type: expected {case.dtype}, got {got.dtype}"
             return Difference("type", name, text, case.dtype, str(got.dtype))
         if np.array_equal(got, expected):
@@ -124,6 +139,24 @@ def compare(
     return None
 
 
+def _numbers(result: Any) -> Array:
+    """Return a result as an array; raise an error unless it holds numbers."""
+    array = np.asarray(result)
+    if array.dtype.kind == "O":
+        array.astype(complex)
+    elif array.dtype.kind not in "biufc":
+        raise TypeError(f"its type is {array.dtype}")
+    return array
+
+
+def _has_fewer_digits(got: np.dtype[Any], asked: str) -> bool:
+    """Return whether a type cannot hold what another one does; floating-point results are accepted for integers."""
+    kind = np.dtype(asked).kind
+    if got.kind == "f":
+        return kind == "f" and np.finfo(got).nmant + 1 < SIGNIFICANT_BITS[asked]
+    return got.kind in "biu" and (kind == "f" or got.itemsize < np.dtype(asked).itemsize)
+
+
 def _beyond(got: Array, expected: Array, allowed: Any) -> Array:
     """Return where results differ by more than is allowed; values that are not finite always do."""
     with np.errstate(invalid="ignore", over="ignore"):
@@ -133,6 +166,13 @@ def _beyond(got: Array, expected: Array, allowed: Any) -> Array:
 
 def _hint(case: LayerCase, values: LayerValues, name: str, got: Array, expected: Array, rounding: Rounding) -> str:
     """Return which algorithm would explain a small difference, if there is one."""
+    largest = max(int(np.abs(array).max(initial=0)) for array in values.arrays().values())
+    if largest > LARGEST_VALUE and got.dtype.kind == "f":
+        size = magnitudes(case, values)[name]
+        if np.all(np.abs(got - expected) <= 2.0**-6 * size):
+            return (
+                f"; the values are large and the errors small, as if by arithmetic with fewer digits than {case.dtype}"
+            )
     for other in ROUNDINGS[ROUNDINGS.index(rounding) + 1 :]:
         allowed = allowed_error(case, values, other)[name]
         if np.max(allowed, initial=0.0) < 0.5 and not _beyond(got, expected, allowed).any():
@@ -151,5 +191,7 @@ def _place(name: str, at: tuple[int, ...]) -> str:
 
 
 def _number(value: Any) -> str:
+    if isinstance(value, complex | np.complexfloating):
+        return str(value)
     number = float(value)
     return str(int(number)) if number.is_integer() else repr(number)

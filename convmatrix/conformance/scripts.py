@@ -36,8 +36,13 @@ def reproducing_script(
     lines += _import_lines(call.imports)
     statements = call.statements(case, call.gradients and difference.result != "y")
     lines += ["# the integers that the layer is tried with", *_array_lines(case, values, statements), ""]
+    if difference.kind == "argument":
+        lines += [f"given = {difference.result}.copy()"]
     lines += [*statements.splitlines(), ""]
-    if difference.result:
+    if difference.kind == "argument":
+        name = difference.result
+        lines.append(f'assert np.array_equal({name}, given), "the argument {name} was changed"')
+    elif difference.result:
         name = difference.result
         exact = exact_results(case, values)[name]
         lines += [

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
-from convmatrix.conformance.expected_values import LayerValues, draw_values
+from convmatrix.conformance.expected_values import LARGEST_VALUE, LayerValues, draw_values, largest_amplitude
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -33,7 +33,8 @@ _LARGEST_ARRAY: Final = 200
 
 
 class _Shrinker:
-    def __init__(self, call: TargetCall, difference: Difference, judge: Judge, most_runs: int) -> None:
+    def __init__(self, call: TargetCall, difference: Difference, judge: Judge, most_runs: int, large: bool) -> None:
+        self.large = large  # whether the failure may need large integers
         self.call, self.wanted, self.judge = call, difference.signature, judge
         self.runs = most_runs
 
@@ -45,10 +46,11 @@ class _Shrinker:
 
     def try_case(self, case: LayerCase, draws: int) -> tuple[LayerValues, Difference] | None:
         """Return integers for which a layer differs, and the difference."""
-        for seed in range(draws):
+        limits = [None] * draws + [largest_amplitude(case)] * self.large
+        for seed, largest in enumerate(limits):
             if self.runs <= 0:
                 return None
-            values = draw_values(case, np.random.default_rng(seed))
+            values = draw_values(case, np.random.default_rng(seed), largest)
             difference = self.differs(case, values)
             if difference is not None:
                 return values, difference
@@ -64,7 +66,8 @@ def shrink(
     most_runs: int = MOST_RUNS,
 ) -> tuple[LayerCase, LayerValues, Difference]:
     """Return a minimal layer that differs in the same way, its integers, and the difference."""
-    shrinker = _Shrinker(call, difference, judge, most_runs)
+    large = any(np.abs(array).max(initial=0) > LARGEST_VALUE for array in values.arrays().values())
+    shrinker = _Shrinker(call, difference, judge, most_runs, large)
     best = case, values, difference
     while shrinker.runs > 0:
         for smaller, draws in _simpler(call, best[0]):

@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     from types import CodeType
 
@@ -26,6 +28,14 @@ if TYPE_CHECKING:
 
 class RefusedCaseError(Exception):
     """The target does not support a layer, and says so."""
+
+
+class ChangedArgumentError(Exception):
+    """The target wrote into an array that it was given."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the call changed its argument {name}")
+        self.name = name
 
 
 @dataclass(frozen=True)
@@ -66,7 +76,7 @@ class TargetCall:
     keeps_dtype: bool = False
     names: Mapping[str, Any] = field(default_factory=dict)
 
-    def run(self, case: LayerCase, values: LayerValues) -> tuple[dict[str, Array], Exception | None]:
+    def run(self, case: LayerCase, values: LayerValues) -> tuple[dict[str, Array], BaseException | None]:
         """Return the results of the target, and the exception that it ended with, if any.
 
         Raises
@@ -74,17 +84,22 @@ class TargetCall:
         RefusedCaseError
             If the target refuses the layer.
         """
-        names = {**self.names, "b": None, **typed_arrays(case, values)}
+        given = typed_arrays(case, values)
+        names = {**self.names, "b": None, **given}
         failure = None
         try:
             run_statements(self.imports, self.statements(case, self.gradients), names)
         except NotImplementedError as error:
             raise RefusedCaseError(_one_line(error)) from None
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             text = _one_line(error)
             if any(re.search(pattern, text) for pattern in self.refusals):
                 raise RefusedCaseError(text) from None
             failure = error
+        for name, array in typed_arrays(case, values).items():
+            if not np.array_equal(given[name], array):
+                failure = ChangedArgumentError(name)
+                break
         wanted = ("y", "dx", "dw", "db") if self.gradients else ("y",)
         return {name: names[name] for name in wanted if name in names and (name != "db" or case.bias)}, failure
 
@@ -150,7 +165,7 @@ def without_numbers(message: str) -> str:
     return re.sub(r"[\[(]*\0(?:[\s,\[\]()]*\0)*,?[\])]*", "N", plain)
 
 
-def _one_line(error: Exception) -> str:
+def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split())[:500]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from convmatrix.conformance.drawing import draw_case
-from convmatrix.conformance.expected_values import LARGEST_VALUE, amplitude, draw_values
+from convmatrix.conformance.expected_values import LARGEST_VALUE, amplitude, draw_values, largest_amplitude
 from convmatrix.conformance.judging import Difference, judge
 from convmatrix.conformance.layer_cases import LayerCase, features
 from convmatrix.conformance.rounding import is_decisive
@@ -28,6 +28,9 @@ MOST_REPEATED: Final = 1
 
 MOST_SHRUNK: Final = 20
 """Failures of one call and kind that a process shrinks at most."""
+
+LARGE_VALUES_EVERY: Final = 4
+"""One layer in so many has integers as large as exactness allows, which shows arithmetic with too few digits."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,8 @@ def drawn_layer(target: TargetLibrary, seed: int, number: int) -> tuple[TargetCa
     for _ in range(200):
         case = draw_case(call.name, call.offers, rng)
         if call.rounding == "exact":
-            return call, case, draw_values(case, rng)
+            largest_value = largest_amplitude(case) if number % LARGE_VALUES_EVERY == LARGE_VALUES_EVERY - 1 else None
+            return call, case, draw_values(case, rng, largest_value)
         for largest in range(min(amplitude(case), LARGEST_VALUE), 0, -1):
             values = draw_values(case, rng, largest)
             if is_decisive(case, values, call.rounding):

@@ -54,7 +54,8 @@ def save(
     geometry : ConvGeometry, optional
         The layer of this matrix. Omit it for a slab of rows.
     order : {"C", "F"}
-        How the arrays of the layer are flattened, as for `convmatrix.conv_matrix`. It is recorded with the geometry.
+        How the arrays of the layer are flattened, as for `convmatrix.conv_matrix`. It is recorded with the geometry,
+        and has no effect without one.
     format : {"npz", "mtx", "mat"}, optional
         Required for an open file; otherwise it overrides the suffix.
 
@@ -88,10 +89,10 @@ def save(
         raise ValueError(f"an open file has no suffix; give format=, one of {', '.join(_WRITERS)}")
     write = _WRITERS[_format_of(path, format)]
     rows = to_canonical(matrix)
-    layer = None
+    layer, order = None, validate.order(order)
     if geometry is not None:
         _check_geometry(geometry, rows.shape)
-        layer = layer_values(geometry, validate.order(order))
+        layer = layer_values(geometry, order)
     if not isinstance(path, (str, os.PathLike)):
         if not writable or isinstance(path, io.TextIOBase):
             raise TypeError(f"path must be a path or a file open for writing bytes, but is a {type(path).__name__}")
