@@ -127,8 +127,9 @@ def test_random_layers_against_pytorch(seed: int) -> None:
     """Random geometries, by both methods; where PyTorch has no such layer, against loops."""
     pytest.importorskip("torch")
     rng = np.random.default_rng(seed)
-    by_torch = 0
-    for _ in range(60):
+    drawn = by_torch = 0
+    while drawn < 40 or by_torch < 12:
+        drawn += 1
         geometry = random_layer(rng)
         name, oracle = choose_oracle(geometry)
         by_torch += name == "PyTorch"
@@ -144,7 +145,6 @@ def test_random_layers_against_pytorch(seed: int) -> None:
             assert_close(y, np.stack([y for y, _, _ in expected]))
             assert_close(dx, np.stack([dx for _, dx, _ in expected]))
             assert_close(layer.gradients["weight"], sum(dw for _, _, dw in expected))
-    assert by_torch >= 12
 
 
 LARGE = {
