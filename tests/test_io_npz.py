@@ -321,6 +321,7 @@ def test_forged_zip_directories(tmp_path: Path) -> None:
         "no data": (forged(data=None), "no member 'data.npy' .it has format.npy, indices.npy"),
         "no format": (forged(format=None), "no member 'format.npy'"),
         "empty": (archive({}), r"no member 'format.npy' \(it has none\)"),
+        "member lost": (good[:-12] + b"\x09\x00" + good[-10:], "declares 9 members, but lists"),
         "other arrays": (archive_of({"x": [1], "y": [2]}), r"member 'x.npy', which is not of a sparse matrix"),
         "lzma": (archive(members(), zipfile.ZIP_LZMA), "compression type 14, but NumPy writes 0 or 8"),
         "bzip2": (archive(members(), zipfile.ZIP_BZIP2), "compression type 12"),

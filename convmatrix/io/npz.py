@@ -191,11 +191,15 @@ class _Archive:
             self._archive = zipfile.ZipFile(file)
         first = min((info.header_offset for info in self._archive.infolist()), default=0)
         file.seek(-_END_OF_ARCHIVE, os.SEEK_END)
-        if first > 0 or file.read(4) != b"PK\5\6":
+        end = file.read(_END_OF_ARCHIVE)
+        if first > 0 or end[:4] != b"PK\5\6":
             raise FileFormatError(
                 f"the zip archive has {first} bytes before it, or others behind it, so the file may hold two; save it "
                 "again"
             )
+        declared, listed = int.from_bytes(end[10:12], "little"), len(self._archive.infolist())
+        if declared != listed:
+            raise FileFormatError(f"the zip archive declares {declared} members, but lists {listed}; it is damaged")
         self._members: dict[str, zipfile.ZipInfo] = {}
         for info in self._archive.infolist():
             name = info.filename
