@@ -48,13 +48,15 @@ def scipy_target() -> TargetLibrary:
     Examples
     --------
     >>> len(scipy_target().calls)
-    12
+    14
     """
     scipy = load_package("scipy", "the target scipy")
-    methods = {"method": ("direct", "auto", "fft")}
+    methods, by_fft = {"method": ("direct", "auto")}, {"method": ("fft",)}
     calls = (
         _call("scipy.signal.correlate", _signal, _offers(settings=methods)),
         _call("scipy.signal.convolve", _signal, _offers(flip=True, settings=methods)),
+        _call("scipy.signal.correlate, fft", _signal, _offers(settings=by_fft, dtypes=_FLOATS), "fft"),
+        _call("scipy.signal.convolve, fft", _signal, _offers(flip=True, settings=by_fft, dtypes=_FLOATS), "fft"),
         _call("scipy.signal.fftconvolve", _plain_mode, _offers(flip=True, dtypes=_FLOATS), "fft"),
         _call("scipy.signal.oaconvolve", _plain_mode, _offers(flip=True, dtypes=_FLOATS), "fft"),
         _call("scipy.signal.correlate2d", _with_boundary, _offers((2,), _CORRELATE2D, boundaries=_CONVOLVE2D)),
@@ -115,9 +117,10 @@ def _offers(
 def _accepts(case: LayerCase) -> bool:
     """Return whether the documentation gives the layer its meaning.
 
-    "valid" swaps the arguments where the second is larger. Results of a transform are rounded for integers only.
+    "valid" swaps the arguments where the second is larger. The method that SciPy chooses may round unless the type is an
+    integer.
     """
-    if dict(case.settings).get("method", "direct") != "direct" and not case.dtype.startswith("int"):
+    if dict(case.settings).get("method") == "auto" and not case.dtype.startswith("int"):
         return False
     fits = all(k <= n for k, n in zip(case.kernel_shape, case.input_shape, strict=True))
     return case.transposed or case.padding != "valid" or fits
