@@ -117,8 +117,8 @@ def _offers(
 def _accepts(case: LayerCase) -> bool:
     """Return whether the documentation gives the layer its meaning.
 
-    "valid" swaps the arguments where the second is larger. The method that SciPy chooses may round unless the type is an
-    integer.
+    "valid" swaps the arguments where the second is larger. The method that SciPy chooses may round unless the type is
+    an integer.
     """
     if dict(case.settings).get("method") == "auto" and not case.dtype.startswith("int"):
         return False
