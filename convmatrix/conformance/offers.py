@@ -71,7 +71,7 @@ class Offers:
     accepts: Callable[[LayerCase], bool] = lambda case: True
 
     def allow(self, case: LayerCase) -> bool:
-        """Return whether a case has only options that the call has, and defines a layer."""
+        """Return whether a case is a valid layer with no other options than those of the call."""
         switched = {
             "batch": case.batch != 1,
             "channels": case.in_channels > 1 or case.out_channels > 1,

@@ -49,10 +49,10 @@ class TargetName:
         if ":" in self.name:
             function, gradient, imports = named_function(self.name)
             options = dict(self.options) or dict.fromkeys(getattr(function, "options", ()))
-            target = function_target(
+            own = function_target(
                 function, options, gradient=gradient, rounding=self.rounding or "exact", imports=imports
             )
-            return dataclasses.replace(target, name=self.name)
+            return dataclasses.replace(own, name=self.name)
         if self.name not in TARGETS:
             raise ValueError(
                 f"target {self.name!r} is unknown; choose one of {', '.join(TARGETS)}, or a function of your own as "
@@ -64,8 +64,8 @@ class TargetName:
                 f"{', '.join(name for name, _ in self.options)}"
             )
         module, function_name = TARGETS[self.name]
-        target = getattr(import_module(module), function_name)()
+        target: TargetLibrary = getattr(import_module(module), function_name)()
         if self.rounding is not None:
             calls = tuple(dataclasses.replace(call, rounding=self.rounding) for call in target.calls)
             target = dataclasses.replace(target, calls=calls)
-        return target  # type: ignore[no-any-return]
+        return target

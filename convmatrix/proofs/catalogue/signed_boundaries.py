@@ -253,6 +253,22 @@ def _lemma(name: str, text: str, latex: str, build: Callable[[Algebra], Conditio
 
 _MIRROR = {"m": 3, "n": 5, "k": 3, "s": 2, "d": 1, "p": 1, "i": 1, "t": 0}
 
+_STRAIGHT_LINES = (
+    _lemma(
+        "constants",
+        "the coefficients of what is read at a position sum to one",
+        r"\sum_l c_l(x) = 1",
+        _constants_lemma,
+    ),
+    _lemma(
+        "ramps",
+        "the samples that are read, each times its coefficient, sum to the position",
+        r"n \ge 2 \implies \sum_l c_l(x)\, j_l(x) = x",
+        _ramp_lemma,
+    ),
+)
+
+
 THEOREMS = (
     Theorem(
         "affine-continuation",
@@ -269,18 +285,7 @@ THEOREMS = (
         r"x(i, t)$. On more axes the terms of one axis are read in those of the others, which multiplies the values. "
         r"By the last lemma the samples exist, and inside nothing is changed.",
         (
-            _lemma(
-                "constants",
-                "the coefficients of what is read at a position sum to one",
-                r"\sum_l c_l(x) = 1",
-                _constants_lemma,
-            ),
-            _lemma(
-                "ramps",
-                "the samples that are read, each times its coefficient, sum to the position",
-                r"n \ge 2 \implies \sum_l c_l(x)\, j_l(x) = x",
-                _ramp_lemma,
-            ),
+            *_STRAIGHT_LINES,
             _lemma(
                 "inside",
                 "all samples that are read exist, and a position inside reads the sample there and nothing else",
@@ -381,18 +386,7 @@ THEOREMS = (
         r"multiple of $2(n - 1)$, and that the other terms read the end samples, where the sines are zero: what is "
         r"read at $x$ is the sine at $x$. The identities are those of the sines.",
         (
-            _lemma(
-                "constants",
-                "the coefficients of what is read at a position sum to one",
-                r"\sum_l c_l(x) = 1",
-                _constants_lemma,
-            ),
-            _lemma(
-                "ramps",
-                "the samples that are read, each times its coefficient, sum to the position",
-                r"n \ge 2 \implies \sum_l c_l(x)\, j_l(x) = x",
-                _ramp_lemma,
-            ),
+            *_STRAIGHT_LINES,
             _lemma(
                 "fold",
                 "the sign is 1 and j - x a multiple of 2 n - 2, or it is -1 and j + x is one; the other terms read the "
