@@ -20,7 +20,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.mathjax",
     "numpydoc",
-    "answers",
+    "plain",
     "drawn",
     "rooms",
     "theorems",
@@ -32,7 +32,7 @@ source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "_static", "_ext"]
 root_doc = "index"
 
-myst_enable_extensions = ["dollarmath", "deflist", "colon_fence"]
+myst_enable_extensions = ["dollarmath"]
 myst_heading_anchors = 3
 
 default_role = "py:obj"  # `name` in a docstring links to that name, where it has a page

@@ -8,12 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from convmatrix.atomic import atomic_write
+from paper.benchmarks import MEASUREMENTS, read_tables
 from paper.errors import PaperError
 from paper.latex import numbers_tex, table_tex
+from paper.markdown import with_numbers
+from paper.numbers import Numbers
 from paper.results import Results, load_results
 from paper.theorems import Proofs, engines, prove_all, theorems_tex
 from paper.theorems import counts as theorem_counts
 from paper.typeset import load_typst, paper_data, typeset
+
+SOURCE_MD = Path(__file__).with_name("paper.md")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -48,8 +53,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (PaperError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    if files["paper.md"] != SOURCE_MD.read_bytes():
+        print(f"paper.md has other numbers than these results; with theirs: {options.output / 'paper.md'}")
     kind = "a draft from quick results" if results.quick else "the paper"
-    print(f"{kind}: {options.output / 'paper.pdf'}, with {len(files) - 1} files for LaTeX beside it")
+    print(f"{kind}: {options.output / 'paper.pdf'}, with {len(files) - 1} files for Markdown and LaTeX beside it")
     return 0
 
 
@@ -65,6 +72,9 @@ def make(results: Results, proofs: Proofs) -> dict[str, bytes]:
     files = {"paper.pdf": typeset(results, proofs, counts)}
     files["numbers.tex"] = numbers_tex(results, counts).encode()
     files["theorems.tex"] = theorems_tex(proofs).encode()
+    numbers = Numbers(results, counts)
+    tables = read_tables(MEASUREMENTS.read_text(encoding="utf-8"))
+    files["paper.md"] = with_numbers(SOURCE_MD.read_text(encoding="utf-8"), numbers, tables).encode()
     return files | {f"table_{analysis.name}.tex": table_tex(analysis).encode() for analysis in results.analyses}
 
 

@@ -72,10 +72,15 @@ class Numbers:
     def __init__(self, results: Results, counts: dict[str, int]) -> None:
         self.computed: dict[str, Any] = {f"paper.{name}": value for name, value in counts.items()}
         self.published: dict[str, Any] = {}
+        self.accepted: dict[str, str] = {}
+        self.analyses = {analysis.name for analysis in results.analyses}
+        if not results.partial:
+            self.analyses.add("paper")
         for analysis in results.analyses:
             for claim in analysis.claims:
                 name = f"{analysis.name}.{claim.key}"
                 self.computed[name] = claim.computed
+                self.accepted[name] = claim.accepted
                 if claim.published is not None:
                     self.published[name] = claim.published
 
@@ -105,6 +110,18 @@ class Numbers:
             return written(value, use.form)
         except (ValueError, TypeError) as error:
             raise PaperError(f"{name!r} is {value!r}, which cannot be written as {use.form!r}: {error}") from None
+
+    def range_of(self, name: str) -> str:
+        """Return what was accepted as the value of a claim.
+
+        Raises
+        ------
+        PaperError
+            If there is no such claim.
+        """
+        if name not in self.accepted:
+            raise PaperError(f"the results have no claim {name!r}, whose accepted values the paper names")
+        return self.accepted[name]
 
 
 def written(value: Any, form: str = "") -> str:

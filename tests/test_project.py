@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import json
 import os
 import re
 import shlex
@@ -41,13 +42,6 @@ def test_readme_commands_install_extras_that_exist() -> None:
     assert named <= project["optional-dependencies"].keys()
 
 
-def test_readme_links_lead_to_files() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", README)
-    assert links
-    missing = [link for link in links if "://" not in link and not (ROOT / link).exists()]
-    assert missing == []
-
-
 def run_examples(text: str, name: str) -> int:
     """Run the examples of a text; return how many there were."""
     test = doctest.DocTestParser().get_doctest(text, {}, name, "README.md", 0)
@@ -58,7 +52,10 @@ def run_examples(text: str, name: str) -> int:
     return len(test.examples)
 
 
-def test_readme_python_blocks() -> None:
+def test_readme_python_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for package in ("matplotlib", "skimage"):
+        pytest.importorskip(package, reason="the blocks draw a figure and restore a photograph")
+    monkeypatch.chdir(tmp_path)  # where the figure is saved
     parts = [block for block in blocks("python") if "torch" not in block]
     assert run_examples("\n".join(parts), "tour") >= 8
 
@@ -145,6 +142,34 @@ def test_versions_agree() -> None:
     assert newest[1] == cm.__version__
     (bibtex,) = blocks("bibtex")
     assert re.findall(r"version *= *\{(.*?)\}", bibtex) == [cm.__version__]
+
+
+def test_citation_codemeta_and_paper_agree() -> None:
+    text = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    described = json.loads((ROOT / "codemeta.json").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    paper = (ROOT / "paper" / "paper.md").read_text(encoding="utf-8")
+    title = citation()["title"].strip('"')
+    assert f"\ntitle: '{title}'\n" in paper
+    assert described["name"] == title
+    assert re.findall(r"title *= *\{(.*?)\},", blocks("bibtex")[0]) == [title]
+    abstract = re.search(r"^abstract: >-\n((?:  .*\n)+)", text, flags=re.MULTILINE)
+    assert abstract
+    assert described["description"] == " ".join(abstract[1].split())
+    assert described["version"] == cm.__version__
+    assert described["license"].endswith(f"/{citation()['license']}")
+    assert described["softwareRequirements"] == project["dependencies"]
+    assert described["runtimePlatform"] == f"Python {project['requires-python'].removeprefix('>=')} or later"
+    keywords = re.findall(r"^  - ([^:\n]+)$", text.partition("keywords:")[2], flags=re.MULTILINE)
+    assert described["keywords"] == keywords
+    assert set(re.findall(r"^  - ([^:\n]+)$", paper.partition("authors:")[0], flags=re.MULTILINE)) <= {
+        "Python",
+        *keywords,
+    }
+    (author,) = described["author"]
+    assert (
+        author["name"] == re.search(r"^  - name: (.*)$", text, flags=re.MULTILINE)[1] == project["authors"][0]["name"]
+    )
 
 
 def test_license() -> None:
