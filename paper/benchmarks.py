@@ -35,6 +35,20 @@ def read_tables(text: str) -> dict[str, list[dict[str, str]]]:
     return tables
 
 
+def first_machine(text: str) -> str:
+    r"""Return the date, machine and versions that the measurements name first.
+
+    Examples
+    --------
+    >>> first_machine("Run on\n\n2026-01-31; a processor, 2 cores; python 3.11\n")
+    '2026-01-31; a processor, 2 cores; python 3.11'
+    """
+    found = re.search(r"^\d{4}-\d{2}-\d{2}; .*$", text, flags=re.MULTILINE)
+    if found is None:
+        raise PaperError("the benchmarks name no machine: a line that begins with a date and a semicolon")
+    return found[0]
+
+
 def measured(name: str, tables: dict[str, list[dict[str, str]]]) -> str:
     """Return the cell that a name such as ``"Speed; small; ms"`` means: a heading, cells of one row, and a column.
 

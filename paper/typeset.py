@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import convmatrix
+from paper.benchmarks import MEASUREMENTS, first_machine, read_tables
 from paper.errors import PaperError
 from paper.numbers import Numbers, uses, written
 from paper.theorems import Proofs, theorems_typst
@@ -89,6 +90,7 @@ def paper_data(results: Results, counts: dict[str, int], source: Path = SOURCE) 
             missing.append(str(error))
     if missing:
         raise PaperError("\n".join(missing))
+    measurements = MEASUREMENTS.read_text(encoding="utf-8")
     placed = {name for text in sources for name in _DRAWING.findall(text)}
     return {
         "version": convmatrix.__version__,
@@ -97,8 +99,25 @@ def paper_data(results: Results, counts: dict[str, int], source: Path = SOURCE) 
         "versions": results.analyses[0].versions,
         "verdicts": dict(results.verdicts),
         "numbers": found,
+        "ranges": _ranges(results, {use.name.partition("[")[0] for text in sources for use in uses(text)}),
+        "benchmarks": {"machine": first_machine(measurements), "tables": read_tables(measurements)},
         "analyses": [_record(analysis, placed) for analysis in results.analyses],
     }
+
+
+def _ranges(results: Results, named: set[str]) -> list[dict[str, str]]:
+    """Return the claims that the text names and that are accepted within a range, in the order of the analyses."""
+    return [
+        {
+            "analysis": analysis.name,
+            "statement": claim.statement,
+            "accepted": claim.accepted,
+            "computed": written(claim.computed),
+        }
+        for analysis in results.analyses
+        for claim in analysis.claims
+        if f"{analysis.name}.{claim.key}" in named and not claim.accepted.startswith("= ")
+    ]
 
 
 def _record(analysis: Analysis, placed: set[str]) -> dict[str, Any]:
