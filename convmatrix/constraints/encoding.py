@@ -14,6 +14,7 @@ from scipy.optimize import Bounds, LinearConstraint
 from convmatrix.constraints.mps import column_names, write_mps
 from convmatrix.constraints.normal_form import normal_form
 from convmatrix.constraints.tightening import tighten as tighten_bounds
+from convmatrix.progress import reporting
 
 if TYPE_CHECKING:
     import os
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
     from convmatrix.constraints.normal_form import NormalForm
-    from convmatrix.constraints.tightening import Progress, Tightening
+    from convmatrix.constraints.tightening import Tightening
+    from convmatrix.progress import Progress
 
     Indices = NDArray[np.int64]
     Floats = NDArray[np.float64]
@@ -186,7 +188,7 @@ def encode(
     name: str | None = None,
     *,
     tighten: Tightening = "symbolic",
-    progress: Progress | None = None,
+    progress: Progress = None,
 ) -> Constraints:
     r"""Return a network on a box of inputs as sparse mixed-integer linear constraints.
 
@@ -213,8 +215,8 @@ def encode(
         default), which takes about a second for thousands of rectifiers and gives far tighter bounds; and then by two
         linear programs for each rectifier that still has both signs, which takes seconds per rectifier for a layer that
         depends on thousands of others. Tighter bounds make the constraints easier to solve.
-    progress : callable, optional
-        Called as ``progress(done, of, name)`` after each linear program.
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`; a callable is told about every linear program of a block of rectifiers.
 
     Returns
     -------
@@ -238,7 +240,8 @@ def encode(
     array([[-3., -3.]])
     """
     form = normal_form(network, lower, upper, name)
-    low, high = tighten_bounds(form, tighten, progress)
+    with reporting(progress, "bounds of rectifiers"):
+        low, high = tighten_bounds(form, tighten)
     n = form.n_variables
     active = np.flatnonzero(low[form.pre] >= 0)
     unstable = np.flatnonzero((low[form.pre] < 0) & (high[form.pre] > 0))

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from convmatrix.atomic import atomic_write
-from convmatrix.constraints.branching import BranchAndBound, Limits, Progress
+from convmatrix.constraints.branching import BranchAndBound, Limits
 from convmatrix.constraints.counterexamples import Target, reaches
 from convmatrix.constraints.exact_bounds import ExactForm, UnsafeSet
 from convmatrix.constraints.normal_form import NormalForm, box_bounds, normal_form
 from convmatrix.constraints.phase_programs import PhaseProgram
 from convmatrix.constraints.properties import HalfSpace, Property, near_float, unsafe_box, with_output
 from convmatrix.constraints.rechecking import FORMAT, digest
+from convmatrix.progress import Progress, reporting
 
 if TYPE_CHECKING:
     import os
@@ -150,7 +151,7 @@ def verify(
     timeout: float | None = None,
     most_nodes: int | None = None,
     rng: int | np.random.Generator = 0,
-    progress: Progress | None = None,
+    progress: Progress = None,
 ) -> Verification:
     r"""Return whether a property holds for all inputs of a box, in real arithmetic with the network's float64 entries.
 
@@ -178,8 +179,8 @@ def verify(
         Number of nodes after which the answer is unknown. Unlike a timeout, it gives the same answer again.
     rng : int or numpy.random.Generator
         For the search of counterexamples.
-    progress : callable, optional
-        Called as ``progress(done, of, text)`` with the numbers of nodes that are closed, and of all nodes.
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`; a callable is told the numbers of closed and of all nodes.
 
     Returns
     -------
@@ -215,7 +216,8 @@ def verify(
     exact = ExactForm(form, _bits(form, property))
     proofs, searches, unstable = _searches(network, form, exact, property, lower, upper, limits)
     complete = len(searches) == sum(len(proof["sets"]) for proof in proofs)
-    reason = _decide(searches, limits, np.random.default_rng(rng), progress)
+    with reporting(progress, "nodes"):
+        reason = _decide(searches, limits, np.random.default_rng(rng))
     reason = reason or ("" if complete else limits.reached())
     found = next((search for search in searches.values() if search.point is not None), None)
     certificate = point = output = None
@@ -287,9 +289,7 @@ def _searches(
     return proofs, searches, unstable
 
 
-def _decide(
-    searches: dict[int, BranchAndBound], limits: Limits, rng: np.random.Generator, progress: Progress | None
-) -> str:
+def _decide(searches: dict[int, BranchAndBound], limits: Limits, rng: np.random.Generator) -> str:
     """Run the searches until all are closed or one finds an input; return why some are open."""
     reason = ""
     for search in searches.values():
@@ -301,7 +301,7 @@ def _decide(
     for search in sorted(
         (search for search in searches.values() if not search.closed), key=lambda search: search.lower
     ):
-        found = search.run(limits, progress)
+        found = search.run(limits)
         if search.point is not None:
             return ""
         reason = reason or found

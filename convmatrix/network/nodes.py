@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from convmatrix.arrays import Array
-    from convmatrix.report import Progress, Report
+    from convmatrix.progress import Progress
+    from convmatrix.report import Report
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -378,7 +379,7 @@ class Network:
         self,
         norms: bool = False,
         dtype: DTypeLike = np.float64,
-        progress: Progress | None = None,
+        progress: Progress = None,
         *,
         client: Any = None,
     ) -> Report:
@@ -390,8 +391,8 @@ class Network:
             Whether to bound the norm of every node that has weights, which takes longer.
         dtype : dtype
             Of the values whose bytes are given.
-        progress : callable, optional
-            Called as ``progress(done, of, name)`` after each node while norms are computed.
+        progress : bool or callable, optional
+            As for `convmatrix.progress.reporting`, while norms are computed; a callable is told about every node.
         client : distributed.Client, optional
             Compute norms on the workers of this Dask client: several nodes at a time, and the frequencies of a large
             one in chunks. The numbers are the same, up to rounding if BLAS uses another number of threads there.

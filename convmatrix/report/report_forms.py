@@ -27,12 +27,14 @@ from convmatrix.display.tables import (
 )
 from convmatrix.memory import in_words
 from convmatrix.network import Network, as_network
-from convmatrix.report.report_rows import Progress, Row, report_rows
+from convmatrix.report.report_rows import Row, report_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import DTypeLike
+
+    from convmatrix.progress import Progress
 
 _LEFT: Final = 2  # number of columns aligned to the left: the name and the kind
 _SHORT_NAME: Final = 20  # width to which names are shortened before a column is dropped
@@ -301,7 +303,7 @@ def network_report(
     network: Any,
     norms: bool = False,
     dtype: DTypeLike = np.float64,
-    progress: Progress | None = None,
+    progress: Progress = None,
     *,
     client: Any = None,
 ) -> Report:

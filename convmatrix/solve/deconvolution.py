@@ -12,6 +12,7 @@ from convmatrix import options as validate
 from convmatrix.arrays import KeepsReadOnly, read_only
 from convmatrix.operator import ConvOperator
 from convmatrix.options import LayerOptions, takes_layer_options
+from convmatrix.progress import reporting
 from convmatrix.solve.deconvolution_methods import solve_problem
 from convmatrix.solve.deconvolution_problems import (
     MethodName,
@@ -24,7 +25,7 @@ from convmatrix.solve.deconvolution_problems import (
     read_power,
     scaled_parameter,
 )
-from convmatrix.solve.iteration_log import IterationHistory, IterationLog, Progress
+from convmatrix.solve.iteration_log import IterationHistory, IterationLog
 from convmatrix.solve.penalties import read_penalty
 from convmatrix.spectral.blocks import WeightedLayer, read_layer
 
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
+    from convmatrix.progress import Progress
     from convmatrix.solve.rules import Rule
 
 
@@ -105,7 +107,7 @@ def deconvolve(
     per_channel: bool = False,
     tol: float | None = None,
     max_iterations: int | None = None,
-    progress: Progress = False,
+    progress: Progress = None,
     rng: int | np.random.Generator = 0,
     **options: Unpack[LayerOptions],
 ) -> Deconvolution:
@@ -194,8 +196,8 @@ def deconvolve(
     max_iterations : int, optional
         Maximum number of iterations, and of steps of a bidiagonalisation; by default 2000, and 20000 for ``"tv"`` and
         non-negative solutions.
-    progress : bool or callable
-        Called as ``progress(done, of, text)`` after each iteration; True writes a line to standard error.
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`; a callable is told about every iteration, of at most so many.
     rng : int or numpy.random.Generator
         Determines the random signs.
 
@@ -313,25 +315,24 @@ def deconvolve(
         tol=tol,
         most=most,
         rng=np.random.default_rng(rng),
-        log=IterationLog(progress, most),
+        log=IterationLog(most),
         kernel_scale=kernel_scale,
         data_scale=data_scale,
     )
     if not per_channel:
-        return _solved(problem, shape)
+        with reporting(progress, "iterations"):
+            return _solved(problem, shape)
     columns = [
         replace(problem, data=column, target=None if noise is None else math.sqrt(len(column)) * noise / data_scale)
         for column in np.split(problem.data, data.shape[1], axis=1)
     ]
-    return _joined([_solved(column, geometry.input_shape) for column in columns], shape)
+    with reporting(progress, "iterations"):
+        return _joined([_solved(column, geometry.input_shape) for column in columns], shape)
 
 
 def _solved(problem: ScaledProblem, shape: tuple[int, ...]) -> Deconvolution:
     """Return the solution of a problem in the units of the caller."""
-    try:
-        found = solve_problem(problem)
-    finally:
-        problem.log.close()
+    found = solve_problem(problem)
     x = found.x.real if problem.real else found.x
     residual = float(np.linalg.norm(problem.operator @ x - problem.data)) * problem.data_scale
     x = x.T.reshape(shape) * (problem.data_scale / problem.kernel_scale)

@@ -17,6 +17,7 @@ from convmatrix.boundary import SIGNED
 from convmatrix.geometry import ConvGeometry
 from convmatrix.operator import ConvOperator
 from convmatrix.options import LayerOptions, takes_layer_options
+from convmatrix.progress import shows_progress
 from convmatrix.spectral.axes import enclosing_rings, extension_norm, most_reads, read_entries, used_taps
 from convmatrix.spectral.blocks import WeightedLayer, layer_blocks, read_layer
 from convmatrix.spectral.lanczos import layer_norm
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from convmatrix.arrays import Array
+    from convmatrix.progress import Progress
     from convmatrix.spectral.axes import AxisTransform
 
 _LITTLE_WORK: Final = 1e8  # multiplications for all singular values of a layer with axes that have no transform
@@ -44,11 +46,13 @@ _PERRON_STEPS: Final = 6
 
 
 @takes_layer_options()
+@shows_progress("norm bounds")
 def norm_bounds(
     kernel: ArrayLike,
     input_shape: int | Sequence[int] | ConvGeometry,
     *,
     tol: float | None = None,
+    progress: Progress = None,
     **layer: Unpack[LayerOptions],
 ) -> tuple[float, float]:
     r"""Return guaranteed lower and upper bounds on the spectral norm of a layer's matrix.
@@ -63,6 +67,8 @@ def norm_bounds(
     tol : float, optional
         Refine the bounds until ``upper - lower <= tol * lower``. The upper bound is then proved by a Cholesky
         factorisation, of blocks or of a band matrix, whose cost grows with the layer.
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`.
 
     Returns
     -------

@@ -10,6 +10,7 @@ import numpy as np
 
 from convmatrix.operator import ConvOperator
 from convmatrix.options import LayerOptions, integer, takes_layer_options
+from convmatrix.progress import report_step, shows_progress
 from convmatrix.spectral.blocks import read_layer
 from convmatrix.spectral.lanczos import layer_norm
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
+    from convmatrix.progress import Progress
 
 _NORM_TOLERANCE: Final = 1e-4
 _NODE_UNITS: Final = 32  # bound on the error of squared singular values, in rounding units of the largest one
@@ -61,6 +63,7 @@ class SingularValueDensity:
 
 
 @takes_layer_options()
+@shows_progress("singular values")
 def singular_value_density(
     kernel: ArrayLike,
     input_shape: int | Sequence[int] | ConvGeometry,
@@ -69,6 +72,7 @@ def singular_value_density(
     vectors: int = 8,
     steps: int = 80,
     rng: int | np.random.Generator = 0,
+    progress: Progress = None,
     **layer: Unpack[LayerOptions],
 ) -> SingularValueDensity:
     r"""Return the distribution of the singular values of any layer, by stochastic Lanczos quadrature.
@@ -87,6 +91,8 @@ def singular_value_density(
     steps : int
         Lanczos steps per vector; the error of the quadrature is of the order of one over them.
     rng : int or Generator
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`.
 
     Returns
     -------
@@ -126,7 +132,8 @@ def singular_value_density(
         operator = operator.H
     generator = np.random.default_rng(rng)
     lower, upper, smallest = [], [], math.inf
-    for _ in range(vectors):
+    for number in range(vectors):
+        report_step(number, vectors, "random vectors")
         nodes, weights = _quadrature(operator, steps, generator)
         smallest = min(smallest, math.sqrt(max(nodes[0], 0.0)))
         sums = np.concatenate([[0.0], np.cumsum(weights)])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.network import Input, Network, as_network
 from convmatrix.network.intervals import checked_box, node_interval
+from convmatrix.progress import quiet, reporting
 from convmatrix.spectral.form_norms import Norms
 from convmatrix.spectral.lipschitz_propagation import LipschitzPropagation
 from convmatrix.spectral.node_maps import operation_norm
@@ -15,11 +16,10 @@ from convmatrix.spectral.node_norms import NoBoundError
 from convmatrix.spectral.upward import root_of_squares, times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import ArrayLike
 
     from convmatrix.arrays import Array
+    from convmatrix.progress import Progress
 
 _MOST_SPLIT: Final = 3000  # entries of a sample in networks whose functions are split into a linear part and a rest
 _MOST_SPLIT_NODES: Final = 80
@@ -85,7 +85,7 @@ def lipschitz_bound(
     upper: ArrayLike | None = None,
     *,
     name: str | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress = None,
 ) -> LipschitzBound:
     r"""Return an upper bound on the Lipschitz constant of a network in the 2-norm, which is never below the truth.
 
@@ -101,8 +101,8 @@ def lipschitz_bound(
         branches have bounds.
     name : str, optional
         The node whose constant is bounded, by default the first output.
-    progress : callable, optional
-        Called as ``progress(done, of, name)`` after each node.
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`; a callable is told about every node.
 
     Returns
     -------
@@ -164,11 +164,12 @@ def lipschitz_bound(
     boxes = ({}, box) if box else ({},)  # slopes that differ between units may cost more than they gain
     found = [LipschitzPropagation(part, norms, known, split=split) for known in reversed(boxes) for split in splits]
     steps = len(part) * len(found)
-    for number, propagation in enumerate(found):
-        for place, node in enumerate(part, start=1):
-            propagation.add(node)
-            if progress is not None:
-                progress(number * len(part) + place, steps, node.name)
+    with reporting(progress, "nodes") as report:
+        for number, propagation in enumerate(found):
+            for place, node in enumerate(part, start=1):
+                with quiet():
+                    propagation.add(node)
+                report(number * len(part) + place, steps, node.name)
     best = min(found, key=lambda propagation: propagation.best(part.outputs[0]))
     value = best.best(part.outputs[0])
     if not math.isfinite(value):

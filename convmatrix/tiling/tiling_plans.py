@@ -16,8 +16,8 @@ from convmatrix.tiling.stitching import stitch
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
+    from convmatrix.progress import Progress
     from convmatrix.proofs import Proof
-    from convmatrix.report import Progress
     from convmatrix.tiling.axis_plan import AxisPlan
 
 
@@ -89,9 +89,7 @@ class TilingPlan(PlannedAxes):
 
         return recheck_plan(self, source)
 
-    def run(
-        self, function: Any, image: Array, tile_shape: int | Sequence[int], progress: Progress | None = None
-    ) -> Array:
+    def run(self, function: Any, image: Array, tile_shape: int | Sequence[int], progress: Progress = None) -> Array:
         """Return the output for a whole image, computed tile by tile.
 
         Parameters
@@ -103,8 +101,8 @@ class TilingPlan(PlannedAxes):
         image : array, shape (channels, *spatial) or (batch, channels, *spatial)
         tile_shape : int or sequence of int
             As for `tiles`.
-        progress : callable, optional
-            Called as ``progress(done, of, name)`` after each tile.
+        progress : bool or callable, optional
+            As for `convmatrix.progress.reporting`; a callable is told about every tile.
 
         Returns
         -------
