@@ -14,6 +14,7 @@ from scipy.optimize import Bounds, LinearConstraint
 from convmatrix.constraints.mps import column_names, write_mps
 from convmatrix.constraints.normal_form import normal_form
 from convmatrix.constraints.tightening import tighten as tighten_bounds
+from convmatrix.display.tables import ShownAsTable, Table, by, facts
 from convmatrix.progress import reporting
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Constraints:
+class Constraints(ShownAsTable):
     r"""A network on a box as mixed-integer linear constraints on a vector of variables.
 
     .. math:: l \le A v \le u, \qquad b_l \le v \le b_u, \qquad v_j \in \mathbb Z \text{ for some } j
@@ -171,6 +172,17 @@ class Constraints:
             self.integrality != 0,
             self.names,
         )
+
+    def _table(self) -> Table:
+        form, phases = self.form, len(self.rectifiers)
+        values = {
+            "variables": f"{self.A.shape[1]:,}, {phases:,} of them integer",
+            "rows": f"{self.A.shape[0]:,}, {self.A.nnz:,} nonzeros",
+            "rectifiers": f"{len(form.pre):,}, {phases:,} of unknown sign on the box",
+            "input": f"{form.input}, {by(self.variables[form.input].shape)}",
+            "output": f"{form.output}, {by(self.variables[form.output].shape)}",
+        }
+        return facts("Mixed-integer linear constraints", values)
 
     def __repr__(self) -> str:
         form = self.form

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -19,6 +19,7 @@ from convmatrix.constraints.normal_form import NormalForm, box_bounds, normal_fo
 from convmatrix.constraints.phase_programs import PhaseProgram
 from convmatrix.constraints.properties import HalfSpace, Property, near_float, unsafe_box, with_output
 from convmatrix.constraints.rechecking import FORMAT, digest
+from convmatrix.display.tables import ShownAsTable, Table, facts
 from convmatrix.progress import Progress, reporting
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _RANGE: Final = 512
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Verification:
+class Verification(ShownAsTable):
     """Whether a property holds on a box, with the evidence.
 
     Attributes
@@ -119,6 +120,20 @@ class Verification:
             f"{self.seconds:.2f} s."
         )
         return "\n".join(lines)
+
+    def _table(self) -> Table:
+        values = {
+            "least margin": f"{self.lower:.6g} to {self.upper:.6g}",
+            "certificate": "none" if self.certificate is None else "exact; recheck verifies it",
+            "rectifiers": f"{self.rectifiers}, {self.unstable} of unknown sign on the box",
+            "nodes": f"{self.nodes} in {self.seconds:.2f} s",
+        }
+        if self.output is not None:
+            values["output of the counterexample"] = _short(self.output)
+        if self.reason:
+            values["reason"] = self.reason
+        table = facts(self.claim.name, values)
+        return replace(table, holds=self.verdict == "holds", answer=self.verdict)
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write the certificate as JSON, whole or not at all.

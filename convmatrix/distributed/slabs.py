@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
 import numpy as np
 
 from convmatrix import options as validate
+from convmatrix.display.tables import ShownAsTable, Table, facts
 from convmatrix.geometry import ConvGeometry, given_geometry
 from convmatrix.matrices import slab_boxes, slab_matrix
 from convmatrix.memory import Estimate, MatrixTooLargeError, estimate, in_words
@@ -49,7 +50,7 @@ _REFRESH: Final = 2.0  # seconds after which threads are counted anew, for clust
 
 
 @dataclass(frozen=True)
-class SlabPlan:
+class SlabPlan(ShownAsTable):
     """How the matrix of a layer is cut in slabs of rows, and what each takes; see `slab_plan`.
 
     Attributes
@@ -80,6 +81,16 @@ class SlabPlan:
     def matrix(self) -> Estimate:
         """The size of the whole matrix."""
         return self.estimate()
+
+    def _table(self) -> Table:
+        matrix = self.matrix
+        values = {
+            "matrix": f"{self.geometry.n_out:,} x {self.geometry.n_in:,}, {in_words(matrix.bytes)}",
+            "slabs": f"{self.n_slabs:,} of {self.rows_per_slab:,} rows",
+            "largest slab": in_words(self.slab_bytes),
+            "kernel": f"{self.dtype}, {in_words(self.kernel_bytes)}",
+        }
+        return facts("Slabs of rows", values)
 
     @property
     def kernel_bytes(self) -> int:

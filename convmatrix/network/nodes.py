@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convmatrix.display.tables import ShownAsTable, Table, by
 from convmatrix.network.agreement import Agreement, compare
 from convmatrix.network.construction import Node, as_nodes, check_declared, checked_shape, listed_names, topological
 from convmatrix.network.linearisation import Linearisation, linearise
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Network:
+class Network(ShownAsTable):
     """A directed acyclic graph of operations, from one input to one or more outputs.
 
     Parameters
@@ -188,6 +189,14 @@ class Network:
 
     def __repr__(self) -> str:
         return f"Network({self.name!r}, {len(self)} nodes, {self.input_shape} -> {self.output_shape})"
+
+    def _table(self) -> Table:
+        rows = [["node", "kind", "input", "output", "reads"]]
+        for node in self.nodes:
+            shapes = " + ".join(map(by, node.input_shapes))
+            rows.append([node.name, node.kind, shapes, by(node.output_shape), ", ".join(node.inputs)])
+        title = f"{self.name}: {by(self.input_shape)} to {by(self.output_shape)}, {len(self)} nodes"
+        return Table(title, rows, left=5)
 
     def until(self, name: str) -> Network:
         """Return the part of the network that the node ``name`` depends on, with that node as the output.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convmatrix import options as validate
+from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.nn.boltzmann import BoltzmannMachine
 from convmatrix.nn.checkpoints import (
     Checkpoint,
@@ -254,8 +255,8 @@ class BeliefNetwork(Sequential):
 # --- training --------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class LayerHistory:
+@dataclass(repr=False)
+class LayerHistory(ShownAsTable):
     """What the training of one machine went through, one entry per step.
 
     Attributes
@@ -268,6 +269,15 @@ class LayerHistory:
 
     error: list[float] = field(default_factory=list)
     activation: list[float] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        last = f", error {self.error[-1]:.4g}, activation {self.activation[-1]:.4g}" if self.error else ""
+        return f"LayerHistory({len(self.error)} steps{last})"
+
+    def _table(self) -> Table:
+        steps = zip(self.error, self.activation, strict=True)
+        rows = [[str(number), f"{error:.4g}", f"{mean:.4g}"] for number, (error, mean) in enumerate(steps, start=1)]
+        return Table("Training of a machine", [["step", "error", "activation"], *rows], left=0)
 
 
 def fit_greedily(

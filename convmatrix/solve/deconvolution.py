@@ -10,6 +10,7 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.arrays import KeepsReadOnly, read_only
+from convmatrix.display.tables import ShownAsTable, Table, by, facts
 from convmatrix.operator import ConvOperator
 from convmatrix.options import LayerOptions, takes_layer_options
 from convmatrix.progress import reporting
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
     from convmatrix.solve.rules import Rule
 
 
-@dataclass(frozen=True, eq=False)
-class Deconvolution(KeepsReadOnly):
+@dataclass(frozen=True, eq=False, repr=False)
+class Deconvolution(ShownAsTable, KeepsReadOnly):
     """A regularised solution, and how it was computed.
 
     Attributes
@@ -89,6 +90,31 @@ class Deconvolution(KeepsReadOnly):
     penalty: str | None
     nonnegative: bool
     parameters: tuple[float, ...]
+
+    def __repr__(self) -> str:
+        return (
+            f"Deconvolution({self.method!r}, parameter={self.parameter:.4g} ({self.rule}), "
+            f"residual={self.residual:.4g}, route={self.route!r}, x: {self.x.dtype} {self.x.shape})"
+        )
+
+    def _table(self) -> Table:
+        parameters = sorted(set(self.parameters))
+        between = f"{parameters[0]:.4g} to {parameters[-1]:.4g}, one per channel"
+        values = {
+            "method": self.method + (f", penalty {self.penalty}" if self.penalty else ""),
+            "parameter": f"{parameters[0]:.6g}" if len(parameters) == 1 else between,
+            "chosen by": self.rule,
+            "residual": f"{self.residual:.6g}",
+            "route": self.route,
+            "x": f"{self.x.dtype}, {by(self.x.shape)}",
+        }
+        if self.x.dtype.kind != "c":
+            values["values"] = f"{self.x.min():.4g} to {self.x.max():.4g}"
+        if self.iterations:
+            values["iterations"] = f"{self.iterations}, gradient {self.gradient:.2g}"
+        if self.nonnegative:
+            values["constraint"] = "non-negative"
+        return facts("Deconvolution", values)
 
 
 @takes_layer_options()

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convmatrix.arrays import KeepsReadOnly, read_only
+from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.progress import report_step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-@dataclass(frozen=True, eq=False)
-class IterationHistory(KeepsReadOnly):
+@dataclass(frozen=True, eq=False, repr=False)
+class IterationHistory(ShownAsTable, KeepsReadOnly):
     """The course of the iterations that lead to a solution, one entry per iteration; empty for direct routes.
 
     Attributes
@@ -32,6 +33,15 @@ class IterationHistory(KeepsReadOnly):
     objective: NDArray[np.float64]
     residual: NDArray[np.float64]
     gradient: NDArray[np.float64]
+
+    def __repr__(self) -> str:
+        last = f", residual {self.residual[-1]:.4g}, gradient {self.gradient[-1]:.2g}" if len(self.residual) else ""
+        return f"IterationHistory({len(self.residual)} iterations{last})"
+
+    def _table(self) -> Table:
+        steps = zip(self.objective.tolist(), self.residual.tolist(), self.gradient.tolist(), strict=True)
+        rows = [[str(number), *(f"{value:.5g}" for value in step)] for number, step in enumerate(steps, start=1)]
+        return Table("Iterations", [["iteration", "objective", "residual", "gradient"], *rows], left=0)
 
 
 class IterationLog:

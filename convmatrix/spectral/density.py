@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import numpy as np
 
+from convmatrix.display.tables import ShownAsTable, Table, facts
 from convmatrix.operator import ConvOperator
 from convmatrix.options import LayerOptions, integer, takes_layer_options
 from convmatrix.progress import report_step, shows_progress
@@ -27,8 +28,8 @@ _NORM_TOLERANCE: Final = 1e-4
 _NODE_UNITS: Final = 32  # bound on the error of squared singular values, in rounding units of the largest one
 
 
-@dataclass(frozen=True, eq=False)
-class SingularValueDensity:
+@dataclass(frozen=True, eq=False, repr=False)
+class SingularValueDensity(ShownAsTable):
     """The distribution of singular values, as estimated by `singular_value_density`.
 
     Attributes
@@ -60,6 +61,24 @@ class SingularValueDensity:
     def counts(self) -> NDArray[np.float64]:
         """Estimated number of singular values between successive edges, zeros in the first one, shape (bins,)."""
         return self.n_values * np.diff(self.cumulative[1:], prepend=0.0)
+
+    def __repr__(self) -> str:
+        return (
+            f"SingularValueDensity({self.n_values} values, largest {self.largest:.6g}, smallest at most "
+            f"{self.smallest:.3g}, {len(self.edges) - 1} bins)"
+        )
+
+    def _table(self) -> Table:
+        values = {
+            "singular values": f"{self.n_values:,}",
+            "largest": f"{self.largest:.6g}, estimated error {self.largest_error:.1g}",
+            "smallest": f"at most {self.smallest:.3g}",
+        }
+        for share in (0.25, 0.5, 0.75, 0.9):
+            place = int(np.searchsorted(self.cumulative, share))
+            below, error = self.cumulative[place], self.error[place]
+            values[f"at most {self.edges[place]:.4g}"] = f"{below:.1%} of them, error at most {error:.1%}"
+        return facts("Distribution of singular values, estimated", values)
 
 
 @takes_layer_options()

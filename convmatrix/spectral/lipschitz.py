@@ -6,6 +6,7 @@ import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.network import Input, Network, as_network
 from convmatrix.network.intervals import checked_box, node_interval
 from convmatrix.progress import quiet, reporting
@@ -25,7 +26,7 @@ _MOST_SPLIT: Final = 3000  # entries of a sample in networks whose functions are
 _MOST_SPLIT_NODES: Final = 80
 
 
-class LipschitzBound(float):
+class LipschitzBound(ShownAsTable, float):
     """An upper bound on a Lipschitz constant: a number that knows its derivation, as returned by `lipschitz_bound`.
 
     Attributes
@@ -77,6 +78,15 @@ class LipschitzBound(float):
         width = max(len(row["name"]) for row in rows)
         lines = [f"{row['name']:{width}}  {row['bound']:<12.6g}  {row['how']}" for row in rows]
         return "\n".join(lines)
+
+    def _table(self) -> Table:
+        rows = [
+            [row["name"], row["kind"], row["how"], f"{row['bound']:.6g}"]
+            for row in self.rows
+            if row["bound"] is not None
+        ]
+        title = f"Lipschitz constant of {self._network.name} in the 2-norm: at most {float(self):.6g}"
+        return Table(title, [["node", "kind", "bound from", "bound"], *rows], left=3)
 
 
 def lipschitz_bound(
