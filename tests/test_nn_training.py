@@ -17,7 +17,6 @@ import pytest
 
 import convmatrix as cm
 from convmatrix import nn
-from convmatrix.nn.training import ProgressBar
 from tests.cases import LENET5_C3, for_each
 
 if TYPE_CHECKING:
@@ -847,62 +846,42 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_progress_shows_epoch_step_and_loss_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_shows_steps_epoch_and_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr("convmatrix.progress.DELAY", 0)
+    monkeypatch.setattr("convmatrix.progress._INTERVAL", 0)
+    told: list[tuple[int, int, str]] = []
     history = nn.fit(tiny(), *stripes(), epochs=2, batch_size=16)
-    text = stream.getvalue()
-    assert text.endswith("\n")
-    assert text.count("\n") == 1
-    shown = re.findall(r"\repoch (\d)/2 \[([#.]{20})\] (\d+)/4 loss (\d+\.\d{4}) ", text)
-    assert "".join(f"\repoch {e}/2 [{bar}] {s}/4 loss {loss} " for e, bar, s, loss in shown) == text[:-1]
-    assert ("1", "#" * 20, "4", f"{history.loss[0]:.4f}") in shown
-    assert shown[-1] == ("2", "#" * 20, "4", f"{history.loss[1]:.4f}")
-    assert {bar.count("#") * 4 == 20 * int(step) for _, bar, step, _ in shown} == {True}
+    shown = re.findall(r"\rtraining \[([#.]{20})\] (\d)/8 epoch (\d), loss (\d+\.\d{4}) ", stream.getvalue())
+    assert [(int(step), int(epoch)) for _, step, epoch, _ in shown] == [(n, 1 + (n > 4)) for n in range(1, 9)]
+    assert [shown[3][3], shown[7][3]] == [f"{loss:.4f}" for loss in history.loss]
+    assert all(bar.count("#") == 20 * int(step) // 8 for bar, step, _, _ in shown)
+    nn.fit(tiny(), *stripes(), epochs=2, batch_size=16, progress=lambda *step: told.append(step))
+    assert [(str(step), loss.rpartition(" ")[2]) for step, _, loss in told] == [(s, loss) for _, s, _, loss in shown]
 
 
-def test_progress_is_silent_elsewhere_or_on_request(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    nn.fit(tiny(), *stripes(), epochs=1)
-    assert capsys.readouterr() == ("", "")
-    nn.fit(tiny(), *stripes(), epochs=1, progress=True)
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("\repoch 1/1")
+def test_progress_is_removed_when_the_training_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    nn.fit(tiny(), *stripes(), epochs=1, progress=False)
-    assert stream.getvalue() == ""
-
-
-def test_progress_ends_its_line_when_the_training_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = Terminal()
-    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr("convmatrix.progress.DELAY", 0)
 
     def fail(history: nn.History) -> None:
         raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
         nn.fit(tiny(), *stripes(), epochs=2, callbacks=[fail])
-    assert stream.getvalue().endswith("\n")
-
-
-def test_progress_is_shown_at_most_ten_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream, now = Terminal(), [100.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-    with ProgressBar(stream, 1, 1000) as bar:
-        for step in range(1, 1001):
-            now[0] += 0.01
-            bar.show(0, step, 1.0)
-    assert stream.getvalue().count("\r") in range(95, 103)
+    assert re.search(r"\r +\r$", stream.getvalue())
 
 
 def test_progress_on_a_real_terminal() -> None:
     """In a pseudo-terminal stderr is a terminal, and the bar appears."""
     pty = pytest.importorskip("pty", reason="there are no pseudo-terminals here")
     master, slave = pty.openpty()
-    program = "from tests.test_nn_training import *; nn.fit(tiny(), *stripes(), epochs=1)"
+    program = (
+        "import convmatrix.progress; convmatrix.progress.DELAY = 0; "
+        "from tests.test_nn_training import *; nn.fit(tiny(), *stripes(), epochs=1)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, stderr=slave, stdout=subprocess.PIPE, timeout=60, check=True
     )
@@ -910,4 +889,4 @@ def test_progress_on_a_real_terminal() -> None:
     shown = os.read(master, 100_000).decode()
     os.close(master)
     assert done.stdout == b""
-    assert re.search(r"\repoch 1/1 \[#{20}\] 1/1 loss \d", shown)
+    assert re.search(r"\rtraining \[#{20}\] 1/1 epoch 1, loss \d", shown)

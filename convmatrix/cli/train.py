@@ -127,7 +127,7 @@ def run(args: argparse.Namespace) -> int:
     rate = _RATES[args.optimiser] if args.learning_rate is None else args.learning_rate
     optimiser = _optimiser(args, rate, steps=args.epochs * -(-len(kept) // args.batch_size))
     report = _report(args, data, rate, network, (len(kept), len(held_out)))
-    table = None if args.json else _Table(report)
+    table = None if args.json else _Table(report, quiet=args.quiet)
     try:
         history = nn.fit(
             network,
@@ -305,10 +305,11 @@ def _report(
 class _Table:
     """The report as text: a header and one line per epoch, printed as it ends or, with a progress bar, at the end."""
 
-    def __init__(self, report: dict[str, Any]) -> None:
+    def __init__(self, report: dict[str, Any], *, quiet: bool) -> None:
         from convmatrix.nn import History
 
         self.history = History()
+        self._at_once = quiet or sys.stderr is None or not sys.stderr.isatty()
         self._measured = "validation" if report["validation_images"] else "training"
         self._printed = 0  # number of epochs
         held_out = f", {report['validation_images']} to validate" if report["validation_images"] else ""
@@ -324,7 +325,7 @@ class _Table:
     def add(self, history: History) -> None:
         """Print the line of a finished epoch, unless a progress bar is shown."""
         self.history = history
-        if sys.stderr is None or not sys.stderr.isatty():
+        if self._at_once:
             self.print_rest()
 
     def print_rest(self) -> None:

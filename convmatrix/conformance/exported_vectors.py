@@ -22,6 +22,7 @@ from convmatrix.conformance.expected_values import draw_values, exact_results
 from convmatrix.conformance.offers import Offers
 from convmatrix.conformance.onnx_target import MODEL_IMPORTS, model_lines, onnx_offers
 from convmatrix.conformance.targets import is_installed, run_statements, typed_arrays
+from convmatrix.progress import report_step, reporting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from convmatrix.conformance.expected_values import LayerValues
     from convmatrix.conformance.layer_cases import LayerCase
+    from convmatrix.progress import Progress
 
 FORMAT: Final = "convmatrix test vectors"
 FORMAT_VERSION: Final = 1
@@ -66,9 +68,7 @@ def vector_offers() -> dict[str, Offers]:
     }
 
 
-def export_vectors(
-    folder: Path, count: int, seed: int, progress: Callable[[int, int, str], None] | None = None
-) -> dict[str, int]:
+def export_vectors(folder: Path, count: int, seed: int, progress: Progress = None) -> dict[str, int]:
     """Write test vectors to a new folder; return how many layers there are as npz and as ONNX node tests.
 
     Without the package onnx, no node tests are written. The folder is complete or absent.
@@ -99,7 +99,8 @@ def export_vectors(
     work = folder.with_name(f".{folder.name}.partial")
     work.mkdir()
     try:
-        exported = _write_vectors(work, count, seed, progress)
+        with reporting(progress, "layers"):
+            exported = _write_vectors(work, count, seed)
         if folder.exists():
             folder.rmdir()
         work.rename(folder)
@@ -109,9 +110,7 @@ def export_vectors(
     return exported
 
 
-def _write_vectors(
-    folder: Path, count: int, seed: int, progress: Callable[[int, int, str], None] | None
-) -> dict[str, int]:
+def _write_vectors(folder: Path, count: int, seed: int) -> dict[str, int]:
     with_onnx = is_installed("onnx")
     offered, layers = vector_offers(), []
     names = list(offered)
@@ -134,8 +133,7 @@ def _write_vectors(
         if with_onnx and name in onnx_offers():
             layers[-1]["onnx"] = f"node/test_layer_{number:04}"
             _write_node_test(folder / layers[-1]["onnx"], case, values, arrays["y"])
-        if progress is not None:
-            progress(number + 1, count, name)
+        report_step(number + 1, count, name)
     index = {"format": FORMAT, "version": FORMAT_VERSION, "seed": seed, "layers": layers}
     with atomic_write(folder / "index.json") as target:
         target.write(json.dumps(index, indent=1).encode() + b"\n")

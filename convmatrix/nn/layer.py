@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from convmatrix.network import Operation
     from convmatrix.nn.optimisation import Initialiser
     from convmatrix.pattern import WeightPattern
-    from convmatrix.report import Progress, Report
+    from convmatrix.progress import Progress
+    from convmatrix.report import Report
 
 Rng = int | np.random.Generator
 T = TypeVar("T")
@@ -143,7 +144,7 @@ class Layer(ABC):
         *,
         norms: bool = False,
         dtype: DTypeLike = np.float64,
-        progress: Progress | None = None,
+        progress: Progress = None,
     ) -> Report:
         """Return a report on the nodes of the layer: shapes, counts and totals; see `convmatrix.Network.report`.
 

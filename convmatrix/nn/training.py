@@ -1,15 +1,13 @@
-"""The training loop, its progress bar, and its response to Ctrl-C."""
+"""The training loop and its response to Ctrl-C."""
 
 from __future__ import annotations
 
 import signal
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +16,7 @@ from convmatrix.arrays import Array
 from convmatrix.atomic import require_writable
 from convmatrix.nn.checkpoints import History, NonFiniteError, Run
 from convmatrix.nn.optimisation import SGD, Loss, Optimiser, SoftmaxCrossEntropy, label_array
+from convmatrix.progress import Progress, reporting
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -59,7 +58,7 @@ def fit(
     checkpoint_steps: int | None = None,
     settings: Mapping[str, Any] | None = None,
     allow_changes: bool = False,
-    progress: bool | None = None,
+    progress: Progress = None,
     rng: int | np.random.Generator = 0,
 ) -> History:
     """Train a network on mini-batches and return its history; the same seed gives bit-identical results.
@@ -100,8 +99,8 @@ def fit(
     allow_changes : bool
         Resume from a checkpoint although the data, the loss, the settings or the options of the optimiser, such as the
         learning rate, differ from those of the training that saved it. By default such a checkpoint is refused.
-    progress : bool, optional
-        Show a progress bar on stderr; by default if that is a terminal.
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`; a callable is told about every step.
     rng : int or numpy.random.Generator
         Determines the order of the samples.
 
@@ -147,13 +146,15 @@ def fit(
         run.resume(path, allow_changes=allow_changes)
     history = run.history
     watchers = tuple(callbacks)
+    n_steps = -(-len(inputs) // batch_size)
     with (
-        ProgressBar(sys.stderr, epochs, -(-len(inputs) // batch_size), shown=progress) as bar,
+        reporting(progress, "training") as report,
         deferred_interrupts(wanted=path is not None) as interrupt,
     ):
         while history.epochs < epochs and not run.stopped:
             for step in run.steps():
-                bar.show(history.epochs, step, run.mean_loss)
+                done = history.epochs * n_steps + step
+                report(done, epochs * n_steps, f"epoch {history.epochs + 1}, loss {run.mean_loss:.4f}")
                 if path is not None and (interrupt.requested or (checkpoint_steps and step % checkpoint_steps == 0)):
                     run.save(path)
                 interrupt.raise_if_requested()
@@ -240,7 +241,7 @@ def _check_data(network: Layer, loss: Loss, what: str, x: ArrayLike, y: ArrayLik
     return inputs, targets
 
 
-# --- interrupts and progress -----------------------------------------------------------------------------------------
+# --- interrupts ------------------------------------------------------------------------------------------------------
 
 
 class Interrupt:
@@ -277,49 +278,3 @@ def deferred_interrupts(*, wanted: bool) -> Iterator[Interrupt]:
         yield interrupt
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-class ProgressBar:
-    """One line with epoch, step and loss, updated at most ten times per second.
-
-    Parameters
-    ----------
-    stream : text stream
-    epochs, steps : int
-    shown : bool, optional
-        By default True if the stream is a terminal.
-    unit : str
-        What is counted in place of epochs.
-    """
-
-    def __init__(
-        self, stream: TextIO, epochs: int, steps: int, *, shown: bool | None = None, unit: str = "epoch"
-    ) -> None:
-        self.stream, self.epochs, self.steps, self.unit = stream, epochs, steps, unit
-        self.shown = stream.isatty() if shown is None else shown
-        self._last = 0.0
-        self._begun = False
-
-    def __enter__(self) -> ProgressBar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def show(self, epoch: int, step: int, loss: float) -> None:
-        """Show the progress of the training; ``epoch`` is the number of epochs completed."""
-        now = time.monotonic()
-        if not self.shown or (now - self._last < 0.1 and step < self.steps):
-            return
-        self._last, self._begun = now, True
-        filled = 20 * step // self.steps
-        bar = "#" * filled + "." * (20 - filled)
-        self.stream.write(f"\r{self.unit} {epoch + 1}/{self.epochs} [{bar}] {step}/{self.steps} loss {loss:.4f} ")
-        self.stream.flush()
-
-    def close(self) -> None:
-        """End the line if anything was shown."""
-        if self._begun:
-            self._begun = False
-            self.stream.write("\n")
-            self.stream.flush()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, cast
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
@@ -36,12 +38,26 @@ def new_figure(width: float, height: float) -> Figure:
     """Return an empty figure of the given size in inches."""
     from matplotlib.figure import Figure
 
+    _display_in_notebooks()
     return Figure(figsize=(width, height), layout="constrained", facecolor="white")
+
+
+def _display_in_notebooks() -> None:
+    """Let IPython display figures as images, as it does once pyplot is in use; its own settings are kept."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is None:
+        return
+    from matplotlib.figure import Figure
+
+    if not any(Figure in formatter for formatter in shell.display_formatter.formatters.values()):
+        tools: Any = import_module("IPython.core.pylabtools")
+        tools.select_figure_formats(shell, {"retina"})
 
 
 def axes_of(axes: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
     """Return the figure and axes to draw into: the given axes, or those of a new figure of the given size in inches."""
     if axes is not None:
+        _display_in_notebooks()
         return cast("Figure", axes.get_figure(root=True)), axes
     figure = new_figure(width, height)
     return figure, figure.subplots()

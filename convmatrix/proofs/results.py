@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 FORMAT: Final = "convmatrix-proof-1"
+_MOST_PARTS: Final = 20  # that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -161,14 +162,24 @@ class Proof:
         with atomic_write(path) as file:
             file.write((json.dumps(self.record(), indent=1) + "\n").encode("utf-8"))
 
-    def _repr_html_(self) -> str:
-        from convmatrix.display import proof_html
-
-        found = [
-            (part.name, part.text, f"{part.status} by {part.decided_by}{_evidence(part)}", part.status == "proved")
-            for part in self.parts
+    def _repr_markdown_(self) -> str:
+        """Return the proof for notebooks, which typeset mathematics in Markdown wherever they run."""
+        answer = "\N{CHECK MARK} Proved" if self.proved else "\N{MULTIPLICATION X} Not proved"
+        lines = [
+            f"**{answer}: theorem {self.name}.** {_markdown(self.latex)}",
+            f"*For* {_escaped_markdown(self.hypotheses)}",
         ]
-        return proof_html(self.proved, f"Theorem {self.name}", self.statement, self.hypotheses, found, self._closing)
+        for part in self.parts[:_MOST_PARTS]:
+            mark = "\N{CHECK MARK}" if part.status == "proved" else "\N{MULTIPLICATION X}"
+            lines += [
+                f"{mark} *{_escaped_markdown(part.name)}* ({part.status} by {part.decided_by}"
+                f"{_escaped_markdown(_evidence(part))}): {_escaped_markdown(part.text)}",
+                f"$$ {part.latex} $$",
+            ]
+        if len(self.parts) > _MOST_PARTS:
+            lines.append(f"... and {len(self.parts) - _MOST_PARTS} more parts")
+        lines += [f"*Argument.* {_markdown(self.argument)}", _escaped_markdown(self._closing)]
+        return "\n\n".join(lines) + "\n"
 
 
 def _evidence(part: Part) -> str:
@@ -217,6 +228,25 @@ def polynomial_text(data: Any) -> str:
         sign = "-" if coefficient < 0 else "+"
         text += f" {sign} {term}" if text else f"{'-' if coefficient < 0 else ''}{term}"
     return text or "0"
+
+
+# --- as Markdown -----------------------------------------------------------------------------------------------------
+
+_SIGNS: Final = {">=": "\N{GREATER-THAN OR EQUAL TO}", "<=": "\N{LESS-THAN OR EQUAL TO}"}
+
+
+def _escaped_markdown(text: str) -> str:
+    """Return a text for Markdown, with signs for relations and with special characters escaped."""
+    signed = re.sub("<=|>=", lambda sign: _SIGNS[sign[0]], text)
+    return re.sub(r"[\\`*_$<\[\]]", lambda special: "\\" + special[0], signed)
+
+
+def _markdown(latex: str) -> str:
+    """Return a text of LaTeX, with formulas between dollar signs, as Markdown."""
+    parts = latex.split("$")
+    for place in range(0, len(parts), 2):  # between formulas
+        parts[place] = re.sub(r"\\texttt\{(.*?)\}", r"`\1`", parts[place]).replace(r"\_", "_").replace("~", " ")
+    return "$".join(parts)
 
 
 # --- as LaTeX --------------------------------------------------------------------------------------------------------

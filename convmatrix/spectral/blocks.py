@@ -19,6 +19,7 @@ from convmatrix import memory
 from convmatrix.arrays import EPSILON, scaled_to_one
 from convmatrix.geometry import given_geometry
 from convmatrix.options import as_array, weight_array
+from convmatrix.progress import report_step
 from convmatrix.spectral.axes import (
     AxisTransform,
     axis_transform,
@@ -306,7 +307,11 @@ class Blocks:
 
 def _chunks_here(blocks: Blocks, function: Callable[..., Any], chunks: list[NDArray[np.int64]]) -> list[list[Any]]:
     """Return the results of each chunk, computed in this process one after another."""
-    return [blocks.map_chunk(function, first) for first in chunks]
+    found = []
+    for place, first in enumerate(chunks, start=1):
+        found.append(blocks.map_chunk(function, first))
+        report_step(place, len(chunks), "parts of the blocks")
+    return found
 
 
 MAP_CHUNKS: Final[ContextVar[Callable[[Blocks, Callable[..., Any], list[Any]], list[list[Any]]]]] = ContextVar(
