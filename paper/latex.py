@@ -55,7 +55,14 @@ def _newcommand(name: str, value: Any, taken: Counter[str]) -> str:
 
 
 def table_tex(analysis: Analysis) -> str:
-    r"""Return the verdicts of one analysis as a table; it needs the LaTeX packages booktabs and array."""
+    r"""Return the verdicts of one analysis as a table that may continue on the next page.
+
+    Examples
+    --------
+    >>> from paper.results import Analysis
+    >>> print(table_tex(Analysis("sizes", "Sizes.", False, (), (), {})).splitlines()[-1])
+    \endgroup
+    """
     column = r">{\raggedright\arraybackslash}p{"
     widths = (0.31, 0.17, 0.17, 0.17)  # of the line; verdicts and gaps take the rest
     columns = "".join(f"{column}{width}\\linewidth}}" for width in widths)

@@ -77,6 +77,7 @@ _CHARACTER_WIDTHS: Final = {
 }  # fmt: skip
 _FONTS: Final = (("", 1.0, 6.0), (r"\small", 0.925, 4.0), (r"\footnotesize", 0.85, 3.0), (r"\scriptsize", 0.8, 2.5))
 _LONGEST_TABULAR: Final = 40  # rows; more would not fit on a page
+_UNBROKEN: Final = 8  # characters of a word that always stands on one line
 _NARROWEST: Final = 48.0  # points of a column that breaks its lines
 _WIDEST_UNBROKEN: Final = 110.0  # points at 10 points; longer names break, before the table is split
 
@@ -222,9 +223,8 @@ def latex_table(rows: Sequence[Row], left: int = 1, *, totals: int = 0, width: f
     typeset = [_typeset(part, left, totals, width) for part in parts]
     packages = [name for name in ("array", "longtable") if any(name in needed for needed, _ in typeset)]
     note = [rf"% Needs \usepackage{{{','.join(['booktabs', *packages])}}}."] if packages else []
-    return (
-        "\n".join(note) + "\n" * len(note) + "\n\n\\bigskip\\noindent\n".join("\n".join(lines) for _, lines in typeset)
-    )
+    tables = "\n\n\\bigskip\\noindent\n".join("\n".join(lines) for _, lines in typeset)
+    return "\n".join([*note, tables])
 
 
 def _fitting_parts(rows: Sequence[Row], left: int, width: float) -> list[list[Row]]:
@@ -314,8 +314,11 @@ def breakable_text(text: str) -> str:
 
     Examples
     --------
-    >>> print(breakable_text("layer4.conv"))
-    layer4.\allowbreak{}conv
+    >>> print(breakable_text("layer4.conv of a_b"))
+    layer4.\allowbreak{}conv of a\_b
     """
-    pieces = re.findall(r"[A-Za-z0-9]{1,8}(?![A-Za-z0-9])[^\w]*|[A-Za-z0-9]{1,8}|\w|[^\w]+", text)
-    return r"\allowbreak{}".join(map(latex_text, pieces))
+    words = []
+    for word in text.split(" "):
+        pieces = re.findall(r"[A-Za-z0-9]{1,8}[^\w]*|\w|[^\w]+", word) if len(word) > _UNBROKEN else [word]
+        words.append(r"\allowbreak{}".join(map(latex_text, pieces)))
+    return " ".join(words)
