@@ -319,6 +319,11 @@ def breakable_text(text: str) -> str:
     """
     words = []
     for word in text.split(" "):
-        pieces = re.findall(r"[A-Za-z0-9]{1,8}[^\w]*|\w|[^\w]+", word) if len(word) > _UNBROKEN else [word]
+        pieces = re.findall(r"[A-Za-z0-9]{1,8}[^\w]*|\w|[^\w]+", word) if _is_long(word) else [word]
         words.append(r"\allowbreak{}".join(map(latex_text, pieces)))
     return " ".join(words)
+
+
+def _is_long(word: str) -> bool:
+    """Return whether a word may be broken: one of many letters, or of letters that take the width of many."""
+    return len(word) > _UNBROKEN or sum(map(_width, word)) > 8 * _UNBROKEN
