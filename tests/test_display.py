@@ -147,6 +147,15 @@ def test_colours_differ_in_every_kind_of_vision(kind: str) -> None:
             assert ours > smallest_difference(matplotlib.colormaps[name](np.linspace(0, 1, n))[:, :3], kind)
 
 
+@for_each("kind", VISION)
+def test_twelve_colours_of_a_terminal_differ(kind: str) -> None:
+    """A terminal of 256 colours shows the nearest ones; they stay apart in every kind of vision."""
+    levels = np.array([0, 95, 135, 175, 215, 255]) / 255  # of the cube of 216 colours that begins at code 16
+    codes = np.array(terminal_colours(palette(12))) - 16
+    shown = levels[np.stack([codes // 36, codes // 6 % 6, codes % 6], axis=1)]
+    assert smallest_difference(shown, kind) > 8
+
+
 @for_each("n", [0, 1, 11, 12, 13, 25, 49, 150])
 def test_every_weight_has_its_own_colour(n: int) -> None:
     assert len(set(palette(n))) == n

@@ -127,7 +127,8 @@ def _layer_record(counts: LayerCounts) -> dict[str, Any]:
 
 def _table(args: argparse.Namespace, counts: NetworkCounts) -> str:
     """Return the table; if there are several layers, the last row is the total."""
-    from convmatrix.display.tables import latex_table, markdown_table, text_table
+    from convmatrix.display.tables import markdown_table, text_table
+    from convmatrix.display.typesetting import latex_table
 
     several = len(counts.layers) > 1
     rows = [list(_COLUMNS)]

@@ -1,8 +1,7 @@
-"""Tables: as text for terminals, in Markdown, in LaTeX, and in HTML for notebooks."""
+"""Tables of text: for terminals, in Markdown and in HTML."""
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,18 +14,6 @@ Row = Sequence[str]
 
 _GAP: Final = "  "
 _DOTS: Final = "..."
-_LATEX_SPECIAL: Final = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-        "[": "{[}",  # after a line break it would begin an argument
-        **{character: f"\\{character}" for character in "_&%#${}"},
-    }
-)
 
 
 def one_line(text: str) -> str:
@@ -144,48 +131,6 @@ def markdown_table(rows: Sequence[Row], left: int = 1) -> str:
     marks = ["---"] * left + ["---:"] * (len(header) - left)
     lines = [[one_line(cell).replace("|", r"\|") for cell in row] for row in [header, marks, *body]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def latex_text(text: str) -> str:
-    r"""Return a text for LaTeX, with special characters escaped and commas in numbers replaced by thin spaces.
-
-    Examples
-    --------
-    >>> print(latex_text("conv_1 & 50%"), latex_text("1,200"))
-    conv\_1 \& 50\% 1\,200
-    """
-    escaped = one_line(text).translate(_LATEX_SPECIAL)
-    return re.sub(r"(?<=\d),(?=\d{3})", r"\\,", escaped) if re.fullmatch(r"[\d,]+(\.\d+)?", text) else escaped
-
-
-def latex_table(rows: Sequence[Row], left: int = 1, *, totals: int = 0) -> str:
-    r"""Return rows of cells as a LaTeX tabular with the rules of booktabs; the first row is the header.
-
-    Parameters
-    ----------
-    rows : sequence of sequence of str
-    left : int
-        Number of columns that are aligned to the left.
-    totals : int
-        Number of final rows to separate by a rule.
-
-    Examples
-    --------
-    >>> print(latex_table([["layer", "weights"], ["C_1", "1,500"]]))
-    \begin{tabular}{lr}
-    \toprule
-    layer & weights \\
-    \midrule
-    C\_1 & 1\,500 \\
-    \bottomrule
-    \end{tabular}
-    """
-    header, *body = [rf"{' & '.join(map(latex_text, row))} \\" for row in rows]
-    if totals:
-        body.insert(len(body) - totals, r"\midrule")
-    columns = "l" * left + "r" * (len(rows[0]) - left)
-    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", header, r"\midrule", *body, r"\bottomrule"]
-    return "\n".join([*lines, r"\end{tabular}"])
 
 
 def html_table(rows: Sequence[Row], caption: str, left: int = 1, *, totals: int = 0, header: bool = True) -> str:

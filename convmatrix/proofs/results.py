@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from convmatrix.display.typesetting import latex_sentence, latex_text
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -265,7 +267,7 @@ def theorem_latex(proofs: Sequence[Proof]) -> str:
     lines = [
         rf"\begin{{theorem}}[{first.name}]\label{{thm:{first.name}}}",
         first.latex,
-        rf"\textup{{({_escaped(first.hypotheses.rstrip('.'))}.)}}",
+        rf"\textup{{({latex_sentence(first.hypotheses.rstrip('.'))}.)}}",
         r"\end{theorem}",
         r"\begin{proof}",
         first.argument,
@@ -277,7 +279,7 @@ def theorem_latex(proofs: Sequence[Proof]) -> str:
             found.setdefault(part.name, []).append(part)
     for name, parts in found.items():
         marked = ", ".join(dict.fromkeys(_MARKS[part.decided_by] for part in parts))
-        lines.append(rf"\item {name} ({marked}): ${parts[0].latex}${_certificate_latex(parts)}.")
+        lines.append(rf"\item {latex_text(name)} ({marked}): ${parts[0].latex}${_certificate_latex(parts)}.")
     lines += [r"\end{itemize}", r"\end{proof}", ""]
     return "\n".join(lines)
 
@@ -301,7 +303,3 @@ def _certificate_latex(parts: Sequence[Part]) -> str:
 def _polynomial_latex(data: object) -> str:
     text = polynomial_text(data).replace("**", "^").replace("*", r"\,")
     return re.sub(r"\bq(\d+)\b", r"q_{\1}", text)
-
-
-def _escaped(text: str) -> str:
-    return text.replace(">=", r"$\ge$").replace("<=", r"$\le$").replace("<", "$<$").replace("_", r"\_")

@@ -19,12 +19,12 @@ from convmatrix.display.tables import (
     ShownAsTable,
     Table,
     column_widths,
-    latex_table,
     one_line,
     shorten,
     table_width,
     text_table,
 )
+from convmatrix.display.typesetting import TEXT_WIDTH, latex_table
 from convmatrix.memory import in_words
 from convmatrix.network import Network, as_network
 from convmatrix.report.report_rows import Row, report_rows
@@ -276,20 +276,29 @@ class Report(ShownAsTable):
         return _written(text.getvalue(), path)
 
     @overload
-    def to_latex(self, path: None = None) -> str: ...
+    def to_latex(self, path: None = None, *, width: float = ...) -> str: ...
     @overload
-    def to_latex(self, path: str | os.PathLike[str]) -> None: ...
-    def to_latex(self, path: str | os.PathLike[str] | None = None) -> str | None:
-        r"""Return the report as a LaTeX tabular with the rules of booktabs, or write it to a file atomically.
+    def to_latex(self, path: str | os.PathLike[str], *, width: float = ...) -> None: ...
+    def to_latex(self, path: str | os.PathLike[str] | None = None, *, width: float = TEXT_WIDTH) -> str | None:
+        r"""Return the report as a LaTeX table with the rules of booktabs, or write it to a file atomically.
+
+        A wide table is set in a smaller font or split in two, and a long one continues on the next page; a comment at
+        the top lists the packages that this needs besides booktabs.
+
+        Parameters
+        ----------
+        path : str or path, optional
+        width : float
+            Width of a line in points, ``\the\textwidth`` of the document; by default that of the class ``article``.
 
         Examples
         --------
         >>> import convmatrix as cm
-        >>> print(cm.Network([cm.ConvGeometry((6, 6), (3, 3))]).report().to_latex().splitlines()[0])
+        >>> print(cm.Network([cm.ConvGeometry((6, 6), (3, 3))]).report().to_latex(width=469).splitlines()[0])
         \begin{tabular}{llrrrrrr}
         """
         columns = [column for column in self._columns() if column.title in _PRINTED]
-        return _written(latex_table(self._cells(columns), _LEFT, totals=1) + "\n", path)
+        return _written(latex_table(self._cells(columns), _LEFT, totals=1, width=width) + "\n", path)
 
 
 def _written(text: str, path: str | os.PathLike[str] | None) -> str | None:
