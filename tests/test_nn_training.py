@@ -427,6 +427,13 @@ REFUSED: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
         {"checkpoint": "nowhere/a.npz"},
     ),
     "checkpoint is a folder": (ValueError, "checkpoint .* is a folder", {"checkpoint": str(ROOT)}),
+    "masked images": (TypeError, "training inputs .*masked", {"x": np.ma.masked_array(X, mask=X > 0)}),
+    "masked labels": (TypeError, "targets .*masked", {"y": np.ma.masked_array(Y, mask=Y == 1)}),
+    "a last batch that a layer refuses": (
+        ValueError,
+        r"BatchNorm.*2 values.*\(1, 2\)",
+        {"network": nn.Sequential([nn.Flatten(), nn.Dense(36, 2), nn.BatchNorm(2)]), "y": Y % 2, "batch_size": 11},
+    ),
     "layers that do not fit": (
         ValueError,
         r"Dense\(20, 3\).*n_in=20\b.*36",
@@ -456,6 +463,13 @@ def test_refused_before_the_first_step(kind: type[Exception], message: str, chan
         (r"beta2.*\[0, 1\).*-1", lambda: nn.Adam(beta2=-1)),
         ("every.*1.*0", lambda: nn.step_decay(1.0, every=0)),
         ("steps.*1.*0", lambda: nn.cosine_decay(1.0, steps=0)),
+        ("rate .*nan", lambda: nn.step_decay(float("nan"), every=1)),
+        ("rate .*inf", lambda: nn.cosine_decay(float("inf"), steps=1)),
+        ("factor .*-1", lambda: nn.step_decay(1.0, every=1, factor=-1)),
+        ("final .*-1", lambda: nn.cosine_decay(1.0, steps=1, final=-1)),
+        (r"labels \(1,\)", lambda: nn.accuracy(np.zeros((2, 3)), np.array([0]))),
+        (r"labels \(2, 1\)", lambda: nn.accuracy(np.zeros((2, 3)), np.zeros((2, 1), int))),
+        (r"\(0, 3\)", lambda: nn.accuracy(np.zeros((0, 3)), np.zeros(0, int))),
         (
             "gradient.*0.bias.*backward",
             lambda: nn.SGD().step(nn.Sequential([nn.Dense(2, 2)]).parameters, {}),
@@ -796,6 +810,26 @@ def test_an_optimiser_belongs_to_one_network() -> None:
         optimiser.step(second.parameters, first.gradients)  # which does not
     again, both = copy.deepcopy((first, nn.SGD(0.1, momentum=0.9)))
     both.step(again.parameters, first.gradients)
+
+
+@for_each("optimiser", [nn.SGD(0.1, momentum=0.9), nn.Adam()])
+def test_a_refused_step_or_state_changes_nothing(optimiser: nn.Optimiser) -> None:
+    parameters = {"a": np.ones(2), "b": np.ones(2)}
+    for wrong in (np.ones(3), np.ones(1), np.ones((2, 2)), np.ones(2) * 1j):
+        with pytest.raises(ValueError, match=rf"b .*\(2,\).*{re.escape(str(wrong.shape))}"):
+            optimiser.step(parameters, {"a": np.ones(2), "b": wrong})
+    assert (optimiser.steps, optimiser.memory, parameters["a"].tolist()) == (0, {}, [1, 1])
+    optimiser.step(parameters, {"a": np.ones(2), "b": np.ones(2)})
+    before = {name: array.tolist() for name, array in optimiser.state().items()}
+    for state in (
+        {},
+        {"steps": np.array(-1)},
+        {"steps": np.array(1.5)},
+        {"steps": np.array(3), "mean a": np.array("x")},
+    ):
+        with pytest.raises(ValueError, match=r"steps|mean a"):
+            optimiser.load_state(state)
+    assert {name: array.tolist() for name, array in optimiser.state().items()} == before
 
 
 def test_a_schedule_that_is_not_finite_stops_before_the_step() -> None:

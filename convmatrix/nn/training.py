@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.arrays import Array
+from convmatrix.arrays import Array, refuse_masked
 from convmatrix.atomic import require_writable
 from convmatrix.nn.checkpoints import History, NonFiniteError, Run
 from convmatrix.nn.optimisation import SGD, Loss, Optimiser, SoftmaxCrossEntropy, label_array
@@ -38,7 +39,13 @@ def accuracy(output: Array, targets: Array) -> float:
     >>> accuracy(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
     0.5
     """
-    return float(np.mean(output.argmax(axis=1) == targets))
+    labels = label_array(targets)
+    if output.ndim != 2 or not len(output) or labels.shape != output.shape[:1]:
+        raise ValueError(
+            f"outputs (samples, classes) have shape {output.shape}, but labels {labels.shape}; give at least one "
+            "sample, and one label for each"
+        )
+    return float(np.mean(output.argmax(axis=1) == labels))
 
 
 def fit(
@@ -138,6 +145,7 @@ def fit(
         raise ValueError(f"patience={patience} needs a validation loss; give validation=(x, y)")
     path = checkpoint_path(checkpoint, checkpoint_steps)
     inputs, targets = _check_data(network, loss, "training", x, y)
+    _check_last_batch(network, inputs, batch_size)
     held_out = None if validation is None else _check_data(network, loss, "validation", *validation)
     if metrics is None:
         metrics = {"accuracy": accuracy} if targets.ndim == 1 and targets.dtype.kind in "iu" else {}
@@ -189,8 +197,9 @@ def predict(network: Layer, x: ArrayLike, batch_size: int = 64) -> Array:
     >>> predict(nn.small(), np.ones((100, 1, 8, 8))).shape
     (100, 10)
     """
+    refuse_masked("x", x)
     inputs = np.asarray(x)
-    if not len(inputs):
+    if inputs.ndim < 1 or not len(inputs):
         raise ValueError(f"x has shape {inputs.shape}, which holds no samples; give at least one")
     validate.integer("batch_size", batch_size, minimum=1)
     parts = [network.forward(inputs[start : start + batch_size]) for start in range(0, len(inputs), batch_size)]
@@ -219,6 +228,7 @@ def checkpoint_path(checkpoint: str | Path | None, steps: int | None) -> Path | 
 
 def _check_data(network: Layer, loss: Loss, what: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     """Return inputs and targets as arrays, validated against each other, the network and the loss."""
+    refuse_masked(f"{what} inputs", x)
     inputs, targets = np.asarray(x), label_array(y)
     if inputs.dtype.kind not in "fiu":
         raise TypeError(f"{what} inputs must be real numbers, but have dtype {inputs.dtype}; convert them to float32")
@@ -241,7 +251,21 @@ def _check_data(network: Layer, loss: Loss, what: str, x: ArrayLike, y: ArrayLik
     return inputs, targets
 
 
-# --- interrupts ------------------------------------------------------------------------------------------------------
+def _check_last_batch(network: Layer, inputs: Array, batch_size: int) -> None:
+    """Raise ValueError if a layer refuses a last batch of one sample, as `BatchNorm` does; the network is unchanged."""
+    if len(inputs) % batch_size != 1 or len(inputs) == 1:
+        return
+    try:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # checked in the steps
+            copy.deepcopy(network).forward(inputs[:1], training=True)
+    except ValueError as error:
+        error.add_note(
+            f"the last of the batches of {batch_size} has one of the {len(inputs)} samples; give another batch_size"
+        )
+        raise
+
+
+# --- interrupts -------------------------------------------------------------------------------------------------------
 
 
 class Interrupt:
