@@ -47,7 +47,9 @@ def test_json_of_a_layer(capsys: pytest.CaptureFixture[str], bias: str) -> None:
 
 
 def test_text(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = output(capsys, "lenet5").splitlines()
+    table, _, remark = output(capsys, "lenet5").partition("\n\n")
+    assert "60,850 parameters" in " ".join(remark.split())
+    lines = table.splitlines()
     rows = {line.split()[0]: line.split()[1:] for line in lines}
     assert rows["layer"][:2] == ["units", "connections"]
     assert rows["C1"] == ["4,704", "122,304", "117,600", "150", "6", "156", "117,600", "117,600", "784.0"]

@@ -157,9 +157,12 @@ def _write_matrix(args: argparse.Namespace, network: Network) -> None:
         from scipy import sparse
 
         from convmatrix import io
+        from convmatrix.atomic import atomic_write
 
-        io.save(args.output, matrix, geometry)
-        io.save(bias_path, sparse.csr_array(bias[:, None]))
+        suffix = Path(args.output).suffix.lower()[1:]
+        with atomic_write(bias_path) as bias_file, atomic_write(args.output) as file:  # both, or neither
+            io.save(file, matrix, geometry, format=suffix)
+            io.save(bias_file, sparse.csr_array(bias[:, None]), format=suffix)
     record = {
         "node": node.name,
         "kind": node.kind,

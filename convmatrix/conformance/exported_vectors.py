@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from convmatrix.atomic import atomic_write
+from convmatrix.atomic import atomic_folder, atomic_write
 from convmatrix.boundary import BOUNDARIES
 from convmatrix.conformance.drawing import draw_case
 from convmatrix.conformance.expected_values import draw_values, exact_results
@@ -90,24 +89,8 @@ def export_vectors(folder: Path, count: int, seed: int, progress: Progress = Non
     ...     print(exported["npz"], sorted(arrays)[-3:])
     3 ['w', 'x', 'y']
     """
-    if not folder.parent.is_dir():
-        raise FileNotFoundError(
-            f"cannot export to {folder}: the folder {folder.parent} does not exist; create it first"
-        )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"cannot export to {folder}: it exists and is not empty; give the name of a new folder")
-    work = folder.with_name(f".{folder.name}.partial")
-    work.mkdir()
-    try:
-        with reporting(progress, "layers"):
-            exported = _write_vectors(work, count, seed)
-        if folder.exists():
-            folder.rmdir()
-        work.rename(folder)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
-    return exported
+    with atomic_folder(folder) as work, reporting(progress, "layers"):
+        return _write_vectors(work, count, seed)
 
 
 def _write_vectors(folder: Path, count: int, seed: int) -> dict[str, int]:
