@@ -387,7 +387,6 @@ def test_files_and_margins(name: str) -> None:
         file = BytesIO()
         figure.savefig(file, format=suffix)
         assert file.getvalue().startswith(start)
-    figure.canvas.draw()
     assert figure.get_figwidth() <= 8
     for axes in figure.axes:
         box = axes.get_tightbbox()
