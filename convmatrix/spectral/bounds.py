@@ -303,7 +303,7 @@ def _block_shape(layer: WeightedLayer, axes: list[AxisTransform]) -> tuple[int, 
 def _block_work(layer: WeightedLayer, axes: list[AxisTransform]) -> float:
     """Return the approximate number of multiplications for the norm of the blocks of one frequency."""
     small, large = sorted(map(float, _block_shape(layer, axes)))
-    return layer.channels[0] * small * small * (large + 4 * small)
+    return layer.channels[0] * small * small * (large + small)  # a Gram matrix, a factorisation and some powers
 
 
 def _ring_norm(layer: WeightedLayer, axes: list[AxisTransform], most_work: float) -> tuple[float, float]:

@@ -22,7 +22,14 @@ from convmatrix.options import LayerOptions, as_array, takes_layer_options
 from convmatrix.progress import report_step, reporting
 from convmatrix.spectral.axes import enclosing_rings
 from convmatrix.spectral.block_maps import BlockMap
-from convmatrix.spectral.blocks import WeightedLayer, gram_bounds, n_pieces, on_cores, read_layer
+from convmatrix.spectral.blocks import (
+    WeightedLayer,
+    gram_bounds,
+    largest_singular_value,
+    n_pieces,
+    on_cores,
+    read_layer,
+)
 from convmatrix.spectral.bounds import norm_bounds
 
 if TYPE_CHECKING:
@@ -260,16 +267,7 @@ def nuclear_norms(matrices: Array) -> Array:
 
 def largest_norm(matrices: Array) -> float:
     """Return the largest singular value of a stack of matrices, rounded up."""
-    limits = gram_bounds(matrices, 4)
-    order = np.argsort(-limits)
-    largest = 0.0
-    for first in range(0, len(order), 64):
-        batch = order[first : first + 64]
-        batch = batch[limits[batch] > largest]
-        if not len(batch):
-            break
-        largest = max(largest, float(np.linalg.svd(matrices[batch], compute_uv=False).max()))
-    return largest * (1 + 64 * sum(matrices.shape[1:]) * EPSILON)
+    return largest_singular_value(matrices) * (1 + 64 * sum(matrices.shape[1:]) * EPSILON)
 
 
 def reduced(matrices: Array, amount: float) -> Array:
