@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from convmatrix.atomic import atomic_write
+from convmatrix.plotting import save_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,15 +38,7 @@ class Context:
 
         The same figure gives the same bytes on every run.
         """
-        import matplotlib as mpl
-
-        figure.draw_without_rendering()  # the layout settles when drawn; a first SVG would be of the one before
         stem = f"{self.name}_{label}" if label else self.name
         for suffix in ("svg", "png"):
-            buffer = io.BytesIO()
-            # Without these two an SVG file would hold the date and random identifiers.
-            with mpl.rc_context({"svg.hashsalt": stem}):
-                figure.savefig(buffer, format=suffix, dpi=200, metadata={"Date": None} if suffix == "svg" else None)
-            with atomic_write(self.output / f"{stem}.{suffix}") as file:
-                file.write(buffer.getvalue())
+            save_figure(figure, self.output / f"{stem}.{suffix}", dpi=200)
             self.figures.append(f"{stem}.{suffix}")

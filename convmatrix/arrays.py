@@ -115,6 +115,13 @@ def from_tensor(value: Any) -> Any:
     return np.array(tensor.resolve_conj().numpy())
 
 
+def refuse_masked(name: str, values: Any, remedy: str = "give them values, or leave them out") -> None:
+    """Raise TypeError if an array has masked entries, whose values would be read in place of nothing."""
+    if np.ma.is_masked(values):
+        count = int(np.ma.getmaskarray(values).sum())
+        raise TypeError(f"{name} is a masked array, {count} of whose {np.size(values)} entries are masked; {remedy}")
+
+
 def as_permutation(name: str, values: ArrayLike) -> NDArray[np.int64]:
     """Return an index array that holds each of ``0 .. n - 1`` once, or raise a ValueError that calls it ``name``.
 

@@ -14,6 +14,7 @@ import numpy as np
 from convmatrix import options as validate
 from convmatrix._assembly.rows import Plan, axis_rows, table_size
 from convmatrix.boundary import SIGNED
+from convmatrix.display.tables import ShownAsTable, Table, facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -160,7 +161,7 @@ def in_words(n_bytes: int) -> str:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class Estimate(ShownAsTable):
     """Size of a matrix, computed without building it; see `estimate`.
 
     Attributes
@@ -184,6 +185,18 @@ class Estimate:
     nonzeros: int
     bytes: int
     index_dtype: str
+
+    def _table(self) -> Table:
+        density = self.nonzeros / max(math.prod(self.shape), 1)
+        return facts(
+            "Matrix, estimated",
+            {
+                "shape": f"{self.shape[0]:,} x {self.shape[1]:,}",
+                "nonzeros": f"{self.nonzeros:,} ({density:.2g} of all entries)",
+                "memory": in_words(self.bytes),
+                "indices": self.index_dtype,
+            },
+        )
 
 
 def estimate(

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypedDict, Typ
 import numpy as np
 from scipy import sparse
 
-from convmatrix.arrays import from_tensor
+from convmatrix.arrays import from_tensor, refuse_masked
 from convmatrix.boundary import BOUNDARIES, LARGEST_AXIS, SIGNED, Boundary
 
 if TYPE_CHECKING:
@@ -64,6 +64,19 @@ def integer(name: str, value: Any, minimum: int | None = None) -> int:
         raise TypeError(f"{name} must be an integer, but is {value!r} ({type(value).__name__})") from None
     if minimum is not None and number < minimum:
         raise ValueError(f"{name} must be at least {minimum}, but is {number}")
+    return number
+
+
+def finite(name: str, value: Any) -> float:
+    """Return a real number as a float; NaN and infinities are refused."""
+    try:
+        if isinstance(value, str):
+            raise TypeError
+        number = float(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be a real number, but is {value!r} ({type(value).__name__})") from None
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite, but is {number}")
     return number
 
 
@@ -385,11 +398,9 @@ def as_array(weights: Any) -> NDArray[Any]:
     _refuse_other_objects(weights)
     if hasattr(weights, "detach"):
         weights = from_tensor(weights)
-    if np.ma.is_masked(weights):
-        raise TypeError(
-            f"the weights are a masked array, {int(np.ma.getmaskarray(weights).sum())} of whose {np.size(weights)} "
-            "entries are masked; give them values with weights.filled(0), or leave connections out with connections="
-        )
+    refuse_masked(
+        "weights", weights, "give them values with weights.filled(0), or leave connections out with connections="
+    )
     try:
         return np.asarray(weights)
     except ValueError as error:

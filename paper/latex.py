@@ -6,45 +6,13 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from convmatrix.display.typesetting import breakable_text, latex_text
 from paper.numbers import written
 
 if TYPE_CHECKING:
     from paper.results import Analysis, Results
 
 _DIGITS = ("Zero", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine")
-_SPECIAL = {
-    "\\": r"\textbackslash{}",
-    "~": r"\textasciitilde{}",
-    "^": r"\textasciicircum{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "[": "{[}",  # at the beginning of a row it would belong to the end of the one before
-    "*": "{*}",
-    '"': r"\textquotedbl{}",
-    **{character: f"\\{character}" for character in "{}$&#_%"},
-    **{sign: rf"\ensuremath{{{name}}}" for sign, name in zip("\N{MULTIPLICATION SIGN}≤≥≠±→·∞√", (
-        r"\times", r"\le", r"\ge", r"\ne", r"\pm", r"\to", r"\cdot", r"\infty", r"\surd"
-    ), strict=True)},
-}  # fmt: skip
-_SUPERSCRIPTS = dict(zip("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", "-0123456789", strict=True))
-
-
-def escaped(text: str) -> str:
-    r"""Return text that LaTeX prints as it is.
-
-    Examples
-    --------
-    >>> escaped("50% of a_b"), escaped("2.2 × 10⁻¹⁶")
-    ('50\\% of a\\_b', '2.2 \\ensuremath{\\times} 10\\textsuperscript{-16}')
-    """
-    raised = re.sub(
-        f"[{''.join(_SUPERSCRIPTS)}]+",
-        lambda power: f"\0{''.join(_SUPERSCRIPTS[digit] for digit in power[0])}\1",
-        text,
-    )
-    found = "".join(_SPECIAL.get(character, character) for character in raised)
-    return found.replace("\0", r"\textsuperscript{").replace("\1", "}")
 
 
 def command_name(*words: str) -> str:
@@ -83,25 +51,38 @@ def _newcommand(name: str, value: Any, taken: Counter[str]) -> str:
     taken[name] += 1
     unique = name if taken[name] == 1 else command_name(name.removeprefix("cm"), str(taken[name]))
     taken[unique] += unique != name
-    return rf"\newcommand{{\{unique}}}{{{escaped(written(value))}}}"
+    return rf"\newcommand{{\{unique}}}{{{latex_text(written(value))}}}"
 
 
 def table_tex(analysis: Analysis) -> str:
-    r"""Return the verdicts of one analysis as a table; it needs the LaTeX packages booktabs and array."""
+    r"""Return the verdicts of one analysis as a table that may continue on the next page.
+
+    Examples
+    --------
+    >>> from paper.results import Analysis
+    >>> print(table_tex(Analysis("sizes", "Sizes.", False, (), (), {})).splitlines()[-1])
+    \endgroup
+    """
     column = r">{\raggedright\arraybackslash}p{"
+    widths = (0.31, 0.17, 0.17, 0.17)  # of the line; verdicts and gaps take the rest
+    columns = "".join(f"{column}{width}\\linewidth}}" for width in widths)
     lines = [
         f"% {analysis.title}",
         f"% Written by python -m paper from the results of {analysis.script}.",
         *(["% From a quick run, on smaller data."] if analysis.quick else []),
-        r"% Needs \usepackage{booktabs,array}.",
-        rf"\begin{{tabular}}{{@{{}}{column}0.34\linewidth}}{column}0.15\linewidth}}{column}0.15\linewidth}}{column}0.15\linewidth}}l@{{}}}}",
+        r"% Needs \usepackage{array,booktabs,longtable}.",
+        r"\begingroup\footnotesize\setlength{\tabcolsep}{3pt}%",
+        rf"\begin{{longtable}}{{{columns}l}}",
         r"\toprule",
         r"Claim & Published & Accepted & Computed & Verdict \\",
         r"\midrule",
+        r"\endhead",
+        r"\bottomrule",
+        r"\endfoot",
     ]
     for claim in analysis.claims:
-        published = "---" if claim.published is None else escaped(written(claim.published))
-        values = [escaped(claim.accepted), escaped(written(claim.computed))]
-        cells = [escaped(claim.statement), published, *values, claim.verdict]
+        published = "---" if claim.published is None else breakable_text(written(claim.published))
+        values = [breakable_text(claim.accepted), breakable_text(written(claim.computed))]
+        cells = [breakable_text(claim.statement), published, *values, claim.verdict]
         lines.append(" & ".join(cells) + r" \\")
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
+    return "\n".join([*lines, r"\end{longtable}", r"\endgroup", ""])

@@ -26,7 +26,7 @@ settings.register_profile("explore", max_examples=1000, deadline=None, print_blo
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
 # Files whose tests share what takes long to compute: pytest-xdist runs each of them in one process.
-TOGETHER = ("tests/test_analyses.py", "tests/test_theorems.py")
+TOGETHER = ("tests/test_analyses.py", "tests/test_coq.py", "tests/test_theorems.py")
 
 # Packages of extras that examples in docstrings import; where one is missing, the example is skipped.
 OPTIONAL = ("distributed", "onnx", "torch", "z3", "matplotlib", "sklearn", "skimage")

@@ -4,17 +4,18 @@ The command::
 
     python -m tests.explore_page --count 500 --seed 0
 
-draws random layers (one and two axes, all boundaries and mixtures of them, padding as words and as numbers, also
-beyond one period, stride, dilation, flip, both orders, kernels longer than the input, kernels that do not fit). For
-each layer it
+draws random layers (one and two axes, several channels, transposed layers with output padding, all boundaries and
+mixtures of them, padding as words and as numbers, also beyond one period, stride, dilation, flip, both orders, kernels
+longer than the input, kernels that do not fit), some followed by a second layer. For each it
 
     sets the controls of the page and reads the matrix, its weights and its counts from the page,
-    calls the page's own functions for the matrix, the transpose, the commutator with a random shift and the counts,
+    calls the page's own functions for the matrix, the transpose, the commutator with a random shift, the counts, the
+    product of two layers, the filtered image, and the settings after a round trip through a link,
 
-and compares them entry by entry with ``conv_matrix``, ``ConvGeometry.pattern``, ``check_shift`` and ``layer_counts``,
-and error messages with those of the package. It prints the number of compared entries and of differences. The exit code
-is 1 if there are differences, if the console shows an error, or if the page requested any address other than its own.
-Requires Chromium, ChromeDriver and selenium.
+and compares them entry by entry with ``conv_matrix``, ``ConvGeometry.pattern``, ``check_shift``, ``layer_counts`` and
+``ConvOperator``, and error messages with those of the package. It prints the number of compared entries and of
+differences. The exit code is 1 if there are differences, if the console shows an error, or if the page requested any
+address other than its own. Requires Chromium, ChromeDriver and selenium.
 """
 
 from __future__ import annotations
@@ -75,29 +76,43 @@ const set = (id, value) => {
   else input.value = value;
   if (every) tell(input);
 };
+const view = document.querySelector(`input[name="view"][value="${settings.second ? "chain" : "layer"}"]`);
+if (!view.checked) view.click();
 const nAxes = settings.input_shape.length;
 const axes = document.querySelector(`input[name="axes"][value="${nAxes}"]`);
 if (!axes.checked) axes.click();
-for (let axis = 0; axis < nAxes; axis += 1) {
-  for (const name of ["input_shape", "kernel_shape", "stride", "dilation"]) {
-    set(`${name}-${axis}`, settings[name][axis]);
+const setLayer = (prefix, layer) => {
+  for (let axis = 0; axis < nAxes; axis += 1) {
+    for (const name of ["input_shape", "kernel_shape", "stride", "dilation"]) {
+      if (layer[name]) set(`${prefix}${name}-${axis}`, layer[name][axis]);
+    }
+    const padding = layer.padding[axis];
+    const numbers = Array.isArray(padding);
+    set(`${prefix}padding-${axis}`, numbers ? "numbers" : padding);
+    if (numbers) ["low", "high"].forEach((end, place) => set(`${prefix}padding_${end}-${axis}`, padding[place]));
+    set(`${prefix}boundary-${axis}`, layer.boundary[axis]);
   }
-  const padding = settings.padding[axis];
-  set(`padding-${axis}`, Array.isArray(padding) ? "numbers" : padding);
-  if (Array.isArray(padding)) ["low", "high"].forEach((end, place) => set(`padding_${end}-${axis}`, padding[place]));
-  set(`boundary-${axis}`, settings.boundary[axis]);
-}
+  set(`${prefix}out_channels`, layer.out_channels);
+};
+setLayer("", settings);
+if (settings.second) setLayer("second_", settings.second);
+set("in_channels", settings.in_channels);
+set("transposed", settings.transposed);
+settings.output_padding.forEach((amount, axis) => set(`output_padding-${axis}`, amount));
 set("order", settings.order);
 set("flip", settings.flip);
 tell(document.getElementById("flip"));
 settings.weights.forEach((weight, index) => set(`weight-${index}`, weight));
+settings.second?.weights.forEach((weight, index) => set(`second_weight-${index}`, weight));
 tell(document.getElementById("weight-0"));
+if (settings.second) tell(document.getElementById("second_weight-0"));
 """
 _READ_PAGE: Final = """
 const text = (id) => document.getElementById(id).hidden ? null : document.getElementById(id).textContent;
 return {
   message: text("message") ?? text("shift-message"),
   shown: window.convmatrix.shown(),
+  link: window.convmatrix.link(),
   entries: [...document.querySelectorAll("#matrix g[data-row]")].map(
     (g) => [Number(g.dataset.row), Number(g.dataset.column), g.dataset.weights, g.textContent]),
   counts: Object.fromEntries([...document.querySelectorAll("#counts tbody tr")].map(
@@ -106,7 +121,7 @@ return {
 };
 """
 _ASK_PAGE: Final = """
-const [settings, shift] = arguments;
+const [settings, shift, image] = arguments;
 const ask = (what) => { try { return what(); } catch (error) { return { error: error.message }; } };
 const pairs = (weights, factors) => weights?.map((weight, place) => [weight, factors[place]]);
 const entry = (row, e) => [row, e.column, pairs(e.weights, e.factors), e.value, pairs(e.minus, e.minusFactors)];
@@ -118,6 +133,8 @@ return {
   transpose: ask(() => flat(window.convmatrix.transpose(settings))),
   commutator: ask(() => flat(window.convmatrix.commutator(settings, shift))),
   counts: ask(() => window.convmatrix.counts(settings)),
+  filtered: ask(() => window.convmatrix.filter(settings, image)),
+  product: ask(() => settings.second ? window.convmatrix.chain(settings).product : null),
 };
 """
 
@@ -158,14 +175,18 @@ def browser(width: int = 1400, height: int = 1000) -> Iterator[Any]:
             driver.quit()
 
 
-def open_page(driver: Any, folder: Path, geometry: cm.ConvGeometry | None = None, **options: Any) -> None:
-    """Write a page and open it."""
+def open_page(
+    driver: Any, folder: Path, geometry: cm.ConvGeometry | None = None, *, fragment: str = "", **options: Any
+) -> None:
+    """Write a page, open it, and skip its story."""
     from selenium.webdriver.support.wait import WebDriverWait
 
     save_page(folder / "explore.html", geometry, **options)
-    driver.get((folder / "explore.html").as_uri())
+    driver.get((folder / "explore.html").as_uri() + fragment)
     ready = "return Boolean(window.convmatrix) && document.readyState === 'complete'"
     WebDriverWait(driver, 60).until(lambda _: driver.execute_script(ready))
+    if not fragment:
+        driver.execute_script("for (const id of ['story-skip', 'first']) document.getElementById(id).click();")
 
 
 def console_errors(driver: Any) -> list[str]:
@@ -188,10 +209,10 @@ def random_settings(rng: np.random.Generator) -> Settings:
     while True:
         settings = _draw_settings(rng)
         try:
-            geometry = geometry_of(settings)
+            geometries = geometries_of(settings)
         except ValueError:
             return settings
-        if max(geometry.n_in, geometry.n_out, geometry.n_weights) <= LIMIT:
+        if all(max(geometry.n_in, geometry.n_out, geometry.n_weights) <= LIMIT for geometry in geometries):
             return settings
 
 
@@ -202,27 +223,42 @@ def _draw_settings(rng: np.random.Generator) -> Settings:
     n_axes = integer(1, 2)
     axes = range(n_axes)
     sizes = [integer(1, (40, 9)[n_axes - 1]) if integer(0, 4) else integer(1, 3) for _ in axes]
-    taps = [integer(1, (9, 4)[n_axes - 1]) for _ in axes]
-    dilation = [max(integer(-2, 3), 1) for _ in axes]
-    padding: list[Any] = []
-    for size in sizes:
-        word = (*_WORDS, "numbers", "numbers", "numbers")[integer(0, 6)]
-        largest = (2, 4, 2 * size + 3)[integer(0, 2)]
-        padding.append([integer(0, largest), integer(0, largest)] if word == "numbers" else word)
-    weights = rng.integers(-9, 10, np.prod(taps))
-    if integer(0, 1):
-        weights = weights + rng.integers(0, 64, np.prod(taps)) / 64  # sums of these are exact in any order
-    return {
+    channels = (integer(1, 3), integer(1, 3)) if not integer(0, 2) else (1, 1)
+    transposed = not integer(0, 3)
+
+    def layer(inputs: int, outputs: int) -> Settings:
+        taps = [integer(1, (9, 4)[n_axes - 1]) for _ in axes]
+        padding: list[Any] = []
+        for size in sizes:
+            word = (*_WORDS, "numbers", "numbers", "numbers")[integer(0, 6)]
+            largest = (2, 4, 2 * size + 3)[integer(0, 2)]
+            padding.append([integer(0, largest), integer(0, largest)] if word == "numbers" else word)
+        n_weights = inputs * outputs * int(np.prod(taps))
+        weights = rng.integers(-9, 10, n_weights)
+        if integer(0, 1):
+            weights = weights + rng.integers(0, 64, n_weights) / 64  # sums of these are exact in any order
+        return {
+            "kernel_shape": taps,
+            "stride": [max(integer(-2, 3), 1) for _ in axes],
+            "dilation": [max(integer(-2, 3), 1) for _ in axes],
+            "padding": padding,
+            "boundary": [BOUNDARIES[integer(0, len(BOUNDARIES) - 1)] for _ in axes],
+            "out_channels": outputs,
+            "weights": weights.tolist(),
+        }
+
+    settings = {
         "input_shape": sizes,
-        "kernel_shape": taps,
-        "stride": [max(integer(-2, 3), 1) for _ in axes],
-        "dilation": dilation,
-        "padding": padding,
-        "boundary": [BOUNDARIES[integer(0, len(BOUNDARIES) - 1)] for _ in axes],
+        "in_channels": channels[0],
+        "transposed": transposed,
+        "output_padding": [max(integer(-1, 3), 0) if transposed else 0 for _ in axes],
         "flip": bool(integer(0, 1)),
         "order": "CF"[integer(0, 1)] if n_axes == 2 else "C",
-        "weights": weights.tolist(),
+        **layer(*channels),
     }
+    if not integer(0, 2):
+        settings["second"] = layer(channels[1], integer(1, 2))
+    return settings
 
 
 def random_shift(settings: Settings, rng: np.random.Generator) -> list[int]:
@@ -233,10 +269,35 @@ def random_shift(settings: Settings, rng: np.random.Generator) -> list[int]:
 
 def geometry_of(settings: Settings) -> cm.ConvGeometry:
     """Return the package's layer of the page's settings."""
-    names = ("stride", "dilation", "boundary", "flip")
     padding = [entry if isinstance(entry, str) else tuple(entry) for entry in settings["padding"]]
+    names = ("stride", "dilation", "boundary", "flip", "in_channels", "out_channels", "transposed", "output_padding")
     options = {name: settings[name] for name in names}
     return cm.ConvGeometry(settings["input_shape"], settings["kernel_shape"], padding=padding, **options)
+
+
+def second_settings(settings: Settings) -> Settings:
+    """Return the settings of the layer that reads the outputs of the first one."""
+    first = geometry_of(settings)
+    return {
+        **settings["second"],
+        "input_shape": list(first.output_shape),
+        "in_channels": first.out_channels,
+        "transposed": False,
+        "output_padding": [0] * len(first.output_shape),
+        "flip": settings["flip"],
+        "order": settings["order"],
+    }
+
+
+def geometries_of(settings: Settings) -> list[cm.ConvGeometry]:
+    """Return the package's layers of the page's settings, with the page's words for a second one that is impossible."""
+    geometries = [geometry_of(settings)]
+    if "second" in settings:
+        try:
+            geometries.append(geometry_of(second_settings(settings)))
+        except ValueError as error:
+            raise ValueError(f"second layer: {error}") from None
+    return geometries
 
 
 def matrix_of(settings: Settings) -> Any:
@@ -244,6 +305,20 @@ def matrix_of(settings: Settings) -> Any:
     geometry = geometry_of(settings)
     weights = np.array(settings["weights"]).reshape(geometry.weight_shape)
     return cm.conv_matrix(weights, geometry, order=settings["order"])
+
+
+def product_of(settings: Settings) -> tuple[Entries, Any]:
+    """Return the product of two layers: (row, column) to the hidden units between and the value; and the matrix."""
+    matrices = [matrix_of(layer) for layer in (settings, second_settings(settings))]
+    paths = []
+    for matrix in matrices:
+        connected = matrix.astype(np.int64)
+        connected.data[:] = 1  # entries of 0 are stored, and count
+        paths.append(connected.toarray())
+    product = matrices[1] @ matrices[0]
+    dense = product.toarray()
+    between = paths[1] @ paths[0]
+    return {(i, j): (int(between[i, j]), float(dense[i, j])) for i, j in np.argwhere(between).tolist()}, product
 
 
 # --- comparisons -----------------------------------------------------------------------------------------------------
@@ -265,7 +340,7 @@ class Tally:
 
 Terms = tuple[tuple[int, int], ...]
 """Weights with their coefficients, ascending."""
-Entries = dict[tuple[int, int], tuple[Terms, float]]
+Entries = dict[tuple[int, int], tuple[Any, float]]
 
 
 def expected_entries(settings: Settings) -> Entries:
@@ -277,11 +352,14 @@ def expected_entries(settings: Settings) -> Entries:
     def place(index: int, shape: tuple[int, ...]) -> int:
         return int(np.ravel_multi_index(np.unravel_index(index, shape), shape, order=order))
 
+    outputs = (geometry.out_channels, *geometry.output_shape)
+    inputs = (geometry.in_channels, *geometry.input_shape)
+
     found: dict[tuple[int, int], Counter[int]] = {}
     factors = [1] * pattern.n_entries if pattern.coefficients is None else pattern.coefficients.tolist()
     triplets = zip(pattern.rows.tolist(), pattern.cols.tolist(), pattern.weight_index.tolist(), factors, strict=True)
     for row, column, weight, factor in triplets:
-        key = place(row, geometry.output_shape), place(column, geometry.input_shape)
+        key = place(row, outputs), place(column, inputs)
         found.setdefault(key, Counter())[weight] += factor
     weights = {key: tuple(sorted(own.items())) for key, own in found.items()}
     matrix = matrix_of(settings).tocoo()
@@ -292,16 +370,24 @@ def expected_entries(settings: Settings) -> Entries:
 
 def compare_functions(driver: Any, settings: Settings, shift: list[int], tally: Tally) -> None:
     """Compare the page's functions with the package."""
-    answers = driver.execute_script(_ASK_PAGE, settings, shift)
+    image = random_image(settings)
+    answers = driver.execute_script(_ASK_PAGE, settings, shift, image)
+    product = answers.pop("product")
     try:
         geometry = geometry_of(settings)
     except ValueError as error:
         tally.equal("errors", {answer["error"] for answer in answers.values()}, {str(error)}, settings)
         return
+    compare_product(product, settings, tally)
     failures = {kind: answer["error"] for kind, answer in answers.items() if "error" in answer and kind != "commutator"}
     tally.equal("errors", failures, {}, settings)
     if failures:
         return
+    weights = np.array(settings["weights"]).reshape(geometry.weight_shape)
+    planes = np.reshape(image, (geometry.in_channels, *geometry.input_shape))
+    filtered = np.asarray(cm.ConvOperator(weights, geometry) @ planes.ravel())
+    found_planes = np.ravel(answers["filtered"])
+    tally.equal("filtered images", np.abs(found_planes - filtered).max() < 1e-9, True, settings, filtered.size)
     expected = expected_entries(settings)
     found = {
         (row, column): (tuple(map(tuple, own)), value) for row, column, own, value, _ in answers["matrix"]["entries"]
@@ -322,21 +408,45 @@ def compare_functions(driver: Any, settings: Settings, shift: list[int], tally: 
     compare_commutator(answers["commutator"], settings, shift, tally)
 
 
+def random_image(settings: Settings) -> list[list[int]]:
+    """Return the channels of an image, flattened by rows: digits that depend on the settings alone."""
+    rng = np.random.default_rng(len(settings["weights"]))
+    digits = rng.integers(0, 10, (settings["in_channels"], int(np.prod(settings["input_shape"]))))
+    found: list[list[int]] = digits.tolist()
+    return found
+
+
+def compare_product(answer: Any, settings: Settings, tally: Tally) -> None:
+    """Compare the product of two layers with that of the package's matrices."""
+    if "second" not in settings:
+        return
+    try:
+        geometries_of(settings)
+    except ValueError as error:
+        tally.equal("errors of a second layer", answer, {"error": str(error)}, settings)
+        return
+    expected, _ = product_of(settings)
+    rows = answer.get("rows", [])
+    found = {
+        (row, entry["column"]): (len(entry["through"]), entry["value"])
+        for row, entries in enumerate(rows)
+        for entry in entries
+    }
+    tally.equal("entries of two layers", found, expected, settings, len(expected))
+
+
 def compare_commutator(answer: dict[str, Any], settings: Settings, shift: list[int], tally: Tally) -> None:
     """Compare a commutator with A P - Q A, and its broken rows with the verdict of the package."""
     geometry, order = geometry_of(settings), settings["order"]
     verdict = check_shift(geometry, shift)
-    broken = np.flatnonzero(verdict.broken_rows[0].ravel(order=order)).tolist()
+    broken = np.flatnonzero(verdict.broken_rows.ravel(order=order)).tolist()
     tally.equal("broken rows", answer["brokenRows"], broken, settings, geometry.n_out)
     moved = verdict.output_shift
     A = matrix_of({**settings, "order": "C"}).toarray()
-    P, Q = (
-        cm.shift_matrix(*pair).toarray() for pair in ((geometry.input_shape, shift), (geometry.output_shape, moved))
-    )
-    rows, columns = (
-        np.arange(np.prod(shape)).reshape(shape).ravel(order=order)
-        for shape in (geometry.output_shape, geometry.input_shape)
-    )
+    inputs = (geometry.in_channels, *geometry.input_shape)
+    outputs = (geometry.out_channels, *geometry.output_shape)
+    P, Q = (cm.shift_matrix(shape, (0, *amounts)).toarray() for shape, amounts in ((inputs, shift), (outputs, moved)))
+    rows, columns = (np.arange(np.prod(shape)).reshape(shape).ravel(order=order) for shape in (outputs, inputs))
     expected = (A @ P - Q @ A)[np.ix_(rows, columns)]
     found = np.zeros_like(expected)
     for row, column, own, value, minus in answer["entries"]:
@@ -350,16 +460,25 @@ def compare_controls(driver: Any, settings: Settings, tally: Tally, *, every: bo
     driver.execute_script(_SET_CONTROLS, settings, every)
     seen = driver.execute_script(_READ_PAGE)
     try:
-        geometry = geometry_of(settings)
+        geometry = geometries_of(settings)[0]
     except ValueError as error:
-        tally.equal("messages shown", (seen["message"], seen["shown"]), (str(error), None), settings)
+        tally.equal("messages shown", seen["message"], str(error), settings)
+        tally.equal("pictures kept", bool(seen["shown"]["matrix"]["rows"]), True, settings)
         return
-    expected = expected_entries(settings)
     tally.equal("messages shown", seen["message"], None, settings)
-    found = {(row, column): parse_weights(name) for row, column, name, _ in seen["entries"]}
-    tally.equal("weights shown", found, {key: own for key, (own, _) in expected.items()}, settings, len(expected))
     shown = seen["shown"]["matrix"]["rows"]
     values = {(row, entry["column"]): entry["value"] for row, entries in enumerate(shown) for entry in entries}
+    made = eval(seen["python"], {"cm": cm})
+    compare_link(seen["link"], settings, tally)
+    if "second" in settings:
+        products, product = product_of(settings)
+        totals = {key: value for key, (_, value) in products.items()}
+        tally.equal("values shown", values, totals, settings, len(products))
+        tally.equal("lines of Python", (made != product).nnz == 0, True, settings)
+        return
+    expected = expected_entries(settings)
+    found = {(row, column): parse_weights(name) for row, column, name, _ in seen["entries"]}
+    tally.equal("weights shown", found, {key: own for key, (own, _) in expected.items()}, settings, len(expected))
     tally.equal("values shown", values, {key: value for key, (_, value) in expected.items()}, settings, len(expected))
     if all(isinstance(weight, int) for weight in settings["weights"]):
         texts = {(row, column): text for row, column, _, text in seen["entries"] if text}
@@ -372,8 +491,12 @@ def compare_controls(driver: Any, settings: Settings, tally: Tally, *, every: bo
         tally.equal(
             "counts shown", written if value is None else float(written), "null" if value is None else value, settings
         )
-    made = eval(seen["python"], {"cm": cm})
     tally.equal("lines of Python", (made != matrix_of(settings)).nnz == 0, True, settings)
+
+
+def compare_link(link: Settings, settings: Settings, tally: Tally) -> None:
+    """Compare the settings of a link to the shown view, as the page reads them, with those that were set."""
+    tally.equal("settings in links", {name: link.get(name) for name in settings}, settings, settings)
 
 
 def parse_weights(name: str) -> Terms:

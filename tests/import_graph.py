@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -19,16 +20,24 @@ class Import(NamedTuple):
     target: str  # the module and, after the last dot, the object
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     """Return the path of each module of the package."""
     paths = sorted((ROOT / PACKAGE).rglob("*.py"))
     return {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """Return the syntax tree of a module."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
 def imports(module: str, path: Path) -> list[Import]:
     """Return all imports of a module, wherever they stand in it."""
     found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             found += [Import(module, alias.name) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):

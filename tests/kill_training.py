@@ -19,11 +19,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 import numpy as np
 
 from convmatrix import nn
+from convmatrix.atomic import TEMPORARY
 from convmatrix.nn.checkpoints import load_checkpoint
 from tests.test_nn_training import bits, stripes, tiny
 
@@ -78,6 +80,11 @@ def kill_at(moment: float, path: Path, seed: int) -> bool:
     return False
 
 
+def unfinished(place: Path) -> set[int]:
+    """Return the identities of the files that were being written."""
+    return {file.stat().st_ctime_ns for file in place.glob(TEMPORARY)}
+
+
 def kills(count: int, seed: int, folder: Path) -> Tally:
     """Run trials until so many kills have hit; raise AssertionError for the first that is not resumed bit by bit."""
     start = time.perf_counter()
@@ -93,14 +100,14 @@ def kills(count: int, seed: int, folder: Path) -> Tally:
         place.mkdir()
         path = place / "run.npz"
         for _ in range(min(1 + trial % 2, count - tally.kills)):
-            unfinished = len(list(place.glob(".convmatrix-*.tmp")))
+            earlier = unfinished(place)
             if not kill_at(float(rng.uniform(0, duration)), path, seed):
                 break
             left = [file.name for file in place.iterdir() if file != path]
-            assert all(name.startswith(".convmatrix-") and name.endswith(".tmp") for name in left), left
+            assert all(fnmatch(name, TEMPORARY) for name in left), left
             if path.exists():
                 load_checkpoint(path)  # raises for a broken file
-            if len(left) > unfinished:
+            if unfinished(place) - earlier:
                 tally.writing += 1
             elif path.exists():
                 tally.between += 1
@@ -112,6 +119,7 @@ def kills(count: int, seed: int, folder: Path) -> Tally:
         history = train(resumed, path, seed)
         assert history == expected, f"trial {trial}: the history differs"
         assert bits(resumed) == untouched, f"trial {trial}: the weights differ"
+        assert [file.name for file in place.iterdir()] == [path.name], "an unfinished file remains"
     return tally
 
 

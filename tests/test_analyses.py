@@ -280,23 +280,29 @@ def test_example_of_the_guide_runs(tmp_path: Path, capsys: pytest.CaptureFixture
 # --- the analyses themselves -----------------------------------------------------------------------------------------
 
 
-# These take more than about five seconds; `.ci/run` runs all analyses, these included.
+# These take more than about two seconds; `.ci/run` runs all analyses, these included.
 LONG = {
     "belief_network",
     "boundary_conditions",
     "colour_hierarchy",
     "cooperative_stereo",
+    "deblurring_boundaries",
     "digits_training",
+    "equivariance_table",
     "har",
     "hierarchical_features",
     "layer_spectra",
     "models",
     "norm_bounds",
+    "parameter_sharing",
+    "preconditioners",
     "receptive_fields",
     "robust_digits",
     "sharing_pays",
     "storage_and_work",
+    "szego",
     "tile_seams",
+    "trained_shifts",
 }
 SHORT = [name for name in SCRIPTS if name not in LONG]
 

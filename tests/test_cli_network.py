@@ -98,15 +98,20 @@ def test_progress_is_shown_on_terminals_while_norms_are_computed(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, model: str
 ) -> None:
     monkeypatch.setenv("COLUMNS", "40")
+    monkeypatch.setattr("convmatrix.progress.DELAY", 0)
+    monkeypatch.setattr("convmatrix.progress._INTERVAL", 0)
     screen = Terminal()
     monkeypatch.setattr(sys, "stderr", screen)
     assert main(["network", model]) == 0
     assert screen.getvalue().strip() == ""
     assert main(["network", model, "--norms"]) == 0
     steps = screen.getvalue().split("\r")
-    assert "[########............] 2/5 conv" in [step.strip() for step in steps]
+    assert any(step.startswith("norms [########............] 2/5 conv") for step in steps)
     assert max(map(len, steps)) < 40
     assert steps[-2:] == [" " * 39, ""]
+    before = screen.getvalue()
+    assert main(["network", model, "--norms", "--quiet"]) == 0
+    assert screen.getvalue() == before
     capsys.readouterr()
 
 

@@ -47,7 +47,9 @@ def test_json_of_a_layer(capsys: pytest.CaptureFixture[str], bias: str) -> None:
 
 
 def test_text(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = output(capsys, "lenet5").splitlines()
+    table, _, remark = output(capsys, "lenet5").partition("\n\n")
+    assert "60,850 parameters" in " ".join(remark.split())
+    lines = table.splitlines()
     rows = {line.split()[0]: line.split()[1:] for line in lines}
     assert rows["layer"][:2] == ["units", "connections"]
     assert rows["C1"] == ["4,704", "122,304", "117,600", "150", "6", "156", "117,600", "117,600", "784.0"]
@@ -72,13 +74,14 @@ def test_markdown(capsys: pytest.CaptureFixture[str]) -> None:
 def test_latex(capsys: pytest.CaptureFixture[str]) -> None:
     text = output(capsys, "vgg16", "--latex")
     lines = text.splitlines()
-    assert lines[0] == r"\begin{tabular}{lrrrrrrrrr}"
-    assert lines[-1] == r"\end{tabular}"
+    assert [line for line in lines if "tabular" in line] == [
+        r"\begin{tabular}{lrrrrr}", r"\end{tabular}", r"\begin{tabular}{lrrrr}", r"\end{tabular}",
+    ]  # fmt: skip
     body = [line for line in lines if line.endswith(r"\\")]
-    assert {line.count("&") for line in body} == {9}
+    assert [line.count("&") for line in body] == [5] * (len(body) // 2) + [4] * (len(body) // 2)
     assert r"conv1\_1" in text
-    assert not re.search(r"[^\\][_%#]", text)
-    assert re.match(r"total & .* & 138\\,357\\,544 & ", body[-1])
+    assert not re.search(r"[^\\][_#]", text)
+    assert re.match(r"total & 138\\,357\\,544 & ", body[-1])
 
 
 @pytest.mark.parametrize(

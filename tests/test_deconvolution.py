@@ -360,7 +360,7 @@ def test_active_sets_that_do_not_end_are_replaced(monkeypatch: pytest.MonkeyPatc
 def test_steps_that_are_too_long_are_shortened() -> None:
     rng = np.random.default_rng(5)
     A, y = rng.standard_normal((30, 20)), rng.standard_normal((30, 1))
-    log = cm.solve.iteration_log.IterationLog(progress=False, most=5000)
+    log = cm.solve.iteration_log.IterationLog(most=5000)
     monkey = nonnegative.MOST_COLUMNS
     try:
         nonnegative.MOST_COLUMNS = 0  # type: ignore[misc]
@@ -613,7 +613,8 @@ ITERATIVE: dict[str, dict[str, Any]] = {
 
 
 @for_each("name", ITERATIVE)
-def test_history_and_progress(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_history_and_progress(name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convmatrix.progress.DELAY", 0)
     _, _, y = scene((6, 7), 0.02, **SAME)
     y = np.abs(y)
     calls: list[tuple[int, int, str]] = []
@@ -633,8 +634,8 @@ def test_history_and_progress(name: str, capsys: pytest.CaptureFixture[str]) -> 
     assert {of for _, of, _ in calls} == {9999}
     assert "residual" in calls[0][2]
     shown = capsys.readouterr().err
-    assert shown.startswith("\riteration 1/")
-    assert shown.endswith("\n")
+    assert shown.startswith("\riterations [....................] 1/")
+    assert shown.endswith(" \r")
     assert len(found.history.residual) == found.iterations
     assert found.history.residual[-1] == pytest.approx(found.residual, rel=1e-5)
     with pytest.raises(ValueError, match="read-only"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from itertools import combinations, pairwise
 from typing import Any, Literal
 from xml.etree import ElementTree as ET
@@ -13,10 +14,13 @@ import pytest
 from scipy import sparse
 
 import convmatrix as cm
-from convmatrix.display import geometry_html, matrix_text, pattern_html, proof_html, verdict_html, window_weights
+from convmatrix.display import block_levels, geometry_html, matrix_text, pattern_html, verdict_html, window_weights
+from convmatrix.display.block_structure import _runs
 from convmatrix.display.palette import DISTINCT, is_light, key_colours, palette
 from convmatrix.display.terminal import coloured, terminal_colours, value_text
 from convmatrix.display.window import unravel, weight_name, window_terms
+from convmatrix.proofs.catalogue import all_theorems
+from convmatrix.proofs.results import _markdown
 from tests.cases import LENET5_C3, each_case, for_each, integer_weights
 from tests.refusals import refused
 
@@ -141,6 +145,15 @@ def test_colours_differ_in_every_kind_of_vision(kind: str) -> None:
         ours = smallest_difference(np.array(palette(n)) / 255, kind)
         for name in ("cividis", "viridis"):
             assert ours > smallest_difference(matplotlib.colormaps[name](np.linspace(0, 1, n))[:, :3], kind)
+
+
+@for_each("kind", VISION)
+def test_twelve_colours_of_a_terminal_differ(kind: str) -> None:
+    """A terminal of 256 colours shows the nearest ones; they stay apart in every kind of vision."""
+    levels = np.array([0, 95, 135, 175, 215, 255]) / 255  # of the cube of 216 colours that begins at code 16
+    codes = np.array(terminal_colours(palette(12))) - 16
+    shown = levels[np.stack([codes // 36, codes // 6 % 6, codes % 6], axis=1)]
+    assert smallest_difference(shown, kind) > 8
 
 
 @for_each("n", [0, 1, 11, 12, 13, 25, 49, 150])
@@ -369,7 +382,7 @@ def parsed(geometry: cm.ConvGeometry) -> ET.Element:
 
 def svg(geometry: cm.ConvGeometry) -> list[ET.Element]:
     """Return the drawn entries of a layer."""
-    return parsed(geometry).findall(".//{http://www.w3.org/2000/svg}g")
+    return parsed(geometry).findall(".//{http://www.w3.org/2000/svg}g[{http://www.w3.org/2000/svg}title]")
 
 
 def parts(entry: ET.Element, tag: str) -> list[ET.Element]:
@@ -377,13 +390,17 @@ def parts(entry: ET.Element, tag: str) -> list[ET.Element]:
 
 
 @each_case
-def test_html_draws_every_entry_of_the_corner(geometry: cm.ConvGeometry) -> None:
-    corner = cm.conv_matrix(integer_weights(geometry), geometry)[:48, :48]
+def test_html_draws_every_entry(geometry: cm.ConvGeometry) -> None:
+    matrix = cm.conv_matrix(integer_weights(geometry), geometry)
     entries = svg(geometry)
-    assert len(entries) == corner.nnz
+    if max(matrix.shape) > 100 or matrix.nnz > 2500:
+        assert entries == []
+        assert "blocks within blocks" in geometry_html(geometry)
+        return
+    assert len(entries) == matrix.nnz
     titles = [parts(entry, "title")[0].text or "" for entry in entries]
     places = [re.search(r"row (\d+) .*column (\d+) ", title) for title in titles]
-    stored = corner.tocoo()
+    stored = matrix.tocoo()
     expected = set(zip(stored.row.tolist(), stored.col.tolist(), strict=True))
     assert {(int(place[1]), int(place[2])) for place in places if place} == expected
 
@@ -408,27 +425,105 @@ def test_html_stripes_a_sum_of_weights() -> None:
     assert (label.text, label.attrib["fill"], label.attrib["stroke"]) == ("w0+w2", "#000", "#fff")
 
 
-def test_html_of_a_large_layer_is_a_small_corner(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_html_of_a_large_layer_is_the_structure_of_its_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     def forbidden(_: object) -> None:
         raise AssertionError("built the pattern")
 
     monkeypatch.setattr(cm.ConvGeometry, "pattern", forbidden)
-    geometry = cm.ConvGeometry((224, 224), (3, 3), in_channels=512, out_channels=512, padding="same")
-    start = time.perf_counter()
-    html = geometry._repr_html_()
-    assert time.perf_counter() - start < 5
-    assert len(html) < 200_000
-    assert "Top left corner of the matrix, coloured by weight: rows 0 to 47 of 25690112, columns 0 to 47 of" in html
-    assert "<text" not in html
-    assert "Top left" not in geometry_html(EXAMPLE)
+    geometry = cm.ConvGeometry((224, 112), (3, 5), in_channels=512, out_channels=256, padding="same", groups=2)
+    root = parsed(geometry)
+    assert len(geometry._repr_html_()) < 10_000
+    cells = [[cell.text or "" for cell in row] for row in root.iter("tr") if len(row) == 4]
+    assert cells == [
+        ["level", "blocks", "structure", "diagonals"],
+        ["channels", "256 x 512", "65536 of 131072 pairs connected", ""],
+        ["axis 0", "224 x 224", "Toeplitz", "3 diagonals (-1 to 1)"],
+        ["axis 1", "112 x 112", "Toeplitz", "5 diagonals (-2 to 2)"],
+    ]
+    pictures = root.findall(".//{http://www.w3.org/2000/svg}svg")
+    assert [parts(picture, "title")[0].text for picture in pictures] == [
+        "axis 0: 224 x 224, Toeplitz, 3 diagonals (-1 to 1)",
+        "axis 1: 112 x 112, Toeplitz, 5 diagonals (-2 to 2)",
+    ]
+    assert [len(picture.findall(".//{http://www.w3.org/2000/svg}path")) for picture in pictures] == [3, 5]
+    few = cm.ConvGeometry((9, 9), (3, 3), in_channels=4, out_channels=4, groups=4)
+    assert geometry_html(few).count("<svg") == 3  # the connected channels are drawn as well
 
 
 @for_each(
     "geometry",
     [cm.ConvGeometry(2**40, 2**39, padding="same"), cm.ConvGeometry(3, 1, in_channels=2**13, out_channels=2**13)],
 )
-def test_html_does_not_draw_huge_layers(geometry: cm.ConvGeometry) -> None:
-    assert "The matrix is too large to draw." in geometry_html(geometry)
+def test_html_of_huge_layers_is_made_without_them(geometry: cm.ConvGeometry) -> None:
+    html = geometry_html(geometry)
+    assert len(html) < 5_000
+    for level in block_levels(geometry):
+        assert f"{level.shape[0]} x {level.shape[1]}" in html
+
+
+def random_axis(rng: np.random.Generator) -> cm.ConvGeometry:
+    while True:
+        options: dict[str, Any] = {
+            "stride": int(rng.choice([1, 1, 1, 2, 3])),
+            "dilation": int(rng.choice([1, 1, 2])),
+            "padding": int(rng.integers(0, 4)) if rng.random() < 0.5 else "same",
+            "boundary": str(rng.choice(["zero", "circular", "reflect", "symmetric", "replicate"])),
+            "flip": bool(rng.random() < 0.3),
+            "transposed": bool(rng.random() < 0.3),
+            "sharing": ("shared", "shared", "shared", "unshared", 2)[rng.integers(5)],
+        }
+        try:
+            return cm.ConvGeometry(int(rng.integers(1, 14)), int(rng.integers(1, 6)), **options)
+        except (ValueError, TypeError):
+            continue
+
+
+def moves_by(rows: Any, step: int, *, around: bool) -> bool:
+    """Whether each row is the one before, moved by some columns; what moves in from beyond the end is arbitrary."""
+    n = rows.shape[1]
+    if around:
+        return all(np.array_equal(np.roll(above, step), below) for above, below in pairwise(rows))
+    return all(np.array_equal(above[: max(n - step, 0)], below[step:]) for above, below in pairwise(rows))
+
+
+def test_the_structure_of_an_axis_is_that_of_its_matrix() -> None:
+    rng, seen = np.random.default_rng(0), set()
+    for _ in range(400):
+        layer = random_axis(rng)
+        weights = 2.0 ** rng.permutation(layer.n_weights).reshape(layer.weight_shape)  # sums tell their terms
+        A = cm.conv_matrix(weights, layer).toarray()
+        level = block_levels(layer)[1]
+        assert level.shape == A.shape
+        rows, step, word = A.T if layer.transposed else A, layer.stride[0], level.structure.split(" ")[0]
+        ends = re.search(r"but for (\d+) \+ (\d+)", level.structure)
+        first, end = (int(ends[1]), len(rows) - int(ends[2])) if ends else (0, len(rows))
+        seen.add((word, ends is not None))
+        if word in ("Toeplitz", "circulant"):
+            assert moves_by(rows[first:end], step, around=word == "circulant")
+        if word == "Toeplitz" and step == 1:
+            assert ends or cm.is_toeplitz(A)
+            gaps = {int(j - i) for i in range(first, end) for j in np.flatnonzero(rows[i])}
+            count, low, high = re.fullmatch(r"(\d+) diagonals? \((-?\d+)(?: to (-?\d+).*)?\)", level.diagonals).groups()  # type: ignore[union-attr]
+            signed = sorted(-gap for gap in gaps) if layer.transposed else sorted(gaps)
+            assert len(signed) <= int(count)
+            assert all(int(low) <= gap <= int(high or low) for gap in signed)
+    assert {("Toeplitz", False), ("Toeplitz", True), ("circulant", False), ("weights", False)} <= seen
+
+
+def test_pictures_of_levels_have_the_entries_of_the_axis() -> None:
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        layer = random_axis(rng)
+        (axis,) = layer.axes
+        drawn = {
+            (row + place, column + place * step)
+            for runs in _runs(axis).values()
+            for row, column, count, step in runs
+            for place in range(count)
+        }
+        A = layer.pattern().matrix(np.ones(layer.weight_shape)).toarray()
+        rows, columns = np.nonzero(A.T if layer.transposed else A)
+        assert drawn == set(zip(rows.tolist(), columns.tolist(), strict=True))
 
 
 def test_the_html_table_has_shapes_and_options() -> None:
@@ -452,7 +547,7 @@ def test_the_html_table_has_shapes_and_options() -> None:
 @each_case
 def test_a_pattern_is_drawn_as_its_layer_is(geometry: cm.ConvGeometry) -> None:
     def drawn(html: str) -> list[tuple[str, list[str]]]:
-        found = ET.fromstring(html.replace("&times;", "x")).findall(".//{http://www.w3.org/2000/svg}g")
+        found = ET.fromstring(html).findall(".//{http://www.w3.org/2000/svg}g[{http://www.w3.org/2000/svg}title]")
         labels = [(parts(entry, "title")[0].text or "").split(" ")[0] for entry in found]
         places = [re.findall(r"(?:row|column) (\d+)", parts(entry, "title")[0].text or "") for entry in found]
         return sorted(zip(labels, places, strict=True))
@@ -461,7 +556,7 @@ def test_a_pattern_is_drawn_as_its_layer_is(geometry: cm.ConvGeometry) -> None:
 
 
 def test_a_pattern_from_triplets_shows_itself() -> None:
-    pattern = cm.WeightPattern.from_triplets((2, 60), [0, 0, 0, 1], [1, 1, 59, 3], [2, 0, 1, 1], 3)
+    pattern = cm.WeightPattern.from_triplets((2, 160), [0, 0, 0, 1], [1, 1, 59, 3], [2, 0, 1, 1], 3)
     root = ET.fromstring(pattern_html(pattern).replace("&times;", "x"))
     entries = root.findall(".//{http://www.w3.org/2000/svg}g")
     titles = [parts(entry, "title")[0].text for entry in entries]
@@ -472,8 +567,9 @@ def test_a_pattern_from_triplets_shows_itself() -> None:
     rows = {(row[0].text or ""): (row[1].text or "") for row in root.iter("tr") if len(row) == 2}
     assert rows["sharing"] == "each weight is used 1.333 times on average"
     assert rows["entries"] == "4 triplets (row, column, weight)"
-    assert "Top left corner of the matrix, coloured by weight: rows 0 to 1 of 2, columns 0 to 47 of 60" in pattern_html(
-        pattern
+    assert (
+        "Top left corner of the matrix, coloured by weight: rows 0 to 1 of 2, columns 0 to 47 of 160"
+        in pattern_html(pattern)
     )
 
 
@@ -508,13 +604,29 @@ def test_only_what_fits_is_drawn(shape: tuple[int, ...], drawn: bool) -> None:
     assert "a &lt; b" in html
 
 
-def test_a_proof_lists_its_parts() -> None:
+def test_a_proof_is_typeset_part_by_part() -> None:
+    """As Markdown, in which every front end of notebooks typesets formulas."""
     proof = cm.equivariance.prove("strided-shift")
-    root = ET.fromstring(proof._repr_html_().replace("&#10003;", "v"))
-    words = " ".join(" ".join(root.itertext()).split())
-    assert "v Proved Theorem strided-shift" in words
-    for text in (proof.statement, proof.hypotheses, *(part.text for part in proof.parts)):
-        assert text in words
-    assert len(list(root.iter("tr"))) == 1 + len(proof.parts)
-    assert "instances(" in words
-    assert "&#10005; Not proved" in proof_html(False, "t", "s", "h", [("n", "c", "undecided", False)], "")
+    text = proof._repr_markdown_()
+    assert text.startswith("**\N{CHECK MARK} Proved: theorem strided-shift.** With stride $s$ on a ring")
+    assert re.findall(r"\$\$ (.*) \$\$", text) == [part.latex for part in proof.parts]
+    for part in proof.parts:
+        assert f"\N{CHECK MARK} *{part.name}* (proved by sympy" in text
+        assert part.text in text
+    assert proof.argument in text
+    assert "m \N{GREATER-THAN OR EQUAL TO} 1 outputs" in text
+    assert "instances(" in text
+    assert not hasattr(proof, "_repr_html_")  # which front ends would prefer, and some do not typeset
+    broken = replace(proof, parts=(replace(proof.parts[0], status="undecided", name="<b>*x*_y"),) * 50)
+    text = broken._repr_markdown_()
+    assert text.startswith("**\N{MULTIPLICATION X} Not proved")
+    assert r"*\<b>\*x\*\_y* (undecided" in text
+    assert "... and 30 more parts" in text
+
+
+def test_texts_of_theorems_are_markdown() -> None:
+    """No command of LaTeX is left between their formulas."""
+    for theorem in all_theorems().values():
+        for text in (theorem.latex, theorem.argument):
+            outside = "".join(re.sub("`.*?`", "", _markdown(text)).split("$")[::2])
+            assert not re.search(r"[\\_*~{}]", outside), theorem.name

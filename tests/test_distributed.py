@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import operator
 import os
+import re
 import signal
 import threading
 import time
@@ -125,13 +126,14 @@ def test_options_and_rows(client: Any) -> None:
     assert sum(total for *_, total in found) == 8 * 6 - 1 - 3
 
 
-def test_progress(client: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress(client: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convmatrix.progress.DELAY", 0)
     seen: list[tuple[int, int]] = []
-    map_slabs(lambda slab: 0, KERNEL, LAYER, 30, client=client, progress=lambda *pair: seen.append(pair))
+    map_slabs(lambda slab: 0, KERNEL, LAYER, 30, client=client, progress=lambda *step: seen.append(step[:2]))
     assert seen[-1] == (11, 11)
     assert seen == sorted(seen)
     map_slabs(lambda slab: 0, KERNEL, LAYER, 30, client=client, progress=True, reduce=max)
-    assert "11 of 11 slabs" in capsys.readouterr().err
+    assert re.search(r"\rslabs \[[#.]{20}\] \d+/11 ", capsys.readouterr().err)
 
 
 def test_few_tasks_are_in_flight(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +178,7 @@ def test_interruption_withdraws_tasks(client: Any, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("convmatrix.distributed.slabs.SlabPlan.per_task", 1)
     started: list[int] = []
 
-    def interrupt(done: int, of: int) -> None:
+    def interrupt(done: int, of: int, text: str) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -333,7 +335,7 @@ class StopSavingError(Exception):
 def test_saving_continues_where_it_was_interrupted(client: Any, tmp_path: Path) -> None:
     folder = tmp_path / "A"
 
-    def interrupt(done: int, of: int) -> None:
+    def interrupt(done: int, of: int, text: str) -> None:
         if done == 3:
             raise StopSavingError
 
@@ -348,7 +350,7 @@ def test_saving_continues_where_it_was_interrupted(client: Any, tmp_path: Path) 
     dates = {number: partly.path(number).stat().st_mtime_ns for number in kept}
     time.sleep(0.02)
     seen: list[int] = []
-    saved = save_slabs(folder, KERNEL, LAYER, client=client, progress=lambda done, of: seen.append(of))
+    saved = save_slabs(folder, KERNEL, LAYER, client=client, progress=lambda done, of, text: seen.append(of))
     assert saved.complete
     assert saved.plan.rows_per_slab == 20
     assert set(seen) == {17 - len(kept) + 1}

@@ -42,6 +42,10 @@ def test_the_page_starts_with_the_layer() -> None:
     assert start["settings"] == {
         "input_shape": [4, 6],
         "kernel_shape": [3, 2],
+        "in_channels": 1,
+        "out_channels": 1,
+        "transposed": False,
+        "output_padding": [0, 0],
         "stride": [1, 2],
         "dilation": [1, 1],
         "padding": [[1, 0], [2, 3]],
@@ -54,6 +58,11 @@ def test_the_page_starts_with_the_layer() -> None:
     assert start_of(page())["settings"]["padding"] == ["same", "same"]
     assert start_of(page(cm.ConvGeometry(5, 3)))["settings"]["padding"] == ["valid"]
     assert start_of(page(EXAMPLE, np.ones((1, 1, 3, 2), dtype=bool)))["weights"] == [1] * 6
+    deep = cm.ConvGeometry(5, 3, in_channels=2, out_channels=3, transposed=True, stride=2, output_padding=1)
+    start = start_of(page(deep, np.arange(18).reshape(2, 3, 3)))
+    assert start["weights"] == list(range(18))
+    assert [start["settings"][name] for name in ("in_channels", "out_channels", "transposed")] == [2, 3, True]
+    assert start["settings"]["output_padding"] == [1]
 
 
 def test_the_page_has_the_colours_of_the_package() -> None:
@@ -86,8 +95,9 @@ def test_nothing_in_the_data_ends_the_script(monkeypatch: pytest.MonkeyPatch) ->
     "geometry, kernel, message",
     [
         (cm.ConvGeometry((3, 3, 3), (2, 2, 2)), None, "page input_shape=(3, 3, 3) has 3"),
-        (cm.ConvGeometry(5, 3, in_channels=2), None, "page in_channels=2 and out_channels=1"),
-        (cm.ConvGeometry(5, 3, transposed=True), None, "page transposed="),
+        (cm.ConvGeometry(5, 3, in_channels=2, out_channels=2, groups=2), None, "page groups=2"),
+        (cm.ConvGeometry(5, 3, in_channels=2, out_channels=2, connections=np.eye(2)), None, "page connections="),
+        (cm.ConvGeometry(5, 3, in_channels=2), [1, 2, 3], "kernel (3,) (1, 2, 3)"),
         (cm.ConvGeometry(5, 3, sharing="unshared"), None, "page sharing='unshared'"),
         (cm.ConvGeometry(401, 3), None, "page 400 400 400 (401,), (3,) 401"),
         (cm.ConvGeometry(9, 3, padding=300), None, "page 400 400 400 607"),
@@ -166,7 +176,7 @@ def test_command_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
         (["--kernel", "[1]", "--input-shape", "3", "--dtype", "int8"], "--dtype .* --random"),
         (["--stride", "2"], "--kernel"),
         (["--kernel", "[1,2,3]", "--input-shape", "2"], "axis 0"),
-        (["--kernel-shape", "4x3x3x3", "--input-shape", "3x8x8"], "in_channels=3 .* out_channels=4"),
+        (["--kernel-shape", "9x3x3x3", "--input-shape", "3x9x9"], r"400 x 400 .* output .* 441"),
     ],
 )
 def test_command_errors(
@@ -226,6 +236,12 @@ def type_in(driver: Any, selector: str, value: object) -> None:
 
     find(driver, selector).send_keys(Keys.CONTROL, "a")
     find(driver, selector).send_keys(str(value))
+
+
+def paste(driver: Any, selector: str, value: str) -> None:
+    """Replace the value of an input at once."""
+    script = "arguments[0].value = arguments[1]; arguments[0].dispatchEvent(new Event('input', { bubbles: true }));"
+    driver.execute_script(script, find(driver, selector), value)
 
 
 def choose(driver: Any, selector: str, value: str) -> None:
@@ -411,26 +427,53 @@ def test_play_moves_the_kernel_and_stops(opened: Any) -> None:
     assert shown(opened)["row"] == row
 
 
-def test_mistakes_are_explained(opened: Any, tmp_path: Path) -> None:
-    from selenium.webdriver.common.keys import Keys
-
-    for control, value, message in (
-        ("#input_shape-0", "", r"input_shape\[0\] .* empty"),
-        ("#stride-1", "0", r"stride\[1\] .* 1, but is 0"),
-        ("#weight-0", "", "w0 .* empty"),
-        ("#input_shape-0", "81", "405 x 405, .* 400 x 400"),
-        ("#kernel_shape-0", "201", "603 weights, .* 400"),
-        ("#dilation-0", "2000000000", r"dilation\[0\] .* 1000000000, but is 2000000000"),
+def test_mistakes_are_explained_beside_the_last_picture(opened: Any) -> None:
+    before = shown(opened)
+    for control, value, message, good in (
+        ("#input_shape-0", "", r"input_shape\[0\] .* empty", "5"),
+        ("#stride-1", "0", r"stride\[1\] .* 1, but is 0", "1"),
+        ("#weight-0", "", "w0 .* empty", "1"),
+        ("#input_shape-0", "81", "405 x 405, .* 400 x 400", "5"),
+        ("#kernel_shape-0", "201", "603 weights, .* 400", "3"),
+        ("#dilation-0", "2000000000", r"dilation\[0\] .* 1000000000, but is 2000000000", "1"),
+        ("#in_channels", "0", "in_channels .* 1, but is 0", "1"),
+        ("#pixel", "", r"x\[0,0\] .* empty", str(before["vector"][0])),
     ):
-        explore_page.open_page(opened, tmp_path)
-        find(opened, control).send_keys(Keys.CONTROL, "a")
-        find(opened, control).send_keys(value or Keys.DELETE)
+        paste(opened, control, value)
         assert re.search(message, text(opened, "#message")), message
-        assert not find(opened, "#results").is_displayed()
-        assert shown(opened) is None
-        find(opened, control).send_keys(Keys.CONTROL, "a")
-        find(opened, control).send_keys("3")
-        assert find(opened, "#results").is_displayed()
+        assert find(opened, "#kept").is_displayed()
+        assert find(opened, control).get_attribute("aria-invalid") == "true"
+        assert (shown(opened)["matrix"], shown(opened)["product"]) == (before["matrix"], before["product"])
+        assert find(opened, "#matrix g[data-row]").is_displayed()
+        find(opened, "#forward").click()  # the last picture still works
+        paste(opened, control, good)
+        assert not find(opened, "#message").is_displayed()
+        assert not find(opened, "#kept").is_displayed()
+        assert find(opened, control).get_attribute("aria-invalid") is None
+        assert shown(opened)["matrix"] == before["matrix"]
+
+
+def test_an_impossible_layer_keeps_the_last_picture(opened: Any) -> None:
+    """The message has both numbers; other views of the last layer can still be chosen."""
+    choose(opened, "#padding-0", "valid")
+    type_in(opened, "#dilation-0", 3)
+    assert "it spans 7 samples" in text(opened, "#message")
+    assert "the padded input has 5" in text(opened, "#message")
+    assert shown(opened)["matrix"]["shape"] == [15, 25]
+    show_view(opened, "transpose")
+    assert shown(opened)["matrix"]["shape"] == [25, 15]
+    show_view(opened, "chain")
+    assert shown(opened)["matrix"]["shape"] == [15, 25]
+    type_in(opened, "#dilation-0", 1)
+    assert not find(opened, "#message").is_displayed()
+    type_in(opened, "#second_kernel_shape-0", 2)
+    choose(opened, "#second_padding-1", "numbers")
+    paste(opened, "#second_padding_low-1", "-1")
+    assert "second layer: padding[1][0] must be at least 0, but is -1" in text(opened, "#message")
+    show_view(opened, "commutator")
+    paste(opened, "#shift-0", "")
+    assert "shift[0] must be an integer, but is empty" in text(opened, "#shift-message")
+    assert shown(opened)["view"] == "commutator"
 
 
 def test_weights_are_coloured_as_in_notebooks(opened: Any) -> None:

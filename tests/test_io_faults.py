@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import convmatrix as cm
-from convmatrix.atomic import TEMPORARY, atomic_write
+from convmatrix.atomic import TEMPORARY, atomic_folder, atomic_write, remove_leftovers
 from convmatrix.cli import main
 from tests.cases import for_each
 
@@ -94,6 +94,42 @@ def test_temporary_files_are_as_private_as_the_target(tmp_path: Path) -> None:
             assert stat.S_IMODE(path.stat().st_mode) == mode
     finally:
         os.umask(before)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="ends a process at once")
+def test_the_next_write_removes_what_a_killed_one_left(tmp_path: Path) -> None:
+    child = os.fork()
+    if child == 0:
+        with atomic_write(tmp_path / "A.npz") as file, atomic_folder(tmp_path / "B") as folder:
+            file.write(b"a part")
+            (folder / "part").touch()
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert len(list(tmp_path.glob(TEMPORARY))) == 2
+    with atomic_write(tmp_path / "A.npz") as file:
+        file.write(b"whole")
+    with atomic_folder(tmp_path / "B") as folder:
+        (folder / "whole").touch()
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")) == ["A.npz", "B", "B/whole"]
+    with pytest.raises(FileExistsError, match=r"B: it exists"), atomic_folder(tmp_path / "B"):
+        pass
+    with pytest.raises(RuntimeError), atomic_folder(tmp_path / "C") as folder:
+        raise RuntimeError
+    assert not list(tmp_path.glob(TEMPORARY))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="locks of POSIX")
+def test_a_second_writer_does_not_disturb_the_first(tmp_path: Path) -> None:
+    path = tmp_path / "A.npz"
+    with atomic_write(path) as first:
+        first.write(b"first")
+        with atomic_write(path) as second:
+            second.write(b"second")
+            remove_leftovers(tmp_path)
+            assert len(list(tmp_path.glob(TEMPORARY))) == 2
+        assert path.read_bytes() == b"second"
+    assert path.read_bytes() == b"first"
+    assert [file.name for file in tmp_path.iterdir()] == ["A.npz"]
 
 
 def test_a_full_disk_names_the_file(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 import networkx as nx
 
 import convmatrix as cm
-from tests.import_graph import PACKAGE, ROOT, import_graph, imports, modules, private_owner
+from tests.import_graph import PACKAGE, ROOT, import_graph, imports, modules, parsed, private_owner
 
 # Methods of a layer return what is built from it: these imports are deferred, and close a cycle each.
 DEFERRED: Final = {
@@ -114,14 +114,14 @@ def test_operator_is_independent_of_the_matrix() -> None:
             continue
         names = {target.rpartition(".")[2] for _, target in imports(module, path)}
         assert not names & set(parts), module
-        attributes = {n.attr for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute)}
+        attributes = {n.attr for n in ast.walk(parsed(path)) if isinstance(n, ast.Attribute)}
         assert not attributes & {"pattern", "unfold_matrix"}, module
 
 
 def test_no_class_name_occurs_twice() -> None:
     places = defaultdict(list)
     for module, path in modules().items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             if isinstance(node, ast.ClassDef):
                 places[node.name].append(module)
     assert {name: found for name, found in places.items() if len(found) > 1} == {}

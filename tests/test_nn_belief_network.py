@@ -593,9 +593,11 @@ def test_units_that_do_not_fit_are_refused() -> None:
             call()
 
 
-def test_progress_names_the_layer(capsys: pytest.CaptureFixture[str]) -> None:
+def test_progress_names_the_layer(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convmatrix.progress.DELAY", 0)
+    monkeypatch.setattr("convmatrix.progress._INTERVAL", 0)
     nn.fit_greedily(trainable(), bars(), steps=[2, 3], progress=True)
-    assert "layer 2/2 [####################] 3/3 loss" in capsys.readouterr().err
+    assert "\rtraining [####################] 5/5 layer 2, error " in capsys.readouterr().err
 
 
 def test_values_that_are_not_finite_end_the_training() -> None:

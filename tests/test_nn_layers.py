@@ -789,6 +789,16 @@ def test_truth_values_are_labels() -> None:
         np.testing.assert_array_equal(gradient, other)
 
 
+def test_losses_compute_integers_in_floating_point() -> None:
+    for loss in (nn.SquaredError(), nn.SoftmaxCrossEntropy()):
+        y = np.array([[3, 1, 0], [0, 2, 2]])
+        value, gradient = loss(y, [0, 2])
+        expected = loss(y.astype(float), [0, 2])
+        assert (value, gradient.tolist()) == (expected[0], expected[1].tolist())
+        assert loss(y.tolist(), [0, 2])[1].dtype == np.float64
+        assert loss(y.astype(np.float16), [0, 2])[1].dtype == np.float32
+
+
 def test_squared_error_against_pytorch() -> None:
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(0)
@@ -882,6 +892,19 @@ def test_layers_with_parameters_compute_in_their_dtype(name: str) -> None:
         y = layer.forward(x)
         assert y.dtype == np.float32
         assert layer.backward(np.ones(y.shape)).dtype == np.float32
+
+
+@for_each("name", [name for name, layer in SINGLE.items() if not layer.parameters])
+def test_layers_without_a_dtype_return_floating_point(name: str) -> None:
+    layer = SINGLE[name]
+    for dtype, expected in ((np.int64, np.float64), (np.uint8, np.float64), (np.float16, np.float32)):
+        x = np.arange(64).reshape(2, 2, 4, 4).astype(dtype)
+        y = layer.forward(x, training=True)
+        assert y.dtype == expected
+        assert layer.backward(np.ones(y.shape, dtype)).dtype == expected
+    for wrong in (x.astype(complex), x.astype(bool), np.ma.masked_array(x, mask=x > 3)):
+        with pytest.raises(TypeError, match=r"x .*(complex128|bool|masked)"):
+            layer.forward(wrong)
 
 
 @for_each("name", SINGLE)
@@ -1138,6 +1161,16 @@ ERRORS: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
         r"\(1,\).*\(3,\)",
         lambda: nn.SquaredError()(np.zeros((2, 3)), np.zeros((2, 1))),
     ),
+    "masked labels": (
+        TypeError,
+        "targets .*masked.* 1 of .*2",
+        lambda: nn.SoftmaxCrossEntropy()(np.zeros((2, 3)), np.ma.masked_array([0, 1], mask=[True, False])),
+    ),
+    "complex output": (TypeError, "complex128", lambda: nn.SquaredError()(np.zeros((1, 2), complex), [0])),
+    "on": (ValueError, "on .*nan", lambda: nn.SquaredError(on=math.nan)),
+    "slope": (ValueError, "slope .*nan", lambda: nn.LeakyReLU(math.nan)),
+    "scale": (TypeError, "scale .*'1'", lambda: nn.Tanh("1")),  # type: ignore[arg-type]
+    "infinite epsilon": (ValueError, "epsilon.*inf", lambda: nn.BatchNorm(1, epsilon=math.inf)),
     "infinite rate": (ValueError, "learning_rate.*inf", lambda: nn.SGD(np.inf)),
     "infinite decay": (ValueError, "weight_decay.*inf", lambda: nn.SGD(0.1, weight_decay=np.inf)),
     "negative epsilon": (ValueError, "epsilon.*-1", lambda: nn.Adam(epsilon=-1)),
@@ -1182,6 +1215,7 @@ FRESH: dict[str, Callable[[], Layer]] = {
     "Subsample": lambda: nn.Subsample(1),
     "MaxPool": lambda: nn.MaxPool(2),
     "BatchNorm": lambda: nn.BatchNorm(1),
+    "Dropout": nn.Dropout,
     "Flatten": nn.Flatten,
     "ReLU": nn.ReLU,
 }

@@ -17,7 +17,6 @@ import pytest
 
 import convmatrix as cm
 from convmatrix import nn
-from convmatrix.nn.training import ProgressBar
 from tests.cases import LENET5_C3, for_each
 
 if TYPE_CHECKING:
@@ -428,6 +427,13 @@ REFUSED: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
         {"checkpoint": "nowhere/a.npz"},
     ),
     "checkpoint is a folder": (ValueError, "checkpoint .* is a folder", {"checkpoint": str(ROOT)}),
+    "masked images": (TypeError, "training inputs .*masked", {"x": np.ma.masked_array(X, mask=X > 0)}),
+    "masked labels": (TypeError, "targets .*masked", {"y": np.ma.masked_array(Y, mask=Y == 1)}),
+    "a last batch that a layer refuses": (
+        ValueError,
+        r"BatchNorm.*2 values.*\(1, 2\)",
+        {"network": nn.Sequential([nn.Flatten(), nn.Dense(36, 2), nn.BatchNorm(2)]), "y": Y % 2, "batch_size": 11},
+    ),
     "layers that do not fit": (
         ValueError,
         r"Dense\(20, 3\).*n_in=20\b.*36",
@@ -457,6 +463,13 @@ def test_refused_before_the_first_step(kind: type[Exception], message: str, chan
         (r"beta2.*\[0, 1\).*-1", lambda: nn.Adam(beta2=-1)),
         ("every.*1.*0", lambda: nn.step_decay(1.0, every=0)),
         ("steps.*1.*0", lambda: nn.cosine_decay(1.0, steps=0)),
+        ("rate .*nan", lambda: nn.step_decay(float("nan"), every=1)),
+        ("rate .*inf", lambda: nn.cosine_decay(float("inf"), steps=1)),
+        ("factor .*-1", lambda: nn.step_decay(1.0, every=1, factor=-1)),
+        ("final .*-1", lambda: nn.cosine_decay(1.0, steps=1, final=-1)),
+        (r"labels \(1,\)", lambda: nn.accuracy(np.zeros((2, 3)), np.array([0]))),
+        (r"labels \(2, 1\)", lambda: nn.accuracy(np.zeros((2, 3)), np.zeros((2, 1), int))),
+        (r"\(0, 3\)", lambda: nn.accuracy(np.zeros((0, 3)), np.zeros(0, int))),
         (
             "gradient.*0.bias.*backward",
             lambda: nn.SGD().step(nn.Sequential([nn.Dense(2, 2)]).parameters, {}),
@@ -799,6 +812,26 @@ def test_an_optimiser_belongs_to_one_network() -> None:
     both.step(again.parameters, first.gradients)
 
 
+@for_each("optimiser", [nn.SGD(0.1, momentum=0.9), nn.Adam()])
+def test_a_refused_step_or_state_changes_nothing(optimiser: nn.Optimiser) -> None:
+    parameters = {"a": np.ones(2), "b": np.ones(2)}
+    for wrong in (np.ones(3), np.ones(1), np.ones((2, 2)), np.ones(2) * 1j):
+        with pytest.raises(ValueError, match=rf"b .*\(2,\).*{re.escape(str(wrong.shape))}"):
+            optimiser.step(parameters, {"a": np.ones(2), "b": wrong})
+    assert (optimiser.steps, optimiser.memory, parameters["a"].tolist()) == (0, {}, [1, 1])
+    optimiser.step(parameters, {"a": np.ones(2), "b": np.ones(2)})
+    before = {name: array.tolist() for name, array in optimiser.state().items()}
+    for state in (
+        {},
+        {"steps": np.array(-1)},
+        {"steps": np.array(1.5)},
+        {"steps": np.array(3), "mean a": np.array("x")},
+    ):
+        with pytest.raises(ValueError, match=r"steps|mean a"):
+            optimiser.load_state(state)
+    assert {name: array.tolist() for name, array in optimiser.state().items()} == before
+
+
 def test_a_schedule_that_is_not_finite_stops_before_the_step() -> None:
     network = tiny()
     optimiser = nn.SGD(lambda step: 0.1 if step < 2 else float("nan"))
@@ -847,62 +880,42 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_progress_shows_epoch_step_and_loss_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_progress_shows_steps_epoch_and_loss(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr("convmatrix.progress.DELAY", 0)
+    monkeypatch.setattr("convmatrix.progress._INTERVAL", 0)
+    told: list[tuple[int, int, str]] = []
     history = nn.fit(tiny(), *stripes(), epochs=2, batch_size=16)
-    text = stream.getvalue()
-    assert text.endswith("\n")
-    assert text.count("\n") == 1
-    shown = re.findall(r"\repoch (\d)/2 \[([#.]{20})\] (\d+)/4 loss (\d+\.\d{4}) ", text)
-    assert "".join(f"\repoch {e}/2 [{bar}] {s}/4 loss {loss} " for e, bar, s, loss in shown) == text[:-1]
-    assert ("1", "#" * 20, "4", f"{history.loss[0]:.4f}") in shown
-    assert shown[-1] == ("2", "#" * 20, "4", f"{history.loss[1]:.4f}")
-    assert {bar.count("#") * 4 == 20 * int(step) for _, bar, step, _ in shown} == {True}
+    shown = re.findall(r"\rtraining \[([#.]{20})\] (\d)/8 epoch (\d), loss (\d+\.\d{4}) ", stream.getvalue())
+    assert [(int(step), int(epoch)) for _, step, epoch, _ in shown] == [(n, 1 + (n > 4)) for n in range(1, 9)]
+    assert [shown[3][3], shown[7][3]] == [f"{loss:.4f}" for loss in history.loss]
+    assert all(bar.count("#") == 20 * int(step) // 8 for bar, step, _, _ in shown)
+    nn.fit(tiny(), *stripes(), epochs=2, batch_size=16, progress=lambda *step: told.append(step))
+    assert [(str(step), loss.rpartition(" ")[2]) for step, _, loss in told] == [(s, loss) for _, s, _, loss in shown]
 
 
-def test_progress_is_silent_elsewhere_or_on_request(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    nn.fit(tiny(), *stripes(), epochs=1)
-    assert capsys.readouterr() == ("", "")
-    nn.fit(tiny(), *stripes(), epochs=1, progress=True)
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("\repoch 1/1")
+def test_progress_is_removed_when_the_training_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = Terminal()
     monkeypatch.setattr(sys, "stderr", stream)
-    nn.fit(tiny(), *stripes(), epochs=1, progress=False)
-    assert stream.getvalue() == ""
-
-
-def test_progress_ends_its_line_when_the_training_fails(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream = Terminal()
-    monkeypatch.setattr(sys, "stderr", stream)
+    monkeypatch.setattr("convmatrix.progress.DELAY", 0)
 
     def fail(history: nn.History) -> None:
         raise KeyError("mine")
 
     with pytest.raises(KeyError, match="mine"):
         nn.fit(tiny(), *stripes(), epochs=2, callbacks=[fail])
-    assert stream.getvalue().endswith("\n")
-
-
-def test_progress_is_shown_at_most_ten_times_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    stream, now = Terminal(), [100.0]
-    monkeypatch.setattr("time.monotonic", lambda: now[0])
-    with ProgressBar(stream, 1, 1000) as bar:
-        for step in range(1, 1001):
-            now[0] += 0.01
-            bar.show(0, step, 1.0)
-    assert stream.getvalue().count("\r") in range(95, 103)
+    assert re.search(r"\r +\r$", stream.getvalue())
 
 
 def test_progress_on_a_real_terminal() -> None:
     """In a pseudo-terminal stderr is a terminal, and the bar appears."""
     pty = pytest.importorskip("pty", reason="there are no pseudo-terminals here")
     master, slave = pty.openpty()
-    program = "from tests.test_nn_training import *; nn.fit(tiny(), *stripes(), epochs=1)"
+    program = (
+        "import convmatrix.progress; convmatrix.progress.DELAY = 0; "
+        "from tests.test_nn_training import *; nn.fit(tiny(), *stripes(), epochs=1)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, stderr=slave, stdout=subprocess.PIPE, timeout=60, check=True
     )
@@ -910,4 +923,4 @@ def test_progress_on_a_real_terminal() -> None:
     shown = os.read(master, 100_000).decode()
     os.close(master)
     assert done.stdout == b""
-    assert re.search(r"\repoch 1/1 \[#{20}\] 1/1 loss \d", shown)
+    assert re.search(r"\rtraining \[#{20}\] 1/1 epoch 1, loss \d", shown)

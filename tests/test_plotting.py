@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,9 @@ import pytest
 
 pytest.importorskip("matplotlib", reason="needs the extra plot")
 
-from matplotlib.colors import to_rgb
+from matplotlib import colormaps, image
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
 
 import convmatrix as cm
 from convmatrix import plotting
@@ -23,10 +27,12 @@ from convmatrix.network import Addition, Concatenation, Elementwise, Input, Netw
 from convmatrix.plotting import (
     plot_connections,
     plot_filters,
+    plot_history,
     plot_matrix,
     plot_network,
     plot_receptive_field,
     plot_spectrum,
+    save_figure,
 )
 from tests.cases import for_each
 from tests.refusals import refused
@@ -68,6 +74,118 @@ def test_a_geometry_is_drawn_as_its_pattern() -> None:
 def test_weights_that_share_an_entry_are_named_together() -> None:
     figure = plot_matrix(cm.ConvGeometry(2, 3, padding="same", boundary="circular").pattern())
     assert sorted(text.get_text() for text in figure.axes[0].texts) == ["0+2", "0+2", "1", "1"]
+
+
+def test_a_sum_has_a_stripe_for_each_of_its_weights() -> None:
+    """The layer of two samples adds weights 0 and 2 at (0, 1) and (1, 0); the stripes share the cell."""
+    axes = plot_matrix(cm.ConvGeometry(2, 3, padding="same", boundary="circular")).axes[0]
+    (stripes,) = [drawn for drawn in axes.collections if len(drawn.get_facecolor()) == 4]
+    colours = plotting.weight_colours(3)
+    np.testing.assert_array_equal(stripes.get_facecolor(), colours[[0, 2, 0, 2]])
+    corners = [path.get_extents().bounds for path in stripes.get_paths()]
+    np.testing.assert_allclose(corners, [(x, y, 0.5, 1) for x, y in ((0.5, -0.5), (1, -0.5), (-0.5, 0.5), (0, 0.5))])
+    assert len(plot_matrix(SAME).axes[0].collections) == 2  # lines between the cells
+
+
+def test_palettes() -> None:
+    for palette in (["red", "#00FF00", (0, 0, 1)], "brg"):
+        image = picture(plot_matrix(SAME, palette=palette))
+        assert [to_hex(image[1, column]) for column in range(3)] == [to_hex(c) for c in palette_of(palette)]
+        lines = plot_connections(SAME, palette=palette).axes[0].lines
+        assert {to_hex(line.get_color()) for line in lines} == {to_hex(c) for c in palette_of(palette)}
+    assert to_hex(plotting.weight_colours(3, "tab10")[2]) == "#2ca02c"  # a list of colours, from its beginning
+    assert to_hex(plot_spectrum([1.0], palette=["lime"]).axes[0].lines[0].get_color()) == "#00ff00"
+    field = plot_receptive_field(SAME, 0, palette=["black", "white"]).axes[0].images[0]
+    assert [to_hex(field.cmap(number)) for number in (0, 1)] == ["#000000", "#ffffff"]
+    grey = plot_filters(np.eye(2), palette=["black", "white"]).axes[0].images[0].cmap(0.5)
+    np.testing.assert_allclose(grey, (0.5, 0.5, 0.5, 1), atol=1 / 256)  # a colormap has 256 colours
+    faces = [text.get_bbox_patch() for text in plot_network("lenet5", palette=["white", "red"]).axes[0].texts]
+    assert to_hex(faces[-1].get_facecolor()) == "#ff0000"
+
+
+def palette_of(palette: Any) -> Any:
+    return palette if isinstance(palette, list) else colormaps[palette]([0.0, 0.5, 1.0])
+
+
+def test_annotations() -> None:
+    assert "C3: 0.08" in {text.get_text() for text in plot_network("lenet5", annotate=True).axes[0].texts}
+    numbers = [text.get_text() for text in plot_filters([[0.125, -1], [2, 0]], annotate=True).axes[0].texts]
+    assert numbers == ["0.12", "-1", "2", "0"]
+    assert [text.get_text() for text in plot_connections(SAME, annotate=False).axes[0].texts] == ["$x$", "$s$"]
+
+
+def test_small_axes_are_not_labelled() -> None:
+    figure = Figure(figsize=(3.3, 1.5))
+    narrow, wide = figure.subplots(1, 2, width_ratios=[1, 3])
+    for axes, labels in ((narrow, 0), (wide, SAME.n_out * 3 - 2)):
+        assert plot_matrix(SAME, ax=axes) is figure
+        assert len(axes.texts) == labels
+    small = cm.ConvGeometry(30, 3)
+    (axes,) = plot_matrix(small).axes
+    assert [text.get_text() for text in axes.get_xticklabels()][:2] == ["0", "1"]
+    (crowded,) = plot_matrix(cm.ConvGeometry(40, 3)).axes
+    assert [text.get_text() for text in crowded.get_xticklabels()][:2] == ["0", "5"]
+
+
+def test_filters_inside_given_axes() -> None:
+    figure = Figure()
+    left, right = figure.subplots(1, 2)
+    assert plot_filters(np.ones((3, 2, 2)), ax=left, columns=2) is figure
+    boxes = [inset.get_position() for inset in left.child_axes]
+    outer, other = left.get_position(), right.get_position()
+    assert len([axes for axes in left.child_axes if axes.images]) == 3
+    assert all(outer.x0 <= box.x0 and box.x1 <= other.x0 for box in boxes)
+    assert boxes[0].y0 > boxes[2].y0
+
+
+def test_history() -> None:
+    history = SimpleNamespace(loss=[2.0, 1.0], validation_loss=[], metrics={"accuracy": [0.5, 0.75]})
+    (line,) = plot_history(history).axes[0].lines
+    assert (np.asarray(line.get_xdata()).tolist(), np.asarray(line.get_ydata()).tolist()) == ([1, 2], [2.0, 1.0])
+    axes = plot_history(history, "accuracy").axes[0]
+    assert np.asarray(axes.lines[0].get_ydata()).tolist() == [0.5, 0.75]
+    assert axes.get_ylabel() == "accuracy"
+
+
+@for_each("suffix, start", [("pdf", b"%PDF"), ("PNG", b"\x89PNG"), ("svg", b"<?xml")])
+def test_saved_files(suffix: str, start: bytes, tmp_path: Path) -> None:
+    """The same figure gives the same bytes; fonts in PDF are not of Type 3."""
+    path = tmp_path / f"matrix.{suffix}"
+    written = []
+    for _ in range(2):
+        save_figure(plot_matrix(SAME), path)
+        written.append(path.read_bytes())
+    assert written[0] == written[1]
+    assert written[0].startswith(start)
+    assert b"/Type3" not in written[0]
+
+
+def test_a_failure_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "figure.svg"
+    path.write_text("before")
+    figure = plot_spectrum([1.0])
+    figure.axes[0].set_title("$\\notacommand$")  # matplotlib finds out when it draws
+    with pytest.raises(ValueError, match="notacommand"):
+        save_figure(figure, path)
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_picture_of_the_readme() -> None:
+    """The picture in the repository is the one that its script draws, up to the rendering of letters."""
+    root = Path(__file__).resolve().parents[1]
+    path = root / "docs" / "pictures" / "circular_matrix.py"
+    specification = importlib.util.spec_from_file_location("circular_matrix", path)
+    assert specification is not None
+    assert specification.loader is not None
+    script = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(script)
+    drawn = BytesIO()
+    script.draw().savefig(drawn, format="png", dpi=160)
+    drawn.seek(0)
+    ours, kept = (np.asarray(image.imread(source)) for source in (drawn, path.with_suffix(".png")))
+    assert ours.shape == kept.shape
+    assert float(np.abs(ours - kept).mean()) < 0.01
 
 
 def test_large_matrices_have_a_scale_of_weights() -> None:
@@ -257,6 +375,7 @@ FIGURES = {
     "field": lambda: plot_receptive_field([CHANNELS, CHANNELS], (0, 1, 1)),
     "filters": lambda: plot_filters(np.eye(5)[None].repeat(7, axis=0)),
     "spectrum": lambda: plot_spectrum([3.0, 2.0, 1.0], label="layer"),
+    "sums": lambda: plot_matrix(cm.ConvGeometry((4, 4), (3, 3), padding=1, boundary="reflect")),
 }
 
 
@@ -268,7 +387,6 @@ def test_files_and_margins(name: str) -> None:
         file = BytesIO()
         figure.savefig(file, format=suffix)
         assert file.getvalue().startswith(start)
-    figure.canvas.draw()
     assert figure.get_figwidth() <= 8
     for axes in figure.axes:
         box = axes.get_tightbbox()
@@ -316,6 +434,18 @@ def test_matplotlib_is_loaded_on_first_use() -> None:
         (ValueError, lambda: plot_spectrum([1, 2, np.nan]), "values 1 of 3"),
         (TypeError, lambda: plot_spectrum(np.array([1j])), "values complex128"),
         (TypeError, lambda: plot_matrix(cm.conv_matrix([1, 2], 4)), "plot_matrix csr_array"),
+        (ValueError, lambda: plot_matrix(SAME, palette=["red", "blue"]), "palette 2 3"),
+        (ValueError, lambda: plot_matrix(cm.ConvGeometry(20, 11), palette="tab10"), "'tab10' 10 11"),
+        (ValueError, lambda: plot_matrix(SAME, palette="no such"), "palette 'no"),
+        (ValueError, lambda: plot_connections(SAME, palette=["no such", "red", "blue"]), "palette"),
+        (ValueError, lambda: plot_filters(np.eye(2), palette=["red"]), "palette 1 2"),
+        (ValueError, lambda: plot_spectrum([1.0], ax=Figure().subplots(), axes=Figure().subplots()), "axes"),
+        (ValueError, lambda: plot_history(SimpleNamespace(loss=[], validation_loss=[])), "history 0 1"),
+        (ValueError, lambda: plot_history(SimpleNamespace(loss=[1], metrics={}), "accuracy"), "metric 'accuracy'"),
+        (ValueError, lambda: save_figure(plot_spectrum([1.0]), "spectrum.jpg"), "path 'spectrum.jpg'"),
+        (ValueError, lambda: save_figure(plot_spectrum([1.0]), "spectrum"), "path 'spectrum'"),
+        (ValueError, lambda: save_figure(plot_spectrum([1.0]), "spectrum.png", dpi=0), "positive, 0"),
+        (OSError, lambda: save_figure(plot_spectrum([1.0]), "no/such/folder/spectrum.png"), "save"),
     ],
 )
 def test_refused(error: type[Exception], draw: Callable[[], Any], message: str) -> None:

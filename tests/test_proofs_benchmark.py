@@ -37,10 +37,12 @@ def test_checks_are_linear_work() -> None:
 
 
 def test_bases_say_why_emlp_has_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proofs, "_LARGEST_NULL_SPACE", 3)  # the next one takes seconds
     monkeypatch.setattr(proofs, "emlp_outcome", lambda size, limit: Outcome(failure="not installed"))
     table = proofs.equivariant_bases(QUICK)
     assert [row.cells["EMLP / orbits"] for row in table.rows] == ["not installed"] * 2
     assert [row.cells["dimension"] for row in table.rows] == [9, 16]
+    assert [row.cells["null space / orbits"] is None for row in table.rows] == [False, True]
     assert "not installed" in table.text()
     monkeypatch.setattr(proofs, "emlp_outcome", lambda size, limit: Outcome({"seconds": [2.0, 1.0], "dimension": 9}))
     with pytest.raises(RuntimeError, match="EMLP finds 9 maps, not 16"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -22,9 +23,15 @@ SAME: dict[str, Any] = {"padding": "same"}
 METHODS = ("tikhonov", "tsvd", "wiener")
 
 
+@functools.lru_cache(maxsize=1)
+def decomposition(data: bytes, shape: tuple[int, int], dtype: str) -> tuple[Any, Any, Any]:
+    """Return the singular value decomposition of a matrix, which many parameters share."""
+    return tuple(np.linalg.svd(np.frombuffer(data, dtype).reshape(shape), full_matrices=False))
+
+
 def dense_filter(A: Any, y: Any, method: str, parameter: float) -> Any:
     """Return the filtered solution by its formula, from a dense decomposition."""
-    U, s, Vh = np.linalg.svd(A, full_matrices=False)
+    U, s, Vh = decomposition(np.asarray(A).tobytes(), A.shape, A.dtype.str)
     if method == "tsvd":
         factors = np.divide(1, s, out=np.zeros_like(s), where=s >= parameter * s[0])
     else:

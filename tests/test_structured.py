@@ -660,6 +660,14 @@ def test_kernels_are_recovered_at_any_scale(scale: float) -> None:
         structured.find_geometry(other * scale, 7, largest_kernel=3)
 
 
+@pytest.mark.parametrize(("size", "taps", "padding"), [(3, 4, (40, 37)), (3, 3, (300, 100))])
+def test_kernels_of_wide_antireflective_padding_are_recovered(size: int, taps: int, padding: tuple[int, int]) -> None:
+    geometry = cm.ConvGeometry(size, taps, padding=[padding], boundary="antireflect", sharing="unshared")
+    A = cm.conv_matrix(np.random.default_rng(0).standard_normal(geometry.weight_shape), geometry)
+    residual = structured.recover_kernel(A, geometry)[1]
+    assert residual < 1e-15 * np.linalg.norm(A.data)  # the condition number is 1e8: one solution leaves 1e-7
+
+
 SMALLEST: dict[str, tuple[int, list[float], dict[str, Any], int]] = {
     "padding past the kernel": (4, [2.0], {"padding": 1}, 1),
     "one tap beyond an end": (6, [2.0], {"stride": 3, "padding": [(2, 3)], "boundary": "circular"}, 1),

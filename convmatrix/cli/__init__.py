@@ -14,6 +14,7 @@ import sys
 import textwrap
 import threading
 import traceback
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from convmatrix.cli import (
@@ -34,6 +35,7 @@ from convmatrix.cli.console import ERROR, YES, CommandError, complain, discard_o
 from convmatrix.cli.layer_options import LAYER_ARGUMENTS
 from convmatrix.memory import MatrixTooLargeError
 from convmatrix.options import LAYER_OPTIONS, argument_hint
+from convmatrix.progress import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +68,7 @@ _IN_COMMAND: Final = (
     (r"; convert it yourself,.*", "; choose another --dtype"),
     (r"pass the geometry and order of this matrix", "give the --order of this matrix"),
     (r"; rename it or give format=", "; rename it"),
+    (", another checkpoint file, or allow_changes=True", ", or another checkpoint file"),
     (r"set (flip|transposed)=True", r"add --\1"),
     (r"\b(?:boundary=|boundary (?='))", "--boundary "),
     (rf"\b({_ARGUMENTS})(?==|\[\d+\]=| has \d+ entries)", lambda found: "--" + found[1].replace("_", "-")),
@@ -107,7 +110,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             flush_output()
             return request.code if isinstance(request.code, int) else YES
         debug = args.debug
-        status: int = args.run(args)
+        with quiet() if args.quiet else nullcontext():
+            status: int = args.run(args)
         return status
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -211,6 +215,7 @@ def _parser() -> argparse.ArgumentParser:
         subparser.add_argument(
             "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
         )
+        subparser.add_argument("--quiet", action="store_true", help="show no progress on standard error")
         subparser.set_defaults(run=command.run, parser=subparser)
     return parser
 

@@ -11,7 +11,6 @@ from convmatrix.cli.console import (
     CommandError,
     check_output,
     count,
-    progress_bar,
     say,
     say_json,
     seconds,
@@ -94,17 +93,15 @@ def run(args: argparse.Namespace) -> int:
         check_output("--report", args.report, (".json",))
     options = _options(args.options)
     try:
-        with progress_bar() as progress:
-            report = conform(
-                args.target,
-                options,
-                rounding=args.rounding,
-                count=args.count,
-                time_limit=args.time_limit,
-                jobs=args.jobs,
-                rng=args.seed,
-                progress=progress,
-            )
+        report = conform(
+            args.target,
+            options,
+            rounding=args.rounding,
+            count=args.count,
+            time_limit=args.time_limit,
+            jobs=args.jobs,
+            rng=args.seed,
+        )
     except ImportError as error:
         raise CommandError(str(error)) from None
     if args.report is not None:
@@ -139,8 +136,7 @@ def _export(args: argparse.Namespace) -> int:
     for name, value in given.items():
         if value is not None:
             raise CommandError(f"--export runs nothing: drop {name}")
-    with progress_bar() as progress:
-        exported = export_vectors(Path(args.export), args.count, args.seed, progress)
+    exported = export_vectors(Path(args.export), args.count, args.seed)
     if args.json:
         say_json({"folder": args.export, **exported})
     else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import sys
 from argparse import ArgumentTypeError
 from contextlib import contextmanager, suppress
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TextIO
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
@@ -88,29 +87,6 @@ def discard_output() -> None:
     except (BrokenPipeError, CommandError):
         with suppress(OSError), Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), sys.stdout.fileno())
-
-
-@contextmanager
-def progress_bar() -> Iterator[Callable[[int, int, str], None] | None]:
-    """Yield a function of (done, of, name) that shows a bar on standard error; None if that is not a terminal."""
-    stream = sys.stderr
-    if stream is None or not stream.isatty():
-        yield None
-        return
-    width = shutil.get_terminal_size().columns - 1
-
-    def show(done: int, of: int, name: str) -> None:
-        filled = 20 * done // of
-        line = f"[{'#' * filled}{'.' * (20 - filled)}] {done}/{of} {ascii(name)[1:-1]}"
-        stream.write(f"\r{line[:width]:{width}}")
-        stream.flush()
-
-    try:
-        yield show
-    finally:
-        with suppress(OSError):
-            stream.write(f"\r{'':{width}}\r")
-            stream.flush()
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

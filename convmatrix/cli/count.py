@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
@@ -111,8 +112,27 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         say_json(_record(args, counts, dtype))
     else:
-        say(_table(args, counts))
+        remarks = [] if args.latex or args.markdown else _fixed_weights(counts)
+        say("\n\n".join([_table(args, counts), *remarks]))
     return 0
+
+
+def _fixed_weights(counts: NetworkCounts) -> list[str]:
+    """Return a remark on each layer of a named network whose weights are fixed, so that they are no parameters."""
+    from convmatrix.network import ARCHITECTURES, FullyConnected, architecture
+
+    nodes = architecture(counts.name).nodes if counts.name in ARCHITECTURES else ()
+    remarks = []
+    for node in nodes:
+        operation = node.operation
+        if isinstance(operation, FullyConnected) and not operation.trained:
+            n_weights, n_biases = operation.n_in * operation.n_out, operation.n_out
+            remarks.append(
+                f"{node.name}: {n_weights} fixed weights, as published, which are no parameters. A trained layer in "
+                f"its place, as in nn.{counts.name} and convmatrix train {counts.name}, has {n_weights} weights and "
+                f"{n_biases} biases: {counts.total.parameters + n_weights + n_biases:,} parameters in total."
+            )
+    return [textwrap.fill(remark, 100) for remark in remarks]
 
 
 def _record(args: argparse.Namespace, counts: NetworkCounts, dtype: str) -> dict[str, Any]:
@@ -127,7 +147,8 @@ def _layer_record(counts: LayerCounts) -> dict[str, Any]:
 
 def _table(args: argparse.Namespace, counts: NetworkCounts) -> str:
     """Return the table; if there are several layers, the last row is the total."""
-    from convmatrix.display.tables import latex_table, markdown_table, text_table
+    from convmatrix.display.tables import markdown_table, text_table
+    from convmatrix.display.typesetting import latex_table
 
     several = len(counts.layers) > 1
     rows = [list(_COLUMNS)]

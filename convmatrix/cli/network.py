@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli.console import CommandError, check_output, count, progress_bar, say, say_json
+from convmatrix.cli.console import CommandError, check_output, count, say, say_json
 from convmatrix.cli.layer_options import by_x, shape_argument
 
 if TYPE_CHECKING:
@@ -91,8 +91,7 @@ def run(args: argparse.Namespace) -> int:
     if args.matrix is not None:
         _write_matrix(args, network)
         return 0
-    with progress_bar() as progress:
-        report = network.report(args.norms, progress=progress)
+    report = network.report(args.norms)
     text = report.to_json() if args.json else report.to_csv() if args.csv else report.to_latex() if args.latex else None
     say((report.to_text(args.width) if text is None else text).rstrip("\n"))
     return 0
@@ -158,9 +157,12 @@ def _write_matrix(args: argparse.Namespace, network: Network) -> None:
         from scipy import sparse
 
         from convmatrix import io
+        from convmatrix.atomic import atomic_write
 
-        io.save(args.output, matrix, geometry)
-        io.save(bias_path, sparse.csr_array(bias[:, None]))
+        suffix = Path(args.output).suffix.lower()[1:]
+        with atomic_write(bias_path) as bias_file, atomic_write(args.output) as file:  # both, or neither
+            io.save(file, matrix, geometry, format=suffix)
+            io.save(bias_file, sparse.csr_array(bias[:, None]), format=suffix)
     record = {
         "node": node.name,
         "kind": node.kind,

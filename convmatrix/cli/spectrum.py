@@ -159,15 +159,12 @@ def _text(record: dict[str, Any]) -> str:
 
 def _plot(path: str, values: list[float], shape: list[int]) -> None:
     """Draw the singular values to a file, atomically."""
-    from convmatrix.atomic import atomic_write
-
     try:
-        from convmatrix.plotting import plot_spectrum
+        from convmatrix.plotting import plot_spectrum, save_figure
 
         figure = plot_spectrum(values)
     except ImportError as error:
         message = f"--plot needs {error.name}, which is not installed: pip install {error.name}"
         raise CommandError(message) from None
     figure.axes[0].set_title(f"singular values of a {shape[0]} x {shape[1]} matrix")
-    with atomic_write(path) as file:
-        figure.savefig(file, format=Path(path).suffix.lower()[1:], dpi=150)
+    save_figure(figure, path)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from convmatrix.cli.train_data import ImageSet
     from convmatrix.nn import History, Optimiser, Sequential
+    from convmatrix.nn.checkpoints import Run
 
 _USAGE: Final = "convmatrix train NETWORK DATA [options]"
 _DESCRIPTION: Final = """\
@@ -109,6 +110,7 @@ def run(args: argparse.Namespace) -> int:
 
     from convmatrix import memory, nn
     from convmatrix.atomic import atomic_write
+    from convmatrix.nn.checkpoints import Run
     from convmatrix.nn.images import stratified_split
 
     options: Any = {"classes": data.classes, "method": args.method, "dtype": args.dtype, "rng": args.seed}
@@ -127,14 +129,23 @@ def run(args: argparse.Namespace) -> int:
     rate = _RATES[args.optimiser] if args.learning_rate is None else args.learning_rate
     optimiser = _optimiser(args, rate, steps=args.epochs * -(-len(kept) // args.batch_size))
     report = _report(args, data, rate, network, (len(kept), len(held_out)))
-    table = None if args.json else _Table(report)
+    loss = nn.SquaredError() if args.network == "lecun1989" else nn.SoftmaxCrossEntropy()
+    training = data.images[kept], data.labels[kept]
+    settings = _settings(args, data, rate)
+    table = None
+    if not args.json:
+        resumed = []
+        if report["resumed"]:
+            rng = np.random.default_rng(args.seed)
+            run = Run(network, optimiser, loss, *training, args.batch_size, rng, settings)
+            resumed = _resumed(run, Path(args.checkpoint), args.epochs)
+        table = _Table(report, resumed, quiet=args.quiet)
     try:
         history = nn.fit(
             network,
-            data.images[kept],
-            data.labels[kept],
+            *training,
             epochs=args.epochs,
-            loss=nn.SquaredError() if args.network == "lecun1989" else nn.SoftmaxCrossEntropy(),
+            loss=loss,
             optimiser=optimiser,
             batch_size=args.batch_size,
             validation=(data.images[held_out], data.labels[held_out]) if len(held_out) else None,
@@ -142,7 +153,7 @@ def run(args: argparse.Namespace) -> int:
             patience=args.patience,
             checkpoint=args.checkpoint,
             checkpoint_steps=args.checkpoint_steps,
-            settings=_settings(args, data, rate),
+            settings=settings,
             rng=args.seed,
         )
     except nn.NonFiniteError as error:
@@ -302,29 +313,54 @@ def _report(
     }
 
 
-class _Table:
-    """The report as text: a header and one line per epoch, printed as it ends or, with a progress bar, at the end."""
+def _resumed(run: Run, path: Path, epochs: int) -> list[str]:
+    """Return what a checkpoint continues, as a line of the header; raise an error if it is of another training."""
+    run.resume(path)
+    steps = f" and {run.done} steps" if run.done else ""
+    stopped = ", stopped by --patience" if run.stopped else ""
+    return [f"resumes   {path}, after {run.history.epochs} of {epochs} epochs{steps}{stopped}"]
 
-    def __init__(self, report: dict[str, Any]) -> None:
+
+def _trained_output(report: dict[str, Any]) -> list[str]:
+    """Return where the number of parameters differs from the published one, as a line of the header."""
+    from convmatrix.counts import NETWORKS, network_counts
+
+    if report["network"] not in NETWORKS:
+        return []
+    published = network_counts(report["network"]).total.parameters
+    more = report["parameters"] - published
+    return (
+        [f"          {published} as published, with a fixed output layer; here it has {more}, trained"] if more else []
+    )
+
+
+class _Table:
+    """The report as text: a header, and one line per epoch, printed as it ends or, with a progress bar, at the end."""
+
+    def __init__(self, report: dict[str, Any], resumed: list[str], *, quiet: bool) -> None:
         from convmatrix.nn import History
 
         self.history = History()
+        self._at_once = quiet or sys.stderr is None or not sys.stderr.isatty()
         self._measured = "validation" if report["validation_images"] else "training"
         self._printed = 0  # number of epochs
         held_out = f", {report['validation_images']} to validate" if report["validation_images"] else ""
         self._header = [
             f"network   {report['network']}, {report['parameters']} parameters, {report['dtype']}, {report['method']}",
+            *_trained_output(report),
             f"data      {report['data']}: {report['training_images']} images of {_times(report['image_shape'])}"
             f"{held_out}, {report['classes']} classes",
             f"training  {report['optimiser']}, learning rate {report['learning_rate']:g} ({report['schedule']}), "
             f"batches of {report['batch_size']}, seed {report['seed']}",
+            *resumed,
             f"epoch  training loss{'  validation loss' if held_out else ''}  {self._measured} accuracy",
         ]
+        self.print_rest()
 
     def add(self, history: History) -> None:
         """Print the line of a finished epoch, unless a progress bar is shown."""
         self.history = history
-        if sys.stderr is None or not sys.stderr.isatty():
+        if self._at_once:
             self.print_rest()
 
     def print_rest(self) -> None:

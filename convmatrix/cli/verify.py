@@ -12,7 +12,6 @@ from convmatrix.cli.console import (
     CommandError,
     check_output,
     count,
-    progress_bar,
     say,
     say_json,
     seconds,
@@ -113,16 +112,7 @@ def run(args: argparse.Namespace) -> int:
         else:
             say(f"{args.recheck}: {checked}")
         return YES if checked else NO
-    with progress_bar() as progress:
-        found = verify(
-            network,
-            box,
-            claim,
-            name=args.output,
-            timeout=args.timeout,
-            most_nodes=args.nodes,
-            progress=progress,
-        )
+    found = verify(network, box, claim, name=args.output, timeout=args.timeout, most_nodes=args.nodes)
     if args.certificate is not None and found:
         found.to_json(args.certificate)
     if args.json:

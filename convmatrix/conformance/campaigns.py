@@ -15,11 +15,11 @@ from convmatrix.conformance.rounding import ROUNDINGS
 from convmatrix.conformance.target_names import TargetName
 from convmatrix.conformance.trials import outcomes
 from convmatrix.conformance.worker_processes import Workers
+from convmatrix.progress import reporting
 
 if TYPE_CHECKING:
     from convmatrix.conformance.rounding import Rounding
-
-Progress = Callable[[int, int, str], None]
+    from convmatrix.progress import Progress
 
 
 def conform(
@@ -32,7 +32,7 @@ def conform(
     time_limit: float | None = None,
     jobs: int = 1,
     rng: int | np.random.Generator = 0,
-    progress: Progress | None = None,
+    progress: Progress = None,
 ) -> ConformanceReport:
     """Run random layers on a target; see `convmatrix.testing.conform`, which documents the arguments."""
     count = validate.integer("count", count, minimum=1)
@@ -50,21 +50,22 @@ def conform(
             raise TypeError(f"gradient is for functions, but the target is the name {target!r}; drop it")
         name = TargetName(target, tuple(_listed(options)), rounding)
         loaded = name.load()  # in this process first, for its errors
-        with Workers(name, seed, count, jobs) as workers:
+        with Workers(name, seed, count, jobs) as workers, reporting(progress, "layers") as report:
             for outcome in workers.outcomes(until):
                 tally.add(outcome)
-                if progress is not None:
-                    progress(tally.tried, count, outcome.call)
+                report(tally.tried, count, outcome.call)
     else:
         if jobs != 1:
             raise ValueError(
                 f"jobs={jobs} is for targets that other processes can import; give 'module:function', or jobs=1"
             )
         loaded = function_target(target, options, gradient=gradient, rounding=rounding or "exact")
-        for outcome in outcomes(loaded, seed, range(count)):
-            tally.add(outcome)
-            if until is not None and time.monotonic() >= until:
-                break
+        with reporting(progress, "layers") as report:
+            for outcome in outcomes(loaded, seed, range(count)):
+                tally.add(outcome)
+                report(tally.tried, count, outcome.call)
+                if until is not None and time.monotonic() >= until:
+                    break
     return tally.report(loaded.name, loaded.versions, seed, time.monotonic() - started)
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix.atomic import atomic_write
+from convmatrix.display.tables import ShownAsTable, Table
 
 if TYPE_CHECKING:
     from convmatrix.conformance.trials import Finding, LayerOutcome
@@ -22,7 +23,7 @@ FORMAT_VERSION: Final = 1
 
 
 @dataclass(frozen=True)
-class ConformanceReport:
+class ConformanceReport(ShownAsTable):
     """What was found about a target; true if nothing differs.
 
     Attributes
@@ -72,6 +73,19 @@ class ConformanceReport:
     def __repr__(self) -> str:
         verdict = "conforms" if self else f"{self.failed} of {self.tried} layers differ"
         return f"ConformanceReport({self.target!r}, tried={self.tried}, {verdict})"
+
+    def _table(self) -> Table:
+        rows = [[name, f"{count:,}"] for name, count in sorted(self.calls.items())]
+        notes = [
+            f"{finding.call}: {finding.difference.text} ({_plural(finding.count, 'layer')})"
+            for finding in self.findings
+        ]
+        if self.refused:
+            notes.append(f"refused, as not supported: {_plural(sum(self.refused.values()), 'layer')}")
+        differ = "" if self else f", {self.failed} differ"
+        title = f"{self.target}: {_plural(self.tried, 'layer')}{differ}, seed {self.rng}"
+        answer = "Conforms" if self else "Differs"
+        return Table(title, [["call", "layers"], *rows], notes=notes, holds=bool(self), answer=answer)
 
     def explain(self) -> str:
         """Return the report as text: counts, refusals, and each finding with its script."""

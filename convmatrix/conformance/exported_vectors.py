@@ -10,18 +10,18 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from convmatrix.atomic import atomic_write
+from convmatrix.atomic import atomic_folder, atomic_write
 from convmatrix.boundary import BOUNDARIES
 from convmatrix.conformance.drawing import draw_case
 from convmatrix.conformance.expected_values import draw_values, exact_results
 from convmatrix.conformance.offers import Offers
 from convmatrix.conformance.onnx_target import MODEL_IMPORTS, model_lines, onnx_offers
 from convmatrix.conformance.targets import is_installed, run_statements, typed_arrays
+from convmatrix.progress import report_step, reporting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from convmatrix.conformance.expected_values import LayerValues
     from convmatrix.conformance.layer_cases import LayerCase
+    from convmatrix.progress import Progress
 
 FORMAT: Final = "convmatrix test vectors"
 FORMAT_VERSION: Final = 1
@@ -66,9 +67,7 @@ def vector_offers() -> dict[str, Offers]:
     }
 
 
-def export_vectors(
-    folder: Path, count: int, seed: int, progress: Callable[[int, int, str], None] | None = None
-) -> dict[str, int]:
+def export_vectors(folder: Path, count: int, seed: int, progress: Progress = None) -> dict[str, int]:
     """Write test vectors to a new folder; return how many layers there are as npz and as ONNX node tests.
 
     Without the package onnx, no node tests are written. The folder is complete or absent.
@@ -90,28 +89,11 @@ def export_vectors(
     ...     print(exported["npz"], sorted(arrays)[-3:])
     3 ['w', 'x', 'y']
     """
-    if not folder.parent.is_dir():
-        raise FileNotFoundError(
-            f"cannot export to {folder}: the folder {folder.parent} does not exist; create it first"
-        )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise FileExistsError(f"cannot export to {folder}: it exists and is not empty; give the name of a new folder")
-    work = folder.with_name(f".{folder.name}.partial")
-    work.mkdir()
-    try:
-        exported = _write_vectors(work, count, seed, progress)
-        if folder.exists():
-            folder.rmdir()
-        work.rename(folder)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
-    return exported
+    with atomic_folder(folder) as work, reporting(progress, "layers"):
+        return _write_vectors(work, count, seed)
 
 
-def _write_vectors(
-    folder: Path, count: int, seed: int, progress: Callable[[int, int, str], None] | None
-) -> dict[str, int]:
+def _write_vectors(folder: Path, count: int, seed: int) -> dict[str, int]:
     with_onnx = is_installed("onnx")
     offered, layers = vector_offers(), []
     names = list(offered)
@@ -134,8 +116,7 @@ def _write_vectors(
         if with_onnx and name in onnx_offers():
             layers[-1]["onnx"] = f"node/test_layer_{number:04}"
             _write_node_test(folder / layers[-1]["onnx"], case, values, arrays["y"])
-        if progress is not None:
-            progress(number + 1, count, name)
+        report_step(number + 1, count, name)
     index = {"format": FORMAT, "version": FORMAT_VERSION, "seed": seed, "layers": layers}
     with atomic_write(folder / "index.json") as target:
         target.write(json.dumps(index, indent=1).encode() + b"\n")

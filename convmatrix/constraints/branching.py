@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix.constraints.phase_programs import ACTIVE, INACTIVE, PhaseProgram, Relaxed
+from convmatrix.progress import report_step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
     Phases = NDArray[np.int8]
 
 _ALONE: Final = 16  # half-spaces that are tried alone, at most
-
-Progress = Callable[[int, int, str], None]
 
 
 @dataclass
@@ -134,7 +133,7 @@ class BranchAndBound:
         if not self.closed and self.point is None:
             self._offer(*self.target.attack(rng))
 
-    def run(self, limits: Limits, progress: Progress | None = None) -> str:
+    def run(self, limits: Limits) -> str:
         """Search until the tree is closed, an input was found, or a limit is reached; return why it is not decided."""
         while self._waiting and self.point is None:
             reason = limits.reached()
@@ -145,9 +144,8 @@ class BranchAndBound:
                 self._stuck.append(branch)
                 continue
             self._split(branch, limits)
-            if progress is not None:
-                done, of = len(self.nodes) - len(self._waiting), len(self.nodes)
-                progress(done, of, f"bound {self._waiting[0][0]:.3g}" if self._waiting else "")
+            done, of = len(self.nodes) - len(self._waiting), len(self.nodes)
+            report_step(done, of, f"bound {self._waiting[0][0]:.3g}" if self._waiting else "")
         return "the signs of all rectifiers are decided, but a margin is 0 up to rounding" if self._stuck else ""
 
     def _split(self, branch: _OpenNode, limits: Limits) -> None:

@@ -14,6 +14,8 @@ from scipy.optimize import Bounds, LinearConstraint
 from convmatrix.constraints.mps import column_names, write_mps
 from convmatrix.constraints.normal_form import normal_form
 from convmatrix.constraints.tightening import tighten as tighten_bounds
+from convmatrix.display.tables import ShownAsTable, Table, by, facts
+from convmatrix.progress import reporting
 
 if TYPE_CHECKING:
     import os
@@ -22,14 +24,15 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
     from convmatrix.constraints.normal_form import NormalForm
-    from convmatrix.constraints.tightening import Progress, Tightening
+    from convmatrix.constraints.tightening import Tightening
+    from convmatrix.progress import Progress
 
     Indices = NDArray[np.int64]
     Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Constraints:
+class Constraints(ShownAsTable):
     r"""A network on a box as mixed-integer linear constraints on a vector of variables.
 
     .. math:: l \le A v \le u, \qquad b_l \le v \le b_u, \qquad v_j \in \mathbb Z \text{ for some } j
@@ -170,6 +173,17 @@ class Constraints:
             self.names,
         )
 
+    def _table(self) -> Table:
+        form, phases = self.form, len(self.rectifiers)
+        values = {
+            "variables": f"{self.A.shape[1]:,}, {phases:,} of them integer",
+            "rows": f"{self.A.shape[0]:,}, {self.A.nnz:,} nonzeros",
+            "rectifiers": f"{len(form.pre):,}, {phases:,} of unknown sign on the box",
+            "input": f"{form.input}, {by(self.variables[form.input].shape)}",
+            "output": f"{form.output}, {by(self.variables[form.output].shape)}",
+        }
+        return facts("Mixed-integer linear constraints", values)
+
     def __repr__(self) -> str:
         form = self.form
         return (
@@ -186,7 +200,7 @@ def encode(
     name: str | None = None,
     *,
     tighten: Tightening = "symbolic",
-    progress: Progress | None = None,
+    progress: Progress = None,
 ) -> Constraints:
     r"""Return a network on a box of inputs as sparse mixed-integer linear constraints.
 
@@ -213,8 +227,8 @@ def encode(
         default), which takes about a second for thousands of rectifiers and gives far tighter bounds; and then by two
         linear programs for each rectifier that still has both signs, which takes seconds per rectifier for a layer that
         depends on thousands of others. Tighter bounds make the constraints easier to solve.
-    progress : callable, optional
-        Called as ``progress(done, of, name)`` after each linear program.
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`; a callable is told about every linear program of a block of rectifiers.
 
     Returns
     -------
@@ -238,7 +252,8 @@ def encode(
     array([[-3., -3.]])
     """
     form = normal_form(network, lower, upper, name)
-    low, high = tighten_bounds(form, tighten, progress)
+    with reporting(progress, "bounds of rectifiers"):
+        low, high = tighten_bounds(form, tighten)
     n = form.n_variables
     active = np.flatnonzero(low[form.pre] >= 0)
     unstable = np.flatnonzero((low[form.pre] < 0) & (high[form.pre] > 0))

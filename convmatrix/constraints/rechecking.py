@@ -39,6 +39,7 @@ import numpy as np
 from convmatrix.constraints.exact_bounds import Bounds, ExactForm, UnsafeSet
 from convmatrix.constraints.normal_form import NormalForm, box_bounds, normal_form
 from convmatrix.constraints.properties import HalfSpace, Property, unsafe_box, with_output
+from convmatrix.display.tables import ShownAsTable, Table
 
 if TYPE_CHECKING:
     from convmatrix.network import Network
@@ -50,7 +51,7 @@ _FRACTION: Final = re.compile(r"-?[0-9]{1,2000}(/[0-9]{1,2000})?")
 
 
 @dataclass(frozen=True)
-class Recheck:
+class Recheck(ShownAsTable):
     """Whether a certificate proves that a network has a property.
 
     Attributes
@@ -71,6 +72,10 @@ class Recheck:
 
     def __str__(self) -> str:
         return f"{'valid' if self.valid else 'NOT valid'}: {self.reason}"
+
+    def _table(self) -> Table:
+        claim = "" if self.claim is None else self.claim.name
+        return Table(claim, (), notes=(self.reason,), holds=self.valid, answer="Valid" if self.valid else "Not valid")
 
 
 class InvalidError(ValueError):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
 from convmatrix.constraints.cones import Cone
 from convmatrix.constraints.relaxation import relax
+from convmatrix.progress import report_step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -19,15 +19,12 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
 
 Tightening = Literal["interval", "symbolic", "linear"]
-Progress = Callable[[int, int, str], Any]
 
 _TARGETS: Final = 128  # variables whose bounds are computed together, at most
 _ENTRIES: Final = 2**23  # of an array with one column for each of them
 
 
-def tighten(
-    form: NormalForm, method: Tightening = "symbolic", progress: Progress | None = None
-) -> tuple[Floats, Floats]:
+def tighten(form: NormalForm, method: Tightening = "symbolic") -> tuple[Floats, Floats]:
     """Return bounds of all variables of a normal form, tighter than by interval arithmetic.
 
     Layer by layer, the bounds of the variables that rectifiers read, if they have both signs, and those of the output
@@ -41,8 +38,6 @@ def tighten(
         replaced by a line below or above it (Zhang, Weng, Chen, Hsieh, Daniel, 2018; Singh, Gehr, Püschel, Vechev,
         2019). ``"linear"`` then solves two linear programs per variable that still has both signs, over the relaxation
         of each rectifier by a triangle (Ehlers, 2017).
-    progress : callable, optional
-        Called as ``progress(done, of, step)`` after each linear program.
 
     Returns
     -------
@@ -57,15 +52,13 @@ def tighten(
     for number, block in enumerate(form.blocks):
         if block.body is None:
             pre = form.pre[block.span]
-            _tighten_some(form, lower, upper, pre[(lower[pre] < 0) & (upper[pre] > 0)], number, method, progress)
+            _tighten_some(form, lower, upper, pre[(lower[pre] < 0) & (upper[pre] > 0)], number, method)
         form.step(block, lower, upper)
-    _tighten_some(form, lower, upper, np.unique(form.variables[form.output]), len(form.blocks), method, progress)
+    _tighten_some(form, lower, upper, np.unique(form.variables[form.output]), len(form.blocks), method)
     return lower, upper
 
 
-def _tighten_some(
-    form: NormalForm, lower: Floats, upper: Floats, targets: Indices, number: int, method: str, progress: Any
-) -> None:
+def _tighten_some(form: NormalForm, lower: Floats, upper: Floats, targets: Indices, number: int, method: str) -> None:
     """Tighten the bounds of some variables that the blocks before a number define."""
     targets = targets[_deep(form, targets)]
     if not len(targets):
@@ -90,8 +83,7 @@ def _tighten_some(
             lower[target] = max(lower[target], cone.optimised(1.0))
         if cone.n_unstable and (last or lower[target] < 0):
             upper[target] = min(upper[target], -cone.optimised(-1.0))
-        if progress is not None:
-            progress(done, len(targets), f"step {number} of {len(form.blocks)}")
+        report_step(done, len(targets), f"step {number} of {len(form.blocks)}")
 
 
 def _deep(form: NormalForm, targets: Indices) -> NDArray[np.bool_]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from convmatrix.atomic import atomic_write
-from convmatrix.constraints.branching import BranchAndBound, Limits, Progress
+from convmatrix.constraints.branching import BranchAndBound, Limits
 from convmatrix.constraints.counterexamples import Target, reaches
 from convmatrix.constraints.exact_bounds import ExactForm, UnsafeSet
 from convmatrix.constraints.normal_form import NormalForm, box_bounds, normal_form
 from convmatrix.constraints.phase_programs import PhaseProgram
 from convmatrix.constraints.properties import HalfSpace, Property, near_float, unsafe_box, with_output
 from convmatrix.constraints.rechecking import FORMAT, digest
+from convmatrix.display.tables import ShownAsTable, Table, facts
+from convmatrix.progress import Progress, reporting
 
 if TYPE_CHECKING:
     import os
@@ -33,7 +35,7 @@ _RANGE: Final = 512
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Verification:
+class Verification(ShownAsTable):
     """Whether a property holds on a box, with the evidence.
 
     Attributes
@@ -119,6 +121,20 @@ class Verification:
         )
         return "\n".join(lines)
 
+    def _table(self) -> Table:
+        values = {
+            "least margin": f"{self.lower:.6g} to {self.upper:.6g}",
+            "certificate": "none" if self.certificate is None else "exact; recheck verifies it",
+            "rectifiers": f"{self.rectifiers}, {self.unstable} of unknown sign on the box",
+            "nodes": f"{self.nodes} in {self.seconds:.2f} s",
+        }
+        if self.output is not None:
+            values["output of the counterexample"] = _short(self.output)
+        if self.reason:
+            values["reason"] = self.reason
+        table = facts(self.claim.name, values)
+        return replace(table, holds=self.verdict == "holds", answer=self.verdict)
+
     def to_json(self, path: str | os.PathLike[str]) -> None:
         """Write the certificate as JSON, whole or not at all.
 
@@ -150,7 +166,7 @@ def verify(
     timeout: float | None = None,
     most_nodes: int | None = None,
     rng: int | np.random.Generator = 0,
-    progress: Progress | None = None,
+    progress: Progress = None,
 ) -> Verification:
     r"""Return whether a property holds for all inputs of a box, in real arithmetic with the network's float64 entries.
 
@@ -178,8 +194,8 @@ def verify(
         Number of nodes after which the answer is unknown. Unlike a timeout, it gives the same answer again.
     rng : int or numpy.random.Generator
         For the search of counterexamples.
-    progress : callable, optional
-        Called as ``progress(done, of, text)`` with the numbers of nodes that are closed, and of all nodes.
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`; a callable is told the numbers of closed and of all nodes.
 
     Returns
     -------
@@ -215,7 +231,8 @@ def verify(
     exact = ExactForm(form, _bits(form, property))
     proofs, searches, unstable = _searches(network, form, exact, property, lower, upper, limits)
     complete = len(searches) == sum(len(proof["sets"]) for proof in proofs)
-    reason = _decide(searches, limits, np.random.default_rng(rng), progress)
+    with reporting(progress, "nodes"):
+        reason = _decide(searches, limits, np.random.default_rng(rng))
     reason = reason or ("" if complete else limits.reached())
     found = next((search for search in searches.values() if search.point is not None), None)
     certificate = point = output = None
@@ -287,9 +304,7 @@ def _searches(
     return proofs, searches, unstable
 
 
-def _decide(
-    searches: dict[int, BranchAndBound], limits: Limits, rng: np.random.Generator, progress: Progress | None
-) -> str:
+def _decide(searches: dict[int, BranchAndBound], limits: Limits, rng: np.random.Generator) -> str:
     """Run the searches until all are closed or one finds an input; return why some are open."""
     reason = ""
     for search in searches.values():
@@ -301,7 +316,7 @@ def _decide(
     for search in sorted(
         (search for search in searches.values() if not search.closed), key=lambda search: search.lower
     ):
-        found = search.run(limits, progress)
+        found = search.run(limits)
         if search.point is not None:
             return ""
         reason = reason or found

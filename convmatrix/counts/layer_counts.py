@@ -10,7 +10,9 @@ import numpy as np
 
 from convmatrix.boundary import NOTHING, SIGNED
 from convmatrix.counts.storage import StorageBytes, storage_bytes
+from convmatrix.display.tables import ShownAsTable, Table, facts
 from convmatrix.geometry import ConvGeometry
+from convmatrix.memory import in_words
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -21,8 +23,8 @@ Bias = Literal["channel", "unit"] | None
 _LISTED = 2**20  # number of entries of one axis that are listed at a time
 
 
-@dataclass(frozen=True)
-class LayerCounts:
+@dataclass(frozen=True, repr=False)
+class LayerCounts(ShownAsTable):
     """Counts of a layer or of a whole network, as exact Python integers.
 
     Attributes
@@ -75,6 +77,23 @@ class LayerCounts:
     def sharing_factor(self) -> float | None:
         """Average number of uses of a weight, connections_inside / weights; None if either is zero."""
         return self.connections_inside / self.weights if self.weights and self.connections_inside else None
+
+    def __repr__(self) -> str:
+        return (
+            f"LayerCounts({self.name!r}, units={self.units}, connections={self.connections}, "
+            f"parameters={self.parameters}, nonzeros={self.nonzeros})"
+        )
+
+    def _table(self) -> Table:
+        names = ("units", "connections", "connections_inside", "weights", "biases", "nonzeros", "macs", "entries")
+        values = {name.replace("_", " "): f"{getattr(self, name):,}" for name in names}
+        values["density"] = f"{self.density:.3g}"
+        values["uses of a weight"] = "-" if self.sharing_factor is None else f"{self.sharing_factor:.4g}"
+        for name, stored in vars(self.bytes).items():
+            values[f"bytes, {name if name in ('dense', 'kernel') else name.upper()}"] = (
+                "-" if stored is None else in_words(stored)
+            )
+        return facts(self.name, values)
 
 
 def layer_counts(

@@ -13,7 +13,9 @@ from convmatrix import options as validate
 from convmatrix.counts.layer_counts import Bias, LayerCounts, layer_counts
 from convmatrix.counts.parameters import parameter_counts, repeated_parameters
 from convmatrix.counts.storage import StorageBytes, csr_bytes, dia_bytes
+from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.geometry import ConvGeometry
+from convmatrix.memory import in_words
 from convmatrix.network import (
     Addition,
     Convolution,
@@ -29,13 +31,15 @@ from convmatrix.network import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import DTypeLike
 
 _NO_BYTES = StorageBytes(0, 0, 0, 0)
 
 
-@dataclass(frozen=True)
-class NetworkCounts:
+@dataclass(frozen=True, repr=False)
+class NetworkCounts(ShownAsTable):
     """The counts of a network.
 
     Attributes
@@ -58,6 +62,25 @@ class NetworkCounts:
             if layer.name == name:
                 return layer
         raise KeyError(f"{self.name} has no layer {name!r}; its layers are {', '.join(la.name for la in self.layers)}")
+
+    def __repr__(self) -> str:
+        total = self.total
+        return (
+            f"NetworkCounts({self.name!r}, {len(self.layers)} layers, {total.parameters} parameters, "
+            f"{total.connections} connections)"
+        )
+
+    def __str__(self) -> str:
+        return self._table().to_text()
+
+    def _table(self) -> Table:
+        header = ("layer", "units", "connections", "weights", "biases", "nonzeros", "MACs", "density", "CSR")
+        rows: list[Sequence[str]] = [header]
+        for counts in (*self.layers, replace(self.total, name="total")):
+            numbers = (counts.units, counts.connections, counts.weights, counts.biases, counts.nonzeros, counts.macs)
+            density = f"{counts.density:.2g}" if counts.entries else "-"
+            rows.append([counts.name, *(f"{n:,}" for n in numbers), density, in_words(counts.bytes.csr)])
+        return Table(f"{self.name}, {len(self.layers)} layers", rows, totals=1)
 
 
 def network_counts(network: Any, *, bias: Bias | bool = "channel", dtype: DTypeLike = np.float64) -> NetworkCounts:

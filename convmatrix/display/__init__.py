@@ -1,13 +1,14 @@
-"""HTML for notebooks and text for terminals: layers, their matrices, verdicts and proofs.
+"""HTML for notebooks and text for terminals: layers, their matrices, tables and verdicts.
 
-Only a window of a large matrix is shown, and only that window is computed.
+Of a large matrix only a window, or the structure of its blocks, is shown, and nothing else is computed.
 """
 
-from convmatrix.display.html import geometry_html, pattern_html, proof_html, verdict_html
+from convmatrix.display.block_structure import block_levels
+from convmatrix.display.html import geometry_html, pattern_html, verdict_html
 from convmatrix.display.terminal import matrix_text
 from convmatrix.display.window import window_weights
 
-__all__ = ["geometry_html", "matrix_text", "pattern_html", "proof_html", "verdict_html", "window_weights"]
+__all__ = ["block_levels", "geometry_html", "matrix_text", "pattern_html", "verdict_html", "window_weights"]
 
 
 def __dir__() -> list[str]:

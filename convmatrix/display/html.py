@@ -1,4 +1,4 @@
-"""HTML for notebooks: layers and index patterns with a picture of their matrix, verdicts and proofs."""
+"""HTML for notebooks: layers and index patterns with a picture of their matrix, and verdicts."""
 
 from __future__ import annotations
 
@@ -8,24 +8,27 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from convmatrix.display.palette import BROKEN, PROVED, hex_code, is_light, key_colours
+from convmatrix.display.block_structure import block_levels, level_pictures
+from convmatrix.display.palette import BROKEN, hex_code, is_light, key_colours
+from convmatrix.display.tables import Table, by, facts, headline
 from convmatrix.display.window import Position, Terms, unravel, weight_name, window_terms
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import NDArray
 
     from convmatrix.geometry import ConvGeometry
 
-_WINDOW: Final = 48  # rows and columns of a matrix that are drawn
+_LARGEST_DRAWN: Final = 100  # rows or columns of the matrix of a layer
+_MOST_ENTRIES: Final = 2500
+_WINDOW: Final = 48  # rows and columns of a pattern without a layer
 _MOST_LABELLED_ROWS: Final = 32
 _WIDEST_LABELLED: Final = 720  # pixels
 _LONGEST_LABEL: Final = 7
 _CELL: Final = 9
+_SMALL_CELL: Final = 6  # beyond 48 rows or columns
 _LABELLED_CELL: Final = 22
-_LONGEST_KERNEL: Final = 2**16  # taps per axis; drawing more takes too long
-_MOST_CHANNEL_PAIRS: Final = 2**24
 _LARGEST_OUTPUT: Final = 64  # outputs per axis in the picture of a broken symmetry
 _OUTPUT_CELL: Final = 16
 _SMALL_OUTPUT_CELL: Final = 8  # above 32 outputs per axis
@@ -34,8 +37,8 @@ _SMALL_OUTPUT_CELL: Final = 8  # above 32 outputs per axis
 def geometry_html(geometry: ConvGeometry) -> str:
     """Return a layer as self-contained HTML: a table of its numbers and a picture of its matrix.
 
-    Entries are coloured by weight; an entry that is a sum of several weights is striped. Of a large matrix only the top
-    left corner is drawn, as the caption says.
+    Entries are coloured by weight; an entry that is a sum of several weights is striped. Of a large matrix the
+    structure is listed and drawn: the matrix of each axis, whose entries are the blocks of the next one.
 
     Parameters
     ----------
@@ -44,7 +47,7 @@ def geometry_html(geometry: ConvGeometry) -> str:
     Returns
     -------
     str
-        A ``<table>`` and an inline ``<svg>``.
+        Tables and inline ``<svg>``.
 
     Examples
     --------
@@ -57,19 +60,21 @@ def geometry_html(geometry: ConvGeometry) -> str:
     rows = {
         "input": _by_channels(g.in_channels, g.input_shape),
         "output": _by_channels(g.out_channels, g.output_shape),
-        "kernel": _times(g.kernel_shape),
-        "weights": f"{g.n_weights} ({_times(g.weight_shape)})",
-        "matrix": f"{g.n_out} &times; {g.n_in}",
+        "kernel": by(g.kernel_shape),
+        "weights": f"{g.n_weights} ({by(g.weight_shape)})",
+        "matrix": f"{g.n_out} x {g.n_in}",
     }
     for name, value in g.options().items():
         if name == "connections":
             n_pairs = sum(map(sum, g.connections or ()))
-            rows[name] = f"{n_pairs} of {g.out_channels} &times; {g.in_channels} channel pairs"
+            rows[name] = f"{n_pairs} of {g.out_channels} x {g.in_channels} channel pairs"
         elif name not in ("in_channels", "out_channels"):
-            rows[name.replace("_", " ")] = escape(str(value))
-    table = _table("Transposed convolution layer" if g.transposed else "Convolution layer", rows)
-    if max(g.kernel_shape) > _LONGEST_KERNEL or g.in_channels * g.out_channels > _MOST_CHANNEL_PAIRS:
-        return _document(table, "<p>The matrix is too large to draw.</p>")
+            rows[name.replace("_", " ")] = str(value)
+    table = facts("Transposed convolution layer" if g.transposed else "Convolution layer", rows).to_html()
+    shape = g.n_out, g.n_in
+    entries = window_terms(g, range(g.n_out), range(g.n_in)) if max(shape) <= _LARGEST_DRAWN else {}
+    if not 0 < len(entries) <= _MOST_ENTRIES:
+        return _document(table, _structure(g))
 
     def position(row: int, column: int) -> str:
         output = unravel(row, (g.out_channels, *g.output_shape))
@@ -79,9 +84,19 @@ def geometry_html(geometry: ConvGeometry) -> str:
             f"column {column} (channel {sample[0]}, input {list(sample[1:])})"
         )
 
-    window = min(g.n_out, _WINDOW), min(g.n_in, _WINDOW)
-    entries = window_terms(g, range(window[0]), range(window[1]))
-    return _document(table, _matrix_figure(entries, window, (g.n_out, g.n_in), g.weight_shape, position))
+    return _document(table, _matrix_figure(entries, shape, shape, g.weight_shape, position))
+
+
+def _structure(geometry: ConvGeometry) -> str:
+    """Return the levels of a matrix that is too large to draw, as a table and pictures."""
+    rows = [
+        [level.name, by(level.shape), level.structure, level.diagonals]
+        for level in block_levels(geometry)
+        if level.shape != (1, 1)
+    ]
+    title = "Matrix, as blocks within blocks from the outside in"
+    table = Table(title, [["level", "blocks", "structure", "diagonals"], *rows], left=4)
+    return table.to_html() + level_pictures(geometry)
 
 
 def pattern_html(pattern: Any) -> str:
@@ -104,7 +119,11 @@ def pattern_html(pattern: Any) -> str:
     >>> html.count("<title>w3 at row ")
     4
     """
-    n_rows, n_columns = window = min(pattern.shape[0], _WINDOW), min(pattern.shape[1], _WINDOW)
+    large = max(pattern.shape) > _LARGEST_DRAWN or pattern.n_entries > _MOST_ENTRIES
+    if pattern.geometry is not None and large:
+        return _document(_pattern_table(pattern), _structure(pattern.geometry))
+    most = _WINDOW if large else _LARGEST_DRAWN
+    n_rows, n_columns = window = min(pattern.shape[0], most), min(pattern.shape[1], most)
     entries: dict[Position, Terms] = {}
     for row in range(n_rows):
         start, stop = int(pattern.row_starts[row]), int(pattern.row_starts[row + 1])
@@ -113,9 +132,17 @@ def pattern_html(pattern: Any) -> str:
             position = row, int(pattern.cols[triplet])
             factor = 1 if pattern.coefficients is None else pattern.coefficients[triplet].item()
             entries[position] = (*entries.get(position, ()), (int(pattern.weight_index[triplet]), factor))
+    figure = _matrix_figure(
+        entries, window, pattern.shape, pattern.weight_shape, lambda row, column: f"row {row}, column {column}"
+    )
+    return _document(_pattern_table(pattern), figure)
+
+
+def _pattern_table(pattern: Any) -> str:
+    """Return the numbers of a pattern as a table."""
     rows = {
-        "matrix": f"{pattern.shape[0]} &times; {pattern.shape[1]}",
-        "weights": f"{pattern.n_weights} ({_times(pattern.weight_shape)})",
+        "matrix": f"{pattern.shape[0]} x {pattern.shape[1]}",
+        "weights": f"{pattern.n_weights} ({by(pattern.weight_shape)})",
         "entries": f"{pattern.n_entries} triplets (row, column, weight)",
     }
     if pattern.n_weights:
@@ -128,11 +155,8 @@ def pattern_html(pattern: Any) -> str:
             else "1"
         )
     if pattern.geometry is not None:
-        rows["layer"] = escape(repr(pattern.geometry))
-    figure = _matrix_figure(
-        entries, window, pattern.shape, pattern.weight_shape, lambda row, column: f"row {row}, column {column}"
-    )
-    return _document(_table("Index pattern: the weight at each position of the matrix", rows), figure)
+        rows["layer"] = repr(pattern.geometry)
+    return facts("Index pattern: the weight at each position of the matrix", rows).to_html()
 
 
 def verdict_html(holds: bool, explanation: str, broken: NDArray[np.bool_]) -> str:
@@ -161,61 +185,15 @@ def verdict_html(holds: bool, explanation: str, broken: NDArray[np.bool_]) -> st
     answer, _, sentence = first.partition(": ")
     rest = "".join(f"<p>{escape(line)}</p>" for line in others)
     picture = "" if holds else _broken_outputs(broken)
-    return f"<div>{_headline(holds, answer, sentence)}{rest}{picture}</div>"
-
-
-def proof_html(proved: bool, title: str, statement: str, hypotheses: str, parts: Iterable[Any], closing: str) -> str:
-    """Return a proof as HTML: the theorem, its hypotheses, and a table of its parts.
-
-    Parameters
-    ----------
-    proved : bool
-    title, statement, hypotheses, closing : str
-    parts : iterable of (str, str, str, bool)
-        Name, claim, finding, and whether the part was proved.
-
-    Returns
-    -------
-    str
-
-    Examples
-    --------
-    >>> html = proof_html(True, "sum", "a + b = b + a", "integers", [("swap", "a < b", "proved", True)], "")
-    >>> "a &lt; b" in html, html.count("<tr>")
-    (True, 2)
-    """
-    rows = _table_row("th", "rests on", "claim", "found")
-    for name, claim, found, done in parts:
-        rows += _table_row("td", f"{_mark(done)} {escape(name)}", escape(claim), escape(found))
-    last = f"<p>{escape(closing)}</p>" if closing else ""
-    return (
-        f"<div>{_headline(proved, 'Proved' if proved else 'Not proved', title)}<p>{escape(statement)}</p>"
-        f"<p><i>For</i> {escape(hypotheses)}</p><table>{rows}</table>{last}</div>"
-    )
+    return f"<div>{headline(answer, sentence, holds=holds)}{rest}{picture}</div>"
 
 
 def _document(table: str, figure: str) -> str:
     return f'<div style="font-family: sans-serif">{table}{figure}</div>'
 
 
-def _table(caption: str, rows: Mapping[str, str]) -> str:
-    cells = "".join(
-        f'<tr><th style="text-align: left">{name}</th><td style="text-align: left">{value}</td></tr>'
-        for name, value in rows.items()
-    )
-    return f'<table><caption style="text-align: left">{caption}</caption>{cells}</table>'
-
-
-def _table_row(tag: str, *cells: str) -> str:
-    return "<tr>" + "".join(f'<{tag} style="text-align: left">{cell}</{tag}>' for cell in cells) + "</tr>"
-
-
-def _times(shape: tuple[int, ...]) -> str:
-    return " &times; ".join(map(str, shape))
-
-
 def _by_channels(channels: int, shape: tuple[int, ...]) -> str:
-    return f"{channels} channel{'s' if channels > 1 else ''} of {_times(shape)}"
+    return f"{channels} channel{'s' if channels > 1 else ''} of {by(shape)}"
 
 
 def _matrix_figure(
@@ -239,7 +217,7 @@ def _matrix_figure(
     longest = max(map(len, labels.values()), default=0)
     width = max(_LABELLED_CELL, 7 * longest + 6)
     labelled = longest <= _LONGEST_LABEL and n_rows <= _MOST_LABELLED_ROWS and n_columns * width <= _WIDEST_LABELLED
-    height = _LABELLED_CELL if labelled else _CELL
+    height = _LABELLED_CELL if labelled else _CELL if max(window) <= _WINDOW else _SMALL_CELL
     width = width if labelled else height
     shapes = [f'<rect width="{n_columns * width}" height="{n_rows * height}" fill="#fff" stroke="#888"/>']
     for (row, column), terms in entries.items():
@@ -276,18 +254,6 @@ def _figure(title: str, width: int, height: int, shapes: list[str], caption: str
         f'viewBox="-1 -1 {width + 2} {height + 2}" {attributes}><title>{title}</title>{"".join(shapes)}</svg>'
         f"<figcaption>{caption}</figcaption></figure>"
     )
-
-
-def _mark(good: bool) -> str:
-    return "&#10003;" if good else "&#10005;"
-
-
-def _headline(good: bool, answer: str, sentence: str) -> str:
-    badge = (
-        f'<span style="background: {PROVED if good else BROKEN}; color: #fff; border-radius: 4px; padding: 1px 6px">'
-        f"{_mark(good)} {escape(answer)}</span>"
-    )
-    return f"<p>{badge} <b>{escape(sentence)}</b></p>"
 
 
 def _broken_outputs(broken: NDArray[np.bool_]) -> str:

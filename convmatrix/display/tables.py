@@ -1,29 +1,19 @@
-"""Tables of text: for terminals, in Markdown, in LaTeX and in HTML."""
+"""Tables of text: for terminals, in Markdown and in HTML."""
 
 from __future__ import annotations
 
-import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from typing import Final
+
+from convmatrix.display.palette import BROKEN, PROVED
 
 Row = Sequence[str]
 
 _GAP: Final = "  "
 _DOTS: Final = "..."
-_LATEX_SPECIAL: Final = str.maketrans(
-    {
-        "\\": r"\textbackslash{}",
-        "~": r"\textasciitilde{}",
-        "^": r"\textasciicircum{}",
-        "<": r"\textless{}",
-        ">": r"\textgreater{}",
-        "|": r"\textbar{}",
-        "[": "{[}",  # after a line break it would begin an argument
-        **{character: f"\\{character}" for character in "_&%#${}"},
-    }
-)
 
 
 def one_line(text: str) -> str:
@@ -143,50 +133,20 @@ def markdown_table(rows: Sequence[Row], left: int = 1) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def latex_text(text: str) -> str:
-    r"""Return a text for LaTeX, with special characters escaped and commas in numbers replaced by thin spaces.
-
-    Examples
-    --------
-    >>> print(latex_text("conv_1 & 50%"), latex_text("1,200"))
-    conv\_1 \& 50\% 1\,200
-    """
-    escaped = one_line(text).translate(_LATEX_SPECIAL)
-    return re.sub(r"(?<=\d),(?=\d{3})", r"\\,", escaped) if re.fullmatch(r"[\d,]+(\.\d+)?", text) else escaped
-
-
-def latex_table(rows: Sequence[Row], left: int = 1, *, totals: int = 0) -> str:
-    r"""Return rows of cells as a LaTeX tabular with the rules of booktabs; the first row is the header.
+def html_table(rows: Sequence[Row], caption: str, left: int = 1, *, totals: int = 0, header: bool = True) -> str:
+    """Return rows of cells as an HTML table with all text escaped; colours are those of the page.
 
     Parameters
     ----------
     rows : sequence of sequence of str
+        Without a header, the first cell of each row is the name of the others.
+    caption : str
     left : int
         Number of columns that are aligned to the left.
     totals : int
-        Number of final rows to separate by a rule.
-
-    Examples
-    --------
-    >>> print(latex_table([["layer", "weights"], ["C_1", "1,500"]]))
-    \begin{tabular}{lr}
-    \toprule
-    layer & weights \\
-    \midrule
-    C\_1 & 1\,500 \\
-    \bottomrule
-    \end{tabular}
-    """
-    header, *body = [rf"{' & '.join(map(latex_text, row))} \\" for row in rows]
-    if totals:
-        body.insert(len(body) - totals, r"\midrule")
-    columns = "l" * left + "r" * (len(rows[0]) - left)
-    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", header, r"\midrule", *body, r"\bottomrule"]
-    return "\n".join([*lines, r"\end{tabular}"])
-
-
-def html_table(rows: Sequence[Row], caption: str, left: int = 1, *, totals: int = 0) -> str:
-    """Return rows of cells as an HTML table with all text escaped; the first row is the header.
+        Number of final rows that are totals.
+    header : bool
+        Whether the first row is a header.
 
     Examples
     --------
@@ -195,17 +155,137 @@ def html_table(rows: Sequence[Row], caption: str, left: int = 1, *, totals: int 
     (True, 2)
     """
 
-    def line(row: Row, tag: str) -> str:
-        aligned = ("left" if number < left else "right" for number in range(len(row)))
-        cells = zip(row, aligned, strict=True)
-        return "".join(f'<{tag} style="text-align: {side}">{escape(one_line(cell))}</{tag}>' for cell, side in cells)
+    def line(row: Row, *, names: int) -> str:
+        cells = ""
+        for number, cell in enumerate(row):
+            tag, style = "th" if number < names else "td", "left" if number < left else "right; white-space: nowrap"
+            cells += f'<{tag} style="text-align: {style}">{escape(one_line(cell))}</{tag}>'
+        return f"<tr>{cells}</tr>"
 
-    header, *body = rows
+    head, body = rows[: int(header)], rows[int(header) :]
     split = len(body) - totals
-    parts = [f"<tr>{line(row, 'td')}</tr>" for row in body[:split]]
-    foot = "".join(f"<tr>{line(row, 'th')}</tr>" for row in body[split:])
+    parts = {
+        "thead": [line(row, names=len(row)) for row in head],
+        "tbody": [line(row, names=0 if header else 1) for row in body[:split]],
+        "tfoot": [line(row, names=len(row)) for row in body[split:]],
+    }
+    inner = "".join(f"<{tag}>{''.join(lines)}</{tag}>" for tag, lines in parts.items() if lines)
+    # A dollar sign in a name is not mathematics.
     return (
-        f'<table><caption style="text-align: left">{escape(one_line(caption))}</caption>'
-        f"<thead><tr>{line(header, 'th')}</tr></thead><tbody>{''.join(parts)}</tbody>"
-        f"{f'<tfoot>{foot}</tfoot>' if foot else ''}</table>"
+        f'<table class="tex2jax_ignore mathjax_ignore"><caption style="text-align: left">{escape(one_line(caption))}'
+        f"</caption>{inner}</table>"
     )
+
+
+@dataclass(frozen=True)
+class Table:
+    """A small table about a result, as text and as HTML.
+
+    Attributes
+    ----------
+    title : str
+    rows : sequence of sequence of str
+        The first one is the header, unless ``header`` is False.
+    left : int
+        Number of columns that are aligned to the left.
+    totals : int
+        Number of final rows that are totals.
+    header : bool
+        Whether there is a header; without one, the first cell of each row is the name of the others.
+    notes : sequence of str
+        Lines below the table.
+    holds : bool or None
+        The answer, if there is one; it is shown as a coloured mark.
+    answer : str
+        The answer in a word.
+    most_rows : int
+        Number of rows beyond which the middle is left out.
+
+    Examples
+    --------
+    >>> print(facts("sum", {"terms": "3", "value": "12"}).to_text())
+    sum
+    terms  3
+    value  12
+    """
+
+    title: str
+    rows: Sequence[Row]
+    left: int = 1
+    totals: int = 0
+    header: bool = True
+    notes: Sequence[str] = ()
+    holds: bool | None = None
+    answer: str = ""
+    most_rows: int = 40
+
+    def to_text(self) -> str:
+        """Return the table as text."""
+        mark = f"{self.answer}: " if self.answer else ""
+        rows = [[one_line(cell) for cell in row] for row in self._shown]
+        return "\n".join([one_line(mark + self.title), text_table(rows, self.left), *self.notes])
+
+    def to_html(self) -> str:
+        """Return the table as HTML."""
+        badge = "" if self.holds is None else headline(self.answer, self.title, holds=self.holds)
+        caption = self.title if self.holds is None else ""
+        table = html_table(self._shown, caption, self.left, totals=self.totals, header=self.header)
+        below = "".join(f"<p>{escape(one_line(note))}</p>" for note in self.notes)
+        return f'<div style="overflow: auto; max-height: 40em">{badge}{table if self.rows else ""}{below}</div>'
+
+    @property
+    def _shown(self) -> list[Row]:
+        half = self.most_rows // 2
+        omitted = len(self.rows) - 2 * half
+        if omitted <= 1:
+            return list(self.rows)
+        first, last = self.rows[:half], self.rows[-half:]
+        return [*first, [f"... {omitted} more ...", *[""] * (len(self.rows[0]) - 1)], *last]
+
+
+def facts(title: str, values: Mapping[str, str], notes: Sequence[str] = ()) -> Table:
+    """Return a table of two columns, names and values, without a header.
+
+    Examples
+    --------
+    >>> facts("sum", {"terms": "3"}).to_html().count("<th")
+    1
+    """
+    return Table(title, list(values.items()), left=2, header=False, notes=notes)
+
+
+class ShownAsTable:
+    """Base class of results that a notebook displays as a table, which subclasses return from ``_table()``."""
+
+    def _table(self) -> Table:
+        raise NotImplementedError
+
+    def _repr_html_(self) -> str:
+        return self._table().to_html()
+
+
+def headline(answer: str, sentence: str, *, holds: bool) -> str:
+    """Return an answer in HTML: a coloured mark, and a sentence.
+
+    Examples
+    --------
+    >>> "&#10005; Refuted" in headline("Refuted", "a < b", holds=False)
+    True
+    """
+    mark, colour = ("&#10003;", PROVED) if holds else ("&#10005;", BROKEN)
+    badge = (
+        f'<span style="background: {colour}; color: #fff; border-radius: 4px; padding: 1px 6px">'
+        f"{mark} {escape(answer)}</span>"
+    )
+    return f"<p>{badge} <b>{escape(one_line(sentence))}</b></p>"
+
+
+def by(sizes: Sequence[int]) -> str:
+    """Return sizes as text.
+
+    Examples
+    --------
+    >>> by((3, 5)), by(())
+    ('3 x 5', '1')
+    """
+    return " x ".join(map(str, sizes)) if sizes else "1"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy import sparse
 
+from convmatrix.display.block_structure import structure_lines
 from convmatrix.display.palette import Rgb, is_light, key_colours
 from convmatrix.display.window import Position, Terms, is_single, weight_name, window_terms
 
@@ -56,7 +57,8 @@ def matrix_text(
     width : int
         Width of the text in characters.
     max_rows, max_columns : int
-        Maximum number of rows and columns to show. A line below the grid states which part is shown.
+        Maximum number of rows and columns to show. A line below the grid states which part is shown, and further lines
+        the structure of the whole matrix, if the layer is known.
 
     Raises
     ------
@@ -83,6 +85,9 @@ def matrix_text(
     4 x 4 matrix, showing rows 0 to 1 and columns 0 to 3
     3 weights: w0 w1 w2
     . no entry
+    structure:
+      axis 0  4 x 4, Toeplitz but for 1 + 1 rows at the ends (reflect), 3 diagonals
+              (-1 to 1)
     """
     matrix = sparse.csr_array(matrix)
     total = first_row + matrix.shape[0] if n_rows is None else n_rows
@@ -119,6 +124,8 @@ def matrix_text(
     signed = any(factor != 1 for entry in entries.values() for _, factor in entry.terms or ())
     meaning = "weights times coefficients" if signed else "sum of several weights"
     lines.append(". no entry" + (f", * {meaning}" if starred else ""))
+    if geometry is not None and (len(rows) < total or len(columns) < matrix.shape[1]):
+        lines += structure_lines(geometry, width, order)
     return "\n".join(lines)
 
 

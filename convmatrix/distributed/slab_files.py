@@ -15,8 +15,8 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
-from convmatrix.atomic import TEMPORARY, atomic_write
-from convmatrix.distributed.slabs import Progress, Rows, SlabLayer, SlabPlan, SlabTasks
+from convmatrix.atomic import TEMPORARY, atomic_write, remove_leftovers
+from convmatrix.distributed.slabs import Rows, SlabLayer, SlabPlan, SlabTasks
 from convmatrix.io import FileFormatError, load, save
 from convmatrix.io.file_checks import DTYPE_NAMES, is_known_dtype
 from convmatrix.io.geometry_json import from_values, parse, to_values
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
 
     from convmatrix.geometry import ConvGeometry
+    from convmatrix.progress import Progress
 
 INDEX: Final = "index.json"
 """Name of the file that describes the parts."""
@@ -62,7 +63,7 @@ def save_slabs(
     rows_per_slab: int | None = None,
     *,
     client: Any = None,
-    progress: Progress = False,
+    progress: Progress = None,
     order: str = "C",
     dtype: DTypeLike | None = None,
     **options: Unpack[LayerOptions],
@@ -130,8 +131,7 @@ def save_slabs(
             f"{target} contains {min(others)!r} but no {INDEX}, so it is no folder of slabs; choose a new folder"
         )
     target.mkdir(exist_ok=True)
-    for left in target.glob(TEMPORARY):  # by a kill
-        left.unlink(missing_ok=True)
+    remove_leftovers(target)
     kept = {number: part for number, part in saved.parts.items() if saved.is_intact(number)}
     saved.parts.clear()
     saved.parts.update(kept)

@@ -10,7 +10,7 @@ from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
 from convmatrix import memory
-from convmatrix.distributed.slabs import Progress, Rows, SlabLayer, SlabPlan, SlabTasks, part_size
+from convmatrix.distributed.slabs import Rows, SlabLayer, SlabPlan, SlabTasks, part_size
 from convmatrix.geometry import array_shape
 from convmatrix.matrices import slab_columns
 from convmatrix.options import LayerOptions, takes_layer_options
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
+    from convmatrix.progress import Progress
 
     _LinearOperator = LinearOperator[Any]
 else:
@@ -119,7 +120,7 @@ class SlabOperator(_LinearOperator):
         rows_per_slab: int | None = None,
         *,
         client: Any = None,
-        progress: Progress = False,
+        progress: Progress = None,
         order: str = "C",
         dtype: DTypeLike | None = None,
         **options: Unpack[LayerOptions],

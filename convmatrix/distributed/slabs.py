@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
 import numpy as np
 
 from convmatrix import options as validate
+from convmatrix.display.tables import ShownAsTable, Table, facts
 from convmatrix.geometry import ConvGeometry, given_geometry
 from convmatrix.matrices import slab_boxes, slab_matrix
 from convmatrix.memory import Estimate, MatrixTooLargeError, estimate, in_words
 from convmatrix.options import LayerOptions, as_array, convert, takes_layer_options, weight_array
+from convmatrix.progress import Progress, Step, reporting
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
     from convmatrix.arrays import Array
 
 Rows = tuple[int, int]
-Progress = bool | Callable[[int, int], None]
 
 SLAB_BYTES: Final = 2**25
 """Bytes of a slab by default: large enough to be built quickly, and small enough to remain in a cache."""
@@ -49,7 +50,7 @@ _REFRESH: Final = 2.0  # seconds after which threads are counted anew, for clust
 
 
 @dataclass(frozen=True)
-class SlabPlan:
+class SlabPlan(ShownAsTable):
     """How the matrix of a layer is cut in slabs of rows, and what each takes; see `slab_plan`.
 
     Attributes
@@ -80,6 +81,16 @@ class SlabPlan:
     def matrix(self) -> Estimate:
         """The size of the whole matrix."""
         return self.estimate()
+
+    def _table(self) -> Table:
+        matrix = self.matrix
+        values = {
+            "matrix": f"{self.geometry.n_out:,} x {self.geometry.n_in:,}, {in_words(matrix.bytes)}",
+            "slabs": f"{self.n_slabs:,} of {self.rows_per_slab:,} rows",
+            "largest slab": in_words(self.slab_bytes),
+            "kernel": f"{self.dtype}, {in_words(self.kernel_bytes)}",
+        }
+        return facts("Slabs of rows", values)
 
     @property
     def kernel_bytes(self) -> int:
@@ -410,7 +421,7 @@ class SlabTasks:
         arguments: Callable[[Sequence[int]], Sequence[Any]],
         *,
         numbers: Sequence[int] | None = None,
-        progress: Progress = False,
+        progress: Progress = None,
     ) -> Iterator[tuple[Sequence[int], Any]]:
         """Yield the numbers of some slabs and ``task(layer, ranges, *arguments(numbers))``, in order, for all slabs.
 
@@ -420,7 +431,7 @@ class SlabTasks:
         numbers = range(self.plan.n_slabs) if numbers is None else numbers
         groups = [numbers[first : first + self.per_task] for first in range(0, len(numbers), self.per_task)]
         done = losses = 0
-        with _Bar(len(numbers), progress) as bar:
+        with reporting(progress, "slabs") as report:
             while done < len(groups):
                 waiting: deque[Any] = deque()
                 following = done
@@ -432,7 +443,7 @@ class SlabTasks:
                         result = self._result(waiting[0])
                         waiting.popleft()
                         done += 1
-                        bar.advance(len(groups[done - 1]))
+                        report(min(done * self.per_task, len(numbers)), len(numbers), "")
                         yield groups[done - 1], result
                 except CancelledError as error:
                     losses = self._lost(losses, error)
@@ -445,19 +456,19 @@ class SlabTasks:
         task: Callable[..., Any],
         arguments: Callable[[Sequence[int]], Sequence[Any]],
         *,
-        progress: Progress = False,
+        progress: Progress = None,
     ) -> Any:
         """Return the reduction of ``task(layer, ranges, *arguments(numbers))`` of all slabs; see `_reduce_once`."""
         losses = 0
         while True:
             try:
-                with _Bar(self.plan.n_slabs, progress) as bar:
-                    return self._reduce_once(task, arguments, bar)
+                with reporting(progress, "slabs") as report:
+                    return self._reduce_once(task, arguments, report)
             except CancelledError as error:
                 losses = self._lost(losses, error)
 
     def _reduce_once(
-        self, task: Callable[..., Any], arguments: Callable[[Sequence[int]], Sequence[Any]], bar: _Bar
+        self, task: Callable[..., Any], arguments: Callable[[Sequence[int]], Sequence[Any]], report: Step
     ) -> Any:
         """Return the reduction of all slabs, on the workers; the last shared object is the function that reduces two.
 
@@ -465,6 +476,7 @@ class SlabTasks:
         """
         running: deque[tuple[Any, int]] = deque()
         partial: list[tuple[int, Any]] = []
+        done = 0
 
         def pair(left: Any, right: Any) -> Any:
             key = f"reduce-slabs-{uuid.uuid4().hex}"
@@ -474,19 +486,21 @@ class SlabTasks:
             for first in range(0, self.plan.n_slabs, self.per_task):
                 numbers = range(first, min(first + self.per_task, self.plan.n_slabs))
                 if len(running) >= self._most_waiting():
-                    self._finish(running, bar)
+                    done += self._finish(running)
+                    report(done, self.plan.n_slabs, "")
                 future = self._submit(task, numbers, arguments(numbers))
                 running.append((future, len(numbers)))
                 _append(partial, future, pair)
             while running:
-                self._finish(running, bar)
+                done += self._finish(running)
+                report(done, self.plan.n_slabs, "")
             return self._result(_total(partial, pair))
         finally:
             for future in (*(future for future, _ in running), *(future for _, future in partial)):
                 future.release()
 
-    def _finish(self, running: deque[tuple[Any, int]], bar: _Bar) -> None:
-        """Wait for the first of the running tasks; its result stays on its worker."""
+    def _finish(self, running: deque[tuple[Any, int]]) -> int:
+        """Wait for the first of the running tasks, and return its number of slabs; its result stays on its worker."""
         from distributed.client import wait
 
         future, count = running[0]
@@ -494,7 +508,7 @@ class SlabTasks:
         if future.status != "finished":
             self._result(future)
         running.popleft()
-        bar.advance(count)
+        return count
 
     def _result(self, future: Any) -> Any:
         """Return the result of a future."""
@@ -529,34 +543,6 @@ class SlabTasks:
         return losses + 1
 
 
-class _Bar:
-    """A progress bar on stderr, or a function that is told about progress, or nothing."""
-
-    def __init__(self, total: int, wanted: Progress) -> None:
-        self._total, self._wanted = total, wanted
-        self._start = time.monotonic()
-        self._drawn, self._done = False, 0
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._drawn:
-            print(file=sys.stderr, flush=True)
-
-    def advance(self, count: int) -> None:
-        self._done += count
-        if callable(self._wanted):
-            self._wanted(self._done, self._total)
-        elif self._wanted:
-            seconds = time.monotonic() - self._start
-            left = seconds / self._done * (self._total - self._done)
-            bar = "#" * (30 * self._done // self._total)
-            text = f"\r[{bar:30}] {self._done} of {self._total} slabs, {seconds:.0f} s, {left:.0f} s left "
-            print(text, end="", file=sys.stderr, flush=True)
-            self._drawn = True
-
-
 @takes_layer_options()
 def map_slabs(
     function: Callable[..., Any],
@@ -567,7 +553,7 @@ def map_slabs(
     client: Any = None,
     reduce: Callable[[Any, Any], Any] | None = None,
     with_rows: bool = False,
-    progress: Progress = False,
+    progress: Progress = None,
     order: str = "C",
     dtype: DTypeLike | None = None,
     **options: Unpack[LayerOptions],
@@ -597,8 +583,8 @@ def map_slabs(
         number of slabs, so rounding errors do not depend on the workers.
     with_rows : bool
         Call ``function(slab, (start, stop))``, with the range of rows.
-    progress : bool or callable
-        Show a bar on stderr, or call ``progress(done, of)`` after each slab.
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`; a callable is told about every slab.
     order, dtype
         As for `convmatrix.conv_matrix`.
     stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding, output_shape

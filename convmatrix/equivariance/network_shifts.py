@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from convmatrix import options as validate
+from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.equivariance.checks import shift_statement, shift_text
 from convmatrix.equivariance.shift_propagation import Propagation
 from convmatrix.equivariance.verdict import Verdict
@@ -27,7 +28,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class NetworkVerdict:
+class NetworkVerdict(ShownAsTable):
     """Whether a network commutes with a cyclic shift of its input, for all weights.
 
     Attributes
@@ -79,18 +80,29 @@ class NetworkVerdict:
             lines.append(first)
             if not verdict.holds:
                 lines += [f"  {line}" for line in rest[:2]]
+        return "\n".join([*lines, self._conclusion])
+
+    @property
+    def _conclusion(self) -> str:
         of_input = f"the cyclic shift by {shift_text(self.shifts[0] or ())} of its input"
         if self.holds:
-            lines.append(f"The network commutes with {of_input}, for all weights (proved {self.decided}).")
-        elif self.exact:
+            return f"The network commutes with {of_input}, for all weights (proved {self.decided})."
+        if self.exact:
             how = "no output shift answers at some weights and inputs" if self.counterexample else "all weights decided"
-            lines.append(f"The network does not commute with {of_input} (refuted {self.decided}: {how}).")
-        else:
-            lines.append(
-                f"A node does not commute, so nothing shows that the network commutes with {of_input}; the network as "
-                "a whole was not decided: it may still commute."
-            )
-        return "\n".join(lines)
+            return f"The network does not commute with {of_input} (refuted {self.decided}: {how})."
+        return (
+            f"A node does not commute, so nothing shows that the network commutes with {of_input}; the network as "
+            "a whole was not decided: it may still commute."
+        )
+
+    def _table(self) -> Table:
+        rows = []
+        for verdict in self.verdicts:
+            broken = f"{verdict.n_broken} of {verdict.broken_rows.size}"
+            rows.append([verdict.subject, "yes" if verdict else "no", broken, verdict.reason])
+        header = ["part", "commutes", "broken rows", "reason"]
+        answer = "Proved" if self.holds else "Refuted" if self.exact else "Undecided"
+        return Table(self._conclusion, [header, *rows] if rows else (), 4, holds=self.holds, answer=answer)
 
 
 class SurvivingShifts(tuple[int, ...]):

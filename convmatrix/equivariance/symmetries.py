@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convmatrix import options as validate
+from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.equivariance import actions
 from convmatrix.equivariance.axis_shifts import RowIndex
 from convmatrix.equivariance.comparison import broken_rows, separated
@@ -59,8 +60,8 @@ class PointSymmetry:
         return f"axes ({', '.join(names)})"
 
 
-@dataclass(frozen=True)
-class Symmetries:
+@dataclass(frozen=True, repr=False)
+class Symmetries(ShownAsTable):
     """The symmetries of a pattern.
 
     Attributes
@@ -75,6 +76,15 @@ class Symmetries:
 
     shifts: tuple[tuple[Shift, Shift], ...]
     point_group: tuple[PointSymmetry, ...]
+
+    def __repr__(self) -> str:
+        return f"Symmetries({len(self.shifts)} shifts, {len(self.point_group)} point symmetries)"
+
+    def _table(self) -> Table:
+        rows = [["symmetry", "of the input", "of the output"]]
+        rows += [["shift", str(of_input), str(of_output)] for of_input, of_output in self.shifts]
+        rows += [["point symmetry", str(element), str(element)] for element in self.point_group]
+        return Table(f"{len(self.shifts)} shifts and {len(self.point_group)} point symmetries", rows, left=3)
 
 
 def symmetries(

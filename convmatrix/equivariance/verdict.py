@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from convmatrix.arrays import KeepsReadOnly
+from convmatrix.display.typesetting import latex_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -137,7 +138,7 @@ class Verdict(KeepsReadOnly):
 
     def _latex(self) -> str:
         c = self.counterexample
-        sentence = self._sentence.replace("_", r"\_")
+        sentence = latex_text(self._sentence)
         if c is None:
             return (
                 f"\\textbf{{Proved.}} For every weight, {sentence}: $T_{{ijk}} = T_{{q(i)\\,p(j)\\,k}}$ for all "

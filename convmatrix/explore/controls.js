@@ -1,4 +1,4 @@
-// The controls: writing settings into inputs, and reading them.
+// The controls: writing settings into inputs, and reading them. Those of the second layer have the prefix "second_".
 
 const AXIS_SETTINGS = [
   ["input_shape", "input size", 1],
@@ -6,181 +6,154 @@ const AXIS_SETTINGS = [
   ["stride", "stride", 1],
   ["dilation", "dilation", 1],
 ];
+const SECOND = "second_";
+const axisSettings = (prefix) => AXIS_SETTINGS.filter(([name]) => !prefix || name !== "input_shape");
 
 const byId = (id) => document.getElementById(id);
 
 /** Return the number in an input; NaN if it is empty, which is rejected with a message. */
 const numberIn = (id) => (byId(id).value.trim() === "" ? NaN : Number(byId(id).value));
 
-/** Create the inputs of each axis. */
-function makeAxisControls() {
+/** Create the inputs of each axis of a layer. */
+function makeAxisControls(prefix) {
+  const of = prefix ? ", second layer" : "";
   const choice = (id, words, label) =>
-    make("select", { id, "aria-label": label }, ...words.map((word) => make("option", { value: word }, word)));
-  const line = (title, makeInput) => [make("span", {}, title), ...[0, 1].map((axis) => inAxis(axis, makeInput(axis)))];
+    make("select", { id, "aria-label": label + of }, ...words.map((word) => make("option", { value: word }, word)));
+  const number = (id, minimum, label) =>
+    make("input", { type: "number", min: minimum, step: 1, id, "aria-label": label + of });
   const inAxis = (axis, element) => {
     if (axis === 1) element.classList.add("second");
     return element;
   };
+  const line = (title, makeInput, kind = "") =>
+    [make("span", {}, title), ...[0, 1].map((axis) => inAxis(axis, makeInput(axis)))].map((element) => {
+      if (kind) element.classList.add(kind);
+      return element;
+    });
   const cells = [
     make("span"),
-    ...[0, 1].map((axis) => inAxis(axis, make("span", { class: "head", id: `head-${axis}` }))),
+    ...[0, 1].map((axis) => inAxis(axis, make("span", { class: "head", id: `${prefix}head-${axis}` }))),
   ];
-  for (const [name, title, minimum] of AXIS_SETTINGS) {
-    cells.push(
-      ...line(title, (axis) =>
-        make("input", {
-          type: "number",
-          min: minimum,
-          step: 1,
-          id: `${name}-${axis}`,
-          "aria-label": `${title}, axis ${axis}`,
-        }),
-      ),
-    );
+  for (const [name, title, minimum] of axisSettings(prefix)) {
+    cells.push(...line(title, (axis) => number(`${prefix}${name}-${axis}`, minimum, `${title}, axis ${axis}`)));
   }
   cells.push(
-    ...line("padding", (axis) => choice(`padding-${axis}`, [...PADDING_WORDS, "numbers"], `padding, axis ${axis}`)),
-  );
-  cells.push(
+    ...line("padding", (axis) =>
+      choice(`${prefix}padding-${axis}`, [...PADDING_WORDS, "numbers"], `padding, axis ${axis}`),
+    ),
     ...line("low, high", (axis) =>
       make(
         "span",
         { class: "pair" },
         ...["low", "high"].map((end) =>
-          make("input", {
-            type: "number",
-            min: 0,
-            step: 1,
-            id: `padding_${end}-${axis}`,
-            "aria-label": `padding at the ${end} end, axis ${axis}`,
-          }),
+          number(`${prefix}padding_${end}-${axis}`, 0, `padding at the ${end} end, axis ${axis}`),
         ),
       ),
     ),
+    ...line("boundary", (axis) => choice(`${prefix}boundary-${axis}`, BOUNDARIES, `boundary, axis ${axis}`)),
   );
-  cells.push(...line("boundary", (axis) => choice(`boundary-${axis}`, BOUNDARIES, `boundary, axis ${axis}`)));
-  byId("axes").append(...cells);
+  if (!prefix) {
+    const extra = (axis) => number(`output_padding-${axis}`, 0, `output padding, axis ${axis}`);
+    cells.push(...line("output padding", extra, "for-transposed"));
+  }
+  byId(`${prefix}axes`).append(...cells);
+}
+
+/** Write what a layer has per axis into its inputs. */
+function writeAxes(prefix, settings) {
+  const nAxes = settings.kernel_shape.length;
+  for (let axis = 0; axis < 2; axis += 1) {
+    const from = Math.min(axis, nAxes - 1);
+    for (const [name] of axisSettings(prefix)) byId(`${prefix}${name}-${axis}`).value = settings[name][from];
+    const padding = settings.padding[from];
+    const numbers = Array.isArray(padding);
+    byId(`${prefix}padding-${axis}`).value = numbers ? "numbers" : padding;
+    ["low", "high"].forEach((end, place) => {
+      byId(`${prefix}padding_${end}-${axis}`).value = numbers ? padding[place] : 0;
+    });
+    byId(`${prefix}boundary-${axis}`).value = settings.boundary[from];
+  }
 }
 
 /** Write settings into the inputs. */
 function writeSettings(settings) {
   const nAxes = settings.input_shape.length;
   document.querySelector(`input[name="axes"][value="${nAxes}"]`).checked = true;
-  for (let axis = 0; axis < 2; axis += 1) {
-    const from = Math.min(axis, nAxes - 1);
-    for (const [name] of AXIS_SETTINGS) byId(`${name}-${axis}`).value = settings[name][from];
-    const padding = settings.padding[from];
-    byId(`padding-${axis}`).value = Array.isArray(padding) ? "numbers" : padding;
-    if (Array.isArray(padding)) [byId(`padding_low-${axis}`).value, byId(`padding_high-${axis}`).value] = padding;
-    byId(`boundary-${axis}`).value = settings.boundary[from];
+  writeAxes("", settings);
+  for (const axis of [0, 1]) byId(`output_padding-${axis}`).value = settings.output_padding[Math.min(axis, nAxes - 1)];
+  for (const name of ["in_channels", "out_channels", "order"]) byId(name).value = settings[name];
+  for (const name of ["flip", "transposed"]) byId(name).checked = settings[name];
+  if (settings.second) {
+    writeAxes(SECOND, settings.second);
+    byId("second_out_channels").value = settings.second.out_channels;
   }
-  byId("flip").checked = settings.flip;
-  byId("order").value = settings.order;
   showAxes(nAxes);
 }
 
 function showAxes(nAxes) {
-  byId("axes").classList.toggle("single", nAxes === 1);
+  for (const prefix of ["", SECOND]) {
+    byId(`${prefix}axes`).classList.toggle("single", nAxes === 1);
+    byId(`${prefix}head-0`).textContent = nAxes === 1 ? "axis 0" : "axis 0, down";
+    byId(`${prefix}head-1`).textContent = "axis 1, across";
+  }
   for (const element of document.querySelectorAll(".second")) element.hidden = nAxes === 1;
   byId("order-label").hidden = nAxes === 1;
-  byId("head-0").textContent = nAxes === 1 ? "axis 0" : "axis 0, down";
-  byId("head-1").textContent = "axis 1, across";
   byId("image-word").textContent = nAxes === 1 ? "Signal" : "Image";
   byId("pixel-word").textContent = nAxes === 1 ? "sample" : "pixel";
+  showTransposed(nAxes);
+}
+
+/** Show the inputs that only transposed layers have. */
+function showTransposed(nAxes) {
+  const transposed = byId("transposed").checked;
+  for (const element of document.querySelectorAll(".for-transposed")) {
+    element.hidden = !transposed || (nAxes === 1 && element.classList.contains("second"));
+  }
+}
+
+const chosenAxes = () => Number(document.querySelector('input[name="axes"]:checked').value);
+
+/** Read what a layer has per axis. */
+function readAxes(prefix) {
+  const axes = Array.from({ length: chosenAxes() }, (_, axis) => axis);
+  const settings = Object.fromEntries(
+    axisSettings(prefix).map(([name]) => [name, axes.map((axis) => numberIn(`${prefix}${name}-${axis}`))]),
+  );
+  settings.padding = axes.map((axis) => {
+    const word = byId(`${prefix}padding-${axis}`).value;
+    return word === "numbers" ? ["low", "high"].map((end) => numberIn(`${prefix}padding_${end}-${axis}`)) : word;
+  });
+  settings.boundary = axes.map((axis) => byId(`${prefix}boundary-${axis}`).value);
+  return settings;
 }
 
 /** Read all settings but the weights from the inputs. */
 function readSettings() {
-  const nAxes = Number(document.querySelector('input[name="axes"]:checked').value);
-  const axes = Array.from({ length: nAxes }, (_, axis) => axis);
-  const settings = Object.fromEntries(
-    AXIS_SETTINGS.map(([name]) => [name, axes.map((axis) => numberIn(`${name}-${axis}`))]),
-  );
-  settings.padding = axes.map((axis) => {
-    const word = byId(`padding-${axis}`).value;
-    return word === "numbers" ? [numberIn(`padding_low-${axis}`), numberIn(`padding_high-${axis}`)] : word;
-  });
-  settings.boundary = axes.map((axis) => byId(`boundary-${axis}`).value);
-  settings.flip = byId("flip").checked;
-  settings.order = nAxes === 1 ? "C" : byId("order").value;
-  return settings;
+  const nAxes = chosenAxes();
+  const transposed = byId("transposed").checked;
+  return {
+    ...readAxes(""),
+    in_channels: numberIn("in_channels"),
+    out_channels: numberIn("out_channels"),
+    transposed,
+    output_padding: Array.from({ length: nAxes }, (_, axis) => (transposed ? numberIn(`output_padding-${axis}`) : 0)),
+    flip: byId("flip").checked,
+    order: nAxes === 1 ? "C" : byId("order").value,
+    second: { ...readAxes(SECOND), out_channels: numberIn("second_out_channels") },
+  };
 }
 
 /** Show the amounts of padding; they can be edited only if padding is set to numbers. */
-function showPadding(layer) {
+function showPadding(prefix, layer) {
   layer.axes.forEach(({ low, high }, axis) => {
-    const numbers = byId(`padding-${axis}`).value === "numbers";
+    const numbers = byId(`${prefix}padding-${axis}`).value === "numbers";
     for (const [end, amount] of [
       ["low", low],
       ["high", high],
     ]) {
-      const input = byId(`padding_${end}-${axis}`);
+      const input = byId(`${prefix}padding_${end}-${axis}`);
       input.disabled = !numbers;
       if (!numbers) input.value = amount;
     }
   });
-}
-
-/** Return weights for a new kernel shape: old weights keep their positions, new ones are numbered. */
-function resizedWeights(weights, oldShape, shape) {
-  return Array.from({ length: product(shape) }, (_, index) => {
-    const taps = unravel(index, shape, "C");
-    const kept = oldShape.length === shape.length && taps.every((tap, axis) => tap < oldShape[axis]);
-    return kept ? weights[ravel(taps, oldShape, "C")] : index + 1;
-  });
-}
-
-/** Create one input per weight. */
-function makeKernelInputs(shape) {
-  const [, width] = planeShape(shape);
-  const target = byId("kernel");
-  target.style.gridTemplateColumns = `repeat(${Math.min(width, shape.length === 1 ? 4 : width)}, max-content)`;
-  target.replaceChildren(
-    ...Array.from({ length: product(shape) }, (_, index) =>
-      make(
-        "label",
-        {},
-        `w${index}`,
-        make("input", { type: "number", step: "any", id: `weight-${index}`, "data-weight": index }),
-      ),
-    ),
-  );
-}
-
-const RANDOM_DIGITS = { state: 20 };
-
-/** Return a pseudorandom digit from a reproducible sequence (Park and Miller, 1988). */
-function randomDigit() {
-  RANDOM_DIGITS.state = (RANDOM_DIGITS.state * 48271) % 2147483647;
-  return RANDOM_DIGITS.state % 10;
-}
-
-/** Return the weights of a named kernel. */
-function filledKernel(kind, shape) {
-  const n = product(shape);
-  const centre = Math.floor(n / 2);
-  const along = shape.at(-1);
-  const kinds = {
-    count: (index) => index + 1,
-    mean: () => 1 / n,
-    difference: (index) =>
-      Math.sign((index % along) - (along - 1) / 2) * (shape.length === 1 || Math.abs(index - centre) <= along ? 1 : 0),
-    random: () => randomDigit() - 4,
-  };
-  return Array.from({ length: n }, (_, index) => kinds[kind](index));
-}
-
-/** Return the numbers of a named image of any shape, flattened in an order. */
-function filledImage(kind, shape, order) {
-  const centre = shape.map((size) => Math.floor(size / 2));
-  RANDOM_DIGITS.state = 20;
-  const kinds = {
-    count: (indices) => ravel(indices, shape, "C") + 1,
-    impulse: (indices) => (indices.join() === centre.join() ? 1 : 0),
-    edge: (indices) => (indices.at(-1) >= centre.at(-1) ? 9 : 0),
-    constant: () => 1,
-    random: () => randomDigit(),
-  };
-  const byRows = Array.from({ length: product(shape) }, (_, index) => kinds[kind](unravel(index, shape, "C")));
-  return byRows.map((_, index) => byRows[ravel(unravel(index, shape, order), shape, "C")]);
 }

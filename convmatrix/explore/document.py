@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 import json
 import re
+from collections import Counter
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,10 +15,12 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.atomic import atomic_write
+from convmatrix.boundary import BOUNDARIES, NOTHING, SIGNED, forward_axis, read_terms, transposed_axis
 from convmatrix.display.palette import BROKEN, DISTINCT, RAMP
 from convmatrix.geometry import ConvGeometry
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
     from pathlib import Path
 
     from numpy.typing import ArrayLike
@@ -26,10 +30,13 @@ LIMIT: Final = 400
 
 _LARGEST_NUMBER: Final = 10**9  # of a setting: all positions are then exact in JavaScript
 _LARGEST_EXACT: Final = 2**53  # integers up to here are exact in JavaScript
-_PAGE_SHOWS: Final = "the page shows layers with one channel, one shared kernel, and one or two axes"
+_PAGE_SHOWS: Final = "the page shows layers with one shared kernel, all channels connected, and one or two axes"
 _DEFAULT: Final = ConvGeometry((5, 5), (3, 3), padding="same")
 _STYLES: Final = "layout controls pictures media"
-_SCRIPTS: Final = "rule matrix marks stage plot words controls view events start"  # each script uses those before it
+_SCRIPTS: Final = (  # each script uses those before it
+    "rule layer matrix commutator chain marks words grid stage plot code controls kernel photograph view picture gif "
+    "link story events start"
+)
 
 
 def page(geometry: ConvGeometry | None = None, kernel: ArrayLike | None = None, *, order: str = "C") -> str:
@@ -37,17 +44,18 @@ def page(geometry: ConvGeometry | None = None, kernel: ArrayLike | None = None, 
 
     The kernel slides over the image while the current row of the matrix is highlighted, and its product with the image
     is written out term by term. Other views show the transpose (back-propagation), the commutator with a shift (where
-    equivariance breaks) and a dense layer for comparison. All settings of the layer can be changed on the page, which
-    computes the matrices itself by the one-axis rule of `convmatrix.boundary`. The page loads nothing: its content
-    security policy forbids every request.
+    equivariance breaks), a second layer with the receptive field of its outputs, and a dense layer for comparison. All
+    settings of the layer can be changed on the page, which computes the matrices itself by the one-axis rule of
+    `convmatrix.boundary`; when it opens, it compares its rule with values computed by the package. The page loads
+    nothing: its content security policy forbids every request.
 
     Parameters
     ----------
     geometry : ConvGeometry, optional
-        The initial layer: one or two axes, one channel, one shared kernel, a matrix of at most `LIMIT` rows and
-        columns. By default a 3 x 3 kernel on a 5 x 5 image with padding "same".
-    kernel : array_like of real numbers, shape `geometry.kernel_shape`, optional
-        Its weights; by default 1, 2, 3, ...
+        The initial layer: one or two axes, one shared kernel, all channels connected, a matrix of at most `LIMIT` rows
+        and columns; it may be transposed. By default a 3 x 3 kernel on a 5 x 5 image with padding "same".
+    kernel : array_like of real numbers, shape `geometry.weight_shape`, optional
+        Its weights, by default 1, 2, 3, ...; with one channel, the shape may be `geometry.kernel_shape`.
     order : {"C", "F"}
         Order in which pixels are numbered: by rows or by columns.
 
@@ -79,6 +87,10 @@ def page(geometry: ConvGeometry | None = None, kernel: ArrayLike | None = None, 
     start = {
         "limit": LIMIT,
         "largest": _LARGEST_NUMBER,
+        "boundaries": BOUNDARIES,
+        "signed": SIGNED,
+        "vectors": _test_vectors(),
+        "photograph": "data:image/jpeg;base64," + base64.b64encode(_resource("photograph.jpg").read_bytes()).decode(),
         "settings": settings,
         "weights": _weights(kernel, g),
         "colours": {"distinct": DISTINCT, "ramp": RAMP},
@@ -120,15 +132,10 @@ def _settings(geometry: ConvGeometry, order: str) -> dict[str, Any]:
     g = geometry
     if len(g.input_shape) > 2:
         raise ValueError(f"{_PAGE_SHOWS}, but input_shape={g.input_shape} has {len(g.input_shape)} axes; drop some")
-    if (g.in_channels, g.out_channels) != (1, 1):
+    if g.groups != 1 or g.connections is not None:
         raise ValueError(
-            f"{_PAGE_SHOWS}, but this one has in_channels={g.in_channels} and out_channels={g.out_channels}; "
-            "pass the kernel of one pair of channels"
-        )
-    if g.transposed:
-        raise ValueError(
-            f"{_PAGE_SHOWS}, but this one has transposed=True; pass the convolution of which it is the transpose, and "
-            "choose the transpose on the page"
+            f"{_PAGE_SHOWS}, but this one has groups={g.groups} and connections={g.connections}; show one group, "
+            "or the kernel of one pair of channels"
         )
     if any(tile != 1 for tile in g.tile):
         raise ValueError(f"{_PAGE_SHOWS}, but this one has sharing={g.sharing!r}; drop sharing")
@@ -138,20 +145,46 @@ def _settings(geometry: ConvGeometry, order: str) -> dict[str, Any]:
                 f"the page shows matrices of at most {LIMIT} x {LIMIT} and kernels of at most {LIMIT} weights, but the "
                 f"{name} of {g!r} has {count}; explore a smaller layer, or print part of it with convmatrix show"
             )
-    for name in ("stride", "dilation", "padding"):
+    for name in ("stride", "dilation", "padding", "output_padding"):
         largest = int(np.max(getattr(g, name)))
         if largest > _LARGEST_NUMBER:
             raise ValueError(f"{name} must be at most {_LARGEST_NUMBER} on the page, but is {largest}; reduce it")
     return {
         "input_shape": g.input_shape,
         "kernel_shape": g.kernel_shape,
+        "in_channels": g.in_channels,
+        "out_channels": g.out_channels,
+        "transposed": g.transposed,
         "stride": g.stride,
         "dilation": g.dilation,
         "padding": [pair if any(pair) else "valid" for pair in g.padding],
+        "output_padding": g.output_padding,
         "boundary": g.boundary,
         "flip": g.flip,
         "order": order,
     }
+
+
+def _test_vectors() -> dict[str, list[Any]]:
+    """Return values of the one-axis rule, with which the page compares its own copy of the rule."""
+    terms: list[Any] = []
+    for boundary, size in itertools.product(BOUNDARIES, (1, 2, 4)):
+        for position in range(-2 * size - 2, 3 * size + 2):
+            totals: Counter[int] = Counter()
+            for sample, coefficient in read_terms(position, size, boundary):
+                if sample != NOTHING:
+                    totals[sample] += coefficient
+            terms.append((boundary, size, position, sorted(term for term in totals.items() if term[1])))
+    sizes: list[Any] = []
+    for transposed, size, taps, stride, dilation in itertools.product((False, True), (1, 5), (1, 4), (1, 3), (1, 2)):
+        for padding in ("valid", "same", "same_lower", "full", (1, 2)):
+            resolve = transposed_axis if transposed else forward_axis
+            try:
+                expected = resolve(0, size, dilation * (taps - 1) + 1, "", stride, padding, 0)
+            except ValueError:  # there is no such layer
+                continue
+            sizes.append((transposed, size, taps, stride, dilation, padding, expected))
+    return {"terms": terms, "sizes": sizes}
 
 
 def _weights(kernel: ArrayLike | None, geometry: ConvGeometry) -> list[int | float]:
@@ -159,10 +192,10 @@ def _weights(kernel: ArrayLike | None, geometry: ConvGeometry) -> list[int | flo
     if kernel is None:
         return list(range(1, geometry.n_weights + 1))
     values = np.asarray(kernel)
-    if values.shape not in (geometry.kernel_shape, geometry.weight_shape):
-        raise ValueError(
-            f"kernel has shape {values.shape}, but the layer needs {geometry.kernel_shape}; pass one weight per tap"
-        )
+    one_channel = geometry.in_channels == geometry.out_channels == 1
+    if values.shape != geometry.weight_shape and not (one_channel and values.shape == geometry.kernel_shape):
+        needed = geometry.kernel_shape if one_channel else geometry.weight_shape
+        raise ValueError(f"kernel has shape {values.shape}, but the layer needs {needed}; pass one weight per tap")
     if values.dtype.kind not in "biuf":
         raise ValueError(f"kernel must be real, but has dtype {values.dtype}; pass its real part")
     numbers: list[int | float] = values.ravel().tolist()
@@ -177,8 +210,12 @@ def _weights(kernel: ArrayLike | None, geometry: ConvGeometry) -> list[int | flo
     return [number + 0 for number in numbers]  # True and False become 1 and 0
 
 
+def _resource(name: str) -> Traversable:
+    return files("convmatrix.explore").joinpath(name)
+
+
 def _read(name: str) -> str:
-    return files("convmatrix.explore").joinpath(name).read_text(encoding="utf-8")
+    return _resource(name).read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:

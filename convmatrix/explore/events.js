@@ -1,9 +1,9 @@
 // Reactions to the pointer, the keyboard and the controls.
 
 function chooseRow(row) {
-  if (!state.model) return;
   state.row = Math.max(0, Math.min(row, state.model.shown.shape[0] - 1));
   drawRow();
+  linkSoon();
 }
 
 function pause() {
@@ -13,6 +13,7 @@ function pause() {
   byId("play").setAttribute("aria-label", "Play");
   byId("play").setAttribute("aria-pressed", "false");
   byId("terms").setAttribute("aria-live", "polite");
+  linkSoon();
 }
 
 function play() {
@@ -32,7 +33,9 @@ function stageKey(event) {
   const { shown, layer } = state.model;
   const { shape } = sidesOf(state.model).to;
   const last = shown.shape[0] - 1;
-  const [down, across] = shape.length === 1 ? [1, 1] : layer.order === "C" ? [shape[1], 1] : [1, shape[0]];
+  const oneStep = (along) => shape.map((_, axis) => Number(axis === along));
+  const unit = (along) => ravel(oneStep(along), shape, layer.order);
+  const [down, across] = [unit(1), unit(shape.length - 1)];
   const steps = { ArrowLeft: -across, ArrowRight: across, ArrowUp: -down, ArrowDown: down };
   if (event.key === " ") play();
   else if (event.key === "Home") chooseRow(0);
@@ -71,7 +74,7 @@ const indexUnder = (event) => {
 
 /** Return the focus for a cell of one of the three grids. */
 function stageFocus(grid, index) {
-  if (grid === page.middle) return { weight: index };
+  if (grid === page.middle) return state.view === "chain" ? { hidden: index } : { weight: index };
   return grid === page.left ? { column: index } : null;
 }
 
@@ -84,7 +87,7 @@ function listenToStage() {
     });
     grid.addEventListener("pointerleave", () => {
       state.focus = null;
-      if (state.model) drawFocus();
+      drawFocus();
     });
     grid.addEventListener("click", (event) => {
       const index = indexUnder(event);
@@ -112,7 +115,7 @@ function listenToMatrix() {
   });
   svg.addEventListener("pointerleave", () => {
     state.focus = null;
-    if (state.model) drawFocus();
+    drawFocus();
   });
   svg.addEventListener("click", (event) => {
     const position = under(event);
@@ -135,16 +138,18 @@ function listenToControls() {
   byId("controls").addEventListener("submit", (event) => event.preventDefault());
   listenToInput(byId("controls"), (event) => {
     const { id, dataset, name, value } = event.target;
-    if (dataset.weight !== undefined) state.weights = state.weights.map((_, index) => numberIn(`weight-${index}`));
+    if (dataset.weight !== undefined) readKernel(id.startsWith(SECOND) ? SECOND : "");
     else if (name === "axes") changeAxes(Number(value));
-    else if (id === "kernel-fill") fillKernel(value);
+    else if (id === "transposed") showTransposed(chosenAxes());
+    else if (id.endsWith("kernel-fill")) fillKernel(event.target);
     else if (id === "image") state.image = null;
-    else if (id === "pixel") typePixel();
+    else if (id === "pixel" && !attempt("message", typePixel)) return;
     update();
   });
   byId("view").addEventListener("input", (event) => {
     state.view = event.target.value;
-    updateView();
+    if (state.view === "chain") update();
+    else updateView();
   });
   for (const id of ["shift-0", "shift-1", "labels", "dense"]) listenToInput(byId(id), updateView);
   byId("row").addEventListener("input", (event) => chooseRow(Number(event.target.value)));
@@ -152,6 +157,12 @@ function listenToControls() {
     if (state.timer === null) return;
     pause();
     play();
+  });
+  byId("shift-by-stride").addEventListener("click", () => {
+    state.model.layer.axes.forEach(({ stride }, axis) => {
+      if (numberIn(`shift-${axis}`) !== 0) byId(`shift-${axis}`).value = stride;
+    });
+    updateView();
   });
   const clicks = {
     first: () => chooseRow(0),
@@ -179,26 +190,29 @@ function changeAxes(nAxes) {
   showAxes(nAxes);
 }
 
-function fillKernel(kind) {
-  if (!kind) return;
-  state.weights = filledKernel(kind, state.kernelShape);
-  writeWeights();
-  byId("kernel-fill").value = "";
+function fillKernel(choice) {
+  const prefix = choice.id.startsWith(SECOND) ? SECOND : "";
+  const { shape } = KERNELS[prefix];
+  if (choice.value) setKernel(prefix, shape, filledKernel(choice.value, shape));
+  choice.value = "";
 }
 
 function typePixel() {
   const value = numberIn("pixel");
-  if (!state.model || !Number.isFinite(value)) return;
+  if (!Number.isFinite(value)) {
+    throw new SettingError(`${byId("pixel-name").textContent} must be a number, but is empty`, "pixel");
+  }
   const values = [...state.model.x];
   values[state.pixel] = value;
   state.image = { key: state.model.key, values };
+  return true;
 }
 
 function listenToWindow() {
   let width = 0;
   new ResizeObserver(() => {
     const now = byId("plots").clientWidth;
-    if (!state.model || Math.abs(now - width) < 2) return;
+    if (Math.abs(now - width) < 2) return;
     width = now;
     draw();
   }).observe(byId("plots"));

@@ -53,11 +53,11 @@ function numberText(value) {
 }
 
 /** Return the name of an entry: its weights with their factors, repeated ones as multiples, such as w0+2w2\u2212w3. */
-function weightName(weights, factors = weights.map(() => 1)) {
+function weightName(weights, factors = weights.map(() => 1), letter = "w") {
   const counts = new Map();
   weights.forEach((weight, place) => counts.set(weight, (counts.get(weight) ?? 0) + factors[place]));
   return [...counts]
-    .map(([weight, count], place) => `${signText(count, place > 0)}${factorText(count)}w${weight}`)
+    .map(([weight, count], place) => `${signText(count, place > 0)}${factorText(count)}${letter}${weight}`)
     .join("");
 }
 
@@ -65,17 +65,14 @@ const signText = (factor, plus) => (factor < 0 ? "\u2212" : plus ? "+" : "");
 const factorText = (factor) => (Math.abs(factor) === 1 ? "" : String(Math.abs(factor)));
 
 /** Return the name of an entry; in a commutator weights may be subtracted: w0\u2212w3, \u2212w1. */
-function entryName({ weights, factors, minus = [], minusFactors = [] }) {
-  return weightName([...weights, ...minus], [...factors, ...minusFactors.map((factor) => -factor)]);
+function entryName({ weights, factors, minus = [], minusFactors = [] }, letter = "w") {
+  return weightName([...weights, ...minus], [...factors, ...minusFactors.map((factor) => -factor)], letter);
 }
 
 /** Return an element of an array in indexing notation, such as x[2,1]. */
 const elementName = (name, indices) => `${name}[${indices.join(",")}]`;
 
 const plural = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
-
-/** Return a tuple in Python notation. */
-const tuple = (items) => (items.length === 1 ? `(${items[0]},)` : `(${items.join(", ")})`);
 
 /** Create an element with attributes and children; the attribute "colour" sets its background and ink. */
 function make(tag, attributes = {}, ...children) {

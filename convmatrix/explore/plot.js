@@ -56,7 +56,9 @@ function entriesTag(model, measures) {
   const { left, top, side } = measures;
   if (shown.rows.reduce((sum, entries) => sum + entries.length, 0) > MOST_DRAWN_ENTRIES) {
     const grey = [128, 128, 128];
-    const colourOf = ({ weights, minus = [] }) => {
+    const most = mostPaths(shown);
+    const colourOf = ({ weights, minus = [], through }) => {
+      if (through) return [11, 87, 164].map((full) => Math.round(255 + (full - 255) * pathTint(through.length, most)));
       const own = [...weights, ...minus];
       return own.length === 1 ? colours[own[0]] : grey;
     };
@@ -66,14 +68,17 @@ function entriesTag(model, measures) {
     return imageTag(measures, shown.shape, address);
   }
   const parts = [];
+  const most = mostPaths(shown);
   shown.rows.forEach((entries, row) => {
     for (const entry of entries) {
       const own = [...entry.weights, ...(entry.minus ?? [])];
       const [x, y] = [left + entry.column * side, top + row * side];
-      const name = labels === "names" ? entryName(entry) : numberText(entry.value);
+      const name = labels === "names" && own.length ? entryName(entry) : numberText(entry.value);
       const text =
-        labels === "none" ? "" : cellText(x, y, side, side, name, entryInk(own, colours), own.length > 1 ? "halo" : "");
-      const fill = cellFill(x, y, side, side, own, colours, !text && side >= 5);
+        labels === "none" ? "" : cellText(x, y, side, side, name, own.length ? entryInk(own, colours) : null, own.length > 1 ? "halo" : "");
+      const fill = entry.through
+        ? `<rect x="${x}" y="${y}" width="${side}" height="${side}" class="path" fill-opacity="${pathTint(entry.through.length, most).toFixed(3)}"/>`
+        : cellFill(x, y, side, side, own, colours, !text && side >= 5);
       const frame = side >= 4 ? `<rect x="${x}" y="${y}" width="${side}" height="${side}" class="frame"/>` : "";
       parts.push(
         `<g data-row="${row}" data-column="${entry.column}" data-weights="${entryName(entry)}">${fill}${frame}${text}</g>`,
@@ -81,6 +86,11 @@ function entriesTag(model, measures) {
     }
   });
   return parts.join("");
+}
+
+/** Return the largest number of hidden units that connect an output and a pixel; 1 if there is no hidden layer. */
+function mostPaths({ rows }) {
+  return rows.flat().reduce((most, { through }) => Math.max(most, through?.length ?? 0), 1);
 }
 
 /** Return the text colour on one weight's colour; on stripes the text is black with a halo. */

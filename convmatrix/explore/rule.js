@@ -1,13 +1,20 @@
 // The one-axis rule: which input sample tap t of output i reads, and how many outputs an axis has.
-// The same arithmetic as in convmatrix/boundary.py, with the same error messages.
+// The same arithmetic as in convmatrix/boundary.py, with the same error messages; START.vectors, computed there, test it.
 
 const START = JSON.parse(document.getElementById("start").textContent);
 const LIMIT = START.limit; // maximum number of rows, columns and weights
 const LARGEST_NUMBER = START.largest; // of a setting, so that all index arithmetic is exact
-const BOUNDARIES = ["zero", "circular", "reflect", "symmetric", "replicate", "antireflect", "antisymmetric"];
-const SIGNED = ["antireflect", "antisymmetric"]; // which read samples with coefficients
+const { boundaries: BOUNDARIES, signed: SIGNED } = START; // of the package; the signed ones read with coefficients
 const PADDING_WORDS = ["valid", "same", "same_lower", "full"];
 const NOTHING = -1;
+
+/** A setting that does not define a layer: what is wrong with it, and the input in which it was typed. */
+class SettingError extends Error {
+  constructor(message, control = null) {
+    super(message);
+    this.control = control;
+  }
+}
 
 const modulo = (number, period) => ((number % period) + period) % period;
 
@@ -55,8 +62,10 @@ function splitPadding(total, word) {
   return word === "same" ? [half, total - half] : [total - half, half];
 }
 
-/** Return [low padding, high padding, number of outputs] of one axis. */
-function axisSizes(axis, size, taps, stride, dilation, padding) {
+const kernelWords = (axis, taps, dilation) => `kernel_shape[${axis}]=${taps}, dilation=${dilation}`;
+
+/** Return {low, high, extra, outputs} of one axis: paddings, output padding (none here) and number of outputs. */
+function forwardAxis(axis, size, taps, stride, dilation, padding) {
   const span = dilation * (taps - 1) + 1;
   let low = 0;
   let high = 0;
@@ -67,99 +76,65 @@ function axisSizes(axis, size, taps, stride, dilation, padding) {
   }
   const padded = size + low + high;
   if (span > padded) {
-    throw new Error(
-      `kernel does not fit on axis ${axis}: it spans ${span} samples (kernel_shape[${axis}]=${taps}, ` +
-        `dilation=${dilation}), but the padded input has ${padded} (input_shape[${axis}]=${size}, ` +
-        `padding=(${low}, ${high})); increase padding or shrink the kernel`,
+    throw new SettingError(
+      `kernel does not fit on axis ${axis}: it spans ${span} samples (${kernelWords(axis, taps, dilation)}), ` +
+        `but the padded input has ${padded} (input_shape[${axis}]=${size}, padding=(${low}, ${high})); ` +
+        "increase padding or shrink the kernel",
+      `kernel_shape-${axis}`,
     );
   }
-  return [low, high, Math.floor((padded - span) / stride) + 1];
+  return { low, high, extra: 0, outputs: Math.floor((padded - span) / stride) + 1 };
 }
 
-function wholeNumber(name, value, minimum) {
-  if (!Number.isInteger(value)) throw new Error(`${name} must be an integer, but is ${describeValue(value)}`);
-  if (value < minimum) throw new Error(`${name} must be at least ${minimum}, but is ${value}`);
-  if (value > LARGEST_NUMBER) throw new Error(`${name} must be at most ${LARGEST_NUMBER}, but is ${value}`);
-  return value;
+/** Return {low, high, extra, outputs} of one axis of a transposed layer, with `given` as its output padding. */
+function transposedAxis(axis, size, taps, stride, dilation, padding, given) {
+  const span = dilation * (taps - 1) + 1;
+  let [low, high, extra] = [0, 0, given];
+  if (Array.isArray(padding)) [low, high] = padding;
+  else if (padding === "full") low = high = span - 1;
+  else if (padding !== "valid") {
+    const total = (size - 1) * stride + span + given - size * stride;
+    [low, high] = splitPadding(Math.max(total, 0), padding);
+    extra += Math.max(-total, 0); // a kernel shorter than the stride leaves the last outputs without a tap
+  }
+  const full = (size - 1) * stride + span + extra;
+  const outputs = full - low - high;
+  if (outputs < 1) {
+    throw new SettingError(
+      `transposed layer has no outputs on axis ${axis}: padding=(${low}, ${high}) crops ${low + high} of ${full} ` +
+        `samples (input_shape[${axis}]=${size}, stride=${stride}, ${kernelWords(axis, taps, dilation)}); ` +
+        "reduce the padding",
+      `padding-${axis}`,
+    );
+  }
+  if (given >= Math.max(stride, dilation)) {
+    throw new SettingError(
+      `output_padding[${axis}]=${given} must be smaller than the stride or the dilation ` +
+        `(stride[${axis}]=${stride}, dilation[${axis}]=${dilation})`,
+      `output_padding-${axis}`,
+    );
+  }
+  return { low, high, extra, outputs };
 }
 
-function describeValue(value) {
-  return value === null || value === undefined || Number.isNaN(value) ? "empty" : String(value);
-}
-
-function oneOf(name, value, words) {
-  if (!words.includes(value))
-    throw new Error(`${name} ${describeValue(value)} is unknown; choose one of ${words.join(", ")}`);
-  return value;
-}
-
-const product = (numbers) => numbers.reduce((total, number) => total * number, 1);
-
-/** Validate settings and return the layer: its axes, shapes and weights. */
-function describeLayer(settings, limit = LIMIT) {
-  const sizes = (name, minimum) => settings[name].map((value, axis) => wholeNumber(`${name}[${axis}]`, value, minimum));
-  const inputShape = sizes("input_shape", 1);
-  const kernelShape = sizes("kernel_shape", 1);
-  const stride = sizes("stride", 1);
-  const dilation = sizes("dilation", 1);
-  const axes = inputShape.map((size, axis) => {
-    let padding = settings.padding[axis];
-    if (Array.isArray(padding))
-      padding = padding.map((amount, end) => wholeNumber(`padding[${axis}][${end}]`, amount, 0));
-    else oneOf(`padding[${axis}]`, padding, PADDING_WORDS);
-    const [low, high, outputs] = axisSizes(axis, size, kernelShape[axis], stride[axis], dilation[axis], padding);
-    const boundary = oneOf("boundary", settings.boundary[axis], BOUNDARIES);
-    return {
-      size,
-      taps: kernelShape[axis],
-      stride: stride[axis],
-      dilation: dilation[axis],
-      low,
-      high,
-      outputs,
-      boundary,
-    };
-  });
-  const outputShape = axes.map((axis) => axis.outputs);
-  const layer = {
-    axes,
-    inputShape,
-    kernelShape,
-    outputShape,
-    flip: Boolean(settings.flip),
-    order: oneOf("order", settings.order ?? "C", ["C", "F"]),
-    nIn: product(inputShape),
-    nOut: product(outputShape),
-    nWeights: product(kernelShape),
+/** Return what differs from the package in a table that it computed: sentences, none if all is the same. */
+function ruleDifferences({ terms, sizes }) {
+  const found = [];
+  const compare = (name, compute, expected) => {
+    const own = JSON.stringify(compute());
+    if (own !== JSON.stringify(expected)) found.push(`${name}: ${own} here, ${JSON.stringify(expected)} in the package`);
   };
-  requireSize(layer, limit);
-  layer.weights = settings.weights.map((value, index) => {
-    if (!Number.isFinite(value)) throw new Error(`weight w${index} must be a number, but is ${describeValue(value)}`);
-    return value;
-  });
-  if (layer.weights.length !== layer.nWeights) {
-    throw new Error(
-      `the kernel has ${layer.nWeights} weights, but ${layer.weights.length} values are given; pass one for each`,
-    );
+  for (const [boundary, size, position, expected] of terms) {
+    const sorted = () => readTerms(position, size, boundary).sort(([a], [b]) => a - b);
+    compare(`boundary ${boundary}, position ${position} of ${size} samples`, sorted, expected);
   }
-  return layer;
-}
-
-function requireSize(layer, limit) {
-  if (layer.nOut > limit || layer.nIn > limit) {
-    throw new Error(
-      `the matrix would be ${layer.nOut} x ${layer.nIn}, but this page shows at most ${limit} x ${limit}; reduce the ` +
-        "input or the padding, increase the stride, or use the package, which has no such limit",
-    );
+  for (const [transposed, size, taps, stride, dilation, padding, expected] of sizes) {
+    const axis = () => {
+      const resolve = transposed ? transposedAxis : forwardAxis;
+      const { low, high, extra, outputs } = resolve(0, size, taps, stride, dilation, padding, 0);
+      return [low, high, extra, outputs];
+    };
+    compare(`padding ${padding} of ${size} samples, kernel ${taps}, stride ${stride}`, axis, expected);
   }
-  if (layer.nWeights > limit) {
-    throw new Error(
-      `the kernel has ${layer.nWeights} weights, but this page shows at most ${limit}; reduce the kernel`,
-    );
-  }
-}
-
-/** Return the position that a tap of an output reads on an axis, possibly outside the input. */
-function axisPosition(axis, flip, output, tap) {
-  return tapPosition(output, flip ? axis.taps - 1 - tap : tap, axis.stride, axis.dilation, axis.low);
+  return found;
 }

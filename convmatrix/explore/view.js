@@ -1,14 +1,13 @@
 // The state of the page: from the inputs to the layer, to the view, to the drawing.
 
 const state = {
-  settings: null, // all but the weights; null if the inputs do not define a valid layer
-  weights: [],
-  kernelShape: [],
-  base: null, // the layer, its matrix, the transpose
+  settings: null, // the last ones that define a layer
+  base: null, // the last possible layer, its matrix, its transpose, and the second layer if it is shown
   model: null, // the current view of it
   view: "layer",
+  shift: null, // the last possible one
   row: 0,
-  focus: null, // {row, column}, {column} or {weight} under the pointer; pinned by a click
+  focus: null, // {row, column}, {column}, {weight} or {hidden} under the pointer; pinned by a click
   pinned: null,
   image: null, // typed numbers, with the shape and order to which they belong
   pixel: 0,
@@ -29,47 +28,84 @@ const page = {
 
 const MOST_COLUMNS_BESIDE = 60; // of a matrix beside which the stage fits
 
+/** Show why a setting is impossible, beside the last picture, and mark its input. */
 function showError(id, error) {
   byId(id).hidden = !error;
   byId(id).textContent = error ? error.message : "";
+  for (const input of document.querySelectorAll(`[aria-errormessage="${id}"]`)) {
+    input.removeAttribute("aria-errormessage");
+    input.removeAttribute("aria-invalid");
+  }
+  const control = error?.control && byId(error.control);
+  control?.setAttribute("aria-invalid", "true");
+  control?.setAttribute("aria-errormessage", id);
+  byId("kept").hidden = byId("message").hidden && byId("shift-message").hidden;
 }
 
-/** Compute the layer and its matrix from the inputs. */
+/** Run a computation; what a user has set wrongly is shown instead of its result, everything else is an error. */
+function attempt(id, compute) {
+  try {
+    const result = compute();
+    showError(id, null);
+    return result;
+  } catch (error) {
+    if (!(error instanceof SettingError)) throw error;
+    showError(id, error);
+    return null;
+  }
+}
+
+/** Compute the layer and its matrix from the inputs, and the second layer if it is shown. */
 function computeLayer() {
   const settings = readSettings();
-  const shape = settings.kernel_shape;
-  const validSizes = shape.every((taps) => Number.isInteger(taps) && taps >= 1) && product(shape) <= LIMIT;
-  if (validSizes && shape.join() !== state.kernelShape.join()) {
-    state.weights = resizedWeights(state.weights, state.kernelShape, shape);
-    state.kernelShape = shape;
-    makeKernelInputs(shape);
-    writeWeights();
-  }
-  const layer = describeLayer({ ...settings, weights: validSizes ? state.weights : [] });
+  const { in_channels: inputs, out_channels: outputs, kernel_shape: taps, second } = settings;
+  const channels = settings.transposed ? [inputs, outputs] : [outputs, inputs];
+  settings.weights = weightsFor("", [...channels, ...taps]);
+  second.weights = weightsFor(SECOND, [second.out_channels, outputs, ...second.kernel_shape]);
+  const layer = describeLayer(settings);
   const matrix = layerMatrix(layer);
   const uses = new Array(layer.nWeights).fill(0);
   for (const { weights } of matrix.rows.flat()) for (const weight of weights) uses[weight] += 1;
+  const base = { layer, matrix, uses, colours: palette(layer.nWeights), transpose: transposeMatrix(matrix), second: null };
+  if (state.view === "chain") base.second = withMatrix(followingLayer(layer, settings));
   state.settings = settings;
-  return { layer, matrix, uses, colours: palette(layer.nWeights), transpose: transposeMatrix(matrix) };
+  return base;
 }
+
+const withMatrix = (layer) => ({ layer, matrix: layerMatrix(layer), colours: palette(layer.nWeights) });
+
+/** Return a second layer that is always possible: one weight, which copies the output. */
+function copyingLayer(first) {
+  const each = (value) => first.axes.map(() => value);
+  const weights = Array.from({ length: first.outChannels }, () => 1);
+  const second = { kernel_shape: each(1), stride: each(1), dilation: each(1), padding: each("valid"), boundary: each("zero") };
+  return withMatrix(followingLayer(first, { second: { ...second, out_channels: 1, weights } }));
+}
+
+/** Return the shape and order to which typed numbers of an image belong, as text. */
+const imageKey = (layer) => `${vectorShape(layer, "input").join()} ${layer.order}`;
 
 /** Compute the current view of a layer. */
 function computeView(model) {
-  const { layer, matrix } = model;
-  const key = `${layer.inputShape.join()} ${layer.order}`;
-  const x =
-    state.image?.key === key ? state.image.values : filledImage(byId("image").value, layer.inputShape, layer.order);
-  const g = filledImage(byId("image").value, layer.outputShape, layer.order);
-  const shift = layer.axes.map((_, axis) => numberIn(`shift-${axis}`));
-  const view = state.view;
-  const shown =
-    view === "layer" ? matrix : view === "transpose" ? model.transpose : commutatorMatrix(layer, matrix, shift);
+  const { layer, matrix, second } = model;
+  const kind = byId("image").value;
+  const [input, output] = [vectorShape(layer, "input"), vectorShape(layer, "output")];
+  const key = imageKey(layer);
+  const x = state.image?.key === key ? state.image.values : filledImage(kind, input, layer.order);
+  const g = filledImage(kind, output, layer.order);
+  const shift = chosenShift(layer);
+  const { view } = state;
+  const shown = {
+    layer: () => matrix,
+    transpose: () => model.transpose,
+    commutator: () => commutatorMatrix(layer, matrix, shift),
+    chain: () => composedMatrix(second.matrix, matrix),
+  }[view]();
   const vector = view === "transpose" ? g : x;
   const row = Math.min(state.row, shown.shape[0] - 1);
   return {
     ...model,
     x,
-    g,
     key,
     shift,
     view,
@@ -77,49 +113,41 @@ function computeView(model) {
     vector,
     row,
     product: multiply(shown, vector),
+    hidden: multiply(matrix, x),
     labels: byId("labels").value,
   };
 }
 
-/** Recompute and redraw everything. */
+/** Recompute and redraw everything; if the settings are impossible, the last layer stays. */
 function update() {
-  let computed = null;
-  try {
-    computed = computeLayer();
-    showError("message", null);
-  } catch (error) {
-    state.settings = null;
-    showError("message", error);
-  }
-  byId("results").hidden = !computed;
-  state.base = computed;
+  const computed = attempt("message", computeLayer);
   if (computed) {
-    showPadding(computed.layer);
-    colourKernel(computed);
-  }
+    state.base = computed;
+    showPadding("", computed.layer);
+    if (computed.second) showPadding(SECOND, computed.second.layer);
+  } else if (state.view === "chain") state.base.second ??= copyingLayer(state.base.layer);
   updateView();
 }
 
+/** Return the shift in the inputs, or the last possible one. */
+function chosenShift(layer) {
+  const typed = attempt("shift-message", () =>
+    layer.axes.map((_, axis) => wholeNumber(`shift[${axis}]`, numberIn(`shift-${axis}`), -LARGEST_NUMBER)),
+  );
+  const kept = layer.axes.map((_, axis) => state.shift?.[axis] ?? 0);
+  state.shift = typed ?? kept;
+  return state.shift;
+}
+
 function updateView() {
-  state.model = null;
   byId("shift-row").hidden = state.view !== "commutator";
-  showError("shift-message", null);
-  if (state.base) {
-    try {
-      state.model = computeView(state.base);
-    } catch (error) {
-      showError("shift-message", error);
-    }
-  }
-  byId("shown").hidden = !state.model;
-  if (!state.model) {
-    pause();
-    return;
-  }
+  byId("second-layer").hidden = state.view !== "chain";
+  state.model = computeView(state.base);
   state.row = state.model.row;
   state.focus = state.pinned = null;
   state.pixel = Math.min(state.pixel, state.model.layer.nIn - 1);
   draw();
+  linkSoon();
 }
 
 /** Draw the whole view. */
@@ -146,6 +174,8 @@ function draw() {
   }
   drawCounts(model);
   byId("python").textContent = pythonLine(model);
+  byId("torch").textContent = torchProgram(model);
+  photographsSoon();
   drawRow();
 }
 
@@ -182,8 +212,8 @@ function drawFocus() {
   drawOverlay(byId("matrix"), state.model, state.measures, focus);
   byId("focus-words").textContent = focusWords(state.model, focus);
   byId("focus-words").classList.toggle("idle", !focus);
-  markCells(page.left, focus?.column === undefined ? [] : [focus.column]);
-  markCells(page.middle, focusedWeights(state.model, focus));
+  markCells(page.left, focusedSamples(state.model, focus));
+  markCells(page.middle, focusedMiddle(state.model, focus));
   markCells(page.right, focus?.row === undefined ? [] : [focus.row]);
   const dense = byId("dense-matrix").querySelector(".overlay");
   if (dense && byId("dense").checked) {
@@ -193,23 +223,23 @@ function drawFocus() {
   }
 }
 
+/** Return the samples in focus: one, or all that a hidden unit reads. */
+function focusedSamples({ matrix }, focus) {
+  if (focus?.hidden !== undefined) return matrix.rows[focus.hidden].map(({ column }) => column);
+  return focus?.column === undefined ? [] : [focus.column];
+}
+
+/** Return the cells of the middle grid in focus: weights, or hidden units between a sample and an output. */
+function focusedMiddle(model, focus) {
+  if (model.view !== "chain") return focusedWeights(model, focus);
+  if (focus?.hidden !== undefined) return [focus.hidden];
+  const row = model.shown.rows[focus?.row ?? model.row];
+  return row?.find(({ column }) => column === focus?.column)?.through ?? [];
+}
+
 function drawPixel() {
   const { layer, x, view } = state.model;
   byId("pixel-label").hidden = byId("pixel-hint").hidden = view === "transpose";
-  byId("pixel-name").textContent = elementName("x", unravel(state.pixel, layer.inputShape, layer.order));
+  byId("pixel-name").textContent = nameAt({ name: "x", shape: vectorShape(layer, "input") }, state.pixel, layer.order);
   if (document.activeElement !== byId("pixel")) byId("pixel").value = x[state.pixel];
-}
-
-function writeWeights() {
-  state.weights.forEach((weight, index) => {
-    byId(`weight-${index}`).value = weight;
-  });
-}
-
-function colourKernel({ layer, colours }) {
-  layer.weights.forEach((_, index) => {
-    const label = byId(`weight-${index}`).parentElement;
-    label.style.backgroundColor = css(colours[index]);
-    label.style.color = inkOn(colours[index]);
-  });
 }

@@ -1,18 +1,35 @@
-// The sentences of the page: a product term by term, an entry, the verdict, the counts, the equivalent Python.
+// The sentences of the page: a product term by term, an entry, the verdict, the counts.
 
 const MOST_TERMS = 60;
 const MOST_NAMES = 12;
 
 const pixelWord = (layer) => (layer.axes.length === 1 ? "sample" : "pixel");
 
-/** Return the names and shapes of the vectors that the matrix maps from and to. */
-function sidesOf(model) {
-  const { layer } = model;
-  const input = { name: "x", shape: layer.inputShape, word: pixelWord(layer) };
-  const output = { name: "y", shape: layer.outputShape, word: "output" };
-  if (model.view !== "transpose") return { from: input, to: output };
-  return { from: { ...output, name: "\u03b4y" }, to: { ...input, name: "\u03b4x" } };
+/**
+ * What a matrix maps from or to: the name of the vector, its shape with channels, what its elements are called.
+ * @typedef {{name: string, shape: number[], word: string, what: string}} Side
+ */
+
+/** Return the two sides of the shown matrix: {from, to}. */
+function sidesOf({ layer, view, second }) {
+  const image = layer.axes.length === 1 ? "signal" : "image";
+  const input = { name: "x", shape: vectorShape(layer, "input"), word: pixelWord(layer), what: image };
+  const output = { name: "y", shape: vectorShape(layer, "output"), word: "output", what: "output" };
+  if (view === "transpose") {
+    return {
+      from: { ...output, name: "\u03b4y", what: "gradient of the output" },
+      to: { ...input, name: "\u03b4x", what: `gradient of the ${image}` },
+    };
+  }
+  return { from: input, to: view === "chain" ? { ...output, name: "z", shape: vectorShape(second.layer, "output") } : output };
 }
+
+/** Return the side between two layers. */
+const hiddenSide = ({ layer }) => ({ name: "h", shape: vectorShape(layer, "output"), word: "unit", what: "hidden layer" });
+
+/** Return a shape as text; a single channel is left out. */
+const sizeText = (shape) => shape.join(" \u00d7 ");
+const sideWords = ({ what, name, shape }) => `${what} ${name}, ${sizeText(shape[0] === 1 ? shape.slice(1) : shape)}`;
 
 /** Return names joined by commas, at most the first twelve. */
 function nameList(names) {
@@ -20,7 +37,11 @@ function nameList(names) {
   return names.slice(0, MOST_NAMES).join(", ") + (rest > 0 ? ` and ${rest.toLocaleString("en")} more` : "");
 }
 
-const nameAt = (side, index, order) => elementName(side.name, unravel(index, side.shape, order));
+/** Return the name of an element of a side, such as x[2,1], or x[0,2,1] if there are several channels. */
+function nameAt(side, index, order) {
+  const indices = unravel(index, side.shape, order);
+  return elementName(side.name, side.shape[0] === 1 ? indices.slice(1) : indices);
+}
 
 /** Return terms joined by signs: "w0 + 2 w2 \u2212 w3" for names, "1 + 2 \u00b7 3 \u2212 4" for numbers. */
 function signedSum(parts, factors, times) {
@@ -54,8 +75,10 @@ function weightNumbers(weights, factors, layer) {
 }
 
 /** Return one term: names above, numbers below; a sum of weights is in parentheses. */
-function termChip({ weights, factors, name, number, differs }, { layer, colours }) {
-  const swatches = weights.map((weight) => make("span", { class: "swatch", colour: colours[weight] }, `w${weight}`));
+function termChip({ weights, factors, name, number, differs }, { layer, colours, letter = "w" }) {
+  const swatches = weights.map((weight) =>
+    make("span", { class: "swatch", colour: colours[weight] }, `${letter}${weight}`),
+  );
   const names = swatches.flatMap((swatch, n) => {
     const before = signedSum([""], [factors[n]], "\u2009");
     if (!n) return before ? [before, swatch] : [swatch];
@@ -84,8 +107,8 @@ function termList(terms, total, model) {
 function writeTerms(model, target) {
   const { layer, row, view } = model;
   const { from, to } = sidesOf(model);
-  if (view === "commutator") {
-    target.replaceChildren(...commutatorTerms(model));
+  if (view === "commutator" || view === "chain") {
+    target.replaceChildren(...(view === "chain" ? chainTerms(model) : commutatorTerms(model)));
     return;
   }
   const entries = model.shown.rows[row];
@@ -106,14 +129,14 @@ function writeTerms(model, target) {
     const { weights } = entry;
     if (weights.length > 1) {
       const where = nameAt(from, column, layer.order);
-      const sentence =
-        view === "transpose"
-          ? `${weights.length} taps of ${where.replace("\u03b4", "")} land on this ${pixelWord(layer)}`
-          : `${weights.length} taps land on ${where}`;
+      const scattered = (view === "transpose") !== layer.transposed; // an element of the input collects, or is read
+      const sentence = scattered
+        ? `${weights.length} taps of ${where.replace("\u03b4", "")} land on this ${to.word}`
+        : `${weights.length} taps land on ${where}`;
       notes.push(`${sentence}, so their weights add up: ${weightWords(entry, layer)}.`);
     }
   }
-  if (view === "layer") {
+  if (view === "layer" && !layer.transposed) {
     const outside = tapsOf(layer, row).filter(({ terms }) => !terms.length);
     if (outside.length) {
       const names = outside.map(({ weight }) => `w${weight}`);
@@ -130,20 +153,53 @@ function writeTerms(model, target) {
   );
 }
 
+/** Return the current row of two layers: the second layer term by term, and how far it reads. */
+function chainTerms(model) {
+  const { layer, row, second, hidden, shown } = model;
+  const { from, to } = sidesOf(model);
+  const side = hiddenSide(model);
+  const entries = second.matrix.rows[row];
+  const terms = entries.map(({ column, weights, factors }) => ({
+    weights,
+    factors,
+    name: nameAt(side, column, layer.order),
+    number: hidden[column],
+  }));
+  const result = nameAt(to, row, layer.order);
+  const heading = `${result} = ${numberText(model.product[row])}: row ${row} of A\u2082 times h = A\u2081 x`;
+  return [
+    make("h3", {}, heading),
+    termList(terms, model.product[row], { ...second, letter: "v" }),
+    make("p", { class: "note" }, fieldWords(shown.rows[row], layer, result, entries.length, from)),
+  ];
+}
+
+/** Describe the receptive field of an output of the second layer. */
+function fieldWords(entries, layer, result, units, from) {
+  if (!entries.length) return `${result} reads nothing.`;
+  const ranges = receptiveField(entries, layer).map(([first, last], axis) => {
+    const name = layer.axes.length === 1 ? from.word : ["row", "column"][axis];
+    return first === last ? `${name} ${first}` : `${name}s ${first} to ${last}`;
+  });
+  const count = plural(entries.length, from.word);
+  return `Receptive field: ${result} reads ${plural(units, "hidden unit")}, and through them ${count}: ${ranges.join(", ")}.`;
+}
+
 /** Return both sides of the commutator in the current row term by term, with their differences marked. */
 function commutatorTerms(model) {
   const { layer, row, shown, matrix, x } = model;
+  const { from, to } = sidesOf(model);
   const differing = new Set(shown.rows[row].map(({ column }) => column));
   const side = (entries, columnOf) =>
     entries.map(({ column, weights, factors, value }) => {
       const source = columnOf(column);
-      const name = elementName("x", unravel(source, layer.inputShape, layer.order));
+      const name = nameAt(from, source, layer.order);
       return { weights, factors, value, name, number: x[source], differs: differing.has(source), source };
     });
   const total = (terms) => terms.reduce((sum, { value, number }) => sum + value * number, 0);
   const first = side(matrix.rows[row], (column) => shown.p[column]);
   const second = side(matrix.rows[shown.q[row]], (column) => column);
-  const output = elementName("y", unravel(row, layer.outputShape, layer.order));
+  const output = nameAt(to, row, layer.order);
   const verdict = differing.size
     ? `Row ${row} breaks the symmetry: at ${plural(differing.size, pixelWord(layer))} the two sides have different weights.`
     : `Row ${row} keeps the symmetry: both sides are the same sum for all weights.`;
@@ -162,6 +218,12 @@ function focusWords(model, focus) {
   const { from, to } = sidesOf(model);
   if (focus?.weight !== undefined) {
     return `Weight w${focus.weight} = ${numberText(layer.weights[focus.weight])} appears ${plural(model.uses[focus.weight], "time")} in A: it is one shared parameter.`;
+  }
+  if (focus?.hidden !== undefined) {
+    const unit = nameAt(hiddenSide(model), focus.hidden, layer.order);
+    const read = model.matrix.rows[focus.hidden].length;
+    const readers = model.second.matrix.rows.filter((entries) => entries.some(({ column }) => column === focus.hidden));
+    return `Hidden unit ${unit} = ${numberText(model.hidden[focus.hidden])} reads ${plural(read, from.word)}; ${plural(readers.length, "output")} of the second layer read${readers.length === 1 ? "s" : ""} it.`;
   }
   if (focus?.column === undefined) {
     return "Point at an entry, a pixel or a weight (or use the arrow keys) to see what it is connected to.";
@@ -186,9 +248,14 @@ function focusWords(model, focus) {
     ].flatMap(([side, own, factors]) => (own.length ? [`only ${side} has ${weightName(own, factors)}`] : []));
     return `${where}: ${sides.join(", ")}; the difference is ${numberText(entry.value)}.`;
   }
+  if (view === "chain" && entry) {
+    const units = entry.through.map((unit) => nameAt(hiddenSide(model), unit, layer.order));
+    return `${where}: the output reads this ${from.word} through ${plural(units.length, "hidden unit")}, ${nameList(units)}; together with the factor ${numberText(entry.value)}.`;
+  }
   if (!entry) return `${where}: no entry (a structural zero), so the two are not connected.`;
   const number = vector[focus.column];
-  const sum = entry.weights.length > 1 ? `, the sum of ${entry.weights.length} taps on one ${pixelWord(layer)}` : "";
+  const shared = layer.transposed ? "output" : pixelWord(layer);
+  const sum = entry.weights.length > 1 ? `, the sum of ${entry.weights.length} taps on one ${shared}` : "";
   const used =
     entry.weights.length === 1
       ? ` w${entry.weights[0]} appears ${plural(model.uses[entry.weights[0]], "time")} in A.`
@@ -202,24 +269,59 @@ function matrixWords(model) {
   const size = `${shown.shape[0]} \u00d7 ${shown.shape[1]}`;
   const sums = matrix.rows.flat().filter(({ weights }) => weights.length > 1).length;
   const several = sums
-    ? ` ${plural(sums, "entry is a sum", "entries are sums")} of several weights (striped), because several taps land on one ${pixelWord(layer)}.`
+    ? ` ${plural(sums, "entry is a sum", "entries are sums")} of several weights (striped), because several taps land on one ${layer.transposed ? "output" : pixelWord(layer)}.`
     : "";
+  if (view === "chain") {
+    return `A\u2082 A\u2081 is ${size}: two layers in a row are one matrix, z = A\u2082 (A\u2081 x). Its entries are sums of products of weights; the darker, the more hidden units connect the two. A row's entries are the receptive field of an output.`;
+  }
+  if (view === "layer" && layer.transposed) {
+    return `A is ${size}: a transposed layer, whose matrix is that of a convolution, transposed. One row per output, one column per ${pixelWord(layer)}; each ${pixelWord(layer)} is spread over the outputs.${several}`;
+  }
   if (view === "layer") return `A is ${size}: one row per output, one column per ${pixelWord(layer)}, y = A x.${several}`;
+  if (view === "transpose" && layer.transposed) {
+    return `A\u1d40 is ${size}: back-propagation, \u03b4x = A\u1d40 \u03b4y, which for a transposed layer is a convolution.${several}`;
+  }
   if (view === "transpose") {
     return `A\u1d40 is ${size}: back-propagation, \u03b4x = A\u1d40 \u03b4y. Each ${pixelWord(layer)} collects the gradients of the outputs that read it, multiplied by the same weights.${several}`;
   }
+  return commutatorWords(model);
+}
+
+/** Say whether the layer commutes with the shift; for strided layers, why the output moves as it does, or cannot. */
+function commutatorWords(model) {
+  const { layer, shown } = model;
   const broken = shown.brokenRows;
-  const names = broken.map((row) => elementName("y", unravel(row, layer.outputShape, layer.order)));
-  if (!broken.length)
-    return "A P \u2212 Q A = 0: the layer commutes with this shift for all weights. It is equivariant.";
+  const { to } = sidesOf(model);
+  const names = broken.map((row) => nameAt(to, row, layer.order));
+  const moves = layer.axes.map((axis, number) => axisMove(layer, axis, number, model.shift[number], shown)).join("");
+  if (!broken.length) return `A P \u2212 Q A = 0: the layer commutes with this shift for all weights. It is equivariant. ${moves}`.trim();
   const ruledOut = layer.axes.flatMap(({ stride }, axis) => {
-    const excluded = !shown.works[axis] && model.shift[axis] % stride;
+    const excluded = !layer.transposed && !shown.works[axis] && model.shift[axis] % stride;
     return excluded ? [`stride[${axis}]=${stride} does not divide shift[${axis}]=${model.shift[axis]}`] : [];
   });
   const why = ruledOut.length
     ? `No output shift works: ${ruledOut.join(", ")}; the rows are those for the closest output shift. `
     : "No output shift works. ";
-  return `${why}${broken.length} of ${shown.shape[0]} rows break the symmetry (\u2715): ${nameList(names)}. In all other rows A P \u2212 Q A = 0 for all weights.`;
+  return `${why}${moves}${broken.length} of ${shown.shape[0]} rows break the symmetry (\u2715): ${nameList(names)}. In all other rows A P \u2212 Q A = 0 for all weights.`;
+}
+
+/** Say how far the output moves on an axis with a stride; nothing if the stride is 1 or the input does not move. */
+function axisMove(layer, { stride }, axis, shift, shown) {
+  if (stride === 1 || !shift) return "";
+  const on = layer.axes.length === 1 ? "" : ` on axis ${axis}`;
+  const [input, moved] = [numberText(shift), numberText(shown.moved[axis])];
+  if (layer.transposed) {
+    return `The stride is ${stride}${on}, so each input is ${stride} outputs from the next: an input shifted by ${input} asks for an output shifted by ${input} \u00b7 ${stride} = ${numberText(shift * stride)}. `;
+  }
+  if (shift % stride === 0 && shown.moved[axis] === shift / stride) {
+    return `The stride is ${stride}${on}: the output moves by shift / stride = ${input} / ${stride} = ${moved}. `;
+  }
+  if (shown.works[axis]) {
+    return `The stride is ${stride}${on}; shift / stride = ${input} / ${stride}, but the output repeats, and moving it by ${moved} works. `;
+  }
+  const below = Math.floor(Math.abs(shift) / stride) * stride * Math.sign(shift);
+  const next = below + stride * Math.sign(shift);
+  return `The stride is ${stride}${on}: the output would have to move by ${input} / ${stride} of a sample, between two outputs. Shift by ${below ? `${numberText(below)} or ` : ""}${numberText(next)} instead. `;
 }
 
 /** Return the text of a count. */
@@ -229,42 +331,3 @@ function countText(name, value) {
   return value.toLocaleString("en", { maximumFractionDigits: 1 });
 }
 
-/** Return the line of Python that computes the matrix, or the verdict, of the current view. */
-function pythonLine(model) {
-  const { layer, view } = model;
-  const options = [];
-  const option = (name, items, usual) => {
-    if (items.some((item) => item !== usual))
-      options.push(`${name}=${items.length > 1 && items.every((item) => item === items[0]) ? items[0] : tuple(items)}`);
-  };
-  option(
-    "stride",
-    layer.axes.map(({ stride }) => stride),
-    1,
-  );
-  option(
-    "dilation",
-    layer.axes.map(({ dilation }) => dilation),
-    1,
-  );
-  if (layer.axes.some(({ low, high }) => low || high))
-    options.push(`padding=[${layer.axes.map(({ low, high }) => `(${low}, ${high})`).join(", ")}]`);
-  option(
-    "boundary",
-    layer.axes.map(({ boundary }) => `"${boundary}"`),
-    '"zero"',
-  );
-  if (layer.flip) options.push("flip=True");
-  const rest = options.map((text) => `, ${text}`).join("");
-  if (view === "commutator") {
-    return `cm.equivariance.check_shift(cm.ConvGeometry(${tuple(layer.inputShape)}, ${tuple(layer.kernelShape)}${rest}), ${tuple(model.shift)})`;
-  }
-  const order = layer.order === "F" ? ', order="F"' : "";
-  return `cm.conv_matrix(${nested(layer.weights, layer.kernelShape)}, ${tuple(layer.inputShape)}${rest}${order})${view === "transpose" ? ".T" : ""}`;
-}
-
-function nested(values, shape) {
-  if (shape.length === 1) return `[${values.join(", ")}]`;
-  const length = product(shape.slice(1));
-  return `[${Array.from({ length: shape[0] }, (_, row) => nested(values.slice(row * length, (row + 1) * length), shape.slice(1))).join(", ")}]`;
-}

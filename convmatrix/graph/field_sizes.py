@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.geometry import ConvGeometry
 from convmatrix.network import (
     Convolution,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class FieldSize:
+class FieldSize(ShownAsTable):
     """Size and position of the receptive fields of a network's units, one value per axis; see `receptive_field_size`.
 
     Attributes
@@ -90,6 +91,20 @@ class FieldSize:
         """The ranges (first, end), at the low and the high end of each axis, of units whose fields the border cuts."""
         ends = zip(self.uncut, self.output_shape, strict=True)
         return tuple(((0, first), (end, outputs)) for (first, end), outputs in ends)
+
+    def _table(self) -> Table:
+        uncut = [f"{first} to {end - 1}" if end > first else "none" for first, end in self.uncut]
+        by_axis = {
+            "size": self.size,
+            "stride": self.stride,
+            "first sample of unit 0": self.start,
+            "centre of unit 0": self.centre,
+            "input": self.input_shape,
+            "units": self.output_shape,
+            "units inside": uncut,
+        }
+        rows = [[str(axis), *map(str, values)] for axis, values in enumerate(zip(*by_axis.values(), strict=True))]
+        return Table("Receptive field", [["axis", *by_axis], *rows])
 
 
 @dataclass(frozen=True)

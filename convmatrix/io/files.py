@@ -42,7 +42,8 @@ def save(
     type of the indices is stored only in .npz; from the other formats it is int32 wherever that fits.
 
     The file is replaced as a whole: if saving fails or the process is killed, the previous file is unchanged. (Only a
-    killed process leaves a temporary file ``.convmatrix-*.tmp`` in the same folder.)
+    killed process leaves a temporary file ``.convmatrix-*.tmp`` in the same folder, which the next save of the same
+    file removes.)
 
     Parameters
     ----------

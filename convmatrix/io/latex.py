@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _ENVIRONMENTS: Final = ("matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix")
+_COLUMNS_OF_AMSMATH: Final = 10  # the environments refuse more, unless the counter MaxMatrixCols is raised
 _ZEROS: Final = ("0", r"\cdot", "")
 
 
@@ -24,23 +25,26 @@ def to_latex(
     max_columns: int | None = 10,
     environment: str = "pmatrix",
     zero: str = "0",
+    digits: int | None = None,
 ) -> str:
     r"""Return LaTeX for a matrix, with the environments of the package amsmath.
 
     A matrix with more than ``max_rows`` rows keeps its first and last rows, with a row of dots between them; the same
-    holds for columns. Numbers are the shortest decimals that determine every bit (``.0`` is dropped). A stored zero
-    (a weight of 0.0) is always printed as ``0``, because it is part of the structure.
+    holds for columns. Numbers are the shortest decimals that determine every bit (``.0`` is dropped), unless
+    ``digits`` is given. A stored zero (a weight of 0.0) is always printed as ``0``, because it is part of the
+    structure. More than ten columns, amsmath's default limit, are preceded by a command that raises it.
 
     Parameters
     ----------
     matrix : scipy.sparse array or matrix, or array_like; two axes
         Boolean, integer, real or complex.
     max_rows, max_columns : int or None
-        Maximum number of rows and columns to print, including the dots; at least 3. None prints all of them (for
-        more than ten columns amsmath needs ``\setcounter{MaxMatrixCols}{...}``).
+        Maximum number of rows and columns to print, including the dots; at least 3. None prints all of them.
     environment : {"matrix", "pmatrix", "bmatrix", "Bmatrix", "vmatrix", "Vmatrix", "smallmatrix"}
     zero : {"0", "\\cdot", ""}
         LaTeX for a structural zero.
+    digits : int, optional
+        Number of significant digits to which real and complex numbers are rounded.
 
     Returns
     -------
@@ -68,6 +72,7 @@ def to_latex(
     """
     if zero not in _ZEROS:
         raise ValueError(f"zero={zero!r} is unknown; choose one of {', '.join(map(repr, _ZEROS))}")
+    precision = None if digits is None else validate.integer("digits", digits, minimum=1)
     stored = _as_stored(matrix)
     if 0 in stored.shape:
         raise ValueError(f"matrix has shape {stored.shape}; without rows or columns there is nothing to print")
@@ -75,7 +80,7 @@ def to_latex(
     def entries_of_row(row: int) -> dict[int, str]:
         stored_here = slice(int(stored.indptr[row]), int(stored.indptr[row + 1]))
         pairs = zip(stored.indices[stored_here], stored.data[stored_here], strict=True)
-        return {int(column): _number(value) for column, value in pairs}
+        return {int(column): _number(value, precision) for column, value in pairs}
 
     return latex_matrix(stored.shape, entries_of_row, max_rows, max_columns, environment, zero)
 
@@ -102,7 +107,14 @@ def latex_matrix(
             cells = [r"\cdots" if column is None else entries.get(column, zero) for column in columns]
         lines.append(" & ".join(cells))
     body = " \\\\\n".join(lines)
-    return f"\\begin{{{environment}}}\n{body}\n\\end{{{environment}}}"
+    return f"{_limit(environment, len(columns))}\\begin{{{environment}}}\n{body}\n\\end{{{environment}}}"
+
+
+def _limit(environment: str, n_columns: int) -> str:
+    """Return the command that raises amsmath's limit on the number of columns; it never lowers the document's own."""
+    if n_columns <= _COLUMNS_OF_AMSMATH or environment == "smallmatrix":
+        return ""
+    return rf"\ifnum\value{{MaxMatrixCols}}<{n_columns} \setcounter{{MaxMatrixCols}}{{{n_columns}}}\fi "
 
 
 def _as_stored(matrix: Any) -> sparse.csr_array:
@@ -129,10 +141,10 @@ def _shown(name: str, size: int, most: int | None) -> list[int | None]:
     return list(range(size))
 
 
-def _number(value: Any) -> str:
-    """Return a number in LaTeX."""
+def _number(value: Any, precision: int | None) -> str:
+    """Return a number in LaTeX, exactly or rounded to a number of significant digits."""
     if isinstance(value, np.complexfloating):
-        real, imaginary = _number(value.real), _number(value.imag)
+        real, imaginary = _number(value.real, precision), _number(value.imag, precision)
         if imaginary in ("0", "-0"):
             return real
         unit = {"1": "", "-1": "-"}.get(imaginary, imaginary) + r"\mathrm{i}"
@@ -145,6 +157,6 @@ def _number(value: Any) -> str:
         return r"\mathrm{NaN}"
     if np.isinf(value):
         return r"\infty" if value > 0 else r"-\infty"
-    digits, _, exponent = str(value).partition("e")
+    digits, _, exponent = (str(value) if precision is None else f"{value:.{precision}g}").partition("e")
     digits = digits.removesuffix(".0")
     return rf"{digits} \times 10^{{{int(exponent)}}}" if exponent else digits

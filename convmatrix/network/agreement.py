@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convmatrix.display.tables import ShownAsTable, Table
+
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Agreement(ShownAsTable):
     """Whether the values of a network's nodes equal given ones; true if all do.
 
     Attributes
@@ -51,6 +53,15 @@ class Agreement:
             f"the first difference is at {self.first!r}: {self.differences[self.first]:.2g} relative, more than "
             f"{self.tolerance:g} ({compared})"
         )
+
+    def _table(self) -> Table:
+        rows = [
+            [name, f"{value:.2g}", "yes" if value <= self.tolerance else "no"]
+            for name, value in self.differences.items()
+        ]
+        header = ["node", "relative difference", f"at most {self.tolerance:g}"]
+        answer = "Equal" if self else "Different"
+        return Table(repr(self), [header, *rows], holds=bool(self), answer=answer)
 
 
 def compare(network: Any, x: Array, reference: Any, tolerance: float | None) -> Agreement:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convmatrix.display.tables import ShownAsTable, Table, by
 from convmatrix.network.agreement import Agreement, compare
 from convmatrix.network.construction import Node, as_nodes, check_declared, checked_shape, listed_names, topological
 from convmatrix.network.linearisation import Linearisation, linearise
@@ -17,11 +18,12 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from convmatrix.arrays import Array
-    from convmatrix.report import Progress, Report
+    from convmatrix.progress import Progress
+    from convmatrix.report import Report
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Network:
+class Network(ShownAsTable):
     """A directed acyclic graph of operations, from one input to one or more outputs.
 
     Parameters
@@ -187,6 +189,14 @@ class Network:
 
     def __repr__(self) -> str:
         return f"Network({self.name!r}, {len(self)} nodes, {self.input_shape} -> {self.output_shape})"
+
+    def _table(self) -> Table:
+        rows = [["node", "kind", "input", "output", "reads"]]
+        for node in self.nodes:
+            shapes = " + ".join(map(by, node.input_shapes))
+            rows.append([node.name, node.kind, shapes, by(node.output_shape), ", ".join(node.inputs)])
+        title = f"{self.name}: {by(self.input_shape)} to {by(self.output_shape)}, {len(self)} nodes"
+        return Table(title, rows, left=5)
 
     def until(self, name: str) -> Network:
         """Return the part of the network that the node ``name`` depends on, with that node as the output.
@@ -378,7 +388,7 @@ class Network:
         self,
         norms: bool = False,
         dtype: DTypeLike = np.float64,
-        progress: Progress | None = None,
+        progress: Progress = None,
         *,
         client: Any = None,
     ) -> Report:
@@ -390,8 +400,8 @@ class Network:
             Whether to bound the norm of every node that has weights, which takes longer.
         dtype : dtype
             Of the values whose bytes are given.
-        progress : callable, optional
-            Called as ``progress(done, of, name)`` after each node while norms are computed.
+        progress : bool or callable, optional
+            As for `convmatrix.progress.reporting`, while norms are computed; a callable is told about every node.
         client : distributed.Client, optional
             Compute norms on the workers of this Dask client: several nodes at a time, and the frequencies of a large
             one in chunks. The numbers are the same, up to rounding if BLAS uses another number of threads there.

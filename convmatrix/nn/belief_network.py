@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convmatrix import options as validate
+from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.nn.boltzmann import BoltzmannMachine
 from convmatrix.nn.checkpoints import (
     Checkpoint,
@@ -27,7 +27,8 @@ from convmatrix.nn.checkpoints import (
 )
 from convmatrix.nn.optimisation import SGD, Optimiser
 from convmatrix.nn.sequential import Sequential
-from convmatrix.nn.training import ProgressBar, checkpoint_path, deferred_interrupts
+from convmatrix.nn.training import checkpoint_path, deferred_interrupts
+from convmatrix.progress import Progress, reporting
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -254,8 +255,8 @@ class BeliefNetwork(Sequential):
 # --- training --------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class LayerHistory:
+@dataclass(repr=False)
+class LayerHistory(ShownAsTable):
     """What the training of one machine went through, one entry per step.
 
     Attributes
@@ -269,6 +270,15 @@ class LayerHistory:
     error: list[float] = field(default_factory=list)
     activation: list[float] = field(default_factory=list)
 
+    def __repr__(self) -> str:
+        last = f", error {self.error[-1]:.4g}, activation {self.activation[-1]:.4g}" if self.error else ""
+        return f"LayerHistory({len(self.error)} steps{last})"
+
+    def _table(self) -> Table:
+        steps = zip(self.error, self.activation, strict=True)
+        rows = [[str(number), f"{error:.4g}", f"{mean:.4g}"] for number, (error, mean) in enumerate(steps, start=1)]
+        return Table("Training of a machine", [["step", "error", "activation"], *rows], left=0)
+
 
 def fit_greedily(
     network: BeliefNetwork,
@@ -281,7 +291,7 @@ def fit_greedily(
     sparsity_rate: float = 0.05,
     checkpoint: str | Path | None = None,
     checkpoint_steps: int | None = None,
-    progress: bool | None = None,
+    progress: Progress = None,
     rng: int | np.random.Generator = 0,
 ) -> list[LayerHistory]:
     """Train the machines of a belief network one after another by contrastive divergence; return their histories.
@@ -357,14 +367,14 @@ def fit_greedily(
     if path is not None and path.exists():
         run.resume(path)
     with (
-        ProgressBar(sys.stderr, count, 1, shown=progress, unit="layer") as bar,
+        reporting(progress, "training") as report,
         deferred_interrupts(wanted=path is not None) as interrupt,
     ):
         while run.place < count:
-            bar.steps = max(steps[run.place], 1)
             while run.done < steps[run.place]:
                 run.step(inputs[generator.integers(len(inputs), size=batch_size)])
-                bar.show(run.place, run.done, run.histories[run.place].error[-1])
+                error = run.histories[run.place].error[-1]
+                report(sum(steps[: run.place]) + run.done, sum(steps), f"layer {run.place + 1}, error {error:.4f}")
                 due = checkpoint_steps is not None and run.done % checkpoint_steps == 0
                 if path is not None and (interrupt.requested or due):
                     run.save(path)

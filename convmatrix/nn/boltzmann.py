@@ -18,7 +18,7 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.nn.convolution import Conv
-from convmatrix.nn.layer import Layer, Rng, as_real, check_gradient, check_sample, saved
+from convmatrix.nn.layer import Layer, Rng, as_real, check_sample, real_gradient, saved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -326,7 +326,7 @@ class BoltzmannMachine(Layer):
     def backward(self, g: Array) -> Array:
         """Return the gradient with respect to the visible units, and set the gradients of weights and biases."""
         on, off = saved(self, self._probabilities)
-        check_gradient(self, g, off.shape)
+        g = real_gradient(self, g, off.shape, off.dtype)
         inner = from_blocks(on * (off * g)[..., None], self.block)  # d(1 - off)/dI = on * off
         back = self.convolution.backward(inner) / self.spread**2
         self.gradients["weight"] = self.convolution.gradients["weight"] / self.spread**2

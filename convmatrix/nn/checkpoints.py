@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix.atomic import atomic_write
+from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.nn.sequential import Residual, Sequential
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ _PARTS = ("network", "optimiser", "array")
 _REMEDY = "lower the learning rate or check the data"
 
 
-@dataclass
-class History:
+@dataclass(repr=False)
+class History(ShownAsTable):
     """Training history, one entry per epoch.
 
     Attributes
@@ -52,6 +53,21 @@ class History:
     def epochs(self) -> int:
         """Number of epochs completed."""
         return len(self.loss)
+
+    def __repr__(self) -> str:
+        last = [f"{name} {values[-1]:.4g}" for name, values in self._columns.items()]
+        return f"History({', '.join([f'epochs {self.epochs}', *last])})"
+
+    @property
+    def _columns(self) -> dict[str, list[float]]:
+        named = {"loss": self.loss, "validation loss": self.validation_loss, **self.metrics}
+        return {name: values for name, values in named.items() if values}
+
+    def _table(self) -> Table:
+        columns = self._columns
+        epochs = zip(*columns.values(), strict=False)
+        rows = [[str(number), *(f"{value:.4g}" for value in values)] for number, values in enumerate(epochs, start=1)]
+        return Table("Training", [["epoch", *columns], *rows], left=0)
 
 
 @dataclass(eq=False)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from convmatrix import network
 from convmatrix import options as validate
-from convmatrix.nn.layer import Layer, as_real, batch_first, check_gradient, float_dtype, saved
+from convmatrix.nn.layer import Layer, as_real, batch_first, float_dtype, real_gradient, saved
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -45,8 +46,7 @@ class Activation(Layer):
     def backward(self, g: Array) -> Array:
         """Return f'(x) g."""
         slope = saved(self, self._slope)
-        check_gradient(self, g, slope.shape)
-        return g * slope
+        return real_gradient(self, g, slope.shape) * slope
 
     def operation(self, input_shape: tuple[int, ...]) -> network.Elementwise:
         """Return the elementwise operation."""
@@ -97,6 +97,7 @@ class LeakyReLU(Activation):
 
     def __init__(self, slope: float = 0.01) -> None:
         super().__init__()
+        validate.finite("slope", slope)
         self.slope = slope
 
 
@@ -131,6 +132,8 @@ class Tanh(Activation):
 
     def __init__(self, scale: float = 1.0, slope: float = 1.0) -> None:
         super().__init__()
+        validate.finite("scale", scale)
+        validate.finite("slope", slope)
         self.scale, self.slope = scale, slope
 
     def value_and_slope(self, x: Array) -> tuple[Array, Array]:
@@ -198,8 +201,8 @@ class BatchNorm(Layer):
         super().__init__()
         if not 0 < momentum <= 1:
             raise ValueError(f"momentum must lie in (0, 1], but is {momentum}")
-        if not epsilon > 0:
-            raise ValueError(f"epsilon must be positive, but is {epsilon}")
+        if not 0 < epsilon < math.inf:
+            raise ValueError(f"epsilon must be positive and finite, but is {epsilon}")
         kind = float_dtype(dtype)
         self.channels = validate.integer("channels", channels, minimum=1)
         self.momentum, self.epsilon = momentum, epsilon
@@ -234,8 +237,7 @@ class BatchNorm(Layer):
     def backward(self, g: Array) -> Array:
         """Return dL/dx, and set the gradients of weight and bias."""
         normal, scale, training = saved(self, self._saved)
-        check_gradient(self, g, normal.shape)
-        g = as_real(self, g, normal.dtype)
+        g = real_gradient(self, g, normal.shape, normal.dtype)
         others = (0, *range(2, g.ndim))
         self.gradients["bias"] = g.sum(axis=others)
         self.gradients["weight"] = (g * normal).sum(axis=others)
@@ -299,11 +301,13 @@ class Dropout(Layer):
             raise ValueError(f"rate must lie in [0, 1), but is {rate}")
         self.rate = rate
         self.rng = np.random.default_rng(rng)
-        self._mask: Array | None = None
+        self._shape: tuple[int, ...] | None = None
+        self._mask: Array | None = None  # None if no unit was set to zero
 
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return x with units set to zero in training, otherwise x itself."""
         x = as_real(self, x)
+        self._shape = x.shape
         if not training or self.rate == 0:
             self._mask = None
             return x
@@ -313,6 +317,7 @@ class Dropout(Layer):
 
     def backward(self, g: Array) -> Array:
         """Return g with the same units set to zero and the same scale."""
+        g = real_gradient(self, g, saved(self, self._shape))
         return g if self._mask is None else g * self._mask
 
     def operation(self, input_shape: tuple[int, ...]) -> network.Elementwise:

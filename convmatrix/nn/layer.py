@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 import numpy as np
 
 from convmatrix import memory
+from convmatrix.arrays import refuse_masked
 from convmatrix.network import Input, Network, Node, Opaque
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from convmatrix.network import Operation
     from convmatrix.nn.optimisation import Initialiser
     from convmatrix.pattern import WeightPattern
-    from convmatrix.report import Progress, Report
+    from convmatrix.progress import Progress
+    from convmatrix.report import Report
 
 Rng = int | np.random.Generator
 T = TypeVar("T")
@@ -143,7 +145,7 @@ class Layer(ABC):
         *,
         norms: bool = False,
         dtype: DTypeLike = np.float64,
-        progress: Progress | None = None,
+        progress: Progress = None,
     ) -> Report:
         """Return a report on the nodes of the layer: shapes, counts and totals; see `convmatrix.Network.report`.
 
@@ -246,10 +248,11 @@ def float_dtype(dtype: DTypeLike) -> np.dtype[Any]:
 
 
 def as_real(layer: Layer, x: Array, dtype: np.dtype[Any] | None = None) -> Array:
-    """Return a batch of real numbers in a layer's dtype; raise TypeError for other numbers.
+    """Return a batch of real numbers in a layer's dtype; raise TypeError for other numbers and masked arrays.
 
     Without a dtype, float32 and float64 are kept, float16 becomes float32, and integers become float64.
     """
+    refuse_masked("x", x)
     if x.dtype.kind not in "fiu":
         raise TypeError(f"{layer!r} computes with real numbers, but x has dtype {x.dtype}; convert it to float32")
     if dtype is None:
@@ -273,10 +276,11 @@ def saved(layer: Layer, value: T | None) -> T:
     return value
 
 
-def check_gradient(layer: Layer, g: Array, expected: tuple[int, ...]) -> None:
-    """Raise ValueError unless g has the shape of the layer's last output, including the batch axis."""
+def real_gradient(layer: Layer, g: Array, expected: tuple[int, ...], dtype: np.dtype[Any] | None = None) -> Array:
+    """Return g as `as_real` does; raise ValueError unless it has the shape of the layer's last output."""
     if g.shape != expected:
         raise ValueError(f"g must have the shape of the last output of {layer!r}, {expected}, but has shape {g.shape}")
+    return as_real(layer, g, dtype)
 
 
 # --- linear layers ---------------------------------------------------------------------------------------------------
@@ -344,8 +348,7 @@ class LinearLayer(Layer):
     def _set_gradients(self, g: Array) -> Array:
         """Set the gradients of weight and bias; return g with the batch last."""
         x = saved(self, self._input)
-        check_gradient(self, g, (x.shape[-1], *self.output_shape(x.shape[:-1])))
-        cotangent = batch_last(as_real(self, g, x.dtype))
+        cotangent = batch_last(real_gradient(self, g, (x.shape[-1], *self.output_shape(x.shape[:-1])), x.dtype))
         self.gradients["weight"] = self.multiplication.weight_gradient(x, cotangent)
         if "bias" in self.parameters:
             kept = self.parameters["bias"].ndim

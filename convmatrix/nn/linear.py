@@ -18,8 +18,8 @@ from convmatrix.nn.layer import (
     as_real,
     batch_first,
     batch_last,
-    check_gradient,
     check_sample,
+    real_gradient,
     saved,
 )
 from convmatrix.nn.matrix_products import MatrixMultiplication
@@ -219,12 +219,13 @@ class Flatten(Layer):
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return x with shape (batch, units)."""
         self._shape = x.shape
+        x = as_real(self, x)
         return batch_first(np.moveaxis(x, 0, -1).reshape(math.prod(x.shape[1:]), len(x)))
 
     def backward(self, g: Array) -> Array:
         """Return g with the shape of x."""
         batch, *sample = saved(self, self._shape)
-        check_gradient(self, g, (batch, math.prod(sample)))
+        g = real_gradient(self, g, (batch, math.prod(sample)))
         return batch_first(np.moveaxis(g, 0, -1).reshape(*sample, batch))
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -272,7 +273,7 @@ class Pad(Layer):
 
     def backward(self, g: Array) -> Array:
         """Return g without the padding."""
-        check_gradient(self, g, saved(self, self._output))
+        g = real_gradient(self, g, saved(self, self._output))
         sizes = zip(g.shape[2:], self.widths, strict=True)
         inner = (slice(None), *(slice(low, n - high) for n, (low, high) in sizes))
         return batch_first(np.ascontiguousarray(batch_last(g)[inner]))

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix.arrays import Array
+from convmatrix import options as validate
+from convmatrix.arrays import Array, refuse_masked
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -81,7 +82,8 @@ def _described(value: Any) -> Any:
 
 
 def label_array(targets: ArrayLike) -> Array:
-    """Return targets as an array; False and True as the labels 0 and 1."""
+    """Return targets as an array, without masked entries; False and True as the labels 0 and 1."""
+    refuse_masked("targets", targets)
     found = np.asarray(targets)
     return found.astype(np.uint8) if found.dtype == np.bool_ else found
 
@@ -93,8 +95,8 @@ class Loss(ABC):
     """A loss: a function of a network's output and the targets, averaged over the batch."""
 
     @abstractmethod
-    def __call__(self, output: Array, targets: ArrayLike) -> tuple[float, Array]:
-        """Return the loss and its gradient with respect to the output.
+    def __call__(self, output: ArrayLike, targets: ArrayLike) -> tuple[float, Array]:
+        """Return the loss and its gradient with respect to the output, in its dtype; in float64 for integers.
 
         Raises
         ------
@@ -110,10 +112,13 @@ class Loss(ABC):
         """Return the options by name."""
         return _options(self)
 
-    def _targets(self, output: Array, targets: ArrayLike) -> Array:
-        """Return the targets of a batch as an array that fits the output."""
-        wanted = label_array(targets)
-        if not len(output):
+    def _batch(self, output: ArrayLike, targets: ArrayLike) -> tuple[Array, Array]:
+        """Return the output in floating point, and the targets as an array that fits it."""
+        output, wanted = np.asarray(output), label_array(targets)
+        if output.dtype.kind not in "fiu":
+            raise TypeError(f"the loss is of real numbers, but the output has dtype {output.dtype}")
+        output = output.astype(np.result_type(output.dtype, np.float32), copy=False)
+        if output.ndim < 1 or not len(output):
             raise ValueError(
                 f"the loss is a mean over samples, but the output has shape {output.shape} without samples"
             )
@@ -122,7 +127,7 @@ class Loss(ABC):
                 f"the output has {len(output)} samples, but targets have shape {wanted.shape}; give one per sample"
             )
         self.check(output.shape[1:], wanted)
-        return wanted
+        return output, wanted
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -138,7 +143,7 @@ class SoftmaxCrossEntropy(Loss):
 
     def __call__(self, output: Array, targets: ArrayLike) -> tuple[float, Array]:
         """Return the loss and its gradient with respect to the output."""
-        labels = self._targets(output, targets)
+        output, labels = self._batch(output, targets)
         rows = np.arange(len(output))
         shifted = output - output.max(axis=1, keepdims=True)
         exponentials = np.exp(shifted)
@@ -185,11 +190,11 @@ class SquaredError(Loss):
     """
 
     def __init__(self, on: float = 1.0, off: float = -1.0) -> None:
-        self.on, self.off = on, off
+        self.on, self.off = validate.finite("on", on), validate.finite("off", off)
 
     def __call__(self, output: Array, targets: ArrayLike) -> tuple[float, Array]:
         """Return the loss and its gradient with respect to the output."""
-        wanted = self._targets(output, targets)
+        output, wanted = self._batch(output, targets)
         if wanted.ndim == 1 and output.ndim == 2:
             vectors = np.full(output.shape, self.off, dtype=output.dtype)
             vectors[np.arange(len(output)), wanted] = self.on
@@ -251,6 +256,13 @@ class Optimiser(ABC):
         """
         if missing := parameters.keys() - gradients.keys():
             raise ValueError(f"there is no gradient for {sorted(missing)[0]}; call backward before step")
+        for name, parameter in parameters.items():
+            gradient = gradients[name]
+            if gradient.shape != parameter.shape or gradient.dtype.kind not in "fiu":
+                raise ValueError(
+                    f"{name} has shape {parameter.shape} and dtype {parameter.dtype}, but its gradient "
+                    f"{gradient.shape} and {gradient.dtype}; give a gradient that backward has set"
+                )
         for name in sorted(self._bound.keys() | parameters.keys()) if self._bound else ():
             last = self._bound[name]() if name in self._bound else None
             if name not in parameters or not (last is parameters[name] or _is_copy(last, parameters[name])):
@@ -295,9 +307,7 @@ class Optimiser(ABC):
 
     def check_state(self, state: Mapping[str, Array], parameters: Mapping[str, Array]) -> None:
         """Raise ValueError unless a `state` fits an optimiser of this kind that trains these parameters."""
-        steps = np.asarray(state.get("steps", -1))
-        if steps.shape != () or steps.dtype.kind not in "iu" or steps < 0:
-            raise ValueError(f"the optimiser's steps are {steps!s:.40}, but must be an integer of at least 0")
+        steps = _steps(state)
         words = self.remembered()
         if words is None:
             return
@@ -316,13 +326,31 @@ class Optimiser(ABC):
         return {"steps": np.array(self.steps), **self.memory}
 
     def load_state(self, state: dict[str, Array]) -> None:
-        """Copy the arrays of a `state` into the optimiser; the next step may change any parameters of their shapes."""
-        self.steps = int(state["steps"])
-        self.memory = {name: np.array(array) for name, array in state.items() if name != "steps"}
-        self._bound = {}
+        """Copy the arrays of a `state` into the optimiser; the next step may change any parameters of their shapes.
+
+        Raises
+        ------
+        ValueError
+            If the number of steps is not an integer of at least 0, or the rest is not arrays of real numbers. In this
+            case nothing is changed.
+        """
+        steps = _steps(state)
+        memory = {name: np.array(array) for name, array in state.items() if name != "steps"}
+        for name, array in memory.items():
+            if array.dtype.kind not in "fiu":
+                raise ValueError(f"the optimiser's {name!r} has dtype {array.dtype}, but must be of real numbers")
+        self.steps, self.memory, self._bound = steps, memory, {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_bound": {}}  # a copy belongs to the copy of the network
+
+
+def _steps(state: Mapping[str, Array]) -> int:
+    """Return the number of steps of a state; raise ValueError unless it is an integer of at least 0."""
+    steps = np.asarray(state.get("steps", -1))
+    if steps.shape != () or steps.dtype.kind not in "iu" or steps < 0:
+        raise ValueError(f"the optimiser's steps are {steps!s:.40}, but must be an integer of at least 0")
+    return int(steps)
 
 
 def _is_copy(last: Array | None, parameter: Array) -> bool:
@@ -437,9 +465,7 @@ def step_decay(rate: float, every: int, factor: float = 0.1) -> Schedule:
     >>> schedule(9), schedule(10)
     (1.0, 0.5)
     """
-    if every < 1:
-        raise ValueError(f"every must be at least 1 step, but is {every}")
-    return _StepDecay(rate, every, factor)
+    return _StepDecay(_rate("rate", rate), validate.integer("every", every, minimum=1), _rate("factor", factor))
 
 
 def cosine_decay(rate: float, steps: int, final: float = 0.0) -> Schedule:
@@ -451,9 +477,14 @@ def cosine_decay(rate: float, steps: int, final: float = 0.0) -> Schedule:
     >>> schedule(0), round(schedule(5), 6), schedule(10)
     (1.0, 0.5, 0.0)
     """
-    if steps < 1:
-        raise ValueError(f"steps must be at least 1, but is {steps}")
-    return _CosineDecay(rate, steps, final)
+    return _CosineDecay(_rate("rate", rate), validate.integer("steps", steps, minimum=1), _rate("final", final))
+
+
+def _rate(name: str, value: float) -> float:
+    """Return a finite number that is not negative."""
+    if validate.finite(name, value) < 0:
+        raise ValueError(f"{name} must not be negative, but is {value}")
+    return float(value)
 
 
 @dataclass(frozen=True)

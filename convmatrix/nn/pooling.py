@@ -19,9 +19,9 @@ from convmatrix.nn.layer import (
     as_real,
     batch_first,
     batch_last,
-    check_gradient,
     check_sample,
     float_dtype,
+    real_gradient,
     saved,
 )
 from convmatrix.pattern import WeightPattern
@@ -88,8 +88,8 @@ class PoolingLayer(Layer):
 
     def _begin_backward(self, g: Array) -> tuple[ConvGeometry, Array]:
         """Return the geometry of the last batch, and g with the batch axis last."""
-        check_gradient(self, g, saved(self, self._output))
-        return saved(self, self._pooled), batch_last(as_real(self, g))
+        g = real_gradient(self, g, saved(self, self._output))
+        return saved(self, self._pooled), batch_last(g)
 
     def _operation(self, method: Any, input_shape: tuple[int, ...], **trained: Any) -> network.Pooling:
         """Return the layer as an operation of a network."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from convmatrix import network as description
+from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.geometry import ConvGeometry
 from convmatrix.network.architectures import architecture
 from convmatrix.nn.convolution import Conv
@@ -79,7 +80,7 @@ def _prefixed(parts: Iterable[tuple[str, dict[str, T]]]) -> dict[str, T]:
     return {f"{prefix}.{name}": value for prefix, values in parts for name, value in values.items()}
 
 
-class Sequential(Composite):
+class Sequential(ShownAsTable, Composite):
     """Layers applied one after another.
 
     Parameters
@@ -214,6 +215,13 @@ class Sequential(Composite):
 
     def __repr__(self) -> str:
         return f"Sequential([{', '.join(map(repr, self.layers))}])"
+
+    def _table(self) -> Table:
+        counts = [sum(array.size for array in layer.parameters.values()) for layer in self.layers]
+        rows = [[name, repr(layer), f"{n:,}"] for (name, layer), n in zip(self.parts, counts, strict=True)]
+        total = ["total", "", f"{sum(counts):,}"]
+        title = f"{type(self).__name__}, {len(self.layers)} layers"
+        return Table(title, [["name", "layer", "parameters"], *rows, total], left=2, totals=1)
 
 
 class Residual(Composite):

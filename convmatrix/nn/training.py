@@ -1,23 +1,23 @@
-"""The training loop, its progress bar, and its response to Ctrl-C."""
+"""The training loop and its response to Ctrl-C."""
 
 from __future__ import annotations
 
+import copy
 import signal
-import sys
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.arrays import Array
+from convmatrix.arrays import Array, refuse_masked
 from convmatrix.atomic import require_writable
 from convmatrix.nn.checkpoints import History, NonFiniteError, Run
 from convmatrix.nn.optimisation import SGD, Loss, Optimiser, SoftmaxCrossEntropy, label_array
+from convmatrix.progress import Progress, reporting
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -39,7 +39,13 @@ def accuracy(output: Array, targets: Array) -> float:
     >>> accuracy(np.array([[0.1, 0.9], [0.8, 0.2]]), np.array([1, 1]))
     0.5
     """
-    return float(np.mean(output.argmax(axis=1) == targets))
+    labels = label_array(targets)
+    if output.ndim != 2 or not len(output) or labels.shape != output.shape[:1]:
+        raise ValueError(
+            f"outputs (samples, classes) have shape {output.shape}, but labels {labels.shape}; give at least one "
+            "sample, and one label for each"
+        )
+    return float(np.mean(output.argmax(axis=1) == labels))
 
 
 def fit(
@@ -59,7 +65,7 @@ def fit(
     checkpoint_steps: int | None = None,
     settings: Mapping[str, Any] | None = None,
     allow_changes: bool = False,
-    progress: bool | None = None,
+    progress: Progress = None,
     rng: int | np.random.Generator = 0,
 ) -> History:
     """Train a network on mini-batches and return its history; the same seed gives bit-identical results.
@@ -100,8 +106,8 @@ def fit(
     allow_changes : bool
         Resume from a checkpoint although the data, the loss, the settings or the options of the optimiser, such as the
         learning rate, differ from those of the training that saved it. By default such a checkpoint is refused.
-    progress : bool, optional
-        Show a progress bar on stderr; by default if that is a terminal.
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`; a callable is told about every step.
     rng : int or numpy.random.Generator
         Determines the order of the samples.
 
@@ -139,6 +145,7 @@ def fit(
         raise ValueError(f"patience={patience} needs a validation loss; give validation=(x, y)")
     path = checkpoint_path(checkpoint, checkpoint_steps)
     inputs, targets = _check_data(network, loss, "training", x, y)
+    _check_last_batch(network, inputs, batch_size)
     held_out = None if validation is None else _check_data(network, loss, "validation", *validation)
     if metrics is None:
         metrics = {"accuracy": accuracy} if targets.ndim == 1 and targets.dtype.kind in "iu" else {}
@@ -147,13 +154,15 @@ def fit(
         run.resume(path, allow_changes=allow_changes)
     history = run.history
     watchers = tuple(callbacks)
+    n_steps = -(-len(inputs) // batch_size)
     with (
-        ProgressBar(sys.stderr, epochs, -(-len(inputs) // batch_size), shown=progress) as bar,
+        reporting(progress, "training") as report,
         deferred_interrupts(wanted=path is not None) as interrupt,
     ):
         while history.epochs < epochs and not run.stopped:
             for step in run.steps():
-                bar.show(history.epochs, step, run.mean_loss)
+                done = history.epochs * n_steps + step
+                report(done, epochs * n_steps, f"epoch {history.epochs + 1}, loss {run.mean_loss:.4f}")
                 if path is not None and (interrupt.requested or (checkpoint_steps and step % checkpoint_steps == 0)):
                     run.save(path)
                 interrupt.raise_if_requested()
@@ -188,8 +197,9 @@ def predict(network: Layer, x: ArrayLike, batch_size: int = 64) -> Array:
     >>> predict(nn.small(), np.ones((100, 1, 8, 8))).shape
     (100, 10)
     """
+    refuse_masked("x", x)
     inputs = np.asarray(x)
-    if not len(inputs):
+    if inputs.ndim < 1 or not len(inputs):
         raise ValueError(f"x has shape {inputs.shape}, which holds no samples; give at least one")
     validate.integer("batch_size", batch_size, minimum=1)
     parts = [network.forward(inputs[start : start + batch_size]) for start in range(0, len(inputs), batch_size)]
@@ -218,6 +228,7 @@ def checkpoint_path(checkpoint: str | Path | None, steps: int | None) -> Path | 
 
 def _check_data(network: Layer, loss: Loss, what: str, x: ArrayLike, y: ArrayLike) -> tuple[Array, Array]:
     """Return inputs and targets as arrays, validated against each other, the network and the loss."""
+    refuse_masked(f"{what} inputs", x)
     inputs, targets = np.asarray(x), label_array(y)
     if inputs.dtype.kind not in "fiu":
         raise TypeError(f"{what} inputs must be real numbers, but have dtype {inputs.dtype}; convert them to float32")
@@ -240,7 +251,21 @@ def _check_data(network: Layer, loss: Loss, what: str, x: ArrayLike, y: ArrayLik
     return inputs, targets
 
 
-# --- interrupts and progress -----------------------------------------------------------------------------------------
+def _check_last_batch(network: Layer, inputs: Array, batch_size: int) -> None:
+    """Raise ValueError if a layer refuses a last batch of one sample, as `BatchNorm` does; the network is unchanged."""
+    if len(inputs) % batch_size != 1 or len(inputs) == 1:
+        return
+    try:
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # checked in the steps
+            copy.deepcopy(network).forward(inputs[:1], training=True)
+    except ValueError as error:
+        error.add_note(
+            f"the last of the batches of {batch_size} has one of the {len(inputs)} samples; give another batch_size"
+        )
+        raise
+
+
+# --- interrupts ---------------------------------------------------------------------------------------------------
 
 
 class Interrupt:
@@ -277,49 +302,3 @@ def deferred_interrupts(*, wanted: bool) -> Iterator[Interrupt]:
         yield interrupt
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-class ProgressBar:
-    """One line with epoch, step and loss, updated at most ten times per second.
-
-    Parameters
-    ----------
-    stream : text stream
-    epochs, steps : int
-    shown : bool, optional
-        By default True if the stream is a terminal.
-    unit : str
-        What is counted in place of epochs.
-    """
-
-    def __init__(
-        self, stream: TextIO, epochs: int, steps: int, *, shown: bool | None = None, unit: str = "epoch"
-    ) -> None:
-        self.stream, self.epochs, self.steps, self.unit = stream, epochs, steps, unit
-        self.shown = stream.isatty() if shown is None else shown
-        self._last = 0.0
-        self._begun = False
-
-    def __enter__(self) -> ProgressBar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def show(self, epoch: int, step: int, loss: float) -> None:
-        """Show the progress of the training; ``epoch`` is the number of epochs completed."""
-        now = time.monotonic()
-        if not self.shown or (now - self._last < 0.1 and step < self.steps):
-            return
-        self._last, self._begun = now, True
-        filled = 20 * step // self.steps
-        bar = "#" * filled + "." * (20 - filled)
-        self.stream.write(f"\r{self.unit} {epoch + 1}/{self.epochs} [{bar}] {step}/{self.steps} loss {loss:.4f} ")
-        self.stream.flush()
-
-    def close(self) -> None:
-        """End the line if anything was shown."""
-        if self._begun:
-            self._begun = False
-            self.stream.write("\n")
-            self.stream.flush()

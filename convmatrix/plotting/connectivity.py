@@ -12,7 +12,7 @@ from convmatrix.geometry import ConvGeometry
 from convmatrix.graph.fields import chain_network, receptive_field
 from convmatrix.options import integer
 from convmatrix.pattern import WeightPattern
-from convmatrix.plotting.figures import COLOURS, PAGE_WIDTH, axes_of, weight_colours
+from convmatrix.plotting.figures import COLOURS, PAGE_WIDTH, Palette, axes_of, weight_colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,6 +30,9 @@ def plot_connections(
     input_unit: int | None = None,
     output_unit: int | None = None,
     weight: int | None = None,
+    annotate: bool | None = None,
+    palette: Palette | None = None,
+    ax: Axes | None = None,
     axes: Axes | None = None,
 ) -> Figure:
     """Draw sparse connectivity as a graph, with inputs at the bottom, layers above, and one edge per connection.
@@ -41,16 +44,21 @@ def plot_connections(
     Parameters
     ----------
     patterns : WeightPattern, ConvGeometry or a sequence of them
-        Layers from the input on, with at most 60 units each. Units are labelled if no layer has more than 14.
+        Layers from the input on, with at most 60 units each.
     input_unit, output_unit, weight : int, optional
         At most one of the three, counted from 0.
-    axes : matplotlib Axes, optional
+    annotate : bool, optional
+        Whether each unit is labelled, instead of each layer; by default if no layer has more than 14 units.
+    palette : str or sequence of colours, optional
+        As for `convmatrix.plotting.weight_colours`.
+    ax : matplotlib Axes, optional
+        Where to draw; ``axes`` is its former name.
 
     Raises
     ------
     ValueError
         If there are no layers, a layer is too large, consecutive layers do not fit, more than one highlight is
-        requested, or the unit or weight does not exist.
+        requested, the unit or weight does not exist, or the palette has too few colours.
 
     Examples
     --------
@@ -78,10 +86,14 @@ def plot_connections(
 
     units, edges = _highlighted(chain, sizes, given)
     spacing = min(0.75, (PAGE_WIDTH - 0.4) / max(sizes))  # inches between units
-    figure, axes = axes_of(axes, max(3.0, spacing * max(sizes) + 0.4), 1 + 1.3 * len(chain))
+    colours_of = [weight_colours(pattern.n_weights, palette) for pattern in chain]
+    if (given_axes := ax if ax is not None else axes) is not None:
+        box = given_axes.get_window_extent()
+        spacing = min(0.75, 0.95 * box.width / float(given_axes.get_figure(root=True).dpi) / (max(sizes) + 0.4))
+    figure, axes = axes_of(ax, axes, max(3.0, spacing * max(sizes) + 0.4), 1 + 1.3 * len(chain))
     positions = [np.arange(size) - (size - 1) / 2 for size in sizes]
     for layer, pattern in enumerate(chain):
-        colours = weight_colours(pattern.n_weights)
+        colours = colours_of[layer]
         triplets = (array.tolist() for array in (pattern.rows, pattern.cols, pattern.weight_index))
         for row, column, index, on in zip(*triplets, edges[layer].tolist(), strict=True):
             axes.plot(
@@ -91,15 +103,19 @@ def plot_connections(
                 linewidth=2.0 if on else 0.8,
                 zorder=2 if on else 1,
             )
+    named = max(sizes) <= _MOST_NAMED if annotate is None else annotate
     names = ["x", "s"] if len(chain) == 1 else ["x", *(f"h^{{({n})}}" for n in range(1, len(chain) + 1))]
     for layer, size in enumerate(sizes):
         faces = ["#DDEBF7" if on else "#FFFFFF" for on in units[layer]]
         rings = ["#404040" if on else "#A0A0A0" for on in units[layer]]
         area = min(20.5, 0.75 * 72 * spacing) ** 2  # square points
         axes.scatter(positions[layer], [layer] * size, s=area, c=faces, edgecolors=rings, linewidths=1.2, zorder=3)
-        if max(sizes) <= _MOST_NAMED:
+        if named:
+            letters = min(8.0, 0.75 * 72 * spacing / 2.4)  # a name is about 2.4 letters wide
             for unit, x in enumerate(positions[layer].tolist()):
-                axes.text(x, layer, f"${names[layer]}_{{{unit}}}$", ha="center", va="center", fontsize=8, zorder=4)
+                axes.text(
+                    x, layer, f"${names[layer]}_{{{unit}}}$", ha="center", va="center", fontsize=letters, zorder=4
+                )
         else:
             axes.text(-max(sizes) / 2 - 0.4, layer, f"${names[layer]}$", ha="right", va="center", fontsize=9)
     axes.set_xlim(-max(sizes) / 2 - 0.2, max(sizes) / 2 + 0.2)
@@ -130,7 +146,14 @@ def _highlighted(
     return units, [units[number][p.cols] & units[number + 1][p.rows] for number, p in enumerate(chain)]
 
 
-def plot_receptive_field(layers: Any, unit: int | Sequence[int], *, axes: Axes | None = None) -> Figure:
+def plot_receptive_field(
+    layers: Any,
+    unit: int | Sequence[int],
+    *,
+    palette: Palette | None = None,
+    ax: Axes | None = None,
+    axes: Axes | None = None,
+) -> Figure:
     """Draw the exact set of samples of the image that a unit reads in any channel.
 
     Parameters
@@ -139,7 +162,10 @@ def plot_receptive_field(layers: Any, unit: int | Sequence[int], *, axes: Axes |
         As for `convmatrix.graph.receptive_field`. The input has at most two axes besides channels.
     unit : int or sequence of int
         As for `convmatrix.graph.receptive_field`.
-    axes : matplotlib Axes, optional
+    palette : str or sequence of two colours, optional
+        Of samples that are not read, and of those that are; otherwise as for `convmatrix.plotting.weight_colours`.
+    ax : matplotlib Axes, optional
+        Where to draw; ``axes`` is its former name.
 
     Raises
     ------
@@ -162,10 +188,12 @@ def plot_receptive_field(layers: Any, unit: int | Sequence[int], *, axes: Axes |
     image = np.atleast_2d(read.any(axis=0))
     height, width = image.shape
     scale = 4.5 / max(width, height)
-    figure, axes = axes_of(axes, max(width * scale, 4) + 0.7, max(height * scale, 0.5) + 0.9)
+    colours = weight_colours(2, ("#E4E4E4", COLOURS[4]) if palette is None else palette)
+    figure, axes = axes_of(ax, axes, max(width * scale, 4) + 0.7, max(height * scale, 0.5) + 0.9)
     from matplotlib.colors import ListedColormap
 
-    axes.imshow(image, cmap=ListedColormap(["#E4E4E4", COLOURS[4]]), vmin=0, vmax=1, interpolation="nearest")
+    listed = ListedColormap([tuple(colour) for colour in colours.tolist()])
+    axes.imshow(image, cmap=listed, vmin=0, vmax=1, interpolation="nearest")
     if max(width, height) <= _MOST_GRID_LINES:
         axes.vlines(np.arange(1, width) - 0.5, -0.5, height - 0.5, colors="white", linewidth=0.8)
         axes.hlines(np.arange(1, height) - 0.5, -0.5, width - 0.5, colors="white", linewidth=0.8)

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from convmatrix.display.palette import RAMP, hex_code, is_light
+from convmatrix.display.palette import RAMP, hex_code
 from convmatrix.display.tables import one_line, shorten, text_width
 from convmatrix.network import Network, as_network
-from convmatrix.plotting.figures import PAGE_WIDTH, axes_of
+from convmatrix.plotting.figures import PAGE_WIDTH, Palette, axes_of, colour_scale, ink_on
 from convmatrix.report.node_measures import node_measures
 
 if TYPE_CHECKING:
@@ -23,10 +23,17 @@ _LONGEST_LABEL: Final = 22
 _ROW: Final = 0.34  # inches
 _COLUMN: Final = 1.9
 _TALLEST: Final = 24.0  # inches; rows of taller graphs are drawn closer together
-_WITHOUT_MATRIX: Final = "#FFFFFF"
+_WITHOUT_MATRIX: Final = (1.0, 1.0, 1.0, 1.0)
 
 
-def plot_network(network: Any, *, axes: Axes | None = None) -> Figure:
+def plot_network(
+    network: Any,
+    *,
+    annotate: bool = False,
+    palette: Palette | None = None,
+    ax: Axes | None = None,
+    axes: Axes | None = None,
+) -> Figure:
     """Draw a network as a graph, from the input at the top to the output, with one box per node coloured by density.
 
     The depth of a node is the length of the longest path from the input. The density is the fraction of the entries of
@@ -36,12 +43,17 @@ def plot_network(network: Any, *, axes: Axes | None = None) -> Figure:
     ----------
     network : Network, str, nn.Sequential or sequence of layers
         Anything that `convmatrix.network.as_network` accepts, with at most 400 nodes and 12 of the same depth.
-    axes : matplotlib Axes, optional
+    annotate : bool
+        Write the density of each node behind its name.
+    palette : str or sequence of colours, optional
+        Name of a colormap of matplotlib, or colours between which densities are interpolated, from sparse to dense.
+    ax : matplotlib Axes, optional
+        Where to draw; ``axes`` is its former name.
 
     Raises
     ------
     ValueError
-        If the network is too large.
+        If the network is too large, or the palette is unknown.
 
     Examples
     --------
@@ -61,14 +73,16 @@ def plot_network(network: Any, *, axes: Axes | None = None) -> Figure:
     }
     high = min(_TALLEST, max(1.6, _ROW * (depth + 1) * 1.4)) + 0.5
     wide = min(PAGE_WIDTH, max(4.0, _COLUMN * width + 1))
-    figure, axes = axes_of(axes, wide, high)
+    figure, axes = axes_of(ax, axes, wide, high)
     labels = {node.name: shorten(one_line(node.name), _LONGEST_LABEL) for node in made.nodes}
+    if annotate:
+        labels |= {name: f"{labels[name]}: {density:.2g}" for name, density in densities.items()}
     longest = max(map(text_width, labels.values()))  # a letter is about 0.6 times as wide as the font is high
     size = min(8.0, 72 * (high - 0.5) / (depth + 1) / 2.2, 72 * (wide - 1.2) / width / (0.65 * longest + 1))
     for node in made.nodes:
         for source in node.inputs:
             _draw_edge(axes, positions[source], positions[node.name])
-    colours = _Colours(list(densities.values()))
+    colours = _Colours(list(densities.values()), palette)
     for node in made.nodes:
         face = colours.of(densities.get(node.name))
         x, y = positions[node.name]
@@ -79,7 +93,7 @@ def plot_network(network: Any, *, axes: Axes | None = None) -> Figure:
             ha="center",
             va="center",
             fontsize=size,
-            color="black" if face == _WITHOUT_MATRIX or is_light(_rgb(face)) else "white",
+            color=ink_on(face),
             bbox={"boxstyle": "round,pad=0.3", "facecolor": face, "edgecolor": "#404040", "linewidth": 0.6},
             parse_math=False,
             zorder=3,
@@ -137,32 +151,21 @@ def _draw_edge(axes: Axes, start: tuple[float, float], end: tuple[float, float])
     axes.add_patch(edge)
 
 
-def _rgb(code: str) -> tuple[int, int, int]:
-    return int(code[1:3], 16), int(code[3:5], 16), int(code[5:], 16)
-
-
 class _Colours:
     """The colours of densities on a logarithmic scale, from light (sparse) to dark (dense)."""
 
-    def __init__(self, densities: list[float]) -> None:
-        logarithms = [math.log10(density) for density in densities] or [0.0]
-        self.low, self.high = math.floor(min(logarithms)), 0
-        self.low = min(self.low, -1)
+    def __init__(self, densities: list[float], palette: Palette | None) -> None:
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import LogNorm
 
-    def of(self, density: float | None) -> str:
+        lowest = min((math.floor(math.log10(density)) for density in densities), default=-1)
+        colours = colour_scale([hex_code(colour) for colour in RAMP[::-1]] if palette is None else palette)
+        self._scale = ScalarMappable(LogNorm(10.0 ** min(lowest, -1), 1.0), colours)
+
+    def of(self, density: float | None) -> tuple[float, ...]:
         """Return the colour of a density."""
-        if not density:
-            return _WITHOUT_MATRIX
-        place = (math.log10(density) - self.low) / (self.high - self.low) * (len(RAMP) - 1)
-        channels = zip(*RAMP[::-1], strict=True)
-        red, green, blue = (round(float(np.interp(place, range(len(RAMP)), values))) for values in channels)
-        return hex_code((red, green, blue))
+        return tuple(self._scale.to_rgba(density)) if density else _WITHOUT_MATRIX
 
     def add_scale(self, figure: Figure, axes: Axes) -> None:
         """Draw the scale beside the graph."""
-        from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import LinearSegmentedColormap, LogNorm
-
-        colours = LinearSegmentedColormap.from_list("density", [hex_code(colour) for colour in RAMP[::-1]])
-        scale = ScalarMappable(LogNorm(10.0**self.low, 10.0**self.high), colours)
-        figure.colorbar(scale, ax=axes, label="density", shrink=0.6, fraction=0.06)
+        figure.colorbar(self._scale, ax=axes, label="density", shrink=0.6, fraction=0.06)

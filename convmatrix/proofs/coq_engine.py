@@ -35,6 +35,7 @@ CLOSED: Final = "Closed under the global context"
 """What Coq says about the assumptions of a theorem that has none."""
 
 _SECONDS: Final = 600.0
+_QUESTION: Final = re.compile(r"^Print Assumptions .*\n", re.MULTILINE)
 _REQUIRE: Final = re.compile(r"^(?:From\s+(\w+)\s+)?Require\s+(Import\s+|Export\s+)?([\w.\s]+?)\.(?=\s)", re.MULTILINE)
 
 
@@ -85,7 +86,7 @@ def decide_with_coq(theorem: Theorem) -> tuple[list[Decision], FullStatement | N
     try:
         files.sources.texts[module] = _text(theorem, written)
         together = files.compile(module)
-        accepted = not together.error and together.closed == len(written)
+        accepted = not together.error and together.closed == min(len(written), 1)
         decisions = []
         for lemma, draft in zip(theorem.lemmas, drafts, strict=True):
             if isinstance(draft, Decision):
@@ -144,9 +145,9 @@ def _full_statement(theorem: Theorem, files: Folder, lemmas_hold: bool, coqc: st
     if not lemmas_hold:
         reason = "it rests on a lemma without a proof"
         return FullStatement(name, Decision("undecided", {"kind": "none", "reason": reason}))
-    # The file asks for the assumptions itself; it is asked again, so that they are those of this theorem.
+    # Whatever the file asks itself, the assumptions are those of this theorem.
     text = files.sources[module]
-    files.sources.texts[module] = f"{text}\nPrint Assumptions {name}.\n"
+    files.sources.texts[module] = f"{_QUESTION.sub('', text)}\nPrint Assumptions {name}.\n"
     compiled = files.compile(module)
     return FullStatement(name, compiled.decision(_accepted(name, full_text(theorem.name) or "", text, coqc)))
 
@@ -227,11 +228,21 @@ class _Sources:
 
 
 def _text(theorem: Theorem, proofs: Sequence[tuple[Lemma, tuple[str, str]]]) -> str:
-    """Return the file of some lemmas with their proofs, and the commands that print what they rest on."""
+    """Return the file of some lemmas with their proofs, and the commands that print what they rest on.
+
+    Coq is asked about all of them together: it goes through what a lemma rests on, arithmetic included, each time.
+    """
     texts = {lemma.name: proof for lemma, proof in proofs}
     several = replace(theorem, lemmas=tuple(lemma for lemma, _ in proofs))
-    questions = [f"Print Assumptions {coq_name(theorem.name, name)}.\n" for name in texts]
-    return lemmas_text(several, lambda lemma: texts[lemma.name]) + "".join(questions)
+    names = [coq_name(theorem.name, name) for name in texts]
+    question = ""
+    if len(names) > 1:
+        together = f"{coq_name(theorem.name)}_lemmas'"  # no lemma has a prime in its name
+        conjunction = functools.reduce(lambda rest, name: f"(conj {name} {rest})", reversed(names))
+        question = f"Definition {together} := {conjunction}.\nPrint Assumptions {together}.\n"
+    elif names:
+        question = f"Print Assumptions {names[0]}.\n"
+    return lemmas_text(several, lambda lemma: texts[lemma.name]) + question
 
 
 def _proved(theorem: Theorem, lemma: Lemma) -> tuple[str, str]:

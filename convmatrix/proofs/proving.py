@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sympy
 
+from convmatrix.progress import report_step, shows_progress
 from convmatrix.proofs.catalogue import all_theorems
 from convmatrix.proofs.certificates import CertificateError, check_certificate
 from convmatrix.proofs.coq_engine import decide_with_coq, export_text
@@ -20,6 +21,7 @@ from convmatrix.proofs.smt import decide_with_z3, load_z3
 from convmatrix.proofs.statements import Decision, example_holds
 
 if TYPE_CHECKING:
+    from convmatrix.progress import Progress
     from convmatrix.proofs.statements import Identity, Lemma, Theorem
 
 ENGINES: Final = ("sympy", "z3", "coq")
@@ -36,7 +38,8 @@ def theorems() -> tuple[str, ...]:
     return tuple(all_theorems())
 
 
-def prove(name: str, engine: str = "sympy") -> Proof:
+@shows_progress("proof")
+def prove(name: str, engine: str = "sympy", *, progress: Progress = None) -> Proof:
     """Return the proof of a theorem, for all sizes and all weights.
 
     The integer lemmas of the theorem are decided by the engine, which runs the one-axis rule of `convmatrix.boundary`
@@ -50,6 +53,8 @@ def prove(name: str, engine: str = "sympy") -> Proof:
         One of `theorems`.
     engine : {"sympy", "z3", "coq"}
         ``"z3"`` needs the extra ``prove``, ``"coq"`` the program ``coqc``.
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`.
 
     Returns
     -------
@@ -133,7 +138,8 @@ def prove_theorem(theorem: Theorem, engine: str = "sympy") -> Proof:
         load_z3()
     decide = decide_with_sympy if engine == "sympy" else decide_with_z3
     parts = []
-    for lemma in theorem.lemmas:
+    for place, lemma in enumerate(theorem.lemmas):
+        report_step(place, len(theorem.lemmas), lemma.name)
         decision = decide(lemma)
         if decision.proved and not example_holds(lemma):
             decision = Decision("undecided")  # unsatisfiable hypotheses would prove anything

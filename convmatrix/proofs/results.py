@@ -8,10 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
+from convmatrix.display.typesetting import latex_sentence, latex_text
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 FORMAT: Final = "convmatrix-proof-1"
+_MOST_PARTS: Final = 20  # that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -161,14 +164,24 @@ class Proof:
         with atomic_write(path) as file:
             file.write((json.dumps(self.record(), indent=1) + "\n").encode("utf-8"))
 
-    def _repr_html_(self) -> str:
-        from convmatrix.display import proof_html
-
-        found = [
-            (part.name, part.text, f"{part.status} by {part.decided_by}{_evidence(part)}", part.status == "proved")
-            for part in self.parts
+    def _repr_markdown_(self) -> str:
+        """Return the proof for notebooks, which typeset mathematics in Markdown wherever they run."""
+        answer = "\N{CHECK MARK} Proved" if self.proved else "\N{MULTIPLICATION X} Not proved"
+        lines = [
+            f"**{answer}: theorem {self.name}.** {_markdown(self.latex)}",
+            f"*For* {_escaped_markdown(self.hypotheses)}",
         ]
-        return proof_html(self.proved, f"Theorem {self.name}", self.statement, self.hypotheses, found, self._closing)
+        for part in self.parts[:_MOST_PARTS]:
+            mark = "\N{CHECK MARK}" if part.status == "proved" else "\N{MULTIPLICATION X}"
+            lines += [
+                f"{mark} *{_escaped_markdown(part.name)}* ({part.status} by {part.decided_by}"
+                f"{_escaped_markdown(_evidence(part))}): {_escaped_markdown(part.text)}",
+                f"$$ {part.latex} $$",
+            ]
+        if len(self.parts) > _MOST_PARTS:
+            lines.append(f"... and {len(self.parts) - _MOST_PARTS} more parts")
+        lines += [f"*Argument.* {_markdown(self.argument)}", _escaped_markdown(self._closing)]
+        return "\n\n".join(lines) + "\n"
 
 
 def _evidence(part: Part) -> str:
@@ -219,6 +232,25 @@ def polynomial_text(data: Any) -> str:
     return text or "0"
 
 
+# --- as Markdown -----------------------------------------------------------------------------------------------------
+
+_SIGNS: Final = {">=": "\N{GREATER-THAN OR EQUAL TO}", "<=": "\N{LESS-THAN OR EQUAL TO}"}
+
+
+def _escaped_markdown(text: str) -> str:
+    """Return a text for Markdown, with signs for relations and with special characters escaped."""
+    signed = re.sub("<=|>=", lambda sign: _SIGNS[sign[0]], text)
+    return re.sub(r"[\\`*_$<\[\]]", lambda special: "\\" + special[0], signed)
+
+
+def _markdown(latex: str) -> str:
+    """Return a text of LaTeX, with formulas between dollar signs, as Markdown."""
+    parts = latex.split("$")
+    for place in range(0, len(parts), 2):  # between formulas
+        parts[place] = re.sub(r"\\texttt\{(.*?)\}", r"`\1`", parts[place]).replace(r"\_", "_").replace("~", " ")
+    return "$".join(parts)
+
+
 # --- as LaTeX --------------------------------------------------------------------------------------------------------
 
 
@@ -235,7 +267,7 @@ def theorem_latex(proofs: Sequence[Proof]) -> str:
     lines = [
         rf"\begin{{theorem}}[{first.name}]\label{{thm:{first.name}}}",
         first.latex,
-        rf"\textup{{({_escaped(first.hypotheses.rstrip('.'))}.)}}",
+        rf"\textup{{({latex_sentence(first.hypotheses.rstrip('.'))}.)}}",
         r"\end{theorem}",
         r"\begin{proof}",
         first.argument,
@@ -247,7 +279,7 @@ def theorem_latex(proofs: Sequence[Proof]) -> str:
             found.setdefault(part.name, []).append(part)
     for name, parts in found.items():
         marked = ", ".join(dict.fromkeys(_MARKS[part.decided_by] for part in parts))
-        lines.append(rf"\item {name} ({marked}): ${parts[0].latex}${_certificate_latex(parts)}.")
+        lines.append(rf"\item {latex_text(name)} ({marked}): ${parts[0].latex}${_certificate_latex(parts)}.")
     lines += [r"\end{itemize}", r"\end{proof}", ""]
     return "\n".join(lines)
 
@@ -271,7 +303,3 @@ def _certificate_latex(parts: Sequence[Part]) -> str:
 def _polynomial_latex(data: object) -> str:
     text = polynomial_text(data).replace("**", "^").replace("*", r"\,")
     return re.sub(r"\bq(\d+)\b", r"q_{\1}", text)
-
-
-def _escaped(text: str) -> str:
-    return text.replace(">=", r"$\ge$").replace("<=", r"$\le$").replace("<", "$<$").replace("_", r"\_")

@@ -11,8 +11,8 @@ Examples
 (60000, 332824)
 """
 
+from convmatrix.progress import Progress
 from convmatrix.report.report_forms import Report, network_report
-from convmatrix.report.report_rows import Progress
 
 __all__ = ["Progress", "Report", "network_report"]
 

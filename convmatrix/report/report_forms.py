@@ -10,34 +10,38 @@ import shutil
 import textwrap
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
-from html import escape
 from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
 
 from convmatrix.atomic import atomic_write
 from convmatrix.display.tables import (
+    ShownAsTable,
+    Table,
     column_widths,
-    html_table,
-    latex_table,
     one_line,
     shorten,
     table_width,
     text_table,
 )
+from convmatrix.display.typesetting import TEXT_WIDTH, latex_table
 from convmatrix.memory import in_words
 from convmatrix.network import Network, as_network
-from convmatrix.report.report_rows import Progress, Row, report_rows
+from convmatrix.report.report_rows import Row, report_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import DTypeLike
 
+    from convmatrix.progress import Progress
+
 _LEFT: Final = 2  # number of columns aligned to the left: the name and the kind
 _SHORT_NAME: Final = 20  # width to which names are shortened before a column is dropped
 _LONG_LIST: Final = 6  # maximum number of unknown nodes that are listed below the table
 _ABSENT: Final = "-"
+_LEAST_SHOWN: Final = 2  # notebooks leave out columns of this importance or less: shapes of inputs, biases and FLOPs
+_MANY_ROWS: Final = 1000
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,7 @@ def _rounded_up(value: float) -> str:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Report:
+class Report(ShownAsTable):
     r"""The report of a network, as returned by `convmatrix.Network.report`.
 
     ``print(report)`` prints a table as wide as the terminal, omitting the least important columns if there is not
@@ -193,10 +197,10 @@ class Report:
         left = sum(column.title in ("node", "kind") for column in columns)
         return "\n".join([*title, text_table(table, left), *caution])
 
-    def _repr_html_(self) -> str:
-        below = "" if self.total["complete"] else f"<p>{escape(self._caution())}</p>"
-        table = html_table(self._cells(self._columns()), self._title(), _LEFT, totals=1)
-        return f'<div style="font-family: sans-serif; overflow-x: auto">{table}{below}</div>'
+    def _table(self) -> Table:
+        columns = [column for column in self._columns() if column.importance > _LEAST_SHOWN]
+        notes = () if self.total["complete"] else (self._caution(),)
+        return Table(self._title(), self._cells(columns), _LEFT, totals=1, notes=notes, most_rows=_MANY_ROWS)
 
     def _title(self) -> str:
         ends = f"{_by(self.network.input_shape)} -> {_by(self.network.output_shape)}"
@@ -272,20 +276,29 @@ class Report:
         return _written(text.getvalue(), path)
 
     @overload
-    def to_latex(self, path: None = None) -> str: ...
+    def to_latex(self, path: None = None, *, width: float = ...) -> str: ...
     @overload
-    def to_latex(self, path: str | os.PathLike[str]) -> None: ...
-    def to_latex(self, path: str | os.PathLike[str] | None = None) -> str | None:
-        r"""Return the report as a LaTeX tabular with the rules of booktabs, or write it to a file atomically.
+    def to_latex(self, path: str | os.PathLike[str], *, width: float = ...) -> None: ...
+    def to_latex(self, path: str | os.PathLike[str] | None = None, *, width: float = TEXT_WIDTH) -> str | None:
+        r"""Return the report as a LaTeX table with the rules of booktabs, or write it to a file atomically.
+
+        A wide table is set in a smaller font or split in two, and a long one continues on the next page; a comment at
+        the top lists the packages that this needs besides booktabs.
+
+        Parameters
+        ----------
+        path : str or path, optional
+        width : float
+            Width of a line in points, ``\the\textwidth`` of the document; by default that of the class ``article``.
 
         Examples
         --------
         >>> import convmatrix as cm
-        >>> print(cm.Network([cm.ConvGeometry((6, 6), (3, 3))]).report().to_latex().splitlines()[0])
+        >>> print(cm.Network([cm.ConvGeometry((6, 6), (3, 3))]).report().to_latex(width=469).splitlines()[0])
         \begin{tabular}{llrrrrrr}
         """
         columns = [column for column in self._columns() if column.title in _PRINTED]
-        return _written(latex_table(self._cells(columns), _LEFT, totals=1) + "\n", path)
+        return _written(latex_table(self._cells(columns), _LEFT, totals=1, width=width) + "\n", path)
 
 
 def _written(text: str, path: str | os.PathLike[str] | None) -> str | None:
@@ -301,7 +314,7 @@ def network_report(
     network: Any,
     norms: bool = False,
     dtype: DTypeLike = np.float64,
-    progress: Progress | None = None,
+    progress: Progress = None,
     *,
     client: Any = None,
 ) -> Report:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from convmatrix.counts.storage import csr_bytes
 from convmatrix.equivariance import known_shifts
 from convmatrix.graph import FieldSize, receptive_field_sizes
 from convmatrix.network import Convolution, FullyConnected, Network, Node, Opaque, PatternMap
+from convmatrix.progress import Progress, quiet, report_step, reporting
 from convmatrix.report.node_measures import Measures, node_label, node_measures
 from convmatrix.spectral.node_norms import Bounds, NoBoundError, node_norm
 
@@ -20,19 +20,21 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
 Row = dict[str, Any]
-Progress = Callable[[int, int, str], None]
 
 _SUMS = ("parameters", "biases", "nonzeros", "multiply_adds", "macs", "flops", "csr_bytes")
 
 
 def report_rows(
-    network: Network, norms: bool, dtype: DTypeLike, progress: Progress | None, client: Any = None
+    network: Network, norms: bool, dtype: DTypeLike, progress: Progress, client: Any = None
 ) -> tuple[list[Row], Row]:
     """Return the rows of a network's report, one per node, and the row of totals."""
     item = np.dtype(dtype).itemsize
     fields, shifts = receptive_field_sizes(network), _shifts(network)
     measures = {node.name: node_measures(node) for node in network.nodes}
-    bounds = _all_norms(network, measures, progress, client) if norms else {}
+    bounds: dict[str, Bounds | str] = {}
+    if norms:
+        with reporting(progress, "norms"):
+            bounds = _all_norms(network, measures, client)
     rows = []
     for node in network.nodes:
         row = {
@@ -94,24 +96,22 @@ def _shift(found: tuple[int, ...] | str) -> Row:
     return {"shift": list(found), "shift_reason": None}
 
 
-def _all_norms(
-    network: Network, measures: dict[str, Measures], progress: Progress | None, client: Any
-) -> dict[str, Bounds | str]:
+def _all_norms(network: Network, measures: dict[str, Measures], client: Any) -> dict[str, Bounds | str]:
     """Return bounds on the norm of every node, or the reason why there are none; nodes with weights on the workers."""
     found: dict[str, Bounds | str] = {}
     finished: list[str] = []
 
     def done(node: Node) -> None:
         finished.append(node.name)
-        if progress is not None:
-            progress(len(finished), len(network.nodes), node.name)
+        report_step(len(finished), len(network.nodes), node.name)
 
     sent: list[Node] = []
     for node in network.nodes:
         if client is not None and isinstance(node.operation, Convolution | FullyConnected | PatternMap):
             sent.append(node)
             continue
-        found[node.name] = _bounds_or_reason(node)
+        with quiet():
+            found[node.name] = _bounds_or_reason(node)
         done(node)
     if sent:
         from convmatrix.distributed.node_tasks import map_nodes

@@ -10,8 +10,10 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.arrays import KeepsReadOnly, read_only
+from convmatrix.display.tables import ShownAsTable, Table, by, facts
 from convmatrix.operator import ConvOperator
 from convmatrix.options import LayerOptions, takes_layer_options
+from convmatrix.progress import reporting
 from convmatrix.solve.deconvolution_methods import solve_problem
 from convmatrix.solve.deconvolution_problems import (
     MethodName,
@@ -24,7 +26,7 @@ from convmatrix.solve.deconvolution_problems import (
     read_power,
     scaled_parameter,
 )
-from convmatrix.solve.iteration_log import IterationHistory, IterationLog, Progress
+from convmatrix.solve.iteration_log import IterationHistory, IterationLog
 from convmatrix.solve.penalties import read_penalty
 from convmatrix.spectral.blocks import WeightedLayer, read_layer
 
@@ -35,11 +37,12 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
+    from convmatrix.progress import Progress
     from convmatrix.solve.rules import Rule
 
 
-@dataclass(frozen=True, eq=False)
-class Deconvolution(KeepsReadOnly):
+@dataclass(frozen=True, eq=False, repr=False)
+class Deconvolution(ShownAsTable, KeepsReadOnly):
     """A regularised solution, and how it was computed.
 
     Attributes
@@ -88,6 +91,31 @@ class Deconvolution(KeepsReadOnly):
     nonnegative: bool
     parameters: tuple[float, ...]
 
+    def __repr__(self) -> str:
+        return (
+            f"Deconvolution({self.method!r}, parameter={self.parameter:.4g} ({self.rule}), "
+            f"residual={self.residual:.4g}, route={self.route!r}, x: {self.x.dtype} {self.x.shape})"
+        )
+
+    def _table(self) -> Table:
+        parameters = sorted(set(self.parameters))
+        between = f"{parameters[0]:.4g} to {parameters[-1]:.4g}, one per channel"
+        values = {
+            "method": self.method + (f", penalty {self.penalty}" if self.penalty else ""),
+            "parameter": f"{parameters[0]:.6g}" if len(parameters) == 1 else between,
+            "chosen by": self.rule,
+            "residual": f"{self.residual:.6g}",
+            "route": self.route,
+            "x": f"{self.x.dtype}, {by(self.x.shape)}",
+        }
+        if self.x.dtype.kind != "c":
+            values["values"] = f"{self.x.min():.4g} to {self.x.max():.4g}"
+        if self.iterations:
+            values["iterations"] = f"{self.iterations}, gradient {self.gradient:.2g}"
+        if self.nonnegative:
+            values["constraint"] = "non-negative"
+        return facts("Deconvolution", values)
+
 
 @takes_layer_options()
 def deconvolve(
@@ -105,7 +133,7 @@ def deconvolve(
     per_channel: bool = False,
     tol: float | None = None,
     max_iterations: int | None = None,
-    progress: Progress = False,
+    progress: Progress = None,
     rng: int | np.random.Generator = 0,
     **options: Unpack[LayerOptions],
 ) -> Deconvolution:
@@ -194,8 +222,8 @@ def deconvolve(
     max_iterations : int, optional
         Maximum number of iterations, and of steps of a bidiagonalisation; by default 2000, and 20000 for ``"tv"`` and
         non-negative solutions.
-    progress : bool or callable
-        Called as ``progress(done, of, text)`` after each iteration; True writes a line to standard error.
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`; a callable is told about every iteration, of at most so many.
     rng : int or numpy.random.Generator
         Determines the random signs.
 
@@ -313,25 +341,24 @@ def deconvolve(
         tol=tol,
         most=most,
         rng=np.random.default_rng(rng),
-        log=IterationLog(progress, most),
+        log=IterationLog(most),
         kernel_scale=kernel_scale,
         data_scale=data_scale,
     )
     if not per_channel:
-        return _solved(problem, shape)
+        with reporting(progress, "iterations"):
+            return _solved(problem, shape)
     columns = [
         replace(problem, data=column, target=None if noise is None else math.sqrt(len(column)) * noise / data_scale)
         for column in np.split(problem.data, data.shape[1], axis=1)
     ]
-    return _joined([_solved(column, geometry.input_shape) for column in columns], shape)
+    with reporting(progress, "iterations"):
+        return _joined([_solved(column, geometry.input_shape) for column in columns], shape)
 
 
 def _solved(problem: ScaledProblem, shape: tuple[int, ...]) -> Deconvolution:
     """Return the solution of a problem in the units of the caller."""
-    try:
-        found = solve_problem(problem)
-    finally:
-        problem.log.close()
+    found = solve_problem(problem)
     x = found.x.real if problem.real else found.x
     residual = float(np.linalg.norm(problem.operator @ x - problem.data)) * problem.data_scale
     x = x.T.reshape(shape) * (problem.data_scale / problem.kernel_scale)

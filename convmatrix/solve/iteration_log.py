@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convmatrix.arrays import KeepsReadOnly, read_only
+from convmatrix.display.tables import ShownAsTable, Table
+from convmatrix.progress import report_step
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-Progress = bool | Callable[[int, int, str], object]
-"""A function that is called as ``progress(done, of, text)``, or True for a line on standard error."""
 
-
-@dataclass(frozen=True, eq=False)
-class IterationHistory(KeepsReadOnly):
+@dataclass(frozen=True, eq=False, repr=False)
+class IterationHistory(ShownAsTable, KeepsReadOnly):
     """The course of the iterations that lead to a solution, one entry per iteration; empty for direct routes.
 
     Attributes
@@ -38,21 +34,28 @@ class IterationHistory(KeepsReadOnly):
     residual: NDArray[np.float64]
     gradient: NDArray[np.float64]
 
+    def __repr__(self) -> str:
+        last = f", residual {self.residual[-1]:.4g}, gradient {self.gradient[-1]:.2g}" if len(self.residual) else ""
+        return f"IterationHistory({len(self.residual)} iterations{last})"
+
+    def _table(self) -> Table:
+        steps = zip(self.objective.tolist(), self.residual.tolist(), self.gradient.tolist(), strict=True)
+        rows = [[str(number), *(f"{value:.5g}" for value in step)] for number, step in enumerate(steps, start=1)]
+        return Table("Iterations", [["iteration", "objective", "residual", "gradient"], *rows], left=0)
+
 
 class IterationLog:
     """Collects the history of iterations, and reports progress.
 
     Parameters
     ----------
-    progress : bool or callable
     most : int
         Maximum number of iterations.
     """
 
-    def __init__(self, progress: Progress, most: int) -> None:
-        self._progress, self._most = progress, most
+    def __init__(self, most: int) -> None:
+        self._most = most
         self._rows: list[tuple[float, float, float]] = []
-        self._last, self._open = 0.0, False
 
     def restart(self) -> None:
         """Forget the history: another solution begins."""
@@ -61,21 +64,7 @@ class IterationLog:
     def add(self, objective: float, residual: float, gradient: float) -> None:
         """Record an iteration."""
         self._rows.append((objective, residual, gradient))
-        if not self._progress:
-            return
-        done = len(self._rows)
-        text = f"residual {residual:.4g}, gradient {gradient:.2g}"
-        if callable(self._progress):
-            self._progress(done, self._most, text)
-        elif time.monotonic() - self._last >= 0.1:
-            self._last, self._open = time.monotonic(), True
-            print(f"\riteration {done}/{self._most}, {text} ", end="", file=sys.stderr, flush=True)
-
-    def close(self) -> None:
-        """End the line on standard error."""
-        if self._open:
-            self._open = False
-            print(file=sys.stderr, flush=True)
+        report_step(len(self._rows), self._most, f"residual {residual:.4g}, gradient {gradient:.2g}")
 
     def history(self, data_scale: float, power: int) -> IterationHistory:
         """Return the history in the units of the data; the objective goes with a power of their scale."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, TypeVar, Unpack
@@ -19,6 +19,7 @@ from convmatrix import memory
 from convmatrix.arrays import EPSILON, scaled_to_one
 from convmatrix.geometry import given_geometry
 from convmatrix.options import as_array, weight_array
+from convmatrix.progress import report_step
 from convmatrix.spectral.axes import (
     AxisTransform,
     axis_transform,
@@ -46,8 +47,8 @@ MODERATE_WORK: Final = 2e11
 
 _CHUNK: Final = 2**26  # bytes of blocks that are computed at a time
 _PIECE: Final = 2**18  # minimum number of bytes of blocks per core
-_SQUARINGS: Final = 4
-_BATCH_ENTRIES: Final = 2**16  # of the matrices that are decomposed together
+_POWERS: Final = 4  # of the Gram matrices, to find those with large eigenvalues
+_BATCH_ENTRIES: Final = 2**12  # of matrices that are decomposed together
 
 
 @dataclass(frozen=True, eq=False)
@@ -279,34 +280,41 @@ class Blocks:
         return result.reshape(*self.shape, groups * rows, groups * columns)
 
     def norm(self) -> float:
-        """Return the largest singular value of all blocks.
-
-        Blocks are decomposed in descending order of their `gram_bounds`, until the bounds fall below the largest value
-        found.
-        """
+        """Return the largest singular value of all blocks; see `largest_singular_value`."""
 
         def largest(matrices: Array, _: NDArray[np.int64]) -> float:
-            stack = matrices.reshape(-1, *matrices.shape[-2:])
-            if min(stack.shape[-2:]) <= 2:
-                return float(singular_values_of(stack).max())
-            bounds = gram_bounds(stack, _SQUARINGS)
-            order = np.argsort(-bounds)
-            size = max(_BATCH_ENTRIES // math.prod(stack.shape[-2:]), 1)
-            for start in range(0, len(order), size):
-                batch = order[start : start + size]
-                batch = batch[bounds[batch] > best[0]]
-                if not len(batch):
-                    break
-                best[0] = max(best[0], float(singular_values_of(stack[batch]).max()))
+            best[0] = max(best[0], largest_singular_value(matrices.reshape(-1, *matrices.shape[-2:]), best[0]))
             return best[0]
 
         best = [0.0]  # of all parts so far, on all cores
-        return max(self.map(largest))
+        return max(self._distinct().map(largest))
+
+    def _distinct(self) -> Blocks:
+        """Return fewer and smaller blocks with the same largest singular value.
+
+        The weights of one shift are multiplied by a number of modulus one, and phases that no weight reads are zero.
+        """
+        axes = [
+            replace(axis, n_frequencies=1, first_shift=0)
+            if axis.n_shifts == 1 and (axis.name == "fourier" or axis.first_shift == 0)
+            else axis
+            for axis in self.axes
+        ]
+        others = tuple(range(self.taps.ndim - 2))
+        read = self.taps.any(axis=others)
+        rows, columns = (np.flatnonzero(read.any(axis=axis)) for axis in (1, 0))
+        if not len(rows):
+            return Blocks(tuple(axes), self.taps[..., :1, :1])
+        return Blocks(tuple(axes), self.taps[..., rows[:, None], columns])
 
 
 def _chunks_here(blocks: Blocks, function: Callable[..., Any], chunks: list[NDArray[np.int64]]) -> list[list[Any]]:
     """Return the results of each chunk, computed in this process one after another."""
-    return [blocks.map_chunk(function, first) for first in chunks]
+    found = []
+    for place, first in enumerate(chunks, start=1):
+        found.append(blocks.map_chunk(function, first))
+        report_step(place, len(chunks), "parts of the blocks")
+    return found
 
 
 MAP_CHUNKS: Final[ContextVar[Callable[[Blocks, Callable[..., Any], list[Any]], list[list[Any]]]]] = ContextVar(
@@ -356,6 +364,62 @@ def singular_values_of(matrices: Array) -> NDArray[np.float64]:
         return frobenius_norms(matrices)[..., None]
     values: NDArray[np.float64] = np.linalg.svd(matrices, compute_uv=False)
     return values
+
+
+def largest_singular_value(stack: Array, known: float = 0.0) -> float:
+    r"""Return the largest singular value of all matrices in a stack, or ``known`` if that is larger.
+
+    Few matrices are decomposed. For each of the others, a Cholesky factorisation of :math:`\mu^2 I - B B^H` shows that
+    no singular value exceeds the largest one found: :math:`\mu` is smaller than that by the rounding errors of the
+    factorisation (see `convmatrix.spectral.norm_certificates`).
+    """
+    scale = 2.0 ** (math.frexp(float(np.abs(stack).max(initial=0.0)))[1] - 1)
+    if min(stack.shape[-2:]) <= 2 or scale < 1e-290:
+        return max(known, float(singular_values_of(stack).max(initial=0.0)))
+    best, stack = known / scale, stack / scale
+    small = stack if stack.shape[-2] <= stack.shape[-1] else stack.conj().swapaxes(-1, -2)
+    size, inner = small.shape[-2:]
+    gram = small @ small.conj().swapaxes(-1, -2)
+    traces = np.trace(gram, axis1=-2, axis2=-1).real
+    vectors = np.random.default_rng(0).standard_normal((size, 1)).astype(gram.dtype)
+    sizes = np.ones(len(gram))
+    for _ in range(_POWERS):
+        vectors = gram @ (vectors / np.maximum(sizes, 1e-300)[:, None, None])
+        sizes = np.linalg.norm(vectors[..., 0], axis=-1)
+    order = np.argsort(-sizes)
+    factor = 4 if gram.dtype.kind == "c" else 1
+    of_gram, of_factors = gamma(factor * (inner + 2)), 2 * gamma(factor * (size + 2)) * size + 2 * EPSILON
+    remaining = [order[:1], order[1:]] if sizes[order[0]] > best**2 else [order]
+    remaining.reverse()
+    while remaining:
+        chosen = remaining.pop()
+        square = best**2 * (1 - of_factors) - of_gram * float(traces[chosen].max(initial=0.0)) * (1 + of_gram)
+        if not len(chosen) or (sizes[chosen[0]] <= square and _all_below(gram[chosen], square)):
+            continue
+        if len(chosen) * size**2 <= max(_BATCH_ENTRIES, size**2):
+            best = max(best, float(singular_values_of(small[chosen]).max()))
+        else:  # those that are likely to be larger come first
+            remaining += [chosen[len(chosen) // 2 :], chosen[: len(chosen) // 2]]
+    return max(known, best * scale)
+
+
+def _all_below(gram: Array, square: float) -> bool:
+    """Return whether Cholesky factorisations of ``square * I - gram`` run to their end."""
+    if square <= 0:
+        return False
+    shifted = -gram
+    diagonal = np.arange(gram.shape[-1])
+    shifted[:, diagonal, diagonal] += square
+    try:
+        np.linalg.cholesky(shifted)
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+def gamma(terms: float) -> float:
+    r"""Return :math:`\gamma_k = k u / (1 - k u)`, the relative error of a sum of k products."""
+    return terms * EPSILON / (2 - terms * EPSILON)
 
 
 def frobenius_norms(matrices: Array) -> NDArray[np.float64]:

@@ -7,16 +7,18 @@ import math
 import sys
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, Unpack
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Unpack
 
 import numpy as np
 from scipy import sparse
 
 from convmatrix.arrays import EPSILON
 from convmatrix.boundary import SIGNED
+from convmatrix.display.tables import facts
 from convmatrix.geometry import ConvGeometry
 from convmatrix.operator import ConvOperator
 from convmatrix.options import LayerOptions, takes_layer_options
+from convmatrix.progress import shows_progress
 from convmatrix.spectral.axes import enclosing_rings, extension_norm, most_reads, read_entries, used_taps
 from convmatrix.spectral.blocks import WeightedLayer, layer_blocks, read_layer
 from convmatrix.spectral.lanczos import layer_norm
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
     from convmatrix.arrays import Array
+    from convmatrix.progress import Progress
     from convmatrix.spectral.axes import AxisTransform
 
 _LITTLE_WORK: Final = 1e8  # multiplications for all singular values of a layer with axes that have no transform
@@ -43,14 +46,39 @@ _LEAST_GRID: Final = 8  # points of the symbol per shift, which bound it up to 7
 _PERRON_STEPS: Final = 6
 
 
+class NormBounds(NamedTuple):
+    """Lower and upper bound on a norm: a tuple of two floats that a notebook shows with their distance.
+
+    Examples
+    --------
+    >>> bounds = NormBounds(2.0, 2.5)
+    >>> bounds, bounds.upper
+    ((2.0, 2.5), 2.5)
+    """
+
+    lower: float
+    upper: float
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+    def _repr_html_(self) -> str:
+        values = {"lower": f"{self.lower:.12g}", "upper": f"{self.upper:.12g}"}
+        if self.lower > 0:
+            values["relative width"] = f"{self.upper / self.lower - 1:.2g}"
+        return facts("Bounds on the norm, guaranteed", values).to_html()
+
+
 @takes_layer_options()
+@shows_progress("norm bounds")
 def norm_bounds(
     kernel: ArrayLike,
     input_shape: int | Sequence[int] | ConvGeometry,
     *,
     tol: float | None = None,
+    progress: Progress = None,
     **layer: Unpack[LayerOptions],
-) -> tuple[float, float]:
+) -> NormBounds:
     r"""Return guaranteed lower and upper bounds on the spectral norm of a layer's matrix.
 
     Without ``tol``, no sparse matrix is formed, and the cost is bounded: a few dozen products with the layer, a few
@@ -63,11 +91,13 @@ def norm_bounds(
     tol : float, optional
         Refine the bounds until ``upper - lower <= tol * lower``. The upper bound is then proved by a Cholesky
         factorisation, of blocks or of a band matrix, whose cost grows with the layer.
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`.
 
     Returns
     -------
-    lower, upper : float
-        ``lower <= norm <= upper``. Both are 0 if the matrix is zero.
+    (lower, upper) : NormBounds
+        A tuple of floats: ``lower <= norm <= upper``. Both are 0 if the matrix is zero.
 
     Raises
     ------
@@ -142,7 +172,7 @@ def norm_bounds(
     geometry = given.geometry
     weights = np.where(_used_weights(geometry), given.weights, 0)  # unused large weights would cost precision
     if not weights.any():
-        return 0.0, 0.0
+        return NormBounds(0.0, 0.0)
     scaled, scale = WeightedLayer(geometry, weights).scaled()
     exact = exact_bounds(scaled)
     if exact is not None and (tol is None or exact[1] - exact[0] <= tol * exact[0]):
@@ -151,10 +181,10 @@ def norm_bounds(
         lower = lower_bound(scaled, 1e-3, _PRODUCTS)
         upper = upper_bound(scaled, lower)
         if upper == 0:
-            return 0.0, 0.0
+            return NormBounds(0.0, 0.0)
         if tol is not None and upper - lower > tol * lower:
             lower, upper = refine_bounds(scaled, partial(lower_bound, scaled), tol, (lower, upper), scale)
-    return min(lower * scale, sys.float_info.max), upper * scale * (1 + 2 * EPSILON)
+    return NormBounds(min(lower * scale, sys.float_info.max), upper * scale * (1 + 2 * EPSILON))
 
 
 def _used_weights(geometry: ConvGeometry) -> NDArray[np.bool_]:
@@ -273,7 +303,7 @@ def _block_shape(layer: WeightedLayer, axes: list[AxisTransform]) -> tuple[int, 
 def _block_work(layer: WeightedLayer, axes: list[AxisTransform]) -> float:
     """Return the approximate number of multiplications for the norm of the blocks of one frequency."""
     small, large = sorted(map(float, _block_shape(layer, axes)))
-    return layer.channels[0] * small * small * (large + 4 * small)
+    return layer.channels[0] * small * small * (large + small)  # a Gram matrix, a factorisation and some powers
 
 
 def _ring_norm(layer: WeightedLayer, axes: list[AxisTransform], most_work: float) -> tuple[float, float]:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import numpy as np
 
+from convmatrix.display.tables import ShownAsTable, Table, facts
 from convmatrix.operator import ConvOperator
 from convmatrix.options import LayerOptions, integer, takes_layer_options
+from convmatrix.progress import report_step, shows_progress
 from convmatrix.spectral.blocks import read_layer
 from convmatrix.spectral.lanczos import layer_norm
 
@@ -20,13 +22,14 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
+    from convmatrix.progress import Progress
 
 _NORM_TOLERANCE: Final = 1e-4
 _NODE_UNITS: Final = 32  # bound on the error of squared singular values, in rounding units of the largest one
 
 
-@dataclass(frozen=True, eq=False)
-class SingularValueDensity:
+@dataclass(frozen=True, eq=False, repr=False)
+class SingularValueDensity(ShownAsTable):
     """The distribution of singular values, as estimated by `singular_value_density`.
 
     Attributes
@@ -59,8 +62,27 @@ class SingularValueDensity:
         """Estimated number of singular values between successive edges, zeros in the first one, shape (bins,)."""
         return self.n_values * np.diff(self.cumulative[1:], prepend=0.0)
 
+    def __repr__(self) -> str:
+        return (
+            f"SingularValueDensity({self.n_values} values, largest {self.largest:.6g}, smallest at most "
+            f"{self.smallest:.3g}, {len(self.edges) - 1} bins)"
+        )
+
+    def _table(self) -> Table:
+        values = {
+            "singular values": f"{self.n_values:,}",
+            "largest": f"{self.largest:.6g}, estimated error {self.largest_error:.1g}",
+            "smallest": f"at most {self.smallest:.3g}",
+        }
+        for share in (0.25, 0.5, 0.75, 0.9):
+            place = int(np.searchsorted(self.cumulative, share))
+            below, error = self.cumulative[place], self.error[place]
+            values[f"at most {self.edges[place]:.4g}"] = f"{below:.1%} of them, error at most {error:.1%}"
+        return facts("Distribution of singular values, estimated", values)
+
 
 @takes_layer_options()
+@shows_progress("singular values")
 def singular_value_density(
     kernel: ArrayLike,
     input_shape: int | Sequence[int] | ConvGeometry,
@@ -69,6 +91,7 @@ def singular_value_density(
     vectors: int = 8,
     steps: int = 80,
     rng: int | np.random.Generator = 0,
+    progress: Progress = None,
     **layer: Unpack[LayerOptions],
 ) -> SingularValueDensity:
     r"""Return the distribution of the singular values of any layer, by stochastic Lanczos quadrature.
@@ -87,6 +110,8 @@ def singular_value_density(
     steps : int
         Lanczos steps per vector; the error of the quadrature is of the order of one over them.
     rng : int or Generator
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`.
 
     Returns
     -------
@@ -126,7 +151,8 @@ def singular_value_density(
         operator = operator.H
     generator = np.random.default_rng(rng)
     lower, upper, smallest = [], [], math.inf
-    for _ in range(vectors):
+    for number in range(vectors):
+        report_step(number, vectors, "random vectors")
         nodes, weights = _quadrature(operator, steps, generator)
         smallest = min(smallest, math.sqrt(max(nodes[0], 0.0)))
         sums = np.concatenate([[0.0], np.cumsum(weights)])

@@ -11,6 +11,7 @@ from convmatrix.arrays import EPSILON
 from convmatrix.matrices import conv_matrix
 from convmatrix.memory import MatrixTooLargeError
 from convmatrix.options import LayerOptions, takes_layer_options
+from convmatrix.progress import shows_progress
 from convmatrix.spectral.blocks import MODERATE_WORK, WeightedLayer, layer_blocks, read_layer
 from convmatrix.spectral.lanczos import layer_norm
 from convmatrix.spectral.singular import affordable_blocks, sorted_values
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from convmatrix.geometry import ConvGeometry
+    from convmatrix.progress import Progress
 
     Shape = int | Sequence[int] | ConvGeometry
 
@@ -44,6 +46,7 @@ def spectral_norm(
     method: str = "auto",
     tol: float = 1e-6,
     with_error: Literal[False] = False,
+    progress: Progress = None,
     **layer: Unpack[LayerOptions],
 ) -> float: ...
 @overload
@@ -54,9 +57,11 @@ def spectral_norm(
     method: str = "auto",
     tol: float = 1e-6,
     with_error: Literal[True],
+    progress: Progress = None,
     **layer: Unpack[LayerOptions],
 ) -> tuple[float, float]: ...
 @takes_layer_options()
+@shows_progress("spectral norm")
 def spectral_norm(
     kernel: ArrayLike,
     input_shape: Shape,
@@ -64,6 +69,7 @@ def spectral_norm(
     method: str = "auto",
     tol: float = 1e-6,
     with_error: bool = False,
+    progress: Progress = None,
     **layer: Unpack[LayerOptions],
 ) -> float | tuple[float, float]:
     r"""Return the largest singular value of a layer's matrix.
@@ -81,6 +87,8 @@ def spectral_norm(
         value goes with :math:`r^2` over the distance to the next singular values.
     with_error : bool
         Return the absolute error of the value as well: for ``"exact"`` a bound on it, for ``"lanczos"`` an estimate.
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`.
 
     Returns
     -------
@@ -150,7 +158,10 @@ def _lanczos_norm(layer: WeightedLayer, tol: float) -> tuple[float, float]:
 
 
 @takes_layer_options()
-def smallest_singular_value(kernel: ArrayLike, input_shape: Shape, **layer: Unpack[LayerOptions]) -> float:
+@shows_progress("smallest singular value")
+def smallest_singular_value(
+    kernel: ArrayLike, input_shape: Shape, *, progress: Progress = None, **layer: Unpack[LayerOptions]
+) -> float:
     r"""Return the smallest of the min(n_out, n_in) singular values of a layer's matrix.
 
     It is computed from the blocks of `singular_values` if that is feasible, and otherwise by Lanczos steps with the
@@ -293,7 +304,10 @@ def inverse_work(geometry: ConvGeometry) -> float:
 
 
 @takes_layer_options()
-def condition_number(kernel: ArrayLike, input_shape: Shape, **layer: Unpack[LayerOptions]) -> float:
+@shows_progress("condition number")
+def condition_number(
+    kernel: ArrayLike, input_shape: Shape, *, progress: Progress = None, **layer: Unpack[LayerOptions]
+) -> float:
     r"""Return the condition number :math:`\sigma_{max} / \sigma_{min}` of a layer's matrix in the 2-norm.
 
     It is infinite if :math:`\sigma_{min}` is zero up to rounding, ``max(n_out, n_in) * eps`` times the norm. If the

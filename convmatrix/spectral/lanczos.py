@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix.operator import ConvOperator
+from convmatrix.progress import report_step
 from convmatrix.spectral.axes import ring_transform
 from convmatrix.spectral.blocks import layer_blocks
 
@@ -137,6 +138,7 @@ def largest_singular(
     while True:
         images = np.stack([adjoint @ (working @ vector) for vector in V[known:last]])
         used += 2 * (last - known)
+        report_step(used, 0, "products with the layer")
         length = float(np.linalg.norm(images))
         column = np.zeros((last - known, last), dtype=dtype)
         for first in (local, 0):  # twice, for orthogonality to working precision; the first time where it counts

@@ -6,8 +6,10 @@ import math
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.network import Input, Network, as_network
 from convmatrix.network.intervals import checked_box, node_interval
+from convmatrix.progress import quiet, reporting
 from convmatrix.spectral.form_norms import Norms
 from convmatrix.spectral.lipschitz_propagation import LipschitzPropagation
 from convmatrix.spectral.node_maps import operation_norm
@@ -15,17 +17,16 @@ from convmatrix.spectral.node_norms import NoBoundError
 from convmatrix.spectral.upward import root_of_squares, times
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import ArrayLike
 
     from convmatrix.arrays import Array
+    from convmatrix.progress import Progress
 
 _MOST_SPLIT: Final = 3000  # entries of a sample in networks whose functions are split into a linear part and a rest
 _MOST_SPLIT_NODES: Final = 80
 
 
-class LipschitzBound(float):
+class LipschitzBound(ShownAsTable, float):
     """An upper bound on a Lipschitz constant: a number that knows its derivation, as returned by `lipschitz_bound`.
 
     Attributes
@@ -78,6 +79,15 @@ class LipschitzBound(float):
         lines = [f"{row['name']:{width}}  {row['bound']:<12.6g}  {row['how']}" for row in rows]
         return "\n".join(lines)
 
+    def _table(self) -> Table:
+        rows = [
+            [row["name"], row["kind"], row["how"], f"{row['bound']:.6g}"]
+            for row in self.rows
+            if row["bound"] is not None
+        ]
+        title = f"Lipschitz constant of {self._network.name} in the 2-norm: at most {float(self):.6g}"
+        return Table(title, [["node", "kind", "bound from", "bound"], *rows], left=3)
+
 
 def lipschitz_bound(
     network: Any,
@@ -85,7 +95,7 @@ def lipschitz_bound(
     upper: ArrayLike | None = None,
     *,
     name: str | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress = None,
 ) -> LipschitzBound:
     r"""Return an upper bound on the Lipschitz constant of a network in the 2-norm, which is never below the truth.
 
@@ -101,8 +111,8 @@ def lipschitz_bound(
         branches have bounds.
     name : str, optional
         The node whose constant is bounded, by default the first output.
-    progress : callable, optional
-        Called as ``progress(done, of, name)`` after each node.
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`; a callable is told about every node.
 
     Returns
     -------
@@ -164,11 +174,12 @@ def lipschitz_bound(
     boxes = ({}, box) if box else ({},)  # slopes that differ between units may cost more than they gain
     found = [LipschitzPropagation(part, norms, known, split=split) for known in reversed(boxes) for split in splits]
     steps = len(part) * len(found)
-    for number, propagation in enumerate(found):
-        for place, node in enumerate(part, start=1):
-            propagation.add(node)
-            if progress is not None:
-                progress(number * len(part) + place, steps, node.name)
+    with reporting(progress, "nodes") as report:
+        for number, propagation in enumerate(found):
+            for place, node in enumerate(part, start=1):
+                with quiet():
+                    propagation.add(node)
+                report(number * len(part) + place, steps, node.name)
     best = min(found, key=lambda propagation: propagation.best(part.outputs[0]))
     value = best.best(part.outputs[0])
     if not math.isfinite(value):

@@ -42,8 +42,7 @@ from convmatrix.spectral.axes import (
     multiply_along,
     read_entries,
 )
-from convmatrix.spectral.blocks import gram_bounds, layer_blocks, on_cores
-from convmatrix.spectral.norm_certificates import gamma
+from convmatrix.spectral.blocks import gamma, gram_bounds, layer_blocks, on_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

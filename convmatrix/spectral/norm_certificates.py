@@ -21,7 +21,7 @@ from convmatrix import memory
 from convmatrix.arrays import EPSILON
 from convmatrix.matrices import conv_matrix
 from convmatrix.memory import MatrixTooLargeError, estimate
-from convmatrix.spectral.blocks import MODERATE_WORK, layer_blocks
+from convmatrix.spectral.blocks import MODERATE_WORK, gamma, layer_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -203,8 +203,3 @@ class BandCertifier:
         slack = gamma(factor * (self._terms + 2)) * self._total + 2 * _UNIT * mu**2
         slack += 2 * gamma(factor * (self.bandwidth + 3)) * self.size * mu**2
         return math.sqrt(mu**2 + slack) * (1 + 8 * _UNIT)
-
-
-def gamma(terms: float) -> float:
-    """Return the relative error of a sum of that many products, in the notation of the module's docstring."""
-    return terms * _UNIT / (1 - terms * _UNIT)

@@ -19,20 +19,28 @@ import numpy as np
 
 from convmatrix.arrays import EPSILON
 from convmatrix.options import LayerOptions, as_array, takes_layer_options
+from convmatrix.progress import report_step, reporting
 from convmatrix.spectral.axes import enclosing_rings
 from convmatrix.spectral.block_maps import BlockMap
-from convmatrix.spectral.blocks import WeightedLayer, gram_bounds, n_pieces, on_cores, read_layer
+from convmatrix.spectral.blocks import (
+    WeightedLayer,
+    gram_bounds,
+    largest_singular_value,
+    n_pieces,
+    on_cores,
+    read_layer,
+)
 from convmatrix.spectral.bounds import norm_bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
 
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
+    from convmatrix.progress import Progress
 
-    Progress = Callable[[int, int, str], None]
     Shape = int | Sequence[int] | ConvGeometry
 
 _MOST_WORK: Final = 2e9  # multiplications of a step, beyond which rings with fewer points stand for the axes
@@ -54,7 +62,7 @@ def project_norm(
     bound: float,
     tol: float | None = None,
     with_distances: Literal[False] = False,
-    progress: Progress | None = None,
+    progress: Progress = None,
     **layer: Unpack[LayerOptions],
 ) -> Array: ...
 @overload
@@ -65,7 +73,7 @@ def project_norm(
     bound: float,
     tol: float | None = None,
     with_distances: Literal[True],
-    progress: Progress | None = None,
+    progress: Progress = None,
     **layer: Unpack[LayerOptions],
 ) -> tuple[Array, tuple[float, float]]: ...
 @takes_layer_options()
@@ -76,7 +84,7 @@ def project_norm(
     bound: float,
     tol: float | None = None,
     with_distances: bool = False,
-    progress: Progress | None = None,
+    progress: Progress = None,
     **layer: Unpack[LayerOptions],
 ) -> Array | tuple[Array, tuple[float, float]]:
     r"""Return the nearest kernel of the same support whose layer has a norm of at most a bound.
@@ -97,8 +105,8 @@ def project_norm(
         and large layers end earlier, after some seconds; the bound on the norm is kept in any case.
     with_distances : bool
         Return bounds on the distance as well.
-    progress : callable, optional
-        Called as ``progress(step, of, name)`` after every tenth step, of at most so many.
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`; a callable is told about every tenth step, of at most so many.
 
     Returns
     -------
@@ -154,7 +162,8 @@ def project_norm(
         if tol is None:
             tol, work = _DEFAULT_TOL, _DEFAULT_WORK[0 if exact else 1]
             most = min(max(int(work / layer_map.work), 5 * _CHECKED), most)
-        weights, lower = nearest(layer_map, bound / scale, tol, most, progress)
+        with reporting(progress, "projection"):
+            weights, lower = nearest(layer_map, bound / scale, tol, most)
     found = (weights * scale).astype(dtype)
     lowest, norm = norm_bounds(found, given.geometry)
     projected = _shrunk(found, given.geometry, bound, refined=exact or norm > _LOOSE * lowest)
@@ -208,9 +217,7 @@ def _affordable(layer: WeightedLayer) -> tuple[BlockMap, bool]:
     return found, axes == layer.transforms()
 
 
-def nearest(
-    layer_map: BlockMap, bound: float, tol: float, most_steps: int = _MOST_STEPS, progress: Progress | None = None
-) -> tuple[Array, float]:
+def nearest(layer_map: BlockMap, bound: float, tol: float, most_steps: int = _MOST_STEPS) -> tuple[Array, float]:
     r"""Return weights whose blocks have norms of at most the bound up to rounding, and a lower bound on their distance.
 
     The alternating direction method of multipliers (Boyd, Parikh, Chu, Peleato, Eckstein, Foundations and Trends in
@@ -233,8 +240,7 @@ def nearest(
         Z = relaxed - U
         if step % _CHECKED and step < most_steps:
             continue
-        if progress is not None:
-            progress(step, most_steps, "projection")
+        report_step(step, most_steps, "at most")
         change = penalty * layer_map.adjoint(U)
         dual = float(np.vdot(change, start).real) - float(np.vdot(change, change).real) / 2
         dual -= bound * penalty * float((nuclear_norms(U) * counts).sum())
@@ -261,16 +267,7 @@ def nuclear_norms(matrices: Array) -> Array:
 
 def largest_norm(matrices: Array) -> float:
     """Return the largest singular value of a stack of matrices, rounded up."""
-    limits = gram_bounds(matrices, 4)
-    order = np.argsort(-limits)
-    largest = 0.0
-    for first in range(0, len(order), 64):
-        batch = order[first : first + 64]
-        batch = batch[limits[batch] > largest]
-        if not len(batch):
-            break
-        largest = max(largest, float(np.linalg.svd(matrices[batch], compute_uv=False).max()))
-    return largest * (1 + 64 * sum(matrices.shape[1:]) * EPSILON)
+    return largest_singular_value(matrices) * (1 + 64 * sum(matrices.shape[1:]) * EPSILON)
 
 
 def reduced(matrices: Array, amount: float) -> Array:

@@ -10,6 +10,7 @@ import numpy as np
 from convmatrix import memory
 from convmatrix.arrays import scaled_to_one
 from convmatrix.options import LayerOptions, takes_layer_options
+from convmatrix.progress import shows_progress
 from convmatrix.spectral.axes import dense_transform, is_ring, ring_transform
 from convmatrix.spectral.blocks import Blocks, WeightedLayer, layer_blocks, on_cores, read_layer, singular_values_of
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
+    from convmatrix.progress import Progress
     from convmatrix.spectral.axes import TransformName
 
     Triplet = tuple[Array, NDArray[np.float64], Array]
@@ -34,6 +36,7 @@ def singular_values(
     input_shape: int | Sequence[int] | ConvGeometry,
     *,
     vectors: Literal[False] = False,
+    progress: Progress = None,
     **layer: Unpack[LayerOptions],
 ) -> NDArray[np.float64]: ...
 @overload
@@ -42,14 +45,17 @@ def singular_values(
     input_shape: int | Sequence[int] | ConvGeometry,
     *,
     vectors: Literal[True],
+    progress: Progress = None,
     **layer: Unpack[LayerOptions],
 ) -> Triplet: ...
 @takes_layer_options()
+@shows_progress("singular values")
 def singular_values(
     kernel: ArrayLike,
     input_shape: int | Sequence[int] | ConvGeometry,
     *,
     vectors: bool = False,
+    progress: Progress = None,
     **layer: Unpack[LayerOptions],
 ) -> NDArray[np.float64] | Triplet:
     r"""Return all singular values of a layer's matrix, the largest first.
@@ -76,6 +82,8 @@ def singular_values(
         As for `conv_matrix`.
     vectors : bool
         Return the singular vectors as well, as dense matrices.
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`.
     **layer
         The options of `ConvGeometry`.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from scipy import sparse
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
     from convmatrix.pattern import WeightPattern
+
+_PASSES: Final = 3
+"""Number of solutions of the normal equations, the second and third for what is left, to which rounding errors grow
+with the square of the condition number: large where a signed boundary is read over many periods."""
 
 
 def nearest_conv(A: Any, geometry: ConvGeometry) -> Array:
@@ -195,16 +199,15 @@ def _least_squares(pattern: WeightPattern, entries: NDArray[np.int64], n_entries
     size = pattern.n_weights
     factors = pattern.scaled(np.ones(pattern.n_entries))
     counts = sparse.csr_array((factors, (entries, pattern.weight_index)), shape=(n_entries, size))
-    right = counts.T @ values
     if counts.nnz == n_entries == pattern.n_entries:
         squares = np.bincount(pattern.weight_index, factors**2, minlength=size)
-        return right / np.where(squares > 0, squares, 1)
+        return (counts.T @ values) / np.where(squares > 0, squares, 1)
     normal = sparse.csr_array(counts.T @ counts)
     _, component = connected_components(normal, directed=False)
     order = np.argsort(component, kind="stable")  # weights by component
     sizes = np.bincount(component)
     starts = np.cumsum(sizes) - sizes
-    weights = np.zeros(size, dtype=right.dtype)
+    inverses = []  # of the components of one size: their weights, and their inverses
     position = np.empty(size, dtype=np.int64)  # within the component
     position[order] = np.arange(size) - np.repeat(starts, sizes)
     coordinates = normal.tocoo()
@@ -217,6 +220,10 @@ def _least_squares(pattern: WeightPattern, entries: NDArray[np.int64], n_entries
         rows, columns = coordinates.row[chosen], coordinates.col[chosen]
         blocks = np.zeros((len(same), length, length))
         blocks[number[component[rows]], position[rows], position[columns]] = coordinates.data[chosen]
-        solved = np.linalg.pinv(blocks, hermitian=True) @ right[members][..., None]
-        weights[members] = solved[..., 0]
+        inverses.append((members, np.linalg.pinv(blocks, hermitian=True)))
+    weights = np.zeros(size, dtype=np.result_type(factors, values))
+    for _ in range(_PASSES):
+        right = counts.T @ (values - counts @ weights)
+        for members, inverse in inverses:
+            weights[members] += (inverse @ right[members][..., None])[..., 0]
     return weights

@@ -11,21 +11,19 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix.network import Network
+from convmatrix.progress import Progress, reporting
 from convmatrix.tiling.axis_plan import AxisPlan
 from convmatrix.tiling.resized_networks import resized
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
-    from convmatrix.report import Progress
     from convmatrix.tiling.image_tiles import PlannedAxes, Tile
 
 _MOST_PROBED: Final = 10_000  # sizes
 _FEW: Final = 0.01  # of the outputs may jump by rounding
 
 
-def stitch(
-    plan: PlannedAxes, function: Any, image: Any, tile_shape: int | Sequence[int], progress: Progress | None
-) -> Array:
+def stitch(plan: PlannedAxes, function: Any, image: Any, tile_shape: int | Sequence[int], progress: Progress) -> Array:
     """Return the output for an image, computed tile by tile; see `TilingPlan.run`."""
     x = _array(image)
     n_axes = len(plan.axes)
@@ -42,15 +40,15 @@ def stitch(
     compute = _evaluation(function, plan)
     y = _probe(plan, compute, batch, tiles)
     result = np.empty(_result_shape(plan, spatial, y.shape), dtype=y.dtype)
-    for number, tile in enumerate(tiles, start=1):
-        if number > 1:
-            y = compute(_read(batch, tile, plan))
-            _check(plan, tile, y, len(batch))
-        if np.result_type(result, y) != result.dtype:
-            result = result.astype(np.result_type(result, y))
-        result[_on_output(plan, tile.output)] = y[_on_output(plan, tile.keep)]
-        if progress is not None:
-            progress(number, len(tiles), f"tile {number}")
+    with reporting(progress, "tiles") as report:
+        for number, tile in enumerate(tiles, start=1):
+            if number > 1:
+                y = compute(_read(batch, tile, plan))
+                _check(plan, tile, y, len(batch))
+            if np.result_type(result, y) != result.dtype:
+                result = result.astype(np.result_type(result, y))
+            result[_on_output(plan, tile.output)] = y[_on_output(plan, tile.keep)]
+            report(number, len(tiles), f"tile {number}")
     return result[0] if one_sample else result
 
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.network import as_network
+from convmatrix.tiling.axis_plan import AxisPlan
 from convmatrix.tiling.image_tiles import PlannedAxes
 from convmatrix.tiling.node_reads import Refusal, network_reads, refused_axes
 from convmatrix.tiling.plan_texts import assumptions_of, explain_plan
@@ -16,13 +18,12 @@ from convmatrix.tiling.stitching import stitch
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
+    from convmatrix.progress import Progress
     from convmatrix.proofs import Proof
-    from convmatrix.report import Progress
-    from convmatrix.tiling.axis_plan import AxisPlan
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class TilingPlan(PlannedAxes):
+class TilingPlan(ShownAsTable, PlannedAxes):
     """How an image may be cut into tiles for a network; `plan` makes one.
 
     Attributes
@@ -49,6 +50,17 @@ class TilingPlan(PlannedAxes):
     def explain(self) -> str:
         """Return how the plan came about, node by node, as text."""
         return explain_plan(self)
+
+    def _table(self) -> Table:
+        rows: list[Sequence[str]] = [("axis", "halo", "tiles start at multiples of", "outputs per sample", "sizes")]
+        for number, axis in enumerate(self.axes):
+            if isinstance(axis, AxisPlan):
+                low, high = axis.halo
+                rows.append((str(number), f"{low} + {high}", str(axis.alignment), str(axis.scale), axis.sizes_in_words))
+        notes = [*self.reasons, *(f"Assumed: {text}." for text in self.assumptions)]
+        title = f"{self.network.name}, output {self.output!r}"
+        answer = "Exact" if self.exact else "Not exact"
+        return Table(title, rows if len(rows) > 1 else (), 5, notes=notes, holds=self.exact, answer=answer)
 
     def prove(self, engine: str = "sympy") -> Proof:
         """Return a proof that the plan is right for all images and tiles that obey it.
@@ -89,9 +101,7 @@ class TilingPlan(PlannedAxes):
 
         return recheck_plan(self, source)
 
-    def run(
-        self, function: Any, image: Array, tile_shape: int | Sequence[int], progress: Progress | None = None
-    ) -> Array:
+    def run(self, function: Any, image: Array, tile_shape: int | Sequence[int], progress: Progress = None) -> Array:
         """Return the output for a whole image, computed tile by tile.
 
         Parameters
@@ -103,8 +113,8 @@ class TilingPlan(PlannedAxes):
         image : array, shape (channels, *spatial) or (batch, channels, *spatial)
         tile_shape : int or sequence of int
             As for `tiles`.
-        progress : callable, optional
-            Called as ``progress(done, of, name)`` after each tile.
+        progress : bool or callable, optional
+            As for `convmatrix.progress.reporting`; a callable is told about every tile.
 
         Returns
         -------

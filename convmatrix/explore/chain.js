@@ -1,0 +1,44 @@
+// Two layers in a row: the product of their matrices, and the receptive field of each output in the input.
+// An entry is {column, weights: [], value, through}: the hidden units through which the output reads the pixel.
+
+/** Return the settings of the layer that follows another: it reads the outputs of that one. */
+function followingSettings(first, settings, second) {
+  const { outputShape, outChannels, order, flip } = first;
+  return { ...second, input_shape: outputShape, in_channels: outChannels, order, flip, transposed: false };
+}
+
+/** Return the layer that follows another; a setting that is impossible belongs to the second layer. */
+function followingLayer(first, settings, limit = LIMIT) {
+  try {
+    return describeLayer(followingSettings(first, settings, settings.second), limit);
+  } catch (error) {
+    if (!(error instanceof SettingError)) throw error;
+    throw new SettingError(`second layer: ${error.message}`, error.control && `second_${error.control}`);
+  }
+}
+
+/** Return the product of two matrices: the structure follows from the layers, whatever the values. */
+function composedMatrix(second, first) {
+  const rows = second.rows.map((entries) => {
+    const found = new Map();
+    for (const { column: hidden, value } of entries) {
+      for (const entry of first.rows[hidden]) {
+        if (!found.has(entry.column)) found.set(entry.column, { weights: [], factors: [], value: 0, through: [] });
+        const total = found.get(entry.column);
+        total.value += value * entry.value;
+        total.through.push(hidden);
+      }
+    }
+    return [...found].sort(([a], [b]) => a - b).map(([column, total]) => ({ column, ...total }));
+  });
+  return { shape: [second.shape[0], first.shape[1]], rows };
+}
+
+/** Return the first and last sample that a row reads on each axis: its receptive field. */
+function receptiveField(entries, layer) {
+  const places = entries.map(({ column }) => unravel(column, vectorShape(layer, "input"), layer.order).slice(1));
+  return layer.axes.map((_, axis) => {
+    const samples = places.map((place) => place[axis]);
+    return [Math.min(...samples), Math.max(...samples)];
+  });
+}
