@@ -11,7 +11,7 @@ from convmatrix.atomic import atomic_write
 from paper.benchmarks import MEASUREMENTS, read_tables
 from paper.errors import PaperError
 from paper.latex import numbers_tex, table_tex
-from paper.markdown import with_numbers
+from paper.markdown import marks, with_numbers
 from paper.numbers import Numbers
 from paper.results import Results, load_results
 from paper.theorems import Proofs, engines, prove_all, theorems_tex
@@ -37,8 +37,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--output", type=Path, default=Path("paper/build"), metavar="DIR", help="folder to write (default: paper/build)"
     )
+    parser.add_argument(
+        "--renew",
+        action="store_true",
+        help="only renew the numbers of paper.md in place, from these results and the benchmarks, without the theorems",
+    )
     options = parser.parse_args(arguments)
     try:
+        if options.renew:
+            return renew(load_results(options.results, options.names))
         load_typst()
         results = load_results(options.results, options.names)
         paper_data(
@@ -72,10 +79,28 @@ def make(results: Results, proofs: Proofs) -> dict[str, bytes]:
     files = {"paper.pdf": typeset(results, proofs, counts)}
     files["numbers.tex"] = numbers_tex(results, counts).encode()
     files["theorems.tex"] = theorems_tex(proofs).encode()
-    numbers = Numbers(results, counts)
-    tables = read_tables(MEASUREMENTS.read_text(encoding="utf-8"))
-    files["paper.md"] = with_numbers(SOURCE_MD.read_text(encoding="utf-8"), numbers, tables).encode()
+    files["paper.md"] = markdown(Numbers(results, counts)).encode()
     return files | {f"table_{analysis.name}.tex": table_tex(analysis).encode() for analysis in results.analyses}
+
+
+def markdown(numbers: Numbers) -> str:
+    """Return paper.md with these numbers and those of the benchmarks."""
+    tables = read_tables(MEASUREMENTS.read_text(encoding="utf-8"))
+    return with_numbers(SOURCE_MD.read_text(encoding="utf-8"), numbers, tables)
+
+
+def renew(results: Results) -> int:
+    """Write the numbers of results and benchmarks into paper.md; those about theorems need their proofs, and stay."""
+    numbers = Numbers(results, {})
+    numbers.analyses.discard("paper")
+    text = markdown(numbers)
+    old, new = marks(SOURCE_MD.read_text(encoding="utf-8")), marks(text)
+    for before, after in zip(old, new, strict=True):
+        if before != after:
+            print(f"{before.name}: {before.shown} is now {after.shown}")
+    with atomic_write(SOURCE_MD) as file:
+        file.write(text.encode())
+    return 0
 
 
 def paper_counts(results: Results) -> dict[str, int]:

@@ -243,6 +243,20 @@ def test_a_wrong_number_of_the_markdown_paper_is_mended(folder: Path) -> None:
     assert markdown.with_numbers(draft, table, TABLES) == draft
 
 
+def test_numbers_are_renewed_in_place(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "paper.md"
+    path.write_text(MARKDOWN.replace("3,148<", "3,149<"), encoding="utf-8")
+    monkeypatch.setattr(_command, "SOURCE_MD", path)
+    assert make_paper(["--renew", *CHEAP, "--results", str(folder)]) == 0
+    assert path.read_text(encoding="utf-8") == MARKDOWN
+    assert "theirs, ms: 3,149 is now 3,148" in capsys.readouterr().out
+    path.write_text(MARKDOWN.replace("lenet5.connections -->", "lenet5.lost -->"), encoding="utf-8")
+    assert make_paper(["--renew", *CHEAP, "--results", str(folder)]) == 2
+    assert "'lenet5.lost'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("name", "message"),
     [
