@@ -398,9 +398,10 @@ def as_array(weights: Any) -> NDArray[Any]:
     _refuse_other_objects(weights)
     if hasattr(weights, "detach"):
         weights = from_tensor(weights)
-    refuse_masked(
-        "weights", weights, "give them values with weights.filled(0), or leave connections out with connections="
-    )
+    if np.ma.is_masked(weights):
+        refuse_masked(
+            "weights", weights, "give them values with weights.filled(0), or leave connections out with connections="
+        )
     try:
         return np.asarray(weights)
     except ValueError as error:
