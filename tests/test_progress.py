@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import sys
 import threading
 import time
@@ -44,6 +45,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(time, "monotonic", made)
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: None)  # the tests of mutants run in a fork
     return made
 
 
@@ -125,8 +127,6 @@ def test_it_is_quiet_without_a_reader_and_on_request(
 
 def test_worker_processes_are_quiet(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = terminal(monkeypatch)
-    import multiprocessing
-
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: "a process")
     run(clock, 9, 1.0)
     assert screen.getvalue() == ""
