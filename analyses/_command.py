@@ -24,6 +24,7 @@ from analyses._claims import Claim
 from analyses._context import Context
 from analyses._report import Result, count_verdicts, index_html, outcome, table
 from convmatrix.atomic import atomic_write
+from convmatrix.progress import quiet
 
 FOLDER = Path(__file__).resolve().parent
 Run = Callable[[Context], list[Claim]]
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
     parser.add_argument(
         "--output", type=Path, default=Path("results"), metavar="DIR", help="folder for results (default: results)"
     )
+    parser.add_argument("--quiet", action="store_true", help="do not say on standard error which analysis runs")
     options = parser.parse_args(arguments)
 
     scripts = find_scripts(folder)
@@ -67,11 +69,14 @@ def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
 
     results = []
     for number, (name, run) in enumerate(runs.items(), start=1):
-        print(f"[{number}/{len(runs)}] {name} ... ", end="", file=sys.stderr, flush=True)
+        if not options.quiet:
+            print(f"[{number}/{len(runs)}] {name} ... ", end="", file=sys.stderr, flush=True)
         start = time.perf_counter()
-        result = _run(run, Context(name, options.output, options.quick), _title(scripts[name]))
+        with quiet():  # the line above is the progress
+            result = _run(run, Context(name, options.output, options.quick), _title(scripts[name]))
         ended = outcome([result]) if result.error is None else "raised an error:\n" + result.error.rstrip()
-        print(f"{time.perf_counter() - start:.1f} s, {ended}", file=sys.stderr, flush=True)
+        if not options.quiet or result.error is not None:
+            print(f"{time.perf_counter() - start:.1f} s, {ended}", file=sys.stderr, flush=True)
         _write(options.output / f"{name}.json", _json(_record(result, options.quick)))
         results.append(result)
     _write(options.output / "summary.json", _json(_summary(results, options.quick)))

@@ -7,7 +7,7 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from contextvars import ContextVar
 from html import escape
@@ -16,6 +16,7 @@ from typing import Any, Final, ParamSpec, TypeVar, cast
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Item = TypeVar("Item")
 
 Step = Callable[[int, int, str], object]
 """A function of the steps done, their number (0 if it is unknown), and a word about the last one."""
@@ -84,6 +85,24 @@ def reporting(progress: Progress, title: str) -> Iterator[Step]:
             _innermost.reset(token)
         if bar is not None:
             bar.close()
+
+
+def track(items: Collection[Item], title: str, progress: Progress = None) -> Iterator[Item]:
+    """Yield items, and show how many have been worked through; see `reporting`.
+
+    Examples
+    --------
+    >>> for number in track([3, 4], "sums", lambda done, of, text: print(f"{done}/{of}")):
+    ...     print(number)
+    3
+    1/2
+    4
+    2/2
+    """
+    with reporting(progress, title) as step:
+        for done, item in enumerate(items, start=1):
+            yield item
+            step(done, len(items), "")
 
 
 def quiet() -> AbstractContextManager[Step]:

@@ -27,6 +27,7 @@ extensions = [
     "gallery",
     "offline",
     "touch",
+    "notebooks",
 ]
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "_static", "_ext"]

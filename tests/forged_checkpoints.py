@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 from convmatrix import nn
+from convmatrix.progress import track
 from tests.test_nn_training import bits, stripes, tiny
 
 Members = dict[str, Any]
@@ -125,7 +126,7 @@ def attack(count: int, seed: int, folder: Path) -> Counter[str]:
     tally: Counter[str] = Counter()
     np.savez(folder / "unchanged.npz", **members)
     train(tiny(), folder / "unchanged.npz", 2)
-    for trial in range(count):
+    for trial in track(range(count), "trials"):
         what, content = forged(members, contents, rng)
         path = folder / f"{trial}.npz"
         path.write_bytes(content)

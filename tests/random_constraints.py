@@ -18,6 +18,7 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 from convmatrix.constraints import Constraints, NormalForm, encode, normal_form
 from convmatrix.constraints.tightening import tighten
 from convmatrix.network import Network, Node, Pooling
+from convmatrix.progress import track
 from tests.random_networks import random_network
 from tests.test_onnx import CASES, Case, onnx
 
@@ -233,7 +234,7 @@ def main() -> None:
     print(f"{len(CASES)} cases of onnx, {points} integer points: no mismatch ({time.perf_counter() - began:.0f} s)")
     began = time.perf_counter()
     counts: Counter[str] = Counter()
-    for seed in range(arguments.first, arguments.first + arguments.count):
+    for seed in track(range(arguments.first, arguments.first + arguments.count), "networks"):
         counts += check_bounds(seed, arguments.points)
     print(f"bounds of {arguments.count} networks, {dict(counts)} points ({time.perf_counter() - began:.0f} s)")
     began = time.perf_counter()

@@ -30,6 +30,7 @@ from convmatrix.network import (
     flatten,
     take,
 )
+from convmatrix.progress import track
 
 Array = Any
 
@@ -326,7 +327,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     outcomes: Counter[str] = Counter()
-    for number in range(options.count):
+    for number in track(range(options.count), "cases"):
         outcomes += compare(np.random.default_rng([options.seed, number]))
     for outcome, count in sorted(outcomes.items()):
         print(f"{count:6d}  {outcome}")

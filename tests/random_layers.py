@@ -30,6 +30,7 @@ import numpy as np
 
 import convmatrix as cm
 from convmatrix.boundary import BOUNDARIES
+from convmatrix.progress import track
 from tests import reference
 from tests.strategies import random_layer
 
@@ -150,7 +151,7 @@ def main(arguments: list[str] | None = None) -> int:
     largest: dict[tuple[str, str], float] = {}
     failures = 0
     started = time.perf_counter()
-    for _ in range(options.count):
+    for _ in track(range(options.count), "layers"):
         geometry = random_layer(rng)
         name, oracle = choose_oracle(geometry)
         errors, found = compare(geometry, oracle, rng)

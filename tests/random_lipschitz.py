@@ -19,6 +19,7 @@ from scipy import optimize
 import convmatrix as cm
 from convmatrix import spectral
 from convmatrix.network import Addition, Concatenation, Extremum, Network, Product
+from convmatrix.progress import track
 from tests.random_networks import random_network
 from tests.strategies import random_layer
 
@@ -248,7 +249,7 @@ def layers(first: int, count: int) -> int:
     """Report on projections of layers; return the number of wrong ones."""
     started, wrong, gaps = time.perf_counter(), 0, []
     rng = np.random.default_rng(first)
-    for number in range(count):
+    for number in track(range(count), "networks"):
         projected = project(rng)
         if projected is None:
             continue

@@ -46,6 +46,7 @@ from convmatrix.network import (
     take,
     transpose,
 )
+from convmatrix.progress import track
 from tests.reference import pad_axis
 
 if TYPE_CHECKING:
@@ -440,7 +441,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="seed of the first network")
     arguments = parser.parse_args()
     kinds: Counter[str] = Counter()
-    for seed in range(arguments.first, arguments.first + arguments.count):
+    for seed in track(range(arguments.first, arguments.first + arguments.count), "networks"):
         compare(seed)
         kinds.update(node.kind for node in random_network(seed))
     for kind, number in kinds.most_common():

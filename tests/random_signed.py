@@ -31,6 +31,7 @@ import numpy as np
 
 import convmatrix as cm
 from convmatrix.boundary import SIGNED
+from convmatrix.progress import track
 from tests import reference
 from tests.random_layers import features, loop_products
 from tests.strategies import count_products, draw_layer
@@ -131,7 +132,7 @@ def main(arguments: list[str] | None = None) -> int:
     rng = np.random.default_rng(options.seed)
     kinds: Counter[str] = Counter()
     failures, started = 0, time.perf_counter()
-    for _ in range(options.count):
+    for _ in track(range(options.count), "layers"):
         geometry = signed_layer(rng)
         kinds.update(features(geometry))
         wrong = list(differences(geometry, rng))

@@ -15,6 +15,7 @@ import numpy as np
 
 import convmatrix as cm
 from convmatrix import equivariance
+from convmatrix.progress import track
 from tests.random_signed_spectra import dense_matrix, signed_boundaries
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     rng = np.random.default_rng(options.seed)
     failures, total = 0, Counter[str]()
-    for _ in range(options.count):
+    for _ in track(range(options.count), "layers"):
         geometry = small_layer(rng)
         wrong, seen = disagreements(geometry)
         total += seen

@@ -18,6 +18,7 @@ import numpy as np
 
 import convmatrix as cm
 from convmatrix import spectral
+from convmatrix.progress import track
 from convmatrix.spectral.localisation import AxisCut, localised_cut, ring_cut, whole_cut
 from tests.random_layers import features
 from tests.strategies import random_layer
@@ -223,7 +224,7 @@ def main(arguments: list[str] | None = None) -> int:
     violations, wide = 0, 0
     widths: dict[str, list[float]] = defaultdict(list)
     kinds: Counter[str] = Counter()
-    for _ in range(options.count):
+    for _ in track(range(options.count), "layers"):
         geometry = random_layer(rng)
         enclosure = enclose(geometry, random_weights(geometry, rng))
         kinds.update(features(geometry))

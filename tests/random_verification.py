@@ -31,6 +31,7 @@ from convmatrix.constraints import (
     verify,
 )
 from convmatrix.network import Elementwise, FullyConnected, Network
+from convmatrix.progress import track
 
 Array = Any
 Layers = list[tuple[Array, Array]]
@@ -305,7 +306,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     args = parser.parse_args()
     random_counts: Counter[str] = Counter()
-    for seed in range(args.first, args.first + args.count):
+    for seed in track(range(args.first, args.first + args.count), "networks"):
         random_counts[check_random(seed)] += 1
     print("random networks:", dict(random_counts))
     counts: Counter[str] = Counter()

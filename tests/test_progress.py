@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import multiprocessing
 import sys
 import threading
 import time
@@ -14,7 +15,7 @@ import pytest
 
 import convmatrix as cm
 from convmatrix import progress
-from convmatrix.progress import quiet, report_step, reporting, shows_progress
+from convmatrix.progress import quiet, report_step, reporting, shows_progress, track
 
 
 class Terminal(io.StringIO):
@@ -44,6 +45,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> Terminal:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     made = Clock()
     monkeypatch.setattr(time, "monotonic", made)
+    monkeypatch.setattr(multiprocessing, "parent_process", lambda: None)  # the tests of mutants run in a fork
     return made
 
 
@@ -125,11 +127,25 @@ def test_it_is_quiet_without_a_reader_and_on_request(
 
 def test_worker_processes_are_quiet(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     screen = terminal(monkeypatch)
-    import multiprocessing
-
     monkeypatch.setattr(multiprocessing, "parent_process", lambda: "a process")
     run(clock, 9, 1.0)
     assert screen.getvalue() == ""
+
+
+def test_items_are_tracked(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = terminal(monkeypatch)
+    for _ in track("abcd", "letters"):
+        clock.now += 1.5
+        run(clock, 9, 0.0)  # within the loop nothing else is shown
+    assert "sums" not in screen.getvalue()
+    assert [line.rstrip() for line in screen.getvalue().split("\r")][-4:-2] == [
+        "letters [###############.....] 3/4 (4 s, 2 s left)",
+        "letters [####################] 4/4 (6 s)",
+    ]
+    for _ in track("abcd", "letters"):
+        break
+    run(clock, 9, 1.0)  # a loop that is left early is over
+    assert "sums" in screen.getvalue()
 
 
 def test_only_the_outermost_computation_is_shown(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

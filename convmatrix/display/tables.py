@@ -217,7 +217,7 @@ class Table:
     notes: Sequence[str] = ()
     holds: bool | None = None
     answer: str = ""
-    most_rows: int = 40
+    most_rows: int = 30
 
     def to_text(self) -> str:
         """Return the table as text."""

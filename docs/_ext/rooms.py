@@ -37,6 +37,7 @@ ROOMS = (
     "convmatrix.conformance",
     "convmatrix.plotting",
     "convmatrix.explore",
+    "convmatrix.progress",
 )
 
 
