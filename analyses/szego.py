@@ -16,7 +16,7 @@ import numpy as np
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -179,7 +179,7 @@ def extreme_claims(spectra: dict[int, Array], f: Array, gaps: dict[int, tuple[fl
 def _figure(
     spectra: dict[int, Array], f: Array, distances: dict[int, float], gaps: dict[int, tuple[float, float]]
 ) -> Figure:
-    figure = new_figure(9, 3.6)
+    figure = new_figure(PAGE_WIDTH, 3.0)
     left, right = figure.subplots(1, 2)
     step = len(f) // 512
     left.plot((np.arange(0, len(f), step) + 0.5) / len(f), f[::step], color="black", label="symbol, sorted")

@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from analyses import Claim, Context, check_equal, published_equal
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PANEL_WIDTH, new_figure
 from analyses.models.light import light_claims
 from analyses.models.padding import Size, size_by_positions, size_of
 from analyses.models.published import FAMILIES, SOURCE, Published
@@ -148,7 +148,7 @@ def _colours() -> dict[str, tuple[str, str]]:
 
 def _padding_figure(sizes: Sizes) -> Figure:
     """Draw the share of padding of every network, one line per family."""
-    figure = new_figure(7, 5)
+    figure = new_figure(PANEL_WIDTH, 4.4)
     axes = figure.subplots()
     colours = _colours()
     for row, (family, members) in enumerate(sizes.items()):
@@ -164,7 +164,7 @@ def _padding_figure(sizes: Sizes) -> Figure:
 
 def _size_figure(sizes: Sizes) -> Figure:
     """Draw the multiply-adds of every network against its parameters."""
-    figure = new_figure(7, 4.5)
+    figure = new_figure(PANEL_WIDTH, 3.4)
     axes = figure.subplots()
     colours = _colours()
     drawn: dict[str, tuple[list[float], list[float]]] = {}
