@@ -176,7 +176,7 @@ def _figure(errors: dict[tuple[int, int], NDArray[Any]], needed: int) -> Figure:
     at_top = axes.get_xaxis_transform()
     axes.annotate("the plan's halo ", (needed, 0.6), xycoords=at_top, rotation=90, ha="right", va="center", color="0.3")
     axes.annotate(
-        "exactly 0", (overlaps[-1], floor), xytext=(0, 5), textcoords="offset points", ha="right", color="0.3"
+        "exactly\n0", (overlaps[-1], floor), xytext=(0, 5), textcoords="offset points", ha="right", color="0.3"
     )
     axes.margins(y=0.1)
     axes.set(xlabel="overlap at either end of a tile, in samples", ylabel="largest error, in standard deviations")
