@@ -20,7 +20,7 @@ __all__ = ["COLOURS", "PAGE_WIDTH", "PANEL_WIDTH", "figure_style", "new_figure",
 PANEL_WIDTH: Final = 4.5
 """Width of a figure with one panel in inches; new figures with several are as wide as a page."""
 
-_STYLE: Final = {
+_STYLE: Final[dict[Any, Any]] = {
     "font.size": 8.5,
     "axes.titlesize": 9,
     "figure.titlesize": 9.5,

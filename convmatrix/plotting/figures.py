@@ -29,7 +29,7 @@ COLOURS: Final = tuple(map(hex_code, DISTINCT))
 PAGE_WIDTH: Final = 7.0
 """Width of the widest new figure in inches."""
 
-_EDITABLE: Final = {"pdf.fonttype": 42}  # journals refuse the bitmap-like Type 3 fonts that are matplotlib's default
+_EDITABLE: Final[dict[Any, Any]] = {"pdf.fonttype": 42}  # many journals refuse matplotlib's default, Type 3
 _UNDATED: Final[dict[str, dict[str, None]]] = {"pdf": {"CreationDate": None}, "png": {}, "svg": {"Date": None}}
 
 
