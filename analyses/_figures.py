@@ -9,13 +9,14 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any, Final
 
+from convmatrix.display.palette import RAMP, hex_code
 from convmatrix.plotting.figures import COLOURS, PAGE_WIDTH, colour_scale, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.colors import Colormap
 
-__all__ = ["COLOURS", "PAGE_WIDTH", "PANEL_WIDTH", "figure_style", "new_figure", "plain_logarithms", "shades"]
+__all__ = ["COLOURS", "PAGE_WIDTH", "PANEL_WIDTH", "figure_style", "new_figure", "plain_logarithms", "ramp", "shades"]
 
 PANEL_WIDTH: Final = 4.5
 """Width of a figure with one panel in inches; new figures with several are as wide as a page."""
@@ -47,6 +48,11 @@ def plain_logarithms(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
+
+
+def ramp() -> Colormap:
+    """Return the colormap of many weights, from dark to light."""
+    return colour_scale(list(map(hex_code, RAMP)))
 
 
 def shades(colour: str) -> Colormap:

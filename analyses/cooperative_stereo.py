@@ -28,7 +28,7 @@ from skimage.data import stereo_motorcycle
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within
-from analyses._figures import PAGE_WIDTH, new_figure
+from analyses._figures import PAGE_WIDTH, new_figure, ramp
 from convmatrix.equivariance import check, shift
 
 if TYPE_CHECKING:
@@ -346,7 +346,7 @@ def _figure(picture: tuple[Array, Array, list[Array]], maps: dict[str, Array]) -
         (top[3], states[-1], f"after {len(states) - 2} (white: undecided)"),
     ):
         answer = np.where(_decided(state) < 0, np.nan, _decided(state) - LARGEST)
-        shown = axes.imshow(answer, cmap="viridis", vmin=-LARGEST, vmax=LARGEST, interpolation="nearest")
+        shown = axes.imshow(answer, cmap=ramp(), vmin=-LARGEST, vmax=LARGEST, interpolation="nearest")
         axes.set_title(name)
     figure.colorbar(shown, ax=top, label="disparity, pixels", pad=0.01, aspect=12)
     truth = maps["measured"]
@@ -356,7 +356,7 @@ def _figure(picture: tuple[Array, Array, list[Array]], maps: dict[str, Array]) -
             axes.imshow(values, cmap="gray")
         else:
             seen = np.where(np.isfinite(values) & (values >= 0), values, np.nan)
-            shown = axes.imshow(seen, cmap="viridis", vmin=0, vmax=largest, interpolation="nearest")
+            shown = axes.imshow(seen, cmap=ramp(), vmin=0, vmax=largest, interpolation="nearest")
         axes.set_title(name)
     figure.colorbar(shown, ax=bottom, label="disparity, pixels", pad=0.01, aspect=12)
     for axes in (*top, *bottom):

@@ -7,7 +7,7 @@ again, ICML 2019, for the claim that strided layers are not. Each entry is decid
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -112,7 +112,7 @@ def _figure(table: dict[tuple[str, int], dict[str, int]]) -> Figure:
     axes.imshow(counts / totals, cmap=shades(COLOURS[5]), vmin=0, vmax=1.25, aspect="auto")
     for (y, x), count in np.ndenumerate(counts):
         text = "proved" if count == 0 else f"{count} of {totals[y, 0]}"
-        look = {"color": PROVED, "weight": "bold"} if count == 0 else {"color": "black"}
+        look: dict[str, Any] = {"color": PROVED, "weight": "bold"} if count == 0 else {"color": "black"}
         axes.text(x, y, text, ha="center", va="center", **look)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), [f"{boundary}, stride {stride}" for boundary, stride in rows])

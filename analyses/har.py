@@ -352,7 +352,7 @@ def _figure(pictures: dict[str, tuple[Array, Array, float]]) -> Figure:
         axes.legend(frameon=False)
     plot_matrix(tie(_lags(MONTH + 7), TIED), ax=bottom[0])
     bottom[0].set(xlabel="day read", ylabel="day forecast")
-    bottom[0].set_title("HAR as a matrix: one colour is one weight")
+    bottom[0].set_title("day (orange), week (blue), month (green)")
     largest = 0.0
     for (name, (_, drawn, observed)), colour, style in zip(
         pictures.items(), (COLOURS[4], COLOURS[5]), ("-", "--"), strict=True

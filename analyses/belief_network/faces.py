@@ -335,7 +335,7 @@ def _results_figure(
 ) -> Figure:
     """Draw completions of faces, the correlations, and the entropies."""
     figure = new_figure(PAGE_WIDTH, 4.6)
-    parts: Any = figure.subfigures(1, 2, width_ratios=(1.25, 1))
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1.1, 1))
     left, right = parts
     faces = images.faces[TRAINED:]
     shown = np.arange(0, len(faces), len(faces) // 8)[:8]
@@ -364,9 +364,9 @@ def _results_figure(
         top.plot(place + jitter, scores[name], "o", color=colour, markersize=3, alpha=0.7)
         top.hlines(scores[name].mean(), place - 0.3, place + 0.3, color="black")
     top.axhline(0, color="black", linewidth=0.6)
-    top.set_xticks(range(len(names)), [name.replace(" ", "\n").replace("-", "-\n") for name in names], fontsize=7.5)
+    top.set_xticks(range(len(names)), [name.replace(" ", "\n").replace("-", "-\n") for name in names], fontsize=6.5)
     top.set_xlim(-0.6, len(names) - 0.4)
-    top.set(ylabel="correlation with the truth", title="hidden halves of test faces; lines: means")
+    top.set(ylabel="correlation with the truth", title="hidden halves (lines: means)")
     layers = np.arange(1, 4)
     styles = {"trained": ("o-", COLOURS[4]), "shuffled": ("s--", COLOURS[5]), "untrained": ("^:", COLOURS[7])}
     for name, found in entropies.items():
@@ -374,7 +374,7 @@ def _results_figure(
         errors = [layer.std(ddof=1) / np.sqrt(len(layer)) for layer in found]
         style, colour = styles[name]
         bottom.errorbar(layers, means, errors, fmt=style, color=colour, capsize=3, label=name)
-    bottom.set(xlabel="layer", ylabel="entropy of the class, bits", xticks=layers, ylim=(None, 1.02))
-    bottom.set_title("classes where a feature is active; bars: standard errors")
-    bottom.legend(frameon=False)
+    bottom.set(xlabel="layer", ylabel="entropy of the class, bits", xticks=layers, ylim=(0, 1.05))
+    bottom.set_title("classes where a feature is active\n(bars: standard errors)")
+    bottom.legend(frameon=False, loc="lower left")
     return figure

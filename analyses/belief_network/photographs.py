@@ -316,7 +316,7 @@ def _filters_figure(weights: Array, fits: list[Gabor], explained: dict[str, list
     columns = 4
     rows = -(-len(weights) // columns)
     figure = new_figure(PAGE_WIDTH, max(0.52 * rows + 0.4, 3.8))
-    parts: Any = figure.subfigures(1, 2, width_ratios=(1.35, 1))
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1.15, 1))
     left, right = parts
     for part, name, pictures in zip(
         left.subfigures(1, 2), ("learned filters", "Gabor functions fitted"), (weights, None), strict=True
@@ -332,11 +332,11 @@ def _filters_figure(weights: Array, fits: list[Gabor], explained: dict[str, list
                 axes.set_title(f"{fit.explained:.2f}", fontsize=7, pad=2)
     top, bottom = right.subplots(2, 1).tolist()
     _strip(top, explained, "learned")
-    top.set(ylabel="share of the energy", ylim=(0, 1.03), title="explained by a Gabor function; lines: medians")
+    top.set(ylabel="share of the energy", ylim=(0, 1.03), title="explained by a Gabor function\n(lines: medians)")
     oriented = [fit.orientation for fit in fits if fit.explained > STRIPED]
     bottom.hist(oriented, bins=np.arange(0, 181, 22.5), color=COLOURS[4], edgecolor="white")
     bottom.set(xlabel="direction of the stripes, degrees", ylabel="number of filters", xticks=range(0, 181, 45))
-    bottom.set_title(f"orientations of the {len(oriented)} filters above {STRIPED}")
+    bottom.set_title(f"orientations of the {len(oriented)} filters\nabove {STRIPED}")
     bottom.yaxis.get_major_locator().set_params(integer=True)
     return figure
 
@@ -344,7 +344,7 @@ def _filters_figure(weights: Array, fits: list[Gabor], explained: dict[str, list
 def _features_figure(pictures: dict[str, Array], measured: dict[str, dict[str, list[float]]]) -> Figure:
     """Draw the projections of the second layer and of its control, and the two measures."""
     figure = new_figure(PAGE_WIDTH, 4.2)
-    parts: Any = figure.subfigures(1, 2, width_ratios=(1.5, 1))
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1.2, 1))
     left, right = parts
     shown = [(name, pictures[name][:32]) for name in ("second layer", "shuffled")]
     for part, (name, found) in zip(left.subfigures(2, 1), shown, strict=True):
@@ -370,5 +370,5 @@ def _strip(axes: Any, groups: dict[str, list[float]], marked: str) -> None:
         colour = COLOURS[4] if name == marked else COLOURS[7]
         axes.plot(place + 0.15 * rng.uniform(-1, 1, len(values)), values, "o", color=colour, markersize=4, alpha=0.8)
         axes.hlines(np.median(values), place - 0.3, place + 0.3, color="black")
-    axes.set_xticks(range(len(groups)), [name.replace("random-", "random-\n") for name in groups])
+    axes.set_xticks(range(len(groups)), [name.replace("random-", "random-\n") for name in groups], fontsize=7)
     axes.set_xlim(-0.6, len(groups) - 0.4)

@@ -135,6 +135,12 @@ def axes_of(ax: Axes | None, axes: Axes | None, width: float, height: float) -> 
     return figure, figure.subplots()
 
 
+def size_of(axes: Axes) -> tuple[float, float]:
+    """Return the width and height of axes in inches, before the layout makes room for their labels."""
+    box, figure = axes.get_window_extent(), cast("Figure", axes.get_figure(root=True))
+    return box.width / figure.dpi, box.height / figure.dpi
+
+
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 300) -> None:
     """Write a figure as PDF, SVG or PNG, by the suffix of its name: the whole file, or none if anything fails.
 
