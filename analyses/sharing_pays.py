@@ -365,7 +365,7 @@ def _figure(found: Found) -> Figure:
         for axis, ticks in ((panels[-1].xaxis, counts), (panels[-1].yaxis, [5, 10, 20, 50])):
             axis.set_ticks(ticks, [str(tick) for tick in ticks])
             axis.set_ticks([], minor=True)
-        panels[-1].margins(x=0.15)
+        panels[-1].margins(x=0.15, y=0.1)
     panels[0].set_ylabel("test error in %")
     if seeds > 1:
         figure.suptitle(f"mean of {seeds} seeds and its standard error; small dots are the seeds; mind the scales")

@@ -195,6 +195,6 @@ def _figure(
     right.plot(sizes, [2 / n for n in sizes], ":", color="0.5", label="2 / n")
     right.plot(sizes, [60 / n**2 for n in sizes], "--", color="0.5", label="60 / n$^2$")
     right.set(xscale="log", yscale="log", xlabel="n", ylabel="distance from the symbol")
-    right.set_ylim(bottom=1e-6)  # room for the legend
+    right.set_ylim(bottom=min(gap[1] for gap in gaps.values()) / 100)  # room for the legend
     right.legend(loc="lower left", frameon=False)
     return figure
