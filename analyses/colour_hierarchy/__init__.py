@@ -443,7 +443,7 @@ def _filters_figure(trained: dict[str, nn.Sequential], sources: list[Array]) -> 
             ax.set(xticks=[], yticks=[])
             ax.set_frame_on(False)
         grid[0, column].set_title(
-            f"class by {task}" if task != "photographs" else "class: which photograph", fontsize=10
+            f"class by {task}" if task != "photographs" else "class: which photograph", fontsize=8.5
         )
     grid[0, 0].set_ylabel("filters of layer 1")
     grid[1, 0].set_ylabel("layer 3, projected back")
