@@ -22,6 +22,7 @@ import scipy
 import convmatrix
 from analyses._claims import Claim
 from analyses._context import Context
+from analyses._figures import figure_style
 from analyses._report import Result, count_verdicts, index_html, outcome, table
 from convmatrix.atomic import atomic_write
 from convmatrix.progress import quiet
@@ -142,7 +143,7 @@ def _load(path: Path) -> Run:
 def _run(run: Run, context: Context, title: str) -> Result:
     """Run one analysis; whatever it raises is kept, so that the others still run."""
     try:
-        with _one_thread():
+        with _one_thread(), figure_style():
             claims = run(context)
         if not claims or not all(isinstance(claim, Claim) for claim in claims):
             raise TypeError(f"run must return a list of at least one Claim, but returned {claims!r}")

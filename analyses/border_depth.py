@@ -12,7 +12,7 @@ import numpy as np
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PANEL_WIDTH, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -65,14 +65,25 @@ def _modular_product(left: NDArray[Any], right: NDArray[Any]) -> NDArray[Any]:
 
 
 def _figure(spread: dict[tuple[str, int], list[int]]) -> Figure:
-    figure = new_figure(6.4, 4)
+    figure = new_figure(PANEL_WIDTH, 3.2)
     axes = figure.subplots()
-    for colour, ((boundary, kernel), counts) in zip(COLOURS, spread.items(), strict=False):
-        style = "o-" if kernel == 3 else "s--"
-        width = 6 if boundary == "zero" or (boundary, kernel) == ("circular", 3) else 2  # other curves lie on these
-        label = f"{boundary}, kernel {kernel}"
-        axes.plot(DEPTHS, counts, style, color=colour, label=label, linewidth=width, markersize=width + 2)
-    axes.axhline(SIZE, color="0.6", linewidth=0.8)
-    axes.set(xlabel="layers", ylabel=f"rows of {SIZE} that break the shift by one")
-    axes.legend()
+    # Curves coincide: a dot in a ring shows both, and two boundaries that differ would come apart.
+    marks = {"zero": ("o", 8, "none"), "reflect": ("o", 3.5, "full"), "circular": ("D", 3.5, "full")}
+    for (boundary, kernel), counts in spread.items():
+        marker, size, fill = ("D", 7, "none") if (boundary, kernel) == ("circular", 3) else marks[boundary]
+        axes.plot(
+            DEPTHS,
+            counts,
+            marker + ("-" if kernel == 3 else "--"),
+            color=COLOURS[4] if kernel == 3 else COLOURS[5],
+            fillstyle=fill,
+            markersize=size,
+            linewidth=0 if boundary == "reflect" else 1.2,
+            label=f"{boundary}, kernel {kernel}",
+        )
+    axes.axhline(SIZE, color="0.5", linewidth=0.8)
+    axes.annotate(f"all {SIZE} rows", (DEPTHS[0], SIZE), xytext=(0, 3), textcoords="offset points", color="0.3")
+    axes.set(xlabel="number of layers", ylabel=f"rows of {SIZE} that break the shift by one", ylim=(-2, SIZE + 5))
+    axes.set_xticks([*DEPTHS][1::2])
+    axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, 0.9))
     return figure

@@ -23,7 +23,7 @@ from skimage.restoration import wiener
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, PANEL_WIDTH, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -281,7 +281,7 @@ def contender_claims(contenders: list[Contender]) -> list[Claim]:
 
 
 def _curves(photograph: Photograph, tried: Array, errors: dict[str, list[float]]) -> Figure:
-    figure = new_figure(6, 4)
+    figure = new_figure(PANEL_WIDTH, 3.4)
     axes = figure.subplots()
     colours = (COLOURS[0], COLOURS[5], COLOURS[2], COLOURS[4], COLOURS[6])
     for colour, marker, (boundary, found) in zip(colours, "osv^D", errors.items(), strict=True):
@@ -293,7 +293,7 @@ def _curves(photograph: Photograph, tried: Array, errors: dict[str, list[float]]
 
 
 def _pictures(photograph: Photograph, parameters: dict[str, float], contenders: list[Contender]) -> Figure:
-    figure = new_figure(7.8, 6.6)
+    figure = new_figure(PAGE_WIDTH, 6.4)
     pictures = [("scene in the frame", photograph.scene), ("blurred, with noise", photograph.data)]
     for boundary in BOUNDARIES:
         found = photograph.deconvolve(boundary, parameters[boundary]).x

@@ -28,7 +28,7 @@ from skimage.data import stereo_motorcycle
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within
-from analyses._figures import new_figure
+from analyses._figures import PAGE_WIDTH, new_figure, ramp
 from convmatrix.equivariance import check, shift
 
 if TYPE_CHECKING:
@@ -336,7 +336,7 @@ def _normalised(image: Array) -> Array:
 def _figure(picture: tuple[Array, Array, list[Array]], maps: dict[str, Array]) -> Figure:
     """Draw the stereogram with its answers above, the photographs with theirs below; undecided points are white."""
     left, right, states = picture
-    figure = new_figure(11, 5.6)
+    figure = new_figure(PAGE_WIDTH, 3.5)
     top, bottom = figure.subplots(2, 4).tolist()
     for axes, dots, name in zip(top, (left, right), ("left dots", "right dots"), strict=False):
         axes.imshow(dots, cmap="gray", interpolation="nearest")
@@ -346,9 +346,9 @@ def _figure(picture: tuple[Array, Array, list[Array]], maps: dict[str, Array]) -
         (top[3], states[-1], f"after {len(states) - 2} (white: undecided)"),
     ):
         answer = np.where(_decided(state) < 0, np.nan, _decided(state) - LARGEST)
-        shown = axes.imshow(answer, cmap="viridis", vmin=-LARGEST, vmax=LARGEST, interpolation="nearest")
+        shown = axes.imshow(answer, cmap=ramp(), vmin=-LARGEST, vmax=LARGEST, interpolation="nearest")
         axes.set_title(name)
-    figure.colorbar(shown, ax=top[3], label="disparity")
+    figure.colorbar(shown, ax=top, label="disparity, pixels", pad=0.01, aspect=12)
     truth = maps["measured"]
     largest = truth[np.isfinite(truth)].max()
     for axes, (name, values) in zip(bottom, maps.items(), strict=True):
@@ -356,9 +356,9 @@ def _figure(picture: tuple[Array, Array, list[Array]], maps: dict[str, Array]) -
             axes.imshow(values, cmap="gray")
         else:
             seen = np.where(np.isfinite(values) & (values >= 0), values, np.nan)
-            shown = axes.imshow(seen, cmap="viridis", vmin=0, vmax=largest, interpolation="nearest")
+            shown = axes.imshow(seen, cmap=ramp(), vmin=0, vmax=largest, interpolation="nearest")
         axes.set_title(name)
-    figure.colorbar(shown, ax=bottom[3], label="disparity")
+    figure.colorbar(shown, ax=bottom, label="disparity, pixels", pad=0.01, aspect=12)
     for axes in (*top, *bottom):
         axes.set(xticks=[], yticks=[])
     return figure

@@ -24,7 +24,7 @@ from sklearn.datasets import load_sample_images
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, PANEL_WIDTH, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -240,7 +240,7 @@ def claims(name: str, noise: float, results: dict[str, Restoration]) -> list[Cla
 
 
 def _pictures(results: dict[str, Restoration]) -> Figure:
-    figure = new_figure(8.4, 6)
+    figure = new_figure(PAGE_WIDTH, 3.9)
     frame = next(iter(results.values())).frame
     pictures = {"scene in the frame": frame.scene, "blurred, with noise": frame.image}
     pictures |= {boundary: result.x for boundary, result in results.items()}
@@ -254,7 +254,7 @@ def _pictures(results: dict[str, Restoration]) -> Figure:
 
 
 def _ringing(found: Mapping[tuple[str, float], dict[str, Restoration]], noise: float) -> Figure:
-    figure = new_figure(6.5, 3.6)
+    figure = new_figure(PANEL_WIDTH, 3.0)
     axes = figure.subplots()
     shown = {name: results for (name, level), results in found.items() if level == noise}
     boundaries = list(next(iter(shown.values())))

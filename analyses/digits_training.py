@@ -22,7 +22,7 @@ from scipy.ndimage import map_coordinates
 from sklearn.datasets import load_digits
 
 from analyses import Claim, Context, check_equal, check_within, skipped
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, new_figure, plain_logarithms, shades
 from convmatrix import nn
 from convmatrix.network.architectures import LENET5_C3
 from convmatrix.nn.images import enlarge, hold_out, to_range
@@ -261,9 +261,9 @@ def _compare(ours: list[Training], theirs: list[Training], quick: bool) -> list[
 
 
 def _curves(found: dict[str, list[Training]], theirs: list[Training], title: str) -> Figure:
-    figure = new_figure(9, 3.6)
+    figure = new_figure(PAGE_WIDTH, 2.9)
     left, right = figure.subplots(1, 2)
-    lines = [(name, trainings, COLOURS[2 * place], "-") for place, (name, trainings) in enumerate(found.items())]
+    lines = [(name, trainings, COLOURS[4 + place], "-") for place, (name, trainings) in enumerate(found.items())]
     if theirs:
         lines.append((f"LeNet-5 in PyTorch ({len(theirs)})", theirs, "black", ":"))
     for name, trainings, colour, style in lines:
@@ -274,25 +274,27 @@ def _curves(found: dict[str, list[Training]], theirs: list[Training], title: str
             axes.plot(epochs, values.mean(axis=0), style, color=colour, label=name)
             if style == "-":
                 axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.25, linewidth=0)
-    left.set(xlabel="epoch", ylabel="training loss of its own kind", yscale="log")
+    left.set(xlabel="epoch", ylabel="training loss (each network's own)", yscale="log")
     right.set(xlabel="epoch", ylabel="test error in %", yscale="log")
-    right.yaxis.set_major_formatter("{x:g}")
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        plain_logarithms(axes.yaxis)
     right.legend(frameon=False)
     figure.suptitle(f"{title} (mean, smallest, largest)")
     return figure
 
 
 def _confusions(found: dict[str, list[Training]]) -> Figure:
-    figure = new_figure(9, 4.8)
+    figure = new_figure(PAGE_WIDTH, 3.9)
     for axes, (name, trainings) in zip(figure.subplots(1, len(found)), found.items(), strict=True):
         table = np.zeros((10, 10), dtype=int)
         for training in trainings:
             np.add.at(table, (training.labels, training.output.argmax(axis=1)), 1)
         shares = table / table.sum(axis=1, keepdims=True)
-        axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1.2)
+        axes.imshow(np.sqrt(shares), cmap=shades(COLOURS[4]), vmin=0, vmax=1)
         for row, column in np.argwhere(table):
-            colour = "white" if shares[row, column] > 0.5 else "black"
-            axes.text(column, row, table[row, column], ha="center", va="center", color=colour, fontsize=8)
-        axes.set(xlabel="taken for", ylabel="digit", xticks=range(10), yticks=range(10), title=name)
-    figure.suptitle("test images of all seeds")
+            colour = "white" if shares[row, column] > 0.45 else "black"
+            axes.text(column, row, table[row, column], ha="center", va="center", color=colour, fontsize=7.5)
+        axes.set(xlabel="predicted digit", ylabel="true digit", xticks=range(10), yticks=range(10), title=name)
+    figure.suptitle("numbers of test images, of all seeds")
     return figure

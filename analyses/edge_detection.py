@@ -18,7 +18,7 @@ from skimage.data import camera
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, published_equal, published_within
-from analyses._figures import new_figure
+from analyses._figures import PAGE_WIDTH, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -113,7 +113,7 @@ def run(context: Context) -> list[Claim]:
 
 def _figure(photograph: NDArray[np.int64], edges: NDArray[np.int64]) -> Figure:
     """Draw the photograph and its edges side by side, each with its scale."""
-    figure = new_figure(9.6, 5.2)
+    figure = new_figure(PAGE_WIDTH, 3.9)
     left, right = figure.subplots(1, 2)
     greys = left.imshow(photograph, cmap="gray", vmin=0, vmax=255)
     left.set_title(f"photograph, {photograph.shape[1]} x {photograph.shape[0]}")

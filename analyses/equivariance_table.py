@@ -7,14 +7,15 @@ again, ICML 2019, for the claim that strided layers are not. Each entry is decid
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, published_equal
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, new_figure, shades
 from convmatrix import equivariance
+from convmatrix.display.palette import PROVED
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,12 +107,13 @@ def _figure(table: dict[tuple[str, int], dict[str, int]]) -> Figure:
     rows, columns = list(table), list(next(iter(table.values())))
     totals = np.array([[_outputs(stride)] for _, stride in rows])
     counts = np.array([[table[row][column] for column in columns] for row in rows])
-    figure = new_figure(8, 6.4)
+    figure = new_figure(PAGE_WIDTH, 5.2)
     axes = figure.subplots()
-    axes.imshow(counts / totals, cmap="Oranges", vmin=0, vmax=1.4, aspect="auto")
+    axes.imshow(counts / totals, cmap=shades(COLOURS[5]), vmin=0, vmax=1.25, aspect="auto")
     for (y, x), count in np.ndenumerate(counts):
         text = "proved" if count == 0 else f"{count} of {totals[y, 0]}"
-        axes.text(x, y, text, ha="center", va="center", color=COLOURS[2] if count == 0 else "black")
+        look: dict[str, Any] = {"color": PROVED, "weight": "bold"} if count == 0 else {"color": "black"}
+        axes.text(x, y, text, ha="center", va="center", **look)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), [f"{boundary}, stride {stride}" for boundary, stride in rows])
     axes.set_title(f"Outputs that break a symmetry: {SIZE}x{SIZE}, kernel {KERNEL}x{KERNEL}, padding {KERNEL // 2}")

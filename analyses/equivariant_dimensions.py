@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from analyses import Claim, Context, check_equal, published_equal
-from analyses._figures import new_figure
+from analyses._figures import PAGE_WIDTH, new_figure
 from convmatrix import equivariance
+from convmatrix.plotting import plot_matrix
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,8 +90,11 @@ def _dimension(generators: list[np.ndarray]) -> int:
 
 
 def _figure(patterns: dict[str, WeightPattern]) -> Figure:
-    figure = new_figure(11, 3.2)
-    for axes, (name, pattern) in zip(figure.subplots(1, len(patterns)), patterns.items(), strict=True):
-        axes.imshow(pattern.weight_index.reshape(pattern.shape), cmap="tab20", interpolation="nearest")
-        axes.set(xticks=[], yticks=[], title=f"{name}:\n{pattern.n_weights} weights")
+    figure = new_figure(PAGE_WIDTH, 3.0)
+    widths = [max(pattern.shape[1], 9) for pattern in patterns.values()]
+    panels = figure.subplots(1, len(patterns), width_ratios=widths)
+    for axes, (name, pattern) in zip(panels, patterns.items(), strict=True):
+        plot_matrix(pattern, annotate=True, ax=axes)
+        axes.set(xticks=[], yticks=[], xlabel="", ylabel="")
+        axes.set_title(f"{name}:\n{pattern.n_weights} weights")
     return figure

@@ -30,7 +30,7 @@ from scipy.stats import chi2
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within, published_equal, published_within
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
 from analyses._regression import (
     Array,
     RestrictionTest,
@@ -335,7 +335,7 @@ def _newest_first(weights: Array) -> Array:
 
 def _figure(pictures: dict[str, tuple[Array, Array, float]]) -> Figure:
     """Draw the taps of both indices, the tied matrix, and the distribution of the Wald statistic."""
-    figure = new_figure(10, 7)
+    figure = new_figure(PAGE_WIDTH, 5.4)
     top, bottom = figure.subplots(2, 2).tolist()
     lags = np.arange(1, MONTH + 1)
     for axes, (name, (series, _, _)) in zip(top, pictures.items(), strict=True):
@@ -348,11 +348,11 @@ def _figure(pictures: dict[str, tuple[Array, Array, float]]) -> Figure:
         taps = _newest_first(har.params[1:])
         axes.step(lags, taps, where="mid", color=COLOURS[5], linewidth=2, label="HAR: 3 tied weights")
         axes.set(xlabel="lag, days", ylabel="weight", xticks=[1, 5, 10, 15, 22])
-        axes.set_title(f"{name}, range-based variance", fontsize=11)
+        axes.set_title(f"{name}, range-based variance")
         axes.legend(frameon=False)
-    plot_matrix(tie(_lags(MONTH + 7), TIED), axes=bottom[0])
+    plot_matrix(tie(_lags(MONTH + 7), TIED), ax=bottom[0])
     bottom[0].set(xlabel="day read", ylabel="day forecast")
-    bottom[0].set_title("HAR as a matrix: one colour is one weight", fontsize=11)
+    bottom[0].set_title("day (orange), week (blue), month (green)")
     largest = 0.0
     for (name, (_, drawn, observed)), colour, style in zip(
         pictures.items(), (COLOURS[4], COLOURS[5]), ("-", "--"), strict=True
@@ -363,6 +363,6 @@ def _figure(pictures: dict[str, tuple[Array, Array, float]]) -> Figure:
     grid = np.linspace(0, largest, 300)
     bottom[1].plot(grid, chi2.pdf(grid, 19), color="black", linestyle=":", label="chi-squared(19)")
     bottom[1].set(xlabel="robust Wald statistic", ylabel="density")
-    bottom[1].set_title("Wald statistic where HAR holds: bootstrap (outlines)", fontsize=11)
+    bottom[1].set_title("Wald statistic where HAR holds (bootstrap)")
     bottom[1].legend(frameon=False)
     return figure

@@ -24,7 +24,7 @@ from sklearn.datasets import load_digits
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within
 from analyses._features import extent
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
 from convmatrix import nn
 from convmatrix.nn.images import enlarge, hold_out
 
@@ -269,7 +269,7 @@ def _claims(data: Data, before: list[Measured], after: list[Measured]) -> list[C
 def _pictures(made: nn.Sequential, data: Data) -> Figure:
     """Draw the first filters, and of each layer channels with their most exciting image and its back-projection."""
     count, gap = 8, 2
-    figure = new_figure(7.5, 7.4)
+    figure = new_figure(PAGE_WIDTH, 7.2)
     axes = figure.subplots(1 + 2 * len(PLACES), 1)
     images = data.images[data.test]
     axes[0].imshow(_row(list(nn.filters(made.layers[0])[:count, 0]), 1), cmap="RdBu_r", vmin=-1, vmax=1)
@@ -306,7 +306,7 @@ def _row(tiles: list[Array], gap: int) -> Array:
 
 
 def _summary(measured: dict[str, dict[str, list[Measured]]]) -> Figure:
-    figure = new_figure(9, 3.6)
+    figure = new_figure(PAGE_WIDTH, 2.9)
     left, right = figure.subplots(1, 2)
     layers = np.arange(1, len(PLACES) + 1)
     for colour, (name, states) in zip((COLOURS[4], COLOURS[5]), measured.items(), strict=True):

@@ -16,7 +16,7 @@ from sklearn.datasets import load_digits
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
 from convmatrix import nn, spectral
 
 if TYPE_CHECKING:
@@ -194,7 +194,7 @@ def _caution() -> list[Claim]:
 
 
 def _figure(spectra: dict[str, tuple[Array, Array]], sizes: tuple[int, ...], distances: list[float]) -> Figure:
-    figure = new_figure(10.5, 5.6)
+    figure = new_figure(PAGE_WIDTH, 4.6)
     grid = figure.subplots(2, 2).ravel()
     for axes, (name, (circular, zero)) in zip(grid, spectra.items(), strict=False):
         axes.plot(np.linspace(0, 1, len(circular)), circular, color=COLOURS[4], label="circular")

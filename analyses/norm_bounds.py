@@ -17,7 +17,7 @@ import numpy as np
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
 from analyses.layer_spectra import trained_layers
 from convmatrix import spectral
 from convmatrix.boundary import PLAIN
@@ -76,7 +76,8 @@ def run(context: Context) -> list[Claim]:
                 n_stated += 1
                 closest += upper <= min(stated) * (1 + 1e-9)
     n_cases = len(layers) * len(PLAIN)
-    context.save_figure(_figure(ratios))
+    odd = np.array([all(size % 2 for size in kernel.shape[2:]) for kernel, _ in layers.values()])
+    context.save_figure(_figure(ratios, odd))
     ours = [ratio for (name, _), found in ratios.items() if name.startswith(OURS) for ratio in found]
     claims = [
         check_equal(
@@ -175,30 +176,50 @@ def _violations(ratios: list[float]) -> int:
     return sum(ratio < 1 - SLACK for ratio in ratios)
 
 
-def _figure(ratios: dict[tuple[str, str], list[float]]) -> Figure:
-    """Draw the ratio of bound to norm of each layer: a row a bound, a colour a boundary; below one it is no bound."""
+def _figure(ratios: dict[tuple[str, str], list[float]], odd: NDArray[np.bool_]) -> Figure:
+    """Draw the ratio of bound to norm of each layer: a row per bound, a colour per boundary; below one it is no bound.
+
+    Markers of layers that a bound is not stated for are hollow.
+    """
     names = list(dict.fromkeys(name for name, _ in ratios))
     names.sort(key=lambda name: (not name.startswith(OURS), name != OURS))
-    figure = new_figure(9, 5.2)
+    figure = new_figure(PAGE_WIDTH, 4.6)
     axes = figure.subplots()
     axes.axvspan(0.1, 1, color="0.93")
     axes.axvline(1, color="0.3", linewidth=0.8)
-    for number, boundary in enumerate(PLAIN):
-        for row, name in enumerate(names):
-            found = np.array(ratios[name, boundary])
-            heights = np.full(len(found), row + 0.15 * (number - 2))
-            label = boundary if row == 0 else None
-            axes.plot(found, heights, ".", color=(*COLOURS[:3], *COLOURS[4:6])[number], markersize=6, label=label)
+    looks = dict(zip(PLAIN, zip((COLOURS[i] for i in (0, 4, 5, 2, 7)), "os^Dv", strict=True), strict=True))
+    beside = axes.get_yaxis_transform()
     for row, name in enumerate(names):
-        share = [_violations(ratios[name, boundary]) for boundary in PLAIN]
-        total = sum(len(ratios[name, boundary]) for boundary in PLAIN)
-        axes.text(1.01, row, f"{sum(share)} of {total}", transform=axes.get_yaxis_transform(), va="center", fontsize=9)
-    axes.text(1.01, -0.8, "below 1", transform=axes.get_yaxis_transform(), va="center", fontsize=9)
+        counts = {True: [0, 0], False: [0, 0]}  # by whether the bound is stated: violations, and layers
+        for number, (boundary, (colour, marker)) in enumerate(looks.items()):
+            found, stated = np.array(ratios[name, boundary]), _stated(name, boundary, odd)
+            for case, face in ((True, colour), (False, "none")):
+                chosen = found[stated == case]
+                heights = np.full(len(chosen), row + 0.16 * (number - 2))
+                axes.plot(chosen, heights, marker, color=colour, markerfacecolor=face, markersize=3.5, mew=0.7)
+                counts[case][0] += _violations(chosen.tolist())
+                counts[case][1] += len(chosen)
+        for place, (below, total) in zip((1.11, 1.31), counts.values(), strict=True):
+            axes.text(place, row, f"{below} of {total}" if total else "-", transform=beside, va="center", ha="center")
+    for place, text in ((1.11, "stated,\nbelow 1"), (1.31, "not stated,\nbelow 1")):
+        axes.text(place, -0.95, text, transform=beside, va="center", ha="center")
     axes.set_yticks(range(len(names)), names)
     smallest = min(min(found) for found in ratios.values())
-    axes.set(xlabel="bound / norm (grey: below the norm)", xscale="log", ylim=(len(names) - 0.5, -1.1))
+    words = "bound / norm; grey: below the norm; hollow: a layer that it is not stated for"
+    axes.set(xlabel=words, xscale="log", ylim=(len(names) - 0.5, -1.4))
     axes.set_xlim(left=0.8 * min(smallest, 1.0))
     axes.set_xticks([0.5, 1, 2, 4], ["0.5", "1", "2", "4"])
     axes.minorticks_off()
-    axes.legend(frameon=False, ncols=5, loc="lower center", bbox_to_anchor=(0.45, 1.0))
+    for boundary, (colour, marker) in looks.items():
+        axes.plot([], [], marker, color=colour, markersize=5, label=boundary)
+    axes.legend(frameon=False, ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0), columnspacing=1.2)
     return figure
+
+
+def _stated(name: str, boundary: str, odd: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return for which layers a bound is stated, given which have odd kernels; ours is for all."""
+    if name == "longer ring":
+        return odd & (boundary == "zero")
+    if name == "Araujo 2021":  # as the grid grows; on a finite one it can be smaller
+        return np.full(len(odd), boundary in ("zero", "circular"))
+    return np.full(len(odd), name.startswith(OURS) or boundary in MEANT_FOR.get(name, ()))

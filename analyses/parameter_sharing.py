@@ -185,6 +185,6 @@ def _figure(layers: dict[str, cm.WeightPattern]) -> Figure:
     """Draw the three layers one above the other; edges of one colour share a weight."""
     figure = new_figure(5, 7)
     for axes, (name, layer) in zip(figure.subplots(3, 1), layers.items(), strict=True):
-        plot_connections(layer, axes=axes)
+        plot_connections(layer, ax=axes)
         axes.set_title(f"{name}: {layer.n_entries} edges, {len(np.unique(layer.weight_index))} parameters")
     return figure

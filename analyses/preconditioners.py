@@ -19,7 +19,7 @@ from sympy.polys.matrices import DomainMatrix
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -184,7 +184,7 @@ def two_levels(sides: tuple[int, ...], squares: dict[str, list[int]]) -> list[Cl
 
 
 def _figure(sizes: list[int], counts: dict[str, list[int]]) -> Figure:
-    figure = new_figure(9, 3.6)
+    figure = new_figure(PAGE_WIDTH, 3.0)
     left, right = figure.subplots(1, 2)
     n = 64
     kernel = quartic(n)

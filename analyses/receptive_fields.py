@@ -13,7 +13,7 @@ import numpy as np
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, published_equal
-from analyses._figures import new_figure
+from analyses._figures import PAGE_WIDTH, new_figure
 from convmatrix.counts import network_layers
 from convmatrix.graph import receptive_field, receptive_field_size
 from convmatrix.plotting import plot_connections
@@ -137,14 +137,14 @@ def _lenet5() -> list[Claim]:
 
 def _figure(pattern: cm.WeightPattern, dense: cm.WeightPattern) -> Figure:
     """Draw Figs. 9.2 to 9.5 anew: what an input affects, what a unit reads, what depth adds, what one weight does."""
-    figure = new_figure(9, 7)
+    figure = new_figure(PAGE_WIDTH, 5.6)
     panels = figure.subplots(3, 2, height_ratios=(1, 1, 1.6)).ravel().tolist()
-    plot_connections(pattern, input_unit=2, axes=panels[0])
-    plot_connections(dense, input_unit=2, axes=panels[1])
-    plot_connections(pattern, output_unit=2, axes=panels[2])
-    plot_connections(dense, output_unit=2, axes=panels[3])
-    plot_connections([pattern, pattern], output_unit=2, axes=panels[4])
-    plot_connections(pattern, weight=1, axes=panels[5])
+    plot_connections(pattern, input_unit=2, ax=panels[0])
+    plot_connections(dense, input_unit=2, ax=panels[1])
+    plot_connections(pattern, output_unit=2, ax=panels[2])
+    plot_connections(dense, output_unit=2, ax=panels[3])
+    plot_connections([pattern, pattern], output_unit=2, ax=panels[4])
+    plot_connections(pattern, weight=1, ax=panels[5])
     titles = (
         "sparse: an input affects 3 units",
         "dense: it affects all",

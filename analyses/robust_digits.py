@@ -17,7 +17,7 @@ from sklearn.datasets import load_digits
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PANEL_WIDTH, new_figure, plain_logarithms
 from convmatrix import nn
 from convmatrix.constraints import box_around, output_is_largest, recheck, verify
 from convmatrix.spectral import lipschitz_bound
@@ -157,16 +157,18 @@ def radius(network: Network, image: Array, bound: float, units: int) -> Radius:
 def figure(found: list[Radius]) -> Figure:
     """Draw both radii of every image, in the order of the exact ones."""
     ordered = sorted(found, key=lambda item: item.proved)
-    drawn = new_figure(6.4, 3.6)
+    drawn = new_figure(PANEL_WIDTH, 2.9)
     axes = drawn.subplots()
     places = np.arange(1, len(ordered) + 1)
-    axes.plot(places, [item.proved for item in ordered], "o", color=COLOURS[0], label="exact, by verification")
-    axes.plot(places, [item.lipschitz for item in ordered], "s", color=COLOURS[1], label="Lipschitz bound")
+    axes.plot(places, [item.proved for item in ordered], "o", color=COLOURS[5], label="exact, by verification")
+    axes.plot(places, [item.lipschitz for item in ordered], "s", color=COLOURS[4], label="Lipschitz bound")
     axes.set(
         title="radius in which the answer cannot change",
-        xlabel="image",
+        xlabel="test image, in the order of its radius",
         ylabel="fraction of the range of a pixel",
         yscale="log",
     )
+    axes.set_xticks(places[:: max(len(places) // 10, 1)])
+    plain_logarithms(axes.yaxis)
     axes.legend(frameon=False)
     return drawn

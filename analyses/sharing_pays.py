@@ -28,7 +28,7 @@ from sklearn.datasets import load_digits
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, PANEL_WIDTH, new_figure
 from convmatrix import nn
 from convmatrix.nn.images import hold_out
 
@@ -339,7 +339,7 @@ def _figure(found: Found) -> Figure:
     counts = [count for count in COUNTS if (places[0], KINDS[0], count) in found]
     seeds = len(found[places[0], KINDS[0], COUNTS[-1]].test)
     several = len(counts) > 1
-    figure = new_figure(4.2 * (len(places) + several) if several else 5, 4.2)
+    figure = new_figure(PAGE_WIDTH, 3.3) if several else new_figure(PANEL_WIDTH, 3.6)
     panels: list[Axes] = list(figure.subplots(1, len(places) + several, squeeze=False)[0])
     for axes, place in zip(panels, places, strict=False):
         for kind in KINDS:
@@ -349,8 +349,8 @@ def _figure(found: Found) -> Figure:
             axes.errorbar(x, values.mean(), bar, fmt=marker, color=colour, capsize=4, label=f"{kind}: {x:,}")
             if seeds > 1:
                 axes.plot(np.full(seeds, x * 1.18), values, ".", color=colour, alpha=0.5, markersize=4)
-        axes.set(xscale="log", xlabel="trained parameters", title=f"{place} digits, {COUNTS[-1]} training images")
-        axes.margins(x=0.12)
+        axes.set(xscale="log", xlabel="trained parameters", title=f"{place} digits, {COUNTS[-1]} images")
+        axes.margins(x=0.15, y=0.12)
         axes.set_ylim(bottom=0)
     if several:
         for place, style in zip(places, ("-", "--"), strict=True):
@@ -361,14 +361,16 @@ def _figure(found: Found) -> Figure:
                 panels[-1].errorbar(
                     counts, values.mean(axis=1), errors, fmt=style, marker=marker, color=colour, capsize=4
                 )
-        panels[-1].set(xscale="log", yscale="log", xlabel="training images", title="moved (solid), centred (dashed)")
+        panels[-1].set(xscale="log", yscale="log", xlabel="training images", title="moved (-), centred (- -)")
         for axis, ticks in ((panels[-1].xaxis, counts), (panels[-1].yaxis, [5, 10, 20, 50])):
             axis.set_ticks(ticks, [str(tick) for tick in ticks])
             axis.set_ticks([], minor=True)
-        panels[-1].margins(x=0.15)
+        panels[-1].margins(x=0.15, y=0.1)
     panels[0].set_ylabel("test error in %")
-    words = f"Mean of {seeds} seeds and its standard error; small dots are the seeds. Mind the scales"
-    figure.suptitle(words if seeds > 1 else "One seed, without error bars")
+    if seeds > 1:
+        figure.suptitle(f"mean of {seeds} seeds and its standard error; small dots are the seeds; mind the scales")
+    else:
+        panels[0].set_title(f"{panels[0].get_title()}, one seed")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2 if len(panels) == 1 else 4, frameon=False)
     return figure

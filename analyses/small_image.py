@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, published_equal
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -66,7 +66,7 @@ def _figure(geometry: cm.ConvGeometry, pattern: cm.WeightPattern) -> Figure:
     """Draw filter, image and matrix; a weight has the same name and colour wherever it stands."""
     height, width = geometry.kernel_shape
     names = [f"$w_{{{y}{x}}}$" for y in range(height) for x in range(width)]
-    figure = new_figure(11, 3.6)
+    figure = new_figure(PAGE_WIDTH, 2.3)
     columns = (width, geometry.input_shape[1], geometry.n_in)
     left, middle, right = figure.subplots(1, 3, width_ratios=columns, gridspec_kw={"wspace": 0.08})
 
@@ -103,4 +103,4 @@ def _grid(axes: Axes, shape: tuple[int, ...]) -> None:
 
 def _cell(axes: Axes, row: int, column: int, text: str, colour: str) -> None:
     axes.add_patch(Rectangle((column, row), 1, 1, facecolor=colour, edgecolor="0.3", linewidth=0.8))
-    axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=12)
+    axes.text(column + 0.5, row + 0.5, text, ha="center", va="center", fontsize=9.5)

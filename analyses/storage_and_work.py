@@ -13,7 +13,7 @@ import numpy as np
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
 from convmatrix.counts import layer_counts
 
 if TYPE_CHECKING:
@@ -96,7 +96,7 @@ def _layer(size: int) -> cm.ConvGeometry:
 
 
 def _figure(counts: dict[int, LayerCounts]) -> Figure:
-    figure = new_figure(9.5, 4)
+    figure = new_figure(PAGE_WIDTH, 3.2)
     storage, work = figure.subplots(1, 2)
     series = {
         "dense": [layer.bytes.dense for layer in counts.values()],
@@ -106,17 +106,18 @@ def _figure(counts: dict[int, LayerCounts]) -> Figure:
     }
     for (name, values), colour, marker in zip(series.items(), (COLOURS[i] for i in (5, 4, 0, 2)), "osd^", strict=True):
         storage.loglog(list(counts), values, marker=marker, color=colour, label=name, markersize=4)
-    storage.set(xlabel="side of the image", ylabel="bytes", title="storage of a 3 x 3 layer, float64")
+    storage.set(xlabel="side of the image, pixels", ylabel="bytes", title="storage of a 3 x 3 layer, float64")
     operations = {
         "dense": [layer.entries for layer in counts.values()],
         "convention, padding counted": [layer.macs for layer in counts.values()],
         "nonzeros": [layer.nonzeros for layer in counts.values()],
     }
-    # The two lower curves nearly coincide: a wide one below a narrow one shows both.
-    styles = zip(operations.items(), (COLOURS[i] for i in (5, 7, 4)), "odx", (1.5, 6, 1.5), (5, 10, 5), strict=True)
-    for (name, values), colour, marker, width, size in styles:
-        work.loglog(list(counts), values, marker=marker, color=colour, label=name, markersize=size, linewidth=width)
-    work.set(xlabel="side of the image", ylabel="multiply-adds", title="work of one product")
+    # The two lower curves nearly coincide: dots in diamonds show both.
+    styles = zip(operations.items(), (COLOURS[i] for i in (5, 7, 4)), "odo", (4, 9, 3.5), strict=True)
+    for (name, values), colour, marker, size in styles:
+        fill = "none" if marker == "d" else "full"
+        work.loglog(list(counts), values, marker=marker, color=colour, label=name, markersize=size, fillstyle=fill)
+    work.set(xlabel="side of the image, pixels", ylabel="multiply-adds", title="work of one product")
     for axes in (storage, work):
         axes.legend(frameon=False)
         axes.grid(color="0.9")

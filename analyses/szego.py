@@ -16,7 +16,7 @@ import numpy as np
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -179,7 +179,7 @@ def extreme_claims(spectra: dict[int, Array], f: Array, gaps: dict[int, tuple[fl
 def _figure(
     spectra: dict[int, Array], f: Array, distances: dict[int, float], gaps: dict[int, tuple[float, float]]
 ) -> Figure:
-    figure = new_figure(9, 3.6)
+    figure = new_figure(PAGE_WIDTH, 3.0)
     left, right = figure.subplots(1, 2)
     step = len(f) // 512
     left.plot((np.arange(0, len(f), step) + 0.5) / len(f), f[::step], color="black", label="symbol, sorted")
@@ -187,13 +187,14 @@ def _figure(
         places = (np.arange(n) + 0.5) / n
         left.plot(places, spectra[n], ".", color=colour, label=f"eigenvalues, n = {n}", markersize=8 if n < 64 else 4)
     left.set(xlabel="fraction of the values below", ylabel="value")
-    left.legend()
+    left.legend(frameon=False)
     sizes = list(distances)
     right.plot(sizes, list(distances.values()), "o-", color=COLOURS[4], label="mean distance of all")
     right.plot(sizes, [gap[0] for gap in gaps.values()], "s-", color=COLOURS[5], label="of the largest")
     right.plot(sizes, [gap[1] for gap in gaps.values()], "v-", color=COLOURS[2], label="of the smallest")
     right.plot(sizes, [2 / n for n in sizes], ":", color="0.5", label="2 / n")
     right.plot(sizes, [60 / n**2 for n in sizes], "--", color="0.5", label="60 / n$^2$")
-    right.set(xscale="log", yscale="log", xlabel="n", ylabel="distance of eigenvalues from the symbol")
-    right.legend()
+    right.set(xscale="log", yscale="log", xlabel="n", ylabel="distance from the symbol")
+    right.set_ylim(bottom=min(gap[1] for gap in gaps.values()) / 100)  # room for the legend
+    right.legend(loc="lower left", frameon=False)
     return figure

@@ -15,7 +15,7 @@ from skimage.data import camera
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, PANEL_WIDTH, new_figure
 from convmatrix.network import Concatenation, Convolution, Elementwise, Input, Network, Node, Pooling, Resize
 
 if TYPE_CHECKING:
@@ -164,32 +164,37 @@ def stitched(network: Network, photograph: NDArray[Any], overlap: int, offset: i
 
 
 def _figure(errors: dict[tuple[int, int], NDArray[Any]], needed: int) -> Figure:
-    figure = new_figure(6.4, 4)
+    figure = new_figure(PANEL_WIDTH, 3.2)
     axes = figure.subplots()
     overlaps, offsets = (sorted(set(numbers)) for numbers in zip(*errors, strict=True))
     floor = min(error[error > 0].min() for error in errors.values() if error.any()) / 10
-    for colour, offset in zip(COLOURS, offsets, strict=False):
+    for colour, marker, offset in zip((COLOURS[4], COLOURS[5]), "os", offsets, strict=False):
         curve = [max(float(errors[overlap, offset].max()), floor) for overlap in overlaps]
         label = f"tiles start {offset} beyond multiples" if offset else "tiles start at multiples of the alignment"
-        axes.semilogy(overlaps, curve, "o-", color=colour, label=label)
+        axes.semilogy(overlaps, curve, f"{marker}-", color=colour, label=label)
     axes.axvline(needed, color="0.6", linewidth=0.8)
-    axes.annotate("the plan's halo", (needed, floor * 8), rotation=90, ha="right", color="0.4")
-    axes.annotate("exactly 0", (overlaps[-1], floor), ha="right", va="bottom", color="0.4")
+    at_top = axes.get_xaxis_transform()
+    axes.annotate("the plan's halo ", (needed, 0.6), xycoords=at_top, rotation=90, ha="right", va="center", color="0.3")
+    axes.annotate(
+        "exactly\n0", (overlaps[-1], floor), xytext=(0, 5), textcoords="offset points", ha="right", color="0.3"
+    )
+    axes.margins(y=0.1)
     axes.set(xlabel="overlap at either end of a tile, in samples", ylabel="largest error, in standard deviations")
-    axes.legend()
+    axes.legend(loc="center left", frameon=False)
     return figure
 
 
 def _pictures(photograph: NDArray[Any], errors: dict[tuple[int, int], NDArray[Any]], step: int) -> Figure:
     largest = max(overlap for overlap, _ in errors)
     shown = [(0, 0), (4 * step, 0), (largest, step // 2)]
-    figure = new_figure(9, 2.6)
+    figure = new_figure(PAGE_WIDTH, 2.2)
     pictures = figure.subplots(1, 1 + len(shown))
     pictures[0].imshow(photograph[0, 0], cmap="gray")
-    pictures[0].set_title("photograph", fontsize=9)
+    pictures[0].set_title("photograph")
     for axes, (overlap, offset) in zip(pictures[1:], shown, strict=True):
         axes.imshow(np.log10(errors[overlap, offset] + 1e-9), cmap="gray", vmin=-5, vmax=0)
-        axes.set_title(f"errors, overlap {overlap}{f', start + {offset}' if offset else ''}", fontsize=9)
+        axes.set_title(f"overlap {overlap}{f', start + {offset}' if offset else ''}")
     for axes in pictures:
         axes.set_axis_off()
+    figure.suptitle("errors of tiles in standard deviations: black is 0.00001 and less, white is 1 and more")
     return figure

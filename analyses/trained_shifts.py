@@ -15,7 +15,7 @@ from skimage.data import lfw_subset
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
 from convmatrix import equivariance
 
 if TYPE_CHECKING:
@@ -150,15 +150,16 @@ class Network:
 
 
 def _figure(accuracy: dict[int, float], change: dict[int, float], exact: list[int]) -> Figure:
-    figure = new_figure(8, 3.4)
+    figure = new_figure(PAGE_WIDTH, 2.8)
     left, right = figure.subplots(1, 2)
     colours = [COLOURS[2] if amount in exact else COLOURS[5] for amount in accuracy]
-    left.bar(list(accuracy), list(accuracy.values()), color=colours)
+    hatches = ["//" if amount in exact else "" for amount in accuracy]  # tells the proved ones without colour
+    left.bar(list(accuracy), list(accuracy.values()), color=colours, hatch=hatches, edgecolor="white", linewidth=0)
     left.set(xlabel="shift in pixels", ylabel="accuracy", ylim=(0, 1))
-    right.bar(list(change), list(change.values()), color=colours)
+    right.bar(list(change), list(change.values()), color=colours, hatch=hatches, edgecolor="white", linewidth=0)
     right.set(xlabel="shift in pixels", ylabel="largest relative change of a score", yscale="log", ylim=(1e-17, 1))
     for amount, value in change.items():
         if not value:  # which has no place on this axis
             right.text(amount, 2e-17, "0", color=COLOURS[2], ha="center")
-    figure.suptitle("green: shifts that the network is proved to commute with")
+    figure.suptitle("green, hatched: shifts that the network is proved to commute with")
     return figure

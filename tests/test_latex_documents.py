@@ -19,6 +19,7 @@ from convmatrix.proofs import prove, theorems
 from convmatrix.proofs.proving import appendix, theorem
 from convmatrix.proofs.results import theorem_latex
 from paper import latex as paper_latex
+from tests.cases import for_each
 from tests.test_paper import made_up
 
 HOSTILE = (
@@ -119,3 +120,42 @@ def test_nothing_is_wider_than_the_page(document: Document) -> None:
 def test_limit_of_columns_is_raised_and_never_lowered(document: Document) -> None:
     """Amsmath's own limit is 10; the matrix of 12 columns after that of 28 leaves it, and smallmatrix needs none."""
     assert document.limits == [10, 11, 28, 28, 28, 28, 28]
+
+
+@for_each(
+    ("sentence", "expected"),
+    [
+        ("any integer factor f (f = 1 leaves all in place)", "any integer factor $f$ ($f = 1$ leaves all in place)"),
+        ("0 <= p <= k - 1; 2 p = d (k - 1).", r"$0 \le p \le k - 1$; $2 p = d (k - 1)$."),
+        (
+            "tile >= 1, zero-padded, any n x n matrix, x any",
+            r"tile $\ge 1$, zero-padded, any $n \times n$ matrix, $x$ any",
+        ),
+        ("below 2**62 (a window)", "below $2^{62}$ (a window)"),
+        ('for "same_lower": A & b', r"for ``same\_lower'': A \& $b$"),
+        ("open ( 1 and 2 ) shut", "open ( $1$ and $2$ ) shut"),
+    ],
+)
+def test_formulas_in_sentences(sentence: str, expected: str) -> None:
+    assert latex_sentence(sentence) == expected
+
+
+@for_each("name", theorems())
+def test_hypotheses_have_all_their_formulas_in_mathematical_mode(name: str) -> None:
+    pieces = latex_sentence(theorem(name).hypotheses).split("$")
+    assert len(pieces) % 2 == 1
+    assert not re.search(r"[<>=*]|(?<![\w-])[b-zB-HJ-Z](?![\w-])", "".join(pieces[::2]))
+
+
+@for_each("rows, left", [([["a"], ["b"]], 1), ([["a", "b"], ["c", "d"]], 0), ([["a", "b"], ["c", "d"]], 2)])
+def test_tables_without_columns_on_one_side(rows: list[list[str]], left: int) -> None:
+    text = latex_table(rows, left)
+    assert text.count(r"\begin{tabular}") == 1
+    assert text.splitlines()[2] == " & ".join(rows[0]) + r" \\"
+
+
+def test_no_column_is_lost_when_a_table_is_split() -> None:
+    rows = [["layer", *(f"column {n}" for n in range(11))], ["C1", *(f"{n},234,567,890" for n in range(1, 12))]]
+    cells = re.findall(r"column \d+", latex_table(rows))
+    assert cells == rows[0][1:]
+    assert latex_table(rows, width=5000).count("tabular") == 2

@@ -17,7 +17,7 @@ from skimage.data import lfw_subset
 
 import convmatrix as cm
 from analyses import Claim, check_within
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
 from analyses.belief_network.photographs import shuffled, start_visible_biases
 from convmatrix import nn
 
@@ -302,7 +302,7 @@ def _completion_claims(scores: dict[str, Array], completions: dict[str, Array], 
 
 def _features_figure(network: nn.BeliefNetwork, drawn: Array) -> Figure:
     """Draw the features of the three layers, projected back to the image, and samples."""
-    figure = new_figure(11, 5.2)
+    figure = new_figure(PAGE_WIDTH, 4.0)
     parts: Any = figure.subfigures(2, 2)
     titles = ("first layer: filters", "second layer, projected back", "third layer, projected back", "samples")
     filters = network.layers[0].parameters["weight"][:, 0]
@@ -334,8 +334,8 @@ def _results_figure(
     entropies: dict[str, list[Array]], completions: dict[str, Array], scores: dict[str, Array], images: Images
 ) -> Figure:
     """Draw completions of faces, the correlations, and the entropies."""
-    figure = new_figure(11, 6.4)
-    parts: Any = figure.subfigures(1, 2, width_ratios=(1.25, 1))
+    figure = new_figure(PAGE_WIDTH, 4.6)
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1.1, 1))
     left, right = parts
     faces = images.faces[TRAINED:]
     shown = np.arange(0, len(faces), len(faces) // 8)[:8]
@@ -355,7 +355,7 @@ def _results_figure(
             axes.imshow(picture, cmap="gray", vmin=-half, vmax=half, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             axes.set_frame_on(False)
-        line[0].set_ylabel(name.replace(" ", "\n"), fontsize=9)
+        line[0].set_ylabel(name.replace(" ", "\n"), fontsize=8)
     top, bottom = right.subplots(2, 1).tolist()
     names = list(scores)
     for place, name in enumerate(names):
@@ -364,8 +364,9 @@ def _results_figure(
         top.plot(place + jitter, scores[name], "o", color=colour, markersize=3, alpha=0.7)
         top.hlines(scores[name].mean(), place - 0.3, place + 0.3, color="black")
     top.axhline(0, color="black", linewidth=0.6)
-    top.set_xticks(range(len(names)), [name.replace(" ", "\n") for name in names], fontsize=9)
-    top.set(ylabel="correlation with the truth", title="hidden half of a test face; lines: means")
+    top.set_xticks(range(len(names)), [name.replace(" ", "\n").replace("-", "-\n") for name in names], fontsize=6.5)
+    top.set_xlim(-0.6, len(names) - 0.4)
+    top.set(ylabel="correlation with the truth", title="hidden halves (lines: means)")
     layers = np.arange(1, 4)
     styles = {"trained": ("o-", COLOURS[4]), "shuffled": ("s--", COLOURS[5]), "untrained": ("^:", COLOURS[7])}
     for name, found in entropies.items():
@@ -373,7 +374,7 @@ def _results_figure(
         errors = [layer.std(ddof=1) / np.sqrt(len(layer)) for layer in found]
         style, colour = styles[name]
         bottom.errorbar(layers, means, errors, fmt=style, color=colour, capsize=3, label=name)
-    bottom.set(xlabel="layer", ylabel="entropy of the class, bits", xticks=layers, ylim=(None, 1.02))
-    bottom.set_title("where a feature is active; bars: standard errors")
-    bottom.legend(frameon=False)
+    bottom.set(xlabel="layer", ylabel="entropy of the class, bits", xticks=layers, ylim=(0, 1.05))
+    bottom.set_title("classes where a feature is active\n(bars: standard errors)")
+    bottom.legend(frameon=False, loc="lower left")
     return figure

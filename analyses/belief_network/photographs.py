@@ -13,7 +13,7 @@ from skimage import color, data
 import convmatrix as cm
 from analyses import Claim, check_within
 from analyses._features import bending, extent
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
 from analyses.belief_network.gabor import Gabor, fit_gabor, shuffled_phases
 from convmatrix import nn
 
@@ -313,11 +313,11 @@ def _second_layer(pictures: dict[str, Array]) -> tuple[list[Claim], dict[str, di
 
 def _filters_figure(weights: Array, fits: list[Gabor], explained: dict[str, list[float]]) -> Figure:
     """Draw filters, their Gabor functions, what these explain, and the orientations."""
-    figure = new_figure(11, 6)
-    parts: Any = figure.subfigures(1, 2, width_ratios=(1.5, 1))
-    left, right = parts
     columns = 4
     rows = -(-len(weights) // columns)
+    figure = new_figure(PAGE_WIDTH, max(0.52 * rows + 0.4, 3.8))
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1.15, 1))
+    left, right = parts
     for part, name, pictures in zip(
         left.subfigures(1, 2), ("learned filters", "Gabor functions fitted"), (weights, None), strict=True
     ):
@@ -329,26 +329,26 @@ def _filters_figure(weights: Array, fits: list[Gabor], explained: dict[str, list
             axes.imshow(picture, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
             axes.set(xticks=[], yticks=[])
             if pictures is None:
-                axes.set_title(f"{fit.explained:.2f}", fontsize=8, pad=2)
+                axes.set_title(f"{fit.explained:.2f}", fontsize=7, pad=2)
     top, bottom = right.subplots(2, 1).tolist()
     _strip(top, explained, "learned")
-    top.set(ylabel="share explained", ylim=(0, 1), title="by a Gabor function; lines: medians")
+    top.set(ylabel="share of the energy", ylim=(0, 1.03), title="explained by a Gabor function\n(lines: medians)")
     oriented = [fit.orientation for fit in fits if fit.explained > STRIPED]
     bottom.hist(oriented, bins=np.arange(0, 181, 22.5), color=COLOURS[4], edgecolor="white")
-    bottom.set(xlabel="direction of the stripes, degrees", ylabel="filters", xticks=range(0, 181, 45))
-    bottom.set_title(f"orientations of the {len(oriented)} above {STRIPED}")
+    bottom.set(xlabel="direction of the stripes, degrees", ylabel="number of filters", xticks=range(0, 181, 45))
+    bottom.set_title(f"orientations of the {len(oriented)} filters\nabove {STRIPED}")
     bottom.yaxis.get_major_locator().set_params(integer=True)
     return figure
 
 
 def _features_figure(pictures: dict[str, Array], measured: dict[str, dict[str, list[float]]]) -> Figure:
     """Draw the projections of the second layer and of its control, and the two measures."""
-    figure = new_figure(11, 6)
-    parts: Any = figure.subfigures(1, 2, width_ratios=(1.6, 1))
+    figure = new_figure(PAGE_WIDTH, 4.2)
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1.2, 1))
     left, right = parts
     shown = [(name, pictures[name][:32]) for name in ("second layer", "shuffled")]
     for part, (name, found) in zip(left.subfigures(2, 1), shown, strict=True):
-        part.suptitle(f"{name}: projected back through both transposes")
+        part.suptitle(f"{name}, projected back to the image")
         columns = 11 if len(found) > 11 else len(found)
         grid = part.subplots(-(-len(found) // columns), columns, squeeze=False).ravel().tolist()
         for axes in grid:
@@ -356,7 +356,7 @@ def _features_figure(pictures: dict[str, Array], measured: dict[str, dict[str, l
         for axes, picture in zip(grid, found, strict=False):
             limit = np.abs(picture).max()
             axes.imshow(picture, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-    labels = {"extent": "extent in pixels", "bending": "share of oriented energy that cancels"}
+    labels = {"extent": "extent in pixels", "bending": "share of oriented\nenergy that cancels"}
     for axes, (name, values) in zip(right.subplots(2, 1).tolist(), measured.items(), strict=True):
         _strip(axes, {key.replace(" ", "\n"): found for key, found in values.items()}, "second\nlayer")
         axes.set(ylabel=labels[name], ylim=(0, None if name == "extent" else 1))
@@ -370,4 +370,5 @@ def _strip(axes: Any, groups: dict[str, list[float]], marked: str) -> None:
         colour = COLOURS[4] if name == marked else COLOURS[7]
         axes.plot(place + 0.15 * rng.uniform(-1, 1, len(values)), values, "o", color=colour, markersize=4, alpha=0.8)
         axes.hlines(np.median(values), place - 0.3, place + 0.3, color="black")
-    axes.set_xticks(range(len(groups)), list(groups))
+    axes.set_xticks(range(len(groups)), [name.replace("random-", "random-\n") for name in groups], fontsize=7)
+    axes.set_xlim(-0.6, len(groups) - 0.4)

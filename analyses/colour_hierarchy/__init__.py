@@ -29,7 +29,7 @@ from matplotlib.lines import Line2D
 import convmatrix as cm
 from analyses import Claim, Context, check_within, skipped
 from analyses._features import mean_interval
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
 from analyses.colour_hierarchy.selectivity import (
     colour_of_filters,
     colour_of_responses,
@@ -377,7 +377,7 @@ def _model_claims(measured: dict[str, tuple[Array, Array]]) -> list[Claim]:
 
 def _summary(before: dict[str, Array], after: dict[str, Array]) -> Figure:
     """Draw each measure by layer for each task, trained and untrained, with intervals."""
-    figure = new_figure(10, 6.6)
+    figure = new_figure(PAGE_WIDTH, 5.2)
     layers = np.arange(1, 4)
     axes = figure.subplots(2, 2).ravel().tolist()
     colours = dict(zip(TASKS, (COLOURS[4], COLOURS[2], COLOURS[5], COLOURS[7]), strict=True))
@@ -422,7 +422,7 @@ def _around_grey(filters: Array) -> Array:
 
 def _filters_figure(trained: dict[str, nn.Sequential], sources: list[Array]) -> Figure:
     """Draw images of the tasks, and of each trained network the first filters and the composite ones of layer 3."""
-    figure = new_figure(10, 6.6)
+    figure = new_figure(PAGE_WIDTH, 5.2)
     parts: Any = figure.subfigures(2, 1, height_ratios=(1, 2.6))
     rng = np.random.default_rng(3)
     left, right = parts[0].subplots(1, 2).tolist()
@@ -443,7 +443,7 @@ def _filters_figure(trained: dict[str, nn.Sequential], sources: list[Array]) -> 
             ax.set(xticks=[], yticks=[])
             ax.set_frame_on(False)
         grid[0, column].set_title(
-            f"class by {task}" if task != "photographs" else "class: which photograph", fontsize=10
+            f"class by {task}" if task != "photographs" else "class: which photograph", fontsize=8.5
         )
     grid[0, 0].set_ylabel("filters of layer 1")
     grid[1, 0].set_ylabel("layer 3, projected back")
@@ -452,7 +452,7 @@ def _filters_figure(trained: dict[str, nn.Sequential], sources: list[Array]) -> 
 
 def _models_figure(models: list[Trained], measured: dict[str, tuple[Array, Array]]) -> Figure:
     """Draw first filters and those of the last layer projected back, and the measures by layer."""
-    figure = new_figure(11, 6.4)
+    figure = new_figure(PAGE_WIDTH, 5.0)
     parts: Any = figure.subfigures(1, 2, width_ratios=(1.5, 1))
     grid = parts[0].subplots(2, len(models), squeeze=False)
     for column, model in enumerate(models):

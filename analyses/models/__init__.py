@@ -11,10 +11,11 @@ products with padding zeros. The nonzeros of the matrices do not.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Final
 
 from analyses import Claim, Context, check_equal, published_equal
-from analyses._figures import COLOURS, new_figure
+from analyses._figures import COLOURS, PANEL_WIDTH, new_figure
 from analyses.models.light import light_claims
 from analyses.models.padding import Size, size_by_positions, size_of
 from analyses.models.published import FAMILIES, SOURCE, Published
@@ -148,7 +149,7 @@ def _colours() -> dict[str, tuple[str, str]]:
 
 def _padding_figure(sizes: Sizes) -> Figure:
     """Draw the share of padding of every network, one line per family."""
-    figure = new_figure(7, 5)
+    figure = new_figure(PANEL_WIDTH, 4.4)
     axes = figure.subplots()
     colours = _colours()
     for row, (family, members) in enumerate(sizes.items()):
@@ -157,14 +158,14 @@ def _padding_figure(sizes: Sizes) -> Figure:
     axes.set_yticks(range(len(sizes)), [family.replace("_", " ") for family in sizes])
     axes.invert_yaxis()
     axes.grid(axis="x", alpha=0.3)
-    axes.set_xlabel("share of the published multiply-adds that reads padding (%)")
+    axes.set_xlabel("share of the published multiply-adds\nthat reads padding (%)")
     axes.set_xlim(left=-0.2)
     return figure
 
 
 def _size_figure(sizes: Sizes) -> Figure:
     """Draw the multiply-adds of every network against its parameters."""
-    figure = new_figure(7, 4.5)
+    figure = new_figure(PANEL_WIDTH, 3.4)
     axes = figure.subplots()
     colours = _colours()
     drawn: dict[str, tuple[list[float], list[float]]] = {}
@@ -173,8 +174,8 @@ def _size_figure(sizes: Sizes) -> Figure:
         xs += [size.parameters / 1e6 for size in members.values()]
         ys += [size.multiply_adds / 1e9 for size in members.values()]
     by_group = dict(colours.values())
-    for group, (xs, ys) in drawn.items():
-        axes.loglog(xs, ys, "o", color=by_group[group], alpha=0.75, markeredgewidth=0, label=group)
+    for (group, (xs, ys)), marker in zip(drawn.items(), itertools.cycle("osD^v"), strict=False):
+        axes.loglog(xs, ys, marker, color=by_group[group], alpha=0.75, markeredgewidth=0, label=group)
     axes.grid(alpha=0.3)
     axes.set_xlabel("parameters (millions)")
     axes.set_ylabel("multiply-adds without padding (billions)")

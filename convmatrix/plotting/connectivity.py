@@ -12,7 +12,7 @@ from convmatrix.geometry import ConvGeometry
 from convmatrix.graph.fields import chain_network, receptive_field
 from convmatrix.options import integer
 from convmatrix.pattern import WeightPattern
-from convmatrix.plotting.figures import COLOURS, PAGE_WIDTH, Palette, axes_of, weight_colours
+from convmatrix.plotting.figures import COLOURS, PAGE_WIDTH, Palette, axes_of, size_of, weight_colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -88,8 +88,7 @@ def plot_connections(
     spacing = min(0.75, (PAGE_WIDTH - 0.4) / max(sizes))  # inches between units
     colours_of = [weight_colours(pattern.n_weights, palette) for pattern in chain]
     if (given_axes := ax if ax is not None else axes) is not None:
-        box = given_axes.get_window_extent()
-        spacing = min(0.75, 0.95 * box.width / float(given_axes.get_figure(root=True).dpi) / (max(sizes) + 0.4))
+        spacing = min(0.75, 0.95 * size_of(given_axes)[0] / (max(sizes) + 0.4))
     figure, axes = axes_of(ax, axes, max(3.0, spacing * max(sizes) + 0.4), 1 + 1.3 * len(chain))
     positions = [np.arange(size) - (size - 1) / 2 for size in sizes]
     for layer, pattern in enumerate(chain):

@@ -31,7 +31,7 @@ COLOURS: Final = tuple(map(hex_code, DISTINCT))
 PAGE_WIDTH: Final = 7.0
 """Width of the widest new figure in inches."""
 
-_EDITABLE: Final = {"pdf.fonttype": 42}  # journals refuse the bitmap-like Type 3 fonts that are matplotlib's default
+_EDITABLE: Final[dict[Any, Any]] = {"pdf.fonttype": 42}  # many journals refuse matplotlib's default, Type 3
 _UNDATED: Final[dict[str, dict[str, None]]] = {"pdf": {"CreationDate": None}, "png": {}, "svg": {"Date": None}}
 
 
@@ -149,6 +149,12 @@ def axes_of(ax: Axes | None, axes: Axes | None, width: float, height: float) -> 
         return cast("Figure", given.get_figure(root=True)), given
     figure = new_figure(width, height)
     return figure, figure.subplots()
+
+
+def size_of(axes: Axes) -> tuple[float, float]:
+    """Return the width and height of axes in inches, before the layout makes room for their labels."""
+    box, figure = axes.get_window_extent(), cast("Figure", axes.get_figure(root=True))
+    return box.width / figure.dpi, box.height / figure.dpi
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str], *, dpi: float = 300) -> None:

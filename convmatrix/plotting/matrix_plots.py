@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from convmatrix.display.palette import DISTINCT
 from convmatrix.geometry import ConvGeometry
 from convmatrix.pattern import WeightPattern
-from convmatrix.plotting.figures import PAGE_WIDTH, Palette, axes_of, ink_on, weight_colours
+from convmatrix.plotting.figures import PAGE_WIDTH, Palette, axes_of, ink_on, size_of, weight_colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,7 +102,7 @@ def plot_matrix(
     axes.imshow(rgba, interpolation="nearest", aspect="equal")
     sums = _draw_stripes(axes, pattern, colours)
     if cell >= _SMALLEST_SEPARATED:
-        lines = {"colors": "white", "linewidth": min(0.8, 3 * cell)}
+        lines: dict[str, Any] = {"colors": "white", "linewidth": min(0.8, 3 * cell)}
         axes.vlines(np.arange(1, n_in) - 0.5, -0.5, n_out - 0.5, **lines)
         axes.hlines(np.arange(1, n_out) - 0.5, -0.5, n_in - 0.5, **lines)
     if blocks and pattern.geometry is not None:
@@ -119,9 +119,8 @@ def plot_matrix(
 
 def _cell_size(axes: Axes, n_out: int, n_in: int) -> float:
     """Return the size of a cell in inches, with room for the labels that the layout will still place."""
-    box = axes.get_window_extent()
-    dpi = float(axes.get_figure(root=True).dpi)
-    return 0.85 * min(box.width / n_in, box.height / n_out) / dpi
+    width, height = size_of(axes)
+    return 0.85 * min(width / n_in, height / n_out)
 
 
 def _draw_stripes(axes: Axes, pattern: WeightPattern, colours: NDArray[np.float64]) -> set[tuple[int, int]]:

@@ -164,7 +164,7 @@ class _Colours:
 
     def of(self, density: float | None) -> tuple[float, ...]:
         """Return the colour of a density."""
-        return tuple(self._scale.to_rgba(density)) if density else _WITHOUT_MATRIX
+        return tuple(np.ravel(self._scale.to_rgba(np.array(density))).tolist()) if density else _WITHOUT_MATRIX
 
     def add_scale(self, figure: Figure, axes: Axes) -> None:
         """Draw the scale beside the graph."""

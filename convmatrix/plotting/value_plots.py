@@ -18,6 +18,7 @@ from convmatrix.plotting.figures import (
     ink_on,
     new_figure,
     real_values,
+    size_of,
     weight_colours,
 )
 
@@ -87,7 +88,7 @@ def plot_filters(
     else:
         figure, ax = axes_of(ax, None, 0, 0)
         ax.set_axis_off()
-        side = ax.get_window_extent().width / columns / float(figure.dpi)
+        side = size_of(ax)[0] / columns
         places = itertools.product(range(rows - 1, -1, -1), range(columns))
         grid = [ax.inset_axes((j / columns, i / rows, 0.94 / columns, 0.94 / rows)) for i, j in places]
     longest = max(len(f"{value:.2g}") for value in filters.flat) if annotate else 1
@@ -176,7 +177,7 @@ def _histogram(figure: Figure, axes: Axes, values: Any, bins: int, label: str | 
     colour, hatch = colours[number % len(colours)], _HATCHES[number % len(_HATCHES)]
     counts, edges = np.histogram(values, bins, range=(0.0, float(values[0]) or 1.0))
     widths = np.diff(edges)
-    look = {"color": colour, "alpha": 0.6, "edgecolor": colour, "hatch": hatch}
+    look: dict[str, Any] = {"color": colour, "alpha": 0.6, "edgecolor": colour, "hatch": hatch}
     axes.bar(edges[:-1], counts, widths, align="edge", label=label, **look)
     axes.set_xlabel("singular value")
     axes.set_ylabel("number of singular values")
