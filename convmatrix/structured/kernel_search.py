@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy import sparse
 
+from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.arrays import scaled_to_one
 from convmatrix.boundary import BOUNDARIES, NOTHING, Axis, Boundary
@@ -171,6 +172,11 @@ def _axis_slices(
     ]  # one factor for each position on each axis, channels first
     slices = []
     for axis in range(1, len(outputs)):
+        memory.require(
+            8 * _COMBINATIONS * outputs[axis] * inputs[axis],
+            f"the slices of the matrix along axis {axis - 1}, {outputs[axis]} x {inputs[axis]}",
+            "use recover_kernel with a geometry, or a smaller matrix",
+        )
         weighted = np.broadcast_to(values, (_COMBINATIONS, len(values)))
         for indices, sides in zip((row_indices, column_indices), factors, strict=True):
             for other in range(len(outputs)):
