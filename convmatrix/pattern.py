@@ -12,7 +12,7 @@ from scipy import sparse
 
 from convmatrix import memory
 from convmatrix._assembly.fill import assemble_triplets
-from convmatrix._assembly.rows import Plan
+from convmatrix._assembly.rows import Plan, RowTable, axis_rows, table_size
 from convmatrix.arrays import KeepsReadOnly, accumulate, gather, read_only, real_coefficients
 from convmatrix.boundary import SIGNED
 from convmatrix.formats import as_format
@@ -566,3 +566,15 @@ def layer_pattern(geometry: ConvGeometry, rows: tuple[int, int] | None = None) -
     read_only(starts, columns, weights, *(() if factors is None else (factors,)))  # so that they are not copied
     shape, of = (stop - first, geometry.n_in), geometry if rows is None else None
     return WeightPattern(shape, geometry.weight_shape, starts, columns, weights, of, factors)
+
+
+def distinct_rows(geometry: ConvGeometry, most: float = math.inf) -> RowTable | None:
+    """Return the rows of a layer with one axis and one channel, each of the distinct ones listed once.
+
+    Returns None if they have more than ``most`` entries.
+    """
+    (axis,) = geometry.axes
+    rows = 0, geometry.n_out
+    if table_size(axis, *rows, by_sample=geometry.transposed) > most:
+        return None
+    return axis_rows(axis, *rows, by_sample=geometry.transposed, merge=False)

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_right
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from convmatrix._assembly.rows import axis_rows, table_size
 from convmatrix.equivariance.axis_shifts import AxisShifts, axis_geometry
+from convmatrix.pattern import distinct_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from numpy.typing import NDArray
 
-    from convmatrix._assembly.rows import Stretch
     from convmatrix.geometry import ConvGeometry
 
     Entry = tuple[int, tuple[int, ...], tuple[int, ...]]  # a column, its weights, and their coefficients
@@ -41,10 +40,10 @@ class LongAxisShifts(AxisShifts):
     ([5], [])
     """
 
-    def __init__(self, geometry: ConvGeometry) -> None:
+    def __init__(self, geometry: ConvGeometry, table: Any = None) -> None:
         (axis,) = geometry.axes
         (self.n_out,), (self.n_in,) = geometry.output_shape, geometry.input_shape
-        self.table = axis_rows(axis, 0, self.n_out, by_sample=geometry.transposed, merge=False)
+        self.table: Any = distinct_rows(geometry) if table is None else table
         lengths = [stretch.period * stretch.repeats for stretch in self.table.stretches]
         self.starts = [0, *itertools.accumulate(lengths)][:-1]
         self.n_weights = axis.tile * axis.n_taps
@@ -59,7 +58,7 @@ class LongAxisShifts(AxisShifts):
         """Whether the axis has no entries."""
         return not any(self.entries(row) for row, _ in self.listed)
 
-    def stretch(self, row: int) -> tuple[Stretch, int]:
+    def stretch(self, row: int) -> tuple[Any, int]:
         """Return the stretch of a row, and the place of the row in it."""
         number = bisect_right(self.starts, row) - 1
         return self.table.stretches[number], row - self.starts[number]
@@ -166,9 +165,8 @@ def _fill(rows: NDArray[np.bool_], flags: list[bool]) -> None:
 def geometry_axes(geometry: ConvGeometry) -> list[AxisShifts]:
     """Return the axes of a layer; long ones by their distinct rows."""
     found: list[AxisShifts] = []
-    for number, axis in enumerate(geometry.axes):
+    for number in range(len(geometry.axes)):
         one = axis_geometry(geometry, number)
-        listed = table_size(axis, 0, one.n_out, by_sample=one.transposed)
-        is_long = one.n_out >= _LONG and listed <= min(_LISTED, one.n_out)
-        found.append(LongAxisShifts(one) if is_long else AxisShifts(one.pattern()))
+        table = distinct_rows(one, min(_LISTED, one.n_out)) if one.n_out >= _LONG else None
+        found.append(AxisShifts(one.pattern()) if table is None else LongAxisShifts(one, table))
     return found
