@@ -12,7 +12,7 @@ from scipy import sparse
 
 from convmatrix import memory
 from convmatrix._assembly.fill import assemble_triplets
-from convmatrix._assembly.rows import Plan
+from convmatrix._assembly.rows import Plan, RowTable, axis_rows, table_size
 from convmatrix.arrays import KeepsReadOnly, accumulate, gather, read_only, real_coefficients
 from convmatrix.boundary import SIGNED
 from convmatrix.formats import as_format
@@ -541,19 +541,20 @@ class WeightPattern(KeepsReadOnly):
         return pattern_html(self)
 
 
-def layer_pattern(geometry: ConvGeometry) -> WeightPattern:
-    """Return the pattern of a layer; see `ConvGeometry.pattern`.
+def layer_pattern(geometry: ConvGeometry, rows: tuple[int, int] | None = None) -> WeightPattern:
+    """Return the pattern of a layer, see `ConvGeometry.pattern`, or of a range of its rows.
 
     Raises
     ------
     MatrixTooLargeError
         If the triplets would not fit in memory.
     """
-    plan = Plan(geometry, "C", by_column=False, merge=False, rows=(0, geometry.n_out))
+    first, stop = (0, geometry.n_out) if rows is None else rows
+    plan = Plan(geometry, "C", by_column=False, merge=False, rows=(first, stop))
     entries = plan.count()
     index_size = np.dtype(index_dtype(entries, geometry.n_out, geometry.n_in)).itemsize
     weight_dtype = index_dtype(geometry.n_weights)
-    n_bytes = entries * (index_size + np.dtype(weight_dtype).itemsize) + (geometry.n_out + 1) * index_size
+    n_bytes = entries * (index_size + np.dtype(weight_dtype).itemsize) + (stop - first + 1) * index_size
     if set(geometry.boundary).intersection(SIGNED):
         n_bytes += 16 * entries  # coefficients, and their numbers while they are assembled
     memory.require(
@@ -563,5 +564,17 @@ def layer_pattern(geometry: ConvGeometry) -> WeightPattern:
     )
     starts, columns, weights, factors = assemble_triplets(plan)
     read_only(starts, columns, weights, *(() if factors is None else (factors,)))  # so that they are not copied
-    shape = geometry.n_out, geometry.n_in
-    return WeightPattern(shape, geometry.weight_shape, starts, columns, weights, geometry, factors)
+    shape, of = (stop - first, geometry.n_in), geometry if rows is None else None
+    return WeightPattern(shape, geometry.weight_shape, starts, columns, weights, of, factors)
+
+
+def distinct_rows(geometry: ConvGeometry, most: float = math.inf) -> RowTable | None:
+    """Return the rows of a layer with one axis and one channel, each of the distinct ones listed once.
+
+    Returns None if they have more than ``most`` entries.
+    """
+    (axis,) = geometry.axes
+    rows = 0, geometry.n_out
+    if table_size(axis, *rows, by_sample=geometry.transposed) > most:
+        return None
+    return axis_rows(axis, *rows, by_sample=geometry.transposed, merge=False)

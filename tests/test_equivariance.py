@@ -14,8 +14,12 @@ from scipy import ndimage
 import convmatrix as cm
 from convmatrix import equivariance as eq
 from convmatrix import network
+from convmatrix.boundary import BOUNDARIES
 from convmatrix.equivariance import comparison
+from convmatrix.equivariance.axis_shifts import AxisShifts
 from convmatrix.equivariance.comparison import broken_rows
+from convmatrix.equivariance.long_axes import LongAxisShifts
+from convmatrix.pattern import layer_pattern
 from tests.cases import each_case, for_each
 from tests.random_equivariance import compare
 from tests.strategies import random_layer
@@ -89,6 +93,55 @@ def test_random_layers() -> None:
             assert not verdict.holds or verdict.output_shift == named or broken(named).any(), layer
         outcomes[verdict.holds] += 1
     assert min(outcomes.values()) > 150, outcomes
+
+
+def test_long_axes_are_decided_by_their_distinct_rows() -> None:
+    rng = np.random.default_rng(6)
+    answered: Counter[int] = Counter()
+    for _ in range(150):
+        n, stride = int(rng.integers(3, 30)), int(rng.integers(1, 4))
+        boundary = str(rng.choice(BOUNDARIES))
+        sharing: Any = rng.choice(["shared", "tiles", "unshared"], p=[0.6, 0.3, 0.1])
+        layer = cm.ConvGeometry(
+            n * stride,
+            3,
+            stride=stride,
+            padding=[(1, 1)] if rng.integers(2) else [(int(rng.integers(4)), int(rng.integers(4)))],
+            boundary=boundary,
+            sharing=int(rng.integers(1, 4)) if sharing == "tiles" else sharing,
+            transposed=bool(rng.integers(2)),
+            flip=bool(rng.integers(2)),
+        )
+        long, listed = LongAxisShifts(layer), AxisShifts(layer.pattern())
+        assert np.array_equal(long.filled(), listed.filled())
+        for amount in (0, 1, stride, -2 * stride, int(rng.integers(-40, 40))):
+            answers = set(listed.answers(amount))
+            assert (set(long.answers(amount)), set(long.opposite_answers(amount))) == (
+                answers,
+                set(listed.opposite_answers(amount)),
+            ), (layer, amount)
+            for moved in (amount, amount // stride, *list(answers)[:1]):
+                for own, other in zip(long.kept(moved, amount), listed.kept(moved, amount), strict=True):
+                    assert np.array_equal(own, other), (layer, moved, amount)
+                assert long.n_broken(moved, amount) == listed.n_broken(moved, amount)
+            answered[len(answers)] += 1
+    assert answered[0] > 100
+    assert answered[1] > 100
+
+
+def test_a_shift_of_a_long_layer_is_checked_without_its_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(geometry: cm.ConvGeometry, rows: Any = None) -> Any:
+        assert rows is not None
+        assert rows[1] - rows[0] == 1
+        return layer_pattern(geometry, rows)
+
+    monkeypatch.setattr("convmatrix.pattern.layer_pattern", refuse)
+    monkeypatch.setattr("convmatrix.equivariance.checks.layer_pattern", refuse)
+    n = 10**6
+    assert eq.check_shift(cm.ConvGeometry(n, 3, stride=2, padding="same", boundary="circular"), 8).output_shift == (4,)
+    verdict = eq.check_shift(cm.ConvGeometry((n, 2), (3, 1), padding="same"), (5, 0))
+    assert np.flatnonzero(verdict.broken_rows[0, :, 1]).tolist() == [0, 4, 5, n - 1]
+    assert verdict.counterexample == eq.verdict.Counterexample((0, 0, 0, 0), 0, 2 * n - 2, 2 * n - 10, 2 * n - 12, 0, 1)
 
 
 def test_blocks_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

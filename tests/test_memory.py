@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 import convmatrix as cm
 from convmatrix import memory, nn
@@ -159,6 +160,15 @@ REFUSED: Final[dict[str, Any]] = {
     "triplets": lambda: cm.WeightPattern.from_triplets((2**62, 3), [0], [0], [0], 1),
     "a receptive field": lambda: cm.graph.receptive_field(cm.ConvGeometry((10**5, 10**5), (3, 3)), 5),
     "diagonals": lambda: cm.conv_matrix(np.ones((1, 1000)), (1, 10**6), padding="same", format="dia"),
+    "what a long axis reads": lambda: cm.graph.receptive_field(cm.ConvGeometry(10**8, 3), 5),
+    "channels": lambda: cm.ConvGeometry((9, 9), (3, 3), in_channels=10**6, out_channels=10**6).pattern(),
+    "a permutation": lambda: cm.equivariance.check_reflection(cm.ConvGeometry(10**8, 3), 0),
+    "a verdict": lambda: cm.equivariance.check_shift(cm.ConvGeometry(10**9, 3), 1),
+    "frequencies": lambda: cm.spectral.singular_values([1], 10**9),
+    "slices": lambda: cm.structured.find_geometry(sparse.csr_array((10**5, 10**5)), 10**5),
+    "running averages": lambda: nn.BatchNorm(10**9),
+    "coefficients": lambda: nn.Subsample(10**9),
+    "padding": lambda: nn.Pad([(10**9, 10**9)]).forward(np.ones((1, 1, 1))),
 }
 
 
@@ -188,6 +198,16 @@ def test_entries_of_long_kernels_are_counted_without_listing_taps(seed: int) -> 
         low, high = sorted(rng.integers(0, n + 1, 2).tolist())
         counted = rows._count_of_zero_boundary(axis, (0, axis.n_outputs), (low, high))
         assert counted == ((samples >= low) & (samples < high)).sum()
+
+
+def test_any_number_of_channels_is_estimated() -> None:
+    for groups, transposed in ((1, False), (1000, False), (1000, True)):
+        layer = cm.ConvGeometry(
+            10, 3, in_channels=10**6, out_channels=2 * 10**6, groups=groups, transposed=transposed, padding=1
+        )
+        for part in (1, 2):
+            size = memory.estimate(layer, rows=(0, layer.n_out // part))
+            assert size.nonzeros == 28 * 2 * 10**12 // groups // part
 
 
 def test_kernels_of_any_length_are_estimated() -> None:

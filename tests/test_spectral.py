@@ -13,9 +13,10 @@ from scipy.sparse.linalg import svds
 
 import convmatrix as cm
 from convmatrix import memory, spectral
+from convmatrix.boundary import BOUNDARIES, Axis
 from convmatrix.spectral import blocks as blocks_module
 from convmatrix.spectral import bounds, extremes, lanczos, localisation, norm_certificates, published
-from convmatrix.spectral.axes import dense_transform
+from convmatrix.spectral.axes import dense_transform, used_taps
 from convmatrix.spectral.blocks import (
     Blocks,
     WeightedLayer,
@@ -902,3 +903,35 @@ def test_bounds_hold_for_weights_that_cancel(weights: list[float], size: int, bo
     norm = np.linalg.norm(entries / abs(entries).max(), 2) * abs(entries).max()
     lower, upper = spectral.norm_bounds(weights, geometry)
     assert lower * (1 - 1e-14) <= norm <= upper * (1 + 1e-14)
+
+
+def test_taps_that_read_nothing_are_told_without_listing_outputs() -> None:
+    rng = np.random.default_rng(8)
+    found = np.zeros(2, dtype=int)
+    for _ in range(200):
+        n, outputs, taps = (int(size) for size in rng.integers(1, 7, 3))
+        axis = Axis(
+            outputs,
+            n,
+            taps,
+            stride=int(rng.integers(1, 5)),
+            dilation=int(rng.integers(1, 4)),
+            pad_low=int(rng.integers(0, 9)),
+            boundary=str(rng.choice(BOUNDARIES)),  # type: ignore[arg-type]
+            flip=bool(rng.integers(2)),
+            tile=int(rng.integers(1, 4)),
+        )
+        expected = np.zeros((axis.tile, taps), dtype=bool)
+        for output, tap in np.ndindex(outputs, taps):
+            expected[output % axis.tile, tap] |= bool(effects(axis, output, tap))
+        assert np.array_equal(used_taps(axis), expected), axis
+        found += np.bincount(expected.ravel(), minlength=2)
+    assert found.min() > 100
+
+
+def effects(axis: Axis, output: int, tap: int) -> list[int]:
+    """Return the samples that a tap reads with coefficients that do not cancel."""
+    total: dict[int, int] = {}
+    for sample, factor in axis.terms(output, tap):
+        total[int(sample)] = total.get(int(sample), 0) + int(factor)
+    return [sample for sample, factor in total.items() if sample >= 0 and factor]

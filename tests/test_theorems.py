@@ -30,7 +30,7 @@ from convmatrix.proofs.results import polynomial_text
 from convmatrix.proofs.search import contradiction, decide_with_sympy
 from convmatrix.proofs.smt import decide_with_z3
 from convmatrix.proofs.statements import Algebra, Condition, Decision, Lemma, evaluate, example_holds
-from tests import mutants_of_theory
+from tests import mutants_of_theory, z3_fresh
 
 THEOREMS = all_theorems()
 each_theorem = pytest.mark.parametrize("name", THEOREMS)
@@ -76,6 +76,16 @@ def test_proved_by_z3(name: str, proofs: dict[tuple[str, str], pr.Proof]) -> Non
             assert all("(check-sat)" in script for script in part.certificate["unsatisfiable"])
         else:
             assert part.decided_by == "sympy"
+
+
+@pytest.mark.parametrize("name", ["reflection-symmetry", "circular-shift"])
+def test_proved_by_z3_in_a_fresh_process(name: str) -> None:
+    """Without what earlier questions leave in the solver; ``python -m tests.z3_fresh`` asks for all theorems."""
+    pytest.importorskip("z3", reason="needs the extra prove")
+    answer = z3_fresh.ask(name)
+    assert answer.status == 0, answer.text
+    assert "z3" in answer.text
+    assert z3_fresh.ask("no-such-theorem").status == 2
 
 
 @each_theorem

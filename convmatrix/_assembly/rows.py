@@ -420,10 +420,11 @@ class Plan:
     def count_box(self, box: list[Range]) -> int:
         """Return the number of entries of a box of rows, or an upper bound as for `count`."""
         channels, spatial = self._split(box)
-        rows = self._pairs[:, 0]
-        if len(rows) == 1:
-            entries = int(channels[0] <= rows[0] < channels[1])
+        if self.geometry.connections is None:
+            others = self.geometry.out_channels if self.by_column else self.geometry.in_channels
+            entries = (channels[1] - channels[0]) * (others // self.geometry.groups)
         else:
+            rows = self._pairs[:, 0]
             entries = int(np.count_nonzero((rows >= channels[0]) & (rows < channels[1])))
         for axis, limits in zip(self._axes, spatial, strict=True):
             if not entries:

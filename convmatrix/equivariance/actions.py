@@ -7,11 +7,13 @@ permutes by p, then by q.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.arrays import as_permutation as as_permutation
 
@@ -27,7 +29,9 @@ def _flat_indices(shape: int | Sequence[int], channels: int) -> NDArray[np.int64
     """Return the flat index of every entry, shape (channels, *shape)."""
     sizes = validate.shape("shape", shape)
     channels = validate.integer("channels", channels, minimum=1)
-    return np.arange(channels * int(np.prod(sizes)), dtype=np.int64).reshape(channels, *sizes)
+    size = channels * math.prod(sizes)
+    memory.require(16 * size, f"a permutation of {size} units", "use a smaller layer")
+    return np.arange(size, dtype=np.int64).reshape(channels, *sizes)
 
 
 def shift(shape: int | Sequence[int], amount: int | Sequence[int], *, channels: int = 1) -> Permutation:

@@ -73,11 +73,12 @@ class AxisShifts:
         index = RowIndex(self.signed)
         for row in index.images(p):
             moved = (index.first - row) % n
-            if row >= n and self.kept_rows(np.roll(np.arange(n), moved), p)[1].all():
+            if row >= n and self.kept(moved, amount)[1].all():
                 yield moved
 
-    def kept_rows(self, q: NDArray[np.int64], p: NDArray[np.int64]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return which rows permutations of outputs and inputs preserve, and which they negate."""
+    def kept(self, moved: int, amount: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which rows shifts of outputs and inputs preserve, and which they negate."""
+        q, p = np.roll(np.arange(self.n_out), moved), np.roll(np.arange(self.n_in), amount)
         kept = ~broken_rows(self.pattern, q, p)
         if self.signed is None:
             return kept, np.zeros_like(kept)
@@ -89,12 +90,18 @@ class AxisShifts:
         answers = self.answers if sign > 0 else self.opposite_answers
         return frozenset(moved for amount in chosen for moved in answers(amount))
 
+    def filled(self) -> NDArray[np.bool_]:
+        """Return which rows have entries."""
+        return np.diff(self.pattern.row_starts) > 0
+
+    def n_broken(self, moved: int, amount: int) -> int:
+        """Return the number of rows that a pair of shifts does not preserve."""
+        q, p = np.roll(np.arange(self.n_out), moved), np.roll(np.arange(self.n_in), amount)
+        return int(broken_rows(self.pattern, q, p).sum())
+
     def closest(self, amount: int) -> int:
         """Return the output shift that leaves the fewest rows broken."""
-        p = np.roll(np.arange(self.n_in), amount)
-        outputs = np.arange(self.n_out)
-        tried = range(min(self.n_out, _MOST_SHIFTS))
-        return min(tried, key=lambda moved: int(broken_rows(self.pattern, np.roll(outputs, moved), p).sum()))
+        return min(range(min(self.n_out, _MOST_SHIFTS)), key=lambda moved: self.n_broken(moved, amount))
 
 
 def _with_opposite(pattern: WeightPattern) -> WeightPattern | None:
@@ -130,11 +137,6 @@ def axis_geometry(geometry: ConvGeometry, axis: int) -> ConvGeometry:
         transposed=g.transposed,
         output_padding=g.output_padding[axis],
     )
-
-
-def geometry_axes(geometry: ConvGeometry) -> list[AxisShifts]:
-    """Return the axes of a layer."""
-    return [AxisShifts(axis_geometry(geometry, axis).pattern()) for axis in range(len(geometry.input_shape))]
 
 
 def matrix_axis(matrix: Any) -> AxisShifts:

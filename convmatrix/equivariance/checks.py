@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.equivariance import actions
-from convmatrix.equivariance.axis_shifts import AxisShifts, geometry_axes, moved_output
+from convmatrix.equivariance.axis_shifts import AxisShifts, moved_output
 from convmatrix.equivariance.comparison import broken_rows, permutation_array
+from convmatrix.equivariance.long_axes import geometry_axes
 from convmatrix.equivariance.verdict import Counterexample, Verdict
 from convmatrix.geometry import ConvGeometry
-from convmatrix.pattern import WeightPattern
+from convmatrix.pattern import WeightPattern, layer_pattern
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike
 
 
 def check(
@@ -78,29 +80,41 @@ def check(
     geometry = pattern.geometry
     if output_shape is None:
         output_shape = (len(q),) if geometry is None else _output_shape(geometry)
-    counterexample = _counterexample(pattern, q, p, int(broken.argmax())) if broken.any() else None
+    counterexample = None
+    if broken.any():
+        row = int(broken.argmax())
+        back = actions.inverse(p)
+        own, moved = _row_entries(pattern, row), _row_entries(pattern, int(q[row]), lambda column: int(back[column]))
+        counterexample = _counterexample(pattern.weight_shape, (row, own), (int(q[row]), moved), lambda j: int(p[j]))
     return Verdict(statement, broken.reshape(output_shape), counterexample)
 
 
-def _counterexample(pattern: WeightPattern, q: NDArray[np.int64], p: NDArray[np.int64], row: int) -> Counterexample:
-    """Return the first entry of a broken row for which the symmetry fails."""
-    back = actions.inverse(p)
+def _row_entries(
+    pattern: WeightPattern, row: int, place: Callable[[int], int] = lambda column: column
+) -> Counter[tuple[int, int]]:
+    """Return the coefficient of each (weight, place of a column) of a row of a pattern."""
+    stored = slice(int(pattern.row_starts[row]), int(pattern.row_starts[row + 1]))
+    pairs = zip(pattern.weight_index[stored].tolist(), map(place, pattern.cols[stored].tolist()), strict=True)
+    if pattern.coefficients is None:
+        return Counter(pairs)
+    found: Counter[tuple[int, int]] = Counter()
+    for pair, factor in zip(pairs, pattern.coefficients[stored].tolist(), strict=True):
+        found[pair] += factor
+    return found
 
-    def entries(of: int, columns: NDArray[np.integer]) -> Counter[tuple[int, int]]:
-        stored = slice(int(pattern.row_starts[of]), int(pattern.row_starts[of + 1]))
-        pairs = zip(pattern.weight_index[stored].tolist(), columns[pattern.cols[stored]].tolist(), strict=True)
-        if pattern.coefficients is None:
-            return Counter(pairs)
-        found: Counter[tuple[int, int]] = Counter()
-        for pair, factor in zip(pairs, pattern.coefficients[stored].tolist(), strict=True):
-            found[pair] += factor
-        return found
 
-    own, moved = entries(row, np.arange(len(p))), entries(int(q[row]), back)
-    weight, column = min(pair for pair in {*own, *moved} if own[pair] != moved[pair])
-    multi = tuple(int(index) for index in np.unravel_index(weight, pattern.weight_shape))
-    counts = own[weight, column], moved[weight, column]
-    return Counterexample(multi, row, column, int(q[row]), int(p[column]), *counts)
+def _counterexample(
+    weight_shape: tuple[int, ...],
+    own: tuple[int, Counter[tuple[int, int]]],
+    other: tuple[int, Counter[tuple[int, int]]],
+    image: Callable[[int], int],
+) -> Counterexample:
+    """Return the first entry for which the symmetry fails, given a broken row and, moved back, its image."""
+    (row, here), (moved_row, there) = own, other
+    weight, column = min(pair for pair in {*here, *there} if here[pair] != there[pair])
+    multi = tuple(int(index) for index in np.unravel_index(weight, weight_shape))
+    counts = here[weight, column], there[weight, column]
+    return Counterexample(multi, row, column, moved_row, image(column), *counts)
 
 
 def check_shift(geometry: ConvGeometry, shift: int | Sequence[int]) -> Verdict:
@@ -146,16 +160,38 @@ def check_shift(geometry: ConvGeometry, shift: int | Sequence[int]) -> Verdict:
     _require_geometry(geometry)
     amounts = validate.per_axis("shift", shift, len(geometry.input_shape), minimum=-(2**62))
     nominal = nominal_shift(geometry, amounts)
-    moved = moved_output(geometry_axes(geometry), amounts, nominal)
-    q = actions.shift(geometry.output_shape, moved, channels=geometry.out_channels)
-    p = actions.shift(geometry.input_shape, amounts, channels=geometry.in_channels)
-    verdict = check(geometry.pattern(), q, p, statement=shift_statement(amounts, moved))
-    verdict = replace(verdict, output_shift=moved)
+    memory.require(
+        8 * geometry.n_out, f"a verdict on the {geometry.n_out} rows of {geometry!r}", "check a smaller input"
+    )
+    axes = geometry_axes(geometry)
+    moved = moved_output(axes, amounts, nominal)
+    stride = (1,) * len(amounts) if geometry.transposed else geometry.stride
+    verdict = check_axes(axes, amounts, moved, stride, channels=geometry.out_channels, subject="the layer")
+    if geometry.connections is not None:  # channels that read nothing keep all symmetries
+        connected = np.zeros(geometry.out_channels, dtype=bool)
+        connected[geometry.channel_pairs[:, 0]] = True
+        broken = verdict.broken_rows & connected.reshape(-1, *(1,) * len(amounts))
+        verdict = replace(verdict, broken_rows=broken, reason=verdict.reason if broken.any() else "")
     if verdict.holds:
         return verdict
-    return replace(
-        verdict, reason=stride_reason((1,) * len(amounts) if geometry.transposed else geometry.stride, amounts)
+    row = int(verdict.broken_rows.argmax())
+    moved_row = _moved_place(row, (geometry.out_channels, *geometry.output_shape), moved)
+    inputs, back = (geometry.in_channels, *geometry.input_shape), [-amount for amount in amounts]
+    own, other = (layer_pattern(geometry, (of, of + 1)) for of in (row, moved_row))
+    found = _counterexample(
+        geometry.weight_shape,
+        (row, _row_entries(own, 0)),
+        (moved_row, _row_entries(other, 0, lambda column: _moved_place(column, inputs, back))),
+        lambda column: _moved_place(column, inputs, amounts),
     )
+    return replace(verdict, counterexample=found)
+
+
+def _moved_place(place: int, shape: tuple[int, ...], amounts: Sequence[int]) -> int:
+    """Return the flat index that a shift takes to a place of an array of ``shape``, channels first."""
+    channel, *position = np.unravel_index(place, shape)
+    back = [(int(i) - amount) % n for i, amount, n in zip(position, amounts, shape[1:], strict=True)]
+    return int(np.ravel_multi_index((channel, *back), shape))
 
 
 prove_equivariance = check_shift
@@ -205,19 +241,18 @@ def check_axes(
     A row is intact if each axis preserves its factor of the row, an even number of them up to a sign, or if the row
     reads nothing before and after the shift.
     """
-    kept, nothing_before, nothing_after = (np.ones((), dtype=bool) for _ in range(3))
+    kept, filled_before, filled_after = (np.ones((), dtype=bool) for _ in range(3))
     negated = np.zeros((), dtype=bool)
     for axis, amount, answer in zip(axes, shift, moved, strict=True):
-        q = np.roll(np.arange(axis.n_out), answer)
-        empty = np.diff(axis.pattern.row_starts) == 0
-        same, opposite = axis.kept_rows(q, np.roll(np.arange(axis.n_in), amount))
+        filled = axis.filled()
+        same, opposite = axis.kept(answer, amount)
         kept, negated = (
             np.logical_and.outer(kept, same) | np.logical_and.outer(negated, opposite),
             np.logical_and.outer(kept, opposite) | np.logical_and.outer(negated, same),
         )
-        nothing_before = np.logical_and.outer(nothing_before, ~empty)
-        nothing_after = np.logical_and.outer(nothing_after, ~empty[q])
-    rows = ~(kept | ~(nothing_before | nothing_after))
+        filled_before = np.logical_and.outer(filled_before, filled)
+        filled_after = np.logical_and.outer(filled_after, np.roll(filled, answer))
+    rows = ~kept & (filled_before | filled_after)
     return Verdict(
         shift_statement(shift, moved),
         np.broadcast_to(rows, (channels, *rows.shape)).copy(),

@@ -15,12 +15,12 @@ from convmatrix.boundary import read_sample
 from convmatrix.equivariance.axis_shifts import (
     AxisShifts,
     answering_signs,
-    geometry_axes,
     matrix_axis,
     moved_output,
     selection_axis,
 )
 from convmatrix.equivariance.checks import check_axes
+from convmatrix.equivariance.long_axes import geometry_axes
 from convmatrix.equivariance.sized_operations import AddedBias
 from convmatrix.equivariance.verdict import Verdict
 from convmatrix.network import (

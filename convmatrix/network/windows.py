@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy import sparse
 
+from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.boundary import Axis, Boundary
 from convmatrix.geometry import ConvGeometry
@@ -29,6 +30,11 @@ def axis_structure(axis: Axis) -> Any:
 
     Beyond a signed boundary, the moduli of coefficients are counted.
     """
+    memory.require(
+        48 * axis.n_outputs * axis.n_taps,
+        f"what {axis.n_taps} taps of {axis.n_outputs} outputs read",
+        "use a smaller input or kernel",
+    )
     outputs, taps = np.indices((axis.n_outputs, axis.n_taps))
     matrix: Any = sparse.csr_array((axis.n_outputs, axis.n_samples), dtype=np.int64)
     for sample, factor in axis.terms(outputs, taps):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from convmatrix import network
+from convmatrix import memory, network
 from convmatrix import options as validate
 from convmatrix.nn.layer import Layer, as_real, batch_first, float_dtype, real_gradient, saved
 
@@ -205,6 +205,7 @@ class BatchNorm(Layer):
             raise ValueError(f"epsilon must be positive and finite, but is {epsilon}")
         kind = float_dtype(dtype)
         self.channels = validate.integer("channels", channels, minimum=1)
+        memory.require(4 * kind.itemsize * channels, f"BatchNorm of {channels} channels", "use fewer channels")
         self.momentum, self.epsilon = momentum, epsilon
         self.parameters["weight"] = np.ones(channels, dtype=kind)
         self.parameters["bias"] = np.zeros(channels, dtype=kind)

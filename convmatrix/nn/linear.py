@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convmatrix import network
+from convmatrix import memory, network
 from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.nn.layer import (
@@ -268,6 +268,7 @@ class Pad(Layer):
     def forward(self, x: Array, *, training: bool = False) -> Array:
         """Return the padded batch."""
         self._output = (len(x), *self.output_shape(x.shape[1:]))
+        memory.require(x.itemsize * math.prod(self._output), f"the output of {self!r}", "pad less, or a smaller batch")
         samples = batch_last(as_real(self, x))
         return batch_first(np.pad(samples, [(0, 0), *self.widths, (0, 0)], constant_values=self.value))
 

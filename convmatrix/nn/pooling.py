@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from scipy import sparse
 
-from convmatrix import network
+from convmatrix import memory, network
 from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.memory import estimate
@@ -180,6 +180,7 @@ class Subsample(PoolingLayer):
         sizes = validate.shape("kernel_shape", (kernel_shape,) * 2 if np.ndim(kernel_shape) == 0 else kernel_shape)  # type: ignore[arg-type]
         super().__init__(sizes, stride)
         self.channels = validate.integer("channels", channels, minimum=1)
+        memory.require(16 * channels, f"Subsample of {channels} channels", "use fewer channels")
         self.parameters["weight"] = np.full(channels, 1 / math.prod(sizes), dtype=float_dtype(dtype))
         self.parameters["bias"] = np.zeros(channels, dtype=dtype)
         self._sums: Array | None = None

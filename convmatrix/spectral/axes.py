@@ -383,6 +383,16 @@ def used_taps(axis: Axis) -> NDArray[np.bool_]:
     """Return which taps of the kernel, flipped if the axis is, read a sample at any output, shape (tile, n_taps)."""
     used = np.zeros((axis.tile, axis.n_taps), dtype=bool)
     for tap in range(axis.n_taps):
-        reads = read_entries(axis, tap=tap)
-        used[reads.outputs % axis.tile, axis.n_taps - 1 - tap if axis.flip else tap] = True
+        place = axis.n_taps - 1 - tap if axis.flip else tap
+        if axis.boundary == "zero":  # decided from the first output that reads at or after sample 0
+            kernels = np.arange(min(axis.tile, axis.n_outputs))
+            first, step = kernels * axis.stride + tap * axis.dilation - axis.pad_low, axis.stride * axis.tile
+            repeat = np.maximum(-(first // step), 0)
+            used[kernels, place] = (kernels + repeat * axis.tile < axis.n_outputs) & (
+                first + repeat * step < axis.n_samples
+            )
+        elif axis.boundary == "antireflect":  # coefficients may cancel
+            used[read_entries(axis, tap=tap).outputs % axis.tile, place] = True
+        else:
+            used[: axis.n_outputs, place] = True
     return used

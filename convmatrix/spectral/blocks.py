@@ -230,17 +230,16 @@ class Blocks:
     def chunks(self, *, distinct: bool) -> list[NDArray[np.int64]]:
         """Return the frequencies of the first axis in chunks of moderate size; with ``distinct``, those that count."""
         size = math.prod((*self.shape[1:], *self.taps.shape[-3:])) * 16
+        what = f"the blocks of {math.prod(self.shape)} frequencies, each {self.n_groups} x {self.block_shape},"
+        remedy = "use spectral_norm or norm_bounds, which need fewer, or a smaller layer"
+        memory.require(16 * self.shape[0], what, remedy)
         first = np.arange(self.shape[0])
         if distinct:
             first = first[self.multiplicity.reshape(len(first), -1).any(axis=1)]
         n_chunks = min(max(-(-len(first) * size // _CHUNK), 1), len(first))
         needed = size * (self.axes[0].n_shifts + 2 * -(-len(first) // n_chunks))
         if needed >= memory.NEGLIGIBLE:
-            memory.require(
-                needed,
-                f"the blocks of {math.prod(self.shape)} frequencies, each {self.n_groups} x {self.block_shape},",
-                "use spectral_norm or norm_bounds, which need fewer, or a smaller layer",
-            )
+            memory.require(needed, what, remedy)
         _ = self._transformed  # computed here so that threads do not each compute it
         return np.array_split(first, n_chunks)
 

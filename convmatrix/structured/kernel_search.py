@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from scipy import sparse
 
+from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.arrays import scaled_to_one
 from convmatrix.boundary import BOUNDARIES, NOTHING, Axis, Boundary
@@ -171,6 +172,11 @@ def _axis_slices(
     ]  # one factor for each position on each axis, channels first
     slices = []
     for axis in range(1, len(outputs)):
+        memory.require(
+            8 * _COMBINATIONS * outputs[axis] * inputs[axis],
+            f"the slices of the matrix along axis {axis - 1}, {outputs[axis]} x {inputs[axis]}",
+            "use recover_kernel with a geometry, or a smaller matrix",
+        )
         weighted = np.broadcast_to(values, (_COMBINATIONS, len(values)))
         for indices, sides in zip((row_indices, column_indices), factors, strict=True):
             for other in range(len(outputs)):
@@ -193,6 +199,7 @@ def _axis_guesses(slices: NDArray[Any], most: int, level: float) -> list[_AxisGu
     guesses: list[_AxisGuess] = []
     least, nearest = math.inf, guesses
     read = np.abs(slices).max(axis=0, initial=0) > level * math.sqrt(n_slices)  # by every guess that fits
+    places = np.flatnonzero((slices != 0).any(axis=0))
     steps = range(1, n_samples + 1 if n_outputs > 1 else 2), range(1, max(most, _LARGEST_DILATION + 1))
     longest = max(int(read.sum(axis=1).max(initial=0)), 1)  # entries of a row, of which an antireflected tap adds three
     for taps in range(-(-longest // 3), most + 1):
@@ -208,7 +215,7 @@ def _axis_guesses(slices: NDArray[Any], most: int, level: float) -> list[_AxisGu
                     continue
                 for boundary in suitable if low > 0 or high > 0 else suitable[:1]:
                     guess = _AxisGuess(taps, stride, dilation, (low, high), boundary)
-                    misfit = _misfit(slices, guess, level if guesses else least)
+                    misfit = _misfit(slices, places, guess, level if guesses else least)
                     if misfit <= level:
                         guesses.append(guess)
                     elif misfit < least:
@@ -225,8 +232,11 @@ def _high(low: int, span: int, stride: int, n_outputs: int, n_samples: int) -> i
     return high if (n_samples + low + high - span) // stride + 1 == n_outputs else None
 
 
-def _misfit(slices: NDArray[Any], guess: _AxisGuess, enough: float) -> float:
-    """Return the distance of slices from combinations of a guess's matrices, or a lower bound above ``enough``."""
+def _misfit(slices: NDArray[Any], places: NDArray[np.int64], guess: _AxisGuess, enough: float) -> float:
+    """Return the distance of slices from combinations of a guess's matrices, or a lower bound above ``enough``.
+
+    ``places`` are those of the entries of a slice, as a vector, that are not zero in all slices.
+    """
     n_slices, n_outputs, n_samples = slices.shape
     axis = Axis(
         n_outputs,
@@ -237,19 +247,31 @@ def _misfit(slices: NDArray[Any], guess: _AxisGuess, enough: float) -> float:
         pad_low=guess.padding[0],
         boundary=guess.boundary,
     )
-    inside = np.zeros((n_outputs, n_samples), dtype=bool)
-    read = np.zeros((n_outputs, n_samples, guess.taps))
+    middle = n_outputs // 2  # which refuses most guesses
+    unread = np.ones(n_samples, dtype=bool)
+    for samples, _ in axis.terms(np.full(guess.taps, middle), np.arange(guess.taps)):
+        samples = np.asarray(samples)
+        unread[samples[samples != NOTHING]] = False
+    least = float(np.linalg.norm(slices[:, middle, unread])) / math.sqrt(n_slices)
+    if least > enough:
+        return least
+    found = []  # (place in a slice, tap, coefficient) of all that is read
     for samples, coefficients in axis.terms(np.arange(n_outputs)[:, None], np.arange(guess.taps)):  # (outputs, taps)
         samples, coefficients = np.broadcast_arrays(samples, coefficients)
         rows, taps = np.nonzero((samples != NOTHING) & (coefficients != 0))
-        inside[rows, samples[rows, taps]] = True
-        np.add.at(read, (rows, samples[rows, taps], taps), coefficients[rows, taps])
-    unread = float(np.linalg.norm(slices[:, ~inside])) / math.sqrt(n_slices)
-    if unread > enough or not inside.any():
-        return unread
-    right = slices[:, inside].T  # (entries that are read, slices)
-    solution = np.linalg.lstsq(read[inside].astype(right.dtype), right)[0]
-    return math.hypot(unread, float(np.linalg.norm(right - read[inside] @ solution)) / math.sqrt(n_slices))
+        found.append((rows * n_samples + samples[rows, taps], taps, coefficients[rows, taps]))
+    read_places, read_taps, factors = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    inside, entries = np.unique(read_places, return_inverse=True)
+    flat = slices.reshape(n_slices, -1)
+    outside = places[~np.isin(places, inside, assume_unique=True)]
+    missed = float(np.linalg.norm(flat[:, outside])) / math.sqrt(n_slices)
+    if missed > enough or not len(inside):
+        return missed
+    read = np.zeros((len(inside), guess.taps))
+    np.add.at(read, (entries, read_taps), factors)
+    right = flat[:, inside].T  # (entries that are read, slices)
+    solution = np.linalg.lstsq(read.astype(right.dtype), right)[0]
+    return math.hypot(missed, float(np.linalg.norm(right - read @ solution)) / math.sqrt(n_slices))
 
 
 def _by_size(axes: list[list[_AxisGuess]]) -> list[tuple[_AxisGuess, ...]]:

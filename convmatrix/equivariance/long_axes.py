@@ -1,0 +1,172 @@
+"""The shifts that a long axis commutes with, from its distinct rows: no matrix is built.
+
+Away from the borders, the rows of an axis repeat, moved by some columns. If two such stretches of rows are compared and
+both move equally far from row to row, then one comparison decides for all: whether column c of a row is moved to column
+c' of another is a question of c - c' modulo the number of columns.
+"""
+
+from __future__ import annotations
+
+import itertools
+from bisect import bisect_right
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from convmatrix.equivariance.axis_shifts import AxisShifts, axis_geometry
+from convmatrix.pattern import distinct_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
+
+    from convmatrix.geometry import ConvGeometry
+
+    Entry = tuple[int, tuple[int, ...], tuple[int, ...]]  # a column, its weights, and their coefficients
+
+_LONG: Final = 2**14  # rows of an axis whose matrix is not built
+_LISTED: Final = 2**18  # most entries of the distinct rows of a long axis
+
+
+class LongAxisShifts(AxisShifts):
+    """The shifts that one axis of a layer commutes with, from the table of its distinct rows.
+
+    Examples
+    --------
+    >>> from convmatrix import ConvGeometry
+    >>> ring = LongAxisShifts(ConvGeometry(10**9, 3, padding="same", boundary="circular"))
+    >>> list(ring.answers(5)), list(LongAxisShifts(ConvGeometry(10**9, 3, padding="same")).answers(5))
+    ([5], [])
+    """
+
+    def __init__(self, geometry: ConvGeometry, table: Any = None) -> None:
+        (axis,) = geometry.axes
+        (self.n_out,), (self.n_in,) = geometry.output_shape, geometry.input_shape
+        self.table: Any = distinct_rows(geometry) if table is None else table
+        lengths = [stretch.period * stretch.repeats for stretch in self.table.stretches]
+        self.starts = [0, *itertools.accumulate(lengths)][:-1]
+        self.n_weights = axis.tile * axis.n_taps
+        self.listed = [  # the first of equal rows, and its stretch
+            (start + place, stretch)
+            for start, stretch in zip(self.starts, self.table.stretches, strict=True)
+            for place in range(stretch.period)
+        ]
+
+    @property
+    def reads_nothing(self) -> bool:
+        """Whether the axis has no entries."""
+        return not any(self.entries(row) for row, _ in self.listed)
+
+    def stretch(self, row: int) -> tuple[Any, int]:
+        """Return the stretch of a row, and the place of the row in it."""
+        number = bisect_right(self.starts, row) - 1
+        return self.table.stretches[number], row - self.starts[number]
+
+    def entries(self, row: int, amount: int = 0, sign: int = 1) -> list[Entry]:
+        """Return the entries of a row, sorted, with columns moved as in `numpy.roll`, and coefficients times a sign."""
+        stretch, place = self.stretch(row)
+        repeat, number = divmod(place, stretch.period)
+        columns = (self.table.columns[stretch.first + number] + repeat * stretch.shift - amount) % self.n_in
+        found = []
+        for column, weight in zip(columns.tolist(), self.table.taps[stretch.first + number].tolist(), strict=True):
+            weights, factors = self._product(weight)
+            if any(factors):
+                found.append((column, weights, tuple(sign * factor for factor in factors)))
+        return sorted(found)
+
+    def _product(self, weight: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the weights that an entry of the table stands for, and their coefficients."""
+        place = weight - self.n_weights
+        if place < 0:
+            return (weight,), (1,)
+        return self.table.sums[place], self.table.factors[place] if self.table.factors else (1,)
+
+    def compared(self, moved: int, amount: int, sign: int = 1) -> Iterator[tuple[int, int, list[bool]]]:
+        """Yield ranges of rows, and which of their rows a pair of shifts preserves up to a sign; it repeats."""
+        n = self.n_out
+        cuts = sorted({0, *self.starts, *((start + moved) % n for start in (0, *self.starts))})
+        for first, stop in itertools.pairwise([*cuts, n]):
+            own, other = (self.stretch(row)[0] for row in (first, (first - moved) % n))
+            alike = (own.period, own.shift) == (other.period, other.shift) and min(own.repeats, other.repeats) > 1
+            count = min(own.period, stop - first) if alike else stop - first
+            yield (
+                first,
+                stop,
+                [
+                    self.entries(row) == self.entries((row - moved) % n, -amount, sign)
+                    for row in range(first, first + count)
+                ],
+            )
+
+    def _holds(self, moved: int, amount: int, sign: int = 1) -> bool:
+        return all(all(flags) for _, _, flags in self.compared(moved, amount, sign))
+
+    def _answers(self, amount: int, sign: int) -> Iterator[int]:
+        sizes = [len(self.entries(row)) for row, _ in self.listed]
+        chosen = self.listed[int(np.argmax(sizes))][0]  # a row with the most entries has the fewest images
+        for row in self._images(self.entries(chosen, amount, sign)):
+            moved = (chosen - row) % self.n_out
+            if self._holds(moved, amount, sign):
+                yield moved
+
+    def _images(self, wanted: list[Entry]) -> Iterator[int]:
+        """Yield the rows that have the given entries."""
+        for row, stretch in self.listed:
+            own = self.entries(row)
+            if len(own) != len(wanted):
+                continue
+            repeat = 0
+            if own and stretch.repeats > 1:
+                repeat = (wanted[0][0] - own[0][0]) // stretch.shift
+            if 0 <= repeat < stretch.repeats and self.entries(row + repeat * stretch.period) == wanted:
+                yield row + repeat * stretch.period
+
+    def answers(self, amount: int) -> Iterator[int]:
+        """Yield the output shifts that answer to an input shift, in no particular order."""
+        return self._answers(amount, 1)
+
+    def opposite_answers(self, amount: int) -> Iterator[int]:
+        """Yield the output shifts for which the output is negated as well, in no particular order."""
+        return self._answers(amount, -1) if self.table.factors else iter(())
+
+    def kept(self, moved: int, amount: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return which rows a pair of shifts preserves, and which it negates."""
+        same, opposite = np.zeros((2, self.n_out), dtype=bool)
+        for rows, sign in ((same, 1), (opposite, -1)):
+            if sign > 0 or self.table.factors:
+                for first, stop, flags in self.compared(moved, amount, sign):
+                    _fill(rows[first:stop], flags)
+        return same, opposite
+
+    def filled(self) -> NDArray[np.bool_]:
+        """Return which rows have entries."""
+        rows = np.empty(self.n_out, dtype=bool)
+        for start, stretch in zip(self.starts, self.table.stretches, strict=True):
+            flags = [bool(self.entries(start + place)) for place in range(stretch.period)]
+            _fill(rows[start : start + stretch.period * stretch.repeats], flags)
+        return rows
+
+    def n_broken(self, moved: int, amount: int) -> int:
+        """Return the number of rows that a pair of shifts does not preserve."""
+        total = 0
+        for first, stop, flags in self.compared(moved, amount):
+            whole, rest = divmod(stop - first, len(flags))
+            total += whole * flags.count(False) + flags[:rest].count(False)
+        return total
+
+
+def _fill(rows: NDArray[np.bool_], flags: list[bool]) -> None:
+    """Write flags into rows, again and again."""
+    for place, flag in enumerate(flags):
+        rows[place :: len(flags)] = flag
+
+
+def geometry_axes(geometry: ConvGeometry) -> list[AxisShifts]:
+    """Return the axes of a layer; long ones by their distinct rows."""
+    found: list[AxisShifts] = []
+    for number in range(len(geometry.axes)):
+        one = axis_geometry(geometry, number)
+        table = distinct_rows(one, min(_LISTED, one.n_out)) if one.n_out >= _LONG else None
+        found.append(AxisShifts(one.pattern()) if table is None else LongAxisShifts(one, table))
+    return found
