@@ -11,6 +11,7 @@ import pytest
 from scipy import sparse
 
 import convmatrix as cm
+from convmatrix.network import Convolution, Elementwise, Input
 from convmatrix.options import LAYER_OPTIONS, LayerOptions
 from tests.cases import CASES, for_each, integer_weights
 
@@ -203,6 +204,15 @@ WRONG_VALUES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
     "matrix as a tolerance": (TypeError, "tol", lambda: cm.is_circulant(np.eye(3), tol=np.eye(3))),  # type: ignore[arg-type]
     "no bound": (TypeError, "bound", lambda: cm.spectral.project_norm([1, 2], 4, bound=None)),  # type: ignore[arg-type]
     "shape as a geometry": (TypeError, "ConvGeometry", lambda: cm.estimate((4, 4))),  # type: ignore[arg-type]
+    "shape as a node's geometry": (TypeError, "geometry", lambda: Convolution((4, 4))),  # type: ignore[arg-type]
+    "ragged data": (ValueError, "y is", lambda: cm.solve.deconvolve([[1, 2], [3]], [1, 2], 4)),
+    "ragged box": (
+        ValueError,
+        "lower is",
+        lambda: cm.constraints.encode(cm.Network([Input((2,)), Elementwise("relu")]), [[1, 2], [3]], 1),
+    ),
+    "dtype of counts": (TypeError, "dtype 'abc'", lambda: cm.counts.network_counts("lenet5", dtype="abc")),
+    "no path": (TypeError, "path", lambda: cm.io.load(None)),  # type: ignore[arg-type]
     "number as nodes": (TypeError, "nodes", lambda: cm.Network(3)),  # type: ignore[arg-type]
 }
 
