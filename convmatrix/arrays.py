@@ -109,6 +109,10 @@ def from_tensor(value: Any) -> Any:
     """
     if not hasattr(value, "detach"):
         return value
+    if hasattr(value, "materialize"):  # as PyTorch's lazy parameters have
+        raise ValueError("the weights of a lazy module have no values before it has seen one input; call it first")
+    if getattr(value, "is_meta", False):
+        raise ValueError("a tensor on the device 'meta' holds no values; load the weights before they are read")
     tensor = value.detach().cpu()
     if str(tensor.dtype) in ("torch.float16", "torch.bfloat16"):
         tensor = tensor.float()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import importlib.util
 import os
 import secrets
 import shutil
@@ -12,13 +13,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final
 
-try:
-    import fcntl
-except ImportError:  # Windows, where an open file is neither renamed nor removed
-    fcntl = None  # type: ignore[assignment]
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+_CAN_LOCK: Final = importlib.util.find_spec("fcntl") is not None  # not on Windows, where open files are not renamed
+if _CAN_LOCK:
+    import fcntl
 
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
@@ -57,7 +57,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         yield file
         file.flush()
         os.fsync(file.fileno())
-        if fcntl is None:
+        if not _CAN_LOCK:
             file.close()
         if target.exists():
             shutil.copymode(target, temporary)
@@ -100,7 +100,7 @@ def atomic_folder(path: str | os.PathLike[str]) -> Iterator[Path]:
 
     def create(folder: Path) -> int:
         folder.mkdir()
-        return os.open(folder if fcntl is not None else os.devnull, os.O_RDONLY)
+        return os.open(folder if _CAN_LOCK else os.devnull, os.O_RDONLY)
 
     try:
         temporary, descriptor = _claim(target, create)
@@ -169,7 +169,7 @@ def _claim(target: Path, create: Callable[[Path], int]) -> tuple[Path, int]:
     writer of the same target takes a name of its own.
     """
     own = hashlib.sha256(os.fsencode(target.name)).hexdigest()[:16]
-    if fcntl is not None:  # elsewhere a file that has been closed, and is about to be renamed, looks like a leftover
+    if _CAN_LOCK:  # elsewhere a file that has been closed, and is about to be renamed, looks like a leftover
         _remove_leftover(_temporary(target, own))
     for word in (own, *(secrets.token_hex(8) for _ in range(_ATTEMPTS))):
         path = _temporary(target, word)
@@ -187,7 +187,7 @@ def _temporary(target: Path, word: str) -> Path:
 
 def _lock(descriptor: int, path: Path) -> bool:
     """Lock an open file; return False if another process has locked or removed it."""
-    if fcntl is None:
+    if not _CAN_LOCK:
         return True
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -201,7 +201,7 @@ def _lock(descriptor: int, path: Path) -> bool:
 def _remove_leftover(path: Path) -> None:
     """Remove what a killed process left; what a running one writes is locked, or cannot be removed."""
     with suppress(OSError):
-        if fcntl is None:
+        if not _CAN_LOCK:
             path.unlink()
             return
         is_folder = stat.S_ISDIR(path.lstat().st_mode)
@@ -220,7 +220,7 @@ def _remove_leftover(path: Path) -> None:
 def _discard(temporary: Path, file: BinaryIO) -> None:
     """Remove a temporary file, before it is unlocked where that is possible."""
     with suppress(OSError):  # a full disk, again
-        if fcntl is None:
+        if not _CAN_LOCK:
             file.close()
     temporary.unlink(missing_ok=True)
     with suppress(OSError):

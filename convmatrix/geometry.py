@@ -419,7 +419,7 @@ def _tiled_geometry(weights: tuple[int, ...], shape: tuple[int, ...], options: L
 
 def _connected_geometry(weights: tuple[int, ...], shape: tuple[int, ...], options: LayerOptions) -> ConvGeometry:
     """Return the layer of a kernel with one entry per connection, or with all channels."""
-    table = np.asarray(options["connections"])
+    table = validate.array("connections", options["connections"])
     n_axes = len(shape) - 1
     if table.ndim != 2 or n_axes < 1 or shape[0] != table.shape[1]:
         raise ValueError(

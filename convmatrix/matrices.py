@@ -368,7 +368,7 @@ def geometry_unfold_matrix(geometry: ConvGeometry, *, format: str = "csr", dtype
     n_columns = channels * math.prod(axis.n_samples for axis in axes)
     n_rows = channels * math.prod(axis.n_taps * axis.n_outputs for axis in axes)
     size = np.dtype(validate.index_dtype(n_rows, n_columns)).itemsize
-    n_bytes = n_rows * (2 * size + np.dtype(dtype).itemsize)
+    n_bytes = n_rows * (2 * size + validate.data_type(dtype).itemsize)
     what, remedy = f"the unfold matrix of {geometry!r} with {n_rows} rows", "use ConvOperator, which forms no matrix"
     if set(geometry.boundary).intersection(SIGNED):
         _check_signed(np.dtype(dtype), geometry.boundary)
@@ -431,7 +431,7 @@ def shift_matrix(
     sizes = validate.shape("shape", shape)
     amounts = (
         [validate.integer("shift", shift)] * len(sizes)
-        if np.ndim(shift) == 0
+        if not hasattr(shift, "__len__") or np.ndim(cast("int", shift)) == 0
         else [validate.integer(f"shift[{axis}]", amount) for axis, amount in enumerate(cast("Sequence[int]", shift))]
     )
     if len(amounts) != len(sizes):

@@ -228,11 +228,15 @@ def estimate(
     Estimate(shape=(3211264, 3211264), nonzeros=1838694400, bytes=22077177860, index_dtype='int32')
     """
     validate.sparse_format(format)
+    if not hasattr(geometry, "weight_shape"):
+        raise TypeError(
+            f"geometry must be a ConvGeometry, but is {geometry!r:.60}; give cm.ConvGeometry(input_shape, kernel_shape)"
+        )
     plan = Plan(
         geometry, validate.order(order), by_column=False, merge=True, rows=validate.row_range(rows, geometry.n_out)
     )
     if footprint is None:
-        return plan_size(plan, np.dtype(dtype), format)
+        return plan_size(plan, validate.data_type(dtype), format)
     if rows is not None:
         raise ValueError(f"rows={rows} and footprint exclude each other in an estimate; leave out one of them")
     mask = validate.weight_mask(footprint, geometry.weight_shape, len(geometry.kernel_shape))

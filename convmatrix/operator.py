@@ -258,7 +258,7 @@ class ConvOperator(LayerOperator):
         return self
 
     def _choose_method(self, method: str) -> str:
-        if method not in METHODS:
+        if not isinstance(method, str) or method not in METHODS:
             raise ValueError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
         shared, inexact = self.geometry.sharing == "shared", self.dtype.kind in "fc"
         if method == "fft" and not inexact:

@@ -67,17 +67,32 @@ def integer(name: str, value: Any, minimum: int | None = None) -> int:
     return number
 
 
+def real(name: str, value: Any) -> float:
+    """Return a real number; NaN and infinities are not refused."""
+    try:
+        if isinstance(value, str | bytes) or np.ndim(value):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise TypeError(f"{name} must be a number, but is {value!r:.60} ({type(value).__name__})") from None
+
+
 def finite(name: str, value: Any) -> float:
     """Return a real number as a float; NaN and infinities are refused."""
-    try:
-        if isinstance(value, str):
-            raise TypeError
-        number = float(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} must be a real number, but is {value!r} ({type(value).__name__})") from None
+    number = real(name, value)
     if not math.isfinite(number):
         raise ValueError(f"{name} must be finite, but is {number}")
     return number
+
+
+def array(name: str, values: Any) -> NDArray[Any]:
+    """Return an array; nested lists that differ in length are refused."""
+    try:
+        return np.asarray(from_tensor(values))
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError(f"{name} is made of lists that differ in length; give every row as many entries") from None
 
 
 def flag(name: str, value: Any) -> bool:
@@ -211,7 +226,7 @@ def connections(
     """Return the connection table as nested tuples, which can be compared and hashed."""
     if value is None:
         return None
-    table = np.asarray(value)
+    table = array("connections", value)
     if table.shape != (out_channels, in_channels):
         raise ValueError(
             f"connections has shape {table.shape}, but the layer has out_channels={out_channels} and "
@@ -358,14 +373,14 @@ def argument_hint(name: str, known: Iterable[str]) -> str:
 
 def order(order: str) -> Literal["C", "F"]:
     """Return the order in which arrays are flattened."""
-    if order not in ("C", "F"):
+    if not isinstance(order, str) or order not in ("C", "F"):
         raise ValueError(f"order {order!r} is unknown; choose C (row-major) or F (column-major)")
     return cast("Literal['C', 'F']", order)
 
 
 def sparse_format(format: str) -> str:
     """Return the name of a sparse format."""
-    if format not in FORMATS:
+    if not isinstance(format, str) or format not in FORMATS:
         hint = called_here(format, FORMATS, {})
         raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}{hint}")
     return format
@@ -486,7 +501,7 @@ def weight_mask(footprint: ArrayLike, weight_shape: tuple[int, ...], least_axes:
     >>> weight_mask([0, 1, 1], (2, 2, 3))
     array([False,  True,  True])
     """
-    mask = np.asarray(footprint)
+    mask = array("footprint", footprint)
     fits = mask.ndim >= least_axes and mask.shape == weight_shape[max(len(weight_shape) - mask.ndim, 0) :]
     if not fits:
         raise ValueError(
@@ -500,11 +515,19 @@ def weight_mask(footprint: ArrayLike, weight_shape: tuple[int, ...], least_axes:
     return mask.astype(bool)
 
 
+def data_type(dtype: Any) -> np.dtype[Any]:
+    """Return a NumPy data type."""
+    try:
+        return np.dtype(dtype)
+    except (TypeError, ValueError):
+        raise TypeError(f"dtype {dtype!r:.60} is unknown; give one of NumPy's, such as float or 'float32'") from None
+
+
 def convert(kernel: NDArray[Any], dtype: DTypeLike | None) -> NDArray[Any]:
     """Return the kernel converted to a dtype, which must represent its values."""
-    if dtype is None or kernel.dtype == np.dtype(dtype):
+    target = kernel.dtype if dtype is None else data_type(dtype)
+    if kernel.dtype == target:
         return kernel
-    target = np.dtype(dtype)
     if not np.can_cast(kernel.dtype, target, "same_kind"):
         raise TypeError(
             f"a kernel of dtype {kernel.dtype} does not convert to dtype={target} without loss; convert it yourself, "

@@ -80,3 +80,36 @@ def test_a_norm_beyond_double_precision_is_an_error(capsys: pytest.CaptureFixtur
     assert "beyond double precision" in capsys.readouterr().err
     assert spectral.rank([1e308, 1e308], 5) == 4
     assert spectral.condition_number([1e308, 1e308], 5) == pytest.approx(spectral.condition_number([1, 1], 5))
+
+
+@for_each(
+    "arguments, named",
+    [
+        (["--kernel", "[[1,2],[3,4]]", "--input-shape", "4x4", "--groups", "7"], "--groups=7 does not divide 1 input"),
+        (
+            ["--kernel-shape", "4x2x3x3", "--random", "--input-shape", "2x6x6", "--connections", "[[1,0],[0,1]]"],
+            "--connections has shape (2, 2), but the layer has 4 output channels and 2 input channels",
+        ),
+        (
+            [
+                "--kernel",
+                "[[1,2],[3,4]]",
+                "--input-shape",
+                "1000000x1000000",
+                "--boundary",
+                "circular",
+                "--stride",
+                "2",
+            ],
+            "the matrix of this layer with",
+        ),
+    ],
+)
+def test_errors_name_the_options_of_the_command(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["matrix", *arguments]) == 2
+    errors = capsys.readouterr().err
+    assert named in errors
+    assert "_channels" not in errors
+    assert "ConvGeometry" not in errors

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from scipy import sparse
 
 import convmatrix as cm
+from convmatrix.network import Convolution, Elementwise, Input
 from convmatrix.options import LAYER_OPTIONS, LayerOptions
 from tests.cases import CASES, for_each, integer_weights
 
@@ -176,3 +178,47 @@ def test_torch_layers_are_no_kernels() -> None:
     torch = pytest.importorskip("torch")
     with pytest.raises(TypeError, match=r"Conv2d.*from_torch"):
         cm.conv_matrix(torch.nn.Conv2d(1, 1, 3), (5, 5))
+
+
+WRONG_VALUES: dict[str, tuple[type[Exception], str, Callable[[], object]]] = {
+    "ragged connections": (
+        ValueError,
+        "connections",
+        lambda: cm.ConvGeometry(4, 2, in_channels=2, out_channels=2, connections=[[1, 2], [3]]),  # type: ignore[list-item]
+    ),
+    "ragged column": (ValueError, "column", lambda: cm.toeplitz([[1, 2], [3]])),
+    "words as a column": (ValueError, "column", lambda: cm.toeplitz(["a"])),
+    "ragged coefficients": (ValueError, "coefficients", lambda: cm.doubly_block_circulant([[1, 2], [3]])),
+    "ragged matrix": (ValueError, "A is", lambda: cm.is_circulant([[1, 2], [3]])),
+    "ragged footprint": (ValueError, "footprint", lambda: cm.conv_matrix([1, 2], 4, footprint=[[1, 2], [3]])),
+    "array as an order": (ValueError, "order", lambda: cm.conv_matrix([1, 2], 4, order=np.ones((2, 2)))),  # type: ignore[arg-type]
+    "array as a format": (ValueError, "format", lambda: cm.conv_matrix([1, 2], 4, format=np.zeros(0))),  # type: ignore[call-overload]
+    "array as a method": (ValueError, "method", lambda: cm.ConvOperator([1, 2], 4, method=np.zeros(0))),  # type: ignore[arg-type]
+    "word as a dtype": (TypeError, "dtype 'abc'", lambda: cm.unfold_matrix(4, 2, dtype="abc")),
+    "number as channels": (
+        TypeError,
+        "channels",
+        lambda: cm.is_doubly_block_circulant(np.eye(4), (2, 2), channels=None),
+    ),  # type: ignore[arg-type]
+    "word as a tolerance": (TypeError, "tol", lambda: cm.spectral.norm_bounds([1, 2], 4, tol="abc")),  # type: ignore[arg-type]
+    "matrix as a tolerance": (TypeError, "tol", lambda: cm.is_circulant(np.eye(3), tol=np.eye(3))),  # type: ignore[arg-type]
+    "no bound": (TypeError, "bound", lambda: cm.spectral.project_norm([1, 2], 4, bound=None)),  # type: ignore[arg-type]
+    "shape as a geometry": (TypeError, "ConvGeometry", lambda: cm.estimate((4, 4))),  # type: ignore[arg-type]
+    "shape as a node's geometry": (TypeError, "geometry", lambda: Convolution((4, 4))),  # type: ignore[arg-type]
+    "ragged data": (ValueError, "y is", lambda: cm.solve.deconvolve([[1, 2], [3]], [1, 2], 4)),
+    "ragged box": (
+        ValueError,
+        "lower is",
+        lambda: cm.constraints.encode(cm.Network([Input((2,)), Elementwise("relu")]), [[1, 2], [3]], 1),
+    ),
+    "dtype of counts": (TypeError, "dtype 'abc'", lambda: cm.counts.network_counts("lenet5", dtype="abc")),
+    "no path": (TypeError, "path", lambda: cm.io.load(None)),  # type: ignore[arg-type]
+    "number as nodes": (TypeError, "nodes", lambda: cm.Network(3)),  # type: ignore[arg-type]
+}
+
+
+@for_each("name", WRONG_VALUES)
+def test_wrong_values_are_named(name: str) -> None:
+    error, parameter, call = WRONG_VALUES[name]
+    with pytest.raises(error, match=parameter):
+        call()

@@ -14,6 +14,7 @@ import torch.nn.functional as F  # noqa: E402, N812
 from torch import nn  # noqa: E402
 from torch.nn.utils.parametrizations import weight_norm  # noqa: E402
 
+import convmatrix as cm  # noqa: E402
 from convmatrix.counts import network_counts  # noqa: E402
 from convmatrix.frameworks import network_from_torch, reference_values  # noqa: E402
 from convmatrix.network import UnknownOperatorError  # noqa: E402
@@ -360,6 +361,11 @@ def test_what_has_no_values():
         network_from_torch(nn.LazyLinear(3), (4,))
     with pytest.raises(ValueError, match="meta"):
         network_from_torch(nn.Linear(3, 4, device="meta"), (3,))
+    for layer, reason in ((nn.LazyConv2d(2, 3), "lazy"), (nn.Conv2d(1, 2, 3, device="meta"), "meta")):
+        with pytest.raises(ValueError, match=reason):
+            cm.conv_matrix(layer.weight, (1, 5, 5))
+    with pytest.raises(TypeError, match=r"layers\[0\] is a ReLU of torch.*Network\.from_torch"):
+        cm.nn.Sequential([nn.ReLU()])
     with pytest.raises(ValueError, match="no output of Written depends on its input"):
         network_from_torch(Written(lambda m, x: m.w * 2, w=parameter(3)), (4,))
 

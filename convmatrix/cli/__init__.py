@@ -71,7 +71,13 @@ _IN_COMMAND: Final = (
     (", another checkpoint file, or allow_changes=True", ", or another checkpoint file"),
     (r"set (flip|transposed)=True", r"add --\1"),
     (r"\b(?:boundary=|boundary (?='))", "--boundary "),
-    (rf"\b({_ARGUMENTS})(?==|\[\d+\]=| has \d+ entries)", lambda found: "--" + found[1].replace("_", "-")),
+    (r"\bConvGeometry\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)", "this layer"),
+    (r"\bin_channels=(\d+)", r"\1 input channels"),
+    (r"\bout_channels=(\d+)", r"\1 output channels"),
+    (
+        rf"(?<!-)\b({_ARGUMENTS})(?==|\[\d+\]=| has \d+ entries| has shape)",
+        lambda found: "--" + found[1].replace("_", "-"),
+    ),
     (r"(?<=shape=)\((\d+(?:, \d+)*),?\)", lambda found: found[1].replace(", ", "x")),
 )
 

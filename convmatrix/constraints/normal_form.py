@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix import memory
+from convmatrix import options as validate
 from convmatrix.arrays import KeepsReadOnly
 from convmatrix.constraints.affine_bounds import affine_bounds
 from convmatrix.constraints.equation_builder import EquationBuilder
@@ -371,7 +372,7 @@ def box_bounds(shape: tuple[int, ...], lower: ArrayLike, upper: ArrayLike) -> tu
     """Return the raveled bounds of a box of inputs, or raise ValueError with the first entry that is wrong."""
     bounds = []
     for name, value in (("lower", lower), ("upper", upper)):
-        array = np.asarray(value)
+        array = validate.array(name, value)
         if array.dtype.kind not in "fiub":
             raise TypeError(f"{name} must hold real numbers, but has dtype {array.dtype}")
         try:

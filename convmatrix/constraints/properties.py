@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convmatrix import options as validate
 from convmatrix.network import as_network
 
 if TYPE_CHECKING:
@@ -245,8 +246,10 @@ def box_around(x: ArrayLike, radius: ArrayLike, low: float = -math.inf, high: fl
     >>> box_around([0.0, 0.5], 0.25, low=0)
     (array([0.  , 0.25]), array([0.25, 0.75]))
     """
-    centre = np.asarray(x, np.float64)
-    size = np.asarray(radius, np.float64)
+    centre, size, low, high = (
+        np.asarray(validate.array(name, value), np.float64)
+        for name, value in (("x", x), ("radius", radius), ("low", low), ("high", high))
+    )
     if not (np.isfinite(centre).all() and np.isfinite(size).all() and (size >= 0).all()):
         raise ValueError("x and radius must be finite, and radius must not be negative")
     return np.clip(centre - size, low, high), np.clip(centre + size, low, high)

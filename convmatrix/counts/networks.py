@@ -185,7 +185,7 @@ def node_counts(node: Node, dtype: DTypeLike = np.float64) -> LayerCounts:
 def _structure(node: Node, dtype: DTypeLike) -> LayerCounts:
     """Return the counts of a node, of which those of the parameters are not used."""
     operation, units = node.operation, math.prod(node.output_shape)
-    item = np.dtype(dtype).itemsize
+    item = validate.data_type(dtype).itemsize
     if isinstance(operation, Input):
         return _no_counts(node.name, units=units)
     if isinstance(operation, Convolution):

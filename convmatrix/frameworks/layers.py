@@ -78,7 +78,8 @@ def from_torch(layer: Any, input_shape: int | Sequence[int]) -> tuple[NDArray[An
         )
     if not layer.in_channels:
         raise ValueError(
-            f"{type(layer).__name__} is a lazy layer with in_channels=0: it has to see one input before it has weights"
+            f"{type(layer).__name__} is a lazy layer with in_channels=0: it has to see one input before it has "
+            "weights; call layer(torch.zeros(1, *input_shape))"
         )
     taps = tuple(int(size) for size in layer.kernel_size)
     shape = validate.shape("input_shape", input_shape)

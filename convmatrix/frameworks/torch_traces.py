@@ -103,7 +103,8 @@ def _example_options(torch: Any, module: Any) -> dict[str, Any]:
     lazy = [name for name, p in module.named_parameters() if isinstance(p, torch.nn.parameter.UninitializedTensorMixin)]
     if lazy:
         raise ValueError(
-            f"parameter {lazy[0]!r} has no values yet; a lazy module has to see one input before it can be read"
+            f"parameter {lazy[0]!r} has no values yet; a lazy module has to see one input before it can be read: call "
+            "module(torch.zeros(1, *input_shape))"
         )
     for tensor in (*module.parameters(), *module.buffers()):
         if tensor.is_floating_point():

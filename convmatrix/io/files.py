@@ -192,9 +192,11 @@ def load_in_any_order(
 def _format_of(path: Any, format: str | None) -> str:
     """Return the format of a file: the given one, or that of its suffix."""
     if format is not None:
-        if format not in _READERS:
+        if not isinstance(format, str) or format not in _READERS:
             raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(_READERS)}")
         return format
+    if not isinstance(path, str | os.PathLike):
+        raise TypeError(f"path must be a path, but is {path!r:.60} ({type(path).__name__})")
     suffix = Path(path).suffix
     name = suffix[1:].lower()
     if name not in _READERS:

@@ -115,6 +115,8 @@ def listed_names(names: Iterable[str], most: int = 12) -> str:
 
 def as_nodes(nodes: Iterable[Any]) -> list[Node]:
     """Return nodes with names and inputs; the first is the input."""
+    if not isinstance(nodes, Iterable):
+        raise TypeError(f"nodes must be a list of nodes, but is {nodes!r:.60}")
     listed: list[Node] = []
     for number, item in enumerate(nodes, start=1):
         node = _as_node(item, number)

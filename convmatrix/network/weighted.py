@@ -13,6 +13,7 @@ from scipy import sparse
 
 from convmatrix import memory
 from convmatrix import options as validate
+from convmatrix.geometry import ConvGeometry
 from convmatrix.matrices import conv_matrix
 from convmatrix.network.boxes import Box, box_shape, normalised, whole
 from convmatrix.network.operations import MissingWeightsError, Operation, Shape, frozen_array, like
@@ -29,7 +30,6 @@ from convmatrix.weights import group_weights
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
-    from convmatrix.geometry import ConvGeometry
     from convmatrix.network.operations import Mask
     from convmatrix.pattern import WeightPattern
 
@@ -80,6 +80,8 @@ class Convolution(Operation):
 
     def __post_init__(self) -> None:
         g = self.geometry
+        if not isinstance(g, ConvGeometry):
+            raise TypeError(f"geometry must be a ConvGeometry, but is {g!r:.60}; give cm.ConvGeometry(...)")
         if self.weight is not None:
             weight = validate.weight_array(self.weight, g.weight_shape, g)
             object.__setattr__(self, "weight", _real_array("weight", weight))

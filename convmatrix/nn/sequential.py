@@ -118,7 +118,11 @@ class Sequential(ShownAsTable, Composite):
             raise TypeError("layers must be one list, but is a single layer; write nn.Sequential([first, second, ...])")
         for place, layer in enumerate(layers):
             if not isinstance(layer, Layer):
-                raise TypeError(f"layers[{place}] is a {type(layer).__name__}, not a layer")
+                kind = type(layer)
+                raise TypeError(
+                    f"layers[{place}] is a {kind.__name__} of {kind.__module__}, not a layer of convmatrix.nn; modules "
+                    "of PyTorch are read by cm.Network.from_torch(module, input_shape)"
+                )
         self.layers = tuple(layers)
         self._input_shape = input_shape
         self._require_distinct()

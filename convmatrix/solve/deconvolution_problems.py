@@ -113,7 +113,7 @@ def read_data(y: ArrayLike, geometry: ConvGeometry) -> tuple[Array, tuple[int, .
 
     For a layer with one input and one output channel, y may have any number of channels: one column each.
     """
-    array = np.asarray(y)
+    array = validate.array("y", y)
     if array.dtype.kind not in "biufc":
         raise TypeError(f"y has dtype {array.dtype}, but must be numeric; convert it, as with y.astype(float)")
     single = geometry.in_channels == geometry.out_channels == 1

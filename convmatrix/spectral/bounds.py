@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Unpack
 import numpy as np
 from scipy import sparse
 
+from convmatrix import options as validate
 from convmatrix.arrays import EPSILON
 from convmatrix.boundary import SIGNED
 from convmatrix.display.tables import facts
@@ -166,7 +167,7 @@ def norm_bounds(
     >>> (upper - lower) / lower <= 1e-6
     True
     """
-    if tol is not None and not tol > 0:
+    if tol is not None and not validate.real("tol", tol) > 0:
         raise ValueError(f"tol={tol!r} must be positive: it is the relative width of the interval")
     given = read_layer(kernel, input_shape, **layer)
     geometry = given.geometry

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, overload
 
 import numpy as np
 
+from convmatrix import options as validate
 from convmatrix.arrays import EPSILON
 from convmatrix.matrices import conv_matrix
 from convmatrix.memory import MatrixTooLargeError
@@ -124,9 +125,9 @@ def spectral_norm(
     >>> round(value, 3), error <= 1e-6 * value
     (9.993, True)
     """
-    if method not in METHODS:
+    if not isinstance(method, str) or method not in METHODS:
         raise ValueError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
-    if not tol > 0:
+    if not validate.real("tol", tol) > 0:
         raise ValueError(f"tol={tol!r} must be positive: it is the relative error of the value")
     given = read_layer(kernel, input_shape, **layer)
     if method == "exact" or (method == "auto" and _is_quick(given)):
@@ -357,7 +358,7 @@ def rank(kernel: ArrayLike, input_shape: Shape, *, tol: float | None = None, **l
     >>> rank([1, -1], 6, padding="same", boundary="circular")
     5
     """
-    if tol is not None and not 0 <= tol < 1:
+    if tol is not None and not 0 <= validate.real("tol", tol) < 1:
         raise ValueError(f"tol={tol!r} must lie in [0, 1): it is relative to the largest singular value")
     given, _ = read_layer(kernel, input_shape, **layer).scaled()
     values = sorted_values(affordable_blocks(given))

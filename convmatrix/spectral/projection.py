@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Unpack, overload
 
 import numpy as np
 
+from convmatrix import options as validate
 from convmatrix.arrays import EPSILON
 from convmatrix.options import LayerOptions, as_array, takes_layer_options
 from convmatrix.progress import report_step, reporting
@@ -141,9 +142,9 @@ def project_norm(
     >>> kernel.round(2)
     array([ 0.33, -1.33,  0.33])
     """
-    if not (bound > 0 and math.isfinite(bound)):
+    if not (validate.real("bound", bound) > 0 and math.isfinite(bound)):
         raise ValueError(f"bound={bound!r} must be positive and finite: it is the largest norm that is allowed")
-    if tol is not None and not 0 < tol < 1:
+    if tol is not None and not 0 < validate.real("tol", tol) < 1:
         raise ValueError(f"tol={tol!r} must be between 0 and 1: it is the distance from the nearest kernel, relative")
     given, original = read_layer(kernel, input_shape, **layer), as_array(kernel)
     lowest, norm = norm_bounds(given.weights, given.geometry)

@@ -196,7 +196,7 @@ def doubly_block_circulant(
            [3, 4, 1, 2],
            [4, 3, 2, 1]])
     """
-    sizes = np.shape(coefficients) if shape is None else shape
+    sizes = validate.array("coefficients", coefficients).shape if shape is None else shape
     return _levels_matrix(coefficients, sizes, origin, "circular", order, format)
 
 
@@ -299,9 +299,12 @@ def _centre(taps: tuple[int, ...], origin: int | Sequence[int] | None) -> tuple[
 
 
 def _vector(name: str, values: ArrayLike) -> NDArray[Any]:
-    array = np.asarray(values)
-    if array.ndim != 1 or not array.size:
-        raise ValueError(f"{name} must be one-dimensional and not empty, but has shape {array.shape}")
+    array = validate.array(name, values)
+    if array.ndim != 1 or not array.size or array.dtype.kind not in "biufc":
+        raise ValueError(
+            f"{name} must be one-dimensional and not empty, of numbers, but has shape {array.shape} and dtype "
+            f"{array.dtype}"
+        )
     return array
 
 
@@ -309,7 +312,7 @@ def _levels(
     coefficients: ArrayLike, shape: int | Sequence[int]
 ) -> tuple[NDArray[Any], tuple[int, ...], tuple[int, ...]]:
     """Return the coefficients, the sizes of the levels, and the number of coefficients on each level."""
-    array = np.asarray(coefficients)
+    array = validate.array("coefficients", coefficients)
     sizes = validate.shape("shape", shape)
     if array.ndim not in (len(sizes), len(sizes) + 2):
         raise ValueError(

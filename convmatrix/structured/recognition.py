@@ -71,7 +71,7 @@ def structure_violation(
     """
     if structure not in ("toeplitz", "circulant"):
         raise ValueError(f"structure {structure!r} is unknown; choose toeplitz or circulant")
-    if not tol >= 0:
+    if not validate.real("tol", tol) >= 0:
         raise ValueError(f"tol={tol!r} must not be negative: it is the largest difference that is allowed")
     matrix = ProbedOperator.of(A) if is_operator(A) else as_csr(A)
     rows, columns = _sizes(matrix, shape, input_shape, channels)
@@ -218,7 +218,7 @@ def as_csr(A: Any) -> Any:
 
 
 def _dense(A: ArrayLike) -> Any:
-    array = np.asarray(A)
+    array = validate.array("A", A)
     if array.ndim != 2 or array.dtype.kind not in "biufc":
         raise ValueError(
             f"expected a matrix of numbers, but got an array of shape {array.shape} and dtype {array.dtype}"
@@ -230,7 +230,7 @@ def _sizes(
     matrix: Any, shape: int | Sequence[int] | None, input_shape: int | Sequence[int] | None, channels: tuple[int, int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the levels of rows and columns; raise if they do not fit the matrix."""
-    outputs, inputs = (validate.integer(f"channels[{side}]", channels[side], minimum=1) for side in (0, 1))
+    outputs, inputs = validate.per_axis("channels", channels, 2, minimum=1)
     n_rows, n_columns = matrix.shape
     if shape is None:
         return (n_rows // outputs,), (n_columns // inputs,)
