@@ -5,9 +5,11 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import re
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -25,11 +27,30 @@ settings.register_profile("suite", max_examples=60, deadline=None, derandomize=T
 settings.register_profile("explore", max_examples=1000, deadline=None, print_blob=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "suite"))
 
-# Files whose tests share what takes long to compute: pytest-xdist runs each of them in one process.
-TOGETHER = ("tests/test_analyses.py", "tests/test_coq.py", "tests/test_theorems.py")
+# Tests that share what takes long to set up: pytest-xdist runs those of each line in one process.
+TOGETHER = (
+    "tests/test_analyses.py",
+    "tests/test_coq.py",
+    "tests/test_distributed.py",
+    "tests/test_docs.py::test_built_pages",
+    "tests/test_explore.py",
+    "tests/test_paper.py",
+    "tests/test_theorems.py",
+)
 
 # Packages of extras that examples in docstrings import; where one is missing, the example is skipped.
 OPTIONAL = ("distributed", "onnx", "torch", "z3", "matplotlib", "sklearn", "skimage")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Import the tests without searches for garbage, a third of the time; later ones leave out what is here by then."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -50,7 +71,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
     class Scheduling(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.partition("::")[0]
-            return file if file in TOGETHER else nodeid
+            return next((shared for shared in TOGETHER if nodeid.startswith(shared)), nodeid)
 
     return Scheduling(config, log)

@@ -30,6 +30,9 @@ PAGES: Final = sorted(
 FLAGS: Final = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 
+DOCS_EXTRA: Final = ("sphinx", "numpydoc", "myst_parser", "furo", "sphinx-mathjax-offline", "sklearn", "skimage")
+
+
 class Block(NamedTuple):
     """A fenced block of a page; the code of a picture names the picture beside its language."""
 
@@ -391,7 +394,7 @@ def test_the_check_sees_what_is_loaded() -> None:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Build the manual from a copy of its sources, with one analysis, and return the folder of pages."""
-    for package in ("sphinx", "numpydoc", "myst_parser", "furo", "sphinx-mathjax-offline", "sklearn", "skimage"):
+    for package in DOCS_EXTRA:
         pytest.importorskip(package, reason='the manual needs: pip install ".[docs]"')
     root = tmp_path_factory.mktemp("manual")
     shutil.copytree(DOCS, root / "docs", ignore=shutil.ignore_patterns("_build", "_generated", "__pycache__"))
@@ -403,15 +406,19 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=root,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return root / "pages"
 
 
-def test_build_is_complete(built: Path) -> None:
+def test_built_pages_are_complete(built: Path) -> None:
     for page in PAGES:
         assert (built / page.relative_to(DOCS)).with_suffix(".html").is_file()
+    pictures = list((built.parent / "docs" / "_generated" / "figures").glob("*.svg"))
+    assert len(pictures) == sum(block.language == "{drawn}" for page in PAGES for block in blocks_of(page))
+    for picture in pictures:
+        assert picture.read_text(encoding="utf-8").count("<path") > 5, picture.name
     gallery = (built / "_generated" / "gallery" / "small_image.html").read_text(encoding="utf-8")
     assert "reproduced" in gallery
     assert "small_image.svg" in gallery
@@ -451,7 +458,7 @@ def ask_browser(browser: str, address: str, folder: Path) -> tuple[set[tuple[str
     return set(re.findall(r'"traffic_annotation":(\d+),"url":"(https?://[^/"]+)', text)), done.stdout
 
 
-def test_readers_browser_asks_no_other_host(built: Path, tmp_path: Path) -> None:
+def test_built_pages_ask_no_other_host(built: Path, tmp_path: Path) -> None:
     """Mathematics is typeset, and pages ask nothing."""
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if browser is None:

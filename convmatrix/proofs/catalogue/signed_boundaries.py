@@ -253,6 +253,14 @@ def _lemma(name: str, text: str, latex: str, build: Callable[[Algebra], Conditio
 
 _MIRROR = {"m": 3, "n": 5, "k": 3, "s": 2, "d": 1, "p": 1, "i": 1, "t": 0}
 
+_PAIRS = Lemma(
+    "pairs",
+    "taps t and k - 1 - t are at equal distances from i, on either side",
+    r"x(i, t) + x(i, k - 1 - t) = 2i",
+    _pair_lemma,
+    {"n": 5, "k": 3, "d": 2, "p": 2, "i": 4, "t": 2},
+)
+
 _STRAIGHT_LINES = (
     _lemma(
         "constants",
@@ -317,18 +325,7 @@ THEOREMS = (
                 r"\equiv c (2x + 1) \pmod{4n}",
                 _sine_fold_lemma,
             ),
-            _lemma(
-                "pairs",
-                "taps t and k - 1 - t are at equal distances from i, on either side",
-                r"x(i, t) + x(i, k - 1 - t) = 2i",
-                _pair_lemma,
-                n=5,
-                k=3,
-                d=2,
-                p=2,
-                i=4,
-                t=2,
-            ),
+            _PAIRS,
         ),
         _check_sine_eigenvectors,
         _SINES,
@@ -394,18 +391,7 @@ THEOREMS = (
                 r"c = 1,\ 2n - 2 \mid j - x \ \text{ or } \ c = -1,\ 2n - 2 \mid j + x;\quad j_1 = 0,\ j_2 = n - 1",
                 _inner_fold_lemma,
             ),
-            _lemma(
-                "pairs",
-                "taps t and k - 1 - t are at equal distances from i, on either side",
-                r"x(i, t) + x(i, k - 1 - t) = 2i",
-                _pair_lemma,
-                n=5,
-                k=3,
-                d=2,
-                p=2,
-                i=4,
-                t=2,
-            ),
+            _PAIRS,
         ),
         _check_antireflective_eigenvectors,
         _SINES,

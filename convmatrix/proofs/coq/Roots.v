@@ -58,4 +58,31 @@ Lemma root_power_root n x f : 1 <= n -> root_of_unity n x -> root_of_unity n (ro
 Proof.
   intros Hn Hx. unfold root_of_unity, root_power. rewrite <- power_mul, Nat.mul_comm, power_mul, Hx. apply power_one.
 Qed.
+
+Lemma root_power_period n x a b q : 1 <= n -> a = b + q * n -> root_power n x a = root_power n x b.
+Proof. intros Hn ->. apply root_power_same. apply Z.mod_add. lia. Qed.
+
+Lemma sum_reversed (k : Z) (f : Z -> K) : sum (range k) f = sum (range k) (fun t => f (k - 1 - t)).
+Proof.
+  apply (sum_bijection (range k) (range k) (fun t => k - 1 - t) (fun t => k - 1 - t)); try apply range_distinct;
+    intros t; rewrite !in_range; lia.
+Qed.
+
+(* Waves x^u + s x^(-u), for s = 1 twice cosines and for s = -1 twice sines, at exponents on either side of u: with weights that
+   are the same from either end they sum to a multiple of the wave at u. *)
+Lemma wave_sum n x s k (w : Z -> K) (e : Z -> Z) u : 1 <= n -> root_of_unity n x ->
+  (forall t, 0 <= t < k -> w (k - 1 - t) = w t) -> (forall t, e (k - 1 - t) = - e t) ->
+  sum (range k) (fun t => w t * (root_power n x (e t + u) + s * root_power n x (- (e t + u))))%K
+  = (sum (range k) (fun t => w t * root_power n x (e t)) * (root_power n x u + s * root_power n x (- u)))%K.
+Proof.
+  intros Hn Hx W E.
+  transitivity (sum (range k) (fun t => w t * root_power n x (e t) * root_power n x u
+    + w t * root_power n x (- e t) * (s * root_power n x (- u)))%K).
+  - apply sum_ext. intros t _. replace (- (e t + u)) with (- e t + - u) by lia.
+    rewrite !root_power_add by assumption. ring.
+  - rewrite sum_add, !sum_scale_right.
+    replace (sum (range k) (fun t => w t * root_power n x (- e t)))%K
+      with (sum (range k) (fun t => w t * root_power n x (e t)))%K; [ring|].
+    rewrite sum_reversed. apply sum_ext. intros t Ht. apply in_range in Ht. rewrite W, E by assumption. reflexivity.
+Qed.
 End Roots.

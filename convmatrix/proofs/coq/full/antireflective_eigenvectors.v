@@ -19,12 +19,6 @@ Section Antireflective.
 Context {K : commutative_ring}.
 Add Ring K_ring : (ring_laws K).
 
-Lemma sum_reversed (k : Z) (f : Z -> K) : sum (range k) f = sum (range k) (fun t => f (k - 1 - t)).
-Proof.
-  apply (sum_bijection (range k) (range k) (fun t => k - 1 - t) (fun t => k - 1 - t)); try apply range_distinct;
-    intros t; rewrite !in_range; lia.
-Qed.
-
 (* What is read of an affine function, and of the sines, is its value at the position. *)
 Lemma affine_read n (alpha beta : K) x : 2 <= n ->
   sum (terms (signed antireflect) x n) (fun term => integer (snd term) * (alpha + beta * integer (fst term)))%K
@@ -47,8 +41,7 @@ Lemma sine_read n (r : K) x : 2 <= n -> root_of_unity (2 * n - 2) r ->
   sum (terms (signed antireflect) x n) (fun term => integer (snd term) * twice_sine n r (fst term))%K = twice_sine n r x.
 Proof.
   intros N R. unfold sum, terms, read_terms, twice_sine. cbn [fold_right fst snd].
-  assert (M : forall u v q : Z, u = v + q * (2 * n - 2) -> root_power (2 * n - 2) r u = root_power (2 * n - 2) r v).
-  { intros u v q ->. apply root_power_same. apply Z.mod_add. lia. }
+  pose proof (root_power_period (2 * n - 2) r) as M.
   destruct (antireflective_eigenvectors_fold n x N) as [F [-> ->]].
   rewrite (M (n - 1) (- (n - 1)) 1) by lia. change (- 0) with 0.
   set (s := antireflect_sample_0 x n) in *. set (e := antireflect_factor_0 x n) in *.
@@ -78,18 +71,12 @@ Lemma sine_taps a (r : K) (w : Z -> K) i : centred_axis a -> root_of_unity (2 * 
      * twice_sine (n_samples a) r i)%K.
 Proof.
   intros A R W. pose proof A as (_ & _ & N & _).
-  transitivity (sum (range (n_taps a)) (fun t =>
-    w t * root_power (2 * n_samples a - 2) r (position a 0 t) * root_power (2 * n_samples a - 2) r i
-    - w t * root_power (2 * n_samples a - 2) r (- position a 0 t) * root_power (2 * n_samples a - 2) r (- i)))%K.
-  - apply sum_ext. intros t _. unfold twice_sine. rewrite (position_split a i t A).
-    replace (- (position a 0 t + i)) with (- position a 0 t + - i) by lia.
-    rewrite !root_power_add by (assumption || lia). ring.
-  - rewrite sum_sub, !sum_scale_right.
-    replace (sum (range (n_taps a)) (fun t => w t * root_power (2 * n_samples a - 2) r (- position a 0 t)))%K
-      with (sum (range (n_taps a)) (fun t => w t * root_power (2 * n_samples a - 2) r (position a 0 t)))%K.
-    + unfold twice_sine. ring.
-    + rewrite sum_reversed. apply sum_ext. intros t Ht. apply in_range in Ht. rewrite W by assumption.
-      rewrite position_reversed by assumption. reflexivity.
+  pose proof (wave_sum (2 * n_samples a - 2) r (- (1))%K (n_taps a) w (position a 0) i) as E.
+  transitivity (sum (range (n_taps a)) (fun t => w t * root_power (2 * n_samples a - 2) r (position a 0 t)) *
+    (root_power (2 * n_samples a - 2) r i + - (1) * root_power (2 * n_samples a - 2) r (- i)))%K;
+    [|unfold twice_sine; ring].
+  rewrite <- E; [|lia|assumption|assumption|intro; apply position_reversed; assumption].
+  apply sum_ext. intros t _. unfold twice_sine. rewrite (position_split a i t A). ring.
 Qed.
 
 Lemma integer_opp z : integer (- z) = (- integer z)%K :> K.

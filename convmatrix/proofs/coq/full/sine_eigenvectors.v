@@ -41,12 +41,6 @@ Section Sine.
 Context {K : commutative_ring}.
 Add Ring K_ring : (ring_laws K).
 
-Lemma sum_reversed (k : Z) (f : Z -> K) : sum (range k) f = sum (range k) (fun t => f (k - 1 - t)).
-Proof.
-  apply (sum_bijection (range k) (range k) (fun t => k - 1 - t) (fun t => k - 1 - t)); try apply range_distinct;
-    intros t; rewrite !in_range; lia.
-Qed.
-
 (* One axis. By the lemmas, what is read of the sines is the sine at the position, and taps t and k - 1 - t are at equal
    distances on either side. *)
 Lemma sine_read n (r : K) x : 1 <= n -> root_of_unity (4 * n) r ->
@@ -55,8 +49,7 @@ Lemma sine_read n (r : K) x : 1 <= n -> root_of_unity (4 * n) r ->
 Proof.
   intros Hn R. unfold sum, terms, read_terms, twice_sine. cbn [fold_right fst snd].
   set (s := antisymmetric_sample_0 x n). set (e := antisymmetric_factor_0 x n).
-  assert (M : forall u v q : Z, u = v + q * (4 * n) -> root_power (4 * n) r u = root_power (4 * n) r v).
-  { intros u v q ->. apply root_power_same. apply Z.mod_add. lia. }
+  pose proof (root_power_period (4 * n) r) as M.
   destruct (sine_eigenvectors_fold n x Hn) as [[S E]|[S E]]; fold s in E; fold e in S; rewrite S;
     apply Z.mod_divide in E; try lia; destruct E as [q E].
   - rewrite (M (2 * s + 1) (2 * x + 1) q) by lia. rewrite (M (- (2 * s + 1)) (- (2 * x + 1)) (- q)) by lia.
@@ -81,20 +74,14 @@ Lemma sine_axis a (r : K) (w : Z -> K) i : centred_axis a -> root_of_unity (4 * 
      * twice_sine (n_samples a) r (2 * i + 1))%K.
 Proof.
   intros A R W. pose proof A as (S & _ & N & _).
-  transitivity (sum (range (n_taps a)) (fun t =>
-    w t * root_power (4 * n_samples a) r (2 * position a 0 t) * root_power (4 * n_samples a) r (2 * i + 1)
-    - w t * root_power (4 * n_samples a) r (- (2 * position a 0 t)) * root_power (4 * n_samples a) r (- (2 * i + 1)))%K).
-  - apply sum_ext. intros t _. unfold twice_sine.
-    replace (position a i t) with (position a 0 t + i) by (unfold position, tap_position; rewrite S; lia).
-    replace (2 * (position a 0 t + i) + 1) with (2 * position a 0 t + (2 * i + 1)) by lia.
-    replace (- (2 * position a 0 t + (2 * i + 1))) with (- (2 * position a 0 t) + - (2 * i + 1)) by lia.
-    rewrite !root_power_add by (assumption || lia). ring.
-  - rewrite sum_sub, !sum_scale_right.
-    replace (sum (range (n_taps a)) (fun t => w t * root_power (4 * n_samples a) r (- (2 * position a 0 t))))%K
-      with (sum (range (n_taps a)) (fun t => w t * root_power (4 * n_samples a) r (2 * position a 0 t)))%K.
-    + unfold twice_sine. ring.
-    + rewrite sum_reversed. apply sum_ext. intros t Ht. apply in_range in Ht. rewrite W by assumption.
-      rewrite position_reversed by assumption. do 2 f_equal. lia.
+  pose proof (wave_sum (4 * n_samples a) r (- (1))%K (n_taps a) w (fun t => 2 * position a 0 t) (2 * i + 1)) as E.
+  transitivity (sum (range (n_taps a)) (fun t => w t * root_power (4 * n_samples a) r (2 * position a 0 t)) *
+    (root_power (4 * n_samples a) r (2 * i + 1) + - (1) * root_power (4 * n_samples a) r (- (2 * i + 1))))%K;
+    [|unfold twice_sine; ring].
+  rewrite <- E; [|lia|assumption|assumption|intro; rewrite position_reversed by assumption; lia].
+  apply sum_ext. intros t _. unfold twice_sine.
+  replace (2 * position a i t + 1) with (2 * position a 0 t + (2 * i + 1))
+    by (unfold position, tap_position; rewrite S; lia). ring.
 Qed.
 
 Lemma symmetric_sum (sizes : list Z) k (w v : list Z -> K) : symmetric_kernel (k :: sizes) w ->
