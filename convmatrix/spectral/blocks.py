@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -280,13 +281,17 @@ class Blocks:
 
     def norm(self) -> float:
         """Return the largest singular value of all blocks; see `largest_singular_value`."""
+        return self._distinct()._largest(largest_singular_value)
+
+    def _largest(self, of_stack: Callable[[Array, float], float]) -> float:
+        """Return the largest value of all blocks, from a function of a stack and of a value that is exceeded."""
 
         def largest(matrices: Array, _: NDArray[np.int64]) -> float:
-            best[0] = max(best[0], largest_singular_value(matrices.reshape(-1, *matrices.shape[-2:]), best[0]))
+            best[0] = max(best[0], of_stack(matrices.reshape(-1, *matrices.shape[-2:]), best[0]))
             return best[0]
 
         best = [0.0]  # of all parts so far, on all cores
-        return max(self._distinct().map(largest))
+        return max(self.map(largest))
 
     def gram_norm(self) -> tuple[float, float]:
         r"""Return the largest singular value of all blocks on rings from their Gram matrices, and a bound on its error.
@@ -295,40 +300,19 @@ class Blocks:
         T_a^H`, so the products are computed once for all frequencies. Their rounding limits the accuracy.
         """
         distinct = self._distinct()
-        taps = (
-            distinct.taps
-            if distinct.block_shape[0] <= distinct.block_shape[1]
-            else distinct.taps.conj().swapaxes(-1, -2)
-        )
-        shifts = [axis.n_shifts for axis in distinct.axes]
+        (rows, columns), shifts = distinct.block_shape, [axis.n_shifts for axis in distinct.axes]
+        taps = distinct.taps if rows <= columns else distinct.taps.conj().swapaxes(-1, -2)
         products = np.zeros((*(2 * n - 1 for n in shifts), *taps.shape[-3:-1], taps.shape[-2]), dtype=taps.dtype)
+        for one, other in itertools.product(np.ndindex(*shifts), repeat=2):
+            if one >= other:
+                place = tuple(n - 1 + a - b for n, a, b in zip(shifts, one, other, strict=True))
+                products[place] += taps[one] @ taps[other].conj().swapaxes(-1, -2)
         for place in np.ndindex(*products.shape[: len(shifts)]):
-            lags = [p - n + 1 for p, n in zip(place, shifts, strict=True)]
-            opposite = tuple(n - 1 - lag for n, lag in zip(shifts, lags, strict=True))
-            if opposite < place:
+            opposite = tuple(2 * (n - 1) - a for n, a in zip(shifts, place, strict=True))
+            if place < opposite:
                 products[place] = products[opposite].conj().swapaxes(-1, -2)
-                continue
-            one, other = (
-                taps[
-                    tuple(
-                        slice(max(sign * lag, 0), n + min(sign * lag, 0)) for lag, n in zip(lags, shifts, strict=True)
-                    )
-                ]
-                for sign in (1, -1)
-            )
-            one, other = (np.moveaxis(t.reshape(-1, *t.shape[-3:]), 0, 2) for t in (one, other))
-            one, other = (t.reshape(*t.shape[:2], -1) for t in (one, other))  # (groups, outputs, shifts and inputs)
-            products[place] = one @ other.conj().swapaxes(-1, -2)
-        axes = [
-            replace(axis, first_shift=1 - n, n_shifts=2 * n - 1) for axis, n in zip(distinct.axes, shifts, strict=True)
-        ]
-
-        def largest(matrices: Array, _: NDArray[np.int64]) -> float:
-            best[0] = max(best[0], largest_eigenvalue(matrices.reshape(-1, *matrices.shape[-2:]), best[0]))
-            return best[0]
-
-        best = [0.0]
-        square = max(Blocks(tuple(axes), products).map(largest))
+        axes = [replace(a, first_shift=1 - n, n_shifts=2 * n - 1) for a, n in zip(distinct.axes, shifts, strict=True)]
+        square = Blocks(tuple(axes), products)._largest(largest_eigenvalue)
         sums = np.abs(taps).sum(axis=tuple(range(len(shifts))))
         units = 2 * math.prod(shifts) * taps.shape[-1] + sum(axis.rounding() for axis in axes) + 64 * taps.shape[-2]
         error = 4 * units * EPSILON * float(frobenius_norms(sums).max()) ** 2
@@ -340,18 +324,10 @@ class Blocks:
 
         The weights of one shift are multiplied by a number of modulus one, and phases that no weight reads are zero.
         """
-        axes = [
-            replace(axis, n_frequencies=1, first_shift=0)
-            if axis.n_shifts == 1 and (axis.name == "fourier" or axis.first_shift == 0)
-            else axis
-            for axis in self.axes
-        ]
-        others = tuple(range(self.taps.ndim - 2))
-        read = np.asarray(self.taps.any(axis=others))
+        read = np.asarray(self.taps.any(axis=tuple(range(self.taps.ndim - 2))))
+        read[0, 0] |= not read.any()
         rows, columns = np.flatnonzero(read.any(axis=1)), np.flatnonzero(read.any(axis=0))
-        if not len(rows):
-            return Blocks(tuple(axes), self.taps[..., :1, :1])
-        return Blocks(tuple(axes), self.taps[..., rows[:, None], columns])
+        return Blocks(tuple(axis.distinct() for axis in self.axes), self.taps[..., rows[:, None], columns])
 
 
 def _chunks_here(blocks: Blocks, function: Callable[..., Any], chunks: list[NDArray[np.int64]]) -> list[list[Any]]:

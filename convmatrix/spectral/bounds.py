@@ -235,23 +235,25 @@ def upper_bound(layer: WeightedLayer, lower: float) -> float:
     return best
 
 
-def _ring_bounds(layer: WeightedLayer) -> dict[str, float]:
+def _enclosing(layer: WeightedLayer) -> list[list[tuple[AxisTransform, float]]]:
+    """Return the rings that contain each axis, with their factors, or the transform of an axis that has one."""
     names = zip(layer.geometry.axes, layer.transform_names, layer.transforms(), strict=True)
-    choices = [enclosing_rings(axis) if name == "dense" else [(exact, 1.0)] for axis, name, exact in names]
+    return [enclosing_rings(axis) if name == "dense" else [(exact, 1.0)] for axis, name, exact in names]
+
+
+def _ring_bounds(layer: WeightedLayer) -> dict[str, float]:
     bounds = {}
-    for number, choice in enumerate(itertools.product(*choices)):
+    for number, choice in enumerate(itertools.product(*_enclosing(layer))):
         factor = math.prod(factor for _, factor in choice)
         bounds[f"ring {number}"] = factor * ring_bound(layer, [ring for ring, _ in choice])
     return bounds
 
 
 def _partial_ring_bounds(layer: WeightedLayer) -> dict[str, float]:
-    """Return the bound on a layer on rings that repeat no sample, if it has such rings."""
-    names = zip(layer.geometry.axes, layer.transform_names, layer.transforms(), strict=True)
-    rings = [enclosing_rings(axis)[0] if name == "dense" else (exact, 1.0) for axis, name, exact in names]
-    if any(factor > 1 for _, factor in rings):
+    first = [choices[0] for choices in _enclosing(layer)]
+    if any(factor > 1 for _, factor in first):  # rings that repeat samples
         return {}
-    return {"partial rings": partial_ring_bound(layer, [ring for ring, _ in rings])}
+    return {"partial rings": partial_ring_bound(layer, [ring for ring, _ in first])}
 
 
 def _moduli_bounds(layer: WeightedLayer) -> dict[str, float]:

@@ -225,30 +225,24 @@ def partial_ring_bound(layer: WeightedLayer, axes: Sequence[AxisTransform]) -> f
               K_{ij} = \tfrac12 \sqrt{(\sigma_i - s)(\sigma_j - s)} \, (v_i^H E E^H v_j + w_i^H R^H R w_j)
 
     because :math:`2 |y^H R T E x| \le \sum_i (\sigma_i - s) (|v_i^H E x|^2 + |w_i^H R^H y|^2)`. The norm of C - T,
-    about s, is the largest one of its blocks, and that of K is proved by a Cholesky factorisation.
-
-    Returns
-    -------
-    float
-        Infinity if the layer has groups or complex weights, an axis is no ring, or the work is too large.
+    about s, is the largest one of its blocks, and that of K is proved by a Cholesky factorisation. The bound is
+    infinite if the layer has groups or complex weights, an axis is no ring, or the work is too large.
     """
     frequencies = math.prod(axis.n_frequencies for axis in axes)
-    groups, outputs, inputs = layer.channels
-    rows = outputs * math.prod(axis.output_phases for axis in axes)
-    columns = inputs * math.prod(axis.input_phases for axis in axes)
+    rows = layer.channels[1] * math.prod(axis.output_phases for axis in axes)
+    columns = layer.channels[2] * math.prod(axis.input_phases for axis in axes)
     small = min(rows, columns)
-    if groups > 1 or layer.weights.dtype.kind == "c" or any(axis.name != "fourier" for axis in axes):
-        return math.inf
-    if float(frequencies) * small**2 * (rows + columns) > _MOST_BLOCK_WORK:
+    suits = layer.channels[0] == 1 and layer.weights.dtype.kind != "c" and all(axis.name == "fourier" for axis in axes)
+    if not suits or float(frequencies) * small**2 * (rows + columns) > _MOST_BLOCK_WORK:
         return math.inf
     blocks = layer_blocks(layer, axes)
-    matrices = np.concatenate(
-        [blocks.at(first)[blocks.multiplicity[first] > 0] for first in blocks.chunks(distinct=True)]
-    )
-    each = min(small, math.ceil(_LARGEST_SHARE * _MOST_WAVES / frequencies))
-    triplets = on_cores(lambda block: _largest_triplets(block[0], each), list(matrices))
-    sigma = np.array([values for _, values, _ in triplets])  # (distinct frequencies, each), in ascending order
     counts = blocks.multiplicity[blocks.multiplicity > 0]
+    chunks = blocks.chunks(distinct=True)
+    matrices = np.concatenate([blocks.at(first)[blocks.multiplicity[first] > 0] for first in chunks])[:, 0]
+    each = min(small, math.ceil(_LARGEST_SHARE * _MOST_WAVES / frequencies))
+    real = [block if count == 2 else block.real for block, count in zip(matrices, counts, strict=True)]
+    triplets = on_cores(lambda block: _largest_triplets(block, each), real)
+    sigma = np.array([values for _, values, _ in triplets])  # (distinct frequencies, each), in ascending order
     order = np.argsort(-sigma, axis=None)
     beyond = np.cumsum(np.repeat(counts, each)[order]) > _MOST_WAVES
     level = max(float(sigma.ravel()[order][beyond].max(initial=0.0)), float(sigma[:, 0].max()) if each < small else 0.0)
@@ -259,7 +253,7 @@ def partial_ring_bound(layer: WeightedLayer, axes: Sequence[AxisTransform]) -> f
     def remainder(number: int) -> float:
         left, _, right = triplets[number]
         rest = matrices[number] - (left * excess[number]) @ right.conj().T
-        return largest_singular_value(rest, level * (1 + 1e-5))
+        return largest_singular_value(rest[None], level * (1 + 1e-5))
 
     rest = max(on_cores(remainder, range(len(matrices)))) * (1 + 64 * (rows + columns) * EPSILON)
     rest += blocks.rounding() + 16 * (each + 8) ** 2 * EPSILON * float(excess.max())
@@ -273,7 +267,7 @@ def _largest_triplets(block: Array, number: int) -> tuple[Array, Array, Array]:
 
     tall = block.shape[0] > block.shape[1]
     small = block.conj().T if tall else block
-    gram = (small @ small.conj().T).astype(np.complex64)
+    gram = (small @ small.conj().T).astype(np.complex64 if block.dtype.kind == "c" else np.float32)
     size = len(gram)
     squares, vectors = linalg.eigh(gram, subset_by_index=[size - number, size - 1], check_finite=False)
     values = np.sqrt(np.maximum(squares.astype(np.float64), 0.0))
@@ -291,7 +285,7 @@ def _overlaps(
 ) -> tuple[Array, float]:
     """Return the matrix K of `partial_ring_bound`, and a bound on the norm of its rounding error.
 
-    For a frequency f other than -f, its real waves are the real and the imaginary part of v, times the root of 2.
+    Where f is not -f, two real waves, the real and the imaginary part of v times the root of 2, span the pair.
     """
     from scipy.linalg import blas
 
@@ -331,14 +325,12 @@ def _overlaps(
 def _largest_eigenvalue(matrix: Array) -> float:
     """Return a proved upper bound on the eigenvalues of a real symmetric matrix, close to the largest one."""
     from scipy import linalg
-    from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+    from scipy.sparse.linalg import eigsh
 
-    start = np.random.default_rng(0).standard_normal(len(matrix))
-    try:
-        value = float(eigsh(matrix, 1, which="LA", v0=start, tol=1e-4, return_eigenvectors=False)[0])
-    except (ArpackNoConvergence, TypeError):  # of matrices of one row
-        value = float(np.linalg.eigvalsh(matrix)[-1])
-    limit = float(np.abs(matrix).sum(axis=1).max())
+    if len(matrix) > 100:
+        value = float(eigsh(matrix, 1, which="LA", v0=np.ones(len(matrix)), tol=1e-4)[0][0])
+    else:
+        value = float(np.linalg.norm(matrix, 2))
     for share in (1.0005, 1.002, 1.01, 1.05, 1.2):
         shifted = -matrix.T
         shifted[np.diag_indices(len(matrix))] += share * value
@@ -346,5 +338,5 @@ def _largest_eigenvalue(matrix: Array) -> float:
             linalg.cholesky(shifted, lower=True, overwrite_a=True, check_finite=False)
         except np.linalg.LinAlgError:
             continue
-        return min(limit, share * value * (1 + 2 * gamma(len(matrix) + 3) * len(matrix) + 2 * EPSILON))
-    return limit
+        return share * value * (1 + 2 * gamma(len(matrix) + 3) * len(matrix) + 2 * EPSILON)
+    return float(np.abs(matrix).sum(axis=1).max())
