@@ -16,7 +16,7 @@ from convmatrix import memory, spectral
 from convmatrix.boundary import BOUNDARIES, Axis
 from convmatrix.spectral import blocks as blocks_module
 from convmatrix.spectral import bounds, extremes, lanczos, localisation, norm_certificates, published
-from convmatrix.spectral.axes import dense_transform, used_taps
+from convmatrix.spectral.axes import dense_transform, enclosing_rings, is_ring, used_taps
 from convmatrix.spectral.blocks import (
     Blocks,
     WeightedLayer,
@@ -288,6 +288,30 @@ def test_the_largest_singular_value_of_a_stack(monkeypatch: pytest.MonkeyPatch) 
     assert largest_singular_value(large) == 2
 
 
+def test_gram_matrices_of_shifts_have_the_norm_of_all_blocks() -> None:
+    rng = np.random.default_rng(28)
+    for number in range(12):
+        n_axes = int(rng.integers(1, 3))
+        geometry = cm.ConvGeometry(
+            rng.integers(4, 12, n_axes),
+            rng.integers(1, 4, n_axes),
+            in_channels=2 * int(rng.integers(1, 6)),
+            out_channels=2 * int(rng.integers(1, 6)),
+            groups=1 + number % 2,
+            padding="same",
+            stride=rng.integers(1, 3, n_axes),
+            transposed=number % 3 == 0,
+        )
+        weights = rng.standard_normal(geometry.weight_shape) * (1 if number % 4 else 1 + 1j)
+        rings = [enclosing_rings(axis)[0][0] for axis in geometry.axes]
+        blocks = layer_blocks(WeightedLayer(geometry, weights), rings)
+        norm = float(np.linalg.norm(blocks.all(), 2, axis=(-2, -1)).max())
+        found, error = blocks.gram_norm()
+        assert found == pytest.approx(norm, rel=1e-12)
+        assert norm <= (found + error) * (1 + 1e-15)
+        assert error <= 1e-10 * norm
+
+
 def test_weights_of_one_shift_have_one_distinct_block(monkeypatch: pytest.MonkeyPatch) -> None:
     w = np.random.default_rng(25).standard_normal((5, 4, 1, 1))
     original, sizes = Blocks.map, []
@@ -404,6 +428,53 @@ def test_bounds_from_fewer_points_of_the_symbol(boundary: str, stride: int, monk
     assert set(sizes) == {24 if stride == 1 else 8}  # eight points a shift; strides of 3 have one
     assert norm <= upper
     assert whole * (1 - 1e-9) <= upper <= 1.2 * whole
+
+
+def test_parts_of_rings_bound_random_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(26)
+    closer, loose = 0, 0
+    for number in range(40):
+        inputs, outputs, n_axes = rng.integers(1, 4), rng.integers(2, 4), rng.integers(1, 3)
+        geometry = cm.ConvGeometry(
+            rng.integers(4, 9, n_axes),
+            rng.integers(2, 4, n_axes),
+            in_channels=int(inputs),
+            out_channels=int(outputs),
+            padding="same",
+            stride=rng.integers(1, 3, n_axes),
+            boundary="zero" if number % 4 else ("circular", "zero")[:n_axes],
+            transposed=bool(number % 2),
+        )
+        if "circular" in geometry.boundary and not is_ring(geometry.axes[0]):
+            continue
+        layer = WeightedLayer(geometry, rng.standard_normal(geometry.weight_shape))
+        names = zip(geometry.axes, layer.transform_names, layer.transforms(), strict=True)
+        rings = [enclosing_rings(axis)[0][0] if name == "dense" else exact for axis, name, exact in names]
+        norm = dense_norm(layer.weights, geometry)
+        whole = bounds.ring_bound(layer, rings)
+        for most in (12, 40, 4000):
+            monkeypatch.setattr(norm_certificates, "_MOST_WAVES", most)
+            found = norm_certificates.partial_ring_bound(layer, rings)
+            assert norm <= found
+            assert found <= whole * 1.001 or most == 12 or np.isinf(found)
+        loose += whole > 1.02 * norm
+        closer += whole > 1.02 * norm and found - norm < 0.2 * (whole - norm)
+    assert loose >= 10
+    assert closer >= 0.9 * loose
+
+
+def test_parts_of_rings_are_left_to_other_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    w = np.random.default_rng(27).standard_normal((4, 3, 3))
+    geometry = cm.ConvGeometry(8, 3, in_channels=3, out_channels=4, padding="same")
+    layer = WeightedLayer(geometry, w)
+    rings = [enclosing_rings(axis)[0][0] for axis in geometry.axes]
+    assert norm_certificates.partial_ring_bound(layer, rings) < bounds.ring_bound(layer, rings)
+    complex_layer = WeightedLayer(geometry, w * 1j)
+    assert norm_certificates.partial_ring_bound(complex_layer, rings) == np.inf
+    dense = [dense_transform(axis) for axis in geometry.axes]
+    assert norm_certificates.partial_ring_bound(layer, dense) == np.inf
+    monkeypatch.setattr(norm_certificates, "_MOST_BLOCK_WORK", 1)
+    assert norm_certificates.partial_ring_bound(layer, rings) == np.inf
 
 
 def test_pieces_of_axes_bound_random_layers(monkeypatch: pytest.MonkeyPatch) -> None:

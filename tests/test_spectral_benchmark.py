@@ -52,7 +52,18 @@ def test_norms_of_an_architecture_are_compared() -> None:
     pytest.importorskip("torch")
     rows = {str(row.cells["what"]): row.cells for row in spectrum.architecture_norms(QUICK).rows}
     assert float(str(rows["100 power steps, PyTorch"]["error"]).split()[0]) < 0.05
-    assert len(rows) == 5
+    others = {name: cells for name, cells in rows.items() if "orthogonium" in name}
+    assert len(rows) == 5 + len(others)
+    assert all(float(str(cells["error"]).split()[0]) > 0 for cells in others.values())
+
+
+def test_bounds_of_orthogonium_bound() -> None:
+    pytest.importorskip("orthogonium")
+    bound = spectrum.orthogonium_bound()
+    kernel = np.random.default_rng(3).standard_normal((3, 2, 3, 3))
+    norm = np.linalg.norm(cm.conv_matrix(kernel, (2, 6, 6), padding=1).toarray(), 2)
+    assert bound is not None
+    assert norm <= bound(kernel) <= 2 * norm
 
 
 def test_errors_of_the_norm_are_checked(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -69,6 +69,11 @@ class AxisTransform:
         """Whether the axis is transformed by an FFT, which yields all frequencies at once."""
         return self.name == "fourier" and self.n_shifts > _MOST_SHIFTS
 
+    def distinct(self) -> AxisTransform:
+        """Return the transform with one frequency if all of them multiply the weights by numbers of modulus one."""
+        same = self.n_shifts == 1 and (self.name == "fourier" or self.first_shift == 0)
+        return replace(self, n_frequencies=1, first_shift=0) if same else self
+
     def response(self, frequencies: NDArray[np.int64]) -> Array:
         """Return the factor of each shift at each frequency, shape (frequencies, shifts)."""
         shifts = self.first_shift + np.arange(self.n_shifts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -280,31 +281,53 @@ class Blocks:
 
     def norm(self) -> float:
         """Return the largest singular value of all blocks; see `largest_singular_value`."""
+        return self._distinct()._largest(largest_singular_value)
+
+    def _largest(self, of_stack: Callable[[Array, float], float]) -> float:
+        """Return the largest value of all blocks, from a function of a stack and of a value that is exceeded."""
 
         def largest(matrices: Array, _: NDArray[np.int64]) -> float:
-            best[0] = max(best[0], largest_singular_value(matrices.reshape(-1, *matrices.shape[-2:]), best[0]))
+            best[0] = max(best[0], of_stack(matrices.reshape(-1, *matrices.shape[-2:]), best[0]))
             return best[0]
 
         best = [0.0]  # of all parts so far, on all cores
-        return max(self._distinct().map(largest))
+        return max(self.map(largest))
+
+    def gram_norm(self) -> tuple[float, float]:
+        r"""Return the largest singular value of all blocks on rings from their Gram matrices, and a bound on its error.
+
+        With the taps :math:`T_a`, :math:`B_f B_f^H = \sum_k G_k e^{2 \pi i f k / F}`, :math:`G_k = \sum_a T_{a + k}
+        T_a^H`, so the products are computed once for all frequencies. Their rounding limits the accuracy.
+        """
+        distinct = self._distinct()
+        (rows, columns), shifts = distinct.block_shape, [axis.n_shifts for axis in distinct.axes]
+        taps = distinct.taps if rows <= columns else distinct.taps.conj().swapaxes(-1, -2)
+        products = np.zeros((*(2 * n - 1 for n in shifts), *taps.shape[-3:-1], taps.shape[-2]), dtype=taps.dtype)
+        for one, other in itertools.product(np.ndindex(*shifts), repeat=2):
+            if one >= other:
+                place = tuple(n - 1 + a - b for n, a, b in zip(shifts, one, other, strict=True))
+                products[place] += taps[one] @ taps[other].conj().swapaxes(-1, -2)
+        for place in np.ndindex(*products.shape[: len(shifts)]):
+            opposite = tuple(2 * (n - 1) - a for n, a in zip(shifts, place, strict=True))
+            if place < opposite:
+                products[place] = products[opposite].conj().swapaxes(-1, -2)
+        axes = [replace(a, first_shift=1 - n, n_shifts=2 * n - 1) for a, n in zip(distinct.axes, shifts, strict=True)]
+        square = Blocks(tuple(axes), products)._largest(largest_eigenvalue)
+        sums = np.abs(taps).sum(axis=tuple(range(len(shifts))))
+        units = 2 * math.prod(shifts) * taps.shape[-1] + sum(axis.rounding() for axis in axes) + 64 * taps.shape[-2]
+        error = 4 * units * EPSILON * float(frobenius_norms(sums).max()) ** 2
+        value = math.sqrt(square)
+        return value, math.sqrt(square + error) - value
 
     def _distinct(self) -> Blocks:
         """Return fewer and smaller blocks with the same largest singular value.
 
         The weights of one shift are multiplied by a number of modulus one, and phases that no weight reads are zero.
         """
-        axes = [
-            replace(axis, n_frequencies=1, first_shift=0)
-            if axis.n_shifts == 1 and (axis.name == "fourier" or axis.first_shift == 0)
-            else axis
-            for axis in self.axes
-        ]
-        others = tuple(range(self.taps.ndim - 2))
-        read = self.taps.any(axis=others)
-        rows, columns = (np.flatnonzero(read.any(axis=axis)) for axis in (1, 0))
-        if not len(rows):
-            return Blocks(tuple(axes), self.taps[..., :1, :1])
-        return Blocks(tuple(axes), self.taps[..., rows[:, None], columns])
+        read = np.asarray(self.taps.any(axis=tuple(range(self.taps.ndim - 2))))
+        read[0, 0] |= not read.any()
+        rows, columns = np.flatnonzero(read.any(axis=1)), np.flatnonzero(read.any(axis=0))
+        return Blocks(tuple(axis.distinct() for axis in self.axes), self.taps[..., rows[:, None], columns])
 
 
 def _chunks_here(blocks: Blocks, function: Callable[..., Any], chunks: list[NDArray[np.int64]]) -> list[list[Any]]:
@@ -375,31 +398,56 @@ def largest_singular_value(stack: Array, known: float = 0.0) -> float:
     scale = 2.0 ** (math.frexp(float(np.abs(stack).max(initial=0.0)))[1] - 1)
     if min(stack.shape[-2:]) <= 2 or scale < 1e-290:
         return max(known, float(singular_values_of(stack).max(initial=0.0)))
-    best, stack = known / scale, stack / scale
+    stack = stack / scale
     small = stack if stack.shape[-2] <= stack.shape[-1] else stack.conj().swapaxes(-1, -2)
-    size, inner = small.shape[-2:]
     gram = small @ small.conj().swapaxes(-1, -2)
-    traces = np.trace(gram, axis1=-2, axis2=-1).real
-    vectors = np.random.default_rng(0).standard_normal((size, 1)).astype(gram.dtype)
-    sizes = np.ones(len(gram))
+    rounding = gamma((4 if gram.dtype.kind == "c" else 1) * (small.shape[-1] + 2))
+    errors = np.trace(gram, axis1=-2, axis2=-1).real * rounding * (1 + rounding)
+
+    def largest(chosen: NDArray[np.int64]) -> float:
+        return float(singular_values_of(small[chosen]).max())
+
+    return max(known, _largest_root(gram, errors, known / scale, largest) * scale)
+
+
+def largest_eigenvalue(stack: Array, known: float = 0.0) -> float:
+    """Return the largest eigenvalue of all positive semidefinite matrices in a stack, or ``known`` if it is larger.
+
+    As in `largest_singular_value`, few of them are decomposed.
+    """
+    if stack.shape[-1] <= 2:
+        return max(known, float(np.linalg.eigvalsh(stack).max(initial=0.0)))
+
+    def largest(chosen: NDArray[np.int64]) -> float:
+        return math.sqrt(max(float(np.linalg.eigvalsh(stack[chosen])[:, -1].max()), 0.0))
+
+    found = _largest_root(stack, np.zeros(len(stack)), math.sqrt(known), largest)
+    return max(known, found**2 * (1 + 2 * EPSILON))
+
+
+def _largest_root(gram: Array, errors: Array, best: float, largest: Callable[[NDArray[np.int64]], float]) -> float:
+    """Return the root of the largest eigenvalue of all Gram matrices, or ``best`` if it is larger.
+
+    ``largest`` returns the value for some of them; ``errors`` are bounds on the norms of the errors of each.
+    """
+    size = gram.shape[-1]
+    vectors, sizes = np.random.default_rng(0).standard_normal((size, 1)).astype(gram.dtype), np.ones(len(gram))
     for _ in range(_POWERS):
         vectors = gram @ (vectors / np.maximum(sizes, 1e-300)[:, None, None])
         sizes = np.linalg.norm(vectors[..., 0], axis=-1)
     order = np.argsort(-sizes)
-    factor = 4 if gram.dtype.kind == "c" else 1
-    of_gram, of_factors = gamma(factor * (inner + 2)), 2 * gamma(factor * (size + 2)) * size + 2 * EPSILON
-    remaining = [order[:1], order[1:]] if sizes[order[0]] > best**2 else [order]
-    remaining.reverse()
+    of_factors = 2 * gamma((4 if gram.dtype.kind == "c" else 1) * (size + 2)) * size + 2 * EPSILON
+    remaining = [order[1:], order[:1]] if sizes[order[0]] > best**2 else [order]
     while remaining:
         chosen = remaining.pop()
-        square = best**2 * (1 - of_factors) - of_gram * float(traces[chosen].max(initial=0.0)) * (1 + of_gram)
+        square = best**2 * (1 - of_factors) - float(errors[chosen].max(initial=0.0))
         if not len(chosen) or (sizes[chosen[0]] <= square and _all_below(gram[chosen], square)):
             continue
         if len(chosen) * size**2 <= max(_BATCH_ENTRIES, size**2):
-            best = max(best, float(singular_values_of(small[chosen]).max()))
+            best = max(best, largest(chosen))
         else:  # those that are likely to be larger come first
             remaining += [chosen[len(chosen) // 2 :], chosen[: len(chosen) // 2]]
-    return max(known, best * scale)
+    return best
 
 
 def _all_below(gram: Array, square: float) -> bool:

@@ -24,7 +24,7 @@ from convmatrix.spectral.axes import enclosing_rings, extension_norm, most_reads
 from convmatrix.spectral.blocks import WeightedLayer, layer_blocks, read_layer
 from convmatrix.spectral.lanczos import layer_norm
 from convmatrix.spectral.localisation import localised_bound
-from convmatrix.spectral.norm_certificates import refine_bounds
+from convmatrix.spectral.norm_certificates import partial_ring_bound, refine_bounds
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -43,6 +43,7 @@ _MOST_PRODUCT_WORK: Final = 5e10  # multiplications of all products; for larger 
 _UNSHARED_WORK: Final = 3e10  # the same for unshared layers, whose products are slow, and which no ring contains
 _MOST_BLOCK: Final = 2048  # maximum number of rows or columns of blocks whose largest singular value is computed
 _MOST_WORK: Final = 1e10  # multiplications for the blocks of a ring, beyond which fewer points of its symbol are used
+_LEAST_GRAM: Final = 8  # rows or columns of blocks whose Gram matrices are computed from their shifts
 _LEAST_GRID: Final = 8  # points of the symbol per shift, which bound it up to 7% per axis
 _PERRON_STEPS: Final = 6
 
@@ -140,8 +141,10 @@ def norm_bounds(
     3. Moduli. :math:`\|A\| \le \| |A| \|`, and for every positive x, :math:`\| |A| \|^2 \le \max_j (|A|^T |A| x)_j /
        x_j` (Collatz, Wielandt). For kernels of one sign this bound is tight, for every boundary whose coefficients
        are not negative; otherwise the moduli of weights and of coefficients take the place of A.
-
-    4. Pieces. On an axis whose boundary repeats or combines samples, smooth windows cut the layer into the ends and a
+    4. Parts of rings. The largest singular vectors of a ring are waves around all of it, of which a short layer with
+       zeros around uses a part. The norms of these parts, and of what is left of the ring without them, bound the
+       layer's. The derivation is in `convmatrix.spectral.norm_certificates`.
+    5. Pieces. On an axis whose boundary repeats or combines samples, smooth windows cut the layer into the ends and a
        middle that repeats nothing; what the windows do not commute with is of the order of :math:`(\pi / L)^2` for
        ramps of L samples. Pieces with dense axes, and whole axes where that is affordable, are proved by a block
        Cholesky factorisation. The derivation is in `convmatrix.spectral.localisation`.
@@ -250,21 +253,38 @@ def upper_bound(layer: WeightedLayer, lower: float) -> float:
     Bounds are computed in the order of their cost until one is within 1% of the lower bound.
     """
     best = math.inf
-    for bounds in (_ring_bounds, unfold_bounds, _moduli_bounds, partial(_localised_bounds, lower)):
+    for bounds in (
+        _ring_bounds,
+        unfold_bounds,
+        _moduli_bounds,
+        _partial_ring_bounds,
+        partial(_localised_bounds, lower),
+    ):
         best = min(best, *(value for value in bounds(layer).values() if math.isfinite(value)), math.inf)
         if best <= lower * (1 + _CLOSE):
             break
     return best
 
 
-def _ring_bounds(layer: WeightedLayer) -> dict[str, float]:
+def _enclosing(layer: WeightedLayer) -> list[list[tuple[AxisTransform, float]]]:
+    """Return the rings that contain each axis, with their factors, or the transform of an axis that has one."""
     names = zip(layer.geometry.axes, layer.transform_names, layer.transforms(), strict=True)
-    choices = [enclosing_rings(axis) if name == "dense" else [(exact, 1.0)] for axis, name, exact in names]
+    return [enclosing_rings(axis) if name == "dense" else [(exact, 1.0)] for axis, name, exact in names]
+
+
+def _ring_bounds(layer: WeightedLayer) -> dict[str, float]:
     bounds = {}
-    for number, choice in enumerate(itertools.product(*choices)):
+    for number, choice in enumerate(itertools.product(*_enclosing(layer))):
         factor = math.prod(factor for _, factor in choice)
         bounds[f"ring {number}"] = factor * ring_bound(layer, [ring for ring, _ in choice])
     return bounds
+
+
+def _partial_ring_bounds(layer: WeightedLayer) -> dict[str, float]:
+    first = [choices[0] for choices in _enclosing(layer)]
+    if any(factor > 1 for _, factor in first):  # rings that repeat samples
+        return {}
+    return {"partial rings": partial_ring_bound(layer, [ring for ring, _ in first])}
 
 
 def _moduli_bounds(layer: WeightedLayer) -> dict[str, float]:
@@ -291,7 +311,7 @@ def ring_bound(layer: WeightedLayer, axes: list[AxisTransform]) -> float:
                 points = max(_LEAST_GRID * axis.n_shifts, math.ceil(share * axis.n_frequencies))
                 factor /= math.sqrt(1 - (axis.n_shifts - 1) / points)
                 axes = [*axes[:number], replace(axis, n_frequencies=points), *axes[number + 1 :]]
-    value, error = _ring_norm(layer, axes, math.inf)
+    value, error = _ring_norm(layer, axes, math.inf, to_rounding=False)
     return (value + error) * factor * (1 + 8 * EPSILON * len(axes))
 
 
@@ -307,8 +327,13 @@ def _block_work(layer: WeightedLayer, axes: list[AxisTransform]) -> float:
     return layer.channels[0] * small * small * (large + small)  # a Gram matrix, a factorisation and some powers
 
 
-def _ring_norm(layer: WeightedLayer, axes: list[AxisTransform], most_work: float) -> tuple[float, float]:
-    """Return the norm of a layer under transforms of its axes, and a bound on the error; infinity if too expensive."""
+def _ring_norm(
+    layer: WeightedLayer, axes: list[AxisTransform], most_work: float, *, to_rounding: bool = True
+) -> tuple[float, float]:
+    """Return the norm of a layer under transforms of its axes, and a bound on the error; infinity if too expensive.
+
+    Unless it is wanted up to the rounding of the blocks, their Gram matrices may take their place.
+    """
     rows, columns = _block_shape(layer, axes)
     if min(rows, columns) > _MOST_BLOCK or rows * columns * math.prod(axis.n_shifts for axis in axes) > 2**27:
         return math.inf, 0.0
@@ -316,11 +341,13 @@ def _ring_norm(layer: WeightedLayer, axes: list[AxisTransform], most_work: float
         return math.inf, 0.0
     blocks = layer_blocks(layer, axes)
     decomposition = 64 * (rows + columns) * EPSILON  # of a backward stable singular value decomposition
-    value = blocks.norm()
+    n_shifts, on_rings = math.prod(axis.n_shifts for axis in axes), all(axis.name == "fourier" for axis in axes)
+    quicker = on_rings and min(rows, columns) >= _LEAST_GRAM and n_shifts**2 <= 4 * math.prod(blocks.shape)
+    value, of_gram = blocks.gram_norm() if quicker and not to_rounding else (blocks.norm(), 0.0)
     reads = (axis.spread.tocoo().coords[0] for axis in axes)
     merged = math.prod(int(np.unique(row, return_counts=True)[1].max(initial=1)) for row in reads)  # weights of a shift
     sums = 2 * merged * EPSILON * layer.schur_number if merged > 1 else 0.0
-    return value, value * decomposition + blocks.rounding() + sums + 1e-300
+    return value, value * decomposition + blocks.rounding() + of_gram + sums + 1e-300
 
 
 def unfold_bounds(layer: WeightedLayer) -> dict[str, float]:

@@ -12,6 +12,7 @@ products of a band matrix have at most b + 1 terms). With H the stored :math:`\m
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,14 +22,15 @@ from convmatrix import memory
 from convmatrix.arrays import EPSILON
 from convmatrix.matrices import conv_matrix
 from convmatrix.memory import MatrixTooLargeError, estimate
-from convmatrix.spectral.blocks import MODERATE_WORK, gamma, layer_blocks
+from convmatrix.spectral.blocks import MODERATE_WORK, gamma, largest_singular_value, layer_blocks, on_cores
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from convmatrix.arrays import Array
+    from convmatrix.spectral.axes import AxisTransform
     from convmatrix.spectral.blocks import Blocks, WeightedLayer
 
 _UNIT: Final = EPSILON / 2
@@ -36,6 +38,9 @@ _LITTLE_WORK: Final = 1e8
 _MOST_BAND_WORK: Final = 1e12
 _MOST_ENTRIES: Final = 3e7
 _MOST_CANCELLING: Final = 1e5
+_MOST_WAVES: Final = 4_000  # whose overlaps are computed
+_LARGEST_SHARE: Final = 1.6  # of the waves of one frequency, relative to an equal share
+_MOST_BLOCK_WORK: Final = 2e10  # multiplications for the largest singular vectors of all blocks
 
 
 def refine_bounds(
@@ -203,3 +208,135 @@ class BandCertifier:
         slack = gamma(factor * (self._terms + 2)) * self._total + 2 * _UNIT * mu**2
         slack += 2 * gamma(factor * (self.bandwidth + 3)) * self.size * mu**2
         return math.sqrt(mu**2 + slack) * (1 + 8 * _UNIT)
+
+
+# --- layers on parts of rings ----------------------------------------------------------------------------------------
+
+
+def partial_ring_bound(layer: WeightedLayer, axes: Sequence[AxisTransform]) -> float:
+    r"""Return a bound on the norm of a layer on rings that uses their first samples and outputs only.
+
+    The layer is A = R C E with C on the rings, and R and E select outputs and samples. The largest singular vectors of
+    C are waves around whole rings. On the part that A uses they are not orthogonal to waves of other frequencies, whose
+    singular values are smaller, so the norm of A is smaller too. Let :math:`v_i, w_i` be waves with singular values
+    :math:`\sigma_i > s`, up to any error, and :math:`T = \sum_i (\sigma_i - s) w_i v_i^H`. Then
+
+    .. math:: \|A\| \le \|C - T\| + \|R T E\| \le \|C - T\| + \lambda_{max}(K), \qquad
+              K_{ij} = \tfrac12 \sqrt{(\sigma_i - s)(\sigma_j - s)} \, (v_i^H E E^H v_j + w_i^H R^H R w_j)
+
+    because :math:`2 |y^H R T E x| \le \sum_i (\sigma_i - s) (|v_i^H E x|^2 + |w_i^H R^H y|^2)`. The norm of C - T,
+    about s, is the largest one of its blocks, and that of K is proved by a Cholesky factorisation. The bound is
+    infinite if the layer has groups or complex weights, an axis is no ring, or the work is too large.
+    """
+    frequencies = math.prod(axis.n_frequencies for axis in axes)
+    rows = layer.channels[1] * math.prod(axis.output_phases for axis in axes)
+    columns = layer.channels[2] * math.prod(axis.input_phases for axis in axes)
+    small = min(rows, columns)
+    suits = layer.channels[0] == 1 and layer.weights.dtype.kind != "c" and all(axis.name == "fourier" for axis in axes)
+    if not suits or float(frequencies) * small**2 * (rows + columns) > _MOST_BLOCK_WORK:
+        return math.inf
+    blocks = layer_blocks(layer, axes)
+    counts = blocks.multiplicity[blocks.multiplicity > 0]
+    chunks = blocks.chunks(distinct=True)
+    matrices = np.concatenate([blocks.at(first)[blocks.multiplicity[first] > 0] for first in chunks])[:, 0]
+    each = min(small, math.ceil(_LARGEST_SHARE * _MOST_WAVES / frequencies))
+    real = [block if count == 2 else block.real for block, count in zip(matrices, counts, strict=True)]
+    triplets = on_cores(lambda block: _largest_triplets(block, each), real)
+    sigma = np.array([values for _, values, _ in triplets])  # (distinct frequencies, each), in ascending order
+    order = np.argsort(-sigma, axis=None)
+    beyond = np.cumsum(np.repeat(counts, each)[order]) > _MOST_WAVES
+    level = max(float(sigma.ravel()[order][beyond].max(initial=0.0)), float(sigma[:, 0].max()) if each < small else 0.0)
+    excess = np.maximum(sigma - level, 0.0)
+    if not excess.any():
+        return math.inf
+
+    def remainder(number: int) -> float:
+        left, _, right = triplets[number]
+        rest = matrices[number] - (left * excess[number]) @ right.conj().T
+        return largest_singular_value(rest[None], level * (1 + 1e-5))
+
+    rest = max(on_cores(remainder, range(len(matrices)))) * (1 + 64 * (rows + columns) * EPSILON)
+    rest += blocks.rounding() + 16 * (each + 8) ** 2 * EPSILON * float(excess.max())
+    K, rounding = _overlaps(layer, axes, np.argwhere(blocks.multiplicity > 0), triplets, excess)
+    return (rest + _largest_eigenvalue(K) + rounding) * (1 + 8 * EPSILON)
+
+
+def _largest_triplets(block: Array, number: int) -> tuple[Array, Array, Array]:
+    """Return approximate left singular vectors, values and right vectors of a matrix, by single precision."""
+    from scipy import linalg
+
+    tall = block.shape[0] > block.shape[1]
+    small = block.conj().T if tall else block
+    gram = (small @ small.conj().T).astype(np.complex64 if block.dtype.kind == "c" else np.float32)
+    size = len(gram)
+    squares, vectors = linalg.eigh(gram, subset_by_index=[size - number, size - 1], check_finite=False)
+    values = np.sqrt(np.maximum(squares.astype(np.float64), 0.0))
+    one = vectors.astype(np.complex128)
+    other = small.conj().T @ one / np.maximum(values, 1e-30 + 1e-3 * values[-1])
+    return (other, values, one) if tall else (one, values, other)
+
+
+def _overlaps(
+    layer: WeightedLayer,
+    axes: Sequence[AxisTransform],
+    places: NDArray[np.int64],
+    triplets: Sequence[tuple[Array, Array, Array]],
+    excess: Array,
+) -> tuple[Array, float]:
+    """Return the matrix K of `partial_ring_bound`, and a bound on the norm of its rounding error.
+
+    Where f is not -f, two real waves, the real and the imaginary part of v times the root of 2, span the pair.
+    """
+    from scipy.linalg import blas
+
+    frequency, number = np.nonzero(excess)
+    sums: Any = 0.0
+    differences: Any = 0.0
+    largest = 0.0
+    for side in (0, 2):
+        vectors = np.array([triplets[f][side][:, n] for f, n in zip(frequency.tolist(), number.tolist(), strict=True)])
+        largest = max(largest, float((np.abs(vectors) ** 2).sum(axis=1).max()))
+        phases = [axis.input_phases if side else axis.output_phases for axis in axes]
+        kept = [axis.n_samples if side else axis.n_outputs for axis in layer.geometry.axes]
+        parts = vectors.reshape(len(vectors), -1, *phases)
+        for phase in itertools.product(*map(range, phases)):
+            part = np.moveaxis(parts, (0, 1), (-2, -1))[phase]
+            same, opposite = np.ones((2, len(places), len(places)), dtype=np.complex128)
+            for axis, f, first, step, size in zip(axes, places.T, phase, phases, kept, strict=True):
+                points, n = np.arange(-(-(size - first) // step)), axis.n_frequencies
+                waves = np.exp(2j * np.pi / n * (np.outer(np.arange(n), points) % n)).sum(axis=1) / n
+                same *= waves[(f - f[:, None]) % n]
+                opposite *= waves[(-f - f[:, None]) % n]
+            at = np.ix_(frequency, frequency)
+            one, other = blas.zherk(1.0, part.T, trans=2), blas.zsyrk(1.0, part.T, trans=1).conj()  # upper triangles
+            one, other = (one + np.triu(one, 1).conj().T) * same[at], (other + np.triu(other, 1).T) * opposite[at]
+            sums, differences = sums + (one + other) / 2, differences + (one - other) / 2
+    n_axes = [axis.n_frequencies for axis in axes]
+    paired = np.any([2 * f % n != 0 for f, n in zip(places.T, n_axes, strict=True)], axis=0)[frequency]
+    scale = np.sqrt(excess[frequency, number])
+    scale = np.concatenate([np.where(paired, scale, scale * math.sqrt(0.5)), scale])
+    K = np.block([[sums.real, differences.imag], [-sums.imag, differences.real]]) * scale
+    K *= scale[:, None]
+    chosen = np.concatenate([np.ones_like(paired), paired])
+    terms = sum(len(triplets[0][side]) for side in (0, 2)) + 16 * sum(n_axes) + 64
+    return K[np.ix_(chosen, chosen)], 16 * len(K) * terms * EPSILON * largest * float(excess.max())
+
+
+def _largest_eigenvalue(matrix: Array) -> float:
+    """Return a proved upper bound on the eigenvalues of a real symmetric matrix, close to the largest one."""
+    from scipy import linalg
+    from scipy.sparse.linalg import eigsh
+
+    if len(matrix) > 100:
+        value = float(eigsh(matrix, 1, which="LA", v0=np.ones(len(matrix)), tol=1e-4)[0][0])
+    else:
+        value = float(np.linalg.norm(matrix, 2))
+    for share in (1.0005, 1.002, 1.01, 1.05, 1.2):
+        shifted = -matrix.T
+        shifted[np.diag_indices(len(matrix))] += share * value
+        try:
+            linalg.cholesky(shifted, lower=True, overwrite_a=True, check_finite=False)
+        except np.linalg.LinAlgError:
+            continue
+        return share * value * (1 + 2 * gamma(len(matrix) + 3) * len(matrix) + 2 * EPSILON)
+    return float(np.abs(matrix).sum(axis=1).max())
