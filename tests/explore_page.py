@@ -41,7 +41,7 @@ from convmatrix.equivariance import check_shift
 from convmatrix.explore import LIMIT, save_page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Settings = dict[str, Any]
 
@@ -179,14 +179,19 @@ def open_page(
     driver: Any, folder: Path, geometry: cm.ConvGeometry | None = None, *, fragment: str = "", **options: Any
 ) -> None:
     """Write a page, open it, and skip its story."""
-    from selenium.webdriver.support.wait import WebDriverWait
-
     save_page(folder / "explore.html", geometry, **options)
     driver.get((folder / "explore.html").as_uri() + fragment)
     ready = "return Boolean(window.convmatrix) && document.readyState === 'complete'"
-    WebDriverWait(driver, 60).until(lambda _: driver.execute_script(ready))
+    wait(driver, lambda: bool(driver.execute_script(ready)))
     if not fragment:
         driver.execute_script("for (const id of ['story-skip', 'first']) document.getElementById(id).click();")
+
+
+def wait(driver: Any, reached: Callable[[], bool]) -> None:
+    """Wait until a condition holds, at most a minute."""
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    WebDriverWait(driver, 60).until(lambda _: reached())
 
 
 def console_errors(driver: Any) -> list[str]:
@@ -428,7 +433,7 @@ def compare_product(answer: Any, settings: Settings, tally: Tally) -> None:
     expected, _ = product_of(settings)
     rows = answer.get("rows", [])
     found = {
-        (row, entry["column"]): (len(entry["through"]), entry["value"])
+        (row, entry["column"]): (entry["paths"], entry["value"])
         for row, entries in enumerate(rows)
         for entry in entries
     }

@@ -101,7 +101,7 @@ function cellFill(x, y, width, height, weights, colours, hatched) {
 
 /** Return text centred in a cell, or nothing if it does not fit. */
 function cellText(x, y, width, height, text, ink, className = "") {
-  const size = Math.min(13, height * 0.5, (width - 2) / (0.6 * text.length));
+  const size = Math.min(13, height * 0.5, (width - 3) / (0.6 * text.length));
   if (size < 6.5) return "";
   return (
     `<text x="${x + width / 2}" y="${y + height / 2}" font-size="${size.toFixed(1)}" text-anchor="middle" ` +

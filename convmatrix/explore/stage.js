@@ -84,10 +84,13 @@ function kernelCells({ layer, colours }, used) {
 }
 
 /** Return the widths of the three grids: side by side if there is room, and for images on narrow screens. */
-function stageWidths({ layer }, room) {
+function stageWidths({ layer, view }, room) {
+  const images = layer.axes.length === 2;
+  page.stage.classList.toggle("tall", !images);
   if (room > 700) return [0.46 * room, 0.22 * room, 0.26 * room];
-  const narrow = window.matchMedia("(max-width: 860px)").matches;
-  if (narrow && layer.axes.length === 2) return [0.45 * room - 8, 0.2 * room, 0.35 * room - 8];
+  if (images && window.matchMedia("(max-width: 860px)").matches) {
+    return view === "chain" ? [room / 3 - 6, room / 3 - 6, room / 3 - 6] : [0.45 * room - 8, 0.2 * room, 0.35 * room - 8];
+  }
   return [room, 0.35 * room, 0.57 * room];
 }
 
@@ -135,9 +138,7 @@ function drawStage(model, page) {
   ];
   stageGrids(model).forEach(([cells, caption], place) => {
     const [svg, words] = grids[place];
-    const across = Math.max(...cells.map(({ x }) => x)) + 1;
-    const room = place === 1 && kernel ? Math.min(widths[1], (LARGEST_STAGE_CELL + 4) * across) : widths[place];
-    drawGrid(svg, cells, !kernel && place === 1 ? widths[2] : room);
+    drawGrid(svg, cells, !kernel && place === 1 ? widths[2] : widths[place]); // a hidden layer is as large as an output
     words.textContent = caption;
   });
 }

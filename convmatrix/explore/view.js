@@ -233,8 +233,7 @@ function focusedSamples({ matrix }, focus) {
 function focusedMiddle(model, focus) {
   if (model.view !== "chain") return focusedWeights(model, focus);
   if (focus?.hidden !== undefined) return [focus.hidden];
-  const row = model.shown.rows[focus?.row ?? model.row];
-  return row?.find(({ column }) => column === focus?.column)?.through ?? [];
+  return focus?.column === undefined ? [] : unitsBetween(model, focus.row ?? model.row, focus.column);
 }
 
 function drawPixel() {

@@ -249,7 +249,7 @@ function focusWords(model, focus) {
     return `${where}: ${sides.join(", ")}; the difference is ${numberText(entry.value)}.`;
   }
   if (view === "chain" && entry) {
-    const units = entry.through.map((unit) => nameAt(hiddenSide(model), unit, layer.order));
+    const units = unitsBetween(model, focus.row, focus.column).map((unit) => nameAt(hiddenSide(model), unit, layer.order));
     return `${where}: the output reads this ${from.word} through ${plural(units.length, "hidden unit")}, ${nameList(units)}; together with the factor ${numberText(entry.value)}.`;
   }
   if (!entry) return `${where}: no entry (a structural zero), so the two are not connected.`;
@@ -272,12 +272,15 @@ function matrixWords(model) {
     ? ` ${plural(sums, "entry is a sum", "entries are sums")} of several weights (striped), because several taps land on one ${layer.transposed ? "output" : pixelWord(layer)}.`
     : "";
   if (view === "chain") {
-    return `A\u2082 A\u2081 is ${size}: two layers in a row are one matrix, z = A\u2082 (A\u2081 x). Its entries are sums of products of weights; the darker, the more hidden units connect the two. A row's entries are the receptive field of an output.`;
+    return `A\u2082 A\u2081 is ${size}: two layers in a row are one matrix, z = A\u2082 (A\u2081 x). Its entries are sums of products of weights; the stronger the colour, the more hidden units connect the two. A row's entries are the receptive field of an output.`;
   }
   if (view === "layer" && layer.transposed) {
     return `A is ${size}: a transposed layer, whose matrix is that of a convolution, transposed. One row per output, one column per ${pixelWord(layer)}; each ${pixelWord(layer)} is spread over the outputs.${several}`;
   }
-  if (view === "layer") return `A is ${size}: one row per output, one column per ${pixelWord(layer)}, y = A x.${several}`;
+  const [outputs, inputs] = [layer.outChannels, layer.inChannels].map((count) => (count > 1 ? " of each channel" : ""));
+  if (view === "layer") {
+    return `A is ${size}: one row per output${outputs}, one column per ${pixelWord(layer)}${inputs}, y = A x.${several}`;
+  }
   if (view === "transpose" && layer.transposed) {
     return `A\u1d40 is ${size}: back-propagation, \u03b4x = A\u1d40 \u03b4y, which for a transposed layer is a convolution.${several}`;
   }
@@ -302,7 +305,7 @@ function commutatorWords(model) {
   const why = ruledOut.length
     ? `No output shift works: ${ruledOut.join(", ")}; the rows are those for the closest output shift. `
     : "No output shift works. ";
-  return `${why}${moves}${broken.length} of ${shown.shape[0]} rows break the symmetry (\u2715): ${nameList(names)}. In all other rows A P \u2212 Q A = 0 for all weights.`;
+  return `${why}${moves}${broken.length} of ${shown.shape[0]} rows break the symmetry (\u2715): ${nameList(names)}.${broken.length < shown.shape[0] ? " In all other rows A P \u2212 Q A = 0 for all weights." : ""}`;
 }
 
 /** Say how far the output moves on an axis with a stride; nothing if the stride is 1 or the input does not move. */
