@@ -538,6 +538,8 @@ def test_a_link_restores_the_view(opened: Any, tmp_path: Path) -> None:
     paste(opened, "#pixel", "-2.5")
     paste(opened, "#shift-1", "-2")
     paste(opened, "#weight-8", "1e-7")
+    choose(opened, "#labels", "names")
+    find(opened, "#dense").click()
     for _ in range(3):
         find(opened, "#forward").click()
     before = shown(opened)
@@ -547,6 +549,8 @@ def test_a_link_restores_the_view(opened: Any, tmp_path: Path) -> None:
     explore_page.open_page(opened, tmp_path, fragment="#" + link.partition("#")[2])
     after = shown(opened)
     assert after == before
+    assert find(opened, "#dense-figure").is_displayed()
+    assert "w8" in text(opened, "#matrix")
     assert not find(opened, "#story").is_displayed()
     assert text(opened, "#output-shift") == "1, \u22122"
     opened.execute_script("location.hash = 'input_shape=4&kernel_shape=2&weights=1,-1'")  # a link that is pasted

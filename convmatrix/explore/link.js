@@ -3,18 +3,18 @@
 const MOST_CHARACTERS = 30_000; // of a fragment
 const LINK_DELAY = 400; // milliseconds without a change before the address follows; browsers limit how often it may
 
-const IMAGES = () => [...byId("image").options].map(({ value }) => value);
+const choicesOf = (id) => [...byId(id).options].map(({ value }) => value);
 const VIEWS = ["layer", "transpose", "commutator", "chain"];
 const LAYER_KEYS = ["kernel_shape", "stride", "dilation", "padding", "boundary", "out_channels", "weights"];
 const KEYS = [
   ...["input_shape", "in_channels", "transposed", "output_padding", "flip", "order"],
   ...LAYER_KEYS,
   ...LAYER_KEYS.map((key) => `${SECOND}${key}`),
-  ...["view", "row", "shift", "image", "pixels"],
+  ...["view", "row", "shift", "image", "pixels", "labels", "dense"],
 ];
 
 /** Return the fragment of a view, without #: settings that have their defaults are left out. */
-function fragmentOf({ settings, view, row, shift, image, pixels }) {
+function fragmentOf({ settings, view, row, shift, image, pixels, labels, dense }) {
   const parts = [];
   const add = (key, value, usual) => {
     if (String(value) !== String(usual)) parts.push(`${key}=${value}`);
@@ -44,6 +44,8 @@ function fragmentOf({ settings, view, row, shift, image, pixels }) {
   add("row", row, 0);
   add("image", image, "random");
   if (pixels) add("pixels", pixels);
+  add("labels", labels, "values");
+  if (dense) add("dense", 1);
   return parts.join("&");
 }
 
@@ -105,7 +107,17 @@ function parseFragment(fragment) {
   if (pixels && pixels.length !== layer.nIn) {
     throw new SettingError(`pixels has ${pixels.length} values, but the input has ${layer.nIn}`);
   }
-  return { settings, layer, view, row, shift: found.has("shift") ? shift : null, image: word("image", ["random", ...IMAGES()]), pixels };
+  return {
+    settings,
+    layer,
+    view,
+    row,
+    shift: found.has("shift") ? shift : null,
+    image: word("image", choicesOf("image")),
+    pixels,
+    labels: word("labels", choicesOf("labels")),
+    dense: word("dense", ["0", "1"]) === "1",
+  };
 }
 
 /** Return a number written in digits, or raise a SettingError. */
@@ -129,7 +141,8 @@ const shortText = (text) => JSON.stringify(text.length > 40 ? `${text.slice(0, 4
 function currentFragment() {
   const { settings, view, model, row, image } = state;
   const pixels = image?.key === model.key ? image.values : null;
-  return fragmentOf({ settings, view, row, shift: model.shift, image: byId("image").value, pixels });
+  const chosen = { image: byId("image").value, labels: byId("labels").value, dense: byId("dense").checked };
+  return fragmentOf({ settings, view, row, shift: model.shift, pixels, ...chosen });
 }
 
 const LINK = { timer: null, written: null };
@@ -168,10 +181,12 @@ function readLink() {
     }
   });
   if (!wanted) return false;
-  const { settings, layer, view, row, shift, image, pixels } = wanted;
+  const { settings, layer, view, row, shift, image, pixels, labels, dense } = wanted;
   applySettings(settings);
   document.querySelector(`input[name="view"][value="${view}"]`).checked = true;
   byId("image").value = image;
+  byId("labels").value = labels;
+  byId("dense").checked = dense;
   shift?.forEach((amount, axis) => {
     byId(`shift-${axis}`).value = amount;
   });

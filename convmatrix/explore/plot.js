@@ -2,7 +2,7 @@
 
 const MOST_DRAWN_ENTRIES = 4000; // more entries are drawn as the pixels of one image, which is fast at 400 x 400
 const LARGEST_CELL = 38;
-const LEGIBLE_CELL = 18;
+const LEGIBLE_CELL = 17;
 const NUMBERED_CELL = 12; // rows of at least this height have numbers
 const WIDE_MARGINS = 76;
 const NARROW_MARGINS = 44;
@@ -25,10 +25,10 @@ function plotMeasures(shape, side) {
 }
 
 /** Return the side of a cell for which the plot fits a width, and if its numbers stay legible also the screen. */
-function fittingSide(shape, width, zoom) {
+function fittingSide(shape, [width, height], zoom) {
   const wide = (width - WIDE_MARGINS) / shape[1]; // with row numbers, and room for the numbers of A x
   const across = wide >= NUMBERED_CELL ? wide : Math.min((width - NARROW_MARGINS) / shape[1], NUMBERED_CELL - 1);
-  const down = Math.max((window.innerHeight - 2 * WIDE_MARGINS) / shape[0], LEGIBLE_CELL);
+  const down = Math.max(height / shape[0], LEGIBLE_CELL);
   const side = Math.min(across, down) * zoom;
   return Math.max(
     SMALLEST_CELL,

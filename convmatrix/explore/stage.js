@@ -88,7 +88,8 @@ function stageWidths({ layer, view }, room) {
   const images = layer.axes.length === 2;
   page.stage.classList.toggle("tall", !images);
   if (room > 700) return [0.46 * room, 0.22 * room, 0.26 * room];
-  if (images && window.matchMedia("(max-width: 860px)").matches) {
+  if (window.matchMedia("(max-width: 860px)").matches) {
+    if (!images) return [room, 0.35 * room, room];
     return view === "chain" ? [room / 3 - 6, room / 3 - 6, room / 3 - 6] : [0.45 * room - 8, 0.2 * room, 0.35 * room - 8];
   }
   return [room, 0.35 * room, 0.57 * room];

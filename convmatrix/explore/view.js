@@ -27,6 +27,7 @@ const page = {
 };
 
 const MOST_COLUMNS_BESIDE = 60; // of a matrix beside which the stage fits
+const CAPTION_HEIGHT = 60; // of the row of x above a matrix, and the caption below
 
 /** Show why a setting is impossible, beside the last picture, and mark its input. */
 function showError(id, error) {
@@ -161,7 +162,9 @@ function draw() {
   byId("shown").classList.toggle("single", dense || shown.shape[1] > MOST_COLUMNS_BESIDE);
   const width = byId("plots").clientWidth;
   const beside = dense && width > 700;
-  const side = fittingSide(shown.shape, beside ? (width - 24) / 2 - 6 : width, state.zoom);
+  const below = window.innerHeight - (byId("plots").getBoundingClientRect().top + window.scrollY); // the part of the screen
+  const room = [beside ? (width - 24) / 2 - 6 : width, below - CAPTION_HEIGHT];
+  const side = fittingSide(shown.shape, room, state.zoom);
   state.measures = drawMatrix(byId("matrix"), model, side);
   byId("matrix-caption").textContent =
     `${shown.shape[0]} \u00d7 ${shown.shape[1]}, ${plural(shown.rows.flat().length, "entry", "entries")}`;
