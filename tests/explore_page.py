@@ -229,7 +229,7 @@ def _draw_settings(rng: np.random.Generator) -> Settings:
     axes = range(n_axes)
     sizes = [integer(1, (40, 9)[n_axes - 1]) if integer(0, 4) else integer(1, 3) for _ in axes]
     channels = (integer(1, 3), integer(1, 3)) if not integer(0, 2) else (1, 1)
-    transposed = not integer(0, 3)
+    transposed = not integer(0, 2)
 
     def layer(inputs: int, outputs: int) -> Settings:
         taps = [integer(1, (9, 4)[n_axes - 1]) for _ in axes]
@@ -252,14 +252,17 @@ def _draw_settings(rng: np.random.Generator) -> Settings:
             "weights": weights.tolist(),
         }
 
+    first = layer(*channels)
+    steps = zip(first["stride"], first["dilation"], strict=True)
+    extra = [integer(0, max(step) - (1 if integer(0, 19) else 0)) for step in steps]  # rarely too large
     settings = {
         "input_shape": sizes,
         "in_channels": channels[0],
         "transposed": transposed,
-        "output_padding": [max(integer(-1, 3), 0) if transposed else 0 for _ in axes],
+        "output_padding": extra if transposed else [0] * n_axes,
         "flip": bool(integer(0, 1)),
         "order": "CF"[integer(0, 1)] if n_axes == 2 else "C",
-        **layer(*channels),
+        **first,
     }
     if not integer(0, 2):
         settings["second"] = layer(channels[1], integer(1, 2))
