@@ -686,6 +686,9 @@ def test_the_commutator_explains_a_stride(opened: Any) -> None:
     assert "shift / stride = 2 / 2 = 1" in text(opened, "#matrix-words")
     layer = cm.ConvGeometry((6, 5), (3, 3), padding="same", stride=(2, 1), boundary=("circular", "zero"))
     assert check_shift(layer, (2, 0)).holds
+    choose(opened, "#boundary-0", "zero")
+    assert "would move by shift / stride = 2 / 2 = 1, but the boundary prevents it" in text(opened, "#matrix-words")
+    choose(opened, "#boundary-0", "circular")
     find(opened, "#transposed").click()
     assert "2 \u00b7 2 = 4" in text(opened, "#matrix-words")
 

@@ -5,7 +5,9 @@ const MOST_FRAME_WIDTH = 1000; // pixels
 
 /** Return a promise of the pictures of the current row, side by side, as {size: [width, height], pixels}. */
 async function drawFrame(scale) {
-  const parts = await Promise.all([page.left, page.middle, page.right, byId("matrix")].map((svg) => canvasOf(svg, scale)));
+  const parts = await Promise.all(
+    [page.left, page.middle, page.right, byId("matrix")].map((svg) => canvasOf(svg, scale)),
+  );
   const gap = Math.round(16 * scale);
   const [left, middle, right, matrix] = parts;
   const stageWidth = Math.max(left.width, middle.width + gap + right.width);

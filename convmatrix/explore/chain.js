@@ -1,5 +1,5 @@
 // Two layers in a row: the product of their matrices, and the receptive field of each output in the input.
-// An entry is {column, weights: [], factors: [], value, paths}: through how many hidden units the output reads the pixel.
+// An entry is {column, weights: [], factors: [], value, paths}: paths counts the hidden units between output and pixel.
 
 /** Return the settings of the layer that follows another: it reads the outputs of that one. */
 function followingSettings(first, settings, second) {

@@ -46,7 +46,9 @@ class ColourCodes {
 }
 
 function nearestColour(colour, table) {
-  const distances = table.map((other) => other.reduce((sum, value, channel) => sum + (value - colour[channel]) ** 2, 0));
+  const distances = table.map((other) =>
+    other.reduce((sum, value, channel) => sum + (value - colour[channel]) ** 2, 0),
+  );
   return distances.indexOf(Math.min(...distances));
 }
 

@@ -24,7 +24,11 @@ function fragmentOf({ settings, view, row, shift, image, pixels, labels, dense }
     add(`${prefix}kernel_shape`, layer.kernel_shape);
     add(`${prefix}stride`, layer.stride, each(1));
     add(`${prefix}dilation`, layer.dilation, each(1));
-    add(`${prefix}padding`, layer.padding.map((pad) => (Array.isArray(pad) ? pad.join(":") : pad)), each("valid"));
+    add(
+      `${prefix}padding`,
+      layer.padding.map((pad) => (Array.isArray(pad) ? pad.join(":") : pad)),
+      each("valid"),
+    );
     add(`${prefix}boundary`, layer.boundary, each("zero"));
     add(`${prefix}out_channels`, layer.out_channels, 1);
     add(`${prefix}weights`, layer.weights);
@@ -33,7 +37,11 @@ function fragmentOf({ settings, view, row, shift, image, pixels, labels, dense }
   add("in_channels", settings.in_channels, 1);
   if (settings.transposed) {
     add("transposed", 1);
-    add("output_padding", settings.output_padding, settings.input_shape.map(() => 0));
+    add(
+      "output_padding",
+      settings.output_padding,
+      settings.input_shape.map(() => 0),
+    );
   }
   if (settings.flip) add("flip", 1);
   add("order", settings.order, "C");
@@ -69,7 +77,8 @@ function parseFragment(fragment) {
   const word = (key, words) => oneOf(key, found.get(key) ?? words[0], words);
   const inputShape = numbers("input_shape", []);
   const nAxes = inputShape.length;
-  if (nAxes !== 1 && nAxes !== 2) throw new SettingError(`input_shape has ${nAxes} sizes, but this page shows 1 or 2 axes`);
+  if (nAxes !== 1 && nAxes !== 2)
+    throw new SettingError(`input_shape has ${nAxes} sizes, but this page shows 1 or 2 axes`);
   const perAxis = (key, values) => {
     if (values.length === nAxes) return values;
     throw new SettingError(`${key} has ${values.length} values, but input_shape has ${nAxes}`);
@@ -131,7 +140,8 @@ function numberFrom(key, text) {
 function paddingFrom(text) {
   if (!text.includes(":")) return text;
   const amounts = text.split(":").map((amount) => numberFrom("padding", amount));
-  if (amounts.length !== 2) throw new SettingError(`padding has ${amounts.length} numbers on an axis, but low:high are 2`);
+  if (amounts.length !== 2)
+    throw new SettingError(`padding has ${amounts.length} numbers on an axis, but low:high are 2`);
   return amounts;
 }
 

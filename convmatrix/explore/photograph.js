@@ -102,7 +102,8 @@ function photographLayer({ layer }) {
   const shape = layer.axes.map(() => side);
   const settings = { ...state.settings, input_shape: shape, weights: layer.weights, order: "C" };
   const large = describeLayer(settings, Infinity);
-  const products = product(large.axes.map(({ positions }) => positions)) * product(large.kernelShape) * large.inChannels;
+  const products =
+    product(large.axes.map(({ positions }) => positions)) * product(large.kernelShape) * large.inChannels;
   if (Math.max(...large.outputShape) > LARGEST_PHOTOGRAPH || products > MOST_PRODUCTS) {
     throw new SettingError(
       `The output would be ${sizeText(large.outputShape)} after ${products.toLocaleString("en")} products; this page ` +
@@ -124,7 +125,8 @@ function drawPhotographs() {
   const shown = Boolean(PHOTOGRAPH.planes) && model.layer.axes.length === 2;
   byId("photographs").hidden = !shown;
   if (!shown) return;
-  const channel = model.view === "layer" ? unravel(state.row, vectorShape(model.layer, "output"), model.layer.order)[0] : 0;
+  const channel =
+    model.view === "layer" ? unravel(state.row, vectorShape(model.layer, "output"), model.layer.order)[0] : 0;
   try {
     const layer = photographLayer(model);
     const planes = photographPlanes(layer.inChannels);

@@ -86,7 +86,9 @@ function entriesTag(model, measures) {
       const [x, y] = [left + entry.column * side, top + row * side];
       const name = labels === "names" && own.length ? entryName(entry) : numberText(entry.value);
       const text =
-        labels === "none" ? "" : cellText(x, y, side, side, name, own.length ? entryInk(own, colours) : null, own.length > 1 ? "halo" : "");
+        labels === "none"
+          ? ""
+          : cellText(x, y, side, side, name, own.length ? entryInk(own, colours) : null, own.length > 1 ? "halo" : "");
       const fill = entry.paths
         ? `<rect x="${x}" y="${y}" width="${side}" height="${side}" class="path" fill-opacity="${pathTint(entry.paths, most).toFixed(3)}"/>`
         : cellFill(x, y, side, side, own, colours, !text && side >= 5);

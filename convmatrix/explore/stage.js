@@ -90,7 +90,9 @@ function stageWidths({ layer, view }, room) {
   if (room > 700) return [0.46 * room, 0.22 * room, 0.26 * room];
   if (window.matchMedia("(max-width: 860px)").matches) {
     if (!images) return [room, 0.35 * room, room];
-    return view === "chain" ? [room / 3 - 6, room / 3 - 6, room / 3 - 6] : [0.45 * room - 8, 0.2 * room, 0.35 * room - 8];
+    return view === "chain"
+      ? [room / 3 - 6, room / 3 - 6, room / 3 - 6]
+      : [0.45 * room - 8, 0.2 * room, 0.35 * room - 8];
   }
   return [room, 0.35 * room, 0.57 * room];
 }
@@ -110,7 +112,10 @@ function stageGrids(model) {
     const side = hiddenSide(model);
     return [
       [plain, `${sideWords(from)}: the receptive field of ${nameAt(to, row, layer.order)}`],
-      [vectorCells(hidden, side, layer.order, { reached: units, colours: second.colours, letter: "v" }), sideWords(side)],
+      [
+        vectorCells(hidden, side, layer.order, { reached: units, colours: second.colours, letter: "v" }),
+        sideWords(side),
+      ],
       [right, sideWords(to)],
     ];
   }
@@ -121,11 +126,19 @@ function stageGrids(model) {
       (layer.flip ? ", flipped when applied" : ""),
   ];
   if (view === "commutator") {
-    return [[plain, `${sideWords(from)}: where the two sides differ`], middle, [right, "output y; \u2715 marks broken symmetry"]];
+    return [
+      [plain, `${sideWords(from)}: where the two sides differ`],
+      middle,
+      [right, "output y; \u2715 marks broken symmetry"],
+    ];
   }
   if (view === "transpose" || layer.transposed) return [[plain, sideWords(from)], middle, [right, sideWords(to)]];
   const { cells, ring } = inputCells(model, row);
-  return [[cells, sideWords(from) + (ring ? "" : " (the padding is too wide to draw)")], middle, [right, sideWords(to)]];
+  return [
+    [cells, sideWords(from) + (ring ? "" : " (the padding is too wide to draw)")],
+    middle,
+    [right, sideWords(to)],
+  ];
 }
 
 /** Draw the three grids for the current row. */

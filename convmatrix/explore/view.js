@@ -67,7 +67,14 @@ function computeLayer() {
   const matrix = layerMatrix(layer);
   const uses = new Array(layer.nWeights).fill(0);
   for (const { weights } of matrix.rows.flat()) for (const weight of weights) uses[weight] += 1;
-  const base = { layer, matrix, uses, colours: palette(layer.nWeights), transpose: transposeMatrix(matrix), second: null };
+  const base = {
+    layer,
+    matrix,
+    uses,
+    colours: palette(layer.nWeights),
+    transpose: transposeMatrix(matrix),
+    second: null,
+  };
   if (state.view === "chain") base.second = withMatrix(followingLayer(layer, settings));
   state.settings = settings;
   return base;
@@ -79,7 +86,13 @@ const withMatrix = (layer) => ({ layer, matrix: layerMatrix(layer), colours: pal
 function copyingLayer(first) {
   const each = (value) => first.axes.map(() => value);
   const weights = Array.from({ length: first.outChannels }, () => 1);
-  const second = { kernel_shape: each(1), stride: each(1), dilation: each(1), padding: each("valid"), boundary: each("zero") };
+  const second = {
+    kernel_shape: each(1),
+    stride: each(1),
+    dilation: each(1),
+    padding: each("valid"),
+    boundary: each("zero"),
+  };
   return withMatrix(followingLayer(first, { second: { ...second, out_channels: 1, weights } }));
 }
 

@@ -21,11 +21,19 @@ function sidesOf({ layer, view, second }) {
       to: { ...input, name: "\u03b4x", what: `gradient of the ${image}` },
     };
   }
-  return { from: input, to: view === "chain" ? { ...output, name: "z", shape: vectorShape(second.layer, "output") } : output };
+  return {
+    from: input,
+    to: view === "chain" ? { ...output, name: "z", shape: vectorShape(second.layer, "output") } : output,
+  };
 }
 
 /** Return the side between two layers. */
-const hiddenSide = ({ layer }) => ({ name: "h", shape: vectorShape(layer, "output"), word: "unit", what: "hidden layer" });
+const hiddenSide = ({ layer }) => ({
+  name: "h",
+  shape: vectorShape(layer, "output"),
+  word: "unit",
+  what: "hidden layer",
+});
 
 /** Return a shape as text; a single channel is left out. */
 const sizeText = (shape) => shape.join(" \u00d7 ");
@@ -249,7 +257,9 @@ function focusWords(model, focus) {
     return `${where}: ${sides.join(", ")}; the difference is ${numberText(entry.value)}.`;
   }
   if (view === "chain" && entry) {
-    const units = unitsBetween(model, focus.row, focus.column).map((unit) => nameAt(hiddenSide(model), unit, layer.order));
+    const units = unitsBetween(model, focus.row, focus.column).map((unit) =>
+      nameAt(hiddenSide(model), unit, layer.order),
+    );
     return `${where}: the output reads this ${from.word} through ${plural(units.length, "hidden unit")}, ${nameList(units)}; together with the factor ${numberText(entry.value)}.`;
   }
   if (!entry) return `${where}: no entry (a structural zero), so the two are not connected.`;
@@ -297,7 +307,8 @@ function commutatorWords(model) {
   const { to } = sidesOf(model);
   const names = broken.map((row) => nameAt(to, row, layer.order));
   const moves = layer.axes.map((axis, number) => axisMove(layer, axis, number, model.shift[number], shown)).join("");
-  if (!broken.length) return `A P \u2212 Q A = 0: the layer commutes with this shift for all weights. It is equivariant. ${moves}`.trim();
+  if (!broken.length)
+    return `A P \u2212 Q A = 0: the layer commutes with this shift for all weights. It is equivariant. ${moves}`.trim();
   const ruledOut = layer.axes.flatMap(({ stride }, axis) => {
     const excluded = !layer.transposed && !shown.works[axis] && model.shift[axis] % stride;
     return excluded ? [`stride[${axis}]=${stride} does not divide shift[${axis}]=${model.shift[axis]}`] : [];
@@ -314,17 +325,28 @@ function axisMove(layer, { stride }, axis, shift, shown) {
   const on = layer.axes.length === 1 ? "" : ` on axis ${axis}`;
   const [input, moved] = [numberText(shift), numberText(shown.moved[axis])];
   if (layer.transposed) {
-    return `The stride is ${stride}${on}, so each input is ${stride} outputs from the next: an input shifted by ${input} asks for an output shifted by ${input} \u00b7 ${stride} = ${numberText(shift * stride)}. `;
+    return (
+      `The stride is ${stride}${on}, so each input is ${stride} outputs from the next: an input shifted by ${input} ` +
+      `asks for an output shifted by ${input} \u00b7 ${stride} = ${numberText(shift * stride)}. `
+    );
   }
   if (shift % stride === 0 && shown.moved[axis] === shift / stride) {
-    return `The stride is ${stride}${on}: the output moves by shift / stride = ${input} / ${stride} = ${moved}. `;
+    const [moves, but] = shown.works[axis] ? ["moves", ""] : ["would move", ", but the boundary prevents it"];
+    return `The stride is ${stride}${on}: the output ${moves} by shift / stride = ${input} / ${stride} = ${moved}${but}. `;
   }
   if (shown.works[axis]) {
-    return `The stride is ${stride}${on}; shift / stride = ${input} / ${stride}, but the output repeats, and moving it by ${moved} works. `;
+    return (
+      `The stride is ${stride}${on}; shift / stride = ${input} / ${stride}, but the output repeats, and moving it by ` +
+      `${moved} works. `
+    );
   }
   const below = Math.floor(Math.abs(shift) / stride) * stride * Math.sign(shift);
   const next = below + stride * Math.sign(shift);
-  return `The stride is ${stride}${on}: the output would have to move by ${input} / ${stride} of a sample, between two outputs. Shift by ${below ? `${numberText(below)} or ` : ""}${numberText(next)} instead. `;
+  const instead = below ? `${numberText(below)} or ${numberText(next)}` : numberText(next);
+  return (
+    `The stride is ${stride}${on}: the output would have to move by ${input} / ${stride} of a sample, between two ` +
+    `outputs. Shift by ${instead} instead. `
+  );
 }
 
 /** Return the text of a count. */
@@ -333,4 +355,3 @@ function countText(name, value) {
   if (name === "density") return `${(100 * value).toLocaleString("en", { maximumSignificantDigits: 3 })} %`;
   return value.toLocaleString("en", { maximumFractionDigits: 1 });
 }
-
