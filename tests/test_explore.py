@@ -466,6 +466,7 @@ def test_an_impossible_layer_keeps_the_last_picture(opened: Any) -> None:
     assert shown(opened)["matrix"]["shape"] == [25, 15]
     show_view(opened, "chain")
     assert shown(opened)["matrix"]["shape"] == [15, 25]
+    assert opened.execute_script("return window.convmatrix.link().second.kernel_shape") == [1, 1]
     type_in(opened, "#dilation-0", 1)
     assert not find(opened, "#message").is_displayed()
     type_in(opened, "#second_kernel_shape-0", 2)

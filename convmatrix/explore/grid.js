@@ -68,8 +68,7 @@ function cellTag(cell, x, y, side) {
 }
 
 function smallLabel(x, y, side, label, ink, style) {
-  const letter = style === "halo" ? 0.78 : 0.6; // halos are bold
-  const size = Math.min(9, side * 0.27, (side - 3) / (letter * label.length));
+  const size = Math.min(9, side * 0.27, (side - 3) / (letterWidth(style) * label.length));
   if (size < 6) return "";
   const fill = ink ? ` fill="${ink}"` : "";
   return `<text x="${x + 3}" y="${y + size}" font-size="${size.toFixed(1)}" class="${style}"${fill}>${label}</text>`;

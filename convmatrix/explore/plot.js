@@ -2,7 +2,8 @@
 
 const MOST_DRAWN_ENTRIES = 4000; // more entries are drawn as the pixels of one image, which is fast at 400 x 400
 const LARGEST_CELL = 38;
-const LEGIBLE_CELL = 17;
+const LEGIBLE_CELL = 17; // the least side to which a matrix is reduced to fit the screen
+const HATCHED_CELL = 10; // the same on narrow screens, where the numbers give way to hatching
 const NUMBERED_CELL = 12; // rows of at least this height have numbers
 const WIDE_MARGINS = 76;
 const NARROW_MARGINS = 44;
@@ -28,7 +29,7 @@ function plotMeasures(shape, side) {
 function fittingSide(shape, [width, height], zoom) {
   const wide = (width - WIDE_MARGINS) / shape[1]; // with row numbers, and room for the numbers of A x
   const across = wide >= NUMBERED_CELL ? wide : Math.min((width - NARROW_MARGINS) / shape[1], NUMBERED_CELL - 1);
-  const down = Math.max(height / shape[0], LEGIBLE_CELL);
+  const down = Math.max(height / shape[0], width < 500 ? HATCHED_CELL : LEGIBLE_CELL);
   const side = Math.min(across, down) * zoom;
   return Math.max(
     SMALLEST_CELL,

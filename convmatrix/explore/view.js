@@ -82,18 +82,18 @@ function computeLayer() {
 
 const withMatrix = (layer) => ({ layer, matrix: layerMatrix(layer), colours: palette(layer.nWeights) });
 
-/** Return a second layer that is always possible: one weight, which copies the output. */
-function copyingLayer(first) {
+/** Return the settings of a second layer that is always possible: one weight per channel, which copies the output. */
+function copyingSettings(first) {
   const each = (value) => first.axes.map(() => value);
-  const weights = Array.from({ length: first.outChannels }, () => 1);
-  const second = {
+  return {
     kernel_shape: each(1),
     stride: each(1),
     dilation: each(1),
     padding: each("valid"),
     boundary: each("zero"),
+    out_channels: 1,
+    weights: Array.from({ length: first.outChannels }, () => 1),
   };
-  return withMatrix(followingLayer(first, { second: { ...second, out_channels: 1, weights } }));
 }
 
 /** Return the shape and order to which typed numbers of an image belong, as text. */
@@ -139,7 +139,10 @@ function update() {
     state.base = computed;
     showPadding("", computed.layer);
     if (computed.second) showPadding(SECOND, computed.second.layer);
-  } else if (state.view === "chain") state.base.second ??= copyingLayer(state.base.layer);
+  } else if (state.view === "chain" && !state.base.second) {
+    state.settings = { ...state.settings, second: copyingSettings(state.base.layer) };
+    state.base.second = withMatrix(followingLayer(state.base.layer, state.settings));
+  }
   updateView();
 }
 
