@@ -41,7 +41,7 @@ from convmatrix.equivariance import check_shift
 from convmatrix.explore import LIMIT, save_page
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 Settings = dict[str, Any]
 
@@ -179,14 +179,19 @@ def open_page(
     driver: Any, folder: Path, geometry: cm.ConvGeometry | None = None, *, fragment: str = "", **options: Any
 ) -> None:
     """Write a page, open it, and skip its story."""
-    from selenium.webdriver.support.wait import WebDriverWait
-
     save_page(folder / "explore.html", geometry, **options)
     driver.get((folder / "explore.html").as_uri() + fragment)
     ready = "return Boolean(window.convmatrix) && document.readyState === 'complete'"
-    WebDriverWait(driver, 60).until(lambda _: driver.execute_script(ready))
+    wait(driver, lambda: bool(driver.execute_script(ready)))
     if not fragment:
         driver.execute_script("for (const id of ['story-skip', 'first']) document.getElementById(id).click();")
+
+
+def wait(driver: Any, reached: Callable[[], bool]) -> None:
+    """Wait until a condition holds, at most a minute."""
+    from selenium.webdriver.support.wait import WebDriverWait
+
+    WebDriverWait(driver, 60).until(lambda _: reached())
 
 
 def console_errors(driver: Any) -> list[str]:
@@ -224,7 +229,7 @@ def _draw_settings(rng: np.random.Generator) -> Settings:
     axes = range(n_axes)
     sizes = [integer(1, (40, 9)[n_axes - 1]) if integer(0, 4) else integer(1, 3) for _ in axes]
     channels = (integer(1, 3), integer(1, 3)) if not integer(0, 2) else (1, 1)
-    transposed = not integer(0, 3)
+    transposed = not integer(0, 2)
 
     def layer(inputs: int, outputs: int) -> Settings:
         taps = [integer(1, (9, 4)[n_axes - 1]) for _ in axes]
@@ -247,14 +252,17 @@ def _draw_settings(rng: np.random.Generator) -> Settings:
             "weights": weights.tolist(),
         }
 
+    first = layer(*channels)
+    steps = zip(first["stride"], first["dilation"], strict=True)
+    extra = [integer(0, max(step) - (1 if integer(0, 19) else 0)) for step in steps]  # rarely too large
     settings = {
         "input_shape": sizes,
         "in_channels": channels[0],
         "transposed": transposed,
-        "output_padding": [max(integer(-1, 3), 0) if transposed else 0 for _ in axes],
+        "output_padding": extra if transposed else [0] * n_axes,
         "flip": bool(integer(0, 1)),
         "order": "CF"[integer(0, 1)] if n_axes == 2 else "C",
-        **layer(*channels),
+        **first,
     }
     if not integer(0, 2):
         settings["second"] = layer(channels[1], integer(1, 2))
@@ -428,7 +436,7 @@ def compare_product(answer: Any, settings: Settings, tally: Tally) -> None:
     expected, _ = product_of(settings)
     rows = answer.get("rows", [])
     found = {
-        (row, entry["column"]): (len(entry["through"]), entry["value"])
+        (row, entry["column"]): (entry["paths"], entry["value"])
         for row, entries in enumerate(rows)
         for entry in entries
     }

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import re
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import pytest
@@ -464,6 +466,7 @@ def test_an_impossible_layer_keeps_the_last_picture(opened: Any) -> None:
     assert shown(opened)["matrix"]["shape"] == [25, 15]
     show_view(opened, "chain")
     assert shown(opened)["matrix"]["shape"] == [15, 25]
+    assert opened.execute_script("return window.convmatrix.link().second.kernel_shape") == [1, 1]
     type_in(opened, "#dilation-0", 1)
     assert not find(opened, "#message").is_displayed()
     type_in(opened, "#second_kernel_shape-0", 2)
@@ -474,6 +477,256 @@ def test_an_impossible_layer_keeps_the_last_picture(opened: Any) -> None:
     paste(opened, "#shift-0", "")
     assert "shift[0] must be an integer, but is empty" in text(opened, "#shift-message")
     assert shown(opened)["view"] == "commutator"
+
+
+def test_the_story_has_five_steps_about_the_layer(opened: Any) -> None:
+    """It starts by playing from an inner row; buttons and keys turn it, and it can be skipped."""
+    from selenium.webdriver.common.keys import Keys
+
+    find(opened, "#story-again").click()
+    assert find(opened, "#play").get_attribute("aria-label") == "Pause"
+    assert shown(opened)["row"] >= 12
+    A = cm.conv_matrix(np.arange(1, 10).reshape(3, 3), (5, 5), padding="same")
+    words = []
+    for place in range(1, 6):
+        assert text(opened, "#story-place") == f"{place} of 5"
+        words.append((text(opened, "#story-title"), text(opened, "#story-text")))
+        find(opened, "#story").send_keys(Keys.ARROW_RIGHT)
+    assert len(set(words)) == 5
+    assert "Each row of the matrix computes one output" in words[0]
+    assert f"{np.diff(A.indptr)[12]} entries" in words[1][1]
+    assert f"w4 = 5 stands at {(A.data == 5).sum()} places" in words[2][1]
+    assert f"Of {A.shape[0] * A.shape[1]} entries only {A.nnz} are stored" in words[3][1]
+    assert f"Row 0 has {np.diff(A.indptr)[0]} entries instead of 9" in words[4][1]
+    assert not find(opened, "#story").is_displayed()
+    assert (shown(opened)["row"], find(opened, "#play").get_attribute("aria-label")) == (0, "Play")
+    find(opened, "#story-again").click()
+    find(opened, "#story-next").click()
+    assert find(opened, "#play").get_attribute("aria-label") == "Play"
+    find(opened, "#story").send_keys(Keys.ARROW_LEFT)
+    assert text(opened, "#story-place") == "1 of 5"
+    find(opened, "#story").send_keys(Keys.ESCAPE)
+    assert not find(opened, "#story").is_displayed()
+
+
+@for_each(
+    "geometry",
+    [
+        cm.ConvGeometry(4, 3, padding="same", boundary="circular"),
+        cm.ConvGeometry((2, 3), (2, 2), in_channels=2, out_channels=2, transposed=True, stride=2, output_padding=1),
+        cm.ConvGeometry(1, 1),
+    ],
+)
+def test_every_layer_has_its_story(driver: Any, tmp_path: Path, geometry: cm.ConvGeometry) -> None:
+    explore_page.console_errors(driver)
+    explore_page.open_page(driver, tmp_path, geometry)
+    find(driver, "#story-again").click()
+    titles = set()
+    for _ in range(5):
+        titles.add(text(driver, "#story-title"))
+        assert "undefined" not in text(driver, "#story-text")
+        find(driver, "#story-next").click()
+    assert len(titles) == 5
+    assert explore_page.console_errors(driver) == []
+
+
+def test_a_link_restores_the_view(opened: Any, tmp_path: Path) -> None:
+    show_view(opened, "commutator")
+    choose(opened, "#padding-1", "numbers")
+    paste(opened, "#padding_high-1", "3")
+    choose(opened, "#boundary-0", "antireflect")
+    choose(opened, "#image", "edge")
+    paste(opened, "#pixel", "-2.5")
+    paste(opened, "#shift-1", "-2")
+    paste(opened, "#weight-8", "1e-7")
+    choose(opened, "#labels", "names")
+    find(opened, "#dense").click()
+    for _ in range(3):
+        find(opened, "#forward").click()
+    before = shown(opened)
+    explore_page.wait(opened, lambda: "row=3" in opened.current_url)
+    link = opened.current_url
+    opened.get("about:blank")
+    explore_page.open_page(opened, tmp_path, fragment="#" + link.partition("#")[2])
+    after = shown(opened)
+    assert after == before
+    assert find(opened, "#dense-figure").is_displayed()
+    assert "w8" in text(opened, "#matrix")
+    assert not find(opened, "#story").is_displayed()
+    assert text(opened, "#output-shift") == "1, \u22122"
+    opened.execute_script("location.hash = 'input_shape=4&kernel_shape=2&weights=1,-1'")  # a link that is pasted
+    explore_page.wait(opened, lambda: shown(opened)["matrix"]["shape"] == [3, 4])
+    opened.get("about:blank")
+    explore_page.open_page(opened, tmp_path, fragment="#input_shape=4&kernel_shape=9&weights=1")
+    assert "spans 9 samples" in text(opened, "#link-message")
+    assert shown(opened)["matrix"]["shape"] == [25, 25]
+
+
+@for_each(
+    "fragment, message",
+    [
+        ("input_shape=5,5&kernel_shape=9,9&weights=1", "kernel does not fit on axis 0: it spans 9 .* has 5"),
+        ("input_shape=5&kernel_shape=2&weights=1", "2 weights, but 1 values"),
+        ("input_shape=5&kernel_shape=2&weights=1,Infinity", "weights must hold numbers, but has .*Infinity"),
+        ("input_shape=1000000&kernel_shape=1&weights=1", "1000000 x 1000000, .* 400 x 400"),
+        ("input_shape=5,5,5&kernel_shape=1,1,1&weights=1", "input_shape has 3 .* 1 or 2"),
+        ("input_shape=5&kernel_shape=1&weights=1&row=5", "row must be less than 5, .* but is 5"),
+        ("input_shape=5&kernel_shape=1&weights=1&boundary=__proto__", "boundary __proto__ is unknown"),
+        ("input_shape=5&kernel_shape=1&weights=1&view=constructor", "view constructor is unknown"),
+        ("__proto__=1", "__proto__.* is not a setting"),
+        ("<img src=x onerror=alert(1)>", "is not a setting"),
+        ("input_shape=5&input_shape=5", "input_shape occurs twice"),
+        ("%E0%A4%A", "not encoded"),
+        ("input_shape=" + "5," * 20000, "40012 characters, but at most 30000"),
+    ],
+)
+def test_a_hostile_link_is_ignored_with_a_message(opened: Any, fragment: str, message: str) -> None:
+    opened.execute_script("location.hash = arguments[0]", fragment)
+    explore_page.wait(opened, lambda: bool(re.search(message, text(opened, "#link-message"))))
+    assert shown(opened)["matrix"]["shape"] == [25, 25]
+    assert opened.execute_script("return document.querySelectorAll('#link-message *').length") == 0
+
+
+def saved(driver: Any, folder: Path, button: str, name: str) -> bytes:
+    """Click a button that saves a file, and return the file."""
+    driver.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
+    find(driver, button).click()
+    explore_page.wait(driver, lambda: (folder / name).exists() and "saved" in text(driver, "#share-words"))
+    return (folder / name).read_bytes()
+
+
+def test_pictures_to_take_away(opened: Any, tmp_path: Path) -> None:
+    """The SVG, the PNG and each frame of the GIF have the colours of the weights at the entries of the matrix."""
+    image = pytest.importorskip("PIL.Image")
+    find(opened, "#last").click()
+    svg = saved(opened, tmp_path, "#save-svg", "matrix.svg").decode()
+    root = ET.fromstring(svg)
+    assert "var(" not in svg
+    groups = [group for group in root.iter() if group.get("data-row")]
+    A = cm.conv_matrix(np.arange(1, 10).reshape(3, 3), (5, 5), padding="same").toarray()
+    colours = palette(9)
+    width, height = (float(root.get(name, "")) for name in ("width", "height"))
+    png = np.asarray(image.open(io.BytesIO(saved(opened, tmp_path, "#save-png", "matrix.png"))).convert("RGB"))
+    assert png.shape == (2 * height, 2 * width, 3)
+    found = np.zeros_like(A)
+    for group in groups:
+        row, column = int(group.get("data-row", "")), int(group.get("data-column", ""))
+        found[row, column] = "".join(group.itertext())
+        box = next(iter(group))
+        red, green, blue = colours[A[row, column] - 1]
+        assert box.get("fill") == f"rgb({red}, {green}, {blue})"
+        x, y = (2 * float(box.get(name, "")) + 3 for name in ("x", "y"))
+        assert np.abs(png[int(y), int(x)] - np.array(colours[A[row, column] - 1])).max() <= 2
+    np.testing.assert_array_equal(found, A)
+    choose(opened, "#speed", "200")
+    animation = image.open(io.BytesIO(saved(opened, tmp_path, "#save-gif", "convolution.gif")))
+    assert (animation.n_frames, animation.info["duration"], animation.info["loop"]) == (25, 200, 0)
+    frames = []
+    for frame in range(25):
+        animation.seek(frame)
+        frames.append(np.asarray(animation.convert("RGB")).astype(int))
+    for number, colour in enumerate(colours):
+        area = (np.abs(frames[12] - colour).max(axis=2) <= 8).sum()
+        assert area > 25 * 60, number  # the weight's entries, of more than 60 pixels each
+    accent = (11, 87, 164)
+    blue = [np.abs(frame[:, -400:] - accent).max(axis=2) <= 8 for frame in frames]
+    tops = [np.flatnonzero(frame.sum(axis=1) > 200)[0] for frame in blue]
+    assert np.all(np.diff(tops) > 10)  # the frame of the row moves down
+    assert shown(opened)["row"] == 24
+
+
+def test_code_is_copied(opened: Any) -> None:
+    origin = {"permission": {"name": "clipboard-read"}, "setting": "granted"}
+    opened.execute_cdp_cmd("Browser.setPermission", origin)
+    read = "navigator.clipboard.readText().then(arguments[0], (error) => arguments[0](String(error)));"
+    for button, words in (("python", "import convmatrix as cm\ncm.conv_matrix("), ("torch", "import torch\n")):
+        find(opened, f"#copy-{button}").click()
+        explore_page.wait(opened, lambda: "copied" in text(opened, "#share-words"))
+        assert opened.execute_async_script(read).startswith(words)
+    find(opened, "#copy-link").click()
+    explore_page.wait(opened, lambda: text(opened, "#share-words") == "the link is copied")
+    assert opened.execute_async_script(read) == opened.current_url
+    choose(opened, "#boundary-0", "symmetric")
+    assert text(opened, "#torch") == '# PyTorch has no padding mode like the boundary "symmetric".'
+
+
+def test_two_layers_light_the_receptive_field(opened: Any) -> None:
+    from selenium.webdriver import ActionChains
+
+    show_view(opened, "chain")
+    paste(opened, "#second_stride-1", "2")
+    paste(opened, "#row", "7")
+    first = cm.conv_matrix(np.arange(1, 10).reshape(3, 3), (5, 5), padding="same")
+    second = cm.conv_matrix(np.arange(1, 10).reshape(3, 3), (5, 5), padding="same", stride=(1, 2))
+    np.testing.assert_array_equal(as_array(shown(opened)["matrix"]), (second @ first).toarray())
+    image = np.array(shown(opened)["vector"])
+    np.testing.assert_array_equal(shown(opened)["product"], second @ (first @ image))
+    units, field = second[[7]].indices, np.flatnonzero((second @ first)[[7]].toarray())
+    assert len(opened.find_elements("css selector", "#left .path")) == len(field)
+    assert f"reads {len(units)} hidden units, and through them {len(field)} pixels" in text(opened, "#terms")
+    products = [element.text for element in opened.find_elements("css selector", "#terms .numbers")]
+    hidden = first @ image
+    assert products == [f"{second[7, unit]} \u00d7 {hidden[unit]}" for unit in units]
+    ActionChains(opened).move_to_element(find(opened, f"#middle g[data-index='{units[0]}']")).perform()
+    marked = len(opened.find_elements("css selector", "#left .pointer"))
+    assert marked == len(first[[int(units[0])]].indices)
+    assert text(opened, "#focus-words").startswith("Hidden unit h[1,1]") == (units[0] == 6)
+    assert (eval(text(opened, "#python"), {"cm": cm}) != second @ first).nnz == 0
+
+
+def test_the_commutator_explains_a_stride(opened: Any) -> None:
+    show_view(opened, "commutator")
+    paste(opened, "#input_shape-0", "6")
+    choose(opened, "#boundary-0", "circular")
+    paste(opened, "#stride-0", "2")
+    assert "would have to move by 1 / 2 of a sample" in text(opened, "#matrix-words")
+    assert "Shift by 2 instead" in text(opened, "#matrix-words")
+    find(opened, "#shift-by-stride").click()
+    assert find(opened, "#shift-0").get_attribute("value") == "2"
+    assert "It is equivariant" in text(opened, "#matrix-words")
+    assert "shift / stride = 2 / 2 = 1" in text(opened, "#matrix-words")
+    layer = cm.ConvGeometry((6, 5), (3, 3), padding="same", stride=(2, 1), boundary=("circular", "zero"))
+    assert check_shift(layer, (2, 0)).holds
+    choose(opened, "#boundary-0", "zero")
+    assert "would move by shift / stride = 2 / 2 = 1, but the boundary prevents it" in text(opened, "#matrix-words")
+    choose(opened, "#boundary-0", "circular")
+    find(opened, "#transposed").click()
+    assert "2 \u00b7 2 = 4" in text(opened, "#matrix-words")
+
+
+def test_the_photograph_is_filtered(opened: Any) -> None:
+    planes = """
+    const canvas = document.getElementById(arguments[0]);
+    return [...canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data];
+    """
+    paste(opened, "#stride-1", "2")
+    explore_page.wait(opened, lambda: "96 \u00d7 48" in text(opened, "#filtered-caption"))
+    pixels = np.array(opened.execute_script(planes, "photograph")).reshape(96, 96, 4)
+    filtered = np.array(opened.execute_script(planes, "filtered")).reshape(96, 48, 4)
+    assert len(np.unique(pixels[..., 0])) > 100
+    layer = cm.ConvOperator(np.arange(1, 10).reshape(3, 3), (96, 96), padding="same", stride=(1, 2))
+    expected = layer @ pixels[..., 0].ravel().astype(float)
+    shades = 255 * (expected - expected.min()) / (expected.max() - expected.min())
+    assert np.abs(filtered[..., 0].ravel() - shades).max() <= 0.5  # a canvas rounds to whole shades
+    choose(opened, "#image", "photograph")
+    digits = np.array(shown(opened)["vector"])
+    assert (digits.min() >= 0, digits.max() <= 9, len(np.unique(digits)) > 3) == (True, True, True)
+
+
+@for_each("story", [True, False])
+def test_image_and_matrix_are_together_on_a_phone(driver: Any, tmp_path: Path, story: bool) -> None:
+    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    try:
+        explore_page.open_page(driver, tmp_path)
+        if story:
+            driver.execute_script("document.getElementById('story-again').click(); scrollTo(0, 0);")
+        for picture in ("left", "middle", "right", "matrix"):
+            box = driver.execute_script(f"return document.getElementById('{picture}').getBoundingClientRect().toJSON()")
+            assert 0 <= box["left"] < box["right"] <= 390, picture
+            assert 0 <= box["top"] < box["bottom"] <= 844, picture
+    finally:
+        driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 
 
 def test_weights_are_coloured_as_in_notebooks(opened: Any) -> None:

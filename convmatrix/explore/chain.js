@@ -1,5 +1,5 @@
 // Two layers in a row: the product of their matrices, and the receptive field of each output in the input.
-// An entry is {column, weights: [], value, through}: the hidden units through which the output reads the pixel.
+// An entry is {column, weights: [], factors: [], value, paths}: paths counts the hidden units between output and pixel.
 
 /** Return the settings of the layer that follows another: it reads the outputs of that one. */
 function followingSettings(first, settings, second) {
@@ -19,19 +19,26 @@ function followingLayer(first, settings, limit = LIMIT) {
 
 /** Return the product of two matrices: the structure follows from the layers, whatever the values. */
 function composedMatrix(second, first) {
+  const [, columns] = first.shape;
   const rows = second.rows.map((entries) => {
-    const found = new Map();
+    const [values, paths] = [new Float64Array(columns), new Int32Array(columns)];
     for (const { column: hidden, value } of entries) {
       for (const entry of first.rows[hidden]) {
-        if (!found.has(entry.column)) found.set(entry.column, { weights: [], factors: [], value: 0, through: [] });
-        const total = found.get(entry.column);
-        total.value += value * entry.value;
-        total.through.push(hidden);
+        values[entry.column] += value * entry.value;
+        paths[entry.column] += 1;
       }
     }
-    return [...found].sort(([a], [b]) => a - b).map(([column, total]) => ({ column, ...total }));
+    return [...paths.keys()]
+      .filter((column) => paths[column])
+      .map((column) => ({ column, weights: [], factors: [], value: values[column], paths: paths[column] }));
   });
-  return { shape: [second.shape[0], first.shape[1]], rows };
+  return { shape: [second.shape[0], columns], rows };
+}
+
+/** Return the hidden units through which an output reads a sample. */
+function unitsBetween({ matrix, second }, row, sample) {
+  const reads = (unit) => matrix.rows[unit].some(({ column }) => column === sample);
+  return second.matrix.rows[row].map(({ column }) => column).filter(reads);
 }
 
 /** Return the first and last sample that a row reads on each axis: its receptive field. */

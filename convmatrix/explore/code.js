@@ -53,7 +53,12 @@ function pythonLine({ layer, view, shift, second }) {
   return `cm.equivariance.check_shift(cm.ConvGeometry(${parts.join(", ")}), ${tuple(shift)})`;
 }
 
-const TORCH_PADDING = { zero: "ConstantPad", circular: "CircularPad", reflect: "ReflectionPad", replicate: "ReplicationPad" };
+const TORCH_PADDING = {
+  zero: "ConstantPad",
+  circular: "CircularPad",
+  reflect: "ReflectionPad",
+  replicate: "ReplicationPad",
+};
 
 /** Return why PyTorch has no module for a layer, or an empty string. */
 function missingInTorch(layer) {
@@ -63,7 +68,8 @@ function missingInTorch(layer) {
     if (!(boundary in TORCH_PADDING)) return `PyTorch has no padding mode like the boundary "${boundary}"`;
     if (layer.transposed && boundary !== "zero") return `transposed layers of PyTorch have no boundary "${boundary}"`;
     const most = { circular: size, reflect: size - 1 }[boundary] ?? Infinity;
-    if (widest > most) return `PyTorch pads ${size} samples with "${boundary}" by at most ${most}, but this needs ${widest}`;
+    if (widest > most)
+      return `PyTorch pads ${size} samples with "${boundary}" by at most ${most}, but this needs ${widest}`;
   }
   return "";
 }
@@ -115,7 +121,11 @@ function torchProgram({ layer, view, second }) {
   const layers = view === "chain" ? [layer, second.layer] : [layer];
   const names = layers.map((_, number) => (layers.length > 1 ? `layer${number + 1}` : "layer"));
   const parts = layers.map((own, number) => torchLayer(own, names[number]));
-  if (layers.some(missingInTorch)) return parts.flat().filter((line) => line.startsWith("#")).join("\n");
+  if (layers.some(missingInTorch))
+    return parts
+      .flat()
+      .filter((line) => line.startsWith("#"))
+      .join("\n");
   const applied = layers.reduce((inner, own, number) => `${names[number]}(${inner})${torchCrop(own)}`, "x");
   return [
     "import torch",

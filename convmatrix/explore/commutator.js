@@ -17,7 +17,7 @@ function axisReads(layer, axis, shift, sign = 1) {
   return found.map((reads) => reads.sort().join());
 }
 
-/** Return the output shift that the stride implies on an axis; not an integer if the stride does not divide the shift. */
+/** Return the output shift that the stride implies on an axis: a fraction if the stride does not divide the shift. */
 const impliedShift = (layer, axis, shift) => (layer.transposed ? shift * axis.stride : shift / axis.stride);
 
 /**
@@ -121,4 +121,3 @@ function factorDifferences(first, second) {
   }
   return [...totals].filter(([, factor]) => factor).sort(([a], [b]) => a - b);
 }
-

@@ -35,7 +35,7 @@ _DEFAULT: Final = ConvGeometry((5, 5), (3, 3), padding="same")
 _STYLES: Final = "layout controls pictures media"
 _SCRIPTS: Final = (  # each script uses those before it
     "rule layer matrix commutator chain marks words grid stage plot code controls kernel photograph view picture gif "
-    "link story events start"
+    "animation link story events start"
 )
 
 

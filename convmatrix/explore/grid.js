@@ -68,7 +68,7 @@ function cellTag(cell, x, y, side) {
 }
 
 function smallLabel(x, y, side, label, ink, style) {
-  const size = Math.min(9, side * 0.27, (side - 3) / (0.6 * label.length));
+  const size = Math.min(9, side * 0.27, (side - 3) / (letterWidth(style) * label.length));
   if (size < 6) return "";
   const fill = ink ? ` fill="${ink}"` : "";
   return `<text x="${x + 3}" y="${y + size}" font-size="${size.toFixed(1)}" class="${style}"${fill}>${label}</text>`;
@@ -77,7 +77,7 @@ function smallLabel(x, y, side, label, ink, style) {
 /** Return the cells of a vector: one is chosen, and those connected to it are coloured by weight, or tinted. */
 function vectorCells(vector, side, order, { chosen, reached = new Map(), colours, letter, broken = new Set() } = {}) {
   const shade = shadeOf(vector);
-  const most = Math.max(...[...reached.values()].map(({ through }) => through?.length ?? 0), 1);
+  const most = Math.max(...[...reached.values()].map(({ paths }) => paths ?? 0), 1);
   return vector.map((value, index) => {
     const [channel, ...indices] = unravel(index, side.shape, order);
     const [y, x] = channelPlace(channel, indices, side.shape.slice(1));
@@ -91,8 +91,8 @@ function vectorCells(vector, side, order, { chosen, reached = new Map(), colours
       shade: shade(value),
       weights,
       colours,
-      tint: entry?.through ? pathTint(entry.through.length, most) : 0,
-      label: entry && !entry.through ? entryName(entry, letter) : "",
+      tint: entry?.paths ? pathTint(entry.paths, most) : 0,
+      label: entry && !entry.paths ? entryName(entry, letter) : "",
       index,
       outline: index === chosen ? "chosen" : undefined,
       broken: broken.has(index),

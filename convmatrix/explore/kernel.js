@@ -17,7 +17,8 @@ function weightsFor(prefix, shape) {
   const possible = shape.every((size) => Number.isInteger(size) && size >= 1) && product(shape) <= LIMIT;
   if (!possible) return [];
   const kernel = KERNELS[prefix];
-  if (shape.join() !== kernel.shape.join()) setKernel(prefix, shape, resizedWeights(kernel.weights, kernel.shape, shape));
+  if (shape.join() !== kernel.shape.join())
+    setKernel(prefix, shape, resizedWeights(kernel.weights, kernel.shape, shape));
   return kernel.weights;
 }
 

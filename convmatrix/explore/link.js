@@ -3,18 +3,18 @@
 const MOST_CHARACTERS = 30_000; // of a fragment
 const LINK_DELAY = 400; // milliseconds without a change before the address follows; browsers limit how often it may
 
-const IMAGES = () => [...byId("image").options].map(({ value }) => value);
+const choicesOf = (id) => [...byId(id).options].map(({ value }) => value);
 const VIEWS = ["layer", "transpose", "commutator", "chain"];
 const LAYER_KEYS = ["kernel_shape", "stride", "dilation", "padding", "boundary", "out_channels", "weights"];
 const KEYS = [
   ...["input_shape", "in_channels", "transposed", "output_padding", "flip", "order"],
   ...LAYER_KEYS,
   ...LAYER_KEYS.map((key) => `${SECOND}${key}`),
-  ...["view", "row", "shift", "image", "pixels"],
+  ...["view", "row", "shift", "image", "pixels", "labels", "dense"],
 ];
 
 /** Return the fragment of a view, without #: settings that have their defaults are left out. */
-function fragmentOf({ settings, view, row, shift, image, pixels }) {
+function fragmentOf({ settings, view, row, shift, image, pixels, labels, dense }) {
   const parts = [];
   const add = (key, value, usual) => {
     if (String(value) !== String(usual)) parts.push(`${key}=${value}`);
@@ -24,7 +24,11 @@ function fragmentOf({ settings, view, row, shift, image, pixels }) {
     add(`${prefix}kernel_shape`, layer.kernel_shape);
     add(`${prefix}stride`, layer.stride, each(1));
     add(`${prefix}dilation`, layer.dilation, each(1));
-    add(`${prefix}padding`, layer.padding.map((pad) => (Array.isArray(pad) ? pad.join(":") : pad)), each("valid"));
+    add(
+      `${prefix}padding`,
+      layer.padding.map((pad) => (Array.isArray(pad) ? pad.join(":") : pad)),
+      each("valid"),
+    );
     add(`${prefix}boundary`, layer.boundary, each("zero"));
     add(`${prefix}out_channels`, layer.out_channels, 1);
     add(`${prefix}weights`, layer.weights);
@@ -33,7 +37,11 @@ function fragmentOf({ settings, view, row, shift, image, pixels }) {
   add("in_channels", settings.in_channels, 1);
   if (settings.transposed) {
     add("transposed", 1);
-    add("output_padding", settings.output_padding, settings.input_shape.map(() => 0));
+    add(
+      "output_padding",
+      settings.output_padding,
+      settings.input_shape.map(() => 0),
+    );
   }
   if (settings.flip) add("flip", 1);
   add("order", settings.order, "C");
@@ -44,6 +52,8 @@ function fragmentOf({ settings, view, row, shift, image, pixels }) {
   add("row", row, 0);
   add("image", image, "random");
   if (pixels) add("pixels", pixels);
+  add("labels", labels, "values");
+  if (dense) add("dense", 1);
   return parts.join("&");
 }
 
@@ -67,7 +77,8 @@ function parseFragment(fragment) {
   const word = (key, words) => oneOf(key, found.get(key) ?? words[0], words);
   const inputShape = numbers("input_shape", []);
   const nAxes = inputShape.length;
-  if (nAxes !== 1 && nAxes !== 2) throw new SettingError(`input_shape has ${nAxes} sizes, but this page shows 1 or 2 axes`);
+  if (nAxes !== 1 && nAxes !== 2)
+    throw new SettingError(`input_shape has ${nAxes} sizes, but this page shows 1 or 2 axes`);
   const perAxis = (key, values) => {
     if (values.length === nAxes) return values;
     throw new SettingError(`${key} has ${values.length} values, but input_shape has ${nAxes}`);
@@ -105,7 +116,17 @@ function parseFragment(fragment) {
   if (pixels && pixels.length !== layer.nIn) {
     throw new SettingError(`pixels has ${pixels.length} values, but the input has ${layer.nIn}`);
   }
-  return { settings, layer, view, row, shift: found.has("shift") ? shift : null, image: word("image", ["random", ...IMAGES()]), pixels };
+  return {
+    settings,
+    layer,
+    view,
+    row,
+    shift: found.has("shift") ? shift : null,
+    image: word("image", choicesOf("image")),
+    pixels,
+    labels: word("labels", choicesOf("labels")),
+    dense: word("dense", ["0", "1"]) === "1",
+  };
 }
 
 /** Return a number written in digits, or raise a SettingError. */
@@ -119,7 +140,8 @@ function numberFrom(key, text) {
 function paddingFrom(text) {
   if (!text.includes(":")) return text;
   const amounts = text.split(":").map((amount) => numberFrom("padding", amount));
-  if (amounts.length !== 2) throw new SettingError(`padding has ${amounts.length} numbers on an axis, but low:high are 2`);
+  if (amounts.length !== 2)
+    throw new SettingError(`padding has ${amounts.length} numbers on an axis, but low:high are 2`);
   return amounts;
 }
 
@@ -129,7 +151,8 @@ const shortText = (text) => JSON.stringify(text.length > 40 ? `${text.slice(0, 4
 function currentFragment() {
   const { settings, view, model, row, image } = state;
   const pixels = image?.key === model.key ? image.values : null;
-  return fragmentOf({ settings, view, row, shift: model.shift, image: byId("image").value, pixels });
+  const chosen = { image: byId("image").value, labels: byId("labels").value, dense: byId("dense").checked };
+  return fragmentOf({ settings, view, row, shift: model.shift, pixels, ...chosen });
 }
 
 const LINK = { timer: null, written: null };
@@ -168,10 +191,12 @@ function readLink() {
     }
   });
   if (!wanted) return false;
-  const { settings, layer, view, row, shift, image, pixels } = wanted;
+  const { settings, layer, view, row, shift, image, pixels, labels, dense } = wanted;
   applySettings(settings);
   document.querySelector(`input[name="view"][value="${view}"]`).checked = true;
   byId("image").value = image;
+  byId("labels").value = labels;
+  byId("dense").checked = dense;
   shift?.forEach((amount, axis) => {
     byId(`shift-${axis}`).value = amount;
   });

@@ -99,9 +99,12 @@ function cellFill(x, y, width, height, weights, colours, hatched) {
     .join("");
 }
 
+/** Return the width of a letter, at a size of 1; text with a halo is bold. */
+const letterWidth = (className) => (className === "halo" ? 0.78 : 0.6);
+
 /** Return text centred in a cell, or nothing if it does not fit. */
 function cellText(x, y, width, height, text, ink, className = "") {
-  const size = Math.min(13, height * 0.5, (width - 2) / (0.6 * text.length));
+  const size = Math.min(13, height * 0.5, (width - 3) / (letterWidth(className) * text.length));
   if (size < 6.5) return "";
   return (
     `<text x="${x + width / 2}" y="${y + height / 2}" font-size="${size.toFixed(1)}" text-anchor="middle" ` +

@@ -78,11 +78,13 @@ function filterPlanes(layer, planes, channel) {
   return [...output];
 }
 
-/** Draw numbers as an image, from black for the smallest to white for the largest; three planes are its colours. */
-function drawPlanes(canvas, planes, [height, width]) {
-  const all = planes.flat();
-  const low = all.reduce((least, value) => Math.min(least, value), Infinity);
-  const high = all.reduce((most, value) => Math.max(most, value), -Infinity);
+/** Return the smallest and the largest number. */
+function rangeOf(numbers) {
+  return [Math.min, Math.max].map((pick) => numbers.reduce((found, value) => pick(found, value)));
+}
+
+/** Draw numbers as an image, from black for the low end of a range to white for the high one; three planes are colours. */
+function drawPlanes(canvas, planes, [height, width], [low, high]) {
   const shade = (value) => (high > low ? (255 * (value - low)) / (high - low) : 128);
   [canvas.width, canvas.height] = [width, height];
   const context = canvas.getContext("2d");
@@ -92,7 +94,6 @@ function drawPlanes(canvas, planes, [height, width]) {
     pixels.data.set([...colour, 255], 4 * at);
   }
   context.putImageData(pixels, 0, 0);
-  return [low, high];
 }
 
 /** Return the layer for the photograph, or an error that says why it has none. */
@@ -101,7 +102,8 @@ function photographLayer({ layer }) {
   const shape = layer.axes.map(() => side);
   const settings = { ...state.settings, input_shape: shape, weights: layer.weights, order: "C" };
   const large = describeLayer(settings, Infinity);
-  const products = product(large.axes.map(({ positions }) => positions)) * product(large.kernelShape) * large.inChannels;
+  const products =
+    product(large.axes.map(({ positions }) => positions)) * product(large.kernelShape) * large.inChannels;
   if (Math.max(...large.outputShape) > LARGEST_PHOTOGRAPH || products > MOST_PRODUCTS) {
     throw new SettingError(
       `The output would be ${sizeText(large.outputShape)} after ${products.toLocaleString("en")} products; this page ` +
@@ -123,17 +125,19 @@ function drawPhotographs() {
   const shown = Boolean(PHOTOGRAPH.planes) && model.layer.axes.length === 2;
   byId("photographs").hidden = !shown;
   if (!shown) return;
-  const channel = model.view === "layer" ? unravel(state.row, vectorShape(model.layer, "output"), model.layer.order)[0] : 0;
+  const channel =
+    model.view === "layer" ? unravel(state.row, vectorShape(model.layer, "output"), model.layer.order)[0] : 0;
   try {
     const layer = photographLayer(model);
     const planes = photographPlanes(layer.inChannels);
-    drawPlanes(byId("photograph"), layer.inChannels === 3 ? planes : [planes[0]], layer.inputShape);
+    drawPlanes(byId("photograph"), layer.inChannels === 3 ? planes : [planes[0]], layer.inputShape, [0, 255]);
     const output = filterPlanes(layer, planes, channel);
-    const [low, high] = drawPlanes(byId("filtered"), [output], layer.outputShape);
+    const range = rangeOf(output);
+    drawPlanes(byId("filtered"), [output], layer.outputShape, range);
     byId("photograph-caption").textContent = `photograph, ${sizeText(layer.inputShape)}`;
     byId("filtered-caption").textContent =
       `output${layer.outChannels > 1 ? ` channel ${channel}` : ""}, ${sizeText(layer.outputShape)}, ` +
-      `${numberText(low)} (black) to ${numberText(high)} (white)`;
+      `${numberText(range[0])} (black) to ${numberText(range[1])} (white)`;
     byId("photographs-words").textContent =
       `The matrix of this layer is ${layer.nOut.toLocaleString("en")} \u00d7 ${layer.nIn.toLocaleString("en")}, with the same ` +
       `${plural(layer.nWeights, "weight")}: the package builds it, this page does not draw it.`;

@@ -58,9 +58,7 @@ function saveFile(name, address) {
 async function saveMatrix(kind) {
   const svg = byId("matrix");
   const address =
-    kind === "svg"
-      ? dataAddress("image/svg+xml", svgDocument(svg))
-      : (await canvasOf(svg, 2)).toDataURL("image/png");
+    kind === "svg" ? dataAddress("image/svg+xml", svgDocument(svg)) : (await canvasOf(svg, 2)).toDataURL("image/png");
   saveFile(`matrix.${kind}`, address);
   return `matrix.${kind} is saved`;
 }

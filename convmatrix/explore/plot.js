@@ -2,13 +2,18 @@
 
 const MOST_DRAWN_ENTRIES = 4000; // more entries are drawn as the pixels of one image, which is fast at 400 x 400
 const LARGEST_CELL = 38;
+const LEGIBLE_CELL = 17; // the least side to which a matrix is reduced to fit the screen
+const HATCHED_CELL = 10; // the same on narrow screens, where the numbers give way to hatching
+const NUMBERED_CELL = 12; // rows of at least this height have numbers
+const WIDE_MARGINS = 76;
+const NARROW_MARGINS = 44;
 const SMALLEST_CELL = 1;
 
 /** Return the lengths of a plot from the side of a cell: margins, the height of the strip of x, the width of that of A x. */
 function plotMeasures(shape, side) {
   const strip = Math.max(side, 8);
   const wide = side >= 14 ? Math.max(side, 32) : strip;
-  const left = side >= 12 ? 30 : 14;
+  const left = side >= NUMBERED_CELL ? 30 : 14;
   return {
     side,
     strip,
@@ -20,23 +25,29 @@ function plotMeasures(shape, side) {
   };
 }
 
-/** Return the side of a cell for which the plot fits a width. */
-function fittingSide(shape, width, zoom) {
-  const side = ((width - 76) / shape[1]) * zoom;
+/** Return the side of a cell for which the plot fits a width, and if its numbers stay legible also the screen. */
+function fittingSide(shape, [width, height], zoom) {
+  const wide = (width - WIDE_MARGINS) / shape[1]; // with row numbers, and room for the numbers of A x
+  const across = wide >= NUMBERED_CELL ? wide : Math.min((width - NARROW_MARGINS) / shape[1], NUMBERED_CELL - 1);
+  const down = Math.max(height / shape[0], width < 500 ? HATCHED_CELL : LEGIBLE_CELL);
+  const side = Math.min(across, down) * zoom;
   return Math.max(
     SMALLEST_CELL,
     Math.min(LARGEST_CELL * Math.max(zoom, 1), side >= 4 ? Math.floor(side) : Math.floor(side * 4) / 4),
   );
 }
 
-/** Return an image of a matrix with one pixel per entry, as a data URL; drawRow(row, set) sets the colours of a row. */
+/**
+ * Return an image of a matrix with one pixel per entry, as a data URL; drawRow(row, set) sets the colours of a row, three
+ * or, with the opacity, four numbers.
+ */
 function pixelImage(shape, drawRow) {
   const canvas = document.createElement("canvas");
   [canvas.height, canvas.width] = shape;
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(shape[1], shape[0]);
   for (let row = 0; row < shape[0]; row += 1) {
-    drawRow(row, (column, colour) => pixels.data.set([...colour, 255], 4 * (row * shape[1] + column)));
+    drawRow(row, (column, colour) => pixels.data.set([...colour, 255].slice(0, 4), 4 * (row * shape[1] + column)));
   }
   context.putImageData(pixels, 0, 0);
   return canvas.toDataURL();
@@ -57,8 +68,9 @@ function entriesTag(model, measures) {
   if (shown.rows.reduce((sum, entries) => sum + entries.length, 0) > MOST_DRAWN_ENTRIES) {
     const grey = [128, 128, 128];
     const most = mostPaths(shown);
-    const colourOf = ({ weights, minus = [], through }) => {
-      if (through) return [11, 87, 164].map((full) => Math.round(255 + (full - 255) * pathTint(through.length, most)));
+    const accent = accentColour();
+    const colourOf = ({ weights, minus = [], paths }) => {
+      if (paths) return [...accent, 255 * pathTint(paths, most)];
       const own = [...weights, ...minus];
       return own.length === 1 ? colours[own[0]] : grey;
     };
@@ -75,9 +87,11 @@ function entriesTag(model, measures) {
       const [x, y] = [left + entry.column * side, top + row * side];
       const name = labels === "names" && own.length ? entryName(entry) : numberText(entry.value);
       const text =
-        labels === "none" ? "" : cellText(x, y, side, side, name, own.length ? entryInk(own, colours) : null, own.length > 1 ? "halo" : "");
-      const fill = entry.through
-        ? `<rect x="${x}" y="${y}" width="${side}" height="${side}" class="path" fill-opacity="${pathTint(entry.through.length, most).toFixed(3)}"/>`
+        labels === "none"
+          ? ""
+          : cellText(x, y, side, side, name, own.length ? entryInk(own, colours) : null, own.length > 1 ? "halo" : "");
+      const fill = entry.paths
+        ? `<rect x="${x}" y="${y}" width="${side}" height="${side}" class="path" fill-opacity="${pathTint(entry.paths, most).toFixed(3)}"/>`
         : cellFill(x, y, side, side, own, colours, !text && side >= 5);
       const frame = side >= 4 ? `<rect x="${x}" y="${y}" width="${side}" height="${side}" class="frame"/>` : "";
       parts.push(
@@ -90,7 +104,13 @@ function entriesTag(model, measures) {
 
 /** Return the largest number of hidden units that connect an output and a pixel; 1 if there is no hidden layer. */
 function mostPaths({ rows }) {
-  return rows.flat().reduce((most, { through }) => Math.max(most, through?.length ?? 0), 1);
+  return rows.flat().reduce((most, { paths }) => Math.max(most, paths ?? 0), 1);
+}
+
+/** Return the accent of the page's colours, light or dark, as three numbers. */
+function accentColour() {
+  const code = getComputedStyle(document.documentElement).getPropertyValue("--accent").trim();
+  return [1, 3, 5].map((at) => Number.parseInt(code.slice(at, at + 2), 16));
 }
 
 /** Return the text colour on one weight's colour; on stripes the text is black with a halo. */
@@ -116,17 +136,16 @@ function stripTag(vector, at, side, strip, upright) {
 function marksTag(model, measures) {
   const { left, top, side } = measures;
   const broken = new Set(model.shown.brokenRows ?? []);
-  const every = side >= 12 ? 1 : Math.ceil(12 / side);
   let tags = "";
   for (let row = 0; row < model.shown.shape[0]; row += 1) {
     const y = top + (row + 0.5) * side;
     if (broken.has(row)) {
       const arm = Math.min(side * 0.3, 4);
-      const x = side >= 12 ? 5 : left / 2;
+      const x = side >= NUMBERED_CELL ? 5 : left / 2;
       tags += `<rect x="${left}" y="${top + row * side}" width="${model.shown.shape[1] * side}" height="${side}" class="broken-band"/>`;
       tags += `<path d="M${x - arm} ${y - arm}l${2 * arm} ${2 * arm}m0 ${-2 * arm}l${-2 * arm} ${2 * arm}" class="cross"/>`;
     }
-    if (side >= 12 && row % every === 0) {
+    if (side >= NUMBERED_CELL) {
       tags += `<text x="${left - 4}" y="${y}" font-size="9" text-anchor="end" dominant-baseline="central" class="faint">${row}</text>`;
     }
   }

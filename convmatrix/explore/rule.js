@@ -122,7 +122,8 @@ function ruleDifferences({ terms, sizes }) {
   const found = [];
   const compare = (name, compute, expected) => {
     const own = JSON.stringify(compute());
-    if (own !== JSON.stringify(expected)) found.push(`${name}: ${own} here, ${JSON.stringify(expected)} in the package`);
+    if (own !== JSON.stringify(expected))
+      found.push(`${name}: ${own} here, ${JSON.stringify(expected)} in the package`);
   };
   for (const [boundary, size, position, expected] of terms) {
     const sorted = () => readTerms(position, size, boundary).sort(([a], [b]) => a - b);

@@ -84,10 +84,16 @@ function kernelCells({ layer, colours }, used) {
 }
 
 /** Return the widths of the three grids: side by side if there is room, and for images on narrow screens. */
-function stageWidths({ layer }, room) {
+function stageWidths({ layer, view }, room) {
+  const images = layer.axes.length === 2;
+  page.stage.classList.toggle("tall", !images);
   if (room > 700) return [0.46 * room, 0.22 * room, 0.26 * room];
-  const narrow = window.matchMedia("(max-width: 860px)").matches;
-  if (narrow && layer.axes.length === 2) return [0.45 * room - 8, 0.2 * room, 0.35 * room - 8];
+  if (window.matchMedia("(max-width: 860px)").matches) {
+    if (!images) return [room, 0.35 * room, room];
+    return view === "chain"
+      ? [room / 3 - 6, room / 3 - 6, room / 3 - 6]
+      : [0.45 * room - 8, 0.2 * room, 0.35 * room - 8];
+  }
   return [room, 0.35 * room, 0.57 * room];
 }
 
@@ -106,7 +112,10 @@ function stageGrids(model) {
     const side = hiddenSide(model);
     return [
       [plain, `${sideWords(from)}: the receptive field of ${nameAt(to, row, layer.order)}`],
-      [vectorCells(hidden, side, layer.order, { reached: units, colours: second.colours, letter: "v" }), sideWords(side)],
+      [
+        vectorCells(hidden, side, layer.order, { reached: units, colours: second.colours, letter: "v" }),
+        sideWords(side),
+      ],
       [right, sideWords(to)],
     ];
   }
@@ -117,11 +126,19 @@ function stageGrids(model) {
       (layer.flip ? ", flipped when applied" : ""),
   ];
   if (view === "commutator") {
-    return [[plain, `${sideWords(from)}: where the two sides differ`], middle, [right, "output y; \u2715 marks broken symmetry"]];
+    return [
+      [plain, `${sideWords(from)}: where the two sides differ`],
+      middle,
+      [right, "output y; \u2715 marks broken symmetry"],
+    ];
   }
   if (view === "transpose" || layer.transposed) return [[plain, sideWords(from)], middle, [right, sideWords(to)]];
   const { cells, ring } = inputCells(model, row);
-  return [[cells, sideWords(from) + (ring ? "" : " (the padding is too wide to draw)")], middle, [right, sideWords(to)]];
+  return [
+    [cells, sideWords(from) + (ring ? "" : " (the padding is too wide to draw)")],
+    middle,
+    [right, sideWords(to)],
+  ];
 }
 
 /** Draw the three grids for the current row. */
@@ -135,9 +152,7 @@ function drawStage(model, page) {
   ];
   stageGrids(model).forEach(([cells, caption], place) => {
     const [svg, words] = grids[place];
-    const across = Math.max(...cells.map(({ x }) => x)) + 1;
-    const room = place === 1 && kernel ? Math.min(widths[1], (LARGEST_STAGE_CELL + 4) * across) : widths[place];
-    drawGrid(svg, cells, !kernel && place === 1 ? widths[2] : room);
+    drawGrid(svg, cells, !kernel && place === 1 ? widths[2] : widths[place]); // a hidden layer is as large as an output
     words.textContent = caption;
   });
 }

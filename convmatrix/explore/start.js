@@ -27,7 +27,15 @@ function initialSecond({ input_shape: shape, boundary, out_channels: channels })
   const each = (value) => shape.map(() => value);
   const taps = each(3);
   const weights = Array.from({ length: channels * product(taps) }, (_, index) => (index % product(taps)) + 1);
-  return { kernel_shape: taps, stride: each(1), dilation: each(1), padding: each("same"), boundary, out_channels: 1, weights };
+  return {
+    kernel_shape: taps,
+    stride: each(1),
+    dilation: each(1),
+    padding: each("same"),
+    boundary,
+    out_channels: 1,
+    weights,
+  };
 }
 
 /** Write all settings of the layers into the inputs. */

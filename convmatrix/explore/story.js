@@ -9,7 +9,11 @@ const STORY = { place: null }; // the number of the step that is told; null if t
 
 /** Return the row in the middle of the image: no padding there, in most layers. */
 function innerRow({ layer }) {
-  return ravel([0, ...layer.outputShape.map((size) => Math.floor(size / 2))], vectorShape(layer, "output"), layer.order);
+  return ravel(
+    [0, ...layer.outputShape.map((size) => Math.floor(size / 2))],
+    vectorShape(layer, "output"),
+    layer.order,
+  );
 }
 
 /** Return the steps of the story of the shown layer. */
@@ -23,6 +27,7 @@ function storySteps() {
   const word = pixelWord(layer);
   const [nRows, nColumns] = shown.shape;
   const stored = shown.rows.flat().length;
+  const all = (nRows * nColumns).toLocaleString("en");
   const weight = entries[Math.floor(entries.length / 2)]?.weights[0] ?? 0;
   const border = shown.rows.findIndex((own) => own.length !== entries.length);
   const still = (number, focus = null) => {
@@ -34,7 +39,9 @@ function storySteps() {
   return [
     {
       title: "Each row of the matrix computes one output",
-      text: `Row ${row} of ${nRows} computes ${output}. The next row computes the next output, with the kernel one step further: watch the blue frame.`,
+      text:
+        `Row ${row} of ${nRows} computes ${output}. The next row computes the next output, with the kernel one step ` +
+        "further: watch the blue frame.",
       show: () => {
         still(row);
         if (!window.matchMedia("(prefers-reduced-motion: reduce)").matches) play();
@@ -42,28 +49,41 @@ function storySteps() {
     },
     {
       title: "A row holds the kernel's weights",
-      text: `Column by column, row ${row} meets the ${plural(nColumns, word)} of ${from.name}. It has ${plural(entries.length, "entry", "entries")}, one for each ${word} that ${output} depends on: the same colour is the same weight.`,
+      text:
+        `Column by column, row ${row} meets the ${plural(nColumns, word)} of ${from.name}. It has ` +
+        `${plural(entries.length, "entry", "entries")}, one for each ${word} that ${output} depends on: the same colour ` +
+        "is the same weight.",
       show: () => still(row),
     },
     {
       title: "The weights are shared",
-      text: `Weight w${weight} = ${numberText(layer.weights[weight])} stands at ${plural(model.uses[weight], "place")} in the matrix. Change it once, and it changes everywhere: all ${nRows} rows share ${plural(layer.nWeights, "weight")}.`,
+      text:
+        `Weight w${weight} = ${numberText(layer.weights[weight])} stands at ${plural(model.uses[weight], "place")} in ` +
+        `the matrix. Change it once, and it changes everywhere: all ${nRows} rows share ` +
+        `${plural(layer.nWeights, "weight")}.`,
       show: () => still(row, { weight }),
     },
     {
       title: "Everything else is zero",
-      text: `Of ${(nRows * nColumns).toLocaleString("en")} entries only ${stored.toLocaleString("en")} are stored: an output depends on nothing but its neighbourhood. A dense layer would have ${(nRows * nColumns).toLocaleString("en")} weights of its own.`,
+      text:
+        `Of ${all} entries only ${stored.toLocaleString("en")} are stored: an output depends on nothing but its ` +
+        `neighbourhood. A dense layer would have ${all} weights, one for each entry.`,
       show: () => still(row),
     },
     layer.transposed || border < 0
       ? {
           title: "And so the whole layer is one product, y = A x",
-          text: `All ${nRows} outputs at once: the column beside the matrix is the matrix times the row of numbers above it. Now change the layer, and see what the matrix becomes.`,
+          text:
+            `All ${nRows} outputs at once: the column beside the matrix is the matrix times the row of numbers above ` +
+            "it. Now change the layer, and see what the matrix becomes.",
           show: () => still(row),
         }
       : {
           title: "At the border the rule of the boundary decides",
-          text: `Row ${border} has ${plural(shown.rows[border].length, "entry", "entries")} instead of ${entries.length}: part of its kernel lies beyond the border. Now change the padding and the boundary, and see what the matrix becomes.`,
+          text:
+            `Row ${border} has ${plural(shown.rows[border].length, "entry", "entries")} instead of ${entries.length}: ` +
+            "part of its kernel lies beyond the border. Now change the padding and the boundary, and see what the " +
+            "matrix becomes.",
           show: () => still(border),
         },
   ];

@@ -27,6 +27,7 @@ const page = {
 };
 
 const MOST_COLUMNS_BESIDE = 60; // of a matrix beside which the stage fits
+const CAPTION_HEIGHT = 60; // of the row of x above a matrix, and the caption below
 
 /** Show why a setting is impossible, beside the last picture, and mark its input. */
 function showError(id, error) {
@@ -66,7 +67,14 @@ function computeLayer() {
   const matrix = layerMatrix(layer);
   const uses = new Array(layer.nWeights).fill(0);
   for (const { weights } of matrix.rows.flat()) for (const weight of weights) uses[weight] += 1;
-  const base = { layer, matrix, uses, colours: palette(layer.nWeights), transpose: transposeMatrix(matrix), second: null };
+  const base = {
+    layer,
+    matrix,
+    uses,
+    colours: palette(layer.nWeights),
+    transpose: transposeMatrix(matrix),
+    second: null,
+  };
   if (state.view === "chain") base.second = withMatrix(followingLayer(layer, settings));
   state.settings = settings;
   return base;
@@ -74,12 +82,18 @@ function computeLayer() {
 
 const withMatrix = (layer) => ({ layer, matrix: layerMatrix(layer), colours: palette(layer.nWeights) });
 
-/** Return a second layer that is always possible: one weight, which copies the output. */
-function copyingLayer(first) {
+/** Return the settings of a second layer that is always possible: one weight per channel, which copies the output. */
+function copyingSettings(first) {
   const each = (value) => first.axes.map(() => value);
-  const weights = Array.from({ length: first.outChannels }, () => 1);
-  const second = { kernel_shape: each(1), stride: each(1), dilation: each(1), padding: each("valid"), boundary: each("zero") };
-  return withMatrix(followingLayer(first, { second: { ...second, out_channels: 1, weights } }));
+  return {
+    kernel_shape: each(1),
+    stride: each(1),
+    dilation: each(1),
+    padding: each("valid"),
+    boundary: each("zero"),
+    out_channels: 1,
+    weights: Array.from({ length: first.outChannels }, () => 1),
+  };
 }
 
 /** Return the shape and order to which typed numbers of an image belong, as text. */
@@ -125,7 +139,10 @@ function update() {
     state.base = computed;
     showPadding("", computed.layer);
     if (computed.second) showPadding(SECOND, computed.second.layer);
-  } else if (state.view === "chain") state.base.second ??= copyingLayer(state.base.layer);
+  } else if (state.view === "chain" && !state.base.second) {
+    state.settings = { ...state.settings, second: copyingSettings(state.base.layer) };
+    state.base.second = withMatrix(followingLayer(state.base.layer, state.settings));
+  }
   updateView();
 }
 
@@ -161,7 +178,9 @@ function draw() {
   byId("shown").classList.toggle("single", dense || shown.shape[1] > MOST_COLUMNS_BESIDE);
   const width = byId("plots").clientWidth;
   const beside = dense && width > 700;
-  const side = fittingSide(shown.shape, beside ? (width - 24) / 2 - 6 : width, state.zoom);
+  const below = window.innerHeight - (byId("plots").getBoundingClientRect().top + window.scrollY); // the part of the screen
+  const room = [beside ? (width - 24) / 2 - 6 : width, below - CAPTION_HEIGHT];
+  const side = fittingSide(shown.shape, room, state.zoom);
   state.measures = drawMatrix(byId("matrix"), model, side);
   byId("matrix-caption").textContent =
     `${shown.shape[0]} \u00d7 ${shown.shape[1]}, ${plural(shown.rows.flat().length, "entry", "entries")}`;
@@ -233,8 +252,7 @@ function focusedSamples({ matrix }, focus) {
 function focusedMiddle(model, focus) {
   if (model.view !== "chain") return focusedWeights(model, focus);
   if (focus?.hidden !== undefined) return [focus.hidden];
-  const row = model.shown.rows[focus?.row ?? model.row];
-  return row?.find(({ column }) => column === focus?.column)?.through ?? [];
+  return focus?.column === undefined ? [] : unitsBetween(model, focus.row ?? model.row, focus.column);
 }
 
 function drawPixel() {

@@ -21,11 +21,19 @@ function sidesOf({ layer, view, second }) {
       to: { ...input, name: "\u03b4x", what: `gradient of the ${image}` },
     };
   }
-  return { from: input, to: view === "chain" ? { ...output, name: "z", shape: vectorShape(second.layer, "output") } : output };
+  return {
+    from: input,
+    to: view === "chain" ? { ...output, name: "z", shape: vectorShape(second.layer, "output") } : output,
+  };
 }
 
 /** Return the side between two layers. */
-const hiddenSide = ({ layer }) => ({ name: "h", shape: vectorShape(layer, "output"), word: "unit", what: "hidden layer" });
+const hiddenSide = ({ layer }) => ({
+  name: "h",
+  shape: vectorShape(layer, "output"),
+  word: "unit",
+  what: "hidden layer",
+});
 
 /** Return a shape as text; a single channel is left out. */
 const sizeText = (shape) => shape.join(" \u00d7 ");
@@ -249,7 +257,9 @@ function focusWords(model, focus) {
     return `${where}: ${sides.join(", ")}; the difference is ${numberText(entry.value)}.`;
   }
   if (view === "chain" && entry) {
-    const units = entry.through.map((unit) => nameAt(hiddenSide(model), unit, layer.order));
+    const units = unitsBetween(model, focus.row, focus.column).map((unit) =>
+      nameAt(hiddenSide(model), unit, layer.order),
+    );
     return `${where}: the output reads this ${from.word} through ${plural(units.length, "hidden unit")}, ${nameList(units)}; together with the factor ${numberText(entry.value)}.`;
   }
   if (!entry) return `${where}: no entry (a structural zero), so the two are not connected.`;
@@ -272,12 +282,15 @@ function matrixWords(model) {
     ? ` ${plural(sums, "entry is a sum", "entries are sums")} of several weights (striped), because several taps land on one ${layer.transposed ? "output" : pixelWord(layer)}.`
     : "";
   if (view === "chain") {
-    return `A\u2082 A\u2081 is ${size}: two layers in a row are one matrix, z = A\u2082 (A\u2081 x). Its entries are sums of products of weights; the darker, the more hidden units connect the two. A row's entries are the receptive field of an output.`;
+    return `A\u2082 A\u2081 is ${size}: two layers in a row are one matrix, z = A\u2082 (A\u2081 x). Its entries are sums of products of weights; the stronger the colour, the more hidden units connect the two. A row's entries are the receptive field of an output.`;
   }
   if (view === "layer" && layer.transposed) {
     return `A is ${size}: a transposed layer, whose matrix is that of a convolution, transposed. One row per output, one column per ${pixelWord(layer)}; each ${pixelWord(layer)} is spread over the outputs.${several}`;
   }
-  if (view === "layer") return `A is ${size}: one row per output, one column per ${pixelWord(layer)}, y = A x.${several}`;
+  const [outputs, inputs] = [layer.outChannels, layer.inChannels].map((count) => (count > 1 ? " of each channel" : ""));
+  if (view === "layer") {
+    return `A is ${size}: one row per output${outputs}, one column per ${pixelWord(layer)}${inputs}, y = A x.${several}`;
+  }
   if (view === "transpose" && layer.transposed) {
     return `A\u1d40 is ${size}: back-propagation, \u03b4x = A\u1d40 \u03b4y, which for a transposed layer is a convolution.${several}`;
   }
@@ -294,7 +307,8 @@ function commutatorWords(model) {
   const { to } = sidesOf(model);
   const names = broken.map((row) => nameAt(to, row, layer.order));
   const moves = layer.axes.map((axis, number) => axisMove(layer, axis, number, model.shift[number], shown)).join("");
-  if (!broken.length) return `A P \u2212 Q A = 0: the layer commutes with this shift for all weights. It is equivariant. ${moves}`.trim();
+  if (!broken.length)
+    return `A P \u2212 Q A = 0: the layer commutes with this shift for all weights. It is equivariant. ${moves}`.trim();
   const ruledOut = layer.axes.flatMap(({ stride }, axis) => {
     const excluded = !layer.transposed && !shown.works[axis] && model.shift[axis] % stride;
     return excluded ? [`stride[${axis}]=${stride} does not divide shift[${axis}]=${model.shift[axis]}`] : [];
@@ -302,7 +316,7 @@ function commutatorWords(model) {
   const why = ruledOut.length
     ? `No output shift works: ${ruledOut.join(", ")}; the rows are those for the closest output shift. `
     : "No output shift works. ";
-  return `${why}${moves}${broken.length} of ${shown.shape[0]} rows break the symmetry (\u2715): ${nameList(names)}. In all other rows A P \u2212 Q A = 0 for all weights.`;
+  return `${why}${moves}${broken.length} of ${shown.shape[0]} rows break the symmetry (\u2715): ${nameList(names)}.${broken.length < shown.shape[0] ? " In all other rows A P \u2212 Q A = 0 for all weights." : ""}`;
 }
 
 /** Say how far the output moves on an axis with a stride; nothing if the stride is 1 or the input does not move. */
@@ -311,17 +325,28 @@ function axisMove(layer, { stride }, axis, shift, shown) {
   const on = layer.axes.length === 1 ? "" : ` on axis ${axis}`;
   const [input, moved] = [numberText(shift), numberText(shown.moved[axis])];
   if (layer.transposed) {
-    return `The stride is ${stride}${on}, so each input is ${stride} outputs from the next: an input shifted by ${input} asks for an output shifted by ${input} \u00b7 ${stride} = ${numberText(shift * stride)}. `;
+    return (
+      `The stride is ${stride}${on}, so each input is ${stride} outputs from the next: an input shifted by ${input} ` +
+      `asks for an output shifted by ${input} \u00b7 ${stride} = ${numberText(shift * stride)}. `
+    );
   }
   if (shift % stride === 0 && shown.moved[axis] === shift / stride) {
-    return `The stride is ${stride}${on}: the output moves by shift / stride = ${input} / ${stride} = ${moved}. `;
+    const [moves, but] = shown.works[axis] ? ["moves", ""] : ["would move", ", but the boundary prevents it"];
+    return `The stride is ${stride}${on}: the output ${moves} by shift / stride = ${input} / ${stride} = ${moved}${but}. `;
   }
   if (shown.works[axis]) {
-    return `The stride is ${stride}${on}; shift / stride = ${input} / ${stride}, but the output repeats, and moving it by ${moved} works. `;
+    return (
+      `The stride is ${stride}${on}; shift / stride = ${input} / ${stride}, but the output repeats, and moving it by ` +
+      `${moved} works. `
+    );
   }
   const below = Math.floor(Math.abs(shift) / stride) * stride * Math.sign(shift);
   const next = below + stride * Math.sign(shift);
-  return `The stride is ${stride}${on}: the output would have to move by ${input} / ${stride} of a sample, between two outputs. Shift by ${below ? `${numberText(below)} or ` : ""}${numberText(next)} instead. `;
+  const instead = below ? `${numberText(below)} or ${numberText(next)}` : numberText(next);
+  return (
+    `The stride is ${stride}${on}: the output would have to move by ${input} / ${stride} of a sample, between two ` +
+    `outputs. Shift by ${instead} instead. `
+  );
 }
 
 /** Return the text of a count. */
@@ -330,4 +355,3 @@ function countText(name, value) {
   if (name === "density") return `${(100 * value).toLocaleString("en", { maximumSignificantDigits: 3 })} %`;
   return value.toLocaleString("en", { maximumFractionDigits: 1 });
 }
-
