@@ -21,7 +21,6 @@ extensions = [
     "sphinx.ext.mathjax",
     "numpydoc",
     "plain",
-    "drawn",
     "rooms",
     "theorems",
     "gallery",

@@ -161,7 +161,7 @@ def test_every_picture_has_its_code() -> None:
 def test_every_language_is_known() -> None:
     """A block that nothing runs cannot be wrong, so there are none but these."""
     kinds = {block.language for page in PAGES for block in blocks_of(page)}
-    assert kinds <= {"python", "console", "diff", "bash", "bibtex", "{drawn}"}
+    assert kinds <= {"python", "console", "diff", "bash", "bibtex"}
     commands = "".join(block.text for page in PAGES for block in blocks_of(page) if block.language == "bash")
     from convmatrix.cli import _parser
 
@@ -415,10 +415,6 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_built_pages_are_complete(built: Path) -> None:
     for page in PAGES:
         assert (built / page.relative_to(DOCS)).with_suffix(".html").is_file()
-    pictures = list((built.parent / "docs" / "_generated" / "figures").glob("*.svg"))
-    assert len(pictures) == sum(block.language == "{drawn}" for page in PAGES for block in blocks_of(page))
-    for picture in pictures:
-        assert picture.read_text(encoding="utf-8").count("<path") > 5, picture.name
     gallery = (built / "_generated" / "gallery" / "small_image.html").read_text(encoding="utf-8")
     assert "reproduced" in gallery
     assert "small_image.svg" in gallery

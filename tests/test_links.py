@@ -25,7 +25,6 @@ LINK: Final = re.compile(
     re.MULTILINE,
 )
 PICTURE: Final = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
-NOT_YET_PLAIN: Final = {"docs/howto/figures.md", "docs/howto/explore.md", "docs/howto/notebook.md"}
 
 
 def links_of(text: str) -> list[str]:
@@ -80,8 +79,6 @@ def faults(page: Path, text: str) -> list[str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    if str(page.relative_to(ROOT)) in NOT_YET_PLAIN:
-        text = text.replace('"../explore.html"', '""')
     assert faults(page, text) == []
 
 
@@ -116,7 +113,7 @@ def unplain(text: str) -> list[str]:
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
 def test_pages_are_plain_markdown(page: Path) -> None:
-    if page in PAGES and str(page.relative_to(ROOT)) not in NOT_YET_PLAIN:
+    if page in PAGES:
         assert unplain(page.read_text(encoding="utf-8")) == []
 
 

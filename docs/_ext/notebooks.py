@@ -22,26 +22,34 @@ DOCS: Final = Path(__file__).resolve().parents[1]
 
 _FENCE: Final = re.compile(r"^```(\S+)([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK: Final = re.compile(r"\[([^\]]+)\]\(([^)\s]+)\)")
-_ANSWERS: Final = re.compile(r"^:{3,}\{answers\}\n(.*?)^:{3,}$", re.MULTILINE | re.DOTALL)
+_ANSWERS: Final = re.compile(
+    r"^<details class=\"answers\"><summary>.*?</summary>\n(.*?)^</details>$", re.MULTILINE | re.DOTALL
+)
+_PICTURE: Final = re.compile(  # the picture, its caption, and the code behind a button
+    r"^!\[[^\]]*\]\(\S+\)\n\n(\*.*?\*)\n\n<details class=\"code-of-figure\">.*?\n\n"
+    r"(```python \S+\.png\n.*?^```)\n\n</details>$",
+    re.MULTILINE | re.DOTALL,
+)
 
 
 def notebook(page: Path) -> dict[str, Any]:
     """Return a page of the manual as a notebook: its text, its examples without prompts and results, its figures."""
     # Answers are read with their examples, under a heading instead of a button.
     text = _ANSWERS.sub(r"### Answers\n\n\1", page.read_text(encoding="utf-8"))
+    # Pictures are drawn by the reader, above their captions.
+    text = _PICTURE.sub(r"\2\n\n\1", text)
     cells: list[dict[str, Any]] = []
     end = 0
     for block in _FENCE.finditer(text):
         cells += _text_cells(text[end : block.start()])
         end = block.end()
-        language, caption, code = block.groups()
-        if language == "python":
-            cells += map(_code_cell, _sources(code))
-        elif language == "{drawn}":
+        language, picture, code = block.groups()
+        if picture:
             cells.append(_code_cell(code.rstrip() + "\nfigure"))
-            cells += _text_cells(f"*{caption.strip()}*")
+        elif language == "python":
+            cells += map(_code_cell, _sources(code))
     cells += _text_cells(text[end:])
-    if "{drawn}" in text:
+    if _PICTURE.search(page.read_text(encoding="utf-8")):
         cells.insert(1, _code_cell("%matplotlib inline"))
     for number, cell in enumerate(cells):
         cell["id"] = f"cell-{number}"
