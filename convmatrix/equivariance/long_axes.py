@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 from bisect import bisect_right
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
@@ -43,7 +43,7 @@ class LongAxisShifts(AxisShifts):
     def __init__(self, geometry: ConvGeometry, table: Any = None) -> None:
         (axis,) = geometry.axes
         (self.n_out,), (self.n_in,) = geometry.output_shape, geometry.input_shape
-        self.table: Any = distinct_rows(geometry) if table is None else table
+        self.table = cast("Any", distinct_rows(geometry) if table is None else table)
         lengths = [stretch.period * stretch.repeats for stretch in self.table.stretches]
         self.starts = [0, *itertools.accumulate(lengths)][:-1]
         self.n_weights = axis.tile * axis.n_taps

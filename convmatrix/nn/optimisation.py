@@ -114,20 +114,18 @@ class Loss(ABC):
 
     def _batch(self, output: ArrayLike, targets: ArrayLike) -> tuple[Array, Array]:
         """Return the output in floating point, and the targets as an array that fits it."""
-        output, wanted = np.asarray(output), label_array(targets)
-        if output.dtype.kind not in "fiu":
-            raise TypeError(f"the loss is of real numbers, but the output has dtype {output.dtype}")
-        output = output.astype(np.result_type(output.dtype, np.float32), copy=False)
-        if output.ndim < 1 or not len(output):
+        y, wanted = np.asarray(output), label_array(targets)
+        if y.dtype.kind not in "fiu":
+            raise TypeError(f"the loss is of real numbers, but the output has dtype {y.dtype}")
+        y = y.astype(np.result_type(y.dtype, np.float32), copy=False)
+        if y.ndim < 1 or not len(y):
+            raise ValueError(f"the loss is a mean over samples, but the output has shape {y.shape} without samples")
+        if wanted.ndim < 1 or len(wanted) != len(y):
             raise ValueError(
-                f"the loss is a mean over samples, but the output has shape {output.shape} without samples"
+                f"the output has {len(y)} samples, but targets have shape {wanted.shape}; give one per sample"
             )
-        if wanted.ndim < 1 or len(wanted) != len(output):
-            raise ValueError(
-                f"the output has {len(output)} samples, but targets have shape {wanted.shape}; give one per sample"
-            )
-        self.check(output.shape[1:], wanted)
-        return output, wanted
+        self.check(y.shape[1:], wanted)
+        return y, wanted
 
 
 class SoftmaxCrossEntropy(Loss):
@@ -141,17 +139,17 @@ class SoftmaxCrossEntropy(Loss):
     (0.6931, array([[-0.5,  0.5]]))
     """
 
-    def __call__(self, output: Array, targets: ArrayLike) -> tuple[float, Array]:
+    def __call__(self, output: ArrayLike, targets: ArrayLike) -> tuple[float, Array]:
         """Return the loss and its gradient with respect to the output."""
-        output, labels = self._batch(output, targets)
-        rows = np.arange(len(output))
-        shifted = output - output.max(axis=1, keepdims=True)
+        y, labels = self._batch(output, targets)
+        rows = np.arange(len(y))
+        shifted = y - y.max(axis=1, keepdims=True)
         exponentials = np.exp(shifted)
         sums = exponentials.sum(axis=1, keepdims=True)
         loss = float(np.mean(np.log(sums[:, 0]) - shifted[rows, labels], dtype=np.float64))
         gradient = exponentials / sums
         gradient[rows, labels] -= 1
-        gradient /= len(output)
+        gradient /= len(y)
         return loss, gradient
 
     def check(self, output_shape: tuple[int, ...], targets: Array) -> None:
@@ -192,16 +190,16 @@ class SquaredError(Loss):
     def __init__(self, on: float = 1.0, off: float = -1.0) -> None:
         self.on, self.off = validate.finite("on", on), validate.finite("off", off)
 
-    def __call__(self, output: Array, targets: ArrayLike) -> tuple[float, Array]:
+    def __call__(self, output: ArrayLike, targets: ArrayLike) -> tuple[float, Array]:
         """Return the loss and its gradient with respect to the output."""
-        output, wanted = self._batch(output, targets)
-        if wanted.ndim == 1 and output.ndim == 2:
-            vectors = np.full(output.shape, self.off, dtype=output.dtype)
-            vectors[np.arange(len(output)), wanted] = self.on
+        y, wanted = self._batch(output, targets)
+        if wanted.ndim == 1 and y.ndim == 2:
+            vectors = np.full(y.shape, self.off, dtype=y.dtype)
+            vectors[np.arange(len(y)), wanted] = self.on
             wanted = vectors
-        difference = output - wanted.astype(output.dtype, copy=False)
+        difference = y - wanted.astype(y.dtype, copy=False)
         loss = float(np.mean(np.square(difference), dtype=np.float64))
-        return loss, difference * output.dtype.type(2 / difference.size)
+        return loss, difference * y.dtype.type(2 / difference.size)
 
     def check(self, output_shape: tuple[int, ...], targets: Array) -> None:
         """Raise ValueError unless the targets are class labels, or arrays of the shape of the outputs."""

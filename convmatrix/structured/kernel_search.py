@@ -91,6 +91,12 @@ def find_geometry(
     (ConvGeometry((7, 8), (2, 3), stride=(1, 2), padding=((1, 0), (2, 1)), boundary='reflect'),
      array([[[[1., 2., 3.],
               [4., 5., 6.]]]]))
+
+    The matrix of a transposed layer is the transpose of a layer's, so search for that one:
+
+    >>> A = cm.conv_transpose_matrix([1, 2, 3], 6, stride=2)
+    >>> find_geometry(A.T, 13)
+    (ConvGeometry((13,), (3,), stride=2), array([[[1., 2., 3.]]]))
     """
     matrix = ProbedOperator.of(A) if is_operator(A) else as_csr(A)
     sizes = validate.shape("input_shape", input_shape)
