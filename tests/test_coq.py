@@ -246,6 +246,20 @@ def test_a_full_statement_belongs_to_its_theorem() -> None:
         assert "Theorem output_sizes_theorem" not in coq_engine.export_text(other)
 
 
+@needs_coq
+def test_a_full_statement_rests_on_its_lemmas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not even compiled where a lemma has no proof."""
+
+    def unproved(self: LemmaProof) -> tuple[str, str]:
+        raise NoProofError("no proof")
+
+    monkeypatch.setattr(LemmaProof, "text", unproved)
+    *lemmas, full = prove_theorem(theorem("flat-index"), "coq").parts
+    assert {part.status for part in [*lemmas, full]} == {"undecided"}
+    assert full.kind == "full statement"
+    assert "rests on a lemma" in full.certificate["reason"]
+
+
 def test_without_coq(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("PATH", "")
     with pytest.raises(FileNotFoundError, match="coqc"):

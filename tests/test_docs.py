@@ -406,7 +406,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cwd=root,
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=540,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return root / "pages"
