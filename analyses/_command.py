@@ -210,5 +210,8 @@ def _json(record: dict[str, Any]) -> bytes:
 
 
 def _write(path: Path, content: bytes) -> None:
-    with atomic_write(path) as file:
-        file.write(content)
+    try:
+        with atomic_write(path) as file:
+            file.write(content)
+    except OSError as error:
+        sys.exit(_refuse(str(error)))

@@ -258,7 +258,7 @@ class ConvOperator(LayerOperator):
         return self
 
     def _choose_method(self, method: str) -> str:
-        if not isinstance(method, str) or method not in METHODS:
+        if not validate.is_one_of(method, METHODS):
             raise ValueError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
         shared, inexact = self.geometry.sharing == "shared", self.dtype.kind in "fc"
         if method == "fft" and not inexact:

@@ -95,6 +95,11 @@ def array(name: str, values: Any) -> NDArray[Any]:
         raise ValueError(f"{name} is made of lists that differ in length; give every row as many entries") from None
 
 
+def is_one_of(value: object, words: Iterable[str]) -> bool:
+    """Return whether a value is one of the words; arrays, which compare entry by entry, are none."""
+    return isinstance(value, str) and value in words
+
+
 def flag(name: str, value: Any) -> bool:
     """Return a bool; numbers and strings are refused."""
     if not isinstance(value, (bool, np.bool_)):
@@ -373,14 +378,14 @@ def argument_hint(name: str, known: Iterable[str]) -> str:
 
 def order(order: str) -> Literal["C", "F"]:
     """Return the order in which arrays are flattened."""
-    if not isinstance(order, str) or order not in ("C", "F"):
+    if not is_one_of(order, ("C", "F")):
         raise ValueError(f"order {order!r} is unknown; choose C (row-major) or F (column-major)")
     return cast("Literal['C', 'F']", order)
 
 
 def sparse_format(format: str) -> str:
     """Return the name of a sparse format."""
-    if not isinstance(format, str) or format not in FORMATS:
+    if not is_one_of(format, FORMATS):
         hint = called_here(format, FORMATS, {})
         raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}{hint}")
     return format
@@ -518,9 +523,10 @@ def weight_mask(footprint: ArrayLike, weight_shape: tuple[int, ...], least_axes:
 def data_type(dtype: Any) -> np.dtype[Any]:
     """Return a NumPy data type."""
     try:
-        return np.dtype(dtype)
+        found: np.dtype[Any] = np.dtype(dtype)
     except (TypeError, ValueError):
         raise TypeError(f"dtype {dtype!r:.60} is unknown; give one of NumPy's, such as float or 'float32'") from None
+    return found
 
 
 def convert(kernel: NDArray[Any], dtype: DTypeLike | None) -> NDArray[Any]:

@@ -18,6 +18,7 @@ import ctypes
 import functools
 import hashlib
 import importlib.util
+import io
 import json
 import logging
 import os
@@ -161,8 +162,6 @@ def save_figure(path: Path, version: int) -> None:
 
 def quietly(*arguments: str) -> None:
     """Run the command, and raise OSError for the error that it prints."""
-    import io
-
     from convmatrix.cli import main
 
     errors = io.StringIO()
@@ -216,11 +215,13 @@ def save_analysis(path: Path, version: int) -> None:
 
     del version
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
-        errors = sys.stderr = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        status = main(["lenet5", "--quick", "--output", str(path)])
-        errors.seek(0)
+        errors = sys.stderr = io.StringIO()
+        try:
+            status: object = main(["lenet5", "--quick", "--output", str(path)])
+        except SystemExit as end:
+            status = end.code
         if status:
-            raise OSError(errors.read())
+            raise OSError(errors.getvalue())
 
 
 def read_analysis(path: Path) -> None:

@@ -246,9 +246,8 @@ def box_around(x: ArrayLike, radius: ArrayLike, low: float = -math.inf, high: fl
     >>> box_around([0.0, 0.5], 0.25, low=0)
     (array([0.  , 0.25]), array([0.25, 0.75]))
     """
-    centre, size, low, high = (
-        np.asarray(validate.array(name, value), np.float64)
-        for name, value in (("x", x), ("radius", radius), ("low", low), ("high", high))
+    centre, size = (
+        np.asarray(validate.array(name, value), np.float64) for name, value in (("x", x), ("radius", radius))
     )
     if not (np.isfinite(centre).all() and np.isfinite(size).all() and (size >= 0).all()):
         raise ValueError("x and radius must be finite, and radius must not be negative")

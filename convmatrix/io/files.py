@@ -192,7 +192,7 @@ def load_in_any_order(
 def _format_of(path: Any, format: str | None) -> str:
     """Return the format of a file: the given one, or that of its suffix."""
     if format is not None:
-        if not isinstance(format, str) or format not in _READERS:
+        if not validate.is_one_of(format, _READERS):
             raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(_READERS)}")
         return format
     if not isinstance(path, str | os.PathLike):
