@@ -46,7 +46,7 @@ HEAVY: Final[dict[str, set[str]]] = {
 # networks were read from PyTorch and ONNX, linearised and reported on (37,300 in 172), and before they were cut in
 # tiles, bounded, encoded as constraints and verified (47,600 in 216), and before Coq and Dask.
 MOST_LINES: Final = 68_000
-MOST_FILES: Final = 275
+MOST_FILES: Final = 280
 
 
 def room_of(module: str) -> str:
