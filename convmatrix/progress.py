@@ -14,9 +14,9 @@ from html import escape
 from importlib import import_module
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
-P = ParamSpec("P")
-R = TypeVar("R")
-Item = TypeVar("Item")
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+_Item = TypeVar("_Item")
 
 Step = Callable[[int, int, str], object]
 """A function of the steps done, their number (0 if it is unknown), and a word about the last one."""
@@ -87,7 +87,7 @@ def reporting(progress: Progress, title: str) -> Iterator[Step]:
             bar.close()
 
 
-def track(items: Collection[Item], title: str, progress: Progress = None) -> Iterator[Item]:
+def track(items: Collection[_Item], title: str, progress: Progress = None) -> Iterator[_Item]:
     """Yield items, and show how many have been worked through; see `reporting`.
 
     Examples
@@ -116,7 +116,7 @@ def quiet() -> AbstractContextManager[Step]:
     return reporting(progress=False, title="")
 
 
-def shows_progress(title: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def shows_progress(title: str) -> Callable[[Callable[_P, _R]], Callable[_P, _R]]:
     """Return a decorator for a function whose steps are shown as its keyword ``progress`` says; see `reporting`.
 
     Examples
@@ -132,9 +132,9 @@ def shows_progress(title: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
     7
     """
 
-    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+    def decorate(function: Callable[_P, _R]) -> Callable[_P, _R]:
         @functools.wraps(function)
-        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
             with reporting(cast("Progress", kwargs.get("progress")), title):
                 return function(*args, **kwargs)
 

@@ -43,6 +43,7 @@ from convmatrix.network import (
     gather,
     pad,
 )
+from convmatrix.progress import reporting
 from tests.cases import for_each
 from tests.random_constraints import check_bounds, check_case, check_optimum, sample
 from tests.random_networks import random_network
@@ -465,7 +466,8 @@ def test_substitution_and_linear_programs_tighten() -> None:
     form = normal_form(Network([Input((4,)), *layers[:-1]]), -1, 1)
     told: list[int] = []
     found = {name: tighten(form, name) for name in ("interval", "symbolic")}  # type: ignore[arg-type]
-    found["linear"] = tighten(form, "linear", lambda done, of, step: told.append(of - done))
+    with reporting(lambda done, of, step: told.append(of - done), "bounds"):
+        found["linear"] = tighten(form, "linear")
     places = form.variables[form.output]
     widths = [float((upper - lower)[places].sum()) for lower, upper in found.values()]
     assert widths[0] > 1.2 * widths[1] > 1.2 * widths[2]

@@ -221,10 +221,10 @@ def test_the_smallest_tile_is_found_quickly() -> None:
             with pytest.raises(ValueError, match=rf"need at least {suitable[0]} for an image of {size}"):
                 axis.cuts(size, 1)
     deep = plan(Network([Input((1, 1024)), *[Pooling("max", 2) for _ in range(10)]]))
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ValueError, match="they need at least 1600 for an image of 1000000"):
         deep.tiles((10**6,), 10)
-    assert time.perf_counter() - start < 0.5
+    assert time.process_time() - start < 0.5
 
 
 def test_tiles_cover_the_output_once() -> None:
