@@ -381,12 +381,11 @@ FIGURES = {
 
 @for_each("name", FIGURES)
 def test_files_and_margins(name: str) -> None:
-    """Both formats are written, and everything drawn lies within the figure."""
+    """The figure can be rendered, and everything drawn lies within it."""
     figure = FIGURES[name]()
-    for suffix, start in (("png", b"\x89PNG"), ("svg", b"<?xml")):
-        file = BytesIO()
-        figure.savefig(file, format=suffix)
-        assert file.getvalue().startswith(start)
+    file = BytesIO()
+    figure.savefig(file, format="png")
+    assert file.getvalue().startswith(b"\x89PNG")
     assert figure.get_figwidth() <= 8
     for axes in figure.axes:
         box = axes.get_tightbbox()
