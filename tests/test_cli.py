@@ -903,7 +903,7 @@ USAGE = {
             "--sharing",
             "unshared",
         ],
-        r"\(3, 3, 3, 2\).*--input-shape=3x3.*--sharing='unshared'.*--sharing 2x2",
+        r"3x3x3x2.*--input-shape=3x3.*--sharing='unshared'.*--sharing 2x2",
     ),
     "ambiguous weights of two axes": (
         [
@@ -915,7 +915,7 @@ USAGE = {
             "--sharing",
             "2",
         ],
-        r"\(2, 2, 2, 2, 2, 2\).*--sharing=2.*--sharing 2x2",
+        r"2x2x2x2x2x2.*--sharing=2.*--sharing 2x2",
     ),
     "weights in LaTeX": (
         ["show", *EXAMPLE, "--latex", "--weights"],
@@ -981,7 +981,7 @@ DATA = {
     ),
     "neither reading": (
         ["matrix", "--kernel", as_json(np.ones((2, 2, 2, 2))), "--input-shape", "4x4", "--sharing", "3"],
-        r"\(2, 2, 2, 2\) on --input-shape=4x4 with --sharing=3",
+        r"2x2x2x2 on --input-shape=4x4 with --sharing=3",
     ),
     "table of twos": (
         ["matrix", "--kernel", "[[1]]", "--input-shape", "1x3", "--connections", "[[2]]"],

@@ -180,6 +180,8 @@ def tied_pattern(geometry: ConvGeometry, group: str = "D4") -> WeightPattern:
     ((1, 1, 3), True)
     """
     validate.instance("geometry", geometry, ConvGeometry, "for a pattern call tie")
+    if len(geometry.kernel_shape) != 2:
+        raise ValueError(f"kernel_shape={geometry.kernel_shape} is not square; C4 and D4 act on squares such as (3, 3)")
     return tie(geometry.pattern(), tied_taps(geometry.kernel_shape, group))
 
 
