@@ -733,6 +733,10 @@ def test_show_latex(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["show", *EXAMPLE, "--latex"]) == 0
     A = cm.conv_matrix([[1, 2], [3, 4]], (3, 3))
     assert capsys.readouterr().out == convmatrix.io.to_latex(A) + "\n"
+    assert main(["show", "--kernel", "[0.6666,1]", "--input-shape", "3", "--latex", "--digits", "2"]) == 0
+    assert capsys.readouterr().out == convmatrix.io.to_latex(cm.conv_matrix([0.67, 1], 3)) + "\n"
+    assert main(["show", *EXAMPLE, "--digits", "2"]) == 2
+    assert "--digits is for --latex" in capsys.readouterr().err
     long = ["--kernel-shape", "3", "--random", "--seed", "1", "--input-shape", "90"]
     main(["matrix", *long, "-o", str(tmp_path / "A.npz")])
     capsys.readouterr()
