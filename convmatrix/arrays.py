@@ -119,6 +119,16 @@ def from_tensor(value: Any) -> Any:
     return np.array(tensor.resolve_conj().numpy())
 
 
+def array(name: str, values: Any) -> NDArray[Any]:
+    """Return an array; nested lists that differ in length are refused, by a ValueError that calls them ``name``."""
+    try:
+        return np.asarray(from_tensor(values))
+    except ValueError as error:
+        if "inhomogeneous" not in str(error):
+            raise
+        raise ValueError(f"{name} is made of lists that differ in length; give every row as many entries") from None
+
+
 def refuse_masked(name: str, values: Any, remedy: str = "give them values, or leave them out") -> None:
     """Raise TypeError if an array has masked entries, whose values would be read in place of nothing."""
     if np.ma.is_masked(values):
@@ -134,12 +144,12 @@ def as_permutation(name: str, values: ArrayLike) -> NDArray[np.int64]:
     >>> as_permutation("action", [2, 0, 1])
     array([2, 0, 1])
     """
-    array = np.asarray(values)
-    if array.ndim != 1 or array.dtype.kind not in "iu" or not np.array_equal(np.sort(array), np.arange(len(array))):
+    order = array(name, values)
+    if order.ndim != 1 or order.dtype.kind not in "iu" or not np.array_equal(np.sort(order), np.arange(len(order))):
         raise ValueError(
-            f"{name} is not a permutation; give an index array that holds each of 0 .. {array.size - 1} once"
+            f"{name} is not a permutation; give an index array that holds each of 0 .. {order.size - 1} once"
         )
-    return array.astype(np.int64)
+    return order.astype(np.int64)
 
 
 def real_coefficients(values: ArrayLike, n_entries: int) -> NDArray[Any]:
@@ -150,15 +160,15 @@ def real_coefficients(values: ArrayLike, n_entries: int) -> NDArray[Any]:
     >>> real_coefficients([2, -1], 2)
     array([ 2, -1])
     """
-    array = np.asarray(values)
-    if array.dtype.kind not in "iuf" and array.size:
-        raise TypeError(f"coefficients must be real numbers, but have dtype {array.dtype}")
-    if array.shape != (n_entries,):
-        raise ValueError(f"coefficients have shape {array.shape}, but there are {n_entries} triplets; give one each")
-    if array.dtype.kind == "f" and array.size:
-        if not np.isfinite(array).all():
-            raise ValueError(f"coefficients must be finite, but {int((~np.isfinite(array)).sum())} are not")
-        return array
-    if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
-        raise ValueError(f"coefficients run to {array.max()}, but must fit into int64")
-    return array.astype(np.int64, copy=False)
+    factors = array("coefficients", values)
+    if factors.dtype.kind not in "iuf" and factors.size:
+        raise TypeError(f"coefficients must be real numbers, but have dtype {factors.dtype}")
+    if factors.shape != (n_entries,):
+        raise ValueError(f"coefficients have shape {factors.shape}, but there are {n_entries} triplets; give one each")
+    if factors.dtype.kind == "f" and factors.size:
+        if not np.isfinite(factors).all():
+            raise ValueError(f"coefficients must be finite, but {int((~np.isfinite(factors)).sum())} are not")
+        return factors
+    if factors.dtype.kind == "u" and factors.size and factors.max() > np.iinfo(np.int64).max:
+        raise ValueError(f"coefficients run to {factors.max()}, but must fit into int64")
+    return factors.astype(np.int64, copy=False)

@@ -13,7 +13,7 @@ from convmatrix import options as validate
 from convmatrix._assembly.fill import assemble, assemble_triplets
 from convmatrix._assembly.rows import Plan
 from convmatrix._assembly.selections import entries_per_tap, selection_matrix, signed_selection_bytes
-from convmatrix.boundary import SIGNED, Axis
+from convmatrix.boundary import LARGEST_AXIS, SIGNED, Axis
 from convmatrix.formats import as_format
 from convmatrix.geometry import ConvGeometry, given_geometry
 from convmatrix.memory import Estimate, estimate
@@ -445,12 +445,24 @@ def shift_matrix(
     index = np.dtype(validate.index_dtype(n)).itemsize
     memory.require(n * (3 * index + np.dtype(dtype).itemsize), f"the shift matrix of {sizes}", "use numpy.roll")
     axes = [
-        Axis(size, size, 1, pad_low=amount, boundary=word)
+        Axis(size, size, 1, pad_low=_representable(amount, size, word), boundary=word)
         for size, amount, word in zip(sizes, amounts, boundaries, strict=True)
     ]
     if validate.order(order) == "F":
         axes = axes[::-1]
     return as_format(selection_matrix(axes, 1, np.dtype(dtype)), format)
+
+
+def _representable(amount: int, size: int, boundary: str) -> int:
+    """Return a shift that moves the same samples and fits into 64 bits, or raise ValueError."""
+    if boundary == "circular":
+        return amount % size
+    if abs(amount) >= LARGEST_AXIS:
+        raise ValueError(
+            f"shift={amount} is too large for the boundary {boundary!r}: index arithmetic is 64-bit and holds numbers "
+            "below 2**62; any shift fits the circular boundary"
+        )
+    return amount
 
 
 def _check_signed(dtype: np.dtype[Any], boundary: Sequence[str]) -> None:

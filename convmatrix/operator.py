@@ -258,8 +258,7 @@ class ConvOperator(LayerOperator):
         return self
 
     def _choose_method(self, method: str) -> str:
-        if not validate.is_one_of(method, METHODS):
-            raise ValueError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
+        validate.one_of("method", method, METHODS)
         shared, inexact = self.geometry.sharing == "shared", self.dtype.kind in "fc"
         if method == "fft" and not inexact:
             raise ValueError(

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypedDict, Typ
 import numpy as np
 from scipy import sparse
 
+from convmatrix.arrays import array as array
 from convmatrix.arrays import from_tensor, refuse_masked
 from convmatrix.boundary import BOUNDARIES, LARGEST_AXIS, SIGNED, Boundary
 
@@ -85,19 +86,40 @@ def finite(name: str, value: Any) -> float:
     return number
 
 
-def array(name: str, values: Any) -> NDArray[Any]:
-    """Return an array; nested lists that differ in length are refused."""
-    try:
-        return np.asarray(from_tensor(values))
-    except ValueError as error:
-        if "inhomogeneous" not in str(error):
-            raise
-        raise ValueError(f"{name} is made of lists that differ in length; give every row as many entries") from None
-
-
 def is_one_of(value: object, words: Iterable[str]) -> bool:
     """Return whether a value is one of the words; arrays, which compare entry by entry, are none."""
     return isinstance(value, str) and value in words
+
+
+def one_of(name: str, value: object, words: Iterable[str], or_else: str = "") -> None:
+    """Raise ValueError unless a value is one of the words; ``or_else`` says what else may be given."""
+    words = tuple(words)
+    if is_one_of(value, words):
+        return
+    listed = f"one of {', '.join(words)}{or_else}"
+    if isinstance(value, str):
+        raise ValueError(f"{name} {value!r} is unknown; choose {listed}{called_here(value, words, {})}")
+    raise ValueError(f"{name} must be {listed}, but is {described(value)}")
+
+
+def instance(name: str, value: object, kinds: type | tuple[type, ...], remedy: str) -> None:
+    """Raise TypeError unless a value is of one of the kinds."""
+    if not isinstance(value, kinds):
+        wanted = " or ".join(kind.__name__ for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+        raise TypeError(f"{name} must be of type {wanted}, but is {described(value)}; {remedy}")
+
+
+def described(value: object) -> str:
+    """Return a value and its type for a message, on one line; of an array its shape and dtype.
+
+    Examples
+    --------
+    >>> described(None), described(np.zeros((2, 3)))
+    ('None (NoneType)', 'an array of shape (2, 3) and dtype float64')
+    """
+    if isinstance(value, np.ndarray):
+        return f"an array of shape {value.shape} and dtype {value.dtype}"
+    return f"{' '.join(f'{value!r:.60}'.split())} ({type(value).__name__})"
 
 
 def flag(name: str, value: Any) -> bool:
@@ -209,7 +231,7 @@ def boundaries(name: str, value: str | Sequence[str], n_axes: int) -> tuple[Boun
     else:
         words = (value,)
     for word in words:
-        if word not in BOUNDARIES:
+        if not is_one_of(word, BOUNDARIES):
             raise ValueError(f"{name} {word!r} is unknown; choose one of {', '.join(BOUNDARIES)}{called_here(word)}")
     return words
 
@@ -385,9 +407,7 @@ def order(order: str) -> Literal["C", "F"]:
 
 def sparse_format(format: str) -> str:
     """Return the name of a sparse format."""
-    if not is_one_of(format, FORMATS):
-        hint = called_here(format, FORMATS, {})
-        raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(FORMATS)}{hint}")
+    one_of("format", format, FORMATS)
     return format
 
 

@@ -14,9 +14,10 @@ from convmatrix import memory
 from convmatrix._assembly.fill import assemble_triplets
 from convmatrix._assembly.rows import Plan, RowTable, axis_rows, table_size
 from convmatrix.arrays import KeepsReadOnly, accumulate, gather, read_only, real_coefficients
+from convmatrix.arrays import array as as_array
 from convmatrix.boundary import SIGNED
 from convmatrix.formats import as_format
-from convmatrix.options import index_dtype, weight_array, weight_mask
+from convmatrix.options import index_dtype, instance, weight_array, weight_mask
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,6 +102,8 @@ class WeightPattern(KeepsReadOnly):
     coefficients: NDArray[Any] | None = None
 
     def __post_init__(self) -> None:
+        for name in ("row_starts", "cols", "weight_index"):
+            instance(name, getattr(self, name), np.ndarray, "WeightPattern.from_triplets makes patterns of lists")
         if self.coefficients is not None:
             object.__setattr__(self, "coefficients", real_coefficients(self.coefficients, len(self.cols)))
         for name in ("row_starts", "cols", "weight_index", "coefficients"):
@@ -149,16 +152,17 @@ class WeightPattern(KeepsReadOnly):
                [ 0, -5,  5]])
         """
         n_out, n_in = (int(size) for size in shape)
+        rows = as_array("rows", rows)
         memory.require(
-            8 * n_out + 40 * np.size(rows),
-            f"a pattern of {n_out} rows and {np.size(rows)} triplets",
+            8 * n_out + 40 * rows.size,
+            f"a pattern of {n_out} rows and {rows.size} triplets",
             "use fewer rows: each takes 8 bytes, also without entries",
         )
         sizes = tuple(np.atleast_1d(np.asarray(weight_shape)).tolist())
         named = {"rows": (rows, n_out), "cols": (cols, n_in), "weight_index": (weight_index, math.prod(sizes))}
         arrays = {}
         for name, (values, bound) in named.items():
-            array = np.asarray(values)
+            array = as_array(name, values)
             if array.size == 0:
                 array = array.astype(np.int64)
             if array.ndim != 1 or array.dtype.kind not in "iu":

@@ -733,6 +733,10 @@ def test_show_latex(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["show", *EXAMPLE, "--latex"]) == 0
     A = cm.conv_matrix([[1, 2], [3, 4]], (3, 3))
     assert capsys.readouterr().out == convmatrix.io.to_latex(A) + "\n"
+    assert main(["show", "--kernel", "[0.6666,1]", "--input-shape", "3", "--latex", "--digits", "2"]) == 0
+    assert capsys.readouterr().out == convmatrix.io.to_latex(cm.conv_matrix([0.67, 1], 3)) + "\n"
+    assert main(["show", *EXAMPLE, "--digits", "2"]) == 2
+    assert "--digits is for --latex" in capsys.readouterr().err
     long = ["--kernel-shape", "3", "--random", "--seed", "1", "--input-shape", "90"]
     main(["matrix", *long, "-o", str(tmp_path / "A.npz")])
     capsys.readouterr()
@@ -903,7 +907,7 @@ USAGE = {
             "--sharing",
             "unshared",
         ],
-        r"\(3, 3, 3, 2\).*--input-shape=3x3.*--sharing='unshared'.*--sharing 2x2",
+        r"3x3x3x2.*--input-shape=3x3.*--sharing='unshared'.*--sharing 2x2",
     ),
     "ambiguous weights of two axes": (
         [
@@ -915,7 +919,7 @@ USAGE = {
             "--sharing",
             "2",
         ],
-        r"\(2, 2, 2, 2, 2, 2\).*--sharing=2.*--sharing 2x2",
+        r"2x2x2x2x2x2.*--sharing=2.*--sharing 2x2",
     ),
     "weights in LaTeX": (
         ["show", *EXAMPLE, "--latex", "--weights"],
@@ -981,7 +985,7 @@ DATA = {
     ),
     "neither reading": (
         ["matrix", "--kernel", as_json(np.ones((2, 2, 2, 2))), "--input-shape", "4x4", "--sharing", "3"],
-        r"\(2, 2, 2, 2\) on --input-shape=4x4 with --sharing=3",
+        r"2x2x2x2 on --input-shape=4x4 with --sharing=3",
     ),
     "table of twos": (
         ["matrix", "--kernel", "[[1]]", "--input-shape", "1x3", "--connections", "[[2]]"],

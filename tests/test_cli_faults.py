@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -88,7 +89,7 @@ def test_a_norm_beyond_double_precision_is_an_error(capsys: pytest.CaptureFixtur
         (["--kernel", "[[1,2],[3,4]]", "--input-shape", "4x4", "--groups", "7"], "--groups=7 does not divide 1 input"),
         (
             ["--kernel-shape", "4x2x3x3", "--random", "--input-shape", "2x6x6", "--connections", "[[1,0],[0,1]]"],
-            "--connections has shape (2, 2), but the layer has 4 output channels and 2 input channels",
+            "--connections has shape 2x2, but the layer has 4 output channels and 2 input channels",
         ),
         (
             [
@@ -113,3 +114,56 @@ def test_errors_name_the_options_of_the_command(
     assert named in errors
     assert "_channels" not in errors
     assert "ConvGeometry" not in errors
+
+
+LAYER = ["--kernel-shape", "3x3", "--input-shape", "8x8"]
+
+
+@for_each(
+    "arguments, named",
+    [
+        (["equivariance", *LAYER, "--output-padding", "1", "--shift", "1"], "--output-padding=1x1 .* --transposed"),
+        (["equivariance", *LAYER, "--dilation", "9", "--shift", "1"], r"--input-shape\[0\]=8, --padding=0:0\)"),
+        (["equivariance", *LAYER, "--reflect", "2"], "--reflect 2: .* 2 spatial axes"),
+        (["equivariance", "--kernel-shape", "3", "--input-shape", "8", "--tie", "C4", "--reflect", "0"], "3x3$"),
+        (["spectrum", "--kernel", "[1,2]", "--input-shape", "8x8"], r"shape 2\), but --input-shape=8x8 has 2"),
+        (["spectrum", *LAYER, "--random", "--padding", "complex128"], "--padding: 'complex128' is invalid"),
+        (["explore", *LAYER, "--padding", "wrap"], "--padding='wrap' .*--boundary 'circular'"),
+        (
+            ["explore", "--kernel-shape", "4x2x3x3", "--input-shape", "3x8x8"],
+            "2 channels .* 4x2x3x3 .*--input-shape=3x8x8",
+        ),
+        (["explore", *LAYER, "--sharing", "2x2"], "--sharing=2x2"),
+        (["tiling", "vgg16", "--image", "3x8x8", "--tile", "4"], "--image=3x8x8 has 3 axes"),
+        (["tiling", "vgg16", "--image", "500x500", "--tile", "3x8x8"], r"--tile has 3 entries \(3x8x8\)"),
+        (["conform", "math:sin", "--options", "strides"], "--options: 'strides' is unknown.*'stride'"),
+    ],
+)
+def test_errors_name_the_options_in_the_syntax_of_the_command(
+    arguments: list[str],
+    named: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    output, errors = capsys.readouterr()
+    assert re.search(named, errors.rstrip()), errors
+    assert not re.search(r"(?<!-)\b[a-z]+_(shape|channels)\b|\(\d+,( \d+)*\)|Traceback|numpy\.", errors), errors
+    assert errors.count("\n") == 1
+    assert not output
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_command_asks_for_the_shape_that_a_file_leaves_open(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    onnx = pytest.importorskip("onnx")
+    value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 1, "height", "width"])
+    result = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, None)
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [value], [result])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "open.onnx")
+    for command in ("network", "tiling"):
+        assert main([command, str(tmp_path / "open.onnx")]) == 2
+        assert "give --input-shape with all sizes" in capsys.readouterr().err

@@ -209,6 +209,7 @@ def test_a_file_comes_before_a_name(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(Network, "from_onnx", lambda *_: MODEL, raising=False)
     assert output(capsys, "lenet5", "--width", "60") == MODEL.report().to_text(60) + "\n"
+    assert output(capsys, "lenet5", "--latex", "--width", "200") == MODEL.report().to_latex(width=200)
 
 
 def test_interrupted_writes_leave_nothing(

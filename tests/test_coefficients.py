@@ -325,7 +325,7 @@ def test_what_has_no_fixed_pattern_is_refused() -> None:
         network.fixed_pattern(biased, (1, 4))
     with pytest.raises(ValueError, match=r"taps must be.*\(1, -1\)"):
         network.blur_pooling_pattern((1, 4), (1, -1))
-    with pytest.raises(ValueError, match=r"coordinates='corner' is unknown"):
+    with pytest.raises(ValueError, match=r"coordinates 'corner' is unknown"):
         network.resize_pattern((1, 4), 8, "cubic", "corner")  # type: ignore[arg-type]
 
 

@@ -278,7 +278,7 @@ def test_boxes_that_are_wrong() -> None:
         normal_form(network, [0, 0, 0], 1)
     with refused(TypeError, "lower must hold real numbers, but has dtype complex128"):
         normal_form(network, 1j, 1)
-    with refused(ValueError, "tighten='best' is unknown"):
+    with refused(ValueError, "tighten 'best' is unknown"):
         encode(network, 0, 1, tighten="best")  # type: ignore[arg-type]
     with refused(ValueError, r"upper is 9007199254740993 at (1, 0), which float64 rounds to 9007199254740992; give"):
         normal_form(network, 0, np.array([[1], [2**53 + 1]]))

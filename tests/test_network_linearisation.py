@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
+import pickle
 from typing import Any, cast
 
 import numpy as np
@@ -437,3 +439,16 @@ def test_smooth_functions_are_exact_where_they_are_affine() -> None:
     x = flat + np.array([0.5, -0.5, 1.0, 2.0])
     linear = net.linearise(flat)
     np.testing.assert_allclose(linear.operator @ x + linear.offset, net(x[None])[0], rtol=1e-15)
+
+
+def test_a_linearisation_and_its_copies_keep_the_sample() -> None:
+    network = Network([Convolution(cm.ConvGeometry(4, 2), [1.0, -1.0], [10.0]), Elementwise("tanh")])
+    sample = np.array([[1.0, 2.0, 4.0, 20.0]])
+    expected = network.linearise(sample.copy()).offset
+    linear = network.linearise(sample)
+    sample[:] = 7  # which is not that of the linearisation
+    for made in (linear, copy.copy(linear), copy.deepcopy(linear), pickle.loads(pickle.dumps(linear))):
+        held = [made._sample, *(array for point in made._derivatives._points.values() for array in point)]
+        assert len(held) == 3
+        assert not any(array.flags.writeable for array in held)
+        assert np.array_equal(made.offset, expected)

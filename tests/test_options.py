@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from scipy import sparse
 
 import convmatrix as cm
+from convmatrix import equivariance, network, solve, structured
 from convmatrix.network import Convolution, Elementwise, Input
 from convmatrix.options import LAYER_OPTIONS, LayerOptions
 from tests.cases import CASES, for_each, integer_weights
@@ -222,3 +224,64 @@ def test_wrong_values_are_named(name: str) -> None:
     error, parameter, call = WRONG_VALUES[name]
     with pytest.raises(error, match=parameter):
         call()
+
+
+RING = cm.ConvGeometry((4, 4), (3, 3), padding="same", boundary="circular")
+WRONG: list[tuple[Callable[[Any], Any], type[Exception], str]] = [
+    (lambda word: network.Pooling(word), ValueError, "method"),
+    (lambda word: network.Reduction(word, (1,)), ValueError, "method"),
+    (lambda word: network.Extremum(word), ValueError, "method"),
+    (lambda word: network.Resize((2, 2), word), ValueError, "mode"),
+    (lambda word: network.Elementwise(word), TypeError, "name"),
+    (lambda word: solve.circulant_preconditioner(np.ones((3, 3)), RING, kind=word), ValueError, "kind"),
+    (lambda word: solve.deconvolve(np.ones((4, 4)), np.ones((3, 3)), RING, method=word), ValueError, "method"),
+    (lambda word: cm.io.to_latex([[1]], environment=word), ValueError, "environment"),
+    (lambda word: cm.counts.layer_counts(RING, word), ValueError, "bias"),
+    (lambda word: cm.ConvGeometry(4, 3, boundary=[word]), ValueError, "boundary"),
+    (lambda word: equivariance.tied_taps(3, word), ValueError, "group"),
+    (lambda pattern: equivariance.symmetries(pattern), TypeError, "pattern"),
+    (lambda pattern: equivariance.tie(pattern, [0]), TypeError, "pattern"),
+    (lambda pattern: equivariance.tied_pattern(pattern), TypeError, "geometry"),
+    (lambda pattern: equivariance.check(pattern, [0], [0]), TypeError, "pattern"),
+    (lambda pattern: cm.graph.automorphisms(pattern), TypeError, "pattern"),
+    (lambda given: cm.counts.node_counts(given), TypeError, "node"),
+]
+
+
+@pytest.mark.parametrize("value", [np.arange(3), 7], ids=["array", "number"])
+def test_what_is_given_in_place_of_a_word_or_a_pattern(value: Any) -> None:
+    """Arrays compare entry by entry, so that ``in`` would raise an error that names nothing."""
+    for call, error, name in WRONG:
+        with pytest.raises(error, match=rf"^{name}\b.*({re.escape(repr(value))}|shape .3,.)"):
+            call(value)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "words"),
+    [
+        (lambda: network.FullyConnected(2, 1, "abc"), TypeError, "weight .*'abc'"),
+        (lambda: network.FullyConnected(2, 1, bias="abc"), TypeError, "bias .*'abc'"),
+        (lambda: network.Normalisation(epsilon=None), TypeError, "epsilon .*None"),
+        (lambda: network.interval_bounds("x", -1, 1), ValueError, "network 'x'.*lenet5"),
+        (lambda: cm.WeightPattern(3, 4, 5, 6, 7), TypeError, "row_starts .*5.*from_triplets"),
+        (lambda: cm.WeightPattern.from_triplets((2, 2), [[0], [0, 1]], [0], [0], 1), ValueError, "^rows "),
+        (lambda: equivariance.channel_permutation([[1, 2], [3]], 3), ValueError, "^order "),
+        (lambda: equivariance.check(RING.pattern(), [[1, 2], [3]], [0]), ValueError, "^output_permutation "),
+        (lambda: structured.displacement_rank(np.eye(3), tol="abc"), TypeError, "tol .*'abc'"),
+        (lambda: cm.shift_matrix(3, 10**30, "reflect"), ValueError, f"shift={10**30} .*'reflect'.*62"),
+        (
+            lambda: cm.counts.node_counts(network.Node("d", network.FullyConnected(3, 2))),
+            ValueError,
+            "'d'.*input shape",
+        ),
+    ],
+)
+def test_values_that_used_to_fail_inside(call: Callable[[], Any], error: type[Exception], words: str) -> None:
+    with pytest.raises(error, match=words):
+        call()
+
+
+def test_cyclic_shifts_of_any_size() -> None:
+    amount = 10**30 + 1
+    shifted = cm.shift_matrix((3, 4), (amount, -amount)) @ np.arange(12)
+    assert np.array_equal(shifted, np.roll(np.arange(12).reshape(3, 4), (amount % 3, -amount % 4), (0, 1)).ravel())

@@ -877,7 +877,7 @@ def test_what_is_no_polynomial() -> None:
 def test_errors(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="theorem 'circular-shft' is unknown; did you mean circular-shift"):
         pr.prove("circular-shft")
-    with pytest.raises(ValueError, match="engine 'lean' is unknown; choose sympy, z3 or coq"):
+    with pytest.raises(ValueError, match="engine 'lean' is unknown; choose one of sympy, z3, coq"):
         pr.prove("circular-shift", engine="lean")
     monkeypatch.setitem(sys.modules, "z3", None)
     with pytest.raises(ImportError, match=r"z3-solver, which is not installed; run pip install z3-solver"):

@@ -62,7 +62,10 @@ _EXPLAINS: Final = "convmatrix matrix"  # the command whose help explains the op
 _FILES: Final = ("FILE", "DATA", "KERNEL")
 
 # Errors of the library name Python arguments and remedies; these are replaced by those of the command.
-_ARGUMENTS: Final = "|".join(("input_shape", "kernel_shape", "dtype", "rows", "order", "tol", *LAYER_OPTIONS))
+_RENAMED: Final = {"image_shape": "--image", "tile_shape": "--tile"}
+_ARGUMENTS: Final = "|".join(
+    ("input_shape", "kernel_shape", "dtype", "rows", "order", "tol", *LAYER_OPTIONS, *_RENAMED)
+)
 _IN_COMMAND: Final = (
     (r"; give a ConvGeometry\..*", "; give a tile size for each axis, such as --sharing 2x2"),
     (r"; convert it yourself,.*", "; choose another --dtype"),
@@ -76,9 +79,16 @@ _IN_COMMAND: Final = (
     (r"\bout_channels=(\d+)", r"\1 output channels"),
     (
         rf"(?<!-)\b({_ARGUMENTS})(?==|\[\d+\]=| has \d+ entries| has shape)",
-        lambda found: "--" + found[1].replace("_", "-"),
+        lambda found: _RENAMED.get(found[1], "--" + found[1].replace("_", "-")),
     ),
-    (r"(?<=shape=)\((\d+(?:, \d+)*),?\)", lambda found: found[1].replace(", ", "x")),
+    (r"(--[a-z-]+)=(?=[\s,;.]|$)", r"\1"),
+    (r"^options: ", "--options: "),
+    (r"(as in Keras and Flax): numpy\.moveaxis\(.*", r"\1"),
+    (r"(?<=--padding=)\((\d+), (\d+)\)", r"\1:\2"),
+    (
+        r"(shape[= ]|such as |entries \(|--[a-z-]+=)\((\d+(?:, \d+)*),?\)",
+        lambda found: found[1] + found[2].replace(", ", "x"),
+    ),
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -120,7 +121,8 @@ def _options(text: str | None) -> dict[str, Any]:
     options: dict[str, Any] = {}
     for part in text.split(",") if text else ():
         name, has_values, values = part.strip().partition("=")
-        options[name.replace("-", "_")] = tuple(map(_value, values.split("+"))) if has_values else None
+        name = re.sub(r"(?<=[a-z])-(?=[a-z])", "_", name)
+        options[name] = tuple(map(_value, values.split("+"))) if has_values else None
     return options
 
 

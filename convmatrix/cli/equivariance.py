@@ -88,6 +88,9 @@ def _decide(args: argparse.Namespace, geometry: ConvGeometry) -> Verdict:
         return check_shift(geometry, _shift(args.shift, len(geometry.input_shape)))
     pattern = None if args.tie is None else tied_pattern(geometry, args.tie)
     if args.reflect is not None:
+        n_axes = len(geometry.input_shape)
+        if not -n_axes <= args.reflect < n_axes:
+            raise CommandError(f"--reflect {args.reflect}: the layer has {n_axes} spatial axes, from 0 to {n_axes - 1}")
         return check_reflection(geometry, args.reflect, pattern=pattern)
     if args.quarter_turn:
         return check_quarter_turn(geometry, pattern=pattern)

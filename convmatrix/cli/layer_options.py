@@ -66,15 +66,19 @@ def _amounts(text: str) -> Any:
 def _padding(text: str) -> list[str | int | tuple[int, int]]:
     """Return one word, amount or (low, high) pair per axis: ``same``, ``1x2``, ``0:1x2:3``, ``samex0:2``."""
     entries: list[str | int | tuple[int, int]] = []
-    for part in text.split(",") if "," in text else text.split("x"):
+    parts = text.split(",") if "," in text else text.split("x")
+    if re.fullmatch("[A-Za-z_-]+", text) and not set(parts) <= set(PADDING_WORDS):
+        return [text]  # one unknown word, for which there may be a hint
+    for part in parts:
         low, colon, high = part.partition(":")
         numbers = whole_number(low), whole_number(high if colon else low)
-        if re.fullmatch("[A-Za-z_-]+", part):
+        if part in PADDING_WORDS:
             entries.append(part)
         elif numbers[0] is None or numbers[1] is None:
             words = ", ".join(PADDING_WORDS)
+            wrong = part if re.fullmatch("[0-9:.-]*", part) else text  # of 'complex128', for instance, all of it
             raise ArgumentTypeError(
-                f"{part!r} is invalid: give {words}, an integer, or low:high; join axes by x, such as 1x0:2"
+                f"{wrong!r} is invalid: give {words}, an integer, or low:high; join axes by x, such as 1x0:2"
             )
         else:
             entries.append((numbers[0], numbers[1]) if colon else numbers[0])

@@ -68,7 +68,13 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     report = parser.add_argument_group("report")
     report.add_argument("--norms", action="store_true", help="bound the norm of every node, which takes longer")
-    report.add_argument("--width", type=count, metavar="N", help="width in characters (default: that of the terminal)")
+    report.add_argument(
+        "--width",
+        type=count,
+        metavar="N",
+        help="width of the table in characters (default: that of the terminal); with --latex, of a line of the "
+        "document in points",
+    )
     form = report.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print one JSON object")
     form.add_argument("--csv", action="store_true", help="print the rows as comma-separated values")
@@ -92,7 +98,11 @@ def run(args: argparse.Namespace) -> int:
         _write_matrix(args, network)
         return 0
     report = network.report(args.norms)
-    text = report.to_json() if args.json else report.to_csv() if args.csv else report.to_latex() if args.latex else None
+    if args.latex:
+        width = {} if args.width is None else {"width": args.width}
+        say(report.to_latex(**width).rstrip("\n"))
+        return 0
+    text = report.to_json() if args.json else report.to_csv() if args.csv else None
     say((report.to_text(args.width) if text is None else text).rstrip("\n"))
     return 0
 
@@ -102,8 +112,8 @@ def _check(args: argparse.Namespace) -> None:
     if args.matrix is None:
         if args.output is not None:
             raise CommandError("-o writes the matrix of a node: add --matrix NODE, or redirect the report with >")
-        if args.width is not None and (args.json or args.csv or args.latex):
-            raise CommandError("--width is for the table: drop it, or drop --json, --csv or --latex")
+        if args.width is not None and (args.json or args.csv):
+            raise CommandError("--width is for the table: drop it, or drop --json or --csv")
         return
     if args.output is None:
         raise CommandError("--matrix writes a file: add -o FILE")

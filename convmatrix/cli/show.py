@@ -72,11 +72,16 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         metavar="N",
         help=f"largest number of columns (default: those that fit, LaTeX {_LATEX_SIZE})",
     )
+    view.add_argument(
+        "--digits", type=count, metavar="N", help="significant digits with --latex (default: those that are needed)"
+    )
     return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Show the matrix."""
+    if args.digits and not args.latex:
+        raise CommandError("--digits is for --latex: add it, or drop --digits")
     if args.latex:
         if args.weights or args.width:
             raise CommandError("--latex prints values, at any width: drop --weights and --width")
@@ -86,7 +91,8 @@ def run(args: argparse.Namespace) -> int:
     if args.latex:
         from convmatrix.io import to_latex
 
-        say(to_latex(slab.matrix, max_rows=_most_rows(args), max_columns=args.max_columns or _LATEX_SIZE))
+        most_columns = args.max_columns or _LATEX_SIZE
+        say(to_latex(slab.matrix, max_rows=_most_rows(args), max_columns=most_columns, digits=args.digits))
         return 0
     try:
         text = _text(args, slab, slab.geometry)

@@ -103,6 +103,12 @@ def _spectrum(args: argparse.Namespace, layer: LayerArguments) -> dict[str, Any]
 
     geometry, weights = layer.geometry, layer.given_weights()
     weighted = read_layer(weights, geometry)
+    in_reach = weighted.decomposition_work <= MODERATE_WORK
+    if not in_reach and (args.values or args.plot is not None):
+        raise CommandError(
+            "all singular values of this layer are out of reach, because some of its axes have no transform: omit "
+            "--values and --plot, or use a smaller input"
+        )
     scaled, scale = weighted.scaled()
     if spectral.norm_bounds(scaled.weights, geometry)[1] > sys.float_info.max / scale:
         raise CommandError(
@@ -110,12 +116,6 @@ def _spectrum(args: argparse.Namespace, layer: LayerArguments) -> dict[str, Any]
             f"{np.abs(weighted.weights).max():.3g}: divide the kernel by a power of two"
         )
     bounds = spectral.norm_bounds(weights, geometry, tol=args.tol)
-    in_reach = weighted.decomposition_work <= MODERATE_WORK
-    if not in_reach and (args.values or args.plot is not None):
-        raise CommandError(
-            f"all singular values of {geometry!r} are out of reach, because some of its axes have no transform: omit "
-            "--values and --plot, or use a smaller input"
-        )
     record: dict[str, Any] = {
         "layer": repr(geometry),
         "matrix": [geometry.n_out, geometry.n_in],

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
+from convmatrix import options as validate
 from convmatrix.constraints.cones import Cone
 from convmatrix.constraints.relaxation import relax
 from convmatrix.progress import report_step
@@ -44,8 +45,7 @@ def tighten(form: NormalForm, method: Tightening = "symbolic") -> tuple[Floats, 
     lower, upper : arrays, shape (n_variables,)
         Never too narrow: whatever multipliers a method finds, the bound that follows from them is rounded outwards.
     """
-    if method not in ("interval", "symbolic", "linear"):
-        raise ValueError(f"tighten={method!r} is unknown; choose interval, symbolic or linear")
+    validate.one_of("tighten", method, ("interval", "symbolic", "linear"))
     lower, upper = form.lower.copy(), form.upper.copy()
     if method == "interval":
         return lower, upper

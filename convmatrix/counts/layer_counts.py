@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from convmatrix import options as validate
 from convmatrix.boundary import NOTHING, SIGNED
 from convmatrix.counts.storage import StorageBytes, storage_bytes
 from convmatrix.display.tables import ShownAsTable, Table, facts
@@ -149,8 +150,8 @@ def layer_counts(
         raise TypeError(f"layer_counts takes a ConvGeometry, but was given {geometry!r} ({type(geometry).__name__})")
     if isinstance(bias, bool):
         bias = "channel" if bias else None
-    if bias not in ("channel", "unit", None):
-        raise ValueError(f"bias={bias!r} is unknown; choose 'channel' (one per output channel), 'unit' or None")
+    if bias is not None:
+        validate.one_of("bias", bias, ("channel", "unit"), " or None: one per output channel, one per unit, or none")
     pairs = n_pairs(geometry)
     macs = pairs * math.prod(axis.n_outputs * axis.n_taps for axis in geometry.axes)
     nonzeros = layer_nonzeros(geometry)

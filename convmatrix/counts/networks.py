@@ -178,6 +178,9 @@ def node_counts(node: Node, dtype: DTypeLike = np.float64) -> LayerCounts:
     >>> counts.units, counts.connections, counts.parameters
     (1176, 5880, 12)
     """
+    validate.instance("node", node, Node, "network[name] is one")
+    if not node.input_shapes and not isinstance(node.operation, Input):
+        raise ValueError(f"node {node.name!r} has no input shape; count a node of a Network, such as network[name]")
     weights, biases = parameter_counts(node)
     return replace(_structure(node, dtype), weights=weights, biases=biases)
 

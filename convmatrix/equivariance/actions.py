@@ -213,12 +213,9 @@ def point_group_generators(size: int, *, group: str = "D4", channels: int = 1) -
     >>> [len(generated_group(point_group_generators(3, group=group))) for group in ("C4", "D4")]
     [4, 8]
     """
+    validate.one_of("group", group, ("C4", "D4"))
     turn = quarter_turn((size, size), channels=channels)
-    if group == "C4":
-        return [turn]
-    if group == "D4":
-        return [turn, reflection((size, size), 1, channels=channels)]
-    raise ValueError(f"group {group!r} is unknown; choose C4 or D4")
+    return [turn] if group == "C4" else [turn, reflection((size, size), 1, channels=channels)]
 
 
 def generated_group(generators: Sequence[ArrayLike], *, largest: int = 100_000) -> list[Permutation]:

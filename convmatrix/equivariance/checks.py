@@ -70,10 +70,7 @@ def check(
     >>> check(cm.ConvGeometry(5, 3, padding="same").pattern(), shift, shift).broken_rows
     array([[ True,  True, False, False,  True]])
     """
-    if not isinstance(pattern, WeightPattern):
-        raise TypeError(
-            f"check takes a WeightPattern, not a {type(pattern).__name__}; for a layer pass geometry.pattern()"
-        )
+    validate.instance("pattern", pattern, WeightPattern, "for a layer pass geometry.pattern()")
     q = permutation_array("output_permutation", output_permutation, pattern.shape[0], "outputs (rows)")
     p = permutation_array("input_permutation", input_permutation, pattern.shape[1], "inputs (columns)")
     broken = broken_rows(pattern, q, p)

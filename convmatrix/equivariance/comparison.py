@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from convmatrix import options as validate
 from convmatrix.equivariance.actions import as_permutation
 from convmatrix.structured.row_runs import rows_that_follow, run_starts
 
@@ -19,7 +20,7 @@ _BLOCK: Final = 2**16  # entries compared at a time; they then stay in the cache
 
 def permutation_array(name: str, values: ArrayLike, size: int, counted: str) -> NDArray[np.int64]:
     """Return a permutation of ``size`` entries; raise ValueError if the values are not one."""
-    array = np.asarray(values)
+    array = validate.array(name, values)
     if array.ndim != 1 or array.dtype.kind not in "iu":
         raise ValueError(
             f"{name} must be a one-dimensional array of integers, but has shape {array.shape} and dtype {array.dtype}; "

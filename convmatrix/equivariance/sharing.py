@@ -12,6 +12,7 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.arrays import read_only
 from convmatrix.equivariance import actions
+from convmatrix.geometry import ConvGeometry
 from convmatrix.options import index_dtype
 from convmatrix.pattern import WeightPattern
 
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, NDArray
-
-    from convmatrix.geometry import ConvGeometry
 
 
 def orbits(generators: Sequence[ArrayLike]) -> NDArray[np.int64]:
@@ -180,6 +179,9 @@ def tied_pattern(geometry: ConvGeometry, group: str = "D4") -> WeightPattern:
     >>> tied.weight_shape, check_quarter_turn(layer, pattern=tied).holds
     ((1, 1, 3), True)
     """
+    validate.instance("geometry", geometry, ConvGeometry, "for a pattern call tie")
+    if len(geometry.kernel_shape) != 2:
+        raise ValueError(f"kernel_shape={geometry.kernel_shape} is not square; C4 and D4 act on squares such as (3, 3)")
     return tie(geometry.pattern(), tied_taps(geometry.kernel_shape, group))
 
 
@@ -205,7 +207,8 @@ def tie(pattern: WeightPattern, labels: ArrayLike) -> WeightPattern:
     array([[1, 5, 1, 0],
            [0, 1, 5, 1]])
     """
-    taps = np.asarray(labels)
+    validate.instance("pattern", pattern, WeightPattern, "for a layer pass geometry.pattern()")
+    taps = validate.array("labels", labels)
     if taps.dtype.kind not in "iu" or taps.size == 0 or taps.min() < 0:
         raise ValueError(f"labels must be integers of at least 0, but they are {taps.dtype} of shape {taps.shape}")
     lead = pattern.weight_shape[: len(pattern.weight_shape) - taps.ndim]

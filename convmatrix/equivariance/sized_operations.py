@@ -43,8 +43,7 @@ class WindowPooling(Pooling):
     def __init__(
         self, windows: ConvGeometry, channels: int = 1, kind: Literal["average", "max", "sum"] = "average"
     ) -> None:
-        if kind not in ("average", "max"):
-            raise ValueError(f"kind={kind!r} is unknown; choose average or max")
+        validate.one_of("kind", kind, ("average", "max"))
         if (windows.in_channels, windows.out_channels) != (1, 1):
             raise ValueError(
                 f"the windows of a pooling have one channel, but the geometry has in_channels={windows.in_channels} "
@@ -107,8 +106,7 @@ class AddedBias(Scale):
     def __init__(
         self, shape: int | Sequence[int], channels: int = 1, sharing: Literal["channel", "unit"] = "channel"
     ) -> None:
-        if sharing not in ("channel", "unit"):
-            raise ValueError(f"sharing={sharing!r} is unknown; choose channel or unit")
+        validate.one_of("sharing", sharing, ("channel", "unit"))
         super().__init__(None, "channel")
         values = {"shape": validate.shape("shape", shape), "channels": channels, "sharing": sharing}
         for name, value in values.items():

@@ -13,13 +13,13 @@ from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.equivariance import actions
 from convmatrix.equivariance.axis_shifts import RowIndex
 from convmatrix.equivariance.comparison import broken_rows, separated
+from convmatrix.pattern import WeightPattern
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from convmatrix.pattern import WeightPattern
 
 Shift = tuple[int, ...]
 
@@ -119,6 +119,7 @@ def symmetries(
     >>> [str(element) for element in found.point_group]
     ['identity']
     """
+    validate.instance("pattern", pattern, WeightPattern, "for a layer pass geometry.pattern()")
     outputs, inputs = _shapes(pattern, output_shape, input_shape)
     channels_out = _channels(pattern.shape[0], outputs, "output_shape")
     channels_in = _channels(pattern.shape[1], inputs, "input_shape")

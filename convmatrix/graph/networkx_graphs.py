@@ -10,13 +10,14 @@ import numpy as np
 from convmatrix.geometry import ConvGeometry
 from convmatrix.graph.fields import chain_network, path_matrices
 from convmatrix.network import Convolution, PatternMap
+from convmatrix.options import instance
+from convmatrix.pattern import WeightPattern
 
 if TYPE_CHECKING:
     from networkx import MultiDiGraph
     from numpy.typing import NDArray
 
     from convmatrix.network import Node
-    from convmatrix.pattern import WeightPattern
 
 _LARGEST_GRAPH = 300  # maximum number of nodes for the search for automorphisms
 
@@ -126,6 +127,7 @@ def automorphisms(pattern: WeightPattern | ConvGeometry) -> Iterator[tuple[NDArr
     """
     if isinstance(pattern, ConvGeometry):
         pattern = pattern.pattern()
+    instance("pattern", pattern, (WeightPattern, ConvGeometry), "a matrix alone does not determine its weights")
     n_out, n_in = pattern.shape
     if n_out + n_in > _LARGEST_GRAPH:
         raise ValueError(

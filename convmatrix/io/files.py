@@ -192,8 +192,7 @@ def load_in_any_order(
 def _format_of(path: Any, format: str | None) -> str:
     """Return the format of a file: the given one, or that of its suffix."""
     if format is not None:
-        if not validate.is_one_of(format, _READERS):
-            raise ValueError(f"format {format!r} is unknown; choose one of {', '.join(_READERS)}")
+        validate.one_of("format", format, _READERS)
         return format
     if not isinstance(path, str | os.PathLike):
         raise TypeError(f"path must be a path, but is {path!r:.60} ({type(path).__name__})")

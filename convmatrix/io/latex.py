@@ -70,8 +70,8 @@ def to_latex(
     0 & 0 & \cdots & 0.25
     \end{bmatrix}
     """
-    if zero not in _ZEROS:
-        raise ValueError(f"zero={zero!r} is unknown; choose one of {', '.join(map(repr, _ZEROS))}")
+    if not validate.is_one_of(zero, _ZEROS):  # of which one is empty, so that they are quoted
+        raise ValueError(f"zero={zero!r:.60} is unknown; choose one of {', '.join(map(repr, _ZEROS))}")
     precision = None if digits is None else validate.integer("digits", digits, minimum=1)
     stored = _as_stored(matrix)
     if 0 in stored.shape:
@@ -94,8 +94,7 @@ def latex_matrix(
     zero: str,
 ) -> str:
     """Return LaTeX for a matrix given by its shape and a function that returns the entries of one row by column."""
-    if environment not in _ENVIRONMENTS:
-        raise ValueError(f"environment {environment!r} is unknown; choose one of {', '.join(_ENVIRONMENTS)}")
+    validate.one_of("environment", environment, _ENVIRONMENTS)
     rows = _shown("max_rows", shape[0], max_rows)
     columns = _shown("max_columns", shape[1], max_columns)
     lines = []

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.network.branches import Addition
 from convmatrix.network.construction import Node
@@ -226,8 +227,8 @@ def architecture(name: str) -> Network:
     >>> architecture("alexnet")
     Network('alexnet', 12 nodes, (3, 227, 227) -> (1000,))
     """
-    if name not in ARCHITECTURES:
-        raise ValueError(f"network {name!r} is unknown; the named ones are {', '.join(ARCHITECTURES)}")
+    if not validate.is_one_of(name, ARCHITECTURES):
+        raise ValueError(f"network {name!r:.60} is unknown; the named ones are {', '.join(ARCHITECTURES)}")
     return ARCHITECTURES[name]()
 
 

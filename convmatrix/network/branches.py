@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy import sparse
 
+from convmatrix import options as validate
 from convmatrix.network.boxes import Box, box_shape, broadcast_box, normalised, sum_broadcast
 from convmatrix.network.operations import (
     Operation,
@@ -168,8 +169,7 @@ class Extremum(Broadcasting):
     kind = "extremum"
 
     def __post_init__(self) -> None:
-        if self.method not in ("max", "min"):
-            raise ValueError(f"method={self.method!r} is unknown; choose max or min")
+        validate.one_of("method", self.method, ("max", "min"))
 
     @property
     def exact(self) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from convmatrix.arrays import read_only
 from convmatrix.network.boxes import Box, box_shape, box_size, embed, flat_box, union, whole, within
 from convmatrix.network.operations import UnknownOperatorError
 
@@ -55,7 +56,8 @@ class Derivatives:
     nodes : sequence of Node
         In topological order: first the input, last the output; the output depends on all of them.
     values : mapping of str to array
-        The values at the sample, without a batch axis, of the nodes that an operation reads that is not linear.
+        The values at the sample, without a batch axis, of the nodes that an operation reads that is not linear; they
+        are read-only, also in copies.
     dtype : dtype
     """
 
@@ -70,6 +72,10 @@ class Derivatives:
             self._points[node.name] = point = [values[source] for source in node.inputs]
             with named(node):  # an unknown derivative is refused now
                 node.operation.tangent(point, [np.zeros((0, *shape), dtype) for shape in node.input_shapes])
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        read_only(*(values for point in self._points.values() for values in point))
 
     def push(self, tangents: Array) -> Array:
         """Return the Jacobian times a batch (k, *input_shape), shape (k, *output_shape)."""

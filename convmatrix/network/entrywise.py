@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from convmatrix import options as validate
 from convmatrix.network.boxes import Box, box_shape, broadcast_box, sum_broadcast
 from convmatrix.network.functions import FUNCTIONS, Function
 from convmatrix.network.operations import (
@@ -57,6 +58,7 @@ class Elementwise(Operation):
     kind = "elementwise"
 
     def __post_init__(self) -> None:
+        validate.instance("name", self.name, str, "give the name of a function, such as 'relu'")
         known = self.known
         if known is None:
             return

@@ -18,6 +18,7 @@ import numpy as np
 
 from convmatrix.arrays import EPSILON, sum_rounding
 from convmatrix.memory import estimate
+from convmatrix.network.architectures import as_network
 from convmatrix.network.branches import Addition, Concatenation, Extremum, Product
 from convmatrix.network.entrywise import Elementwise, ParametricReLU, Scale
 from convmatrix.network.function_ranges import value_range
@@ -77,6 +78,7 @@ def interval_bounds(
     >>> low, high.round(9)
     (array([[0., 0.]]), array([[1., 2.]]))
     """
+    network = as_network(network)
     box = checked_box(network, lower, upper)
     wanted = [node.name for node in network.nodes] if names is None else list(names)
     needed: set[str] = {network[name].name for name in wanted}

@@ -13,7 +13,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from convmatrix import memory
 from convmatrix import options as validate
-from convmatrix.arrays import KeepsReadOnly
+from convmatrix.arrays import KeepsReadOnly, read_only
 from convmatrix.network.boxes import box_shape, box_size, embed, whole
 from convmatrix.network.derivatives import Derivatives
 
@@ -149,6 +149,7 @@ class Linearisation(KeepsReadOnly):
         self.value.flags.writeable = False
         self.dtype = self.value.dtype
         self._sample = values[first.name]
+        read_only(*values.values())
         self._derivatives = Derivatives(nodes, values, self.dtype)
         self.shape = (math.prod(last.output_shape), math.prod(first.output_shape))
         self.inexact_nodes = tuple(
@@ -260,6 +261,6 @@ def linearise(network: Any, x: Array, name: str | None) -> Linearisation:
     part = network.until(network.outputs[0] if name is None else name)
     read = {source for node in part.nodes if not node.linear for source in node.inputs}
     wanted = list(read | {part.input.name, part.outputs[0]})
-    sample = x.reshape(1, *network.input_shape)
-    values = part.values(sample.astype(np.float64) if x.dtype.kind in "iub" else sample, wanted)
+    sample = np.array(x, dtype=np.float64 if x.dtype.kind in "iub" else x.dtype)  # the caller may go on writing to x
+    values = part.values(sample.reshape(1, *network.input_shape), wanted)
     return Linearisation(part.nodes, {name: value[0] for name, value in values.items()})

@@ -93,7 +93,7 @@ class Normalisation(AlongAxes):
             object.__setattr__(self, "axes", None)
         elif self.axes is None:
             raise ValueError("a normalisation needs axes=, or groups= of channels, but both are None")
-        if not self.epsilon >= 0:
+        if not validate.real("epsilon", self.epsilon) >= 0:
             raise ValueError(f"epsilon={self.epsilon} must not be negative")
 
     def combined_axes(self, shape: Shape) -> tuple[int, ...]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from scipy import sparse
 
+from convmatrix import options as validate
 from convmatrix.network.boxes import sum_broadcast
 from convmatrix.network.operations import Operation, Shape, align, broadcast, sample_axes, shrink
 
@@ -41,8 +42,7 @@ class Reduction(Operation):
     kind = "reduction"
 
     def __post_init__(self) -> None:
-        if self.method not in ("mean", "sum", "max", "min"):
-            raise ValueError(f"method={self.method!r} is unknown; choose mean, sum, max or min")
+        validate.one_of("method", self.method, ("mean", "sum", "max", "min"))
 
     @property
     def linear(self) -> bool:

@@ -69,8 +69,7 @@ class Resize(Operation):
         modes = ("nearest", "linear", "area")
         choices = {"mode": modes, "coordinates": get_args(Coordinates), "rounding": get_args(Rounding)}
         for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name}={getattr(self, name)!r} is unknown; choose one of {', '.join(known)}")
+            validate.one_of(name, getattr(self, name), known)
         if self.scales is not None and len(self.scales) != len(self.sizes):
             raise ValueError(f"scales={self.scales} and sizes={self.sizes} must have one entry per axis each")
         if (self.roi is not None) != (self.coordinates == "tf_crop_and_resize"):

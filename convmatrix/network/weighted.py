@@ -35,10 +35,10 @@ if TYPE_CHECKING:
 
 
 def _real_array(name: str, value: Any) -> Any:
-    """Return a read-only copy of an array of real numbers; words and None as they are."""
-    array = frozen_array(value)
-    if isinstance(array, np.ndarray) and array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must hold real numbers, but has dtype {array.dtype}")
+    """Return a read-only copy of an array of real numbers; None as it is."""
+    array = None if value is None else frozen_array(validate.array(name, value))
+    if array is not None and array.dtype.kind not in "fiu":
+        raise TypeError(f"{name} must hold real numbers, but is {validate.described(value)} of dtype {array.dtype}")
     return array
 
 
@@ -87,9 +87,10 @@ class Convolution(Operation):
             object.__setattr__(self, "weight", _real_array("weight", weight))
         if isinstance(self.bias, bool):
             object.__setattr__(self, "bias", "channel" if self.bias else None)
-        if isinstance(self.bias, str) and self.bias not in ("channel", "unit"):
-            raise ValueError(f"bias={self.bias!r} is unknown; choose 'channel', 'unit', None, or give values")
-        object.__setattr__(self, "bias", _real_array("bias", self.bias))
+        if isinstance(self.bias, str):
+            validate.one_of("bias", self.bias, ("channel", "unit"), ", None, or give values")
+        else:
+            object.__setattr__(self, "bias", _real_array("bias", self.bias))
         if isinstance(self.bias, np.ndarray) and self.bias.size not in (g.out_channels, g.n_out):
             raise ValueError(
                 f"bias has {self.bias.size} entries, but the layer has {g.out_channels} output channels and "

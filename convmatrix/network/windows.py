@@ -160,8 +160,7 @@ class Pooling(Operation):
     kind = "pooling"
 
     def __post_init__(self) -> None:
-        if self.method not in ("average", "max", "sum"):
-            raise ValueError(f"method={self.method!r} is unknown; choose average, max or sum")
+        validate.one_of("method", self.method, ("average", "max", "sum"))
         refuse_signed((self.boundary,) if isinstance(self.boundary, str) else self.boundary, "windows hold samples")
         if self.trained and self.method == "max":
             raise ValueError("trained=True scales an average or a sum, but method is 'max'")

@@ -94,10 +94,8 @@ class BoltzmannMachine(Layer):
         rng: Rng = 0,
     ) -> None:
         super().__init__()
-        if visible not in ("binary", "real"):
-            raise ValueError(f"visible {visible!r} is unknown; choose binary or real")
-        if border not in ("sampled", "given"):
-            raise ValueError(f"border {border!r} is unknown; choose sampled or given")
+        validate.one_of("visible", visible, ("binary", "real"))
+        validate.one_of("border", border, ("sampled", "given"))
         if not (spread > 0 and math.isfinite(spread)):
             raise ValueError(f"spread must be positive, but is {spread}")
         if visible == "binary" and spread != 1:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from convmatrix import network
+from convmatrix import options as validate
 from convmatrix._products.correlation import DirectCorrelation, padded_length
 from convmatrix._products.nonfinite import add_nonfinite, finite_part, is_finite
 from convmatrix._products.padding import fold, pad
@@ -84,10 +85,9 @@ class Conv(LinearLayer):
         if geometry.transposed != self._transposed:
             other = "ConvTranspose" if geometry.transposed else "Conv"
             raise ValueError(f"the geometry has transposed={geometry.transposed}; use {other}")
-        if bias not in ("channel", "unit", None):
-            raise ValueError(f"bias {bias!r} is unknown; choose channel, unit or None")
-        if method not in ("unfold", "matrix"):
-            raise ValueError(f"method {method!r} is unknown; choose unfold or matrix")
+        if bias is not None:
+            validate.one_of("bias", bias, ("channel", "unit"), " or None")
+        validate.one_of("method", method, ("unfold", "matrix"))
         self.geometry, self.method = geometry, method
         self._require_memory(geometry.weight_shape, None)
         outputs = (geometry.out_channels, *geometry.output_shape)

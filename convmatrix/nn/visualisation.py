@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 import numpy as np
 
 from convmatrix import graph
+from convmatrix import options as validate
 from convmatrix.nn.convolution import Conv
 from convmatrix.nn.elementwise import Activation, ReLU
 from convmatrix.nn.linear import Dense
@@ -110,8 +111,7 @@ def back_projection(
     >>> back_projection(network, x, place=4, unit=(3, 2, 2)).shape
     (2, 1, 8, 8)
     """
-    if rule not in ("transpose", "deconvolution", "gradient"):
-        raise ValueError(f"rule {rule!r} is unknown; choose transpose, deconvolution or gradient")
+    validate.one_of("rule", rule, ("transpose", "deconvolution", "gradient"))
     y = activations(network, x, place)
     index: Any = (slice(None), *_unit(y.shape[1:], unit))
     g = np.zeros_like(y)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sympy
 
+from convmatrix import options as validate
 from convmatrix.progress import report_step, shows_progress
 from convmatrix.proofs.catalogue import all_theorems
 from convmatrix.proofs.certificates import CertificateError, check_certificate
@@ -89,7 +90,7 @@ def theorem(name: str) -> Theorem:
     'all sizes >= 1.'
     """
     known = all_theorems()
-    if name not in known:
+    if not validate.is_one_of(name, known):
         near = difflib.get_close_matches(str(name), known, n=1)
         hint = f"did you mean {near[0]}? " if near else ""
         raise ValueError(f"theorem {name!r} is unknown; {hint}there are {', '.join(known)}")
@@ -130,8 +131,7 @@ def prove_theorem(theorem: Theorem, engine: str = "sympy") -> Proof:
     >>> prove_theorem(theorem("gradients")).proved
     True
     """
-    if engine not in ENGINES:
-        raise ValueError(f"engine {engine!r} is unknown; choose {', '.join(ENGINES[:-1])} or {ENGINES[-1]}")
+    validate.one_of("engine", engine, ENGINES)
     if engine == "coq":
         return _by_coq(theorem)
     if engine == "z3":

@@ -201,8 +201,7 @@ def check_combination(
     y: Array,
 ) -> None:
     """Raise if options do not fit the method, or the data do not fit a non-negative solution."""
-    if method not in METHODS:
-        raise ValueError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
+    validate.one_of("method", method, METHODS)
     geometry, kernel = layer.geometry, layer.weights
     if penalty is not None and method != "tikhonov":
         raise ValueError(f"penalty is for method='tikhonov', but method={method!r}; omit one of the two")

@@ -10,7 +10,7 @@ from scipy import fft
 from scipy.sparse.linalg import LinearOperator
 
 from convmatrix.arrays import EPSILON, KeepsReadOnly
-from convmatrix.options import LayerOptions, takes_layer_options
+from convmatrix.options import LayerOptions, one_of, takes_layer_options
 from convmatrix.spectral.axes import weighted_ring
 from convmatrix.spectral.blocks import WeightedLayer, layer_blocks, read_layer
 
@@ -135,8 +135,7 @@ def circulant_preconditioner(
     >>> len(plain), len(preconditioned)
     (13, 6)
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind {kind!r} is unknown; choose one of {', '.join(KINDS)}")
+    one_of("kind", kind, KINDS)
     given = read_layer(kernel, input_shape, **layer)
     geometry = given.geometry
     _check_toeplitz(geometry)

@@ -125,8 +125,7 @@ def spectral_norm(
     >>> round(value, 3), error <= 1e-6 * value
     (9.993, True)
     """
-    if not validate.is_one_of(method, METHODS):
-        raise ValueError(f"method {method!r} is unknown; choose one of {', '.join(METHODS)}")
+    validate.one_of("method", method, METHODS)
     if not validate.real("tol", tol) > 0:
         raise ValueError(f"tol={tol!r} must be positive: it is the relative error of the value")
     given = read_layer(kernel, input_shape, **layer)

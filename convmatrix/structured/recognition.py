@@ -178,6 +178,7 @@ def displacement_rank(A: Any, *, tol: float | None = None) -> int:
     >>> displacement_rank(cm.conv_matrix([1, 2, 3], 8)), displacement_rank(np.diag([1, 2, 3, 4]))
     (1, 4)
     """
+    tol = None if tol is None else validate.real("tol", tol)
     matrix = as_csr(A)
     if matrix.dtype.kind in "biu":
         matrix = matrix.astype(np.float64)
