@@ -98,8 +98,7 @@ class Answered:
 
 def calculated_sizes(words: str, n_axes: int) -> list[list[int]]:
     """Return the results of calculations such as "(input 5 − kernel 3) / stride 2 + 1 = 2": our own, and the stated."""
-    parts = re.split(r"(?<=axis \d), ", words.partition(": ")[2].rstrip("."))
-    formulas = [part.split(" on axis ")[0] for part in parts]
+    formulas = [part.partition(": ")[2] for part in words.rstrip(".").split(";")]
     formulas *= n_axes // len(formulas)
     terms, stated = zip(*(formula.split(" = ") for formula in formulas), strict=True)
     signs = {"/": "//", "\N{MINUS SIGN}": "-", "\N{MIDDLE DOT}": "*"}

@@ -273,17 +273,14 @@ function focusWords(model, focus) {
   return `${where}: weight ${weightWords(entry, layer)}${sum}; it contributes ${numberText(entry.value)} \u00d7 ${numberText(number)} = ${numberText(entry.value * number)}.${used}`;
 }
 
-/** Return words for each axis, or once if they are the same on all. */
-function wordsPerAxis(words) {
-  if (words.every((word) => word === words[0])) return words[0];
-  return words.map((word, axis) => `${word} on axis ${axis}`).join(", ");
-}
+const allEqual = (values) => values.every((value) => value === values[0]);
 
 /** Say how far the kernel moves; nothing if the stride is 1. */
 function strideWords({ axes }) {
-  if (axes.every(({ stride }) => stride === 1)) return "";
-  const steps = wordsPerAxis(axes.map(({ stride }) => `${stride}`));
-  return ` The stride moves the kernel by ${steps} from one output to the next.`;
+  const steps = axes.map(({ stride }) => stride);
+  if (steps.every((step) => step === 1)) return "";
+  const words = allEqual(steps) ? steps[0] : steps.map((step, axis) => `${step} on axis ${axis}`).join(" and ");
+  return ` The stride moves the kernel by ${words} from one output to the next.`;
 }
 
 /** Return the calculation of the output size. */
@@ -301,7 +298,8 @@ function outputSizeWords({ axes, transposed }) {
     const exact = (size + low + high - span) % stride === 0;
     return `(${room}) / stride ${stride}${exact ? "" : ", rounded down,"} + 1 = ${outputs}`;
   });
-  return `Outputs per axis: ${wordsPerAxis(formulas)}.`;
+  if (allEqual(formulas)) return `Outputs per axis: ${formulas[0]}.`;
+  return `Outputs ${formulas.map((formula, axis) => `on axis ${axis}: ${formula}`).join("; ")}.`;
 }
 
 /** Describe the matrix of the current view. */
