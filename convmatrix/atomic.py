@@ -23,7 +23,7 @@ if _CAN_LOCK:
 _NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
 
 TEMPORARY: Final = ".convmatrix-*.tmp"
-"""Pattern of the names of temporary files; a kill while a file is written leaves one, which the next write removes."""
+"""Pattern of the names of temporary files; a process killed while writing leaves one, which the next write removes."""
 
 _ATTEMPTS: Final = 9
 

@@ -14,6 +14,8 @@ from html import escape
 from importlib import import_module
 from typing import Any, Final, ParamSpec, TypeVar, cast
 
+__all__ = ["quiet", "report_step", "reporting", "shows_progress", "track"]
+
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 _Item = TypeVar("_Item")

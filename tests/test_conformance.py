@@ -304,7 +304,7 @@ def test_exceptions_are_findings_and_refusals_are_not() -> None:
     assert report.findings[0].case.input_shape == (6,)
     values = report.to_values()
     assert values["refused"][0]["layers"] + values["failed"] < values["layers"] == 60
-    assert "refused, as not supported" in report.explain()
+    assert "refused as unsupported" in report.explain()
     assert "findings" not in report.explain().replace("finding 1", "")
 
 

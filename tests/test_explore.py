@@ -716,17 +716,20 @@ def test_the_photograph_is_filtered(opened: Any) -> None:
 
 
 @for_each("story", [True, False])
-def test_image_and_matrix_are_together_on_a_phone(driver: Any, tmp_path: Path, story: bool) -> None:
-    size = {"width": 390, "height": 844, "deviceScaleFactor": 1, "mobile": True}
+@for_each("width, height, fully", [(390, 844, "left middle right matrix"), (1366, 768, "left matrix")])
+def test_image_and_matrix_are_together_on_small_screens(
+    driver: Any, tmp_path: Path, width: int, height: int, fully: str, story: bool
+) -> None:
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500}
     driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
     try:
         explore_page.open_page(driver, tmp_path)
         if story:
             driver.execute_script("document.getElementById('story-again').click(); scrollTo(0, 0);")
-        for picture in ("left", "middle", "right", "matrix"):
+        for picture in fully.split():
             box = driver.execute_script(f"return document.getElementById('{picture}').getBoundingClientRect().toJSON()")
-            assert 0 <= box["left"] < box["right"] <= 390, picture
-            assert 0 <= box["top"] < box["bottom"] <= 844, picture
+            assert 0 <= box["left"] < box["right"] <= width, picture
+            assert 0 <= box["top"] < box["bottom"] <= height, picture
     finally:
         driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
 

@@ -55,7 +55,8 @@ const torch = (settings) => {{
 }};
 const {{ asked, vectors }} = JSON.parse(require("fs").readFileSync(0));
 const answers = asked.map(([settings, shift, image]) => [
-  ask.call(null, settings, shift, image), attempt(() => names(settings)), attempt(() => torch(settings))]);
+  ask.call(null, settings, shift, image), attempt(() => names(settings)), attempt(() => torch(settings)),
+  attempt(() => outputSizeWords(describeLayer(settings)))]);
 process.stdout.write(JSON.stringify({{ answers, differences: ruleDifferences(vectors) }}));
 """
 
@@ -78,7 +79,7 @@ def run_page(asked: list[Any], vectors: dict[str, Any], tmp_path: Path) -> dict[
 
 
 def answers(asked: list[tuple[dict[str, Any], list[int]]], tmp_path: Path) -> list[Any]:
-    """Return what the page's functions say about settings and shifts, names of entries, and PyTorch programs."""
+    """Return what the page says about settings and shifts, names of entries, PyTorch programs, and output sizes."""
     with_images = [(settings, shift, explore_page.random_image(settings)) for settings, shift in asked]
     found: list[Any] = run_page(with_images, {"terms": [], "sizes": []}, tmp_path)["answers"]
     return found
@@ -95,6 +96,17 @@ class Answered:
         return self.answer
 
 
+def calculated_sizes(words: str, n_axes: int) -> list[list[int]]:
+    """Return the results of calculations such as "(input 5 − kernel 3) / stride 2 + 1 = 2": our own, and the stated."""
+    formulas = [part.partition(": ")[2] for part in words.rstrip(".").split(";")]
+    formulas *= n_axes // len(formulas)
+    terms, stated = zip(*(formula.split(" = ") for formula in formulas), strict=True)
+    signs = {"/": "//", "\N{MINUS SIGN}": "-", "\N{MIDDLE DOT}": "*"}
+    plain = [re.sub(r"[a-z, ]+", "", "".join(signs.get(sign, sign) for sign in term)) for term in terms]
+    assert all(re.fullmatch(r"[\d()+*/-]+", term) for term in plain), words
+    return [[eval(term) for term in plain], [int(size) for size in stated]]
+
+
 def test_random_layers_of_every_boundary_agree_with_the_package(tmp_path: Path) -> None:
     rng = np.random.default_rng(23)
     asked = [
@@ -102,18 +114,21 @@ def test_random_layers_of_every_boundary_agree_with_the_package(tmp_path: Path) 
     ]
     tally, signed = explore_page.Tally(), 0
     found_by_page = answers(asked, tmp_path)
-    for (settings, shift), (answer, names, _) in zip(asked, found_by_page, strict=True):
+    for (settings, shift), (answer, names, _, words) in zip(asked, found_by_page, strict=True):
         explore_page.compare_functions(Answered(answer), settings, shift, tally)
         signed += bool(set(settings["boundary"]) & set(SIGNED))
         if names is not None:
             expected = {key: own for key, (own, _) in explore_page.expected_entries(settings).items()}
             found = {(row, column): explore_page.parse_weights(name) for row, column, name in names}
             tally.equal("names", found, expected, settings, len(expected))
+            sizes = list(explore_page.geometry_of(settings).output_shape)
+            tally.equal("calculated sizes", calculated_sizes(words, len(sizes)), [sizes, sizes], settings)
     assert not tally.differing
     assert signed > 20
     assert tally.compared["entries"] > 2000
     assert tally.compared["entries of two layers"] > 2000
     assert tally.compared["filtered images"] > 1000
+    assert tally.compared["calculated sizes"] > 30
     possible = [settings for (settings, _), found in zip(asked, found_by_page, strict=True) if found[1]]
     upsampling = [settings for settings in possible if settings["transposed"] and any(settings["output_padding"])]
     assert len(upsampling) >= 5
@@ -136,7 +151,7 @@ def test_entries_show_their_coefficients(boundary: Boundary, names: list[str], t
         "order": "C",
         "weights": [1, 10, 100],
     }
-    ((answer, found, _),) = answers([(settings, [1])], tmp_path)
+    ((answer, found, _, _),) = answers([(settings, [1])], tmp_path)
     assert [name for row, _, name in found if row == 0] == names
     values = {(row, column): value for row, column, _, value, _ in answer["matrix"]["entries"]}
     dense = cm.conv_matrix([1, 10, 100], layer).toarray()
@@ -166,7 +181,7 @@ def test_programs_of_pytorch_compute_the_layer(tmp_path: Path) -> None:
     asked = [(explore_page.random_settings(rng), [0]) for _ in range(150)]
     asked = [(settings, [0] * len(settings["input_shape"])) for settings, _ in asked]
     run, missing = 0, 0
-    for (settings, _), (_, _, program) in zip(asked, answers(asked, tmp_path), strict=True):
+    for (settings, _), (_, _, program, _) in zip(asked, answers(asked, tmp_path), strict=True):
         if program is None:  # the layer is impossible
             continue
         if program.startswith("#"):

@@ -118,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _fixed_weights(counts: NetworkCounts) -> list[str]:
-    """Return a remark on each layer of a named network whose weights are fixed, so that they are no parameters."""
+    """Return a remark on each layer of a named network whose weights are fixed, so that they are not parameters."""
     from convmatrix.network import ARCHITECTURES, FullyConnected, architecture
 
     nodes = architecture(counts.name).nodes if counts.name in ARCHITECTURES else ()
@@ -128,7 +128,7 @@ def _fixed_weights(counts: NetworkCounts) -> list[str]:
         if isinstance(operation, FullyConnected) and not operation.trained:
             n_weights, n_biases = operation.n_in * operation.n_out, operation.n_out
             remarks.append(
-                f"{node.name}: {n_weights} fixed weights, as published, which are no parameters. A trained layer in "
+                f"{node.name}: {n_weights} fixed weights, as published, which are not parameters. A trained layer in "
                 f"its place, as in nn.{counts.name} and convmatrix train {counts.name}, has {n_weights} weights and "
                 f"{n_biases} biases: {counts.total.parameters + n_weights + n_biases:,} parameters in total."
             )

@@ -81,7 +81,7 @@ class ConformanceReport(ShownAsTable):
             for finding in self.findings
         ]
         if self.refused:
-            notes.append(f"refused, as not supported: {_plural(sum(self.refused.values()), 'layer')}")
+            notes.append(f"refused as unsupported: {_plural(sum(self.refused.values()), 'layer')}")
         differ = "" if self else f", {self.failed} differ"
         title = f"{self.target}: {_plural(self.tried, 'layer')}{differ}, seed {self.rng}"
         answer = "Conforms" if self else "Differs"
@@ -98,7 +98,7 @@ class ConformanceReport(ShownAsTable):
         width = max((len(name) for name in self.calls), default=0)
         lines += [f"  {name:{width}}  {count}" for name, count in sorted(self.calls.items())]
         if self.refused:
-            lines.append(f"refused, as not supported: {_plural(sum(self.refused.values()), 'layer')}")
+            lines.append(f"refused as unsupported: {_plural(sum(self.refused.values()), 'layer')}")
             lines += [f"  {count} x {call}: {text[:150]}" for (call, text), count in sorted(self.refused.items())]
         for number, finding in enumerate(self.findings, start=1):
             lines += ["", f"finding {number}, {_plural(finding.count, 'layer')}, the first is layer {finding.first}"]

@@ -61,8 +61,8 @@ def geometry_html(geometry: ConvGeometry) -> str:
         "input": _by_channels(g.in_channels, g.input_shape),
         "output": _by_channels(g.out_channels, g.output_shape),
         "kernel": by(g.kernel_shape),
-        "weights": f"{g.n_weights} ({by(g.weight_shape)})",
-        "matrix": f"{g.n_out} x {g.n_in}",
+        "weights": f"{g.n_weights:,} ({by(g.weight_shape)})",
+        "matrix": f"{g.n_out:,} x {g.n_in:,}",
     }
     for name, value in g.options().items():
         if name == "connections":
@@ -141,16 +141,16 @@ def pattern_html(pattern: Any) -> str:
 def _pattern_table(pattern: Any) -> str:
     """Return the numbers of a pattern as a table."""
     rows = {
-        "matrix": f"{pattern.shape[0]} x {pattern.shape[1]}",
-        "weights": f"{pattern.n_weights} ({by(pattern.weight_shape)})",
-        "entries": f"{pattern.n_entries} triplets (row, column, weight)",
+        "matrix": f"{pattern.shape[0]:,} x {pattern.shape[1]:,}",
+        "weights": f"{pattern.n_weights:,} ({by(pattern.weight_shape)})",
+        "entries": f"{pattern.n_entries:,} triplets (row, column, weight)",
     }
     if pattern.n_weights:
         rows["sharing"] = f"each weight is used {pattern.n_entries / pattern.n_weights:.4g} times on average"
     if pattern.coefficients is not None:
         n_other = int(np.count_nonzero(pattern.coefficients != 1))
         rows["coefficients"] = (
-            f"{pattern.coefficients.min():.4g} to {pattern.coefficients.max():.4g}, {n_other} of them other than 1"
+            f"{pattern.coefficients.min():.4g} to {pattern.coefficients.max():.4g}, {n_other:,} of them other than 1"
             if n_other
             else "1"
         )

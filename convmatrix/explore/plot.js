@@ -29,7 +29,7 @@ function plotMeasures(shape, side) {
 function fittingSide(shape, [width, height], zoom) {
   const wide = (width - WIDE_MARGINS) / shape[1]; // with row numbers, and room for the numbers of A x
   const across = wide >= NUMBERED_CELL ? wide : Math.min((width - NARROW_MARGINS) / shape[1], NUMBERED_CELL - 1);
-  const down = Math.max(height / shape[0], width < 500 ? HATCHED_CELL : LEGIBLE_CELL);
+  const down = Math.max(height / shape[0], window.innerWidth < 500 ? HATCHED_CELL : LEGIBLE_CELL);
   const side = Math.min(across, down) * zoom;
   return Math.max(
     SMALLEST_CELL,

@@ -40,8 +40,8 @@ function storySteps() {
     {
       title: "Each row of the matrix computes one output",
       text:
-        `Row ${row} of ${nRows} computes ${output}. The next row computes the next output, with the kernel one step ` +
-        "further: watch the blue frame.",
+        `Row ${row}, counted from 0, computes ${output}. The next row computes the next output` +
+        `${layer.transposed ? "" : ", with the kernel one step further"}: watch the blue frame.`,
       show: () => {
         still(row);
         if (!window.matchMedia("(prefers-reduced-motion: reduce)").matches) play();
@@ -64,10 +64,13 @@ function storySteps() {
       show: () => still(row, { weight }),
     },
     {
-      title: "Everything else is zero",
+      title: stored < nRows * nColumns ? "Everything else is zero" : "Here every entry is stored",
       text:
-        `Of ${all} entries only ${stored.toLocaleString("en")} are stored: an output depends on nothing but its ` +
-        `neighbourhood. A dense layer would have ${all} weights, one for each entry.`,
+        stored < nRows * nColumns
+          ? `Of ${all} entries only ${stored.toLocaleString("en")} are stored: an output depends on nothing but its ` +
+            `neighbourhood. A dense layer would have ${all} weights, one for each entry.`
+          : `Each output depends on every ${word}, as in a dense layer. Make the input larger or the kernel smaller: ` +
+            "the rest of each row is then zero.",
       show: () => still(row),
     },
     layer.transposed || border < 0

@@ -273,6 +273,35 @@ function focusWords(model, focus) {
   return `${where}: weight ${weightWords(entry, layer)}${sum}; it contributes ${numberText(entry.value)} \u00d7 ${numberText(number)} = ${numberText(entry.value * number)}.${used}`;
 }
 
+const allEqual = (values) => values.every((value) => value === values[0]);
+
+/** Say how far the kernel moves; nothing if the stride is 1. */
+function strideWords({ axes }) {
+  const steps = axes.map(({ stride }) => stride);
+  if (steps.every((step) => step === 1)) return "";
+  const words = allEqual(steps) ? steps[0] : steps.map((step, axis) => `${step} on axis ${axis}`).join(" and ");
+  return ` The stride moves the kernel by ${words} from one output to the next.`;
+}
+
+/** Return the calculation of the output size. */
+function outputSizeWords({ axes, transposed }) {
+  const formulas = axes.map(({ size, taps, dilation, stride, low, high, extra, outputs }) => {
+    const span = dilation * (taps - 1) + 1;
+    const kernel = `${dilation === 1 ? "kernel" : "dilated kernel"} ${span}`;
+    const padding = low + high ? `padding ${low + high}` : "";
+    if (transposed) {
+      const cropped = padding && ` \u2212 ${padding}`;
+      return `(input ${size} \u2212 1) \u00b7 stride ${stride} + ${kernel}${cropped}${extra ? ` + output padding ${extra}` : ""} = ${outputs}`;
+    }
+    const room = `input ${size}${padding && ` + ${padding}`} \u2212 ${kernel}`;
+    if (stride === 1) return `${room} + 1 = ${outputs}`;
+    const exact = (size + low + high - span) % stride === 0;
+    return `(${room}) / stride ${stride}${exact ? "" : ", rounded down,"} + 1 = ${outputs}`;
+  });
+  if (allEqual(formulas)) return `Outputs per axis: ${formulas[0]}.`;
+  return `Outputs ${formulas.map((formula, axis) => `on axis ${axis}: ${formula}`).join("; ")}.`;
+}
+
 /** Describe the matrix of the current view. */
 function matrixWords(model) {
   const { layer, view, shown, matrix } = model;
@@ -285,17 +314,17 @@ function matrixWords(model) {
     return `A\u2082 A\u2081 is ${size}: two layers in a row are one matrix, z = A\u2082 (A\u2081 x). Its entries are sums of products of weights; the stronger the colour, the more hidden units connect the two. A row's entries are the receptive field of an output.`;
   }
   if (view === "layer" && layer.transposed) {
-    return `A is ${size}: a transposed layer, whose matrix is that of a convolution, transposed. One row per output, one column per ${pixelWord(layer)}; each ${pixelWord(layer)} is spread over the outputs.${several}`;
+    return `A is ${size}: a transposed layer, whose matrix is that of a convolution, transposed. One row per output, one column per ${pixelWord(layer)}; each ${pixelWord(layer)} is multiplied by the kernel and added to the outputs. ${outputSizeWords(layer)}${several}`;
   }
   const [outputs, inputs] = [layer.outChannels, layer.inChannels].map((count) => (count > 1 ? " of each channel" : ""));
   if (view === "layer") {
-    return `A is ${size}: one row per output${outputs}, one column per ${pixelWord(layer)}${inputs}, y = A x.${several}`;
+    return `A is ${size}: one row per output${outputs}, one column per ${pixelWord(layer)}${inputs}, y = A x.${strideWords(layer)} ${outputSizeWords(layer)}${several}`;
   }
   if (view === "transpose" && layer.transposed) {
     return `A\u1d40 is ${size}: back-propagation, \u03b4x = A\u1d40 \u03b4y, which for a transposed layer is a convolution.${several}`;
   }
   if (view === "transpose") {
-    return `A\u1d40 is ${size}: back-propagation, \u03b4x = A\u1d40 \u03b4y. Each ${pixelWord(layer)} collects the gradients of the outputs that read it, multiplied by the same weights.${several}`;
+    return `A\u1d40 is ${size}: back-propagation, \u03b4x = A\u1d40 \u03b4y. Its rows are the columns of A: each ${pixelWord(layer)} collects the gradients of the outputs that read it, multiplied by the same weights.${several}`;
   }
   return commutatorWords(model);
 }

@@ -277,7 +277,7 @@ class LayerHistory(ShownAsTable):
     def _table(self) -> Table:
         steps = zip(self.error, self.activation, strict=True)
         rows = [[str(number), f"{error:.4g}", f"{mean:.4g}"] for number, (error, mean) in enumerate(steps, start=1)]
-        return Table("Training of a machine", [["step", "error", "activation"], *rows], left=0)
+        return Table("Training of a Boltzmann machine", [["step", "error", "activation"], *rows], left=0)
 
 
 def fit_greedily(

@@ -116,7 +116,7 @@ class Loss(ABC):
         """Return the output in floating point, and the targets as an array that fits it."""
         y, wanted = np.asarray(output), label_array(targets)
         if y.dtype.kind not in "fiu":
-            raise TypeError(f"the loss is of real numbers, but the output has dtype {y.dtype}")
+            raise TypeError(f"the loss needs real numbers, but the output has dtype {y.dtype}")
         y = y.astype(np.result_type(y.dtype, np.float32), copy=False)
         if y.ndim < 1 or not len(y):
             raise ValueError(f"the loss is a mean over samples, but the output has shape {y.shape} without samples")

@@ -200,7 +200,7 @@ def _line_colours(palette: Palette | None) -> list[str]:
 def plot_history(
     history: Any, metric: str | None = None, *, palette: Palette | None = None, ax: Axes | None = None
 ) -> Figure:
-    """Draw the losses of a training, or one of its metrics, by epoch.
+    """Draw the losses of a training run, or one of its metrics, by epoch.
 
     Parameters
     ----------

@@ -235,8 +235,8 @@ THEOREMS = (
         "weights and on any number of axes.",
         r"On a ring of $n$ samples, convolution with stride 1 and $n$ outputs commutes with every cyclic shift, for "
         r"all weights, channels, dilations and offsets, on any number of axes.",
-        "n >= 1 samples and outputs; kernel length k, dilation d >= 1, offset p and shift c are any integers, k longer "
-        "than the ring included.",
+        "n >= 1 samples and outputs; kernel length k, dilation d >= 1, offset p and shift c are any integers; k may be "
+        "longer than the ring.",
         r"The tensor $T$ has an entry at output $i$, sample $j$, tap $t$ just where $j = r(i,t)$, the sample that the "
         r"one-axis rule reads. So $T$ is unchanged by shifting outputs and samples by $c$ if and only if $r$ moves "
         r"along, which is the lemma. Layers with more axes are products of axes, and channels are dense blocks that a "
