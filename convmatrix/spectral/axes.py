@@ -337,12 +337,12 @@ def reads_own_samples(axis: Axis) -> bool:
 
 def _last(axis: Axis) -> int:
     """Return the last position that is read."""
-    return (axis.n_outputs - 1) * axis.stride + axis.dilation * (axis.n_taps - 1) - axis.pad_low
+    return int((axis.n_outputs - 1) * axis.stride + axis.dilation * (axis.n_taps - 1) - axis.pad_low)
 
 
 def _beyond(axis: Axis) -> int:
     """Return the number of positions that are read beyond the samples, on the side with more of them."""
-    return max(axis.pad_low, _last(axis) - (axis.n_samples - 1), 0)
+    return int(max(axis.pad_low, _last(axis) - (axis.n_samples - 1), 0))
 
 
 def long_ring(axis: Axis, at_least: int, n_outputs: int | None = None) -> AxisTransform:
