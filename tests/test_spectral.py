@@ -313,6 +313,13 @@ def test_gram_matrices_of_shifts_have_the_norm_of_all_blocks() -> None:
         assert error <= 1e-10 * norm
 
 
+def test_norm_bounds_of_subnormal_weights_are_rounded_outwards() -> None:
+    least = 5e-324
+    for kernel, size, norm in (([1, 1], 3, 1.7320508), ([1, 1], 2, 2**0.5), ([1], 2, 1)):
+        lower, upper = spectral.norm_bounds(np.array(kernel) * least, size)
+        assert lower / least <= norm <= upper / least  # both quotients are small integers
+
+
 def test_gram_matrices_of_shifts_wrap_around_a_short_ring() -> None:
     # The products of 60 shifts have 119 shifts, more than a fast transform of the ring has points.
     geometry = cm.ConvGeometry((60, 4), (60, 1), in_channels=3, out_channels=3, padding="same", boundary="circular")

@@ -194,7 +194,10 @@ def norm_bounds(
             return NormBounds(0.0, 0.0)
         if tol is not None and upper - lower > tol * lower:
             lower, upper = refine_bounds(scaled, partial(lower_bound, scaled), tol, (lower, upper), scale)
-    return NormBounds(min(lower * scale, sys.float_info.max), upper * scale * (1 + 2 * EPSILON))
+    lower, upper = min(lower * scale, sys.float_info.max), upper * scale * (1 + 2 * EPSILON)
+    if upper < 4 * sys.float_info.min:  # products of subnormal numbers have large relative errors
+        lower, upper = math.nextafter(lower, 0.0), math.nextafter(upper, math.inf)
+    return NormBounds(lower, upper)
 
 
 def _used_weights(geometry: ConvGeometry) -> NDArray[np.bool_]:
