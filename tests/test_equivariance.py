@@ -139,6 +139,8 @@ def test_a_shift_of_a_long_layer_is_checked_without_its_matrix(monkeypatch: pyte
     monkeypatch.setattr("convmatrix.equivariance.checks.layer_pattern", refuse)
     n = 10**6
     assert eq.check_shift(cm.ConvGeometry(n, 3, stride=2, padding="same", boundary="circular"), 8).output_shift == (4,)
+    ring = cm.ConvGeometry(n, 3, padding="same", boundary="circular")
+    assert eq.check_shift(ring, 2**64 + 1).holds  # beyond integers of 64 bits
     verdict = eq.check_shift(cm.ConvGeometry((n, 2), (3, 1), padding="same"), (5, 0))
     assert np.flatnonzero(verdict.broken_rows[0, :, 1]).tolist() == [0, 4, 5, n - 1]
     assert verdict.counterexample == eq.verdict.Counterexample((0, 0, 0, 0), 0, 2 * n - 2, 2 * n - 10, 2 * n - 12, 0, 1)

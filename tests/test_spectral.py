@@ -281,6 +281,7 @@ def test_the_largest_singular_value_of_a_stack(monkeypatch: pytest.MonkeyPatch) 
             norm = float(np.linalg.norm(matrices, 2, axis=(1, 2)).max())
             assert largest_singular_value(matrices) == pytest.approx(norm, rel=1e-14, abs=0)
             assert largest_singular_value(matrices, 2 * norm) == 2 * norm
+            assert largest_singular_value(matrices, 1e250) == 1e250
             assert largest_singular_value(matrices, norm * (1 - 1e-9)) == pytest.approx(norm, rel=1e-14, abs=0)
     # Where power steps see the wrong matrix first, the others are still examined.
     monkeypatch.setattr(blocks_module, "_POWERS", 0)
@@ -310,6 +311,21 @@ def test_gram_matrices_of_shifts_have_the_norm_of_all_blocks() -> None:
         assert found == pytest.approx(norm, rel=1e-12)
         assert norm <= (found + error) * (1 + 1e-15)
         assert error <= 1e-10 * norm
+
+
+def test_norm_bounds_of_subnormal_weights_are_rounded_outwards() -> None:
+    least = 5e-324
+    for kernel, size, norm in (([1, 1], 3, 1.7320508), ([1, 1], 2, 2**0.5), ([1], 2, 1)):
+        lower, upper = spectral.norm_bounds(np.array(kernel) * least, size)
+        assert lower / least <= norm <= upper / least  # both quotients are small integers
+
+
+def test_gram_matrices_of_shifts_wrap_around_a_short_ring() -> None:
+    # The products of 60 shifts have 119 shifts, more than a fast transform of the ring has points.
+    geometry = cm.ConvGeometry((60, 4), (60, 1), in_channels=3, out_channels=3, padding="same", boundary="circular")
+    weights = np.random.default_rng(29).standard_normal(geometry.weight_shape)
+    blocks = layer_blocks(WeightedLayer(geometry, weights))
+    assert blocks.gram_norm()[0] == pytest.approx(blocks.norm(), rel=1e-12)
 
 
 def test_weights_of_one_shift_have_one_distinct_block(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -475,6 +491,25 @@ def test_parts_of_rings_are_left_to_other_bounds(monkeypatch: pytest.MonkeyPatch
     assert norm_certificates.partial_ring_bound(layer, dense) == np.inf
     monkeypatch.setattr(norm_certificates, "_MOST_BLOCK_WORK", 1)
     assert norm_certificates.partial_ring_bound(layer, rings) == np.inf
+
+
+@pytest.mark.parametrize(
+    "geometry",
+    [
+        cm.ConvGeometry(5, 3, in_channels=3, stride=3, dilation=2, padding=1, boundary="circular"),
+        cm.ConvGeometry(8, 2, in_channels=3, stride=2, dilation=2, padding=[(1, 3)], boundary="symmetric"),
+        cm.ConvGeometry(4, 3, in_channels=3, stride=4, dilation=2, padding=[(0, 3)], boundary="antisymmetric"),
+    ],
+)
+def test_parts_of_rings_do_not_stand_for_samples_that_are_read_elsewhere(geometry: cm.ConvGeometry) -> None:
+    ring, factor = enclosing_rings(geometry.axes[0])[0]
+    assert factor == 1  # no sample is read twice, but some are read at places beyond the ends
+    rng = np.random.default_rng(30)
+    for _ in range(20):
+        layer = WeightedLayer(geometry, rng.standard_normal(geometry.weight_shape))
+        norm = dense_norm(layer.weights, geometry)
+        assert norm <= bounds.ring_bound(layer, [ring])
+        assert norm <= norm_certificates.partial_ring_bound(layer, [ring])
 
 
 def test_pieces_of_axes_bound_random_layers(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -67,7 +67,8 @@ class LongAxisShifts(AxisShifts):
         """Return the entries of a row, sorted, with columns moved as in `numpy.roll`, and coefficients times a sign."""
         stretch, place = self.stretch(row)
         repeat, number = divmod(place, stretch.period)
-        columns = (self.table.columns[stretch.first + number] + repeat * stretch.shift - amount) % self.n_in
+        columns = self.table.columns[stretch.first + number] + repeat * stretch.shift
+        columns = (columns - amount % self.n_in) % self.n_in  # an amount may exceed 64 bits
         found = []
         for column, weight in zip(columns.tolist(), self.table.taps[stretch.first + number].tolist(), strict=True):
             weights, factors = self._product(weight)

@@ -67,7 +67,7 @@ class AxisTransform:
     @property
     def is_fast(self) -> bool:
         """Whether the axis is transformed by an FFT, which yields all frequencies at once."""
-        return self.name == "fourier" and self.n_shifts > _MOST_SHIFTS
+        return self.name == "fourier" and _MOST_SHIFTS < self.n_shifts <= self.n_frequencies  # more wrap around
 
     def distinct(self) -> AxisTransform:
         """Return the transform with one frequency if all of them multiply the weights by numbers of modulus one."""
@@ -184,8 +184,9 @@ def is_ring(axis: Axis) -> bool:
         return False
     if axis.boundary == "circular" or (axis.n_samples == 1 and axis.boundary not in ("zero", "antisymmetric")):
         return True
-    last = (axis.n_outputs - 1) * axis.stride + axis.dilation * (axis.n_taps - 1) - axis.pad_low
-    return bool(axis.pad_low == 0 and last < axis.n_samples)  # no tap reads outside, so the boundary is irrelevant
+    return bool(
+        axis.pad_low == 0 and _last(axis) < axis.n_samples
+    )  # no tap reads outside, so the boundary is irrelevant
 
 
 def is_centred(axis: Axis) -> bool:
@@ -318,17 +319,30 @@ def enclosing_rings(axis: Axis) -> list[tuple[AxisTransform, float]]:
 
     The derivation is in `convmatrix.spectral.norm_bounds`.
     """
-    last = (axis.n_outputs - 1) * axis.stride + axis.dilation * (axis.n_taps - 1) - axis.pad_low
-    beyond = max(axis.pad_low, last - (axis.n_samples - 1), 0)
-    if axis.boundary == "zero" or beyond == 0:
-        return [(long_ring(axis, axis.n_samples + beyond), 1.0)]
-    choices = [(long_ring(axis, last + axis.pad_low + 1), extension_norm(axis))]
+    if reads_own_samples(axis):
+        return [(long_ring(axis, axis.n_samples + _beyond(axis)), 1.0)]
+    choices = [(long_ring(axis, _last(axis) + axis.pad_low + 1), extension_norm(axis))]
     if axis.boundary == "circular" and axis.tile == 1:
         step = math.gcd(axis.stride, axis.n_samples)
         rounds = -(-axis.n_outputs * step // axis.n_samples)
         finer = replace(axis, stride=step, n_outputs=axis.n_samples // step)
         choices.append((ring_transform(finer, axis.n_samples), math.sqrt(rounds)))
     return choices
+
+
+def reads_own_samples(axis: Axis) -> bool:
+    """Return whether an axis reads nothing but its samples and zeros, so that a ring that contains it holds them."""
+    return axis.boundary == "zero" or _beyond(axis) == 0
+
+
+def _last(axis: Axis) -> int:
+    """Return the last position that is read."""
+    return int((axis.n_outputs - 1) * axis.stride + axis.dilation * (axis.n_taps - 1) - axis.pad_low)
+
+
+def _beyond(axis: Axis) -> int:
+    """Return the number of positions that are read beyond the samples, on the side with more of them."""
+    return int(max(axis.pad_low, _last(axis) - (axis.n_samples - 1), 0))
 
 
 def long_ring(axis: Axis, at_least: int, n_outputs: int | None = None) -> AxisTransform:

@@ -377,6 +377,13 @@ def layer_blocks(layer: WeightedLayer, axes: Sequence[AxisTransform] | None = No
     return Blocks(tuple(axes), taps)
 
 
+def spread_rounding(layer: WeightedLayer, axes: Sequence[AxisTransform]) -> float:
+    """Return a bound on the norm of the error of `layer_blocks` where several weights belong to one shift."""
+    reads = (axis.spread.tocoo().coords[0] for axis in axes)
+    merged = math.prod(int(np.unique(row, return_counts=True)[1].max(initial=1)) for row in reads)
+    return 2 * merged * EPSILON * layer.schur_number if merged > 1 else 0.0
+
+
 # --- stacks of matrices ----------------------------------------------------------------------------------------------
 
 
@@ -396,6 +403,8 @@ def largest_singular_value(stack: Array, known: float = 0.0) -> float:
     factorisation (see `convmatrix.spectral.norm_certificates`).
     """
     scale = 2.0 ** (math.frexp(float(np.abs(stack).max(initial=0.0)))[1] - 1)
+    if known >= 2 * scale * math.sqrt(stack.shape[-2] * stack.shape[-1]):  # which bounds the Frobenius norms
+        return known
     if min(stack.shape[-2:]) <= 2 or scale < 1e-290:
         return max(known, float(singular_values_of(stack).max(initial=0.0)))
     stack = stack / scale

@@ -20,8 +20,14 @@ from convmatrix.geometry import ConvGeometry
 from convmatrix.operator import ConvOperator
 from convmatrix.options import LayerOptions, takes_layer_options
 from convmatrix.progress import shows_progress
-from convmatrix.spectral.axes import enclosing_rings, extension_norm, most_reads, read_entries, used_taps
-from convmatrix.spectral.blocks import WeightedLayer, layer_blocks, read_layer
+from convmatrix.spectral.axes import (
+    enclosing_rings,
+    extension_norm,
+    most_reads,
+    read_entries,
+    used_taps,
+)
+from convmatrix.spectral.blocks import WeightedLayer, layer_blocks, read_layer, spread_rounding
 from convmatrix.spectral.lanczos import layer_norm
 from convmatrix.spectral.localisation import localised_bound
 from convmatrix.spectral.norm_certificates import partial_ring_bound, refine_bounds
@@ -188,7 +194,10 @@ def norm_bounds(
             return NormBounds(0.0, 0.0)
         if tol is not None and upper - lower > tol * lower:
             lower, upper = refine_bounds(scaled, partial(lower_bound, scaled), tol, (lower, upper), scale)
-    return NormBounds(min(lower * scale, sys.float_info.max), upper * scale * (1 + 2 * EPSILON))
+    lower, upper = min(lower * scale, sys.float_info.max), upper * scale * (1 + 2 * EPSILON)
+    if upper < 4 * sys.float_info.min:  # products of subnormal numbers have large relative errors
+        lower, upper = math.nextafter(lower, 0.0), math.nextafter(upper, math.inf)
+    return NormBounds(lower, upper)
 
 
 def _used_weights(geometry: ConvGeometry) -> NDArray[np.bool_]:
@@ -281,10 +290,7 @@ def _ring_bounds(layer: WeightedLayer) -> dict[str, float]:
 
 
 def _partial_ring_bounds(layer: WeightedLayer) -> dict[str, float]:
-    first = [choices[0] for choices in _enclosing(layer)]
-    if any(factor > 1 for _, factor in first):  # rings that repeat samples
-        return {}
-    return {"partial rings": partial_ring_bound(layer, [ring for ring, _ in first])}
+    return {"partial rings": partial_ring_bound(layer, [choices[0][0] for choices in _enclosing(layer)])}
 
 
 def _moduli_bounds(layer: WeightedLayer) -> dict[str, float]:
@@ -344,10 +350,7 @@ def _ring_norm(
     n_shifts, on_rings = math.prod(axis.n_shifts for axis in axes), all(axis.name == "fourier" for axis in axes)
     quicker = on_rings and min(rows, columns) >= _LEAST_GRAM and n_shifts**2 <= 4 * math.prod(blocks.shape)
     value, of_gram = blocks.gram_norm() if quicker and not to_rounding else (blocks.norm(), 0.0)
-    reads = (axis.spread.tocoo().coords[0] for axis in axes)
-    merged = math.prod(int(np.unique(row, return_counts=True)[1].max(initial=1)) for row in reads)  # weights of a shift
-    sums = 2 * merged * EPSILON * layer.schur_number if merged > 1 else 0.0
-    return value, value * decomposition + blocks.rounding() + of_gram + sums + 1e-300
+    return value, value * decomposition + blocks.rounding() + of_gram + spread_rounding(layer, axes) + 1e-300
 
 
 def unfold_bounds(layer: WeightedLayer) -> dict[str, float]:

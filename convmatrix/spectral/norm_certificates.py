@@ -22,7 +22,15 @@ from convmatrix import memory
 from convmatrix.arrays import EPSILON
 from convmatrix.matrices import conv_matrix
 from convmatrix.memory import MatrixTooLargeError, estimate
-from convmatrix.spectral.blocks import MODERATE_WORK, gamma, largest_singular_value, layer_blocks, on_cores
+from convmatrix.spectral.axes import is_ring, reads_own_samples
+from convmatrix.spectral.blocks import (
+    MODERATE_WORK,
+    gamma,
+    largest_singular_value,
+    layer_blocks,
+    on_cores,
+    spread_rounding,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -224,22 +232,26 @@ def partial_ring_bound(layer: WeightedLayer, axes: Sequence[AxisTransform]) -> f
     .. math:: \|A\| \le \|C - T\| + \|R T E\| \le \|C - T\| + \lambda_{max}(K), \qquad
               K_{ij} = \tfrac12 \sqrt{(\sigma_i - s)(\sigma_j - s)} \, (v_i^H E E^H v_j + w_i^H R^H R w_j)
 
-    because :math:`2 |y^H R T E x| \le \sum_i (\sigma_i - s) (|v_i^H E x|^2 + |w_i^H R^H y|^2)`. The norm of C - T,
-    about s, is the largest one of its blocks, and that of K is proved by a Cholesky factorisation. The bound is
-    infinite if the layer has groups or complex weights, an axis is no ring, or the work is too large.
+    because with :math:`p_i = \sqrt{\sigma_i - s} \, v_i^H E x` and :math:`q_i = \sqrt{\sigma_i - s} \, w_i^H R^H y`,
+    :math:`4 \, \mathrm{Re} \, y^H R T E x = |p + q|^2 - |p - q|^2 \le |p + q|^2`, and p + q is the product of a
+    matrix Z, with :math:`Z Z^H = 2 K`, and (x, y), of squared norm 2. The norm of C - T, about s, is the largest one of
+    its blocks, and that of K is proved by a Cholesky factorisation. The bound is infinite if the layer has groups or
+    complex weights, an axis is no ring or its ring holds more than its samples and zeros, or the work is too large.
     """
     frequencies = math.prod(axis.n_frequencies for axis in axes)
     rows = layer.channels[1] * math.prod(axis.output_phases for axis in axes)
     columns = layer.channels[2] * math.prod(axis.input_phases for axis in axes)
     small = min(rows, columns)
-    suits = layer.channels[0] == 1 and layer.weights.dtype.kind != "c" and all(axis.name == "fourier" for axis in axes)
-    if not suits or float(frequencies) * small**2 * (rows + columns) > _MOST_BLOCK_WORK:
-        return math.inf
+    suits = layer.channels[0] == 1 and layer.weights.dtype.kind != "c"
+    for axis, ring in zip(layer.geometry.axes, axes, strict=True):
+        suits &= ring.name == "fourier" and (is_ring(axis) or reads_own_samples(axis))
+    each = min(small, math.ceil(_LARGEST_SHARE * _MOST_WAVES / frequencies))
+    if not suits or each == 1 < small or float(frequencies) * small**2 * (rows + columns) > _MOST_BLOCK_WORK:
+        return math.inf  # with one wave per frequency, the second ones need not be smaller
     blocks = layer_blocks(layer, axes)
     counts = blocks.multiplicity[blocks.multiplicity > 0]
     chunks = blocks.chunks(distinct=True)
     matrices = np.concatenate([blocks.at(first)[blocks.multiplicity[first] > 0] for first in chunks])[:, 0]
-    each = min(small, math.ceil(_LARGEST_SHARE * _MOST_WAVES / frequencies))
     real = [block if count == 2 else block.real for block, count in zip(matrices, counts, strict=True)]
     triplets = on_cores(lambda block: _largest_triplets(block, each), real)
     sigma = np.array([values for _, values, _ in triplets])  # (distinct frequencies, each), in ascending order
@@ -256,7 +268,7 @@ def partial_ring_bound(layer: WeightedLayer, axes: Sequence[AxisTransform]) -> f
         return largest_singular_value(rest[None], level * (1 + 1e-5))
 
     rest = max(on_cores(remainder, range(len(matrices)))) * (1 + 64 * (rows + columns) * EPSILON)
-    rest += blocks.rounding() + 16 * (each + 8) ** 2 * EPSILON * float(excess.max())
+    rest += blocks.rounding() + spread_rounding(layer, axes) + 16 * (each + 8) ** 2 * EPSILON * float(excess.max())
     K, rounding = _overlaps(layer, axes, np.argwhere(blocks.multiplicity > 0), triplets, excess)
     return (rest + _largest_eigenvalue(K) + rounding) * (1 + 8 * EPSILON)
 
@@ -290,6 +302,8 @@ def _overlaps(
     from scipy.linalg import blas
 
     frequency, number = np.nonzero(excess)
+    chosen, place = np.unique(frequency, return_inverse=True)
+    places = places[chosen]
     sums: Any = 0.0
     differences: Any = 0.0
     largest = 0.0
@@ -303,23 +317,23 @@ def _overlaps(
             part = np.moveaxis(parts, (0, 1), (-2, -1))[phase]
             same, opposite = np.ones((2, len(places), len(places)), dtype=np.complex128)
             for axis, f, first, step, size in zip(axes, places.T, phase, phases, kept, strict=True):
-                points, n = np.arange(-(-(size - first) // step)), axis.n_frequencies
-                waves = np.exp(2j * np.pi / n * (np.outer(np.arange(n), points) % n)).sum(axis=1) / n
+                n = axis.n_frequencies
+                waves = np.fft.ifft(np.arange(n) < -(-(size - first) // step))
                 same *= waves[(f - f[:, None]) % n]
                 opposite *= waves[(-f - f[:, None]) % n]
-            at = np.ix_(frequency, frequency)
+            at = np.ix_(place, place)
             one, other = blas.zherk(1.0, part.T, trans=2), blas.zsyrk(1.0, part.T, trans=1).conj()  # upper triangles
             one, other = (one + np.triu(one, 1).conj().T) * same[at], (other + np.triu(other, 1).T) * opposite[at]
             sums, differences = sums + (one + other) / 2, differences + (one - other) / 2
     n_axes = [axis.n_frequencies for axis in axes]
-    paired = np.any([2 * f % n != 0 for f, n in zip(places.T, n_axes, strict=True)], axis=0)[frequency]
+    paired = np.any([2 * f % n != 0 for f, n in zip(places.T, n_axes, strict=True)], axis=0)[place]
     scale = np.sqrt(excess[frequency, number])
     scale = np.concatenate([np.where(paired, scale, scale * math.sqrt(0.5)), scale])
     K = np.block([[sums.real, differences.imag], [-sums.imag, differences.real]]) * scale
     K *= scale[:, None]
-    chosen = np.concatenate([np.ones_like(paired), paired])
+    nonzero = np.concatenate([np.ones_like(paired), paired])
     terms = sum(len(triplets[0][side]) for side in (0, 2)) + 16 * sum(n_axes) + 64
-    return K[np.ix_(chosen, chosen)], 16 * len(K) * terms * EPSILON * largest * float(excess.max())
+    return K[np.ix_(nonzero, nonzero)], 16 * len(K) * terms * EPSILON * largest * float(excess.max())
 
 
 def _largest_eigenvalue(matrix: Array) -> float:
