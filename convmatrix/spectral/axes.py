@@ -184,9 +184,8 @@ def is_ring(axis: Axis) -> bool:
         return False
     if axis.boundary == "circular" or (axis.n_samples == 1 and axis.boundary not in ("zero", "antisymmetric")):
         return True
-    return bool(
-        axis.pad_low == 0 and _last(axis) < axis.n_samples
-    )  # no tap reads outside, so the boundary is irrelevant
+    # If no tap reads outside, the boundary is irrelevant.
+    return bool(axis.pad_low == 0 and _last(axis) < axis.n_samples)
 
 
 def is_centred(axis: Axis) -> bool:
