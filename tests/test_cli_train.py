@@ -205,7 +205,7 @@ RESUMED: dict[str, tuple[list[str], str]] = {
     "validation": (["--validation", "0.201"], r"validation 0\.2,.* 0\.201"),
     "optimiser": (["--optimiser", "sgd", "--learning-rate", "0.001"], r"Adam.* SGD"),
     "batches": (["--batch-size", "9"], r"48 samples in batches of 32.* 48 in batches of 9"),
-    "dtype": (["--dtype", "float64"], r"0\.bias is float32 of shape \(8,\) there and float64"),
+    "dtype": (["--dtype", "float64"], r"0\.bias is float32 of shape 8 there and float64"),
     "images": (["--raw"], r"run\.npz .* data "),
 }
 

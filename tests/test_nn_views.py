@@ -269,7 +269,7 @@ ERRORS: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
     "channel": (IndexError, r"unit \(8,\).*\(8, 8, 8\)", lambda: nn.most_exciting(nn.small(), IMAGES, 0, (8,))),
     "rule": (
         ValueError,
-        "rule 'guided'.*transpose, deconvolution or gradient",
+        "rule 'guided'.*transpose, deconvolution, gradient",
         lambda: nn.back_projection(nn.small(), IMAGES, 0, (0, 0, 0), "guided"),  # type: ignore[arg-type]
     ),
     "no inputs": (

@@ -31,7 +31,8 @@ _LONGEST_ENTRY: Final = 4096
 _LINE: Final = 900  # characters of JSON per comment line; the format allows lines of 1024 characters
 
 _POSITION: Final = [("row", "i8"), ("column", "i8")]
-_REAL: Final = rb" -?+[0-9]{1,25}+(?:\.[0-9]{1,25}+)?+(?:[eE][-+]?+[0-9]{1,4}+)?+"
+# No group within is possessive: where one stops half way, Python before 3.11.5 also matches.
+_REAL: Final = rb" -?+[0-9]{1,25}+(?:\.[0-9]{1,25}+)?(?:[eE][-+]?+[0-9]{1,4}+)?"
 
 
 @dataclass(frozen=True)
