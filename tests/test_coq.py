@@ -266,7 +266,7 @@ def test_without_coq(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
         pr.prove("flat-index", "coq")
     assert cli.main(["prove", "flat-index", "--engine", "coq"]) == 2
     assert "apt-get install coq" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="engine.*sympy, z3, coq"):
+    with pytest.raises(ValueError, match=r"engine.*sympy, z3, coq"):
         pr.prove("flat-index", "isabelle")
     with pytest.raises(ValueError, match="coq"):
         pr.export("flat-index", "z3")
