@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy
 from scipy import sparse
 from scipy.io import loadmat, savemat
 
@@ -93,7 +94,8 @@ def test_byte_order_of_other_machines(tmp_path: Path) -> None:
     header = saved("mat")[:124] + b"\x01\x00MI"
     (tmp_path / "A.mat").write_bytes(header + big_endian(variable(*sparse_elements())))
     np.testing.assert_array_equal(load(tmp_path / "A.mat")[0].toarray(), [[1, 0], [0, 0], [0, 2]])
-    np.testing.assert_array_equal(loadmat(tmp_path / "A.mat")["A"].data, [1, 2])
+    if tuple(map(int, scipy.__version__.split(".")[:2])) >= (1, 17):  # SciPy 1.15 refuses such sparse matrices
+        np.testing.assert_array_equal(loadmat(tmp_path / "A.mat")["A"].data, [1, 2])
     text = '{"input_shape": [3], "kernel_shape": [2]}'
     elements = sparse_elements(dims=ints(2, 3), rows=ints(0, 1), pointers=ints(0, 1, 2, 2))
     geometry = text_elements(b"geometry", text.encode("utf-16-le"), dims=ints(1, len(text)), code=4)
