@@ -214,7 +214,7 @@ def save_analysis(path: Path, version: int) -> None:
     from analyses._command import main
 
     del version
-    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):  # noqa: PTH123
+    with Path(os.devnull).open("w") as nowhere, contextlib.redirect_stdout(nowhere):
         errors = sys.stderr = io.StringIO()
         try:
             status: object = main(["lenet5", "--quick", "--output", str(path)])
@@ -335,7 +335,7 @@ class Trial:
             writer.prepare(version)
             path = folder / f"{version}-{writer.name}"
             start = time.perf_counter()
-            error = Process.start(lambda path=path, version=version: writer.save(path, version)).result()  # type: ignore[misc]
+            error = Process.start(functools.partial(writer.save, path, version)).result()
             self.durations.append(time.perf_counter() - start)
             self.check(error == "", f"could not be saved: {error}")
             writer.read(path)

@@ -187,12 +187,18 @@ def test_names_cannot_move_the_cursor(clock: Clock, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_stream_that_fails_does_not_end_the_computation(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
     class Broken(Terminal):
         def write(self, text: str) -> int:
+            tried.append(text)
             raise BrokenPipeError
 
     monkeypatch.setattr(sys, "stderr", Broken())
+    start = clock.now
     run(clock, 9, 1.0)
+    assert clock.now == start + 9
+    assert tried
 
 
 def test_a_decorated_function_keeps_its_name_and_signature() -> None:

@@ -2,6 +2,7 @@
 
 function start() {
   for (const prefix of ["", SECOND]) makeAxisControls(prefix);
+  byId(`${SECOND}kernel-fill`).innerHTML = byId("kernel-fill").innerHTML;
   applySettings({ ...START.settings, weights: START.weights, second: initialSecond(START.settings) });
   if (window.matchMedia("(max-width: 860px)").matches) byId("settings").open = false;
   listenToControls();
