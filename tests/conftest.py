@@ -34,6 +34,7 @@ TOGETHER = (
     "tests/test_distributed.py",
     "tests/test_docs.py::test_built_pages",
     "tests/test_explore.py",
+    "tests/test_layout.py",
     "tests/test_paper.py",
     "tests/test_theorems.py",
 )

@@ -114,12 +114,9 @@ def _matrix(geometry: cm.ConvGeometry, weights: Array) -> Array:
     if not geometry.transposed:
         return reference.matrix(geometry, weights)
     basis = np.eye(geometry.n_out, dtype=weights.dtype).reshape(geometry.out_channels, *geometry.output_shape, -1)
-    padded, images = (
-        reference.pad(geometry, basis),
-        np.zeros((geometry.in_channels, *geometry.input_shape, geometry.n_out)),
-    )
-    for position, read, weight in reference.taps(geometry):
-        images[position] += weights[weight] * padded[read]
+    position, read, weight = reference.listed(geometry)
+    images = np.zeros((geometry.in_channels, *geometry.input_shape, geometry.n_out))
+    np.add.at(images, position, weights[weight][:, None] * reference.pad(geometry, basis)[read])
     return images.reshape(geometry.n_in, geometry.n_out).T
 
 

@@ -1,16 +1,18 @@
 """Independent oracle for any layer: ``numpy.pad``, then plain loops over positions, channels and taps.
 
-Slow and meant to be obviously right. It reads the fields of a `ConvGeometry` and nothing else of the package: neither
+Meant to be obviously right. It reads the fields of a `ConvGeometry` and nothing else of the package: neither
 the one-axis rule nor the pattern. What a layer does is written down once, in `taps`, as a list of products
 
     output (or, transposed, input) at a position  ~  padded input (or output) at another  x  weight
 
-and the four functions below are sums over that list. Padding is ``numpy.pad``, one axis at a time; a transposed layer
-sends what it writes into the padding back to where ``numpy.pad`` would have read it, found by padding a basis.
+and the four functions below are sums over that list, which is kept for the layers asked about last. Padding is
+``numpy.pad``, one axis at a time; a transposed layer sends what it writes into the padding back to where ``numpy.pad``
+would have read it, found by padding a basis.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 from itertools import product
 from typing import TYPE_CHECKING, Any, Final
@@ -58,9 +60,8 @@ def weight_gradient(geometry: ConvGeometry, x: Array, g: Array) -> Array:
     """Return the gradient of ``sum(g * y)`` in the weights; no conjugation."""
     gradient = np.zeros(geometry.weight_shape, dtype=np.result_type(x, g))
     near, far = (x, g) if geometry.transposed else (g, x)
-    padded = pad(geometry, far)
-    for position, read, weight in taps(geometry):
-        gradient[weight] += near[position] * padded[read]
+    position, read, weight = listed(geometry)
+    np.add.at(gradient, weight, near[position] * pad(geometry, far)[read])
     return gradient
 
 
@@ -121,6 +122,13 @@ def taps(geometry: ConvGeometry) -> Iterator[tuple[Index, Index, Index]]:
                 yield (near, *position), (far, *read), (*kernel, *pair, *tap)
 
 
+@functools.lru_cache(maxsize=100)
+def listed(geometry: ConvGeometry) -> tuple[tuple[Array, ...], ...]:
+    """Return `taps` as arrays: for ``near``, ``far`` and ``weight`` the indices along each axis."""
+    sides = zip(*taps(geometry), strict=True)
+    return tuple(tuple(np.array(side, dtype=np.int64).T) for side in sides)
+
+
 def triplets(geometry: ConvGeometry) -> list[tuple[int, int, int, int]]:
     """Return the (row, column, weight, coefficient) of every entry of T, in C order, sorted."""
     near_shape, far_shape = (geometry.out_channels, *geometry.output_shape), geometry.input_shape
@@ -146,10 +154,15 @@ def structure(geometry: ConvGeometry) -> Array:
     return read
 
 
-def _reads(geometry: ConvGeometry, spatial: tuple[int, ...]) -> list[list[tuple[int, int]]]:
-    """Return the (sample, coefficient) pairs that are read at each padded position, flat, by padding a basis."""
+def padded_basis(geometry: ConvGeometry, spatial: tuple[int, ...]) -> Array:
+    """Return the matrix (padded positions, samples) of the padding, by padding every basis vector."""
     basis = np.eye(math.prod(spatial), dtype=np.int64).reshape(1, *spatial, -1)
-    rows = pad(geometry, basis)[0].reshape(-1, basis.shape[-1])
+    return pad(geometry, basis)[0].reshape(-1, basis.shape[-1])
+
+
+def _reads(geometry: ConvGeometry, spatial: tuple[int, ...]) -> list[list[tuple[int, int]]]:
+    """Return the (sample, coefficient) pairs that are read at each padded position, flat."""
+    rows = padded_basis(geometry, spatial)
     return [[(int(j), int(row[j])) for j in np.flatnonzero(row)] for row in rows]
 
 
@@ -179,19 +192,18 @@ def _kernel_index(geometry: ConvGeometry, position: Index) -> Index:
 
 def _gather(geometry: ConvGeometry, weights: Array, far: Array, near: Array) -> Array:
     """Add to every near sample what it reads."""
-    padded = pad(geometry, far)
-    for position, read, weight in taps(geometry):
-        near[position] += weights[weight] * padded[read]
+    position, read, weight = listed(geometry)
+    products = (weights[weight] * pad(geometry, far)[read].T).T  # the last axes are those of the batch
+    np.add.at(near, position, products)
     return near
 
 
 def _scatter(geometry: ConvGeometry, weights: Array, near: Array, far: Array) -> Array:
     """Add every near sample to all that it is read from, the transpose of `_gather`."""
-    spatial = far.shape[1 : 1 + len(geometry.input_shape)]
-    reads = _reads(geometry, spatial)
+    spatial, batch = far.shape[1 : 1 + len(geometry.input_shape)], far.shape[1 + len(geometry.input_shape) :]
     padded = [size + low + high for size, (low, high) in zip(spatial, geometry.padding, strict=True)]
-    samples = far.reshape(far.shape[0], -1, *far.shape[1 + len(spatial) :])  # (channels, samples, *batch)
-    for position, (channel, *read), weight in taps(geometry):
-        for sample, coefficient in reads[int(np.ravel_multi_index(read, padded))]:
-            samples[channel, sample] += coefficient * weights[weight] * near[position]
-    return samples.reshape(far.shape)
+    position, read, weight = listed(geometry)
+    sums = np.zeros((far.shape[0], *padded, *batch), dtype=far.dtype)
+    np.add.at(sums, read, (weights[weight] * near[position].T).T)
+    sums = sums.reshape(far.shape[0], -1, math.prod(batch))
+    return far + (padded_basis(geometry, spatial).T @ sums).reshape(far.shape)

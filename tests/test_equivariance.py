@@ -64,7 +64,7 @@ def test_random_layers() -> None:
     """A shift passes exactly if some output shift answers in A P = Q A, with random integer weights."""
     rng = np.random.default_rng(5)
     outcomes: Counter[bool] = Counter()
-    while outcomes.total() < 600:
+    while outcomes.total() < 300:
         layer = random_layer(rng)
         if outcomes.total() % 2:  # layers that have a chance
             n, k = int(rng.integers(1, 9)), int(rng.integers(1, 5))
@@ -92,13 +92,13 @@ def test_random_layers() -> None:
             named = tuple(map(int, nominal))
             assert not verdict.holds or verdict.output_shift == named or broken(named).any(), layer
         outcomes[verdict.holds] += 1
-    assert min(outcomes.values()) > 150, outcomes
+    assert min(outcomes.values()) > 75, outcomes
 
 
 def test_long_axes_are_decided_by_their_distinct_rows() -> None:
     rng = np.random.default_rng(6)
     answered: Counter[int] = Counter()
-    for _ in range(150):
+    for _ in range(75):
         n, stride = int(rng.integers(3, 30)), int(rng.integers(1, 4))
         boundary = str(rng.choice(BOUNDARIES))
         sharing: Any = rng.choice(["shared", "tiles", "unshared"], p=[0.6, 0.3, 0.1])
@@ -125,8 +125,8 @@ def test_long_axes_are_decided_by_their_distinct_rows() -> None:
                     assert np.array_equal(own, other), (layer, moved, amount)
                 assert long.n_broken(moved, amount) == listed.n_broken(moved, amount)
             answered[len(answers)] += 1
-    assert answered[0] > 100
-    assert answered[1] > 100
+    assert answered[0] > 50
+    assert answered[1] > 50
 
 
 def test_a_shift_of_a_long_layer_is_checked_without_its_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
