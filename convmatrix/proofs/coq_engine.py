@@ -1,6 +1,6 @@
 """The engine Coq: the lemmas of a theorem, and its full statement, checked by the kernel of Coq.
 
-A theorem becomes a few files: the rule, which `convmatrix.proofs.gallina` generates from `convmatrix.boundary`; a
+A theorem becomes a few files: the rule, which `convmatrix.proofs.coq_rule` generates from `convmatrix.boundary`; a
 library for sums, layers and their axes, written by hand in the folder ``coq`` beside this module; the lemmas, whose
 proofs `convmatrix.proofs.coq_scripts` writes; and the full statement, for all weights, channels, groups and axes, in
 ``coq/full``. The engine compiles them in a temporary folder with ``coqc``, and accepts a theorem only if
@@ -20,8 +20,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from convmatrix.proofs.coq_rule import rule_text
 from convmatrix.proofs.coq_scripts import LemmaProof, NoProofError
-from convmatrix.proofs.gallina import comment, coq_name, lemmas_text, rule_text, statement
+from convmatrix.proofs.gallina import comment, coq_name, lemmas_text, statement
 from convmatrix.proofs.search import divides_by_positive
 from convmatrix.proofs.statements import Decision, counterexample, example_holds, no_symbols
 

@@ -16,29 +16,27 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sympy
 
+from convmatrix.boundary import Axis
 from convmatrix.proofs.certificates import Node, from_data, solved
 from convmatrix.proofs.gallina import (
     DEFINITIONS,
     Formula,
     GallinaAlgebra,
-    GallinaInteger,
     Term,
     boolean_text,
-    gallina_formula,
     proposition_text,
     safe_name,
-    term_of,
     term_text,
 )
 from convmatrix.proofs.problems import Problems, Quotient, Remainder
 from convmatrix.proofs.search import contradiction
+from convmatrix.proofs.symbols import SymbolicInteger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sympy.polys.rings import PolyElement
 
-    from convmatrix.boundary import Axis, Boundary
     from convmatrix.proofs.problems import Problem
     from convmatrix.proofs.statements import Lemma
 
@@ -69,74 +67,37 @@ class ProofPath(GallinaAlgebra):
 
     def assume(self, *conditions: Any) -> None:
         """Add hypotheses."""
-        self.events += [("assume", gallina_formula(condition)) for condition in conditions]
+        self.events += [("assume", self.formula(condition)) for condition in conditions]
 
     def show(self, step: Any) -> None:
         """Add an intermediate claim."""
-        self.events.append(("show", gallina_formula(step)))
+        self.events.append(("show", self.formula(step)))
 
-    def select(self, condition: Any, then: Any, otherwise: Any) -> GallinaInteger:
+    def select(self, condition: Any, then: Any, otherwise: Any) -> SymbolicInteger:
         """Choose between two integers."""
-        formula = gallina_formula(condition)
+        formula = self.formula(condition)
         if formula[0] in ("true", "false"):
-            return _lifted(then if formula[0] == "true" else otherwise)
+            return self._written(then if formula[0] == "true" else otherwise)  # type: ignore[no-any-return]
         key = _key(formula)
+        self.events.append(("again" if key in self.decided else "choose", formula))
         if key not in self.decided:
             place = len(self.taken)
-            branch = self.choices[place] if place < len(self.choices) else True
-            self.taken.append(branch)
-            self.decided[key] = branch
-            self.events.append(("choose", formula))
-        else:
-            self.events.append(("again", formula))
-        return _lifted(then if self.decided[key] else otherwise)
+            self.decided[key] = self.choices[place] if place < len(self.choices) else True
+            self.taken.append(self.decided[key])
+        return self._written(then if self.decided[key] else otherwise)  # type: ignore[no-any-return]
 
-    def position(self, axis: Axis, output: Any, tap: Any) -> Any:
-        """Return the position, with numbers written out as in the definition."""
-        return super().position(_lifted_axis(axis), _lifted(output), _lifted(tap))
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what a function of the rule returns on this path, with numbers written out as in its definition."""
+        return self._written(super().run(function, *map(self._written, arguments)))
 
-    def sample(self, axis: Axis, output: Any, tap: Any) -> Any:
-        """Return the sample on this path."""
-        return super().sample(_lifted_axis(axis), _lifted(output), _lifted(tap))
-
-    def weight(self, axis: Axis, output: Any, tap: Any) -> Any:
-        """Return the index of the weight."""
-        return super().weight(_lifted_axis(axis), _lifted(output), _lifted(tap))
-
-    def read_sample(self, position: Any, size: Any, boundary: Boundary) -> Any:
-        """Return the sample at a position, on this path."""
-        return _lifted(super().read_sample(_lifted(position), _lifted(size), boundary))
-
-    def read_terms(self, position: Any, size: Any, boundary: Boundary) -> tuple[tuple[Any, Any], ...]:
-        """Return the terms at a position, on this path."""
-        found = super().read_terms(_lifted(position), _lifted(size), boundary)
-        return tuple((_lifted(sample), _lifted(factor)) for sample, factor in found)
-
-    def forward_outputs(self, *sizes: Any) -> Any:
-        """Return the number of outputs of a convolution."""
-        return super().forward_outputs(*map(_lifted, sizes))
-
-    def forward_padding(self, word: str, *sizes: Any) -> Any:
-        """Return the (low, high) padding of a convolution for a word."""
-        return tuple(map(_lifted, super().forward_padding(word, *map(_lifted, sizes))))
-
-    def transposed_outputs(self, *sizes: Any) -> Any:
-        """Return the number of outputs of a transposed convolution."""
-        return super().transposed_outputs(*map(_lifted, sizes))
-
-    def transposed_padding(self, word: str, *sizes: Any) -> Any:
-        """Return the (low, high) padding and the output padding of a transposed convolution for a word."""
-        return tuple(map(_lifted, super().transposed_padding(word, *map(_lifted, sizes))))
-
-
-def _lifted(value: Any) -> GallinaInteger:
-    return value if isinstance(value, GallinaInteger) else GallinaInteger(term_of(value))
-
-
-def _lifted_axis(axis: Axis) -> Axis:
-    names = ("n_outputs", "n_samples", "n_taps", "stride", "dilation", "pad_low", "tile")
-    lifted: dict[str, Any] = {name: _lifted(getattr(axis, name)) for name in names}
-    return replace(axis, **lifted)
+    def _written(self, value: Any) -> Any:
+        """Return a number as a term, also within an axis or a tuple, and anything else as it is."""
+        if isinstance(value, Axis):
+            fields = ("n_outputs", "n_samples", "n_taps", "stride", "dilation", "pad_low", "tile")
+            return replace(value, **{name: self._written(getattr(value, name)) for name in fields})
+        if isinstance(value, tuple):
+            return tuple(map(self._written, value))
+        return SymbolicInteger(self, self.number(value)) if isinstance(value, int) else value
 
 
 def _sympy(term: Term) -> Any:
@@ -239,7 +200,7 @@ class LemmaProof:
     def _branch(self, choices: list[bool], state: _KnownFacts) -> Lines:
         """Return the proof from where the choices end."""
         path = ProofPath(choices)
-        claim = gallina_formula(self.lemma.build(path))
+        claim = path.formula(self.lemma.build(path))
         lines: Lines = []
         for event, formula in self._new(path, len(choices)):
             lines += self._introduce(formula, state)
