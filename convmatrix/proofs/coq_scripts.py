@@ -28,7 +28,7 @@ from convmatrix.proofs.gallina import (
     safe_name,
     term_text,
 )
-from convmatrix.proofs.problems import Problems, Quotient, Remainder
+from convmatrix.proofs.problems import Problems, Quotient, Remainder, cases
 from convmatrix.proofs.search import contradiction
 from convmatrix.proofs.symbols import SymbolicInteger
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from sympy.polys.rings import PolyElement
 
-    from convmatrix.proofs.problems import Problem
+    from convmatrix.proofs.problems import Literal, Problem
     from convmatrix.proofs.statements import Lemma
 
 
@@ -130,7 +130,6 @@ def _key(formula: Formula) -> Any:
 
 Lines = list[str]
 Named = tuple[Formula, bool, str]  # a formula, whether it holds, and the name of the hypothesis that says so
-Literal = tuple[str, Any]  # ("= 0" | ">= 0", expression)
 
 
 @dataclass(frozen=True)
@@ -229,15 +228,12 @@ class LemmaProof:
 
     def _pattern(self, formula: Formula, letter: str) -> tuple[str, list[Named]]:
         """Return the pattern that introduces a formula and takes conjunctions apart, and its parts by name."""
-        if formula[0] == "within":
-            parts: Sequence[Formula] = (("<=", ("number", 0), formula[1]), ("<", formula[1], formula[2]))
-        elif formula[0] == "and" and formula[1]:
-            parts = formula[1]
-        else:
+        formula = _ends(formula)
+        if formula[0] != "and" or not formula[1]:
             name = self._fresh(letter)
             return name, [(formula, True, name)]
         patterns, facts = [], []
-        for part in parts:
+        for part in formula[1]:
             pattern, named = self._pattern(part, letter)
             patterns.append(pattern)
             facts += named
@@ -249,7 +245,8 @@ class LemmaProof:
     def _choice(self, formula: Formula, choices: list[bool], state: _KnownFacts) -> Lines:
         """Return the proof by the two cases of a condition."""
         name = self._fresh("C")
-        lines, first = self._destruct(formula, name, state)
+        lines = [self._destruct(formula, name, state) + "."]
+        first = formula[0] != "<>"
         for branch in (first, not first):
             inner = state.copy()
             extra, fact = self._decided(formula, branch, name, state)
@@ -258,30 +255,26 @@ class LemmaProof:
             lines += _block([*extra, *self._branch([*choices, branch], inner)])
         return lines
 
-    def _destruct(self, formula: Formula, name: str, state: _KnownFacts) -> tuple[Lines, bool]:
-        """Return the tactic that distinguishes the cases of a condition, and which case comes first."""
-        kind = formula[0]
+    @staticmethod
+    def _destruct(formula: Formula, name: str, state: _KnownFacts) -> str:
+        """Return the tactic that distinguishes the cases of a condition: that it holds first, except for ``<>``."""
         flat = _flat(formula, state)
-        if kind in _SPECIFICATIONS:
-            left, right = (term_text(part, 9) for part in flat[1:])
-            tactic = f"destruct ({_SPECIFICATIONS[kind]} {left} {right}) as [{name}|{name}]; {_REDUCE}."
-            return [tactic], kind != "<>"
-        return [f"destruct ({boolean_text(flat)}) eqn:{name}; {_REDUCE}."], True
+        if formula[0] not in _SPECIFICATIONS:
+            return f"destruct ({boolean_text(flat)}) eqn:{name}; {_REDUCE}"
+        left, right = (term_text(part, 9) for part in flat[1:])
+        return f"destruct ({_SPECIFICATIONS[formula[0]]} {left} {right}) as [{name}|{name}]; {_REDUCE}"
 
     def _decided(self, formula: Formula, branch: bool, name: str, state: _KnownFacts) -> tuple[Lines, Named]:
         """Return how a decided condition becomes a fact."""
         kind, *parts = formula
         if kind in _SPECIFICATIONS:
-            opposite = {"<": ("<=", *reversed(parts)), "<=": ("<", *reversed(parts)), "=": ("<>", *parts)}
-            opposite["<>"] = ("=", *parts)
-            return [], (formula if branch else opposite[kind], True, name)
+            swapped = parts if kind in ("=", "<>") else parts[::-1]
+            opposite = ({"<": "<=", "<=": "<", "=": "<>", "<>": "="}[kind], *swapped)
+            return [], (formula if branch else opposite, True, name)
         fact = self._fresh("C")
         text = proposition_text(_flat(formula, state))
-        return [f"assert ({fact} : {text if branch else f'~ ({text})'}) by (clear -{name}; lia)."], (
-            formula,
-            branch,
-            fact,
-        )
+        line = f"assert ({fact} : {text if branch else f'~ ({text})'}) by (clear -{name}; lia)."
+        return [line], (formula, branch, fact)
 
     def _again(self, formula: Formula, path: ProofPath, state: _KnownFacts) -> Lines:
         """Return the tactics that decide a condition again, which has come up in the goal since."""
@@ -292,10 +285,9 @@ class LemmaProof:
             equivalence = _EQUIVALENCES[_SPECIFICATIONS[formula[0]], branch == (formula[0] != "<>")]
             return [f"rewrite ?(proj2 ({equivalence} {left} {right}) {known}); {_REDUCE}."]
         name = self._fresh("C")
-        lines, first = self._destruct(formula, name, state)
         closed = f"exfalso; clear -{name} {known}; lia"
-        lines[-1] = lines[-1][:-1] + (f"; [| {closed}]." if branch == first else f"; [{closed} |].")
-        return lines
+        goals = f"[| {closed}]" if branch == (formula[0] != "<>") else f"[{closed} |]"
+        return [f"{self._destruct(formula, name, state)}; {goals}."]
 
     def _introduce(self, formula: Formula, state: _KnownFacts) -> Lines:
         """Return the tactics that replace the remainders and quotients of a formula in the goal."""
@@ -345,7 +337,7 @@ class LemmaProof:
         if not pending:
             return self._leaf(literals, state)
         (formula, holds, name), *rest = pending
-        kind, *parts = formula
+        kind, *parts = _ends(formula) if holds else formula
         if kind == "not" and holds:
             return self._refute([(parts[0], False, name), *rest], literals, state)
         if kind == "not":
@@ -365,16 +357,12 @@ class LemmaProof:
             return self._step(f"destruct (apart _ _ {name}) as [{x}|{x}].", name, cases, rest, literals, state)
         x, y = self._fresh(name[0]), self._fresh(name[0])
         if kind == "within":
-            ends: tuple[Formula, Formula] = (("<=", ("number", 0), parts[0]), ("<", *parts))
-            if holds:
-                both: list[Named] = [(ends[0], True, x), (ends[1], True, y)]
-                return self._step(f"destruct {name} as [{x} {y}].", name, [both], rest, literals, state)
             sides: list[list[Named]] = [
                 [(("<", parts[0], ("number", 0)), True, x)],
                 [(("<=", parts[1], parts[0]), True, x)],
             ]
             return self._step(f"destruct (outside _ _ {name}) as [{x}|{x}].", name, sides, rest, literals, state)
-        left, right = _two_parts(formula)
+        left, right = _two_parts((kind, *parts))
         if right is None:
             return self._refute([(left, holds, name), *rest], literals, state)
         together: list[list[Named]]
@@ -536,15 +524,16 @@ def _verbatim(text: str) -> Term:
 def _literals(formula: Formula, holds: bool) -> list[Literal]:
     """Return the alternatives of a comparison or its negation, each an equation or an inequality."""
     kind, left, right = formula
-    difference = _sympy(left) - _sympy(right)
-    if kind in ("=", "<>"):
-        if holds == (kind == "="):
-            return [("= 0", difference)]
-        return [(">= 0", difference - 1), (">= 0", -difference - 1)]
-    strict = (kind == "<") == holds
-    if not holds:
-        difference = -difference
-    return [(">= 0", -difference - 1 if strict else -difference)]
+    relation = {"=": sympy.Eq, "<>": sympy.Ne, "<": sympy.Lt, "<=": sympy.Le}[kind]
+    return [case[0] for case in cases(relation(_sympy(left), _sympy(right), evaluate=False), holds)]
+
+
+def _ends(formula: Formula) -> Formula:
+    """Return ``0 <= i < n`` as a conjunction, as Coq reads it, and any other formula as it is."""
+    if formula[0] != "within":
+        return formula
+    _, value, size = formula
+    return ("and", (("<=", ("number", 0), value), ("<", value, size)))
 
 
 def _two_parts(formula: Formula) -> tuple[Formula, Formula | None]:

@@ -278,7 +278,7 @@ def problems(build: Callable[[Algebra], Condition]) -> Iterator[Problem]:
     seen = set()  # paths that diverge after a step share it
     for path, claim in _paths(build):
         for formulas in (*path.steps, (*path.facts, ("not", (claim,)))):
-            for case in _cases(("and", formulas)):
+            for case in cases(("and", formulas)):
                 if tuple(case) not in seen:
                     seen.add(tuple(case))
                     yield problem_of(path.names, case)
@@ -296,7 +296,7 @@ def divisions(build: Callable[[Algebra], Condition]) -> Iterator[Problem]:
         for divisor in path.divisors:
             if divisor.is_Integer and divisor > 0:
                 continue
-            for case in _cases(("and", tuple(path.facts))):
+            for case in cases(("and", tuple(path.facts))):
                 if (">= 0", divisor - 1) in case:
                     continue
                 known = case if divisor.has(Remainder, Quotient) else [part for part in case if _is_plain(part)]
@@ -327,20 +327,20 @@ def _paths(build: Callable[[Algebra], Condition]) -> Iterator[tuple[SympyPath, F
 Literal = tuple[str, Any]  # ("= 0" | ">= 0", expression)
 
 
-def _cases(formula: Formula, holds: bool = True) -> list[list[Literal]]:
+def cases(formula: Formula, holds: bool = True) -> list[list[Literal]]:
     """Return the disjunctive normal form of a formula or its negation, in equations and inequalities."""
     if isinstance(formula, bool):
         return [[]] if formula == holds else []
     if isinstance(formula, tuple):
         word, parts = formula
         if word == "not":
-            return _cases(parts[0], not holds)
+            return cases(parts[0], not holds)
         if (word == "and") == holds:
             product: list[list[Literal]] = [[]]
             for part in parts:
-                product = [[*done, *more] for done in product for more in _cases(part, holds)]
+                product = [[*done, *more] for done in product for more in cases(part, holds)]
             return product
-        return [case for part in parts for case in _cases(part, holds)]
+        return [case for part in parts for case in cases(part, holds)]
     difference = formula.lhs - formula.rhs
     if isinstance(formula, (sympy.Eq, sympy.Ne)):
         if holds == isinstance(formula, sympy.Eq):

@@ -325,6 +325,11 @@ def example_holds(lemma: Lemma) -> bool:
     return evaluate(lemma.build, lemma.example) == (True, True)
 
 
+def undecided(reason: str) -> Decision:
+    """Return the decision that there is none, with its reason."""
+    return Decision("undecided", {"kind": "none", "reason": reason})
+
+
 def no_symbols(lemma: Lemma, error: Exception) -> Decision:
     """Return the decision about code that does not run on symbols, which only plain integers can refute."""
     try:
@@ -333,7 +338,7 @@ def no_symbols(lemma: Lemma, error: Exception) -> Decision:
         found = None
     if found is not None:
         return Decision("refuted", counterexample=found)
-    return Decision("undecided", {"kind": "none", "reason": f"the code that it runs is beyond the engines: {error}"})
+    return undecided(f"the code that it runs is beyond the engines: {error}")
 
 
 def counterexample(lemma: Lemma, trials: int = _TRIALS) -> dict[str, int] | None:

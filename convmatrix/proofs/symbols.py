@@ -1,4 +1,4 @@
-"""Integers and conditions without a value, and the base class of the engines that run lemmas on them."""
+"""Integers and conditions without a value: the base class of the engines that run code on them, and its branches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from convmatrix.proofs.statements import Algebra, Condition, Integer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
 Word = Literal["and", "or", "not"]
 """What joins conditions."""
@@ -216,3 +216,52 @@ class SymbolicAlgebra(Algebra):
     def negation(self, condition: Condition) -> SymbolicCondition:
         """Return the negation of a condition."""
         return SymbolicCondition(self, self.joined("not", self.formula(condition)))
+
+
+# --- code with branches -----------------------------------------------------------------------------------------------
+
+
+class _Branches:
+    """The branches of one run of a function, of which it may take one; its integers are those of an algebra."""
+
+    def __init__(self, a: Algebra, not_taken: Callable[[Condition], None], taken: int) -> None:
+        self.a, self.not_taken, self.taken = a, not_taken, taken
+        self.count = 0
+
+    def calculated(self, function: Callable[..., Any], *operands: Any) -> SymbolicInteger:
+        """Return the result of an arithmetic function."""
+        return SymbolicInteger(self, function(*map(self.plain, operands)))
+
+    def compared(self, relation: Callable[..., Any], left: Any, right: Any) -> bool:
+        """Return whether to take the branch of a comparison in an ``if``."""
+        known = {operator.eq: self.a.equal, operator.ne: self.a.different}
+        condition = known.get(relation, relation)(self.plain(left), self.plain(right))
+        self.count += 1
+        if self.count - 1 == self.taken:
+            return True
+        if self.taken < 0:
+            self.not_taken(self.a.negation(condition))
+        return False
+
+    def plain(self, value: Any) -> Integer:
+        """Return the algebra's integer for one of this run."""
+        return value.term if isinstance(value, SymbolicInteger) and value.algebra is self else value
+
+
+def run_without_branches(
+    compute: Callable[..., Any], sizes: Sequence[Integer], a: Algebra, not_taken: Callable[[Condition], None]
+) -> Integer:
+    """Return the result of a function that takes none of its branches, each of which must raise ValueError.
+
+    ``not_taken`` is called with the condition for leaving each branch out.
+    """
+    run = _Branches(a, not_taken, taken=-1)
+    result = run.plain(compute(*(SymbolicInteger(run, size) for size in sizes)))
+    for place in range(run.count):
+        other = _Branches(a, not_taken, taken=place)
+        try:
+            compute(*(SymbolicInteger(other, size) for size in sizes))
+        except ValueError:
+            continue
+        raise TypeError(f"branch {place} of the function of sizes raises no ValueError, and so cannot be set aside")
+    return result

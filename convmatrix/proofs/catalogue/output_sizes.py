@@ -1,15 +1,14 @@
 """The theorems about output sizes and paddings: the functions that compute sizes, run on symbols.
 
 The functions in `convmatrix.boundary` that compute the sizes of an axis consist of formulas and of branches that raise
-an error if a layer is invalid. In a `_Run` of them, a comparison in an ``if`` states that the branch is not taken,
-which the lemma assumes or has to show. Each of these branches is also taken once, to check that it raises an error. The
+an error if a layer is invalid. In a run of them, a comparison in an ``if`` states that the branch is not taken, which
+the lemma assumes or has to show. Each of these branches is also taken once, to check that it raises an error. The
 result is shown to be that of the formula.
 """
 
 from __future__ import annotations
 
 import itertools
-import operator
 from typing import TYPE_CHECKING, Any
 
 from convmatrix import boundary as _boundary
@@ -18,7 +17,7 @@ from convmatrix.boundary import Axis
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.symbol_matrices import matrix_by_loop
 from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Theorem, lemma
-from convmatrix.proofs.symbols import SymbolicInteger
+from convmatrix.proofs.symbols import run_without_branches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,35 +25,9 @@ if TYPE_CHECKING:
     from convmatrix.proofs.catalogue.symbol_matrices import Checks
 
 
-class _Run:
-    """One run of a function that computes sizes: the treatment of its branches, of which it may take one."""
-
-    def __init__(self, a: Algebra, not_taken: Callable[[Condition], None], taken: int) -> None:
-        self.a, self.not_taken, self.taken = a, not_taken, taken
-        self.branches = 0
-
-    def calculated(self, function: Callable[..., Any], *operands: Any) -> SymbolicInteger:
-        """Return the result of an arithmetic function."""
-        return SymbolicInteger(self, function(*map(_value, operands)))
-
-    def compared(self, relation: Callable[..., Any], left: Any, right: Any) -> bool:
-        """Return whether to take the branch of a comparison in an ``if``."""
-        left, right = _value(left), _value(right)
-        known = {operator.eq: self.a.equal, operator.ne: self.a.different}
-        condition = known.get(relation, relation)(left, right)
-        self.branches += 1
-        if self.branches - 1 == self.taken:
-            return True
-        if self.taken < 0:
-            self.not_taken(self.a.negation(condition))
-        return False
-
-
 _LAYER = {"k": 3, "s": 2, "d": 1, "low": 1, "high": 1}
-
-
-def _value(other: Any) -> Integer:
-    return other.term if isinstance(other, SymbolicInteger) and isinstance(other.algebra, _Run) else other
+_SAME = {"n": 7, "span": 4, "s": 2}
+_TRANSPOSED = {"m": 7, "span": 4, "s": 2, "extra": 1}
 
 
 def _outputs(a: Algebra, sizes: tuple[Integer, ...], not_taken: Callable[[Condition], None]) -> Integer:
@@ -63,7 +36,9 @@ def _outputs(a: Algebra, sizes: tuple[Integer, ...], not_taken: Callable[[Condit
     def compute(n: Any, span: Any, s: Any, low: Any, high: Any) -> Any:
         return _boundary.forward_axis(0, n, span, "", s, (low, high), 0)[3]
 
-    return _computed(compute, sizes, a.forward_outputs(*sizes), a, not_taken)
+    formula = a.forward_outputs(*sizes)
+    a.show(a.equal(run_without_branches(compute, sizes, a, not_taken), formula))
+    return formula
 
 
 def _transposed_outputs(a: Algebra, sizes: tuple[Integer, ...], not_taken: Callable[[Condition], None]) -> Integer:
@@ -72,27 +47,8 @@ def _transposed_outputs(a: Algebra, sizes: tuple[Integer, ...], not_taken: Calla
     def compute(m: Any, span: Any, s: Any, low: Any, high: Any, more: Any) -> Any:
         return _boundary.transposed_axis(0, m, span, "", s, (low, high), more)[3]
 
-    return _computed(compute, sizes, a.transposed_outputs(*sizes), a, not_taken)
-
-
-def _computed(
-    compute: Callable[..., Any],
-    sizes: tuple[Integer, ...],
-    formula: Integer,
-    a: Algebra,
-    not_taken: Callable[[Condition], None],
-) -> Integer:
-    """Return the formula of a function that takes none of its branches, each of which must raise an error."""
-    run = _Run(a, not_taken, taken=-1)
-    result = compute(*(SymbolicInteger(run, size) for size in sizes))
-    for place in range(run.branches):
-        other = _Run(a, not_taken, taken=place)
-        try:
-            compute(*(SymbolicInteger(other, size) for size in sizes))
-        except ValueError:
-            continue
-        raise TypeError(f"branch {place} of the function of sizes raises no ValueError, and so cannot be set aside")
-    a.show(a.equal(_value(result), formula))
+    formula = a.transposed_outputs(*sizes)
+    a.show(a.equal(run_without_branches(compute, sizes, a, not_taken), formula))
     return formula
 
 
@@ -145,7 +101,7 @@ def _same_lemma(word: str) -> Lemma:
         f"{word}, outputs",
         f"with {word} a layer has ceil(n / s) outputs",
         r"s (m - 1) < n \le s m,\quad p_l, p_h \ge 0",
-        {"n": 7, "span": 4, "s": 2},
+        _SAME,
     )
     def build(a: Algebra) -> Condition:
         n, span, s = a.integers("n span s")
@@ -181,7 +137,7 @@ def _least_lemma(a: Algebra) -> Condition:
     "odd sample",
     "same has the odd sample at the high end, same_lower at the low end",
     r"p_l \le p_h \le p_l + 1,\quad p_l' = p_h,\ p_h' = p_l",
-    {"n": 7, "span": 4, "s": 2},
+    _SAME,
 )
 def _odd_lemma(a: Algebra) -> Condition:
     n, span, s = a.integers("n span s")
@@ -229,7 +185,7 @@ def _valid_lemma(a: Algebra) -> Condition:
     "refused",
     "the code accepts a layer if and only if its kernel fits, that is, if the layer has an output",
     r"m \ge 1 \iff \ell \le n + p_l + p_h",
-    {"n": 7, "span": 4, "s": 2, "low": 1, "high": 1},
+    {**_SAME, "low": 1, "high": 1},
 )
 def _refused_lemma(a: Algebra) -> Condition:
     n, span, s, low, high = a.integers("n span s low high")
@@ -243,7 +199,7 @@ def _refused_lemma(a: Algebra) -> Condition:
     "largest",
     "the code accepts a layer only if the padded input has fewer than 2**62 samples",
     r"n + p_l + p_h < 2^{62}",
-    {"n": 7, "span": 4, "s": 2, "low": 1, "high": 1},
+    {**_SAME, "low": 1, "high": 1},
 )
 def _largest_lemma(a: Algebra) -> Condition:
     n, span, s, low, high = a.integers("n span s low high")
@@ -271,7 +227,7 @@ def _transposed_same_lemma(word: str) -> Lemma:
         f"{word}, outputs",
         f"with {word} a transposed layer has m s outputs",
         r"n = m s,\quad p_l, p_h \ge 0",
-        {"m": 7, "span": 4, "s": 2, "extra": 1},
+        _TRANSPOSED,
     )
     def build(a: Algebra) -> Condition:
         m, span, s, extra = a.integers("m span s extra")
@@ -288,7 +244,7 @@ def _transposed_same_lemma(word: str) -> Lemma:
     "same crops span + o - s samples, or makes s - span the output padding",
     r"\ell + o \ge s \implies p_l + p_h = \ell + o - s,\ o' = o;\quad \ell + o \le s \implies p_l = p_h = 0,\ o' = s "
     r"- \ell",
-    {"m": 7, "span": 4, "s": 2, "extra": 1},
+    _TRANSPOSED,
 )
 def _transposed_total_lemma(a: Algebra) -> Condition:
     m, span, s, extra = a.integers("m span s extra")
@@ -303,7 +259,7 @@ def _transposed_total_lemma(a: Algebra) -> Condition:
     "odd sample",
     "same crops the odd sample at the high end, same_lower at the low end",
     r"p_l \le p_h \le p_l + 1,\quad p_l' = p_h,\ p_h' = p_l,\ o' = o",
-    {"m": 7, "span": 4, "s": 2, "extra": 1},
+    _TRANSPOSED,
 )
 def _transposed_odd_lemma(a: Algebra) -> Condition:
     m, span, s, extra = a.integers("m span s extra")
@@ -318,7 +274,7 @@ def _transposed_odd_lemma(a: Algebra) -> Condition:
     "full and valid",
     "full crops span - 1 samples at either end, valid none",
     r"n_{\text{full}} = (m - 1) s + 2 - \ell + o,\quad n_{\text{valid}} = (m - 1) s + \ell + o",
-    {"m": 7, "span": 4, "s": 2, "extra": 1},
+    _TRANSPOSED,
 )
 def _transposed_words_lemma(a: Algebra) -> Condition:
     m, span, s, extra = a.integers("m span s extra")
