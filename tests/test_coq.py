@@ -18,8 +18,9 @@ from convmatrix import proofs as pr
 from convmatrix.boundary import PLAIN, SIGNED
 from convmatrix.proofs import coq_engine
 from convmatrix.proofs.catalogue import all_theorems
+from convmatrix.proofs.coq_rule import rule_text
 from convmatrix.proofs.coq_scripts import LemmaProof, NoProofError, ProofPath
-from convmatrix.proofs.gallina import GallinaAlgebra, GallinaInteger, coq_name, lemmas_text, rule_text, statement
+from convmatrix.proofs.gallina import GallinaAlgebra, coq_name, lemmas_text, statement
 from convmatrix.proofs.proving import prove_theorem, theorem
 from convmatrix.proofs.search import decide_with_sympy
 from convmatrix.proofs.statements import Algebra, Condition, Lemma, Numbers
@@ -344,8 +345,8 @@ def test_gallina_computes_what_python_computes(tmp_path: Path) -> None:
 def test_every_operator_is_written() -> None:
     from convmatrix.proofs.gallina import boolean_text, proposition_text, term_text
 
-    x, y = (GallinaInteger(("variable", name)) for name in "xy")
     a = GallinaAlgebra()
+    x, y = a.integers("x y")
     numbers = (x - 1 - y, x - (1 - y), 2 * (x + y) % 3, -x // 2, 7 % x, 7 // x, 1 + x, 1 - x)
     assert [term_text(number.term) for number in numbers] == [
         "x - 1 - y", "x - (1 - y)", "(2 * (x + y)) mod 3", "(- x) / 2", "7 mod x", "7 / x", "1 + x", "1 - x",

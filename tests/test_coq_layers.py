@@ -13,7 +13,7 @@ import pytest
 
 import convmatrix as cm
 from convmatrix.boundary import SIGNED
-from convmatrix.proofs.gallina import rule_text
+from convmatrix.proofs.coq_rule import rule_text
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import operator
 import sys
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +36,9 @@ from tests import mutants_of_theory, z3_fresh
 
 THEOREMS = all_theorems()
 each_theorem = pytest.mark.parametrize("name", THEOREMS)
+needs_z3 = pytest.mark.skipif(find_spec("z3") is None, reason="needs the extra prove")
+each_engine = pytest.mark.parametrize("engine", ["sympy", pytest.param("z3", marks=needs_z3)])
+DECIDE = {"sympy": decide_with_sympy, "z3": decide_with_z3}
 
 
 class Proofs(dict[tuple[str, str], pr.Proof]):
@@ -64,9 +69,9 @@ def test_proved_by_sympy_and_rechecked(name: str, proofs: dict[tuple[str, str], 
     assert pr.recheck(tmp_path / "proof.json") == name
 
 
+@needs_z3
 @each_theorem
 def test_proved_by_z3(name: str, proofs: dict[tuple[str, str], pr.Proof]) -> None:
-    pytest.importorskip("z3", reason="needs the extra prove")
     proof = proofs[name, "z3"]
     assert proof.proved, proof.explain()
     assert proof.decided_alone == (not THEOREMS[name].identities)
@@ -78,10 +83,10 @@ def test_proved_by_z3(name: str, proofs: dict[tuple[str, str], pr.Proof]) -> Non
             assert part.decided_by == "sympy"
 
 
+@needs_z3
 @pytest.mark.parametrize("name", ["reflection-symmetry", "circular-shift"])
 def test_proved_by_z3_in_a_fresh_process(name: str) -> None:
     """Without what earlier questions leave in the solver; ``python -m tests.z3_fresh`` asks for all theorems."""
-    pytest.importorskip("z3", reason="needs the extra prove")
     answer = z3_fresh.ask(name)
     assert answer.status == 0, answer.text
     assert "z3" in answer.text
@@ -216,50 +221,42 @@ def refuses(lemmas: tuple[Lemma, ...], decide: Callable[[Lemma], Any]) -> bool:
     return False
 
 
-@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@each_engine
 @pytest.mark.parametrize("name", RULES)
 def test_a_bug_in_the_rule_is_refused(name: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The engines run the rule itself: change it in boundary.py, and the proof fails."""
-    if engine == "z3":
-        pytest.importorskip("z3", reason="needs the extra prove")
-        monkeypatch.setattr(smt, "_MILLISECONDS", 2000)
+    monkeypatch.setattr(smt, "_MILLISECONDS", 2000)
     attribute, mutant = RULES[name]
     monkeypatch.setattr(rule.Axis if attribute == "weight" else rule, attribute, mutant)
-    assert refuses(THEOREMS[name].lemmas, decide_with_sympy if engine == "sympy" else decide_with_z3)
+    assert refuses(THEOREMS[name].lemmas, DECIDE[engine])
     if engine == "sympy":
         assert fails_on_matrices(name)
 
 
-@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@each_engine
 @pytest.mark.parametrize(
     "name", ["strided-shift", "circulant-converse", "zero-padding-border", "padding-border", "tiled-shift"]
 )
 def test_taps_with_one_weight_are_noticed(name: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A theorem that says which shifts break a layer rests on different weights of different taps."""
-    if engine == "z3":
-        pytest.importorskip("z3", reason="needs the extra prove")
     monkeypatch.setattr(rule.Axis, "weight", lambda self, output, tap: output % self.tile * self.n_taps)
-    assert refuses(THEOREMS[name].lemmas[-1:], decide_with_sympy if engine == "sympy" else decide_with_z3)
+    assert refuses(THEOREMS[name].lemmas[-1:], DECIDE[engine])
 
 
-@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@each_engine
 @pytest.mark.parametrize("function", SIZES)
 def test_a_bug_in_the_sizes_is_refused(function: str, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proof of output-sizes runs the functions that compute the sizes of layers."""
-    if engine == "z3":
-        pytest.importorskip("z3", reason="needs the extra prove")
-        monkeypatch.setattr(smt, "_MILLISECONDS", 2000)
+    monkeypatch.setattr(smt, "_MILLISECONDS", 2000)
     monkeypatch.setattr(_boundary, function, SIZES[function])
-    assert refuses(THEOREMS["output-sizes"].lemmas, decide_with_sympy if engine == "sympy" else decide_with_z3)
+    assert refuses(THEOREMS["output-sizes"].lemmas, DECIDE[engine])
     monkeypatch.setattr("convmatrix.geometry." + function, SIZES[function], raising=False)
     assert fails_on_matrices("output-sizes")
 
 
-@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@each_engine
 def test_swapped_branches_of_the_choice_are_noticed(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Engines choose in their own way; examples and matrices are computed with the function that builds layers."""
-    if engine == "z3":
-        pytest.importorskip("z3", reason="needs the extra prove")
 
     def swapped(condition: Any, then: Any, otherwise: Any) -> Any:
         if isinstance(condition, np.ndarray):
@@ -272,7 +269,7 @@ def test_swapped_branches_of_the_choice_are_noticed(engine: str, monkeypatch: py
         assert fails_on_matrices("short-axes")
 
 
-@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@each_engine
 @pytest.mark.parametrize(
     "colliding",
     [
@@ -284,16 +281,14 @@ def test_swapped_branches_of_the_choice_are_noticed(engine: str, monkeypatch: py
     ids=["kernels next to each other", "kernels that overlap", "taps share a weight", "kernels share weights"],
 )
 def test_colliding_weights_are_noticed(colliding: Any, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    if engine == "z3":
-        pytest.importorskip("z3", reason="needs the extra prove")
     monkeypatch.setattr(rule.Axis, "weight", colliding)
-    assert refuses(THEOREMS["tap-weights"].lemmas, decide_with_sympy if engine == "sympy" else decide_with_z3)
+    assert refuses(THEOREMS["tap-weights"].lemmas, DECIDE[engine])
     assert fails_on_matrices("tap-weights")
 
 
+@needs_z3
 def test_a_sample_of_the_attack() -> None:
     """A few faults of the rule, the sizes and the lemmas: noticed, and no false lemma proved; the script runs all."""
-    pytest.importorskip("z3", reason="needs the extra prove")
     drawn = [mutant for mutant in mutants_of_theory.mutants_of_rule() if mutant.key in SAMPLE]
     assert {mutant.key for mutant in drawn} == SAMPLE
     for mutant in drawn:
@@ -336,7 +331,7 @@ def conditions_alternative(position: Any, size: Any, boundary: Any, select: Any 
     return select((position < FAR) | (position > FAR), read_sample(position, size, boundary, select), 0)
 
 
-@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@each_engine
 @pytest.mark.parametrize(
     "mutant",
     [
@@ -349,8 +344,6 @@ def conditions_alternative(position: Any, size: Any, boundary: Any, select: Any 
 )
 def test_a_bug_at_one_position_is_refused(mutant: Any, engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """However the rule is written: symbols have no truth value, and are equal to nothing by accident."""
-    if engine == "z3":
-        pytest.importorskip("z3", reason="needs the extra prove")
     monkeypatch.setattr(rule, "read_sample", mutant)
     lemma = next(lemma for lemma in THEOREMS["reflection-symmetry"].lemmas if lemma.name == "zero, inside")
     proof = prove_theorem(replace(theorem("reflection-symmetry"), lemmas=(lemma,)), engine)
@@ -360,7 +353,7 @@ def test_a_bug_at_one_position_is_refused(mutant: Any, engine: str, monkeypatch:
         assert "the code that it runs is beyond the engines" in proof.explain()
 
 
-@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@each_engine
 def test_joined_conditions_are_understood(engine: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The rule written with ``&``, ``|`` and ``!=``, as NumPy code is, is proved as well."""
 
@@ -370,8 +363,6 @@ def test_joined_conditions_are_understood(engine: str, monkeypatch: pytest.Monke
         inside = (position >= 0) & (position < size)
         return select(inside, position, select((position < 0) | (position != 0), rule.NOTHING, rule.NOTHING))
 
-    if engine == "z3":
-        pytest.importorskip("z3", reason="needs the extra prove")
     monkeypatch.setattr(rule, "read_sample", joined)
     assert pr.prove("gradients", engine).proved
 
@@ -407,40 +398,34 @@ SILENT: dict[str, Callable[[Algebra, Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@each_engine
 @pytest.mark.parametrize("name", SILENT)
 def test_code_that_takes_one_branch_is_not_proved(name: str, engine: str) -> None:
-    if engine == "z3":
-        pytest.importorskip("z3", reason="needs the extra prove")
-    decision = (decide_with_sympy if engine == "sympy" else decide_with_z3)(lemma_about_x(SILENT[name]))
+    decision = DECIDE[engine](lemma_about_x(SILENT[name]))
     assert not decision.proved
 
 
-@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@each_engine
 def test_numbers_are_tried_before_symbols(engine: str) -> None:
     """A condition on symbols is never the object True, so symbols do not see the wrong branch; numbers do."""
-    if engine == "z3":
-        pytest.importorskip("z3", reason="needs the extra prove")
     lemma = lemma_about_x(lambda a, x: a.equal(x + 1 if (x >= 3) is True else x, x))
-    decision = (decide_with_sympy if engine == "sympy" else decide_with_z3)(lemma)
+    decision = DECIDE[engine](lemma)
     assert decision.status == "refuted"
     assert decision.counterexample is not None
     assert decision.counterexample["x"] >= 3
 
 
-@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@each_engine
 @pytest.mark.parametrize("name", ["q0", "q1", "quotient", "remainder"])
 def test_a_variable_may_be_called_as_a_quotient(name: str, engine: str) -> None:
     """X % 1000 == x is false from 1000 on, and true if the variable is confused with the quotient, which is 0."""
-    if engine == "z3":
-        pytest.importorskip("z3", reason="needs the extra prove")
 
     def build(a: Algebra) -> Any:
         x, n = a.integers(f"{name} n")
         a.assume(n >= 1, x >= 0)
         return a.either(a.equal(x % n, x), x >= n) if holds else a.either(x < 1000, x % 1000 < 0)
 
-    decide = decide_with_sympy if engine == "sympy" else decide_with_z3
+    decide = DECIDE[engine]
     holds = True
     assert decide(Lemma("x", "", "", build, {name: 1, "n": 2})).proved
     holds = False
@@ -471,7 +456,7 @@ def one_more_at_one_stride(*a: Any) -> tuple[Any, ...]:
     return (*found[:3], found[3] + 1) if a[4] == FAR else found
 
 
-@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@each_engine
 @pytest.mark.parametrize(
     ("mutant", "message"),
     [
@@ -483,20 +468,40 @@ def test_branches_of_sizes_are_not_set_aside(
     mutant: Any, message: str, engine: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only a branch that ends in an error may be assumed not to be taken."""
-    if engine == "z3":
-        pytest.importorskip("z3", reason="needs the extra prove")
     monkeypatch.setattr(_boundary, "forward_axis", mutant)
     proof = pr.prove("output-sizes", engine)
     assert not proof.proved
     assert message in proof.explain()
 
 
-@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@each_engine
+def test_operators_of_symbols_do_what_those_of_numbers_do(engine: str) -> None:
+    """All engines share the operators of symbols: each has to give the number that Python gives."""
+    functions: list[Callable[[Any, Any], Any]] = [
+        operator.add, operator.sub, operator.mul, operator.floordiv, operator.mod, lambda x, _: -x,
+    ]  # fmt: skip
+    relations = [operator.lt, operator.le, operator.gt, operator.ge, operator.eq, operator.ne]
+    pairs = [(-2, 3), (4, 3), (3, 3)]
+
+    def build(a: Algebra) -> Condition:
+        claims = []
+        for place, (left, right) in enumerate(pairs):
+            x, y = a.integers(f"x{place} y{place}")
+            a.assume(a.equal(x, left), a.equal(y, right))
+            for one, other in ((x, y), (x, right), (left, y)):
+                claims += [a.equal(function(one, other), function(left, right)) for function in functions]
+                holds = [(relation(one, other), relation(left, right)) for relation in relations]
+                claims += [condition if expected else a.negation(condition) for condition, expected in holds]
+        return a.both(*claims)
+
+    example = {f"{name}{place}": pair[name == "y"] for place, pair in enumerate(pairs) for name in "xy"}
+    assert DECIDE[engine](Lemma("", "", "", build, example)).proved
+
+
+@each_engine
 def test_quotients(engine: str) -> None:
     """The quotient // rounds down, of any value by a positive modulus, and its rest is the remainder."""
-    if engine == "z3":
-        pytest.importorskip("z3", reason="needs the extra prove")
-    decide = decide_with_sympy if engine == "sympy" else decide_with_z3
+    decide = DECIDE[engine]
 
     def rounds_down(a: Algebra) -> Condition:
         x, m = a.integers("x m")
@@ -584,14 +589,12 @@ STATEMENTS = {
 }
 
 
-@pytest.mark.parametrize("engine", ["sympy", "z3"])
+@each_engine
 @pytest.mark.parametrize("build", STATEMENTS, ids=lambda build: build.__name__)
 def test_a_false_statement_is_refuted(build: Callable[[Algebra], Condition], engine: str) -> None:
     lemma = Lemma(build.__name__, build.__doc__ or "", "", build, STATEMENTS[build])
     assert example_holds(lemma)
-    if engine == "z3":
-        pytest.importorskip("z3", reason="needs the extra prove")
-    decision = (decide_with_sympy if engine == "sympy" else decide_with_z3)(lemma)
+    decision = DECIDE[engine](lemma)
     assert decision.status == "refuted"
     assert decision.counterexample is not None
     assert evaluate(build, decision.counterexample) == (True, False)
@@ -909,9 +912,9 @@ def test_each_is_quick() -> None:
     assert time.perf_counter() - started < 20
 
 
+@needs_z3
 def test_threads_prove_side_by_side() -> None:
     """Each proof by z3 has a context of its own; a shared one ends the interpreter."""
-    pytest.importorskip("z3", reason="needs the extra prove")
     names = ["circular-shift", "flat-index", "circulant-converse", "reflection-symmetry"]
     with ThreadPoolExecutor(4) as pool:
         assert all(proof.proved for proof in pool.map(lambda name: pr.prove(name, "z3"), names))

@@ -1,6 +1,6 @@
 """The engine Coq: the lemmas of a theorem, and its full statement, checked by the kernel of Coq.
 
-A theorem becomes a few files: the rule, which `convmatrix.proofs.gallina` generates from `convmatrix.boundary`; a
+A theorem becomes a few files: the rule, which `convmatrix.proofs.coq_rule` generates from `convmatrix.boundary`; a
 library for sums, layers and their axes, written by hand in the folder ``coq`` beside this module; the lemmas, whose
 proofs `convmatrix.proofs.coq_scripts` writes; and the full statement, for all weights, channels, groups and axes, in
 ``coq/full``. The engine compiles them in a temporary folder with ``coqc``, and accepts a theorem only if
@@ -20,10 +20,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from convmatrix.proofs.coq_rule import rule_text
 from convmatrix.proofs.coq_scripts import LemmaProof, NoProofError
-from convmatrix.proofs.gallina import comment, coq_name, lemmas_text, rule_text, statement
+from convmatrix.proofs.gallina import comment, coq_name, lemmas_text, statement
 from convmatrix.proofs.search import divides_by_positive
-from convmatrix.proofs.statements import Decision, counterexample, example_holds, no_symbols
+from convmatrix.proofs.statements import Decision, counterexample, example_holds, no_symbols, undecided
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -61,45 +62,26 @@ def coq_version(coqc: str) -> str:
 # --- decisions --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class FullStatement:
-    """The decision about the full statement of a theorem.
-
-    Attributes
-    ----------
-    name : str
-        The name of the theorem in Coq.
-    decision : Decision
-    """
-
-    name: str
-    decision: Decision
-
-
-def decide_with_coq(theorem: Theorem) -> tuple[list[Decision], FullStatement | None]:
+def decide_with_coq(theorem: Theorem) -> tuple[list[Decision], Decision | None]:
     """Return the decisions about the lemmas of a theorem, and about its full statement if it has one in Coq."""
     coqc = find_coqc()
     drafts = [_draft(theorem, lemma) for lemma in theorem.lemmas]
     written = [(lemma, draft) for lemma, draft in zip(theorem.lemmas, drafts, strict=True) if isinstance(draft, tuple)]
-    module = f"Lemmas_{coq_name(theorem.name)}"
-    files = Folder(coqc, _library(coqc, rule_text()), theorem)
-    try:
-        files.sources.texts[module] = _text(theorem, written)
-        together = files.compile(module)
+    with tempfile.TemporaryDirectory(prefix="convmatrix-coq-") as folder:
+        files = TheoremFiles(coqc, Path(folder), theorem)
+        together = files.compile_lemmas(_text(theorem, written))
         accepted = not together.error and together.closed == min(len(written), 1)
         decisions = []
         for lemma, draft in zip(theorem.lemmas, drafts, strict=True):
             if isinstance(draft, Decision):
                 decisions.append(draft)
-            elif accepted:
-                decisions.append(Decision("proved", _certificate(theorem, lemma, draft, coqc)))
-            else:
-                alone = files.compile_text("Alone", _text(theorem, [(lemma, draft)]))
-                decisions.append(alone.decision(_certificate(theorem, lemma, draft, coqc)))
+                continue
+            stated = statement(lemma)
+            name, text = coq_name(theorem.name, lemma.name), "".join((stated, *draft))
+            found = together if accepted else files.compile_text("Alone", _text(theorem, [(lemma, draft)]))
+            decisions.append(found.decision(_certificate(name, stated, text, coqc)))
         hold = accepted and len(written) == len(drafts)
-        return decisions, _full_statement(theorem, files, hold, coqc)
-    finally:
-        files.close()
+        return decisions, _decide_full_statement(theorem, files, hold, coqc)
 
 
 def _draft(theorem: Theorem, lemma: Lemma) -> tuple[str, str] | Decision:
@@ -112,21 +94,16 @@ def _draft(theorem: Theorem, lemma: Lemma) -> tuple[str, str] | Decision:
     if found is not None:
         return Decision("refuted", counterexample=found)
     if not example_holds(lemma):
-        return Decision("undecided", {"kind": "none", "reason": "its hypotheses do not hold for its example"})
+        return undecided("its hypotheses do not hold for its example")
     if not divides_by_positive(lemma):  # Coq divides by zero: x / 0 = 0
-        return Decision("undecided", {"kind": "none", "reason": "it may divide by a number below 1"})
+        return undecided("it may divide by a number below 1")
     try:
         return proof.text()
     except (NoProofError, TypeError) as error:
-        return Decision("undecided", {"kind": "none", "reason": str(error)})
+        return undecided(str(error))
 
 
-def _certificate(theorem: Theorem, lemma: Lemma, draft: tuple[str, str], coqc: str) -> dict[str, Any]:
-    stated = statement(lemma)
-    return _accepted(coq_name(theorem.name, lemma.name), stated, "".join((stated, *draft)), coqc)
-
-
-def _accepted(name: str, stated: str, text: str, coqc: str) -> dict[str, Any]:
+def _certificate(name: str, stated: str, text: str, coqc: str) -> dict[str, Any]:
     return {
         "kind": "coq",
         "theorem": name,
@@ -137,19 +114,21 @@ def _accepted(name: str, stated: str, text: str, coqc: str) -> dict[str, Any]:
     }
 
 
-def _full_statement(theorem: Theorem, files: Folder, lemmas_hold: bool, coqc: str) -> FullStatement | None:
+def _decide_full_statement(theorem: Theorem, files: TheoremFiles, lemmas_hold: bool, coqc: str) -> Decision | None:
     if not _stated_in_full(theorem):
         return None
-    module = f"Full_{coq_name(theorem.name)}"
-    name = f"{coq_name(theorem.name)}_theorem"
     if not lemmas_hold:
-        reason = "it rests on a lemma without a proof"
-        return FullStatement(name, Decision("undecided", {"kind": "none", "reason": reason}))
+        return undecided("it rests on a lemma without a proof")
+    module, name = f"Full_{coq_name(theorem.name)}", full_name(theorem.name)
     # Whatever the file asks itself, the assumptions are those of this theorem.
     text = files.sources[module]
     files.sources.texts[module] = f"{_QUESTION.sub('', text)}\nPrint Assumptions {name}.\n"
-    compiled = files.compile(module)
-    return FullStatement(name, compiled.decision(_accepted(name, full_text(theorem.name) or "", text, coqc)))
+    return files.compile(module).decision(_certificate(name, full_text(theorem.name) or "", text, coqc))
+
+
+def full_name(name: str) -> str:
+    """Return the name in Coq of the full statement of a theorem."""
+    return f"{coq_name(name)}_theorem"
 
 
 def full_path(name: str) -> Path | None:
@@ -178,7 +157,7 @@ def full_text(name: str) -> str | None:
     path = full_path(name)
     if path is None:
         return None
-    found = re.search(rf"^Theorem {coq_name(name)}_theorem\b.*?\.(?=\s*Proof)", path.read_text("utf-8"), re.M | re.S)
+    found = re.search(rf"^Theorem {full_name(name)}\b.*?\.(?=\s*Proof)", path.read_text("utf-8"), re.M | re.S)
     return found.group(0) if found else None
 
 
@@ -292,22 +271,24 @@ class Compiled:
         """Return the decision about the theorem of a file, with a certificate if it is proved."""
         if not self.error and self.closed >= 1:
             return Decision("proved", certificate)
-        return Decision("undecided", {"kind": "none", "reason": self.message})
+        return undecided(self.message)
 
 
-class Folder:
-    """A temporary folder in which files of a theorem are compiled, beside the compiled library."""
+class TheoremFiles:
+    """The files of a theorem, compiled in a folder beside the compiled library."""
 
-    def __init__(self, coqc: str, library: Library, theorem: Theorem) -> None:
+    def __init__(self, coqc: str, folder: Path, theorem: Theorem) -> None:
         self.coqc = coqc
-        self.library = library
+        self.folder = folder
+        self.library = _library(coqc, rule_text())
         self.sources = _Sources(theorem)
-        self.temporary = tempfile.TemporaryDirectory(prefix="convmatrix-coq-")
+        self.lemmas = f"Lemmas_{coq_name(theorem.name)}"
         self.done: dict[str, Compiled] = {}
 
-    def close(self) -> None:
-        """Remove the folder."""
-        self.temporary.cleanup()
+    def compile_lemmas(self, text: str) -> Compiled:
+        """Compile the lemmas of the theorem in place of those that it has."""
+        self.sources.texts[self.lemmas] = text
+        return self.compile(self.lemmas)
 
     def compile(self, module: str) -> Compiled:
         """Compile a module and all that it requires; return what was said about it, or the first error."""
@@ -328,7 +309,7 @@ class Folder:
 
     def compile_text(self, module: str, text: str) -> Compiled:
         """Compile a text as a module whose requirements are compiled."""
-        return _compiled(self.coqc, Path(self.temporary.name), module, text, [self.library.folder])
+        return _compiled(self.coqc, self.folder, module, text, [self.library.folder])
 
 
 class Library:

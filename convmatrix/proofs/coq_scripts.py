@@ -16,30 +16,28 @@ from typing import TYPE_CHECKING, Any, Final
 
 import sympy
 
+from convmatrix.boundary import Axis
 from convmatrix.proofs.certificates import Node, from_data, solved
 from convmatrix.proofs.gallina import (
     DEFINITIONS,
     Formula,
     GallinaAlgebra,
-    GallinaInteger,
     Term,
     boolean_text,
-    gallina_formula,
     proposition_text,
     safe_name,
-    term_of,
     term_text,
 )
-from convmatrix.proofs.problems import Problems, Quotient, Remainder
+from convmatrix.proofs.problems import Problems, Quotient, Remainder, cases
 from convmatrix.proofs.search import contradiction
+from convmatrix.proofs.symbols import SymbolicInteger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from sympy.polys.rings import PolyElement
 
-    from convmatrix.boundary import Axis, Boundary
-    from convmatrix.proofs.problems import Problem
+    from convmatrix.proofs.problems import Literal, Problem
     from convmatrix.proofs.statements import Lemma
 
 
@@ -69,74 +67,37 @@ class ProofPath(GallinaAlgebra):
 
     def assume(self, *conditions: Any) -> None:
         """Add hypotheses."""
-        self.events += [("assume", gallina_formula(condition)) for condition in conditions]
+        self.events += [("assume", self.formula(condition)) for condition in conditions]
 
     def show(self, step: Any) -> None:
         """Add an intermediate claim."""
-        self.events.append(("show", gallina_formula(step)))
+        self.events.append(("show", self.formula(step)))
 
-    def select(self, condition: Any, then: Any, otherwise: Any) -> GallinaInteger:
+    def select(self, condition: Any, then: Any, otherwise: Any) -> SymbolicInteger:
         """Choose between two integers."""
-        formula = gallina_formula(condition)
+        formula = self.formula(condition)
         if formula[0] in ("true", "false"):
-            return _lifted(then if formula[0] == "true" else otherwise)
+            return self._written(then if formula[0] == "true" else otherwise)  # type: ignore[no-any-return]
         key = _key(formula)
+        self.events.append(("again" if key in self.decided else "choose", formula))
         if key not in self.decided:
             place = len(self.taken)
-            branch = self.choices[place] if place < len(self.choices) else True
-            self.taken.append(branch)
-            self.decided[key] = branch
-            self.events.append(("choose", formula))
-        else:
-            self.events.append(("again", formula))
-        return _lifted(then if self.decided[key] else otherwise)
+            self.decided[key] = self.choices[place] if place < len(self.choices) else True
+            self.taken.append(self.decided[key])
+        return self._written(then if self.decided[key] else otherwise)  # type: ignore[no-any-return]
 
-    def position(self, axis: Axis, output: Any, tap: Any) -> Any:
-        """Return the position, with numbers written out as in the definition."""
-        return super().position(_lifted_axis(axis), _lifted(output), _lifted(tap))
+    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Return what a function of the rule returns on this path, with numbers written out as in its definition."""
+        return self._written(super().run(function, *map(self._written, arguments)))
 
-    def sample(self, axis: Axis, output: Any, tap: Any) -> Any:
-        """Return the sample on this path."""
-        return super().sample(_lifted_axis(axis), _lifted(output), _lifted(tap))
-
-    def weight(self, axis: Axis, output: Any, tap: Any) -> Any:
-        """Return the index of the weight."""
-        return super().weight(_lifted_axis(axis), _lifted(output), _lifted(tap))
-
-    def read_sample(self, position: Any, size: Any, boundary: Boundary) -> Any:
-        """Return the sample at a position, on this path."""
-        return _lifted(super().read_sample(_lifted(position), _lifted(size), boundary))
-
-    def read_terms(self, position: Any, size: Any, boundary: Boundary) -> tuple[tuple[Any, Any], ...]:
-        """Return the terms at a position, on this path."""
-        found = super().read_terms(_lifted(position), _lifted(size), boundary)
-        return tuple((_lifted(sample), _lifted(factor)) for sample, factor in found)
-
-    def forward_outputs(self, *sizes: Any) -> Any:
-        """Return the number of outputs of a convolution."""
-        return super().forward_outputs(*map(_lifted, sizes))
-
-    def forward_padding(self, word: str, *sizes: Any) -> Any:
-        """Return the (low, high) padding of a convolution for a word."""
-        return tuple(map(_lifted, super().forward_padding(word, *map(_lifted, sizes))))
-
-    def transposed_outputs(self, *sizes: Any) -> Any:
-        """Return the number of outputs of a transposed convolution."""
-        return super().transposed_outputs(*map(_lifted, sizes))
-
-    def transposed_padding(self, word: str, *sizes: Any) -> Any:
-        """Return the (low, high) padding and the output padding of a transposed convolution for a word."""
-        return tuple(map(_lifted, super().transposed_padding(word, *map(_lifted, sizes))))
-
-
-def _lifted(value: Any) -> GallinaInteger:
-    return value if isinstance(value, GallinaInteger) else GallinaInteger(term_of(value))
-
-
-def _lifted_axis(axis: Axis) -> Axis:
-    names = ("n_outputs", "n_samples", "n_taps", "stride", "dilation", "pad_low", "tile")
-    lifted: dict[str, Any] = {name: _lifted(getattr(axis, name)) for name in names}
-    return replace(axis, **lifted)
+    def _written(self, value: Any) -> Any:
+        """Return a number as a term, also within an axis or a tuple, and anything else as it is."""
+        if isinstance(value, Axis):
+            fields = ("n_outputs", "n_samples", "n_taps", "stride", "dilation", "pad_low", "tile")
+            return replace(value, **{name: self._written(getattr(value, name)) for name in fields})
+        if isinstance(value, tuple):
+            return tuple(map(self._written, value))
+        return SymbolicInteger(self, self.number(value)) if isinstance(value, int) else value
 
 
 def _sympy(term: Term) -> Any:
@@ -169,7 +130,6 @@ def _key(formula: Formula) -> Any:
 
 Lines = list[str]
 Named = tuple[Formula, bool, str]  # a formula, whether it holds, and the name of the hypothesis that says so
-Literal = tuple[str, Any]  # ("= 0" | ">= 0", expression)
 
 
 @dataclass(frozen=True)
@@ -239,7 +199,7 @@ class LemmaProof:
     def _branch(self, choices: list[bool], state: _KnownFacts) -> Lines:
         """Return the proof from where the choices end."""
         path = ProofPath(choices)
-        claim = gallina_formula(self.lemma.build(path))
+        claim = path.formula(self.lemma.build(path))
         lines: Lines = []
         for event, formula in self._new(path, len(choices)):
             lines += self._introduce(formula, state)
@@ -268,15 +228,12 @@ class LemmaProof:
 
     def _pattern(self, formula: Formula, letter: str) -> tuple[str, list[Named]]:
         """Return the pattern that introduces a formula and takes conjunctions apart, and its parts by name."""
-        if formula[0] == "within":
-            parts: Sequence[Formula] = (("<=", ("number", 0), formula[1]), ("<", formula[1], formula[2]))
-        elif formula[0] == "and" and formula[1]:
-            parts = formula[1]
-        else:
+        formula = _ends(formula)
+        if formula[0] != "and" or not formula[1]:
             name = self._fresh(letter)
             return name, [(formula, True, name)]
         patterns, facts = [], []
-        for part in parts:
+        for part in formula[1]:
             pattern, named = self._pattern(part, letter)
             patterns.append(pattern)
             facts += named
@@ -288,7 +245,8 @@ class LemmaProof:
     def _choice(self, formula: Formula, choices: list[bool], state: _KnownFacts) -> Lines:
         """Return the proof by the two cases of a condition."""
         name = self._fresh("C")
-        lines, first = self._destruct(formula, name, state)
+        lines = [self._destruct(formula, name, state) + "."]
+        first = formula[0] != "<>"
         for branch in (first, not first):
             inner = state.copy()
             extra, fact = self._decided(formula, branch, name, state)
@@ -297,30 +255,26 @@ class LemmaProof:
             lines += _block([*extra, *self._branch([*choices, branch], inner)])
         return lines
 
-    def _destruct(self, formula: Formula, name: str, state: _KnownFacts) -> tuple[Lines, bool]:
-        """Return the tactic that distinguishes the cases of a condition, and which case comes first."""
-        kind = formula[0]
+    @staticmethod
+    def _destruct(formula: Formula, name: str, state: _KnownFacts) -> str:
+        """Return the tactic that distinguishes the cases of a condition: that it holds first, except for ``<>``."""
         flat = _flat(formula, state)
-        if kind in _SPECIFICATIONS:
-            left, right = (term_text(part, 9) for part in flat[1:])
-            tactic = f"destruct ({_SPECIFICATIONS[kind]} {left} {right}) as [{name}|{name}]; {_REDUCE}."
-            return [tactic], kind != "<>"
-        return [f"destruct ({boolean_text(flat)}) eqn:{name}; {_REDUCE}."], True
+        if formula[0] not in _SPECIFICATIONS:
+            return f"destruct ({boolean_text(flat)}) eqn:{name}; {_REDUCE}"
+        left, right = (term_text(part, 9) for part in flat[1:])
+        return f"destruct ({_SPECIFICATIONS[formula[0]]} {left} {right}) as [{name}|{name}]; {_REDUCE}"
 
     def _decided(self, formula: Formula, branch: bool, name: str, state: _KnownFacts) -> tuple[Lines, Named]:
         """Return how a decided condition becomes a fact."""
         kind, *parts = formula
         if kind in _SPECIFICATIONS:
-            opposite = {"<": ("<=", *reversed(parts)), "<=": ("<", *reversed(parts)), "=": ("<>", *parts)}
-            opposite["<>"] = ("=", *parts)
-            return [], (formula if branch else opposite[kind], True, name)
+            swapped = parts if kind in ("=", "<>") else parts[::-1]
+            opposite = ({"<": "<=", "<=": "<", "=": "<>", "<>": "="}[kind], *swapped)
+            return [], (formula if branch else opposite, True, name)
         fact = self._fresh("C")
         text = proposition_text(_flat(formula, state))
-        return [f"assert ({fact} : {text if branch else f'~ ({text})'}) by (clear -{name}; lia)."], (
-            formula,
-            branch,
-            fact,
-        )
+        line = f"assert ({fact} : {text if branch else f'~ ({text})'}) by (clear -{name}; lia)."
+        return [line], (formula, branch, fact)
 
     def _again(self, formula: Formula, path: ProofPath, state: _KnownFacts) -> Lines:
         """Return the tactics that decide a condition again, which has come up in the goal since."""
@@ -331,10 +285,9 @@ class LemmaProof:
             equivalence = _EQUIVALENCES[_SPECIFICATIONS[formula[0]], branch == (formula[0] != "<>")]
             return [f"rewrite ?(proj2 ({equivalence} {left} {right}) {known}); {_REDUCE}."]
         name = self._fresh("C")
-        lines, first = self._destruct(formula, name, state)
         closed = f"exfalso; clear -{name} {known}; lia"
-        lines[-1] = lines[-1][:-1] + (f"; [| {closed}]." if branch == first else f"; [{closed} |].")
-        return lines
+        goals = f"[| {closed}]" if branch == (formula[0] != "<>") else f"[{closed} |]"
+        return [f"{self._destruct(formula, name, state)}; {goals}."]
 
     def _introduce(self, formula: Formula, state: _KnownFacts) -> Lines:
         """Return the tactics that replace the remainders and quotients of a formula in the goal."""
@@ -384,7 +337,7 @@ class LemmaProof:
         if not pending:
             return self._leaf(literals, state)
         (formula, holds, name), *rest = pending
-        kind, *parts = formula
+        kind, *parts = _ends(formula) if holds else formula
         if kind == "not" and holds:
             return self._refute([(parts[0], False, name), *rest], literals, state)
         if kind == "not":
@@ -404,16 +357,12 @@ class LemmaProof:
             return self._step(f"destruct (apart _ _ {name}) as [{x}|{x}].", name, cases, rest, literals, state)
         x, y = self._fresh(name[0]), self._fresh(name[0])
         if kind == "within":
-            ends: tuple[Formula, Formula] = (("<=", ("number", 0), parts[0]), ("<", *parts))
-            if holds:
-                both: list[Named] = [(ends[0], True, x), (ends[1], True, y)]
-                return self._step(f"destruct {name} as [{x} {y}].", name, [both], rest, literals, state)
             sides: list[list[Named]] = [
                 [(("<", parts[0], ("number", 0)), True, x)],
                 [(("<=", parts[1], parts[0]), True, x)],
             ]
             return self._step(f"destruct (outside _ _ {name}) as [{x}|{x}].", name, sides, rest, literals, state)
-        left, right = _two_parts(formula)
+        left, right = _two_parts((kind, *parts))
         if right is None:
             return self._refute([(left, holds, name), *rest], literals, state)
         together: list[list[Named]]
@@ -575,15 +524,16 @@ def _verbatim(text: str) -> Term:
 def _literals(formula: Formula, holds: bool) -> list[Literal]:
     """Return the alternatives of a comparison or its negation, each an equation or an inequality."""
     kind, left, right = formula
-    difference = _sympy(left) - _sympy(right)
-    if kind in ("=", "<>"):
-        if holds == (kind == "="):
-            return [("= 0", difference)]
-        return [(">= 0", difference - 1), (">= 0", -difference - 1)]
-    strict = (kind == "<") == holds
-    if not holds:
-        difference = -difference
-    return [(">= 0", -difference - 1 if strict else -difference)]
+    relation = {"=": sympy.Eq, "<>": sympy.Ne, "<": sympy.Lt, "<=": sympy.Le}[kind]
+    return [case[0] for case in cases(relation(_sympy(left), _sympy(right), evaluate=False), holds)]
+
+
+def _ends(formula: Formula) -> Formula:
+    """Return ``0 <= i < n`` as a conjunction, as Coq reads it, and any other formula as it is."""
+    if formula[0] != "within":
+        return formula
+    _, value, size = formula
+    return ("and", (("<=", ("number", 0), value), ("<", value, size)))
 
 
 def _two_parts(formula: Formula) -> tuple[Formula, Formula | None]:

@@ -1,29 +1,28 @@
-r"""Gallina, the language of Coq: the one-axis rule as definitions, and the lemmas of theorems as statements about them.
+r"""Gallina, the language of Coq: terms and formulas as text, and lemmas as statements about the one-axis rule.
 
-`rule_text` runs the functions of `convmatrix.boundary` on integers that write terms of Gallina, so that the definitions
-are those of the code. `statement` runs a lemma on an algebra that writes an application of a definition, such as
-``sample (Axis n n k 1 d p circular false 1) i t``, where other engines run the rule itself.
+`statement` runs a lemma on an algebra that writes an application of a definition of `convmatrix.proofs.coq_rule`, such
+as ``sample (Axis n n k 1 d p circular false 1) i t``, where other engines run the rule itself.
 """
 
 from __future__ import annotations
 
 import operator
 import re
-from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix import boundary as _rule
-from convmatrix.boundary import PLAIN, SIGNED, Axis, Boundary
-from convmatrix.proofs.statements import Algebra, SymbolicCondition, SymbolicInteger
+from convmatrix.boundary import PLAIN, SIGNED, Boundary, read_terms
+from convmatrix.proofs.symbols import SymbolicAlgebra, SymbolicCondition, SymbolicInteger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
+    from convmatrix.boundary import Axis
     from convmatrix.proofs.statements import Lemma, Theorem
+    from convmatrix.proofs.symbols import Word
 
 _LINE: Final = 112  # characters in a line of a statement
 
-_N_TERMS: Final = {boundary: len(_rule.read_terms(0, 1, boundary)) for boundary in SIGNED}
+_N_TERMS: Final = {boundary: len(read_terms(0, 1, boundary)) for boundary in SIGNED}
 
 WORDS: Final = ("same", "same_lower", "full", "valid")
 """The words for paddings, each with definitions of its own."""
@@ -131,160 +130,89 @@ def _compound_boolean(formula: Formula) -> str:
     return (" && " if kind == "and" else " || ").join(boolean_text(part, within=True) for part in parts[0])
 
 
-class GallinaInteger(SymbolicInteger):
-    """An integer that writes a term of Gallina.
+# --- the algebra of statements ----------------------------------------------------------------------------------------
 
-    Attributes
-    ----------
-    term : tuple
+_SYMBOLS: Final[dict[Any, str]] = {
+    operator.add: "+",
+    operator.sub: "-",
+    operator.mul: "*",
+    operator.floordiv: "/",
+    operator.mod: "mod",
+    operator.neg: "negative",
+}
+_RELATIONS: Final[dict[Any, str]] = {operator.eq: "=", operator.ne: "<>", operator.lt: "<", operator.le: "<="}
+_REVERSED: Final[dict[Any, Any]] = {operator.gt: operator.lt, operator.ge: operator.le}
+
+
+class GallinaAlgebra(SymbolicAlgebra):
+    """Integers that write terms of Gallina; formulas in the words of Coq: ``<->``, ``->``, ``0 <= i < n``, ``<>``.
 
     Examples
     --------
-    >>> n = GallinaInteger(("variable", "n"))
-    >>> term_text(((n + 1) * 2 % n).term)
-    '((n + 1) * 2) mod n'
+    >>> n, m = GallinaAlgebra().integers("n m")
+    >>> term_text(((n + 1) * 2 % m).term)
+    '((n + 1) * 2) mod m'
     """
 
-    def __init__(self, term: Term) -> None:
-        self.term = term
-
-    def __add__(self, other: Any) -> GallinaInteger:
-        return GallinaInteger(("+", self.term, term_of(other)))
-
-    def __radd__(self, other: Any) -> GallinaInteger:
-        return GallinaInteger(("+", term_of(other), self.term))
-
-    def __sub__(self, other: Any) -> GallinaInteger:
-        return GallinaInteger(("-", self.term, term_of(other)))
-
-    def __rsub__(self, other: Any) -> GallinaInteger:
-        return GallinaInteger(("-", term_of(other), self.term))
-
-    def __mul__(self, other: Any) -> GallinaInteger:
-        return GallinaInteger(("*", self.term, term_of(other)))
-
-    def __rmul__(self, other: Any) -> GallinaInteger:
-        return GallinaInteger(("*", term_of(other), self.term))
-
-    def __neg__(self) -> GallinaInteger:
-        return GallinaInteger(("negative", self.term))
-
-    def __mod__(self, other: Any) -> GallinaInteger:
-        return GallinaInteger(("mod", self.term, term_of(other)))
-
-    def __rmod__(self, other: Any) -> GallinaInteger:
-        return GallinaInteger(("mod", term_of(other), self.term))
-
-    def __floordiv__(self, other: Any) -> GallinaInteger:
-        return GallinaInteger(("/", self.term, term_of(other)))
-
-    def __rfloordiv__(self, other: Any) -> GallinaInteger:
-        return GallinaInteger(("/", term_of(other), self.term))
-
-    def __lt__(self, other: Any) -> GallinaCondition:
-        return GallinaCondition(("<", self.term, term_of(other)))
-
-    def __le__(self, other: Any) -> GallinaCondition:
-        return GallinaCondition(("<=", self.term, term_of(other)))
-
-    def __gt__(self, other: Any) -> GallinaCondition:
-        return GallinaCondition(("<", term_of(other), self.term))
-
-    def __ge__(self, other: Any) -> GallinaCondition:
-        return GallinaCondition(("<=", term_of(other), self.term))
-
-    def __eq__(self, other: object) -> Any:
-        return GallinaCondition(("=", self.term, term_of(other)))
-
-    def __ne__(self, other: object) -> Any:
-        return GallinaCondition(("<>", self.term, term_of(other)))
-
-
-class GallinaCondition(SymbolicCondition):
-    """A condition that writes a formula of Gallina."""
-
-    def __and__(self, other: Any) -> GallinaCondition:
-        return GallinaCondition(("and", (self.formula, gallina_formula(other))))
-
-    def __or__(self, other: Any) -> GallinaCondition:
-        return GallinaCondition(("or", (self.formula, gallina_formula(other))))
-
-    def __invert__(self) -> GallinaCondition:
-        return GallinaCondition(("not", self.formula))
-
-
-def term_of(value: Any) -> Term:
-    """Return the term of an integer of either kind."""
-    return value.term if isinstance(value, GallinaInteger) else ("number", operator.index(value))
-
-
-def gallina_formula(condition: Any) -> Formula:
-    """Return the formula of a condition; a bool as ``True`` or ``False``."""
-    if isinstance(condition, GallinaCondition):
-        return condition.formula  # type: ignore[no-any-return]
-    if isinstance(condition, bool):
-        return ("true",) if condition else ("false",)
-    raise TypeError(f"{condition!r} is a {type(condition).__name__}, not a condition; compare integers")
-
-
-# --- the algebra of statements ----------------------------------------------------------------------------------------
-
-
-class GallinaAlgebra(Algebra):
-    """Integers that write Gallina; formulas in the words of Coq: ``<->``, ``->``, ``0 <= i < n``, ``<>``."""
-
     def __init__(self) -> None:
-        self.names: list[str] = []
+        super().__init__()
         self.hypotheses: list[Formula] = []
 
-    def integers(self, names: str) -> tuple[GallinaInteger, ...]:
-        """Return the integers of these names."""
-        self.names += names.split()
-        return tuple(GallinaInteger(("variable", safe_name(name))) for name in names.split())
+    def variable(self, name: str) -> Term:
+        """Return a variable, by a name that Coq does not use otherwise."""
+        return ("variable", safe_name(name))
+
+    def number(self, value: int) -> Term:
+        """Return a number."""
+        return ("number", value)
+
+    def truth(self, value: bool) -> Formula:
+        """Return ``True`` or ``False``."""
+        return ("true",) if value else ("false",)
+
+    def operated(self, function: Callable[..., Any], *terms: Any) -> Term:
+        """Return a term of terms."""
+        if function not in _SYMBOLS:
+            raise TypeError(f"the engine coq supports + - * // % and comparisons, not {function.__name__}")
+        return (_SYMBOLS[function], *terms)
+
+    def related(self, relation: Callable[..., Any], left: Any, right: Any) -> Formula:
+        """Return a comparison, with ``<`` and ``<=`` for ``>`` and ``>=``."""
+        if relation in _REVERSED:
+            return (_RELATIONS[_REVERSED[relation]], right, left)
+        return (_RELATIONS[relation], left, right)
+
+    def joined(self, word: Word, *formulas: Formula) -> Formula:
+        """Return a conjunction, a disjunction or a negation."""
+        return (word, formulas[0] if word == "not" else formulas)
 
     def assume(self, *conditions: Any) -> None:
         """Add hypotheses."""
-        self.hypotheses += map(gallina_formula, conditions)
+        self.hypotheses += map(self.formula, conditions)
 
     def show(self, step: Any) -> None:
         """Leave out an intermediate claim, which is part of the proof and not of the statement."""
-        gallina_formula(step)
+        self.formula(step)
 
-    def select(self, condition: Any, then: Any, otherwise: Any) -> Any:
+    def select(self, condition: Any, then: Any, otherwise: Any) -> SymbolicInteger:
         """Write ``if condition then ... else ...``."""
-        return GallinaInteger(("if", gallina_formula(condition), term_of(then), term_of(otherwise)))
+        return SymbolicInteger(self, ("if", self.formula(condition), self.term(then), self.term(otherwise)))
 
-    def equal(self, left: Any, right: Any) -> GallinaCondition:
-        """Write ``left = right``."""
-        return GallinaCondition(("=", term_of(left), term_of(right)))
-
-    def both(self, *conditions: Any) -> GallinaCondition:
-        r"""Write a conjunction."""
-        return GallinaCondition(("and", tuple(map(gallina_formula, conditions))))
-
-    def either(self, *conditions: Any) -> GallinaCondition:
-        r"""Write a disjunction."""
-        return GallinaCondition(("or", tuple(map(gallina_formula, conditions))))
-
-    def negation(self, condition: Any) -> GallinaCondition:
-        """Write ``~ condition``."""
-        return GallinaCondition(("not", gallina_formula(condition)))
-
-    def within(self, value: Any, size: Any) -> GallinaCondition:
+    def within(self, value: Any, size: Any) -> SymbolicCondition:
         """Write ``0 <= value < size``."""
-        return GallinaCondition(("within", term_of(value), term_of(size)))
+        return SymbolicCondition(self, ("within", self.term(value), self.term(size)))
 
-    def different(self, left: Any, right: Any) -> GallinaCondition:
+    def different(self, left: Any, right: Any) -> SymbolicCondition:
         """Write ``left <> right``."""
-        return GallinaCondition(("<>", term_of(left), term_of(right)))
+        return self.compared(operator.ne, left, right)
 
-    def implies(self, condition: Any, conclusion: Any) -> GallinaCondition:
+    def implies(self, condition: Any, conclusion: Any) -> SymbolicCondition:
         """Write ``condition -> conclusion``."""
-        return GallinaCondition(("implies", gallina_formula(condition), gallina_formula(conclusion)))
+        return SymbolicCondition(self, ("implies", self.formula(condition), self.formula(conclusion)))
 
-    def equivalent(self, left: Any, right: Any) -> GallinaCondition:
+    def equivalent(self, left: Any, right: Any) -> SymbolicCondition:
         """Write ``left <-> right``."""
-        return GallinaCondition(("iff", gallina_formula(left), gallina_formula(right)))
+        return SymbolicCondition(self, ("iff", self.formula(left), self.formula(right)))
 
 
 class Statement(GallinaAlgebra):
@@ -293,62 +221,63 @@ class Statement(GallinaAlgebra):
     def cases(self, *conditions: Any) -> None:
         """Leave out what is of interest to proofs only."""
         for condition in conditions:
-            gallina_formula(condition)
+            self.formula(condition)
 
-    def position(self, axis: Axis, output: Any, tap: Any) -> GallinaInteger:
+    def position(self, axis: Axis, output: Any, tap: Any) -> SymbolicInteger:
         """Write ``position (Axis ...) output tap``."""
-        return applied("position", _axis(axis), output, tap)
+        return self._applied("position", self._axis(axis), output, tap)
 
-    def sample(self, axis: Axis, output: Any, tap: Any) -> GallinaInteger:
+    def sample(self, axis: Axis, output: Any, tap: Any) -> SymbolicInteger:
         """Write ``sample (Axis ...) output tap``."""
-        return applied("sample", _axis(axis), output, tap)
+        return self._applied("sample", self._axis(axis), output, tap)
 
-    def weight(self, axis: Axis, output: Any, tap: Any) -> GallinaInteger:
+    def weight(self, axis: Axis, output: Any, tap: Any) -> SymbolicInteger:
         """Write ``weight (Axis ...) output tap``."""
-        return applied("weight", _axis(axis), output, tap)
+        return self._applied("weight", self._axis(axis), output, tap)
 
-    def read_sample(self, position: Any, size: Any, boundary: Boundary) -> GallinaInteger:
+    def read_sample(self, position: Any, size: Any, boundary: Boundary) -> SymbolicInteger:
         """Write ``read_sample boundary position size``."""
-        return applied("read_sample", _known(boundary), position, size)
+        return self._applied("read_sample", _known(boundary), position, size)
 
     def read_terms(self, position: Any, size: Any, boundary: Boundary) -> tuple[tuple[Any, Any], ...]:
         """Write ``antireflect_sample_0 position size`` and ``antireflect_factor_0 position size``, and so on."""
         if boundary not in SIGNED:
-            return ((self.read_sample(position, size, boundary), GallinaInteger(("number", 1))),)
+            return ((self.read_sample(position, size, boundary), SymbolicInteger(self, ("number", 1))),)
         places = range(_N_TERMS[boundary])
         named = ([f"{boundary}_{part}_{place}" for part in ("sample", "factor")] for place in places)
-        return tuple((applied(sample, position, size), applied(factor, position, size)) for sample, factor in named)
+        return tuple(
+            (self._applied(sample, position, size), self._applied(factor, position, size)) for sample, factor in named
+        )
 
-    def forward_outputs(self, size: Any, span: Any, stride: Any, low: Any, high: Any) -> GallinaInteger:
+    def forward_outputs(self, size: Any, span: Any, stride: Any, low: Any, high: Any) -> SymbolicInteger:
         """Write ``forward_outputs size span stride low high``."""
-        return applied("forward_outputs", size, span, stride, low, high)
+        return self._applied("forward_outputs", size, span, stride, low, high)
 
     def forward_padding(self, word: str, size: Any, span: Any, stride: Any) -> tuple[Any, Any]:
         """Write ``same_low size span stride`` and ``same_high size span stride``, or those of the other words."""
-        low, high = (applied(f"{word}_{end}", size, span, stride) for end in ("low", "high"))
+        low, high = (self._applied(f"{word}_{end}", size, span, stride) for end in ("low", "high"))
         return low, high
 
-    def transposed_outputs(self, size: Any, span: Any, stride: Any, low: Any, high: Any, extra: Any) -> GallinaInteger:
+    def transposed_outputs(self, size: Any, span: Any, stride: Any, low: Any, high: Any, extra: Any) -> SymbolicInteger:
         """Write ``transposed_outputs size span stride low high extra``."""
-        return applied("transposed_outputs", size, span, stride, low, high, extra)
+        return self._applied("transposed_outputs", size, span, stride, low, high, extra)
 
     def transposed_padding(self, word: str, size: Any, span: Any, stride: Any, extra: Any) -> tuple[Any, Any, Any]:
         """Write ``transposed_same_low size span stride extra`` and so on, or those of the other words."""
         low, high, more = (
-            applied(f"transposed_{word}_{part}", size, span, stride, extra) for part in ("low", "high", "extra")
+            self._applied(f"transposed_{word}_{part}", size, span, stride, extra) for part in ("low", "high", "extra")
         )
         return low, high, more
 
+    def _applied(self, name: str, *arguments: Any) -> SymbolicInteger:
+        """Return the application of a definition to integers, or to terms that are none."""
+        terms = (part if isinstance(part, str | tuple) else self.term(part) for part in arguments)
+        return SymbolicInteger(self, ("apply", name, *terms))
 
-def applied(name: str, *arguments: Any) -> GallinaInteger:
-    """Return the application of a definition to integers, or to terms that are none."""
-    return GallinaInteger(("apply", name, *(a if isinstance(a, str | tuple) else term_of(a) for a in arguments)))
-
-
-def _axis(axis: Axis) -> Term:
-    numbers = (axis.n_outputs, axis.n_samples, axis.n_taps, axis.stride, axis.dilation, axis.pad_low)
-    flip = "true" if axis.flip else "false"
-    return ("apply", "Axis", *map(term_of, numbers), _known(axis.boundary), flip, term_of(axis.tile))
+    def _axis(self, axis: Axis) -> Term:
+        numbers = (axis.n_outputs, axis.n_samples, axis.n_taps, axis.stride, axis.dilation, axis.pad_low)
+        flip = "true" if axis.flip else "false"
+        return ("apply", "Axis", *map(self.term, numbers), _known(axis.boundary), flip, self.term(axis.tile))
 
 
 def _known(boundary: Boundary) -> str:
@@ -358,6 +287,19 @@ def _known(boundary: Boundary) -> str:
 
 
 # --- names ------------------------------------------------------------------------------------------------------------
+
+DEFINITIONS: Final = (
+    "sample position weight read_sample "
+    + " ".join(f"read_{boundary}" for boundary in PLAIN)
+    + " "
+    + " ".join(f"{b}_{part}_{place}" for b in SIGNED for place in range(_N_TERMS[b]) for part in ("sample", "factor"))
+    + " tap_position n_outputs n_samples n_taps stride dilation pad_low axis_boundary flip tile forward_outputs "
+    "transposed_outputs "
+    + " ".join(f"{word}_{end}" for word in WORDS for end in ("low", "high"))
+    + " "
+    + " ".join(f"transposed_{word}_{part}" for word in WORDS for part in ("low", "high", "extra"))
+).split()
+"""The definitions of the rule, in terms of which lemmas are stated."""
 
 _KEYWORDS: Final = (
     "as at by cofix else end exists exists2 fix for forall fun if in let match mod return then using where with _ I IF "
@@ -415,7 +357,7 @@ def statement(lemma: Lemma) -> str:
           (sample (Axis n n k 1 d p circular false 1) i t + c) mod n
     """
     algebra = Statement()
-    claim = gallina_formula(lemma.build(algebra))
+    claim = algebra.formula(lemma.build(algebra))
     lines = [f"{proposition_text(hypothesis, within=True)} ->" for hypothesis in algebra.hypotheses]
     lines.append(proposition_text(claim, within=False))
     names = " ".join(map(safe_name, algebra.names))
@@ -472,203 +414,3 @@ HEAD: Final = (
     "Local Open Scope Z_scope.",
     "",
 )
-
-
-# --- the rule ---------------------------------------------------------------------------------------------------------
-
-_RULE_HEAD: Final = """\
-(* The one-axis rule and the formulas of sizes, generated by running convmatrix/boundary.py on integers that write
-   Gallina. Nothing here is written by hand but the record of an axis and how its functions refer to each other; that
-   Axis.position, Axis.sample and Axis.weight return the same is proved at the end, from their runs. *)
-From Coq Require Import ZArith Lia Bool.
-Open Scope Z_scope.
-
-Inductive boundary := {boundaries}.
-
-(* One spatial axis of a layer. Output i uses the kernel i mod tile; flip reverses the kernel. *)
-Record axis := Axis {{
-  n_outputs : Z; n_samples : Z; n_taps : Z; stride : Z; dilation : Z; pad_low : Z;
-  axis_boundary : boundary; flip : bool; tile : Z
-}}.
-"""
-
-_RULE_AXIS: Final = """\
-(* The sample at a position; -1 stands for no sample. *)
-Definition read_sample (b : boundary) (position size : Z) : Z :=
-  match b with
-{cases}
-  end.
-
-(* What a tap of an output reads: the position, which may be outside, and the sample there. *)
-Definition position (a : axis) (output tap : Z) : Z :=
-  tap_position output (if flip a then n_taps a - 1 - tap else tap) (stride a) (dilation a) (pad_low a).
-
-Definition sample (a : axis) (output tap : Z) : Z :=
-  read_sample (axis_boundary a) (position a output tap) (n_samples a).
-"""
-
-_RULE_SIGNED: Final = """\
-(* The boundaries that read samples with coefficients, and their terms at a position: samples and coefficients. *)
-Inductive signed_boundary := {boundaries}.
-Definition read_terms (b : signed_boundary) (position size : Z) : list (Z * Z) :=
-  match b with
-{cases}
-  end.
-"""
-
-_AXIS_NAMES: Final = ("n_outputs", "n_samples", "n_taps", "stride", "dilation", "pad_low")
-_PARAMETERS: Final = {
-    "tap_position": "output tap stride dilation pad_low",
-    "forward_outputs": "size span stride low high",
-    "transposed_outputs": "size span stride low high extra",
-}
-DEFINITIONS: Final = (
-    "sample position weight read_sample "
-    + " ".join(f"read_{boundary}" for boundary in PLAIN)
-    + " "
-    + " ".join(f"{b}_{part}_{place}" for b in SIGNED for place in range(_N_TERMS[b]) for part in ("sample", "factor"))
-    + " tap_position n_outputs n_samples n_taps stride dilation pad_low axis_boundary flip tile forward_outputs "
-    "transposed_outputs "
-    + " ".join(f"{word}_{end}" for word in WORDS for end in ("low", "high"))
-    + " "
-    + " ".join(f"transposed_{word}_{part}" for word in WORDS for part in ("low", "high", "extra"))
-).split()
-"""The definitions of the rule, in terms of which lemmas are stated."""
-
-
-def rule_text() -> str:
-    """Return the one-axis rule and the formulas of sizes as definitions in Gallina.
-
-    Each boundary has a lemma for each path of the Python code, and each function of an axis a lemma that the definition
-    equals what the Python code returns.
-
-    Examples
-    --------
-    >>> print(rule_text()[rule_text().index("Definition read_symmetric"):].partition(".")[0])
-    Definition read_symmetric (position size : Z) : Z :=
-      if position mod (2 * size) <? size then position mod (2 * size) else 2 * size - 1 - position mod (2 * size)
-    """
-    blocks = [_RULE_HEAD.format(boundaries=" | ".join(PLAIN))]
-    algebra = GallinaAlgebra()
-    blocks += [_definition("tap_position", _PARAMETERS["tap_position"], _rule.tap_position)]
-    for boundary in PLAIN:
-        read = _run(_rule.read_sample, "position size", boundary, algebra.select)
-        blocks.append(_written(f"read_{boundary}", "position size", read))
-        blocks += _path_lemmas(f"read_{boundary}", "position size", read)
-    cases = "\n".join(f"  | {boundary} => read_{boundary} position size" for boundary in PLAIN)
-    blocks.append(_RULE_AXIS.format(cases=cases))
-    blocks += _signed_definitions(algebra)
-    of_axis: dict[str, Any] = {name: applied(name, "a") for name in (*_AXIS_NAMES, "tile")}
-    weight = Axis(**of_axis).weight(*_variables("output tap"))
-    blocks.append(f"Definition weight (a : axis) (output tap : Z) : Z :=\n  {term_text(term_of(weight))}.\n")
-    blocks.append("(* The sizes of outputs, and the paddings that words stand for. *)")
-    blocks += [
-        _definition(name, _PARAMETERS[name], getattr(_rule, name)) for name in ("forward_outputs", "transposed_outputs")
-    ]
-    for word in WORDS:
-        paddings = _run(partial(_rule.forward_padding, word), "size span stride", algebra.select)
-        for end, padding in zip(("low", "high"), paddings, strict=True):
-            blocks.append(_written(f"{word}_{end}", "size span stride", padding))
-    for word in WORDS:
-        found = _run(partial(_rule.transposed_padding, word), "size span stride extra", algebra.select)
-        for part, value in zip(("low", "high", "extra"), found, strict=True):
-            blocks.append(_written(f"transposed_{word}_{part}", "size span stride extra", value))
-    return "\n".join([*blocks, *_axis_lemmas()])
-
-
-def _signed_definitions(algebra: GallinaAlgebra) -> Iterator[str]:
-    """Yield the terms of each signed boundary: a sample and a factor each, and all of them as a list."""
-    cases = []
-    for boundary in SIGNED:
-        terms = _run(_rule.read_terms, "position size", boundary, algebra.select)
-        for place, term in enumerate(terms):
-            for part, value in zip(("sample", "factor"), term, strict=True):
-                name = f"{boundary}_{part}_{place}"
-                yield _written(name, "position size", value)
-                yield from _path_lemmas(name, "position size", value)
-        pairs = (
-            f"({boundary}_sample_{place} position size, {boundary}_factor_{place} position size)"
-            for place in range(len(terms))
-        )
-        cases.append(f"  | {boundary} => {' :: '.join(pairs)} :: nil")
-    yield _RULE_SIGNED.format(boundaries=" | ".join(SIGNED), cases="\n".join(cases))
-
-
-def _run(function: Callable[..., Any], parameters: str, *more: Any) -> Any:
-    """Return what a function returns for variables of these names."""
-    return function(*_variables(parameters), *more)
-
-
-def _variables(names: str) -> tuple[Any, ...]:
-    return tuple(GallinaInteger(("variable", name)) for name in names.split())
-
-
-def _definition(name: str, parameters: str, function: Callable[..., Any]) -> str:
-    return _written(name, parameters, _run(function, parameters))
-
-
-def _written(name: str, parameters: str, value: Any) -> str:
-    return f"Definition {name} ({parameters} : Z) : Z :=\n  {term_text(term_of(value))}.\n"
-
-
-def _path_lemmas(name: str, parameters: str, value: Any) -> Iterator[str]:
-    """Yield one lemma for each path of a function: under its conditions, the definition equals what is returned."""
-    for place, (conditions, found) in enumerate(_paths(term_of(value))):
-        hypotheses = "".join(f"{proposition_text(condition, within=True)} -> " for condition in conditions)
-        yield (
-            f"Lemma {name}_path_{place} ({parameters} : Z) :\n"
-            f"  {hypotheses}{name} {parameters} = {term_text(found, 69)}.\n"
-            f"Proof. unfold {name}. intros; repeat case Z.ltb_spec; lia. Qed.\n"
-        )
-
-
-def _paths(term: Term) -> Iterator[tuple[list[Formula], Term]]:
-    """Yield the conditions of each path through the choices of a term, outermost first, and the term on that path."""
-    condition = _first_condition(term)
-    if condition is None:
-        yield [], term
-        return
-    for branch, holds in ((condition, True), (("not", condition), False)):
-        for conditions, found in _paths(_decided(term, condition, holds)):
-            yield [branch, *conditions], found
-
-
-def _first_condition(term: Any) -> Formula | None:
-    """Return the first condition of a choice that contains no choice itself."""
-    if not isinstance(term, tuple):
-        return None
-    if term[0] == "if":
-        return _first_condition(term[1]) or term[1]
-    return next((found for part in term[1:] if (found := _first_condition(part)) is not None), None)
-
-
-def _decided(term: Any, condition: Formula, holds: bool) -> Any:
-    """Return a term in which a condition of choices is known to hold, or not to hold."""
-    if not isinstance(term, tuple):
-        return term
-    if term[0] == "if" and term[1] == condition:
-        return _decided(term[2 if holds else 3], condition, holds)
-    return tuple(_decided(part, condition, holds) for part in term)
-
-
-def _axis_lemmas() -> Iterator[str]:
-    """Yield lemmas that the definitions of an axis equal what its Python methods return."""
-    yield "(* The methods of Axis in Python, run with each boundary and direction of the kernel. *)"
-    names = " ".join(_AXIS_NAMES)
-    numbers: dict[str, Any] = {name: GallinaInteger(("variable", name)) for name in (*_AXIS_NAMES, "tile")}
-    for flip in (False, True):
-        for boundary in PLAIN:
-            axis = Axis(**numbers, boundary=boundary, flip=flip)
-            written = f"(Axis {names} {boundary} {str(flip).lower()} tile)"
-            output, tap = _variables("output tap")
-            results = {
-                "sample": axis.sample(output, tap, GallinaAlgebra().select),
-                "position": axis.position(output, tap),
-                "weight": axis.weight(output, tap),
-            }
-            for method in results if boundary == PLAIN[0] else ("sample",):
-                yield (
-                    f"Lemma {method}_{boundary}_{'flipped' if flip else 'forward'} ({names} tile output tap : Z) :\n"
-                    f"  {method} {written} output tap =\n  {term_text(term_of(results[method]), 69)}.\n"
-                    "Proof. reflexivity. Qed.\n"
-                )

@@ -12,23 +12,19 @@ from __future__ import annotations
 
 import operator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import sympy
 from sympy.polys.domains import ZZ
 from sympy.polys.rings import PolyElement, PolyRing
 
-from convmatrix.proofs.statements import (
-    Algebra,
-    Condition,
-    Lemma,
-    SymbolicCondition,
-    SymbolicInteger,
-    formula_of,
-)
+from convmatrix.proofs.symbols import SymbolicAlgebra
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+
+    from convmatrix.proofs.statements import Algebra, Condition, Lemma
+    from convmatrix.proofs.symbols import Word
 
 
 class Remainder(sympy.Function):  # type: ignore[misc]  # SymPy has no types
@@ -201,166 +197,79 @@ class _Converter:
 
 # --- lemmas on SymPy integers ----------------------------------------------------------------------------------------
 
-# A formula is a SymPy relation, or ("and" | "or", formulas).
+# A formula is a bool, a SymPy relation, or ("and" | "or" | "not", formulas).
 Formula = Any
 
-
-@dataclass(frozen=True)
-class _Not:
-    formula: Formula
-
-
-class SympyCondition(SymbolicCondition):
-    """A formula about SymPy expressions."""
-
-    def __and__(self, other: Any) -> SympyCondition:
-        return SympyCondition(("and", (self.formula, formula_of(other))))
-
-    def __or__(self, other: Any) -> SympyCondition:
-        return SympyCondition(("or", (self.formula, formula_of(other))))
-
-    def __invert__(self) -> SympyCondition:
-        return SympyCondition(_Not(self.formula))
+_OPERATIONS: Final[dict[Any, Any]] = {operator.floordiv: Quotient, operator.mod: Remainder}
+_RELATIONS: Final[dict[Any, Any]] = {
+    operator.lt: sympy.Lt,
+    operator.le: sympy.Le,
+    operator.gt: sympy.Gt,
+    operator.ge: sympy.Ge,
+    operator.eq: sympy.Eq,
+    operator.ne: sympy.Ne,
+}
 
 
-class SympyInteger(SymbolicInteger):
-    """A SymPy expression that stands for an integer.
+class SympyPath(SymbolicAlgebra):
+    """SymPy integers on one path; ``choices`` lists the branch to take at each choice.
 
     SymPy adds and multiplies; remainders and comparisons remain unevaluated and are handled by certificates.
     """
 
-    def __init__(self, expression: Any, divisors: dict[Any, None]) -> None:
-        self.expression = expression
-        self.divisors = divisors  # what the code divides by on a path, shared by all integers of the path
-
-    def _new(self, expression: Any) -> SympyInteger:
-        return SympyInteger(expression, self.divisors)
-
-    def _divided(self, operation: type, value: Any, divisor: Any) -> SympyInteger:
-        self.divisors[divisor] = None
-        return self._new(operation(value, divisor))
-
-    def __add__(self, other: Any) -> SympyInteger:
-        return self._new(self.expression + _expression(other))
-
-    def __sub__(self, other: Any) -> SympyInteger:
-        return self._new(self.expression - _expression(other))
-
-    def __rsub__(self, other: Any) -> SympyInteger:
-        return self._new(_expression(other) - self.expression)
-
-    def __mul__(self, other: Any) -> SympyInteger:
-        return self._new(self.expression * _expression(other))
-
-    def __neg__(self) -> SympyInteger:
-        return self._new(-self.expression)
-
-    def __pow__(self, other: Any) -> SympyInteger:
-        return self._new(self.expression ** _expression(other))
-
-    def __mod__(self, other: Any) -> SympyInteger:
-        return self._divided(Remainder, self.expression, _expression(other))
-
-    def __rmod__(self, other: Any) -> SympyInteger:
-        return self._divided(Remainder, _expression(other), self.expression)
-
-    def __floordiv__(self, other: Any) -> SympyInteger:
-        return self._divided(Quotient, self.expression, _expression(other))
-
-    def __rfloordiv__(self, other: Any) -> SympyInteger:
-        return self._divided(Quotient, _expression(other), self.expression)
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    def __lt__(self, other: Any) -> SympyCondition:
-        return SympyCondition(sympy.Lt(self.expression, _expression(other), evaluate=False))
-
-    def __le__(self, other: Any) -> SympyCondition:
-        return SympyCondition(sympy.Le(self.expression, _expression(other), evaluate=False))
-
-    def __gt__(self, other: Any) -> SympyCondition:
-        return SympyCondition(sympy.Gt(self.expression, _expression(other), evaluate=False))
-
-    def __ge__(self, other: Any) -> SympyCondition:
-        return SympyCondition(sympy.Ge(self.expression, _expression(other), evaluate=False))
-
-    def __eq__(self, other: object) -> Any:
-        return SympyCondition(sympy.Eq(self.expression, _expression(other), evaluate=False))
-
-    def __ne__(self, other: object) -> Any:
-        return SympyCondition(sympy.Ne(self.expression, _expression(other), evaluate=False))
-
-
-def _expression(value: Any) -> Any:
-    return value.expression if isinstance(value, SympyInteger) else sympy.Integer(operator.index(value))
-
-
-class SympyPath(Algebra):
-    """SymPy integers on one path; ``choices`` lists the branch to take at each choice."""
-
     def __init__(self, choices: Sequence[bool]) -> None:
+        super().__init__()
         self.choices = list(choices)
         self.taken: list[bool] = []
         self.decided: dict[Formula, bool] = {}
         self.facts: list[Formula] = []
         self.steps: list[tuple[Formula, ...]] = []  # the hypotheses so far, then the opposite of the step
-        self.names: list[str] = []
-        self.divisors: dict[Any, None] = {}
+        self.divisors: dict[Any, None] = {}  # what the code divides by
 
-    def integers(self, names: str) -> tuple[SympyInteger, ...]:
-        """Return the integers of these names."""
-        self.names += names.split()
-        return tuple(SympyInteger(sympy.Symbol(name, integer=True), self.divisors) for name in names.split())
+    def variable(self, name: str) -> Any:
+        """Return a SymPy symbol."""
+        return sympy.Symbol(name, integer=True)
+
+    def number(self, value: int) -> Any:
+        """Return a SymPy integer."""
+        return sympy.Integer(value)
+
+    def operated(self, function: Callable[..., Any], *terms: Any) -> Any:
+        """Return a SymPy expression."""
+        if function in _OPERATIONS:
+            self.divisors[terms[1]] = None
+        return _OPERATIONS.get(function, function)(*terms)
+
+    def related(self, relation: Callable[..., Any], left: Any, right: Any) -> Any:
+        """Return an unevaluated relation."""
+        return _RELATIONS[relation](left, right, evaluate=False)
+
+    def joined(self, word: Word, *formulas: Formula) -> Formula:
+        """Return the word and the formulas."""
+        return word, formulas
 
     def assume(self, *conditions: Condition) -> None:
         """Add hypotheses."""
-        self.facts += map(formula_of, conditions)
+        self.facts += map(self.formula, conditions)
 
     def show(self, step: Condition) -> None:
         """Add an intermediate claim."""
-        formula = formula_of(step)
-        self.steps.append((*self.facts, _Not(formula)))
+        formula = self.formula(step)
+        self.steps.append((*self.facts, ("not", (formula,))))
         self.facts.append(formula)
 
     def select(self, condition: Condition, then: Any, otherwise: Any) -> Any:
         """Choose between two integers."""
-        condition = formula_of(condition)
-        decided = _decided(condition)
-        if decided is None:
-            decided = self.decided.get(condition)  # a repeated condition takes the same branch as before
-        if decided is not None:
-            return then if decided else otherwise
-        place = len(self.taken)
-        branch = self.choices[place] if place < len(self.choices) else True
-        self.taken.append(branch)
-        self.decided[condition] = branch
-        self.facts.append(condition if branch else _Not(condition))
-        return then if branch else otherwise
-
-    def equal(self, left: Any, right: Any) -> Condition:
-        """Return whether two integers are equal."""
-        return SympyCondition(sympy.Eq(_expression(left), _expression(right), evaluate=False))
-
-    def both(self, *conditions: Condition) -> Condition:
-        """Return whether all conditions hold."""
-        return SympyCondition(("and", tuple(map(formula_of, conditions))))
-
-    def either(self, *conditions: Condition) -> Condition:
-        """Return whether one of the conditions holds."""
-        return SympyCondition(("or", tuple(map(formula_of, conditions))))
-
-    def negation(self, condition: Condition) -> Condition:
-        """Return the opposite of a condition."""
-        return SympyCondition(_Not(formula_of(condition)))
-
-
-def _decided(formula: Formula) -> bool | None:
-    """Return the truth value of a formula, if it is already determined."""
-    if formula in (True, sympy.true):
-        return True
-    if formula in (False, sympy.false):
-        return False
-    return None
+        formula = self.formula(condition)
+        if isinstance(formula, bool):
+            return then if formula else otherwise
+        if formula not in self.decided:  # a repeated condition takes the same branch as before
+            place = len(self.taken)
+            branch = self.choices[place] if place < len(self.choices) else True
+            self.taken.append(branch)
+            self.decided[formula] = branch
+            self.facts.append(formula if branch else ("not", (formula,)))
+        return then if self.decided[formula] else otherwise
 
 
 def problems(build: Callable[[Algebra], Condition]) -> Iterator[Problem]:
@@ -368,8 +277,8 @@ def problems(build: Callable[[Algebra], Condition]) -> Iterator[Problem]:
     problem_of = Problems()
     seen = set()  # paths that diverge after a step share it
     for path, claim in _paths(build):
-        for formulas in (*path.steps, (*path.facts, _Not(claim))):
-            for case in _cases(("and", formulas)):
+        for formulas in (*path.steps, (*path.facts, ("not", (claim,)))):
+            for case in cases(("and", formulas)):
                 if tuple(case) not in seen:
                     seen.add(tuple(case))
                     yield problem_of(path.names, case)
@@ -387,7 +296,7 @@ def divisions(build: Callable[[Algebra], Condition]) -> Iterator[Problem]:
         for divisor in path.divisors:
             if divisor.is_Integer and divisor > 0:
                 continue
-            for case in _cases(("and", tuple(path.facts))):
+            for case in cases(("and", tuple(path.facts))):
                 if (">= 0", divisor - 1) in case:
                     continue
                 known = case if divisor.has(Remainder, Quotient) else [part for part in case if _is_plain(part)]
@@ -406,7 +315,7 @@ def _paths(build: Callable[[Algebra], Condition]) -> Iterator[tuple[SympyPath, F
     choices: list[bool] = []
     while True:
         path = SympyPath(choices)
-        claim = formula_of(build(path))
+        claim = path.formula(build(path))
         yield path, claim
         while path.taken and not path.taken[-1]:
             path.taken.pop()
@@ -418,21 +327,20 @@ def _paths(build: Callable[[Algebra], Condition]) -> Iterator[tuple[SympyPath, F
 Literal = tuple[str, Any]  # ("= 0" | ">= 0", expression)
 
 
-def _cases(formula: Formula, holds: bool = True) -> list[list[Literal]]:
+def cases(formula: Formula, holds: bool = True) -> list[list[Literal]]:
     """Return the disjunctive normal form of a formula or its negation, in equations and inequalities."""
-    if isinstance(formula, _Not):
-        return _cases(formula.formula, not holds)
-    decided = _decided(formula) if not isinstance(formula, tuple) else None
-    if decided is not None:
-        return [[]] if decided == holds else []
+    if isinstance(formula, bool):
+        return [[]] if formula == holds else []
     if isinstance(formula, tuple):
         word, parts = formula
+        if word == "not":
+            return cases(parts[0], not holds)
         if (word == "and") == holds:
             product: list[list[Literal]] = [[]]
             for part in parts:
-                product = [[*done, *more] for done in product for more in _cases(part, holds)]
+                product = [[*done, *more] for done in product for more in cases(part, holds)]
             return product
-        return [case for part in parts for case in _cases(part, holds)]
+        return [case for part in parts for case in cases(part, holds)]
     difference = formula.lhs - formula.rhs
     if isinstance(formula, (sympy.Eq, sympy.Ne)):
         if holds == isinstance(formula, sympy.Eq):

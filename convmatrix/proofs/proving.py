@@ -15,7 +15,7 @@ from convmatrix import options as validate
 from convmatrix.progress import report_step, shows_progress
 from convmatrix.proofs.catalogue import all_theorems
 from convmatrix.proofs.certificates import CertificateError, check_certificate
-from convmatrix.proofs.coq_engine import decide_with_coq, export_text
+from convmatrix.proofs.coq_engine import decide_with_coq, export_text, full_name
 from convmatrix.proofs.results import FORMAT, Part, Proof, theorem_latex
 from convmatrix.proofs.search import decide_with_sympy
 from convmatrix.proofs.smt import decide_with_z3, load_z3
@@ -156,13 +156,11 @@ def _by_coq(theorem: Theorem) -> Proof:
     whole = Part(
         "full statement",
         theorem.statement,
-        r"\text{\texttt{" + full.name.replace("_", r"\_") + "}}",
+        r"\text{\texttt{" + full_name(theorem.name).replace("_", r"\_") + "}}",
         "full statement",
         "coq",
-        full.decision.status,
-        full.decision.certificate,
-        None,
-        {},
+        full.status,
+        full.certificate,
     )
     covered = "; it covers the identities of functions, for any root of unity" if theorem.identities else ""
     closing = f"From there to all weights, channels and axes: by the full statement, a theorem of Coq{covered}."
@@ -243,7 +241,7 @@ def decide_identity(identity: Identity) -> Part:
     left, right = identity.left(), identity.right()
     status = "proved" if sympy.simplify(sympy.expand_trig(left - right)) == 0 else "undecided"
     certificate = {"kind": "identity", "left": str(left), "right": str(right)}
-    return Part(identity.name, identity.text, identity.latex, "identity", "sympy", status, certificate, None, {})
+    return Part(identity.name, identity.text, identity.latex, "identity", "sympy", status, certificate)
 
 
 # --- saved proofs -----------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -43,8 +43,8 @@ class Part:
     decided_by: str
     status: str
     certificate: Mapping[str, Any]
-    counterexample: Mapping[str, int] | None
-    example: Mapping[str, int]
+    counterexample: Mapping[str, int] | None = None
+    example: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, repr=False)

@@ -10,19 +10,19 @@ import operator
 from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.proofs.statements import (
-    Algebra,
     Decision,
     Lemma,
-    SymbolicCondition,
-    SymbolicInteger,
     counterexample,
     evaluate,
-    formula_of,
     no_symbols,
 )
+from convmatrix.proofs.symbols import SymbolicAlgebra, SymbolicInteger
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
+
+    from convmatrix.proofs.symbols import Word
+
 
 _MILLISECONDS: Final = 20_000
 _WHAT: Final = (
@@ -45,130 +45,52 @@ def load_z3() -> Any:
     return z3
 
 
-class SmtCondition(SymbolicCondition):
-    """A formula of z3."""
-
-    def __and__(self, other: Any) -> SmtCondition:
-        return SmtCondition(load_z3().And(self.formula, formula_of(other)))
-
-    def __or__(self, other: Any) -> SmtCondition:
-        return SmtCondition(load_z3().Or(self.formula, formula_of(other)))
-
-    def __invert__(self) -> SmtCondition:
-        return SmtCondition(load_z3().Not(self.formula))
-
-
-class SmtInteger(SymbolicInteger):
-    """A term of z3 that stands for an integer.
-
-    Attributes
-    ----------
-    term : z3.ArithRef
-    """
-
-    def __init__(self, term: Any) -> None:
-        self.term = term
-
-    def __add__(self, other: Any) -> SmtInteger:
-        return SmtInteger(self.term + plain(other))
-
-    def __sub__(self, other: Any) -> SmtInteger:
-        return SmtInteger(self.term - plain(other))
-
-    def __rsub__(self, other: Any) -> SmtInteger:
-        return SmtInteger(plain(other) - self.term)
-
-    def __mul__(self, other: Any) -> SmtInteger:
-        return SmtInteger(self.term * plain(other))
-
-    def __neg__(self) -> SmtInteger:
-        return SmtInteger(-self.term)
-
-    def __mod__(self, other: Any) -> SmtInteger:
-        return SmtInteger(self.term % plain(other))
-
-    def __rmod__(self, other: Any) -> SmtInteger:
-        return SmtInteger(plain(other) % self.term)
-
-    def __floordiv__(self, other: Any) -> SmtInteger:
-        return SmtInteger(self.term / plain(other))
-
-    def __rfloordiv__(self, other: Any) -> SmtInteger:
-        return SmtInteger(plain(other) / self.term)
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    def __lt__(self, other: Any) -> SmtCondition:
-        return SmtCondition(self.term < plain(other))
-
-    def __le__(self, other: Any) -> SmtCondition:
-        return SmtCondition(self.term <= plain(other))
-
-    def __gt__(self, other: Any) -> SmtCondition:
-        return SmtCondition(self.term > plain(other))
-
-    def __ge__(self, other: Any) -> SmtCondition:
-        return SmtCondition(self.term >= plain(other))
-
-    def __eq__(self, other: object) -> Any:
-        return SmtCondition(self.term == plain(other))
-
-    def __ne__(self, other: object) -> Any:
-        return SmtCondition(self.term != plain(other))
-
-
-def plain(value: Any) -> Any:
-    """Return the term of an integer; a number as a Python integer."""
-    return value.term if isinstance(value, SmtInteger) else operator.index(value)
-
-
-class SmtFormula(Algebra):
+class SmtFormula(SymbolicAlgebra):
     """Integers of z3."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.z3 = load_z3()
         self.context = self.z3.Context()  # of its own, so that threads and earlier proofs do not matter
         self.facts: list[tuple[bool, Any]] = []  # whether it is a step, which must be proved, and its formula
-        self.names: list[str] = []
 
-    def integers(self, names: str) -> tuple[SmtInteger, ...]:
-        """Return the integers of these names."""
-        self.names += names.split()
-        return tuple(SmtInteger(self.z3.Int(name, self.context)) for name in names.split())
+    def variable(self, name: str) -> Any:
+        """Return an integer of z3."""
+        return self.z3.Int(name, self.context)
+
+    def truth(self, value: bool) -> Any:
+        """Return a truth value of z3."""
+        return self.z3.BoolVal(value, self.context)
+
+    def operated(self, function: Callable[..., Any], *terms: Any) -> Any:
+        """Return a term of z3."""
+        if function is operator.pow:
+            raise TypeError("the engine z3 supports + - * // % and comparisons, not powers")
+        if function in (operator.add, operator.mul) and isinstance(terms[0], int):
+            terms = terms[::-1]  # x + 1 for 1 + x
+        return (operator.truediv if function is operator.floordiv else function)(*terms)
+
+    def related(self, relation: Callable[..., Any], left: Any, right: Any) -> Any:
+        """Return a formula of z3."""
+        found = relation(left, right)
+        return self.truth(found) if isinstance(found, bool) else found  # of two numbers it is a bool
+
+    def joined(self, word: Word, *formulas: Any) -> Any:
+        """Return a formula of z3."""
+        return {"and": self.z3.And, "or": self.z3.Or, "not": self.z3.Not}[word](*formulas, self.context)
 
     def assume(self, *conditions: Any) -> None:
         """Add hypotheses."""
-        self.facts += [(False, formula_of(condition)) for condition in conditions]
+        self.facts += [(False, self.formula(condition)) for condition in conditions]
 
     def show(self, step: Any) -> None:
         """Add an intermediate claim."""
-        self.facts.append((True, formula_of(step)))
+        self.facts.append((True, self.formula(step)))
 
-    def select(self, condition: Any, then: Any, otherwise: Any) -> Any:
+    def select(self, condition: Any, then: Any, otherwise: Any) -> SymbolicInteger:
         """Choose between two integers."""
-        return SmtInteger(self.z3.If(self._formula(condition), plain(then), plain(otherwise), self.context))
-
-    def equal(self, left: Any, right: Any) -> Any:
-        """Return whether two integers are equal."""
-        left, right = plain(left), plain(right)
-        return left == right if isinstance(left, int) and isinstance(right, int) else SmtCondition(left == right)
-
-    def both(self, *conditions: Any) -> Any:
-        """Return whether all conditions hold."""
-        return SmtCondition(self.z3.And(*map(self._formula, conditions), self.context))
-
-    def either(self, *conditions: Any) -> Any:
-        """Return whether one of the conditions holds."""
-        return SmtCondition(self.z3.Or(*map(self._formula, conditions), self.context))
-
-    def negation(self, condition: Any) -> Any:
-        """Return the opposite of a condition."""
-        return SmtCondition(self.z3.Not(self._formula(condition)))
-
-    def _formula(self, condition: Any) -> Any:
-        """Return the formula of a condition; a bool as one of z3."""
-        formula = formula_of(condition)
-        return self.z3.BoolVal(formula, self.context) if isinstance(formula, bool) else formula
+        chosen = self.z3.If(self.formula(condition), self.term(then), self.term(otherwise), self.context)
+        return SymbolicInteger(self, chosen)
 
 
 def decide_with_z3(lemma: Lemma) -> Decision:
@@ -176,7 +98,7 @@ def decide_with_z3(lemma: Lemma) -> Decision:
     formula = SmtFormula()
     z3 = formula.z3
     try:
-        claim = formula_of(lemma.build(formula))
+        claim = formula.formula(lemma.build(formula))
     except (TypeError, z3.Z3Exception) as error:
         return no_symbols(lemma, error)
     found = counterexample(lemma)
@@ -185,7 +107,6 @@ def decide_with_z3(lemma: Lemma) -> Decision:
     questions = _Questions(z3, formula.context)
     facts: list[Any] = []
     for is_step, condition in (*formula.facts, (True, claim)):
-        condition = z3.BoolVal(condition, formula.context) if isinstance(condition, bool) else condition
         if is_step:
             answer, solver = questions.contradiction(facts, z3.Not(condition))
             if answer == z3.sat:

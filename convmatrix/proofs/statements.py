@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from convmatrix import boundary as _rule
 
@@ -25,68 +25,7 @@ Integer = Any
 Condition = Any
 """A truth value of the engine's kind."""
 
-
-class SymbolicInteger:
-    """Base class of integers without a value: code that asks for one raises TypeError instead of taking a branch."""
-
-    __hash__ = None  # type: ignore[assignment]  # == returns a condition, not a bool
-
-    def __bool__(self) -> bool:
-        raise TypeError("a symbol has no truth value, because it may be zero or not; choose with select(n != 0, ...)")
-
-
-class SymbolicCondition(ABC):
-    """Base class of conditions on integers without a value.
-
-    Conditions are joined with ``& | ~`` and passed to an `Algebra`. They have no truth value and are not compared, so
-    that code in which one is true or equal to another by accident raises TypeError.
-
-    Attributes
-    ----------
-    formula : object
-        The condition in the engine's own terms.
-    """
-
-    __hash__ = None  # type: ignore[assignment]
-
-    def __init__(self, formula: Any) -> None:
-        self.formula = formula
-
-    @abstractmethod
-    def __and__(self, other: Any) -> SymbolicCondition:
-        """Return the condition that both hold."""
-
-    @abstractmethod
-    def __or__(self, other: Any) -> SymbolicCondition:
-        """Return the condition that at least one holds."""
-
-    @abstractmethod
-    def __invert__(self) -> SymbolicCondition:
-        """Return the negation."""
-
-    def __rand__(self, other: Any) -> Any:
-        return self & other
-
-    def __ror__(self, other: Any) -> Any:
-        return self | other
-
-    def __bool__(self) -> bool:
-        raise TypeError("a condition on symbols has no truth value; choose with select(condition, ...)")
-
-    def __eq__(self, other: object) -> bool:
-        raise TypeError("conditions on symbols are not compared; use the algebra's equivalent(left, right)")
-
-    def __ne__(self, other: object) -> bool:
-        raise TypeError("conditions on symbols are not compared; use the algebra's equivalent(left, right)")
-
-
-def formula_of(condition: Condition) -> Any:
-    """Return the engine's formula of a condition; a bool as it is."""
-    if isinstance(condition, SymbolicCondition):
-        return condition.formula
-    if isinstance(condition, bool):
-        return condition
-    raise TypeError(f"{condition!r} is a {type(condition).__name__}, not a condition; compare integers")
+Result = TypeVar("Result")
 
 
 class Algebra(ABC):
@@ -149,45 +88,49 @@ class Algebra(ABC):
         """Return the condition that both hold or neither does."""
         return self.both(self.implies(left, right), self.implies(right, left))
 
+    def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """Return what a function of the one-axis rule returns; the methods below call the rule through this one."""
+        return function(*arguments)
+
     def position(self, axis: Axis, output: Integer, tap: Integer) -> Integer:
         """Return the position that a tap of an output reads, which may be outside the input."""
-        return axis.position(output, tap)
+        return self.run(_rule.Axis.position, axis, output, tap)
 
     def sample(self, axis: Axis, output: Integer, tap: Integer) -> Integer:
         """Return the sample that a tap of an output reads, or `NOTHING`."""
-        return axis.sample(output, tap, self.select)
+        return self.run(_rule.Axis.sample, axis, output, tap, self.select)
 
     def weight(self, axis: Axis, output: Integer, tap: Integer) -> Integer:
         """Return the index of the weight that an output uses at a tap."""
-        return axis.weight(output, tap)
+        return self.run(_rule.Axis.weight, axis, output, tap)
 
     def read_sample(self, position: Integer, size: Integer, boundary: Boundary) -> Integer:
         """Return the sample that is read at a position on an axis of ``size`` samples, or `NOTHING`."""
-        return _rule.read_sample(position, size, boundary, self.select)
+        return self.run(_rule.read_sample, position, size, boundary, self.select)
 
     def read_terms(self, position: Integer, size: Integer, boundary: Boundary) -> tuple[tuple[Integer, Integer], ...]:
         """Return the (sample, coefficient) terms that are read at a position on an axis of ``size`` samples."""
-        return _rule.read_terms(position, size, boundary, self.select)
+        return self.run(_rule.read_terms, position, size, boundary, self.select)
 
     def forward_outputs(self, size: Integer, span: Integer, stride: Integer, low: Integer, high: Integer) -> Integer:
         """Return the number of outputs of a convolution."""
-        return _rule.forward_outputs(size, span, stride, low, high)
+        return self.run(_rule.forward_outputs, size, span, stride, low, high)
 
     def forward_padding(self, word: str, size: Integer, span: Integer, stride: Integer) -> tuple[Integer, Integer]:
         """Return the (low, high) padding of a convolution for "same", "same_lower", "full" or "valid"."""
-        return _rule.forward_padding(word, size, span, stride, self.select)
+        return self.run(_rule.forward_padding, word, size, span, stride, self.select)
 
     def transposed_outputs(
         self, size: Integer, span: Integer, stride: Integer, low: Integer, high: Integer, extra: Integer
     ) -> Integer:
         """Return the number of outputs of a transposed convolution."""
-        return _rule.transposed_outputs(size, span, stride, low, high, extra)
+        return self.run(_rule.transposed_outputs, size, span, stride, low, high, extra)
 
     def transposed_padding(
         self, word: str, size: Integer, span: Integer, stride: Integer, extra: Integer
     ) -> tuple[Integer, Integer, Integer]:
         """Return the (low, high) padding and the output padding of a transposed convolution for a word."""
-        return _rule.transposed_padding(word, size, span, stride, extra, self.select)
+        return self.run(_rule.transposed_padding, word, size, span, stride, extra, self.select)
 
 
 @dataclass(frozen=True)
@@ -210,6 +153,23 @@ class Lemma:
     latex: str
     build: Callable[[Algebra], Condition]
     example: Mapping[str, int]
+
+
+def lemma(
+    name: str, text: str, latex: str, example: Mapping[str, int]
+) -> Callable[[Callable[[Algebra], Condition]], Lemma]:
+    r"""Return a decorator that makes a function from an `Algebra` to a claim the `Lemma` that states it.
+
+    Examples
+    --------
+    >>> @lemma("square", "a square is not negative", r"n^2 \ge 0", {"n": -3})
+    ... def square(a):
+    ...     (n,) = a.integers("n")
+    ...     return n * n >= 0
+    >>> square.name
+    'square'
+    """
+    return lambda build: Lemma(name, text, latex, build, example)
 
 
 class Numbers(Algebra):
@@ -365,6 +325,11 @@ def example_holds(lemma: Lemma) -> bool:
     return evaluate(lemma.build, lemma.example) == (True, True)
 
 
+def undecided(reason: str) -> Decision:
+    """Return the decision that there is none, with its reason."""
+    return Decision("undecided", {"kind": "none", "reason": reason})
+
+
 def no_symbols(lemma: Lemma, error: Exception) -> Decision:
     """Return the decision about code that does not run on symbols, which only plain integers can refute."""
     try:
@@ -373,7 +338,7 @@ def no_symbols(lemma: Lemma, error: Exception) -> Decision:
         found = None
     if found is not None:
         return Decision("refuted", counterexample=found)
-    return Decision("undecided", {"kind": "none", "reason": f"the code that it runs is beyond the engines: {error}"})
+    return undecided(f"the code that it runs is beyond the engines: {error}")
 
 
 def counterexample(lemma: Lemma, trials: int = _TRIALS) -> dict[str, int] | None:

@@ -25,6 +25,7 @@ Coq checks the lemmas and the full statement below, in which ``sample``, ``weigh
 rule of ``convmatrix/boundary.py`` (see :doc:`/howto/prove`). The plain boundaries are zero, circular, reflect,
 symmetric and replicate, which read one sample or none. In theorems on signed boundaries, ``apply_continued`` is the
 layer that reads the samples and coefficients of ``read_terms``, and ``integer`` an integer as an element of the ring.
+Definitions that several theorems share, such as ``centred_axis``, are in the library ``convmatrix/proofs/coq``.
 
 """
 

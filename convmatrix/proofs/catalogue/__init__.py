@@ -13,7 +13,6 @@ from convmatrix.proofs.catalogue import (
     output_sizes,
     reflections,
     shifts,
-    signed_boundaries,
 )
 from convmatrix.proofs.statements import Identity, Theorem
 
@@ -76,7 +75,6 @@ def all_theorems() -> dict[str, Theorem]:
         output_sizes,
         eigenvectors,
         reflections,
-        signed_boundaries,
     )
     found = {theorem.name: theorem for module in modules for theorem in module.THEOREMS}
     return {name: found[name] for name in _ORDER}

@@ -1,25 +1,26 @@
-"""Theorems about borders: where zero padding and the other boundaries break shifts."""
+"""Theorems about borders: where boundaries break shifts, and what the antireflective one continues."""
 
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
+from typing import Any
+
+import numpy as np
+import sympy
 
 from convmatrix import symbolic
 from convmatrix.boundary import Axis, Boundary
 from convmatrix.geometry import ConvGeometry
-from convmatrix.proofs.catalogue.contractions import DISTINCT
+from convmatrix.proofs.catalogue.contractions import distinct_lemma
 from convmatrix.proofs.catalogue.symbol_matrices import (
     Checks,
     broken,
 )
-from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Theorem
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
+from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Theorem, lemma
 
 FOLDED: tuple[Boundary, ...] = ("reflect", "symmetric", "replicate")
+_ANYWHERE = {"n": 4, "position": -3}
+_AXIS = {"n": 6, "k": 3, "d": 1, "p": 1, "t": 0}
 
 
 def _moved_along(a: Algebra, sample: Integer, other: Integer, shift: Integer, size: Integer) -> Condition:
@@ -28,6 +29,13 @@ def _moved_along(a: Algebra, sample: Integer, other: Integer, shift: Integer, si
     return a.either(nothing, a.both(sample >= 0, a.equal(other, (sample + shift) % size)))
 
 
+@lemma(
+    "any shift",
+    "a tap keeps the symmetry in row i exactly where it reads inside both in rows i and i - c, or in neither",
+    r"\text{tap } t \text{ keeps row } i \iff \bigl(0 \le x(i,t) < n \iff 0 \le x(q,t) < n\bigr),\quad q = (i - c) "
+    r"\bmod n",
+    {**_AXIS, "i": 2, "c": 1},
+)
 def _any_shift_lemma(a: Algebra) -> Condition:
     n, k, d, p, i, t, c = a.integers("n k d p i t c")
     a.assume(n >= 1, d >= 1, a.within(i, n), a.within(t, k))
@@ -38,6 +46,12 @@ def _any_shift_lemma(a: Algebra) -> Condition:
     return a.equivalent(kept, a.equivalent(inside, other_inside))
 
 
+@lemma(
+    "border taps",
+    "tap t keeps the symmetry in row i >= 1 exactly unless its position is 0 or n",
+    r"\text{tap } t \text{ breaks row } i \iff i + t d - p \in \{0, n\}",
+    {**_AXIS, "i": 1},
+)
 def _border_tap_lemma(a: Algebra) -> Condition:
     n, k, d, p, i, t = a.integers("n k d p i t")
     a.assume(n >= 2, d >= 1, i >= 1, i < n, a.within(t, k))
@@ -47,6 +61,12 @@ def _border_tap_lemma(a: Algebra) -> Condition:
     return a.equivalent(kept, a.both(a.different(at, 0), a.different(at, n)))
 
 
+@lemma(
+    "taps of row 0",
+    "tap t keeps the symmetry in row 0 exactly where its position is 0, or n or more away",
+    r"\text{tap } t \text{ breaks row } 0 \iff 0 < |t d - p| < n",
+    _AXIS,
+)
 def _first_row_tap_lemma(a: Algebra) -> Condition:
     n, k, d, p, t = a.integers("n k d p t")
     a.assume(n >= 2, d >= 1, a.within(t, k))
@@ -56,6 +76,12 @@ def _first_row_tap_lemma(a: Algebra) -> Condition:
     return a.equivalent(kept, a.either(a.equal(at, 0), at <= -n, at >= n))
 
 
+@lemma(
+    "border rows",
+    "row i >= 1 has a tap at position 0 or n exactly if i <= p or i >= n + p - k + 1",
+    r"\exists t:\ i + t - p \in \{0, n\} \iff i \le p \text{ or } i \ge n + p - k + 1",
+    {"n": 6, "k": 3, "p": 1, "i": 1, "t": 0},
+)
 def _border_row_lemma(a: Algebra) -> Condition:
     n, k, p, i, t = a.integers("n k p i t")
     a.assume(n >= 2, k >= 2, p >= 0, p < k, i >= 1, i < n, a.within(t, k))
@@ -71,6 +97,7 @@ def _border_row_lemma(a: Algebra) -> Condition:
     )
 
 
+@lemma("row 0", "row 0 has a tap at position 1 or -1", r"\exists t:\ t - p = \pm 1", {"n": 6, "k": 3, "p": 1})
 def _first_row_lemma(a: Algebra) -> Condition:
     n, k, p = a.integers("n k p")
     a.assume(n >= 2, k >= 2, p >= 0, p < k)
@@ -85,10 +112,30 @@ def _period(a: Algebra, boundary: Boundary, size: Integer) -> Integer:
     return 2 * size if boundary == "symmetric" else a.select(size > 1, 2 * size - 2, 1)
 
 
-def _folded_lemma(boundary: Boundary, kept: bool) -> Callable[[Algebra], Condition]:
-    """Return the lemma of one boundary for the positions that keep the shift by one, or for the others."""
+_SMALLEST: dict[Boundary, int] = {"reflect": 3, "symmetric": 3, "replicate": 2}
+_PHASE: dict[Boundary, tuple[str, str]] = {
+    "reflect": ("x mod (2 n - 2)", r"x \bmod (2n - 2)"),
+    "symmetric": ("x mod 2 n", r"x \bmod 2n"),
+    "replicate": ("x", "x"),
+}
 
-    def lemma(a: Algebra) -> Condition:
+
+def _folded_lemma(boundary: Boundary, kept: bool) -> Lemma:
+    """Return the lemma of one boundary for the positions that keep the shift by one, or for the others."""
+    words, place = _PHASE[boundary]
+    before, after = rf"r_{{\text{{{boundary}}}}}(x - 1)", rf"(r_{{\text{{{boundary}}}}}(x) - 1) \bmod n"
+
+    @lemma(
+        f"{boundary}, {'kept' if kept else 'broken'}",
+        f"a tap at a position x with {words} from 1 to n - 1 keeps the symmetry"
+        if kept
+        else "a tap at any other position breaks it",
+        rf"1 \le {place} < n \implies {before} = {after}"
+        if kept
+        else rf"\lnot\,(1 \le {place} < n) \implies {before} \ne {after}",
+        {"n": 4, "position": 2 if kept else -1},
+    )
+    def build(a: Algebra) -> Condition:
         n, position = a.integers("n position")
         a.assume(n >= _SMALLEST[boundary])
         periodic = boundary != "replicate"
@@ -103,61 +150,70 @@ def _folded_lemma(boundary: Boundary, kept: bool) -> Callable[[Algebra], Conditi
         moves_along = a.equal(before, a.select(sample > 0, sample - 1, n - 1))
         return moves_along if kept else a.negation(moves_along)
 
-    return lemma
+    return build
 
 
-def _folded_first_row_lemma(boundary: Boundary, position: int) -> Callable[[Algebra], Condition]:
-    """Return the lemma that row 0 breaks at a tap next to the centre."""
+def _folded_first_row_lemma(boundary: Boundary, position: int) -> Lemma:
+    rule = rf"r_{{\text{{{boundary}}}}}"
 
-    def lemma(a: Algebra) -> Condition:
+    @lemma(
+        f"{boundary}, row 0 at {position}",
+        f"row 0 breaks at a tap at position {position}",
+        rf"{rule}(x + n - 1) \ne ({rule}(x) - 1) \bmod n,\ x = {position}",
+        {"n": 4},
+    )
+    def build(a: Algebra) -> Condition:
         (n,) = a.integers("n")
         a.assume(n >= _SMALLEST[boundary])
         sample = a.read_sample(position, n, boundary)
         last = a.read_sample(position + n - 1, n, boundary)
         return a.different(last, a.select(sample > 0, sample - 1, n - 1))
 
-    return lemma
-
-
-_SMALLEST: dict[Boundary, int] = {"reflect": 3, "symmetric": 3, "replicate": 2}
+    return build
 
 
 def _folded(boundary: Boundary) -> tuple[Lemma, ...]:
-    words, place = {
-        "reflect": ("x mod (2 n - 2)", r"x \bmod (2n - 2)"),
-        "symmetric": ("x mod 2 n", r"x \bmod 2n"),
-        "replicate": ("x", "x"),
-    }[boundary]
-    rule = rf"r_{{\text{{{boundary}}}}}"
-    return (
-        Lemma(
-            f"{boundary}, kept",
-            f"a tap at a position x with {words} from 1 to n - 1 keeps the symmetry",
-            rf"1 \le {place} < n \implies {rule}(x - 1) = ({rule}(x) - 1) \bmod n",
-            _folded_lemma(boundary, kept=True),
-            {"n": 4, "position": 2},
-        ),
-        Lemma(
-            f"{boundary}, broken",
-            "a tap at any other position breaks it",
-            rf"\lnot\,(1 \le {place} < n) \implies {rule}(x - 1) \ne ({rule}(x) - 1) \bmod n",
-            _folded_lemma(boundary, kept=False),
-            {"n": 4, "position": -1},
-        ),
-        *(
-            Lemma(
-                f"{boundary}, row 0 at {position}",
-                f"row 0 breaks at a tap at position {position}",
-                rf"{rule}(x + n - 1) \ne ({rule}(x) - 1) \bmod n,\ x = {position}",
-                _folded_first_row_lemma(boundary, position),
-                {"n": 4},
-            )
-            for position in (1, -1)
-        ),
+    own = [_folded_lemma(boundary, kept) for kept in (True, False)]
+    return (*own, *(_folded_first_row_lemma(boundary, position) for position in (1, -1)))
+
+
+@lemma("constants", "the coefficients of what is read at a position sum to one", r"\sum_l c_l(x) = 1", _ANYWHERE)
+def constants_lemma(a: Algebra) -> Condition:
+    """Return the claim that an antireflective axis continues constants as they are."""
+    n, position = a.integers("n position")
+    a.assume(n >= 1)
+    (_, first), (_, second), (_, third) = a.read_terms(position, n, "antireflect")
+    return a.equal(first + second + third, 1)
+
+
+@lemma(
+    "ramps",
+    "the samples that are read, each times its coefficient, sum to the position",
+    r"n \ge 2 \implies \sum_l c_l(x)\, j_l(x) = x",
+    _ANYWHERE,
+)
+def ramp_lemma(a: Algebra) -> Condition:
+    """Return the claim that an antireflective axis continues ramps as they are."""
+    n, position = a.integers("n position")
+    a.assume(n >= 2)
+    (inner, one), (low, second), (high, third) = a.read_terms(position, n, "antireflect")
+    return a.equal(one * inner + second * low + third * high, position)
+
+
+@lemma(
+    "inside",
+    "all samples that are read exist, and a position inside reads the sample there and nothing else",
+    r"0 \le j_l(x) < n;\quad 0 \le x < n \implies j_0 = x,\ c_0 = 1,\ c_1 = c_2 = 0",
+    _ANYWHERE,
+)
+def _inside_lemma(a: Algebra) -> Condition:
+    n, position = a.integers("n position")
+    a.assume(n >= 1)
+    (inner, sign), *rest = a.read_terms(position, n, "antireflect")
+    alone = a.both(a.equal(inner, position), a.equal(sign, 1), *(a.equal(factor, 0) for _, factor in rest))
+    return a.both(
+        a.within(inner, n), *(a.within(sample, n) for sample, _ in rest), a.implies(a.within(position, n), alone)
     )
-
-
-_AXIS = {"n": 6, "k": 3, "d": 1, "p": 1, "t": 0}
 
 
 # --- on explicit matrices of symbols ---
@@ -191,6 +247,41 @@ def _check_folded_border() -> Checks:
             yield f"{boundary}, n = {n}, k = {k}, p = {p}: rows {sorted(expected)}", broken(A, 1, 1) == expected
 
 
+def _check_affine_continuation() -> Checks:
+    """Check the theorem ``affine-continuation``."""
+    for layer in (
+        ConvGeometry(4, 3, padding=[(2, 1)], boundary="antireflect"),
+        ConvGeometry(2, 3, padding=[(4, 5)], boundary="antireflect", flip=True),  # beyond one period
+        ConvGeometry(5, 2, padding=3, stride=2, dilation=3, boundary="antireflect", in_channels=2, out_channels=2),
+        ConvGeometry(5, 2, padding=2, boundary="antireflect", sharing=2),
+        ConvGeometry((3, 2), (2, 3), padding=(1, 2), boundary="antireflect"),
+    ):
+        A, n_axes = symbolic.matrix(layer), len(layer.input_shape)
+        w = np.array(symbolic.weights(layer.n_weights), dtype=object).reshape(layer.weight_shape)
+        numbers = sympy.symbols(f"a:{n_axes} b:{n_axes}")
+        constants, slopes = numbers[:n_axes], numbers[n_axes:]
+
+        def value(place: Any, constants: Any = constants, slopes: Any = slopes) -> Any:
+            factors = (c + s * int(x) for c, s, x in zip(constants, slopes, place, strict=True))
+            return sympy.prod(list(factors))
+
+        x = sympy.Matrix([(h + 1) * value(j) for h in range(layer.in_channels) for j in np.ndindex(*layer.input_shape)])
+        found, rows = A * x, itertools.product(range(layer.out_channels), np.ndindex(*layer.output_shape))
+        same = True
+        for row, (o, i) in enumerate(rows):
+            kernel = tuple(place % axis.tile for place, axis in zip(i, layer.axes, strict=True))
+            own = w[kernel] if layer.sharing != "shared" else w
+            expected = sum(
+                (h + 1)
+                * own[(o, h, *t)]
+                * value([axis.position(p, u) for axis, p, u in zip(layer.axes, i, t, strict=True)])
+                for h in range(layer.in_channels)
+                for t in np.ndindex(*layer.kernel_shape)
+            )
+            same = same and sympy.expand(found[row] - expected) == 0
+        yield f"{layer!r}: affine inputs continue as they are", same
+
+
 THEOREMS = (
     Theorem(
         "zero-padding-border",
@@ -212,44 +303,12 @@ THEOREMS = (
         r"there is none in the others. By the lemma on weights no other tap has the weight of a broken tap, which "
         r"therefore breaks the row.",
         (
-            Lemma(
-                "any shift",
-                "a tap keeps the symmetry in row i exactly where it reads inside both in rows i and i - c, or in "
-                "neither",
-                r"\text{tap } t \text{ keeps row } i \iff \bigl(0 \le x(i,t) < n \iff 0 \le x(q,t) < n\bigr),\quad q "
-                r"= (i - c) \bmod n",
-                _any_shift_lemma,
-                {**_AXIS, "i": 2, "c": 1},
-            ),
-            Lemma(
-                "border taps",
-                "tap t keeps the symmetry in row i >= 1 exactly unless its position is 0 or n",
-                r"\text{tap } t \text{ breaks row } i \iff i + t d - p \in \{0, n\}",
-                _border_tap_lemma,
-                {**_AXIS, "i": 1},
-            ),
-            Lemma(
-                "taps of row 0",
-                "tap t keeps the symmetry in row 0 exactly where its position is 0, or n or more away",
-                r"\text{tap } t \text{ breaks row } 0 \iff 0 < |t d - p| < n",
-                _first_row_tap_lemma,
-                _AXIS,
-            ),
-            Lemma(
-                "border rows",
-                "row i >= 1 has a tap at position 0 or n exactly if i <= p or i >= n + p - k + 1",
-                r"\exists t:\ i + t - p \in \{0, n\} \iff i \le p \text{ or } i \ge n + p - k + 1",
-                _border_row_lemma,
-                {"n": 6, "k": 3, "p": 1, "i": 1, "t": 0},
-            ),
-            Lemma(
-                "row 0",
-                "row 0 has a tap at position 1 or -1",
-                r"\exists t:\ t - p = \pm 1",
-                _first_row_lemma,
-                {"n": 6, "k": 3, "p": 1},
-            ),
-            DISTINCT,
+            _any_shift_lemma,
+            _border_tap_lemma,
+            _first_row_tap_lemma,
+            _border_row_lemma,
+            _first_row_lemma,
+            distinct_lemma,
         ),
         _check_zero_border,
     ),
@@ -268,7 +327,24 @@ THEOREMS = (
         r"Rows $i$ and $i - 1$ read at positions $x$ and $x - 1$. The symmetry asks that the second reads the sample "
         r"before that of the first, on the ring. The lemmas decide it for every $x$. Row 0 goes with row $n - 1$, "
         r"whose position is $x + n - 1$. By the last lemma no other tap has the weight of a broken tap.",
-        (*(lemma for boundary in FOLDED for lemma in _folded(boundary)), DISTINCT),
+        (*(lemma for boundary in FOLDED for lemma in _folded(boundary)), distinct_lemma),
         _check_folded_border,
+    ),
+    Theorem(
+        "affine-continuation",
+        "The antireflective boundary continues constants and ramps as they are: a layer maps affine inputs to what a "
+        "convolution of the unbounded grid maps them to, up to the very border.",
+        r"Let the boundary of every axis be antireflective, and let $x$ be a product of one function $\alpha + \beta "
+        r"j$ of the sample $j$ on each axis, with a factor $u_h$ in each channel $h$. Then output $i$ is the sum over "
+        r"channels and taps of $w\, u_h$ times the product of the values $\alpha + \beta\, x(i, t)$ at the positions "
+        r"$x(i, t) = i s + t d - p$, inside or outside. So is every sum of such inputs.",
+        "n >= 2 on each axis, or n = 1 and slope 0 there; any padding, stride, dilation, kernel, tiles, channels, "
+        "groups, on any number of axes.",
+        r"At each position the boundary reads $\sum_l c_l\, x_{j_l}$. By the first lemma the coefficients sum to one, "
+        r"and by the second $\sum_l c_l\, j_l$ is the position: so $\sum_l c_l (\alpha + \beta j_l) = \alpha + \beta\, "
+        r"x(i, t)$. On more axes the terms of one axis are read in those of the others, which multiplies the values. "
+        r"By the last lemma the samples exist, and inside nothing is changed.",
+        (constants_lemma, ramp_lemma, _inside_lemma),
+        _check_affine_continuation,
     ),
 )

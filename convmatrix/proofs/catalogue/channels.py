@@ -10,11 +10,19 @@ import sympy
 from convmatrix import symbolic
 from convmatrix.boundary import Axis
 from convmatrix.geometry import ConvGeometry
-from convmatrix.proofs.catalogue.contractions import DISTINCT, SAME_KERNEL
+from convmatrix.proofs.catalogue.contractions import distinct_lemma, kernel_lemma
 from convmatrix.proofs.catalogue.symbol_matrices import Checks, matrix_by_loop, with_weights
-from convmatrix.proofs.statements import Algebra, Condition, Lemma, Theorem
+from convmatrix.proofs.statements import Algebra, Condition, Theorem, lemma
+
+_FLAT = {"outputs": 2, "inputs": 3, "k": 3, "g": 1, "o": 1, "c": 2, "i": 1, "t": 2}
 
 
+@lemma(
+    "kernel",
+    "output tile q + b with 0 <= b < tile uses the weights b k + t of kernel b",
+    r"\omega(\tau q + b, t) = b k + t,\quad 0 \le b k + t < \tau k",
+    {"tile": 2, "k": 3, "q": 1, "number": 1, "t": 2},
+)
 def _kernel_number_lemma(a: Algebra) -> Condition:
     tile, k, q, number, t = a.integers("tile k q number t")
     a.assume(a.within(number, tile), a.within(t, k))
@@ -23,11 +31,23 @@ def _kernel_number_lemma(a: Algebra) -> Condition:
     return a.both(a.equal(weight, number * k + t), a.within(weight, tile * k))
 
 
+@lemma(
+    "one kernel",
+    "without tiles, tap t has weight t at every output",
+    r"\tau = 1 \implies \omega(i, t) = t",
+    {"m": 2, "n": 3, "k": 3, "i": 1, "t": 2},
+)
 def _shared_weight_lemma(a: Algebra) -> Condition:
     m, n, k, i, t = a.integers("m n k i t")
     return a.equal(a.weight(Axis(m, n, k), i, t), t)
 
 
+@lemma(
+    "flipped",
+    "a flipped kernel has weight t at the position of tap k - 1 - t",
+    r"x^*(i, t) = x(i, k - 1 - t),\quad \omega^*(i, t) = \omega(i, t)",
+    {"m": 2, "n": 3, "k": 3, "s": 1, "d": 1, "p": 0, "i": 1, "t": 2},
+)
 def _flipped_weight_lemma(a: Algebra) -> Condition:
     m, n, k, s, d, p, i, t = a.integers("m n k s d p i t")
     axis, flipped = Axis(m, n, k, s, d, p), Axis(m, n, k, s, d, p, flip=True)
@@ -37,6 +57,14 @@ def _flipped_weight_lemma(a: Algebra) -> Condition:
     )
 
 
+@lemma(
+    "flat index",
+    "the weight of an axis, in an array with kernels, pairs of channels and taps as axes, has the index (b P + e) k + "
+    "t",
+    r"\bigl(\omega - \omega \bmod k\bigr) P + e k + \omega \bmod k = (b P + e) k + t,\quad \omega = \omega(i, t),\ b "
+    r"= i \bmod \tau",
+    {"tile": 2, "k": 3, "pairs": 4, "pair": 3, "i": 5, "t": 2},
+)
 def _flat_weight_lemma(a: Algebra) -> Condition:
     tile, k, pairs, pair, i, t = a.integers("tile k pairs pair i t")
     a.assume(tile >= 1, a.within(t, k), a.within(pair, pairs))
@@ -47,6 +75,12 @@ def _flat_weight_lemma(a: Algebra) -> Condition:
     return a.equal(flat, (i % tile * pairs + pair) * k + t)
 
 
+@lemma(
+    "distinct weights of channels",
+    "the weight of a tap for a pair of channels is that of no other tap and no other pair",
+    r"(o C + c) k + \omega(t) = (o' C + c') k + \omega(u) \implies o = o',\ c = c',\ t = u",
+    {"inputs": 2, "k": 3, "o": 1, "c": 1, "t": 2, "other": 1, "d": 1, "u": 2},
+)
 def _pair_lemma(a: Algebra) -> Condition:
     inputs, k, o, c, t, other, d, u = a.integers("inputs k o c t other d u")
     axis = Axis(1, 1, k)
@@ -58,6 +92,12 @@ def _pair_lemma(a: Algebra) -> Condition:
     return a.both(a.equal(o, other), a.equal(c, d), a.equal(t, u))
 
 
+@lemma(
+    "weights",
+    "the weights of output channel g D + o are those of channel o, from g D C k on",
+    r"\bigl((g D + o) C + c\bigr) k + \omega(t) = g D C k + (o C + c) k + \omega(t)",
+    _FLAT,
+)
 def _group_weight_lemma(a: Algebra) -> Condition:
     outputs, inputs, k, g, o, c, i, t = a.integers("outputs inputs k g o c i t")
     weight = a.weight(Axis(1, 1, k), i, t)
@@ -65,6 +105,12 @@ def _group_weight_lemma(a: Algebra) -> Condition:
     return a.equal(flat, g * (outputs * inputs * k) + ((o * inputs + c) * k + weight))
 
 
+@lemma(
+    "rows and columns",
+    "place x of channel g C + c is place c n + x of block g",
+    r"(g C + c) n + x = g (C n) + (c n + x),\quad 0 \le c n + x < C n",
+    {"channels": 2, "size": 4, "g": 1, "c": 1, "x": 3},
+)
 def _group_place_lemma(a: Algebra) -> Condition:
     channels, size, g, c, x = a.integers("channels size g c x")
     a.assume(a.within(c, channels), a.within(x, size))
@@ -74,12 +120,24 @@ def _group_place_lemma(a: Algebra) -> Condition:
     )
 
 
+@lemma(
+    "one block",
+    "numbers in blocks of one width are equal only if block and place are",
+    r"g b + x = h b + y,\ 0 \le x, y < b \implies g = h,\ x = y",
+    {"width": 4, "g": 1, "h": 1, "x": 3, "y": 3},
+)
 def _one_block_lemma(a: Algebra) -> Condition:
     width, g, h, x, y = a.integers("width g h x y")
     a.assume(a.within(x, width), a.within(y, width), a.equal(g * width + x, h * width + y))
     return a.both(a.equal(g, h), a.equal(x, y))
 
 
+@lemma(
+    "group",
+    "output channel g D + o belongs to the group that begins at channel g D",
+    r"(g D + o) - (g D + o) \bmod D = g D",
+    {"outputs": 4, "g": 1, "o": 3},
+)
 def _group_channel_lemma(a: Algebra) -> Condition:
     outputs, g, o = a.integers("outputs g o")
     a.assume(a.within(o, outputs))
@@ -87,12 +145,24 @@ def _group_channel_lemma(a: Algebra) -> Condition:
     return a.equal(number - number % outputs, g * outputs)
 
 
+@lemma(
+    "rows of U",
+    "row (c k + t) m + i of U meets column q m + j only if q = c k + t and i = j",
+    r"(c k + t) m + i = q m + j \implies q = c k + t,\ i = j",
+    {"m": 4, "k": 3, "c": 1, "t": 2, "i": 1, "q": 5, "j": 1},
+)
 def _unfold_row_lemma(a: Algebra) -> Condition:
     m, k, c, t, i, q, j = a.integers("m k c t i q j")
     a.assume(a.within(i, m), a.within(j, m), a.equal((c * k + t) * m + i, q * m + j))
     return a.both(a.equal(q, c * k + t), a.equal(i, j))
 
 
+@lemma(
+    "entries of W",
+    "column c k + t of row o is the weight of tap t for this pair of channels",
+    r"(o C + c) k + \omega(t) = o (C k) + (c k + \omega(t)),\quad 0 \le c k + \omega(t) < C k",
+    {"inputs": 2, "k": 3, "o": 1, "c": 1, "i": 0, "t": 2},
+)
 def _unfold_weight_lemma(a: Algebra) -> Condition:
     inputs, k, o, c, i, t = a.integers("inputs k o c i t")
     a.assume(a.within(c, inputs), a.within(t, k))
@@ -101,6 +171,7 @@ def _unfold_weight_lemma(a: Algebra) -> Condition:
     return a.both(a.equal((o * inputs + c) * k + weight, o * (inputs * k) + column), a.within(column, inputs * k))
 
 
+@lemma("one term", "g (w x) = w (x g)", r"g (w x) = w (x g)", {"g": 2, "x": 3, "w": 5})
 def _adjoint_term_lemma(a: Algebra) -> Condition:
     g, x, w = a.integers("g x w")
     return a.equal(g * (w * x), w * (x * g))
@@ -183,25 +254,6 @@ def _check_weight_gradient_adjoint() -> Checks:
             yield f"{layer!r}: one block for each output channel", jacobian == sympy.diag(*[own] * blocks)
 
 
-_FLAT = {"outputs": 2, "inputs": 3, "k": 3, "g": 1, "o": 1, "c": 2, "i": 1, "t": 2}
-
-PLACES = Lemma(
-    "one block",
-    "numbers in blocks of one width are equal only if block and place are",
-    r"g b + x = h b + y,\ 0 \le x, y < b \implies g = h,\ x = y",
-    _one_block_lemma,
-    {"width": 4, "g": 1, "h": 1, "x": 3, "y": 3},
-)
-
-PAIRS = Lemma(
-    "distinct weights of channels",
-    "the weight of a tap for a pair of channels is that of no other tap and no other pair",
-    r"(o C + c) k + \omega(t) = (o' C + c') k + \omega(u) \implies o = o',\ c = c',\ t = u",
-    _pair_lemma,
-    {"inputs": 2, "k": 3, "o": 1, "c": 1, "t": 2, "other": 1, "d": 1, "u": 2},
-)
-
-
 THEOREMS = (
     Theorem(
         "tap-weights",
@@ -219,39 +271,13 @@ THEOREMS = (
         r"found by the third lemma. The next two say that no two pairs of channels, and no two taps, share a weight, "
         r"the one before the last that no two kernels do. The last one is about flipped kernels.",
         (
-            Lemma(
-                "kernel",
-                "output tile q + b with 0 <= b < tile uses the weights b k + t of kernel b",
-                r"\omega(\tau q + b, t) = b k + t,\quad 0 \le b k + t < \tau k",
-                _kernel_number_lemma,
-                {"tile": 2, "k": 3, "q": 1, "number": 1, "t": 2},
-            ),
-            Lemma(
-                "one kernel",
-                "without tiles, tap t has weight t at every output",
-                r"\tau = 1 \implies \omega(i, t) = t",
-                _shared_weight_lemma,
-                {"m": 2, "n": 3, "k": 3, "i": 1, "t": 2},
-            ),
-            Lemma(
-                "flat index",
-                "the weight of an axis, in an array with kernels, pairs of channels and taps as axes, has the index (b "
-                "P + e) k + t",
-                r"\bigl(\omega - \omega \bmod k\bigr) P + e k + \omega \bmod k = (b P + e) k + t,\quad \omega = "
-                r"\omega(i, t),\ b = i \bmod \tau",
-                _flat_weight_lemma,
-                {"tile": 2, "k": 3, "pairs": 4, "pair": 3, "i": 5, "t": 2},
-            ),
-            PAIRS,
-            DISTINCT,
-            SAME_KERNEL,
-            Lemma(
-                "flipped",
-                "a flipped kernel has weight t at the position of tap k - 1 - t",
-                r"x^*(i, t) = x(i, k - 1 - t),\quad \omega^*(i, t) = \omega(i, t)",
-                _flipped_weight_lemma,
-                {"m": 2, "n": 3, "k": 3, "s": 1, "d": 1, "p": 0, "i": 1, "t": 2},
-            ),
+            _kernel_number_lemma,
+            _shared_weight_lemma,
+            _flat_weight_lemma,
+            _pair_lemma,
+            distinct_lemma,
+            kernel_lemma,
+            _flipped_weight_lemma,
         ),
         _check_tap_weights,
     ),
@@ -267,30 +293,7 @@ THEOREMS = (
         r"By the next, applied to rows with $D$ and to columns with $C$ channels, its rows and columns are those of "
         r"output channel $o$ and input channel $c$ in block $g$; by the third the weights are those from $g D C k$ "
         r"on. The last says that no row and no column is in two blocks.",
-        (
-            Lemma(
-                "group",
-                "output channel g D + o belongs to the group that begins at channel g D",
-                r"(g D + o) - (g D + o) \bmod D = g D",
-                _group_channel_lemma,
-                {"outputs": 4, "g": 1, "o": 3},
-            ),
-            Lemma(
-                "rows and columns",
-                "place x of channel g C + c is place c n + x of block g",
-                r"(g C + c) n + x = g (C n) + (c n + x),\quad 0 \le c n + x < C n",
-                _group_place_lemma,
-                {"channels": 2, "size": 4, "g": 1, "c": 1, "x": 3},
-            ),
-            Lemma(
-                "weights",
-                "the weights of output channel g D + o are those of channel o, from g D C k on",
-                r"\bigl((g D + o) C + c\bigr) k + \omega(t) = g D C k + (o C + c) k + \omega(t)",
-                _group_weight_lemma,
-                _FLAT,
-            ),
-            PLACES,
-        ),
+        (_group_channel_lemma, _group_place_lemma, _group_weight_lemma, _one_block_lemma),
         _check_grouped_blocks,
     ),
     Theorem(
@@ -305,23 +308,7 @@ THEOREMS = (
         r"Row $o m + j$ of $W \otimes I$ has $W_{o q}$ at column $q m + j$, so the product has $W_{o q}$ where row $q "
         r"m + j$ of $U$ has a 1. By the first lemma this row is that of output $j$ and of the channel and tap with $q "
         r"= c k + t$; by the second $W_{o q}$ is the weight that tap $t$ has from channel $c$ to channel $o$.",
-        (
-            Lemma(
-                "rows of U",
-                "row (c k + t) m + i of U meets column q m + j only if q = c k + t and i = j",
-                r"(c k + t) m + i = q m + j \implies q = c k + t,\ i = j",
-                _unfold_row_lemma,
-                {"m": 4, "k": 3, "c": 1, "t": 2, "i": 1, "q": 5, "j": 1},
-            ),
-            Lemma(
-                "entries of W",
-                "column c k + t of row o is the weight of tap t for this pair of channels",
-                r"(o C + c) k + \omega(t) = o (C k) + (c k + \omega(t)),\quad 0 \le c k + \omega(t) < C k",
-                _unfold_weight_lemma,
-                {"inputs": 2, "k": 3, "o": 1, "c": 1, "i": 0, "t": 2},
-            ),
-            PLACES,
-        ),
+        (_unfold_row_lemma, _unfold_weight_lemma, _one_block_lemma),
         _check_kernel_unfold,
     ),
     Theorem(
@@ -337,17 +324,7 @@ THEOREMS = (
         r"second, a weight belongs to one output channel, one input channel and one tap. So column $(o C + c) k + t$ "
         r"of $J(x)$ is zero but in the rows of output channel $o$, and has one sample there, the one that tap $t$ "
         r"reads.",
-        (
-            Lemma(
-                "one term",
-                "g (w x) = w (x g)",
-                r"g (w x) = w (x g)",
-                _adjoint_term_lemma,
-                {"g": 2, "x": 3, "w": 5},
-            ),
-            PAIRS,
-            DISTINCT,
-        ),
+        (_adjoint_term_lemma, _pair_lemma, distinct_lemma),
         _check_weight_gradient_adjoint,
     ),
 )

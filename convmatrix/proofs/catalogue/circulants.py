@@ -9,16 +9,22 @@ from convmatrix.boundary import Axis
 from convmatrix.equivariance import actions
 from convmatrix.equivariance.sharing import equivariant_pattern
 from convmatrix.geometry import ConvGeometry
-from convmatrix.proofs.catalogue.contractions import DISTINCT
+from convmatrix.proofs.catalogue.contractions import distinct_lemma
 from convmatrix.proofs.catalogue.symbol_matrices import (
     Checks,
     convolved,
     ring,
     with_weights,
 )
-from convmatrix.proofs.statements import Algebra, Condition, Lemma, Theorem
+from convmatrix.proofs.statements import Algebra, Condition, Theorem, lemma
 
 
+@lemma(
+    "normal form",
+    "shifting by n - i takes the pair (i, j) to (0, (j - i) mod n)",
+    r"(i + (n - i)) \bmod n = 0,\quad (j + (n - i)) \bmod n = (j - i) \bmod n",
+    {"n": 5, "i": 4, "j": 1},
+)
 def _normal_form_lemma(a: Algebra) -> Condition:
     n, i, j = a.integers("n i j")
     a.assume(n >= 1, a.within(i, n), a.within(j, n))
@@ -26,6 +32,12 @@ def _normal_form_lemma(a: Algebra) -> Condition:
     return a.both(a.equal((i + c) % n, 0), a.equal((j + c) % n, (j - i) % n))
 
 
+@lemma(
+    "reading",
+    "tap (j - i) mod n of output i reads sample j",
+    r"r\bigl(i, (j - i) \bmod n\bigr) = j",
+    {"n": 5, "i": 4, "j": 1},
+)
 def _reading_lemma(a: Algebra) -> Condition:
     n, i, j = a.integers("n i j")
     a.assume(n >= 1, a.within(i, n), a.within(j, n))
@@ -34,6 +46,12 @@ def _reading_lemma(a: Algebra) -> Condition:
     return a.both(a.within(tap, n), a.equal(a.sample(axis, i, tap), j))
 
 
+@lemma(
+    "only tap",
+    "no other tap of output i reads sample j",
+    r"r(i, t) = j \implies t = (j - i) \bmod n",
+    {"n": 5, "i": 4, "j": 1, "t": 2},
+)
 def _only_tap_lemma(a: Algebra) -> Condition:
     n, i, j, t = a.integers("n i j t")
     a.assume(n >= 1, a.within(i, n), a.within(j, n), a.within(t, n))
@@ -41,6 +59,12 @@ def _only_tap_lemma(a: Algebra) -> Condition:
     return a.equal(t, (j - i) % n)
 
 
+@lemma(
+    "product",
+    "tap u read from tap t is tap t + u of the product",
+    r"r_B(r_A(i, t), u) = r_{AB}(i, t + u)",
+    {"n": 4, "k": 3, "l": 2, "d": 1, "p": 1, "r": 0, "i": 3, "t": 2, "u": 1},
+)
 def _product_lemma(a: Algebra) -> Condition:
     n, k, length, d, p, r, i, t, u = a.integers("n k l d p r i t u")
     a.assume(n >= 1, d >= 1, a.within(i, n), a.within(t, k), a.within(u, length))
@@ -52,6 +76,12 @@ def _product_lemma(a: Algebra) -> Condition:
     )
 
 
+@lemma(
+    "commuting",
+    "the two taps may be read in either order, also with different dilations",
+    r"r_B(r_A(i, t), u) = r_A(r_B(i, u), t)",
+    {"n": 4, "k": 3, "l": 2, "d": 1, "e": 3, "p": 1, "r": 0, "i": 3, "t": 2, "u": 1},
+)
 def _commuting_lemma(a: Algebra) -> Condition:
     n, k, length, d, e, p, r, i, t, u = a.integers("n k l d e p r i t u")
     a.assume(n >= 1, d >= 1, e >= 1, a.within(i, n), a.within(t, k), a.within(u, length))
@@ -60,6 +90,12 @@ def _commuting_lemma(a: Algebra) -> Condition:
     return a.equal(one, a.sample(first, a.sample(second, i, u), t))
 
 
+@lemma(
+    "zero padding",
+    "output 0 reads nothing at tap 0 and sample 1 at tap 2, output 1 reads sample 0 at tap 0",
+    r"r(0, 0) = \varnothing,\quad r(0, 2) = 1,\quad r(1, 0) = 0",
+    {"n": 2},
+)
 def _zero_padded_lemma(a: Algebra) -> Condition:
     (n,) = a.integers("n")
     a.assume(n >= 2)
@@ -71,6 +107,12 @@ def _zero_padded_lemma(a: Algebra) -> Condition:
     )
 
 
+@lemma(
+    "compression",
+    "sample j < n is read on the axis just where it is read on the ring",
+    r"r_{\text{zero}}(i, t) = j \iff r_{\text{ring}}(i, t) = j",
+    {"n": 4, "m": 6, "k": 3, "d": 1, "p": 2, "i": 5, "t": 0, "j": 3},
+)
 def _compression_lemma(a: Algebra) -> Condition:
     n, m, k, d, p, i, t, j = a.integers("n m k d p i t j")
     reach = d * (k - 1)
@@ -80,6 +122,12 @@ def _compression_lemma(a: Algebra) -> Condition:
     return a.equivalent(a.equal(a.sample(axis, i, t), j), a.equal(a.sample(ring, i, t), j))
 
 
+@lemma(
+    "range",
+    "no position lies below -d (k - 1)",
+    r"i + t d - p \ge -d (k - 1)",
+    {"k": 3, "d": 1, "p": 2, "i": 5, "t": 0},
+)
 def _compression_range_lemma(a: Algebra) -> Condition:
     k, d, p, i, t = a.integers("k d p i t")
     a.assume(d >= 1, k >= 1, i >= 0, a.within(t, k), p >= 0, p <= d * (k - 1))
@@ -142,30 +190,7 @@ THEOREMS = (
         r"$M_{ij} = M_{0,(j-i) \bmod n}$. With $w_t = M_{0t}$ the other two lemmas say that the circular convolution "
         r"with $n$ taps and no padding has the one weight $w_{(j-i) \bmod n}$ at $(i,j)$, which no other tap has by "
         r"the last lemma. On more axes the same steps are taken axis by axis.",
-        (
-            Lemma(
-                "normal form",
-                "shifting by n - i takes the pair (i, j) to (0, (j - i) mod n)",
-                r"(i + (n - i)) \bmod n = 0,\quad (j + (n - i)) \bmod n = (j - i) \bmod n",
-                _normal_form_lemma,
-                {"n": 5, "i": 4, "j": 1},
-            ),
-            Lemma(
-                "reading",
-                "tap (j - i) mod n of output i reads sample j",
-                r"r\bigl(i, (j - i) \bmod n\bigr) = j",
-                _reading_lemma,
-                {"n": 5, "i": 4, "j": 1},
-            ),
-            Lemma(
-                "only tap",
-                "no other tap of output i reads sample j",
-                r"r(i, t) = j \implies t = (j - i) \bmod n",
-                _only_tap_lemma,
-                {"n": 5, "i": 4, "j": 1, "t": 2},
-            ),
-            DISTINCT,
-        ),
+        (_normal_form_lemma, _reading_lemma, _only_tap_lemma, distinct_lemma),
         _check_circulant_converse,
     ),
     Theorem(
@@ -183,29 +208,7 @@ THEOREMS = (
         r"at $x$; by the second it is the same for $BA$. With zeros around, let $A$ have only its first and $B$ only "
         r"its last of three taps: row 0 of $AB$ is zero, for $A$ reads nothing there, but $BA$ has $w_0 v_2$ at $(0, "
         r"0)$.",
-        (
-            Lemma(
-                "product",
-                "tap u read from tap t is tap t + u of the product",
-                r"r_B(r_A(i, t), u) = r_{AB}(i, t + u)",
-                _product_lemma,
-                {"n": 4, "k": 3, "l": 2, "d": 1, "p": 1, "r": 0, "i": 3, "t": 2, "u": 1},
-            ),
-            Lemma(
-                "commuting",
-                "the two taps may be read in either order, also with different dilations",
-                r"r_B(r_A(i, t), u) = r_A(r_B(i, u), t)",
-                _commuting_lemma,
-                {"n": 4, "k": 3, "l": 2, "d": 1, "e": 3, "p": 1, "r": 0, "i": 3, "t": 2, "u": 1},
-            ),
-            Lemma(
-                "zero padding",
-                "output 0 reads nothing at tap 0 and sample 1 at tap 2, output 1 reads sample 0 at tap 0",
-                r"r(0, 0) = \varnothing,\quad r(0, 2) = 1,\quad r(1, 0) = 0",
-                _zero_padded_lemma,
-                {"n": 2},
-            ),
-        ),
+        (_product_lemma, _commuting_lemma, _zero_padded_lemma),
         _check_circulants_commute,
     ),
     Theorem(
@@ -218,22 +221,7 @@ THEOREMS = (
         r"The lemmas compare what both rules read: a position below 0 or from $n$ up reads nothing in the one and, "
         r"taken modulo the size of the ring, a sample from $n$ up in the other. The high padding is at most $d(k-1)$, "
         r"so that positions end at $n - 1 + d(k-1)$.",
-        (
-            Lemma(
-                "compression",
-                "sample j < n is read on the axis just where it is read on the ring",
-                r"r_{\text{zero}}(i, t) = j \iff r_{\text{ring}}(i, t) = j",
-                _compression_lemma,
-                {"n": 4, "m": 6, "k": 3, "d": 1, "p": 2, "i": 5, "t": 0, "j": 3},
-            ),
-            Lemma(
-                "range",
-                "no position lies below -d (k - 1)",
-                r"i + t d - p \ge -d (k - 1)",
-                _compression_range_lemma,
-                {"k": 3, "d": 1, "p": 2, "i": 5, "t": 0},
-            ),
-        ),
+        (_compression_lemma, _compression_range_lemma),
         _check_toeplitz_compression,
     ),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import sympy
@@ -12,30 +12,40 @@ from convmatrix import symbolic
 from convmatrix.boundary import PLAIN, Axis, Boundary
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.symbol_matrices import Checks, with_weights
-from convmatrix.proofs.statements import Algebra, Condition, Lemma, Theorem
+from convmatrix.proofs.statements import Algebra, Condition, Lemma, Theorem, lemma
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+_AXIS = {"m": 5, "n": 5, "k": 3, "s": 2, "d": 2, "p": 1, "i": 2, "t": 1}
 
 
-def _zeros_lemma(boundary: Boundary) -> Callable[[Algebra], Condition]:
-    """Return the lemma that tap t of the dilated kernel reads what tap d t of the kernel with zeros reads."""
-
-    def lemma(a: Algebra) -> Condition:
+def _zeros_lemma(boundary: Boundary) -> Lemma:
+    @lemma(
+        f"{boundary} boundary",
+        "tap t of the dilated kernel reads what tap d t of the longer kernel reads",
+        r"r_d(i, t) = r_1(i, d t)",
+        _AXIS,
+    )
+    def build(a: Algebra) -> Condition:
         m, n, k, s, d, p, i, t = a.integers("m n k s d p i t")
         a.assume(n >= 1, d >= 1, a.within(t, k))
         dilated, spread = Axis(m, n, k, s, d, p, boundary), Axis(m, n, d * (k - 1) + 1, s, 1, p, boundary)
         return a.equal(a.sample(dilated, i, t), a.sample(spread, i, d * t))
 
-    return lemma
+    return build
 
 
+@lemma("flipped", "the same holds for the positions of flipped kernels", r"x_d(i, t) = x_1(i, d t)", _AXIS)
 def _zeros_flip_lemma(a: Algebra) -> Condition:
     m, n, k, s, d, p, i, t = a.integers("m n k s d p i t")
     dilated, spread = Axis(m, n, k, s, d, p, flip=True), Axis(m, n, d * (k - 1) + 1, s, 1, p, flip=True)
     return a.equal(a.position(dilated, i, t), a.position(spread, i, d * t))
 
 
+@lemma(
+    "places",
+    "place d t is one of the longer kernel, and no other tap has it",
+    r"0 \le \omega(i, d t) \le d (k - 1),\quad \omega(i, d t) = \omega(i, d u) \implies t = u",
+    {"k": 3, "d": 2, "i": 1, "t": 1, "u": 1},
+)
 def _zeros_tap_lemma(a: Algebra) -> Condition:
     k, d, i, t, u = a.integers("k d i t u")
     a.assume(d >= 1, a.within(t, k), a.within(u, k))
@@ -44,18 +54,28 @@ def _zeros_tap_lemma(a: Algebra) -> Condition:
     return a.both(a.within(place, d * (k - 1) + 1), a.implies(a.equal(place, other), a.equal(t, u)))
 
 
-def _subsampled_lemma(boundary: Boundary) -> Callable[[Algebra], Condition]:
-    """Return the lemma that output i with stride s reads what output s i reads with stride 1."""
-
-    def lemma(a: Algebra) -> Condition:
+def _subsampled_lemma(boundary: Boundary) -> Lemma:
+    @lemma(
+        f"{boundary} boundary",
+        "output i with stride s reads what output s i reads with stride 1",
+        r"r_s(i, t) = r_1(s i, t)",
+        _AXIS,
+    )
+    def build(a: Algebra) -> Condition:
         m, n, k, s, d, p, i, t = a.integers("m n k s d p i t")
         a.assume(n >= 1, s >= 1, a.within(i, m), a.within(t, k))
         strided, dense = Axis(m, n, k, s, d, p, boundary), Axis(s * (m - 1) + 1, n, k, 1, d, p, boundary)
         return a.equal(a.sample(strided, i, t), a.sample(dense, s * i, t))
 
-    return lemma
+    return build
 
 
+@lemma(
+    "weights",
+    "output s i is one of the outputs with stride 1, and uses the weight of output i with stride s",
+    r"0 \le s i \le s (m - 1),\quad \omega_s(i, t) = \omega_1(s i, t)",
+    {"m": 5, "n": 5, "k": 3, "s": 2, "i": 2, "t": 1},
+)
 def _subsampled_weight_lemma(a: Algebra) -> Condition:
     m, n, k, s, i, t = a.integers("m n k s i t")
     a.assume(s >= 1, a.within(i, m), a.within(t, k))
@@ -63,6 +83,12 @@ def _subsampled_weight_lemma(a: Algebra) -> Condition:
     return a.both(a.within(s * i, s * (m - 1) + 1), a.equal(a.weight(strided, i, t), a.weight(dense, s * i, t)))
 
 
+@lemma(
+    "outputs",
+    "of M outputs with stride 1, the layer with stride s has those at multiples of s: s (m - 1) < M <= s m",
+    r"s (m - 1) < M \le s m",
+    {"n": 7, "k": 3, "s": 2, "d": 1, "low": 1, "high": 1},
+)
 def _subsampled_outputs_lemma(a: Algebra) -> Condition:
     n, k, s, d, low, high = a.integers("n k s d low high")
     a.assume(s >= 1)
@@ -71,6 +97,13 @@ def _subsampled_outputs_lemma(a: Algebra) -> Condition:
     return a.both(s * (m - 1) < dense, dense <= s * m)
 
 
+@lemma(
+    "ring",
+    "on a ring of d g samples, output d i + f reads sample d j + (f - p) mod d, if output i of the layer with "
+    "dilation 1 reads j",
+    r"r(d i + \varphi, t) = d\, r'(i, t) + \sigma",
+    {"g": 3, "k": 3, "d": 2, "p": 3, "i": 1, "t": 2, "phase": 0, "source": 1, "c": -2},
+)
 def _ring_phase_lemma(a: Algebra) -> Condition:
     g, k, d, p, i, t, phase, source, c = a.integers("g k d p i t phase source c")
     a.assume(g >= 1, a.within(phase, d), a.within(source, d), a.within(i, g), a.within(t, k))
@@ -80,6 +113,12 @@ def _ring_phase_lemma(a: Algebra) -> Condition:
     return a.equal(a.sample(dilated, d * i + phase, t), d * a.sample(plain, i, t) + source)
 
 
+@lemma(
+    "zero boundary",
+    "the same holds with the zero boundary for h samples of the phase, or both read nothing",
+    r"r(d i + \varphi, t) = d\, r'(i, t) + \sigma \ \text{ or } \ r(d i + \varphi, t) = r'(i, t) = \varnothing",
+    {"m": 9, "n": 6, "h": 3, "k": 3, "d": 2, "p": 3, "i": 1, "t": 2, "phase": 0, "source": 1, "c": -2},
+)
 def _zero_phase_lemma(a: Algebra) -> Condition:
     m, n, h, k, d, p, i, t, phase, source, c = a.integers("m n h k d p i t phase source c")
     a.assume(a.within(phase, d), a.within(source, d), i >= 0, a.within(t, k))
@@ -89,6 +128,12 @@ def _zero_phase_lemma(a: Algebra) -> Condition:
     return a.equal(a.sample(dilated, d * i + phase, t), a.select(read < 0, read, d * read + source))
 
 
+@lemma(
+    "between",
+    "tap u of the second layer reads the output of the first at its position",
+    r"r_B(i, u) = x_B(i, u)",
+    {"m": 2, "l": 2, "z": 2, "e": 1, "middle": 4, "i": 1, "u": 1},
+)
 def _merged_middle_lemma(a: Algebra) -> Condition:
     m, length, z, e, middle, i, u = a.integers("m l z e middle i u")
     a.assume(z >= 1, e >= 1, a.within(i, m), a.within(u, length), (m - 1) * z + e * (length - 1) < middle)
@@ -97,6 +142,12 @@ def _merged_middle_lemma(a: Algebra) -> Condition:
     return a.both(a.within(read, middle), a.equal(read, a.position(second, i, u)))
 
 
+@lemma(
+    "merged",
+    "tap t read from there is tap s e u + d t of the merged kernel, which has such a tap",
+    r"r_A(x_B(i, u), t) = r_{AB}(i, s e u + d t),\quad 0 \le s e u + d t \le s e (l - 1) + d (k - 1)",
+    {"m": 2, "n": 9, "k": 2, "l": 2, "s": 2, "z": 2, "d": 1, "e": 1, "i": 1, "t": 1, "u": 1, "middle": 4},
+)
 def _merged_lemma(a: Algebra) -> Condition:
     m, n, k, length, s, z, d, e, i, t, u, middle = a.integers("m n k l s z d e i t u middle")
     a.assume(s >= 1, d >= 1, e >= 1, a.within(t, k), a.within(u, length))
@@ -112,6 +163,12 @@ def _merged_lemma(a: Algebra) -> Condition:
     )
 
 
+@lemma(
+    "outputs",
+    "the merged layer has as many outputs as the second of the two",
+    r"m_{AB}(n) = m_B\bigl(m_A(n)\bigr)",
+    {"n": 9, "k": 2, "l": 2, "s": 2, "z": 2, "d": 1, "e": 1},
+)
 def _merged_outputs_lemma(a: Algebra) -> Condition:
     n, k, length, s, z, d, e = a.integers("n k l s z d e")
     a.assume(s >= 1, z >= 1)
@@ -121,6 +178,7 @@ def _merged_outputs_lemma(a: Algebra) -> Condition:
     return a.equal(outputs, a.forward_outputs(n, s * e * (length - 1) + d * (k - 1) + 1, s * z, 0, 0))
 
 
+@lemma("folded", "tap t reads what tap t mod n reads", r"r(i, t) = r(i, t \bmod n)", {**_AXIS, "n": 3, "k": 7, "t": 4})
 def _folded_tap_lemma(a: Algebra) -> Condition:
     m, n, k, s, d, p, i, t = a.integers("m n k s d p i t")
     a.assume(n >= 1, a.within(t, k))
@@ -128,15 +186,18 @@ def _folded_tap_lemma(a: Algebra) -> Condition:
     return a.both(a.within(t % n, n), a.equal(a.sample(layer, i, t), a.sample(folded, i, t % n)))
 
 
+@lemma(
+    "single taps",
+    "with dilation 1, two of n taps read the same sample only if they are one",
+    r"r(i, t) = r(i, u),\ 0 \le t, u < n \implies t = u",
+    {"m": 5, "n": 5, "s": 2, "p": 1, "i": 2, "t": 1, "u": 1},
+)
 def _single_tap_lemma(a: Algebra) -> Condition:
     m, n, s, p, i, t, u = a.integers("m n s p i t u")
     a.assume(n >= 1, a.within(t, n), a.within(u, n))
     folded = Axis(m, n, n, s, 1, p, "circular")
     a.assume(a.equal(a.sample(folded, i, t), a.sample(folded, i, u)))
     return a.equal(t, u)
-
-
-_AXIS = {"m": 5, "n": 5, "k": 3, "s": 2, "d": 2, "p": 1, "i": 2, "t": 1}
 
 
 # --- on explicit matrices of symbols ---
@@ -282,32 +343,7 @@ THEOREMS = (
         r"each boundary, and for flipped kernels by the positions. By the last lemma the places $d t$ are places of "
         r"the longer kernel, and different for different taps; its other weights are zero. Both layers span as many "
         r"samples, so they have as many outputs.",
-        (
-            *(
-                Lemma(
-                    f"{boundary} boundary",
-                    "tap t of the dilated kernel reads what tap d t of the longer kernel reads",
-                    r"r_d(i, t) = r_1(i, d t)",
-                    _zeros_lemma(boundary),
-                    _AXIS,
-                )
-                for boundary in PLAIN
-            ),
-            Lemma(
-                "flipped",
-                "the same holds for the positions of flipped kernels",
-                r"x_d(i, t) = x_1(i, d t)",
-                _zeros_flip_lemma,
-                _AXIS,
-            ),
-            Lemma(
-                "places",
-                "place d t is one of the longer kernel, and no other tap has it",
-                r"0 \le \omega(i, d t) \le d (k - 1),\quad \omega(i, d t) = \omega(i, d u) \implies t = u",
-                _zeros_tap_lemma,
-                {"k": 3, "d": 2, "i": 1, "t": 1, "u": 1},
-            ),
-        ),
+        (*map(_zeros_lemma, PLAIN), _zeros_flip_lemma, _zeros_tap_lemma),
         _check_dilation_as_zeros,
     ),
     Theorem(
@@ -322,32 +358,7 @@ THEOREMS = (
         r"for each boundary. By the next it uses the same weight. The last lemma says that these are all: $s i$ "
         r"is an output with stride 1 just where $i$ is one with stride $s$. Layers with more axes are products of "
         r"axes, and channels are not touched.",
-        (
-            *(
-                Lemma(
-                    f"{boundary} boundary",
-                    "output i with stride s reads what output s i reads with stride 1",
-                    r"r_s(i, t) = r_1(s i, t)",
-                    _subsampled_lemma(boundary),
-                    _AXIS,
-                )
-                for boundary in PLAIN
-            ),
-            Lemma(
-                "weights",
-                "output s i is one of the outputs with stride 1, and uses the weight of output i with stride s",
-                r"0 \le s i \le s (m - 1),\quad \omega_s(i, t) = \omega_1(s i, t)",
-                _subsampled_weight_lemma,
-                {"m": 5, "n": 5, "k": 3, "s": 2, "i": 2, "t": 1},
-            ),
-            Lemma(
-                "outputs",
-                "of M outputs with stride 1, the layer with stride s has those at multiples of s: s (m - 1) < M <= s m",
-                r"s (m - 1) < M \le s m",
-                _subsampled_outputs_lemma,
-                {"n": 7, "k": 3, "s": 2, "d": 1, "low": 1, "high": 1},
-            ),
-        ),
+        (*map(_subsampled_lemma, PLAIN), _subsampled_weight_lemma, _subsampled_outputs_lemma),
         _check_stride_as_subsampling,
     ),
     Theorem(
@@ -363,24 +374,7 @@ THEOREMS = (
         r"Output $\varphi + d i$ reads at tap $t$ sample $\sigma + d j$, where $j$ is what output $i$ of the layer "
         r"with dilation 1 reads; or both read nothing. These are the lemmas. So phases do not mix, and each is such "
         r"a layer.",
-        (
-            Lemma(
-                "ring",
-                "on a ring of d g samples, output d i + f reads sample d j + (f - p) mod d, if output i of the layer "
-                "with dilation 1 reads j",
-                r"r(d i + \varphi, t) = d\, r'(i, t) + \sigma",
-                _ring_phase_lemma,
-                {"g": 3, "k": 3, "d": 2, "p": 3, "i": 1, "t": 2, "phase": 0, "source": 1, "c": -2},
-            ),
-            Lemma(
-                "zero boundary",
-                "the same holds with the zero boundary for h samples of the phase, or both read nothing",
-                r"r(d i + \varphi, t) = d\, r'(i, t) + \sigma \ \text{ or } \ r(d i + \varphi, t) = r'(i, t) = "
-                r"\varnothing",
-                _zero_phase_lemma,
-                {"m": 9, "n": 6, "h": 3, "k": 3, "d": 2, "p": 3, "i": 1, "t": 2, "phase": 0, "source": 1, "c": -2},
-            ),
-        ),
+        (_ring_phase_lemma, _zero_phase_lemma),
         _check_polyphase,
     ),
     Theorem(
@@ -396,42 +390,7 @@ THEOREMS = (
         r"position. By the second, what tap $t$ reads there is what tap $s e u + d t$ of the merged kernel reads, "
         r"which gathers the product $v_u w_t$. Sums over the channels between commute with this. By the third lemma "
         r"both have the same number of outputs.",
-        (
-            Lemma(
-                "between",
-                "tap u of the second layer reads the output of the first at its position",
-                r"r_B(i, u) = x_B(i, u)",
-                _merged_middle_lemma,
-                {"m": 2, "l": 2, "z": 2, "e": 1, "middle": 4, "i": 1, "u": 1},
-            ),
-            Lemma(
-                "merged",
-                "tap t read from there is tap s e u + d t of the merged kernel, which has such a tap",
-                r"r_A(x_B(i, u), t) = r_{AB}(i, s e u + d t),\quad 0 \le s e u + d t \le s e (l - 1) + d (k - 1)",
-                _merged_lemma,
-                {
-                    "m": 2,
-                    "n": 9,
-                    "k": 2,
-                    "l": 2,
-                    "s": 2,
-                    "z": 2,
-                    "d": 1,
-                    "e": 1,
-                    "i": 1,
-                    "t": 1,
-                    "u": 1,
-                    "middle": 4,
-                },
-            ),
-            Lemma(
-                "outputs",
-                "the merged layer has as many outputs as the second of the two",
-                r"m_{AB}(n) = m_B\bigl(m_A(n)\bigr)",
-                _merged_outputs_lemma,
-                {"n": 9, "k": 2, "l": 2, "s": 2, "z": 2, "d": 1, "e": 1},
-            ),
-        ),
+        (_merged_middle_lemma, _merged_lemma, _merged_outputs_lemma),
         _check_strided_merge,
     ),
     Theorem(
@@ -445,22 +404,7 @@ THEOREMS = (
         "integers; dilation 1 for the second part.",
         r"Tap $t$ reads what tap $t \bmod n$ reads: the first lemma. So the weights of all taps with one remainder "
         r"add. The second lemma says that with dilation 1 the taps of the folded kernel read different samples.",
-        (
-            Lemma(
-                "folded",
-                "tap t reads what tap t mod n reads",
-                r"r(i, t) = r(i, t \bmod n)",
-                _folded_tap_lemma,
-                {**_AXIS, "n": 3, "k": 7, "t": 4},
-            ),
-            Lemma(
-                "single taps",
-                "with dilation 1, two of n taps read the same sample only if they are one",
-                r"r(i, t) = r(i, u),\ 0 \le t, u < n \implies t = u",
-                _single_tap_lemma,
-                {"m": 5, "n": 5, "s": 2, "p": 1, "i": 2, "t": 1, "u": 1},
-            ),
-        ),
+        (_folded_tap_lemma, _single_tap_lemma),
         _check_ring_folding,
     ),
 )

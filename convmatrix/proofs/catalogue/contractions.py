@@ -16,13 +16,23 @@ from convmatrix.proofs.catalogue.symbol_matrices import (
     convolved,
     with_weights,
 )
-from convmatrix.proofs.statements import Algebra, Condition, Lemma, Theorem
+from convmatrix.proofs.statements import Algebra, Condition, Theorem, lemma
 
 if TYPE_CHECKING:
     from convmatrix.pattern import WeightPattern
 
 
-def _distinct_lemma(a: Algebra) -> Condition:
+_AXIS = {"m": 5, "n": 5, "k": 3, "d": 1, "p": 1, "i": 2, "j": 2, "t": 1}
+
+
+@lemma(
+    "distinct weights",
+    "different taps use different weights",
+    r"\omega(i, t) = \omega(i', u) \implies t = u",
+    {"tile": 2, "k": 3, "i": 5, "other": 1, "t": 1, "u": 1},
+)
+def distinct_lemma(a: Algebra) -> Condition:
+    """Return the claim that different taps use different weights."""
     tile, k, i, other, t, u = a.integers("tile k i other t u")
     a.assume(tile >= 1, a.within(t, k), a.within(u, k))
     axis = Axis(1, 1, k, tile=tile)
@@ -30,16 +40,14 @@ def _distinct_lemma(a: Algebra) -> Condition:
     return a.equal(t, u)
 
 
-DISTINCT = Lemma(
-    "distinct weights",
-    "different taps use different weights",
-    r"\omega(i, t) = \omega(i', u) \implies t = u",
-    _distinct_lemma,
-    {"tile": 2, "k": 3, "i": 5, "other": 1, "t": 1, "u": 1},
+@lemma(
+    "same weight, same kernel",
+    "outputs whose weights at a tap are the same use the same kernel",
+    r"\omega(i, t) = \omega(i', t) \implies i \bmod \tau = i' \bmod \tau",
+    {"tile": 2, "k": 3, "i": 5, "other": 1, "t": 1},
 )
-
-
-def _kernel_lemma(a: Algebra) -> Condition:
+def kernel_lemma(a: Algebra) -> Condition:
+    """Return the claim that outputs with the same weight use the same kernel."""
     tile, k, i, other, t = a.integers("tile k i other t")
     a.assume(tile >= 1, k >= 1, a.within(t, k))
     axis, single = Axis(1, 1, k, tile=tile), Axis(1, 1, 1, tile=tile)
@@ -47,15 +55,12 @@ def _kernel_lemma(a: Algebra) -> Condition:
     return a.equal(a.weight(single, i, 0), a.weight(single, other, 0))
 
 
-SAME_KERNEL = Lemma(
-    "same weight, same kernel",
-    "outputs whose weights at a tap are the same use the same kernel",
-    r"\omega(i, t) = \omega(i', t) \implies i \bmod \tau = i' \bmod \tau",
-    _kernel_lemma,
-    {"tile": 2, "k": 3, "i": 5, "other": 1, "t": 1},
+@lemma(
+    "zero boundary",
+    "tap t of output i reads sample j just where tap t of the flipped kernel at j reads i",
+    r"r(i, t) = j \iff r^*(j, t) = i",
+    _AXIS,
 )
-
-
 def _adjoint_lemma(a: Algebra) -> Condition:
     m, n, k, d, p, i, j, t = a.integers("m n k d p i j t")
     a.assume(d >= 1, a.within(i, m), a.within(j, n), a.within(t, k))
@@ -64,6 +69,12 @@ def _adjoint_lemma(a: Algebra) -> Condition:
     return a.equivalent(a.equal(a.sample(axis, i, t), j), a.equal(a.sample(adjoint, j, t), i))
 
 
+@lemma(
+    "circular boundary",
+    "the same on a ring",
+    r"r(i, t) = j \iff r^*(j, t) = i",
+    {name: value for name, value in _AXIS.items() if name != "m"},
+)
 def _circular_adjoint_lemma(a: Algebra) -> Condition:
     n, k, d, p, i, j, t = a.integers("n k d p i j t")
     a.assume(n >= 1, d >= 1, a.within(i, n), a.within(j, n), a.within(t, k))
@@ -72,6 +83,12 @@ def _circular_adjoint_lemma(a: Algebra) -> Condition:
     return a.equivalent(a.equal(a.sample(axis, i, t), j), a.equal(a.sample(adjoint, j, t), i))
 
 
+@lemma(
+    "stride",
+    "tap t of output i reads sample j just where the flipped kernel at j reads place s i of the spread samples",
+    r"r(i, t) = j \iff r^*(j, t) = s i",
+    {**_AXIS, "m": 2, "s": 2, "i": 1, "j": 2},
+)
 def _strided_adjoint_lemma(a: Algebra) -> Condition:
     m, n, k, s, d, p, i, j, t = a.integers("m n k s d p i j t")
     a.assume(s >= 1, d >= 1, a.within(i, m), a.within(j, n), a.within(t, k))
@@ -80,6 +97,12 @@ def _strided_adjoint_lemma(a: Algebra) -> Condition:
     return a.equivalent(a.equal(a.sample(axis, i, t), j), a.equal(a.sample(spread, j, t), s * i))
 
 
+@lemma(
+    "places between",
+    "a place of the spread samples is read from one position only",
+    r"r^*(j, t) = x \implies x = j - t d + p",
+    {"m": 3, "n": 5, "k": 3, "s": 2, "d": 1, "p": 1, "j": 2, "t": 1, "x": 2},
+)
 def _strided_gap_lemma(a: Algebra) -> Condition:
     m, n, k, s, d, p, j, t, x = a.integers("m n k s d p j t x")
     a.assume(s >= 1, d >= 1, a.within(j, n), a.within(t, k), a.within(x, (m - 1) * s + 1), m >= 1)
@@ -88,6 +111,12 @@ def _strided_gap_lemma(a: Algebra) -> Condition:
     return a.equal(x, j - t * d + p)
 
 
+@lemma(
+    "full",
+    "tap t read from tap u is tap t + u",
+    r"r_A(r_B(i, u), t) = r_{AB}(i, t + u)",
+    {"n": 3, "k": 2, "l": 3, "i": 1, "t": 1, "u": 2},
+)
 def _full_lemma(a: Algebra) -> Condition:
     n, k, length, i, t, u = a.integers("n k l i t u")
     a.assume(n >= 1, a.within(i, n + k + length - 2), a.within(t, k), a.within(u, length))
@@ -99,6 +128,12 @@ def _full_lemma(a: Algebra) -> Condition:
     return a.equal(read, a.sample(both, i, t + u))
 
 
+@lemma(
+    "valid, inside",
+    "tap u of output i reads sample i + u, inside",
+    r"r_B(i, u) = i + u",
+    {"n": 6, "k": 2, "l": 3, "i": 1, "u": 2},
+)
 def _valid_inner_lemma(a: Algebra) -> Condition:
     n, k, length, i, u = a.integers("n k l i u")
     a.assume(k >= 1, a.within(i, n - k - length + 2), a.within(u, length))
@@ -106,6 +141,12 @@ def _valid_inner_lemma(a: Algebra) -> Condition:
     return a.both(a.within(middle, n - k + 1), a.equal(middle, i + u))
 
 
+@lemma(
+    "valid",
+    "tap t read from there is tap t + u",
+    r"r_A(i + u, t) = r_{AB}(i, t + u)",
+    {"n": 6, "k": 2, "l": 3, "i": 1, "t": 1, "u": 2},
+)
 def _valid_lemma(a: Algebra) -> Condition:
     n, k, length, i, t, u = a.integers("n k l i t u")
     a.assume(a.within(i, n - k - length + 2), a.within(t, k), a.within(u, length))
@@ -113,36 +154,63 @@ def _valid_lemma(a: Algebra) -> Condition:
     return a.equal(a.sample(first, i + u, t), a.sample(both, i, t + u))
 
 
+@lemma(
+    "terms",
+    "tap t of output i reads sample j just where s i = j + p - t d",
+    r"r(i, t) = j \iff s i = j + p - t d",
+    {**_AXIS, "s": 1},
+)
 def _tap_lemma(a: Algebra) -> Condition:
     m, n, k, s, d, p, i, j, t = a.integers("m n k s d p i j t")
     a.assume(s >= 1, d >= 1, a.within(i, m), a.within(j, n), a.within(t, k))
     return a.equivalent(a.equal(a.sample(Axis(m, n, k, s, d, p), i, t), j), a.equal(s * i, j + p - t * d))
 
 
+@lemma(
+    "one term",
+    "g x w changes by h g x where w changes by h, and by h g w where x does",
+    r"g x (w + h) - g x w = h\, g x,\quad g (x + h) w - g x w = h\, g w",
+    {"g": 2, "x": 3, "w": 5, "h": 1},
+)
 def _trilinear_lemma(a: Algebra) -> Condition:
     g, x, w, h = a.integers("g x w h")
     return a.both(a.equal(g * x * (w + h) - g * x * w, h * (g * x)), a.equal(g * (x + h) * w - g * x * w, h * (g * w)))
 
 
+@lemma(
+    "injective",
+    "u W + x = v W + y with x, y from 0 to W - 1 only where u = v and x = y",
+    r"u W + x = v W + y \implies u = v,\ x = y",
+    {"size": 4, "u": 2, "v": 2, "x": 3, "y": 3},
+)
 def _injective_lemma(a: Algebra) -> Condition:
     size, u, v, x, y = a.integers("size u v x y")
     a.assume(size >= 1, a.within(x, size), a.within(y, size), a.equal(u * size + x, v * size + y))
     return a.both(a.equal(u, v), a.equal(x, y))
 
 
+@lemma(
+    "surjective",
+    "r less its remainder by W is a multiple of W",
+    r"0 \le r \bmod W < W,\quad W \mid r - r \bmod W",
+    {"size": 4, "r": 11},
+)
 def _surjective_lemma(a: Algebra) -> Condition:
     size, r = a.integers("size r")
     a.assume(size >= 1)
     return a.both(a.within(r % size, size), a.equal((r - r % size) % size, 0))
 
 
+@lemma(
+    "range",
+    "u W + x lies from 0 to U W - 1 just where u lies from 0 to U - 1",
+    r"0 \le u W + x < U W \iff 0 \le u < U",
+    {"size": 4, "count": 3, "u": 2, "x": 3},
+)
 def _range_lemma(a: Algebra) -> Condition:
     size, count, u, x = a.integers("size count u x")
     a.assume(size >= 1, count >= 1, a.within(x, size))
     return a.equivalent(a.within(u * size + x, count * size), a.within(u, count))
-
-
-_AXIS = {"m": 5, "n": 5, "k": 3, "d": 1, "p": 1, "i": 2, "j": 2, "t": 1}
 
 
 # --- on explicit matrices of symbols ---
@@ -232,37 +300,7 @@ THEOREMS = (
         r"is where tap $t$ of the flipped kernel, at output $j$, reads $i$; with a stride, where it reads place $s i$ "
         r"of the spread samples. The last lemma says that a place between, which is zero, is read from one position "
         r"only, so that it adds nothing. Complex weights are conjugated.",
-        (
-            Lemma(
-                "zero boundary",
-                "tap t of output i reads sample j just where tap t of the flipped kernel at j reads i",
-                r"r(i, t) = j \iff r^*(j, t) = i",
-                _adjoint_lemma,
-                _AXIS,
-            ),
-            Lemma(
-                "circular boundary",
-                "the same on a ring",
-                r"r(i, t) = j \iff r^*(j, t) = i",
-                _circular_adjoint_lemma,
-                {name: value for name, value in _AXIS.items() if name != "m"},
-            ),
-            Lemma(
-                "stride",
-                "tap t of output i reads sample j just where the flipped kernel at j reads place s i of the spread "
-                "samples",
-                r"r(i, t) = j \iff r^*(j, t) = s i",
-                _strided_adjoint_lemma,
-                {**_AXIS, "m": 2, "s": 2, "i": 1, "j": 2},
-            ),
-            Lemma(
-                "places between",
-                "a place of the spread samples is read from one position only",
-                r"r^*(j, t) = x \implies x = j - t d + p",
-                _strided_gap_lemma,
-                {"m": 3, "n": 5, "k": 3, "s": 2, "d": 1, "p": 1, "j": 2, "t": 1, "x": 2},
-            ),
-        ),
+        (_adjoint_lemma, _circular_adjoint_lemma, _strided_adjoint_lemma, _strided_gap_lemma),
         _check_adjoint,
     ),
     Theorem(
@@ -276,29 +314,7 @@ THEOREMS = (
         "holds with sizes for each axis.",
         r"Output $i$ of the composition has the term $w_t v_u$ at what tap $t$ reads from what tap $u$ reads. The "
         r"lemmas say that this is what tap $t + u$ of the longer kernel reads, or nothing where either reads nothing.",
-        (
-            Lemma(
-                "full",
-                "tap t read from tap u is tap t + u",
-                r"r_A(r_B(i, u), t) = r_{AB}(i, t + u)",
-                _full_lemma,
-                {"n": 3, "k": 2, "l": 3, "i": 1, "t": 1, "u": 2},
-            ),
-            Lemma(
-                "valid, inside",
-                "tap u of output i reads sample i + u, inside",
-                r"r_B(i, u) = i + u",
-                _valid_inner_lemma,
-                {"n": 6, "k": 2, "l": 3, "i": 1, "u": 2},
-            ),
-            Lemma(
-                "valid",
-                "tap t read from there is tap t + u",
-                r"r_A(i + u, t) = r_{AB}(i, t + u)",
-                _valid_lemma,
-                {"n": 6, "k": 2, "l": 3, "i": 1, "t": 1, "u": 2},
-            ),
-        ),
+        (_full_lemma, _valid_inner_lemma, _valid_lemma),
         _check_full_composition,
     ),
     Theorem(
@@ -312,22 +328,7 @@ THEOREMS = (
         "terms of the zero boundary one kernel for all outputs.",
         r"Each term of $L$ is the product $g_i x_j w_k$, which changes by $h\, g_i x_j$ where $w_k$ changes by $h$: "
         r"the first lemma. Sums of such terms do likewise. The second lemma says which terms there are.",
-        (
-            Lemma(
-                "one term",
-                "g x w changes by h g x where w changes by h, and by h g w where x does",
-                r"g x (w + h) - g x w = h\, g x,\quad g (x + h) w - g x w = h\, g w",
-                _trilinear_lemma,
-                {"g": 2, "x": 3, "w": 5, "h": 1},
-            ),
-            Lemma(
-                "terms",
-                "tap t of output i reads sample j just where s i = j + p - t d",
-                r"r(i, t) = j \iff s i = j + p - t d",
-                _tap_lemma,
-                {**_AXIS, "s": 1},
-            ),
-        ),
+        (_trilinear_lemma, _tap_lemma),
         _check_gradients,
     ),
     Theorem(
@@ -339,29 +340,7 @@ THEOREMS = (
         r"One axis at a time: let $u$ be the flat index of the axes before, and $W$ the size of the last. The lemmas "
         r"say that $u W + x$ gives $u$ and $x$ back, that every integer is of this form, and that ranges agree. "
         r"Induction over the axes does the rest.",
-        (
-            Lemma(
-                "injective",
-                "u W + x = v W + y with x, y from 0 to W - 1 only where u = v and x = y",
-                r"u W + x = v W + y \implies u = v,\ x = y",
-                _injective_lemma,
-                {"size": 4, "u": 2, "v": 2, "x": 3, "y": 3},
-            ),
-            Lemma(
-                "surjective",
-                "r less its remainder by W is a multiple of W",
-                r"0 \le r \bmod W < W,\quad W \mid r - r \bmod W",
-                _surjective_lemma,
-                {"size": 4, "r": 11},
-            ),
-            Lemma(
-                "range",
-                "u W + x lies from 0 to U W - 1 just where u lies from 0 to U - 1",
-                r"0 \le u W + x < U W \iff 0 \le u < U",
-                _range_lemma,
-                {"size": 4, "count": 3, "u": 2, "x": 3},
-            ),
-        ),
+        (_injective_lemma, _surjective_lemma, _range_lemma),
         _check_flat_index,
     ),
 )

@@ -1,4 +1,4 @@
-"""Theorems about eigenvectors: the Fourier vectors on a ring, the cosines of the symmetric boundary."""
+"""Theorems about eigenvectors: Fourier vectors on a ring, cosines and sines for the boundaries that mirror."""
 
 from __future__ import annotations
 
@@ -12,23 +12,39 @@ import sympy
 from convmatrix import symbolic
 from convmatrix.boundary import Axis
 from convmatrix.geometry import ConvGeometry
-from convmatrix.proofs.catalogue.symbol_matrices import (
-    Checks,
-    ring,
-)
-from convmatrix.proofs.statements import Algebra, Condition, Identity, Lemma, Theorem
+from convmatrix.proofs.catalogue.borders import constants_lemma, ramp_lemma
+from convmatrix.proofs.catalogue.symbol_matrices import Checks, ring, with_weights
+from convmatrix.proofs.statements import Algebra, Condition, Identity, Theorem, lemma
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from convmatrix.boundary import Boundary
 
-def _period_lemma(a: Algebra) -> Condition:
+
+_RING = {"n": 5, "k": 3, "d": 2, "p": 1, "i": 4, "t": 2}
+
+
+@lemma(
+    "period",
+    "the sample that is read and the position differ by a multiple of n",
+    r"n \mid (i + t d - p) - r(i, t)",
+    _RING,
+)
+def period_lemma(a: Algebra) -> Condition:
+    """Return the claim that on a ring a sample and its position differ by a multiple of n."""
     n, k, d, p, i, t = a.integers("n k d p i t")
     a.assume(n >= 1, d >= 1, a.within(i, n), a.within(t, k))
     axis = Axis(n, n, k, 1, d, p, "circular")
     return a.equal((a.position(axis, i, t) - a.sample(axis, i, t)) % n, 0)
 
 
+@lemma(
+    "period",
+    "the sample that is read and the position s i + t d - p differ by a multiple of s m",
+    r"s m \mid x(i, t) - r(i, t),\quad x(i, t) = s i + x(0, t)",
+    {"m": 3, "k": 3, "s": 2, "d": 1, "p": 1, "i": 1, "t": 2},
+)
 def _ring_period_lemma(a: Algebra) -> Condition:
     m, k, s, d, p, i, t = a.integers("m k s d p i t")
     a.assume(m >= 1, s >= 1, a.within(i, m), a.within(t, k))
@@ -39,18 +55,37 @@ def _ring_period_lemma(a: Algebra) -> Condition:
     )
 
 
+@lemma(
+    "aliases",
+    "frequencies f and f + m q have the same values on the outputs",
+    r"s m \mid s i (f + m q) - s i f",
+    {"m": 3, "s": 2, "i": 1, "f": 2, "q": 1},
+)
 def _alias_lemma(a: Algebra) -> Condition:
     m, s, i, f, q = a.integers("m s i f q")
     a.assume(m >= 1, s >= 1)
     return a.equal((s * i * (f + m * q) - s * i * f) % (s * m), 0)
 
 
+@lemma(
+    "sorted by frequency",
+    "the number f C + c of channel c at frequency f is that of no other channel and frequency",
+    r"f C + c = f' C + c',\ 0 \le c, c' < C \implies f = f',\ c = c'",
+    {"channels": 3, "f": 1, "c": 2, "other": 1, "e": 2},
+)
 def _frequency_lemma(a: Algebra) -> Condition:
     channels, f, c, other, e = a.integers("channels f c other e")
     a.assume(a.within(c, channels), a.within(e, channels), a.equal(f * channels + c, other * channels + e))
     return a.both(a.equal(f, other), a.equal(c, e))
 
 
+@lemma(
+    "fold",
+    "r - x or r + x + 1 is a multiple of 2 n: 2 r + 1 is 2 x + 1 or -(2 x + 1) up to a multiple of 4 n",
+    r"2n \mid r(x) - x \ \text{ or } \ 2n \mid r(x) + x + 1, \quad\text{so}\quad 2 r(x) + 1 \equiv \pm (2x + 1) "
+    r"\pmod{4n}",
+    {"n": 4, "position": -3},
+)
 def _fold_lemma(a: Algebra) -> Condition:
     n, position = a.integers("n position")
     a.assume(n >= 1)
@@ -58,66 +93,126 @@ def _fold_lemma(a: Algebra) -> Condition:
     return a.either(a.equal((sample - position) % (2 * n), 0), a.equal((sample + position + 1) % (2 * n), 0))
 
 
+@lemma(
+    "pairs",
+    "taps t and k - 1 - t are at equal distances from i, on either side",
+    r"x(i, t) + x(i, k - 1 - t) = 2i",
+    {"n": 5, "k": 3, "d": 2, "p": 2, "i": 4, "t": 2},
+)
 def _pair_lemma(a: Algebra) -> Condition:
     n, k, d, p, i, t = a.integers("n k d p i t")
     a.assume(a.equal(2 * p, d * (k - 1)))
-    axis = Axis(n, n, k, 1, d, p, "symmetric")
+    axis = Axis(n, n, k, 1, d, p)
     return a.equal(a.position(axis, i, t) + a.position(axis, i, k - 1 - t), 2 * i)
 
 
-def _wave() -> tuple[Any, ...]:
-    import sympy
-
-    f, x, q = sympy.symbols("f x q", integer=True)
-    return sympy, f, sympy.Symbol("n", integer=True, positive=True), x, q
-
-
-def _exponential(turns: int) -> Callable[[], Any]:
-    def side() -> Any:
-        sympy, f, n, x, q = _wave()
-        return sympy.exp(2 * sympy.pi * sympy.I * f * (x + turns * n * q) / n)
-
-    return side
-
-
-def _cosine(sign: int, turns: int) -> Callable[[], Any]:
-    def side() -> Any:
-        sympy, f, n, x, q = _wave()
-        return sympy.cos(sympy.pi * f * (sign * x + turns * 4 * n * q) / (2 * n))
-
-    return side
-
-
-def _cosine_sum() -> Any:
-    import sympy
-
-    x, y = sympy.symbols("x y", real=True)
-    return sympy.cos(x + y) + sympy.cos(x - y)
-
-
-def _cosine_product() -> Any:
-    import sympy
-
-    x, y = sympy.symbols("x y", real=True)
-    return 2 * sympy.cos(x) * sympy.cos(y)
-
-
-_RING = {"n": 5, "k": 3, "d": 2, "p": 1, "i": 4, "t": 2}
-
-PERIOD = Lemma(
-    "period",
-    "the sample that is read and the position differ by a multiple of n",
-    r"n \mid (i + t d - p) - r(i, t)",
-    _period_lemma,
-    _RING,
+@lemma(
+    "fold",
+    "the sign is 1 and j - x a multiple of 2 n, or it is -1 and j + x + 1 is one",
+    r"c = 1,\ 2n \mid j - x \ \text{ or } \ c = -1,\ 2n \mid j + x + 1, \quad\text{so}\quad 2 j + 1 \equiv c (2x + 1) "
+    r"\pmod{4n}",
+    {"n": 4, "position": -3},
 )
+def _sine_fold_lemma(a: Algebra) -> Condition:
+    n, position = a.integers("n position")
+    a.assume(n >= 1)
+    ((sample, sign),) = a.read_terms(position, n, "antisymmetric")
+    return a.either(
+        a.both(a.equal(sign, 1), a.equal((sample - position) % (2 * n), 0)),
+        a.both(a.equal(sign, -1), a.equal((sample + position + 1) % (2 * n), 0)),
+    )
+
+
+@lemma(
+    "fold",
+    "the sign is 1 and j - x a multiple of 2 n - 2, or it is -1 and j + x is one; the other terms read the end samples",
+    r"c = 1,\ 2n - 2 \mid j - x \ \text{ or } \ c = -1,\ 2n - 2 \mid j + x;\quad j_1 = 0,\ j_2 = n - 1",
+    {"n": 4, "position": -3},
+)
+def _inner_fold_lemma(a: Algebra) -> Condition:
+    n, position = a.integers("n position")
+    a.assume(n >= 2)
+    (sample, sign), (low, _), (high, _) = a.read_terms(position, n, "antireflect")
+    period = a.select(n > 1, 2 * n - 2, 1)  # as the rule writes it
+    return a.both(
+        a.either(
+            a.both(a.equal(sign, 1), a.equal((sample - position) % period, 0)),
+            a.both(a.equal(sign, -1), a.equal((sample + position) % period, 0)),
+        ),
+        a.equal(low, 0),
+        a.equal(high, n - 1),
+    )
+
+
+_F, _X, _Q = sympy.symbols("f x q", integer=True)
+_N = sympy.Symbol("n", integer=True, positive=True)
+_U, _V = sympy.symbols("x y", real=True)
+
+
+def _exponential(turns: int) -> Any:
+    return sympy.exp(2 * sympy.pi * sympy.I * _F * (_X + turns * _N * _Q) / _N)
+
+
+def _wave(function: Callable[[Any], Any], sign: int, turns: int) -> Any:
+    """Return the cosine or the sine at the position x, or -x, moved by multiples of 4 n q."""
+    return function(sympy.pi * _F * (sign * _X + turns * 4 * _N * _Q) / (2 * _N))
+
 
 _ROOTS = Identity(
     "roots of unity",
     "exp(2 pi i f (x + n q) / n) = exp(2 pi i f x / n) for integers f, x, q",
     r"e^{2\pi\mathrm{i} f (x + n q)/n} = e^{2\pi\mathrm{i} f x/n}",
-    _exponential(1),
-    _exponential(0),
+    lambda: _exponential(1),
+    lambda: _exponential(0),
+)
+
+
+_COSINES = (
+    Identity(
+        "period of the cosine",
+        "cos(pi f (x + 4 n q) / (2 n)) = cos(pi f x / (2 n)) for integers f, x, q",
+        r"\cos\frac{\pi f (x + 4 n q)}{2n} = \cos\frac{\pi f x}{2n}",
+        lambda: _wave(sympy.cos, 1, 1),
+        lambda: _wave(sympy.cos, 1, 0),
+    ),
+    Identity(
+        "even cosine",
+        "cos(-pi f x / (2 n)) = cos(pi f x / (2 n))",
+        r"\cos\frac{-\pi f x}{2n} = \cos\frac{\pi f x}{2n}",
+        lambda: _wave(sympy.cos, -1, 0),
+        lambda: _wave(sympy.cos, 1, 0),
+    ),
+    Identity(
+        "sum of cosines",
+        "cos(x + y) + cos(x - y) = 2 cos x cos y",
+        r"\cos(x + y) + \cos(x - y) = 2 \cos x \cos y",
+        lambda: sympy.cos(_U + _V) + sympy.cos(_U - _V),
+        lambda: 2 * sympy.cos(_U) * sympy.cos(_V),
+    ),
+)
+
+_SINES = (
+    Identity(
+        "period of the sine",
+        "sin(pi f (x + 4 n q) / (2 n)) = sin(pi f x / (2 n)) for integers f, x, q",
+        r"\sin\frac{\pi f (x + 4 n q)}{2n} = \sin\frac{\pi f x}{2n}",
+        lambda: _wave(sympy.sin, 1, 1),
+        lambda: _wave(sympy.sin, 1, 0),
+    ),
+    Identity(
+        "odd sine",
+        "sin(-pi f x / (2 n)) = -sin(pi f x / (2 n))",
+        r"\sin\frac{-\pi f x}{2n} = -\sin\frac{\pi f x}{2n}",
+        lambda: _wave(sympy.sin, -1, 0),
+        lambda: -_wave(sympy.sin, 1, 0),
+    ),
+    Identity(
+        "sum of sines",
+        "sin(x + y) + sin(x - y) = 2 sin x cos y",
+        r"\sin(x + y) + \sin(x - y) = 2 \sin x \cos y",
+        lambda: sympy.sin(_U + _V) + sympy.sin(_U - _V),
+        lambda: 2 * sympy.sin(_U) * sympy.cos(_V),
+    ),
 )
 
 
@@ -172,27 +267,53 @@ def _power(frequency: Any, place: Any, sizes: tuple[int, ...]) -> Any:
     return sympy.Symbol("z_" + "_".join(map(str, exponents)))
 
 
+def _symmetric_matrix(n: int, k: int, boundary: Boundary) -> tuple[Any, list[Any]]:
+    """Return the matrix of a symmetric kernel of symbols, with as many outputs as samples, and its weights."""
+    w = symbolic.weights(k)
+    tied = [w[min(t, k - 1 - t)] for t in range(k)]
+    return with_weights(symbolic.matrix(ConvGeometry(n, k, padding="same", boundary=boundary)), tied), tied
+
+
+def _is_eigenvector(A: Any, w: list[Any], vector: list[Any], factors: list[Any]) -> bool:
+    """Return whether a vector of numbers is an eigenvector for the sum of weights times factors, exactly."""
+    value = sum((weight * factor for weight, factor in zip(w, factors, strict=True)), sympy.Integer(0))
+    rest = (A * sympy.Matrix(vector) - value * sympy.Matrix(vector)).expand()
+    numbers = {number for entry in rest for number in sympy.Poly(entry, *sorted(set(w), key=str)).coeffs()}
+    z = sympy.Symbol("z")
+    return all(number == 0 or sympy.minimal_polynomial(number, z) == z for number in numbers)
+
+
+def _check_waves(function: Callable[[Any], Any], boundary: Boundary, first: int) -> Checks:
+    """Check that vectors of cosines, or of sines, at 2 j + 1 are eigenvectors, from the first frequency on."""
+    for n, k in ((1, 3), (2, 3), (3, 3), (3, 5), (4, 3)):
+        A, w = _symmetric_matrix(n, k, boundary)
+        for f in range(first, first + n):
+            vector = [function(sympy.pi * f * (2 * j + 1) / (2 * n)) for j in range(n)]
+            cosines = [sympy.cos(sympy.pi * f * (t - (k - 1) // 2) / n) for t in range(k)]
+            yield f"n = {n}, k = {k}, f = {f}", _is_eigenvector(A, w, vector, cosines)
+
+
 def _check_cosine_eigenvectors() -> Checks:
     """Check the theorem ``cosine-eigenvectors``."""
-    for n, k in ((1, 3), (2, 3), (3, 3), (3, 5), (4, 3)):
-        w = symbolic.weights(k)
-        A = symbolic.matrix(ConvGeometry(n, k, padding="same", boundary="symmetric"))
-        A = A.subs({w[t]: w[min(t, k - 1 - t)] for t in range(k)})
-        p = (k - 1) // 2
-        for f in range(n):
-            vector = sympy.Matrix([sympy.cos(sympy.pi * f * (2 * j + 1) / (2 * n)) for j in range(n)])
-            value = sum(
-                (w[min(t, k - 1 - t)] * sympy.cos(sympy.pi * f * (t - p) / n) for t in range(k)), sympy.Integer(0)
-            )
-            rest = (A * vector - value * vector).expand()
-            numbers = {number for entry in rest for number in sympy.Poly(entry, *w).coeffs()}
-            yield f"n = {n}, k = {k}, f = {f}", all(map(is_zero, numbers))
+    return _check_waves(sympy.cos, "symmetric", 0)
 
 
-def is_zero(number: Any) -> bool:
-    """Return whether an algebraic number is zero, exactly."""
-    z = sympy.Symbol("z")
-    return bool(number == 0 or sympy.minimal_polynomial(number, z) == z)
+def _check_sine_eigenvectors() -> Checks:
+    """Check the theorem ``sine-eigenvectors``."""
+    return _check_waves(sympy.sin, "antisymmetric", 1)
+
+
+def _check_antireflective_eigenvectors() -> Checks:
+    """Check the theorem ``antireflective-eigenvectors``."""
+    for n, k in ((2, 3), (3, 3), (3, 7), (4, 3), (5, 5)):
+        A, w = _symmetric_matrix(n, k, "antireflect")
+        ones = [sympy.Integer(1)] * k
+        both = all(_is_eigenvector(A, w, [sympy.Integer(j) ** e for j in range(n)], ones) for e in (0, 1))
+        yield f"n = {n}, k = {k}: constants and a ramp", both
+        for f in range(1, n - 1):
+            vector = [sympy.sin(sympy.pi * f * j / (n - 1)) for j in range(n)]
+            cosines = [sympy.cos(sympy.pi * f * (t - (k - 1) // 2) / (n - 1)) for t in range(k)]
+            yield f"n = {n}, k = {k}, f = {f}", _is_eigenvector(A, w, vector, cosines)
 
 
 THEOREMS = (
@@ -209,7 +330,7 @@ THEOREMS = (
         r"Output $i$ is $\sum_t w_t\, \omega^{f r(i,t)}$. The lemma says that $r(i,t)$ and the position $i + t d - p$ "
         r"differ by a multiple of $n$, which the identity says does not change the power. So the output is $\omega^{f "
         r"i} \lambda_f$. Each pair of channels has such a sum. On more axes vectors and eigenvalues are products.",
-        (PERIOD,),
+        (period_lemma,),
         _check_fourier_eigenvectors,
         (_ROOTS,),
     ),
@@ -230,29 +351,7 @@ THEOREMS = (
         r"$\omega^{s f i} \Lambda_f[o, c]$. By the second lemma and the identity $u_f = u_{f + m q}$. The third says "
         r"that the pairs of frequency and channel are numbered without repetition when they are sorted by frequency. "
         r"On more axes vectors are products.",
-        (
-            Lemma(
-                "period",
-                "the sample that is read and the position s i + t d - p differ by a multiple of s m",
-                r"s m \mid x(i, t) - r(i, t),\quad x(i, t) = s i + x(0, t)",
-                _ring_period_lemma,
-                {"m": 3, "k": 3, "s": 2, "d": 1, "p": 1, "i": 1, "t": 2},
-            ),
-            Lemma(
-                "aliases",
-                "frequencies f and f + m q have the same values on the outputs",
-                r"s m \mid s i (f + m q) - s i f",
-                _alias_lemma,
-                {"m": 3, "s": 2, "i": 1, "f": 2, "q": 1},
-            ),
-            Lemma(
-                "sorted by frequency",
-                "the number f C + c of channel c at frequency f is that of no other channel and frequency",
-                r"f C + c = f' C + c',\ 0 \le c, c' < C \implies f = f',\ c = c'",
-                _frequency_lemma,
-                {"channels": 3, "f": 1, "c": 2, "other": 1, "e": 2},
-            ),
-        ),
+        (_ring_period_lemma, _alias_lemma, _frequency_lemma),
         _check_fourier_blocks,
         (_ROOTS,),
     ),
@@ -269,46 +368,46 @@ THEOREMS = (
         r"of $4n$; by the first two identities $v_f$ is the same at both. By the second lemma the taps $t$ and $k - 1 "
         r"- t$ are at positions $i + y$ and $i - y$, $y = t d - p$, and have one weight; by the third identity their "
         r"sum is $2 w_t\, v_f(i) \cos(\pi f y/n)$.",
-        (
-            Lemma(
-                "fold",
-                "r - x or r + x + 1 is a multiple of 2 n: 2 r + 1 is 2 x + 1 or -(2 x + 1) up to a multiple of 4 n",
-                r"2n \mid r(x) - x \ \text{ or } \ 2n \mid r(x) + x + 1, \quad\text{so}\quad 2 r(x) + 1 \equiv \pm "
-                r"(2x + 1) \pmod{4n}",
-                _fold_lemma,
-                {"n": 4, "position": -3},
-            ),
-            Lemma(
-                "pairs",
-                "taps t and k - 1 - t are at equal distances from i, on either side",
-                r"x(i, t) + x(i, k - 1 - t) = 2i",
-                _pair_lemma,
-                {"n": 5, "k": 3, "d": 2, "p": 2, "i": 4, "t": 2},
-            ),
-        ),
+        (_fold_lemma, _pair_lemma),
         _check_cosine_eigenvectors,
-        (
-            Identity(
-                "period of the cosine",
-                "cos(pi f (x + 4 n q) / (2 n)) = cos(pi f x / (2 n)) for integers f, x, q",
-                r"\cos\frac{\pi f (x + 4 n q)}{2n} = \cos\frac{\pi f x}{2n}",
-                _cosine(1, 1),
-                _cosine(1, 0),
-            ),
-            Identity(
-                "even cosine",
-                "cos(-pi f x / (2 n)) = cos(pi f x / (2 n))",
-                r"\cos\frac{-\pi f x}{2n} = \cos\frac{\pi f x}{2n}",
-                _cosine(-1, 0),
-                _cosine(1, 0),
-            ),
-            Identity(
-                "sum of cosines",
-                "cos(x + y) + cos(x - y) = 2 cos x cos y",
-                r"\cos(x + y) + \cos(x - y) = 2 \cos x \cos y",
-                _cosine_sum,
-                _cosine_product,
-            ),
-        ),
+        _COSINES,
+    ),
+    Theorem(
+        "sine-eigenvectors",
+        "The DST-II vectors are eigenvectors of every convolution of one channel with the antisymmetric boundary and a "
+        "symmetric kernel, with as many outputs as samples. With channels, each frequency has a block.",
+        r"With the antisymmetric boundary, one channel, stride 1, $n$ outputs and a symmetric kernel $w_t = "
+        r"w_{k-1-t}$ centred by $2 p = d (k - 1)$, the vectors $v_f(j) = \sin\bigl(\pi f (2j + 1)/(2n)\bigr)$, $f = "
+        r"1, \ldots, n$, of the DST-II are eigenvectors, for $\lambda_f = \sum_t w_t \cos\bigl(\pi f (t d - "
+        r"p)/n\bigr)$.",
+        "n >= 1 samples and outputs, stride 1, one kernel for all outputs, symmetric and centred, 2 p = d (k - 1), on"
+        " each axis; on more axes vectors and eigenvalues are made of products of the sines.",
+        r"With $x$ for the position, $j$ for the sample and $c$ for its sign, the first lemma says that $2 j + 1$ is "
+        r"$c\, (2x + 1)$ up to a multiple of $4n$; by the first two identities $c\, v_f(j)$ is the sine at $x$. By "
+        r"the second lemma the taps $t$ and $k - 1 - t$ are at positions $i + y$ and $i - y$, $y = t d - p$, and have "
+        r"one weight; by the third identity their sum is $2 w_t\, v_f(i) \cos(\pi f y/n)$.",
+        (_sine_fold_lemma, _pair_lemma),
+        _check_sine_eigenvectors,
+        _SINES,
+    ),
+    Theorem(
+        "antireflective-eigenvectors",
+        "Constants, a ramp and the sines that vanish at both end samples are eigenvectors of every convolution of one "
+        "channel with the antireflective boundary and a symmetric kernel, with as many outputs as samples. They are n "
+        "independent vectors, but not orthogonal ones.",
+        r"With the antireflective boundary, one channel, stride 1, $n$ outputs and a symmetric kernel $w_t = "
+        r"w_{k-1-t}$ centred by $2 p = d (k - 1)$, the vectors $1$ and $j$ are eigenvectors for $\sum_t w_t$, and "
+        r"$v_f(j) = \sin\bigl(\pi f j/(n - 1)\bigr)$, $f = 1, \ldots, n - 2$, for $\lambda_f = \sum_t w_t "
+        r"\cos\bigl(\pi f (t d - p)/(n - 1)\bigr)$.",
+        "n >= 2 samples and outputs on one axis, stride 1, one kernel for all outputs, symmetric and centred, 2 p = d "
+        "(k - 1).",
+        r"Constants and ramps are continued as they are, by the first two lemmas; the kernel multiplies them by "
+        r"$\sum_t w_t$, as its taps come in pairs at $i + y$ and $i - y$ by the last lemma. With $x$ for the "
+        r"position, $j$ for the first sample and $c$ for its sign, the third lemma says that $j$ is $c\, x$ up to a "
+        r"multiple of $2(n - 1)$, and that the other terms read the end samples, where the sines are zero: what is "
+        r"read at $x$ is the sine at $x$. The identities are those of the sines.",
+        (constants_lemma, ramp_lemma, _inner_fold_lemma, _pair_lemma),
+        _check_antireflective_eigenvectors,
+        _SINES,
     ),
 )

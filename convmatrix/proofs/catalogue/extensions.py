@@ -12,13 +12,23 @@ import sympy
 from convmatrix import symbolic
 from convmatrix.boundary import NOTHING, PLAIN, Axis, Boundary, read_sample
 from convmatrix.geometry import ConvGeometry
+from convmatrix.proofs.catalogue.borders import FOLDED
 from convmatrix.proofs.catalogue.symbol_matrices import Checks, with_weights
-from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Numbers, Theorem
+from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Numbers, Theorem, lemma
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
 
+_PADDED = {"m": 3, "n": 5, "k": 3, "s": 2, "d": 1, "low": 1, "high": 1, "i": 0, "t": 0}
+
+
+@lemma(
+    "windows",
+    "the valid layer reads the extended input at the position, which is inside",
+    r"r_V(i, t) = i s + t d,\quad 0 \le r_V(i, t) < n + p_l + p_h",
+    _PADDED,
+)
 def _window_lemma(a: Algebra) -> Condition:
     m, n, k, s, d, low, high, i, t = a.integers("m n k s d low high i t")
     a.assume(s >= 1, d >= 1, a.within(i, m), a.within(t, k), (m - 1) * s + d * (k - 1) + 1 <= n + low + high)
@@ -27,6 +37,12 @@ def _window_lemma(a: Algebra) -> Condition:
     return a.both(a.within(read, n + low + high), a.equal(read, a.position(valid, i, t)))
 
 
+@lemma(
+    "outputs",
+    "the valid layer on the extended input has as many outputs as the padded layer",
+    r"m(n, p_l, p_h) = m(n + p_l + p_h, 0, 0)",
+    {"n": 5, "k": 3, "s": 2, "d": 1, "low": 1, "high": 1},
+)
 def _extended_outputs_lemma(a: Algebra) -> Condition:
     n, k, s, d, low, high = a.integers("n k s d low high")
     a.assume(s >= 1)
@@ -34,28 +50,51 @@ def _extended_outputs_lemma(a: Algebra) -> Condition:
     return a.equal(a.forward_outputs(n, span, s, low, high), a.forward_outputs(n + low + high, span, s, 0, 0))
 
 
-def _extended_lemma(boundary: Boundary) -> Callable[[Algebra], Condition]:
-    """Return the lemma that the valid layer on the extended input reads what the padded layer reads."""
-
-    def lemma(a: Algebra) -> Condition:
+def _extended_lemma(boundary: Boundary) -> Lemma:
+    @lemma(
+        f"{boundary} boundary",
+        "what the extension reads at the place that the valid layer reads is what the padded layer reads",
+        r"r(i s + t d - p_l) = r(i, t)",
+        _PADDED,
+    )
+    def build(a: Algebra) -> Condition:
         m, n, k, s, d, low, high, i, t = a.integers("m n k s d low high i t")
         a.assume(n >= 1, a.within(t, k))
         valid, padded = Axis(m, n + low + high, k, s, d), Axis(m, n, k, s, d, low, boundary)
         return a.equal(a.read_sample(a.position(valid, i, t) - low, n, boundary), a.sample(padded, i, t))
 
-    return lemma
+    return build
 
 
-def _places_lemma(boundary: Boundary) -> Callable[[Algebra], Condition]:
-    """Return the lemma that lists the positions at which a sample is read."""
+_AT: dict[Boundary, tuple[str, str]] = {
+    "zero": ("x = j", r"x = j"),
+    "circular": ("n divides x - j", r"n \mid x - j"),
+    "reflect": (
+        "2 n - 2 divides x - j or x + j (1 in place of 0 for one sample)",
+        r"2n - 2 \mid x - j \text{ or } 2n - 2 \mid x + j",
+    ),
+    "symmetric": ("2 n divides x - j or x + j + 1", r"2n \mid x - j \text{ or } 2n \mid x + j + 1"),
+    "replicate": (
+        "x = j, or x < 0 and j = 0, or x >= n and j = n - 1",
+        r"x = j \text{ or } x < 0 = j \text{ or } x \ge n = j + 1",
+    ),
+}
 
-    def lemma(a: Algebra) -> Condition:
+
+def _places_lemma(boundary: Boundary) -> Lemma:
+    @lemma(
+        f"{boundary} boundary",
+        f"position x reads sample j exactly if {_AT[boundary][0]}",
+        rf"r(x) = j \iff {_AT[boundary][1]}",
+        {"n": 4, "j": 1, "position": 1},
+    )
+    def build(a: Algebra) -> Condition:
         n, j, position = a.integers("n j position")
         a.assume(a.within(j, n))
         at = _places(a, boundary, n, j, position)
         return a.equivalent(a.equal(a.read_sample(position, n, boundary), j), at)
 
-    return lemma
+    return build
 
 
 def _places(a: Algebra, boundary: Boundary, n: Integer, j: Integer, x: Integer) -> Condition:
@@ -72,6 +111,13 @@ def _places(a: Algebra, boundary: Boundary, n: Integer, j: Integer, x: Integer) 
     return a.either(a.equal((x - j) % period, 0), a.equal((x + j) % period, 0))
 
 
+@lemma(
+    "cut window",
+    "with the zero boundary, a tile on the samples from u on reads what the whole reads, or nothing as it does, if "
+    "the window holds each sample that is read",
+    r"r_u(i, t) = r(f + i, t) - u \ \text{ or } \ r_u(i, t) = r(f + i, t) = \varnothing",
+    {"m": 6, "n": 6, "q": 2, "width": 4, "k": 3, "s": 1, "d": 1, "p": 1, "first": 2, "start": 1, "i": 1, "t": 0},
+)
 def _zero_tile_lemma(a: Algebra) -> Condition:
     m, n, q, width, k, s, d, p, first, start, i, t = a.integers("m n q width k s d p first start i t")
     a.assume(start >= 0, start + width <= n, a.within(t, k))
@@ -82,6 +128,13 @@ def _zero_tile_lemma(a: Algebra) -> Condition:
     return a.equal(a.sample(tile, i, t), a.select(read < 0, read, read - start))
 
 
+@lemma(
+    "window",
+    "output i of the tile reads the place of the window, which begins at position f s - p, whose position output f + "
+    "i of the whole has",
+    r"r_V(i, t) = i s + t d,\quad 0 \le i s + t d \le (q - 1) s + d (k - 1),\quad f s - p + (i s + t d) = x(f + i, t)",
+    {"m": 5, "n": 6, "q": 2, "k": 3, "s": 1, "d": 1, "p": 1, "first": 2, "i": 1, "t": 0},
+)
 def _window_tile_lemma(a: Algebra) -> Condition:
     m, n, q, k, s, d, p, first, i, t = a.integers("m n q k s d p first i t")
     width = (q - 1) * s + d * (k - 1) + 1
@@ -95,10 +148,14 @@ def _window_tile_lemma(a: Algebra) -> Condition:
     )
 
 
-def _end_tile_lemma(boundary: Boundary, high: bool) -> Callable[[Algebra], Condition]:
-    """Return the lemma that a tile at an end of the input reads there what the whole reads."""
-
-    def lemma(a: Algebra) -> Condition:
+def _end_tile_lemma(boundary: Boundary, high: bool) -> Lemma:
+    @lemma(
+        f"{boundary}, {'high' if high else 'low'} end",
+        f"a position at the {'high' if high else 'low'} end reads the same on the window as on the input",
+        r"r_w(x) + n - w = r_n(x + n - w)" if high else r"r_w(x) = r_n(x)",
+        {"n": 6, "width": 4, "x": 5 if high else -2},
+    )
+    def build(a: Algebra) -> Condition:
         n, width, x = a.integers("n width x")
         a.assume(width >= 1, width <= n)
         start = n - width if high else 0
@@ -115,9 +172,16 @@ def _end_tile_lemma(boundary: Boundary, high: bool) -> Callable[[Algebra], Condi
             a.show(a.equal(position % period, phase))
         return a.equal(a.read_sample(x, width, boundary) + start, a.read_sample(x + start, n, boundary))
 
-    return lemma
+    return build
 
 
+@lemma(
+    "window and halo",
+    "the window of q outputs has (q - 1) s + d (k - 1) + 1 positions, of which d (k - 1) + 1 - s belong to the next "
+    "window too",
+    r"x(f + q - 1, k - 1) + 1 = x(f, 0) + (q - 1) s + d (k - 1) + 1 = x(f + q, 0) + d (k - 1) + 1 - s",
+    {"m": 6, "n": 6, "k": 3, "s": 1, "d": 1, "p": 1, "q": 2, "first": 2},
+)
 def _halo_lemma(a: Algebra) -> Condition:
     m, n, k, s, d, p, q, first = a.integers("m n k s d p q first")
     axis = Axis(m, n, k, s, d, p)
@@ -128,6 +192,12 @@ def _halo_lemma(a: Algebra) -> Condition:
     )
 
 
+@lemma(
+    "kernels",
+    "a tile that starts at a multiple of the number of kernels uses the weights of the whole",
+    r"\omega(\tau c + i, t) = \omega(i, t)",
+    {"tile": 2, "k": 3, "c": 1, "i": 1, "t": 1},
+)
 def _tile_weight_lemma(a: Algebra) -> Condition:
     tile, k, c, i, t = a.integers("tile k c i t")
     a.assume(tile >= 1, i >= 0, a.within(t, k))
@@ -136,24 +206,29 @@ def _tile_weight_lemma(a: Algebra) -> Condition:
     return a.equal(a.weight(axis, tile * c + i, t), a.weight(axis, i, t))
 
 
-def _one_sample_lemma(boundary: Boundary) -> Callable[[Algebra], Condition]:
-    """Return the lemma that the only sample is read at every position."""
-
-    def lemma(a: Algebra) -> Condition:
+def _one_sample_lemma(boundary: Boundary) -> Lemma:
+    @lemma(
+        f"{boundary}, one sample",
+        "the only sample is read at every position",
+        r"n = 1 \implies r(x) = 0",
+        {"position": -3},
+    )
+    def build(a: Algebra) -> Condition:
         (position,) = a.integers("position")
         return a.equal(a.read_sample(position, 1, boundary), 0)
 
-    return lemma
+    return build
 
 
+@lemma(
+    "two samples",
+    "reflect on two samples reads what circular reads",
+    r"n = 2 \implies r_{\text{reflect}}(x) = r_{\text{circular}}(x)",
+    {"position": -3},
+)
 def _two_samples_lemma(a: Algebra) -> Condition:
     (position,) = a.integers("position")
     return a.equal(a.read_sample(position, 2, "reflect"), a.read_sample(position, 2, "circular"))
-
-
-_FOLDED: tuple[Boundary, ...] = ("reflect", "symmetric", "replicate")
-
-_PADDED = {"m": 3, "n": 5, "k": 3, "s": 2, "d": 1, "low": 1, "high": 1, "i": 0, "t": 0}
 
 
 # --- on explicit matrices of symbols ---
@@ -225,7 +300,7 @@ def _check_tiles() -> Checks:
             shape = (low + layer.input_shape[0] + high, *layer.input_shape[1:])
             own = symbolic.matrix(ConvGeometry(shape, layer.kernel_shape, **options))
             yield f"{layer!r}: outputs {first} to {stop - 1} from their window", own * window == rows
-    for boundary, p in itertools.product(("zero", *_FOLDED), (1, 2)):
+    for boundary, p in itertools.product(("zero", *FOLDED), (1, 2)):
         A = symbolic.matrix(ConvGeometry(6, 3, padding=p, boundary=boundary))
         low = symbolic.matrix(ConvGeometry(4, 3, padding=[(p, 0)], boundary=boundary))
         high = symbolic.matrix(ConvGeometry(4, 3, padding=[(0, p)], boundary=boundary))
@@ -265,21 +340,6 @@ def _check_short_axes() -> Checks:
         yield f"{boundary}: one sample on the first of two axes", symbolic.matrix(layer) == rows
 
 
-_AT: dict[Boundary, tuple[str, str]] = {
-    "zero": ("x = j", r"x = j"),
-    "circular": ("n divides x - j", r"n \mid x - j"),
-    "reflect": (
-        "2 n - 2 divides x - j or x + j (1 in place of 0 for one sample)",
-        r"2n - 2 \mid x - j \text{ or } 2n - 2 \mid x + j",
-    ),
-    "symmetric": ("2 n divides x - j or x + j + 1", r"2n \mid x - j \text{ or } 2n \mid x + j + 1"),
-    "replicate": (
-        "x = j, or x < 0 and j = 0, or x >= n and j = n - 1",
-        r"x = j \text{ or } x < 0 = j \text{ or } x \ge n = j + 1",
-    ),
-}
-
-
 THEOREMS = (
     Theorem(
         "padding-factorisation",
@@ -292,32 +352,7 @@ THEOREMS = (
         r"By the first lemma, tap $t$ of output $i$ of the valid layer reads the place $i s + t d$ of the extended "
         r"input; by the second there are as many outputs. By the others, one for each boundary, what $E$ reads there "
         r"is what the padded layer reads. On more axes $E$ is the product of the extensions of the axes.",
-        (
-            Lemma(
-                "windows",
-                "the valid layer reads the extended input at the position, which is inside",
-                r"r_V(i, t) = i s + t d,\quad 0 \le r_V(i, t) < n + p_l + p_h",
-                _window_lemma,
-                _PADDED,
-            ),
-            Lemma(
-                "outputs",
-                "the valid layer on the extended input has as many outputs as the padded layer",
-                r"m(n, p_l, p_h) = m(n + p_l + p_h, 0, 0)",
-                _extended_outputs_lemma,
-                {"n": 5, "k": 3, "s": 2, "d": 1, "low": 1, "high": 1},
-            ),
-            *(
-                Lemma(
-                    f"{boundary} boundary",
-                    "what the extension reads at the place that the valid layer reads is what the padded layer reads",
-                    r"r(i s + t d - p_l) = r(i, t)",
-                    _extended_lemma(boundary),
-                    _PADDED,
-                )
-                for boundary in PLAIN
-            ),
-        ),
+        (_window_lemma, _extended_outputs_lemma, *map(_extended_lemma, PLAIN)),
         _check_padding_factorisation,
     ),
     Theorem(
@@ -333,16 +368,7 @@ THEOREMS = (
         r"$A = V E$ is theorem \texttt{padding-factorisation}, and $(V E)^T = E^T V^T$. $E$ has a 1 at $(x, j)$ just "
         r"where position $x$ reads sample $j$: the lemmas, one for each boundary, list these positions. $V^T$ is the "
         r"full convolution with the flipped kernel, by theorem \texttt{adjoint}.",
-        tuple(
-            Lemma(
-                f"{boundary} boundary",
-                f"position x reads sample j exactly if {_AT[boundary][0]}",
-                rf"r(x) = j \iff {_AT[boundary][1]}",
-                _places_lemma(boundary),
-                {"n": 4, "j": 1, "position": 1},
-            )
-            for boundary in _AT
-        ),
+        tuple(map(_places_lemma, _AT)),
         _check_boundary_adjoint,
     ),
     Theorem(
@@ -365,62 +391,11 @@ THEOREMS = (
         r"zero boundary. The lemmas on ends compare what a position reads on the window and on the input. The last "
         r"lemmas give the sizes of window and halo, and the kernels of a tiled layer.",
         (
-            Lemma(
-                "window",
-                "output i of the tile reads the place of the window, which begins at position f s - p, whose position "
-                "output f + i of the whole has",
-                r"r_V(i, t) = i s + t d,\quad 0 \le i s + t d \le (q - 1) s + d (k - 1),\quad f s - p + (i s + t d) = "
-                r"x(f + i, t)",
-                _window_tile_lemma,
-                {"m": 5, "n": 6, "q": 2, "k": 3, "s": 1, "d": 1, "p": 1, "first": 2, "i": 1, "t": 0},
-            ),
-            Lemma(
-                "cut window",
-                "with the zero boundary, a tile on the samples from u on reads what the whole reads, or nothing as it "
-                "does, if the window holds each sample that is read",
-                r"r_u(i, t) = r(f + i, t) - u \ \text{ or } \ r_u(i, t) = r(f + i, t) = \varnothing",
-                _zero_tile_lemma,
-                {
-                    "m": 6,
-                    "n": 6,
-                    "q": 2,
-                    "width": 4,
-                    "k": 3,
-                    "s": 1,
-                    "d": 1,
-                    "p": 1,
-                    "first": 2,
-                    "start": 1,
-                    "i": 1,
-                    "t": 0,
-                },
-            ),
-            *(
-                Lemma(
-                    f"{boundary}, {'high' if high else 'low'} end",
-                    f"a position at the {'high' if high else 'low'} end reads the same on the window as on the input",
-                    r"r_w(x) + n - w = r_n(x + n - w)" if high else r"r_w(x) = r_n(x)",
-                    _end_tile_lemma(boundary, high),
-                    {"n": 6, "width": 4, "x": 5 if high else -2},
-                )
-                for boundary in _FOLDED
-                for high in (False, True)
-            ),
-            Lemma(
-                "window and halo",
-                "the window of q outputs has (q - 1) s + d (k - 1) + 1 positions, of which d (k - 1) + 1 - s belong "
-                "to the next window too",
-                r"x(f + q - 1, k - 1) + 1 = x(f, 0) + (q - 1) s + d (k - 1) + 1 = x(f + q, 0) + d (k - 1) + 1 - s",
-                _halo_lemma,
-                {"m": 6, "n": 6, "k": 3, "s": 1, "d": 1, "p": 1, "q": 2, "first": 2},
-            ),
-            Lemma(
-                "kernels",
-                "a tile that starts at a multiple of the number of kernels uses the weights of the whole",
-                r"\omega(\tau c + i, t) = \omega(i, t)",
-                _tile_weight_lemma,
-                {"tile": 2, "k": 3, "c": 1, "i": 1, "t": 1},
-            ),
+            _window_tile_lemma,
+            _zero_tile_lemma,
+            *(_end_tile_lemma(boundary, high) for boundary in FOLDED for high in (False, True)),
+            _halo_lemma,
+            _tile_weight_lemma,
         ),
         _check_tiles,
     ),
@@ -432,25 +407,7 @@ THEOREMS = (
         r"the sum of its weights. For $n = 2$ the boundaries reflect and circular read the same, $x \bmod 2$.",
         "n = 1 or n = 2; any position.",
         r"The lemmas say what is read. Layers that read the same at every tap have the same matrix.",
-        (
-            *(
-                Lemma(
-                    f"{boundary}, one sample",
-                    "the only sample is read at every position",
-                    r"n = 1 \implies r(x) = 0",
-                    _one_sample_lemma(boundary),
-                    {"position": -3},
-                )
-                for boundary in PLAIN[1:]
-            ),
-            Lemma(
-                "two samples",
-                "reflect on two samples reads what circular reads",
-                r"n = 2 \implies r_{\text{reflect}}(x) = r_{\text{circular}}(x)",
-                _two_samples_lemma,
-                {"position": -3},
-            ),
-        ),
+        (*(_one_sample_lemma(boundary) for boundary in PLAIN[1:]), _two_samples_lemma),
         _check_short_axes,
     ),
 )

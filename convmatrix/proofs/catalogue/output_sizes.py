@@ -1,9 +1,9 @@
 """The theorems about output sizes and paddings: the functions that compute sizes, run on symbols.
 
 The functions in `convmatrix.boundary` that compute the sizes of an axis consist of formulas and of branches that raise
-an error if a layer is invalid. A `_Size` stands for an integer in them: a comparison in an ``if`` states that the
-branch is not taken, which the lemma assumes or has to show. Each of these branches is also taken once, to check that it
-raises an error. The result is shown to be that of the formula.
+an error if a layer is invalid. In a run of them, a comparison in an ``if`` states that the branch is not taken, which
+the lemma assumes or has to show. Each of these branches is also taken once, to check that it raises an error. The
+result is shown to be that of the formula.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from convmatrix import symbolic
 from convmatrix.boundary import Axis
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.symbol_matrices import matrix_by_loop
-from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Theorem
+from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Theorem, lemma
+from convmatrix.proofs.symbols import run_without_branches
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,81 +25,9 @@ if TYPE_CHECKING:
     from convmatrix.proofs.catalogue.symbol_matrices import Checks
 
 
-class _Run:
-    """One run of a function that computes sizes: the treatment of its branches, of which it may take one."""
-
-    def __init__(self, a: Algebra, not_taken: Callable[[Condition], None], taken: int) -> None:
-        self.a, self.not_taken, self.taken = a, not_taken, taken
-        self.branches = 0
-
-    def branch(self, condition: Condition) -> bool:
-        self.branches += 1
-        if self.branches - 1 == self.taken:
-            return True
-        if self.taken < 0:
-            self.not_taken(self.a.negation(condition))
-        return False
-
-
-class _Size:
-    """An integer of an engine, for code that contains branches."""
-
-    __hash__ = None  # type: ignore[assignment]  # == returns a condition, not a bool
-
-    def __init__(self, run: _Run, value: Integer) -> None:
-        self.run, self.value = run, value
-
-    def __add__(self, other: Any) -> _Size:
-        return _Size(self.run, self.value + _value(other))
-
-    def __sub__(self, other: Any) -> _Size:
-        return _Size(self.run, self.value - _value(other))
-
-    def __rsub__(self, other: Any) -> _Size:
-        return _Size(self.run, _value(other) - self.value)
-
-    def __mul__(self, other: Any) -> _Size:
-        return _Size(self.run, self.value * _value(other))
-
-    def __mod__(self, other: Any) -> _Size:
-        return _Size(self.run, self.value % _value(other))
-
-    def __floordiv__(self, other: Any) -> _Size:
-        return _Size(self.run, self.value // _value(other))
-
-    __radd__, __rmul__ = __add__, __mul__
-
-    def __gt__(self, other: Any) -> _Branch:
-        return _Branch(self.run, self.value > _value(other))
-
-    def __ge__(self, other: Any) -> _Branch:
-        return _Branch(self.run, self.value >= _value(other))
-
-    def __lt__(self, other: Any) -> _Branch:
-        return _Branch(self.run, self.value < _value(other))
-
-    def __le__(self, other: Any) -> _Branch:
-        return _Branch(self.run, self.value <= _value(other))
-
-    def __eq__(self, other: object) -> Any:
-        return _Branch(self.run, self.run.a.equal(self.value, _value(other)))
-
-    def __ne__(self, other: object) -> Any:
-        return _Branch(self.run, self.run.a.different(self.value, _value(other)))
-
-
-class _Branch:
-    """A condition in an ``if``."""
-
-    def __init__(self, run: _Run, condition: Condition) -> None:
-        self.run, self.condition = run, condition
-
-    def __bool__(self) -> bool:
-        return self.run.branch(self.condition)
-
-
-def _value(other: Any) -> Integer:
-    return other.value if isinstance(other, _Size) else other
+_LAYER = {"k": 3, "s": 2, "d": 1, "low": 1, "high": 1}
+_SAME = {"n": 7, "span": 4, "s": 2}
+_TRANSPOSED = {"m": 7, "span": 4, "s": 2, "extra": 1}
 
 
 def _outputs(a: Algebra, sizes: tuple[Integer, ...], not_taken: Callable[[Condition], None]) -> Integer:
@@ -107,7 +36,9 @@ def _outputs(a: Algebra, sizes: tuple[Integer, ...], not_taken: Callable[[Condit
     def compute(n: Any, span: Any, s: Any, low: Any, high: Any) -> Any:
         return _boundary.forward_axis(0, n, span, "", s, (low, high), 0)[3]
 
-    return _computed(compute, sizes, a.forward_outputs(*sizes), a, not_taken)
+    formula = a.forward_outputs(*sizes)
+    a.show(a.equal(run_without_branches(compute, sizes, a, not_taken), formula))
+    return formula
 
 
 def _transposed_outputs(a: Algebra, sizes: tuple[Integer, ...], not_taken: Callable[[Condition], None]) -> Integer:
@@ -116,30 +47,17 @@ def _transposed_outputs(a: Algebra, sizes: tuple[Integer, ...], not_taken: Calla
     def compute(m: Any, span: Any, s: Any, low: Any, high: Any, more: Any) -> Any:
         return _boundary.transposed_axis(0, m, span, "", s, (low, high), more)[3]
 
-    return _computed(compute, sizes, a.transposed_outputs(*sizes), a, not_taken)
-
-
-def _computed(
-    compute: Callable[..., Any],
-    sizes: tuple[Integer, ...],
-    formula: Integer,
-    a: Algebra,
-    not_taken: Callable[[Condition], None],
-) -> Integer:
-    """Return the formula of a function that takes none of its branches, each of which must raise an error."""
-    run = _Run(a, not_taken, taken=-1)
-    result = compute(*(_Size(run, size) for size in sizes))
-    for place in range(run.branches):
-        other = _Run(a, not_taken, taken=place)
-        try:
-            compute(*(_Size(other, size) for size in sizes))
-        except ValueError:
-            continue
-        raise TypeError(f"branch {place} of the function of sizes raises no ValueError, and so cannot be set aside")
-    a.show(a.equal(_value(result), formula))
+    formula = a.transposed_outputs(*sizes)
+    a.show(a.equal(run_without_branches(compute, sizes, a, not_taken), formula))
     return formula
 
 
+@lemma(
+    "windows",
+    "of m outputs, window m - 1 ends inside the padded input and window m does not",
+    r"x(m - 1, k - 1) < n + p_h \le x(m, k - 1)",
+    {"n": 7, **_LAYER},
+)
 def _windows_lemma(a: Algebra) -> Condition:
     n, k, s, d, low, high = a.integers("n k s d low high")
     a.assume(n >= 1, s >= 1, d >= 1, k >= 1)
@@ -148,6 +66,12 @@ def _windows_lemma(a: Algebra) -> Condition:
     return a.both(m >= 1, a.position(axis, m - 1, k - 1) < n + high, a.position(axis, m, k - 1) >= n + high)
 
 
+@lemma(
+    "there and back",
+    "the size of the transposed layer has m outputs, and its output padding is e mod s",
+    r"n = n^*(m, o) \implies m(n) = m,\ e \bmod s = o",
+    {"m": 4, **_LAYER, "extra": 1},
+)
 def _there_and_back_lemma(a: Algebra) -> Condition:
     m, k, s, d, low, high, extra = a.integers("m k s d low high extra")
     span = d * (k - 1) + 1
@@ -157,6 +81,12 @@ def _there_and_back_lemma(a: Algebra) -> Condition:
     return a.both(a.equal(outputs, m), a.equal((n + low + high - span) % s, extra))
 
 
+@lemma(
+    "back and there",
+    "each size is that of the transposed layer with the output padding e mod s, from 0 to s - 1",
+    r"m = m(n),\ o = e \bmod s \implies n^*(m, o) = n,\quad 0 \le o < s",
+    {"n": 7, **_LAYER},
+)
 def _back_and_there_lemma(a: Algebra) -> Condition:
     n, k, s, d, low, high = a.integers("n k s d low high")
     span = d * (k - 1) + 1
@@ -166,10 +96,14 @@ def _back_and_there_lemma(a: Algebra) -> Condition:
     return a.both(a.within(extra, s), a.equal(_transposed_outputs(a, (m, span, s, low, high, extra), a.show), n))
 
 
-def _same_lemma(word: str) -> Callable[[Algebra], Condition]:
-    """Return the lemma that a layer with this padding has ceil(n / s) outputs."""
-
-    def lemma(a: Algebra) -> Condition:
+def _same_lemma(word: str) -> Lemma:
+    @lemma(
+        f"{word}, outputs",
+        f"with {word} a layer has ceil(n / s) outputs",
+        r"s (m - 1) < n \le s m,\quad p_l, p_h \ge 0",
+        _SAME,
+    )
+    def build(a: Algebra) -> Condition:
         n, span, s = a.integers("n span s")
         a.assume(n >= 1, span >= 1, s >= 1)
         low, high = a.forward_padding(word, n, span, s)
@@ -180,9 +114,15 @@ def _same_lemma(word: str) -> Callable[[Algebra], Condition]:
         a.show(a.equal(m, rounded_up))
         return a.both(s * (m - 1) < n, n <= s * m, low >= 0, high >= 0)
 
-    return lemma
+    return build
 
 
+@lemma(
+    "least padding",
+    "without padding, or with the last window ending where the padding ends",
+    r"p_l + p_h = 0 \ \text{ or } \ x(m - 1, k - 1) = n + p_h - 1",
+    {"n": 7, "k": 4, "s": 2, "d": 1},
+)
 def _least_lemma(a: Algebra) -> Condition:
     n, k, s, d = a.integers("n k s d")
     a.assume(n >= 1, k >= 1, d >= 1, s >= 1)
@@ -193,6 +133,12 @@ def _least_lemma(a: Algebra) -> Condition:
     return a.either(a.equal(low + high, 0), a.equal(a.position(axis, m - 1, k - 1), n + high - 1))
 
 
+@lemma(
+    "odd sample",
+    "same has the odd sample at the high end, same_lower at the low end",
+    r"p_l \le p_h \le p_l + 1,\quad p_l' = p_h,\ p_h' = p_l",
+    _SAME,
+)
 def _odd_lemma(a: Algebra) -> Condition:
     n, span, s = a.integers("n span s")
     a.assume(n >= 1, span >= 1, s >= 1)
@@ -201,6 +147,12 @@ def _odd_lemma(a: Algebra) -> Condition:
     return a.both(low <= high, high <= low + 1, a.equal(lower[0], high), a.equal(lower[1], low))
 
 
+@lemma(
+    "full",
+    "the first window ends at the first sample, the last begins inside and no further one does",
+    r"x(0, k - 1) = 0,\quad x(m - 1, 0) < n \le x(m, 0)",
+    {"n": 7, "k": 4, "s": 2, "d": 1},
+)
 def _full_lemma(a: Algebra) -> Condition:
     n, k, s, d = a.integers("n k s d")
     a.assume(n >= 1, k >= 1, d >= 1, s >= 1)
@@ -212,6 +164,12 @@ def _full_lemma(a: Algebra) -> Condition:
     return a.both(a.equal(low, high), first, a.position(axis, m - 1, 0) < n, a.position(axis, m, 0) >= n)
 
 
+@lemma(
+    "valid",
+    "the first window begins at the first sample, the last ends inside and no further one does",
+    r"x(0, 0) = 0,\quad x(m - 1, k - 1) < n \le x(m, k - 1)",
+    {"n": 7, "k": 4, "s": 2, "d": 1},
+)
 def _valid_lemma(a: Algebra) -> Condition:
     n, k, s, d = a.integers("n k s d")
     span = d * (k - 1) + 1
@@ -223,6 +181,12 @@ def _valid_lemma(a: Algebra) -> Condition:
     return a.both(a.equal(high, 0), first, a.position(axis, m - 1, k - 1) < n, a.position(axis, m, k - 1) >= n)
 
 
+@lemma(
+    "refused",
+    "the code accepts a layer if and only if its kernel fits, that is, if the layer has an output",
+    r"m \ge 1 \iff \ell \le n + p_l + p_h",
+    {**_SAME, "low": 1, "high": 1},
+)
 def _refused_lemma(a: Algebra) -> Condition:
     n, span, s, low, high = a.integers("n span s low high")
     a.assume(s >= 1)
@@ -231,6 +195,12 @@ def _refused_lemma(a: Algebra) -> Condition:
     return a.both(a.equivalent(accepted[0], m >= 1), a.equivalent(accepted[0], span <= n + low + high))
 
 
+@lemma(
+    "largest",
+    "the code accepts a layer only if the padded input has fewer than 2**62 samples",
+    r"n + p_l + p_h < 2^{62}",
+    {**_SAME, "low": 1, "high": 1},
+)
 def _largest_lemma(a: Algebra) -> Condition:
     n, span, s, low, high = a.integers("n span s low high")
     a.assume(s >= 1)
@@ -239,6 +209,12 @@ def _largest_lemma(a: Algebra) -> Condition:
     return a.equivalent(accepted[1], n + low + high < 2**62)
 
 
+@lemma(
+    "largest",
+    "the code accepts a layer only if it has fewer than 2**62 samples before cropping",
+    r"(m - 1) s + \ell + o < 2^{62}",
+    {"m": 7, "span": 4, "s": 2, "low": 1, "high": 1, "extra": 1},
+)
 def _transposed_largest_lemma(a: Algebra) -> Condition:
     m, span, s, low, high, extra = a.integers("m span s low high extra")
     accepted: list[Condition] = []
@@ -246,19 +222,30 @@ def _transposed_largest_lemma(a: Algebra) -> Condition:
     return a.equivalent(accepted[1], (m - 1) * s + span + extra < 2**62)
 
 
-def _transposed_same_lemma(word: str) -> Callable[[Algebra], Condition]:
-    """Return the lemma that a transposed layer with this padding has n s outputs."""
-
-    def lemma(a: Algebra) -> Condition:
+def _transposed_same_lemma(word: str) -> Lemma:
+    @lemma(
+        f"{word}, outputs",
+        f"with {word} a transposed layer has m s outputs",
+        r"n = m s,\quad p_l, p_h \ge 0",
+        _TRANSPOSED,
+    )
+    def build(a: Algebra) -> Condition:
         m, span, s, extra = a.integers("m span s extra")
         a.assume(m >= 1, span >= 1, s >= 1, extra >= 0)
         low, high, more = a.transposed_padding(word, m, span, s, extra)
         outputs = a.transposed_outputs(m, span, s, low, high, more)
         return a.both(a.equal(outputs, m * s), low >= 0, high >= 0, more >= extra)
 
-    return lemma
+    return build
 
 
+@lemma(
+    "total",
+    "same crops span + o - s samples, or makes s - span the output padding",
+    r"\ell + o \ge s \implies p_l + p_h = \ell + o - s,\ o' = o;\quad \ell + o \le s \implies p_l = p_h = 0,\ o' = s "
+    r"- \ell",
+    _TRANSPOSED,
+)
 def _transposed_total_lemma(a: Algebra) -> Condition:
     m, span, s, extra = a.integers("m span s extra")
     a.assume(m >= 1, span >= 1, s >= 1, extra >= 0)
@@ -268,6 +255,12 @@ def _transposed_total_lemma(a: Algebra) -> Condition:
     return a.both(a.implies(span + extra >= s, cropped), a.implies(span + extra <= s, added))
 
 
+@lemma(
+    "odd sample",
+    "same crops the odd sample at the high end, same_lower at the low end",
+    r"p_l \le p_h \le p_l + 1,\quad p_l' = p_h,\ p_h' = p_l,\ o' = o",
+    _TRANSPOSED,
+)
 def _transposed_odd_lemma(a: Algebra) -> Condition:
     m, span, s, extra = a.integers("m span s extra")
     a.assume(m >= 1, span >= 1, s >= 1, extra >= 0)
@@ -277,6 +270,12 @@ def _transposed_odd_lemma(a: Algebra) -> Condition:
     return a.both(low <= high, high <= low + 1, same)
 
 
+@lemma(
+    "full and valid",
+    "full crops span - 1 samples at either end, valid none",
+    r"n_{\text{full}} = (m - 1) s + 2 - \ell + o,\quad n_{\text{valid}} = (m - 1) s + \ell + o",
+    _TRANSPOSED,
+)
 def _transposed_words_lemma(a: Algebra) -> Condition:
     m, span, s, extra = a.integers("m span s extra")
     full, valid = (a.transposed_padding(word, m, span, s, extra) for word in ("full", "valid"))
@@ -288,6 +287,12 @@ def _transposed_words_lemma(a: Algebra) -> Condition:
     )
 
 
+@lemma(
+    "ends",
+    "the first position is -p_l, and the last lies p_h beyond the outputs without the output padding",
+    r"x(0, 0) = -p_l,\quad x(m - 1, k - 1) + 1 + o = n + p_h",
+    {"m": 7, "k": 4, "s": 2, "d": 1, "low": 1, "high": 1, "extra": 1},
+)
 def _transposed_ends_lemma(a: Algebra) -> Condition:
     m, k, s, d, low, high, extra = a.integers("m k s d low high extra")
     n = a.transposed_outputs(m, d * (k - 1) + 1, s, low, high, extra)
@@ -295,6 +300,12 @@ def _transposed_ends_lemma(a: Algebra) -> Condition:
     return a.both(a.equal(a.position(axis, 0, 0), -low), a.equal(a.position(axis, m - 1, k - 1) + 1 + extra, n + high))
 
 
+@lemma(
+    "range",
+    "every tap of every input writes between these positions",
+    r"x(0, 0) \le x(i, t) \le x(m - 1, k - 1)",
+    {"m": 7, "n": 16, "k": 4, "s": 2, "d": 1, "p": 1, "i": 1, "t": 1},
+)
 def _beyond_lemma(a: Algebra) -> Condition:
     m, n, k, s, d, p, i, t = a.integers("m n k s d p i t")
     a.assume(s >= 1, d >= 1, a.within(i, m), a.within(t, k))
@@ -303,15 +314,18 @@ def _beyond_lemma(a: Algebra) -> Condition:
     return a.both(x >= a.position(axis, 0, 0), x <= a.position(axis, m - 1, k - 1))
 
 
+@lemma(
+    "refused",
+    "the code accepts a layer if and only if an output remains after cropping",
+    r"n \ge 1 \iff p_l + p_h < (m - 1) s + \ell + o",
+    {"m": 7, "span": 4, "s": 2, "low": 1, "high": 1, "extra": 1},
+)
 def _transposed_refused_lemma(a: Algebra) -> Condition:
     m, span, s, low, high, extra = a.integers("m span s low high extra")
     accepted: list[Condition] = []
     outputs = _transposed_outputs(a, (m, span, s, low, high, extra), accepted.append)
     fits = low + high < (m - 1) * s + span + extra
     return a.both(a.equivalent(accepted[0], outputs >= 1), a.equivalent(accepted[0], fits))
-
-
-_LAYER = {"k": 3, "s": 2, "d": 1, "low": 1, "high": 1}
 
 
 # --- on explicit matrices of symbols ---
@@ -396,29 +410,7 @@ THEOREMS = (
         r"assumed not to be taken by the first function that is run, and shown not to be taken by the second. Two "
         r"output paddings with one size are equal, since both are "
         r"$e \bmod s$ for $e = n + p_l + p_h - d(k-1) - 1$.",
-        (
-            Lemma(
-                "windows",
-                "of m outputs, window m - 1 ends inside the padded input and window m does not",
-                r"x(m - 1, k - 1) < n + p_h \le x(m, k - 1)",
-                _windows_lemma,
-                {"n": 7, **_LAYER},
-            ),
-            Lemma(
-                "there and back",
-                "the size of the transposed layer has m outputs, and its output padding is e mod s",
-                r"n = n^*(m, o) \implies m(n) = m,\ e \bmod s = o",
-                _there_and_back_lemma,
-                {"m": 4, **_LAYER, "extra": 1},
-            ),
-            Lemma(
-                "back and there",
-                "each size is that of the transposed layer with the output padding e mod s, from 0 to s - 1",
-                r"m = m(n),\ o = e \bmod s \implies n^*(m, o) = n,\quad 0 \le o < s",
-                _back_and_there_lemma,
-                {"n": 7, **_LAYER},
-            ),
-        ),
+        (_windows_lemma, _there_and_back_lemma, _back_and_there_lemma),
         _check_output_sizes,
     ),
     Theorem(
@@ -437,58 +429,13 @@ THEOREMS = (
         r"The fourth places the odd sample. The others are about full and valid padding, and about the layers that "
         r"are refused: those with $\ell > n + p_l + p_h$, where the number of outputs would be below 1.",
         (
-            *(
-                Lemma(
-                    f"{word}, outputs",
-                    f"with {word} a layer has ceil(n / s) outputs",
-                    r"s (m - 1) < n \le s m,\quad p_l, p_h \ge 0",
-                    _same_lemma(word),
-                    {"n": 7, "span": 4, "s": 2},
-                )
-                for word in ("same", "same_lower")
-            ),
-            Lemma(
-                "least padding",
-                "without padding, or with the last window ending where the padding ends",
-                r"p_l + p_h = 0 \ \text{ or } \ x(m - 1, k - 1) = n + p_h - 1",
-                _least_lemma,
-                {"n": 7, "k": 4, "s": 2, "d": 1},
-            ),
-            Lemma(
-                "odd sample",
-                "same has the odd sample at the high end, same_lower at the low end",
-                r"p_l \le p_h \le p_l + 1,\quad p_l' = p_h,\ p_h' = p_l",
-                _odd_lemma,
-                {"n": 7, "span": 4, "s": 2},
-            ),
-            Lemma(
-                "full",
-                "the first window ends at the first sample, the last begins inside and no further one does",
-                r"x(0, k - 1) = 0,\quad x(m - 1, 0) < n \le x(m, 0)",
-                _full_lemma,
-                {"n": 7, "k": 4, "s": 2, "d": 1},
-            ),
-            Lemma(
-                "valid",
-                "the first window begins at the first sample, the last ends inside and no further one does",
-                r"x(0, 0) = 0,\quad x(m - 1, k - 1) < n \le x(m, k - 1)",
-                _valid_lemma,
-                {"n": 7, "k": 4, "s": 2, "d": 1},
-            ),
-            Lemma(
-                "refused",
-                "the code accepts a layer if and only if its kernel fits, that is, if the layer has an output",
-                r"m \ge 1 \iff \ell \le n + p_l + p_h",
-                _refused_lemma,
-                {"n": 7, "span": 4, "s": 2, "low": 1, "high": 1},
-            ),
-            Lemma(
-                "largest",
-                "the code accepts a layer only if the padded input has fewer than 2**62 samples",
-                r"n + p_l + p_h < 2^{62}",
-                _largest_lemma,
-                {"n": 7, "span": 4, "s": 2, "low": 1, "high": 1},
-            ),
+            *map(_same_lemma, ("same", "same_lower")),
+            _least_lemma,
+            _odd_lemma,
+            _full_lemma,
+            _valid_lemma,
+            _refused_lemma,
+            _largest_lemma,
         ),
         _check_odd_padding,
     ),
@@ -507,66 +454,14 @@ THEOREMS = (
         r"other words, and the condition on which a layer is refused. Those on ends and range are about the positions "
         r"to which input $i$ writes at tap $t$, which are what output $i$ of the underlying convolution reads.",
         (
-            *(
-                Lemma(
-                    f"{word}, outputs",
-                    f"with {word} a transposed layer has m s outputs",
-                    r"n = m s,\quad p_l, p_h \ge 0",
-                    _transposed_same_lemma(word),
-                    {"m": 7, "span": 4, "s": 2, "extra": 1},
-                )
-                for word in ("same", "same_lower")
-            ),
-            Lemma(
-                "total",
-                "same crops span + o - s samples, or makes s - span the output padding",
-                r"\ell + o \ge s \implies p_l + p_h = \ell + o - s,\ o' = o;\quad \ell + o \le s \implies p_l = p_h "
-                r"= 0,\ o' = s - \ell",
-                _transposed_total_lemma,
-                {"m": 7, "span": 4, "s": 2, "extra": 1},
-            ),
-            Lemma(
-                "odd sample",
-                "same crops the odd sample at the high end, same_lower at the low end",
-                r"p_l \le p_h \le p_l + 1,\quad p_l' = p_h,\ p_h' = p_l,\ o' = o",
-                _transposed_odd_lemma,
-                {"m": 7, "span": 4, "s": 2, "extra": 1},
-            ),
-            Lemma(
-                "full and valid",
-                "full crops span - 1 samples at either end, valid none",
-                r"n_{\text{full}} = (m - 1) s + 2 - \ell + o,\quad n_{\text{valid}} = (m - 1) s + \ell + o",
-                _transposed_words_lemma,
-                {"m": 7, "span": 4, "s": 2, "extra": 1},
-            ),
-            Lemma(
-                "ends",
-                "the first position is -p_l, and the last lies p_h beyond the outputs without the output padding",
-                r"x(0, 0) = -p_l,\quad x(m - 1, k - 1) + 1 + o = n + p_h",
-                _transposed_ends_lemma,
-                {"m": 7, "k": 4, "s": 2, "d": 1, "low": 1, "high": 1, "extra": 1},
-            ),
-            Lemma(
-                "range",
-                "every tap of every input writes between these positions",
-                r"x(0, 0) \le x(i, t) \le x(m - 1, k - 1)",
-                _beyond_lemma,
-                {"m": 7, "n": 16, "k": 4, "s": 2, "d": 1, "p": 1, "i": 1, "t": 1},
-            ),
-            Lemma(
-                "refused",
-                "the code accepts a layer if and only if an output remains after cropping",
-                r"n \ge 1 \iff p_l + p_h < (m - 1) s + \ell + o",
-                _transposed_refused_lemma,
-                {"m": 7, "span": 4, "s": 2, "low": 1, "high": 1, "extra": 1},
-            ),
-            Lemma(
-                "largest",
-                "the code accepts a layer only if it has fewer than 2**62 samples before cropping",
-                r"(m - 1) s + \ell + o < 2^{62}",
-                _transposed_largest_lemma,
-                {"m": 7, "span": 4, "s": 2, "low": 1, "high": 1, "extra": 1},
-            ),
+            *map(_transposed_same_lemma, ("same", "same_lower")),
+            _transposed_total_lemma,
+            _transposed_odd_lemma,
+            _transposed_words_lemma,
+            _transposed_ends_lemma,
+            _beyond_lemma,
+            _transposed_refused_lemma,
+            _transposed_largest_lemma,
         ),
         _check_transposed_sizes,
     ),

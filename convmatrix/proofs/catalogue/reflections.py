@@ -1,33 +1,33 @@
-"""Theorems about reflections, quarter turns, scalings and rotations."""
+"""Theorems about reflections, quarter turns, scalings and rotations, for plain and signed boundaries."""
 
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convmatrix import symbolic
-from convmatrix.boundary import PLAIN, Axis, Boundary
+from convmatrix.boundary import PLAIN, SIGNED, Axis, Boundary, read_sample, read_terms
 from convmatrix.equivariance import actions
 from convmatrix.geometry import ConvGeometry
-from convmatrix.proofs.catalogue.eigenvectors import PERIOD
+from convmatrix.proofs.catalogue.eigenvectors import period_lemma
 from convmatrix.proofs.catalogue.symbol_matrices import (
     Checks,
     permuted,
     ring,
     with_weights,
 )
-from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Theorem
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Theorem, lemma
 
 
-def _mirror_lemma(boundary: Boundary) -> Callable[[Algebra], Condition]:
-    """Return the lemma that the reflected position reads the reflected sample."""
-
-    def lemma(a: Algebra) -> Condition:
+def _mirror_lemma(boundary: Boundary) -> Lemma:
+    @lemma(
+        f"{boundary} boundary",
+        "the reflected position reads the reflected sample",
+        rf"r_{{\text{{{boundary}}}}}(n - 1 - x) = n - 1 - r_{{\text{{{boundary}}}}}(x)",
+        {"n": 4, "position": -2},
+    )
+    def build(a: Algebra) -> Condition:
         n, position = a.integers("n position")
         a.assume(n >= 1)
         sample = a.read_sample(position, n, boundary)
@@ -35,9 +35,15 @@ def _mirror_lemma(boundary: Boundary) -> Callable[[Algebra], Condition]:
         expected = n - 1 - sample if boundary != "zero" else a.select(sample < 0, sample, n - 1 - sample)
         return a.equal(mirrored, expected)
 
-    return lemma
+    return build
 
 
+@lemma(
+    "positions",
+    "the reflected tap of the reflected output has the reflected position",
+    r"x(m - 1 - i, k - 1 - t) = n - 1 - x(i, t)",
+    {"m": 3, "n": 5, "k": 3, "s": 2, "d": 1, "p": 1, "i": 1, "t": 0},
+)
 def _mirror_position_lemma(a: Algebra) -> Condition:
     m, n, k, s, d, p, i, t = a.integers("m n k s d p i t")
     a.assume(a.equal((m - 1) * s + d * (k - 1), n - 1 + 2 * p))
@@ -45,17 +51,58 @@ def _mirror_position_lemma(a: Algebra) -> Condition:
     return a.equal(a.position(axis, m - 1 - i, k - 1 - t), n - 1 - a.position(axis, i, t))
 
 
-def _inside_lemma(boundary: Boundary) -> Callable[[Algebra], Condition]:
-    """Return the lemma that a position inside the input reads the sample there."""
+@lemma(
+    "antisymmetric boundary",
+    "the reflected position reads the reflected sample with the same sign",
+    r"j(n - 1 - x) = n - 1 - j(x),\quad c(n - 1 - x) = c(x)",
+    {"n": 4, "position": -3},
+)
+def _mirrored_sign_lemma(a: Algebra) -> Condition:
+    n, position = a.integers("n position")
+    a.assume(n >= 1)
+    ((sample, sign),) = a.read_terms(position, n, "antisymmetric")
+    ((mirrored, other),) = a.read_terms(n - 1 - position, n, "antisymmetric")
+    return a.both(a.equal(mirrored, n - 1 - sample), a.equal(other, sign))
 
-    def lemma(a: Algebra) -> Condition:
+
+@lemma(
+    "antireflect boundary",
+    "the reflected position reads the reflected samples with the same coefficients, the ends exchanged",
+    r"j_l(n - 1 - x) = n - 1 - j_{\bar l}(x),\quad c_l(n - 1 - x) = c_{\bar l}(x),\quad \bar l = 0, 2, 1",
+    {"n": 4, "position": -3},
+)
+def _mirrored_terms_lemma(a: Algebra) -> Condition:
+    n, position = a.integers("n position")
+    a.assume(n >= 1)
+    own, mirrored = (a.read_terms(place, n, "antireflect") for place in (position, n - 1 - position))
+    # The two end samples change places.
+    pairs = ((own[0], mirrored[0]), (own[1], mirrored[2]), (own[2], mirrored[1]))
+    return a.both(
+        *(a.both(a.equal(there, n - 1 - here), a.equal(other, factor)) for (here, factor), (there, other) in pairs)
+    )
+
+
+def _inside_lemma(boundary: Boundary) -> Lemma:
+    @lemma(
+        f"{boundary}, inside",
+        "a position inside reads the sample there",
+        rf"0 \le x < n \implies r_{{\text{{{boundary}}}}}(x) = x",
+        {"n": 4, "position": 2},
+    )
+    def build(a: Algebra) -> Condition:
         n, position = a.integers("n position")
         a.assume(n >= 1, a.within(position, n))
         return a.equal(a.read_sample(position, n, boundary), position)
 
-    return lemma
+    return build
 
 
+@lemma(
+    "distinct taps",
+    "two taps of one output have one position only if they are one tap",
+    r"x(i, t) = x(i, u) \implies t = u",
+    {"m": 3, "n": 5, "k": 3, "s": 2, "d": 1, "p": 1, "i": 1, "t": 0, "u": 0},
+)
 def _distinct_lemma(a: Algebra) -> Condition:
     m, n, k, s, d, p, i, t, u = a.integers("m n k s d p i t u")
     a.assume(d >= 1, a.within(t, k), a.within(u, k))
@@ -64,6 +111,13 @@ def _distinct_lemma(a: Algebra) -> Condition:
     return a.equal(t, u)
 
 
+@lemma(
+    "scaling on a ring",
+    "a tap that is moved along by the factor f has an offset o = t d - p with (f - 1) o a multiple of n: n (c - b - "
+    "e), made of the multiples that samples, outputs and what is read there differ by",
+    r"(f - 1)(t d - p) = n (c - b - e)",
+    {"n": 5, "k": 3, "d": 1, "p": 1, "i": 2, "t": 1, "f": 3, "of_output": 1, "of_sample": 1, "of_read": 0},
+)
 def _scaling_lemma(a: Algebra) -> Condition:
     n, k, d, p, i, t, f, of_output, of_sample, of_read = a.integers("n k d p i t f of_output of_sample of_read")
     a.assume(n >= 1)
@@ -73,6 +127,23 @@ def _scaling_lemma(a: Algebra) -> Condition:
     return a.equal((f - 1) * a.position(axis, 0, t), n * (of_sample - of_output - of_read))
 
 
+@lemma(
+    "rotation on a ring",
+    "a tap that is moved along by g + h i has an offset whose difference from its product with g + h i is a multiple "
+    "of n on both axes",
+    r"M (v, u) - (v, u) = n\, (c - b - e),\quad b, c, e \in \mathbb{Z}^2",
+    {
+        "n": 5,
+        "y": 2,
+        "x": 1,
+        "g": 1,
+        "h": 1,
+        "v": 0,
+        "u": 0,
+        **dict.fromkeys(("of_output_down", "of_output_right", "of_sample_down", "of_sample_right"), 0),
+        **dict.fromkeys(("of_read_down", "of_read_right"), 0),
+    },
+)
 def _rotation_lemma(a: Algebra) -> Condition:
     n, y, x, v, u, g, h = a.integers("n y x v u g h")
     outputs, samples = a.integers("of_output_down of_output_right"), a.integers("of_sample_down of_sample_right")
@@ -89,6 +160,12 @@ def _turned(g: Integer, h: Integer, down: Integer, right: Integer) -> tuple[Inte
     return g * down - h * right, h * down + g * right
 
 
+@lemma(
+    "scaling of the grid",
+    "a tap that is moved along by a factor f >= 2 on the unbounded grid is the centre",
+    r"x(f i, t) = f\, x(i, t),\ f \ge 2 \implies t d - p = 0",
+    {"i": 2, "d": 1, "p": 1, "t": 1, "f": 3},
+)
 def _grid_scaling_lemma(a: Algebra) -> Condition:
     i, d, p, t, f = a.integers("i d p t f")
     a.assume(d >= 1, f >= 2)
@@ -98,6 +175,12 @@ def _grid_scaling_lemma(a: Algebra) -> Condition:
     return a.equal(a.position(axis, 0, t), 0)
 
 
+@lemma(
+    "rotation of the grid",
+    "a tap that is moved along by g + h i, which is not 1, on the unbounded grid is the centre",
+    r"x\bigl(M (y, x)\bigr) = M\, x(y, x),\ M \ne 1 \implies (v, u) = (0, 0)",
+    {"y": 1, "x": 2, "d": 1, "e": 1, "p": 1, "r": 1, "t": 1, "s": 1, "g": 1, "h": 1},
+)
 def _grid_lemma(a: Algebra) -> Condition:
     y, x, d, e, p, r, t, s, g, h = a.integers("y x d e p r t s g h")
     a.assume(d >= 1, e >= 1, a.either(a.different(g, 1), a.different(h, 0)))
@@ -130,6 +213,23 @@ def _check_reflection_symmetry() -> Checks:
     values = [symbolic.weights(9)[int(place)] for place in order]
     yield "3 x 3, a quarter turn", permuted(A, turn, turn) == with_weights(A, values)
     yield "and not the kernel itself", permuted(A, turn, turn) != A
+
+
+def _check_signed_reflection() -> Checks:
+    """Check the theorem ``signed-reflection``."""
+    for boundary, n, k in itertools.product(SIGNED, (1, 2, 4), (3, 5)):
+        layer = ConvGeometry(n, k, padding="same", boundary=boundary)
+        A, flip = symbolic.matrix(layer), actions.reflection(n, 0)
+        turned = with_weights(A, symbolic.weights(k)[::-1])
+        yield f"{boundary}, n = {n}, k = {k}: the reflected kernel", permuted(A, flip, flip) == turned
+    layer = ConvGeometry((3, 4), (3, 2), padding=[(2, 2), (1, 0)], stride=(2, 1), boundary=("antireflect", "zero"))
+    A = symbolic.matrix(layer)
+    q, p = (actions.reflection(shape, 0) for shape in (layer.output_shape, layer.input_shape))
+    w = np.array(symbolic.weights(6)).reshape(3, 2)[::-1].ravel().tolist()
+    for boundary, position in itertools.product(PLAIN, (-3, 1, 5)):
+        one = ((read_sample(position, 4, boundary), 1),)
+        yield f"{boundary}, position {position}: one term", read_terms(position, 4, boundary) == one
+    yield f"{layer!r}: one of two axes", permuted(A, q, p) == with_weights(A, w)
 
 
 def _check_no_scaling() -> Checks:
@@ -171,43 +271,24 @@ THEOREMS = (
         r"output $i$ reads $j$ just where tap $k-1-t$ of output $m-1-i$ reads $n-1-j$. A quarter turn exchanges two "
         r"equal axes and reflects one of them. Conversely, $A(w) = A(\bar w)$ gives $w = \bar w$: in a row whose "
         r"window lies inside, each tap reads the sample at its position, and no two taps the same, by the last lemmas.",
-        (
-            Lemma(
-                "positions",
-                "the reflected tap of the reflected output has the reflected position",
-                r"x(m - 1 - i, k - 1 - t) = n - 1 - x(i, t)",
-                _mirror_position_lemma,
-                {"m": 3, "n": 5, "k": 3, "s": 2, "d": 1, "p": 1, "i": 1, "t": 0},
-            ),
-            *(
-                Lemma(
-                    f"{boundary} boundary",
-                    "the reflected position reads the reflected sample",
-                    rf"r_{{\text{{{boundary}}}}}(n - 1 - x) = n - 1 - r_{{\text{{{boundary}}}}}(x)",
-                    _mirror_lemma(boundary),
-                    {"n": 4, "position": -2},
-                )
-                for boundary in PLAIN
-            ),
-            *(
-                Lemma(
-                    f"{boundary}, inside",
-                    "a position inside reads the sample there",
-                    rf"0 \le x < n \implies r_{{\text{{{boundary}}}}}(x) = x",
-                    _inside_lemma(boundary),
-                    {"n": 4, "position": 2},
-                )
-                for boundary in PLAIN
-            ),
-            Lemma(
-                "distinct taps",
-                "two taps of one output have one position only if they are one tap",
-                r"x(i, t) = x(i, u) \implies t = u",
-                _distinct_lemma,
-                {"m": 3, "n": 5, "k": 3, "s": 2, "d": 1, "p": 1, "i": 1, "t": 0, "u": 0},
-            ),
-        ),
+        (_mirror_position_lemma, *map(_mirror_lemma, PLAIN), *map(_inside_lemma, PLAIN), _distinct_lemma),
         _check_reflection_symmetry,
+    ),
+    Theorem(
+        "signed-reflection",
+        "A centred layer commutes with the reflection of an axis whose boundary is antireflective or antisymmetric if "
+        "its kernel does.",
+        r"Let the windows lie symmetrically, $(m - 1) s + d (k - 1) = n - 1 + 2p$, on an axis with the antireflective "
+        r"or the antisymmetric boundary. Then $R A(w) R = A(\bar w)$ for the reflection $R$ of the axis, where $\bar "
+        r"w$ is the reflected kernel. So a symmetric kernel gives a layer that commutes with the reflection.",
+        "n >= 1; (m - 1) s + d (k - 1) = n - 1 + 2 p on the axes that are reflected; one kernel, not tiles; any number "
+        "of axes, the others with any boundary.",
+        r"The first lemma reflects positions. By the others, one for each boundary, the reflected position reads the "
+        r"reflected samples with the same coefficients; for the antireflective one the two end samples change places. "
+        r"So tap $t$ of output $i$ reads $j$ with the coefficient with which tap $k-1-t$ of output $m-1-i$ reads "
+        r"$n-1-j$.",
+        (_mirror_position_lemma, _mirrored_terms_lemma, _mirrored_sign_lemma),
+        _check_signed_reflection,
     ),
     Theorem(
         "no-scaling-or-rotation",
@@ -229,60 +310,7 @@ THEOREMS = (
         r"another: say $n c$. The output is moved to $M i$ less $n b$, and reads there its position less $n e$. The "
         r"next two lemmas exhibit the quotient of $M o - o$ by $n$: it is $c - b - e$. On the unbounded grid there "
         r"are no multiples: the last two lemmas, where $|M - 1|^2 o = 0$ leaves only the centre.",
-        (
-            PERIOD,
-            Lemma(
-                "scaling on a ring",
-                "a tap that is moved along by the factor f has an offset o = t d - p with (f - 1) o a multiple of n: "
-                "n (c - b - e), made of the multiples that samples, outputs and what is read there differ by",
-                r"(f - 1)(t d - p) = n (c - b - e)",
-                _scaling_lemma,
-                {
-                    "n": 5,
-                    "k": 3,
-                    "d": 1,
-                    "p": 1,
-                    "i": 2,
-                    "t": 1,
-                    "f": 3,
-                    "of_output": 1,
-                    "of_sample": 1,
-                    "of_read": 0,
-                },
-            ),
-            Lemma(
-                "rotation on a ring",
-                "a tap that is moved along by g + h i has an offset whose difference from its product with g + h i is "
-                "a multiple of n on both axes",
-                r"M (v, u) - (v, u) = n\, (c - b - e),\quad b, c, e \in \mathbb{Z}^2",
-                _rotation_lemma,
-                {
-                    "n": 5,
-                    "y": 2,
-                    "x": 1,
-                    "g": 1,
-                    "h": 1,
-                    "v": 0,
-                    "u": 0,
-                    **dict.fromkeys(("of_output_down", "of_output_right", "of_sample_down", "of_sample_right"), 0),
-                    **dict.fromkeys(("of_read_down", "of_read_right"), 0),
-                },
-            ),
-            Lemma(
-                "scaling of the grid",
-                "a tap that is moved along by a factor f >= 2 on the unbounded grid is the centre",
-                r"x(f i, t) = f\, x(i, t),\ f \ge 2 \implies t d - p = 0",
-                _grid_scaling_lemma,
-                {"i": 2, "d": 1, "p": 1, "t": 1, "f": 3},
-            ),
-            Lemma(
-                "rotation of the grid",
-                "a tap that is moved along by g + h i, which is not 1, on the unbounded grid is the centre",
-                r"x\bigl(M (y, x)\bigr) = M\, x(y, x),\ M \ne 1 \implies (v, u) = (0, 0)",
-                _grid_lemma,
-                {"y": 1, "x": 2, "d": 1, "e": 1, "p": 1, "r": 1, "t": 1, "s": 1, "g": 1, "h": 1},
-            ),
-        ),
+        (period_lemma, _scaling_lemma, _rotation_lemma, _grid_scaling_lemma, _grid_lemma),
         _check_no_scaling,
     ),
 )

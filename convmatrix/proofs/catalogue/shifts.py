@@ -12,7 +12,7 @@ from convmatrix.equivariance import actions
 from convmatrix.equivariance.checks import check
 from convmatrix.equivariance.sized_operations import AddedBias, WindowPooling
 from convmatrix.geometry import ConvGeometry
-from convmatrix.proofs.catalogue.contractions import DISTINCT, SAME_KERNEL
+from convmatrix.proofs.catalogue.contractions import distinct_lemma, kernel_lemma
 from convmatrix.proofs.catalogue.symbol_matrices import (
     Checks,
     permuted,
@@ -21,9 +21,18 @@ from convmatrix.proofs.catalogue.symbol_matrices import (
     shifted,
     with_weights,
 )
-from convmatrix.proofs.statements import Algebra, Condition, Lemma, Theorem
+from convmatrix.proofs.statements import Algebra, Condition, Theorem, lemma
+
+_RING = {"n": 5, "k": 3, "d": 2, "p": 1, "i": 4, "t": 2}
+_STRIDED = {"m": 3, "k": 4, "s": 2, "d": 1, "p": 1, "i": 2, "t": 3, "b": 1}
 
 
+@lemma(
+    "shift",
+    "on a ring of n samples, output i + c reads at each tap the sample that output i reads, moved by c",
+    r"r\bigl((i + c) \bmod n,\, t\bigr) = \bigl(r(i, t) + c\bigr) \bmod n",
+    {**_RING, "c": 3},
+)
 def _shift_lemma(a: Algebra) -> Condition:
     n, k, d, p, i, t, c = a.integers("n k d p i t c")
     a.assume(n >= 1, a.within(i, n), a.within(t, k), d >= 1)
@@ -31,6 +40,12 @@ def _shift_lemma(a: Algebra) -> Condition:
     return a.equal(a.sample(axis, (i + c) % n, t), (a.sample(axis, i, t) + c) % n)
 
 
+@lemma(
+    "strided shift",
+    "with stride s on a ring of s m samples, output i + b reads what output i reads, moved by s b",
+    r"r\bigl((i + b) \bmod m,\, t\bigr) = \bigl(r(i, t) + s b\bigr) \bmod s m",
+    _STRIDED,
+)
 def _strided_lemma(a: Algebra) -> Condition:
     m, k, s, d, p, i, t, b = a.integers("m k s d p i t b")
     a.assume(m >= 1, s >= 1, a.within(i, m), a.within(t, k), d >= 1)
@@ -38,6 +53,12 @@ def _strided_lemma(a: Algebra) -> Condition:
     return a.equal(a.sample(axis, (i + b) % m, t), (a.sample(axis, i, t) + s * b) % (s * m))
 
 
+@lemma(
+    "no other shift",
+    "if output i + b reads what output i reads, moved by c, then s divides c",
+    r"r\bigl((i + b) \bmod m,\, t\bigr) = \bigl(r(i, t) + c\bigr) \bmod s m \implies s \mid c",
+    {**_STRIDED, "c": 2},
+)
 def _strided_only_lemma(a: Algebra) -> Condition:
     m, k, s, d, p, i, t, b, c = a.integers("m k s d p i t b c")
     a.assume(m >= 1, s >= 1, a.within(i, m), a.within(t, k), d >= 1)
@@ -46,6 +67,12 @@ def _strided_only_lemma(a: Algebra) -> Condition:
     return a.equal(c % s, 0)
 
 
+@lemma(
+    "same kernel",
+    "outputs a multiple of the tile apart use the same weight",
+    r"\omega\bigl((i + \tau b) \bmod \tau g,\, t\bigr) = \omega(i, t)",
+    {"g": 3, "tile": 2, "k": 3, "i": 5, "t": 1, "b": 2},
+)
 def _tiled_lemma(a: Algebra) -> Condition:
     g, tile, k, i, t, b = a.integers("g tile k i t b")
     a.assume(g >= 1, tile >= 1, a.within(i, tile * g), a.within(t, k))
@@ -56,6 +83,12 @@ def _tiled_lemma(a: Algebra) -> Condition:
     return a.equal(a.weight(axis, moved, t), a.weight(axis, i, t))
 
 
+@lemma(
+    "other kernels",
+    "outputs that use the same kernel are a multiple of the tile apart",
+    r"\bigl((i + b) \bmod \tau g\bigr) \bmod \tau = i \bmod \tau \implies \tau \mid b",
+    {"g": 3, "tile": 2, "i": 5, "b": 4},
+)
 def _tiled_only_lemma(a: Algebra) -> Condition:
     g, tile, i, b = a.integers("g tile i b")
     a.assume(g >= 1, tile >= 1, a.within(i, tile * g))
@@ -64,35 +97,12 @@ def _tiled_only_lemma(a: Algebra) -> Condition:
     return a.equal(b % tile, 0)
 
 
-_RING = {"n": 5, "k": 3, "d": 2, "p": 1, "i": 4, "t": 2}
-
-_STRIDED = {"m": 3, "k": 4, "s": 2, "d": 1, "p": 1, "i": 2, "t": 3, "b": 1}
-
-SHIFT = Lemma(
-    "shift",
-    "on a ring of n samples, output i + c reads at each tap the sample that output i reads, moved by c",
-    r"r\bigl((i + c) \bmod n,\, t\bigr) = \bigl(r(i, t) + c\bigr) \bmod n",
-    _shift_lemma,
-    {**_RING, "c": 3},
+@lemma(
+    "channel",
+    "a shifted unit stays in its channel",
+    r"c n + (x + a) \bmod n = c' n + x' \implies c = c'",
+    {"n": 4, "x": 3, "c": 2, "shift": 2, "channel": 2, "place": 1},
 )
-
-STRIDED = Lemma(
-    "strided shift",
-    "with stride s on a ring of s m samples, output i + b reads what output i reads, moved by s b",
-    r"r\bigl((i + b) \bmod m,\, t\bigr) = \bigl(r(i, t) + s b\bigr) \bmod s m",
-    _strided_lemma,
-    _STRIDED,
-)
-
-STRIDED_ONLY = Lemma(
-    "no other shift",
-    "if output i + b reads what output i reads, moved by c, then s divides c",
-    r"r\bigl((i + b) \bmod m,\, t\bigr) = \bigl(r(i, t) + c\bigr) \bmod s m \implies s \mid c",
-    _strided_only_lemma,
-    {**_STRIDED, "c": 2},
-)
-
-
 def _channel_lemma(a: Algebra) -> Condition:
     n, x, c, shift, channel, place = a.integers("n x c shift channel place")
     a.assume(n >= 1, a.within(x, n), a.within(place, n))
@@ -100,12 +110,19 @@ def _channel_lemma(a: Algebra) -> Condition:
     return a.equal(c, channel)
 
 
+@lemma("unit", "the shift by one moves every unit", r"(x + 1) \bmod n \ne x", {"n": 4, "x": 3})
 def _unit_lemma(a: Algebra) -> Condition:
     n, x = a.integers("n x")
     a.assume(n >= 2, a.within(x, n))
     return a.different(a.read_sample(x + 1, n, "circular"), x)
 
 
+@lemma(
+    "permutation",
+    "a shift is undone by its opposite",
+    r"\bigl((x - a) \bmod n + a\bigr) \bmod n = x",
+    {"n": 4, "x": 3, "shift": 2},
+)
 def _entry_lemma(a: Algebra) -> Condition:
     n, x, shift = a.integers("n x shift")
     a.assume(n >= 1, a.within(x, n))
@@ -113,6 +130,12 @@ def _entry_lemma(a: Algebra) -> Condition:
     return a.equal(a.read_sample(moved + shift, n, "circular"), x)
 
 
+@lemma(
+    "members",
+    "tap t < k <= n of a window reads sample z exactly if z lies t places after the start of the window",
+    r"r(i, t) = z \iff t = \bigl(z - x(i, 0)\bigr) \bmod n",
+    {"m": 3, "n": 6, "k": 3, "s": 2, "p": 1, "i": 1, "t": 1, "z": 2},
+)
 def _members_lemma(a: Algebra) -> Condition:
     m, n, k, s, p, i, t, z = a.integers("m n k s p i t z")
     a.assume(n >= 1, k <= n, a.within(t, k), a.within(z, n))
@@ -120,6 +143,12 @@ def _members_lemma(a: Algebra) -> Condition:
     return a.equivalent(a.equal(a.sample(axis, i, t), z), a.equal(t, (z - a.position(axis, i, 0)) % n))
 
 
+@lemma(
+    "windows",
+    "windows of k < n neighbours that start at different places differ",
+    r"u \not\equiv v \pmod n \implies \{u, \dots, u + k - 1\} \ne \{v, \dots, v + k - 1\} \pmod n",
+    {"n": 5, "k": 3, "u": 4, "v": 2},
+)
 def _window_lemma(a: Algebra) -> Condition:
     n, k, u, v = a.integers("n k u v")
     a.assume(k >= 1, k < n)
@@ -130,6 +159,12 @@ def _window_lemma(a: Algebra) -> Condition:
     return a.either(a.both(apart < k, before), a.both(apart >= k, start))
 
 
+@lemma(
+    "starts",
+    "the window of output i + b starts where that of i does, moved by c, only if s divides c",
+    r"s (i + b) \equiv s i + c \pmod{s m} \implies s \mid c",
+    {"m": 3, "s": 2, "i": 1, "b": 1, "c": 2},
+)
 def _start_lemma(a: Algebra) -> Condition:
     m, s, i, b, c = a.integers("m s i b c")
     a.assume(m >= 1, s >= 1)
@@ -138,6 +173,12 @@ def _start_lemma(a: Algebra) -> Condition:
     return a.equal(c % s, 0)
 
 
+@lemma(
+    "first layer",
+    "on the ring of s z m samples, output j + z c reads what output j reads, moved by s z c",
+    r"r\bigl((j + z c) \bmod z m,\, t\bigr) = \bigl(r(j, t) + s z c\bigr) \bmod s z m",
+    {"m": 2, "s": 2, "z": 3, "k": 3, "d": 1, "p": 1, "j": 5, "t": 1, "c": 1},
+)
 def _inner_lemma(a: Algebra) -> Condition:
     m, s, z, k, d, p, j, t, c = a.integers("m s z k d p j t c")
     size = z * m
@@ -146,6 +187,12 @@ def _inner_lemma(a: Algebra) -> Condition:
     return a.equal(a.sample(axis, (j + z * c) % size, t), (a.sample(axis, j, t) + s * z * c) % (s * size))
 
 
+@lemma(
+    "no other shift",
+    "if single taps move along with a shift by c, then s z divides c",
+    r"s (z (i + b)) \equiv s (z i) + c \pmod{s z m} \implies s z \mid c",
+    {"m": 2, "s": 2, "z": 3, "i": 1, "b": 1, "c": 6, "t": 0, "u": 0},
+)
 def _composed_only_lemma(a: Algebra) -> Condition:
     m, s, z, i, b, c, t, u = a.integers("m s z i b c t u")
     a.assume(m >= 1, s >= 1, z >= 1, a.within(i, m))
@@ -241,7 +288,7 @@ THEOREMS = (
         r"one-axis rule reads. So $T$ is unchanged by shifting outputs and samples by $c$ if and only if $r$ moves "
         r"along, which is the lemma. Layers with more axes are products of axes, and channels are dense blocks that a "
         r"shift does not touch, so the lemma holds on each axis by itself.",
-        (SHIFT,),
+        (_shift_lemma,),
         _check_circular_shift,
     ),
     Theorem(
@@ -255,7 +302,7 @@ THEOREMS = (
         r"As for circular shifts, now with outputs on a ring of $m$. Conversely, were $T$ unchanged by some shift $b$ "
         r"of the outputs and a shift $c$ of the samples, then any one tap of any one output satisfies the hypothesis "
         r"of the second lemma, because by the third no other tap has its weight, and $s$ divides $c$.",
-        (STRIDED, STRIDED_ONLY, DISTINCT),
+        (_strided_lemma, _strided_only_lemma, distinct_lemma),
         _check_strided_shift,
     ),
     Theorem(
@@ -269,25 +316,7 @@ THEOREMS = (
         r"What is read moves along by theorem \texttt{strided-shift}. The weights stay the same if and only if the "
         r"kernel that output $i + b$ uses is that of output $i$: the lemmas. Different taps have different weights by "
         r"the last one.",
-        (
-            STRIDED,
-            Lemma(
-                "same kernel",
-                "outputs a multiple of the tile apart use the same weight",
-                r"\omega\bigl((i + \tau b) \bmod \tau g,\, t\bigr) = \omega(i, t)",
-                _tiled_lemma,
-                {"g": 3, "tile": 2, "k": 3, "i": 5, "t": 1, "b": 2},
-            ),
-            Lemma(
-                "other kernels",
-                "outputs that use the same kernel are a multiple of the tile apart",
-                r"\bigl((i + b) \bmod \tau g\bigr) \bmod \tau = i \bmod \tau \implies \tau \mid b",
-                _tiled_only_lemma,
-                {"g": 3, "tile": 2, "i": 5, "b": 4},
-            ),
-            SAME_KERNEL,
-            DISTINCT,
-        ),
+        (_strided_lemma, _tiled_lemma, _tiled_only_lemma, kernel_lemma, distinct_lemma),
         _check_tiled_shift,
     ),
     Theorem(
@@ -301,23 +330,7 @@ THEOREMS = (
         r"$b[q(i)] = b[i]$. A shift keeps the channel, by the first lemma, and so a bias shared in it. Every unit is "
         r"moved by the shift by one, by the second, where independent biases differ. The third says that a shift is a "
         r"permutation, undone by its opposite.",
-        (
-            Lemma(
-                "channel",
-                "a shifted unit stays in its channel",
-                r"c n + (x + a) \bmod n = c' n + x' \implies c = c'",
-                _channel_lemma,
-                {"n": 4, "x": 3, "c": 2, "shift": 2, "channel": 2, "place": 1},
-            ),
-            Lemma("unit", "the shift by one moves every unit", r"(x + 1) \bmod n \ne x", _unit_lemma, {"n": 4, "x": 3}),
-            Lemma(
-                "permutation",
-                "a shift is undone by its opposite",
-                r"\bigl((x - a) \bmod n + a\bigr) \bmod n = x",
-                _entry_lemma,
-                {"n": 4, "x": 3, "shift": 2},
-            ),
-        ),
+        (_channel_lemma, _unit_lemma, _entry_lemma),
         _check_elementwise_and_bias,
     ),
     Theorem(
@@ -335,30 +348,7 @@ THEOREMS = (
         r"elsewhere. By the second lemma each sample of a window is read by one tap. By the third, windows that start "
         r"at different places hold different samples: the one before the start of the one, or its start, tells them "
         r"apart. By the last, starts agree only for shifts by multiples of $s$.",
-        (
-            STRIDED,
-            Lemma(
-                "members",
-                "tap t < k <= n of a window reads sample z exactly if z lies t places after the start of the window",
-                r"r(i, t) = z \iff t = \bigl(z - x(i, 0)\bigr) \bmod n",
-                _members_lemma,
-                {"m": 3, "n": 6, "k": 3, "s": 2, "p": 1, "i": 1, "t": 1, "z": 2},
-            ),
-            Lemma(
-                "windows",
-                "windows of k < n neighbours that start at different places differ",
-                r"u \not\equiv v \pmod n \implies \{u, \dots, u + k - 1\} \ne \{v, \dots, v + k - 1\} \pmod n",
-                _window_lemma,
-                {"n": 5, "k": 3, "u": 4, "v": 2},
-            ),
-            Lemma(
-                "starts",
-                "the window of output i + b starts where that of i does, moved by c, only if s divides c",
-                r"s (i + b) \equiv s i + c \pmod{s m} \implies s \mid c",
-                _start_lemma,
-                {"m": 3, "s": 2, "i": 1, "b": 1, "c": 2},
-            ),
-        ),
+        (_strided_lemma, _members_lemma, _window_lemma, _start_lemma),
         _check_pooling_shift,
     ),
     Theorem(
@@ -372,23 +362,7 @@ THEOREMS = (
         r"A shift of the input by $s z c$ moves the output of the first layer by $z c$, by the first lemma, and that "
         r"of the second by $c$, by the second. Conversely take one tap in each layer: the composition reads a single "
         r"position, and by the third lemma its shifts are multiples of $s z$.",
-        (
-            Lemma(
-                "first layer",
-                "on the ring of s z m samples, output j + z c reads what output j reads, moved by s z c",
-                r"r\bigl((j + z c) \bmod z m,\, t\bigr) = \bigl(r(j, t) + s z c\bigr) \bmod s z m",
-                _inner_lemma,
-                {"m": 2, "s": 2, "z": 3, "k": 3, "d": 1, "p": 1, "j": 5, "t": 1, "c": 1},
-            ),
-            STRIDED,
-            Lemma(
-                "no other shift",
-                "if single taps move along with a shift by c, then s z divides c",
-                r"s (z (i + b)) \equiv s (z i) + c \pmod{s z m} \implies s z \mid c",
-                _composed_only_lemma,
-                {"m": 2, "s": 2, "z": 3, "i": 1, "b": 1, "c": 6, "t": 0, "u": 0},
-            ),
-        ),
+        (_inner_lemma, _strided_lemma, _composed_only_lemma),
         _check_stride_composition,
     ),
 )

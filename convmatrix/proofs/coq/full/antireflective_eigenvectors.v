@@ -2,14 +2,9 @@
    convolution on one axis with the antireflective boundary and a symmetric kernel, one block of channels each. For all
    weights, channels and groups. *)
 Require Import ZArith List Lia Ring.
-From Convmatrix Require Import Sums Rule Layers Algebra Roots Signed Lemmas_antireflective_eigenvectors.
+From Convmatrix Require Import Sums Rule Layers Algebra Roots Signed Waves Lemmas_antireflective_eigenvectors.
 Import ListNotations.
 Open Scope Z_scope.
-
-(* Stride 1, as many outputs as samples, at least two, one kernel for all outputs, centred: 2 p = d (k - 1). *)
-Definition centred_axis (a : axis) : Prop :=
-  stride a = 1 /\ tile a = 1 /\ 2 <= n_samples a /\ n_outputs a = n_samples a
-  /\ 2 * pad_low a = dilation a * (n_taps a - 1).
 
 (* 2 i sin(pi f j / (n - 1)) = r^j - r^(-j) for r = exp(2 pi i f / (2 n - 2)), or any other r with r^(2 n - 2) = 1. *)
 Definition twice_sine {K : commutative_ring} (n : Z) (r : K) (j : Z) : K :=
@@ -51,31 +46,19 @@ Proof.
   - rewrite (M s (- x) q) by lia. rewrite (M (- s) x (- q)) by lia. rewrite integer_minus_1. ring.
 Qed.
 
-Lemma position_reversed a t : centred_axis a -> position a 0 (n_taps a - 1 - t) = - position a 0 t.
-Proof.
-  destruct a as [m n k s d p b fl g]. unfold centred_axis. simpl. intros (-> & -> & _ & -> & E).
-  pose proof (antireflective_eigenvectors_pairs n k d p 0 (if fl then k - 1 - t else t) E) as F.
-  unfold position in *. destruct fl; simpl in *.
-  - replace (k - 1 - (k - 1 - (k - 1 - t))) with (k - 1 - t) in * by lia. replace (k - 1 - (k - 1 - t)) with t in * by lia. lia.
-  - lia.
-Qed.
-
-Lemma position_split a i t : centred_axis a -> position a i t = position a 0 t + i.
-Proof. intros (S & _). unfold position, tap_position. rewrite S. lia. Qed.
-
 (* The sum over the taps of a symmetric kernel. *)
-Lemma sine_taps a (r : K) (w : Z -> K) i : centred_axis a -> root_of_unity (2 * n_samples a - 2) r ->
+Lemma sine_taps a (r : K) (w : Z -> K) i : centred_axis a -> 2 <= n_samples a -> root_of_unity (2 * n_samples a - 2) r ->
   (forall t, 0 <= t < n_taps a -> w (n_taps a - 1 - t) = w t) ->
   sum (range (n_taps a)) (fun t => w t * twice_sine (n_samples a) r (position a i t))%K
   = (sum (range (n_taps a)) (fun t => w t * root_power (2 * n_samples a - 2) r (position a 0 t))
      * twice_sine (n_samples a) r i)%K.
 Proof.
-  intros A R W. pose proof A as (_ & _ & N & _).
+  intros A N R W.
   pose proof (wave_sum (2 * n_samples a - 2) r (- (1))%K (n_taps a) w (position a 0) i) as E.
   transitivity (sum (range (n_taps a)) (fun t => w t * root_power (2 * n_samples a - 2) r (position a 0 t)) *
     (root_power (2 * n_samples a - 2) r i + - (1) * root_power (2 * n_samples a - 2) r (- i)))%K;
     [|unfold twice_sine; ring].
-  rewrite <- E; [|lia|assumption|assumption|intro; apply position_reversed; assumption].
+  rewrite <- E; [|lia|assumption|assumption|intro; apply (position_reversed antireflective_eigenvectors_pairs); assumption].
   apply sum_ext. intros t _. unfold twice_sine. rewrite (position_split a i t A). ring.
 Qed.
 
@@ -94,7 +77,7 @@ Proof.
   intros A Two W.
   assert (Z : sum (range (n_taps a)) (fun t => w t * integer (position a 0 t))%K = 0%K).
   { apply Two. rewrite sum_reversed at 1. rewrite <- sum_add. apply sum_zero. intros t Ht. apply in_range in Ht.
-    rewrite W, position_reversed, integer_opp by assumption. ring. }
+    rewrite W, (position_reversed antireflective_eigenvectors_pairs), integer_opp by assumption. ring. }
   transitivity (sum (range (n_taps a)) (fun t => w t * (alpha + beta * integer i) + beta * (w t * integer (position a 0 t))))%K.
   - apply sum_ext. intros t _. rewrite (position_split a i t A), integer_add. ring.
   - rewrite sum_add, sum_scale, Z, sum_scale_right. ring.
@@ -103,7 +86,7 @@ Qed.
 (* On one axis with the antireflective boundary and symmetric kernels, a layer multiplies the sines, with a factor u_h in each
    channel h, by the sums of w_t r^(t d - p), and affine functions by the sums of the weights, where 2 is no zero divisor. *)
 Theorem antireflective_eigenvectors_theorem (l : layer) (a : axis) (w : weights K) (u : Z -> K) o i :
-  axes l = [a] -> centred_axis a -> 0 <= i < n_outputs a ->
+  axes l = [a] -> centred_axis a -> 2 <= n_samples a -> 0 <= i < n_outputs a ->
   (forall c t, 0 <= t < n_taps a -> w o c [n_taps a - 1 - t] = w o c [t]) ->
   (forall r, root_of_unity (2 * n_samples a - 2) r ->
     apply_continued l [signed antireflect] w no_bias (fun h j => u h * twice_sine (n_samples a) r (nth 0 j 0%Z))%K o [i]
@@ -114,7 +97,7 @@ Theorem antireflective_eigenvectors_theorem (l : layer) (a : axis) (w : weights 
     = (sum (range (group_inputs l)) (fun c => u (input_channel l o c) * sum (range (n_taps a)) (fun t => w o c [t]))
        * (alpha + beta * integer i))%K).
 Proof.
-  intros L A Hi W. pose proof A as (_ & T & N & _).
+  intros L A N Hi W. pose proof A as (_ & T & _).
   assert (G : forall v : Z -> K, (forall x, sum (terms (signed antireflect) x (n_samples a))
       (fun term => integer (snd term) * v (fst term))%K = v x) ->
     apply_continued l [signed antireflect] w no_bias (fun h j => u h * v (nth 0 j 0%Z))%K o [i]
@@ -130,7 +113,7 @@ Proof.
     - rewrite V. ring. }
   split.
   - intros r R. rewrite G by (intro x; apply sine_read; assumption). rewrite <- sum_scale_right. apply sum_ext. intros c _.
-    rewrite (sine_taps a r (fun t => w o c [t]) i A R) by (intros; apply W; assumption). ring.
+    rewrite (sine_taps a r (fun t => w o c [t]) i A N R) by (intros; apply W; assumption). ring.
   - intros Two alpha beta. rewrite (G (fun j => alpha + beta * integer j)%K) by (intro x; apply affine_read; assumption).
     rewrite <- sum_scale_right. apply sum_ext. intros c _.
     rewrite (affine_taps a alpha beta (fun t => w o c [t]) i A Two) by (intros; apply W; assumption). ring.
