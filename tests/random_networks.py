@@ -250,24 +250,17 @@ def _padded(x: Any, axis: int, low: int, high: int, boundary: str, value: float)
 
 def _torch_convolution(operation: Convolution, x: Any) -> Any:
     import torch
+    from torch.nn import functional
 
     g = operation.geometry
     n = len(g.kernel_shape)
     weight = torch.as_tensor(np.array(operation.weight))
     if g.flip:
         weight = weight.flip(tuple(range(-n, 0)))
-    if g.transposed:
-        function = (
-            torch.nn.functional.conv_transpose1d,
-            torch.nn.functional.conv_transpose2d,
-            torch.nn.functional.conv_transpose3d,
-        )[n - 1]
-        y = function(x, weight, stride=g.stride, dilation=g.dilation, groups=g.groups)
-    else:
-        for axis, (low, high) in enumerate(g.padding):
-            x = _padded(x, axis + 2, low, high, g.boundary[axis], 0.0)
-        function = (torch.nn.functional.conv1d, torch.nn.functional.conv2d, torch.nn.functional.conv3d)[n - 1]
-        y = function(x, weight, stride=g.stride, dilation=g.dilation, groups=g.groups)
+    for axis, (low, high) in enumerate(() if g.transposed else g.padding):
+        x = _padded(x, axis + 2, low, high, g.boundary[axis], 0.0)
+    function = getattr(functional, f"conv_transpose{n}d" if g.transposed else f"conv{n}d")
+    y = function(x, weight, stride=g.stride, dilation=g.dilation, groups=g.groups)
     if operation.bias is not None:
         bias = torch.as_tensor(np.array(operation.bias))
         per_unit = bias.numel() == g.n_out and g.n_out != g.out_channels
@@ -285,11 +278,9 @@ def _torch_pooling(operation: Pooling, x: Any) -> Any:
     padding = [low for low, _ in operation.padding]
     options = {"stride": operation.stride, "padding": padding, "ceil_mode": operation.ceil_mode}
     if operation.method == "max":
-        return (functional.max_pool1d, functional.max_pool2d, functional.max_pool3d)[n - 1](
-            x, operation.kernel_shape, **options
-        )
-    average = (functional.avg_pool1d, functional.avg_pool2d, functional.avg_pool3d)[n - 1]
-    return average(x, operation.kernel_shape, count_include_pad=operation.count_include_pad, **options)
+        return getattr(functional, f"max_pool{n}d")(x, operation.kernel_shape, **options)
+    options["count_include_pad"] = operation.count_include_pad
+    return getattr(functional, f"avg_pool{n}d")(x, operation.kernel_shape, **options)
 
 
 def _torch_resize(operation: Resize, x: Any) -> Any:

@@ -493,7 +493,7 @@ REFUSALS: list[tuple[Any, type[Exception], str]] = [
     (lambda: channel_shuffle(0), ValueError, r"groups.* 0"),
     (lambda: Resize((3,), cast("Any", "cubic")), ValueError, r"mode 'cubic'.*nearest, linear"),
     (lambda: Resize((3,), rounding=cast("Any", "up")), ValueError, r"rounding 'up'.*floor"),
-    (lambda: Resize((3, 4), scales=(1.0,)), ValueError, r"\(1.0,\).*\(3, 4\)"),
+    (lambda: Resize((3, 4), scales=(1.0,)), ValueError, r"scales has 1 entries \(\(1.0,\)\).* 2"),
     (lambda: Pooling("max", trained=True), ValueError, r"trained.*max"),
     (lambda: Pooling("median"), ValueError, r"method 'median'"),
     (lambda: Elementwise("relu", {"slope": 1.0}), ValueError, r"slope"),
@@ -514,6 +514,72 @@ def test_refusals() -> None:
     for make, error, message in REFUSALS:
         with pytest.raises(error, match=message):
             make()
+
+
+# Each parameter of an operation, and what is not of its type.
+NONSENSE: list[tuple[Any, str, Any]] = [
+    (Input, "shape", "x"),
+    (lambda operator: Opaque(operator, ()), "operator", 3),
+    (lambda shape: Opaque("sort", shape), "shape", "x"),
+    (Convolution, "geometry", "x"),
+    (lambda bias: Convolution(LAYER, None, bias), "bias", ["x"]),
+    (lambda n_in: FullyConnected(n_in, 2), "n_in", 2.5),
+    (lambda weight: FullyConnected(3, 2, weight), "weight", "x"),
+    (lambda bias: FullyConnected(3, 2, None, bias), "bias", "x"),
+    (PatternMap, "pattern", "x"),
+    (lambda shape: PatternMap(LAYER.pattern(), None, shape), "shape", "x"),
+    (Elementwise, "name", 3),
+    (lambda parameters: Elementwise("clip", parameters), "parameters", 3),
+    (lambda low: Elementwise("clip", {"low": low}), "low", "x"),
+    (lambda function: Elementwise("f", function=function), "function", 3),
+    (cm.network.ParametricReLU, "slope", "x"),
+    (cm.network.ParametricReLU, "slope", None),
+    (Scale, "scale", ["x"]),
+    (lambda shift: Scale(None, shift), "shift", 1j),
+    (Addition, "signs", 3),
+    (Concatenation, "axis", "x"),
+    (lambda axes: cm.network.Reduction("mean", axes), "axes", "x"),
+    (lambda axes: cm.network.Reduction("mean", axes), "axes", 1),
+    (lambda axes: cm.network.Reduction("mean", axes), r"axes\[1\]", (0, 1.5)),
+    (cm.network.Normalisation, "axes", "x"),
+    (lambda epsilon: cm.network.Normalisation(epsilon=epsilon), "epsilon", "x"),
+    (cm.network.Softmax, "axis", "x"),
+    (lambda alpha: cm.network.LocalResponseNormalisation(3, alpha), "alpha", "x"),
+    (lambda beta: cm.network.LocalResponseNormalisation(3, beta=beta), "beta", "x"),
+    (lambda bias: cm.network.LocalResponseNormalisation(3, bias=bias), "bias", "x"),
+    (lambda scales: Resize((3,), scales=scales), "scales", 3),
+    (lambda scales: Resize((3,), scales=scales), "scales", ("x",)),
+    (lambda roi: Resize((3,), coordinates="tf_crop_and_resize", roi=roi), "roi", 3),
+    (lambda roi: Resize((3,), coordinates="tf_crop_and_resize", roi=roi), "roi", (3,)),
+    (lambda roi: Resize((3,), coordinates="tf_crop_and_resize", roi=roi), "roi", ((0, "x"),)),
+    (lambda boundary: Pooling(boundary=boundary), "boundary", 3),
+    (lambda coefficient: Pooling(trained=True, coefficient=coefficient), "coefficient", "x"),
+    (lambda bias: Pooling(trained=True, bias=bias), "bias", "x"),
+    (transpose, "axes", "x"),
+    (lambda axis: take(axis, 0, 1), "axis", "x"),
+    (lambda stop: take(0, 0, stop), "stop", "x"),
+    (lambda axis: cm.network.gather(axis, [0]), "axis", "x"),
+    (lambda indices: cm.network.gather(0, indices), "indices", "x"),
+    (pad, "widths", 3),
+    (pad, r"widths\[0\]", [1]),
+    (lambda value: pad([(0, 1)], value=value), "value", "x"),
+    (lambda name: Node(name, flatten()), "name", 3),
+    (lambda operation: Node("a", operation), "operation", "x"),
+    (lambda inputs: Node("a", flatten(), inputs), "inputs", 3),
+    (lambda operation: cm.network.fixed_pattern(operation, (1, 4)), "operation", "x"),
+    (lambda taps: cm.network.blur_pooling_pattern((1, 4), taps), "taps", "x"),
+    (lambda a: cm.network.resize_pattern((1, 4), 8, "cubic", cubic_coefficient=a), "cubic_coefficient", "x"),
+]  # fmt: skip
+
+
+def test_parameters_of_other_types_are_refused_by_name() -> None:
+    for make, parameter, value in NONSENSE:
+        with pytest.raises(TypeError, match=parameter):
+            make(value)
+    with pytest.raises(ValueError, match=r"roi has 3 .* 2"):
+        Resize((3,), coordinates="tf_crop_and_resize", roi=cast("Any", ((0, 1, 2),)))
+    with pytest.raises(ValueError, match=r"widths\[0\] has 3 .* 2"):
+        pad(cast("Any", [(1, 2, 3)]))
 
 
 def test_rearrangements_are_index_arrays() -> None:

@@ -379,6 +379,19 @@ def test_batch_normalisation_in_both_precisions() -> None:
     np.testing.assert_allclose(network(x.astype(np.float32)), expected, rtol=1e-5, atol=1e-5)
 
 
+def test_shared_parameters_of_batch_normalisations_count_once() -> None:
+    """As those of a convolution do, and as in a PyTorch module that is called twice."""
+    nodes = [
+        node("BatchNormalization", ["x", "s", "b", "m", "v"], ["y"]),
+        node("BatchNormalization", ["y", "s", "b", "m", "v"], ["z"]),
+        node("BatchNormalization", ["z", "s", "b", "m", "other"], ["w"]),
+    ]
+    arrays = [array(name, [1.0, 2.0, 3.0]) for name in ("s", "b", "m", "v", "other")]
+    network = Network.from_onnx(model(nodes, [value("x", ["n", 3, 4])], ["w"], arrays))
+    assert cm.counts.network_counts(network.until("z")).total.parameters == 6
+    assert cm.counts.network_counts(network).total.parameters == 12
+
+
 @for_each("transposed_a", [0, 1])
 @for_each("transposed_b", [0, 1])
 @for_each("which", ["a", "b"])

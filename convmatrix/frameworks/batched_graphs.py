@@ -25,6 +25,7 @@ from convmatrix.network import (
     take,
     transpose,
 )
+from convmatrix.network.construction import with_sources
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
@@ -56,7 +57,7 @@ class BatchedGraph:
         self._trained: dict[int, Array] | None = None  # by their id; None where it is not known what is trained
 
     def declare_trained(self, array: Array | None) -> None:
-        """Tell that a constant holds parameters; once one was told, those that were not do not."""
+        """Declare that a constant holds parameters; from the first call on, the undeclared ones are fixed."""
         self._trained = self._trained or {}
         if array is not None:
             self._trained[id(array)] = array
@@ -66,7 +67,7 @@ class BatchedGraph:
         return self._trained is not None and id(constant) in self._trained
 
     def is_trained(self, *constants: Any) -> bool:
-        """Return whether one of some constants holds parameters; weights do where nothing was declared."""
+        """Return whether any of the constants holds parameters; if nothing was declared, they all do."""
         return self._trained is None or any(id(constant) in self._trained for constant in constants)
 
     def shared(self, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -81,15 +82,13 @@ class BatchedGraph:
     def finish(self, outputs: Sequence[Tensor]) -> Network:
         """Return the network of the nodes that the outputs depend on."""
         outputs = [self._batch_in_front(tensor) for tensor in outputs]
-        needed = {self.input.node, *(tensor.node for tensor in outputs)}
-        for node in reversed(self._nodes.values()):
-            if node.name in needed:
-                needed.update(node.inputs)
-        kept = [node for node in self._nodes.values() if node.name in needed]
+        nodes = list(self._nodes.values())
+        needed = with_sources(nodes, [self.input.node, *(tensor.node for tensor in outputs)])
+        kept = [node for node in nodes if node.name in needed]
         return Network(kept, [tensor.node for tensor in outputs], self.name)
 
     def _batch_in_front(self, x: Tensor) -> Tensor:
-        """Return an output with a batch of one sample on its first axis, where the framework has it there."""
+        """Return an output with the batch in front, if it is one sample that the framework has on the first axis."""
         if x.merged is not None:
             return self.opaque(
                 f"{x.node}.output", "output", [x], None, f"its shape {x.shape} has the batch within an axis"
@@ -99,7 +98,7 @@ class BatchedGraph:
         return self._reshaped(f"{x.node}.reshape", x, x.shape[1:], 0)
 
     def unique(self, name: str) -> str:
-        """Return a name that no node has: the given one, or the given one with a number."""
+        """Return a name that no node has: the given one, with a number if it is taken."""
         number, unique = 1, name
         while unique in self._nodes:
             number += 1
@@ -107,11 +106,11 @@ class BatchedGraph:
         return unique
 
     def mark(self) -> int:
-        """Return what `rewind` takes to remove the nodes that are added from now on."""
+        """Return the number of nodes, to which `rewind` goes back."""
         return len(self._nodes)
 
     def rewind(self, mark: int) -> None:
-        """Remove the nodes that were added since a call of `mark`: those of an operator that has no translation."""
+        """Remove the nodes that were added since a call of `mark`, for an operator that is unsupported."""
         for name in list(self._nodes)[mark:]:
             del self._nodes[name]
 
@@ -157,9 +156,7 @@ class BatchedGraph:
 
     def _axis(self, x: Tensor, axis: int) -> int:
         """Return the number of an axis within a sample."""
-        if not -x.ndim <= axis < x.ndim:
-            raise UnsupportedError(f"axis {axis} does not exist in a tensor of shape {x.shape}")
-        axis %= x.ndim
+        axis = x.axis(axis)
         if axis == x.batch:
             raise UnsupportedError(f"it combines samples of the batch (axis {axis})")
         return x.inner(axis)
@@ -322,6 +319,13 @@ class BatchedGraph:
             last = name if numbers.ndim == 1 else f"{name}.take"
             taken = self.add(last, operation or gather(self._axis(x, axis), flat), [x], x.batch, x.merged)
         return self.reshape(name, taken, (*x.known[:axis], *numbers.shape, *x.known[axis + 1 :]))
+
+    def regrouped(
+        self, name: str, x: Tensor, split: Sequence[int], order: Sequence[int], shape: Sequence[int]
+    ) -> Tensor:
+        """Return x with its axes split by a reshape, permuted, and joined to a shape."""
+        blocks = self.reshape(f"{name}.split", x, split)
+        return self.reshape(name, self.permute(f"{name}.transpose", blocks, order), shape)
 
     def expand(self, name: str, x: Tensor, shape: Sequence[int]) -> Tensor:
         """Return x repeated along axes of size 1 and new leading axes."""

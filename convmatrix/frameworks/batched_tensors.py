@@ -64,8 +64,14 @@ class Tensor:
             return without(shape, self.batch)
         return (*shape[: self.batch], math.prod(self.merged), *shape[self.batch + 1 :])
 
+    def axis(self, axis: int) -> int:
+        """Return the number of an axis from 0; a negative one counts from the end."""
+        if not -self.ndim <= axis < self.ndim:
+            raise UnsupportedError(f"axis {axis} does not exist in a tensor of shape {self.shape}")
+        return axis % self.ndim
+
     def inner(self, axis: int) -> int:
-        """Return the number that an axis, counted from 0, has in a sample."""
+        """Return the number that an axis of the tensor has in a sample."""
         return axis - 1 if self.batch is not None and self.merged is None and axis > self.batch else axis
 
     def samples(self, values: Array) -> Array:
@@ -84,7 +90,7 @@ def without(shape: Shape, axis: int | None) -> Shape:
 
 
 def batch_place(shape: Shape, axis: int, slower: int, size: int) -> tuple[int, tuple[int, int] | None] | None:
-    """Return whether an axis holds the batch, of which ``slower`` entries vary slower, and what it is merged with."""
+    """Return an axis and what it is merged with, if it holds the batch after ``slower`` entries that vary slower."""
     before = math.prod(shape[:axis])
     outer, rest = divmod(slower, before) if before else (0, 1)
     if rest or not outer or shape[axis] % (outer * size):

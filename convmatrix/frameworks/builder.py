@@ -51,6 +51,13 @@ class NetworkBuilder(BatchedGraph):
             raise UnsupportedError(f"the function {function} is not known")
         return self.add(name, Elementwise(function, parameters), [x], x.batch, x.merged)
 
+    def power(self, name: str, x: Tensor, exponent: float) -> Tensor:
+        """Return each entry to a power."""
+        known = {1.0: "identity", 2.0: "square", 0.5: "sqrt", -1.0: "reciprocal"}
+        if exponent in known:
+            return self.elementwise(name, x, known[exponent])
+        return self.elementwise(name, x, "power", exponent=exponent)
+
     def parametric_relu(self, name: str, x: Tensor, slope: Array) -> Tensor:
         """Return PReLU; the slopes broadcast to x."""
         values = self._constant(x, np.asarray(slope))
@@ -66,10 +73,21 @@ class NetworkBuilder(BatchedGraph):
         spread = [None if c is None else per_sample(c, x) for c in constants]
         return self.add(name, Scale(spread[0], spread[1], trained), [x], x.batch, x.merged)
 
-    def channel_scale(self, name: str, x: Tensor, scale: Any, shift: Any, *, trained: bool = True) -> Tensor:
-        """Return ``scale * x + shift`` with trained constants, one per channel: batch normalisation at inference."""
+    def batch_normalisation(
+        self,
+        name: str,
+        x: Tensor,
+        mean: Array,
+        variance: Array,
+        scale: Array | None,
+        shift: Array | None,
+        epsilon: float,
+    ) -> Tensor:
+        """Return batch normalisation at inference: a scale and a shift, one per channel."""
+        trained = self.is_trained(scale, shift)
+        factor, term = self.shared(_normalising, mean, variance, scale, shift, epsilon)
         shape = (-1, *(1,) * (x.ndim - 2))
-        return self.scale(name, x, np.reshape(scale, shape), np.reshape(shift, shape), trained=trained)
+        return self.scale(name, x, np.reshape(factor, shape), np.reshape(term, shape), trained=trained)
 
     def combine(self, name: str, tensors: Sequence[Tensor], operation: Operation) -> Tensor:
         """Return an operation of several tensors that broadcast: `Addition`, `Product`, `Extremum`."""
@@ -109,6 +127,18 @@ class NetworkBuilder(BatchedGraph):
         limits = {"low": float(bound), "high": np.inf} if method == "max" else {"low": -np.inf, "high": float(bound)}
         return self.elementwise(name, x, "clip", **limits)
 
+    def choice(self, name: str, condition: Array, first: Any, second: Any) -> Tensor:
+        """Return the entries of ``first`` where a constant condition is true, and those of ``second`` elsewhere.
+
+        Tensors are multiplied by masks, which is exact for finite numbers.
+        """
+        if not isinstance(second, Tensor):
+            return self.scale(name, first, condition.astype(np.float64), np.where(condition, 0, second))
+        if not isinstance(first, Tensor):
+            return self.scale(name, second, (~condition).astype(np.float64), np.where(condition, first, 0))
+        kept = self.scale(f"{name}.first", first, condition.astype(np.float64))
+        return self.sum(name, kept, self.scale(f"{name}.second", second, (~condition).astype(np.float64)))
+
     def convolution(
         self,
         name: str,
@@ -133,7 +163,7 @@ class NetworkBuilder(BatchedGraph):
             weight = weight[:, :, None]
             stride, dilation = (1, *stride), (1, *dilation)
             padding = [(0, 0), *padding] if isinstance(padding, list | tuple) else padding
-            boundary = ("zero", *(boundary,) * len(stride[1:])) if isinstance(boundary, str) else ("zero", *boundary)
+            boundary = ("zero", *(boundary,) * len(stride[1:]))
             output_padding = (0, *output_padding) if isinstance(output_padding, list | tuple) else output_padding
             output_shape = None if output_shape is None else (x.sample[1], *output_shape)
         else:
@@ -244,10 +274,21 @@ class NetworkBuilder(BatchedGraph):
             reduced = self.pooling(last, x, "average" if method == "mean" else method, None)
         else:
             reduced = self.add(last, Reduction(method, inner), [x], x.batch, x.merged)
-        if keep:
-            return reduced
+        return reduced if keep else self._without_axes(name, reduced, axes)
+
+    def _without_axes(self, name: str, x: Tensor, axes: Sequence[int]) -> Tensor:
+        """Return x without axes of size 1."""
         dropped = {axis % x.ndim for axis in axes}
-        return self.reshape(name, reduced, tuple(n for axis, n in enumerate(reduced.known) if axis not in dropped))
+        return self.reshape(name, x, [n for axis, n in enumerate(x.known) if axis not in dropped])
+
+    def log_sum_exp(self, name: str, x: Tensor, axes: Sequence[int], *, keep: bool) -> Tensor:
+        """Return the logarithm of the sum of exponentials along axes, after the maximum is subtracted."""
+        highest = self.reduction(f"{name}.max", x, "max", axes, keep=True)
+        powers = self.elementwise(f"{name}.exp", self.sum(f"{name}.difference", x, highest, -1), "exp")
+        total = self.reduction(f"{name}.sum", powers, "sum", axes, keep=True)
+        logarithm = self.elementwise(f"{name}.log", total, "log")
+        result = self.sum(name if keep else f"{name}.total", logarithm, highest)
+        return result if keep else self._without_axes(name, result, axes)
 
     def softmax(self, name: str, x: Tensor, axis: int, *, logarithm: bool = False) -> Tensor:
         """Return the softmax along an axis, or its logarithm."""
@@ -262,12 +303,14 @@ class NetworkBuilder(BatchedGraph):
         shift: Array | None,
         epsilon: float,
         groups: int | None = None,
+        *,
+        centred: bool = True,
     ) -> Tensor:
         """Return layer, group or instance normalisation, followed by its trained scale and shift."""
         trained = self.is_trained(scale, shift)
         if groups is None:
             inner = tuple(self._axis(x, axis) for axis in axes or ())
-            y = self.add(name, Normalisation(inner, epsilon=epsilon), [x], x.batch, x.merged)
+            y = self.add(name, Normalisation(inner, epsilon=epsilon, centred=centred), [x], x.batch, x.merged)
         elif self._by_slice(x):
             parts = self.reshape(f"{name}.groups", x, (x.known[0], groups, math.prod(x.known[1:]) // groups))
             y = self.reshape(f"{name}.reshape", self.normalisation(name, parts, (2,), None, None, epsilon), x.known)
@@ -290,3 +333,15 @@ class NetworkBuilder(BatchedGraph):
             return self._slices_in_front(name, operation, self._slices_inside(name, x))
         x = self._channels_first(x, f"{name}.reshape")
         return self.add(name, Resize(tuple(sizes), **options), [x], 0)
+
+
+def _normalising(
+    mean: Array, variance: Array, weight: Array | None, bias: Array | None, epsilon: float
+) -> tuple[Array, Array]:
+    """Return the scale and the shift of a batch normalisation at inference.
+
+    They are in float64: rounded again, they would not be the model's in real arithmetic.
+    """
+    with np.errstate(all="ignore"):
+        scale = (1 if weight is None else weight) / np.sqrt(variance.astype(np.float64) + epsilon)
+        return scale, (0 if bias is None else bias) - mean * scale

@@ -15,21 +15,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_BOUNDARY_OF_MODE: Final = {
-    "zeros": "zero",
-    "circular": "circular",
-    "reflect": "reflect",
-    "replicate": "replicate",
-}
+_BOUNDARY_OF_MODE: Final = {"zeros": "zero", "circular": "circular", "reflect": "reflect", "replicate": "replicate"}
 _NEEDED: Final = (
-    "weight",
-    "in_channels",
-    "out_channels",
-    "kernel_size",
-    "stride",
-    "padding",
-    "dilation",
-    "groups",
+    *("weight", "in_channels", "out_channels", "kernel_size", "stride", "padding", "dilation", "groups"),
     "padding_mode",
 )
 

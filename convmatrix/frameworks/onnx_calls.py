@@ -1,4 +1,4 @@
-"""One ONNX node as the functions see it that translate operators: its inputs and attributes, with checks."""
+"""An ONNX node as its translator sees it: inputs and attributes, with checks."""
 
 from __future__ import annotations
 
@@ -22,21 +22,12 @@ REQUIRED: Final = object()
 
 @dataclass
 class OnnxCall:
-    """A node with the values of its inputs.
-
-    Attributes
-    ----------
-    builder : NetworkBuilder
-    name : str
-        Of the network's node.
-    node : OnnxNode
-    values : sequence of Tensor, array or None
-    """
+    """A node with the values of its inputs."""
 
     builder: NetworkBuilder
-    name: str
+    name: str  # of the network's node
     node: OnnxNode
-    values: Sequence[Any]
+    values: Sequence[Any]  # of its inputs: tensors, arrays or None
     _read: set[str] = field(default_factory=set)
 
     @property
@@ -45,7 +36,7 @@ class OnnxCall:
         return self.node.version
 
     def named(self, part: str) -> str:
-        """Return the name of a node that is one of several that stand for this one."""
+        """Return the name of one of several nodes that stand for this one."""
         return f"{self.name}.{part}"
 
     # --- attributes ---------------------------------------------------------------------------------------------------

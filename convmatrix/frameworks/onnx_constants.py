@@ -35,22 +35,10 @@ _REMEDY: Final = "simplify the model, or read it on a larger machine"
 
 
 def fold(node: OnnxNode, arrays: Sequence[Any], versions: Mapping[str, int]) -> list[Array]:
-    """Return the outputs of a node of constants.
+    """Return the outputs of a node whose inputs are constant.
 
-    Parameters
-    ----------
-    node : OnnxNode
-    arrays : sequence of array or None
-        Its inputs.
-    versions : dict
-        Version of each operator set.
-
-    Raises
-    ------
-    UnsupportedError
-        If the operator is not one of those that exporters leave to compute shapes and weights.
-    ValueError
-        If the inputs do not fit the operator, or the result would not fit in memory.
+    ``versions`` are those of the operator sets. UnsupportedError if the operator is not one of those that exporters
+    leave to compute shapes and weights; ValueError if the inputs do not fit it, or the result would not fit in memory.
     """
     if node.schema is None or node.domain or node.operator not in _SIZES:
         raise UnsupportedError("its inputs are constants, but it is not computed")
@@ -91,7 +79,7 @@ def fold(node: OnnxNode, arrays: Sequence[Any], versions: Mapping[str, int]) -> 
 # --- sizes of results -------------------------------------------------------------------------------------------------
 
 Size = Callable[["OnnxNode", list[Any]], int]
-"""Returns a bound of the entries that the reference holds to compute a node, from its inputs that are not left out."""
+"""Returns a bound on the entries that the reference holds to compute a node, from the inputs that it is given."""
 
 
 def _broadcast(node: OnnxNode, arrays: list[Any]) -> int:

@@ -44,17 +44,8 @@ def onnx_package() -> Any:
 def load_model(source: Any) -> tuple[Any, Path | None]:
     """Return a model without its external data, and the folder that those are in.
 
-    Parameters
-    ----------
-    source : str, os.PathLike, bytes or onnx.ModelProto
-        A path, the bytes of a file, or a model.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be read.
-    ValueError
-        If it is not an ONNX model.
+    The source is a path, the bytes of a file, or an onnx.ModelProto. OSError if the file cannot be read, and ValueError
+    if it is not an ONNX model.
     """
     onnx = onnx_package()
     if isinstance(source, onnx.ModelProto):
@@ -88,13 +79,7 @@ def _parsed(onnx: Any, data: bytes, what: str) -> Any:
 def tensor_array(tensor: Any, folder: Path | None, owner: str) -> Array:
     """Return the values of a TensorProto, after its sizes were compared with the data that it has.
 
-    Parameters
-    ----------
-    tensor : onnx.TensorProto
-    folder : Path or None
-        Folder of external data.
-    owner : str
-        What the tensor is, for messages: ``"initializer 'w'"``.
+    External data are in the folder, if any. Messages call the tensor ``owner``, such as ``"initializer 'w'"``.
     """
     onnx = onnx_package()
     shape = tuple(int(n) for n in tensor.dims)

@@ -14,46 +14,24 @@ if TYPE_CHECKING:
 
 OLDEST_OPSET: Final = 7
 MOST_NESTED: Final = 16
-"""How deep graphs may lie within attributes of nodes."""
+"""Greatest depth of graphs within attributes of nodes."""
 
 
 @dataclass(frozen=True, eq=False)
 class OnnxNode:
-    """A node of an ONNX graph.
+    """A node of an ONNX graph."""
 
-    Attributes
-    ----------
-    name : str
-        The node's name, or that of its first output.
-    operator : str
-    domain : str
-        Empty for ONNX's own operators.
-    version : int
-        Of the operator set.
-    inputs, outputs : tuple of str
-        Names of tensors, empty where an optional one is left out.
-    attributes : dict
-        Those of the file, and the defaults of the others.
-    given : tuple of str
-        Names of the attributes in the file.
-    captured : tuple of str
-        Tensors that graphs within its attributes read from outside.
-    schema : onnx.defs.OpSchema or None
-        None if ONNX has no such operator in this version.
-    proto : onnx.NodeProto
-    """
-
-    name: str
+    name: str  # or that of its first output
     operator: str
-    domain: str
-    version: int
-    inputs: tuple[str, ...]
+    domain: str  # empty for ONNX's own operators
+    version: int  # of the operator set
+    inputs: tuple[str, ...]  # names of tensors, empty where an optional one is left out
     outputs: tuple[str, ...]
-    attributes: Mapping[str, Any]
-    given: tuple[str, ...]
-    captured: tuple[str, ...]
-    schema: Any = field(repr=False)
-    proto: Any = field(repr=False)
+    attributes: Mapping[str, Any]  # those of the file, and the defaults of the others
+    given: tuple[str, ...]  # names of the attributes in the file
+    captured: tuple[str, ...]  # tensors that graphs within its attributes read from outside
+    schema: Any = field(repr=False)  # onnx.defs.OpSchema; None if ONNX has no such operator in this version
+    proto: Any = field(repr=False)  # onnx.NodeProto
 
     @property
     def described(self) -> str:
@@ -90,18 +68,8 @@ def operator_sets(model: Any) -> dict[str, int]:
 def graph_nodes(graph: Any, versions: Mapping[str, int], known: Iterable[str]) -> list[OnnxNode]:
     """Return the nodes of a graph, each after those that it reads.
 
-    Parameters
-    ----------
-    graph : onnx.GraphProto
-    versions : dict
-        Of `operator_sets`.
-    known : iterable of str
-        Names of the tensors that are there before the nodes: inputs, initializers, those of an outer graph.
-
-    Raises
-    ------
-    ValueError
-        If a tensor is missing or made twice, or nodes form a cycle; the message names the node.
+    ``versions`` are those of `operator_sets`, and ``known`` the tensors that exist before the nodes: inputs,
+    initializers, and those of an outer graph. ValueError if a tensor is missing or made twice, or nodes form a cycle.
     """
     nodes = [_node(proto, versions) for proto in graph.node]
     available = set(known)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 
 from convmatrix.frameworks.builder import Tensor, UnsupportedError
-from convmatrix.network import LocalResponseNormalisation, Normalisation
+from convmatrix.network import LocalResponseNormalisation
 
 if TYPE_CHECKING:
     from convmatrix.frameworks.onnx_calls import OnnxCall, Translator
@@ -19,14 +19,11 @@ if TYPE_CHECKING:
 def _batch_normalisation(call: OnnxCall) -> Tensor:
     call.ignore("momentum")
     call.demand(spatial=1, training_mode=0)
-    # In float64, whatever the type of the file: rounded again, they would not be the model's in real arithmetic.
-    gamma, beta, mean, variance = (np.asarray(call.constant(n), np.float64) for n in range(1, 5))
-    if any(np.ndim(c) != 1 or len(c) != call.tensor().known[1] for c in (gamma, beta, mean, variance)):
+    x, epsilon = call.tensor(), float(call.attribute("epsilon"))
+    scale, shift, mean, variance = (call.constant(n) for n in range(1, 5))
+    if any(np.ndim(c) != 1 or len(c) != x.known[1] for c in (scale, shift, mean, variance)):
         raise UnsupportedError("its parameters do not have one entry per channel")
-    with np.errstate(all="ignore"):
-        scale = gamma / np.sqrt(variance + float(call.attribute("epsilon")))
-        shift = beta - mean * scale
-    return call.builder.channel_scale(call.name, call.tensor(), scale, shift)
+    return call.builder.batch_normalisation(call.name, x, mean, variance, scale, shift, epsilon)
 
 
 def _instance_normalisation(call: OnnxCall) -> Tensor:
@@ -55,20 +52,13 @@ def _layer_normalisation(call: OnnxCall) -> Tensor:
 
 def _rms_normalisation(call: OnnxCall) -> Tensor:
     call.ignore("stash_type")
-    x, builder = call.tensor(), call.builder
+    x, epsilon = call.tensor(), float(call.attribute("epsilon"))
     axes = _axes_from(x, int(call.attribute("axis")))
-    if x.batch is not None and x.batch >= axes[0]:
-        raise UnsupportedError("it combines samples of the batch")
-    inner = tuple(range(-len(axes), 0))
-    operation = Normalisation(inner, epsilon=float(call.attribute("epsilon")), centred=False)
-    y = builder.add(call.named("normalise"), operation, [x], x.batch)
-    return builder.scale(call.name, y, call.constant(1), trained=True)
+    return call.builder.normalisation(call.name, x, axes, call.constant(1), None, epsilon, centred=False)
 
 
 def _axes_from(x: Tensor, axis: int) -> list[int]:
-    if not -x.ndim <= axis < x.ndim:
-        raise UnsupportedError(f"axis {axis} does not exist in a tensor of shape {x.shape}")
-    return list(range(axis % x.ndim, x.ndim))
+    return list(range(x.axis(axis), x.ndim))
 
 
 def _local_response(call: OnnxCall) -> Tensor:
@@ -122,19 +112,10 @@ def _reduction(before: str, method: Literal["mean", "sum", "max", "min"], after:
 
 
 def _log_sum_exp(call: OnnxCall) -> Tensor:
-    """Return the logarithm of the sum of exponentials, after the maximum is subtracted."""
-    x, builder = call.tensor(), call.builder
-    axes = call.integers(1, "axes", None) or list(range(x.ndim))
-    keep = bool(call.attribute("keepdims"))
+    x = call.tensor()
+    axes = call.integers(1, "axes", None) or range(x.ndim)
     call.demand(noop_with_empty_axes=0)
-    highest = builder.reduction(call.named("max"), x, "max", axes, keep=True)
-    powers = builder.elementwise(call.named("exp"), builder.sum(call.named("difference"), x, highest, -1), "exp")
-    total = builder.reduction(call.named("sum"), powers, "sum", axes, keep=True)
-    logarithm = builder.elementwise(call.named("log"), total, "log")
-    result = builder.sum(call.name if keep else call.named("total"), logarithm, highest)
-    dropped = {axis % x.ndim for axis in axes}
-    kept = tuple(n for axis, n in enumerate(result.known) if axis not in dropped)
-    return result if keep else builder.reshape(call.name, result, kept)
+    return call.builder.log_sum_exp(call.name, x, axes, keep=bool(call.attribute("keepdims")))
 
 
 NORMALISING: Final[dict[str, Translator]] = {

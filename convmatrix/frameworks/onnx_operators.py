@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from convmatrix.frameworks.builder import Tensor, UnsupportedError
+from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError
 from convmatrix.frameworks.onnx_constants import FLOATING, element_type
 from convmatrix.network import Addition, Elementwise
 
@@ -73,10 +73,7 @@ def _swish(call: OnnxCall) -> Tensor:
 
 def _power(call: OnnxCall) -> Tensor:
     exponent = call.scalar(1, math.nan)
-    known = {1.0: "identity", 2.0: "square", 0.5: "sqrt", -1.0: "reciprocal"}
-    if exponent in known:
-        return call.builder.elementwise(call.name, call.tensor(), known[exponent])
-    return call.builder.elementwise(call.name, call.tensor(), "power", exponent=exponent)
+    return call.builder.power(call.name, call.tensor(), exponent)
 
 
 def _identity(call: OnnxCall) -> Tensor:
@@ -108,20 +105,9 @@ def _cast_like(call: OnnxCall) -> Tensor:
 # --- arithmetic -------------------------------------------------------------------------------------------------------
 
 
-def _add(call: OnnxCall) -> Tensor:
-    return call.builder.sum(call.name, call.operand(0), call.operand(1))
-
-
-def _subtract(call: OnnxCall) -> Tensor:
-    return call.builder.sum(call.name, call.operand(0), call.operand(1), -1)
-
-
-def _multiply(call: OnnxCall) -> Tensor:
-    return call.builder.product(call.name, call.operand(0), call.operand(1))
-
-
-def _divide(call: OnnxCall) -> Tensor:
-    return call.builder.quotient(call.name, call.operand(0), call.operand(1))
+def _of_two(method: Callable[..., Tensor], *options: Any) -> Translator:
+    """Return the translator to a method of the builder for two inputs, tensors or constants."""
+    return lambda call: method(call.builder, call.name, call.operand(0), call.operand(1), *options)
 
 
 def _negative(call: OnnxCall) -> Tensor:
@@ -167,16 +153,8 @@ def _extremum(method: Literal["max", "min"]) -> Translator:
 
 
 def _where(call: OnnxCall) -> Tensor:
-    """Select by a constant mask: products with the mask, which are exact for finite numbers."""
-    mask = np.asarray(call.constant(0)).astype(bool)
-    yes, no = call.operand(1), call.operand(2)
-    terms: list[Any] = []
-    for part, value, chosen in (("yes", yes, mask), ("no", no, ~mask)):
-        if isinstance(value, Tensor):
-            terms.append(call.builder.scale(call.named(part), value, chosen.astype(np.float32)))
-        else:
-            terms.append(np.where(chosen, value, np.zeros((), np.asarray(value).dtype)))
-    return call.builder.sum(call.name, terms[0], terms[1])
+    condition = np.asarray(call.constant(0)).astype(bool)
+    return call.builder.choice(call.name, condition, call.operand(1), call.operand(2))
 
 
 # --- matrix products --------------------------------------------------------------------------------------------------
@@ -236,7 +214,7 @@ COMPUTING: Final[dict[str, Translator]] = {
     "Abs": _function("abs"),
     "Acos": _ufunc(np.arccos),
     "Acosh": _ufunc(np.arccosh),
-    "Add": _add,
+    "Add": _of_two(NetworkBuilder.sum),
     "Asin": _ufunc(np.arcsin),
     "Asinh": _ufunc(np.arcsinh),
     "Atan": _function("atan"),
@@ -248,7 +226,7 @@ COMPUTING: Final[dict[str, Translator]] = {
     "Clip": _clip,
     "Cos": _function("cos"),
     "Cosh": _ufunc(np.cosh),
-    "Div": _divide,
+    "Div": _of_two(NetworkBuilder.quotient),
     "Dropout": _dropout,
     "Elu": _function("elu", alpha="alpha"),
     "Erf": _function("erf"),
@@ -266,7 +244,7 @@ COMPUTING: Final[dict[str, Translator]] = {
     "Mean": _mean,
     "Min": _extremum("min"),
     "Mish": _function("mish"),
-    "Mul": _multiply,
+    "Mul": _of_two(NetworkBuilder.product),
     "Neg": _negative,
     "PRelu": _prelu,
     "Pow": _power,
@@ -282,7 +260,7 @@ COMPUTING: Final[dict[str, Translator]] = {
     "Softplus": _function("softplus"),
     "Softsign": _function("softsign"),
     "Sqrt": _function("sqrt"),
-    "Sub": _subtract,
+    "Sub": _of_two(NetworkBuilder.sum, -1),
     "Sum": _sum,
     "Swish": _swish,
     "Tan": _ufunc(np.tan),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,12 +12,6 @@ from convmatrix.frameworks.builder import Tensor, UnsupportedError
 
 if TYPE_CHECKING:
     from convmatrix.frameworks.onnx_calls import OnnxCall, Translator
-
-
-def _axis(x: Tensor, axis: int) -> int:
-    if not -x.ndim <= axis < x.ndim:
-        raise UnsupportedError(f"axis {axis} does not exist in a tensor of shape {x.shape}")
-    return axis % x.ndim
 
 
 def _reshape(call: OnnxCall) -> Tensor:
@@ -59,22 +52,15 @@ def _unsqueeze(call: OnnxCall) -> Tensor:
 def _transpose(call: OnnxCall) -> Tensor:
     x = call.tensor()
     order = call.attribute("perm") or list(reversed(range(x.ndim)))
-    if sorted(_axis(x, int(axis)) for axis in order) != list(range(x.ndim)):
+    if sorted(x.axis(int(axis)) for axis in order) != list(range(x.ndim)):
         raise UnsupportedError(f"perm={order} for a tensor of shape {x.shape}")
     return call.builder.permute(call.name, x, [int(axis) for axis in order])
 
 
 def _slice(call: OnnxCall) -> Tensor:
     x = call.tensor()
-    if call.version < 10:
-        starts, ends, axes, steps = call.attribute("starts"), call.attribute("ends"), call.attribute("axes"), None
-    else:
-        starts, ends, axes, steps = (
-            call.integers(1),
-            call.integers(2),
-            call.integers(3, None, None),
-            call.integers(4, None, None),
-        )
+    starts, ends = call.integers(1, "starts") or [], call.integers(2, "ends") or []
+    axes, steps = call.integers(3, "axes", None), call.integers(4, default=None)
     axes = list(range(len(starts))) if axes is None else axes
     steps = [1] * len(starts) if steps is None else steps
     if not len(starts) == len(ends) == len(axes) == len(steps):
@@ -82,7 +68,7 @@ def _slice(call: OnnxCall) -> Tensor:
     for number, (start, end, axis, step) in enumerate(zip(starts, ends, axes, steps, strict=True), start=1):
         if step == 0:
             raise UnsupportedError("a step of 0")
-        axis = _axis(x, axis)
+        axis = x.axis(axis)
         kept = range(x.known[axis])[_bounded(start, end, step, x.known[axis])]
         if not len(kept):
             raise UnsupportedError(f"the slice {start}:{end}:{step} of an axis of {x.known[axis]} is empty")
@@ -93,7 +79,7 @@ def _slice(call: OnnxCall) -> Tensor:
 
 
 def _bounded(start: int, end: int, step: int, size: int) -> slice:
-    """Return a slice whose ends are within an axis, where ONNX counts negative ones from its end and clamps them."""
+    """Return a slice with ends within the axis: ONNX counts negative ends from the end of the axis, and clamps."""
     start, end = (n + size if n < 0 else n for n in (start, end))
     if step > 0:
         return slice(min(max(start, 0), size), min(max(end, 0), size), step)
@@ -103,7 +89,7 @@ def _bounded(start: int, end: int, step: int, size: int) -> slice:
 
 def _split(call: OnnxCall) -> list[Tensor]:
     x, n = call.tensor(), len(call.node.outputs)
-    axis = _axis(x, int(call.attribute("axis")))
+    axis = x.axis(int(call.attribute("axis")))
     size, sizes = x.known[axis], call.integers(1, "split", None)
     count = call.attribute("num_outputs", None)
     if sizes is None:
@@ -120,7 +106,7 @@ def _split(call: OnnxCall) -> list[Tensor]:
 
 def _gather(call: OnnxCall) -> Tensor:
     x, indices = call.tensor(), np.asarray(call.constant(1))
-    axis = _axis(x, int(call.attribute("axis")))
+    axis = x.axis(int(call.attribute("axis")))
     if indices.dtype.kind not in "iu" or not indices.size:
         raise UnsupportedError("its indices are not integers")
     call.require((*x.known[:axis], *indices.shape, *x.known[axis + 1 :]))
@@ -131,7 +117,7 @@ def _concatenate(call: OnnxCall) -> Tensor:
     parts = [call.operand(number) for number in range(len(call.values))]
     parts = [part for part in parts if isinstance(part, Tensor) or part.size]
     first = next(part for part in parts if isinstance(part, Tensor))
-    axis = _axis(first, int(call.attribute("axis")))
+    axis = first.axis(int(call.attribute("axis")))
     if len(parts) == 1:
         return first
     for part in parts:
@@ -154,7 +140,7 @@ def _expand(call: OnnxCall) -> Tensor:
 
 
 def _tile(call: OnnxCall) -> Tensor:
-    """Repeat a tensor: it is extended at the high ends of its axes as if they were circles."""
+    """Return a repeated tensor, by circular padding at the high ends of its axes."""
     x, repeats = call.tensor(), call.integers(1) or []
     if len(repeats) != x.ndim or min(repeats, default=1) < 1:
         raise UnsupportedError(f"repeats={repeats} for a tensor of shape {x.shape}")
@@ -171,7 +157,7 @@ def _pad(call: OnnxCall) -> Tensor:
     pads = call.integers(1, "pads") or []
     value = float(call.attribute("value")) if call.version < 11 else call.scalar(2, 0.0)
     axes = call.integers(3, None, None)
-    axes = list(range(x.ndim)) if axes is None else [_axis(x, axis) for axis in axes]
+    axes = list(range(x.ndim)) if axes is None else [x.axis(axis) for axis in axes]
     if len(pads) != 2 * len(axes) or len(set(axes)) < len(axes):
         raise UnsupportedError(f"pads={pads} for {len(axes)} axes")
     widths = [(0, 0)] * x.ndim
@@ -198,7 +184,7 @@ def _depth_to_space(call: OnnxCall) -> Tensor:
     kept = channels // block**2
     split = (batch, block, block, kept, height, width) if mode == "DCR" else (batch, kept, block, block, height, width)
     order = (0, 3, 4, 1, 5, 2) if mode == "DCR" else (0, 1, 4, 2, 5, 3)
-    return _through(call, x, split, order, (batch, kept, height * block, width * block))
+    return call.builder.regrouped(call.name, x, split, order, (batch, kept, height * block, width * block))
 
 
 def _space_to_depth(call: OnnxCall) -> Tensor:
@@ -212,14 +198,7 @@ def _space_to_depth(call: OnnxCall) -> Tensor:
     height, width = (n // block for n in spatial)
     split = (batch, channels, height, block, width, block)
     order = (0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4)
-    return _through(call, x, split, order, (batch, channels * block**2, height, width))
-
-
-def _through(call: OnnxCall, x: Tensor, split: Sequence[int], order: Sequence[int], shape: Sequence[int]) -> Tensor:
-    """Return a tensor reshaped, permuted and reshaped again."""
-    builder = call.builder
-    blocks = builder.reshape(call.named("split"), x, split)
-    return builder.reshape(call.name, builder.permute(call.named("permute"), blocks, order), shape)
+    return call.builder.regrouped(call.name, x, split, order, (batch, channels * block**2, height, width))
 
 
 REARRANGEMENTS: Final[dict[str, Translator]] = {

@@ -19,15 +19,17 @@ if TYPE_CHECKING:
 _ROUNDED: Final = 1e-5  # how far a position, in single precision, may be off, relative to the size
 
 
-def _kernel(call: OnnxCall) -> tuple[Any, Any]:
-    """Return the weights and the bias of a convolution."""
-    weight, bias = np.asarray(call.constant(1)), call.constant(2, None)
+def _kernel(call: OnnxCall) -> tuple[Tensor, Any, Any]:
+    """Return the input, the weights and the bias of a convolution."""
+    x, weight, bias = call.tensor(), np.asarray(call.constant(1)), call.constant(2, None)
     if weight.ndim < 3:
         raise UnsupportedError(f"its weights have the shape {weight.shape}")
     declared = call.attribute("kernel_shape", None)
     if declared is not None and tuple(declared) != weight.shape[2:]:
         raise UnsupportedError(f"kernel_shape={declared}, but its weights have the shape {weight.shape}")
-    return weight, bias
+    if x.ndim != weight.ndim:
+        raise UnsupportedError(f"its weights have the shape {weight.shape}, but its input {x.shape}")
+    return x, weight, bias
 
 
 def _check_windows(call: OnnxCall, x: Tensor, kernel: Sequence[int], padding: Any) -> None:
@@ -39,10 +41,8 @@ def _check_windows(call: OnnxCall, x: Tensor, kernel: Sequence[int], padding: An
 
 
 def _convolution(call: OnnxCall) -> Tensor:
-    x, (weight, bias) = call.tensor(), _kernel(call)
-    n = weight.ndim - 2
-    if x.ndim != n + 2:
-        raise UnsupportedError(f"its weights have the shape {weight.shape}, but its input {x.shape}")
+    x, weight, bias = _kernel(call)
+    n = x.ndim - 2
     padding = call.padding(n)
     _check_windows(call, x, weight.shape[2:], padding)
     return call.builder.convolution(
@@ -59,10 +59,8 @@ def _convolution(call: OnnxCall) -> Tensor:
 
 def _transposed_convolution(call: OnnxCall) -> Tensor:
     """Return a transposed convolution, cropped at its ends to ``output_shape`` if that is given."""
-    x, (weight, bias) = call.tensor(), _kernel(call)
-    n = weight.ndim - 2
-    if x.ndim != n + 2:
-        raise UnsupportedError(f"its weights have the shape {weight.shape}, but its input {x.shape}")
+    x, weight, bias = _kernel(call)
+    n = x.ndim - 2
     stride, dilation = call.per_axis("strides", n, 1), call.per_axis("dilations", n, 1)
     extra = call.per_axis("output_padding", n, 0)
     word, wanted = call.attribute("auto_pad", "NOTSET"), call.attribute("output_shape", None)
@@ -155,11 +153,7 @@ def _norm_pool(call: OnnxCall) -> Tensor:
         total = builder.pooling(name, powers, "sum", None)
     else:
         total = _pool(call, name, powers, "sum")
-    if p == 1:
-        return total
-    if p == 2:
-        return builder.elementwise(call.name, total, "sqrt")
-    return builder.elementwise(call.name, total, "power", exponent=1 / p)
+    return total if p == 1 else builder.power(call.name, total, 1 / p)
 
 
 def _global_pool(method: Literal["average", "max"]) -> Translator:

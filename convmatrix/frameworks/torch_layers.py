@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError
 from convmatrix.frameworks.torch_calls import Call, first_of, per_axis_numbers
-
-if TYPE_CHECKING:
-    from convmatrix.arrays import Array
-
 
 # --- convolutions and dense layers -----------------------------------------------------------------------------------
 
@@ -100,15 +96,7 @@ def _batch_norm(call: Call) -> Tensor:
     weight, bias = call.get("weight"), call.get("bias")
     if any(isinstance(value, Tensor) for value in (mean, variance, weight, bias)):
         raise UnsupportedError("its constants depend on the input")
-    scale, shift = call.builder.shared(_normalising, mean, variance, weight, bias, call.get("eps", 1e-5))
-    trained = call.builder.is_trained(weight, bias)
-    return call.builder.channel_scale(call.name, call.x, scale, shift, trained=trained)
-
-
-def _normalising(mean: Array, variance: Array, weight: Array | None, bias: Array | None, epsilon: float) -> Any:
-    """Return the scale and the shift of a batch normalisation at inference, in float64."""
-    scale = (1 if weight is None else weight) / np.sqrt(variance.astype(np.float64) + epsilon)
-    return scale, (0 if bias is None else bias) - mean * scale
+    return call.builder.batch_normalisation(call.name, call.x, mean, variance, weight, bias, call.get("eps", 1e-5))
 
 
 def _instance_norm(call: Call) -> Tensor:
@@ -137,12 +125,12 @@ def _group_norm(call: Call) -> Tensor:
 # --- pooling ------------------------------------------------------------------------------------------
 
 
-def _pool_options(call: Call) -> tuple[list[int], dict[str, Any]]:
+def _pool_options(call: Call) -> tuple[tuple[int, ...], dict[str, Any]]:
     n = _AXES_OF[call.name_of_operator.removesuffix("_with_indices")[-2:]]
-    sizes = per_axis_numbers(call["kernel_size"], n)
+    sizes = tuple(per_axis_numbers(call["kernel_size"], n))
     stride = call.get("stride")
     return sizes, {
-        "stride": tuple(per_axis_numbers(stride, n)) if stride not in (None, []) else tuple(sizes),
+        "stride": tuple(per_axis_numbers(stride, n)) if stride not in (None, []) else sizes,
         "padding": tuple(per_axis_numbers(call.get("padding", 0), n)),
         "ceil_mode": bool(call.get("ceil_mode", False)),
     }
@@ -151,34 +139,34 @@ def _pool_options(call: Call) -> tuple[list[int], dict[str, Any]]:
 def _max_pool(call: Call) -> Tensor:
     sizes, options = _pool_options(call)
     options["dilation"] = tuple(per_axis_numbers(call.get("dilation", 1), len(sizes)))
-    return _on_channels(call, len(sizes), lambda x: call.builder.pooling(call.name, x, "max", tuple(sizes), **options))
+    return _on_channels(call, len(sizes), call.builder.pooling, call.name, "max", sizes, **options)
 
 
 def _average_pool(call: Call) -> Tensor:
     sizes, options = _pool_options(call)
     b, name, divisor = call.builder, call.name, call.get("divisor_override")
     if divisor is not None:
-        total = _on_channels(call, len(sizes), lambda x: b.pooling(f"{name}.sum", x, "sum", tuple(sizes), **options))
+        total = _on_channels(call, len(sizes), b.pooling, f"{name}.sum", "sum", sizes, **options)
         return b.scale(name, total, np.asarray(1 / divisor))
     options["count_include_pad"] = bool(call.get("count_include_pad", True))
-    return _on_channels(call, len(sizes), lambda x: b.pooling(name, x, "average", tuple(sizes), **options))
+    return _on_channels(call, len(sizes), b.pooling, name, "average", sizes, **options)
 
 
 def _adaptive_pool(method: Literal["average", "max"]) -> Callable[[Call], Tensor]:
     def translate(call: Call) -> Tensor:
-        x, b = call.x, call.builder
+        x, b, name = call.x, call.builder, call.name
         n_axes = _AXES_OF[call.name_of_operator[-2:]]
         spatial = x.known[-n_axes:]
         sizes = per_axis_numbers(call["output_size"], n_axes)
         if all(m == 1 for m in sizes):
-            return _on_channels(call, n_axes, lambda x: b.pooling(call.name, x, method, None))
+            return _on_channels(call, n_axes, b.pooling, name, method, None)
         if all(n % m == 0 for n, m in zip(spatial, sizes, strict=True)):
             windows = tuple(n // m for n, m in zip(spatial, sizes, strict=True))
-            return _on_channels(call, n_axes, lambda x: b.pooling(call.name, x, method, windows, adaptive=True))
+            return _on_channels(call, n_axes, b.pooling, name, method, windows, adaptive=True)
         if method == "average":
-            return _on_channels(call, n_axes, lambda x: b.resize(call.name, x, sizes, mode="area"))
+            return _on_channels(call, n_axes, b.resize, name, sizes, mode="area")
         for axis, (n, m) in enumerate(zip(spatial, sizes, strict=True), start=x.ndim - n_axes):
-            x = _maxima(b, f"{call.name}.axis{axis}", x, axis, n, m)
+            x = _maxima(b, f"{name}.axis{axis}", x, axis, n, m)
         return x
 
     return translate
@@ -195,13 +183,15 @@ def _maxima(b: NetworkBuilder, name: str, x: Tensor, axis: int, n: int, m: int) 
 _AXES_OF: Final = {"1d": 1, "2d": 2, "3d": 3}
 
 
-def _on_channels(call: Call, n_axes: int, translate: Callable[[Tensor], Tensor]) -> Tensor:
-    """Return an operation of (batch, channels, *spatial), for an input that may have no axis of channels."""
+def _on_channels(
+    call: Call, n_axes: int, method: Callable[..., Tensor], name: str, *arguments: Any, **options: Any
+) -> Tensor:
+    """Return a method of the builder of (batch, channels, *spatial), for an input that may have no axis of channels."""
     x = call.x
     if x.ndim != n_axes + 1:
-        return translate(x)
+        return method(name, x, *arguments, **options)
     wide = call.builder.reshape(f"{call.name}.channel", x, (x.known[0], 1, *x.known[1:]))
-    y = translate(wide)
+    y = method(name, wide, *arguments, **options)
     return call.builder.reshape(f"{call.name}.reshape", y, (y.known[0], *y.known[2:]))
 
 

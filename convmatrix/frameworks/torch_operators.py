@@ -12,7 +12,6 @@ import numpy as np
 from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError
 
 if TYPE_CHECKING:
-    from convmatrix.arrays import Array
     from convmatrix.frameworks.torch_calls import Call
 
 
@@ -77,17 +76,13 @@ def _power(call: Call) -> Tensor:
     exponent = call["exponent"]
     if isinstance(exponent, Tensor) or np.size(exponent) != 1:
         raise UnsupportedError("its exponent is not a number")
-    exponent = float(exponent)
-    if isinstance(call["self"], np.ndarray) or not isinstance(call["self"], Tensor):
+    if not isinstance(call["self"], Tensor):
         raise UnsupportedError("its base is a constant")
-    known = {1.0: "identity", 2.0: "square", 0.5: "sqrt", -1.0: "reciprocal"}
-    if exponent in known:
-        return call.builder.elementwise(call.name, call.x, known[exponent])
-    return call.builder.elementwise(call.name, call.x, "power", exponent=exponent)
+    return call.builder.power(call.name, call.x, float(exponent))
 
 
 def _rsqrt(call: Call) -> Tensor:
-    return call.builder.elementwise(call.name, call.x, "power", exponent=-0.5)
+    return call.builder.power(call.name, call.x, -0.5)
 
 
 def _prelu(call: Call) -> Tensor:
@@ -126,26 +121,15 @@ def _reversed_difference(call: Call) -> Tensor:
 
 
 def _choice(call: Call) -> Tensor:
-    """Return ``where(condition, self, other)`` for a constant condition: a sum of two masked tensors."""
-    b, name, condition = call.builder, call.name, call["condition"]
-    if isinstance(condition, Tensor):
+    if isinstance(call["condition"], Tensor):
         raise UnsupportedError("its condition depends on the input")
-    return _masked(b, name, condition, call["self"], call["other"])
-
-
-def _masked(b: NetworkBuilder, name: str, condition: Array, first: Any, second: Any) -> Tensor:
-    if not isinstance(second, Tensor):
-        return b.scale(name, first, condition.astype(np.float64), np.where(condition, 0, second))
-    if not isinstance(first, Tensor):
-        return b.scale(name, second, (~condition).astype(np.float64), np.where(condition, first, 0))
-    kept = b.scale(f"{name}.first", first, condition.astype(np.float64))
-    return b.sum(name, kept, b.scale(f"{name}.second", second, (~condition).astype(np.float64)))
+    return call.builder.choice(call.name, call["condition"], call["self"], call["other"])
 
 
 def _masked_fill(call: Call) -> Tensor:
     if isinstance(call["mask"], Tensor) or isinstance(call["value"], Tensor):
         raise UnsupportedError("its mask or its value depends on the input")
-    return _masked(call.builder, call.name, ~call["mask"], call.x, call["value"])
+    return call.builder.choice(call.name, ~call["mask"], call.x, call["value"])
 
 
 def _lerp(call: Call) -> Tensor:
@@ -153,8 +137,9 @@ def _lerp(call: Call) -> Tensor:
     return b.sum(name, x, b.product(f"{name}.step", b.sum(f"{name}.way", call["end"], x, -1), call["weight"]))
 
 
-def _product(call: Call) -> Tensor:
-    return call.builder.product(call.name, call["self"], call["other"])
+def _of_two(method: Callable[..., Tensor], *options: Any) -> Callable[[Call], Tensor]:
+    """Return the translation to a method of the builder for two operands, tensors or constants."""
+    return lambda call: method(call.builder, call.name, call["self"], call["other"], *options)
 
 
 def _quotient(call: Call) -> Tensor:
@@ -162,14 +147,7 @@ def _quotient(call: Call) -> Tensor:
     return call.builder.quotient(call.name, call["self"], call["other"])
 
 
-def _extremum(method: Literal["max", "min"]) -> Callable[[Call], Tensor]:
-    def translate(call: Call) -> Tensor:
-        return call.builder.extremum(call.name, call["self"], call["other"], method)
-
-    return translate
-
-
-# --- reductions ----
+# --- reductions ------------------------------------------------------------------------------------------------------
 
 
 def _reduction(method: Literal["mean", "sum", "max", "min"]) -> Callable[[Call], Tensor]:
@@ -224,14 +202,8 @@ def _variance_and_mean(call: Call) -> Any:
 
 
 def _log_sum_exp(call: Call) -> Tensor:
-    b, name, x = call.builder, call.name, call.x
     axes = [call["dim"]] if isinstance(call["dim"], int) else call["dim"]
-    top = b.reduction(f"{name}.max", x, "max", axes, keep=True)
-    powers = b.elementwise(f"{name}.exp", b.sum(f"{name}.shifted", x, top, -1), "exp")
-    total = b.elementwise(f"{name}.log", b.reduction(f"{name}.sum", powers, "sum", axes, keep=True), "log")
-    y = b.sum(name, total, top)
-    dropped = set() if call.get("keepdim", False) else {axis % x.ndim for axis in axes}
-    return b.reshape(f"{name}.reshape", y, [n for axis, n in enumerate(y.known) if axis not in dropped])
+    return call.builder.log_sum_exp(call.name, call.x, axes, keep=bool(call.get("keepdim", False)))
 
 
 def _softmax(*, logarithm: bool) -> Callable[[Call], Tensor]:
@@ -276,10 +248,10 @@ FUNCTIONS_AND_REDUCTIONS: Final[dict[str, Callable[[Call], Any]]] = {
     "where": _choice,
     "masked_fill": _masked_fill,
     "lerp": _lerp,
-    "mul": _product,
+    "mul": _of_two(NetworkBuilder.product),
     "div": _quotient,
-    "maximum": _extremum("max"),
-    "minimum": _extremum("min"),
+    "maximum": _of_two(NetworkBuilder.extremum, "max"),
+    "minimum": _of_two(NetworkBuilder.extremum, "min"),
     "mean": _reduction("mean"),
     "sum": _reduction("sum"),
     "linalg_vector_norm": _norm,

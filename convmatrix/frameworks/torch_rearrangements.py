@@ -120,8 +120,7 @@ def _split(call: Call) -> list[Tensor]:
 
 def _chunk(call: Call) -> list[Tensor]:
     n = call.x.known[int(call.get("dim", 0))]
-    size = -(-n // int(call["chunks"]))
-    return _pieces(call, [min(size, n - start) for start in range(0, n, size)])
+    return _split(replace(call, arguments={**call.arguments, "split_size": -(-n // int(call["chunks"]))}))
 
 
 def _unbind(call: Call) -> list[Tensor]:
@@ -220,30 +219,29 @@ def _roll(call: Call) -> Tensor:
 
 def _pixel_shuffle(call: Call) -> Tensor:
     """Return (batch, c r r, h, w) as (batch, c, h r, w r)."""
-    x, r, b, name = call.x, int(call["upscale_factor"]), call.builder, call.name
+    x, r = call.x, int(call["upscale_factor"])
     *lead, channels, height, width = x.known
     c, n = channels // r**2, len(lead)
-    split = b.reshape(f"{name}.split", x, (*lead, c, r, r, height, width))
-    moved = b.permute(f"{name}.transpose", split, (*range(n), n, n + 3, n + 1, n + 4, n + 2))
-    return b.reshape(name, moved, (*lead, c, height * r, width * r))
+    order = (*range(n), n, n + 3, n + 1, n + 4, n + 2)
+    split, shape = (*lead, c, r, r, height, width), (*lead, c, height * r, width * r)
+    return call.builder.regrouped(call.name, x, split, order, shape)
 
 
 def _pixel_unshuffle(call: Call) -> Tensor:
     """Return (batch, c, h r, w r) as (batch, c r r, h, w)."""
-    x, r, b, name = call.x, int(call["downscale_factor"]), call.builder, call.name
+    x, r = call.x, int(call["downscale_factor"])
     *lead, c, height, width = x.known
     n = len(lead)
-    split = b.reshape(f"{name}.split", x, (*lead, c, height // r, r, width // r, r))
-    moved = b.permute(f"{name}.transpose", split, (*range(n), n, n + 2, n + 4, n + 1, n + 3))
-    return b.reshape(name, moved, (*lead, c * r**2, height // r, width // r))
+    order = (*range(n), n, n + 2, n + 4, n + 1, n + 3)
+    split, shape = (*lead, c, height // r, r, width // r, r), (*lead, c * r**2, height // r, width // r)
+    return call.builder.regrouped(call.name, x, split, order, shape)
 
 
 def _channel_shuffle(call: Call) -> Tensor:
-    x, groups, b, name = call.x, int(call["groups"]), call.builder, call.name
+    x, groups = call.x, int(call["groups"])
     batch, channels, *spatial = x.known
-    split = b.reshape(f"{name}.split", x, (batch, groups, channels // groups, *spatial))
-    moved = b.permute(f"{name}.transpose", split, (0, 2, 1, *range(3, split.ndim)))
-    return b.reshape(name, moved, x.known)
+    split = (batch, groups, channels // groups, *spatial)
+    return call.builder.regrouped(call.name, x, split, (0, 2, 1, *range(3, len(split))), x.known)
 
 
 def _pad(call: Call) -> Tensor:
@@ -293,7 +291,7 @@ def _upsample(mode: str, coordinates: str = "asymmetric", rounding: str = "floor
 
 
 def _refused(reason: str) -> Callable[[Call], Tensor]:
-    """Return the translation of an operator that has none, nor have its parts."""
+    """Return a translation that refuses an operator, which PyTorch would otherwise take apart."""
 
     def translate(call: Call) -> Tensor:
         raise UnsupportedError(reason)

@@ -65,17 +65,7 @@ class Agreement(ShownAsTable):
 
 
 def compare(network: Any, x: Array, reference: Any, tolerance: float | None) -> Agreement:
-    """Return the comparison of a network's values for a batch with references, in the order of its nodes.
-
-    Parameters
-    ----------
-    network : Network
-    x : array, shape (batch, *input_shape)
-    reference : array or mapping of str to array
-        The expected output, or expected values by the names of nodes.
-    tolerance : float or None
-        None for 1e-4 in float32 and 1e-9 otherwise.
-    """
+    """Return the comparison of a network's values for a batch with references; see `Network.check`."""
     references = dict(reference) if isinstance(reference, Mapping) else {network.outputs[0]: np.asarray(reference)}
     values = network.values(x, [node.name for node in network if node.name in references])
     for name in references:

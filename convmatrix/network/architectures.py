@@ -227,8 +227,7 @@ def architecture(name: str) -> Network:
     >>> architecture("alexnet")
     Network('alexnet', 12 nodes, (3, 227, 227) -> (1000,))
     """
-    if not validate.is_one_of(name, ARCHITECTURES):
-        raise ValueError(f"network {name!r:.60} is unknown; the named ones are {', '.join(ARCHITECTURES)}")
+    validate.one_of("network", name, ARCHITECTURES)
     return ARCHITECTURES[name]()
 
 

@@ -152,17 +152,6 @@ def sum_broadcast(array: Array, shape: Sequence[int]) -> Array:
     return array.sum(axis=tuple(spread), keepdims=True).reshape(len(array), *shape) if spread or lead else array
 
 
-def widened(box: Box, axes: Sequence[int], shape: Sequence[int]) -> Box:
-    """Return a box extended to the whole of some axes of an array of ``shape``.
-
-    Examples
-    --------
-    >>> widened((slice(2, 4), slice(1, 3)), [1], (5, 6))
-    (slice(2, 4, None), slice(0, 6, None))
-    """
-    return tuple(slice(0, shape[axis]) if axis in axes else part for axis, part in enumerate(box))
-
-
 # --- windows of one axis ---------------------------------------------------------------------------------------------
 
 
@@ -171,11 +160,15 @@ def first_position(axis: Axis, outputs: slice) -> int:
     return int(outputs.start * axis.stride - axis.pad_low)
 
 
+def reach(axis: Axis, n_outputs: int) -> int:
+    """Return the number of positions from the first to the last that the windows of outputs in a row read."""
+    return int((n_outputs - 1) * axis.stride + (axis.n_taps - 1) * axis.dilation + 1)
+
+
 def read_range(axis: Axis, outputs: slice) -> slice:
     """Return the smallest range of samples that holds all that the windows of a range of outputs read."""
     first = first_position(axis, outputs)
-    reach = (outputs.stop - outputs.start - 1) * axis.stride + (axis.n_taps - 1) * axis.dilation + 1
-    return sample_range(first, first + reach, axis.n_samples, axis.boundary)
+    return sample_range(first, first + reach(axis, outputs.stop - outputs.start), axis.n_samples, axis.boundary)
 
 
 def sample_range(first: int, end: int, size: int, boundary: Boundary) -> slice:

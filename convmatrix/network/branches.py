@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -12,41 +13,16 @@ from scipy import sparse
 
 from convmatrix import options as validate
 from convmatrix.network.boxes import Box, box_shape, broadcast_box, normalised, sum_broadcast
-from convmatrix.network.operations import (
-    Operation,
-    Shape,
-    align,
-    broadcast,
-    broadcast_columns,
-    selection_matrix,
-    shrink,
-)
+from convmatrix.network.entrywise import Broadcasting, WithFactors
+from convmatrix.network.operations import Operation, Shape, align, broadcast_columns, entries, selection_matrix
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.network.operations import Mask
 
 
-class Broadcasting(Operation):
-    """Base class of operations that combine inputs entry by entry, with NumPy's broadcasting."""
-
-    n_inputs = None
-
-    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
-        """Return the broadcast shape."""
-        return broadcast(input_shapes, self.kind)
-
-    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
-        """Return the box itself for every input, without the axes that are broadcast."""
-        return [broadcast_box(box, shape) for shape in input_shapes]
-
-    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
-        """Return the marked entries of every input."""
-        return [shrink(outputs, shape) for shape in input_shapes]
-
-
 @dataclass(frozen=True)
-class Product(Broadcasting):
+class Product(WithFactors):
     """The entrywise product of the inputs, which broadcast: a gate, squeeze and excitation.
 
     Examples
@@ -57,6 +33,7 @@ class Product(Broadcasting):
     """
 
     kind = "product"
+    n_inputs = None
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:
         """Return the product."""
@@ -65,28 +42,11 @@ class Product(Broadcasting):
             total = total * x
         return total
 
-    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
-        """Return the sum over the inputs of each tangent times the other inputs."""
-        terms = [t * self._others(inputs, number) for number, t in enumerate(align(tangents))]
-        total, *others = terms
-        for term in others:
-            total = total + term
-        return total
-
-    def _others(self, inputs: Sequence[Array], number: int) -> Array:
-        """Return the product of all inputs but one, one sample."""
-        total = np.ones(1, dtype=np.result_type(*inputs))
-        for other, x in enumerate(inputs):
-            if other != number:
-                total = total * x
-        return total
-
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
-        """Return the products with the other inputs in the box."""
-        parts = [x[part] for x, part in zip(inputs, input_boxes, strict=True)]
-        return [sum_broadcast(cotangents * self._others(parts, i), part.shape) for i, part in enumerate(parts)]
+    def factors(self, inputs: Sequence[Array], box: Box) -> list[Array]:
+        """Return, for each input, the product of the others in the box."""
+        parts = [x[broadcast_box(box, x.shape)] for x in inputs]
+        one = np.ones(1, dtype=np.result_type(*inputs))
+        return [reduce(np.multiply, [*parts[:i], *parts[i + 1 :]], one) for i in range(len(parts))]
 
 
 @dataclass(frozen=True)
@@ -107,10 +67,11 @@ class Addition(Broadcasting):
 
     signs: tuple[int, ...] | None = None
     kind = "addition"
+    n_inputs = None
     linear = True
 
     def __post_init__(self) -> None:
-        if self.signs is not None and not all(sign in (1, -1) for sign in self.signs):
+        if self.signs is not None and not all(sign in (1, -1) for sign in entries("signs", self.signs)):
             raise ValueError(f"signs={self.signs} must be 1 or -1 each; scale an input with Scale")
 
     def _signs(self, n: int) -> tuple[int, ...]:
@@ -155,7 +116,7 @@ class Addition(Broadcasting):
 
 
 @dataclass(frozen=True)
-class Extremum(Broadcasting):
+class Extremum(WithFactors):
     """The entrywise maximum or minimum of the inputs, which broadcast.
 
     Examples
@@ -167,14 +128,11 @@ class Extremum(Broadcasting):
 
     method: Literal["max", "min"] = "max"
     kind = "extremum"
+    n_inputs = None
+    exact = True
 
     def __post_init__(self) -> None:
         validate.one_of("method", self.method, ("max", "min"))
-
-    @property
-    def exact(self) -> bool:
-        """Maxima and minima are piecewise linear."""
-        return True
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:
         """Return the extreme values."""
@@ -183,25 +141,11 @@ class Extremum(Broadcasting):
             total = np.maximum(total, x) if self.method == "max" else np.minimum(total, x)
         return total
 
-    def _chosen(self, inputs: Sequence[Array]) -> list[Array]:
-        """Return, for each input, a mask of the outputs that it gives; the first of equal ones."""
-        shape = self.output_shape([x.shape for x in inputs])
-        stack = np.stack([np.broadcast_to(x, shape) for x in inputs])
+    def factors(self, inputs: Sequence[Array], box: Box) -> list[Array]:
+        """Return, for each input, 1 at the outputs in the box that it gives, the first of equal ones; 0 elsewhere."""
+        stack = np.stack([np.broadcast_to(x[broadcast_box(box, x.shape)], box_shape(box)) for x in inputs])
         best = stack.argmax(axis=0) if self.method == "max" else stack.argmin(axis=0)
         return [(best == number).astype(stack.dtype) for number in range(len(inputs))]
-
-    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
-        """Return the tangents of the chosen inputs."""
-        first, *others = (d * chosen for d, chosen in zip(align(tangents), self._chosen(inputs), strict=True))
-        total: Array = sum(others, first)
-        return total
-
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
-        """Return the cotangents of the chosen inputs in the box."""
-        parts = [x[part] for x, part in zip(inputs, input_boxes, strict=True)]
-        return [sum_broadcast(cotangents * own, x.shape) for x, own in zip(parts, self._chosen(parts), strict=True)]
 
 
 @dataclass(frozen=True)
@@ -218,6 +162,9 @@ class Concatenation(Operation):
     kind = "concatenation"
     n_inputs = None
     linear = True
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axis", validate.integer("axis", self.axis))
 
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return the joined shape."""
@@ -247,11 +194,6 @@ class Concatenation(Operation):
     def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
         """Return the joined tangents."""
         return self.evaluate(tangents)
-
-    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
-        """Return each input's part of the cotangents."""
-        ends = np.cumsum([x.shape[self.axis] for x in inputs])
-        return np.split(cotangents, ends[:-1], axis=self.axis + 1)
 
     def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
         """Return each input's part of the box."""

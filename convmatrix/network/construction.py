@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
+from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
-from convmatrix.network.operations import Input, Opaque, Operation, Shape
+from convmatrix.network.operations import Input, Opaque, Operation, Shape, entries
 from convmatrix.network.weighted import Convolution, FullyConnected, PatternMap
 from convmatrix.network.windows import Pooling
 from convmatrix.pattern import WeightPattern
@@ -43,8 +44,10 @@ class Node:
     output_shape: Shape = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.inputs, str):
-            object.__setattr__(self, "inputs", (self.inputs,))
+        validate.instance("name", self.name, str, "give the node a name")
+        validate.instance("operation", self.operation, Operation, "give one of convmatrix.network, such as Input")
+        inputs = (self.inputs,) if isinstance(self.inputs, str) else entries("inputs", self.inputs)
+        object.__setattr__(self, "inputs", inputs)
 
     @property
     def kind(self) -> str:
@@ -107,10 +110,10 @@ def checked_shape(node: Node, shapes: tuple[Shape, ...]) -> Shape:
         raise ValueError(f"node {node.name!r}, which reads {sources}: {error}") from None
 
 
-def listed_names(names: Iterable[str], most: int = 12) -> str:
-    """Return the first names of a list, and the number of the others."""
+def listed_names(names: Iterable[str]) -> str:
+    """Return the first twelve names of a list, and the number of the others."""
     listed = list(names)
-    return ", ".join(listed[:most]) + (f" and {len(listed) - most} more" if len(listed) > most else "")
+    return ", ".join(listed[:12]) + (f" and {len(listed) - 12} more" if len(listed) > 12 else "")
 
 
 def as_nodes(nodes: Iterable[Any]) -> list[Node]:
@@ -190,3 +193,12 @@ def topological(nodes: list[Node]) -> list[Node]:
             raise ValueError(f"the nodes {listed_names(sorted(set(error.args[1])))} form a cycle") from None
     first = next(node for node in ordered if isinstance(node.operation, Input))
     return [first, *(node for node in ordered if node is not first)]
+
+
+def with_sources(nodes: Sequence[Node], names: Iterable[str]) -> set[str]:
+    """Return some names of nodes, given in topological order, and those of all nodes that they depend on."""
+    needed = set(names)
+    for node in reversed(nodes):
+        if node.name in needed:
+            needed.update(node.inputs)
+    return needed

@@ -11,41 +11,26 @@ import numpy as np
 
 from convmatrix.arrays import read_only
 from convmatrix.network.boxes import Box, box_shape, box_size, embed, flat_box, union, whole, within
-from convmatrix.network.operations import UnknownOperatorError
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.network.construction import Node
 
 _STEP: Final = 50_000  # entries that take as long as the fixed cost of a step
-_GAIN: Final = 1.2  # how much cheaper two halves of some rows must be
-_MOST_ROWS: Final = 64  # that are computed at a time
+_GAIN: Final = 1.2  # rows are computed in halves if that is cheaper by this factor
+_MOST_ROWS: Final = 64  # rows that are computed at a time
 
 
 @dataclass(frozen=True)
 class CotangentPlan:
-    """What a set of outputs reads of every node, as boxes.
+    """What a set of outputs reads of every node, as boxes."""
 
-    Attributes
-    ----------
-    box, input_box : tuple of slice
-        Boxes of the output and of the network's input.
-    steps : list of (Node, box, boxes of the inputs)
-        From the output to the input; only nodes that are read.
-    boxes : dict
-        The box of each node, by name.
-    peak : int
-        Most entries per cotangent that are held at a time.
-    cost : int
-        Entries that are read and written per cotangent.
-    """
-
-    box: Box
-    input_box: Box
-    steps: list[tuple[Node, Box, list[Box]]]
-    boxes: dict[str, Box]
-    peak: int
-    cost: int
+    box: Box  # of the output
+    input_box: Box  # of the network's input
+    steps: list[tuple[Node, Box, list[Box]]]  # nodes that are read, from the output on, with the boxes of their inputs
+    boxes: dict[str, Box]  # by the names of nodes
+    peak: int  # most entries per cotangent that are held at a time
+    cost: int  # entries that are read and written per cotangent
 
 
 class Derivatives:
@@ -105,12 +90,11 @@ class Derivatives:
             for source, part in zip(node.inputs, read, strict=True):
                 boxes[source] = union(boxes[source], part) if source in boxes else part
             steps.append((node, own, read))
-        uses = [(node.name, node.inputs, own, read) for node, own, read in steps]
-        for name, inputs, own, read in uses:
-            live.update({source: box_size(boxes[source]) for source in inputs})
+        for node, own, read in steps:
+            live.update({source: box_size(boxes[source]) for source in node.inputs})
             moved = box_size(own) + sum(map(box_size, read))
             peak, cost = max(peak, sum(live.values())), cost + moved
-            live.pop(name, None)
+            live.pop(node.name, None)
         first = self.nodes[0]
         input_box = boxes.get(first.name, tuple(slice(0, 0) for _ in first.output_shape))
         return CotangentPlan(box, input_box, steps, boxes, peak, cost)
@@ -118,7 +102,7 @@ class Derivatives:
     def pull(self, cotangents: Array, plan: CotangentPlan) -> Array:
         """Return the transposed Jacobian times a batch (k, *entries of the plan's box), in the box of the input."""
         gradients = {self.nodes[-1].name: cotangents}
-        owned = set()  # names of the gradients that are no other array's memory
+        owned = set()  # gradients that share memory with no other array
         for node, box, input_boxes in plan.steps:
             own = gradients.pop(node.name)
             with named(node):
@@ -144,15 +128,7 @@ class Derivatives:
         return gradients.get(self.nodes[0].name, empty)
 
     def chunks(self, start: int, stop: int, budget: int) -> list[tuple[int, int, CotangentPlan]]:
-        """Return ranges of rows to compute together: those that read much in common, within a memory budget in bytes.
-
-        Parameters
-        ----------
-        start, stop : int
-            Rows of the Jacobian.
-        budget : int
-            Bytes that cotangents may take.
-        """
+        """Return ranges of rows to compute together: those that read much in common, within a budget in bytes."""
         if start == stop:
             return []
         return self._split(start, stop, self.plan(flat_box(self.nodes[-1].output_shape, start, stop)), budget)
@@ -195,5 +171,5 @@ def named(node: Node) -> Iterator[None]:
     """Begin the messages of errors with the name of a node."""
     try:
         yield
-    except (ValueError, TypeError, UnknownOperatorError) as error:
+    except (ValueError, TypeError) as error:
         raise type(error)(f"node {node.name!r}: {error}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
@@ -10,16 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.network.boxes import Box, box_shape, broadcast_box, sum_broadcast
+from convmatrix.network.boxes import Box, box_shape, broadcast_box, sum_broadcast, whole
 from convmatrix.network.functions import FUNCTIONS, Function
 from convmatrix.network.operations import (
     MissingWeightsError,
     Operation,
     Shape,
+    align,
     broadcast,
     broadcast_columns,
-    frozen_array,
+    lift,
     like,
+    real_array,
     selection_matrix,
     shrink,
 )
@@ -31,8 +34,47 @@ if TYPE_CHECKING:
 _OF_INTEGERS: Final = ("abs", "clip", "identity", "relu", "square")  # whose values at integers are integers
 
 
+class Broadcasting(Operation):
+    """Base class of operations that combine entries at the same place, with NumPy's broadcasting."""
+
+    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
+        """Return the shape to which the inputs broadcast."""
+        return broadcast(input_shapes, self.kind)
+
+    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
+        """Return the box itself for every input, without the axes that are broadcast."""
+        return [broadcast_box(box, shape) for shape in input_shapes]
+
+    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
+        """Return the marked entries of every input."""
+        return [shrink(outputs, shape) for shape in input_shapes]
+
+
+class WithFactors(Broadcasting):
+    """Base class of broadcasting operations whose derivative multiplies the entries of each input by factors."""
+
+    @abstractmethod
+    def factors(self, inputs: Sequence[Array], box: Box) -> list[Array]:
+        """Return, for each input, the derivative of every output in a box by the entry that it reads."""
+
+    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
+        """Return the sum over the inputs of the factors times the tangents."""
+        factors = self.factors(inputs, whole(self.output_shape([x.shape for x in inputs])))
+        total, *others = (t * factor for t, factor in zip(align(tangents), factors, strict=True))
+        for term in others:
+            total = total + term
+        return total
+
+    def local_cotangent(
+        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
+    ) -> list[Array]:
+        """Return the factors in the box times the cotangents, summed where an input is broadcast."""
+        pairs = zip(self.factors(inputs, box), input_boxes, strict=True)
+        return [sum_broadcast(cotangents * factor, box_shape(part)) for factor, part in pairs]
+
+
 @dataclass(frozen=True)
-class Elementwise(Operation):
+class Elementwise(WithFactors):
     """A scalar function applied to every entry.
 
     Parameters
@@ -59,6 +101,9 @@ class Elementwise(Operation):
 
     def __post_init__(self) -> None:
         validate.instance("name", self.name, str, "give the name of a function, such as 'relu'")
+        validate.instance("parameters", self.parameters, dict, "give a value by the name of each parameter")
+        if self.function is not None and not callable(self.function):
+            raise TypeError(f"function must be a function of arrays, but is {validate.described(self.function)}")
         known = self.known
         if known is None:
             return
@@ -68,7 +113,7 @@ class Elementwise(Operation):
                 f"{self.name} has no parameter {', '.join(sorted(unknown))}; "
                 f"it has {', '.join(known.defaults) or 'none'}"
             )
-        values = {name: float(value) for name, value in {**known.defaults, **self.parameters}.items()}
+        values = {name: validate.real(name, value) for name, value in {**known.defaults, **self.parameters}.items()}
         object.__setattr__(self, "parameters", values)
 
     def __hash__(self) -> int:
@@ -90,10 +135,6 @@ class Elementwise(Operation):
             return self.exact
         low, high = self.known.curved
         return not bool(((inputs[0] > low) & (inputs[0] < high)).any())
-
-    def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
-        """Return the shape of the input."""
-        return input_shapes[0]
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:
         """Return f(x)."""
@@ -117,27 +158,13 @@ class Elementwise(Operation):
             raise MissingWeightsError(f"the slope of {self.name!r} is not known")
         return self.known.slope(x if x.dtype.kind == "f" else x.astype(np.float64), **self.parameters)
 
-    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
-        """Return ``f'(x) t`` for each tangent t."""
-        return tangents[0] * self.slope(inputs[0])
-
-    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
-        """Return the box itself."""
-        return [box]
-
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
-        """Return the product with the slopes in the box."""
-        return [cotangents * self.slope(inputs[0][box])]
-
-    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
-        """Return the marked entries themselves."""
-        return [outputs]
+    def factors(self, inputs: Sequence[Array], box: Box) -> list[Array]:
+        """Return the slopes in the box."""
+        return [self.slope(inputs[0][box])]
 
 
 @dataclass(frozen=True, eq=False)
-class ParametricReLU(Operation):
+class ParametricReLU(WithFactors):
     """The maximum of x and 0 plus a trained slope times their minimum (He, Zhang, Ren, Sun, 2015).
 
     Parameters
@@ -155,14 +182,10 @@ class ParametricReLU(Operation):
 
     slope: Any
     kind = "parametric relu"
+    exact = True
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "slope", frozen_array(self.slope))
-
-    @property
-    def exact(self) -> bool:
-        """The function is piecewise linear."""
-        return True
+        object.__setattr__(self, "slope", real_array("slope", self.slope))
 
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return the shape of the input."""
@@ -181,23 +204,9 @@ class ParametricReLU(Operation):
         (x,) = inputs
         return x * self._slopes(x)
 
-    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
-        """Return the slopes times the tangents."""
-        return tangents[0] * self._slopes(inputs[0][None])
-
-    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
-        """Return the box itself."""
-        return [box]
-
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
-        """Return the slopes in the box times the cotangents."""
-        return [cotangents * self._slopes(inputs[0][None])[0][box]]
-
-    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
-        """Return the marked entries themselves."""
-        return [outputs]
+    def factors(self, inputs: Sequence[Array], box: Box) -> list[Array]:
+        """Return the slopes in the box."""
+        return [self._slopes(inputs[0][None])[0][box]]
 
 
 def spread(array: Array, shape: Shape) -> Array:
@@ -206,7 +215,7 @@ def spread(array: Array, shape: Shape) -> Array:
 
 
 @dataclass(frozen=True, eq=False)
-class Scale(Operation):
+class Scale(Broadcasting):
     """Multiplication by a constant array and addition of one: batch normalisation at inference, biases, constants.
 
     Parameters
@@ -236,7 +245,8 @@ class Scale(Operation):
             value = getattr(self, name)
             if isinstance(value, str) and value != "channel":
                 raise ValueError(f"{name}={value!r} is unknown; give an array, 'channel' or None")
-            object.__setattr__(self, name, frozen_array(value))
+            if value is not None and not isinstance(value, str):
+                object.__setattr__(self, name, real_array(name, value, "biuf"))
 
     def spread(self, value: Any, shape: Shape) -> Array:
         """Return one of the two constants in a shape that broadcasts to a sample of ``shape``."""
@@ -254,7 +264,7 @@ class Scale(Operation):
         """Return ``scale * x + shift``."""
         (x,) = inputs
         out = self.output_shape([x.shape[1:]])
-        y = x.reshape(len(x), *(1,) * (len(out) + 1 - x.ndim), *x.shape[1:])
+        y = lift(x, len(out))
         if self.scale is not None:
             y = y * np.broadcast_to(like(self.spread(self.scale, x.shape[1:]), x), out)
         if self.shift is not None:
@@ -277,13 +287,8 @@ class Scale(Operation):
         """Return ``scale * t`` for each tangent t."""
         (t,), (shape,) = tangents, [x.shape for x in inputs]
         out = self.output_shape([shape])
-        spread = t.reshape(len(t), *(1,) * (len(out) - len(shape)), *shape)
         scale = np.ones(1, t.dtype) if self.scale is None else like(self.spread(self.scale, shape), t)
-        return np.asarray(spread * np.broadcast_to(scale, out))
-
-    def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
-        """Return the box itself, without the axes that are broadcast."""
-        return [broadcast_box(box, input_shapes[0])]
+        return np.asarray(lift(t, len(out)) * np.broadcast_to(scale, out))
 
     def local_cotangent(
         self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
@@ -294,7 +299,3 @@ class Scale(Operation):
             out = self.output_shape([shape])
             cotangents = cotangents * np.broadcast_to(like(self.spread(self.scale, shape), cotangents), out)[box]
         return [sum_broadcast(cotangents, box_shape(input_boxes[0]))]
-
-    def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
-        """Return the marked entries themselves."""
-        return [shrink(outputs, input_shapes[0])]

@@ -16,6 +16,7 @@ from scipy import sparse
 from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.matrices import conv_matrix
+from convmatrix.network.operations import Operation, product_of_axes, real_array
 from convmatrix.network.resize import Coordinates, Resize, positions_of
 from convmatrix.pattern import WeightPattern
 
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from convmatrix.arrays import Array
-    from convmatrix.network.operations import Operation
 
 
 def fixed_pattern(operation: Operation, input_shape: Sequence[int]) -> WeightPattern:
@@ -55,6 +55,7 @@ def fixed_pattern(operation: Operation, input_shape: Sequence[int]) -> WeightPat
            [0. , 0.5, 0.5, 0. ],
            [0. , 0. , 0. , 1. ]])
     """
+    validate.instance("operation", operation, Operation, "give one of convmatrix.network, such as Pooling")
     shape = validate.shape("input_shape", input_shape)
     if not operation.linear:
         raise ValueError(f"a {operation.kind} operation is not linear, so it has no pattern; use Network.linearise")
@@ -105,9 +106,9 @@ def resize_pattern(
     if mode != "cubic":
         return fixed_pattern(Resize(outputs, mode, coordinates), shape)
     Resize(outputs, "linear", coordinates)  # checks the coordinates
+    validate.finite("cubic_coefficient", cubic_coefficient)
     axes = [_cubic_axis(n, m, coordinates, cubic_coefficient) for n, m in zip(shape[1:], outputs, strict=True)]
-    channels = sparse.eye_array(shape[0], format="csr")
-    return _pattern(reduce(lambda left, right: sparse.kron(left, right, format="csr"), axes, channels), shape[0])
+    return _pattern(product_of_axes(shape[0], axes), shape[0])
 
 
 def blur_pooling_pattern(
@@ -137,7 +138,7 @@ def blur_pooling_pattern(
            [0.  , 0.  , 0.  , 0.5 , 0.5 ]])
     """
     shape = validate.shape("input_shape", input_shape)
-    line = np.asarray(taps, dtype=np.float64)
+    line = real_array("taps", taps).astype(np.float64)
     if line.ndim != 1 or not len(line) or not np.isfinite(line).all() or line.sum() == 0:
         raise ValueError(f"taps must be a line of finite numbers with a sum other than 0, but are {taps!r}")
     n_axes, n_taps = len(shape) - 1, len(line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -54,18 +54,6 @@ def _clip_slope(x: Array, low: float, high: float) -> Any:
     return ((x >= low) & (x <= high)).astype(x.dtype)
 
 
-def _leaky_relu(x: Array, slope: float) -> Any:
-    return np.where(x > 0, x, slope * x)
-
-
-def _leaky_relu_slope(x: Array, slope: float) -> Any:
-    return np.where(x > 0, x.dtype.type(1), x.dtype.type(slope))
-
-
-def _gelu(x: Array) -> Any:
-    return x * special.ndtr(x)
-
-
 def _gelu_slope(x: Array) -> Any:
     density = np.exp(-x * x / 2) / math.sqrt(2 * math.pi)
     return special.ndtr(x) + x * density
@@ -89,10 +77,6 @@ def _sigmoid_slope(x: Array) -> Any:
 def _silu_slope(x: Array) -> Any:
     y = special.expit(x)
     return y * (1 + x * (1 - y))
-
-
-def _tanh(x: Array, scale: float, slope: float) -> Any:
-    return scale * np.tanh(slope * x)
 
 
 def _tanh_slope(x: Array, scale: float, slope: float) -> Any:
@@ -121,24 +105,8 @@ def _hard_swish_slope(x: Array) -> Any:
     return np.where(x <= -3, x.dtype.type(0), np.where(x >= 3, x.dtype.type(1), x / 3 + 0.5))
 
 
-def _hard_shrink(x: Array, threshold: float) -> Any:
-    return np.where(np.abs(x) <= threshold, x.dtype.type(0), x)
-
-
 def _hard_shrink_slope(x: Array, threshold: float) -> Any:
     return (np.abs(x) > threshold).astype(x.dtype)
-
-
-def _soft_shrink(x: Array, threshold: float) -> Any:
-    return np.sign(x) * np.maximum(np.abs(x) - threshold, 0)
-
-
-def _threshold(x: Array, threshold: float, value: float) -> Any:
-    return np.where(x > threshold, x, x.dtype.type(value))
-
-
-def _threshold_slope(x: Array, threshold: float, value: float) -> Any:
-    return (x > threshold).astype(x.dtype)
 
 
 def _mish_slope(x: Array) -> Any:
@@ -146,68 +114,76 @@ def _mish_slope(x: Array) -> Any:
     return t + x * (1 - t * t) * special.expit(x)
 
 
-def _erf_slope(x: Array) -> Any:
-    return 2 / math.sqrt(math.pi) * np.exp(-x * x)
-
-
-def _power_slope(x: Array, exponent: float) -> Any:
-    return exponent * x ** (exponent - 1)
-
-
-def _celu(x: Array, alpha: float) -> Any:
-    return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha))
-
-
-def _celu_slope(x: Array, alpha: float) -> Any:
-    return np.where(x > 0, x.dtype.type(1), np.exp(np.minimum(x, 0) / alpha))
-
-
 def _piecewise(value: Callable[..., Array], slope: Callable[..., Array], /, **defaults: float) -> Function:
     return Function(value, slope, piecewise_linear=True, defaults=defaults)
 
 
-def _smooth(value: Callable[..., Array], slope: Callable[..., Array], /, **defaults: float) -> Function:
-    return Function(value, slope, piecewise_linear=False, defaults=defaults)
+def _smooth(
+    value: Callable[..., Array],
+    slope: Callable[..., Array],
+    /,
+    curved: tuple[float, float] = (-math.inf, math.inf),
+    **defaults: float,
+) -> Function:
+    return Function(value, slope, piecewise_linear=False, defaults=defaults, curved=curved)
 
+
+_BELOW_0: Final = (-math.inf, 0.0)
 
 FUNCTIONS: Final[dict[str, Function]] = {
     "abs": _piecewise(np.abs, np.sign),
     "atan": _smooth(np.arctan, lambda x: 1 / (1 + x * x)),
     "ceil": _piecewise(np.ceil, np.zeros_like),
-    "celu": replace(_smooth(_celu, _celu_slope, alpha=1.0), curved=(-math.inf, 0.0)),
+    "celu": _smooth(
+        lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha)),
+        lambda x, alpha: np.where(x > 0, x.dtype.type(1), np.exp(np.minimum(x, 0) / alpha)),
+        curved=_BELOW_0,
+        alpha=1.0,
+    ),
     "clip": _piecewise(_clip, _clip_slope, low=0.0, high=6.0),
     "cos": _smooth(np.cos, lambda x: -np.sin(x)),
-    "elu": replace(_smooth(_elu, _elu_slope, alpha=1.0), curved=(-math.inf, 0.0)),
-    "erf": _smooth(special.erf, _erf_slope),
+    "elu": _smooth(_elu, _elu_slope, curved=_BELOW_0, alpha=1.0),
+    "erf": _smooth(special.erf, lambda x: 2 / math.sqrt(math.pi) * np.exp(-x * x)),
     "exp": _smooth(np.exp, np.exp),
     "floor": _piecewise(np.floor, np.zeros_like),
-    "gelu": _smooth(_gelu, _gelu_slope),
+    "gelu": _smooth(lambda x: x * special.ndtr(x), _gelu_slope),
     "gelu_tanh": _smooth(_gelu_tanh, _gelu_tanh_slope),
-    "hard_shrink": _piecewise(_hard_shrink, _hard_shrink_slope, threshold=0.5),
+    "hard_shrink": _piecewise(
+        lambda x, threshold: np.where(np.abs(x) <= threshold, x.dtype.type(0), x), _hard_shrink_slope, threshold=0.5
+    ),
     "hard_sigmoid": _piecewise(_hard_sigmoid, _hard_sigmoid_slope, alpha=1 / 6, beta=0.5),
-    "hard_swish": replace(_smooth(lambda x: x * _hard_sigmoid(x, 1 / 6, 0.5), _hard_swish_slope), curved=(-3.0, 3.0)),
+    "hard_swish": _smooth(lambda x: x * _hard_sigmoid(x, 1 / 6, 0.5), _hard_swish_slope, curved=(-3.0, 3.0)),
     "identity": _piecewise(lambda x: x, np.ones_like),
-    "leaky_relu": _piecewise(_leaky_relu, _leaky_relu_slope, slope=0.01),
+    "leaky_relu": _piecewise(
+        lambda x, slope: np.where(x > 0, x, slope * x),
+        lambda x, slope: np.where(x > 0, x.dtype.type(1), x.dtype.type(slope)),
+        slope=0.01,
+    ),
     "log": _smooth(np.log, np.reciprocal),
     "log_sigmoid": _smooth(special.log_expit, lambda x: special.expit(-x)),
     "mish": _smooth(lambda x: x * np.tanh(np.logaddexp(x, x.dtype.type(0))), _mish_slope),
-    "power": _smooth(lambda x, exponent: x**exponent, _power_slope, exponent=2.0),
+    "power": _smooth(lambda x, exponent: x**exponent, lambda x, exponent: exponent * x ** (exponent - 1), exponent=2.0),
     "relu": _piecewise(lambda x: np.maximum(x, 0), lambda x: (~(x <= 0)).astype(x.dtype)),
     "reciprocal": _smooth(np.reciprocal, lambda x: -np.reciprocal(x * x)),
     "round": _piecewise(np.rint, np.zeros_like),
-    "selu": replace(
-        _smooth(_elu, _elu_slope, alpha=1.6732632423543772, gamma=1.0507009873554805), curved=(-math.inf, 0.0)
-    ),
+    "selu": _smooth(_elu, _elu_slope, curved=_BELOW_0, alpha=1.6732632423543772, gamma=1.0507009873554805),
     "sigmoid": _smooth(special.expit, _sigmoid_slope),
     "sign": _piecewise(np.sign, np.zeros_like),
     "silu": _smooth(lambda x: x * special.expit(x), _silu_slope),
     "sin": _smooth(np.sin, np.cos),
-    "soft_shrink": _piecewise(_soft_shrink, _hard_shrink_slope, threshold=0.5),
+    "soft_shrink": _piecewise(
+        lambda x, threshold: np.sign(x) * np.maximum(np.abs(x) - threshold, 0), _hard_shrink_slope, threshold=0.5
+    ),
     "softplus": _smooth(lambda x: np.logaddexp(x, x.dtype.type(0)), special.expit),
     "softsign": _smooth(lambda x: x / (1 + np.abs(x)), lambda x: 1 / (1 + np.abs(x)) ** 2),
     "sqrt": _smooth(np.sqrt, lambda x: 0.5 / np.sqrt(x)),
     "square": _smooth(np.square, lambda x: 2 * x),
-    "tanh": _smooth(_tanh, _tanh_slope, scale=1.0, slope=1.0),
-    "threshold": _piecewise(_threshold, _threshold_slope, threshold=0.0, value=0.0),
+    "tanh": _smooth(lambda x, scale, slope: scale * np.tanh(slope * x), _tanh_slope, scale=1.0, slope=1.0),
+    "threshold": _piecewise(
+        lambda x, threshold, value: np.where(x > threshold, x, x.dtype.type(value)),
+        lambda x, threshold, value: (x > threshold).astype(x.dtype),
+        threshold=0.0,
+        value=0.0,
+    ),
 }
 """The functions that `Elementwise` knows by name."""

@@ -20,11 +20,12 @@ from convmatrix.arrays import EPSILON, sum_rounding
 from convmatrix.memory import estimate
 from convmatrix.network.architectures import as_network
 from convmatrix.network.branches import Addition, Concatenation, Extremum, Product
+from convmatrix.network.construction import with_sources
 from convmatrix.network.entrywise import Elementwise, ParametricReLU, Scale
 from convmatrix.network.function_ranges import value_range
 from convmatrix.network.normalisations import LocalResponseNormalisation, Normalisation, Softmax
 from convmatrix.network.normalised_ranges import local_response_range, normalisation_range, softmax_range
-from convmatrix.network.operations import Opaque, Operation, UnknownOperatorError
+from convmatrix.network.operations import Opaque, Operation
 from convmatrix.network.rearrangements import Rearrangement
 from convmatrix.network.reductions import MatrixProduct, Reduction
 from convmatrix.network.resize import Resize
@@ -81,10 +82,7 @@ def interval_bounds(
     network = as_network(network)
     box = checked_box(network, lower, upper)
     wanted = [node.name for node in network.nodes] if names is None else list(names)
-    needed: set[str] = {network[name].name for name in wanted}
-    for node in reversed(network.nodes):
-        if node.name in needed:
-            needed.update(node.inputs)
+    needed = with_sources(network.nodes, [network[name].name for name in wanted])
     bounds = {network.input.name: box}
     for node in network.nodes[1:]:
         if node.name in needed:
@@ -132,7 +130,7 @@ def node_interval(node: Node, inputs: Sequence[Interval]) -> Interval:
     try:
         with np.errstate(over="ignore", invalid="ignore"):
             low, high = _RULES.get(type(node.operation), _linear)(node.operation, node, list(inputs))
-    except (ValueError, UnknownOperatorError) as error:
+    except ValueError as error:
         raise ValueError(f"node {node.name!r}: {error}") from None
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise ValueError(f"node {node.name!r}: its values are not bounded in double precision; use a smaller box")
@@ -149,14 +147,7 @@ def _linear(operation: Operation, node: Node, inputs: list[Interval]) -> Interva
     moduli = abs(matrix)
     low, high = (np.concatenate([end.ravel() for end in ends]) for ends in zip(*inputs, strict=True))
     terms = int(np.diff(matrix.indptr).max(initial=0))
-
-    def multiply(x: Array) -> Array:
-        return np.asarray(matrix @ x + bias)
-
-    def multiply_moduli(x: Array) -> Array:
-        return np.asarray((moduli @ x.T).T)
-
-    ends = _centred(multiply, multiply_moduli, low, high, terms)
+    ends = _centred(lambda x: matrix @ x + bias, lambda x: (moduli @ x.T).T, low, high, terms)
     return ends[0].reshape(node.output_shape), ends[1].reshape(node.output_shape)
 
 
@@ -197,24 +188,16 @@ def _convolution(operation: Convolution, node: Node, inputs: list[Interval]) -> 
         points = math.prod(g.input_shape) + math.prod(g.output_shape) + math.prod(g.kernel_shape)
         large = math.prod(g.kernel_shape) > 16
         extra = 64 * EPSILON * (math.log2(points) + 2) * float(np.linalg.norm(moduli.weight)) if large else 0.0
-
-    def multiply(x: Array) -> Array:
-        return np.asarray(operation.evaluate([x[None]])[0])
-
-    return _centred(
-        multiply, lambda x: moduli.evaluate([x]), low, high, g.in_channels * math.prod(g.kernel_shape), extra
-    )
+    terms = g.in_channels * math.prod(g.kernel_shape)
+    return _centred(lambda x: operation.evaluate([x[None]])[0], lambda x: moduli.evaluate([x]), low, high, terms, extra)
 
 
 def _dense(operation: FullyConnected, node: Node, inputs: list[Interval]) -> Interval:
     if operation.weight is None:
         operation.evaluate([inputs[0][0][None]])  # raises
     moduli = replace(operation, weight=np.abs(operation.weight).astype(np.float64), bias=False)
-
-    def multiply(x: Array) -> Array:
-        return np.asarray(operation.evaluate([x[None]])[0])
-
-    return _centred(multiply, lambda x: moduli.evaluate([x]), *inputs[0], operation.n_in)
+    n = operation.n_in
+    return _centred(lambda x: operation.evaluate([x[None]])[0], lambda x: moduli.evaluate([x]), *inputs[0], n)
 
 
 def _pooling(operation: Pooling, node: Node, inputs: list[Interval]) -> Interval:
@@ -228,7 +211,7 @@ def _pooling(operation: Pooling, node: Node, inputs: list[Interval]) -> Interval
         return low, high
     if operation.coefficient is None or operation.bias is None:
         operation.evaluate([low[None]])  # raises
-    constants = Scale(np.asarray(operation.coefficient), np.asarray(operation.bias))
+    constants = Scale(operation.coefficient, operation.bias)
     return _scaled(constants, node.output_shape, node.output_shape, low, high)
 
 

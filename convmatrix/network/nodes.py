@@ -10,14 +10,23 @@ import numpy as np
 
 from convmatrix.display.tables import ShownAsTable, Table, by
 from convmatrix.network.agreement import Agreement, compare
-from convmatrix.network.construction import Node, as_nodes, check_declared, checked_shape, listed_names, topological
+from convmatrix.network.construction import (
+    Node,
+    as_nodes,
+    check_declared,
+    checked_shape,
+    listed_names,
+    topological,
+    with_sources,
+)
+from convmatrix.network.derivatives import named
 from convmatrix.network.linearisation import Linearisation, linearise
-from convmatrix.network.operations import Shape, UnknownOperatorError
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from convmatrix.arrays import Array
+    from convmatrix.network.operations import Shape
     from convmatrix.progress import Progress
     from convmatrix.report import Report
 
@@ -207,17 +216,9 @@ class Network(ShownAsTable):
         >>> as_network("lenet5").until("S2").output_shape
         (6, 14, 14)
         """
-        needed = self._needed([name])
+        needed = with_sources(self.nodes, [self[name].name])
         kept = [node for node in self.nodes if node.name in needed or node is self.input]
         return Network(kept, [name], self.name)
-
-    def _needed(self, names: Iterable[str]) -> set[str]:
-        """Return the names of some nodes and of all that they depend on."""
-        needed = {self[name].name for name in names}
-        for node in reversed(self.nodes):
-            if node.name in needed:
-                needed.update(node.inputs)
-        return needed
 
     # --- values ------------------------------------------------------------------------------------------------------
 
@@ -257,7 +258,7 @@ class Network(ShownAsTable):
         if not len(x):
             one = self.values(np.zeros((1, *self.input_shape), x.dtype), wanted)
             return {name: value[:0] for name, value in one.items()}
-        needed = self._needed(wanted)
+        needed = with_sources(self.nodes, [self[name].name for name in wanted])
         last_use = {source: node.name for node in self.nodes if node.name in needed for source in node.inputs}
         values: dict[str, Array] = {self.input.name: x}
         for node in self.nodes:
@@ -265,7 +266,7 @@ class Network(ShownAsTable):
                 continue
             try:
                 values[node.name] = node.operation.evaluate([values[source] for source in node.inputs])
-            except (ValueError, UnknownOperatorError) as error:
+            except ValueError as error:
                 raise type(error)(f"node {node.name!r}: {error}") from None
             for source in set(node.inputs):
                 if last_use[source] == node.name and source not in wanted:
@@ -339,15 +340,13 @@ class Network(ShownAsTable):
         """
         node = self[name]
         kind = None if dtype is None else np.dtype(dtype)
-        try:
+        with named(node):
             if kind is None or kind.kind == "f":
                 return node.operation.affine(node.input_shapes, kind)
             A, b = node.operation.affine(node.input_shapes)
             if not all(np.array_equal(np.rint(values), values) for values in (A.data, b)):
                 raise TypeError(f"the matrix or the bias has fractions, which dtype={kind} does not hold")
             return A.astype(kind), b.astype(kind)
-        except (ValueError, TypeError) as error:
-            raise type(error)(f"node {node.name!r}: {error}") from None
 
     def linearise(self, x: Array, name: str | None = None) -> Linearisation:
         """Return the Jacobian and the constant of an output at one sample: ``f(x') = J x' + c`` near x.

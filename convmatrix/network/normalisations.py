@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.network.boxes import Box, embed, widened
-from convmatrix.network.operations import Operation, Shape, sample_axes
+from convmatrix.network.boxes import embed
+from convmatrix.network.operations import Operation, Shape, integers, sample_axes
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
@@ -39,7 +39,8 @@ class AlongAxes(Operation):
     def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
         """Return the box extended to the whole of the axes along which entries are combined."""
         (shape,) = input_shapes
-        return [widened(box, self.combined_axes(shape), shape)]
+        axes = self.combined_axes(shape)
+        return [tuple(slice(0, n) if axis in axes else box[axis] for axis, n in enumerate(shape))]
 
     def local_cotangent(
         self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
@@ -93,6 +94,8 @@ class Normalisation(AlongAxes):
             object.__setattr__(self, "axes", None)
         elif self.axes is None:
             raise ValueError("a normalisation needs axes=, or groups= of channels, but both are None")
+        else:
+            object.__setattr__(self, "axes", integers("axes", self.axes))
         if not validate.real("epsilon", self.epsilon) >= 0:
             raise ValueError(f"epsilon={self.epsilon} must not be negative")
 
@@ -104,11 +107,16 @@ class Normalisation(AlongAxes):
             raise ValueError(f"groups={self.groups} does not divide the channels of a sample of shape {shape}")
         return tuple(range(len(shape)))
 
+    def grouping(self, shape: Shape) -> tuple[Shape, tuple[int, ...]]:
+        """Return another shape of a sample, of which whole axes are normalised together, and those axes."""
+        if self.groups is None:
+            return shape, self.combined_axes(shape)
+        return (self.groups, math.prod(shape) // self.groups), (1,)
+
     def _grouped(self, x: Array) -> tuple[Array, tuple[int, ...]]:
-        """Return a batch in a shape in which whole axes are normalised together, and those axes."""
-        if self.groups is not None:
-            return x.reshape(len(x), self.groups, math.prod(x.shape[1:]) // self.groups), (2,)
-        return x, tuple(axis + 1 for axis in sample_axes(self.axes or (), x.shape[1:]))
+        """Return a batch in the shape of `grouping`, and the axes that are normalised together."""
+        shape, axes = self.grouping(x.shape[1:])
+        return x.reshape(len(x), *shape), tuple(axis + 1 for axis in axes)
 
     def _normalised(self, x: Array) -> tuple[Array, Array, tuple[int, ...]]:
         """Return y in the grouped shape, the factor 1 / sqrt(variance + epsilon), and the axes."""
@@ -155,6 +163,9 @@ class Softmax(AlongAxes):
     axis: int = -1
     logarithm: bool = False
     kind = "softmax"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "axis", validate.integer("axis", self.axis))
 
     def combined_axes(self, shape: Shape) -> tuple[int, ...]:
         """Return the axis of the softmax."""
@@ -225,6 +236,8 @@ class LocalResponseNormalisation(AlongAxes):
         object.__setattr__(self, "size", validate.integer("size", self.size, minimum=1))
         low = (self.size - 1) // 2 if self.low is None else self.low
         object.__setattr__(self, "low", validate.integer("low", low, minimum=0))
+        for name in ("alpha", "beta", "bias"):
+            object.__setattr__(self, name, validate.real(name, getattr(self, name)))
 
     def combined_axes(self, shape: Shape) -> tuple[int, ...]:
         """Return the axis of the channels."""

@@ -57,7 +57,7 @@ def least_variance(operation: Normalisation, shape: tuple[int, ...], low: Array,
 
 def _centred(operation: Normalisation, shape: tuple[int, ...], low: Array, high: Array) -> tuple[Array, ...]:
     """Return bounds on the centred entries, on their rounding errors, and on the variance plus epsilon from below."""
-    combined, grouped = _groups(operation, shape)
+    grouped, combined = operation.grouping(shape)
     low, high = low.reshape(grouped), high.reshape(grouped)
     n = math.prod(grouped[axis] for axis in combined)
     reach = np.maximum(abs(low), abs(high)).max(axis=combined, keepdims=True)
@@ -71,17 +71,10 @@ def _centred(operation: Normalisation, shape: tuple[int, ...], low: Array, high:
     return least, most, slack, variance - sum_rounding(variance, n) + operation.epsilon
 
 
-def _groups(operation: Normalisation, shape: tuple[int, ...]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the axes that are normalised together, and the shape of which they are axes."""
-    if operation.groups is None:
-        return operation.combined_axes(shape), shape
-    return (1,), (operation.groups, math.prod(shape) // operation.groups)
-
-
 def normalisation_range(operation: Normalisation, node: Node, inputs: list[Interval]) -> Interval:
     """Return bounds on normalised entries, allowing for rounding."""
     (shape,) = node.input_shapes
-    combined, grouped = _groups(operation, shape)
+    grouped, combined = operation.grouping(shape)
     n = math.prod(grouped[axis] for axis in combined)
     least, most, slack, variance = _centred(operation, shape, *inputs[0])
     if not (variance > 0).all():

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -237,6 +238,10 @@ class Opaque(Operation):
     kind = "opaque"
     n_inputs = None
 
+    def __post_init__(self) -> None:
+        validate.instance("operator", self.operator, str, "give the operator's name")
+        object.__setattr__(self, "shape", integers("shape", self.shape))
+
     @property
     def _described(self) -> str:
         return f"{self.operator} ({self.reason})" if self.reason else self.operator
@@ -253,12 +258,7 @@ class Opaque(Operation):
         """Raise UnknownOperatorError."""
         raise UnknownOperatorError(f"the operator {self._described} is not known, so it has no matrix")
 
-    def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
-        """Raise UnknownOperatorError."""
-        raise UnknownOperatorError(f"the operator {self.operator} is not known, so it has no derivative")
-
-    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
-        """Raise UnknownOperatorError."""
+    def _jacobian(self, inputs: Sequence[Array]) -> Any:
         raise UnknownOperatorError(f"the operator {self.operator} is not known, so it has no derivative")
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
@@ -279,28 +279,54 @@ def selection_matrix(columns: NDArray[np.int64], n_columns: int, dtype: np.dtype
     return matrix
 
 
-def frozen_array(value: Any) -> Any:
-    """Return a read-only copy of an array; words, None and arrays that nothing can write to as they are."""
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, np.ndarray) and not value.flags.writeable:
-        owner: Any = value if value.base is None else value.base
-        if isinstance(owner, np.ndarray) and owner.base is None and not owner.flags.writeable:
-            return value
-    array = np.array(value)
-    array.flags.writeable = False
+def product_of_axes(channels: int, matrices: Iterable[Any]) -> Any:
+    """Return the matrix that applies one matrix per spatial axis to each channel, as a CSR array."""
+    product = reduce(lambda left, right: sparse.kron(left, right, format="csr"), matrices)
+    return sparse.csr_array(sparse.kron(sparse.eye_array(channels, dtype=product.dtype), product, format="csr"))
+
+
+def real_array(name: str, value: Any, kinds: str = "iuf") -> Array:
+    """Return a read-only array of real numbers: a copy, unless nothing can write to the given one."""
+    array = validate.array(name, value)
+    if array.dtype.kind not in kinds:
+        raise TypeError(f"{name} must hold real numbers, but is {validate.described(value)} of dtype {array.dtype}")
+    owner: Any = array if array.base is None else array.base
+    fixed = isinstance(owner, np.ndarray) and owner.base is None and not owner.flags.writeable
+    if array.flags.writeable or not fixed:
+        array = np.array(array)
+        array.flags.writeable = False
     return array
 
 
+def entries(name: str, values: Any, n: int | None = None) -> tuple[Any, ...]:
+    """Return the entries of a sequence, of a given number of them; words and single values are refused."""
+    if isinstance(values, str | bytes) or not np.iterable(values):
+        raise TypeError(f"{name} must be a sequence, but is {validate.described(values)}; give a tuple")
+    found = tuple(values)
+    if n is not None and len(found) != n:
+        raise ValueError(f"{name} has {len(found)} entries ({values!r:.60}), but needs {n}")
+    return found
+
+
+def integers(name: str, values: Any, n: int | None = None) -> tuple[int, ...]:
+    """Return the entries of a sequence of integers."""
+    return tuple(validate.integer(f"{name}[{place}]", value) for place, value in enumerate(entries(name, values, n)))
+
+
 def like(constant: Array, x: Array) -> Array:
-    """Return a constant in the dtype in which it meets the values x: theirs if that is floating point, or its own."""
+    """Return a constant in the dtype of x if that is floating point, and in its own otherwise."""
     return constant.astype(x.dtype, copy=False) if x.dtype.kind == "f" else constant
 
 
+def lift(x: Array, n_axes: int) -> Array:
+    """Return a batch whose samples have a number of axes; new ones, of size 1, are in front."""
+    return x.reshape(len(x), *(1,) * (n_axes + 1 - x.ndim), *x.shape[1:])
+
+
 def align(inputs: Sequence[Array]) -> list[Array]:
-    """Return batches with axes of size 1 after the batch axis, so that their samples broadcast."""
-    n = max(x.ndim for x in inputs)
-    return [x.reshape(len(x), *(1,) * (n - x.ndim), *x.shape[1:]) for x in inputs]
+    """Return batches whose samples have the same number of axes, so that they broadcast."""
+    n_axes = max(x.ndim for x in inputs) - 1
+    return [lift(x, n_axes) for x in inputs]
 
 
 def shrink(mask: Mask, shape: Shape) -> Mask:

@@ -23,7 +23,7 @@ from convmatrix.network.boxes import (
     sample_range,
     sum_broadcast,
 )
-from convmatrix.network.operations import Operation, Shape, broadcast, selection_matrix
+from convmatrix.network.operations import Operation, Shape, broadcast, entries, integers, lift, selection_matrix
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,7 +85,7 @@ class Rearrangement(Operation):
             return gathered
         if self.name == "expand":
             (shape,) = self.options
-            return np.broadcast_to(x.reshape(len(x), *(1,) * (len(shape) + 1 - x.ndim), *x.shape[1:]), (len(x), *shape))
+            return np.broadcast_to(lift(x, len(shape)), (len(x), *shape))
         if self.name == "channel_shuffle":
             return x.reshape(len(x), self.options[0], -1, *x.shape[2:]).swapaxes(1, 2).reshape(x.shape)
         if self.name == "pad":
@@ -114,18 +114,16 @@ class Rearrangement(Operation):
             if shape[0] % self.options[0]:
                 raise ValueError(f"groups={self.options[0]} does not divide {shape[0]} channels")
             return shape
-        if self.name == "take":
-            axis, start, stop, step = self.options
+        if self.name in ("take", "gather"):
+            axis = self.options[0]
             if not 0 <= axis < len(shape):
                 raise ValueError(f"axis={axis} is not an axis of a sample of shape {shape}")
-            return (*shape[:axis], len(range(shape[axis])[start:stop:step]), *shape[axis + 1 :])
-        if self.name == "gather":
-            axis, indices = self.options
-            if not 0 <= axis < len(shape) or not all(0 <= i < shape[axis] for i in indices):
+            taken = self._taken(shape)
+            if not all(0 <= i < shape[axis] for i in (min(taken, default=0), max(taken, default=0))):
                 raise ValueError(
-                    f"indices up to {max(indices)} of axis={axis} do not exist in a sample of shape {shape}"
+                    f"axis={axis} of a sample of shape {shape} does not hold the indices {min(taken)} to {max(taken)}"
                 )
-            return (*shape[:axis], len(indices), *shape[axis + 1 :])
+            return (*shape[:axis], len(taken), *shape[axis + 1 :])
         if self.name == "expand":
             if broadcast([shape, self.options[0]], "expand") != self.options[0]:
                 raise ValueError(f"a sample of shape {shape} does not broadcast to shape {self.options[0]}")
@@ -160,27 +158,24 @@ class Rearrangement(Operation):
         (shape,), options = input_shapes, self.options
         if self.name == "transpose":
             return [tuple(box[options.index(axis)] for axis in range(len(shape)))]
-        if self.name == "take":
-            axis, read = options[0], self._taken(shape, box)
+        if self.name in ("take", "gather"):
+            axis = options[0]
+            read = self._taken(shape)[box[axis]]
             return [(*box[:axis], slice(min(read), max(read) + 1), *box[axis + 1 :])]
         if self.name == "pad":
             parts = zip(box, shape, *options[:2], strict=True)
             return [normalised(sample_range(b.start - low, b.stop - low, n, rule) for b, n, (low, _), rule in parts)]
         if self.name == "channel_shuffle":
             return [(slice(0, shape[0]), *box[1:])]
-        if self.name == "gather":
-            read = options[1][box[options[0]]]
-            return [(*box[: options[0]], slice(min(read), max(read) + 1), *box[options[0] + 1 :])]
         if self.name == "expand":
             return [broadcast_box(box, shape)]
         lead, own, _ = self._joined(shape, box)
         return [(*flat_box(lead, *own), *box[len(box) - len(shape) + len(lead) :])]
 
-    def _taken(self, shape: Shape, box: Box) -> range:
-        """Return the entries of its axis that a slice takes in a box."""
-        axis, start, stop, step = self.options
-        entries: range = range(shape[axis])[start:stop:step][box[axis]]
-        return entries
+    def _taken(self, shape: Shape) -> Sequence[int]:
+        """Return the entries of its axis that ``take`` or ``gather`` reads."""
+        axis, *others = self.options
+        return range(shape[axis])[slice(*others)] if self.name == "take" else tuple(others[0])
 
     def _joined(self, shape: Shape, box: Box) -> tuple[Shape, tuple[int, int], Shape]:
         """Return the first axes that a new shape replaces, the range of a box on them in C order, and the new axes."""
@@ -197,21 +192,19 @@ class Rearrangement(Operation):
         g, shape, (target,) = cotangents, inputs[0].shape, input_boxes
         if self.name == "transpose":
             return [g.transpose(0, *(self.options.index(axis) + 1 for axis in range(len(shape))))]
-        if self.name == "take":
-            axis, read = self.options[0], self._taken(shape, box)
+        if self.name in ("take", "gather"):
+            axis = self.options[0]
             gradient = np.zeros((len(g), *box_shape(target)), dtype=g.dtype)
-            gradient[(slice(None),) * (axis + 1) + (np.array(read) - target[axis].start,)] = g
+            places = np.array(self._taken(shape)[box[axis]]) - target[axis].start
+            if self.name == "take":  # no entry twice
+                gradient[(slice(None),) * (axis + 1) + (places,)] = g
+            else:
+                np.add.at(gradient, (slice(None),) * (axis + 1) + (places,), g)
             return [gradient]
         if self.name == "pad":
             for axis, ((low, _), rule, part, n) in enumerate(zip(*self.options[:2], box, shape, strict=True)):
                 g = fold_axis(g, axis + 1, part.start - low, n, rule, target[axis])
             return [g]
-        if self.name == "gather":
-            axis, indices = self.options
-            gradient = np.zeros((len(g), *box_shape(target)), dtype=g.dtype)
-            places = np.array(indices[box[axis]]) - target[axis].start
-            np.add.at(gradient, (slice(None),) * (axis + 1) + (places,), g)
-            return [gradient]
         if self.name == "expand":
             return [sum_broadcast(g, box_shape(target))]
         if self.name == "channel_shuffle":
@@ -271,7 +264,7 @@ def transpose(axes: Sequence[int]) -> Rearrangement:
     >>> transpose((1, 2, 0)).evaluate([np.zeros((5, 3, 4, 6))]).shape
     (5, 4, 6, 3)
     """
-    return Rearrangement("transpose", tuple(axes))
+    return Rearrangement("transpose", integers("axes", axes))
 
 
 def take(axis: int, start: int | None, stop: int | None, step: int | None = None) -> Rearrangement:
@@ -283,7 +276,9 @@ def take(axis: int, start: int | None, stop: int | None, step: int | None = None
     >>> take(1, 1, None, 2).evaluate([np.arange(6).reshape(1, 1, 6)])
     array([[[1, 3, 5]]])
     """
-    return Rearrangement("take", (axis, start, stop, step))
+    given = {"start": start, "stop": stop, "step": step}
+    ends = (None if value is None else validate.integer(name, value) for name, value in given.items())
+    return Rearrangement("take", (validate.integer("axis", axis), *ends))
 
 
 def gather(axis: int, indices: Sequence[int]) -> Rearrangement:
@@ -295,7 +290,7 @@ def gather(axis: int, indices: Sequence[int]) -> Rearrangement:
     >>> gather(0, [2, 0, 2]).evaluate([np.array([[5, 6, 7]])])
     array([[7, 5, 7]])
     """
-    return Rearrangement("gather", (axis, tuple(int(i) for i in indices)))
+    return Rearrangement("gather", (validate.integer("axis", axis), integers("indices", indices)))
 
 
 def expand(shape: Sequence[int]) -> Rearrangement:
@@ -338,11 +333,11 @@ def pad(
     >>> pad([(0, 0), (1, 2)], "reflect").evaluate([np.array([[[1, 2, 3]]])])
     array([[[2, 1, 2, 3, 2, 1]]])
     """
-    pairs = tuple((int(low), int(high)) for low, high in widths)
+    pairs = tuple(integers(f"widths[{axis}]", pair, 2) for axis, pair in enumerate(entries("widths", widths)))
     boundaries: Any = boundary if isinstance(boundary, str) else tuple(boundary)
     words = validate.boundaries("boundary", boundaries, len(pairs))
     refuse_signed(words, "pad copies entries")
-    return Rearrangement("pad", (pairs, words, value))
+    return Rearrangement("pad", (pairs, words, validate.real("value", value)))
 
 
 def refuse_signed(boundaries: Sequence[str], why: str) -> None:

@@ -12,7 +12,7 @@ from scipy import sparse
 
 from convmatrix import options as validate
 from convmatrix.network.boxes import sum_broadcast
-from convmatrix.network.operations import Operation, Shape, align, broadcast, sample_axes, shrink
+from convmatrix.network.operations import Operation, Shape, align, broadcast, integers, sample_axes, shrink
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
@@ -40,19 +40,16 @@ class Reduction(Operation):
     method: Literal["mean", "sum", "max", "min"]
     axes: tuple[int, ...]
     kind = "reduction"
+    exact = True
 
     def __post_init__(self) -> None:
         validate.one_of("method", self.method, ("mean", "sum", "max", "min"))
+        object.__setattr__(self, "axes", integers("axes", self.axes))
 
     @property
     def linear(self) -> bool:
         """Means and sums are linear."""
         return self.method in ("mean", "sum")
-
-    @property
-    def exact(self) -> bool:
-        """Maxima and minima are piecewise linear."""
-        return True
 
     def combined_axes(self, shape: Shape) -> tuple[int, ...]:
         """Return the axes that are reduced, as ascending numbers from 0."""

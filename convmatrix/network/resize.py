@@ -12,7 +12,7 @@ from scipy import sparse
 
 from convmatrix import options as validate
 from convmatrix.network.boxes import Box, normalised
-from convmatrix.network.operations import Operation, Shape, selection_matrix
+from convmatrix.network.operations import Operation, Shape, entries, product_of_axes, selection_matrix
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
@@ -70,14 +70,17 @@ class Resize(Operation):
         choices = {"mode": modes, "coordinates": get_args(Coordinates), "rounding": get_args(Rounding)}
         for name, known in choices.items():
             validate.one_of(name, getattr(self, name), known)
-        if self.scales is not None and len(self.scales) != len(self.sizes):
-            raise ValueError(f"scales={self.scales} and sizes={self.sizes} must have one entry per axis each")
         if (self.roi is not None) != (self.coordinates == "tf_crop_and_resize"):
             raise ValueError(
                 f"roi={self.roi} with coordinates={self.coordinates!r}; give roi= for 'tf_crop_and_resize' only"
             )
-        if self.roi is not None and len(self.roi) != len(self.sizes):
-            raise ValueError(f"roi={self.roi} and sizes={self.sizes} must have one entry per axis each")
+        n_axes = len(self.sizes)
+        if self.scales is not None:
+            scales = tuple(validate.finite("scales", scale) for scale in entries("scales", self.scales, n_axes))
+            object.__setattr__(self, "scales", scales)
+        if self.roi is not None:
+            pairs = (entries("roi", part, 2) for part in entries("roi", self.roi, n_axes))
+            object.__setattr__(self, "roi", tuple(tuple(validate.finite("roi", end) for end in pair) for pair in pairs))
 
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return (channels, *sizes)."""
@@ -102,19 +105,14 @@ class Resize(Operation):
         """Return the interpolated batch."""
         (x,) = inputs
         for axis, matrix in enumerate(self.axis_matrices(x.shape[1:]), start=2):
-            moved = np.moveaxis(x, axis, 0)
-            flat = np.ascontiguousarray(moved).reshape(len(moved), -1)
             keeps_dtype = x.dtype.kind == "f" or self.mode == "nearest"
-            product = (matrix.astype(x.dtype) if keeps_dtype else matrix) @ flat
-            x = np.moveaxis(product.reshape(-1, *moved.shape[1:]), 0, axis)
+            x = multiply_along(matrix.astype(x.dtype) if keeps_dtype else matrix, x, axis)
         return x
 
     def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
         """Return the Kronecker product of the axes' matrices, and a zero bias."""
-        matrix: Any = sparse.eye_array(input_shapes[0][0], format="csr")
-        for axis in self.axis_matrices(input_shapes[0]):
-            matrix = sparse.kron(matrix, axis, format="csr")
-        matrix = sparse.csr_array(matrix).astype(dtype or np.float64)
+        (shape,) = input_shapes
+        matrix = product_of_axes(shape[0], self.axis_matrices(shape)).astype(dtype or np.float64)
         return matrix, np.zeros(matrix.shape[0], dtype or np.float64)
 
     def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
@@ -136,9 +134,7 @@ class Resize(Operation):
         g, shape = cotangents, inputs[0].shape
         for axis, matrix in enumerate(self.axis_matrices(shape), start=1):
             rows = matrix[box[axis]].tocsc()[:, input_boxes[0][axis]].astype(g.dtype)
-            moved = np.moveaxis(g, axis + 1, 0)
-            product = rows.T @ np.ascontiguousarray(moved).reshape(len(moved), -1)
-            g = np.moveaxis(product.reshape(-1, *moved.shape[1:]), 0, axis + 1)
+            g = multiply_along(rows.T, g, axis + 1)
         return [g]
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
@@ -149,13 +145,16 @@ class Resize(Operation):
         return [mask]
 
 
+def multiply_along(matrix: Any, x: Array, axis: int) -> Array:
+    """Return the products of a sparse matrix and the vectors along an axis of an array."""
+    moved = np.moveaxis(x, axis, 0)
+    product = matrix @ np.ascontiguousarray(moved).reshape(len(moved), -1)
+    return np.moveaxis(product.reshape(matrix.shape[0], *moved.shape[1:]), 0, axis)
+
+
 def read_along(mask: Mask, axis: int, matrix: Any) -> Mask:
     """Return the inputs that marked outputs read along one axis, where ``matrix`` holds which output reads which."""
-    structure = (matrix != 0).T.tocsr()
-    moved = np.moveaxis(mask, axis, 0)
-    read = structure @ moved.reshape(len(moved), -1)
-    result: Mask = np.moveaxis(read.reshape(structure.shape[0], *moved.shape[1:]) > 0, 0, axis)
-    return result
+    return np.asarray(multiply_along((matrix != 0).T.tocsr(), mask, axis) > 0)
 
 
 @lru_cache(maxsize=64)

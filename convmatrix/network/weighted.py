@@ -15,8 +15,8 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.matrices import conv_matrix
-from convmatrix.network.boxes import Box, box_shape, normalised, whole
-from convmatrix.network.operations import MissingWeightsError, Operation, Shape, frozen_array, like
+from convmatrix.network.boxes import Box, box_shape, embed, normalised, whole, within
+from convmatrix.network.operations import MissingWeightsError, Operation, Shape, like, real_array
 from convmatrix.network.window_products import (
     adjoint_products,
     adjoint_weights,
@@ -26,20 +26,12 @@ from convmatrix.network.window_products import (
 )
 from convmatrix.network.windows import window_reads
 from convmatrix.operator import ConvOperator
+from convmatrix.pattern import WeightPattern
 from convmatrix.weights import group_weights
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.network.operations import Mask
-    from convmatrix.pattern import WeightPattern
-
-
-def _real_array(name: str, value: Any) -> Any:
-    """Return a read-only copy of an array of real numbers; None as it is."""
-    array = None if value is None else frozen_array(validate.array(name, value))
-    if array is not None and array.dtype.kind not in "fiu":
-        raise TypeError(f"{name} must hold real numbers, but is {validate.described(value)} of dtype {array.dtype}")
-    return array
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,18 +76,18 @@ class Convolution(Operation):
             raise TypeError(f"geometry must be a ConvGeometry, but is {g!r:.60}; give cm.ConvGeometry(...)")
         if self.weight is not None:
             weight = validate.weight_array(self.weight, g.weight_shape, g)
-            object.__setattr__(self, "weight", _real_array("weight", weight))
+            object.__setattr__(self, "weight", real_array("weight", weight))
         if isinstance(self.bias, bool):
             object.__setattr__(self, "bias", "channel" if self.bias else None)
         if isinstance(self.bias, str):
             validate.one_of("bias", self.bias, ("channel", "unit"), ", None, or give values")
-        else:
-            object.__setattr__(self, "bias", _real_array("bias", self.bias))
-        if isinstance(self.bias, np.ndarray) and self.bias.size not in (g.out_channels, g.n_out):
-            raise ValueError(
-                f"bias has {self.bias.size} entries, but the layer has {g.out_channels} output channels and "
-                f"{g.n_out} units; give one per channel or one per unit"
-            )
+        elif self.bias is not None:
+            object.__setattr__(self, "bias", real_array("bias", self.bias))
+            if self.bias.size not in (g.out_channels, g.n_out):
+                raise ValueError(
+                    f"bias has {self.bias.size} entries, but the layer has {g.out_channels} output channels and "
+                    f"{g.n_out} units; give one per channel or one per unit"
+                )
 
     @property
     def bias_sharing(self) -> Literal["channel", "unit"] | None:
@@ -169,31 +161,11 @@ class Convolution(Operation):
         (t,), g = tangents, self.geometry
         return self._multiply(self._arrays()[0], t, t.dtype).reshape(len(t), g.out_channels, *g.output_shape)
 
-    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
-        """Return the transposed convolution of the cotangents."""
-        g = self.geometry
-        if self._restricts:
-            outputs, samples = (g.out_channels, *g.output_shape), (g.in_channels, *g.input_shape)
-            return self._restricted(cotangents, whole(outputs), whole(samples))
-        key = ("operator", cotangents.dtype)
-        if key not in self._prepared:
-            self._prepared[key] = ConvOperator(self._arrays()[0].astype(cotangents.dtype, copy=False), g)
-        product = self._prepared[key].T @ cotangents.reshape(len(cotangents), -1).T
-        return [np.ascontiguousarray(product.T).reshape(-1, g.in_channels, *g.input_shape)]
-
     @property
     def _restricts(self) -> bool:
         """Whether cotangents are multiplied in boxes."""
         g = self.geometry
         return g.sharing == "shared" and not (g.transposed and set(g.boundary) != {"zero"})
-
-    def _restricted(self, cotangents: Array, box: Box, target: Box) -> list[Array]:
-        """Return the gradient in a box of the input."""
-        key = ("adjoint", cotangents.dtype)
-        if key not in self._prepared:
-            weight = self._arrays()[0].astype(cotangents.dtype, copy=False)
-            self._prepared[key] = adjoint_weights(self.geometry, weight)
-        return [adjoint_products(self.geometry, self._prepared[key], cotangents, box, target)]
 
     def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
         """Return the box of the windows, in the groups of the channels."""
@@ -205,9 +177,17 @@ class Convolution(Operation):
         self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
     ) -> list[Array]:
         """Return the transposed convolution of cotangents in a box."""
-        if not self._restricts:
-            return super().local_cotangent(inputs, cotangents, box, input_boxes)
-        return self._restricted(cotangents, box, input_boxes[0])
+        g, dtype, (target,) = self.geometry, cotangents.dtype, input_boxes
+        key, prepare = ("adjoint", adjoint_weights) if self._restricts else ("operator", ConvOperator)
+        if (key, dtype) not in self._prepared:
+            self._prepared[key, dtype] = prepare(self._arrays()[0].astype(dtype, copy=False), g)
+        prepared = self._prepared[key, dtype]
+        if self._restricts:
+            return [adjoint_products(g, prepared, cotangents, box, target)]
+        outputs = embed(cotangents, box, whole((g.out_channels, *g.output_shape)))
+        product = np.ascontiguousarray((prepared.T @ outputs.reshape(len(outputs), -1).T).T)
+        samples = whole((g.in_channels, *g.input_shape))
+        return [product.reshape(-1, *box_shape(samples))[within(target, samples)]]
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
         """Return all samples of the marked windows, in the channels that are connected."""
@@ -256,13 +236,13 @@ class FullyConnected(Operation):
         for name in ("n_in", "n_out"):
             object.__setattr__(self, name, validate.integer(name, getattr(self, name), minimum=1))
         if self.weight is not None:
-            object.__setattr__(self, "weight", _real_array("weight", self.weight))
+            object.__setattr__(self, "weight", real_array("weight", self.weight))
             if self.weight.shape != (self.n_out, self.n_in):
                 raise ValueError(f"weight has shape {self.weight.shape}, but the layer needs {(self.n_out, self.n_in)}")
         if self.bias is None:
             object.__setattr__(self, "bias", False)
         if not isinstance(self.bias, bool):
-            object.__setattr__(self, "bias", _real_array("bias", self.bias))
+            object.__setattr__(self, "bias", real_array("bias", self.bias))
             if self.bias.shape != (self.n_out,):
                 raise ValueError(f"bias has shape {self.bias.shape}, but the layer has {self.n_out} outputs")
 
@@ -313,10 +293,6 @@ class FullyConnected(Operation):
         product: Array = (t.reshape(len(t), -1) if self.flatten else t) @ like(self._arrays()[0], t).T
         return product
 
-    def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
-        """Return ``W^T g`` for each cotangent g."""
-        return [(cotangents @ like(self._arrays()[0], cotangents)).reshape(len(cotangents), *inputs[0].shape)]
-
     def read_boxes(self, box: Box, input_shapes: Sequence[Shape]) -> list[Box]:
         """Return the whole input, or its whole lines of the last axis."""
         (shape,) = input_shapes
@@ -325,7 +301,7 @@ class FullyConnected(Operation):
     def local_cotangent(
         self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
     ) -> list[Array]:
-        """Return the product with some rows of W."""
+        """Return ``W^T g`` for each cotangent g, of the rows of W in the box."""
         gradient = cotangents @ like(self._arrays()[0][box[-1]], cotangents)
         return [gradient.reshape(len(cotangents), *box_shape(input_boxes[0]))]
 
@@ -356,9 +332,12 @@ class PatternMap(Operation):
     linear = True
 
     def __post_init__(self) -> None:
+        validate.instance("pattern", self.pattern, WeightPattern, "geometry.pattern() is that of a layer")
+        if self.shape is not None:
+            object.__setattr__(self, "shape", validate.shape("shape", self.shape))
         if self.weight is not None:
             weight = validate.weight_array(self.weight, self.pattern.weight_shape, self.pattern.geometry)
-            object.__setattr__(self, "weight", _real_array("weight", weight))
+            object.__setattr__(self, "weight", real_array("weight", weight))
 
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return the given shape, the geometry's if the pattern has one, or (n_out,)."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix.boundary import Axis
-from convmatrix.network.boxes import Box, embed, first_position, flat_range, fold_axis, read_range, whole
+from convmatrix.network.boxes import Box, embed, first_position, flat_range, fold_axis, reach, read_range, whole
 from convmatrix.network.windows import pad_windows, tap_slices
 from convmatrix.weights import group_weights
 
@@ -72,7 +72,7 @@ def gathered_products(axes: Sequence[Axis], weights: Array, x: Array) -> Array:
 
 
 def narrow_products(axes: Sequence[Axis], weights: Array, x: Array) -> Array:
-    """Return the same as `gathered_products` at stride 1, fast where groups have few channels.
+    """Return the result of `gathered_products` at stride 1, faster if groups have few channels.
 
     On flat padded lines every tap reads one contiguous range; what is computed between the lines is cut off.
     """
@@ -102,19 +102,11 @@ def narrow_products(axes: Sequence[Axis], weights: Array, x: Array) -> Array:
     return np.asarray(y.reshape(len(x), groups * outputs, positions[0], *lines[1:])[cut])
 
 
-def adjoint_weights(geometry: ConvGeometry, weight: Array) -> Array:
-    """Return the weights of the transposed map of a shared layer as a correlation.
+def adjoint_weights(weight: Array, geometry: ConvGeometry) -> Array:
+    """Return the weights of the transposed map of a shared layer as a correlation, (groups, inputs, outputs, *taps).
 
-    Parameters
-    ----------
-    geometry : ConvGeometry
-    weight : array
-
-    Returns
-    -------
-    array, shape (groups, inputs, outputs, *taps)
-        By channels of a group. For a convolution the kernel is mirrored; one of a larger stride is split into phases,
-        the samples that are a stride apart: shape (groups, inputs * phases, outputs, *shifts).
+    Channels are those of a group. For a convolution the kernel is mirrored; one of a larger stride is split into
+    phases, the samples that are a stride apart: shape (groups, inputs * phases, outputs, *shifts).
     """
     n = len(geometry.kernel_shape)
     grouped = group_weights(geometry, weight)
@@ -139,7 +131,7 @@ def adjoint_weights(geometry: ConvGeometry, weight: Array) -> Array:
 
 
 def input_range(axis: Axis, samples: slice) -> slice:
-    """Return the range of positions whose windows read any of a range of samples, beyond a zero boundary nothing.
+    """Return the range of positions whose windows read any of a range of samples, for a zero boundary.
 
     Examples
     --------
@@ -153,7 +145,7 @@ def input_range(axis: Axis, samples: slice) -> slice:
 
 
 def read_box(geometry: ConvGeometry, box: Box) -> Box:
-    """Return the box of what the outputs of a layer in a box read; a transposed layer must have zero boundaries."""
+    """Return the box that the outputs of a layer in a box read; a transposed layer must have zero boundaries."""
     parts = []
     for axis, part in zip(geometry.axes, box[1:], strict=True):
         parts.append(input_range(axis, part) if geometry.transposed else read_range(axis, part))
@@ -171,19 +163,8 @@ def _groups_of(geometry: ConvGeometry, channels: slice) -> tuple[int, int]:
 def adjoint_products(geometry: ConvGeometry, weights: Array, cotangents: Array, box: Box, target: Box) -> Array:
     """Return the transposed matrix of a shared layer times cotangents in a box of its outputs.
 
-    Parameters
-    ----------
-    geometry : ConvGeometry
-        With zero boundaries if it is transposed.
-    weights : array
-        From `adjoint_weights`.
-    cotangents : array, shape (k, *entries of the box)
-    box, target : tuple of slice
-        Boxes of the output, and of the input from `read_box`.
-
-    Returns
-    -------
-    array, shape (k, *entries of the target)
+    Weights are those of `adjoint_weights`. The result (k, *entries of the target) is in a box of the input, that of
+    `read_box`. A transposed layer must have zero boundaries.
     """
     first, end = _groups_of(geometry, box[0])
     outputs = geometry.out_channels // geometry.groups
@@ -217,9 +198,8 @@ def adjoint_products(geometry: ConvGeometry, weights: Array, cotangents: Array, 
 def _mirrored(axis: Axis, n: int, shifts: int, kept: slice, skipped: int) -> Axis:
     """Return the windows in which the gradients of samples read n cotangents, at stride 1; one per phase."""
     if axis.stride == 1:
-        reach = (axis.n_taps - 1) * axis.dilation
         dilation = axis.dilation if shifts == axis.n_taps else 1  # or the kernel has zeros between its taps
-        return Axis(kept.stop - kept.start, n, shifts, 1, dilation, reach - skipped)
+        return Axis(kept.stop - kept.start, n, shifts, 1, dilation, (axis.n_taps - 1) * axis.dilation - skipped)
     return Axis(n + shifts - 1, n, shifts, 1, 1, shifts - 1)
 
 
@@ -250,5 +230,4 @@ def _inside(axis: Axis, outputs: slice, kept: slice) -> tuple[slice, int]:
     first = first_position(axis, outputs)
     if axis.boundary == "zero":
         return kept, kept.start - first
-    reach = (outputs.stop - outputs.start - 1) * axis.stride + (axis.n_taps - 1) * axis.dilation + 1
-    return slice(first, first + reach), 0
+    return slice(first, first + reach(axis, outputs.stop - outputs.start)), 0

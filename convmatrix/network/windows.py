@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
@@ -14,8 +15,16 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.boundary import Axis, Boundary
 from convmatrix.geometry import ConvGeometry
-from convmatrix.network.boxes import Box, first_position, fold_axis, normalised, read_range, whole
-from convmatrix.network.operations import MissingWeightsError, Operation, Shape, like
+from convmatrix.network.boxes import Box, first_position, fold_axis, normalised, reach, read_range, whole
+from convmatrix.network.operations import (
+    MissingWeightsError,
+    Operation,
+    Shape,
+    entries,
+    like,
+    product_of_axes,
+    real_array,
+)
 from convmatrix.network.rearrangements import pad_axes, refuse_signed
 from convmatrix.network.resize import read_along
 
@@ -56,19 +65,16 @@ def window_reads(geometry: ConvGeometry, outputs: Mask) -> Mask:
 
 def pad_windows(x: Array, axes: Sequence[Axis], fill: float, first: int = 2) -> Array:
     """Return a batch padded or cropped, on the axes from ``first`` on, to what the windows read."""
-    widths = []
-    for axis in axes:
-        reach = (axis.n_outputs - 1) * axis.stride + (axis.n_taps - 1) * axis.dilation + 1
-        widths.append((axis.pad_low, reach - axis.pad_low - axis.n_samples))
+    widths = [(axis.pad_low, reach(axis, axis.n_outputs) - axis.pad_low - axis.n_samples) for axis in axes]
     return pad_axes(x, widths, [axis.boundary for axis in axes], fill, first)
 
 
-def tap_slices(axes: Sequence[Axis], start: int, count: int) -> Iterator[tuple[slice, ...]]:
+def tap_slices(axes: Sequence[Axis], start: int = 0, count: int | None = None) -> Iterator[tuple[slice, ...]]:
     """Yield, for each tap of the windows in C order, the slices of the padded samples that it reads.
 
-    On the first axis they are those of the outputs from ``start`` on, ``count`` of them.
+    On the first axis they are those of the outputs from ``start`` on: ``count`` of them, or all.
     """
-    ranges = [(start, count), *((0, axis.n_outputs) for axis in axes[1:])]
+    ranges = [(start, axes[0].n_outputs if count is None else count), *((0, axis.n_outputs) for axis in axes[1:])]
     for taps in np.ndindex(*(axis.n_taps for axis in axes)):
         firsts = [
             tap * axis.dilation + begin * axis.stride for tap, axis, (begin, _) in zip(taps, axes, ranges, strict=True)
@@ -87,7 +93,7 @@ def reduce_windows(x: Array, axes: Sequence[Axis], combine: np.ufunc, fill: floa
             x = combine.reduce(padded, axis=number, keepdims=True, dtype=x.dtype)
             continue
         before = (slice(None),) * number
-        first, *others = ((*before, *read) for read in tap_slices([axis], 0, axis.n_outputs))
+        first, *others = ((*before, *read) for read in tap_slices([axis]))
         x = padded[first].copy()
         for read in others:
             combine(x, padded[read], out=x)
@@ -158,22 +164,22 @@ class Pooling(Operation):
     bias: Any = None
     adaptive: bool = False
     kind = "pooling"
+    exact = True
 
     def __post_init__(self) -> None:
         validate.one_of("method", self.method, ("average", "max", "sum"))
-        refuse_signed((self.boundary,) if isinstance(self.boundary, str) else self.boundary, "windows hold samples")
+        words = (self.boundary,) if isinstance(self.boundary, str) else entries("boundary", self.boundary)
+        refuse_signed(words, "windows hold samples")
         if self.trained and self.method == "max":
             raise ValueError("trained=True scales an average or a sum, but method is 'max'")
+        for name in ("coefficient", "bias"):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, real_array(name, getattr(self, name)))
 
     @property
     def linear(self) -> bool:
         """Averages and sums are linear."""
         return self.method != "max"
-
-    @property
-    def exact(self) -> bool:
-        """A maximum is piecewise linear."""
-        return True
 
     def geometry(self, input_shape: Shape) -> ConvGeometry:
         """Return the windows as a layer of one channel; padding includes what ``ceil_mode`` adds."""
@@ -254,14 +260,11 @@ class Pooling(Operation):
     def _trained_values(self) -> tuple[Array, Array]:
         if self.coefficient is None or self.bias is None:
             raise MissingWeightsError("the pooling's trained coefficients have no values; give coefficient= and bias=")
-        return np.asarray(self.coefficient), np.asarray(self.bias)
+        return self.coefficient, self.bias
 
     def structure(self, input_shape: Shape) -> Any:
         """Return how often each output reads each sample, as a sparse array over all channels."""
-        matrix: Any = sparse.eye_array(input_shape[0], dtype=np.int64, format="csr")
-        for axis in self.geometry(input_shape).axes:
-            matrix = sparse.kron(matrix, axis_structure(axis), format="csr")
-        return sparse.csr_array(matrix)
+        return product_of_axes(input_shape[0], map(axis_structure, self.geometry(input_shape).axes))
 
     def affine(self, input_shapes: Sequence[Shape], dtype: np.dtype[Any] | None = None) -> tuple[Any, Array]:
         """Return the matrix of an average or a sum, and its bias."""
@@ -270,15 +273,11 @@ class Pooling(Operation):
         (shape,) = input_shapes
         kind = np.dtype(dtype or np.float64)
         matrix = self.structure(shape).astype(kind)
-        scale = np.broadcast_to(1 / self.divisors(shape), self.output_shape([shape])).copy()
-        bias = np.zeros(scale.shape)
-        if self.trained:
-            spread = (slice(None), *(None,) * (scale.ndim - 1))
-            coefficient, shift = self._trained_values()
-            scale *= coefficient[spread]
-            bias += shift[spread]
-        matrix.data *= np.repeat(scale.ravel().astype(kind), np.diff(matrix.indptr))
-        return matrix, bias.ravel().astype(kind)
+        channels, *positions = self.output_shape([shape])
+        scale = np.broadcast_to(self._factors(shape, kind), (channels, *positions))
+        matrix.data *= np.repeat(scale.ravel(), np.diff(matrix.indptr))
+        shift = np.broadcast_to(self._trained_values()[1] if self.trained else 0.0, channels)
+        return matrix, np.repeat(shift, math.prod(positions)).astype(kind)
 
     def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
         """Return the pooled tangents; of a maximum, those of the first largest sample of each window in C order."""
@@ -290,7 +289,7 @@ class Pooling(Operation):
         largest = self._largest(x, axes, box)
         padded = pad_windows(t, axes, 0)
         total = np.zeros((len(t), *largest.shape), dtype=t.dtype)
-        for tap, read in enumerate(tap_slices(axes, 0, axes[0].n_outputs)):
+        for tap, read in enumerate(tap_slices(axes)):
             total += (largest == tap) * padded[(slice(None), slice(None), *read)]
         return total
 
@@ -328,7 +327,7 @@ class Pooling(Operation):
         parts = zip(axes, box[1:], strict=True)
         padded = padded[(slice(None), *(slice(part.start * axis.stride, None) for axis, part in parts))]
         cut = _cut(axes, box)
-        first, *others = ((slice(None), *read) for read in tap_slices(cut, 0, cut[0].n_outputs))
+        first, *others = ((slice(None), *read) for read in tap_slices(cut))
         most = padded[first].copy()
         largest = np.zeros(most.shape, dtype=np.int32)
         for tap, read in enumerate(others, start=1):
@@ -347,15 +346,14 @@ def _cut(axes: Sequence[Axis], box: Box) -> list[Axis]:
     cut = []
     for axis, part in zip(axes, box[1:], strict=True):
         n = part.stop - part.start
-        reach = (n - 1) * axis.stride + (axis.n_taps - 1) * axis.dilation + 1
-        cut.append(Axis(n, reach, axis.n_taps, axis.stride, axis.dilation))
+        cut.append(Axis(n, reach(axis, n), axis.n_taps, axis.stride, axis.dilation))
     return cut
 
 
 def _scatter(g: Array, taps: Array, axes: Sequence[Axis]) -> Array:
     """Return cotangents (k, channels, *outputs) at the positions of one tap of each window."""
     spread = np.zeros((*g.shape[:2], *(axis.n_samples for axis in axes)), dtype=g.dtype)
-    for tap, read in enumerate(tap_slices(axes, 0, axes[0].n_outputs)):
+    for tap, read in enumerate(tap_slices(axes)):
         chosen = (taps == tap).astype(g.dtype)
         if chosen.any():
             target: Any = (slice(None), slice(None), *read)
@@ -368,8 +366,7 @@ def _spread(g: Array, number: int, axis: Axis) -> Array:
     n = g.shape[number]
     if axis.dilation == 1 and (n == 1 or axis.stride == axis.n_taps):
         return np.repeat(g, axis.n_taps, axis=number)
-    reach = (n - 1) * axis.stride + (axis.n_taps - 1) * axis.dilation + 1
-    spread = np.zeros((*g.shape[:number], reach, *g.shape[number + 1 :]), dtype=g.dtype)
+    spread = np.zeros((*g.shape[:number], reach(axis, n), *g.shape[number + 1 :]), dtype=g.dtype)
     for tap in range(axis.n_taps):
         first = tap * axis.dilation
         read: Any = (*(slice(None),) * number, slice(first, first + (n - 1) * axis.stride + 1, axis.stride))
