@@ -666,7 +666,7 @@ def test_both_kernels_are_filled_from_the_same_list(opened: Any) -> None:
     fills = {
         "count": ("1, 2, 3, \u2026", np.arange(1, 10)),
         "mean": ("a mean filter", np.full(9, 1 / 9)),
-        "difference": ("a difference filter", [0, 0, 1, -1, 0, 1, -1, 0, 0]),
+        "difference": ("a difference filter", np.tile([-1, 0, 1], 3)),
         "random": ("random digits", None),
     }
     for prefix in ("", "second_"):

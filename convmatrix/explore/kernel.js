@@ -75,11 +75,7 @@ const KERNEL_FILLS = {
   mean: { words: "a mean filter", weight: (_, shape) => 1 / product(shape) },
   difference: {
     words: "a difference filter",
-    weight(index, shape) {
-      const along = shape.at(-1);
-      const inside = shape.length === 1 || Math.abs(index - Math.floor(product(shape) / 2)) <= along;
-      return inside ? Math.sign((index % along) - (along - 1) / 2) : 0;
-    },
+    weight: (index, shape) => Math.sign((index % shape.at(-1)) - (shape.at(-1) - 1) / 2),
   },
   random: { words: "random digits", weight: () => randomDigit() - 4 },
 };
