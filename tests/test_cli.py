@@ -1258,6 +1258,24 @@ def test_every_layer_option_is_an_option_of_every_command_with_a_layer(capsys: p
         assert ("number of channel groups" in text) == (command == "matrix")
 
 
+def test_the_help_explains_every_other_option(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Options with the names of options of a layer, such as --seed of train, have texts of their own."""
+    monkeypatch.setenv("COLUMNS", "200")
+    for command, texts in {
+        "train": ("seed of weights, split and sample order", "default float32"),
+        "conform": ("of the random layers; default: 0",),
+        "network": ("such as 3x224x224, if the file leaves sizes open",),
+        "tiling": ("such as 3x256x256, if the file leaves sizes open",),
+        "verify": ("such as 1x28x28, if the file leaves sizes open",),
+    }.items():
+        assert main([command, "--help"]) == 0
+        text = capsys.readouterr().out
+        assert "--help explains them" not in text, command
+        assert all(own in text for own in texts), command
+
+
 def test_a_command_alone_prints_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([]) == 2
     assert capsys.readouterr().out.startswith("usage: convmatrix")

@@ -559,7 +559,7 @@ def test_a_pattern_is_drawn_as_its_layer_is(geometry: cm.ConvGeometry) -> None:
 def test_a_pattern_from_triplets_shows_itself() -> None:
     pattern = cm.WeightPattern.from_triplets((2, 160), [0, 0, 0, 1], [1, 1, 59, 3], [2, 0, 1, 1], 3)
     root = ET.fromstring(pattern_html(pattern).replace("&times;", "x"))
-    entries = root.findall(".//{http://www.w3.org/2000/svg}g")
+    entries = root.findall(".//{http://www.w3.org/2000/svg}g/{http://www.w3.org/2000/svg}g")
     titles = [parts(entry, "title")[0].text for entry in entries]
     assert titles == [
         "w0+w2 at row 0, column 1; w0 = weights[0], w2 = weights[2]",

@@ -14,10 +14,12 @@ import numpy as np
 import pytest
 
 import convmatrix as cm
+from convmatrix.boundary import BOUNDARIES
 from convmatrix.cli import main
 from convmatrix.display.palette import BROKEN, DISTINCT, RAMP, palette
 from convmatrix.equivariance import check_shift
 from convmatrix.explore import LIMIT, page, save_page
+from convmatrix.options import PADDING_WORDS
 from tests import explore_page
 from tests.cases import for_each
 from tests.refusals import refused
@@ -70,6 +72,12 @@ def test_the_page_starts_with_the_layer() -> None:
 def test_the_page_has_the_colours_of_the_package() -> None:
     assert start_of(page())["colours"] == {"distinct": list(map(list, DISTINCT)), "ramp": list(map(list, RAMP))}
     assert f"--break: {BROKEN};" in page()
+
+
+def test_the_page_has_the_words_of_the_package() -> None:
+    start = start_of(page())
+    assert start["boundaries"] == list(BOUNDARIES)
+    assert start["paddings"] == list(PADDING_WORDS)
 
 
 def test_the_page_is_self_contained_and_may_request_nothing() -> None:
@@ -650,6 +658,36 @@ def test_code_is_copied(opened: Any) -> None:
     assert opened.execute_async_script(read) == opened.current_url
     choose(opened, "#boundary-0", "symmetric")
     assert text(opened, "#torch") == '# PyTorch has no padding mode like the boundary "symmetric".'
+
+
+def test_both_kernels_are_filled_from_the_same_list(opened: Any) -> None:
+    show_view(opened, "chain")
+    options = "return [...arguments[0].options].map(({ value, textContent }) => [value, textContent])"
+    fills = {
+        "count": ("1, 2, 3, \u2026", np.arange(1, 10)),
+        "mean": ("a mean filter", np.full(9, 1 / 9)),
+        "difference": ("a difference filter", np.tile([-1, 0, 1], 3)),
+        "random": ("random digits", None),
+    }
+    for prefix in ("", "second_"):
+        listed = opened.execute_script(options, find(opened, f"#{prefix}kernel-fill"))
+        assert listed == [["", "\u2026"], *([name, words] for name, (words, _) in fills.items())], prefix
+        for name, (_, weights) in fills.items():
+            choose(opened, f"#{prefix}kernel-fill", name)
+            inputs = opened.find_elements("css selector", f"#{prefix}kernel input")
+            found = [float(element.get_attribute("value")) for element in inputs]
+            if weights is None:
+                assert set(found) <= set(range(-4, 6)), prefix
+            else:
+                np.testing.assert_allclose(found, weights, rtol=1e-15)
+    assert opened.execute_script(options, find(opened, "#image")) == [
+        ["random", "random digits"],
+        ["count", "1, 2, 3, \u2026"],
+        ["edge", "an edge"],
+        ["impulse", "an impulse"],
+        ["constant", "all ones"],
+        ["photograph", "a photograph, 0 to 9"],
+    ]
 
 
 def test_two_layers_light_the_receptive_field(opened: Any) -> None:

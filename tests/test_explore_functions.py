@@ -15,6 +15,7 @@ import pytest
 import convmatrix as cm
 from convmatrix import explore
 from convmatrix.boundary import BOUNDARIES, SIGNED
+from convmatrix.options import PADDING_WORDS
 from tests import explore_page
 from tests.cases import for_each
 
@@ -68,7 +69,8 @@ def run_page(asked: list[Any], vectors: dict[str, Any], tmp_path: Path) -> dict[
     """Return what the page's functions say about settings, and where its rule differs from test vectors."""
     folder = Path(explore.__file__).parent
     scripts = "".join((folder / f"{name}.js").read_text("utf-8") for name in _SCRIPTS.split())
-    boundaries = f"boundaries: {json.dumps(BOUNDARIES)}, signed: {json.dumps(SIGNED)}"
+    words = {"boundaries": BOUNDARIES, "signed": SIGNED, "paddings": PADDING_WORDS}
+    boundaries = ", ".join(f"{name}: {json.dumps(found)}" for name, found in words.items())
     (tmp_path / "page.js").write_text(_DOCUMENT.replace("BOUNDARIES", boundaries) + scripts + _ANSWER, "utf-8")
     command = ["node", str(tmp_path / "page.js")]
     given = json.dumps({"asked": asked, "vectors": vectors})

@@ -7,6 +7,7 @@ executes it and returns the exit status. Modules that are slow to import are imp
 from __future__ import annotations
 
 import argparse
+import copy
 import difflib
 import re
 import signal
@@ -170,26 +171,19 @@ class _Parser(argparse.ArgumentParser):
 
     def format_help(self) -> str:
         """Return the help, in which options of a layer are only named, except that of ``convmatrix matrix``."""
-        named = [action for action in self._actions if action.dest in LAYER_ARGUMENTS and self.prog != _EXPLAINS]
-        if not named:
+        shown = copy.deepcopy(self)
+        named = [a for a in shown._actions if a.dest in LAYER_ARGUMENTS and a.default == argparse.SUPPRESS]
+        if not named or self.prog == _EXPLAINS:
             return super().format_help()
-        helps = [action.help for action in named]
-        groups = [group for group in self._action_groups if set(group._group_actions) & set(named)]
-        written = [(group.title, group.description) for group in groups]
+        first, *others = (group for group in shown._action_groups if set(group._group_actions) & set(named))
+        names = ", ".join(action.option_strings[0] for action in named)
         for action in named:
             action.help = argparse.SUPPRESS
-        for group in groups:
+        for group in others:
             group.description = None
-        groups[0].title = "layer"
-        names = ", ".join(action.option_strings[0] for action in named)
-        groups[0].description = textwrap.fill(f"{names}; {_EXPLAINS} --help explains them", 76, break_on_hyphens=False)
-        try:
-            return super().format_help()
-        finally:
-            for action, text in zip(named, helps, strict=True):
-                action.help = text
-            for group, (title, description) in zip(groups, written, strict=True):
-                group.title, group.description = title, description
+        first.title = "layer"
+        first.description = textwrap.fill(f"{names}; {_EXPLAINS} --help explains them", 76, break_on_hyphens=False)
+        return argparse.ArgumentParser.format_help(shown)
 
     def _print_message(self, message: str, file: Any = None) -> None:
         say(message.removesuffix("\n"), file)  # argparse ignores that a disk is full

@@ -10,7 +10,7 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.boundary import NOTHING, SIGNED
-from convmatrix.counts.storage import StorageBytes, storage_bytes
+from convmatrix.counts.storage import NO_BYTES, StorageBytes, storage_bytes
 from convmatrix.display.tables import ShownAsTable, Table, facts
 from convmatrix.geometry import ConvGeometry
 from convmatrix.memory import in_words
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from convmatrix.boundary import Axis
 
 Bias = Literal["channel", "unit"] | None
+COUNTED = ("units", "connections", "connections_inside", "weights", "biases", "nonzeros", "macs", "entries")
 _LISTED = 2**20  # number of entries of one axis that are listed at a time
 
 
@@ -54,15 +55,15 @@ class LayerCounts(ShownAsTable):
     """
 
     name: str
-    units: int
-    connections: int
-    connections_inside: int
-    weights: int
-    biases: int
-    nonzeros: int
-    macs: int
-    entries: int
-    bytes: StorageBytes
+    units: int = 0
+    connections: int = 0
+    connections_inside: int = 0
+    weights: int = 0
+    biases: int = 0
+    nonzeros: int = 0
+    macs: int = 0
+    entries: int = 0
+    bytes: StorageBytes = NO_BYTES
 
     @property
     def parameters(self) -> int:
@@ -86,8 +87,7 @@ class LayerCounts(ShownAsTable):
         )
 
     def _table(self) -> Table:
-        names = ("units", "connections", "connections_inside", "weights", "biases", "nonzeros", "macs", "entries")
-        values = {name.replace("_", " "): f"{getattr(self, name):,}" for name in names}
+        values = {name.replace("_", " "): f"{getattr(self, name):,}" for name in COUNTED}
         values["density"] = f"{self.density:.3g}"
         values["uses of a weight"] = "-" if self.sharing_factor is None else f"{self.sharing_factor:.4g}"
         for name, stored in vars(self.bytes).items():
@@ -152,14 +152,12 @@ def layer_counts(
         bias = "channel" if bias else None
     if bias is not None:
         validate.one_of("bias", bias, ("channel", "unit"), " or None: one per output channel, one per unit, or none")
-    pairs = n_pairs(geometry)
-    macs = pairs * math.prod(axis.n_outputs * axis.n_taps for axis in geometry.axes)
-    nonzeros = layer_nonzeros(geometry)
+    macs, nonzeros = layer_macs(geometry), layer_nonzeros(geometry)
     return LayerCounts(
         name=name,
         units=geometry.n_out,
         connections=macs + (geometry.n_out if bias is not None else 0),
-        connections_inside=pairs * math.prod(_axis_taps_inside(axis) for axis in geometry.axes),
+        connections_inside=_n_pairs(geometry) * math.prod(_axis_taps_inside(axis) for axis in geometry.axes),
         weights=geometry.n_weights,
         biases={"channel": geometry.out_channels, "unit": geometry.n_out, None: 0}[bias],
         nonzeros=nonzeros,
@@ -169,11 +167,14 @@ def layer_counts(
     )
 
 
-def n_pairs(geometry: ConvGeometry) -> int:
-    """Return the number of pairs of output and input channel that share a kernel."""
-    if geometry.connections is not None:
-        return sum(map(sum, geometry.connections))
-    return geometry.out_channels * geometry.in_channels // geometry.groups
+def _n_pairs(geometry: ConvGeometry) -> int:
+    """Return the number of connected pairs of output and input channel."""
+    return geometry.n_weights // math.prod((*geometry.tile, *geometry.kernel_shape))
+
+
+def layer_macs(geometry: ConvGeometry) -> int:
+    """Return the number of multiply-adds of a layer, including those with padding, by formula."""
+    return _n_pairs(geometry) * math.prod(axis.n_outputs * axis.n_taps for axis in geometry.axes)
 
 
 def layer_nonzeros(geometry: ConvGeometry) -> int:
@@ -184,7 +185,7 @@ def layer_nonzeros(geometry: ConvGeometry) -> int:
     >>> layer_nonzeros(ConvGeometry((3, 3), (2, 2)))
     16
     """
-    return n_pairs(geometry) * math.prod(_axis_nonzeros(axis) for axis in geometry.axes)
+    return _n_pairs(geometry) * math.prod(_axis_nonzeros(axis) for axis in geometry.axes)
 
 
 def _axis_taps_inside(axis: Axis) -> int:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.counts.layer_counts import Bias, LayerCounts, layer_counts
+from convmatrix.counts.layer_counts import COUNTED, Bias, LayerCounts, layer_counts
 from convmatrix.counts.parameters import parameter_counts, repeated_parameters
-from convmatrix.counts.storage import StorageBytes, csr_bytes, dia_bytes
+from convmatrix.counts.storage import NO_BYTES, StorageBytes, csr_bytes, dia_bytes
 from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.geometry import ConvGeometry
 from convmatrix.memory import in_words
@@ -34,8 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import DTypeLike
-
-_NO_BYTES = StorageBytes(0, 0, 0, 0)
 
 
 @dataclass(frozen=True, repr=False)
@@ -186,11 +183,11 @@ def node_counts(node: Node, dtype: DTypeLike = np.float64) -> LayerCounts:
 
 
 def _structure(node: Node, dtype: DTypeLike) -> LayerCounts:
-    """Return the counts of a node, of which those of the parameters are not used."""
+    """Return the counts of a node without its parameters."""
     operation, units = node.operation, math.prod(node.output_shape)
     item = validate.data_type(dtype).itemsize
     if isinstance(operation, Input):
-        return _no_counts(node.name, units=units)
+        return LayerCounts(node.name, units)
     if isinstance(operation, Convolution):
         return layer_counts(operation.geometry, operation.bias_sharing, dtype=dtype, name=node.name)
     if isinstance(operation, FullyConnected):
@@ -207,8 +204,6 @@ def _structure(node: Node, dtype: DTypeLike) -> LayerCounts:
             units=n_out,
             connections=pattern.n_entries,
             connections_inside=pattern.n_entries,
-            weights=0,
-            biases=0,
             nonzeros=nonzeros,
             macs=pattern.n_entries,
             entries=n_out * n_in,
@@ -218,12 +213,8 @@ def _structure(node: Node, dtype: DTypeLike) -> LayerCounts:
         return _pooling_counts(node, operation, dtype)
     if isinstance(operation, MatrixProduct):
         macs = units * node.input_shapes[0][-1]
-        return replace(_no_counts(node.name, units=units), connections=macs, connections_inside=macs, macs=macs)
-    return _no_counts(node.name)
-
-
-def _no_counts(name: str, *, units: int = 0) -> LayerCounts:
-    return LayerCounts(name, units, 0, 0, 0, 0, 0, 0, 0, _NO_BYTES)
+        return LayerCounts(node.name, units, macs, macs, macs=macs)
+    return LayerCounts(node.name)
 
 
 def _dense_counts(name: str, operation: FullyConnected, units: int, item: int) -> LayerCounts:
@@ -235,8 +226,6 @@ def _dense_counts(name: str, operation: FullyConnected, units: int, item: int) -
         units=units,
         connections=copies * (edges + biases),
         connections_inside=copies * edges,
-        weights=0,
-        biases=0,
         nonzeros=copies * edges,
         macs=copies * edges,
         entries=copies**2 * edges,
@@ -256,7 +245,7 @@ def _pooling_counts(node: Node, operation: Pooling, dtype: DTypeLike) -> LayerCo
     if operation.trained:
         size = replace(counts.bytes, kernel=channels * np.dtype(dtype).itemsize)
         return replace(counts, bytes=size)
-    return replace(counts, nonzeros=0, macs=0, entries=0, bytes=_NO_BYTES)
+    return replace(counts, nonzeros=0, macs=0, entries=0, bytes=NO_BYTES)
 
 
 def total_counts(counts: Sequence[LayerCounts], name: str = "total") -> LayerCounts:
@@ -268,14 +257,8 @@ def total_counts(counts: Sequence[LayerCounts], name: str = "total") -> LayerCou
     >>> total_counts([layer for layer in layers if layer.name.startswith("conv")]).macs
     665784864
     """
-    n_bytes = StorageBytes(0, 0, 0, 0)
-    for layer in counts:
-        n_bytes += layer.bytes
-    sums = {
-        field: sum(getattr(layer, field) for layer in counts)
-        for field in ("units", "connections", "connections_inside", "weights", "biases", "nonzeros", "macs", "entries")
-    }
-    return LayerCounts(name=name, **sums, bytes=n_bytes)
+    sums = {field: sum(getattr(layer, field) for layer in counts) for field in COUNTED}
+    return LayerCounts(name, **sums, bytes=sum((layer.bytes for layer in counts), NO_BYTES))
 
 
 # --- nodes as version 0.1 made them ----------------------------------------------------------------------------------

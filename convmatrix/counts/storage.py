@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -45,6 +45,9 @@ class StorageBytes:
     def __add__(self, other: StorageBytes) -> StorageBytes:
         dia = None if self.dia is None or other.dia is None else self.dia + other.dia
         return StorageBytes(self.dense + other.dense, self.csr + other.csr, dia, self.kernel + other.kernel)
+
+
+NO_BYTES: Final = StorageBytes(0, 0, 0, 0)
 
 
 def csr_bytes(nonzeros: int, n_rows: int, n_columns: int, item: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -50,12 +51,6 @@ def block_levels(geometry: ConvGeometry, order: str = "C") -> list[Level]:
     The matrix consists of blocks, one per pair of channels; each is the product of the matrices of the axes, so that
     blocks of the first axis contain blocks of the second, and so on. In order "F" the levels are reversed.
 
-    Parameters
-    ----------
-    geometry : ConvGeometry
-        Of any size.
-    order : {"C", "F"}
-
     Examples
     --------
     >>> from convmatrix import ConvGeometry
@@ -67,7 +62,7 @@ def block_levels(geometry: ConvGeometry, order: str = "C") -> list[Level]:
     axis 1 - 112 x 112, Toeplitz but for 1 + 1 rows at the ends (reflect), 3 diagonals (-1 to 1)
     """
     g = geometry
-    pairs = sum(map(sum, g.connections)) if g.connections is not None else g.out_channels * g.in_channels // g.groups
+    pairs = g.n_weights // math.prod((*g.tile, *g.kernel_shape))
     whole = pairs == g.out_channels * g.in_channels
     joined = "all pairs connected" if whole else f"{pairs} of {g.out_channels * g.in_channels} pairs connected"
     levels = [Level("channels", (g.out_channels, g.in_channels), joined, "")]
@@ -181,10 +176,20 @@ def _picture(level: Level, runs: dict[str, list[tuple[int, int, int, int]]], *, 
             shapes.append(f'<path d="{path}" {pen}/>')
     drawn = "".join(shapes)
     drawn = f'<g transform="matrix(0 1 1 0 0 0)">{drawn}</g>' if transposed else drawn
-    frame = f'<rect width="{width:.4g}" height="{height:.4g}" fill="#fff" stroke="#888"/>'
+    return svg_figure(f"{level.name}: {level}", width, height, drawn, level.name, ' style="margin: 0"')
+
+
+def svg_figure(title: str, width: float, height: float, shapes: str, caption: str, look: str = "") -> str:
+    """Return shapes on white paper as an SVG picture with a margin of one pixel, and a caption; ``look`` is its style.
+
+    Examples
+    --------
+    >>> svg_figure("one dot", 2, 2, '<circle r="1"/>', "a dot").count("<rect")
+    1
+    """
     outer = f"{width + 2:.4g}", f"{height + 2:.4g}"
     return (
-        f'<figure style="margin: 0"><svg xmlns="http://www.w3.org/2000/svg" role="img" width="{outer[0]}" '
-        f'height="{outer[1]}" viewBox="-1 -1 {outer[0]} {outer[1]}"><title>{level.name}: {level}</title>'
-        f"{frame}{drawn}</svg><figcaption>{level.name}</figcaption></figure>"
+        f'<figure{look}><svg xmlns="http://www.w3.org/2000/svg" role="img" width="{outer[0]}" height="{outer[1]}" '
+        f'viewBox="-1 -1 {outer[0]} {outer[1]}"><title>{title}</title><rect width="{width:.4g}" '
+        f'height="{height:.4g}" fill="#fff" stroke="#888"/>{shapes}</svg><figcaption>{caption}</figcaption></figure>'
     )

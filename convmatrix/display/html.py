@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from convmatrix.display.block_structure import block_levels, level_pictures
+from convmatrix.display.block_structure import block_levels, level_pictures, svg_figure
 from convmatrix.display.palette import BROKEN, hex_code, is_light, key_colours
 from convmatrix.display.tables import Table, by, facts, headline
 from convmatrix.display.window import Position, Terms, unravel, weight_name, window_terms
@@ -40,15 +40,6 @@ def geometry_html(geometry: ConvGeometry) -> str:
     Entries are coloured by weight; an entry that is a sum of several weights is striped. Of a large matrix the
     structure is listed and drawn: the matrix of each axis, whose entries are the blocks of the next one.
 
-    Parameters
-    ----------
-    geometry : ConvGeometry
-
-    Returns
-    -------
-    str
-        Tables and inline ``<svg>``.
-
     Examples
     --------
     >>> from convmatrix import ConvGeometry
@@ -66,8 +57,7 @@ def geometry_html(geometry: ConvGeometry) -> str:
     }
     for name, value in g.options().items():
         if name == "connections":
-            n_pairs = sum(map(sum, g.connections or ()))
-            rows[name] = f"{n_pairs} of {g.out_channels} x {g.in_channels} channel pairs"
+            rows[name] = f"{len(g.channel_pairs)} of {g.out_channels} x {g.in_channels} channel pairs"
         elif name not in ("in_channels", "out_channels"):
             rows[name.replace("_", " ")] = str(value)
     table = facts("Transposed convolution layer" if g.transposed else "Convolution layer", rows).to_html()
@@ -100,17 +90,7 @@ def _structure(geometry: ConvGeometry) -> str:
 
 
 def pattern_html(pattern: Any) -> str:
-    """Return an index pattern as self-contained HTML, drawn as `geometry_html` draws a layer.
-
-    Parameters
-    ----------
-    pattern : WeightPattern
-        The pattern of a layer, or one created from triplets.
-
-    Returns
-    -------
-    str
-        A ``<table>`` and an inline ``<svg>``.
+    """Return a `WeightPattern` as self-contained HTML, drawn as `geometry_html` draws a layer.
 
     Examples
     --------
@@ -219,13 +199,14 @@ def _matrix_figure(
     labelled = longest <= _LONGEST_LABEL and n_rows <= _MOST_LABELLED_ROWS and n_columns * width <= _WIDEST_LABELLED
     height = _LABELLED_CELL if labelled else _CELL if max(window) <= _WINDOW else _SMALL_CELL
     width = width if labelled else height
-    shapes = [f'<rect width="{n_columns * width}" height="{n_rows * height}" fill="#fff" stroke="#888"/>']
+    shapes = ""
     for (row, column), terms in entries.items():
         weights = tuple(weight for weight, _ in terms)
         x, y, stripe = column * width, row * height, width / len(weights)
-        cell = (
-            f"<title>{labels[row, column]} at {position(row, column)}; {_weight_indices(weights, weight_shape)}</title>"
+        indices = ", ".join(
+            f"w{weight} = weights{list(unravel(weight, weight_shape))}" for weight in sorted(set(weights))
         )
+        cell = f"<title>{labels[row, column]} at {position(row, column)}; {indices}</title>"
         for number, weight in enumerate(weights):
             box = f'x="{x + number * stripe:g}" y="{y}" width="{stripe:g}" height="{height}"'
             cell += f'<rect {box} fill="{hex_code(colours[weight])}"/>'
@@ -237,23 +218,9 @@ def _matrix_figure(
                 f'<text x="{x + width / 2:g}" y="{y + height / 2:g}" {ink} text-anchor="middle" '
                 f'dominant-baseline="central">{labels[row, column]}</text>'
             )
-        shapes.append(f"<g>{cell}</g>")
-    attributes = 'font-size="11" font-family="monospace"'
-    title = "The weight at each position of the matrix"
-    return _figure(title, n_columns * width, n_rows * height, shapes, caption, attributes)
-
-
-def _weight_indices(weights: tuple[int, ...], weight_shape: tuple[int, ...]) -> str:
-    return ", ".join(f"w{weight} = weights{list(unravel(weight, weight_shape))}" for weight in sorted(set(weights)))
-
-
-def _figure(title: str, width: int, height: int, shapes: list[str], caption: str, attributes: str = "") -> str:
-    """Return an SVG picture with a margin of one pixel, and its caption."""
-    return (
-        f'<figure><svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width + 2}" height="{height + 2}" '
-        f'viewBox="-1 -1 {width + 2} {height + 2}" {attributes}><title>{title}</title>{"".join(shapes)}</svg>'
-        f"<figcaption>{caption}</figcaption></figure>"
-    )
+        shapes += f"<g>{cell}</g>"
+    shapes = f'<g font-size="11" font-family="monospace">{shapes}</g>'
+    return svg_figure("The weight at each position of the matrix", n_columns * width, n_rows * height, shapes, caption)
 
 
 def _broken_outputs(broken: NDArray[np.bool_]) -> str:
@@ -264,15 +231,13 @@ def _broken_outputs(broken: NDArray[np.bool_]) -> str:
     side = _OUTPUT_CELL if max(plane.shape) <= _LARGEST_OUTPUT // 2 else _SMALL_OUTPUT_CELL
     height, width = plane.shape[0] * side, plane.shape[1] * side
     arm = side * 3 // 8
-    shapes = [f'<rect width="{width}" height="{height}" fill="#fff" stroke="#888"/>']
+    shapes = ""
     for (y, x), crossed in np.ndenumerate(plane):
         left, top, fill = x * side, y * side, "#f4c9ad" if crossed else "#fff"
-        shapes.append(f'<rect x="{left}" y="{top}" width="{side}" height="{side}" fill="{fill}" stroke="#bbb"/>')
+        shapes += f'<rect x="{left}" y="{top}" width="{side}" height="{side}" fill="{fill}" stroke="#bbb"/>'
         if crossed:
             start = f"M{left + side // 2 - arm // 2} {top + side // 2 - arm // 2}"
-            shapes.append(
-                f'<path d="{start}l{arm} {arm}m0 {-arm}l{-arm} {arm}" stroke="{BROKEN}" stroke-width="{side // 8}" '
-                'fill="none"/>'
-            )
+            pen = f'stroke="{BROKEN}" stroke-width="{side // 8}" fill="none"'
+            shapes += f'<path d="{start}l{arm} {arm}m0 {-arm}l{-arm} {arm}" {pen}/>'
     title = "Outputs of channel 0 that break the symmetry" if broken.ndim > 1 else "Outputs that break the symmetry"
-    return _figure(title, width, height, shapes, f"{title} (&#10005;)")
+    return svg_figure(title, width, height, shapes, f"{title} (&#10005;)")

@@ -53,14 +53,9 @@ def palette(n_weights: int) -> list[Rgb]:
 
 
 def key_colours(keys: Iterable[Any], n_weights: int | None = None) -> dict[Any, Rgb]:
-    """Return one colour per distinct key; in a layer with at most 16 weights each weight always has the same colour.
+    """Return one colour per distinct key: a value, or a weight of a layer with a number of weights.
 
-    Parameters
-    ----------
-    keys : iterable
-        Weight numbers, or values.
-    n_weights : int, optional
-        Number of weights of the layer.
+    In a layer with at most 16 weights each weight always has the same colour.
 
     Examples
     --------

@@ -67,14 +67,7 @@ def _fitting(text: str, width: int) -> str:
 
 
 def text_table(rows: Sequence[Row], left: int = 1) -> str:
-    """Return rows of cells as aligned columns.
-
-    Parameters
-    ----------
-    rows : sequence of sequence of str
-        The first one is the header.
-    left : int
-        Number of columns that are aligned to the left; the others are aligned to the right.
+    """Return rows of cells as aligned columns, the first ``left`` of them to the left and the others to the right.
 
     Examples
     --------
@@ -96,13 +89,7 @@ def text_table(rows: Sequence[Row], left: int = 1) -> str:
 
 
 def column_widths(rows: Sequence[Row]) -> list[int]:
-    """Return the width of each column.
-
-    Examples
-    --------
-    >>> column_widths([["layer", "weights"], ["output", "150"]])
-    [6, 7]
-    """
+    """Return the width of each column."""
     return [max(map(text_width, column)) for column in zip(*rows, strict=True)]
 
 
@@ -131,50 +118,6 @@ def markdown_table(rows: Sequence[Row], left: int = 1) -> str:
     marks = ["---"] * left + ["---:"] * (len(header) - left)
     lines = [[one_line(cell).replace("|", r"\|") for cell in row] for row in [header, marks, *body]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def html_table(rows: Sequence[Row], caption: str, left: int = 1, *, totals: int = 0, header: bool = True) -> str:
-    """Return rows of cells as an HTML table with all text escaped; colours are those of the page.
-
-    Parameters
-    ----------
-    rows : sequence of sequence of str
-        Without a header, the first cell of each row is the name of the others.
-    caption : str
-    left : int
-        Number of columns that are aligned to the left.
-    totals : int
-        Number of final rows that are totals.
-    header : bool
-        Whether the first row is a header.
-
-    Examples
-    --------
-    >>> html = html_table([["layer", "weights"], ["<C1>", "150"]], "LeNet-5")
-    >>> "&lt;C1&gt;" in html, html.count("<tr>")
-    (True, 2)
-    """
-
-    def line(row: Row, *, names: int) -> str:
-        cells = ""
-        for number, cell in enumerate(row):
-            tag, style = "th" if number < names else "td", "left" if number < left else "right; white-space: nowrap"
-            cells += f'<{tag} style="text-align: {style}">{escape(one_line(cell))}</{tag}>'
-        return f"<tr>{cells}</tr>"
-
-    head, body = rows[: int(header)], rows[int(header) :]
-    split = len(body) - totals
-    parts = {
-        "thead": [line(row, names=len(row)) for row in head],
-        "tbody": [line(row, names=0 if header else 1) for row in body[:split]],
-        "tfoot": [line(row, names=len(row)) for row in body[split:]],
-    }
-    inner = "".join(f"<{tag}>{''.join(lines)}</{tag}>" for tag, lines in parts.items() if lines)
-    # A dollar sign in a name is not mathematics.
-    return (
-        f'<table class="tex2jax_ignore mathjax_ignore"><caption style="text-align: left">{escape(one_line(caption))}'
-        f"</caption>{inner}</table>"
-    )
 
 
 @dataclass(frozen=True)
@@ -226,12 +169,35 @@ class Table:
         return "\n".join([one_line(mark + self.title), text_table(rows, self.left), *self.notes])
 
     def to_html(self) -> str:
-        """Return the table as HTML."""
+        """Return the table as HTML with all text escaped; colours are those of the page."""
         badge = "" if self.holds is None else headline(self.answer, self.title, holds=self.holds)
-        caption = self.title if self.holds is None else ""
-        table = html_table(self._shown, caption, self.left, totals=self.totals, header=self.header)
+        table = self._html_rows() if self.rows else ""
         below = "".join(f"<p>{escape(one_line(note))}</p>" for note in self.notes)
-        return f'<div style="overflow: auto; max-height: 40em">{badge}{table if self.rows else ""}{below}</div>'
+        return f'<div style="overflow: auto; max-height: 40em">{badge}{table}{below}</div>'
+
+    def _html_rows(self) -> str:
+        head, body = self._shown[: int(self.header)], self._shown[int(self.header) :]
+        split = len(body) - self.totals
+        parts = {
+            "thead": [self._html_row(row, names=len(row)) for row in head],
+            "tbody": [self._html_row(row, names=0 if self.header else 1) for row in body[:split]],
+            "tfoot": [self._html_row(row, names=len(row)) for row in body[split:]],
+        }
+        inner = "".join(f"<{tag}>{''.join(lines)}</{tag}>" for tag, lines in parts.items() if lines)
+        caption = escape(one_line(self.title)) if self.holds is None else ""
+        # A dollar sign in a name is not mathematics.
+        return (
+            f'<table class="tex2jax_ignore mathjax_ignore"><caption style="text-align: left">{caption}</caption>'
+            f"{inner}</table>"
+        )
+
+    def _html_row(self, row: Row, names: int) -> str:
+        cells = ""
+        for number, cell in enumerate(row):
+            tag = "th" if number < names else "td"
+            style = "left" if number < self.left else "right; white-space: nowrap"
+            cells += f'<{tag} style="text-align: {style}">{escape(one_line(cell))}</{tag}>'
+        return f"<tr>{cells}</tr>"
 
     @property
     def _shown(self) -> list[Row]:
@@ -288,4 +254,15 @@ def by(sizes: Sequence[int]) -> str:
     >>> by((3, 5)), by(())
     ('3 x 5', '1')
     """
-    return " x ".join(map(str, sizes)) if sizes else "1"
+    return " x ".join(map(str, sizes)) or "1"
+
+
+def by_x(sizes: Sequence[int]) -> str:
+    """Return sizes as text without blanks, as on the command line.
+
+    Examples
+    --------
+    >>> by_x((3, 32, 32)), by_x(())
+    ('3x32x32', '1')
+    """
+    return "x".join(map(str, sizes)) or "1"

@@ -40,21 +40,8 @@ def window_weights(
 def window_terms(geometry: ConvGeometry, rows: range, columns: range, order: str = "C") -> dict[Position, Terms]:
     """Return the weights of each entry in a window of a layer's matrix, computed directly from the one-axis rule.
 
-    The cost depends on the size of the window, not on that of the layer.
-
-    Parameters
-    ----------
-    geometry : ConvGeometry
-    rows, columns : range
-        The window.
-    order : {"C", "F"}
-        How input and output are flattened.
-
-    Returns
-    -------
-    dict of (row, column) to tuple of (int, int)
-        Weight indices in ascending order (C order of `ConvGeometry.weight_shape`) and the coefficient of each; more
-        than one pair if an entry is a sum.
+    An entry has weight indices in ascending order (C order of `ConvGeometry.weight_shape`), each with its coefficient;
+    more than one if it is a sum. The cost depends on the size of the window, not on that of the layer.
 
     Examples
     --------

@@ -1,16 +1,25 @@
 // Two layers in a row: the product of their matrices, and the receptive field of each output in the input.
 // An entry is {column, weights: [], factors: [], value, paths}: paths counts the hidden units between output and pixel.
 
-/** Return the settings of the layer that follows another: it reads the outputs of that one. */
-function followingSettings(first, settings, second) {
-  const { outputShape, outChannels, order, flip } = first;
-  return { ...second, input_shape: outputShape, in_channels: outChannels, order, flip, transposed: false };
+/** Return settings of a second layer: some taps per axis, one output channel, weights counted from 1 in each channel. */
+function secondSettings(nAxes, inChannels, taps, padding, boundary) {
+  const each = (value) => new Array(nAxes).fill(value);
+  return {
+    kernel_shape: each(taps),
+    stride: each(1),
+    dilation: each(1),
+    padding: each(padding),
+    boundary,
+    out_channels: 1,
+    weights: Array.from({ length: inChannels * taps ** nAxes }, (_, index) => (index % taps ** nAxes) + 1),
+  };
 }
 
-/** Return the layer that follows another; a setting that is impossible belongs to the second layer. */
-function followingLayer(first, settings, limit = LIMIT) {
+/** Return the layer that reads the outputs of another; a setting that is impossible belongs to the second layer. */
+function followingLayer({ outputShape, outChannels, order, flip }, { second }) {
   try {
-    return describeLayer(followingSettings(first, settings, settings.second), limit);
+    const given = { input_shape: outputShape, in_channels: outChannels, order, flip, transposed: false };
+    return describeLayer({ ...second, ...given });
   } catch (error) {
     if (!(error instanceof SettingError)) throw error;
     throw new SettingError(`second layer: ${error.message}`, error.control && `second_${error.control}`);

@@ -112,12 +112,8 @@ function commutatorMatrix(layer, matrix, shift) {
 
 /** Return pairs [weight, factor] of what the first entry has more than the second, either of which may be missing. */
 function factorDifferences(first, second) {
-  const totals = new Map();
-  for (const [entry, sign] of [
-    [first, 1],
-    [second, -1],
-  ]) {
-    entry?.weights.forEach((weight, n) => totals.set(weight, (totals.get(weight) ?? 0) + sign * entry.factors[n]));
-  }
-  return [...totals].filter(([, factor]) => factor).sort(([a], [b]) => a - b);
+  const pairs = (entry, sign) => entry?.weights.map((weight, n) => [weight, sign * entry.factors[n]]) ?? [];
+  return totals([...pairs(first, 1), ...pairs(second, -1)])
+    .filter(([, factor]) => factor)
+    .sort(([a], [b]) => a - b);
 }

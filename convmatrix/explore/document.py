@@ -20,7 +20,6 @@ from convmatrix.display.palette import BROKEN, DISTINCT, RAMP
 from convmatrix.geometry import ConvGeometry
 
 if TYPE_CHECKING:
-    from importlib.resources.abc import Traversable
     from pathlib import Path
 
     from numpy.typing import ArrayLike
@@ -32,6 +31,7 @@ _LARGEST_NUMBER: Final = 10**9  # of a setting: all positions are then exact in 
 _LARGEST_EXACT: Final = 2**53  # integers up to here are exact in JavaScript
 _PAGE_SHOWS: Final = "the page shows layers with one shared kernel, all channels connected, and one or two axes"
 _DEFAULT: Final = ConvGeometry((5, 5), (3, 3), padding="same")
+_FOLDER: Final = files("convmatrix.explore")
 _STYLES: Final = "layout controls pictures media"
 _SCRIPTS: Final = (  # each script uses those before it
     "rule layer matrix commutator chain marks words grid stage plot code controls kernel photograph view picture gif "
@@ -89,8 +89,9 @@ def page(geometry: ConvGeometry | None = None, kernel: ArrayLike | None = None, 
         "largest": _LARGEST_NUMBER,
         "boundaries": BOUNDARIES,
         "signed": SIGNED,
+        "paddings": validate.PADDING_WORDS,
         "vectors": _test_vectors(),
-        "photograph": "data:image/jpeg;base64," + base64.b64encode(_resource("photograph.jpg").read_bytes()).decode(),
+        "photograph": "data:image/jpeg;base64," + base64.b64encode((_FOLDER / "photograph.jpg").read_bytes()).decode(),
         "settings": settings,
         "weights": _weights(kernel, g),
         "colours": {"distinct": DISTINCT, "ramp": RAMP},
@@ -149,20 +150,10 @@ def _settings(geometry: ConvGeometry, order: str) -> dict[str, Any]:
         largest = int(np.max(getattr(g, name)))
         if largest > _LARGEST_NUMBER:
             raise ValueError(f"{name} must be at most {_LARGEST_NUMBER} on the page, but is {largest}; reduce it")
-    return {
-        "input_shape": g.input_shape,
-        "kernel_shape": g.kernel_shape,
-        "in_channels": g.in_channels,
-        "out_channels": g.out_channels,
-        "transposed": g.transposed,
-        "stride": g.stride,
-        "dilation": g.dilation,
-        "padding": [pair if any(pair) else "valid" for pair in g.padding],
-        "output_padding": g.output_padding,
-        "boundary": g.boundary,
-        "flip": g.flip,
-        "order": order,
-    }
+    shapes = ("input_shape", "kernel_shape", "in_channels", "out_channels", "transposed")
+    options = ("stride", "dilation", "output_padding", "boundary", "flip")
+    padding = [pair if any(pair) else "valid" for pair in g.padding]
+    return {name: getattr(g, name) for name in (*shapes, *options)} | {"padding": padding, "order": order}
 
 
 def _test_vectors() -> dict[str, list[Any]]:
@@ -177,7 +168,7 @@ def _test_vectors() -> dict[str, list[Any]]:
             terms.append((boundary, size, position, sorted(term for term in totals.items() if term[1])))
     sizes: list[Any] = []
     for transposed, size, taps, stride, dilation in itertools.product((False, True), (1, 5), (1, 4), (1, 3), (1, 2)):
-        for padding in ("valid", "same", "same_lower", "full", (1, 2)):
+        for padding in (*validate.PADDING_WORDS, (1, 2)):
             resolve = transposed_axis if transposed else forward_axis
             try:
                 expected = resolve(0, size, dilation * (taps - 1) + 1, "", stride, padding, 0)
@@ -210,12 +201,8 @@ def _weights(kernel: ArrayLike | None, geometry: ConvGeometry) -> list[int | flo
     return [number + 0 for number in numbers]  # True and False become 1 and 0
 
 
-def _resource(name: str) -> Traversable:
-    return files("convmatrix.explore").joinpath(name)
-
-
 def _read(name: str) -> str:
-    return _resource(name).read_text(encoding="utf-8")
+    return (_FOLDER / name).read_text(encoding="utf-8")
 
 
 def _digest(text: str) -> str:

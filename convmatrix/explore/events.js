@@ -9,10 +9,7 @@ function chooseRow(row) {
 function pause() {
   clearInterval(state.timer);
   state.timer = null;
-  byId("play-icon").setAttribute("d", "M3 2l10 6-10 6z");
-  byId("play").setAttribute("aria-label", "Play");
-  byId("play").setAttribute("aria-pressed", "false");
-  byId("terms").setAttribute("aria-live", "polite");
+  showPlaying(false);
   linkSoon();
 }
 
@@ -22,10 +19,14 @@ function play() {
   if (wasPlaying) return;
   const step = () => chooseRow((state.row + 1) % state.model.shown.shape[0]);
   state.timer = setInterval(step, Number(byId("speed").value));
-  byId("play-icon").setAttribute("d", "M3 2h4v12H3zM9 2h4v12H9z");
-  byId("play").setAttribute("aria-label", "Pause");
-  byId("play").setAttribute("aria-pressed", "true");
-  byId("terms").setAttribute("aria-live", "off"); // so that screen readers do not read out every step
+  showPlaying(true);
+}
+
+function showPlaying(playing) {
+  byId("play-icon").setAttribute("d", playing ? "M3 2h4v12H3zM9 2h4v12H9z" : "M3 2l10 6-10 6z");
+  byId("play").setAttribute("aria-label", playing ? "Pause" : "Play");
+  byId("play").setAttribute("aria-pressed", playing);
+  byId("terms").setAttribute("aria-live", playing ? "off" : "polite"); // so that screen readers do not read every step
 }
 
 /** Step through the outputs with the keyboard. */
@@ -78,17 +79,18 @@ function stageFocus(grid, index) {
   return grid === page.left ? { column: index } : null;
 }
 
+function focusOn(focus) {
+  state.focus = focus;
+  drawFocus();
+}
+
 function listenToStage() {
   for (const grid of [page.left, page.middle, page.right]) {
     grid.addEventListener("pointermove", (event) => {
       const index = indexUnder(event);
-      state.focus = index === null ? null : stageFocus(grid, index);
-      drawFocus();
+      focusOn(index === null ? null : stageFocus(grid, index));
     });
-    grid.addEventListener("pointerleave", () => {
-      state.focus = null;
-      drawFocus();
-    });
+    grid.addEventListener("pointerleave", () => focusOn(null));
     grid.addEventListener("click", (event) => {
       const index = indexUnder(event);
       if (index === null) return;
@@ -110,13 +112,9 @@ function listenToMatrix() {
   const under = (event) => positionAt(svg, state.model, state.measures, event);
   svg.addEventListener("pointermove", (event) => {
     const position = under(event);
-    state.focus = position.column === undefined ? null : position;
-    drawFocus();
+    focusOn(position.column === undefined ? null : position);
   });
-  svg.addEventListener("pointerleave", () => {
-    state.focus = null;
-    drawFocus();
-  });
+  svg.addEventListener("pointerleave", () => focusOn(null));
   svg.addEventListener("click", (event) => {
     const position = under(event);
     state.pinned = position.column === undefined ? null : position;

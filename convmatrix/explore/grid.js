@@ -45,24 +45,19 @@ function drawGrid(svg, cells, room) {
 function cellTag(cell, x, y, side) {
   const data = cell.index === undefined ? "" : ` data-index="${cell.index}"`;
   const shade = cell.shade === undefined ? "" : ` fill-opacity="${(0.05 + 0.25 * cell.shade).toFixed(3)}"`;
-  const box = `x="${x}" y="${y}" width="${side}" height="${side}"`;
-  const tint = cell.tint ? `<rect ${box} class="path" fill-opacity="${cell.tint.toFixed(3)}"/>` : "";
-  const base =
-    `<rect ${box} class="cell ${cell.kind}"${shade}/>${tint}` +
-    (cell.broken ? `<rect ${box} class="broken-band"/>` : "");
+  const box = [x, y, side, side];
+  const tint = cell.tint ? rectTag(...box, "path", ` fill-opacity="${cell.tint.toFixed(3)}"`) : "";
+  const band = cell.broken ? rectTag(...box, "broken-band") : "";
+  const base = rectTag(...box, `cell ${cell.kind}`, shade) + tint + band;
   const ink = cell.weights?.length ? entryInk(cell.weights, cell.colours) : null;
   const style = cell.weights?.length > 1 ? "halo" : cell.kind === "ring" && !ink ? "faint" : "";
   const label = cell.label ? smallLabel(x, y, side, cell.label, ink, style) : "";
   const lowered = label || cell.broken ? y + side * 0.14 : y;
   const text = cellText(x, lowered, side, side, cell.text ?? "", ink, style);
   const fill = cell.weights?.length ? cellFill(x, y, side, side, cell.weights, cell.colours, !text && !label) : "";
-  const outline = cell.outline
-    ? `<rect x="${x + 1.5}" y="${y + 1.5}" width="${side - 3}" height="${side - 3}" class="${cell.outline}"/>`
-    : "";
+  const outline = cell.outline ? rectTag(x + 1.5, y + 1.5, side - 3, side - 3, cell.outline) : "";
   const arm = Math.max(side * 0.11, 2);
-  const cross = cell.broken
-    ? `<path d="M${x + side - 2 * arm - 3} ${y + 3}l${2 * arm} ${2 * arm}m0 ${-2 * arm}l${-2 * arm} ${2 * arm}" class="cross"/>`
-    : "";
+  const cross = cell.broken ? crossTag(x + side - arm - 3, y + 3 + arm, arm) : "";
   const title = cell.title ? `<title>${cell.title}</title>` : "";
   return `<g${data} class="${cell.kind}">${title}${base}${fill}${label}${text}${cross}${outline}</g>`;
 }

@@ -69,34 +69,46 @@ function randomDigit() {
   return RANDOM_DIGITS.state % 10;
 }
 
+/** The kernels to fill in: what the page calls them, and the weight at an index of a shape. */
+const KERNEL_FILLS = {
+  count: { words: "1, 2, 3, \u2026", weight: (index) => index + 1 },
+  mean: { words: "a mean filter", weight: (_, shape) => 1 / product(shape) },
+  difference: {
+    words: "a difference filter",
+    weight: (index, shape) => Math.sign((index % shape.at(-1)) - (shape.at(-1) - 1) / 2),
+  },
+  random: { words: "random digits", weight: () => randomDigit() - 4 },
+};
+
+const middleOf = (shape) => [0, ...shape.slice(1).map((size) => Math.floor(size / 2))];
+
+/** The images to fill in: what the page calls them, and the number at a place of a shape with channels. */
+const IMAGE_FILLS = {
+  random: { words: "random digits", number: () => randomDigit() },
+  count: { words: "1, 2, 3, \u2026", number: (place, shape) => ravel(place, shape, "C") + 1 },
+  edge: { words: "an edge", number: (place, shape) => (place.at(-1) >= middleOf(shape).at(-1) ? 9 : 0) },
+  impulse: { words: "an impulse", number: (place, shape) => (place.join() === middleOf(shape).join() ? 1 : 0) },
+  constant: { words: "all ones", number: () => 1 },
+  photograph: { words: "a photograph, 0 to 9", number: () => 1 }, // until it is decoded
+};
+
+/** Offer fills in a list. */
+function offerFills(id, fills) {
+  byId(id).append(...Object.entries(fills).map(([value, { words }]) => make("option", { value }, words)));
+}
+
 /** Return the weights of a named kernel, the same for each pair of channels. */
 function filledKernel(kind, [first, second, ...shape]) {
   const n = product(shape);
-  const centre = Math.floor(n / 2);
-  const along = shape.at(-1);
-  const kinds = {
-    count: (index) => index + 1,
-    mean: () => 1 / n,
-    difference: (index) =>
-      Math.sign((index % along) - (along - 1) / 2) * (shape.length === 1 || Math.abs(index - centre) <= along ? 1 : 0),
-    random: () => randomDigit() - 4,
-  };
-  return Array.from({ length: first * second * n }, (_, index) => kinds[kind](index % n));
+  return Array.from({ length: first * second * n }, (_, index) => KERNEL_FILLS[kind].weight(index % n, shape));
 }
 
 /** Return the numbers of a named image of a shape with channels, flattened in an order. */
 function filledImage(kind, shape, order) {
-  const centre = [0, ...shape.slice(1).map((size) => Math.floor(size / 2))];
   RANDOM_DIGITS.state = 20;
-  const kinds = {
-    count: (place) => ravel(place, shape, "C") + 1,
-    impulse: (place) => (place.join() === centre.join() ? 1 : 0),
-    edge: (place) => (place.at(-1) >= centre.at(-1) ? 9 : 0),
-    constant: () => 1,
-    random: () => randomDigit(),
-  };
-  const indices = Array.from({ length: product(shape) }, (_, index) => unravel(index, shape, "C"));
-  const photograph = kind === "photograph" && PHOTOGRAPH.planes;
-  const byRows = photograph ? photographNumbers(shape) : indices.map(kinds[kind] ?? kinds.constant);
+  const byRows =
+    kind === "photograph" && PHOTOGRAPH.planes
+      ? photographNumbers(shape)
+      : Array.from({ length: product(shape) }, (_, index) => IMAGE_FILLS[kind].number(unravel(index, shape, "C"), shape));
   return byRows.map((_, index) => byRows[ravel(unravel(index, shape, order), shape, "C")]);
 }

@@ -3,9 +3,16 @@
 const MOST_CHARACTERS = 30_000; // of a fragment
 const LINK_DELAY = 400; // milliseconds without a change before the address follows; browsers limit how often it may
 
-const choicesOf = (id) => [...byId(id).options].map(({ value }) => value);
 const VIEWS = ["layer", "transpose", "commutator", "chain"];
-const LAYER_KEYS = ["kernel_shape", "stride", "dilation", "padding", "boundary", "out_channels", "weights"];
+// What a layer has per axis: the usual value, if there is one, and functions that write and read a value.
+const PER_AXIS = {
+  kernel_shape: { read: numberFrom },
+  stride: { usual: 1, read: numberFrom },
+  dilation: { usual: 1, read: numberFrom },
+  padding: { usual: "valid", read: paddingFrom, write: (pad) => (Array.isArray(pad) ? pad.join(":") : pad) },
+  boundary: { usual: "zero", read: (_, text) => text },
+};
+const LAYER_KEYS = [...Object.keys(PER_AXIS), "out_channels", "weights"];
 const KEYS = [
   ...["input_shape", "in_channels", "transposed", "output_padding", "flip", "order"],
   ...LAYER_KEYS,
@@ -20,16 +27,10 @@ function fragmentOf({ settings, view, row, shift, image, pixels, labels, dense }
     if (String(value) !== String(usual)) parts.push(`${key}=${value}`);
   };
   const addLayer = (prefix, layer) => {
-    const each = (value) => layer.kernel_shape.map(() => value);
-    add(`${prefix}kernel_shape`, layer.kernel_shape);
-    add(`${prefix}stride`, layer.stride, each(1));
-    add(`${prefix}dilation`, layer.dilation, each(1));
-    add(
-      `${prefix}padding`,
-      layer.padding.map((pad) => (Array.isArray(pad) ? pad.join(":") : pad)),
-      each("valid"),
-    );
-    add(`${prefix}boundary`, layer.boundary, each("zero"));
+    for (const [name, { usual, write = String }] of Object.entries(PER_AXIS)) {
+      const values = layer[name].map(write);
+      add(`${prefix}${name}`, values, usual && values.map(() => usual));
+    }
     add(`${prefix}out_channels`, layer.out_channels, 1);
     add(`${prefix}weights`, layer.weights);
   };
@@ -84,15 +85,14 @@ function parseFragment(fragment) {
     throw new SettingError(`${key} has ${values.length} values, but input_shape has ${nAxes}`);
   };
   const each = (value) => inputShape.map(() => value);
-  const layerOf = (prefix) => ({
-    kernel_shape: perAxis(`${prefix}kernel_shape`, numbers(`${prefix}kernel_shape`, [])),
-    stride: perAxis(`${prefix}stride`, numbers(`${prefix}stride`, each(1))),
-    dilation: perAxis(`${prefix}dilation`, numbers(`${prefix}dilation`, each(1))),
-    padding: perAxis(`${prefix}padding`, list(`${prefix}padding`, each("valid"))).map(paddingFrom),
-    boundary: perAxis(`${prefix}boundary`, list(`${prefix}boundary`, each("zero"))),
-    out_channels: single(`${prefix}out_channels`, 1),
-    weights: numbers(`${prefix}weights`, []),
-  });
+  const layerOf = (prefix) => {
+    const layer = { out_channels: single(`${prefix}out_channels`, 1), weights: numbers(`${prefix}weights`, []) };
+    for (const [name, { usual, read }] of Object.entries(PER_AXIS)) {
+      const key = prefix + name;
+      layer[name] = perAxis(key, list(key)?.map((text) => read(key, text)) ?? (usual ? each(usual) : []));
+    }
+    return layer;
+  };
   const settings = {
     ...layerOf(""),
     input_shape: inputShape,
@@ -122,9 +122,9 @@ function parseFragment(fragment) {
     view,
     row,
     shift: found.has("shift") ? shift : null,
-    image: word("image", choicesOf("image")),
+    image: word("image", Object.keys(IMAGE_FILLS)),
     pixels,
-    labels: word("labels", choicesOf("labels")),
+    labels: word("labels", ["values", "names", "none"]),
     dense: word("dense", ["0", "1"]) === "1",
   };
 }
@@ -137,9 +137,9 @@ function numberFrom(key, text) {
 }
 
 /** Return an entry of a padding: a word, or a pair of numbers. */
-function paddingFrom(text) {
+function paddingFrom(key, text) {
   if (!text.includes(":")) return text;
-  const amounts = text.split(":").map((amount) => numberFrom("padding", amount));
+  const amounts = text.split(":").map((amount) => numberFrom(key, amount));
   if (amounts.length !== 2)
     throw new SettingError(`padding has ${amounts.length} numbers on an axis, but low:high are 2`);
   return amounts;

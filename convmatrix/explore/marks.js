@@ -54,9 +54,7 @@ function numberText(value) {
 
 /** Return the name of an entry: its weights with their factors, repeated ones as multiples, such as w0+2w2\u2212w3. */
 function weightName(weights, factors = weights.map(() => 1), letter = "w") {
-  const counts = new Map();
-  weights.forEach((weight, place) => counts.set(weight, (counts.get(weight) ?? 0) + factors[place]));
-  return [...counts]
+  return totals(weights.map((weight, place) => [weight, factors[place]]))
     .map(([weight, count], place) => `${signText(count, place > 0)}${factorText(count)}${letter}${weight}`)
     .join("");
 }
@@ -86,6 +84,14 @@ function make(tag, attributes = {}, ...children) {
   element.append(...children);
   return element;
 }
+
+/** Return a rectangle of SVG with a class. */
+const rectTag = (x, y, width, height, className, more = "") =>
+  `<rect x="${x}" y="${y}" width="${width}" height="${height}" class="${className}"${more}/>`;
+
+/** Return a cross around a point. */
+const crossTag = (x, y, arm) =>
+  `<path d="M${x - arm} ${y - arm}l${2 * arm} ${2 * arm}m0 ${-2 * arm}l${-2 * arm} ${2 * arm}" class="cross"/>`;
 
 /** Return an SVG cell: one colour, or stripes for the sum of several weights. */
 function cellFill(x, y, width, height, weights, colours, hatched) {

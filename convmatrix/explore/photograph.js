@@ -86,14 +86,10 @@ function rangeOf(numbers) {
 /** Draw numbers as an image, from black for the low end of a range to white for the high one; three planes are colours. */
 function drawPlanes(canvas, planes, [height, width], [low, high]) {
   const shade = (value) => (high > low ? (255 * (value - low)) / (high - low) : 128);
-  [canvas.width, canvas.height] = [width, height];
-  const context = canvas.getContext("2d");
-  const pixels = context.createImageData(width, height);
-  for (let at = 0; at < width * height; at += 1) {
-    const colour = [0, 1, 2].map((channel) => shade(planes[channel % planes.length][at]));
-    pixels.data.set([...colour, 255], 4 * at);
-  }
-  context.putImageData(pixels, 0, 0);
+  const colourAt = (at) => [0, 1, 2].map((channel) => shade(planes[channel % planes.length][at]));
+  drawPixels(canvas, [height, width], (row, set) => {
+    for (let column = 0; column < width; column += 1) set(column, colourAt(row * width + column));
+  });
 }
 
 /** Return the layer for the photograph, or an error that says why it has none. */

@@ -43,6 +43,11 @@ function fittingSide(shape, [width, height], zoom) {
  */
 function pixelImage(shape, drawRow) {
   const canvas = document.createElement("canvas");
+  drawPixels(canvas, shape, drawRow);
+  return canvas.toDataURL();
+}
+
+function drawPixels(canvas, shape, drawRow) {
   [canvas.height, canvas.width] = shape;
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(shape[1], shape[0]);
@@ -50,7 +55,6 @@ function pixelImage(shape, drawRow) {
     drawRow(row, (column, colour) => pixels.data.set([...colour, 255].slice(0, 4), 4 * (row * shape[1] + column)));
   }
   context.putImageData(pixels, 0, 0);
-  return canvas.toDataURL();
 }
 
 function imageTag(measures, shape, address) {
@@ -91,9 +95,9 @@ function entriesTag(model, measures) {
           ? ""
           : cellText(x, y, side, side, name, own.length ? entryInk(own, colours) : null, own.length > 1 ? "halo" : "");
       const fill = entry.paths
-        ? `<rect x="${x}" y="${y}" width="${side}" height="${side}" class="path" fill-opacity="${pathTint(entry.paths, most).toFixed(3)}"/>`
+        ? rectTag(x, y, side, side, "path", ` fill-opacity="${pathTint(entry.paths, most).toFixed(3)}"`)
         : cellFill(x, y, side, side, own, colours, !text && side >= 5);
-      const frame = side >= 4 ? `<rect x="${x}" y="${y}" width="${side}" height="${side}" class="frame"/>` : "";
+      const frame = side >= 4 ? rectTag(x, y, side, side, "frame") : "";
       parts.push(
         `<g data-row="${row}" data-column="${entry.column}" data-weights="${entryName(entry)}">${fill}${frame}${text}</g>`,
       );
@@ -125,9 +129,9 @@ function stripTag(vector, at, side, strip, upright) {
     .map((value, index) => {
       const [x, y] = upright ? [at[0], at[1] + index * side] : [at[0] + index * side, at[1]];
       const [width, height] = upright ? [strip, side] : [side, strip];
-      const opacity = (0.05 + 0.25 * shade(value)).toFixed(3);
-      const box = `x="${x}" y="${y}" width="${width}" height="${height}"`;
-      return `<rect ${box} class="cell sample" fill-opacity="${opacity}"/>${cellText(x, y, width, height, numberText(value), null)}`;
+      const opacity = ` fill-opacity="${(0.05 + 0.25 * shade(value)).toFixed(3)}"`;
+      const text = cellText(x, y, width, height, numberText(value), null);
+      return rectTag(x, y, width, height, "cell sample", opacity) + text;
     })
     .join("");
 }
@@ -140,10 +144,8 @@ function marksTag(model, measures) {
   for (let row = 0; row < model.shown.shape[0]; row += 1) {
     const y = top + (row + 0.5) * side;
     if (broken.has(row)) {
-      const arm = Math.min(side * 0.3, 4);
-      const x = side >= NUMBERED_CELL ? 5 : left / 2;
-      tags += `<rect x="${left}" y="${top + row * side}" width="${model.shown.shape[1] * side}" height="${side}" class="broken-band"/>`;
-      tags += `<path d="M${x - arm} ${y - arm}l${2 * arm} ${2 * arm}m0 ${-2 * arm}l${-2 * arm} ${2 * arm}" class="cross"/>`;
+      tags += rectTag(left, top + row * side, model.shown.shape[1] * side, side, "broken-band");
+      tags += crossTag(side >= NUMBERED_CELL ? 5 : left / 2, y, Math.min(side * 0.3, 4));
     }
     if (side >= NUMBERED_CELL) {
       tags += `<text x="${left - 4}" y="${y}" font-size="9" text-anchor="end" dominant-baseline="central" class="faint">${row}</text>`;
@@ -162,7 +164,8 @@ function drawMatrix(svg, model, side) {
   sizeSvg(svg, width, height);
   svg.innerHTML =
     hatchDefinitions() +
-    `<rect x="${left}" y="${top}" width="${columns * side}" height="${rows * side}" class="paper"/>${lines}<g class="underlay"></g>` +
+    rectTag(left, top, columns * side, rows * side, "paper") +
+    `${lines}<g class="underlay"></g>` +
     marksTag(model, measures) +
     entriesTag(model, measures) +
     stripTag(model.vector, [left, 0], side, strip, false) +
@@ -207,21 +210,19 @@ function gridLines({ left, top, side }, [rows, columns]) {
 function drawOverlay(svg, model, measures, focus) {
   const { left, top, side, strip, wide } = measures;
   const [rows, columns] = model.shown.shape;
-  const band = (x, y, width, height, className) =>
-    `<rect x="${x}" y="${y}" width="${width}" height="${height}" class="${className}"/>`;
-  const lit = [band(left, top + model.row * side, columns * side, side, "")];
-  let tags = band(left - 1, top + model.row * side - 1, columns * side + 2, side + 2, "row-band");
-  tags += band(left + columns * side + 9, top + model.row * side - 1, wide + 2, side + 2, "row-band");
-  for (const { column } of model.shown.rows[model.row]) tags += band(left + column * side, 0, side, strip, "read-band");
+  const lit = [rectTag(left, top + model.row * side, columns * side, side, "")];
+  let tags = rectTag(left - 1, top + model.row * side - 1, columns * side + 2, side + 2, "row-band");
+  tags += rectTag(left + columns * side + 9, top + model.row * side - 1, wide + 2, side + 2, "row-band");
+  for (const { column } of model.shown.rows[model.row]) tags += rectTag(left + column * side, 0, side, strip, "read-band");
   if (focus?.column !== undefined) {
-    tags += band(left + focus.column * side, 0, side, strip, "focus");
-    lit.push(band(left + focus.column * side, top, side, rows * side, ""));
+    tags += rectTag(left + focus.column * side, 0, side, strip, "focus");
+    lit.push(rectTag(left + focus.column * side, top, side, rows * side, ""));
   }
   for (const [row, column] of equalEntries(model, focus)) {
-    tags += band(left + column * side, top + row * side, side, side, "equal");
+    tags += rectTag(left + column * side, top + row * side, side, side, "equal");
   }
   if (focus?.row !== undefined && focus.column !== undefined) {
-    tags += band(left + focus.column * side - 1, top + focus.row * side - 1, side + 2, side + 2, "focus");
+    tags += rectTag(left + focus.column * side - 1, top + focus.row * side - 1, side + 2, side + 2, "focus");
   }
   svg.querySelector(".underlay").innerHTML = lit.join("");
   svg.querySelector(".overlay").innerHTML = tags;

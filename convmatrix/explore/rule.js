@@ -5,7 +5,7 @@ const START = JSON.parse(document.getElementById("start").textContent);
 const LIMIT = START.limit; // maximum number of rows, columns and weights
 const LARGEST_NUMBER = START.largest; // of a setting, so that all index arithmetic is exact
 const { boundaries: BOUNDARIES, signed: SIGNED } = START; // of the package; the signed ones read with coefficients
-const PADDING_WORDS = ["valid", "same", "same_lower", "full"];
+const PADDING_WORDS = START.paddings;
 const NOTHING = -1;
 
 /** A setting that does not define a layer: what is wrong with it, and the input in which it was typed. */
@@ -51,9 +51,14 @@ function readTerms(position, size, boundary) {
     [0, -2 * turns],
     [size - 1, 2 * turns + (phase < size ? 0 : 2)],
   ];
-  const totals = new Map();
-  for (const [sample, coefficient] of terms) totals.set(sample, (totals.get(sample) ?? 0) + coefficient);
-  return [...totals].filter(([, coefficient]) => coefficient);
+  return totals(terms).filter(([, coefficient]) => coefficient);
+}
+
+/** Return pairs [key, sum] of pairs [key, amount], in the order in which the keys first occur. */
+function totals(pairs) {
+  const found = new Map();
+  for (const [key, amount] of pairs) found.set(key, (found.get(key) ?? 0) + amount);
+  return [...found];
 }
 
 /** Split the padding of "same": an odd sample goes to the high end, or to the low end for "same_lower". */

@@ -2,8 +2,11 @@
 
 function start() {
   for (const prefix of ["", SECOND]) makeAxisControls(prefix);
-  byId(`${SECOND}kernel-fill`).innerHTML = byId("kernel-fill").innerHTML;
-  applySettings({ ...START.settings, weights: START.weights, second: initialSecond(START.settings) });
+  for (const prefix of ["", SECOND]) offerFills(`${prefix}kernel-fill`, { "": { words: "\u2026" }, ...KERNEL_FILLS });
+  offerFills("image", IMAGE_FILLS);
+  const { input_shape: shape, out_channels: channels, boundary } = START.settings;
+  const second = secondSettings(shape.length, channels, 3, "same", boundary);
+  applySettings({ ...START.settings, weights: START.weights, second });
   if (window.matchMedia("(max-width: 860px)").matches) byId("settings").open = false;
   listenToControls();
   listenToStage();
@@ -21,22 +24,6 @@ function start() {
     const message = `The rule of this page is not that of the package, so do not trust its matrices: ${differences[0]}`;
     showError("message", new SettingError(message));
   }
-}
-
-/** Return the settings of a second layer like the first: three taps per axis, one output channel. */
-function initialSecond({ input_shape: shape, boundary, out_channels: channels }) {
-  const each = (value) => shape.map(() => value);
-  const taps = each(3);
-  const weights = Array.from({ length: channels * product(taps) }, (_, index) => (index % product(taps)) + 1);
-  return {
-    kernel_shape: taps,
-    stride: each(1),
-    dilation: each(1),
-    padding: each("same"),
-    boundary,
-    out_channels: 1,
-    weights,
-  };
 }
 
 /** Write all settings of the layers into the inputs. */

@@ -82,20 +82,6 @@ function computeLayer() {
 
 const withMatrix = (layer) => ({ layer, matrix: layerMatrix(layer), colours: palette(layer.nWeights) });
 
-/** Return the settings of a second layer that is always possible: one weight per channel, which copies the output. */
-function copyingSettings(first) {
-  const each = (value) => first.axes.map(() => value);
-  return {
-    kernel_shape: each(1),
-    stride: each(1),
-    dilation: each(1),
-    padding: each("valid"),
-    boundary: each("zero"),
-    out_channels: 1,
-    weights: Array.from({ length: first.outChannels }, () => 1),
-  };
-}
-
 /** Return the shape and order to which typed numbers of an image belong, as text. */
 const imageKey = (layer) => `${vectorShape(layer, "input").join()} ${layer.order}`;
 
@@ -140,8 +126,10 @@ function update() {
     showPadding("", computed.layer);
     if (computed.second) showPadding(SECOND, computed.second.layer);
   } else if (state.view === "chain" && !state.base.second) {
-    state.settings = { ...state.settings, second: copyingSettings(state.base.layer) };
-    state.base.second = withMatrix(followingLayer(state.base.layer, state.settings));
+    const { layer } = state.base; // one tap, which copies the output, is always possible
+    const second = secondSettings(layer.axes.length, layer.outChannels, 1, "valid", layer.axes.map(() => "zero"));
+    state.settings = { ...state.settings, second };
+    state.base.second = withMatrix(followingLayer(layer, state.settings));
   }
   updateView();
 }
@@ -238,7 +226,7 @@ function drawFocus() {
   if (dense && byId("dense").checked) {
     const { left, top, side } = state.measures;
     const width = state.model.shown.shape[1] * side;
-    dense.innerHTML = `<rect x="${left - 1}" y="${top + state.row * side - 1}" width="${width + 2}" height="${side + 2}" class="row-band"/>`;
+    dense.innerHTML = rectTag(left - 1, top + state.row * side - 1, width + 2, side + 2, "row-band");
   }
 }
 

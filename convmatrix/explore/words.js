@@ -111,6 +111,13 @@ function termList(terms, total, model) {
   return make("ol", { class: "terms" }, ...chips, make("li", { class: "total" }, `= ${numberText(total)}`));
 }
 
+/** Return the terms of a row of a matrix times a vector of a side. */
+function entryTerms(entries, side, vector, order) {
+  return entries.map(({ column, weights, factors }) => {
+    return { weights, factors, name: nameAt(side, column, order), number: vector[column] };
+  });
+}
+
 /** Write the product of the current row term by term. */
 function writeTerms(model, target) {
   const { layer, row, view } = model;
@@ -120,12 +127,7 @@ function writeTerms(model, target) {
     return;
   }
   const entries = model.shown.rows[row];
-  const terms = entries.map(({ column, weights, factors }) => ({
-    weights,
-    factors,
-    name: nameAt(from, column, layer.order),
-    number: model.vector[column],
-  }));
+  const terms = entryTerms(entries, from, model.vector, layer.order);
   const result = nameAt(to, row, layer.order);
   const heading = make(
     "h3",
@@ -167,12 +169,7 @@ function chainTerms(model) {
   const { from, to } = sidesOf(model);
   const side = hiddenSide(model);
   const entries = second.matrix.rows[row];
-  const terms = entries.map(({ column, weights, factors }) => ({
-    weights,
-    factors,
-    name: nameAt(side, column, layer.order),
-    number: hidden[column],
-  }));
+  const terms = entryTerms(entries, side, hidden, layer.order);
   const result = nameAt(to, row, layer.order);
   const heading = `${result} = ${numberText(model.product[row])}: row ${row} of A\u2082 times h = A\u2081 x`;
   return [

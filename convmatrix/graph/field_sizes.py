@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import astuple, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.display.tables import ShownAsTable, Table
@@ -130,15 +131,15 @@ class _Windows:
         """Return the window of one unit that reads all units."""
         return _Windows(self.size + (self.n_units - 1) * self.stride, self.stride, self.start, 1)
 
-    def joined(self, other: _Windows) -> _Windows | None:
-        """Return the smallest windows that contain both; None if they move by different strides."""
+    def joined(self, other: _Windows) -> _Windows:
+        """Return the smallest windows that contain both; raise a ValueError if they move by different strides."""
         n_units = max(self.n_units, other.n_units)
         a, b = (w if w.n_units == n_units else replace(w, n_units=n_units, stride=0) for w in (self, other))
         if n_units == 1:
             a, b = replace(a, stride=max(a.stride, b.stride)), replace(b, stride=max(a.stride, b.stride))
         if a.stride != b.stride:
             if a.stride and b.stride:
-                return None
+                raise ValueError(f"the strides are {a.stride} and {b.stride}")
             a, b = (replace(w.whole(), n_units=n_units, stride=0) if w.stride else w for w in (a, b))
         start = min(a.start, b.start)
         return _Windows(max(a.start + a.size, b.start + b.size) - start, a.stride, start, n_units)
@@ -222,8 +223,7 @@ def receptive_field_sizes(network: Any) -> dict[str, FieldSize | str]:
 
 
 def _field_size(axes: tuple[_Windows, ...], input_shape: tuple[int, ...]) -> FieldSize:
-    sizes = ((axis.size, axis.stride, axis.start, axis.n_units) for axis in axes)
-    size, stride, start, n_units = zip(*sizes, strict=True)
+    size, stride, start, n_units = zip(*map(astuple, axes), strict=True)
     return FieldSize(size, stride, start, input_shape, n_units)
 
 
@@ -274,13 +274,13 @@ def _node_windows(node: Node, inputs: list[tuple[_Windows, ...]]) -> tuple[_Wind
     if operation.kind in _ENTRY_BY_ENTRY or (
         operation.kind == "concatenation" and getattr(operation, "axis", None) == 0
     ):
-        joined = [_smallest(axis) for axis in zip(*inputs, strict=True)]
-        if None not in joined:
-            return tuple(window for window in joined if window is not None)
-        raise ValueError(
-            f"node {node.name!r} joins branches ({', '.join(node.inputs)}) whose receptive fields move by different "
-            "strides; receptive_field gives the field of each unit"
-        )
+        try:
+            return tuple(functools.reduce(_Windows.joined, axis) for axis in zip(*inputs, strict=True))
+        except ValueError:
+            raise ValueError(
+                f"node {node.name!r} joins branches ({', '.join(node.inputs)}) whose receptive fields move by "
+                "different strides; receptive_field gives the field of each unit"
+            ) from None
     what = "transposed convolution" if geometry is not None else node.kind
     raise ValueError(
         f"node {node.name!r} ({what}) has units that read different numbers of inputs; receptive_field gives the field "
@@ -303,14 +303,6 @@ def _all_read(windows: _Windows, operation: Operation) -> _Windows:
     """Return the window of all units together, as that of a single unit or of each of the same number of units."""
     whole = windows.whole()
     return whole if isinstance(operation, Reduction) else replace(whole, stride=0, n_units=windows.n_units)
-
-
-def _smallest(axis: Sequence[_Windows]) -> _Windows | None:
-    """Return the smallest windows that contain those of all branches; None if there are none."""
-    result: _Windows | None = axis[0]
-    for window in axis[1:]:
-        result = None if result is None else result.joined(window)
-    return result
 
 
 def _rearranged(operation: Rearrangement, windows: tuple[_Windows, ...], node: Node) -> tuple[_Windows, ...] | None:

@@ -122,15 +122,11 @@ def receptive_field(network: Any, unit: int | Sequence[int]) -> NDArray[np.int64
     marked = np.zeros(math.prod(net.output_shape), dtype=bool)
     marked[flat_unit(net.output_shape, unit)] = True
     marks = {net.outputs[0]: marked.reshape(net.output_shape)}
-    for node in reversed(net.nodes):
-        mask = marks.pop(node.name, None)
-        if mask is None or isinstance(node.operation, Input):
-            if mask is not None:
-                return np.flatnonzero(mask)
-            continue
-        for source, read in zip(node.inputs, node.operation.reads(mask, node.input_shapes), strict=True):
-            marks[source] = marks[source] | read if source in marks else read
-    return np.zeros(0, dtype=np.int64)
+    for node in reversed(net.nodes[1:]):
+        if (mask := marks.pop(node.name, None)) is not None:
+            for source, read in zip(node.inputs, node.operation.reads(mask, node.input_shapes), strict=True):
+                marks[source] = marks[source] | read if source in marks else read
+    return np.flatnonzero(marks.get(net.input.name, False))
 
 
 def path_counts(network: Any, unit: int | Sequence[int]) -> NDArray[np.int64]:

@@ -83,13 +83,8 @@ def _edges(node: Node) -> Iterator[Iterator[tuple[int, int, dict[str, Any]]]]:
         return
     for matrix in path_matrices(node):
         entries = matrix.tocoo()
-        times = entries.data.tolist()
-        pairs = zip(entries.row.tolist(), entries.col.tolist(), strict=True)
-        yield (
-            (row, column, {"weight_index": None})
-            for (row, column), n in zip(pairs, times, strict=True)
-            for _ in range(n)
-        )
+        rows, columns = (np.repeat(places, entries.data).tolist() for places in entries.coords)
+        yield ((row, column, {"weight_index": None}) for row, column in zip(rows, columns, strict=True))
 
 
 def automorphisms(pattern: WeightPattern | ConvGeometry) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:

@@ -12,7 +12,17 @@ from convmatrix.geometry import ConvGeometry
 from convmatrix.graph.fields import chain_network, receptive_field
 from convmatrix.options import integer
 from convmatrix.pattern import WeightPattern
-from convmatrix.plotting.figures import COLOURS, PAGE_WIDTH, Palette, axes_of, size_of, weight_colours
+from convmatrix.plotting.figures import (
+    COLOURS,
+    PAGE_WIDTH,
+    Palette,
+    axes_of,
+    given_axes,
+    integer_ticks,
+    listed_colours,
+    size_of,
+    weight_colours,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,9 +97,9 @@ def plot_connections(
     units, edges = _highlighted(chain, sizes, given)
     spacing = min(0.75, (PAGE_WIDTH - 0.4) / max(sizes))  # inches between units
     colours_of = [weight_colours(pattern.n_weights, palette) for pattern in chain]
-    if (given_axes := ax if ax is not None else axes) is not None:
-        spacing = min(0.75, 0.95 * size_of(given_axes)[0] / (max(sizes) + 0.4))
-    figure, axes = axes_of(ax, axes, max(3.0, spacing * max(sizes) + 0.4), 1 + 1.3 * len(chain))
+    if (ax := given_axes(ax, axes)) is not None:
+        spacing = min(0.75, 0.95 * size_of(ax)[0] / (max(sizes) + 0.4))
+    figure, axes = axes_of(ax, max(3.0, spacing * max(sizes) + 0.4), 1 + 1.3 * len(chain))
     positions = [np.arange(size) - (size - 1) / 2 for size in sizes]
     for layer, pattern in enumerate(chain):
         colours = colours_of[layer]
@@ -188,17 +198,13 @@ def plot_receptive_field(
     height, width = image.shape
     scale = 4.5 / max(width, height)
     colours = weight_colours(2, ("#E4E4E4", COLOURS[4]) if palette is None else palette)
-    figure, axes = axes_of(ax, axes, max(width * scale, 4) + 0.7, max(height * scale, 0.5) + 0.9)
-    from matplotlib.colors import ListedColormap
-
-    listed = ListedColormap([tuple(colour) for colour in colours.tolist()])
-    axes.imshow(image, cmap=listed, vmin=0, vmax=1, interpolation="nearest")
+    figure, axes = axes_of(given_axes(ax, axes), max(width * scale, 4) + 0.7, max(height * scale, 0.5) + 0.9)
+    axes.imshow(image, cmap=listed_colours(colours), vmin=0, vmax=1, interpolation="nearest")
     if max(width, height) <= _MOST_GRID_LINES:
         axes.vlines(np.arange(1, width) - 0.5, -0.5, height - 0.5, colors="white", linewidth=0.8)
         axes.hlines(np.arange(1, height) - 0.5, -0.5, width - 0.5, colors="white", linewidth=0.8)
-    sides: list[Any] = [axes.xaxis, axes.yaxis]
-    for side in sides:
-        side.get_major_locator().set_params(integer=True)
+    integer_ticks(axes.xaxis)
+    integer_ticks(axes.yaxis)
     axes.set_title(f"unit {unit} reads {int(image.sum())} of {image.size} samples", fontsize=10)
     axes.set_xlabel("sample" if len(shape) == 1 else "column")
     if len(shape) == 1:

@@ -136,19 +136,32 @@ def _display_in_notebooks() -> None:
         tools.select_figure_formats(shell, {"retina"})
 
 
-def axes_of(ax: Axes | None, axes: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
-    """Return the figure and axes to draw into: the given axes, or those of a new figure of the given size in inches.
-
-    ``axes`` is the former name of ``ax``.
-    """
+def given_axes(ax: Axes | None, axes: Axes | None) -> Axes | None:
+    """Return the axes that were passed as ``ax``, or under its former name ``axes``, if any."""
     if ax is not None and axes is not None:
         raise ValueError("ax and axes exclude each other: axes is the former name of ax; pass ax")
-    given = axes if ax is None else ax
-    if given is not None:
+    return axes if ax is None else ax
+
+
+def axes_of(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
+    """Return the figure and axes to draw into: the given axes, or those of a new figure of the given size in inches."""
+    if ax is not None:
         _display_in_notebooks()
-        return cast("Figure", given.get_figure(root=True)), given
+        return cast("Figure", ax.get_figure(root=True)), ax
     figure = new_figure(width, height)
     return figure, figure.subplots()
+
+
+def listed_colours(colours: NDArray[np.float64]) -> Colormap:
+    """Return a colormap of matplotlib with exactly these colours, (n, 4)."""
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap([tuple(colour) for colour in colours.tolist()])
+
+
+def integer_ticks(axis: Any) -> None:
+    """Restrict the ticks of an axis to integers."""
+    axis.get_major_locator().set_params(integer=True)
 
 
 def size_of(axes: Axes) -> tuple[float, float]:

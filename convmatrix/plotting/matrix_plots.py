@@ -11,7 +11,16 @@ import numpy as np
 from convmatrix.display.palette import DISTINCT
 from convmatrix.geometry import ConvGeometry
 from convmatrix.pattern import WeightPattern
-from convmatrix.plotting.figures import PAGE_WIDTH, Palette, axes_of, ink_on, size_of, weight_colours
+from convmatrix.plotting.figures import (
+    PAGE_WIDTH,
+    Palette,
+    axes_of,
+    given_axes,
+    ink_on,
+    listed_colours,
+    size_of,
+    weight_colours,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -84,15 +93,16 @@ def plot_matrix(
         )
     pattern = pattern.pattern() if isinstance(pattern, ConvGeometry) else pattern
     colours = weight_colours(pattern.n_weights, palette)
-    given = ax if ax is not None else axes
+    ax = given_axes(ax, axes)
     few = max(n_out, n_in) <= _MOST_NAMED
     named = few if annotate is None else annotate
     cell = min(0.45, (PAGE_WIDTH - 1) / n_in if named else _LONGER_SIDE / max(n_out, n_in))  # inches
-    if given is not None:
-        cell = _cell_size(given, n_out, n_in)
+    if ax is not None:
+        width, height = size_of(ax)
+        cell = 0.85 * min(width / n_in, height / n_out)  # with room for the labels that the layout will still place
         named = few and cell >= _SMALLEST_NAMED if annotate is None else annotate
-    scale = given is None and not named and pattern.n_weights > len(DISTINCT)
-    figure, axes = axes_of(ax, axes, max(cell * n_in + 1 + scale, 4), max(cell * n_out, 0.5) + 0.9)
+    scale = ax is None and not named and pattern.n_weights > len(DISTINCT)
+    figure, axes = axes_of(ax, max(cell * n_in + 1 + scale, 4), max(cell * n_out, 0.5) + 0.9)
 
     image = np.full((n_out, n_in), -1, dtype=np.int64)
     image[pattern.rows[::-1], pattern.cols[::-1]] = pattern.weight_index[::-1]  # the first weight of an entry
@@ -115,12 +125,6 @@ def plot_matrix(
     axes.set_ylabel("output")
     axes.set_title(f"{n_out} x {n_in} matrix: {int(filled.sum())} entries, {pattern.n_weights} weights", fontsize=10)
     return figure
-
-
-def _cell_size(axes: Axes, n_out: int, n_in: int) -> float:
-    """Return the size of a cell in inches, with room for the labels that the layout will still place."""
-    width, height = size_of(axes)
-    return 0.85 * min(width / n_in, height / n_out)
 
 
 def _draw_stripes(axes: Axes, pattern: WeightPattern, colours: NDArray[np.float64]) -> set[tuple[int, int]]:
@@ -196,10 +200,9 @@ def _label_entries(
 def _add_scale(figure: Figure, axes: Axes, colours: NDArray[np.float64]) -> None:
     """Draw a colour scale of the weights beside the matrix."""
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import ListedColormap, Normalize
+    from matplotlib.colors import Normalize
     from matplotlib.ticker import MaxNLocator
 
-    listed = ListedColormap([tuple(colour) for colour in colours.tolist()])
-    weights = ScalarMappable(Normalize(-0.5, len(colours) - 0.5), listed)
+    weights = ScalarMappable(Normalize(-0.5, len(colours) - 0.5), listed_colours(colours))
     bar = figure.colorbar(weights, ax=axes, label="weight", shrink=0.8, ticks=MaxNLocator(8, integer=True))
     bar.ax.tick_params(length=0)

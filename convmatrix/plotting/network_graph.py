@@ -10,7 +10,7 @@ import numpy as np
 from convmatrix.display.palette import RAMP, hex_code
 from convmatrix.display.tables import one_line, shorten, text_width
 from convmatrix.network import Network, as_network
-from convmatrix.plotting.figures import PAGE_WIDTH, Palette, axes_of, colour_scale, ink_on
+from convmatrix.plotting.figures import PAGE_WIDTH, Palette, axes_of, colour_scale, given_axes, ink_on
 from convmatrix.report.node_measures import node_measures
 
 if TYPE_CHECKING:
@@ -67,13 +67,10 @@ def plot_network(
     positions = _positions(made)
     depth = int(max(-y for _, y in positions.values()))
     width = 1 + round(2 * max(abs(x) for x, _ in positions.values()))
-    measures = {node.name: node_measures(node) for node in made.nodes}
-    densities = {
-        name: found.nonzeros / found.entries for name, found in measures.items() if found.nonzeros and found.entries
-    }
+    densities = {node.name: density for node in made.nodes if (density := node_measures(node).density)}
     high = min(_TALLEST, max(1.6, _ROW * (depth + 1) * 1.4)) + 0.5
     wide = min(PAGE_WIDTH, max(4.0, _COLUMN * width + 1))
-    figure, axes = axes_of(ax, axes, wide, high)
+    figure, axes = axes_of(given_axes(ax, axes), wide, high)
     labels = {node.name: shorten(one_line(node.name), _LONGEST_LABEL) for node in made.nodes}
     if annotate:
         labels |= {name: f"{labels[name]}: {density:.2g}" for name, density in densities.items()}
@@ -82,9 +79,9 @@ def plot_network(
     for node in made.nodes:
         for source in node.inputs:
             _draw_edge(axes, positions[source], positions[node.name])
-    colours = _Colours(list(densities.values()), palette)
+    scale = _density_scale(list(densities.values()), palette)
     for node in made.nodes:
-        face = colours.of(densities.get(node.name))
+        face: Any = scale.to_rgba(densities[node.name]) if densities.get(node.name) else _WITHOUT_MATRIX
         x, y = positions[node.name]
         axes.text(
             x,
@@ -103,7 +100,7 @@ def plot_network(
     axes.set_axis_off()
     axes.set_title(f"{one_line(made.name)}: {len(made)} nodes", fontsize=10, parse_math=False)
     if densities:
-        colours.add_scale(figure, axes)
+        figure.colorbar(scale, ax=axes, label="density", shrink=0.6, fraction=0.06)
     return figure
 
 
@@ -151,21 +148,11 @@ def _draw_edge(axes: Axes, start: tuple[float, float], end: tuple[float, float])
     axes.add_patch(edge)
 
 
-class _Colours:
-    """The colours of densities on a logarithmic scale, from light (sparse) to dark (dense)."""
+def _density_scale(densities: list[float], palette: Palette | None) -> Any:
+    """Return the colours of densities on a logarithmic scale, from light (sparse) to dark (dense)."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import LogNorm
 
-    def __init__(self, densities: list[float], palette: Palette | None) -> None:
-        from matplotlib.cm import ScalarMappable
-        from matplotlib.colors import LogNorm
-
-        lowest = min((math.floor(math.log10(density)) for density in densities), default=-1)
-        colours = colour_scale([hex_code(colour) for colour in RAMP[::-1]] if palette is None else palette)
-        self._scale = ScalarMappable(LogNorm(10.0 ** min(lowest, -1), 1.0), colours)
-
-    def of(self, density: float | None) -> tuple[float, ...]:
-        """Return the colour of a density."""
-        return tuple(np.ravel(self._scale.to_rgba(np.array(density))).tolist()) if density else _WITHOUT_MATRIX
-
-    def add_scale(self, figure: Figure, axes: Axes) -> None:
-        """Draw the scale beside the graph."""
-        figure.colorbar(self._scale, ax=axes, label="density", shrink=0.6, fraction=0.06)
+    lowest = min((math.floor(math.log10(density)) for density in densities), default=-1)
+    colours = colour_scale([hex_code(colour) for colour in RAMP[::-1]] if palette is None else palette)
+    return ScalarMappable(LogNorm(10.0 ** min(lowest, -1), 1.0), colours)

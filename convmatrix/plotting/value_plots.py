@@ -15,7 +15,9 @@ from convmatrix.plotting.figures import (
     Palette,
     axes_of,
     colour_scale,
+    given_axes,
     ink_on,
+    integer_ticks,
     new_figure,
     real_values,
     size_of,
@@ -86,7 +88,7 @@ def plot_filters(
         figure = new_figure(max(side * columns, 1) + 1, max(side * rows * height / width, 1.3) + 0.2)
         grid: list[Any] = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
     else:
-        figure, ax = axes_of(ax, None, 0, 0)
+        figure, ax = axes_of(ax, 0, 0)
         ax.set_axis_off()
         side = size_of(ax)[0] / columns
         places = itertools.product(range(rows - 1, -1, -1), range(columns))
@@ -153,15 +155,14 @@ def plot_spectrum(
     if n_wrong := int(np.count_nonzero(~(np.isfinite(ordered) & (ordered >= 0)))):
         raise ValueError(f"values must be finite and not negative, but {n_wrong} of {ordered.size} are not")
     colours = _line_colours(palette)
-    figure, axes = axes_of(ax, axes, 4.5, 3.2)
+    figure, axes = axes_of(given_axes(ax, axes), 4.5, 3.2)
     if bins is not None:
         return _histogram(figure, axes, ordered, bins, label, colours)
     number = len(axes.lines)
     style, colour = _LINE_STYLES[number % len(_LINE_STYLES)], colours[number % len(colours)]
     marker = "o" if ordered.size == 1 else None  # a line through one point would be invisible
     axes.plot(np.arange(1, ordered.size + 1), ordered, style, marker=marker, color=colour, label=label)
-    locator: Any = axes.xaxis.get_major_locator()
-    locator.set_params(integer=True)
+    integer_ticks(axes.xaxis)
     axes.set_xlabel("index")
     axes.set_ylabel("singular value")
     axes.autoscale(axis="y")  # a limit set by an earlier call would cut off larger values
@@ -192,9 +193,8 @@ def _line_colours(palette: Palette | None) -> list[str]:
 
     if palette is None:
         return list(_LINE_COLOURS)
-    if isinstance(palette, str):
-        return [to_hex(tuple(colour)) for colour in weight_colours(len(_LINE_COLOURS), palette)]
-    return [to_hex(tuple(colour)) for colour in weight_colours(len(palette), palette)]
+    number = len(_LINE_COLOURS) if isinstance(palette, str) else len(palette)
+    return [to_hex(tuple(colour)) for colour in weight_colours(number, palette)]
 
 
 def plot_history(
@@ -235,12 +235,11 @@ def plot_history(
     if not curves:
         raise ValueError("history has 0 epochs, but a curve needs at least 1; train first")
     colours = _line_colours(palette)
-    figure, ax = axes_of(ax, None, 4.5, 3.2)
+    figure, ax = axes_of(ax, 4.5, 3.2)
     for (name, values), colour, style in zip(curves.items(), itertools.cycle(colours), itertools.cycle(_LINE_STYLES)):
         epochs = np.arange(1, len(values) + 1)
         ax.plot(epochs, values, style, marker="o" if len(values) < _FEW else None, ms=4, color=colour, label=name)
-    locator: Any = ax.xaxis.get_major_locator()
-    locator.set_params(integer=True)
+    integer_ticks(ax.xaxis)
     ax.set(xlabel="epoch", ylabel="loss" if metric is None else metric)
     if len(curves) > 1:
         ax.legend(frameon=False)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final
 
-from convmatrix.counts.layer_counts import layer_nonzeros, n_pairs
+from convmatrix.counts.layer_counts import layer_macs, layer_nonzeros
 from convmatrix.counts.networks import node_counts
 from convmatrix.counts.parameters import parameter_counts
 from convmatrix.network import (
@@ -73,6 +73,11 @@ class Measures:
     entries: int | None = None
     known: bool = True
 
+    @property
+    def density(self) -> float | None:
+        """Fraction of the entries of the matrix that are stored; None without a matrix."""
+        return self.nonzeros / self.entries if self.nonzeros is not None and self.entries else None
+
 
 UNKNOWN: Final = Measures(None, None, None, None, known=False)
 
@@ -119,16 +124,17 @@ def _structure(node: Node) -> Measures:
     """Return the measures of a node without its parameters."""
     operation, n_out = node.operation, math.prod(node.output_shape)
     entries = n_out * sum(math.prod(shape) for shape in node.input_shapes)
-    if isinstance(operation, Convolution | PatternMap | FullyConnected):
-        return _weighted(node, entries)
-    if isinstance(operation, Pooling):
-        return _pooling(node, operation, entries)
-    if isinstance(operation, Scale):
+    if isinstance(operation, Pooling) and operation.method == "max":
+        return Measures()
+    if isinstance(operation, Pooling) and not operation.trained:
+        return Measures(nonzeros=layer_nonzeros(node.geometry), entries=entries)
+    if isinstance(operation, Convolution | PatternMap | FullyConnected | Pooling):
+        nonzeros, macs = _products(node)
+        return Measures(multiply_adds=nonzeros, macs=macs, nonzeros=nonzeros, entries=entries)
+    if isinstance(operation, Scale | Concatenation):
         return Measures(nonzeros=n_out, entries=entries)
     if isinstance(operation, Addition):
         return Measures(nonzeros=len(node.inputs) * n_out, entries=entries)
-    if isinstance(operation, Concatenation):
-        return Measures(nonzeros=n_out, entries=entries)
     if isinstance(operation, Rearrangement):
         return Measures(nonzeros=_entries_read(node, operation), entries=entries)
     if isinstance(operation, Resize):
@@ -143,28 +149,12 @@ def _structure(node: Node) -> Measures:
     return Measures() if isinstance(operation, _WITHOUT_MATRIX) else UNKNOWN
 
 
-def _weighted(node: Node, entries: int) -> Measures:
-    """Return the measures of a convolution, a dense layer or a pattern."""
-    operation = node.operation
-    if isinstance(operation, Convolution):
-        g = operation.geometry
-        nonzeros = layer_nonzeros(g)
-        macs = n_pairs(g) * math.prod(axis.n_outputs * axis.n_taps for axis in g.axes)
-        return Measures(multiply_adds=nonzeros, macs=macs, nonzeros=nonzeros, entries=entries)
+def _products(node: Node) -> tuple[int, int]:
+    """Return the number of nonzeros of a node with weights, and of its multiply-adds with those on padding."""
+    if isinstance(node.operation, Convolution):
+        return layer_nonzeros(node.operation.geometry), layer_macs(node.operation.geometry)
     counts = node_counts(node)
-    return Measures(multiply_adds=counts.nonzeros, macs=counts.macs, nonzeros=counts.nonzeros, entries=entries)
-
-
-def _pooling(node: Node, operation: Pooling, entries: int) -> Measures:
-    """Return the measures of a pooling, which multiplies only if it has trained coefficients."""
-    if operation.method == "max":
-        return Measures()
-    geometry = node.geometry
-    nonzeros = layer_nonzeros(geometry)
-    if not operation.trained:
-        return Measures(nonzeros=nonzeros, entries=entries)
-    macs = node_counts(node).macs
-    return Measures(multiply_adds=nonzeros, macs=macs, nonzeros=nonzeros, entries=entries)
+    return counts.nonzeros, counts.macs
 
 
 def _entries_read(node: Node, operation: Rearrangement) -> int:

@@ -18,6 +18,7 @@ from convmatrix.atomic import atomic_write
 from convmatrix.display.tables import (
     ShownAsTable,
     Table,
+    by_x,
     column_widths,
     one_line,
     shorten,
@@ -58,21 +59,17 @@ def _number(name: str) -> Callable[[Row], str]:
 
 
 def _sizes(name: str) -> Callable[[Row], str]:
-    return lambda row: _ABSENT if row[name] is None else _by(row[name])
-
-
-def _by(shape: Sequence[int]) -> str:
-    return "x".join(map(str, shape)) if shape else "1"
+    return lambda row: _ABSENT if row[name] is None else by_x(row[name])
 
 
 def _shift(row: Row) -> str:
-    return _ABSENT if row["shift"] is None else "none" if row["only_identity"] else _by(row["shift"])
+    return _ABSENT if row["shift"] is None else "none" if row["only_identity"] else by_x(row["shift"])
 
 
 COLUMNS: Final = (
     Column("node", lambda row: one_line(row["name"]), 99),
     Column("kind", lambda row: one_line(row["kind"]), 11),
-    Column("input", lambda row: " + ".join(map(_by, row["input_shapes"])) or _ABSENT, 2),
+    Column("input", lambda row: " + ".join(map(by_x, row["input_shapes"])) or _ABSENT, 2),
     Column("output", _sizes("output_shape"), 13),
     Column("parameters", _number("parameters"), 15),
     Column("biases", _number("biases"), 0),
@@ -203,7 +200,7 @@ class Report(ShownAsTable):
         return Table(self._title(), self._cells(columns), _LEFT, totals=1, notes=notes, most_rows=_MANY_ROWS)
 
     def _title(self) -> str:
-        ends = f"{_by(self.network.input_shape)} -> {_by(self.network.output_shape)}"
+        ends = f"{by_x(self.network.input_shape)} -> {by_x(self.network.output_shape)}"
         return one_line(f"{self.network.name}: {ends}, {len(self.rows)} nodes")
 
     def _caution(self) -> str:

@@ -53,13 +53,13 @@ def report_rows(
 
 
 def _counts(measures: Measures, node: Node, item: int) -> Row:
-    nonzeros, entries, macs = measures.nonzeros, measures.entries, measures.macs
+    nonzeros, macs = measures.nonzeros, measures.macs
     n_out, n_in = math.prod(node.output_shape), sum(math.prod(shape) for shape in node.input_shapes)
     return {
         "parameters": measures.parameters,
         "biases": measures.biases,
         "nonzeros": nonzeros,
-        "density": nonzeros / entries if nonzeros is not None and entries else None,
+        "density": measures.density,
         "multiply_adds": measures.multiply_adds,
         "macs": macs,
         "flops": None if macs is None else 2 * macs,
