@@ -93,7 +93,7 @@ def test_light_networks_with_random_weights(name: str) -> None:
 def node_cases() -> list[tuple[Any, list[Any], list[Any]]]:
     """Return the cases of one node, with inputs and outputs, that the package makes.
 
-    Importing its modules makes them. Three cases pool 32 x 32 x 32 samples by loops, most of the time: here they have 8.
+    Importing its modules makes them. Three of them pool 32 x 32 x 32 samples by loops: here these have 8 x 8 x 8.
     """
     from onnx.backend.test.case import base
     from onnx.backend.test.case import node as cases
