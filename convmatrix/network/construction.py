@@ -46,8 +46,8 @@ class Node:
     def __post_init__(self) -> None:
         validate.instance("name", self.name, str, "give the node a name")
         validate.instance("operation", self.operation, Operation, "give one of convmatrix.network, such as Input")
-        inputs = (self.inputs,) if isinstance(self.inputs, str) else entries("inputs", self.inputs)
-        object.__setattr__(self, "inputs", inputs)
+        given: Any = self.inputs
+        object.__setattr__(self, "inputs", (given,) if isinstance(given, str) else entries("inputs", given))
 
     @property
     def kind(self) -> str:
