@@ -175,7 +175,7 @@ def _first_shape(node: Node) -> Shape:
 
 
 def topological(nodes: list[Node]) -> list[Node]:
-    """Return the nodes in an order in which each comes after what it reads: the given one where that is possible."""
+    """Return the nodes in an order in which each comes after those that it reads; the given order if it is one."""
     known = {node.name: node for node in nodes}
     for node in nodes:
         for source in node.inputs:
@@ -196,7 +196,7 @@ def topological(nodes: list[Node]) -> list[Node]:
 
 
 def with_sources(nodes: Sequence[Node], names: Iterable[str]) -> set[str]:
-    """Return some names of nodes, given in topological order, and those of all nodes that they depend on."""
+    """Return names and those of all nodes that they depend on; the nodes are in topological order."""
     needed = set(names)
     for node in reversed(nodes):
         if node.name in needed:

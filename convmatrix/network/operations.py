@@ -30,11 +30,11 @@ Shape = tuple[int, ...]
 
 
 class MissingWeightsError(ValueError):
-    """Values were asked of an operation that has no weights, such as a layer of a named architecture."""
+    """Values were requested from an operation without weights, such as a layer of a named architecture."""
 
 
 class UnknownOperatorError(ValueError):
-    """Something was asked that depends on an operation the package does not know."""
+    """A result was requested that depends on an operation that the package does not know."""
 
 
 class Operation(KeepsReadOnly, ABC):
