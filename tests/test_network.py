@@ -494,6 +494,7 @@ REFUSALS: list[tuple[Any, type[Exception], str]] = [
     (lambda: Resize((3,), cast("Any", "cubic")), ValueError, r"mode 'cubic'.*nearest, linear"),
     (lambda: Resize((3,), rounding=cast("Any", "up")), ValueError, r"rounding 'up'.*floor"),
     (lambda: Resize((3, 4), scales=(1.0,)), ValueError, r"scales has 1 entries \(\(1.0,\)\).* 2"),
+    (lambda: Resize((3, 4), scales=(1.0, 0.0)), ValueError, r"scales=\(1.0, 0.0\)"),
     (lambda: Pooling("max", trained=True), ValueError, r"trained.*max"),
     (lambda: Pooling("median"), ValueError, r"method 'median'"),
     (lambda: Elementwise("relu", {"slope": 1.0}), ValueError, r"slope"),

@@ -307,6 +307,12 @@ def test_names_of_nodes_are_those_of_modules():
     assert network["fc"].kind == "dense"
 
 
+def test_the_last_of_the_nodes_of_an_operator_has_its_name():
+    network = network_from_torch(Written(lambda m, x: torch.logsumexp(x, 2)), (3, 4))
+    assert network.outputs == ("logsumexp",)
+    assert network["logsumexp"].output_shape == (3,)
+
+
 def test_padding_of_a_module_belongs_to_its_convolution():
     network = network_from_torch(ZOO["padded_2d"][0](), (2, 8, 9))
     assert [network[str(i)].geometry.boundary[0] for i in range(4)] == ["zero", "circular", "reflect", "replicate"]

@@ -260,7 +260,8 @@ class NetworkBuilder(BatchedGraph):
         merged = x.merged or (1, 1)
         wide = Tensor(x.node, x.shape, x.batch, merged)
         rows = self._reshaped(f"{name}.rows", x, wide.sample, x.batch, merged)
-        product = self.add(name, MatrixProduct(), [rows, constant][:: 1 if place == 0 else -1], x.batch, merged)
+        factors = [rows, constant] if place == 0 else [constant, rows]
+        product = self.add(name, MatrixProduct(), factors, x.batch, merged)
         return self.reshape(f"{name}.reshape", product, product.known)
 
     def reduction(

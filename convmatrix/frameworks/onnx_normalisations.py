@@ -54,7 +54,8 @@ def _rms_normalisation(call: OnnxCall) -> Tensor:
     call.ignore("stash_type")
     x, epsilon = call.tensor(), float(call.attribute("epsilon"))
     axes = _axes_from(x, int(call.attribute("axis")))
-    return call.builder.normalisation(call.name, x, axes, call.constant(1), None, epsilon, centred=False)
+    y = call.builder.normalisation(call.named("normalise"), x, axes, None, None, epsilon, centred=False)
+    return call.builder.scale(call.name, y, call.constant(1), trained=True)
 
 
 def _axes_from(x: Tensor, axis: int) -> list[int]:

@@ -46,8 +46,8 @@ class Node:
     def __post_init__(self) -> None:
         validate.instance("name", self.name, str, "give the node a name")
         validate.instance("operation", self.operation, Operation, "give one of convmatrix.network, such as Input")
-        inputs = (self.inputs,) if isinstance(self.inputs, str) else entries("inputs", self.inputs)
-        object.__setattr__(self, "inputs", inputs)
+        given: Any = self.inputs
+        object.__setattr__(self, "inputs", (given,) if isinstance(given, str) else entries("inputs", given))
 
     @property
     def kind(self) -> str:
@@ -175,7 +175,7 @@ def _first_shape(node: Node) -> Shape:
 
 
 def topological(nodes: list[Node]) -> list[Node]:
-    """Return the nodes in an order in which each comes after what it reads: the given one where that is possible."""
+    """Return the nodes in an order in which each comes after those that it reads; the given order if it is one."""
     known = {node.name: node for node in nodes}
     for node in nodes:
         for source in node.inputs:
@@ -196,7 +196,7 @@ def topological(nodes: list[Node]) -> list[Node]:
 
 
 def with_sources(nodes: Sequence[Node], names: Iterable[str]) -> set[str]:
-    """Return some names of nodes, given in topological order, and those of all nodes that they depend on."""
+    """Return names and those of all nodes that they depend on; the nodes are in topological order."""
     needed = set(names)
     for node in reversed(nodes):
         if node.name in needed:

@@ -30,11 +30,11 @@ Shape = tuple[int, ...]
 
 
 class MissingWeightsError(ValueError):
-    """Values were asked of an operation that has no weights, such as a layer of a named architecture."""
+    """Values were requested from an operation without weights, such as a layer of a named architecture."""
 
 
 class UnknownOperatorError(ValueError):
-    """Something was asked that depends on an operation the package does not know."""
+    """A result was requested that depends on an operation that the package does not know."""
 
 
 class Operation(KeepsReadOnly, ABC):
@@ -330,7 +330,9 @@ def align(inputs: Sequence[Array]) -> list[Array]:
 
 
 def shrink(mask: Mask, shape: Shape) -> Mask:
-    """Return which entries of an array of ``shape`` are broadcast to marked entries."""
+    """Return which entries of an array of ``shape`` are broadcast to marked entries; the mask itself if all are."""
+    if mask.shape == shape:
+        return mask
     lead = mask.ndim - len(shape)
     axes = tuple(range(lead)) + tuple(lead + i for i, n in enumerate(shape) if n == 1 and mask.shape[lead + i] != 1)
     return np.asarray(mask.any(axis=axes, keepdims=True)).reshape(shape)

@@ -77,6 +77,8 @@ class Resize(Operation):
         n_axes = len(self.sizes)
         if self.scales is not None:
             scales = tuple(validate.finite("scales", scale) for scale in entries("scales", self.scales, n_axes))
+            if min(scales) <= 0:
+                raise ValueError(f"scales={scales} must be positive")
             object.__setattr__(self, "scales", scales)
         if self.roi is not None:
             pairs = (entries("roi", part, 2) for part in entries("roi", self.roi, n_axes))
