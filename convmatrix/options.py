@@ -259,8 +259,9 @@ def connections(
             f"connections has shape {table.shape}, but the layer has out_channels={out_channels} and "
             f"in_channels={in_channels}; give a table of shape ({out_channels}, {in_channels})"
         )
-    if table.dtype != np.bool_ and not np.isin(table, (0, 1)).all():
-        raise ValueError("connections must hold only True and False (or 1 and 0)")
+    wrong = table[~np.isin(table, (0, 1))] if table.dtype != np.bool_ else table[:0]
+    if wrong.size:
+        raise ValueError(f"connections must hold only True and False (or 1 and 0), but has the entry {wrong.flat[0]}")
     if groups != 1:
         raise ValueError(f"connections and groups={groups} exclude each other; write the groups into the table")
     table = table.astype(bool)

@@ -1,7 +1,8 @@
 """The command ``convmatrix``.
 
-Each subcommand is a module of `COMMANDS` with two functions: ``add_parser(commands)`` declares it, and ``run(args)``
-executes it and returns the exit status. Modules that are slow to import are imported inside ``run``.
+Each subcommand is a module of `COMMANDS` with the texts of its help and two functions: ``add_options(parser)`` declares
+its options, and ``run(args)`` executes it and returns the exit status. Modules that are slow to import are imported
+inside ``run``.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ from convmatrix.progress import quiet
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from types import ModuleType
 
 COMMANDS: Final = (matrix, show, count, network, tiling, verify, equivariance, prove, conform, train, spectrum, explore)
 
@@ -79,7 +81,7 @@ _IN_COMMAND: Final = (
     (r"\bin_channels=(\d+)", r"\1 input channels"),
     (r"\bout_channels=(\d+)", r"\1 output channels"),
     (
-        rf"(?<!-)\b({_ARGUMENTS})(?==|\[\d+\]=| has \d+ entries| has shape)",
+        rf"(?<!-)\b({_ARGUMENTS})(?==|\[\d+\]=| has \d+ entries| has shape| must hold)",
         lambda found: _RENAMED.get(found[1], "--" + found[1].replace("_", "-")),
     ),
     (r"(--[a-z-]+)=(?=[\s,;.]|$)", r"\1"),
@@ -221,7 +223,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in COMMANDS:
-        subparser = command.add_parser(commands)
+        texts = {"help": command.HELP, "description": command.DESCRIPTION, "epilog": command.EPILOG}
+        subparser = commands.add_parser(_name(command), usage=getattr(command, "USAGE", None), **texts)
+        command.add_options(subparser)
         subparser.add_argument(
             "--debug", action="store_true", default=argparse.SUPPRESS, help="show the traceback of an error"
         )
@@ -230,10 +234,14 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _name(command: ModuleType) -> str:
+    return command.__name__.rpartition(".")[2]
+
+
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     """Return the parsed arguments; errors about unknown commands and options suggest the intended ones."""
     parser = _parser()
-    names = [command.__name__.rpartition(".")[2] for command in COMMANDS]
+    names = list(map(_name, COMMANDS))
     if not argv:
         parser.print_help()
         raise SystemExit(ERROR)
@@ -278,6 +286,6 @@ def _message(error: Exception) -> str:
     if not isinstance(error, CommandError):
         for pattern, words in _IN_COMMAND:
             text = re.sub(pattern, words, text)
-    if not isinstance(error, CommandError | ValueError | TypeError | OSError | MemoryError):
+    if not isinstance(error, CommandError | ValueError | TypeError | OSError | MemoryError | ImportError):
         text = f"{type(error).__name__}: {text}; --debug shows where"
     return text

@@ -6,24 +6,15 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli.console import (
-    NO,
-    YES,
-    CommandError,
-    check_output,
-    count,
-    say,
-    say_json,
-    seconds,
-    seed,
-)
+from convmatrix.cli.console import NO, YES, CommandError, check_output, count, say_result, seconds, seed
 from convmatrix.conformance.rounding import ROUNDINGS
 from convmatrix.conformance.target_names import TARGETS
 
 if TYPE_CHECKING:
     import argparse
 
-_USAGE: Final = """\
+HELP: Final = "run random layers on another library and compare with the exact results"
+USAGE: Final = """\
 convmatrix conform torch | onnxruntime | onnx-reference | scipy
                           | MODULE:FUNCTION [--options LIST]
                           [--count N] [--seed N] [--jobs N]
@@ -31,7 +22,7 @@ convmatrix conform torch | onnxruntime | onnx-reference | scipy
                           [--report FILE.json] [--json]
        convmatrix conform --export FOLDER [--count N] [--seed N]\
 """
-_DESCRIPTION: Final = """\
+DESCRIPTION: Final = """\
 Run random layers, with every combination of the options that the target has,
 and compare its outputs and gradients with the exact ones. All numbers are
 integers, so small that correct floating-point results are equal. A failure is
@@ -45,7 +36,7 @@ dw and, with a bias, db. Only the options that are listed are drawn and passed:
   transposed, padding=valid+even+pairs+centred+same+same_lower+full,
   boundary=zero+circular+..., dtype=float64+float32+..., axes=1+2+3
 """
-_EPILOG: Final = """\
+EPILOG: Final = """\
 examples:
   convmatrix conform mylayers:convolve --options stride,axes=1 --count 50
   convmatrix conform --export vectors --count 10
@@ -54,15 +45,8 @@ exit status: 0 the target conforms; 1 it differs; 2 error
 """
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Declare the command."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "conform",
-        help="run random layers on another library and compare with the exact results",
-        usage=_USAGE,
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
     parser.add_argument(
         "target", nargs="?", metavar="TARGET", help=f"{', '.join(TARGETS)}, or a function as MODULE:FUNCTION"
     )
@@ -79,7 +63,6 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--report", metavar="FILE", help="write the report, a .json file")
     parser.add_argument("--export", metavar="FOLDER", help="write test vectors, as .npz and as ONNX node tests")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -92,27 +75,13 @@ def run(args: argparse.Namespace) -> int:
 
     if args.report is not None:
         check_output("--report", args.report, (".json",))
-    options = _options(args.options)
-    try:
-        report = conform(
-            args.target,
-            options,
-            rounding=args.rounding,
-            count=args.count,
-            time_limit=args.time_limit,
-            jobs=args.jobs,
-            rng=args.seed,
-        )
-    except ImportError as error:
-        raise CommandError(str(error)) from None
+    names = ("rounding", "count", "time_limit", "jobs")
+    options = {name: getattr(args, name) for name in names}
+    report = conform(args.target, _options(args.options), **options, rng=args.seed)
     if args.report is not None:
         report.to_json(args.report)
-    if args.json:
-        say_json(report.to_values())
-    else:
-        say(report.explain())
-        if args.report is not None:
-            say(f"report: {args.report}")
+    saved = "" if args.report is None else f"\nreport: {args.report}"
+    say_result(args, report.to_values(), report.explain() + saved)
     return YES if report else NO
 
 
@@ -139,10 +108,8 @@ def _export(args: argparse.Namespace) -> int:
         if value is not None:
             raise CommandError(f"--export runs nothing: drop {name}")
     exported = export_vectors(Path(args.export), args.count, args.seed)
-    if args.json:
-        say_json({"folder": args.export, **exported})
-    else:
-        say(f"{args.export}: {exported['npz']} layers as .npz, {exported['onnx']} as ONNX node tests")
-        if not exported["onnx"]:
-            say("no ONNX node tests: they need the package onnx: pip install 'convmatrix[onnx]'")
+    text = f"{args.export}: {exported['npz']} layers as .npz, {exported['onnx']} as ONNX node tests"
+    if not exported["onnx"]:
+        text += "\nno ONNX node tests: they need the package onnx: pip install 'convmatrix[onnx]'"
+    say_result(args, {"folder": args.export, **exported}, text)
     return YES

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, TextIO
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from argparse import Namespace
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -44,6 +45,11 @@ def say(text: str, file: TextIO | None = None) -> None:
 def say_json(value: dict[str, Any]) -> None:
     """Print one JSON object on one line."""
     say(json.dumps(value))
+
+
+def say_result(args: Namespace, record: dict[str, Any], text: str) -> None:
+    """Print a result as text, or as JSON if that was asked for."""
+    say(json.dumps(record) if args.json else text)
 
 
 def complain(message: str, kind: str = "error") -> None:
@@ -97,38 +103,51 @@ def whole_number(text: str) -> int | None:
     return int(text) if re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
-def count(text: str) -> int:
-    """Return an integer of at least 1, for use as the type of an option."""
-    number = whole_number(text)
-    if not number:
-        raise ArgumentTypeError(f"{text!r} is not a count: give an integer of at least 1")
-    return number
+def _integer(what: str, least: int) -> Callable[[str], int]:
+    """Return the type of an option that is an integer of at least ``least``."""
+
+    def convert(text: str) -> int:
+        number = whole_number(text)
+        if number is None or number < least:
+            raise ArgumentTypeError(f"{text!r} is not a {what}: give an integer of at least {least}")
+        return number
+
+    return convert
 
 
-def seed(text: str) -> int:
-    """Return an integer of at least 0, for use as the type of an option."""
-    number = whole_number(text)
-    if number is None:
-        raise ArgumentTypeError(f"{text!r} is not a seed: give an integer of at least 0")
-    return number
+def number_type(what: str, allowed: Callable[[float], bool], remedy: str) -> Callable[[str], float]:
+    """Return the type of an option that is a number for which ``allowed`` holds."""
+
+    def convert(text: str) -> float:
+        try:
+            number = float(text)
+        except ValueError:
+            number = float("nan")
+        if not allowed(number):
+            raise ArgumentTypeError(f"{text!r} is not a {what}: {remedy}")
+        return number
+
+    return convert
 
 
-def seconds(text: str) -> float:
-    """Return a positive number of seconds, for use as the type of an option."""
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < 1e9:
-        raise ArgumentTypeError(f"{text!r} is not a time: give a positive number of seconds")
-    return seconds
+count, seed = _integer("count", 1), _integer("seed", 0)
+seconds = number_type("time", lambda number: 0 < number < 1e9, "give a positive number of seconds")
+
+
+def check_input(path: str) -> None:
+    """Raise, before any work is done, if there is no file at this path."""
+    if not Path(path).is_file():
+        raise CommandError(
+            f"cannot read {path}: {'it is a folder' if Path(path).is_dir() else 'there is no such file'}"
+        )
 
 
 def check_output(option: str, path: str, suffixes: tuple[str, ...]) -> None:
     """Raise, before any work is done, if a result cannot be written to this path."""
     target = Path(path)
     if target.suffix.lower() not in suffixes:
-        raise CommandError(f"{option} {path}: the name must end in {', '.join(suffixes)}, which selects the format")
+        choice = ", which selects the format" if len(suffixes) > 1 else ""
+        raise CommandError(f"{option} {path}: the name must end in {', '.join(suffixes)}{choice}")
     if not target.parent.is_dir():
         raise CommandError(f"cannot write {path}: the folder {target.parent} does not exist; create it first")
     if target.is_dir():
@@ -175,8 +194,9 @@ def _from_npy(path: str) -> NDArray[Any]:
     except OSError:
         raise
     except Exception as error:  # a damaged header fails in many ways, SyntaxError and EOFError among them
-        raise ValueError(f"it is not an array of numbers in .npy format ({_first_line(error)})") from None
-    _require_numbers(mapped)
+        raise ValueError(f"it is not an array of numbers in .npy format ({first_line(error)})") from None
+    if mapped.dtype.kind not in "biufc":
+        raise ValueError(f"it contains {mapped.dtype}, which are not numbers")
     return np.array(mapped, dtype=mapped.dtype.newbyteorder("="))
 
 
@@ -280,10 +300,6 @@ def _dtype_of(numbers: list[int | float | complex]) -> type[np.number[Any]]:
     raise ValueError("it contains integers beyond 64 bits; write them as floats, such as 1e20")
 
 
-def _require_numbers(array: NDArray[Any]) -> None:
-    if array.dtype.kind not in "biufc":
-        raise ValueError(f"it contains {array.dtype}, which are not numbers")
-
-
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or the name of its type if there is none."""
     return (str(error).splitlines() or [type(error).__name__])[0]

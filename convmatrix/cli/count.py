@@ -6,8 +6,8 @@ import textwrap
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli.console import CommandError, say, say_json
-from convmatrix.cli.layer_options import add_layer_options, given_options, option
+from convmatrix.cli.console import CommandError, say_result
+from convmatrix.cli.layer_options import add_layer_options, given_options, option, read_layer, refuse_options
 
 if TYPE_CHECKING:
     import argparse
@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from convmatrix.counts import Bias, LayerCounts, NetworkCounts
 
 _BIASES: Final = ("channel", "unit", "none")
-_USAGE: Final = """\
+HELP: Final = "count connections, parameters and multiply-adds"
+USAGE: Final = """\
 convmatrix count NETWORK [--json | --latex | --markdown]
        convmatrix count --kernel-shape SHAPE --input-shape SHAPE [options]\
 """
-_DESCRIPTION: Final = """\
+DESCRIPTION: Final = """\
 Count the units, connections and parameters of a layer or of a published
 network. No matrix is built, so layers of any size can be counted.
 
@@ -32,37 +33,19 @@ nonzeros       entries of the matrix, which are its multiply-adds
 MACs           multiply-adds by the usual convention, padding included
 sharing        inside / weights: the average number of uses of a weight
 """
-_EPILOG: Final = """\
+EPILOG: Final = """\
 examples:
   convmatrix count lenet5
   convmatrix count vgg16 --json
   convmatrix count --kernel-shape 12x1x5x5 --input-shape 1x16x16 --stride 2 \\
       --padding 1:2 --bias unit --markdown
 """
-_COLUMNS: Final = (
-    "layer",
-    "units",
-    "connections",
-    "inside",
-    "weights",
-    "biases",
-    "parameters",
-    "nonzeros",
-    "MACs",
-    "sharing",
-)
+_HEADER: Final = "layer units connections inside weights biases parameters nonzeros MACs sharing"
 _FIELDS: Final = ("units", "connections", "connections_inside", "weights", "biases", "parameters", "nonzeros", "macs")
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Declare the command."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "count",
-        help="count connections, parameters and multiply-adds",
-        usage=_USAGE,
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
     parser.add_argument(
         "network",
         nargs="?",
@@ -80,16 +63,14 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     form.add_argument("--latex", action="store_true", help="print a LaTeX tabular, which needs the package booktabs")
     form.add_argument("--markdown", action="store_true", help="print a Markdown table")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Count, and print the table."""
     from convmatrix.counts import NETWORKS, Convolution, network_counts
 
+    refuse_options(args, ("order", "rows", "random", "seed"), "has no influence on counts: drop it")
     given = given_options(args)
-    if foreign := [name for name in ("--order", "--rows", "--random", "--seed") if name in given]:
-        raise CommandError(f"{', '.join(foreign)}: counts do not depend on this; drop it")
     dtype = option(args, "dtype") or "float64"
     if args.network is None and not given:
         raise CommandError(
@@ -105,15 +86,12 @@ def run(args: argparse.Namespace) -> int:
             raise CommandError(f"network {args.network!r} is unknown; the named ones are {', '.join(NETWORKS)}")
         counts = network_counts(args.network, dtype=dtype)
     else:
-        from convmatrix.cli.layer_options import read_layer
-
         bias: Bias = None if args.bias == "none" else args.bias or "channel"
         counts = network_counts([Convolution("layer", read_layer(args).geometry, bias)], dtype=dtype)
-    if args.json:
-        say_json(_record(args, counts, dtype))
-    else:
-        remarks = [] if args.latex or args.markdown else _fixed_weights(counts)
-        say("\n\n".join([_table(args, counts), *remarks]))
+    layers, total = [_record(layer) for layer in counts.layers], _record(counts.total)
+    record = {"network": args.network, "dtype": dtype, "layers": layers, "total": total}
+    remarks = [] if args.latex or args.markdown else _fixed_weights(counts)
+    say_result(args, record, "\n\n".join([_table(args, counts), *remarks]))
     return 0
 
 
@@ -135,12 +113,7 @@ def _fixed_weights(counts: NetworkCounts) -> list[str]:
     return [textwrap.fill(remark, 100) for remark in remarks]
 
 
-def _record(args: argparse.Namespace, counts: NetworkCounts, dtype: str) -> dict[str, Any]:
-    layers = [_layer_record(layer) for layer in counts.layers]
-    return {"network": args.network, "dtype": dtype, "layers": layers, "total": _layer_record(counts.total)}
-
-
-def _layer_record(counts: LayerCounts) -> dict[str, Any]:
+def _record(counts: LayerCounts) -> dict[str, Any]:
     derived = {name: getattr(counts, name) for name in ("parameters", "density", "sharing_factor")}
     return {**asdict(counts), **derived}
 
@@ -151,7 +124,7 @@ def _table(args: argparse.Namespace, counts: NetworkCounts) -> str:
     from convmatrix.display.typesetting import latex_table
 
     several = len(counts.layers) > 1
-    rows = [list(_COLUMNS)]
+    rows = [_HEADER.split()]
     for layer in [*counts.layers, counts.total] if several else counts.layers:
         sharing = "-" if layer.sharing_factor is None else f"{layer.sharing_factor:,.1f}"
         rows.append([layer.name, *(f"{getattr(layer, field):,}" for field in _FIELDS), sharing])

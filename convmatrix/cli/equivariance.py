@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from convmatrix.cli.console import NO, YES, CommandError, say, say_json
-from convmatrix.cli.layer_options import add_layer_options
+from convmatrix.cli.layer_options import add_layer_options, read_layer, refuse_options
 
 if TYPE_CHECKING:
     import argparse
@@ -14,15 +14,16 @@ if TYPE_CHECKING:
     from convmatrix.equivariance import Verdict
     from convmatrix.geometry import ConvGeometry
 
-_USAGE: Final = """\
+HELP: Final = "decide whether a layer is equivariant"
+USAGE: Final = """\
 convmatrix equivariance --kernel-shape SHAPE --input-shape SHAPE
                                [options] --shift SHIFT\
 """
-_DESCRIPTION: Final = """\
+DESCRIPTION: Final = """\
 Decide exactly whether a layer commutes with a symmetry for all weights, and
 show the outputs that break it.
 """
-_EPILOG: Final = """\
+EPILOG: Final = """\
 examples:
   convmatrix equivariance --input-shape 28x28 --kernel-shape 3x3 \\
       --padding same --boundary circular --shift 1,0
@@ -36,15 +37,8 @@ exit status: 0 the symmetry holds, 1 it does not hold, 2 error
 _LARGEST_PICTURE: Final = 64
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Declare the command."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "equivariance",
-        help="decide whether a layer is equivariant",
-        usage=_USAGE,
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
     add_layer_options(parser)
     symmetry = parser.add_argument_group("symmetry")
     which = symmetry.add_mutually_exclusive_group()
@@ -55,16 +49,13 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     output = parser.add_mutually_exclusive_group()
     output.add_argument("--json", action="store_true", help="print the verdict as one JSON object")
     output.add_argument("--latex", action="store_true", help="print the verdict as a LaTeX paragraph")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Decide, and print the verdict."""
-    from convmatrix.cli.layer_options import read_layer
-
-    for name in ("order", "dtype", "rows"):
-        if hasattr(args, name):
-            raise CommandError(f"--{name} applies to matrices; equivariance depends only on the layer: drop it")
+    refuse_options(
+        args, ("order", "dtype", "rows"), "applies to matrices; equivariance depends only on the layer: drop it"
+    )
     geometry = read_layer(args).geometry
     verdict = _decide(args, geometry)
     if args.json:

@@ -20,6 +20,7 @@ import numpy as np
 from convmatrix import memory
 from convmatrix.boundary import BOUNDARIES
 from convmatrix.cli.console import CommandError, count, read_array, seed, whole_number
+from convmatrix.display.tables import by_x
 from convmatrix.geometry import ConvGeometry, layer_geometry
 from convmatrix.options import LAYER_OPTIONS, PADDING_WORDS, weight_array
 
@@ -50,17 +51,9 @@ def shape_argument(text: str) -> Shape:
     return _integers(text, 1, "28 or 3x32x32")
 
 
-def _scalar_or_tuple(entries: tuple[Any, ...]) -> Any:
+def _per_axis(entries: tuple[Any, ...]) -> Any:
     """Return a single entry, which applies to all axes, as a scalar, and several entries as a tuple."""
     return entries[0] if len(entries) == 1 else entries
-
-
-def _steps(text: str) -> Any:
-    return _scalar_or_tuple(_integers(text, 1, "2 or 2x1"))
-
-
-def _amounts(text: str) -> Any:
-    return _scalar_or_tuple(_integers(text, 0, "1 or 1x0"))
 
 
 def _padding(text: str) -> list[str | int | tuple[int, int]]:
@@ -85,12 +78,12 @@ def _padding(text: str) -> list[str | int | tuple[int, int]]:
     return entries
 
 
-def _boundary(text: str) -> Any:
-    return _scalar_or_tuple(tuple(text.split(",")))
+def _steps(text: str) -> Any:
+    return _per_axis(_integers(text, 1, "2 or 2x1"))
 
 
 def _sharing(text: str) -> Any:
-    return text if text.replace("_", "").isalpha() else _scalar_or_tuple(_integers(text, 1, "2x2"))
+    return text if text.replace("_", "").isalpha() else _per_axis(_integers(text, 1, "2x2"))
 
 
 def _rows(text: str) -> tuple[int, int | None]:
@@ -122,7 +115,7 @@ _SYNTAX: Final[dict[str, tuple[Callable[[str], Any], str, str]]] = {
         "valid (default), same, same_lower, full, 1, 1x2, low:high pairs 0:1x2:3, or a mixture samex0:1",
     ),
     "boundary": (
-        _boundary,
+        lambda text: _per_axis(tuple(text.split(","))),
         "B",
         f"values in the padding: {', '.join(BOUNDARIES)} (default zero); per axis zero,circular",
     ),
@@ -136,12 +129,12 @@ _SYNTAX: Final[dict[str, tuple[Callable[[str], Any], str, str]]] = {
     "sharing": (_sharing, "S", "shared (default), unshared (locally connected), or a tile such as 2x2"),
     "flip": (str, "", "true convolution instead of cross-correlation"),
     "transposed": (str, "", "transposed layer (ConvTranspose)"),
-    "output_padding": (_amounts, "N", "additional outputs of a transposed layer, 1 or 1x0 (default 0)"),
-    "output_shape": (
-        _steps,
-        "SHAPE",
-        "spatial output shape of a transposed layer, 368x489, which sets the padding",
+    "output_padding": (
+        lambda text: _per_axis(_integers(text, 0, "1 or 1x0")),
+        "N",
+        "additional outputs of a transposed layer, 1 or 1x0 (default 0)",
     ),
+    "output_shape": (_steps, "SHAPE", "spatial output shape of a transposed layer, 368x489, which sets the padding"),
 }
 """How each option of a layer is written: parser, placeholder of its value, and help text."""
 
@@ -160,11 +153,10 @@ LAYER_ARGUMENTS: Final = tuple(_DEFAULTS)
 
 def add_layer_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGroup:
     """Add the options of a layer and of its matrix; return the latter group, to which commands may add options."""
-    weights = parser.add_argument_group("weights")
+    weights = parser.add_argument_group("weights", argument_default=SUPPRESS)
     source = weights.add_mutually_exclusive_group()
     source.add_argument(
         "--kernel",
-        default=SUPPRESS,
         help="the kernel: JSON such as '[[1,2],[3,4]]' (complex numbers as strings, \"1+2j\"), a file (.npy, .json, "
         ".csv, .txt), or - for JSON or a table on standard input. With as many axes as the input it has one channel; "
         "otherwise its shape is (C_out, C_in/groups, *kernel), transposed (C_in, C_out/groups, *kernel). Tiled and "
@@ -173,23 +165,21 @@ def add_layer_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
     source.add_argument(
         "--kernel-shape",
         type=shape_argument,
-        default=SUPPRESS,
         metavar="SHAPE",
         help="only the shape of the kernel, such as 16x8x3x3, without tile axes and with all channels",
     )
     weights.add_argument(
         "--random",
         action="store_true",
-        default=SUPPRESS,
         help="draw the weights: standard normal, or from -9 to 9 if --dtype is an integer type",
     )
-    weights.add_argument("--seed", type=seed, default=SUPPRESS, metavar="N", help="make --random reproducible")
+    weights.add_argument("--seed", type=seed, metavar="N", help="make --random reproducible")
 
-    layer = parser.add_argument_group("layer", "A single value applies to all axes; separate values per axis by x.")
+    each = "A single value applies to all axes; separate values per axis by x."
+    layer = parser.add_argument_group("layer", each, argument_default=SUPPRESS)
     layer.add_argument(
         "--input-shape",
         type=shape_argument,
-        default=SUPPRESS,
         metavar="SHAPE",
         help="shape of the array that the matrix multiplies: 28x28, or with channels 3x28x28",
     )
@@ -197,33 +187,46 @@ def add_layer_options(parser: argparse.ArgumentParser) -> argparse._ArgumentGrou
         flag = "--" + name.replace("_", "-")
         parse, metavar, text = _SYNTAX.get(name, (_json, "VALUE", "as for convmatrix.ConvGeometry"))
         if layer_option.default is False:
-            layer.add_argument(flag, action="store_true", default=SUPPRESS, help=text)
+            layer.add_argument(flag, action="store_true", help=text)
         else:
-            layer.add_argument(flag, type=parse, default=SUPPRESS, metavar=metavar, help=text)
+            layer.add_argument(flag, type=parse, metavar=metavar, help=text)
 
-    matrix = parser.add_argument_group("matrix")
+    matrix = parser.add_argument_group("matrix", argument_default=SUPPRESS)
     matrix.add_argument(
         "--order",
         choices=("C", "F"),
-        default=SUPPRESS,
         help="how arrays are flattened: C row-major (default), F column-major",
     )
     matrix.add_argument(
         "--dtype",
         choices=_DTYPES,
-        default=SUPPRESS,
         metavar="TYPE",
         help=f"type of the entries, by default that of the kernel: {', '.join(_DTYPES)}",
     )
-    matrix.add_argument(
-        "--rows", type=_rows, default=SUPPRESS, metavar="A:B", help="only the rows A to B-1, such as 0:100"
-    )
+    matrix.add_argument("--rows", type=_rows, metavar="A:B", help="only the rows A to B-1, such as 0:100")
     return matrix
 
 
 def given_options(args: argparse.Namespace) -> list[str]:
     """Return the options that were given, as they are written on the command line."""
     return ["--" + name.replace("_", "-") for name in _DEFAULTS if hasattr(args, name)]
+
+
+def add_sample_shape(parser: argparse.ArgumentParser, example: str) -> None:
+    """Add the option for the shape of one sample of a network."""
+    parser.add_argument(
+        "--input-shape",
+        type=shape_argument,
+        metavar="SHAPE",
+        help=f"shape of one sample without the batch axis, such as {example}, if the file leaves sizes open",
+    )
+
+
+def refuse_options(args: argparse.Namespace, names: tuple[str, ...], reason: str) -> None:
+    """Raise if an option was given that does not apply to a command; the reason follows its name."""
+    for name in names:
+        if hasattr(args, name):
+            raise CommandError(f"--{name} {reason}")
 
 
 def option(args: argparse.Namespace, name: str) -> Any:
@@ -267,7 +270,7 @@ def read_layer(args: argparse.Namespace) -> LayerArguments:
     input_shape = option(args, "input_shape")
     options = {name: getattr(args, name) for name in LAYER_OPTIONS if hasattr(args, name)}
     if "connections" in options:
-        options["connections"] = _read_connections(options["connections"], input_shape)
+        options["connections"] = read_array("--connections", options["connections"])
     if option(args, "kernel") is None:
         geometry = _geometry_without_weights(option(args, "kernel_shape"), input_shape, options)
         if not option(args, "random"):
@@ -295,21 +298,6 @@ def _check_combinations(args: argparse.Namespace) -> None:
         raise CommandError("--seed applies to --random: add --random, or drop --seed")
     if kernel == connections == "-":
         raise CommandError("--kernel and --connections cannot both be read from standard input: put one into a file")
-
-
-def _read_connections(source: str, input_shape: Shape) -> NDArray[Any]:
-    table = read_array("--connections", source)
-    if table.ndim != 2 or not np.isin(table, (0, 1)).all():
-        raise CommandError(
-            f"--connections {source} has shape {by_x(table.shape)} and entries from {table.min()} to {table.max()}: "
-            "give a table of 0 and 1 with one row per output channel and one column per input channel"
-        )
-    if len(input_shape) < 2 or input_shape[0] != table.shape[1]:
-        raise CommandError(
-            f"--connections {source} has {table.shape[1]} columns, one per input channel, but --input-shape "
-            f"{by_x(input_shape)} does not begin with {table.shape[1]} channels: make them agree"
-        )
-    return table.astype(bool)
 
 
 def _geometry(weight_shape: Shape, input_shape: Shape, options: dict[str, Any]) -> ConvGeometry:
@@ -360,14 +348,3 @@ def _random_weights(geometry: ConvGeometry, number: int, dtype_name: str) -> NDA
         return rng.integers(-9, 10, size=shape).astype(dtype)
     drawn = rng.standard_normal(shape)
     return (drawn + 1j * rng.standard_normal(shape) if dtype.kind == "c" else drawn).astype(dtype)
-
-
-def by_x(shape: Shape) -> str:
-    """Return a shape as it is written on the command line.
-
-    Examples
-    --------
-    >>> by_x((3, 32, 32))
-    '3x32x32'
-    """
-    return "x".join(map(str, shape))

@@ -6,27 +6,27 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.cli.console import CommandError, binary_output, check_output, say, say_json, writing_output
-from convmatrix.cli.layer_options import add_layer_options, option, row_range
+from convmatrix.cli.layer_options import add_layer_options, option, read_layer, row_range
 
 if TYPE_CHECKING:
     import argparse
 
     from convmatrix.cli.layer_options import LayerArguments
     from convmatrix.geometry import ConvGeometry
-    from convmatrix.matrices import Estimate
 
 _SUFFIXES: Final = (".npz", ".mtx", ".mat")
 _FORMATS: Final = ("csr", "csc", "coo", "dia", "bsr")
-_USAGE: Final = """\
+HELP: Final = "build and save the matrix of a layer"
+USAGE: Final = """\
 convmatrix matrix --kernel KERNEL --input-shape SHAPE [options]
        convmatrix matrix --kernel-shape SHAPE --random --input-shape SHAPE
                          [options]\
 """
-_DESCRIPTION: Final = """\
+DESCRIPTION: Final = """\
 Build the sparse matrix A of a convolution layer: A @ x.ravel() is the output of
 the layer, flattened. Print a summary; with -o, save the matrix.
 """
-_EPILOG: Final = """\
+EPILOG: Final = """\
 examples:
   convmatrix matrix --kernel '[[1,2],[3,4]]' --input-shape 3x3 -o A.npz
   convmatrix matrix --kernel edges.csv --input-shape 280x320 \\
@@ -38,11 +38,8 @@ examples:
 """
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Declare the command."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "matrix", help="build and save the matrix of a layer", usage=_USAGE, description=_DESCRIPTION, epilog=_EPILOG
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
     matrix = add_layer_options(parser)
     matrix.add_argument(
         "--format",
@@ -62,12 +59,10 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     output.add_argument(
         "--dry-run", action="store_true", help="only estimate the number of nonzeros and bytes; build and write nothing"
     )
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Build the matrix, save it, and print the summary."""
-    from convmatrix.cli.layer_options import read_layer
     from convmatrix.matrices import conv_matrix
 
     _check_output(args)
@@ -115,23 +110,15 @@ def _save(output: str, matrix: Any, geometry: ConvGeometry | None, order: str) -
         io.save(output, matrix, geometry, order=order)
 
 
-def _estimate(args: argparse.Namespace, layer: LayerArguments, rows: tuple[int, int] | None) -> Estimate:
-    from convmatrix.matrices import estimate
-
-    order = option(args, "order")
-    return estimate(layer.geometry, dtype=_dtype(args, layer), format=args.format, order=order, rows=rows)
-
-
-def _dtype(args: argparse.Namespace, layer: LayerArguments) -> str:
-    return option(args, "dtype") or ("float64" if layer.weights is None else layer.weights.dtype.name)
-
-
 def _summary(
     args: argparse.Namespace, layer: LayerArguments, rows: tuple[int, int] | None, matrix: Any
 ) -> dict[str, Any]:
     """Return the summary of a matrix, or of its estimate if the matrix was not built."""
-    geometry = layer.geometry
-    size = _estimate(args, layer, rows)
+    from convmatrix.matrices import estimate
+
+    geometry, order = layer.geometry, option(args, "order")
+    dtype = option(args, "dtype") or ("float64" if layer.weights is None else layer.weights.dtype.name)
+    size = estimate(geometry, dtype=dtype, format=args.format, order=order, rows=rows)
     n_bytes, nonzeros, index_dtype = size.bytes, size.nonzeros, size.index_dtype
     if matrix is not None:
         arrays = [matrix.data, *_index_arrays(matrix)]
@@ -145,9 +132,9 @@ def _summary(
         "distinct_weights": geometry.n_weights,
         "bytes": n_bytes,
         "format": args.format,
-        "dtype": _dtype(args, layer),
+        "dtype": dtype,
         "index_dtype": index_dtype,
-        "order": option(args, "order"),
+        "order": order,
         "rows": None if rows is None else list(rows),
         "output_shape": [geometry.out_channels, *geometry.output_shape],
         "weight_shape": list(geometry.weight_shape),

@@ -6,8 +6,9 @@ import difflib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli.console import CommandError, check_output, count, say, say_json
-from convmatrix.cli.layer_options import by_x, shape_argument
+from convmatrix.cli.console import CommandError, check_input, check_output, count, say, say_result
+from convmatrix.cli.layer_options import add_sample_shape
+from convmatrix.display.tables import by_x
 
 if TYPE_CHECKING:
     import argparse
@@ -17,13 +18,14 @@ if TYPE_CHECKING:
     from convmatrix.network import Network, Node
 
 _SUFFIXES: Final = (".npz", ".mtx", ".mat")
-_USAGE: Final = """\
+HELP: Final = "report on every node of a network: counts, receptive field, shifts, norm"
+USAGE: Final = """\
 convmatrix network FILE [--input-shape SHAPE] [--norms]
                           [--json | --csv | --latex] [--width N]
        convmatrix network FILE [--input-shape SHAPE] --matrix NODE -o FILE
                           [--json]\
 """
-_DESCRIPTION: Final = """\
+DESCRIPTION: Final = """\
 Report on a network: the shapes, parameters and multiply-adds of every node, the
 entries of its matrix, its receptive field, the shifts it commutes with, and the
 totals. No matrix is built. With --matrix, write the matrix of one node.
@@ -37,7 +39,7 @@ shift          smallest cyclic shift of the input that is known to commute;
                none if only the identity is known to, as after zero padding
 norm           upper bound on the 2-norm, with --norms
 """
-_EPILOG: Final = """\
+EPILOG: Final = """\
 examples:
   convmatrix network resnet50
   convmatrix network model.onnx --input-shape 3x224x224 --norms
@@ -46,26 +48,14 @@ examples:
 """
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Declare the command."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "network",
-        help="report on every node of a network: counts, receptive field, shifts, norm",
-        usage=_USAGE,
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
     parser.add_argument(
         "file",
         metavar="FILE",
         help="an ONNX file, or lecun1989, lenet5, alexnet, vgg16, resnet18 or resnet50",
     )
-    parser.add_argument(
-        "--input-shape",
-        type=shape_argument,
-        metavar="SHAPE",
-        help="shape of one sample without the batch axis, such as 3x224x224, if the file leaves sizes open",
-    )
+    add_sample_shape(parser, "3x224x224")
     report = parser.add_argument_group("report")
     report.add_argument("--norms", action="store_true", help="bound the norm of every node, which takes longer")
     report.add_argument(
@@ -87,7 +77,6 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         metavar="FILE",
         help="file of the matrix: .npz, which also contains the bias, or .mtx or .mat, with the bias in a second file",
     )
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -99,11 +88,10 @@ def run(args: argparse.Namespace) -> int:
         return 0
     report = network.report(args.norms)
     if args.latex:
-        width = {} if args.width is None else {"width": args.width}
-        say(report.to_latex(**width).rstrip("\n"))
-        return 0
-    text = report.to_json() if args.json else report.to_csv() if args.csv else None
-    say((report.to_text(args.width) if text is None else text).rstrip("\n"))
+        text = report.to_latex() if args.width is None else report.to_latex(width=args.width)
+    else:
+        text = report.to_json() if args.json else report.to_csv() if args.csv else report.to_text(args.width)
+    say(text.rstrip("\n"))
     return 0
 
 
@@ -139,12 +127,8 @@ def read_network(args: argparse.Namespace, input_shape: tuple[int, ...] | None =
         close = difflib.get_close_matches(args.file.lower(), ARCHITECTURES, n=1, cutoff=0.75)
         hint = f"did you mean {close[0]}?" if close else f"the named ones are {', '.join(ARCHITECTURES)}"
         raise CommandError(f"{args.file} is neither a file nor a named network; {hint}")
-    if not path.is_file():
-        raise CommandError(f"cannot read {args.file}: {'it is a folder' if path.is_dir() else 'there is no such file'}")
-    try:
-        return Network.from_onnx(args.file, input_shape or args.input_shape)
-    except ImportError as error:
-        raise CommandError(str(error)) from None
+    check_input(args.file)
+    return Network.from_onnx(args.file, input_shape or args.input_shape)
 
 
 # --- the matrix of a node -------------------------------------------------------------------------------------------
@@ -183,16 +167,13 @@ def _write_matrix(args: argparse.Namespace, network: Network) -> None:
         "matrix": args.output,
         "bias": bias_path,
     }
-    if args.json:
-        say_json(record)
-        return
     rows, columns = matrix.shape
     lines = {
         "node": f"{node.name} ({node.kind}), reads {', '.join(node.inputs)}",
         "matrix": f"{rows} x {columns}, {matrix.nnz} entries, {matrix.dtype.name}",
         "saved": args.output if bias_path == args.output else f"{args.output}, and the bias in {bias_path}",
     }
-    say("\n".join(f"{name:7} {value}" for name, value in lines.items()))
+    say_result(args, record, "\n".join(f"{name:7} {value}" for name, value in lines.items()))
 
 
 def _node(network: Network, name: str) -> Node:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from convmatrix.cli.console import NO, YES, CommandError, complain, say, say_json
+from convmatrix.cli.console import NO, YES, CommandError, complain, say, say_result
 
 if TYPE_CHECKING:
     import argparse
 
     from convmatrix.proofs import Proof
 
-_USAGE: Final = "convmatrix prove [NAME ... | --all] [options]"
-_DESCRIPTION: Final = """\
+HELP: Final = "prove theorems for every size"
+USAGE: Final = "convmatrix prove [NAME ... | --all] [options]"
+DESCRIPTION: Final = """\
 Prove theorems about convolution layers for all sizes and all weights. Without a
 name, list the theorems.
 """
-_EPILOG: Final = """\
+EPILOG: Final = """\
 examples:
   convmatrix prove
   convmatrix prove circular-shift
@@ -31,11 +32,8 @@ exit status: 0 all proved, 1 something was not proved, 2 error
 """
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Declare the command."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "prove", help="prove theorems for every size", usage=_USAGE, description=_DESCRIPTION, epilog=_EPILOG
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
     parser.add_argument("names", nargs="*", metavar="NAME", help="theorems to prove")
     parser.add_argument("--all", action="store_true", help="prove all of them")
     parser.add_argument(
@@ -51,36 +49,33 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     output.add_argument("--export", choices=("coq",), help="print a theorem as one file for a proof assistant")
     output.add_argument("--latex", action="store_true", help="print theorems and proofs as a LaTeX appendix")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """List theorems, prove them, or check a saved proof."""
     from convmatrix import proofs
+    from convmatrix.proofs.catalogue import all_theorems
     from convmatrix.proofs.proving import theorem
 
     if args.recheck is not None:
         if args.names or args.all:
             raise CommandError("--recheck reads a file and takes no theorems: drop the names, or drop --recheck")
         name = proofs.recheck(args.recheck)
-        if args.json:
-            say_json({"file": args.recheck, "theorem": name, "proved": True})
-        else:
-            say(f"{args.recheck}: theorem {name} holds, verified without search")
+        record = {"file": args.recheck, "theorem": name, "proved": True}
+        say_result(args, record, f"{args.recheck}: theorem {name} holds, verified without search")
         return YES
     if args.names and args.all:
         raise CommandError("--all proves every theorem: drop the names, or drop --all")
     known = proofs.theorems()
-    try:
-        for name in args.names:
-            theorem(name)
-    except ValueError as error:
-        raise CommandError(str(error)) from None
+    for name in args.names:
+        theorem(name)
     if not args.names and not args.all:
         if args.latex or args.export:
             option = "--latex" if args.latex else "--export"
             raise CommandError(f"{option} prints proofs: name a theorem{', or give --all' if args.latex else ''}")
-        _list(as_json=args.json)
+        for name, described in all_theorems().items():
+            record = {"theorem": name, "statement": described.statement}
+            say_result(args, record, f"{name}\n    {described.statement}")
         return YES
     names = known if args.all else tuple(args.names)
     if args.export and len(names) != 1:
@@ -93,25 +88,13 @@ def run(args: argparse.Namespace) -> int:
         if args.export:
             say(proofs.export(names[0], args.export).rstrip())
             return YES
-        return _prove(names, engines, args.json)
-    except (ImportError, FileNotFoundError) as error:
-        raise CommandError(str(error)) from None
+        return _prove(args, names, engines)
     except RuntimeError as error:  # a theorem without a proof has no place in an appendix
         complain(str(error))
         return NO
 
 
-def _list(*, as_json: bool) -> None:
-    from convmatrix.proofs.catalogue import all_theorems
-
-    for name, theorem in all_theorems().items():
-        if as_json:
-            say_json({"theorem": name, "statement": theorem.statement})
-        else:
-            say(f"{name}\n    {theorem.statement}")
-
-
-def _prove(names: tuple[str, ...], engines: tuple[str, ...], as_json: bool) -> int:
+def _prove(args: argparse.Namespace, names: tuple[str, ...], engines: tuple[str, ...]) -> int:
     from convmatrix.proofs import prove
 
     proved = True
@@ -119,12 +102,8 @@ def _prove(names: tuple[str, ...], engines: tuple[str, ...], as_json: bool) -> i
         for engine in engines:
             proof = prove(name, engine)
             proved &= proof.proved
-            if as_json:
-                say_json(proof.record())
-            elif len(names) * len(engines) == 1:
-                say(proof.explain())
-            else:
-                say(_line(proof))
+            alone = len(names) * len(engines) == 1
+            say_result(args, proof.record(), proof.explain() if alone else _line(proof))
     return YES if proved else NO
 
 

@@ -9,25 +9,26 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.cli.console import CommandError, complain, count, say
-from convmatrix.cli.layer_options import add_layer_options, given_options, option, row_range
+from convmatrix.cli.layer_options import add_layer_options, given_options, option, read_layer, row_range
 
 if TYPE_CHECKING:
     import argparse
 
     from convmatrix.geometry import ConvGeometry
 
-_USAGE: Final = """\
+HELP: Final = "show a matrix in the terminal"
+USAGE: Final = """\
 convmatrix show --kernel KERNEL --input-shape SHAPE [options]
        convmatrix show --kernel-shape SHAPE --weights --input-shape SHAPE
                        [options]
        convmatrix show FILE [options]\
 """
-_DESCRIPTION: Final = """\
+DESCRIPTION: Final = """\
 Show the matrix of a convolution layer, or a saved matrix, coloured by weight.
 A dot is a structural zero. Rows and columns that do not fit into the terminal
 are omitted; --rows selects other rows.
 """
-_EPILOG: Final = """\
+EPILOG: Final = """\
 examples:
   convmatrix show --kernel '[[1,2],[3,4]]' --input-shape 3x3
   convmatrix show --kernel-shape 3 --input-shape 5 \\
@@ -39,11 +40,8 @@ _TEXT_ROWS: Final = 40
 _LATEX_SIZE: Final = 10
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Declare the command."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "show", help="show a matrix in the terminal", usage=_USAGE, description=_DESCRIPTION, epilog=_EPILOG
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
     parser.add_argument(
         "file", nargs="?", metavar="FILE", help="a saved matrix (.npz, .mtx, .mat), instead of the options of a layer"
     )
@@ -75,7 +73,6 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     view.add_argument(
         "--digits", type=count, metavar="N", help="significant digits with --latex (default: those that are needed)"
     )
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -120,7 +117,6 @@ def _layer_slab(args: argparse.Namespace) -> _Slab:
     import numpy as np
     from scipy import sparse
 
-    from convmatrix.cli.layer_options import read_layer
     from convmatrix.matrices import conv_matrix
 
     layer = read_layer(args)

@@ -4,56 +4,52 @@ from __future__ import annotations
 
 import math
 import sys
-from argparse import ArgumentTypeError
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli.console import CommandError, say, say_json
-from convmatrix.cli.layer_options import add_layer_options, option
+from convmatrix.cli.console import CommandError, check_output, number_type, say_result
+from convmatrix.cli.layer_options import add_layer_options, option, read_layer, refuse_options
 
 if TYPE_CHECKING:
     import argparse
 
     from convmatrix.cli.layer_options import LayerArguments
 
-_USAGE: Final = "convmatrix spectrum --kernel KERNEL --input-shape SHAPE [options]"
-_DESCRIPTION: Final = """\
+HELP: Final = "singular values, norm and its bounds"
+USAGE: Final = "convmatrix spectrum --kernel KERNEL --input-shape SHAPE [options]"
+DESCRIPTION: Final = """\
 Print the spectrum of a layer's matrix. Circular axes are diagonalised by the
 Fourier transform; with symmetric kernels, symmetric axes by the cosine and
 antisymmetric ones by the sine transform; other axes stay dense. If all
 singular values are out of reach, the norm is computed by Lanczos steps. The
 bounds are guaranteed.
 """
-_EPILOG: Final = """\
+EPILOG: Final = """\
 examples:
   convmatrix spectrum --kernel '[1,-2,1]' --input-shape 3 --padding same \\
       --tol 1e-6 --values
   convmatrix spectrum --kernel-shape 8x4x3x3 --random --seed 1 --json \\
       --input-shape 4x16x16 --padding same --boundary circular --stride 2
 """
-_SUFFIXES: Final = (".svg", ".png", ".pdf")
+_TOLERANCE: Final = number_type(
+    "tolerance", lambda number: 0 < number < math.inf, "write a positive number, such as 1e-3"
+)
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Declare the command."""
-    text = {"help": "singular values, norm and its bounds", "description": _DESCRIPTION, "epilog": _EPILOG}
-    parser: argparse.ArgumentParser = commands.add_parser("spectrum", usage=_USAGE, **text)
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
     add_layer_options(parser)
     spectrum = parser.add_argument_group("spectrum")
     width = "refine the bounds to this relative width, such as 1e-3"
-    spectrum.add_argument("--tol", type=_tolerance, metavar="T", help=width)
+    spectrum.add_argument("--tol", type=_TOLERANCE, metavar="T", help=width)
     spectrum.add_argument("--values", action="store_true", help="print all singular values, the largest first")
     spectrum.add_argument(
         "--plot", metavar="FILE", help="draw the singular values: .svg, .png or .pdf (needs matplotlib)"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
     """Compute the spectrum, and print it."""
-    from convmatrix.cli.layer_options import read_layer
-
     _check(args)
     layer = read_layer(args)
     record = _spectrum(args, layer)
@@ -61,36 +57,17 @@ def run(args: argparse.Namespace) -> int:
         _plot(args.plot, record["singular_values"], record["matrix"])
     if not args.values:
         del record["singular_values"]
-    if args.json:  # which has no infinity
-        say_json({name: "inf" if value == math.inf else value for name, value in record.items()})
-    else:
-        say(_text(record))
+    without_infinity = {name: "inf" if value == math.inf else value for name, value in record.items()}
+    say_result(args, without_infinity, _text(record))
     return 0
 
 
-def _tolerance(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise ArgumentTypeError(f"{text!r} is not a tolerance: write a positive number, such as 1e-3")
-    return value
-
-
 def _check(args: argparse.Namespace) -> None:
-    for name in ("order", "rows"):
-        if hasattr(args, name):
-            raise CommandError(f"--{name} is for matrices; the spectrum is that of the whole layer: omit it")
+    refuse_options(args, ("order", "rows"), "is for matrices; the spectrum is that of the whole layer: omit it")
     if hasattr(args, "dtype") and not option(args, "random"):
         raise CommandError("--dtype is the type of --random weights here, and spectra are in double precision: omit it")
-    if args.plot is None:
-        return
-    path = Path(args.plot)
-    if path.suffix.lower() not in _SUFFIXES:
-        raise CommandError(f"--plot {args.plot}: the name must end in {' or '.join(_SUFFIXES)}")
-    if not path.parent.is_dir():
-        raise CommandError(f"cannot write {args.plot}: there is no folder {path.parent}; create it first")
+    if args.plot is not None:
+        check_output("--plot", args.plot, (".svg", ".png", ".pdf"))
 
 
 def _spectrum(args: argparse.Namespace, layer: LayerArguments) -> dict[str, Any]:
@@ -98,12 +75,12 @@ def _spectrum(args: argparse.Namespace, layer: LayerArguments) -> dict[str, Any]
     import numpy as np
 
     from convmatrix import spectral
-    from convmatrix.spectral.blocks import MODERATE_WORK, read_layer
+    from convmatrix.spectral import blocks
     from convmatrix.spectral.extremes import rounding_level
 
     geometry, weights = layer.geometry, layer.given_weights()
-    weighted = read_layer(weights, geometry)
-    in_reach = weighted.decomposition_work <= MODERATE_WORK
+    weighted = blocks.read_layer(weights, geometry)
+    in_reach = weighted.decomposition_work <= blocks.MODERATE_WORK
     if not in_reach and (args.values or args.plot is not None):
         raise CommandError(
             "all singular values of this layer are out of reach, because some of its axes have no transform: omit "

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli.console import NO, YES, CommandError, say, say_json
-from convmatrix.cli.layer_options import by_x, shape_argument
+from convmatrix.cli.console import NO, YES, CommandError, say_result
+from convmatrix.cli.layer_options import add_sample_shape, shape_argument
 from convmatrix.cli.network import read_network
+from convmatrix.display.tables import by_x
 
 if TYPE_CHECKING:
     import argparse
@@ -14,12 +15,13 @@ if TYPE_CHECKING:
     from convmatrix.network import Network
     from convmatrix.tiling import TilingPlan
 
-_DESCRIPTION: Final = """\
+HELP: Final = "how an image may be cut into tiles for a network, with the exact result"
+DESCRIPTION: Final = """\
 Find how a large image may be cut into tiles for a network, so that the stitched
 result is that of the whole image: how much overlap is needed, where tiles may
 start, and which sizes fit. What cannot be cut is named, with the reason.
 """
-_EPILOG: Final = """\
+EPILOG: Final = """\
 examples:
   convmatrix tiling model.onnx --input-shape 3x256x256
   convmatrix tiling model.onnx --image 2048x2048 --tile 512x512
@@ -27,21 +29,10 @@ examples:
 """
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Declare the command."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "tiling",
-        help="how an image may be cut into tiles for a network, with the exact result",
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
     parser.add_argument("file", metavar="FILE", help="an ONNX file, or the name of a network as for network")
-    parser.add_argument(
-        "--input-shape",
-        type=shape_argument,
-        metavar="SHAPE",
-        help="shape of one sample without the batch axis, such as 3x256x256, if the file leaves sizes open",
-    )
+    add_sample_shape(parser, "3x256x256")
     parser.add_argument(
         "--other-shape",
         type=shape_argument,
@@ -57,7 +48,6 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     )
     parser.add_argument("--prove", action="store_true", help="prove the plan for all images and tiles")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -69,16 +59,13 @@ def run(args: argparse.Namespace) -> int:
     tile = args.tile[0] if args.tile is not None and len(args.tile) == 1 else args.tile
     tiles = plan.tiles(args.image, tile) if args.image is not None else None
     proof = plan.prove() if args.prove and plan.exact else None
-    if args.json:
-        say_json(_record(plan, args, tiles, proof))
-    else:
-        lines = [plan.explain()]
-        if tiles is not None:
-            lines.append(f"\nAn image {by_x(args.image)} in tiles of at most {by_x(args.tile)}: {len(tiles)} tiles")
-            lines += [f"  {_tile_line(tile)}" for tile in tiles]
-        if proof is not None:
-            lines.append(f"\n{proof.explain()}")
-        say("\n".join(lines))
+    lines = [plan.explain()]
+    if tiles is not None:
+        lines.append(f"\nAn image {by_x(args.image)} in tiles of at most {by_x(args.tile)}: {len(tiles)} tiles")
+        lines += [f"  {_tile_line(tile)}" for tile in tiles]
+    if proof is not None:
+        lines.append(f"\n{proof.explain()}")
+    say_result(args, _record(plan, tiles, proof), "\n".join(lines))
     return YES if plan.exact and (proof is None or proof.proved) else NO
 
 
@@ -100,7 +87,7 @@ def _tile_line(tile: Any) -> str:
     return "reads {}, keeps {}, as {}".format(*parts)
 
 
-def _record(plan: TilingPlan, args: argparse.Namespace, tiles: Any, proof: Any) -> dict[str, Any]:
+def _record(plan: TilingPlan, tiles: Any, proof: Any) -> dict[str, Any]:
     """Return the plan as plain data."""
     record: dict[str, Any] = {
         "network": plan.network.name,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from argparse import ArgumentTypeError
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli.console import CommandError, complain, count, say, say_json, seed
+from convmatrix.cli.console import CommandError, check_output, complain, count, number_type, say, say_json, seed
+from convmatrix.display.tables import by_x
 
 if TYPE_CHECKING:
     import argparse
@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from convmatrix.nn import History, Optimiser, Sequential
     from convmatrix.nn.checkpoints import Run
 
-_USAGE: Final = "convmatrix train NETWORK DATA [options]"
-_DESCRIPTION: Final = """\
+HELP: Final = "train a network"
+USAGE: Final = "convmatrix train NETWORK DATA [options]"
+DESCRIPTION: Final = """\
 Train a convolutional network by sparse matrix products, and report the results.
 
 networks:
@@ -33,7 +34,7 @@ data:
   FILE.npz   images (samples, height, width) or (samples, channels, height,
              width), and labels (samples,) from 0 up; nothing is unpickled
 """
-_EPILOG: Final = """\
+EPILOG: Final = """\
 examples:
   convmatrix train small digits --epochs 2 -o weights.npz
   convmatrix train lecun1989 digits --epochs 1 --optimiser sgd --json
@@ -43,6 +44,12 @@ examples:
 To load saved weights into a network of the same name:
 network.load_state(dict(numpy.load("weights.npz"))).
 """
+_FRACTION: Final = number_type(
+    "fraction", lambda number: 0 <= number < 1, "give a number of at least 0 and below 1, such as 0.2"
+)
+_RATE: Final = number_type(
+    "learning rate", lambda number: 0 < number < float("inf"), "write a positive number, such as 0.001"
+)
 _RATES: Final = {"adam": 0.001, "sgd": 0.05}
 _MOMENTUM: Final = 0.9
 
@@ -63,11 +70,8 @@ _INPUTS: Final = {
 }
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Declare the command."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "train", help="train a network", usage=_USAGE, description=_DESCRIPTION, epilog=_EPILOG
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
     parser.add_argument("network", choices=tuple(_INPUTS), metavar="NETWORK", help=", ".join(_INPUTS))
     parser.add_argument("data", metavar="DATA", help="digits, or an .npz file")
     add = parser.add_argument_group("data").add_argument
@@ -78,7 +82,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     add("--raw", action="store_true", help="do not rescale the values of the images to the network's range")
     add(
         "--validation",
-        type=_fraction,
+        type=_FRACTION,
         default=0.2,
         metavar="FRACTION",
         help="fraction of the images to hold out, in the same proportion of each class (default 0.2; 0 for none)",
@@ -87,7 +91,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     add("--epochs", type=count, default=10, metavar="N", help="total number of epochs (default 10)")
     add("--batch-size", type=count, default=32, metavar="N", help="default 32")
     add("--optimiser", choices=tuple(_RATES), default="adam", help="adam (default), sgd")
-    add("--learning-rate", type=_rate, metavar="RATE", help="default 0.001 for adam, 0.05 for sgd (momentum 0.9)")
+    add("--learning-rate", type=_RATE, metavar="RATE", help="default 0.001 for adam, 0.05 for sgd (momentum 0.9)")
     add("--schedule", choices=("constant", "cosine"), default="constant", help="learning rate schedule")
     add("--patience", type=count, metavar="N", help="stop after N epochs without improvement")
     add("--seed", type=seed, default=0, metavar="N", help="seed of weights, split and sample order (default 0)")
@@ -99,7 +103,6 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     add("--checkpoint-steps", type=count, metavar="N", help="also save it after every N steps")
     add("--resume", action="store_true", help="continue from the checkpoint if it exists")
     add("--json", action="store_true", help="print the report as one JSON object")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -191,27 +194,6 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _fraction(text: str) -> float:
-    number = _float(text)
-    if not 0 <= number < 1:
-        raise ArgumentTypeError(f"{text!r} is not a fraction: give a number of at least 0 and below 1, such as 0.2")
-    return number
-
-
-def _rate(text: str) -> float:
-    number = _float(text)
-    if not 0 < number < float("inf"):
-        raise ArgumentTypeError(f"{text!r} is not a learning rate: write a positive number, such as 0.001")
-    return number
-
-
-def _float(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return float("nan")
-
-
 def _check_files(args: argparse.Namespace) -> None:
     """Raise an error for contradictory options and unusable file names before any work is done."""
     if args.checkpoint is None and (args.resume or args.checkpoint_steps is not None):
@@ -224,14 +206,8 @@ def _check_files(args: argparse.Namespace) -> None:
     for option, name in named.items():
         if name is None:
             continue
-        path = Path(name)
-        if path.suffix.lower() != ".npz":
-            raise CommandError(f"{option} {name}: the name must end in .npz")
-        if not path.parent.is_dir():
-            raise CommandError(f"cannot write {name}: folder {path.parent} does not exist; create it first")
-        if path.is_dir():
-            raise CommandError(f"cannot write {name}: it is a folder; give the name of a file")
-        if path.resolve() == Path(args.data).resolve():
+        check_output(option, name, (".npz",))
+        if Path(name).resolve() == Path(args.data).resolve():
             raise CommandError(f"{option} {name} would overwrite the data: give another name")
     if None not in named.values() and Path(args.output).resolve() == Path(args.checkpoint).resolve():
         raise CommandError(f"-o and --checkpoint both name {args.output}: give two files")
@@ -266,8 +242,8 @@ def _prepared(args: argparse.Namespace) -> ImageSet:
             images = enlarge(images, size)
         if images.shape[1:] != (1, *size):
             raise CommandError(
-                f"{args.data}: {args.images} has images of {_times(images.shape[1:])} (channels, height, width), but "
-                f"{args.network} needs {_times((1, *size))}; convert them"
+                f"{args.data}: {args.images} has images of {by_x(images.shape[1:])} (channels, height, width), but "
+                f"{args.network} needs {by_x((1, *size))}; convert them"
                 + ("" if images.shape[1] > 1 else ", give --enlarge for smaller ones")
                 + ", or use network small"
             )
@@ -345,17 +321,17 @@ class _Table:
         self._measured = "validation" if report["validation_images"] else "training"
         self._printed = 0  # number of epochs
         held_out = f", {report['validation_images']} to validate" if report["validation_images"] else ""
-        self._header = [
+        header = [
             f"network   {report['network']}, {report['parameters']} parameters, {report['dtype']}, {report['method']}",
             *_trained_output(report),
-            f"data      {report['data']}: {report['training_images']} images of {_times(report['image_shape'])}"
+            f"data      {report['data']}: {report['training_images']} images of {by_x(report['image_shape'])}"
             f"{held_out}, {report['classes']} classes",
             f"training  {report['optimiser']}, learning rate {report['learning_rate']:g} ({report['schedule']}), "
             f"batches of {report['batch_size']}, seed {report['seed']}",
             *resumed,
             f"epoch  training loss{'  validation loss' if held_out else ''}  {self._measured} accuracy",
         ]
-        self.print_rest()
+        say("\n".join(header))
 
     def add(self, history: History) -> None:
         """Print the line of a finished epoch, unless a progress bar is shown."""
@@ -367,9 +343,8 @@ class _Table:
         """Print the lines that have not been printed yet."""
         lines = [self._line(self.history, epoch) for epoch in range(self._printed, self.history.epochs)]
         self._printed += len(lines)
-        if self._header or lines:
-            say("\n".join([*self._header, *lines]))
-        self._header = []
+        if lines:
+            say("\n".join(lines))
 
     def _line(self, history: History, epoch: int) -> str:
         cells = [f"{epoch + 1:5}", f"{history.loss[epoch]:13.4f}"]
@@ -377,7 +352,3 @@ class _Table:
             cells.append(f"{history.validation_loss[epoch]:15.4f}")
         accuracy = history.metrics["accuracy"][epoch]
         return "  ".join([*cells, f"{100 * accuracy:{len(self._measured) + 7}.2f} %"])
-
-
-def _times(shape: Any) -> str:
-    return "x".join(map(str, shape))

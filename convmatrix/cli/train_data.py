@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, BinaryIO, Final
 
 import numpy as np
 
-from convmatrix.cli.console import CommandError
+from convmatrix.cli.console import CommandError, first_line
+from convmatrix.io.file_checks import LARGEST_DEFLATE_RATIO
 from convmatrix.memory import available_memory, in_words
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
 
 DIGITS: Final = "digits"
-_LARGEST_EXPANSION: Final = 1032  # of deflate, in bytes per compressed byte
 
 
 @dataclass(frozen=True)
@@ -101,26 +101,19 @@ def _read_arrays(path: str, file: BinaryIO, *names: str) -> list[Array]:
     """Return arrays of numbers; each header is checked against the size of its member before memory is allocated."""
     try:
         with zipfile.ZipFile(file) as archive:
-            return [_read_array(archive, name) for name in names]
-    except (OSError, MemoryError):
+            return [_read_array(path, archive, name) for name in names]
+    except (OSError, MemoryError, CommandError):
         raise
-    except _MemberError as error:
-        raise CommandError(f"{path}: {error}") from None
     except Exception as error:  # a damaged archive fails in many ways, zlib.error and SyntaxError among them
-        message = (str(error).splitlines() or [type(error).__name__])[0]
-        raise CommandError(f"{path} is not an .npz file, or is damaged: {message}") from None
+        raise CommandError(f"{path} is not an .npz file, or is damaged: {first_line(error)}") from None
 
 
-class _MemberError(ValueError):
-    """A member is missing or invalid."""
-
-
-def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
+def _read_array(path: str, archive: zipfile.ZipFile, name: str) -> Array:
     member = f"{name}.npy"
     if member not in archive.namelist():
         found = ", ".join(sorted(n.removesuffix(".npy") for n in archive.namelist()))[:200]
-        raise _MemberError(
-            f"there is no array {name}; it has {found or 'none'}: give the names with --images and --labels"
+        raise CommandError(
+            f"{path}: there is no array {name}; it has {found or 'none'}: give the names with --images and --labels"
         )
     info = archive.getinfo(member)
     with archive.open(info) as stream:
@@ -129,17 +122,17 @@ def _read_array(archive: zipfile.ZipFile, name: str) -> Array:
         shape, column_major, dtype = read(stream)
         if dtype.kind not in "fiu":
             what = "pickled objects, which are never loaded" if dtype.hasobject else f"dtype {dtype}"
-            raise _MemberError(f"{name} has {what}, but must hold real numbers; convert it")
+            raise CommandError(f"{path}: {name} has {what}, but must hold real numbers; convert it")
         n_bytes = math.prod(shape) * dtype.itemsize
-        if stream.tell() + n_bytes != info.file_size or info.file_size > _LARGEST_EXPANSION * info.compress_size:
-            raise _MemberError(
-                f"{name} declares {n_bytes} bytes of entries, but its member has {info.compress_size} "
+        if stream.tell() + n_bytes != info.file_size or info.file_size > LARGEST_DEFLATE_RATIO * info.compress_size:
+            raise CommandError(
+                f"{path}: {name} declares {n_bytes} bytes of entries, but its member has {info.compress_size} "
                 f"bytes, {info.file_size} when decompressed; the file is damaged or forged"
             )
         if 2 * n_bytes > available_memory():
-            raise _MemberError(
-                f"{name} needs {in_words(2 * n_bytes)}, but {in_words(available_memory())} of memory is available; "
-                "give fewer images"
+            raise CommandError(
+                f"{path}: {name} needs {in_words(2 * n_bytes)}, but {in_words(available_memory())} of memory is "
+                "available; give fewer images"
             )
         entries = np.frombuffer(stream.read(), dtype=dtype)
     array = entries.reshape(shape, order="F" if column_major else "C")

@@ -5,18 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.cli.console import (
-    ERROR,
-    NO,
-    YES,
-    CommandError,
-    check_output,
-    count,
-    say,
-    say_json,
-    seconds,
-)
-from convmatrix.cli.layer_options import shape_argument
+from convmatrix.cli.console import ERROR, NO, YES, CommandError, check_input, check_output, count, say_result, seconds
+from convmatrix.cli.layer_options import add_sample_shape
 
 if TYPE_CHECKING:
     import argparse
@@ -27,13 +17,14 @@ UNKNOWN: Final = 3
 """Exit status: the question was not decided."""
 
 _VERDICTS: Final = {"holds": YES, "violated": NO, "unknown": UNKNOWN}
-_USAGE: Final = """\
+HELP: Final = "decide whether a network has a property on a box of inputs"
+USAGE: Final = """\
 convmatrix verify FILE.onnx PROPERTY.vnnlib [--timeout SECONDS]
                          [--certificate OUT.json] [--input-shape SHAPE]
                          [--output NODE] [--json]
        convmatrix verify FILE.onnx PROPERTY.vnnlib --recheck CERTIFICATE.json\
 """
-_DESCRIPTION: Final = """\
+DESCRIPTION: Final = """\
 Decide whether a property in the format VNN-LIB holds for all inputs of a box:
 it describes counterexamples, and holds if there is none. The answer is about
 the network as it was read, in real arithmetic: its weights, and what is computed
@@ -42,7 +33,7 @@ operations), are float64 numbers. A counterexample is checked exactly and by
 evaluation. That a property holds is proved by a certificate, which --recheck
 verifies without a solver.
 """
-_EPILOG: Final = """\
+EPILOG: Final = """\
 examples:
   convmatrix verify model.onnx property.vnnlib --timeout 60
   convmatrix verify model.onnx property.vnnlib --certificate sure.json
@@ -53,25 +44,13 @@ or the certificate is not valid; 2 error; 3 unknown
 """
 
 
-def add_parser(commands: Any) -> argparse.ArgumentParser:
-    """Declare the command."""
-    parser: argparse.ArgumentParser = commands.add_parser(
-        "verify",
-        help="decide whether a network has a property on a box of inputs",
-        usage=_USAGE,
-        description=_DESCRIPTION,
-        epilog=_EPILOG,
-    )
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of the command."""
     parser.add_argument("file", metavar="FILE", help="an ONNX file of linear and piecewise linear operations")
     parser.add_argument(
         "property", metavar="FILE", help="a VNN-LIB file, version 1; version 2 needs the package vnnlib"
     )
-    parser.add_argument(
-        "--input-shape",
-        type=shape_argument,
-        metavar="SHAPE",
-        help="shape of one sample without the batch axis, such as 1x28x28, if the file leaves sizes open",
-    )
+    add_sample_shape(parser, "1x28x28")
     parser.add_argument(
         "--output",
         metavar="NODE",
@@ -83,7 +62,6 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     proof = parser.add_mutually_exclusive_group()
     proof.add_argument("--certificate", metavar="FILE", help="write the certificate, if the property holds")
     proof.add_argument("--recheck", metavar="FILE", help="check a certificate, without a solver and without search")
-    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -96,31 +74,23 @@ def run(args: argparse.Namespace) -> int:
     if args.recheck is not None and (args.timeout is not None or args.nodes is not None):
         raise CommandError("--recheck does not search: drop --timeout and --nodes")
     for path in (args.file, args.property, *([] if args.recheck is None else [args.recheck])):
-        if not Path(path).is_file():
-            raise CommandError(f"cannot read {path}: {'it is a folder' if Path(path).is_dir() else 'no such file'}")
-    try:
-        network = Network.from_onnx(args.file, args.input_shape)
-        if args.output is not None and args.output not in {node.name for node in network}:
-            raise CommandError(f"{args.file} has no node {args.output!r}; its outputs are {', '.join(network.outputs)}")
-        box, claim = read_vnnlib(Path(args.property), network, name=args.output)
-    except ImportError as error:
-        raise CommandError(str(error)) from None
+        check_input(path)
+    network = Network.from_onnx(args.file, args.input_shape)
+    if args.output is not None and args.output not in {node.name for node in network}:
+        raise CommandError(f"{args.file} has no node {args.output!r}; its outputs are {', '.join(network.outputs)}")
+    box, claim = read_vnnlib(Path(args.property), network, name=args.output)
     if args.recheck is not None:
         checked = recheck(args.recheck, network, box, claim, name=args.output)
-        if args.json:
-            say_json({"file": args.recheck, "valid": checked.valid, "reason": checked.reason})
-        else:
-            say(f"{args.recheck}: {checked}")
+        record = {"file": args.recheck, "valid": checked.valid, "reason": checked.reason}
+        say_result(args, record, f"{args.recheck}: {checked}")
         return YES if checked else NO
     found = verify(network, box, claim, name=args.output, timeout=args.timeout, most_nodes=args.nodes)
     if args.certificate is not None and found:
         found.to_json(args.certificate)
-    if args.json:
-        say_json(_record(found, args.certificate))
-    else:
-        say(found.explain())
-        if args.certificate is not None:
-            say(f"certificate: {args.certificate}" if found else "no certificate was written")
+    text = found.explain()
+    if args.certificate is not None:
+        text += f"\ncertificate: {args.certificate}" if found else "\nno certificate was written"
+    say_result(args, _record(found, args.certificate), text)
     return _VERDICTS.get(found.verdict, ERROR)
 
 
