@@ -295,12 +295,13 @@ def _searches(
         unstable = max(unstable, len(relaxation.unknown))
         for number in numbers:
             rest = [property.unsafe[number][row] for row in parts[number][2]]
+            target = Target(form, rest, box)
             searches[number] = BranchAndBound(
                 exact,
                 root,
                 UnsafeSet(rest, form),
-                Target(form, rest, box),
-                relaxation.unsafe(rest),
+                target,
+                relaxation.unsafe(target),
                 partial(reaches, network, form, property.unsafe[number]),
             )
     return proofs, searches, unstable
