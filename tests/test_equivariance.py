@@ -116,17 +116,34 @@ def test_long_axes_are_decided_by_their_distinct_rows() -> None:
         assert np.array_equal(long.filled(), listed.filled())
         for amount in (0, 1, stride, -2 * stride, int(rng.integers(-40, 40))):
             answers = set(listed.answers(amount))
-            assert (set(long.answers(amount)), set(long.opposite_answers(amount))) == (
-                answers,
-                set(listed.opposite_answers(amount)),
-            ), (layer, amount)
-            for moved in (amount, amount // stride, *list(answers)[:1]):
-                for own, other in zip(long.kept(moved, amount), listed.kept(moved, amount), strict=True):
-                    assert np.array_equal(own, other), (layer, moved, amount)
-                assert long.n_broken(moved, amount) == listed.n_broken(moved, amount)
+            assert set(long.answers(amount)) == answers, (layer, amount)
+            assert set(long.answers(amount, -1)) == set(listed.answers(amount, -1)), (layer, amount)
+            for moved, sign in itertools.product((amount, amount // stride, *list(answers)[:1]), (1, -1)):
+                kept = listed.kept(moved, amount, sign)
+                assert np.array_equal(long.kept(moved, amount, sign), kept), (layer, moved, amount, sign)
+                if sign > 0 or listed.signed:
+                    assert long.n_broken(moved, amount, sign) == np.count_nonzero(~kept)
             answered[len(answers)] += 1
     assert answered[0] > 50
     assert answered[1] > 50
+
+
+@pytest.mark.parametrize(
+    ("n", "boundary", "taps", "more", "moved"),
+    [
+        (1, "circular", 3, 0, 1),
+        (1, "replicate", 3, 0, 1),
+        (2, "replicate", 1, 0, 10_001),
+        (3, "circular", 2, 0, None),
+        (3, "circular", 2, 2, 1),
+    ],
+)
+def test_rows_that_repeat_thousands_of_times_are_decided_together(
+    n: int, boundary: str, taps: int, more: int, moved: int | None
+) -> None:
+    verdict = eq.check_shift(cm.ConvGeometry(n, taps, padding=[(10_000, 10_000 + more)], boundary=boundary), 1)
+    assert verdict.holds == (moved is not None)
+    assert moved is None or verdict.output_shift == (moved,)
 
 
 def test_a_shift_of_a_long_layer_is_checked_without_its_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -363,6 +380,8 @@ def test_orbit_errors() -> None:
         eq.orbits([])
     with pytest.raises(ValueError, match=r"generators.*\[2, 3\]"):
         eq.orbits([[0, 1], [0, 1, 2]])
+    with pytest.raises(TypeError, match="generators"):
+        eq.orbits(None)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"output_generators\[0\]"):
         eq.equivariant_pattern([[1]], [[0]])
     with pytest.raises(ValueError, match=r"kernel_shape=\(3, 5\)"):

@@ -202,6 +202,8 @@ def test_wrong_arguments_are_refused() -> None:
     smooth = Network([Input((1,)), Node("tanh", Elementwise("tanh"), ("input",))])
     with pytest.raises(ValueError, match="tanh"):
         verify(smooth, (-1, 1), outputs_at_most([[1]], 1))
+    with pytest.raises(TypeError, match="property"):
+        verify(RELU, (-1, 1), None)  # type: ignore[arg-type]
 
 
 # --- exact bounds -----------------------------------------------------------------------------------------------------

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from convmatrix.constraints.exact_bounds import terms_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -24,56 +26,52 @@ _STEPS: Final = 40
 class Target:
     """An unsafe set within a box, in float64: how far a batch of inputs is from it, and in which direction it lies.
 
+    Its half-spaces are ``rows @ v <= right``, for the variables v of the normal form.
     The margin of an input is the largest excess of the half-spaces; it is not positive in the set.
     """
 
     def __init__(self, form: NormalForm, spaces: Sequence[HalfSpace], box: tuple[Floats, Floats]) -> None:
-        self.form, self.spaces, self.box = form, tuple(spaces), box
-        self._inputs, self._outputs = form.variables[form.input], form.variables[form.output]
-        self._rows = np.zeros((len(spaces), form.n_variables))
+        self.form, self.box = form, box
+        self.rows = np.zeros((len(spaces), form.n_variables))
         for number, space in enumerate(spaces):
-            for variables, terms in ((self._inputs, space.inputs), (self._outputs, space.outputs)):
-                for index, factor in terms:
-                    self._rows[number, variables[index]] += float(factor)
-        self._right = np.array([float(space.right) for space in spaces])
+            for variable, factor in terms_of(space, form):
+                self.rows[number, variable] += float(factor)
+        self.right = np.array([float(space.right) for space in spaces])
 
     def margins(self, x: Floats) -> tuple[Floats, Floats]:
         """Return the margins of a batch (batch, n_inputs) and the values of all variables."""
         with np.errstate(over="ignore", invalid="ignore"):
             values = self.form.complete(x.reshape(-1, *self.form.input_shape))
-            margins = np.max(values @ self._rows.T - self._right, axis=1, initial=-np.inf)
+            margins = np.max(values @ self.rows.T - self.right, axis=1, initial=-np.inf)
         return np.where(np.isnan(margins), np.inf, margins), values
 
     def gradients(self, values: Floats) -> Floats:
         """Return the gradients of the margins with respect to the inputs; 0 where they are not finite."""
-        with np.errstate(over="ignore", invalid="ignore"):
-            return np.nan_to_num(self._gradients(values), nan=0.0)
-
-    def _gradients(self, values: Floats) -> Floats:
         form = self.form
-        worst = np.argmax(values @ self._rows.T - self._right, axis=1)
-        adjoint = np.ascontiguousarray(self._rows[worst].T)  # (n_variables, batch)
-        for block in reversed(form.blocks):
-            if block.body is None:
-                pre, post = form.pre[block.span], form.post[block.span]
-                adjoint[pre] += adjoint[post] * (values.T[pre] > 0)
-            else:
-                adjoint += block.body.T @ adjoint[form.defines[block.span]]
-        return adjoint[self._inputs].T
+        with np.errstate(over="ignore", invalid="ignore"):
+            worst = np.argmax(values @ self.rows.T - self.right, axis=1)
+            adjoint = np.ascontiguousarray(self.rows[worst].T)  # (n_variables, batch)
+            for block in reversed(form.blocks):
+                if block.body is None:
+                    pre, post = form.pre[block.span], form.post[block.span]
+                    adjoint[pre] += adjoint[post] * (values.T[pre] > 0)
+                else:
+                    adjoint += block.body.T @ adjoint[form.defines[block.span]]
+            return np.nan_to_num(adjoint[form.variables[form.input]].T, nan=0.0)
 
-    def descend(self, start: Floats, steps: int = _STEPS) -> tuple[float, Floats]:
+    def descend(self, start: Floats) -> tuple[float, Floats]:
         """Return the least margin that projected descent by signs of gradients reaches, and its input."""
         low, high = self.box
         x = np.clip(start, low, high)
         least, best = np.inf, x[0]
-        for step in range(steps + 1):
+        for step in range(_STEPS + 1):
             margins, values = self.margins(x)
             place = int(np.argmin(margins))
             if margins[place] < least:
                 least, best = float(margins[place]), x[place].copy()
-            if least < 0 or step == steps:
+            if least < 0 or step == _STEPS:
                 break
-            size = (high / 2 - low / 2) * (1 - step / steps) ** 2
+            size = (high / 2 - low / 2) * (1 - step / _STEPS) ** 2
             with np.errstate(over="ignore"):  # of what is clipped
                 x = np.clip(x - size * np.sign(self.gradients(values)), low, high)
         return least, best

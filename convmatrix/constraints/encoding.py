@@ -13,6 +13,7 @@ from scipy.optimize import Bounds, LinearConstraint
 
 from convmatrix.constraints.mps import column_names, write_mps
 from convmatrix.constraints.normal_form import normal_form
+from convmatrix.constraints.relaxation import rows_of
 from convmatrix.constraints.tightening import tighten as tighten_bounds
 from convmatrix.display.tables import ShownAsTable, Table, by, facts
 from convmatrix.progress import reporting
@@ -264,10 +265,10 @@ def encode(
     )
     blocks: list[tuple[Any, Any, Any]] = [
         (equations, form.right, form.right),
-        (_rows([(1.0, form.post[active]), (-1.0, form.pre[active])], n + k), 0.0, 0.0),
-        (_rows([(1.0, q), (-1.0, p)], n + k), 0.0, np.inf),
-        (_rows([(1.0, q), (-1.0, p), (-low[p], places)], n + k), -np.inf, -low[p]),
-        (_rows([(1.0, q), (-high[p], places)], n + k), -np.inf, 0.0),
+        (rows_of([(1.0, form.post[active]), (-1.0, form.pre[active])], n + k), 0.0, 0.0),
+        (rows_of([(1.0, q), (-1.0, p)], n + k), 0.0, np.inf),
+        (rows_of([(1.0, q), (-1.0, p), (-low[p], places)], n + k), -np.inf, -low[p]),
+        (rows_of([(1.0, q), (-high[p], places)], n + k), -np.inf, 0.0),
     ]
     free = _unread(form, active, unstable)
     rows = [(np.broadcast_to(a, matrix.shape[0]), np.broadcast_to(b, matrix.shape[0])) for matrix, a, b in blocks]
@@ -299,13 +300,3 @@ def _unread(form: NormalForm, active: Indices, unstable: Indices) -> NDArray[np.
         if block.body is not None:
             free[block.body.indices] = False
     return free
-
-
-def _rows(terms: list[tuple[Any, Indices]], n: int) -> Any:
-    """Return a sparse array with one entry per row for each term, a factor and columns in ascending order."""
-    k, width = len(terms[0][1]), len(terms)
-    data = np.stack([np.broadcast_to(np.asarray(factor, np.float64), k) for factor, _ in terms], axis=1)
-    columns = np.stack([places for _, places in terms], axis=1)
-    matrix: Any = sparse.csr_array((data.ravel(), columns.ravel(), np.arange(k + 1) * width), shape=(k, n))
-    matrix.sort_indices()
-    return matrix

@@ -35,11 +35,6 @@ class Bounds:
     lower: list[int]
     upper: list[int]
 
-    @property
-    def empty(self) -> bool:
-        """Whether no point can satisfy the bounds."""
-        return any(low > high for low, high in zip(self.lower, self.upper, strict=True))
-
     def copy(self) -> Bounds:
         """Return bounds that can be changed separately."""
         return Bounds(list(self.lower), list(self.upper))
@@ -50,6 +45,12 @@ class Bounds:
             self.lower[variable] = max(self.lower[variable], lower)
         if upper is not None:
             self.upper[variable] = min(self.upper[variable], upper)
+
+
+def terms_of(space: HalfSpace, form: NormalForm) -> list[tuple[int, Fraction]]:
+    """Return the variables and coefficients of a half-space; outputs may share the variable of an input."""
+    inputs, outputs = form.variables[form.input], form.variables[form.output]
+    return [(int(inputs[i]), a) for i, a in space.inputs] + [(int(outputs[j]), c) for j, c in space.outputs]
 
 
 class UnsafeSet:
@@ -66,10 +67,7 @@ class UnsafeSet:
     """
 
     def __init__(self, spaces: Sequence[HalfSpace], form: NormalForm) -> None:
-        inputs, outputs = (form.variables[name].tolist() for name in (form.input, form.output))
-        terms = [
-            [(inputs[i], a) for i, a in space.inputs] + [(outputs[j], c) for j, c in space.outputs] for space in spaces
-        ]
+        terms = [terms_of(space, form) for space in spaces]
         numbers = [*(space.right for space in spaces), *(factor for row in terms for _, factor in row)]
         self.scale = 1
         for number in numbers:
@@ -78,7 +76,7 @@ class UnsafeSet:
                 raise ValueError(f"the fractions of a property have no common denominator of {_MOST_BITS} bits")
         self.left: list[dict[int, int]] = [{} for _ in spaces]
         for left, row in zip(self.left, terms, strict=True):
-            for variable, factor in row:  # outputs may share the variable of an input
+            for variable, factor in row:
                 left[variable] = left.get(variable, 0) + int(factor * self.scale)
         self.right = [int(space.right * self.scale) for space in spaces]
         self.strict = [space.strict for space in spaces]

@@ -14,8 +14,8 @@ from scipy.optimize import linprog
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from convmatrix.constraints.counterexamples import Target
     from convmatrix.constraints.normal_form import NormalForm
-    from convmatrix.constraints.properties import HalfSpace
 
     Floats = NDArray[np.float64]
     Phases = NDArray[np.int8]
@@ -84,7 +84,6 @@ class PhaseProgram:
         low, high = low / self._size, high / self._size
         self._ratio = high / (high - low)
         edge = own - sparse.diags_array(self._ratio) @ pre
-        self._equal, self._equal_right = _split(pre - own, np.zeros(u))
         above, above_right = _split(pre - own, np.zeros(u))
         below, below_right = _split(edge, -self._ratio * low)
         on, on_right = _split(-pre, np.zeros(u))
@@ -92,7 +91,7 @@ class PhaseProgram:
         # Rows of all phases, from which those of a branch are chosen; the last variable is s.
         self._rows = _stack([above, below, on, off], [0.0, 0.0, -1.0, -1.0])
         self._right = np.concatenate([above_right, below_right, on_right, off_right])
-        self._equal = _stack([self._equal], [0.0])
+        self._equal, self._equal_right = _stack([above], [0.0]), above_right
 
     def _eliminated(self) -> Any:
         """Return all variables as combinations of the free ones, of inputs and what has an unknown sign, and of 1."""
@@ -118,18 +117,11 @@ class PhaseProgram:
             values = values + place @ rows
         return values
 
-    def unsafe(self, spaces: Sequence[HalfSpace]) -> PhaseProgram:
+    def unsafe(self, target: Target) -> PhaseProgram:
         """Return the relaxation of an unsafe set: its half-spaces may be violated by s."""
-        form, made = self.form, copy(self)
-        rows = sparse.lil_array((len(spaces), form.n_variables))
-        for number, space in enumerate(spaces):
-            for name, terms in ((form.input, space.inputs), (form.output, space.outputs)):
-                for index, factor in terms:
-                    rows[number, form.variables[name][index]] += float(factor)
+        made = copy(self)
         with np.errstate(over="ignore", invalid="ignore"):
-            excess, right = _split(
-                sparse.csr_array(rows) @ self._values, np.array([float(space.right) for space in spaces])
-            )
+            excess, right = _split(sparse.csr_array(target.rows) @ self._values, target.right)
             largest = max(np.max(np.abs(excess.data), initial=0.0), np.max(np.abs(right), initial=0.0) * 2.0**-40)
             made._unsafe_size = float(_power_of_two(np.array([largest]))[0])
             excess, right = excess / made._unsafe_size, right / made._unsafe_size

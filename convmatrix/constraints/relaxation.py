@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -120,29 +121,20 @@ def _finite(bounds: Floats) -> Floats:
     return np.where(np.isinf(bounds), 0, bounds)
 
 
-def relax(form: NormalForm, lower: Floats, upper: Floats, n_variables: int | None = None) -> Relaxation:
-    """Return the linear relaxation of a normal form with given bounds, of its first variables only if asked for.
-
-    Parameters
-    ----------
-    form : NormalForm
-    lower, upper : arrays, shape (form.n_variables,)
-    n_variables : int, optional
-        Keep what defines the first variables.
-    """
-    n = form.n_variables if n_variables is None else n_variables
+def relax(form: NormalForm, lower: Floats, upper: Floats, n: int) -> Relaxation:
+    """Return the linear relaxation of what defines the first n variables of a normal form, with bounds of all."""
     n_equations, n_rectifiers = int(np.searchsorted(form.defines, n)), int(np.searchsorted(form.post, n))
     pre, post = form.pre[:n_rectifiers], form.post[:n_rectifiers]
     state = np.where(lower[pre] >= 0, 1, np.where(upper[pre] > 0, -1, 0))
     active, unstable = np.flatnonzero(state > 0), np.flatnonzero(state < 0)
     p, q = pre[unstable], post[unstable]
     slopes, heights = chords(lower[p], upper[p])
-    k, one = len(unstable), np.ones(len(unstable))
+    k = len(unstable)
     pairs = sparse.vstack(
         [
-            _pairs(post[active], np.ones(len(active)), pre[active], -np.ones(len(active)), n),
-            _pairs(q, one, p, -one, n),
-            _pairs(q, one, p, -slopes, n),
+            rows_of([(1.0, post[active]), (-1.0, pre[active])], n),
+            rows_of([(1.0, q), (-1.0, p)], n),
+            rows_of([(1.0, q), (-slopes, p)], n),
         ],
         format="csr",
     )
@@ -181,9 +173,11 @@ def chords(lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
     return slopes, np.maximum(at_lower, at_upper)
 
 
-def _pairs(first: Indices, a: Floats, second: Indices, b: Floats, n: int) -> Any:
-    """Return a sparse array with two entries per row."""
-    k = len(first)
-    data = np.stack([a, b], axis=1).ravel()
-    columns = np.stack([first, second], axis=1).ravel()
-    return sparse.csr_array((data, columns, np.arange(k + 1) * 2), shape=(k, n))
+def rows_of(terms: Sequence[tuple[float | Floats, Indices]], n: int) -> Any:
+    """Return a sparse array with n columns and one entry per row for each term, a factor and the columns."""
+    k, width = len(terms[0][1]), len(terms)
+    data = np.stack([np.broadcast_to(np.asarray(factor, np.float64), k) for factor, _ in terms], axis=1)
+    columns = np.stack([places for _, places in terms], axis=1)
+    matrix: Any = sparse.csr_array((data.ravel(), columns.ravel(), np.arange(k + 1) * width), shape=(k, n))
+    matrix.sort_indices()
+    return matrix

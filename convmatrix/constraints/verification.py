@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
+from convmatrix import options as validate
 from convmatrix.atomic import atomic_write
 from convmatrix.constraints.branching import BranchAndBound, Limits
 from convmatrix.constraints.counterexamples import Target, reaches
@@ -223,6 +224,7 @@ def verify(
     >>> verify(network, (-1, 1), outputs_at_most([[1]], 1.5)).verdict
     'violated'
     """
+    validate.instance("property", property, Property, "make one with output_is_largest, outputs_at_most or read_vnnlib")
     network = with_output(network, name)
     limits = Limits(timeout, most_nodes)
     form = normal_form(network, *box)
@@ -293,12 +295,13 @@ def _searches(
         unstable = max(unstable, len(relaxation.unknown))
         for number in numbers:
             rest = [property.unsafe[number][row] for row in parts[number][2]]
+            target = Target(form, rest, box)
             searches[number] = BranchAndBound(
                 exact,
                 root,
                 UnsafeSet(rest, form),
-                Target(form, rest, box),
-                relaxation.unsafe(rest),
+                target,
+                relaxation.unsafe(target),
                 partial(reaches, network, form, property.unsafe[number]),
             )
     return proofs, searches, unstable

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -158,6 +159,25 @@ def product(first: ArrayLike, second: ArrayLike) -> Permutation:
     return (p[:, None] * len(q) + q).ravel()
 
 
+def permutations(name: str, values: Iterable[ArrayLike]) -> list[Permutation]:
+    """Return permutations of the same number of entries, at least one; otherwise raise an error that calls them name.
+
+    Examples
+    --------
+    >>> permutations("generators", [[1, 0, 2]])
+    [array([1, 0, 2])]
+    """
+    validate.instance(name, values, Iterable, "give a list of permutations")
+    found = [as_permutation(f"{name}[{number}]", p) for number, p in enumerate(values)]
+    if not found:
+        raise ValueError(f"{name} is empty; give at least one permutation, such as identity(n)")
+    if len({len(p) for p in found}) > 1:
+        raise ValueError(
+            f"{name} permute {[len(p) for p in found]} entries; they must permute the same number of entries"
+        )
+    return found
+
+
 def cyclic_generators(size: int) -> list[Permutation]:
     """Return the generator of the cyclic group of ``size`` points on a circle.
 
@@ -226,13 +246,7 @@ def generated_group(generators: Sequence[ArrayLike], *, largest: int = 100_000) 
     >>> generated_group([shift(3, 1)])
     [array([0, 1, 2]), array([2, 0, 1]), array([1, 2, 0])]
     """
-    steps = [as_permutation(f"generators[{number}]", p) for number, p in enumerate(generators)]
-    if not steps:
-        raise ValueError("generators is empty; give at least one permutation")
-    if len({len(step) for step in steps}) > 1:
-        raise ValueError(
-            f"generators permute {[len(step) for step in steps]} entries; they must permute the same number of entries"
-        )
+    steps = permutations("generators", generators)
     found = {identity(len(steps[0])).tobytes(): identity(len(steps[0]))}
     waiting = deque(found.values())
     while waiting:

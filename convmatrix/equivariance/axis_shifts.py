@@ -9,7 +9,8 @@ axis may map it to minus that output; two such axes together commute with their 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,92 +26,119 @@ _MOST_SHIFTS = 256  # maximum number of input shifts to follow on one axis; more
 
 
 class RowIndex:
-    """An index of the rows of a pattern by their entries, for finding the images of one row."""
+    """An index of the rows of a pattern by their entries, for finding the images of rows whose columns are moved."""
 
     def __init__(self, pattern: WeightPattern) -> None:
-        starts = np.asarray(pattern.row_starts)
+        self.starts = np.asarray(pattern.row_starts)
+        self.columns, self.weights = pattern.cols.astype(np.int64), pattern.weight_index
         self.n_weights = max(pattern.n_weights, 1)
-        self.first = int(np.diff(starts).argmax())  # a row with the most entries has the fewest images
-        keys = pattern.cols.astype(np.int64) * self.n_weights + pattern.weight_index
-        self.keys = keys[starts[self.first] : starts[self.first + 1]]
+        self.first = int(np.diff(self.starts).argmax())  # a row with the most entries has the fewest images
+        keys = self.columns * self.n_weights + self.weights
         self.rows: dict[bytes, list[int]] = {}
-        for row, (start, stop) in enumerate(itertools.pairwise(starts.tolist())):
+        for row, (start, stop) in enumerate(itertools.pairwise(self.starts.tolist())):
             self.rows.setdefault(keys[start:stop].tobytes(), []).append(row)
 
     def images(self, p: NDArray[np.int64]) -> list[int]:
-        """Return the rows whose entries are those of the chosen row, with columns moved by p."""
-        columns, weights = np.divmod(self.keys, self.n_weights)
-        return self.rows.get(np.sort(p[columns] * self.n_weights + weights).tobytes(), [])
+        """Return the rows whose entries are those of the row `first`, with columns moved by p."""
+        entries = slice(self.starts[self.first], self.starts[self.first + 1])
+        return self.rows.get(np.sort(p[self.columns[entries]] * self.n_weights + self.weights[entries]).tobytes(), [])
+
+    def labels(self, p: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return, for each row, the first row with its entries if columns are moved by p; -1 if there is none."""
+        keys = p[self.columns] * self.n_weights + self.weights
+        keys = keys[np.lexsort((keys, np.arange(len(self.starts) - 1).repeat(np.diff(self.starts))))]
+        rows = itertools.pairwise(self.starts.tolist())
+        return np.array([self.rows.get(keys[start:stop].tobytes(), [-1])[0] for start, stop in rows], dtype=np.int32)
 
 
 class AxisShifts:
-    """The shifts that one axis of an operation commutes with."""
+    """The shifts that one axis of an operation commutes with.
+
+    Wherever there is a sign, -1 asks for outputs that are shifted and negated.
+    """
 
     def __init__(self, pattern: WeightPattern) -> None:
-        self.signed = _with_opposite(pattern)
-        self.pattern = separated(pattern)
         self.n_out, self.n_in = pattern.shape
-        self.index = RowIndex(self.pattern)
+        self.signed = pattern.coefficients is not None
+        self._patterns = {1: separated(pattern)}
+        if self.signed:
+            self._patterns[-1] = _with_opposite(pattern)
+        self._indices: dict[int, RowIndex] = {}
 
     @property
     def reads_nothing(self) -> bool:
         """Whether the axis has no entries: the output is constant."""
-        return self.pattern.n_entries == 0
-
-    def answers(self, amount: int) -> Iterator[int]:
-        """Yield the output shifts that answer to an input shift, in no particular order."""
-        p = np.roll(np.arange(self.n_in), amount)
-        for row in self.index.images(p):
-            moved = (self.index.first - row) % self.n_out
-            if not broken_rows(self.pattern, np.roll(np.arange(self.n_out), moved), p).any():
-                yield moved
-
-    def opposite_answers(self, amount: int) -> Iterator[int]:
-        """Yield the output shifts for which the output is negated as well, in no particular order."""
-        if self.signed is None:
-            return
-        p, n = np.roll(np.arange(self.n_in), amount), self.n_out
-        index = RowIndex(self.signed)
-        for row in index.images(p):
-            moved = (index.first - row) % n
-            if row >= n and self.kept(moved, amount)[1].all():
-                yield moved
-
-    def kept(self, moved: int, amount: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return which rows shifts of outputs and inputs preserve, and which they negate."""
-        q, p = np.roll(np.arange(self.n_out), moved), np.roll(np.arange(self.n_in), amount)
-        kept = ~broken_rows(self.pattern, q, p)
-        if self.signed is None:
-            return kept, np.zeros_like(kept)
-        return kept, ~broken_rows(self.signed, np.concatenate([q + self.n_out, q]), p)[: self.n_out]
-
-    def image(self, amounts: Iterable[int], sign: int = 1) -> frozenset[int]:
-        """Return the output shifts that answer to at least one of some input shifts, with a sign."""
-        chosen = itertools.islice(sorted(amounts), _MOST_SHIFTS)
-        answers = self.answers if sign > 0 else self.opposite_answers
-        return frozenset(moved for amount in chosen for moved in answers(amount))
+        return self._patterns[1].n_entries == 0
 
     def filled(self) -> NDArray[np.bool_]:
         """Return which rows have entries."""
-        return np.diff(self.pattern.row_starts) > 0
+        return np.diff(self._patterns[1].row_starts) > 0
 
-    def n_broken(self, moved: int, amount: int) -> int:
-        """Return the number of rows that a pair of shifts does not preserve."""
+    def kept(self, moved: int, amount: int, sign: int = 1) -> NDArray[np.bool_]:
+        """Return which rows shifts of outputs and inputs preserve, up to a sign."""
+        if sign < 0 and not self.signed:
+            return np.zeros(self.n_out, dtype=bool)
         q, p = np.roll(np.arange(self.n_out), moved), np.roll(np.arange(self.n_in), amount)
-        return int(broken_rows(self.pattern, q, p).sum())
+        q = q if sign > 0 else np.concatenate([q + self.n_out, q])
+        return ~broken_rows(self._patterns[sign], q, p)[: self.n_out]
+
+    def n_broken(self, moved: int, amount: int, sign: int = 1) -> int:
+        """Return the number of rows that a pair of shifts does not preserve."""
+        return self.n_out - int(self.kept(moved, amount, sign).sum())
+
+    def holds(self, moved: int, amount: int, sign: int = 1) -> bool:
+        """Return whether a pair of shifts preserves all rows, up to a sign."""
+        return not self.n_broken(moved, amount, sign)
+
+    def answers(self, amount: int, sign: int = 1) -> range:
+        """Return the output shifts that answer to an input shift: none, or all that differ by multiples of a period."""
+        if sign < 0 and not self.signed:
+            return range(0)
+        if sign not in self._indices:
+            self._indices[sign] = RowIndex(self._patterns[sign])
+        index, n, p = self._indices[sign], self.n_out, np.roll(np.arange(self.n_in), amount)
+        images = [row % n for row in index.images(p) if sign > 0 or row >= n]
+        if len(images) > 1:  # all of them are decided together
+            own = index.labels(np.arange(self.n_in))[-n:]
+            return _rotations(own, index.labels(p)[:n])
+        moved = (index.first - images[0]) % n if images else 0
+        return range(moved, n, n) if images and self.holds(moved, amount, sign) else range(0)
+
+    def image(self, amounts: Iterable[int], sign: int = 1) -> frozenset[int]:
+        """Return the output shifts that answer to at least one of some input shifts, with a sign."""
+        return frozenset(moved for amount in sorted(amounts)[:_MOST_SHIFTS] for moved in self.answers(amount, sign))
 
     def closest(self, amount: int) -> int:
         """Return the output shift that leaves the fewest rows broken."""
         return min(range(min(self.n_out, _MOST_SHIFTS)), key=lambda moved: self.n_broken(moved, amount))
 
 
-def _with_opposite(pattern: WeightPattern) -> WeightPattern | None:
-    """Return the rows of a pattern and, below them, the same rows negated; None if it has no coefficients."""
-    if pattern.coefficients is None:
-        return None
+def _rotations(own: NDArray[np.int32], wanted: NDArray[np.int32]) -> range:
+    """Return the shifts by `numpy.roll` that make an array the wanted one, by a search for text in linear time."""
+    twice, width, n = np.concatenate([own, own]).tobytes(), own.itemsize, len(own)
+
+    def place(of: NDArray[np.int32], start: int) -> int:
+        found = twice.find(of.tobytes(), start * width)
+        while found % width and found >= 0:
+            found = twice.find(of.tobytes(), found + 1)
+        return found // width
+
+    first, period = place(wanted, 0), place(own, 1)
+    return range(0) if first < 0 else range(-first % period, n, period)
+
+
+def divisors(number: int) -> list[int]:
+    """Return the divisors of a number, ascending."""
+    small = [k for k in range(1, math.isqrt(number) + 1) if number % k == 0]
+    return sorted({*small, *(number // k for k in small)})
+
+
+def _with_opposite(pattern: WeightPattern) -> WeightPattern:
+    """Return the rows of a pattern with coefficients and, below them, the same rows negated."""
+    factors: Any = pattern.coefficients
     rows = np.concatenate([pattern.rows, pattern.rows + pattern.shape[0]])
     columns, weights = (np.tile(array, 2) for array in (pattern.cols, pattern.weight_index))
-    factors = np.concatenate([pattern.coefficients, -pattern.coefficients])
+    factors = np.concatenate([factors, -factors])
     shape = 2 * pattern.shape[0], pattern.shape[1]
     stacked = WeightPattern.from_triplets(shape, rows, columns, weights, pattern.weight_shape, coefficients=factors)
     return separated(stacked)
@@ -165,7 +193,7 @@ def moved_output(axes: Sequence[AxisShifts], shift: Sequence[int], nominal: Sequ
     moved = []
     signs = answering_signs(axes, [[amount] for amount in shift])
     for axis, amount, preferred, sign in zip(axes, shift, nominal, signs, strict=True):
-        found = set(axis.answers(amount) if sign > 0 else axis.opposite_answers(amount))
+        found = axis.answers(amount, sign)
         if preferred is not None and (not found or preferred % axis.n_out in found):
             moved.append(preferred)
         else:
@@ -178,8 +206,11 @@ def answering_signs(axes: Sequence[AxisShifts], shifts: Sequence[Iterable[int]])
 
     All are 1 unless some axis answers only with the opposite sign, and the others allow for it.
     """
-    amounts = [list(found) for found in shifts]
-    possible = [[sign for sign in (1, -1) if axis.image(own, sign)] for axis, own in zip(axes, amounts, strict=True)]
+    amounts = [sorted(found)[:_MOST_SHIFTS] for found in shifts]
+    possible = [
+        [sign for sign in (1, -1) if any(axis.answers(amount, sign) for amount in own)]
+        for axis, own in zip(axes, amounts, strict=True)
+    ]
     signs = [found[0] if found else 1 for found in possible]
     if sum(sign < 0 for sign in signs) % 2:
         both = [number for number, found in enumerate(possible) if len(found) == 2]

@@ -242,7 +242,7 @@ def check_axes(
     negated = np.zeros((), dtype=bool)
     for axis, amount, answer in zip(axes, shift, moved, strict=True):
         filled = axis.filled()
-        same, opposite = axis.kept(answer, amount)
+        same, opposite = axis.kept(answer, amount), axis.kept(answer, amount, -1)
         kept, negated = (
             np.logical_and.outer(kept, same) | np.logical_and.outer(negated, opposite),
             np.logical_and.outer(kept, opposite) | np.logical_and.outer(negated, same),

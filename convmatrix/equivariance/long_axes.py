@@ -44,6 +44,7 @@ class LongAxisShifts(AxisShifts):
         (axis,) = geometry.axes
         (self.n_out,), (self.n_in,) = geometry.output_shape, geometry.input_shape
         self.table = cast("Any", distinct_rows(geometry) if table is None else table)
+        self.signed = bool(self.table.factors)
         lengths = [stretch.period * stretch.repeats for stretch in self.table.stretches]
         self.starts = [0, *itertools.accumulate(lengths)][:-1]
         self.n_weights = axis.tile * axis.n_taps
@@ -100,45 +101,37 @@ class LongAxisShifts(AxisShifts):
                 ],
             )
 
-    def _holds(self, moved: int, amount: int, sign: int = 1) -> bool:
+    def holds(self, moved: int, amount: int, sign: int = 1) -> bool:
+        """Return whether a pair of shifts preserves all rows, up to a sign."""
         return all(all(flags) for _, _, flags in self.compared(moved, amount, sign))
 
-    def _answers(self, amount: int, sign: int) -> Iterator[int]:
-        sizes = [len(self.entries(row)) for row, _ in self.listed]
-        chosen = self.listed[int(np.argmax(sizes))][0]  # a row with the most entries has the fewest images
-        for row in self._images(self.entries(chosen, amount, sign)):
-            moved = (chosen - row) % self.n_out
-            if self._holds(moved, amount, sign):
-                yield moved
+    def answers(self, amount: int, sign: int = 1) -> range:
+        """Return the output shifts that answer to an input shift: none, or all that differ by multiples of a period."""
+        # A row with the most entries has the fewest images.
+        chosen = max((row for row, _ in self.listed), key=lambda row: len(self.entries(row)))
+        images = self._images(self.entries(chosen, amount, sign)) if sign > 0 or self.signed else iter(())
+        moved = sorted((chosen - row) % self.n_out for row in images)
+        found = [amount_out for amount_out in moved if self.holds(amount_out, amount, sign)]
+        return range(found[0], self.n_out, self.n_out // len(found)) if found else range(0)
 
     def _images(self, wanted: list[Entry]) -> Iterator[int]:
         """Yield the rows that have the given entries."""
         for row, stretch in self.listed:
             own = self.entries(row)
-            if len(own) != len(wanted):
-                continue
-            repeat = 0
-            if own and stretch.repeats > 1:
+            if own == wanted:
+                yield from range(row, row + (1 if stretch.shift else stretch.period * stretch.repeats), stretch.period)
+            elif stretch.shift and own and len(own) == len(wanted):
                 repeat = (wanted[0][0] - own[0][0]) // stretch.shift
-            if 0 <= repeat < stretch.repeats and self.entries(row + repeat * stretch.period) == wanted:
-                yield row + repeat * stretch.period
+                if 0 < repeat < stretch.repeats and self.entries(row + repeat * stretch.period) == wanted:
+                    yield row + repeat * stretch.period
 
-    def answers(self, amount: int) -> Iterator[int]:
-        """Yield the output shifts that answer to an input shift, in no particular order."""
-        return self._answers(amount, 1)
-
-    def opposite_answers(self, amount: int) -> Iterator[int]:
-        """Yield the output shifts for which the output is negated as well, in no particular order."""
-        return self._answers(amount, -1) if self.table.factors else iter(())
-
-    def kept(self, moved: int, amount: int) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-        """Return which rows a pair of shifts preserves, and which it negates."""
-        same, opposite = np.zeros((2, self.n_out), dtype=bool)
-        for rows, sign in ((same, 1), (opposite, -1)):
-            if sign > 0 or self.table.factors:
-                for first, stop, flags in self.compared(moved, amount, sign):
-                    _fill(rows[first:stop], flags)
-        return same, opposite
+    def kept(self, moved: int, amount: int, sign: int = 1) -> NDArray[np.bool_]:
+        """Return which rows shifts of outputs and inputs preserve, up to a sign."""
+        rows = np.zeros(self.n_out, dtype=bool)
+        if sign > 0 or self.signed:
+            for first, stop, flags in self.compared(moved, amount, sign):
+                _fill(rows[first:stop], flags)
+        return rows
 
     def filled(self) -> NDArray[np.bool_]:
         """Return which rows have entries."""
@@ -148,10 +141,10 @@ class LongAxisShifts(AxisShifts):
             _fill(rows[start : start + stretch.period * stretch.repeats], flags)
         return rows
 
-    def n_broken(self, moved: int, amount: int) -> int:
+    def n_broken(self, moved: int, amount: int, sign: int = 1) -> int:
         """Return the number of rows that a pair of shifts does not preserve."""
         total = 0
-        for first, stop, flags in self.compared(moved, amount):
+        for first, stop, flags in self.compared(moved, amount, sign):
             whole, rest = divmod(stop - first, len(flags))
             total += whole * flags.count(False) + flags[:rest].count(False)
         return total
@@ -164,10 +157,11 @@ def _fill(rows: NDArray[np.bool_], flags: list[bool]) -> None:
 
 
 def geometry_axes(geometry: ConvGeometry) -> list[AxisShifts]:
-    """Return the axes of a layer; long ones by their distinct rows."""
+    """Return the axes of a layer; long ones by their distinct rows, if most rows repeat others."""
     found: list[AxisShifts] = []
     for number in range(len(geometry.axes)):
         one = axis_geometry(geometry, number)
-        table = distinct_rows(one, min(_LISTED, one.n_out)) if one.n_out >= _LONG else None
-        found.append(AxisShifts(one.pattern()) if table is None else LongAxisShifts(one, table))
+        table: Any = distinct_rows(one, min(_LISTED, one.n_out)) if one.n_out >= _LONG else None
+        short = table is not None and 2 * len(table.columns) < one.n_out
+        found.append(LongAxisShifts(one, table) if short else AxisShifts(one.pattern()))
     return found

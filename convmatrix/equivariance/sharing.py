@@ -30,12 +30,7 @@ def orbits(generators: Sequence[ArrayLike]) -> NDArray[np.int64]:
     >>> orbits([[1, 0, 2, 4, 3]])
     array([0, 0, 1, 2, 2])
     """
-    steps = [actions.as_permutation(f"generators[{number}]", p) for number, p in enumerate(generators)]
-    if not steps:
-        raise ValueError("generators is empty; give at least one permutation")
-    if len({len(step) for step in steps}) > 1:
-        raise ValueError(f"generators permute {[len(step) for step in steps]} entries; they must agree")
-    return _orbits(steps)
+    return _orbits(actions.permutations("generators", generators))
 
 
 def _orbits(steps: Sequence[NDArray[np.integer]]) -> NDArray[np.int64]:
@@ -98,18 +93,13 @@ def equivariant_pattern(output_generators: Sequence[ArrayLike], input_generators
            [3, 4, 1, 2],
            [2, 3, 4, 1]])
     """
-    if len(output_generators) != len(input_generators):
+    outputs = actions.permutations("output_generators", output_generators)
+    inputs = actions.permutations("input_generators", input_generators)
+    if len(outputs) != len(inputs):
         raise ValueError(
-            f"there are {len(output_generators)} output generators and {len(input_generators)} input generators; they "
-            "act in pairs, so give equally many (use identity where one side does not move)"
+            f"there are {len(outputs)} output generators and {len(inputs)} input generators; they act in pairs, so "
+            "give equally many (use identity where one side does not move)"
         )
-    if not output_generators:
-        raise ValueError("no generators; give at least one pair (identity for the trivial group)")
-    outputs = [actions.as_permutation(f"output_generators[{number}]", p) for number, p in enumerate(output_generators)]
-    inputs = [actions.as_permutation(f"input_generators[{number}]", p) for number, p in enumerate(input_generators)]
-    for name, steps in (("output", outputs), ("input", inputs)):
-        if len({len(step) for step in steps}) > 1:
-            raise ValueError(f"{name}_generators permute {[len(step) for step in steps]} entries; they must agree")
     n_out, n_in = len(outputs[0]), len(inputs[0])
     n_pairs = n_out * n_in
     memory.require(
