@@ -318,8 +318,8 @@ def matrix(context: Context) -> Table:
         "The explicit matrix",
         "The three products of a 3x3 layer in float32, with the weights already in the matrix: method matrix, SciPy's "
         "A @ X and A.T @ G on one core, and torch.sparse (CSR, its transpose ready; sampled_addmm and index_add_ for "
-        f"the weight gradient), both others with {cores()} threads. For the forward product with new weights, both first "
-        "put other weights into their matrix, torch.sparse by index_select into its values. The ratio is matrix to "
+        f"the weight gradient), both others with {cores()} threads. With new weights, both first put other weights "
+        "into their matrix before the product, torch.sparse by index_select into its values. The ratio is matrix to "
         "torch.sparse.",
         rows,
         context.goal(Goal("ratio", "at most", 1.2)),
