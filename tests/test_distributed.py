@@ -84,7 +84,7 @@ def test_reduction_is_a_tree_in_order(
     client: Any, n_slabs: int, per_task: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The tree is the same however many slabs a task has; strings show it, and that neighbours stay in order."""
-    monkeypatch.setattr("convmatrix.distributed.slabs.SlabPlan.per_task", per_task)
+    monkeypatch.setattr("convmatrix.distributed.slab_sizes.SlabPlan.per_task", per_task)
     tree = map_slabs(
         lambda _, rows: str(rows[0]),
         [1.0],
@@ -138,7 +138,7 @@ def test_progress(client: Any, capsys: pytest.CaptureFixture[str], monkeypatch: 
 
 def test_few_tasks_are_in_flight(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many slabs there are: two per thread, and one more."""
-    monkeypatch.setattr("convmatrix.distributed.slabs.SlabPlan.per_task", 1)
+    monkeypatch.setattr("convmatrix.distributed.slab_sizes.SlabPlan.per_task", 1)
     lock, count, most = threading.Lock(), [0], [0]
     submit = type(client).submit
 
@@ -175,7 +175,7 @@ def test_errors_tell_the_rows(client: Any) -> None:
 
 
 def test_interruption_withdraws_tasks(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convmatrix.distributed.slabs.SlabPlan.per_task", 1)
+    monkeypatch.setattr("convmatrix.distributed.slab_sizes.SlabPlan.per_task", 1)
     started: list[int] = []
 
     def interrupt(done: int, of: int, text: str) -> None:
@@ -238,7 +238,7 @@ def test_arguments_are_checked(client: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_client_without_workers_is_not_waited_for_forever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convmatrix.distributed.slabs._WAIT", 0.1)
+    monkeypatch.setattr("convmatrix.distributed.clients._WAIT", 0.1)
     network = Network([Input((2, 12, 9)), Convolution(LAYER, KERNEL)])
     with (
         distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,
@@ -272,7 +272,7 @@ def test_products_of_random_layers(client: Any) -> None:
 
 
 def test_only_the_part_that_is_read_is_sent(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convmatrix.distributed.slabs.SlabPlan.per_task", 1)
+    monkeypatch.setattr("convmatrix.distributed.slab_sizes.SlabPlan.per_task", 1)
     sent: list[tuple[Any, int]] = []
     submit = SlabTasks._submit
 

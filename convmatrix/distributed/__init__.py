@@ -24,7 +24,8 @@ Examples
 
 from convmatrix.distributed.slab_files import SavedSlabs, load_slabs, save_slabs
 from convmatrix.distributed.slab_operator import SlabOperator
-from convmatrix.distributed.slabs import SlabPlan, map_slabs, slab_plan
+from convmatrix.distributed.slab_sizes import SlabPlan, slab_plan
+from convmatrix.distributed.slabs import map_slabs
 
 __all__ = ["SavedSlabs", "SlabOperator", "SlabPlan", "load_slabs", "map_slabs", "save_slabs", "slab_plan"]
 

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from convmatrix.distributed.slabs import given_client, workers_of
+from convmatrix.distributed.clients import given_client, workers_of
 from convmatrix.spectral.blocks import MAP_CHUNKS
 
 if TYPE_CHECKING:

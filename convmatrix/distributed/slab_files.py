@@ -16,7 +16,8 @@ from scipy import sparse
 
 from convmatrix import options as validate
 from convmatrix.atomic import TEMPORARY, atomic_write, remove_leftovers
-from convmatrix.distributed.slabs import Rows, SlabLayer, SlabPlan, SlabTasks
+from convmatrix.distributed.slab_sizes import Rows, SlabPlan
+from convmatrix.distributed.slabs import SlabLayer, SlabTasks
 from convmatrix.io import FileFormatError, load, save
 from convmatrix.io.file_checks import DTYPE_NAMES, is_known_dtype
 from convmatrix.io.geometry_json import from_values, parse, to_values

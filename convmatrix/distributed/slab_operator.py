@@ -10,7 +10,8 @@ from scipy.sparse import issparse
 from scipy.sparse.linalg import LinearOperator
 
 from convmatrix import memory
-from convmatrix.distributed.slabs import Rows, SlabLayer, SlabPlan, SlabTasks, part_size
+from convmatrix.distributed.slab_sizes import Rows, SlabPlan, part_size
+from convmatrix.distributed.slabs import SlabLayer, SlabTasks
 from convmatrix.geometry import array_shape
 from convmatrix.matrices import slab_columns
 from convmatrix.options import LayerOptions, takes_layer_options
@@ -133,7 +134,7 @@ class SlabOperator(_LinearOperator):
             order=order,
             dtype=dtype,
             options=options,
-            per_task=lambda plan: _vector_bytes(plan, 1, plan.dtype),
+            task_bytes=lambda plan: _vector_bytes(plan, 1, plan.dtype),
         )
         self.plan = self._tasks.plan
         while self._tasks.per_task > 1 and self._message_bytes() > _MESSAGE:

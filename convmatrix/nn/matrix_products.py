@@ -32,6 +32,7 @@ _LISTED: Final = 2**20  # entries of a pattern that are rearranged at a time, to
 _DENSE_ENTRIES: Final = 48  # entries of a block above which a dense product is faster than SciPy's sparse one
 _WORTH_THREADS: Final = 2**20  # multiplications above which several threads are faster than one
 _BLAS_THREADS: Final = 2**17  # multiplications of a dense product for which BLAS may start threads of its own
+_RUN: Final = 2**10  # terms of a sum in the precision of the samples; so many samples also remain in the cache
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -241,8 +242,11 @@ class _BlockedMatrix:
             else:
                 np.add.at(total, index, inner.astype(total.dtype))
 
-        chunks = [chunk for stack in self.stacks for chunk in stack.chunks(x.shape[1])]
         workers = cores() if self._is_large(x.shape[1]) else 1
+        chunks: list[_Stack] = []
+        for stack in self.stacks:
+            in_loops = loops is not None and not stack.is_dense
+            chunks += stack.split(workers) if in_loops else stack.chunks(x.shape[1])
         totals = [np.zeros(n_weights) for _ in range(workers)]
 
         def add_every(worker: int) -> None:
@@ -374,15 +378,31 @@ def _compiled_loops() -> _Loops | None:
                         target[i] += value * sample[i]
 
     def gradient(index: Any, rows: Any, columns: Any, x: Any, g: Any, total: Any) -> None:
-        for block in range(index.shape[0]):
-            for row in range(index.shape[1]):
-                cotangent = g[rows[block, row]]
+        blocks, batch = index.shape[0], x.shape[1]
+        samples, cotangents = x.reshape(-1), g.reshape(-1)
+        tile = max(_RUN // max(batch, 1), 1)
+        for row in range(index.shape[1]):
+            for first in range(0, blocks, tile):
+                last = min(first + tile, blocks)
                 for entry in range(index.shape[2]):
-                    sample = x[columns[block, entry]]
-                    inner = x.dtype.type(0)
-                    for column in range(len(cotangent)):
-                        inner += cotangent[column] * sample[column]
-                    total[index[block, row, entry]] += inner
+                    begin = first
+                    while begin < last:
+                        i, j, weight = rows[begin, row], columns[begin, entry], index[begin, row, entry]
+                        run = 1  # entries of one weight along a diagonal: their inner products are one, of all together
+                        while (
+                            begin + run < last
+                            and rows[begin + run, row] == i + run
+                            and columns[begin + run, entry] == j + run
+                            and index[begin + run, row, entry] == weight
+                        ):
+                            run += 1
+                        sample = samples[j * batch : (j + run) * batch]
+                        cotangent = cotangents[i * batch : (i + run) * batch]
+                        inner = x.dtype.type(0)
+                        for place in range(len(sample)):
+                            inner += cotangent[place] * sample[place]
+                        total[weight] += inner
+                        begin += run
 
     def compiled(function: Any, **options: Any) -> Any:
         try:
