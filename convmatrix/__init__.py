@@ -107,23 +107,6 @@ __all__ = [
     "unfold_matrix",
 ]
 
-_LOADED_WHEN_USED = (
-    "constraints",
-    "counts",
-    "distributed",
-    "equivariance",
-    "explore",
-    "graph",
-    "network",
-    "nn",
-    "plotting",
-    "proofs",
-    "solve",
-    "spectral",
-    "structured",
-    "symbolic",
-    "tiling",
-)
 _STRUCTURED = (
     "circulant",
     "doubly_block_circulant",
@@ -143,11 +126,11 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import optional subpackages when they are first used."""
-    if name in _LOADED_WHEN_USED:
-        return import_module(f"convmatrix.{name}")
+    """Import the public names that are not imported above, most of them subpackages, when they are first used."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "Network":
         return import_module("convmatrix.network").Network
     if name in _STRUCTURED:
         return getattr(import_module("convmatrix.structured"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return import_module(f"convmatrix.{name}")

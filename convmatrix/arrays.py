@@ -20,9 +20,7 @@ EPSILON: Final = float(np.finfo(np.float64).eps)
 _LEAST: Final = 1e-300
 """Added to bounds on rounding errors, so that they hold where products underflow."""
 
-_GATHERED: Final = (
-    2**15
-)  # places gathered at a time: NumPy widens them to int64, in a copy that then stays in the cache
+_GATHERED: Final = 2**15  # places gathered at a time, whose copies as int64 stay in the cache
 
 
 class KeepsReadOnly:
@@ -82,6 +80,21 @@ def gather(values: NDArray[Any], places: NDArray[np.integer], out: NDArray[Any])
         block = slice(start, start + _GATHERED)
         values.take(places[block], out=out[block], mode="clip")
     return out
+
+
+def starts_of_runs(*keys: NDArray[Any]) -> NDArray[np.bool_]:
+    """Return which entries differ from the entry before in one of the keys; the first entry is always one of them.
+
+    Examples
+    --------
+    >>> starts_of_runs(np.array([0, 0, 0, 1]), np.array([5, 5, 6, 6]))
+    array([ True, False,  True,  True])
+    """
+    starts = np.ones(len(keys[0]), dtype=bool)
+    starts[1:] = keys[0][1:] != keys[0][:-1]
+    for key in keys[1:]:
+        starts[1:] |= key[1:] != key[:-1]
+    return starts
 
 
 def sum_rounding(scale: NDArray[Any], terms: float) -> NDArray[Any]:

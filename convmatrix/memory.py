@@ -52,7 +52,6 @@ def available_memory() -> int:
 
     The limits are those of the address space, and of the control groups (containers) that the process belongs to.
 
-
     If the system does not report them, return half of the address space, so that no request is refused that might
     succeed.
     """

@@ -13,7 +13,7 @@ from scipy import sparse
 from convmatrix import memory
 from convmatrix._assembly.fill import assemble_triplets
 from convmatrix._assembly.rows import Plan, RowTable, axis_rows, table_size
-from convmatrix.arrays import KeepsReadOnly, accumulate, gather, read_only, real_coefficients
+from convmatrix.arrays import KeepsReadOnly, accumulate, gather, read_only, real_coefficients, starts_of_runs
 from convmatrix.arrays import array as as_array
 from convmatrix.boundary import SIGNED
 from convmatrix.formats import as_format
@@ -213,16 +213,13 @@ class WeightPattern(KeepsReadOnly):
             weights = np.arange(self.n_weights)
             return Separated(self, weights, np.ones(len(weights), dtype=np.int64))
         rows, columns, index = (array.astype(np.int64) for array in (self.rows, self.cols, self.weight_index))
-        new = np.ones(len(rows), dtype=bool)  # repeated triplets are added
-        new[1:] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1]) | (index[1:] != index[:-1])
-        starts = np.flatnonzero(new)
+        starts = np.flatnonzero(starts_of_runs(rows, columns, index))  # repeated triplets are added
         sums = np.add.reduceat(self.coefficients, starts) if len(starts) else self.coefficients
         kept = starts[sums != 0]
         factors = sums[sums != 0]
         order = np.lexsort((factors, index[kept]))
         weights, sorted_factors = index[kept][order], factors[order]
-        first = np.ones(len(order), dtype=bool)
-        first[1:] = (weights[1:] != weights[:-1]) | (sorted_factors[1:] != sorted_factors[:-1])
+        first = starts_of_runs(weights, sorted_factors)
         numbers = np.empty(len(order), dtype=np.int64)
         numbers[order] = np.cumsum(first) - 1
         shape = (int(first.sum()),)

@@ -2,13 +2,16 @@ r"""Symbolic matrices of layers, with the weights w_0, w_1, ... as SymPy symbols
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import sympy
 
 from convmatrix.geometry import ConvGeometry
 from convmatrix.io.latex import latex_matrix
 from convmatrix.pattern import WeightPattern
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _MOST_ENTRIES = 10**6
 
@@ -58,10 +61,8 @@ def matrix(layer: ConvGeometry | WeightPattern, name: str = "w") -> sympy.Immuta
             "smaller input, conv_matrix for numeric weights, or to_latex, which prints only part of the matrix"
         )
     symbols = weights(pattern.n_weights, name)
-    entries: dict[tuple[int, int], Any] = {}
-    for row in range(pattern.shape[0]):
-        for column, weight, factor in _row(pattern, row):
-            entries[row, column] = entries.get((row, column), sympy.Integer(0)) + factor * symbols[weight]
+    rows = (_symbolic_row(pattern, row, symbols.__getitem__) for row in range(pattern.shape[0]))
+    entries = {(row, column): entry for row, found in enumerate(rows) for column, entry in found.items()}
     return sympy.ImmutableSparseMatrix(*pattern.shape, entries)
 
 
@@ -72,12 +73,15 @@ def _pattern(layer: ConvGeometry | WeightPattern) -> WeightPattern:
     return pattern
 
 
-def _row(pattern: WeightPattern, row: int) -> list[tuple[int, int, Any]]:
-    """Return the (column, weight, coefficient) of each entry of a row."""
+def _symbolic_row(pattern: WeightPattern, row: int, symbol: Callable[[int], sympy.Symbol]) -> dict[int, Any]:
+    """Return the entries of one row by column, with a symbol for each weight."""
     stored = slice(int(pattern.row_starts[row]), int(pattern.row_starts[row + 1]))
     columns, weights = pattern.cols[stored].tolist(), pattern.weight_index[stored].tolist()
     factors = [1] * len(columns) if pattern.coefficients is None else pattern.coefficients[stored].tolist()
-    return list(zip(columns, weights, factors, strict=True))
+    entries: dict[int, Any] = {}
+    for column, weight, factor in zip(columns, weights, factors, strict=True):
+        entries[column] = entries.get(column, sympy.Integer(0)) + factor * symbol(weight)
+    return entries
 
 
 def to_latex(
@@ -111,27 +115,14 @@ def to_latex(
     \end{pmatrix}
     """
     pattern = None if isinstance(layer, sympy.MatrixBase) else _pattern(layer)
-    symbols: Any = layer
+    given: Any = layer
 
     def entries_of_row(row: int) -> dict[int, str]:
-        entries = _matrix_row(symbols, row) if pattern is None else _symbol_row(pattern, row)
-        return {column: _cell(entry, zero) for column, entry in entries.items()}
+        if pattern is None:
+            entries = {column: given[row, column] for column in range(given.cols)}
+        else:  # row by row, because few rows of a large matrix are printed
+            entries = _symbolic_row(pattern, row, lambda weight: sympy.Symbol(f"w_{weight}"))
+        return {column: str(sympy.latex(entry)) if entry != 0 else zero for column, entry in entries.items()}
 
-    shape = symbols.shape if pattern is None else pattern.shape
+    shape = given.shape if pattern is None else pattern.shape
     return latex_matrix(shape, entries_of_row, max_rows, max_columns, environment, zero)
-
-
-def _matrix_row(matrix: Any, row: int) -> dict[int, Any]:
-    return {column: matrix[row, column] for column in range(matrix.cols)}
-
-
-def _symbol_row(pattern: WeightPattern, row: int) -> dict[int, Any]:
-    """Return the entries of one row, without building the symbolic matrix of the whole layer."""
-    entries: dict[int, Any] = {}
-    for column, weight, factor in _row(pattern, row):
-        entries[column] = entries.get(column, sympy.Integer(0)) + factor * sympy.Symbol(f"w_{weight}")
-    return entries
-
-
-def _cell(entry: Any, zero: str) -> str:
-    return str(sympy.latex(entry)) if entry != 0 else zero

@@ -217,7 +217,9 @@ def assert_equivariant(
                     f"(shape {tuple(layer.shape)})"
                 )
     if isinstance(layer, WeightPattern):
-        broken = _broken_rows_of_pattern(layer, q, p)
+        from convmatrix.equivariance.comparison import broken_rows
+
+        broken = np.flatnonzero(broken_rows(layer, q, p))
     elif hasattr(layer, "shape") and not hasattr(layer, "matvec"):
         difference = layer - layer[q][:, p]
         broken = np.unique(difference.nonzero()[0])
@@ -386,13 +388,6 @@ def check_layer(geometry: ConvGeometry, weights: ArrayLike | None = None, *, rng
 def _flat_weights(pattern: WeightPattern, kernel: NDArray[Any]) -> NDArray[Any]:
     """Return weights as a flat array in the order of the pattern."""
     return weight_array(kernel, pattern.weight_shape, pattern.geometry).reshape(-1)
-
-
-def _broken_rows_of_pattern(pattern: WeightPattern, q: NDArray[Any], p: NDArray[Any]) -> NDArray[Any]:
-    """Return the rows i for which T[i, j, k] == T[q[i], p[j], k] fails for some column and weight."""
-    from convmatrix.equivariance.comparison import broken_rows
-
-    return np.flatnonzero(broken_rows(pattern, q, p))
 
 
 def _input_shape(forward: Any, input_shape: int | Sequence[int] | None) -> tuple[int, ...]:

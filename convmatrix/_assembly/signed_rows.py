@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convmatrix.arrays import starts_of_runs
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -41,9 +43,7 @@ def signed_entries(axis: Axis, outputs: Indices) -> tuple[Indices, Indices, Indi
     samples, factors = samples[factors != 0], factors[factors != 0]
     order = np.lexsort((samples, used, places))
     places, used, samples, factors = places[order], used[order], samples[order], factors[order]
-    first = np.ones(len(places), dtype=bool)
-    first[1:] = (np.diff(places) != 0) | (np.diff(used) != 0) | (np.diff(samples) != 0)
-    starts = np.flatnonzero(first)
+    starts = np.flatnonzero(starts_of_runs(places, used, samples))
     sums = np.add.reduceat(factors, starts) if len(starts) else factors
     kept = starts[sums != 0]
     return places[kept], samples[kept], axis.weight(outputs[places[kept]], used[kept]), sums[sums != 0]

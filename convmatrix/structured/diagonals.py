@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from convmatrix.arrays import starts_of_runs
 from convmatrix.structured.row_runs import rows_that_follow, run_starts
 
 if TYPE_CHECKING:
@@ -291,7 +292,7 @@ def _scan_few(scanned: _ScannedRows, diagonals: Diagonals, zero_first: NDArray[n
     numbers = diagonals.of_entries(scanned.rows, sizes, scanned.indices)
     order = _sorting(numbers)
     numbers, values = numbers[order], scanned.data[order]
-    new = np.r_[True, numbers[1:] != numbers[:-1]]
+    new = starts_of_runs(numbers)
     firsts = np.flatnonzero(new)
     present, expected = numbers[firsts], values[firsts]
     expected[np.isin(present, zero_first)] = 0

@@ -8,7 +8,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 
-from convmatrix.arrays import scaled_to_one
+from convmatrix.arrays import scaled_to_one, starts_of_runs
 from convmatrix.geometry import ConvGeometry
 from convmatrix.operator import ConvOperator
 from convmatrix.structured.layer_probes import read_layer_matrix, sampled_pattern
@@ -60,7 +60,7 @@ def nearest_conv(A: Any, geometry: ConvGeometry) -> Array:
     >>> nearest_conv([[1, 2, 0], [0, 3, 4]], cm.ConvGeometry(3, 2))
     array([[[2., 3.]]])
     """
-    return _fit(A, geometry)[0]
+    return recover_kernel(A, geometry)[0]
 
 
 def recover_kernel(A: Any, geometry: ConvGeometry) -> tuple[Array, float]:
@@ -92,11 +92,6 @@ def recover_kernel(A: Any, geometry: ConvGeometry) -> tuple[Array, float]:
     >>> recover_kernel(cm.ConvOperator([0.1, 0.7], geometry), geometry)
     (array([[[0.1, 0.7]]]), 0.0)
     """
-    return _fit(A, geometry)
-
-
-def _fit(A: Any, geometry: ConvGeometry) -> tuple[Array, float]:
-    """Return the nearest weights and the distance."""
     if not isinstance(geometry, ConvGeometry):
         raise TypeError(f"geometry must be a ConvGeometry, but is {geometry!r} ({type(geometry).__name__})")
     given = ProbedOperator.of(A) if is_operator(A) else as_csr(A)
@@ -158,9 +153,7 @@ def _nearest(pattern: WeightPattern, entries: NDArray[np.int64], n_entries: int,
 
 def _entries(pattern: WeightPattern) -> tuple[NDArray[np.int64], int, NDArray[np.int64]]:
     """Return the matrix entry of each triplet, the number of entries, and the first triplet of each entry."""
-    rows, columns = pattern.rows, pattern.cols
-    new = np.ones(pattern.n_entries, dtype=bool)
-    new[1:] = (rows[1:] != rows[:-1]) | (columns[1:] != columns[:-1])
+    new = starts_of_runs(pattern.rows, pattern.cols)
     first = np.flatnonzero(new)
     return np.cumsum(new) - 1, len(first), first
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from scipy import fft, linalg, sparse
 from scipy.sparse.linalg import LinearOperator
 
 from convmatrix import memory
@@ -93,8 +94,6 @@ class ToeplitzOperator(_LinearOperator):
     @cached_property
     def symbol(self) -> Array:
         """The eigenvalues of the circulant matrix, one axis per level."""
-        from scipy import fft
-
         return np.asarray(fft.fftn(self.ring))
 
     def _transpose(self) -> ToeplitzOperator:
@@ -112,8 +111,6 @@ class ToeplitzOperator(_LinearOperator):
         return np.asarray(self.H @ x)
 
     def _matmat(self, X: Array) -> Array:
-        from scipy import fft
-
         dtype = np.result_type(self.dtype, X.dtype)
         if dtype.kind == "c" and self.dtype.kind == "f":  # real transforms of both parts take half the time
             return np.asarray(self._matmat(np.ascontiguousarray(X.real)) + 1j * self._matmat(X.imag))
@@ -130,8 +127,6 @@ class ToeplitzOperator(_LinearOperator):
 
     @cached_property
     def _spectrum(self) -> Array:
-        from scipy import fft
-
         transform: Any = fft.rfftn if self.dtype.kind == "f" else fft.fftn
         return np.asarray(transform(self.ring))
 
@@ -199,15 +194,11 @@ class ToeplitzOperator(_LinearOperator):
         if self.is_circulant:
             return self._inverse_circulant(right, self.symbol, "the circulant matrix")
         if direct and len(self.rows) == 1 and self.shape[0] <= _LEVINSON_ROWS:
-            from scipy import linalg
-
             ring, n = self.ring, self.shape[0]
             try:
                 return np.asarray(linalg.solve_toeplitz((ring[:n], ring[-np.arange(n)]), right)).astype(right.dtype)
             except np.linalg.LinAlgError:  # a leading principal minor is zero, which does not make T singular
                 return np.zeros_like(right)
-        from scipy.sparse.linalg import cg, gmres
-
         symbol = self._nearest_circulant
         small = np.abs(symbol) < 1e-6 * np.abs(symbol).max(initial=1e-300)
         symbol = np.where(small, np.abs(symbol).max(initial=1e-300), symbol)
@@ -216,19 +207,16 @@ class ToeplitzOperator(_LinearOperator):
             matvec=lambda r: self._inverse_circulant(r.reshape(-1, 1), symbol, "the nearest circulant matrix").ravel(),
             dtype=right.dtype,
         )
-        options: dict[str, Any] = {"rtol": tol / 4, "M": preconditioner}
+        solve: Any = sparse.linalg.gmres
+        limits = {"restart": _RESTART, "maxiter": _STEPS // _RESTART}
         if self.is_hermitian and self.symbol.real.min() > 0:
-            found = [cg(self, column, maxiter=_STEPS, **options)[0] for column in right.T]
-        else:
-            cycles = _STEPS // _RESTART
-            found = [gmres(self, column, restart=_RESTART, maxiter=cycles, **options)[0] for column in right.T]
+            solve, limits = sparse.linalg.cg, {"maxiter": _STEPS}
+        found = [solve(self, column, rtol=tol / 4, M=preconditioner, **limits)[0] for column in right.T]
         return np.stack(found, axis=1).astype(right.dtype)
 
     @cached_property
     def _nearest_circulant(self) -> Array:
         """The eigenvalues of the circulant matrix that is nearest to T in the Frobenius norm."""
-        from scipy import fft
-
         column = self.ring
         for axis, size in enumerate(self.rows):
             lags = np.arange(size)
@@ -239,8 +227,6 @@ class ToeplitzOperator(_LinearOperator):
 
     def _inverse_circulant(self, right: Array, symbol: Array, name: str) -> Array:
         """Return the circulant matrix with these eigenvalues, inverted, times the columns."""
-        from scipy import fft
-
         least, largest = float(np.abs(symbol).min()), float(np.abs(symbol).max())
         if least <= np.finfo(symbol.dtype).eps * largest:
             raise np.linalg.LinAlgError(
@@ -281,8 +267,6 @@ def toeplitz_operator(
     array([12.090146, 12.590136])
     """
     below, above, rows, columns = toeplitz_diagonals(column, row, shape)
-    from scipy import fft
-
     size = fft.next_fast_len(rows + columns - 1, real=True)
     ring = np.zeros(size, dtype=np.result_type(below, above))
     memory.require(
@@ -333,8 +317,6 @@ def doubly_block_toeplitz_operator(
     >>> T @ [1, 0, 0, 0]
     array([-4.,  1.,  1.,  0.])
     """
-    from scipy import fft
-
     sizes = validate.shape("shape", shape)
     array = np.asarray(coefficients)
     if array.ndim != len(sizes):
