@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix.frameworks.batched_tensors import Shape, Tensor, UnsupportedError, batch_place, without
+from convmatrix.frameworks.batched_tensors import Shape, Tensor, UnsupportedError, batch_place, per_sample, without
 from convmatrix.network import (
     Concatenation,
     Input,
@@ -196,8 +196,8 @@ class BatchedGraph:
         # Nothing of x is left by cropping it entirely; zeros take its place.
         widths = [(-n, m) for n, m in zip(x.sample, sample.shape, strict=True)]
         zeros = self.add(f"{name}.zeros", pad(widths), [x], x.batch, x.merged)
-        shift = sample[None] if sample.ndim == 1 and len(zeros.sample) > 1 else sample
-        return self.add(f"{name}.constant", Scale(None, shift, trained), [zeros], x.batch, x.merged)
+        operation = Scale(None, per_sample(sample, zeros), trained)
+        return self.add(f"{name}.constant", operation, [zeros], x.batch, x.merged)
 
     def _aligned(self, name: str, tensors: Sequence[Tensor]) -> tuple[list[Tensor], tuple[int | None, Any]]:
         """Return tensors whose samples broadcast as the tensors do, and the place of the batch in the result."""

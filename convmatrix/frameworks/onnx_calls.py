@@ -119,14 +119,10 @@ class OnnxCall:
             raise UnsupportedError(f"{name}={values}")
         return [int(value) for value in values]
 
-    def paddings(self, n: int) -> list[tuple[int, int]]:
-        """Return the attribute ``pads``, all low ends and then all high ends, as pairs."""
-        pads = self.per_axis("pads", 2 * n, 0)
-        return list(zip(pads[:n], pads[n:], strict=True))
-
     def padding(self, n: int) -> Any:
-        """Return the padding of windows as a word or as pairs, from ``auto_pad`` and ``pads``."""
-        word, pairs = self.attribute("auto_pad", "NOTSET"), self.paddings(n)
+        """Return the padding of windows as a word or as pairs, from ``auto_pad`` and ``pads``, low ends first."""
+        word, pads = self.attribute("auto_pad", "NOTSET"), self.per_axis("pads", 2 * n, 0)
+        pairs = list(zip(pads[:n], pads[n:], strict=True))
         if word == "NOTSET":
             return pairs
         if any(map(any, pairs)) or word not in ("VALID", "SAME_UPPER", "SAME_LOWER"):

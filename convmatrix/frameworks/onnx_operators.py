@@ -114,14 +114,10 @@ def _negative(call: OnnxCall) -> Tensor:
     return call.builder.scale(call.name, call.tensor(), np.asarray(-1, np.float32))
 
 
-def _operands(call: OnnxCall) -> tuple[list[Tensor], list[Array]]:
-    """Return the inputs that are tensors, and the constants."""
-    values = [call.operand(number) for number in range(len(call.values))]
-    return [v for v in values if isinstance(v, Tensor)], [v for v in values if not isinstance(v, Tensor)]
-
-
 def _sum(call: OnnxCall, name: str | None = None) -> Tensor:
-    tensors, constants = _operands(call)
+    values = [call.operand(number) for number in range(len(call.values))]
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    constants = [value for value in values if not isinstance(value, Tensor)]
     name = name or call.name
     last = call.named("tensors") if constants else name
     total = tensors[0] if len(tensors) == 1 else call.builder.combine(last, tensors, Addition())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix.arrays import read_only
-from convmatrix.network.boxes import Box, box_shape, box_size, embed, flat_box, union, whole, within
+from convmatrix.network.boxes import Box, box_shape, box_size, embed, flat_box, union, within
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
@@ -156,14 +156,6 @@ class Derivatives:
                 return middle
             unit //= size
         return (start + stop) // 2
-
-    def in_batches(self, columns: Array, multiply: Callable[[Array], Array], budget: int) -> Array:
-        """Return products with the columns of a matrix, as columns, a few at a time within a memory budget."""
-        peak = self.plan(whole(self.nodes[-1].output_shape)).peak * self.dtype.itemsize
-        n = max(budget // max(peak, 1), 1)
-        rows = np.ascontiguousarray(columns.T)
-        parts = [multiply(rows[i : i + n]).reshape(len(rows[i : i + n]), -1) for i in range(0, len(rows), n)]
-        return np.concatenate(parts).T
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,6 +40,7 @@ class JacobianOperator(KeepsReadOnly, _LinearOperator):
         self._derivatives = derivatives
         self._input_shape = derivatives.nodes[0].output_shape
         self._output_shape = derivatives.nodes[-1].output_shape
+        self._plan = derivatives.plan(whole(self._output_shape))
         initialise: Any = super().__init__  # missing in SciPy's stubs
         initialise(derivatives.dtype, (math.prod(self._output_shape), math.prod(self._input_shape)))
 
@@ -59,17 +60,19 @@ class JacobianOperator(KeepsReadOnly, _LinearOperator):
         return self._derivatives.push(rows.reshape(len(rows), *self._input_shape))
 
     def _pull(self, rows: Array) -> Array:
-        plan = self._derivatives.plan(whole(self._output_shape))
-        gradient = self._derivatives.pull(rows.reshape(len(rows), *self._output_shape), plan)
-        return embed(gradient, plan.input_box, whole(self._input_shape))
+        gradient = self._derivatives.pull(rows.reshape(len(rows), *self._output_shape), self._plan)
+        return embed(gradient, self._plan.input_box, whole(self._input_shape))
 
-    def _products(self, X: Array, multiply: Any, size: int) -> Array:
+    def _products(self, X: Array, multiply: Callable[[Array], Array], size: int) -> Array:
+        """Return products with the columns of X, as columns, a few at a time to bound memory use."""
         if not X.shape[1]:
             return np.zeros((size, 0), self.dtype)
         if X.dtype.kind == "c":
             return self._products(X.real, multiply, size) + 1j * self._products(X.imag, multiply, size)
-        X = X.astype(self._derivatives.dtype, copy=False)
-        return self._derivatives.in_batches(X, multiply, _MOST_MEMORY)
+        rows = np.ascontiguousarray(X.astype(self._derivatives.dtype, copy=False).T)
+        n = max(_MOST_MEMORY // max(self._plan.peak * self._derivatives.dtype.itemsize, 1), 1)
+        parts = [multiply(rows[i : i + n]).reshape(-1, size) for i in range(0, len(rows), n)]
+        return np.concatenate(parts).T
 
     # SciPy also checks sizes, but its messages do not name them.
 
