@@ -29,6 +29,9 @@ Progress = bool | Step | None
 DELAY: Final = 2.0
 """Seconds before anything is shown."""
 
+_Display = tuple[Callable[[str, int, int, str], None], Callable[[], None]]
+"""A function that shows the state of a computation, and one that removes it."""
+
 _INTERVAL: Final = 0.2  # seconds between two updates
 _BAR: Final = 20  # characters
 
@@ -78,7 +81,7 @@ def reporting(progress: Progress, title: str) -> Iterator[Step]:
     elif progress or (progress is None and _innermost.get() is None):
         display = _display(progress)
         if display is not None:
-            step = bar = _Bar(title, *display)
+            step = bar = _Bar(title, display)
     token = _innermost.set(step)
     try:
         yield step
@@ -167,8 +170,8 @@ def _ignore(_done: int, _of: int, _text: str, /) -> None:
     """Show nothing."""
 
 
-def _display(progress: bool | None) -> tuple[Callable[[str, int, int, str], None], Callable[[], None]] | None:
-    """Return functions that show a state and that remove it; None if nobody is there to see it."""
+def _display(progress: bool | None) -> _Display | None:
+    """Return the display of a computation; None if nobody is there to see it."""
     parent = _of_loaded("multiprocessing", "parent_process")
     if progress is None and (parent is not None or threading.current_thread() is not threading.main_thread()):
         return None
@@ -187,7 +190,7 @@ def _of_loaded(module: str, function: str) -> Any:
     return getattr(sys.modules.get(module), function, lambda: None)()
 
 
-def _terminal_display(stream: Any) -> tuple[Callable[[str, int, int, str], None], Callable[[], None]]:
+def _terminal_display(stream: Any) -> _Display:
     width = max(shutil.get_terminal_size().columns - 1, 1)
 
     def write(line: str) -> None:
@@ -204,7 +207,7 @@ def _terminal_display(stream: Any) -> tuple[Callable[[str, int, int, str], None]
     return show, lambda: write(f"\r{'':{width}}\r")
 
 
-def _notebook_display() -> tuple[Callable[[str, int, int, str], None], Callable[[], None]]:
+def _notebook_display() -> _Display:
     shown: Any = import_module("IPython.display")
     handles: list[Any] = []
 
@@ -225,8 +228,8 @@ def _notebook_display() -> tuple[Callable[[str, int, int, str], None], Callable[
 class _Bar:
     """Passes on the state of a computation to a display, after a delay and not too often."""
 
-    def __init__(self, title: str, show: Callable[[str, int, int, str], None], remove: Callable[[], None]) -> None:
-        self._title, self._show, self._remove = title, show, remove
+    def __init__(self, title: str, display: _Display) -> None:
+        self._title, (self._show, self._remove) = title, display
         self._start = time.monotonic()
         self._next = self._start + DELAY
         self._shown = False

@@ -174,7 +174,8 @@ def _n_pairs(geometry: ConvGeometry) -> int:
 
 def layer_macs(geometry: ConvGeometry) -> int:
     """Return the number of multiply-adds of a layer, including those with padding, by formula."""
-    return _n_pairs(geometry) * math.prod(axis.n_outputs * axis.n_taps for axis in geometry.axes)
+    taps: int = math.prod(axis.n_outputs * axis.n_taps for axis in geometry.axes)
+    return _n_pairs(geometry) * taps
 
 
 def layer_nonzeros(geometry: ConvGeometry) -> int:
@@ -229,7 +230,7 @@ def _axis_nonzeros(axis: Axis) -> int:
 
 
 def _middle(axis: Axis) -> tuple[int, int]:
-    """Return the range of outputs that read inside the input only."""
+    """Return the range of outputs that read only inside the input."""
     reach = (axis.n_taps - 1) * axis.dilation
     low = min(-(-axis.pad_low // axis.stride), axis.n_outputs)
     return low, max(min((axis.n_samples - 1 - reach + axis.pad_low) // axis.stride + 1, axis.n_outputs), low)

@@ -11,7 +11,7 @@ import numpy as np
 from convmatrix.display.block_structure import block_levels, level_pictures, svg_figure
 from convmatrix.display.palette import BROKEN, hex_code, is_light, key_colours
 from convmatrix.display.tables import Table, by, facts, headline
-from convmatrix.display.window import Position, Terms, unravel, weight_name, window_terms
+from convmatrix.display.window import Position, Terms, pattern_terms, unravel, weight_name, window_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -103,17 +103,13 @@ def pattern_html(pattern: Any) -> str:
     if pattern.geometry is not None and large:
         return _document(_pattern_table(pattern), _structure(pattern.geometry))
     most = _WINDOW if large else _LARGEST_DRAWN
-    n_rows, n_columns = window = min(pattern.shape[0], most), min(pattern.shape[1], most)
-    entries: dict[Position, Terms] = {}
-    for row in range(n_rows):
-        start, stop = int(pattern.row_starts[row]), int(pattern.row_starts[row + 1])
-        stop = start + int(np.searchsorted(pattern.cols[start:stop], n_columns))  # columns ascend
-        for triplet in range(start, stop):
-            position = row, int(pattern.cols[triplet])
-            factor = 1 if pattern.coefficients is None else pattern.coefficients[triplet].item()
-            entries[position] = (*entries.get(position, ()), (int(pattern.weight_index[triplet]), factor))
+    window = min(pattern.shape[0], most), min(pattern.shape[1], most)
     figure = _matrix_figure(
-        entries, window, pattern.shape, pattern.weight_shape, lambda row, column: f"row {row}, column {column}"
+        pattern_terms(pattern, *window),
+        window,
+        pattern.shape,
+        pattern.weight_shape,
+        lambda row, column: f"row {row}, column {column}",
     )
     return _document(_pattern_table(pattern), figure)
 

@@ -281,7 +281,7 @@ def _layout(rows: Sequence[Row], left: int, width: float) -> tuple[str, float, l
         room = width - 2 * gap * len(natural)
         if scale * sum(natural) <= room:
             return font, gap, ["l"] * left + ["r"] * (len(natural) - left)
-    # The left columns share what the numbers leave: narrow ones keep their width, the others break their lines.
+    # The left columns share the width that the numbers leave: narrow ones keep theirs, the others break their lines.
     room -= scale * sum(natural[left:])
     widths = [scale * own for own in natural[:left]]
     types = ["l"] * left

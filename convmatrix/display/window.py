@@ -67,6 +67,26 @@ def window_terms(geometry: ConvGeometry, rows: range, columns: range, order: str
     return found
 
 
+def pattern_terms(pattern: Any, n_rows: int, n_columns: int) -> dict[Position, Terms]:
+    """Return the weights of each entry in the first rows and columns of a pattern, with their coefficients.
+
+    Examples
+    --------
+    >>> from convmatrix import ConvGeometry
+    >>> pattern_terms(ConvGeometry(3, 3, padding="same", boundary="reflect").pattern(), 1, 3)
+    {(0, 0): ((1, 1),), (0, 1): ((0, 1), (2, 1))}
+    """
+    found: dict[Position, Terms] = {}
+    for row in range(n_rows):
+        start, stop = int(pattern.row_starts[row]), int(pattern.row_starts[row + 1])
+        stop = start + int(np.searchsorted(pattern.cols[start:stop], n_columns))  # columns ascend
+        for triplet in range(start, stop):
+            position = row, int(pattern.cols[triplet])
+            factor = 1 if pattern.coefficients is None else pattern.coefficients[triplet].item()
+            found[position] = (*found.get(position, ()), (int(pattern.weight_index[triplet]), factor))
+    return found
+
+
 def _axis_reader(axis: Axis, *, transposed: bool) -> Callable[[int, int], list[tuple[int, int, int]]]:
     """Return a function that maps (row, column) to (kernel of the tile, tap, coefficient) of their connections."""
     taps = np.arange(axis.n_taps)

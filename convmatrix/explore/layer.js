@@ -123,6 +123,12 @@ function weightShape({ transposed, inChannels, outChannels, kernelShape }) {
   return [...(transposed ? [inChannels, outChannels] : [outChannels, inChannels]), ...kernelShape];
 }
 
+/** Return the shape of the weights of settings. */
+function settingsWeightShape(settings) {
+  const { transposed, in_channels: inChannels, out_channels: outChannels, kernel_shape: kernelShape } = settings;
+  return weightShape({ transposed, inChannels, outChannels, kernelShape });
+}
+
 /** Return the shape of the input or the output, with its channels. */
 const vectorShape = (layer, side) =>
   side === "input" ? [layer.inChannels, ...layer.inputShape] : [layer.outChannels, ...layer.outputShape];

@@ -124,7 +124,10 @@ function parseFragment(fragment) {
     shift: found.has("shift") ? shift : null,
     image: word("image", Object.keys(IMAGE_FILLS)),
     pixels,
-    labels: word("labels", ["values", "names", "none"]),
+    labels: word(
+      "labels",
+      [...byId("labels").options].map(({ value }) => value),
+    ),
     dense: word("dense", ["0", "1"]) === "1",
   };
 }

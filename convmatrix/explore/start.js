@@ -29,9 +29,9 @@ function start() {
 /** Write all settings of the layers into the inputs. */
 function applySettings(settings) {
   writeSettings(settings);
-  const { kernel_shape: taps, in_channels: inputs, out_channels: outputs, transposed, second } = settings;
-  setKernel("", [...(transposed ? [inputs, outputs] : [outputs, inputs]), ...taps], settings.weights);
-  if (second) setKernel(SECOND, [second.out_channels, outputs, ...second.kernel_shape], second.weights);
+  const { second } = settings;
+  setKernel("", settingsWeightShape(settings), settings.weights);
+  if (second) setKernel(SECOND, settingsWeightShape({ ...second, in_channels: settings.out_channels }), second.weights);
 }
 
 window.convmatrix = {

@@ -59,10 +59,9 @@ function attempt(id, compute) {
 /** Compute the layer and its matrix from the inputs, and the second layer if it is shown. */
 function computeLayer() {
   const settings = readSettings();
-  const { in_channels: inputs, out_channels: outputs, kernel_shape: taps, second } = settings;
-  const channels = settings.transposed ? [inputs, outputs] : [outputs, inputs];
-  settings.weights = weightsFor("", [...channels, ...taps]);
-  second.weights = weightsFor(SECOND, [second.out_channels, outputs, ...second.kernel_shape]);
+  const { second } = settings;
+  settings.weights = weightsFor("", settingsWeightShape(settings));
+  second.weights = weightsFor(SECOND, settingsWeightShape({ ...second, in_channels: settings.out_channels }));
   const layer = describeLayer(settings);
   const matrix = layerMatrix(layer);
   const uses = new Array(layer.nWeights).fill(0);

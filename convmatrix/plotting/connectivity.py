@@ -19,7 +19,6 @@ from convmatrix.plotting.figures import (
     axes_of,
     given_axes,
     integer_ticks,
-    listed_colours,
     size_of,
     weight_colours,
 )
@@ -199,7 +198,9 @@ def plot_receptive_field(
     scale = 4.5 / max(width, height)
     colours = weight_colours(2, ("#E4E4E4", COLOURS[4]) if palette is None else palette)
     figure, axes = axes_of(given_axes(ax, axes), max(width * scale, 4) + 0.7, max(height * scale, 0.5) + 0.9)
-    axes.imshow(image, cmap=listed_colours(colours), vmin=0, vmax=1, interpolation="nearest")
+    from matplotlib.colors import ListedColormap
+
+    axes.imshow(image, cmap=ListedColormap(colours), vmin=0, vmax=1, interpolation="nearest")
     if max(width, height) <= _MOST_GRID_LINES:
         axes.vlines(np.arange(1, width) - 0.5, -0.5, height - 0.5, colors="white", linewidth=0.8)
         axes.hlines(np.arange(1, height) - 0.5, -0.5, width - 0.5, colors="white", linewidth=0.8)

@@ -1,4 +1,4 @@
-"""Creation of figures that need no display, their colours, and files of them."""
+"""Figures that need no display: new ones, their colours and axes, and saving them."""
 
 from __future__ import annotations
 
@@ -150,13 +150,6 @@ def axes_of(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]
         return cast("Figure", ax.get_figure(root=True)), ax
     figure = new_figure(width, height)
     return figure, figure.subplots()
-
-
-def listed_colours(colours: NDArray[np.float64]) -> Colormap:
-    """Return a colormap of matplotlib with exactly these colours, (n, 4)."""
-    from matplotlib.colors import ListedColormap
-
-    return ListedColormap([tuple(colour) for colour in colours.tolist()])
 
 
 def integer_ticks(axis: Any) -> None:

@@ -9,18 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix.display.palette import DISTINCT
+from convmatrix.display.window import pattern_terms
 from convmatrix.geometry import ConvGeometry
 from convmatrix.pattern import WeightPattern
-from convmatrix.plotting.figures import (
-    PAGE_WIDTH,
-    Palette,
-    axes_of,
-    given_axes,
-    ink_on,
-    listed_colours,
-    size_of,
-    weight_colours,
-)
+from convmatrix.plotting.figures import PAGE_WIDTH, Palette, axes_of, given_axes, ink_on, size_of, weight_colours
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -110,7 +102,7 @@ def plot_matrix(
     filled = image >= 0
     rgba[filled] = colours[image[filled]]
     axes.imshow(rgba, interpolation="nearest", aspect="equal")
-    sums = _draw_stripes(axes, pattern, colours)
+    _draw_stripes(axes, pattern, colours)
     if cell >= _SMALLEST_SEPARATED:
         lines: dict[str, Any] = {"colors": "white", "linewidth": min(0.8, 3 * cell)}
         axes.vlines(np.arange(1, n_in) - 0.5, -0.5, n_out - 0.5, **lines)
@@ -118,7 +110,7 @@ def plot_matrix(
     if blocks and pattern.geometry is not None:
         _draw_blocks(axes, pattern.geometry)
     if named:
-        _label_entries(axes, pattern, colours, sums, 72 * cell)
+        _label_entries(axes, pattern, colours, 72 * cell)
     if scale:
         _add_scale(figure, axes, colours)
     axes.set_xlabel("input")
@@ -127,8 +119,8 @@ def plot_matrix(
     return figure
 
 
-def _draw_stripes(axes: Axes, pattern: WeightPattern, colours: NDArray[np.float64]) -> set[tuple[int, int]]:
-    """Draw the entries that are sums as stripes, one for each weight, and return their positions."""
+def _draw_stripes(axes: Axes, pattern: WeightPattern, colours: NDArray[np.float64]) -> None:
+    """Draw the entries that are sums as stripes, one for each weight."""
     from matplotlib.collections import PolyCollection
 
     repeated = (pattern.rows[1:] == pattern.rows[:-1]) & (pattern.cols[1:] == pattern.cols[:-1])
@@ -144,7 +136,6 @@ def _draw_stripes(axes: Axes, pattern: WeightPattern, colours: NDArray[np.float6
             faces.append(tuple(colours[weight].tolist()))
     if corners:
         axes.add_collection(PolyCollection(corners, facecolors=faces, linewidths=0), autolim=False)
-    return set(places)
 
 
 def _draw_blocks(axes: Axes, geometry: ConvGeometry) -> None:
@@ -165,44 +156,39 @@ def _draw_blocks(axes: Axes, geometry: ConvGeometry) -> None:
             draw(start - 0.5, color="black", linewidth=1.2)
 
 
-def _label_entries(
-    axes: Axes, pattern: WeightPattern, colours: NDArray[np.float64], sums: set[tuple[int, int]], cell: float
-) -> None:
+def _label_entries(axes: Axes, pattern: WeightPattern, colours: NDArray[np.float64], cell: float) -> None:
     """Label the entries with the indices of their weights, in the largest font that fits cells of ``cell`` points."""
     from matplotlib.patheffects import withStroke
 
-    first: dict[tuple[int, int], int] = {}
-    texts: dict[tuple[int, int], str] = {}
-    triplets = (array.tolist() for array in (pattern.rows, pattern.cols, pattern.weight_index))
-    factors = [1] * pattern.n_entries if pattern.coefficients is None else pattern.coefficients.tolist()
-    for row, column, weight, factor in zip(*triplets, factors, strict=True):
-        first.setdefault((row, column), weight)
-        times = "+" if factor == 1 else "-" if factor == -1 else f"{factor:+.3g}\N{MULTIPLICATION SIGN}"
-        texts[row, column] = f"{texts.get((row, column), '')}{times}{weight}"
-    for (row, column), weight in first.items():
-        text = texts[row, column].removeprefix("+")
+    n_out, n_in = pattern.shape
+    for (row, column), terms in pattern_terms(pattern, n_out, n_in).items():
+        text = "".join(f"{_times(factor)}{weight}" for weight, factor in terms).removeprefix("+")
+        ink = ink_on(colours[terms[0][0]])
         if len(text) > _LONGEST_LINE:
             signs = [found.start() for found in re.finditer(r"[+-]", text) if found.start()]
             middle = min(signs, key=lambda place: abs(place - len(text) / 2), default=0)
             text = f"{text[:middle]}\n{text[middle:]}".strip()
         longest = max(map(len, text.split("\n")))
         size = min(11, 0.62 * cell, 1.35 * cell / longest)  # a digit is about 0.6 times as wide as the font is high
-        label = axes.text(column, row, text, ha="center", va="center", fontsize=size, color=ink_on(colours[weight]))
-        if (row, column) in sums:  # no ink reads on stripes of several colours
+        label = axes.text(column, row, text, ha="center", va="center", fontsize=size, color=ink)
+        if len(terms) > 1:  # no ink reads on stripes of several colours
             label.set(color="black", path_effects=[withStroke(linewidth=0.2 * size, foreground="white")])
-    n_out, n_in = pattern.shape
     for sides, length in ((axes.set_xticks, n_in), (axes.set_yticks, n_out)):
         step = 1 if cell >= 12 else 5  # points: two digits of 8 points and a gap
         sides(np.arange(0, length, step), [str(number) for number in range(0, length, step)])
     axes.tick_params(length=0, labelsize=8)
 
 
+def _times(factor: float) -> str:
+    return "+" if factor == 1 else "-" if factor == -1 else f"{factor:+.3g}\N{MULTIPLICATION SIGN}"
+
+
 def _add_scale(figure: Figure, axes: Axes, colours: NDArray[np.float64]) -> None:
     """Draw a colour scale of the weights beside the matrix."""
     from matplotlib.cm import ScalarMappable
-    from matplotlib.colors import Normalize
+    from matplotlib.colors import ListedColormap, Normalize
     from matplotlib.ticker import MaxNLocator
 
-    weights = ScalarMappable(Normalize(-0.5, len(colours) - 0.5), listed_colours(colours))
+    weights = ScalarMappable(Normalize(-0.5, len(colours) - 0.5), ListedColormap(colours))
     bar = figure.colorbar(weights, ax=axes, label="weight", shrink=0.8, ticks=MaxNLocator(8, integer=True))
     bar.ax.tick_params(length=0)

@@ -188,7 +188,7 @@ def _histogram(figure: Figure, axes: Axes, values: Any, bins: int, label: str | 
 
 
 def _line_colours(palette: Palette | None) -> list[str]:
-    """Return seven colours of curves as hexadecimal codes."""
+    """Return the colours of curves as hexadecimal codes."""
     from matplotlib.colors import to_hex
 
     if palette is None:

@@ -150,7 +150,7 @@ def _structure(node: Node) -> Measures:
 
 
 def _products(node: Node) -> tuple[int, int]:
-    """Return the number of nonzeros of a node with weights, and of its multiply-adds with those on padding."""
+    """Return the number of nonzeros of a node with weights, and of its multiply-adds including those with padding."""
     if isinstance(node.operation, Convolution):
         return layer_nonzeros(node.operation.geometry), layer_macs(node.operation.geometry)
     counts = node_counts(node)
