@@ -30,7 +30,7 @@ from convmatrix.network import (
     take,
     transpose,
 )
-from convmatrix.tiling.node_reads import network_reads, refused_axes
+from convmatrix.tiling.node_reads import network_reads, refusals_of
 
 Integer = Callable[[int, int], int]
 
@@ -274,7 +274,8 @@ def light_network(name: str) -> Network:
 def convolutional_part(network: Network) -> Network:
     """Return the network up to the last node whose output can be stitched."""
     found = network_reads(network)
-    kept = [name for name, reads in found.items() if not refused_axes(found, name, len(network.input_shape) - 1)]
+    axes = range(len(network.input_shape) - 1)
+    kept = [name for name, reads in found.items() if not any(refusals_of(reads, name, axis) for axis in axes)]
     return network.until(kept[-1])
 
 

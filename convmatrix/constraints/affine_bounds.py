@@ -27,16 +27,7 @@ def affine_bounds(matrix: Any, constant: Floats, lower: Floats, upper: Floats) -
     both sides, and the smallest subnormal number per term. Rows that are computed without rounding, such as
     those of small integers, are exact.
 
-    Parameters
-    ----------
-    matrix : csr_array, shape (m, n)
-    constant : array, shape (m,)
-    lower, upper : arrays, shape (n,)
-        Finite where the matrix has entries.
-
-    Returns
-    -------
-    lower, upper : arrays, shape (m,)
+    Bounds of v must be finite where the csr matrix has entries.
 
     Examples
     --------

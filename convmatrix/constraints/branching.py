@@ -72,17 +72,7 @@ class _OpenNode:
 class BranchAndBound:
     """A search for inputs in one unsafe set, best first, that builds the tree of a certificate.
 
-    Parameters
-    ----------
-    exact : ExactForm
-    root : Bounds
-        Of the box, tightened.
-    unsafe : UnsafeSet
-    target : Target
-        The unsafe set in float64.
-    relaxation : PhaseProgram
-    accept : callable
-        Whether an input reaches the unsafe set.
+    It begins with the tightened bounds of the box. An input reaches the unsafe set if ``accept`` says so.
 
     Attributes
     ----------

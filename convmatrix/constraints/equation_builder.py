@@ -85,24 +85,8 @@ class EquationBuilder:
         A sum of a single variable with weight 1 is that variable, and an empty sum a constant. Weights of the same
         variable in the same sum are added if the result is exact; otherwise all but one of them multiply a copy.
 
-        Parameters
-        ----------
-        data : array, shape (n_entries,)
-            Weights, sum by sum.
-        columns : array of int, shape (n_entries,)
-            Variables.
-        counts : array of int, shape (k,)
-            Number of weights of each sum.
-        constant : array, shape (k,)
-
-        Returns
-        -------
-        array of int, shape (k,)
-
-        Raises
-        ------
-        ValueError
-            If a weight or a constant is not finite.
+        Sum by sum, ``data`` and ``columns`` hold its weights and their variables, ``counts`` has their number, shape
+        (k,), and ``constant`` the constant. Raises a ValueError if a weight or a constant is not finite.
         """
         constant = np.asarray(constant, np.float64)
         if not (np.isfinite(data).all() and np.isfinite(constant).all()):

@@ -90,17 +90,12 @@ class UnsafeSet:
 
 
 class ExactForm:
-    """A normal form with integer coefficients, in which linear functions are bounded.
-
-    Parameters
-    ----------
-    form : NormalForm
-        Its bounds are not used.
-    bits : int
-        Bounds and multipliers are integers times ``2**-bits``.
+    """A normal form with integer coefficients, in which linear functions are bounded; its own bounds are not used.
 
     Attributes
     ----------
+    bits : int
+        Bounds and multipliers are integers times ``2**-bits``.
     shift : int
         Coefficients of the equations are integers times ``2**-shift``: they are exact.
     rectifiers : dict of int to int
@@ -184,19 +179,8 @@ class ExactForm:
         coefficient of a variable is first rounded down, and the remainder, which is not negative, times the variable
         is at least the remainder times its lower bound.
 
-        Parameters
-        ----------
-        terms : dict of int to int
-            :math:`2^{bits} t_j` for each variable.
-        bounds : Bounds
-            Valid for all variables.
-        slopes : dict of int to int, optional
-            :math:`2^{bits} q` for rectified variables; any integers are valid. A missing one is chosen by `slope`.
-
-        Returns
-        -------
-        int
-            The bound times ``2**(2 * bits + shift)``.
+        Terms are :math:`2^{bits} t_j` for each variable, and slopes :math:`2^{bits} q` for rectified ones: any integers
+        are valid, and a missing one is chosen by `slope`. The result is the bound times ``2**(2 * bits + shift)``.
         """
         bits, shift, slopes = self.bits, self.shift, slopes or {}
         low, high = bounds.lower, bounds.upper
@@ -235,20 +219,11 @@ class ExactForm:
     def excess(
         self, unsafe: UnsafeSet, weights: Mapping[int, int], bounds: Bounds, slopes: Mapping[int, int] | None = None
     ) -> int:
-        """Return a lower bound of a weighted sum of the excesses of half-spaces: left sides less right sides.
+        """Return a lower bound of a weighted sum of the excesses of half-spaces: left sides minus right sides.
 
-        Parameters
-        ----------
-        unsafe : UnsafeSet
-        weights : dict of int to int
-            Of half-spaces by their numbers, times ``2**bits``; not negative.
-        bounds, slopes
-            As for `minimum`, before coefficients are multiplied by ``unsafe.scale``.
-
-        Returns
-        -------
-        int
-            The bound times ``unsafe.scale * 2**(2 * bits + shift)``.
+        Weights, by the numbers of half-spaces, are times ``2**bits`` and not negative; slopes are those of `minimum`
+        before coefficients are multiplied by ``unsafe.scale``. The result is the bound times
+        ``unsafe.scale * 2**(2 * bits + shift)``.
         """
         terms: dict[int, int] = {}
         right = 0
@@ -268,20 +243,10 @@ class ExactForm:
         bounds.narrow(variable, upper=-(self.minimum({variable: -one}, bounds, slopes[1]) >> scale))
 
     def tighten_all(self, bounds: Bounds, most: int | None = None, stop: Callable[[], bool] | None = None) -> int:
-        """Narrow the bounds of rectified variables and their sources in place, where the sign is not known.
+        """Narrow the bounds of rectified variables and of their sources of unknown sign in place.
 
-        Parameters
-        ----------
-        bounds : Bounds
-        most : int, optional
-            How many sources are tightened: the first ones in the order of definitions.
-        stop : callable, optional
-            Asked before each of them; it ends if the answer is true.
-
-        Returns
-        -------
-        int
-            How many sources were tightened.
+        In the order of definitions, at most so many sources are tightened, until ``stop`` returns true; returns how
+        many were.
         """
         tightened = 0
         inputs = set(self.inputs)

@@ -24,9 +24,7 @@ def exact_array(values: Array) -> Array:
     array([2, Fraction(1, 2)], dtype=object)
     """
     exact = [int(value) if value.is_integer() else Fraction(value) for value in values.ravel().tolist()]
-    made = np.empty(len(exact), object)
-    made[:] = exact
-    return made.reshape(values.shape)
+    return _objects(exact, values.shape)
 
 
 def exact_product(matrix: Any, values: Array) -> Array:
@@ -44,7 +42,10 @@ def exact_product(matrix: Any, values: Array) -> Array:
             else:
                 weights, denominators = exact_array(weights), (1, 1)
             sums = np.add.reduceat(weights[:, None] * factors[places], matrix.indptr[part] - first, axis=0)
-            product[part] = _quotients(sums, math.prod(denominators))
+            divisor = math.prod(denominators)
+            if divisor > 1:
+                sums = _objects([Fraction(value, divisor) for value in sums.flat], sums.shape)
+            product[part] = sums
     return product
 
 
@@ -58,16 +59,12 @@ def _denominator(values: Array) -> int:
 
 def _scaled(values: Array, common: int) -> Array:
     """Return values times their common denominator, as integers."""
-    made = np.empty(values.size, object)
     ratios = (value.as_integer_ratio() for value in values.ravel().tolist())
-    made[:] = [numerator * (common // denominator) for numerator, denominator in ratios]
-    return made.reshape(values.shape)
+    return _objects([numerator * (common // denominator) for numerator, denominator in ratios], values.shape)
 
 
-def _quotients(numerators: Array, denominator: int) -> Array:
-    """Return numbers divided by an integer."""
-    if denominator == 1:
-        return numerators
-    made = np.empty(numerators.size, object)
-    made[:] = [Fraction(value, denominator) for value in numerators.flat]
-    return made.reshape(numerators.shape)
+def _objects(values: list[Any], shape: tuple[int, ...]) -> Array:
+    """Return numbers as an array of objects."""
+    made = np.empty(len(values), object)
+    made[:] = values
+    return made.reshape(shape)

@@ -25,14 +25,7 @@ _OBJECTIVE = "objective"
 def column_names(variables: Mapping[str, Indices], n_variables: int, phases: Indices) -> list[str]:
     """Return a unique name for each variable: the first node that has it and the index there, without blanks.
 
-    Parameters
-    ----------
-    variables : dict of str to array of int
-        The variables of each node, in the shape of its output.
-    n_variables : int
-        Variables that no node has are called ``aux``.
-    phases : array of int
-        Numbers of the rectifiers whose phases follow.
+    Variables that no node has are called ``aux``. The phases of rectifiers, given by their numbers, come last.
 
     Examples
     --------
@@ -66,17 +59,7 @@ def write_mps(
 ) -> None:
     """Write the program of minimising a linear function in the free MPS format, whole or not at all.
 
-    Parameters
-    ----------
-    path : str or path
-    objective : array, shape (n,)
-    A : sparse array, shape (m, n)
-    row_bounds : (array, array), shape (m,) each
-        Rows without any bound are left out.
-    bounds : (array, array), shape (n,) each
-    integer : array of bool, shape (n,)
-    names : sequence of str
-        Of the columns: unique and without blanks.
+    Rows of A without any bound are left out. The names of the columns are unique and without blanks.
     """
     low, high = row_bounds
     both = np.flatnonzero(np.isfinite(low) & np.isfinite(high) & (low != high))

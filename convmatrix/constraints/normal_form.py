@@ -256,15 +256,8 @@ class NormalForm(KeepsReadOnly):
     def propagate(self, lower: Floats, upper: Floats) -> tuple[Floats, Floats]:
         """Return bounds of all variables that follow, forwards through equations and rectifiers, from given ones.
 
-        Parameters
-        ----------
-        lower, upper : arrays, shape (n_variables,)
-            Bounds that are known: those of the input must be finite, others may be infinite.
-
-        Returns
-        -------
-        lower, upper : arrays, shape (n_variables,)
-            Within the given ones, and rounded outwards. If a lower bound exceeds the upper one, there is no such point.
+        Those of the input must be finite. The result is within the given bounds, and rounded outwards; if a lower bound
+        exceeds the upper one, there is no such point.
         """
         lower, upper = lower.copy(), upper.copy()
         for block in self.blocks:

@@ -60,12 +60,7 @@ class PhaseProgram:
     of 1: inputs x are c + r t, with the centre c of the box and t between about -1 and 1; rectified variables, with
     their rows, are divided by the size of their bounds; the half-spaces of an unsafe set by that of their coefficients.
 
-    Parameters
-    ----------
-    form : NormalForm
-    box : (array, array), shape (n_inputs,)
-    lower, upper : arrays, shape (n_rectifiers,)
-        Bounds of the inputs of rectifiers on the box.
+    ``lower`` and ``upper`` are bounds of the inputs of rectifiers on the box.
     """
 
     def __init__(self, form: NormalForm, box: tuple[Floats, Floats], lower: Floats, upper: Floats) -> None:
@@ -130,14 +125,9 @@ class PhaseProgram:
         return made
 
     def solve(self, phases: Phases, seconds: float | None = None) -> Relaxed | None:
-        """Return the solution where a branch decides some signs, or None if the solver fails.
+        """Return the solution where a branch decides some signs, or None if the solver fails or its time is over.
 
-        Parameters
-        ----------
-        phases : array of int8, shape (n_rectifiers,)
-            ACTIVE or INACTIVE where a branch decides it; these constraints may be violated by s.
-        seconds : float, optional
-            Time limit of the solver.
+        Constraints of the phases that a branch decides may be violated by s.
         """
         n, u = self._n_inputs, len(self.unknown)
         first = self._rows.shape[0] - 4 * u
@@ -195,7 +185,7 @@ def _power_of_two(values: Floats) -> Floats:
 
 
 def _split(matrix: Any, right: Floats) -> tuple[Any, Floats]:
-    """Return the columns of the free variables, and the right side less the last column, the constant."""
+    """Return the columns of the free variables, and the right side minus the last column, the constant."""
     matrix = sparse.csr_array(matrix)
     return matrix[:, :-1], right - matrix[:, [-1]].toarray().ravel()
 

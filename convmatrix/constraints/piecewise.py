@@ -31,6 +31,7 @@ from convmatrix.network import (
     Softmax,
 )
 from convmatrix.network.derivatives import named
+from convmatrix.network.entrywise import spread
 from convmatrix.network.operations import broadcast_columns
 from convmatrix.network.windows import axis_structure
 
@@ -63,19 +64,10 @@ def n_terms(node: Node) -> int:
 
 
 def add_node(builder: EquationBuilder, node: Node, inputs: Sequence[Indices]) -> Indices:
-    """Add the equations and rectifiers of a node; return the variables of its raveled values.
+    """Add the equations and rectifiers of a node; return the variables of its raveled values, given its inputs'.
 
-    Parameters
-    ----------
-    builder : EquationBuilder
-    node : Node
-    inputs : sequence of array of int
-        The variables of each input.
-
-    Raises
-    ------
-    ValueError
-        If the node is not piecewise linear and continuous, has no weights, or weights that float64 does not hold.
+    Raises a ValueError if the node is not piecewise linear and continuous, has no weights, or weights that float64 does
+    not hold.
     """
     operation = node.operation
     with named(node):
@@ -97,15 +89,15 @@ def add_node(builder: EquationBuilder, node: Node, inputs: Sequence[Indices]) ->
         if isinstance(operation, Elementwise):
             return _elementwise(builder, operation, inputs[0])
         if isinstance(operation, ParametricReLU):
-            slopes = np.broadcast_to(_spread(operation.slope, node.output_shape), node.output_shape)
+            slopes = np.broadcast_to(spread(operation.slope, node.output_shape), node.output_shape)
             return _leaky_relu(builder, inputs[0], slopes.ravel().astype(np.float64))
         if isinstance(operation, Pooling):
             return _max_pooling(builder, operation, node, inputs[0])
         if isinstance(operation, Reduction):
             return _reduction(builder, operation, node, inputs[0])
         if isinstance(operation, Extremum):
-            spread = zip(inputs, node.input_shapes, strict=True)
-            members = [part[broadcast_columns(shape, node.output_shape)] for part, shape in spread]
+            pairs = zip(inputs, node.input_shapes, strict=True)
+            members = [part[broadcast_columns(shape, node.output_shape)] for part, shape in pairs]
             return _extremum(builder, np.stack(members, axis=1), operation.method)
         raise ValueError(_refusal(node))
 
@@ -212,10 +204,6 @@ def _leaky_relu(builder: EquationBuilder, x: Indices, slope: float | Floats) -> 
     return builder.combine([(1.0, positive), (-np.asarray(slope), builder.combine([(1.0, positive), (-1.0, x)]))])
 
 
-def _hard_sigmoid(builder: EquationBuilder, x: Indices, alpha: float, beta: float) -> Indices:
-    return _clip(builder, builder.combine([(alpha, x)], beta), 0.0, 1.0)
-
-
 def _soft_shrink(builder: EquationBuilder, x: Indices, threshold: float) -> Indices:
     """Return the variables of ``max(x - t, 0) - max(-x - t, 0)``."""
     if threshold < 0:
@@ -233,7 +221,7 @@ def _threshold(builder: EquationBuilder, x: Indices, threshold: float, value: fl
 _FUNCTIONS: Final[dict[str, Callable[..., Indices]]] = {
     "abs": lambda builder, x: _leaky_relu(builder, x, -1.0),
     "clip": _clip,
-    "hard_sigmoid": _hard_sigmoid,
+    "hard_sigmoid": lambda builder, x, alpha, beta: _clip(builder, builder.combine([(alpha, x)], beta), 0.0, 1.0),
     "identity": lambda builder, x: x,
     "leaky_relu": _leaky_relu,
     "relu": lambda builder, x: builder.rectify(x),
@@ -255,10 +243,6 @@ def _elementwise(builder: EquationBuilder, operation: Elementwise, x: Indices) -
         if math.isnan(value) or (math.isinf(value) and name != "clip"):
             raise ValueError(f"{parameter}={value} of the function {operation.name!r} is not finite")
     return _FUNCTIONS[name](builder, x, **operation.parameters)
-
-
-def _spread(slope: Any, shape: tuple[int, ...]) -> Any:
-    return slope.reshape(-1, *(1,) * (len(shape) - 1)) if slope.ndim == 1 and len(shape) > 1 else slope
 
 
 # --- maxima and minima -----------------------------------------------------------------------------------------------

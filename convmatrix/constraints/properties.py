@@ -59,7 +59,7 @@ class HalfSpace:
         object.__setattr__(self, "strict", bool(self.strict))
 
     def excess(self, x: Sequence[Any], y: Sequence[Any]) -> Any:
-        """Return the left side less the right side: exact for fractions and integers."""
+        """Return the left side minus the right side: exact for fractions and integers."""
         left = sum((a * x[i] for i, a in self.inputs), Fraction(0))
         return sum((c * y[j] for j, c in self.outputs), left) - self.right
 
@@ -257,21 +257,10 @@ def box_around(x: ArrayLike, radius: ArrayLike, low: float = -math.inf, high: fl
 def unsafe_box(
     spaces: Sequence[HalfSpace], lower: Sequence[float], upper: Sequence[float]
 ) -> tuple[Any, Any, list[int]]:
-    """Return the part of a box that half-spaces of a single input leave, and the others.
+    """Return the part of a box that half-spaces of a single input leave, and the numbers of the others.
 
-    Parameters
-    ----------
-    spaces : sequence of HalfSpace
-    lower, upper : sequences of float
-        The box.
-
-    Returns
-    -------
-    lower, upper : lists of float
-        The smallest box of float64 that contains this part with its boundary; if it is empty, also because an
-        inequality is strict, a lower bound exceeds the upper one.
-    rest : list of int
-        Numbers of the half-spaces that are not bounds of the box, or not exactly.
+    The part is the smallest box of float64 that contains it with its boundary; if it is empty, also because an
+    inequality is strict, a lower bound exceeds the upper one. The others are not bounds of the box, or not exactly.
     """
     low, high, rest = list(lower), list(upper), []
     excluded: dict[tuple[int, bool], float] = {}  # ends that a strict inequality leaves out

@@ -23,14 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LinearSystem:
-    r"""Linear constraints on bounded variables: :math:`r \le A v \le s`, :math:`l \le v \le u`.
-
-    Attributes
-    ----------
-    matrix : csr_array, shape (m, n)
-    row_lower, row_upper : arrays, shape (m,)
-    lower, upper : arrays, shape (n,)
-    """
+    r"""Linear constraints on bounded variables: :math:`r \le A v \le s`, :math:`l \le v \le u`."""
 
     matrix: Any
     row_lower: Floats
@@ -55,16 +48,7 @@ class LinearSystem:
 
         Each term is bounded below by the bounds of its row or its variable, with all rounding errors subtracted
         (Neumaier and Shcherbina, Safe bounds in linear and mixed-integer linear programming, 2004). Multipliers of
-        the wrong sign for a row with one side count as 0.
-
-        Parameters
-        ----------
-        objectives : array, shape (n, k)
-        multipliers : array, shape (m, k)
-
-        Returns
-        -------
-        array, shape (k,)
+        the wrong sign for a row with one side count as 0. Objectives (n, k) and multipliers (m, k) are columns.
         """
         y = multipliers
         y = np.where(np.isneginf(self.row_lower)[:, None], np.minimum(y, 0), y)

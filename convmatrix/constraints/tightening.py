@@ -32,21 +32,13 @@ def tighten(form: NormalForm, method: Tightening = "symbolic") -> tuple[Floats, 
     """Return bounds of all variables of a normal form, tighter than by interval arithmetic.
 
     Layer by layer, the bounds of the variables that rectifiers read, if they have both signs, and those of the output
-    are replaced by better ones; intervals are propagated from these.
+    are replaced by better ones; intervals are propagated from these. Whatever multipliers a method finds, the bound
+    that follows from them is rounded outwards.
 
-    Parameters
-    ----------
-    form : NormalForm
-    method : {"interval", "symbolic", "linear"}
-        ``"interval"`` returns the bounds of the form. ``"symbolic"`` substitutes backwards, with each rectifier
-        replaced by a line below or above it (Zhang, Weng, Chen, Hsieh, Daniel, 2018; Singh, Gehr, Püschel, Vechev,
-        2019). ``"linear"`` then solves two linear programs per variable that still has both signs, over the relaxation
-        of each rectifier by a triangle (Ehlers, 2017).
-
-    Returns
-    -------
-    lower, upper : arrays, shape (n_variables,)
-        Never too narrow: whatever multipliers a method finds, the bound that follows from them is rounded outwards.
+    ``"interval"`` returns the bounds of the form. ``"symbolic"`` substitutes backwards, with each rectifier replaced by
+    a line below or above it (Zhang, Weng, Chen, Hsieh, Daniel, 2018; Singh, Gehr, Püschel, Vechev, 2019). ``"linear"``
+    then solves two linear programs per variable that still has both signs, over the relaxation of each rectifier by a
+    triangle (Ehlers, 2017).
     """
     validate.one_of("tighten", method, ("interval", "symbolic", "linear"))
     lower, upper = form.lower.copy(), form.upper.copy()
@@ -124,15 +116,7 @@ class _Maxima(NamedTuple):
 
 
 class Cone:
-    """The part of a relaxation that some variables depend on.
-
-    Attributes
-    ----------
-    system : LinearSystem
-        Its rows and columns.
-    n_unstable : int
-        Number of rectifiers in it whose arguments have both signs.
-    """
+    """The part of a relaxation that some variables depend on, and the number of its rectifiers of unknown sign."""
 
     def __init__(self, form: NormalForm, blocks: Sequence[Block], relaxation: Relaxation, targets: Indices) -> None:
         reached = np.zeros(len(relaxation.lower), bool)

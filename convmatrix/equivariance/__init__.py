@@ -1,9 +1,21 @@
 """Equivariance: exact checks of layers and networks, and weight sharing derived from symmetry.
 
-`check` and `check_shift` decide, for all weights of a given layer, whether permuting its input permutes its output, and
-report the rows that break the symmetry; `check_network` and `surviving_shifts` do the same for shifts of networks.
-`equivariant_pattern` solves the inverse problem: it returns the weights that a group ties. Theorems for every size are
-in `convmatrix.proofs`.
+Whether permuting the input of a layer or a network permutes its output, for all weights, is decided by
+
+`check`, `check_reflection`, `check_quarter_turn`
+    for any permutations of a layer, by comparing all entries of T (`comparison`). Always exact.
+`check_shift`
+    for cyclic shifts of a layer. It is a product over its axes, so each axis is decided on its own: by its rows
+    (`axis_shifts`), or by its distinct rows if it is long and most rows repeat (`long_axes`). Always exact.
+`check_network`, `surviving_shifts`
+    for cyclic shifts of a network. Shifts are propagated from node to node (`shift_propagation`); if they reach every
+    output, the answer yes is exact. Otherwise the network is evaluated as a whole (`whole_network`): a counterexample
+    is an exact no, and small networks that are affine, or only take maxima, are decided either way. What is left is a
+    bound, and the answer says so: ``exact`` is False.
+`convmatrix.proofs`
+    for every size, by theorems.
+
+`equivariant_pattern` solves the inverse problem: it returns the weights that a group ties.
 """
 
 from importlib import import_module

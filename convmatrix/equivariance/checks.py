@@ -156,13 +156,14 @@ def check_shift(geometry: ConvGeometry, shift: int | Sequence[int]) -> Verdict:
     """
     _require_geometry(geometry)
     amounts = validate.per_axis("shift", shift, len(geometry.input_shape), minimum=-(2**62))
-    nominal = nominal_shift(geometry, amounts)
+    stride, nominal = geometry.stride, nominal_shift(amounts, geometry.stride)
+    if geometry.transposed:
+        stride, nominal = (1,) * len(amounts), tuple(a * s for a, s in zip(amounts, stride, strict=True))
     memory.require(
         8 * geometry.n_out, f"a verdict on the {geometry.n_out} rows of {geometry!r}", "check a smaller input"
     )
     axes = geometry_axes(geometry)
     moved = moved_output(axes, amounts, nominal)
-    stride = (1,) * len(amounts) if geometry.transposed else geometry.stride
     verdict = check_axes(axes, amounts, moved, stride, channels=geometry.out_channels, subject="the layer")
     if geometry.connections is not None:  # channels that read nothing keep all symmetries
         connected = np.zeros(geometry.out_channels, dtype=bool)
@@ -194,12 +195,9 @@ def _moved_place(place: int, shape: tuple[int, ...], amounts: Sequence[int]) -> 
 prove_equivariance = check_shift
 
 
-def nominal_shift(geometry: ConvGeometry, shift: Sequence[int]) -> tuple[int | None, ...]:
-    """Return the output shift that the stride implies for an input shift; None if the stride does not divide it."""
-    pairs = zip(shift, geometry.stride, strict=True)
-    if geometry.transposed:
-        return tuple(amount * step for amount, step in pairs)
-    return tuple(None if amount % step else amount // step for amount, step in pairs)
+def nominal_shift(shift: Sequence[int], stride: Sequence[int]) -> tuple[int | None, ...]:
+    """Return the output shift that a stride implies for an input shift; None where the stride does not divide it."""
+    return tuple(None if amount % step else amount // step for amount, step in zip(shift, stride, strict=True))
 
 
 def stride_reason(stride: Sequence[int], shift: Sequence[int]) -> str:
@@ -278,9 +276,7 @@ def check_reflection(geometry: ConvGeometry, axis: int, *, pattern: WeightPatter
     _require_geometry(geometry)
     q = actions.reflection(geometry.output_shape, axis, channels=geometry.out_channels)
     p = actions.reflection(geometry.input_shape, axis, channels=geometry.in_channels)
-    statement = f"the reflection of axis {axis}"
-    chosen = geometry.pattern() if pattern is None else pattern
-    return check(chosen, q, p, statement=statement, output_shape=_output_shape(geometry))
+    return _check_action(geometry, pattern, q, p, f"the reflection of axis {axis}")
 
 
 def check_quarter_turn(
@@ -313,8 +309,14 @@ def check_quarter_turn(
     statement = (
         f"the rotation by {turns} quarter turn{'' if turns == 1 else 's'} in the plane of axes {axes[0]} and {axes[1]}"
     )
-    chosen = geometry.pattern() if pattern is None else pattern
-    return check(chosen, q, p, statement=statement, output_shape=_output_shape(geometry))
+    return _check_action(geometry, pattern, q, p, statement)
+
+
+def _check_action(
+    geometry: ConvGeometry, pattern: WeightPattern | None, q: ArrayLike, p: ArrayLike, statement: str
+) -> Verdict:
+    shape = _output_shape(geometry)
+    return check(geometry.pattern() if pattern is None else pattern, q, p, statement=statement, output_shape=shape)
 
 
 def _output_shape(geometry: ConvGeometry) -> tuple[int, ...]:

@@ -46,17 +46,8 @@ def broken_rows(
     Products of a weight and a coefficient count as weights of their own.
 
     Row i is compared, entry by entry, with the row q[i] moved back by the inverse of p. Every triplet is visited a
-    fixed number of times, so time and memory are linear in the number of entries.
-
-    Parameters
-    ----------
-    pattern : WeightPattern
-    output_permutation, input_permutation : array of int64, shapes (n_out,) and (n_in,)
-        The permutations q and p; they are not validated.
-
-    Returns
-    -------
-    array of bool, shape (n_out,)
+    fixed number of times, so time and memory are linear in the number of entries. The permutations of outputs, q, and
+    of inputs, p, are not validated.
 
     Examples
     --------

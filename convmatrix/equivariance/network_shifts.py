@@ -1,13 +1,7 @@
-"""Equivariance of whole networks under shifts.
-
-A network commutes with a shift if `convmatrix.equivariance.shift_propagation` finds a corresponding shift of every
-output. Otherwise `convmatrix.equivariance.whole_network` decides the network as a whole, if it can. If it cannot, the
-answer is a bound.
-"""
+"""Equivariance of networks under shifts: node by node, otherwise as a whole, otherwise as a bound."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,6 +10,7 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.display.tables import ShownAsTable, Table
+from convmatrix.equivariance.axis_shifts import divisors
 from convmatrix.equivariance.checks import shift_statement, shift_text
 from convmatrix.equivariance.shift_propagation import Propagation
 from convmatrix.equivariance.verdict import Verdict
@@ -172,19 +167,13 @@ def check_network(network: Any, shift: int | Sequence[int]) -> NetworkVerdict:
             verdicts.append(Verdict(shift_statement(amounts, moved), kept, subject=subject, output_shift=moved))
         elif all(found[source] is not None for source in node.inputs):
             verdicts.append(propagation.refusal(node, [found[source] or () for source in node.inputs]))
-    if all(found[name] is not None for name in network.outputs):
-        return NetworkVerdict(
-            holds=True, exact=True, decided="node by node", shifts=tuple(shifts), verdicts=tuple(verdicts)
-        )
-    holds, counterexample = decide_whole(network, amounts)
-    return NetworkVerdict(
-        holds=bool(holds),
-        exact=holds is not None,
-        decided="node by node" if holds is None else "as a whole",
-        shifts=tuple(shifts),
-        verdicts=tuple(verdicts),
-        counterexample=counterexample,
-    )
+    decided: Literal["node by node", "as a whole"] = "node by node"
+    holds: bool | None = True
+    counterexample = None
+    if any(found[name] is None for name in network.outputs):
+        holds, counterexample = decide_whole(network, amounts)
+        decided = "node by node" if holds is None else "as a whole"
+    return NetworkVerdict(bool(holds), holds is not None, decided, tuple(shifts), tuple(verdicts), counterexample)
 
 
 def surviving_shifts(network: Any) -> SurvivingShifts:
@@ -222,11 +211,11 @@ def surviving_shifts(network: Any) -> SurvivingShifts:
         def along(amount: int, axis: int = axis) -> Shift:
             return tuple(amount if a == axis else 0 for a in range(len(sizes)))
 
-        best = next(amount for amount in range(1, size + 1) if size % amount == 0 and propagation.proves(along(amount)))
+        best = next(amount for amount in divisors(size) if propagation.proves(along(amount)))
         undecided = True
         while undecided:
             undecided = False
-            for prime in _prime_divisors(best):
+            for prime in (number for number in divisors(best) if len(divisors(number)) == 2):
                 holds, _ = decide_whole(network, along(best // prime))
                 exact &= holds is not None
                 if holds:
@@ -268,7 +257,7 @@ def known_shifts(network: Any) -> dict[str, Shift]:
     propagation = Propagation(network)
     found: dict[str, list[int]] = {node.name: [] for node in network}
     for axis, size in enumerate(sizes):
-        for amount in (amount for amount in range(1, size) if size % amount == 0):
+        for amount in divisors(size)[:-1]:
             answers = propagation.answers([amount if a == axis else 0 for a in range(len(sizes))])
             for name, answer in answers.items():
                 if answer is not None and len(found[name]) == axis:
@@ -281,18 +270,8 @@ def known_shifts(network: Any) -> dict[str, Shift]:
     return {name: tuple(amounts) for name, amounts in found.items()}
 
 
-def _prime_divisors(number: int) -> list[int]:
-    return [p for p in range(2, number + 1) if number % p == 0 and all(p % q for q in range(2, math.isqrt(p) + 1))]
-
-
 def given_network(network: Any) -> Network:
-    """Return a network from any description; the input shape is taken from the first operation that has one.
-
-    Raises
-    ------
-    ValueError
-        If no operation has a shape, shapes do not fit, or the input has no spatial axes.
-    """
+    """Return a network from any description; the input shape is taken from the first operation that has one."""
     if isinstance(network, Operation | ConvGeometry):
         network = [network]
     if isinstance(network, list | tuple) and network and isinstance(network[0], Operation):

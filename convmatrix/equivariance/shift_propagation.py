@@ -7,7 +7,7 @@ commutes with s.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from convmatrix.equivariance.axis_shifts import (
     moved_output,
     selection_axis,
 )
-from convmatrix.equivariance.checks import check_axes
+from convmatrix.equivariance.checks import check_axes, nominal_shift
 from convmatrix.equivariance.long_axes import geometry_axes
 from convmatrix.equivariance.sized_operations import AddedBias
 from convmatrix.equivariance.verdict import Verdict
@@ -99,7 +99,7 @@ class Propagation:
                 signs = answering_signs(axes, incoming[0])
                 answer = tuple(axis.image(a, sign) for axis, a, sign in zip(axes, incoming[0], signs, strict=True))
             by_unit = isinstance(operation, Convolution) and operation.bias_sharing == "unit"
-            return tuple(amounts & {0} for amounts in answer) if by_unit else answer
+            return _fixed(answer, range(1, len(out))) if by_unit else answer
         if isinstance(operation, Elementwise | LocalResponseNormalisation | Normalisation | Softmax):
             return incoming[0]  # a sum along an axis has the same terms after a shift
         if isinstance(operation, Reduction):
@@ -115,17 +115,13 @@ class Propagation:
             return answer
         if isinstance(operation, Concatenation):
             answer = tuple(frozenset.intersection(*sets) for sets in zip(*incoming, strict=True))
-            return tuple(
-                amounts & {0} if axis == operation.axis else amounts for axis, amounts in enumerate(answer, start=1)
-            )
+            return _fixed(answer, [operation.axis])
         if isinstance(operation, Rearrangement):
             rearranged = _rearranged(operation, node, incoming[0])
             if rearranged is not None:
                 return rearranged
         if isinstance(operation, FullyConnected) and not operation.flatten:
-            return tuple(
-                amounts & {0} if axis == len(out) - 1 else amounts for axis, amounts in enumerate(incoming[0], start=1)
-            )
+            return _fixed(incoming[0], [len(out) - 1])
         # All that is known of the operation is that equal inputs give equal outputs.
         unchanged = all(0 in amounts for answer in incoming for amounts in answer)
         return tuple(frozenset([0] if unchanged else []) for _ in out[1:]) if len(out) > 1 or unchanged else _NOTHING
@@ -137,8 +133,7 @@ class Propagation:
         if axes is not None:
             amounts = tuple(map(min, incoming[0]))
             stride = _stride(node)
-            nominal = [a // s if a % s == 0 else None for a, s in zip(amounts, stride, strict=True)]
-            moved = moved_output(axes, amounts, nominal)
+            moved = moved_output(axes, amounts, nominal_shift(amounts, stride))
             verdict = check_axes(axes, amounts, moved, stride, channels=node.output_shape[0], subject=subject)
             if not verdict.holds:
                 return verdict
@@ -197,6 +192,12 @@ def _stride(node: Node) -> Shape:
     return (1,) * (len(node.output_shape) - 1)
 
 
+def _fixed(answer: AnsweringShifts, axes: Iterable[int]) -> AnsweringShifts:
+    """Return the shifts that leave some axes of an array unmoved."""
+    axes = set(axes)
+    return tuple(amounts & {0} if axis in axes else amounts for axis, amounts in enumerate(answer, start=1))
+
+
 def _aligned(answer: AnsweringShifts, shape: Shape, out: Shape) -> AnsweringShifts:
     """Return the shifts of an input after broadcasting to the output's shape."""
     lead = len(out) - len(shape)
@@ -215,7 +216,7 @@ def _unmoved_constants(
 ) -> AnsweringShifts:
     """Return the shifts that leave the constants of a scale, or the slopes, unchanged."""
     if isinstance(operation, AddedBias):
-        return tuple(amounts & {0} for amounts in answer) if operation.sharing == "unit" else answer
+        return _fixed(answer, range(1, len(out))) if operation.sharing == "unit" else answer
     constants = (operation.scale, operation.shift) if isinstance(operation, Scale) else (operation.slope,)
     for value in constants:
         if isinstance(value, np.ndarray):

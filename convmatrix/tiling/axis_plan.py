@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 
-from convmatrix.tiling.node_reads import NodeReads, Refusal
+from convmatrix.tiling.layouts import array_axis
+from convmatrix.tiling.node_reads import NodeReads, Refusal, refusals_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -36,19 +37,9 @@ LARGEST_SIZE: Final = 2**40
 
 
 class Cut(NamedTuple):
-    """One tile on one axis.
+    """One tile on one axis: the samples that it reads, which outputs are kept, and where the first of them belongs."""
 
-    Attributes
-    ----------
-    start, stop : int
-        Samples of the image that the tile reads; on a periodic axis, modulo its size.
-    keep : (int, int)
-        Which of the tile's outputs are kept.
-    write : int
-        The image's output that the first kept one is.
-    """
-
-    start: int
+    start: int  # on a periodic axis, modulo its size
     stop: int
     keep: tuple[int, int]
     write: int
@@ -119,10 +110,7 @@ class AxisPlan:
     def extents(self, size: int) -> dict[str, Extent]:
         """Return the size of every node and the end of its clean outputs, for a tile of so many samples.
 
-        Raises
-        ------
-        ValueError
-            If the network does not take this size; the message names the node.
+        Raises a ValueError that names the node if the network does not take this size.
         """
         if size not in self._extents:
             found: dict[str, Extent] = {}
@@ -211,14 +199,7 @@ class AxisPlan:
         ]
 
     def broken_condition(self, size: int, *, at_low: bool = False, at_high: bool = False) -> str | None:
-        """Return what a tile with one end at the image's end lacks there, None if nothing.
-
-        Parameters
-        ----------
-        size : int
-        at_low, at_high : bool
-            Which of its ends are ends of the image.
-        """
+        """Return what a tile that ends at the image's low or high end lacks there, None if nothing."""
         if at_low and at_high:
             return None
         extents = self.extents(size)
@@ -264,10 +245,7 @@ class AxisPlan:
     def cuts(self, size: int, tile: int) -> list[Cut]:
         """Return the tiles of an axis of an image, each of at most ``tile`` samples.
 
-        Raises
-        ------
-        ValueError
-            If the image's size does not fit the network, or tiles are too small; the message has both numbers.
+        Raises a ValueError with both numbers if the image's size does not fit the network, or tiles are too small.
         """
         whole = self._whole(size)
         if tile >= size:
@@ -351,8 +329,12 @@ class AxisPlan:
         return ""
 
 
-def axis_plan(found: Mapping[str, NodeReads], output: str, axis: int, output_axis: int) -> AxisPlan | Refusal:
-    """Return how an axis may be cut, or the node where its positions lose their places."""
+def axis_plan(found: Mapping[str, NodeReads], output: str, axis: int) -> AxisPlan | tuple[Refusal, ...]:
+    """Return how an axis may be cut, or the nodes where its positions lose their places."""
+    refusals = refusals_of(found[output], output, axis)
+    output_axis = array_axis(found[output].layout, axis)
+    if refusals or output_axis is None:
+        return refusals
     steps: dict[str, list[tuple[str, AxisReads | None]]] = {}
     shifts: dict[str, Fraction] = {}
     alignment = 1
@@ -371,24 +353,17 @@ def axis_plan(found: Mapping[str, NodeReads], output: str, axis: int, output_axi
             scales.add(scale)
         if len(scales) > 1:
             listed = " and ".join(map(str, sorted(scales)))
-            return Refusal(name, axis, f"joins branches whose scales differ, {listed} outputs per sample")
+            return (Refusal(name, axis, f"joins branches whose scales differ, {listed} outputs per sample"),)
         if alignment > _LARGEST_ALIGNMENT:
-            return Refusal(name, axis, f"could be cut at multiples of {alignment} samples only")
+            return (Refusal(name, axis, f"could be cut at multiples of {alignment} samples only"),)
         steps[name], shifts[name] = step, scales.pop() if scales else Fraction(1)
     sizes = {name: node.sizes[axis] for name, node in along.items()}
-    if wraps:
-        for name, step in steps.items():
-            for _, reads in step:
-                if reads is not None and not reads.keeps_ring():
-                    return Refusal(
-                        name, axis, f"does not keep the ring on which {wraps[0]!r} reads its input (circular padding)"
-                    )
+    for name, step in steps.items() if wraps else ():
+        if not all(reads is None or reads.keeps_ring() for _, reads in step):
+            reason = f"does not keep the ring on which {wraps[0]!r} reads its input (circular padding)"
+            return (Refusal(name, axis, reason),)
     plan = AxisPlan(axis, output_axis, steps, output, sizes, shifts, alignment, bool(wraps))
     if not plan.residues:
-        return Refusal(output, axis, f"joins branches whose sizes agree for {sizes[next(iter(sizes))]} samples only")
+        size = sizes[next(iter(sizes))]
+        return (Refusal(output, axis, f"joins branches whose sizes agree for {size} samples only"),)
     return plan
-
-
-def sizes_of(plan: AxisPlan, size: int) -> dict[str, int]:
-    """Return the size of every node on an axis, for an image of a size."""
-    return {name: extent.size for name, extent in plan.extents(size).items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -60,15 +60,7 @@ ALONG_AXES = (Normalisation, Softmax, LocalResponseNormalisation, Reduction)
 
 @dataclass(frozen=True)
 class Refusal:
-    """Why an axis of the image cannot be cut into tiles.
-
-    Attributes
-    ----------
-    node : str
-    axis : int
-        Of the image, from 0 without the channels.
-    reason : str
-    """
+    """Why an axis of the image, numbered from 0 without the channels, cannot be cut into tiles."""
 
     node: str
     axis: int
@@ -103,12 +95,8 @@ class NodeReads:
 def network_reads(network: Network, *, blocks_known: bool = False) -> dict[str, NodeReads]:
     """Return what each node of a network reads.
 
-    Parameters
-    ----------
-    network : Network
-    blocks_known : bool
-        Whether a reshape that cuts an axis is known to make blocks of a fixed size, and not a fixed number of blocks.
-        If not, what combines a whole block is refused.
+    What combines a whole block of an axis that a reshape has cut is refused unless ``blocks_known`` says that blocks
+    have a fixed size, and that not their number is fixed.
 
     Examples
     --------
@@ -145,7 +133,7 @@ class _Reading:
     def read(self, axis: int, source: str, reads: AxisReads | None) -> None:
         self.reads.setdefault(axis, []).append((source, reads))
 
-    def read_along(self, place: int, reads_of: Callable[[], AxisReads | None]) -> None:
+    def read_along(self, place: int, reads_of: Callable[..., AxisReads], *arguments: Any) -> None:
         """Record what the node reads along an axis of its first input's array."""
         factors = self.inputs[0].layout[place]
         axis = single_axis(factors)
@@ -153,7 +141,7 @@ class _Reading:
             self.refuse(axes_in([factors]), f"works along axis {place} of its input, which several axes were joined to")
             return
         try:
-            self.read(axis, self.node.inputs[0], reads_of())
+            self.read(axis, self.node.inputs[0], reads_of(*arguments))
         except SizeBoundError as error:
             self.refuse({axis}, f"({self.node.kind}) cannot be cut: {error}")
 
@@ -217,24 +205,18 @@ def _of_windows(found: _Reading, operation: Convolution | Pooling | Resize) -> L
     if (
         isinstance(operation, Convolution)
         and operation.bias_sharing == "unit"
-        and operation.geometry.n_out > (operation.geometry.out_channels)
+        and operation.geometry.n_out > operation.geometry.out_channels
     ):
         found.refuse(axes_in(layout[1:]), "(convolution) has a bias per position")
     found.refuse(axes_in(layout[:1]), f"({node.kind}) takes positions for channels")
     for number in range(len(shape) - 1):
-        reads_of: Callable[[], AxisReads]
         if isinstance(operation, Convolution):
-            reads_of = _bound(convolution_reads_of, operation.geometry, number)
+            found.read_along(number + 1, convolution_reads_of, operation.geometry, number)
         elif isinstance(operation, Pooling):
-            reads_of = _bound(pooling_reads_of, operation, shape, number)
+            found.read_along(number + 1, pooling_reads_of, operation, shape, number)
         else:
-            reads_of = _bound(resize_reads_of, operation, shape[number + 1], number)
-        found.read_along(number + 1, reads_of)
+            found.read_along(number + 1, resize_reads_of, operation, shape[number + 1], number)
     return ((node.output_shape[0],), *_moved(found, range(1, len(shape))))
-
-
-def _bound(function: Callable[..., AxisReads], *arguments: Any) -> Callable[[], AxisReads]:
-    return lambda: function(*arguments)
 
 
 def _moved(found: _Reading, places: Sequence[int]) -> Layout:
@@ -254,7 +236,7 @@ def _of_rearrangement(found: _Reading, operation: Rearrangement) -> Layout | Non
         others = tuple(factors for other, factors in enumerate(layout) if other != place)
         _same(found, others)
         if operation.name == "take":
-            found.read_along(place, lambda: slice_reads_of(shape[place], *options[1:]))
+            found.read_along(place, slice_reads_of, shape[place], *options[1:])
         else:
             found.refuse(axes_in(layout[place : place + 1]), "(gather) picks positions by their numbers")
         return (*layout[:place], *_moved(found, [place]), *layout[place + 1 :])
@@ -267,7 +249,7 @@ def _of_rearrangement(found: _Reading, operation: Rearrangement) -> Layout | Non
             elif (low, high) == (0, 0):
                 _same(found, layout[place : place + 1])
             else:
-                found.read_along(place, _bound(padded_reads_of, low, high, boundary))
+                found.read_along(place, padded_reads_of, low, high, boundary)
         padded = _moved(found, range(len(shape)))
         padded = tuple((node.output_shape[p],) if p in emptied else padded[p] for p in range(len(shape)))
         return tuple(layout[p] if widths[p] == (0, 0) else padded[p] for p in range(len(shape)))
@@ -367,11 +349,8 @@ def _met(found: _Reading, layouts: Sequence[Layout], shape: Shape) -> Layout:
     return tuple(met)
 
 
-def refused_axes(found: Mapping[str, NodeReads], output: str, n_axes: int) -> dict[int, list[Refusal]]:
-    """Return, by image axis, why it cannot be cut into tiles."""
-    last = found[output]
-    refused = {axis: list(refusals) for axis, refusals in last.refusals.items()}
-    for axis in range(n_axes):
-        if axis not in refused and array_axis(last.layout, axis) is None:
-            refused[axis] = [Refusal(output, axis, "does not have the positions of this axis along an axis of its own")]
-    return refused
+def refusals_of(reads: NodeReads, name: str, axis: int) -> tuple[Refusal, ...]:
+    """Return why the output of a node cannot be stitched from tiles on an axis of the image; empty if it can."""
+    if axis not in reads.refusals and array_axis(reads.layout, axis) is None:
+        return (Refusal(name, axis, "does not have the positions of this axis along an axis of its own"),)
+    return tuple(reads.refusals.get(axis, ()))

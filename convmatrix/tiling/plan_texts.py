@@ -50,14 +50,7 @@ def explain_plan(plan: PlannedAxes) -> str:
 
 
 def assumptions_of(network: Network, found: Mapping[str, NodeReads]) -> tuple[str, ...]:
-    """Return what a network that was read for one size cannot tell, with the nodes.
-
-    Parameters
-    ----------
-    network : Network
-    found : mapping of str to NodeReads
-        What its nodes read.
-    """
+    """Return what a network that was read for one size cannot tell, with the nodes, given what its nodes read."""
     nodes: dict[str, list[str]] = {}
     for node in network:
         moves = any(reads is not None for step in found[node.name].reads.values() for _, reads in step)
@@ -124,11 +117,8 @@ def _alignment_reason(axis: AxisPlan) -> str:
 
 def _table(axis: AxisPlan) -> list[str]:
     """Return a row for each node that reads other places than its own, or joins branches."""
-    size = next(
-        n
-        for n in range(axis.smallest + 4 * axis.alignment + 2 * sum(axis.halo), 2**40)
-        if n % axis.alignment == axis.residues[0]
-    )
+    least = axis.smallest + 4 * axis.alignment + 2 * sum(axis.halo)
+    size = least + (axis.residues[0] - least) % axis.alignment
     extents = axis.extents(size)
     rows = [_COLUMNS]
     for name, step in axis.steps.items():

@@ -39,7 +39,7 @@ def stitch(plan: PlannedAxes, function: Any, image: Any, tile_shape: int | Seque
     tiles = plan.tiles(spatial, tile_shape)
     compute = _evaluation(function, plan)
     y = _probe(plan, compute, batch, tiles)
-    result = np.empty(_result_shape(plan, spatial, y.shape), dtype=y.dtype)
+    result = np.empty(_output_shape(plan, spatial, y.shape), dtype=y.dtype)
     with reporting(progress, "tiles") as report:
         for number, tile in enumerate(tiles, start=1):
             if number > 1:
@@ -126,34 +126,29 @@ def _on_output(plan: PlannedAxes, parts: Sequence[slice]) -> tuple[slice, ...]:
     return tuple(index)
 
 
-def _result_shape(plan: PlannedAxes, spatial: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """Return the shape of the whole output, given that of the output for a tile."""
-    whole = list(shape)
+def _output_shape(plan: PlannedAxes, spatial: Sequence[int], shape: Sequence[int]) -> list[int]:
+    """Return the shape of the output for an image, given that for another one; only axes that are cut differ."""
+    sizes = list(shape)
     for axis, n in zip(plan.axes, spatial, strict=True):
         if isinstance(axis, AxisPlan):
-            whole[axis.output_axis + 1] = axis.extents(n)[axis.output].size
-    return tuple(whole)
+            sizes[axis.output_axis + 1] = axis.extents(n)[axis.output].size
+    return sizes
 
 
 def _check(plan: PlannedAxes, tile: Tile, y: Array, n_samples: int) -> None:
     """Raise if the output for a tile has another shape than the plan expects."""
-    expected: list[int | None] = [n_samples, *plan.network[plan.output].output_shape]
-    for axis, read in zip(plan.axes, tile.input, strict=True):
-        if isinstance(axis, AxisPlan):
-            expected[axis.output_axis + 1] = axis.extents(read.stop - read.start)[axis.output].size
+    read = tuple(part.stop - part.start for part in tile.input)
+    expected: list[int | None] = [*_output_shape(plan, read, (n_samples, *plan.network[plan.output].output_shape))]
     if not plan.exact:  # the size of what is not cut is the function's own
-        expected = [n if _is_cut(plan, place) else None for place, n in enumerate(expected)]
+        cut = {0, *(axis.output_axis + 1 for axis in plan.axes if isinstance(axis, AxisPlan))}
+        expected = [n if place in cut else None for place, n in enumerate(expected)]
     if y.ndim != len(expected) or any(n is not None and n != m for n, m in zip(expected, y.shape, strict=True)):
         sizes = ", ".join("any" if n is None else str(n) for n in expected)
         raise ValueError(
-            f"the function returned shape {y.shape} for a tile of {tuple(r.stop - r.start for r in tile.input)}, but "
-            f"({sizes}) was expected: it is not the network {plan.network.name} that was planned for, or sizes within "
-            "it follow another rule; compare plan(network, other=the network read for another size)"
+            f"the function returned shape {y.shape} for a tile of {read}, but ({sizes}) was expected: it is not the "
+            f"network {plan.network.name} that was planned for, or sizes within it follow another rule; compare "
+            "plan(network, other=the network read for another size)"
         )
-
-
-def _is_cut(plan: PlannedAxes, place: int) -> bool:
-    return place == 0 or any(isinstance(axis, AxisPlan) and axis.output_axis + 1 == place for axis in plan.axes)
 
 
 # --- functions ------------------------------------------------------------------------------------------------------

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.network import as_network
-from convmatrix.tiling.axis_plan import AxisPlan
+from convmatrix.tiling.axis_plan import AxisPlan, axis_plan
 from convmatrix.tiling.image_tiles import PlannedAxes
-from convmatrix.tiling.node_reads import Refusal, network_reads, refused_axes
+from convmatrix.tiling.node_reads import network_reads
 from convmatrix.tiling.plan_texts import assumptions_of, explain_plan
-from convmatrix.tiling.resized_networks import planned_axis
+from convmatrix.tiling.resized_networks import confirmed
 from convmatrix.tiling.stitching import stitch
 
 if TYPE_CHECKING:
@@ -24,22 +24,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TilingPlan(ShownAsTable, PlannedAxes):
-    """How an image may be cut into tiles for a network; `plan` makes one.
+    """How an image may be cut into tiles for a network; `plan` makes one. Its truth value is `exact`.
 
     Attributes
     ----------
-    exact : bool
-        Whether every spatial axis can be cut; it is the truth value of the plan.
-    reasons : tuple of str
-        Why axes cannot be cut, with the node.
-    halo : tuple of (int, int) or None
-        By axis, the number of samples before and after a block of the image that the outputs of the block read.
-    alignment : tuple of int or None
-        By axis, what the start of every tile is a multiple of.
-    scale : tuple of Fraction or None
-        By axis, the number of outputs per sample.
-    sizes : tuple of (int, tuple of int) or None
-        By axis, the smallest size and the remainders modulo the alignment of the sizes that the network takes.
     assumptions : tuple of str
         What is taken not to depend on the size of the image, with the nodes; empty if a second network that differs in
         the size of every axis confirmed it.
@@ -97,9 +85,10 @@ class TilingPlan(ShownAsTable, PlannedAxes):
         CertificateError
             A ValueError, if it does not prove this plan.
         """
-        from convmatrix.tiling.tiling_proofs import recheck_plan
+        from convmatrix.proofs import recheck
+        from convmatrix.tiling.tiling_proofs import plan_theorem
 
-        return recheck_plan(self, source)
+        return recheck(source, plan_theorem(self))
 
     def run(self, function: Any, image: Array, tile_shape: int | Sequence[int], progress: Progress = None) -> Array:
         """Return the output for a whole image, computed tile by tile.
@@ -176,17 +165,10 @@ def plan(network: Any, other: Any = None, output: str | None = None) -> TilingPl
     name = net.outputs[0] if output is None else output
     own = net.until(name)
     found = network_reads(own, blocks_known=other is not None)
-    n_axes = len(net.input_shape) - 1
-    refused = refused_axes(found, name, n_axes)
+    all_differ = False
     if other is not None:
-        from convmatrix.tiling.confirmation import confirmed
-
-        found = confirmed(own, found, as_network(other), name)
-    axes: list[AxisPlan | tuple[Refusal, ...]] = []
-    for axis in range(n_axes):
-        planned = tuple(refused[axis]) if axis in refused else planned_axis(found, name, axis)
-        axes.append((planned,) if isinstance(planned, Refusal) else planned)
-    confirmed_sizes = other is not None and all(
-        n != m for n, m in zip(net.input_shape[1:], as_network(other).input_shape[1:], strict=True)
-    )
-    return TilingPlan(net, name, tuple(axes), () if confirmed_sizes else assumptions_of(own, found))
+        second = as_network(other)
+        found = confirmed(own, found, second, name)
+        all_differ = all(n != m for n, m in zip(net.input_shape[1:], second.input_shape[1:], strict=True))
+    axes = tuple(axis_plan(found, name, axis) for axis in range(len(net.input_shape) - 1))
+    return TilingPlan(net, name, axes, () if all_differ else assumptions_of(own, found))

@@ -20,19 +20,18 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.boundary import NOTHING, Axis, Boundary, read_sample
-from convmatrix.proofs import Proof, recheck
 from convmatrix.proofs.proving import prove_theorem
 from convmatrix.proofs.statements import Algebra, Condition, Lemma, Theorem
-from convmatrix.tiling.axis_plan import AxisPlan
+from convmatrix.tiling.axis_plan import AxisPlan, axis_plan
 from convmatrix.tiling.axis_reads import AxisReads
 from convmatrix.tiling.node_reads import network_reads
-from convmatrix.tiling.resized_networks import planned_axis
+from convmatrix.tiling.resized_networks import assuming_nothing
 
 if TYPE_CHECKING:
+    from convmatrix.proofs import Proof
     from convmatrix.tiling.image_tiles import PlannedAxes
     from convmatrix.tiling.node_reads import NodeReads
 
@@ -45,11 +44,6 @@ def prove_plan(plan: PlannedAxes, engine: str) -> Proof:
     return replace(
         proof, closing="From there to whole networks: by the argument, which is text; running a plan checks it."
     )
-
-
-def recheck_plan(plan: PlannedAxes, source: str | Path | Mapping[str, Any]) -> str:
-    """Return the name of the theorem that a saved proof of a plan proves; see `TilingPlan.recheck`."""
-    return recheck(source, plan_theorem(plan))
 
 
 def plan_theorem(plan: PlannedAxes) -> Theorem:
@@ -99,9 +93,9 @@ def _lemmas_of(plan: AxisPlan, differences: Sequence[str]) -> Iterator[tuple[Key
 
 def _differences(plan: PlannedAxes, number: int, axis: AxisPlan, found: Mapping[str, NodeReads]) -> list[str]:
     """Return what an axis's plan holds that is not so in the network."""
-    derived = planned_axis(found, plan.output, number)
+    derived = axis_plan(found, plan.output, number)
     if not isinstance(derived, AxisPlan):
-        return [f"it cannot be cut: {derived}"]
+        return [f"it cannot be cut: {derived[0]}"]
     wrong = [
         f"{name} {getattr(axis, name)} in place of {getattr(derived, name)}"
         for name in ("axis", "output_axis", "output", "periodic")
@@ -110,7 +104,8 @@ def _differences(plan: PlannedAxes, number: int, axis: AxisPlan, found: Mapping[
     if axis.alignment % derived.alignment:
         wrong.append(f"alignment {axis.alignment}, no multiple of {derived.alignment}")
     for name in dict.fromkeys((*derived.steps, *axis.steps)):
-        if _sure(axis.steps.get(name)) != _sure(derived.steps.get(name)):
+        held, told = axis.steps.get(name), derived.steps.get(name)  # sizes may have been confirmed by a second network
+        if held is None or told is None or assuming_nothing(held) != assuming_nothing(told):
             wrong.append(f"reads of {name!r}")
         if axis.shifts.get(name) != derived.shifts.get(name):
             wrong.append(f"scale {axis.shifts.get(name)} of {name!r} in place of {derived.shifts.get(name)}")
@@ -119,11 +114,6 @@ def _differences(plan: PlannedAxes, number: int, axis: AxisPlan, found: Mapping[
     elif axis.first_clean[next(iter(derived.steps))] != 0:
         wrong.append("outputs discarded of the image itself")
     return wrong
-
-
-def _sure(step: Sequence[tuple[str, AxisReads | None]] | None) -> list[tuple[str, AxisReads | None]] | None:
-    """Return what a node reads, without the sizes that a second network may have confirmed."""
-    return None if step is None else [(source, reads and replace(reads, assumed=())) for source, reads in step]
 
 
 def _network_lemma(number: int, differences: Sequence[str], name: str) -> Lemma:
@@ -136,7 +126,7 @@ def _network_lemma(number: int, differences: Sequence[str], name: str) -> Lemma:
 
 def _axis_lemmas(plan: AxisPlan) -> Iterator[tuple[Key, Callable[[str], Lemma]]]:
     """Yield keys of lemmas, and how to make them with a name."""
-    bases = [next(n for n in _from(plan.smallest) if n % plan.alignment == r) for r in plan.residues]
+    bases = [plan.smallest + (r - plan.smallest) % plan.alignment for r in plan.residues]
     for name, step in plan.steps.items():
         for source, reads in step:
             if reads is not None:
@@ -160,12 +150,6 @@ def _axis_lemmas(plan: AxisPlan) -> Iterator[tuple[Key, Callable[[str], Lemma]]]
             for n in bases:
                 extents = plan.extents(n)
                 yield _numbers(name, r, "high", extents[source].clean_end, extents[name].clean_end)
-
-
-def _from(n: int) -> Iterator[int]:
-    while True:
-        yield n
-        n += 1
 
 
 _PLACE = AxisReads(1, 1, ((0,),), ((1, 0, 1),))
