@@ -238,7 +238,7 @@ def test_arguments_are_checked(client: Any, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_a_client_without_workers_is_not_waited_for_forever(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("convmatrix.distributed.clients._WAIT", 0.1)
+    monkeypatch.setattr("convmatrix.distributed.workers._WAIT", 0.1)
     network = Network([Input((2, 12, 9)), Convolution(LAYER, KERNEL)])
     with (
         distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0") as cluster,

@@ -36,12 +36,12 @@ def test_killed_at_random_moments_ends_in_the_same_bits(seed: str) -> None:
 
 
 BROKEN = {
-    "the generators": "from convmatrix.nn import checkpoints as run; import numpy as np; save = run.save_checkpoint; "
+    "the generators": "from convmatrix.nn import training as run; import numpy as np; save = run.save_checkpoint; "
     "fresh = lambda g: {name: np.random.default_rng(0) for name in g}; "
     "run.save_checkpoint = lambda path, network, optimiser, g, *rest: save(path, network, optimiser, fresh(g), *rest)",
     "the optimiser's memory": "from convmatrix import nn; import numpy as np; "
     "nn.Adam.state = lambda self: {'steps': np.array(self.steps)}",
-    "the order": "from convmatrix.nn import checkpoints as run; resume = run.Run.resume; "
+    "the order": "from convmatrix.nn import training as run; resume = run.Run.resume; "
     "run.Run.resume = lambda self, path, **options: (resume(self, path, **options), self.order.sort())",
 }
 

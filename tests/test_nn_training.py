@@ -519,7 +519,7 @@ class _ContinuedAfter:
         self.epochs = epochs
 
     def fit(self, network: nn.Sequential, x: Array, y: Array, optimiser: nn.Optimiser) -> None:
-        from convmatrix.nn.checkpoints import Run
+        from convmatrix.nn.training import Run
 
         run = Run(network, optimiser, nn.SoftmaxCrossEntropy(), x, y, 16, np.random.default_rng(0))
         run.history.loss = [1.0] * self.epochs

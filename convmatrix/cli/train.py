@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from convmatrix.cli.train_data import ImageSet
     from convmatrix.nn import History, Optimiser, Sequential
-    from convmatrix.nn.checkpoints import Run
+    from convmatrix.nn.training import Run
 
 HELP: Final = "train a network"
 USAGE: Final = "convmatrix train NETWORK DATA [options]"
@@ -113,8 +113,8 @@ def run(args: argparse.Namespace) -> int:
 
     from convmatrix import memory, nn
     from convmatrix.atomic import atomic_write
-    from convmatrix.nn.checkpoints import Run
     from convmatrix.nn.images import stratified_split
+    from convmatrix.nn.training import Run
 
     options: Any = {"classes": data.classes, "method": args.method, "dtype": args.dtype, "rng": args.seed}
     if args.network == "small":

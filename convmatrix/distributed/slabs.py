@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.distributed.clients import given_client, workers_of
 from convmatrix.distributed.slab_sizes import SLAB_BYTES, Rows, SlabPlan, slab_plan
+from convmatrix.distributed.workers import given_client, workers_of
 from convmatrix.geometry import ConvGeometry, given_geometry
 from convmatrix.matrices import slab_matrix
 from convmatrix.memory import MatrixTooLargeError, in_words

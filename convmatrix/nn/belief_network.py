@@ -18,7 +18,9 @@ from convmatrix.nn.boltzmann import BoltzmannMachine
 from convmatrix.nn.checkpoints import (
     Checkpoint,
     NonFiniteError,
+    checkpoint_path,
     checksum,
+    deferred_interrupts,
     load_checkpoint,
     not_finite,
     require_numbers,
@@ -27,7 +29,6 @@ from convmatrix.nn.checkpoints import (
 )
 from convmatrix.nn.optimisation import SGD, Optimiser
 from convmatrix.nn.sequential import Sequential
-from convmatrix.nn.training import checkpoint_path, deferred_interrupts
 from convmatrix.progress import Progress, reporting
 
 if TYPE_CHECKING:

@@ -1,246 +1,53 @@
-"""The state of a training run: its steps, its checkpoints, and the search for values that are not finite."""
+"""What training with a checkpoint needs: the file, Ctrl-C deferred until it is written, and a search for bad values."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import math
+import signal
 import struct
+import threading
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from functools import cached_property
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from convmatrix.atomic import atomic_write
-from convmatrix.display.tables import ShownAsTable, Table
+from convmatrix import options as validate
+from convmatrix.atomic import atomic_write, require_writable
 from convmatrix.nn.sequential import Residual, Sequential
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.nn.layer import Layer
-    from convmatrix.nn.optimisation import Loss, Optimiser
+    from convmatrix.nn.optimisation import Optimiser
 
 Generators = Mapping[str, np.random.Generator]
 
 _FORMAT = "convmatrix training checkpoint 1"
 _PARTS = ("network", "optimiser", "array")
-_REMEDY = "lower the learning rate or check the data"
-
-
-@dataclass(repr=False)
-class History(ShownAsTable):
-    """Training history, one entry per epoch.
-
-    Attributes
-    ----------
-    loss : list of float
-        Mean training loss.
-    validation_loss : list of float
-        Validation loss; empty without validation data.
-    metrics : dict of str to list of float
-        Metrics of the validation data if there are any, otherwise of the training data.
-    """
-
-    loss: list[float] = field(default_factory=list)
-    validation_loss: list[float] = field(default_factory=list)
-    metrics: dict[str, list[float]] = field(default_factory=dict)
-
-    @property
-    def epochs(self) -> int:
-        """Number of epochs completed."""
-        return len(self.loss)
-
-    def __repr__(self) -> str:
-        last = [f"{name} {values[-1]:.4g}" for name, values in self._columns.items()]
-        return f"History({', '.join([f'epochs {self.epochs}', *last])})"
-
-    @property
-    def _columns(self) -> dict[str, list[float]]:
-        named = {"loss": self.loss, "validation loss": self.validation_loss, **self.metrics}
-        return {name: values for name, values in named.items() if values}
-
-    def _table(self) -> Table:
-        columns = self._columns
-        epochs = zip(*columns.values(), strict=False)
-        rows = [[str(number), *(f"{value:.4g}" for value in values)] for number, values in enumerate(epochs, start=1)]
-        return Table("Training", [["epoch", *columns], *rows], left=0)
-
-
-@dataclass(eq=False)
-class Run:
-    """A training run: its steps, and everything that a checkpoint contains."""
-
-    network: Layer
-    optimiser: Optimiser
-    loss: Loss
-    inputs: Array
-    targets: Array
-    batch_size: int
-    rng: np.random.Generator
-    settings: dict[str, Any] = field(default_factory=dict)  # further settings of the run, as JSON values
-
-    def __post_init__(self) -> None:
-        network = {f"network.{name}": generator for name, generator in self.network.generators().items()}
-        self.generators = {"order": self.rng} | network
-        self.history = History()
-        self.stopped = False
-        self._saved: tuple[int, ...] | None = None  # the version of the checkpoint that this run read or wrote last
-        self.begin_epoch()
-
-    def begin_epoch(self) -> None:
-        """Draw a new order of the samples."""
-        self.order = self.rng.permutation(len(self.inputs))
-        self.done = 0  # steps of this epoch
-        self.loss_sum = 0.0  # over samples
-
-    @property
-    def mean_loss(self) -> float:
-        """Mean loss of the samples seen in this epoch."""
-        return self.loss_sum / max(min(self.done * self.batch_size, len(self.inputs)), 1)
-
-    def steps(self) -> Iterator[int]:
-        """Take the remaining steps of this epoch; after each, yield the number of steps taken."""
-        while self.done * self.batch_size < len(self.inputs):
-            self._step(self.order[self.done * self.batch_size : (self.done + 1) * self.batch_size])
-            yield self.done
-
-    def _step(self, batch: Array) -> None:
-        x, y = self.inputs[batch], self.targets[batch]
-        states = {name: generator.bit_generator.state for name, generator in self.generators.items()}
-        # Overflow is checked for below, where the message can name its source.
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            value, gradient = self.loss(self.network.forward(x, training=True), y)
-            if not np.isfinite(value):
-                for name, state in states.items():  # so that dropout drops the same units again
-                    self.generators[name].bit_generator.state = state
-                source = first_not_finite(self.network, x, training=True)
-                raise NonFiniteError(
-                    f"the loss is {value} {self._position()}; the first values that are not finite come from {source}; "
-                    + _REMEDY
-                )
-            self.network.parameter_gradients(gradient)
-            gradients = self.network.gradients
-            if bad := not_finite(gradients):
-                raise NonFiniteError(
-                    f"the gradient is not finite {self._position()}, for {owner(self.network, bad[-1])}; {_REMEDY}"
-                )
-            self.optimiser.step(self.network.parameters, gradients)
-        self.loss_sum += value * len(batch)
-        self.done += 1
-
-    def check_loss(self, value: float, inputs: Array) -> None:
-        """Raise NonFiniteError unless the validation loss is finite."""
-        if np.isfinite(value):
-            return
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            source = first_not_finite(self.network, inputs, training=False)
-        raise NonFiniteError(
-            f"the validation loss is {value} after epoch {self.history.epochs} (step {self.optimiser.steps} in total); "
-            f"the first values that are not finite come from {source}; {_REMEDY}"
-        )
-
-    def _position(self) -> str:
-        return f"in epoch {self.history.epochs + 1}, batch {self.done + 1} (step {self.optimiser.steps + 1} in total)"
-
-    def save(self, path: Path) -> None:
-        """Write a checkpoint; raise NonFiniteError if the network holds a value that is not finite."""
-        if bad := not_finite(self.network.state()):
-            raise NonFiniteError(
-                f"after step {self.optimiser.steps} in total (epoch {self.history.epochs + 1}, batch {self.done}), "
-                f"values are not finite in {owner(self.network, bad[0])}; {_REMEDY}"
-            )
-        progress = {
-            "loss": self.history.loss,
-            "validation_loss": self.history.validation_loss,
-            "metrics": self.history.metrics,
-            "stopped": self.stopped,
-            "done": self.done,
-            "loss_sum": self.loss_sum,
-            "batch_size": self.batch_size,
-            "settings": self.settings,
-            "fingerprint": self.fingerprint,
-        }
-        if _version(path) != self._saved:
-            raise FileExistsError(
-                f"checkpoint {path} was written by another training since this one began or saved it last, and is "
-                "kept; give each training a file of its own"
-            )
-        save_checkpoint(path, self.network, self.optimiser, self.generators, progress, {"order": self.order})
-        self._saved = _version(path)
-
-    @cached_property
-    def fingerprint(self) -> dict[str, Any]:
-        """The data, the loss and the options of the optimiser, as JSON values; data by their checksums."""
-        options: dict[str, Any] = {"inputs": checksum(self.inputs), "targets": checksum(self.targets)}
-        options["loss"] = [type(self.loss).__name__, self.loss.options()]
-        return options | {f"optimiser.{name}": value for name, value in self.optimiser.options().items()}
-
-    def resume(self, path: Path, *, allow_changes: bool = False) -> None:
-        """Continue from a checkpoint; if it belongs to another run, raise ValueError and change nothing.
-
-        With ``allow_changes``, data, loss, settings and options of the optimiser may differ.
-        """
-        version = _version(path)
-        found = load_checkpoint(path)
-        order, progress = found.arrays["order"], found.progress
-        if len(order) != len(self.inputs) or progress["batch_size"] != self.batch_size:
-            raise ValueError(
-                f"checkpoint {path} was saved with {len(order)} samples in batches of {progress['batch_size']}, but "
-                f"this training has {len(self.inputs)} in batches of {self.batch_size}; use the same, or another "
-                "checkpoint file"
-            )
-        if not allow_changes:
-            self._require_same(path, progress["settings"], self.settings)
-        found.check(self.network, self.optimiser, self.generators)
-        if progress["fingerprint"] and not allow_changes:
-            self._require_same(path, progress["fingerprint"], self.fingerprint)
-        found.restore(self.network, self.optimiser, self.generators)
-        self.history = History(progress["loss"], progress["validation_loss"], progress["metrics"])
-        self.stopped, self.done, self.loss_sum = progress["stopped"], progress["done"], progress["loss_sum"]
-        self.order = order
-        self._saved = version
-
-    @staticmethod
-    def _require_same(path: Path, stored: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-        own = json.loads(json.dumps(own, default=_plain))
-        for name in sorted(own.keys() | stored.keys()):
-            values = [given.get(name, "absent") for given in (stored, own)]
-            there, here = map(json.dumps, values)
-            if there != here and values[0] != values[1]:  # NaN is the same as NaN, and 1 the same as 1.0
-                raise ValueError(
-                    f"checkpoint {path} was saved with {name} {there}, but this training has {here}; use the same, "
-                    "another checkpoint file, or allow_changes=True"
-                )
-
-
-def _version(path: Path) -> tuple[int, ...] | None:
-    """Return what changes when a file is replaced, or None if there is no file."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
-
-
-def _plain(value: Any) -> Any:
-    """Return an array, such as the states of some generators contain, or a NumPy number as JSON values."""
-    return value.tolist()
-
-
-def checksum(array: Array) -> str:
-    """Return a checksum of dtype, shape and entries of an array; byte order, and the size of labels, do not matter."""
-    labels = array.ndim == 1 and array.dtype.kind in "iu"
-    array = array.astype(np.int64 if labels else array.dtype.newbyteorder("="), copy=False)
-    text = hashlib.blake2b(f"{array.dtype} {array.shape}".encode(), digest_size=8)
-    text.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
-    return text.hexdigest()
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
+
+
+def checkpoint_path(checkpoint: str | Path | None, steps: int | None) -> Path | None:
+    """Return the path of the checkpoint; raise an error if it cannot be written."""
+    if steps is not None:
+        validate.integer("checkpoint_steps", steps, minimum=1)
+        if checkpoint is None:
+            raise ValueError(f"checkpoint_steps={steps} needs a file to write; give checkpoint=path")
+    if checkpoint is None:
+        return None
+    path = Path(checkpoint)
+    if path.is_dir():
+        raise ValueError(f"checkpoint {path} is a folder; give the name of a file")
+    require_writable(path)
+    return path
 
 
 def save_checkpoint(
@@ -269,7 +76,7 @@ def save_checkpoint(
         "optimiser": type(optimiser).__name__,
         "generators": {name: generator.bit_generator.state for name, generator in generators.items()},
     }
-    text = json.dumps(contents, default=_plain)
+    text = json.dumps(contents, default=plain_values)
     members: dict[str, Any] = {"format": np.array(_FORMAT), "contents": np.array(text)}
     for part, states in zip(_PARTS, (network.state(), optimiser.state(), arrays), strict=True):
         members |= {f"{part}/{name}": array for name, array in states.items()}
@@ -475,7 +282,63 @@ _HEADERS: Final[dict[tuple[int, int], Any]] = {
 }
 
 
+def plain_values(value: Any) -> Any:
+    """Return an array, such as the states of some generators contain, or a NumPy number as JSON values."""
+    return value.tolist()
+
+
+def checksum(array: Array) -> str:
+    """Return a checksum of dtype, shape and entries of an array; byte order, and the size of labels, do not matter."""
+    labels = array.ndim == 1 and array.dtype.kind in "iu"
+    array = array.astype(np.int64 if labels else array.dtype.newbyteorder("="), copy=False)
+    text = hashlib.blake2b(f"{array.dtype} {array.shape}".encode(), digest_size=8)
+    text.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
+    return text.hexdigest()
+
+
+# --- interrupts ---------------------------------------------------------------------------------------------------
+
+
+class Interrupt:
+    """Whether Ctrl-C was pressed."""
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def raise_if_requested(self) -> None:
+        """Raise KeyboardInterrupt if Ctrl-C was pressed."""
+        if self.requested:
+            raise KeyboardInterrupt
+
+
+@contextmanager
+def deferred_interrupts(*, wanted: bool) -> Iterator[Interrupt]:
+    """Defer the first interrupt (SIGINT) in the block; a second one is raised at once, as usual.
+
+    The code in the block calls `Interrupt.raise_if_requested` where it is safe to stop. Nothing is changed if
+    interrupts are not raised by Python itself: in other threads, or if the program handles or ignores SIGINT.
+    """
+    interrupt = Interrupt()
+    ours = wanted and threading.current_thread() is threading.main_thread()
+    if not ours or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield interrupt
+        return
+
+    def defer(*_: Any) -> None:
+        interrupt.requested = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    signal.signal(signal.SIGINT, defer)
+    try:
+        yield interrupt
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 # --- values that are not finite --------------------------------------------------------------------------------------
+
+
+REMEDY: Final = "lower the learning rate or check the data"
 
 
 class NonFiniteError(FloatingPointError):

@@ -114,7 +114,7 @@ def _all_norms(network: Network, measures: dict[str, Measures], client: Any) -> 
             found[node.name] = _bounds_or_reason(node)
         done(node)
     if sent:
-        from convmatrix.distributed.node_tasks import map_nodes
+        from convmatrix.distributed.workers import map_nodes
 
         sent.sort(key=lambda node: measures[node.name].macs or 0, reverse=True)  # the longest first
         found |= map_nodes(_bounds_or_reason, sent, client, done)
