@@ -435,6 +435,29 @@ def _connected_geometry(weights: tuple[int, ...], shape: tuple[int, ...], option
     return ConvGeometry(shape[1:], weights[-n_axes:], in_channels=in_channels, out_channels=out_channels, **options)
 
 
+def axis_geometry(geometry: ConvGeometry, axis: int) -> ConvGeometry:
+    """Return one axis of a layer, with one channel.
+
+    Examples
+    --------
+    >>> axis_geometry(ConvGeometry((8, 6), (3, 2), stride=(2, 1), in_channels=4), 0)
+    ConvGeometry((8,), (3,), stride=2)
+    """
+    g = geometry
+    return ConvGeometry(
+        g.input_shape[axis],
+        g.kernel_shape[axis],
+        stride=g.stride[axis],
+        dilation=g.dilation[axis],
+        padding=[g.padding[axis]],
+        boundary=g.boundary[axis],
+        sharing=g.sharing if isinstance(g.sharing, str) else (g.sharing[axis],),
+        flip=g.flip,
+        transposed=g.transposed,
+        output_padding=g.output_padding[axis],
+    )
+
+
 def array_shape(geometry: ConvGeometry, *, inputs: bool) -> tuple[int, ...]:
     """Return the shape of an input or output array of a layer, without the channel axis from one channel to one.
 

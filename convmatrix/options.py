@@ -171,9 +171,10 @@ def _entries(name: str, value: Any, n_axes: int) -> tuple[Any, ...]:
     return entries
 
 
-def called_here(word: object, known: Iterable[str] = BOUNDARIES, elsewhere: Mapping[str, str] | None = None) -> str:
+def called_here(
+    word: object, known: Iterable[str] = BOUNDARIES, elsewhere: Mapping[str, str] = _BOUNDARIES_ELSEWHERE
+) -> str:
     """Return a hint that suggests the known word for a synonym or a misspelling, or an empty string."""
-    elsewhere = _BOUNDARIES_ELSEWHERE if elsewhere is None else elsewhere
     known, lower = tuple(known), str(word).lower()
     name = lower if lower in known else elsewhere.get(lower)
     if name:
@@ -224,12 +225,7 @@ def _axis_padding(name: str, value: Any) -> str | tuple[int, int]:
 
 def boundaries(name: str, value: str | Sequence[str], n_axes: int) -> tuple[Boundary, ...]:
     """Return one boundary per axis."""
-    if isinstance(value, str):
-        words: tuple[Any, ...] = (value,) * n_axes
-    elif _is_sequence_like(value):
-        words = _entries(name, value, n_axes)
-    else:
-        words = (value,)
+    words: tuple[Any, ...] = _entries(name, value, n_axes) if _is_sequence_like(value) else (value,) * n_axes
     for word in words:
         if not is_one_of(word, BOUNDARIES):
             raise ValueError(f"{name} {word!r} is unknown; choose one of {', '.join(BOUNDARIES)}{called_here(word)}")
@@ -438,19 +434,15 @@ def as_array(weights: Any) -> NDArray[Any]:
     """Return weights as an array, or raise an error that says what to give or call instead."""
     _refuse_other_objects(weights)
     if hasattr(weights, "detach"):
-        weights = from_tensor(weights)
+        return from_tensor(weights)
     if np.ma.is_masked(weights):
         refuse_masked(
             "weights", weights, "give them values with weights.filled(0), or leave connections out with connections="
         )
     try:
         return np.asarray(weights)
-    except ValueError as error:
-        if "inhomogeneous" not in str(error):
-            raise
-        raise ValueError(
-            "the kernel's lists differ in length, so they make no array; give every row as many entries as the others"
-        ) from None
+    except ValueError:
+        return array("the kernel", weights)  # which raises a clearer error
 
 
 def _refuse_other_objects(weights: Any) -> None:

@@ -13,7 +13,7 @@ from scipy import sparse
 
 import convmatrix as cm
 from convmatrix import memory, nn
-from convmatrix._assembly import rows
+from convmatrix._assembly.read_counts import count_reads
 from convmatrix.boundary import Axis
 from convmatrix.formats import as_format
 from tests.cases import for_each
@@ -194,9 +194,9 @@ def test_entries_of_long_kernels_are_counted_without_listing_taps(seed: int) -> 
         axis = Axis(int(rng.integers(1, 12)), n, k, stride=s, dilation=d, pad_low=int(rng.integers(0, 9)))
         start, stop = sorted(rng.integers(0, axis.n_outputs + 1, 2).tolist())
         samples = axis.sample(*np.indices((axis.n_outputs, k)))
-        assert rows._count_of_zero_boundary(axis, (start, stop), (0, n)) == (samples[start:stop] >= 0).sum()
+        assert count_reads(axis, (start, stop), (0, n)) == (samples[start:stop] >= 0).sum()
         low, high = sorted(rng.integers(0, n + 1, 2).tolist())
-        counted = rows._count_of_zero_boundary(axis, (0, axis.n_outputs), (low, high))
+        counted = count_reads(axis, (0, axis.n_outputs), (low, high))
         assert counted == ((samples >= low) & (samples < high)).sum()
 
 

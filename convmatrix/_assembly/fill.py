@@ -372,17 +372,7 @@ class _ShortLines:
         self.positions: dict[int, tuple[Array, Array, Array]] = {}
 
     def write(self, columns: Array | None, weights: Array | None, indices: Array | None, data: Array | None) -> None:
-        """Write a line.
-
-        Parameters
-        ----------
-        columns : array, shape (size,)
-            Columns of the entries of the other axes; needed for ``indices``.
-        weights : array, shape (size, n_weights)
-            Their weights; needed for ``data``.
-        indices, data : arrays, shape (size * entries of the last axis,)
-            The arrays to write.
-        """
+        """Write the columns (size,) and the weights (size, n_weights) of the other axes, combined with the last one."""
         if indices is not None and columns is not None:
             outer, own, _ = self._positions(len(columns))
             np.add(columns.take(outer), own, out=indices, casting="same_kind")

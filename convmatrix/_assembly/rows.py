@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
+from convmatrix._assembly.read_counts import count_reads
 from convmatrix._assembly.signed_rows import combined, samples_beyond, signed_rows_by_output, signed_rows_by_sample
 from convmatrix.boundary import NOTHING, SIGNED, Axis
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from convmatrix._assembly.signed_rows import Combination, SignedRow
     from convmatrix.geometry import ConvGeometry
 
 Range = tuple[int, int]
@@ -151,40 +153,34 @@ def axis_rows(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool
     repeats = (high - low) // period
     if repeats < 2:
         low, period, repeats, shift = start, stop - start, 1, 0
-    columns: list[NDArray[np.int64]] = []
-    taps: list[NDArray[np.int64]] = []
-    stretches = []
-    sums: dict[tuple[int, ...], int] = {}
     end = low + repeats * period
-    distinct = []
-    number = 0
+    distinct, stretches, number = [], [], 0
     for first, last, times in ((start, low, 1), (low, low + period, repeats), (end, stop, 1)):
         if first < last:
             distinct.append((first, last))
             stretches.append(Stretch(number, last - first, times, shift if times > 1 else 0))
             number += last - first
+    n_weights = axis.tile * axis.n_taps
     if axis.boundary in SIGNED:
-        numbers: dict[tuple[tuple[int, ...], tuple[int, ...]], int] = {}
-        rows = (_signed_rows_by_sample if by_sample else signed_rows_by_output)(axis, distinct)
-        for row in rows:
-            row_columns, row_taps = combined(row, numbers, axis.tile * axis.n_taps, merge=merge)
-            columns.append(row_columns)
-            taps.append(row_taps)
-        return RowTable(columns, taps, stretches, [group for group, _ in numbers], [factor for _, factor in numbers])
-    repeating = merge and axis.boundary != "zero"  # otherwise no two taps of an output read the same sample
-    for row_columns, row_taps in (_rows_by_sample if by_sample else _rows_by_output)(axis, distinct):
-        if repeating and (row_columns[1:] == row_columns[:-1]).any():
-            row_columns, row_taps = _merge(row_columns, row_taps, sums, axis.tile * axis.n_taps)
-        columns.append(row_columns)
-        taps.append(row_taps)
-    return RowTable(columns, taps, stretches, list(sums))
+        combinations: dict[Combination, int] = {}
+        signed_rows = (_signed_rows_by_sample if by_sample else signed_rows_by_output)(axis, distinct)
+        rows = [combined(row, combinations, n_weights, merge=merge) for row in signed_rows]
+        sums, factors = [group for group, _ in combinations], [factors for _, factors in combinations]
+    else:
+        numbers: dict[tuple[int, ...], int] = {}
+        rows = list((_rows_by_sample if by_sample else _rows_by_output)(axis, distinct))
+        if merge and axis.boundary != "zero":  # otherwise no two taps of an output read the same sample
+            rows = [_merge(*row, numbers, n_weights) for row in rows]
+        sums, factors = list(numbers), []
+    return RowTable([columns for columns, _ in rows], [taps for _, taps in rows], stretches, sums, factors)
 
 
-def _merge(
-    columns: NDArray[np.int64], taps: NDArray[np.int64], sums: dict[tuple[int, ...], int], n_taps: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def _merge(columns: NDArray[np.int64], taps: NDArray[np.int64], sums: dict[tuple[int, ...], int], n_taps: int) -> Row:
     """Return merged entries, one per column; sums of weights are numbered from ``n_taps`` on and listed in ``sums``."""
-    starts = np.flatnonzero(np.r_[True, columns[1:] != columns[:-1]])
+    repeated = columns[1:] == columns[:-1]
+    if not repeated.any():
+        return columns, taps
+    starts = np.flatnonzero(np.r_[True, ~repeated])
     merged = taps[starts]
     sizes = np.diff(np.r_[starts, len(taps)])
     for entry in np.flatnonzero(sizes > 1):
@@ -223,36 +219,8 @@ def count_entries(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: 
         entries = axis.n_taps * _terms(axis)
         return int((stop - start) * (min(entries, n_columns) if merge and not by_sample else entries))
     if by_sample:
-        return _count_of_zero_boundary(axis, (0, axis.n_outputs), (start, stop))
-    return _count_of_zero_boundary(axis, (start, stop), (0, axis.n_samples))
-
-
-def _count_of_zero_boundary(axis: Axis, outputs: Range, samples: Range) -> int:
-    """Return how many taps of some outputs read some samples inside the input."""
-    first = outputs[0] * axis.stride - axis.pad_low  # what tap 0 reads at the first output
-
-    def below(end: int) -> int:
-        """Return how many pairs of an output and a tap read a position below ``end``."""
-        return _sum_of_quotients(
-            end - 1 - first + axis.stride, axis.dilation, axis.n_taps, axis.stride, outputs[1] - outputs[0]
-        )
-
-    return below(samples[1]) - below(samples[0])
-
-
-def _sum_of_quotients(first: int, step: int, count: int, divisor: int, most: int) -> int:
-    """Return the sum over t < count of ``(first - t * step) // divisor``, each clipped to 0 .. most."""
-    full = min(max((first - most * divisor) // step + 1, 0), count)  # as many terms are clipped to the most
-    positive = min(max((first - divisor) // step + 1, full), count)
-    total, n = full * most, positive - full
-    # The rest, in ascending order, is the number of lattice points below a line, counted as in Euclid's algorithm.
-    a, b, m = step, first - (positive - 1) * step, divisor
-    while n > 0:
-        total += (n - 1) * n // 2 * (a // m) + n * (b // m)
-        a, b = a % m, b % m
-        top = a * n + b
-        n, b, a, m = top // m, top % m, m, a
-    return total
+        return count_reads(axis, (0, axis.n_outputs), (start, stop))
+    return count_reads(axis, (start, stop), (0, axis.n_samples))
 
 
 def _regular_outputs(axis: Axis) -> tuple[int, int]:
@@ -322,9 +290,7 @@ def _outputs_that_read(axis: Axis, start: int, stop: int) -> NDArray[np.int64]:
     return outputs if axis.boundary == "zero" else np.union1d(outputs, _irregular_outputs(axis))
 
 
-def _signed_rows_by_sample(
-    axis: Axis, ranges: Sequence[Range]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]]:
+def _signed_rows_by_sample(axis: Axis, ranges: Sequence[Range]) -> Iterator[SignedRow]:
     """Yield the entries of each sample in some ranges, with coefficients, ordered by output and weight."""
     for start, stop in ranges:
         yield from signed_rows_by_sample(axis, _outputs_that_read(axis, start, stop), start, stop)

@@ -57,9 +57,7 @@ def _combined_samples(axes: Sequence[Axis]) -> NDArray[np.int64]:
     inside: NDArray[np.bool_] = np.ones((1,) * (2 * n), dtype=bool)
     for number, axis in enumerate(axes):
         source = axis.sample(np.arange(axis.n_outputs), np.arange(axis.n_taps)[:, None])
-        shape = [1] * (2 * n)
-        shape[number], shape[n + number] = source.shape
-        spread = source.reshape(shape)
+        spread = source.reshape(_spread(axis, number, n))
         total = total * axis.n_samples + spread
         inside = inside & (spread != NOTHING)
     return np.where(inside, total, NOTHING).ravel()

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convmatrix.equivariance.comparison import broken_rows, separated
-from convmatrix.geometry import ConvGeometry
 from convmatrix.pattern import WeightPattern
 
 if TYPE_CHECKING:
@@ -142,29 +141,6 @@ def _with_opposite(pattern: WeightPattern) -> WeightPattern:
     shape = 2 * pattern.shape[0], pattern.shape[1]
     stacked = WeightPattern.from_triplets(shape, rows, columns, weights, pattern.weight_shape, coefficients=factors)
     return separated(stacked)
-
-
-def axis_geometry(geometry: ConvGeometry, axis: int) -> ConvGeometry:
-    """Return one axis of a layer, with one channel.
-
-    Examples
-    --------
-    >>> axis_geometry(ConvGeometry((8, 6), (3, 2), stride=(2, 1), in_channels=4), 0)
-    ConvGeometry((8,), (3,), stride=2)
-    """
-    g = geometry
-    return ConvGeometry(
-        g.input_shape[axis],
-        g.kernel_shape[axis],
-        stride=g.stride[axis],
-        dilation=g.dilation[axis],
-        padding=[g.padding[axis]],
-        boundary=g.boundary[axis],
-        sharing=g.sharing if isinstance(g.sharing, str) else (g.sharing[axis],),
-        flip=g.flip,
-        transposed=g.transposed,
-        output_padding=g.output_padding[axis],
-    )
 
 
 def matrix_axis(matrix: Any) -> AxisShifts:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 
-from convmatrix.equivariance.axis_shifts import AxisShifts, axis_geometry
+from convmatrix.equivariance.axis_shifts import AxisShifts
+from convmatrix.geometry import axis_geometry
 from convmatrix.pattern import distinct_rows
 
 if TYPE_CHECKING:

@@ -13,7 +13,7 @@ from scipy import sparse
 from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.arrays import scaled_to_one
-from convmatrix.boundary import BOUNDARIES, NOTHING, Axis, Boundary
+from convmatrix.boundary import BOUNDARIES, NOTHING, Axis
 from convmatrix.geometry import ConvGeometry
 from convmatrix.structured.kernels import recover_kernel
 from convmatrix.structured.operator_probes import ProbedOperator, is_operator, read_matrix
@@ -31,11 +31,8 @@ _LARGEST_DILATION: Final = 3  # of kernels that span more than the largest kerne
 
 @dataclass(frozen=True)
 class _AxisGuess:
-    taps: int
-    stride: int
-    dilation: int
-    padding: tuple[int, int]
-    boundary: Boundary
+    axis: Axis
+    pad_high: int
 
 
 def find_geometry(
@@ -220,8 +217,9 @@ def _axis_guesses(slices: NDArray[Any], most: int, level: float) -> list[_AxisGu
                 if high is None or high >= padded:
                     continue
                 for boundary in suitable if low > 0 or high > 0 else suitable[:1]:
-                    guess = _AxisGuess(taps, stride, dilation, (low, high), boundary)
-                    misfit = _misfit(slices, places, guess, level if guesses else least)
+                    axis = Axis(n_outputs, n_samples, taps, stride, dilation, low, boundary)
+                    guess = _AxisGuess(axis, high)
+                    misfit = _misfit(slices, places, axis, level if guesses else least)
                     if misfit <= level:
                         guesses.append(guess)
                     elif misfit < least:
@@ -229,7 +227,7 @@ def _axis_guesses(slices: NDArray[Any], most: int, level: float) -> list[_AxisGu
         if guesses:
             break
     guesses = guesses or nearest
-    return sorted(guesses, key=lambda guess: (guess.dilation, guess.stride, sum(guess.padding)))[:60]
+    return sorted(guesses, key=lambda g: (g.axis.dilation, g.axis.stride, g.axis.pad_low + g.pad_high))[:60]
 
 
 def _high(low: int, span: int, stride: int, n_outputs: int, n_samples: int) -> int | None:
@@ -238,31 +236,22 @@ def _high(low: int, span: int, stride: int, n_outputs: int, n_samples: int) -> i
     return high if (n_samples + low + high - span) // stride + 1 == n_outputs else None
 
 
-def _misfit(slices: NDArray[Any], places: NDArray[np.int64], guess: _AxisGuess, enough: float) -> float:
-    """Return the distance of slices from combinations of a guess's matrices, or a lower bound above ``enough``.
+def _misfit(slices: NDArray[Any], places: NDArray[np.int64], axis: Axis, enough: float) -> float:
+    """Return the distance of slices from combinations of the matrices of taps, or a lower bound above ``enough``.
 
     ``places`` are those of the entries of a slice, as a vector, that are not zero in all slices.
     """
     n_slices, n_outputs, n_samples = slices.shape
-    axis = Axis(
-        n_outputs,
-        n_samples,
-        guess.taps,
-        stride=guess.stride,
-        dilation=guess.dilation,
-        pad_low=guess.padding[0],
-        boundary=guess.boundary,
-    )
     middle = n_outputs // 2  # which refuses most guesses
     unread = np.ones(n_samples, dtype=bool)
-    for samples, _ in axis.terms(np.full(guess.taps, middle), np.arange(guess.taps)):
+    for samples, _ in axis.terms(np.full(axis.n_taps, middle), np.arange(axis.n_taps)):
         samples = np.asarray(samples)
         unread[samples[samples != NOTHING]] = False
     least = float(np.linalg.norm(slices[:, middle, unread])) / math.sqrt(n_slices)
     if least > enough:
         return least
     found = []  # (place in a slice, tap, coefficient) of all that is read
-    for samples, coefficients in axis.terms(np.arange(n_outputs)[:, None], np.arange(guess.taps)):  # (outputs, taps)
+    for samples, coefficients in axis.terms(np.arange(n_outputs)[:, None], np.arange(axis.n_taps)):  # (outputs, taps)
         samples, coefficients = np.broadcast_arrays(samples, coefficients)
         rows, taps = np.nonzero((samples != NOTHING) & (coefficients != 0))
         found.append((rows * n_samples + samples[rows, taps], taps, coefficients[rows, taps]))
@@ -273,7 +262,7 @@ def _misfit(slices: NDArray[Any], places: NDArray[np.int64], guess: _AxisGuess, 
     missed = float(np.linalg.norm(flat[:, outside])) / math.sqrt(n_slices)
     if missed > enough or not len(inside):
         return missed
-    read = np.zeros((len(inside), guess.taps))
+    read = np.zeros((len(inside), axis.n_taps))
     np.add.at(read, (entries, read_taps), factors)
     right = flat[:, inside].T  # (entries that are read, slices)
     solution = np.linalg.lstsq(read.astype(right.dtype), right)[0]
@@ -283,7 +272,7 @@ def _misfit(slices: NDArray[Any], places: NDArray[np.int64], guess: _AxisGuess, 
 def _by_size(axes: list[list[_AxisGuess]]) -> list[tuple[_AxisGuess, ...]]:
     """Return the combinations of guesses for all axes that have the fewest taps."""
     combinations = itertools.islice(itertools.product(*axes), 200_000)
-    return sorted(combinations, key=lambda guess: math.prod(axis.taps for axis in guess))[:_MOST_TRIED]
+    return sorted(combinations, key=lambda guesses: math.prod(g.axis.n_taps for g in guesses))[:_MOST_TRIED]
 
 
 def _preference(geometry: ConvGeometry) -> tuple[int, int, list[int], int]:
@@ -296,14 +285,15 @@ def _preference(geometry: ConvGeometry) -> tuple[int, int, list[int], int]:
     )
 
 
-def _geometry(guess: tuple[_AxisGuess, ...], sizes: tuple[int, ...], ins: int, outs: int) -> ConvGeometry:
+def _geometry(guesses: tuple[_AxisGuess, ...], sizes: tuple[int, ...], ins: int, outs: int) -> ConvGeometry:
+    axes = [guess.axis for guess in guesses]
     return ConvGeometry(
         sizes,
-        [axis.taps for axis in guess],
+        [axis.n_taps for axis in axes],
         in_channels=ins,
         out_channels=outs,
-        stride=[axis.stride for axis in guess],
-        dilation=[axis.dilation for axis in guess],
-        padding=[axis.padding for axis in guess],
-        boundary=[axis.boundary for axis in guess],
+        stride=[axis.stride for axis in axes],
+        dilation=[axis.dilation for axis in axes],
+        padding=[(guess.axis.pad_low, guess.pad_high) for guess in guesses],
+        boundary=[axis.boundary for axis in axes],
     )

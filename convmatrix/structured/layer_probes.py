@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix.geometry import ConvGeometry
+from convmatrix.geometry import ConvGeometry, axis_geometry
 from convmatrix.memory import MatrixTooLargeError
 from convmatrix.pattern import WeightPattern
 from convmatrix.structured.operator_probes import ProbedOperator, read_matrix
@@ -34,7 +34,7 @@ def sampled_pattern(geometry: ConvGeometry) -> WeightPattern:
     pairs = geometry.channel_pairs
     rows, columns, weights = pairs[:, 0], pairs[:, 1], np.arange(len(pairs))
     for axis, size in enumerate(geometry.input_shape):
-        alone = _axis_pattern(geometry, axis)
+        alone = axis_geometry(geometry, axis).pattern()
         chosen = np.isin(alone.cols, _middle_columns(alone, size))
         sizes = (geometry.output_shape[axis], size, geometry.kernel_shape[axis])
         own = (alone.rows[chosen], alone.cols[chosen], alone.weight_index[chosen])
@@ -106,26 +106,11 @@ def column_colours(geometry: ConvGeometry) -> NDArray[np.int64]:
     pairs = geometry.channel_pairs
     total = _greedy_colours(pairs[:, 0], pairs[:, 1], geometry.in_channels)
     for axis, size in enumerate(geometry.input_shape):
-        alone = _axis_pattern(geometry, axis)
+        alone = axis_geometry(geometry, axis).pattern()
         # Of columns that differ on several axes, it is enough if they share no row on one of them.
         colours = _greedy_colours(alone.rows, alone.cols, size)
         total = np.add.outer(total * (colours.max() + 1), colours).ravel()
     return total
-
-
-def _axis_pattern(geometry: ConvGeometry, axis: int) -> WeightPattern:
-    """Return the pattern of a layer with one channel and one of the axes."""
-    return ConvGeometry(
-        geometry.input_shape[axis],
-        geometry.kernel_shape[axis],
-        stride=geometry.stride[axis],
-        dilation=geometry.dilation[axis],
-        padding=[geometry.padding[axis]],
-        boundary=geometry.boundary[axis],
-        flip=geometry.flip,
-        transposed=geometry.transposed,
-        output_padding=geometry.output_padding[axis],
-    ).pattern()
 
 
 def _greedy_colours(rows: NDArray[np.integer], columns: NDArray[np.integer], n_columns: int) -> NDArray[np.int64]:

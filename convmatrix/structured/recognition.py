@@ -69,8 +69,7 @@ def structure_violation(
     >>> print(structure_violation([[1, 2], [3, 4]], "toeplitz"))
     entry (1, 1) is 4, but entry (0, 0) of the same diagonal is 1
     """
-    if structure not in ("toeplitz", "circulant"):
-        raise ValueError(f"structure {structure!r} is unknown; choose toeplitz or circulant")
+    validate.one_of("structure", structure, ("toeplitz", "circulant"))
     if not validate.real("tol", tol) >= 0:
         raise ValueError(f"tol={tol!r} must not be negative: it is the largest difference that is allowed")
     matrix = ProbedOperator.of(A) if is_operator(A) else as_csr(A)
