@@ -69,7 +69,9 @@ def decide_with_coq(theorem: Theorem) -> tuple[list[Decision], Decision | None]:
     written = [(lemma, draft) for lemma, draft in zip(theorem.lemmas, drafts, strict=True) if isinstance(draft, tuple)]
     with tempfile.TemporaryDirectory(prefix="convmatrix-coq-") as folder:
         files = TheoremFiles(coqc, Path(folder), theorem)
-        together = files.compile_lemmas(_text(theorem, written))
+        module = f"Lemmas_{coq_name(theorem.name)}"
+        files.sources.texts[module] = _text(theorem, written)
+        together = files.compile(module)
         accepted = not together.error and together.closed == min(len(written), 1)
         decisions = []
         for lemma, draft in zip(theorem.lemmas, drafts, strict=True):
@@ -201,7 +203,7 @@ class _Sources:
         while waiting:
             name = waiting.pop()
             if name not in graph:
-                graph[name] = {required for _, _, required in _required(self[name])}
+                graph[name] = _required(self[name])
                 waiting += graph[name]
         return list(graphlib.TopologicalSorter({name: sorted(graph[name]) for name in sorted(graph)}).static_order())
 
@@ -232,14 +234,9 @@ def _proved(theorem: Theorem, lemma: Lemma) -> tuple[str, str]:
         raise RuntimeError(f"the lemma {lemma.name!r} of {theorem.name} has no proof in Coq: {error}") from None
 
 
-def _required(text: str) -> list[tuple[re.Match[str], str, str]]:
-    """Return the modules of this library that a file requires: the match, whether it imports them, and the name."""
-    return [
-        (match, (match.group(2) or "").strip(), name)
-        for match in _REQUIRE.finditer(text)
-        if match.group(1) == "Convmatrix"
-        for name in match.group(3).split()
-    ]
+def _required(text: str) -> set[str]:
+    """Return the modules of this library that a file requires."""
+    return {name for source, _, names in _REQUIRE.findall(text) if source == "Convmatrix" for name in names.split()}
 
 
 @dataclass(frozen=True)
@@ -262,16 +259,13 @@ class Compiled:
         lines = [line for line in self.output.splitlines() if line.strip()]
         return len(lines) if all(line == CLOSED for line in lines) else -1
 
-    @property
-    def message(self) -> str:
-        """Why the file is not accepted."""
-        return f"coqc: {self.error}" if self.error else f"it does not rest on Coq's logic alone: {self.output.strip()}"
-
     def decision(self, certificate: dict[str, Any]) -> Decision:
         """Return the decision about the theorem of a file, with a certificate if it is proved."""
-        if not self.error and self.closed >= 1:
-            return Decision("proved", certificate)
-        return undecided(self.message)
+        if self.error:
+            return undecided(f"coqc: {self.error}")
+        if self.closed < 1:
+            return undecided(f"it does not rest on Coq's logic alone: {self.output.strip()}")
+        return Decision("proved", certificate)
 
 
 class TheoremFiles:
@@ -282,13 +276,7 @@ class TheoremFiles:
         self.folder = folder
         self.library = _library(coqc, rule_text())
         self.sources = _Sources(theorem)
-        self.lemmas = f"Lemmas_{coq_name(theorem.name)}"
         self.done: dict[str, Compiled] = {}
-
-    def compile_lemmas(self, text: str) -> Compiled:
-        """Compile the lemmas of the theorem in place of those that it has."""
-        self.sources.texts[self.lemmas] = text
-        return self.compile(self.lemmas)
 
     def compile(self, module: str) -> Compiled:
         """Compile a module and all that it requires; return what was said about it, or the first error."""

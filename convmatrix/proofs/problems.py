@@ -75,12 +75,12 @@ class Problems:
         self.converters: dict[Any, _Converter] = {}
         self.found: dict[Any, list[Remainder]] = {}
 
-    def __call__(self, names: Sequence[str], literals: Sequence[tuple[str, Any]]) -> Problem:
+    def __call__(self, names: Sequence[str], literals: Sequence[Literal]) -> Problem:
         """Return the problem of a conjunction of equations and inequalities between SymPy integers."""
         remainders: dict[Remainder, None] = {}
         for _, expression in literals:
             if expression not in self.found:
-                self.found[expression] = _remainders([expression])
+                self.found[expression] = _remainders(expression)
             remainders.update(dict.fromkeys(self.found[expression]))
         key = (tuple(names), tuple(remainders))
         if key not in self.converters:
@@ -97,56 +97,52 @@ def _quotient_names(names: Sequence[str], count: int) -> list[str]:
     return [f"{letters}{place}" for place in range(count)]
 
 
-def _problem(convert: _Converter, literals: Sequence[tuple[str, Any]]) -> Problem:
-    ring, remainders = convert.ring, tuple(convert.quotients)
-    found: dict[str, list[tuple[PolyElement, tuple[str, int]]]] = {"= 0": [], ">= 0": []}
-    plain: dict[str, list[tuple[PolyElement, tuple[str, int]]]] = {"= 0": [], ">= 0": []}  # without remainders
-    for place, (kind, expression) in enumerate(literals):
-        entry = convert(expression), ("literal", place)
-        found[kind].append(entry)
-        if convert.is_plain(expression):
-            plain[kind].append(entry)
+Literal = tuple[str, Any]  # ("= 0" | ">= 0", expression)
+
+# The kind of a literal, its polynomial, and where it comes from.
+Constraint = tuple[str, PolyElement, tuple[str, int]]
+
+
+def _problem(convert: _Converter, literals: Sequence[Literal]) -> Problem:
+    remainders = tuple(convert.quotients)
+    constraints: list[Constraint] = [
+        (kind, convert(expression), ("literal", place)) for place, (kind, expression) in enumerate(literals)
+    ]
+    plain = [known for known, (_, term) in zip(constraints, literals, strict=True) if convert.is_plain(term)]
     moduli: list[PolyElement] = []
     obligations = []
     for place, remainder in enumerate(remainders):
-        modulus = convert(remainder.args[1])
+        value, modulus = convert(remainder), convert(remainder.args[1])
         if modulus not in moduli:
-            found[">= 0"].append((modulus - 1, ("modulus", place)))
-            if all(modulus - 1 != known for known, _ in plain[">= 0"]):
-                below = [*plain[">= 0"], (-modulus, ("below", place))]
-                obligations.append(_with_origins(ring, plain["= 0"], below, [], [], remainders))
+            constraints.append((">= 0", modulus - 1, ("modulus", place)))
+            if all(kind != ">= 0" or modulus - 1 != known for kind, known, _ in plain):
+                below = (">= 0", -modulus, ("below", place))
+                obligations.append(_gathered(convert.ring, [*plain, below], [], [], remainders))
         moduli.append(modulus)
-        value = convert(remainder)
-        found[">= 0"] += [(value, ("low", place)), (modulus - 1 - value, ("high", place))]
-    return _with_origins(ring, found["= 0"], found[">= 0"], moduli, obligations, remainders)
+        constraints += [(">= 0", value, ("low", place)), (">= 0", modulus - 1 - value, ("high", place))]
+    return _gathered(convert.ring, constraints, moduli, obligations, remainders)
 
 
-def _with_origins(
+def _gathered(
     ring: PolyRing,
-    equations: Sequence[tuple[PolyElement, tuple[str, int]]],
-    inequalities: Sequence[tuple[PolyElement, tuple[str, int]]],
+    constraints: Sequence[Constraint],
     moduli: list[PolyElement],
     obligations: list[Problem],
     remainders: tuple[Remainder, ...],
 ) -> Problem:
-    origins = tuple(origin for _, origin in (*equations, *inequalities))
-    constraints = [polynomial for polynomial, _ in equations], [polynomial for polynomial, _ in inequalities]
-    return Problem(ring, *constraints, moduli, obligations, remainders, origins)
+    """Return the problem of constraints in any order."""
+    ordered = sorted(constraints, key=lambda constraint: constraint[0])  # equations first
+    equations = [polynomial for kind, polynomial, _ in ordered if kind == "= 0"]
+    inequalities = [polynomial for kind, polynomial, _ in ordered if kind == ">= 0"]
+    origins = tuple(origin for _, _, origin in ordered)
+    return Problem(ring, equations, inequalities, moduli, obligations, remainders, origins)
 
 
-def _remainders(expressions: Sequence[Any]) -> list[Remainder]:
+def _remainders(expression: Any) -> list[Remainder]:
     """Return the remainders, also of quotients, in an order in which each precedes those that contain it."""
-    found: dict[Any, None] = {}
-
-    def visit(expression: Any) -> None:
-        for part in expression.args:
-            visit(part)
-        if isinstance(expression, Remainder | Quotient):
-            found.setdefault(Remainder(*expression.args))
-
-    for expression in expressions:
-        visit(expression)
-    return list(found)
+    inner = [remainder for part in expression.args for remainder in _remainders(part)]
+    own = [Remainder(*expression.args)] if isinstance(expression, Remainder | Quotient) else []
+    return list(dict.fromkeys([*inner, *own]))
 
 
 class _Converter:
@@ -322,9 +318,6 @@ def _paths(build: Callable[[Algebra], Condition]) -> Iterator[tuple[SympyPath, F
         if not path.taken:
             return
         choices = [*path.taken[:-1], False]
-
-
-Literal = tuple[str, Any]  # ("= 0" | ">= 0", expression)
 
 
 def cases(formula: Formula, holds: bool = True) -> list[list[Literal]]:

@@ -222,7 +222,7 @@ class SymbolicAlgebra(Algebra):
 
 
 class _Branches:
-    """The branches of one run of a function, of which it may take one; its integers are those of an algebra."""
+    """A run of a function that has branches, of which it takes none or one."""
 
     def __init__(self, a: Algebra, not_taken: Callable[[Condition], None], taken: int) -> None:
         self.a, self.not_taken, self.taken = a, not_taken, taken

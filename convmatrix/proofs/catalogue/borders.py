@@ -12,10 +12,7 @@ from convmatrix import symbolic
 from convmatrix.boundary import Axis, Boundary
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.contractions import distinct_lemma
-from convmatrix.proofs.catalogue.symbol_matrices import (
-    Checks,
-    broken,
-)
+from convmatrix.proofs.catalogue.symbol_matrices import Checks, broken, kernel_of
 from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Theorem, lemma
 
 FOLDED: tuple[Boundary, ...] = ("reflect", "symmetric", "replicate")
@@ -220,7 +217,6 @@ def _inside_lemma(a: Algebra) -> Condition:
 
 
 def _check_zero_border() -> Checks:
-    """Check the theorem ``zero-padding-border``."""
     for n, k in itertools.product((2, 3, 4, 6), (2, 3, 4)):
         for p in range(k):
             A = symbolic.matrix(ConvGeometry(n, k, padding=[(p, k - 1 - p)]))
@@ -235,7 +231,6 @@ def _check_zero_border() -> Checks:
 
 
 def _check_folded_border() -> Checks:
-    """Check the theorem ``padding-border``."""
     for boundary, n, k in itertools.product(("reflect", "symmetric", "replicate"), (2, 3, 4, 6), (2, 3, 9)):
         if n == 2 and boundary != "replicate":
             continue
@@ -248,7 +243,6 @@ def _check_folded_border() -> Checks:
 
 
 def _check_affine_continuation() -> Checks:
-    """Check the theorem ``affine-continuation``."""
     for layer in (
         ConvGeometry(4, 3, padding=[(2, 1)], boundary="antireflect"),
         ConvGeometry(2, 3, padding=[(4, 5)], boundary="antireflect", flip=True),  # beyond one period
@@ -257,7 +251,7 @@ def _check_affine_continuation() -> Checks:
         ConvGeometry((3, 2), (2, 3), padding=(1, 2), boundary="antireflect"),
     ):
         A, n_axes = symbolic.matrix(layer), len(layer.input_shape)
-        w = np.array(symbolic.weights(layer.n_weights), dtype=object).reshape(layer.weight_shape)
+        w = kernel_of(layer)
         numbers = sympy.symbols(f"a:{n_axes} b:{n_axes}")
         constants, slopes = numbers[:n_axes], numbers[n_axes:]
 

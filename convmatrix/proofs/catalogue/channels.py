@@ -181,7 +181,6 @@ def _adjoint_term_lemma(a: Algebra) -> Condition:
 
 
 def _check_tap_weights() -> Checks:
-    """Check the theorem ``tap-weights``."""
     table = [[True, False, True], [False, True, True]]
     for layer in (
         ConvGeometry(5, 3, padding="same", flip=True),
@@ -197,7 +196,6 @@ def _check_tap_weights() -> Checks:
 
 
 def _check_grouped_blocks() -> Checks:
-    """Check the theorem ``grouped-blocks``."""
     for layer in (
         ConvGeometry(4, 2, in_channels=2, out_channels=2, groups=2),
         ConvGeometry(5, 3, in_channels=4, out_channels=6, groups=2, padding="same", boundary="reflect"),
@@ -214,7 +212,6 @@ def _check_grouped_blocks() -> Checks:
 
 
 def _check_kernel_unfold() -> Checks:
-    """Check the theorem ``kernel-unfold``."""
     for layer in (
         ConvGeometry(4, 2, in_channels=2, out_channels=3),
         ConvGeometry(3, 5, padding="same", boundary="reflect", flip=True),
@@ -233,7 +230,6 @@ def _check_kernel_unfold() -> Checks:
 
 
 def _check_weight_gradient_adjoint() -> Checks:
-    """Check the theorem ``weight-gradient-adjoint``."""
     for layer in (
         ConvGeometry(4, 3, padding="same", flip=True),
         ConvGeometry(3, 5, padding="same", boundary="circular"),

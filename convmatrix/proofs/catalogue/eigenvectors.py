@@ -13,7 +13,7 @@ from convmatrix import symbolic
 from convmatrix.boundary import Axis
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.borders import constants_lemma, ramp_lemma
-from convmatrix.proofs.catalogue.symbol_matrices import Checks, ring, with_weights
+from convmatrix.proofs.catalogue.symbol_matrices import Checks, kernel_of, ring, with_weights
 from convmatrix.proofs.statements import Algebra, Condition, Identity, Theorem, lemma
 
 if TYPE_CHECKING:
@@ -220,7 +220,6 @@ _SINES = (
 
 
 def _check_fourier_eigenvectors() -> Checks:
-    """Check the theorem ``fourier-eigenvectors``."""
     for n, k, p in ((1, 2, 1), (2, 3, 1), (3, 2, 0), (4, 3, 1), (4, 6, 2)):
         A, w = ring(n, k, offset=p), symbolic.weights(k)
         omega = sympy.exp(2 * sympy.pi * sympy.I / n)
@@ -232,7 +231,7 @@ def _check_fourier_eigenvectors() -> Checks:
 
 
 def _check_fourier_blocks() -> Checks:
-    """Check the theorem ``fourier-blocks``, with powers of roots of unity as symbols, for exponents modulo the ring."""
+    """Check it with powers of roots of unity as symbols, for exponents modulo the ring."""
     for layer in (
         ConvGeometry(4, 3, padding=1, boundary="circular", in_channels=2, out_channels=3),
         ConvGeometry(3, 4, padding=[(2, 1)], boundary="circular", in_channels=2),
@@ -242,7 +241,7 @@ def _check_fourier_blocks() -> Checks:
     ):
         shape = layer.input_shape
         A = symbolic.matrix(layer)
-        w = np.array(symbolic.weights(layer.n_weights), dtype=object).reshape(layer.weight_shape)
+        w = kernel_of(layer)
         outputs = list(itertools.product(range(layer.out_channels), np.ndindex(*layer.output_shape)))
         size = math.prod(shape)
         for f, channel in itertools.product(np.ndindex(*shape), range(layer.in_channels)):
@@ -294,17 +293,14 @@ def _check_waves(function: Callable[[Any], Any], boundary: Boundary, first: int)
 
 
 def _check_cosine_eigenvectors() -> Checks:
-    """Check the theorem ``cosine-eigenvectors``."""
     return _check_waves(sympy.cos, "symmetric", 0)
 
 
 def _check_sine_eigenvectors() -> Checks:
-    """Check the theorem ``sine-eigenvectors``."""
     return _check_waves(sympy.sin, "antisymmetric", 1)
 
 
 def _check_antireflective_eigenvectors() -> Checks:
-    """Check the theorem ``antireflective-eigenvectors``."""
     for n, k in ((2, 3), (3, 3), (3, 7), (4, 3), (5, 5)):
         A, w = _symmetric_matrix(n, k, "antireflect")
         ones = [sympy.Integer(1)] * k

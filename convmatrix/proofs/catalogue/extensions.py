@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from convmatrix.proofs.catalogue.symbol_matrices import Checks, with_weights
 from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Numbers, Theorem, lemma
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 _PADDED = {"m": 3, "n": 5, "k": 3, "s": 2, "d": 1, "low": 1, "high": 1, "i": 0, "t": 0}
@@ -234,14 +234,16 @@ def _two_samples_lemma(a: Algebra) -> Condition:
 # --- on explicit matrices of symbols ---
 
 
-def _extension(layer: ConvGeometry) -> Any:
-    """Return the 0/1 matrix that extends the input of a layer by its paddings, on every axis."""
-    matrix = sympy.eye(layer.in_channels)
-    for n, (low, high), boundary in zip(layer.input_shape, layer.padding, layer.boundary, strict=True):
-        read = [read_sample(place - low, n, boundary) for place in range(low + n + high)]
-        ones = {(place, sample): 1 for place, sample in enumerate(read) if sample != NOTHING}
-        matrix = sympy.kronecker_product(matrix, sympy.SparseMatrix(len(read), n, ones))
-    return matrix
+def _extension(n: int, low: int, high: int, boundary: Boundary) -> Any:
+    """Return the 0/1 matrix that extends an axis of n samples, or crops it where a number is negative."""
+    read = [read_sample(place - low, n, boundary) for place in range(low + n + high)]
+    ones = {(place, sample): 1 for place, sample in enumerate(read) if sample != NOTHING}
+    return sympy.SparseMatrix(len(read), n, ones)
+
+
+def _product(channels: int, matrices: Iterable[Any]) -> Any:
+    """Return the matrix that applies one matrix to each axis, in every channel."""
+    return functools.reduce(sympy.kronecker_product, matrices, sympy.eye(channels))
 
 
 def _valid(layer: ConvGeometry) -> ConvGeometry:
@@ -262,26 +264,25 @@ def _padded_layers() -> Iterator[ConvGeometry]:
 
 
 def _check_padding_factorisation() -> Checks:
-    """Check the theorem ``padding-factorisation``."""
     for layer in _padded_layers():
-        product = symbolic.matrix(_valid(layer)) * _extension(layer)
-        yield f"{layer!r}: the valid layer after the extension", product == symbolic.matrix(layer)
+        axes = zip(layer.input_shape, layer.padding, layer.boundary, strict=True)
+        extension = _product(layer.in_channels, (_extension(n, *padding, boundary) for n, padding, boundary in axes))
+        same = symbolic.matrix(_valid(layer)) * extension == symbolic.matrix(layer)
+        yield f"{layer!r}: the valid layer after the extension", same
 
 
 def _check_boundary_adjoint() -> Checks:
-    """Check the theorem ``boundary-adjoint``."""
     for layer in _padded_layers():
-        gather = sympy.eye(layer.in_channels)
+        gathers = []
         for n, (low, high), boundary in zip(layer.input_shape, layer.padding, layer.boundary, strict=True):
             pairs = itertools.product(range(n), range(-low, n + high))
             ones = {(j, x + low): 1 for j, x in pairs if _places(Numbers({}), boundary, n, j, x)}
-            gather = sympy.kronecker_product(gather, sympy.SparseMatrix(n, low + n + high, ones))
-        same = gather * symbolic.matrix(_valid(layer)).T == symbolic.matrix(layer).T
+            gathers.append(sympy.SparseMatrix(n, low + n + high, ones))
+        same = _product(layer.in_channels, gathers) * symbolic.matrix(_valid(layer)).T == symbolic.matrix(layer).T
         yield f"{layer!r}: the transpose gathers the extension", same
 
 
 def _check_tiles() -> Checks:
-    """Check the theorem ``tiles``."""
     for layer in (
         *(ConvGeometry(7, 3, padding=2, boundary=boundary) for boundary in PLAIN),
         ConvGeometry(9, 3, stride=2, dilation=2, padding=[(3, 1)]),
@@ -295,7 +296,8 @@ def _check_tiles() -> Checks:
             low = layer.padding[0][0] - first * layer.stride[0]
             span = layer.dilation[0] * (layer.kernel_shape[0] - 1) + 1
             high = (stop - 1) * layer.stride[0] + span - layer.padding[0][0] - layer.input_shape[0]
-            window = _window(layer, low, high)
+            first_axis = _extension(layer.input_shape[0], low, high, layer.boundary[0])
+            window = _product(layer.in_channels, [first_axis, *map(sympy.eye, layer.input_shape[1:])])
             options = {**layer.options(), "padding": (0, *layer.padding[1:]), "boundary": ("zero", *layer.boundary[1:])}
             shape = (low + layer.input_shape[0] + high, *layer.input_shape[1:])
             own = symbolic.matrix(ConvGeometry(shape, layer.kernel_shape, **options))
@@ -309,18 +311,7 @@ def _check_tiles() -> Checks:
         yield f"{boundary}, p = {p}: tiles at either end", same
 
 
-def _window(layer: ConvGeometry, low: int, high: int) -> Any:
-    """Return the 0/1 matrix that extends the first axis of the input, or crops it where a number is negative."""
-    n, boundary = layer.input_shape[0], layer.boundary[0]
-    read = [read_sample(place - low, n, boundary) for place in range(low + n + high)]
-    ones = {(place, sample): 1 for place, sample in enumerate(read) if sample != NOTHING}
-    rest = sympy.eye(math.prod(layer.input_shape[1:]))
-    axis = sympy.kronecker_product(sympy.SparseMatrix(len(read), n, ones), rest)
-    return sympy.diag(*[axis] * layer.in_channels)
-
-
 def _check_short_axes() -> Checks:
-    """Check the theorem ``short-axes``."""
     for k, p in itertools.product((1, 2, 4), (0, 1, 5)):
         A = symbolic.matrix(ConvGeometry(1, k, padding=[(p, k - 1)], boundary="reflect"))
         everything = sum(symbolic.weights(k), sympy.Integer(0))

@@ -332,7 +332,6 @@ def _transposed_refused_lemma(a: Algebra) -> Condition:
 
 
 def _check_output_sizes() -> Checks:
-    """Check the theorem ``output-sizes``."""
     for n, k, s, d, p in itertools.product((5, 8), (1, 3), (1, 2, 3), (1, 2), (0, 1)):
         layer = ConvGeometry(n, k, stride=s, dilation=d, padding=p)
         extra = (n + 2 * p - d * (k - 1) - 1) % s
@@ -344,7 +343,6 @@ def _check_output_sizes() -> Checks:
 
 
 def _check_odd_padding() -> Checks:
-    """Check the theorem ``odd-padding``."""
     for n, k, s, d in (*itertools.product((5, 6), (1, 2, 3, 4), (1, 2, 3), (1,)), (7, 3, 2, 3), (4, 2, 3, 2)):
         span, m = d * (k - 1) + 1, len(range(0, n, s))
         total = max((m - 1) * s + span - n, 0)
@@ -366,7 +364,6 @@ def _check_odd_padding() -> Checks:
 
 
 def _check_transposed_sizes() -> Checks:
-    """Check the theorem ``transposed-sizes``."""
     for m, k, s, d, extra in (
         *itertools.product((1, 3), (1, 2, 3, 4), (1, 2, 3), (1,), (0, 1)),
         (2, 2, 3, 3, 1),

@@ -11,12 +11,7 @@ from convmatrix.boundary import PLAIN, SIGNED, Axis, Boundary, read_sample, read
 from convmatrix.equivariance import actions
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.eigenvectors import period_lemma
-from convmatrix.proofs.catalogue.symbol_matrices import (
-    Checks,
-    permuted,
-    ring,
-    with_weights,
-)
+from convmatrix.proofs.catalogue.symbol_matrices import Checks, permuted, ring, with_weights
 from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Theorem, lemma
 
 
@@ -201,7 +196,6 @@ def _grid_lemma(a: Algebra) -> Condition:
 
 
 def _check_reflection_symmetry() -> Checks:
-    """Check the theorem ``reflection-symmetry``."""
     for boundary, n, k in itertools.product(("zero", "circular", "reflect", "symmetric", "replicate"), (3, 4), (3, 5)):
         A = symbolic.matrix(ConvGeometry(n, k, padding="same", boundary=boundary))
         flip = actions.reflection(n, 0)
@@ -216,7 +210,6 @@ def _check_reflection_symmetry() -> Checks:
 
 
 def _check_signed_reflection() -> Checks:
-    """Check the theorem ``signed-reflection``."""
     for boundary, n, k in itertools.product(SIGNED, (1, 2, 4), (3, 5)):
         layer = ConvGeometry(n, k, padding="same", boundary=boundary)
         A, flip = symbolic.matrix(layer), actions.reflection(n, 0)
@@ -233,7 +226,7 @@ def _check_signed_reflection() -> Checks:
 
 
 def _check_no_scaling() -> Checks:
-    """Check the theorem ``no-scaling-or-rotation``: tap by tap, a matrix of that tap alone against the formula."""
+    """Check it tap by tap, a matrix of that tap alone against the formula."""
     for n, factor, k in ((3, 2, 3), (5, 2, 5), (5, 3, 3), (7, 3, 3), (7, 4, 7), (7, 8, 3)):
         A, w, scaled = ring(n, k), symbolic.weights(k), factor * np.arange(n) % n
         for t in range(k):

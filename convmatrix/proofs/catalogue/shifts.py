@@ -13,14 +13,7 @@ from convmatrix.equivariance.checks import check
 from convmatrix.equivariance.sized_operations import AddedBias, WindowPooling
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.contractions import distinct_lemma, kernel_lemma
-from convmatrix.proofs.catalogue.symbol_matrices import (
-    Checks,
-    permuted,
-    ring,
-    ring_geometry,
-    shifted,
-    with_weights,
-)
+from convmatrix.proofs.catalogue.symbol_matrices import Checks, permuted, ring, ring_geometry, shifted, with_weights
 from convmatrix.proofs.statements import Algebra, Condition, Theorem, lemma
 
 _RING = {"n": 5, "k": 3, "d": 2, "p": 1, "i": 4, "t": 2}
@@ -208,7 +201,6 @@ def _composed_only_lemma(a: Algebra) -> Condition:
 
 
 def _check_circular_shift() -> Checks:
-    """Check the theorem ``circular-shift``."""
     for n, k, d in itertools.product((1, 2, 3, 5), (1, 2, 3, 7), (1, 2)):
         A = ring(n, k, dilation=d)
         holds = all(shifted(A, c, c) == A for c in range(n))
@@ -221,7 +213,6 @@ def _check_circular_shift() -> Checks:
 
 
 def _check_strided_shift() -> Checks:
-    """Check the theorem ``strided-shift``."""
     for s, m, k in itertools.product((1, 2, 3), (1, 2, 4), (1, 3, 5)):
         A = ring(s * m, k, stride=s)
         passes = {c for c in range(s * m) if any(shifted(A, b, c) == A for b in range(m))}
@@ -229,7 +220,6 @@ def _check_strided_shift() -> Checks:
 
 
 def _check_tiled_shift() -> Checks:
-    """Check the theorem ``tiled-shift``."""
     for tile, g, k in itertools.product((1, 2, 3), (1, 2), (1, 2)):
         n = tile * g
         A = symbolic.matrix(ConvGeometry(n, k, padding=[(0, k - 1)], boundary="circular", sharing=(tile,)))
@@ -238,7 +228,6 @@ def _check_tiled_shift() -> Checks:
 
 
 def _check_elementwise_and_bias() -> Checks:
-    """Check the theorem ``elementwise-and-bias``."""
     for n, channels in itertools.product((2, 3, 5), (1, 3)):
         q, one = actions.shift(n, 1, channels=channels), actions.identity(1)
         shared, single = AddedBias((n,), channels).pattern(), AddedBias((n,), channels, "unit").pattern()
@@ -254,7 +243,6 @@ def _check_elementwise_and_bias() -> Checks:
 
 
 def _check_pooling_shift() -> Checks:
-    """Check the theorem ``pooling-shift``."""
     for s, m, k, kind in itertools.product((1, 2, 3), (2, 3), (1, 2, 3), ("average", "max")):
         if k >= s * m:
             continue
@@ -267,7 +255,6 @@ def _check_pooling_shift() -> Checks:
 
 
 def _check_stride_composition() -> Checks:
-    """Check the theorem ``stride-composition``."""
     for s, z, m in itertools.product((1, 2), (1, 2, 3), (1, 2)):
         A, B = ring(s * z * m, 2, stride=s, offset=0), ring(z * m, 2, "v", stride=z, offset=0)
         product = (B * A).expand()

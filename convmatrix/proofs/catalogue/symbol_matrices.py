@@ -61,6 +61,16 @@ def convolved(first: Any, second: Any) -> list[Any]:
     return total
 
 
+def kernel_of(layer: ConvGeometry, name: str = "w") -> Any:
+    """Return the weights of a layer as an array of symbols, (C_out, C_in, *kernel)."""
+    return np.array(symbolic.weights(layer.n_weights, name), dtype=object).reshape(layer.weight_shape)
+
+
+def expands_to(matrix: Matrix, other: Matrix) -> bool:
+    """Return whether two matrices of polynomials are the same."""
+    return matrix.shape == other.shape and bool((matrix - other).expand().is_zero_matrix)
+
+
 def with_weights(matrix: Matrix, values: Any) -> Matrix:
     """Return a matrix with the symbols w_0, w_1, ... replaced by values."""
     symbols = symbolic.weights(len(values))
@@ -72,7 +82,7 @@ def matrix_by_loop(layer: ConvGeometry) -> Matrix:
 
     It knows the boundaries zero and circular, and shares no code with the package's assembly.
     """
-    w = np.array(symbolic.weights(layer.n_weights), dtype=object).reshape(layer.weight_shape)
+    w = kernel_of(layer)
     positions, samples = layer.output_shape, layer.input_shape
     if layer.transposed:
         positions, samples = samples, positions

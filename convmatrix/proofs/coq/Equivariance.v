@@ -73,9 +73,6 @@ Qed.
 Lemma each_axis_impl {B C} (P Q : axis -> B -> C -> Prop) axes b c :
   (forall a b c, In a axes -> P a b c -> Q a b c) -> each_axis P axes b c -> each_axis Q axes b c.
 Proof. intros H E. induction E; constructor; simpl in *; auto. Qed.
-Lemma each_axis_all {B C} (P : axis -> B -> C -> Prop) axes b c :
-  length b = length axes -> length c = length axes -> (forall a b c, In a axes -> P a b c) -> each_axis P axes b c.
-Proof. revert b c. induction axes; intros [|? ?] [|? ?]; try discriminate; constructor; simpl in *; auto. Qed.
 
 Theorem shifts_commute_if (K : commutative_ring) (l : layer) b c :
   each_axis (fun a b c => axis_moves a (rolled (n_outputs a) b) (rolled (n_samples a) c)) (axes l) b c ->

@@ -21,9 +21,6 @@ Proof. lia. Qed.
 Lemma apart (a b : Z) : a <> b -> b < a \/ a < b.
 Proof. lia. Qed.
 
-Lemma equal_or_apart (a b : Z) : ~ a = b -> b < a \/ a < b.
-Proof. lia. Qed.
-
 Lemma outside (i n : Z) : ~ (0 <= i < n) -> i < 0 \/ n <= i.
 Proof. lia. Qed.
 

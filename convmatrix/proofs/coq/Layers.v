@@ -219,12 +219,4 @@ Proof.
       rewrite <- sum_scale_right. apply sum_ext; intros c _. rewrite <- sum_scale_right. reflexivity.
 Qed.
 
-(* Linearity: in the weights, in the input. *)
-Lemma apply_linear (l : layer) (w : weights K) (r s : K) (x y : array K) o i :
-  apply l w no_bias (fun h j => r * x h j + s * y h j)%K o i
-  = (r * apply l w no_bias x o i + s * apply l w no_bias y o i)%K.
-Proof.
-  unfold apply, no_bias. rewrite ?add_zero. rewrite <- !sum_scale, <- sum_add. apply sum_ext; intros c _.
-  rewrite <- !sum_scale, <- sum_add. apply sum_ext; intros t _. unfold read. destruct (present _); ring.
-Qed.
 End Layers.

@@ -54,11 +54,6 @@ Lemma root_power_opposite n x e :
   1 <= n -> root_of_unity n x -> (root_power n x e * root_power n x (- e))%K = 1%K.
 Proof. intros Hn Hx. rewrite <- root_power_add, Z.add_opp_diag_r by assumption. apply root_power_0; assumption. Qed.
 
-Lemma root_power_root n x f : 1 <= n -> root_of_unity n x -> root_of_unity n (root_power n x f).
-Proof.
-  intros Hn Hx. unfold root_of_unity, root_power. rewrite <- power_mul, Nat.mul_comm, power_mul, Hx. apply power_one.
-Qed.
-
 Lemma root_power_period n x a b q : 1 <= n -> a = b + q * n -> root_power n x a = root_power n x b.
 Proof. intros Hn ->. apply root_power_same. apply Z.mod_add. lia. Qed.
 

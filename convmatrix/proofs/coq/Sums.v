@@ -53,15 +53,6 @@ Qed.
 Lemma range_distinct n : NoDup (range n).
 Proof. unfold range. apply FinFun.Injective_map_NoDup; [|apply seq_NoDup]. intros x y; lia. Qed.
 
-Lemma range_length n : 0 <= n -> Z.of_nat (length (range n)) = n.
-Proof. intro H. unfold range. rewrite map_length, seq_length. lia. Qed.
-
-Lemma range_next n : 0 <= n -> range (n + 1) = range n ++ [n].
-Proof.
-  intro H. unfold range. replace (Z.to_nat (n + 1)) with (Z.to_nat n + 1)%nat by lia.
-  rewrite seq_app, map_app. simpl. do 2 f_equal. lia.
-Qed.
-
 Lemma in_grid sizes place : In place (grid sizes) <-> within sizes place.
 Proof.
   revert place. induction sizes as [|n sizes IH]; intro place; simpl.
