@@ -116,7 +116,7 @@ class AxisTransform:
         from scipy import fft
 
         waves = fft.ifft(array, self.n_frequencies, axis=axis, norm="forward")
-        phases = self._waves(frequencies, np.array([self.first_shift]))
+        phases = self._waves(frequencies, np.array([self.first_shift])).astype(waves.dtype)
         return np.asarray(waves * phases.reshape(-1, *(1,) * (array.ndim - axis - 1)))
 
     def negate(self, array: Array, axis: int) -> Array:
@@ -138,8 +138,10 @@ class AxisTransform:
 
 
 def multiply_along(matrix: Array, array: Array, axis: int) -> Array:
-    """Return the product of a matrix with an array along one of its axes."""
+    """Return the product of a matrix with an array along one of its axes, in the precision of the array."""
     shape = array.shape
+    if array.dtype in (np.float32, np.complex64):
+        matrix = matrix.astype(np.complex64 if matrix.dtype.kind == "c" else np.float32)
     product: Array = np.matmul(matrix, array.reshape(math.prod(shape[:axis]), shape[axis], -1))
     return product.reshape(*shape[:axis], len(matrix), *shape[axis + 1 :])
 

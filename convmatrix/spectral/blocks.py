@@ -270,6 +270,11 @@ class Blocks:
         """Return the blocks of all frequencies, shape (*shape, groups, outputs, inputs)."""
         return np.concatenate([self.at(first) for first in self.chunks(distinct=False)])
 
+    def counted(self) -> Array:
+        """Return the blocks of all frequencies whose `multiplicity` is not 0, shape (n, groups, outputs, inputs)."""
+        chunks = self.chunks(distinct=True)
+        return np.concatenate([self.at(first)[self.multiplicity[first] > 0] for first in chunks])
+
     def joined(self) -> Array:
         """Return the blocks of all frequencies, groups on the diagonal: (*shape, groups * outputs, groups * inputs)."""
         blocks = self.all()

@@ -27,7 +27,7 @@ from convmatrix.spectral.axes import (
     read_entries,
     used_taps,
 )
-from convmatrix.spectral.blocks import WeightedLayer, layer_blocks, read_layer, spread_rounding
+from convmatrix.spectral.blocks import WeightedLayer, gamma, layer_blocks, read_layer, spread_rounding
 from convmatrix.spectral.lanczos import layer_norm
 from convmatrix.spectral.localisation import localised_bound
 from convmatrix.spectral.norm_certificates import partial_ring_bound, refine_bounds
@@ -48,6 +48,7 @@ _CLOSE: Final = 0.01  # relative width at which no closer bound is computed
 _MOST_PRODUCT_WORK: Final = 5e10  # multiplications of all products; for larger layers, fewer steps are taken
 _UNSHARED_WORK: Final = 3e10  # the same for unshared layers, whose products are slow, and which no ring contains
 _MOST_BLOCK: Final = 2048  # maximum number of rows or columns of blocks whose largest singular value is computed
+_LARGE: Final = 64  # rows or columns of matrices that are decomposed by their Gram matrices
 _MOST_WORK: Final = 1e10  # multiplications for the blocks of a ring, beyond which fewer points of its symbol are used
 _LEAST_GRAM: Final = 8  # rows or columns of blocks whose Gram matrices are computed from their shifts
 _LEAST_GRID: Final = 8  # points of the symbol per shift, which bound it up to 7% per axis
@@ -370,9 +371,15 @@ def unfold_bounds(layer: WeightedLayer) -> dict[str, float]:
 
 
 def _largest_of(stack: Array) -> float:
+    """Return a bound on the singular values of a stack: exceeded by rounding only, or from large Gram matrices."""
     if min(stack.shape[-2:]) > _MOST_BLOCK:
         return math.inf
-    return float(np.linalg.svd(stack, compute_uv=False).max())
+    if min(stack.shape[-2:]) < _LARGE:
+        return float(np.linalg.svd(stack, compute_uv=False).max())
+    small = stack if stack.shape[-2] <= stack.shape[-1] else stack.conj().swapaxes(-1, -2)
+    gram = small @ small.conj().swapaxes(-1, -2)
+    traces = np.trace(gram, axis1=-2, axis2=-1).real  # at least the norms of |B| |B|^T, apart from rounding
+    return float(np.sqrt(np.linalg.eigvalsh(gram)[:, -1] + traces * 4 * gamma(small.shape[-1] + 2)).max())
 
 
 def moduli_bound(layer: WeightedLayer) -> float:

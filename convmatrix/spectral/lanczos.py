@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -259,8 +259,8 @@ def symbol_start(layer: WeightedLayer) -> Array | None:
     if size > _MOST_START_ENTRIES:
         return None
     blocks = layer_blocks(layer, axes)
-    counts = blocks.multiplicity.ravel()
-    stack = blocks.all().reshape(-1, groups, *blocks.block_shape)[counts > 0].astype(np.complex64)
+    single = blocks.taps.astype(np.complex64 if blocks.taps.dtype.kind == "c" else np.float32)
+    stack = replace(blocks, taps=single).counted().astype(np.complex64, copy=False)
     vectors = np.random.default_rng(1).standard_normal((*stack.shape[:2], stack.shape[-1], 1)).astype(np.complex64)
     adjoint, norms = stack.conj().swapaxes(-1, -2), np.ones(stack.shape[:2])
     for _ in range(_START_POWERS):

@@ -250,8 +250,7 @@ def partial_ring_bound(layer: WeightedLayer, axes: Sequence[AxisTransform]) -> f
         return math.inf  # with one wave per frequency, the second ones need not be smaller
     blocks = layer_blocks(layer, axes)
     counts = blocks.multiplicity[blocks.multiplicity > 0]
-    chunks = blocks.chunks(distinct=True)
-    matrices = np.concatenate([blocks.at(first)[blocks.multiplicity[first] > 0] for first in chunks])[:, 0]
+    matrices = blocks.counted()[:, 0]
     real = [block if count == 2 else block.real for block, count in zip(matrices, counts, strict=True)]
     triplets = on_cores(lambda block: _largest_triplets(block, each), real)
     sigma = np.array([values for _, values, _ in triplets])  # (distinct frequencies, each), in ascending order
@@ -279,7 +278,8 @@ def _largest_triplets(block: Array, number: int) -> tuple[Array, Array, Array]:
 
     tall = block.shape[0] > block.shape[1]
     small = block.conj().T if tall else block
-    gram = (small @ small.conj().T).astype(np.complex64 if block.dtype.kind == "c" else np.float32)
+    single = small.astype(np.complex64 if block.dtype.kind == "c" else np.float32)
+    gram = single @ single.conj().T
     size = len(gram)
     squares, vectors = linalg.eigh(gram, subset_by_index=[size - number, size - 1], check_finite=False)
     values = np.sqrt(np.maximum(squares.astype(np.float64), 0.0))
@@ -295,54 +295,74 @@ def _overlaps(
     triplets: Sequence[tuple[Array, Array, Array]],
     excess: Array,
 ) -> tuple[Array, float]:
-    """Return the matrix K of `partial_ring_bound`, and a bound on the norm of its rounding error.
+    r"""Return the matrix K of `partial_ring_bound`, and a bound on the norm of its rounding error.
 
-    Where f is not -f, two real waves, the real and the imaginary part of v times the root of 2, span the pair.
+    Where f is not -f, two real waves, the real and the imaginary part of v times the root of 2, span the pair. With
+    :math:`v_i = x_i + \mathrm{i} y_i` the channels of a wave, and :math:`a` and :math:`b` the sums over the part that
+    is used of :math:`e^{2 \pi \mathrm{i} (g - f) j / F} / F` and :math:`e^{-2 \pi \mathrm{i} (g + f) j / F} / F`,
+    their inner products are those of :math:`x_i, y_i` with :math:`x_j, y_j`, times :math:`\mathrm{Re}(a \pm b)` and
+    :math:`\mathrm{Im}(a \pm b)`.
     """
-    from scipy.linalg import blas
-
-    frequency, number = np.nonzero(excess)
-    chosen, place = np.unique(frequency, return_inverse=True)
-    places = places[chosen]
-    sums: Any = 0.0
-    differences: Any = 0.0
-    largest = 0.0
+    frequency, number = np.nonzero(excess)  # of each wave, sorted by its frequency
+    chosen, first = np.unique(frequency, return_index=True)
+    places, first = places[chosen], np.append(first, len(frequency))
+    n_waves, largest = len(frequency), 0.0
+    products = []  # of each part of the waves: x and y, a + b, and a - b
     for side in (0, 2):
         vectors = np.array([triplets[f][side][:, n] for f, n in zip(frequency.tolist(), number.tolist(), strict=True)])
         largest = max(largest, float((np.abs(vectors) ** 2).sum(axis=1).max()))
         phases = [axis.input_phases if side else axis.output_phases for axis in axes]
         kept = [axis.n_samples if side else axis.n_outputs for axis in layer.geometry.axes]
-        parts = vectors.reshape(len(vectors), -1, *phases)
+        parts = vectors.reshape(n_waves, -1, *phases)
         for phase in itertools.product(*map(range, phases)):
-            part = np.moveaxis(parts, (0, 1), (-2, -1))[phase]
+            part = parts[(slice(None), slice(None), *phase)]
             same, opposite = np.ones((2, len(places), len(places)), dtype=np.complex128)
-            for axis, f, first, step, size in zip(axes, places.T, phase, phases, kept, strict=True):
+            for axis, f, start, step, size in zip(axes, places.T, phase, phases, kept, strict=True):
                 n = axis.n_frequencies
-                waves = np.fft.ifft(np.arange(n) < -(-(size - first) // step))
+                waves = np.fft.ifft(np.arange(n) < -(-(size - start) // step))
                 same *= waves[(f - f[:, None]) % n]
                 opposite *= waves[(-f - f[:, None]) % n]
-            at = np.ix_(place, place)
-            one, other = blas.zherk(1.0, part.T, trans=2), blas.zsyrk(1.0, part.T, trans=1).conj()  # upper triangles
-            one, other = (one + np.triu(one, 1).conj().T) * same[at], (other + np.triu(other, 1).T) * opposite[at]
-            sums, differences = sums + (one + other) / 2, differences + (one - other) / 2
+            real, imaginary = np.ascontiguousarray(part.real), np.ascontiguousarray(part.imag)
+            products.append((real, imaginary, (same + opposite) / 2, (same - opposite) / 2))
     n_axes = [axis.n_frequencies for axis in axes]
-    paired = np.any([2 * f % n != 0 for f, n in zip(places.T, n_axes, strict=True)], axis=0)[place]
+    paired = np.any([2 * f % n != 0 for f, n in zip(places.T, n_axes, strict=True)], axis=0)
     scale = np.sqrt(excess[frequency, number])
-    scale = np.concatenate([np.where(paired, scale, scale * math.sqrt(0.5)), scale])
-    K = np.block([[sums.real, differences.imag], [-sums.imag, differences.real]]) * scale
-    K *= scale[:, None]
-    nonzero = np.concatenate([np.ones_like(paired), paired])
+    scale = np.concatenate([np.where(np.repeat(paired, np.diff(first)), scale, scale * math.sqrt(0.5)), scale])
+    K = np.empty((2, n_waves, 2, n_waves))
+
+    def fill(one: int) -> None:
+        """Compute the rows of the waves of one frequency, from the columns of this frequency on."""
+        rows, rest = slice(first[one], first[one + 1]), slice(first[one], None)
+        total = np.zeros((2, 2, first[one + 1] - first[one], n_waves - first[one]))
+        for x, y, plus, minus in products:
+            plus, minus = (np.repeat(c[one, one:], np.diff(first)[one:]) for c in (plus, minus))
+            xx, yy, xy, yx = x[rows] @ x[rest].T, y[rows] @ y[rest].T, x[rows] @ y[rest].T, y[rows] @ x[rest].T
+            total[0, 0] += xx * plus.real + yy * minus.real - xy * minus.imag + yx * plus.imag
+            total[0, 1] += xx * minus.imag + yy * plus.imag + xy * plus.real - yx * minus.real
+            total[1, 0] += -xx * plus.imag - yy * minus.imag - xy * minus.real + yx * plus.real
+            total[1, 1] += xx * minus.real + yy * plus.real - xy * plus.imag + yx * minus.imag
+        total *= scale.reshape(2, 1, n_waves, 1)[:, :, rows] * scale.reshape(1, 2, 1, n_waves)[..., rest]
+        K[:, rows, :, rest] = total.swapaxes(1, 2)
+        K[:, rest, :, rows] = total.transpose(1, 3, 0, 2)
+
+    on_cores(fill, range(len(places)))
     terms = sum(len(triplets[0][side]) for side in (0, 2)) + 16 * sum(n_axes) + 64
-    return K[np.ix_(nonzero, nonzero)], 16 * len(K) * terms * EPSILON * largest * float(excess.max())
+    waves_of_pairs = np.flatnonzero(np.concatenate([np.ones(n_waves, bool), np.repeat(paired, np.diff(first))]))
+    K = K.reshape(2 * n_waves, 2 * n_waves)
+    rounding = 16 * len(K) * terms * EPSILON * largest * float(excess.max())
+    return K if len(waves_of_pairs) == len(K) else K[np.ix_(waves_of_pairs, waves_of_pairs)], rounding
 
 
 def _largest_eigenvalue(matrix: Array) -> float:
     """Return a proved upper bound on the eigenvalues of a real symmetric matrix, close to the largest one."""
     from scipy import linalg
-    from scipy.sparse.linalg import eigsh
+    from scipy.sparse.linalg import ArpackNoConvergence, eigsh
 
     if len(matrix) > 100:
-        value = float(eigsh(matrix, 1, which="LA", v0=np.ones(len(matrix)), tol=1e-4)[0][0])
+        try:
+            value = float(eigsh(matrix, 1, which="LA", v0=np.ones(len(matrix)), tol=1e-4)[0][0])
+        except ArpackNoConvergence:
+            value = float(linalg.eigvalsh(matrix, subset_by_index=[len(matrix) - 1] * 2, check_finite=False)[0])
     else:
         value = float(np.linalg.norm(matrix, 2))
     for share in (1.0005, 1.002, 1.01, 1.05, 1.2):
