@@ -564,7 +564,6 @@ NONSENSE: list[tuple[Any, str, Any]] = [
     (pad, "widths", 3),
     (pad, r"widths\[0\]", [1]),
     (lambda value: pad([(0, 1)], value=value), "value", "x"),
-    (lambda name: Node(name, flatten()), "name", 3),
     (lambda operation: Node("a", operation), "operation", "x"),
     (lambda inputs: Node("a", flatten(), inputs), "inputs", 3),
     (lambda operation: cm.network.fixed_pattern(operation, (1, 4)), "operation", "x"),

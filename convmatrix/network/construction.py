@@ -44,7 +44,6 @@ class Node:
     output_shape: Shape = ()
 
     def __post_init__(self) -> None:
-        validate.instance("name", self.name, str, "give the node a name")
         validate.instance("operation", self.operation, Operation, "give one of convmatrix.network, such as Input")
         given: Any = self.inputs
         object.__setattr__(self, "inputs", (given,) if isinstance(given, str) else entries("inputs", given))
