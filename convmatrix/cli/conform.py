@@ -75,9 +75,8 @@ def run(args: argparse.Namespace) -> int:
 
     if args.report is not None:
         check_output("--report", args.report, (".json",))
-    names = ("rounding", "count", "time_limit", "jobs")
-    options = {name: getattr(args, name) for name in names}
-    report = conform(args.target, _options(args.options), **options, rng=args.seed)
+    settings = {name: getattr(args, name) for name in ("rounding", "count", "time_limit", "jobs")}
+    report = conform(args.target, _options(args.options), **settings, rng=args.seed)
     if args.report is not None:
         report.to_json(args.report)
     saved = "" if args.report is None else f"\nreport: {args.report}"

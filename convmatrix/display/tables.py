@@ -171,11 +171,11 @@ class Table:
     def to_html(self) -> str:
         """Return the table as HTML with all text escaped; colours are those of the page."""
         badge = "" if self.holds is None else headline(self.answer, self.title, holds=self.holds)
-        table = self._html_rows() if self.rows else ""
+        table = self._html_table() if self.rows else ""
         below = "".join(f"<p>{escape(one_line(note))}</p>" for note in self.notes)
         return f'<div style="overflow: auto; max-height: 40em">{badge}{table}{below}</div>'
 
-    def _html_rows(self) -> str:
+    def _html_table(self) -> str:
         head, body = self._shown[: int(self.header)], self._shown[int(self.header) :]
         split = len(body) - self.totals
         parts = {
