@@ -7,8 +7,8 @@ its outputs:
     first_clean(node)     = the first one from which on none reads a discarded or missing one at the low end
     clean_end(node, size) = the end of those that read no discarded or missing one at the high end
 
-Output j of a tile that starts at sample s is output ``j + s * scale`` of the image. That number, and its like at every
-node, must be whole and a multiple of what the next operation advances by: hence the alignment.
+Output j of a tile that starts at sample s is output ``j + s * scale`` of the image. At every node, s times the node's
+scale must be an integer and a multiple of what the next operation advances by: hence the alignment.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class AxisPlan:
         return first
 
     def extents(self, size: int) -> dict[str, Extent]:
-        """Return the size of every node and the end of its clean outputs, for a tile of so many samples.
+        """Return the size of every node and the end of its clean outputs, for a tile of ``size`` samples.
 
         Raises a ValueError that names the node if the network does not take this size.
         """
