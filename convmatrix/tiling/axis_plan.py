@@ -358,8 +358,8 @@ def axis_plan(found: Mapping[str, NodeReads], output: str, axis: int) -> AxisPla
             return (Refusal(name, axis, f"could be cut at multiples of {alignment} samples only"),)
         steps[name], shifts[name] = step, scales.pop() if scales else Fraction(1)
     sizes = {name: node.sizes[axis] for name, node in along.items()}
-    for name, step in steps.items() if wraps else ():
-        if not all(reads is None or reads.keeps_ring() for _, reads in step):
+    for name, step in steps.items():
+        if wraps and not all(reads is None or reads.keeps_ring() for _, reads in step):
             reason = f"does not keep the ring on which {wraps[0]!r} reads its input (circular padding)"
             return (Refusal(name, axis, reason),)
     plan = AxisPlan(axis, output_axis, steps, output, sizes, shifts, alignment, bool(wraps))
