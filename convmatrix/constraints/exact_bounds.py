@@ -245,8 +245,8 @@ class ExactForm:
     def tighten_all(self, bounds: Bounds, most: int | None = None, stop: Callable[[], bool] | None = None) -> int:
         """Narrow the bounds of rectified variables and of their sources of unknown sign in place.
 
-        In the order of definitions, at most so many sources are tightened, until ``stop`` returns true; returns how
-        many were.
+        Sources are tightened in the order of definitions, at most ``most`` of them, until ``stop`` returns true. The
+        result is their number.
         """
         tightened = 0
         inputs = set(self.inputs)

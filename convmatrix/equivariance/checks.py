@@ -154,7 +154,7 @@ def check_shift(geometry: ConvGeometry, shift: int | Sequence[int]) -> Verdict:
     >>> check_shift(cm.ConvGeometry(8, 2, stride=2), 1).reason
     'no output shift answers: stride[0]=2 does not divide shift[0]=1; the rows are those for the closest output shift'
     """
-    _require_geometry(geometry)
+    validate.instance("geometry", geometry, ConvGeometry, "for a pattern call check")
     amounts = validate.per_axis("shift", shift, len(geometry.input_shape), minimum=-(2**62))
     stride, nominal = geometry.stride, nominal_shift(amounts, geometry.stride)
     if geometry.transposed:
@@ -273,7 +273,7 @@ def check_reflection(geometry: ConvGeometry, axis: int, *, pattern: WeightPatter
     >>> check_reflection(cm.ConvGeometry(5, 3, padding="same"), 0).holds
     False
     """
-    _require_geometry(geometry)
+    validate.instance("geometry", geometry, ConvGeometry, "for a pattern call check")
     q = actions.reflection(geometry.output_shape, axis, channels=geometry.out_channels)
     p = actions.reflection(geometry.input_shape, axis, channels=geometry.in_channels)
     return _check_action(geometry, pattern, q, p, f"the reflection of axis {axis}")
@@ -303,7 +303,7 @@ def check_quarter_turn(
     >>> check_quarter_turn(layer).holds, check_quarter_turn(layer, 4).holds
     (False, True)
     """
-    _require_geometry(geometry)
+    validate.instance("geometry", geometry, ConvGeometry, "for a pattern call check")
     q = actions.quarter_turn(geometry.output_shape, turns, axes=axes, channels=geometry.out_channels)
     p = actions.quarter_turn(geometry.input_shape, turns, axes=axes, channels=geometry.in_channels)
     statement = (
@@ -321,8 +321,3 @@ def _check_action(
 
 def _output_shape(geometry: ConvGeometry) -> tuple[int, ...]:
     return (geometry.out_channels, *geometry.output_shape)
-
-
-def _require_geometry(geometry: ConvGeometry) -> None:
-    if not isinstance(geometry, ConvGeometry):
-        raise TypeError(f"a ConvGeometry is needed, but this is a {type(geometry).__name__}; pass a pattern to check")

@@ -212,14 +212,14 @@ def surviving_shifts(network: Any) -> SurvivingShifts:
             return tuple(amount if a == axis else 0 for a in range(len(sizes)))
 
         best = next(amount for amount in divisors(size) if propagation.proves(along(amount)))
-        undecided = True
-        while undecided:
-            undecided = False
+        improved = True
+        while improved:
+            improved = False
             for prime in (number for number in divisors(best) if len(divisors(number)) == 2):
                 holds, _ = decide_whole(network, along(best // prime))
                 exact &= holds is not None
                 if holds:
-                    best, undecided = best // prime, True
+                    best, improved = best // prime, True
                     break
         amounts.append(best)
     return SurvivingShifts(amounts, exact=exact)

@@ -7,8 +7,8 @@ its outputs:
     first_clean(node)     = the first one from which on none reads a discarded or missing one at the low end
     clean_end(node, size) = the end of those that read no discarded or missing one at the high end
 
-Output j of a tile that starts at sample s is output ``j + s * scale`` of the image. That number, and its like at every
-node, must be whole and a multiple of what the next operation advances by: hence the alignment.
+Output j of a tile that starts at sample s is output ``j + s * scale`` of the image. At every node, s times the node's
+scale must be an integer and a multiple of what the next operation advances by: hence the alignment.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class AxisPlan:
         return first
 
     def extents(self, size: int) -> dict[str, Extent]:
-        """Return the size of every node and the end of its clean outputs, for a tile of so many samples.
+        """Return the size of every node and the end of its clean outputs, for a tile of ``size`` samples.
 
         Raises a ValueError that names the node if the network does not take this size.
         """
@@ -358,8 +358,8 @@ def axis_plan(found: Mapping[str, NodeReads], output: str, axis: int) -> AxisPla
             return (Refusal(name, axis, f"could be cut at multiples of {alignment} samples only"),)
         steps[name], shifts[name] = step, scales.pop() if scales else Fraction(1)
     sizes = {name: node.sizes[axis] for name, node in along.items()}
-    for name, step in steps.items() if wraps else ():
-        if not all(reads is None or reads.keeps_ring() for _, reads in step):
+    for name, step in steps.items():
+        if wraps and not all(reads is None or reads.keeps_ring() for _, reads in step):
             reason = f"does not keep the ring on which {wraps[0]!r} reads its input (circular padding)"
             return (Refusal(name, axis, reason),)
     plan = AxisPlan(axis, output_axis, steps, output, sizes, shifts, alignment, bool(wraps))

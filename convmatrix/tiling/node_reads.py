@@ -298,7 +298,7 @@ def _of_combined_axes(found: _Reading, operation: Any, blocks_known: bool) -> La
         found.refuse(
             axes_in(layout),
             f"({operation.kind}) combines blocks of {blocks[0]} positions, a number that may follow the size; "
-            "plan(network, other=the network read for another size) tells",
+            "plan(network, other=the network read for another size) decides it",
         )
     if isinstance(operation, Reduction):
         layout = tuple((1,) if axis in combined else factors for axis, factors in enumerate(layout))

@@ -166,7 +166,7 @@ def confirmed(network: Network, found: Mapping[str, NodeReads], other: Network, 
     """
     if other.input_shape == network.input_shape:
         raise ValueError(
-            f"other has the same input shape {other.input_shape} as the network, and tells nothing; read it for "
+            f"other has the same input shape {other.input_shape} as the network, and confirms nothing; read it for "
             "another size, with other remainders when divided by the strides"
         )
     expected = resized(network, other.input_shape)

@@ -55,9 +55,9 @@ def stitch(plan: PlannedAxes, function: Any, image: Any, tile_shape: int | Seque
 def _probe(plan: PlannedAxes, compute: Callable[[Array], Array], batch: Array, tiles: Sequence[Tile]) -> Array:
     """Return the function's values for the first tile; raise if those of a tile of another size contradict them.
 
-    A size that is fixed within the function, or a number that was computed from one, would stay hidden where all tiles
-    have the same size. So the function is also evaluated for a tile of another size with the same start; one that takes
-    no other size cannot be told.
+    A size that is fixed within the function, or a number that was computed from one, would stay hidden if all tiles
+    have the same size. So the function is also evaluated for a tile of another size with the same start, if it takes
+    one.
     """
     first = tiles[0]
     shape, kept = [read.stop - read.start for read in first.input], list(first.keep)

@@ -7,7 +7,7 @@ The lemmas are of seven kinds, and each is stated once for all nodes that need i
 at either end of the image.
 *numbers*: what the plan keeps of a node's output reads only what it keeps of the node's input.
 *sizes*: if a tile ends where the image ends, so do their outputs.
-*network*: what the plan holds on an axis is what its network tells: what each node reads, its scale, whether the axis
+*network*: what the plan holds on an axis follows from its network: what each node reads, its scale, whether the axis
 is a ring, which axis of the output is stitched, and that the image itself is clean. This is a finite check without
 unknowns; the lemma counts the differences.
 *scale*: if a tile's start moves, the outputs of a node move as those of what it reads, by its period and advance.
@@ -158,20 +158,14 @@ _PLACE = AxisReads(1, 1, ((0,),), ((1, 0, 1),))
 # --- position and sizes ----------------------------------------------------------------------------------------------
 
 
-def _position(a: Algebra) -> Condition:
-    j, c, t, s, d, p = a.integers("j c t s d p")
-    axis = Axis(1, 1, 1, s, d, p)
-    return a.equal(axis.position(j + c, t), axis.position(j, t) + s * c)
-
-
 def _position_lemma(name: str) -> Lemma:
-    return Lemma(
-        name,
-        "output j + c reads at each tap the position that output j reads, moved by stride * c",
-        r"x(j + c, t) = x(j, t) + s c",
-        _position,
-        {"j": 2, "c": 3, "t": 1, "s": 2, "d": 1, "p": 1},
-    )
+    def build(a: Algebra) -> Condition:
+        j, c, t, s, d, p = a.integers("j c t s d p")
+        axis = Axis(1, 1, 1, s, d, p)
+        return a.equal(axis.position(j + c, t), axis.position(j, t) + s * c)
+
+    text = "output j + c reads at each tap the position that output j reads, moved by stride * c"
+    return Lemma(name, text, r"x(j + c, t) = x(j, t) + s c", build, {"j": 2, "c": 3, "t": 1, "s": 2, "d": 1, "p": 1})
 
 
 def _sizes_lemma(node: str, rule: tuple[int, int, int], period: int, advance: int, name: str) -> Lemma:
