@@ -18,6 +18,7 @@ import numpy as np
 
 import convmatrix as cm
 from benchmarks import Context, Effort, Goal, Row, Table, ratio_of, side_by_side
+from benchmarks._machine import process_status
 from benchmarks._timing import one_core
 from convmatrix.distributed import SlabOperator, SlabPlan, map_slabs, slab_plan
 from convmatrix.memory import in_words
@@ -146,11 +147,6 @@ def _reset_peak() -> None:
     Path("/proc/self/clear_refs").write_text("5")
 
 
-def _peak() -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
-
-
 def _import() -> None:
     import_module("convmatrix.distributed")
 
@@ -220,7 +216,7 @@ def slabs(context: Context) -> Table:
                 "quartiles": ratio.quartiles,
                 "to one process": ratio_of(times["two"], times["one"]).median,
                 "difference": f"{_difference(answers['one'], answers['two']):.1g}",
-                "largest worker, MB": max(client.run(_peak).values()) / 1e6,
+                "largest worker, MB": max(client.run(process_status, "VmHWM").values()) / 1e6,
                 "received per slab, kB": received / 1e3,
                 "kernel and part, kB": allowed / 1e3,
             }

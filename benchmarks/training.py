@@ -15,11 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks._machine import cores
+from benchmarks._machine import cores, process_status
 from benchmarks._tables import Cell, Goal, Row, Table
 from benchmarks._timing import Effort, milliseconds, ratio_of, side_by_side
 from benchmarks._worker import call
-from benchmarks.matrix.memory import _status as process_status
 
 if TYPE_CHECKING:
     from benchmarks._command import Context, Topic

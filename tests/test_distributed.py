@@ -438,9 +438,9 @@ def test_saved_slabs_of_another_length_are_noticed(client: Any, tmp_path: Path) 
     damaged = SavedSlabs(saved.folder, saved.plan, saved.kernel_sha256, dict(saved.parts))
     part = damaged.parts[1]
     path = damaged.path(1)
-    from convmatrix.distributed.slab_files import _checksum_of
+    from convmatrix.distributed.slab_files import _checksum_of_file
 
-    damaged.parts[1] = type(part)(part.nonzeros, path.stat().st_size, _checksum_of(path))
+    damaged.parts[1] = type(part)(part.nonzeros, path.stat().st_size, _checksum_of_file(path))
     with pytest.raises(FileFormatError, match="shape"):
         damaged[1]
 

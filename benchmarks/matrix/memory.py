@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tracemalloc
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from benchmarks._machine import process_status
 from benchmarks._tables import Goal, Row, Table
 from benchmarks._worker import call
 from benchmarks.matrix.layers import LAYERS, QUICK, matrix_bytes, named
@@ -63,17 +63,8 @@ def resident_growth(name: str) -> Iterator[dict[str, Any]]:
     """Yield the growth of the resident set up to its peak; None where the system does not tell."""
     build = named(name).builder()
     named(next(iter(QUICK))).builder()()
-    before = _status("VmRSS")
+    before = process_status("VmRSS")
     matrix = build()
     # Not ru_maxrss: after an exec it still counts what the parent process held.
-    peak = _status("VmHWM")
+    peak = process_status("VmHWM")
     yield {"growth": None if before is None or peak is None else peak - before, "bytes": matrix_bytes(matrix)}
-
-
-def _status(name: str) -> int | None:
-    """Return an entry of the process's status in bytes."""
-    try:
-        lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    except OSError:
-        return None
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), None)

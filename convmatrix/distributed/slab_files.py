@@ -43,7 +43,6 @@ _FIELDS: Final = {
     "parts": dict,
 }
 _LARGEST_INDEX: Final = 2**28  # bytes; a part takes about 150
-_PIECE: Final = 2**20
 _SECONDS: Final = 1.0  # between two versions of the index
 
 
@@ -123,7 +122,7 @@ def save_slabs(
     tasks = SlabTasks(kernel, geometry, rows_per_slab, client, order=order, dtype=dtype, options=options)
     if not is_known_dtype(tasks.plan.dtype):
         raise TypeError(f"the kernel has dtype {tasks.plan.dtype}, but files contain {DTYPE_NAMES}; convert it")
-    saved = SavedSlabs(target, tasks.plan, _checksum_of(tasks.layer), {})
+    saved = SavedSlabs(target, tasks.plan, _checksum_of_kernel(tasks.layer), {})
     if existing is not None:
         _compare(existing, saved)
         saved.parts.update(existing.parts)
@@ -238,7 +237,7 @@ class SavedSlabs:
                 "continue with save_slabs"
             )
         part = self.parts[number]
-        if (found := _checksum_of(path)) != part.sha256:
+        if (found := _checksum_of_file(path)) != part.sha256:
             raise FileFormatError(f"{path} has the checksum {found}, but the index states {part.sha256}; save it again")
         slab, _ = load(path)
         start, stop = self.plan.rows(number)
@@ -269,7 +268,7 @@ class SavedSlabs:
     def is_intact(self, number: int) -> bool:
         """Return whether the file of a slab has the size and the checksum that the index states."""
         part, path = self.parts[number], self.path(number)
-        return path.is_file() and path.stat().st_size == part.n_bytes and _checksum_of(path) == part.sha256
+        return path.is_file() and path.stat().st_size == part.n_bytes and _checksum_of_file(path) == part.sha256
 
     def write_index(self) -> None:
         """Write the index, completely or not at all."""
@@ -294,7 +293,7 @@ def _save(layer: SlabLayer, ranges: Sequence[Rows], folder: str) -> list[_Part]:
     def write(slab: Any, rows: Rows) -> _Part:
         path = Path(folder, _name(rows))
         save(path, slab)
-        return _Part(int(slab.nnz), path.stat().st_size, _checksum_of(path))
+        return _Part(int(slab.nnz), path.stat().st_size, _checksum_of_file(path))
 
     return list(layer.each(ranges, write))
 
@@ -303,17 +302,17 @@ def _name(rows: Rows) -> str:
     return f"rows-{rows[0]:012d}-{rows[1] - 1:012d}.npz"
 
 
-def _checksum_of(source: Path | SlabLayer) -> str:
-    """Return the SHA-256 checksum of a file, or of a kernel with its dtype and shape."""
-    if isinstance(source, SlabLayer):
-        digest = hashlib.sha256(f"{source.weights.dtype.str} {source.weights.shape} ".encode())
-        digest.update(np.ascontiguousarray(source.weights).tobytes())
-        return digest.hexdigest()
-    digest = hashlib.sha256()
-    with source.open("rb") as file:
-        while piece := file.read(_PIECE):
-            digest.update(piece)
+def _checksum_of_kernel(layer: SlabLayer) -> str:
+    """Return the SHA-256 checksum of a kernel with its dtype and shape."""
+    digest = hashlib.sha256(f"{layer.weights.dtype.str} {layer.weights.shape} ".encode())
+    digest.update(np.ascontiguousarray(layer.weights).tobytes())
     return digest.hexdigest()
+
+
+def _checksum_of_file(path: Path) -> str:
+    """Return the SHA-256 checksum of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _compare(existing: SavedSlabs, wanted: SavedSlabs) -> None:

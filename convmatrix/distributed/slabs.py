@@ -57,15 +57,11 @@ class SlabLayer:
         it, as a view of ``slab.data`` does.
         """
         for rows in ranges:
-            buffers = [self._take(), self._take()]
-            following = iter(range(2))
+            used: list[Array] = []
 
-            def empty(length: int, dtype: Any, buffers: list[Array] = buffers, following: Any = following) -> Array:
-                number = next(following)
-                if len(buffers[number]) < length or buffers[number].dtype != dtype:
-                    buffers[number] = np.empty(length, dtype=dtype)
-                part: Array = buffers[number][:length]
-                return part
+            def empty(length: int, dtype: Any, used: list[Array] = used) -> Array:
+                used.append(self._buffer(length, dtype))
+                return used[-1][:length]
 
             try:
                 slab = slab_matrix(self.weights, self.geometry, rows, self.order, empty)
@@ -73,19 +69,20 @@ class SlabLayer:
             except Exception as error:
                 error.add_note(f"in rows {rows[0]} to {rows[1] - 1} of the matrix of {self.geometry!r:.500}")
                 raise
-            del slab, empty
-            while buffers:
-                buffer = buffers.pop()
+            del slab
+            while used:
+                buffer = used.pop()
                 if sys.getrefcount(buffer) == 2:  # this name and the argument
                     self._buffers.append(buffer)
             yield result
 
-    def _take(self) -> Array:
-        """Return an array that is not used; an empty one if there is none."""
+    def _buffer(self, length: int, dtype: Any) -> Array:
+        """Return an array of at least this length that is not in use: that used last if it fits, or else a new one."""
         try:
-            return self._buffers.pop()
+            last = self._buffers.pop()
         except IndexError:
-            return np.zeros(0)
+            last = np.zeros(0)
+        return last if len(last) >= length and last.dtype == dtype else np.empty(length, dtype=dtype)
 
 
 def _apply(

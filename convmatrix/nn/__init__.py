@@ -10,7 +10,7 @@ from convmatrix.nn.belief_network import BeliefNetwork, LayerHistory, fit_greedi
 from convmatrix.nn.boltzmann import BoltzmannMachine
 from convmatrix.nn.convolution import Conv, ConvTranspose
 from convmatrix.nn.elementwise import GELU, Activation, BatchNorm, Dropout, LeakyReLU, ReLU, Sigmoid, Softplus, Tanh
-from convmatrix.nn.layer import Layer, Product
+from convmatrix.nn.layer import Layer, Product, glorot_uniform, he_normal, lecun_uniform
 from convmatrix.nn.linear import Dense, Flatten, Pad, PatternLayer
 from convmatrix.nn.optimisation import (
     SGD,
@@ -20,9 +20,6 @@ from convmatrix.nn.optimisation import (
     SoftmaxCrossEntropy,
     SquaredError,
     cosine_decay,
-    glorot_uniform,
-    he_normal,
-    lecun_uniform,
     step_decay,
 )
 from convmatrix.nn.pooling import AvgPool, MaxPool, Subsample

@@ -15,9 +15,8 @@ from convmatrix._products.padding import fold, pad
 from convmatrix._products.unfolding import UnfoldedCorrelation
 from convmatrix.geometry import ConvGeometry
 from convmatrix.matrices import unfold_entries
-from convmatrix.nn.layer import LinearLayer, Rng, TrainingProduct, check_sample
+from convmatrix.nn.layer import Initialiser, LinearLayer, Rng, TrainingProduct, check_sample, glorot_uniform
 from convmatrix.nn.matrix_products import MatrixMultiplication
-from convmatrix.nn.optimisation import Initialiser, glorot_uniform
 from convmatrix.weights import group_weights, ungroup_weights
 
 if TYPE_CHECKING:

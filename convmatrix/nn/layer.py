@@ -1,26 +1,28 @@
-"""Base classes of layers, with a forward pass, a backward pass, parameters and matrix products."""
+"""Base classes of layers, with a forward pass, a backward pass, parameters and matrix products; initial weights."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 import numpy as np
 
 from convmatrix import memory
-from convmatrix.arrays import refuse_masked
+from convmatrix.arrays import Array, refuse_masked
 from convmatrix.network import Input, Network, Node, Opaque
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from convmatrix.arrays import Array
     from convmatrix.network import Operation
-    from convmatrix.nn.optimisation import Initialiser
     from convmatrix.pattern import WeightPattern
     from convmatrix.progress import Progress
     from convmatrix.report import Report
+
+Initialiser = Callable[[tuple[int, ...], int, int, np.random.Generator], Array]
+"""A function of ``(shape, fan_in, fan_out, rng)`` that returns initial weights in float64."""
 
 Rng = int | np.random.Generator
 T = TypeVar("T")
@@ -281,6 +283,46 @@ def real_gradient(layer: Layer, g: Array, expected: tuple[int, ...], dtype: np.d
     if g.shape != expected:
         raise ValueError(f"g must have the shape of the last output of {layer!r}, {expected}, but has shape {g.shape}")
     return as_real(layer, g, dtype)
+
+
+# --- initial weights -------------------------------------------------------------------------------------------------
+
+
+def lecun_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> Array:
+    """Draw uniformly from ``[-2.4 / fan_in, 2.4 / fan_in]``: LeCun et al., Neural Computation 1(4), 1989.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bool(abs(lecun_uniform((5, 5), 25, 25, np.random.default_rng(0))).max() <= 2.4 / 25)
+    True
+    """
+    return rng.uniform(-2.4 / fan_in, 2.4 / fan_in, shape)
+
+
+def glorot_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> Array:
+    """Draw uniformly with variance ``2 / (fan_in + fan_out)``: Glorot and Bengio, AISTATS 2010, eq. 16.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> print(f"{glorot_uniform((1000, 100), 30, 20, np.random.default_rng(0)).var():.2f}")  # 2 / 50
+    0.04
+    """
+    bound = math.sqrt(6 / (fan_in + fan_out))
+    return rng.uniform(-bound, bound, shape)
+
+
+def he_normal(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> Array:
+    """Draw normally with variance ``2 / fan_in``: He, Zhang, Ren, Sun, ICCV 2015, eq. 10.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> print(f"{he_normal((1000, 100), 50, 20, np.random.default_rng(0)).var():.2f}")  # 2 / 50
+    0.04
+    """
+    return rng.normal(0.0, math.sqrt(2 / fan_in), shape)
 
 
 # --- linear layers ---------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from convmatrix import memory, network
 from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.nn.layer import (
+    Initialiser,
     Layer,
     LinearLayer,
     Rng,
@@ -19,11 +20,11 @@ from convmatrix.nn.layer import (
     batch_first,
     batch_last,
     check_sample,
+    glorot_uniform,
     real_gradient,
     saved,
 )
 from convmatrix.nn.matrix_products import MatrixMultiplication
-from convmatrix.nn.optimisation import Initialiser, glorot_uniform
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -265,8 +265,10 @@ class _BlockedMatrix:
             self._values = np.empty(len(self.weight_index), dtype=flat.dtype)
         elif np.array_equal(self._weight.view(np.uint8), flat.view(np.uint8)):  # bit by bit
             return self._values
+        loops = _compiled_loops()
+        fill = gather if loops is None else loops.gather
         self._each(
-            lambda part: gather(flat, self.weight_index[part], self._values[part]),
+            lambda part: fill(flat, self.weight_index[part], self._values[part]),
             [slice(start, start + _LISTED) for start in range(0, len(self._values), _LISTED)],
             1,
         )
@@ -345,8 +347,9 @@ def _row_hashes(starts: NDArray[np.integer], columns: NDArray[np.integer]) -> ND
 
 
 class _Loops(NamedTuple):
-    """Compiled functions that multiply row by row without holding the interpreter lock."""
+    """Compiled functions that gather weights, and multiply row by row, without holding the interpreter lock."""
 
+    gather: Callable[..., object]
     product: Callable[..., None]
     gradient: Callable[..., None]
 
@@ -358,6 +361,10 @@ def _compiled_loops() -> _Loops | None:
         import numba
     except ImportError:
         return None
+
+    def gather(weights: Any, places: Any, out: Any) -> None:
+        for entry in range(len(places)):
+            out[entry] = weights[places[entry]]
 
     def product(blocks: Any, rows: Any, columns: Any, x: Any, out: Any) -> None:
         for block in range(blocks.shape[0]):
@@ -410,4 +417,4 @@ def _compiled_loops() -> _Loops | None:
         except RuntimeError:  # no directory for the cache can be written to, as in read-only containers
             return numba.njit(nogil=True, **options)(function)
 
-    return _Loops(compiled(product), compiled(gradient, fastmath={"reassoc", "contract", "nsz"}))
+    return _Loops(compiled(gather), compiled(product), compiled(gradient, fastmath={"reassoc", "contract", "nsz"}))

@@ -1,4 +1,4 @@
-"""Initial weights, losses, optimisers and learning-rate schedules."""
+"""Losses, optimisers and learning-rate schedules."""
 
 from __future__ import annotations
 
@@ -18,51 +18,8 @@ from convmatrix.arrays import Array, refuse_masked
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-Initialiser = Callable[[tuple[int, ...], int, int, np.random.Generator], Array]
-"""A function of ``(shape, fan_in, fan_out, rng)`` that returns initial weights in float64."""
-
 Schedule = Callable[[int], float]
 """A function from the index of the step, counted from 0, to the learning rate."""
-
-
-# --- initial weights -------------------------------------------------------------------------------------------------
-
-
-def lecun_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> Array:
-    """Draw uniformly from ``[-2.4 / fan_in, 2.4 / fan_in]``: LeCun et al., Neural Computation 1(4), 1989.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> bool(abs(lecun_uniform((5, 5), 25, 25, np.random.default_rng(0))).max() <= 2.4 / 25)
-    True
-    """
-    return rng.uniform(-2.4 / fan_in, 2.4 / fan_in, shape)
-
-
-def glorot_uniform(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> Array:
-    """Draw uniformly with variance ``2 / (fan_in + fan_out)``: Glorot and Bengio, AISTATS 2010, eq. 16.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> print(f"{glorot_uniform((1000, 100), 30, 20, np.random.default_rng(0)).var():.2f}")  # 2 / 50
-    0.04
-    """
-    bound = math.sqrt(6 / (fan_in + fan_out))
-    return rng.uniform(-bound, bound, shape)
-
-
-def he_normal(shape: tuple[int, ...], fan_in: int, fan_out: int, rng: np.random.Generator) -> Array:
-    """Draw normally with variance ``2 / fan_in``: He, Zhang, Ren, Sun, ICCV 2015, eq. 10.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> print(f"{he_normal((1000, 100), 50, 20, np.random.default_rng(0)).var():.2f}")  # 2 / 50
-    0.04
-    """
-    return rng.normal(0.0, math.sqrt(2 / fan_in), shape)
 
 
 def _options(owner: Any, without: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -13,9 +13,8 @@ from convmatrix.geometry import ConvGeometry
 from convmatrix.network.architectures import architecture
 from convmatrix.nn.convolution import Conv
 from convmatrix.nn.elementwise import Activation, Dropout, ReLU, Tanh
-from convmatrix.nn.layer import Layer, Rng, TrainingProduct
+from convmatrix.nn.layer import Layer, Rng, TrainingProduct, he_normal, lecun_uniform
 from convmatrix.nn.linear import Dense, Pad
-from convmatrix.nn.optimisation import he_normal, lecun_uniform
 from convmatrix.nn.pooling import MaxPool, Subsample
 
 if TYPE_CHECKING:
