@@ -28,7 +28,8 @@ class KeepsReadOnly:
 
     def __getstate__(self) -> tuple[dict[str, Any], list[str]]:
         state = self.__dict__.copy()
-        return state, [name for name, value in state.items() if _is_read_only(value)]
+        arrays = {name: value for name, value in state.items() if isinstance(value, np.ndarray)}
+        return state, [name for name, value in arrays.items() if not value.flags.writeable]
 
     def __setstate__(self, state: tuple[dict[str, Any], list[str]]) -> None:
         values, names = state
@@ -36,14 +37,11 @@ class KeepsReadOnly:
         read_only(*(values[name] for name in names))
 
 
-def _is_read_only(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and not value.flags.writeable
-
-
-def read_only(*arrays: NDArray[Any]) -> None:
-    """Make arrays read-only, in place."""
+def read_only(*arrays: NDArray[Any] | None) -> None:
+    """Make arrays read-only, in place; None is ignored."""
     for array in arrays:
-        array.flags.writeable = False
+        if array is not None:
+            array.flags.writeable = False
 
 
 def scaled_to_one(array: Array) -> tuple[Array, float]:
@@ -143,7 +141,7 @@ def array(name: str, values: Any) -> NDArray[Any]:
 
 
 def refuse_masked(name: str, values: Any, remedy: str = "give them values, or leave them out") -> None:
-    """Raise TypeError if an array has masked entries, whose values would be read in place of nothing."""
+    """Raise TypeError if an array has masked entries, whose hidden values would otherwise be used."""
     if np.ma.is_masked(values):
         count = int(np.ma.getmaskarray(values).sum())
         raise TypeError(f"{name} is a masked array, {count} of whose {np.size(values)} entries are masked; {remedy}")

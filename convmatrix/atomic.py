@@ -150,16 +150,11 @@ def _begin(path: str | os.PathLike[str]) -> tuple[Path, Path, BinaryIO]:
     try:
         # Never readable by more people than the file itself: the mode is limited from the start.
         mode = stat.S_IMODE(target.stat().st_mode) & 0o777 if target.exists() else 0o666
-        return target, *_open_temporary(target, mode)
+        flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+        temporary, descriptor = _claim(target, lambda path: os.open(path, flags, mode))
+        return target, temporary, os.fdopen(descriptor, "w+b")
     except OSError as error:
         raise OSError(error.errno, f"cannot save {path}: the folder is not writable: {error.strerror}") from error
-
-
-def _open_temporary(target: Path, mode: int) -> tuple[Path, BinaryIO]:
-    """Create a temporary file for a target, and lock it."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
-    temporary, descriptor = _claim(target, lambda path: os.open(path, flags, mode))
-    return temporary, os.fdopen(descriptor, "w+b")
 
 
 def _claim(target: Path, create: Callable[[Path], int]) -> tuple[Path, int]:

@@ -12,16 +12,7 @@ from convmatrix import options as validate
 
 
 def as_format(matrix: Any, format: str, *, block: tuple[int, int] = (1, 1)) -> Any:
-    """Return a CSR array in another format.
-
-    Parameters
-    ----------
-    matrix : scipy.sparse.csr_array
-        In canonical form.
-    format : {"csr", "csc", "coo", "dia", "bsr"}
-    block : (int, int)
-        Block size of the BSR format.
-    """
+    """Return a CSR array in canonical form in another format; ``block`` is the block size of BSR."""
     validate.sparse_format(format)
     if format == "csr":
         return matrix

@@ -12,7 +12,7 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix._assembly.fill import assemble, assemble_triplets
 from convmatrix._assembly.rows import Plan
-from convmatrix._assembly.selections import entries_per_tap, selection_matrix, signed_selection_bytes
+from convmatrix._assembly.selections import count_selected, selection_matrix, signed_selection_bytes
 from convmatrix.boundary import LARGEST_AXIS, SIGNED, Axis
 from convmatrix.formats import as_format
 from convmatrix.geometry import ConvGeometry, given_geometry
@@ -263,7 +263,7 @@ def slab_matrix(
 def slab_columns(
     geometry: ConvGeometry, rows: tuple[int, int], order: str = "C"
 ) -> tuple[tuple[int, ...], tuple[Any, ...]]:
-    """Return a shape and an index of the columns in which a slab of rows has entries, whatever the weights are.
+    """Return a shape and an index of the columns in which a slab of rows has entries, for all weights.
 
     ``x.reshape(shape)[index]`` are the entries of x that the slab multiplies, each once. If the rows form a box, such
     as whole image rows of some channels, the index has one slice (or index array) per axis; otherwise it is flat.
@@ -370,8 +370,8 @@ def geometry_unfold_matrix(geometry: ConvGeometry, *, format: str = "csr", dtype
     size = np.dtype(validate.index_dtype(n_rows, n_columns)).itemsize
     n_bytes = n_rows * (2 * size + validate.data_type(dtype).itemsize)
     what, remedy = f"the unfold matrix of {geometry!r} with {n_rows} rows", "use ConvOperator, which forms no matrix"
+    _check_signed(np.dtype(dtype), geometry.boundary)
     if set(geometry.boundary).intersection(SIGNED):
-        _check_signed(np.dtype(dtype), geometry.boundary)
         memory.require(n_rows * size, what, remedy)  # before the axes are listed
         n_bytes = channels * signed_selection_bytes(axes, size, np.dtype(dtype).itemsize)
     memory.require(n_bytes, what, remedy)
@@ -387,7 +387,7 @@ def unfold_entries(geometry: ConvGeometry) -> int:
     (7, 9)
     """
     channels = geometry.out_channels if geometry.transposed else geometry.in_channels
-    return channels * math.prod(int(entries_per_tap(axis).sum()) for axis in geometry.axes)
+    return channels * math.prod(map(count_selected, geometry.axes))
 
 
 def shift_matrix(
@@ -440,8 +440,7 @@ def shift_matrix(
         )
     boundaries = validate.boundaries("boundary", boundary, len(sizes))
     n = math.prod(sizes)
-    if set(boundaries).intersection(SIGNED):
-        _check_signed(np.dtype(dtype), boundaries)
+    _check_signed(np.dtype(dtype), boundaries)
     index = np.dtype(validate.index_dtype(n)).itemsize
     memory.require(n * (3 * index + np.dtype(dtype).itemsize), f"the shift matrix of {sizes}", "use numpy.roll")
     axes = [
@@ -466,5 +465,6 @@ def _representable(amount: int, size: int, boundary: str) -> int:
 
 
 def _check_signed(dtype: np.dtype[Any], boundary: Sequence[str]) -> None:
-    if dtype.kind not in "ifc":
+    """Raise TypeError if a boundary has negative coefficients that the dtype does not hold."""
+    if set(boundary).intersection(SIGNED) and dtype.kind not in "ifc":
         raise TypeError(f"dtype={dtype} does not hold the negative coefficients of boundary={tuple(boundary)}; use int")

@@ -87,7 +87,7 @@ def finite(name: str, value: Any) -> float:
 
 
 def is_one_of(value: object, words: Iterable[str]) -> bool:
-    """Return whether a value is one of the words; arrays, which compare entry by entry, are none."""
+    """Return whether a value is one of the words; arrays, which compare entry by entry, are not."""
     return isinstance(value, str) and value in words
 
 

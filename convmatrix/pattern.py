@@ -493,7 +493,7 @@ class WeightPattern(KeepsReadOnly):
         starts = np.searchsorted(kept, self.row_starts).astype(self.row_starts.dtype)
         columns, weights = self.cols.take(kept), numbers.take(self.weight_index.take(kept))
         coefficients = None if self.coefficients is None else self.coefficients.take(kept)
-        read_only(starts, columns, weights, *([] if coefficients is None else [coefficients]))
+        read_only(starts, columns, weights, coefficients)
         return replace(
             self,
             weight_shape=(*self.weight_shape[: -mask.ndim], int(mask.sum())),
@@ -564,7 +564,7 @@ def layer_pattern(geometry: ConvGeometry, rows: tuple[int, int] | None = None) -
         "use ConvOperator, which forms no matrix, or conv_matrix with rows= for a slab",
     )
     starts, columns, weights, factors = assemble_triplets(plan)
-    read_only(starts, columns, weights, *(() if factors is None else (factors,)))  # so that they are not copied
+    read_only(starts, columns, weights, factors)  # so that they are not copied
     shape, of = (stop - first, geometry.n_in), geometry if rows is None else None
     return WeightPattern(shape, geometry.weight_shape, starts, columns, weights, of, factors)
 

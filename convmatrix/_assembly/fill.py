@@ -123,26 +123,14 @@ def _count_rows(tables: list[RowTable], out: NDArray[np.integer], start: int) ->
         out += start
 
 
-def _fill_box(
-    plan: Plan,
-    tables: list[RowTable],
-    indices: NDArray[np.integer],
-    data: Array,
-    weights: Array,
-) -> None:
+def _fill_box(plan: Plan, tables: list[RowTable], indices: NDArray[np.integer], data: Array, weights: Array) -> None:
     """Write the columns and values of one box of rows."""
     for axis, table in enumerate(tables):
         weights = _extend_with_sums(weights, axis, table.sums, table.factors)
     _write_box(plan, tables, indices, data, weights)
 
 
-def _write_box(
-    plan: Plan,
-    tables: list[RowTable],
-    indices: NDArray[np.integer],
-    data: Array,
-    weights: Array,
-) -> None:
+def _write_box(plan: Plan, tables: list[RowTable], indices: NDArray[np.integer], data: Array, weights: Array) -> None:
     """Write the columns and values of one box of rows, with two threads if that is faster."""
     strides = [math.prod(plan.sizes[1][axis + 1 :]) for axis in range(len(tables))]
     if not plan.merge and any((columns[1:] == columns[:-1]).any() for table in tables for columns in table.columns):

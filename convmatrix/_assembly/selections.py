@@ -63,9 +63,14 @@ def _combined_samples(axes: Sequence[Axis]) -> NDArray[np.int64]:
     return np.where(inside, total, NOTHING).ravel()
 
 
+def count_selected(axis: Axis) -> int:
+    """Return the number of samples that all taps of all outputs read, counted as often as they are read."""
+    return int(_axis_reads(axis)[0].sum())
+
+
 def signed_selection_bytes(axes: Sequence[Axis], index_size: int, value_size: int) -> int:
     """Return the bytes that `selection_matrix` needs for one channel of axes with signed boundaries, exactly."""
-    entries = math.prod(int(_axis_reads(axis)[0].sum()) for axis in axes)
+    entries = math.prod(map(count_selected, axes))
     rows: int = math.prod(axis.n_taps * axis.n_outputs for axis in axes)
     return entries * (index_size + value_size + 40) + rows * (index_size + 16)  # with the arrays that build it
 
@@ -116,8 +121,3 @@ def _axis_reads(axis: Axis) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArr
     read = axis.sample(outputs, np.arange(axis.n_taps)[:, None]).ravel()
     inside = read != NOTHING
     return inside.astype(np.int64), read[inside], np.ones(int(inside.sum()), dtype=np.int64)
-
-
-def entries_per_tap(axis: Axis) -> NDArray[np.int64]:
-    """Return the number of samples that each tap of each output reads, taps first, flat."""
-    return _axis_reads(axis)[0]

@@ -110,7 +110,7 @@ class Diagonals:
     def of_entries(
         self, rows: NDArray[np.integer], sizes: NDArray[np.integer], columns: NDArray[np.integer]
     ) -> NDArray[np.int64]:
-        """Return the numbers of the diagonals of the entries of some rows, which have so many entries each."""
+        """Return the numbers of the diagonals of the entries of some rows, of given sizes."""
         if self.wrapped or sum(map(math.prod, (self.rows, self.columns))) * max(self.channels) > len(columns):
             numbers: NDArray[np.int64] = self.number(np.repeat(rows, sizes), columns)
             return numbers
@@ -285,7 +285,7 @@ def _scan(scanned: _ScannedRows, diagonals: Diagonals, zero_first: NDArray[np.in
 
 
 def _scan_few(scanned: _ScannedRows, diagonals: Diagonals, zero_first: NDArray[np.int64], tol: float) -> _Scan:
-    """Do as `_scan`, without arrays of the size of the matrix: for few rows, each of which stands for several."""
+    """Return the result of `_scan` for a few rows that each stand for several, without arrays of the matrix's size."""
     if scanned.repeats is None or scanned.places is None:
         raise ValueError("all rows are listed")
     sizes = np.diff(scanned.starts)

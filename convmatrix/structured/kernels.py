@@ -87,7 +87,7 @@ def recover_kernel(A: Any, geometry: ConvGeometry) -> tuple[Array, float]:
     >>> recover_kernel(cm.conv_matrix([0.1, 0.7], geometry), geometry)
     (array([[[0.1, 0.7]]]), 0.0)
 
-    Of an operator, without its matrix:
+    From an operator, without its matrix:
 
     >>> recover_kernel(cm.ConvOperator([0.1, 0.7], geometry), geometry)
     (array([[[0.1, 0.7]]]), 0.0)
@@ -109,15 +109,15 @@ def recover_kernel(A: Any, geometry: ConvGeometry) -> tuple[Array, float]:
 def _operator_weights(operator: ProbedOperator, geometry: ConvGeometry) -> Array | None:
     """Return the weights that are read from a few columns, or None if the operator is not that of the layer."""
     pattern = sampled_pattern(geometry)
-    entries, n_entries, first = _entries(pattern)
+    entries, first = _entries(pattern)
     rows, columns = pattern.rows[first], pattern.cols[first]
     numbers, places = np.unique(columns, return_inverse=True)
-    found = np.empty(n_entries, dtype=np.result_type(operator.dtype, np.float64))
+    found = np.empty(len(first), dtype=np.result_type(operator.dtype, np.float64))
     for start in range(0, len(numbers), operator.block):
         inside = np.flatnonzero((places >= start) & (places < start + operator.block))
         read = operator.columns(numbers[start : start + operator.block])
         found[inside] = read[rows[inside], places[inside] - start]
-    weights = _nearest(pattern, entries, n_entries, found)[0].reshape(geometry.weight_shape)
+    weights = _nearest(pattern, entries, found)[0].reshape(geometry.weight_shape)
     sums = np.abs(group_weights(geometry, weights)).sum(axis=tuple(range(-len(geometry.kernel_shape), 0)))
     norm = float(np.sqrt(sums.sum(axis=-1).max()) * np.sqrt(sums.sum(axis=-2).max()))
     layer = ConvOperator(weights, geometry, method="direct" if operator.exact else "auto")
@@ -130,32 +130,31 @@ def _fit_entries(matrix: Any, geometry: ConvGeometry) -> tuple[Array, float]:
         raise ValueError("the matrix has infinite or NaN entries; replace them first")
     values, scale = scaled_to_one(values)
     pattern = geometry.pattern()
-    entries, n_entries, first = _entries(pattern)
+    entries, first = _entries(pattern)
     found, elsewhere = _look_up(matrix, values, pattern, first)
-    weights, rest = _nearest(pattern, entries, n_entries, found)
+    weights, rest = _nearest(pattern, entries, found)
     residual = float(np.hypot(np.linalg.norm(rest), np.linalg.norm(elsewhere)))
     return weights.reshape(pattern.weight_shape) * scale, residual * scale
 
 
-def _nearest(pattern: WeightPattern, entries: NDArray[np.int64], n_entries: int, found: Array) -> tuple[Array, Array]:
+def _nearest(pattern: WeightPattern, entries: NDArray[np.int64], found: Array) -> tuple[Array, Array]:
     """Return the weights nearest to given values of the entries, and the differences that remain."""
     weights = np.zeros(pattern.n_weights, dtype=found.dtype)
-    single = np.bincount(entries, minlength=n_entries)[entries] == 1
+    single = np.bincount(entries)[entries] == 1
     factors = pattern.coefficients
     if factors is not None:
         single &= factors != 0
     # Start from an entry in which only this weight occurs: exact if all entries of the weight are equal.
     own = np.flatnonzero(single)[::-1]
     weights[pattern.weight_index[own]] = found[entries[own]] / (1 if factors is None else factors[own])
-    weights += _least_squares(pattern, entries, n_entries, found - _sums(weights, pattern, entries, n_entries))
-    return weights, found - _sums(weights, pattern, entries, n_entries)
+    weights += _least_squares(pattern, entries, found - _sums(weights, pattern, entries))
+    return weights, found - _sums(weights, pattern, entries)
 
 
-def _entries(pattern: WeightPattern) -> tuple[NDArray[np.int64], int, NDArray[np.int64]]:
-    """Return the matrix entry of each triplet, the number of entries, and the first triplet of each entry."""
+def _entries(pattern: WeightPattern) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the matrix entry of each triplet, and the first triplet of each entry."""
     new = starts_of_runs(pattern.rows, pattern.cols)
-    first = np.flatnonzero(new)
-    return np.cumsum(new) - 1, len(first), first
+    return np.cumsum(new) - 1, np.flatnonzero(new)
 
 
 def _look_up(matrix: Any, values: Array, pattern: WeightPattern, first: NDArray[np.int64]) -> tuple[Array, Array]:
@@ -178,18 +177,19 @@ def _look_up(matrix: Any, values: Array, pattern: WeightPattern, first: NDArray[
     return found, values[outside]
 
 
-def _sums(weights: Array, pattern: WeightPattern, entries: NDArray[np.int64], n_entries: int) -> Array:
+def _sums(weights: Array, pattern: WeightPattern, entries: NDArray[np.int64]) -> Array:
     """Return the entries of the matrix of these weights."""
-    if n_entries == pattern.n_entries:
-        return pattern.scaled(weights[pattern.weight_index])
-    total = np.zeros(n_entries, dtype=weights.dtype)
-    np.add.at(total, entries, pattern.scaled(weights[pattern.weight_index]))
+    terms = pattern.scaled(weights[pattern.weight_index])
+    if not len(terms) or entries[-1] == len(terms) - 1:  # one weight per entry
+        return terms
+    total = np.zeros(entries[-1] + 1, dtype=weights.dtype)
+    np.add.at(total, entries, terms)
     return total
 
 
-def _least_squares(pattern: WeightPattern, entries: NDArray[np.int64], n_entries: int, values: Array) -> Array:
+def _least_squares(pattern: WeightPattern, entries: NDArray[np.int64], values: Array) -> Array:
     """Return the weights of least norm whose entries are nearest to the given values."""
-    size = pattern.n_weights
+    size, n_entries = pattern.n_weights, len(values)
     factors = pattern.scaled(np.ones(pattern.n_entries))
     counts = sparse.csr_array((factors, (entries, pattern.weight_index)), shape=(n_entries, size))
     if counts.nnz == n_entries == pattern.n_entries:

@@ -1,4 +1,4 @@
-"""Which columns of a layer's matrix have to be read to know its weights, and which of them one product reads together.
+"""The columns of a layer's matrix that determine its weights, and groups of columns that one product reads.
 
 Columns that share no row are read by one product with their sum (A. R. Curtis, M. J. D. Powell, J. K. Reid, On the
 estimation of sparse Jacobian matrices, 1974).

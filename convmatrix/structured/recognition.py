@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from scipy import sparse
@@ -15,7 +15,6 @@ from convmatrix.structured.operator_probes import ProbedOperator, is_operator, p
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from numpy.typing import ArrayLike
 
 Structure = Literal["toeplitz", "circulant"]
 
@@ -209,21 +208,16 @@ def as_csr(A: Any) -> Any:
         )
     if isinstance(A, sparse.csr_array) and A.ndim == 2 and A.has_canonical_format:  # known of matrices of this package
         return A
-    matrix: Any = sparse.csr_array(cast("Any", A)) if sparse.issparse(A) else _dense(A)
+    if not sparse.issparse(A):
+        A = validate.array("A", A)
+        if A.ndim != 2 or A.dtype.kind not in "biufc":
+            raise ValueError(f"expected a matrix of numbers, but got an array of shape {A.shape} and dtype {A.dtype}")
+    matrix: Any = sparse.csr_array(A)
     if not matrix.has_canonical_format:
         if matrix is A or np.shares_memory(matrix.data, getattr(A, "data", np.empty(0))):
             matrix = matrix.copy()
         matrix.sum_duplicates()
     return matrix
-
-
-def _dense(A: ArrayLike) -> Any:
-    array = validate.array("A", A)
-    if array.ndim != 2 or array.dtype.kind not in "biufc":
-        raise ValueError(
-            f"expected a matrix of numbers, but got an array of shape {array.shape} and dtype {array.dtype}"
-        )
-    return sparse.csr_array(array)
 
 
 def _sizes(

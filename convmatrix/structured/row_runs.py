@@ -21,17 +21,8 @@ def rows_that_follow(
 ) -> NDArray[np.bool_]:
     """Return which rows of a matrix equal the row before, moved by one column to the right.
 
-    Only rows with the most frequent number of entries are found: those inside of a convolution. If there are few, none
-    are reported.
-
-    Parameters
-    ----------
-    starts, columns, values : arrays
-        Compressed row storage, with sorted columns.
-
-    Returns
-    -------
-    array of bool, shape (n_rows,)
+    The matrix is given in compressed row storage, with sorted columns. Only rows with the most frequent number of
+    entries are found: those inside of a convolution. If there are few, none are reported.
 
     Examples
     --------
