@@ -117,7 +117,7 @@ def _sympy(term: Term) -> Any:
 
 
 def _key(formula: Formula) -> Any:
-    """Return what two conditions share that are the same but for the order of sums and products."""
+    """Return a key that is the same for conditions that differ only in the order of sums and products."""
     kind, *parts = formula
     if kind in ("=", "<>", "<", "<=", "within"):
         return (kind, *map(_sympy, parts))
@@ -197,7 +197,7 @@ class LemmaProof:
         return f"{letter}{self.count}"
 
     def _branch(self, choices: list[bool], state: _KnownFacts) -> Lines:
-        """Return the proof from where the choices end."""
+        """Return the rest of the proof after the given choices."""
         path = ProofPath(choices)
         claim = path.formula(self.lemma.build(path))
         lines: Lines = []

@@ -270,7 +270,7 @@ class Statement(GallinaAlgebra):
         return low, high, more
 
     def _applied(self, name: str, *arguments: Any) -> SymbolicInteger:
-        """Return the application of a definition to integers, or to terms that are none."""
+        """Return a definition applied to integers, terms or names."""
         terms = (part if isinstance(part, str | tuple) else self.term(part) for part in arguments)
         return SymbolicInteger(self, ("apply", name, *terms))
 
@@ -310,10 +310,10 @@ _KEYWORDS: Final = (
 
 
 def safe_name(name: str) -> str:
-    """Return the name of a variable in Coq, with an underscore after it if it is used otherwise.
+    """Return the name of a variable in Coq, with an underscore appended if Coq, the rule or a proof uses the name.
 
-    Names of Coq, of the rule and of the library are, and a capital with a number, as proofs name hypotheses. Different
-    names stay different. What is not a name, and might be read as something else, raises ValueError.
+    Proofs name hypotheses by a capital with a number. Different names stay different. What is not an identifier, and
+    might be read as something else, raises ValueError.
 
     Examples
     --------
@@ -328,7 +328,7 @@ def safe_name(name: str) -> str:
 
 
 def coq_name(*names: str) -> str:
-    """Return the name in Coq of what has names with spaces and other marks.
+    """Return the name in Coq of something whose names contain spaces and other marks.
 
     Examples
     --------
@@ -385,7 +385,7 @@ def _broken(line: str) -> str:
 
 
 def comment(text: str) -> str:
-    """Return a comment of Coq, in which comments and strings must be closed."""
+    """Return a text as a comment of Coq, without marks of comments and strings, which Coq would need closed."""
     for mark, plain in (("(*", "( *"), ("*)", "* )"), ('"', "''")):
         text = text.replace(mark, plain)
     return f"(* {text} *)"

@@ -79,7 +79,7 @@ class Proof:
 
     @property
     def proved(self) -> bool:
-        """Whether every part was proved, and there is one."""
+        """Whether the proof has parts and all of them were proved."""
         return bool(self.parts) and all(part.status == "proved" for part in self.parts)
 
     @property

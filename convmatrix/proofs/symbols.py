@@ -31,7 +31,7 @@ class SymbolicInteger:
     Attributes
     ----------
     algebra : Operations
-        What the integer belongs to, which says what its operators do.
+        Says what the operators of the integer do.
     term : object
         The integer in the engine's own terms.
     """
