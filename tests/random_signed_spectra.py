@@ -225,9 +225,8 @@ def bound_violations(geometry: cm.ConvGeometry, weights: NDArray[Any], dense: ND
         return {}
     layer, scale = read_layer(weights, geometry).scaled()
     found: dict[str, float] = {"schur": layer.schur_number * scale}
-    for each in (bounds._ring_bounds, bounds.unfold_bounds, bounds._moduli_bounds):
-        found |= {name: value * scale for name, value in each(layer).items()}
-    found["pieces"] = scale * next(iter(bounds._localised_bounds(norm / scale, layer).values()))
+    for each in bounds.upper_bounds(layer, norm / scale):
+        found |= {name: value * scale for name, value in each.items()}
     lower, found["upper"] = spectral.norm_bounds(weights, geometry)
     refined_lower, found["refined"] = spectral.norm_bounds(weights, geometry, tol=1e-3)
     from convmatrix.spectral.form_norms import upper_norm

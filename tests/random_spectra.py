@@ -2,12 +2,15 @@
 
 ``python -m tests.random_spectra --count 5000`` compares 5000 layers of each kind and reports; the suite draws fewer.
 A layer of the exact route has a circular boundary on every axis and a stride that divides the input, or a symmetric
-boundary with symmetric kernels; the bounds are tested on any layer.
+boundary with symmetric kernels; the bounds are tested on any layer. With ``--routes``, every route to a bound is
+called by itself, although `norm_bounds` would not need it, and on layers for which it has to be right as well: long
+kernels on short rings, weights that cancel, are subnormal or differ by hundreds of powers of ten.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import time
 from collections import Counter, defaultdict
@@ -15,11 +18,15 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pytest
 
 import convmatrix as cm
 from convmatrix import spectral
 from convmatrix.progress import track
+from convmatrix.spectral import bounds, norm_certificates
+from convmatrix.spectral.blocks import read_layer
 from convmatrix.spectral.localisation import AxisCut, localised_cut, ring_cut, whole_cut
+from convmatrix.spectral.norm_certificates import find_certifier
 from tests.random_layers import features
 from tests.strategies import random_layer
 
@@ -193,6 +200,81 @@ def enclose(geometry: cm.ConvGeometry, weights: NDArray[Any], tol: float = 1e-3)
     return Enclosure(norm, spectral.norm_bounds(weights, geometry), refined)
 
 
+def any_layer(rng: np.random.Generator) -> tuple[cm.ConvGeometry, NDArray[Any]]:
+    """Return a random layer of any kind, with kernels up to several times as long as its input, and weights for it."""
+    while True:
+        n_axes, groups = int(rng.integers(1, 4)), int(rng.choice([1, 1, 2]))
+        kernel = rng.integers(1, (9, 5, 4)[n_axes - 1], n_axes).tolist()
+        most = [max(1, min(7, 2 * size)) for size in kernel]
+        options: dict[str, Any] = {
+            "in_channels": groups * int(rng.integers(1, 5)),
+            "out_channels": groups * int(rng.integers(1, 5)),
+            "groups": groups,
+            "stride": rng.integers(1, (5, 4, 3)[n_axes - 1], n_axes).tolist() if rng.integers(2) else 1,
+            "dilation": rng.integers(1, 3, n_axes).tolist(),
+            "padding": [tuple(rng.integers(0, size, 2).tolist()) for size in most],
+            "boundary": rng.choice(cm.BOUNDARIES, n_axes).tolist() if rng.integers(2) else "zero",
+            "flip": bool(rng.integers(2)),
+            "transposed": rng.integers(5) == 0,
+        }
+        if rng.integers(8) == 0:
+            options["sharing"] = "unshared"
+        with contextlib.suppress(ValueError):  # a kernel that does not fit
+            geometry = cm.ConvGeometry(rng.integers(1, (30, 9, 6)[n_axes - 1], n_axes).tolist(), kernel, **options)
+            if geometry.n_in * geometry.n_out <= 200_000:
+                break
+    kind = int(rng.integers(4))
+    if kind == 0:
+        return geometry, rng.integers(-1, 2, geometry.weight_shape)
+    if kind == 1:
+        return geometry, rng.standard_normal(geometry.weight_shape) * 10.0 ** rng.integers(
+            -320, 3, geometry.weight_shape
+        )
+    return geometry, random_weights(geometry, rng)
+
+
+def broken_routes(geometry: cm.ConvGeometry, weights: NDArray[Any]) -> tuple[list[str], list[str]]:
+    """Return the names of all bounds that were computed, and of those that are on the wrong side of the norm."""
+    layer, _ = read_layer(weights, geometry).scaled()
+    norm = float(np.linalg.norm(cm.conv_matrix(layer.weights, geometry).toarray(), 2))
+    if norm == 0:
+        return [], []
+    lower = {"steps": bounds.lower_bound(layer, 1e-3, 96)}
+    upper = {"schur": layer.schur_number}
+    for found in bounds.upper_bounds(layer, lower["steps"]):
+        upper |= found
+    exact = bounds.exact_bounds(layer)
+    if exact is not None:
+        lower["exact"], upper["exact"] = exact
+    for share in (0.25, 1e-3, -1e-3):  # a certifier proves a bound close to the norm, and none below it
+        certifier, _ = find_certifier(layer)
+        proved = certifier.holds(norm * (1 + share)) if certifier is not None else None
+        upper[f"certified {share:g}"] = np.inf if proved is None else proved
+    slack = 1e-13 * norm
+    broken = [name for name, value in lower.items() if not value <= norm + slack]
+    broken += [name for name, value in upper.items() if not value >= norm - slack]
+    return [*lower, *(name for name, value in upper.items() if np.isfinite(value))], broken
+
+
+def compare_routes(count: int, rng: np.random.Generator) -> int:
+    """Compare every route on random layers, report, and return how many bounds are wrong."""
+    computed: Counter[str] = Counter()
+    wrong = 0
+    with pytest.MonkeyPatch.context() as changed:
+        changed.setattr(bounds, "_LEAST_GRAM", 2)
+        for number in track(range(count), "layers"):
+            changed.setattr(norm_certificates, "_MOST_WAVES", (12, 40, 4000)[number % 3])
+            geometry, weights = any_layer(rng)
+            names, broken = broken_routes(geometry, weights)
+            computed.update(names)
+            wrong += len(broken)
+            for name in broken:
+                print(f"FAILED: {name} is on the wrong side of the norm of {geometry!r}, layer {number}")
+    print(f"{count} layers, {computed.total()} bounds: {wrong} WRONG")
+    print(", ".join(f"{name}: {number}" for name, number in sorted(computed.items())))
+    return wrong
+
+
 def exact_layers(rng: np.random.Generator, count: int) -> Iterator[tuple[cm.ConvGeometry, NDArray[Any]]]:
     """Yield layers of the exact route: mostly rings, some symmetric ones."""
     for number in range(count):
@@ -208,9 +290,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.random_spectra", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--count", type=int, default=5000, help="layers of each kind (default 5000)")
     parser.add_argument("--seed", type=int, default=0, help="of the random layers and weights (default 0)")
+    parser.add_argument("--routes", action="store_true", help="call every route to a bound by itself")
     options = parser.parse_args(arguments)
     started = time.perf_counter()
     rng = np.random.default_rng(options.seed)
+    if options.routes:
+        return 1 if compare_routes(options.count, rng) else 0
     errors = np.zeros(options.count)
     for number, (geometry, weights) in enumerate(exact_layers(rng, options.count)):
         errors[number] = singular_value_error(geometry, weights)

@@ -29,6 +29,7 @@ from convmatrix.spectral.norm_certificates import BandCertifier, BlockCertifier
 from tests.cases import CASES, each_case, for_each, integer_weights
 from tests.random_spectra import (
     EXACT,
+    compare_routes,
     cut_layer,
     enclose,
     exact_layers,
@@ -389,6 +390,13 @@ def test_bounds_of_random_layers(work: float, monkeypatch: pytest.MonkeyPatch) -
         enclosure = enclose(geometry, random_weights(geometry, rng))
         assert enclosure.holds, (geometry, enclosure)
         assert enclosure.refined_width <= 1e-3
+
+
+def test_every_route_bounds_random_layers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compare_routes(20, np.random.default_rng(31)) == 0
+    monkeypatch.setattr(bounds, "moduli_bound", lambda layer: 1e-9)
+    assert compare_routes(2, np.random.default_rng(31)) == 2
+    assert "moduli is on the wrong side" in capsys.readouterr().out
 
 
 @each_case

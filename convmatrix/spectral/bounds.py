@@ -33,7 +33,7 @@ from convmatrix.spectral.localisation import localised_bound
 from convmatrix.spectral.norm_certificates import partial_ring_bound, refine_bounds
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import ArrayLike, NDArray
 
@@ -263,43 +263,30 @@ def upper_bound(layer: WeightedLayer, lower: float) -> float:
     Bounds are computed in the order of their cost until one is within 1% of the lower bound.
     """
     best = math.inf
-    for bounds in (
-        _ring_bounds,
-        unfold_bounds,
-        _moduli_bounds,
-        _partial_ring_bounds,
-        partial(_localised_bounds, lower),
-    ):
-        best = min(best, *(value for value in bounds(layer).values() if math.isfinite(value)), math.inf)
+    for found in upper_bounds(layer, lower):
+        best = min(best, *(value for value in found.values() if math.isfinite(value)), math.inf)
         if best <= lower * (1 + _CLOSE):
             break
     return best
+
+
+def upper_bounds(layer: WeightedLayer, lower: float) -> Iterator[dict[str, float]]:
+    """Yield the bounds by their names, infinite where they do not apply, each kind computed when it is asked for."""
+    choices = _enclosing(layer)
+    yield {
+        f"ring {number}": math.prod(factor for _, factor in choice) * ring_bound(layer, [ring for ring, _ in choice])
+        for number, choice in enumerate(itertools.product(*choices))
+    }
+    yield unfold_bounds(layer)
+    yield {"moduli": moduli_bound(layer)}
+    yield {"partial rings": partial_ring_bound(layer, [each[0][0] for each in choices])}
+    yield {"pieces": localised_bound(layer, lower, partial(ring_bound, layer))}
 
 
 def _enclosing(layer: WeightedLayer) -> list[list[tuple[AxisTransform, float]]]:
     """Return the rings that contain each axis, with their factors, or the transform of an axis that has one."""
     names = zip(layer.geometry.axes, layer.transform_names, layer.transforms(), strict=True)
     return [enclosing_rings(axis) if name == "dense" else [(exact, 1.0)] for axis, name, exact in names]
-
-
-def _ring_bounds(layer: WeightedLayer) -> dict[str, float]:
-    bounds = {}
-    for number, choice in enumerate(itertools.product(*_enclosing(layer))):
-        factor = math.prod(factor for _, factor in choice)
-        bounds[f"ring {number}"] = factor * ring_bound(layer, [ring for ring, _ in choice])
-    return bounds
-
-
-def _partial_ring_bounds(layer: WeightedLayer) -> dict[str, float]:
-    return {"partial rings": partial_ring_bound(layer, [choices[0][0] for choices in _enclosing(layer)])}
-
-
-def _moduli_bounds(layer: WeightedLayer) -> dict[str, float]:
-    return {"moduli": moduli_bound(layer)}
-
-
-def _localised_bounds(lower: float, layer: WeightedLayer) -> dict[str, float]:
-    return {"pieces": localised_bound(layer, lower, partial(ring_bound, layer))}
 
 
 def ring_bound(layer: WeightedLayer, axes: list[AxisTransform]) -> float:
