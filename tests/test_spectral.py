@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy.sparse.linalg import svds
+from scipy.sparse.linalg import ArpackNoConvergence, svds
 
 import convmatrix as cm
 from convmatrix import memory, spectral
@@ -390,6 +390,17 @@ def test_bounds_of_random_layers(work: float, monkeypatch: pytest.MonkeyPatch) -
         enclosure = enclose(geometry, random_weights(geometry, rng))
         assert enclosure.holds, (geometry, enclosure)
         assert enclosure.refined_width <= 1e-3
+
+
+def test_the_largest_eigenvalue_is_bounded_if_steps_do_not_converge(monkeypatch: pytest.MonkeyPatch) -> None:
+    factor = np.random.default_rng(31).standard_normal((120, 40))
+    largest = np.linalg.eigvalsh(factor @ factor.T)[-1]
+
+    def fail(*_: object, **__: object) -> None:
+        raise ArpackNoConvergence("no convergence", np.empty(0), np.empty((120, 0)))
+
+    monkeypatch.setattr("scipy.sparse.linalg.eigsh", fail)
+    assert largest <= norm_certificates._largest_eigenvalue(factor @ factor.T) <= 1.001 * largest
 
 
 def test_every_route_bounds_random_layers(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -356,12 +356,12 @@ def _overlaps(
 def _largest_eigenvalue(matrix: Array) -> float:
     """Return a proved upper bound on the eigenvalues of a real symmetric matrix, close to the largest one."""
     from scipy import linalg
-    from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+    from scipy.sparse.linalg import ArpackError, eigsh
 
     if len(matrix) > 100:
         try:
             value = float(eigsh(matrix, 1, which="LA", v0=np.ones(len(matrix)), tol=1e-4)[0][0])
-        except ArpackNoConvergence:
+        except ArpackError:  # no convergence, or a start that the matrix maps to zero
             value = float(linalg.eigvalsh(matrix, subset_by_index=[len(matrix) - 1] * 2, check_finite=False)[0])
     else:
         value = float(np.linalg.norm(matrix, 2))
