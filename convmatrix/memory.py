@@ -30,6 +30,9 @@ NEGLIGIBLE: Final = 2**22
 ALWAYS_FIT: Final = NEGLIGIBLE // 64
 """A matrix with no more entries, rows and columns than this takes fewer than `NEGLIGIBLE` bytes."""
 
+_MOST_COMBINATIONS: Final = 2**14  # of distinct rows of all axes, for which the entries of a footprint are counted
+_MOST_OFFSETS: Final = 2**22  # offsets of diagonals that are listed at a time
+
 
 class MatrixTooLargeError(MemoryError, ValueError):
     """Raised if a matrix would not fit in memory, before anything is allocated.
@@ -242,9 +245,6 @@ def estimate(
     return plan_size(plan, np.dtype(dtype), format, _footprint_entries(geometry, mask))
 
 
-_MOST_COMBINATIONS: Final = 2**14  # of distinct rows of all axes, for which the entries of a footprint are counted
-
-
 def _footprint_entries(geometry: ConvGeometry, mask: NDArray[np.bool_]) -> int | None:
     """Return the number of entries that the weights of a footprint have; None if there is too much to count."""
     axes = geometry.axes
@@ -290,9 +290,6 @@ def plan_size(plan: Plan, dtype: np.dtype[Any], format: str, nonzeros: int | Non
     else:
         index_bytes = (nonzeros + (n_in if format == "csc" else n_rows) + 1) * index.itemsize
     return Estimate((n_rows, n_in), nonzeros, nonzeros * dtype.itemsize + index_bytes, index.name)
-
-
-_MOST_OFFSETS: Final = 2**22  # offsets that are listed at a time
 
 
 def axis_offsets(

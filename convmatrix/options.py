@@ -434,7 +434,7 @@ def as_array(weights: Any) -> NDArray[Any]:
     """Return weights as an array, or raise an error that says what to give or call instead."""
     _refuse_other_objects(weights)
     if hasattr(weights, "detach"):
-        return from_tensor(weights)
+        weights = from_tensor(weights)
     if np.ma.is_masked(weights):
         refuse_masked(
             "weights", weights, "give them values with weights.filled(0), or leave connections out with connections="
