@@ -57,7 +57,8 @@ class Target:
                     adjoint[pre] += adjoint[post] * (values.T[pre] > 0)
                 else:
                     adjoint += block.body.T @ adjoint[form.defines[block.span]]
-            return np.nan_to_num(adjoint[form.variables[form.input]].T, nan=0.0)
+            gradients: Floats = np.nan_to_num(adjoint[form.variables[form.input]].T, nan=0.0)
+        return gradients
 
     def descend(self, start: Floats) -> tuple[float, Floats]:
         """Return the least margin that projected descent by signs of gradients reaches, and its input."""
