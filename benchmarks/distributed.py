@@ -198,7 +198,7 @@ def slabs(context: Context) -> Table:
                         raise RuntimeError(f"{name}: this system cannot keep a process on one core (Linux can)")
                     answer("one", one)
 
-            contenders = {
+            contenders: dict[str, Callable[[], object]] = {
                 "one core": ask_on_one_core,
                 "one": partial(answer, "one", one),
                 "two": partial(answer, "two", two),
