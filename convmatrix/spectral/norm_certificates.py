@@ -315,7 +315,7 @@ def _overlaps(
         kept = [axis.n_samples if side else axis.n_outputs for axis in layer.geometry.axes]
         parts = vectors.reshape(n_waves, -1, *phases)
         for phase in itertools.product(*map(range, phases)):
-            part = parts[(slice(None), slice(None), *phase)]
+            part = np.moveaxis(parts, (0, 1), (-2, -1))[phase]
             same, opposite = np.ones((2, len(places), len(places)), dtype=np.complex128)
             for axis, f, start, step, size in zip(axes, places.T, phase, phases, kept, strict=True):
                 n = axis.n_frequencies
@@ -347,10 +347,10 @@ def _overlaps(
 
     on_cores(fill, range(len(places)))
     terms = sum(len(triplets[0][side]) for side in (0, 2)) + 16 * sum(n_axes) + 64
-    waves_of_pairs = np.flatnonzero(np.concatenate([np.ones(n_waves, bool), np.repeat(paired, np.diff(first))]))
-    K = K.reshape(2 * n_waves, 2 * n_waves)
-    rounding = 16 * len(K) * terms * EPSILON * largest * float(excess.max())
-    return K if len(waves_of_pairs) == len(K) else K[np.ix_(waves_of_pairs, waves_of_pairs)], rounding
+    rounding = 32 * n_waves * terms * EPSILON * largest * float(excess.max())
+    square: Array = K.reshape(2 * n_waves, 2 * n_waves)
+    real = np.concatenate([np.ones(n_waves, dtype=bool), np.repeat(paired, np.diff(first))])
+    return square if real.all() else square[np.ix_(real, real)], rounding
 
 
 def _largest_eigenvalue(matrix: Array) -> float:
