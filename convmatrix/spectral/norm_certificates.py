@@ -26,6 +26,7 @@ from convmatrix.spectral.axes import is_ring, reads_own_samples
 from convmatrix.spectral.blocks import (
     MODERATE_WORK,
     gamma,
+    gram_matrices,
     largest_singular_value,
     layer_blocks,
     on_cores,
@@ -279,7 +280,7 @@ def _largest_triplets(block: Array, number: int) -> tuple[Array, Array, Array]:
     tall = block.shape[0] > block.shape[1]
     small = block.conj().T if tall else block
     single = small.astype(np.complex64 if block.dtype.kind == "c" else np.float32)
-    gram = single @ single.conj().T
+    gram = gram_matrices(single[None])[0]
     size = len(gram)
     squares, vectors = linalg.eigh(gram, subset_by_index=[size - number, size - 1], check_finite=False)
     values = np.sqrt(np.maximum(squares.astype(np.float64), 0.0))
