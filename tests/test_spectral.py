@@ -21,6 +21,7 @@ from convmatrix.spectral.blocks import (
     Blocks,
     WeightedLayer,
     gram_bounds,
+    gram_matrices,
     largest_singular_value,
     layer_blocks,
     read_layer,
@@ -390,6 +391,23 @@ def test_bounds_of_random_layers(work: float, monkeypatch: pytest.MonkeyPatch) -
         enclosure = enclose(geometry, random_weights(geometry, rng))
         assert enclosure.holds, (geometry, enclosure)
         assert enclosure.refined_width <= 1e-3
+
+
+@for_each("dtype", [np.float32, np.float64, np.complex64, np.complex128])
+def test_gram_matrices_of_large_blocks(dtype: Any) -> None:
+    rng = np.random.default_rng(28)
+    real, imaginary = rng.standard_normal((2, 2, 130, 70))
+    stack = (real + 1j * imaginary if np.dtype(dtype).kind == "c" else real).astype(dtype)
+    found = gram_matrices(stack)
+    np.testing.assert_allclose(found, stack @ stack.conj().swapaxes(1, 2), rtol=0, atol=1e-4 * np.abs(found).max())
+    assert found.dtype == dtype
+
+
+def test_large_kernels_are_bounded_by_their_gram_matrices() -> None:
+    geometry = cm.ConvGeometry(5, 3, in_channels=70, out_channels=66, padding="same")
+    weights = np.random.default_rng(29).standard_normal(geometry.weight_shape)
+    norm = float(np.linalg.norm(weights.reshape(66, -1), 2)) * np.sqrt(3)  # three taps read each sample
+    assert norm <= bounds.unfold_bounds(WeightedLayer(geometry, weights))["unfold"] <= norm * (1 + 1e-9)
 
 
 def test_the_largest_eigenvalue_is_bounded_if_steps_do_not_converge(monkeypatch: pytest.MonkeyPatch) -> None:
