@@ -78,23 +78,28 @@ class _Quadratic:
 
     def hessian(self, v: Array) -> Array:
         """Return the Hessian times columns v."""
-        product = self.operator.H @ (self.operator @ v)
-        if self.damping:
-            product = product + self.damping**2 * (v if self.penalty is None else self.penalty.H @ (self.penalty @ v))
-        return np.asarray(product)
+        return self._with_penalty(self.operator.H @ (self.operator @ v), v)
 
     def gradient(self, x: Array) -> Array:
         """Return the gradient at x."""
-        result = self.operator.H @ (self.operator @ x - self.y)
+        return self._with_penalty(self.operator.H @ (self.operator @ x - self.y), x)
+
+    def _with_penalty(self, product: Array, x: Array) -> Array:
         if self.damping:
-            result = result + self.damping**2 * (x if self.penalty is None else self.penalty.H @ (self.penalty @ x))
-        return np.asarray(result)
+            product = product + self.damping**2 * (x if self.penalty is None else self.penalty.H @ (self.penalty @ x))
+        return np.asarray(product)
 
     def objective(self, x: Array) -> tuple[float, float]:
         """Return the objective and the norm of the residual."""
         misfit = float(np.linalg.norm(self.operator @ x - self.y))
-        size = float(np.linalg.norm(x if self.penalty is None else self.penalty @ x)) if self.damping else 0.0
-        return misfit**2 + (self.damping * size) ** 2, misfit
+        return misfit**2 + self.penalised(x), misfit
+
+    def penalised(self, x: Array) -> float:
+        """Return the part of the objective that is due to the penalty."""
+        if not self.damping:
+            return 0.0
+        size = float(np.linalg.norm(x if self.penalty is None else self.penalty @ x))
+        return (self.damping * size) ** 2
 
     def optimality(self, x: Array) -> float:
         """Return the norm of the projected gradient."""
@@ -172,16 +177,8 @@ def _mprgp(
             free = direction = np.where(x > 0, gradient, 0)
         # x'Hx = x'(gradient + right), so that the objective takes no further product.
         objective = float(np.vdot(x, gradient - right)) + constant
-        weight = _penalised(problem, x)
-        log.add(objective, float(np.sqrt(max(objective - weight, 0.0))), level / first)
+        log.add(objective, float(np.sqrt(max(objective - problem.penalised(x), 0.0))), level / first)
     return x, done
-
-
-def _penalised(problem: _Quadratic, x: Array) -> float:
-    if not problem.damping:
-        return 0.0
-    size = float(np.linalg.norm(x if problem.penalty is None else problem.penalty @ x))
-    return (problem.damping * size) ** 2
 
 
 def _projected_step(
