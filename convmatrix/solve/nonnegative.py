@@ -31,7 +31,8 @@ def nonnegative_least_squares(
     log: IterationLog,
     penalty: Any = None,
     start: Array | None = None,
-    norm_bound: Callable[[], float] | None = None,
+    *,
+    norm_bound: Callable[[], float],
 ) -> Iterate:
     r"""Minimise :math:`\|A x - y\|^2 + \lambda^2 \|L x\|^2` over all real :math:`x \ge 0`.
 
@@ -39,7 +40,8 @@ def nonnegative_least_squares(
     on the entries that are positive, with a projected gradient step where an entry would become negative (modified
     proportioning with reduced gradient projections, MPRGP). Iterations end with the Karush-Kuhn-Tucker conditions: the
     norm of the projected gradient, which is the gradient where x is positive and its negative part where x is zero, is
-    ``tol`` times the norm of the gradient at x = 0.
+    ``tol`` times the norm of the gradient at x = 0. The first step is that of ``norm_bound()``, a bound on the norm of
+    the Hessian; steps that are too long are shortened.
 
     References
     ----------
@@ -59,7 +61,7 @@ def nonnegative_least_squares(
             level = problem.optimality(x) / first
             log.add(*problem.objective(x), level)
             return Iterate(x, 1, level)
-    bound = norm_bound() if norm_bound is not None else problem.estimated_norm()
+    bound = norm_bound()
     x = np.zeros((operator.shape[1], y.shape[1])) if start is None else np.maximum(start.real, 0)
     done = 0
     for _ in range(_RESTARTS):  # the gradient updated in each step drifts from that of x
@@ -105,18 +107,6 @@ class _Quadratic:
         """Return the norm of the projected gradient."""
         gradient = self.gradient(x)
         return float(np.linalg.norm(np.where(x > 0, gradient, np.minimum(gradient, 0))))
-
-    def estimated_norm(self) -> float:
-        """Return an estimate of the norm of the Hessian, by power iteration; steps that are too long are shortened."""
-        v = np.random.default_rng(0).standard_normal((self.operator.shape[1], 1))
-        size = 0.0
-        for _ in range(20):
-            v = self.hessian(v)
-            size = float(np.linalg.norm(v))
-            if size == 0:
-                break
-            v /= size
-        return size
 
 
 def _active_set(problem: _Quadratic) -> Array | None:
