@@ -9,10 +9,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.conformance.layer_cases import LayerCase
+from convmatrix.conformance.layer_cases import LayerCase, simplest_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
 
@@ -33,23 +33,8 @@ def plain_case(input_shape: Sequence[int], kernel_shape: Sequence[int], **option
     >>> print(plain_case((4, 4), (2, 2), stride=(2, 1)))
     input 1x1x4x4, kernel 1x1x2x2, stride=(2, 1), float64
     """
-    n_axes = len(input_shape)
-    simple: dict[str, Any] = {
-        "call": "conv",
-        "batch": 1,
-        "in_channels": 1,
-        "out_channels": 1,
-        "stride": (1,) * n_axes,
-        "dilation": (1,) * n_axes,
-        "padding": "valid",
-        "boundary": ("zero",) * n_axes,
-        "groups": 1,
-        "output_padding": (0,) * n_axes,
-        "transposed": False,
-        "flip": False,
-        "bias": False,
-        "dtype": "float64",
-    }
+    simple: dict[str, Any] = {"call": "conv", "padding": "valid", "transposed": False, "dtype": "float64"}
+    simple |= simplest_options(len(input_shape))
     return LayerCase(input_shape=tuple(input_shape), kernel_shape=tuple(kernel_shape), **simple | options)
 
 
@@ -105,8 +90,7 @@ class _Draft:
         if self.has("output_padding") and self.transposed and self.one_in(2):
             self.extra_outputs = [self.integer(0, self.most_extra(axis)) for axis in range(n)]
         if self.one_in(2):
-            twist: Callable[[int], None] = self.one_of(_TWISTS).__get__(self)
-            twist(self.integer(0, n - 1))
+            self.one_of(_TWISTS)(self, self.integer(0, n - 1))
 
     # --- draws -------------------------------------------------------------------------------------------------------
 

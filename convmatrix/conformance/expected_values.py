@@ -40,15 +40,13 @@ SIGNIFICANT_BITS: Final = {
 }
 """Integers up to 2**bits have no gaps in a type (those of signed integers end there)."""
 
-RESULTS: Final = ("y", "dx", "dw", "db")
-"""The results of a call: output, and gradients with respect to the input, the weights and the bias."""
-
-_NAMES: Final = {"y": "the output", "dx": "the input gradient", "dw": "the weight gradient", "db": "the bias gradient"}
-
-
-def result_name(result: str) -> str:
-    """Return what one of `RESULTS` is called in a sentence."""
-    return _NAMES[result]
+RESULTS: Final = {
+    "y": "the output",
+    "dx": "the input gradient",
+    "dw": "the weight gradient",
+    "db": "the bias gradient",
+}
+"""The results of a call, and what they are called in a sentence."""
 
 
 @dataclass(frozen=True)

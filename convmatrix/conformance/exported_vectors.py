@@ -18,7 +18,7 @@ from convmatrix.atomic import atomic_folder, atomic_write
 from convmatrix.boundary import BOUNDARIES
 from convmatrix.conformance.drawing import draw_case
 from convmatrix.conformance.expected_values import draw_values, exact_results
-from convmatrix.conformance.offers import Offers
+from convmatrix.conformance.offers import LAYER_SWITCHES, Offers
 from convmatrix.conformance.onnx_target import MODEL_IMPORTS, model_lines, onnx_offers
 from convmatrix.conformance.targets import is_installed, run_statements, typed_arrays
 from convmatrix.progress import report_step, reporting
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 FORMAT: Final = "convmatrix test vectors"
 FORMAT_VERSION: Final = 1
 
-_SWITCHES: Final = frozenset(("batch", "channels", "bias", "stride", "dilation", "groups"))
-
 
 def vector_offers() -> dict[str, Offers]:
     """Return the offers from which vectors are drawn: those of ONNX's operators, and layers beyond them.
@@ -49,7 +47,7 @@ def vector_offers() -> dict[str, Offers]:
     return {
         **onnx_offers(("float32",)),
         "any boundary": Offers(
-            switches=_SWITCHES,
+            switches=LAYER_SWITCHES,
             paddings=paddings,
             boundaries=BOUNDARIES,
             mixed=True,
@@ -57,7 +55,7 @@ def vector_offers() -> dict[str, Offers]:
             dtypes=("float32",),
         ),
         "any transposed": Offers(
-            switches=_SWITCHES | {"output_padding"},
+            switches=LAYER_SWITCHES | {"output_padding"},
             paddings=paddings,
             boundaries=BOUNDARIES,
             flips=(False, True),

@@ -14,7 +14,6 @@ from convmatrix.conformance.expected_values import (
     SIGNIFICANT_BITS,
     exact_results,
     magnitudes,
-    result_name,
 )
 from convmatrix.conformance.rounding import ROUNDINGS, allowed_error
 from convmatrix.conformance.targets import ChangedArgumentError, RefusedCaseError, without_numbers
@@ -108,10 +107,10 @@ def compare(
     """
     exact = exact_results(case, values)
     allowed = None
-    for name in RESULTS:
+    for name, what in RESULTS.items():
         if name not in results:
             continue
-        expected, what = exact[name], result_name(name)
+        expected = exact[name]
         try:
             got = _numbers(results[name])
         except Exception as error:
@@ -181,8 +180,8 @@ def _hint(case: LayerCase, values: LayerValues, name: str, got: Array, expected:
 
 
 def _place(name: str, at: tuple[int, ...]) -> str:
-    names: dict[str, tuple[str, ...]] = {"y": ("sample", "channel"), "dx": ("sample", "channel")}
-    named = names.get(name, ("kernel", "channel") if name == "dw" else ("channel",))
+    first = "kernel" if name == "dw" else "sample"
+    named = ("channel",) if name == "db" else (first, "channel")
     parts = [f"{word} {index}" for word, index in zip(named, at, strict=False)]
     rest = at[len(named) :]
     if rest:

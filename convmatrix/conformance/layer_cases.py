@@ -110,19 +110,7 @@ class LayerCase:
 
     def plain_fields(self) -> tuple[str, ...]:
         """Return the names of the options that are not at their simplest values, which say what a failure needs."""
-        simplest: dict[str, Any] = {
-            "batch": 1,
-            "in_channels": 1,
-            "out_channels": 1,
-            "stride": (1,) * self.n_axes,
-            "dilation": (1,) * self.n_axes,
-            "boundary": ("zero",) * self.n_axes,
-            "groups": 1,
-            "output_padding": (0,) * self.n_axes,
-            "flip": False,
-            "bias": False,
-        }
-        names = [name for name, value in simplest.items() if getattr(self, name) != value]
+        names = [name for name, value in simplest_options(self.n_axes).items() if getattr(self, name) != value]
         if isinstance(self.padding, str):
             names += [f"padding={self.padding}"] * (self.padding != "valid")
         elif any(map(any, self.padding)):
@@ -145,6 +133,22 @@ class LayerCase:
         parts.append(self.dtype)
         parts += [f"{name} {value}" for name, value in self.settings]
         return ", ".join(parts)
+
+
+def simplest_options(n_axes: int) -> dict[str, Any]:
+    """Return the simplest value of every option that a layer need not have, except for the padding."""
+    return {
+        "batch": 1,
+        "in_channels": 1,
+        "out_channels": 1,
+        "stride": (1,) * n_axes,
+        "dilation": (1,) * n_axes,
+        "boundary": ("zero",) * n_axes,
+        "groups": 1,
+        "output_padding": (0,) * n_axes,
+        "flip": False,
+        "bias": False,
+    }
 
 
 def _sizes(*shape: int) -> str:

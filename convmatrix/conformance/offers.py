@@ -18,6 +18,9 @@ PADDING_KINDS: Final = ("valid", "same", "same_lower", "full", "even", "pairs", 
 SWITCHES: Final = ("batch", "channels", "bias", "stride", "dilation", "groups", "output_padding")
 """Options that a call has or has not."""
 
+LAYER_SWITCHES: Final = frozenset(SWITCHES) - {"output_padding"}
+"""The switches of a layer that is not transposed."""
+
 _CHOICES: Final[dict[str, tuple[Any, ...]]] = {
     "padding": ("valid", "even", "pairs"),
     "boundary": BOUNDARIES,
@@ -140,12 +143,12 @@ def declared_offers(options: Iterable[str] | Mapping[str, Any]) -> Offers:
             switches.add(name)
         elif name in _CHOICES:
             listed = (values,) if isinstance(values, str | int) else tuple(_CHOICES[name] if values is None else values)
+            choice = ", ".join(map(str, _ALLOWED[name]))
             for value in listed:
                 if value not in _ALLOWED[name]:
-                    choice = ", ".join(map(str, _ALLOWED[name]))
                     raise ValueError(f"options: {name} has no value {value!r}; choose from {choice}")
             if not listed:
-                raise ValueError(f"options: {name} has no values; choose from {', '.join(map(str, _ALLOWED[name]))}")
+                raise ValueError(f"options: {name} has no values; choose from {choice}")
             chosen[name] = listed
         else:
             names = (*SWITCHES, *_CHOICES)

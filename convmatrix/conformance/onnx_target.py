@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.boundary import BOUNDARIES
-from convmatrix.conformance.offers import Offers
+from convmatrix.conformance.offers import LAYER_SWITCHES, Offers
 from convmatrix.conformance.targets import TargetCall, TargetLibrary, call_text, load_package, unless
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ _MODES: Final[dict[Boundary, str]] = {
     "circular": "wrap",
 }
 _WORDS: Final = {"valid": "VALID", "same": "SAME_UPPER", "same_lower": "SAME_LOWER"}
-_SWITCHES: Final = frozenset(("batch", "channels", "bias", "stride", "dilation", "groups"))
 MODEL_IMPORTS: Final = "import numpy as np\nimport onnx\nfrom onnx import helper\n"
 _RUN_REFERENCE: Final = 'ReferenceEvaluator(model).run(None, {"x": x, "w": w, **({} if b is None else {"b": b})})'
 
@@ -36,7 +35,7 @@ def onnx_offers(
     def offers(paddings: tuple[str, ...], boundaries: tuple[Boundary, ...], transposed: bool = False) -> Offers:
         return Offers(
             axes=axes,
-            switches=_SWITCHES | ({"output_padding"} if transposed else set()),
+            switches=LAYER_SWITCHES | ({"output_padding"} if transposed else set()),
             paddings=paddings,
             boundaries=tuple(boundary for boundary in BOUNDARIES if boundary in boundaries),
             transposed=(transposed,),

@@ -83,11 +83,8 @@ def _array_lines(case: LayerCase, values: LayerValues, statements: str) -> list[
 
 def _literal(array: Array, dtype: Any) -> str:
     """Return an array as text; few long lines rather than many."""
+    flat = array.size > 12 or array.size == 0
     whole = array.astype(np.int64)
-    nested = f"np.array({whole.tolist()}"
-    if array.size > 12 or array.size == 0:
-        nested = f"np.array({whole.reshape(-1).tolist()}"
-        shape = f".reshape({array.shape})"
-    else:
-        shape = ""
-    return nested + (f', dtype="{dtype}")' if dtype is not None else ")") + shape
+    numbers = (whole.reshape(-1) if flat else whole).tolist()
+    typed = "" if dtype is None else f', dtype="{dtype}"'
+    return f"np.array({numbers}{typed})" + (f".reshape({array.shape})" if flat else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from convmatrix.conformance.offers import Offers
+from convmatrix.conformance.offers import LAYER_SWITCHES, Offers
 from convmatrix.conformance.targets import TargetCall, TargetLibrary, call_text, load_package, unless
 
 if TYPE_CHECKING:
@@ -19,7 +19,6 @@ _MODES: Final[dict[Boundary, str]] = {
     "circular": "circular",
 }
 _IMPORTS: Final = "import numpy as np\nimport torch\nimport torch.nn.functional as F\n"
-_SWITCHES: Final = frozenset(("batch", "channels", "bias", "stride", "dilation", "groups"))
 _EXTRAS: Final = {
     "memory": ("contiguous", "channels_last"),
     "engine": ("default", "native"),
@@ -44,7 +43,7 @@ def torch_target() -> TargetLibrary:
     ) -> Offers:
         return Offers(
             axes=(2, 1, 2, 3),
-            switches=_SWITCHES | ({"output_padding"} if transposed else set()),
+            switches=LAYER_SWITCHES | ({"output_padding"} if transposed else set()),
             paddings=paddings,
             boundaries=boundaries,
             transposed=(transposed,),
@@ -113,14 +112,10 @@ def _statements(case: LayerCase, lines: list[str], gradients: bool) -> str:
 def _options(case: LayerCase) -> dict[str, object]:
     return {
         "stride": unless(1, case.stride),
-        "padding": unless(0, _amounts(case)),
+        "padding": unless(0, case.padding if isinstance(case.padding, str) else tuple(low for low, _ in case.padding)),
         "dilation": unless(1, case.dilation),
         "groups": unless(1, case.groups),
     }
-
-
-def _amounts(case: LayerCase) -> str | tuple[int, ...]:
-    return case.padding if isinstance(case.padding, str) else tuple(low for low, _ in case.padding)
 
 
 def _arguments(case: LayerCase) -> list[str]:
@@ -160,8 +155,7 @@ def _transposed_module(case: LayerCase) -> list[str]:
 def _of_module(case: LayerCase, name: str, **more: object) -> list[str]:
     """Return the lines that make a module, give it the weights, and call it."""
     channels = map(str, (case.in_channels, case.out_channels, case.kernel_shape))
-    bias = None if case.bias else False
-    options = {**_options(case), **more, "bias": bias}
+    options = {**_options(case), **more, "bias": None if case.bias else False}
     parts = ["{'weight': w_", *[", 'bias': b_"] * case.bias, "}"]
     return [
         "layer = " + call_text(name, *channels, **options),

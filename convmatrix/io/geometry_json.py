@@ -36,11 +36,12 @@ def layer_values(geometry: ConvGeometry, order: str) -> dict[str, Any]:
 
 def to_layer(values: Any, what: str) -> tuple[ConvGeometry, str]:
     """Return the geometry and the order that `layer_values` recorded."""
-    order = values.get("order", "C") if isinstance(values, dict) else "C"
+    order = "C"
+    if isinstance(values, dict):
+        values = values.copy()
+        order = values.pop("order", "C")
     if order not in ("C", "F"):
         raise FileFormatError(f"{what} has order={order!r:.60}, but arrays are flattened in 'C' or 'F'")
-    if isinstance(values, dict):
-        values = {name: value for name, value in values.items() if name != "order"}
     return from_values(values, what), order
 
 

@@ -150,7 +150,6 @@ def stopped_conjugate_gradients(
     states = _steps(operator, y, 0.0, None, np.zeros((operator.shape[1], y.shape[1])))
     next(states)
     chosen: int | None = None
-    exhausted = True
     for number, state in enumerate(states, start=1):
         misfits.append(float(np.linalg.norm(state.residual)))
         sizes.append(float(np.linalg.norm(state.x)))
@@ -171,10 +170,12 @@ def stopped_conjugate_gradients(
             reached = number == parameter if target is None else misfits[-1] <= target
             chosen = number if reached else None
         if chosen is not None or number >= most:
-            exhausted = False
             break
-    if chosen is None and exhausted and kept:  # the iterates do not change any more
-        chosen = {"l_curve": None, "gcv": best}.get(str(parameter), len(misfits) - 1 if target is None else None)
+    else:  # the iterates do not change any more
+        if parameter == "gcv":
+            chosen = best
+        elif not isinstance(parameter, str):
+            chosen = len(misfits) - 1
     if target is not None:
         check_reachable(misfits[-1], misfits[0], target)
     if chosen is None or not kept:

@@ -180,7 +180,7 @@ def _nonnegative(problem: ScaledProblem, unconstrained: ScaledSolution) -> Scale
             problem.log,
             L,
             unconstrained.x.real if start is None else start.x,
-            lambda: _norm(problem) ** 2 + damping**2 * _operator_norm(L, problem.rng) ** 2,
+            norm_bound=lambda: _norm(problem) ** 2 + damping**2 * _operator_norm(L, problem.rng) ** 2,
         )
         _check_converged(problem, found, "projected conjugate gradients")
         return found

@@ -14,7 +14,7 @@ import numpy as np
 from convmatrix.arrays import EPSILON
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -69,8 +69,6 @@ def corner(squares: Floats, energies: Floats, outside: float) -> float:
     NoCornerError
         If the curve is nowhere convex.
     """
-    from scipy.optimize import minimize_scalar
-
     energies = energies.ravel()
     values = np.sqrt(squares[np.isfinite(squares) & (squares > 0)])
     high = float(values.max(initial=0.0))
@@ -87,15 +85,22 @@ def corner(squares: Floats, energies: Floats, outside: float) -> float:
 
     grid = np.linspace(math.log(low), math.log(high), _GRID)
     scores = [score(logarithm) for logarithm in grid]
-    best = int(np.argmin(scores))
-    if not scores[best] < 0:
+    if not np.min(scores) < 0:
         raise NoCornerError(
             f"the L-curve has no corner for lambda from {low:.3g} to {high:.3g} (for the kernel scaled to about one): "
             "it is nowhere convex, as for blurs that are hardly ill-posed; use parameter='gcv', or a number"
         )
-    bounds = (float(grid[max(best - 1, 0)]), float(grid[min(best + 1, _GRID - 1)]))
-    found: Any = minimize_scalar(score, bounds=bounds, method="bounded", options={"xatol": 1e-8})
-    return math.exp(float(found.x) if found.fun <= scores[best] else float(grid[best]))
+    return math.exp(refined_minimum(score, grid, scores, 1e-8))
+
+
+def refined_minimum(score: Callable[[float], float], grid: Floats, scores: Sequence[float], tolerance: float) -> float:
+    """Return where a function is least, searched for between the neighbours of the best point of a grid."""
+    from scipy.optimize import minimize_scalar
+
+    best = int(np.argmin(scores))
+    bounds = (float(grid[max(best - 1, 0)]), float(grid[min(best + 1, len(grid) - 1)]))
+    found: Any = minimize_scalar(score, bounds=bounds, method="bounded", options={"xatol": tolerance})
+    return float(found.x) if found.fun <= scores[best] else float(grid[best])
 
 
 def discrete_corner(residuals: Sequence[float] | Floats, norms: Sequence[float] | Floats) -> int:

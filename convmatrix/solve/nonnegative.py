@@ -31,7 +31,8 @@ def nonnegative_least_squares(
     log: IterationLog,
     penalty: Any = None,
     start: Array | None = None,
-    norm_bound: Callable[[], float] | None = None,
+    *,
+    norm_bound: Callable[[], float],
 ) -> Iterate:
     r"""Minimise :math:`\|A x - y\|^2 + \lambda^2 \|L x\|^2` over all real :math:`x \ge 0`.
 
@@ -39,7 +40,8 @@ def nonnegative_least_squares(
     on the entries that are positive, with a projected gradient step where an entry would become negative (modified
     proportioning with reduced gradient projections, MPRGP). Iterations end with the Karush-Kuhn-Tucker conditions: the
     norm of the projected gradient, which is the gradient where x is positive and its negative part where x is zero, is
-    ``tol`` times the norm of the gradient at x = 0.
+    ``tol`` times the norm of the gradient at x = 0. The first step is that of ``norm_bound()``, a bound on the norm of
+    the Hessian; steps that are too long are shortened.
 
     References
     ----------
@@ -59,7 +61,7 @@ def nonnegative_least_squares(
             level = problem.optimality(x) / first
             log.add(*problem.objective(x), level)
             return Iterate(x, 1, level)
-    bound = norm_bound() if norm_bound is not None else problem.estimated_norm()
+    bound = norm_bound()
     x = np.zeros((operator.shape[1], y.shape[1])) if start is None else np.maximum(start.real, 0)
     done = 0
     for _ in range(_RESTARTS):  # the gradient updated in each step drifts from that of x
@@ -78,40 +80,33 @@ class _Quadratic:
 
     def hessian(self, v: Array) -> Array:
         """Return the Hessian times columns v."""
-        product = self.operator.H @ (self.operator @ v)
-        if self.damping:
-            product = product + self.damping**2 * (v if self.penalty is None else self.penalty.H @ (self.penalty @ v))
-        return np.asarray(product)
+        return self._with_penalty(self.operator.H @ (self.operator @ v), v)
 
     def gradient(self, x: Array) -> Array:
         """Return the gradient at x."""
-        result = self.operator.H @ (self.operator @ x - self.y)
+        return self._with_penalty(self.operator.H @ (self.operator @ x - self.y), x)
+
+    def _with_penalty(self, product: Array, x: Array) -> Array:
         if self.damping:
-            result = result + self.damping**2 * (x if self.penalty is None else self.penalty.H @ (self.penalty @ x))
-        return np.asarray(result)
+            product = product + self.damping**2 * (x if self.penalty is None else self.penalty.H @ (self.penalty @ x))
+        return np.asarray(product)
 
     def objective(self, x: Array) -> tuple[float, float]:
         """Return the objective and the norm of the residual."""
         misfit = float(np.linalg.norm(self.operator @ x - self.y))
-        size = float(np.linalg.norm(x if self.penalty is None else self.penalty @ x)) if self.damping else 0.0
-        return misfit**2 + (self.damping * size) ** 2, misfit
+        return misfit**2 + self.penalised(x), misfit
+
+    def penalised(self, x: Array) -> float:
+        """Return the part of the objective that is due to the penalty."""
+        if not self.damping:
+            return 0.0
+        size = float(np.linalg.norm(x if self.penalty is None else self.penalty @ x))
+        return (self.damping * size) ** 2
 
     def optimality(self, x: Array) -> float:
         """Return the norm of the projected gradient."""
         gradient = self.gradient(x)
         return float(np.linalg.norm(np.where(x > 0, gradient, np.minimum(gradient, 0))))
-
-    def estimated_norm(self) -> float:
-        """Return an estimate of the norm of the Hessian, by power iteration; steps that are too long are shortened."""
-        v = np.random.default_rng(0).standard_normal((self.operator.shape[1], 1))
-        size = 0.0
-        for _ in range(20):
-            v = self.hessian(v)
-            size = float(np.linalg.norm(v))
-            if size == 0:
-                break
-            v /= size
-        return size
 
 
 def _active_set(problem: _Quadratic) -> Array | None:
@@ -172,16 +167,8 @@ def _mprgp(
             free = direction = np.where(x > 0, gradient, 0)
         # x'Hx = x'(gradient + right), so that the objective takes no further product.
         objective = float(np.vdot(x, gradient - right)) + constant
-        weight = _penalised(problem, x)
-        log.add(objective, float(np.sqrt(max(objective - weight, 0.0))), level / first)
+        log.add(objective, float(np.sqrt(max(objective - problem.penalised(x), 0.0))), level / first)
     return x, done
-
-
-def _penalised(problem: _Quadratic, x: Array) -> float:
-    if not problem.damping:
-        return 0.0
-    size = float(np.linalg.norm(x if problem.penalty is None else problem.penalty @ x))
-    return (problem.damping * size) ** 2
 
 
 def _projected_step(

@@ -203,12 +203,11 @@ def _convolution(kernel: Any, options: dict[str, Any], geometry: ConvGeometry) -
     if np.ndim(kernel) != len(geometry.input_shape):
         layer = read_layer(kernel, (geometry.in_channels, *geometry.input_shape), **options)
         return Penalty("convolution", ConvOperator(layer.weights, layer.geometry))
-    one = read_layer(kernel, geometry.input_shape, **options)
+    one = every = read_layer(kernel, geometry.input_shape, **options)
     channels = geometry.in_channels
-    if channels == 1:
-        return Penalty("convolution", ConvOperator(one.weights, one.geometry), None if one.geometry.transposed else one)
-    repeated = np.repeat(np.asarray(kernel)[None, None], channels, axis=0)
-    every = read_layer(repeated, (channels, *geometry.input_shape), groups=channels, **options)
+    if channels > 1:
+        repeated = np.repeat(np.asarray(kernel)[None, None], channels, axis=0)
+        every = read_layer(repeated, (channels, *geometry.input_shape), groups=channels, **options)
     return Penalty("convolution", ConvOperator(every.weights, every.geometry), None if one.geometry.transposed else one)
 
 

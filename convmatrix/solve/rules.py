@@ -11,7 +11,7 @@ import numpy as np
 
 from convmatrix.arrays import EPSILON
 from convmatrix.solve.bidiagonalisation import Bidiagonalisation
-from convmatrix.solve.l_curve import NoCornerError, corner, discrete_corner
+from convmatrix.solve.l_curve import NoCornerError, corner, discrete_corner, refined_minimum
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -192,19 +192,13 @@ def continuous_choice(spectrum: Spectrum, rule: str, target: float | None) -> fl
 
 def cross_validated(spectrum: Spectrum) -> float:
     r"""Return the damping that minimises :math:`\|A x - y\|^2 / (m - \sum \varphi)^2`."""
-    from scipy.optimize import minimize_scalar
 
     def score(logarithm: float) -> float:
         misfit, freedom = spectrum.misfit_and_freedom(math.exp(logarithm))
         return math.log(max(misfit, 1e-300) / freedom)
 
-    low, high = _range(spectrum)
-    grid = np.linspace(low, high, _GRID)
-    scores = [score(logarithm) for logarithm in grid]
-    best = int(np.argmin(scores))
-    bounds = (float(grid[max(best - 1, 0)]), float(grid[min(best + 1, _GRID - 1)]))
-    found: Any = minimize_scalar(score, bounds=bounds, method="bounded", options={"xatol": 1e-6})
-    return math.exp(float(found.x) if found.fun <= scores[best] else float(grid[best]))
+    grid = np.linspace(*_range(spectrum), _GRID)
+    return math.exp(refined_minimum(score, grid, [score(logarithm) for logarithm in grid], 1e-6))
 
 
 def _range(spectrum: Spectrum) -> tuple[float, float]:
