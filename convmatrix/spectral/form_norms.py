@@ -18,7 +18,6 @@ from convmatrix.spectral import linear_maps
 from convmatrix.spectral.blocks import WeightedLayer
 from convmatrix.spectral.bounds import norm_bounds
 from convmatrix.spectral.lanczos import largest_singular
-from convmatrix.spectral.linear_maps import Form
 from convmatrix.spectral.norm_certificates import BandCertifier
 from convmatrix.spectral.upward import added, root_of_squares, scaled, times, unscaled, up
 
@@ -27,11 +26,13 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
+    from convmatrix.spectral.linear_maps import Form
 
 _MOST_DENSE: Final = 1024  # rows or columns of a matrix that is decomposed
 _MOST_GRAM: Final = 3e7  # products that are added for A A^T
 _MOST_BAND_WORK: Final = 1e10
 _SHARES: Final = (1e-6, 1e-4, 1e-2)  # distances from the largest singular value found at which a proof is attempted
+
 
 def upper_norm(weight: Array, geometry: ConvGeometry) -> float:
     """Return an upper bound on the norm of a layer: from its matrix if it is small, and otherwise of `norm_bounds`.
