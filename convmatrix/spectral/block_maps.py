@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from convmatrix.spectral.blocks import multiplicities
 from convmatrix.weights import group_weights, ungroup_weights
 
 if TYPE_CHECKING:
@@ -45,15 +46,7 @@ class BlockMap:
     @cached_property
     def counts(self) -> NDArray[np.int64]:
         """How often the block of each frequency counts: those of -f are conjugates for real weights."""
-        shape = tuple(axis.n_frequencies for axis in self.axes)
-        counts = np.ones(shape, dtype=np.int64)
-        if self.layer.weights.dtype.kind != "c":
-            own = np.arange(counts.size).reshape(shape)
-            other = own
-            for number, axis in enumerate(self.axes):
-                other = axis.negate(other, number)
-            counts[own < other], counts[own > other] = 2, 0
-        return counts
+        return multiplicities(self.axes, real=self.layer.weights.dtype.kind != "c")
 
     @cached_property
     def grams(self) -> list[tuple[Array, Array]]:
@@ -70,9 +63,7 @@ class BlockMap:
     @property
     def block_shape(self) -> tuple[int, int]:
         """Rows and columns of a block."""
-        _, outputs, inputs = self.layer.channels
-        rows = outputs * math.prod(axis.output_phases for axis in self.axes)
-        return rows, inputs * math.prod(axis.input_phases for axis in self.axes)
+        return self.layer.block_shape(self.axes)
 
     @property
     def work(self) -> float:

@@ -80,6 +80,12 @@ class WeightedLayer:
         groups, outputs, inputs = self.grouped.shape[n : n + 3]
         return groups, outputs, inputs
 
+    def block_shape(self, axes: Sequence[AxisTransform]) -> tuple[int, int]:
+        """Return the number of rows and columns of a block under given transforms of the axes."""
+        _, outputs, inputs = self.channels
+        rows = outputs * math.prod(axis.output_phases for axis in axes)
+        return rows, inputs * math.prod(axis.input_phases for axis in axes)
+
     @cached_property
     def transform_names(self) -> tuple[TransformName, ...]:
         """The transform that diagonalises each axis, or ``"dense"``."""
@@ -188,24 +194,12 @@ class Blocks:
 
     def negate(self, array: Array) -> Array:
         """Return an array of shape (*frequencies, ...) with frequency -f in place of f."""
-        for number, axis in enumerate(self.axes):
-            array = axis.negate(array, number)
-        return array
+        return _negated(self.axes, array)
 
     @cached_property
     def multiplicity(self) -> NDArray[np.int64]:
-        """How often the block of each frequency is counted, shape `shape`.
-
-        With real weights the block at -f is the conjugate of the one at f, so one of them counts twice and the other
-        not at all.
-        """
-        counts = np.ones(self.shape, dtype=np.int64)
-        if self.taps.dtype.kind != "c":
-            own = np.arange(counts.size).reshape(self.shape)
-            other = self.negate(own)
-            counts[own < other] = 2
-            counts[own > other] = 0
-        return counts
+        """How often the block of each frequency is counted, shape `shape`; see `multiplicities`."""
+        return multiplicities(self.axes, real=self.taps.dtype.kind != "c")
 
     @cached_property
     def _transformed(self) -> Array:
@@ -336,6 +330,28 @@ class Blocks:
         return Blocks(tuple(axis.distinct() for axis in self.axes), self.taps[..., rows[:, None], columns])
 
 
+def multiplicities(axes: Sequence[AxisTransform], *, real: bool) -> NDArray[np.int64]:
+    """Return how often the block of each frequency is counted.
+
+    With real weights the block at -f is the conjugate of the one at f, so one of them counts twice and the other
+    not at all.
+    """
+    counts = np.ones([axis.n_frequencies for axis in axes], dtype=np.int64)
+    if real:
+        own = np.arange(counts.size).reshape(counts.shape)
+        other = _negated(axes, own)
+        counts[own < other] = 2
+        counts[own > other] = 0
+    return counts
+
+
+def _negated(axes: Sequence[AxisTransform], array: Array) -> Array:
+    """Return an array of shape (*frequencies, ...) with frequency -f in place of f."""
+    for number, axis in enumerate(axes):
+        array = axis.negate(array, number)
+    return array
+
+
 def _chunks_here(blocks: Blocks, function: Callable[..., Any], chunks: list[NDArray[np.int64]]) -> list[list[Any]]:
     """Return the results of each chunk, computed in this process one after another."""
     found = []
@@ -356,8 +372,7 @@ def layer_blocks(layer: WeightedLayer, axes: Sequence[AxisTransform] | None = No
     axes = layer.transforms() if axes is None else axes
     n = len(axes)
     groups, outputs, inputs = layer.channels
-    rows = outputs * math.prod(axis.output_phases for axis in axes)
-    columns = inputs * math.prod(axis.input_phases for axis in axes)
+    rows, columns = layer.block_shape(axes)
     needed = 2 * math.prod(axis.n_shifts for axis in axes) * groups * rows * columns * layer.grouped.itemsize
     if needed >= memory.NEGLIGIBLE:
         memory.require(

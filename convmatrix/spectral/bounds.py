@@ -321,15 +321,9 @@ def ring_bound(layer: WeightedLayer, axes: list[AxisTransform]) -> float:
     return (value + error) * factor * (1 + 8 * EPSILON * len(axes))
 
 
-def _block_shape(layer: WeightedLayer, axes: list[AxisTransform]) -> tuple[int, int]:
-    _, outputs, inputs = layer.channels
-    rows = outputs * math.prod(axis.output_phases for axis in axes)
-    return rows, inputs * math.prod(axis.input_phases for axis in axes)
-
-
 def _block_work(layer: WeightedLayer, axes: list[AxisTransform]) -> float:
     """Return the approximate number of multiplications for the norm of the blocks of one frequency."""
-    small, large = sorted(map(float, _block_shape(layer, axes)))
+    small, large = sorted(map(float, layer.block_shape(axes)))
     return layer.channels[0] * small * small * (large + small)  # a Gram matrix, a factorisation and some powers
 
 
@@ -340,7 +334,7 @@ def _ring_norm(
 
     Unless it is wanted up to the rounding of the blocks, their Gram matrices may take their place.
     """
-    rows, columns = _block_shape(layer, axes)
+    rows, columns = layer.block_shape(axes)
     if min(rows, columns) > _MOST_BLOCK or rows * columns * math.prod(axis.n_shifts for axis in axes) > 2**27:
         return math.inf, 0.0
     if _block_work(layer, axes) * math.prod(axis.n_frequencies for axis in axes) > most_work:

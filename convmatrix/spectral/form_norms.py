@@ -18,22 +18,20 @@ from convmatrix.spectral import linear_maps
 from convmatrix.spectral.blocks import WeightedLayer
 from convmatrix.spectral.bounds import norm_bounds
 from convmatrix.spectral.lanczos import largest_singular
-from convmatrix.spectral.linear_maps import Form
 from convmatrix.spectral.norm_certificates import BandCertifier
 from convmatrix.spectral.upward import added, root_of_squares, scaled, times, unscaled, up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
+    from convmatrix.spectral.linear_maps import Form
 
 _MOST_DENSE: Final = 1024  # rows or columns of a matrix that is decomposed
 _MOST_GRAM: Final = 3e7  # products that are added for A A^T
 _MOST_BAND_WORK: Final = 1e10
 _SHARES: Final = (1e-6, 1e-4, 1e-2)  # distances from the largest singular value found at which a proof is attempted
-
-FormThunk = Callable[[], Form | None]
 
 
 def upper_norm(weight: Array, geometry: ConvGeometry) -> float:
@@ -135,7 +133,7 @@ class LinearMap:
     names: tuple[str, ...]
     compact: Form | None
     parts: Callable[[], float]
-    build: FormThunk
+    build: Callable[[], Form | None]
     folded: bool = False
     loose: bool = False
     segments: tuple[LinearMap, ...] = ()
@@ -276,27 +274,20 @@ def chain(after: LinearMap, before: LinearMap) -> LinearMap:
 
 def summed(maps: Sequence[LinearMap]) -> LinearMap:
     """Return the sum of maps between the same samples."""
-    if len(maps) == 1:
-        return maps[0]
-    compact = [linear.compact for linear in maps if linear.compact is not None]
-
-    def build() -> Form | None:
-        forms = [linear.matrix for linear in maps]
-        whole = [form for form in forms if form is not None]
-        return linear_maps.total(whole) if len(whole) == len(forms) else None
-
-    return LinearMap(
-        tuple(dict.fromkeys(name for linear in maps for name in linear.names)),
-        linear_maps.total(compact) if len(compact) == len(maps) else None,
-        lambda: added(linear.of_parts for linear in maps),
-        build,
-        loose=any(linear.loose for linear in maps),
-        made_of=tuple(maps),
-    )
+    return _combined(maps, linear_maps.total, added)
 
 
 def side_by_side(maps: Sequence[LinearMap], axis: int = 0) -> LinearMap:
     """Return the map to the outputs of several maps, one after the other along an axis of the sample."""
+    return _combined(maps, lambda forms: linear_maps.stacked(forms, axis), root_of_squares)
+
+
+def _combined(
+    maps: Sequence[LinearMap],
+    combine: Callable[[Sequence[Form]], Form | None],
+    bound: Callable[[Iterable[float]], float],
+) -> LinearMap:
+    """Return the map whose forms ``combine`` makes from those of several maps, with a bound from their bounds."""
     if len(maps) == 1:
         return maps[0]
     compact = [linear.compact for linear in maps if linear.compact is not None]
@@ -304,12 +295,12 @@ def side_by_side(maps: Sequence[LinearMap], axis: int = 0) -> LinearMap:
     def build() -> Form | None:
         forms = [linear.matrix for linear in maps]
         whole = [form for form in forms if form is not None]
-        return linear_maps.stacked(whole, axis) if len(whole) == len(forms) else None
+        return combine(whole) if len(whole) == len(forms) else None
 
     return LinearMap(
         tuple(dict.fromkeys(name for linear in maps for name in linear.names)),
-        linear_maps.stacked(compact, axis) if len(compact) == len(maps) else None,
-        lambda: root_of_squares(linear.of_parts for linear in maps),
+        combine(compact) if len(compact) == len(maps) else None,
+        lambda: bound(linear.of_parts for linear in maps),
         build,
         loose=any(linear.loose for linear in maps),
         made_of=tuple(maps),

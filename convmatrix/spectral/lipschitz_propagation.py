@@ -154,12 +154,10 @@ class LipschitzPropagation:
     # --- linear nodes ------------------------------------------------------------------------------------------------
 
     def _add_linear(self, node: Node) -> None:
-        inputs = [self.parts[source] for source in node.inputs]
         if isinstance(node.operation, Addition | Concatenation):
-            self.parts[node.name] = joined(node, inputs)
+            self.parts[node.name] = joined(node, [self.parts[source] for source in node.inputs])
         else:
-            own = node_map(node, self.norms)
-            self.parts[node.name] = {source: chain(own, linear) for source, linear in inputs[0].items()}
+            self.parts[node.name] = self._chained(node_map(node, self.norms), node.inputs[0])
         try:
             if len(self.parts[node.name]) > (_MOST_SPLIT_SOURCES if self.split else _MOST_SOURCES):
                 value = self.best(node.name)
@@ -241,8 +239,7 @@ class LipschitzPropagation:
         low, high = (np.broadcast_to(end, shape) for end in (low, high))
         most = np.maximum(abs(low), abs(high))
         if (low == high).all():
-            stable = diagonal_map(node.name, low)
-            self.parts[node.name] = {name: chain(stable, linear) for name, linear in self.parts[source].items()}
+            self.parts[node.name] = self._chained(diagonal_map(node.name, low), source)
             forward = times(float(most.max()), self.best(source))
             value, how = self._region(self.parts[node.name])
             self._best[node.name], self.how[node.name] = min((forward, "stable slopes"), (value, how))
@@ -265,6 +262,7 @@ class LipschitzPropagation:
             self._make_source(node, self._best[node.name], self.how[node.name], most > 0)
 
     def _chained(self, after: LinearMap, source: str) -> Parts:
+        """Return the maps to a node that applies a map to the value of another one."""
         return {name: chain(after, linear) for name, linear in self.parts[source].items()}
 
     def _scaled(self, node: Node, source: str, factors: Array) -> Found:
@@ -282,12 +280,11 @@ class LipschitzPropagation:
         operation, box = node.operation, self.box.get(node.inputs[0])
         if isinstance(operation, ParametricReLU):
             slope = np.broadcast_to(spread(operation.slope, node.output_shape), node.output_shape).astype(np.float64)
+            least, most = np.minimum(slope, 1.0), np.maximum(slope, 1.0)
             if box is None:
-                return np.minimum(slope, 1.0), np.maximum(slope, 1.0)
-            return (
-                np.where(box[0] >= 0, 1.0, np.where(box[1] <= 0, slope, np.minimum(slope, 1.0))),
-                np.where(box[0] >= 0, 1.0, np.where(box[1] <= 0, slope, np.maximum(slope, 1.0))),
-            )
+                return least, most
+            on, off = box[0] >= 0, box[1] <= 0
+            return np.where(on, 1.0, np.where(off, slope, least)), np.where(on, 1.0, np.where(off, slope, most))
         if not isinstance(operation, Elementwise):
             raise NoBoundError(f"{node.kind} has no slopes")
         known = operation.known

@@ -214,7 +214,7 @@ def _slice_norm(
 ) -> float:
     """Return a bound on the norm of a piece of a slice, which may be loose because its share is small."""
     transforms = [piece.transform for piece in pieces]
-    rows, columns = _block_shape(layer, transforms)
+    rows, columns = layer.block_shape(transforms)
     if min(rows, columns) <= _MOST_GRAM:
         blocks = layer_blocks(layer, transforms)
         found = blocks.map(lambda stack, _: float(gram_bounds(stack.reshape(-1, *stack.shape[-2:]), 3).max()))
@@ -225,12 +225,6 @@ def _slice_norm(
             cut = ring_cut(axis)
             transforms[number], factor = cut.pieces[0].transform, factor * cut.factor
     return ring_norm(transforms) * factor
-
-
-def _block_shape(layer: WeightedLayer, axes: Sequence[AxisTransform]) -> tuple[int, int]:
-    _, outputs, inputs = layer.channels
-    rows = outputs * math.prod(axis.output_phases for axis in axes)
-    return rows, inputs * math.prod(axis.input_phases for axis in axes)
 
 
 def _best_plan(layer: WeightedLayer) -> list[AxisCut] | None:

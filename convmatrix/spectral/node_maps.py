@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -119,7 +120,7 @@ def node_map(node: Node, norms: Norms) -> LinearMap:
         matrix.sum_duplicates()
         form = Form("matrix", matrix, shape, node.output_shape)
         # Averages and interpolations are stored with a few roundings per entry.
-        return Form("matrix", matrix, shape, node.output_shape, error=8 * EPSILON * form.moduli)
+        return replace(form, error=8 * EPSILON * form.moduli)
 
     def parts() -> float:
         try:

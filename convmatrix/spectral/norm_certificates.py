@@ -240,8 +240,7 @@ def partial_ring_bound(layer: WeightedLayer, axes: Sequence[AxisTransform]) -> f
     complex weights, an axis is no ring or its ring holds more than its samples and zeros, or the work is too large.
     """
     frequencies = math.prod(axis.n_frequencies for axis in axes)
-    rows = layer.channels[1] * math.prod(axis.output_phases for axis in axes)
-    columns = layer.channels[2] * math.prod(axis.input_phases for axis in axes)
+    rows, columns = layer.block_shape(axes)
     small = min(rows, columns)
     suits = layer.channels[0] == 1 and layer.weights.dtype.kind != "c"
     for axis, ring in zip(layer.geometry.axes, axes, strict=True):
