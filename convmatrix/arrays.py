@@ -137,7 +137,7 @@ def array(name: str, values: Any) -> NDArray[Any]:
     except ValueError as error:
         if "inhomogeneous" not in str(error):
             raise
-        raise ValueError(f"{name} is made of lists that differ in length; give every row as many entries") from None
+        raise ValueError(f"{name} is made of lists that differ in length; give each as many entries") from None
 
 
 def refuse_masked(name: str, values: Any, remedy: str = "give them values, or leave them out") -> None:

@@ -65,7 +65,7 @@ def test_point_group(capsys: pytest.CaptureFixture[str]) -> None:
         ([*LAYER, "--shift", "1,x"], 2, "--shift '1,x' is not a shift"),
         ([*LAYER, "--shift", "1,2,3"], 2, "--shift 1,2,3 has 3 entries, but the layer has 2 spatial axes"),
         ([*LAYER, "--shift", "1", "--tie", "C4"], 2, "--tie changes nothing for shifts"),
-        ([*LAYER, "--shift", "1", "--order", "F"], 2, "--order applies to matrices"),
+        ([*LAYER, "--shift", "1", "--order", "F"], 2, "--order: equivariance"),
         ([*LAYER, "--reflect", "2"], 2, "--reflect 2: the layer has 2 spatial axes"),
         (["prove", "goldbach"], 2, "theorem 'goldbach' is unknown"),
         (["prove", "circular-shft"], 2, "did you mean circular-shift?"),

@@ -69,7 +69,7 @@ def run(args: argparse.Namespace) -> int:
     """Count, and print the table."""
     from convmatrix.counts import NETWORKS, Convolution, network_counts
 
-    refuse_options(args, ("order", "rows", "random", "seed"), "has no influence on counts: drop it")
+    refuse_options(args, ("order", "rows", "random", "seed"), "counts do not depend on this; drop it")
     given = given_options(args)
     dtype = option(args, "dtype") or "float64"
     if args.network is None and not given:

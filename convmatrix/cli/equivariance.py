@@ -53,9 +53,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Decide, and print the verdict."""
-    refuse_options(
-        args, ("order", "dtype", "rows"), "applies to matrices; equivariance depends only on the layer: drop it"
-    )
+    refuse_options(args, ("order", "dtype", "rows"), "equivariance depends only on the layer; drop it")
     geometry = read_layer(args).geometry
     verdict = _decide(args, geometry)
     if args.json:

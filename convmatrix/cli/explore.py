@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from convmatrix.explore import page, save_page
 
     given = given_options(args)
-    refuse_options(args, ("rows",), "applies to matrices; the page shows the whole layer: drop it")
+    refuse_options(args, ("rows",), "the page shows the whole layer; drop it")
     if "--dtype" in given and not option(args, "random"):
         raise CommandError("--dtype applies to --random here: add --random, or drop it")
     if args.output != "-":

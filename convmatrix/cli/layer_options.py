@@ -223,10 +223,10 @@ def add_sample_shape(parser: argparse.ArgumentParser, example: str) -> None:
 
 
 def refuse_options(args: argparse.Namespace, names: tuple[str, ...], reason: str) -> None:
-    """Raise if an option was given that does not apply to a command; the reason follows its name."""
-    for name in names:
-        if hasattr(args, name):
-            raise CommandError(f"--{name} {reason}")
+    """Raise if options were given that do not apply to a command; the reason follows their names."""
+    given = [f"--{name}" for name in names if hasattr(args, name)]
+    if given:
+        raise CommandError(f"{', '.join(given)}: {reason}")
 
 
 def option(args: argparse.Namespace, name: str) -> Any:

@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    refuse_options(args, ("order", "rows"), "is for matrices; the spectrum is that of the whole layer: omit it")
+    refuse_options(args, ("order", "rows"), "the spectrum is that of the whole layer; omit it")
     if hasattr(args, "dtype") and not option(args, "random"):
         raise CommandError("--dtype is the type of --random weights here, and spectra are in double precision: omit it")
     if args.plot is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -101,7 +101,7 @@ class Elementwise(WithFactors):
 
     def __post_init__(self) -> None:
         validate.instance("name", self.name, str, "give the name of a function, such as 'relu'")
-        validate.instance("parameters", self.parameters, dict, "give a value by the name of each parameter")
+        validate.instance("parameters", self.parameters, Mapping, "give a value by the name of each parameter")
         if self.function is not None and not callable(self.function):
             raise TypeError(f"function must be a function of arrays, but is {validate.described(self.function)}")
         known = self.known

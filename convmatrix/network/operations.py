@@ -289,7 +289,7 @@ def real_array(name: str, value: Any, kinds: str = "iuf") -> Array:
     """Return a read-only array of real numbers: a copy, unless nothing can write to the given one."""
     array = validate.array(name, value)
     if array.dtype.kind not in kinds:
-        raise TypeError(f"{name} must hold real numbers, but is {validate.described(value)} of dtype {array.dtype}")
+        raise TypeError(f"{name} must hold real numbers, but is {validate.described(value)}")
     owner: Any = array if array.base is None else array.base
     fixed = isinstance(owner, np.ndarray) and owner.base is None and not owner.flags.writeable
     if array.flags.writeable or not fixed:
@@ -304,12 +304,14 @@ def entries(name: str, values: Any, n: int | None = None) -> tuple[Any, ...]:
         raise TypeError(f"{name} must be a sequence, but is {validate.described(values)}; give a tuple")
     found = tuple(values)
     if n is not None and len(found) != n:
-        raise ValueError(f"{name} has {len(found)} entries ({values!r:.60}), but needs {n}")
+        raise ValueError(f"{name} must have {n} entries, but has {len(found)}: {values!r:.60}")
     return found
 
 
 def integers(name: str, values: Any, n: int | None = None) -> tuple[int, ...]:
     """Return the entries of a sequence of integers."""
+    if isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "iu":
+        return entries(name, values.tolist(), n)
     return tuple(validate.integer(f"{name}[{place}]", value) for place, value in enumerate(entries(name, values, n)))
 
 

@@ -119,9 +119,10 @@ class Rearrangement(Operation):
             if not 0 <= axis < len(shape):
                 raise ValueError(f"axis={axis} is not an axis of a sample of shape {shape}")
             taken = self._taken(shape)
-            if not all(0 <= i < shape[axis] for i in (min(taken, default=0), max(taken, default=0))):
+            if len(taken) and not (min(taken) >= 0 and max(taken) < shape[axis]):
                 raise ValueError(
-                    f"axis={axis} of a sample of shape {shape} does not hold the indices {min(taken)} to {max(taken)}"
+                    f"the indices are from {min(taken)} to {max(taken)}, but axis={axis} of a sample of shape {shape} "
+                    f"has those from 0 to {shape[axis] - 1}"
                 )
             return (*shape[:axis], len(taken), *shape[axis + 1 :])
         if self.name == "expand":

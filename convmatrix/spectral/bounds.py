@@ -53,7 +53,7 @@ _MOST_WORK: Final = 1e10  # multiplications for the blocks of a ring, beyond whi
 _LEAST_GRAM: Final = 8  # rows or columns of blocks whose Gram matrices are computed from their shifts
 _LEAST_GRID: Final = 8  # points of the symbol per shift, which bound it up to 7% per axis
 _PERRON_STEPS: Final = 6
-_SHORT_RING: Final = 10  # frequencies of rings whose norms are rarely within 1% of the norm of a part
+_SHORT_RING: Final = 10  # frequencies of rings whose norms are rarely within 1% of the norm of a part, with stride 1
 
 
 class NormBounds(NamedTuple):
@@ -157,9 +157,9 @@ def norm_bounds(
        ramps of L samples. Pieces with dense axes, and whole axes where that is affordable, are proved by a block
        Cholesky factorisation. The derivation is in `convmatrix.spectral.localisation`.
 
-    They are computed in this order, but the first kind after the fourth for short rings, until one is within 1% of the
-    lower bound. A layer of at most :math:`10^8`
-    multiplications is decomposed.
+    They are computed in this order, until one is within 1% of the lower bound; the rings come after their parts if all
+    of them have at most 10 frequencies and the stride is 1. A layer of at most :math:`10^8` multiplications is
+    decomposed.
 
     *With tol.* The lower bound is refined by restarted Lanczos steps; the upper bound is proved by a factorisation
     :math:`\mu^2 I - A A^H = L L^H`, which exists only if :math:`\|A\| \le \mu`, with a shift that covers its rounding
@@ -262,7 +262,7 @@ def exact_bounds(layer: WeightedLayer) -> tuple[float, float] | None:
 def upper_bound(layer: WeightedLayer, lower: float) -> float:
     """Return an upper bound on the norm, for weights of modulus at most one.
 
-    Bounds are computed in the order of their cost until one is within 1% of the lower bound.
+    Bounds are computed one after another until one is within 1% of the lower bound.
     """
     best = math.inf
     for found in upper_bounds(layer, lower):
@@ -284,7 +284,7 @@ def upper_bounds(layer: WeightedLayer, lower: float) -> Iterator[dict[str, float
         }
 
     whole = [each[0][0] for each in choices]
-    short = all(ring.n_frequencies <= _SHORT_RING for ring in whole)
+    short = all(ring.n_frequencies <= _SHORT_RING and ring.input_phases == 1 for ring in whole)
     if not short:
         yield rings()
     yield unfold_bounds(layer)
@@ -364,7 +364,7 @@ def unfold_bounds(layer: WeightedLayer) -> dict[str, float]:
 
 
 def _largest_of(stack: Array) -> float:
-    """Return a bound on the singular values of a stack: exceeded by rounding only, or from large Gram matrices."""
+    """Return the largest singular value of a stack, up to rounding; of large matrices a bound from Gram matrices."""
     if min(stack.shape[-2:]) > _MOST_BLOCK:
         return math.inf
     if min(stack.shape[-2:]) < _LARGE:

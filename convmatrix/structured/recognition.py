@@ -15,7 +15,6 @@ from convmatrix.structured.operator_probes import ProbedOperator, is_operator, p
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
 Structure = Literal["toeplitz", "circulant"]
 
 _MOST_ROWS: Final = 4000
