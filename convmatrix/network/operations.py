@@ -289,7 +289,7 @@ def real_array(name: str, value: Any, kinds: str = "iuf") -> Array:
     """Return a read-only array of real numbers: a copy, unless nothing can write to the given one."""
     array = validate.array(name, value)
     if array.dtype.kind not in kinds:
-        raise TypeError(f"{name} must hold real numbers, but is {validate.described(value)}")
+        raise TypeError(f"{name} must hold real numbers, but is {validate.described(array if array.ndim else value)}")
     owner: Any = array if array.base is None else array.base
     fixed = isinstance(owner, np.ndarray) and owner.base is None and not owner.flags.writeable
     if array.flags.writeable or not fixed:
