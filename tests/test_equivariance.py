@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections import Counter
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -64,7 +64,7 @@ def test_random_layers() -> None:
     """A shift passes exactly if some output shift answers in A P = Q A, with random integer weights."""
     rng = np.random.default_rng(5)
     outcomes: Counter[bool] = Counter()
-    while outcomes.total() < 300:
+    while outcomes.total() < 600:
         layer = random_layer(rng)
         if outcomes.total() % 2:  # layers that have a chance
             n, k = int(rng.integers(1, 9)), int(rng.integers(1, 5))
@@ -92,13 +92,13 @@ def test_random_layers() -> None:
             named = tuple(map(int, nominal))
             assert not verdict.holds or verdict.output_shift == named or broken(named).any(), layer
         outcomes[verdict.holds] += 1
-    assert min(outcomes.values()) > 75, outcomes
+    assert min(outcomes.values()) > 150, outcomes
 
 
 def test_long_axes_are_decided_by_their_distinct_rows() -> None:
     rng = np.random.default_rng(6)
     answered: Counter[int] = Counter()
-    for _ in range(75):
+    for _ in range(150):
         n, stride = int(rng.integers(3, 30)), int(rng.integers(1, 4))
         boundary = str(rng.choice(BOUNDARIES))
         sharing: Any = rng.choice(["shared", "tiles", "unshared"], p=[0.6, 0.3, 0.1])
@@ -124,8 +124,8 @@ def test_long_axes_are_decided_by_their_distinct_rows() -> None:
                 if sign > 0 or listed.signed:
                     assert long.n_broken(moved, amount, sign) == np.count_nonzero(~kept)
             answered[len(answers)] += 1
-    assert answered[0] > 50
-    assert answered[1] > 50
+    assert answered[0] > 100
+    assert answered[1] > 100
 
 
 @pytest.mark.parametrize(
@@ -381,7 +381,7 @@ def test_orbit_errors() -> None:
     with pytest.raises(ValueError, match=r"generators.*\[2, 3\]"):
         eq.orbits([[0, 1], [0, 1, 2]])
     with pytest.raises(TypeError, match="generators"):
-        eq.orbits(None)  # type: ignore[arg-type]
+        eq.orbits(cast("Any", None))
     with pytest.raises(ValueError, match=r"output_generators\[0\]"):
         eq.equivariant_pattern([[1]], [[0]])
     with pytest.raises(ValueError, match=r"kernel_shape=\(3, 5\)"):

@@ -247,7 +247,7 @@ CUTS: Final[list[dict[tuple[Any, str], int]]] = [
 @each_case
 def test_how_the_work_is_cut_does_not_matter(geometry: Geometry, monkeypatch: pytest.MonkeyPatch) -> None:
     weights = integer_weights(geometry)
-    for order, kind in (("C", "csr"), ("F", "csr"), ("C", "csc")):
+    for order, kind in product("CF", ("csr", "csc")):
         expected = cm.conv_matrix(weights, geometry, order=order, format=kind)
         for cut in CUTS:
             with monkeypatch.context() as changed:

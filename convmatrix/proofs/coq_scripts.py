@@ -77,14 +77,17 @@ class ProofPath(GallinaAlgebra):
         """Choose between two integers."""
         formula = self.formula(condition)
         if formula[0] in ("true", "false"):
-            return self._written(then if formula[0] == "true" else otherwise)  # type: ignore[no-any-return]
-        key = _key(formula)
-        self.events.append(("again" if key in self.decided else "choose", formula))
-        if key not in self.decided:
-            place = len(self.taken)
-            self.decided[key] = self.choices[place] if place < len(self.choices) else True
-            self.taken.append(self.decided[key])
-        return self._written(then if self.decided[key] else otherwise)  # type: ignore[no-any-return]
+            taken = formula[0] == "true"
+        else:
+            key = _key(formula)
+            self.events.append(("again" if key in self.decided else "choose", formula))
+            if key not in self.decided:
+                place = len(self.taken)
+                self.decided[key] = self.choices[place] if place < len(self.choices) else True
+                self.taken.append(self.decided[key])
+            taken = self.decided[key]
+        chosen: SymbolicInteger = self._written(then if taken else otherwise)
+        return chosen
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
         """Return what a function of the rule returns on this path, with numbers written out as in its definition."""

@@ -187,7 +187,7 @@ def _injective_lemma(a: Algebra) -> Condition:
 
 @lemma(
     "surjective",
-    "r less its remainder by W is a multiple of W",
+    "r minus its remainder by W is a multiple of W",
     r"0 \le r \bmod W < W,\quad W \mid r - r \bmod W",
     {"size": 4, "r": 11},
 )
