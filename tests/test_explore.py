@@ -182,7 +182,7 @@ def test_command_on_standard_output(capsys: pytest.CaptureFixture[str]) -> None:
         (["-o", "page.txt"], r"-o page\.txt: .*\.html.*\.htm"),
         (["-o", "missing/page.html"], r"missing/page\.html: .* folder missing"),
         (["-o", "folder.html"], r"folder\.html: .* folder"),
-        (["--rows", "0:2"], "--rows .* page"),
+        (["--rows", "0:2"], "--rows: .*page"),
         (["--kernel", "[1]", "--input-shape", "3", "--dtype", "int8"], "--dtype .* --random"),
         (["--stride", "2"], "--kernel"),
         (["--kernel", "[1,2,3]", "--input-shape", "2"], "axis 0"),
