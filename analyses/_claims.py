@@ -71,19 +71,19 @@ def published_equal(key: str, statement: str, computed: Any, *, published: Any, 
 
 
 def published_within(
-    key: str, statement: str, computed: float, low: float, high: float, *, published: Any, source: str, rule: str
+    key: str, statement: str, computed: float, bounds: tuple[float, float], *, published: Any, source: str, rule: str
 ) -> Claim:
-    """Compare with a published value or words: reproduced if ``low <= computed <= high``; ``rule`` says why this range.
+    """Compare with a published value or words: reproduced if it lies within the bounds; ``rule`` says why these.
 
     Examples
     --------
     >>> words = {"published": "roughly 60,000", "source": "Fig. 9.6", "rule": "rounded"}
-    >>> claim = published_within("speed-up", "speed-up", 59_733, 55_000, 65_000, **words)
+    >>> claim = published_within("speed-up", "speed-up", 59_733, (55_000, 65_000), **words)
     >>> claim.verdict, claim.accepted
     ('reproduced', '55,000 to 65,000')
     """
-    verdict: Verdict = "reproduced" if low <= computed <= high else "failed"
-    return Claim(key, statement, plain(published), source, plain(computed), _range(low, high), rule, verdict)
+    verdict: Verdict = "reproduced" if bounds[0] <= computed <= bounds[1] else "failed"
+    return Claim(key, statement, plain(published), source, plain(computed), _range(*bounds), rule, verdict)
 
 
 def check_equal(key: str, statement: str, computed: Any, *, expected: Any, reason: str) -> Claim:
@@ -99,16 +99,16 @@ def check_equal(key: str, statement: str, computed: Any, *, expected: Any, reaso
     return Claim(key, statement, None, reason, found, f"= {show(value)}", reason, verdict)
 
 
-def check_within(key: str, statement: str, computed: float, low: float, high: float, *, reason: str) -> Claim:
-    """Check a value that was not published: ``low <= computed <= high`` must hold, for the ``reason`` given.
+def check_within(key: str, statement: str, computed: float, bounds: tuple[float, float], *, reason: str) -> Claim:
+    """Check a value that was not published: it must lie within the bounds, for the ``reason`` given.
 
     Examples
     --------
-    >>> check_within("error", "scaled error", 2e-16, 0, 1e-13, reason="rounding of double precision").verdict
+    >>> check_within("error", "scaled error", 2e-16, (0, 1e-13), reason="rounding of double precision").verdict
     'checked'
     """
-    verdict: Verdict = "checked" if low <= computed <= high else "failed"
-    return Claim(key, statement, None, reason, plain(computed), _range(low, high), reason, verdict)
+    verdict: Verdict = "checked" if bounds[0] <= computed <= bounds[1] else "failed"
+    return Claim(key, statement, None, reason, plain(computed), _range(*bounds), reason, verdict)
 
 
 def skipped(key: str, statement: str, *, reason: str) -> Claim:

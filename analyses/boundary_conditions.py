@@ -75,8 +75,7 @@ def eigenvalue_claims(n: int = 8) -> list[Claim]:
             f"eigenvalues-{boundary}",
             f"eigenvalues of the blur, {boundary} boundary: largest difference from {formula}",
             float(np.abs(np.linalg.eigvalsh(blur[boundary])[::-1] - np.cos(angles[boundary] * np.pi) ** 2).max()),
-            0,
-            1e-14,
+            (0, 1e-14),
             reason="closed form; rounding of double precision",
         )
         for boundary, formula in (("zero", "cos^2(j pi/18), j = 1..8"), ("symmetric", "cos^2(j pi/16), j = 0..7"))
@@ -87,8 +86,7 @@ def eigenvalue_claims(n: int = 8) -> list[Claim]:
             "dct-diagonal",
             "largest entry off the diagonal after the DCT-II, symmetric boundary",
             float(np.abs(diagonal - np.diag(np.diag(diagonal))).max()),
-            0,
-            1e-14,
+            (0, 1e-14),
             reason="the DCT-II diagonalises symmetric blurs with this boundary",
         ),
         check_equal(
@@ -156,7 +154,7 @@ def photograph_claims(photograph: Photograph, best: dict[str, float], parameter:
             f"error-{boundary}",
             f"error of the photograph, {boundary} boundary, relative to that of the blurred one",
             error / blurred,
-            *((0.5, 0.9) if boundary in ("reflect", "symmetric", "replicate") else (0.95, 2)),
+            (0.5, 0.9) if boundary in ("reflect", "symmetric", "replicate") else (0.95, 2),
             reason="the inverse helps where the boundary continues the scene; where it jumps, at no parameter",
         )
         for boundary, error in best.items()
@@ -174,16 +172,14 @@ def photograph_claims(photograph: Photograph, best: dict[str, float], parameter:
             "discrepancy",
             "error with the discrepancy principle's parameter, relative to the best one, symmetric boundary",
             chosen / best["symmetric"],
-            0.95,
-            1.1,
+            (0.95, 1.1),
             reason="the noise is known, and the model is nearly right",
         ),
         check_within(
             "inner-error",
             "error at a quarter of the frame from the border and beyond, circular relative to symmetric boundary",
             inner["circular"] / inner["symmetric"],
-            0.9,
-            1.3,
+            (0.9, 1.3),
             reason="what a wrong boundary does stays near it, at the same parameter",
         ),
     ]
@@ -254,24 +250,21 @@ def contender_claims(contenders: list[Contender]) -> list[Claim]:
             "wiener",
             "skimage wiener, best parameter: error relative to deconvolve with symmetric boundary",
             ring.error / ours.error,
-            1.2,
-            3,
+            (1.2, 3),
             reason="it takes the photograph for periodic, whose opposite edges do not meet",
         ),
         check_within(
             "wiener-mirrored",
             "skimage wiener on the mirrored data, best parameter: the same",
             mirrored.error / ours.error,
-            0.8,
-            1.2,
+            (0.8, 1.2),
             reason="mirrored by its user the data are periodic: then it is as good, on four times the pixels",
         ),
         check_within(
             "lsqr",
             "scipy lsqr, same boundary and parameter: relative distance from deconvolve's solution",
             float(np.linalg.norm(iterated.x - ours.x) / np.linalg.norm(ours.x)),
-            0,
-            1e-2,
+            (0, 1e-2),
             reason="both minimise the same, one directly, one by iterations to 1e-6",
         ),
     ]

@@ -200,8 +200,7 @@ def claims(name: str, noise: float, results: dict[str, Restoration]) -> list[Cla
             f"gain-{label}",
             f"{name}, noise {noise:g}: least error, relative to that of the blurred frame",
             min(result.error for result in results.values()) / image.error(image.image),
-            0.2,
-            0.95,
+            (0.2, 0.95),
             reason="deblurring helps, within what the noise allows",
         ),
         check_within(
@@ -209,8 +208,7 @@ def claims(name: str, noise: float, results: dict[str, Restoration]) -> list[Cla
             f"{name}, noise {noise:g}: error near the border relative to the inside, circular boundary over symmetric, "
             "both with the parameter of the symmetric one",
             image.ringing(same) / results["symmetric"].ringing,
-            1.3,
-            100,
+            (1.3, 100),
             reason="a jump at the border rings if little is smoothed; the boundary that continues the scene has none",
         ),
     ]
@@ -229,8 +227,7 @@ def claims(name: str, noise: float, results: dict[str, Restoration]) -> list[Cla
             f"{name}, noise {noise:g}: error of the antireflective boundary by re-blurring, relative to that with the "
             "transpose",
             results["antireflect"].error / transposed.error,
-            0.3,
-            0.9999,
+            (0.3, 0.9999),
             reason=f"{REASON}; the transpose of the antireflective matrix amplifies noise at the border",
         ),
     ]

@@ -107,8 +107,7 @@ def run(context: Context) -> list[Claim]:
             "lenet5-accuracy",
             f"LeNet-5: mean test accuracy ({length})",
             mean["LeNet-5"],
-            least[0],
-            1,
+            (least[0], 1),
             reason="what such networks reach on these digits"
             if not context.quick
             else "a short training, but far above the 0.1 of chance",
@@ -117,8 +116,7 @@ def run(context: Context) -> list[Claim]:
             "lecun1989-accuracy",
             f"LeCun 1989: mean test accuracy ({length})",
             mean["LeCun 1989"],
-            least[1],
-            1,
+            (least[1], 1),
             reason="a sixth of the parameters"
             if not context.quick
             else "a short training, but far above the 0.1 of chance",
@@ -242,16 +240,14 @@ def _compare(ours: list[Training], theirs: list[Training], quick: bool) -> list[
             "pytorch-loss",
             f"LeNet-5: relative difference of the first epoch's loss from PyTorch's, the largest of {len(ours)} seeds",
             max(first),
-            0,
-            1e-3,
+            (0, 1e-3),
             reason="the same weights, images and order; single precision, whose rounding grows with every step",
         ),
         check_within(
             "pytorch-accuracy",
             f"LeNet-5: mean test accuracy less that of the same network in PyTorch ({len(ours)} seeds)",
             float(np.mean(difference)),
-            -allowed,
-            1,
+            (-allowed, 1),
             reason="no worse but for the chance of rounding: one image of a seed's 360 is 0.28 %",
         ),
     ]

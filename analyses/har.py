@@ -186,8 +186,7 @@ def _simulation(rng: np.random.Generator, quick: bool) -> list[Claim]:
             f"recovered-{name}",
             f"{name} recovered from {length:,} simulated days",
             value,
-            float(true) - 4 * error,
-            float(true) + 4 * error,
+            (float(true) - 4 * error, float(true) + 4 * error),
             published=float(true),
             source=f"{SOURCE}, parameters of its simulation",
             rule="4 standard errors of the estimate",
@@ -205,8 +204,7 @@ def _simulation(rng: np.random.Generator, quick: bool) -> list[Claim]:
             "f-test-size",
             f"share of {trials} simulated series in which the F test rejects at 5 %",
             rejected / trials,
-            max(0.05 - slack, 0),
-            0.05 + slack,
+            (max(0.05 - slack, 0), 0.05 + slack),
             reason="5 % and 4 standard errors: the restrictions hold, the errors have one variance",
         )
     )
@@ -240,43 +238,38 @@ def _estimates(name: str, series: Array) -> list[Claim]:
             f"{name}-restricted",
             f"{name}: HAR less the AR(22) under 19 restrictions, relative",
             np.abs(from_har - restricted).max() / np.abs(restricted).max(),
-            0,
-            1e-9,
+            (0, 1e-9),
             reason="least squares on tied weights is restricted least squares; rounding",
         ),
         check_within(
             f"{name}-smallest",
             f"{name}: smallest of b_d, b_w, b_m = {daily:.2f}, {weekly:.2f}, {monthly:.2f}",
             parameters.min(),
-            0,
-            1,
+            (0, 1),
             reason="Corsi's reading: traders of every horizon add to tomorrow's volatility",
         ),
         check_within(
-            f"{name}-sum", f"{name}: b_d + b_w + b_m", parameters.sum(), 0.5, 1, reason="persistent, yet stationary"
+            f"{name}-sum", f"{name}: b_d + b_w + b_m", parameters.sum(), (0.5, 1), reason="persistent, yet stationary"
         ),
         check_within(
             f"{name}-r2",
             f"{name}: R^2 in sample, AR(22) {1 - free.ssr / total:.3f} less HAR {1 - har.ssr / total:.3f}",
             (har.ssr - free.ssr) / total,
-            0,
-            0.03,
+            (0, 0.03),
             reason="tied weights cannot fit better; they lose no more than 0.03",
         ),
         check_within(
             f"{name}-out-of-sample",
             f"{name}: squared error of HAR over that of AR(22), {len(actual):,} days out of sample",
             errors[0] / errors[1],
-            0,
-            1.02,
+            (0, 1.02),
             reason="3 tied weights forecast within 2 % of 22 free ones, or better",
         ),
         check_within(
             f"{name}-benchmark",
             f"{name}: the same over the better of yesterday's value and the mean so far",
             errors[0] / min(errors[2:]),
-            0,
-            0.9,
+            (0, 0.9),
             reason="a forecast must beat the two that need no model",
         ),
     ]
@@ -292,32 +285,29 @@ def _tests(name: str, series: Array, replications: int, rng: np.random.Generator
     p_f, p_wald = test.p_values(*observed)
     bootstrapped = (1 + np.count_nonzero(drawn[:, 1] >= observed[1])) / (1 + replications)
     if name.endswith("variance"):
-        outcome: dict[str, Any] = {"low": 0.05, "high": 1, "reason": "the restrictions are not rejected at 5 %"}
+        outcome: dict[str, Any] = {"bounds": (0.05, 1), "reason": "the restrictions are not rejected at 5 %"}
     else:
-        outcome = {"low": 0, "high": 0.1, "reason": "rejected at 10 %: roots have lighter tails, the test more power"}
+        outcome = {"bounds": (0, 0.1), "reason": "rejected at 10 %: roots have lighter tails, the test more power"}
     claims = [
         check_within(
             f"{name}-p-f",
             f"{name}: p-value of the 19 restrictions, F test (size in the bootstrap: {size_f:.0%} at 5 %)",
             p_f,
-            0,
-            1e-6,
+            (0, 1e-6),
             reason="rejected, were the errors of equal variance",
         ),
         check_within(
             f"{name}-size-f",
             f"{name}: size of the F test at 5 %, in the bootstrap",
             size_f,
-            0.5,
-            1,
+            (0.5, 1),
             reason="equal variances are so far from true that the rejection says nothing",
         ),
         check_within(
             f"{name}-p-wald",
             f"{name}: p-value, Newey-West Wald test (size in the bootstrap: {size_wald:.0%} at 5 %)",
             p_wald,
-            0,
-            0.05,
+            (0, 0.05),
             reason="rejected, were 5,000 days a large sample",
         ),
         check_within(f"{name}-p-bootstrap", f"{name}: p-value of the same by wild bootstrap", bootstrapped, **outcome),

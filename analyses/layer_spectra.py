@@ -77,8 +77,7 @@ def run(context: Context) -> list[Claim]:
             "accuracy",
             "accuracy of the trained network on digits that it was not trained on",
             min(accuracy for _, _, accuracy in trained.values()),
-            0.9,
-            1,
+            (0.9, 1),
             reason="its layers are those of a network that works; guessing gives 0.1",
         )
     )
@@ -89,16 +88,14 @@ def run(context: Context) -> list[Claim]:
                 f"{name}-ring-ratio",
                 f"{name}: zero-padded norm / norm on rings of n + (k - 1) / 2 samples",
                 zero[0] / spectral.published.longer_ring(kernel, shape[1:]),
-                0,
-                1 + 1e-12,
+                (0, 1 + 1e-12),
                 reason="the padded layer is a part of the longer circular one",
             ),
             check_within(
                 f"{name}-squares-ratio",
                 f"{name}: sum of squares, zero-padded / circular",
                 float((zero**2).sum() / (circular**2).sum()),
-                0,
-                1 - 1e-12,
+                (0, 1 - 1e-12),
                 reason="both are Frobenius norms, and the circular matrix has all the entries and more",
             ),
         ]
@@ -110,8 +107,7 @@ def run(context: Context) -> list[Claim]:
             f"szego-{small}-{large}",
             f"mean difference of sorted singular values, {small}x{small} / {large}x{large}",
             distances[place] / distances[place + 1],
-            1.5,
-            3,
+            (1.5, 3),
             reason="circular and zero-padded differ in a border of O(n) of n^2 rows, so that twice the size halves it",
         )
         for place, (small, large) in enumerate(pairwise(sizes))
@@ -144,8 +140,7 @@ def _reference_filters() -> list[Claim]:
                 f"{name}-{what}",
                 f"{name}, n = 20: {what} singular value",
                 float(found[place]),
-                float(dense[place] - 1e-12 * dense[0]),
-                float(dense[place] + 1e-12 * dense[0]),
+                (float(dense[place] - 1e-12 * dense[0]), float(dense[place] + 1e-12 * dense[0])),
                 reason="a dense decomposition of the explicit matrix",
             )
             for what, place in (("largest", 0), ("smallest", -1))
@@ -155,8 +150,7 @@ def _reference_filters() -> list[Claim]:
                 f"{name}-recipe",
                 f"{name}, n = 20: largest difference from the published recipe, relative to the norm",
                 float(np.abs(found - recipe).max() / found[0]),
-                0,
-                1e-12,
+                (0, 1e-12),
                 reason="rounding of double precision",
             )
         )
@@ -171,16 +165,14 @@ def _caution() -> list[Claim]:
             "circular-norm",
             "[1, -2, 1] on 3 samples: norm, circular",
             circular,
-            3 - 1e-12,
-            3 + 1e-12,
+            (3 - 1e-12, 3 + 1e-12),
             reason="|2 cos(2 pi / 3) - 2| at the frequency 1/3",
         ),
         check_within(
             "zero-norm",
             "[1, -2, 1] on 3 samples: norm, zero-padded",
             zero,
-            2 + 2**0.5 - 1e-12,
-            2 + 2**0.5 + 1e-12,
+            (2 + 2**0.5 - 1e-12, 2 + 2**0.5 + 1e-12),
             reason="2 + 2 cos(pi / 4), the largest eigenvalue of the second difference",
         ),
         check_equal(

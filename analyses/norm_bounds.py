@@ -91,8 +91,7 @@ def run(context: Context) -> list[Claim]:
             "width-tol",
             f"norm_bounds with tol={TOL:g}: largest relative width",
             max(widths),
-            0,
-            TOL,
+            (0, TOL),
             reason="what tol asks for",
         ),
         check_within(
@@ -100,8 +99,7 @@ def run(context: Context) -> list[Claim]:
             f"norm_bounds without tol: share of {n_stated} zero and circular layers on which it is at least as close "
             "as every published bound that is stated for them",
             closest / n_stated,
-            0.9,
-            1,
+            (0.9, 1),
             reason="it takes the best of several bounds",
         ),
     ]
@@ -110,8 +108,7 @@ def run(context: Context) -> list[Claim]:
             f"ratio-{boundary}",
             f"norm_bounds without tol, {boundary}: median of upper / norm",
             float(np.median(ratios[OURS, boundary])),
-            1 - SLACK,
-            limit,
+            (1 - SLACK, limit),
             reason=reason,
         )
         for boundary, limit, reason in (
@@ -136,8 +133,7 @@ def run(context: Context) -> list[Claim]:
             "sedghi-zero",
             "Sedghi 2019, taken as a bound on zero-padded layers: violations",
             sedghi,
-            1,
-            len(layers),
+            (1, len(layers)),
             reason="it is no bound for them, as [1, -2, 1] shows",
         )
     )

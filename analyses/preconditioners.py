@@ -71,8 +71,7 @@ def five_eigenvalues() -> list[Claim]:
             "five-distance",
             "n = 8, 32, 100, t = 0.5, -0.5, 0.9: largest distance of an eigenvalue of C^-1 A from the five",
             max(far.values()),
-            0,
-            1e-10,
+            (0, 1e-10),
             reason="the circulant that the preconditioner inverts is that of the theorem; rounding",
         ),
     ]
@@ -140,8 +139,7 @@ def table(sizes: list[int], counts: dict[str, list[int]]) -> list[Claim]:
             f"iterations-{name}",
             f"{name}: iterations for n = 32, 64, 128, {[found[i] for i in shown]}: largest difference from {expected}",
             max(abs(found[i] - count) for i, count in zip(shown, expected, strict=True)),
-            0,
-            SLACK,
+            (0, SLACK),
             reason="the same system by another program",
         )
         for name, expected in RECOMPUTED.items()
@@ -154,8 +152,7 @@ def table(sizes: list[int], counts: dict[str, list[int]]) -> list[Claim]:
                 f"most-{name}",
                 f"{name}: most iterations, n = {sizes[0]} to {sizes[-1]}, of {', '.join(map(str, counts[name]))}",
                 max(counts[name]),
-                1,
-                8,
+                (1, 8),
                 reason="eigenvalues of C^-1 A cluster at one, however large n, for a positive continuous symbol",
             )
             for name in ("Strang", "T. Chan", "R. Chan")
@@ -172,8 +169,7 @@ def two_levels(sides: tuple[int, ...], squares: dict[str, list[int]]) -> list[Cl
             f"({', '.join(map(str, squares[name]))} for sides {', '.join(map(str, sides))}; none "
             f"{', '.join(map(str, squares['none']))})",
             squares[name][-1] / squares["none"][-1],
-            0,
-            0.3,
+            (0, 0.3),
             reason="block circulant with circulant blocks: fewer, though on two levels no bound is free of n",
         )
         for name in ("Strang", "T. Chan", "R. Chan")

@@ -61,7 +61,7 @@ def run(context: Context) -> list[Claim]:
     gain = float(np.median([item.proved / item.lipschitz for item in found]))
     return [
         check_within(
-            "accuracy", "accuracy on the test images", len(right) / len(answers), 0.8, 1, reason="far above 0.1"
+            "accuracy", "accuracy on the test images", len(right) / len(answers), (0.8, 1), reason="far above 0.1"
         ),
         check_equal(
             "rechecked",
@@ -88,32 +88,28 @@ def run(context: Context) -> list[Claim]:
             "exact-radius",
             f"median exact radius, as a fraction of the range of a pixel ({len(found)} images)",
             exact,
-            0.01,
-            0.2,
+            (0.01, 0.2),
             reason="smaller than the differences between digits, larger than rounding of pixels",
         ),
         check_within(
             "lipschitz-radius",
             "median radius guaranteed by the Lipschitz bound",
             guaranteed,
-            0,
-            exact,
+            (0, exact),
             reason="not above the exact one",
         ),
         check_within(
             "gain",
             "median quotient of the two",
             gain,
-            1,
-            1000,
+            (1, 1000),
             reason="a 2-norm bound for all inputs and directions is coarser than a proof for one box",
         ),
         check_within(
             "nodes",
             "most nodes of an image's proof",
             max(item.nodes for item in found),
-            9,
-            10**5,
+            (9, 10**5),
             reason="at least one for each of the nine other classes",
         ),
     ]

@@ -118,7 +118,7 @@ def _claims_on_moved(found: Found, quick: bool) -> list[Claim]:
             reason += f"; the least mean that chance gives at level {LEVEL:g}, one-sided, for {len(KINDS) - 1} networks"
         least = 0.0 if quick else _least_mean(gap)
         claims.append(
-            check_within(f"moved-{kind}", f"moved digits: {_of(kind)}", float(gap.mean()), least, 1, reason=reason)
+            check_within(f"moved-{kind}", f"moved digits: {_of(kind)}", float(gap.mean()), (least, 1), reason=reason)
         )
     trained = [float(found["moved", kind, COUNTS[-1]].train.mean()) for kind in KINDS]
     claims.append(
@@ -126,8 +126,7 @@ def _claims_on_moved(found: Found, quick: bool) -> list[Claim]:
             "training-error",
             "moved digits: mean training error of convolution less the largest of the others",
             trained[0] - max(trained[1:]),
-            0,
-            1,
+            (0, 1),
             reason="the others fit what they are shown at least as well; what they lack is generalisation",
         )
     )
@@ -144,8 +143,7 @@ def _claims_on_control(found: Found) -> list[Claim]:
                 f"centred-{kind}",
                 f"centred digits, the control: {_of(kind)}",
                 float(gap.mean()),
-                -1,
-                _least_mean(gap),
+                (-1, _least_mean(gap)),
                 reason="sharing gains nothing beyond chance where digits stay; below 0 it costs",
             )
         )
@@ -156,8 +154,7 @@ def _claims_on_control(found: Found) -> list[Claim]:
                 f"difference-{kind}",
                 f"moved less centred: {_of(kind)}",
                 float(gap.mean()),
-                _least_mean(gap),
-                1,
+                (_least_mean(gap), 1),
                 reason="the gain comes from the moving, the one thing that differs; by the same test",
             )
         )
@@ -171,8 +168,7 @@ def _claims_on_control(found: Found) -> list[Claim]:
             "fall",
             f"least fall of a mean test error from {COUNTS[0]} to {COUNTS[-1]} training images",
             min(falls),
-            0,
-            1,
+            (0, 1),
             reason="more images help every network, shared or not",
         )
     )

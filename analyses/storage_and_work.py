@@ -61,8 +61,7 @@ def run(context: Context) -> list[Claim]:
             "nonzeros-growth",
             "nonzeros when the image doubles",
             large.nonzeros / half.nonzeros,
-            4,
-            4.01,
+            (4, 4.01),
             reason="k n: as the pixels, but for the border",
         ),
         check_equal(
@@ -76,16 +75,14 @@ def run(context: Context) -> list[Claim]:
             "padding-share-small",
             f"share of multiplications by padding at {SIZES[0]} x {SIZES[0]}",
             1 - counts[SIZES[0]].nonzeros / counts[SIZES[0]].macs,
-            0.1,
-            0.2,
+            (0.1, 0.2),
             reason="1 - (3n - 2)^2 / (3n)^2, about 4 / (3n)",
         ),
         check_within(
             "padding-share-large",
             f"the same share at {SIZES[-1]} x {SIZES[-1]}",
             1 - large.nonzeros / large.macs,
-            0,
-            0.001,
+            (0, 0.001),
             reason="padding matters on small images only",
         ),
     ]

@@ -91,8 +91,7 @@ def blur_claim(n: int) -> Claim:
         "binomial",
         f"eigenvalues of [1/4, 1/2, 1/4], n = {n}: largest difference from its symbol cos^2(theta/2) at j pi/(n+1)",
         float(np.abs(eigenvalues(np.array([0.25, 0.5, 0.25]), n) - np.cos(angles / 2) ** 2).max()),
-        0,
-        1e-13,
+        (0, 1e-13),
         reason="closed form for tridiagonal Toeplitz matrices; rounding",
     )
 
@@ -105,8 +104,7 @@ def rate_claim(key: str, statement: str, numbers: dict[int, float], rate: int) -
         key,
         f"{statement}: exponent of n from n = {sizes[-2]} to {sizes[-1]} ({shown} for {', '.join(map(str, sizes))})",
         slope(numbers),
-        rate - 0.15,
-        rate + 0.15,
+        (rate - 0.15, rate + 0.15),
         reason=f"about n^{rate}: the border is so much of a banded layer",
     )
 
@@ -123,16 +121,14 @@ def distribution_claims(spectra: dict[int, Array], f: Array, distances: dict[int
             "squares",
             f"mean of f^2 over the symbol less that of the squared eigenvalues, times n, n = {n}, less sum |k| a_k^2",
             abs(n * float(np.square(f).mean() - np.square(values).mean()) - float((lags * KERNEL**2).sum())),
-            0,
-            1e-12 * n,
+            (0, 1e-12 * n),
             reason="the diagonal k has |k| entries fewer than n; rounding",
         ),
         check_within(
             "log",
             f"mean of log over the eigenvalues less that over the symbol, times n, n = {n}, less sum k c_k^2",
             abs(n * float(np.log(values).mean() - np.log(f).mean()) - float(np.arange(RING // 2) @ cepstrum**2)),
-            0,
-            1e-11 * n,
+            (0, 1e-11 * n),
             reason="Szego's strong limit theorem for the determinant, c_k the coefficients of log f; rounding",
         ),
     ]
@@ -166,8 +162,7 @@ def extreme_claims(spectra: dict[int, Array], f: Array, gaps: dict[int, tuple[fl
             "largest",
             f"(sup f - largest eigenvalue) n^2 / (-f''(0) pi^2 / 2), n = {n}",
             largest[n] * n**2 / (curvature * math.pi**2 / 2),
-            0.9,
-            1.0,
+            (0.9, 1.0),
             reason="Widom: it tends to one, from below as (n / (n + c))^2",
         ),
     ]

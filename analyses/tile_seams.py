@@ -70,16 +70,14 @@ def run(context: Context) -> list[Claim]:
             "before",
             "largest error at the next smaller overlap, in standard deviations of the output",
             float(errors[vanish - STEP, 0].max()),
-            2.0**-40,
-            math.inf,
+            (2.0**-40, math.inf),
             reason="the halo is the least: with fewer samples something differs, for almost every weight",
         ),
         check_within(
             "none",
             "largest error without overlap, in standard deviations of the output",
             float(errors[0, 0].max()),
-            2.0**-40,
-            math.inf,
+            (2.0**-40, math.inf),
             reason="every tile pads its ends",
         ),
         *(
@@ -87,8 +85,7 @@ def run(context: Context) -> list[Claim]:
                 f"offset-{offset}",
                 f"largest error at the best overlap, if tiles start {offset} beyond a multiple of {step}",
                 error,
-                2.0**-40,
-                math.inf,
+                (2.0**-40, math.inf),
                 reason="pooling takes other pairs of samples, which no overlap mends",
             )
             for offset, error in least.items()

@@ -70,10 +70,10 @@ def test_published_equal_of_lists(computed: object) -> None:
     ("computed", "holds"), [(0.9, False), (1.0, True), (1.5, True), (2.0, True), (2.1, False), (float("nan"), False)]
 )
 def test_ranges(computed: float, holds: bool) -> None:
-    published = published_within("size", "size", computed, 1, 2, published="one or two", source="s", rule="as said")
+    published = published_within("size", "size", computed, (1, 2), published="one or two", source="s", rule="as said")
     assert published.verdict == ("reproduced" if holds else "failed")
     assert (published.accepted, published.rule) == ("1 to 2", "as said")
-    checked = check_within("size", "size", computed, 1, 2, reason="by theory")
+    checked = check_within("size", "size", computed, (1, 2), reason="by theory")
     assert checked.verdict == ("checked" if holds else "failed")
     assert checked.published is None
 

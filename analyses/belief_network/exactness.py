@@ -99,24 +99,21 @@ def _conditionals(network: nn.BeliefNetwork, states: list[Array], share: Array) 
             "P(h1 = 1 given the layers below and above), largest distance from the sums over all "
             f"{share.size:,} states of a network of two layers",
             float(difference),
-            0,
-            1e-13,
+            (0, 1e-13),
             reason=reason,
         ),
         check_within(
             "other-probabilities",
             "P(h2 = 1 given below) and P(v = 1 given above), the same",
             float(max(difference_above, difference_visible)),
-            0,
-            1e-13,
+            (0, 1e-13),
             reason=reason,
         ),
         check_within(
             "total-probability",
             "distance of all probabilities of a block with inputs up to 1,000 from 1",
             float(abs(extreme.sum() + off.sum() - 2)),
-            0,
-            1e-15,
+            (0, 1e-15),
             reason="no overflow; rounding",
         ),
     ]
@@ -152,8 +149,7 @@ def _gradient(machine: nn.BoltzmannMachine, visible: Array, hidden: Array) -> Cl
         "gradient",
         "gradient of the log-likelihood, largest distance from central differences of the exact one, all parameters",
         worst,
-        0,
-        1e-8,
+        (0, 1e-8),
         reason="steps of 1e-5: their error is of the order of 1e-10, and rounding of 1e-11",
     )
 
@@ -180,8 +176,7 @@ def _samples(network: nn.BeliefNetwork, states: list[Array], share: Array) -> Cl
         f"p-value of a chi-squared test: {CHAINS:,} chains that start at exact samples of all units, after two sweeps "
         "of block sampling",
         float(p_value),
-        0.001,
-        1,
+        (0.001, 1),
         reason="sampling leaves the joint distribution as it is; by chance 1 in 1,000 tests is below",
     )
 

@@ -146,8 +146,7 @@ def _training(network: nn.BeliefNetwork, unseen: Array, before: float, activatio
             "sparsity",
             "mean activation over its target at the end of training, the layer that is farther off",
             max(activations, key=lambda ratio: abs(np.log(ratio))),
-            0.5,
-            2,
+            (0.5, 2),
             reason="the biases are pushed until it is 1; batches differ",
         ),
         check_within(
@@ -155,8 +154,7 @@ def _training(network: nn.BeliefNetwork, unseen: Array, before: float, activatio
             f"squared error of the reconstruction of an unseen photograph, trained over untrained: "
             f"{after:.2f} / {before:.2f}",
             after / before,
-            0,
-            0.95,
+            (0, 0.95),
             reason="a trained layer tells more of the image",
         ),
         check_within(
@@ -164,8 +162,7 @@ def _training(network: nn.BeliefNetwork, unseen: Array, before: float, activatio
             "the same for the pooling units of the first layer by the second, trained over shuffled weights: "
             f"{error:.2f} / {error_shuffled:.2f}",
             error / error_shuffled,
-            0,
-            0.99,
+            (0, 0.99),
             reason="which filter stands where in a feature matters",
         ),
     ]
@@ -193,8 +190,7 @@ def _gabors(weights: Array, before: Array) -> tuple[list[Claim], list[Gabor], di
             "gabor-share",
             "median share of a learned filter that a Gabor function explains",
             float(np.median(learned)),
-            0.5,
-            1,
+            (0.5, 1),
             reason="more than half of most filters is one oriented wave packet",
         )
     ]
@@ -204,8 +200,7 @@ def _gabors(weights: Array, before: Array) -> tuple[list[Claim], list[Gabor], di
             f"p-value: learned filters explained no better than {name} ones "
             f"(medians {np.median(learned):.2f}, {np.median(explained[name]):.2f})",
             float(p_value),
-            0,
-            0.05,
+            (0, 0.05),
             reason="rejected at 5 %, "
             + ("Wilcoxon test, each beside its copies" if "phase" in name else "Mann-Whitney"),
         )
@@ -218,16 +213,14 @@ def _gabors(weights: Array, before: Array) -> tuple[list[Claim], list[Gabor], di
             "better-than-random",
             "share of the filters explained better than every random one",
             beyond_chance,
-            0.5,
-            1,
+            (0.5, 1),
             reason="most of them",
         ),
         check_within(
             "orientations",
             f"quarters of the half circle in which the stripes of the {len(oriented)} explained by {STRIPED} lie",
             len({int((angle + 22.5) % 180 // 45) for angle in oriented}),
-            3,
-            4,
+            (3, 4),
             reason="edges of all orientations: about 0, 45, 90 and 135 degrees",
         ),
     ]
@@ -276,16 +269,14 @@ def _second_layer(pictures: dict[str, Array]) -> tuple[list[Claim], dict[str, di
             f"median extent of a projection, second layer over first: {size['second layer']:.1f} / "
             f"{size['first layer']:.1f} pixels",
             size["second layer"] / size["first layer"],
-            0.6,
-            1.4,
+            (0.6, 1.4),
             reason="a negative result: a unit sees twice as far, but what is learned is about as large as a filter",
         ),
         check_within(
             "second-extent-shuffled",
             f"the same, learned over shuffled second layer ({size['shuffled']:.1f} pixels)",
             size["second layer"] / size["shuffled"],
-            0.3,
-            1,
+            (0.3, 1),
             reason="learning gathers a feature in a part of the field, over all of which chance would spread it",
         ),
         check_within(
@@ -293,16 +284,14 @@ def _second_layer(pictures: dict[str, Array]) -> tuple[list[Claim], dict[str, di
             "median share of the oriented energy of a projection that cancels, second layer less first: "
             f"{bend['second layer']:.2f} - {bend['first layer']:.2f}; p = {more_bent.pvalue:.1g}",
             bend["second layer"] - bend["first layer"],
-            -0.15,
-            0.5,
+            (-0.15, 0.5),
             reason="edges are joined, and hardly bend more than single ones: corners are few where p is not small",
         ),
         check_within(
             "second-bending-shuffled",
             f"the same, learned less shuffled second layer ({bend['shuffled']:.2f})",
             bend["second layer"] - bend["shuffled"],
-            -1,
-            0,
+            (-1, 0),
             reason="less than chance would: edges that continue each other go together",
         ),
     ], measured

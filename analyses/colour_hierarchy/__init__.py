@@ -198,8 +198,7 @@ def _task_claims(accuracies: dict[str, Array]) -> list[Claim]:
             "accuracy",
             "test accuracy, the least of the four tasks: " + ", ".join(f"{t} {mean[t][0]:.2f}" for t in TASKS),
             min(float(found[0]) for found in mean.values()),
-            0.5,
-            1,
+            (0.5, 1),
             reason="twice that of guessing at least: what is measured has learned something",
         ),
         check_within(
@@ -208,8 +207,7 @@ def _task_claims(accuracies: dict[str, Array]) -> list[Claim]:
             + ", ".join(f"{task} {value:.2f}" for task, value in lost.items())
             + "; the least step from shape to both to colour",
             min(lost["both"] - lost["shape"], lost["colour"] - lost["both"]),
-            0.05,
-            1,
+            (0.05, 1),
             reason="the need for colour is dialled, on the same images",
         ),
     ]
@@ -235,8 +233,7 @@ def _colour_claims(after: dict[str, Array], *, quick: bool) -> list[Claim]:
             f"colour-rise-{task}",
             f"class by {task}: colour by responses, layer 3 less layer 1, {_interval(rise[task])}: lower end",
             _ends(rise[task], quick)[0],
-            0,
-            1,
+            (0, 1),
             reason="later layers use colour more than earlier ones, where the class needs both or colour",
         )
         for task in ("both", "colour")
@@ -246,16 +243,14 @@ def _colour_claims(after: dict[str, Array], *, quick: bool) -> list[Claim]:
             "colour-rise-shape",
             f"class by shape: the same, {_interval(rise['shape'])}: upper end",
             _ends(rise["shape"], quick)[1],
-            -1,
-            0.1,
+            (-1, 0.1),
             reason="a negative result: no rise where the class does not need colour",
         ),
         check_within(
             "colour-rise-need",
             f"rise with colour needed less that without, {_interval(rise['colour'] - rise['shape'])}: lower end",
             _ends(rise["colour"] - rise["shape"], quick)[0],
-            0,
-            1,
+            (0, 1),
             reason="the same images and seeds: it is the class that makes later layers use colour",
         ),
         check_within(
@@ -264,8 +259,7 @@ def _colour_claims(after: dict[str, Array], *, quick: bool) -> list[Claim]:
             f"{_interval(filters['photographs'][:, 2] - filters['photographs'][:, 0])}: lower end "
             f"(by responses {_interval(rise['photographs'])})",
             _ends(filters["photographs"][:, 2] - filters["photographs"][:, 0], quick)[0],
-            0,
-            1,
+            (0, 1),
             reason="later layers weigh colour more, in natural crops as well",
         ),
         check_within(
@@ -273,8 +267,7 @@ def _colour_claims(after: dict[str, Array], *, quick: bool) -> list[Claim]:
             "class by shape: share of the first filters' energy off the grey axis, "
             f"{_interval(filters['shape'][:, 0])}: upper end",
             _ends(filters["shape"][:, 0], quick)[1],
-            0,
-            RANDOM - 0.05,
+            (0, RANDOM - 0.05),
             reason="less than of random ones (2/3): early filters lean to luminance, where the class is shape",
         ),
     ]
@@ -286,8 +279,7 @@ def _colour_claims(after: dict[str, Array], *, quick: bool) -> list[Claim]:
             "the same for the other classes, the least: "
             + ", ".join(f"{task} {_interval(found)}" for task, found in early.items()),
             min(float(found.mean()) for found in early.values()),
-            RANDOM - 0.1,
-            1,
+            (RANDOM - 0.1, 1),
             reason="a negative result: where the class needs colour, early filters do not ignore it",
         ),
         check_within(
@@ -295,8 +287,7 @@ def _colour_claims(after: dict[str, Array], *, quick: bool) -> list[Claim]:
             "colour by responses in layer 1, class by colour less class by shape: "
             f"{_interval(responses['colour'][:, 0] - responses['shape'][:, 0])}: lower end",
             _ends(responses["colour"][:, 0] - responses["shape"][:, 0], quick)[0],
-            0,
-            1,
+            (0, 1),
             reason="the first layer, too, takes up colour as far as the class needs it",
         ),
     ]
@@ -312,8 +303,7 @@ def _orientation_claims(before: dict[str, Array], after: dict[str, Array], *, qu
             f"class by shape: anisotropy of the first filters, trained less untrained, {_interval(learned['shape'])}: "
             "lower end",
             _ends(learned["shape"], quick)[0],
-            0,
-            1,
+            (0, 1),
             reason="early filters pick up orientation, where the class is a direction",
         ),
         check_within(
@@ -321,8 +311,7 @@ def _orientation_claims(before: dict[str, Array], after: dict[str, Array], *, qu
             f"class by colour: the same, {_interval(learned['colour'])}; which photograph: "
             f"{_interval(learned['photographs'])}; class by shape less class by colour: lower end",
             _ends(learned["shape"] - learned["colour"], quick)[0],
-            0,
-            1,
+            (0, 1),
             reason="orientation is no matter of course in early filters: they take it up as far as the class needs it",
         ),
         check_within(
@@ -330,8 +319,7 @@ def _orientation_claims(before: dict[str, Array], after: dict[str, Array], *, qu
             "tuning to the direction of gratings, class by shape less class by colour: layer 1 "
             f"{_interval(early)}, layer 3 {_interval(late)}: mean of layer 3",
             float(late.mean()),
-            0,
-            1,
+            (0, 1),
             reason="later layers keep it as far as the class needs it",
         ),
     ]
@@ -348,24 +336,21 @@ def _model_claims(measured: dict[str, tuple[Array, Array]]) -> list[Claim]:
                 f"{name}-early-colour",
                 f"{name}: share of the first filters' energy off the grey axis",
                 float(filters[0]),
-                0,
-                RANDOM - 0.1,
+                (0, RANDOM - 0.1),
                 reason="less than of random ones: first filters lean to luminance, which varies more in photographs",
             ),
             check_within(
                 f"{name}-colour-rise",
                 f"{name}: the same of products of transposes by layer, {steps}: last less first",
                 float(filters[-1] - filters[0]),
-                -low if falls else low,
-                low if falls else 1,
+                (-low if falls else low, low if falls else 1),
                 reason="a negative result: no rise" if falls else "later layers weigh colour more, as claimed",
             ),
             check_within(
                 f"{name}-early-orientation",
                 f"{name}: anisotropy of the first filters less that of random ones ({random[1, 0]:.2f})",
                 float(found[3, 0] - random[1, 0]),
-                0,
-                1,
+                (0, 1),
                 reason="first filters are oriented",
             ),
         ]
