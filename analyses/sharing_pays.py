@@ -238,12 +238,7 @@ def _layer(kind: Kind, inputs: int, outputs: int, size: int, rng: np.random.Gene
         return [dense, Maps(outputs, size, size)]
     sharing: Any = {"convolution": "shared", "tiled 2x2": (2, 2), "locally connected": "unshared"}[kind]
     geometry = cm.ConvGeometry(
-        (size, size),
-        (KERNEL, KERNEL),
-        in_channels=inputs,
-        out_channels=outputs,
-        padding=KERNEL // 2,
-        sharing=sharing,
+        (size, size), (KERNEL, KERNEL), in_channels=inputs, out_channels=outputs, padding=KERNEL // 2, sharing=sharing
     )
     bias: Any = "unit" if kind == "locally connected" else "channel"
     return [nn.Conv(geometry, bias=bias, initialiser=nn.he_normal, rng=rng)]

@@ -129,10 +129,7 @@ class Network:
         by_second = (np.broadcast_to(by_mean, (CHANNELS, positions, len(labels))) / positions).reshape(second.shape)
         by_second = by_second * (second > 0)
         by_first = self.pool.T @ (self.patterns[1].matrix(self.weights[1]).T @ by_second) * (first > 0)
-        gradients = [
-            self._weight_gradient(0, x, by_first),
-            self._weight_gradient(1, pooled, by_second),
-        ]
+        gradients = [self._weight_gradient(0, x, by_first), self._weight_gradient(1, pooled, by_second)]
         gradients.append(means @ slope)
         self.momenta = [0.9 * m + g for m, g in zip(self.momenta, gradients, strict=True)]
         self.weights = [w - rate * m for w, m in zip(self.weights, self.momenta[:2], strict=True)]

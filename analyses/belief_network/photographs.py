@@ -70,10 +70,7 @@ def untrained(setting: Setting) -> nn.BeliefNetwork:
         first, 2, visible="real", spread=0.8, border="given", scale=0.005, bias=-4, rng=np.random.default_rng(0)
     )
     second = cm.ConvGeometry(
-        lower.pooled_shape[1:],
-        (setting.second_kernel,) * 2,
-        in_channels=setting.filters,
-        out_channels=setting.features,
+        lower.pooled_shape[1:], (setting.second_kernel,) * 2, in_channels=setting.filters, out_channels=setting.features
     )
     return nn.BeliefNetwork([lower, nn.BoltzmannMachine(second, 2, border="given", scale=0.02, bias=-4, rng=1)])
 

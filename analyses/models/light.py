@@ -114,7 +114,7 @@ def network_claims(light: Light, path: Path) -> list[Claim]:
             published="the stored output",
             source=RUNNER,
             rule=f"at most 1e-7 + {light.tolerance:g} times the stored value, the tolerance of onnx's test",
-        ),
+        )
     ]
     if isinstance(light.parameters, int):
         claims.append(
