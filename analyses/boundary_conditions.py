@@ -27,9 +27,8 @@ from analyses._figures import COLOURS, PAGE_WIDTH, PANEL_WIDTH, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
-    Array = NDArray[Any]
+    from convmatrix.arrays import Array
 
 BOUNDARIES = ("zero", "circular", "reflect", "symmetric", "replicate")  # others: analyses/deblurring_boundaries.py
 NOISE = 0.005  # standard deviation, for grey values from 0 to 1

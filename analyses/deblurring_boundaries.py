@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from skimage import data
@@ -28,9 +28,8 @@ from analyses._figures import COLOURS, PAGE_WIDTH, PANEL_WIDTH, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
-    Array = NDArray[Any]
+    from convmatrix.arrays import Array
 
 BOUNDARIES: Final = ("zero", "circular", "reflect", "symmetric", "replicate", "antireflect")
 PUBLISHED: Final = ("zero", "circular", "symmetric", "antireflect")

@@ -29,9 +29,8 @@ from convmatrix.nn.images import enlarge, hold_out, to_range
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
-    Array = NDArray[Any]
+    from convmatrix.arrays import Array
 
 TEST, BATCH, RATE = 360, 64, 0.004
 TURN, STRETCH = 0.2, 0.1  # radians; logarithm of the factor

@@ -14,7 +14,7 @@ its training, which tells what is learned from what the architecture alone does.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from matplotlib.patches import Rectangle
@@ -30,9 +30,8 @@ from convmatrix.nn.images import enlarge, hold_out
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
-    Array = NDArray[Any]
+    from convmatrix.arrays import Array
 
 SIZE = 24
 CHANNELS = (8, 16, 32)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    Array = NDArray[Any]
+    from convmatrix.arrays import Array
 
 FILTERS = {
     "[2, 7, -1]": np.array([2.0, 7.0, -1.0]),

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
 
-    Array = NDArray[Any]
+    from convmatrix.arrays import Array
 
 GRID = 50
 PUBLISHED: dict[str, Callable[[Array, tuple[int, ...]], float]] = {

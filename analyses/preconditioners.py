@@ -25,11 +25,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
+    from convmatrix.arrays import Array
     from convmatrix.solve.preconditioners import Kind
-
-    Array = NDArray[Any]
 
 KINDS: dict[str, Kind | None] = {"none": None, "Strang": "strang", "T. Chan": "t_chan", "R. Chan": "r_chan"}
 SIZES = (32, 64, 128)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from sklearn.datasets import load_digits
@@ -24,11 +24,9 @@ from convmatrix.spectral import lipschitz_bound
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
+    from convmatrix.arrays import Array
     from convmatrix.network import Network
-
-    Array = NDArray[Any]
 
 TRAINED = 1400  # images to train on
 LARGEST = 0.5  # fraction of the range of a pixel: the largest radius that is tried

@@ -35,9 +35,8 @@ from convmatrix.nn.images import hold_out
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
-    Array = NDArray[Any]
+    from convmatrix.arrays import Array
 
 Kind = Literal["convolution", "tiled 2x2", "locally connected", "dense"]
 Place = Literal["moved", "centred"]

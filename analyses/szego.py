@@ -10,7 +10,7 @@ print no such numbers, so that all verdicts are "checked".
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,9 +20,8 @@ from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
-    Array = NDArray[Any]
+    from convmatrix.arrays import Array
 
 KERNEL = np.array([0.5, 1, 2, 1, 0.5])  # symbol 2 + 2 cos theta + cos 2 theta, neither monotone nor convex
 RING = 2**16  # samples of the symbol

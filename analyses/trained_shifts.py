@@ -8,7 +8,7 @@ a demonstration and no replication.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from skimage.data import lfw_subset
@@ -20,9 +20,8 @@ from convmatrix import equivariance
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from numpy.typing import NDArray
 
-    Array = NDArray[Any]
+    from convmatrix.arrays import Array
 
 SIZE, CHANNELS = 24, 6
 FIRST = cm.ConvGeometry((SIZE, SIZE), (5, 5), out_channels=CHANNELS, padding="same", boundary="circular")

@@ -24,7 +24,7 @@ from convmatrix import nn
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Array = Any  # float32 or float64
+    from convmatrix.arrays import Array
 
 SIZE = 24
 TRAINED = 60  # of each class; as many again by mirroring

@@ -20,7 +20,7 @@ from convmatrix import nn
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Array = Any  # float32 or float64
+    from convmatrix.arrays import Array
 
 PHOTOGRAPHS = ("astronaut", "camera", "coffee", "chelsea")
 UNSEEN = "rocket"

@@ -44,7 +44,7 @@ from convmatrix import nn
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Array = Any  # float32 or float64
+    from convmatrix.arrays import Array
 
 TASKS = ("shape", "both", "colour", "photographs")
 NEEDY = TASKS[1:]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -11,8 +10,8 @@ import convmatrix as cm
 from analyses._features import anisotropy
 from analyses.colour_hierarchy.tasks import grey
 from convmatrix import nn
+from convmatrix.arrays import Array
 
-Array = Any  # float32 or float64
 Responses = Callable[[Array], list[Array]]
 """A function from images (count, 3, height, width) to the responses of each layer (count, channels, rows, columns)."""
 

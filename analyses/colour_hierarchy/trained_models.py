@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -14,8 +14,7 @@ from convmatrix import ConvGeometry, nn
 
 if TYPE_CHECKING:
     from analyses.colour_hierarchy.selectivity import Responses
-
-Array = Any  # float32
+    from convmatrix.arrays import Array
 
 
 @dataclass(frozen=True)
