@@ -1,4 +1,4 @@
-"""Measures of learned features: their size, how much they bend, how oriented they are; and intervals of means."""
+"""Networks that learn features, and measures of these: size, bending, orientation; and intervals of means."""
 
 from __future__ import annotations
 
@@ -6,8 +6,39 @@ from typing import Any
 
 import numpy as np
 from scipy import ndimage, stats
+from skimage.data import lfw_subset
+
+import convmatrix as cm
+from convmatrix import nn
 
 Array = Any  # float64
+
+
+def faces(size: int, floor: float = 0.05) -> Array:
+    """Return scikit-image's 100 faces, then 100 other images, cropped, with mean 0 and standard deviation about 1."""
+    images = lfw_subset()[:, :size, :size]
+    return (images - images.mean(axis=(1, 2), keepdims=True)) / (images.std(axis=(1, 2), keepdims=True) + floor)
+
+
+def three_convolutions(inputs: int, channels: tuple[int, ...], size: int, classes: int, seed: int) -> nn.Sequential:
+    """Return three convolutions with ReLU, pooling between them, and a dense layer."""
+    rng = np.random.default_rng(seed)
+    layers: list[nn.Layer] = []
+    for taps, outputs in zip((5, 3, 3), channels, strict=True):
+        if layers:
+            layers.append(nn.MaxPool(2))
+            size //= 2
+        geometry = cm.ConvGeometry((size, size), (taps, taps), in_channels=inputs, out_channels=outputs, padding="same")
+        layers += [nn.Conv(geometry, initialiser=nn.he_normal, rng=rng), nn.ReLU()]
+        inputs = outputs
+    return nn.Sequential([*layers, nn.Dense(inputs * size**2, classes, rng=rng)])
+
+
+def fit(network: nn.Sequential, images: Array, labels: Array, epochs: int, seed: int) -> None:
+    """Train with batches of 32 images, by Adam with weight decay and a learning rate that falls to zero."""
+    rate = nn.cosine_decay(0.003, epochs * -(-len(images) // 32))
+    optimiser = nn.Adam(rate, weight_decay=1e-3)
+    nn.fit(network, images, labels, epochs=epochs, batch_size=32, optimiser=optimiser, metrics={}, rng=seed)
 
 
 def extent(picture: Array) -> float:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.axis import Axis
     from matplotlib.colors import Colormap
 
-__all__ = ["COLOURS", "PAGE_WIDTH", "PANEL_WIDTH", "figure_style", "new_figure", "plain_logarithms", "ramp", "shades"]
+__all__ = ["COLOURS", "PAGE_WIDTH", "PANEL_WIDTH", "draw_grid", "figure_style", "new_figure", "plain_logarithms"]
+__all__ += ["ramp", "shades"]
 
 PANEL_WIDTH: Final = 4.5
 """Width of a figure with one panel in inches; new figures with several are as wide as a page."""
@@ -48,6 +49,16 @@ def plain_logarithms(axis: Axis) -> None:
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     axis.set_major_formatter("{x:g}")
     axis.set_minor_formatter(NullFormatter())
+
+
+def draw_grid(figure: Any, pictures: Any, columns: int, cmap: str) -> None:
+    """Draw pictures in rows, each with zero in the middle of the colormap and its largest modulus at an end."""
+    grid = figure.subplots(-(-len(pictures) // columns), columns, squeeze=False).ravel().tolist()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, picture in zip(grid, pictures, strict=False):
+        limit = abs(picture).max()
+        axes.imshow(picture, cmap=cmap, vmin=-limit, vmax=limit, interpolation="nearest")
 
 
 def ramp() -> Colormap:

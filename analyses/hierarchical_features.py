@@ -18,12 +18,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from matplotlib.patches import Rectangle
-from skimage.data import lfw_subset
 from sklearn.datasets import load_digits
 
-import convmatrix as cm
-from analyses import Claim, Context, check_equal, check_within
-from analyses._features import extent
+from analyses import Claim, Context, _features, check_equal, check_within
+from analyses._features import extent, fit, three_convolutions
 from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
 from convmatrix import nn
 from convmatrix.nn.images import enlarge, hold_out
@@ -73,7 +71,8 @@ def run(context: Context) -> list[Claim]:
         before, after = [], []
         for seed in seeds:
             untrained, trained = network(data, seed), network(data, seed)
-            fit(trained, data, seed, quick=context.quick)
+            few, many = (3, 20) if data.name == "digits" else (40, 80)  # there are few faces
+            fit(trained, data.images[data.train], data.labels[data.train], few if context.quick else many, seed)
             before.append(measure(untrained, data, samples))
             after.append(measure(trained, data, samples))
             if seed == 0:
@@ -92,51 +91,15 @@ def digits() -> Data:
 
 
 def faces() -> Data:
-    """Return scikit-image's faces (class 1) and non-faces (class 0), each of mean 0 and standard deviation 1."""
-    images = lfw_subset()[:, :SIZE, :SIZE]
-    images = (images - images.mean(axis=(1, 2), keepdims=True)) / (images.std(axis=(1, 2), keepdims=True) + 0.05)
-    labels = (np.arange(len(images)) < 100).astype(np.int64)  # faces come first
+    """Return scikit-image's faces (class 1) and non-faces (class 0)."""
+    images = _features.faces(SIZE)
+    labels = (np.arange(len(images)) < 100).astype(np.int64)
     return Data("faces", images[:, None].astype(np.float32), labels, hold_out(labels, 0.4)[1])
 
 
 def network(data: Data, seed: int) -> nn.Sequential:
-    """Return three convolutions with ReLU, pooling between them, and a dense layer."""
-    rng = np.random.default_rng(seed)
-    sizes, inputs = (SIZE, SIZE // 2, SIZE // 4), (1, *CHANNELS)
-
-    def convolution(place: int) -> nn.Conv:
-        geometry = cm.ConvGeometry(
-            (sizes[place], sizes[place]),
-            (5, 5) if place == 0 else (3, 3),
-            in_channels=inputs[place],
-            out_channels=inputs[place + 1],
-            padding="same",
-        )
-        return nn.Conv(geometry, initialiser=nn.he_normal, rng=rng)
-
-    return nn.Sequential([
-        convolution(0), nn.ReLU(), nn.MaxPool(2),
-        convolution(1), nn.ReLU(), nn.MaxPool(2),
-        convolution(2), nn.ReLU(),
-        nn.Dense(CHANNELS[-1] * sizes[-1] ** 2, int(data.labels.max()) + 1, rng=rng),
-    ])  # fmt: skip
-
-
-def fit(made: nn.Sequential, data: Data, seed: int, *, quick: bool) -> None:
-    """Train on the images that are not for the test."""
-    few, many = (3, 20) if data.name == "digits" else (40, 80)  # there are few faces
-    epochs = few if quick else many
-    steps = epochs * -(-len(data.train) // 32)
-    nn.fit(
-        made,
-        data.images[data.train],
-        data.labels[data.train],
-        epochs=epochs,
-        batch_size=32,
-        optimiser=nn.Adam(nn.cosine_decay(0.003, steps), weight_decay=1e-3),
-        metrics={},
-        rng=seed,
-    )
+    """Return the network before training."""
+    return three_convolutions(1, CHANNELS, SIZE, int(data.labels.max()) + 1, seed)
 
 
 # --- what is measured -------------------------------------------------------------------------------------------------

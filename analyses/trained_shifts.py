@@ -11,10 +11,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from skimage.data import lfw_subset
 
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within
+from analyses._features import faces
 from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
 from convmatrix import equivariance
 
@@ -40,9 +40,8 @@ STEPS = [FIRST, equivariance.Elementwise("relu"), POOL, SECOND, equivariance.Ele
 
 def run(context: Context) -> list[Claim]:
     """Train on half of the images; shift the other half by 0 to 7 pixels."""
-    images = lfw_subset()[:, :SIZE, :SIZE].astype(np.float64)
-    images = (images - images.mean(axis=(1, 2), keepdims=True)) / (images.std(axis=(1, 2), keepdims=True) + 0.05)
-    labels = np.where(np.arange(len(images)) < 100, 1.0, -1.0)  # faces come first
+    images = faces(SIZE)
+    labels = np.where(np.arange(len(images)) < 100, 1.0, -1.0)
     order = np.random.default_rng(0).permutation(len(images))
     train, test = order[:100], order[100:]
     network = Network(np.random.default_rng(1))

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import ndimage
 from scipy.stats import wilcoxon
-from skimage.data import lfw_subset
 
 import convmatrix as cm
 from analyses import Claim, check_within
-from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
-from analyses.belief_network.photographs import shuffled, start_visible_biases
+from analyses._features import faces
+from analyses._figures import COLOURS, PAGE_WIDTH, draw_grid, new_figure
+from analyses.belief_network.photographs import projected, shuffled, start_visible_biases
 from convmatrix import nn
 
 if TYPE_CHECKING:
@@ -85,8 +85,7 @@ def face_claims(*, quick: bool) -> tuple[list[Claim], Figure, Figure]:
 
 def load_images() -> Images:
     """Return the images without low frequencies and of one local contrast."""
-    images = lfw_subset()[:, :SIZE, :SIZE].astype(np.float64)
-    images = (images - images.mean(axis=(1, 2), keepdims=True)) / (images.std(axis=(1, 2), keepdims=True) + 0.02)
+    images = faces(SIZE, floor=0.02)
 
     def blurred(x: Array, width: float) -> Array:
         return ndimage.gaussian_filter(x, (0, width, width))
@@ -94,7 +93,7 @@ def load_images() -> Images:
     band = blurred(images, 0.6) - blurred(images, 3)
     band /= np.sqrt(blurred(band**2, 5) + 0.05)
     prepared = (band / band.std())[:, None].astype(np.float32)
-    return Images(prepared[:100], prepared[100:])  # faces come first
+    return Images(prepared[:100], prepared[100:])
 
 
 def _mirrored(images: Array) -> Array:
@@ -296,28 +295,11 @@ def _features_figure(network: nn.BeliefNetwork, drawn: Array) -> Figure:
     parts: Any = figure.subfigures(2, 2)
     titles = ("first layer: filters", "second layer, projected back", "third layer, projected back", "samples")
     filters = network.layers[0].parameters["weight"][:, 0]
-    groups = [filters, _projected(network, 1), _projected(network, 2)[:24], drawn[:, 0]]
+    groups = [filters, projected(network, 1), projected(network, 2)[:24], drawn[:, 0]]
     for part, title, pictures in zip(parts.ravel().tolist(), titles, groups, strict=True):
         part.suptitle(title)
-        columns = 8 if len(pictures) > 8 else 4
-        grid = part.subplots(-(-len(pictures) // columns), columns, squeeze=False).ravel().tolist()
-        for axes in grid:
-            axes.set_axis_off()
-        for axes, picture in zip(grid, pictures, strict=False):
-            limit = np.abs(picture).max()
-            axes.imshow(picture, cmap="gray", vmin=-limit, vmax=limit, interpolation="nearest")
+        draw_grid(part, pictures, 8 if len(pictures) > 8 else 4, cmap="gray")
     return figure
-
-
-def _projected(network: nn.BeliefNetwork, place: int) -> Array:
-    """Return the projections of the middle unit of each channel of a machine, cut to what the units see."""
-    machine = network.layers[place]
-    channels = np.arange(machine.hidden_shape[0])
-    units = np.zeros((len(channels), *machine.hidden_shape), dtype=np.float32)
-    units[channels, channels, machine.hidden_shape[1] // 2, machine.hidden_shape[2] // 2] = 1
-    pictures: Array = network.project(place, units)[:, 0]
-    rows, columns = (np.flatnonzero(np.abs(pictures).max(axis=(0, 3 - axis)) > 0) for axis in (1, 2))
-    return pictures[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
 def _results_figure(

@@ -13,7 +13,7 @@ from skimage import color, data
 import convmatrix as cm
 from analyses import Claim, check_within
 from analyses._features import bending, extent
-from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, draw_grid, new_figure
 from analyses.belief_network.gabor import Gabor, fit_gabor, shuffled_phases
 from convmatrix import nn
 
@@ -232,22 +232,21 @@ def _pictures(network: nn.BeliefNetwork, before: Array) -> dict[str, Array]:
     upper = network.layers[1]
     kept = upper.parameters["weight"].copy()
     controls = {"second layer": kept, "shuffled": shuffled(kept, np.random.default_rng(4)), "untrained": before}
-    pictures = {"first layer": _projected(network, 0)}
+    pictures = {"first layer": projected(network, 0).astype(np.float64)}
     for name, weights in controls.items():
         upper.parameters["weight"][...] = weights
-        pictures[name] = _projected(network, 1)
+        pictures[name] = projected(network, 1).astype(np.float64)
     upper.parameters["weight"][...] = kept
     return pictures
 
 
-def _projected(network: nn.BeliefNetwork, place: int) -> Array:
+def projected(network: nn.BeliefNetwork, place: int) -> Array:
     """Return the projection of the middle unit of each channel of a machine, cut to what the unit sees."""
     machine = network.layers[place]
     channels = np.arange(machine.hidden_shape[0])
     units = np.zeros((len(channels), *machine.hidden_shape), dtype=np.float32)
-    middle = [n // 2 for n in machine.hidden_shape[1:]]
-    units[channels, channels, middle[0], middle[1]] = 1
-    pictures = network.project(place, units)[:, 0].astype(np.float64)
+    units[channels, channels, machine.hidden_shape[1] // 2, machine.hidden_shape[2] // 2] = 1
+    pictures = network.project(place, units)[:, 0]
     rows, columns = (np.flatnonzero(np.abs(pictures).max(axis=(0, 3 - axis)) > 0) for axis in (1, 2))
     return pictures[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
@@ -335,13 +334,7 @@ def _features_figure(pictures: dict[str, Array], measured: dict[str, dict[str, l
     shown = [(name, pictures[name][:32]) for name in ("second layer", "shuffled")]
     for part, (name, found) in zip(left.subfigures(2, 1), shown, strict=True):
         part.suptitle(f"{name}, projected back to the image")
-        columns = 11 if len(found) > 11 else len(found)
-        grid = part.subplots(-(-len(found) // columns), columns, squeeze=False).ravel().tolist()
-        for axes in grid:
-            axes.set_axis_off()
-        for axes, picture in zip(grid, found, strict=False):
-            limit = np.abs(picture).max()
-            axes.imshow(picture, cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+        draw_grid(part, found, min(len(found), 11), cmap="RdBu_r")
     labels = {"extent": "extent in pixels", "bending": "share of oriented\nenergy that cancels"}
     for axes, (name, values) in zip(right.subplots(2, 1).tolist(), measured.items(), strict=True):
         _strip(axes, {key.replace(" ", "\n"): found for key, found in values.items()}, "second\nlayer")

@@ -26,9 +26,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib.lines import Line2D
 
-import convmatrix as cm
 from analyses import Claim, Context, check_within, skipped
-from analyses._features import mean_interval
+from analyses._features import fit, mean_interval, three_convolutions
 from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
 from analyses.colour_hierarchy.selectivity import (
     colour_of_filters,
@@ -53,7 +52,6 @@ CHANNELS = (12, 16, 24)
 CONVOLUTIONS, ACTIVATIONS = (0, 3, 6), (1, 4, 7)
 MEASURES = ("colour by responses", "colour by filters", "orientation by responses", "orientation by filters")
 RANDOM = 2 / 3  # share of the energy of a random filter that is off the grey axis
-BATCH = 32
 FIRST = np.float32(0.1)  # factor of the first initial weights: what is left of them in the end is small
 
 
@@ -93,26 +91,8 @@ def run(context: Context) -> list[Claim]:
 
 
 def network(classes: int, seed: int) -> nn.Sequential:
-    """Return three convolutions with ReLU, pooling between them, and a dense layer."""
-    rng = np.random.default_rng(seed)
-    sizes, inputs = (SIZE, SIZE // 2, SIZE // 4), (3, *CHANNELS)
-
-    def convolution(place: int) -> nn.Conv:
-        geometry = cm.ConvGeometry(
-            (sizes[place],) * 2,
-            (5, 5) if place == 0 else (3, 3),
-            in_channels=inputs[place],
-            out_channels=inputs[place + 1],
-            padding="same",
-        )
-        return nn.Conv(geometry, initialiser=nn.he_normal, rng=rng)
-
-    made = nn.Sequential([
-        convolution(0), nn.ReLU(), nn.MaxPool(2),
-        convolution(1), nn.ReLU(), nn.MaxPool(2),
-        convolution(2), nn.ReLU(),
-        nn.Dense(CHANNELS[-1] * sizes[-1] ** 2, classes, rng=rng),
-    ])  # fmt: skip
+    """Return a network before training, with small weights in its first layer."""
+    made = three_convolutions(3, CHANNELS, SIZE, classes, seed)
     made.layers[0].parameters["weight"] *= FIRST
     return made
 
@@ -129,17 +109,7 @@ def _trained(
     train, test = (samples(task, sources, size, rng) for size in (count, 300))
     made = network(int(train.labels.max()) + 1, seed)
     before = _measures(made, test)
-    steps = epochs * -(-count // BATCH)
-    nn.fit(
-        made,
-        _scaled(train.images),
-        train.labels,
-        epochs=epochs,
-        batch_size=BATCH,
-        optimiser=nn.Adam(nn.cosine_decay(0.003, steps), weight_decay=1e-3),
-        metrics={},
-        rng=seed,
-    )
+    fit(made, _scaled(train.images), train.labels, epochs, seed)
     accuracies = [
         nn.accuracy(nn.predict(made, _scaled(images)), test.labels) for images in (test.images, grey(test.images))
     ]
