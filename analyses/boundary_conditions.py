@@ -24,6 +24,7 @@ from skimage.restoration import wiener
 import convmatrix as cm
 from analyses import Claim, Context, check_equal, check_within
 from analyses._figures import COLOURS, PAGE_WIDTH, PANEL_WIDTH, new_figure
+from analyses.deblurring_boundaries import Frame, gaussian
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -101,47 +102,29 @@ def eigenvalue_claims(n: int = 8) -> list[Claim]:
 # --- the photograph --------------------------------------------------------------------------------------------------
 
 
-def gaussian(width: float, radius: int) -> Array:
-    """Return a Gaussian kernel that sums to one."""
-    one = np.exp(-(np.arange(-radius, radius + 1) ** 2) / (2 * width**2))
-    return np.asarray(np.outer(one, one) / one.sum() ** 2)
-
-
 @dataclass(frozen=True)
-class Photograph:
-    """A frame of a scene, and what a camera out of focus sees of it."""
-
-    kernel: Array
-    scene: Array
-    data: Array
+class Photograph(Frame):
+    """A frame of the photograph, and what a camera out of focus sees of it."""
 
     @classmethod
     def blurred(cls, size: int, kernel: Array) -> Photograph:
         """Blur a larger part of the photograph, of which only the frame stays, and add noise."""
         margin = len(kernel) // 2
         rows, columns = (slice(start - margin, start + size + margin) for start in CORNER)
-        wide = camera()[rows, columns] / 255.0
-        data = cm.ConvOperator(kernel, wide.shape) @ wide.ravel()  # no padding: every sample is the scene's
-        noise = NOISE * np.random.default_rng(0).standard_normal(len(data))
-        return cls(kernel, wide[margin:-margin, margin:-margin], (data + noise).reshape(size, size))
+        return cls.of(camera()[rows, columns] / 255.0, kernel, size, NOISE)
 
     def deconvolve(self, boundary: str, parameter: Any = "discrepancy") -> cm.solve.Deconvolution:
         """Return the Tikhonov solution for a boundary."""
         noise = NOISE if parameter == "discrepancy" else None
         shape = self.scene.shape
         return cm.solve.deconvolve(
-            self.data, self.kernel, shape, parameter=parameter, noise=noise, padding="same", boundary=boundary
+            self.image, self.kernel, shape, parameter=parameter, noise=noise, padding="same", boundary=boundary
         )
-
-    def error(self, x: Array, border: int = 0) -> float:
-        """Return the relative error, of what is at least so far from the border."""
-        inner = (slice(border, -border or None),) * 2
-        return float(np.linalg.norm((x - self.scene)[inner]) / np.linalg.norm(self.scene[inner]))
 
 
 def photograph_claims(photograph: Photograph, best: dict[str, float], parameter: float) -> list[Claim]:
     """Compare the boundaries with each other, and with doing nothing."""
-    blurred = photograph.error(photograph.data)
+    blurred = photograph.error(photograph.image)
     chosen = photograph.error(photograph.deconvolve("symmetric").x)
     table = {boundary: round(error, 4) for boundary, error in best.items()}
     inner = {
@@ -199,7 +182,7 @@ class Contender:
 
 def beside(photograph: Photograph, parameter: float, *, few: bool) -> list[Contender]:
     """Solve the same data by other programs, each with the best of its parameters; all are timed for one solution."""
-    data, kernel, shape = photograph.data, photograph.kernel, photograph.scene.shape
+    data, kernel, shape = photograph.image, photograph.kernel, photograph.scene.shape
     size, margin = len(data), len(kernel)
     mirrored = np.pad(data, size // 2, mode="symmetric")  # a ring without jumps
     crop = (slice(size // 2, size // 2 + size),) * 2
@@ -278,7 +261,7 @@ def _curves(photograph: Photograph, tried: Array, errors: dict[str, list[float]]
     colours = (COLOURS[0], COLOURS[5], COLOURS[2], COLOURS[4], COLOURS[6])
     for colour, marker, (boundary, found) in zip(colours, "osv^D", errors.items(), strict=True):
         axes.plot(tried, found, f"{marker}-", color=colour, label=boundary, markersize=4)
-    axes.axhline(photograph.error(photograph.data), color="0.5", linestyle="--", label="blurred photograph")
+    axes.axhline(photograph.error(photograph.image), color="0.5", linestyle="--", label="blurred photograph")
     axes.set(xscale="log", yscale="log", xlabel="parameter of Tikhonov's regularisation", ylabel="relative error")
     axes.legend()
     return figure
@@ -286,7 +269,7 @@ def _curves(photograph: Photograph, tried: Array, errors: dict[str, list[float]]
 
 def _pictures(photograph: Photograph, parameters: dict[str, float], contenders: list[Contender]) -> Figure:
     figure = new_figure(PAGE_WIDTH, 6.4)
-    pictures = [("scene in the frame", photograph.scene), ("blurred, with noise", photograph.data)]
+    pictures = [("scene in the frame", photograph.scene), ("blurred, with noise", photograph.image)]
     for boundary in BOUNDARIES:
         found = photograph.deconvolve(boundary, parameters[boundary]).x
         pictures.append((boundary, found))

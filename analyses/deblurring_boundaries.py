@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 from skimage import data
@@ -83,7 +83,7 @@ class Frame:
     image: Array
 
     @classmethod
-    def of(cls, wide: Array, kernel: Array, size: int, noise: float) -> Frame:
+    def of(cls, wide: Array, kernel: Array, size: int, noise: float) -> Self:
         """Blur a scene that is larger than the frame, crop it to the frame, and add noise."""
         margin, radius = (len(wide) - size) // 2, len(kernel) // 2
         blurred = (cm.ConvOperator(kernel, wide.shape) @ wide.ravel()).reshape(len(wide) - 2 * radius, -1)
@@ -91,9 +91,10 @@ class Frame:
         scene = wide[margin : margin + size, margin : margin + size]
         return cls(kernel, scene, inner + noise * np.random.default_rng(0).standard_normal(inner.shape))
 
-    def error(self, x: Array) -> float:
-        """Return the relative restoration error."""
-        return float(np.linalg.norm(x - self.scene) / np.linalg.norm(self.scene))
+    def error(self, x: Array, border: int = 0) -> float:
+        """Return the relative restoration error, of what is at least so far from the border."""
+        inner = (slice(border, -border or None),) * 2
+        return float(np.linalg.norm((x - self.scene)[inner]) / np.linalg.norm(self.scene[inner]))
 
     def ringing(self, x: Array) -> float:
         """Return the error per pixel within a kernel's radius of the border, relative to that of the inside."""

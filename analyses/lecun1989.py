@@ -29,16 +29,10 @@ def run(context: Context) -> list[Claim]:
     """Count the network by formula, and its convolutions by their matrices on the padded images."""
     counts = network_counts("lecun1989")
     claims = []
-    for name, (units, connections, weights, biases) in PUBLISHED.items():
-        layer = counts[name]
-        claims += [
-            published_equal(f"{name}-units", f"{name}: units", layer.units, published=units, source=SOURCE),
-            published_equal(
-                f"{name}-connections", f"{name}: connections", layer.connections, published=connections, source=SOURCE
-            ),
-            published_equal(f"{name}-weights", f"{name}: weights", layer.weights, published=weights, source=SOURCE),
-            published_equal(f"{name}-biases", f"{name}: biases", layer.biases, published=biases, source=SOURCE),
-        ]
+    for name, published in PUBLISHED.items():
+        for what, value in zip(("units", "connections", "weights", "biases"), published, strict=True):
+            found = getattr(counts[name], what)
+            claims.append(published_equal(f"{name}-{what}", f"{name}: {what}", found, published=value, source=SOURCE))
     total = counts.total
     claims += [
         published_equal("units", "units, the input counted", total.units, published=1_256, source=SOURCE),

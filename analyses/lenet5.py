@@ -26,16 +26,10 @@ def run(context: Context) -> list[Claim]:
     """Count the network, then take apart where its connections are."""
     counts = network_counts("lenet5")
     claims = []
-    for name, (parameters, connections) in PUBLISHED.items():
-        layer = counts[name]
-        claims += [
-            published_equal(
-                f"{name}-parameters", f"{name}: parameters", layer.parameters, published=parameters, source=SOURCE
-            ),
-            published_equal(
-                f"{name}-connections", f"{name}: connections", layer.connections, published=connections, source=SOURCE
-            ),
-        ]
+    for name, published in PUBLISHED.items():
+        for what, value in zip(("parameters", "connections"), published, strict=True):
+            found = getattr(counts[name], what)
+            claims.append(published_equal(f"{name}-{what}", f"{name}: {what}", found, published=value, source=SOURCE))
     total = counts.total
     claims += [
         published_equal("parameters", "trained parameters", total.parameters, published=60_000, source=SOURCE),

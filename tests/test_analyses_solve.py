@@ -80,7 +80,7 @@ def test_photograph_is_blurred_with_the_scene_outside() -> None:
     assert kernel.sum() == pytest.approx(1)
     photograph = boundary_conditions.Photograph.blurred(64, kernel)
     matrices = {b: cm.ConvOperator(kernel, (64, 64), padding="same", boundary=b) for b in cm.BOUNDARIES}
-    noise = {b: (photograph.data.ravel() - A @ photograph.scene.ravel()).reshape(64, 64) for b, A in matrices.items()}
+    noise = {b: (photograph.image.ravel() - A @ photograph.scene.ravel()).reshape(64, 64) for b, A in matrices.items()}
     for difference in noise.values():
         assert np.abs(difference[9:-9, 9:-9]).max() < 5 * boundary_conditions.NOISE  # no boundary is read there
         assert np.abs(difference).max() > 10 * boundary_conditions.NOISE  # and none is right at the border
@@ -90,7 +90,7 @@ def test_photograph_is_blurred_with_the_scene_outside() -> None:
 
 def test_photograph_claims_notice_swapped_boundaries() -> None:
     photograph = boundary_conditions.Photograph.blurred(64, boundary_conditions.gaussian(2.5, radius=9))
-    blurred = photograph.error(photograph.data)
+    blurred = photograph.error(photograph.image)
     ratios = {"zero": 1.1, "circular": 1.1, "reflect": 0.8, "symmetric": 0.7, "replicate": 0.75}
     best = {boundary: ratio * blurred for boundary, ratio in ratios.items()}
     names = failed(boundary_conditions.photograph_claims(photograph, best | {"zero": 0.6 * blurred}, 0.05))
@@ -103,7 +103,7 @@ def test_contenders_agree(capsys: pytest.CaptureFixture[str]) -> None:
     boundary_conditions.report(contenders)
     assert "scipy lsqr, symmetric" in capsys.readouterr().out
     assert failed(boundary_conditions.contender_claims(contenders)) == []
-    contenders[3] = dataclasses.replace(contenders[3], x=photograph.data)
+    contenders[3] = dataclasses.replace(contenders[3], x=photograph.image)
     assert len(failed(boundary_conditions.contender_claims(contenders))) == 1
 
 

@@ -116,62 +116,46 @@ def network_claims(light: Light, path: Path) -> list[Claim]:
             rule=f"at most 1e-7 + {light.tolerance:g} times the stored value, the tolerance of onnx's test",
         )
     ]
+    statement, source = f"{name}: parameters", light.source
     if isinstance(light.parameters, int):
         claims.append(
-            published_equal(
-                f"{key}-parameters",
-                f"{name}: parameters",
-                size.parameters,
-                published=light.parameters,
-                source=light.source,
-            )
+            published_equal(f"{key}-parameters", statement, size.parameters, published=light.parameters, source=source)
         )
     else:
         low, high, words = light.parameters
-        rule = "rounded" if light.source == SURVEY else "four bytes a parameter, megabytes of 10^6 to 2^20 bytes"
+        rule = "rounded" if source == SURVEY else "four bytes a parameter, megabytes of 10^6 to 2^20 bytes"
         claims.append(
             published_within(
-                f"{key}-parameters",
-                f"{name}: parameters",
-                size.parameters,
-                (low, high),
-                published=words,
-                source=light.source,
-                rule=rule,
+                f"{key}-parameters", statement, size.parameters, (low, high), published=words, source=source, rule=rule
             )
         )
     if light.giga_macs is not None:
         low, high, words = light.giga_macs
+        statement = f"{name}: giga multiply-adds by convention, image {light.size} wide"
+        found = size.macs / 1e9
         claims.append(
             published_within(
-                f"{key}-gmacs",
-                f"{name}: giga multiply-adds by convention, image {light.size} wide",
-                size.macs / 1e9,
-                (low, high),
-                published=words,
-                source=light.source,
-                rule="rounded",
+                f"{key}-gmacs", statement, found, (low, high), published=words, source=source, rule="rounded"
             )
         )
-    claims.append(
+    reason = "counted position by position on each axis"
+    return [
+        *claims,
         check_equal(
             f"{key}-multiply-adds",
             f"{name}: multiply-adds by convention, and without those by padding",
             [size.macs, size.multiply_adds],
             expected=[again.macs, again.multiply_adds],
-            reason="counted position by position on each axis",
-        )
-    )
-    claims.append(
+            reason=reason,
+        ),
         check_equal(
             f"{key}-padding",
             f"{name}: share of the multiply-adds that reads padding",
             size.padding,
             expected=again.padding,
-            reason="counted position by position on each axis",
-        )
-    )
-    return claims
+            reason=reason,
+        ),
+    ]
 
 
 def sample_input(shape: tuple[int, ...]) -> Any:
