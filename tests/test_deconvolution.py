@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -360,13 +361,15 @@ def test_active_sets_that_do_not_end_are_replaced(monkeypatch: pytest.MonkeyPatc
 def test_steps_that_are_too_long_are_shortened() -> None:
     rng = np.random.default_rng(5)
     A, y = rng.standard_normal((30, 20)), rng.standard_normal((30, 1))
-    log = cm.solve.iteration_log.IterationLog(most=5000)
+    problem: Any = SimpleNamespace(
+        operator=aslinearoperator(A), data=y, L=None, tol=1e-10, most=5000,
+        log=cm.solve.iteration_log.IterationLog(most=5000),
+        norm_bound=lambda: 1e-3**0.5 * np.linalg.norm(A, 2), penalty_bound=lambda: 1.0,
+    )  # fmt: skip
     monkey = nonnegative.MOST_COLUMNS
     try:
         nonnegative.MOST_COLUMNS = 0  # type: ignore[misc]
-        found = nonnegative.nonnegative_least_squares(
-            aslinearoperator(A), y, 0.0, 1e-10, 5000, log, norm_bound=lambda: 1e-3 * np.linalg.norm(A, 2) ** 2
-        )
+        found = nonnegative.nonnegative_least_squares(problem, 0.0)
     finally:
         nonnegative.MOST_COLUMNS = monkey  # type: ignore[misc]
     np.testing.assert_allclose(found.x[:, 0], optimize.nnls(A, y[:, 0])[0], atol=1e-8)

@@ -13,7 +13,7 @@ from convmatrix.solve.rules import UnreachableResidualError, check_reachable
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
-    from convmatrix.solve.iteration_log import IterationLog
+    from convmatrix.solve.deconvolution_problems import ScaledProblem
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,16 +71,7 @@ def _steps(operator: Any, y: Array, damping: float, penalty: Any, start: Array) 
         direction, power = gradient + (following / power) * direction, following
 
 
-def conjugate_gradients(
-    operator: Any,
-    y: Array,
-    damping: float,
-    tol: float,
-    most: int,
-    log: IterationLog,
-    penalty: Any = None,
-    start: Array | None = None,
-) -> Iterate:
+def conjugate_gradients(problem: ScaledProblem, y: Array, damping: float, start: Iterate | None = None) -> Iterate:
     r"""Minimise :math:`\|A x - y\|^2 + \lambda^2 \|L x\|^2` by conjugate gradients on the normal equations (CGLS).
 
     :math:`A^H A` is not formed. Iterations end when the norm of the gradient is ``tol`` times that at x = 0, or after
@@ -89,22 +80,20 @@ def conjugate_gradients(
 
     Parameters
     ----------
-    operator : LinearOperator
+    problem : ScaledProblem
     y : array, shape (n_out, batch)
+        The data of the problem, or others.
     damping : float
         lambda.
-    tol, most, log
-        Tolerance, maximum number of iterations, and where they are recorded.
-    penalty : LinearOperator, optional
-        L; the identity by default.
-    start : array, shape (n_in, batch), optional
+    start : Iterate, optional
     """
+    operator, penalty, tol, most, log = problem.operator, problem.L, problem.tol, problem.most, problem.log
     log.restart()
     first = float(np.linalg.norm(operator.H @ y))
     if first == 0:
         return Iterate(np.zeros((operator.shape[1], y.shape[1]), np.result_type(operator.dtype, y.dtype)), 0, 0.0)
     done, level = 0, 0.0
-    x: Array = np.zeros((operator.shape[1], y.shape[1])) if start is None else start
+    x: Array = np.zeros((operator.shape[1], y.shape[1])) if start is None else start.x
     for _ in range(3):
         for number, state in enumerate(_steps(operator, y, damping, penalty, x)):
             level = float(np.sqrt(state.power)) / first
@@ -115,22 +104,15 @@ def conjugate_gradients(
             x = state.x
             if level <= tol or done >= most:
                 break
-        level = gradient_norm(operator, y, damping, penalty, x) / first
+        penalised = x if penalty is None else penalty.H @ (penalty @ x)
+        true_gradient = operator.H @ (y - operator @ x) - damping**2 * penalised
+        level = float(np.linalg.norm(true_gradient)) / first
         if level <= tol or done >= most:
             break
     return Iterate(x, done, level)
 
 
-def gradient_norm(operator: Any, y: Array, damping: float, penalty: Any, x: Any) -> float:
-    """Return half the norm of the gradient of the objective, computed from x."""
-    penalised = x if penalty is None else penalty.H @ (penalty @ x)
-    true_gradient = operator.H @ (y - operator @ x) - damping**2 * penalised
-    return float(np.linalg.norm(true_gradient))
-
-
-def stopped_conjugate_gradients(
-    operator: Any, y: Array, parameter: float | str, target: float | None, most: int, log: IterationLog
-) -> tuple[Iterate, int]:
+def stopped_conjugate_gradients(problem: ScaledProblem) -> tuple[Iterate, int]:
     r"""Return the iterate of CGLS after a number of steps, which may be chosen by a rule; the number is the parameter.
 
     Cross-validation minimises :math:`\|A x_k - y\|^2 / (m - k)^2`, and looks ahead to twice the number of iterations.
@@ -140,6 +122,8 @@ def stopped_conjugate_gradients(
     ----------
     Hansen, Rank-deficient and discrete ill-posed problems, SIAM 1998, chapters 6 and 7.
     """
+    operator, y, parameter, target = problem.operator, problem.data, problem.parameter, problem.target
+    most, log = problem.most_steps, problem.log
     log.restart()
     first = float(np.linalg.norm(operator.H @ y))
     if first == 0:

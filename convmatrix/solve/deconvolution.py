@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
     from convmatrix.progress import Progress
-    from convmatrix.solve.rules import Rule
+    from convmatrix.solve.deconvolution_problems import Rule
 
 
 @dataclass(frozen=True, eq=False, repr=False)

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from convmatrix.arrays import EPSILON
-from convmatrix.solve.bidiagonalisation import Bidiagonalisation
 from convmatrix.solve.conjugate_gradients import Iterate, conjugate_gradients, stopped_conjugate_gradients
 from convmatrix.solve.joint_decompositions import decompose_jointly
 from convmatrix.solve.nonnegative import nonnegative_least_squares
 from convmatrix.solve.parameter_search import discrepancy_search, searched_parameter
-from convmatrix.solve.penalties import Differences, differences
+from convmatrix.solve.penalties import differences
 from convmatrix.solve.richardson_lucy import richardson_lucy
-from convmatrix.solve.rules import Regularisation, Spectrum, check_reachable, filter_factors
+from convmatrix.solve.rules import Spectrum, check_reachable, chosen_parameter, filter_factors, settled_parameter
 from convmatrix.solve.total_variation import TotalVariation, total_variation
 
 if TYPE_CHECKING:
@@ -41,15 +40,11 @@ class ScaledSolution:
 def solve_problem(problem: ScaledProblem) -> ScaledSolution:
     """Return the solution of a problem; raise ValueError if the tolerance is not reached."""
     if problem.method == "cgls":
-        found, number = stopped_conjugate_gradients(
-            problem.operator, problem.data, problem.parameter, problem.target, _most(problem), problem.log
-        )
+        found, number = stopped_conjugate_gradients(problem)
         return ScaledSolution(found.x, number, ITERATION, found.iterations, found.gradient)
     if problem.method == "richardson_lucy":
         given = problem.parameter if isinstance(problem.parameter, float) else math.inf
-        found, number = richardson_lucy(
-            problem.operator, problem.data, given, problem.target, problem.tol, _most(problem), problem.log
-        )
+        found, number = richardson_lucy(problem, given)
         if math.isinf(given) and problem.target is None:
             _check_converged(problem, found, "the iteration of Richardson and Lucy")
         return ScaledSolution(found.x, number, ITERATION, found.iterations, found.gradient)
@@ -70,13 +65,6 @@ def solve_problem(problem: ScaledProblem) -> ScaledSolution:
     else:
         solution = ScaledSolution(np.zeros((problem.geometry.n_in, problem.data.shape[1])), 0.0, ITERATION)
     return _nonnegative(problem, solution) if problem.nonnegative else solution
-
-
-def _most(problem: ScaledProblem) -> int:
-    """Return the maximum number of iterations; one that is given as the parameter is not limited."""
-    return (
-        problem.most if isinstance(problem.parameter, str) or math.isinf(problem.parameter) else int(problem.parameter)
-    )
 
 
 def _check_converged(problem: ScaledProblem, found: Iterate, name: str) -> None:
@@ -108,10 +96,9 @@ def _filtered(problem: ScaledProblem, found: Decomposition) -> ScaledSolution:
     energies = (np.abs(data) ** 2).sum(axis=0)
     free = float(geometry.n_out - values.size)
     spectrum = Spectrum(values, energies, found.outside(problem.data, data), geometry.n_out, q, free_outside=free)
-    regularisation = _regularisation(problem)
     if problem.nonnegative and problem.parameter == "discrepancy":
         return ScaledSolution(np.zeros((geometry.n_in, len(data))), 0.0, found.route)  # it has another residual
-    parameter = regularisation.choose(spectrum)
+    parameter = chosen_parameter(problem, spectrum)
     level = EPSILON * max(geometry.n_out, geometry.n_in) * largest
     least = float(values.min()) if values.size == min(geometry.n_out, geometry.n_in) else 0.0
     if parameter == 0 and least <= level:
@@ -124,14 +111,9 @@ def _filtered(problem: ScaledProblem, found: Decomposition) -> ScaledSolution:
     if problem.method == "tsvd":
         factors = (values >= parameter * largest * (1 - 4 * EPSILON)) * 1.0
     else:
-        factors = filter_factors(values, regularisation.damping(parameter), q)
+        factors = filter_factors(values, problem.damping(parameter), q)
     x = found.from_right(data * np.divide(factors, values, out=np.zeros_like(factors), where=factors > 0))
     return ScaledSolution(x, parameter, found.route)
-
-
-def _regularisation(problem: ScaledProblem) -> Regularisation:
-    method: Any = problem.method
-    return Regularisation(method, problem.parameter, problem.target)
 
 
 # --- iterations ------------------------------------------------------------------------------------------------------
@@ -139,54 +121,37 @@ def _regularisation(problem: ScaledProblem) -> Regularisation:
 
 def _by_iterations(problem: ScaledProblem) -> ScaledSolution:
     """Return the Tikhonov solution by conjugate gradients, with a number or a rule for the parameter."""
-    regularisation, L = _regularisation(problem), problem.L
-
-    def attempt(y: Array, damping: float, start: Iterate | None) -> Iterate:
-        first = None if start is None else start.x
-        return conjugate_gradients(problem.operator, y, damping, problem.tol, problem.most, problem.log, L, first)
-
-    if L is not None and problem.parameter == "discrepancy" and problem.target is not None:
+    if problem.L is not None and problem.parameter == "discrepancy" and problem.target is not None:
         found, value = discrepancy_search(
-            lambda damping, start: attempt(problem.data, damping, start),
+            lambda damping, start: conjugate_gradients(problem, problem.data, damping, start),
             lambda found: _misfit(problem, found),
             problem.target,
-            _norm(problem) / max(_operator_norm(L, problem.rng), 1e-300) * 1e-2,
+            problem.norm_bound() / max(problem.penalty_bound(), 1e-300) * 1e-2,
         )
     else:
-        if L is None:
-            value = regularisation.settle(problem.operator, problem.data, problem.most, problem.rng)
+        if problem.L is None:
+            value = settled_parameter(problem)
         elif not isinstance(problem.parameter, str):
             value = problem.parameter
         elif (problem.operator.H @ problem.data).any():
-            value = searched_parameter(attempt, problem.operator, L, problem.data, problem.parameter, problem.rng)
+            value = searched_parameter(problem)
         else:
             raise ValueError(f"A^H y is zero, from which parameter={problem.parameter!r} cannot be estimated; check y")
-        found = attempt(problem.data, regularisation.damping(value), None)
+        found = conjugate_gradients(problem, problem.data, problem.damping(value))
     _check_converged(problem, found, "conjugate gradients")
     return ScaledSolution(found.x, value, ITERATION, found.iterations, found.gradient)
 
 
 def _nonnegative(problem: ScaledProblem, unconstrained: ScaledSolution) -> ScaledSolution:
     """Return the non-negative solution, for the parameter of the unconstrained one, or for a given residual."""
-    L = problem.L
 
     def solve(damping: float, start: Iterate | None) -> Iterate:
-        found = nonnegative_least_squares(
-            problem.operator,
-            problem.data,
-            damping,
-            problem.tol,
-            problem.most,
-            problem.log,
-            L,
-            unconstrained.x.real if start is None else start.x,
-            norm_bound=lambda: _norm(problem) ** 2 + damping**2 * _operator_norm(L, problem.rng) ** 2,
-        )
+        found = nonnegative_least_squares(problem, damping, unconstrained.x.real if start is None else start.x)
         _check_converged(problem, found, "projected conjugate gradients")
         return found
 
     if problem.parameter == "discrepancy" and problem.target is not None:
-        size = 1e-2 * _norm(problem) / max(_operator_norm(L, problem.rng), 1e-300)
+        size = 1e-2 * problem.norm_bound() / max(problem.penalty_bound(), 1e-300)
         found, value = discrepancy_search(solve, lambda found: _misfit(problem, found), problem.target, size)
     else:
         value = unconstrained.parameter if isinstance(problem.parameter, str) else problem.parameter
@@ -200,19 +165,7 @@ def _total_variation(problem: ScaledProblem) -> ScaledSolution:
     decomposition = decompose_jointly(problem.layer, None)
 
     def solve(weight: float, start: Iterate | None) -> Iterate:
-        found = total_variation(
-            problem.operator,
-            problem.data,
-            weight,
-            variation,
-            problem.tol,
-            problem.most,
-            problem.log,
-            decomposition,
-            lambda: _norm(problem),
-            nonnegative=problem.nonnegative,
-            start=start,
-        )
+        found = total_variation(problem, weight, variation, decomposition, start)
         _check_converged(problem, found, "primal-dual iterations")
         return found
 
@@ -234,21 +187,3 @@ def _flat_misfit(problem: ScaledProblem) -> float:
     channels = problem.geometry.in_channels
     images = problem.operator @ np.repeat(np.eye(channels), problem.geometry.n_in // channels, axis=0)
     return float(np.linalg.norm(images @ np.linalg.lstsq(images, problem.data)[0] - problem.data))
-
-
-def _norm(problem: ScaledProblem) -> float:
-    """Return a proved upper bound on the norm of the scaled layer."""
-    from convmatrix.spectral.bounds import norm_bounds
-
-    return norm_bounds(problem.layer.weights, problem.geometry)[1]
-
-
-def _operator_norm(L: Any, rng: np.random.Generator) -> float:
-    """Return a bound on the norm of the penalty, or an estimate that is nearly always one."""
-    if L is None:
-        return 1.0
-    if isinstance(L, Differences):
-        return L.norm_bound
-    process = Bidiagonalisation(L, rng.standard_normal((L.shape[0], 1)))
-    process.extend(20)
-    return 1.1 * float(process.nodes()[0].max(initial=0.0))

@@ -12,7 +12,8 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.boundary import SIGNED
-from convmatrix.solve.rules import FilterName, Rule
+from convmatrix.solve.bidiagonalisation import Bidiagonalisation
+from convmatrix.solve.penalties import Differences
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from convmatrix.solve.penalties import Penalty
     from convmatrix.spectral.blocks import WeightedLayer
 
-MethodName = FilterName | Literal["cgls", "richardson_lucy", "tv"]
-METHODS: Final[tuple[MethodName, ...]] = (*get_args(FilterName), "cgls", "richardson_lucy", "tv")
+MethodName = Literal["tikhonov", "tsvd", "wiener", "cgls", "richardson_lucy", "tv"]
+Rule = Literal["gcv", "discrepancy", "l_curve"]
+METHODS: Final[tuple[MethodName, ...]] = get_args(MethodName)
 RULES: Final[tuple[Rule, ...]] = get_args(Rule)
 
 _FREE: Final = ("richardson_lucy", "tv")
@@ -56,9 +58,9 @@ class ScaledProblem:
     nonnegative, isotropic, real : bool
     tol, most : float, int
     rng : numpy.random.Generator
-    log : IterationLog
     kernel_scale, data_scale : float
         The powers of two by which kernel and data were divided.
+    log : IterationLog
     """
 
     layer: WeightedLayer
@@ -75,9 +77,9 @@ class ScaledProblem:
     tol: float
     most: int
     rng: np.random.Generator
-    log: IterationLog
     kernel_scale: float
     data_scale: float
+    log: IterationLog
 
     @property
     def geometry(self) -> ConvGeometry:
@@ -88,6 +90,32 @@ class ScaledProblem:
     def L(self) -> Any:
         """The operator of the penalty, or None for the identity."""
         return None if self.penalty is None else self.penalty.operator
+
+    @property
+    def most_steps(self) -> int:
+        """Maximum number of iterations; one that is given as the parameter is not limited."""
+        limited = isinstance(self.parameter, str) or math.isinf(self.parameter)
+        return self.most if limited else int(self.parameter)
+
+    def damping(self, parameter: float) -> float:
+        """Return the lambda of the Tikhonov filter that corresponds to a parameter."""
+        return math.sqrt(parameter) if self.method == "wiener" else parameter
+
+    def norm_bound(self) -> float:
+        """Return a proved upper bound on the norm of the scaled layer."""
+        from convmatrix.spectral.bounds import norm_bounds
+
+        return norm_bounds(self.layer.weights, self.geometry)[1]
+
+    def penalty_bound(self) -> float:
+        """Return a bound on the norm of the penalty, or an estimate that is nearly always one."""
+        if self.L is None:
+            return 1.0
+        if isinstance(self.L, Differences):
+            return self.L.norm_bound
+        process = Bidiagonalisation(self.L, self.rng.standard_normal((self.L.shape[0], 1)))
+        process.extend(20)
+        return 1.1 * float(process.nodes()[0].max(initial=0.0))
 
     def unscaled(self, parameter: float) -> float:
         """Return a parameter in the units of the caller."""

@@ -10,10 +10,8 @@ from scipy.optimize import nnls
 from convmatrix.solve.conjugate_gradients import Iterate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from convmatrix.arrays import Array
-    from convmatrix.solve.iteration_log import IterationLog
+    from convmatrix.solve.deconvolution_problems import ScaledProblem
 
 MOST_COLUMNS: Final = 200
 """Maximum number of unknowns for the active-set method, whose steps are dense factorisations."""
@@ -22,26 +20,15 @@ _MOST_ROWS: Final = 4000
 _RESTARTS: Final = 5
 
 
-def nonnegative_least_squares(
-    operator: Any,
-    y: Array,
-    damping: float,
-    tol: float,
-    most: int,
-    log: IterationLog,
-    penalty: Any = None,
-    start: Array | None = None,
-    *,
-    norm_bound: Callable[[], float],
-) -> Iterate:
+def nonnegative_least_squares(problem: ScaledProblem, damping: float, start: Array | None = None) -> Iterate:
     r"""Minimise :math:`\|A x - y\|^2 + \lambda^2 \|L x\|^2` over all real :math:`x \ge 0`.
 
     Small problems are solved by `scipy.optimize.nnls` (Lawson and Hanson). All others are solved by conjugate gradients
     on the entries that are positive, with a projected gradient step where an entry would become negative (modified
     proportioning with reduced gradient projections, MPRGP). Iterations end with the Karush-Kuhn-Tucker conditions: the
     norm of the projected gradient, which is the gradient where x is positive and its negative part where x is zero, is
-    ``tol`` times the norm of the gradient at x = 0. The first step is that of ``norm_bound()``, a bound on the norm of
-    the Hessian; steps that are too long are shortened.
+    ``tol`` times the norm of the gradient at x = 0. The first step is that of a bound on the norm of the Hessian; steps
+    that are too long are shortened.
 
     References
     ----------
@@ -49,25 +36,26 @@ def nonnegative_least_squares(
     functions over non-negative cone with the rate of convergence and finite termination, Comput. Optim. Appl. 30(1),
     2005.
     """
-    log.restart()
+    operator, y, penalty = problem.operator, problem.data, problem.L
+    problem.log.restart()
     first = float(np.linalg.norm(operator.H @ y))
     if first == 0:
         return Iterate(np.zeros((operator.shape[1], y.shape[1])), 0, 0.0)
-    problem = _Quadratic(operator, y, damping, penalty)
+    quadratic = _Quadratic(problem, damping)
     n_rows = operator.shape[0] + (operator.shape[1] if penalty is None else penalty.shape[0])
     if operator.shape[1] <= MOST_COLUMNS and n_rows <= _MOST_ROWS:
-        x = _active_set(problem)
+        x = _active_set(quadratic)
         if x is not None:
-            level = problem.optimality(x) / first
-            log.add(*problem.objective(x), level)
+            level = quadratic.optimality(x) / first
+            problem.log.add(*quadratic.objective(x), level)
             return Iterate(x, 1, level)
-    bound = norm_bound()
+    bound = problem.norm_bound() ** 2 + damping**2 * problem.penalty_bound() ** 2
     x = np.zeros((operator.shape[1], y.shape[1])) if start is None else np.maximum(start.real, 0)
     done = 0
     for _ in range(_RESTARTS):  # the gradient updated in each step drifts from that of x
-        x, done = _mprgp(problem, x, bound, tol * first, first, done, most, log)
-        level = problem.optimality(x) / first
-        if level <= tol or done >= most:
+        x, done = _mprgp(quadratic, x, bound, first, done)
+        level = quadratic.optimality(x) / first
+        if level <= problem.tol or done >= problem.most:
             break
     return Iterate(x, done, level)
 
@@ -75,8 +63,10 @@ def nonnegative_least_squares(
 class _Quadratic:
     """The objective, its gradient and its Hessian; half of them, so that the gradient is A^H A x - A^H y."""
 
-    def __init__(self, operator: Any, y: Array, damping: float, penalty: Any) -> None:
-        self.operator, self.y, self.damping, self.penalty = operator, y, damping, penalty
+    def __init__(self, problem: ScaledProblem, damping: float) -> None:
+        self.problem, self.damping = problem, damping
+        self.operator: Any = problem.operator
+        self.y, self.penalty = problem.data, problem.L
 
     def hessian(self, v: Array) -> Array:
         """Return the Hessian times columns v."""
@@ -123,17 +113,15 @@ def _active_set(problem: _Quadratic) -> Array | None:
         return None
 
 
-def _mprgp(
-    problem: _Quadratic, x: Array, bound: float, goal: float, first: float, done: int, most: int, log: IterationLog
-) -> tuple[Array, int]:
-    """Return the iterate whose projected gradient, as updated, is at most ``goal``, and the number of iterations."""
-    step = 1.0 / bound
+def _mprgp(problem: _Quadratic, x: Array, bound: float, first: float, done: int) -> tuple[Array, int]:
+    """Return the iterate whose projected gradient, as updated, is at most ``tol * first``, and the iterations done."""
+    step, goal = 1.0 / bound, problem.problem.tol * first
     constant = float(np.vdot(problem.y, problem.y).real)
     right = problem.operator.H @ problem.y
     gradient = problem.gradient(x)
     free = np.where(x > 0, gradient, 0)
     direction = free
-    while done < most:
+    while done < problem.problem.most:
         chopped = np.where(x > 0, 0, np.minimum(gradient, 0))
         level = float(np.sqrt(np.vdot(free, free) + np.vdot(chopped, chopped)))
         if level <= goal:
@@ -167,7 +155,7 @@ def _mprgp(
             free = direction = np.where(x > 0, gradient, 0)
         # x'Hx = x'(gradient + right), so that the objective takes no further product.
         objective = float(np.vdot(x, gradient - right)) + constant
-        log.add(objective, float(np.sqrt(max(objective - problem.penalised(x), 0.0))), level / first)
+        problem.problem.log.add(objective, float(np.sqrt(max(objective - problem.penalised(x), 0.0))), level / first)
     return x, done
 
 

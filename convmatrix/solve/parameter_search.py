@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from convmatrix.solve.conjugate_gradients import conjugate_gradients
 from convmatrix.solve.l_curve import NoCornerError
 from convmatrix.solve.rules import check_reachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from convmatrix.arrays import Array
     from convmatrix.solve.conjugate_gradients import Iterate
+    from convmatrix.solve.deconvolution_problems import ScaledProblem
 
     Solve = Callable[[float, Iterate | None], Iterate]
 
@@ -87,31 +88,16 @@ def discrepancy_search(
     return last[0] or solve(math.exp(here), None), math.exp(here)
 
 
-def searched_parameter(
-    solve: Callable[[Array, float, Iterate | None], Iterate],
-    operator: Any,
-    penalty: Any,
-    y: Array,
-    rule: str,
-    rng: np.random.Generator,
-) -> float:
+def searched_parameter(problem: ScaledProblem) -> float:
     """Return the parameter of a penalised problem, by cross-validation or from its L-curve, with a grid of solutions.
 
     The trace of the influence matrix is estimated with a random vector of signs (Girard, A fast Monte-Carlo
     cross-validation procedure, Numer. Math. 56, 1989). The grid spans five decades around the ratio of the norms of A
     and L; the minimum, or the maximum of the curvature, is that of a cubic spline through its points.
-
-    Parameters
-    ----------
-    solve : callable
-        Returns the solution for data, a parameter and a start.
-    operator, penalty : LinearOperator
-    y : array, shape (n_out, batch)
-    rule : {"gcv", "l_curve"}
-    rng : numpy.random.Generator
     """
     from scipy.interpolate import CubicSpline
 
+    operator, penalty, y, rule, rng = problem.operator, problem.L, problem.data, problem.parameter, problem.rng
     scale = _norm(operator, rng) / _norm(penalty, rng)
     logarithms = math.log(scale) + np.linspace(math.log(_TRIED[0]), math.log(_TRIED[1]), _GRID)
     signs = rng.choice([-1.0, 1.0], y.shape)
@@ -120,10 +106,10 @@ def searched_parameter(
     probe: Iterate | None = None
     for logarithm in logarithms[::-1]:  # from much regularisation, where iterations converge fast, to little
         damping = math.exp(logarithm)
-        found = solve(y, damping, found)
+        found = conjugate_gradients(problem, y, damping, found)
         misfit = float(np.linalg.norm(operator @ found.x - y))
         if rule == "gcv":
-            probe = solve(signs, damping, probe)
+            probe = conjugate_gradients(problem, signs, damping, probe)
             freedom = y.size - float(np.vdot(signs, operator @ probe.x).real)
             scores.append(math.log(max(misfit, 1e-300) / max(freedom, 1e-300)))
         else:

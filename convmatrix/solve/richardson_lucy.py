@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -12,18 +12,10 @@ from convmatrix.solve.rules import check_reachable
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
-    from convmatrix.solve.iteration_log import IterationLog
+    from convmatrix.solve.deconvolution_problems import ScaledProblem
 
 
-def richardson_lucy(
-    operator: Any,
-    y: Array,
-    number: float,
-    target: float | None,
-    tol: float,
-    most: int,
-    log: IterationLog,
-) -> tuple[Iterate, int]:
+def richardson_lucy(problem: ScaledProblem, number: float) -> tuple[Iterate, int]:
     r"""Return an iterate of Richardson and Lucy, and its number.
 
     .. math:: x \leftarrow \frac{x}{A^T 1} \, A^T \frac{y}{A x}
@@ -34,16 +26,12 @@ def richardson_lucy(
 
     Parameters
     ----------
-    operator : LinearOperator
-    y : array, shape (n_out, batch)
+    problem : ScaledProblem
+        With a target, iterations stop as soon as the norm of A x - y is at most this.
     number : float
         Number of iterations; infinite to iterate until the Karush-Kuhn-Tucker conditions hold up to ``tol``. With the
         gradient :math:`g = A^T (1 - y / A x)`, these are :math:`\|x g\|_1 \le tol \, \|y\|_1` and
         :math:`-g \le tol \, A^T 1`.
-    target : float or None
-        Stop as soon as the norm of A x - y is at most this.
-    tol, most, log
-        Tolerance, maximum number of iterations, and where they are recorded.
 
     References
     ----------
@@ -52,6 +40,7 @@ def richardson_lucy(
     for the reduction of boundary effects in the Richardson-Lucy approach to image deconvolution, Astron. Astrophys.
     437, 2005.
     """
+    operator, y, target, log = problem.operator, problem.data, problem.target, problem.log
     log.restart()
     adjoint = operator.H
     total = y.sum(axis=0)
@@ -63,7 +52,7 @@ def richardson_lucy(
     image = operator @ x
     done, level = 0, 0.0
     misfit = start_misfit = float(np.linalg.norm(y))
-    while done < min(number, most):
+    while done < min(number, problem.most_steps):
         ratio = np.divide(y, image, out=np.zeros_like(y), where=image > 0)
         factor = np.divide(adjoint @ ratio, seen, out=np.zeros_like(seen), where=is_seen)
         x = np.maximum(x * factor, 0)  # products by transforms may be negative by rounding
@@ -73,7 +62,7 @@ def richardson_lucy(
         change = seen * np.abs(np.where(factor > 0, x / np.where(factor > 0, factor, 1), 0) * (1 - factor))
         level = max(float(change.sum() / max(y.sum(), 1e-300)), float((factor - 1)[is_seen].max(initial=0.0)))
         log.add(divergence(y, image), misfit, level)
-        if (target is not None and misfit <= target) or (math.isinf(number) and target is None and level <= tol):
+        if misfit <= target if target is not None else math.isinf(number) and level <= problem.tol:
             break
     if target is not None:
         check_reachable(misfit, start_misfit, target)

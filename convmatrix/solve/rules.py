@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -16,10 +16,7 @@ from convmatrix.solve.l_curve import NoCornerError, corner, discrete_corner, ref
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from convmatrix.arrays import Array
-
-FilterName = Literal["tikhonov", "tsvd", "wiener"]
-Rule = Literal["gcv", "discrepancy", "l_curve"]
+    from convmatrix.solve.deconvolution_problems import ScaledProblem
 
 RANGE: Final = (1e-8, 1e2)
 """The range in which cross-validation searches for lambda, relative to the largest singular value."""
@@ -31,78 +28,59 @@ class UnreachableResidualError(ValueError):
     """Raised if no regularised solution has a residual as small as requested."""
 
 
-@dataclass(frozen=True, eq=False)
-class Regularisation:
-    """A regularisation method, with a number as its parameter or the rule that chooses the parameter.
+def chosen_parameter(problem: ScaledProblem, spectrum: Spectrum) -> float:
+    """Return the parameter of a problem whose spectrum is known: the given number, or that which its rule chooses."""
+    if not isinstance(problem.parameter, str):
+        return problem.parameter
+    if not (spectrum.energies.any() or spectrum.outside):
+        raise ValueError(f"y is zero, from which parameter={problem.parameter!r} cannot be estimated; give a number")
+    if problem.method == "tsvd":
+        return truncation(spectrum, problem.target, problem.parameter)
+    damping = continuous_choice(spectrum, problem.parameter, problem.target)
+    return damping**2 if problem.method == "wiener" else damping
 
-    Attributes
-    ----------
-    method : {"tikhonov", "tsvd", "wiener"}
-    parameter : float, "gcv", "discrepancy" or "l_curve"
-    target : float or None
-        Norm of the residual, for the discrepancy principle.
+
+def settled_parameter(problem: ScaledProblem) -> float:
+    """Return the parameter that the rule chooses from bidiagonalisations, extended until doubling changes it by 1%.
+
+    Cross-validation also needs a trace, which is estimated with a random vector of signs.
     """
-
-    method: FilterName
-    parameter: float | str
-    target: float | None
-
-    def damping(self, parameter: float) -> float:
-        """Return the lambda of the Tikhonov filter that corresponds to a parameter."""
-        return math.sqrt(parameter) if self.method == "wiener" else parameter
-
-    def choose(self, spectrum: Spectrum) -> float:
-        """Return the parameter for a problem whose spectrum is known."""
-        if not isinstance(self.parameter, str):
-            return self.parameter
-        if not (spectrum.energies.any() or spectrum.outside):
-            raise ValueError(f"y is zero, from which parameter={self.parameter!r} cannot be estimated; give a number")
-        if self.method == "tsvd":
-            return truncation(spectrum, self.target, self.parameter)
-        damping = continuous_choice(spectrum, self.parameter, self.target)
-        return damping**2 if self.method == "wiener" else damping
-
-    def settle(self, operator: Any, y: Array, most: int, rng: np.random.Generator) -> float:
-        """Return the parameter that the rule chooses from bidiagonalisations, extended until doubling changes it by 1%.
-
-        Cross-validation also needs a trace, which is estimated with a random vector of signs.
-        """
-        if not isinstance(self.parameter, str):
-            return self.parameter
-        if not y.any() or not (operator.H @ y).any():
-            raise ValueError(
-                f"A^H y is zero, from which parameter={self.parameter!r} cannot be estimated; give a number, or check y"
-            )
-        needs_trace = self.parameter == "gcv"
-        data = Bidiagonalisation(operator, y)
-        probe = Bidiagonalisation(operator, rng.choice([-1.0, 1.0], y.shape))
-        before, unreachable = math.nan, None
-        while True:
-            more = min(max(data.steps, 16), most - data.steps)
-            data.extend(more)
-            values, energies, outside = data.nodes()
-            spectrum = Spectrum(values, energies, outside, y.size)
-            if needs_trace:
-                probe.extend(more)
-                counted, counts, free = probe.nodes()
-                spectrum = replace(spectrum, counted=counted, counts=counts, free_outside=free)
-            try:
-                parameter, unreachable = self.choose(spectrum), None
-            except (UnreachableResidualError, NoCornerError) as error:
-                parameter, unreachable = math.nan, error
-            done = data.exhausted and (not needs_trace or probe.exhausted)
-            if unreachable is None and (done or abs(parameter / before - 1) <= 1e-2):
-                return parameter
-            if done or data.steps >= most:
-                break
-            before = parameter
-        if unreachable is not None:
-            raise unreachable
+    if not isinstance(problem.parameter, str):
+        return problem.parameter
+    operator, y, most = problem.operator, problem.data, problem.most
+    if not y.any() or not (operator.H @ y).any():
         raise ValueError(
-            f"parameter={self.parameter!r} has not settled after {data.steps} steps: it changed from {before:.3g} to "
-            f"{parameter:.3g} (relative to the kernel) when the steps were doubled; raise max_iterations (now {most}), "
-            "or give a number"
+            f"A^H y is zero, from which parameter={problem.parameter!r} cannot be estimated; give a number, or check y"
         )
+    needs_trace = problem.parameter == "gcv"
+    data = Bidiagonalisation(operator, y)
+    probe = Bidiagonalisation(operator, problem.rng.choice([-1.0, 1.0], y.shape))
+    before, unreachable = math.nan, None
+    while True:
+        more = min(max(data.steps, 16), most - data.steps)
+        data.extend(more)
+        spectrum = Spectrum(*data.nodes(), y.size)
+        if needs_trace:
+            probe.extend(more)
+            counted, counts, free = probe.nodes()
+            spectrum = replace(spectrum, counted=counted, counts=counts, free_outside=free)
+        try:
+            parameter, unreachable = chosen_parameter(problem, spectrum), None
+        except (UnreachableResidualError, NoCornerError) as error:
+            parameter, unreachable = math.nan, error
+        done = data.exhausted and (not needs_trace or probe.exhausted)
+        if unreachable is None and (done or abs(parameter / before - 1) <= 1e-2):
+            return parameter
+        if done or data.steps >= most:
+            break
+        before = parameter
+    if unreachable is not None:
+        raise unreachable
+    raise ValueError(
+        f"parameter={problem.parameter!r} has not settled after {data.steps} steps: it changed from {before:.3g} to "
+        f"{parameter:.3g} (relative to the kernel) when the steps were doubled; raise max_iterations (now {most}), "
+        "or give a number"
+    )
 
 
 @dataclass(frozen=True, eq=False)

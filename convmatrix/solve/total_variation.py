@@ -15,11 +15,9 @@ import numpy as np
 from convmatrix.solve.conjugate_gradients import Iterate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from convmatrix.arrays import Array
     from convmatrix.solve.decompositions import Decomposition
-    from convmatrix.solve.iteration_log import IterationLog
+    from convmatrix.solve.deconvolution_problems import ScaledProblem
     from convmatrix.solve.penalties import Differences
 
 _CHECK: Final = 5
@@ -54,17 +52,10 @@ class TotalVariation:
 
 
 def total_variation(
-    operator: Any,
-    y: Array,
+    problem: ScaledProblem,
     weight: float,
     variation: TotalVariation,
-    tol: float,
-    most: int,
-    log: IterationLog,
     found: Decomposition | None,
-    norm_bound: Callable[[], float],
-    *,
-    nonnegative: bool = False,
     start: Iterate | None = None,
 ) -> Iterate:
     r"""Minimise :math:`\frac12 \|A x - y\|^2 + \lambda \, TV(x)`, optionally over :math:`x \ge 0`.
@@ -87,11 +78,12 @@ def total_variation(
     2011. Goldstein, Li, Yuan, Esser, Baraniuk, Adaptive primal-dual hybrid gradient methods for saddle-point problems,
     arXiv:1305.0546, 2013.
     """
+    operator, y, most, log = problem.operator, problem.data, problem.most, problem.log
     log.restart()
     first = float(np.linalg.norm(operator.H @ y))
     if first == 0:
         return Iterate(np.zeros((operator.shape[1], y.shape[1]), np.result_type(operator.dtype, y.dtype)), 0, 0.0)
-    run = _PrimalDualRun(operator, y, weight, variation, found, norm_bound, nonnegative=nonnegative)
+    run = _PrimalDualRun(problem, weight, variation, found)
     if start is not None:
         run.restart(start.x, start.dual)
     level, done = math.inf, 0
@@ -101,7 +93,7 @@ def total_variation(
         if done % _CHECK == 0 or done in (1, most):
             level = run.optimality(first)
         log.add(*run.measures(), level)
-        if level <= tol:
+        if level <= problem.tol:
             break
     return Iterate(run.feasible(), done, level, dual=run.dual())
 
@@ -110,19 +102,13 @@ class _PrimalDualRun:
     """The variables of the primal-dual iteration, and one step of it."""
 
     def __init__(
-        self,
-        operator: Any,
-        y: Array,
-        weight: float,
-        variation: TotalVariation,
-        found: Decomposition | None,
-        norm_bound: Callable[[], float],
-        *,
-        nonnegative: bool,
+        self, problem: ScaledProblem, weight: float, variation: TotalVariation, found: Decomposition | None
     ) -> None:
-        self.operator, self.adjoint, self.y, self.weight = operator, operator.H, y, weight
+        operator, y, nonnegative = problem.operator, problem.data, problem.nonnegative
+        self.operator: Any = operator
+        self.adjoint, self.y, self.weight = operator.H, y, weight
         self.variation, self.found, self.nonnegative = variation, found, nonnegative
-        self.data_norm = max(norm_bound(), 1e-300)
+        self.data_norm = max(problem.norm_bound(), 1e-300)
         others = self.data_norm if found is None else 1.0 if nonnegative else 0.0
         self.norm = math.hypot(variation.differences.norm_bound, others)
         dtype = np.result_type(operator.dtype, y.dtype)
