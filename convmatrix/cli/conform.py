@@ -80,7 +80,7 @@ def run(args: argparse.Namespace) -> int:
     if args.report is not None:
         report.to_json(args.report)
     saved = "" if args.report is None else f"\nreport: {args.report}"
-    say_result(args, report.to_values(), report.explain() + saved)
+    say_result(args, report.to_values, lambda: report.explain() + saved)
     return YES if report else NO
 
 
@@ -110,5 +110,5 @@ def _export(args: argparse.Namespace) -> int:
     text = f"{args.export}: {exported['npz']} layers as .npz, {exported['onnx']} as ONNX node tests"
     if not exported["onnx"]:
         text += "\nno ONNX node tests: they need the package onnx: pip install 'convmatrix[onnx]'"
-    say_result(args, {"folder": args.export, **exported}, text)
+    say_result(args, lambda: {"folder": args.export, **exported}, lambda: text)
     return YES

@@ -47,9 +47,9 @@ def say_json(value: dict[str, Any]) -> None:
     say(json.dumps(value))
 
 
-def say_result(args: Namespace, record: dict[str, Any], text: str) -> None:
-    """Print a result as text, or as JSON if that was asked for."""
-    say(json.dumps(record) if args.json else text)
+def say_result(args: Namespace, record: Callable[[], dict[str, Any]], text: Callable[[], str]) -> None:
+    """Print a result as text, or as JSON if that was asked for; only one of the two is computed."""
+    say(json.dumps(record()) if args.json else text())
 
 
 def complain(message: str, kind: str = "error") -> None:

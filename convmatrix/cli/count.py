@@ -12,7 +12,7 @@ from convmatrix.cli.layer_options import add_layer_options, given_options, optio
 if TYPE_CHECKING:
     import argparse
 
-    from convmatrix.counts import Bias, LayerCounts, NetworkCounts
+    from convmatrix.counts import Bias, NetworkCounts
 
 _BIASES: Final = ("channel", "unit", "none")
 HELP: Final = "count connections, parameters and multiply-adds"
@@ -88,11 +88,16 @@ def run(args: argparse.Namespace) -> int:
     else:
         bias: Bias = None if args.bias == "none" else args.bias or "channel"
         counts = network_counts([Convolution("layer", read_layer(args).geometry, bias)], dtype=dtype)
-    layers, total = [_record(layer) for layer in counts.layers], _record(counts.total)
-    record = {"network": args.network, "dtype": dtype, "layers": layers, "total": total}
-    remarks = [] if args.latex or args.markdown else _fixed_weights(counts)
-    say_result(args, record, "\n\n".join([_table(args, counts), *remarks]))
+    say_result(args, lambda: _record(args, dtype, counts), lambda: _text(args, counts))
     return 0
+
+
+def _record(args: argparse.Namespace, dtype: str, counts: NetworkCounts) -> dict[str, Any]:
+    *layers, total = [
+        asdict(layer) | {name: getattr(layer, name) for name in ("parameters", "density", "sharing_factor")}
+        for layer in (*counts.layers, counts.total)
+    ]
+    return {"network": args.network, "dtype": dtype, "layers": layers, "total": total}
 
 
 def _fixed_weights(counts: NetworkCounts) -> list[str]:
@@ -113,13 +118,8 @@ def _fixed_weights(counts: NetworkCounts) -> list[str]:
     return [textwrap.fill(remark, 100) for remark in remarks]
 
 
-def _record(counts: LayerCounts) -> dict[str, Any]:
-    derived = {name: getattr(counts, name) for name in ("parameters", "density", "sharing_factor")}
-    return {**asdict(counts), **derived}
-
-
-def _table(args: argparse.Namespace, counts: NetworkCounts) -> str:
-    """Return the table; if there are several layers, the last row is the total."""
+def _text(args: argparse.Namespace, counts: NetworkCounts) -> str:
+    """Return the table, whose last row is the total of several layers, and remarks."""
     from convmatrix.display.tables import markdown_table, text_table
     from convmatrix.display.typesetting import latex_table
 
@@ -130,4 +130,4 @@ def _table(args: argparse.Namespace, counts: NetworkCounts) -> str:
         rows.append([layer.name, *(f"{getattr(layer, field):,}" for field in _FIELDS), sharing])
     if args.latex:
         return latex_table(rows, totals=int(several))
-    return markdown_table(rows) if args.markdown else text_table(rows)
+    return markdown_table(rows) if args.markdown else "\n\n".join([text_table(rows), *_fixed_weights(counts)])

@@ -64,6 +64,9 @@ def run(args: argparse.Namespace) -> int:
         say(page(geometry, kernel, order=order).rstrip("\n"))
         return 0
     save_page(args.output, geometry, kernel, order=order)
-    record = {"output": args.output, "layer": None if geometry is None else repr(geometry)}
-    say_result(args, record, f"saved     {args.output}\nopen it in a browser; it needs no network connection")
+    say_result(
+        args,
+        lambda: {"output": args.output, "layer": None if geometry is None else repr(geometry)},
+        lambda: f"saved     {args.output}\nopen it in a browser; it needs no network connection",
+    )
     return 0

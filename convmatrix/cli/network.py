@@ -173,7 +173,7 @@ def _write_matrix(args: argparse.Namespace, network: Network) -> None:
         "matrix": f"{rows} x {columns}, {matrix.nnz} entries, {matrix.dtype.name}",
         "saved": args.output if bias_path == args.output else f"{args.output}, and the bias in {bias_path}",
     }
-    say_result(args, record, "\n".join(f"{name:7} {value}" for name, value in lines.items()))
+    say_result(args, lambda: record, lambda: "\n".join(f"{name:7} {value}" for name, value in lines.items()))
 
 
 def _node(network: Network, name: str) -> Node:

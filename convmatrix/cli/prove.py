@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from convmatrix.cli.console import NO, YES, CommandError, complain, say, say_result
+from convmatrix.cli.console import NO, YES, CommandError, complain, say, say_json, say_result
 
 if TYPE_CHECKING:
     import argparse
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
             raise CommandError("--recheck reads a file and takes no theorems: drop the names, or drop --recheck")
         name = proofs.recheck(args.recheck)
         record = {"file": args.recheck, "theorem": name, "proved": True}
-        say_result(args, record, f"{args.recheck}: theorem {name} holds, verified without search")
+        say_result(args, lambda: record, lambda: f"{args.recheck}: theorem {name} holds, verified without search")
         return YES
     if args.names and args.all:
         raise CommandError("--all proves every theorem: drop the names, or drop --all")
@@ -74,8 +75,10 @@ def run(args: argparse.Namespace) -> int:
             option = "--latex" if args.latex else "--export"
             raise CommandError(f"{option} prints proofs: name a theorem{', or give --all' if args.latex else ''}")
         for name, described in all_theorems().items():
-            record = {"theorem": name, "statement": described.statement}
-            say_result(args, record, f"{name}\n    {described.statement}")
+            if args.json:
+                say_json({"theorem": name, "statement": described.statement})
+            else:
+                say(f"{name}\n    {described.statement}")
         return YES
     names = known if args.all else tuple(args.names)
     if args.export and len(names) != 1:
@@ -103,7 +106,7 @@ def _prove(args: argparse.Namespace, names: tuple[str, ...], engines: tuple[str,
             proof = prove(name, engine)
             proved &= proof.proved
             alone = len(names) * len(engines) == 1
-            say_result(args, proof.record(), proof.explain() if alone else _line(proof))
+            say_result(args, proof.record, proof.explain if alone else partial(_line, proof))
     return YES if proved else NO
 
 

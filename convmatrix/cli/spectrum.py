@@ -57,8 +57,11 @@ def run(args: argparse.Namespace) -> int:
         _plot(args.plot, record["singular_values"], record["matrix"])
     if not args.values:
         del record["singular_values"]
-    without_infinity = {name: "inf" if value == math.inf else value for name, value in record.items()}
-    say_result(args, without_infinity, _text(record))
+    say_result(
+        args,
+        lambda: {name: "inf" if value == math.inf else value for name, value in record.items()},
+        lambda: _text(record),
+    )
     return 0
 
 

@@ -59,13 +59,7 @@ def run(args: argparse.Namespace) -> int:
     tile = args.tile[0] if args.tile is not None and len(args.tile) == 1 else args.tile
     tiles = plan.tiles(args.image, tile) if args.image is not None else None
     proof = plan.prove() if args.prove and plan.exact else None
-    lines = [plan.explain()]
-    if tiles is not None:
-        lines.append(f"\nAn image {by_x(args.image)} in tiles of at most {by_x(args.tile)}: {len(tiles)} tiles")
-        lines += [f"  {_tile_line(tile)}" for tile in tiles]
-    if proof is not None:
-        lines.append(f"\n{proof.explain()}")
-    say_result(args, _record(plan, tiles, proof), "\n".join(lines))
+    say_result(args, lambda: _record(plan, tiles, proof), lambda: _text(args, plan, tiles, proof))
     return YES if plan.exact and (proof is None or proof.proved) else NO
 
 
@@ -82,9 +76,14 @@ def _plan(args: argparse.Namespace, network: Network) -> TilingPlan:
     return plan(network, other, args.output)
 
 
-def _tile_line(tile: Any) -> str:
-    parts = (" x ".join(f"{s.start}:{s.stop}" for s in slices) for slices in (tile.input, tile.keep, tile.output))
-    return "reads {}, keeps {}, as {}".format(*parts)
+def _text(args: argparse.Namespace, plan: TilingPlan, tiles: Any, proof: Any) -> str:
+    lines = [plan.explain()]
+    if tiles is not None:
+        lines.append(f"\nAn image {by_x(args.image)} in tiles of at most {by_x(args.tile)}: {len(tiles)} tiles")
+    for tile in tiles or ():
+        parts = (" x ".join(f"{s.start}:{s.stop}" for s in slices) for slices in (tile.input, tile.keep, tile.output))
+        lines.append("  reads {}, keeps {}, as {}".format(*parts))
+    return "\n".join([*lines, *([] if proof is None else [f"\n{proof.explain()}"])])
 
 
 def _record(plan: TilingPlan, tiles: Any, proof: Any) -> dict[str, Any]:

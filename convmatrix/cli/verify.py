@@ -82,15 +82,17 @@ def run(args: argparse.Namespace) -> int:
     if args.recheck is not None:
         checked = recheck(args.recheck, network, box, claim, name=args.output)
         record = {"file": args.recheck, "valid": checked.valid, "reason": checked.reason}
-        say_result(args, record, f"{args.recheck}: {checked}")
+        say_result(args, lambda: record, lambda: f"{args.recheck}: {checked}")
         return YES if checked else NO
     found = verify(network, box, claim, name=args.output, timeout=args.timeout, most_nodes=args.nodes)
     if args.certificate is not None and found:
         found.to_json(args.certificate)
-    text = found.explain()
-    if args.certificate is not None:
-        text += f"\ncertificate: {args.certificate}" if found else "\nno certificate was written"
-    say_result(args, _record(found, args.certificate), text)
+    written = f"\ncertificate: {args.certificate}" if found else "\nno certificate was written"
+    say_result(
+        args,
+        lambda: _record(found, args.certificate),
+        lambda: found.explain() + written * (args.certificate is not None),
+    )
     return _VERDICTS.get(found.verdict, ERROR)
 
 
