@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from convmatrix.arrays import Array
     from convmatrix.conformance.layer_cases import LayerCase
     from convmatrix.pattern import WeightPattern
@@ -78,23 +80,24 @@ def draw_values(case: LayerCase, rng: np.random.Generator, largest: int | None =
     ((1, 1, 3), (1, 1, 2), None, (1, 1, 2))
     """
     most = amplitude(case) if largest is None else largest
+    return _filled(case, lambda shape: rng.integers(1, most, shape, endpoint=True) * rng.choice((-1, 1), shape))
 
-    def draw(*shape: int) -> Array:
-        return np.asarray(rng.integers(1, most, shape, endpoint=True) * rng.choice((-1, 1), shape))
 
+def _filled(case: LayerCase, fill: Callable[[tuple[int, ...]], Array]) -> LayerValues:
+    """Return arrays for a layer, each made by a function of its shape."""
     geometry = case.geometry
     return LayerValues(
-        x=draw(case.batch, case.in_channels, *geometry.input_shape),
-        w=draw(*geometry.weight_shape),
-        b=draw(case.out_channels) if case.bias else None,
-        g=draw(case.batch, case.out_channels, *geometry.output_shape),
+        x=fill((case.batch, case.in_channels, *geometry.input_shape)),
+        w=fill(geometry.weight_shape),
+        b=fill((case.out_channels,)) if case.bias else None,
+        g=fill((case.batch, case.out_channels, *geometry.output_shape)),
     )
 
 
 def amplitude(case: LayerCase) -> int:
     """Return the largest a <= 9 for which values of magnitude a are exact; at least 1."""
     limit = 2 ** SIGNIFICANT_BITS[case.dtype]
-    coefficients = _coefficients(case.pattern)
+    coefficients = case.pattern.coefficients
     largest = 1 if coefficients is None else int(np.abs(coefficients).max(initial=1))
     terms = case.pattern.n_entries * max(case.batch, 1) * largest + 1  # all terms there are: mostly few enough
     if terms * LARGEST_VALUE**2 > limit:
@@ -121,13 +124,7 @@ def largest_amplitude(case: LayerCase) -> int:
 
 def n_terms(case: LayerCase) -> dict[str, int]:
     """Return the largest number of terms of an entry of each result, the bias included."""
-    geometry = case.geometry
-    ones = LayerValues(
-        x=np.ones((case.batch, case.in_channels, *geometry.input_shape), dtype=np.int64),
-        w=np.ones(geometry.weight_shape, dtype=np.int64),
-        b=np.ones(case.out_channels, dtype=np.int64) if case.bias else None,
-        g=np.ones((case.batch, case.out_channels, *geometry.output_shape), dtype=np.int64),
-    )
+    ones = _filled(case, lambda shape: np.ones(shape, dtype=np.int64))
     return {name: int(array.max(initial=0)) for name, array in magnitudes(case, ones).items()}
 
 
@@ -147,17 +144,11 @@ def exact_results(case: LayerCase, values: LayerValues) -> dict[str, Array]:
 
 def magnitudes(case: LayerCase, values: LayerValues) -> dict[str, Array]:
     """Return the sum of the magnitudes of all terms of each entry: the results with every sign removed."""
-    pattern, coefficients = case.pattern, _coefficients(case.pattern)
-    if coefficients is not None:
-        absolute: dict[str, Any] = {"coefficients": np.abs(coefficients)}
-        pattern = dataclasses.replace(pattern, **absolute)
+    pattern = case.pattern
+    if pattern.coefficients is not None:
+        pattern = dataclasses.replace(pattern, coefficients=np.abs(pattern.coefficients))
     positive: dict[str, Any] = {name: np.abs(array) for name, array in values.arrays().items()}
     return _contract(pattern, case, LayerValues(**{"b": None, **positive}))
-
-
-def _coefficients(pattern: WeightPattern) -> Array | None:
-    """Return the factors of the triplets of a boundary with signs; None where all are 1."""
-    return getattr(pattern, "coefficients", None)
 
 
 def _contract(pattern: WeightPattern, case: LayerCase, values: LayerValues) -> dict[str, Array]:

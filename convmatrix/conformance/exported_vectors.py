@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -18,7 +19,7 @@ from convmatrix.atomic import atomic_folder, atomic_write
 from convmatrix.boundary import BOUNDARIES
 from convmatrix.conformance.drawing import draw_case
 from convmatrix.conformance.expected_values import draw_values, exact_results
-from convmatrix.conformance.offers import LAYER_SWITCHES, Offers
+from convmatrix.conformance.offers import library_offers
 from convmatrix.conformance.onnx_target import MODEL_IMPORTS, model_lines, onnx_offers
 from convmatrix.conformance.targets import is_installed, run_statements, typed_arrays
 from convmatrix.progress import report_step, reporting
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from convmatrix.conformance.expected_values import LayerValues
     from convmatrix.conformance.layer_cases import LayerCase
+    from convmatrix.conformance.offers import Offers
     from convmatrix.progress import Progress
 
 FORMAT: Final = "convmatrix test vectors"
@@ -43,25 +45,13 @@ def vector_offers() -> dict[str, Offers]:
     >>> list(vector_offers())
     ['Conv', 'Pad + Conv', 'ConvTranspose', 'any boundary', 'any transposed']
     """
-    paddings = ("pairs", "same", "same_lower", "full")
+    any_padding = partial(
+        library_offers, ("pairs", "same", "same_lower", "full"), BOUNDARIES, flips=(False, True), dtypes=("float32",)
+    )
     return {
         **onnx_offers(("float32",)),
-        "any boundary": Offers(
-            switches=LAYER_SWITCHES,
-            paddings=paddings,
-            boundaries=BOUNDARIES,
-            mixed=True,
-            flips=(False, True),
-            dtypes=("float32",),
-        ),
-        "any transposed": Offers(
-            switches=LAYER_SWITCHES | {"output_padding"},
-            paddings=paddings,
-            boundaries=BOUNDARIES,
-            flips=(False, True),
-            transposed=(True,),
-            dtypes=("float32",),
-        ),
+        "any boundary": any_padding(mixed=True),
+        "any transposed": any_padding(transposed=True),
     }
 
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.geometry import ConvGeometry
 
 if TYPE_CHECKING:
     from convmatrix.boundary import Boundary
-    from convmatrix.options import Padding
     from convmatrix.pattern import WeightPattern
 
 Pairs = tuple[tuple[int, int], ...]
+_OF_CALLS: Final = ("call", "batch", "bias", "dtype", "settings")
+"""Fields of a case that are not those of a geometry."""
 
 
 @dataclass(frozen=True)
@@ -62,20 +63,8 @@ class LayerCase:
     @cached_property
     def geometry(self) -> ConvGeometry:
         """The layer without its weights; raises ValueError if the options do not define one."""
-        return ConvGeometry(
-            self.input_shape,
-            self.kernel_shape,
-            in_channels=self.in_channels,
-            out_channels=self.out_channels,
-            stride=self.stride,
-            dilation=self.dilation,
-            padding=cast("Padding", self.padding),
-            boundary=self.boundary,
-            groups=self.groups,
-            flip=self.flip,
-            transposed=self.transposed,
-            output_padding=self.output_padding,
-        )
+        options: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in _OF_CALLS}
+        return ConvGeometry(**options)
 
     @cached_property
     def pattern(self) -> WeightPattern:

@@ -114,6 +114,17 @@ class Offers:
         )
 
 
+def library_offers(
+    paddings: tuple[str, ...],
+    boundaries: tuple[Boundary, ...] = ("zero",),
+    transposed: bool = False,
+    **more: Any,
+) -> Offers:
+    """Return the offers of a call that has every switch of its kind of layer, ordinary or transposed."""
+    switches = LAYER_SWITCHES | ({"output_padding"} if transposed else set())
+    return Offers(switches=switches, paddings=paddings, boundaries=boundaries, transposed=(transposed,), **more)
+
+
 def declared_offers(options: Iterable[str] | Mapping[str, Any]) -> Offers:
     """Return the offers of a function from the options that its author declares.
 

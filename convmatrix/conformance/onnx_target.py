@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.boundary import BOUNDARIES
-from convmatrix.conformance.offers import LAYER_SWITCHES, Offers
+from convmatrix.conformance.offers import library_offers
 from convmatrix.conformance.targets import TargetCall, TargetLibrary, call_text, load_package, unless
 
 if TYPE_CHECKING:
     from convmatrix.boundary import Boundary
     from convmatrix.conformance.layer_cases import LayerCase
+    from convmatrix.conformance.offers import Offers
 
 OPSET: Final = 22
 IR_VERSION: Final = 10
@@ -31,23 +33,11 @@ def onnx_offers(
     dtypes: tuple[str, ...] = ("float32", "float64"), settings: Any = None, axes: tuple[int, ...] = (2, 1, 2, 3)
 ) -> dict[str, Offers]:
     """Return the offers of the operators, by the name of a call."""
-
-    def offers(paddings: tuple[str, ...], boundaries: tuple[Boundary, ...], transposed: bool = False) -> Offers:
-        return Offers(
-            axes=axes,
-            switches=LAYER_SWITCHES | ({"output_padding"} if transposed else set()),
-            paddings=paddings,
-            boundaries=tuple(boundary for boundary in BOUNDARIES if boundary in boundaries),
-            transposed=(transposed,),
-            dtypes=dtypes,
-            settings=settings or {},
-            accepts=is_specified,
-        )
-
+    offers = partial(library_offers, axes=axes, dtypes=dtypes, settings=settings or {}, accepts=is_specified)
     return {
-        "Conv": offers(("pairs", "same", "same_lower", "valid"), ("zero",)),
-        "Pad + Conv": offers(("pairs",), tuple(_MODES)),
-        "ConvTranspose": offers(("pairs", "same", "same_lower", "valid"), ("zero",), transposed=True),
+        "Conv": offers(("pairs", "same", "same_lower", "valid")),
+        "Pad + Conv": offers(("pairs",), tuple(boundary for boundary in BOUNDARIES if boundary in _MODES)),
+        "ConvTranspose": offers(("pairs", "same", "same_lower", "valid"), transposed=True),
     }
 
 
@@ -123,17 +113,14 @@ def _target(
 
 
 def _session(case: LayerCase) -> list[str]:
-    lines = []
     feeds = '{"x": x}' if case.setting("weights") == "constant" else '{"x": x, "w": w' + ', "b": b' * case.bias + "}"
-    if case.setting("optimisation") == "none":
-        level = "onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL"
-    else:
-        level = "onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL"
-    lines.append(f"options.graph_optimization_level = {level}")
+    level = "ORT_DISABLE_ALL" if case.setting("optimisation") == "none" else "ORT_ENABLE_ALL"
     provider = 'providers=["CPUExecutionProvider"]'
-    lines.append(f"session = onnxruntime.InferenceSession(model.SerializeToString(), options, {provider})")
-    lines.append(f"(y,) = session.run(None, {feeds})")
-    return lines
+    return [
+        f"options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.{level}",
+        f"session = onnxruntime.InferenceSession(model.SerializeToString(), options, {provider})",
+        f"(y,) = session.run(None, {feeds})",
+    ]
 
 
 def model_lines(case: LayerCase) -> list[str]:

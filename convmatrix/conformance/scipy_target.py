@@ -126,18 +126,16 @@ def _accepts(case: LayerCase) -> bool:
     return case.transposed or case.padding != "valid" or fits
 
 
+def _plain_mode(function: str, case: LayerCase, **options: Any) -> str:
+    return call_text(function, "x[0, 0]", "w[0, 0]", mode=unless("full", _MODES[str(case.padding)]), **options)
+
+
 def _signal(function: str, case: LayerCase) -> str:
-    mode = unless("full", _MODES[str(case.padding)])
-    return call_text(function, "x[0, 0]", "w[0, 0]", mode=mode, method=case.setting("method"))
-
-
-def _plain_mode(function: str, case: LayerCase) -> str:
-    return call_text(function, "x[0, 0]", "w[0, 0]", mode=unless("full", _MODES[str(case.padding)]))
+    return _plain_mode(function, case, method=case.setting("method"))
 
 
 def _with_boundary(function: str, case: LayerCase) -> str:
-    mode = unless("full", _MODES[str(case.padding)])
-    return call_text(function, "x[0, 0]", "w[0, 0]", mode=mode, boundary=unless("fill", _CONVOLVE2D[case.boundary[0]]))
+    return _plain_mode(function, case, boundary=unless("fill", _CONVOLVE2D[case.boundary[0]]))
 
 
 def _ndimage(function: str, case: LayerCase) -> str:

@@ -137,10 +137,10 @@ def _changes(case: LayerCase, offers: Offers) -> Iterator[Change]:
             yield _entry(name, axis, 1, least)
     for axis in range(case.n_axes):
         for end in (0, 1):
-            yield _pad(axis, end, lambda n: 0)
-            yield _pad(axis, end, lambda n: n // 2)
-            yield _pad(axis, end, lambda n: n - 1)
-        yield _both_pads(axis)
+            yield _pad(axis, [end], lambda n: 0)
+            yield _pad(axis, [end], lambda n: n // 2)
+            yield _pad(axis, [end], lambda n: n - 1)
+        yield _pad(axis, [0, 1], lambda n: n - 1)
     for name, choice in offers.settings.items():
         yield _setting(name, choice[0])
 
@@ -179,26 +179,16 @@ def _entry(name: str, axis: int, parts: int, least: int) -> Change:
     return change
 
 
-def _pad(axis: int, end: int, smaller: Callable[[int], int]) -> Change:
+def _pad(axis: int, ends: list[int], smaller: Callable[[int], int]) -> Change:
     def change(case: LayerCase) -> LayerCase | None:
         if isinstance(case.padding, str) or axis >= case.n_axes:
             return None
         pairs = [list(pair) for pair in case.padding]
-        pairs[axis][end] = smaller(pairs[axis][end])
-        if pairs[axis][end] < 0:
+        for end in ends:
+            pairs[axis][end] = smaller(pairs[axis][end])
+        if min(pairs[axis]) < 0:
             return None
         return replace(case, padding=tuple((low, high) for low, high in pairs))
-
-    return change
-
-
-def _both_pads(axis: int) -> Change:
-    def change(case: LayerCase) -> LayerCase | None:
-        if isinstance(case.padding, str) or axis >= case.n_axes or min(case.padding[axis]) < 1:
-            return None
-        pairs = list(case.padding)
-        pairs[axis] = (pairs[axis][0] - 1, pairs[axis][1] - 1)
-        return replace(case, padding=tuple(pairs))
 
     return change
 

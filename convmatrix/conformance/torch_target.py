@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from convmatrix.conformance.offers import LAYER_SWITCHES, Offers
+from convmatrix.conformance.offers import library_offers
 from convmatrix.conformance.targets import TargetCall, TargetLibrary, call_text, load_package, unless
 
 if TYPE_CHECKING:
     from convmatrix.boundary import Boundary
     from convmatrix.conformance.layer_cases import LayerCase
+    from convmatrix.conformance.offers import Offers
 
 _MODES: Final[dict[Boundary, str]] = {
     "zero": "zeros",
@@ -38,19 +40,7 @@ def torch_target() -> TargetLibrary:
     torch.set_num_threads(1)  # layers this small are not worth dividing
     dtypes = ("float32", "float64", "float32", "float64", "bfloat16", "float16")
 
-    def offers(
-        paddings: tuple[str, ...], boundaries: tuple[Boundary, ...] = ("zero",), transposed: bool = False
-    ) -> Offers:
-        return Offers(
-            axes=(2, 1, 2, 3),
-            switches=LAYER_SWITCHES | ({"output_padding"} if transposed else set()),
-            paddings=paddings,
-            boundaries=boundaries,
-            transposed=(transposed,),
-            dtypes=dtypes,
-            settings=_EXTRAS,
-            accepts=_accepts,
-        )
+    offers = partial(library_offers, axes=(2, 1, 2, 3), dtypes=dtypes, settings=_EXTRAS, accepts=_accepts)
 
     def call(name: str, offered: Offers, lines: Callable[[LayerCase], list[str]]) -> TargetCall:
         return TargetCall(
