@@ -20,7 +20,7 @@ from convmatrix.io import file_checks, geometry_json
 from convmatrix.io.file_checks import PIECE, BoundedReader, FileFormatError, ReadLimit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -303,11 +303,7 @@ class _Variable:
     """Number of entries allocated for a sparse variable (MATLAB's nzmax)."""
     dims: tuple[int, ...]
     n_bytes: int
-    _file: BoundedReader
-    _start: int
-    _n_in_file: int
-    _compressed: bool
-    _byte_order: _ByteOrder
+    open: Callable[[], _Contents]
 
     def __str__(self) -> str:
         return f"the variable {self.name[:40]!r}"
@@ -315,9 +311,8 @@ class _Variable:
     @contextmanager
     def contents(self) -> Iterator[_Contents]:
         """Open the elements after the name; errors raised inside mention the variable."""
-        self._file.seek(self._start)
         try:
-            contents = _Contents(self._file, self._n_in_file, self._byte_order, compressed=self._compressed)
+            contents = self.open()
             for code, what in _HEAD:
                 contents.head(code, what)
             yield contents
@@ -380,7 +375,12 @@ def _describe(
     file: BoundedReader, start: int, length: int, byte_order: _ByteOrder, *, compressed: bool
 ) -> _Variable | None:
     """Return a variable, or None if it is of a kind without a name."""
-    contents = _Contents(file, length, byte_order, compressed=compressed)
+
+    def opened() -> _Contents:
+        file.seek(start)
+        return _Contents(file, length, byte_order, compressed=compressed)
+
+    contents = opened()
     flags = np.frombuffer(contents.head(*_HEAD[0]), byte_order + "u4")
     if flags.size != 2:
         raise FileFormatError(f"the flags of a variable are {flags.size} numbers, but 2 are needed")
@@ -398,9 +398,5 @@ def _describe(
         n_reserved=int(flags[1]),
         dims=tuple(np.frombuffer(sizes, byte_order + "i4").tolist()),
         n_bytes=contents.n_bytes,
-        _file=file,
-        _start=start,
-        _n_in_file=length,
-        _compressed=compressed,
-        _byte_order=byte_order,
+        open=opened,
     )

@@ -210,9 +210,8 @@ class BeliefNetwork(Sequential):
             Visible units that are known; by default all are.
         sweeps, discard : int
             Number of sweeps, and how many of them are discarded at the start.
-        top_down : bool
-            Whether machines receive input from above.
-        rng : int or numpy.random.Generator
+        top_down, rng
+            As for `sample`.
         """
         if not 0 <= discard < sweeps:
             raise ValueError(f"discard must be at least 0 and less than sweeps, but discard={discard}, sweeps={sweeps}")
@@ -391,11 +390,7 @@ class _GreedyRun:
     """A greedy training run: its position, and everything that a checkpoint contains."""
 
     def __init__(
-        self,
-        network: BeliefNetwork,
-        optimisers: Sequence[Optimiser],
-        rng: np.random.Generator,
-        settings: dict[str, Any],
+        self, network: BeliefNetwork, optimisers: list[Optimiser], rng: np.random.Generator, settings: dict[str, Any]
     ) -> None:
         for place, made in enumerate(optimisers):
             if not isinstance(made, Optimiser):
@@ -437,10 +432,8 @@ class _GreedyRun:
         target = self.settings["sparsity"][self.place]
         if target is not None:
             self.activation = activation if self.activation is None else 0.9 * self.activation + 0.1 * activation
-            ratio = np.log(target / np.maximum(self.activation, 1e-30))
-            machine.parameters["bias"] += self.settings["sparsity_rate"] * np.clip(
-                ratio, -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT
-            ).astype(v.dtype)
+            ratio = np.clip(np.log(target / np.maximum(self.activation, 1e-30)), -LOG_RATIO_LIMIT, LOG_RATIO_LIMIT)
+            machine.parameters["bias"] += self.settings["sparsity_rate"] * ratio.astype(v.dtype)
         kind = v.dtype.type
         with np.errstate(over="ignore", invalid="ignore"):
             self.optimiser.step(trained, {name: -gradients[name] / kind(positions[name]) for name in trained})

@@ -58,18 +58,10 @@ def save_checkpoint(
     progress: Mapping[str, Any],
     arrays: Mapping[str, Array],
 ) -> None:
-    """Write the states of a network, an optimiser and random generators, and the progress of the run.
+    """Write the states of a network, an optimiser and random generators, and the progress of the run, to an .npz file.
 
-    Parameters
-    ----------
-    path : str or Path
-        The .npz file to write. An existing file is replaced once the new one is complete.
-    network : Layer
-    optimiser : Optimiser
-    generators : mapping of str to numpy.random.Generator
-    progress : mapping of str to JSON values
-    arrays : mapping of str to array
-        Other arrays, such as the order of the samples.
+    ``progress`` holds JSON values, and ``arrays`` other arrays, such as the order of the samples. An existing file is
+    replaced once the new one is complete.
     """
     contents = {
         "progress": dict(progress),
@@ -96,11 +88,7 @@ class Checkpoint:
     generators: dict[str, Any]
 
     def check(
-        self,
-        network: Layer,
-        optimiser: Optimiser,
-        generators: Generators,
-        trained: Mapping[str, Array] | None = None,
+        self, network: Layer, optimiser: Optimiser, generators: Generators, trained: Mapping[str, Array] | None = None
     ) -> None:
         """Raise ValueError unless the objects were created in the same way as those saved.
 
@@ -138,19 +126,9 @@ class Checkpoint:
             raise _unreadable(self.path, error) from error
 
     def restore(
-        self,
-        network: Layer,
-        optimiser: Optimiser,
-        generators: Generators,
-        trained: Mapping[str, Array] | None = None,
+        self, network: Layer, optimiser: Optimiser, generators: Generators, trained: Mapping[str, Array] | None = None
     ) -> None:
-        """Copy the states into objects that were created in the same way as those saved.
-
-        Raises
-        ------
-        ValueError
-            If network, optimiser or generators differ. In this case nothing is changed.
-        """
+        """Copy the states into objects for which `check` raises no error; otherwise change nothing."""
         self.check(network, optimiser, generators, trained)
         network.load_state(self.network)
         optimiser.load_state(self.optimiser[1])
@@ -159,21 +137,10 @@ class Checkpoint:
 
 
 def load_checkpoint(path: str | Path, check: Callable[[Checkpoint], None] | None = None) -> Checkpoint:
-    """Return the contents of a checkpoint file.
+    """Return the contents of a checkpoint file; raise ValueError if it is damaged or is not a checkpoint.
 
-    Parameters
-    ----------
-    path : str or Path
-    check : callable
-        Called with the contents; raises ValueError unless progress and arrays are those of a kind of training. By
-        default that of `fit`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If the file does not exist.
-    ValueError
-        If the file is damaged or is not a checkpoint.
+    ``check`` is called with the contents, and raises ValueError unless progress and arrays are those of a kind of
+    training; by default that of `fit`.
     """
     path = Path(path)
     if not path.is_file():
@@ -375,18 +342,15 @@ def owner(network: Layer, name: str) -> str:
 def _outputs(layer: Layer, x: Array, name: str, training: bool) -> Iterator[tuple[str, Layer, Array]]:
     """Yield name, layer and output, innermost layers first; the last is the layer itself."""
     prefix, y = f"{name}." if name else "", x
-    if isinstance(layer, Sequential):
+    if isinstance(layer, Sequential | Residual):
+        ends: list[Array] = []
         for place, part in layer.parts:
-            for found in _outputs(part, y, f"{prefix}{place}", training):
-                yield found
-            y = found[2]
-    elif isinstance(layer, Residual):
-        ends = []
-        for place, part in layer.parts:
-            for found in _outputs(part, x, f"{prefix}{place}", training):
+            for found in _outputs(part, y if isinstance(layer, Sequential) else x, f"{prefix}{place}", training):
                 yield found
             ends.append(found[2])
-        y = ends[0] + (ends[1] if len(ends) > 1 else x)
+            y = found[2]
+        if isinstance(layer, Residual):
+            y = ends[0] + (ends[1] if len(ends) > 1 else x)
     else:
         y = layer.forward(x, training=training)
     yield name, layer, y

@@ -153,8 +153,8 @@ class Layer(ABC):
 
         Parameters
         ----------
-        input_shape : tuple of int, optional
-            Shape of one sample; required if the layer accepts several shapes.
+        input_shape
+            As for `to_network`.
         norms, dtype, progress
             As for `convmatrix.Network.report`.
 
@@ -174,12 +174,9 @@ class Layer(ABC):
         return shape
 
     def products(self, input_shape: tuple[int, ...] | None = None) -> list[TrainingProduct]:
-        """Return the sparse matrix products of one training step; empty for a nonlinear layer.
+        """Return the sparse matrix products of one training step; none for a nonlinear layer.
 
-        Parameters
-        ----------
-        input_shape : tuple of int, optional
-            Shape of one sample; required if the layer accepts several shapes.
+        The shape of one sample is required if the layer accepts several shapes.
         """
         return []
 

@@ -39,14 +39,7 @@ class PoolingLayer(Layer):
     """Base class of pooling layers, which pool windows of each channel separately, for inputs of any shape.
 
     The unfold matrix U of the windows is not stored, because its rows for one tap are a strided view of the padded
-    samples.
-
-    Parameters
-    ----------
-    kernel_shape : int or sequence of int
-    stride : int or sequence of int, optional
-        By default ``kernel_shape``: windows that do not overlap.
-    padding : see ConvGeometry
+    samples. The parameters are explained at `MaxPool`.
     """
 
     def __init__(self, kernel_shape: Sizes, stride: Sizes | None = None, padding: Padding = "valid") -> None:
@@ -291,14 +284,7 @@ class MaxPool(PoolingLayer):
     def backward(self, g: Array) -> Array:
         """Return the transpose of the selection matrix times g."""
         geometry, cotangent = self._begin_backward(g)
-        padded = np.zeros((len(cotangent), *_padded_shape(geometry), cotangent.shape[-1]), dtype=cotangent.dtype)
-        disjoint = _are_disjoint(geometry)
-        for tap, view in enumerate(_tap_views(geometry, padded)):
-            if disjoint:
-                np.copyto(view, cotangent, where=self._chosen == tap)
-            else:
-                np.add(view, cotangent, out=view, where=self._chosen == tap)
-        return batch_first(_inner(geometry, padded))
+        return batch_first(_spread_to_windows(geometry, cotangent, self._chosen))
 
     def selection(self, sample: int) -> Any:
         """Return the selection matrix S of one sample of the last batch: ``y = S @ x``, with a single 1 per row."""
@@ -337,36 +323,25 @@ def _window_sums(geometry: ConvGeometry, samples: Array) -> Array:
     return total
 
 
-def _spread_to_windows(geometry: ConvGeometry, values: Array) -> Array:
-    """Return the transpose of `_window_sums` times values."""
-    padded = np.zeros((len(values), *_padded_shape(geometry), values.shape[-1]), dtype=values.dtype)
-    disjoint = _are_disjoint(geometry)
-    for view in _tap_views(geometry, padded):
+def _spread_to_windows(geometry: ConvGeometry, values: Array, chosen: Array | None = None) -> Array:
+    """Return values, one per window, added to all of its samples (the transpose of `_window_sums`) or to a chosen one."""
+    spatial = [n + low + high for n, (low, high) in zip(geometry.input_shape, geometry.padding, strict=True)]
+    padded = np.zeros((len(values), *spatial, values.shape[-1]), dtype=values.dtype)
+    disjoint = all(stride >= size for stride, size in zip(geometry.stride, geometry.kernel_shape, strict=True))
+    for tap, view in enumerate(_tap_views(geometry, padded)):
+        where: Any = True if chosen is None else chosen == tap
         if disjoint:
-            view[...] = values
+            np.copyto(view, values, where=where)
         else:
-            view += values
-    return _inner(geometry, padded)
-
-
-def _are_disjoint(geometry: ConvGeometry) -> bool:
-    return all(stride >= size for stride, size in zip(geometry.stride, geometry.kernel_shape, strict=True))
-
-
-def _padded_shape(geometry: ConvGeometry) -> tuple[int, ...]:
-    return tuple(n + low + high for n, (low, high) in zip(geometry.input_shape, geometry.padding, strict=True))
+            np.add(view, values, out=view, where=where)
+    inner = [slice(low, low + n) for n, (low, _) in zip(geometry.input_shape, geometry.padding, strict=True)]
+    return padded[(slice(None), *inner)]
 
 
 def _padded(geometry: ConvGeometry, samples: Array, value: float) -> Array:
     if not any(map(any, geometry.padding)):
         return samples
     return np.pad(samples, [(0, 0), *geometry.padding, (0, 0)], constant_values=value)
-
-
-def _inner(geometry: ConvGeometry, padded: Array) -> Array:
-    """Return padded samples without their padding."""
-    inner = [slice(low, low + n) for n, (low, _) in zip(geometry.input_shape, geometry.padding, strict=True)]
-    return padded[(slice(None), *inner)]
 
 
 def _tap_views(geometry: ConvGeometry, padded: Array) -> list[Array]:

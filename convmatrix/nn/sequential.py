@@ -187,11 +187,6 @@ class Sequential(ShownAsTable, Composite):
     def products(self, input_shape: tuple[int, ...] | None = None) -> list[TrainingProduct]:
         """Return the products of a training step, forward through the layers and then backward.
 
-        Parameters
-        ----------
-        input_shape : tuple of int, optional
-            Shape of one sample; by default that of the first layer.
-
         Examples
         --------
         >>> import convmatrix as cm

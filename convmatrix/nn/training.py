@@ -231,9 +231,8 @@ def fit(
                     history.metrics.setdefault(name, []).append(float(metric(output, shown_y)))
             run.begin_epoch()
             answers = [watcher(history) for watcher in watchers]
-            run.stopped = any(
-                isinstance(answer, bool | np.bool_) and bool(answer) for answer in answers
-            ) or _has_stalled(history, patience)
+            asked = any(isinstance(answer, bool | np.bool_) and bool(answer) for answer in answers)
+            run.stopped = asked or _has_stalled(history, patience)
             if path is not None:
                 run.save(path)
             interrupt.raise_if_requested()

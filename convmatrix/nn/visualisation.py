@@ -149,13 +149,12 @@ def most_exciting(
 
     Parameters
     ----------
-    network : Sequential
+    network, place
+        As for `back_projection`.
     x : array_like, shape (samples, ...)
-    place : int
-        Index of the layer in ``network.layers``.
     unit : sequence of int
-        Index of the unit in the layer's output. Given only a channel, ``(channel,)``, the most excited unit of that
-        channel is used for each input.
+        As for `back_projection`; given only a channel, ``(channel,)``, the most excited unit of that channel is used
+        for each input.
     count, batch_size : int
 
     Returns
@@ -204,13 +203,10 @@ def receptive_field(
 
     Parameters
     ----------
-    network : Sequential
+    network, place, unit
+        As for `back_projection`.
     input_shape : tuple of int
         Shape of one sample.
-    place : int
-        Index of the layer in ``network.layers``.
-    unit : sequence of int
-        Index of the unit in the layer's output.
 
     Examples
     --------
