@@ -235,13 +235,9 @@ class ConvOperator(LayerOperator):
             )
         self.geometry = geometry
         self.order = validate.order(order)
-        if geometry.transposed:
-            self._samples, self._positions = geometry.output_shape, geometry.input_shape
-        else:
-            self._samples, self._positions = geometry.input_shape, geometry.output_shape
         self._low = tuple(low for low, _ in geometry.padding)
-        padded = padded_length(self._positions, geometry.kernel_shape, geometry.stride, geometry.dilation)
-        channels = geometry.out_channels if geometry.transposed else geometry.in_channels
+        padded = padded_length(geometry.positions, geometry.kernel_shape, geometry.stride, geometry.dilation)
+        channels = geometry.sample_channels
         n_bytes = channels * math.prod(padded) * self.kernel.itemsize
         if n_bytes >= memory.NEGLIGIBLE:
             memory.require(
@@ -274,7 +270,7 @@ class ConvOperator(LayerOperator):
             return method
         if not (shared and inexact):
             return "direct"
-        layer = (self._positions, self.geometry.stride, self.geometry.dilation)
+        layer = (self.geometry.positions, self.geometry.stride, self.geometry.dilation)
         weights = group_weights(self.geometry, self.kernel)
         _, direct_time = best_block(weights, *layer)
         return "fft" if fft_time(weights[self._shared], *layer) < direct_time else "direct"
@@ -282,13 +278,13 @@ class ConvOperator(LayerOperator):
     @property
     def _shared(self) -> tuple[int, ...]:
         """Index of the kernel that all positions of the layer share."""
-        return (0,) * len(self._positions)
+        return (0,) * len(self.geometry.kernel_shape)
 
     def _correlation(self, dtype: np.dtype[Any]) -> DirectCorrelation | FFTCorrelation:
         """Return the correlation for a dtype; it is created only once."""
         if dtype not in self._correlations:
             weights = group_weights(self.geometry, self.kernel).astype(dtype)
-            layer = (self._positions, self.geometry.stride, self.geometry.dilation)
+            layer = (self.geometry.positions, self.geometry.stride, self.geometry.dilation)
             self._correlations[dtype] = (
                 FFTCorrelation(weights[self._shared], *layer)
                 if self.method == "fft"
@@ -352,7 +348,7 @@ class ConvOperator(LayerOperator):
             x = pad(x, 2, self._low, correlation.length, geometry.boundary)
             return self._as_columns(_converted(correlation.forward(x), dtype))
         x = _converted(correlation.adjoint(x), dtype)  # before sums of folded samples grow too large for float64
-        return self._as_columns(fold(x, 2, self._low, self._samples, geometry.boundary))
+        return self._as_columns(fold(x, 2, self._low, geometry.samples, geometry.boundary))
 
     def _array_shape(self, *, inputs: bool) -> tuple[int, ...]:
         """Return the shape of an input or output array, without the axis of a single channel."""
@@ -361,13 +357,12 @@ class ConvOperator(LayerOperator):
     def _as_arrays(self, X: Array, *, inputs: bool) -> Array:
         """Return columns as an array (groups, channels of a group, *spatial, batch)."""
         geometry = self.geometry
-        channels = geometry.in_channels if inputs else geometry.out_channels
-        shape = (channels, *(geometry.input_shape if inputs else geometry.output_shape))
+        shape = geometry.full_input_shape if inputs else geometry.full_output_shape
         if self.order == "F":
             arrays = X.reshape(*reversed(shape), -1).transpose(*reversed(range(len(shape))), len(shape))
         else:
             arrays = X.reshape(*shape, -1)
-        return arrays.reshape(geometry.groups, channels // geometry.groups, *arrays.shape[1:])
+        return arrays.reshape(geometry.groups, shape[0] // geometry.groups, *arrays.shape[1:])
 
     def _as_columns(self, arrays: Array) -> Array:
         """Return an array (groups, channels of a group, *spatial, batch) as columns."""

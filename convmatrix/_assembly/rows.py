@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from convmatrix._assembly.read_counts import count_reads
 from convmatrix._assembly.signed_rows import combined, samples_beyond, signed_rows_by_output, signed_rows_by_sample
 from convmatrix.boundary import NOTHING, SIGNED, Axis
+from convmatrix.read_counts import count_reads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -147,7 +147,7 @@ def axis_rows(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool
     """
     if by_sample and axis.stride == axis.tile == 1 and axis.boundary == "zero":
         axis, by_sample = _adjoint(axis), False
-    low, high = _regular_samples(axis) if by_sample else _regular_outputs(axis)
+    low, high = _regular_samples(axis) if by_sample else axis.inner_outputs
     period, shift = (axis.stride * axis.tile, axis.tile) if by_sample else (axis.tile, axis.stride * axis.tile)
     low, high = max(low, start), min(high, stop)
     repeats = (high - low) // period
@@ -191,12 +191,9 @@ def _merge(columns: NDArray[np.int64], taps: NDArray[np.int64], sums: dict[tuple
 
 def table_size(axis: Axis, start: int, stop: int, *, by_sample: bool) -> int:
     """Return an upper bound on the number of entries that `axis_rows` lists: distinct rows times taps."""
-    low, high = _regular_outputs(axis)
-    period = axis.tile
+    (low, high), period = axis.inner_outputs, axis.tile
     if by_sample:
-        reach = (axis.n_taps - 1) * axis.dilation
-        low, high = max(reach - axis.pad_low, 0), (axis.n_outputs - 1) * axis.stride - axis.pad_low + 1
-        period = axis.tile * axis.stride
+        (low, high), period = _unpadded_samples(axis), axis.tile * axis.stride
     irregular = max(min(low, stop) - start, 0) + max(stop - max(high, start), 0)
     return int(min(irregular + 2 * period, stop - start) * axis.n_taps * _terms(axis))
 
@@ -223,19 +220,15 @@ def count_entries(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: 
     return count_reads(axis, (start, stop), (0, axis.n_samples))
 
 
-def _regular_outputs(axis: Axis) -> tuple[int, int]:
-    """Return the range of outputs whose taps all read inside the input."""
-    reach = (axis.n_taps - 1) * axis.dilation
-    low = -(-axis.pad_low // axis.stride)
-    high = (axis.n_samples - 1 - reach + axis.pad_low) // axis.stride + 1
-    return max(low, 0), min(high, axis.n_outputs)
+def _unpadded_samples(axis: Axis) -> tuple[int, int]:
+    """Return the range of samples from the last tap of the first output on to the first tap of the last output."""
+    return max(axis.span - 1 - axis.pad_low, 0), (axis.n_outputs - 1) * axis.stride - axis.pad_low + 1
 
 
 def _regular_samples(axis: Axis) -> tuple[int, int]:
     """Return a range of samples whose reads are regular: none is through the boundary, and no output is missing."""
-    reach = (axis.n_taps - 1) * axis.dilation
-    low = max(reach - axis.pad_low, 0)
-    high = min((axis.n_outputs - 1) * axis.stride - axis.pad_low + 1, axis.n_samples)
+    low, high = _unpadded_samples(axis)
+    high = min(high, axis.n_samples)
     if axis.boundary == "zero" or low >= high:
         return low, high
     outside = samples_beyond(axis, _irregular_outputs(axis))
@@ -246,18 +239,14 @@ def _regular_samples(axis: Axis) -> tuple[int, int]:
 
 def _irregular_outputs(axis: Axis) -> NDArray[np.int64]:
     """Return the outputs with a tap outside the input."""
-    low, high = _regular_outputs(axis)
-    if low >= high:
-        low = high = axis.n_outputs
+    low, high = axis.inner_outputs
     return np.concatenate([np.arange(low, dtype=np.int64), np.arange(high, axis.n_outputs, dtype=np.int64)])
 
 
 def _adjoint(axis: Axis) -> Axis:
     """Return the axis whose matrix is the transpose; it exists for stride 1 and the zero boundary only."""
-    reach = (axis.n_taps - 1) * axis.dilation
-    return replace(
-        axis, n_outputs=axis.n_samples, n_samples=axis.n_outputs, pad_low=reach - axis.pad_low, flip=not axis.flip
-    )
+    pad_low = axis.span - 1 - axis.pad_low
+    return replace(axis, n_outputs=axis.n_samples, n_samples=axis.n_outputs, pad_low=pad_low, flip=not axis.flip)
 
 
 def _rows_by_output(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]:
@@ -283,8 +272,7 @@ def _rows_by_output(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]:
 
 def _outputs_that_read(axis: Axis, start: int, stop: int) -> NDArray[np.int64]:
     """Return outputs, ascending, among which are all that read one of the samples ``start .. stop - 1``."""
-    reach = (axis.n_taps - 1) * axis.dilation
-    low = max((start + axis.pad_low - reach) // axis.stride, 0)
+    low = max((start + axis.pad_low - axis.span + 1) // axis.stride, 0)
     high = min((stop - 1 + axis.pad_low) // axis.stride + 1, axis.n_outputs)
     outputs = np.arange(low, max(high, low), dtype=np.int64)
     return outputs if axis.boundary == "zero" else np.union1d(outputs, _irregular_outputs(axis))
@@ -341,7 +329,7 @@ class Plan:
     def sizes(self) -> tuple[list[int], list[int]]:
         """Number of rows and of columns of each axis, the slowest axis first."""
         g = self.geometry
-        sides = ((g.out_channels, *g.output_shape), (g.in_channels, *g.input_shape))
+        sides = g.full_output_shape, g.full_input_shape
         rows, columns = (list(side if self.order == "C" else side[::-1]) for side in sides)
         return (columns, rows) if self.by_column else (rows, columns)
 

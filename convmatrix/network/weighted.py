@@ -100,9 +100,9 @@ class Convolution(Operation):
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return (out_channels, *output_shape)."""
         g, (shape,) = self.geometry, input_shapes
-        if shape != (g.in_channels, *g.input_shape):
-            raise ValueError(f"a convolution of {(g.in_channels, *g.input_shape)} was given an input of shape {shape}")
-        return (g.out_channels, *g.output_shape)
+        if shape != g.full_input_shape:
+            raise ValueError(f"a convolution of {g.full_input_shape} was given an input of shape {shape}")
+        return g.full_output_shape
 
     def _arrays(self) -> tuple[Array, Array | None]:
         """Return the weights, and the bias in a shape that broadcasts to the output."""
@@ -141,7 +141,7 @@ class Convolution(Operation):
         (x,), g = inputs, self.geometry
         weight, bias = self._arrays()
         y = self._multiply(weight, x, x.dtype if x.dtype.kind == "f" else np.result_type(weight, x))
-        y = y.reshape(len(x), g.out_channels, *g.output_shape)
+        y = y.reshape(len(x), *g.full_output_shape)
         if bias is None:
             return y
         return np.add(y, like(bias, y), out=y if y.dtype.kind == "f" else None)
@@ -153,13 +153,13 @@ class Convolution(Operation):
         if dtype is not None:
             weight = weight.astype(dtype, copy=False)
         shift = np.zeros(1, weight.dtype) if bias is None else like(bias, weight)
-        shift = np.broadcast_to(shift, (g.out_channels, *g.output_shape)).ravel()
+        shift = np.broadcast_to(shift, g.full_output_shape).ravel()
         return conv_matrix(weight, g), shift.astype(dtype or shift.dtype, copy=False)
 
     def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
         """Return the convolution of the tangents, without the bias."""
         (t,), g = tangents, self.geometry
-        return self._multiply(self._arrays()[0], t, t.dtype).reshape(len(t), g.out_channels, *g.output_shape)
+        return self._multiply(self._arrays()[0], t, t.dtype).reshape(len(t), *g.full_output_shape)
 
     @property
     def _restricts(self) -> bool:
@@ -184,9 +184,9 @@ class Convolution(Operation):
         prepared = self._prepared[key, dtype]
         if self._restricts:
             return [adjoint_products(g, prepared, cotangents, box, target)]
-        outputs = embed(cotangents, box, whole((g.out_channels, *g.output_shape)))
+        outputs = embed(cotangents, box, whole(g.full_output_shape))
         product = np.ascontiguousarray((prepared.T @ outputs.reshape(len(outputs), -1).T).T)
-        samples = whole((g.in_channels, *g.input_shape))
+        samples = whole(g.full_input_shape)
         return [product.reshape(-1, *box_shape(samples))[within(target, samples)]]
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
@@ -346,7 +346,7 @@ class PatternMap(Operation):
             raise ValueError(f"a pattern of {n_in} inputs was given a sample of shape {input_shapes[0]}")
         geometry = self.pattern.geometry
         if self.shape is None:
-            return (n_out,) if geometry is None else (geometry.out_channels, *geometry.output_shape)
+            return (n_out,) if geometry is None else geometry.full_output_shape
         if math.prod(self.shape) != n_out:
             raise ValueError(f"shape={self.shape} has {math.prod(self.shape)} entries, but the pattern {n_out} outputs")
         return self.shape
