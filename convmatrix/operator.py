@@ -35,14 +35,65 @@ METHODS: Final = ("auto", "direct", "fft")
 _EXACT: Final = 2**52  # sums of integers up to here are exact in float64
 
 
-class LayerOperator(KeepsReadOnly, _LinearOperator, ABC):
+class CheckedOperator(KeepsReadOnly, _LinearOperator, ABC):
+    """Base class for operators defined by ``_matmat`` and ``_rmatmat``, with messages that name the sizes."""
+
+    def __init__(self, dtype: np.dtype[Any], shape: tuple[int, int]) -> None:
+        initialise: Any = super().__init__  # missing in SciPy's stubs
+        initialise(dtype, shape)
+
+    @abstractmethod
+    def _check(self, x: Any, side: int, axes: tuple[int, ...]) -> None:
+        """Raise unless x has an allowed number of axes and fits the rows (side 0) or the columns (side 1)."""
+
+    @abstractmethod
+    def _matmat(self, X: Array) -> Array:
+        """Return ``A @ X``."""
+
+    @abstractmethod
+    def _rmatmat(self, X: Array) -> Array:
+        """Return ``A.H @ X``."""
+
+    def _matvec(self, x: Array) -> Array:
+        return self._matmat(x.reshape(-1, 1))
+
+    def _rmatvec(self, x: Array) -> Array:
+        return self._rmatmat(x.reshape(-1, 1))
+
+    def dot(self, x: Any) -> Any:
+        """Return ``A @ x``, for one vector (n,), or for a batch of them as columns (n, batch)."""
+        if not isinstance(x, LinearOperator) and not np.isscalar(x):
+            self._check(x, 1, axes=(1, 2))
+        return super().dot(x)
+
+    def matvec(self, x: Any) -> Any:
+        """Return ``A @ x`` for x of shape (n,) or (n, 1)."""
+        self._check(x, 1, axes=(1,))
+        return super().matvec(x)
+
+    def rmatvec(self, x: Any) -> Any:
+        """Return ``A.H @ x`` for x of shape (m,) or (m, 1)."""
+        self._check(x, 0, axes=(1,))
+        return super().rmatvec(x)
+
+    def matmat(self, X: Any) -> Any:
+        """Return ``A @ X`` for X of shape (n, batch)."""
+        self._check(X, 1, axes=(2,))
+        return super().matmat(X)
+
+    def rmatmat(self, X: Any) -> Any:
+        """Return ``A.H @ X`` for X of shape (m, batch)."""
+        self._check(X, 0, axes=(2,))
+        return super().rmatmat(X)
+
+
+class LayerOperator(CheckedOperator):
     """Base class for the operator of a layer and its transposed and conjugated views."""
 
     def __init__(
         self, dtype: np.dtype[Any], shape: tuple[int, int], *, transposed: bool = False, conjugated: bool = False
     ) -> None:
-        initialise: Any = super().__init__  # missing in SciPy's stubs
-        initialise(dtype, shape)
+        super().__init__(dtype, shape)
         self.transposed = transposed
         self.conjugated = conjugated
 
@@ -78,48 +129,13 @@ class LayerOperator(KeepsReadOnly, _LinearOperator, ABC):
             return self.layer
         return LayerOperatorView(self.layer, transposed=transposed, conjugated=conjugated)
 
-    def _matvec(self, x: Array) -> Array:
-        return self._matmat(x.reshape(-1, 1))
-
-    def _rmatvec(self, x: Array) -> Array:
-        return self._rmatmat(x.reshape(-1, 1))
-
     def _matmat(self, X: Array) -> Array:
         return self.layer._multiply(X, transposed=self.transposed, conjugated=self.conjugated)
 
     def _rmatmat(self, X: Array) -> Array:
         return self.layer._multiply(X, transposed=not self.transposed, conjugated=not self.conjugated)
 
-    # SciPy also checks sizes, but its messages do not name them.
-
-    def dot(self, x: Any) -> Any:
-        """Return ``A @ x``, for one vector (n,), or for a batch of them as columns (n, batch)."""
-        if not isinstance(x, LinearOperator) and not np.isscalar(x):
-            self._check(x, 1, axes=(1, 2))
-        return super().dot(x)
-
-    def matvec(self, x: Any) -> Any:
-        """Return ``A @ x`` for x of shape (n,) or (n, 1)."""
-        self._check(x, 1, axes=(1,))
-        return super().matvec(x)
-
-    def rmatvec(self, x: Any) -> Any:
-        """Return ``A.H @ x`` for x of shape (m,) or (m, 1)."""
-        self._check(x, 0, axes=(1,))
-        return super().rmatvec(x)
-
-    def matmat(self, X: Any) -> Any:
-        """Return ``A @ X`` for X of shape (n, batch)."""
-        self._check(X, 1, axes=(2,))
-        return super().matmat(X)
-
-    def rmatmat(self, X: Any) -> Any:
-        """Return ``A.H @ X`` for X of shape (m, batch)."""
-        self._check(X, 0, axes=(2,))
-        return super().rmatmat(X)
-
     def _check(self, x: Any, side: int, axes: tuple[int, ...]) -> None:
-        """Raise unless x has an allowed number of axes and fits the rows (side 0) or the columns (side 1)."""
         if issparse(x):
             raise TypeError(
                 "a matrix-free operator multiplies dense arrays, but this one is sparse; make it dense with "

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from convmatrix._assembly.signed_rows import combined, samples_beyond, signed_rows_by_output, signed_rows_by_sample
+from convmatrix._assembly.signed_rows import combined, samples_beyond, signed_entries, signed_rows_by_output
 from convmatrix.boundary import NOTHING, SIGNED, Axis
 from convmatrix.read_counts import count_reads
 
@@ -29,11 +29,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from convmatrix._assembly.signed_rows import Combination, SignedRow
+    from convmatrix._assembly.signed_rows import Combination, Row
     from convmatrix.geometry import ConvGeometry
 
 Range = tuple[int, int]
-Row = tuple["NDArray[np.int64]", "NDArray[np.int64]"]  # columns, taps
 
 _LISTED: Final = 2**22  # largest number of entries of an axis that are listed in order to count them
 _LARGEST_TABLE: Final = 2**20  # largest number of entries in the table of an axis; larger boxes of rows are halved
@@ -161,32 +160,15 @@ def axis_rows(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool
             stretches.append(Stretch(number, last - first, times, shift if times > 1 else 0))
             number += last - first
     n_weights = axis.tile * axis.n_taps
-    if axis.boundary in SIGNED:
-        combinations: dict[Combination, int] = {}
-        signed_rows = (_signed_rows_by_sample if by_sample else signed_rows_by_output)(axis, distinct)
-        rows = [combined(row, combinations, n_weights, merge=merge) for row in signed_rows]
-        sums, factors = [group for group, _ in combinations], [factors for _, factors in combinations]
+    signed = axis.boundary in SIGNED
+    found = (_rows_by_sample if by_sample else signed_rows_by_output if signed else _rows_by_output)(axis, distinct)
+    numbers: dict[Combination, int] = {}
+    if signed or (merge and axis.boundary != "zero"):  # otherwise no two taps of an output read the same sample
+        rows = [combined(row, numbers, n_weights, merge=merge) for row in found]
     else:
-        numbers: dict[tuple[int, ...], int] = {}
-        rows = list((_rows_by_sample if by_sample else _rows_by_output)(axis, distinct))
-        if merge and axis.boundary != "zero":  # otherwise no two taps of an output read the same sample
-            rows = [_merge(*row, numbers, n_weights) for row in rows]
-        sums, factors = list(numbers), []
+        rows = [(columns, taps) for columns, taps, _ in found]
+    sums, factors = [group for group, _ in numbers], [factors for _, factors in numbers] if signed else []
     return RowTable([columns for columns, _ in rows], [taps for _, taps in rows], stretches, sums, factors)
-
-
-def _merge(columns: NDArray[np.int64], taps: NDArray[np.int64], sums: dict[tuple[int, ...], int], n_taps: int) -> Row:
-    """Return merged entries, one per column; sums of weights are numbered from ``n_taps`` on and listed in ``sums``."""
-    repeated = columns[1:] == columns[:-1]
-    if not repeated.any():
-        return columns, taps
-    starts = np.flatnonzero(np.r_[True, ~repeated])
-    merged = taps[starts]
-    sizes = np.diff(np.r_[starts, len(taps)])
-    for entry in np.flatnonzero(sizes > 1):
-        group = tuple(taps[starts[entry] : starts[entry] + sizes[entry]].tolist())
-        merged[entry] = n_taps + sums.setdefault(group, len(sums))
-    return columns[starts], merged
 
 
 def table_size(axis: Axis, start: int, stop: int, *, by_sample: bool) -> int:
@@ -267,7 +249,7 @@ def _rows_by_output(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]:
         samples = np.take_along_axis(samples, order, axis=1)
         weights = order if axis.tile == 1 else axis.weight(outputs, order)
     for row_samples, row_weights, first, count in zip(samples, weights, firsts, counts, strict=False):
-        yield row_samples[first : first + count], row_weights[first : first + count]
+        yield row_samples[first : first + count], row_weights[first : first + count], None
 
 
 def _outputs_that_read(axis: Axis, start: int, stop: int) -> NDArray[np.int64]:
@@ -278,24 +260,25 @@ def _outputs_that_read(axis: Axis, start: int, stop: int) -> NDArray[np.int64]:
     return outputs if axis.boundary == "zero" else np.union1d(outputs, _irregular_outputs(axis))
 
 
-def _signed_rows_by_sample(axis: Axis, ranges: Sequence[Range]) -> Iterator[SignedRow]:
-    """Yield the entries of each sample in some ranges, with coefficients, ordered by output and weight."""
-    for start, stop in ranges:
-        yield from signed_rows_by_sample(axis, _outputs_that_read(axis, start, stop), start, stop)
-
-
 def _rows_by_sample(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]:
-    """Yield the entries of each sample in some ranges, ordered by output and tap."""
+    """Yield the entries of each sample in some ranges, ordered by output and weight."""
     taps = np.arange(axis.n_taps, dtype=np.int64)
     for start, stop in ranges:
-        outputs = _outputs_that_read(axis, start, stop)
-        samples = axis.sample(outputs[:, None], taps)  # (n_outputs, n_taps)
-        rows, columns = np.nonzero((samples >= start) & (samples < stop))
-        samples, outputs, weights = samples[rows, columns], outputs[rows], axis.weight(outputs[rows], taps[columns])
-        order = np.lexsort((weights, outputs, samples))
+        outputs, factors = _outputs_that_read(axis, start, stop), None
+        if axis.boundary in SIGNED:
+            places, samples, weights, factors = signed_entries(axis, outputs)
+            inside = (samples >= start) & (samples < stop)
+            places, samples, weights, factors = (array[inside] for array in (places, samples, weights, factors))
+        else:
+            read = axis.sample(outputs[:, None], taps)  # (n_outputs, n_taps)
+            places, used = np.nonzero((read >= start) & (read < stop))
+            samples, weights = read[places, used], axis.weight(outputs[places], used)
+        columns = outputs[places]
+        order = np.lexsort((weights, columns, samples))
         bounds = np.searchsorted(samples[order], np.arange(start, stop + 1))
         for first, last in pairwise(bounds.tolist()):
-            yield outputs[order[first:last]], weights[order[first:last]]
+            row = order[first:last]
+            yield columns[row], weights[row], None if factors is None else factors[row]
 
 
 # --- rows of all axes -------------------------------------------------------------------------------------------------

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Box = tuple[slice, ...]
 """A range ``slice(start, stop)`` of every axis of a sample, channels included; all ranges are empty if one is."""
 
+Boxes = Sequence[Box]
+"""A box of each input of an operation."""
+
 
 def whole(shape: Sequence[int]) -> Box:
     """Return the box of all entries.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
@@ -15,8 +15,8 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.matrices import conv_matrix
-from convmatrix.network.boxes import Box, box_shape, embed, normalised, whole, within
-from convmatrix.network.operations import MissingWeightsError, Operation, Shape, like, real_array
+from convmatrix.network.boxes import Box, Boxes, box_shape, embed, normalised, whole, within
+from convmatrix.network.operations import Array, Mask, MissingWeightsError, Operation, Shape, like, real_array
 from convmatrix.network.window_products import (
     adjoint_products,
     adjoint_weights,
@@ -28,10 +28,6 @@ from convmatrix.network.windows import window_reads
 from convmatrix.operator import ConvOperator
 from convmatrix.pattern import WeightPattern
 from convmatrix.weights import group_weights
-
-if TYPE_CHECKING:
-    from convmatrix.arrays import Array
-    from convmatrix.network.operations import Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,9 +169,7 @@ class Convolution(Operation):
             return super().read_boxes(box, input_shapes)
         return [normalised(read_box(self.geometry, box))]
 
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
+    def local_cotangent(self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Boxes) -> list[Array]:
         """Return the transposed convolution of cotangents in a box."""
         g, dtype, (target,) = self.geometry, cotangents.dtype, input_boxes
         key, prepare = ("adjoint", adjoint_weights) if self._restricts else ("operator", ConvOperator)
@@ -298,9 +292,7 @@ class FullyConnected(Operation):
         (shape,) = input_shapes
         return [whole(shape) if self.flatten else (*box[:-1], slice(0, shape[-1]))]
 
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
+    def local_cotangent(self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Boxes) -> list[Array]:
         """Return ``W^T g`` for each cotangent g, of the rows of W in the box."""
         gradient = cotangents @ like(self._arrays()[0][box[-1]], cotangents)
         return [gradient.reshape(len(cotangents), *box_shape(input_boxes[0]))]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
@@ -15,8 +15,10 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.boundary import Axis, Boundary
 from convmatrix.geometry import ConvGeometry
-from convmatrix.network.boxes import Box, first_position, fold_axis, normalised, read_range, whole
+from convmatrix.network.boxes import Box, Boxes, first_position, fold_axis, normalised, read_range, whole
 from convmatrix.network.operations import (
+    Array,
+    Mask,
     MissingWeightsError,
     Operation,
     Shape,
@@ -27,10 +29,6 @@ from convmatrix.network.operations import (
 )
 from convmatrix.network.rearrangements import pad_axes, refuse_signed
 from convmatrix.network.resize import read_along
-
-if TYPE_CHECKING:
-    from convmatrix.arrays import Array
-    from convmatrix.network.operations import Mask
 
 
 @lru_cache(maxsize=256)
@@ -297,9 +295,7 @@ class Pooling(Operation):
         axes = self.geometry(input_shapes[0]).axes
         return [normalised((box[0], *map(read_range, axes, box[1:])))]
 
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
+    def local_cotangent(self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Boxes) -> list[Array]:
         """Return the cotangents in a box spread over their windows."""
         g, (x,), (target,) = cotangents, inputs, input_boxes
         axes = self.geometry(x.shape).axes
