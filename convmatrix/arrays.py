@@ -17,7 +17,7 @@ Array = NDArray[Any]
 EPSILON: Final = float(np.finfo(np.float64).eps)
 """Distance from 1.0 to the next float64."""
 
-_LEAST: Final = 1e-300
+LEAST: Final = 1e-300
 """Added to bounds on rounding errors, so that they hold where products underflow."""
 
 _GATHERED: Final = 2**15  # places gathered at a time, whose copies as int64 stay in the cache
@@ -109,7 +109,7 @@ def sum_rounding(scale: NDArray[Any], terms: float) -> NDArray[Any]:
         Number of products in a sum.
     """
     unit = 4 * (terms + 8) * EPSILON
-    error: NDArray[Any] = np.where(scale > 0, unit / (1 - unit) * scale + _LEAST, 0.0)
+    error: NDArray[Any] = np.where(scale > 0, unit / (1 - unit) * scale + LEAST, 0.0)
     return error
 
 

@@ -236,6 +236,28 @@ class Axis:
         """Return the index of the weight that an output uses at a tap, one of the ``tile * n_taps`` of this axis."""
         return (output % self.tile) * self.n_taps + tap
 
+    @property
+    def span(self) -> Integer:
+        """Number of samples from the first to the last tap of an output, ``(n_taps - 1) * dilation + 1``."""
+        return (self.n_taps - 1) * self.dilation + 1
+
+    def reach(self, n_outputs: Integer) -> Integer:
+        """Return the number of positions from the first to the last one that consecutive outputs read."""
+        return (n_outputs - 1) * self.stride + self.span
+
+    @property
+    def inner_outputs(self) -> tuple[int, int]:
+        """The range (first, end) of outputs whose taps all read inside the input; only for integers.
+
+        Examples
+        --------
+        >>> Axis(n_outputs=5, n_samples=5, n_taps=3, pad_low=1).inner_outputs
+        (1, 4)
+        """
+        first = min(max(-(-self.pad_low // self.stride), 0), self.n_outputs)
+        end = (self.n_samples - self.span + self.pad_low) // self.stride + 1
+        return first, max(min(end, self.n_outputs), first)
+
 
 # --- sizes of outputs ---------------------------------------------------------------------------------------------
 

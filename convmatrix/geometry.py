@@ -189,7 +189,7 @@ class ConvGeometry:
         """Number of kernels along each axis: 1 where shared, the number of positions where unshared."""
         if self.sharing == "shared":
             return (1,) * len(self.kernel_shape)
-        return self._positions if self.sharing == "unshared" else self.sharing
+        return self.positions if self.sharing == "unshared" else self.sharing
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -218,15 +218,34 @@ class ConvGeometry:
         return math.prod(self.weight_shape)
 
     @property
-    def _positions(self) -> tuple[int, ...]:
-        """Positions of the kernel: the outputs of a convolution, the inputs of a transposed one."""
+    def full_input_shape(self) -> tuple[int, ...]:
+        """Shape of the input with its channels, ``(in_channels, *input_shape)``."""
+        return (self.in_channels, *self.input_shape)
+
+    @property
+    def full_output_shape(self) -> tuple[int, ...]:
+        """Shape of the output with its channels, ``(out_channels, *output_shape)``."""
+        return (self.out_channels, *self.output_shape)
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Spatial shape of the kernel's positions: outputs of a convolution, inputs of a transposed one."""
         return self.input_shape if self.transposed else self.output_shape
+
+    @property
+    def samples(self) -> tuple[int, ...]:
+        """Spatial shape of what the kernel covers: inputs of a convolution, outputs of a transposed one."""
+        return self.output_shape if self.transposed else self.input_shape
+
+    @property
+    def sample_channels(self) -> int:
+        """Number of channels of the samples: of the input, or of the output of a transposed layer."""
+        return self.out_channels if self.transposed else self.in_channels
 
     @property
     def axes(self) -> tuple[Axis, ...]:
         """The one-axis rule of each axis; for a transposed layer, that of the underlying convolution."""
-        positions, tile = self._positions, self.tile
-        samples = self.output_shape if self.transposed else self.input_shape
+        positions, samples, tile = self.positions, self.samples, self.tile
         return tuple(
             Axis(
                 n_outputs=positions[axis],
@@ -467,10 +486,8 @@ def array_shape(geometry: ConvGeometry, *, inputs: bool) -> tuple[int, ...]:
     >>> array_shape(layer, inputs=True), array_shape(layer, inputs=False)
     ((1, 6, 8), (4, 4, 6))
     """
-    channels, spatial = geometry.out_channels, geometry.output_shape
-    if inputs:
-        channels, spatial = geometry.in_channels, geometry.input_shape
-    return (channels, *spatial) if geometry.in_channels * geometry.out_channels > 1 else spatial
+    shape = geometry.full_input_shape if inputs else geometry.full_output_shape
+    return shape if geometry.in_channels * geometry.out_channels > 1 else shape[1:]
 
 
 def given_geometry(

@@ -364,7 +364,7 @@ def geometry_unfold_matrix(geometry: ConvGeometry, *, format: str = "csr", dtype
     """
     validate.sparse_format(format)
     axes = geometry.axes
-    channels = geometry.out_channels if geometry.transposed else geometry.in_channels
+    channels = geometry.sample_channels
     n_columns = channels * math.prod(axis.n_samples for axis in axes)
     n_rows = channels * math.prod(axis.n_taps * axis.n_outputs for axis in axes)
     size = np.dtype(validate.index_dtype(n_rows, n_columns)).itemsize
@@ -386,7 +386,7 @@ def unfold_entries(geometry: ConvGeometry) -> int:
     >>> unfold_entries(ConvGeometry(3, 3, padding="same")), unfold_entries(ConvGeometry(3, 3, padding="full"))
     (7, 9)
     """
-    channels = geometry.out_channels if geometry.transposed else geometry.in_channels
+    channels = geometry.sample_channels
     return channels * math.prod(map(count_selected, geometry.axes))
 
 

@@ -35,14 +35,65 @@ METHODS: Final = ("auto", "direct", "fft")
 _EXACT: Final = 2**52  # sums of integers up to here are exact in float64
 
 
-class LayerOperator(KeepsReadOnly, _LinearOperator, ABC):
+class CheckedOperator(KeepsReadOnly, _LinearOperator, ABC):
+    """Base class for operators defined by ``_matmat`` and ``_rmatmat``, with messages that name the sizes."""
+
+    def __init__(self, dtype: np.dtype[Any], shape: tuple[int, int]) -> None:
+        initialise: Any = super().__init__  # missing in SciPy's stubs
+        initialise(dtype, shape)
+
+    @abstractmethod
+    def _check(self, x: Any, side: int, axes: tuple[int, ...]) -> None:
+        """Raise unless x has an allowed number of axes and fits the rows (side 0) or the columns (side 1)."""
+
+    @abstractmethod
+    def _matmat(self, X: Array) -> Array:
+        """Return ``A @ X``."""
+
+    @abstractmethod
+    def _rmatmat(self, X: Array) -> Array:
+        """Return ``A.H @ X``."""
+
+    def _matvec(self, x: Array) -> Array:
+        return self._matmat(x.reshape(-1, 1))
+
+    def _rmatvec(self, x: Array) -> Array:
+        return self._rmatmat(x.reshape(-1, 1))
+
+    def dot(self, x: Any) -> Any:
+        """Return ``A @ x``, for one vector (n,), or for a batch of them as columns (n, batch)."""
+        if not isinstance(x, LinearOperator) and not np.isscalar(x):
+            self._check(x, 1, axes=(1, 2))
+        return super().dot(x)
+
+    def matvec(self, x: Any) -> Any:
+        """Return ``A @ x`` for x of shape (n,) or (n, 1)."""
+        self._check(x, 1, axes=(1,))
+        return super().matvec(x)
+
+    def rmatvec(self, x: Any) -> Any:
+        """Return ``A.H @ x`` for x of shape (m,) or (m, 1)."""
+        self._check(x, 0, axes=(1,))
+        return super().rmatvec(x)
+
+    def matmat(self, X: Any) -> Any:
+        """Return ``A @ X`` for X of shape (n, batch)."""
+        self._check(X, 1, axes=(2,))
+        return super().matmat(X)
+
+    def rmatmat(self, X: Any) -> Any:
+        """Return ``A.H @ X`` for X of shape (m, batch)."""
+        self._check(X, 0, axes=(2,))
+        return super().rmatmat(X)
+
+
+class LayerOperator(CheckedOperator):
     """Base class for the operator of a layer and its transposed and conjugated views."""
 
     def __init__(
         self, dtype: np.dtype[Any], shape: tuple[int, int], *, transposed: bool = False, conjugated: bool = False
     ) -> None:
-        initialise: Any = super().__init__  # missing in SciPy's stubs
-        initialise(dtype, shape)
+        super().__init__(dtype, shape)
         self.transposed = transposed
         self.conjugated = conjugated
 
@@ -78,48 +129,13 @@ class LayerOperator(KeepsReadOnly, _LinearOperator, ABC):
             return self.layer
         return LayerOperatorView(self.layer, transposed=transposed, conjugated=conjugated)
 
-    def _matvec(self, x: Array) -> Array:
-        return self._matmat(x.reshape(-1, 1))
-
-    def _rmatvec(self, x: Array) -> Array:
-        return self._rmatmat(x.reshape(-1, 1))
-
     def _matmat(self, X: Array) -> Array:
         return self.layer._multiply(X, transposed=self.transposed, conjugated=self.conjugated)
 
     def _rmatmat(self, X: Array) -> Array:
         return self.layer._multiply(X, transposed=not self.transposed, conjugated=not self.conjugated)
 
-    # SciPy also checks sizes, but its messages do not name them.
-
-    def dot(self, x: Any) -> Any:
-        """Return ``A @ x``, for one vector (n,), or for a batch of them as columns (n, batch)."""
-        if not isinstance(x, LinearOperator) and not np.isscalar(x):
-            self._check(x, 1, axes=(1, 2))
-        return super().dot(x)
-
-    def matvec(self, x: Any) -> Any:
-        """Return ``A @ x`` for x of shape (n,) or (n, 1)."""
-        self._check(x, 1, axes=(1,))
-        return super().matvec(x)
-
-    def rmatvec(self, x: Any) -> Any:
-        """Return ``A.H @ x`` for x of shape (m,) or (m, 1)."""
-        self._check(x, 0, axes=(1,))
-        return super().rmatvec(x)
-
-    def matmat(self, X: Any) -> Any:
-        """Return ``A @ X`` for X of shape (n, batch)."""
-        self._check(X, 1, axes=(2,))
-        return super().matmat(X)
-
-    def rmatmat(self, X: Any) -> Any:
-        """Return ``A.H @ X`` for X of shape (m, batch)."""
-        self._check(X, 0, axes=(2,))
-        return super().rmatmat(X)
-
     def _check(self, x: Any, side: int, axes: tuple[int, ...]) -> None:
-        """Raise unless x has an allowed number of axes and fits the rows (side 0) or the columns (side 1)."""
         if issparse(x):
             raise TypeError(
                 "a matrix-free operator multiplies dense arrays, but this one is sparse; make it dense with "
@@ -235,13 +251,9 @@ class ConvOperator(LayerOperator):
             )
         self.geometry = geometry
         self.order = validate.order(order)
-        if geometry.transposed:
-            self._samples, self._positions = geometry.output_shape, geometry.input_shape
-        else:
-            self._samples, self._positions = geometry.input_shape, geometry.output_shape
         self._low = tuple(low for low, _ in geometry.padding)
-        padded = padded_length(self._positions, geometry.kernel_shape, geometry.stride, geometry.dilation)
-        channels = geometry.out_channels if geometry.transposed else geometry.in_channels
+        padded = padded_length(geometry.positions, geometry.kernel_shape, geometry.stride, geometry.dilation)
+        channels = geometry.sample_channels
         n_bytes = channels * math.prod(padded) * self.kernel.itemsize
         if n_bytes >= memory.NEGLIGIBLE:
             memory.require(
@@ -274,7 +286,7 @@ class ConvOperator(LayerOperator):
             return method
         if not (shared and inexact):
             return "direct"
-        layer = (self._positions, self.geometry.stride, self.geometry.dilation)
+        layer = (self.geometry.positions, self.geometry.stride, self.geometry.dilation)
         weights = group_weights(self.geometry, self.kernel)
         _, direct_time = best_block(weights, *layer)
         return "fft" if fft_time(weights[self._shared], *layer) < direct_time else "direct"
@@ -282,13 +294,13 @@ class ConvOperator(LayerOperator):
     @property
     def _shared(self) -> tuple[int, ...]:
         """Index of the kernel that all positions of the layer share."""
-        return (0,) * len(self._positions)
+        return (0,) * len(self.geometry.kernel_shape)
 
     def _correlation(self, dtype: np.dtype[Any]) -> DirectCorrelation | FFTCorrelation:
         """Return the correlation for a dtype; it is created only once."""
         if dtype not in self._correlations:
             weights = group_weights(self.geometry, self.kernel).astype(dtype)
-            layer = (self._positions, self.geometry.stride, self.geometry.dilation)
+            layer = (self.geometry.positions, self.geometry.stride, self.geometry.dilation)
             self._correlations[dtype] = (
                 FFTCorrelation(weights[self._shared], *layer)
                 if self.method == "fft"
@@ -352,7 +364,7 @@ class ConvOperator(LayerOperator):
             x = pad(x, 2, self._low, correlation.length, geometry.boundary)
             return self._as_columns(_converted(correlation.forward(x), dtype))
         x = _converted(correlation.adjoint(x), dtype)  # before sums of folded samples grow too large for float64
-        return self._as_columns(fold(x, 2, self._low, self._samples, geometry.boundary))
+        return self._as_columns(fold(x, 2, self._low, geometry.samples, geometry.boundary))
 
     def _array_shape(self, *, inputs: bool) -> tuple[int, ...]:
         """Return the shape of an input or output array, without the axis of a single channel."""
@@ -361,13 +373,12 @@ class ConvOperator(LayerOperator):
     def _as_arrays(self, X: Array, *, inputs: bool) -> Array:
         """Return columns as an array (groups, channels of a group, *spatial, batch)."""
         geometry = self.geometry
-        channels = geometry.in_channels if inputs else geometry.out_channels
-        shape = (channels, *(geometry.input_shape if inputs else geometry.output_shape))
+        shape = geometry.full_input_shape if inputs else geometry.full_output_shape
         if self.order == "F":
             arrays = X.reshape(*reversed(shape), -1).transpose(*reversed(range(len(shape))), len(shape))
         else:
             arrays = X.reshape(*shape, -1)
-        return arrays.reshape(geometry.groups, channels // geometry.groups, *arrays.shape[1:])
+        return arrays.reshape(geometry.groups, shape[0] // geometry.groups, *arrays.shape[1:])
 
     def _as_columns(self, arrays: Array) -> Array:
         """Return an array (groups, channels of a group, *spatial, batch) as columns."""

@@ -1,4 +1,4 @@
-"""The options of a layer and of its matrix: one table of names, defaults, checks and synonyms.
+"""The options of a layer and of its matrix: one table of names, defaults and checks.
 
 `ConvGeometry` and every function that describes a layer accept the options in `LAYER_OPTIONS` as keyword arguments; see
 `takes_layer_options`. The other functions return a value in canonical form, or raise an error that names the remedy.
@@ -6,15 +6,13 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import math
 import operator
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypedDict, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, ParamSpec, TypedDict, TypeVar, cast
 
 import numpy as np
 from scipy import sparse
@@ -22,6 +20,7 @@ from scipy import sparse
 from convmatrix.arrays import array as array
 from convmatrix.arrays import from_tensor, refuse_masked
 from convmatrix.boundary import BOUNDARIES, LARGEST_AXIS, SIGNED, Boundary
+from convmatrix.synonyms import BOUNDARY_SYNONYMS, SHARING_SYNONYMS, argument_hint, called_here, padding_hint
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
@@ -37,19 +36,6 @@ FORMATS: Final = ("csr", "csc", "coo", "dia", "bsr")
 """The SciPy sparse formats in which matrices can be returned."""
 
 _LARGEST_INT32: Final = 2**31 - 1
-
-# Synonyms from NumPy, scipy.ndimage, scipy.signal, PyTorch, Keras, ONNX and Theano, and from the literature on inverse
-# problems and differential equations. The "reflect" of ndimage repeats the edge sample, which is "symmetric" here.
-_BOUNDARIES_ELSEWHERE: Final = {
-    **dict.fromkeys(("zeros", "constant", "fill", "dirichlet", "grid-constant"), "zero"),
-    **dict.fromkeys(("wrap", "periodic", "cyclic", "torus", "grid-wrap"), "circular"),
-    **dict.fromkeys(("edge", "nearest", "replication"), "replicate"),
-    **dict.fromkeys(("mirror", "reflection"), "reflect"),
-    **dict.fromkeys(("symm", "reflexive", "neumann", "grid-mirror", "half-sample"), "symmetric"),
-    **dict.fromkeys(("antireflective", "anti-reflective", "anti-reflect", "odd", "odd reflect"), "antireflect"),
-    **dict.fromkeys(("anti-symmetric", "odd symmetric"), "antisymmetric"),
-}
-_PADDINGS_ELSEWHERE: Final = {"same_upper": "same", "half": "same", "notset": "valid", "none": "valid"}
 
 
 # --- single values ----------------------------------------------------------------------------------------------------
@@ -98,7 +84,7 @@ def one_of(name: str, value: object, words: Iterable[str], or_else: str = "") ->
         return
     listed = f"one of {', '.join(words)}{or_else}"
     if isinstance(value, str):
-        raise ValueError(f"{name} {value!r} is unknown; choose {listed}{called_here(value, words, {})}")
+        raise ValueError(f"{name} {value!r} is unknown; choose {listed}{called_here(value, words)}")
     raise ValueError(f"{name} must be {listed}, but is {described(value)}")
 
 
@@ -171,18 +157,6 @@ def _entries(name: str, value: Any, n_axes: int) -> tuple[Any, ...]:
     return entries
 
 
-def called_here(
-    word: object, known: Iterable[str] = BOUNDARIES, elsewhere: Mapping[str, str] = _BOUNDARIES_ELSEWHERE
-) -> str:
-    """Return a hint that suggests the known word for a synonym or a misspelling, or an empty string."""
-    known, lower = tuple(known), str(word).lower()
-    name = lower if lower in known else elsewhere.get(lower)
-    if name:
-        return f" ({word!r} is called {name!r} here)"
-    close = difflib.get_close_matches(lower, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""
-
-
 # --- options of a layer -----------------------------------------------------------------------------------------------
 
 
@@ -202,16 +176,9 @@ def padding(name: str, value: Any, n_axes: int) -> tuple[str | tuple[int, int], 
 def _axis_padding(name: str, value: Any) -> str | tuple[int, int]:
     if isinstance(value, str):
         if value not in PADDING_WORDS:
-            lower = value.lower()
-            if lower in (*BOUNDARIES, *_BOUNDARIES_ELSEWHERE):
-                boundary = _BOUNDARIES_ELSEWHERE.get(lower, lower)
-                hint = f"; what lies beyond the ends is the boundary: boundary={boundary!r}"
-            elif lower == "causal":
-                hint = "; padding at the low end alone is the pair (dilation * (taps - 1), 0)"
-            else:
-                hint = called_here(value, PADDING_WORDS, _PADDINGS_ELSEWHERE)
             raise ValueError(
-                f"{name}={value!r} is unknown; choose one of {', '.join(PADDING_WORDS)} or give integers{hint}"
+                f"{name}={value!r} is unknown; choose one of {', '.join(PADDING_WORDS)} or give integers"
+                f"{padding_hint(value, PADDING_WORDS)}"
             )
         return value
     if not _is_sequence_like(value):
@@ -228,7 +195,8 @@ def boundaries(name: str, value: str | Sequence[str], n_axes: int) -> tuple[Boun
     words: tuple[Any, ...] = _entries(name, value, n_axes) if _is_sequence_like(value) else (value,) * n_axes
     for word in words:
         if not is_one_of(word, BOUNDARIES):
-            raise ValueError(f"{name} {word!r} is unknown; choose one of {', '.join(BOUNDARIES)}{called_here(word)}")
+            hint = called_here(word, BOUNDARIES, BOUNDARY_SYNONYMS)
+            raise ValueError(f"{name} {word!r} is unknown; choose one of {', '.join(BOUNDARIES)}{hint}")
     return words
 
 
@@ -236,8 +204,7 @@ def sharing(name: str, value: Any, n_axes: int) -> Literal["shared", "unshared"]
     """Return how weights are shared: a word, or one tile size per axis."""
     if isinstance(value, str):
         if value not in ("shared", "unshared"):
-            elsewhere = {"tied": "shared", "untied": "unshared", "local": "unshared", "locally_connected": "unshared"}
-            hint = called_here(value, ("shared", "unshared"), elsewhere)
+            hint = called_here(value, ("shared", "unshared"), SHARING_SYNONYMS)
             raise ValueError(f"{name}={value!r} is unknown; choose shared, unshared, or a tile size per axis{hint}")
         return cast("Literal['shared', 'unshared']", value)
     return per_axis(name, value, n_axes, minimum=1)
@@ -282,13 +249,11 @@ class LayerOptions(TypedDict, total=False):
     output_shape: int | Sequence[int] | None
 
 
-@dataclass(frozen=True)
-class Option:
-    """An option of a layer; ``check(name, value, n_axes)`` returns its canonical value, ``elsewhere`` its synonyms."""
+class Option(NamedTuple):
+    """An option of a layer; ``check(name, value, n_axes)`` returns its canonical value."""
 
     default: Any
     check: Callable[[str, Any, int], Any]
-    elsewhere: tuple[str, ...] = ()
 
 
 def _steps(name: str, value: int | Sequence[int], n_axes: int) -> tuple[int, ...]:
@@ -299,39 +264,24 @@ def _steps(name: str, value: int | Sequence[int], n_axes: int) -> tuple[int, ...
     return steps
 
 
-_amounts = functools.partial(per_axis, minimum=0)
+def _flag_option(name: str, value: Any, _: int) -> bool:
+    return flag(name, value)
+
 
 LAYER_OPTIONS: Final[Mapping[str, Option]] = {
-    "stride": Option(1, _steps, ("strides", "subsample", "step", "steps")),
-    "dilation": Option(1, _steps, ("dilations", "dilation_rate", "rate", "filter_dilation")),
-    "padding": Option("valid", padding, ("pad", "pads", "paddings", "auto_pad", "border_mode", "pad_width")),
-    "boundary": Option("zero", boundaries, ("boundaries", "boundary_condition", "bc", "padding_mode", "pad_mode")),
-    "groups": Option(1, lambda name, value, _: integer(name, value, 1), ("group", "n_groups", "feature_group_count")),
-    "connections": Option(None, lambda _, value, __: value, ("connection_table", "connectivity")),
-    "sharing": Option("shared", sharing, ("tile", "tiling", "weight_sharing")),
-    "flip": Option(
-        default=False,
-        check=lambda name, value, _: flag(name, value),
-        elsewhere=("flip_kernel", "flip_filters", "filter_flip"),
-    ),
-    "transposed": Option(default=False, check=lambda name, value, _: flag(name, value), elsewhere=("transpose",)),
-    "output_padding": Option(0, _amounts, ("out_pad", "output_pad", "adj", "adjustment")),
-    "output_shape": Option(
-        None,
-        lambda name, value, n_axes: None if value is None else _steps(name, value, n_axes),
-        ("output_size", "out_shape", "out_size"),
-    ),
+    "stride": Option(1, _steps),
+    "dilation": Option(1, _steps),
+    "padding": Option("valid", padding),
+    "boundary": Option("zero", boundaries),
+    "groups": Option(1, lambda name, value, _: integer(name, value, 1)),
+    "connections": Option(None, lambda _, value, __: value),
+    "sharing": Option("shared", sharing),
+    "flip": Option(default=False, check=_flag_option),
+    "transposed": Option(default=False, check=_flag_option),
+    "output_padding": Option(0, functools.partial(per_axis, minimum=0)),
+    "output_shape": Option(None, lambda name, value, n_axes: None if value is None else _steps(name, value, n_axes)),
 }
 """The options of a layer, in the order in which signatures list them."""
-
-_ARGUMENTS_ELSEWHERE: Final = {
-    **{word: name for name, option in LAYER_OPTIONS.items() for word in option.elsewhere},
-    **dict.fromkeys(("kernel_size", "filter_size", "filter_shape", "ksize"), "kernel_shape"),
-    **dict.fromkeys(("input_size", "image_shape", "in_shape", "spatial_shape"), "input_shape"),
-    **dict.fromkeys(("filters", "nb_filter", "out_features", "n_filters"), "out_channels"),
-    **dict.fromkeys(("channels", "in_features", "n_channels"), "in_channels"),
-    **dict.fromkeys(("weight", "weights", "filter", "w"), "kernel"),
-}
 
 
 def takes_layer_options(*without: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
@@ -378,18 +328,6 @@ def takes_layer_options(*without: str) -> Callable[[Callable[P, R]], Callable[P,
         return call
 
     return decorate
-
-
-def argument_hint(name: str, known: Iterable[str]) -> str:
-    """Return a hint that suggests the argument for another library's name or for a misspelling."""
-    known = tuple(known)
-    meant = _ARGUMENTS_ELSEWHERE.get(name.lower())
-    if meant in known:
-        return f"; it is called {meant!r} here"
-    if meant == "kernel_shape":
-        return "; it is read from the shape of the kernel array"
-    close = difflib.get_close_matches(name.lower(), known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else f"; the arguments are {', '.join(known)}"
 
 
 # --- options of a matrix ----------------------------------------------------------------------------------------------

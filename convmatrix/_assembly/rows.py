@@ -20,20 +20,19 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from convmatrix._assembly.read_counts import count_reads
-from convmatrix._assembly.signed_rows import combined, samples_beyond, signed_rows_by_output, signed_rows_by_sample
+from convmatrix._assembly.signed_rows import combined, samples_beyond, signed_entries, signed_rows_by_output
 from convmatrix.boundary import NOTHING, SIGNED, Axis
+from convmatrix.read_counts import count_reads
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from convmatrix._assembly.signed_rows import Combination, SignedRow
+    from convmatrix._assembly.signed_rows import Combination, Row
     from convmatrix.geometry import ConvGeometry
 
 Range = tuple[int, int]
-Row = tuple["NDArray[np.int64]", "NDArray[np.int64]"]  # columns, taps
 
 _LISTED: Final = 2**22  # largest number of entries of an axis that are listed in order to count them
 _LARGEST_TABLE: Final = 2**20  # largest number of entries in the table of an axis; larger boxes of rows are halved
@@ -147,7 +146,7 @@ def axis_rows(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool
     """
     if by_sample and axis.stride == axis.tile == 1 and axis.boundary == "zero":
         axis, by_sample = _adjoint(axis), False
-    low, high = _regular_samples(axis) if by_sample else _regular_outputs(axis)
+    low, high = _regular_samples(axis) if by_sample else axis.inner_outputs
     period, shift = (axis.stride * axis.tile, axis.tile) if by_sample else (axis.tile, axis.stride * axis.tile)
     low, high = max(low, start), min(high, stop)
     repeats = (high - low) // period
@@ -161,42 +160,22 @@ def axis_rows(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool
             stretches.append(Stretch(number, last - first, times, shift if times > 1 else 0))
             number += last - first
     n_weights = axis.tile * axis.n_taps
-    if axis.boundary in SIGNED:
-        combinations: dict[Combination, int] = {}
-        signed_rows = (_signed_rows_by_sample if by_sample else signed_rows_by_output)(axis, distinct)
-        rows = [combined(row, combinations, n_weights, merge=merge) for row in signed_rows]
-        sums, factors = [group for group, _ in combinations], [factors for _, factors in combinations]
+    signed = axis.boundary in SIGNED
+    found = (_rows_by_sample if by_sample else signed_rows_by_output if signed else _rows_by_output)(axis, distinct)
+    numbers: dict[Combination, int] = {}
+    if signed or (merge and axis.boundary != "zero"):  # otherwise no two taps of an output read the same sample
+        rows = [combined(row, numbers, n_weights, merge=merge) for row in found]
     else:
-        numbers: dict[tuple[int, ...], int] = {}
-        rows = list((_rows_by_sample if by_sample else _rows_by_output)(axis, distinct))
-        if merge and axis.boundary != "zero":  # otherwise no two taps of an output read the same sample
-            rows = [_merge(*row, numbers, n_weights) for row in rows]
-        sums, factors = list(numbers), []
+        rows = [(columns, taps) for columns, taps, _ in found]
+    sums, factors = [group for group, _ in numbers], [factors for _, factors in numbers] if signed else []
     return RowTable([columns for columns, _ in rows], [taps for _, taps in rows], stretches, sums, factors)
-
-
-def _merge(columns: NDArray[np.int64], taps: NDArray[np.int64], sums: dict[tuple[int, ...], int], n_taps: int) -> Row:
-    """Return merged entries, one per column; sums of weights are numbered from ``n_taps`` on and listed in ``sums``."""
-    repeated = columns[1:] == columns[:-1]
-    if not repeated.any():
-        return columns, taps
-    starts = np.flatnonzero(np.r_[True, ~repeated])
-    merged = taps[starts]
-    sizes = np.diff(np.r_[starts, len(taps)])
-    for entry in np.flatnonzero(sizes > 1):
-        group = tuple(taps[starts[entry] : starts[entry] + sizes[entry]].tolist())
-        merged[entry] = n_taps + sums.setdefault(group, len(sums))
-    return columns[starts], merged
 
 
 def table_size(axis: Axis, start: int, stop: int, *, by_sample: bool) -> int:
     """Return an upper bound on the number of entries that `axis_rows` lists: distinct rows times taps."""
-    low, high = _regular_outputs(axis)
-    period = axis.tile
+    (low, high), period = axis.inner_outputs, axis.tile
     if by_sample:
-        reach = (axis.n_taps - 1) * axis.dilation
-        low, high = max(reach - axis.pad_low, 0), (axis.n_outputs - 1) * axis.stride - axis.pad_low + 1
-        period = axis.tile * axis.stride
+        (low, high), period = _unpadded_samples(axis), axis.tile * axis.stride
     irregular = max(min(low, stop) - start, 0) + max(stop - max(high, start), 0)
     return int(min(irregular + 2 * period, stop - start) * axis.n_taps * _terms(axis))
 
@@ -223,19 +202,15 @@ def count_entries(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: 
     return count_reads(axis, (start, stop), (0, axis.n_samples))
 
 
-def _regular_outputs(axis: Axis) -> tuple[int, int]:
-    """Return the range of outputs whose taps all read inside the input."""
-    reach = (axis.n_taps - 1) * axis.dilation
-    low = -(-axis.pad_low // axis.stride)
-    high = (axis.n_samples - 1 - reach + axis.pad_low) // axis.stride + 1
-    return max(low, 0), min(high, axis.n_outputs)
+def _unpadded_samples(axis: Axis) -> tuple[int, int]:
+    """Return the range of samples from the last tap of the first output on to the first tap of the last output."""
+    return max(axis.span - 1 - axis.pad_low, 0), (axis.n_outputs - 1) * axis.stride - axis.pad_low + 1
 
 
 def _regular_samples(axis: Axis) -> tuple[int, int]:
     """Return a range of samples whose reads are regular: none is through the boundary, and no output is missing."""
-    reach = (axis.n_taps - 1) * axis.dilation
-    low = max(reach - axis.pad_low, 0)
-    high = min((axis.n_outputs - 1) * axis.stride - axis.pad_low + 1, axis.n_samples)
+    low, high = _unpadded_samples(axis)
+    high = min(high, axis.n_samples)
     if axis.boundary == "zero" or low >= high:
         return low, high
     outside = samples_beyond(axis, _irregular_outputs(axis))
@@ -246,18 +221,14 @@ def _regular_samples(axis: Axis) -> tuple[int, int]:
 
 def _irregular_outputs(axis: Axis) -> NDArray[np.int64]:
     """Return the outputs with a tap outside the input."""
-    low, high = _regular_outputs(axis)
-    if low >= high:
-        low = high = axis.n_outputs
+    low, high = axis.inner_outputs
     return np.concatenate([np.arange(low, dtype=np.int64), np.arange(high, axis.n_outputs, dtype=np.int64)])
 
 
 def _adjoint(axis: Axis) -> Axis:
     """Return the axis whose matrix is the transpose; it exists for stride 1 and the zero boundary only."""
-    reach = (axis.n_taps - 1) * axis.dilation
-    return replace(
-        axis, n_outputs=axis.n_samples, n_samples=axis.n_outputs, pad_low=reach - axis.pad_low, flip=not axis.flip
-    )
+    pad_low = axis.span - 1 - axis.pad_low
+    return replace(axis, n_outputs=axis.n_samples, n_samples=axis.n_outputs, pad_low=pad_low, flip=not axis.flip)
 
 
 def _rows_by_output(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]:
@@ -278,36 +249,36 @@ def _rows_by_output(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]:
         samples = np.take_along_axis(samples, order, axis=1)
         weights = order if axis.tile == 1 else axis.weight(outputs, order)
     for row_samples, row_weights, first, count in zip(samples, weights, firsts, counts, strict=False):
-        yield row_samples[first : first + count], row_weights[first : first + count]
+        yield row_samples[first : first + count], row_weights[first : first + count], None
 
 
 def _outputs_that_read(axis: Axis, start: int, stop: int) -> NDArray[np.int64]:
     """Return outputs, ascending, among which are all that read one of the samples ``start .. stop - 1``."""
-    reach = (axis.n_taps - 1) * axis.dilation
-    low = max((start + axis.pad_low - reach) // axis.stride, 0)
+    low = max((start + axis.pad_low - axis.span + 1) // axis.stride, 0)
     high = min((stop - 1 + axis.pad_low) // axis.stride + 1, axis.n_outputs)
     outputs = np.arange(low, max(high, low), dtype=np.int64)
     return outputs if axis.boundary == "zero" else np.union1d(outputs, _irregular_outputs(axis))
 
 
-def _signed_rows_by_sample(axis: Axis, ranges: Sequence[Range]) -> Iterator[SignedRow]:
-    """Yield the entries of each sample in some ranges, with coefficients, ordered by output and weight."""
-    for start, stop in ranges:
-        yield from signed_rows_by_sample(axis, _outputs_that_read(axis, start, stop), start, stop)
-
-
 def _rows_by_sample(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]:
-    """Yield the entries of each sample in some ranges, ordered by output and tap."""
+    """Yield the entries of each sample in some ranges, ordered by output and weight."""
     taps = np.arange(axis.n_taps, dtype=np.int64)
     for start, stop in ranges:
-        outputs = _outputs_that_read(axis, start, stop)
-        samples = axis.sample(outputs[:, None], taps)  # (n_outputs, n_taps)
-        rows, columns = np.nonzero((samples >= start) & (samples < stop))
-        samples, outputs, weights = samples[rows, columns], outputs[rows], axis.weight(outputs[rows], taps[columns])
-        order = np.lexsort((weights, outputs, samples))
+        outputs, factors = _outputs_that_read(axis, start, stop), None
+        if axis.boundary in SIGNED:
+            places, samples, weights, factors = signed_entries(axis, outputs)
+            inside = (samples >= start) & (samples < stop)
+            places, samples, weights, factors = (array[inside] for array in (places, samples, weights, factors))
+        else:
+            read = axis.sample(outputs[:, None], taps)  # (n_outputs, n_taps)
+            places, used = np.nonzero((read >= start) & (read < stop))
+            samples, weights = read[places, used], axis.weight(outputs[places], used)
+        columns = outputs[places]
+        order = np.lexsort((weights, columns, samples))
         bounds = np.searchsorted(samples[order], np.arange(start, stop + 1))
         for first, last in pairwise(bounds.tolist()):
-            yield outputs[order[first:last]], weights[order[first:last]]
+            row = order[first:last]
+            yield columns[row], weights[row], None if factors is None else factors[row]
 
 
 # --- rows of all axes -------------------------------------------------------------------------------------------------
@@ -341,7 +312,7 @@ class Plan:
     def sizes(self) -> tuple[list[int], list[int]]:
         """Number of rows and of columns of each axis, the slowest axis first."""
         g = self.geometry
-        sides = ((g.out_channels, *g.output_shape), (g.in_channels, *g.input_shape))
+        sides = g.full_output_shape, g.full_input_shape
         rows, columns = (list(side if self.order == "C" else side[::-1]) for side in sides)
         return (columns, rows) if self.by_column else (rows, columns)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from convmatrix.boundary import Axis
 
     Indices = NDArray[np.int64]
-    SignedRow = tuple[Indices, Indices, Indices]  # columns, taps, coefficients
+    Row = tuple[Indices, Indices, Indices | None]  # columns, taps, coefficients; None if all are 1
     Combination = tuple[tuple[int, ...], tuple[int, ...]]  # taps, coefficients
 
 
@@ -49,7 +49,7 @@ def signed_entries(axis: Axis, outputs: Indices) -> tuple[Indices, Indices, Indi
     return places[kept], samples[kept], axis.weight(outputs[places[kept]], used[kept]), sums[sums != 0]
 
 
-def signed_rows_by_output(axis: Axis, ranges: Sequence[tuple[int, int]]) -> Iterator[SignedRow]:
+def signed_rows_by_output(axis: Axis, ranges: Sequence[tuple[int, int]]) -> Iterator[Row]:
     """Yield the entries of each output in some ranges, ordered by sample and weight."""
     for start, stop in ranges:
         places, samples, weights, factors = signed_entries(axis, np.arange(start, stop, dtype=np.int64))
@@ -58,21 +58,6 @@ def signed_rows_by_output(axis: Axis, ranges: Sequence[tuple[int, int]]) -> Iter
         for first, last in pairwise(bounds.tolist()):
             row = order[first:last]
             yield samples[row], weights[row], factors[row]
-
-
-def signed_rows_by_sample(axis: Axis, outputs: Indices, start: int, stop: int) -> Iterator[SignedRow]:
-    """Yield the entries of the samples ``start .. stop - 1``, ordered by output and weight.
-
-    ``outputs`` are ascending, and contain all that read one of these samples.
-    """
-    places, samples, weights, factors = signed_entries(axis, outputs)
-    inside = (samples >= start) & (samples < stop)
-    samples, columns, weights, factors = samples[inside], outputs[places[inside]], weights[inside], factors[inside]
-    order = np.lexsort((weights, columns, samples))
-    bounds = np.searchsorted(samples[order], np.arange(start, stop + 1))
-    for first, last in pairwise(bounds.tolist()):
-        row = order[first:last]
-        yield columns[row], weights[row], factors[row]
 
 
 def samples_beyond(axis: Axis, outputs: Indices) -> Indices:
@@ -86,9 +71,7 @@ def samples_beyond(axis: Axis, outputs: Indices) -> Indices:
     return np.concatenate(found)
 
 
-def combined(
-    row: SignedRow, numbers: dict[Combination, int], n_weights: int, *, merge: bool
-) -> tuple[Indices, Indices]:
+def combined(row: Row, numbers: dict[Combination, int], n_weights: int, *, merge: bool) -> tuple[Indices, Indices]:
     """Return the columns of a row and the weight of each entry, as in a `RowTable`.
 
     Each combination of weights with coefficients other than 1 is numbered from ``n_weights`` on, in ``numbers``.
@@ -96,13 +79,14 @@ def combined(
     """
     columns, weights, factors = row
     repeated = columns[1:] == columns[:-1]
-    if (factors == 1).all() and not (merge and repeated.any()):
+    if (factors is None or (factors == 1).all()) and not (merge and repeated.any()):
         return columns, weights
     starts = np.flatnonzero(np.r_[True, ~repeated]) if merge else np.arange(len(columns))
+    sizes = np.diff(np.r_[starts, len(columns)])
     found = weights[starts]
-    taps, coefficients = weights.tolist(), factors.tolist()
-    for entry, (first, last) in enumerate(pairwise([*starts.tolist(), len(columns)])):
-        combination = tuple(taps[first:last]), tuple(coefficients[first:last])
-        if combination[1] != (1,):
-            found[entry] = n_weights + numbers.setdefault(combination, len(numbers))
+    changed = sizes > 1 if factors is None else (sizes > 1) | (factors[starts] != 1)
+    for entry in np.flatnonzero(changed):
+        part = slice(starts[entry], starts[entry] + sizes[entry])
+        combination = tuple(weights[part].tolist()), () if factors is None else tuple(factors[part].tolist())
+        found[entry] = n_weights + numbers.setdefault(combination, len(numbers))
     return columns[starts], found

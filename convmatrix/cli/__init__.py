@@ -36,8 +36,9 @@ from convmatrix.cli import (
 from convmatrix.cli.console import ERROR, YES, CommandError, complain, discard_output, flush_output, say
 from convmatrix.cli.layer_options import LAYER_ARGUMENTS
 from convmatrix.memory import MatrixTooLargeError
-from convmatrix.options import LAYER_OPTIONS, argument_hint
+from convmatrix.options import LAYER_OPTIONS
 from convmatrix.progress import quiet
+from convmatrix.synonyms import argument_hint
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

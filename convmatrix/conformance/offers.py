@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from convmatrix.boundary import BOUNDARIES, Boundary
-from convmatrix.options import called_here
+from convmatrix.synonyms import called_here
 
 if TYPE_CHECKING:
     from convmatrix.conformance.layer_cases import LayerCase
@@ -163,9 +163,7 @@ def declared_offers(options: Iterable[str] | Mapping[str, Any]) -> Offers:
             chosen[name] = listed
         else:
             names = (*SWITCHES, *_CHOICES)
-            raise ValueError(
-                f"options: {name!r} is unknown; choose from {', '.join(names)}{called_here(name, names, {})}"
-            )
+            raise ValueError(f"options: {name!r} is unknown; choose from {', '.join(names)}{called_here(name, names)}")
     if "output_padding" in switches and True not in chosen.get("transposed", ()):
         raise ValueError("options: output_padding is for transposed layers; declare transposed as well")
     return Offers(

@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.conformance.function_target import function_target, named_function
-from convmatrix.options import called_here
+from convmatrix.synonyms import called_here
 
 if TYPE_CHECKING:
     from convmatrix.conformance.rounding import Rounding
@@ -56,7 +56,7 @@ class TargetName:
         if self.name not in TARGETS:
             raise ValueError(
                 f"target {self.name!r} is unknown; choose one of {', '.join(TARGETS)}, or a function of your own as "
-                f"MODULE:FUNCTION{called_here(self.name, TARGETS, {})}"
+                f"MODULE:FUNCTION{called_here(self.name, TARGETS)}"
             )
         if self.options:
             raise ValueError(

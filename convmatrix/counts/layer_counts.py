@@ -14,6 +14,7 @@ from convmatrix.counts.storage import NO_BYTES, StorageBytes, storage_bytes
 from convmatrix.display.tables import ShownAsTable, Table, facts
 from convmatrix.geometry import ConvGeometry
 from convmatrix.memory import in_words
+from convmatrix.read_counts import count_reads
 
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
@@ -195,27 +196,12 @@ def _axis_taps_inside(axis: Axis) -> int:
     Beyond a signed boundary, every sample that a tap reads counts.
     """
     if axis.boundary in SIGNED:
-        low, high = _middle(axis)
+        low, high = axis.inner_outputs
         beyond = _samples_read(axis, 0, low, by_tap=True) + _samples_read(axis, high, axis.n_outputs, by_tap=True)
         return beyond + int((high - low) * axis.n_taps)
     if axis.boundary != "zero":
         return int(axis.n_outputs * axis.n_taps)
-    if axis.n_outputs < axis.n_taps:
-        return sum(
-            _between(axis.n_taps, axis.dilation, i * axis.stride - axis.pad_low, axis.n_samples)
-            for i in range(axis.n_outputs)
-        )
-    return sum(
-        _between(axis.n_outputs, axis.stride, t * axis.dilation - axis.pad_low, axis.n_samples)
-        for t in range(axis.n_taps)
-    )
-
-
-def _between(terms: int, step: int, start: int, size: int) -> int:
-    """Return how many of the ``terms`` numbers start, start + step, ... lie in 0 .. size - 1."""
-    first = max(-(start // step), 0)
-    last = min((size - 1 - start) // step, terms - 1)
-    return max(last - first + 1, 0)
+    return count_reads(axis, (0, axis.n_outputs), (0, axis.n_samples))
 
 
 def _axis_nonzeros(axis: Axis) -> int:
@@ -224,16 +210,9 @@ def _axis_nonzeros(axis: Axis) -> int:
         return _axis_taps_inside(axis)  # each tap of an output reads a different sample
     if axis.boundary == "circular":  # taps dilation apart, on a ring
         return int(axis.n_outputs * min(axis.n_taps, axis.n_samples // math.gcd(axis.dilation, axis.n_samples)))
-    low, high = _middle(axis)
+    low, high = axis.inner_outputs
     beyond = _samples_read(axis, 0, low) + _samples_read(axis, high, axis.n_outputs)
     return beyond + int((high - low) * axis.n_taps)
-
-
-def _middle(axis: Axis) -> tuple[int, int]:
-    """Return the range of outputs that read only inside the input."""
-    reach = (axis.n_taps - 1) * axis.dilation
-    low = min(-(-axis.pad_low // axis.stride), axis.n_outputs)
-    return low, max(min((axis.n_samples - 1 - reach + axis.pad_low) // axis.stride + 1, axis.n_outputs), low)
 
 
 def _samples_read(axis: Axis, start: int, stop: int, *, by_tap: bool = False) -> int:

@@ -314,7 +314,7 @@ def convolution_layer(
     >>> c1.output_shape, c1.counts().parameters
     ((6, 28, 28), 156)
     """
-    return _layer(name, Convolution(geometry, bias=bias), (geometry.in_channels, *geometry.input_shape), sources)
+    return _layer(name, Convolution(geometry, bias=bias), geometry.full_input_shape, sources)
 
 
 def dense_layer(

@@ -119,13 +119,8 @@ class _Windows:
 
     def through(self, axis: Axis) -> _Windows:
         """Return the windows of an axis's outputs, given that its samples have these windows."""
-        span = axis.dilation * (axis.n_taps - 1)
-        return _Windows(
-            self.size + span * self.stride,
-            self.stride * axis.stride,
-            self.start - axis.pad_low * self.stride,
-            axis.n_outputs,
-        )
+        size, start = self.size + (axis.span - 1) * self.stride, self.start - axis.pad_low * self.stride
+        return _Windows(size, self.stride * axis.stride, start, axis.n_outputs)
 
     def whole(self) -> _Windows:
         """Return the window of one unit that reads all units."""

@@ -66,7 +66,7 @@ def _array_shapes(layer: WeightPattern | ConvGeometry) -> tuple[tuple[int, ...],
     if geometry is None:
         n_out, n_in = layer.shape  # type: ignore[union-attr]
         return (n_in,), (n_out,)
-    return (geometry.in_channels, *geometry.input_shape), (geometry.out_channels, *geometry.output_shape)
+    return geometry.full_input_shape, geometry.full_output_shape
 
 
 def flat_unit(shape: tuple[int, ...], unit: int | Sequence[int]) -> int:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 Box = tuple[slice, ...]
 """A range ``slice(start, stop)`` of every axis of a sample, channels included; all ranges are empty if one is."""
 
+Boxes = Sequence[Box]
+"""A box of each input of an operation."""
+
 
 def whole(shape: Sequence[int]) -> Box:
     """Return the box of all entries.
@@ -160,15 +163,10 @@ def first_position(axis: Axis, outputs: slice) -> int:
     return int(outputs.start * axis.stride - axis.pad_low)
 
 
-def reach(axis: Axis, n_outputs: int) -> int:
-    """Return the number of positions from the first to the last that the windows of outputs in a row read."""
-    return int((n_outputs - 1) * axis.stride + (axis.n_taps - 1) * axis.dilation + 1)
-
-
 def read_range(axis: Axis, outputs: slice) -> slice:
     """Return the smallest range of samples that holds all that the windows of a range of outputs read."""
     first = first_position(axis, outputs)
-    return sample_range(first, first + reach(axis, outputs.stop - outputs.start), axis.n_samples, axis.boundary)
+    return sample_range(first, first + axis.reach(outputs.stop - outputs.start), axis.n_samples, axis.boundary)
 
 
 def sample_range(first: int, end: int, size: int, boundary: Boundary) -> slice:

@@ -6,19 +6,24 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
-from convmatrix.network.boxes import Box, box_shape, broadcast_box, normalised, sum_broadcast
+from convmatrix.network.boxes import Box, Boxes, box_shape, broadcast_box, normalised, sum_broadcast
 from convmatrix.network.entrywise import Broadcasting, WithFactors
-from convmatrix.network.operations import Operation, Shape, align, broadcast_columns, entries, selection_matrix
-
-if TYPE_CHECKING:
-    from convmatrix.arrays import Array
-    from convmatrix.network.operations import Mask
+from convmatrix.network.operations import (
+    Array,
+    Mask,
+    Operation,
+    Shape,
+    align,
+    broadcast_columns,
+    entries,
+    selection_matrix,
+)
 
 
 @dataclass(frozen=True)
@@ -107,9 +112,7 @@ class Addition(Broadcasting):
         """Return the signed sum of the tangents."""
         return self.evaluate(tangents)
 
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
+    def local_cotangent(self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Boxes) -> list[Array]:
         """Return the signed cotangents, summed where an input is broadcast."""
         sums = [sum_broadcast(cotangents, box_shape(part)) for part in input_boxes]
         return [g if sign > 0 else -g for sign, g in zip(self._signs(len(sums)), sums, strict=True)]
@@ -205,9 +208,7 @@ class Concatenation(Operation):
             start += n
         return boxes
 
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
+    def local_cotangent(self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Boxes) -> list[Array]:
         """Return each input's part of the cotangents in the box."""
         sizes = [box_shape(part)[self.axis] for part in input_boxes]
         parts = np.split(cotangents, np.cumsum(sizes)[:-1], axis=self.axis + 1)

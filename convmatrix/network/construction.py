@@ -164,10 +164,10 @@ def _first_shape(node: Node) -> Shape:
     """Return the input shape that a first node implies."""
     operation = node.operation
     if isinstance(operation, Convolution):
-        return (operation.geometry.in_channels, *operation.geometry.input_shape)
+        return operation.geometry.full_input_shape
     if isinstance(operation, PatternMap):
         geometry = operation.pattern.geometry
-        return (operation.pattern.shape[1],) if geometry is None else (geometry.in_channels, *geometry.input_shape)
+        return (operation.pattern.shape[1],) if geometry is None else geometry.full_input_shape
     if isinstance(operation, FullyConnected):
         return (operation.n_in,)
     raise ValueError(f"the network begins with node {node.name!r}, which has no shape; begin with Input(shape)")

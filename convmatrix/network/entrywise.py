@@ -6,14 +6,16 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.network.boxes import Box, box_shape, broadcast_box, sum_broadcast, whole
+from convmatrix.network.boxes import Box, Boxes, box_shape, broadcast_box, sum_broadcast, whole
 from convmatrix.network.functions import FUNCTIONS, Function
 from convmatrix.network.operations import (
+    Array,
+    Mask,
     MissingWeightsError,
     Operation,
     Shape,
@@ -26,10 +28,6 @@ from convmatrix.network.operations import (
     selection_matrix,
     shrink,
 )
-
-if TYPE_CHECKING:
-    from convmatrix.arrays import Array
-    from convmatrix.network.operations import Mask
 
 _OF_INTEGERS: Final = ("abs", "clip", "identity", "relu", "square")  # whose values at integers are integers
 
@@ -65,9 +63,7 @@ class WithFactors(Broadcasting):
             total = total + term
         return total
 
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
+    def local_cotangent(self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Boxes) -> list[Array]:
         """Return the factors in the box times the cotangents, summed where an input is broadcast."""
         pairs = zip(self.factors(inputs, box), input_boxes, strict=True)
         return [sum_broadcast(cotangents * factor, box_shape(part)) for factor, part in pairs]
@@ -290,9 +286,7 @@ class Scale(Broadcasting):
         scale = np.ones(1, t.dtype) if self.scale is None else like(self.spread(self.scale, shape), t)
         return np.asarray(lift(t, len(out)) * np.broadcast_to(scale, out))
 
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
+    def local_cotangent(self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Boxes) -> list[Array]:
         """Return the product with the scale in the box."""
         shape = inputs[0].shape
         if self.scale is not None:

@@ -16,7 +16,7 @@ from scipy import sparse
 from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.matrices import conv_matrix
-from convmatrix.network.operations import Operation, product_of_axes, real_array
+from convmatrix.network.operations import Array, Operation, product_of_axes, real_array
 from convmatrix.network.resize import Coordinates, Resize, positions_of
 from convmatrix.pattern import WeightPattern
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike
-
-    from convmatrix.arrays import Array
 
 
 def fixed_pattern(operation: Operation, input_shape: Sequence[int]) -> WeightPattern:

@@ -22,10 +22,14 @@ from convmatrix.network.architectures import as_network
 from convmatrix.network.branches import Addition, Concatenation, Extremum, Product
 from convmatrix.network.construction import with_sources
 from convmatrix.network.entrywise import Elementwise, ParametricReLU, Scale
-from convmatrix.network.function_ranges import value_range
+from convmatrix.network.function_ranges import (
+    local_response_range,
+    normalisation_range,
+    softmax_range,
+    value_range,
+)
 from convmatrix.network.normalisations import LocalResponseNormalisation, Normalisation, Softmax
-from convmatrix.network.normalised_ranges import local_response_range, normalisation_range, softmax_range
-from convmatrix.network.operations import Opaque, Operation
+from convmatrix.network.operations import Array, Opaque, Operation
 from convmatrix.network.rearrangements import Rearrangement
 from convmatrix.network.reductions import MatrixProduct, Reduction
 from convmatrix.network.resize import Resize
@@ -38,7 +42,6 @@ _MOST_ENTRIES: Final = 10**6  # entries of a matrix that is built only for narro
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from convmatrix.arrays import Array
     from convmatrix.network.construction import Node
     from convmatrix.network.nodes import Network
 

@@ -9,28 +9,24 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from scipy import sparse
-from scipy.sparse.linalg import LinearOperator
 
 from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.arrays import KeepsReadOnly, read_only
 from convmatrix.network.boxes import box_shape, box_size, embed, whole
 from convmatrix.network.derivatives import Derivatives
+from convmatrix.operator import CheckedOperator
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.network.construction import Node
-
-    _LinearOperator = LinearOperator[Any]
-else:
-    _LinearOperator = LinearOperator  # subscripts are for type checkers only
 
 _LEAST_MEMORY: Final = 2**26
 _MOST_MEMORY: Final = 2**28
 """Bytes of cotangents that are held at a time, at least and at most."""
 
 
-class JacobianOperator(KeepsReadOnly, _LinearOperator):
+class JacobianOperator(CheckedOperator):
     """The Jacobian of a network at a sample as a linear operator, on raveled samples in C order.
 
     Vectors are converted to its dtype, that of the sample. Made by `Network.linearise`.
@@ -41,14 +37,7 @@ class JacobianOperator(KeepsReadOnly, _LinearOperator):
         self._input_shape = derivatives.nodes[0].output_shape
         self._output_shape = derivatives.nodes[-1].output_shape
         self._plan = derivatives.plan(whole(self._output_shape))
-        initialise: Any = super().__init__  # missing in SciPy's stubs
-        initialise(derivatives.dtype, (math.prod(self._output_shape), math.prod(self._input_shape)))
-
-    def _matvec(self, x: Array) -> Array:
-        return self._matmat(x.reshape(-1, 1))[:, 0]
-
-    def _rmatvec(self, x: Array) -> Array:
-        return self._rmatmat(x.reshape(-1, 1))[:, 0]
+        super().__init__(derivatives.dtype, (math.prod(self._output_shape), math.prod(self._input_shape)))
 
     def _matmat(self, X: Array) -> Array:
         return self._products(X, self._push, self.shape[0])
@@ -74,30 +63,7 @@ class JacobianOperator(KeepsReadOnly, _LinearOperator):
         parts = [multiply(rows[i : i + n]).reshape(-1, size) for i in range(0, len(rows), n)]
         return np.concatenate(parts).T
 
-    # SciPy also checks sizes, but its messages do not name them.
-
-    def matvec(self, x: Any) -> Any:
-        """Return ``J x`` for x of shape (n,) or (n, 1)."""
-        self._check(x, 1)
-        return super().matvec(x)
-
-    def rmatvec(self, x: Any) -> Any:
-        """Return ``J.T x`` for x of shape (m,) or (m, 1)."""
-        self._check(x, 0)
-        return super().rmatvec(x)
-
-    def matmat(self, X: Any) -> Any:
-        """Return ``J X`` for X of shape (n, batch)."""
-        self._check(X, 1)
-        return super().matmat(X)
-
-    def rmatmat(self, X: Any) -> Any:
-        """Return ``J.T X`` for X of shape (m, batch)."""
-        self._check(X, 0)
-        return super().rmatmat(X)
-
-    def _check(self, x: Any, side: int) -> None:
-        """Raise unless x fits the rows (side 0) or the columns (side 1)."""
+    def _check(self, x: Any, side: int, axes: tuple[int, ...]) -> None:
         shape = np.shape(x)
         if len(shape) not in (1, 2) or shape[0] != self.shape[side]:
             one = (self._output_shape, self._input_shape)[side]
@@ -167,7 +133,7 @@ class Linearisation(KeepsReadOnly):
         return not self.inexact_nodes
 
     @cached_property
-    def operator(self) -> LinearOperator[Any]:
+    def operator(self) -> JacobianOperator:
         """The Jacobian as a linear operator."""
         return JacobianOperator(self._derivatives)
 

@@ -6,18 +6,13 @@ import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.network.boxes import embed
-from convmatrix.network.operations import Operation, Shape, integers, sample_axes
-
-if TYPE_CHECKING:
-    from convmatrix.arrays import Array
-    from convmatrix.network.boxes import Box
-    from convmatrix.network.operations import Mask
+from convmatrix.network.boxes import Box, Boxes, embed
+from convmatrix.network.operations import Array, Mask, Operation, Shape, integers, sample_axes
 
 
 def _floating(x: Array) -> Array:
@@ -42,9 +37,7 @@ class AlongAxes(Operation):
         axes = self.combined_axes(shape)
         return [tuple(slice(0, n) if axis in axes else box[axis] for axis, n in enumerate(shape))]
 
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
+    def local_cotangent(self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Boxes) -> list[Array]:
         """Return the cotangents of the entries in the box of the input."""
         (target,) = input_boxes
         return self.cotangent([inputs[0][target]], embed(cotangents, box, target))

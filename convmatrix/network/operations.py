@@ -10,23 +10,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 
 from convmatrix import options as validate
+from convmatrix.arrays import Array as Array
 from convmatrix.arrays import KeepsReadOnly
-from convmatrix.network.boxes import Box, bounding_box, embed, whole, within
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from convmatrix.arrays import Array
-
-    Mask = NDArray[np.bool_]
+from convmatrix.network.boxes import Box, Boxes, bounding_box, embed, whole, within
 
 Shape = tuple[int, ...]
+Mask = NDArray[np.bool_]
+"""Which entries of a sample are meant."""
 
 
 class MissingWeightsError(ValueError):
@@ -153,9 +150,7 @@ class Operation(KeepsReadOnly, ABC):
         outputs[box] = True
         return [bounding_box(mask) for mask in self.reads(outputs, input_shapes)]
 
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
+    def local_cotangent(self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Boxes) -> list[Array]:
         """Return `cotangent` where all outputs outside a box have weight 0, in boxes of the inputs.
 
         By default it is cut out of `cotangent`. An operation that defines this method saves memory and time where few

@@ -13,6 +13,7 @@ from convmatrix import options as validate
 from convmatrix.boundary import SIGNED, Boundary, read_sample, read_terms
 from convmatrix.network.boxes import (
     Box,
+    Boxes,
     box_shape,
     broadcast_box,
     embed,
@@ -23,13 +24,20 @@ from convmatrix.network.boxes import (
     sample_range,
     sum_broadcast,
 )
-from convmatrix.network.operations import Operation, Shape, broadcast, entries, integers, lift, selection_matrix
+from convmatrix.network.operations import (
+    Array,
+    Mask,
+    Operation,
+    Shape,
+    broadcast,
+    entries,
+    integers,
+    lift,
+    selection_matrix,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from convmatrix.arrays import Array
-    from convmatrix.network.operations import Mask
 
 
 @dataclass(frozen=True)
@@ -186,9 +194,7 @@ class Rearrangement(Operation):
         new, old = out[: len(out) - kept], shape[: len(shape) - kept]
         return old, flat_range(new, box[: len(new)]), new
 
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
+    def local_cotangent(self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Boxes) -> list[Array]:
         """Return the cotangents at the entries that the outputs in a box read."""
         g, shape, (target,) = cotangents, inputs[0].shape, input_boxes
         if self.name == "transpose":

@@ -5,18 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
 from convmatrix.network.boxes import sum_broadcast
-from convmatrix.network.operations import Operation, Shape, align, broadcast, integers, sample_axes, shrink
-
-if TYPE_CHECKING:
-    from convmatrix.arrays import Array
-    from convmatrix.network.operations import Mask
+from convmatrix.network.operations import Array, Mask, Operation, Shape, align, broadcast, integers, sample_axes, shrink
 
 
 @dataclass(frozen=True)

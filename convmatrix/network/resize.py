@@ -5,18 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from scipy import sparse
 
 from convmatrix import options as validate
-from convmatrix.network.boxes import Box, normalised
-from convmatrix.network.operations import Operation, Shape, entries, product_of_axes, selection_matrix
-
-if TYPE_CHECKING:
-    from convmatrix.arrays import Array
-    from convmatrix.network.operations import Mask
+from convmatrix.network.boxes import Box, Boxes, normalised
+from convmatrix.network.operations import Array, Mask, Operation, Shape, entries, product_of_axes, selection_matrix
 
 Coordinates = Literal[
     "half_pixel", "pytorch_half_pixel", "align_corners", "asymmetric", "half_pixel_symmetric", "tf_crop_and_resize"
@@ -129,9 +125,7 @@ class Resize(Operation):
             parts.append(slice(int(read.min()), int(read.max()) + 1) if len(read) else slice(0, 0))
         return [normalised(parts)]
 
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
+    def local_cotangent(self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Boxes) -> list[Array]:
         """Return the cotangents in a box spread over the samples that they are interpolated from."""
         g, shape = cotangents, inputs[0].shape
         for axis, matrix in enumerate(self.axis_matrices(shape), start=1):

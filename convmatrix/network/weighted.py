@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
@@ -15,8 +15,8 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.matrices import conv_matrix
-from convmatrix.network.boxes import Box, box_shape, embed, normalised, whole, within
-from convmatrix.network.operations import MissingWeightsError, Operation, Shape, like, real_array
+from convmatrix.network.boxes import Box, Boxes, box_shape, embed, normalised, whole, within
+from convmatrix.network.operations import Array, Mask, MissingWeightsError, Operation, Shape, like, real_array
 from convmatrix.network.window_products import (
     adjoint_products,
     adjoint_weights,
@@ -28,10 +28,6 @@ from convmatrix.network.windows import window_reads
 from convmatrix.operator import ConvOperator
 from convmatrix.pattern import WeightPattern
 from convmatrix.weights import group_weights
-
-if TYPE_CHECKING:
-    from convmatrix.arrays import Array
-    from convmatrix.network.operations import Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,9 +96,9 @@ class Convolution(Operation):
     def output_shape(self, input_shapes: Sequence[Shape]) -> Shape:
         """Return (out_channels, *output_shape)."""
         g, (shape,) = self.geometry, input_shapes
-        if shape != (g.in_channels, *g.input_shape):
-            raise ValueError(f"a convolution of {(g.in_channels, *g.input_shape)} was given an input of shape {shape}")
-        return (g.out_channels, *g.output_shape)
+        if shape != g.full_input_shape:
+            raise ValueError(f"a convolution of {g.full_input_shape} was given an input of shape {shape}")
+        return g.full_output_shape
 
     def _arrays(self) -> tuple[Array, Array | None]:
         """Return the weights, and the bias in a shape that broadcasts to the output."""
@@ -141,7 +137,7 @@ class Convolution(Operation):
         (x,), g = inputs, self.geometry
         weight, bias = self._arrays()
         y = self._multiply(weight, x, x.dtype if x.dtype.kind == "f" else np.result_type(weight, x))
-        y = y.reshape(len(x), g.out_channels, *g.output_shape)
+        y = y.reshape(len(x), *g.full_output_shape)
         if bias is None:
             return y
         return np.add(y, like(bias, y), out=y if y.dtype.kind == "f" else None)
@@ -153,13 +149,13 @@ class Convolution(Operation):
         if dtype is not None:
             weight = weight.astype(dtype, copy=False)
         shift = np.zeros(1, weight.dtype) if bias is None else like(bias, weight)
-        shift = np.broadcast_to(shift, (g.out_channels, *g.output_shape)).ravel()
+        shift = np.broadcast_to(shift, g.full_output_shape).ravel()
         return conv_matrix(weight, g), shift.astype(dtype or shift.dtype, copy=False)
 
     def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
         """Return the convolution of the tangents, without the bias."""
         (t,), g = tangents, self.geometry
-        return self._multiply(self._arrays()[0], t, t.dtype).reshape(len(t), g.out_channels, *g.output_shape)
+        return self._multiply(self._arrays()[0], t, t.dtype).reshape(len(t), *g.full_output_shape)
 
     @property
     def _restricts(self) -> bool:
@@ -173,9 +169,7 @@ class Convolution(Operation):
             return super().read_boxes(box, input_shapes)
         return [normalised(read_box(self.geometry, box))]
 
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
+    def local_cotangent(self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Boxes) -> list[Array]:
         """Return the transposed convolution of cotangents in a box."""
         g, dtype, (target,) = self.geometry, cotangents.dtype, input_boxes
         key, prepare = ("adjoint", adjoint_weights) if self._restricts else ("operator", ConvOperator)
@@ -184,9 +178,9 @@ class Convolution(Operation):
         prepared = self._prepared[key, dtype]
         if self._restricts:
             return [adjoint_products(g, prepared, cotangents, box, target)]
-        outputs = embed(cotangents, box, whole((g.out_channels, *g.output_shape)))
+        outputs = embed(cotangents, box, whole(g.full_output_shape))
         product = np.ascontiguousarray((prepared.T @ outputs.reshape(len(outputs), -1).T).T)
-        samples = whole((g.in_channels, *g.input_shape))
+        samples = whole(g.full_input_shape)
         return [product.reshape(-1, *box_shape(samples))[within(target, samples)]]
 
     def reads(self, outputs: Mask, input_shapes: Sequence[Shape]) -> list[Mask]:
@@ -298,9 +292,7 @@ class FullyConnected(Operation):
         (shape,) = input_shapes
         return [whole(shape) if self.flatten else (*box[:-1], slice(0, shape[-1]))]
 
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
+    def local_cotangent(self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Boxes) -> list[Array]:
         """Return ``W^T g`` for each cotangent g, of the rows of W in the box."""
         gradient = cotangents @ like(self._arrays()[0][box[-1]], cotangents)
         return [gradient.reshape(len(cotangents), *box_shape(input_boxes[0]))]
@@ -346,7 +338,7 @@ class PatternMap(Operation):
             raise ValueError(f"a pattern of {n_in} inputs was given a sample of shape {input_shapes[0]}")
         geometry = self.pattern.geometry
         if self.shape is None:
-            return (n_out,) if geometry is None else (geometry.out_channels, *geometry.output_shape)
+            return (n_out,) if geometry is None else geometry.full_output_shape
         if math.prod(self.shape) != n_out:
             raise ValueError(f"shape={self.shape} has {math.prod(self.shape)} entries, but the pattern {n_out} outputs")
         return self.shape

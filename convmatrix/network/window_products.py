@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix.boundary import Axis
-from convmatrix.network.boxes import Box, embed, first_position, flat_range, fold_axis, reach, read_range, whole
+from convmatrix.network.boxes import Box, embed, first_position, flat_range, fold_axis, read_range, whole
 from convmatrix.network.windows import pad_windows, tap_slices
 from convmatrix.weights import group_weights
 
@@ -138,7 +138,7 @@ def input_range(axis: Axis, samples: slice) -> slice:
     >>> input_range(Axis(n_outputs=5, n_samples=10, n_taps=2, stride=2), slice(3, 6))
     slice(1, 3, None)
     """
-    low = -(-(samples.start + axis.pad_low - (axis.n_taps - 1) * axis.dilation) // axis.stride)
+    low = -(-(samples.start + axis.pad_low - axis.span + 1) // axis.stride)
     high = (samples.stop - 1 + axis.pad_low) // axis.stride + 1
     low, high = max(low, 0), min(high, axis.n_outputs)
     return slice(low, high) if low < high else slice(0, 0)
@@ -199,7 +199,7 @@ def _mirrored(axis: Axis, n: int, shifts: int, kept: slice, skipped: int) -> Axi
     """Return the windows in which the gradients of samples read n cotangents, at stride 1; one per phase."""
     if axis.stride == 1:
         dilation = axis.dilation if shifts == axis.n_taps else 1  # or the kernel has zeros between its taps
-        return Axis(kept.stop - kept.start, n, shifts, 1, dilation, (axis.n_taps - 1) * axis.dilation - skipped)
+        return Axis(kept.stop - kept.start, n, shifts, 1, dilation, axis.span - 1 - skipped)
     return Axis(n + shifts - 1, n, shifts, 1, 1, shifts - 1)
 
 
@@ -230,4 +230,4 @@ def _inside(axis: Axis, outputs: slice, kept: slice) -> tuple[slice, int]:
     first = first_position(axis, outputs)
     if axis.boundary == "zero":
         return kept, kept.start - first
-    return slice(first, first + reach(axis, outputs.stop - outputs.start)), 0
+    return slice(first, first + axis.reach(outputs.stop - outputs.start)), 0

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, reduce
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy import sparse
@@ -15,8 +15,10 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.boundary import Axis, Boundary
 from convmatrix.geometry import ConvGeometry
-from convmatrix.network.boxes import Box, first_position, fold_axis, normalised, reach, read_range, whole
+from convmatrix.network.boxes import Box, Boxes, first_position, fold_axis, normalised, read_range, whole
 from convmatrix.network.operations import (
+    Array,
+    Mask,
     MissingWeightsError,
     Operation,
     Shape,
@@ -27,10 +29,6 @@ from convmatrix.network.operations import (
 )
 from convmatrix.network.rearrangements import pad_axes, refuse_signed
 from convmatrix.network.resize import read_along
-
-if TYPE_CHECKING:
-    from convmatrix.arrays import Array
-    from convmatrix.network.operations import Mask
 
 
 @lru_cache(maxsize=256)
@@ -65,7 +63,7 @@ def window_reads(geometry: ConvGeometry, outputs: Mask) -> Mask:
 
 def pad_windows(x: Array, axes: Sequence[Axis], fill: float, first: int = 2) -> Array:
     """Return a batch padded or cropped, on the axes from ``first`` on, to what the windows read."""
-    widths = [(axis.pad_low, reach(axis, axis.n_outputs) - axis.pad_low - axis.n_samples) for axis in axes]
+    widths = [(axis.pad_low, axis.reach(axis.n_outputs) - axis.pad_low - axis.n_samples) for axis in axes]
     return pad_axes(x, widths, [axis.boundary for axis in axes], fill, first)
 
 
@@ -105,7 +103,7 @@ def _reads_padding_only(axis: Axis) -> bool:
     if axis.boundary != "zero":
         return False
     last = (axis.n_outputs - 1) * axis.stride - axis.pad_low
-    if axis.pad_low > axis.dilation * (axis.n_taps - 1) or last >= axis.n_samples:
+    if axis.pad_low >= axis.span or last >= axis.n_samples:
         return True
     if axis.dilation <= axis.n_samples:
         return False
@@ -188,11 +186,10 @@ class Pooling(Operation):
             return plain
         padding = []
         for axis, (low, high) in zip(plain.axes, plain.padding, strict=True):
-            span = axis.dilation * (axis.n_taps - 1) + 1
-            outputs = -(-(axis.n_samples + low + high - span) // axis.stride) + 1
+            outputs = -(-(axis.n_samples + low + high - axis.span) // axis.stride) + 1
             if (outputs - 1) * axis.stride >= axis.n_samples + low:
                 outputs -= 1
-            padding.append((low, max((outputs - 1) * axis.stride + span - axis.n_samples - low, high)))
+            padding.append((low, max(axis.reach(outputs) - axis.n_samples - low, high)))
         options: Any = {**plain.options(), "padding": padding}
         return ConvGeometry(plain.input_shape, plain.kernel_shape, **options)
 
@@ -298,9 +295,7 @@ class Pooling(Operation):
         axes = self.geometry(input_shapes[0]).axes
         return [normalised((box[0], *map(read_range, axes, box[1:])))]
 
-    def local_cotangent(
-        self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Sequence[Box]
-    ) -> list[Array]:
+    def local_cotangent(self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Boxes) -> list[Array]:
         """Return the cotangents in a box spread over their windows."""
         g, (x,), (target,) = cotangents, inputs, input_boxes
         axes = self.geometry(x.shape).axes
@@ -346,7 +341,7 @@ def _cut(axes: Sequence[Axis], box: Box) -> list[Axis]:
     cut = []
     for axis, part in zip(axes, box[1:], strict=True):
         n = part.stop - part.start
-        cut.append(Axis(n, reach(axis, n), axis.n_taps, axis.stride, axis.dilation))
+        cut.append(Axis(n, axis.reach(n), axis.n_taps, axis.stride, axis.dilation))
     return cut
 
 
@@ -366,7 +361,7 @@ def _spread(g: Array, number: int, axis: Axis) -> Array:
     n = g.shape[number]
     if axis.dilation == 1 and (n == 1 or axis.stride == axis.n_taps):
         return np.repeat(g, axis.n_taps, axis=number)
-    spread = np.zeros((*g.shape[:number], reach(axis, n), *g.shape[number + 1 :]), dtype=g.dtype)
+    spread = np.zeros((*g.shape[:number], axis.reach(n), *g.shape[number + 1 :]), dtype=g.dtype)
     for tap in range(axis.n_taps):
         first = tap * axis.dilation
         read: Any = (*(slice(None),) * number, slice(first, first + (n - 1) * axis.stride + 1, axis.stride))

@@ -32,8 +32,7 @@ from convmatrix.network import (
 )
 from convmatrix.network.boxes import sum_broadcast
 from convmatrix.network.entrywise import spread
-from convmatrix.network.function_ranges import slope_range
-from convmatrix.network.normalised_ranges import least_variance
+from convmatrix.network.function_ranges import least_variance, slope_range
 from convmatrix.spectral.form_norms import LinearMap, Norms, chain, matrix_norm
 from convmatrix.spectral.linear_maps import level
 from convmatrix.spectral.node_maps import (
