@@ -410,7 +410,8 @@ def attack_lemma(mutant: Mutant, seconds: float, most: int) -> Finding:
         return found
     touched = {
         lemma.name: lemma
-        for theorem in module.THEOREMS
+        for theorem in vars(module).values()
+        if isinstance(theorem, Theorem)
         for lemma in theorem.lemmas
         if lemma.build.__qualname__.partition(".")[0] == mutant.function and lemma.build.__module__ == name
     }

@@ -10,8 +10,10 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from convmatrix import boundary as rule
 from convmatrix import equivariance, symbolic
 from convmatrix import proofs as pr
 from convmatrix.geometry import ConvGeometry
-from convmatrix.proofs import smt
+from convmatrix.proofs import catalogue, smt
 from convmatrix.proofs.catalogue import all_theorems, symbol_matrices
 from convmatrix.proofs.certificates import check_certificate, check_contradiction, from_data, solved
 from convmatrix.proofs.problems import problems
@@ -31,7 +33,7 @@ from convmatrix.proofs.proving import lemma_part, proof_of, prove_theorem, theor
 from convmatrix.proofs.results import polynomial_text
 from convmatrix.proofs.search import contradiction, decide_with_sympy
 from convmatrix.proofs.smt import decide_with_z3
-from convmatrix.proofs.statements import Algebra, Condition, Decision, Lemma, evaluate, example_holds
+from convmatrix.proofs.statements import Algebra, Condition, Decision, Lemma, Theorem, evaluate, example_holds
 from tests import mutants_of_theory, z3_fresh
 
 THEOREMS = all_theorems()
@@ -98,6 +100,12 @@ def test_on_explicit_matrices(name: str) -> None:
     found = pr.instances(name)
     assert len(found) >= 5
     assert [what for what, holds in found if not holds] == []
+
+
+def test_every_theorem_of_the_catalogue_is_listed() -> None:
+    modules = [import_module(f"{catalogue.__name__}.{found.name}") for found in iter_modules(catalogue.__path__)]
+    stated = {known.name for module in modules for known in vars(module).values() if isinstance(known, Theorem)}
+    assert stated == set(THEOREMS) == set(pr.theorems())
 
 
 def test_hypotheses_are_satisfiable() -> None:

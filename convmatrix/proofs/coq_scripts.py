@@ -33,7 +33,7 @@ from convmatrix.proofs.search import contradiction
 from convmatrix.proofs.symbols import SymbolicInteger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sympy.polys.rings import PolyElement
 
@@ -89,9 +89,9 @@ class ProofPath(GallinaAlgebra):
         chosen: SymbolicInteger = self._written(then if taken else otherwise)
         return chosen
 
-    def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
+    def run(self, name: str, *arguments: Any) -> Any:
         """Return what a function of the rule returns on this path, with numbers written out as in its definition."""
-        return self._written(super().run(function, *map(self._written, arguments)))
+        return self._written(super().run(name, *map(self._written, arguments)))
 
     def _written(self, value: Any) -> Any:
         """Return a number as a term, also within an axis or a tuple, and anything else as it is."""

@@ -10,19 +10,20 @@ import operator
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.boundary import PLAIN, SIGNED, Boundary, read_terms
+from convmatrix.boundary import PLAIN, SIGNED, Axis, read_terms
 from convmatrix.proofs.symbols import SymbolicAlgebra, SymbolicCondition, SymbolicInteger
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from convmatrix.boundary import Axis
     from convmatrix.proofs.statements import Lemma, Theorem
     from convmatrix.proofs.symbols import Word
 
 _LINE: Final = 112  # characters in a line of a statement
 
 _N_TERMS: Final = {boundary: len(read_terms(0, 1, boundary)) for boundary in SIGNED}
+_TERM: Final = ("sample", "factor")
+_ENDS: Final = ("low", "high")
 
 WORDS: Final = ("same", "same_lower", "full", "valid")
 """The words for paddings, each with definitions of its own."""
@@ -223,64 +224,38 @@ class Statement(GallinaAlgebra):
         for condition in conditions:
             self.formula(condition)
 
-    def position(self, axis: Axis, output: Any, tap: Any) -> SymbolicInteger:
-        """Write ``position (Axis ...) output tap``."""
-        return self._applied("position", self._axis(axis), output, tap)
+    def run(self, name: str, *arguments: Any) -> Any:
+        """Write a definition applied to arguments, such as ``position (Axis ...) output tap``.
 
-    def sample(self, axis: Axis, output: Any, tap: Any) -> SymbolicInteger:
-        """Write ``sample (Axis ...) output tap``."""
-        return self._applied("sample", self._axis(axis), output, tap)
-
-    def weight(self, axis: Axis, output: Any, tap: Any) -> SymbolicInteger:
-        """Write ``weight (Axis ...) output tap``."""
-        return self._applied("weight", self._axis(axis), output, tap)
-
-    def read_sample(self, position: Any, size: Any, boundary: Boundary) -> SymbolicInteger:
-        """Write ``read_sample boundary position size``."""
-        return self._applied("read_sample", _known(boundary), position, size)
-
-    def read_terms(self, position: Any, size: Any, boundary: Boundary) -> tuple[tuple[Any, Any], ...]:
-        """Write ``antireflect_sample_0 position size`` and ``antireflect_factor_0 position size``, and so on."""
-        if boundary not in SIGNED:
-            return ((self.read_sample(position, size, boundary), SymbolicInteger(self, ("number", 1))),)
-        places = range(_N_TERMS[boundary])
-        named = ([f"{boundary}_{part}_{place}" for part in ("sample", "factor")] for place in places)
-        return tuple(
-            (self._applied(sample, position, size), self._applied(factor, position, size)) for sample, factor in named
-        )
-
-    def forward_outputs(self, size: Any, span: Any, stride: Any, low: Any, high: Any) -> SymbolicInteger:
-        """Write ``forward_outputs size span stride low high``."""
-        return self._applied("forward_outputs", size, span, stride, low, high)
-
-    def forward_padding(self, word: str, size: Any, span: Any, stride: Any) -> tuple[Any, Any]:
-        """Write ``same_low size span stride`` and ``same_high size span stride``, or those of the other words."""
-        low, high = (self._applied(f"{word}_{end}", size, span, stride) for end in ("low", "high"))
-        return low, high
-
-    def transposed_outputs(self, size: Any, span: Any, stride: Any, low: Any, high: Any, extra: Any) -> SymbolicInteger:
-        """Write ``transposed_outputs size span stride low high extra``."""
-        return self._applied("transposed_outputs", size, span, stride, low, high, extra)
-
-    def transposed_padding(self, word: str, size: Any, span: Any, stride: Any, extra: Any) -> tuple[Any, Any, Any]:
-        """Write ``transposed_same_low size span stride extra`` and so on, or those of the other words."""
-        low, high, more = (
-            self._applied(f"transposed_{word}_{part}", size, span, stride, extra) for part in ("low", "high", "extra")
-        )
-        return low, high, more
+        Words stand first, as in ``read_sample circular position size``. Where the rule returns several numbers, each
+        has a definition of its own, such as ``same_low`` and ``same_high``, or ``antireflect_sample_0``.
+        """
+        words = [value for value in arguments if isinstance(value, str)]
+        numbers = [value for value in arguments if not isinstance(value, str) and not callable(value)]
+        if name == "read_terms" and words[0] in SIGNED:
+            names = ([f"{words[0]}_{part}_{place}" for part in _TERM] for place in range(_N_TERMS[words[0]]))
+            return tuple(tuple(self._applied(own, *numbers) for own in pair) for pair in names)
+        if name == "read_terms":
+            return ((self.run("read_sample", *arguments), SymbolicInteger(self, ("number", 1))),)
+        if name == "forward_padding":
+            return tuple(self._applied(f"{words[0]}_{end}", *numbers) for end in _ENDS)
+        if name == "transposed_padding":
+            return tuple(self._applied(f"transposed_{words[0]}_{part}", *numbers) for part in (*_ENDS, "extra"))
+        return self._applied(name, *map(_known, words), *numbers)
 
     def _applied(self, name: str, *arguments: Any) -> SymbolicInteger:
-        """Return a definition applied to integers, terms or names."""
-        terms = (part if isinstance(part, str | tuple) else self.term(part) for part in arguments)
-        return SymbolicInteger(self, ("apply", name, *terms))
+        """Return a definition applied to integers, axes or names."""
+        return SymbolicInteger(self, ("apply", name, *map(self._argument, arguments)))
 
-    def _axis(self, axis: Axis) -> Term:
-        numbers = (axis.n_outputs, axis.n_samples, axis.n_taps, axis.stride, axis.dilation, axis.pad_low)
-        flip = "true" if axis.flip else "false"
-        return ("apply", "Axis", *map(self.term, numbers), _known(axis.boundary), flip, self.term(axis.tile))
+    def _argument(self, value: Any) -> Term | str:
+        if isinstance(value, Axis):
+            numbers = (value.n_outputs, value.n_samples, value.n_taps, value.stride, value.dilation, value.pad_low)
+            flip = "true" if value.flip else "false"
+            return ("apply", "Axis", *map(self.term, numbers), _known(value.boundary), flip, self.term(value.tile))
+        return value if isinstance(value, str) else self.term(value)
 
 
-def _known(boundary: Boundary) -> str:
+def _known(boundary: str) -> str:
     if boundary not in PLAIN:
         raise ValueError(f"unknown boundary {boundary!r}; choose one of {', '.join(PLAIN)}")
     return boundary
@@ -289,16 +264,14 @@ def _known(boundary: Boundary) -> str:
 # --- names ------------------------------------------------------------------------------------------------------------
 
 DEFINITIONS: Final = (
-    "sample position weight read_sample "
-    + " ".join(f"read_{boundary}" for boundary in PLAIN)
-    + " "
-    + " ".join(f"{b}_{part}_{place}" for b in SIGNED for place in range(_N_TERMS[b]) for part in ("sample", "factor"))
-    + " tap_position n_outputs n_samples n_taps stride dilation pad_low axis_boundary flip tile forward_outputs "
-    "transposed_outputs "
-    + " ".join(f"{word}_{end}" for word in WORDS for end in ("low", "high"))
-    + " "
-    + " ".join(f"transposed_{word}_{part}" for word in WORDS for part in ("low", "high", "extra"))
-).split()
+    *("sample", "position", "weight", "read_sample"),
+    *(f"read_{boundary}" for boundary in PLAIN),
+    *(f"{b}_{part}_{place}" for b in SIGNED for place in range(_N_TERMS[b]) for part in _TERM),
+    *("tap_position", "n_outputs", "n_samples", "n_taps", "stride", "dilation", "pad_low", "axis_boundary", "flip"),
+    *("tile", "forward_outputs", "transposed_outputs"),
+    *(f"{word}_{end}" for word in WORDS for end in _ENDS),
+    *(f"transposed_{word}_{part}" for word in WORDS for part in (*_ENDS, "extra")),
+)
 """The definitions of the rule, in terms of which lemmas are stated."""
 
 _KEYWORDS: Final = (

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from convmatrix import boundary as _rule
 
@@ -24,8 +24,6 @@ Integer = Any
 
 Condition = Any
 """A truth value of the engine's kind."""
-
-Result = TypeVar("Result")
 
 
 class Algebra(ABC):
@@ -88,49 +86,54 @@ class Algebra(ABC):
         """Return the condition that both hold or neither does."""
         return self.both(self.implies(left, right), self.implies(right, left))
 
-    def run(self, function: Callable[..., Result], *arguments: Any) -> Result:
+    def run(self, name: str, *arguments: Any) -> Any:
         """Return what a function of the one-axis rule returns; the methods below call the rule through this one."""
-        return function(*arguments)
+        return getattr(_rule.Axis if isinstance(arguments[0], _rule.Axis) else _rule, name)(*arguments)
 
     def position(self, axis: Axis, output: Integer, tap: Integer) -> Integer:
         """Return the position that a tap of an output reads, which may be outside the input."""
-        return self.run(_rule.Axis.position, axis, output, tap)
+        return self.run("position", axis, output, tap)
 
     def sample(self, axis: Axis, output: Integer, tap: Integer) -> Integer:
         """Return the sample that a tap of an output reads, or `NOTHING`."""
-        return self.run(_rule.Axis.sample, axis, output, tap, self.select)
+        return self.run("sample", axis, output, tap, self.select)
 
     def weight(self, axis: Axis, output: Integer, tap: Integer) -> Integer:
         """Return the index of the weight that an output uses at a tap."""
-        return self.run(_rule.Axis.weight, axis, output, tap)
+        return self.run("weight", axis, output, tap)
 
     def read_sample(self, position: Integer, size: Integer, boundary: Boundary) -> Integer:
         """Return the sample that is read at a position on an axis of ``size`` samples, or `NOTHING`."""
-        return self.run(_rule.read_sample, position, size, boundary, self.select)
+        return self.run("read_sample", position, size, boundary, self.select)
 
     def read_terms(self, position: Integer, size: Integer, boundary: Boundary) -> tuple[tuple[Integer, Integer], ...]:
         """Return the (sample, coefficient) terms that are read at a position on an axis of ``size`` samples."""
-        return self.run(_rule.read_terms, position, size, boundary, self.select)
+        terms: tuple[tuple[Integer, Integer], ...] = self.run("read_terms", position, size, boundary, self.select)
+        return terms
 
     def forward_outputs(self, size: Integer, span: Integer, stride: Integer, low: Integer, high: Integer) -> Integer:
         """Return the number of outputs of a convolution."""
-        return self.run(_rule.forward_outputs, size, span, stride, low, high)
+        return self.run("forward_outputs", size, span, stride, low, high)
 
     def forward_padding(self, word: str, size: Integer, span: Integer, stride: Integer) -> tuple[Integer, Integer]:
         """Return the (low, high) padding of a convolution for "same", "same_lower", "full" or "valid"."""
-        return self.run(_rule.forward_padding, word, size, span, stride, self.select)
+        padding: tuple[Integer, Integer] = self.run("forward_padding", word, size, span, stride, self.select)
+        return padding
 
     def transposed_outputs(
         self, size: Integer, span: Integer, stride: Integer, low: Integer, high: Integer, extra: Integer
     ) -> Integer:
         """Return the number of outputs of a transposed convolution."""
-        return self.run(_rule.transposed_outputs, size, span, stride, low, high, extra)
+        return self.run("transposed_outputs", size, span, stride, low, high, extra)
 
     def transposed_padding(
         self, word: str, size: Integer, span: Integer, stride: Integer, extra: Integer
     ) -> tuple[Integer, Integer, Integer]:
         """Return the (low, high) padding and the output padding of a transposed convolution for a word."""
-        return self.run(_rule.transposed_padding, word, size, span, stride, extra, self.select)
+        found: tuple[Integer, Integer, Integer] = self.run(
+            "transposed_padding", word, size, span, stride, extra, self.select
+        )
+        return found
 
 
 @dataclass(frozen=True)
@@ -288,6 +291,19 @@ class Theorem:
     lemmas: tuple[Lemma, ...]
     on_matrices: Callable[[], Iterator[tuple[str, bool]]]
     identities: tuple[Identity, ...] = ()
+
+
+def checked_theorem(
+    name: str,
+    statement: str,
+    latex: str,
+    hypotheses: str,
+    argument: str,
+    lemmas: tuple[Lemma, ...],
+    identities: tuple[Identity, ...] = (),
+) -> Callable[[Callable[[], Iterator[tuple[str, bool]]]], Theorem]:
+    """Return a decorator that makes a function that checks a `Theorem` on explicit matrices the theorem itself."""
+    return lambda check: Theorem(name, statement, latex, hypotheses, argument, lemmas, check, identities)
 
 
 # --- decisions --------------------------------------------------------------------------------------------------------

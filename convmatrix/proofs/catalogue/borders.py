@@ -13,7 +13,7 @@ from convmatrix.boundary import Axis, Boundary
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.contractions import distinct_lemma
 from convmatrix.proofs.catalogue.symbol_matrices import Checks, broken, kernel_of
-from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Theorem, lemma
+from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, checked_theorem, lemma
 
 FOLDED: tuple[Boundary, ...] = ("reflect", "symmetric", "replicate")
 _ANYWHERE = {"n": 4, "position": -3}
@@ -216,7 +216,34 @@ def _inside_lemma(a: Algebra) -> Condition:
 # --- on explicit matrices of symbols ---
 
 
-def _check_zero_border() -> Checks:
+@checked_theorem(
+    "zero-padding-border",
+    "With zero padding, a tap keeps a shift in a row exactly where it reads inside before and after, or outside before "
+    "and after; so a row keeps a shift if its window and that of the row it is compared with stay inside. The shift by "
+    "one is broken at exactly the rows i <= p and i >= n + p - k + 1 (p is the low padding, dilation 1).",
+    r"Let a convolution with stride 1 map $n$ samples to $n$ outputs, with zero padding $p$ at the low end. The "
+    r"commutator with the cyclic shift by $c$ has a tap in row $i$ exactly where that tap reads inside the input "
+    r"in one of the rows $i$ and $(i - c) \bmod n$ and outside in the other: it vanishes on row $i$ if the windows "
+    r"of both rows stay inside. For the shift by one, tap $t$ breaks row $i \ge 1$ exactly where $i + t d - p \in "
+    r"\{0, n\}$; so with dilation 1 and $k \ge 2$ the support of the commutator is exactly the border rows $i \le "
+    r"p$ and $i \ge n + p - k + 1$.",
+    "stride 1, as many outputs as samples. For the taps n >= 1, any dilation d >= 1, padding and shift, on any "
+    "number of axes; for the rows one axis, n >= 2, k >= 2, dilation 1, 0 <= p <= k - 1.",
+    r"Entry by entry the symmetry asks that rows $i$ and $q(i)$ read nothing, or that the second reads the sample "
+    r"of the first, shifted. The first lemma says which taps do. The next two say it for the shift by one in the "
+    r"rows from 1 up and in row 0, by position. The last two find such a tap in each border row, and show that "
+    r"there is none in the others. By the lemma on weights no other tap has the weight of a broken tap, which "
+    r"therefore breaks the row.",
+    (
+        _any_shift_lemma,
+        _border_tap_lemma,
+        _first_row_tap_lemma,
+        _border_row_lemma,
+        _first_row_lemma,
+        distinct_lemma,
+    ),
+)
+def _zero_border_theorem() -> Checks:
     for n, k in itertools.product((2, 3, 4, 6), (2, 3, 4)):
         for p in range(k):
             A = symbolic.matrix(ConvGeometry(n, k, padding=[(p, k - 1 - p)]))
@@ -230,7 +257,24 @@ def _check_zero_border() -> Checks:
             yield f"n = {n}, k = {k}, d = {d}, p = {p}, shift {c}: rows {sorted(expected)}", broken(A, c, c) == expected
 
 
-def _check_folded_border() -> Checks:
+@checked_theorem(
+    "padding-border",
+    "With reflect, symmetric and replicate padding of any amount, tap t keeps the shift by one in row i >= 1 "
+    "exactly where its position x = i + t d - p has x mod (2 n - 2), x mod 2 n or x itself from 1 to n - 1; a "
+    "layer with another tap in one of these rows does not commute with the shift.",
+    r"With the boundaries reflect, symmetric and replicate, stride 1, as many outputs as samples and any padding, "
+    r"tap $t$ of row $i \ge 1$, at position $x = i + t d - p$, keeps the shift by one exactly where $1 \le \pi < "
+    r"n$ for $\pi = x \bmod (2n - 2)$, $\pi = x \bmod 2n$ and $\pi = x$; within one period of padding these are "
+    r"the positions from $1$ to $n - 1$. A layer with another tap does not commute with the shift. Row 0 breaks "
+    r"where a tap has $x = \pm 1$.",
+    "one axis, stride 1, as many outputs as samples; n >= 2 for replicate, n >= 3 for reflect and symmetric (on "
+    "two samples reflect is circular); any kernel length, dilation and padding.",
+    r"Rows $i$ and $i - 1$ read at positions $x$ and $x - 1$. The symmetry asks that the second reads the sample "
+    r"before that of the first, on the ring. The lemmas decide it for every $x$. Row 0 goes with row $n - 1$, "
+    r"whose position is $x + n - 1$. By the last lemma no other tap has the weight of a broken tap.",
+    (*(lemma for boundary in FOLDED for lemma in _folded(boundary)), distinct_lemma),
+)
+def _folded_border_theorem() -> Checks:
     for boundary, n, k in itertools.product(("reflect", "symmetric", "replicate"), (2, 3, 4, 6), (2, 3, 9)):
         if n == 2 and boundary != "replicate":
             continue
@@ -242,7 +286,23 @@ def _check_folded_border() -> Checks:
             yield f"{boundary}, n = {n}, k = {k}, p = {p}: rows {sorted(expected)}", broken(A, 1, 1) == expected
 
 
-def _check_affine_continuation() -> Checks:
+@checked_theorem(
+    "affine-continuation",
+    "The antireflective boundary continues constants and ramps as they are: a layer maps affine inputs to what a "
+    "convolution of the unbounded grid maps them to, up to the very border.",
+    r"Let the boundary of every axis be antireflective, and let $x$ be a product of one function $\alpha + \beta "
+    r"j$ of the sample $j$ on each axis, with a factor $u_h$ in each channel $h$. Then output $i$ is the sum over "
+    r"channels and taps of $w\, u_h$ times the product of the values $\alpha + \beta\, x(i, t)$ at the positions "
+    r"$x(i, t) = i s + t d - p$, inside or outside. So is every sum of such inputs.",
+    "n >= 2 on each axis, or n = 1 and slope 0 there; any padding, stride, dilation, kernel, tiles, channels, "
+    "groups, on any number of axes.",
+    r"At each position the boundary reads $\sum_l c_l\, x_{j_l}$. By the first lemma the coefficients sum to one, "
+    r"and by the second $\sum_l c_l\, j_l$ is the position: so $\sum_l c_l (\alpha + \beta j_l) = \alpha + \beta\, "
+    r"x(i, t)$. On more axes the terms of one axis are read in those of the others, which multiplies the values. "
+    r"By the last lemma the samples exist, and inside nothing is changed.",
+    (constants_lemma, ramp_lemma, _inside_lemma),
+)
+def _affine_continuation_theorem() -> Checks:
     for layer in (
         ConvGeometry(4, 3, padding=[(2, 1)], boundary="antireflect"),
         ConvGeometry(2, 3, padding=[(4, 5)], boundary="antireflect", flip=True),  # beyond one period
@@ -274,71 +334,3 @@ def _check_affine_continuation() -> Checks:
             )
             same = same and sympy.expand(found[row] - expected) == 0
         yield f"{layer!r}: affine inputs continue as they are", same
-
-
-THEOREMS = (
-    Theorem(
-        "zero-padding-border",
-        "With zero padding, a tap keeps a shift in a row exactly where it reads inside before and after, or outside "
-        "before and after; so a row keeps a shift if its window and that of the row it is compared with stay inside. "
-        "The shift by one is broken at exactly the rows i <= p and i >= n + p - k + 1 (p is the low padding, dilation "
-        "1).",
-        r"Let a convolution with stride 1 map $n$ samples to $n$ outputs, with zero padding $p$ at the low end. The "
-        r"commutator with the cyclic shift by $c$ has a tap in row $i$ exactly where that tap reads inside the input "
-        r"in one of the rows $i$ and $(i - c) \bmod n$ and outside in the other: it vanishes on row $i$ if the windows "
-        r"of both rows stay inside. For the shift by one, tap $t$ breaks row $i \ge 1$ exactly where $i + t d - p \in "
-        r"\{0, n\}$; so with dilation 1 and $k \ge 2$ the support of the commutator is exactly the border rows $i \le "
-        r"p$ and $i \ge n + p - k + 1$.",
-        "stride 1, as many outputs as samples. For the taps n >= 1, any dilation d >= 1, padding and shift, on any "
-        "number of axes; for the rows one axis, n >= 2, k >= 2, dilation 1, 0 <= p <= k - 1.",
-        r"Entry by entry the symmetry asks that rows $i$ and $q(i)$ read nothing, or that the second reads the sample "
-        r"of the first, shifted. The first lemma says which taps do. The next two say it for the shift by one in the "
-        r"rows from 1 up and in row 0, by position. The last two find such a tap in each border row, and show that "
-        r"there is none in the others. By the lemma on weights no other tap has the weight of a broken tap, which "
-        r"therefore breaks the row.",
-        (
-            _any_shift_lemma,
-            _border_tap_lemma,
-            _first_row_tap_lemma,
-            _border_row_lemma,
-            _first_row_lemma,
-            distinct_lemma,
-        ),
-        _check_zero_border,
-    ),
-    Theorem(
-        "padding-border",
-        "With reflect, symmetric and replicate padding of any amount, tap t keeps the shift by one in row i >= 1 "
-        "exactly where its position x = i + t d - p has x mod (2 n - 2), x mod 2 n or x itself from 1 to n - 1; a "
-        "layer with another tap in one of these rows does not commute with the shift.",
-        r"With the boundaries reflect, symmetric and replicate, stride 1, as many outputs as samples and any padding, "
-        r"tap $t$ of row $i \ge 1$, at position $x = i + t d - p$, keeps the shift by one exactly where $1 \le \pi < "
-        r"n$ for $\pi = x \bmod (2n - 2)$, $\pi = x \bmod 2n$ and $\pi = x$; within one period of padding these are "
-        r"the positions from $1$ to $n - 1$. A layer with another tap does not commute with the shift. Row 0 breaks "
-        r"where a tap has $x = \pm 1$.",
-        "one axis, stride 1, as many outputs as samples; n >= 2 for replicate, n >= 3 for reflect and symmetric (on "
-        "two samples reflect is circular); any kernel length, dilation and padding.",
-        r"Rows $i$ and $i - 1$ read at positions $x$ and $x - 1$. The symmetry asks that the second reads the sample "
-        r"before that of the first, on the ring. The lemmas decide it for every $x$. Row 0 goes with row $n - 1$, "
-        r"whose position is $x + n - 1$. By the last lemma no other tap has the weight of a broken tap.",
-        (*(lemma for boundary in FOLDED for lemma in _folded(boundary)), distinct_lemma),
-        _check_folded_border,
-    ),
-    Theorem(
-        "affine-continuation",
-        "The antireflective boundary continues constants and ramps as they are: a layer maps affine inputs to what a "
-        "convolution of the unbounded grid maps them to, up to the very border.",
-        r"Let the boundary of every axis be antireflective, and let $x$ be a product of one function $\alpha + \beta "
-        r"j$ of the sample $j$ on each axis, with a factor $u_h$ in each channel $h$. Then output $i$ is the sum over "
-        r"channels and taps of $w\, u_h$ times the product of the values $\alpha + \beta\, x(i, t)$ at the positions "
-        r"$x(i, t) = i s + t d - p$, inside or outside. So is every sum of such inputs.",
-        "n >= 2 on each axis, or n = 1 and slope 0 there; any padding, stride, dilation, kernel, tiles, channels, "
-        "groups, on any number of axes.",
-        r"At each position the boundary reads $\sum_l c_l\, x_{j_l}$. By the first lemma the coefficients sum to one, "
-        r"and by the second $\sum_l c_l\, j_l$ is the position: so $\sum_l c_l (\alpha + \beta j_l) = \alpha + \beta\, "
-        r"x(i, t)$. On more axes the terms of one axis are read in those of the others, which multiplies the values. "
-        r"By the last lemma the samples exist, and inside nothing is changed.",
-        (constants_lemma, ramp_lemma, _inside_lemma),
-        _check_affine_continuation,
-    ),
-)

@@ -12,7 +12,7 @@ from convmatrix.boundary import Axis
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.contractions import distinct_lemma, kernel_lemma
 from convmatrix.proofs.catalogue.symbol_matrices import Checks, matrix_by_loop, with_weights
-from convmatrix.proofs.statements import Algebra, Condition, Theorem, lemma
+from convmatrix.proofs.statements import Algebra, Condition, checked_theorem, lemma
 
 _FLAT = {"outputs": 2, "inputs": 3, "k": 3, "g": 1, "o": 1, "c": 2, "i": 1, "t": 2}
 
@@ -180,7 +180,31 @@ def _adjoint_term_lemma(a: Algebra) -> Condition:
 # --- on explicit matrices of symbols ---
 
 
-def _check_tap_weights() -> Checks:
+@checked_theorem(
+    "tap-weights",
+    "Output i uses kernel i mod tile, and at tap t the weight with the index (kernel, output channel, input channel, "
+    "tap) in C order, which nothing else uses; a flipped kernel reads the taps in reverse with the same weights.",
+    r"In a layer with $\tau$ kernels, output $i$ uses kernel $b = i \bmod \tau$. Its tap $t$, from input channel "
+    r"$c$ to output channel $o$, has the weight of flat index $(b P + e) k + t$, where $e = o C + c$ is the number "
+    r"of the pair among the $P$ pairs of channels. Different kernels, pairs and taps have different weights. With "
+    r"a flipped kernel, weight $t$ is read at the position of tap $k - 1 - t$.",
+    "tile >= 1, k >= 1, taps and channels in their ranges; any output i. In layers with several axes each axis "
+    "has its kernels and taps.",
+    r"The first two lemmas give the weight of an axis, $b k + t$, for outputs $i = \tau q + b$. The weights of a "
+    r"layer are stored as an array with the axes (kernels, pairs, taps), in which the weight of the axis is "
+    r"found by the third lemma. The next two say that no two pairs of channels, and no two taps, share a weight, "
+    r"the one before the last that no two kernels do. The last one is about flipped kernels.",
+    (
+        _kernel_number_lemma,
+        _shared_weight_lemma,
+        _flat_weight_lemma,
+        _pair_lemma,
+        distinct_lemma,
+        kernel_lemma,
+        _flipped_weight_lemma,
+    ),
+)
+def _tap_weights_theorem() -> Checks:
     table = [[True, False, True], [False, True, True]]
     for layer in (
         ConvGeometry(5, 3, padding="same", flip=True),
@@ -195,7 +219,21 @@ def _check_tap_weights() -> Checks:
         yield f"{layer!r}: the weight of every entry", symbolic.matrix(layer) == matrix_by_loop(layer)
 
 
-def _check_grouped_blocks() -> Checks:
+@checked_theorem(
+    "grouped-blocks",
+    "A layer with groups of channels is block diagonal: one block for each group, the matrix of the layer with "
+    "that group's channels and kernels.",
+    r"The matrix of a layer with $G$ groups of channels is block diagonal with $G$ blocks. Block $g$ is the matrix "
+    r"of the layer from the $C$ input channels to the $D$ output channels of the group, with the weights from $g "
+    r"D C k$ on.",
+    "channels, taps, outputs and samples in their ranges; any number of groups.",
+    r"Output channel $g D + o$ belongs to group $g$, by the first lemma, and reads the input channels $g C + c$. "
+    r"By the next, applied to rows with $D$ and to columns with $C$ channels, its rows and columns are those of "
+    r"output channel $o$ and input channel $c$ in block $g$; by the third the weights are those from $g D C k$ "
+    r"on. The last says that no row and no column is in two blocks.",
+    (_group_channel_lemma, _group_place_lemma, _group_weight_lemma, _one_block_lemma),
+)
+def _grouped_blocks_theorem() -> Checks:
     for layer in (
         ConvGeometry(4, 2, in_channels=2, out_channels=2, groups=2),
         ConvGeometry(5, 3, in_channels=4, out_channels=6, groups=2, padding="same", boundary="reflect"),
@@ -211,7 +249,21 @@ def _check_grouped_blocks() -> Checks:
         yield f"{layer!r}: one block for each group", symbolic.matrix(layer) == sympy.diag(*blocks)
 
 
-def _check_kernel_unfold() -> Checks:
+@checked_theorem(
+    "kernel-unfold",
+    "A layer is the product of its kernel and the unfold matrix: A(w) = (W (x) I) U, where W is the kernel with "
+    "one row per output channel, and U reads the sample of each input channel, tap and output.",
+    r"$A(w) = (W \otimes I) U$, where $W$ is the kernel as a matrix with rows $o$ and columns $c k + t$, $I$ the "
+    r"identity of the $m$ outputs, and row $(c k + t) m + i$ of the unfold matrix $U$ has a 1 at the sample of "
+    r"channel $c$ that tap $t$ of output $i$ reads. The transposed layer is $U^T (W^T \otimes I)$.",
+    "m outputs, k taps, C input channels in their ranges; one kernel, one group; any stride, dilation, padding "
+    "and plain boundary.",
+    r"Row $o m + j$ of $W \otimes I$ has $W_{o q}$ at column $q m + j$, so the product has $W_{o q}$ where row $q "
+    r"m + j$ of $U$ has a 1. By the first lemma this row is that of output $j$ and of the channel and tap with $q "
+    r"= c k + t$; by the second $W_{o q}$ is the weight that tap $t$ has from channel $c$ to channel $o$.",
+    (_unfold_row_lemma, _unfold_weight_lemma, _one_block_lemma),
+)
+def _kernel_unfold_theorem() -> Checks:
     for layer in (
         ConvGeometry(4, 2, in_channels=2, out_channels=3),
         ConvGeometry(3, 5, padding="same", boundary="reflect", flip=True),
@@ -229,7 +281,21 @@ def _check_kernel_unfold() -> Checks:
         yield f"{layer!r}: the kernel times the unfold matrix", symbolic.matrix(layer) == expected
 
 
-def _check_weight_gradient_adjoint() -> Checks:
+@checked_theorem(
+    "weight-gradient-adjoint",
+    "The gradient in the weights is the adjoint of the map from the weights to the output: <g, A(w) x> = <w, "
+    "J(x)^T g> with the Jacobian J(x), which is the same block of samples for each output channel (im2col).",
+    r"For fixed $x$, $w \mapsto A(w) x = J(x) w$ is linear, and $\langle g, A(w) x\rangle = \langle w, J(x)^T g "
+    r"\rangle$: the gradient of a loss in $w$ is $J(x)^T$ times its gradient $g$ in the output. $J(x)$ is block "
+    r"diagonal, with one block for each output channel. In this block, row $i$ has at column $c k + t$ the sample "
+    r"of channel $c$ that tap $t$ of output $i$ reads.",
+    "any layer, any x, w and g of a commutative ring; one kernel and one group where blocks are the same.",
+    r"Each entry of $T$ contributes $g (w x)$ to the one side and $w (x g)$ to the other: the first lemma. By the "
+    r"second, a weight belongs to one output channel, one input channel and one tap. So column $(o C + c) k + t$ of "
+    r"$J(x)$ is zero but in the rows of output channel $o$, and has one sample there, the one that tap $t$ reads.",
+    (_adjoint_term_lemma, _pair_lemma, distinct_lemma),
+)
+def _weight_gradient_adjoint_theorem() -> Checks:
     for layer in (
         ConvGeometry(4, 3, padding="same", flip=True),
         ConvGeometry(3, 5, padding="same", boundary="circular"),
@@ -248,79 +314,3 @@ def _check_weight_gradient_adjoint() -> Checks:
             blocks = layer.out_channels
             own = jacobian[: jacobian.rows // blocks, : jacobian.cols // blocks]
             yield f"{layer!r}: one block for each output channel", jacobian == sympy.diag(*[own] * blocks)
-
-
-THEOREMS = (
-    Theorem(
-        "tap-weights",
-        "Output i uses kernel i mod tile, and at tap t the weight with the index (kernel, output channel, input "
-        "channel, tap) in C order, which nothing else uses; a flipped kernel reads the taps in reverse with the same "
-        "weights.",
-        r"In a layer with $\tau$ kernels, output $i$ uses kernel $b = i \bmod \tau$. Its tap $t$, from input channel "
-        r"$c$ to output channel $o$, has the weight of flat index $(b P + e) k + t$, where $e = o C + c$ is the number "
-        r"of the pair among the $P$ pairs of channels. Different kernels, pairs and taps have different weights. With "
-        r"a flipped kernel, weight $t$ is read at the position of tap $k - 1 - t$.",
-        "tile >= 1, k >= 1, taps and channels in their ranges; any output i. In layers with several axes each axis "
-        "has its kernels and taps.",
-        r"The first two lemmas give the weight of an axis, $b k + t$, for outputs $i = \tau q + b$. The weights of a "
-        r"layer are stored as an array with the axes (kernels, pairs, taps), in which the weight of the axis is "
-        r"found by the third lemma. The next two say that no two pairs of channels, and no two taps, share a weight, "
-        r"the one before the last that no two kernels do. The last one is about flipped kernels.",
-        (
-            _kernel_number_lemma,
-            _shared_weight_lemma,
-            _flat_weight_lemma,
-            _pair_lemma,
-            distinct_lemma,
-            kernel_lemma,
-            _flipped_weight_lemma,
-        ),
-        _check_tap_weights,
-    ),
-    Theorem(
-        "grouped-blocks",
-        "A layer with groups of channels is block diagonal: one block for each group, the matrix of the layer with "
-        "that group's channels and kernels.",
-        r"The matrix of a layer with $G$ groups of channels is block diagonal with $G$ blocks. Block $g$ is the matrix "
-        r"of the layer from the $C$ input channels to the $D$ output channels of the group, with the weights from $g "
-        r"D C k$ on.",
-        "channels, taps, outputs and samples in their ranges; any number of groups.",
-        r"Output channel $g D + o$ belongs to group $g$, by the first lemma, and reads the input channels $g C + c$. "
-        r"By the next, applied to rows with $D$ and to columns with $C$ channels, its rows and columns are those of "
-        r"output channel $o$ and input channel $c$ in block $g$; by the third the weights are those from $g D C k$ "
-        r"on. The last says that no row and no column is in two blocks.",
-        (_group_channel_lemma, _group_place_lemma, _group_weight_lemma, _one_block_lemma),
-        _check_grouped_blocks,
-    ),
-    Theorem(
-        "kernel-unfold",
-        "A layer is the product of its kernel and the unfold matrix: A(w) = (W (x) I) U, where W is the kernel with "
-        "one row per output channel, and U reads the sample of each input channel, tap and output.",
-        r"$A(w) = (W \otimes I) U$, where $W$ is the kernel as a matrix with rows $o$ and columns $c k + t$, $I$ the "
-        r"identity of the $m$ outputs, and row $(c k + t) m + i$ of the unfold matrix $U$ has a 1 at the sample of "
-        r"channel $c$ that tap $t$ of output $i$ reads. The transposed layer is $U^T (W^T \otimes I)$.",
-        "m outputs, k taps, C input channels in their ranges; one kernel, one group; any stride, dilation, padding "
-        "and plain boundary.",
-        r"Row $o m + j$ of $W \otimes I$ has $W_{o q}$ at column $q m + j$, so the product has $W_{o q}$ where row $q "
-        r"m + j$ of $U$ has a 1. By the first lemma this row is that of output $j$ and of the channel and tap with $q "
-        r"= c k + t$; by the second $W_{o q}$ is the weight that tap $t$ has from channel $c$ to channel $o$.",
-        (_unfold_row_lemma, _unfold_weight_lemma, _one_block_lemma),
-        _check_kernel_unfold,
-    ),
-    Theorem(
-        "weight-gradient-adjoint",
-        "The gradient in the weights is the adjoint of the map from the weights to the output: <g, A(w) x> = <w, "
-        "J(x)^T g> with the Jacobian J(x), which is the same block of samples for each output channel (im2col).",
-        r"For fixed $x$, $w \mapsto A(w) x = J(x) w$ is linear, and $\langle g, A(w) x\rangle = \langle w, J(x)^T g "
-        r"\rangle$: the gradient of a loss in $w$ is $J(x)^T$ times its gradient $g$ in the output. $J(x)$ is block "
-        r"diagonal, with one block for each output channel. In this block, row $i$ has at column $c k + t$ the sample "
-        r"of channel $c$ that tap $t$ of output $i$ reads.",
-        "any layer, any x, w and g of a commutative ring; one kernel and one group where blocks are the same.",
-        r"Each entry of $T$ contributes $g (w x)$ to the one side and $w (x g)$ to the other: the first lemma. By the "
-        r"second, a weight belongs to one output channel, one input channel and one tap. So column $(o C + c) k + t$ "
-        r"of $J(x)$ is zero but in the rows of output channel $o$, and has one sample there, the one that tap $t$ "
-        r"reads.",
-        (_adjoint_term_lemma, _pair_lemma, distinct_lemma),
-        _check_weight_gradient_adjoint,
-    ),
-)

@@ -11,7 +11,7 @@ from convmatrix.equivariance.sharing import equivariant_pattern
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.contractions import distinct_lemma
 from convmatrix.proofs.catalogue.symbol_matrices import Checks, convolved, expands_to, ring, with_weights
-from convmatrix.proofs.statements import Algebra, Condition, Theorem, lemma
+from convmatrix.proofs.statements import Algebra, Condition, checked_theorem, lemma
 
 
 @lemma(
@@ -132,7 +132,20 @@ def _compression_range_lemma(a: Algebra) -> Condition:
 # --- on explicit matrices of symbols ---
 
 
-def _check_circulant_converse() -> Checks:
+@checked_theorem(
+    "circulant-converse",
+    "A linear map on a ring that commutes with the shift by one is a circular convolution with a kernel of length n.",
+    r"A matrix that commutes with the cyclic shift by one is circulant: it is the circular convolution with its "
+    r"first row as the kernel.",
+    "n >= 1; the matrix is any n x n matrix, or any such block for each pair of channels. On more axes: it "
+    "commutes with the shift by one of each axis.",
+    r"Let $M_{ij} = M_{(i+1) \bmod n,\,(j+1) \bmod n}$. Repeating this $n - i$ times, the first lemma gives "
+    r"$M_{ij} = M_{0,(j-i) \bmod n}$. With $w_t = M_{0t}$ the other two lemmas say that the circular convolution "
+    r"with $n$ taps and no padding has the one weight $w_{(j-i) \bmod n}$ at $(i,j)$, which no other tap has by "
+    r"the last lemma. On more axes the same steps are taken axis by axis.",
+    (_normal_form_lemma, _reading_lemma, _only_tap_lemma, distinct_lemma),
+)
+def _circulant_converse_theorem() -> Checks:
     for n in (1, 2, 3, 5):
         step = actions.cyclic_generators(n)
         found = symbolic.matrix(equivariant_pattern(step, step))
@@ -142,7 +155,23 @@ def _check_circulant_converse() -> Checks:
     yield "2 x 3: on two axes", symbolic.matrix(equivariant_pattern(steps, steps)) == symbolic.matrix(full)
 
 
-def _check_circulants_commute() -> Checks:
+@checked_theorem(
+    "circulants-commute",
+    "Circular convolutions of one channel commute, and those of one dilation multiply by convolution of their "
+    "kernels; zero-padded ones do not commute.",
+    r"On a ring of $n$ samples, convolutions of one channel with stride 1 and $n$ outputs commute, and the product "
+    r"of two with one dilation is the convolution with the convolution of their kernels. Zero-padded convolutions "
+    r"do not commute.",
+    "n >= 1 samples and outputs on each axis, one channel, stride 1, any kernels; for the product the same "
+    "dilations, and both kernels flipped or neither; n >= 2 for the zero-padded counterexample with kernels of "
+    "length 3 on one axis, with weights of a ring in which 1 is not 0.",
+    r"Row $i$ of the product $AB$ has the term $w_t v_u$ at the sample that tap $u$ of $B$ reads from where tap $t$ of "
+    r"$A$ reads. By the first lemma this is what tap $t + u$ reads of a kernel with $\sum_{t+u=x} w_t v_u$ at $x$; by "
+    r"the second it is the same for $BA$. With zeros around, let $A$ have only its first and $B$ only its last of "
+    r"three taps: row 0 of $AB$ is zero, for $A$ reads nothing there, but $BA$ has $w_0 v_2$ at $(0, 0)$.",
+    (_product_lemma, _commuting_lemma, _zero_padded_lemma),
+)
+def _circulants_commute_theorem() -> Checks:
     for n, k, length in itertools.product((1, 2, 3, 4), (1, 3), (2, 3)):
         low = min(1, k - 1)
         A, B = ring(n, k, offset=low), ring(n, length, "v", offset=0)
@@ -159,60 +188,21 @@ def _check_circulants_commute() -> Checks:
         yield f"n = {n}, zero padding: entry (0, 0) of AB and BA", one == 0 and other == w[0] * v[2]
 
 
-def _check_toeplitz_compression() -> Checks:
+@checked_theorem(
+    "toeplitz-compression",
+    "A zero-padded convolution of n samples is a block of the circular one on n + d (k - 1) samples.",
+    r"With stride 1, zero padding of at most $d(k-1)$ at either end, and dilation $d$, the (Toeplitz) matrix of a "
+    r"convolution is the part of a circulant of size $n + d(k-1)$ in its first $n$ columns: $n + k - 1$ for $d = 1$.",
+    "n >= 1, k >= 1, d >= 1, stride 1, zero padding of at most d (k - 1) at each end, on each axis.",
+    r"The lemmas compare what both rules read: a position below 0 or from $n$ up reads nothing in the one and, "
+    r"taken modulo the size of the ring, a sample from $n$ up in the other. The high padding is at most $d(k-1)$, "
+    r"so that positions end at $n - 1 + d(k-1)$.",
+    (_compression_lemma, _compression_range_lemma),
+)
+def _toeplitz_compression_theorem() -> Checks:
     for n, k, d in itertools.product((1, 3, 4), (1, 2, 3), (1, 2)):
         reach = d * (k - 1)
         circulant = ring(n + reach, k, dilation=d, offset=reach)
         layer = ConvGeometry(n, k, dilation=d, padding="full")
         block = circulant.extract(list(range(n + reach)), list(range(n)))
         yield f"n = {n}, k = {k}, d = {d}: the first n columns", block == symbolic.matrix(layer)
-
-
-THEOREMS = (
-    Theorem(
-        "circulant-converse",
-        "A linear map on a ring that commutes with the shift by one is a circular convolution with a kernel of length "
-        "n.",
-        r"A matrix that commutes with the cyclic shift by one is circulant: it is the circular convolution with its "
-        r"first row as the kernel.",
-        "n >= 1; the matrix is any n x n matrix, or any such block for each pair of channels. On more axes: it "
-        "commutes with the shift by one of each axis.",
-        r"Let $M_{ij} = M_{(i+1) \bmod n,\,(j+1) \bmod n}$. Repeating this $n - i$ times, the first lemma gives "
-        r"$M_{ij} = M_{0,(j-i) \bmod n}$. With $w_t = M_{0t}$ the other two lemmas say that the circular convolution "
-        r"with $n$ taps and no padding has the one weight $w_{(j-i) \bmod n}$ at $(i,j)$, which no other tap has by "
-        r"the last lemma. On more axes the same steps are taken axis by axis.",
-        (_normal_form_lemma, _reading_lemma, _only_tap_lemma, distinct_lemma),
-        _check_circulant_converse,
-    ),
-    Theorem(
-        "circulants-commute",
-        "Circular convolutions of one channel commute, and those of one dilation multiply by convolution of their "
-        "kernels; zero-padded ones do not commute.",
-        r"On a ring of $n$ samples, convolutions of one channel with stride 1 and $n$ outputs commute, and the product "
-        r"of two with one dilation is the convolution with the convolution of their kernels. Zero-padded convolutions "
-        r"do not commute.",
-        "n >= 1 samples and outputs on each axis, one channel, stride 1, any kernels; for the product the same "
-        "dilations, and both kernels flipped or neither; n >= 2 for the zero-padded counterexample with kernels of "
-        "length 3 on one axis, with weights of a ring in which 1 is not 0.",
-        r"Row $i$ of the product $AB$ has the term $w_t v_u$ at the sample that tap $u$ of $B$ reads from where tap "
-        r"$t$ of $A$ reads. By the first lemma this is what tap $t + u$ reads of a kernel with $\sum_{t+u=x} w_t v_u$ "
-        r"at $x$; by the second it is the same for $BA$. With zeros around, let $A$ have only its first and $B$ only "
-        r"its last of three taps: row 0 of $AB$ is zero, for $A$ reads nothing there, but $BA$ has $w_0 v_2$ at $(0, "
-        r"0)$.",
-        (_product_lemma, _commuting_lemma, _zero_padded_lemma),
-        _check_circulants_commute,
-    ),
-    Theorem(
-        "toeplitz-compression",
-        "A zero-padded convolution of n samples is a block of the circular one on n + d (k - 1) samples.",
-        r"With stride 1, zero padding of at most $d(k-1)$ at either end, and dilation $d$, the (Toeplitz) matrix of a "
-        r"convolution is the part of a circulant of size $n + d(k-1)$ in its first $n$ columns: $n + k - 1$ for $d = "
-        r"1$.",
-        "n >= 1, k >= 1, d >= 1, stride 1, zero padding of at most d (k - 1) at each end, on each axis.",
-        r"The lemmas compare what both rules read: a position below 0 or from $n$ up reads nothing in the one and, "
-        r"taken modulo the size of the ring, a sample from $n$ up in the other. The high padding is at most $d(k-1)$, "
-        r"so that positions end at $n - 1 + d(k-1)$.",
-        (_compression_lemma, _compression_range_lemma),
-        _check_toeplitz_compression,
-    ),
-)

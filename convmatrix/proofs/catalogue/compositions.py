@@ -12,7 +12,7 @@ from convmatrix import symbolic
 from convmatrix.boundary import PLAIN, Axis, Boundary
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.symbol_matrices import Checks, expands_to, kernel_of, with_weights
-from convmatrix.proofs.statements import Algebra, Condition, Lemma, Theorem, lemma
+from convmatrix.proofs.statements import Algebra, Condition, Lemma, checked_theorem, lemma
 
 _AXIS = {"m": 5, "n": 5, "k": 3, "s": 2, "d": 2, "p": 1, "i": 2, "t": 1}
 
@@ -216,7 +216,22 @@ def _steps(starts: tuple[int, ...], steps: tuple[int, ...]) -> tuple[slice, ...]
     return (slice(None), *(slice(start, None, step) for start, step in zip(starts, steps, strict=True)))
 
 
-def _check_dilation_as_zeros() -> Checks:
+@checked_theorem(
+    "dilation-as-zeros",
+    "A convolution with dilation d is the convolution with dilation 1 whose kernel has d - 1 zeros between "
+    "neighbouring taps, for every stride, padding and plain boundary.",
+    r"A convolution with dilation $d$ and a kernel of $k$ taps is the convolution with dilation 1 and the kernel "
+    r"of $d (k - 1) + 1$ taps that has $w_t$ at tap $d t$ and zeros elsewhere, for every stride, padding and "
+    r"plain boundary, with the kernel flipped or not.",
+    "n >= 1, d >= 1; one kernel for all outputs; kernel length, stride and padding are any integers; all five "
+    "plain boundaries.",
+    r"Tap $t$ of the dilated kernel reads what tap $d t$ of the longer kernel reads: the first lemmas, one for "
+    r"each boundary, and for flipped kernels by the positions. By the last lemma the places $d t$ are places of "
+    r"the longer kernel, and different for different taps; its other weights are zero. Both layers span as many "
+    r"samples, so they have as many outputs.",
+    (*map(_zeros_lemma, PLAIN), _zeros_flip_lemma, _zeros_tap_lemma),
+)
+def _dilation_as_zeros_theorem() -> Checks:
     for layer in (
         *(ConvGeometry(5, 3, dilation=2, padding=3, boundary=boundary) for boundary in PLAIN),
         ConvGeometry(7, 2, stride=2, dilation=3, padding=[(0, 2)], flip=True),
@@ -232,7 +247,21 @@ def _check_dilation_as_zeros() -> Checks:
         yield f"{layer!r}: zeros between the taps", same
 
 
-def _check_stride_as_subsampling() -> Checks:
+@checked_theorem(
+    "stride-as-subsampling",
+    "A convolution with stride s consists of every s-th output of the convolution with stride 1, from output 0 "
+    "on, for every plain boundary.",
+    r"Row $i$ of a convolution with stride $s$ is row $s i$ of the convolution with stride 1 and the same kernel, "
+    r"dilation, padding and plain boundary: the layer is that layer followed by subsampling.",
+    "n >= 1, s >= 1; kernel length, dilation and padding are any integers; all five plain boundaries; one kernel "
+    "for all outputs.",
+    r"At each tap, output $i$ with stride $s$ reads what output $s i$ reads with stride 1: the first lemmas, one "
+    r"for each boundary. By the next it uses the same weight. The last lemma says that these are all: $s i$ "
+    r"is an output with stride 1 just where $i$ is one with stride $s$. Layers with more axes are products of "
+    r"axes, and channels are not touched.",
+    (*map(_subsampled_lemma, PLAIN), _subsampled_weight_lemma, _subsampled_outputs_lemma),
+)
+def _stride_as_subsampling_theorem() -> Checks:
     for layer in (
         *(ConvGeometry(6, 3, stride=2, padding=2, boundary=boundary) for boundary in PLAIN),
         ConvGeometry(7, 2, stride=3, dilation=2, flip=True),
@@ -245,7 +274,21 @@ def _check_stride_as_subsampling() -> Checks:
         yield f"{layer!r}: rows of the layer with stride 1", same
 
 
-def _check_polyphase() -> Checks:
+@checked_theorem(
+    "polyphase",
+    "A convolution with dilation d consists of d convolutions with dilation 1: the outputs of phase f, those with "
+    "i mod d = f, read only samples of phase (f - p) mod d, and are the convolution of these with the same kernel.",
+    r"Let a convolution with stride 1 and dilation $d$ have low padding $p$, and $\varphi - p = d c + \sigma$ with "
+    r"$0 \le \varphi, \sigma < d$. Its outputs $\varphi, \varphi + d, \dots$ are the convolution with dilation 1, "
+    r"the same kernel and low padding $-c$ of the samples $\sigma, \sigma + d, \dots$, with the zero boundary, and "
+    r"on a ring of $d g$ samples with the circular one.",
+    "d >= 1, stride 1, one kernel for all outputs; any kernel length and padding; g >= 1 for the ring of d g "
+    "samples; for the zero boundary any n >= 1, of whose samples h have the phase. On more axes a phase on each.",
+    r"Output $\varphi + d i$ reads at tap $t$ sample $\sigma + d j$, where $j$ is what output $i$ of the layer with "
+    r"dilation 1 reads; or both read nothing. These are the lemmas. So phases do not mix, and each is such a layer.",
+    (_ring_phase_lemma, _zero_phase_lemma),
+)
+def _polyphase_theorem() -> Checks:
     for layer in (
         ConvGeometry(6, 3, dilation=2, padding=[(1, 3)], boundary="circular"),
         ConvGeometry(6, 2, dilation=3, padding=[(2, 1)], boundary="circular"),
@@ -275,7 +318,22 @@ def _check_polyphase() -> Checks:
             yield f"{layer!r}: outputs of phase {phases}", bool(block and alone)
 
 
-def _check_strided_merge() -> Checks:
+@checked_theorem(
+    "strided-merge",
+    "Two valid convolutions with strides s and z, one after the other, are one valid convolution with stride s z, "
+    "whose kernel is the second one, spread by s, convolved with the first.",
+    r"A valid convolution with $k$ taps $w$, stride $s$ and dilation $d$, followed by one with $l$ taps $v$, "
+    r"stride $z$ and dilation $e$, is the valid convolution with stride $s z$ and the kernel of $s e (l - 1) + d "
+    r"(k - 1) + 1$ taps $\sum_{s e u + d t = x} v_u w_t$. With channels, $v_u w_t$ is a product of matrices.",
+    "s, z, d, e >= 1, no padding, kernels not flipped, one group of channels; the window of each output lies "
+    "inside its input.",
+    r"Tap $u$ of output $i$ of the second layer reads an output of the first, by the first lemma: the one at its "
+    r"position. By the second, what tap $t$ reads there is what tap $s e u + d t$ of the merged kernel reads, "
+    r"which gathers the product $v_u w_t$. Sums over the channels between commute with this. By the third lemma "
+    r"both have the same number of outputs.",
+    (_merged_middle_lemma, _merged_lemma, _merged_outputs_lemma),
+)
+def _strided_merge_theorem() -> Checks:
     for n, k, length, s, z, d, e in (
         ((9,), (2,), (2,), (2,), (2,), (1,), (1,)),
         ((10,), (3,), (2,), (2,), (3,), (1,), (1,)),
@@ -301,7 +359,20 @@ def _check_strided_merge() -> Checks:
         yield f"{first!r}, then {second!r}", expands_to(product, expected)
 
 
-def _check_ring_folding() -> Checks:
+@checked_theorem(
+    "ring-folding",
+    "On a ring of n samples a kernel of any length acts as one of n taps: taps t and t + n read the same sample, "
+    "so that their weights add.",
+    r"On a ring of $n$ samples a convolution with $k$ taps $w$ is the one with $n$ taps $\bar w_u = \sum_{t \equiv "
+    r"u \bmod n} w_t$, for every stride, dilation and padding. With dilation 1 no two taps of the folded kernel "
+    r"read the same sample, so that its weights are the entries of the matrix.",
+    "n >= 1; one kernel for all outputs, not flipped; kernel length, stride, dilation and padding are any "
+    "integers; dilation 1 for the second part.",
+    r"Tap $t$ reads what tap $t \bmod n$ reads: the first lemma. So the weights of all taps with one remainder "
+    r"add. The second lemma says that with dilation 1 the taps of the folded kernel read different samples.",
+    (_folded_tap_lemma, _single_tap_lemma),
+)
+def _ring_folding_theorem() -> Checks:
     for layer in (
         *(ConvGeometry(n, k, padding=[(1, k - 2)], boundary="circular") for n, k in ((1, 3), (2, 5), (3, 4), (3, 7))),
         ConvGeometry(4, 6, stride=2, dilation=2, padding=[(3, 8)], boundary="circular"),
@@ -316,84 +387,3 @@ def _check_ring_folding() -> Checks:
         short = ConvGeometry(sizes, sizes, **{**layer.options(), "padding": padding})
         same = with_weights(symbolic.matrix(short), folded.ravel().tolist()) == symbolic.matrix(layer)
         yield f"{layer!r}: the folded kernel", same
-
-
-THEOREMS = (
-    Theorem(
-        "dilation-as-zeros",
-        "A convolution with dilation d is the convolution with dilation 1 whose kernel has d - 1 zeros between "
-        "neighbouring taps, for every stride, padding and plain boundary.",
-        r"A convolution with dilation $d$ and a kernel of $k$ taps is the convolution with dilation 1 and the kernel "
-        r"of $d (k - 1) + 1$ taps that has $w_t$ at tap $d t$ and zeros elsewhere, for every stride, padding and "
-        r"plain boundary, with the kernel flipped or not.",
-        "n >= 1, d >= 1; one kernel for all outputs; kernel length, stride and padding are any integers; all five "
-        "plain boundaries.",
-        r"Tap $t$ of the dilated kernel reads what tap $d t$ of the longer kernel reads: the first lemmas, one for "
-        r"each boundary, and for flipped kernels by the positions. By the last lemma the places $d t$ are places of "
-        r"the longer kernel, and different for different taps; its other weights are zero. Both layers span as many "
-        r"samples, so they have as many outputs.",
-        (*map(_zeros_lemma, PLAIN), _zeros_flip_lemma, _zeros_tap_lemma),
-        _check_dilation_as_zeros,
-    ),
-    Theorem(
-        "stride-as-subsampling",
-        "A convolution with stride s consists of every s-th output of the convolution with stride 1, from output 0 "
-        "on, for every plain boundary.",
-        r"Row $i$ of a convolution with stride $s$ is row $s i$ of the convolution with stride 1 and the same kernel, "
-        r"dilation, padding and plain boundary: the layer is that layer followed by subsampling.",
-        "n >= 1, s >= 1; kernel length, dilation and padding are any integers; all five plain boundaries; one kernel "
-        "for all outputs.",
-        r"At each tap, output $i$ with stride $s$ reads what output $s i$ reads with stride 1: the first lemmas, one "
-        r"for each boundary. By the next it uses the same weight. The last lemma says that these are all: $s i$ "
-        r"is an output with stride 1 just where $i$ is one with stride $s$. Layers with more axes are products of "
-        r"axes, and channels are not touched.",
-        (*map(_subsampled_lemma, PLAIN), _subsampled_weight_lemma, _subsampled_outputs_lemma),
-        _check_stride_as_subsampling,
-    ),
-    Theorem(
-        "polyphase",
-        "A convolution with dilation d consists of d convolutions with dilation 1: the outputs of phase f, those with "
-        "i mod d = f, read only samples of phase (f - p) mod d, and are the convolution of these with the same kernel.",
-        r"Let a convolution with stride 1 and dilation $d$ have low padding $p$, and $\varphi - p = d c + \sigma$ with "
-        r"$0 \le \varphi, \sigma < d$. Its outputs $\varphi, \varphi + d, \dots$ are the convolution with dilation 1, "
-        r"the same kernel and low padding $-c$ of the samples $\sigma, \sigma + d, \dots$, with the zero boundary, and "
-        r"on a ring of $d g$ samples with the circular one.",
-        "d >= 1, stride 1, one kernel for all outputs; any kernel length and padding; g >= 1 for the ring of d g "
-        "samples; for the zero boundary any n >= 1, of whose samples h have the phase. On more axes a phase on each.",
-        r"Output $\varphi + d i$ reads at tap $t$ sample $\sigma + d j$, where $j$ is what output $i$ of the layer "
-        r"with dilation 1 reads; or both read nothing. These are the lemmas. So phases do not mix, and each is such "
-        r"a layer.",
-        (_ring_phase_lemma, _zero_phase_lemma),
-        _check_polyphase,
-    ),
-    Theorem(
-        "strided-merge",
-        "Two valid convolutions with strides s and z, one after the other, are one valid convolution with stride s z, "
-        "whose kernel is the second one, spread by s, convolved with the first.",
-        r"A valid convolution with $k$ taps $w$, stride $s$ and dilation $d$, followed by one with $l$ taps $v$, "
-        r"stride $z$ and dilation $e$, is the valid convolution with stride $s z$ and the kernel of $s e (l - 1) + d "
-        r"(k - 1) + 1$ taps $\sum_{s e u + d t = x} v_u w_t$. With channels, $v_u w_t$ is a product of matrices.",
-        "s, z, d, e >= 1, no padding, kernels not flipped, one group of channels; the window of each output lies "
-        "inside its input.",
-        r"Tap $u$ of output $i$ of the second layer reads an output of the first, by the first lemma: the one at its "
-        r"position. By the second, what tap $t$ reads there is what tap $s e u + d t$ of the merged kernel reads, "
-        r"which gathers the product $v_u w_t$. Sums over the channels between commute with this. By the third lemma "
-        r"both have the same number of outputs.",
-        (_merged_middle_lemma, _merged_lemma, _merged_outputs_lemma),
-        _check_strided_merge,
-    ),
-    Theorem(
-        "ring-folding",
-        "On a ring of n samples a kernel of any length acts as one of n taps: taps t and t + n read the same sample, "
-        "so that their weights add.",
-        r"On a ring of $n$ samples a convolution with $k$ taps $w$ is the one with $n$ taps $\bar w_u = \sum_{t \equiv "
-        r"u \bmod n} w_t$, for every stride, dilation and padding. With dilation 1 no two taps of the folded kernel "
-        r"read the same sample, so that its weights are the entries of the matrix.",
-        "n >= 1; one kernel for all outputs, not flipped; kernel length, stride, dilation and padding are any "
-        "integers; dilation 1 for the second part.",
-        r"Tap $t$ reads what tap $t \bmod n$ reads: the first lemma. So the weights of all taps with one remainder "
-        r"add. The second lemma says that with dilation 1 the taps of the folded kernel read different samples.",
-        (_folded_tap_lemma, _single_tap_lemma),
-        _check_ring_folding,
-    ),
-)

@@ -12,7 +12,7 @@ from convmatrix import symbolic
 from convmatrix.boundary import Axis
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.symbol_matrices import Checks, convolved, expands_to, with_weights
-from convmatrix.proofs.statements import Algebra, Condition, Theorem, lemma
+from convmatrix.proofs.statements import Algebra, Condition, checked_theorem, lemma
 
 if TYPE_CHECKING:
     from convmatrix.pattern import WeightPattern
@@ -212,7 +212,23 @@ def _range_lemma(a: Algebra) -> Condition:
 # --- on explicit matrices of symbols ---
 
 
-def _check_adjoint() -> Checks:
+@checked_theorem(
+    "adjoint",
+    "The adjoint of a convolution is the convolution with the flipped kernel and padding d (k - 1) - p; that of a "
+    "strided one is the transposed convolution: zeros between the samples, then the flipped kernel.",
+    r"The transpose of a convolution with stride 1, low padding $p$ and zero or circular boundary is the convolution "
+    r"with the flipped kernel and low padding $d(k-1) - p$. The transpose of a convolution with stride $s$ is the "
+    r"transposed convolution: $s - 1$ zeros are put between neighbouring samples, then the flipped kernel is applied.",
+    "d >= 1, s >= 1, m >= 1 outputs; one kernel for all outputs; sizes, kernel length and padding are any "
+    "integers; on a ring stride 1 and as many outputs as samples. Any channels and groups; zero boundaries and "
+    "rings may be mixed on several axes.",
+    r"$A^T$ has the weight $w_t$ at $(j, i)$ just where tap $t$ of output $i$ reads $j$. The lemmas say that this "
+    r"is where tap $t$ of the flipped kernel, at output $j$, reads $i$; with a stride, where it reads place $s i$ "
+    r"of the spread samples. The last lemma says that a place between, which is zero, is read from one position "
+    r"only, so that it adds nothing. Complex weights are conjugated.",
+    (_adjoint_lemma, _circular_adjoint_lemma, _strided_adjoint_lemma, _strided_gap_lemma),
+)
+def _adjoint_theorem() -> Checks:
     for n, k, d in itertools.product((3, 5), (1, 2, 3), (1, 2)):
         for p in range(d * (k - 1) + 1):
             reach = d * (k - 1)
@@ -226,7 +242,20 @@ def _check_adjoint() -> Checks:
         yield f"n = {n}, k = {k}, s = {s}: the transposed layer", symbolic.matrix(back) == symbolic.matrix(layer).T
 
 
-def _check_full_composition() -> Checks:
+@checked_theorem(
+    "full-composition",
+    "Full convolutions compose to the full convolution with the full convolution of their kernels; valid ones to "
+    "the valid one.",
+    r"The composition of two full convolutions with kernels of $k$ and $l$ taps is the full convolution with the "
+    r"full convolution of the kernels, of $k + l - 1$ taps. The same holds for valid convolutions.",
+    "n >= 1, k >= 1, l >= 1, stride 1, dilation 1, kernels not flipped; for valid ones n >= k + l - 1. With "
+    "channels, in one group, the kernels are convolved and summed over the channels between; on more axes this "
+    "holds with sizes for each axis.",
+    r"Output $i$ of the composition has the term $w_t v_u$ at what tap $t$ reads from what tap $u$ reads. The "
+    r"lemmas say that this is what tap $t + u$ of the longer kernel reads, or nothing where either reads nothing.",
+    (_full_lemma, _valid_inner_lemma, _valid_lemma),
+)
+def _full_composition_theorem() -> Checks:
     for padding, n, k, length in itertools.product(("full", "valid"), (5, 6), (1, 2), (2, 3)):
         first = ConvGeometry(n, k, padding=padding)
         second = ConvGeometry(first.output_shape, length, padding=padding)
@@ -236,7 +265,19 @@ def _check_full_composition() -> Checks:
         yield f"{padding}, n = {n}, k = {k}, l = {length}", expands_to(product, expected)
 
 
-def _check_gradients() -> Checks:
+@checked_theorem(
+    "gradients",
+    "The gradients of a layer in its weights and in its input are the two other contractions of its tensor T.",
+    r"For $L = \sum_{ijk} T_{ijk}\, g_i x_j w_k$, the loss along an output gradient $g$, $\partial L/\partial w_k = "
+    r"\sum_{ij} T_{ijk}\, g_i x_j$ and $\partial L/\partial x_j = \sum_{ik} T_{ijk}\, g_i w_k$. With the zero boundary "
+    r"the terms are those with $s i = j + p - t d$ (Goodfellow, Bengio, Courville 2016, eqs. 9.11 and 9.13).",
+    "s >= 1, d >= 1, n >= 1; any layer: channels, groups, tiles, plain boundaries and any number of axes; for the "
+    "terms of the zero boundary one kernel for all outputs.",
+    r"Each term of $L$ is the product $g_i x_j w_k$, which changes by $h\, g_i x_j$ where $w_k$ changes by $h$: "
+    r"the first lemma. Sums of such terms do likewise. The second lemma says which terms there are.",
+    (_trilinear_lemma, _tap_lemma),
+)
+def _gradients_theorem() -> Checks:
     for layer in (
         ConvGeometry(4, 3, padding="same"),
         ConvGeometry(5, 3, stride=2, padding=1, boundary="reflect"),
@@ -260,7 +301,18 @@ def _contraction(pattern: WeightPattern, g: Any, x: Any) -> list[Any]:
     return total
 
 
-def _check_flat_index() -> Checks:
+@checked_theorem(
+    "flat-index",
+    "The flat index in C order is a bijection between the places of an array and 0, ..., size - 1.",
+    r"The flat index $((c H) + y) W + x$ in C order is a bijection between the places of an array and the "
+    r"integers from 0 to its size less one, on any number of axes.",
+    "all sizes >= 1.",
+    r"One axis at a time: let $u$ be the flat index of the axes before, and $W$ the size of the last. The lemmas "
+    r"say that $u W + x$ gives $u$ and $x$ back, that every integer is of this form, and that ranges agree. "
+    r"Induction over the axes does the rest.",
+    (_injective_lemma, _surjective_lemma, _range_lemma),
+)
+def _flat_index_theorem() -> Checks:
     for shape in ((1,), (3,), (2, 3), (2, 1, 4), (2, 3, 2, 2)):
         flat = [0] * int(np.prod(shape))
         for place in itertools.product(*map(range, shape)):
@@ -274,65 +326,3 @@ def _check_flat_index() -> Checks:
         "one tap of weight w_0 is w_0 times the identity",
         symbolic.matrix(layer) == sympy.eye(6) * symbolic.weights(1)[0],
     )
-
-
-THEOREMS = (
-    Theorem(
-        "adjoint",
-        "The adjoint of a convolution is the convolution with the flipped kernel and padding d (k - 1) - p; that of a "
-        "strided one is the transposed convolution: zeros between the samples, then the flipped kernel.",
-        r"The transpose of a convolution with stride 1, low padding $p$ and zero or circular boundary is the "
-        r"convolution with the flipped kernel and low padding $d(k-1) - p$. The transpose of a convolution with "
-        r"stride $s$ is the transposed convolution: $s - 1$ zeros are put between neighbouring samples, then the "
-        r"flipped kernel is applied.",
-        "d >= 1, s >= 1, m >= 1 outputs; one kernel for all outputs; sizes, kernel length and padding are any "
-        "integers; on a ring stride 1 and as many outputs as samples. Any channels and groups; zero boundaries and "
-        "rings may be mixed on several axes.",
-        r"$A^T$ has the weight $w_t$ at $(j, i)$ just where tap $t$ of output $i$ reads $j$. The lemmas say that this "
-        r"is where tap $t$ of the flipped kernel, at output $j$, reads $i$; with a stride, where it reads place $s i$ "
-        r"of the spread samples. The last lemma says that a place between, which is zero, is read from one position "
-        r"only, so that it adds nothing. Complex weights are conjugated.",
-        (_adjoint_lemma, _circular_adjoint_lemma, _strided_adjoint_lemma, _strided_gap_lemma),
-        _check_adjoint,
-    ),
-    Theorem(
-        "full-composition",
-        "Full convolutions compose to the full convolution with the full convolution of their kernels; valid ones to "
-        "the valid one.",
-        r"The composition of two full convolutions with kernels of $k$ and $l$ taps is the full convolution with the "
-        r"full convolution of the kernels, of $k + l - 1$ taps. The same holds for valid convolutions.",
-        "n >= 1, k >= 1, l >= 1, stride 1, dilation 1, kernels not flipped; for valid ones n >= k + l - 1. With "
-        "channels, in one group, the kernels are convolved and summed over the channels between; on more axes this "
-        "holds with sizes for each axis.",
-        r"Output $i$ of the composition has the term $w_t v_u$ at what tap $t$ reads from what tap $u$ reads. The "
-        r"lemmas say that this is what tap $t + u$ of the longer kernel reads, or nothing where either reads nothing.",
-        (_full_lemma, _valid_inner_lemma, _valid_lemma),
-        _check_full_composition,
-    ),
-    Theorem(
-        "gradients",
-        "The gradients of a layer in its weights and in its input are the two other contractions of its tensor T.",
-        r"For $L = \sum_{ijk} T_{ijk}\, g_i x_j w_k$, the loss along an output gradient $g$, $\partial L/\partial w_k "
-        r"= \sum_{ij} T_{ijk}\, g_i x_j$ and $\partial L/\partial x_j = \sum_{ik} T_{ijk}\, g_i w_k$. With the zero "
-        r"boundary the terms are those with $s i = j + p - t d$ (Goodfellow, Bengio, Courville 2016, eqs. 9.11 and "
-        r"9.13).",
-        "s >= 1, d >= 1, n >= 1; any layer: channels, groups, tiles, plain boundaries and any number of axes; for the "
-        "terms of the zero boundary one kernel for all outputs.",
-        r"Each term of $L$ is the product $g_i x_j w_k$, which changes by $h\, g_i x_j$ where $w_k$ changes by $h$: "
-        r"the first lemma. Sums of such terms do likewise. The second lemma says which terms there are.",
-        (_trilinear_lemma, _tap_lemma),
-        _check_gradients,
-    ),
-    Theorem(
-        "flat-index",
-        "The flat index in C order is a bijection between the places of an array and 0, ..., size - 1.",
-        r"The flat index $((c H) + y) W + x$ in C order is a bijection between the places of an array and the "
-        r"integers from 0 to its size less one, on any number of axes.",
-        "all sizes >= 1.",
-        r"One axis at a time: let $u$ be the flat index of the axes before, and $W$ the size of the last. The lemmas "
-        r"say that $u W + x$ gives $u$ and $x$ back, that every integer is of this form, and that ranges agree. "
-        r"Induction over the axes does the rest.",
-        (_injective_lemma, _surjective_lemma, _range_lemma),
-        _check_flat_index,
-    ),
-)

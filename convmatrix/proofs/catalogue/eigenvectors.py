@@ -14,7 +14,7 @@ from convmatrix.boundary import Axis
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.borders import constants_lemma, ramp_lemma
 from convmatrix.proofs.catalogue.symbol_matrices import Checks, kernel_of, ring, with_weights
-from convmatrix.proofs.statements import Algebra, Condition, Identity, Theorem, lemma
+from convmatrix.proofs.statements import Algebra, Condition, Identity, checked_theorem, lemma
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -219,7 +219,22 @@ _SINES = (
 # --- on explicit matrices of symbols ---
 
 
-def _check_fourier_eigenvectors() -> Checks:
+@checked_theorem(
+    "fourier-eigenvectors",
+    "The Fourier vectors are eigenvectors of every circular convolution of one channel, with as many outputs as "
+    "samples; the eigenvalues are the kernel's Fourier transform. With channels, each frequency has a block.",
+    r"With $\omega = e^{2 \pi \mathrm{i}/n}$ the vector $v_f(j) = \omega^{f j}$ is an eigenvector of every circular "
+    r"convolution of one channel with stride 1 and $n$ outputs, for the eigenvalue $\lambda_f = \sum_t w_t\, \omega^{f "
+    r"(t d - p)}$. With channels, $\lambda_f$ is the matrix of these sums, one for each pair of channels.",
+    "n >= 1 samples and outputs, stride 1, one kernel for all outputs; any kernel length, dilation d >= 1 and "
+    "offset p; f any integer, one per axis.",
+    r"Output $i$ is $\sum_t w_t\, \omega^{f r(i,t)}$. The lemma says that $r(i,t)$ and the position $i + t d - p$ "
+    r"differ by a multiple of $n$, which the identity says does not change the power. So the output is $\omega^{f "
+    r"i} \lambda_f$. Each pair of channels has such a sum. On more axes vectors and eigenvalues are products.",
+    (period_lemma,),
+    (_ROOTS,),
+)
+def _fourier_eigenvectors_theorem() -> Checks:
     for n, k, p in ((1, 2, 1), (2, 3, 1), (3, 2, 0), (4, 3, 1), (4, 6, 2)):
         A, w = ring(n, k, offset=p), symbolic.weights(k)
         omega = sympy.exp(2 * sympy.pi * sympy.I / n)
@@ -230,7 +245,27 @@ def _check_fourier_eigenvectors() -> Checks:
             yield f"n = {n}, k = {k}, f = {f}", all(sympy.simplify(entry) == 0 for entry in rest)
 
 
-def _check_fourier_blocks() -> Checks:
+@checked_theorem(
+    "fourier-blocks",
+    "The Fourier transform turns a circular layer with channels into blocks: with stride s and m outputs on a ring "
+    "of s m samples, frequency f of an input channel goes to frequency f mod m of the output channels, by the "
+    "matrix of the kernels' Fourier transforms at f. With stride 1 there is one C_out x C_in block per frequency.",
+    r"Let $\omega = e^{2 \pi \mathrm{i}/(s m)}$ and $v_f(j) = \omega^{f j}$ on the ring of $s m$ samples, $u_f(i) "
+    r"= \omega^{s f i}$ on its $m$ outputs, which depends on $f \bmod m$ only. A circular layer with stride $s$ "
+    r"maps $v_f$ in channel $c$ to $\sum_o \Lambda_f[o, c]\, u_f$ in the channels $o$, where $\Lambda_f[o, c] = "
+    r"\sum_t w_{o c t}\, \omega^{f (t d - p)}$. Sorted by frequency its matrix has $m$ blocks $C_{\mathrm{out}} "
+    r"\times s C_{\mathrm{in}}$, side by side the $\Lambda_f$ of the $s$ frequencies $f \equiv g \pmod m$.",
+    "m >= 1 outputs, s >= 1, a ring of s m samples; one kernel for all outputs; any channels, kernel length, "
+    "dilation and offset.",
+    r"Output $i$ of channel $o$ is $\sum_t w_{o c t}\, \omega^{f r(i, t)}$. By the first lemma $r(i, t)$ and $s i "
+    r"+ t d - p$ differ by a multiple of $s m$, which by the identity does not change the power: the sum is "
+    r"$\omega^{s f i} \Lambda_f[o, c]$. By the second lemma and the identity $u_f = u_{f + m q}$. The third says "
+    r"that the pairs of frequency and channel are numbered without repetition when they are sorted by frequency. "
+    r"On more axes vectors are products.",
+    (_ring_period_lemma, _alias_lemma, _frequency_lemma),
+    (_ROOTS,),
+)
+def _fourier_blocks_theorem() -> Checks:
     """Check it with powers of roots of unity as symbols, for exponents modulo the ring."""
     for layer in (
         ConvGeometry(4, 3, padding=1, boundary="circular", in_channels=2, out_channels=3),
@@ -292,15 +327,66 @@ def _check_waves(function: Callable[[Any], Any], boundary: Boundary, first: int)
             yield f"n = {n}, k = {k}, f = {f}", _is_eigenvector(A, w, vector, cosines)
 
 
-def _check_cosine_eigenvectors() -> Checks:
+@checked_theorem(
+    "cosine-eigenvectors",
+    "The DCT-II vectors are eigenvectors of every convolution of one channel with the symmetric boundary and a "
+    "symmetric kernel, with as many outputs as samples. With channels, each frequency has a block.",
+    r"With the symmetric boundary, one channel, stride 1, $n$ outputs and a symmetric kernel $w_t = w_{k-1-t}$ "
+    r"centred by $2 p = d (k - 1)$, the vectors $v_f(j) = \cos\bigl(\pi f (2j + 1)/(2n)\bigr)$ of the DCT-II are "
+    r"eigenvectors, for $\lambda_f = \sum_t w_t \cos\bigl(\pi f (t d - p)/n\bigr)$.",
+    "n >= 1 samples and outputs, stride 1, one kernel for all outputs, symmetric and centred, 2 p = d (k - 1), on"
+    " each axis; on more axes vectors and eigenvalues are made of products of the cosines.",
+    r"With $x$ for the position, the first lemma says that $2 r + 1$ is $2x + 1$ or its opposite up to a multiple "
+    r"of $4n$; by the first two identities $v_f$ is the same at both. By the second lemma the taps $t$ and $k - 1 "
+    r"- t$ are at positions $i + y$ and $i - y$, $y = t d - p$, and have one weight; by the third identity their "
+    r"sum is $2 w_t\, v_f(i) \cos(\pi f y/n)$.",
+    (_fold_lemma, _pair_lemma),
+    _COSINES,
+)
+def _cosine_eigenvectors_theorem() -> Checks:
     return _check_waves(sympy.cos, "symmetric", 0)
 
 
-def _check_sine_eigenvectors() -> Checks:
+@checked_theorem(
+    "sine-eigenvectors",
+    "The DST-II vectors are eigenvectors of every convolution of one channel with the antisymmetric boundary and a "
+    "symmetric kernel, with as many outputs as samples. With channels, each frequency has a block.",
+    r"With the antisymmetric boundary, one channel, stride 1, $n$ outputs and a symmetric kernel $w_t = w_{k-1-t}$ "
+    r"centred by $2 p = d (k - 1)$, the vectors $v_f(j) = \sin\bigl(\pi f (2j + 1)/(2n)\bigr)$, $f = 1, \ldots, n$, of "
+    r"the DST-II are eigenvectors, for $\lambda_f = \sum_t w_t \cos\bigl(\pi f (t d - p)/n\bigr)$.",
+    "n >= 1 samples and outputs, stride 1, one kernel for all outputs, symmetric and centred, 2 p = d (k - 1), on"
+    " each axis; on more axes vectors and eigenvalues are made of products of the sines.",
+    r"With $x$ for the position, $j$ for the sample and $c$ for its sign, the first lemma says that $2 j + 1$ is "
+    r"$c\, (2x + 1)$ up to a multiple of $4n$; by the first two identities $c\, v_f(j)$ is the sine at $x$. By "
+    r"the second lemma the taps $t$ and $k - 1 - t$ are at positions $i + y$ and $i - y$, $y = t d - p$, and have "
+    r"one weight; by the third identity their sum is $2 w_t\, v_f(i) \cos(\pi f y/n)$.",
+    (_sine_fold_lemma, _pair_lemma),
+    _SINES,
+)
+def _sine_eigenvectors_theorem() -> Checks:
     return _check_waves(sympy.sin, "antisymmetric", 1)
 
 
-def _check_antireflective_eigenvectors() -> Checks:
+@checked_theorem(
+    "antireflective-eigenvectors",
+    "Constants, a ramp and the sines that vanish at both end samples are eigenvectors of every convolution of one "
+    "channel with the antireflective boundary and a symmetric kernel, with as many outputs as samples. They are n "
+    "independent vectors, but not orthogonal ones.",
+    r"With the antireflective boundary, one channel, stride 1, $n$ outputs and a symmetric kernel $w_t = "
+    r"w_{k-1-t}$ centred by $2 p = d (k - 1)$, the vectors $1$ and $j$ are eigenvectors for $\sum_t w_t$, and "
+    r"$v_f(j) = \sin\bigl(\pi f j/(n - 1)\bigr)$, $f = 1, \ldots, n - 2$, for $\lambda_f = \sum_t w_t "
+    r"\cos\bigl(\pi f (t d - p)/(n - 1)\bigr)$.",
+    "n >= 2 samples and outputs on one axis, stride 1, one kernel for all outputs, symmetric and centred, 2 p = d "
+    "(k - 1).",
+    r"Constants and ramps are continued as they are, by the first two lemmas; the kernel multiplies them by "
+    r"$\sum_t w_t$, as its taps come in pairs at $i + y$ and $i - y$ by the last lemma. With $x$ for the "
+    r"position, $j$ for the first sample and $c$ for its sign, the third lemma says that $j$ is $c\, x$ up to a "
+    r"multiple of $2(n - 1)$, and that the other terms read the end samples, where the sines are zero: what is "
+    r"read at $x$ is the sine at $x$. The identities are those of the sines.",
+    (constants_lemma, ramp_lemma, _inner_fold_lemma, _pair_lemma),
+    _SINES,
+)
+def _antireflective_eigenvectors_theorem() -> Checks:
     for n, k in ((2, 3), (3, 3), (3, 7), (4, 3), (5, 5)):
         A, w = _symmetric_matrix(n, k, "antireflect")
         ones = [sympy.Integer(1)] * k
@@ -310,100 +396,3 @@ def _check_antireflective_eigenvectors() -> Checks:
             vector = [sympy.sin(sympy.pi * f * j / (n - 1)) for j in range(n)]
             cosines = [sympy.cos(sympy.pi * f * (t - (k - 1) // 2) / (n - 1)) for t in range(k)]
             yield f"n = {n}, k = {k}, f = {f}", _is_eigenvector(A, w, vector, cosines)
-
-
-THEOREMS = (
-    Theorem(
-        "fourier-eigenvectors",
-        "The Fourier vectors are eigenvectors of every circular convolution of one channel, with as many outputs as "
-        "samples; the eigenvalues are the kernel's Fourier transform. With channels, each frequency has a block.",
-        r"With $\omega = e^{2 \pi \mathrm{i}/n}$ the vector $v_f(j) = \omega^{f j}$ is an eigenvector of every "
-        r"circular convolution of one channel with stride 1 and $n$ outputs, for the eigenvalue $\lambda_f = \sum_t "
-        r"w_t\, \omega^{f (t d - p)}$. With channels, $\lambda_f$ is the matrix of these sums, one for each pair of "
-        r"channels.",
-        "n >= 1 samples and outputs, stride 1, one kernel for all outputs; any kernel length, dilation d >= 1 and "
-        "offset p; f any integer, one per axis.",
-        r"Output $i$ is $\sum_t w_t\, \omega^{f r(i,t)}$. The lemma says that $r(i,t)$ and the position $i + t d - p$ "
-        r"differ by a multiple of $n$, which the identity says does not change the power. So the output is $\omega^{f "
-        r"i} \lambda_f$. Each pair of channels has such a sum. On more axes vectors and eigenvalues are products.",
-        (period_lemma,),
-        _check_fourier_eigenvectors,
-        (_ROOTS,),
-    ),
-    Theorem(
-        "fourier-blocks",
-        "The Fourier transform turns a circular layer with channels into blocks: with stride s and m outputs on a ring "
-        "of s m samples, frequency f of an input channel goes to frequency f mod m of the output channels, by the "
-        "matrix of the kernels' Fourier transforms at f. With stride 1 there is one C_out x C_in block per frequency.",
-        r"Let $\omega = e^{2 \pi \mathrm{i}/(s m)}$ and $v_f(j) = \omega^{f j}$ on the ring of $s m$ samples, $u_f(i) "
-        r"= \omega^{s f i}$ on its $m$ outputs, which depends on $f \bmod m$ only. A circular layer with stride $s$ "
-        r"maps $v_f$ in channel $c$ to $\sum_o \Lambda_f[o, c]\, u_f$ in the channels $o$, where $\Lambda_f[o, c] = "
-        r"\sum_t w_{o c t}\, \omega^{f (t d - p)}$. Sorted by frequency its matrix has $m$ blocks $C_{\mathrm{out}} "
-        r"\times s C_{\mathrm{in}}$, side by side the $\Lambda_f$ of the $s$ frequencies $f \equiv g \pmod m$.",
-        "m >= 1 outputs, s >= 1, a ring of s m samples; one kernel for all outputs; any channels, kernel length, "
-        "dilation and offset.",
-        r"Output $i$ of channel $o$ is $\sum_t w_{o c t}\, \omega^{f r(i, t)}$. By the first lemma $r(i, t)$ and $s i "
-        r"+ t d - p$ differ by a multiple of $s m$, which by the identity does not change the power: the sum is "
-        r"$\omega^{s f i} \Lambda_f[o, c]$. By the second lemma and the identity $u_f = u_{f + m q}$. The third says "
-        r"that the pairs of frequency and channel are numbered without repetition when they are sorted by frequency. "
-        r"On more axes vectors are products.",
-        (_ring_period_lemma, _alias_lemma, _frequency_lemma),
-        _check_fourier_blocks,
-        (_ROOTS,),
-    ),
-    Theorem(
-        "cosine-eigenvectors",
-        "The DCT-II vectors are eigenvectors of every convolution of one channel with the symmetric boundary and a "
-        "symmetric kernel, with as many outputs as samples. With channels, each frequency has a block.",
-        r"With the symmetric boundary, one channel, stride 1, $n$ outputs and a symmetric kernel $w_t = w_{k-1-t}$ "
-        r"centred by $2 p = d (k - 1)$, the vectors $v_f(j) = \cos\bigl(\pi f (2j + 1)/(2n)\bigr)$ of the DCT-II are "
-        r"eigenvectors, for $\lambda_f = \sum_t w_t \cos\bigl(\pi f (t d - p)/n\bigr)$.",
-        "n >= 1 samples and outputs, stride 1, one kernel for all outputs, symmetric and centred, 2 p = d (k - 1), on"
-        " each axis; on more axes vectors and eigenvalues are made of products of the cosines.",
-        r"With $x$ for the position, the first lemma says that $2 r + 1$ is $2x + 1$ or its opposite up to a multiple "
-        r"of $4n$; by the first two identities $v_f$ is the same at both. By the second lemma the taps $t$ and $k - 1 "
-        r"- t$ are at positions $i + y$ and $i - y$, $y = t d - p$, and have one weight; by the third identity their "
-        r"sum is $2 w_t\, v_f(i) \cos(\pi f y/n)$.",
-        (_fold_lemma, _pair_lemma),
-        _check_cosine_eigenvectors,
-        _COSINES,
-    ),
-    Theorem(
-        "sine-eigenvectors",
-        "The DST-II vectors are eigenvectors of every convolution of one channel with the antisymmetric boundary and a "
-        "symmetric kernel, with as many outputs as samples. With channels, each frequency has a block.",
-        r"With the antisymmetric boundary, one channel, stride 1, $n$ outputs and a symmetric kernel $w_t = "
-        r"w_{k-1-t}$ centred by $2 p = d (k - 1)$, the vectors $v_f(j) = \sin\bigl(\pi f (2j + 1)/(2n)\bigr)$, $f = "
-        r"1, \ldots, n$, of the DST-II are eigenvectors, for $\lambda_f = \sum_t w_t \cos\bigl(\pi f (t d - "
-        r"p)/n\bigr)$.",
-        "n >= 1 samples and outputs, stride 1, one kernel for all outputs, symmetric and centred, 2 p = d (k - 1), on"
-        " each axis; on more axes vectors and eigenvalues are made of products of the sines.",
-        r"With $x$ for the position, $j$ for the sample and $c$ for its sign, the first lemma says that $2 j + 1$ is "
-        r"$c\, (2x + 1)$ up to a multiple of $4n$; by the first two identities $c\, v_f(j)$ is the sine at $x$. By "
-        r"the second lemma the taps $t$ and $k - 1 - t$ are at positions $i + y$ and $i - y$, $y = t d - p$, and have "
-        r"one weight; by the third identity their sum is $2 w_t\, v_f(i) \cos(\pi f y/n)$.",
-        (_sine_fold_lemma, _pair_lemma),
-        _check_sine_eigenvectors,
-        _SINES,
-    ),
-    Theorem(
-        "antireflective-eigenvectors",
-        "Constants, a ramp and the sines that vanish at both end samples are eigenvectors of every convolution of one "
-        "channel with the antireflective boundary and a symmetric kernel, with as many outputs as samples. They are n "
-        "independent vectors, but not orthogonal ones.",
-        r"With the antireflective boundary, one channel, stride 1, $n$ outputs and a symmetric kernel $w_t = "
-        r"w_{k-1-t}$ centred by $2 p = d (k - 1)$, the vectors $1$ and $j$ are eigenvectors for $\sum_t w_t$, and "
-        r"$v_f(j) = \sin\bigl(\pi f j/(n - 1)\bigr)$, $f = 1, \ldots, n - 2$, for $\lambda_f = \sum_t w_t "
-        r"\cos\bigl(\pi f (t d - p)/(n - 1)\bigr)$.",
-        "n >= 2 samples and outputs on one axis, stride 1, one kernel for all outputs, symmetric and centred, 2 p = d "
-        "(k - 1).",
-        r"Constants and ramps are continued as they are, by the first two lemmas; the kernel multiplies them by "
-        r"$\sum_t w_t$, as its taps come in pairs at $i + y$ and $i - y$ by the last lemma. With $x$ for the "
-        r"position, $j$ for the first sample and $c$ for its sign, the third lemma says that $j$ is $c\, x$ up to a "
-        r"multiple of $2(n - 1)$, and that the other terms read the end samples, where the sines are zero: what is "
-        r"read at $x$ is the sine at $x$. The identities are those of the sines.",
-        (constants_lemma, ramp_lemma, _inner_fold_lemma, _pair_lemma),
-        _check_antireflective_eigenvectors,
-        _SINES,
-    ),
-)

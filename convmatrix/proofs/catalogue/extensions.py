@@ -14,7 +14,7 @@ from convmatrix.boundary import NOTHING, PLAIN, Axis, Boundary, read_sample
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.borders import FOLDED
 from convmatrix.proofs.catalogue.symbol_matrices import Checks, with_weights
-from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Numbers, Theorem, lemma
+from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Numbers, checked_theorem, lemma
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -263,7 +263,20 @@ def _padded_layers() -> Iterator[ConvGeometry]:
     yield ConvGeometry((2, 3), (2, 2), padding=1, boundary=("symmetric", "replicate"), dilation=(1, 2), sharing=(1, 2))
 
 
-def _check_padding_factorisation() -> Checks:
+@checked_theorem(
+    "padding-factorisation",
+    "A padded layer is the valid layer after its input has been extended by a plain boundary: A = V E, where E is "
+    "a fixed 0/1 matrix.",
+    r"Let $E$ be the matrix that extends $n$ samples by $p_l$ at the low and $p_h$ at the high end: row $y$ of "
+    r"$E$ reads $r(y - p_l)$, and is zero where that is nothing. For every plain boundary, stride, dilation and "
+    r"kernel, $A = V E$ with $V$ the matrix of the same layer on $n + p_l + p_h$ samples without padding.",
+    "n >= 1, s >= 1, d >= 1; paddings such that the window of each output ends inside the extended input.",
+    r"By the first lemma, tap $t$ of output $i$ of the valid layer reads the place $i s + t d$ of the extended "
+    r"input; by the second there are as many outputs. By the others, one for each boundary, what $E$ reads there "
+    r"is what the padded layer reads. On more axes $E$ is the product of the extensions of the axes.",
+    (_window_lemma, _extended_outputs_lemma, *map(_extended_lemma, PLAIN)),
+)
+def _padding_factorisation_theorem() -> Checks:
     for layer in _padded_layers():
         axes = zip(layer.input_shape, layer.padding, layer.boundary, strict=True)
         extension = _product(layer.in_channels, (_extension(n, *padding, boundary) for n, padding, boundary in axes))
@@ -271,7 +284,21 @@ def _check_padding_factorisation() -> Checks:
         yield f"{layer!r}: the valid layer after the extension", same
 
 
-def _check_boundary_adjoint() -> Checks:
+@checked_theorem(
+    "boundary-adjoint",
+    "The adjoint of a padded layer is the adjoint of the valid one, whose result at each place of the extended input "
+    "is then added to the sample that is read there; the places of a sample are listed for each plain boundary.",
+    r"$A^T = E^T V^T$, where $V$ is the layer without padding and $E$ the extension. Row $j$ of $E^T$ has a 1 at "
+    r"each position $x$ with, for the boundary \texttt{zero}: $x = j$; \texttt{circular}: $x \equiv j \pmod n$; "
+    r"\texttt{reflect}: $x \equiv \pm j \pmod{2n - 2}$; \texttt{symmetric}: $x \equiv j$ or $x \equiv -1 - j "
+    r"\pmod{2n}$; \texttt{replicate}: $x = j$, or $x < 0$ for $j = 0$, or $x \ge n$ for $j = n - 1$.",
+    "n >= 1, 0 <= j < n; x any position; for reflect on one sample every position.",
+    r"$A = V E$ is theorem \texttt{padding-factorisation}, and $(V E)^T = E^T V^T$. $E$ has a 1 at $(x, j)$ just "
+    r"where position $x$ reads sample $j$: the lemmas, one for each boundary, list these positions. $V^T$ is the "
+    r"full convolution with the flipped kernel, by theorem \texttt{adjoint}.",
+    tuple(map(_places_lemma, _AT)),
+)
+def _boundary_adjoint_theorem() -> Checks:
     for layer in _padded_layers():
         gathers = []
         for n, (low, high), boundary in zip(layer.input_shape, layer.padding, layer.boundary, strict=True):
@@ -282,7 +309,34 @@ def _check_boundary_adjoint() -> Checks:
         yield f"{layer!r}: the transpose gathers the extension", same
 
 
-def _check_tiles() -> Checks:
+@checked_theorem(
+    "tiles",
+    "A tile of q outputs is computed from a window of (q - 1) s + d (k - 1) + 1 samples, by the valid layer, and "
+    "equals those rows of the whole; neighbouring windows share a halo of d (k - 1) + 1 - s samples. Beyond the "
+    "input the window is extended by the boundary, a plain one.",
+    r"The outputs $f, \dots, f + q - 1$ of a layer are those of the valid layer on its window: the $(q - 1) s + d "
+    r"(k - 1) + 1$ samples from position $f s - p$ on, extended by the boundary where they lie beyond the input. "
+    r"The windows of neighbouring tiles share $d (k - 1) + 1 - s$ positions. With the zero boundary a window that "
+    r"is cut off at the ends of the input serves as well, with the rest as padding; a tile at an end may use the "
+    r"boundaries reflect, symmetric and replicate there itself. In a tiled layer $f$ is to be a multiple of the "
+    r"number of kernels.",
+    "n >= 1, s >= 1, d >= 1; the first output is a multiple of the number of kernels. For a tile that reads "
+    "beyond an end of its own window of w samples, 1 <= w <= n: at most w - 1 samples for reflect, w for "
+    "symmetric, any number for zero and replicate.",
+    r"The extended window holds at each place what the boundary reads at its position; by the first lemma output "
+    r"$i$ of the tile reads the place with the position of output $f + i$ of the whole, so it reads the same "
+    r"sample. The second says the same for a window of any samples that holds those inside the input, with the "
+    r"zero boundary. The lemmas on ends compare what a position reads on the window and on the input. The last "
+    r"lemmas give the sizes of window and halo, and the kernels of a tiled layer.",
+    (
+        _window_tile_lemma,
+        _zero_tile_lemma,
+        *(_end_tile_lemma(boundary, high) for boundary in FOLDED for high in (False, True)),
+        _halo_lemma,
+        _tile_weight_lemma,
+    ),
+)
+def _tiles_theorem() -> Checks:
     for layer in (
         *(ConvGeometry(7, 3, padding=2, boundary=boundary) for boundary in PLAIN),
         ConvGeometry(9, 3, stride=2, dilation=2, padding=[(3, 1)]),
@@ -311,7 +365,17 @@ def _check_tiles() -> Checks:
         yield f"{boundary}, p = {p}: tiles at either end", same
 
 
-def _check_short_axes() -> Checks:
+@checked_theorem(
+    "short-axes",
+    "On one sample the boundaries circular, reflect, symmetric and replicate read that sample at every position; "
+    "on two samples reflect is circular.",
+    r"For $n = 1$ every position reads sample 0 with each of these; so a layer multiplies the sample by "
+    r"the sum of its weights. For $n = 2$ the boundaries reflect and circular read the same, $x \bmod 2$.",
+    "n = 1 or n = 2; any position.",
+    r"The lemmas say what is read. Layers that read the same at every tap have the same matrix.",
+    (*(_one_sample_lemma(boundary) for boundary in PLAIN[1:]), _two_samples_lemma),
+)
+def _short_axes_theorem() -> Checks:
     for k, p in itertools.product((1, 2, 4), (0, 1, 5)):
         A = symbolic.matrix(ConvGeometry(1, k, padding=[(p, k - 1)], boundary="reflect"))
         everything = sum(symbolic.weights(k), sympy.Integer(0))
@@ -329,76 +393,3 @@ def _check_short_axes() -> Checks:
         one_row = with_weights(symbolic.matrix(row), sums)
         rows = sympy.Matrix.vstack(*[one_row] * layer.output_shape[0])
         yield f"{boundary}: one sample on the first of two axes", symbolic.matrix(layer) == rows
-
-
-THEOREMS = (
-    Theorem(
-        "padding-factorisation",
-        "A padded layer is the valid layer after its input has been extended by a plain boundary: A = V E, where E is "
-        "a fixed 0/1 matrix.",
-        r"Let $E$ be the matrix that extends $n$ samples by $p_l$ at the low and $p_h$ at the high end: row $y$ of "
-        r"$E$ reads $r(y - p_l)$, and is zero where that is nothing. For every plain boundary, stride, dilation and "
-        r"kernel, $A = V E$ with $V$ the matrix of the same layer on $n + p_l + p_h$ samples without padding.",
-        "n >= 1, s >= 1, d >= 1; paddings such that the window of each output ends inside the extended input.",
-        r"By the first lemma, tap $t$ of output $i$ of the valid layer reads the place $i s + t d$ of the extended "
-        r"input; by the second there are as many outputs. By the others, one for each boundary, what $E$ reads there "
-        r"is what the padded layer reads. On more axes $E$ is the product of the extensions of the axes.",
-        (_window_lemma, _extended_outputs_lemma, *map(_extended_lemma, PLAIN)),
-        _check_padding_factorisation,
-    ),
-    Theorem(
-        "boundary-adjoint",
-        "The adjoint of a padded layer is the adjoint of the valid one, whose result at each place of the extended "
-        "input is then added to the sample that is read there; the places of a sample are listed for each plain "
-        "boundary.",
-        r"$A^T = E^T V^T$, where $V$ is the layer without padding and $E$ the extension. Row $j$ of $E^T$ has a 1 at "
-        r"each position $x$ with, for the boundary \texttt{zero}: $x = j$; \texttt{circular}: $x \equiv j \pmod n$; "
-        r"\texttt{reflect}: $x \equiv \pm j \pmod{2n - 2}$; \texttt{symmetric}: $x \equiv j$ or $x \equiv -1 - j "
-        r"\pmod{2n}$; \texttt{replicate}: $x = j$, or $x < 0$ for $j = 0$, or $x \ge n$ for $j = n - 1$.",
-        "n >= 1, 0 <= j < n; x any position; for reflect on one sample every position.",
-        r"$A = V E$ is theorem \texttt{padding-factorisation}, and $(V E)^T = E^T V^T$. $E$ has a 1 at $(x, j)$ just "
-        r"where position $x$ reads sample $j$: the lemmas, one for each boundary, list these positions. $V^T$ is the "
-        r"full convolution with the flipped kernel, by theorem \texttt{adjoint}.",
-        tuple(map(_places_lemma, _AT)),
-        _check_boundary_adjoint,
-    ),
-    Theorem(
-        "tiles",
-        "A tile of q outputs is computed from a window of (q - 1) s + d (k - 1) + 1 samples, by the valid layer, and "
-        "equals those rows of the whole; neighbouring windows share a halo of d (k - 1) + 1 - s samples. Beyond the "
-        "input the window is extended by the boundary, a plain one.",
-        r"The outputs $f, \dots, f + q - 1$ of a layer are those of the valid layer on its window: the $(q - 1) s + d "
-        r"(k - 1) + 1$ samples from position $f s - p$ on, extended by the boundary where they lie beyond the input. "
-        r"The windows of neighbouring tiles share $d (k - 1) + 1 - s$ positions. With the zero boundary a window that "
-        r"is cut off at the ends of the input serves as well, with the rest as padding; a tile at an end may use the "
-        r"boundaries reflect, symmetric and replicate there itself. In a tiled layer $f$ is to be a multiple of the "
-        r"number of kernels.",
-        "n >= 1, s >= 1, d >= 1; the first output is a multiple of the number of kernels. For a tile that reads "
-        "beyond an end of its own window of w samples, 1 <= w <= n: at most w - 1 samples for reflect, w for "
-        "symmetric, any number for zero and replicate.",
-        r"The extended window holds at each place what the boundary reads at its position; by the first lemma output "
-        r"$i$ of the tile reads the place with the position of output $f + i$ of the whole, so it reads the same "
-        r"sample. The second says the same for a window of any samples that holds those inside the input, with the "
-        r"zero boundary. The lemmas on ends compare what a position reads on the window and on the input. The last "
-        r"lemmas give the sizes of window and halo, and the kernels of a tiled layer.",
-        (
-            _window_tile_lemma,
-            _zero_tile_lemma,
-            *(_end_tile_lemma(boundary, high) for boundary in FOLDED for high in (False, True)),
-            _halo_lemma,
-            _tile_weight_lemma,
-        ),
-        _check_tiles,
-    ),
-    Theorem(
-        "short-axes",
-        "On one sample the boundaries circular, reflect, symmetric and replicate read that sample at every position; "
-        "on two samples reflect is circular.",
-        r"For $n = 1$ every position reads sample 0 with each of these; so a layer multiplies the sample by "
-        r"the sum of its weights. For $n = 2$ the boundaries reflect and circular read the same, $x \bmod 2$.",
-        "n = 1 or n = 2; any position.",
-        r"The lemmas say what is read. Layers that read the same at every tap have the same matrix.",
-        (*(_one_sample_lemma(boundary) for boundary in PLAIN[1:]), _two_samples_lemma),
-        _check_short_axes,
-    ),
-)

@@ -16,7 +16,7 @@ from convmatrix import symbolic
 from convmatrix.boundary import Axis
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.symbol_matrices import matrix_by_loop
-from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Theorem, lemma
+from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, checked_theorem, lemma
 from convmatrix.proofs.symbols import run_without_branches
 
 if TYPE_CHECKING:
@@ -331,7 +331,22 @@ def _transposed_refused_lemma(a: Algebra) -> Condition:
 # --- on explicit matrices of symbols ---
 
 
-def _check_output_sizes() -> Checks:
+@checked_theorem(
+    "output-sizes",
+    "The output sizes of convolution and transposed convolution invert each other: each input size belongs to one "
+    "output padding from 0 to s - 1.",
+    r"A convolution of $n$ samples has $m = \lfloor (n + p_l + p_h - d(k-1) - 1)/s \rfloor + 1$ outputs: as many "
+    r"as there are windows that end inside the padded input. The transposed layer with output padding $o$, $0 \le "
+    r"o < s$, maps $m$ to a size that the convolution maps to $m$; each such size is that of exactly one $o$, "
+    r"namely $(n + p_l + p_h - d(k-1) - 1) \bmod s$.",
+    "n >= 1, m >= 1, s >= 1, d >= 1, k >= 1, any paddings, negative ones included, of layers that the code that "
+    "computes sizes accepts: a window fits, and padded sizes are below 2**62.",
+    r"The lemmas run the very functions that compute the sizes of layers. Their branches that raise an error are "
+    r"assumed not to be taken by the first function that is run, and shown not to be taken by the second. Two output "
+    r"paddings with one size are equal, since both are $e \bmod s$ for $e = n + p_l + p_h - d(k-1) - 1$.",
+    (_windows_lemma, _there_and_back_lemma, _back_and_there_lemma),
+)
+def _output_sizes_theorem() -> Checks:
     for n, k, s, d, p in itertools.product((5, 8), (1, 3), (1, 2, 3), (1, 2), (0, 1)):
         layer = ConvGeometry(n, k, stride=s, dilation=d, padding=p)
         extra = (n + 2 * p - d * (k - 1) - 1) % s
@@ -342,7 +357,32 @@ def _check_output_sizes() -> Checks:
         yield f"n = {n}, k = {k}, s = {s}, d = {d}, p = {p}", back.output_shape == layer.input_shape and same
 
 
-def _check_odd_padding() -> Checks:
+@checked_theorem(
+    "odd-padding",
+    'The padding "same" gives ceil(n / s) outputs with the least padding, the odd sample at the high end, and '
+    '"same_lower" the same with the odd sample at the low end; "full" gives one output for each window that meets '
+    'the input, "valid" one for each window inside.',
+    r"Let the kernel span $\ell = d (k - 1) + 1$ samples. With \texttt{same} a convolution has $m = \lceil n/s "
+    r"\rceil$ outputs and the padding $p_l + p_h = \max((m - 1) s + \ell - n, 0)$, $p_l \le p_h \le p_l + 1$; "
+    r"\texttt{same\_lower} exchanges $p_l$ and $p_h$. With \texttt{full}, $p_l = p_h = \ell - 1$, the first "
+    r"window ends at the first sample and the last begins inside. With \texttt{valid} nothing is padded. A layer "
+    r"is refused exactly if it has no window.",
+    'n >= 1, s >= 1, k >= 1, d >= 1; for valid n >= d (k - 1) + 1. The lemmas on "same" hold for every span >= 1.',
+    r"The lemmas run the functions that compute the padding of layers. The first two say that $s (m - 1) < n \le s "
+    r"m$. By the next the last window ends where the padding does, or there is none: less padding would lose it. "
+    r"The fourth places the odd sample. The others are about full and valid padding, and about the layers that "
+    r"are refused: those with $\ell > n + p_l + p_h$, where the number of outputs would be below 1.",
+    (
+        *map(_same_lemma, ("same", "same_lower")),
+        _least_lemma,
+        _odd_lemma,
+        _full_lemma,
+        _valid_lemma,
+        _refused_lemma,
+        _largest_lemma,
+    ),
+)
+def _odd_padding_theorem() -> Checks:
     for n, k, s, d in (*itertools.product((5, 6), (1, 2, 3, 4), (1, 2, 3), (1,)), (7, 3, 2, 3), (4, 2, 3, 2)):
         span, m = d * (k - 1) + 1, len(range(0, n, s))
         total = max((m - 1) * s + span - n, 0)
@@ -363,7 +403,32 @@ def _check_odd_padding() -> Checks:
     yield "two axes, two words", known and symbolic.matrix(layer) == matrix_by_loop(layer)
 
 
-def _check_transposed_sizes() -> Checks:
+@checked_theorem(
+    "transposed-sizes",
+    "A transposed layer crops its low padding at the low end and its high padding at the high end, where the "
+    'output padding is added; "same" gives m s outputs, by cropping or by adding; a layer without outputs is '
+    "refused.",
+    r"The transposed layer with $m$ inputs, stride $s$ and span $\ell = d (k - 1) + 1$ writes to positions $-p_l, "
+    r"\dots, (m - 1) s + \ell - 1 - p_l$, of which those from $0$ to $n - 1$, $n = (m - 1) s + \ell - p_l - p_h + "
+    r"o$, are its outputs; the last $o - p_h$, if positive, are zero. With \texttt{same} $n = m s$: $p_l + p_h = "
+    r"\ell + o - s$ samples are cropped, the odd one at the high end (\texttt{same\_lower}: at the low end), or $s "
+    r"- \ell$ is the output padding if this is negative. It is refused exactly if $n < 1$.",
+    'm >= 1, s >= 1, k >= 1, d >= 1, output padding o >= 0 for "same"; any paddings otherwise.',
+    r"The lemmas run the functions that compute the sizes of layers: number of outputs, total, odd sample, the "
+    r"other words, and the condition on which a layer is refused. Those on ends and range are about the positions "
+    r"to which input $i$ writes at tap $t$, which are what output $i$ of the underlying convolution reads.",
+    (
+        *map(_transposed_same_lemma, ("same", "same_lower")),
+        _transposed_total_lemma,
+        _transposed_odd_lemma,
+        _transposed_words_lemma,
+        _transposed_ends_lemma,
+        _beyond_lemma,
+        _transposed_refused_lemma,
+        _transposed_largest_lemma,
+    ),
+)
+def _transposed_sizes_theorem() -> Checks:
     for m, k, s, d, extra in (
         *itertools.product((1, 3), (1, 2, 3, 4), (1, 2, 3), (1,), (0, 1)),
         (2, 2, 3, 3, 1),
@@ -390,76 +455,3 @@ def _check_transposed_sizes() -> Checks:
         except ValueError:
             size = 0
         yield f"m = {m}, k = {k}, s = {s}, padding ({low}, {high})", size == max(outputs, 0)
-
-
-THEOREMS = (
-    Theorem(
-        "output-sizes",
-        "The output sizes of convolution and transposed convolution invert each other: each input size belongs to one "
-        "output padding from 0 to s - 1.",
-        r"A convolution of $n$ samples has $m = \lfloor (n + p_l + p_h - d(k-1) - 1)/s \rfloor + 1$ outputs: as many "
-        r"as there are windows that end inside the padded input. The transposed layer with output padding $o$, $0 \le "
-        r"o < s$, maps $m$ to a size that the convolution maps to $m$; each such size is that of exactly one $o$, "
-        r"namely $(n + p_l + p_h - d(k-1) - 1) \bmod s$.",
-        "n >= 1, m >= 1, s >= 1, d >= 1, k >= 1, any paddings, negative ones included, of layers that the code that "
-        "computes sizes accepts: a window fits, and padded sizes are below 2**62.",
-        r"The lemmas run the very functions that compute the sizes of layers. Their branches that raise an error are "
-        r"assumed not to be taken by the first function that is run, and shown not to be taken by the second. Two "
-        r"output paddings with one size are equal, since both are "
-        r"$e \bmod s$ for $e = n + p_l + p_h - d(k-1) - 1$.",
-        (_windows_lemma, _there_and_back_lemma, _back_and_there_lemma),
-        _check_output_sizes,
-    ),
-    Theorem(
-        "odd-padding",
-        'The padding "same" gives ceil(n / s) outputs with the least padding, the odd sample at the high end, and '
-        '"same_lower" the same with the odd sample at the low end; "full" gives one output for each window that meets '
-        'the input, "valid" one for each window inside.',
-        r"Let the kernel span $\ell = d (k - 1) + 1$ samples. With \texttt{same} a convolution has $m = \lceil n/s "
-        r"\rceil$ outputs and the padding $p_l + p_h = \max((m - 1) s + \ell - n, 0)$, $p_l \le p_h \le p_l + 1$; "
-        r"\texttt{same\_lower} exchanges $p_l$ and $p_h$. With \texttt{full}, $p_l = p_h = \ell - 1$, the first "
-        r"window ends at the first sample and the last begins inside. With \texttt{valid} nothing is padded. A layer "
-        r"is refused exactly if it has no window.",
-        'n >= 1, s >= 1, k >= 1, d >= 1; for valid n >= d (k - 1) + 1. The lemmas on "same" hold for every span >= 1.',
-        r"The lemmas run the functions that compute the padding of layers. The first two say that $s (m - 1) < n \le s "
-        r"m$. By the next the last window ends where the padding does, or there is none: less padding would lose it. "
-        r"The fourth places the odd sample. The others are about full and valid padding, and about the layers that "
-        r"are refused: those with $\ell > n + p_l + p_h$, where the number of outputs would be below 1.",
-        (
-            *map(_same_lemma, ("same", "same_lower")),
-            _least_lemma,
-            _odd_lemma,
-            _full_lemma,
-            _valid_lemma,
-            _refused_lemma,
-            _largest_lemma,
-        ),
-        _check_odd_padding,
-    ),
-    Theorem(
-        "transposed-sizes",
-        "A transposed layer crops its low padding at the low end and its high padding at the high end, where the "
-        'output padding is added; "same" gives m s outputs, by cropping or by adding; a layer without outputs is '
-        "refused.",
-        r"The transposed layer with $m$ inputs, stride $s$ and span $\ell = d (k - 1) + 1$ writes to positions $-p_l, "
-        r"\dots, (m - 1) s + \ell - 1 - p_l$, of which those from $0$ to $n - 1$, $n = (m - 1) s + \ell - p_l - p_h + "
-        r"o$, are its outputs; the last $o - p_h$, if positive, are zero. With \texttt{same} $n = m s$: $p_l + p_h = "
-        r"\ell + o - s$ samples are cropped, the odd one at the high end (\texttt{same\_lower}: at the low end), or $s "
-        r"- \ell$ is the output padding if this is negative. It is refused exactly if $n < 1$.",
-        'm >= 1, s >= 1, k >= 1, d >= 1, output padding o >= 0 for "same"; any paddings otherwise.',
-        r"The lemmas run the functions that compute the sizes of layers: number of outputs, total, odd sample, the "
-        r"other words, and the condition on which a layer is refused. Those on ends and range are about the positions "
-        r"to which input $i$ writes at tap $t$, which are what output $i$ of the underlying convolution reads.",
-        (
-            *map(_transposed_same_lemma, ("same", "same_lower")),
-            _transposed_total_lemma,
-            _transposed_odd_lemma,
-            _transposed_words_lemma,
-            _transposed_ends_lemma,
-            _beyond_lemma,
-            _transposed_refused_lemma,
-            _transposed_largest_lemma,
-        ),
-        _check_transposed_sizes,
-    ),
-)

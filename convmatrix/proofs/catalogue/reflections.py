@@ -12,7 +12,7 @@ from convmatrix.equivariance import actions
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.eigenvectors import period_lemma
 from convmatrix.proofs.catalogue.symbol_matrices import Checks, permuted, ring, with_weights
-from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, Theorem, lemma
+from convmatrix.proofs.statements import Algebra, Condition, Integer, Lemma, checked_theorem, lemma
 
 
 def _mirror_lemma(boundary: Boundary) -> Lemma:
@@ -195,7 +195,24 @@ def _grid_lemma(a: Algebra) -> Condition:
 # --- on explicit matrices of symbols ---
 
 
-def _check_reflection_symmetry() -> Checks:
+@checked_theorem(
+    "reflection-symmetry",
+    "A centred layer commutes with the reflection of an axis, or a quarter turn, if and only if its kernel does; "
+    "for every plain boundary.",
+    r"Let the windows lie symmetrically, $(m - 1) s + d (k - 1) = n - 1 + 2p$. With every plain boundary, $R A(w) "
+    r"R = A(\bar w)$ for the reflection $R$ of an axis, where $\bar w$ is the reflected kernel; and on a square "
+    r"with equal axes $Q A(w) Q^{-1} = A(\bar w)$ for the quarter turn $Q$ and the turned kernel. So a kernel "
+    r"with the symmetry gives an equivariant layer. Conversely the layer has the symmetry only if the kernel "
+    r"does, where some output reads all its taps inside the input.",
+    "n >= 1; (m - 1) s + d (k - 1) = n - 1 + 2 p on the axes that are turned; a quarter turn is one of the first two "
+    "axes, which are equal; one kernel, not tiles; for the converse, d >= 1 and some window lies inside the input.",
+    r"The first lemma reflects positions, the next five what is read there, one for each boundary: so tap $t$ of "
+    r"output $i$ reads $j$ just where tap $k-1-t$ of output $m-1-i$ reads $n-1-j$. A quarter turn exchanges two "
+    r"equal axes and reflects one of them. Conversely, $A(w) = A(\bar w)$ gives $w = \bar w$: in a row whose "
+    r"window lies inside, each tap reads the sample at its position, and no two taps the same, by the last lemmas.",
+    (_mirror_position_lemma, *map(_mirror_lemma, PLAIN), *map(_inside_lemma, PLAIN), _distinct_lemma),
+)
+def _reflection_symmetry_theorem() -> Checks:
     for boundary, n, k in itertools.product(("zero", "circular", "reflect", "symmetric", "replicate"), (3, 4), (3, 5)):
         A = symbolic.matrix(ConvGeometry(n, k, padding="same", boundary=boundary))
         flip = actions.reflection(n, 0)
@@ -209,7 +226,21 @@ def _check_reflection_symmetry() -> Checks:
     yield "and not the kernel itself", permuted(A, turn, turn) != A
 
 
-def _check_signed_reflection() -> Checks:
+@checked_theorem(
+    "signed-reflection",
+    "A centred layer commutes with the reflection of an axis whose boundary is antireflective or antisymmetric if "
+    "its kernel does.",
+    r"Let the windows lie symmetrically, $(m - 1) s + d (k - 1) = n - 1 + 2p$, on an axis with the antireflective "
+    r"or the antisymmetric boundary. Then $R A(w) R = A(\bar w)$ for the reflection $R$ of the axis, where $\bar "
+    r"w$ is the reflected kernel. So a symmetric kernel gives a layer that commutes with the reflection.",
+    "n >= 1; (m - 1) s + d (k - 1) = n - 1 + 2 p on the axes that are reflected; one kernel, not tiles; any number "
+    "of axes, the others with any boundary.",
+    r"The first lemma reflects positions. By the others, one for each boundary, the reflected position reads the "
+    r"reflected samples with the same coefficients; for the antireflective one the two end samples change places. So "
+    r"tap $t$ of output $i$ reads $j$ with the coefficient with which tap $k-1-t$ of output $m-1-i$ reads $n-1-j$.",
+    (_mirror_position_lemma, _mirrored_terms_lemma, _mirrored_sign_lemma),
+)
+def _signed_reflection_theorem() -> Checks:
     for boundary, n, k in itertools.product(SIGNED, (1, 2, 4), (3, 5)):
         layer = ConvGeometry(n, k, padding="same", boundary=boundary)
         A, flip = symbolic.matrix(layer), actions.reflection(n, 0)
@@ -225,7 +256,29 @@ def _check_signed_reflection() -> Checks:
     yield f"{layer!r}: one of two axes", permuted(A, q, p) == with_weights(A, w)
 
 
-def _check_no_scaling() -> Checks:
+@checked_theorem(
+    "no-scaling-or-rotation",
+    "With independent weights, convolution on the unbounded grid commutes with no scaling by an integer factor f "
+    ">= 2, and with no rotation by any angle that maps the grid to itself (with any scaling), unless its one tap "
+    "is at the centre. On a ring the taps that commute are those that the map leaves in place.",
+    r"Let $M$ be multiplication by a factor $f$ on one axis, or by a Gaussian integer $g + h \mathrm{i}$ in the "
+    r"plane: a rotation by the angle of $g + h \mathrm{i}$ with a scaling by its modulus; $1 + \mathrm{i}$ turns "
+    r"by $45^\circ$, $2 + \mathrm{i}$ by $26.6^\circ$, $\mathrm{i}$ by a quarter turn. If $M \ne 1$, a "
+    r"convolution with stride 1 commutes with $M$ on the unbounded grid, for all weights, only if its one tap is "
+    r"at the centre. On rings of $n$ samples each tap has an offset $o$ with $M o \equiv o \pmod n$: for a factor "
+    r"$f$ on one axis $n \mid (f - 1)(t d - p)$. So any other tap is a counterexample.",
+    "n >= 1; stride 1, any dilation d >= 1 of each axis; any integer factor f (f = 1 leaves all in place), on any "
+    "number of axes; any integers g, h, on a ring with the same n on both axes. Angles whose tangent is neither "
+    "rational nor infinite map no grid to a grid, and are not spoken of. The weights are independent: a kernel "
+    "with tied weights can commute, as in reflection-symmetry.",
+    r"For all weights to commute, each tap of each output is to be moved along by itself. By the first lemma a "
+    r"tap reads its position less a multiple of $n$, so that $M$ takes the sample to $M$ times the position less "
+    r"another: say $n c$. The output is moved to $M i$ less $n b$, and reads there its position less $n e$. The "
+    r"next two lemmas exhibit the quotient of $M o - o$ by $n$: it is $c - b - e$. On the unbounded grid there "
+    r"are no multiples: the last two lemmas, where $|M - 1|^2 o = 0$ leaves only the centre.",
+    (period_lemma, _scaling_lemma, _rotation_lemma, _grid_scaling_lemma, _grid_lemma),
+)
+def _no_scaling_theorem() -> Checks:
     """Check it tap by tap, a matrix of that tap alone against the formula."""
     for n, factor, k in ((3, 2, 3), (5, 2, 5), (5, 3, 3), (7, 3, 3), (7, 4, 7), (7, 8, 3)):
         A, w, scaled = ring(n, k), symbolic.weights(k), factor * np.arange(n) % n
@@ -245,65 +298,3 @@ def _check_no_scaling() -> Checks:
             found.append(permuted(only, turn, turn) == only)
             expected.append((g * v - h * u - v) % n == 0 and (h * v + g * u - u) % n == 0)
         yield f"{n} x {n}, {g} + {h} i: {sum(expected)} of 9 taps stay in place", found == expected
-
-
-THEOREMS = (
-    Theorem(
-        "reflection-symmetry",
-        "A centred layer commutes with the reflection of an axis, or a quarter turn, if and only if its kernel does; "
-        "for every plain boundary.",
-        r"Let the windows lie symmetrically, $(m - 1) s + d (k - 1) = n - 1 + 2p$. With every plain boundary, $R A(w) "
-        r"R = A(\bar w)$ for the reflection $R$ of an axis, where $\bar w$ is the reflected kernel; and on a square "
-        r"with equal axes $Q A(w) Q^{-1} = A(\bar w)$ for the quarter turn $Q$ and the turned kernel. So a kernel "
-        r"with the symmetry gives an equivariant layer. Conversely the layer has the symmetry only if the kernel "
-        r"does, where some output reads all its taps inside the input.",
-        "n >= 1; (m - 1) s + d (k - 1) = n - 1 + 2 p on the axes that are turned; a quarter turn is one of the first "
-        "two axes, which are equal; one kernel, not tiles; for the converse, d >= 1 and some window lies inside the "
-        "input.",
-        r"The first lemma reflects positions, the next five what is read there, one for each boundary: so tap $t$ of "
-        r"output $i$ reads $j$ just where tap $k-1-t$ of output $m-1-i$ reads $n-1-j$. A quarter turn exchanges two "
-        r"equal axes and reflects one of them. Conversely, $A(w) = A(\bar w)$ gives $w = \bar w$: in a row whose "
-        r"window lies inside, each tap reads the sample at its position, and no two taps the same, by the last lemmas.",
-        (_mirror_position_lemma, *map(_mirror_lemma, PLAIN), *map(_inside_lemma, PLAIN), _distinct_lemma),
-        _check_reflection_symmetry,
-    ),
-    Theorem(
-        "signed-reflection",
-        "A centred layer commutes with the reflection of an axis whose boundary is antireflective or antisymmetric if "
-        "its kernel does.",
-        r"Let the windows lie symmetrically, $(m - 1) s + d (k - 1) = n - 1 + 2p$, on an axis with the antireflective "
-        r"or the antisymmetric boundary. Then $R A(w) R = A(\bar w)$ for the reflection $R$ of the axis, where $\bar "
-        r"w$ is the reflected kernel. So a symmetric kernel gives a layer that commutes with the reflection.",
-        "n >= 1; (m - 1) s + d (k - 1) = n - 1 + 2 p on the axes that are reflected; one kernel, not tiles; any number "
-        "of axes, the others with any boundary.",
-        r"The first lemma reflects positions. By the others, one for each boundary, the reflected position reads the "
-        r"reflected samples with the same coefficients; for the antireflective one the two end samples change places. "
-        r"So tap $t$ of output $i$ reads $j$ with the coefficient with which tap $k-1-t$ of output $m-1-i$ reads "
-        r"$n-1-j$.",
-        (_mirror_position_lemma, _mirrored_terms_lemma, _mirrored_sign_lemma),
-        _check_signed_reflection,
-    ),
-    Theorem(
-        "no-scaling-or-rotation",
-        "With independent weights, convolution on the unbounded grid commutes with no scaling by an integer factor f "
-        ">= 2, and with no rotation by any angle that maps the grid to itself (with any scaling), unless its one tap "
-        "is at the centre. On a ring the taps that commute are those that the map leaves in place.",
-        r"Let $M$ be multiplication by a factor $f$ on one axis, or by a Gaussian integer $g + h \mathrm{i}$ in the "
-        r"plane: a rotation by the angle of $g + h \mathrm{i}$ with a scaling by its modulus; $1 + \mathrm{i}$ turns "
-        r"by $45^\circ$, $2 + \mathrm{i}$ by $26.6^\circ$, $\mathrm{i}$ by a quarter turn. If $M \ne 1$, a "
-        r"convolution with stride 1 commutes with $M$ on the unbounded grid, for all weights, only if its one tap is "
-        r"at the centre. On rings of $n$ samples each tap has an offset $o$ with $M o \equiv o \pmod n$: for a factor "
-        r"$f$ on one axis $n \mid (f - 1)(t d - p)$. So any other tap is a counterexample.",
-        "n >= 1; stride 1, any dilation d >= 1 of each axis; any integer factor f (f = 1 leaves all in place), on any "
-        "number of axes; any integers g, h, on a ring with the same n on both axes. Angles whose tangent is neither "
-        "rational nor infinite map no grid to a grid, and are not spoken of. The weights are independent: a kernel "
-        "with tied weights can commute, as in reflection-symmetry.",
-        r"For all weights to commute, each tap of each output is to be moved along by itself. By the first lemma a "
-        r"tap reads its position less a multiple of $n$, so that $M$ takes the sample to $M$ times the position less "
-        r"another: say $n c$. The output is moved to $M i$ less $n b$, and reads there its position less $n e$. The "
-        r"next two lemmas exhibit the quotient of $M o - o$ by $n$: it is $c - b - e$. On the unbounded grid there "
-        r"are no multiples: the last two lemmas, where $|M - 1|^2 o = 0$ leaves only the centre.",
-        (period_lemma, _scaling_lemma, _rotation_lemma, _grid_scaling_lemma, _grid_lemma),
-        _check_no_scaling,
-    ),
-)

@@ -14,7 +14,7 @@ from convmatrix.equivariance.sized_operations import AddedBias, WindowPooling
 from convmatrix.geometry import ConvGeometry
 from convmatrix.proofs.catalogue.contractions import distinct_lemma, kernel_lemma
 from convmatrix.proofs.catalogue.symbol_matrices import Checks, permuted, ring, ring_geometry, shifted, with_weights
-from convmatrix.proofs.statements import Algebra, Condition, Theorem, lemma
+from convmatrix.proofs.statements import Algebra, Condition, checked_theorem, lemma
 
 _RING = {"n": 5, "k": 3, "d": 2, "p": 1, "i": 4, "t": 2}
 _STRIDED = {"m": 3, "k": 4, "s": 2, "d": 1, "p": 1, "i": 2, "t": 3, "b": 1}
@@ -200,7 +200,21 @@ def _composed_only_lemma(a: Algebra) -> Condition:
 # --- on explicit matrices of symbols ---
 
 
-def _check_circular_shift() -> Checks:
+@checked_theorem(
+    "circular-shift",
+    "Circular convolution with stride 1 and as many outputs as samples commutes with every cyclic shift, for all "
+    "weights and on any number of axes.",
+    r"On a ring of $n$ samples, convolution with stride 1 and $n$ outputs commutes with every cyclic shift, for "
+    r"all weights, channels, dilations and offsets, on any number of axes.",
+    "n >= 1 samples and outputs; kernel length k, dilation d >= 1, offset p and shift c are any integers; k may be "
+    "longer than the ring.",
+    r"The tensor $T$ has an entry at output $i$, sample $j$, tap $t$ just where $j = r(i,t)$, the sample that the "
+    r"one-axis rule reads. So $T$ is unchanged by shifting outputs and samples by $c$ if and only if $r$ moves "
+    r"along, which is the lemma. Layers with more axes are products of axes, and channels are dense blocks that a "
+    r"shift does not touch, so the lemma holds on each axis by itself.",
+    (_shift_lemma,),
+)
+def _circular_shift_theorem() -> Checks:
     for n, k, d in itertools.product((1, 2, 3, 5), (1, 2, 3, 7), (1, 2)):
         A = ring(n, k, dilation=d)
         holds = all(shifted(A, c, c) == A for c in range(n))
@@ -212,14 +226,40 @@ def _check_circular_shift() -> Checks:
         yield f"3 x 4, two channels, shift {amount}", permuted(A, q, q) == A
 
 
-def _check_strided_shift() -> Checks:
+@checked_theorem(
+    "strided-shift",
+    "With stride s on a ring of s m samples, exactly the shifts by multiples of s pass, the output moving by "
+    "shift / s.",
+    r"With stride $s$ on a ring of $s m$ samples a convolution commutes, for all weights, exactly with the shifts "
+    r"by multiples of $s$; the output moves by a fraction $1/s$ of the shift.",
+    "m >= 1 outputs, s >= 1, on any number of axes; any dilation d >= 1 and offset; a kernel of at least one tap "
+    "where other shifts fail.",
+    r"As for circular shifts, now with outputs on a ring of $m$. Conversely, were $T$ unchanged by some shift $b$ "
+    r"of the outputs and a shift $c$ of the samples, then any one tap of any one output satisfies the hypothesis "
+    r"of the second lemma, because by the third no other tap has its weight, and $s$ divides $c$.",
+    (_strided_lemma, _strided_only_lemma, distinct_lemma),
+)
+def _strided_shift_theorem() -> Checks:
     for s, m, k in itertools.product((1, 2, 3), (1, 2, 4), (1, 3, 5)):
         A = ring(s * m, k, stride=s)
         passes = {c for c in range(s * m) if any(shifted(A, b, c) == A for b in range(m))}
         yield f"s = {s}, m = {m}, k = {k}: the shifts {sorted(passes)} pass", passes == set(range(0, s * m, s))
 
 
-def _check_tiled_shift() -> Checks:
+@checked_theorem(
+    "tiled-shift",
+    "Tiled convolution on a ring commutes exactly with the shifts by multiples of the tile, in outputs.",
+    r"A tiled convolution, whose output $i$ uses kernel $i \bmod \tau$, on a ring of $\tau g$ outputs commutes, "
+    r"for all weights, exactly with the shifts of the output by multiples of $\tau$; with stride $s$ of the input "
+    r"by multiples of $\tau s$.",
+    "g >= 1, tile >= 1, any stride s >= 1, dilation d >= 1 and offset, on any number of axes; the number of "
+    "outputs is a multiple of the tile; k >= 1 where other shifts fail.",
+    r"What is read moves along by theorem \texttt{strided-shift}. The weights stay the same if and only if the "
+    r"kernel that output $i + b$ uses is that of output $i$: the lemmas. Different taps have different weights by "
+    r"the last one.",
+    (_strided_lemma, _tiled_lemma, _tiled_only_lemma, kernel_lemma, distinct_lemma),
+)
+def _tiled_shift_theorem() -> Checks:
     for tile, g, k in itertools.product((1, 2, 3), (1, 2), (1, 2)):
         n = tile * g
         A = symbolic.matrix(ConvGeometry(n, k, padding=[(0, k - 1)], boundary="circular", sharing=(tile,)))
@@ -227,7 +267,20 @@ def _check_tiled_shift() -> Checks:
         yield f"tile = {tile}, g = {g}, k = {k}: {sorted(passes)}", passes == set(range(0, n, tile))
 
 
-def _check_elementwise_and_bias() -> Checks:
+@checked_theorem(
+    "elementwise-and-bias",
+    "Elementwise functions and biases shared in a channel commute with every shift; one bias per unit does not.",
+    r"A function applied to each entry commutes with every permutation, and the addition of one bias per channel "
+    r"with every shift of the grid. The addition of one bias per unit commutes with a shift if and only if each "
+    r"bias is that of the shifted unit: for independent biases it does not.",
+    "n >= 1 units per channel, on any number of axes; n >= 2 along the shifted axis where one bias per unit fails.",
+    r"With $f$ elementwise, $f(y)[q(i)] = f(y[q(i)])$ by definition. Adding $b$ commutes with $q$ if and only if "
+    r"$b[q(i)] = b[i]$. A shift keeps the channel, by the first lemma, and so a bias shared in it. Every unit is "
+    r"moved by the shift by one, by the second, where independent biases differ. The third says that a shift is a "
+    r"permutation, undone by its opposite.",
+    (_channel_lemma, _unit_lemma, _entry_lemma),
+)
+def _elementwise_and_bias_theorem() -> Checks:
     for n, channels in itertools.product((2, 3, 5), (1, 3)):
         q, one = actions.shift(n, 1, channels=channels), actions.identity(1)
         shared, single = AddedBias((n,), channels).pattern(), AddedBias((n,), channels, "unit").pattern()
@@ -242,7 +295,24 @@ def _check_elementwise_and_bias() -> Checks:
         yield "elementwise", x.applyfunc(f).extract(moved, [0]) == x.extract(moved, [0]).applyfunc(f)
 
 
-def _check_pooling_shift() -> Checks:
+@checked_theorem(
+    "pooling-shift",
+    "Average and max pooling with stride s on a ring of s m samples commute exactly with the shifts by multiples "
+    "of s; pooling by any function of a window commutes with these.",
+    r"Pooling, by the average or the maximum of windows of $k$ neighbours with stride $s$ on a ring of $s m$ "
+    r"samples, commutes with the shifts by multiples of $s$, and with no others where $k < s m$. Pooling by any "
+    r"function of the values in a window, of any type, commutes with the shifts by multiples of $s$.",
+    "m >= 1, s >= 1, on any number of axes; dilation 1 and 1 <= k < s m where other shifts fail (a window of the "
+    "whole ring sees every shift alike).",
+    r"The first lemma says that the window of output $i + b$ holds what that of $i$ held, shifted by $s b$: then "
+    r"every function of a window moves along. Conversely, average and maximum of two windows agree on all inputs "
+    r"only if the windows hold the same samples: else take the input that is 1 at a sample of the one alone and 0 "
+    r"elsewhere. By the second lemma each sample of a window is read by one tap. By the third, windows that start "
+    r"at different places hold different samples: the one before the start of the one, or its start, tells them "
+    r"apart. By the last, starts agree only for shifts by multiples of $s$.",
+    (_strided_lemma, _members_lemma, _window_lemma, _start_lemma),
+)
+def _pooling_shift_theorem() -> Checks:
     for s, m, k, kind in itertools.product((1, 2, 3), (2, 3), (1, 2, 3), ("average", "max")):
         if k >= s * m:
             continue
@@ -254,102 +324,22 @@ def _check_pooling_shift() -> Checks:
         yield f"{kind}, s = {s}, m = {m}, k = {k}: {sorted(passes)}", passes == set(range(0, s * m, s))
 
 
-def _check_stride_composition() -> Checks:
+@checked_theorem(
+    "stride-composition",
+    "Strides multiply: layers with strides s and z, one after the other on rings, commute exactly with the shifts "
+    "by multiples of s z.",
+    r"Two circular convolutions with strides $s$ and then $z$, on a ring of $s z m$ samples, commute together "
+    r"exactly with the shifts by multiples of $s z$, the output moving by $1/(s z)$ of them.",
+    "m >= 1, s >= 1, z >= 1, on any number of axes; any dilations d >= 1 and offsets; kernels of at least one tap "
+    "where other shifts fail.",
+    r"A shift of the input by $s z c$ moves the output of the first layer by $z c$, by the first lemma, and that "
+    r"of the second by $c$, by the second. Conversely take one tap in each layer: the composition reads a single "
+    r"position, and by the third lemma its shifts are multiples of $s z$.",
+    (_inner_lemma, _strided_lemma, _composed_only_lemma),
+)
+def _stride_composition_theorem() -> Checks:
     for s, z, m in itertools.product((1, 2), (1, 2, 3), (1, 2)):
         A, B = ring(s * z * m, 2, stride=s, offset=0), ring(z * m, 2, "v", stride=z, offset=0)
         product = (B * A).expand()
         passes = {c for c in range(s * z * m) if any(shifted(product, b, c) == product for b in range(m))}
         yield f"s = {s}, z = {z}, m = {m}: {sorted(passes)}", passes == set(range(0, s * z * m, s * z))
-
-
-THEOREMS = (
-    Theorem(
-        "circular-shift",
-        "Circular convolution with stride 1 and as many outputs as samples commutes with every cyclic shift, for all "
-        "weights and on any number of axes.",
-        r"On a ring of $n$ samples, convolution with stride 1 and $n$ outputs commutes with every cyclic shift, for "
-        r"all weights, channels, dilations and offsets, on any number of axes.",
-        "n >= 1 samples and outputs; kernel length k, dilation d >= 1, offset p and shift c are any integers; k may be "
-        "longer than the ring.",
-        r"The tensor $T$ has an entry at output $i$, sample $j$, tap $t$ just where $j = r(i,t)$, the sample that the "
-        r"one-axis rule reads. So $T$ is unchanged by shifting outputs and samples by $c$ if and only if $r$ moves "
-        r"along, which is the lemma. Layers with more axes are products of axes, and channels are dense blocks that a "
-        r"shift does not touch, so the lemma holds on each axis by itself.",
-        (_shift_lemma,),
-        _check_circular_shift,
-    ),
-    Theorem(
-        "strided-shift",
-        "With stride s on a ring of s m samples, exactly the shifts by multiples of s pass, the output moving by "
-        "shift / s.",
-        r"With stride $s$ on a ring of $s m$ samples a convolution commutes, for all weights, exactly with the shifts "
-        r"by multiples of $s$; the output moves by a fraction $1/s$ of the shift.",
-        "m >= 1 outputs, s >= 1, on any number of axes; any dilation d >= 1 and offset; a kernel of at least one tap "
-        "where other shifts fail.",
-        r"As for circular shifts, now with outputs on a ring of $m$. Conversely, were $T$ unchanged by some shift $b$ "
-        r"of the outputs and a shift $c$ of the samples, then any one tap of any one output satisfies the hypothesis "
-        r"of the second lemma, because by the third no other tap has its weight, and $s$ divides $c$.",
-        (_strided_lemma, _strided_only_lemma, distinct_lemma),
-        _check_strided_shift,
-    ),
-    Theorem(
-        "tiled-shift",
-        "Tiled convolution on a ring commutes exactly with the shifts by multiples of the tile, in outputs.",
-        r"A tiled convolution, whose output $i$ uses kernel $i \bmod \tau$, on a ring of $\tau g$ outputs commutes, "
-        r"for all weights, exactly with the shifts of the output by multiples of $\tau$; with stride $s$ of the input "
-        r"by multiples of $\tau s$.",
-        "g >= 1, tile >= 1, any stride s >= 1, dilation d >= 1 and offset, on any number of axes; the number of "
-        "outputs is a multiple of the tile; k >= 1 where other shifts fail.",
-        r"What is read moves along by theorem \texttt{strided-shift}. The weights stay the same if and only if the "
-        r"kernel that output $i + b$ uses is that of output $i$: the lemmas. Different taps have different weights by "
-        r"the last one.",
-        (_strided_lemma, _tiled_lemma, _tiled_only_lemma, kernel_lemma, distinct_lemma),
-        _check_tiled_shift,
-    ),
-    Theorem(
-        "elementwise-and-bias",
-        "Elementwise functions and biases shared in a channel commute with every shift; one bias per unit does not.",
-        r"A function applied to each entry commutes with every permutation, and the addition of one bias per channel "
-        r"with every shift of the grid. The addition of one bias per unit commutes with a shift if and only if each "
-        r"bias is that of the shifted unit: for independent biases it does not.",
-        "n >= 1 units per channel, on any number of axes; n >= 2 along the shifted axis where one bias per unit fails.",
-        r"With $f$ elementwise, $f(y)[q(i)] = f(y[q(i)])$ by definition. Adding $b$ commutes with $q$ if and only if "
-        r"$b[q(i)] = b[i]$. A shift keeps the channel, by the first lemma, and so a bias shared in it. Every unit is "
-        r"moved by the shift by one, by the second, where independent biases differ. The third says that a shift is a "
-        r"permutation, undone by its opposite.",
-        (_channel_lemma, _unit_lemma, _entry_lemma),
-        _check_elementwise_and_bias,
-    ),
-    Theorem(
-        "pooling-shift",
-        "Average and max pooling with stride s on a ring of s m samples commute exactly with the shifts by multiples "
-        "of s; pooling by any function of a window commutes with these.",
-        r"Pooling, by the average or the maximum of windows of $k$ neighbours with stride $s$ on a ring of $s m$ "
-        r"samples, commutes with the shifts by multiples of $s$, and with no others where $k < s m$. Pooling by any "
-        r"function of the values in a window, of any type, commutes with the shifts by multiples of $s$.",
-        "m >= 1, s >= 1, on any number of axes; dilation 1 and 1 <= k < s m where other shifts fail (a window of the "
-        "whole ring sees every shift alike).",
-        r"The first lemma says that the window of output $i + b$ holds what that of $i$ held, shifted by $s b$: then "
-        r"every function of a window moves along. Conversely, average and maximum of two windows agree on all inputs "
-        r"only if the windows hold the same samples: else take the input that is 1 at a sample of the one alone and 0 "
-        r"elsewhere. By the second lemma each sample of a window is read by one tap. By the third, windows that start "
-        r"at different places hold different samples: the one before the start of the one, or its start, tells them "
-        r"apart. By the last, starts agree only for shifts by multiples of $s$.",
-        (_strided_lemma, _members_lemma, _window_lemma, _start_lemma),
-        _check_pooling_shift,
-    ),
-    Theorem(
-        "stride-composition",
-        "Strides multiply: layers with strides s and z, one after the other on rings, commute exactly with the shifts "
-        "by multiples of s z.",
-        r"Two circular convolutions with strides $s$ and then $z$, on a ring of $s z m$ samples, commute together "
-        r"exactly with the shifts by multiples of $s z$, the output moving by $1/(s z)$ of them.",
-        "m >= 1, s >= 1, z >= 1, on any number of axes; any dilations d >= 1 and offsets; kernels of at least one tap "
-        "where other shifts fail.",
-        r"A shift of the input by $s z c$ moves the output of the first layer by $z c$, by the first lemma, and that "
-        r"of the second by $c$, by the second. Conversely take one tap in each layer: the composition reads a single "
-        r"position, and by the third lemma its shifts are multiples of $s z$.",
-        (_inner_lemma, _strided_lemma, _composed_only_lemma),
-        _check_stride_composition,
-    ),
-)
