@@ -160,6 +160,7 @@ READ = {
     "shifted activations": lambda: Written(
         lambda m, x: F.softsign(F.tanhshrink(x)) + F.hardshrink(x) + F.logsigmoid(x)
     ),
+    "random slopes": lambda: Written(lambda m, x: m.slopes(x) + F.rrelu(x, 0.1, 0.2), slopes=nn.RReLU()),
     "lerp": lambda: Written(lambda m, x: torch.lerp(x, 2 * x, 0.3) + torch.addcmul(x, x, x, value=2) + (1 - x)),
     "whole numbers like the batch": lambda: Written(lambda m, x: (x * 7 + 14) / 49),
     "identity": lambda: Written(lambda m, x: x),
@@ -410,6 +411,31 @@ def test_a_module_for_one_sample_is_read_sample_by_sample():
     with torch.no_grad():
         expected = np.concatenate([module(torch.from_numpy(x[i : i + 1])).numpy() for i in range(3)])
     np.testing.assert_allclose(network(x), expected, rtol=1e-12)
+
+
+CHECKED = {
+    "a result that nothing reads": (lambda m, x: F.relu(F.adaptive_max_pool2d(x, 2)) + x.max(1)[0][:, None, :2, :2], 0),
+    "a node that nothing reads": (lambda m, x: (m.unused(x), x * 2)[1], 0),
+    "an opaque node": (lambda m, x: torch.sort(F.relu(x)).values * 2, 2),
+    "no node": (lambda m, x: x, 0),
+}
+
+
+@pytest.mark.parametrize("name", CHECKED)
+def test_check_compares_the_nodes_of_the_network_that_are_known(name):
+    forward, n_unknown = CHECKED[name]
+    parts = {"unused": nn.Conv2d(3, 2, 3)} if "unused" in forward.__code__.co_names else {}
+    module, x = randomised(Written(forward, **parts)), samples((3, 4, 5), 3)
+    network = network_from_torch(module, (3, 4, 5))
+    compared = network.check(x, module)
+    assert compared
+    assert max(compared.differences.values()) < 1e-14  # a module without weights computes in float64 too
+    known = [node.name for node in network][: len(network) - n_unknown]
+    assert set(compared.differences) <= set(known)
+    assert {"input", known[-1]} <= set(compared.differences)
+    assert network.check(x[:0], module)
+    with pytest.raises(ValueError, match=r"\(batch, 3, 4, 5\).*\(3, 4, 5\)"):
+        network.check(x[0], module)
 
 
 def test_values_of_torch_are_those_of_the_nodes():

@@ -33,8 +33,9 @@ from convmatrix.network import (
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
+    from convmatrix.network import Network
 
-__all__ = ["NetworkBuilder", "Shape", "Tensor", "UnsupportedError"]
+__all__ = ["NetworkBuilder", "Shape", "Tensor", "UnsupportedError", "known_nodes"]
 
 
 class NetworkBuilder(BatchedGraph):
@@ -334,6 +335,15 @@ class NetworkBuilder(BatchedGraph):
             return self._slices_in_front(name, operation, self._slices_inside(name, x))
         x = self._channels_first(x, f"{name}.reshape")
         return self.add(name, Resize(tuple(sizes), **options), [x], 0)
+
+
+def known_nodes(network: Network) -> set[str]:
+    """Return the names of the nodes that depend on no opaque one."""
+    known: set[str] = set()
+    for node in network:
+        if node.kind != "opaque" and known.issuperset(node.inputs):
+            known.add(node.name)
+    return known
 
 
 def _normalising(

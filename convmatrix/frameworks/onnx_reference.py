@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convmatrix.frameworks.builder import known_nodes
 from convmatrix.frameworks.onnx_files import initializers, load_model, onnx_package
 from convmatrix.frameworks.onnx_graphs import declared_shape
 from convmatrix.frameworks.onnx_models import read_model
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
-    from convmatrix.network import Network
 
 
 def values_of_onnx(source: Any, x: Array, constants: Mapping[str, Any] | None = None) -> dict[str, Array]:
@@ -45,7 +45,7 @@ def values_of_onnx(source: Any, x: Array, constants: Mapping[str, Any] | None = 
             "the reference values of an ONNX model need onnxruntime, which is not installed: pip install onnxruntime"
         ) from None
     network, tensors = read_model(source, x.shape[1:], constants, 0)
-    known = _without_opaque(network)
+    known = known_nodes(network)
     wanted = {node: tensor for node, tensor in tensors.items() if node in known}
     if not wanted:
         return {}
@@ -83,12 +83,3 @@ def _self_contained(source: Any) -> Any:
         if tensor.data_location == onnx.TensorProto.EXTERNAL:
             tensor.CopyFrom(onnx.numpy_helper.from_array(arrays[tensor.name], tensor.name))
     return copy
-
-
-def _without_opaque(network: Network) -> set[str]:
-    """Return the names of the nodes that depend on no opaque one."""
-    known: set[str] = set()
-    for node in network:
-        if node.kind != "opaque" and known.issuperset(node.inputs):
-            known.add(node.name)
-    return known

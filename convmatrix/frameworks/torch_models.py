@@ -9,7 +9,7 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.arrays import from_tensor
-from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError
+from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError, known_nodes
 from convmatrix.frameworks.torch_calls import Call
 from convmatrix.frameworks.torch_traces import OPERATORS, operator_name, traced
 
@@ -20,23 +20,26 @@ if TYPE_CHECKING:
 
 def network_from_torch(module: Any, input_shape: int | Sequence[int], *, name: str | None = None) -> Network:
     """Return the network of a PyTorch module in evaluation mode; see `convmatrix.Network.from_torch`."""
-    return _reader(module, input_shape, name).read()
+    return _reader(module, input_shape, name, None).read()
 
 
 def values_of_torch(module: Any, x: Array) -> dict[str, Array]:
-    """Return the values that PyTorch computes for each node of a module's network, for a batch."""
-    reader = _reader(module, x.shape[1:], None)
-    reader.read()
+    """Return the values that PyTorch computes for a batch, for each node of a module's network but opaque ones.
+
+    Nodes that depend on opaque ones are left out too. A module without weights computes in the type of x.
+    """
+    reader = _reader(module, x.shape[1:], None, x.dtype)
+    known = known_nodes(reader.read())
     size = reader.builder.size
     parts: list[dict[str, Array]] = []
-    for start in range(0, len(x), size):  # the program is traced for batches of this size
+    for start in range(0, max(len(x), 1), size):  # the program is traced for batches of this size
         part = x[start : start + size]
         values = reader.evaluate(np.concatenate([part, np.zeros((size - len(part), *x.shape[1:]), x.dtype)]))
-        parts.append({name: value[: len(part)] for name, value in values.items()})
+        parts.append({name: value[: len(part)] for name, value in values.items() if name in known})
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _reader(module: Any, input_shape: int | Sequence[int], name: str | None) -> _GraphReader:
+def _reader(module: Any, input_shape: int | Sequence[int], name: str | None, dtype: Any) -> _GraphReader:
     """Return the reader of a module, which is traced."""
     try:
         import torch
@@ -48,7 +51,7 @@ def _reader(module: Any, input_shape: int | Sequence[int], name: str | None) -> 
             "load it into its module first"
         )
     shape = validate.shape("input_shape", input_shape)
-    return _GraphReader(torch, module, *traced(torch, module, shape), name or type(module).__name__)
+    return _GraphReader(torch, module, *traced(torch, module, shape, dtype), name or type(module).__name__)
 
 
 class _GraphReader:

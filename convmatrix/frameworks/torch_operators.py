@@ -56,6 +56,13 @@ def _elu(call: Call) -> Tensor:
     return call.builder.elementwise(call.name, call.x, "elu", alpha=float(call["alpha"]))
 
 
+def _rrelu(call: Call) -> Tensor:
+    if call["training"]:
+        raise UnsupportedError("it is random")
+    slope = (float(call["lower"]) + float(call["upper"])) / 2
+    return call.builder.elementwise(call.name, call.x, "leaky_relu", slope=slope)
+
+
 def _softplus(call: Call) -> Tensor:
     # PyTorch replaces softplus by the identity above the threshold, where they differ by less than exp(-threshold).
     beta = float(call.get("beta", 1))
@@ -222,6 +229,7 @@ FUNCTIONS_AND_REDUCTIONS: Final[dict[str, Callable[[Call], Any]]] = {
     "relu": _function("relu"),
     "relu6": _function("clip", low=0.0, high=6.0),
     "leaky_relu": _function("leaky_relu", "slope=negative_slope"),
+    "rrelu": _rrelu,
     "prelu": _prelu,
     "_prelu_kernel": _prelu,
     "hardtanh": _function("clip", "low=min_val", "high=max_val"),

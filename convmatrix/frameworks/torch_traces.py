@@ -25,13 +25,13 @@ _REMEDY = (
 )
 
 
-def traced(torch: Any, module: Any, shape: tuple[int, ...]) -> tuple[Any, set[Any]]:
+def traced(torch: Any, module: Any, shape: tuple[int, ...], dtype: Any) -> tuple[Any, set[Any]]:
     """Return the program of a module in evaluation mode, and its nodes that compute with the size of the batch.
 
     The batch has several samples, of a number that divides no size of the module, so that its axis is known in every
-    shape; or one, if the module takes no more.
+    shape; or one, if the module takes no more. The type of its input is that of the weights, or else ``dtype``.
     """
-    options = _example_options(torch, module)
+    options = _example_options(torch, module, dtype)
     sizes = {*shape, *(n for tensor in (*module.parameters(), *module.buffers()) for n in tensor.shape if n)}
     several, others = islice((p for p in _primes() if all(n % p for n in sizes)), 2)
     sized: set[Any] = set()
@@ -98,7 +98,7 @@ def _equal(value: Any, other: Any) -> bool:
     return other is not None and value.shape == other.shape and bool((value == other).all())
 
 
-def _example_options(torch: Any, module: Any) -> dict[str, Any]:
+def _example_options(torch: Any, module: Any, dtype: Any) -> dict[str, Any]:
     """Return dtype and device of an input, those of the first weights in floating point; check that weights exist."""
     lazy = [name for name, p in module.named_parameters() if isinstance(p, torch.nn.parameter.UninitializedTensorMixin)]
     if lazy:
@@ -111,7 +111,7 @@ def _example_options(torch: Any, module: Any) -> dict[str, Any]:
             if tensor.is_meta:
                 raise ValueError("the module's parameters are on the device 'meta', which holds no values; load them")
             return {"dtype": tensor.dtype, "device": tensor.device}
-    return {}
+    return {"dtype": torch.float64} if dtype == "float64" else {}
 
 
 @contextmanager

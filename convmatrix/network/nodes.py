@@ -242,18 +242,7 @@ class Network(ShownAsTable):
             If x has another shape, weights are absent, or an unknown operator would have to be evaluated; the message
             names the node.
         """
-        x = np.asarray(x)
-        if not x.ndim or x.shape[1:] != self.input_shape:
-            raise ValueError(
-                f"{self.name} takes arrays (batch, {', '.join(map(str, self.input_shape))}), but was given an array of "
-                f"shape {x.shape}"
-            )
-        if x.dtype.kind not in "iu" and x.dtype not in (np.float32, np.float64):
-            raise TypeError(
-                f"{self.name} computes in float32, float64 or integers, but was given {x.dtype}; convert the data first"
-            )
-        if x.dtype.kind != "f":
-            x = x.astype(np.int64, copy=False)
+        x = self._checked_batch(x)
         wanted = [node.name for node in self.nodes] if names is None else list(names)
         if not len(x):
             one = self.values(np.zeros((1, *self.input_shape), x.dtype), wanted)
@@ -273,6 +262,20 @@ class Network(ShownAsTable):
                     del values[source]
         return {name: values[name] for name in wanted}
 
+    def _checked_batch(self, x: Array) -> Array:
+        """Return a batch in a type that values are computed in, or raise if there is none or its shape is another."""
+        x = np.asarray(x)
+        if not x.ndim or x.shape[1:] != self.input_shape:
+            raise ValueError(
+                f"{self.name} takes arrays (batch, {', '.join(map(str, self.input_shape))}), but was given an array of "
+                f"shape {x.shape}"
+            )
+        if x.dtype.kind not in "iu" and x.dtype not in (np.float32, np.float64):
+            raise TypeError(
+                f"{self.name} computes in float32, float64 or integers, but was given {x.dtype}; convert the data first"
+            )
+        return x if x.dtype.kind == "f" else x.astype(np.int64, copy=False)
+
     def check(self, x: Array, reference: Any, tolerance: float | None = None) -> Agreement:
         """Return whether values equal those of another implementation, and the first node that differs.
 
@@ -281,7 +284,7 @@ class Network(ShownAsTable):
         x : array, shape (batch, *input_shape)
         reference : array, mapping of str to array, torch.nn.Module, or path of an ONNX file
             The expected output; expected values of some nodes by name; or the model that the network was read from,
-            whose values are then computed for every node by PyTorch or onnxruntime.
+            whose values are then computed by PyTorch or onnxruntime for every node that depends on no opaque one.
         tolerance : float, optional
             Of the largest difference relative to the largest value of a node; by default 1e-4 for float32 and 1e-9 for
             float64.
@@ -299,11 +302,12 @@ class Network(ShownAsTable):
         >>> network.check(np.array([[-1.0, 2.0]]), np.array([[0.0, 3.0]]))
         the first difference is at 'elementwise 2': 0.33 relative, more than 1e-09 (1 node compared)
         """
+        x = self._checked_batch(x)
         if not isinstance(reference, Mapping | np.ndarray | list | tuple):
             from convmatrix.frameworks import reference_values
 
-            reference = reference_values(reference, np.asarray(x))
-        return compare(self, np.asarray(x), reference, tolerance)
+            reference = reference_values(reference, x)
+        return compare(self, x, reference, tolerance)
 
     def affine(self, name: str, dtype: Any = None) -> tuple[Any, Array]:
         """Return the sparse matrix and the bias of a linear node: ``y = A x + b`` on raveled samples.
