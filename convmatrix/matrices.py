@@ -193,9 +193,13 @@ def _layer_matrix(
     dtype: DTypeLike | None,
     rows: tuple[int, int] | None,
     footprint: ArrayLike | None = None,
-    empty: Callable[[int, Any], NDArray[Any]] = np.empty,
+    empty: Callable[[int, Any], NDArray[Any]] | None = None,
 ) -> Any:
-    """Return the matrix of a layer, or a slab of its rows; ``empty(length, dtype)`` allocates values and indices."""
+    """Return the matrix of a layer, or a slab of its rows.
+
+    If ``empty(length, dtype)`` is given, it allocates values and indices, provided that there is memory for them, and
+    one thread fills them, because others do the same for other slabs.
+    """
     validate.sparse_format(format)
     weights = validate.weight_array(validate.convert(weights, dtype), geometry.weight_shape, geometry)
     start, stop = validate.row_range(rows, geometry.n_out)
@@ -210,7 +214,7 @@ def _layer_matrix(
         merge=mask is None,
         rows=(0, geometry.n_in) if by_column else (start, stop),
     )
-    if max(plan.count(), stop - start, geometry.n_in) > memory.ALWAYS_FIT:
+    if empty is None and max(plan.count(), stop - start, geometry.n_in) > memory.ALWAYS_FIT:
         size = memory.plan_size(plan, weights.dtype, format)
         memory.require(
             size.bytes if mask is None else 2 * size.bytes + 8 * size.nonzeros,
@@ -218,7 +222,7 @@ def _layer_matrix(
             "use ConvOperator, which forms no matrix, or rows= to build a slab at a time",
         )
     if mask is None:
-        starts, indices, data = assemble(plan, weights, empty)
+        starts, indices, data = assemble(plan, weights, empty or np.empty, threads=1 if empty else 2)
     else:
         starts, indices, data = _assemble_footprint(plan, weights, np.broadcast_to(mask, weights.shape).ravel())
     kind: Any = sparse.csc_array if by_column else sparse.csr_array
@@ -256,7 +260,7 @@ def slab_matrix(
     order: str,
     empty: Callable[[int, Any], NDArray[Any]],
 ) -> Any:
-    """Return a slab of rows as `conv_matrix` does, in arrays that ``empty(length, dtype)`` allocates."""
+    """Return a slab of rows as `conv_matrix` does, filled by one thread; ``empty(length, dtype)`` must find memory."""
     return _layer_matrix(weights, geometry, order, "csr", None, rows, empty=empty)
 
 

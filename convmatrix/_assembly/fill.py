@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -41,12 +41,14 @@ def assemble(
     weights: Array,
     empty: Callable[[int, Any], Array] = np.empty,
     fill: Callable[[Plan, list[RowTable], NDArray[np.integer], Array, Array], None] | None = None,
+    threads: int = 2,
 ) -> tuple[NDArray[np.integer], NDArray[np.integer], Array]:
     """Return ``indptr, indices, data`` of the rows of a plan; ``empty(length, dtype)`` allocates the last two.
 
-    ``fill(plan, tables, indices, data, weights)`` writes a box of rows; by default its columns and values.
+    ``fill(plan, tables, indices, data, weights)`` writes a box of rows; by default its columns and values, those of a
+    large box with one or two threads.
     """
-    fill = fill or _fill_box
+    fill = fill or partial(_fill_box, threads=threads)
     n_rows = plan.rows[1] - plan.rows[0]
     boxes = list(plan.small_boxes())
     # The tables of many boxes take much memory, so they are built for one box at a time.
@@ -123,15 +125,19 @@ def _count_rows(tables: list[RowTable], out: NDArray[np.integer], start: int) ->
         out += start
 
 
-def _fill_box(plan: Plan, tables: list[RowTable], indices: NDArray[np.integer], data: Array, weights: Array) -> None:
+def _fill_box(
+    plan: Plan, tables: list[RowTable], indices: NDArray[np.integer], data: Array, weights: Array, threads: int
+) -> None:
     """Write the columns and values of one box of rows."""
     for axis, table in enumerate(tables):
         weights = _extend_with_sums(weights, axis, table.sums, table.factors)
-    _write_box(plan, tables, indices, data, weights)
+    _write_box(plan, tables, indices, data, weights, threads)
 
 
-def _write_box(plan: Plan, tables: list[RowTable], indices: NDArray[np.integer], data: Array, weights: Array) -> None:
-    """Write the columns and values of one box of rows, with two threads if that is faster."""
+def _write_box(
+    plan: Plan, tables: list[RowTable], indices: NDArray[np.integer], data: Array, weights: Array, threads: int = 2
+) -> None:
+    """Write the columns and values of one box of rows, with two threads if there may be two and that is faster."""
     strides = [math.prod(plan.sizes[1][axis + 1 :]) for axis in range(len(tables))]
     if not plan.merge and any((columns[1:] == columns[:-1]).any() for table in tables for columns in table.columns):
         # Entries are ordered by the columns of each axis. If an axis has two entries in one column, this is not the
@@ -145,7 +151,7 @@ def _write_box(plan: Plan, tables: list[RowTable], indices: NDArray[np.integer],
     without_weights = [_merge_rows(table) if axis == channel else table for axis, table in enumerate(tables)]
     columns = _Filler(without_weights, strides, indices, None)
     values = _Filler(tables, strides, None, data)
-    if len(indices) < _WORTH_A_THREAD:
+    if threads == 1 or len(indices) < _WORTH_A_THREAD:
         columns.fill(None)
         values.fill(weights)
         return
@@ -174,7 +180,8 @@ def _extend_with_sums(
 def _merge_rows(table: RowTable) -> RowTable:
     """Return a channel table in which neighbouring rows with equal columns are merged; its weights are meaningless."""
     columns = table.columns
-    firsts = [row for row in range(len(columns)) if not row or not np.array_equal(columns[row], columns[row - 1])]
+    keys = [row.tobytes() for row in columns]  # compared faster than arrays
+    firsts = [row for row in range(len(keys)) if not row or keys[row] != keys[row - 1]]
     repeats = np.diff([*firsts, len(columns)]).tolist()
     stretches = [Stretch(row, 1, times, 0) for row, times in enumerate(repeats)]
     return RowTable([columns[row] for row in firsts], [table.taps[row] for row in firsts], stretches, [])

@@ -124,7 +124,8 @@ def channel_rows(pairs: NDArray[np.int64], start: int, stop: int) -> RowTable:
     """Return the rows ``start .. stop - 1`` of the channel axis; the weight of a pair is its index in ``pairs``."""
     if len(pairs) == stop - start == 1 and pairs[0, 0] == start:  # one input and one output channel
         return RowTable([pairs[:, 1]], [np.zeros(1, dtype=np.int64)], [Stretch(0, 1, 1, 0)], [])
-    order = np.lexsort((pairs[:, 1], pairs[:, 0]))
+    order = np.flatnonzero((pairs[:, 0] >= start) & (pairs[:, 0] < stop))
+    order = order[np.lexsort((pairs[order, 1], pairs[order, 0]))]
     bounds = np.searchsorted(pairs[order, 0], np.arange(start, stop + 1))
     columns, taps = [], []
     for begin, end in pairwise(bounds.tolist()):

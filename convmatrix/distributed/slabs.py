@@ -19,7 +19,7 @@ from convmatrix.distributed.slab_sizes import SLAB_BYTES, Rows, SlabPlan, slab_p
 from convmatrix.distributed.workers import given_client, workers_of
 from convmatrix.geometry import ConvGeometry, given_geometry
 from convmatrix.matrices import slab_matrix
-from convmatrix.memory import MatrixTooLargeError, in_words
+from convmatrix.memory import MatrixTooLargeError, in_words, require
 from convmatrix.options import LayerOptions, as_array, convert, takes_layer_options, weight_array
 from convmatrix.progress import Progress, Step, reporting
 
@@ -82,7 +82,11 @@ class SlabLayer:
             last = self._buffers.pop()
         except IndexError:
             last = np.zeros(0)
-        return last if len(last) >= length and last.dtype == dtype else np.empty(length, dtype=dtype)
+        if len(last) >= length and last.dtype == dtype:
+            return last
+        n_bytes = length * np.dtype(dtype).itemsize
+        require(n_bytes, lambda: f"a slab of {self.geometry!r:.500}", "set a smaller rows_per_slab")
+        return np.empty(length, dtype=dtype)
 
 
 def _apply(
