@@ -22,7 +22,7 @@ from sklearn.datasets import load_digits
 
 from analyses import Claim, Context, _features, check_equal, check_within
 from analyses._features import extent, fit, three_convolutions
-from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, new_figure, without_frame
 from convmatrix import nn
 from convmatrix.nn.images import enlarge, hold_out
 
@@ -245,8 +245,7 @@ def _pictures(made: nn.Sequential, data: Data) -> Figure:
         shown.set_ylabel(f"image {row + 1}")
         projected.set_ylabel(f"projected {row + 1}")
     for ax in axes:
-        ax.set(xticks=[], yticks=[])
-        ax.set_frame_on(False)
+        without_frame(ax)
     figure.suptitle(
         f"{data.name}: filters of the first layer; of each layer the eight most excited channels,\n"
         "the image with the receptive field, and what is projected back (red +, blue -)",

@@ -104,14 +104,10 @@ class Layers:
         taps: int | tuple[int, int],
         stride: int = 1,
         function: str = "relu",
-        *,
-        padding: Any = None,
-        groups: int = 1,
-        bias: bool = False,
-        source: str = "",
+        **options: Any,
     ) -> str:
         """Append a convolution, the batch normalisation of its output and a function, which is left out if empty."""
-        self.convolution(channels, taps, stride, padding=padding, groups=groups, bias=bias, source=source)
+        self.convolution(channels, taps, stride, **options)
         self.add(Scale("channel", "channel"))
         return self.function(function) if function else self.last
 
