@@ -127,7 +127,7 @@ class Excited(NamedTuple):
 
 
 def excited(made: nn.Sequential, images: Array, place: int, samples: int) -> list[Excited]:
-    """Return of every channel that is not silent the unit and image where it is largest, for so many images."""
+    """Return the most excited unit of each active channel, for the images that excite it most."""
     activity = nn.activations(made, images, place)  # (images, channels, height, width)
     found = []
     for channel, maps in enumerate(activity.swapaxes(0, 1)):
@@ -147,7 +147,7 @@ def back_projected(made: nn.Sequential, images: Array, best: Excited) -> Array:
 
 
 def specificity(made: nn.Sequential, images: Array, labels: Array, place: int) -> Array:
-    """Return of every unit whose activity varies the share of its variance that lies between the classes."""
+    """Return, for each unit whose activity varies, the share of its variance that lies between the classes."""
     activity = nn.activations(made, images, place).reshape(len(images), -1).astype(np.float64)  # (images, units)
     activity = activity[:, np.ptp(activity, axis=0) > 0]
     weights = np.array([(labels == label).mean() for label in np.unique(labels)])

@@ -112,7 +112,7 @@ class Layers:
         return self.function(function) if function else self.last
 
     def depthwise(self, taps: int, stride: int = 1, function: str = "relu", source: str = "") -> str:
-        """Append a normalised convolution of every channel by itself."""
+        """Append a normalised depthwise convolution."""
         channels = self.shape(source)[0]
         return self.normalised(channels, taps, stride, function, groups=channels, source=source)
 

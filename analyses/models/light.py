@@ -55,7 +55,7 @@ class Light:
 
 
 def file_size(size: float, digits: int) -> tuple[float, float, str]:
-    """Return the range of parameters that fill a file of so many megabytes."""
+    """Return the range of the number of parameters in a file of the given size in megabytes."""
     half = 0.5 * 10.0**-digits
     return (size - half) * 1e6 / 4, (size + half) * 2**20 / 4, f"{size} MB"
 

@@ -1,4 +1,4 @@
-"""A function of one's own as a target.
+"""A function of the user as a target.
 
 It is called as ``function(x, w, bias, **options)`` and returns y. Shapes are those of PyTorch: x ``(batch, C_in,
 *input)``, w ``(C_out, C_in / groups, *kernel)`` (transposed: ``(C_in, C_out / groups, *kernel)``), bias ``(C_out,)``

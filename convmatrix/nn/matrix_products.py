@@ -32,7 +32,7 @@ _LISTED: Final = 2**20  # entries of a pattern that are rearranged at a time, to
 _DENSE_ENTRIES: Final = 48  # entries of a block above which a dense product is faster than SciPy's sparse one
 _WORTH_THREADS: Final = 2**20  # multiplications above which several threads are faster than one
 _BLAS_THREADS: Final = 2**17  # multiplications of a dense product for which BLAS may start threads of its own
-_RUN: Final = 2**10  # terms of a sum in the precision of the samples; so many samples also remain in the cache
+_RUN: Final = 2**10  # terms that are added in the precision of the samples, which also fit in the cache
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -152,7 +152,7 @@ class _Stack:
         return self._cut(_GATHERED // (sum(self.block_shape) * max(batch, 1)))
 
     def split(self, parts: int) -> list[_Stack]:
-        """Return about so many stacks of equal size."""
+        """Return about the given number of stacks of equal size."""
         return self._cut(-(-len(self.rows) // parts))
 
     def _cut(self, step: int) -> list[_Stack]:

@@ -90,23 +90,8 @@ class Differences(_LinearOperator):
     def _rmatmat(self, X: Array) -> Array:
         return self.adjoint_of(X.reshape(len(self.rings), self.shape[1], -1))
 
-    def _matvec(self, x: Array) -> Array:
-        return self._matmat(x.reshape(-1, 1))
-
     def _rmatvec(self, x: Array) -> Array:
         return self._rmatmat(x.reshape(-1, 1))
-
-    def _adjoint(self) -> Any:
-        return LinearOperator(
-            self.shape[::-1],
-            matvec=self._rmatvec,
-            rmatvec=self._matvec,
-            matmat=self._rmatmat,
-            rmatmat=self._matmat,
-            dtype=self.dtype,
-        )
-
-    _transpose = _adjoint
 
 
 def differences(geometry: ConvGeometry) -> Differences:

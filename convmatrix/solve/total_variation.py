@@ -66,10 +66,8 @@ def total_variation(
     :math:`\tau \sigma \|K\|^2 < 1` with a proved bound on the norm, and their ratio is adapted so that primal and dual
     residuals are of the same size (Goldstein et al., 2013).
 
-    Iterations end when two conditions hold for x and dual variables q with :math:`|q| \le \lambda`: the norm of
-    :math:`A^H (A x - y) + D^H q`, with its entries projected where x is zero if x has to be non-negative, is ``tol``
-    times that of :math:`D^H q`, and :math:`\lambda TV(x) - \langle q, D x \rangle \ge 0` is ``tol`` times the
-    objective. If both are zero, x is a minimum.
+    Iterations end with the conditions of optimality that `convmatrix.solve.deconvolve` describes; if x has to be
+    non-negative, the entries of the first are projected where x is zero.
 
     References
     ----------
