@@ -39,14 +39,7 @@ def divisible(value: float, divisor: int = 8) -> int:
 class Layers:
     """A network without weights that is being described, layer by layer.
 
-    Each method appends to the layer named by ``source``, by default the last one, and returns the name of what it
-    appended.
-
-    Attributes
-    ----------
-    nodes : list of Node
-    last : str
-        Name of the layer that was appended last.
+    Each method appends to the layer named by ``source``, by default ``last``, and returns the name of what it appended.
     """
 
     def __init__(self, *input_shape: int) -> None:

@@ -29,17 +29,10 @@ _ROUNDING: Final = 1e-13
 
 @dataclass(frozen=True, eq=False)
 class TotalVariation:
-    """The function TV: the sum over all samples of the norm of the differences, or of their moduli.
-
-    Attributes
-    ----------
-    differences : Differences
-    isotropic : bool
-        The Euclidean norm of the differences of a sample along all axes; otherwise the sum of their moduli.
-    """
+    """The function TV: the sum over all samples of the norm of the differences, or of their moduli."""
 
     differences: Differences
-    isotropic: bool
+    isotropic: bool  # the Euclidean norm of the differences of a sample along all axes, or the sum of their moduli
 
     def of(self, slopes: Array) -> float:
         """Return the total variation, from the differences (axes, n, batch)."""
