@@ -39,45 +39,23 @@ _COUNTED: Final = ("cgls", "richardson_lucy")
 
 @dataclass(frozen=True, eq=False)
 class ScaledProblem:
-    """A deconvolution in scaled form: the kernel and the data are about one, so that no square over- or underflows.
-
-    Attributes
-    ----------
-    layer : WeightedLayer
-    operator : ConvOperator
-        The scaled layer.
-    data : array, shape (n_out, batch)
-    method : str
-    parameter : float, "gcv", "discrepancy" or "l_curve"
-        A number is scaled.
-    target : float or None
-        Norm of the residual, for the discrepancy principle.
-    penalty : Penalty or None
-    power : array or None
-        The signal's power, for ``"wiener"``.
-    nonnegative, isotropic, real : bool
-    tol, most : float, int
-    rng : numpy.random.Generator
-    kernel_scale, data_scale : float
-        The powers of two by which kernel and data were divided.
-    log : IterationLog
-    """
+    """A deconvolution in scaled form: the kernel and the data are about one, so that no square over- or underflows."""
 
     layer: WeightedLayer
-    operator: ConvOperator
-    data: Array
+    operator: ConvOperator  # the scaled layer
+    data: Array  # (n_out, batch)
     method: MethodName
-    parameter: float | str
-    target: float | None
+    parameter: float | str  # a number, which is scaled, or a rule
+    target: float | None  # norm of the residual, for the discrepancy principle
     penalty: Penalty | None
-    power: NDArray[np.float64] | None
+    power: NDArray[np.float64] | None  # of the signal, for "wiener"
     nonnegative: bool
     isotropic: bool
     real: bool
     tol: float
     most: int
     rng: np.random.Generator
-    kernel_scale: float
+    kernel_scale: float  # the powers of two by which kernel and data were divided
     data_scale: float
     log: IterationLog
 
