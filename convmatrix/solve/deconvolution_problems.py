@@ -154,9 +154,13 @@ def _shape_hint(shape: tuple[int, ...], geometry: ConvGeometry) -> str:
     return "; check padding and input_shape"
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
 def read_parameter(parameter: float | str, method: str, noise: float | None) -> float | str:
     """Return the parameter; raise if it does not fit the method and the noise."""
-    if noise is not None and (isinstance(noise, bool) or not isinstance(noise, (int, float, np.integer, np.floating))):
+    if noise is not None and not _is_number(noise):
         raise TypeError(f"noise must be a number, but is {noise!r}")
     if isinstance(parameter, str):
         if parameter not in RULES:
@@ -176,7 +180,7 @@ def read_parameter(parameter: float | str, method: str, noise: float | None) -> 
         raise ValueError(f"noise={noise!r} is for the discrepancy principle; set parameter='discrepancy', or omit it")
     if isinstance(parameter, str):
         return parameter
-    if isinstance(parameter, (bool, np.bool_)) or not isinstance(parameter, (int, float, np.integer, np.floating)):
+    if not _is_number(parameter):
         raise TypeError(f"parameter must be a number or one of {', '.join(RULES)}, but is {parameter!r}")
     if method in _COUNTED:
         if method == "richardson_lucy" and parameter == math.inf:
