@@ -35,7 +35,7 @@ class Decomposition:
     With a penalty it is a generalised decomposition: A = U c W^H and L = (others) s W^H in common coordinates, and the
     solution for the parameter lambda has the coordinates :math:`c \, u^H y / (c^2 + \lambda^2 q)` with q = s^2.
 
-    All min(n_out, n_in) singular values are given, but for a product of axes, some zeros may be missing. If the input is
+    All min(n_out, n_in) singular values are given; for a product of axes, some zeros may be missing. If the input is
     transformed with stride 1 on every axis, their first axes are the frequencies of the blocks.
     """
 
