@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.colors import Colormap
 
 __all__ = ["COLOURS", "PAGE_WIDTH", "PANEL_WIDTH", "draw_grid", "figure_style", "new_figure", "plain_logarithms"]
-__all__ += ["ramp", "shades"]
+__all__ += ["ramp", "shades", "without_frame"]
 
 PANEL_WIDTH: Final = 4.5
 """Width of a figure with one panel in inches; new figures with several are as wide as a page."""
@@ -59,6 +59,12 @@ def draw_grid(figure: Any, pictures: Any, columns: int, cmap: str) -> None:
     for axes, picture in zip(grid, pictures, strict=False):
         limit = abs(picture).max()
         axes.imshow(picture, cmap=cmap, vmin=-limit, vmax=limit, interpolation="nearest")
+
+
+def without_frame(axes: Any) -> None:
+    """Remove ticks and frame of a picture, but not its labels."""
+    axes.set(xticks=[], yticks=[])
+    axes.set_frame_on(False)
 
 
 def ramp() -> Colormap:

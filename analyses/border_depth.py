@@ -44,7 +44,7 @@ def run(context: Context) -> list[Claim]:
 
 
 def _broken_by_depth(boundary: str, kernel: int) -> list[NDArray[np.bool_]]:
-    """Return which rows of the product of so many layers a shift by one changes."""
+    """Return, for each depth, which rows of the product of the layers change under a shift by one."""
     rng = np.random.default_rng(0)
     layer = cm.ConvGeometry(SIZE, kernel, padding="same", boundary=boundary)
     product: NDArray[Any] = np.eye(SIZE, dtype=np.int64)

@@ -41,13 +41,10 @@ def run(context: Context) -> list[Claim]:
                     source=SOURCE,
                 )
             )
-        layers = [layer for layer in network_layers(name) if layer.kind == "convolution"]
-        built = sum(_nonzeros_by_matrix(layer.geometry) for layer in layers)
-        dense = sum(
-            math.prod(layer.input_shapes[0]) * layer.output_shape[0]
-            for layer in network_layers(name)
-            if layer.kind == "dense"
-        )
+        layers = network_layers(name)
+        built = sum(_nonzeros_by_matrix(layer.geometry) for layer in layers if layer.kind == "convolution")
+        pairs = ((layer.input_shapes[0], layer.output_shape[0]) for layer in layers if layer.kind == "dense")
+        dense = sum(math.prod(inputs) * outputs for inputs, outputs in pairs)
         claims.append(
             check_equal(
                 f"{name}-nonzeros",

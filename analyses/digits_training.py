@@ -79,7 +79,7 @@ LECUN1989 = Recipe("LeCun 1989", nn.lecun1989, nn.SquaredError(), 16, 16, -1.0, 
 
 @dataclass
 class Training:
-    """What one training came to: loss and test accuracy an epoch, and the outputs for the test images at the end."""
+    """Results of one training: loss and test accuracy per epoch, and the final outputs for the test images."""
 
     loss: list[float]
     accuracy: list[float]
@@ -94,6 +94,9 @@ def run(context: Context) -> list[Claim]:
     found = {recipe.title: [train(recipe, seed, epochs) for seed in seeds] for recipe in (LENET5, LECUN1989)}
     length = f"{len(seeds)} seed{'s' if len(seeds) > 1 else ''}, {epochs} epochs"
     mean = {title: float(np.mean([t.accuracy[-1] for t in trainings])) for title, trainings in found.items()}
+    reasons = ("what such networks reach on these digits", "a sixth of the parameters")
+    if context.quick:
+        reasons = ("a short training, but far above the 0.1 of chance",) * 2
     claims = [
         check_equal(
             "split",
@@ -101,25 +104,11 @@ def run(context: Context) -> list[Claim]:
             _split_sizes(),
             expected=[len(load_digits().target) - TEST, TEST, True],
             reason="a random stratified split of 1437/360",
-        ),
-        check_within(
-            "lenet5-accuracy",
-            f"LeNet-5: mean test accuracy ({length})",
-            mean["LeNet-5"],
-            (least[0], 1),
-            reason="what such networks reach on these digits"
-            if not context.quick
-            else "a short training, but far above the 0.1 of chance",
-        ),
-        check_within(
-            "lecun1989-accuracy",
-            f"LeCun 1989: mean test accuracy ({length})",
-            mean["LeCun 1989"],
-            (least[1], 1),
-            reason="a sixth of the parameters"
-            if not context.quick
-            else "a short training, but far above the 0.1 of chance",
-        ),
+        )
+    ]
+    claims += [
+        check_within(f"{key}-accuracy", f"{title}: mean test accuracy ({length})", mean[title], (low, 1), reason=reason)
+        for key, title, low, reason in zip(("lenet5", "lecun1989"), mean, least, reasons, strict=True)
     ]
     theirs = [train_in_pytorch(LENET5, seed, epochs) for seed in seeds]
     others = [training for training in theirs if training is not None]
@@ -147,7 +136,7 @@ def _split_sizes() -> list[Any]:
 
 
 def train(recipe: Recipe, seed: int, epochs: int) -> Training:
-    """Train by convmatrix: one call of `fit` an epoch, each on images that were deformed anew."""
+    """Train by convmatrix: one call of `fit` per epoch, on newly deformed images."""
     images, labels = recipe.images(), load_digits().target
     kept, test = split(seed)
     network = recipe.make(rng=seed)
@@ -172,7 +161,7 @@ def train(recipe: Recipe, seed: int, epochs: int) -> Training:
 
 
 def _epochs(recipe: Recipe, images: Array, seed: int, epochs: int) -> Iterator[tuple[Array, np.random.Generator]]:
-    """Yield of each epoch the deformed images and the generator for their order."""
+    """Yield, for each epoch, the deformed images and the generator for their order."""
     for epoch in range(epochs):
         yield recipe.deformed(images, np.random.default_rng([seed, epoch])), np.random.default_rng([seed, epoch, 1])
 

@@ -6,7 +6,7 @@ high; each output is the difference of two neighbours, out[y, x] = in[y, x+1] - 
 
 The photograph is a crop of "camera" (Lav Varshney, CC0), which comes with scikit-image. Grey values are integers, so
 the product with the matrix must equal the direct difference exactly. Operations are counted as the book does: for the
-convolution the multiplications and additions of the sums, for the dense matrix two operations an entry.
+convolution the multiplications and additions of the sums, for the dense matrix two operations per entry.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from sklearn.datasets import load_digits
 
 from analyses import Claim, Context, _features, check_equal, check_within
 from analyses._features import extent, fit, three_convolutions
-from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, new_figure, without_frame
 from convmatrix import nn
 from convmatrix.nn.images import enlarge, hold_out
 
@@ -127,7 +127,7 @@ class Excited(NamedTuple):
 
 
 def excited(made: nn.Sequential, images: Array, place: int, samples: int) -> list[Excited]:
-    """Return of every channel that is not silent the unit and image where it is largest, for so many images."""
+    """Return the most excited unit of each active channel, for the images that excite it most."""
     activity = nn.activations(made, images, place)  # (images, channels, height, width)
     found = []
     for channel, maps in enumerate(activity.swapaxes(0, 1)):
@@ -147,7 +147,7 @@ def back_projected(made: nn.Sequential, images: Array, best: Excited) -> Array:
 
 
 def specificity(made: nn.Sequential, images: Array, labels: Array, place: int) -> Array:
-    """Return of every unit whose activity varies the share of its variance that lies between the classes."""
+    """Return, for each unit whose activity varies, the share of its variance that lies between the classes."""
     activity = nn.activations(made, images, place).reshape(len(images), -1).astype(np.float64)  # (images, units)
     activity = activity[:, np.ptp(activity, axis=0) > 0]
     weights = np.array([(labels == label).mean() for label in np.unique(labels)])
@@ -245,8 +245,7 @@ def _pictures(made: nn.Sequential, data: Data) -> Figure:
         shown.set_ylabel(f"image {row + 1}")
         projected.set_ylabel(f"projected {row + 1}")
     for ax in axes:
-        ax.set(xticks=[], yticks=[])
-        ax.set_frame_on(False)
+        without_frame(ax)
     figure.suptitle(
         f"{data.name}: filters of the first layer; of each layer the eight most excited channels,\n"
         "the image with the receptive field, and what is projected back (red +, blue -)",

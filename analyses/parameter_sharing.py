@@ -39,17 +39,10 @@ def run(context: Context) -> list[Claim]:
         )
         for name, layer in layers.items()
     ]
-    for (name, layer), parameters in zip(layers.items(), (9, 4, 2), strict=True):
-        found = len(np.unique(layer.weight_index))
-        claims.append(
-            published_equal(
-                f"parameters-{name}",
-                f"Fig. 9.16, parameters: {name}",
-                found,
-                published=parameters,
-                source=f"{BOOK}, Fig. 9.16",
-            )
-        )
+    for (name, layer), published in zip(layers.items(), (9, 4, 2), strict=True):
+        found, source = len(np.unique(layer.weight_index)), f"{BOOK}, Fig. 9.16"
+        statement = f"Fig. 9.16, parameters: {name}"
+        claims.append(published_equal(f"parameters-{name}", statement, found, published=published, source=source))
 
     width = 5
     convolution = cm.ConvGeometry(width, 3, padding="same").pattern()

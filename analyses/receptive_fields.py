@@ -7,7 +7,7 @@ fields of convolutional neural networks, Distill 2019); for LeNet-5 the architec
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -139,19 +139,15 @@ def _figure(pattern: cm.WeightPattern, dense: cm.WeightPattern) -> Figure:
     """Draw Figs. 9.2 to 9.5 anew: what an input affects, what a unit reads, what depth adds, what one weight does."""
     figure = new_figure(PAGE_WIDTH, 5.6)
     panels = figure.subplots(3, 2, height_ratios=(1, 1, 1.6)).ravel().tolist()
-    plot_connections(pattern, input_unit=2, ax=panels[0])
-    plot_connections(dense, input_unit=2, ax=panels[1])
-    plot_connections(pattern, output_unit=2, ax=panels[2])
-    plot_connections(dense, output_unit=2, ax=panels[3])
-    plot_connections([pattern, pattern], output_unit=2, ax=panels[4])
-    plot_connections(pattern, weight=1, ax=panels[5])
-    titles = (
-        "sparse: an input affects 3 units",
-        "dense: it affects all",
-        "sparse: a unit reads 3 inputs",
-        "dense: it reads all",
+    plots: tuple[tuple[str, Any, dict[str, int]], ...] = (
+        ("sparse: an input affects 3 units", pattern, {"input_unit": 2}),
+        ("dense: it affects all", dense, {"input_unit": 2}),
+        ("sparse: a unit reads 3 inputs", pattern, {"output_unit": 2}),
+        ("dense: it reads all", dense, {"output_unit": 2}),
+        ("two sparse layers: a unit reads all", [pattern, pattern], {"output_unit": 2}),
+        ("sharing: one weight, used 5 times", pattern, {"weight": 1}),
     )
-    last = ("two sparse layers: a unit reads all", "sharing: one weight, used 5 times")
-    for axes, title in zip(panels, (*titles, *last), strict=True):
+    for axes, (title, layers, marked) in zip(panels, plots, strict=True):
+        plot_connections(layers, ax=axes, **marked)
         axes.set_title(title)
     return figure

@@ -134,29 +134,28 @@ def _claims_on_moved(found: Found, quick: bool) -> list[Claim]:
 
 def _claims_on_control(found: Found) -> list[Claim]:
     """Return whether it is the moving that sharing pays for, by the same test."""
-    claims = []
-    for kind in KINDS[1:]:
-        gap = _gap(found, "centred", kind)
-        claims.append(
-            check_within(
-                f"centred-{kind}",
-                f"centred digits, the control: {_of(kind)}",
-                float(gap.mean()),
-                (-1, _least_mean(gap)),
-                reason="sharing gains nothing beyond chance where digits stay; below 0 it costs",
-            )
+    centred = {kind: _gap(found, "centred", kind) for kind in KINDS[1:]}
+    differences = {kind: _gap(found, "moved", kind) - gap for kind, gap in centred.items()}
+    claims = [
+        check_within(
+            f"centred-{kind}",
+            f"centred digits, the control: {_of(kind)}",
+            float(gap.mean()),
+            (-1, _least_mean(gap)),
+            reason="sharing gains nothing beyond chance where digits stay; below 0 it costs",
         )
-    for kind in KINDS[1:]:
-        gap = _gap(found, "moved", kind) - _gap(found, "centred", kind)
-        claims.append(
-            check_within(
-                f"difference-{kind}",
-                f"moved less centred: {_of(kind)}",
-                float(gap.mean()),
-                (_least_mean(gap), 1),
-                reason="the gain comes from the moving, the one thing that differs; by the same test",
-            )
+        for kind, gap in centred.items()
+    ]
+    claims += [
+        check_within(
+            f"difference-{kind}",
+            f"moved less centred: {_of(kind)}",
+            float(gap.mean()),
+            (_least_mean(gap), 1),
+            reason="the gain comes from the moving, the one thing that differs; by the same test",
         )
+        for kind, gap in differences.items()
+    ]
     falls = [
         float((found[place, kind, COUNTS[0]].test - found[place, kind, COUNTS[-1]].test).mean())
         for place in PLACES

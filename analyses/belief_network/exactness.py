@@ -21,14 +21,13 @@ def exact_claims() -> list[Claim]:
     """Compare a network of two machines with sums over all its states, and products with matrices."""
     network = _network()
     lower, upper = network.layers
-    visible, first, second = _visible_states(), _hidden_states(lower), _hidden_states(upper)
-    states = [visible, first, second]
-    energy = _energies(network, *states)  # (v, h1, h2)
-    share = np.exp(-energy)
+    visible = np.array(list(itertools.product([0.0, 1.0], repeat=5)))[:, None]
+    states = [visible, _hidden_states(lower), _hidden_states(upper)]
+    share = np.exp(-_energies(network, *states))  # (v, h1, h2)
     share /= share.sum()
     return [
         *_conditionals(network, states, share),
-        _gradient(lower, visible, first),
+        _gradient(lower, *states[:2]),
         _samples(network, states, share),
         _products(),
     ]
@@ -44,10 +43,6 @@ def _network() -> nn.BeliefNetwork:
             value[...] = rng.standard_normal(value.shape)
         machines.append(machine)
     return nn.BeliefNetwork(machines)
-
-
-def _visible_states() -> Array:
-    return np.array(list(itertools.product([0.0, 1.0], repeat=5)))[:, None]
 
 
 def _hidden_states(machine: nn.BoltzmannMachine) -> Array:
@@ -121,12 +116,12 @@ def _conditionals(network: nn.BeliefNetwork, states: list[Array], share: Array) 
 
 def _gradient(machine: nn.BoltzmannMachine, visible: Array, hidden: Array) -> Claim:
     """Compare data statistics minus model statistics with differences of the exact log-likelihood."""
-    data = visible[[3, 9, 26]]
+    places = [3, 9, 26]
+    data = visible[places]
 
     def log_likelihood() -> float:
         bias = -visible.sum(axis=(1, 2)) * machine.parameters["visible_bias"][0]
         weights = np.exp(-(bias[:, None] + _coupling(machine, visible, hidden)))
-        places = [3, 9, 26]
         return float(np.mean(np.log(weights[places].sum(axis=1))) - np.log(weights.sum()))
 
     share = np.exp(-machine.free_energy(visible))

@@ -17,7 +17,7 @@ from scipy.stats import wilcoxon
 import convmatrix as cm
 from analyses import Claim, check_within
 from analyses._features import faces
-from analyses._figures import COLOURS, PAGE_WIDTH, draw_grid, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, draw_grid, new_figure, without_frame
 from analyses.belief_network.photographs import projected, shuffled, start_visible_biases
 from convmatrix import nn
 
@@ -325,8 +325,7 @@ def _results_figure(
             if name not in ("seen", "face"):  # what is inferred is shown by itself, at its own contrast
                 picture[:, :SEEN] = faces[index, 0, :, :SEEN] * half / np.abs(faces[index]).max()
             axes.imshow(picture, cmap="gray", vmin=-half, vmax=half, interpolation="nearest")
-            axes.set(xticks=[], yticks=[])
-            axes.set_frame_on(False)
+            without_frame(axes)
         line[0].set_ylabel(name.replace(" ", "\n"), fontsize=8)
     top, bottom = right.subplots(2, 1).tolist()
     names = list(scores)

@@ -16,20 +16,11 @@ class Gabor:
     """The best fit of ``exp(-u^2 / 2 s^2 - v^2 / 2 t^2) (a cos(2 pi f u) + b sin(2 pi f u))`` to one filter.
 
     u runs across the stripes and v along them, from a centre that is fitted too.
-
-    Attributes
-    ----------
-    picture : array, shape of the filter
-        The fitted function.
-    explained : float
-        1 less the squared distance over the squared filter, in [0, 1].
-    orientation : float
-        Direction of the stripes in degrees from the horizontal, in [0, 180), y upwards.
     """
 
-    picture: Array
-    explained: float
-    orientation: float
+    picture: Array  # the fitted function
+    explained: float  # 1 minus the squared distance over the squared filter, in [0, 1]
+    orientation: float  # direction of the stripes in degrees from the horizontal, in [0, 180), y upwards
 
 
 def fit_gabor(weights: Array) -> Gabor:

@@ -28,8 +28,9 @@ from matplotlib.lines import Line2D
 
 from analyses import Claim, Context, check_within, skipped
 from analyses._features import fit, mean_interval, three_convolutions
-from analyses._figures import COLOURS, PAGE_WIDTH, new_figure
+from analyses._figures import COLOURS, PAGE_WIDTH, new_figure, without_frame
 from analyses.colour_hierarchy.selectivity import (
+    Responses,
     colour_of_filters,
     colour_of_responses,
     composite_filters,
@@ -122,39 +123,31 @@ def _measures(made: nn.Sequential, test: Samples) -> Array:
     def responses(images: Array) -> list[Array]:
         return [nn.activations(made, _scaled(images), place) for place in ACTIVATIONS]
 
-    filters = _composites(made)
-    return _means([
-        colour_of_responses(responses, test.images),
-        [colour_of_filters(layer) for layer in filters],
-        orientation_of_responses(responses, SIZE),
-        [orientation_of_filters(layer) for layer in filters],
-    ])  # fmt: skip
+    return _means(responses, test.images, _composites(made))
 
 
 def _composites(made: nn.Sequential) -> list[Array]:
     return composite_filters([made.layers[place].parameters["weight"] for place in CONVOLUTIONS], (1, 1, 1), (2, 2, 0))
 
 
-def _means(found: list[list[Array]]) -> Array:
-    return np.array([[layer.mean() for layer in measure] for measure in found])
+def _means(responses: Responses, images: Array, filters: list[Array]) -> Array:
+    colour, orientation = colour_of_responses(responses, images), orientation_of_responses(responses, images.shape[2])
+    by_filters = _means_of_filters(filters)
+    by_responses = [[layer.mean() for layer in measure] for measure in (colour, orientation)]
+    return np.array([by_responses[0], by_filters[0], by_responses[1], by_filters[1]])
+
+
+def _means_of_filters(filters: list[Array]) -> Array:
+    return np.array([[of(layer).mean() for layer in filters] for of in (colour_of_filters, orientation_of_filters)])
 
 
 def _measured_model(model: Trained, sources: list[Array]) -> tuple[Array, Array]:
     """Return the measures of a trained model, and those by filters of the same layers with random weights."""
     images = crops(sources, 60, np.random.default_rng(0)).images.repeat(3, axis=2).repeat(3, axis=3)
-    rng, size = np.random.default_rng(1), images.shape[2]
+    rng = np.random.default_rng(1)
     filters = composite_filters(model.weights, model.strides, model.pools)
     random = composite_filters([rng.standard_normal(w.shape) for w in model.weights], model.strides, model.pools)
-    responses = model.responses(size)
-    return _means([
-        colour_of_responses(responses, images),
-        [colour_of_filters(layer) for layer in filters],
-        orientation_of_responses(responses, size),
-        [orientation_of_filters(layer) for layer in filters],
-    ]), _means([
-        [colour_of_filters(layer) for layer in random],
-        [orientation_of_filters(layer) for layer in random],
-    ])  # fmt: skip
+    return _means(model.responses, images, filters), _means_of_filters(random)
 
 
 # --- claims ----------------------------------------------------------------------------------------------------------
@@ -387,19 +380,16 @@ def _filters_figure(trained: dict[str, nn.Sequential], sources: list[Array]) -> 
     }
     for ax, (name, pictures) in zip((left, right), shown.items(), strict=True):
         ax.imshow(_tiles(pictures, 8))
-        ax.set(title=name, xticks=[], yticks=[])
-        ax.set_frame_on(False)
+        ax.set_title(name)
+        without_frame(ax)
     grid = parts[1].subplots(2, len(TASKS))
     for column, task in enumerate(TASKS):
         filters = _composites(trained[task])
         for row, (layer, columns) in enumerate(((filters[0], 4), (filters[2], 6))):
             ax = grid[row, column]
             ax.imshow(_tiles(_around_grey(layer), columns), interpolation="nearest")
-            ax.set(xticks=[], yticks=[])
-            ax.set_frame_on(False)
-        grid[0, column].set_title(
-            f"class by {task}" if task != "photographs" else "class: which photograph", fontsize=8.5
-        )
+            without_frame(ax)
+        grid[0, column].set_title(LABELS[task], fontsize=8.5)
     grid[0, 0].set_ylabel("filters of layer 1")
     grid[1, 0].set_ylabel("layer 3, projected back")
     return figure
@@ -415,8 +405,7 @@ def _models_figure(models: list[Trained], measured: dict[str, tuple[Array, Array
         for row, layer in enumerate((filters[0], filters[-1])):
             ax = grid[row, column]
             ax.imshow(_tiles(_around_grey(layer[:32]), 4), interpolation="nearest")
-            ax.set(xticks=[], yticks=[])
-            ax.set_frame_on(False)
+            without_frame(ax)
         grid[0, column].set_title(model.name.replace(" (", "\n("), fontsize=9)
     grid[0, 0].set_ylabel("filters of layer 1")
     grid[1, 0].set_ylabel("last layer read, projected back")

@@ -13,7 +13,6 @@ import numpy as np
 from convmatrix import ConvGeometry, nn
 
 if TYPE_CHECKING:
-    from analyses.colour_hierarchy.selectivity import Responses
     from convmatrix.arrays import Array
 
 
@@ -29,28 +28,21 @@ class Trained:
     activate: Callable[[int, Array], Array]
     scale: Callable[[Array], Array]
 
-    def responses(self, size: int) -> Responses:
-        """Return the function from images of a size to the activations of each layer."""
-
-        def run(images: Array) -> list[Array]:
-            x, found = self.scale(images).astype(np.float32), []
-            for place, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-                geometry = ConvGeometry(
-                    x.shape[2:],
-                    weight.shape[2:],
-                    in_channels=weight.shape[1],
-                    out_channels=len(weight),
-                    stride=self.strides[place],
-                )
-                layer = nn.Conv(geometry)
-                layer.parameters["weight"][...], layer.parameters["bias"][...] = weight, bias
-                x = self.activate(place, layer.forward(x))
-                found.append(np.maximum(x, 0))
-                if self.pools[place] and min(x.shape[2:]) > self.pools[place]:
-                    x = nn.MaxPool(self.pools[place], 2).forward(x)
-            return found
-
-        return run
+    def responses(self, images: Array) -> list[Array]:
+        """Return the activations of each layer."""
+        x, found = self.scale(images).astype(np.float32), []
+        for place, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
+            outputs, inputs = weight.shape[:2]
+            geometry = ConvGeometry(
+                x.shape[2:], weight.shape[2:], in_channels=inputs, out_channels=outputs, stride=self.strides[place]
+            )
+            layer = nn.Conv(geometry)
+            layer.parameters["weight"][...], layer.parameters["bias"][...] = weight, bias
+            x = self.activate(place, layer.forward(x))
+            found.append(np.maximum(x, 0))
+            if self.pools[place] and min(x.shape[2:]) > self.pools[place]:
+                x = nn.MaxPool(self.pools[place], 2).forward(x)
+        return found
 
 
 # Path in the package, strides, sizes of max-pooling after each layer (steps of 2) for MTCNN's three networks.

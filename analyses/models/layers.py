@@ -39,14 +39,7 @@ def divisible(value: float, divisor: int = 8) -> int:
 class Layers:
     """A network without weights that is being described, layer by layer.
 
-    Each method appends to the layer named by ``source``, by default the last one, and returns the name of what it
-    appended.
-
-    Attributes
-    ----------
-    nodes : list of Node
-    last : str
-        Name of the layer that was appended last.
+    Each method appends to the layer named by ``source``, by default ``last``, and returns the name of what it appended.
     """
 
     def __init__(self, *input_shape: int) -> None:
@@ -104,19 +97,15 @@ class Layers:
         taps: int | tuple[int, int],
         stride: int = 1,
         function: str = "relu",
-        *,
-        padding: Any = None,
-        groups: int = 1,
-        bias: bool = False,
-        source: str = "",
+        **options: Any,
     ) -> str:
         """Append a convolution, the batch normalisation of its output and a function, which is left out if empty."""
-        self.convolution(channels, taps, stride, padding=padding, groups=groups, bias=bias, source=source)
+        self.convolution(channels, taps, stride, **options)
         self.add(Scale("channel", "channel"))
         return self.function(function) if function else self.last
 
     def depthwise(self, taps: int, stride: int = 1, function: str = "relu", source: str = "") -> str:
-        """Append a normalised convolution of every channel by itself."""
+        """Append a normalised depthwise convolution."""
         channels = self.shape(source)[0]
         return self.normalised(channels, taps, stride, function, groups=channels, source=source)
 

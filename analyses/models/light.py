@@ -26,36 +26,19 @@ RUNNER: Final = "onnx, backend/test/data/light, made by onnx's reference evaluat
 
 @dataclass(frozen=True)
 class Light:
-    """What was published of one of the networks.
+    """What was published of one of the networks: exact numbers, or the least and the largest that words allow."""
 
-    Attributes
-    ----------
-    name : str
-        As in the name of the file.
-    source : str
-    parameters : int or (float, float, str)
-        A number to be met exactly; or the least and the largest that the published words allow.
-    giga_macs : (float, float, str), optional
-        The least and the largest that the published words allow.
-    size : int
-        Width of the image that the published multiply-adds are for.
-    tolerance : float
-        The relative tolerance of onnx's test case.
-    slow : bool
-        Whether it is left out of a quick run.
-    """
-
-    name: str
+    name: str  # as in the name of the file
     source: str
     parameters: int | tuple[float, float, str]
     giga_macs: tuple[float, float, str] | None = None
-    size: int = 224
-    tolerance: float = 1e-3
-    slow: bool = False
+    size: int = 224  # width of the image that the published multiply-adds are for
+    tolerance: float = 1e-3  # relative, of onnx's test case
+    slow: bool = False  # whether it is left out of a quick run
 
 
 def file_size(size: float, digits: int) -> tuple[float, float, str]:
-    """Return the range of parameters that fill a file of so many megabytes."""
+    """Return the range of the number of parameters in a file of the given size in megabytes."""
     half = 0.5 * 10.0**-digits
     return (size - half) * 1e6 / 4, (size + half) * 2**20 / 4, f"{size} MB"
 

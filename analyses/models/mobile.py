@@ -25,7 +25,7 @@ def _inverted(
     squeezed: int = 0,
     gates: tuple[str, str] = ("relu", "sigmoid"),
 ) -> None:
-    """Append an inverted residual: widen, convolve every channel by itself, gate if asked for, narrow, add."""
+    """Append an inverted residual: expand, convolve depthwise, gate if wanted, project, add."""
     source = net.last
     if expanded != net.shape()[0]:
         net.normalised(expanded, 1, function=function)

@@ -21,25 +21,13 @@ COUNTED = ("convolution", "dense", "matrix product")
 
 @dataclass(frozen=True)
 class Size:
-    """Counts of a network.
+    """Counts of a network."""
 
-    Attributes
-    ----------
-    parameters : int
-        Those of all outputs, auxiliary classifiers included.
-    macs : int
-        Multiply-adds of the first output by convention, padding counted.
-    nonzeros, entries : int
-        Stored entries of the matrices of its convolutions and dense layers, and all of their entries.
-    products : int
-        Multiply-adds of products of two computed matrices.
-    """
-
-    parameters: int
-    macs: int
-    nonzeros: int
-    entries: int
-    products: int
+    parameters: int  # of all outputs, auxiliary classifiers included
+    macs: int  # multiply-adds of the first output by convention, padding counted
+    nonzeros: int  # of the matrices of its convolutions and dense layers
+    entries: int  # of the same matrices, structural zeros included
+    products: int  # multiply-adds of products of two computed matrices
 
     @property
     def multiply_adds(self) -> int:

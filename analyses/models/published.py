@@ -25,22 +25,12 @@ SOURCE: Final = "torchvision, documentation of pretrained weights"
 
 @dataclass(frozen=True)
 class Published:
-    """An architecture and its published numbers.
-
-    Attributes
-    ----------
-    name : str
-    build : callable
-        Returns the network without weights.
-    parameters : int
-    giga_macs : float
-        Multiply-adds by convention, padding counted, in billions.
-    """
+    """An architecture and its published numbers."""
 
     name: str
-    build: Callable[[], Network]
+    build: Callable[[], Network]  # returns the network without weights
     parameters: int
-    giga_macs: float
+    giga_macs: float  # multiply-adds by convention, padding counted, in billions
 
 
 FAMILIES: Final[dict[str, tuple[Published, ...]]] = {

@@ -57,12 +57,7 @@ Offsets = np.ndarray[Any, Any]
 def attention(net: Layers, heads: int, offsets: Offsets | None = None) -> None:
     """Append the attention of tokens (windows, tokens, channels) within each window (Vaswani et al., 2017).
 
-    Parameters
-    ----------
-    net : Layers
-    heads : int
-    offsets : array of int, shape (tokens, tokens), optional
-        The number of the trained constant that is added to the score of each pair of tokens, for every head.
+    ``offsets`` numbers the trained constants that are added to the scores of the pairs of tokens, for every head.
     """
     windows, tokens, channels = net.shape()
     size = (windows, heads, tokens, channels // heads)

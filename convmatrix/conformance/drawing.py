@@ -39,12 +39,7 @@ def plain_case(input_shape: Sequence[int], kernel_shape: Sequence[int], **option
 
 
 def draw_case(name: str, offers: Offers, rng: np.random.Generator) -> LayerCase:
-    """Return a random layer for a call with this name.
-
-    Raises
-    ------
-    ValueError
-        If no layer is found, because the offers contradict each other.
+    """Return a random layer for a call with this name; raise ValueError if its offers contradict each other.
 
     Examples
     --------

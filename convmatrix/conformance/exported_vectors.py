@@ -58,14 +58,8 @@ def vector_offers() -> dict[str, Offers]:
 def export_vectors(folder: Path, count: int, seed: int, progress: Progress = None) -> dict[str, int]:
     """Write test vectors to a new folder; return how many layers there are as npz and as ONNX node tests.
 
-    Without the package onnx, no node tests are written. The folder is complete or absent.
-
-    Raises
-    ------
-    FileExistsError
-        If the folder exists and is not empty.
-    FileNotFoundError
-        If the folder above it does not exist.
+    Without the package onnx, no node tests are written. The folder is complete or absent; one that exists must be
+    empty.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A function of one's own as a target.
+"""A function of the user as a target.
 
 It is called as ``function(x, w, bias, **options)`` and returns y. Shapes are those of PyTorch: x ``(batch, C_in,
 *input)``, w ``(C_out, C_in / groups, *kernel)`` (transposed: ``(C_in, C_out / groups, *kernel)``), bias ``(C_out,)``
@@ -43,18 +43,9 @@ def function_target(
     rounding: Rounding = "exact",
     imports: str = "",
 ) -> TargetLibrary:
-    """Return a target that consists of one function.
+    """Return a target that consists of one function, which has the given options; see `declared_offers`.
 
-    Parameters
-    ----------
-    function : callable
-        As described for this module.
-    options : sequence of str, or dict
-        The options that the function has; see `declared_offers`.
-    gradient : callable, optional
-    rounding : {"exact", "direct", "winograd", "fft"}
-    imports : str
-        The lines that import the function as ``function`` (and its gradient as ``gradient``), for scripts.
+    ``imports`` are the lines that import the function as ``function`` (and its gradient as ``gradient``), for scripts.
 
     Examples
     --------
@@ -82,12 +73,7 @@ def named_function(path: str) -> tuple[Callable[..., Any], Callable[..., Any] | 
     r"""Return the function ``MODULE:FUNCTION``, its gradient if it has one, and the lines that import them.
 
     The module is looked for in the current folder, too. A gradient is the attribute ``gradient`` of the function, or of
-    a class or an object.
-
-    Raises
-    ------
-    ValueError
-        If the name is not of that form, or there is no such function.
+    a class or an object. If the name is not of that form, or there is no such function, ValueError is raised.
 
     Examples
     --------

@@ -30,27 +30,16 @@ if TYPE_CHECKING:
 class Difference:
     """How the results of a call differ from the exact ones.
 
-    Attributes
-    ----------
-    kind : str
-        "value", "shape", "type", "argument" if an argument was changed, or the name of an exception; "crash" if the
-        process ended.
-    result : str
-        Which of `RESULTS` is meant, or which argument; empty for exceptions.
-    text : str
-        What is wrong, in one sentence.
-    expected, got : object
-        The whole arrays, the shapes or the types.
-    coordinates : tuple of int
-        Of the first entry that differs.
+    The kind is "value", "shape", "type", "argument" if an argument was changed, "crash" if the process ended, or the
+    name of an exception.
     """
 
     kind: str
-    result: str
-    text: str
-    expected: Any = None
+    result: str  # which of `RESULTS`, or which argument; empty for exceptions
+    text: str  # what is wrong, in one sentence
+    expected: Any = None  # the whole array, the shape or the type
     got: Any = None
-    coordinates: tuple[int, ...] = ()
+    coordinates: tuple[int, ...] = ()  # of the first entry that differs
 
     @property
     def signature(self) -> tuple[str, str]:

@@ -24,25 +24,10 @@ class LayerCase:
     Unlike a `ConvGeometry`, which has amounts of padding, a case keeps the word that the target is given, because
     targets compute the amounts themselves.
 
-    Attributes
-    ----------
-    call : str
-        Name of the target's call.
-    batch : int
-        Number of samples.
-    padding : str or tuple of (int, int)
-        A word for all axes, or one (low, high) pair per axis.
-    bias : bool
-        Whether one number per output channel is added.
-    dtype : str
-        Of x, w, the bias and the gradient; a name of NumPy's, or bfloat16.
-    settings : tuple of (str, str)
-        Settings of the target itself, such as the memory layout.
-
-    The other attributes are those of `ConvGeometry`.
+    Fields without an explanation are those of `ConvGeometry`.
     """
 
-    call: str
+    call: str  # name of the target's call
     batch: int
     in_channels: int
     out_channels: int
@@ -50,15 +35,15 @@ class LayerCase:
     kernel_shape: tuple[int, ...]
     stride: tuple[int, ...]
     dilation: tuple[int, ...]
-    padding: str | Pairs
+    padding: str | Pairs  # a word for all axes, or one (low, high) pair per axis
     boundary: tuple[Boundary, ...]
     groups: int
     output_padding: tuple[int, ...]
     transposed: bool
     flip: bool
-    bias: bool
-    dtype: str
-    settings: tuple[tuple[str, str], ...] = ()
+    bias: bool  # whether one number per output channel is added
+    dtype: str  # of x, w, the bias and the gradient; a name of NumPy's, or bfloat16
+    settings: tuple[tuple[str, str], ...] = ()  # of the target itself, such as the memory layout
 
     @cached_property
     def geometry(self) -> ConvGeometry:

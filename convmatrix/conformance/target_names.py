@@ -32,14 +32,7 @@ class TargetName:
     rounding: Rounding | None = None
 
     def load(self) -> TargetLibrary:
-        """Return the target.
-
-        Raises
-        ------
-        ValueError
-            If there is no such target, or the options are not those of one.
-        ImportError
-            If a package is not installed.
+        """Return the target; raise ValueError if there is none with these options, ImportError without its package.
 
         Examples
         --------

@@ -77,13 +77,7 @@ class TargetCall:
     names: Mapping[str, Any] = field(default_factory=dict)
 
     def run(self, case: LayerCase, values: LayerValues) -> tuple[dict[str, Array], BaseException | None]:
-        """Return the results of the target, and the exception that it ended with, if any.
-
-        Raises
-        ------
-        RefusedCaseError
-            If the target refuses the layer.
-        """
+        """Return the results, and the exception that the target ended with, if any; RefusedCaseError for a refusal."""
         given = typed_arrays(case, values)
         names = {**self.names, "b": None, **given}
         failure = None

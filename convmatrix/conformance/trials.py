@@ -30,7 +30,7 @@ MOST_SHRUNK: Final = 20
 """Failures of one call and kind that a process shrinks at most."""
 
 LARGE_VALUES_EVERY: Final = 4
-"""One layer in so many has integers as large as exactness allows, which shows arithmetic with too few digits."""
+"""Every fourth layer has integers as large as exactness allows, which shows arithmetic with too few digits."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from convmatrix.conformance.targets import TargetCall
 
 MOST_CRASHES: Final = 20
-"""After so many ends of one process, what is left of its layers is not run."""
+"""Number of times that a process may end before its remaining layers are skipped."""
 
 
 class _Worker:

@@ -257,7 +257,7 @@ class BeliefNetwork(Sequential):
 
 @dataclass(repr=False)
 class LayerHistory(ShownAsTable):
-    """What the training of one machine went through, one entry per step.
+    """Training history of one machine, one entry per step.
 
     Attributes
     ----------

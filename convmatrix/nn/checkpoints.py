@@ -342,15 +342,18 @@ def owner(network: Layer, name: str) -> str:
 def _outputs(layer: Layer, x: Array, name: str, training: bool) -> Iterator[tuple[str, Layer, Array]]:
     """Yield name, layer and output, innermost layers first; the last is the layer itself."""
     prefix, y = f"{name}." if name else "", x
-    if isinstance(layer, Sequential | Residual):
-        ends: list[Array] = []
+    if isinstance(layer, Sequential):
         for place, part in layer.parts:
-            for found in _outputs(part, y if isinstance(layer, Sequential) else x, f"{prefix}{place}", training):
+            for found in _outputs(part, y, f"{prefix}{place}", training):
+                yield found
+            y = found[2]
+    elif isinstance(layer, Residual):
+        ends = []
+        for place, part in layer.parts:
+            for found in _outputs(part, x, f"{prefix}{place}", training):
                 yield found
             ends.append(found[2])
-            y = found[2]
-        if isinstance(layer, Residual):
-            y = ends[0] + (ends[1] if len(ends) > 1 else x)
+        y = ends[0] + (ends[1] if len(ends) > 1 else x)
     else:
         y = layer.forward(x, training=training)
     yield name, layer, y

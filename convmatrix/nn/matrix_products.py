@@ -32,7 +32,7 @@ _LISTED: Final = 2**20  # entries of a pattern that are rearranged at a time, to
 _DENSE_ENTRIES: Final = 48  # entries of a block above which a dense product is faster than SciPy's sparse one
 _WORTH_THREADS: Final = 2**20  # multiplications above which several threads are faster than one
 _BLAS_THREADS: Final = 2**17  # multiplications of a dense product for which BLAS may start threads of its own
-_RUN: Final = 2**10  # terms of a sum in the precision of the samples; so many samples also remain in the cache
+_RUN: Final = 2**10  # terms that are added in the precision of the samples, which also fit in the cache
 _MULTIPLIER: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -47,12 +47,7 @@ class MatrixMultiplication:
     :math:`\gamma_n A(|w|) |x|` of the exact one, with :math:`\gamma_n = n u / (1 - n u)` for rows of n entries and the
     unit roundoff u (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). Products with A and its
     transpose do not depend on the number of threads; the weight gradient is summed in double precision by each thread.
-
-    Parameters
-    ----------
-    pattern : WeightPattern
-    input_shape, output_shape : tuple of int
-        Shapes of one sample.
+    ``input_shape`` and ``output_shape`` are those of one sample.
     """
 
     def __init__(self, pattern: WeightPattern, input_shape: tuple[int, ...], output_shape: tuple[int, ...]) -> None:
@@ -120,16 +115,11 @@ class MatrixMultiplication:
 class _Stack:
     """A stack of m dense blocks of equal size, each with r rows that have the same k columns.
 
-    Attributes
-    ----------
-    rows : array, shape (m, r)
-    columns : array, shape (m, k)
-    begin : int
-        The place of the first entry among the values of the matrix; entries are ordered (block, row, column).
+    Entries are ordered (block, row, column); the first one is at ``begin`` among the values of the matrix.
     """
 
-    rows: NDArray[np.intp]
-    columns: NDArray[np.intp]
+    rows: NDArray[np.intp]  # (m, r)
+    columns: NDArray[np.intp]  # (m, k)
     begin: int
 
     @property
@@ -152,7 +142,7 @@ class _Stack:
         return self._cut(_GATHERED // (sum(self.block_shape) * max(batch, 1)))
 
     def split(self, parts: int) -> list[_Stack]:
-        """Return about so many stacks of equal size."""
+        """Return about the given number of stacks of equal size."""
         return self._cut(-(-len(self.rows) // parts))
 
     def _cut(self, step: int) -> list[_Stack]:
@@ -171,13 +161,7 @@ class _Stack:
 
 
 class _BlockedMatrix:
-    """A sparse matrix whose entries are weights, as stacks of dense blocks.
-
-    Parameters
-    ----------
-    starts, columns, weight_index : arrays of int
-        Triplets in compressed row storage, as in `WeightPattern`.
-    """
+    """A sparse matrix whose entries are weights, as stacks of dense blocks; made of triplets as in `WeightPattern`."""
 
     def __init__(
         self, starts: NDArray[np.integer], columns: NDArray[np.integer], weight_index: NDArray[np.integer]

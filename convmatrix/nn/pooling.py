@@ -324,7 +324,7 @@ def _window_sums(geometry: ConvGeometry, samples: Array) -> Array:
 
 
 def _spread_to_windows(geometry: ConvGeometry, values: Array, chosen: Array | None = None) -> Array:
-    """Return values, one per window, added to all of its samples (the transpose of `_window_sums`) or to a chosen one."""
+    """Return values, one per window, added to all its samples (transpose of `_window_sums`) or to the chosen one."""
     spatial = [n + low + high for n, (low, high) in zip(geometry.input_shape, geometry.padding, strict=True)]
     padded = np.zeros((len(values), *spatial, values.shape[-1]), dtype=values.dtype)
     disjoint = all(stride >= size for stride, size in zip(geometry.stride, geometry.kernel_shape, strict=True))

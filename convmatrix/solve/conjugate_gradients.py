@@ -18,22 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Iterate:
-    """A solution by iterations: columns x, the number of iterations, and the measure of optimality.
+    """A solution by iterations: columns x, the number of iterations, and the measure of optimality."""
 
-    Attributes
-    ----------
-    x : array, shape (n_in, batch)
-    iterations : int
-    gradient : float
-        Computed from x, relative to its value at x = 0.
-    dual : array, optional
-        Dual variables, from which other iterations can start.
-    """
-
-    x: Array
+    x: Array  # (n_in, batch)
     iterations: int
-    gradient: float
-    dual: Any = None
+    gradient: float  # computed from x, relative to its value at x = 0
+    dual: Any = None  # dual variables, from which other iterations can start
 
 
 @dataclass
@@ -76,16 +66,7 @@ def conjugate_gradients(problem: ScaledProblem, y: Array, damping: float, start:
 
     :math:`A^H A` is not formed. Iterations end when the norm of the gradient is ``tol`` times that at x = 0, or after
     ``most`` iterations. The gradient updated in each step drifts from that of x; if it is found too large when computed
-    anew, iterations start again from x.
-
-    Parameters
-    ----------
-    problem : ScaledProblem
-    y : array, shape (n_out, batch)
-        The data of the problem, or others.
-    damping : float
-        lambda.
-    start : Iterate, optional
+    anew, iterations start again from x. The data y need not be those of the problem.
     """
     operator, penalty, tol, most, log = problem.operator, problem.L, problem.tol, problem.most, problem.log
     log.restart()

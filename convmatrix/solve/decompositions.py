@@ -35,31 +35,17 @@ class Decomposition:
     With a penalty it is a generalised decomposition: A = U c W^H and L = (others) s W^H in common coordinates, and the
     solution for the parameter lambda has the coordinates :math:`c \, u^H y / (c^2 + \lambda^2 q)` with q = s^2.
 
-    Attributes
-    ----------
-    values : array of float
-        All min(n_out, n_in) singular values; for a product of axes, some zeros may be missing.
-    to_left : callable
-        Maps columns y, shape (n_out, batch), to U^H y, shape (batch, *values.shape).
-    from_left : callable
-        Maps coordinates of that shape to U z, columns of shape (n_out, batch).
-    from_right : callable
-        Maps coordinates along v to columns x, shape (n_in, batch).
-    route : {"transform", "separable", "dense"}
-    blocks : Blocks or None
-        The blocks whose frequencies are the first axes of `values`, if the input is transformed with stride 1 on every
-        axis.
-    penalty : array or float
-        q, in a shape that broadcasts with `values`.
+    All min(n_out, n_in) singular values are given; for a product of axes, some zeros may be missing. If the input is
+    transformed with stride 1 on every axis, their first axes are the frequencies of the blocks.
     """
 
     values: NDArray[np.float64]
-    to_left: Callable[[Array], Array]
-    from_left: Callable[[Array], Array]
-    from_right: Callable[[Array], Array]
-    route: str
+    to_left: Callable[[Array], Array]  # from columns y, (n_out, batch), to U^H y, (batch, *values.shape)
+    from_left: Callable[[Array], Array]  # from coordinates z of that shape to U z, columns (n_out, batch)
+    from_right: Callable[[Array], Array]  # from coordinates along v to columns x, (n_in, batch)
+    route: str  # "transform", "separable" or "dense"
     blocks: Blocks | None = None
-    penalty: NDArray[np.float64] | float = 1.0
+    penalty: NDArray[np.float64] | float = 1.0  # q, in a shape that broadcasts with the values
 
     def outside(self, y: Array, data: Array) -> float:
         """Return the squared norm of the part of y that is orthogonal to every u, given the coordinates of y."""

@@ -39,45 +39,23 @@ _COUNTED: Final = ("cgls", "richardson_lucy")
 
 @dataclass(frozen=True, eq=False)
 class ScaledProblem:
-    """A deconvolution in scaled form: the kernel and the data are about one, so that no square over- or underflows.
-
-    Attributes
-    ----------
-    layer : WeightedLayer
-    operator : ConvOperator
-        The scaled layer.
-    data : array, shape (n_out, batch)
-    method : str
-    parameter : float, "gcv", "discrepancy" or "l_curve"
-        A number is scaled.
-    target : float or None
-        Norm of the residual, for the discrepancy principle.
-    penalty : Penalty or None
-    power : array or None
-        The signal's power, for ``"wiener"``.
-    nonnegative, isotropic, real : bool
-    tol, most : float, int
-    rng : numpy.random.Generator
-    kernel_scale, data_scale : float
-        The powers of two by which kernel and data were divided.
-    log : IterationLog
-    """
+    """A deconvolution in scaled form: the kernel and the data are about one, so that no square over- or underflows."""
 
     layer: WeightedLayer
-    operator: ConvOperator
-    data: Array
+    operator: ConvOperator  # the scaled layer
+    data: Array  # (n_out, batch)
     method: MethodName
-    parameter: float | str
-    target: float | None
+    parameter: float | str  # a number, which is scaled, or a rule
+    target: float | None  # norm of the residual, for the discrepancy principle
     penalty: Penalty | None
-    power: NDArray[np.float64] | None
+    power: NDArray[np.float64] | None  # of the signal, for "wiener"
     nonnegative: bool
     isotropic: bool
     real: bool
     tol: float
     most: int
     rng: np.random.Generator
-    kernel_scale: float
+    kernel_scale: float  # the powers of two by which kernel and data were divided
     data_scale: float
     log: IterationLog
 
@@ -176,9 +154,13 @@ def _shape_hint(shape: tuple[int, ...], geometry: ConvGeometry) -> str:
     return "; check padding and input_shape"
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
 def read_parameter(parameter: float | str, method: str, noise: float | None) -> float | str:
     """Return the parameter; raise if it does not fit the method and the noise."""
-    if noise is not None and (isinstance(noise, bool) or not isinstance(noise, (int, float, np.integer, np.floating))):
+    if noise is not None and not _is_number(noise):
         raise TypeError(f"noise must be a number, but is {noise!r}")
     if isinstance(parameter, str):
         if parameter not in RULES:
@@ -198,7 +180,7 @@ def read_parameter(parameter: float | str, method: str, noise: float | None) -> 
         raise ValueError(f"noise={noise!r} is for the discrepancy principle; set parameter='discrepancy', or omit it")
     if isinstance(parameter, str):
         return parameter
-    if isinstance(parameter, (bool, np.bool_)) or not isinstance(parameter, (int, float, np.integer, np.floating)):
+    if not _is_number(parameter):
         raise TypeError(f"parameter must be a number or one of {', '.join(RULES)}, but is {parameter!r}")
     if method in _COUNTED:
         if method == "richardson_lucy" and parameter == math.inf:

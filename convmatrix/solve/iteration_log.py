@@ -45,13 +45,7 @@ class IterationHistory(ShownAsTable, KeepsReadOnly):
 
 
 class IterationLog:
-    """Collects the history of iterations, and reports progress.
-
-    Parameters
-    ----------
-    most : int
-        Maximum number of iterations.
-    """
+    """Collects the history of iterations, of which there are at most ``most``, and reports progress."""
 
     def __init__(self, most: int) -> None:
         self._most = most

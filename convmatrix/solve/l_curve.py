@@ -37,16 +37,8 @@ def curvature(squares: Floats, energies: Floats, outside: float, damping: float)
         \frac{\lambda^2 \eta' \rho + 2 \lambda \eta \rho + \lambda^4 \eta \eta'}{(\lambda^4 \eta^2 + \rho^2)^{3/2}}
 
     (Hansen, The L-curve and its use, in: Computational inverse problems in electrocardiology, WIT Press 2001).
-
-    Parameters
-    ----------
-    squares : array
-        Squares of the generalised singular values; infinite where nothing is penalised.
-    energies : array
-        Squares of the coordinates of the data.
-    outside : float
-        Squared norm of the data that no solution explains.
-    damping : float
+    ``squares`` are those of the generalised singular values (infinite where nothing is penalised), ``energies`` those
+    of the coordinates of the data, and ``outside`` is the squared norm of the data that no solution explains.
     """
     with np.errstate(divide="ignore", over="ignore"):
         left = 1 / (1 + squares / damping**2)

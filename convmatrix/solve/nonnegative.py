@@ -25,10 +25,9 @@ def nonnegative_least_squares(problem: ScaledProblem, damping: float, start: Arr
 
     Small problems are solved by `scipy.optimize.nnls` (Lawson and Hanson). All others are solved by conjugate gradients
     on the entries that are positive, with a projected gradient step where an entry would become negative (modified
-    proportioning with reduced gradient projections, MPRGP). Iterations end with the Karush-Kuhn-Tucker conditions: the
-    norm of the projected gradient, which is the gradient where x is positive and its negative part where x is zero, is
-    ``tol`` times the norm of the gradient at x = 0. The first step is that of a bound on the norm of the Hessian; steps
-    that are too long are shortened.
+    proportioning with reduced gradient projections, MPRGP), until the norm of the projected gradient is ``tol`` times
+    that of the gradient at x = 0. The first step is that of a bound on the norm of the Hessian; steps that are too long
+    are shortened.
 
     References
     ----------

@@ -33,21 +33,9 @@ def discrepancy_search(
 ) -> tuple[Iterate, float]:
     """Return the solution whose residual has the norm of the noise, up to `CLOSE`, and its parameter.
 
-    The residual grows with the parameter. The search begins at ``first``, goes up or down by constant factors, and ends
-    with Brent's method; each solution starts from the one before.
-
-    Parameters
-    ----------
-    solve : callable
-        Returns the solution for a parameter, started from another solution if one is given.
-    misfit : callable
-        Returns the norm of the residual of a solution.
-    target : float
-        Norm of the noise.
-    first : float
-        The parameter that is tried first.
-    power : int
-        The parameter that is searched for scales as this power of a singular value.
+    The residual, whose norm ``misfit`` returns, grows with the parameter, which scales as a power of a singular value.
+    The search begins at ``first``, goes up or down by constant factors, and ends with Brent's method; each solution
+    starts from the one before. ``target`` is the norm of the noise.
     """
     from scipy.optimize import brentq
 

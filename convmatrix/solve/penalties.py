@@ -35,15 +35,7 @@ class Differences(_LinearOperator):
 
     Its shape is (axes * n, n): a difference is stored at the first of its two samples. The last sample of an axis has
     no next one, and the difference there is zero; on a ring, the first sample follows the last. The norm is at most
-    :math:`2 \sqrt{axes}`, because no difference is larger than the sum of two samples.
-
-    Parameters
-    ----------
-    n_channels : int
-        Channels are not connected.
-    shape : tuple of int
-    rings : sequence of bool
-        Which axes are rings.
+    :math:`2 \sqrt{axes}`, because no difference is larger than the sum of two samples. Channels are not connected.
     """
 
     def __init__(self, n_channels: int, shape: tuple[int, ...], rings: Sequence[bool]) -> None:
@@ -90,23 +82,8 @@ class Differences(_LinearOperator):
     def _rmatmat(self, X: Array) -> Array:
         return self.adjoint_of(X.reshape(len(self.rings), self.shape[1], -1))
 
-    def _matvec(self, x: Array) -> Array:
-        return self._matmat(x.reshape(-1, 1))
-
     def _rmatvec(self, x: Array) -> Array:
         return self._rmatmat(x.reshape(-1, 1))
-
-    def _adjoint(self) -> Any:
-        return LinearOperator(
-            self.shape[::-1],
-            matvec=self._rmatvec,
-            rmatvec=self._matvec,
-            matmat=self._rmatmat,
-            rmatmat=self._matmat,
-            dtype=self.dtype,
-        )
-
-    _transpose = _adjoint
 
 
 def differences(geometry: ConvGeometry) -> Differences:
@@ -135,11 +112,7 @@ class Penalty:
     def symbol(self, layer: WeightedLayer, names: Sequence[TransformName]) -> NDArray[np.float64] | None:
         r"""Return the eigenvalues of :math:`L^H L` at the frequencies of a layer, or None if that does not diagonalise.
 
-        Parameters
-        ----------
-        layer : WeightedLayer
-        names : sequence of {"fourier", "cosine", "dense"}
-            The transforms of the layer's axes, all with one sample per frequency.
+        ``names`` are the transforms of the layer's axes, all with one sample per frequency.
         """
         geometry = layer.geometry
         if self.name in PENALTIES:

@@ -20,18 +20,16 @@ def richardson_lucy(problem: ScaledProblem, number: float) -> tuple[Iterate, int
 
     .. math:: x \leftarrow \frac{x}{A^T 1} \, A^T \frac{y}{A x}
 
-    The iteration increases the likelihood of Poisson data, and decreases :math:`\sum (A x - y + y \log (y / A x))`. The
-    denominator :math:`A^T 1`, the weight with which a sample is seen, is less than the sum of the kernel near a border
-    beyond which nothing is seen; so nothing outside the frame is assumed with ``padding="valid"``.
+    The denominator :math:`A^T 1`, the weight with which a sample is seen, is less than the sum of the kernel near a
+    border beyond which nothing is seen; so nothing outside the frame is assumed with ``padding="valid"``.
 
     Parameters
     ----------
     problem : ScaledProblem
         With a target, iterations stop as soon as the norm of A x - y is at most this.
     number : float
-        Number of iterations; infinite to iterate until the Karush-Kuhn-Tucker conditions hold up to ``tol``. With the
-        gradient :math:`g = A^T (1 - y / A x)`, these are :math:`\|x g\|_1 \le tol \, \|y\|_1` and
-        :math:`-g \le tol \, A^T 1`.
+        Number of iterations; infinite to iterate until the conditions of optimality of `convmatrix.solve.deconvolve`
+        hold up to ``tol``.
 
     References
     ----------

@@ -87,32 +87,19 @@ def settled_parameter(problem: ScaledProblem) -> float:
 class Spectrum:
     r"""The singular values of a problem, and the part of the data along each left singular vector.
 
-    Attributes
-    ----------
-    values, energies : arrays that broadcast
-        Singular values, and :math:`|u^H y|^2`, summed over all y, or the nodes and weights of a quadrature rule that
-        represents them.
-    outside : float
-        Squared norm of the remaining data.
-    n_out : int
-        Number of data values.
-    penalty : array or float
-        Factor q by which the square of lambda is multiplied: 1, the reciprocal of the signal's power, or an eigenvalue
-        of L^H L, which may be zero.
-    counted, counts : arrays, optional
-        Nodes and weights for the degrees of freedom; by default ``values``, once each.
-    free_outside : float
-        Degrees of freedom of the remaining data.
+    ``energies`` are :math:`|u^H y|^2`, summed over all y; values and energies broadcast, and may be the nodes and
+    weights of a quadrature rule instead. ``penalty`` is the factor q by which the square of lambda is multiplied: 1,
+    the reciprocal of the signal's power, or an eigenvalue of L^H L, which may be zero.
     """
 
     values: NDArray[np.float64]
     energies: NDArray[np.float64]
-    outside: float
-    n_out: int
+    outside: float  # squared norm of the remaining data
+    n_out: int  # number of data values
     penalty: NDArray[np.float64] | float = 1.0
-    counted: NDArray[np.float64] | None = None
+    counted: NDArray[np.float64] | None = None  # nodes and weights for the degrees of freedom: by default values, once
     counts: NDArray[np.float64] | None = None
-    free_outside: float = 0.0
+    free_outside: float = 0.0  # degrees of freedom of the remaining data
 
     @property
     def largest(self) -> float:

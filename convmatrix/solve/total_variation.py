@@ -29,17 +29,10 @@ _ROUNDING: Final = 1e-13
 
 @dataclass(frozen=True, eq=False)
 class TotalVariation:
-    """The function TV: the sum over all samples of the norm of the differences, or of their moduli.
-
-    Attributes
-    ----------
-    differences : Differences
-    isotropic : bool
-        The Euclidean norm of the differences of a sample along all axes; otherwise the sum of their moduli.
-    """
+    """The function TV: the sum over all samples of the norm of the differences, or of their moduli."""
 
     differences: Differences
-    isotropic: bool
+    isotropic: bool  # the Euclidean norm of the differences of a sample along all axes, or the sum of their moduli
 
     def of(self, slopes: Array) -> float:
         """Return the total variation, from the differences (axes, n, batch)."""
@@ -66,10 +59,8 @@ def total_variation(
     :math:`\tau \sigma \|K\|^2 < 1` with a proved bound on the norm, and their ratio is adapted so that primal and dual
     residuals are of the same size (Goldstein et al., 2013).
 
-    Iterations end when two conditions hold for x and dual variables q with :math:`|q| \le \lambda`: the norm of
-    :math:`A^H (A x - y) + D^H q`, with its entries projected where x is zero if x has to be non-negative, is ``tol``
-    times that of :math:`D^H q`, and :math:`\lambda TV(x) - \langle q, D x \rangle \ge 0` is ``tol`` times the
-    objective. If both are zero, x is a minimum.
+    Iterations end with the conditions of optimality that `convmatrix.solve.deconvolve` describes; if x has to be
+    non-negative, the entries of the first are projected where x is zero.
 
     References
     ----------
