@@ -159,9 +159,9 @@ class Derivatives:
 
 
 @contextmanager
-def named(node: Node) -> Iterator[None]:
-    """Begin the messages of errors with the name of a node."""
+def named(node: Node, kinds: tuple[type[Exception], ...] = (ValueError, TypeError)) -> Iterator[None]:
+    """Begin the messages of some kinds of errors with the name of a node."""
     try:
         yield
-    except (ValueError, TypeError) as error:
+    except kinds as error:
         raise type(error)(f"node {node.name!r}: {error}") from None
