@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from convmatrix.arrays import read_only
+from convmatrix.arrays import Array, read_only
 from convmatrix.network.boxes import Box, box_shape, box_size, embed, flat_box, union, within
 
 if TYPE_CHECKING:
-    from convmatrix.arrays import Array
     from convmatrix.network.construction import Node
 
 _STEP: Final = 50_000  # entries that take as long as the fixed cost of a step
