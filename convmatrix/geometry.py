@@ -463,18 +463,11 @@ def axis_geometry(geometry: ConvGeometry, axis: int) -> ConvGeometry:
     ConvGeometry((8,), (3,), stride=2)
     """
     g = geometry
-    return ConvGeometry(
-        g.input_shape[axis],
-        g.kernel_shape[axis],
-        stride=g.stride[axis],
-        dilation=g.dilation[axis],
-        padding=[g.padding[axis]],
-        boundary=g.boundary[axis],
-        sharing=g.sharing if isinstance(g.sharing, str) else (g.sharing[axis],),
-        flip=g.flip,
-        transposed=g.transposed,
-        output_padding=g.output_padding[axis],
-    )
+    options: Any = {"flip": g.flip, "transposed": g.transposed, "sharing": g.sharing}
+    per_axis = ["stride", "dilation", "padding", "boundary", "output_padding"]
+    for name in per_axis if isinstance(g.sharing, str) else (*per_axis, "sharing"):
+        options[name] = [getattr(g, name)[axis]]
+    return ConvGeometry(g.input_shape[axis], g.kernel_shape[axis], **options)
 
 
 def array_shape(geometry: ConvGeometry, *, inputs: bool) -> tuple[int, ...]:

@@ -127,7 +127,7 @@ def conv_matrix(
     """
     weights = as_array(kernel)
     geometry = given_geometry(weights.shape, input_shape, options)
-    return _layer_matrix(weights, geometry, order, format, dtype, rows, footprint)
+    return layer_matrix(weights, geometry, order, format, dtype, rows, footprint)
 
 
 @takes_layer_options("transposed")
@@ -182,16 +182,16 @@ def conv_transpose_matrix(
     geometry = given_geometry(weights.shape, input_shape, options)
     if not geometry.transposed:
         raise ValueError("conv_transpose_matrix was given the geometry of a convolution; set transposed=True in it")
-    return _layer_matrix(weights, geometry, order, format, dtype, rows, footprint)
+    return layer_matrix(weights, geometry, order, format, dtype, rows, footprint)
 
 
-def _layer_matrix(
+def layer_matrix(
     weights: NDArray[Any],
     geometry: ConvGeometry,
-    order: str,
-    format: str,
-    dtype: DTypeLike | None,
-    rows: tuple[int, int] | None,
+    order: str = "C",
+    format: str = "csr",
+    dtype: DTypeLike | None = None,
+    rows: tuple[int, int] | None = None,
     footprint: ArrayLike | None = None,
     empty: Callable[[int, Any], NDArray[Any]] | None = None,
 ) -> Any:
@@ -251,17 +251,6 @@ def _channel_block(geometry: ConvGeometry, order: str, rows: tuple[int, int] | N
     if order == "C" or geometry.connections is not None or rows is not None:
         return 1, 1
     return geometry.out_channels // geometry.groups, geometry.in_channels // geometry.groups
-
-
-def slab_matrix(
-    weights: NDArray[Any],
-    geometry: ConvGeometry,
-    rows: tuple[int, int],
-    order: str,
-    empty: Callable[[int, Any], NDArray[Any]],
-) -> Any:
-    """Return a slab of rows as `conv_matrix` does, filled by one thread; ``empty(length, dtype)`` must find memory."""
-    return _layer_matrix(weights, geometry, order, "csr", None, rows, empty=empty)
 
 
 def slab_columns(

@@ -13,7 +13,7 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix._assembly.rows import Plan, axis_rows, table_size
-from convmatrix.boundary import SIGNED
+from convmatrix.boundary import SIGNED, Axis
 from convmatrix.display.tables import ShownAsTable, Table, facts
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-    from convmatrix.boundary import Axis
     from convmatrix.geometry import ConvGeometry
 
 NEGLIGIBLE: Final = 2**22

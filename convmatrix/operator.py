@@ -15,7 +15,7 @@ from convmatrix import options as validate
 from convmatrix._products.correlation import DirectCorrelation, FFTCorrelation, best_block, fft_time, padded_length
 from convmatrix._products.nonfinite import add_nonfinite, finite_part, is_finite
 from convmatrix._products.padding import fold, pad
-from convmatrix.arrays import KeepsReadOnly
+from convmatrix.arrays import Array, KeepsReadOnly
 from convmatrix.geometry import ConvGeometry, array_shape, given_geometry
 from convmatrix.options import LayerOptions, as_array, convert, takes_layer_options, weight_array
 from convmatrix.weights import group_weights
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from numpy.typing import ArrayLike, DTypeLike
-
-    from convmatrix.arrays import Array
 
     _LinearOperator = LinearOperator[Any]
 else:

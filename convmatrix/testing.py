@@ -378,9 +378,8 @@ def check_layer(geometry: ConvGeometry, weights: ArrayLike | None = None, *, rng
         agree(f"tap {index} and its weight", pattern.tap(index) @ x[:, 0], moved @ x[:, 0])
     if geometry.sharing == "shared" and geometry.connections is None and geometry.groups == 1:
         unfold = geometry.unfold_matrix(dtype=kernel.dtype)
-        positions = geometry.input_shape if geometry.transposed else geometry.output_shape
         dense = kernel.reshape(geometry.weight_shape).reshape(geometry.weight_shape[0], -1)
-        wide = np.kron(dense, np.eye(int(np.prod(positions)), dtype=kernel.dtype))
+        wide = np.kron(dense, np.eye(int(np.prod(geometry.positions)), dtype=kernel.dtype))
         factored = unfold.T @ (wide.T @ x) if geometry.transposed else wide @ (unfold @ x)
         agree("the factorisation with the unfold matrix and the matrix", factored, matrix @ x)
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from convmatrix._assembly.rows import RowTable, Stretch
+from convmatrix._assembly.rows import Plan, RowTable, Stretch
 from convmatrix.boundary import SIGNED
 from convmatrix.options import index_dtype
 
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from convmatrix._assembly.rows import Plan
     from convmatrix.arrays import Array
 
 _TEMPLATE: Final = 4096  # entries in a template: large enough for the inner loops of its copies to be long

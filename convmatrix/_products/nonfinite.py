@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from convmatrix.boundary import SIGNED
+from convmatrix.boundary import SIGNED, Boundary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from convmatrix.arrays import Array
-    from convmatrix.boundary import Boundary
 
 _CANCELLED: Final = 1e-10  # sums of terms of size 1 that are smaller are rounding errors
 

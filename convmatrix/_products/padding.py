@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 from scipy import sparse
 
-from convmatrix.boundary import SIGNED
+from convmatrix.boundary import SIGNED, Boundary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from convmatrix.arrays import Array
-    from convmatrix.boundary import Boundary
 
     PadMode = Literal["constant", "wrap", "reflect", "symmetric", "edge"]
 

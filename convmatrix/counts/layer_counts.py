@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.boundary import NOTHING, SIGNED
+from convmatrix.boundary import NOTHING, SIGNED, Axis
 from convmatrix.counts.storage import NO_BYTES, StorageBytes, storage_bytes
 from convmatrix.display.tables import ShownAsTable, Table, facts
 from convmatrix.geometry import ConvGeometry
@@ -19,7 +19,6 @@ from convmatrix.read_counts import count_reads
 if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
-    from convmatrix.boundary import Axis
 
 Bias = Literal["channel", "unit"] | None
 COUNTED = ("units", "connections", "connections_inside", "weights", "biases", "nonzeros", "macs", "entries")

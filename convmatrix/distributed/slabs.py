@@ -18,7 +18,7 @@ from convmatrix import options as validate
 from convmatrix.distributed.slab_sizes import SLAB_BYTES, Rows, SlabPlan, slab_plan
 from convmatrix.distributed.workers import given_client, workers_of
 from convmatrix.geometry import ConvGeometry, given_geometry
-from convmatrix.matrices import slab_matrix
+from convmatrix.matrices import layer_matrix
 from convmatrix.memory import MatrixTooLargeError, in_words, require
 from convmatrix.options import LayerOptions, as_array, convert, takes_layer_options, weight_array
 from convmatrix.progress import Progress, Step, reporting
@@ -64,7 +64,7 @@ class SlabLayer:
                 return used[-1][:length]
 
             try:
-                slab = slab_matrix(self.weights, self.geometry, rows, self.order, empty)
+                slab = layer_matrix(self.weights, self.geometry, self.order, rows=rows, empty=empty)
                 result = function(slab, rows)
             except Exception as error:
                 error.add_note(f"in rows {rows[0]} to {rows[1] - 1} of the matrix of {self.geometry!r:.500}")

@@ -327,6 +327,21 @@ class BatchedGraph:
         blocks = self.reshape(f"{name}.split", x, split)
         return self.reshape(name, self.permute(f"{name}.transpose", blocks, order), shape)
 
+    def depth_to_space(self, name: str, x: Tensor, r: int, *, blocks_first: bool = False) -> Tensor:
+        """Return (..., c r r, h, w), or (..., r r c, h, w) with blocks first, as (..., c, h r, w r)."""
+        *lead, channels, height, width = x.known
+        c, n = channels // r**2, len(lead)
+        split = (*lead, *((r, r, c) if blocks_first else (c, r, r)), height, width)
+        order = (*range(n), *(n + place for place in ((2, 3, 0, 4, 1) if blocks_first else (0, 3, 1, 4, 2))))
+        return self.regrouped(name, x, split, order, (*lead, c, height * r, width * r))
+
+    def space_to_depth(self, name: str, x: Tensor, r: int, *, blocks_first: bool = False) -> Tensor:
+        """Return the inverse of `depth_to_space`."""
+        *lead, c, height, width = x.known
+        n, split = len(lead), (*lead, c, height // r, r, width // r, r)
+        order = (*range(n), *(n + place for place in ((2, 4, 0, 1, 3) if blocks_first else (0, 2, 4, 1, 3))))
+        return self.regrouped(name, x, split, order, (*lead, c * r**2, height // r, width // r))
+
     def expand(self, name: str, x: Tensor, shape: Sequence[int]) -> Tensor:
         """Return x repeated along axes of size 1 and new leading axes."""
         new = np.broadcast_shapes(tuple(int(n) for n in shape), x.known)

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix import memory
-from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError
+from convmatrix.frameworks.builder import NetworkBuilder, Shape, Tensor, UnsupportedError
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
-    from convmatrix.frameworks.builder import Shape
     from convmatrix.frameworks.onnx_graphs import OnnxNode
+
+__all__ = ["NetworkBuilder", "OnnxCall", "Tensor", "Translator", "UnsupportedError", "numbers_of"]
 
 REQUIRED: Final = object()
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from convmatrix import memory
 from convmatrix import options as validate
-from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError
+from convmatrix.frameworks.builder import NetworkBuilder, Shape, Tensor, UnsupportedError
 from convmatrix.frameworks.onnx_calls import OnnxCall
 from convmatrix.frameworks.onnx_constants import FLOATING, Value, constant_value, fold
 from convmatrix.frameworks.onnx_files import initializers, load_model, onnx_package
@@ -30,7 +30,6 @@ from convmatrix.frameworks.onnx_windows import WINDOWS
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
-    from convmatrix.frameworks.builder import Shape
     from convmatrix.network import Network
 
 OPERATORS: Final = {**COMPUTING, **NORMALISING, **REARRANGEMENTS, **WINDOWS}

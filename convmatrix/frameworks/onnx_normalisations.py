@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 import numpy as np
 
-from convmatrix.frameworks.builder import Tensor, UnsupportedError
+from convmatrix.frameworks.onnx_calls import OnnxCall, Tensor, Translator, UnsupportedError
 from convmatrix.network import LocalResponseNormalisation
-
-if TYPE_CHECKING:
-    from convmatrix.frameworks.onnx_calls import OnnxCall, Translator
 
 # --- normalisations ---------------------------------------------------------------------------------------------------
 

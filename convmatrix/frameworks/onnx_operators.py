@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError
+from convmatrix.frameworks.onnx_calls import NetworkBuilder, OnnxCall, Tensor, Translator, UnsupportedError
 from convmatrix.frameworks.onnx_constants import FLOATING, element_type
 from convmatrix.network import Addition, Elementwise
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
-    from convmatrix.frameworks.onnx_calls import OnnxCall, Translator
 
 # --- functions of each entry ------------------------------------------------------------------------------------------
 
@@ -76,10 +75,6 @@ def _power(call: OnnxCall) -> Tensor:
     return call.builder.power(call.name, call.tensor(), exponent)
 
 
-def _identity(call: OnnxCall) -> Tensor:
-    return call.tensor()
-
-
 def _dropout(call: OnnxCall) -> Tensor:
     call.ignore("ratio", "seed")
     if call.value(2) is not None and np.asarray(call.constant(2)).any():
@@ -88,16 +83,12 @@ def _dropout(call: OnnxCall) -> Tensor:
 
 
 def _cast(call: OnnxCall) -> Tensor:
+    """Return the input of Cast or CastLike, which convert between types in floating point."""
     call.ignore("saturate", "round_mode")
-    if int(call.attribute("to")) not in FLOATING:
-        raise UnsupportedError("it converts to another type than float16, bfloat16, float32 or float64")
-    return call.tensor()
-
-
-def _cast_like(call: OnnxCall) -> Tensor:
-    call.ignore("saturate", "round_mode")
-    target = call.value(1)
-    if not isinstance(target, Tensor) and element_type(np.asarray(target)) not in FLOATING:
+    like = call.node.operator == "CastLike"
+    target = call.value(1) if like else int(call.attribute("to"))
+    known = isinstance(target, Tensor) or (element_type(np.asarray(target)) if like else target) in FLOATING
+    if not known:
         raise UnsupportedError("it converts to another type than float16, bfloat16, float32 or float64")
     return call.tensor()
 
@@ -108,10 +99,6 @@ def _cast_like(call: OnnxCall) -> Tensor:
 def _of_two(method: Callable[..., Tensor], *options: Any) -> Translator:
     """Return the translator to a method of the builder for two inputs, tensors or constants."""
     return lambda call: method(call.builder, call.name, call.operand(0), call.operand(1), *options)
-
-
-def _negative(call: OnnxCall) -> Tensor:
-    return call.builder.scale(call.name, call.tensor(), np.asarray(-1, np.float32))
 
 
 def _sum(call: OnnxCall, name: str | None = None) -> Tensor:
@@ -202,10 +189,6 @@ def _scaled(call: OnnxCall, value: Any, factor: float) -> Any:
     return np.asarray(value, np.float64) * factor
 
 
-def _prelu(call: OnnxCall) -> Tensor:
-    return call.builder.parametric_relu(call.name, call.tensor(), call.constant(1))
-
-
 _SAME_NAME: Final = (
     *("Abs", "Atan", "Ceil", "Cos", "Erf", "Exp", "Floor", "Log", "Mish", "Reciprocal", "Relu", "Round", "Sigmoid"),
     *("Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Tanh"),
@@ -226,7 +209,7 @@ COMPUTING: Final[dict[str, Translator]] = {
     **{name: _ufunc(function) for name, function in _UFUNCS.items()},
     "Add": _of_two(NetworkBuilder.sum),
     "Cast": _cast,
-    "CastLike": _cast_like,
+    "CastLike": _cast,
     "Celu": _function("celu", alpha="alpha"),
     "Clip": _clip,
     "Div": _of_two(NetworkBuilder.quotient),
@@ -236,15 +219,15 @@ COMPUTING: Final[dict[str, Translator]] = {
     "Gemm": _gemm,
     "HardSigmoid": _function("hard_sigmoid", alpha="alpha", beta="beta"),
     "HardSwish": _function("hard_swish"),
-    "Identity": _identity,
+    "Identity": lambda call: call.tensor(),
     "LeakyRelu": _function("leaky_relu", slope="alpha"),
     "MatMul": _matrix_product,
     "Max": _extremum("max"),
     "Mean": _mean,
     "Min": _extremum("min"),
     "Mul": _of_two(NetworkBuilder.product),
-    "Neg": _negative,
-    "PRelu": _prelu,
+    "Neg": lambda call: call.builder.scale(call.name, call.tensor(), np.asarray(-1, np.float32)),
+    "PRelu": lambda call: call.builder.parametric_relu(call.name, call.tensor(), call.constant(1)),
     "Pow": _power,
     "Selu": _function("selu", alpha="alpha", gamma="gamma"),
     "Shrink": _shrink,

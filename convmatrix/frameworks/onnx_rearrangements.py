@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import math
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
-from convmatrix.frameworks.builder import Tensor, UnsupportedError
-
-if TYPE_CHECKING:
-    from convmatrix.frameworks.onnx_calls import OnnxCall, Translator
+from convmatrix.frameworks.onnx_calls import OnnxCall, Tensor, Translator, UnsupportedError
 
 
 def _reshape(call: OnnxCall) -> Tensor:
@@ -43,10 +40,6 @@ def _squeeze(call: OnnxCall) -> Tensor:
         if x.batch in axes:
             raise UnsupportedError("it drops the batch axis if that has the size 1")
     return call.builder.squeeze(call.name, x, axes)
-
-
-def _unsqueeze(call: OnnxCall) -> Tensor:
-    return call.builder.unsqueeze(call.name, call.tensor(), call.integers(1, "axes") or [])
 
 
 def _transpose(call: OnnxCall) -> Tensor:
@@ -177,28 +170,21 @@ def _pad(call: OnnxCall) -> Tensor:
 def _depth_to_space(call: OnnxCall) -> Tensor:
     x, block = call.tensor(), int(call.attribute("blocksize"))
     mode = call.attribute("mode", "DCR")
-    batch, channels, *spatial = x.known
+    _, channels, *spatial = x.known
     if len(spatial) != 2 or block < 1 or channels % block**2 or mode not in ("DCR", "CRD"):
         raise UnsupportedError(f"blocksize={block} and mode={mode} for a tensor of shape {x.shape}")
-    height, width = spatial
-    kept = channels // block**2
-    split = (batch, block, block, kept, height, width) if mode == "DCR" else (batch, kept, block, block, height, width)
-    order = (0, 3, 4, 1, 5, 2) if mode == "DCR" else (0, 1, 4, 2, 5, 3)
-    return call.builder.regrouped(call.name, x, split, order, (batch, kept, height * block, width * block))
+    return call.builder.depth_to_space(call.name, x, block, blocks_first=mode == "DCR")
 
 
 def _space_to_depth(call: OnnxCall) -> Tensor:
     x, block = call.tensor(), int(call.attribute("blocksize"))
-    batch, channels, *spatial = x.known
+    _, _, *spatial = x.known
     if len(spatial) != 2 or block < 1 or any(n % block for n in spatial):
         raise UnsupportedError(f"blocksize={block} for a tensor of shape {x.shape}")
     mode = call.attribute("mode", "DCR")
     if mode not in ("DCR", "CRD"):
         raise UnsupportedError(f"mode={mode}")
-    height, width = (n // block for n in spatial)
-    split = (batch, channels, height, block, width, block)
-    order = (0, 3, 5, 1, 2, 4) if mode == "DCR" else (0, 1, 3, 5, 2, 4)
-    return call.builder.regrouped(call.name, x, split, order, (batch, channels * block**2, height, width))
+    return call.builder.space_to_depth(call.name, x, block, blocks_first=mode == "DCR")
 
 
 REARRANGEMENTS: Final[dict[str, Translator]] = {
@@ -215,6 +201,6 @@ REARRANGEMENTS: Final[dict[str, Translator]] = {
     "Squeeze": _squeeze,
     "Tile": _tile,
     "Transpose": _transpose,
-    "Unsqueeze": _unsqueeze,
+    "Unsqueeze": lambda call: call.builder.unsqueeze(call.name, call.tensor(), call.integers(1, "axes") or []),
 }
 """Translators by the operator's name."""

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from convmatrix.frameworks.builder import Tensor, UnsupportedError
+from convmatrix.frameworks.onnx_calls import OnnxCall, Tensor, Translator, UnsupportedError
 from convmatrix.network.resize import positions_of
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
-    from convmatrix.frameworks.onnx_calls import OnnxCall, Translator
-
 
 _ROUNDED: Final = 1e-5  # how far a position, in single precision, may be off, relative to the size
 
@@ -45,16 +43,13 @@ def _convolution(call: OnnxCall) -> Tensor:
     n = x.ndim - 2
     padding = call.padding(n)
     _check_windows(call, x, weight.shape[2:], padding)
-    return call.builder.convolution(
-        call.name,
-        x,
-        weight,
-        bias,
-        stride=call.per_axis("strides", n, 1),
-        padding=padding,
-        dilation=call.per_axis("dilations", n, 1),
-        groups=int(call.attribute("group")),
-    )
+    return _convolved(call, x, weight, bias, padding)
+
+
+def _convolved(call: OnnxCall, x: Tensor, weight: Any, bias: Any, padding: Any, **options: Any) -> Tensor:
+    stride, dilation = (call.per_axis(name, x.ndim - 2, 1) for name in ("strides", "dilations"))
+    options = {"stride": stride, "dilation": dilation, "groups": int(call.attribute("group")), **options}
+    return call.builder.convolution(call.name, x, weight, bias, padding=padding, **options)
 
 
 def _transposed_convolution(call: OnnxCall) -> Tensor:
@@ -85,19 +80,7 @@ def _transposed_convolution(call: OnnxCall) -> Tensor:
         for size, step, gap, taps in zip(x.known[2:], stride, dilation, weight.shape[2:], strict=True)
     ]
     call.require((*x.known[:1], weight.shape[1], *(s + max(e, 0) for s, e in zip(sizes, extra, strict=True))))
-    return call.builder.convolution(
-        call.name,
-        x,
-        weight,
-        bias,
-        stride=stride,
-        padding=padding,
-        dilation=dilation,
-        groups=int(call.attribute("group")),
-        transposed=True,
-        output_padding=extra,
-        output_shape=wanted,
-    )
+    return _convolved(call, x, weight, bias, padding, transposed=True, output_padding=extra, output_shape=wanted)
 
 
 # --- pooling ----------------------------------------------------------------------------------------------------------
@@ -126,10 +109,6 @@ def _pool(call: OnnxCall, name: str, x: Tensor, method: Literal["average", "max"
     if method == "average":
         options["count_include_pad"] = bool(call.attribute("count_include_pad"))
     return call.builder.pooling(name, x, method, kernel, **options)
-
-
-def _average_pool(call: OnnxCall) -> Tensor:
-    return _pool(call, call.name, call.tensor(), "average")
 
 
 def _max_pool(call: OnnxCall) -> Tensor:
@@ -333,7 +312,7 @@ def _interpolated(
 
 
 WINDOWS: Final[dict[str, Translator]] = {
-    "AveragePool": _average_pool,
+    "AveragePool": lambda call: _pool(call, call.name, call.tensor(), "average"),
     "Conv": _convolution,
     "ConvTranspose": _transposed_convolution,
     "GlobalAveragePool": _global_pool("average"),

@@ -8,6 +8,8 @@ from typing import Any
 
 from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError
 
+__all__ = ["Call", "NetworkBuilder", "Tensor", "UnsupportedError", "first_of", "per_axis_numbers"]
+
 
 @dataclass(frozen=True)
 class Call:
@@ -36,6 +38,13 @@ class Call:
             if isinstance(value, Tensor):
                 return value
         raise UnsupportedError("its input is a constant")
+
+    def constants(self, what: str, *arguments: str) -> list[Any]:
+        """Return arguments; raise UnsupportedError if one of them depends on the input, which calls them ``what``."""
+        values = [self.arguments.get(argument) for argument in arguments]
+        if any(isinstance(value, Tensor) for value in values):
+            raise UnsupportedError(f"{what} on the input")
+        return values
 
     def only(self, **expected: Any) -> None:
         """Raise UnsupportedError unless some arguments have the only values that are known."""

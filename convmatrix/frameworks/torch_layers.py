@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
 
-from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError
-from convmatrix.frameworks.torch_calls import Call, first_of, per_axis_numbers
+from convmatrix.frameworks.torch_calls import (
+    Call,
+    NetworkBuilder,
+    Tensor,
+    UnsupportedError,
+    first_of,
+    per_axis_numbers,
+)
 
 # --- convolutions and dense layers -----------------------------------------------------------------------------------
 
 
 def _convolution(call: Call) -> Tensor:
-    weight = call["weight"]
-    if isinstance(weight, Tensor) or isinstance(call.get("bias"), Tensor):
-        raise UnsupportedError("its weights depend on the input")
+    weight, bias = call.constants("its weights depend", "weight", "bias")
     n = weight.ndim - 2
     transposed = bool(call.get("transposed", "output_padding" in call.arguments))
     x, boundary = call.x, "zero"
@@ -33,7 +37,7 @@ def _convolution(call: Call) -> Tensor:
         call.name,
         x,
         weight,
-        call.get("bias"),
+        bias,
         stride=per_axis_numbers(call["stride"], n),
         padding=padding,
         dilation=per_axis_numbers(call["dilation"], n),
@@ -45,18 +49,13 @@ def _convolution(call: Call) -> Tensor:
 
 
 def _linear(call: Call) -> Tensor:
-    if isinstance(call["weight"], Tensor) or isinstance(call.get("bias"), Tensor):
-        raise UnsupportedError("its weights depend on the input")
-    return call.builder.dense(call.name, call.x, call["weight"], call.get("bias"))
+    return call.builder.dense(call.name, call.x, *call.constants("its weights depend", "weight", "bias"))
 
 
 def _addmm(call: Call) -> Tensor:
     call.only(beta=1, alpha=1)
-    x, weight = call["mat1"], call["mat2"]
-    if not isinstance(x, Tensor) or isinstance(weight, Tensor) or isinstance(call["self"], Tensor):
-        raise UnsupportedError("its weights depend on the input")
-    bias = np.broadcast_to(call["self"], (weight.shape[1],))
-    return call.builder.dense(call.name, x, weight.T, bias)
+    weight, bias = call.constants("its weights depend", "mat2", "self")
+    return call.builder.dense(call.name, call["mat1"], weight.T, np.broadcast_to(bias, (weight.shape[1],)))
 
 
 def _matmul(call: Call) -> Tensor:
@@ -73,9 +72,7 @@ def _attention(call: Call) -> Tensor:
     scale = call.get("scale") or 1 / math.sqrt(key.known[-1])
     swap = (*range(key.ndim - 2), key.ndim - 1, key.ndim - 2)
     scores = b.matrix_product(f"{name}.scores", query, b.permute(f"{name}.transpose", key, swap))
-    mask = call.get("attn_mask")
-    if isinstance(mask, Tensor):
-        raise UnsupportedError("its mask depends on the input")
+    (mask,) = call.constants("its mask depends", "attn_mask")
     if call.get("is_causal", False):
         mask = np.tril(np.ones(scores.known[-2:], dtype=bool))
     if mask is not None and mask.dtype == bool:
@@ -90,36 +87,30 @@ def _attention(call: Call) -> Tensor:
 
 
 def _batch_norm(call: Call) -> Tensor:
-    mean, variance = call.get("running_mean"), call.get("running_var")
-    if mean is None or call.get("training", False):
+    if call.get("running_mean") is None or call.get("training", False):
         raise UnsupportedError("it normalises by the statistics of the batch")
-    weight, bias = call.get("weight"), call.get("bias")
-    if any(isinstance(value, Tensor) for value in (mean, variance, weight, bias)):
-        raise UnsupportedError("its constants depend on the input")
+    names = ("running_mean", "running_var", "weight", "bias")
+    mean, variance, weight, bias = call.constants("its constants depend", *names)
     return call.builder.batch_normalisation(call.name, call.x, mean, variance, weight, bias, call.get("eps", 1e-5))
 
 
 def _instance_norm(call: Call) -> Tensor:
     if not call.get("use_input_stats", True):
         return _batch_norm(Call(call.builder, call.name, {**call.arguments, "training": False}))
-    channels = call.x.known[1]
-    return call.builder.normalisation(
-        call.name, call.x, None, call.get("weight"), call.get("bias"), call["eps"], groups=channels
-    )
+    return _normalisation(call, groups=call.x.known[1])
 
 
 def _layer_norm(call: Call) -> Tensor:
-    axes = range(-len(call["normalized_shape"]), 0)
-    return call.builder.normalisation(
-        call.name, call.x, axes, call.get("weight"), call.get("bias"), call.get("eps", 1e-5)
-    )
+    return _normalisation(call, axes=range(-len(call["normalized_shape"]), 0))
 
 
 def _group_norm(call: Call) -> Tensor:
-    groups = int(call.get("num_groups", call.get("group")))
-    return call.builder.normalisation(
-        call.name, call.x, None, call.get("weight"), call.get("bias"), call["eps"], groups=groups
-    )
+    return _normalisation(call, groups=int(call.get("num_groups", call.get("group"))))
+
+
+def _normalisation(call: Call, axes: Sequence[int] | None = None, groups: int | None = None) -> Tensor:
+    epsilon = call.get("eps", 1e-5)
+    return call.builder.normalisation(call.name, call.x, axes, call.get("weight"), call.get("bias"), epsilon, groups)
 
 
 # --- pooling ------------------------------------------------------------------------------------------

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.arrays import from_tensor
+from convmatrix.arrays import Array, from_tensor
 from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError, known_nodes
 from convmatrix.frameworks.torch_calls import Call
 from convmatrix.frameworks.torch_traces import OPERATORS, operator_name, traced
 
 if TYPE_CHECKING:
-    from convmatrix.arrays import Array
     from convmatrix.network import Network
 
 

@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
-from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError
-
-if TYPE_CHECKING:
-    from convmatrix.frameworks.torch_calls import Call
-
+from convmatrix.frameworks.torch_calls import Call, NetworkBuilder, Tensor, UnsupportedError
 
 # --- functions of each entry -----------------------------------------------------------------------------------------
 
@@ -75,10 +71,6 @@ def _softplus(call: Call) -> Tensor:
     return b.scale(name, inner, np.asarray(1 / beta))
 
 
-def _negative(call: Call) -> Tensor:
-    return call.builder.scale(call.name, call.x, np.asarray(-1.0))
-
-
 def _power(call: Call) -> Tensor:
     exponent = call["exponent"]
     if isinstance(exponent, Tensor) or np.size(exponent) != 1:
@@ -88,14 +80,8 @@ def _power(call: Call) -> Tensor:
     return call.builder.power(call.name, call.x, float(exponent))
 
 
-def _rsqrt(call: Call) -> Tensor:
-    return call.builder.power(call.name, call.x, -0.5)
-
-
 def _prelu(call: Call) -> Tensor:
-    slope = call["weight"]
-    if isinstance(slope, Tensor):
-        raise UnsupportedError("its slopes depend on the input")
+    (slope,) = call.constants("its slopes depend", "weight")
     shape = (1,) if slope.size == 1 else (-1, *(1,) * max(call.x.ndim - 2, 0))
     return call.builder.parametric_relu(call.name, call.x, slope.reshape(shape))
 
@@ -128,15 +114,13 @@ def _reversed_difference(call: Call) -> Tensor:
 
 
 def _choice(call: Call) -> Tensor:
-    if isinstance(call["condition"], Tensor):
-        raise UnsupportedError("its condition depends on the input")
-    return call.builder.choice(call.name, call["condition"], call["self"], call["other"])
+    (condition,) = call.constants("its condition depends", "condition")
+    return call.builder.choice(call.name, condition, call["self"], call["other"])
 
 
 def _masked_fill(call: Call) -> Tensor:
-    if isinstance(call["mask"], Tensor) or isinstance(call["value"], Tensor):
-        raise UnsupportedError("its mask or its value depends on the input")
-    return call.builder.choice(call.name, ~call["mask"], call.x, call["value"])
+    mask, value = call.constants("its mask or its value depends", "mask", "value")
+    return call.builder.choice(call.name, ~mask, call.x, value)
 
 
 def _lerp(call: Call) -> Tensor:
@@ -245,9 +229,9 @@ FUNCTIONS_AND_REDUCTIONS: Final[dict[str, Callable[[Call], Any]]] = {
     "clamp": _clamp,
     "clamp_min": _clamp,
     "clamp_max": _clamp,
-    "neg": _negative,
+    "neg": lambda call: call.builder.scale(call.name, call.x, np.asarray(-1.0)),
     "pow": _power,
-    "rsqrt": _rsqrt,
+    "rsqrt": lambda call: call.builder.power(call.name, call.x, -0.5),
     "glu": _glu,
     **{name: _function(name) for name in _SAME_NAME},
     "add": _sum_of(1),

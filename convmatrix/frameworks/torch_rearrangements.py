@@ -5,14 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
-from convmatrix.frameworks.builder import Tensor, UnsupportedError
-
-if TYPE_CHECKING:
-    from convmatrix.frameworks.torch_calls import Call
+from convmatrix.frameworks.torch_calls import Call, Tensor, UnsupportedError
 
 _BOUNDARY: Final = {"constant": "zero", "circular": "circular", "reflect": "reflect", "replicate": "replicate"}
 
@@ -60,10 +57,6 @@ def _unsqueeze(call: Call) -> Tensor:
     return call.builder.reshape(call.name, call.x, shape)
 
 
-def _permute(call: Call) -> Tensor:
-    return call.builder.permute(call.name, call.x, [int(axis) for axis in call["dims"]])
-
-
 def _transpose(call: Call) -> Tensor:
     x = call.x
     order = list(range(x.ndim))
@@ -99,10 +92,6 @@ def _slice(call: Call) -> Tensor:
 def _narrow(call: Call) -> Tensor:
     start = int(call["start"])
     return call.builder.slice(call.name, call.x, int(call["dim"]), start, start + int(call["length"]))
-
-
-def _select(call: Call) -> Tensor:
-    return call.builder.gather(call.name, call.x, int(call["dim"]), np.asarray(int(call["index"])))
 
 
 def _pieces(call: Call, sizes: list[int]) -> list[Tensor]:
@@ -217,26 +206,6 @@ def _roll(call: Call) -> Tensor:
     return x
 
 
-def _pixel_shuffle(call: Call) -> Tensor:
-    """Return (batch, c r r, h, w) as (batch, c, h r, w r)."""
-    x, r = call.x, int(call["upscale_factor"])
-    *lead, channels, height, width = x.known
-    c, n = channels // r**2, len(lead)
-    order = (*range(n), n, n + 3, n + 1, n + 4, n + 2)
-    split, shape = (*lead, c, r, r, height, width), (*lead, c, height * r, width * r)
-    return call.builder.regrouped(call.name, x, split, order, shape)
-
-
-def _pixel_unshuffle(call: Call) -> Tensor:
-    """Return (batch, c, h r, w r) as (batch, c r r, h, w)."""
-    x, r = call.x, int(call["downscale_factor"])
-    *lead, c, height, width = x.known
-    n = len(lead)
-    order = (*range(n), n, n + 2, n + 4, n + 1, n + 3)
-    split, shape = (*lead, c, height // r, r, width // r, r), (*lead, c * r**2, height // r, width // r)
-    return call.builder.regrouped(call.name, x, split, order, shape)
-
-
 def _channel_shuffle(call: Call) -> Tensor:
     x, groups = call.x, int(call["groups"])
     batch, channels, *spatial = x.known
@@ -310,14 +279,14 @@ REARRANGEMENTS: Final[dict[str, Callable[[Call], Any]]] = {
     "unflatten": _unflatten,
     "squeeze": _squeeze,
     "unsqueeze": _unsqueeze,
-    "permute": _permute,
+    "permute": lambda call: call.builder.permute(call.name, call.x, [int(axis) for axis in call["dims"]]),
     "transpose": _transpose,
     "t": _transpose,
     "expand": _expand,
     "repeat": _repeat,
     "slice": _slice,
     "narrow": _narrow,
-    "select": _select,
+    "select": lambda call: call.builder.gather(call.name, call.x, int(call["dim"]), np.asarray(int(call["index"]))),
     **dict.fromkeys(("split", "split_with_sizes"), _split),
     "chunk": _chunk,
     "unbind": _unbind,
@@ -330,8 +299,8 @@ REARRANGEMENTS: Final[dict[str, Callable[[Call], Any]]] = {
     "select_scatter": _select_scatter,
     "flip": _flip,
     "roll": _roll,
-    "pixel_shuffle": _pixel_shuffle,
-    "pixel_unshuffle": _pixel_unshuffle,
+    "pixel_shuffle": lambda call: call.builder.depth_to_space(call.name, call.x, int(call["upscale_factor"])),
+    "pixel_unshuffle": lambda call: call.builder.space_to_depth(call.name, call.x, int(call["downscale_factor"])),
     "channel_shuffle": _channel_shuffle,
     "pad": _pad,
     "constant_pad_nd": _pad,

@@ -9,7 +9,7 @@ import numpy as np
 
 from convmatrix.geometry import ConvGeometry
 from convmatrix.graph.fields import chain_network, path_matrices
-from convmatrix.network import Convolution, PatternMap
+from convmatrix.network import Convolution, Node, PatternMap
 from convmatrix.options import instance
 from convmatrix.pattern import WeightPattern
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from networkx import MultiDiGraph
     from numpy.typing import NDArray
 
-    from convmatrix.network import Node
 
 _LARGEST_GRAPH = 300  # maximum number of nodes for the search for automorphisms
 

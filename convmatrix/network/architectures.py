@@ -7,6 +7,7 @@ and are left out.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -29,6 +30,14 @@ LECUN1989_H2: Final = (*[range(8)] * 4, *[range(4, 12)] * 4, *[(0, 1, 2, 3, 8, 9
 """The maps of H1 that each map of H2 reads. It is published that there are eight; which eight is a common guess."""
 
 
+def _convolution(
+    name: str, size: int, ins: int, outs: int, taps: int, bias: str | None = "channel", **options: Any
+) -> Node:
+    """Return a convolution of square images of a size."""
+    geometry = ConvGeometry((size, size), (taps, taps), in_channels=ins, out_channels=outs, **options)
+    return Node(name, Convolution(geometry, bias=bias))
+
+
 def lecun1989() -> Network:
     """Return the network of LeCun et al., Backpropagation applied to handwritten zip code recognition (1989).
 
@@ -40,15 +49,11 @@ def lecun1989() -> Network:
     [(1, 16, 16), (12, 8, 8), (12, 4, 4), (30,), (10,)]
     """
     table = [[j in maps for j in range(12)] for maps in LECUN1989_H2]
-    padding = [(1, 2), (1, 2)]
-    h1 = ConvGeometry((16, 16), (5, 5), out_channels=12, stride=2, padding=padding)
-    h2 = ConvGeometry(
-        (8, 8), (5, 5), in_channels=12, out_channels=12, stride=2, padding=padding, connections=np.array(table)
-    )
+    halving: dict[str, Any] = {"stride": 2, "padding": [(1, 2), (1, 2)]}
     nodes = [
         Node("input", Input((1, 16, 16))),
-        Node("H1", Convolution(h1, bias="unit")),
-        Node("H2", Convolution(h2, bias="unit")),
+        _convolution("H1", 16, 1, 12, 5, "unit", **halving),
+        _convolution("H2", 8, 12, 12, 5, "unit", connections=np.array(table), **halving),
         Node("H3", FullyConnected(12 * 4 * 4, 30)),
         Node("output", FullyConnected(30, 10)),
     ]
@@ -66,14 +71,13 @@ def lenet5() -> Network:
     ['input', 'C1', 'S2', 'C3', 'S4', 'C5', 'F6', 'output']
     """
     table = [[str(j) in maps for j in range(6)] for maps in LENET5_C3.split()]
-    c3 = ConvGeometry((14, 14), (5, 5), in_channels=6, out_channels=16, connections=np.array(table))
     nodes = [
         Node("input", Input((1, 32, 32))),
-        Node("C1", Convolution(ConvGeometry((32, 32), (5, 5), out_channels=6), bias="channel")),
+        _convolution("C1", 32, 1, 6, 5),
         Node("S2", Pooling("sum", 2, trained=True)),
-        Node("C3", Convolution(c3, bias="channel")),
+        _convolution("C3", 14, 6, 16, 5, connections=np.array(table)),
         Node("S4", Pooling("sum", 2, trained=True)),
-        Node("C5", Convolution(ConvGeometry((5, 5), (5, 5), in_channels=16, out_channels=120), bias="channel")),
+        _convolution("C5", 5, 16, 120, 5),
         Node("F6", FullyConnected(120, 84)),
         Node("output", FullyConnected(84, 10, bias=False, trained=False)),
     ]
@@ -90,25 +94,15 @@ def alexnet() -> Network:
     >>> alexnet()["conv1"].output_shape
     (96, 55, 55)
     """
-
-    def convolution(name: str, size: int, ins: int, outs: int, taps: int, groups: int) -> Node:
-        geometry = ConvGeometry(
-            (size, size), (taps, taps), in_channels=ins, out_channels=outs, padding=taps // 2, groups=groups
-        )
-        return Node(name, Convolution(geometry, bias="channel"))
-
     nodes = [
         Node("input", Input((3, 227, 227))),
-        Node(
-            "conv1",
-            Convolution(ConvGeometry((227, 227), (11, 11), in_channels=3, out_channels=96, stride=4), bias="channel"),
-        ),
+        _convolution("conv1", 227, 3, 96, 11, stride=4),
         Node("pool1", Pooling("max", 3, 2)),
-        convolution("conv2", 27, 96, 256, 5, groups=2),
+        _convolution("conv2", 27, 96, 256, 5, padding=2, groups=2),
         Node("pool2", Pooling("max", 3, 2)),
-        convolution("conv3", 13, 256, 384, 3, groups=1),
-        convolution("conv4", 13, 384, 384, 3, groups=2),
-        convolution("conv5", 13, 384, 256, 3, groups=2),
+        _convolution("conv3", 13, 256, 384, 3, padding=1),
+        _convolution("conv4", 13, 384, 384, 3, padding=1, groups=2),
+        _convolution("conv5", 13, 384, 256, 3, padding=1, groups=2),
         Node("pool5", Pooling("max", 3, 2)),
         Node("fc6", FullyConnected(9216, 4096)),
         Node("fc7", FullyConnected(4096, 4096)),
@@ -129,8 +123,7 @@ def vgg16() -> Network:
     size, ins = 224, 3
     for block, (outs, depth) in enumerate([(64, 2), (128, 2), (256, 3), (512, 3), (512, 3)], start=1):
         for place in range(1, depth + 1):
-            geometry = ConvGeometry((size, size), (3, 3), in_channels=ins, out_channels=outs, padding=1)
-            layers.append(Node(f"conv{block}_{place}", Convolution(geometry, bias="channel")))
+            layers.append(_convolution(f"conv{block}_{place}", size, ins, outs, 3, padding=1))
             ins = outs
         layers.append(Node(f"pool{block}", Pooling("max", 2)))
         size //= 2
@@ -199,13 +192,9 @@ def _add_normalised(
     nodes: list[Node], name: str, shape: Shape, channels: int, *, taps: int, stride: int, inputs: tuple[str, ...] = ()
 ) -> Shape:
     """Append a convolution without bias and the normalisation of its output; return the output's shape."""
-    ins, *sizes = shape
-    geometry = ConvGeometry(
-        sizes, (taps, taps), in_channels=ins, out_channels=channels, stride=stride, padding=taps // 2
-    )
-    nodes.append(Node(name, Convolution(geometry), inputs))
-    nodes.append(Node(f"{name}.norm", Scale("channel", "channel")))
-    return (channels, *geometry.output_shape)
+    layer = _convolution(name, shape[1], shape[0], channels, taps, None, stride=stride, padding=taps // 2)
+    nodes += [replace(layer, inputs=inputs), Node(f"{name}.norm", Scale("channel", "channel"))]
+    return layer.geometry.full_output_shape
 
 
 ARCHITECTURES: Final[dict[str, Callable[[], Network]]] = {

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix.boundary import read_terms
+from convmatrix.boundary import Axis, Boundary, read_terms
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from convmatrix.arrays import Array
-    from convmatrix.boundary import Axis, Boundary
 
 Box = tuple[slice, ...]
 """A range ``slice(start, stop)`` of every axis of a sample, channels included; all ranges are empty if one is."""

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from convmatrix.arrays import read_only
+from convmatrix.arrays import Array, read_only
 from convmatrix.network.boxes import Box, box_shape, box_size, embed, flat_box, union, within
 
 if TYPE_CHECKING:
-    from convmatrix.arrays import Array
     from convmatrix.network.construction import Node
 
 _STEP: Final = 50_000  # entries that take as long as the fixed cost of a step
@@ -159,9 +158,9 @@ class Derivatives:
 
 
 @contextmanager
-def named(node: Node) -> Iterator[None]:
-    """Begin the messages of errors with the name of a node."""
+def named(node: Node, kinds: tuple[type[Exception], ...] = (ValueError, TypeError)) -> Iterator[None]:
+    """Begin the messages of some kinds of errors with the name of a node."""
     try:
         yield
-    except (ValueError, TypeError) as error:
+    except kinds as error:
         raise type(error)(f"node {node.name!r}: {error}") from None

@@ -3,58 +3,47 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from convmatrix.arrays import EPSILON, LEAST, sum_rounding
+from convmatrix.arrays import EPSILON, LEAST, Array, sum_rounding
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from convmatrix.arrays import Array
     from convmatrix.network.construction import Node
     from convmatrix.network.entrywise import Elementwise
     from convmatrix.network.normalisations import LocalResponseNormalisation, Normalisation, Softmax
 
     Interval = tuple[Array, Array]
 
-_TURNS: Final[dict[str, Callable[..., tuple[float, ...]]]] = {
-    "abs": lambda: (0.0,),
-    "celu": lambda alpha: (0.0,),
-    "elu": lambda alpha: (0.0,),
+_Points = Callable[..., tuple[float, ...]]
+
+
+def _at_zero(**_: float) -> tuple[float, ...]:
+    return (0.0,)
+
+
+_TURNS: Final[dict[str, _Points]] = {
+    **dict.fromkeys(("abs", "celu", "elu", "leaky_relu", "power", "selu", "square"), _at_zero),
     "gelu": lambda: (-0.75179152469356445746,),
     "gelu_tanh": lambda: (-0.75246142207101625849,),
     "hard_swish": lambda: (-1.5,),
-    "leaky_relu": lambda slope: (0.0,),
     "mish": lambda: (-1.1924312145154952121,),
-    "power": lambda exponent: (0.0,),
-    "selu": lambda alpha, gamma: (0.0,),
     "silu": lambda: (-1.2784645427610737951,),
-    "square": lambda: (0.0,),
 }
 """Where functions turn from falling to rising or back; those without an entry are monotone."""
 
-_BENDS: Final[dict[str, Callable[..., tuple[float, ...]]]] = {
-    "abs": lambda: (0.0,),
-    "atan": lambda: (0.0,),
-    "celu": lambda alpha: (0.0,),
+_BENDS: Final[dict[str, _Points]] = {
+    **dict.fromkeys(("abs", "atan", "celu", "elu", "erf", "leaky_relu", "power", "relu", "selu"), _at_zero),
+    **dict.fromkeys(("sigmoid", "softsign", "tanh"), _at_zero),
     "clip": lambda low, high: (low, high),
-    "elu": lambda alpha: (0.0,),
-    "erf": lambda: (0.0,),
     "gelu": lambda: (-math.sqrt(2), math.sqrt(2)),
     "gelu_tanh": lambda: (-1.4185040087908283555, 1.4185040087908283555),
     "hard_swish": lambda: (-3.0, 3.0),
-    "leaky_relu": lambda slope: (0.0,),
     "mish": lambda: (-2.25637639636079312, 1.4905711794854284593),
-    "power": lambda exponent: (0.0,),
-    "relu": lambda: (0.0,),
-    "selu": lambda alpha, gamma: (0.0,),
-    "sigmoid": lambda: (0.0,),
     "silu": lambda: (-2.3993572805154676678, 2.3993572805154676678),
     "soft_shrink": lambda threshold: (-threshold, threshold),
-    "softsign": lambda: (0.0,),
-    "tanh": lambda scale, slope: (0.0,),
 }
 """Where slopes turn or jump; between these points they are monotone."""
 
@@ -63,18 +52,11 @@ _EXACT: Final = (*_STEPS, "abs", "clip", "hard_shrink", "identity", "relu", "thr
 """Functions whose floating-point values are exact."""
 
 _LIMITS: Final[dict[str, Callable[..., tuple[float, float]]]] = {
+    **dict.fromkeys(("cos", "erf", "sin", "softsign"), lambda: (-1.0, 1.0)),
+    **dict.fromkeys(("exp", "softplus", "sqrt", "square"), lambda: (0.0, math.inf)),
+    **dict.fromkeys(("hard_sigmoid", "sigmoid"), lambda **_: (0.0, 1.0)),
     "atan": lambda: (-math.pi / 2 * (1 + EPSILON), math.pi / 2 * (1 + EPSILON)),
-    "cos": lambda: (-1.0, 1.0),
-    "erf": lambda: (-1.0, 1.0),
-    "exp": lambda: (0.0, math.inf),
-    "hard_sigmoid": lambda alpha, beta: (0.0, 1.0),
     "log_sigmoid": lambda: (-math.inf, 0.0),
-    "sigmoid": lambda: (0.0, 1.0),
-    "sin": lambda: (-1.0, 1.0),
-    "softplus": lambda: (0.0, math.inf),
-    "softsign": lambda: (-1.0, 1.0),
-    "sqrt": lambda: (0.0, math.inf),
-    "square": lambda: (0.0, math.inf),
     "tanh": lambda scale, slope: (-abs(scale), abs(scale)),
 }
 """Bounds that hold for all inputs, in floating-point arithmetic too."""
@@ -195,7 +177,7 @@ def _known(operation: Elementwise, low: Array, high: Array) -> tuple[str, dict[s
     return name, options
 
 
-def _points(table: dict[str, Callable[..., tuple[float, ...]]], name: str, options: dict[str, float]) -> list[float]:
+def _points(table: dict[str, _Points], name: str, options: dict[str, float]) -> list[float]:
     return list(table[name](**options)) if name in table else []
 
 

@@ -20,7 +20,7 @@ from convmatrix.arrays import EPSILON, sum_rounding
 from convmatrix.memory import estimate
 from convmatrix.network.architectures import as_network
 from convmatrix.network.branches import Addition, Concatenation, Extremum, Product
-from convmatrix.network.construction import with_sources
+from convmatrix.network.construction import Node, with_sources
 from convmatrix.network.entrywise import Elementwise, ParametricReLU, Scale
 from convmatrix.network.function_ranges import (
     local_response_range,
@@ -42,7 +42,6 @@ _MOST_ENTRIES: Final = 10**6  # entries of a matrix that is built only for narro
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from convmatrix.network.construction import Node
     from convmatrix.network.nodes import Network
 
     Interval = tuple[Array, Array]
@@ -246,10 +245,6 @@ def _ends(operation: Operation, node: Node, inputs: list[Interval]) -> Interval:
     return operation.evaluate([x[None] for x in lows])[0], operation.evaluate([x[None] for x in highs])[0]
 
 
-def _scale(operation: Scale, node: Node, inputs: list[Interval]) -> Interval:
-    return _scaled(operation, node.input_shapes[0], node.output_shape, *inputs[0])
-
-
 def _scaled(operation: Scale, shape: tuple[int, ...], out: tuple[int, ...], low: Array, high: Array) -> Interval:
     ends = operation.evaluate([np.stack([low, high])])
     least, most = ends.min(axis=0), ends.max(axis=0)
@@ -261,10 +256,6 @@ def _scaled(operation: Scale, shape: tuple[int, ...], out: tuple[int, ...], low:
     reach = np.broadcast_to(scale * np.maximum(abs(low), abs(high)).reshape(lead + shape) + shift, out)
     error = sum_rounding(reach, 2)
     return least - error, most + error
-
-
-def _elementwise(operation: Elementwise, node: Node, inputs: list[Interval]) -> Interval:
-    return value_range(operation, *inputs[0])
 
 
 def _parametric(operation: ParametricReLU, node: Node, inputs: list[Interval]) -> Interval:
@@ -318,7 +309,7 @@ _RULES: Final[dict[type[Operation], Callable[..., Interval]]] = {
     Addition: _addition,
     Convolution: _convolution,
     Concatenation: _ends,
-    Elementwise: _elementwise,
+    Elementwise: lambda operation, node, inputs: value_range(operation, *inputs[0]),
     Extremum: _ends,
     FullyConnected: _dense,
     LocalResponseNormalisation: local_response_range,
@@ -330,7 +321,7 @@ _RULES: Final[dict[type[Operation], Callable[..., Interval]]] = {
     Rearrangement: _ends,
     Reduction: _reduction,
     Resize: _resize,
-    Scale: _scale,
+    Scale: lambda operation, node, inputs: _scaled(operation, node.input_shapes[0], node.output_shape, *inputs[0]),
     Softmax: softmax_range,
 }
 """The rules by operation; any other one that is linear is multiplied by its matrix."""

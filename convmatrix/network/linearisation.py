@@ -12,13 +12,12 @@ from scipy import sparse
 
 from convmatrix import memory
 from convmatrix import options as validate
-from convmatrix.arrays import KeepsReadOnly, read_only
+from convmatrix.arrays import Array, KeepsReadOnly, read_only
 from convmatrix.network.boxes import box_shape, box_size, embed, whole
 from convmatrix.network.derivatives import Derivatives
 from convmatrix.operator import CheckedOperator
 
 if TYPE_CHECKING:
-    from convmatrix.arrays import Array
     from convmatrix.network.construction import Node
 
 _LEAST_MEMORY: Final = 2**26

@@ -253,10 +253,8 @@ class Network(ShownAsTable):
         for node in self.nodes:
             if node.name not in needed or node is self.input:
                 continue
-            try:
+            with named(node, (ValueError,)):
                 values[node.name] = node.operation.evaluate([values[source] for source in node.inputs])
-            except ValueError as error:
-                raise type(error)(f"node {node.name!r}: {error}") from None
             for source in set(node.inputs):
                 if last_use[source] == node.name and source not in wanted:
                     del values[source]

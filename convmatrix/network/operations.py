@@ -47,6 +47,12 @@ class Operation(KeepsReadOnly, ABC):
         Whether the output is an affine function of the inputs, so that `affine` exists.
     exact : bool
         Whether the output equals its linearisation near almost every input: affine and piecewise linear operations.
+
+    Notes
+    -----
+    The methods for derivatives take ``inputs``, the point: one sample of each input, without a batch axis, of which
+    linear operations use the shape and the dtype only. Tangents are changes of the inputs, ``(k, *input_shape)`` each,
+    and cotangents the weights of the outputs in k sums, ``(k, *output_shape)``, in the dtype of the point.
     """
 
     kind: ClassVar[str]
@@ -88,41 +94,19 @@ class Operation(KeepsReadOnly, ABC):
     # --- derivatives at one sample -----------------------------------------------------------------------------------
 
     def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
-        """Return the derivative at a point in k directions: the Jacobian times a batch of changes of the inputs.
+        """Return the derivative at a point in k directions, (k, *output_shape): the Jacobian times the tangents.
 
         A linear operation multiplies by its matrix by default; another one must define its own method.
-
-        Parameters
-        ----------
-        inputs : sequence of array
-            The point: one sample of each input, without a batch axis. Linear operations use its shape and dtype only.
-        tangents : sequence of array, shape (k, *input_shape) each
-            The changes of each input, in the dtype of the point.
-
-        Returns
-        -------
-        array, shape (k, *output_shape)
         """
         matrix, changes = self._jacobian(inputs), [t.reshape(len(t), -1).T for t in tangents]
         product = np.ascontiguousarray((matrix @ np.concatenate(changes)).T)
         return product.reshape(-1, *self.output_shape([x.shape for x in inputs]))
 
     def cotangent(self, inputs: Sequence[Array], cotangents: Array) -> list[Array]:
-        """Return the transpose of `tangent`: the gradients, for each input, of k weighted sums of the outputs.
+        """Return the transpose of `tangent`: for each input, (k, *input_shape), the gradients of k sums of outputs.
 
         By default it is `local_cotangent` in the box of all entries, if an operation defines that; a linear operation
         without it multiplies by its transposed matrix. Another operation must define one of the two methods.
-
-        Parameters
-        ----------
-        inputs : sequence of array
-            The point, as for `tangent`.
-        cotangents : array, shape (k, *output_shape)
-            The weights of the outputs in each sum, in the dtype of the point.
-
-        Returns
-        -------
-        list of array, shape (k, *input_shape) each
         """
         if type(self).local_cotangent is not Operation.local_cotangent:
             boxes = [whole(x.shape) for x in inputs]
@@ -154,21 +138,8 @@ class Operation(KeepsReadOnly, ABC):
         """Return `cotangent` where all outputs outside a box have weight 0, in boxes of the inputs.
 
         By default it is cut out of `cotangent`. An operation that defines this method saves memory and time where few
-        outputs are of interest.
-
-        Parameters
-        ----------
-        inputs : sequence of array
-            The point, as for `tangent`: whole samples.
-        cotangents : array, shape (k, *entries of the box)
-        box : tuple of slice
-            Which outputs the cotangents belong to.
-        input_boxes : sequence of tuple of slice
-            What `read_boxes` returns for the box; not all of them are empty.
-
-        Returns
-        -------
-        list of array, shape (k, *entries of the input's box) each
+        outputs are of interest. Cotangents are those of the entries in the box. ``input_boxes`` is what `read_boxes`
+        returns for it; not all of them are empty, and the results have their entries.
         """
         full = embed(cotangents, box, whole(self.output_shape([x.shape for x in inputs])))
         gradients = self.cotangent(inputs, full)
