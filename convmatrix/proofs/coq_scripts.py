@@ -51,11 +51,8 @@ class NoProofError(Exception):
 class ProofPath(GallinaAlgebra):
     """Gallina integers on one path; ``choices`` lists the branch to take at each choice.
 
-    Attributes
-    ----------
-    events : list of (str, formula)
-        What happened, in order: ``"assume"``, ``"show"``, ``"choose"``, or ``"again"`` for a condition that is already
-        decided, perhaps in other words.
+    ``events`` lists what happened, in order, each with a formula: ``"assume"``, ``"show"``, ``"choose"``, or
+    ``"again"`` for a condition that is already decided, perhaps in other words.
     """
 
     def __init__(self, choices: Sequence[bool]) -> None:
@@ -159,18 +156,9 @@ class _KnownFacts:
 
 
 class LemmaProof:
-    """Writes the proof of a lemma, and the contradictions that it uses.
+    """Writes the proof of a lemma with a name in Coq.
 
-    Parameters
-    ----------
-    lemma : Lemma
-    name : str
-        The name of the lemma in Coq.
-
-    Attributes
-    ----------
-    contradictions : dict of str to str
-        The lemmas of contradiction: names by their statements and proofs.
+    ``contradictions`` are the lemmas of contradiction that it uses: names by their statements and proofs.
     """
 
     def __init__(self, lemma: Lemma, name: str) -> None:

@@ -28,12 +28,7 @@ class Operations(Protocol):
 class SymbolicInteger:
     """An integer without a value: code that asks for one raises TypeError instead of taking a branch.
 
-    Attributes
-    ----------
-    algebra : Operations
-        Says what the operators of the integer do.
-    term : object
-        The integer in the engine's own terms.
+    Its term is the integer in the engine's own terms; its algebra says what its operators do.
     """
 
     __hash__ = None  # type: ignore[assignment]  # == returns a condition, not a bool
@@ -103,14 +98,8 @@ class SymbolicInteger:
 class SymbolicCondition:
     """A condition on integers without a value, joined with ``& | ~`` and passed to an `Algebra`.
 
-    It has no truth value and is not compared, so that code in which one is true or equal to another by accident raises
-    TypeError.
-
-    Attributes
-    ----------
-    algebra : SymbolicAlgebra
-    formula : object
-        The condition in the engine's own terms.
+    Its formula is the condition in the engine's own terms. It has no truth value and is not compared, so that code in
+    which one is true or equal to another by accident raises TypeError.
     """
 
     __hash__ = None  # type: ignore[assignment]
