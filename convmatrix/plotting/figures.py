@@ -38,9 +38,18 @@ _UNDATED: Final[dict[str, dict[str, None]]] = {"pdf": {"CreationDate": None}, "p
 def weight_colours(n_weights: int, palette: Palette | None = None) -> NDArray[np.float64]:
     """Return one colour per weight, (n_weights, 4), as red, green, blue and opacity in [0, 1].
 
-    The palette is the name of a colormap of matplotlib, which is sampled evenly (a list of separate colours such as
-    ``"tab10"`` is taken from its beginning), or at least ``n_weights`` colours in any form that matplotlib accepts; by
-    default the colours of the package. One that is unknown or has too few colours raises a ValueError.
+    Parameters
+    ----------
+    n_weights : int
+    palette : str or sequence of colours, optional
+        Name of a colormap of matplotlib, which is sampled evenly (a list of separate colours such as ``"tab10"`` is
+        taken from its beginning), or at least ``n_weights`` colours in any form that matplotlib accepts. By default
+        the colours of the package.
+
+    Raises
+    ------
+    ValueError
+        If the palette is unknown or has too few colours.
 
     Examples
     --------
