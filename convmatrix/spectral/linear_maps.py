@@ -183,20 +183,16 @@ def product(after: Form, before: Form) -> Form | None:
         else:
             value = a * b if before.diagonal else a @ b
         made = Form("channels", value, *shapes)
-    elif after.kind == "channels" and before.geometry is not None:
-        value = _mixed(before.geometry, b, a, outputs=True)
-        if value is None:
-            return None
-        geometry = _with_channels(before.geometry, after.output_shape[0], before.input_shape[0])
-        made = Form("kernel", value, *shapes, geometry=geometry)
-    elif before.kind == "channels" and after.geometry is not None:
-        value = _mixed(after.geometry, a, b, outputs=False)
-        if value is None:
-            return None
-        geometry = _with_channels(after.geometry, after.output_shape[0], before.input_shape[0])
-        made = Form("kernel", value, *shapes, geometry=geometry)
-    else:
+    elif after.kind == before.kind:  # two kernels
         return None
+    else:
+        kernel, channels = (before, a) if after.kind == "channels" else (after, b)
+        geometry: Any = kernel.geometry
+        value = _mixed(geometry, kernel.value, channels, outputs=after.kind == "channels")
+        if value is None:
+            return None
+        geometry = _with_channels(geometry, after.output_shape[0], before.input_shape[0])
+        made = Form("kernel", value, *shapes, geometry=geometry)
     return replace(made, error=_product_error(after, before, terms), exponent=after.exponent + before.exponent)
 
 
