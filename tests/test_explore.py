@@ -583,6 +583,12 @@ def test_a_link_restores_the_view(opened: Any, tmp_path: Path) -> None:
         ("input_shape=5&kernel_shape=1&weights=1&row=5", "row must be less than 5, .* but is 5"),
         ("input_shape=5&kernel_shape=1&weights=1&boundary=__proto__", "boundary __proto__ is unknown"),
         ("input_shape=5&kernel_shape=1&weights=1&view=constructor", "view constructor is unknown"),
+        ("input_shape=5&kernel_shape=1&weights=1&padding=1:2:3", "padding has 3 numbers on an axis, .* are 2"),
+        (
+            "input_shape=5&kernel_shape=1&weights=1&view=chain&second_kernel_shape=1&second_weights=1"
+            "&second_padding=1:2:3",
+            "second_padding has 3 numbers on an axis",
+        ),
         ("__proto__=1", "__proto__.* is not a setting"),
         ("<img src=x onerror=alert(1)>", "is not a setting"),
         ("input_shape=5&input_shape=5", "input_shape occurs twice"),

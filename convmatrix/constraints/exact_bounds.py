@@ -56,14 +56,8 @@ def terms_of(space: HalfSpace, form: NormalForm) -> list[tuple[int, Fraction]]:
 class UnsafeSet:
     """An intersection of half-spaces in the variables of a normal form, multiplied by a number that makes all integers.
 
-    Attributes
-    ----------
-    left : list of dict of int to int
-        Coefficients of the variables, for each half-space.
-    right : list of int
-    strict : list of bool
-    scale : int
-        The positive number.
+    Each half-space has the coefficients of its variables on the left, a right side, and may be strict; ``scale`` is the
+    positive number.
     """
 
     def __init__(self, spaces: Sequence[HalfSpace], form: NormalForm) -> None:
@@ -92,19 +86,9 @@ class UnsafeSet:
 class ExactForm:
     """A normal form with integer coefficients, in which linear functions are bounded; its own bounds are not used.
 
-    Attributes
-    ----------
-    bits : int
-        Bounds and multipliers are integers times ``2**-bits``.
-    shift : int
-        Coefficients of the equations are integers times ``2**-shift``: they are exact.
-    rectifiers : dict of int to int
-        The variable that is rectified, for each rectified variable, in the order of the definitions.
-
-    Raises
-    ------
-    ValueError
-        If a variable is defined twice, or uses one that is not defined before it.
+    Bounds and multipliers are integers times ``2**-bits``, coefficients of the equations integers times ``2**-shift``:
+    they are exact. ``rectifiers`` has the variable that is rectified for each rectified one, in the order of the
+    definitions. A variable that is defined twice, or uses one that is not defined before it, raises a ValueError.
     """
 
     def __init__(self, form: NormalForm, bits: int = 64) -> None:

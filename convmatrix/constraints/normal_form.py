@@ -41,18 +41,10 @@ _BYTES: Final = 128  # per term, with the arrays in which terms are sorted
 
 @dataclass(frozen=True)
 class Block(KeepsReadOnly):
-    """Equations or rectifiers of a normal form that depend on earlier blocks only.
+    """Equations or rectifiers of a normal form that depend on earlier blocks only: the numbers in ``span``.
 
-    Attributes
-    ----------
-    span : slice
-        Their numbers.
-    first : int
-        The first variable that they define; the others follow it.
-    body : csr_array or None
-        The equations without the variables that they define; None for rectifiers.
-    extrema : array of int, shape (k, 4)
-        Rows (variable y, kind, a, b) of variables that the equations define: see `NormalForm.extrema`.
+    ``first`` is the first variable that they define; the others follow it. ``body`` has the equations without these
+    variables, and is None for rectifiers. ``extrema`` are those rows of `NormalForm.extrema` that the equations define.
     """
 
     span: slice

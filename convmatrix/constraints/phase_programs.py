@@ -31,17 +31,10 @@ _SOLVED: Final = 0  # a status of linprog
 class Relaxed:
     """The solution of a relaxation.
 
-    Attributes
-    ----------
-    value : float
-        The least s such that a point of the relaxation violates no constraint by more than s.
-    weights : array, shape (n_spaces,)
-        Multipliers of the half-spaces, not negative.
-    slopes : dict of int to float
-        q of rectifiers by their numbers, see `convmatrix.constraints.exact_bounds`, where they differ from the default.
-    point : array, shape (n_inputs,)
-    scores : array, shape (n_rectifiers,)
-        How much a rectifier loosens the relaxation; 0 if its sign is known.
+    ``value`` is the least s such that a point of the relaxation violates no constraint by more than s, and ``point``
+    its input. ``weights`` are multipliers of the half-spaces, not negative; ``slopes`` are the q of rectifiers by their
+    numbers, where they differ from the default, see `convmatrix.constraints.exact_bounds`. ``scores`` say how much each
+    rectifier loosens the relaxation; 0 if its sign is known.
     """
 
     value: float

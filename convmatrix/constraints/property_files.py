@@ -242,12 +242,7 @@ class _Reader:
             return ["-", self._words(node.expr, vnnlib)]
         if isinstance(node, vnnlib.Minus):
             return ["-", *(self._words(part, vnnlib) for part in (node.head, *node.rest))]
-        for kind, word in (
-            (vnnlib.And, "and"),
-            (vnnlib.Or, "or"),
-            (vnnlib.Plus, "+"),
-            (vnnlib.Multiply, "*"),
-        ):
+        for kind, word in ((vnnlib.And, "and"), (vnnlib.Or, "or"), (vnnlib.Plus, "+"), (vnnlib.Multiply, "*")):
             if isinstance(node, kind):
                 return [word, *(self._words(part, vnnlib) for part in node.args)]
         for kind, word in (

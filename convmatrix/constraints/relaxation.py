@@ -79,18 +79,9 @@ class Relaxation(LinearSystem):
     - for a rectifier whose p has both signs (unstable): q - p >= 0, and then, for all of them, q - s p <= t, a line
       through both ends of the rectifier's interval, rounded upwards.
 
-    Attributes
-    ----------
-    active, unstable : arrays of int
-        Numbers of the rectifiers.
-    state : array of int, shape (n_rectifiers,)
-        1 for active ones, -1 for unstable ones, 0 for those that are 0.
-    slopes : array, shape (len(unstable),)
-        s.
-    first_row : int
-        Number of equations, after which the rows of rectifiers begin.
-    owners : array of int, shape (m,)
-        The variable that each row belongs to: what an equation defines, or q.
+    ``active`` and ``unstable`` are numbers of rectifiers, and ``state`` is 1 for the former, -1 for the latter, and 0
+    for those that are 0. ``slopes`` are the s. The rows of rectifiers begin at ``first_row``. ``owners`` is the
+    variable that each row belongs to: what an equation defines, or q.
     """
 
     active: Indices

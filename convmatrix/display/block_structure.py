@@ -25,15 +25,9 @@ _WIDEST_CELL: Final = 12
 
 @dataclass(frozen=True)
 class Level:
-    """The matrix of one axis, whose entries are the blocks of the next one.
+    """The matrix of one axis, whose entries are the blocks of the next one; its shape counts them by rows and columns.
 
-    Attributes
-    ----------
-    name : str
-    shape : (int, int)
-        Number of rows and columns of blocks.
-    structure, diagonals : str
-        What the rows have in common, and which diagonals have entries or how many entries a row has.
+    ``structure`` says what the rows have in common, ``diagonals`` which diagonals have entries or how many a row has.
     """
 
     name: str

@@ -138,17 +138,8 @@ def _pattern_table(pattern: Any) -> str:
 def verdict_html(holds: bool, explanation: str, broken: NDArray[np.bool_]) -> str:
     """Return a verdict as HTML: the answer, its explanation, and a picture of where a symmetry breaks.
 
-    Parameters
-    ----------
-    holds : bool
-    explanation : str
-        Lines of text; the first begins with the answer and a colon.
-    broken : array of bool
-        Outputs that break the symmetry, channels first. Channel 0 is drawn if it has one or two axes.
-
-    Returns
-    -------
-    str
+    The first line of the explanation begins with the answer and a colon. ``broken`` marks the outputs that break the
+    symmetry, channels first; channel 0 is drawn if it has one or two axes.
 
     Examples
     --------

@@ -124,25 +124,10 @@ def markdown_table(rows: Sequence[Row], left: int = 1) -> str:
 class Table:
     """A small table about a result, as text and as HTML.
 
-    Attributes
-    ----------
-    title : str
-    rows : sequence of sequence of str
-        The first one is the header, unless ``header`` is False.
-    left : int
-        Number of columns that are aligned to the left.
-    totals : int
-        Number of final rows that are totals.
-    header : bool
-        Whether there is a header; without one, the first cell of each row is the name of the others.
-    notes : sequence of str
-        Lines below the table.
-    holds : bool or None
-        The answer, if there is one; it is shown as a coloured mark.
-    answer : str
-        The answer in a word.
-    most_rows : int
-        Number of rows beyond which the middle is left out.
+    The first row is the header; without one, the first cell of each row is the name of the others. The first ``left``
+    columns are aligned to the left, the last ``totals`` rows are totals, and of more than ``most_rows`` the middle is
+    left out. ``notes`` are lines below the table. If there is an answer, ``answer`` is it in a word, and ``holds``,
+    whether it is a yes, is shown as a coloured mark.
 
     Examples
     --------

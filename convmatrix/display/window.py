@@ -25,7 +25,8 @@ def window_weights(
 ) -> dict[Position, tuple[int, ...]]:
     """Return the weights of each entry in a window of a layer's matrix, without their coefficients.
 
-    Parameters and cost are those of `window_terms`.
+    Weight indices ascend, in C order of `ConvGeometry.weight_shape`; there are several if an entry is a sum. Input and
+    output are flattened in the given order. The cost depends on the size of the window, not on that of the layer.
 
     Examples
     --------
@@ -40,8 +41,7 @@ def window_weights(
 def window_terms(geometry: ConvGeometry, rows: range, columns: range, order: str = "C") -> dict[Position, Terms]:
     """Return the weights of each entry in a window of a layer's matrix, computed directly from the one-axis rule.
 
-    An entry has weight indices in ascending order (C order of `ConvGeometry.weight_shape`), each with its coefficient;
-    more than one if it is a sum. The cost depends on the size of the window, not on that of the layer.
+    Each weight of an entry has its coefficient; the rest is as for `window_weights`.
 
     Examples
     --------

@@ -38,13 +38,7 @@ from convmatrix.equivariance.actions import (
     symmetric_generators,
     torus_generators,
 )
-from convmatrix.equivariance.checks import (
-    check,
-    check_quarter_turn,
-    check_reflection,
-    check_shift,
-    prove_equivariance,
-)
+from convmatrix.equivariance.checks import check, check_quarter_turn, check_reflection, check_shift, prove_equivariance
 from convmatrix.equivariance.network_shifts import (
     NetworkVerdict,
     SurvivingShifts,

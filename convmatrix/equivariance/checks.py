@@ -280,11 +280,7 @@ def check_reflection(geometry: ConvGeometry, axis: int, *, pattern: WeightPatter
 
 
 def check_quarter_turn(
-    geometry: ConvGeometry,
-    turns: int = 1,
-    *,
-    axes: tuple[int, int] = (0, 1),
-    pattern: WeightPattern | None = None,
+    geometry: ConvGeometry, turns: int = 1, *, axes: tuple[int, int] = (0, 1), pattern: WeightPattern | None = None
 ) -> Verdict:
     """Return whether a layer commutes with a rotation by quarter turns, for all weights of its pattern.
 

@@ -12,13 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from convmatrix.boundary import read_sample
-from convmatrix.equivariance.axis_shifts import (
-    AxisShifts,
-    answering_signs,
-    matrix_axis,
-    moved_output,
-    selection_axis,
-)
+from convmatrix.equivariance.axis_shifts import AxisShifts, answering_signs, matrix_axis, moved_output, selection_axis
 from convmatrix.equivariance.checks import check_axes, nominal_shift
 from convmatrix.equivariance.long_axes import geometry_axes
 from convmatrix.equivariance.sized_operations import AddedBias

@@ -50,12 +50,7 @@ class WindowPooling(Pooling):
                 f"and out_channels={windows.out_channels}; give channels= instead"
             )
         super().__init__(
-            kind,
-            windows.kernel_shape,
-            windows.stride,
-            windows.padding,
-            windows.dilation,
-            windows.boundary,
+            kind, windows.kernel_shape, windows.stride, windows.padding, windows.dilation, windows.boundary
         )
         object.__setattr__(self, "windows", windows)
         object.__setattr__(self, "sample_shape", (channels, *windows.input_shape))

@@ -88,9 +88,7 @@ class Symmetries(ShownAsTable):
 
 
 def symmetries(
-    pattern: WeightPattern,
-    output_shape: Sequence[int] | None = None,
-    input_shape: Sequence[int] | None = None,
+    pattern: WeightPattern, output_shape: Sequence[int] | None = None, input_shape: Sequence[int] | None = None
 ) -> Symmetries:
     """Return the cyclic shifts and point symmetries that commute with a pattern, for all weights.
 

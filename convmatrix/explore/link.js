@@ -144,7 +144,7 @@ function paddingFrom(key, text) {
   if (!text.includes(":")) return text;
   const amounts = text.split(":").map((amount) => numberFrom(key, amount));
   if (amounts.length !== 2)
-    throw new SettingError(`padding has ${amounts.length} numbers on an axis, but low:high are 2`);
+    throw new SettingError(`${key} has ${amounts.length} numbers on an axis, but low:high are 2`);
   return amounts;
 }
 

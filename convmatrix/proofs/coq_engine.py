@@ -241,14 +241,7 @@ def _required(text: str) -> set[str]:
 
 @dataclass(frozen=True)
 class Compiled:
-    """What the compiler said about a file.
-
-    Attributes
-    ----------
-    error : str
-        Its message if the file does not compile, otherwise empty.
-    output : str
-    """
+    """What the compiler said about a file: why it does not compile, or an empty text, and its output."""
 
     error: str
     output: str

@@ -11,6 +11,7 @@ Nothing here needs to be trusted, because Coq checks what is written.
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -51,11 +52,8 @@ class NoProofError(Exception):
 class ProofPath(GallinaAlgebra):
     """Gallina integers on one path; ``choices`` lists the branch to take at each choice.
 
-    Attributes
-    ----------
-    events : list of (str, formula)
-        What happened, in order: ``"assume"``, ``"show"``, ``"choose"``, or ``"again"`` for a condition that is already
-        decided, perhaps in other words.
+    ``events`` lists what happened, in order, each with a formula: ``"assume"``, ``"show"``, ``"choose"``, or
+    ``"again"`` for a condition that is already decided, perhaps in other words.
     """
 
     def __init__(self, choices: Sequence[bool]) -> None:
@@ -132,6 +130,7 @@ def _key(formula: Formula) -> Any:
 # --- the proof of a lemma ---------------------------------------------------------------------------------------------
 
 Lines = list[str]
+Proved = tuple[Lines, set[str]]  # a part of a proof, and the names of the hypotheses that it uses
 Named = tuple[Formula, bool, str]  # a formula, whether it holds, and the name of the hypothesis that says so
 
 
@@ -154,23 +153,11 @@ class _KnownFacts:
     facts: list[Named] = field(default_factory=list)
     conditions: dict[Any, tuple[Formula, str]] = field(default_factory=dict)
 
-    def copy(self) -> _KnownFacts:
-        return _KnownFacts(dict(self.quotients), dict(self.words), list(self.facts), dict(self.conditions))
-
 
 class LemmaProof:
-    """Writes the proof of a lemma, and the contradictions that it uses.
+    """Writes the proof of a lemma with a name in Coq.
 
-    Parameters
-    ----------
-    lemma : Lemma
-    name : str
-        The name of the lemma in Coq.
-
-    Attributes
-    ----------
-    contradictions : dict of str to str
-        The lemmas of contradiction: names by their statements and proofs.
+    ``contradictions`` are the lemmas of contradiction that it uses: names by their statements and proofs.
     """
 
     def __init__(self, lemma: Lemma, name: str) -> None:
@@ -186,12 +173,9 @@ class LemmaProof:
 
     def text(self) -> tuple[str, str]:
         """Return the lemmas of contradiction, and the proof; raise `NoProofError` if a case has no certificate."""
-        lines = ["Proof."]
-        if self.names:
-            lines.append(f"intros {' '.join(self.names)}.")
-        lines.append(f"cbv beta iota zeta delta [{' '.join(DEFINITIONS)}].")
-        lines += self._branch([], _KnownFacts())
-        lines.append("Qed.")
+        intros = [f"intros {' '.join(self.names)}."] if self.names else []
+        unfold = f"cbv beta iota zeta delta [{' '.join(DEFINITIONS)}]."
+        lines = ["Proof.", *intros, unfold, *self._branch([], _KnownFacts()), "Qed."]
         before = "\n".join(f"Lemma {name} : {text}" for text, name in self.contradictions.items())
         return before, "\n".join(lines)
 
@@ -251,7 +235,7 @@ class LemmaProof:
         lines = [self._destruct(formula, name, state) + "."]
         first = formula[0] != "<>"
         for branch in (first, not first):
-            inner = state.copy()
+            inner = _KnownFacts(*map(copy.copy, vars(state).values()))
             extra, fact = self._decided(formula, branch, name, state)
             inner.facts.append(fact)
             inner.conditions[_key(formula)] = formula, fact[2]
@@ -333,9 +317,7 @@ class LemmaProof:
             return [*lines, "exfalso.", *inner]
         return [*lines, f"apply by_contradiction; [decide_it | intro {name}].", *inner]
 
-    def _refute(
-        self, pending: list[Named], literals: list[tuple[Literal, str]], state: _KnownFacts
-    ) -> tuple[Lines, set[str]]:
+    def _refute(self, pending: list[Named], literals: list[tuple[Literal, str]], state: _KnownFacts) -> Proved:
         """Return the proof that formulas contradict each other, and the names of the hypotheses that it uses."""
         if not pending:
             return self._leaf(literals, state)
@@ -390,7 +372,7 @@ class LemmaProof:
         rest: list[Named],
         literals: list[tuple[Literal, str]],
         state: _KnownFacts,
-    ) -> tuple[Lines, set[str]]:
+    ) -> Proved:
         """Return the proof by the cases of a hypothesis, or without it, if a case is closed without what it adds."""
         blocks, used = [], {name}
         for case in cases:
@@ -404,7 +386,7 @@ class LemmaProof:
             return [tactic, *blocks[0]], used
         return [tactic, *(line for block in blocks for line in _block(block))], used
 
-    def _leaf(self, literals: list[tuple[Literal, str]], state: _KnownFacts) -> tuple[Lines, set[str]]:
+    def _leaf(self, literals: list[tuple[Literal, str]], state: _KnownFacts) -> Proved:
         """Return the contradiction of literals, and the names of the hypotheses that it uses."""
         case = tuple(literal for literal, _ in literals)
         if case not in self.proofs:
@@ -557,14 +539,6 @@ def _two_parts(formula: Formula) -> tuple[Formula, Formula | None]:
 # --- contradictions ---------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Proved:
-    """A part of the proof of a contradiction, and the names of the constraints that it uses."""
-
-    lines: Lines
-    used: set[str]
-
-
 class _Contradiction:
     """Writes the lemma that the constraints which a certificate uses contradict each other."""
 
@@ -574,10 +548,9 @@ class _Contradiction:
         equations = {f"E{place}": polynomial for place, polynomial in enumerate(problem.equations)}
         inequalities = {f"I{place}": polynomial for place, polynomial in enumerate(problem.inequalities)}
         self.internal: list[PolyElement] = []
-        proved = self._proved(node, dict(equations), dict(inequalities))
-        self.lines = proved.lines
+        self.lines, used = self._proved(node, dict(equations), dict(inequalities))
         names = [*equations, *inequalities]
-        self.hypotheses = [name for name in names if name in proved.used]
+        self.hypotheses = [name for name in names if name in used]
         self.origins = [problem.origins[names.index(name)] for name in self.hypotheses]
         self.constraints = {name: (equations | inequalities)[name] for name in self.hypotheses}
         present = [*self.constraints.values(), *self.internal]
@@ -600,7 +573,7 @@ class _Contradiction:
 
     def _proved(
         self, node: Mapping[str, Any], equations: dict[str, PolyElement], inequalities: dict[str, PolyElement]
-    ) -> _Proved:
+    ) -> Proved:
         if node["kind"] == "sum":
             return self._sum(node, list(equations), list(inequalities))
         if node["kind"] == "split":
@@ -612,15 +585,15 @@ class _Contradiction:
             return {n: p.compose(variable, value) if p.diff(variable) else p for n, p in constraints.items()}
 
         rest = {n: p for n, p in equations.items() if n != name}
-        then = self._proved(node["then"], moved(rest), moved(inequalities))
-        if not any(polynomial.diff(variable) for n, polynomial in (rest | inequalities).items() if n in then.used):
-            return then  # what is used does not change
+        lines, used = self._proved(node["then"], moved(rest), moved(inequalities))
+        if not any(polynomial.diff(variable) for n, polynomial in (rest | inequalities).items() if n in used):
+            return lines, used  # what is used does not change
         self.internal.append(variable)
         solution = self._fresh("V")
         line = f"assert ({solution} : {variable} = {polynomial_text(value)}) by (clear -{name}; lia); subst {variable}."
-        return _Proved([line, *then.lines], then.used | {name})
+        return [line, *lines], used | {name}
 
-    def _sum(self, node: Mapping[str, Any], equations: list[str], inequalities: list[str]) -> _Proved:
+    def _sum(self, node: Mapping[str, Any], equations: list[str], inequalities: list[str]) -> Proved:
         lines, used, terms = [], set(), []
         for _, places in node["products"]:
             factors = [inequalities[place] for place in places]
@@ -644,11 +617,11 @@ class _Contradiction:
             lines.append(
                 f"pose proof (f_equal (Z.mul ({polynomial_text(multiplier)})) {equations[place]}) as {terms[-1]}."
             )
-        return _Proved([*lines, f"clear -{' '.join(dict.fromkeys(terms))}; lia." if terms else "lia."], used)
+        return [*lines, f"clear -{' '.join(dict.fromkeys(terms))}; lia." if terms else "lia."], used
 
     def _split(
         self, node: Mapping[str, Any], equations: dict[str, PolyElement], inequalities: dict[str, PolyElement]
-    ) -> _Proved:
+    ) -> Proved:
         on, name = from_data(self.ring, node["on"]), self._fresh("S")
         cases = (
             self._proved(node["below"], equations, {**inequalities, name: -on - 1}),
@@ -656,13 +629,13 @@ class _Contradiction:
             self._proved(node["above"], equations, {**inequalities, name: on - 1}),
         )
         for case in cases:
-            if name not in case.used:
+            if name not in case[1]:
                 return case
         self.internal.append(on)
         lines = [f"destruct (trichotomy ({polynomial_text(on)})) as [{name}|[{name}|{name}]]."]
-        for case in cases:
-            lines += _block(case.lines)
-        return _Proved(lines, set().union(*(case.used for case in cases)) - {name})
+        for block, _ in cases:
+            lines += _block(block)
+        return lines, set().union(*(used for _, used in cases)) - {name}
 
 
 def polynomial_text(polynomial: PolyElement) -> str:

@@ -106,29 +106,21 @@ def boolean_text(formula: Formula, within: bool = False) -> str:
     >>> boolean_text(("<", ("variable", "n"), ("number", 1)))
     'n <? 1'
     """
-    kind = formula[0]
-    if kind in _BOOLEAN:
-        text = f"{term_text(formula[1], 69)} {_BOOLEAN[kind]} {term_text(formula[2], 69)}"
-    elif kind in ("true", "false"):
-        return str(kind)
-    else:
-        text = _compound_boolean(formula)
-    return f"({text})" if within else text
-
-
-def _compound_boolean(formula: Formula) -> str:
     kind, *parts = formula
+    if kind in ("true", "false"):
+        return str(kind)
     if kind == "within":
-        return _compound_boolean(("and", (("<=", ("number", 0), parts[0]), ("<", *parts))))
-    if kind == "<>":
-        return f"negb {boolean_text(('=', *parts), within=True)}"
-    if kind == "not":
-        return f"negb {boolean_text(parts[0], within=True)}"
+        return boolean_text(("and", (("<=", ("number", 0), parts[0]), ("<", *parts))), within)
     if kind == "implies":
-        return _compound_boolean(("or", (("not", parts[0]), parts[1])))
-    if kind == "iff":
-        return f"Bool.eqb {boolean_text(parts[0], within=True)} {boolean_text(parts[1], within=True)}"
-    return (" && " if kind == "and" else " || ").join(boolean_text(part, within=True) for part in parts[0])
+        return boolean_text(("or", (("not", parts[0]), parts[1])), within)
+    if kind in _BOOLEAN:
+        text = f"{term_text(parts[0], 69)} {_BOOLEAN[kind]} {term_text(parts[1], 69)}"
+    elif kind in ("and", "or"):
+        text = (" && " if kind == "and" else " || ").join(boolean_text(part, within=True) for part in parts[0])
+    else:
+        inner = [("=", *parts)] if kind == "<>" else parts
+        text = " ".join(["Bool.eqb" if kind == "iff" else "negb", *(boolean_text(part, within=True) for part in inner)])
+    return f"({text})" if within else text
 
 
 # --- the algebra of statements ----------------------------------------------------------------------------------------
@@ -365,14 +357,7 @@ def comment(text: str) -> str:
 
 
 def lemmas_text(theorem: Theorem, proofs: Callable[[Lemma], tuple[str, str]] | None = None) -> str:
-    """Return the lemmas of a theorem in Gallina, with their proofs, or admitted.
-
-    Parameters
-    ----------
-    theorem : Theorem
-    proofs : callable, optional
-        Returns what goes before the lemma, and its proof. Without it the lemmas are admitted.
-    """
+    """Return the lemmas of a theorem in Gallina, admitted, or each with its proof and what goes before it."""
     lines = [comment(f"Theorem {theorem.name}: its integer lemmas, generated from the code."), *HEAD]
     for lemma in theorem.lemmas:
         before, proof = ("", "Admitted.") if proofs is None else proofs(lemma)

@@ -43,20 +43,11 @@ class Quotient(sympy.Function):  # type: ignore[misc]
 class Problem:
     """Integers with ``equations == 0`` and ``inequalities >= 0``; the aim is to show that none exist.
 
-    Attributes
-    ----------
-    ring : PolyRing
-        The ring of polynomials in the variables of the lemma and in the quotients q0, q1, ... of its remainders.
-    equations, inequalities : list of PolyElement
-    moduli : list of PolyElement
-        The modulus of each quotient; ``modulus - 1 >= 0`` is among the inequalities.
-    obligations : list of Problem
-        For each modulus, the assumption that it is less than 1, which must also be contradictory.
-    remainders : tuple of Remainder
-        The remainder of each quotient.
-    origins : tuple of (str, int)
-        Where each equation, and then each inequality, comes from: the place of its literal, or ``"modulus"``, ``"low"``
-        or ``"high"`` with the place of a remainder; in an obligation also ``"below"``.
+    The ring has the variables of the lemma and the quotients q0, q1, ... of its ``remainders``, each with its modulus
+    in ``moduli``; ``modulus - 1 >= 0`` is among the inequalities. An obligation is the assumption that a modulus is
+    less than 1, which must also be contradictory. ``origins`` say where each equation, and then each inequality, comes
+    from: the place of its literal, or ``"modulus"``, ``"low"`` or ``"high"`` with the place of a remainder; in an
+    obligation also ``"below"``.
     """
 
     ring: PolyRing

@@ -220,13 +220,7 @@ def lemma_part(lemma: Lemma, engine: str, decision: Decision) -> Part:
 def proof_of(theorem: Theorem, engine: str, parts: Sequence[Part]) -> Proof:
     """Return the proof of a theorem that consists of the given parts."""
     return Proof(
-        theorem.name,
-        engine,
-        theorem.statement,
-        theorem.latex,
-        theorem.hypotheses,
-        theorem.argument,
-        tuple(parts),
+        theorem.name, engine, theorem.statement, theorem.latex, theorem.hypotheses, theorem.argument, tuple(parts)
     )
 
 

@@ -9,13 +9,7 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any, Final
 
-from convmatrix.proofs.statements import (
-    Decision,
-    Lemma,
-    counterexample,
-    evaluate,
-    no_symbols,
-)
+from convmatrix.proofs.statements import Decision, Lemma, counterexample, evaluate, no_symbols
 from convmatrix.proofs.symbols import SymbolicAlgebra, SymbolicInteger
 
 if TYPE_CHECKING:

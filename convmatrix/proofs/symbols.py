@@ -25,15 +25,23 @@ class Operations(Protocol):
         """Return the result of a comparison of the module `operator`."""
 
 
+def _both_ways(function: Callable[..., Any]) -> tuple[Any, Any]:
+    """Return the methods of an arithmetic operator of a `SymbolicInteger` on its left and on its right side."""
+    return (
+        lambda self, other: self.algebra.calculated(function, self, other),
+        lambda self, other: self.algebra.calculated(function, other, self),
+    )
+
+
+def _comparison(relation: Callable[..., Any]) -> Any:
+    """Return the method of a comparison of a `SymbolicInteger`."""
+    return lambda self, other: self.algebra.compared(relation, self, other)
+
+
 class SymbolicInteger:
     """An integer without a value: code that asks for one raises TypeError instead of taking a branch.
 
-    Attributes
-    ----------
-    algebra : Operations
-        Says what the operators of the integer do.
-    term : object
-        The integer in the engine's own terms.
+    Its term is the integer in the engine's own terms; its algebra says what its operators do.
     """
 
     __hash__ = None  # type: ignore[assignment]  # == returns a condition, not a bool
@@ -42,59 +50,18 @@ class SymbolicInteger:
         self.algebra = algebra
         self.term = term
 
-    def __add__(self, other: Any) -> Any:
-        return self.algebra.calculated(operator.add, self, other)
-
-    def __radd__(self, other: Any) -> Any:
-        return self.algebra.calculated(operator.add, other, self)
-
-    def __sub__(self, other: Any) -> Any:
-        return self.algebra.calculated(operator.sub, self, other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return self.algebra.calculated(operator.sub, other, self)
-
-    def __mul__(self, other: Any) -> Any:
-        return self.algebra.calculated(operator.mul, self, other)
-
-    def __rmul__(self, other: Any) -> Any:
-        return self.algebra.calculated(operator.mul, other, self)
-
-    def __floordiv__(self, other: Any) -> Any:
-        return self.algebra.calculated(operator.floordiv, self, other)
-
-    def __rfloordiv__(self, other: Any) -> Any:
-        return self.algebra.calculated(operator.floordiv, other, self)
-
-    def __mod__(self, other: Any) -> Any:
-        return self.algebra.calculated(operator.mod, self, other)
-
-    def __rmod__(self, other: Any) -> Any:
-        return self.algebra.calculated(operator.mod, other, self)
-
-    def __pow__(self, other: Any) -> Any:
-        return self.algebra.calculated(operator.pow, self, other)
+    __add__, __radd__ = _both_ways(operator.add)
+    __sub__, __rsub__ = _both_ways(operator.sub)
+    __mul__, __rmul__ = _both_ways(operator.mul)
+    __floordiv__, __rfloordiv__ = _both_ways(operator.floordiv)
+    __mod__, __rmod__ = _both_ways(operator.mod)
+    __pow__ = _both_ways(operator.pow)[0]
+    __lt__, __le__ = _comparison(operator.lt), _comparison(operator.le)
+    __gt__, __ge__ = _comparison(operator.gt), _comparison(operator.ge)
+    __eq__, __ne__ = _comparison(operator.eq), _comparison(operator.ne)
 
     def __neg__(self) -> Any:
         return self.algebra.calculated(operator.neg, self)
-
-    def __lt__(self, other: Any) -> Any:
-        return self.algebra.compared(operator.lt, self, other)
-
-    def __le__(self, other: Any) -> Any:
-        return self.algebra.compared(operator.le, self, other)
-
-    def __gt__(self, other: Any) -> Any:
-        return self.algebra.compared(operator.gt, self, other)
-
-    def __ge__(self, other: Any) -> Any:
-        return self.algebra.compared(operator.ge, self, other)
-
-    def __eq__(self, other: object) -> Any:
-        return self.algebra.compared(operator.eq, self, other)
-
-    def __ne__(self, other: object) -> Any:
-        return self.algebra.compared(operator.ne, self, other)
 
     def __bool__(self) -> bool:
         raise TypeError("a symbol has no truth value, because it may be zero or not; choose with select(n != 0, ...)")
@@ -103,14 +70,8 @@ class SymbolicInteger:
 class SymbolicCondition:
     """A condition on integers without a value, joined with ``& | ~`` and passed to an `Algebra`.
 
-    It has no truth value and is not compared, so that code in which one is true or equal to another by accident raises
-    TypeError.
-
-    Attributes
-    ----------
-    algebra : SymbolicAlgebra
-    formula : object
-        The condition in the engine's own terms.
+    Its formula is the condition in the engine's own terms. It has no truth value and is not compared, so that code in
+    which one is true or equal to another by accident raises TypeError.
     """
 
     __hash__ = None  # type: ignore[assignment]

@@ -20,13 +20,7 @@ from convmatrix.geometry import ConvGeometry
 from convmatrix.operator import ConvOperator
 from convmatrix.options import LayerOptions, takes_layer_options
 from convmatrix.progress import shows_progress
-from convmatrix.spectral.axes import (
-    enclosing_rings,
-    extension_norm,
-    most_reads,
-    read_entries,
-    used_taps,
-)
+from convmatrix.spectral.axes import enclosing_rings, extension_norm, most_reads, read_entries, used_taps
 from convmatrix.spectral.blocks import WeightedLayer, gamma, gram_matrices, layer_blocks, read_layer, spread_rounding
 from convmatrix.spectral.lanczos import layer_norm
 from convmatrix.spectral.localisation import localised_bound

@@ -109,25 +109,12 @@ def moduli_norm(matrix: Any) -> float:
 class LinearMap:
     """A chain or a sum of linear nodes, in the forms that exist, with a bound from the norms of its parts.
 
-    Attributes
-    ----------
-    names : tuple of str
-        The nodes that it is made of.
-    compact : Form or None
-        The map as channels or as a kernel.
-    parts : callable
-        Returns the bound from the norms of the parts.
-    build : callable
-        Returns the map as a sparse matrix, or None if that would be too large.
-    made_of : tuple of LinearMap
-        The maps that ``parts`` and ``build`` read.
-    folded : bool
-        Whether the norm of the compact form is known not to exceed that of the parts: one kernel with factors.
-    loose : bool
-        Whether the compact form only bounds the map, because factors of entries are replaced by those of channels. Then
-        compact forms and matrices must not be mixed in a sum.
-    segments : tuple of LinearMap
-        For a chain that has no compact form as a whole, the maps with compact forms that it is a product of.
+    It is made of the nodes in ``names``, and of the maps in ``made_of``, from which ``parts`` returns the bound from
+    their norms and ``build`` the sparse matrix, or None if that would be too large. ``compact`` is the map as channels
+    or as a kernel. It is ``folded`` if its norm is known not to exceed that of the parts: one kernel with factors. It
+    is ``loose`` if it only bounds the map, because factors of entries are replaced by those of channels; then compact
+    forms and matrices must not be mixed in a sum. ``segments``, for a chain that has no compact form as a whole, are
+    the maps with compact forms that it is a product of.
     """
 
     names: tuple[str, ...]

@@ -30,20 +30,11 @@ _BLOCK: Final = 2  # vectors per step: the largest singular values of real layer
 
 @dataclass(frozen=True)
 class Extreme:
-    """An approximation of the largest singular value, as found by `largest_singular`.
+    """An approximation of the largest singular value, as found by `largest_singular` in a number of products.
 
-    Attributes
-    ----------
-    value : float
-        The quotient norm(A v) / norm(v), computed in double precision; at most the norm, up to rounding.
-    error : float
-        An estimate of how far the norm lies above the value; see `largest_singular`.
-    residual : float
-        norm(A^H u - value * v) with u = A v / value. The matrix has a singular value within this distance.
-    vector : array
-        v, of norm one.
-    products : int
-        Total number of products with A and A^H.
+    ``value`` is norm(A v) / norm(v) for ``vector`` v of norm one, computed in double precision; at most the norm, up to
+    rounding. ``error`` estimates how far the norm lies above it. ``residual`` is norm(A^H u - value * v) with u = A v /
+    value: the matrix has a singular value within this distance.
     """
 
     value: float

@@ -44,20 +44,10 @@ _LOST: Final = 1e-300  # bounds the norm of all that underflows where the larges
 class Form:
     """A linear map between samples as it is stored, with bounds on its rounding error.
 
-    Attributes
-    ----------
-    kind : {"channels", "kernel", "matrix"}
-        A matrix of channels that is applied at every position, a convolution, or a sparse matrix.
-    value : array
-        For channels, a matrix (C_out, C_in) or a diagonal (C,); for a kernel, the weights; or a sparse matrix.
-    input_shape, output_shape : tuple of int
-        Shapes of a sample.
-    geometry : ConvGeometry, optional
-        Of a kernel.
-    error : float
-        Bound on the 2-norm of the difference from the exact map.
-    exponent : int
-        Of the power of two by which value and error are multiplied, so that products do not over- or underflow.
+    Its kind is that of its value: ``"channels"``, a matrix (C_out, C_in) or a diagonal (C,) that is applied at every
+    position; ``"kernel"``, the weights of a convolution with a geometry; or ``"matrix"``, a sparse matrix. The 2-norm
+    of the difference from the exact map is at most ``error``. Value and error are multiplied by two to the power
+    ``exponent``, so that products do not over- or underflow.
     """
 
     kind: Literal["channels", "kernel", "matrix"]
@@ -193,20 +183,16 @@ def product(after: Form, before: Form) -> Form | None:
         else:
             value = a * b if before.diagonal else a @ b
         made = Form("channels", value, *shapes)
-    elif after.kind == "channels" and before.geometry is not None:
-        value = _mixed(before.geometry, b, a, outputs=True)
-        if value is None:
-            return None
-        geometry = _with_channels(before.geometry, after.output_shape[0], before.input_shape[0])
-        made = Form("kernel", value, *shapes, geometry=geometry)
-    elif before.kind == "channels" and after.geometry is not None:
-        value = _mixed(after.geometry, a, b, outputs=False)
-        if value is None:
-            return None
-        geometry = _with_channels(after.geometry, after.output_shape[0], before.input_shape[0])
-        made = Form("kernel", value, *shapes, geometry=geometry)
-    else:
+    elif after.kind == before.kind:  # two kernels
         return None
+    else:
+        kernel, channels = (before, a) if after.kind == "channels" else (after, b)
+        geometry: Any = kernel.geometry
+        value = _mixed(geometry, kernel.value, channels, outputs=after.kind == "channels")
+        if value is None:
+            return None
+        geometry = _with_channels(geometry, after.output_shape[0], before.input_shape[0])
+        made = Form("kernel", value, *shapes, geometry=geometry)
     return replace(made, error=_product_error(after, before, terms), exponent=after.exponent + before.exponent)
 
 

@@ -67,15 +67,9 @@ _RISING: Final = ("atan", "erf", "log_sigmoid", "sigmoid", "softplus", "softsign
 class LipschitzPropagation:
     """Bounds on the Lipschitz constants of the nodes of a network as functions of its input.
 
-    Attributes
-    ----------
-    network : Network
-    norms : Norms
-    box : dict of str to (array, array)
-        Bounds on the values of nodes, as far as they are known.
-    split : bool
-        Whether an elementwise function is split into the multiplication by the centres of its slopes, which is linear,
-        and a rest. It costs more maps, and their norms are those of longer chains.
+    ``box`` has bounds on the values of nodes, as far as they are known. With ``split``, an elementwise function is
+    split into the multiplication by the centres of its slopes, which is linear, and a rest. It costs more maps, and
+    their norms are those of longer chains.
     """
 
     network: Network

@@ -65,13 +65,7 @@ Reads = tuple[tuple[int, float], ...]
 
 @dataclass(frozen=True, eq=False)
 class Piece:
-    """A part of an axis: a transform, and whether it is the piece's own matrix.
-
-    Attributes
-    ----------
-    transform : AxisTransform
-    is_dense : bool
-    """
+    """A part of an axis: a transform, and whether it is the piece's own matrix."""
 
     transform: AxisTransform
     is_dense: bool = False
@@ -163,13 +157,8 @@ def _all_taps(axis: Axis) -> AxisTransform:
 def localised_bound(layer: WeightedLayer, guess: float, ring_norm: Callable[[list[AxisTransform]], float]) -> float:
     """Return an upper bound on the norm of a layer from pieces of its axes; infinity if none is affordable.
 
-    Parameters
-    ----------
-    layer : WeightedLayer
-    guess : float
-        A lower bound on the norm. Pieces are first shown to be below a number little larger.
-    ring_norm : callable
-        Returns an upper bound on the norm for transforms of all axes.
+    ``guess`` is a lower bound on the norm; pieces are first shown to be below a number little larger. ``ring_norm``
+    returns an upper bound for transforms of all axes.
     """
     plan = _best_plan(layer)
     if plan is None:
@@ -340,13 +329,8 @@ def _tasks(layer: WeightedLayer, pieces: Sequence[Piece]) -> Iterator[BandedPiec
 class BandedPiece:
     """A matrix of blocks, each a sum of the matrices of the taps that read its column, with their coefficients.
 
-    Parameters
-    ----------
-    taps : array, shape (taps, rows, columns)
-    transform : AxisTransform
-        Of the piece of an untiled axis that the blocks lie along: its own matrix.
-    units : float
-        Bound on the relative error of the taps, in units of rounding.
+    The taps, (taps, rows, columns), have a relative error of at most ``units`` of rounding. The blocks lie along a
+    piece of an untiled axis whose transform is its own matrix.
     """
 
     def __init__(self, taps: Array, transform: AxisTransform, units: float) -> None:

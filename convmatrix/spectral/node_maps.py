@@ -42,16 +42,9 @@ _RESHAPES: Final = ("flatten", "reshape")
 
 
 def diagonal_map(name: str, factors: Array, most: Array | None = None) -> LinearMap:
-    """Return the multiplication of a sample by factors, entry by entry.
+    """Return the multiplication of a sample by factors, entry by entry, of the node with a name, if any.
 
-    Parameters
-    ----------
-    name : str
-        The node that it belongs to; empty for none.
-    factors : array
-        One per entry.
-    most : array, shape (channels,), optional
-        Factors per channel that are at least as large, for a compact form that bounds the map.
+    ``most``, (channels,), are factors per channel that are at least as large, for a compact form that bounds the map.
     """
     shape = factors.shape or (1,)
     by_channel = factors.reshape(shape[0], -1)

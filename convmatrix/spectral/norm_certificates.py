@@ -59,18 +59,10 @@ def refine_bounds(
     known: tuple[float, float],
     scale: float,
 ) -> tuple[float, float]:
-    """Return bounds on the norm whose relative width is at most ``tol``.
+    """Return bounds on the norm whose relative width is at most ``tol``, from known ones.
 
-    Parameters
-    ----------
-    layer : WeightedLayer
-    lower_bound : callable
-        Returns a lower bound for a tolerance of the value and a maximum number of products.
-    tol : float
-    known : (float, float)
-        Bounds to start from.
-    scale : float
-        Factor by which norms are multiplied in messages.
+    ``lower_bound`` returns a lower bound for a tolerance of the value and a maximum number of products. Norms are
+    multiplied by ``scale`` in messages.
     """
     lower, upper = known
     if lower == 0 and _cancels(layer):

@@ -350,9 +350,7 @@ def slogdet(
 
 @takes_layer_options()
 def transfer_function(
-    kernel: ArrayLike,
-    input_shape: int | Sequence[int] | ConvGeometry,
-    **layer: Unpack[LayerOptions],
+    kernel: ArrayLike, input_shape: int | Sequence[int] | ConvGeometry, **layer: Unpack[LayerOptions]
 ) -> NDArray[np.complex128]:
     r"""Return the transfer function of a layer on a ring: the matrix by which each frequency is multiplied.
 

@@ -41,15 +41,9 @@ class Tile:
 class PlannedAxes:
     """What a plan knows: how each axis of a network's image may be cut, and the tiles of an image.
 
-    Attributes
-    ----------
-    network : Network
-    output : str
-        The node whose output is stitched.
-    axes : tuple of AxisPlan or tuple of Refusal
-        By spatial axis of the image: how it may be cut, or why it cannot be.
-    assumptions : tuple of str
-        What is taken not to depend on the size of the image, with the nodes; empty if a second network confirmed it.
+    ``output`` is the node whose output is stitched, and ``axes`` say, by spatial axis of the image, how it may be cut
+    or why it cannot be. ``assumptions`` are what is taken not to depend on the size of the image, with the nodes; they
+    are empty if a second network confirmed it.
     """
 
     network: Network

@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from convmatrix.network import (
-    Convolution,
-    Elementwise,
-    FullyConnected,
-    Pooling,
-    Rearrangement,
-    Resize,
-    Scale,
-)
+from convmatrix.network import Convolution, Elementwise, FullyConnected, Pooling, Rearrangement, Resize, Scale
 from convmatrix.tiling.axis_plan import AxisPlan
 
 if TYPE_CHECKING:

@@ -258,13 +258,7 @@ def _window_claim(end: str, axis: Axis, transposed: bool, source: int, own: int,
 
 
 def _offset_claim(
-    end: str,
-    period: int,
-    advance: int,
-    limits: tuple[tuple[int, int], ...],
-    source: int,
-    own: int,
-    a: Algebra,
+    end: str, period: int, advance: int, limits: tuple[tuple[int, int], ...], source: int, own: int, a: Algebra
 ) -> Condition:
     """Return the claim for outputs that read samples at fixed offsets."""
     k, _ = a.integers("k t")

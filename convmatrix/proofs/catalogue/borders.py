@@ -234,14 +234,7 @@ def _inside_lemma(a: Algebra) -> Condition:
     r"rows from 1 up and in row 0, by position. The last two find such a tap in each border row, and show that "
     r"there is none in the others. By the lemma on weights no other tap has the weight of a broken tap, which "
     r"therefore breaks the row.",
-    (
-        _any_shift_lemma,
-        _border_tap_lemma,
-        _first_row_tap_lemma,
-        _border_row_lemma,
-        _first_row_lemma,
-        distinct_lemma,
-    ),
+    (_any_shift_lemma, _border_tap_lemma, _first_row_tap_lemma, _border_row_lemma, _first_row_lemma, distinct_lemma),
 )
 def _zero_border_theorem() -> Checks:
     for n, k in itertools.product((2, 3, 4, 6), (2, 3, 4)):

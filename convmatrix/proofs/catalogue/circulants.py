@@ -66,8 +66,7 @@ def _product_lemma(a: Algebra) -> Condition:
     first, second = Axis(n, n, k, 1, d, p, "circular"), Axis(n, n, length, 1, d, r, "circular")
     both = Axis(n, n, k + length - 1, 1, d, p + r, "circular")
     return a.both(
-        a.within(t + u, k + length - 1),
-        a.equal(a.sample(second, a.sample(first, i, t), u), a.sample(both, i, t + u)),
+        a.within(t + u, k + length - 1), a.equal(a.sample(second, a.sample(first, i, t), u), a.sample(both, i, t + u))
     )
 
 
@@ -95,11 +94,7 @@ def _zero_padded_lemma(a: Algebra) -> Condition:
     (n,) = a.integers("n")
     a.assume(n >= 2)
     axis = Axis(n, n, 3, pad_low=1)
-    return a.both(
-        a.sample(axis, 0, 0) < 0,
-        a.equal(a.sample(axis, 0, 2), 1),
-        a.equal(a.sample(axis, 1, 0), 0),
-    )
+    return a.both(a.sample(axis, 0, 0) < 0, a.equal(a.sample(axis, 0, 2), 1), a.equal(a.sample(axis, 1, 0), 0))
 
 
 @lemma(

@@ -157,10 +157,7 @@ def _merged_lemma(a: Algebra) -> Condition:
     a.show(s * e >= 1)
     a.show(s * e * u <= s * e * (length - 1))
     a.show(s * e * u >= 0)
-    return a.both(
-        a.within(tap, taps),
-        a.equal(a.sample(first, a.position(second, i, u), t), a.sample(merged, i, tap)),
-    )
+    return a.both(a.within(tap, taps), a.equal(a.sample(first, a.position(second, i, u), t), a.sample(merged, i, tap)))
 
 
 @lemma(

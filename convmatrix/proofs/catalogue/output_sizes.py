@@ -30,24 +30,16 @@ _SAME = {"n": 7, "span": 4, "s": 2}
 _TRANSPOSED = {"m": 7, "span": 4, "s": 2, "extra": 1}
 
 
-def _outputs(a: Algebra, sizes: tuple[Integer, ...], not_taken: Callable[[Condition], None]) -> Integer:
+def _outputs(
+    a: Algebra, sizes: tuple[Integer, ...], not_taken: Callable[[Condition], None], *, transposed: bool = False
+) -> Integer:
     """Return the number of outputs of a convolution, computed by the code that is used for layers."""
+    resolve = _boundary.transposed_axis if transposed else _boundary.forward_axis
 
-    def compute(n: Any, span: Any, s: Any, low: Any, high: Any) -> Any:
-        return _boundary.forward_axis(0, n, span, "", s, (low, high), 0)[3]
+    def compute(n: Any, span: Any, s: Any, low: Any, high: Any, extra: Any = 0) -> Any:
+        return resolve(0, n, span, "", s, (low, high), extra)[3]
 
-    formula = a.forward_outputs(*sizes)
-    a.show(a.equal(run_without_branches(compute, sizes, a, not_taken), formula))
-    return formula
-
-
-def _transposed_outputs(a: Algebra, sizes: tuple[Integer, ...], not_taken: Callable[[Condition], None]) -> Integer:
-    """Return the number of outputs of a transposed convolution, computed by the code that is used for layers."""
-
-    def compute(m: Any, span: Any, s: Any, low: Any, high: Any, more: Any) -> Any:
-        return _boundary.transposed_axis(0, m, span, "", s, (low, high), more)[3]
-
-    formula = a.transposed_outputs(*sizes)
+    formula = (a.transposed_outputs if transposed else a.forward_outputs)(*sizes)
     a.show(a.equal(run_without_branches(compute, sizes, a, not_taken), formula))
     return formula
 
@@ -76,7 +68,7 @@ def _there_and_back_lemma(a: Algebra) -> Condition:
     m, k, s, d, low, high, extra = a.integers("m k s d low high extra")
     span = d * (k - 1) + 1
     a.assume(m >= 1, s >= 1, d >= 1, k >= 1, a.within(extra, s))
-    n = _transposed_outputs(a, (m, span, s, low, high, extra), a.assume)
+    n = _outputs(a, (m, span, s, low, high, extra), a.assume, transposed=True)
     outputs = _outputs(a, (n, span, s, low, high), a.show)
     return a.both(a.equal(outputs, m), a.equal((n + low + high - span) % s, extra))
 
@@ -93,7 +85,7 @@ def _back_and_there_lemma(a: Algebra) -> Condition:
     a.assume(n >= 1, s >= 1, d >= 1, k >= 1)
     m = _outputs(a, (n, span, s, low, high), a.assume)
     extra = (n + low + high - span) % s
-    return a.both(a.within(extra, s), a.equal(_transposed_outputs(a, (m, span, s, low, high, extra), a.show), n))
+    return a.both(a.within(extra, s), a.equal(_outputs(a, (m, span, s, low, high, extra), a.show, transposed=True), n))
 
 
 def _same_lemma(word: str) -> Lemma:
@@ -218,7 +210,7 @@ def _largest_lemma(a: Algebra) -> Condition:
 def _transposed_largest_lemma(a: Algebra) -> Condition:
     m, span, s, low, high, extra = a.integers("m span s low high extra")
     accepted: list[Condition] = []
-    _transposed_outputs(a, (m, span, s, low, high, extra), accepted.append)
+    _outputs(a, (m, span, s, low, high, extra), accepted.append, transposed=True)
     return a.equivalent(accepted[1], (m - 1) * s + span + extra < 2**62)
 
 
@@ -323,7 +315,7 @@ def _beyond_lemma(a: Algebra) -> Condition:
 def _transposed_refused_lemma(a: Algebra) -> Condition:
     m, span, s, low, high, extra = a.integers("m span s low high extra")
     accepted: list[Condition] = []
-    outputs = _transposed_outputs(a, (m, span, s, low, high, extra), accepted.append)
+    outputs = _outputs(a, (m, span, s, low, high, extra), accepted.append, transposed=True)
     fits = low + high < (m - 1) * s + span + extra
     return a.both(a.equivalent(accepted[0], outputs >= 1), a.equivalent(accepted[0], fits))
 
