@@ -140,14 +140,23 @@ class OnnxCall:
 
 
 def numbers_of(value: Any) -> Array:
-    """Return a constant as an array of numbers that NumPy knows: small floating-point types become float32."""
+    """Return a constant as an array of numbers that matrices compute with."""
     array = np.asarray(value)
     if array.dtype.kind in "OUS":
         raise UnsupportedError("a constant of strings")
     if array.dtype.kind == "c":
         raise UnsupportedError("a constant of complex numbers")
-    known = array.dtype in (np.float16, np.float32, np.float64) or array.dtype.kind in "iub"
-    return array if known else array.astype(np.float32)
+    return array
+
+
+def in_single_precision(value: Array) -> tuple[Array]:
+    """Return a constant in float32, which holds the numbers of all smaller floating-point types."""
+    return (value.astype(np.float32),)
+
+
+def is_of_small_type(value: Any) -> bool:
+    """Return whether a value is an array of numbers of a type that matrices do not compute with, such as float16."""
+    return isinstance(value, np.ndarray) and value.dtype.kind in "fV" and value.dtype not in (np.float32, np.float64)
 
 
 Translator = Callable[[OnnxCall], Any]
