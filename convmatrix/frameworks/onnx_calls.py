@@ -83,7 +83,14 @@ class OnnxCall:
             return default
         if isinstance(value, Tensor):
             raise UnsupportedError(f"its input {number + 1} depends on the data")
-        return numbers_of(value)
+        array = np.asarray(value)
+        if array.dtype.kind in "OUS":
+            raise UnsupportedError("a constant of strings")
+        if array.dtype.kind == "c":
+            raise UnsupportedError("a constant of complex numbers")
+        if array.dtype.kind not in "fV" or array.dtype in (np.float32, np.float64):
+            return array
+        return self.builder.shared(_in_single_precision, array)[0]  # matrices do not compute in float16
 
     def operand(self, number: int) -> Any:
         """Return an input, a tensor or an array of numbers."""
@@ -139,24 +146,9 @@ class OnnxCall:
         )
 
 
-def numbers_of(value: Any) -> Array:
-    """Return a constant as an array of numbers that matrices compute with."""
-    array = np.asarray(value)
-    if array.dtype.kind in "OUS":
-        raise UnsupportedError("a constant of strings")
-    if array.dtype.kind == "c":
-        raise UnsupportedError("a constant of complex numbers")
-    return array
-
-
-def in_single_precision(value: Array) -> tuple[Array]:
+def _in_single_precision(value: Array) -> tuple[Array]:
     """Return a constant in float32, which holds the numbers of all smaller floating-point types."""
     return (value.astype(np.float32),)
-
-
-def is_of_small_type(value: Any) -> bool:
-    """Return whether a value is an array of numbers of a type that matrices do not compute with, such as float16."""
-    return isinstance(value, np.ndarray) and value.dtype.kind in "fV" and value.dtype not in (np.float32, np.float64)
 
 
 Translator = Callable[[OnnxCall], Any]

@@ -12,7 +12,7 @@ import numpy as np
 from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.frameworks.builder import NetworkBuilder, Tensor, UnsupportedError
-from convmatrix.frameworks.onnx_calls import OnnxCall, in_single_precision, is_of_small_type
+from convmatrix.frameworks.onnx_calls import OnnxCall
 from convmatrix.frameworks.onnx_constants import FLOATING, Value, constant_value, fold
 from convmatrix.frameworks.onnx_files import initializers, load_model, onnx_package
 from convmatrix.frameworks.onnx_graphs import (
@@ -267,8 +267,7 @@ class _OnnxReader:
         if integers and node.operator not in _OF_ANY_TYPE:
             raise UnsupportedError("its inputs are integers")
         mark = self.builder.mark()
-        wide = [self.builder.shared(in_single_precision, v)[0] if is_of_small_type(v) else v for v in values]
-        call = OnnxCall(self.builder, node.name, node, wide)
+        call = OnnxCall(self.builder, node.name, node, values)
         try:
             result = OPERATORS[node.operator](call)
             results = result if isinstance(result, list) else [result]
