@@ -235,7 +235,7 @@ class Network(ShownAsTable):
         x : array, shape (batch, *input_shape)
             Real numbers. float32 and float64 are computed in their own precision; integers in int64, up to the first
             operation that makes fractions of them.
-        names : sequence of str, optional
+        names : str or sequence of str, optional
 
         Raises
         ------
@@ -244,6 +244,8 @@ class Network(ShownAsTable):
             names the node.
         """
         x = self._checked_batch(x)
+        if isinstance(names, str):  # one name, not its letters
+            names = [names]
         wanted = [node.name for node in self.nodes] if names is None else list(names)
         if not len(x):
             one = self.values(np.zeros((1, *self.input_shape), x.dtype), wanted)
