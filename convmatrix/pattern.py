@@ -519,14 +519,14 @@ class WeightPattern(KeepsReadOnly):
     @staticmethod
     def _columns(name: str, values: ArrayLike, size: int) -> NDArray[Any]:
         """Return one sample as a vector, or a batch of samples as columns."""
-        array = np.asarray(values)
+        array = as_array(name, values)
         if array.ndim == 2 and array.shape[0] == size and array.size != size:
             return array
-        return WeightPattern._vector(name, values, size)
+        return WeightPattern._vector(name, array, size)
 
     @staticmethod
     def _vector(name: str, values: ArrayLike, size: int) -> NDArray[Any]:
-        array = np.asarray(values)
+        array = as_array(name, values)
         if array.size != size:
             raise ValueError(f"{name} has {array.size} entries (shape {array.shape}), but the layer needs {size}")
         return array.reshape(-1)

@@ -443,6 +443,8 @@ def test_any_order_of_nodes() -> None:
     ]
     network = Network(nodes, outputs=["sum"])
     assert [node.name for node in network] == ["x", "twice", "sum"]
+    x = np.ones((1, 2, 3))
+    np.testing.assert_array_equal(network.values(x, "sum")["sum"], 3 * x)
     assert (network(np.ones((1, 2, 3))) == 3).all()
 
 

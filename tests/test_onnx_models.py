@@ -392,6 +392,68 @@ def test_shared_parameters_of_batch_normalisations_count_once() -> None:
     assert cm.counts.network_counts(network).total.parameters == 12
 
 
+def test_shared_weights_count_once() -> None:
+    """Weights in a file are not copied, for each node that reads them, where nothing can write to them."""
+    nodes = [
+        node("Conv", ["x", "k", "c"], ["y"], pads=[1, 1]),
+        node("Conv", ["y", "k", "c"], ["z"], pads=[1, 1]),
+        node("MatMul", ["z", "w"], ["v"]),
+        node("MatMul", ["v", "w"], ["u"]),
+    ]
+    arrays = [array("k", np.ones((2, 2, 3))), array("c", np.ones(2)), array("w", np.ones((5, 5)))]
+    network = Network.from_onnx(model(nodes, [value("x", ["n", 2, 5])], ["u"], arrays))
+    assert cm.counts.network_counts(network).total.parameters == 12 + 2 + 25
+
+
+@for_each("kind", [TensorProto.FLOAT16, TensorProto.BFLOAT16])
+def test_weights_in_half_precision(kind: int) -> None:
+    """They are exact in float32, in which sparse matrices compute; each stays one array however often it is read."""
+    rng = np.random.default_rng(0)
+    dtype = helper.tensor_dtype_to_np_dtype(kind)
+    shapes = {"k": (2, 2, 3), "c": (2,), "t": (2, 3, 2), "s": (3,), "w": (10, 10), "g": (4, 30), "f": (4,), "p": (3, 1)}
+    values = {name: (rng.integers(1, 9, shape) / 4).astype(dtype) for name, shape in shapes.items()}
+    nodes = [
+        node("Conv", ["x", "k", "c"], ["a"], pads=[1, 1]),
+        node("Conv", ["a", "k", "c"], ["b"], pads=[1, 1]),
+        node("ConvTranspose", ["b", "t", "s"], ["d"], strides=[2], pads=[0, 0]),
+        node("BatchNormalization", ["d", "s", "s", "s", "s"], ["e"]),
+        node("PRelu", ["e", "p"], ["h"]),
+        node("MatMul", ["h", "w"], ["i"]),
+        node("Div", ["i", "p"], ["j"]),
+        node("Flatten", ["j"], ["l"]),
+        node("Gemm", ["l", "g", "f"], ["y"], transB=1),
+    ]
+    made = {}
+    for element, name in ((kind, "half"), (TensorProto.FLOAT, "single")):
+        numbers = values if name == "half" else {key: v.astype(np.float32) for key, v in values.items()}
+        arrays = [numpy_helper.from_array(v, key) for key, v in numbers.items()]
+        made[name] = Network.from_onnx(model(nodes, [value("x", ["n", 2, 5], element)], ["y"], arrays))
+    x = rng.standard_normal((3, 2, 5))
+    assert not [n for n in made["half"] if n.kind == "opaque"]
+    np.testing.assert_array_equal(made["half"](x), made["single"](x))
+    counts = [cm.counts.network_counts(network).total.parameters for network in made.values()]
+    assert counts[0] == counts[1]
+    A, b = made["half"].affine("a")
+    assert A.dtype == b.dtype == np.float32
+
+
+@for_each("opset", [10, 13, 18, 19, 21])
+def test_quantised_weights_are_constants(opset: int) -> None:
+    """Weights stored as int8 are numbers; quantised activations are opaque."""
+    rng = np.random.default_rng(0)
+    stored, x = rng.integers(-9, 9, (2, 1, 3)), rng.standard_normal((2, 1, 5))
+    arrays = [array("q", stored, np.int8), array("s", 0.5), array("o", 2, np.int8), array("u", 3, np.uint8)]
+    nodes = [
+        node("DequantizeLinear", ["q", "s", "o"], ["w"]),
+        node("Conv", ["x", "w"], ["y"]),
+        node("QuantizeLinear", ["y", "s", "u"], ["z"]),
+    ]
+    network = Network.from_onnx(model(nodes, [value("x", ["n", 1, 5])], ["y", "z"], arrays, opset))
+    assert [n.kind for n in network] == ["input", "convolution", "opaque"]
+    expected = cm.conv_matrix((stored - 2) / 2, (1, 5)) @ x[0].ravel()
+    np.testing.assert_allclose(network(x)[0].ravel(), expected, rtol=1e-12)
+
+
 @for_each("transposed_a", [0, 1])
 @for_each("transposed_b", [0, 1])
 @for_each("which", ["a", "b"])
@@ -444,3 +506,32 @@ def test_a_network_is_compared_with_onnxruntime(tmp_path: Path) -> None:
     assert network.check(np.ones((4, 5, 4), np.float32), fixed)
     with refused(ValueError, "the model computes 2 samples at a time, but was given 3"):
         network.check(np.ones((3, 5, 4), np.float32), fixed)
+    assert network.check(np.ones((0, 5, 4), np.float32), fixed)
+
+
+def test_models_that_are_compared_with_onnxruntime() -> None:
+    pytest.importorskip("onnxruntime")
+    x = np.random.default_rng(0).standard_normal((3, 2, 4))
+    two = model([node("Add", ["x", "z"], ["y"])], [value("x", ["n", 2, 4]), value("z", [4])], ["y"])
+    constants = {"z": [1, 2, 3, 4]}
+    assert Network.from_onnx(two, constants=constants).check(x, two, constants=constants)
+    with refused(ValueError, r"the model has 2 inputs: 'x', 'z'"):
+        Network.from_onnx(two, constants=constants).check(x, two)
+    with pytest.raises(TypeError, match="constants"):
+        Network.from_onnx(two, constants=constants).check(x, torch_module(), constants=constants)
+    whole = model([node("ReduceMax", ["x"], ["y"], keepdims=0)], [value("x", [2, 4])], ["y"])
+    compared = Network.from_onnx(whole, batch_axis=None).check(x, whole)
+    assert compared
+    assert "y" in compared.differences
+    half = [numpy_helper.from_array(np.ones((2, 2, 3), np.float16), "w")]
+    made = model([node("Conv", ["x", "w"], ["y"])], [value("x", ["n", 2, 4], TensorProto.FLOAT16)], [], half)
+    made.graph.output.append(value("y", None, TensorProto.FLOAT16))
+    assert Network.from_onnx(made).check(x, made).tolerance == 1e-2
+    double = [array("w", np.ones((2, 2, 3)), np.float64)]
+    made = model([node("Conv", ["x", "w"], ["y"])], [value("x", ["n", 2, 4], TensorProto.DOUBLE)], ["y"], double)
+    with refused(ValueError, r"onnxruntime cannot compute the model.*'y': array"):
+        Network.from_onnx(made).check(x, made)
+
+
+def torch_module() -> Any:
+    return pytest.importorskip("torch").nn.ReLU()

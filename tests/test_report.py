@@ -373,6 +373,12 @@ def test_unknown_nodes_make_the_totals_lower_bounds(operation: Operation, kind: 
     assert "lower bounds" in report._repr_html_()
 
 
+def test_the_reason_of_the_first_unknown_node_is_given() -> None:
+    nodes = [Input((1, 4)), Node("cut", Opaque("Cut", (1, 4))), Node("odd", Opaque("TopK", (1, 4), "k varies"))]
+    report = Network(nodes).report()
+    assert str(report).splitlines()[-1] == ("The totals are lower bounds: nothing is known of cut, odd. odd: k varies.")
+
+
 def test_products_and_functions_cost_nothing() -> None:
     gate = Network([Input((2, 4)), Elementwise("sigmoid"), Node("gate", Product(), ("input", "elementwise 2"))])
     report = gate.report()

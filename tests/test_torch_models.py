@@ -326,6 +326,40 @@ def test_weights_used_several_times_count_once():
     assert [node.kind for node in network].count("convolution") == 3
 
 
+def test_transposed_weights_count_once():
+    """As in an autoencoder whose decoder has the encoder's weights."""
+    tied = Written(lambda m, x: F.linear(m.fc(x), m.fc.weight.t()), fc=nn.Linear(4, 3))
+    first = Written(lambda m, x: (x @ m.fc.weight) @ m.fc.weight.mT, fc=nn.Linear(4, 4, bias=False))
+    module = randomised(first)
+    for read, shape, expected in ((tied, (4,), 15), (module, (4,), 16)):
+        assert network_counts(network_from_torch(read, shape)).total.parameters == expected
+    assert difference(network_from_torch(module, (4,)), module, samples((4,))) < 1e-14
+
+
+def test_data_may_be_tensors_with_gradients():
+    module = randomised(nn.Sequential(nn.Linear(4, 3), nn.ReLU()))
+    network, x = network_from_torch(module, (4,)), torch.rand(2, 4, dtype=torch.float64, requires_grad=True)
+    assert np.array_equal(network(x), network(x.detach().numpy()))
+    assert network.check(x, module(x))
+    assert network.check(x, {"1": module(x)})
+    linear = network.linearise(x[0])
+    np.testing.assert_allclose(linear.rows(0, 3) @ x[0].detach().numpy() + linear.offset, linear.value, rtol=1e-12)
+    assert cm.network.interval_bounds(network, x[0], x[0] + 1)["1"][0].shape == (3,)
+    assert cm.constraints.encode(network, 0, 1).complete(x[0]).dtype == np.float64
+    assert cm.constraints.outputs_at_most(torch.ones(1, 3, requires_grad=True), torch.ones(1)).name
+    pattern = cm.ConvGeometry(4, 2).pattern()
+    assert pattern.jacobian(x[0]).shape == (3, 2)
+    assert pattern.weight_gradient(x[0], x[1, :3]).shape == (1, 1, 2)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 1e-2), (torch.float32, 1e-4), (torch.float64, 1e-9)])
+def test_the_tolerance_of_a_comparison_is_that_of_the_model(dtype, tolerance):
+    module = randomised(nn.Sequential(nn.Conv1d(2, 3, 3), nn.ReLU())).to(dtype)
+    compared = network_from_torch(module, (2, 8)).check(samples((2, 8)), module)
+    assert compared
+    assert compared.tolerance == tolerance
+
+
 def test_constants_that_are_not_parameters_do_not_count():
     module = Written(lambda m, x: F.conv2d(x * m.b + torch.ones(5), m.k, groups=3) @ m.w, w=parameter(4, 2),
                      b=nn.Buffer(torch.ones(5)), k=nn.Buffer(torch.ones(3, 1, 2, 2)))  # fmt: skip

@@ -207,7 +207,7 @@ class NormalForm(KeepsReadOnly):
             Of float64, or exact: of int64 where all values are integers that it holds, or otherwise of integers and
             fractions as objects.
         """
-        x = np.asarray(x)
+        x = validate.array("x", x)
         n_axes = len(self.input_shape)
         if x.shape[max(x.ndim - n_axes, 0) :] != self.input_shape or x.ndim > n_axes + 1:
             raise ValueError(f"the input has shape {self.input_shape}, but was given an array of shape {x.shape}")

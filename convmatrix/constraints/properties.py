@@ -208,11 +208,11 @@ def outputs_at_most(matrix: ArrayLike, bound: ArrayLike) -> Property:
     >>> outputs_at_most([[1, 0], [0, -1]], [3, 0.5])
     Property('C y <= d': never -y[0] < -3, or y[1] < -0.5)
     """
-    C = np.asarray(matrix)
+    C = validate.array("matrix", matrix)
     if C.ndim != 2 or C.dtype.kind not in "fiub":
         raise ValueError(f"matrix must be a real array (k, n_outputs), but has shape {C.shape} and dtype {C.dtype}")
     try:
-        d = np.broadcast_to(np.asarray(bound), len(C))
+        d = np.broadcast_to(validate.array("bound", bound), len(C))
     except ValueError:
         raise ValueError(f"bound has shape {np.shape(bound)}, but matrix has {len(C)} rows") from None
     if not (np.isfinite(C).all() and np.isfinite(d).all()):

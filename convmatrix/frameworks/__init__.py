@@ -17,18 +17,24 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-def reference_values(model: Any, x: Any) -> dict[str, Any]:
+def reference_values(model: Any, x: Any, constants: Any = None) -> dict[str, Any]:
     """Return the values of each node of a model's network for a batch, computed by the model's own framework.
 
     Parameters
     ----------
     model : torch.nn.Module, path of an ONNX file, or onnx.ModelProto
     x : array, shape (batch, *input_shape)
+    constants : dict of str to array_like, optional
+        Values of further inputs of an ONNX model.
     """
     torch = sys.modules.get("torch")
-    of_torch = torch is not None and isinstance(model, torch.nn.Module)
-    module, name = ("torch_models", "values_of_torch") if of_torch else ("onnx_reference", "values_of_onnx")
-    values: dict[str, Any] = getattr(import_module(f"convmatrix.frameworks.{module}"), name)(model, x)
+    values: dict[str, Any]
+    if torch is not None and isinstance(model, torch.nn.Module):
+        if constants is not None:
+            raise TypeError("constants are inputs of an ONNX model, but was given a torch.nn.Module")
+        values = import_module("convmatrix.frameworks.torch_models").values_of_torch(model, x)
+    else:
+        values = import_module("convmatrix.frameworks.onnx_reference").values_of_onnx(model, x, constants)
     return values
 
 

@@ -84,7 +84,14 @@ class OnnxCall:
             return default
         if isinstance(value, Tensor):
             raise UnsupportedError(f"its input {number + 1} depends on the data")
-        return numbers_of(value)
+        array = np.asarray(value)
+        if array.dtype.kind in "OUS":
+            raise UnsupportedError("a constant of strings")
+        if array.dtype.kind == "c":
+            raise UnsupportedError("a constant of complex numbers")
+        if array.dtype.kind not in "fV" or array.dtype in (np.float32, np.float64):
+            return array
+        return self.builder.shared(_in_single_precision, array)[0]  # matrices do not compute in float16
 
     def operand(self, number: int) -> Any:
         """Return an input, a tensor or an array of numbers."""
@@ -140,15 +147,9 @@ class OnnxCall:
         )
 
 
-def numbers_of(value: Any) -> Array:
-    """Return a constant as an array of numbers that NumPy knows: small floating-point types become float32."""
-    array = np.asarray(value)
-    if array.dtype.kind in "OUS":
-        raise UnsupportedError("a constant of strings")
-    if array.dtype.kind == "c":
-        raise UnsupportedError("a constant of complex numbers")
-    known = array.dtype in (np.float16, np.float32, np.float64) or array.dtype.kind in "iub"
-    return array if known else array.astype(np.float32)
+def _in_single_precision(value: Array) -> tuple[Array]:
+    """Return a constant in float32, which holds the numbers of all smaller floating-point types."""
+    return (value.astype(np.float32),)
 
 
 Translator = Callable[[OnnxCall], Any]

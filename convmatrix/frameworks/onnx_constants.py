@@ -56,7 +56,10 @@ def fold(node: OnnxNode, arrays: Sequence[Any], versions: Mapping[str, int]) -> 
     ]
     outputs = [onnx.ValueInfoProto(name=name) for name in node.outputs if name]
     graph = helper.make_graph([node.proto], "constant", inputs, outputs)
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid(d, v) for d, v in versions.items()])
+    # The reference has no DequantizeLinear of operator sets before 19, which the later one computes as well.
+    first = 19 if node.operator == "DequantizeLinear" else 0
+    imports = [helper.make_opsetid(d, max(v, first) if d in ("", "ai.onnx") else v) for d, v in versions.items()]
+    model = helper.make_model(graph, opset_imports=imports)
     try:
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")

@@ -155,7 +155,8 @@ def _matrix_product(call: OnnxCall) -> Tensor:
 def _gemm(call: OnnxCall) -> Tensor:
     """Return ``alpha A B + beta C``, with A and B transposed first where the attributes say so."""
     alpha, beta = float(call.attribute("alpha")), float(call.attribute("beta"))
-    a, b, c = call.operand(0), call.operand(1), call.value(2)
+    a, b = call.operand(0), call.operand(1)
+    c = None if call.value(2) is None else call.operand(2)
     builder = call.builder
     if call.attribute("transA"):
         a = builder.permute(call.named("transpose_a"), a, (1, 0)) if isinstance(a, Tensor) else a.T
@@ -176,7 +177,7 @@ def _gemm(call: OnnxCall) -> Tensor:
     if c is None or isinstance(c, Tensor) or (c.ndim == 2 and c.shape[0] != 1) or c.ndim > 2:
         product = builder.dense(call.name if c is None else call.named("product"), a, weight, None)
         return product if c is None else builder.sum(call.name, product, _scaled(call, c, beta))
-    bias = np.broadcast_to(call.constant(2).reshape(-1), (len(weight),))
+    bias = np.broadcast_to(c.reshape(-1), (len(weight),))
     return builder.dense(call.name, a, weight, _scaled(call, bias, beta))
 
 

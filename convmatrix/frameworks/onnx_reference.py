@@ -25,8 +25,8 @@ def values_of_onnx(source: Any, x: Array, constants: Mapping[str, Any] | None = 
     x : array, shape (batch, *input_shape)
         Converted to the type of the model's input. Samples are computed one by one, or as many at a time as the model
         fixes its batch at.
-    constants : dict of str to array, optional
-        Values of further inputs, in their types.
+    constants : dict of str to array_like, optional
+        Values of further inputs.
 
     Returns
     -------
@@ -37,6 +37,8 @@ def values_of_onnx(source: Any, x: Array, constants: Mapping[str, Any] | None = 
     ------
     ImportError
         If onnxruntime is not installed.
+    ValueError
+        If it cannot compute the model.
     """
     try:
         import onnxruntime
@@ -44,32 +46,47 @@ def values_of_onnx(source: Any, x: Array, constants: Mapping[str, Any] | None = 
         raise ImportError(
             "the reference values of an ONNX model need onnxruntime, which is not installed: pip install onnxruntime"
         ) from None
-    network, tensors = read_model(source, x.shape[1:], constants, 0)
+    model = _self_contained(source)
+    held = {tensor.name for tensor in model.graph.initializer}
+    inputs = {value.name: value for value in model.graph.input if value.name not in held}
+    free = [value for name, value in inputs.items() if name not in (constants or {})]
+    sizes = declared_shape(free[0]) if free else None
+    with_batch = sizes is None or len(sizes) == x.ndim
+    network, tensors = read_model(source, x.shape[1:], constants, 0 if with_batch else None)
     known = known_nodes(network)
     wanted = {node: tensor for node, tensor in tensors.items() if node in known}
     if not wanted:
         return {}
-    model = _self_contained(source)
     model.graph.ClearField("output")
     model.graph.output.extend(onnx_package().ValueInfoProto(name=name) for name, _ in wanted.values())
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    declared = next(value for value in model.graph.input if value.name == network.input.name)
-    sizes = declared_shape(declared)
-    dtype = onnx_package().helper.tensor_dtype_to_np_dtype(declared.type.tensor_type.elem_type)
-    with_batch = sizes is None or len(sizes) == x.ndim
     size = sizes[0] if with_batch and sizes and isinstance(sizes[0], int) else 1
     if len(x) % size:
         raise ValueError(f"the model computes {size} samples at a time, but was given {len(x)}; give a multiple")
+    batch = (x if len(x) else np.zeros((size, *x.shape[1:]))).astype(_dtype(free[0]))
+    fed = {name: np.asarray(values, _dtype(inputs[name])) for name, values in (constants or {}).items()}
     parts: dict[str, list[Array]] = {node: [] for node in wanted}
-    for start in range(0, len(x), size):
-        sample = x[start : start + size].astype(dtype)
-        values = session.run(None, {**(constants or {}), declared.name: sample if with_batch else sample[0]})
-        for (node, (_, axis)), value in zip(wanted.items(), values, strict=True):
-            parts[node].append(value[None] if axis is None else np.moveaxis(value, axis, 0))
-    return {node: np.concatenate(values) for node, values in parts.items()}
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        for start in range(0, len(batch), size):
+            sample = batch[start : start + size]
+            values = session.run(None, {**fed, free[0].name: sample if with_batch else sample[0]})
+            for (node, (_, axis)), value in zip(wanted.items(), values, strict=True):
+                parts[node].append(value[None] if axis is None else np.moveaxis(value, axis, 0))
+    except Exception as error:  # onnxruntime's errors have no common base
+        message = " ".join(str(error).split())[:300]
+        raise ValueError(
+            f"onnxruntime cannot compute the model: {message}; give values that were computed elsewhere, such as "
+            f"{{{network.outputs[0]!r}: array}}"
+        ) from None
+    return {node: np.concatenate(values)[: len(x)] for node, values in parts.items()}
+
+
+def _dtype(value: Any) -> Any:
+    """Return the NumPy type of a graph's input."""
+    return onnx_package().helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
 
 
 def _self_contained(source: Any) -> Any:

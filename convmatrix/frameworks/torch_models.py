@@ -64,6 +64,7 @@ class _GraphReader:
         self.values: dict[Any, Any] = {}
         self.trained: set[Any] = set()  # nodes whose values are parameters, or are computed from them
         self.arrays: dict[Any, tuple[Any, Array]] = {}  # constants by the memory that they are copies of
+        self.memory: dict[Any, Array] = {}  # the same, for all orders of axes, so that a transposed weight counts once
         self.padding: dict[Any, Any] = {}  # of tensors that a convolution pads itself
         self.builder: NetworkBuilder
         self.name = name
@@ -120,7 +121,9 @@ class _GraphReader:
                     args = torch.fx.map_arg(node.args, computed.__getitem__)
                     computed[node] = node.target(*args, **torch.fx.map_arg(node.kwargs, computed.__getitem__))
                 if isinstance(value, Tensor) and value.shape == tuple(getattr(computed[node], "shape", ())):
-                    found[value.node] = value.samples(_as_array(computed[node]))
+                    exact = _as_array(computed[node])
+                    half = computed[node].dtype == torch.float16
+                    found[value.node] = value.samples(exact.astype(np.float16) if half else exact)
         return {name: values for name, values in found.items() if len(values) == len(x)}
 
     def _node_name(self, node: Any) -> str:
@@ -185,7 +188,10 @@ class _GraphReader:
         key = (value.data_ptr(), value.dtype, tuple(value.shape), value.stride())
         if key not in self.arrays:
             array = _as_array(value)
-            array.flags.writeable = False
+            flat = self.memory.setdefault((*key[:2], array.size), array.flatten("K"))
+            flat.flags.writeable = array.flags.writeable = False
+            view = np.ndarray(array.shape, array.dtype, flat, 0, array.strides)
+            array = view if np.array_equal(view, array, equal_nan=array.dtype.kind == "f") else array
             self.arrays[key] = value, array
         array = self.arrays[key][1]
         if node in self.trained:

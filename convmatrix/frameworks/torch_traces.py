@@ -153,8 +153,8 @@ def _exported(torch: Any, module: Any, example: Any) -> Any:
     except Exception as error:  # torch.export raises errors of many types, its own and the module's
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ValueError(
-            f"torch.export cannot trace {type(module).__name__} for an input of shape {tuple(example.shape)}: "
-            f"{reason[0][:300]}; {_REMEDY}"
+            f"torch.export cannot trace {type(module).__name__} for an input of shape {tuple(example.shape)}, which is "
+            f"input_shape with a batch in front: {reason[0][:300]}; {_REMEDY}"
         ) from error
     return program
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convmatrix.arrays import array
 from convmatrix.display.tables import ShownAsTable, Table
 
 if TYPE_CHECKING:
@@ -66,12 +67,14 @@ class Agreement(ShownAsTable):
 
 def compare(network: Any, x: Array, reference: Any, tolerance: float | None) -> Agreement:
     """Return the comparison of a network's values for a batch with references; see `Network.check`."""
-    references = dict(reference) if isinstance(reference, Mapping) else {network.outputs[0]: np.asarray(reference)}
+    given = reference if isinstance(reference, Mapping) else {network.outputs[0]: reference}
+    references = {name: array(f"the reference of {name!r}", value) for name, value in given.items()}
     values = network.values(x, [node.name for node in network if node.name in references])
     for name in references:
         network[name]  # raises KeyError for a name that no node has
     if tolerance is None:
-        tolerance = 1e-4 if x.dtype == np.float32 else 1e-9
+        kinds = {x.dtype, *(value.dtype for value in references.values())}
+        tolerance = 1e-2 if np.dtype(np.float16) in kinds else 1e-4 if np.dtype(np.float32) in kinds else 1e-9
     return Agreement({name: _difference(value, references[name]) for name, value in values.items()}, tolerance)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from convmatrix.arrays import EPSILON, sum_rounding
+from convmatrix.arrays import EPSILON, from_tensor, sum_rounding
 from convmatrix.memory import estimate
 from convmatrix.network.architectures import as_network
 from convmatrix.network.branches import Addition, Concatenation, Extremum, Product
@@ -97,7 +97,7 @@ def checked_box(network: Network, lower: ArrayLike, upper: ArrayLike) -> Interva
     ends = []
     for name, value in (("lower", lower), ("upper", upper)):
         try:
-            end = np.asarray(value)
+            end = np.asarray(from_tensor(value))
             if end.dtype.kind not in "biuf":
                 raise TypeError
         except (TypeError, ValueError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from convmatrix.arrays import array, from_tensor
 from convmatrix.display.tables import ShownAsTable, Table, by
 from convmatrix.network.agreement import Agreement, compare
 from convmatrix.network.construction import (
@@ -234,7 +235,7 @@ class Network(ShownAsTable):
         x : array, shape (batch, *input_shape)
             Real numbers. float32 and float64 are computed in their own precision; integers in int64, up to the first
             operation that makes fractions of them.
-        names : sequence of str, optional
+        names : str or sequence of str, optional
 
         Raises
         ------
@@ -243,6 +244,8 @@ class Network(ShownAsTable):
             names the node.
         """
         x = self._checked_batch(x)
+        if isinstance(names, str):  # one name, not its letters
+            names = [names]
         wanted = [node.name for node in self.nodes] if names is None else list(names)
         if not len(x):
             one = self.values(np.zeros((1, *self.input_shape), x.dtype), wanted)
@@ -262,7 +265,7 @@ class Network(ShownAsTable):
 
     def _checked_batch(self, x: Array) -> Array:
         """Return a batch in a type that values are computed in, or raise if there is none or its shape is another."""
-        x = np.asarray(x)
+        x = array("x", x)
         if not x.ndim or x.shape[1:] != self.input_shape:
             raise ValueError(
                 f"{self.name} takes arrays (batch, {', '.join(map(str, self.input_shape))}), but was given an array of "
@@ -274,7 +277,14 @@ class Network(ShownAsTable):
             )
         return x if x.dtype.kind == "f" else x.astype(np.int64, copy=False)
 
-    def check(self, x: Array, reference: Any, tolerance: float | None = None) -> Agreement:
+    def check(
+        self,
+        x: Array,
+        reference: Any,
+        tolerance: float | None = None,
+        *,
+        constants: Mapping[str, Any] | None = None,
+    ) -> Agreement:
         """Return whether values equal those of another implementation, and the first node that differs.
 
         Parameters
@@ -284,8 +294,10 @@ class Network(ShownAsTable):
             The expected output; expected values of some nodes by name; or the model that the network was read from,
             whose values are then computed by PyTorch or onnxruntime for every node that depends on no opaque one.
         tolerance : float, optional
-            Of the largest difference relative to the largest value of a node; by default 1e-4 for float32 and 1e-9 for
-            float64.
+            Of the largest difference relative to the largest value of a node; by default 1e-9, or 1e-4 if the data or a
+            reference are float32, or 1e-2 if a reference is float16.
+        constants : dict of str to array_like, optional
+            Values of further inputs of an ONNX model, as for `from_onnx`.
 
         Returns
         -------
@@ -301,10 +313,11 @@ class Network(ShownAsTable):
         the first difference is at 'elementwise 2': 0.33 relative, more than 1e-09 (1 node compared)
         """
         x = self._checked_batch(x)
+        reference = from_tensor(reference)
         if not isinstance(reference, Mapping | np.ndarray | list | tuple):
             from convmatrix.frameworks import reference_values
 
-            reference = reference_values(reference, x)
+            reference = reference_values(reference, x, constants)
         return compare(self, x, reference, tolerance)
 
     def affine(self, name: str, dtype: Any = None) -> tuple[Any, Array]:
@@ -383,7 +396,7 @@ class Network(ShownAsTable):
         (array([[ 1., -1.,  0.],
                [ 0.,  1., -1.]]), array([10., 10.]), True)
         """
-        return linearise(self, np.asarray(x), name)
+        return linearise(self, array("x", x), name)
 
     def report(
         self,

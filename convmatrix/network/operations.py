@@ -257,7 +257,8 @@ def real_array(name: str, value: Any, kinds: str = "iuf") -> Array:
     if array.dtype.kind not in kinds:
         raise TypeError(f"{name} must hold real numbers, but is {validate.described(array if array.ndim else value)}")
     owner: Any = array if array.base is None else array.base
-    fixed = isinstance(owner, np.ndarray) and owner.base is None and not owner.flags.writeable
+    of_bytes = isinstance(owner, np.ndarray) and isinstance(owner.base, bytes)  # as in ONNX files; bytes do not change
+    fixed = isinstance(owner, np.ndarray) and (of_bytes or owner.base is None) and not owner.flags.writeable
     if array.flags.writeable or not fixed:
         array = np.array(array)
         array.flags.writeable = False

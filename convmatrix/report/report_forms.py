@@ -207,7 +207,9 @@ class Report(ShownAsTable):
         unknown = self.total["unknown"]
         names = ", ".join(map(one_line, unknown[:_LONG_LIST]))
         more = f" and {len(unknown) - _LONG_LIST} more" if len(unknown) > _LONG_LIST else ""
-        return f"The totals are lower bounds: nothing is known of {names}{more}."
+        reasons = [(name, getattr(self.network[name].operation, "reason", "")) for name in unknown]
+        first = next((f" {one_line(name)}: {one_line(reason)}." for name, reason in reasons if reason), "")
+        return f"The totals are lower bounds: nothing is known of {names}{more}.{first}"
 
     def _columns(self) -> list[Column]:
         """Return the columns of the full table; the column of norms is included only if there are any."""
