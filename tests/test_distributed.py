@@ -79,7 +79,39 @@ def test_memory_of_slabs_is_used_again() -> None:
     assert equal(kept[1], A[9:18])
 
 
-@pytest.mark.parametrize(("n_slabs", "per_task"), [(1, 1), (3, 1), (11, 1), (11, 2), (6, 4), (16, 8)])
+def test_memory_is_asked_about_only_for_new_buffers(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    available = [2**62]
+
+    def counted() -> int:
+        asked.append(1)
+        return available[0]
+
+    monkeypatch.setattr("convmatrix.memory.available_memory", counted)
+    monkeypatch.setattr("convmatrix.memory.NEGLIGIBLE", 0)
+    layer = SlabLayer(KERNEL, LAYER, "C")
+    for rows in ((0, 9), (9, 18)):
+        assert list(layer.each([rows], lambda slab, _: slab.nnz)) == [A[slice(*rows)].nnz]
+    assert len(asked) == 2  # for indices and values
+    available[0] = 1000
+    assert list(layer.each([(0, 9)], lambda slab, _: slab.nnz)) == [A[:9].nnz]
+    with pytest.raises(cm.MatrixTooLargeError, match=r"a slab of ConvGeometry\(.*; set a smaller rows_per_slab"):
+        list(layer.each([(0, 108)], lambda slab, _: slab.nnz))
+
+
+def test_slabs_are_filled_by_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Because each thread of a worker builds a slab."""
+    monkeypatch.setattr("convmatrix._assembly.fill._WORTH_A_THREAD", 0)
+    monkeypatch.setattr("convmatrix._assembly.fill.ThreadPoolExecutor", None)
+    with pytest.raises(TypeError):
+        cm.conv_matrix(KERNEL, LAYER)
+    (slab,) = SlabLayer(KERNEL, LAYER, "C").each([(0, 324)], lambda slab, _: slab)
+    assert equal(slab, A)
+
+
+@pytest.mark.parametrize(
+    ("n_slabs", "per_task"), [(1, 1), (3, 1), (11, 1), (11, 2), (6, 4), (16, 8), (27, 1), (32, 1), (63, 1), (90, 2)]
+)
 def test_reduction_is_a_tree_in_order(
     client: Any, n_slabs: int, per_task: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -95,9 +127,8 @@ def test_reduction_is_a_tree_in_order(
         reduce=lambda left, right: f"({left} {right})",
     )
     nodes = [(0, str(number)) for number in range(n_slabs)]
-    while len(nodes) > 1:  # as a plain tree, level by level from the left
-        size = min(level for level, _ in nodes)
-        pairs = [i for i in range(len(nodes) - 1) if nodes[i][0] == nodes[i + 1][0] == size]
+    while len(nodes) > 1:  # as a plain tree, in pairs of equal levels while there are any
+        pairs = [i for i in range(len(nodes) - 1) if nodes[i][0] == nodes[i + 1][0]]
         at = pairs[0] if pairs else len(nodes) - 2
         nodes[at : at + 2] = [(nodes[at][0] + 1, f"({nodes[at][1]} {nodes[at + 1][1]})")]
     assert tree == nodes[0][1]
@@ -289,6 +320,29 @@ def test_only_the_part_that_is_read_is_sent(client: Any, monkeypatch: pytest.Mon
     sent.clear()
     _ = product.H @ np.ones(LAYER.n_out)
     assert [n_bytes for _, n_bytes in sent] == [8 * (stop - start) for (start, stop), _ in sent]
+
+
+def test_a_vector_of_which_all_tasks_read_most_is_sent_once(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("convmatrix.distributed.slab_sizes.SlabPlan.per_task", 1)
+    taps = np.arange(1.0, 42.0)
+    matrix = cm.conv_matrix(taps, 21, padding=20)  # every row reads every sample, except near its ends
+    product = SlabOperator(taps, 21, 1, client=client, padding=20)
+    sent: list[int] = []
+    scatter = type(client).scatter
+
+    def counted(self: Any, data: Any, **options: Any) -> Any:
+        sent.append(data.nbytes if isinstance(data, np.ndarray) else 0)
+        return scatter(self, data, **options)
+
+    monkeypatch.setattr(type(client), "scatter", counted)
+    for x in (np.arange(21.0), np.arange(42.0).reshape(21, 2)):
+        assert np.array_equal(product @ x, matrix @ x)
+    assert sent == [0, 168, 336]  # the kernel once for all products
+    monkeypatch.setattr("convmatrix.distributed.slab_operator._MESSAGE", 167)
+    assert np.array_equal(product @ np.arange(21.0), matrix @ np.arange(21.0))
+    few = SlabOperator(taps, 21, 3, client=client, padding=20)  # fewer tasks than are sent at first
+    assert np.array_equal(few @ np.arange(21.0), matrix @ np.arange(21.0))
+    assert sent == [0, 168, 336, 0]
 
 
 def test_svds(client: Any) -> None:
@@ -512,6 +566,20 @@ def test_killed_workers_are_replaced(tmp_path: Path) -> None:
         assert found == pytest.approx(sum(slabs), rel=1e-13)
         assert mark.exists()
         assert not before & set(client.scheduler_info()["workers"])
+
+        killed: list[int] = []
+
+        def kill(done: int, of: int, text: str) -> None:
+            if done == 5 and not killed:
+                killed.extend(client.run(os.getpid).values())
+                os.kill(killed[0], signal.SIGKILL)
+
+        taps, x = np.arange(1.0, 42.0), np.arange(21.0)  # x is sent once, as the kernel is, and dies with it
+        product = SlabOperator(taps, 21, 1, client=client, padding=20, progress=kill)
+        assert product._tasks.per_task == 1
+        assert product._sends_whole(x[:, None])
+        assert np.array_equal(product @ x, cm.conv_matrix(taps, 21, padding=20) @ x)
+        assert killed != list(client.run(os.getpid).values())
 
 
 def test_a_result_is_asked_for_again(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,13 +31,18 @@ _MESSAGE: Final = 2**24  # bytes of a part of a vector above which a task multip
 _PAGE: Final = 2**21  # bytes of the pages in which a system hands out large arrays when they are first written
 
 
+def _multiply_all(layer: SlabLayer, ranges: Sequence[Rows], X: Array) -> Array:
+    """Return the product of adjacent slabs with the columns X; (rows, batch)."""
+    return np.concatenate(list(layer.each(ranges, lambda slab, _: slab @ X)))
+
+
 def _multiply(layer: SlabLayer, ranges: Sequence[Rows], part: Array) -> Array:
     """Return the product of adjacent slabs with the columns X, given the part of X that they read; (rows, batch)."""
     shape, index = slab_columns(layer.geometry, _joined(ranges), layer.order)
     # Of this array, only the pages that are written take memory.
     X = np.zeros((layer.geometry.n_in, part.shape[-1]), dtype=part.dtype)
     X.reshape(*shape, -1)[index] = part
-    return np.concatenate(list(layer.each(ranges, lambda slab, _: slab @ X)))
+    return _multiply_all(layer, ranges, X)
 
 
 def _multiply_adjoint(layer: SlabLayer, ranges: Sequence[Rows], part: Array) -> Array:
@@ -67,10 +72,11 @@ class SlabOperator(_LinearOperator):
     r"""A layer's matrix as a SciPy linear operator, whose products are computed by slabs of rows on Dask workers.
 
     For every product, workers build each slab :math:`A_i` from the kernel, which they receive once, and drop it
-    afterwards. For ``A @ x`` a worker receives only the entries of x that its slab reads, and returns
-    :math:`A_i x`; for ``A.H @ y`` it receives the rows :math:`y_i` and returns the nonzero part of :math:`A_i^H y_i`.
-    These are added in the order of the slabs, so that results do not depend on the workers. All of
-    `scipy.sparse.linalg` works on it, for instance ``svds``.
+    afterwards. For ``A @ x`` a worker receives only the entries of x that its slabs read, and returns :math:`A_i x`; if
+    one task after another reads most of x, and x takes at most 16 MB, it receives x once instead. For ``A.H @ y`` it
+    receives the rows :math:`y_i` and returns the nonzero part of :math:`A_i^H y_i`. These are added in the order of the
+    slabs, so that results do not depend on the workers. All of `scipy.sparse.linalg` works on it, for instance
+    ``svds``.
 
     Parameters
     ----------
@@ -178,9 +184,23 @@ class SlabOperator(_LinearOperator):
             shape, index = slab_columns(self.plan.geometry, self._range(numbers), self.plan.order)
             return [np.ascontiguousarray(X.reshape(*shape, -1)[index])]
 
-        for numbers, found in self._tasks.ordered(_multiply, part, progress=self._progress):
+        sent: list[Any] = []  # the future of X, after that of the layer that was sent before it
+
+        def whole(_: Sequence[int]) -> list[Any]:
+            layer = self._tasks.shared()[0]
+            if layer not in sent[:1]:  # at first, or because all workers that held both have died
+                sent[:] = layer, self._tasks.client.scatter(X, broadcast=True, hash=False)
+            return sent[1:]
+
+        task, given = (_multiply_all, whole) if self._sends_whole(X) else (_multiply, part)
+        for numbers, found in self._tasks.ordered(task, given, progress=self._progress):
             product[slice(*self._range(numbers))] = found
         return product
+
+    def _sends_whole(self, X: Array) -> bool:
+        """Return whether each worker receives X once: if a task reads most of it, and workers have several tasks."""
+        most_of_it = 2 * self._message_bytes() >= self.plan.geometry.n_in * self.plan.dtype.itemsize
+        return X.nbytes <= _MESSAGE and most_of_it and self._tasks.are_several_per_thread
 
     def _rmatmat(self, X: Array) -> Array:
         X, product = self._prepared(X, 1)

@@ -32,6 +32,7 @@ _COPIES: Final = 2  # slabs in a worker's memory per thread: one, and as much ag
 _USABLE: Final = 0.8  # share of a worker's memory, above which Dask pauses it
 _MOST_LOSSES: Final = 5  # how often the kernel is sent again after all workers that held it died
 _PATIENCE: Final = 20.0  # seconds until a result is asked for again
+_FAN_IN: Final = 4  # results that one task reduces, a power of two: few tasks, and few results on one worker
 _REFRESH: Final = 2.0  # seconds after which threads are counted anew, for clusters that grow
 
 
@@ -106,9 +107,8 @@ def _apply(
     return _total(partial, reduce)
 
 
-def _append(partial: list[tuple[int, Any]], result: Any, reduce: Callable[[Any, Any], Any]) -> None:
+def _append(partial: list[tuple[int, Any]], result: Any, reduce: Callable[[Any, Any], Any], level: int = 0) -> None:
     """Append a result to a tree: while the last partial result is of as many slabs as this one, reduce the two."""
-    level = 0
     while partial and partial[-1][0] == level:
         result = reduce(partial.pop()[1], result)
         level += 1
@@ -123,8 +123,12 @@ def _total(partial: list[tuple[int, Any]], reduce: Callable[[Any, Any], Any]) ->
     return result
 
 
-def _combine(left: Any, right: Any, reduce: Callable[[Any, Any], Any]) -> Any:
-    return reduce(left, right)
+def _combine(levels: Sequence[int], results: Sequence[Any], reduce: Callable[[Any, Any], Any]) -> Any:
+    """Return the reduction of adjacent results of 2**level tasks each; the level of what is no such power is -1."""
+    partial: list[tuple[int, Any]] = []
+    for level, result in zip(levels, results, strict=True):
+        _append(partial, result, reduce, level)
+    return _total(partial, reduce)
 
 
 # --- on the client ----------------------------------------------------------------------------------------------------
@@ -198,6 +202,11 @@ class SlabTasks:
             threads = sum(info["nthreads"] for info in workers_of(self.client).values())
             self._counted = time.monotonic(), threads
         return 2 * max(threads, 1) + 1
+
+    @property
+    def are_several_per_thread(self) -> bool:
+        """Whether there are more tasks than may be waiting or running."""
+        return self.plan.n_slabs > self.per_task * self._most_waiting()
 
     def shared(self) -> list[Any]:
         """Return the layer and the other shared objects as futures; they are sent to all workers at once."""
@@ -279,9 +288,12 @@ class SlabTasks:
         partial: list[tuple[int, Any]] = []
         done = 0
 
-        def pair(left: Any, right: Any) -> Any:
+        def combined(group: Sequence[tuple[int, Any]]) -> Any:
+            if len(group) == 1:
+                return group[0][1]
+            levels, results = zip(*group, strict=True)
             key = f"reduce-slabs-{uuid.uuid4().hex}"
-            return self.client.submit(_combine, left, right, self.shared()[-1], key=key, pure=False, priority=1)
+            return self.client.submit(_combine, levels, results, self.shared()[-1], key=key, pure=False, priority=1)
 
         try:
             for first in range(0, self.plan.n_slabs, self.per_task):
@@ -291,11 +303,20 @@ class SlabTasks:
                     report(done, self.plan.n_slabs, "")
                 future = self._submit(task, numbers, arguments(numbers))
                 running.append((future, len(numbers)))
-                _append(partial, future, pair)
+                partial.append((0, future))
+                while len(partial) >= _FAN_IN and partial[-_FAN_IN][0] == partial[-1][0]:
+                    level = partial[-1][0] + _FAN_IN.bit_length() - 1
+                    partial[-_FAN_IN:] = [(level, combined(partial[-_FAN_IN:]))]
+            total: list[tuple[int, Any]] = []
+            while partial:  # from the right: those of as many tasks, with the total of what follows them
+                first = [level for level, _ in partial].index(partial[-1][0])
+                total = [(-1, combined([*partial[first:], *total]))]
+                del partial[first:]
+            partial = total
             while running:
                 done += self._finish(running)
                 report(done, self.plan.n_slabs, "")
-            return self._result(_total(partial, pair))
+            return self._result(total[0][1])
         finally:
             for future in (*(future for future, _ in running), *(future for _, future in partial)):
                 future.release()
