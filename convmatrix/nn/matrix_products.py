@@ -115,11 +115,13 @@ class MatrixMultiplication:
 class _Stack:
     """A stack of m dense blocks of equal size, each with r rows that have the same k columns.
 
-    Entries are ordered (block, row, column); the first one is at ``begin`` among the values of the matrix.
+    Entries are ordered (block, row, column); the first one is at ``begin`` among the values of the matrix. A block
+    that ``continues`` has the weights of the block before, in the next rows and columns.
     """
 
     rows: NDArray[np.intp]  # (m, r)
     columns: NDArray[np.intp]  # (m, k)
+    continues: NDArray[np.bool_]  # (m,)
     begin: int
 
     @property
@@ -147,9 +149,10 @@ class _Stack:
 
     def _cut(self, step: int) -> list[_Stack]:
         step, entries = max(step, 1), math.prod(self.block_shape)
+        parts = [slice(start, start + step) for start in range(0, len(self.rows), step)]
         return [
-            _Stack(self.rows[start : start + step], self.columns[start : start + step], self.begin + start * entries)
-            for start in range(0, len(self.rows), step)
+            _Stack(self.rows[part], self.columns[part], self.continues[part], self.begin + part.start * entries)
+            for part in parts
         ]
 
     def as_csr(self, blocks: Array, n_columns: int) -> Any:
@@ -178,10 +181,16 @@ class _BlockedMatrix:
         for rows in _equal_rows(np.asarray(starts), columns):
             first = starts[rows[:, 0]].astype(np.intp)
             count = int(starts[rows[0, 0] + 1]) - int(first[0])
-            stack = _Stack(rows, columns[first[:, None] + np.arange(count)].astype(np.intp), place)
+            listed = columns[first[:, None] + np.arange(count)].astype(np.intp)
+            stack = _Stack(rows, listed, np.zeros(len(rows), dtype=bool), place)
             for chunk in stack.chunks(1):
                 entries = starts[chunk.rows].astype(np.intp)[:, :, None] + np.arange(count)
-                self.weight_index[chunk.begin : chunk.end] = weight_index[entries.ravel()]
+                index = weight_index[entries.reshape(len(entries), -1)]
+                self.weight_index[chunk.begin : chunk.end] = index.ravel()
+                moved = (np.diff(chunk.rows, axis=0) == 1).all(axis=1) & (np.diff(chunk.columns, axis=0) == 1).all(
+                    axis=1
+                )
+                chunk.continues[1:] = moved & (index[1:] == index[:-1]).all(axis=1)
             self.stacks.append(stack)
             place = stack.end
         self._values: Array = np.empty(0)
@@ -216,8 +225,9 @@ class _BlockedMatrix:
 
         def add(total: Array, stack: _Stack) -> None:
             index = self.weight_index[stack.begin : stack.end]
-            if loops is not None and not stack.is_dense:
-                loops.gradient(index.reshape(-1, *stack.block_shape), stack.rows, stack.columns, x, g, total)
+            if loops is not None:
+                blocks = index.reshape(-1, *stack.block_shape)
+                loops.gradient(blocks, stack.rows, stack.columns, stack.continues, x, g, total)
                 return
             samples = x.take(stack.columns, axis=0, mode="clip")  # (m, k, batch)
             inner = (g.take(stack.rows, axis=0, mode="clip") @ samples.swapaxes(1, 2)).ravel()
@@ -229,7 +239,7 @@ class _BlockedMatrix:
         workers = cores() if self._is_large(x.shape[1]) else 1
         chunks: list[_Stack] = []
         for stack in self.stacks:
-            in_loops = loops is not None and not stack.is_dense
+            in_loops = loops is not None
             chunks += stack.split(workers) if in_loops else stack.chunks(x.shape[1])
         totals = [np.zeros(n_weights) for _ in range(workers)]
 
@@ -368,32 +378,66 @@ def _compiled_loops() -> _Loops | None:
                     for i in range(len(target)):
                         target[i] += value * sample[i]
 
-    def gradient(index: Any, rows: Any, columns: Any, x: Any, g: Any, total: Any) -> None:
+    def gradient(index: Any, rows: Any, columns: Any, continues: Any, x: Any, g: Any, total: Any) -> None:
         blocks, batch = index.shape[0], x.shape[1]
-        samples, cotangents = x.reshape(-1), g.reshape(-1)
+        samples, cotangents, zero = x.reshape(-1), g.reshape(-1), x.dtype.type(0)
         tile = max(_RUN // max(batch, 1), 1)
-        for row in range(index.shape[1]):
-            for first in range(0, blocks, tile):
-                last = min(first + tile, blocks)
-                for entry in range(index.shape[2]):
-                    begin = first
-                    while begin < last:
-                        i, j, weight = rows[begin, row], columns[begin, entry], index[begin, row, entry]
-                        run = 1  # entries of one weight along a diagonal: their inner products are one, of all together
-                        while (
-                            begin + run < last
-                            and rows[begin + run, row] == i + run
-                            and columns[begin + run, entry] == j + run
-                            and index[begin + run, row, entry] == weight
-                        ):
-                            run += 1
-                        sample = samples[j * batch : (j + run) * batch]
-                        cotangent = cotangents[i * batch : (i + run) * batch]
-                        inner = x.dtype.type(0)
-                        for place in range(len(sample)):
-                            inner += cotangent[place] * sample[place]
-                        total[weight] += inner
-                        begin += run
+        first = 0
+        while first < blocks:
+            last = first + 1
+            while last < min(first + tile, blocks) and continues[last]:
+                last += 1
+            for start in range(0, (last - first) * batch, _RUN):
+                length = min((last - first) * batch - start, _RUN)
+                for row in range(0, index.shape[1], 2):  # two rows and three columns at a time: fewer loads
+                    paired = row + 1 < index.shape[1]
+                    weights, others = index[first, row], index[first, row + paired]
+                    i, k = rows[first, row] * batch + start, rows[first, row + paired] * batch + start
+                    u = cotangents[i : i + length]
+                    v = cotangents[k : k + length] if paired else u
+                    column = 0
+                    while column < index.shape[2]:
+                        i = columns[first, column] * batch + start
+                        p = q = r = samples[i : i + length]
+                        tripled = column + 2 < index.shape[2]
+                        if tripled:
+                            j, k = (
+                                columns[first, column + 1] * batch + start,
+                                columns[first, column + 2] * batch + start,
+                            )
+                            q, r = samples[j : j + length], samples[k : k + length]
+                        up = uq = ur = vp = vq = vr = zero
+                        if paired and tripled:
+                            for place in range(length):
+                                up += u[place] * p[place]
+                                uq += u[place] * q[place]
+                                ur += u[place] * r[place]
+                                vp += v[place] * p[place]
+                                vq += v[place] * q[place]
+                                vr += v[place] * r[place]
+                        elif tripled:
+                            for place in range(length):
+                                up += u[place] * p[place]
+                                uq += u[place] * q[place]
+                                ur += u[place] * r[place]
+                        elif paired:
+                            for place in range(length):
+                                up += u[place] * p[place]
+                                vp += v[place] * p[place]
+                        else:
+                            for place in range(length):
+                                up += u[place] * p[place]
+                        total[weights[column]] += up
+                        if tripled:
+                            total[weights[column + 1]] += uq
+                            total[weights[column + 2]] += ur
+                        if paired:
+                            total[others[column]] += vp
+                        if paired and tripled:
+                            total[others[column + 1]] += vq
+                            total[others[column + 2]] += vr
+                        column += 3 if tripled else 1
+            first = last
 
     def compiled(function: Any, **options: Any) -> Any:
         try:

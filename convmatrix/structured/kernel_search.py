@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -13,7 +13,7 @@ from scipy import sparse
 from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.arrays import scaled_to_one
-from convmatrix.boundary import BOUNDARIES, NOTHING, Axis
+from convmatrix.boundary import BOUNDARIES, NOTHING, Axis, Boundary, forward_outputs, read_terms
 from convmatrix.geometry import ConvGeometry
 from convmatrix.structured.kernels import recover_kernel
 from convmatrix.structured.operator_probes import ProbedOperator, is_operator, read_matrix
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 _MOST_TRIED: Final = 1000
 _COMBINATIONS: Final = 4
+_COMPARED: Final = 2**20  # pairs of terms that are compared at a time, to bound memory use
+_SLACK: Final = 1e-6  # part of the squared norm of slices that is left for rounding errors of bounds
+_LONG: Final = 32  # outputs of an axis above which the middle row alone is compared first
 _LARGEST_DILATION: Final = 3  # of kernels that span more than the largest kernel has taps
 
 
@@ -211,29 +214,93 @@ def _axis_guesses(slices: NDArray[Any], most: int, level: float) -> list[_AxisGu
             span = dilation * (taps - 1) + 1
             if (dilation > _LARGEST_DILATION and span > most) or (taps == 1 and dilation > 1):
                 continue
-            padded = max(span, n_samples + 1)  # up to a period, and up to what a kernel reads beyond an end
-            for low in range(padded):
-                high = _high(low, span, stride, n_outputs, n_samples)
-                if high is None or high >= padded:
+            axis = Axis(n_outputs, n_samples, taps, stride, dilation)
+            enough = level if guesses else least
+            for boundary, low, high, bound in _paddings(slices, axis, suitable, span, enough):
+                enough = level if guesses else least
+                if bound > enough:
                     continue
-                for boundary in suitable if low > 0 or high > 0 else suitable[:1]:
-                    axis = Axis(n_outputs, n_samples, taps, stride, dilation, low, boundary)
-                    guess = _AxisGuess(axis, high)
-                    misfit = _misfit(slices, places, axis, level if guesses else least)
-                    if misfit <= level:
-                        guesses.append(guess)
-                    elif misfit < least:
-                        least, nearest = misfit, [guess]
+                guess = _AxisGuess(replace(axis, pad_low=low, boundary=boundary), high)
+                misfit = _misfit(slices, places, guess.axis, enough)
+                if misfit <= level:
+                    guesses.append(guess)
+                elif misfit < least:
+                    least, nearest = misfit, [guess]
         if guesses:
             break
     guesses = guesses or nearest
     return sorted(guesses, key=lambda g: (g.axis.dilation, g.axis.stride, g.axis.pad_low + g.pad_high))[:60]
 
 
-def _high(low: int, span: int, stride: int, n_outputs: int, n_samples: int) -> int | None:
-    """Return the smallest high padding with the given number of outputs, or None if there is none."""
-    high = max((n_outputs - 1) * stride + span - n_samples - low, 0)
-    return high if (n_samples + low + high - span) // stride + 1 == n_outputs else None
+def _paddings(
+    slices: NDArray[Any], axis: Axis, boundaries: Sequence[Boundary], span: int, enough: float
+) -> Iterator[tuple[Boundary, int, int, float]]:
+    """Yield each boundary with each low padding, the least high padding that fits, and a lower bound of the misfit.
+
+    Without padding, only the first boundary is yielded. On long axes, paddings are left out
+    if the misfit of the middle row alone is above ``enough`` with every boundary.
+    """
+    padded = max(span, axis.n_samples + 1)  # up to a period, and up to what a kernel reads beyond an end
+    lows = np.arange(padded)
+    highs = np.maximum((axis.n_outputs - 1) * axis.stride + span - axis.n_samples - lows, 0)
+    fits = (forward_outputs(axis.n_samples, span, axis.stride, lows, highs) == axis.n_outputs) & (highs < padded)
+    if axis.n_outputs > _LONG:
+        middle = _middle_misfits(slices, replace(axis, pad_low=lows[fits]), boundaries)
+        fits[fits] = ~(middle > enough).all(axis=0)
+    lows, highs = lows[fits], highs[fits]
+    step = max(_COMPARED // (len(boundaries) * axis.n_outputs * axis.n_taps**2), 1)
+    for start in range(0, len(lows), step):
+        chunk = slice(start, start + step)
+        bounds = _least_misfits(slices, replace(axis, pad_low=lows[chunk]), boundaries).tolist()
+        for low, high, row in zip(lows[chunk].tolist(), highs[chunk].tolist(), bounds, strict=True):
+            for number in range(len(boundaries) if low > 0 or high > 0 else 1):
+                yield boundaries[number], low, high, row[number]
+
+
+def _middle_misfits(slices: NDArray[Any], axis: Axis, boundaries: Sequence[Boundary]) -> NDArray[np.float64]:
+    """Return lower bounds as `_least_misfits`, by what no tap reads of the middle row, shape (boundaries, paddings)."""
+    middle = axis.n_outputs // 2
+    energy = (np.abs(slices[:, middle]) ** 2).sum(axis=0)
+    position = axis.position(middle, np.arange(axis.n_taps)[:, None])
+    read = np.zeros((len(boundaries), *position.shape))
+    for total, boundary in zip(read, boundaries, strict=True):
+        for sample, _ in read_terms(position, axis.n_samples, boundary):
+            total += energy[sample] * (sample != NOTHING)
+    unread = energy.sum() * (1 - _SLACK) - read.sum(axis=1)
+    return np.sqrt(unread.clip(min=0) / len(slices))
+
+
+def _least_misfits(slices: NDArray[Any], axis: Axis, boundaries: Sequence[Boundary]) -> NDArray[np.float64]:
+    """Return lower bounds of `_misfit` for every low padding in ``axis.pad_low``, shape (paddings, boundaries).
+
+    The normal equations of all guesses are solved together. Their rounding errors are far below what the bounds leave
+    for them, but would not tell which guesses fit.
+    """
+    n_slices, n_outputs, n_samples = slices.shape
+    outputs, taps = np.arange(n_outputs)[:, None], np.arange(axis.n_taps)[:, None, None]
+    position = axis.position(outputs, taps)  # (taps, outputs, paddings)
+    samples = np.empty((len(taps), n_outputs, len(boundaries), position.shape[2]), dtype=np.intp)
+    factors, ends = np.empty(samples.shape), np.zeros((2, *samples.shape))
+    for number, boundary in enumerate(boundaries):
+        (sample, factor), *others = read_terms(position, n_samples, boundary)
+        samples[:, :, number], factors[:, :, number] = sample, factor
+        for end, (_, coefficient) in zip(ends, others, strict=False):  # other terms are the first and last samples
+            end[:, :, number] = coefficient
+    for end, sample in zip(ends, (0, n_samples - 1), strict=True):
+        here = samples == sample
+        end += factors * here
+        factors[here] = 0
+    factors[samples == NOTHING] = 0
+    moments = np.einsum("etoam,soe->amts", ends, slices[:, :, [0, -1]])
+    flat = slices.reshape(n_slices, -1).take(samples + n_samples * outputs[:, :, None], axis=1, mode="clip")
+    moments += (flat * factors).sum(axis=2).transpose(2, 3, 1, 0)  # (boundaries, paddings, taps, slices)
+    gram = ((samples[:, None] == samples) * (factors[:, None] * factors)).sum(axis=2).transpose(2, 3, 0, 1)
+    by_tap = ends.transpose(3, 4, 1, 0, 2).reshape(*moments.shape[:3], -1)
+    gram = gram + by_tap @ by_tap.swapaxes(2, 3)
+    ridge = 1e-12 * np.trace(gram, axis1=2, axis2=3).clip(min=1.0)[..., None, None] * np.eye(len(taps))
+    explained = (moments.conj() * np.linalg.solve(gram + ridge, moments)).real.sum(axis=(2, 3))
+    total = float(np.linalg.norm(slices)) ** 2
+    return np.sqrt(np.maximum(total * (1 - _SLACK) - explained, 0) / n_slices).T
 
 
 def _misfit(slices: NDArray[Any], places: NDArray[np.int64], axis: Axis, enough: float) -> float:
@@ -251,14 +318,15 @@ def _misfit(slices: NDArray[Any], places: NDArray[np.int64], axis: Axis, enough:
     if least > enough:
         return least
     found = []  # (place in a slice, tap, coefficient) of all that is read
-    for samples, coefficients in axis.terms(np.arange(n_outputs)[:, None], np.arange(axis.n_taps)):  # (outputs, taps)
-        samples, coefficients = np.broadcast_arrays(samples, coefficients)
+    outputs, all_taps = np.arange(n_outputs)[:, None], np.arange(axis.n_taps)
+    for samples, coefficients in axis.terms(outputs, all_taps):
+        samples, coefficients, _ = np.broadcast_arrays(samples, coefficients, outputs + all_taps)  # (outputs, taps)
         rows, taps = np.nonzero((samples != NOTHING) & (coefficients != 0))
         found.append((rows * n_samples + samples[rows, taps], taps, coefficients[rows, taps]))
     read_places, read_taps, factors = (np.concatenate(parts) for parts in zip(*found, strict=True))
     inside, entries = np.unique(read_places, return_inverse=True)
     flat = slices.reshape(n_slices, -1)
-    outside = places[~np.isin(places, inside, assume_unique=True)]
+    outside = places[inside.take(np.searchsorted(inside, places), mode="clip") != places] if len(inside) else places
     missed = float(np.linalg.norm(flat[:, outside])) / math.sqrt(n_slices)
     if missed > enough or not len(inside):
         return missed
