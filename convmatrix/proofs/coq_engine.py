@@ -28,8 +28,12 @@ from convmatrix.proofs.statements import Decision, counterexample, example_holds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import TypeAlias
 
     from convmatrix.proofs.statements import Lemma, Theorem
+
+    _Draft: TypeAlias = tuple[str, str] | Decision
+    _Drafted: TypeAlias = tuple[Theorem, list[_Draft]]
 
 _LIBRARY: Final = Path(__file__).parent / "coq"
 CLOSED: Final = "Closed under the global context"
@@ -62,31 +66,48 @@ def coq_version(coqc: str) -> str:
 # --- decisions --------------------------------------------------------------------------------------------------------
 
 
-def decide_with_coq(theorem: Theorem) -> tuple[list[Decision], Decision | None]:
-    """Return the decisions about the lemmas of a theorem, and about its full statement if it has one in Coq."""
+def decide_with_coq(theorems: Sequence[Theorem]) -> list[tuple[list[Decision], Decision | None]]:
+    """Return the decisions about the lemmas of each theorem, and about its full statement if it has one in Coq.
+
+    Coq reads the theorems as one text that ends with one question about assumptions: most of its time would go into
+    loading its library, and into going through all of arithmetic, for each file again. If it refuses the text, the
+    theorems are judged one at a time, and then file by file.
+    """
     coqc = find_coqc()
-    drafts = [_draft(theorem, lemma) for lemma in theorem.lemmas]
-    written = [(lemma, draft) for lemma, draft in zip(theorem.lemmas, drafts, strict=True) if isinstance(draft, tuple)]
+    drafted = [(theorem, [_draft(theorem, lemma) for lemma in theorem.lemmas]) for theorem in theorems]
+    return _decide(coqc, drafted)
+
+
+def _decide(coqc: str, drafted: Sequence[_Drafted]) -> list[tuple[list[Decision], Decision | None]]:
     with tempfile.TemporaryDirectory(prefix="convmatrix-coq-") as folder:
-        files = TheoremFiles(coqc, Path(folder), theorem)
-        module = f"Lemmas_{coq_name(theorem.name)}"
-        files.sources.texts[module] = _text(theorem, written)
-        together = files.compile(module)
-        accepted = not together.error and together.closed == min(len(written), 1)
-        decisions = []
-        for lemma, draft in zip(theorem.lemmas, drafts, strict=True):
-            if isinstance(draft, Decision):
-                decisions.append(draft)
-                continue
-            stated = statement(lemma)
-            name, text = coq_name(theorem.name, lemma.name), "".join((stated, *draft))
-            found = together if accepted else files.compile_text("Alone", _text(theorem, [(lemma, draft)]))
-            decisions.append(found.decision(_certificate(name, stated, text, coqc)))
-        hold = accepted and len(written) == len(drafts)
-        return decisions, _decide_full_statement(theorem, files, hold, coqc)
+        files = TheoremFiles(coqc, Path(folder), drafted)
+        accepted = files.accepts_together()
+        if accepted or len(drafted) == 1:
+            return [_decide_by_file(files, theorem, drafts, accepted) for theorem, drafts in drafted]
+    return [decision for one in drafted for decision in _decide(coqc, [one])]
 
 
-def _draft(theorem: Theorem, lemma: Lemma) -> tuple[str, str] | Decision:
+def _decide_by_file(
+    files: TheoremFiles, theorem: Theorem, drafts: list[_Draft], accepted: bool
+) -> tuple[list[Decision], Decision | None]:
+    """Return the decisions about a theorem; nothing is compiled again if all of it is accepted."""
+    written = [(lemma, draft) for lemma, draft in zip(theorem.lemmas, drafts, strict=True) if isinstance(draft, tuple)]
+    together = _ACCEPTED if accepted else files.compile(f"Lemmas_{coq_name(theorem.name)}")
+    lemmas_accepted = accepted or (not together.error and together.closed == min(len(written), 1))
+    decisions = []
+    for lemma, draft in zip(theorem.lemmas, drafts, strict=True):
+        if isinstance(draft, Decision):
+            decisions.append(draft)
+            continue
+        stated = statement(lemma)
+        name, text = coq_name(theorem.name, lemma.name), "".join((stated, *draft))
+        found = together if lemmas_accepted else files.compile_text("Alone", _text(theorem, [(lemma, draft)]))
+        decisions.append(found.decision(_certificate(name, stated, text, files.coqc)))
+    hold = lemmas_accepted and len(written) == len(drafts)
+    return decisions, _decide_full_statement(theorem, files, hold, accepted)
+
+
+def _draft(theorem: Theorem, lemma: Lemma) -> _Draft:
     """Return the proof of a lemma in Coq, still to be compiled, or the decision that there is none."""
     try:
         proof = LemmaProof(lemma, coq_name(theorem.name, lemma.name))
@@ -116,16 +137,19 @@ def _certificate(name: str, stated: str, text: str, coqc: str) -> dict[str, Any]
     }
 
 
-def _decide_full_statement(theorem: Theorem, files: TheoremFiles, lemmas_hold: bool, coqc: str) -> Decision | None:
+def _decide_full_statement(theorem: Theorem, files: TheoremFiles, lemmas_hold: bool, accepted: bool) -> Decision | None:
     if not _stated_in_full(theorem):
         return None
     if not lemmas_hold:
         return undecided("it rests on a lemma without a proof")
     module, name = f"Full_{coq_name(theorem.name)}", full_name(theorem.name)
-    # Whatever the file asks itself, the assumptions are those of this theorem.
     text = files.sources[module]
-    files.sources.texts[module] = f"{_QUESTION.sub('', text)}\nPrint Assumptions {name}.\n"
-    return files.compile(module).decision(_certificate(name, full_text(theorem.name) or "", text, coqc))
+    if accepted:
+        found = _ACCEPTED
+    else:  # whatever the file asks itself, the assumptions are those of this theorem
+        files.sources.texts[module] = f"{_QUESTION.sub('', text)}\nPrint Assumptions {name}.\n"
+        found = files.compile(module)
+    return found.decision(_certificate(name, full_text(theorem.name) or "", text, files.coqc))
 
 
 def full_name(name: str) -> str:
@@ -169,10 +193,10 @@ def full_text(name: str) -> str | None:
 class _Sources:
     """The texts of modules, each made when it is first asked for."""
 
-    def __init__(self, theorem: Theorem, proofs: bool = True) -> None:
+    def __init__(self, theorems: Sequence[Theorem], proofs: bool = True) -> None:
         from convmatrix.proofs.catalogue import all_theorems
 
-        known = {**all_theorems(), theorem.name: theorem}  # files may require the lemmas of others
+        known = all_theorems() | {theorem.name: theorem for theorem in theorems}  # files may require lemmas of others
         self.theorems = {coq_name(name): theorem for name, theorem in known.items()}
         self.proofs = proofs
         self.texts: dict[str, str] = {}
@@ -196,10 +220,10 @@ class _Sources:
             raise RuntimeError(f"there is no module {module} in Coq: {path} does not exist")
         return path.read_text("utf-8")
 
-    def order(self, module: str) -> list[str]:
-        """Return a module and all that it requires, each after those that it requires itself."""
+    def order(self, *modules: str) -> list[str]:
+        """Return modules and all that they require, each after those that it requires itself."""
         graph: dict[str, set[str]] = {}
-        waiting = [module]
+        waiting = list(modules)
         while waiting:
             name = waiting.pop()
             if name not in graph:
@@ -215,15 +239,19 @@ def _text(theorem: Theorem, proofs: Sequence[tuple[Lemma, tuple[str, str]]]) -> 
     """
     texts = {lemma.name: proof for lemma, proof in proofs}
     several = replace(theorem, lemmas=tuple(lemma for lemma, _ in proofs))
-    names = [coq_name(theorem.name, name) for name in texts]
-    question = ""
-    if len(names) > 1:
-        together = f"{coq_name(theorem.name)}_lemmas'"  # no lemma has a prime in its name
-        conjunction = functools.reduce(lambda rest, name: f"(conj {name} {rest})", reversed(names))
-        question = f"Definition {together} := {conjunction}.\nPrint Assumptions {together}.\n"
-    elif names:
-        question = f"Print Assumptions {names[0]}.\n"
+    name = f"{coq_name(theorem.name)}_lemmas'"  # no lemma has a prime in its name
+    question = _question(name, [coq_name(theorem.name, lemma) for lemma in texts])
     return lemmas_text(several, lambda lemma: texts[lemma.name]) + question
+
+
+def _question(together: str, names: Sequence[str]) -> str:
+    """Return the commands that print what theorems rest on; several are joined as the definition of another name."""
+    if len(names) < 2:
+        return "".join(f"Print Assumptions {name}.\n" for name in names)
+    conjunction = functools.reduce(
+        lambda rest, name: f"(conj {name} {rest})", [f"(@{name})" for name in reversed(names)]
+    )
+    return f"Definition {together} := {conjunction}.\nPrint Assumptions {together}.\n"
 
 
 def _proved(theorem: Theorem, lemma: Lemma) -> tuple[str, str]:
@@ -261,15 +289,44 @@ class Compiled:
         return Decision("proved", certificate)
 
 
-class TheoremFiles:
-    """The files of a theorem, compiled in a folder beside the compiled library."""
+_ACCEPTED: Final = Compiled("", CLOSED)
 
-    def __init__(self, coqc: str, folder: Path, theorem: Theorem) -> None:
+
+class TheoremFiles:
+    """The files of some theorems, compiled in a folder beside the compiled library."""
+
+    def __init__(self, coqc: str, folder: Path, drafted: Sequence[_Drafted]) -> None:
         self.coqc = coqc
         self.folder = folder
+        self.drafted = drafted
         self.library = _library(coqc, rule_text())
-        self.sources = _Sources(theorem)
+        self.sources = _Sources([theorem for theorem, _ in drafted])
         self.done: dict[str, Compiled] = {}
+        for theorem, drafts in drafted:
+            both = zip(theorem.lemmas, drafts, strict=True)
+            written = [(lemma, draft) for lemma, draft in both if isinstance(draft, tuple)]
+            self.sources.texts[f"Lemmas_{coq_name(theorem.name)}"] = _text(theorem, written)
+
+    def accepts_together(self) -> bool:
+        """Return whether Coq accepts all lemmas and all full statements, of which none is missing, read as one text."""
+        names, modules = [], []
+        for theorem, drafts in self.drafted:
+            if not _stated_in_full(theorem) or any(isinstance(draft, Decision) for draft in drafts):
+                return False
+            name = coq_name(theorem.name)
+            modules.append(f"Full_{name}")
+            names += [f"Lemmas_{name}.{coq_name(theorem.name, lemma.name)}" for lemma in theorem.lemmas]
+            names.append(f"Full_{name}.{full_name(theorem.name)}")
+        try:
+            order = self.sources.order(*modules)
+        except RuntimeError:
+            return False
+        shared = [module for module in order if "_" not in module]
+        if any(self.library.compile(module, self.sources[module]).error for module in shared):
+            return False
+        own = {module: _QUESTION.sub("", self.sources[module]) for module in order if "_" in module}
+        found = self.compile_text("Together", _one_text(own, shared) + _question("together", names))
+        return not found.error and found.closed == 1
 
     def compile(self, module: str) -> Compiled:
         """Compile a module and all that it requires; return what was said about it, or the first error."""
@@ -338,9 +395,17 @@ def _compiled(coqc: str, folder: Path, module: str, text: str, others: Sequence[
 
 def export_text(theorem: Theorem, proofs: bool = True) -> str:
     """Return a theorem as one text that plain ``coqc`` compiles; see `convmatrix.proofs.export`."""
-    sources = _Sources(theorem, proofs)
+    sources = _Sources([theorem], proofs)
     last = f"{'Full' if _stated_in_full(theorem) else 'Lemmas'}_{coq_name(theorem.name)}"
-    texts = {module: sources[module] for module in sources.order(last)}
+    head = [
+        comment(f"Theorem {theorem.name}: {theorem.statement}"),
+        comment("Generated by convmatrix; compile it with coqc, Coq 8.16 or later."),
+    ]
+    return "\n".join([*head, _one_text({module: sources[module] for module in sources.order(last)})])
+
+
+def _one_text(texts: dict[str, str], compiled: Sequence[str] = ()) -> str:
+    """Return modules as one text, in which each is a module; others are required from the compiled library."""
     required: dict[str, None] = {}
     blocks = []
     for module, text in texts.items():
@@ -353,10 +418,6 @@ def export_text(theorem: Theorem, proofs: bool = True) -> str:
 
         body = _REQUIRE.sub(imported, text).replace("Convmatrix.", "")
         blocks.append(f"Module {module}.\n\n{body.strip()}\n\nEnd {module}.\n")
-    head = [
-        comment(f"Theorem {theorem.name}: {theorem.statement}"),
-        comment("Generated by convmatrix; compile it with coqc, Coq 8.16 or later."),
-        f"From Coq Require {' '.join(required)}.",
-        "",
-    ]
-    return "\n".join([*head, *blocks])
+    head = [f"From Coq Require {' '.join(required)}."]
+    head += [f"From Convmatrix Require {' '.join(compiled)}."] * bool(compiled)
+    return "\n".join([*head, "", *blocks])
