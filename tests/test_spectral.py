@@ -516,6 +516,16 @@ def test_parts_of_rings_bound_random_layers(monkeypatch: pytest.MonkeyPatch) -> 
     assert closer >= 0.9 * loose
 
 
+def test_parts_of_rings_without_eigenvalues_that_lapack_loses(monkeypatch: pytest.MonkeyPatch) -> None:
+    geometry = cm.ConvGeometry((6, 5), (3, 3), in_channels=3, out_channels=2, padding="same")
+    layer = WeightedLayer(geometry, np.random.default_rng(28).standard_normal(geometry.weight_shape))
+    rings = [enclosing_rings(axis)[0][0] for axis in geometry.axes]
+    expected = norm_certificates.partial_ring_bound(layer, rings)
+    assert dense_norm(layer.weights, geometry) <= expected < np.inf
+    monkeypatch.setattr("scipy.linalg.eigh", lambda gram, **_: (np.zeros(0, gram.dtype), np.zeros((len(gram), 0))))
+    assert norm_certificates.partial_ring_bound(layer, rings) == pytest.approx(expected, rel=1e-5)  # single precision
+
+
 def test_parts_of_rings_are_left_to_other_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     w = np.random.default_rng(27).standard_normal((4, 3, 3))
     geometry = cm.ConvGeometry(8, 3, in_channels=3, out_channels=4, padding="same")

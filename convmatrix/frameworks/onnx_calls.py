@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.frameworks.onnx_graphs import OnnxNode
 
-__all__ = ["NetworkBuilder", "OnnxCall", "Tensor", "Translator", "UnsupportedError", "numbers_of"]
+__all__ = ["NetworkBuilder", "OnnxCall", "Tensor", "Translator", "UnsupportedError"]
 
 REQUIRED: Final = object()
 
