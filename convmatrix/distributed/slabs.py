@@ -124,7 +124,7 @@ def _total(partial: list[tuple[int, Any]], reduce: Callable[[Any, Any], Any]) ->
 
 
 def _combine(levels: Sequence[int], results: Sequence[Any], reduce: Callable[[Any, Any], Any]) -> Any:
-    """Return the reduction of adjacent results of 2**level tasks each; the level of what is no such power is -1."""
+    """Return the reduction of adjacent results, of which those of one level are of as many slabs."""
     partial: list[tuple[int, Any]] = []
     for level, result in zip(levels, results, strict=True):
         _append(partial, result, reduce, level)
@@ -305,8 +305,7 @@ class SlabTasks:
                 running.append((future, len(numbers)))
                 partial.append((0, future))
                 while len(partial) >= _FAN_IN and partial[-_FAN_IN][0] == partial[-1][0]:
-                    level = partial[-1][0] + _FAN_IN.bit_length() - 1
-                    partial[-_FAN_IN:] = [(level, combined(partial[-_FAN_IN:]))]
+                    partial[-_FAN_IN:] = [(partial[-1][0] + 1, combined(partial[-_FAN_IN:]))]
             total: list[tuple[int, Any]] = []
             while partial:  # from the right: those of as many tasks, with the total of what follows them
                 first = [level for level, _ in partial].index(partial[-1][0])
