@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy import linalg, sparse
 
 import convmatrix as cm
 from convmatrix import memory, structured
+from convmatrix.boundary import BOUNDARIES, Axis
 from convmatrix.structured import (
     builders,
     circulant,
@@ -25,6 +27,7 @@ from convmatrix.structured import (
     is_doubly_block_circulant,
     is_doubly_block_toeplitz,
     is_toeplitz,
+    kernel_search,
     nearest_conv,
     recover_kernel,
     row_runs,
@@ -684,3 +687,20 @@ def test_the_smallest_kernel_is_found(name: str) -> None:
     geometry, found = structured.find_geometry(A, size, largest_kernel=6)
     assert geometry.kernel_shape == (taps,)
     np.testing.assert_allclose(cm.conv_matrix(found, geometry).toarray(), A.toarray(), atol=1e-12)
+
+
+@pytest.mark.parametrize(("n_outputs", "n_samples", "stride"), [(1, 1, 1), (3, 1, 1), (4, 5, 1), (5, 3, 2), (7, 8, 3)])
+def test_bounds_of_misfits_are_close(n_outputs: int, n_samples: int, stride: int) -> None:
+    """Of the search for a layer, which computes a misfit only if its bound is small enough."""
+    slices = np.random.default_rng(0).standard_normal((4, n_outputs, n_samples))
+    places = np.arange(n_outputs * n_samples)
+    for taps, dilation in ((1, 1), (2, 1), (3, 2)):
+        axis = Axis(n_outputs, n_samples, taps, stride, dilation)
+        lows = np.arange(-1, n_samples + 3)
+        bounds = kernel_search._least_misfits(slices, dataclasses.replace(axis, pad_low=lows), BOUNDARIES)
+        for low, row in zip(lows.tolist(), bounds, strict=True):
+            for boundary, bound in zip(BOUNDARIES, row, strict=True):
+                guess = dataclasses.replace(axis, pad_low=low, boundary=boundary)
+                misfit = kernel_search._misfit(slices, places, guess)
+                assert bound <= misfit + 1e-15
+                assert bound**2 >= misfit**2 - 2e-6 * np.linalg.norm(slices) ** 2 / 4

@@ -187,10 +187,9 @@ class _BlockedMatrix:
                 entries = starts[chunk.rows].astype(np.intp)[:, :, None] + np.arange(count)
                 index = weight_index[entries.reshape(len(entries), -1)]
                 self.weight_index[chunk.begin : chunk.end] = index.ravel()
-                moved = (np.diff(chunk.rows, axis=0) == 1).all(axis=1) & (np.diff(chunk.columns, axis=0) == 1).all(
-                    axis=1
-                )
-                chunk.continues[1:] = moved & (index[1:] == index[:-1]).all(axis=1)
+                chunk.continues[1:] = (index[1:] == index[:-1]).all(axis=1)
+                for places in (chunk.rows, chunk.columns):
+                    chunk.continues[1:] &= (places[1:] == places[:-1] + 1).all(axis=1)
             self.stacks.append(stack)
             place = stack.end
         self._values: Array = np.empty(0)
@@ -206,7 +205,7 @@ class _BlockedMatrix:
             if stack.is_dense:
                 out[stack.rows] = blocks @ x.take(stack.columns, axis=0, mode="clip")
             elif loops is not None:
-                loops.product(blocks, stack.rows, stack.columns, x, out)
+                loops.product(blocks, stack.rows, stack.columns, stack.continues, x, out)
             else:
                 out[stack.rows.ravel()] = stack.as_csr(blocks, len(x)) @ x
 
@@ -226,8 +225,8 @@ class _BlockedMatrix:
         def add(total: Array, stack: _Stack) -> None:
             index = self.weight_index[stack.begin : stack.end]
             if loops is not None:
-                blocks = index.reshape(-1, *stack.block_shape)
-                loops.gradient(blocks, stack.rows, stack.columns, stack.continues, x, g, total)
+                index = index.reshape(-1, *stack.block_shape)
+                loops.gradient(index, stack.rows, stack.columns, stack.continues, x, g, total)
                 return
             samples = x.take(stack.columns, axis=0, mode="clip")  # (m, k, batch)
             inner = (g.take(stack.rows, axis=0, mode="clip") @ samples.swapaxes(1, 2)).ravel()
@@ -239,8 +238,7 @@ class _BlockedMatrix:
         workers = cores() if self._is_large(x.shape[1]) else 1
         chunks: list[_Stack] = []
         for stack in self.stacks:
-            in_loops = loops is not None
-            chunks += stack.split(workers) if in_loops else stack.chunks(x.shape[1])
+            chunks += stack.chunks(x.shape[1]) if loops is None else stack.split(workers)
         totals = [np.zeros(n_weights) for _ in range(workers)]
 
         def add_every(worker: int) -> None:
@@ -360,84 +358,83 @@ def _compiled_loops() -> _Loops | None:
         for entry in range(len(places)):
             out[entry] = weights[places[entry]]
 
-    def product(blocks: Any, rows: Any, columns: Any, x: Any, out: Any) -> None:
-        for block in range(blocks.shape[0]):
+    def product(blocks: Any, rows: Any, columns: Any, continues: Any, x: Any, out: Any) -> None:
+        batch, samples, results = x.shape[1], x.reshape(-1), out.reshape(-1)
+        tile = max(_RUN // max(batch, 1), 1)
+        block = 0
+        while block < len(blocks):
+            run = 1  # blocks with the same weights along a diagonal are multiplied together
+            while block + run < len(blocks) and continues[block + run] and run < tile:
+                run += 1
+            size = run * batch
             for row in range(blocks.shape[1]):
-                target = out[rows[block, row]]
+                i = rows[block, row] * batch
+                target = results[i : i + size]
                 entry = 0
                 while entry + 4 <= blocks.shape[2]:  # four terms at a time, added in order: fewer loads and stores
                     a, b = blocks[block, row, entry], blocks[block, row, entry + 1]
                     c, d = blocks[block, row, entry + 2], blocks[block, row, entry + 3]
-                    first, second = x[columns[block, entry]], x[columns[block, entry + 1]]
-                    third, fourth = x[columns[block, entry + 2]], x[columns[block, entry + 3]]
-                    for i in range(len(target)):
+                    j, k = columns[block, entry] * batch, columns[block, entry + 1] * batch
+                    first, second = samples[j : j + size], samples[k : k + size]
+                    j, k = columns[block, entry + 2] * batch, columns[block, entry + 3] * batch
+                    third, fourth = samples[j : j + size], samples[k : k + size]
+                    for i in range(size):
                         target[i] = (((target[i] + a * first[i]) + b * second[i]) + c * third[i]) + d * fourth[i]
                     entry += 4
                 for last in range(entry, blocks.shape[2]):
-                    value, sample = blocks[block, row, last], x[columns[block, last]]
-                    for i in range(len(target)):
+                    j, value = columns[block, last] * batch, blocks[block, row, last]
+                    sample = samples[j : j + size]
+                    for i in range(size):
                         target[i] += value * sample[i]
+            block += run
 
     def gradient(index: Any, rows: Any, columns: Any, continues: Any, x: Any, g: Any, total: Any) -> None:
-        blocks, batch = index.shape[0], x.shape[1]
-        samples, cotangents, zero = x.reshape(-1), g.reshape(-1), x.dtype.type(0)
+        batch, samples, cotangents, zero = x.shape[1], x.reshape(-1), g.reshape(-1), x.dtype.type(0)
         tile = max(_RUN // max(batch, 1), 1)
-        first = 0
-        while first < blocks:
-            last = first + 1
-            while last < min(first + tile, blocks) and continues[last]:
-                last += 1
-            for start in range(0, (last - first) * batch, _RUN):
-                length = min((last - first) * batch - start, _RUN)
+        block = 0
+        while block < len(index):
+            run = 1
+            while block + run < len(index) and continues[block + run] and run < tile:
+                run += 1
+            for start in range(0, run * batch, _RUN):
+                size = min(run * batch - start, _RUN)
                 for row in range(0, index.shape[1], 2):  # two rows and three columns at a time: fewer loads
                     paired = row + 1 < index.shape[1]
-                    weights, others = index[first, row], index[first, row + paired]
-                    i, k = rows[first, row] * batch + start, rows[first, row + paired] * batch + start
-                    u = cotangents[i : i + length]
-                    v = cotangents[k : k + length] if paired else u
+                    i, k = rows[block, row] * batch + start, rows[block, row + paired] * batch + start
+                    u, v = cotangents[i : i + size], cotangents[k : k + size]
                     column = 0
                     while column < index.shape[2]:
-                        i = columns[first, column] * batch + start
-                        p = q = r = samples[i : i + length]
-                        tripled = column + 2 < index.shape[2]
-                        if tripled:
-                            j, k = (
-                                columns[first, column + 1] * batch + start,
-                                columns[first, column + 2] * batch + start,
-                            )
-                            q, r = samples[j : j + length], samples[k : k + length]
+                        width = 3 if column + 2 < index.shape[2] else 1
+                        i = columns[block, column] * batch + start
+                        p = q = r = samples[i : i + size]
+                        if width == 3:
+                            j, k = columns[block, column + 1] * batch, columns[block, column + 2] * batch
+                            q, r = samples[j + start : j + start + size], samples[k + start : k + start + size]
                         up = uq = ur = vp = vq = vr = zero
-                        if paired and tripled:
-                            for place in range(length):
-                                up += u[place] * p[place]
-                                uq += u[place] * q[place]
-                                ur += u[place] * r[place]
-                                vp += v[place] * p[place]
-                                vq += v[place] * q[place]
-                                vr += v[place] * r[place]
-                        elif tripled:
-                            for place in range(length):
-                                up += u[place] * p[place]
-                                uq += u[place] * q[place]
-                                ur += u[place] * r[place]
-                        elif paired:
-                            for place in range(length):
-                                up += u[place] * p[place]
-                                vp += v[place] * p[place]
+                        if paired and width == 3:
+                            for i in range(size):
+                                up += u[i] * p[i]
+                                uq += u[i] * q[i]
+                                ur += u[i] * r[i]
+                                vp += v[i] * p[i]
+                                vq += v[i] * q[i]
+                                vr += v[i] * r[i]
+                        elif width == 3:
+                            for i in range(size):
+                                up += u[i] * p[i]
+                                uq += u[i] * q[i]
+                                ur += u[i] * r[i]
                         else:
-                            for place in range(length):
-                                up += u[place] * p[place]
-                        total[weights[column]] += up
-                        if tripled:
-                            total[weights[column + 1]] += uq
-                            total[weights[column + 2]] += ur
-                        if paired:
-                            total[others[column]] += vp
-                        if paired and tripled:
-                            total[others[column + 1]] += vq
-                            total[others[column + 2]] += vr
-                        column += 3 if tripled else 1
-            first = last
+                            for i in range(size):
+                                up += u[i] * p[i]
+                            for i in range(size if paired else 0):
+                                vp += v[i] * p[i]
+                        for i in range(width):
+                            total[index[block, row, column + i]] += (up, uq, ur)[i]
+                            if paired:
+                                total[index[block, row + 1, column + i]] += (vp, vq, vr)[i]
+                        column += width
+            block += run
 
     def compiled(function: Any, **options: Any) -> Any:
         try:

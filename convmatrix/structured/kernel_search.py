@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -32,10 +32,7 @@ _LONG: Final = 32  # outputs of an axis above which the middle row alone is comp
 _LARGEST_DILATION: Final = 3  # of kernels that span more than the largest kernel has taps
 
 
-@dataclass(frozen=True)
-class _AxisGuess:
-    axis: Axis
-    pad_high: int
+_AxisGuess = tuple[Axis, int]  # an axis and its high padding
 
 
 def find_geometry(
@@ -220,8 +217,8 @@ def _axis_guesses(slices: NDArray[Any], most: int, level: float) -> list[_AxisGu
                 enough = level if guesses else least
                 if bound > enough:
                     continue
-                guess = _AxisGuess(replace(axis, pad_low=low, boundary=boundary), high)
-                misfit = _misfit(slices, places, guess.axis, enough)
+                guess = replace(axis, pad_low=low, boundary=boundary), high
+                misfit = _misfit(slices, places, guess[0])
                 if misfit <= level:
                     guesses.append(guess)
                 elif misfit < least:
@@ -229,7 +226,7 @@ def _axis_guesses(slices: NDArray[Any], most: int, level: float) -> list[_AxisGu
         if guesses:
             break
     guesses = guesses or nearest
-    return sorted(guesses, key=lambda g: (g.axis.dilation, g.axis.stride, g.axis.pad_low + g.pad_high))[:60]
+    return sorted(guesses, key=lambda g: (g[0].dilation, g[0].stride, g[0].pad_low + g[1]))[:60]
 
 
 def _paddings(
@@ -244,9 +241,10 @@ def _paddings(
     lows = np.arange(padded)
     highs = np.maximum((axis.n_outputs - 1) * axis.stride + span - axis.n_samples - lows, 0)
     fits = (forward_outputs(axis.n_samples, span, axis.stride, lows, highs) == axis.n_outputs) & (highs < padded)
-    if axis.n_outputs > _LONG:
-        middle = _middle_misfits(slices, replace(axis, pad_low=lows[fits]), boundaries)
-        fits[fits] = ~(middle > enough).all(axis=0)
+    if axis.n_outputs > _LONG and fits.any():
+        middle = axis.n_outputs // 2
+        row = replace(axis, n_outputs=1, pad_low=lows[fits] - middle * axis.stride)
+        fits[fits] = ~(_least_misfits(slices[:, [middle]], row, boundaries) > enough).all(axis=1)
     lows, highs = lows[fits], highs[fits]
     step = max(_COMPARED // (len(boundaries) * axis.n_outputs * axis.n_taps**2), 1)
     for start in range(0, len(lows), step):
@@ -255,19 +253,6 @@ def _paddings(
         for low, high, row in zip(lows[chunk].tolist(), highs[chunk].tolist(), bounds, strict=True):
             for number in range(len(boundaries) if low > 0 or high > 0 else 1):
                 yield boundaries[number], low, high, row[number]
-
-
-def _middle_misfits(slices: NDArray[Any], axis: Axis, boundaries: Sequence[Boundary]) -> NDArray[np.float64]:
-    """Return lower bounds as `_least_misfits`, by what no tap reads of the middle row, shape (boundaries, paddings)."""
-    middle = axis.n_outputs // 2
-    energy = (np.abs(slices[:, middle]) ** 2).sum(axis=0)
-    position = axis.position(middle, np.arange(axis.n_taps)[:, None])
-    read = np.zeros((len(boundaries), *position.shape))
-    for total, boundary in zip(read, boundaries, strict=True):
-        for sample, _ in read_terms(position, axis.n_samples, boundary):
-            total += energy[sample] * (sample != NOTHING)
-    unread = energy.sum() * (1 - _SLACK) - read.sum(axis=1)
-    return np.sqrt(unread.clip(min=0) / len(slices))
 
 
 def _least_misfits(slices: NDArray[Any], axis: Axis, boundaries: Sequence[Boundary]) -> NDArray[np.float64]:
@@ -303,20 +288,12 @@ def _least_misfits(slices: NDArray[Any], axis: Axis, boundaries: Sequence[Bounda
     return np.sqrt(np.maximum(total * (1 - _SLACK) - explained, 0) / n_slices).T
 
 
-def _misfit(slices: NDArray[Any], places: NDArray[np.int64], axis: Axis, enough: float) -> float:
-    """Return the distance of slices from combinations of the matrices of taps, or a lower bound above ``enough``.
+def _misfit(slices: NDArray[Any], places: NDArray[np.int64], axis: Axis) -> float:
+    """Return the distance of slices from combinations of the matrices of taps.
 
     ``places`` are those of the entries of a slice, as a vector, that are not zero in all slices.
     """
     n_slices, n_outputs, n_samples = slices.shape
-    middle = n_outputs // 2  # which refuses most guesses
-    unread = np.ones(n_samples, dtype=bool)
-    for samples, _ in axis.terms(np.full(axis.n_taps, middle), np.arange(axis.n_taps)):
-        samples = np.asarray(samples)
-        unread[samples[samples != NOTHING]] = False
-    least = float(np.linalg.norm(slices[:, middle, unread])) / math.sqrt(n_slices)
-    if least > enough:
-        return least
     found = []  # (place in a slice, tap, coefficient) of all that is read
     outputs, all_taps = np.arange(n_outputs)[:, None], np.arange(axis.n_taps)
     for samples, coefficients in axis.terms(outputs, all_taps):
@@ -328,7 +305,7 @@ def _misfit(slices: NDArray[Any], places: NDArray[np.int64], axis: Axis, enough:
     flat = slices.reshape(n_slices, -1)
     outside = places[inside.take(np.searchsorted(inside, places), mode="clip") != places] if len(inside) else places
     missed = float(np.linalg.norm(flat[:, outside])) / math.sqrt(n_slices)
-    if missed > enough or not len(inside):
+    if not len(inside):
         return missed
     read = np.zeros((len(inside), axis.n_taps))
     np.add.at(read, (entries, read_taps), factors)
@@ -340,7 +317,7 @@ def _misfit(slices: NDArray[Any], places: NDArray[np.int64], axis: Axis, enough:
 def _by_size(axes: list[list[_AxisGuess]]) -> list[tuple[_AxisGuess, ...]]:
     """Return the combinations of guesses for all axes that have the fewest taps."""
     combinations = itertools.islice(itertools.product(*axes), 200_000)
-    return sorted(combinations, key=lambda guesses: math.prod(g.axis.n_taps for g in guesses))[:_MOST_TRIED]
+    return sorted(combinations, key=lambda guesses: math.prod(axis.n_taps for axis, _ in guesses))[:_MOST_TRIED]
 
 
 def _preference(geometry: ConvGeometry) -> tuple[int, int, list[int], int]:
@@ -354,7 +331,7 @@ def _preference(geometry: ConvGeometry) -> tuple[int, int, list[int], int]:
 
 
 def _geometry(guesses: tuple[_AxisGuess, ...], sizes: tuple[int, ...], ins: int, outs: int) -> ConvGeometry:
-    axes = [guess.axis for guess in guesses]
+    axes = [axis for axis, _ in guesses]
     return ConvGeometry(
         sizes,
         [axis.n_taps for axis in axes],
@@ -362,6 +339,6 @@ def _geometry(guesses: tuple[_AxisGuess, ...], sizes: tuple[int, ...], ins: int,
         out_channels=outs,
         stride=[axis.stride for axis in axes],
         dilation=[axis.dilation for axis in axes],
-        padding=[(guess.axis.pad_low, guess.pad_high) for guess in guesses],
+        padding=[(axis.pad_low, high) for axis, high in guesses],
         boundary=[axis.boundary for axis in axes],
     )
