@@ -21,7 +21,7 @@ from convmatrix.proofs.catalogue import all_theorems
 from convmatrix.proofs.coq_rule import rule_text
 from convmatrix.proofs.coq_scripts import LemmaProof, NoProofError, ProofPath
 from convmatrix.proofs.gallina import GallinaAlgebra, coq_name, lemmas_text, statement
-from convmatrix.proofs.proving import prove_theorem, theorem
+from convmatrix.proofs.proving import prove_by_coq, prove_theorem, theorem
 from convmatrix.proofs.search import decide_with_sympy
 from convmatrix.proofs.statements import Algebra, Condition, Lemma, Numbers
 
@@ -259,6 +259,39 @@ def test_a_full_statement_rests_on_its_lemmas(monkeypatch: pytest.MonkeyPatch) -
     assert {part.status for part in [*lemmas, full]} == {"undecided"}
     assert full.kind == "full statement"
     assert "rests on a lemma" in full.certificate["reason"]
+
+
+@needs_coq
+def test_theorems_read_as_one_text_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One text proves all of them; an axiom, or a proof that fails, is found in the theorem that it belongs to."""
+    theorems = [theorem("flat-index"), theorem("circular-shift")]
+    texts: list[str] = []
+    compile_text = coq_engine.TheoremFiles.compile_text
+
+    def watched(self: coq_engine.TheoremFiles, module: str, text: str) -> coq_engine.Compiled:
+        texts.append(module)
+        return compile_text(self, module, text)
+
+    monkeypatch.setattr(coq_engine.TheoremFiles, "compile_text", watched)
+    proofs = prove_by_coq(theorems)
+    assert texts == ["Together"]
+    assert [proof.name for proof in proofs] == ["flat-index", "circular-shift"]
+    assert all(proof.proved and proof.parts[-1].kind == "full statement" for proof in proofs)
+    right = LemmaProof.text
+    for wrong in (("Axiom no : False.", "Proof. destruct no. Qed."), ("", "Proof. idtac. Qed.")):
+
+        def text(self: LemmaProof, wrong: tuple[str, str] = wrong) -> tuple[str, str]:
+            return wrong if self.lemma.name == "injective" else right(self)
+
+        monkeypatch.setattr(LemmaProof, "text", text)
+        flat, shift = prove_by_coq(theorems)
+        assert shift == proofs[1]
+        assert {part.name: part.status for part in flat.parts if part.kind == "integer lemma"} == {
+            "injective": "undecided",
+            "surjective": "proved",
+            "range": "proved",
+        }
+        assert flat.parts[-1].status == "undecided"
 
 
 def test_without_coq(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
