@@ -45,12 +45,16 @@ OPTIONAL = ("distributed", "onnx", "torch", "z3", "matplotlib", "sklearn", "skim
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Import the tests without searches for garbage, a third of the time; later ones leave out what is here by then."""
+    """Import the tests without searches for garbage, a third of the time; later ones leave out what is here by then.
+
+    They are also rarer: with PyTorch's caches, those among all objects took a tenth of the time of tests.
+    """
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
+        gc.set_threshold(10_000, 10, 100)
         gc.enable()
 
 
