@@ -193,7 +193,7 @@ def wait(driver: Any, reached: Callable[[], bool]) -> None:
     """Wait until a condition holds, at most a minute."""
     from selenium.webdriver.support.wait import WebDriverWait
 
-    WebDriverWait(driver, 60).until(lambda _: reached())
+    WebDriverWait(driver, 60, poll_frequency=0.02).until(lambda _: reached())
 
 
 def console_errors(driver: Any) -> list[str]:
