@@ -18,13 +18,7 @@ def __dir__() -> list[str]:
 
 
 def reference_values(model: Any, x: Any) -> dict[str, Any]:
-    """Return the values of each node of a model's network for a batch, computed by the model's own framework.
-
-    Parameters
-    ----------
-    model : torch.nn.Module, path of an ONNX file, or onnx.ModelProto
-    x : array, shape (batch, *input_shape)
-    """
+    """Return the values of each node of a model's network for a batch, computed by PyTorch or onnxruntime."""
     torch = sys.modules.get("torch")
     of_torch = torch is not None and isinstance(model, torch.nn.Module)
     module, name = ("torch_models", "values_of_torch") if of_torch else ("onnx_reference", "values_of_onnx")
