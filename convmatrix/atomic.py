@@ -35,16 +35,6 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     The contents are flushed to disk before the file is renamed, so that not even a power failure leaves a partial file.
     Symbolic links are followed, and an existing file keeps its permissions.
 
-    Parameters
-    ----------
-    path : str or path
-        The file to write.
-
-    Yields
-    ------
-    binary file
-        Open for writing.
-
     Raises
     ------
     FileNotFoundError

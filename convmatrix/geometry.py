@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal, Unpack
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.boundary import Axis, Boundary, forward_axis, sized_padding, transposed_axis
+from convmatrix.boundary import SIGNED, Axis, Boundary, forward_axis, sized_padding, transposed_axis
 from convmatrix.options import LAYER_OPTIONS, LayerOptions, takes_layer_options
 
 if TYPE_CHECKING:
@@ -241,6 +241,11 @@ class ConvGeometry:
     def sample_channels(self) -> int:
         """Number of channels of the samples: of the input, or of the output of a transposed layer."""
         return self.out_channels if self.transposed else self.in_channels
+
+    @property
+    def has_coefficients(self) -> bool:
+        """Whether a boundary is signed: it reads sums of samples with coefficients other than 1."""
+        return any(word in SIGNED for word in self.boundary)
 
     @property
     def axes(self) -> tuple[Axis, ...]:

@@ -364,7 +364,7 @@ def geometry_unfold_matrix(geometry: ConvGeometry, *, format: str = "csr", dtype
     n_bytes = n_rows * (2 * size + validate.data_type(dtype).itemsize)
     what, remedy = f"the unfold matrix of {geometry!r} with {n_rows} rows", "use ConvOperator, which forms no matrix"
     _check_signed(np.dtype(dtype), geometry.boundary)
-    if set(geometry.boundary).intersection(SIGNED):
+    if geometry.has_coefficients:
         memory.require(n_rows * size, what, remedy)  # before the axes are listed
         n_bytes = channels * signed_selection_bytes(axes, size, np.dtype(dtype).itemsize)
     memory.require(n_bytes, what, remedy)

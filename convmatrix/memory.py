@@ -13,7 +13,6 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix._assembly.rows import Plan, axis_rows, table_size
-from convmatrix.boundary import SIGNED, Axis
 from convmatrix.display.tables import ShownAsTable, Table, facts
 
 if TYPE_CHECKING:
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
+    from convmatrix.boundary import Axis
     from convmatrix.geometry import ConvGeometry
 
 NEGLIGIBLE: Final = 2**22
@@ -247,7 +247,7 @@ def estimate(
 def _footprint_entries(geometry: ConvGeometry, mask: NDArray[np.bool_]) -> int | None:
     """Return the number of entries that the weights of a footprint have; None if there is too much to count."""
     axes = geometry.axes
-    if set(geometry.boundary).intersection(SIGNED):
+    if geometry.has_coefficients:
         return None
     if mask.ndim == len(geometry.kernel_shape):
         masks, times = mask[None], [len(geometry.channel_pairs)]

@@ -284,10 +284,14 @@ class ConvOperator(LayerOperator):
             return method
         if not (shared and inexact):
             return "direct"
-        layer = (self.geometry.positions, self.geometry.stride, self.geometry.dilation)
-        weights = group_weights(self.geometry, self.kernel)
-        _, direct_time = best_block(weights, *layer)
-        return "fft" if fft_time(weights[self._shared], *layer) < direct_time else "direct"
+        weights, windows = group_weights(self.geometry, self.kernel), self._windows
+        _, direct_time = best_block(weights, *windows)
+        return "fft" if fft_time(weights[self._shared], *windows) < direct_time else "direct"
+
+    @property
+    def _windows(self) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Positions, stride and dilation of the kernel."""
+        return self.geometry.positions, self.geometry.stride, self.geometry.dilation
 
     @property
     def _shared(self) -> tuple[int, ...]:
@@ -298,12 +302,10 @@ class ConvOperator(LayerOperator):
         """Return the correlation for a dtype; it is created only once."""
         if dtype not in self._correlations:
             weights = group_weights(self.geometry, self.kernel).astype(dtype)
-            layer = (self.geometry.positions, self.geometry.stride, self.geometry.dilation)
-            self._correlations[dtype] = (
-                FFTCorrelation(weights[self._shared], *layer)
-                if self.method == "fft"
-                else DirectCorrelation(weights, *layer)
-            )
+            if self.method == "fft":
+                self._correlations[dtype] = FFTCorrelation(weights[self._shared], *self._windows)
+            else:
+                self._correlations[dtype] = DirectCorrelation(weights, *self._windows)
         return self._correlations[dtype]
 
     def _multiply(self, X: Any, *, transposed: bool, conjugated: bool) -> Array:

@@ -19,7 +19,7 @@ from scipy import sparse
 
 from convmatrix.arrays import array as array
 from convmatrix.arrays import from_tensor, refuse_masked
-from convmatrix.boundary import BOUNDARIES, LARGEST_AXIS, SIGNED, Boundary
+from convmatrix.boundary import BOUNDARIES, LARGEST_AXIS, Boundary
 from convmatrix.synonyms import BOUNDARY_SYNONYMS, SHARING_SYNONYMS, argument_hint, called_here, padding_hint
 
 if TYPE_CHECKING:
@@ -416,7 +416,7 @@ def weight_array(weights: ArrayLike, weight_shape: tuple[int, ...], layer: Any =
             f"weights have dtype {array.dtype}, which sparse matrices do not compute with; convert them, for instance "
             "with weights.astype(float) or dtype=float"
         )
-    if layer is not None and array.dtype.kind == "u" and set(layer.boundary).intersection(SIGNED):
+    if layer is not None and array.dtype.kind == "u" and layer.has_coefficients:
         raise TypeError(
             f"weights have the unsigned dtype {array.dtype}, but boundary={layer.boundary} subtracts samples; convert "
             "them to a signed type, for instance with weights.astype(int) or dtype=int"

@@ -15,7 +15,6 @@ from convmatrix._assembly.fill import assemble_triplets
 from convmatrix._assembly.rows import Plan, RowTable, axis_rows, table_size
 from convmatrix.arrays import KeepsReadOnly, accumulate, gather, read_only, real_coefficients, starts_of_runs
 from convmatrix.arrays import array as as_array
-from convmatrix.boundary import SIGNED
 from convmatrix.formats import as_format
 from convmatrix.options import index_dtype, instance, weight_array, weight_mask
 
@@ -556,7 +555,7 @@ def layer_pattern(geometry: ConvGeometry, rows: tuple[int, int] | None = None) -
     index_size = np.dtype(index_dtype(entries, geometry.n_out, geometry.n_in)).itemsize
     weight_dtype = index_dtype(geometry.n_weights)
     n_bytes = entries * (index_size + np.dtype(weight_dtype).itemsize) + (stop - first + 1) * index_size
-    if set(geometry.boundary).intersection(SIGNED):
+    if geometry.has_coefficients:
         n_bytes += 16 * entries  # coefficients, and their numbers while they are assembled
     memory.require(
         n_bytes,

@@ -19,7 +19,6 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from convmatrix._assembly.rows import Plan, RowTable, Stretch
-from convmatrix.boundary import SIGNED
 from convmatrix.options import index_dtype
 
 if TYPE_CHECKING:
@@ -78,7 +77,7 @@ def assemble_triplets(
     """Return ``indptr, indices``, the weight of each entry, and its coefficient, or None if all coefficients are 1."""
     n_weights = plan.geometry.n_weights
     numbers = np.arange(n_weights, dtype=index_dtype(n_weights))
-    if not set(plan.geometry.boundary).intersection(SIGNED):
+    if not plan.geometry.has_coefficients:
         return *assemble(plan, numbers), None
     coefficients: list[NDArray[np.int64]] = []
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from convmatrix._assembly.signed_rows import combined, samples_beyond, signed_entries, signed_rows_by_output
+from convmatrix._assembly.signed_rows import samples_beyond, signed_entries, signed_rows_by_output
 from convmatrix.boundary import NOTHING, SIGNED, Axis
 from convmatrix.read_counts import count_reads
 
@@ -29,10 +29,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from convmatrix._assembly.signed_rows import Combination, Row
+    from convmatrix._assembly.signed_rows import Row
     from convmatrix.geometry import ConvGeometry
 
 Range = tuple[int, int]
+Combination = tuple[tuple[int, ...], tuple[int, ...]]  # taps, coefficients
 
 _LISTED: Final = 2**22  # largest number of entries of an axis that are listed in order to count them
 _LARGEST_TABLE: Final = 2**20  # largest number of entries in the table of an axis; larger boxes of rows are halved
@@ -165,11 +166,34 @@ def axis_rows(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool
     found = (_rows_by_sample if by_sample else signed_rows_by_output if signed else _rows_by_output)(axis, distinct)
     numbers: dict[Combination, int] = {}
     if signed or (merge and axis.boundary != "zero"):  # otherwise no two taps of an output read the same sample
-        rows = [combined(row, numbers, n_weights, merge=merge) for row in found]
+        rows = [_combined(row, numbers, n_weights, merge=merge) for row in found]
     else:
         rows = [(columns, taps) for columns, taps, _ in found]
     sums, factors = [group for group, _ in numbers], [factors for _, factors in numbers] if signed else []
     return RowTable([columns for columns, _ in rows], [taps for _, taps in rows], stretches, sums, factors)
+
+
+def _combined(
+    row: Row, numbers: dict[Combination, int], n_weights: int, *, merge: bool
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the columns of a row and the weight of each entry, as in a `RowTable`.
+
+    Each combination of weights with coefficients other than 1 is numbered from ``n_weights`` on, in ``numbers``.
+    Entries in one column make up one combination if they are merged.
+    """
+    columns, weights, factors = row
+    repeated = columns[1:] == columns[:-1]
+    if (factors is None or (factors == 1).all()) and not (merge and repeated.any()):
+        return columns, weights
+    starts = np.flatnonzero(np.r_[True, ~repeated]) if merge else np.arange(len(columns))
+    sizes = np.diff(np.r_[starts, len(columns)])
+    found = weights[starts]
+    changed = sizes > 1 if factors is None else (sizes > 1) | (factors[starts] != 1)
+    for entry in np.flatnonzero(changed):
+        part = slice(starts[entry], starts[entry] + sizes[entry])
+        combination = tuple(weights[part].tolist()), () if factors is None else tuple(factors[part].tolist())
+        found[entry] = n_weights + numbers.setdefault(combination, len(numbers))
+    return columns[starts], found
 
 
 def table_size(axis: Axis, start: int, stop: int, *, by_sample: bool) -> int:

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     Indices = NDArray[np.int64]
     Row = tuple[Indices, Indices, Indices | None]  # columns, taps, coefficients; None if all are 1
-    Combination = tuple[tuple[int, ...], tuple[int, ...]]  # taps, coefficients
 
 
 def signed_entries(axis: Axis, outputs: Indices) -> tuple[Indices, Indices, Indices, Indices]:
@@ -69,24 +68,3 @@ def samples_beyond(axis: Axis, outputs: Indices) -> Indices:
     for sample, factor in axis.terms(outputs[:, None], taps):
         found.append(np.broadcast_to(sample, positions.shape)[beyond & (np.asarray(factor) != 0)])
     return np.concatenate(found)
-
-
-def combined(row: Row, numbers: dict[Combination, int], n_weights: int, *, merge: bool) -> tuple[Indices, Indices]:
-    """Return the columns of a row and the weight of each entry, as in a `RowTable`.
-
-    Each combination of weights with coefficients other than 1 is numbered from ``n_weights`` on, in ``numbers``.
-    Entries in one column make up one combination if they are merged.
-    """
-    columns, weights, factors = row
-    repeated = columns[1:] == columns[:-1]
-    if (factors is None or (factors == 1).all()) and not (merge and repeated.any()):
-        return columns, weights
-    starts = np.flatnonzero(np.r_[True, ~repeated]) if merge else np.arange(len(columns))
-    sizes = np.diff(np.r_[starts, len(columns)])
-    found = weights[starts]
-    changed = sizes > 1 if factors is None else (sizes > 1) | (factors[starts] != 1)
-    for entry in np.flatnonzero(changed):
-        part = slice(starts[entry], starts[entry] + sizes[entry])
-        combination = tuple(weights[part].tolist()), () if factors is None else tuple(factors[part].tolist())
-        found[entry] = n_weights + numbers.setdefault(combination, len(numbers))
-    return columns[starts], found

@@ -33,16 +33,8 @@ def add_nonfinite(
 
     The sum of an output is infinite or NaN by the rules of IEEE arithmetic: products of an infinity with zero and sums
     of opposite infinities are NaN. A sum that has any such term is NaN if it is complex, or if a boundary is signed.
-
-    Parameters
-    ----------
-    product : array
-        ``multiply`` of the `finite_part` of weights and samples. It is overwritten.
-    weights, x : array
-    multiply : callable
-        ``multiply(weights, x)`` returns sums of products of a weight, a sample and a coefficient, which is 1 unless a
-        boundary is signed.
-    boundary : sequence of Boundary
+    ``product`` is ``multiply(weights, x)`` of the `finite_part` of both, and is overwritten. A term of its sums is the
+    product of a weight, a sample and a coefficient, which is 1 unless a boundary is signed.
 
     Examples
     --------

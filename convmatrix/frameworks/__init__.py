@@ -18,14 +18,9 @@ def __dir__() -> list[str]:
 
 
 def reference_values(model: Any, x: Any, constants: Any = None) -> dict[str, Any]:
-    """Return the values of each node of a model's network for a batch, computed by the model's own framework.
+    """Return the values of each node of a model's network for a batch, computed by PyTorch or onnxruntime.
 
-    Parameters
-    ----------
-    model : torch.nn.Module, path of an ONNX file, or onnx.ModelProto
-    x : array, shape (batch, *input_shape)
-    constants : dict of str to array_like, optional
-        Values of further inputs of an ONNX model.
+    Values of further inputs of an ONNX model are in ``constants``, by name.
     """
     torch = sys.modules.get("torch")
     values: dict[str, Any]

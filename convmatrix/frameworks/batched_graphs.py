@@ -35,17 +35,8 @@ if TYPE_CHECKING:
 class BatchedGraph:
     """Collects the nodes of a network, and moves entries of tensors with a batch axis in samples without.
 
-    `NetworkBuilder` adds the operators that compute. Axes are those of the framework: the batch axis counts.
-
-    Parameters
-    ----------
-    name : str
-        Of the network.
-    input_name : str
-    shape : tuple of int
-        Of the input tensor.
-    batch : int or None
-        Its batch axis.
+    `NetworkBuilder` adds the operators that compute. Axes are those of the framework: the batch axis counts. ``shape``
+    is that of the input tensor, and ``batch`` its batch axis.
     """
 
     def __init__(self, name: str, input_name: str, shape: Shape, batch: int | None = 0) -> None:

@@ -19,26 +19,9 @@ if TYPE_CHECKING:
 def values_of_onnx(source: Any, x: Array, constants: Mapping[str, Any] | None = None) -> dict[str, Array]:
     """Return the values of the nodes of a model's network for a batch, computed by onnxruntime without optimisation.
 
-    Parameters
-    ----------
-    source : str, os.PathLike, bytes or onnx.ModelProto
-    x : array, shape (batch, *input_shape)
-        Converted to the type of the model's input. Samples are computed one by one, or as many at a time as the model
-        fixes its batch at.
-    constants : dict of str to array_like, optional
-        Values of further inputs.
-
-    Returns
-    -------
-    dict of str to array
-        By node, with the batch in front. Nodes that depend on opaque ones are left out.
-
-    Raises
-    ------
-    ImportError
-        If onnxruntime is not installed.
-    ValueError
-        If it cannot compute the model.
+    The batch is converted to the type of the model's input, and computed one sample after the other, or as many at a
+    time as the model fixes its batch at. Values of further inputs are in ``constants``. Nodes that depend on opaque ones
+    are left out. ImportError if onnxruntime is not installed, ValueError if it cannot compute the model.
     """
     try:
         import onnxruntime

@@ -35,14 +35,9 @@ class CotangentPlan:
 class Derivatives:
     """Products with the Jacobian of a network's output at one sample.
 
-    Parameters
-    ----------
-    nodes : sequence of Node
-        In topological order: first the input, last the output; the output depends on all of them.
-    values : mapping of str to array
-        The values at the sample, without a batch axis, of the nodes that an operation reads that is not linear; they
-        are read-only, also in copies.
-    dtype : dtype
+    Nodes are in topological order: first the input, last the output, which depends on all of them. The values at the
+    sample, without a batch axis, are needed of the nodes that an operation reads that is not linear; they are
+    read-only, also in copies.
     """
 
     def __init__(self, nodes: Sequence[Node], values: Mapping[str, Array], dtype: np.dtype[Any]) -> None:
