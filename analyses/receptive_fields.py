@@ -139,7 +139,7 @@ def _figure(pattern: cm.WeightPattern, dense: cm.WeightPattern) -> Figure:
     """Draw Figs. 9.2 to 9.5 anew: what an input affects, what a unit reads, what depth adds, what one weight does."""
     figure = new_figure(PAGE_WIDTH, 5.6)
     panels = figure.subplots(3, 2, height_ratios=(1, 1, 1.6)).ravel().tolist()
-    plots: tuple[tuple[str, Any, dict[str, int]], ...] = (
+    plots: tuple[tuple[str, Any, dict[str, Any]], ...] = (
         ("sparse: an input affects 3 units", pattern, {"input_unit": 2}),
         ("dense: it affects all", dense, {"input_unit": 2}),
         ("sparse: a unit reads 3 inputs", pattern, {"output_unit": 2}),

@@ -147,7 +147,7 @@ def read_penalty(value: Any, geometry: ConvGeometry) -> Penalty | None:
                 f"penalty {value!r} is unknown; choose one of {', '.join(PENALTIES)}, or give (kernel, options) or a "
                 "LinearOperator"
             )
-        gradient = differences(geometry)
+        gradient: Any = differences(geometry)
         return Penalty(value, gradient if value == "gradient" else aslinearoperator(gradient.H @ gradient))
     if isinstance(value, tuple) and len(value) == 2 and isinstance(value[1], Mapping):
         return _convolution(value[0], dict(value[1]), geometry)
