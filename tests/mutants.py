@@ -6,7 +6,7 @@ shows what no test checks. The exit status is 1 if a mutant survives that is rec
 
     python -m tests.mutants --room io
     python -m tests.mutants --only io-03 nn-12
-    python -m tests.mutants --check      only look whether each snippet occurs exactly once
+    python -m tests.mutants --check      only look whether each snippet occurs exactly once, and has tests
 """
 
 from __future__ import annotations
@@ -149,6 +149,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for mutant in mutants
         if (options.only is None or mutant.id in options.only) and (options.room is None or mutant.room in options.room)
     ]
+    if untested := sorted({mutant.room for mutant in chosen if not mutant.tests and mutant.room not in tests}):
+        parser.error(f"there are no tests for {', '.join(untested)}: list them under [tests] in {options.record.name}")
     if lost := [mutant for mutant in chosen if mutant.occurrences(options.tree) != 1]:
         for mutant in lost:
             print(f"{mutant.id}: the snippet occurs {mutant.occurrences(options.tree)} times in {mutant.file}")

@@ -72,9 +72,10 @@ class _OpenNode:
 class BranchAndBound:
     """A search for inputs in one unsafe set, best first, that builds the tree of a certificate.
 
-    It begins with the tightened bounds of the box. An input reaches the unsafe set if ``accept`` says so; one is the
-    ``point``. ``upper`` is the least margin that was found, in float64. A node is ``["split", variable, value, below,
-    above]`` with the numbers of two nodes, ``["leaf", weights, slopes]``, or None while it is open.
+    It begins with the tightened bounds of the box. An input reaches the unsafe set if ``accept`` says so; ``point`` is
+    one that does, if it was found. ``upper`` is the least margin that was found, in float64. A node is ``["split",
+    variable, value, below, above]`` with the numbers of two nodes, ``["leaf", weights, slopes]``, or None while it is
+    open.
     """
 
     def __init__(

@@ -56,8 +56,8 @@ def terms_of(space: HalfSpace, form: NormalForm) -> list[tuple[int, Fraction]]:
 class UnsafeSet:
     """An intersection of half-spaces in the variables of a normal form, multiplied by a number that makes all integers.
 
-    Each half-space has the coefficients of its variables on the left, a right side, and may be strict; ``scale`` is the
-    positive number.
+    Each half-space has the coefficients of its variables on the left, a right side, and may be strict. The number,
+    ``scale``, is positive.
     """
 
     def __init__(self, spaces: Sequence[HalfSpace], form: NormalForm) -> None:

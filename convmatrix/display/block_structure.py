@@ -25,7 +25,7 @@ _WIDEST_CELL: Final = 12
 
 @dataclass(frozen=True)
 class Level:
-    """The matrix of one axis, whose entries are the blocks of the next one; its shape counts them by rows and columns.
+    """The matrix of one axis, whose entries are the blocks of the next; ``shape`` is their number of rows and columns.
 
     ``structure`` says what the rows have in common, ``diagonals`` which diagonals have entries or how many a row has.
     """

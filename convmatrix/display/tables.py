@@ -126,8 +126,8 @@ class Table:
 
     The first row is the header; without one, the first cell of each row is the name of the others. The first ``left``
     columns are aligned to the left, the last ``totals`` rows are totals, and of more than ``most_rows`` the middle is
-    left out. ``notes`` are lines below the table. If there is an answer, ``answer`` is it in a word, and ``holds``,
-    whether it is a yes, is shown as a coloured mark.
+    left out. ``notes`` are lines below the table. ``answer`` is the answer in a word, if there is one; ``holds`` says
+    whether it is a yes, and is shown as a coloured mark.
 
     Examples
     --------

@@ -46,8 +46,8 @@ class Form:
 
     Its kind is that of its value: ``"channels"``, a matrix (C_out, C_in) or a diagonal (C,) that is applied at every
     position; ``"kernel"``, the weights of a convolution with a geometry; or ``"matrix"``, a sparse matrix. The 2-norm
-    of the difference from the exact map is at most ``error``. Value and error are multiplied by two to the power
-    ``exponent``, so that products do not over- or underflow.
+    of the difference from the exact map is at most ``error``. Value and error are multiplied by ``2**exponent``, so
+    that products do not over- or underflow.
     """
 
     kind: Literal["channels", "kernel", "matrix"]

@@ -157,7 +157,7 @@ def _all_taps(axis: Axis) -> AxisTransform:
 def localised_bound(layer: WeightedLayer, guess: float, ring_norm: Callable[[list[AxisTransform]], float]) -> float:
     """Return an upper bound on the norm of a layer from pieces of its axes; infinity if none is affordable.
 
-    ``guess`` is a lower bound on the norm; pieces are first shown to be below a number little larger. ``ring_norm``
+    ``guess`` is a lower bound on the norm; pieces are first shown to be below a slightly larger number. ``ring_norm``
     returns an upper bound for transforms of all axes.
     """
     plan = _best_plan(layer)

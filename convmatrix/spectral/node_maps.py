@@ -42,7 +42,7 @@ _RESHAPES: Final = ("flatten", "reshape")
 
 
 def diagonal_map(name: str, factors: Array, most: Array | None = None) -> LinearMap:
-    """Return the multiplication of a sample by factors, entry by entry, of the node with a name, if any.
+    """Return the entry-by-entry multiplication of a sample by factors; ``name`` is the node that it belongs to, if any.
 
     ``most``, (channels,), are factors per channel that are at least as large, for a compact form that bounds the map.
     """
