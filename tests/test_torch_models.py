@@ -452,6 +452,8 @@ CHECKED = {
     "a node that nothing reads": (lambda m, x: (m.unused(x), x * 2)[1], 0),
     "an opaque node": (lambda m, x: torch.sort(F.relu(x)).values * 2, 2),
     "no node": (lambda m, x: x, 0),
+    "complex numbers": (lambda m, x: torch.view_as_real(torch.complex(x * 2, x)), 2),
+    "outputs that are no tensors": (lambda m, x: {"a": None, "b": "word", "c": x * 2, "d": [3, 0.5, True]}, 0),
 }
 
 

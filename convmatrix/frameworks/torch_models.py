@@ -100,7 +100,8 @@ class _GraphReader:
                     self.values[node] = self._call(node)
         user_outputs = set(signature.user_outputs)
         (last,) = (node for node in program.graph.nodes if node.op == "output")
-        outputs = [self.values[node] for node in last.args[0] if getattr(node, "name", None) in user_outputs]
+        nodes = [node for node in last.args[0] if isinstance(node, torch.fx.Node)]  # others are None, numbers, words
+        outputs = [self.values[node] for node in nodes if node.name in user_outputs]
         tensors = [output for output in outputs if isinstance(output, Tensor)]
         if not tensors:
             raise ValueError(f"no output of {self.name} depends on its input; a network needs an output that does")
@@ -121,7 +122,7 @@ class _GraphReader:
                 elif node.op == "call_function":
                     args = torch.fx.map_arg(node.args, computed.__getitem__)
                     computed[node] = node.target(*args, **torch.fx.map_arg(node.kwargs, computed.__getitem__))
-                if isinstance(value, Tensor) and value.shape == tuple(getattr(computed[node], "shape", ())):
+                if isinstance(value, Tensor) and _real_shape(computed[node]) == value.shape:
                     exact = _as_array(computed[node])
                     half = computed[node].dtype == torch.float16
                     found[value.node] = value.samples(exact.astype(np.float16) if half else exact)
@@ -265,6 +266,11 @@ _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
 def _shape(node: Any) -> tuple[int, ...] | None:
     """Return the shape of a node's value, None if it has no single shape."""
     return _sizes(node.meta.get("val"))
+
+
+def _real_shape(value: Any) -> tuple[int, ...] | None:
+    """Return the shape of a tensor of real numbers, None for any other value."""
+    return tuple(value.shape) if hasattr(value, "is_complex") and not value.is_complex() else None
 
 
 def _sizes(value: Any) -> tuple[int, ...] | None:
