@@ -360,6 +360,17 @@ def test_the_tolerance_of_a_comparison_is_that_of_the_model(dtype, tolerance):
     assert compared.tolerance == tolerance
 
 
+def test_what_pytorch_cannot_compute_is_named():
+    module = nn.Sequential(nn.Conv3d(1, 1, 1), nn.AvgPool3d(2)).half()
+    network, x = network_from_torch(module, (1, 2, 2, 2)), samples((1, 2, 2, 2))
+    try:
+        module[1](torch.zeros(1, 1, 2, 2, 2, dtype=torch.float16))
+    except RuntimeError:
+        with pytest.raises(ValueError, match=r"cannot compute '1' in torch\.float16.*module\.float\(\)"):
+            network.check(x, module)
+    assert network.check(x, module.float())
+
+
 def test_constants_that_are_not_parameters_do_not_count():
     module = Written(lambda m, x: F.conv2d(x * m.b + torch.ones(5), m.k, groups=3) @ m.w, w=parameter(4, 2),
                      b=nn.Buffer(torch.ones(5)), k=nn.Buffer(torch.ones(3, 1, 2, 2)))  # fmt: skip

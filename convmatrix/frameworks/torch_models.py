@@ -121,7 +121,13 @@ class _GraphReader:
                     computed[node] = value
                 elif node.op == "call_function":
                     args = torch.fx.map_arg(node.args, computed.__getitem__)
-                    computed[node] = node.target(*args, **torch.fx.map_arg(node.kwargs, computed.__getitem__))
+                    try:
+                        computed[node] = node.target(*args, **torch.fx.map_arg(node.kwargs, computed.__getitem__))
+                    except RuntimeError as error:  # such as an operator that is not made for half precision
+                        raise ValueError(
+                            f"PyTorch cannot compute {self._node_name(node)!r} in {self.dtype}: {error}; compare in "
+                            "another precision, such as check(x, module.float())"
+                        ) from None
                 if isinstance(value, Tensor) and _real_shape(computed[node]) == value.shape:
                     exact = _as_array(computed[node])
                     half = computed[node].dtype == torch.float16
