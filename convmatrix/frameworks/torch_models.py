@@ -24,10 +24,7 @@ def network_from_torch(module: Any, input_shape: int | Sequence[int], *, name: s
 
 
 def values_of_torch(module: Any, x: Array) -> dict[str, Array]:
-    """Return the values that PyTorch computes for a batch, for each node of a module's network but opaque ones.
-
-    Nodes that depend on opaque ones are left out too. A module without weights computes in the type of x.
-    """
+    """Return the values that PyTorch computes for a batch, by node; nodes that depend on opaque ones are left out."""
     reader = _reader(module, x.shape[1:], None, x.dtype)
     known = known_nodes(reader.read())
     size = reader.builder.size
@@ -40,7 +37,7 @@ def values_of_torch(module: Any, x: Array) -> dict[str, Array]:
 
 
 def _reader(module: Any, input_shape: int | Sequence[int], name: str | None, dtype: Any) -> _GraphReader:
-    """Return the reader of a module, which is traced."""
+    """Return the reader of a module, which is traced in the type of its weights, or ``dtype`` if it has none."""
     try:
         import torch
     except ImportError:
@@ -129,8 +126,7 @@ class _GraphReader:
                             "another precision, such as check(x, module.float())"
                         ) from None
                 if isinstance(value, Tensor) and _real_shape(computed[node]) == value.shape:
-                    exact = _as_array(computed[node])
-                    half = computed[node].dtype == torch.float16
+                    exact, half = _as_array(computed[node]), computed[node].dtype == torch.float16
                     found[value.node] = value.samples(exact.astype(np.float16) if half else exact)
         return {name: values for name, values in found.items() if len(values) == len(x)}
 

@@ -244,9 +244,8 @@ class Network(ShownAsTable):
             names the node.
         """
         x = self._checked_batch(x)
-        wanted = (
-            [node.name for node in self.nodes] if names is None else [names] if isinstance(names, str) else [*names]
-        )
+        names = [names] if isinstance(names, str) else names
+        wanted = [node.name for node in self.nodes] if names is None else list(names)
         if not len(x):
             one = self.values(np.zeros((1, *self.input_shape), x.dtype), wanted)
             return {name: value[:0] for name, value in one.items()}
