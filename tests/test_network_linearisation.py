@@ -353,6 +353,18 @@ def test_any_node_can_be_linearised_and_the_input_is_the_identity() -> None:
     assert np.array_equal(network.linearise(x, name=network.input.name).rows(0, 2).toarray(), np.eye(2, x.size))
 
 
+def test_outputs_and_inner_values_may_have_no_axes() -> None:
+    total = [Input((4,)), Reduction("sum", (0,)), Node("one", reshape(())), Node("square", Product(), ("one",) * 2)]
+    x = np.arange(4.0)
+    for name, row, offset in (("one", np.ones(4), 0.0), ("square", np.full(4, 12.0), -36.0)):
+        linear = Network([*total, Node("back", reshape((1,)))]).linearise(x, name)
+        assert linear.value.shape == ()
+        np.testing.assert_array_equal(linear.rows(0, 1).toarray(), row[None])
+        np.testing.assert_array_equal(linear.operator @ np.eye(4), row[None])
+        np.testing.assert_array_equal(linear.offset, [offset])
+    np.testing.assert_array_equal(Network([*total, reshape((1,))]).linearise(x).rows(0, 1).toarray(), [[12.0] * 4])
+
+
 def test_operator_accepts_batches_and_complex_vectors() -> None:
     network = Network([Convolution(cm.ConvGeometry(4, 2), [1.0, -1.0], [10.0]), Elementwise("relu")])
     linear = network.linearise(np.arange(4.0)[::-1].reshape(1, 4))

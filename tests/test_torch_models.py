@@ -360,6 +360,17 @@ def test_the_tolerance_of_a_comparison_is_that_of_the_model(dtype, tolerance):
     assert compared.tolerance == tolerance
 
 
+def test_what_pytorch_cannot_compute_is_named():
+    module = nn.Sequential(nn.Conv3d(1, 1, 1), nn.AvgPool3d(2)).half()
+    network, x = network_from_torch(module, (1, 2, 2, 2)), samples((1, 2, 2, 2))
+    try:
+        module[1](torch.zeros(1, 1, 2, 2, 2, dtype=torch.float16))
+    except RuntimeError:
+        with pytest.raises(ValueError, match=r"cannot compute '1' in torch\.float16.*module\.float\(\)"):
+            network.check(x, module)
+    assert network.check(x, module.float())
+
+
 def test_constants_that_are_not_parameters_do_not_count():
     module = Written(lambda m, x: F.conv2d(x * m.b + torch.ones(5), m.k, groups=3) @ m.w, w=parameter(4, 2),
                      b=nn.Buffer(torch.ones(5)), k=nn.Buffer(torch.ones(3, 1, 2, 2)))  # fmt: skip
@@ -452,6 +463,8 @@ CHECKED = {
     "a node that nothing reads": (lambda m, x: (m.unused(x), x * 2)[1], 0),
     "an opaque node": (lambda m, x: torch.sort(F.relu(x)).values * 2, 2),
     "no node": (lambda m, x: x, 0),
+    "complex numbers": (lambda m, x: torch.view_as_real(torch.complex(x * 2, x)), 2),
+    "outputs that are no tensors": (lambda m, x: {"a": None, "b": "word", "c": x * 2, "d": [3, 0.5, True]}, 0),
 }
 
 

@@ -23,13 +23,12 @@ def reference_values(model: Any, x: Any, constants: Any = None) -> dict[str, Any
     Values of further inputs of an ONNX model are in ``constants``, by name.
     """
     torch = sys.modules.get("torch")
-    values: dict[str, Any]
-    if torch is not None and isinstance(model, torch.nn.Module):
-        if constants is not None:
-            raise TypeError("constants are inputs of an ONNX model, but was given a torch.nn.Module")
-        values = import_module("convmatrix.frameworks.torch_models").values_of_torch(model, x)
-    else:
-        values = import_module("convmatrix.frameworks.onnx_reference").values_of_onnx(model, x, constants)
+    of_torch = torch is not None and isinstance(model, torch.nn.Module)
+    if of_torch and constants is not None:
+        raise TypeError("constants are inputs of an ONNX model, but was given a torch.nn.Module")
+    module, name = ("torch_models", "values_of_torch") if of_torch else ("onnx_reference", "values_of_onnx")
+    more = () if of_torch else (constants,)
+    values: dict[str, Any] = getattr(import_module(f"convmatrix.frameworks.{module}"), name)(model, x, *more)
     return values
 
 

@@ -23,10 +23,7 @@ def network_from_torch(module: Any, input_shape: int | Sequence[int], *, name: s
 
 
 def values_of_torch(module: Any, x: Array) -> dict[str, Array]:
-    """Return the values that PyTorch computes for a batch, for each node of a module's network but opaque ones.
-
-    Nodes that depend on opaque ones are left out too. A module without weights computes in the type of x.
-    """
+    """Return the values that PyTorch computes for a batch, by node; nodes that depend on opaque ones are left out."""
     reader = _reader(module, x.shape[1:], None, x.dtype)
     known = known_nodes(reader.read())
     size = reader.builder.size
@@ -39,7 +36,7 @@ def values_of_torch(module: Any, x: Array) -> dict[str, Array]:
 
 
 def _reader(module: Any, input_shape: int | Sequence[int], name: str | None, dtype: Any) -> _GraphReader:
-    """Return the reader of a module, which is traced."""
+    """Return the reader of a module, which is traced in the type of its weights, or ``dtype`` if it has none."""
     try:
         import torch
     except ImportError:
@@ -99,7 +96,8 @@ class _GraphReader:
                     self.values[node] = self._call(node)
         user_outputs = set(signature.user_outputs)
         (last,) = (node for node in program.graph.nodes if node.op == "output")
-        outputs = [self.values[node] for node in last.args[0] if getattr(node, "name", None) in user_outputs]
+        nodes = [node for node in last.args[0] if isinstance(node, torch.fx.Node)]  # others are None, numbers, words
+        outputs = [self.values[node] for node in nodes if node.name in user_outputs]
         tensors = [output for output in outputs if isinstance(output, Tensor)]
         if not tensors:
             raise ValueError(f"no output of {self.name} depends on its input; a network needs an output that does")
@@ -119,10 +117,15 @@ class _GraphReader:
                     computed[node] = value
                 elif node.op == "call_function":
                     args = torch.fx.map_arg(node.args, computed.__getitem__)
-                    computed[node] = node.target(*args, **torch.fx.map_arg(node.kwargs, computed.__getitem__))
-                if isinstance(value, Tensor) and value.shape == tuple(getattr(computed[node], "shape", ())):
-                    exact = _as_array(computed[node])
-                    half = computed[node].dtype == torch.float16
+                    try:
+                        computed[node] = node.target(*args, **torch.fx.map_arg(node.kwargs, computed.__getitem__))
+                    except RuntimeError as error:  # such as an operator that is not made for half precision
+                        raise ValueError(
+                            f"PyTorch cannot compute {self._node_name(node)!r} in {self.dtype}: {error}; compare in "
+                            "another precision, such as check(x, module.float())"
+                        ) from None
+                if isinstance(value, Tensor) and _real_shape(computed[node]) == value.shape:
+                    exact, half = _as_array(computed[node]), computed[node].dtype == torch.float16
                     found[value.node] = value.samples(exact.astype(np.float16) if half else exact)
         return {name: values for name, values in found.items() if len(values) == len(x)}
 
@@ -264,6 +267,11 @@ _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
 def _shape(node: Any) -> tuple[int, ...] | None:
     """Return the shape of a node's value, None if it has no single shape."""
     return _sizes(node.meta.get("val"))
+
+
+def _real_shape(value: Any) -> tuple[int, ...] | None:
+    """Return the shape of a tensor of real numbers, None for any other value."""
+    return tuple(value.shape) if hasattr(value, "is_complex") and not value.is_complex() else None
 
 
 def _sizes(value: Any) -> tuple[int, ...] | None:

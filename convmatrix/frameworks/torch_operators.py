@@ -55,8 +55,7 @@ def _elu(call: Call) -> Tensor:
 def _rrelu(call: Call) -> Tensor:
     if call["training"]:
         raise UnsupportedError("it is random")
-    slope = (float(call["lower"]) + float(call["upper"])) / 2
-    return call.builder.elementwise(call.name, call.x, "leaky_relu", slope=slope)
+    return call.builder.elementwise(call.name, call.x, "leaky_relu", slope=(call["lower"] + call["upper"]) / 2)
 
 
 def _softplus(call: Call) -> Tensor:

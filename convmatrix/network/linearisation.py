@@ -209,7 +209,7 @@ class Linearisation(KeepsReadOnly):
         """Return the cotangents of rows in the box of the plan: a single 1 each."""
         shape, lows = box_shape(plan.box), [part.start for part in plan.box]
         units = np.zeros((stop - start, *shape), self.dtype)
-        places = np.unravel_index(np.arange(start, stop), self.value.shape)
+        places = np.unravel_index(np.arange(start, stop), self.value.shape) if self.value.ndim else ()
         units[(np.arange(stop - start), *(place - low for place, low in zip(places, lows, strict=True)))] = 1
         return units
 
@@ -231,4 +231,4 @@ def linearise(network: Any, x: Array, name: str | None) -> Linearisation:
     wanted = list(read | {part.input.name, part.outputs[0]})
     sample = np.array(x, dtype=np.float64 if x.dtype.kind in "iub" else x.dtype)  # the caller may go on writing to x
     values = part.values(sample.reshape(1, *network.input_shape), wanted)
-    return Linearisation(part.nodes, {name: value[0] for name, value in values.items()})
+    return Linearisation(part.nodes, {name: value[0, ...] for name, value in values.items()})

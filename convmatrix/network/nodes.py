@@ -244,8 +244,7 @@ class Network(ShownAsTable):
             names the node.
         """
         x = self._checked_batch(x)
-        if isinstance(names, str):  # one name, not its letters
-            names = [names]
+        names = [names] if isinstance(names, str) else names
         wanted = [node.name for node in self.nodes] if names is None else list(names)
         if not len(x):
             one = self.values(np.zeros((1, *self.input_shape), x.dtype), wanted)
@@ -278,12 +277,7 @@ class Network(ShownAsTable):
         return x if x.dtype.kind == "f" else x.astype(np.int64, copy=False)
 
     def check(
-        self,
-        x: Array,
-        reference: Any,
-        tolerance: float | None = None,
-        *,
-        constants: Mapping[str, Any] | None = None,
+        self, x: Array, reference: Any, tolerance: float | None = None, *, constants: Mapping[str, Any] | None = None
     ) -> Agreement:
         """Return whether values equal those of another implementation, and the first node that differs.
 
