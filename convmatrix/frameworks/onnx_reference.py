@@ -20,8 +20,8 @@ def values_of_onnx(source: Any, x: Array, constants: Mapping[str, Any] | None = 
     """Return the values of the nodes of a model's network for a batch, computed by onnxruntime without optimisation.
 
     The batch is converted to the type of the model's input, and computed one sample after the other, or as many at a
-    time as the model fixes its batch at. Values of further inputs are in ``constants``. Nodes that depend on opaque ones
-    are left out. ImportError if onnxruntime is not installed, ValueError if it cannot compute the model.
+    time as the model fixes its batch at. Values of further inputs are in ``constants``. Nodes that depend on opaque
+    ones are left out. ImportError if onnxruntime is not installed, ValueError if it cannot compute the model.
     """
     try:
         import onnxruntime

@@ -285,7 +285,8 @@ def _least_misfits(slices: NDArray[Any], axis: Axis, boundaries: Sequence[Bounda
     ridge = 1e-12 * np.trace(gram, axis1=2, axis2=3).clip(min=1.0)[..., None, None] * np.eye(len(taps))
     explained = (moments.conj() * np.linalg.solve(gram + ridge, moments)).real.sum(axis=(2, 3))
     total = float(np.linalg.norm(slices)) ** 2
-    return np.sqrt(np.maximum(total * (1 - _SLACK) - explained, 0) / n_slices).T
+    bounds: NDArray[np.float64] = np.sqrt(np.maximum(total * (1 - _SLACK) - explained, 0) / n_slices).T
+    return bounds
 
 
 def _misfit(slices: NDArray[Any], places: NDArray[np.int64], axis: Axis) -> float:
