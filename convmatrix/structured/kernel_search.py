@@ -278,7 +278,7 @@ def _least_misfits(slices: NDArray[Any], axis: Axis, boundaries: Sequence[Bounda
     gram = gram + by_tap @ by_tap.swapaxes(2, 3)
     ridge = 1e-12 * np.trace(gram, axis1=2, axis2=3).clip(min=1.0)[..., None, None] * np.eye(len(taps))
     explained = (moments.conj() * np.linalg.solve(gram + ridge, moments)).real.sum(axis=(2, 3))
-    return np.sqrt(np.maximum(float(np.linalg.norm(slices)) ** 2 * (1 - 1e-6) - explained, 0) / n_slices).T
+    return np.asarray(np.sqrt(np.maximum(np.linalg.norm(slices) ** 2 * (1 - 1e-6) - explained, 0) / n_slices)).T
 
 
 def _misfit(slices: NDArray[Any], places: NDArray[np.int64], axis: Axis) -> float:
