@@ -211,10 +211,8 @@ class _BlockedMatrix:
 
         tasks: list[_Stack] = []
         for stack in self.stacks:
-            if stack.is_dense:
-                tasks += stack.chunks(x.shape[1])
-            else:
-                tasks += [stack] if loops is None else stack.split(cores())
+            row_by_row = [stack] if loops is None else stack.split(cores())
+            tasks += stack.chunks(x.shape[1]) if stack.is_dense else row_by_row
         self._each(multiply, tasks, x.shape[1])
         return out
 
@@ -222,30 +220,27 @@ class _BlockedMatrix:
         """Return for each weight the sum of the inner products ``g[i] @ x[j]`` over its entries (i, j)."""
         loops, x, g = _compiled_loops(), np.ascontiguousarray(x), np.ascontiguousarray(g)
 
-        def add(total: Array, stack: _Stack) -> None:
-            index = self.weight_index[stack.begin : stack.end]
-            if loops is not None:
-                index = index.reshape(-1, *stack.block_shape)
-                loops.gradient(index, stack.rows, stack.columns, stack.continues, x, g, total)
-                return
-            samples = x.take(stack.columns, axis=0, mode="clip")  # (m, k, batch)
-            inner = (g.take(stack.rows, axis=0, mode="clip") @ samples.swapaxes(1, 2)).ravel()
-            if n_weights <= 4 * len(index):
-                total += np.bincount(index, inner, minlength=n_weights)
-            else:
-                np.add.at(total, index, inner.astype(total.dtype))
-
         workers = cores() if self._is_large(x.shape[1]) else 1
         chunks: list[_Stack] = []
         for stack in self.stacks:
             chunks += stack.chunks(x.shape[1]) if loops is None else stack.split(workers)
         totals = [np.zeros(n_weights) for _ in range(workers)]
 
-        def add_every(worker: int) -> None:
+        def add(worker: int) -> None:
             for stack in chunks[worker::workers]:
-                add(totals[worker], stack)
+                total, index = totals[worker], self.weight_index[stack.begin : stack.end]
+                if loops is not None:
+                    index = index.reshape(-1, *stack.block_shape)
+                    loops.gradient(index, stack.rows, stack.columns, stack.continues, x, g, total)
+                    continue
+                samples = x.take(stack.columns, axis=0, mode="clip")  # (m, k, batch)
+                inner = (g.take(stack.rows, axis=0, mode="clip") @ samples.swapaxes(1, 2)).ravel()
+                if n_weights <= 4 * len(index):
+                    total += np.bincount(index, inner, minlength=n_weights)
+                else:
+                    np.add.at(total, index, inner.astype(total.dtype))
 
-        self._each(add_every, range(workers), x.shape[1])
+        self._each(add, range(workers), x.shape[1])
         for total in totals[1:]:
             totals[0] += total
         return totals[0].astype(np.result_type(x, g))

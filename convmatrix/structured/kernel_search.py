@@ -27,11 +27,8 @@ if TYPE_CHECKING:
 _MOST_TRIED: Final = 1000
 _COMBINATIONS: Final = 4
 _COMPARED: Final = 2**20  # pairs of terms that are compared at a time, to bound memory use
-_SLACK: Final = 1e-6  # part of the squared norm of slices that is left for rounding errors of bounds
 _LONG: Final = 32  # outputs of an axis above which the middle row alone is compared first
 _LARGEST_DILATION: Final = 3  # of kernels that span more than the largest kernel has taps
-
-
 _AxisGuess = tuple[Axis, int]  # an axis and its high padding
 
 
@@ -212,10 +209,8 @@ def _axis_guesses(slices: NDArray[Any], most: int, level: float) -> list[_AxisGu
             if (dilation > _LARGEST_DILATION and span > most) or (taps == 1 and dilation > 1):
                 continue
             axis = Axis(n_outputs, n_samples, taps, stride, dilation)
-            enough = level if guesses else least
-            for boundary, low, high, bound in _paddings(slices, axis, suitable, span, enough):
-                enough = level if guesses else least
-                if bound > enough:
+            for boundary, low, high, bound in _paddings(slices, axis, suitable, span, level if guesses else least):
+                if bound > (level if guesses else least):
                     continue
                 guess = replace(axis, pad_low=low, boundary=boundary), high
                 misfit = _misfit(slices, places, guess[0])
@@ -234,8 +229,8 @@ def _paddings(
 ) -> Iterator[tuple[Boundary, int, int, float]]:
     """Yield each boundary with each low padding, the least high padding that fits, and a lower bound of the misfit.
 
-    Without padding, only the first boundary is yielded. On long axes, paddings are left out
-    if the misfit of the middle row alone is above ``enough`` with every boundary.
+    Without padding, only the first boundary is yielded. On long axes, paddings are left out if the misfit of the middle
+    row alone is above ``enough`` with every boundary.
     """
     padded = max(span, axis.n_samples + 1)  # up to a period, and up to what a kernel reads beyond an end
     lows = np.arange(padded)
@@ -247,8 +242,7 @@ def _paddings(
         fits[fits] = ~(_least_misfits(slices[:, [middle]], row, boundaries) > enough).all(axis=1)
     lows, highs = lows[fits], highs[fits]
     step = max(_COMPARED // (len(boundaries) * axis.n_outputs * axis.n_taps**2), 1)
-    for start in range(0, len(lows), step):
-        chunk = slice(start, start + step)
+    for chunk in (slice(start, start + step) for start in range(0, len(lows), step)):
         bounds = _least_misfits(slices, replace(axis, pad_low=lows[chunk]), boundaries).tolist()
         for low, high, row in zip(lows[chunk].tolist(), highs[chunk].tolist(), bounds, strict=True):
             for number in range(len(boundaries) if low > 0 or high > 0 else 1):
@@ -258,8 +252,8 @@ def _paddings(
 def _least_misfits(slices: NDArray[Any], axis: Axis, boundaries: Sequence[Boundary]) -> NDArray[np.float64]:
     """Return lower bounds of `_misfit` for every low padding in ``axis.pad_low``, shape (paddings, boundaries).
 
-    The normal equations of all guesses are solved together. Their rounding errors are far below what the bounds leave
-    for them, but would not tell which guesses fit.
+    The normal equations of all guesses are solved together. Their rounding errors are far below the millionth of the
+    squared norm that the bounds leave for them, but would not tell which guesses fit.
     """
     n_slices, n_outputs, n_samples = slices.shape
     outputs, taps = np.arange(n_outputs)[:, None], np.arange(axis.n_taps)[:, None, None]
@@ -284,9 +278,7 @@ def _least_misfits(slices: NDArray[Any], axis: Axis, boundaries: Sequence[Bounda
     gram = gram + by_tap @ by_tap.swapaxes(2, 3)
     ridge = 1e-12 * np.trace(gram, axis1=2, axis2=3).clip(min=1.0)[..., None, None] * np.eye(len(taps))
     explained = (moments.conj() * np.linalg.solve(gram + ridge, moments)).real.sum(axis=(2, 3))
-    total = float(np.linalg.norm(slices)) ** 2
-    bounds: NDArray[np.float64] = np.sqrt(np.maximum(total * (1 - _SLACK) - explained, 0) / n_slices).T
-    return bounds
+    return np.asarray(np.sqrt(np.maximum(np.linalg.norm(slices) ** 2 * (1 - 1e-6) - explained, 0) / n_slices)).T
 
 
 def _misfit(slices: NDArray[Any], places: NDArray[np.int64], axis: Axis) -> float:
@@ -304,10 +296,8 @@ def _misfit(slices: NDArray[Any], places: NDArray[np.int64], axis: Axis) -> floa
     read_places, read_taps, factors = (np.concatenate(parts) for parts in zip(*found, strict=True))
     inside, entries = np.unique(read_places, return_inverse=True)
     flat = slices.reshape(n_slices, -1)
-    outside = places[inside.take(np.searchsorted(inside, places), mode="clip") != places] if len(inside) else places
+    outside = places[~np.isin(places, inside, assume_unique=True)]
     missed = float(np.linalg.norm(flat[:, outside])) / math.sqrt(n_slices)
-    if not len(inside):
-        return missed
     read = np.zeros((len(inside), axis.n_taps))
     np.add.at(read, (entries, read_taps), factors)
     right = flat[:, inside].T  # (entries that are read, slices)
