@@ -387,6 +387,21 @@ class Two(nn.Module):
         return x + y
 
 
+@pytest.mark.parametrize("kept", [False, True])
+def test_settings_of_traces_are_restored(kept, monkeypatch):
+    """PyTorch notes the lines that call operators again, unless the user asked it not to, after errors too."""
+    seen = []
+    monkeypatch.setattr(torch.fx.config, "do_not_emit_stack_traces", kept, raising=False)
+    noticing = Written(lambda m, x: seen.append(torch.fx.config.do_not_emit_stack_traces) or x * 2)
+    network_from_torch(noticing, (3,))
+    assert seen
+    assert all(seen)
+    assert torch.fx.config.do_not_emit_stack_traces == kept
+    with pytest.raises(ValueError, match="cannot trace"):
+        network_from_torch(Branching(), (3,))
+    assert torch.fx.config.do_not_emit_stack_traces == kept
+
+
 @pytest.mark.parametrize(
     ("module", "shape", "reason"),
     [
