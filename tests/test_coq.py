@@ -93,6 +93,7 @@ def test_a_statement() -> None:
     sample (Axis n n k 1 d p circular false 1) ((i + c) mod n) t =
       (sample (Axis n n k 1 d p circular false 1) i t + c) mod n"""
     assert statement(THEOREMS["circular-shift"].lemmas[0]) == expected
+    assert "(Axis n m k 1 d (d * (k - 1) - p) zero true 1)" in statement(THEOREMS["adjoint"].lemmas[0])  # flipped
 
 
 # --- what is not ------------------------------------------------------------------------------------------------------
