@@ -81,19 +81,18 @@ def decide_with_coq(theorems: Sequence[Theorem]) -> list[tuple[list[Decision], D
 def _decide(coqc: str, drafted: Sequence[_Drafted]) -> list[tuple[list[Decision], Decision | None]]:
     with tempfile.TemporaryDirectory(prefix="convmatrix-coq-") as folder:
         files = TheoremFiles(coqc, Path(folder), drafted)
-        accepted = files.accepts_together()
-        if accepted or len(drafted) == 1:
-            return [_decide_by_file(files, theorem, drafts, accepted) for theorem, drafts in drafted]
+        if files.accepts_together() or len(drafted) == 1:
+            return [_decide_by_file(files, theorem, drafts) for theorem, drafts in drafted]
     return [decision for one in drafted for decision in _decide(coqc, [one])]
 
 
 def _decide_by_file(
-    files: TheoremFiles, theorem: Theorem, drafts: list[_Draft], accepted: bool
+    files: TheoremFiles, theorem: Theorem, drafts: list[_Draft]
 ) -> tuple[list[Decision], Decision | None]:
-    """Return the decisions about a theorem; nothing is compiled again if all of it is accepted."""
+    """Return the decisions about a theorem; what has been accepted is not compiled again."""
     written = [(lemma, draft) for lemma, draft in zip(theorem.lemmas, drafts, strict=True) if isinstance(draft, tuple)]
-    together = _ACCEPTED if accepted else files.compile(f"Lemmas_{coq_name(theorem.name)}")
-    lemmas_accepted = accepted or (not together.error and together.closed == min(len(written), 1))
+    together = files.compile(f"Lemmas_{coq_name(theorem.name)}")
+    accepted = not together.error and together.closed == min(len(written), 1)
     decisions = []
     for lemma, draft in zip(theorem.lemmas, drafts, strict=True):
         if isinstance(draft, Decision):
@@ -101,10 +100,10 @@ def _decide_by_file(
             continue
         stated = statement(lemma)
         name, text = coq_name(theorem.name, lemma.name), "".join((stated, *draft))
-        found = together if lemmas_accepted else files.compile_text("Alone", _text(theorem, [(lemma, draft)]))
+        found = together if accepted else files.compile_text("Alone", _text(theorem, [(lemma, draft)]))
         decisions.append(found.decision(_certificate(name, stated, text, files.coqc)))
-    hold = lemmas_accepted and len(written) == len(drafts)
-    return decisions, _decide_full_statement(theorem, files, hold, accepted)
+    hold = accepted and len(written) == len(drafts)
+    return decisions, _decide_full_statement(theorem, files, hold)
 
 
 def _draft(theorem: Theorem, lemma: Lemma) -> _Draft:
@@ -137,19 +136,16 @@ def _certificate(name: str, stated: str, text: str, coqc: str) -> dict[str, Any]
     }
 
 
-def _decide_full_statement(theorem: Theorem, files: TheoremFiles, lemmas_hold: bool, accepted: bool) -> Decision | None:
+def _decide_full_statement(theorem: Theorem, files: TheoremFiles, lemmas_hold: bool) -> Decision | None:
     if not _stated_in_full(theorem):
         return None
     if not lemmas_hold:
         return undecided("it rests on a lemma without a proof")
     module, name = f"Full_{coq_name(theorem.name)}", full_name(theorem.name)
+    # Whatever the file asks itself, the assumptions are those of this theorem.
     text = files.sources[module]
-    if accepted:
-        found = _ACCEPTED
-    else:  # whatever the file asks itself, the assumptions are those of this theorem
-        files.sources.texts[module] = f"{_QUESTION.sub('', text)}\nPrint Assumptions {name}.\n"
-        found = files.compile(module)
-    return found.decision(_certificate(name, full_text(theorem.name) or "", text, files.coqc))
+    files.sources.texts[module] = f"{_QUESTION.sub('', text)}\nPrint Assumptions {name}.\n"
+    return files.compile(module).decision(_certificate(name, full_text(theorem.name) or "", text, files.coqc))
 
 
 def full_name(name: str) -> str:
@@ -289,9 +285,6 @@ class Compiled:
         return Decision("proved", certificate)
 
 
-_ACCEPTED: Final = Compiled("", CLOSED)
-
-
 class TheoremFiles:
     """The files of some theorems, compiled in a folder beside the compiled library."""
 
@@ -311,7 +304,7 @@ class TheoremFiles:
         """Return whether Coq accepts all lemmas and all full statements, of which none is missing, read as one text."""
         names, modules = [], []
         for theorem, drafts in self.drafted:
-            if not _stated_in_full(theorem) or any(isinstance(draft, Decision) for draft in drafts):
+            if not (_stated_in_full(theorem) and drafts) or any(isinstance(draft, Decision) for draft in drafts):
                 return False
             name = coq_name(theorem.name)
             modules.append(f"Full_{name}")
@@ -326,7 +319,9 @@ class TheoremFiles:
             return False
         own = {module: _QUESTION.sub("", self.sources[module]) for module in order if "_" in module}
         found = self.compile_text("Together", _one_text(own, shared) + _question("together", names))
-        return not found.error and found.closed == 1
+        accepted = not found.error and found.closed == 1
+        self.done |= dict.fromkeys(own, Compiled("", CLOSED)) if accepted else {}
+        return accepted
 
     def compile(self, module: str) -> Compiled:
         """Compile a module and all that it requires; return what was said about it, or the first error."""

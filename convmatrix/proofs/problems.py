@@ -343,5 +343,14 @@ def contradictory_parts(lemma: Lemma) -> list[Problem]:
     return [*parts, *(part for part in more if _constraints(part) not in known)]
 
 
-def _constraints(problem: Problem) -> tuple[frozenset[str], frozenset[str]]:
-    return frozenset(map(str, problem.equations)), frozenset(map(str, problem.inequalities))
+def _constraints(problem: Problem) -> tuple[frozenset[Any], frozenset[Any]]:
+    """Return what a problem says, to be compared with problems in other variables, which are other rings."""
+    symbols = problem.ring.symbols
+
+    def terms(polynomial: PolyElement) -> frozenset[Any]:  # hashed in far less time than the text is written
+        return frozenset(
+            (tuple((symbol, power) for symbol, power in zip(symbols, powers, strict=True) if power), factor)
+            for powers, factor in polynomial.items()
+        )
+
+    return frozenset(map(terms, problem.equations)), frozenset(map(terms, problem.inequalities))
