@@ -263,7 +263,7 @@ def test_a_full_statement_rests_on_its_lemmas(monkeypatch: pytest.MonkeyPatch) -
 
 
 @needs_coq
-def test_theorems_read_as_one_text_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_theorems_read_as_one_text_are_told_apart(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One text proves all of them; an axiom, or a proof that fails, is found in the theorem that it belongs to."""
     theorems = [theorem("flat-index"), theorem("circular-shift")]
     texts: list[str] = []
@@ -279,20 +279,22 @@ def test_theorems_read_as_one_text_are_told_apart(monkeypatch: pytest.MonkeyPatc
     assert [proof.name for proof in proofs] == ["flat-index", "circular-shift"]
     assert all(proof.proved and proof.parts[-1].kind == "full statement" for proof in proofs)
     right = LemmaProof.text
-    for wrong in (("Axiom no : False.", "Proof. destruct no. Qed."), ("", "Proof. idtac. Qed.")):
 
-        def text(self: LemmaProof, wrong: tuple[str, str] = wrong) -> tuple[str, str]:
-            return wrong if self.lemma.name == "injective" else right(self)
+    def with_axiom(self: LemmaProof) -> tuple[str, str]:
+        return ("Axiom no : False.", "Proof. destruct no. Qed.") if self.lemma.name == "injective" else right(self)
 
-        monkeypatch.setattr(LemmaProof, "text", text)
-        flat, shift = prove_by_coq(theorems)
-        assert shift == proofs[1]
-        assert {part.name: part.status for part in flat.parts if part.kind == "integer lemma"} == {
-            "injective": "undecided",
-            "surjective": "proved",
-            "range": "proved",
-        }
-        assert flat.parts[-1].status == "undecided"
+    monkeypatch.setattr(LemmaProof, "text", with_axiom)
+    flat, shift = prove_by_coq(theorems)
+    assert shift == proofs[1]
+    assert {part.name: part.status for part in flat.parts if part.kind == "integer lemma"} == {
+        "injective": "undecided",
+        "surjective": "proved",
+        "range": "proved",
+    }
+    assert flat.parts[-1].status == "undecided"
+    drafts: list[Any] = [("", "Proof. idtac. Qed.") for _ in theorems[0].lemmas]
+    assert not coq_engine.TheoremFiles(coq_engine.find_coqc(), tmp_path, [(theorems[0], drafts)]).accepts_together()
+    assert texts[-1] == "Together"
 
 
 def test_without_coq(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
