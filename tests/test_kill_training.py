@@ -50,6 +50,6 @@ BROKEN = {
 def test_what_is_not_kept_is_noticed(broken: str) -> None:
     done = command("--count", "12", before=broken)
     assert done.returncode == 1
-    assert re.search(r"AssertionError: (trial \d+: the (history|weights) differs?|the training failed)", done.stderr), (
-        done.stderr
-    )
+    # Whether a child or this process is the first to resume depends on the moments of the kills.
+    noticed = r"AssertionError: (trial \d+: the (history|weights) differs?|the training failed)"
+    assert re.search(f"{noticed}|ValueError: the optimiser's 'mean 0.bias' is absent", done.stderr), done.stderr
