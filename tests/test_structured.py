@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -704,3 +705,17 @@ def test_bounds_of_misfits_are_close(n_outputs: int, n_samples: int, stride: int
                 misfit = kernel_search._misfit(slices, places, guess)
                 assert bound <= misfit + 1e-15
                 assert bound**2 >= misfit**2 - 2e-6 * np.linalg.norm(slices) ** 2 / 4
+
+
+def test_memory_of_a_search_is_bounded() -> None:
+    """Also for one row of many paddings, and for many taps."""
+    axis = Axis(n_outputs=1, n_samples=1000, n_taps=60, pad_low=np.arange(1000))
+    slices = np.random.default_rng(0).standard_normal((1, 1, 1000))
+    tracemalloc.start()
+    try:
+        bounds = kernel_search._least_misfits(slices, axis, BOUNDARIES)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert bounds.shape == (1000, len(BOUNDARIES))
+    assert peak < 32e6

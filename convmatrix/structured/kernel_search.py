@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 _MOST_TRIED: Final = 1000
 _COMBINATIONS: Final = 4
-_COMPARED: Final = 2**20  # pairs of terms that are compared at a time, to bound memory use
+_COMPARED: Final = 2**18  # terms that are compared at a time, to bound memory use
 _LONG: Final = 32  # outputs of an axis above which the middle row alone is compared first
 _LARGEST_DILATION: Final = 3  # of kernels that span more than the largest kernel has taps
 _AxisGuess = tuple[Axis, int]  # an axis and its high padding
@@ -240,13 +240,13 @@ def _paddings(
         middle = axis.n_outputs // 2
         row = replace(axis, n_outputs=1, pad_low=lows[fits] - middle * axis.stride)
         fits[fits] = ~(_least_misfits(slices[:, [middle]], row, boundaries) > enough).all(axis=1)
+    if not fits.any():
+        return
     lows, highs = lows[fits], highs[fits]
-    step = max(_COMPARED // (len(boundaries) * axis.n_outputs * axis.n_taps**2), 1)
-    for chunk in (slice(start, start + step) for start in range(0, len(lows), step)):
-        bounds = _least_misfits(slices, replace(axis, pad_low=lows[chunk]), boundaries).tolist()
-        for low, high, row in zip(lows[chunk].tolist(), highs[chunk].tolist(), bounds, strict=True):
-            for number in range(len(boundaries) if low > 0 or high > 0 else 1):
-                yield boundaries[number], low, high, row[number]
+    bounds = _least_misfits(slices, replace(axis, pad_low=lows), boundaries)
+    for low, high, row in zip(lows.tolist(), highs.tolist(), bounds.tolist(), strict=True):
+        for number in range(len(boundaries) if low > 0 or high > 0 else 1):
+            yield boundaries[number], low, high, row[number]
 
 
 def _least_misfits(slices: NDArray[Any], axis: Axis, boundaries: Sequence[Boundary]) -> NDArray[np.float64]:
@@ -255,6 +255,11 @@ def _least_misfits(slices: NDArray[Any], axis: Axis, boundaries: Sequence[Bounda
     The normal equations of all guesses are solved together. Their rounding errors are far below the millionth of the
     squared norm that the bounds leave for them, but would not tell which guesses fit.
     """
+    lows: NDArray[np.int64] = axis.pad_low
+    step = max(_COMPARED // (len(boundaries) * axis.n_taps * max(axis.n_outputs, axis.n_taps)), 1)
+    if len(lows) > step:
+        parts = (replace(axis, pad_low=lows[start : start + step]) for start in range(0, len(lows), step))
+        return np.concatenate([_least_misfits(slices, part, boundaries) for part in parts])
     n_slices, n_outputs, n_samples = slices.shape
     outputs, taps = np.arange(n_outputs)[:, None], np.arange(axis.n_taps)[:, None, None]
     position = axis.position(outputs, taps)  # (taps, outputs, paddings)
@@ -273,8 +278,9 @@ def _least_misfits(slices: NDArray[Any], axis: Axis, boundaries: Sequence[Bounda
     moments = np.einsum("etoam,soe->amts", ends, slices[:, :, [0, -1]])
     flat = slices.reshape(n_slices, -1).take(samples + n_samples * outputs[:, :, None], axis=1, mode="clip")
     moments += (flat * factors).sum(axis=2).transpose(2, 3, 1, 0)  # (boundaries, paddings, taps, slices)
-    gram = ((samples[:, None] == samples) * (factors[:, None] * factors)).sum(axis=2).transpose(2, 3, 0, 1)
-    by_tap = ends.transpose(3, 4, 1, 0, 2).reshape(*moments.shape[:3], -1)
+    products = [((samples == samples[t]) * factors * factors[t]).sum(axis=1) for t in range(len(taps))]
+    gram = np.array(products).transpose(2, 3, 0, 1)
+    by_tap = ends.transpose(3, 4, 1, 0, 2).reshape(*moments.shape[:3], 2 * n_outputs)
     gram = gram + by_tap @ by_tap.swapaxes(2, 3)
     ridge = 1e-12 * np.trace(gram, axis1=2, axis2=3).clip(min=1.0)[..., None, None] * np.eye(len(taps))
     explained = (moments.conj() * np.linalg.solve(gram + ridge, moments)).real.sum(axis=(2, 3))
