@@ -130,7 +130,7 @@ def _evaluation(module: Any) -> Iterator[None]:
 def _silence(torch: Any) -> Iterator[None]:
     """Hide what torch.export writes about a failure, such as its whole graph; the error tells what matters.
 
-    It need not note the lines of code that call each operator either, which takes much of the time of a trace.
+    It need not note the lines of code that call each operator either, which takes time.
     """
     disabled, noted = logging.root.manager.disable, getattr(torch.fx.config, "do_not_emit_stack_traces", False)
     with warnings.catch_warnings(), redirect_stderr(io.StringIO()):

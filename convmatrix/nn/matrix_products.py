@@ -46,8 +46,8 @@ class MatrixMultiplication:
     The terms of a sum are not added in the order of SciPy's product. Both results are within
     :math:`\gamma_n A(|w|) |x|` of the exact one, with :math:`\gamma_n = n u / (1 - n u)` for rows of n entries and the
     unit roundoff u (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1). Products with A and its
-    transpose do not depend on the number of threads. For the weight gradient, the compiled loops add up to 1024 terms in
-    the precision of the samples, and these sums in double precision, by each thread.
+    transpose do not depend on the number of threads. For the weight gradient, each thread of the compiled loops adds up
+    to 1024 terms in the precision of the samples, and these sums in double precision.
     ``input_shape`` and ``output_shape`` are those of one sample.
     """
 
