@@ -25,15 +25,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, DTypeLike
 
-    _LinearOperator = LinearOperator[Any]
-else:
-    _LinearOperator = LinearOperator  # subscripts are for type checkers only
-
 METHODS: Final = ("auto", "direct", "fft")
 _EXACT: Final = 2**52  # sums of integers up to here are exact in float64
 
 
-class CheckedOperator(KeepsReadOnly, _LinearOperator, ABC):
+class CheckedOperator(KeepsReadOnly, LinearOperator, ABC):
     """Base class for operators defined by ``_matmat`` and ``_rmatmat``, with messages that name the sizes."""
 
     def __init__(self, dtype: np.dtype[Any], shape: tuple[int, int]) -> None:

@@ -68,9 +68,7 @@ def block_levels(geometry: ConvGeometry, order: str = "C") -> list[Level]:
 def _axis_level(name: str, axis: Axis, *, transposed: bool) -> Level:
     m, n, step = axis.n_outputs, axis.n_samples, axis.stride
     lines, others = ("columns", "rows") if transposed else ("rows", "columns")
-    reach = axis.dilation * (axis.n_taps - 1)
-    first = min(-(-axis.pad_low // step), m) if axis.pad_low > 0 else 0  # of the rows that read inside only
-    end = min(max((n + axis.pad_low - reach - 1) // step + 1, first), m)
+    first, end = axis.inner_outputs
     ring = axis.boundary == "circular" and m * step == n
     bordered = axis.boundary != "zero" and not ring and end - first < m
     kind = "circulant" if ring else "Toeplitz"
@@ -81,13 +79,12 @@ def _axis_level(name: str, axis: Axis, *, transposed: bool) -> Level:
         kind += f" with stride {step}"
     if bordered:
         kind += f" but for {first} + {m - end} {lines} at the ends ({axis.boundary})"
-    low, high = -axis.pad_low, reach - axis.pad_low
     sign = -1 if transposed else 1
     if step > 1 or axis.tile > 1:
         entries = f"{axis.n_taps} entr{'y' if axis.n_taps == 1 else 'ies'} per {lines[:-1]}"
         moved = f", moved by {step} {others} each" if step > 1 else ""
         return Level(name, (n, m) if transposed else (m, n), kind, entries + moved)
-    low, high = sorted((sign * low, sign * high))
+    low, high = sorted((-sign * axis.pad_low, sign * (axis.span - 1 - axis.pad_low)))
     gaps = f" in steps of {axis.dilation}" if axis.dilation > 1 and axis.n_taps > 2 else ""
     count = f"{axis.n_taps} diagonals ({low} to {high}{gaps})" if axis.n_taps > 1 else f"1 diagonal ({low})"
     return Level(name, (n, m) if transposed else (m, n), kind, count)

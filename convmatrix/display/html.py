@@ -67,8 +67,8 @@ def geometry_html(geometry: ConvGeometry) -> str:
         return _document(table, _structure(g))
 
     def position(row: int, column: int) -> str:
-        output = unravel(row, (g.out_channels, *g.output_shape))
-        sample = unravel(column, (g.in_channels, *g.input_shape))
+        output = unravel(row, g.full_output_shape)
+        sample = unravel(column, g.full_input_shape)
         return (
             f"row {row} (channel {output[0]}, output {list(output[1:])}), "
             f"column {column} (channel {sample[0]}, input {list(sample[1:])})"

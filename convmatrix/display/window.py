@@ -50,8 +50,8 @@ def window_terms(geometry: ConvGeometry, rows: range, columns: range, order: str
     {(0, 0): ((0, 2), (1, 1)), (0, 1): ((0, -1), (2, 1))}
     """
     g = geometry
-    outputs = {row: unravel(row, (g.out_channels, *g.output_shape), order) for row in rows}
-    inputs = {column: unravel(column, (g.in_channels, *g.input_shape), order) for column in columns}
+    outputs = {row: unravel(row, g.full_output_shape, order) for row in rows}
+    inputs = {column: unravel(column, g.full_input_shape, order) for column in columns}
     table = g.channel_pairs
     seen = np.isin(table[:, 0], [channel for channel, *_ in outputs.values()])
     seen &= np.isin(table[:, 1], [channel for channel, *_ in inputs.values()])

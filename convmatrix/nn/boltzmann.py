@@ -129,7 +129,7 @@ class BoltzmannMachine(Layer):
     @property
     def hidden_shape(self) -> tuple[int, ...]:
         """Shape of the detection units, (C_out, *output_shape)."""
-        return (self.geometry.out_channels, *self.geometry.output_shape)
+        return self.geometry.full_output_shape
 
     @property
     def pooled_shape(self) -> tuple[int, ...]:

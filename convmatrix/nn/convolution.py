@@ -89,7 +89,7 @@ class Conv(LinearLayer):
         validate.one_of("method", method, ("unfold", "matrix"))
         self.geometry, self.method = geometry, method
         self._require_memory(geometry.weight_shape, None)
-        outputs = (geometry.out_channels, *geometry.output_shape)
+        outputs = geometry.full_output_shape
         self.multiplication = (
             UnfoldMultiplication(geometry)
             if method == "unfold"
@@ -105,12 +105,12 @@ class Conv(LinearLayer):
     @property
     def input_shape(self) -> tuple[int, ...]:
         """(C_in, *input_shape)."""
-        return (self.geometry.in_channels, *self.geometry.input_shape)
+        return self.geometry.full_input_shape
 
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (C_out, *output_shape)."""
         check_sample(self, input_shape, self.input_shape)
-        return (self.geometry.out_channels, *self.geometry.output_shape)
+        return self.geometry.full_output_shape
 
     def operation(self, input_shape: tuple[int, ...]) -> network.Convolution:
         """Return the convolution with copies of weight and bias."""
@@ -157,18 +157,16 @@ class UnfoldMultiplication:
 
     def __init__(self, geometry: ConvGeometry) -> None:
         self.geometry = geometry
-        self._positions = geometry.input_shape if geometry.transposed else geometry.output_shape
-        self._samples = geometry.output_shape if geometry.transposed else geometry.input_shape
         self._low = [low for low, _ in geometry.padding]
         self._groups = 1 if geometry.connections is not None else geometry.groups
         self._block: int | None = None
         self._zeros_outside = set(geometry.boundary) == {"zero"}
         outputs = (geometry.in_channels if geometry.transposed else geometry.out_channels) // self._groups
         self._by_rows = max(geometry.tile) == 1 and UnfoldedCorrelation.fits(
-            geometry.kernel_shape, self._positions, geometry.dilation, outputs
+            geometry.kernel_shape, geometry.positions, geometry.dilation, outputs
         )
         if self._by_rows:
-            self._length = padded_length(self._positions, geometry.kernel_shape, geometry.stride, geometry.dilation)
+            self._length = padded_length(geometry.positions, geometry.kernel_shape, geometry.stride, geometry.dilation)
         else:
             self._length = self._direct(np.zeros(geometry.weight_shape, dtype=np.float32)).length
 
@@ -212,7 +210,7 @@ class UnfoldMultiplication:
                 return self._ungrouped(back)
         else:
             back = correlation.adjoint(g)
-        return self._ungrouped(fold(back, 2, self._low, self._samples, self.geometry.boundary))
+        return self._ungrouped(fold(back, 2, self._low, self.geometry.samples, self.geometry.boundary))
 
     def _extended(self, array: Array) -> Array:
         """Return padded samples, or the samples themselves if the correlation pads with zeros."""
@@ -225,8 +223,8 @@ class UnfoldMultiplication:
         g = self.geometry
         channels, others = (g.out_channels, g.in_channels) if g.transposed else (g.in_channels, g.out_channels)
         entries = unfold_entries(g)
-        taps, positions = math.prod(g.kernel_shape), math.prod(self._positions)
-        shape = (channels * taps * positions, channels * math.prod(self._samples))
+        taps, positions = math.prod(g.kernel_shape), math.prod(g.positions)
+        shape = (channels * taps * positions, channels * math.prod(g.samples))
         pairs = len(g.channel_pairs) if g.connections is not None else others * channels // g.groups
         steps = (
             ("forward", "U.T @ (W.T @ X)" if g.transposed else "W @ (U @ X)"),
@@ -241,13 +239,13 @@ class UnfoldMultiplication:
             return self._direct(weight)
         g = self.geometry
         grouped = group_weights(g, weight)
-        samples, low = (self._samples, self._low) if self._zeros_outside else (self._length, [0] * len(self._low))
+        samples, low = (g.samples, self._low) if self._zeros_outside else (self._length, [0] * len(self._low))
         shared = grouped.reshape(grouped.shape[len(self._low) :])  # without the axes of the tile
-        return UnfoldedCorrelation(shared, samples, self._positions, g.stride, g.dilation, low)
+        return UnfoldedCorrelation(shared, samples, g.positions, g.stride, g.dilation, low)
 
     def _direct(self, weight: Array) -> DirectCorrelation:
         g = self.geometry
-        correlation = DirectCorrelation(group_weights(g, weight), self._positions, g.stride, g.dilation, self._block)
+        correlation = DirectCorrelation(group_weights(g, weight), g.positions, g.stride, g.dilation, self._block)
         self._block = correlation.block  # choosing the block is slow, and does not depend on the weights
         return correlation
 

@@ -53,7 +53,7 @@ class PoolingLayer(Layer):
 
     def geometry(self, input_shape: tuple[int, ...]) -> ConvGeometry:
         """Return the layer's geometry for one input sample ``(channels, *spatial)``: one group per channel."""
-        if self._geometry is None or (self._geometry.in_channels, *self._geometry.input_shape) != tuple(input_shape):
+        if self._geometry is None or self._geometry.full_input_shape != tuple(input_shape):
             if len(input_shape) < 2:
                 raise ValueError(f"{self!r} needs samples (channels, *spatial), but got samples of shape {input_shape}")
             channels, *spatial = input_shape
@@ -67,7 +67,7 @@ class PoolingLayer(Layer):
     def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
         """Return (channels, *output_shape)."""
         geometry = self.geometry(tuple(input_shape))
-        return (geometry.out_channels, *geometry.output_shape)
+        return geometry.full_output_shape
 
     def __repr__(self) -> str:
         padding = "" if self.padding == "valid" else f", padding={self.padding!r}"

@@ -389,7 +389,7 @@ def _from_architecture(
             geometry = operation.geometry
             if background is not None:
                 layers.append(Pad(geometry.padding, background))
-                padded = layers[-1].output_shape((geometry.in_channels, *geometry.input_shape))[1:]
+                padded = layers[-1].output_shape(geometry.full_input_shape)[1:]
                 geometry = replace(geometry, input_shape=padded, padding=((0, 0),) * len(padded))
             layers.append(Conv(geometry, bias=operation.bias, method=method, **options))
         elif isinstance(operation, description.Pooling):

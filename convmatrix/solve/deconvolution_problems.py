@@ -141,7 +141,7 @@ def read_data(y: ArrayLike, geometry: ConvGeometry) -> tuple[Array, tuple[int, .
     if several:
         return columns, (len(array), *geometry.input_shape)
     has_channels = not single or array.shape == shapes[0]
-    return columns, (geometry.in_channels, *geometry.input_shape) if has_channels else geometry.input_shape
+    return columns, geometry.full_input_shape if has_channels else geometry.input_shape
 
 
 def _shape_hint(shape: tuple[int, ...], geometry: ConvGeometry) -> str:

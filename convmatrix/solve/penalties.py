@@ -22,15 +22,11 @@ if TYPE_CHECKING:
     from convmatrix.geometry import ConvGeometry
     from convmatrix.spectral.axes import TransformName
 
-    _LinearOperator = LinearOperator[Any]
-else:
-    _LinearOperator = LinearOperator
-
 PenaltyWord = Literal["gradient", "laplacian"]
 PENALTIES: Final[tuple[PenaltyWord, ...]] = get_args(PenaltyWord)
 
 
-class Differences(_LinearOperator):
+class Differences(LinearOperator):
     r"""The differences :math:`x_{i+1} - x_i` of neighbours along every spatial axis: the discrete gradient.
 
     Its shape is (axes * n, n): a difference is stored at the first of its two samples. The last sample of an axis has
@@ -174,7 +170,7 @@ def read_penalty(value: Any, geometry: ConvGeometry) -> Penalty | None:
 def _convolution(kernel: Any, options: dict[str, Any], geometry: ConvGeometry) -> Penalty:
     """Return the penalty of a convolution; a kernel of one channel is applied to every channel of x."""
     if np.ndim(kernel) != len(geometry.input_shape):
-        layer = read_layer(kernel, (geometry.in_channels, *geometry.input_shape), **options)
+        layer = read_layer(kernel, geometry.full_input_shape, **options)
         return Penalty("convolution", ConvOperator(layer.weights, layer.geometry))
     one = every = read_layer(kernel, geometry.input_shape, **options)
     channels = geometry.in_channels

@@ -23,15 +23,11 @@ if TYPE_CHECKING:
     from convmatrix.geometry import ConvGeometry
     from convmatrix.spectral.axes import AxisTransform
 
-    _LinearOperator = LinearOperator[Any]
-else:
-    _LinearOperator = LinearOperator  # subscripts are for type checkers only
-
 Kind = Literal["strang", "t_chan", "r_chan"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
-class CirculantPreconditioner(KeepsReadOnly, _LinearOperator):
+class CirculantPreconditioner(KeepsReadOnly, LinearOperator):
     """The inverse of a circulant matrix C as a linear operator, returned by `circulant_preconditioner`.
 
     Attributes

@@ -187,12 +187,12 @@ def is_ring(axis: Axis) -> bool:
     if axis.boundary == "circular" or (axis.n_samples == 1 and axis.boundary not in ("zero", "antisymmetric")):
         return True
     # If no tap reads outside, the boundary is irrelevant.
-    return bool(axis.pad_low == 0 and _last(axis) < axis.n_samples)
+    return bool(axis.pad_low == 0 and axis.reach(axis.n_outputs) <= axis.n_samples)
 
 
 def is_centred(axis: Axis) -> bool:
     """Return whether every output has the sample at its own place at the centre of its one kernel."""
-    centred = 2 * axis.pad_low == axis.dilation * (axis.n_taps - 1)
+    centred = 2 * axis.pad_low == axis.span - 1
     whole = axis.stride == axis.tile == 1 and axis.n_outputs == axis.n_samples
     return bool(whole and centred)
 
@@ -322,7 +322,7 @@ def enclosing_rings(axis: Axis) -> list[tuple[AxisTransform, float]]:
     """
     if reads_own_samples(axis):
         return [(long_ring(axis, axis.n_samples + _beyond(axis)), 1.0)]
-    choices = [(long_ring(axis, _last(axis) + axis.pad_low + 1), extension_norm(axis))]
+    choices = [(long_ring(axis, axis.reach(axis.n_outputs)), extension_norm(axis))]
     if axis.boundary == "circular" and axis.tile == 1:
         step = math.gcd(axis.stride, axis.n_samples)
         rounds = -(-axis.n_outputs * step // axis.n_samples)
@@ -336,14 +336,9 @@ def reads_own_samples(axis: Axis) -> bool:
     return axis.boundary == "zero" or _beyond(axis) == 0
 
 
-def _last(axis: Axis) -> int:
-    """Return the last position that is read."""
-    return int((axis.n_outputs - 1) * axis.stride + axis.dilation * (axis.n_taps - 1) - axis.pad_low)
-
-
 def _beyond(axis: Axis) -> int:
     """Return the number of positions that are read beyond the samples, on the side with more of them."""
-    return int(max(axis.pad_low, _last(axis) - (axis.n_samples - 1), 0))
+    return int(max(axis.pad_low, axis.reach(axis.n_outputs) - axis.pad_low - axis.n_samples, 0))
 
 
 def long_ring(axis: Axis, at_least: int, n_outputs: int | None = None) -> AxisTransform:

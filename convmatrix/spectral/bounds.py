@@ -402,7 +402,7 @@ def _moduli_gram(layer: WeightedLayer) -> tuple[int, Callable[[Array], Array]]:
         return geometry.n_in, lambda x: operator.T @ (operator @ x)
     extensions = []
     for axis in geometry.axes:
-        length = (axis.n_outputs - 1) * axis.stride + axis.dilation * (axis.n_taps - 1) + 1
+        length = axis.reach(axis.n_outputs)
         found = read_entries(replace(axis, n_outputs=length, n_taps=1, stride=1, dilation=1, flip=False, tile=1))
         entries = np.abs(found.coefficients), (found.outputs, found.samples)
         extensions.append(sparse.csr_array(entries, shape=(length, axis.n_samples)))

@@ -141,7 +141,7 @@ def spectral_norm(
 def _is_quick(layer: WeightedLayer) -> bool:
     # Lanczos takes hundreds of products with the layer, so a decomposition may take as long as these.
     geometry = layer.geometry
-    positions = math.prod(geometry.input_shape if geometry.transposed else geometry.output_shape)
+    positions = math.prod(geometry.positions)
     return layer.decomposition_work <= max(_QUICK_WORK, 400.0 * positions * layer.weights.size)
 
 
@@ -296,8 +296,7 @@ def inverse_work(geometry: ConvGeometry) -> float:
     n_rows: int = channels * math.prod(sizes)
     bands: list[int] = []
     for axis, size in zip(geometry.axes, sizes, strict=True):
-        span = (axis.n_taps - 1) * axis.dilation
-        reach = span // axis.stride if by_position else span
+        reach = (axis.span - 1) // axis.stride if by_position else axis.span - 1
         ring = 1 if axis.boundary in ("zero", "replicate") else 2  # whether the two ends share columns
         bands.append(n_rows // size * min(ring * max(reach, 1), size))
     return float(geometry.groups * n_rows * min(bands) ** 2)

@@ -138,7 +138,7 @@ def kernel_form(weight: Array, geometry: ConvGeometry) -> Form | None:
     g, weight = geometry, weight.astype(np.float64)
     if g.sharing != "shared" or g.connections is not None:
         return None
-    shapes = (g.in_channels, *g.input_shape), (g.out_channels, *g.output_shape)
+    shapes = g.full_input_shape, g.full_output_shape
     if g.groups == 1 and math.prod(g.kernel_shape) == 1 and all(_is_plain(axis) for axis in g.axes):
         return Form("channels", _grouped(g, weight).reshape(g.out_channels, g.in_channels), *shapes)
     return Form("kernel", weight, *shapes, geometry=g)

@@ -105,7 +105,7 @@ def localised_cut(axis: Axis, ramp: int) -> AxisCut | None:
     taps = np.arange(axis.n_taps)[None, :]
     first = outputs * axis.stride - axis.pad_low
     positions = first + taps * axis.dilation
-    centres = first[:, 0] + axis.dilation * (axis.n_taps - 1) / 2
+    centres = first[:, 0] + (axis.span - 1) / 2
     low, high = (positions < 0).any(axis=1), (positions >= axis.n_samples).any(axis=1)
     start = float(centres[low].max()) if low.any() else -math.inf
     stop = float(centres[high].min()) if high.any() else math.inf
@@ -257,7 +257,7 @@ def _work(layer: WeightedLayer, plan: Sequence[AxisCut]) -> float:
         columns = inputs * math.prod(float(axis.input_phases) for axis in others)
         n_outputs = pieces[outer].transform.output_phases
         axis = layer.geometry.axes[outer]
-        span = axis.dilation * (axis.n_taps - 1)
+        span = axis.span - 1
         if rows * n_outputs <= columns * pieces[outer].transform.input_phases:
             size, count, reach = rows, n_outputs, span // axis.stride
         else:

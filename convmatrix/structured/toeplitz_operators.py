@@ -21,17 +21,13 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
 
-    _LinearOperator = LinearOperator[Any]
-else:
-    _LinearOperator = LinearOperator  # subscripts are for type checkers only
-
 _LEVINSON_ROWS: Final = 512  # rows up to which Levinson's recursion is the faster solver
 _RESTART: Final = 60
 _STEPS: Final = 600  # steps of an iterative solver, per refinement
 _REFINEMENTS: Final = 4
 
 
-class ToeplitzOperator(_LinearOperator):
+class ToeplitzOperator(LinearOperator):
     r"""A Toeplitz matrix with any number of levels that multiplies and solves by fast Fourier transforms.
 
     .. math:: T_{ij} = a_{i - j}, \qquad i \in [0, m_1) \times \cdots \times [0, m_D),
