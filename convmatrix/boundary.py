@@ -17,9 +17,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Indices = NDArray[np.int64]
 
 Boundary = Literal["zero", "circular", "reflect", "symmetric", "replicate", "antireflect", "antisymmetric"]
 """How an axis continues beyond its ends."""
@@ -235,6 +240,38 @@ class Axis:
     def weight(self, output: Integer, tap: Integer) -> Integer:
         """Return the index of the weight that an output uses at a tap, one of the ``tile * n_taps`` of this axis."""
         return (output % self.tile) * self.n_taps + tap
+
+    def entries(self, outputs: Indices, taps: Indices) -> tuple[Indices, Indices, Indices, Indices]:
+        """Return what taps of outputs read, as arrays: place in ``outputs``, tap, sample and coefficient of each entry.
+
+        Entries are ordered by output, tap and sample. Terms of a tap on one sample are added, and those that cancel are
+        left out.
+
+        Examples
+        --------
+        >>> axis = Axis(n_outputs=4, n_samples=4, n_taps=2, pad_low=1, boundary="antireflect")
+        >>> [array.tolist() for array in axis.entries(np.array([0]), np.arange(2))]
+        [[0, 0, 0], [0, 0, 1], [0, 1, 0], [2, -1, 1]]
+        """
+        grid = (len(outputs), len(taps))
+        terms = self.terms(outputs[:, None], taps)
+        if len(terms) == 1:
+            sample, factor = (np.broadcast_to(part, grid) for part in terms[0])
+            places, used = np.nonzero(sample != NOTHING)
+            return places, taps[used], sample[places, used], factor[places, used]
+        samples, factors = (
+            np.stack([np.broadcast_to(part, grid) for part in parts], axis=-1) for parts in zip(*terms, strict=True)
+        )
+        places, used, _ = np.nonzero(factors)
+        keys, factors = np.stack([places, used, samples[factors != 0]]), factors[factors != 0]
+        order = np.lexsort(keys[::-1])
+        keys, factors = keys[:, order], factors[order]
+        new = np.ones(len(order), dtype=bool)
+        new[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
+        starts = np.flatnonzero(new)
+        sums = np.add.reduceat(factors, starts) if len(starts) else factors
+        places, used, merged = keys[:, starts[sums != 0]]
+        return places, taps[used], merged, sums[sums != 0]
 
     @property
     def span(self) -> Integer:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Unpack, cast
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 from scipy import sparse
@@ -422,15 +422,7 @@ def shift_matrix(
     """
     validate.sparse_format(format)
     sizes = validate.shape("shape", shape)
-    amounts = (
-        [validate.integer("shift", shift)] * len(sizes)
-        if not hasattr(shift, "__len__") or np.ndim(cast("int", shift)) == 0
-        else [validate.integer(f"shift[{axis}]", amount) for axis, amount in enumerate(cast("Sequence[int]", shift))]
-    )
-    if len(amounts) != len(sizes):
-        raise ValueError(
-            f"shift has {len(amounts)} entries ({shift!r}), but shape has {len(sizes)} axes {sizes}; give one per axis"
-        )
+    amounts = validate.per_axis("shift", shift, len(sizes))
     boundaries = validate.boundaries("boundary", boundary, len(sizes))
     n = math.prod(sizes)
     _check_signed(np.dtype(dtype), boundaries)

@@ -135,7 +135,7 @@ def shape(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
     return tuple(integer(f"{name}[{axis}]", size, minimum=1) for axis, size in enumerate(sizes))
 
 
-def per_axis(name: str, value: int | Sequence[int], n_axes: int, minimum: int) -> tuple[int, ...]:
+def per_axis(name: str, value: int | Sequence[int], n_axes: int, minimum: int | None = None) -> tuple[int, ...]:
     """Return one integer per axis."""
     if not _is_sequence_like(value):
         return (integer(name, value, minimum),) * n_axes
@@ -151,8 +151,8 @@ def _entries(name: str, value: Any, n_axes: int) -> tuple[Any, ...]:
     entries = tuple(value)
     if len(entries) != n_axes:
         raise ValueError(
-            f"{name} has {len(entries)} entries ({value!r}), but the layer has {n_axes} spatial axes; "
-            "give one for all axes or one per axis"
+            f"{name} has {len(entries)} entries ({value!r}), but there are {n_axes} spatial axes; give one for all "
+            "axes or one per axis"
         )
     return entries
 

@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from convmatrix._assembly.signed_rows import samples_beyond, signed_entries, signed_rows_by_output
 from convmatrix.boundary import NOTHING, SIGNED, Axis
 from convmatrix.read_counts import count_reads
 
@@ -29,8 +28,10 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from convmatrix._assembly.signed_rows import Row
     from convmatrix.geometry import ConvGeometry
+
+    Row = tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64] | None]
+    """Columns, weights and coefficients of the entries of a row; None if all coefficients are 1."""
 
 Range = tuple[int, int]
 Combination = tuple[tuple[int, ...], tuple[int, ...]]  # taps, coefficients
@@ -163,7 +164,7 @@ def axis_rows(axis: Axis, start: int, stop: int, *, by_sample: bool, merge: bool
             number += last - first
     n_weights = axis.tile * axis.n_taps
     signed = axis.boundary in SIGNED
-    found = (_rows_by_sample if by_sample else signed_rows_by_output if signed else _rows_by_output)(axis, distinct)
+    found = (_rows_by_sample if by_sample else _signed_rows_by_output if signed else _rows_by_output)(axis, distinct)
     numbers: dict[Combination, int] = {}
     if signed or (merge and axis.boundary != "zero"):  # otherwise no two taps of an output read the same sample
         rows = [_combined(row, numbers, n_weights, merge=merge) for row in found]
@@ -238,7 +239,10 @@ def _regular_samples(axis: Axis) -> tuple[int, int]:
     high = min(high, axis.n_samples)
     if axis.boundary == "zero" or low >= high:
         return low, high
-    outside = samples_beyond(axis, _irregular_outputs(axis))
+    outputs = _irregular_outputs(axis)
+    places, taps, samples, _ = axis.entries(outputs, np.arange(axis.n_taps))
+    positions = axis.position(outputs[places], taps)
+    outside = samples[(positions < 0) | (positions >= axis.n_samples)]
     cuts = np.unique(np.r_[low - 1, outside[(outside >= low) & (outside < high)], high])
     widest = int(np.argmax(np.diff(cuts)))
     return int(cuts[widest]) + 1, int(cuts[widest + 1])
@@ -277,6 +281,19 @@ def _rows_by_output(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]:
         yield row_samples[first : first + count], row_weights[first : first + count], None
 
 
+def _signed_rows_by_output(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]:
+    """Yield the entries of each output in some ranges, ordered by sample and weight, for a signed boundary."""
+    for limits in ranges:
+        outputs = np.arange(*limits, dtype=np.int64)
+        places, taps, samples, factors = axis.entries(outputs, np.arange(axis.n_taps))
+        weights = axis.weight(outputs[places], taps)
+        order = np.lexsort((weights, samples, places))
+        bounds = np.searchsorted(places, np.arange(len(outputs) + 1))
+        for first, last in pairwise(bounds.tolist()):
+            row = order[first:last]
+            yield samples[row], weights[row], factors[row]
+
+
 def _outputs_that_read(axis: Axis, start: int, stop: int) -> NDArray[np.int64]:
     """Return outputs, ascending, among which are all that read one of the samples ``start .. stop - 1``."""
     low = max((start + axis.pad_low - axis.span + 1) // axis.stride, 0)
@@ -287,18 +304,19 @@ def _outputs_that_read(axis: Axis, start: int, stop: int) -> NDArray[np.int64]:
 
 def _rows_by_sample(axis: Axis, ranges: Sequence[Range]) -> Iterator[Row]:
     """Yield the entries of each sample in some ranges, ordered by output and weight."""
-    taps = np.arange(axis.n_taps, dtype=np.int64)
+    all_taps = np.arange(axis.n_taps)
     for start, stop in ranges:
         outputs, factors = _outputs_that_read(axis, start, stop), None
         if axis.boundary in SIGNED:
-            places, samples, weights, factors = signed_entries(axis, outputs)
-            inside = (samples >= start) & (samples < stop)
-            places, samples, weights, factors = (array[inside] for array in (places, samples, weights, factors))
-        else:
-            read = axis.sample(outputs[:, None], taps)  # (n_outputs, n_taps)
-            places, used = np.nonzero((read >= start) & (read < stop))
-            samples, weights = read[places, used], axis.weight(outputs[places], used)
+            found = axis.entries(outputs, all_taps)
+            inside = (found[2] >= start) & (found[2] < stop)
+            places, taps, samples, factors = (array[inside] for array in found)
+        else:  # fewer arrays
+            read = axis.sample(outputs[:, None], all_taps)  # (n_outputs, n_taps)
+            places, taps = np.nonzero((read >= start) & (read < stop))
+            samples = read[places, taps]
         columns = outputs[places]
+        weights = axis.weight(columns, taps)
         order = np.lexsort((weights, columns, samples))
         bounds = np.searchsorted(samples[order], np.arange(start, stop + 1))
         for first, last in pairwise(bounds.tolist()):

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from scipy import sparse
 
-from convmatrix._assembly.signed_rows import signed_entries
 from convmatrix.boundary import NOTHING, SIGNED, Axis
 from convmatrix.options import index_dtype
 
@@ -65,7 +63,7 @@ def _combined_samples(axes: Sequence[Axis]) -> NDArray[np.int64]:
 
 def count_selected(axis: Axis) -> int:
     """Return the number of samples that all taps of all outputs read, counted as often as they are read."""
-    return int(_axis_reads(axis)[0].sum())
+    return len(axis.entries(np.arange(axis.n_outputs), np.arange(axis.n_taps))[0])
 
 
 def signed_selection_bytes(axes: Sequence[Axis], index_size: int, value_size: int) -> int:
@@ -112,12 +110,7 @@ def _spread(axis: Axis, number: int, n_axes: int) -> tuple[int, ...]:
 
 def _axis_reads(axis: Axis) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Return the number of entries of each (tap, output), and their samples and coefficients, samples ascending."""
-    outputs = np.arange(axis.n_outputs, dtype=np.int64)
-    if axis.boundary in SIGNED:
-        places, samples, taps, factors = signed_entries(replace(axis, tile=1), outputs)
-        order = np.lexsort((samples, places, taps))
-        rows = taps * axis.n_outputs + places
-        return np.bincount(rows, minlength=axis.n_taps * axis.n_outputs), samples[order], factors[order]
-    read = axis.sample(outputs, np.arange(axis.n_taps)[:, None]).ravel()
-    inside = read != NOTHING
-    return inside.astype(np.int64), read[inside], np.ones(int(inside.sum()), dtype=np.int64)
+    outputs, taps, samples, factors = axis.entries(np.arange(axis.n_outputs), np.arange(axis.n_taps))
+    order = taps.argsort(kind="stable")  # by tap, then output and sample
+    counts = np.bincount(taps * axis.n_outputs + outputs, minlength=axis.n_taps * axis.n_outputs)
+    return counts, samples[order], factors[order]

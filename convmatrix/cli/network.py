@@ -196,16 +196,10 @@ def _bias_path(output: str) -> str:
 
 def _save_with_bias(path: str, matrix: Any, bias: NDArray[Any], geometry: Any) -> None:
     """Write a matrix in .npz format, with the bias as an additional array of the archive, atomically."""
-    import zipfile
-
-    import numpy as np
-
     from convmatrix import io
     from convmatrix.atomic import atomic_write
+    from convmatrix.io.npz import append_bias
 
     with atomic_write(path) as file:
         io.save(file, matrix, geometry, format="npz")
-        member = zipfile.ZipInfo("bias.npy")  # dated 1980, so that the bytes do not depend on the time
-        member.compress_type = zipfile.ZIP_DEFLATED
-        with zipfile.ZipFile(file, "a") as archive, archive.open(member, "w", force_zip64=True) as stream:
-            np.lib.format.write_array(stream, bias, allow_pickle=False)
+        append_bias(file, bias)

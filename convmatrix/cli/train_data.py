@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from convmatrix.cli.console import CommandError, first_line
-from convmatrix.io.file_checks import LARGEST_DEFLATE_RATIO
+from convmatrix.io.file_checks import BoundedReader, FileFormatError
+from convmatrix.io.npz import NumpyArchive
 from convmatrix.memory import available_memory, in_words
 
 if TYPE_CHECKING:
@@ -50,10 +49,13 @@ def read_images(path: str, images: str, labels: str, classes: int | None) -> Ima
             f"{labels}"
         )
     try:
-        with Path(path).open("rb") as file:
-            x, y = _read_arrays(path, file, images, labels)
+        with Path(path).open("rb", buffering=0) as raw, BoundedReader(raw) as file:
+            archive = NumpyArchive(file)
+            x, y = (_read_array(path, archive, name) for name in (images, labels))
     except OSError as error:
         raise CommandError(f"cannot read {path}: {error.strerror or error}") from None
+    except FileFormatError as error:
+        raise CommandError(f"cannot read {path}: {first_line(error)}") from None
     if x.ndim == 3:
         x = x[:, None]
     if x.ndim != 4 or not x.size:
@@ -94,46 +96,19 @@ def _count_classes(path: str, x: Array, y: Array, labels: str, classes: int | No
     return found
 
 
-# --- the archive ------------------------------------------------------------------------------------------------------
-
-
-def _read_arrays(path: str, file: BinaryIO, *names: str) -> list[Array]:
-    """Return arrays of numbers; each header is checked against the size of its member before memory is allocated."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return [_read_array(path, archive, name) for name in names]
-    except (OSError, MemoryError, CommandError):
-        raise
-    except Exception as error:  # a damaged archive fails in many ways, zlib.error and SyntaxError among them
-        raise CommandError(f"{path} is not an .npz file, or is damaged: {first_line(error)}") from None
-
-
-def _read_array(path: str, archive: zipfile.ZipFile, name: str) -> Array:
-    member = f"{name}.npy"
-    if member not in archive.namelist():
-        found = ", ".join(sorted(n.removesuffix(".npy") for n in archive.namelist()))[:200]
+def _read_array(path: str, archive: NumpyArchive, name: str) -> Array:
+    """Return an array of real numbers."""
+    if f"{name}.npy" not in archive:
+        found = ", ".join(sorted(n.removesuffix(".npy") for n in archive))[:200]
         raise CommandError(
             f"{path}: there is no array {name}; it has {found or 'none'}: give the names with --images and --labels"
         )
-    info = archive.getinfo(member)
-    with archive.open(info) as stream:
-        version = np.lib.format.read_magic(stream)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, column_major, dtype = read(stream)
-        if dtype.kind not in "fiu":
-            what = "pickled objects, which are never loaded" if dtype.hasobject else f"dtype {dtype}"
-            raise CommandError(f"{path}: {name} has {what}, but must hold real numbers; convert it")
-        n_bytes = math.prod(shape) * dtype.itemsize
-        if stream.tell() + n_bytes != info.file_size or info.file_size > LARGEST_DEFLATE_RATIO * info.compress_size:
-            raise CommandError(
-                f"{path}: {name} declares {n_bytes} bytes of entries, but its member has {info.compress_size} "
-                f"bytes, {info.file_size} when decompressed; the file is damaged or forged"
-            )
-        if 2 * n_bytes > available_memory():
-            raise CommandError(
-                f"{path}: {name} needs {in_words(2 * n_bytes)}, but {in_words(available_memory())} of memory is "
-                "available; give fewer images"
-            )
-        entries = np.frombuffer(stream.read(), dtype=dtype)
-    array = entries.reshape(shape, order="F" if column_major else "C")
-    return array.astype(dtype.newbyteorder("="), copy=False)
+    header = archive.header(f"{name}.npy")
+    if header.dtype.kind not in "fiu":
+        raise CommandError(f"{path}: {name} has dtype {header.dtype}, but must hold real numbers; convert it")
+    if 2 * header.n_bytes > available_memory():
+        raise CommandError(
+            f"{path}: {name} needs {in_words(2 * header.n_bytes)}, but {in_words(available_memory())} of memory is "
+            "available; give fewer images"
+        )
+    return archive.array(header)

@@ -104,8 +104,8 @@ def table_width(widths: Sequence[int]) -> int:
     return sum(widths) + len(_GAP) * max(len(widths) - 1, 0)
 
 
-def markdown_table(rows: Sequence[Row], left: int = 1) -> str:
-    """Return rows of cells as a Markdown table; the first row is the header.
+def markdown_table(rows: Sequence[Row]) -> str:
+    """Return rows of cells as a Markdown table; the first row is the header, and the first column is aligned left.
 
     Examples
     --------
@@ -115,7 +115,7 @@ def markdown_table(rows: Sequence[Row], left: int = 1) -> str:
     | C1 | 150 |
     """
     header, *body = rows
-    marks = ["---"] * left + ["---:"] * (len(header) - left)
+    marks = ["---", *["---:"] * (len(header) - 1)]
     lines = [[one_line(cell).replace("|", r"\|") for cell in row] for row in [header, marks, *body]]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -194,7 +194,7 @@ class Table:
         return [*first, [f"... {omitted} more ...", *[""] * (len(self.rows[0]) - 1)], *last]
 
 
-def facts(title: str, values: Mapping[str, str], notes: Sequence[str] = ()) -> Table:
+def facts(title: str, values: Mapping[str, str]) -> Table:
     """Return a table of two columns, names and values, without a header.
 
     Examples
@@ -202,7 +202,7 @@ def facts(title: str, values: Mapping[str, str], notes: Sequence[str] = ()) -> T
     >>> facts("sum", {"terms": "3"}).to_html().count("<th")
     1
     """
-    return Table(title, list(values.items()), left=2, header=False, notes=notes)
+    return Table(title, list(values.items()), left=2, header=False)
 
 
 class ShownAsTable:

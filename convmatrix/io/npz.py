@@ -23,7 +23,7 @@ from convmatrix.io import file_checks, geometry_json
 from convmatrix.io.file_checks import PIECE, BoundedReader, FileFormatError, ReadLimit
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
     from numpy.typing import NDArray
     from scipy import sparse
@@ -51,7 +51,7 @@ _LARGEST_SMALL: Final = 64  # bytes of the arrays "format" and "shape"
 # The header that NumPy writes for a plain array. NumPy evaluates it as a Python literal; a pattern is safer.
 _HEADER: Final = re.compile(
     rb"\{'descr': '([^']{2,16})', 'fortran_order': (True|False), "
-    rb"'shape': \((|\d{1,19},|\d{1,19}(?:, \d{1,19}){1,2})\),? ?\} *\n"
+    rb"'shape': \((|\d{1,19},|\d{1,19}(?:, \d{1,19}){1,63})\),? ?\} *\n"
 )
 _END_OF_ARCHIVE: Final = 22  # bytes of the record that ends a zip archive without a comment
 _LONGEST_HEADER: Final = 10_000
@@ -72,10 +72,20 @@ def write(file: BinaryIO, matrix: sparse.csr_array, layer: dict[str, Any] | None
     }
     with zipfile.ZipFile(file, "w") as archive:
         for name, array in arrays.items():
-            with archive.open(_new_member(f"{name}.npy"), "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, array, allow_pickle=False)
+            _add_array(archive, name, array)
         if layer is not None:
             archive.writestr(_new_member(_GEOMETRY), geometry_json.dump(layer) + "\n")
+
+
+def append_bias(file: BinaryIO, bias: NDArray[Any]) -> None:
+    """Add the bias of a network's node to the archive with its matrix."""
+    with zipfile.ZipFile(file, "a") as archive:
+        _add_array(archive, "bias", bias)
+
+
+def _add_array(archive: zipfile.ZipFile, name: str, array: NDArray[Any]) -> None:
+    with archive.open(_new_member(f"{name}.npy"), "w", force_zip64=True) as member:
+        np.lib.format.write_array(member, array, allow_pickle=False)
 
 
 def _new_member(name: str) -> zipfile.ZipInfo:
@@ -90,7 +100,7 @@ def _new_member(name: str) -> zipfile.ZipInfo:
 
 def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, tuple[ConvGeometry, str] | None]:
     """Return the matrix, and its geometry and order if it is that of a layer."""
-    archive = _Archive(file)
+    archive = NumpyArchive(file, _KNOWN)
     layout, shape = _read_format(archive), _read_shape(archive)
     axes = _COORDINATES if layout == "coo" and "coords.npy" in archive else _ARRAYS[layout]
     headers = {name: archive.header(f"{name}.npy", n_axes) for name, n_axes in axes.items()}
@@ -112,7 +122,7 @@ def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, tuple
     return matrix, geometry_json.to_layer(values, _GEOMETRY)
 
 
-def _check_lengths(headers: dict[str, _ArrayHeader], layout: str, shape: tuple[int, int]) -> None:
+def _check_lengths(headers: dict[str, ArrayHeader], layout: str, shape: tuple[int, int]) -> None:
     """Raise unless the lengths of the arrays agree with each other and with the shape."""
     data = headers["data"]
     for name, header in headers.items():
@@ -136,7 +146,7 @@ def _assemble(arrays: dict[str, NDArray[Any]], layout: str, shape: tuple[int, in
     return file_checks.from_coordinates(data, arrays["coords"][0], arrays["coords"][1], shape)
 
 
-def _read_small(archive: _Archive, name: str, n_axes: int, kinds: str) -> NDArray[Any]:
+def _read_small(archive: NumpyArchive, name: str, n_axes: int, kinds: str) -> NDArray[Any]:
     """Return one of the two small arrays."""
     header = archive.header(f"{name}.npy", n_axes)
     if header.dtype.kind not in kinds or header.n_bytes > _LARGEST_SMALL:
@@ -146,7 +156,7 @@ def _read_small(archive: _Archive, name: str, n_axes: int, kinds: str) -> NDArra
     return archive.array(header)
 
 
-def _read_format(archive: _Archive) -> str:
+def _read_format(archive: NumpyArchive) -> str:
     word = _read_small(archive, "format", 0, "SU").item()
     layout = word.decode("latin-1") if isinstance(word, bytes) else str(word)
     if layout not in _ARRAYS:
@@ -154,7 +164,7 @@ def _read_format(archive: _Archive) -> str:
     return layout
 
 
-def _read_shape(archive: _Archive) -> tuple[int, int]:
+def _read_shape(archive: NumpyArchive) -> tuple[int, int]:
     sizes = _read_small(archive, "shape", 1, "iu").tolist()
     if len(sizes) != 2:
         raise FileFormatError(f"its shape has {len(sizes)} entries ({sizes}), but a matrix has 2")
@@ -167,7 +177,7 @@ def _read_shape(archive: _Archive) -> tuple[int, int]:
 
 
 @dataclass(frozen=True)
-class _ArrayHeader:
+class ArrayHeader:
     """The header of an array, read before its entries are decompressed."""
 
     name: str
@@ -183,10 +193,14 @@ class _ArrayHeader:
         return math.prod(self.shape) * self.dtype.itemsize
 
 
-class _Archive:
-    """An untrusted zip archive of NumPy arrays."""
+class NumpyArchive:
+    """An untrusted zip archive of NumPy arrays, such as `numpy.savez` writes; ``known`` are the members allowed in it.
 
-    def __init__(self, file: BoundedReader) -> None:
+    Nothing is unpickled, and no array is allocated before its header agrees with the size of the file. Every error is a
+    `FileFormatError`, or that of the operating system.
+    """
+
+    def __init__(self, file: BoundedReader, known: Container[str] | None = None) -> None:
         with _zip_errors("the zip archive"):
             self._archive = zipfile.ZipFile(file)
         first = min((info.header_offset for info in self._archive.infolist()), default=0)
@@ -210,12 +224,19 @@ class _Archive:
                     f"member {name[:40]!r} declares {info.compress_size} bytes from byte {info.header_offset} on, "
                     f"but the file has {file.n_bytes}"
                 )
-            if name not in _KNOWN:
+            if known is not None and name not in known:
                 raise FileFormatError(f"the zip archive has a member {name[:40]!r}, which is not of a sparse matrix")
             self._members[name] = info
 
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._members)
+
     def __contains__(self, name: str) -> bool:
         return name in self._members
+
+    def is_compressed(self, name: str) -> bool:
+        """Return whether a member is compressed."""
+        return self._members[name].compress_type != zipfile.ZIP_STORED
 
     def n_bytes(self, name: str) -> int:
         """Return the decompressed size of a member; raise if its compressed bytes cannot expand to it."""
@@ -240,7 +261,7 @@ class _Archive:
             while piece := member.read(PIECE):
                 yield piece
 
-    def header(self, name: str, n_axes: int) -> _ArrayHeader:
+    def header(self, name: str, n_axes: int | None = None) -> ArrayHeader:
         """Return the header of an array, after comparing its size with the size that the directory declares."""
         info = self._member(name)
         with _zip_errors(f"member {name!r}"), self._archive.open(info) as member:
@@ -255,25 +276,25 @@ class _Archive:
         match = _HEADER.fullmatch(text)
         if match is None:
             raise FileFormatError(f"{name} is not a plain NumPy array: its header is {text[:80]!r}")
-        header = _ArrayHeader(
+        header = ArrayHeader(
             name,
             _plain_dtype(name, match[1].decode("latin-1")),
             tuple(map(int, re.findall(rb"\d+", match[3]))),
             column_major=match[2] == b"True",
             offset=8 + length_bytes + length,
         )
-        if len(header.shape) != n_axes:
+        if n_axes is not None and len(header.shape) != n_axes:
             raise FileFormatError(
                 f"{name} has {len(header.shape)} axes (shape {header.shape}), but {n_axes} are needed"
             )
         if header.offset + header.n_bytes != info.file_size:
             raise FileFormatError(
-                f"{name} has shape {header.shape} and dtype {header.dtype}, which is {header.offset + header.n_bytes} "
-                f"bytes with its header, but the member has {info.file_size}"
+                f"{name} has shape {header.shape} and dtype {header.dtype}, which is {header.n_bytes} bytes after a "
+                f"header of {header.offset}, but the member has {info.file_size}"
             )
         return header
 
-    def array(self, header: _ArrayHeader) -> NDArray[Any]:
+    def array(self, header: ArrayHeader) -> NDArray[Any]:
         """Return the entries of an array in native byte order."""
         # The array is allocated in its own dtype, because SciPy would copy a view of bytes.
         entries = np.empty(math.prod(header.shape), dtype=header.dtype)
@@ -299,7 +320,7 @@ def _plain_dtype(name: str, code: str) -> np.dtype[Any]:
             f"{name} contains pickled Python objects ({code!r}), which can run arbitrary code; convert them first"
         )
     try:
-        if re.fullmatch(r"[<>|=][biufcSU][1-9]\d{0,2}", code):
+        if re.fullmatch(r"[<>|=][biufcSU][1-9]\d{0,8}", code):
             return np.dtype(code)
     except TypeError:
         pass

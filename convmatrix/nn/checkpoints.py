@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import signal
-import struct
 import threading
-import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +16,8 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.atomic import atomic_write, require_writable
+from convmatrix.io.file_checks import BoundedReader
+from convmatrix.io.npz import NumpyArchive
 from convmatrix.nn.sequential import Residual, Sequential
 
 if TYPE_CHECKING:
@@ -180,10 +179,7 @@ _PROGRESS: Final[dict[str, type | tuple[type, ...]]] = {
     "settings": dict,
     "fingerprint": dict,
 }
-_ERRORS: Final = (
-    *(ValueError, OSError, KeyError, EOFError, TypeError, AttributeError, OverflowError, RecursionError),
-    *(zipfile.BadZipFile, NotImplementedError, RuntimeError, struct.error),
-)
+_ERRORS: Final = (ValueError, OSError, KeyError, TypeError, AttributeError, OverflowError, RecursionError)
 
 
 def _unreadable(path: Path, error: BaseException) -> ValueError:
@@ -224,29 +220,11 @@ def _check_run(found: Checkpoint) -> None:
 
 def _read_arrays(path: Path) -> dict[str, Array]:
     """Return the arrays of an uncompressed .npz file; no array is larger than its part of the file."""
-    arrays: dict[str, Array] = {}
-    with zipfile.ZipFile(path) as archive:
-        for info in archive.infolist():
-            name = info.filename.removesuffix(".npy")
-            if info.compress_type != zipfile.ZIP_STORED or name in arrays:
-                raise ValueError(f"its member {name!r:.60} is compressed, or occurs twice")
-            with archive.open(info) as member:
-                version = np.lib.format.read_magic(member)
-                if version not in _HEADERS:
-                    raise ValueError(f"its member {name!r:.60} has version {version} of NumPy's format")
-                shape, column_major, dtype = _HEADERS[version](member)
-                content = member.read()
-            if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(content):
-                raise ValueError(f"its member {name!r:.60} holds {len(content)} bytes, but declares {dtype} {shape}")
-            entries = np.frombuffer(bytearray(content), dtype)
-            arrays[name] = entries.reshape(shape, order="F" if column_major else "C")
-    return arrays
-
-
-_HEADERS: Final[dict[tuple[int, int], Any]] = {
-    (1, 0): np.lib.format.read_array_header_1_0,
-    (2, 0): np.lib.format.read_array_header_2_0,
-}
+    with path.open("rb", buffering=0) as raw, BoundedReader(raw) as file:
+        archive = NumpyArchive(file)
+        if compressed := [name for name in archive if archive.is_compressed(name)]:
+            raise ValueError(f"its member {compressed[0]!r:.60} is compressed")
+        return {name.removesuffix(".npy"): archive.array(archive.header(name)) for name in archive}
 
 
 def plain_values(value: Any) -> Any:

@@ -38,8 +38,7 @@ class Differences(LinearOperator):
         self.array_shape = (n_channels, *shape)
         self.rings = tuple(rings)
         size = n_channels * int(np.prod(shape))
-        initialise: Any = super().__init__  # missing in SciPy's stubs
-        initialise(np.dtype(np.float64), (len(shape) * size, size))
+        super().__init__(np.dtype(np.float64), (len(shape) * size, size))  # type: ignore[call-arg]
 
     @property
     def norm_bound(self) -> float:

@@ -41,8 +41,7 @@ class CirculantPreconditioner(KeepsReadOnly, LinearOperator):
 
     def __init__(self, blocks: Array, kind: Kind, dtype: np.dtype[Any]) -> None:
         size = math.prod(blocks.shape[:-1])
-        initialise: Any = super().__init__  # missing in SciPy's stubs
-        initialise(dtype, (size, size))
+        super().__init__(dtype, (size, size))  # type: ignore[call-arg]
         self.blocks, self.kind = blocks, kind
         self.blocks.flags.writeable = False
         self._inverses = np.linalg.inv(blocks)

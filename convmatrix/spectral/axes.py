@@ -256,23 +256,10 @@ class ReadEntries:
 def read_entries(axis: Axis, outputs: NDArray[np.int64] | None = None, tap: int | None = None) -> ReadEntries:
     """Return what the taps of outputs read, in their order; by default of all outputs, and all taps."""
     outputs = np.arange(axis.n_outputs) if outputs is None else outputs
-    shape = (len(outputs), axis.n_taps, axis.n_samples)
-    places, taps = (array.ravel() for array in np.mgrid[: shape[0], : shape[1] if tap is None else 1])
-    taps = taps if tap is None else taps + tap
-    terms = axis.terms(outputs[places], axis.n_taps - 1 - taps if axis.flip else taps)
-    if len(terms) == 1:
-        ((samples, factors),) = terms
-        inside = samples != NOTHING
-        coefficients = np.broadcast_to(factors, samples.shape)[inside].astype(np.float64)
-        return ReadEntries(places[inside], taps[inside], samples[inside], coefficients, shape)
-    # Terms on one sample are added, and those that cancel are left out.
-    columns = np.concatenate([np.broadcast_to(sample, places.shape) for sample, _ in terms])
-    factors = np.concatenate([np.broadcast_to(factor, places.shape) for _, factor in terms])
-    rows = np.tile(np.arange(len(places)), len(terms))
-    found = sparse.coo_array((factors, (rows, columns)), shape=(len(places), axis.n_samples)).tocsr()
-    found.eliminate_zeros()
-    row, column = found.nonzero()
-    return ReadEntries(places[row], taps[row], column.astype(np.int64), found.data.astype(np.float64), shape)
+    taps = np.arange(axis.n_taps) if tap is None else np.array([tap])
+    places, used, samples, factors = replace(axis, flip=False).entries(outputs, taps)
+    shape = len(outputs), axis.n_taps, axis.n_samples
+    return ReadEntries(places, used, samples, factors.astype(np.float64), shape)
 
 
 def ring_transform(axis: Axis, length: int) -> AxisTransform:
@@ -382,12 +369,12 @@ def most_reads(axis: Axis) -> tuple[float, float]:
     For a signed boundary these are bounds on the squared norms of the matrices of the moduli of its coefficients: of
     all taps, with a row for each tap of each output, and of a single tap.
     """
-    total, most, outputs = np.zeros(axis.n_samples), 0.0, np.arange(axis.n_outputs)
+    total, most, outputs, plain = np.zeros(axis.n_samples), 0.0, np.arange(axis.n_outputs), replace(axis, flip=False)
     for tap in range(axis.n_taps):
         if axis.boundary in SIGNED:
             sums = read_entries(axis, tap=tap).column_sums()
         else:
-            samples = axis.sample(outputs, np.full_like(outputs, axis.n_taps - 1 - tap if axis.flip else tap))
+            samples = plain.sample(outputs, tap)
             sums = np.bincount(samples[samples != NOTHING], minlength=axis.n_samples).astype(np.float64)
         total += sums
         most = max(most, float(sums.max()))
@@ -398,16 +385,15 @@ def used_taps(axis: Axis) -> NDArray[np.bool_]:
     """Return which taps of the kernel, flipped if the axis is, read a sample at any output, shape (tile, n_taps)."""
     used = np.zeros((axis.tile, axis.n_taps), dtype=bool)
     for tap in range(axis.n_taps):
-        place = axis.n_taps - 1 - tap if axis.flip else tap
         if axis.boundary == "zero":  # decided from the first output that reads at or after sample 0
             kernels = np.arange(min(axis.tile, axis.n_outputs))
             first, step = kernels * axis.stride + tap * axis.dilation - axis.pad_low, axis.stride * axis.tile
             repeat = np.maximum(-(first // step), 0)
-            used[kernels, place] = (kernels + repeat * axis.tile < axis.n_outputs) & (
+            used[kernels, tap] = (kernels + repeat * axis.tile < axis.n_outputs) & (
                 first + repeat * step < axis.n_samples
             )
         elif axis.boundary == "antireflect":  # coefficients may cancel
-            used[read_entries(axis, tap=tap).outputs % axis.tile, place] = True
+            used[read_entries(axis, tap=tap).outputs % axis.tile, tap] = True
         else:
-            used[: axis.n_outputs, place] = True
-    return used
+            used[: axis.n_outputs, tap] = True
+    return used[:, ::-1] if axis.flip else used

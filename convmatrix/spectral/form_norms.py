@@ -18,6 +18,7 @@ from convmatrix.spectral import linear_maps
 from convmatrix.spectral.blocks import WeightedLayer
 from convmatrix.spectral.bounds import norm_bounds
 from convmatrix.spectral.lanczos import largest_singular
+from convmatrix.spectral.node_norms import dense_bounds
 from convmatrix.spectral.norm_certificates import BandCertifier
 from convmatrix.spectral.upward import added, root_of_squares, scaled, times, unscaled, up
 
@@ -193,7 +194,7 @@ class Norms:
         elif form.diagonal:
             value = float(np.abs(form.value).max(initial=0.0))
         else:
-            value = dense_norm(form.value)
+            _, value = dense_bounds(form.value)
         return unscaled(up(value + form.error), form.exponent)
 
     def of(self, linear: LinearMap) -> tuple[float, str]:
@@ -216,13 +217,6 @@ class Norms:
             found.append((linear.of_parts, "product of norms"))
         least = min(value for value, _ in found)
         return least, next(how for value, how in found if value == least or value <= least * (1 + 1e-9))
-
-
-def dense_norm(weight: Array) -> float:
-    """Return an upper bound on the norm of a dense matrix: from singular values, or from sums if it is large."""
-    from convmatrix.spectral.node_norms import dense_bounds
-
-    return dense_bounds(weight)[1]
 
 
 # --- products, sums and stacks ---------------------------------------------------------------------------------------

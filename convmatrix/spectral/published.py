@@ -15,7 +15,7 @@ import numpy as np
 from convmatrix.geometry import ConvGeometry
 from convmatrix.options import as_array
 from convmatrix.spectral.axes import ring_transform
-from convmatrix.spectral.blocks import Blocks, WeightedLayer, frobenius_norms, layer_blocks
+from convmatrix.spectral.blocks import Blocks, WeightedLayer, frobenius_norms, gram_bounds, layer_blocks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -184,14 +184,8 @@ def delattre_circular(kernel: ArrayLike, spatial_shape: Sequence[int], iteration
     blocks = _ring(_kernel(kernel, len(spatial_shape)), spatial_shape)
 
     def bound(matrices: Array, _: NDArray[np.int64]) -> float:
-        logarithms, power, stack = np.zeros(matrices.shape[:-2]), 1.0, matrices
-        for _step in range(iterations):
-            size = np.maximum(frobenius_norms(stack), 1e-300)
-            logarithms = logarithms + power * np.log(size)
-            stack = stack / size[..., None, None]
-            stack = stack.conj().swapaxes(-1, -2) @ stack
-            power /= 2
-        return float(np.exp(logarithms + power * np.log(np.maximum(frobenius_norms(stack), 1e-300))).max())
+        stack = matrices.reshape(-1, *matrices.shape[-2:])
+        return float((gram_bounds(stack, iterations - 1) if iterations else frobenius_norms(stack)).max())
 
     return max(blocks.map(bound))
 

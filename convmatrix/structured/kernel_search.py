@@ -293,19 +293,13 @@ def _misfit(slices: NDArray[Any], places: NDArray[np.int64], axis: Axis) -> floa
     ``places`` are those of the entries of a slice, as a vector, that are not zero in all slices.
     """
     n_slices, n_outputs, n_samples = slices.shape
-    found = []  # (place in a slice, tap, coefficient) of all that is read
-    outputs, all_taps = np.arange(n_outputs)[:, None], np.arange(axis.n_taps)
-    for samples, coefficients in axis.terms(outputs, all_taps):
-        samples, coefficients, _ = np.broadcast_arrays(samples, coefficients, outputs + all_taps)  # (outputs, taps)
-        rows, taps = np.nonzero((samples != NOTHING) & (coefficients != 0))
-        found.append((rows * n_samples + samples[rows, taps], taps, coefficients[rows, taps]))
-    read_places, read_taps, factors = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    inside, entries = np.unique(read_places, return_inverse=True)
+    outputs, taps, samples, factors = axis.entries(np.arange(n_outputs), np.arange(axis.n_taps))
+    inside, entries = np.unique(outputs * n_samples + samples, return_inverse=True)
     flat = slices.reshape(n_slices, -1)
     outside = places[~np.isin(places, inside, assume_unique=True)]
     missed = float(np.linalg.norm(flat[:, outside])) / math.sqrt(n_slices)
     read = np.zeros((len(inside), axis.n_taps))
-    np.add.at(read, (entries, read_taps), factors)
+    np.add.at(read, (entries, taps), factors)
     right = flat[:, inside].T  # (entries that are read, slices)
     solution = np.linalg.lstsq(read.astype(right.dtype), right)[0]
     return math.hypot(missed, float(np.linalg.norm(right - read @ solution)) / math.sqrt(n_slices))

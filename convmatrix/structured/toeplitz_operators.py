@@ -61,8 +61,7 @@ class ToeplitzOperator(LinearOperator):
         dtype = ring.dtype if ring.dtype.char in "fdFD" else np.result_type(ring.dtype, np.float64)
         if dtype.char not in "fdFD":
             raise TypeError(f"coefficients of dtype {ring.dtype} cannot be transformed; convert them to complex128")
-        initialise: Any = super().__init__  # missing in SciPy's stubs
-        initialise(dtype, (math.prod(rows), math.prod(columns)))
+        super().__init__(dtype, (math.prod(rows), math.prod(columns)))  # type: ignore[call-arg]
         self.ring = ring.astype(dtype, copy=False)
         self.rows, self.columns = rows, columns
         self._axes = tuple(range(ring.ndim))
@@ -99,12 +98,6 @@ class ToeplitzOperator(LinearOperator):
     def _adjoint(self) -> ToeplitzOperator:
         transposed = self._transpose()
         return ToeplitzOperator(transposed.ring.conj(), self.columns, self.rows)
-
-    def _matvec(self, x: Array) -> Array:
-        return self._matmat(x.reshape(-1, 1)).reshape(-1)
-
-    def _rmatvec(self, x: Array) -> Array:
-        return np.asarray(self.H @ x)
 
     def _matmat(self, X: Array) -> Array:
         dtype = np.result_type(self.dtype, X.dtype)
