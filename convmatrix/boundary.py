@@ -435,7 +435,7 @@ def sized_padding(
 ) -> tuple[tuple[int, int], int]:
     """Return the padding and the output padding, at most ``most``, of one axis of a transposed layer of given size.
 
-    The paddings "same" and "same_lower" crop what is left over. With any other padding, the output padding follows.
+    The paddings "same" and "same_lower" crop the excess. With any other padding, the output padding follows.
 
     Examples
     --------

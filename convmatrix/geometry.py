@@ -67,8 +67,8 @@ class ConvGeometry:
         Extra outputs at the high end of a transposed layer; smaller than the stride or the dilation.
     output_shape : int or sequence of int, optional
         Spatial shape of the output of a transposed layer. With ``padding="same"`` (then the default) or
-        ``"same_lower"``, what is left over is cropped, or added as output padding, as for ConvTranspose of ONNX. With
-        any other padding, the output padding follows, as from ``output_size`` in PyTorch.
+        ``"same_lower"``, the excess is cropped, or a deficit added as output padding, as for ConvTranspose of ONNX.
+        With any other padding, the output padding follows, as from ``output_size`` in PyTorch.
 
     Attributes
     ----------

@@ -50,7 +50,7 @@ class MatrixTooLargeError(MemoryError, ValueError):
 
 
 def available_memory() -> int:
-    """Return the bytes that can be allocated now: free memory and caches, within the limits of its process.
+    """Return the bytes that can be allocated now: free memory and caches, within the limits of this process.
 
     The limits are those of the address space, and of the control groups (containers) that the process belongs to.
 

@@ -69,9 +69,9 @@ class WeightPattern(KeepsReadOnly):
     geometry : ConvGeometry or None
         The originating layer, if any.
     coefficients : array, shape (n_entries,), or None
-        The entry of T at each triplet, a fixed number that is no weight: an integer for layers with a signed boundary,
-        any real number for a fixed linear layer. None if all are 1. Results have the dtype of the weights or samples
-        that are multiplied, or float64 if those are integers and the coefficients are not.
+        The entry of T at each triplet, a fixed number rather than a weight: an integer for layers with a signed
+        boundary, any real number for a fixed linear layer. None if all are 1. Results have the dtype of the weights or
+        samples that are multiplied, or float64 if those are integers and the coefficients are not.
 
     Examples
     --------

@@ -428,7 +428,7 @@ def test_damaged_and_forged_archives(capsys: pytest.CaptureFixture[str], monkeyp
     with zipfile.ZipFile("data.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("images.npy", header.getvalue() + bytes(1000))
     line = failure(capsys, "train", "small", "data.npz")[1]
-    assert re.search("images .*512000000000 bytes", line)
+    assert re.search(r"images.npy .*512000000000 bytes", line)
     monkeypatch.setattr("convmatrix.cli.train_data.available_memory", lambda: 1000)
     line = failure(capsys, "train", "small", "bars.npz")[1]
     assert re.search(r"images needs .* 1 kB ", line)

@@ -523,9 +523,9 @@ def test_checkpoints_of_other_trainings_are_refused(tmp_path: Path) -> None:
     before = {name: value.copy() for name, value in resumed.state().items()}
     for data, change, words in (
         (other, {}, "saved with x "),
-        (x, {"optimiser": lambda: nn.SGD(0.3, momentum=0.5)}, "'learning_rate': 0.4.*'learning_rate': 0.3"),
+        (x, {"optimiser": lambda: nn.SGD(0.3, momentum=0.5)}, '"learning_rate": 0.4.*"learning_rate": 0.3'),
         (x, {"batch_size": 5}, "batch_size 4.* 5"),
-        (x, {"sparsity": 0.1}, r"sparsity \[None, None\].*0\.1"),
+        (x, {"sparsity": 0.1}, r"sparsity \[null, null\].*0\.1"),
     ):
         with pytest.raises(ValueError, match=words):
             nn.fit_greedily(resumed, data, **(options | change), checkpoint=path)

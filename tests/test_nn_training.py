@@ -770,7 +770,7 @@ def test_two_trainings_on_one_checkpoint(tmp_path: Path) -> None:
             kept = path.read_bytes()
 
     path.unlink(missing_ok=True)
-    with pytest.raises(FileExistsError, match=r"run\.npz .*another training"):
+    with pytest.raises(FileExistsError, match=r"run\.npz .*another run"):
         train(tiny(), path, 2, callbacks=[other])
     assert path.read_bytes() == kept
 

@@ -62,7 +62,7 @@ def _combined_samples(axes: Sequence[Axis]) -> NDArray[np.int64]:
 
 
 def count_selected(axis: Axis) -> int:
-    """Return the number of samples that all taps of all outputs read, counted as often as they are read."""
+    """Return the number of samples that all taps of all outputs read, counted with multiplicity."""
     return len(axis.entries(np.arange(axis.n_outputs), np.arange(axis.n_taps))[0])
 
 

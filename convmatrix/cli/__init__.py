@@ -75,7 +75,7 @@ _IN_COMMAND: Final = (
     (r"; convert it yourself,.*", "; choose another --dtype"),
     (r"pass the geometry and order of this matrix", "give the --order of this matrix"),
     (r"; rename it or give format=", "; rename it"),
-    (", another checkpoint file, or allow_changes=True", ", or another checkpoint file"),
+    (", or allow_changes=True", ""),
     (r"set (flip|transposed)=True", r"add --\1"),
     (r"\b(?:boundary=|boundary (?='))", "--boundary "),
     (r"\bConvGeometry\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)", "this layer"),

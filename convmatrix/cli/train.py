@@ -290,7 +290,7 @@ def _report(
 
 
 def _resumed(run: Run, path: Path, epochs: int) -> list[str]:
-    """Return what a checkpoint continues, as a line of the header; raise an error if it belongs to another training."""
+    """Return what a checkpoint continues, as a line of the header; raise an error if it belongs to another run."""
     run.resume(path)
     steps = f" and {run.done} steps" if run.done else ""
     stopped = ", stopped by --patience" if run.stopped else ""

@@ -196,8 +196,9 @@ def latex_table(rows: Sequence[Row], left: int = 1, *, totals: int = 0, width: f
 
     A table that is wider than a line is set in a smaller font; its left columns break their lines, or it is split in
     several tables with some of the other columns each, if necessary. A table of more than 40 rows is a ``longtable``,
-    which continues on the next page. What it needs besides booktabs is in a comment at its top. The first ``left``
-    columns are aligned to the left, the last ``totals`` rows are separated by a rule, and a line has ``width`` points.
+    which continues on the next page. A comment at its top names the packages it needs besides booktabs. The first
+    ``left`` columns are aligned to the left, the last ``totals`` rows are separated by a rule, and a line has ``width``
+    points.
 
     Examples
     --------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ from convmatrix.nn.checkpoints import (
     load_checkpoint,
     not_finite,
     require_numbers,
+    require_same,
     require_types,
     save_checkpoint,
 )
@@ -47,8 +47,8 @@ class BeliefNetwork(Sequential):
 
     .. math:: E(v, h^1, h^2, \ldots) = E_1(v, h^1) - \sum_{l \ge 2} \left( h^{l T} A_l p^{l-1} + b_l^T h^l \right)
 
-    The visible biases of the machines above the first are used for their training only: what they say is said already
-    by the biases of the layer below.
+    The visible biases of the machines above the first are used in training only: in the joint energy, the biases of the
+    layer below take their place.
 
     Parameters
     ----------
@@ -402,7 +402,7 @@ class _GreedyRun:
         self.begin(0)
 
     def begin(self, place: int) -> None:
-        """Turn to a machine."""
+        """Begin the training of a machine."""
         self.place, self.done = place, 0
         self.activation: Array | None = None  # running mean, of each channel
 
@@ -461,13 +461,7 @@ class _GreedyRun:
         """Continue from a checkpoint; if it belongs to another run, raise ValueError and change nothing."""
         found = load_checkpoint(path, _check_progress)
         progress = found.progress
-        for name, here in self.settings.items():
-            stored = progress["settings"].get(name, "absent")
-            if json.dumps(stored) != json.dumps(here):
-                raise ValueError(
-                    f"checkpoint {path} was saved with {name} {stored}, but this training has {here}; use the same, or "
-                    "another checkpoint file"
-                )
+        require_same(path, progress["settings"], self.settings)
         place, done = progress["place"], progress["done"]
         lengths = [n if at < place else done if at == place else 0 for at, n in enumerate(self.settings["steps"])]
         beyond = place > len(lengths) or (place == len(lengths) and done > 0)
@@ -484,7 +478,7 @@ class _GreedyRun:
 
 
 def _check_progress(found: Checkpoint) -> None:
-    """Raise ValueError unless a checkpoint is that of a greedy training."""
+    """Raise ValueError unless a checkpoint is that of greedy training."""
     progress = found.progress
     require_types({"place": int, "done": int, "histories": list, "settings": dict}, progress, "progress")
     if progress["place"] < 0 or progress["done"] < 0:
@@ -497,14 +491,14 @@ def _check_progress(found: Checkpoint) -> None:
 
 
 def _one_per_machine(value: Any, count: int) -> list[Any]:
-    """Return a list of values as it is, and any other value as often as there are machines."""
+    """Return a list unchanged, and a single value once per machine."""
     return [value] * count if value is None or np.ndim(value) == 0 else list(value)
 
 
 def _check(
     network: BeliefNetwork, inputs: Array, steps: Sequence[int], batch_size: int, optimiser: Callable[[], Optimiser]
 ) -> None:
-    """Raise unless the arguments of a greedy training fit each other."""
+    """Raise unless the arguments of `fit_greedily` fit each other."""
     if not isinstance(network, BeliefNetwork):
         raise TypeError(f"network must be a BeliefNetwork, but is a {type(network).__name__}")
     validate.integer("batch_size", batch_size, minimum=1)

@@ -107,14 +107,14 @@ class Checkpoint:
         kind = self.optimiser[0]
         if kind != type(optimiser).__name__:
             raise ValueError(
-                f"checkpoint {self.path} was saved with optimiser {kind}, but this training uses "
+                f"checkpoint {self.path} was saved with optimiser {kind}, but this run uses "
                 f"{type(optimiser).__name__}; use {kind}, or another checkpoint file"
             )
         kinds = {name: generator.bit_generator.state["bit_generator"] for name, generator in generators.items()}
         stored_kinds = {name: state["bit_generator"] for name, state in self.generators.items()}
         if kinds != stored_kinds:
             raise ValueError(
-                f"checkpoint {self.path} was saved with the generators {stored_kinds}, but this training has {kinds}; "
+                f"checkpoint {self.path} was saved with the generators {stored_kinds}, but this run has {kinds}; "
                 "build the network in the same way, and give the same kind of rng="
             )
         try:
@@ -185,7 +185,7 @@ _ERRORS: Final = (ValueError, OSError, KeyError, TypeError, AttributeError, Over
 def _unreadable(path: Path, error: BaseException) -> ValueError:
     reason = str(error) or type(error).__name__
     return ValueError(
-        f"checkpoint {path} cannot be read: {reason}; it is damaged, or is not a checkpoint of a training"
+        f"checkpoint {path} cannot be read: {reason}; it is damaged, or is not a checkpoint of a training run"
     )
 
 
@@ -196,6 +196,19 @@ def require_types(kinds: Mapping[str, type | tuple[type, ...]], values: Any, wha
     for name, kind in kinds.items():
         if not isinstance(values.get(name), kind) or (kind is int and isinstance(values[name], bool)):
             raise ValueError(f"{name} of {what} is {values.get(name)!s:.60}, which has the wrong type")
+
+
+def require_same(path: Path, stored: Mapping[str, Any], own: Mapping[str, Any], remedy: str = "") -> None:
+    """Raise ValueError if a setting of a run differs from that in its checkpoint; both are JSON values."""
+    own = json.loads(json.dumps(own, default=plain_values))
+    for name in sorted(own.keys() | stored.keys()):
+        values = [given.get(name, "absent") for given in (stored, own)]
+        there, here = map(json.dumps, values)
+        if there != here and values[0] != values[1]:  # NaN is the same as NaN, and 1 the same as 1.0
+            raise ValueError(
+                f"checkpoint {path} was saved with {name} {there}, but this run has {here}; use the same, or another "
+                f"checkpoint file{remedy}"
+            )
 
 
 def require_numbers(numbers: Any) -> None:

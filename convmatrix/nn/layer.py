@@ -61,7 +61,7 @@ Product = TrainingProduct
 class Layer(ABC):
     """Base class of all layers. Arrays are ``(batch, channels, *spatial)`` or ``(batch, units)``.
 
-    A layer saves what `backward` needs of the last `forward`, so that one object must not be used by several threads at
+    A layer saves what `backward` needs of the last `forward`, so one object must not be used by several threads at
     once; give each thread a copy (`copy.deepcopy`). Copies share nothing.
 
     Attributes
@@ -216,7 +216,7 @@ class Layer(ABC):
 def batch_last(x: Array) -> Array:
     """Return ``(batch, ...)`` as a contiguous array ``(..., batch)``, the order in which matrices multiply batches.
 
-    Arrays returned by layers already have this memory layout, so that no copy is made between layers.
+    Arrays returned by layers already have this memory layout, so no copy is made between layers.
     """
     moved = np.moveaxis(x, 0, -1)
     if not x.flags.c_contiguous or moved.flags.c_contiguous or x.size < 2**16:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,7 +24,7 @@ from convmatrix.nn.checkpoints import (
     load_checkpoint,
     not_finite,
     owner,
-    plain_values,
+    require_same,
     save_checkpoint,
 )
 from convmatrix.nn.optimisation import SGD, Loss, Optimiser, SoftmaxCrossEntropy, label_array
@@ -77,6 +76,8 @@ class History(ShownAsTable):
         rows = [[str(number), *(f"{value:.4g}" for value in values)] for number, values in enumerate(epochs, start=1)]
         return Table("Training", [["epoch", *columns], *rows], left=0)
 
+
+_ALLOW = ", or allow_changes=True"
 
 Metric = Callable[[Array, Array], float]
 Callback = Callable[[History], Any]
@@ -159,7 +160,7 @@ def fit(
         Resume from a checkpoint although the data, the loss, the settings or the options of the optimiser, such as the
         learning rate, differ from those of the training that saved it. By default such a checkpoint is refused.
     progress : bool or callable, optional
-        As for `convmatrix.progress.reporting`; a callable is told about every step.
+        As for `convmatrix.progress.reporting`; a callable is called after every step.
     rng : int or numpy.random.Generator
         Determines the order of the samples.
 
@@ -172,7 +173,7 @@ def fit(
     ValueError, TypeError
         If inputs and targets do not fit each other, the network or the loss. Raised before the first step.
     OSError
-        If the checkpoint cannot be written (raised before the first step), or if another training has written the file
+        If the checkpoint cannot be written (raised before the first step), or if another run has written the file
         in the meantime (`FileExistsError`; that file is kept).
     NonFiniteError
         If the loss becomes NaN or infinite; the message names layer, step and batch. The checkpoint keeps the last
@@ -400,8 +401,8 @@ class Run:
         }
         if _version(path) != self._saved:
             raise FileExistsError(
-                f"checkpoint {path} was written by another training since this one began or saved it last, and is "
-                "kept; give each training a file of its own"
+                f"checkpoint {path} was written by another run since this one began or saved it last, and is "
+                "kept; give each run a file of its own"
             )
         save_checkpoint(path, self.network, self.optimiser, self.generators, progress, {"order": self.order})
         self._saved = _version(path)
@@ -424,31 +425,19 @@ class Run:
         if len(order) != len(self.inputs) or progress["batch_size"] != self.batch_size:
             raise ValueError(
                 f"checkpoint {path} was saved with {len(order)} samples in batches of {progress['batch_size']}, but "
-                f"this training has {len(self.inputs)} in batches of {self.batch_size}; use the same, or another "
+                f"this run has {len(self.inputs)} in batches of {self.batch_size}; use the same, or another "
                 "checkpoint file"
             )
         if not allow_changes:
-            self._require_same(path, progress["settings"], self.settings)
+            require_same(path, progress["settings"], self.settings, _ALLOW)
         found.check(self.network, self.optimiser, self.generators)
         if progress["fingerprint"] and not allow_changes:
-            self._require_same(path, progress["fingerprint"], self.fingerprint)
+            require_same(path, progress["fingerprint"], self.fingerprint, _ALLOW)
         found.restore(self.network, self.optimiser, self.generators)
         self.history = History(progress["loss"], progress["validation_loss"], progress["metrics"])
         self.stopped, self.done, self.loss_sum = progress["stopped"], progress["done"], progress["loss_sum"]
         self.order = order
         self._saved = version
-
-    @staticmethod
-    def _require_same(path: Path, stored: Mapping[str, Any], own: Mapping[str, Any]) -> None:
-        own = json.loads(json.dumps(own, default=plain_values))
-        for name in sorted(own.keys() | stored.keys()):
-            values = [given.get(name, "absent") for given in (stored, own)]
-            there, here = map(json.dumps, values)
-            if there != here and values[0] != values[1]:  # NaN is the same as NaN, and 1 the same as 1.0
-                raise ValueError(
-                    f"checkpoint {path} was saved with {name} {there}, but this training has {here}; use the same, "
-                    "another checkpoint file, or allow_changes=True"
-                )
 
 
 def _version(path: Path) -> tuple[int, ...] | None:

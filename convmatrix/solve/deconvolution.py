@@ -223,7 +223,8 @@ def deconvolve(
         Maximum number of iterations, and of steps of a bidiagonalisation; by default 2000, and 20000 for ``"tv"`` and
         non-negative solutions.
     progress : bool or callable, optional
-        As for `convmatrix.progress.reporting`; a callable is told about every iteration, of at most so many.
+        As for `convmatrix.progress.reporting`; a callable is called after every iteration, with the
+        maximum number of iterations.
     rng : int or numpy.random.Generator
         Determines the random signs.
 

@@ -46,7 +46,7 @@ def solve_problem(problem: ScaledProblem) -> ScaledSolution:
         given = problem.parameter if isinstance(problem.parameter, float) else math.inf
         found, number = richardson_lucy(problem, given)
         if math.isinf(given) and problem.target is None:
-            _check_converged(problem, found, "the iteration of Richardson and Lucy")
+            _check_converged(problem, found, "Richardson-Lucy iterations")
         return ScaledSolution(found.x, number, ITERATION, found.iterations, found.gradient)
     if problem.method == "tv":
         return _total_variation(problem)

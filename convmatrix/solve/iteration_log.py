@@ -61,7 +61,7 @@ class IterationLog:
         report_step(len(self._rows), self._most, f"residual {residual:.4g}, gradient {gradient:.2g}")
 
     def history(self, data_scale: float, power: int) -> IterationHistory:
-        """Return the history in the units of the data; the objective goes with a power of their scale."""
+        """Return the history in the units of the data; the objective scales with a power of their scale."""
         rows = np.array(self._rows, dtype=np.float64).reshape(-1, 3)
         with np.errstate(over="ignore", under="ignore"):
             objective, residual = rows[:, 0] * data_scale**power, rows[:, 1] * data_scale

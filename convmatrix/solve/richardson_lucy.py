@@ -1,4 +1,4 @@
-"""The iteration of Richardson and Lucy, for non-negative data and kernels, without artefacts at the border."""
+"""The Richardson-Lucy iteration for non-negative data and kernels, without artefacts at the border."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def richardson_lucy(problem: ScaledProblem, number: float) -> tuple[Iterate, int]:
-    r"""Return an iterate of Richardson and Lucy, and its number.
+    r"""Return a Richardson-Lucy iterate, and its number.
 
     .. math:: x \leftarrow \frac{x}{A^T 1} \, A^T \frac{y}{A x}
 

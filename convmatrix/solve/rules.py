@@ -29,7 +29,7 @@ class UnreachableResidualError(ValueError):
 
 
 def chosen_parameter(problem: ScaledProblem, spectrum: Spectrum) -> float:
-    """Return the parameter of a problem whose spectrum is known: the given number, or that which its rule chooses."""
+    """Return the parameter of a problem whose spectrum is known: the given number, or the one that its rule chooses."""
     if not isinstance(problem.parameter, str):
         return problem.parameter
     if not (spectrum.energies.any() or spectrum.outside):

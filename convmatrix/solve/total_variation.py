@@ -173,7 +173,7 @@ class _PrimalDualRun:
             self.adaptivity *= 0.95
 
     def feasible(self) -> Array:
-        """Return x, without what is negative if it must not be."""
+        """Return x, with negative entries set to zero if it has to be non-negative."""
         return np.asarray(np.maximum(self.x, 0)) if self.nonnegative else self.x
 
     def feasible_images(self) -> tuple[Array, Array, Array]:

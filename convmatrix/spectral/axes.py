@@ -101,7 +101,7 @@ class AxisTransform:
             scale = np.sqrt(np.where(waves % self.n_frequencies == 0, 1, 2) / self.n_frequencies)
             return np.asarray((np.cos if self.name == "cosine" else np.sin)(angles) * scale)
         if self.name == "affine":
-            raise ValueError("the eigenvectors of an antireflective axis are no orthonormal basis; use its own matrix")
+            raise ValueError("the eigenvectors of an antireflective axis are not orthonormal; use its own matrix")
         return np.asarray(self._waves(points, frequencies) / np.sqrt(self.n_frequencies))
 
     def _waves(self, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> Array:
@@ -356,7 +356,7 @@ def extension_norm(axis: Axis) -> float:
 
 
 def extension_entries(axis: Axis) -> ReadEntries:
-    """Return what is read at the positions of an axis, in ascending order, each of them taken once."""
+    """Return what is read at the distinct positions of an axis, in ascending order."""
     taps = np.arange(axis.n_taps)
     positions = np.unique(np.arange(axis.n_outputs)[:, None] * axis.stride + taps * axis.dilation)
     plain = replace(axis, n_outputs=int(positions[-1]) + 1, stride=1, dilation=1, n_taps=1, flip=False, tile=1)

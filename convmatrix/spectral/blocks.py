@@ -259,7 +259,7 @@ class Blocks:
             return on_cores(lambda piece: function(*piece), pieces)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Blocks, (self.axes, self.taps)  # without what can be computed anew
+        return Blocks, (self.axes, self.taps)  # without cached values
 
     def all(self) -> Array:
         """Return the blocks of all frequencies, shape (*shape, groups, outputs, inputs)."""

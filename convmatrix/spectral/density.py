@@ -96,8 +96,8 @@ def singular_value_density(
 ) -> SingularValueDensity:
     r"""Return the distribution of the singular values of any layer, by stochastic Lanczos quadrature.
 
-    It needs ``2 * vectors * steps`` products with the layer and no matrix. Use `singular_values` where all values are
-    in reach.
+    It needs ``2 * vectors * steps`` products with the layer and no matrix. Use `singular_values` if all of them can be
+    computed.
 
     Parameters
     ----------

@@ -104,8 +104,8 @@ def spectral_norm(
     -----
     Lanczos steps find the largest singular value from below: the returned value is :math:`\|A v\| / \|v\|` in double
     precision and hence at most the norm, up to rounding. How far the norm lies above it is estimated, as described in
-    `convmatrix.spectral.lanczos`, and not proved: the steps cannot exclude a larger singular value of whose vector the
-    start contains next to nothing. `norm_bounds` proves an upper bound.
+    `convmatrix.spectral.lanczos`, and not proved: the steps cannot rule out a larger singular value whose vector is
+    nearly orthogonal to the start. `norm_bounds` proves an upper bound.
 
     The steps start from two vectors, because the largest singular values of real layers come in close pairs (a wave and
     its negative frequency, as sine and cosine): the real and the imaginary part of a sum of plane waves at the

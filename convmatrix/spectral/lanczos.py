@@ -82,7 +82,7 @@ def largest_singular(
 
     The steps build an orthonormal basis V of a Krylov space of :math:`A^H A`, fully orthogonalised, and the value is
     the largest one of A on that space, so it is never above the norm. After at most 160 steps, fewer where memory is
-    short, a cycle begins anew with the best third of the approximate singular vectors, so that clusters of large
+    short, a new cycle begins with the best third of the approximate singular vectors, so that clusters of large
     singular values are resolved together.
 
     Parameters

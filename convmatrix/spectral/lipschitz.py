@@ -112,7 +112,7 @@ def lipschitz_bound(
     name : str, optional
         The node whose constant is bounded, by default the first output.
     progress : bool or callable, optional
-        As for `convmatrix.progress.reporting`; a callable is told about every node.
+        As for `convmatrix.progress.reporting`; a callable is called after every node.
 
     Returns
     -------

@@ -111,7 +111,7 @@ def node_norm(node: Node) -> Bounds:
 
 
 def unusable(operation: Any) -> str:
-    """Return which constants of an operation are no numbers to compute with: its weights, its slopes; or nothing."""
+    """Return which constants of an operation, such as weights or slopes, are infinite or NaN; empty if none are."""
     for name, value in vars(operation).items():
         if isinstance(value, np.ndarray) and value.dtype.kind == "f" and not np.isfinite(value).all():
             return f"{np.count_nonzero(~np.isfinite(value))} of its values {name!r} are infinite or NaN"

@@ -229,7 +229,7 @@ def partial_ring_bound(layer: WeightedLayer, axes: Sequence[AxisTransform]) -> f
     :math:`4 \, \mathrm{Re} \, y^H R T E x = |p + q|^2 - |p - q|^2 \le |p + q|^2`, and p + q is the product of a
     matrix Z, with :math:`Z Z^H = 2 K`, and (x, y), of squared norm 2. The norm of C - T, about s, is the largest one of
     its blocks, and that of K is proved by a Cholesky factorisation. The bound is infinite if the layer has groups or
-    complex weights, an axis is no ring or its ring holds more than its samples and zeros, or the work is too large.
+    complex weights, an axis is not a ring or its ring holds more than its samples and zeros, or the work is too large.
     """
     frequencies = math.prod(axis.n_frequencies for axis in axes)
     rows, columns = layer.block_shape(axes)

@@ -90,9 +90,9 @@ def project_norm(
 ) -> Array | tuple[Array, tuple[float, float]]:
     r"""Return the nearest kernel of the same support whose layer has a norm of at most a bound.
 
-    To clip the singular values of a circular layer gives a kernel as large as the image; cropped to k x k, its norm
-    is above the bound again. This is the projection onto the kernels that are k x k *and* within the bound, a convex
-    set, for the boundary, the strides and the groups of the layer.
+    Clipping the singular values of a circular layer gives a kernel as large as the image; cropped to k x k, its
+    norm exceeds the bound again. This is the projection onto the kernels that are k x k *and* within the bound, a
+    convex set, for the boundary, the strides and the groups of the layer.
 
     Parameters
     ----------
@@ -107,7 +107,8 @@ def project_norm(
     with_distances : bool
         Return bounds on the distance as well.
     progress : bool or callable, optional
-        As for `convmatrix.progress.reporting`; a callable is told about every tenth step, of at most so many.
+        As for `convmatrix.progress.reporting`; a callable is called after every tenth step, with the
+        maximum number of steps.
 
     Returns
     -------
@@ -132,7 +133,7 @@ def project_norm(
     -----
     Layers whose singular values can be computed in parts are treated as they are: circular ones, and those of any
     boundary on small images. The projection is then the nearest kernel, up to ``tol``. For a larger layer, an axis
-    that is no ring is replaced by the ring that contains it (see `norm_bounds`), and a long ring by a shorter one;
+    that is not a ring is replaced by the ring that contains it (see `norm_bounds`), and a long ring by a shorter one;
     the result is scaled until its own norm is proved to be within the bound. The norms of the two differ by little on
     large images with zero boundary, so the kernel is close to the nearest one, but this is not proved: ``lower`` is 0.
 
@@ -157,7 +158,7 @@ def project_norm(
     scaled = WeightedLayer(given.geometry, given.weights / scale)
     layer_map, exact = _affordable(scaled)
     if norm <= bound * (1 + 1e-9):
-        weights, lower = scaled.weights, 0.0  # it is scaled
+        weights, lower = scaled.weights, 0.0  # to be scaled
     else:
         most = _MOST_STEPS
         if tol is None:

@@ -51,7 +51,7 @@ def root_of_squares(values: Iterable[float]) -> float:
 def scaled(values: Any) -> tuple[Any, int]:
     """Return an array, or a sparse matrix, divided by a power of two, and the exponent.
 
-    The largest modulus is then between 1/2 and 1. What underflows is too small to count beside it. Arrays of zeros, and
+    The largest modulus is then between 1/2 and 1. Entries that underflow are negligible. Arrays of zeros, and
     those with infinite or NaN entries, are returned as they are.
 
     Examples

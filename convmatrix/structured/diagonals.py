@@ -211,7 +211,7 @@ class _ScannedRows:
     rows : array
         The number of each row in the matrix.
     repeats : array or None
-        How often each row occurs in succession; None if every row is listed.
+        Number of consecutive occurrences of each row; None if every row is listed.
     places : array or None
         The index of each entry in the matrix; None if every row is listed.
     """

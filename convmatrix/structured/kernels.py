@@ -23,8 +23,10 @@ if TYPE_CHECKING:
     from convmatrix.pattern import WeightPattern
 
 _PASSES: Final = 3
-"""Number of solutions of the normal equations, the second and third for what is left, to which rounding errors grow
-with the square of the condition number: large where a signed boundary is read over many periods."""
+"""How often the normal equations are solved, after the first time for the residual.
+
+Rounding errors grow with the square of the condition number, which is large where a signed boundary is read over many
+periods."""
 
 
 def nearest_conv(A: Any, geometry: ConvGeometry) -> Array:

@@ -96,7 +96,7 @@ def read_layer_matrix(operator: ProbedOperator, geometry: ConvGeometry) -> Any:
 
 
 def column_colours(geometry: ConvGeometry) -> NDArray[np.int64]:
-    """Return a number for each column of a layer's matrix, such that columns of one number share no row.
+    """Return a colour (a number) for each column of a layer's matrix; columns of the same colour share no row.
 
     Examples
     --------
