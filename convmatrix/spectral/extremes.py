@@ -85,7 +85,7 @@ def spectral_norm(
     tol : float
         Largest relative error of the *value*. Lanczos steps end when its estimate is below ``tol`` times the value. The
         residual of the singular vector, :math:`r = \|A^H u - \sigma v\|`, is then much larger, because the error of the
-        value goes with :math:`r^2` over the distance to the next singular values.
+        value is proportional to :math:`r^2` over the distance to the next singular values.
     with_error : bool
         Return the absolute error of the value as well: for ``"exact"`` a bound on it, for ``"lanczos"`` an estimate.
     progress : bool or callable, optional
