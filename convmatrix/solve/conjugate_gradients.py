@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convmatrix.solve.l_curve import NoCornerError, discrete_corner
-from convmatrix.solve.rules import UnreachableResidualError, check_reachable
+from convmatrix.solve.parameter_rules import UnreachableResidualError, check_reachable
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array

@@ -12,10 +12,16 @@ from convmatrix.arrays import EPSILON
 from convmatrix.solve.conjugate_gradients import Iterate, conjugate_gradients, stopped_conjugate_gradients
 from convmatrix.solve.joint_decompositions import decompose_jointly
 from convmatrix.solve.nonnegative import nonnegative_least_squares
+from convmatrix.solve.parameter_rules import (
+    Spectrum,
+    check_reachable,
+    chosen_parameter,
+    filter_factors,
+    settled_parameter,
+)
 from convmatrix.solve.parameter_search import discrepancy_search, searched_parameter
 from convmatrix.solve.penalties import differences
 from convmatrix.solve.richardson_lucy import richardson_lucy
-from convmatrix.solve.rules import Spectrum, check_reachable, chosen_parameter, filter_factors, settled_parameter
 from convmatrix.solve.total_variation import TotalVariation, total_variation
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import numpy as np
 
 from convmatrix.solve.conjugate_gradients import conjugate_gradients
 from convmatrix.solve.l_curve import NoCornerError
-from convmatrix.solve.rules import check_reachable
+from convmatrix.solve.parameter_rules import check_reachable
 
 if TYPE_CHECKING:
     from collections.abc import Callable

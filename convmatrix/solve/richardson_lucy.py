@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from convmatrix.solve.conjugate_gradients import Iterate
-from convmatrix.solve.rules import check_reachable
+from convmatrix.solve.parameter_rules import check_reachable
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
