@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import os
 import pickle
 import re
@@ -784,6 +785,16 @@ def test_a_checkpoint_that_cannot_be_written_is_refused_before_the_first_step(tm
         train(network, tmp_path / "link", 1)
     assert bits(network) == before
     assert not list(tmp_path.glob("*.tmp"))
+
+
+def test_a_history_that_is_not_a_list_is_refused(tmp_path: Path) -> None:
+    from tests import forged_checkpoints  # which imports this module
+
+    members, contents = forged_checkpoints.original(tmp_path)
+    forged = forged_checkpoints.replaced(contents, ("progress", "metrics", "accuracy"), {})
+    np.savez(tmp_path / "run.npz", **members | {"contents": np.array(json.dumps(forged))})
+    with pytest.raises(ValueError, match=r"run\.npz cannot be read: its history holds \{\}"):
+        forged_checkpoints.train(forged_checkpoints.tiny(), tmp_path / "run.npz", 2)
 
 
 def test_forged_checkpoints_are_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from scipy import fft, linalg, sparse
 from scipy.sparse.linalg import cg, lsqr
 
 import convmatrix as cm
-from convmatrix.solve import decompositions, rules
+from convmatrix.solve import decompositions, parameter_rules
 from tests.cases import CASES, each_case, for_each
 from tests.random_spectra import exact_layers
 from tests.strategies import random_layer
@@ -395,11 +395,11 @@ def test_equal_singular_values_are_kept_together() -> None:
 
 def test_truncation_does_not_tear_equal_values_apart() -> None:
     values = np.array([1, 0.1, 0.5, 0.5 - 1e-15, 0.3])
-    spectrum = rules.Spectrum(values, np.array([9.0, 1, 2, 2, 1]), 0.0, 5)
-    assert rules.truncation(spectrum, math.sqrt(4.5)) == pytest.approx(0.4)  # one 0.5 more would do
-    assert rules.truncation(spectrum, math.sqrt(7.5)) == pytest.approx(0.75)
-    slow = rules.Spectrum(1 - 1e-17 * np.arange(5), np.ones(5), 0.0, 5)
-    assert 0 < rules.truncation(slow, None) < 1
+    spectrum = parameter_rules.Spectrum(values, np.array([9.0, 1, 2, 2, 1]), 0.0, 5)
+    assert parameter_rules.truncation(spectrum, math.sqrt(4.5)) == pytest.approx(0.4)  # one 0.5 more would do
+    assert parameter_rules.truncation(spectrum, math.sqrt(7.5)) == pytest.approx(0.75)
+    slow = parameter_rules.Spectrum(1 - 1e-17 * np.arange(5), np.ones(5), 0.0, 5)
+    assert 0 < parameter_rules.truncation(slow, None) < 1
 
 
 # --- quadrature ------------------------------------------------------------------------------------------------------
@@ -410,7 +410,7 @@ def test_bidiagonalisation_is_a_quadrature_rule() -> None:
     operator = cm.ConvOperator(rng.standard_normal((4, 3)), (7, 6), boundary="replicate", **SAME)
     A = operator @ np.eye(42)
     start = rng.standard_normal(42)
-    process = rules.Bidiagonalisation(operator, start)
+    process = parameter_rules.Bidiagonalisation(operator, start)
     process.extend(6)
     values, weights, outside = process.nodes()
     assert process.steps == 6
@@ -422,13 +422,13 @@ def test_bidiagonalisation_is_a_quadrature_rule() -> None:
 
 def test_bidiagonalisation_ends_where_the_space_does() -> None:
     identity = cm.ConvOperator([2.0], 5)
-    process = rules.Bidiagonalisation(identity, np.arange(1.0, 6))
+    process = parameter_rules.Bidiagonalisation(identity, np.arange(1.0, 6))
     process.extend(9)
     assert (process.steps, process.exhausted) == (1, True)
     values, weights, outside = process.nodes()
     assert (values.tolist(), outside) == ([2.0], 0.0)
     assert weights == pytest.approx([55.0])
-    column = rules.Bidiagonalisation(cm.ConvOperator([1.0, 1.0], 2, padding=[(1, 0)]), np.array([0.0, 1.0]))
+    column = parameter_rules.Bidiagonalisation(cm.ConvOperator([1.0, 1.0], 2, padding=[(1, 0)]), np.array([0.0, 1.0]))
     column.extend(0)
     assert column.nodes()[2] == 1
     column.extend(5)

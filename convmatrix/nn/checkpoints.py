@@ -212,8 +212,8 @@ def require_same(path: Path, stored: Mapping[str, Any], own: Mapping[str, Any], 
 
 
 def require_numbers(numbers: Any) -> None:
-    """Raise ValueError unless all entries of a history are numbers."""
-    if not all(isinstance(number, int | float) for number in numbers):
+    """Raise ValueError unless a history is a list of numbers."""
+    if not isinstance(numbers, list) or not all(isinstance(number, int | float) for number in numbers):
         raise ValueError(f"its history holds {numbers!s:.60}, but consists of numbers")
 
 
