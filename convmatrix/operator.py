@@ -33,8 +33,7 @@ class CheckedOperator(KeepsReadOnly, LinearOperator, ABC):
     """Base class for operators defined by ``_matmat`` and ``_rmatmat``, with messages that name the sizes."""
 
     def __init__(self, dtype: np.dtype[Any], shape: tuple[int, int]) -> None:
-        initialise: Any = super().__init__  # missing in SciPy's stubs
-        initialise(dtype, shape)
+        super().__init__(dtype, shape)  # type: ignore[call-arg]
 
     @abstractmethod
     def _check(self, x: Any, side: int, axes: tuple[int, ...]) -> None:
@@ -102,13 +101,13 @@ class LayerOperator(CheckedOperator):
 
         One channel to one has no channel axis. With ``order="F"`` the axes are reversed, so that C order applies.
         """
-        shape = self.layer._array_shape(inputs=not self.transposed)
+        shape = array_shape(self.layer.geometry, inputs=not self.transposed)
         return shape if self.layer.order == "C" else shape[::-1]
 
     @property
     def dimsd(self) -> tuple[int, ...]:
         """Shape of the product as an array, as in PyLops; see `dims`."""
-        shape = self.layer._array_shape(inputs=self.transposed)
+        shape = array_shape(self.layer.geometry, inputs=self.transposed)
         return shape if self.layer.order == "C" else shape[::-1]
 
     def _adjoint(self) -> LayerOperator:
@@ -140,8 +139,8 @@ class LayerOperator(CheckedOperator):
             inputs = (side == 1) != self.transposed
             raise ValueError(
                 f"the operator multiplies vectors of {size} entries, arrays of shape "
-                f"{self.layer._array_shape(inputs=inputs)} raveled in order={self.layer.order!r}, but was given an "
-                f"array of shape {shape}; give "
+                f"{array_shape(self.layer.geometry, inputs=inputs)} raveled in order={self.layer.order!r}, but was "
+                f"given an array of shape {shape}; give "
                 + " or ".join({1: f"one vector ({size},)", 2: f"vectors as columns ({size}, batch)"}[n] for n in axes)
             )
 
@@ -361,10 +360,6 @@ class ConvOperator(LayerOperator):
             return self._as_columns(_converted(correlation.forward(x), dtype))
         x = _converted(correlation.adjoint(x), dtype)  # before sums of folded samples grow too large for float64
         return self._as_columns(fold(x, 2, self._low, geometry.samples, geometry.boundary))
-
-    def _array_shape(self, *, inputs: bool) -> tuple[int, ...]:
-        """Return the shape of an input or output array, without the axis of a single channel."""
-        return array_shape(self.geometry, inputs=inputs)
 
     def _as_arrays(self, X: Array, *, inputs: bool) -> Array:
         """Return columns as an array (groups, channels of a group, *spatial, batch)."""

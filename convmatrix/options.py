@@ -151,8 +151,8 @@ def _entries(name: str, value: Any, n_axes: int) -> tuple[Any, ...]:
     entries = tuple(value)
     if len(entries) != n_axes:
         raise ValueError(
-            f"{name} has {len(entries)} entries ({value!r}), but the layer has {n_axes} spatial axes; "
-            "give one for all axes or one per axis"
+            f"{name} has {len(entries)} entries ({value!r}), but there are {n_axes} spatial axes; give one for all "
+            "axes or one per axis"
         )
     return entries
 

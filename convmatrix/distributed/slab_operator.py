@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from convmatrix.geometry import ConvGeometry
     from convmatrix.progress import Progress
 
-    _LinearOperator = LinearOperator[Any]
-else:
-    _LinearOperator = LinearOperator  # subscripts are for type checkers only
-
 _MESSAGE: Final = 2**24  # bytes of a part of a vector above which a task multiplies by fewer slabs
 _PAGE: Final = 2**21  # bytes of the pages in which a system hands out large arrays when they are first written
 
@@ -68,7 +64,7 @@ def _joined(ranges: Sequence[Rows]) -> Rows:
     return ranges[0][0], ranges[-1][1]
 
 
-class SlabOperator(_LinearOperator):
+class SlabOperator(LinearOperator):
     r"""A layer's matrix as a SciPy linear operator, whose products are computed by slabs of rows on Dask workers.
 
     For every product, workers build each slab :math:`A_i` from the kernel, which they receive once, and drop it
