@@ -250,7 +250,8 @@ def _product(channels: int, matrices: Iterable[Any]) -> Any:
 def _valid(layer: ConvGeometry) -> ConvGeometry:
     """Return the layer without padding on the extended input."""
     sizes = tuple(low + n + high for n, (low, high) in zip(layer.input_shape, layer.padding, strict=True))
-    return replace(layer, input_shape=sizes, padding=((0, 0),) * len(sizes), boundary=("zero",) * len(sizes))
+    zero: tuple[Boundary, ...] = ("zero",)
+    return replace(layer, input_shape=sizes, padding=((0, 0),) * len(sizes), boundary=zero * len(sizes))
 
 
 def _padded_layers() -> Iterator[ConvGeometry]:
@@ -353,8 +354,10 @@ def _tiles_theorem() -> Checks:
             first_axis = _extension(layer.input_shape[0], low, high, layer.boundary[0])
             window = _product(layer.in_channels, [first_axis, *map(sympy.eye, layer.input_shape[1:])])
             shape = (low + layer.input_shape[0] + high, *layer.input_shape[1:])
-            padding, boundary = ((0, 0), *layer.padding[1:]), ("zero", *layer.boundary[1:])
-            own = symbolic.matrix(replace(layer, input_shape=shape, padding=padding, boundary=boundary))
+            rest: tuple[Boundary, ...] = ("zero", *layer.boundary[1:])
+            own = symbolic.matrix(
+                replace(layer, input_shape=shape, padding=((0, 0), *layer.padding[1:]), boundary=rest)
+            )
             yield f"{layer!r}: outputs {first} to {stop - 1} from their window", own * window == rows
     for boundary, p in itertools.product(("zero", *FOLDED), (1, 2)):
         A = symbolic.matrix(ConvGeometry(6, 3, padding=p, boundary=boundary))
