@@ -36,16 +36,26 @@ class CheckedOperator(KeepsReadOnly, LinearOperator, ABC):
         super().__init__(dtype, shape)  # type: ignore[call-arg]
 
     @abstractmethod
-    def _check(self, x: Any, side: int, axes: tuple[int, ...]) -> None:
-        """Raise unless x has an allowed number of axes and fits the rows (side 0) or the columns (side 1)."""
-
-    @abstractmethod
     def _matmat(self, X: Array) -> Array:
         """Return ``A @ X``."""
 
     @abstractmethod
     def _rmatmat(self, X: Array) -> Array:
         """Return ``A.H @ X``."""
+
+    def _described(self, side: int) -> str:
+        """Return what the entries of vectors are, those of the rows (side 0) or the columns (side 1), for messages."""
+        return ""
+
+    def _check(self, x: Any, side: int, axes: tuple[int, ...]) -> None:
+        """Raise unless x has an allowed number of axes and fits the rows (side 0) or the columns (side 1)."""
+        shape, size = np.shape(x), self.shape[side]
+        if shape != (size, 1) and (len(shape) not in axes or shape[0] != size):
+            raise ValueError(
+                f"the operator of shape {self.shape} multiplies vectors of {size} entries{self._described(side)}, but "
+                f"was given an array of shape {shape}; give "
+                + " or ".join({1: f"one vector ({size},)", 2: f"vectors as columns ({size}, batch)"}[n] for n in axes)
+            )
 
     def _matvec(self, x: Array) -> Array:
         return self._matmat(x.reshape(-1, 1))
@@ -134,15 +144,11 @@ class LayerOperator(CheckedOperator):
                 "a matrix-free operator multiplies dense arrays, but this one is sparse; make it dense with "
                 ".toarray(), or multiply by conv_matrix, which is sparse"
             )
-        shape, size = np.shape(x), self.shape[side]
-        if shape != (size, 1) and (len(shape) not in axes or shape[0] != size):
-            inputs = (side == 1) != self.transposed
-            raise ValueError(
-                f"the operator multiplies vectors of {size} entries, arrays of shape "
-                f"{array_shape(self.layer.geometry, inputs=inputs)} raveled in order={self.layer.order!r}, but was "
-                f"given an array of shape {shape}; give "
-                + " or ".join({1: f"one vector ({size},)", 2: f"vectors as columns ({size}, batch)"}[n] for n in axes)
-            )
+        super()._check(x, side, axes)
+
+    def _described(self, side: int) -> str:
+        shape = array_shape(self.layer.geometry, inputs=(side == 1) != self.transposed)
+        return f", arrays of shape {shape} raveled in order={self.layer.order!r}"
 
 
 class ConvOperator(LayerOperator):

@@ -279,7 +279,7 @@ def test_what_has_no_bound_is_refused_by_name() -> None:
     assert lipschitz_bound(plain, 0, 1) == pytest.approx(math.e)
     with pytest.raises(ValueError, match="two ends"):
         lipschitz_bound(plain, 0)
-    with pytest.raises(ValueError, match="lower is 1 and upper 0"):
+    with pytest.raises(ValueError, match=r"at \(0,\) lower is 1.0, but upper is 0.0"):
         lipschitz_bound(plain, 1, 0)
 
 

@@ -28,6 +28,7 @@ from convmatrix.network import (
 from convmatrix.network.function_ranges import slope_range, value_range
 from convmatrix.network.intervals import interval_bounds
 from tests.random_networks import random_network
+from tests.refusals import refused
 
 Array = Any
 
@@ -193,9 +194,9 @@ def test_refusals_name_the_node() -> None:
     with pytest.raises(ValueError, match=r"node 'layer 2'.*weights"):
         interval_bounds(Network([Input((1, 4)), cm.ConvGeometry(4, 2)]), 0, 1)
     plain = Network([Input((2,)), Elementwise("relu")])
-    with pytest.raises(ValueError, match="lower is 1 and upper 0"):
+    with pytest.raises(ValueError, match=r"at \(0,\) lower is 1.0, but upper is 0.0"):
         interval_bounds(plain, 1, 0)
-    with pytest.raises(ValueError, match=r"upper.*1 infinite"):
+    with pytest.raises(ValueError, match=r"upper is inf at \(1,\)"):
         interval_bounds(plain, 0, [1, np.inf])
     with pytest.raises(ValueError, match=r"\(3,\).*\(2,\)"):
         interval_bounds(plain, [0, 0, 0], 1)
@@ -220,10 +221,18 @@ def test_differences_and_matrix_products() -> None:
 def test_a_box_of_other_things_than_real_numbers_is_refused() -> None:
     """Complex numbers, words, dictionaries and ragged lists are named as the wrong end."""
     network = Network([Input((2,)), Elementwise("relu")])
-    wrong: list[Any] = [1j, {}, "a", [[1], [2, 3]], None]
+    wrong: list[Any] = [1j, {}, "a", None]
     for value in wrong:
-        with pytest.raises(ValueError, match="upper must be a number"):
+        with pytest.raises(TypeError, match="upper must hold real numbers"):
             interval_bounds(network, 0, value)
+    with pytest.raises(ValueError, match="upper is made of lists"):
+        interval_bounds(network, 0, [[1], [2, 3]])
+
+
+def test_a_box_that_double_precision_does_not_hold_is_refused() -> None:
+    """Rounded, its ends would exclude inputs of the box."""
+    with refused(ValueError, "upper is 9007199254740993 at (0,), which float64 rounds to 9007199254740992"):
+        interval_bounds(Network([Input((2,)), Elementwise("relu")]), 0, 2**53 + 1)
 
 
 @pytest.mark.parametrize(

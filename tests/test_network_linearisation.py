@@ -432,9 +432,9 @@ def test_what_cannot_be_linearised_is_refused_with_names_and_numbers(monkeypatch
             linear.rows(*rows)
     with pytest.raises(TypeError, match=r"rows\[0\]"):
         linear.rows(cast("Any", 0.5), 2)
-    with pytest.raises(ValueError, match=r"6 columns, .* \(2, 3\), but was given an array of shape \(5,\)"):
+    with pytest.raises(ValueError, match=r"6 entries, .* \(2, 3\), but was given an array of shape \(5,\)"):
         linear.operator @ np.zeros(5)
-    with pytest.raises(ValueError, match=r"6 rows, .* shape \(7, 2\)"):
+    with pytest.raises(ValueError, match=r"6 entries, .* shape \(7, 2\)"):
         linear.operator.rmatmat(np.zeros((7, 2)))
     large = Network([Node("x", Input((1, 700))), FullyConnected(700, 900, np.ones((900, 700)), np.ones(900))])
     linear = large.linearise(np.zeros((1, 700)))

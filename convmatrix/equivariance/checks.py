@@ -76,7 +76,7 @@ def check(
     broken = broken_rows(pattern, q, p)
     geometry = pattern.geometry
     if output_shape is None:
-        output_shape = (len(q),) if geometry is None else _output_shape(geometry)
+        output_shape = (len(q),) if geometry is None else geometry.full_output_shape
     counterexample = None
     if broken.any():
         row = int(broken.argmax())
@@ -173,8 +173,8 @@ def check_shift(geometry: ConvGeometry, shift: int | Sequence[int]) -> Verdict:
     if verdict.holds:
         return verdict
     row = int(verdict.broken_rows.argmax())
-    moved_row = _moved_place(row, (geometry.out_channels, *geometry.output_shape), moved)
-    inputs, back = (geometry.in_channels, *geometry.input_shape), [-amount for amount in amounts]
+    moved_row = _moved_place(row, geometry.full_output_shape, moved)
+    inputs, back = geometry.full_input_shape, [-amount for amount in amounts]
     own, other = (layer_pattern(geometry, (of, of + 1)) for of in (row, moved_row))
     found = _counterexample(
         geometry.weight_shape,
@@ -311,9 +311,5 @@ def check_quarter_turn(
 def _check_action(
     geometry: ConvGeometry, pattern: WeightPattern | None, q: ArrayLike, p: ArrayLike, statement: str
 ) -> Verdict:
-    shape = _output_shape(geometry)
+    shape = geometry.full_output_shape
     return check(geometry.pattern() if pattern is None else pattern, q, p, statement=statement, output_shape=shape)
-
-
-def _output_shape(geometry: ConvGeometry) -> tuple[int, ...]:
-    return (geometry.out_channels, *geometry.output_shape)

@@ -287,6 +287,6 @@ def given_network(network: Any) -> Network:
 def _input_shape(item: Any) -> Shape | None:
     geometry = item if isinstance(item, ConvGeometry) else getattr(item, "geometry", None)
     if isinstance(geometry, ConvGeometry):
-        return (geometry.in_channels, *geometry.input_shape)
+        return geometry.full_input_shape
     shape: Shape | None = getattr(item, "sample_shape", None)
     return shape

@@ -125,8 +125,7 @@ def _products(network: Network) -> int:
         operation = node.operation
         if isinstance(operation, Convolution):
             g = operation.geometry
-            positions = g.input_shape if g.transposed else g.output_shape
-            total += math.prod((*positions, *g.kernel_shape, g.in_channels, g.out_channels // g.groups))
+            total += math.prod((*g.positions, *g.kernel_shape, g.in_channels, g.out_channels // g.groups))
         elif isinstance(operation, FullyConnected):
             total += operation.n_in * operation.n_out
         elif isinstance(operation, PatternMap):

@@ -276,12 +276,7 @@ class NetworkBuilder(BatchedGraph):
             reduced = self.pooling(last, x, "average" if method == "mean" else method, None)
         else:
             reduced = self.add(last, Reduction(method, inner), [x], x.batch, x.merged)
-        return reduced if keep else self._without_axes(name, reduced, axes)
-
-    def _without_axes(self, name: str, x: Tensor, axes: Sequence[int]) -> Tensor:
-        """Return x without axes of size 1."""
-        dropped = {axis % x.ndim for axis in axes}
-        return self.reshape(name, x, [n for axis, n in enumerate(x.known) if axis not in dropped])
+        return reduced if keep else self.squeeze(name, reduced, axes)
 
     def log_sum_exp(self, name: str, x: Tensor, axes: Sequence[int], *, keep: bool) -> Tensor:
         """Return the logarithm of the sum of exponentials along axes, after the maximum is subtracted."""
@@ -290,7 +285,7 @@ class NetworkBuilder(BatchedGraph):
         total = self.reduction(f"{name}.sum", powers, "sum", axes, keep=True)
         logarithm = self.elementwise(f"{name}.log", total, "log")
         result = self.sum(name if keep else f"{name}.total", logarithm, highest)
-        return result if keep else self._without_axes(name, result, axes)
+        return result if keep else self.squeeze(name, result, axes)
 
     def softmax(self, name: str, x: Tensor, axis: int, *, logarithm: bool = False) -> Tensor:
         """Return the softmax along an axis, or its logarithm."""

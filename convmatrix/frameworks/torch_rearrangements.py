@@ -46,15 +46,8 @@ def _unflatten(call: Call) -> Tensor:
 
 def _squeeze(call: Call) -> Tensor:
     x, axes = call.x, call.get("dim", range(call.x.ndim))
-    dropped = {axis % x.ndim for axis in ([axes] if isinstance(axes, int) else axes)}
-    kept = [n for axis, n in enumerate(x.known) if axis not in dropped or n != 1]
-    return call.builder.reshape(call.name, x, kept)
-
-
-def _unsqueeze(call: Call) -> Tensor:
-    shape = list(call.x.known)
-    shape.insert(call["dim"] % (len(shape) + 1), 1)
-    return call.builder.reshape(call.name, call.x, shape)
+    dropped = [axis for axis in ([axes] if isinstance(axes, int) else axes) if x.known[axis] == 1]
+    return call.builder.squeeze(call.name, x, dropped)
 
 
 def _transpose(call: Call) -> Tensor:
@@ -123,14 +116,15 @@ def _concatenation(call: Call) -> Tensor:
 
 
 def _stack(call: Call) -> Tensor:
-    axis, parts = int(call.get("dim", 0)), []
-    for part in call["tensors"]:
-        shape = list(part.known if isinstance(part, Tensor) else part.shape)
-        at = axis % (len(shape) + 1)
-        shape.insert(at, 1)
-        wide = call.builder.reshape(f"{call.name}.reshape", part, shape) if isinstance(part, Tensor) else None
-        parts.append(np.reshape(part, shape) if wide is None else wide)
-    return call.builder.concatenation(call.name, parts, axis)
+    axis = int(call.get("dim", 0))
+    return call.builder.concatenation(call.name, [_with_axis(call, part, axis) for part in call["tensors"]], axis)
+
+
+def _with_axis(call: Call, part: Any, axis: int) -> Any:
+    """Return a tensor or a constant with a new axis of size 1."""
+    if isinstance(part, Tensor):
+        return call.builder.unsqueeze(f"{call.name}.reshape", part, [axis])
+    return np.expand_dims(part, axis)
 
 
 def _index(call: Call) -> Tensor:
@@ -156,15 +150,9 @@ def _slice_scatter(call: Call) -> Tensor:
 
 def _select_scatter(call: Call) -> Tensor:
     """Return x with the entries at one place of an axis replaced."""
-    x, source, axis = call["self"], call["src"], int(call["dim"])
-    rank = x.ndim
-    axis %= rank
-    if isinstance(source, Tensor):
-        shape = (*source.known[:axis], 1, *source.known[axis:])
-        source = call.builder.reshape(f"{call.name}.reshape", source, shape)
-    else:
-        source = np.expand_dims(source, axis)
-    return _scattered(call, source, [int(call["index"]) % _size(x, axis)])
+    axis = int(call["dim"])
+    source = _with_axis(call, call["src"], axis)
+    return _scattered(call, source, [int(call["index"]) % _size(call["self"], axis)])
 
 
 def _copy(call: Call) -> Tensor:
@@ -278,7 +266,7 @@ REARRANGEMENTS: Final[dict[str, Callable[[Call], Any]]] = {
     "flatten": _flatten,
     "unflatten": _unflatten,
     "squeeze": _squeeze,
-    "unsqueeze": _unsqueeze,
+    "unsqueeze": lambda call: call.builder.unsqueeze(call.name, call.x, [int(call["dim"])]),
     "permute": lambda call: call.builder.permute(call.name, call.x, [int(axis) for axis in call["dims"]]),
     "transpose": _transpose,
     "t": _transpose,

@@ -178,7 +178,8 @@ def receptive_field_size(network: Any) -> FieldSize:
     (212, 212)
     """
     if isinstance(network, list | tuple) and all(isinstance(layer, ConvGeometry) for layer in network):
-        network = [_one_channel(layer) for layer in network]
+        one = {"in_channels": 1, "out_channels": 1, "groups": 1, "connections": None}
+        network = [replace(layer, **one) for layer in network]
     net = as_network(network)
     found = receptive_field_sizes(net)[net.outputs[0]]
     if isinstance(found, str):
@@ -220,11 +221,6 @@ def receptive_field_sizes(network: Any) -> dict[str, FieldSize | str]:
 def _field_size(axes: tuple[_Windows, ...], input_shape: tuple[int, ...]) -> FieldSize:
     size, stride, start, n_units = zip(*map(astuple, axes), strict=True)
     return FieldSize(size, stride, start, input_shape, n_units)
-
-
-def _one_channel(geometry: ConvGeometry) -> ConvGeometry:
-    options = {**geometry.options(), "in_channels": 1, "out_channels": 1, "groups": 1, "connections": None}
-    return ConvGeometry(geometry.input_shape, geometry.kernel_shape, **options)
 
 
 def _windows_or_reason(node: Node, inputs: list[tuple[_Windows, ...] | str]) -> tuple[_Windows, ...] | str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.network import Input, Network, as_network
-from convmatrix.network.intervals import checked_box, node_interval
+from convmatrix.network.intervals import box_bounds, node_interval
 from convmatrix.progress import quiet, reporting
 from convmatrix.spectral.form_norms import Norms
 from convmatrix.spectral.lipschitz_propagation import LipschitzPropagation
@@ -167,7 +167,7 @@ def lipschitz_bound(
     part = given.until(given.outputs[0] if name is None else name)
     if (lower is None) != (upper is None):
         raise ValueError("a box has two ends; give lower= and upper=, or neither")
-    box = {} if lower is None or upper is None else _known_intervals(part, checked_box(part, lower, upper))
+    box = {} if lower is None or upper is None else _known_intervals(part, box_bounds(part.input_shape, lower, upper))
     norms = Norms()
     sizes = [math.prod(node.output_shape) for node in part]
     splits = (False, True) if max(sizes) <= _MOST_SPLIT and len(sizes) <= _MOST_SPLIT_NODES else (False,)
