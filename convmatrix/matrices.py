@@ -14,10 +14,10 @@ from convmatrix._assembly.fill import assemble, assemble_triplets
 from convmatrix._assembly.rows import Plan
 from convmatrix._assembly.selections import count_selected, selection_matrix, signed_selection_bytes
 from convmatrix.boundary import LARGEST_AXIS, SIGNED, Axis
-from convmatrix.formats import as_format
 from convmatrix.geometry import ConvGeometry, given_geometry
 from convmatrix.memory import Estimate, estimate
 from convmatrix.options import LayerOptions, as_array, takes_layer_options
+from convmatrix.sparse_formats import as_format
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

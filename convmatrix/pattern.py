@@ -15,8 +15,8 @@ from convmatrix._assembly.fill import assemble_triplets
 from convmatrix._assembly.rows import Plan, RowTable, axis_rows, table_size
 from convmatrix.arrays import KeepsReadOnly, accumulate, gather, read_only, real_coefficients, starts_of_runs
 from convmatrix.arrays import array as as_array
-from convmatrix.formats import as_format
 from convmatrix.options import index_dtype, instance, weight_array, weight_mask
+from convmatrix.sparse_formats import as_format
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from convmatrix.display.typesetting import breakable_text, latex_text
+from convmatrix.display.latex_tables import breakable_text, latex_text
 from paper.numbers import written
 
 if TYPE_CHECKING:

@@ -229,7 +229,7 @@ def bound_violations(geometry: cm.ConvGeometry, weights: NDArray[Any], dense: ND
         found |= {name: value * scale for name, value in each.items()}
     lower, found["upper"] = spectral.norm_bounds(weights, geometry)
     refined_lower, found["refined"] = spectral.norm_bounds(weights, geometry, tol=1e-3)
-    from convmatrix.spectral.form_norms import upper_norm
+    from convmatrix.spectral.map_norms import upper_norm
 
     if weights.dtype.kind != "c":
         found["upper_norm"] = upper_norm(np.asarray(weights).reshape(geometry.weight_shape), geometry)

@@ -16,9 +16,9 @@ from scipy import sparse
 import convmatrix as cm
 from convmatrix.display import block_levels, geometry_html, matrix_text, pattern_html, verdict_html, window_weights
 from convmatrix.display.block_structure import _runs
+from convmatrix.display.matrix_window import unravel, weight_name, window_terms
 from convmatrix.display.palette import DISTINCT, is_light, key_colours, palette
 from convmatrix.display.terminal import coloured, terminal_colours, value_text
-from convmatrix.display.window import unravel, weight_name, window_terms
 from convmatrix.proofs.catalogue import all_theorems
 from convmatrix.proofs.results import _markdown
 from tests.cases import LENET5_C3, each_case, for_each, integer_weights

@@ -12,7 +12,7 @@ import pytest
 
 import convmatrix as cm
 from convmatrix import symbolic
-from convmatrix.display.typesetting import latex_sentence, latex_table
+from convmatrix.display.latex_tables import latex_sentence, latex_table
 from convmatrix.equivariance import check_shift
 from convmatrix.network import Elementwise, Input, Network, Node
 from convmatrix.proofs import prove, theorems

@@ -34,8 +34,8 @@ from convmatrix.network import (
     take,
 )
 from convmatrix.spectral import LipschitzBound, lipschitz_bound
-from convmatrix.spectral.form_norms import matrix_norm, upper_norm
-from convmatrix.spectral.linear_maps import Form, identity, kernel_form, product, stacked, total
+from convmatrix.spectral.map_forms import Form, identity, kernel_form, product, stacked, total
+from convmatrix.spectral.map_norms import matrix_norm, upper_norm
 from convmatrix.spectral.node_norms import node_norm
 from tests.random_lipschitz import Comparison, compare
 
@@ -350,7 +350,7 @@ def test_batch_normalisation_is_folded_into_large_layers() -> None:
 
 def test_chains_too_large_for_a_matrix_are_products_of_folded_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two layers with normalisations and no function between them: each is folded before norms multiply."""
-    monkeypatch.setattr("convmatrix.spectral.linear_maps.MOST_ENTRIES", 1000)
+    monkeypatch.setattr("convmatrix.spectral.map_forms.MOST_ENTRIES", 1000)
     monkeypatch.setattr("convmatrix.spectral.node_maps.MOST_ENTRIES", 1000)
     rng = np.random.default_rng(11)
     first, second = _conv(rng, (3, 3), (24, 24)), _conv(rng, (3, 3), (24, 24))

@@ -14,8 +14,8 @@ from scipy import sparse
 import convmatrix as cm
 from convmatrix import memory, nn
 from convmatrix.boundary import Axis
-from convmatrix.formats import as_format
 from convmatrix.read_counts import count_reads
+from convmatrix.sparse_formats import as_format
 from tests.cases import for_each
 
 KIB: Final = 1024

@@ -11,9 +11,9 @@ from convmatrix import equivariance, spectral
 from convmatrix.boundary import SIGNED, Axis
 from convmatrix.solve import deconvolve
 from convmatrix.spectral import bounds, localisation
-from convmatrix.spectral.axes import axis_transform, extension_norm, read_entries
+from convmatrix.spectral.axis_transforms import axis_transform, extension_norm, read_entries
 from convmatrix.spectral.blocks import read_layer
-from convmatrix.spectral.form_norms import upper_norm
+from convmatrix.spectral.map_norms import upper_norm
 from tests import random_signed_equivariance, random_signed_spectra
 from tests.cases import for_each
 from tests.random_signed_spectra import (

@@ -16,7 +16,7 @@ from convmatrix import memory, spectral
 from convmatrix.boundary import BOUNDARIES, Axis
 from convmatrix.spectral import blocks as blocks_module
 from convmatrix.spectral import bounds, extremes, lanczos, localisation, norm_certificates, published
-from convmatrix.spectral.axes import dense_transform, enclosing_rings, is_ring, used_taps
+from convmatrix.spectral.axis_transforms import dense_transform, enclosing_rings, is_ring, used_taps
 from convmatrix.spectral.blocks import (
     Blocks,
     WeightedLayer,

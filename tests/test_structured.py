@@ -24,11 +24,11 @@ from convmatrix.structured import (
     doubly_block_toeplitz,
     doubly_block_toeplitz_operator,
     find_geometry,
+    geometry_search,
     is_circulant,
     is_doubly_block_circulant,
     is_doubly_block_toeplitz,
     is_toeplitz,
-    kernel_search,
     nearest_conv,
     recover_kernel,
     row_runs,
@@ -698,11 +698,11 @@ def test_bounds_of_misfits_are_close(n_outputs: int, n_samples: int, stride: int
     for taps, dilation in ((1, 1), (2, 1), (3, 2)):
         axis = Axis(n_outputs, n_samples, taps, stride, dilation)
         lows = np.arange(-1, n_samples + 3)
-        bounds = kernel_search._least_misfits(slices, dataclasses.replace(axis, pad_low=lows), BOUNDARIES)
+        bounds = geometry_search._least_misfits(slices, dataclasses.replace(axis, pad_low=lows), BOUNDARIES)
         for low, row in zip(lows.tolist(), bounds, strict=True):
             for boundary, bound in zip(BOUNDARIES, row, strict=True):
                 guess = dataclasses.replace(axis, pad_low=low, boundary=boundary)
-                misfit = kernel_search._misfit(slices, places, guess)
+                misfit = geometry_search._misfit(slices, places, guess)
                 assert bound <= misfit + 1e-15
                 assert bound**2 >= misfit**2 - 2e-6 * np.linalg.norm(slices) ** 2 / 4
 
@@ -713,7 +713,7 @@ def test_memory_of_a_search_is_bounded() -> None:
     slices = np.random.default_rng(0).standard_normal((1, 1, 1000))
     tracemalloc.start()
     try:
-        bounds = kernel_search._least_misfits(slices, axis, BOUNDARIES)
+        bounds = geometry_search._least_misfits(slices, axis, BOUNDARIES)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

@@ -23,7 +23,7 @@ def test_norm_bounds_goes_through_ten_files() -> None:
     assert {name for name in files if "spectral" in name} == {
         "spectral/bounds.py",
         "spectral/blocks.py",
-        "spectral/axes.py",
+        "spectral/axis_transforms.py",
     }
 
 

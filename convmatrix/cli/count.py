@@ -120,8 +120,8 @@ def _fixed_weights(counts: NetworkCounts) -> list[str]:
 
 def _text(args: argparse.Namespace, counts: NetworkCounts) -> str:
     """Return the table, whose last row is the total of several layers, and remarks."""
+    from convmatrix.display.latex_tables import latex_table
     from convmatrix.display.tables import markdown_table, text_table
-    from convmatrix.display.typesetting import latex_table
 
     several = len(counts.layers) > 1
     rows = [_HEADER.split()]

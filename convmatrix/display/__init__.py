@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from convmatrix.display.block_structure import block_levels
     from convmatrix.display.html import geometry_html, pattern_html, verdict_html
+    from convmatrix.display.matrix_window import window_weights
     from convmatrix.display.terminal import matrix_text
-    from convmatrix.display.window import window_weights
 
 __all__ = ["block_levels", "geometry_html", "matrix_text", "pattern_html", "verdict_html", "window_weights"]
 
@@ -20,7 +20,7 @@ _MODULES: Final = {
     "matrix_text": "terminal",
     "pattern_html": "html",
     "verdict_html": "html",
-    "window_weights": "window",
+    "window_weights": "matrix_window",
 }
 
 

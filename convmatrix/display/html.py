@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix.display.block_structure import block_levels, level_pictures, svg_figure
+from convmatrix.display.matrix_window import Position, Terms, pattern_terms, unravel, weight_name, window_terms
 from convmatrix.display.palette import BROKEN, hex_code, is_light, key_colours
 from convmatrix.display.tables import Table, by, facts, headline
-from convmatrix.display.window import Position, Terms, pattern_terms, unravel, weight_name, window_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -9,8 +9,8 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix.display.block_structure import structure_lines
+from convmatrix.display.matrix_window import Position, Terms, is_single, weight_name, window_terms
 from convmatrix.display.palette import Rgb, is_light, key_colours
-from convmatrix.display.window import Position, Terms, is_single, weight_name, window_terms
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

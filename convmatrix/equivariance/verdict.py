@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from convmatrix.arrays import KeepsReadOnly
-from convmatrix.display.typesetting import latex_text
+from convmatrix.display.latex_tables import latex_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

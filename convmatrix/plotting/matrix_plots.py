@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from convmatrix.display.matrix_window import pattern_terms
 from convmatrix.display.palette import DISTINCT
-from convmatrix.display.window import pattern_terms
 from convmatrix.geometry import ConvGeometry
 from convmatrix.pattern import WeightPattern
 from convmatrix.plotting.figures import PAGE_WIDTH, Palette, axes_of, given_axes, ink_on, size_of, weight_colours

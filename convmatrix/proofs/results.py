@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-from convmatrix.display.typesetting import latex_sentence, latex_text
+from convmatrix.display.latex_tables import latex_sentence, latex_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, overload
 import numpy as np
 
 from convmatrix.atomic import atomic_write
+from convmatrix.display.latex_tables import TEXT_WIDTH, latex_table
 from convmatrix.display.tables import (
     ShownAsTable,
     Table,
@@ -25,7 +26,6 @@ from convmatrix.display.tables import (
     table_width,
     text_table,
 )
-from convmatrix.display.typesetting import TEXT_WIDTH, latex_table
 from convmatrix.memory import in_words
 from convmatrix.network import Network, as_network
 from convmatrix.report.report_rows import Row, report_rows

@@ -12,7 +12,7 @@ from scipy import fft
 
 from convmatrix import memory
 from convmatrix.arrays import EPSILON
-from convmatrix.spectral.axes import dense_transform
+from convmatrix.spectral.axis_transforms import dense_transform
 from convmatrix.spectral.blocks import layer_blocks, n_pieces, on_cores, single_threaded_blas
 
 if TYPE_CHECKING:

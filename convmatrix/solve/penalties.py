@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
-    from convmatrix.spectral.axes import TransformName
+    from convmatrix.spectral.axis_transforms import TransformName
 
 PenaltyWord = Literal["gradient", "laplacian"]
 PENALTIES: Final[tuple[PenaltyWord, ...]] = get_args(PenaltyWord)

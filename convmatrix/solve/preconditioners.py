@@ -11,7 +11,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from convmatrix.arrays import EPSILON, KeepsReadOnly
 from convmatrix.options import LayerOptions, one_of, takes_layer_options
-from convmatrix.spectral.axes import weighted_ring
+from convmatrix.spectral.axis_transforms import weighted_ring
 from convmatrix.spectral.blocks import WeightedLayer, layer_blocks, read_layer
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
-    from convmatrix.spectral.axes import AxisTransform
+    from convmatrix.spectral.axis_transforms import AxisTransform
 
 Kind = Literal["strang", "t_chan", "r_chan"]
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)

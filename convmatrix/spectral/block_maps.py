@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from convmatrix.arrays import Array
-    from convmatrix.spectral.axes import AxisTransform
+    from convmatrix.spectral.axis_transforms import AxisTransform
     from convmatrix.spectral.blocks import WeightedLayer
 
 

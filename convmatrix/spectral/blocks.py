@@ -21,7 +21,7 @@ from convmatrix.arrays import EPSILON, scaled_to_one
 from convmatrix.geometry import given_geometry
 from convmatrix.options import as_array, weight_array
 from convmatrix.progress import report_step
-from convmatrix.spectral.axes import (
+from convmatrix.spectral.axis_transforms import (
     AxisTransform,
     axis_transform,
     has_affine,
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
     from convmatrix.options import LayerOptions
-    from convmatrix.spectral.axes import TransformName
+    from convmatrix.spectral.axis_transforms import TransformName
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -20,7 +20,7 @@ from convmatrix.geometry import ConvGeometry
 from convmatrix.operator import ConvOperator
 from convmatrix.options import LayerOptions, takes_layer_options
 from convmatrix.progress import shows_progress
-from convmatrix.spectral.axes import enclosing_rings, extension_norm, most_reads, read_entries, used_taps
+from convmatrix.spectral.axis_transforms import enclosing_rings, extension_norm, most_reads, read_entries, used_taps
 from convmatrix.spectral.blocks import WeightedLayer, gamma, gram_matrices, layer_blocks, read_layer, spread_rounding
 from convmatrix.spectral.lanczos import layer_norm
 from convmatrix.spectral.localisation import localised_bound
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
     from convmatrix.progress import Progress
-    from convmatrix.spectral.axes import AxisTransform
+    from convmatrix.spectral.axis_transforms import AxisTransform
 
 _LITTLE_WORK: Final = 1e8  # multiplications for all singular values of a layer with axes that have no transform
 _PRODUCTS: Final = 96  # of the lower bound without a tolerance

@@ -10,7 +10,7 @@ import numpy as np
 
 from convmatrix.operator import ConvOperator
 from convmatrix.progress import report_step
-from convmatrix.spectral.axes import ring_transform
+from convmatrix.spectral.axis_transforms import ring_transform
 from convmatrix.spectral.blocks import layer_blocks
 
 if TYPE_CHECKING:

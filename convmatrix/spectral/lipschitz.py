@@ -10,11 +10,11 @@ from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.network import Input, Network, as_network
 from convmatrix.network.intervals import box_bounds, node_interval
 from convmatrix.progress import quiet, reporting
-from convmatrix.spectral.form_norms import Norms
+from convmatrix.spectral.directed_rounding import root_of_squares, times
 from convmatrix.spectral.lipschitz_propagation import LipschitzPropagation
+from convmatrix.spectral.map_norms import Norms
 from convmatrix.spectral.node_maps import operation_norm
 from convmatrix.spectral.node_norms import NoBoundError
-from convmatrix.spectral.upward import root_of_squares, times
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

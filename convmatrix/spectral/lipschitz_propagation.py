@@ -33,8 +33,9 @@ from convmatrix.network import (
 from convmatrix.network.boxes import sum_broadcast
 from convmatrix.network.entrywise import spread
 from convmatrix.network.function_ranges import least_variance, slope_range
-from convmatrix.spectral.form_norms import LinearMap, Norms, chain, matrix_norm
-from convmatrix.spectral.linear_maps import level
+from convmatrix.spectral.directed_rounding import added, root_of_squares, scaled, times, unscaled, up
+from convmatrix.spectral.map_forms import level
+from convmatrix.spectral.map_norms import LinearMap, Norms, chain, matrix_norm
 from convmatrix.spectral.node_maps import (
     diagonal_map,
     identity_map,
@@ -45,7 +46,6 @@ from convmatrix.spectral.node_maps import (
     stack,
 )
 from convmatrix.spectral.node_norms import NoBoundError, unusable
-from convmatrix.spectral.upward import added, root_of_squares, scaled, times, unscaled, up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

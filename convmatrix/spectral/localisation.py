@@ -33,7 +33,7 @@ import numpy as np
 from scipy import linalg, sparse
 
 from convmatrix.arrays import EPSILON
-from convmatrix.spectral.axes import (
+from convmatrix.spectral.axis_transforms import (
     AxisTransform,
     dense_part,
     dense_transform,

@@ -1,4 +1,4 @@
-"""The linear nodes of a network as linear maps in the forms of `convmatrix.spectral.linear_maps`."""
+"""The linear nodes of a network as linear maps in the forms of `convmatrix.spectral.map_forms`."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ from convmatrix.network import (
     Scale,
 )
 from convmatrix.network.operations import broadcast_columns, selection_matrix
-from convmatrix.spectral import linear_maps
-from convmatrix.spectral.form_norms import LinearMap, chain, side_by_side, summed
-from convmatrix.spectral.linear_maps import MOST_ENTRIES, Form, Shape
+from convmatrix.spectral import map_forms
+from convmatrix.spectral.map_forms import MOST_ENTRIES, Form, Shape
+from convmatrix.spectral.map_norms import LinearMap, chain, side_by_side, summed
 from convmatrix.spectral.node_norms import NoBoundError, node_norm
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from convmatrix.arrays import Array
-    from convmatrix.spectral.form_norms import Norms
+    from convmatrix.spectral.map_norms import Norms
 
     Parts = Mapping[str, LinearMap]
 
@@ -64,7 +64,7 @@ def diagonal_map(name: str, factors: Array, most: Array | None = None) -> Linear
 
 def identity_map(shape: Shape) -> LinearMap:
     """Return the identity of a sample."""
-    return LinearMap((), linear_maps.identity(shape), lambda: 1.0, lambda: None, folded=True)
+    return LinearMap((), map_forms.identity(shape), lambda: 1.0, lambda: None, folded=True)
 
 
 def operation_norm(node: Node, norms: Norms) -> float:
@@ -95,7 +95,7 @@ def node_map(node: Node, norms: Norms) -> LinearMap:
     compact: Form | None = None
     folded = False
     if isinstance(operation, Convolution) and operation.weight is not None:
-        compact = linear_maps.kernel_form(operation.weight, operation.geometry)
+        compact = map_forms.kernel_form(operation.weight, operation.geometry)
         folded = compact is not None and compact.kind == "kernel"
     elif isinstance(operation, FullyConnected) and operation.weight is not None and len(shape) == 1:
         compact = Form("channels", operation.weight.astype(np.float64), shape, node.output_shape)
@@ -175,7 +175,7 @@ def stack(source: str, inputs: Sequence[Parts], shapes: tuple[Shape, ...], axis:
 def _zero_map(start: Shape | None, like: LinearMap, shape: Shape) -> LinearMap:
     compact = None
     if start is not None and start[1:] == shape[1:]:
-        compact = linear_maps.zero(start, shape)
+        compact = map_forms.zero(start, shape)
 
     def build() -> Form | None:
         form = like.matrix

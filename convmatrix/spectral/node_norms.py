@@ -33,7 +33,7 @@ from convmatrix.network import (
 from convmatrix.network.operations import broadcast_columns
 from convmatrix.network.windows import axis_structure
 from convmatrix.spectral.bounds import norm_bounds
-from convmatrix.spectral.upward import scaled, times, unscaled, up
+from convmatrix.spectral.directed_rounding import scaled, times, unscaled, up
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -22,7 +22,7 @@ from convmatrix import memory
 from convmatrix.arrays import EPSILON
 from convmatrix.matrices import conv_matrix
 from convmatrix.memory import MatrixTooLargeError, estimate
-from convmatrix.spectral.axes import is_ring, reads_own_samples
+from convmatrix.spectral.axis_transforms import is_ring, reads_own_samples
 from convmatrix.spectral.blocks import (
     MODERATE_WORK,
     gamma,
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from convmatrix.arrays import Array
-    from convmatrix.spectral.axes import AxisTransform
+    from convmatrix.spectral.axis_transforms import AxisTransform
     from convmatrix.spectral.blocks import Blocks, WeightedLayer
 
 _UNIT: Final = EPSILON / 2

@@ -21,7 +21,7 @@ from convmatrix import options as validate
 from convmatrix.arrays import EPSILON
 from convmatrix.options import LayerOptions, as_array, takes_layer_options
 from convmatrix.progress import report_step, reporting
-from convmatrix.spectral.axes import enclosing_rings
+from convmatrix.spectral.axis_transforms import enclosing_rings
 from convmatrix.spectral.block_maps import BlockMap
 from convmatrix.spectral.blocks import (
     WeightedLayer,

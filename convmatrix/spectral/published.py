@@ -14,7 +14,7 @@ import numpy as np
 
 from convmatrix.geometry import ConvGeometry
 from convmatrix.options import as_array
-from convmatrix.spectral.axes import ring_transform
+from convmatrix.spectral.axis_transforms import ring_transform
 from convmatrix.spectral.blocks import Blocks, WeightedLayer, frobenius_norms, gram_bounds, layer_blocks
 
 if TYPE_CHECKING:

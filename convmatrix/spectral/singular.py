@@ -11,7 +11,7 @@ from convmatrix import memory
 from convmatrix.arrays import scaled_to_one
 from convmatrix.options import LayerOptions, takes_layer_options
 from convmatrix.progress import shows_progress
-from convmatrix.spectral.axes import dense_transform, is_ring, ring_transform
+from convmatrix.spectral.axis_transforms import dense_transform, is_ring, ring_transform
 from convmatrix.spectral.blocks import Blocks, WeightedLayer, layer_blocks, on_cores, read_layer, singular_values_of
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
     from convmatrix.progress import Progress
-    from convmatrix.spectral.axes import TransformName
+    from convmatrix.spectral.axis_transforms import TransformName
 
     Triplet = tuple[Array, NDArray[np.float64], Array]
 

@@ -8,8 +8,8 @@ from convmatrix.structured.builders import (
     toeplitz,
 )
 from convmatrix.structured.diagonals import Violation
-from convmatrix.structured.kernel_search import find_geometry
-from convmatrix.structured.kernels import nearest_conv, recover_kernel
+from convmatrix.structured.geometry_search import find_geometry
+from convmatrix.structured.kernel_recovery import nearest_conv, recover_kernel
 from convmatrix.structured.recognition import (
     displacement_rank,
     is_circulant,

@@ -15,7 +15,7 @@ from convmatrix import options as validate
 from convmatrix.arrays import scaled_to_one
 from convmatrix.boundary import BOUNDARIES, NOTHING, Axis, Boundary, forward_outputs, read_terms
 from convmatrix.geometry import ConvGeometry
-from convmatrix.structured.kernels import recover_kernel
+from convmatrix.structured.kernel_recovery import recover_kernel
 from convmatrix.structured.operator_probes import ProbedOperator, is_operator, read_matrix
 from convmatrix.structured.recognition import as_csr
 

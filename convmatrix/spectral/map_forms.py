@@ -21,8 +21,8 @@ from convmatrix.arrays import EPSILON
 from convmatrix.geometry import ConvGeometry
 from convmatrix.matrices import conv_matrix
 from convmatrix.memory import estimate
-from convmatrix.spectral.axes import most_reads
-from convmatrix.spectral.upward import root_of_squares, scaled, shifted
+from convmatrix.spectral.axis_transforms import most_reads
+from convmatrix.spectral.directed_rounding import root_of_squares, scaled, shifted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

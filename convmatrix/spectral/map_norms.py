@@ -14,20 +14,20 @@ import numpy as np
 from convmatrix.arrays import EPSILON
 from convmatrix.boundary import SIGNED
 from convmatrix.matrices import conv_matrix
-from convmatrix.spectral import linear_maps
+from convmatrix.spectral import map_forms
 from convmatrix.spectral.blocks import WeightedLayer
 from convmatrix.spectral.bounds import norm_bounds
+from convmatrix.spectral.directed_rounding import added, root_of_squares, scaled, times, unscaled, up
 from convmatrix.spectral.lanczos import largest_singular
 from convmatrix.spectral.node_norms import dense_bounds
 from convmatrix.spectral.norm_certificates import BandCertifier
-from convmatrix.spectral.upward import added, root_of_squares, scaled, times, unscaled, up
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
-    from convmatrix.spectral.linear_maps import Form
+    from convmatrix.spectral.map_forms import Form
 
 _MOST_DENSE: Final = 1024  # rows or columns of a matrix that is decomposed
 _MOST_GRAM: Final = 3e7  # products that are added for A A^T
@@ -226,11 +226,11 @@ def chain(after: LinearMap, before: LinearMap) -> LinearMap:
     """Return the map that applies two maps one after the other."""
     compact = None
     if after.compact is not None and before.compact is not None:
-        compact = linear_maps.product(after.compact, before.compact)
+        compact = map_forms.product(after.compact, before.compact)
 
     def build() -> Form | None:
         first, second = after.matrix, before.matrix
-        return None if first is None or second is None else linear_maps.product(first, second)
+        return None if first is None or second is None else map_forms.product(first, second)
 
     folded = compact is not None and (
         (after.folded and before.compact is not None and before.compact.diagonal)
@@ -255,12 +255,12 @@ def chain(after: LinearMap, before: LinearMap) -> LinearMap:
 
 def summed(maps: Sequence[LinearMap]) -> LinearMap:
     """Return the sum of maps between the same samples."""
-    return _combined(maps, linear_maps.total, added)
+    return _combined(maps, map_forms.total, added)
 
 
 def side_by_side(maps: Sequence[LinearMap], axis: int = 0) -> LinearMap:
     """Return the map to the outputs of several maps, one after the other along an axis of the sample."""
-    return _combined(maps, lambda forms: linear_maps.stacked(forms, axis), root_of_squares)
+    return _combined(maps, lambda forms: map_forms.stacked(forms, axis), root_of_squares)
 
 
 def _combined(
