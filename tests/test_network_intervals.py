@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,12 @@ def test_ranges_of_functions_contain_samples_and_are_tight(operation: Elementwis
     if operation.name in ("log", "sqrt", "reciprocal", "power"):
         centre, half = abs(centre) + 0.1, np.minimum(half, 0.99 * abs(centre))
     low, high = centre - half, centre + half
+    if operation.name in ("acos", "asin", "atanh"):
+        low, high = (end * 0.99 / np.maximum(abs(low), abs(high)) for end in (low, high))
+    elif operation.name == "acosh":
+        low, high = (end - low.min() + 1.01 for end in (low, high))
+    elif operation.name == "tan":
+        low, high = (0.9 * np.arctan(end) + math.pi * np.rint(centre) for end in (low, high))
     x = np.clip(low + (high - low) * np.linspace(0, 1, 501)[:, None], low, high)  # (points, intervals)
     y = operation.evaluate([x])
     least, most = value_range(operation, low, high)
@@ -184,9 +191,12 @@ def test_refusals_name_the_node() -> None:
     with pytest.raises(ValueError, match=r"node 'odd'.*Odd"):
         interval_bounds(network, 0, 1)
     assert interval_bounds(network, 0, 1, ["x"])["x"][1].tolist() == [1, 1]
-    for operation, low in ((Elementwise("log"), 0.0), (Elementwise("reciprocal"), -1.0), (Elementwise("mine"), 0.0)):
+    for name, low, high in (
+        *(("log", 0.0, 1.0), ("reciprocal", -1.0, 1.0), ("mine", 0.0, 1.0), ("acos", 0.0, 1.5), ("asin", -1.5, 0.0)),
+        *(("acosh", 0.5, 2.0), ("atanh", 0.0, 1.5), ("tan", 1.0, 2.0), ("tan", -5.0, -4.0), ("tan", 0.0, 100.0)),
+    ):
         with pytest.raises(ValueError, match="node 'f'"):
-            interval_bounds(Network([Node("x", Input((2,))), Node("f", operation, ("x",))]), low, 1)
+            interval_bounds(Network([Node("x", Input((2,))), Node("f", Elementwise(name), ("x",))]), low, high)
     with pytest.raises(ValueError, match=r"node 'f'.*finite"):
         interval_bounds(Network([Node("x", Input((2,))), Node("f", Elementwise("exp"), ("x",))]), 0, 1000)
     with pytest.raises(ValueError, match=r"node 'n'.*epsilon"):

@@ -185,7 +185,7 @@ def _weight_shapes(network: Network) -> dict[tuple[str, str], tuple[int, ...]]:
             shapes[node.name, "weight"] = (operation.n_out, operation.n_in)
             if operation.bias is not False:
                 shapes[node.name, "bias"] = (operation.n_out,)
-        elif isinstance(operation, PatternMap):
+        elif isinstance(operation, PatternMap) and operation.trained:
             shapes[node.name, "weight"] = operation.pattern.weight_shape
         elif isinstance(operation, AddedBias):
             size = math.prod(operation.sample_shape) if operation.sharing == "unit" else operation.channels

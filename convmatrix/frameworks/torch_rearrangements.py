@@ -219,7 +219,18 @@ def _padded_by(mode: str) -> Callable[[Call], Tensor]:
     return lambda call: _pad(replace(call, arguments={**call.arguments, "mode": mode}))
 
 
-def _upsample(mode: str, coordinates: str = "asymmetric", rounding: str = "floor") -> Callable[[Call], Tensor]:
+def _unfold(call: Call) -> Tensor:
+    """Return im2col, or with ``output_size`` its transpose."""
+    sizes = call.get("output_size")
+    options: dict[str, Any] = {name: tuple(call[name]) for name in ("dilation", "padding", "stride")}
+    return call.builder.unfold(
+        call.name, call.x, sizes or call.x.known[-2:], call["kernel_size"], fold=sizes is not None, **options
+    )
+
+
+def _upsample(
+    mode: str, coordinates: str = "asymmetric", rounding: str = "floor", **options: Any
+) -> Callable[[Call], Tensor]:
     def translate(call: Call) -> Tensor:
         x = call.x
         spatial = x.known[2:]
@@ -232,6 +243,8 @@ def _upsample(mode: str, coordinates: str = "asymmetric", rounding: str = "floor
         if sizes is None:
             sizes = [math.floor(n * f) for n, f in zip(spatial, factors or (), strict=True)]
         align = bool(call.get("align_corners", False))
+        if align and options:
+            raise UnsupportedError("align_corners=True is not known with antialiasing")
         # A given factor is used as it is; where only sizes are given, the factor is their quotient.
         scales = tuple(float(f) for f in factors) if factors is not None and not align else None
         return call.builder.resize(
@@ -242,22 +255,15 @@ def _upsample(mode: str, coordinates: str = "asymmetric", rounding: str = "floor
             coordinates="align_corners" if align else coordinates,
             rounding=rounding,
             scales=scales,
+            **options,
         )
 
     return translate
 
 
-def _refused(reason: str) -> Callable[[Call], Tensor]:
-    """Return a translation that refuses an operator, which PyTorch would otherwise take apart."""
-
-    def translate(call: Call) -> Tensor:
-        raise UnsupportedError(reason)
-
-    return translate
-
-
 _NEAREST, _EXACT = _upsample("nearest"), _upsample("nearest", "half_pixel", "round_prefer_ceil")
-_LINEAR = _upsample("linear", "half_pixel")
+_LINEAR, _CUBIC = _upsample("linear", "half_pixel"), _upsample("cubic", "half_pixel")
+_ANTIALIASED: Final[dict[str, Any]] = {"exclude_outside": True, "antialias": True}
 
 REARRANGEMENTS: Final[dict[str, Callable[[Call], Any]]] = {
     **dict.fromkeys(("contiguous", "clone", "alias", "detach", "to", "_to_copy", "type_as", "float", "double"), _same),
@@ -296,8 +302,10 @@ REARRANGEMENTS: Final[dict[str, Callable[[Call], Any]]] = {
     **dict.fromkeys(("replication_pad1d", "replication_pad2d", "replication_pad3d"), _padded_by("replicate")),
     **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"), _NEAREST),
     **dict.fromkeys(("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"), _EXACT),
-    **dict.fromkeys(("upsample_bicubic2d", "_upsample_bicubic2d_aa"), _refused("bicubic interpolation is not known")),
-    "_upsample_bilinear2d_aa": _refused("interpolation with antialiasing is not known"),
+    "upsample_bicubic2d": _CUBIC,
+    "_upsample_bilinear2d_aa": _upsample("linear", "half_pixel", **_ANTIALIASED),
+    "_upsample_bicubic2d_aa": _upsample("cubic", "half_pixel", cubic_coefficient=-0.5, **_ANTIALIASED),
+    **dict.fromkeys(("im2col", "col2im"), _unfold),
     **dict.fromkeys(("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d"), _LINEAR),
 }
 """The translation of each operator, by its name without namespace and overload."""

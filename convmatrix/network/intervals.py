@@ -241,6 +241,8 @@ def _reduction(operation: Reduction, node: Node, inputs: list[Interval]) -> Inte
 def _resize(operation: Resize, node: Node, inputs: list[Interval]) -> Interval:
     if operation.mode == "nearest":
         return _ends(operation, node, inputs)
+    if operation.mode == "cubic":
+        return _linear(operation, node, inputs)
     terms = sum(int(np.diff(matrix.indptr).max(initial=0)) for matrix in operation.axis_matrices(node.input_shapes[0]))
     return _averaged(operation, *inputs[0], terms)
 

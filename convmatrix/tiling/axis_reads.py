@@ -282,6 +282,8 @@ def resize_reads_of(resize: Resize, n: int, number: int) -> AxisReads:
         return AxisReads(1, 1, ((0,),), ((1, 0, 1),))
     if resize.mode == "area":
         raise SizeBoundError(f"it averages {n} samples to {m}, a number of outputs that is fixed")
+    if resize.antialias or resize.exclude_outside:
+        raise SizeBoundError("the weights of its samples depend on how many lie within the axis")
     if resize.coordinates == "align_corners":
         raise SizeBoundError(f"it aligns corners, so that its scale is {m - 1} to {n - 1} and depends on the size")
     dyadic = scale is not None and Fraction(scale).denominator <= _LARGEST_SCALE
@@ -299,8 +301,9 @@ def resize_reads_of(resize: Resize, n: int, number: int) -> AxisReads:
 def _interpolated(resize: Resize, position: Fraction) -> tuple[int, ...]:
     """Return the samples, from the period's first one on, that an output at a position is interpolated from."""
     low = math.floor(position)
-    if resize.mode == "linear":
-        return (low,) if position == low else (low, low + 1)
+    if resize.mode in ("linear", "cubic"):
+        reach = 1 if resize.mode == "linear" else 2
+        return (low,) if position == low else tuple(range(low + 1 - reach, low + 1 + reach))
     half = Fraction(1, 2)
     rounded = {
         "floor": low,
