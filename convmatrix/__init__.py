@@ -9,6 +9,7 @@ map as a matrix-free operator.
 import signal
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
@@ -107,19 +108,6 @@ __all__ = [
     "unfold_matrix",
 ]
 
-_STRUCTURED = (
-    "circulant",
-    "doubly_block_circulant",
-    "doubly_block_toeplitz",
-    "is_circulant",
-    "is_doubly_block_circulant",
-    "is_doubly_block_toeplitz",
-    "is_toeplitz",
-    "nearest_conv",
-    "recover_kernel",
-    "toeplitz",
-)
-
 
 def __dir__() -> list[str]:
     return sorted(__all__)
@@ -131,6 +119,6 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "Network":
         return import_module("convmatrix.network").Network
-    if name in _STRUCTURED:
-        return getattr(import_module("convmatrix.structured"), name)
-    return import_module(f"convmatrix.{name}")
+    if find_spec(f"convmatrix.{name}"):
+        return import_module(f"convmatrix.{name}")
+    return getattr(import_module("convmatrix.structured"), name)

@@ -417,7 +417,7 @@ def test_richardson_lucy_maximises_the_likelihood() -> None:
     assert (np.diff(found.history.objective) < 1e-12).all()
     image = A @ x
     assert found.history.objective[-1] == pytest.approx((image - y + y * np.log(y / image)).sum(), rel=1e-9)
-    with pytest.raises(ValueError, match=r"Richardson and Lucy end after 3 iterations .* tol=1e-09"):
+    with pytest.raises(ValueError, match=r"Richardson-Lucy iterations end after 3 iterations .* tol=1e-09"):
         cm.solve.deconvolve(
             y, OBLIQUE, (6, 7), method="richardson_lucy", parameter=math.inf, tol=1e-9, max_iterations=3
         )

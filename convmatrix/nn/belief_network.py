@@ -16,17 +16,16 @@ from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.nn.boltzmann import BoltzmannMachine
 from convmatrix.nn.checkpoints import (
     Checkpoint,
-    NonFiniteError,
     checkpoint_path,
     checksum,
     deferred_interrupts,
     load_checkpoint,
-    not_finite,
     require_numbers,
     require_same,
     require_types,
     save_checkpoint,
 )
+from convmatrix.nn.nonfinite_values import REMEDY, NonFiniteError, not_finite
 from convmatrix.nn.optimisation import SGD, Optimiser
 from convmatrix.nn.sequential import Sequential
 from convmatrix.progress import Progress, reporting
@@ -443,7 +442,7 @@ class _GreedyRun:
         if bad := not_finite(machine.parameters):
             raise NonFiniteError(
                 f"after step {self.done} of machine {self.place}, values are not finite in {bad[0]} of {machine!r}; "
-                "lower the learning rate or check the data"
+                + REMEDY
             )
 
     def save(self, path: Path) -> None:

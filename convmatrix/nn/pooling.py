@@ -13,6 +13,7 @@ from convmatrix import memory, network
 from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.memory import estimate
+from convmatrix.network.windows import tap_slices
 from convmatrix.nn.layer import (
     Layer,
     TrainingProduct,
@@ -346,8 +347,4 @@ def _padded(geometry: ConvGeometry, samples: Array, value: float) -> Array:
 
 def _tap_views(geometry: ConvGeometry, padded: Array) -> list[Array]:
     """Return, for each tap, a view (channels, *positions, batch) of the padded samples that it reads."""
-    sizes = list(zip(geometry.output_shape, geometry.stride, strict=True))
-    return [
-        padded[(slice(None), *(slice(t, t + (n - 1) * s + 1, s) for t, (n, s) in zip(tap, sizes, strict=True)))]
-        for tap in np.ndindex(*geometry.kernel_shape)
-    ]
+    return [padded[(slice(None), *samples)] for samples in tap_slices(geometry.axes)]

@@ -132,7 +132,7 @@ class Sequential(ShownAsTable, Composite):
         shape = self._input_shape
         for place, layer in enumerate(self.layers):
             shape = layer.input_shape if shape is None else shape
-            # A layer of the user's that does not override output_shape may return any shape.
+            # A user-defined layer that does not override output_shape may return any shape.
             known = type(layer).output_shape is not Layer.output_shape or isinstance(layer, (Activation, Dropout))
             try:
                 shape = layer.output_shape(shape) if shape is not None and known else None

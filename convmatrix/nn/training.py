@@ -15,18 +15,14 @@ from convmatrix import options as validate
 from convmatrix.arrays import Array, refuse_masked
 from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.nn.checkpoints import (
-    REMEDY,
-    NonFiniteError,
     checkpoint_path,
     checksum,
     deferred_interrupts,
-    first_not_finite,
     load_checkpoint,
-    not_finite,
-    owner,
     require_same,
     save_checkpoint,
 )
+from convmatrix.nn.nonfinite_values import REMEDY, NonFiniteError, first_not_finite, not_finite, owner
 from convmatrix.nn.optimisation import SGD, Loss, Optimiser, SoftmaxCrossEntropy, label_array
 from convmatrix.progress import Progress, reporting
 

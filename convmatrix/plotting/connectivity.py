@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _MOST_UNITS: Final = 60  # per layer
 _MOST_NAMED: Final = 14  # units per layer that are labelled one by one
 _MOST_GRID_LINES: Final = 60  # per axis of an image
+_FAINT: Final[dict[str, Any]] = {"color": "#D0D0D0", "linewidth": 0.8, "zorder": 1}  # edges that are not highlighted
 
 
 def plot_connections(
@@ -100,17 +101,11 @@ def plot_connections(
         spacing = min(0.75, 0.95 * size_of(ax)[0] / (max(sizes) + 0.4))
     figure, axes = axes_of(ax, max(3.0, spacing * max(sizes) + 0.4), 1 + 1.3 * len(chain))
     positions = [np.arange(size) - (size - 1) / 2 for size in sizes]
-    for layer, pattern in enumerate(chain):
-        colours = colours_of[layer]
+    for layer, (pattern, colours) in enumerate(zip(chain, colours_of, strict=True)):
         triplets = (array.tolist() for array in (pattern.rows, pattern.cols, pattern.weight_index))
         for row, column, index, on in zip(*triplets, edges[layer].tolist(), strict=True):
-            axes.plot(
-                (positions[layer][column], positions[layer + 1][row]),
-                (layer, layer + 1),
-                color=colours[index] if on else "#D0D0D0",
-                linewidth=2.0 if on else 0.8,
-                zorder=2 if on else 1,
-            )
+            look = {"color": colours[index], "linewidth": 2.0, "zorder": 2} if on else _FAINT
+            axes.plot((positions[layer][column], positions[layer + 1][row]), (layer, layer + 1), **look)
     named = max(sizes) <= _MOST_NAMED if annotate is None else annotate
     names = ["x", "s"] if len(chain) == 1 else ["x", *(f"h^{{({n})}}" for n in range(1, len(chain) + 1))]
     for layer, size in enumerate(sizes):

@@ -349,12 +349,8 @@ def deconvolve(
     if not per_channel:
         with reporting(progress, "iterations"):
             return _solved(problem, shape)
-    columns = [
-        replace(problem, data=column, target=None if noise is None else math.sqrt(len(column)) * noise / data_scale)
-        for column in np.split(problem.data, data.shape[1], axis=1)
-    ]
     with reporting(progress, "iterations"):
-        return _joined([_solved(column, geometry.input_shape) for column in columns], shape)
+        return _joined([_solved(column, geometry.input_shape) for column in problem.columns()], shape)
 
 
 def _solved(problem: ScaledProblem, shape: tuple[int, ...]) -> Deconvolution:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from operator import mul, truediv
 from typing import TYPE_CHECKING, Any, Final, Literal, get_args
@@ -63,6 +63,12 @@ class ScaledProblem:
     def geometry(self) -> ConvGeometry:
         """The geometry of the layer."""
         return self.layer.geometry
+
+    def columns(self) -> list[ScaledProblem]:
+        """Return a problem for each column of the data."""
+        n = self.data.shape[1]
+        target = None if self.target is None else self.target / math.sqrt(n)
+        return [replace(self, data=column, target=target) for column in np.split(self.data, n, axis=1)]
 
     @property
     def L(self) -> Any:

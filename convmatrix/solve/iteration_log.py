@@ -45,7 +45,7 @@ class IterationHistory(ShownAsTable, KeepsReadOnly):
 
 
 class IterationLog:
-    """Collects the history of iterations, of which there are at most ``most``, and reports progress."""
+    """Collects the history of at most ``most`` iterations, and reports progress."""
 
     def __init__(self, most: int) -> None:
         self._most = most

@@ -89,7 +89,7 @@ def differences(geometry: ConvGeometry) -> Differences:
 
 @dataclass(frozen=True, eq=False)
 class Penalty:
-    """The operator L of a penalty, and what is known of its symbol.
+    """The operator L of a penalty, and what is known about its symbol.
 
     Attributes
     ----------

@@ -194,7 +194,7 @@ def check_reachable(least: float, most: float, target: float) -> None:
     """Raise if the norm of the noise is outside the range of the residuals."""
     if target >= most:
         raise ValueError(
-            f"the noise explains all of y: its norm would be {target:.4g}, but that of what is penalised is "
+            f"the noise explains all of y: its norm would be {target:.4g}, but that of the penalised part is "
             f"{most:.4g}; give the standard deviation of the noise in one entry of y"
         )
     if target < least:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from convmatrix.spectral.blocks import multiplicities
+from convmatrix.spectral.blocks import joined_order, multiplicities
 from convmatrix.weights import group_weights, ungroup_weights
 
 if TYPE_CHECKING:
@@ -78,11 +78,6 @@ class BlockMap:
         rows, columns = self.block_shape
         return float(self.layer.channels[0]) * math.prod(axis.n_frequencies for axis in self.axes) * rows * columns
 
-    def _order(self) -> list[int]:
-        """Return the axes of grouped weights (*tile, groups, outputs, inputs, *taps) with tile and taps together."""
-        n = len(self.axes)
-        return [n, n + 1, n + 2, *(place for axis in range(n) for place in (axis, n + 3 + axis))]
-
     def blocks(self, weights: Array) -> Array:
         """Return the distinct blocks of some weights, shape (blocks, rows, columns)."""
         n = len(self.axes)
@@ -109,13 +104,13 @@ class BlockMap:
 
     def _arranged(self, weights: Array) -> Array:
         """Return weights as (groups, outputs, inputs, then the weights of each axis, its tile and taps together)."""
-        array = group_weights(self.layer.geometry, weights).transpose(self._order())
+        array = group_weights(self.layer.geometry, weights).transpose(joined_order(len(self.axes)))
         return array.reshape(*array.shape[:3], *(symbol.shape[-1] for symbol in self.symbols))
 
     def _restored(self, array: Array) -> Array:
         """Return the inverse of `_arranged`."""
-        shape = group_weights(self.layer.geometry, self.layer.weights).shape
-        grouped = array.reshape([shape[place] for place in self._order()]).transpose(np.argsort(self._order()))
+        shape, order = self.layer.grouped.shape, joined_order(len(self.axes))
+        grouped = array.reshape([shape[place] for place in order]).transpose(np.argsort(order))
         return ungroup_weights(self.layer.geometry, grouped)
 
     def adjoint(self, blocks: Array) -> Array:

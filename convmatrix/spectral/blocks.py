@@ -300,8 +300,8 @@ class Blocks:
         T_a^H`, so the products are computed once for all frequencies. Their rounding limits the accuracy.
         """
         distinct = self._distinct()
-        (rows, columns), shifts = distinct.block_shape, [axis.n_shifts for axis in distinct.axes]
-        taps = distinct.taps if rows <= columns else distinct.taps.conj().swapaxes(-1, -2)
+        shifts = [axis.n_shifts for axis in distinct.axes]
+        taps = wide(distinct.taps)
         products = np.zeros((*(2 * n - 1 for n in shifts), *taps.shape[-3:-1], taps.shape[-2]), dtype=taps.dtype)
         for one, other in itertools.product(np.ndindex(*shifts), repeat=2):
             if one >= other:
@@ -380,11 +380,8 @@ def layer_blocks(layer: WeightedLayer, axes: Sequence[AxisTransform] | None = No
             f"the blocks of {layer.geometry!r}, {rows} x {columns} each",
             "use spectral_norm or norm_bounds, which need no blocks",
         )
-    joined = [n, n + 1, n + 2]
-    for number in range(n):
-        joined += [number, n + 3 + number]
     sizes = [tile * taps for tile, taps in zip(layer.geometry.tile, layer.geometry.kernel_shape, strict=True)]
-    array = layer.grouped.transpose(joined).reshape(groups, outputs, inputs, *sizes)
+    array = layer.grouped.transpose(joined_order(n)).reshape(groups, outputs, inputs, *sizes)
     for axis in axes:  # each axis in turn is the fourth, and is moved to the end
         array = np.moveaxis(array, 3, 0)
         rest = array.shape[1:]
@@ -398,6 +395,12 @@ def layer_blocks(layer: WeightedLayer, axes: Sequence[AxisTransform] | None = No
     return Blocks(tuple(axes), taps)
 
 
+def joined_order(n_axes: int) -> list[int]:
+    """Return the axes of grouped weights (*tile, groups, outputs, inputs, *taps) with tile and taps together."""
+    channels = [n_axes, n_axes + 1, n_axes + 2]
+    return [*channels, *(place for axis in range(n_axes) for place in (axis, n_axes + 3 + axis))]
+
+
 def spread_rounding(layer: WeightedLayer, axes: Sequence[AxisTransform]) -> float:
     """Return a bound on the norm of the error of `layer_blocks` where several weights belong to one shift."""
     reads = (axis.spread.tocoo().coords[0] for axis in axes)
@@ -406,6 +409,16 @@ def spread_rounding(layer: WeightedLayer, axes: Sequence[AxisTransform]) -> floa
 
 
 # --- stacks of matrices ----------------------------------------------------------------------------------------------
+
+
+def wide(stack: Array) -> Array:
+    """Return a stack of matrices if they have no more rows than columns, otherwise their adjoints."""
+    return stack if stack.shape[-2] <= stack.shape[-1] else stack.conj().swapaxes(-1, -2)
+
+
+def single_precision(array: Array) -> Array:
+    """Return real numbers as float32, and complex ones as complex64."""
+    return array.astype(np.complex64 if array.dtype.kind == "c" else np.float32)
 
 
 def singular_values_of(matrices: Array) -> NDArray[np.float64]:
@@ -429,7 +442,7 @@ def largest_singular_value(stack: Array, known: float = 0.0) -> float:
     if min(stack.shape[-2:]) <= 2 or scale < 1e-290:
         return max(known, float(singular_values_of(stack).max(initial=0.0)))
     stack = stack / scale
-    small = stack if stack.shape[-2] <= stack.shape[-1] else stack.conj().swapaxes(-1, -2)
+    small = wide(stack)
     gram = gram_matrices(small)
     rounding = gamma((4 if gram.dtype.kind == "c" else 1) * (small.shape[-1] + 2))
     errors = np.trace(gram, axis1=-2, axis2=-1).real * rounding * (1 + rounding)
@@ -532,7 +545,7 @@ def gram_bounds(stack: Array, squarings: int) -> NDArray[np.float64]:
     scale = frobenius_norms(stack)
     safe = np.maximum(scale, 1e-290)
     matrices = stack / safe[:, None, None]
-    small = matrices if matrices.shape[-2] <= matrices.shape[-1] else matrices.conj().swapaxes(-1, -2)
+    small = wide(matrices)
     gram = small @ small.conj().swapaxes(-1, -2)
     logarithms = np.log(safe)
     power = 0.5

@@ -21,7 +21,15 @@ from convmatrix.operator import ConvOperator
 from convmatrix.options import LayerOptions, takes_layer_options
 from convmatrix.progress import shows_progress
 from convmatrix.spectral.axis_transforms import enclosing_rings, extension_norm, most_reads, read_entries, used_taps
-from convmatrix.spectral.blocks import WeightedLayer, gamma, gram_matrices, layer_blocks, read_layer, spread_rounding
+from convmatrix.spectral.blocks import (
+    WeightedLayer,
+    gamma,
+    gram_matrices,
+    layer_blocks,
+    read_layer,
+    spread_rounding,
+    wide,
+)
 from convmatrix.spectral.lanczos import layer_norm
 from convmatrix.spectral.localisation import localised_bound
 from convmatrix.spectral.norm_certificates import partial_ring_bound, refine_bounds
@@ -363,7 +371,7 @@ def _largest_of(stack: Array) -> float:
         return math.inf
     if min(stack.shape[-2:]) < _LARGE:
         return float(np.linalg.svd(stack, compute_uv=False).max())
-    small = stack if stack.shape[-2] <= stack.shape[-1] else stack.conj().swapaxes(-1, -2)
+    small = wide(stack)
     gram = gram_matrices(small)
     traces = np.trace(gram, axis1=-2, axis2=-1).real  # at least the norms of |B| |B|^T, apart from rounding
     return float(np.sqrt(np.linalg.eigvalsh(gram)[:, -1] + traces * 4 * gamma(small.shape[-1] + 2)).max())

@@ -12,7 +12,7 @@ from convmatrix.display.tables import ShownAsTable, Table, facts
 from convmatrix.operator import ConvOperator
 from convmatrix.options import LayerOptions, integer, takes_layer_options
 from convmatrix.progress import report_step, shows_progress
-from convmatrix.spectral.blocks import read_layer
+from convmatrix.spectral.blocks import read_layer, single_precision
 from convmatrix.spectral.lanczos import layer_norm
 
 if TYPE_CHECKING:
@@ -145,8 +145,7 @@ def singular_value_density(
     n_values = min(given.geometry.n_out, given.geometry.n_in)
     norm = layer_norm(given, _NORM_TOLERANCE)
     edges = np.linspace(0.0, max(norm.value + norm.error, 1e-30) * (1 + 1e-5), bins + 1)
-    single = given.weights.astype(np.complex64 if given.weights.dtype.kind == "c" else np.float32)
-    operator: Any = ConvOperator(single, given.geometry)
+    operator: Any = ConvOperator(single_precision(given.weights), given.geometry)
     if given.geometry.n_out > given.geometry.n_in:
         operator = operator.H
     generator = np.random.default_rng(rng)

@@ -85,7 +85,7 @@ def spectral_norm(
     tol : float
         Largest relative error of the *value*. Lanczos steps end when its estimate is below ``tol`` times the value. The
         residual of the singular vector, :math:`r = \|A^H u - \sigma v\|`, is then much larger, because the error of the
-        value goes with :math:`r^2` over the distance to the next singular values.
+        value is proportional to :math:`r^2` over the distance to the next singular values.
     with_error : bool
         Return the absolute error of the value as well: for ``"exact"`` a bound on it, for ``"lanczos"`` an estimate.
     progress : bool or callable, optional
@@ -236,24 +236,31 @@ def _inverse_lanczos(layer: WeightedLayer) -> float:
             f"Lanczos steps with the inverse do not converge for {geometry!r}; use fewer samples"
         ) from None
     value = float(np.linalg.norm(matrix.T.conj() @ vectors[:, 0]))
-    moduli = abs(matrix)
-    largest = float((moduli @ (moduli.T @ np.ones(n))).max())
-    rounding = 4 * EPSILON * (int(np.diff(matrix.indptr).max()) + 8) * largest  # of the Gram matrix and its shift
-    error = _factor_error(factors)
-    if error > 1e-6:  # pivots near zero; those of a matrix that is surely positive definite show what rounding does
-        error = _factor_error(_factors(gram, -1e-3))
-    error += rounding
-    share = max(8 * error / value**2, 1e-9)
-    if share < _UNPROVED:
-        factors = _factors(gram, (1 - share / 2) * value**2)
-        if (1 - share / 2) * value**2 - rounding - _factor_error(factors) >= (1 - share) * value**2:
-            return value * scale
-    hidden = math.sqrt(8 * error / _UNPROVED)
+    proved, hidden = _prove_least(matrix, gram, _factor_error(factors), value)
+    if proved:
+        return value * scale
     raise ValueError(
         f"the smallest singular value cannot be told from zero: Lanczos steps end at {value * scale:.2g}, but rounding "
         f"hides values below {hidden * scale:.2g} (the norm is {scale:.3g}), so the condition number may be infinite; "
         f"use a smaller input than {geometry.input_shape}, for which all singular values can be computed"
     )
+
+
+def _prove_least(matrix: Any, gram: Any, error: float, value: float) -> tuple[bool, float]:
+    """Return whether no singular value is smaller than one found by more than 5%, and up to where rounding hides any.
+
+    ``error`` is that of the factors of the Gram matrix.
+    """
+    moduli = abs(matrix)
+    largest = float((moduli @ (moduli.T @ np.ones(moduli.shape[0]))).max())
+    rounding = 4 * EPSILON * (int(np.diff(matrix.indptr).max()) + 8) * largest  # of the Gram matrix and its shift
+    if error > 1e-6:  # pivots near zero; those of a matrix that is surely positive definite show what rounding does
+        error = _factor_error(_factors(gram, -1e-3))
+    error += rounding
+    share = max(8 * error / value**2, 1e-9)
+    level = (1 - share / 2) * value**2
+    proved = share < _UNPROVED and level - rounding - _factor_error(_factors(gram, level)) >= (1 - share) * value**2
+    return proved, math.sqrt(8 * error / _UNPROVED)
 
 
 def _factors(gram: Any, shift: float) -> Any:

@@ -11,7 +11,7 @@ import numpy as np
 from convmatrix.operator import ConvOperator
 from convmatrix.progress import report_step
 from convmatrix.spectral.axis_transforms import ring_transform
-from convmatrix.spectral.blocks import layer_blocks
+from convmatrix.spectral.blocks import layer_blocks, single_precision
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
@@ -58,8 +58,7 @@ def layer_norm(layer: WeightedLayer, tolerance: float, *, products: int = 40_000
     largest = float(np.abs(layer.weights).max(initial=0.0))
     if tolerance < _SINGLE_TOLERANCE or not 1e-12 < largest < 1e12:
         return largest_singular(operator, tolerance=tolerance, products=products, **start)
-    single = layer.weights.astype(np.complex64 if layer.weights.dtype.kind == "c" else np.float32)
-    rough = ConvOperator(single, layer.geometry)
+    rough = ConvOperator(single_precision(layer.weights), layer.geometry)
     found = largest_singular(operator, tolerance=tolerance, products=products, steps_with=rough, **start)
     if found.error <= tolerance * found.value or found.products >= products:
         return found
@@ -250,8 +249,7 @@ def symbol_start(layer: WeightedLayer) -> Array | None:
     if size > _MOST_START_ENTRIES:
         return None
     blocks = layer_blocks(layer, axes)
-    single = blocks.taps.astype(np.complex64 if blocks.taps.dtype.kind == "c" else np.float32)
-    stack = replace(blocks, taps=single).counted().astype(np.complex64, copy=False)
+    stack = replace(blocks, taps=single_precision(blocks.taps)).counted().astype(np.complex64, copy=False)
     vectors = np.random.default_rng(1).standard_normal((*stack.shape[:2], stack.shape[-1], 1)).astype(np.complex64)
     adjoint, norms = stack.conj().swapaxes(-1, -2), np.ones(stack.shape[:2])
     for _ in range(_START_POWERS):

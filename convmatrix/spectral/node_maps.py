@@ -118,7 +118,7 @@ def node_map(node: Node, norms: Norms) -> LinearMap:
     def parts() -> float:
         try:
             return operation_norm(node, norms)
-        except NoBoundError:  # an operation of the user's own: only its matrix is known
+        except NoBoundError:  # a user-defined operation: only its matrix is known
             return math.inf
 
     return LinearMap((node.name,), compact, parts, build, folded)

@@ -30,7 +30,9 @@ from convmatrix.spectral.blocks import (
     largest_singular_value,
     layer_blocks,
     on_cores,
+    single_precision,
     spread_rounding,
+    wide,
 )
 
 if TYPE_CHECKING:
@@ -135,9 +137,7 @@ class BlockCertifier:
         complex_factor = 1 if self.blocks.taps.dtype.kind != "c" and math.prod(self.blocks.shape) == 1 else 4
 
         def factorise(matrices: Array, _: NDArray[np.int64]) -> tuple[bool, float]:
-            stack = matrices.reshape(-1, *matrices.shape[-2:])
-            if stack.shape[1] > stack.shape[2]:
-                stack = stack.conj().swapaxes(1, 2)
+            stack = wide(matrices.reshape(-1, *matrices.shape[-2:]))
             gram = stack @ stack.conj().swapaxes(1, 2)
             total = float((np.abs(stack) ** 2).sum(axis=(1, 2)).max(initial=0.0))
             try:
@@ -270,8 +270,7 @@ def _largest_triplets(block: Array, number: int) -> tuple[Array, Array, Array]:
 
     tall = block.shape[0] > block.shape[1]
     small = block.conj().T if tall else block
-    single = small.astype(np.complex64 if block.dtype.kind == "c" else np.float32)
-    gram = gram_matrices(single[None])[0]
+    gram = gram_matrices(single_precision(small)[None])[0]
     size = len(gram)
     squares, vectors = linalg.eigh(gram, subset_by_index=[size - number, size - 1], check_finite=False)
     if len(squares) < number:  # LAPACK's bisection may lose some, and scipy does not notice

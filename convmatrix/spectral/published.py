@@ -140,14 +140,13 @@ def grishina(kernel: ArrayLike, n_axes: int = 2, stride: int = 1, iterations: in
         vectors: list[Array] = [u[:, 0].conj(), vh[0].conj()]
         for f, n, k in zip(frequency, grid, taps, strict=True):
             vectors.append(np.exp(-2j * np.pi * f * np.arange(k) / n) / math.sqrt(k))
-        for _ in range(iterations):
-            for mode in range(array.ndim):
-                partial = array
-                for other in reversed(range(array.ndim)):
-                    if other != mode:
-                        partial = np.tensordot(partial, vectors[other], axes=(other, 0))
-                size = max(float(np.linalg.norm(partial)), 1e-300)  # zero for a start where the symbol is zero
-                vectors[mode] = partial.conj() / size
+        for _, mode in itertools.product(range(iterations), range(array.ndim)):
+            partial = array
+            for other in reversed(range(array.ndim)):
+                if other != mode:
+                    partial = np.tensordot(partial, vectors[other], axes=(other, 0))
+            size = max(float(np.linalg.norm(partial)), 1e-300)  # zero for a start where the symbol is zero
+            vectors[mode] = partial.conj() / size
             best = max(best, size)
     return math.sqrt(math.prod(taps)) * best * scale
 
