@@ -14,7 +14,7 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix._products.correlation import DirectCorrelation, FFTCorrelation, best_block, fft_time, padded_length
 from convmatrix._products.nonfinite import add_nonfinite, finite_part, is_finite
-from convmatrix._products.padding import fold, pad
+from convmatrix._products.padding import fold, pad, padding_gain
 from convmatrix.arrays import Array, KeepsReadOnly
 from convmatrix.geometry import ConvGeometry, array_shape, given_geometry
 from convmatrix.options import LayerOptions, as_array, convert, takes_layer_options, weight_array
@@ -328,7 +328,7 @@ class ConvOperator(LayerOperator):
             return self._multiply(columns, transposed=transposed, conjugated=False).view(dtype)
         if X.shape[1] == 0:
             return np.zeros((self.shape[1 if transposed else 0], 0), dtype=dtype)
-        if dtype.kind in "iu" and self._fits_float(X):
+        if dtype.kind in "iu" and self._fits_float(X, transposed):
             return self._product(X.astype(np.float64), dtype, transposed=transposed)
         X = X.astype(dtype, copy=False)
         product = self._product(X, dtype, transposed=transposed)
@@ -352,9 +352,12 @@ class ConvOperator(LayerOperator):
         product = multiply(finite_part(kernel), finite_part(X))
         return add_nonfinite(product, kernel, X, multiply, self.geometry.boundary)
 
-    def _fits_float(self, X: Array) -> bool:
+    def _fits_float(self, X: Array, transposed: bool) -> bool:
         """Return whether all sums of taps are exact in float64, whose matrix products are the fastest."""
         largest = max(abs(float(X.max())), abs(float(X.min())))
+        geometry = self.geometry
+        if transposed == geometry.transposed and "antireflect" in geometry.boundary:  # sums of samples are padded
+            largest *= padding_gain(geometry.samples, geometry.padding, geometry.boundary)
         return largest * float(np.abs(self.kernel.astype(np.float64)).sum()) < _EXACT
 
     def _product(self, X: Array, dtype: np.dtype[Any], *, transposed: bool) -> Array:

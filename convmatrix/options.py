@@ -11,7 +11,7 @@ import inspect
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, ParamSpec, TypedDict, TypeVar, cast
 
 import numpy as np
@@ -385,7 +385,7 @@ def as_array(weights: Any) -> NDArray[Any]:
 
 def _refuse_other_objects(weights: Any) -> None:
     """Raise TypeError for what is often given in place of an array of weights, and say what to call instead."""
-    if weights is None or isinstance(weights, str | bytes):
+    if weights is None or isinstance(weights, str | bytes | Set | Mapping | Iterator):
         remedy = "give an array of numbers, such as [[0, 1, 0], [1, -4, 1], [0, 1, 0]]"
     elif sparse.issparse(weights):
         remedy = "give the weights of the layer; cm.structured.recover_kernel finds those of a matrix"
@@ -490,7 +490,10 @@ def convert(kernel: NDArray[Any], dtype: DTypeLike | None) -> NDArray[Any]:
             f"a kernel of dtype {kernel.dtype} does not convert to dtype={target} without loss; convert it yourself, "
             "for instance with kernel.real or numpy.rint"
         )
-    converted = kernel.astype(target)
+    with np.errstate(over="ignore"):
+        converted = kernel.astype(target)
+    if target.kind in "fc" and kernel.dtype.kind in "iufc" and np.any(np.isinf(converted) & ~np.isinf(kernel)):
+        raise TypeError(f"the kernel has entries that dtype={target} does not hold; choose a wider floating-point type")
     if target.kind in "iu" and not np.array_equal(converted, kernel):
         raise TypeError(f"the kernel has entries that dtype={target} does not hold; choose a wider integer type")
     return converted
