@@ -379,7 +379,7 @@ def _plain_geometry(kernel: tuple[int, ...], shape: tuple[int, ...], options: La
         raise ValueError(
             f"the kernel has {len(kernel)} axes (shape {kernel}), but input_shape={shape} has {len(shape)}; for one "
             "channel give both the same number of axes, for channels a kernel (C_out, C_in/groups, *kernel) and "
-            "input_shape=(C_in, *spatial)"
+            "input_shape=(C_in, *spatial); input_shape is the shape of the input, not its samples"
         )
     groups = validate.integer("groups", options.get("groups", 1), minimum=1)
     transposed = validate.flag("transposed", options.get("transposed", False))

@@ -219,7 +219,7 @@ def test_rows_that_repeat_the_row_before_are_broken_with_it() -> None:
 
 def test_explanations() -> None:
     broken = eq.check_shift(cm.ConvGeometry(6, 3, padding="same"), 1)
-    assert "3 of 6 rows break the symmetry: 0, 1, 5." in broken.explain()
+    assert "3 of 6 rows of the index pattern T break the symmetry: 0, 1, 5." in broken.explain()
     assert r"\textbf{Refuted.}" in broken.explain("latex")
     assert "$T_{0,5,k} = 0 \\ne 1 = T_{5,4,k}$" in broken.explain("latex")
     assert broken.record()["broken_rows"] == [0, 1, 5]
@@ -678,7 +678,9 @@ def test_network_errors() -> None:
 
 def test_many_broken_rows_are_named_in_part() -> None:
     verdict = cm.equivariance.check_shift(cm.ConvGeometry((8, 8), (3, 3), padding="same"), (1, 0))
-    assert "24 of 64 rows break the symmetry: 0, 1, 2, 3, 4, 5, 6, 7 and 16 more." in verdict.explain()
+    assert "24 of 64 rows of the index pattern T break the symmetry: 0, 1, 2, 3, 4, 5, 6, 7 and 16 more." in (
+        verdict.explain()
+    )
     assert "($i = 0, 1, 2, 3, 4, 5, 6, 7$ and 16 more)" in verdict.explain(format="latex")
 
 

@@ -118,8 +118,8 @@ class Verification(ShownAsTable):
         else:
             lines.append(f"  {self.reason}; the {self._bounds}.")
         lines.append(
-            f"  {self.rectifiers} rectifiers, {self.unstable} of unknown sign on the box; {self.nodes} nodes in "
-            f"{self.seconds:.2f} s."
+            f"  {self.rectifiers} rectifiers, {self.unstable} of unknown sign on the box; {self.nodes} "
+            f"{'node' if self.nodes == 1 else 'nodes'} of the search in {self.seconds:.2f} s."
         )
         return "\n".join(lines)
 

@@ -152,7 +152,7 @@ def check_shift(geometry: ConvGeometry, shift: int | Sequence[int]) -> Verdict:
            [0, 0, 0, 0, 0, 0, 0, 0],
            [1, 1, 1, 1, 1, 1, 1, 1]])
     >>> check_shift(cm.ConvGeometry(8, 2, stride=2), 1).reason
-    'no output shift answers: stride[0]=2 does not divide shift[0]=1; the rows are those for the closest output shift'
+    'no output shift matches: stride[0]=2 does not divide shift[0]=1; the rows are those for the closest output shift'
     """
     validate.instance("geometry", geometry, ConvGeometry, "for a pattern call check")
     amounts = validate.per_axis("shift", shift, len(geometry.input_shape), minimum=-(2**62))
@@ -209,7 +209,7 @@ def stride_reason(stride: Sequence[int], shift: Sequence[int]) -> str:
     ]
     if not ruled_out:
         return ""
-    return f"no output shift answers: {', '.join(ruled_out)}; the rows are those for the closest output shift"
+    return f"no output shift matches: {', '.join(ruled_out)}; the rows are those for the closest output shift"
 
 
 def shift_text(shift: Sequence[int]) -> str:

@@ -83,7 +83,7 @@ class NetworkVerdict(ShownAsTable):
         if self.holds:
             return f"The network commutes with {of_input}, for all weights (proved {self.decided})."
         if self.exact:
-            how = "no output shift answers at some weights and inputs" if self.counterexample else "all weights decided"
+            how = "no output shift matches at some weights and inputs" if self.counterexample else "all weights decided"
             return f"The network does not commute with {of_input} (refuted {self.decided}: {how})."
         return (
             f"A node does not commute, so nothing shows that the network commutes with {of_input}; the network as "
