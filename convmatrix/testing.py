@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convmatrix.arrays import as_permutation
-from convmatrix.conformance.campaigns import conform as conform
+from convmatrix.conformance.campaigns import conform
 from convmatrix.geometry import ConvGeometry
 from convmatrix.matrices import conv_matrix
 from convmatrix.operator import ConvOperator
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     Random = int | np.random.Generator
+
+__all__ = ["assert_adjoint", "assert_equivariant", "assert_gradient", "check_layer", "conform"]
 
 
 def assert_adjoint(

@@ -13,9 +13,8 @@ import numpy as np
 from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.arrays import KeepsReadOnly
-from convmatrix.constraints.affine_bounds import affine_bounds
+from convmatrix.constraints.affine_maps import affine_bounds, exact_array, exact_product
 from convmatrix.constraints.equation_builder import EquationBuilder
-from convmatrix.constraints.exact_products import exact_array, exact_product
 from convmatrix.constraints.piecewise import add_node, n_terms
 from convmatrix.network import as_network
 from convmatrix.network.intervals import box_bounds
