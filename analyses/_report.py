@@ -86,7 +86,8 @@ def table(results: list[Result], width: int) -> str:
         if result.error is not None:
             lines.append(f"raised {result.last_line}")
             notes.append(f"FAILED {result.name}: raised {result.last_line}; the traceback is in {result.name}.json")
-    return "\n".join([*lines, *([""] if notes else []), *notes])
+    meaning = "reproduced: published, checked: our own claim; in both, the computed value is in the accepted range"
+    return "\n".join([*lines, "", meaning, *([""] if notes else []), *notes])
 
 
 def _line(cells: tuple[str, ...] | list[str], widths: list[int]) -> str:
@@ -112,6 +113,8 @@ img {{ max-width: 100%; }}
 <body>
 <h1>Results of the analyses</h1>
 <p>{summary}</p>
+<p>A claim is <em>reproduced</em> if it was published, and <em>checked</em> if it is our own, and the computed value lies in the
+accepted range; otherwise it has <em>failed</em>. It is <em>skipped</em> if a package or a file that it needs is missing.</p>
 <ul>{contents}</ul>
 {sections}
 </body>

@@ -21,7 +21,7 @@ if (
 ):
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # without a traceback of the imports below
 
-from convmatrix import io, testing
+from convmatrix import io
 from convmatrix.boundary import BOUNDARIES
 from convmatrix.frameworks import from_torch
 from convmatrix.geometry import ConvGeometry
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         spectral,
         structured,
         symbolic,
+        testing,
         tiling,
     )
     from convmatrix.network import Network

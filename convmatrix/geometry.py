@@ -379,7 +379,7 @@ def _plain_geometry(kernel: tuple[int, ...], shape: tuple[int, ...], options: La
         raise ValueError(
             f"the kernel has {len(kernel)} axes (shape {kernel}), but input_shape={shape} has {len(shape)}; for one "
             "channel give both the same number of axes, for channels a kernel (C_out, C_in/groups, *kernel) and "
-            "input_shape=(C_in, *spatial)"
+            "input_shape=(C_in, *spatial); input_shape is the shape of the input, not its samples"
         )
     groups = validate.integer("groups", options.get("groups", 1), minimum=1)
     transposed = validate.flag("transposed", options.get("transposed", False))
@@ -387,15 +387,18 @@ def _plain_geometry(kernel: tuple[int, ...], shape: tuple[int, ...], options: La
     in_channels, out_channels = (first, second * groups) if transposed else (second * groups, first)
     if in_channels != shape[0]:
         layout = "(C_in, C_out/groups, *kernel)" if transposed else "(C_out, C_in/groups, *kernel)"
+        remedy = _channels_remedy(kernel, shape, 1 if transposed else groups)
         raise ValueError(
             f"the kernel reads {in_channels} channels (its shape {kernel} is {layout}, groups={groups}), but the "
-            f"input has {shape[0]} (input_shape={shape} is (C_in, *spatial)); {_channels_remedy(kernel, shape)}"
+            f"input has {shape[0]} (input_shape={shape} is (C_in, *spatial)); {remedy}"
         )
     return ConvGeometry(shape[1:], kernel[2:], in_channels=in_channels, out_channels=out_channels, **options)
 
 
-def _channels_remedy(kernel: tuple[int, ...], shape: tuple[int, ...]) -> str:
+def _channels_remedy(kernel: tuple[int, ...], shape: tuple[int, ...], groups: int) -> str:
     """Return the remedy for a kernel with the wrong number of channels, which may be due to a different layout."""
+    if groups > 1 and kernel[1] == shape[0]:
+        return "a kernel holds the channels of one group only, C_in / groups; give those, or omit groups"
     if kernel[0] == 1 and len(kernel) == len(shape) + 1:
         return (
             f"for an image without a channel axis give a kernel of {len(shape)} axes, kernel[0], or for one channel "

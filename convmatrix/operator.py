@@ -14,7 +14,7 @@ from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix._products.correlation import DirectCorrelation, FFTCorrelation, best_block, fft_time, padded_length
 from convmatrix._products.nonfinite import add_nonfinite, finite_part, is_finite
-from convmatrix._products.padding import fold, pad
+from convmatrix._products.padding import fold, pad, padding_gain
 from convmatrix.arrays import Array, KeepsReadOnly
 from convmatrix.geometry import ConvGeometry, array_shape, given_geometry
 from convmatrix.options import LayerOptions, as_array, convert, takes_layer_options, weight_array
@@ -36,16 +36,26 @@ class CheckedOperator(KeepsReadOnly, LinearOperator, ABC):
         super().__init__(dtype, shape)  # type: ignore[call-arg]
 
     @abstractmethod
-    def _check(self, x: Any, side: int, axes: tuple[int, ...]) -> None:
-        """Raise unless x has an allowed number of axes and fits the rows (side 0) or the columns (side 1)."""
-
-    @abstractmethod
     def _matmat(self, X: Array) -> Array:
         """Return ``A @ X``."""
 
     @abstractmethod
     def _rmatmat(self, X: Array) -> Array:
         """Return ``A.H @ X``."""
+
+    def _described(self, side: int) -> str:
+        """Return what the entries of vectors are, those of the rows (side 0) or the columns (side 1), for messages."""
+        return ""
+
+    def _check(self, x: Any, side: int, axes: tuple[int, ...]) -> None:
+        """Raise unless x has an allowed number of axes and fits the rows (side 0) or the columns (side 1)."""
+        shape, size = np.shape(x), self.shape[side]
+        if shape != (size, 1) and (len(shape) not in axes or shape[0] != size):
+            raise ValueError(
+                f"the operator of shape {self.shape} multiplies vectors of {size} entries{self._described(side)}, but "
+                f"was given an array of shape {shape}; give "
+                + " or ".join({1: f"one vector ({size},)", 2: f"vectors as columns ({size}, batch)"}[n] for n in axes)
+            )
 
     def _matvec(self, x: Array) -> Array:
         return self._matmat(x.reshape(-1, 1))
@@ -134,15 +144,11 @@ class LayerOperator(CheckedOperator):
                 "a matrix-free operator multiplies dense arrays, but this one is sparse; make it dense with "
                 ".toarray(), or multiply by conv_matrix, which is sparse"
             )
-        shape, size = np.shape(x), self.shape[side]
-        if shape != (size, 1) and (len(shape) not in axes or shape[0] != size):
-            inputs = (side == 1) != self.transposed
-            raise ValueError(
-                f"the operator multiplies vectors of {size} entries, arrays of shape "
-                f"{array_shape(self.layer.geometry, inputs=inputs)} raveled in order={self.layer.order!r}, but was "
-                f"given an array of shape {shape}; give "
-                + " or ".join({1: f"one vector ({size},)", 2: f"vectors as columns ({size}, batch)"}[n] for n in axes)
-            )
+        super()._check(x, side, axes)
+
+    def _described(self, side: int) -> str:
+        shape = array_shape(self.layer.geometry, inputs=(side == 1) != self.transposed)
+        return f", arrays of shape {shape} raveled in order={self.layer.order!r}"
 
 
 class ConvOperator(LayerOperator):
@@ -322,7 +328,7 @@ class ConvOperator(LayerOperator):
             return self._multiply(columns, transposed=transposed, conjugated=False).view(dtype)
         if X.shape[1] == 0:
             return np.zeros((self.shape[1 if transposed else 0], 0), dtype=dtype)
-        if dtype.kind in "iu" and self._fits_float(X):
+        if dtype.kind in "iu" and self._fits_float(X, transposed):
             return self._product(X.astype(np.float64), dtype, transposed=transposed)
         X = X.astype(dtype, copy=False)
         product = self._product(X, dtype, transposed=transposed)
@@ -346,9 +352,12 @@ class ConvOperator(LayerOperator):
         product = multiply(finite_part(kernel), finite_part(X))
         return add_nonfinite(product, kernel, X, multiply, self.geometry.boundary)
 
-    def _fits_float(self, X: Array) -> bool:
+    def _fits_float(self, X: Array, transposed: bool) -> bool:
         """Return whether all sums of taps are exact in float64, whose matrix products are the fastest."""
         largest = max(abs(float(X.max())), abs(float(X.min())))
+        geometry = self.geometry
+        if transposed == geometry.transposed and "antireflect" in geometry.boundary:  # sums of samples are padded
+            largest *= padding_gain(geometry.samples, geometry.padding, geometry.boundary)
         return largest * float(np.abs(self.kernel.astype(np.float64)).sum()) < _EXACT
 
     def _product(self, X: Array, dtype: np.dtype[Any], *, transposed: bool) -> Array:

@@ -11,7 +11,7 @@ import inspect
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, ParamSpec, TypedDict, TypeVar, cast
 
 import numpy as np
@@ -124,7 +124,7 @@ def shape(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
                 f"{name} must be a tuple of integers, but is {value!r}" + (f"; give {found}" if found else "")
             )
         return (integer(name, value, minimum=1),)
-    if getattr(value, "ndim", 1) > 1:
+    if getattr(value, "ndim", 1) > 1 or (isinstance(value, np.ndarray) and value.dtype.kind in "fc"):
         raise TypeError(
             f"{name} must be a tuple of integers, but is an array of shape {tuple(cast('Any', value).shape)}; give "
             "that shape, and check that no arguments are swapped"
@@ -385,7 +385,7 @@ def as_array(weights: Any) -> NDArray[Any]:
 
 def _refuse_other_objects(weights: Any) -> None:
     """Raise TypeError for what is often given in place of an array of weights, and say what to call instead."""
-    if weights is None or isinstance(weights, str | bytes):
+    if weights is None or isinstance(weights, str | bytes | Set | Mapping | Iterator):
         remedy = "give an array of numbers, such as [[0, 1, 0], [1, -4, 1], [0, 1, 0]]"
     elif sparse.issparse(weights):
         remedy = "give the weights of the layer; cm.structured.recover_kernel finds those of a matrix"
@@ -485,12 +485,32 @@ def convert(kernel: NDArray[Any], dtype: DTypeLike | None) -> NDArray[Any]:
     target = kernel.dtype if dtype is None else data_type(dtype)
     if kernel.dtype == target:
         return kernel
-    if not np.can_cast(kernel.dtype, target, "same_kind"):
+    if not np.can_cast(kernel.dtype, target, "same_kind") and (kernel.dtype.kind, target.kind) != ("i", "u"):
         raise TypeError(
             f"a kernel of dtype {kernel.dtype} does not convert to dtype={target} without loss; convert it yourself, "
             "for instance with kernel.real or numpy.rint"
         )
-    converted = kernel.astype(target)
+    with np.errstate(over="ignore"):
+        converted = kernel.astype(target)
+    if target.kind in "fc" and kernel.dtype.kind in "iufc" and np.any(np.isinf(converted) & ~np.isinf(kernel)):
+        raise TypeError(f"the kernel has entries that dtype={target} does not hold; choose a wider floating-point type")
     if target.kind in "iu" and not np.array_equal(converted, kernel):
         raise TypeError(f"the kernel has entries that dtype={target} does not hold; choose a wider integer type")
     return converted
+
+
+def require_no_overflow(sums: NDArray[Any], exact: NDArray[np.float64]) -> None:
+    """Raise ValueError if integer sums of weights differ from those in float64 by more than rounding: they overflowed.
+
+    Examples
+    --------
+    >>> require_no_overflow(np.array([-56], dtype=np.int8), np.array([200.0]))
+    Traceback (most recent call last):
+    ValueError: weights at one entry of the matrix add up to 200, which int8 does not hold; give dtype=int, or ...
+    """
+    difference = np.abs(sums - exact)
+    if difference.max(initial=0) >= 2.0 ** (8 * sums.dtype.itemsize - 1):
+        raise ValueError(
+            f"weights at one entry of the matrix add up to {exact.flat[difference.argmax()]:g}, which {sums.dtype} "
+            "does not hold; give dtype=int, or convert the weights with weights.astype(int) or weights.astype(float)"
+        )

@@ -15,7 +15,7 @@ from convmatrix._assembly.fill import assemble_triplets
 from convmatrix._assembly.rows import Plan, RowTable, axis_rows, table_size
 from convmatrix.arrays import KeepsReadOnly, accumulate, gather, read_only, real_coefficients, starts_of_runs
 from convmatrix.arrays import array as as_array
-from convmatrix.options import index_dtype, instance, weight_array, weight_mask
+from convmatrix.options import index_dtype, instance, require_no_overflow, weight_array, weight_mask
 from convmatrix.sparse_formats import as_format
 
 if TYPE_CHECKING:
@@ -329,16 +329,19 @@ class WeightPattern(KeepsReadOnly):
             )
         if sums is None:
             values = gather(flat, self.weight_index, np.empty(columns.shape, flat.dtype) if out is None else out)
-            if self.coefficients is not None:
-                places, factors = self._other_than_one
-                values[places] *= factors.astype(flat.dtype)
-            return values
-        values = flat.take(sums.first, out=out, mode="clip")
-        others = flat[sums.others]
-        if sums.factors is not None:
-            values *= sums.factors[0].astype(flat.dtype)
-            others *= sums.factors[1].astype(flat.dtype)
-        np.add.at(values, sums.entries, others)
+            if self.coefficients is None:
+                return values
+            places, factors = self._other_than_one
+            values[places] *= factors.astype(flat.dtype)
+        else:
+            values = flat.take(sums.first, out=out, mode="clip")
+            others = flat[sums.others]
+            if sums.factors is not None:
+                values *= sums.factors[0].astype(flat.dtype)
+                others *= sums.factors[1].astype(flat.dtype)
+            np.add.at(values, sums.entries, others)
+        if flat.dtype.kind in "iu":
+            require_no_overflow(values, self.values(flat.astype(np.float64)))
         return values
 
     @cached_property

@@ -84,4 +84,6 @@ def argument_hint(name: str, known: Iterable[str]) -> str:
         return f"; it is called {meant!r} here"
     if meant == "kernel_shape":
         return "; it is read from the shape of the kernel array"
+    if name == "mode" and {"padding", "boundary"} <= {*known}:
+        return "; what NumPy and scipy.signal call mode is 'padding' here, and what scipy.ndimage does, 'boundary'"
     return _similar(name.lower(), known) or f"; the arguments are {', '.join(known)}"

@@ -131,7 +131,7 @@ def _global(draft: Draft) -> None:
 
 def _resize(draft: Draft) -> None:
     rank = len(draft.shape)
-    mode = draft.pick("nearest", "linear")
+    mode = draft.pick("nearest", "linear", *(["cubic"] if draft.opset >= 11 and rank == 4 else []))
     if draft.opset < 10:
         scales = [1.0, 1.0, *(draft.pick(1.0, 1.5, 2.0, 3.0) for _ in range(rank - 2))]
         if draft.opset < 9:
@@ -152,6 +152,10 @@ def _resize(draft: Draft) -> None:
     attributes = {"mode": mode, "coordinate_transformation_mode": draft.pick(*words)}
     if mode == "nearest":
         attributes["nearest_mode"] = draft.pick("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
+    if mode == "cubic":
+        attributes |= {"cubic_coeff_a": draft.pick(None, -0.5), "exclude_outside": draft.pick(0, 1)}
+    if mode != "nearest" and draft.opset >= 18:
+        attributes["antialias"] = draft.pick(0, 1)
     roi = "" if draft.opset >= 13 else draft.array([])
     if attributes["coordinate_transformation_mode"] == "tf_crop_and_resize":
         ends = [draft.pick((0.0, 1.0), (0.2, 0.7), (-0.3, 0.9), (0.4, 1.3), (0.8, 0.1)) for _ in range(rank - 2)]
@@ -284,8 +288,8 @@ def _function(draft: Draft) -> None:
 
 
 FUNCTIONS: Final[dict[str, dict[str, Any]]] = {
-    "Abs": {}, "Atan": {}, "Ceil": {}, "Celu": {"opset": 12, "alpha": 1.3}, "Cos": {}, "Elu": {"alpha": 0.7},
-    "Erf": {"opset": 9}, "Exp": {}, "Floor": {}, "Gelu": {"opset": 20, "approximate": "tanh"},
+    "Abs": {}, "Asinh": {"opset": 9}, "Atan": {}, "Ceil": {}, "Celu": {"opset": 12, "alpha": 1.3}, "Cos": {},
+    "Elu": {"alpha": 0.7}, "Erf": {"opset": 9}, "Exp": {}, "Floor": {}, "Gelu": {"opset": 20, "approximate": "tanh"},
     "HardSigmoid": {"alpha": 0.3, "beta": 0.4}, "HardSwish": {"opset": 14}, "LeakyRelu": {"alpha": 0.2},
     "Mish": {"opset": 18}, "Neg": {}, "Relu": {}, "Selu": {}, "Shrink": {"opset": 9, "lambd": 0.3, "bias": 0.3},
     "Sigmoid": {}, "Sign": {"opset": 9}, "Sin": {}, "Softplus": {}, "Softsign": {}, "Tan": {}, "Tanh": {},

@@ -17,7 +17,7 @@ from scipy.optimize import Bounds, milp
 
 import convmatrix as cm
 from convmatrix.constraints import encode, normal_form
-from convmatrix.constraints.affine_bounds import affine_bounds
+from convmatrix.constraints.affine_maps import affine_bounds
 from convmatrix.constraints.equation_builder import EquationBuilder
 from convmatrix.constraints.mps import write_mps
 from convmatrix.constraints.normal_form import COMPLEMENT, MAXIMUM, MINIMUM

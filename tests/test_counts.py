@@ -406,3 +406,9 @@ def test_layer_counts_of_something_else() -> None:
     layer: Any = "lenet5"
     with pytest.raises(TypeError, match=r"layer_counts takes a ConvGeometry, but was given 'lenet5' \(str\)"):
         cm.counts.layer_counts(layer)
+
+
+def test_biases_of_units_are_counted_by_unit() -> None:
+    for sharing, biases in (("channel", 2), ("unit", 18)):
+        layers = [cm.network.Input((2, 9)), cm.equivariance.Bias(9, 2, sharing)]
+        assert network_counts(layers).total.biases == biases

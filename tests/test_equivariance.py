@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import re
 from collections import Counter
 from typing import Any, cast
@@ -218,7 +219,7 @@ def test_rows_that_repeat_the_row_before_are_broken_with_it() -> None:
 
 def test_explanations() -> None:
     broken = eq.check_shift(cm.ConvGeometry(6, 3, padding="same"), 1)
-    assert "3 of 6 rows break the symmetry: 0, 1, 5." in broken.explain()
+    assert "3 of 6 rows of the index pattern T break the symmetry: 0, 1, 5." in broken.explain()
     assert r"\textbf{Refuted.}" in broken.explain("latex")
     assert "$T_{0,5,k} = 0 \\ne 1 = T_{5,4,k}$" in broken.explain("latex")
     assert broken.record()["broken_rows"] == [0, 1, 5]
@@ -543,6 +544,60 @@ def test_a_node_fails_but_the_network_passes() -> None:
     assert not eq.surviving_shifts(network.Network(nodes)).exact
 
 
+def answers(layers: list[Any], shift: int) -> tuple[bool, bool]:
+    found = eq.check_network([network.Input((1, 8)), *layers], shift)
+    assert eq.surviving_shifts([network.Input((1, 8)), *layers]).exact == found.exact
+    return found.holds, found.exact
+
+
+def test_constants_hide_no_difference_from_a_verdict_on_the_whole() -> None:
+    """What is lost to rounding beside large values, or below small ones, is not proved to be absent."""
+    refuted, undecided, proved = (False, True), (False, False), (True, True)
+    zero, ring = cm.ConvGeometry(8, 3, padding=1), cm.ConvGeometry(8, 3, padding=1, boundary="circular")
+    for small in (1e-8, 1e-30, 1e-200):
+        assert answers([zero, network.Scale(small)], 1) == refuted
+        large = network.Scale(min(1 / small, 1e30))
+        assert answers([large, network.Scale(small), zero], 1) == refuted
+        assert answers([ring, network.Scale(small)], 1) == proved
+    assert answers([zero, network.Scale(None, 1e12)], 1) == refuted
+    # Beyond double precision nothing is refuted, but nothing is proved either.
+    assert answers([zero, network.Scale(1e300), network.Scale(1e300)], 1) == undecided
+    assert answers([zero, network.Scale(1e-320)], 1) == undecided
+    for almost in (1 + 1e-13, 1 + 2.0**-52):
+        constants = np.where(np.arange(8) == 2, almost, 1.0)[None]
+        assert answers([network.Scale(constants)], 1) == undecided
+    node = network.Node
+    hidden = [
+        node("input", network.Input((1, 8))),
+        node("layer", network.Convolution(zero), ("input",)),
+        node("large", network.Scale(1e17), ("input",)),
+        node("sum", network.Addition(), ("large", "layer")),
+    ]
+    found = eq.check_network(network.Network(hidden), 1)
+    assert (found.holds, found.exact) == undecided
+    # The difference of equal branches is zero for all constants.
+    hidden[1] = node("layer", network.Convolution(zero), ("large",))
+    hidden[3] = node("sum", network.Addition((1, -1)), ("layer", "layer"))
+    for constant in (0.3, 1e17):
+        hidden[2] = node("large", network.Scale(constant), ("input",))
+        found = eq.check_network(network.Network(hidden), 1)
+        assert (found.holds, found.exact, found.decided) == (*proved, "as a whole")
+    # A constant that is not a number is the same everywhere.
+    assert answers([network.Scale(math.nan), ring], 1) == proved
+
+
+def test_a_jump_at_a_rounded_value_refutes_nothing() -> None:
+    """A sum of fifths that is an integer may be rounded up or down, so that its ceiling is no counterexample."""
+    fifths = network.Scale(np.full((1, 8), 1 / 5))
+    layers = [network.Input((1, 8)), fifths, network.gather(1, range(8)), network.Reduction("sum", (0, 1))]
+    found = eq.check_network([*layers, network.Elementwise("ceil")], 1)
+    assert (found.holds, found.exact) == (False, False)
+    # Integers are not rounded, so that zero is an input like any other, and the only one that refutes.
+    layers = [network.Input((1, 6)), network.Elementwise("sign"), network.Elementwise("square")]
+    found = eq.check_network([*layers, network.Pooling("sum", 3, 1, 1)], 1)
+    assert (found.holds, found.exact) == (False, True)
+
+
 def test_counterexamples_of_networks_are_replayed() -> None:
     layers = [
         cm.ConvGeometry((4, 4), (3, 3), padding=1, boundary="reflect"),
@@ -623,7 +678,9 @@ def test_network_errors() -> None:
 
 def test_many_broken_rows_are_named_in_part() -> None:
     verdict = cm.equivariance.check_shift(cm.ConvGeometry((8, 8), (3, 3), padding="same"), (1, 0))
-    assert "24 of 64 rows break the symmetry: 0, 1, 2, 3, 4, 5, 6, 7 and 16 more." in verdict.explain()
+    assert "24 of 64 rows of the index pattern T break the symmetry: 0, 1, 2, 3, 4, 5, 6, 7 and 16 more." in (
+        verdict.explain()
+    )
     assert "($i = 0, 1, 2, 3, 4, 5, 6, 7$ and 16 more)" in verdict.explain(format="latex")
 
 

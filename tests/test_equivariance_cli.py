@@ -27,7 +27,7 @@ def test_equivariance(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("Proved: the layer commutes with the cyclic shift by (1, 0)")
     assert cli.main([*LAYER, "--shift", "1,0"]) == 1
     out = capsys.readouterr().out
-    assert "15 of 25 rows break the symmetry" in out
+    assert "15 of 25 rows of the index pattern T break the symmetry" in out
     assert out.splitlines()[-6:-1] == ["xxxxx", "xxxxx", ".....", ".....", "xxxxx"]
 
 

@@ -16,7 +16,7 @@ import pytest
 from scipy import sparse
 
 import convmatrix as cm
-from convmatrix import equivariance
+from convmatrix import equivariance, network
 from convmatrix.counts import network_layers
 from convmatrix.graph import (
     FieldSize,
@@ -245,6 +245,82 @@ def test_uncut_ranges_are_empty_where_every_unit_is_cut() -> None:
     ((first, end),) = field.uncut
     assert first == end
     assert field.cut == (((0, first), (end, 3)),)
+
+
+def field_of(*operations: Any) -> FieldSize:
+    return receptive_field_size([network.Input((1, 8)), *operations])
+
+
+def test_fields_of_a_reversed_axis_move_backwards() -> None:
+    reverse = network.take(1, None, None, -1)
+    layer = cm.ConvGeometry(8, 3, padding=1)
+    turned = field_of(reverse, layer, network.Pooling("max", 3, 2))
+    assert (turned.size, turned.stride, turned.start) == ((5,), (-2,), (4,))
+    assert turned.extent((0,)) == ((4, 8),)  # one sample of padding
+    assert turned.cut == (((0, 1), (3, 3)),)
+    assert field_of(reverse, network.FullyConnected(8, 2)).size == (8,)
+    assert field_of(reverse).uncut == ((0, 8),)
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        size, stride, dilation = (int(rng.integers(1, high)) for high in (4, 3, 3))
+        pads = tuple(int(p) for p in rng.integers(0, 3, 2))
+        step, spread = int(rng.choice([-1, -2, 2])), int(rng.integers(1, 3))
+        layers = [
+            network.Input((1, 16)),
+            cm.ConvGeometry(16, size, stride=stride, dilation=dilation, padding=[pads]),
+            network.take(1, None, None, step),
+            network.Pooling("max", 2, 1, dilation=spread),
+        ]
+        field = receptive_field_size(layers)
+        ((first, end),), (n,) = field.uncut, field.output_shape
+        for unit in range(n):
+            exact, ((low, high),) = receptive_field(layers, unit), field.extent((unit,))
+            assert all(low <= sample <= high for sample in exact)
+            assert (first <= unit < end) == (low >= 0 and high < 16)
+            assert unit not in range(first, end) or (exact[0], exact[-1]) == (low, high)
+
+
+def test_fields_of_vectors_that_combine_positions() -> None:
+    flat = network.flatten()
+    for operation in (
+        network.Reduction("mean", (0,)),
+        network.Softmax(-1),
+        network.Normalisation((0,)),
+        network.LocalResponseNormalisation(3),
+        network.FullyConnected(8, 3, flatten=False),
+    ):
+        assert field_of(flat, operation).size == (8,)
+    assert field_of(flat, network.Elementwise("relu")).size == (1,)
+    with pytest.raises(ValueError, match=r"'rearrangement 3' \(rearrangement\) has units"):
+        field_of(flat, network.pad([(1, 1)]))
+    # Branches of different sizes that were flattened: a dense layer reads all of both.
+    node = network.Node
+    strided = cm.ConvGeometry(12, 3, dilation=3, stride=3)
+    joined = [
+        node("input", network.Input((1, 12))),
+        node("layer", network.Convolution(strided), ("input",)),
+        node("flat", flat, ("layer",)),
+        node("part", network.take(1, 4, 8), ("input",)),
+        node("other", flat, ("part",)),
+        node("joined", network.Concatenation(), ("flat", "other")),
+        node("dense", network.FullyConnected(6, 1)),
+    ]
+    field = receptive_field_size(network.Network(joined))
+    assert (field.size, field.start) == ((10,), (0,))
+    # The entries of a vector that meets an array are not those of its last axis.
+    meeting = [
+        node("input", network.Input((1, 4, 4))),
+        node("rows", network.Reduction("mean", (1,)), ("input",)),
+        node("flat", flat, ("rows",)),
+        node("sum", network.Addition(), ("input", "flat")),
+    ]
+    assert receptive_field_size(network.Network(meeting)).size == (4, 4)
+
+
+def test_fields_of_constants() -> None:
+    assert receptive_field_size([network.Input((1, 8)), equivariance.Bias(8)]).size == (1,)
+    field = receptive_field_size([network.Input((1, 1)), network.Scale(np.ones((1, 8))), cm.ConvGeometry(8, 3)])
+    assert (field.size, field.stride, field.output_shape, field.uncut) == ((1,), (0,), (6,), ((0, 6),))
 
 
 # --- paths -----------------------------------------------------------------------------------------------------------

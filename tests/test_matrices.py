@@ -188,6 +188,7 @@ def test_the_dtype_of_the_kernel_is_kept(dtype: str, kind: str) -> None:
         (np.array([1.5, 2.0], dtype=np.float16), "float32"),
         ([1, 2], int),
         ([1, 2], np.float64),
+        ([1, 255], np.uint8),
     ],
 )
 def test_dtypes_that_hold_the_kernel(kernel: Any, dtype: Any) -> None:
@@ -199,7 +200,7 @@ def test_dtypes_that_hold_the_kernel(kernel: Any, dtype: Any) -> None:
 
 @for_each(
     ("kernel", "dtype"),
-    [([1.0, 2.0], "int64"), ([1j, 2.0], "float64"), ([1j], "int8"), ([1, -2], "uint8"), ([1, 2], "bool")],
+    [([1.0, 2.0], "int64"), ([1j, 2.0], "float64"), ([1j], "int8"), ([1.0, 2.0], "uint8"), ([1, 2], "bool")],
 )
 def test_dtypes_of_a_lesser_kind(kernel: Any, dtype: str) -> None:
     with refused(
@@ -212,7 +213,13 @@ def test_dtypes_of_a_lesser_kind(kernel: Any, dtype: str) -> None:
 
 @for_each(
     ("kernel", "dtype"),
-    [([1, 128], "int8"), ([2**40], "int32"), (np.array([2**63], dtype=np.uint64), "int64"), ([-129], "int8")],
+    [
+        ([1, 128], "int8"),
+        ([2**40], "int32"),
+        (np.array([2**63], dtype=np.uint64), "int64"),
+        ([-129], "int8"),
+        ([1, -2], "uint8"),
+    ],
 )
 def test_integer_types_that_are_too_small(kernel: Any, dtype: str) -> None:
     with refused(TypeError, f"the kernel has entries that dtype={dtype} does not hold; choose a wider integer type"):
@@ -670,3 +677,32 @@ def test_columns_are_sorted_where_few_are_read() -> None:
     slab = cm.conv_matrix(np.ones(geometry.weight_shape), geometry, rows=(75, 125))
     assert np.array_equal(np.arange(geometry.n_in).reshape(shape)[index], np.unique(slab.indices))
     assert geometry.n_in > 8 * len(index[0])
+
+
+@for_each("boundary", ["reflect", "symmetric", "replicate", "circular", "antireflect"])
+@for_each("footprint", [None, [1, 1, 1, 1]])
+def test_integer_sums_that_do_not_fit_are_refused(boundary: str, footprint: Any) -> None:
+    """Weights at one entry never wrap around; 127 of int8 is still held, and a wider type holds more."""
+    layer = cm.ConvGeometry(3, 4, padding="same", boundary=boundary)
+    ones = np.ones(4, dtype=np.int8)
+    largest = int(abs(cm.conv_matrix(ones, layer, footprint=footprint)).max())
+    assert largest >= 2
+    for scale in (127 // largest, 127 // largest + 1):
+        kernel = (scale * ones).astype(np.int8)
+        if scale * largest <= 127:
+            A = cm.conv_matrix(kernel, layer, footprint=footprint)
+            np.testing.assert_array_equal(A.toarray(), cm.conv_matrix(kernel.astype(int), layer).toarray())
+            np.testing.assert_array_equal(layer.pattern().matrix(kernel).toarray(), A.toarray())
+            continue
+        with pytest.raises(ValueError, match=rf"add up to -?{scale * largest}, which int8 does not hold"):
+            cm.conv_matrix(kernel, layer, footprint=footprint)
+        with pytest.raises(ValueError, match=rf"add up to -?{scale * largest}, which int8 does not hold"):
+            layer.pattern().matrix(kernel)
+        assert abs(cm.conv_matrix(kernel, layer, dtype=int, footprint=footprint)).max() == scale * largest
+
+
+def test_large_integers_that_fit_are_not_refused() -> None:
+    """The comparison is in float64, whose rounding errors are no overflow."""
+    kernel = [2**62 - 1, 2**61 + 1, 2**61 - 3]
+    A = cm.conv_matrix(kernel, 4, padding="same", boundary="replicate")
+    assert (A[0, 0], A[3, 3]) == (kernel[0] + kernel[1], kernel[1] + kernel[2])

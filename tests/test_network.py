@@ -167,7 +167,8 @@ def test_field_sizes_hold_the_exact_fields_of_random_networks() -> None:
 def test_slopes_are_differences_of_values() -> None:
     for name in FUNCTIONS:
         x = np.array([0.13, 0.4, 0.9, 1.7, 2.2, 3.7, 7.1])
-        x = x if name in ("log", "sqrt", "reciprocal") else np.concatenate([-x, x])
+        x = x if name in ("acosh", "log", "sqrt", "reciprocal") else np.concatenate([-x, x])
+        x = x / 8 if name in ("acos", "asin", "atanh") else x + 1 if name == "acosh" else x
         function = Elementwise(name)
         h = 1e-6
         differences = (function.evaluate([x + h]) - function.evaluate([x - h])) / (2 * h)
@@ -275,7 +276,7 @@ def test_integers_become_fractions_where_they_must() -> None:
     """Every operation gives for small integers, bytes included, what it gives for the same numbers in float64."""
     same = cm.ConvGeometry(4, 3, padding=1)
     operations = [
-        *(Elementwise(name) for name in FUNCTIONS),
+        *(Elementwise(name) for name in FUNCTIONS if name not in ("acos", "asin", "atanh")),  # defined up to 1
         Elementwise("clip", {"low": 0.5, "high": 2**70}),
         Pooling("average", 3, 1),
         Pooling("sum", 2),
@@ -287,6 +288,7 @@ def test_integers_become_fractions_where_they_must() -> None:
         Scale([0.5], [1.25]),
         pad([(0, 0), (1, 1)], value=1.5),
         Resize((7,), "linear"),
+        Resize((7,), "cubic"),
         Resize((8,)),
     ]
     whole = set()
@@ -298,7 +300,7 @@ def test_integers_become_fractions_where_they_must() -> None:
         whole |= {operation} if found.dtype == np.int64 else set()
     assert whole == {
         *(Elementwise(f) for f in ("abs", "clip", "identity", "relu", "square")),
-        *operations[-10:-8],
+        *operations[-11:-9],
         operations[-1],
     }
     byte = np.full((1, 1, 4), 200, np.uint8)
@@ -493,7 +495,7 @@ REFUSALS: list[tuple[Any, type[Exception], str]] = [
     (lambda: FullyConnected(1, 1, [[1]], [1j]), TypeError, r"bias.*complex"),
     (lambda: Addition((1, 2)), ValueError, r"\(1, 2\)"),
     (lambda: channel_shuffle(0), ValueError, r"groups.* 0"),
-    (lambda: Resize((3,), cast("Any", "cubic")), ValueError, r"mode 'cubic'.*nearest, linear"),
+    (lambda: Resize((3,), cast("Any", "lanczos")), ValueError, r"mode 'lanczos'.*nearest, linear"),
     (lambda: Resize((3,), rounding=cast("Any", "up")), ValueError, r"rounding 'up'.*floor"),
     (lambda: Resize((3, 4), scales=(1.0,)), ValueError, r"scales must have 2 entries, but has 1: \(1.0,\)"),
     (lambda: Resize((3, 4), scales=(1.0, 0.0)), ValueError, r"scales=\(1.0, 0.0\)"),
@@ -550,6 +552,7 @@ NONSENSE: list[tuple[Any, str, Any]] = [
     (lambda alpha: cm.network.LocalResponseNormalisation(3, alpha), "alpha", "x"),
     (lambda beta: cm.network.LocalResponseNormalisation(3, beta=beta), "beta", "x"),
     (lambda bias: cm.network.LocalResponseNormalisation(3, bias=bias), "bias", "x"),
+    (lambda a: Resize((3,), "cubic", cubic_coefficient=a), "cubic_coefficient", "x"),
     (lambda scales: Resize((3,), scales=scales), "scales", 3),
     (lambda scales: Resize((3,), scales=scales), "scales", ("x",)),
     (lambda roi: Resize((3,), coordinates="tf_crop_and_resize", roi=roi), "roi", 3),

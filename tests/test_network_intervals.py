@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from convmatrix.network import (
 from convmatrix.network.function_ranges import slope_range, value_range
 from convmatrix.network.intervals import interval_bounds
 from tests.random_networks import random_network
+from tests.refusals import refused
 
 Array = Any
 
@@ -61,6 +63,12 @@ def test_ranges_of_functions_contain_samples_and_are_tight(operation: Elementwis
     if operation.name in ("log", "sqrt", "reciprocal", "power"):
         centre, half = abs(centre) + 0.1, np.minimum(half, 0.99 * abs(centre))
     low, high = centre - half, centre + half
+    if operation.name in ("acos", "asin", "atanh"):
+        low, high = (end * 0.99 / np.maximum(abs(low), abs(high)) for end in (low, high))
+    elif operation.name == "acosh":
+        low, high = (end - low.min() + 1.01 for end in (low, high))
+    elif operation.name == "tan":
+        low, high = (0.9 * np.arctan(end) + math.pi * np.rint(centre) for end in (low, high))
     x = np.clip(low + (high - low) * np.linspace(0, 1, 501)[:, None], low, high)  # (points, intervals)
     y = operation.evaluate([x])
     least, most = value_range(operation, low, high)
@@ -183,9 +191,12 @@ def test_refusals_name_the_node() -> None:
     with pytest.raises(ValueError, match=r"node 'odd'.*Odd"):
         interval_bounds(network, 0, 1)
     assert interval_bounds(network, 0, 1, ["x"])["x"][1].tolist() == [1, 1]
-    for operation, low in ((Elementwise("log"), 0.0), (Elementwise("reciprocal"), -1.0), (Elementwise("mine"), 0.0)):
+    for name, low, high in (
+        *(("log", 0.0, 1.0), ("reciprocal", -1.0, 1.0), ("mine", 0.0, 1.0), ("acos", 0.0, 1.5), ("asin", -1.5, 0.0)),
+        *(("acosh", 0.5, 2.0), ("atanh", 0.0, 1.5), ("tan", 1.0, 2.0), ("tan", -5.0, -4.0), ("tan", 0.0, 100.0)),
+    ):
         with pytest.raises(ValueError, match="node 'f'"):
-            interval_bounds(Network([Node("x", Input((2,))), Node("f", operation, ("x",))]), low, 1)
+            interval_bounds(Network([Node("x", Input((2,))), Node("f", Elementwise(name), ("x",))]), low, high)
     with pytest.raises(ValueError, match=r"node 'f'.*finite"):
         interval_bounds(Network([Node("x", Input((2,))), Node("f", Elementwise("exp"), ("x",))]), 0, 1000)
     with pytest.raises(ValueError, match=r"node 'n'.*epsilon"):
@@ -193,9 +204,9 @@ def test_refusals_name_the_node() -> None:
     with pytest.raises(ValueError, match=r"node 'layer 2'.*weights"):
         interval_bounds(Network([Input((1, 4)), cm.ConvGeometry(4, 2)]), 0, 1)
     plain = Network([Input((2,)), Elementwise("relu")])
-    with pytest.raises(ValueError, match="lower is 1 and upper 0"):
+    with pytest.raises(ValueError, match=r"at \(0,\) lower is 1.0, but upper is 0.0"):
         interval_bounds(plain, 1, 0)
-    with pytest.raises(ValueError, match=r"upper.*1 infinite"):
+    with pytest.raises(ValueError, match=r"upper is inf at \(1,\)"):
         interval_bounds(plain, 0, [1, np.inf])
     with pytest.raises(ValueError, match=r"\(3,\).*\(2,\)"):
         interval_bounds(plain, [0, 0, 0], 1)
@@ -220,10 +231,18 @@ def test_differences_and_matrix_products() -> None:
 def test_a_box_of_other_things_than_real_numbers_is_refused() -> None:
     """Complex numbers, words, dictionaries and ragged lists are named as the wrong end."""
     network = Network([Input((2,)), Elementwise("relu")])
-    wrong: list[Any] = [1j, {}, "a", [[1], [2, 3]], None]
+    wrong: list[Any] = [1j, {}, "a", None]
     for value in wrong:
-        with pytest.raises(ValueError, match="upper must be a number"):
+        with pytest.raises(TypeError, match="upper must hold real numbers"):
             interval_bounds(network, 0, value)
+    with pytest.raises(ValueError, match="upper is made of lists"):
+        interval_bounds(network, 0, [[1], [2, 3]])
+
+
+def test_a_box_that_double_precision_does_not_hold_is_refused() -> None:
+    """Rounded, its ends would exclude inputs of the box."""
+    with refused(ValueError, "upper is 9007199254740993 at (0,), which float64 rounds to 9007199254740992"):
+        interval_bounds(Network([Input((2,)), Elementwise("relu")]), 0, 2**53 + 1)
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,7 @@ from convmatrix.network import (
     UnknownOperatorError,
     channel_shuffle,
     expand,
+    fixed_pattern,
     flatten,
     gather,
     pad,
@@ -113,9 +114,12 @@ OPERATIONS: list[tuple[Any, list[tuple[int, ...]]]] = [
     *((pad([(0, 1), (2, 5), (-1, 1)], boundary, 2.5), [(2, 3, 4)]) for boundary in PLAIN),
     (Resize((3, 9), "linear", "half_pixel"), [(2, 5, 4)]),
     (Resize((7,), "nearest", "asymmetric", rounding="floor"), [(2, 3)]),
+    (Resize((7, 2), "cubic", exclude_outside=True), [(2, 3, 4)]),
+    (Resize((2, 5), "cubic", antialias=True), [(2, 6, 3)]),
     (FullyConnected(12, 5, np.arange(60.0).reshape(5, 12), np.ones(5)), [(3, 4)]),
     (FullyConnected(4, 2, np.arange(8.0).reshape(2, 4), np.ones(2), flatten=False), [(3, 5, 4)]),
     (PatternMap(cm.ConvGeometry((4, 4), (2, 2)).pattern(), [[1.0, 2.0], [3.0, 4.0]]), [(1, 4, 4)]),
+    (PatternMap(fixed_pattern(Resize((5,)), (2, 3)), [1.0, 1.0], (2, 5), trained=False), [(2, 3)]),
     (gather(1, [3, 0, 3]), [(2, 4)]),
     (expand((3, 2, 4)), [(2, 1)]),
     (Resize((3, 4), "area"), [(2, 5, 3)]),
@@ -170,8 +174,10 @@ def test_operations_have_the_derivative_of_their_values() -> None:
     for operation, shapes in OPERATIONS:
         inputs = [rng.uniform(0.1, 0.9, shape) if "log" in repr(operation) else rng.standard_normal(shape) + 0.01
                   for shape in shapes]  # fmt: skip
-        if isinstance(operation, Elementwise) and operation.name in ("log", "sqrt", "reciprocal", "power"):
-            inputs = [rng.uniform(0.5, 2, shape) for shape in shapes]
+        if isinstance(operation, Elementwise) and operation.name in ("acosh", "log", "sqrt", "reciprocal", "power"):
+            inputs = [rng.uniform(0.5, 2, shape) + (operation.name == "acosh") for shape in shapes]
+        if isinstance(operation, Elementwise) and operation.name in ("acos", "asin", "atanh", "tan"):
+            inputs = [rng.uniform(-0.9, 0.9, shape) for shape in shapes]
         forward, backward = dense(operation, inputs)
         assert np.allclose(forward, backward, rtol=0, atol=1e-13 * max(abs(forward).max(), 1)), operation
         step, columns = 1e-6, []
@@ -432,9 +438,9 @@ def test_what_cannot_be_linearised_is_refused_with_names_and_numbers(monkeypatch
             linear.rows(*rows)
     with pytest.raises(TypeError, match=r"rows\[0\]"):
         linear.rows(cast("Any", 0.5), 2)
-    with pytest.raises(ValueError, match=r"6 columns, .* \(2, 3\), but was given an array of shape \(5,\)"):
+    with pytest.raises(ValueError, match=r"6 entries, .* \(2, 3\), but was given an array of shape \(5,\)"):
         linear.operator @ np.zeros(5)
-    with pytest.raises(ValueError, match=r"6 rows, .* shape \(7, 2\)"):
+    with pytest.raises(ValueError, match=r"6 entries, .* shape \(7, 2\)"):
         linear.operator.rmatmat(np.zeros((7, 2)))
     large = Network([Node("x", Input((1, 700))), FullyConnected(700, 900, np.ones((900, 700)), np.ones(900))])
     linear = large.linearise(np.zeros((1, 700)))

@@ -588,3 +588,20 @@ def test_padding_that_does_not_fit_into_memory(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(memory, "NEGLIGIBLE", 0)
     monkeypatch.setattr(memory, "available_memory", lambda: 8 * 2 * 7)
     assert cm.ConvOperator(np.ones((1, 2, 3)), (2, 5), padding=1).shape == (5, 10)
+
+
+def test_integers_are_exact_beyond_an_antireflective_end() -> None:
+    """Padded samples are sums, larger than any sample: up to 23 times as large here."""
+    rng = np.random.default_rng(0)
+    for shape, padding in (((4,), [(10, 9)]), ((3, 2), [(0, 5), (4, 0)]), ((2, 3), [(3, 3), (2, 2)])):
+        boundary = ("circular",) * (len(shape) - 1) + ("antireflect",)
+        for transposed in (False, True):
+            options: Any = {"padding": 0 if transposed else padding, "boundary": boundary, "transposed": transposed}
+            layer = cm.ConvGeometry(shape, (1,) * len(shape), **options)
+            for exponent in range(46, 55):
+                weights = rng.integers(1, 4, layer.weight_shape)
+                A, operator = cm.conv_matrix(weights, layer), cm.ConvOperator(weights, layer)
+                x = rng.integers(-(2**exponent), 2**exponent, layer.n_in)
+                y = rng.integers(-(2**exponent), 2**exponent, layer.n_out)
+                np.testing.assert_array_equal(operator @ x, A @ x)
+                np.testing.assert_array_equal(operator.T @ y, A.T @ y)

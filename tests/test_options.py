@@ -169,6 +169,9 @@ def test_public_names_are_all_that_a_room_shows() -> None:
         ([1.0], "5x6", TypeError, r"give \(5, 6\)"),
         ([1.0], "five", TypeError, "'five'"),
         (np.ones((1, 3, 3)), (5, 5), ValueError, r"kernel\[0\].*\(1, 5, 5\).*\(1, 1, 3, 3\)"),
+        ({1, 2}, 5, TypeError, "a set.*array of numbers"),
+        ({1: 2}, 5, TypeError, "a dict.*array of numbers"),
+        (iter([1.0]), 5, TypeError, "list_iterator.*array of numbers"),
     ],
 )
 def test_what_is_given_in_place_of_a_kernel_or_a_shape(kernel: Any, shape: Any, error: Any, words: str) -> None:
@@ -285,3 +288,23 @@ def test_cyclic_shifts_of_any_size() -> None:
     amount = 10**30 + 1
     shifted = cm.shift_matrix((3, 4), (amount, -amount)) @ np.arange(12)
     assert np.array_equal(shifted, np.roll(np.arange(12).reshape(3, 4), (amount % 3, -amount % 4), (0, 1)).ravel())
+
+
+def test_kernels_with_all_channels_and_groups() -> None:
+    """A kernel of one axis with all channels looks like one with channels last."""
+    for shape in ((4, 4, 3), (4, 4, 3, 3)):
+        with pytest.raises(ValueError, match=r"groups=2.*input has 4.*one group only.* or omit groups"):
+            cm.conv_matrix(np.ones(shape), (4, 9, 9)[: len(shape) - 1], groups=2)
+
+
+def test_kernels_that_a_floating_point_type_does_not_hold() -> None:
+    for call in (cm.conv_matrix, cm.ConvOperator):
+        for kernel, dtype in (([1e300, 1], "f4"), ([1e300j, 1], "F"), ([-1e39, 1], np.float32)):
+            with pytest.raises(TypeError, match=r"dtype=(float32|complex64) does not hold; .* wider"):
+                call(kernel, 4, dtype=dtype)
+    assert np.isinf(cm.conv_matrix([np.inf, 1.0], 4, dtype="f4").data).sum() == 3
+
+
+def test_one_axis_is_singular() -> None:
+    with pytest.raises(ValueError, match=r"stride has 2 entries .* the layer has 1 spatial axis; give"):
+        cm.conv_matrix([1.0], 4, stride=(1, 2))

@@ -134,6 +134,11 @@ def aliased(x, *, kept):
     return y + kept * x
 
 
+SMOOTH = (
+    *({"antialias": True, **options} for options in ({"size": (7, 3)}, {"size": (1, 2)}, {"scale_factor": (0.6, 2.3)})),
+    *({"align_corners": True, "size": size} for size in ((7, 1), (3, 6))),
+)
+
 READ = {
     "scalars": lambda: Written(lambda m, x: x * torch.tensor(2.0) + m.w, w=parameter()),
     "vector along the last axis": lambda: Written(lambda m, x: x + m.w, w=parameter(5)),
@@ -203,14 +208,33 @@ READ = {
     "interpolation": lambda: Written(
         lambda m, x: [
             F.interpolate(x, mode=mode, **options)
-            for mode in ("nearest", "nearest-exact", "bilinear", "area")
+            for mode in ("nearest", "nearest-exact", "bilinear", "bicubic", "area")
             for options in (
                 {"size": (7, 3)},
                 {"scale_factor": (0.6, 2.3)},
                 {"scale_factor": 1.7, "recompute_scale_factor": True},
+                *(SMOOTH if mode in ("bilinear", "bicubic") else ()),
             )
         ]
     ),
+    "windows": lambda: Written(
+        lambda m, x: [
+            F.fold(F.unfold(x, 2, **options), (4, 5), 2, **options)
+            for options in ({}, {"stride": 2}, {"padding": (1, 0), "dilation": (1, 3), "stride": (3, 1)})
+        ]
+    ),
+    "convolution by windows": lambda: Written(
+        lambda m, x: F.fold(m.w @ F.unfold(x, (3, 2)), (2, 4), 1) + F.conv2d(x, m.w.view(4, 3, 3, 2)),
+        w=parameter(4, 18),
+    ),
+    "windows of frames": lambda: Written(
+        lambda m, x: F.fold(F.unfold(x.flatten(0, 1)[:, None], 3), (4, 5), 3).view(x.shape)
+    ),
+    "cumulative sums": lambda: Written(lambda m, x: x.cumsum(1) + x.cumsum(2) + x.cumsum(-1, dtype=torch.float64)),
+    "inverse functions": lambda: Written(
+        lambda m, x: torch.tan(x) + torch.acos(x / 9) + torch.asin(x / 9) + torch.atanh(x / 9) + torch.asinh(x)
+    ),
+    "hyperbolic functions": lambda: Written(lambda m, x: torch.acosh(x.cosh() + 1) + x.sinh()),
 }
 
 
@@ -232,6 +256,7 @@ REFUSED = {
         "first sample": lambda m, x: x[0],
         "reversed": lambda m, x: x.flip(0),
         "rolled": lambda m, x: x.roll(1, 0),
+        "cumulative": lambda m, x: x.cumsum(0),
         "merged": lambda m, x: x.view(x.shape[0] * 3, 4, 5).softmax(0),
         "flat": lambda m, x: torch.flatten(x),
         "rows": lambda m, x: x.reshape(1, -1),
@@ -263,16 +288,19 @@ REFUSED = {
         "mask": lambda m, x: x.masked_fill(x > 0, 0.0),
         "kernel": lambda m, x: F.conv2d(x, x[:1]),
     },
+    "not known with antialiasing": {
+        mode: lambda m, x, mode=mode: F.interpolate(x, size=3, mode=mode, antialias=True, align_corners=True)
+        for mode in ("bilinear", "bicubic")
+    },
+    "not that of a batch of images": {"channels": lambda m, x: F.unfold(x[:, 0], 2)},
     "not its first result": {
         "indices": lambda m, x: x.max(1)[1],
         "statistics": lambda m, x: torch.native_layer_norm(x, [5], None, None, 1e-5)[1],
     },
     "": {
-        "cumsum": lambda m, x: x.cumsum(-1),
+        "cumprod": lambda m, x: x.cumprod(-1),
         "topk": lambda m, x: x.topk(2).values,
         "product": lambda m, x: x.prod(1),
-        "bicubic": lambda m, x: F.interpolate(x, size=7, mode="bicubic"),
-        "antialias": lambda m, x: F.interpolate(x, size=3, mode="bilinear", antialias=True),
         "softplus": lambda m, x: F.softplus(x, threshold=3),
         "rounding": lambda m, x: torch.div(x, 2, rounding_mode="trunc"),
         "power": lambda m, x: 2**x,

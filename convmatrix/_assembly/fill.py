@@ -19,7 +19,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from convmatrix._assembly.rows import Plan, RowTable, Stretch
-from convmatrix.options import index_dtype
+from convmatrix.options import index_dtype, require_no_overflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -168,10 +168,14 @@ def _extend_with_sums(
     extra = []
     for number, group in enumerate(sums):
         terms = weights.take(group, axis=axis)
+        exact = terms.astype(np.float64) if weights.dtype.kind in "iu" else None
         if factors:
             column = np.array(factors[number]).reshape(-1, *(1,) * (weights.ndim - axis - 1))
             terms *= column.astype(weights.dtype)
+            exact = None if exact is None else exact * column
         extra.append(terms.sum(axis=axis, dtype=weights.dtype, keepdims=True))
+        if exact is not None:
+            require_no_overflow(extra[-1], exact.sum(axis=axis, keepdims=True))
     return np.concatenate([weights, *extra], axis=axis)
 
 

@@ -7,6 +7,7 @@ samples; see `_padding_terms` for its adjoint.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
@@ -57,6 +58,21 @@ def pad(
         if any(map(any, widths)):
             array = _pad_axes(array, widths, mode)
     return array[(slice(None),) * first_axis + tuple(map(slice, length))]
+
+
+def padding_gain(size: Sequence[int], widths: Sequence[tuple[int, int]], boundary: Sequence[Boundary]) -> float:
+    """Return a bound on the largest padded sample, if no sample is larger than 1.
+
+    Examples
+    --------
+    >>> padding_gain([4], [(1, 1)], ["antireflect"]), pad(np.array([1, -1, 1, 1]), 0, [1], [6], ["antireflect"])
+    (7.0, array([ 3,  1, -1,  1,  1,  1]))
+    """
+    turns = (
+        max(pair) // max(n - 1, 1) + 1 if kind == "antireflect" else 0
+        for n, pair, kind in zip(size, widths, boundary, strict=True)
+    )
+    return math.prod(4.0 * count + 3 if count else 1.0 for count in turns)
 
 
 def _pad_axes(array: Array, widths: Sequence[tuple[int, int]], boundary: Boundary) -> Array:

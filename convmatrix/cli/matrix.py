@@ -136,7 +136,7 @@ def _summary(
         "index_dtype": index_dtype,
         "order": order,
         "rows": None if rows is None else list(rows),
-        "output_shape": [geometry.out_channels, *geometry.output_shape],
+        "output_shape": list(geometry.full_output_shape),
         "weight_shape": list(geometry.weight_shape),
         "geometry": {
             "input_shape": geometry.input_shape,

@@ -34,7 +34,70 @@ def conform(
     rng: int | np.random.Generator = 0,
     progress: Progress = None,
 ) -> ConformanceReport:
-    """Run random layers on a target; see `convmatrix.testing.conform`, which documents the arguments."""
+    """Run random layers on a convolution that is not ours, and compare its results with the exact ones.
+
+    Layers have every combination of the options that the target has, and corner cases are frequent. Inputs, weights and
+    gradients are integers, so small that floating-point results must be equal to the exact ones. A failure is shrunk
+    to a minimal layer, with a script that reproduces it by the target alone.
+
+    Parameters
+    ----------
+    target : callable or str
+        A function ``function(x, w, bias, **options)`` that returns y, or the name of a target: "torch", "onnxruntime",
+        "onnx-reference", "scipy", or "module:function". Shapes are x ``(batch, C_in, *input)``, w ``(C_out, C_in /
+        groups, *kernel)`` (transposed: ``(C_in, C_out / groups, *kernel)``), bias ``(C_out,)`` or None. A layer that it
+        does not support is refused by raising NotImplementedError.
+    options : sequence of str, or dict
+        The options that the function has; no others are drawn or passed. Switches are "batch", "channels", "bias",
+        "stride", "dilation", "groups" and "output_padding". Choices are "padding" ("valid", "even", "pairs", "centred",
+        "same", "same_lower", "full"), "boundary", "flip", "transposed", "dtype" and "axes"; a dict gives their values.
+        Without a choice, padding is "valid", the boundary is "zero", and so on. The function receives stride, dilation,
+        groups and output_padding, and padding (a word, or one (low, high) pair per axis), boundary (one per axis), flip
+        and transposed where they were declared with several values.
+    gradient : callable, optional
+        ``gradient(x, w, bias, g, **options)``, which returns (dx, dw) or (dx, dw, db).
+    rounding : {"exact", "direct", "winograd", "fft"}, optional
+        The algorithm of the target, which decides what error is allowed (`convmatrix.conformance.rounding`). Values are
+        drawn so that every bound is below 1/2, which no wrong integer passes. "exact" by default, for functions.
+    count : int
+        Number of layers.
+    time_limit : float, optional
+        Seconds after which no more layers are run.
+    jobs : int
+        Number of processes, for targets that are given by name. These run in new processes, so that the end of one is
+        a finding as well; a script calls this below ``if __name__ == "__main__":``, as for `multiprocessing`.
+    rng : int or numpy.random.Generator
+    progress : bool or callable, optional
+        As for `convmatrix.progress.reporting`; a callable is told about every layer.
+
+    Returns
+    -------
+    ConformanceReport
+        True if nothing differs; ``print(report.explain())`` shows what does.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If the target or an option is unknown.
+    ImportError
+        If the package of a target is not installed.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> def strided(x, w, bias, stride):  # right, for one axis
+    ...     windows = np.lib.stride_tricks.sliding_window_view(x, w.shape[2], axis=2)[:, :, :: stride[0]]
+    ...     return np.einsum("bint,oit->bon", windows, w)
+    >>> report = conform(strided, {"stride": None, "channels": None, "axes": 1}, count=50)
+    >>> report
+    ConformanceReport('strided', tried=50, conforms)
+    >>> report = conform(lambda x, w, bias: strided(x, w[:, :, ::-1], bias, (1,)), {"axes": 1}, count=50)
+    >>> finding = report.findings[0]
+    >>> print(finding.case)
+    input 1x1x2, kernel 1x1x2, float64
+    >>> print(finding.difference.text)
+    the output differs in 1 of 1 entries, first at sample 0, channel 0, position 0: expected ..., got ...
+    """
     count = validate.integer("count", count, minimum=1)
     jobs = validate.integer("jobs", jobs, minimum=1)
     if rounding is not None and rounding not in ROUNDINGS:

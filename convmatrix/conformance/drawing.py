@@ -57,9 +57,8 @@ def draw_case(name: str, offers: Offers, rng: np.random.Generator) -> LayerCase:
 
 
 def _products(case: LayerCase) -> int:
-    positions = case.input_shape if case.transposed else case.geometry.output_shape
     channels = case.in_channels * case.out_channels // case.groups
-    return math.prod((*positions, *case.kernel_shape, channels, max(case.batch, 1)))
+    return math.prod((*case.geometry.positions, *case.kernel_shape, channels, max(case.batch, 1)))
 
 
 class _Draft:

@@ -87,10 +87,10 @@ def _filled(case: LayerCase, fill: Callable[[tuple[int, ...]], Array]) -> LayerV
     """Return arrays for a layer, each made by a function of its shape."""
     geometry = case.geometry
     return LayerValues(
-        x=fill((case.batch, case.in_channels, *geometry.input_shape)),
+        x=fill((case.batch, *geometry.full_input_shape)),
         w=fill(geometry.weight_shape),
         b=fill((case.out_channels,)) if case.bias else None,
-        g=fill((case.batch, case.out_channels, *geometry.output_shape)),
+        g=fill((case.batch, *geometry.full_output_shape)),
     )
 
 

@@ -139,7 +139,7 @@ def features(case: LayerCase) -> list[str]:
     ['1-D', 'even kernel with a padding word', 'padding past a period']
     """
     geometry = case.geometry
-    samples = geometry.output_shape if case.transposed else case.input_shape
+    samples = geometry.samples
     amounts = list(zip(geometry.padding, samples, strict=True))
     word = isinstance(case.padding, str) and case.padding != "valid"
     tests = {

@@ -126,9 +126,9 @@ def _winograd(name: str, case: LayerCase, values: LayerValues, u: float) -> floa
         growth *= axis_growth
         roundings += 3 * points + 3
     first, second = _factors(name, values)
-    positions = case.input_shape if case.transposed else case.geometry.output_shape
     # Products of channels that are added, and for the weights those of all tiles: at most all positions.
-    added = {"y": case.in_channels, "dx": case.out_channels, "dw": case.batch * math.prod(positions)}[name]
+    tiles = case.batch * math.prod(case.geometry.positions)
+    added = {"y": case.in_channels, "dx": case.out_channels, "dw": tiles}[name]
     bound = gamma(roundings + added, u) * growth * added * _largest(first) * _largest(second)
     return _folds(name, case) * bound
 
@@ -183,8 +183,7 @@ def _polynomial(roots: Any) -> list[Fraction]:
 
 def _fft(name: str, case: LayerCase, values: LayerValues, u: float) -> float:
     geometry = case.geometry
-    far = geometry.output_shape if case.transposed else case.input_shape
-    padded = [n + low + high for n, (low, high) in zip(far, geometry.padding, strict=True)]
+    padded = [n + low + high for n, (low, high) in zip(geometry.samples, geometry.padding, strict=True)]
     length = math.prod(2 * (n + span) for n, span in zip(padded, case.spans, strict=True))  # rounded up to a power of 2
     mu = _TWIDDLE_ERROR * u
     eta = math.sqrt(_LARGEST_RADIX) * (mu + gamma(_LARGEST_RADIX + 3, u) * (1 + mu)) / math.log2(_LARGEST_RADIX)

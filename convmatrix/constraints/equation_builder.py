@@ -122,7 +122,6 @@ class EquationBuilder:
         """Return entries sorted by row and column, each column at most once per row."""
         if ((rows[1:] > rows[:-1]) | (columns[1:] > columns[:-1])).all():
             return rows, columns, data  # rows ascend, so all is sorted
-        copies = 0
         while True:
             order = np.lexsort((columns, rows))
             rows, columns, data = rows[order], columns[order], data[order]
@@ -137,13 +136,12 @@ class EquationBuilder:
             data[second[exact] - 1] = total[exact]
             apart = second[~exact]
             if len(apart):
-                copies += 1
-                columns[apart] = self._copies(columns[apart], copies)
+                columns[apart] = self._copies(columns[apart])
             kept = data != 0
             kept[second[exact]] = False
             rows, columns, data = rows[kept], columns[kept], data[kept]
 
-    def _copies(self, columns: Indices, number: int) -> Indices:
+    def _copies(self, columns: Indices) -> Indices:
         """Return variables that equal given ones, defined by equations of their own."""
         distinct, places = np.unique(columns, return_inverse=True)
         made = self._new(len(distinct), 0)

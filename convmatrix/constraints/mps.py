@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -68,31 +69,27 @@ def write_mps(
         low, high = np.concatenate([low, np.full(len(both), -np.inf)]), np.concatenate([high, high[both]])
         high[both] = np.inf
     kept = np.flatnonzero(np.isfinite(low) | np.isfinite(high))
+    A, low, high = A[kept], low[kept], high[kept]
+    kinds = np.where(low == high, "E", np.where(np.isfinite(low), "G", "L")).tolist()
+    right = np.where(np.isfinite(low), low, high).tolist()
+    lines = chain(
+        ["NAME network", "ROWS", f" N {_OBJECTIVE}"],
+        (f" {kind} r{row}" for row, kind in enumerate(kinds)),
+        ["COLUMNS"],
+        _columns(objective, sparse.csc_array(A), integer, names),
+        ["RHS"],
+        (f" RHS r{row} {value!r}" for row, value in enumerate(right) if value),
+        ["BOUNDS"],
+        _bounds(bounds, integer, names),
+        ["ENDATA"],
+    )
     with atomic_write(path) as file:
-        for line in _lines(objective, A[kept], (low[kept], high[kept]), bounds, integer, names):
+        for line in lines:
             file.write(line.encode("ascii") + b"\n")
 
 
-def _lines(
-    objective: Floats,
-    A: Any,
-    row_bounds: tuple[Floats, Floats],
-    bounds: tuple[Floats, Floats],
-    integer: NDArray[np.bool_],
-    names: Sequence[str],
-) -> Iterator[str]:
-    low, high = row_bounds
-    kinds = np.where(low == high, "E", np.where(np.isfinite(low), "G", "L"))
-    right = np.where(np.isfinite(low), low, high)
-    yield "NAME network"
-    yield "ROWS"
-    yield f" N {_OBJECTIVE}"
-    yield from (f" {kind} r{row}" for row, kind in enumerate(kinds.tolist()))
-    yield "COLUMNS"
-    yield from _columns(objective, sparse.csc_array(A), integer, names)
-    yield "RHS"
-    yield from (f" RHS r{row} {value!r}" for row, value in enumerate(right.tolist()) if value)
-    yield "BOUNDS"
+def _bounds(bounds: tuple[Floats, Floats], integer: NDArray[np.bool_], names: Sequence[str]) -> Iterator[str]:
+    """Yield the bounds of each column."""
     for name, whole, a, b in zip(names, integer.tolist(), *(side.tolist() for side in bounds), strict=True):
         if whole and (a, b) == (0, 1):
             yield f" BV BND {name}"
@@ -103,7 +100,6 @@ def _lines(
         else:
             yield f" MI BND {name}" if a == -np.inf else f" LO BND {name} {a!r}"
             yield f" PL BND {name}" if b == np.inf else f" UP BND {name} {b!r}"
-    yield "ENDATA"
 
 
 def _columns(objective: Floats, A: Any, integer: NDArray[np.bool_], names: Sequence[str]) -> Iterator[str]:

@@ -13,11 +13,11 @@ import numpy as np
 from convmatrix import memory
 from convmatrix import options as validate
 from convmatrix.arrays import KeepsReadOnly
-from convmatrix.constraints.affine_bounds import affine_bounds
+from convmatrix.constraints.affine_maps import affine_bounds, exact_array, exact_product
 from convmatrix.constraints.equation_builder import EquationBuilder
-from convmatrix.constraints.exact_products import exact_array, exact_product
 from convmatrix.constraints.piecewise import add_node, n_terms
 from convmatrix.network import as_network
+from convmatrix.network.intervals import box_bounds
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -329,7 +329,7 @@ def normal_form(network: Any, lower: ArrayLike, upper: ArrayLike, name: str | No
         f"the equations of {part.name}, with about {terms} terms,",
         "encode a smaller network, or a part of it by name=",
     )
-    box = box_bounds(part.input_shape, lower, upper)
+    box = [end.ravel() for end in box_bounds(part.input_shape, lower, upper)]
     builder = EquationBuilder(math.prod(part.input_shape))
     variables: dict[str, Indices] = {part.input.name: np.arange(math.prod(part.input_shape))}
     for node in part.nodes[1:]:
@@ -351,37 +351,3 @@ def normal_form(network: Any, lower: ArrayLike, upper: ArrayLike, name: str | No
         low_or_high.flags.writeable = False
     form.__dict__.update(lower=bounds[0], upper=bounds[1])
     return form
-
-
-def box_bounds(shape: tuple[int, ...], lower: ArrayLike, upper: ArrayLike) -> tuple[Floats, Floats]:
-    """Return the raveled bounds of a box of inputs, or raise ValueError with the first entry that is wrong."""
-    bounds = []
-    for name, value in (("lower", lower), ("upper", upper)):
-        array = validate.array(name, value)
-        if array.dtype.kind not in "fiub":
-            raise TypeError(f"{name} must hold real numbers, but has dtype {array.dtype}")
-        try:
-            spread = np.broadcast_to(array.astype(np.float64), shape)
-        except ValueError:
-            raise ValueError(
-                f"{name} has shape {array.shape}, which does not broadcast to the input's shape {shape}"
-            ) from None
-        _refuse_rounding(name, np.broadcast_to(array, shape), spread)
-        if not np.isfinite(spread).all():
-            place = tuple(np.argwhere(~np.isfinite(spread))[0].tolist())
-            raise ValueError(f"{name} is {spread[place]} at {place}; bounds of the input must be finite")
-        bounds.append(spread.ravel())
-    if (bounds[0] > bounds[1]).any():
-        first = int(np.flatnonzero(bounds[0] > bounds[1])[0])
-        place = tuple(int(i) for i in np.unravel_index(first, shape))
-        raise ValueError(f"the box is empty: at {place} lower is {bounds[0][first]}, but upper is {bounds[1][first]}")
-    return bounds[0], bounds[1]
-
-
-def _refuse_rounding(name: str, given: Array, rounded: Floats) -> None:
-    """Raise ValueError with the first bound that float64 does not hold."""
-    large = np.abs(rounded) >= 2.0**53 if given.dtype.kind in "iu" else given != rounded
-    for place in map(tuple, np.argwhere(large & np.isfinite(rounded)).tolist()):
-        if given.dtype.kind == "f" or int(given[place]) != int(rounded[place]):
-            text = f"which float64 rounds to {rounded[place]:.17g}; give bounds that float64 holds"
-            raise ValueError(f"{name} is {given[place]} at {place}, {text}")

@@ -16,11 +16,12 @@ from convmatrix.atomic import atomic_write
 from convmatrix.constraints.branching import BranchAndBound, Limits
 from convmatrix.constraints.counterexamples import Target, reaches
 from convmatrix.constraints.exact_bounds import ExactForm, UnsafeSet
-from convmatrix.constraints.normal_form import NormalForm, box_bounds, normal_form
+from convmatrix.constraints.normal_form import NormalForm, normal_form
 from convmatrix.constraints.phase_programs import PhaseProgram
 from convmatrix.constraints.properties import HalfSpace, Property, near_float, unsafe_box, with_output
 from convmatrix.constraints.rechecking import FORMAT, digest
 from convmatrix.display.tables import ShownAsTable, Table, facts
+from convmatrix.network.intervals import box_bounds
 from convmatrix.progress import Progress, reporting
 
 if TYPE_CHECKING:
@@ -117,8 +118,8 @@ class Verification(ShownAsTable):
         else:
             lines.append(f"  {self.reason}; the {self._bounds}.")
         lines.append(
-            f"  {self.rectifiers} rectifiers, {self.unstable} of unknown sign on the box; {self.nodes} nodes in "
-            f"{self.seconds:.2f} s."
+            f"  {self.rectifiers} rectifiers, {self.unstable} of unknown sign on the box; {self.nodes} "
+            f"{'node' if self.nodes == 1 else 'nodes'} of the search in {self.seconds:.2f} s."
         )
         return "\n".join(lines)
 
@@ -229,7 +230,7 @@ def verify(
     limits = Limits(timeout, most_nodes)
     form = normal_form(network, *box)
     property.check(len(form.variables[form.input]), len(form.variables[form.output]))
-    lower, upper = (bound.tolist() for bound in box_bounds(network.input_shape, *box))
+    lower, upper = (end.ravel().tolist() for end in box_bounds(network.input_shape, *box))
     exact = ExactForm(form, _bits(form, property))
     proofs, searches, unstable = _searches(network, form, exact, property, lower, upper, limits)
     complete = len(searches) == sum(len(proof["sets"]) for proof in proofs)

@@ -192,7 +192,7 @@ def _structure(node: Node, dtype: DTypeLike) -> LayerCounts:
         return layer_counts(operation.geometry, operation.bias_sharing, dtype=dtype, name=node.name)
     if isinstance(operation, FullyConnected):
         return _dense_counts(node.name, operation, units, item)
-    if isinstance(operation, PatternMap):
+    if isinstance(operation, PatternMap) and operation.trained:
         pattern = operation.pattern
         if pattern.geometry is not None:
             return layer_counts(pattern.geometry, None, dtype=dtype, name=node.name)

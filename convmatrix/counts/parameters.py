@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,8 +34,9 @@ def parameter_counts(node: Node) -> tuple[int, int]:
     if isinstance(operation, Pooling):
         return node.input_shapes[0][0], node.input_shapes[0][0]
     if isinstance(operation, Scale):
-        channels = node.output_shape[0] if node.output_shape else 1
-        return _size(operation.scale, channels), _size(operation.shift, channels)
+        shape = node.output_shape or (1,)
+        biases = math.prod(shape) if getattr(operation, "sharing", "channel") == "unit" else shape[0]
+        return _size(operation.scale, shape[0]), _size(operation.shift, biases)
     return (_size(operation.slope, 0), 0) if isinstance(operation, ParametricReLU) else (0, 0)
 
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Final, Unpack
 
 import numpy as np
 from scipy.sparse import issparse
-from scipy.sparse.linalg import LinearOperator
 
 from convmatrix import memory
 from convmatrix.distributed.slab_sizes import Rows, SlabPlan, part_size
 from convmatrix.distributed.slabs import SlabLayer, SlabTasks
 from convmatrix.geometry import array_shape
 from convmatrix.matrices import slab_columns
+from convmatrix.operator import CheckedOperator
 from convmatrix.options import LayerOptions, takes_layer_options
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def _joined(ranges: Sequence[Rows]) -> Rows:
     return ranges[0][0], ranges[-1][1]
 
 
-class SlabOperator(LinearOperator):
+class SlabOperator(CheckedOperator):
     r"""A layer's matrix as a SciPy linear operator, whose products are computed by slabs of rows on Dask workers.
 
     For every product, workers build each slab :math:`A_i` from the kernel, which they receive once, and drop it
@@ -142,8 +142,7 @@ class SlabOperator(LinearOperator):
         while self._tasks.per_task > 1 and self._message_bytes() > _MESSAGE:
             self._tasks.per_task //= 2
         self._progress = progress
-        initialise: Any = super().__init__  # missing in SciPy's stubs
-        initialise(self.plan.dtype, (self.plan.geometry.n_out, self.plan.geometry.n_in))
+        super().__init__(self.plan.dtype, (self.plan.geometry.n_out, self.plan.geometry.n_in))
 
     @property
     def dims(self) -> tuple[int, ...]:
@@ -156,22 +155,6 @@ class SlabOperator(LinearOperator):
         """Shape of the product as an array, as in PyLops."""
         shape = array_shape(self.plan.geometry, inputs=False)
         return shape if self.plan.order == "C" else shape[::-1]
-
-    def dot(self, x: Any) -> Any:
-        """Return ``A @ x``, for one vector (n,), or for a batch of them as columns (n, batch)."""
-        shape = np.shape(x) if not isinstance(x, LinearOperator) and not np.isscalar(x) else self.shape[1:]
-        if shape[:1] != self.shape[1:] or len(shape) > 2:
-            raise ValueError(
-                f"the operator of shape {self.shape} multiplies vectors of {self.shape[1]} entries, but was given an "
-                f"array of shape {shape}"
-            )
-        return super().dot(x)
-
-    def _matvec(self, x: Array) -> Array:
-        return self._matmat(x.reshape(-1, 1))
-
-    def _rmatvec(self, x: Array) -> Array:
-        return self._rmatmat(x.reshape(-1, 1))
 
     def _matmat(self, X: Array) -> Array:
         X, product = self._prepared(X, 0)

@@ -158,8 +158,7 @@ def slab_plan(
     if rows_per_slab is not None:
         rows = min(validate.integer("rows_per_slab", rows_per_slab, minimum=1), geometry.n_out)
         return SlabPlan(geometry, rows, order, dtype)
-    sizes = (geometry.out_channels, *geometry.output_shape)
-    sizes = sizes if order == "C" else sizes[::-1]
+    sizes = geometry.full_output_shape if order == "C" else geometry.full_output_shape[::-1]
     middle = geometry.n_out * (sizes[0] // 2 * 2 + 1) // (2 * sizes[0])  # far from any border
     rows, block = geometry.n_out, 1
     for _ in range(2):  # once more, because indices of a slab may be shorter than those of the whole matrix

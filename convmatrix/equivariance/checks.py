@@ -76,7 +76,7 @@ def check(
     broken = broken_rows(pattern, q, p)
     geometry = pattern.geometry
     if output_shape is None:
-        output_shape = (len(q),) if geometry is None else _output_shape(geometry)
+        output_shape = (len(q),) if geometry is None else geometry.full_output_shape
     counterexample = None
     if broken.any():
         row = int(broken.argmax())
@@ -152,7 +152,7 @@ def check_shift(geometry: ConvGeometry, shift: int | Sequence[int]) -> Verdict:
            [0, 0, 0, 0, 0, 0, 0, 0],
            [1, 1, 1, 1, 1, 1, 1, 1]])
     >>> check_shift(cm.ConvGeometry(8, 2, stride=2), 1).reason
-    'no output shift answers: stride[0]=2 does not divide shift[0]=1; the rows are those for the closest output shift'
+    'no output shift matches: stride[0]=2 does not divide shift[0]=1; the rows are those for the closest output shift'
     """
     validate.instance("geometry", geometry, ConvGeometry, "for a pattern call check")
     amounts = validate.per_axis("shift", shift, len(geometry.input_shape), minimum=-(2**62))
@@ -173,8 +173,8 @@ def check_shift(geometry: ConvGeometry, shift: int | Sequence[int]) -> Verdict:
     if verdict.holds:
         return verdict
     row = int(verdict.broken_rows.argmax())
-    moved_row = _moved_place(row, (geometry.out_channels, *geometry.output_shape), moved)
-    inputs, back = (geometry.in_channels, *geometry.input_shape), [-amount for amount in amounts]
+    moved_row = _moved_place(row, geometry.full_output_shape, moved)
+    inputs, back = geometry.full_input_shape, [-amount for amount in amounts]
     own, other = (layer_pattern(geometry, (of, of + 1)) for of in (row, moved_row))
     found = _counterexample(
         geometry.weight_shape,
@@ -209,7 +209,7 @@ def stride_reason(stride: Sequence[int], shift: Sequence[int]) -> str:
     ]
     if not ruled_out:
         return ""
-    return f"no output shift answers: {', '.join(ruled_out)}; the rows are those for the closest output shift"
+    return f"no output shift matches: {', '.join(ruled_out)}; the rows are those for the closest output shift"
 
 
 def shift_text(shift: Sequence[int]) -> str:
@@ -311,9 +311,5 @@ def check_quarter_turn(
 def _check_action(
     geometry: ConvGeometry, pattern: WeightPattern | None, q: ArrayLike, p: ArrayLike, statement: str
 ) -> Verdict:
-    shape = _output_shape(geometry)
+    shape = geometry.full_output_shape
     return check(geometry.pattern() if pattern is None else pattern, q, p, statement=statement, output_shape=shape)
-
-
-def _output_shape(geometry: ConvGeometry) -> tuple[int, ...]:
-    return (geometry.out_channels, *geometry.output_shape)

@@ -83,7 +83,7 @@ class NetworkVerdict(ShownAsTable):
         if self.holds:
             return f"The network commutes with {of_input}, for all weights (proved {self.decided})."
         if self.exact:
-            how = "no output shift answers at some weights and inputs" if self.counterexample else "all weights decided"
+            how = "no output shift matches at some weights and inputs" if self.counterexample else "all weights decided"
             return f"The network does not commute with {of_input} (refuted {self.decided}: {how})."
         return (
             f"A node does not commute, so nothing shows that the network commutes with {of_input}; the network as "
@@ -287,6 +287,6 @@ def given_network(network: Any) -> Network:
 def _input_shape(item: Any) -> Shape | None:
     geometry = item if isinstance(item, ConvGeometry) else getattr(item, "geometry", None)
     if isinstance(geometry, ConvGeometry):
-        return (geometry.in_channels, *geometry.input_shape)
+        return geometry.full_input_shape
     shape: Shape | None = getattr(item, "sample_shape", None)
     return shape

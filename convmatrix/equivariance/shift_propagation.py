@@ -216,7 +216,7 @@ def _unmoved_constants(
         if isinstance(value, np.ndarray):
             constant = np.broadcast_to(spread(value, shape), out)
             answer = tuple(
-                frozenset(a for a in amounts if np.array_equal(np.roll(constant, a, axis), constant))
+                frozenset(a for a in amounts if np.array_equal(np.roll(constant, a, axis), constant, equal_nan=True))
                 for axis, amounts in enumerate(answer, start=1)
             )
     return answer

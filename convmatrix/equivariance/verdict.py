@@ -103,7 +103,7 @@ class Verdict(KeepsReadOnly):
         >>> from convmatrix.equivariance import check_shift
         >>> print(check_shift(cm.ConvGeometry(6, 3, padding="same"), 1).explain())
         Refuted: the layer does not commute with the cyclic shift by 1 of its input, 1 of its output.
-        3 of 6 rows break the symmetry: 0, 1, 5.
+        3 of 6 rows of the index pattern T break the symmetry: 0, 1, 5.
         Counterexample: weight (0, 0, 0) has T[0, 5] = 0, but T[5, 4] = 1, where the symmetry takes row 0 and column 5.
         """
         if format == "latex":
@@ -115,9 +115,12 @@ class Verdict(KeepsReadOnly):
             lines.append(f"{self.reason[0].upper()}{self.reason[1:]}.")
         c = self.counterexample
         if self.holds:
-            lines.append(f"T is unchanged on all {self.broken_rows.size} rows, so it holds for all weights.")
+            lines.append(
+                f"The index pattern T is unchanged on all {self.broken_rows.size} rows, so it holds for all weights."
+            )
         else:
-            lines.append(f"{self.n_broken} of {self.broken_rows.size} rows break the symmetry: {self._listed_rows()}.")
+            rows = f"{self.n_broken} of {self.broken_rows.size} rows of the index pattern T"
+            lines.append(f"{rows} break the symmetry: {self._listed_rows()}.")
         if c is not None:
             lines.append(
                 f"Counterexample: weight {c.weight} has T[{c.row}, {c.column}] = {c.count}, but "

@@ -2,7 +2,9 @@
 
 One evaluation with random weights and a random input can refute it by a concrete counterexample. Networks that are
 affine in their input and in the weights of each layer, and networks that consist of maxima only, are determined by
-their values at finitely many weights and inputs, so evaluation decides them completely.
+their values at finitely many weights and inputs, so evaluation decides them completely. Constants of the network that
+rounding could hide, such as 1e-20 or 1 + 1e-15, are replaced by others of the same pattern for a proof: what holds for
+values without a relation between them holds for all.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ from convmatrix.network import (
     FullyConnected,
     Input,
     Network,
+    Node,
     Opaque,
     Operation,
     PatternMap,
@@ -41,7 +44,9 @@ Shift = tuple[int, ...]
 _TRIALS = 4
 _MOST_PRODUCTS = 3 * 10**8  # multiplications of one evaluation
 _MOST_VALUES = 2 * 10**6  # maximum number of values that determine the network, over all weights and inputs
-_TOLERANCE = 1e-6  # relative to the largest value of a node; rounding stays far below it
+_TOLERANCE = 1e-12  # relative to the largest value of an output
+_ROUNDING = 2.0**-15  # of the difference to single precision: 2**14 times what double precision may lose
+_LEAST = 1e-290  # below, double precision loses digits
 _LISTED = 256  # maximum number of output shifts for which a counterexample lists a row
 
 
@@ -89,7 +94,12 @@ def decide_whole(network: Network, shift: Sequence[int]) -> tuple[bool | None, N
     moved = np.roll(basis, shift, _spatial(basis))
     for weighted in _determining_weights(network):
         _compare(weighted, basis, moved, alive)
-    return all(alive.values()), None
+    if not all(alive.values()):
+        return False, None
+    generic = _with_generic_constants(network)
+    compared = [_compare(weighted, basis, moved, alive) for weighted in _determining_weights(generic)]
+    proved = all(alive.values()) and all(found.keys() == alive.keys() for found in compared)
+    return proved or None, None
 
 
 def _spatial(x: Array) -> tuple[int, ...]:
@@ -97,25 +107,47 @@ def _spatial(x: Array) -> tuple[int, ...]:
 
 
 def _compare(network: Network, x: Array, moved: Array, alive: dict[str, set[Shift]]) -> dict[str, dict[Shift, int]]:
-    """Remove the output shifts that do not map the values at x to those at the shifted x; record a row for each."""
+    """Remove the output shifts that do not map the values at x to those at the shifted x; record a row for each.
+
+    An output is left out if its values are not finite, or are too sensitive to rounding to tell.
+    """
+    removed: dict[str, dict[Shift, int]] = {}
     with np.errstate(all="ignore"):
         values, others = network.values(x), network.values(moved)
-    largest = max(
-        float(np.abs(value, where=np.isfinite(value), out=np.zeros(value.shape)).max(initial=0))
-        for value in values.values()
-    )
-    removed: dict[str, dict[Shift, int]] = {}
-    for name, shifts in alive.items():
-        y, target = values[name], others[name]
-        if not (np.isfinite(y).all() and np.isfinite(target).all()):
-            continue
-        removed[name] = {}
-        for amount in sorted(shifts):
-            difference = np.abs(np.roll(y, amount, _spatial(y)) - target) > _TOLERANCE * max(largest, 1e-300)
-            if difference.any():
-                removed[name][amount] = int(difference.reshape(len(y), -1).any(axis=0).argmax())
-        shifts.difference_update(removed[name])
+        single, moved_single = network.values(x.astype(np.float32)), network.values(moved.astype(np.float32))
+        pairs = (values, single), (others, moved_single)
+        if any(_near_jump(node, *pair) for node in network for pair in pairs):
+            return removed
+        for name, shifts in alive.items():
+            y, target = values[name], others[name]
+            if not (np.isfinite(y).all() and np.isfinite(target).all()):
+                continue
+            largest = float(np.abs(y).max())
+            loss = float(np.abs([y - single[name], target - moved_single[name]]).max())
+            if not math.isfinite(loss):  # beyond single precision
+                loss = 1e-7 * max(float(np.abs(value).max()) for value in values.values())
+            tolerance = max(_TOLERANCE * largest, _ROUNDING * loss, _LEAST)
+            removed[name] = {}
+            for amount in sorted(shifts):
+                difference = np.abs(np.roll(y, amount, _spatial(y)) - target) > tolerance
+                if difference.any():
+                    removed[name][amount] = int(difference.reshape(len(y), -1).any(axis=0).argmax())
+            shifts.difference_update(removed[name])
     return removed
+
+
+def _near_jump(node: Node, values: dict[str, Array], single: dict[str, Array]) -> bool:
+    """Return whether rounding may decide on which side of a jump of its function a node reads a value.
+
+    A value that is the same in single precision is not rounded.
+    """
+    if not isinstance(node.operation, Elementwise):
+        return False
+    read, given = values[node.inputs[0]], values[node.name]
+    largest = float(np.abs(read).max())
+    below, above = (node.operation.evaluate([read + change]) for change in (-1e-9 * largest, 1e-9 * largest))
+    jumps = np.abs(above - below) > 1e-5 * max(largest, float(np.abs(given).max()))
+    return bool((jumps & (read != single[node.inputs[0]])).any())
 
 
 def _products(network: Network) -> int:
@@ -125,8 +157,7 @@ def _products(network: Network) -> int:
         operation = node.operation
         if isinstance(operation, Convolution):
             g = operation.geometry
-            positions = g.input_shape if g.transposed else g.output_shape
-            total += math.prod((*positions, *g.kernel_shape, g.in_channels, g.out_channels // g.groups))
+            total += math.prod((*g.positions, *g.kernel_shape, g.in_channels, g.out_channels // g.groups))
         elif isinstance(operation, FullyConnected):
             total += operation.n_in * operation.n_out
         elif isinstance(operation, PatternMap):
@@ -154,7 +185,7 @@ def _weight_shapes(network: Network) -> dict[tuple[str, str], tuple[int, ...]]:
             shapes[node.name, "weight"] = (operation.n_out, operation.n_in)
             if operation.bias is not False:
                 shapes[node.name, "bias"] = (operation.n_out,)
-        elif isinstance(operation, PatternMap):
+        elif isinstance(operation, PatternMap) and operation.trained:
             shapes[node.name, "weight"] = operation.pattern.weight_shape
         elif isinstance(operation, AddedBias):
             size = math.prod(operation.sample_shape) if operation.sharing == "unit" else operation.channels
@@ -179,10 +210,7 @@ def _filled(network: Network, arrays: dict[tuple[str, str], Array]) -> Network:
         values = given.get(node.name, {})
         if isinstance(operation, AddedBias):
             operation = Scale(
-                None,
-                values["shift"]
-                .reshape(operation.channels, -1)
-                .reshape(operation.sample_shape if operation.sharing == "unit" else -1),
+                None, values["shift"].reshape(operation.sample_shape if operation.sharing == "unit" else -1)
             )
         elif isinstance(operation, Elementwise) and operation.known is None and operation.function is None:
             operation = Elementwise(operation.name, function=_stand_in)
@@ -211,6 +239,29 @@ def _with_weights(network: Network, rng: np.random.Generator) -> Network:
         values = rng.integers(1, 4, shape) * rng.choice([-1.0, 1.0], shape)
         arrays[key] = values / (8 * max(1, math.prod(shape[1:]))) if smooth else values
     return _filled(network, arrays)
+
+
+def _with_generic_constants(network: Network) -> Network:
+    """Return the network with constants of one pattern, without relations between them, in place of those of scales.
+
+    Zero and small multiples of 1/16 stay as they are, and so do signs.
+    """
+
+    def generic(value: Any) -> Any:
+        if not isinstance(value, np.ndarray):
+            return value
+        value = value.astype(np.float64)
+        distinct, places = np.unique(np.abs(value), return_inverse=True)
+        drawn = [
+            size if size <= 16 and (16 * size).is_integer() else np.random.default_rng(bits).uniform(0.5, 1.5)
+            for size, bits in zip(distinct.tolist(), distinct.view(np.uint64).tolist(), strict=True)
+        ]
+        return np.sign(value) * np.array(drawn)[places].reshape(value.shape)
+
+    scales = {node.name: node.operation for node in network if type(node.operation) is Scale}
+    changed = {name: Scale(generic(of.scale), generic(of.shift)) for name, of in scales.items()}
+    nodes = [replace(node, operation=changed.get(node.name, node.operation)) for node in network]
+    return Network(nodes, network.outputs, network.name)
 
 
 def _determining_inputs(network: Network) -> Array | None:

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from scipy import sparse
 
+from convmatrix import memory
 from convmatrix.frameworks.batched_graphs import BatchedGraph
 from convmatrix.frameworks.batched_tensors import Shape, Tensor, UnsupportedError, per_sample
 from convmatrix.geometry import ConvGeometry
+from convmatrix.matrices import unfold_matrix
 from convmatrix.network import (
     FUNCTIONS,
     Addition,
@@ -22,6 +25,7 @@ from convmatrix.network import (
     Normalisation,
     Operation,
     ParametricReLU,
+    PatternMap,
     Pooling,
     Product,
     Reduction,
@@ -30,6 +34,7 @@ from convmatrix.network import (
     Softmax,
     pad,
 )
+from convmatrix.network.fixed_patterns import matrix_pattern
 
 if TYPE_CHECKING:
     from convmatrix.arrays import Array
@@ -193,6 +198,41 @@ class NetworkBuilder(BatchedGraph):
             raise UnsupportedError(str(error)) from None
         return self._slices_in_front(name, operation, x) if slices else self.add(name, operation, [x], 0)
 
+    def unfold(
+        self, name: str, x: Tensor, sizes: Sequence[int], kernel: Sequence[int], *, fold: bool = False, **options: Any
+    ) -> Tensor:
+        """Return the windows (batch, channels * taps, positions) of an image (im2col); or the sum of such windows.
+
+        ``sizes`` are those of the image's spatial axes, and ``options`` those of `convmatrix.unfold_matrix`.
+        """
+        if x.batch not in (0, None) or x.ndim != (3 if fold else 2 + len(sizes)):
+            raise UnsupportedError(f"its input has the shape {x.shape}, which is not that of a batch of images")
+        channels = x.known[1] // math.prod(kernel) if fold else x.known[1]
+        matrix = unfold_matrix(sizes, kernel, in_channels=channels, **options)
+        n_rows = channels * math.prod(kernel)
+        shape = (channels, *sizes) if fold else (n_rows, matrix.shape[0] // n_rows)
+        if fold and x.known[1:] != (n_rows, matrix.shape[0] // max(n_rows, 1)):
+            raise UnsupportedError(f"windows of shape {x.shape} do not fit images of {tuple(sizes)}")
+        return self.fixed_map(name, x, matrix.T if fold else matrix, (x.known[0], *shape))
+
+    def cumulative_sum(
+        self, name: str, x: Tensor, axis: int, *, exclusive: bool = False, backwards: bool = False
+    ) -> Tensor:
+        """Return the sums of the entries up to each one along an axis, or of those before it."""
+        inner, sample = self._axis(x, axis), x.sample
+        before, n, after = math.prod(sample[:inner]), sample[inner], math.prod(sample[inner + 1 :])
+        memory.require(20 * before * n**2 * after, f"the matrix of cumulative sums of {n}", "read a smaller network")
+        triangle = sparse.csr_array(np.tri(n, k=-1 if exclusive else 0))
+        outer = sparse.kron(sparse.eye_array(before), triangle.T if backwards else triangle)
+        return self.fixed_map(name, x, sparse.kron(outer, sparse.eye_array(after)), x.known)
+
+    def fixed_map(self, name: str, x: Tensor, matrix: Any, shape: Shape) -> Tensor:
+        """Return the product of a constant sparse matrix and every sample, or every slice of one, in a shape."""
+        slices = sparse.eye_array(math.prod(x.sample) // matrix.shape[1])
+        pattern = matrix_pattern(matrix if slices.shape == (1, 1) else sparse.kron(slices, matrix))
+        operation = PatternMap(pattern, [1.0], x.without_batch(shape), trained=False)
+        return self.add(name, operation, [x], x.batch, x.merged)
+
     def pooling(
         self, name: str, x: Tensor, method: Literal["average", "max", "sum"], kernel: Any, **options: Any
     ) -> Tensor:
@@ -276,12 +316,7 @@ class NetworkBuilder(BatchedGraph):
             reduced = self.pooling(last, x, "average" if method == "mean" else method, None)
         else:
             reduced = self.add(last, Reduction(method, inner), [x], x.batch, x.merged)
-        return reduced if keep else self._without_axes(name, reduced, axes)
-
-    def _without_axes(self, name: str, x: Tensor, axes: Sequence[int]) -> Tensor:
-        """Return x without axes of size 1."""
-        dropped = {axis % x.ndim for axis in axes}
-        return self.reshape(name, x, [n for axis, n in enumerate(x.known) if axis not in dropped])
+        return reduced if keep else self.squeeze(name, reduced, axes)
 
     def log_sum_exp(self, name: str, x: Tensor, axes: Sequence[int], *, keep: bool) -> Tensor:
         """Return the logarithm of the sum of exponentials along axes, after the maximum is subtracted."""
@@ -290,7 +325,7 @@ class NetworkBuilder(BatchedGraph):
         total = self.reduction(f"{name}.sum", powers, "sum", axes, keep=True)
         logarithm = self.elementwise(f"{name}.log", total, "log")
         result = self.sum(name if keep else f"{name}.total", logarithm, highest)
-        return result if keep else self._without_axes(name, result, axes)
+        return result if keep else self.squeeze(name, result, axes)
 
     def softmax(self, name: str, x: Tensor, axis: int, *, logarithm: bool = False) -> Tensor:
         """Return the softmax along an axis, or its logarithm."""

@@ -5,16 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import reduce
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 
 from convmatrix.frameworks.onnx_calls import NetworkBuilder, OnnxCall, Tensor, Translator, UnsupportedError
 from convmatrix.frameworks.onnx_constants import FLOATING, element_type
-from convmatrix.network import Addition, Elementwise
-
-if TYPE_CHECKING:
-    from convmatrix.arrays import Array
+from convmatrix.network import Addition
 
 # --- functions of each entry ------------------------------------------------------------------------------------------
 
@@ -25,16 +22,6 @@ def _function(name: str, **attributes: str) -> Translator:
     def translate(call: OnnxCall) -> Tensor:
         parameters = {ours: float(call.attribute(theirs)) for ours, theirs in attributes.items()}
         return call.builder.elementwise(call.name, call.tensor(), name, **parameters)
-
-    return translate
-
-
-def _ufunc(function: Callable[[Array], Array]) -> Translator:
-    """Return the translator to a function of NumPy, which has values but no known slope."""
-
-    def translate(call: OnnxCall) -> Tensor:
-        x = call.tensor()
-        return call.builder.add(call.name, Elementwise(call.node.operator.lower(), function=function), [x], x.batch)
 
     return translate
 
@@ -135,6 +122,11 @@ def _extremum(method: Literal["max", "min"]) -> Translator:
     return translate
 
 
+def _cumulative_sum(call: OnnxCall) -> Tensor:
+    axis, exclusive, backwards = int(call.scalar(1, 0)), call.attribute("exclusive"), call.attribute("reverse")
+    return call.builder.cumulative_sum(call.name, call.tensor(), axis, exclusive=exclusive, backwards=backwards)
+
+
 def _where(call: OnnxCall) -> Tensor:
     condition = np.asarray(call.constant(0)).astype(bool)
     return call.builder.choice(call.name, condition, call.operand(1), call.operand(2))
@@ -191,28 +183,19 @@ def _scaled(call: OnnxCall, value: Any, factor: float) -> Any:
 
 
 _SAME_NAME: Final = (
-    *("Abs", "Atan", "Ceil", "Cos", "Erf", "Exp", "Floor", "Log", "Mish", "Reciprocal", "Relu", "Round", "Sigmoid"),
-    *("Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Tanh"),
+    *("Abs", "Acos", "Acosh", "Asin", "Asinh", "Atan", "Atanh", "Ceil", "Cos", "Cosh", "Erf", "Exp", "Floor", "Log"),
+    *("Mish", "Reciprocal", "Relu", "Round", "Sigmoid", "Sign", "Sin", "Sinh", "Softplus", "Softsign", "Sqrt", "Tan"),
+    "Tanh",
 )
-_UFUNCS: Final = {
-    "Acos": np.arccos,
-    "Acosh": np.arccosh,
-    "Asin": np.arcsin,
-    "Asinh": np.arcsinh,
-    "Atanh": np.arctanh,
-    "Cosh": np.cosh,
-    "Sinh": np.sinh,
-    "Tan": np.tan,
-}
 
 COMPUTING: Final[dict[str, Translator]] = {
     **{name: _function(name.lower()) for name in _SAME_NAME},
-    **{name: _ufunc(function) for name, function in _UFUNCS.items()},
     "Add": _of_two(NetworkBuilder.sum),
     "Cast": _cast,
     "CastLike": _cast,
     "Celu": _function("celu", alpha="alpha"),
     "Clip": _clip,
+    "CumSum": _cumulative_sum,
     "Div": _of_two(NetworkBuilder.quotient),
     "Dropout": _dropout,
     "Elu": _function("elu", alpha="alpha"),

@@ -83,6 +83,16 @@ def _transposed_convolution(call: OnnxCall) -> Tensor:
     return _convolved(call, x, weight, bias, padding, transposed=True, output_padding=extra, output_shape=wanted)
 
 
+def _folded(call: OnnxCall) -> Tensor:
+    """Return the image that is the sum of windows: Col2Im, the transpose of im2col."""
+    sizes, taps = call.integers(1) or [], call.integers(2) or []
+    call.require((*call.tensor().known, *sizes))
+    options = {name: tuple(call.per_axis(f"{name}s", len(sizes), 1)) for name in ("stride", "dilation")}
+    return call.builder.unfold(
+        call.name, call.tensor(), sizes, taps, fold=True, padding=call.padding(len(sizes)), **options
+    )
+
+
 # --- pooling ----------------------------------------------------------------------------------------------------------
 
 
@@ -164,7 +174,6 @@ def _resize(call: OnnxCall) -> Tensor:
         if len(shrinks) == 2 and mode == "nearest":
             raise UnsupportedError("it enlarges one axis and shrinks another, in operator set 10")
         return _interpolated(call, x, sizes, scales, mode, "asymmetric", "ceil" if shrinks == {True} else "floor")
-    call.ignore("cubic_coeff_a", "exclude_outside")  # they matter in modes that are refused
     coordinates, rounding = call.attribute("coordinate_transformation_mode"), call.attribute("nearest_mode")
     axes = call.attribute("axes")
     axes = list(range(x.ndim)) if axes is None else [int(axis) % x.ndim for axis in axes]
@@ -188,8 +197,6 @@ def _resize(call: OnnxCall) -> Tensor:
         exact = [n * scale for n, scale in zip(x.known, full_scales, strict=True)]
         if coordinates in ("align_corners", "tf_crop_and_resize") and not np.allclose(exact, full_sizes, rtol=1e-6):
             raise UnsupportedError(f"{coordinates} with sizes that are rounded, where implementations differ")
-    if call.attribute("antialias", 0) and min(full_scales) < 1:
-        raise UnsupportedError("antialias=1")
     value = float(call.attribute("extrapolation_value", 0.0))
     if coordinates != "tf_crop_and_resize":
         return _interpolated(call, x, full_sizes, full_scales, mode, coordinates, rounding)
@@ -265,7 +272,7 @@ def _interpolated(
 ) -> Tensor:
     """Return a tensor resized to sizes, one per axis, the batch and the channels included."""
     name = name or call.name
-    if mode not in ("nearest", "linear", "bilinear", "trilinear"):
+    if mode not in ("nearest", "linear", "bilinear", "trilinear", "cubic"):
         raise UnsupportedError(f"mode={mode}")
     if min(sizes, default=1) < 1:
         raise UnsupportedError(f"the result of shape {tuple(sizes)} is empty")
@@ -276,7 +283,8 @@ def _interpolated(
     ]
     if not changed:
         return x
-    if tuple(sizes) == x.known and roi is None:
+    antialias, kept = bool(call.attribute("antialias", 0)), [axis for axis in changed if sizes[axis] == x.known[axis]]
+    if roi is None and (kept == changed or (antialias and kept)):
         raise UnsupportedError(f"scales={scales} that change no size, where implementations differ")
     if x.batch in changed:
         raise UnsupportedError("it resizes the batch")
@@ -292,9 +300,12 @@ def _interpolated(
             edges = whole if rounding in ("floor", "ceil") else whole + 0.5
             _refuse_edges(positions_of(n, sizes[axis], coordinates, factor), edges)
     options: dict[str, Any] = {
-        "mode": "nearest" if mode == "nearest" else "linear",
+        "mode": mode if mode in ("nearest", "cubic") else "linear",
         "coordinates": coordinates,
         "rounding": rounding,
+        "cubic_coefficient": float(call.attribute("cubic_coeff_a", -0.75)),
+        "exclude_outside": bool(call.attribute("exclude_outside", 0)) and (mode == "cubic" or antialias),
+        "antialias": antialias,
     }
     spatial = x.ndim > 2 and min(changed) >= 2 and (x.batch == 0 or (x.batch is None and x.known[0] == 1))
     if spatial:
@@ -312,6 +323,7 @@ def _interpolated(
 
 
 WINDOWS: Final[dict[str, Translator]] = {
+    "Col2Im": _folded,
     "AveragePool": lambda call: _pool(call, call.name, call.tensor(), "average"),
     "Conv": _convolution,
     "ConvTranspose": _transposed_convolution,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,7 +92,7 @@ class _GraphReader:
                     if node.name in signature.inputs_to_parameters:
                         self.trained.add(node)
                 elif node.op == "get_attr":
-                    self.values[node] = _attribute(program.graph_module, node.target)
+                    self.values[node] = attrgetter(node.target)(program.graph_module)
                 elif node.op == "call_function":
                     self.values[node] = self._call(node)
         user_outputs = set(signature.user_outputs)
@@ -175,10 +176,8 @@ class _GraphReader:
         value = self.values[source][number]
         if value is None and _holds_tensor(self.values[source]):
             name, operator = self._node_name(source), str(source.target).removesuffix(".default")
-            sources = [n for n in source.all_input_nodes if _holds_tensor(self.values[n])]
-            return self.builder.opaque(
-                f"{name}.{number}", operator, self._tensors(sources), _shape(node), "not its first result"
-            )
+            tensors, shape = self._tensors(source.all_input_nodes), _sizes(node.meta.get("val"))
+            return self.builder.opaque(f"{name}.{number}", operator, tensors, shape, "not its first result")
         if value is not None and source in self.trained:
             self.trained.add(node)
         return value
@@ -229,7 +228,7 @@ class _GraphReader:
         if isinstance(values, tuple | list):
             shapes = [_sizes(value) for value in values]
             return [self.builder.opaque(name, operator, tensors, shape, reason) for shape in shapes]
-        return self.builder.opaque(name, operator, tensors, _shape(node), reason)
+        return self.builder.opaque(name, operator, tensors, _sizes(values), reason)
 
     def _merged_padding(self, node: Any) -> Any:
         """Return for a convolution the padding that its module applies before it; for such a padding, True.
@@ -264,26 +263,15 @@ def _module_path(node: Any) -> str:
 _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
 
 
-def _shape(node: Any) -> tuple[int, ...] | None:
-    """Return the shape of a node's value, None if it has no single shape."""
-    return _sizes(node.meta.get("val"))
-
-
 def _real_shape(value: Any) -> tuple[int, ...] | None:
     """Return the shape of a tensor of real numbers, None for any other value."""
     return tuple(value.shape) if hasattr(value, "is_complex") and not value.is_complex() else None
 
 
 def _sizes(value: Any) -> tuple[int, ...] | None:
-    """Return a tensor's shape, None if it depends on values."""
+    """Return a tensor's shape; None if it depends on values, or for several tensors."""
     shape = getattr(value, "shape", None)
     return tuple(shape) if shape is not None and all(isinstance(n, int) for n in shape) else None
-
-
-def _attribute(module: Any, path: str) -> Any:
-    for name in path.split("."):
-        module = getattr(module, name)
-    return module
 
 
 def _holds_tensor(value: Any) -> bool:

@@ -191,6 +191,10 @@ def _variance_and_mean(call: Call) -> Any:
     return [_variance(call), _reduction("mean")(replace(call, name=f"{call.name}.of"))]
 
 
+def _cumulative_sum(call: Call) -> Tensor:
+    return call.builder.cumulative_sum(call.name, call.x, int(call["dim"]))
+
+
 def _log_sum_exp(call: Call) -> Tensor:
     axes = [call["dim"]] if isinstance(call["dim"], int) else call["dim"]
     return call.builder.log_sum_exp(call.name, call.x, axes, keep=bool(call.get("keepdim", False)))
@@ -204,8 +208,9 @@ def _softmax(*, logarithm: bool) -> Callable[[Call], Tensor]:
 
 
 _SAME_NAME: Final = (
-    *("abs", "atan", "ceil", "cos", "erf", "exp", "floor", "log", "log_sigmoid", "mish", "reciprocal", "round"),
-    *("selu", "sigmoid", "sign", "silu", "sin", "sqrt", "square", "tanh"),
+    *("abs", "acos", "acosh", "asin", "asinh", "atan", "atanh", "ceil", "cos", "cosh", "erf", "exp", "floor", "log"),
+    *("log_sigmoid", "mish", "reciprocal", "round", "selu", "sigmoid", "sign", "silu", "sin", "sinh", "sqrt", "square"),
+    *("tan", "tanh"),
 )
 
 FUNCTIONS_AND_REDUCTIONS: Final[dict[str, Callable[[Call], Any]]] = {
@@ -245,6 +250,7 @@ FUNCTIONS_AND_REDUCTIONS: Final[dict[str, Callable[[Call], Any]]] = {
     "minimum": _of_two(NetworkBuilder.extremum, "min"),
     "mean": _reduction("mean"),
     "sum": _reduction("sum"),
+    "cumsum": _cumulative_sum,
     "linalg_vector_norm": _norm,
     "var": _variance,
     "var_mean": _variance_and_mean,

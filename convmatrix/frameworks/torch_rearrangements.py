@@ -46,15 +46,8 @@ def _unflatten(call: Call) -> Tensor:
 
 def _squeeze(call: Call) -> Tensor:
     x, axes = call.x, call.get("dim", range(call.x.ndim))
-    dropped = {axis % x.ndim for axis in ([axes] if isinstance(axes, int) else axes)}
-    kept = [n for axis, n in enumerate(x.known) if axis not in dropped or n != 1]
-    return call.builder.reshape(call.name, x, kept)
-
-
-def _unsqueeze(call: Call) -> Tensor:
-    shape = list(call.x.known)
-    shape.insert(call["dim"] % (len(shape) + 1), 1)
-    return call.builder.reshape(call.name, call.x, shape)
+    dropped = [axis for axis in ([axes] if isinstance(axes, int) else axes) if x.known[axis] == 1]
+    return call.builder.squeeze(call.name, x, dropped)
 
 
 def _transpose(call: Call) -> Tensor:
@@ -123,14 +116,15 @@ def _concatenation(call: Call) -> Tensor:
 
 
 def _stack(call: Call) -> Tensor:
-    axis, parts = int(call.get("dim", 0)), []
-    for part in call["tensors"]:
-        shape = list(part.known if isinstance(part, Tensor) else part.shape)
-        at = axis % (len(shape) + 1)
-        shape.insert(at, 1)
-        wide = call.builder.reshape(f"{call.name}.reshape", part, shape) if isinstance(part, Tensor) else None
-        parts.append(np.reshape(part, shape) if wide is None else wide)
-    return call.builder.concatenation(call.name, parts, axis)
+    axis = int(call.get("dim", 0))
+    return call.builder.concatenation(call.name, [_with_axis(call, part, axis) for part in call["tensors"]], axis)
+
+
+def _with_axis(call: Call, part: Any, axis: int) -> Any:
+    """Return a tensor or a constant with a new axis of size 1."""
+    if isinstance(part, Tensor):
+        return call.builder.unsqueeze(f"{call.name}.reshape", part, [axis])
+    return np.expand_dims(part, axis)
 
 
 def _index(call: Call) -> Tensor:
@@ -156,15 +150,9 @@ def _slice_scatter(call: Call) -> Tensor:
 
 def _select_scatter(call: Call) -> Tensor:
     """Return x with the entries at one place of an axis replaced."""
-    x, source, axis = call["self"], call["src"], int(call["dim"])
-    rank = x.ndim
-    axis %= rank
-    if isinstance(source, Tensor):
-        shape = (*source.known[:axis], 1, *source.known[axis:])
-        source = call.builder.reshape(f"{call.name}.reshape", source, shape)
-    else:
-        source = np.expand_dims(source, axis)
-    return _scattered(call, source, [int(call["index"]) % _size(x, axis)])
+    axis = int(call["dim"])
+    source = _with_axis(call, call["src"], axis)
+    return _scattered(call, source, [int(call["index"]) % _size(call["self"], axis)])
 
 
 def _copy(call: Call) -> Tensor:
@@ -231,7 +219,18 @@ def _padded_by(mode: str) -> Callable[[Call], Tensor]:
     return lambda call: _pad(replace(call, arguments={**call.arguments, "mode": mode}))
 
 
-def _upsample(mode: str, coordinates: str = "asymmetric", rounding: str = "floor") -> Callable[[Call], Tensor]:
+def _unfold(call: Call) -> Tensor:
+    """Return im2col, or with ``output_size`` its transpose."""
+    sizes = call.get("output_size")
+    options: dict[str, Any] = {name: tuple(call[name]) for name in ("dilation", "padding", "stride")}
+    return call.builder.unfold(
+        call.name, call.x, sizes or call.x.known[-2:], call["kernel_size"], fold=sizes is not None, **options
+    )
+
+
+def _upsample(
+    mode: str, coordinates: str = "asymmetric", rounding: str = "floor", **options: Any
+) -> Callable[[Call], Tensor]:
     def translate(call: Call) -> Tensor:
         x = call.x
         spatial = x.known[2:]
@@ -244,6 +243,8 @@ def _upsample(mode: str, coordinates: str = "asymmetric", rounding: str = "floor
         if sizes is None:
             sizes = [math.floor(n * f) for n, f in zip(spatial, factors or (), strict=True)]
         align = bool(call.get("align_corners", False))
+        if align and options:
+            raise UnsupportedError("align_corners=True is not known with antialiasing")
         # A given factor is used as it is; where only sizes are given, the factor is their quotient.
         scales = tuple(float(f) for f in factors) if factors is not None and not align else None
         return call.builder.resize(
@@ -254,22 +255,15 @@ def _upsample(mode: str, coordinates: str = "asymmetric", rounding: str = "floor
             coordinates="align_corners" if align else coordinates,
             rounding=rounding,
             scales=scales,
+            **options,
         )
 
     return translate
 
 
-def _refused(reason: str) -> Callable[[Call], Tensor]:
-    """Return a translation that refuses an operator, which PyTorch would otherwise take apart."""
-
-    def translate(call: Call) -> Tensor:
-        raise UnsupportedError(reason)
-
-    return translate
-
-
 _NEAREST, _EXACT = _upsample("nearest"), _upsample("nearest", "half_pixel", "round_prefer_ceil")
-_LINEAR = _upsample("linear", "half_pixel")
+_LINEAR, _CUBIC = _upsample("linear", "half_pixel"), _upsample("cubic", "half_pixel")
+_ANTIALIASED: Final[dict[str, Any]] = {"exclude_outside": True, "antialias": True}
 
 REARRANGEMENTS: Final[dict[str, Callable[[Call], Any]]] = {
     **dict.fromkeys(("contiguous", "clone", "alias", "detach", "to", "_to_copy", "type_as", "float", "double"), _same),
@@ -278,7 +272,7 @@ REARRANGEMENTS: Final[dict[str, Callable[[Call], Any]]] = {
     "flatten": _flatten,
     "unflatten": _unflatten,
     "squeeze": _squeeze,
-    "unsqueeze": _unsqueeze,
+    "unsqueeze": lambda call: call.builder.unsqueeze(call.name, call.x, [int(call["dim"])]),
     "permute": lambda call: call.builder.permute(call.name, call.x, [int(axis) for axis in call["dims"]]),
     "transpose": _transpose,
     "t": _transpose,
@@ -308,8 +302,10 @@ REARRANGEMENTS: Final[dict[str, Callable[[Call], Any]]] = {
     **dict.fromkeys(("replication_pad1d", "replication_pad2d", "replication_pad3d"), _padded_by("replicate")),
     **dict.fromkeys(("upsample_nearest1d", "upsample_nearest2d", "upsample_nearest3d"), _NEAREST),
     **dict.fromkeys(("_upsample_nearest_exact1d", "_upsample_nearest_exact2d", "_upsample_nearest_exact3d"), _EXACT),
-    **dict.fromkeys(("upsample_bicubic2d", "_upsample_bicubic2d_aa"), _refused("bicubic interpolation is not known")),
-    "_upsample_bilinear2d_aa": _refused("interpolation with antialiasing is not known"),
+    "upsample_bicubic2d": _CUBIC,
+    "_upsample_bilinear2d_aa": _upsample("linear", "half_pixel", **_ANTIALIASED),
+    "_upsample_bicubic2d_aa": _upsample("cubic", "half_pixel", cubic_coefficient=-0.5, **_ANTIALIASED),
+    **dict.fromkeys(("im2col", "col2im"), _unfold),
     **dict.fromkeys(("upsample_linear1d", "upsample_bilinear2d", "upsample_trilinear3d"), _LINEAR),
 }
 """The translation of each operator, by its name without namespace and overload."""

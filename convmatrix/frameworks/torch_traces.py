@@ -20,8 +20,8 @@ OPERATORS: Final = {**_COMPUTING, **REARRANGEMENTS}
 """The translation of each operator, by its name without namespace and overload."""
 
 _REMEDY = (
-    "change the module so that torch.export accepts it, or export it with torch.onnx.export(...) and read the file "
-    "with Network.from_onnx"
+    "give the shape of one sample, without the batch, change the module so that torch.export accepts it, or export it "
+    "with torch.onnx.export(...) and read the file with Network.from_onnx"
 )
 
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 import functools
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.geometry import ConvGeometry
 from convmatrix.network import (
+    Concatenation,
     Convolution,
     FullyConnected,
     Input,
     Node,
-    Normalisation,
     Opaque,
-    Operation,
     PatternMap,
     Pooling,
     Rearrangement,
     Reduction,
-    Softmax,
     as_network,
 )
+from convmatrix.network.entrywise import Broadcasting
+from convmatrix.network.normalisations import AlongAxes
 
 if TYPE_CHECKING:
     from convmatrix.boundary import Axis
@@ -39,7 +39,7 @@ class FieldSize(ShownAsTable):
         Number of samples from the first to the last one that a unit reads, including those beyond the image.
     stride : tuple of int
         Number of samples by which the field moves from one unit to the next (the effective stride); 0 if all units have
-        the same field.
+        the same field, negative if the axis is reversed.
     start : tuple of int
         First sample of the field of unit 0; negative if it lies in the padding. Unit i reads samples
         ``start + i * stride`` to ``start + i * stride + size - 1``.
@@ -83,8 +83,9 @@ class FieldSize(ShownAsTable):
                 inside = start >= 0 and start + size <= n
                 ranges.append((0, outputs if inside else 0))
                 continue
-            first = min(max(-(start // stride), 0), outputs)
-            ranges.append((first, min(max((n - size - start) // stride + 1, first), outputs)))
+            least, most = (-start, n - size - start) if stride > 0 else (start + size - n, start)
+            first = min(max(-(-least // abs(stride)), 0), outputs)
+            ranges.append((first, min(max(most // abs(stride) + 1, first), outputs)))
         return tuple(ranges)
 
     @property
@@ -119,17 +120,18 @@ class _Windows:
 
     def through(self, axis: Axis) -> _Windows:
         """Return the windows of an axis's outputs, given that its samples have these windows."""
-        size, start = self.size + (axis.span - 1) * self.stride, self.start - axis.pad_low * self.stride
-        return _Windows(size, self.stride * axis.stride, start, axis.n_outputs)
+        first = replace(self, start=self.start - axis.pad_low * self.stride, n_units=axis.span).whole()
+        return replace(first, stride=self.stride * axis.stride, n_units=axis.n_outputs)
 
     def whole(self) -> _Windows:
         """Return the window of one unit that reads all units."""
-        return _Windows(self.size + (self.n_units - 1) * self.stride, self.stride, self.start, 1)
+        reach = (self.n_units - 1) * self.stride
+        return _Windows(self.size + abs(reach), self.stride, self.start + min(reach, 0), 1)
 
     def joined(self, other: _Windows) -> _Windows:
         """Return the smallest windows that contain both; raise a ValueError if they move by different strides."""
         n_units = max(self.n_units, other.n_units)
-        a, b = (w if w.n_units == n_units else replace(w, n_units=n_units, stride=0) for w in (self, other))
+        a, b = (w if w.n_units == n_units else replace(w.whole(), n_units=n_units, stride=0) for w in (self, other))
         if n_units == 1:
             a, b = replace(a, stride=max(a.stride, b.stride)), replace(b, stride=max(a.stride, b.stride))
         if a.stride != b.stride:
@@ -178,7 +180,8 @@ def receptive_field_size(network: Any) -> FieldSize:
     (212, 212)
     """
     if isinstance(network, list | tuple) and all(isinstance(layer, ConvGeometry) for layer in network):
-        network = [_one_channel(layer) for layer in network]
+        one = {"in_channels": 1, "out_channels": 1, "groups": 1, "connections": None}
+        network = [replace(layer, **one) for layer in network]
     net = as_network(network)
     found = receptive_field_sizes(net)[net.outputs[0]]
     if isinstance(found, str):
@@ -222,11 +225,6 @@ def _field_size(axes: tuple[_Windows, ...], input_shape: tuple[int, ...]) -> Fie
     return FieldSize(size, stride, start, input_shape, n_units)
 
 
-def _one_channel(geometry: ConvGeometry) -> ConvGeometry:
-    options = {**geometry.options(), "in_channels": 1, "out_channels": 1, "groups": 1, "connections": None}
-    return ConvGeometry(geometry.input_shape, geometry.kernel_shape, **options)
-
-
 def _windows_or_reason(node: Node, inputs: list[tuple[_Windows, ...] | str]) -> tuple[_Windows, ...] | str:
     """Return the windows of a node's outputs, or the reason why the node or one of its inputs has none."""
     known = []
@@ -259,18 +257,24 @@ def _node_windows(node: Node, inputs: list[tuple[_Windows, ...]]) -> tuple[_Wind
         geometry = operation.pattern.geometry
     if geometry is not None and not geometry.transposed:
         return tuple(window.through(axis) for window, axis in zip(inputs[0], geometry.axes, strict=True))
-    if isinstance(operation, FullyConnected) and operation.flatten:
+    if isinstance(operation, FullyConnected) and (operation.flatten or len(shapes[0]) == 1):
         return tuple(window.whole() for window in inputs[0])
     if isinstance(operation, Rearrangement) and (moved := _rearranged(operation, inputs[0], node)) is not None:
         return moved
-    if isinstance(operation, Normalisation | Reduction | Softmax):
-        whole = operation.combined_axes(shapes[0])
-        return tuple(_all_read(w, operation) if axis in whole else w for axis, w in enumerate(inputs[0], start=1))
-    if operation.kind in _ENTRY_BY_ENTRY or (
-        operation.kind == "concatenation" and getattr(operation, "axis", None) == 0
-    ):
+    if isinstance(operation, AlongAxes | Reduction):  # along the axis of a vector, all that was flattened is combined
+        axes = range(len(inputs[0]) + 1) if len(shapes[0]) == 1 else operation.combined_axes(shapes[0])
+        one = isinstance(operation, Reduction)
+        whole = [w.whole() if one else replace(w.whole(), stride=0, n_units=w.n_units) for w in inputs[0]]
+        return tuple(whole[axis - 1] if axis in axes else w for axis, w in enumerate(inputs[0], start=1))
+    if isinstance(operation, Broadcasting) or (isinstance(operation, Concatenation) and operation.axis == 0):
+        # The last axis of a vector that meets an array is not an axis of what was flattened.
+        meets = [len(shape) == 1 < len(node.output_shape) for shape in shapes]
+        given = [[w.whole() if met else w for w in axes] for met, axes in zip(meets, inputs, strict=True)]
         try:
-            return tuple(functools.reduce(_Windows.joined, axis) for axis in zip(*inputs, strict=True))
+            joined = [functools.reduce(_Windows.joined, axis) for axis in zip(*given, strict=True)]
+            sizes = node.output_shape[1:] or [w.n_units for w in joined]  # a constant may extend an axis
+            same = zip(joined, sizes, strict=True)
+            return tuple(w if n == w.n_units else replace(w, n_units=n, stride=0) for w, n in same)
         except ValueError:
             raise ValueError(
                 f"node {node.name!r} joins branches ({', '.join(node.inputs)}) whose receptive fields move by "
@@ -283,23 +287,6 @@ def _node_windows(node: Node, inputs: list[tuple[_Windows, ...]]) -> tuple[_Wind
     )
 
 
-_ENTRY_BY_ENTRY: Final = (
-    "addition",
-    "elementwise",
-    "extremum",
-    "local response normalisation",
-    "parametric relu",
-    "product",
-    "scale",
-)
-
-
-def _all_read(windows: _Windows, operation: Operation) -> _Windows:
-    """Return the window of all units together, as that of a single unit or of each of the same number of units."""
-    whole = windows.whole()
-    return whole if isinstance(operation, Reduction) else replace(whole, stride=0, n_units=windows.n_units)
-
-
 def _rearranged(operation: Rearrangement, windows: tuple[_Windows, ...], node: Node) -> tuple[_Windows, ...] | None:
     """Return the windows after a rearrangement that does not mix spatial axes; None for other rearrangements."""
     spatial = node.input_shapes[0][1:]
@@ -307,7 +294,7 @@ def _rearranged(operation: Rearrangement, windows: tuple[_Windows, ...], node: N
         return windows  # a dense layer that follows reads all positions
     if operation.name == "channel_shuffle":
         return windows
-    if operation.name == "pad":
+    if operation.name == "pad" and spatial:
         widths = operation.options[0][1:]
         return tuple(
             replace(w, start=w.start - low * w.stride, n_units=n + low + high)

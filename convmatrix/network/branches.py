@@ -42,10 +42,7 @@ class Product(WithFactors):
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:
         """Return the product."""
-        total, *others = align(inputs)
-        for x in others:
-            total = total * x
-        return total
+        return reduce(np.multiply, align(inputs))
 
     def factors(self, inputs: Sequence[Array], box: Box) -> list[Array]:
         """Return, for each input, the product of the others in the box."""
@@ -139,10 +136,7 @@ class Extremum(WithFactors):
 
     def evaluate(self, inputs: Sequence[Array]) -> Array:
         """Return the extreme values."""
-        total, *others = align(inputs)
-        for x in others:
-            total = np.maximum(total, x) if self.method == "max" else np.minimum(total, x)
-        return total
+        return reduce(np.maximum if self.method == "max" else np.minimum, align(inputs))
 
     def factors(self, inputs: Sequence[Array], box: Box) -> list[Array]:
         """Return, for each input, 1 at the outputs in the box that it gives, the first of equal ones; 0 elsewhere."""

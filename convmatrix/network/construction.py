@@ -68,9 +68,8 @@ class Node:
         """The geometry of a convolution or of a pooling's windows, one group per channel; TypeError for other nodes."""
         operation = self.operation
         if isinstance(operation, Pooling) and self.input_shapes:
-            one, channels = operation.geometry(self.input_shapes[0]), self.input_shapes[0][0]
-            options = {**one.options(), "in_channels": channels, "out_channels": channels, "groups": channels}
-            return ConvGeometry(one.input_shape, one.kernel_shape, **options)
+            one, n = operation.geometry(self.input_shapes[0]), self.input_shapes[0][0]
+            return replace(one, in_channels=n, out_channels=n, groups=n)
         if isinstance(operation, Convolution):
             return operation.geometry
         raise TypeError(f"node {self.name!r} is {self.kind}, which has no windows; convolution and pooling have")

@@ -6,6 +6,7 @@ import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, Final
 
 import numpy as np
@@ -58,10 +59,8 @@ class WithFactors(Broadcasting):
     def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
         """Return the sum over the inputs of the factors times the tangents."""
         factors = self.factors(inputs, whole(self.output_shape([x.shape for x in inputs])))
-        total, *others = (t * factor for t, factor in zip(align(tangents), factors, strict=True))
-        for term in others:
-            total = total + term
-        return total
+        terms = (t * factor for t, factor in zip(align(tangents), factors, strict=True))
+        return reduce(np.add, terms)
 
     def local_cotangent(self, inputs: Sequence[Array], cotangents: Array, box: Box, input_boxes: Boxes) -> list[Array]:
         """Return the factors in the box times the cotangents, summed where an input is broadcast."""

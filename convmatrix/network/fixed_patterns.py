@@ -16,8 +16,8 @@ from scipy import sparse
 from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
 from convmatrix.matrices import conv_matrix
-from convmatrix.network.operations import Array, Operation, product_of_axes, real_array
-from convmatrix.network.resize import Coordinates, Resize, positions_of
+from convmatrix.network.operations import Array, Operation, real_array
+from convmatrix.network.resize import Coordinates, Resize
 from convmatrix.pattern import WeightPattern
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ def fixed_pattern(operation: Operation, input_shape: Sequence[int]) -> WeightPat
     matrix, bias = operation.affine([shape])
     if np.any(bias):
         raise ValueError(f"the {operation.kind} operation has a bias, which no pattern holds; leave it out")
-    return _pattern(matrix, operation.output_shape([shape])[0])
+    return matrix_pattern(matrix, operation.output_shape([shape])[0])
 
 
 def resize_pattern(
@@ -71,13 +71,7 @@ def resize_pattern(
     *,
     cubic_coefficient: float = -0.75,
 ) -> WeightPattern:
-    r"""Return the pattern of an interpolation of every spatial axis, with one weight per channel.
-
-    Cubic interpolation reads the four samples around a position, the edge sample repeated, with the weights of R. Keys,
-    Cubic convolution interpolation for digital image processing, IEEE Trans. ASSP 29, 1981: for a distance x
-
-    .. math:: (a + 2) |x|^3 - (a + 3) |x|^2 + 1, \quad |x| \le 1; \qquad
-              a |x|^3 - 5 a |x|^2 + 8 a |x| - 4 a, \quad 1 < |x| < 2
+    """Return the pattern of an interpolation of every spatial axis, with one weight per channel.
 
     Parameters
     ----------
@@ -89,7 +83,7 @@ def resize_pattern(
     coordinates : str
         As for `Resize`; ``"half_pixel"`` is PyTorch's ``align_corners=False``.
     cubic_coefficient : float
-        The number a: -0.75 in PyTorch, ONNX and OpenCV, -0.5 in Keys's article.
+        As for `Resize`.
 
     Examples
     --------
@@ -101,12 +95,7 @@ def resize_pattern(
     """
     shape = validate.shape("input_shape", input_shape)
     outputs = validate.per_axis("sizes", sizes, len(shape) - 1, minimum=1)
-    if mode != "cubic":
-        return fixed_pattern(Resize(outputs, mode, coordinates), shape)
-    Resize(outputs, "linear", coordinates)  # checks the coordinates
-    validate.finite("cubic_coefficient", cubic_coefficient)
-    axes = [_cubic_axis(n, m, coordinates, cubic_coefficient) for n, m in zip(shape[1:], outputs, strict=True)]
-    return _pattern(product_of_axes(shape[0], axes), shape[0])
+    return fixed_pattern(Resize(outputs, mode, coordinates, cubic_coefficient=cubic_coefficient), shape)
 
 
 def blur_pooling_pattern(
@@ -151,25 +140,10 @@ def blur_pooling_pattern(
         padding=[((n_taps - 1) // 2, n_taps // 2)] * n_axes,
         boundary=boundary,
     )
-    return _pattern(conv_matrix(np.broadcast_to(kernel, geometry.weight_shape), geometry), shape[0])
+    return matrix_pattern(conv_matrix(np.broadcast_to(kernel, geometry.weight_shape), geometry), shape[0])
 
 
-def _cubic_axis(n: int, m: int, coordinates: Coordinates, a: float) -> Any:
-    """Return the matrix (m, n) of cubic interpolation."""
-    positions = positions_of(n, m, coordinates)
-    low = np.floor(positions)
-    offsets = np.arange(-1, 3)[:, None]
-    distance = np.abs(positions - low - offsets)  # (4, outputs)
-    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
-    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
-    values = np.where(distance <= 1, near, far)
-    columns = np.clip(low + offsets, 0, n - 1).astype(np.int64)
-    read = (distance < 2) & (distance != 1)  # at a distance of 1 and 2 the weight is 0
-    rows = np.broadcast_to(np.arange(m), columns.shape)
-    return sparse.coo_array((values[read], (rows[read], columns[read])), shape=(m, n)).tocsr()
-
-
-def _pattern(matrix: Any, channels: int) -> WeightPattern:
+def matrix_pattern(matrix: Any, channels: int = 1) -> WeightPattern:
     """Return the pattern with the entries of a matrix as coefficients and one weight per channel of its rows."""
     entries = sparse.csr_array(matrix).tocoo()
     weights = entries.row.astype(np.int64) // (matrix.shape[0] // channels)

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from convmatrix.arrays import EPSILON, LEAST, Array, sum_rounding
+from convmatrix.network.entrywise import Elementwise
+from convmatrix.network.normalisations import LocalResponseNormalisation, Normalisation, Softmax
 
 if TYPE_CHECKING:
     from convmatrix.network.construction import Node
-    from convmatrix.network.entrywise import Elementwise
-    from convmatrix.network.normalisations import LocalResponseNormalisation, Normalisation, Softmax
+    from convmatrix.network.operations import Operation
 
     Interval = tuple[Array, Array]
 
@@ -25,7 +26,7 @@ def _at_zero(**_: float) -> tuple[float, ...]:
 
 
 _TURNS: Final[dict[str, _Points]] = {
-    **dict.fromkeys(("abs", "celu", "elu", "leaky_relu", "power", "selu", "square"), _at_zero),
+    **dict.fromkeys(("abs", "celu", "cosh", "elu", "leaky_relu", "power", "selu", "square"), _at_zero),
     "gelu": lambda: (-0.75179152469356445746,),
     "gelu_tanh": lambda: (-0.75246142207101625849,),
     "hard_swish": lambda: (-1.5,),
@@ -36,7 +37,7 @@ _TURNS: Final[dict[str, _Points]] = {
 
 _BENDS: Final[dict[str, _Points]] = {
     **dict.fromkeys(("abs", "atan", "celu", "elu", "erf", "leaky_relu", "power", "relu", "selu"), _at_zero),
-    **dict.fromkeys(("sigmoid", "softsign", "tanh"), _at_zero),
+    **dict.fromkeys(("acos", "asin", "asinh", "atanh", "sigmoid", "sinh", "softsign", "tanh"), _at_zero),
     "clip": lambda low, high: (low, high),
     "gelu": lambda: (-math.sqrt(2), math.sqrt(2)),
     "gelu_tanh": lambda: (-1.4185040087908283555, 1.4185040087908283555),
@@ -47,6 +48,14 @@ _BENDS: Final[dict[str, _Points]] = {
 }
 """Where slopes turn or jump; between these points they are monotone."""
 
+_DOMAINS: Final = {
+    **dict.fromkeys(("acos", "asin", "atanh"), (-1.0, 1.0)),
+    "acosh": (1.0, math.inf),
+    "log": (math.ulp(0.0), math.inf),
+    "sqrt": (0.0, math.inf),
+}
+"""Where functions are defined that are not defined everywhere."""
+
 _STEPS: Final = ("ceil", "floor", "round", "sign")
 _EXACT: Final = (*_STEPS, "abs", "clip", "hard_shrink", "identity", "relu", "threshold")
 """Functions whose floating-point values are exact."""
@@ -56,6 +65,7 @@ _LIMITS: Final[dict[str, Callable[..., tuple[float, float]]]] = {
     **dict.fromkeys(("exp", "softplus", "sqrt", "square"), lambda: (0.0, math.inf)),
     **dict.fromkeys(("hard_sigmoid", "sigmoid"), lambda **_: (0.0, 1.0)),
     "atan": lambda: (-math.pi / 2 * (1 + EPSILON), math.pi / 2 * (1 + EPSILON)),
+    "clip": lambda low, high: (min(low, high), high),
     "log_sigmoid": lambda: (-math.inf, 0.0),
     "tanh": lambda scale, slope: (-abs(scale), abs(scale)),
 }
@@ -64,6 +74,18 @@ _LIMITS: Final[dict[str, Callable[..., tuple[float, float]]]] = {
 _VALUE_UNITS: Final = 64
 _SLOPE_UNITS: Final = 256
 """Allowed errors of values and slopes in floating-point arithmetic, in units of rounding, with some room."""
+
+
+def limits(operation: Operation, shape: tuple[int, ...]) -> tuple[float, float]:
+    """Return bounds on the values of an operation for all inputs of a shape; infinite where there are none."""
+    if isinstance(operation, Elementwise) and operation.known is not None and operation.name.lower() in _LIMITS:
+        return _LIMITS[operation.name.lower()](**operation.parameters)
+    if isinstance(operation, Softmax):
+        return -math.inf if operation.logarithm else 0.0, 0.0 if operation.logarithm else 1.0
+    if isinstance(operation, Normalisation):
+        limit = _most_normalised(operation, shape) * (1 + 4 * EPSILON)
+        return -limit, limit
+    return -math.inf, math.inf
 
 
 def value_range(operation: Elementwise, low: Array, high: Array) -> Interval:
@@ -146,7 +168,10 @@ def slope_range(operation: Elementwise, low: Array, high: Array) -> Interval:
         if known.piecewise_linear:  # only the slopes inwards count at an end that is a kink
             first, last = np.minimum(np.nextafter(low, math.inf), high), np.maximum(np.nextafter(high, -math.inf), low)
         points = [first, last]
-        for bend in _points(_BENDS, name, options):
+        bends: list[Any] = _points(_BENDS, name, options)
+        if name == "tan":
+            bends = [math.pi * np.rint((low + high) / (2 * math.pi))]
+        for bend in bends:
             points += [np.clip(np.nextafter(bend, side), first, last) for side in (-math.inf, math.inf)]
         values = tuple(_slope(operation, point) for point in points)
         least, most = np.minimum.reduce(values), np.maximum.reduce(values)
@@ -169,9 +194,17 @@ def _known(operation: Elementwise, low: Array, high: Array) -> tuple[str, dict[s
     if operation.known is None:
         raise ValueError(f"the range of the function {operation.name!r} is not known")
     exponent = options.get("exponent", 1.0)
-    broken = (name == "power" and not exponent.is_integer()) or name == "sqrt"
-    if (broken and (low < 0).any()) or (name == "log" and (low <= 0).any()):
-        raise ValueError(f"the function {name} is not defined on all of its interval, which begins at {low.min():.6g}")
+    roots = (0.0, math.inf) if not exponent.is_integer() else (-math.inf, math.inf)
+    bottom, top = _DOMAINS.get(name, roots)
+    if (low < bottom).any() or (high > top).any():
+        raise ValueError(
+            f"the function {name} is not defined on all of its interval, {low.min():.6g} to {high.max():.6g}"
+        )
+    if name == "tan":
+        half_turns = [end / math.pi - 0.5 for end in (low, high)]
+        slack = 4 * EPSILON * (1 + np.maximum(*map(abs, half_turns)))
+        if (np.floor(half_turns[0] - slack) < np.floor(half_turns[1] + slack)).any():
+            raise ValueError("the function tan is not bounded on an interval that contains a pole")
     if (name == "reciprocal" or (name == "power" and exponent < 0)) and ((low <= 0) & (high >= 0)).any():
         raise ValueError(f"the function {name} is not bounded on an interval that contains 0")
     return name, options
@@ -290,6 +323,13 @@ def _centred(operation: Normalisation, shape: tuple[int, ...], low: Array, high:
     return least, most, slack, variance - sum_rounding(variance, n) + operation.epsilon
 
 
+def _most_normalised(operation: Normalisation, shape: tuple[int, ...]) -> float:
+    """Return the largest modulus of a normalised entry: the others are equal, or zero if the mean is not subtracted."""
+    grouped, combined = operation.grouping(shape)
+    n = math.prod(grouped[axis] for axis in combined)
+    return math.sqrt(n - 1 if operation.centred else n)
+
+
 def normalisation_range(operation: Normalisation, node: Node, inputs: list[Interval]) -> Interval:
     """Return bounds on normalised entries, allowing for rounding."""
     (shape,) = node.input_shapes
@@ -304,7 +344,7 @@ def normalisation_range(operation: Normalisation, node: Node, inputs: list[Inter
     smallest = 1 / np.sqrt(far + operation.epsilon)
     least = least * np.where(least < 0, largest, smallest)
     most = most * np.where(most > 0, largest, smallest)
-    limit = math.sqrt(max(n - 1, 0) if operation.centred else n)
+    limit = _most_normalised(operation, shape)
     error = (limit + 1) * (slack * largest + (n + 16) * EPSILON)
     least, most = np.maximum(least, -limit) - error, np.minimum(most, limit) + error
     return least.reshape(shape), most.reshape(shape)

@@ -132,7 +132,12 @@ _BELOW_0: Final = (-math.inf, 0.0)
 
 FUNCTIONS: Final[dict[str, Function]] = {
     "abs": _piecewise(np.abs, np.sign),
+    "acos": _smooth(np.arccos, lambda x: -1 / np.sqrt((1 - x) * (1 + x))),
+    "acosh": _smooth(np.arccosh, lambda x: 1 / np.sqrt((x - 1) * (x + 1))),
+    "asin": _smooth(np.arcsin, lambda x: 1 / np.sqrt((1 - x) * (1 + x))),
+    "asinh": _smooth(np.arcsinh, lambda x: 1 / np.hypot(x, x.dtype.type(1))),
     "atan": _smooth(np.arctan, lambda x: 1 / (1 + x * x)),
+    "atanh": _smooth(np.arctanh, lambda x: 1 / ((1 - x) * (1 + x))),
     "ceil": _piecewise(np.ceil, np.zeros_like),
     "celu": _smooth(
         lambda x, alpha: np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0) / alpha)),
@@ -142,6 +147,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
     ),
     "clip": _piecewise(_clip, _clip_slope, low=0.0, high=6.0),
     "cos": _smooth(np.cos, lambda x: -np.sin(x)),
+    "cosh": _smooth(np.cosh, np.sinh),
     "elu": _smooth(_elu, _elu_slope, curved=_BELOW_0, alpha=1.0),
     "erf": _smooth(special.erf, lambda x: 2 / math.sqrt(math.pi) * np.exp(-x * x)),
     "exp": _smooth(np.exp, np.exp),
@@ -171,6 +177,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "sign": _piecewise(np.sign, np.zeros_like),
     "silu": _smooth(lambda x: x * special.expit(x), _silu_slope),
     "sin": _smooth(np.sin, np.cos),
+    "sinh": _smooth(np.sinh, np.cosh),
     "soft_shrink": _piecewise(
         lambda x, threshold: np.sign(x) * np.maximum(np.abs(x) - threshold, 0), _hard_shrink_slope, threshold=0.5
     ),
@@ -178,6 +185,7 @@ FUNCTIONS: Final[dict[str, Function]] = {
     "softsign": _smooth(lambda x: x / (1 + np.abs(x)), lambda x: 1 / (1 + np.abs(x)) ** 2),
     "sqrt": _smooth(np.sqrt, lambda x: 0.5 / np.sqrt(x)),
     "square": _smooth(np.square, lambda x: 2 * x),
+    "tan": _smooth(np.tan, lambda x: 1 + np.tan(x) ** 2),
     "tanh": _smooth(lambda x, scale, slope: scale * np.tanh(slope * x), _tanh_slope, scale=1.0, slope=1.0),
     "threshold": _piecewise(
         lambda x, threshold, value: np.where(x > threshold, x, x.dtype.type(value)),

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from convmatrix.arrays import EPSILON, from_tensor, sum_rounding
+from convmatrix import options as validate
+from convmatrix.arrays import EPSILON, sum_rounding
 from convmatrix.memory import estimate
 from convmatrix.network.architectures import as_network
 from convmatrix.network.branches import Addition, Concatenation, Extremum, Product
@@ -68,9 +69,9 @@ def interval_bounds(
 
     Raises
     ------
-    ValueError
-        If the box is empty, infinite or of another shape, or no finite bounds are known for a node; the message names
-        the node.
+    TypeError, ValueError
+        If the box is empty, infinite, not of real numbers or of another shape, or no finite bounds are known for a
+        node; the message names the node.
 
     Examples
     --------
@@ -82,7 +83,7 @@ def interval_bounds(
     (array([[0., 0.]]), array([[1., 2.]]))
     """
     network = as_network(network)
-    box = checked_box(network, lower, upper)
+    box = box_bounds(network.input_shape, lower, upper)
     wanted = [node.name for node in network.nodes] if names is None else list(names)
     needed = with_sources(network.nodes, [network[name].name for name in wanted])
     bounds = {network.input.name: box}
@@ -92,33 +93,47 @@ def interval_bounds(
     return {name: bounds[name] for name in wanted}
 
 
-def checked_box(network: Network, lower: ArrayLike, upper: ArrayLike) -> Interval:
-    """Return the ends of a box as arrays of the input's shape; raise ValueError if there is no such box."""
+def box_bounds(shape: tuple[int, ...], lower: ArrayLike, upper: ArrayLike) -> Interval:
+    """Return the ends of a box of inputs as arrays of ``shape``, or raise an error with the first entry that is wrong.
+
+    Raises
+    ------
+    TypeError
+        If an end does not hold real numbers.
+    ValueError
+        If the box is empty, infinite or of another shape, or float64 does not hold an end.
+    """
     ends = []
     for name, value in (("lower", lower), ("upper", upper)):
+        array = validate.array(name, value)
+        if array.dtype.kind not in "fiub":
+            raise TypeError(f"{name} must hold real numbers, but has dtype {array.dtype}")
         try:
-            end = np.asarray(from_tensor(value))
-            if end.dtype.kind not in "biuf":
-                raise TypeError
-        except (TypeError, ValueError):
-            raise ValueError(f"{name} must be a number, or an array of real numbers, but is {value!r:.80}") from None
-        end = end.astype(np.float64)
-        try:
-            end = np.broadcast_to(end, network.input_shape)
+            given = np.broadcast_to(array, shape)
         except ValueError:
             raise ValueError(
-                f"{name} has shape {end.shape}, which does not broadcast to the input's shape {network.input_shape}"
+                f"{name} has shape {array.shape}, which does not broadcast to the input's shape {shape}"
             ) from None
+        end = given.astype(np.float64)
+        _refuse_rounding(name, given, end)
         if not np.isfinite(end).all():
-            raise ValueError(
-                f"{name} has {np.size(end) - np.isfinite(end).sum()} infinite or NaN entries; a box is bounded"
-            )
+            place = tuple(np.argwhere(~np.isfinite(end))[0].tolist())
+            raise ValueError(f"{name} is {end[place]} at {place}; bounds of the input must be finite")
         ends.append(end)
     low, high = ends
     if (low > high).any():
-        place = tuple(int(i) for i in np.argwhere(low > high)[0])
-        raise ValueError(f"the box is empty: lower is {low[place]:.6g} and upper {high[place]:.6g} at entry {place}")
+        place = tuple(np.argwhere(low > high)[0].tolist())
+        raise ValueError(f"the box is empty: at {place} lower is {low[place]}, but upper is {high[place]}")
     return low, high
+
+
+def _refuse_rounding(name: str, given: Array, rounded: Array) -> None:
+    """Raise ValueError with the first bound that float64 does not hold."""
+    large = np.abs(rounded) >= 2.0**53 if given.dtype.kind in "iu" else given != rounded
+    for place in map(tuple, np.argwhere(large & np.isfinite(rounded)).tolist()):
+        if given.dtype.kind == "f" or int(given[place]) != int(rounded[place]):
+            text = f"which float64 rounds to {rounded[place]:.17g}; give bounds that float64 holds"
+            raise ValueError(f"{name} is {given[place]} at {place}, {text}")
 
 
 def node_interval(node: Node, inputs: Sequence[Interval]) -> Interval:
@@ -226,6 +241,8 @@ def _reduction(operation: Reduction, node: Node, inputs: list[Interval]) -> Inte
 def _resize(operation: Resize, node: Node, inputs: list[Interval]) -> Interval:
     if operation.mode == "nearest":
         return _ends(operation, node, inputs)
+    if operation.mode == "cubic":
+        return _linear(operation, node, inputs)
     terms = sum(int(np.diff(matrix.indptr).max(initial=0)) for matrix in operation.axis_matrices(node.input_shapes[0]))
     return _averaged(operation, *inputs[0], terms)
 

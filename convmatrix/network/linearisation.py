@@ -62,15 +62,8 @@ class JacobianOperator(CheckedOperator):
         parts = [multiply(rows[i : i + n]).reshape(-1, size) for i in range(0, len(rows), n)]
         return np.concatenate(parts).T
 
-    def _check(self, x: Any, side: int, axes: tuple[int, ...]) -> None:
-        shape = np.shape(x)
-        if len(shape) not in (1, 2) or shape[0] != self.shape[side]:
-            one = (self._output_shape, self._input_shape)[side]
-            raise ValueError(
-                f"the Jacobian has {self.shape[side]} {('rows', 'columns')[side]}, the entries of a sample of shape "
-                f"{one}, but was given an array of shape {shape}; give a vector ({self.shape[side]},), or vectors as "
-                f"columns ({self.shape[side]}, batch)"
-            )
+    def _described(self, side: int) -> str:
+        return f", samples of shape {(self._output_shape, self._input_shape)[side]}"
 
 
 class Linearisation(KeepsReadOnly):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -22,13 +23,19 @@ Rounding = Literal["round_prefer_floor", "round_prefer_ceil", "floor", "ceil"]
 
 @dataclass(frozen=True)
 class Resize(Operation):
-    """Interpolation of every spatial axis, nearest or linear: a sparse matrix that is a product over the axes.
+    r"""Interpolation of every spatial axis: a sparse matrix that is a product over the axes.
+
+    Cubic interpolation reads the four samples around a position, the edge sample repeated, with the weights of R. Keys,
+    Cubic convolution interpolation for digital image processing, IEEE Trans. ASSP 29, 1981: for a distance x
+
+    .. math:: (a + 2) |x|^3 - (a + 3) |x|^2 + 1, \quad |x| \le 1; \qquad
+              a |x|^3 - 5 a |x|^2 + 8 a |x| - 4 a, \quad 1 < |x| < 2
 
     Parameters
     ----------
     sizes : tuple of int
         Spatial shape of the output.
-    mode : {"nearest", "linear", "area"}
+    mode : {"nearest", "linear", "cubic", "area"}
         ``"area"`` averages the samples from ``floor(i n / m)`` to ``ceil((i + 1) n / m)`` for output i of m: adaptive
         average pooling.
     coordinates : str
@@ -43,6 +50,13 @@ class Resize(Operation):
     roi : tuple of (float, float), optional
         For ``"tf_crop_and_resize"``, the range of each spatial axis that is interpolated, from 0 at the first sample to
         1 at the last one; outputs beyond the ends are 0.
+    cubic_coefficient : float
+        The number a of ``"cubic"``: -0.75 in PyTorch, ONNX and OpenCV, -0.5 in Keys's article.
+    exclude_outside : bool
+        Leave out samples beyond the ends, in place of repeating the edge sample, and divide the weights by their sum.
+    antialias : bool
+        Where an axis shrinks, stretch the weights of ``"linear"`` or ``"cubic"`` by the factor, so that every sample is
+        read, and divide them by their sum.
 
     Examples
     --------
@@ -52,17 +66,20 @@ class Resize(Operation):
     """
 
     sizes: Shape
-    mode: Literal["nearest", "linear", "area"] = "nearest"
+    mode: Literal["nearest", "linear", "cubic", "area"] = "nearest"
     coordinates: Coordinates = "half_pixel"
     scales: tuple[float, ...] | None = None
     rounding: Rounding = "round_prefer_floor"
     roi: tuple[tuple[float, float], ...] | None = None
+    cubic_coefficient: float = -0.75
+    exclude_outside: bool = False
+    antialias: bool = False
     kind = "resize"
     linear = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sizes", validate.shape("sizes", self.sizes))
-        modes = ("nearest", "linear", "area")
+        modes = ("nearest", "linear", "cubic", "area")
         choices = {"mode": modes, "coordinates": get_args(Coordinates), "rounding": get_args(Rounding)}
         for name, known in choices.items():
             validate.one_of(name, getattr(self, name), known)
@@ -70,6 +87,7 @@ class Resize(Operation):
             raise ValueError(
                 f"roi={self.roi} with coordinates={self.coordinates!r}; give roi= for 'tf_crop_and_resize' only"
             )
+        validate.finite("cubic_coefficient", self.cubic_coefficient)
         n_axes = len(self.sizes)
         if self.scales is not None:
             scales = tuple(validate.finite("scales", scale) for scale in entries("scales", self.scales, n_axes))
@@ -94,8 +112,9 @@ class Resize(Operation):
         """Return the sparse matrix of each spatial axis, (output size, input size)."""
         scales = self.scales or (None,) * len(self.sizes)
         roi = self.roi or (None,) * len(self.sizes)
+        weights = self.cubic_coefficient, self.exclude_outside, self.antialias
         return [
-            _axis_matrix(n, m, self.mode, self.coordinates, scale, self.rounding, part)
+            _axis_matrix(n, m, self.mode, self.coordinates, scale, self.rounding, part, *weights)
             for n, m, scale, part in zip(input_shape[1:], self.sizes, scales, roi, strict=True)
         ]
 
@@ -162,6 +181,9 @@ def _axis_matrix(
     scale: float | None,
     rounding: Rounding,
     roi: tuple[float, float] | None,
+    cubic_coefficient: float,
+    exclude_outside: bool,
+    antialias: bool,
 ) -> Any:
     """Return the matrix (m, n) that interpolates n samples at m positions."""
     if mode == "area":
@@ -181,13 +203,32 @@ def _axis_matrix(
             "round_prefer_ceil": np.floor(positions + 0.5),
         }[rounding]
         return selection_matrix(np.where(outside, -1, np.clip(rounded, 0, n - 1)).astype(np.int64), n)
-    weight = positions - low
-    columns = np.clip(np.stack([low, low + 1]), 0, n - 1).astype(np.int64)  # (2, outputs)
-    values = np.stack([1 - weight, weight])
+    if mode == "linear" and not antialias:
+        weight = positions - low
+        samples, values = np.stack([low, low + 1]), np.stack([1 - weight, weight])  # (2, outputs)
+    else:
+        stretch = max(1.0, n / m if scale is None else 1 / scale) if antialias else 1.0
+        reach = math.ceil((2 if mode == "cubic" else 1) * stretch)
+        samples = low + np.arange(1 - reach, reach + 1)[:, None]
+        distance = np.abs(positions - samples) / stretch
+        values = _keys(distance, cubic_coefficient) if mode == "cubic" else np.maximum(1 - distance, 0)
+    if exclude_outside:
+        values = np.where((samples >= 0) & (samples < n), values, 0)
+    if exclude_outside or antialias:
+        values = values / values.sum(axis=0)
+    columns = np.clip(samples, 0, n - 1).astype(np.int64)
     rows = np.broadcast_to(np.arange(m), columns.shape)
     present = (values != 0) & ~outside
     matrix = sparse.coo_array((values[present], (rows[present], columns[present])), shape=(m, n))
     return matrix.tocsr()
+
+
+def _keys(distance: Array, a: float) -> Array:
+    """Return the weights of cubic interpolation of samples at distances from a position."""
+    near = ((a + 2) * distance - (a + 3)) * distance**2 + 1
+    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
+    read = (distance < 2) & (distance != 1)  # at a distance of 1 and 2 the weight is 0
+    return np.where(read, np.where(distance <= 1, near, far), 0)
 
 
 def positions_of(

@@ -309,6 +309,16 @@ class FullyConnected(Operation):
 class PatternMap(Operation):
     """The linear layer of an index pattern, ``y = A(w) x``, on raveled samples.
 
+    Parameters
+    ----------
+    pattern : WeightPattern
+    weight : array_like, optional
+        Of the pattern's ``weight_shape``.
+    shape : tuple of int, optional
+        Shape of the output, by default that of the pattern's geometry, or one axis.
+    trained : bool
+        False for a fixed matrix, such as that of im2col, whose entries are neither parameters nor multiply-adds.
+
     Examples
     --------
     >>> import numpy as np
@@ -320,6 +330,7 @@ class PatternMap(Operation):
     pattern: WeightPattern
     weight: Any = None
     shape: Shape | None = None
+    trained: bool = True
     kind = "pattern"
     linear = True
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, reduce
 from typing import Any, Literal
 
@@ -190,8 +190,7 @@ class Pooling(Operation):
             if (outputs - 1) * axis.stride >= axis.n_samples + low:
                 outputs -= 1
             padding.append((low, max(axis.reach(outputs) - axis.n_samples - low, high)))
-        options: Any = {**plain.options(), "padding": padding}
-        return ConvGeometry(plain.input_shape, plain.kernel_shape, **options)
+        return replace(plain, padding=tuple(padding))
 
     def _declared(self, input_shape: Shape) -> ConvGeometry:
         """Return the windows without what ``ceil_mode`` adds."""

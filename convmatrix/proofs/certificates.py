@@ -15,6 +15,7 @@ A polynomial is a list of ``[coefficient, {variable: exponent}]``.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from convmatrix.proofs.problems import contradictory_parts
@@ -76,12 +77,9 @@ def check_contradiction(
             factor = _integer(coefficient)
             if factor < 0:
                 raise CertificateError(f"the coefficient {coefficient} of a product of inequalities is negative")
-            product = ring(1)
             if not isinstance(places, list):
                 raise CertificateError(f"the factors of a product must be a list, but are {places!r}")
-            for place in places:
-                product *= _entry(inequalities, place)
-            total += factor * product
+            total += math.prod((_entry(inequalities, place) for place in places), start=ring(factor))
         for place, multiplier in _entries(node, "multiples"):
             total += from_data(ring, multiplier) * _entry(equations, place)
         if not total.is_ground or not total.LC < 0:

@@ -10,6 +10,7 @@ requires ``m >= 1``, which is a separate obligation. The quotient ``u // m`` is 
 
 from __future__ import annotations
 
+import math
 import operator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
@@ -143,7 +144,6 @@ class _Converter:
         self.ring = ring
         self.symbols = dict(zip((str(symbol) for symbol in ring.symbols), ring.gens, strict=True))
         self.quotients = dict(zip(remainders, ring.gens[n_names:], strict=True))
-
         self.known: dict[Any, PolyElement] = {}
         self.plain: dict[Any, bool] = {}
 
@@ -171,10 +171,7 @@ class _Converter:
         if isinstance(expression, sympy.Add):
             return sum((self(part) for part in expression.args), self.ring(0))
         if isinstance(expression, sympy.Mul):
-            result = self.ring(1)
-            for part in expression.args:
-                result *= self(part)
-            return result
+            return math.prod(map(self, expression.args), start=self.ring(1))
         if isinstance(expression, sympy.Pow) and expression.exp.is_Integer and expression.exp > 0:
             return self(expression.base) ** int(expression.exp)
         raise TypeError(
@@ -286,15 +283,12 @@ def divisions(build: Callable[[Algebra], Condition]) -> Iterator[Problem]:
             for case in cases(("and", tuple(path.facts))):
                 if (">= 0", divisor - 1) in case:
                     continue
-                known = case if divisor.has(Remainder, Quotient) else [part for part in case if _is_plain(part)]
+                divided = divisor.has(Remainder, Quotient)
+                known = [part for part in case if divided or not part[1].has(Remainder, Quotient)]
                 literals = (*known, (">= 0", -divisor))
                 if literals not in seen:
                     seen.add(literals)
                     yield problem_of(path.names, literals)
-
-
-def _is_plain(literal: Literal) -> bool:
-    return not literal[1].has(Remainder, Quotient)
 
 
 def _paths(build: Callable[[Algebra], Condition]) -> Iterator[tuple[SympyPath, Formula]]:

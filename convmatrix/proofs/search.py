@@ -235,8 +235,10 @@ def _positive_sum(state: _SearchState, tiers: tuple[str, ...]) -> Node | None:
         places = _products(state, pairs)
         if places is None:
             continue
-        products = [_product(ring, inequalities, factors) for factors in places]
-        factors = _multipliers(state) if pairs != "none" else [ring(1)]
+        products = [math.prod((inequalities[place] for place in factors), start=ring(1)) for factors in places]
+        factors = [ring(1)]
+        if pairs != "none":
+            factors += [generator for generator in ring.gens if any(i.diff(generator) for i in inequalities)]
         multiples = [(place, factor) for place, _ in enumerate(equations) for factor in factors]
         state.attempts[0] -= 1
         if state.attempts[0] < 0:
@@ -290,18 +292,6 @@ def _products(state: _SearchState, pairs: str) -> list[tuple[int, ...]] | None:
     if len(useful) <= _FEW:
         places += combinations_with_replacement(useful, 3)
     return places[:_MOST_PRODUCTS]
-
-
-def _product(ring: PolyRing, inequalities: Sequence[PolyElement], places: Sequence[int]) -> PolyElement:
-    result = ring(1)
-    for place in places:
-        result *= inequalities[place]
-    return result
-
-
-def _multipliers(state: _SearchState) -> list[PolyElement]:
-    ring = state.ring
-    return [ring(1), *(generator for generator in ring.gens if any(i.diff(generator) for i in state.inequalities))]
 
 
 def _solve(products: Sequence[PolyElement], equalities: Sequence[PolyElement]) -> tuple[list[int], list[int]] | None:

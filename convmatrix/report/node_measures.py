@@ -128,6 +128,8 @@ def _structure(node: Node) -> Measures:
         return Measures()
     if isinstance(operation, Pooling) and not operation.trained:
         return Measures(nonzeros=layer_nonzeros(node.geometry), entries=entries)
+    if isinstance(operation, PatternMap) and not operation.trained:
+        return Measures(nonzeros=operation.pattern.n_entries, entries=entries)
     if isinstance(operation, Convolution | PatternMap | FullyConnected | Pooling):
         nonzeros, macs = _products(node)
         return Measures(multiply_adds=nonzeros, macs=macs, nonzeros=nonzeros, entries=entries)

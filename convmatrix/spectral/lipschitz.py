@@ -3,12 +3,15 @@ r"""Certified upper bounds on the Lipschitz constant of a network in the 2-norm.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from convmatrix.display.tables import ShownAsTable, Table
-from convmatrix.network import Input, Network, as_network
-from convmatrix.network.intervals import checked_box, node_interval
+from convmatrix.network import Input, MatrixProduct, Network, Product, as_network, function_ranges
+from convmatrix.network.intervals import box_bounds, node_interval
 from convmatrix.progress import quiet, reporting
 from convmatrix.spectral.directed_rounding import root_of_squares, times
 from convmatrix.spectral.lipschitz_propagation import LipschitzPropagation
@@ -107,7 +110,7 @@ def lipschitz_bound(
     network : Network, or what `as_network` accepts
     lower, upper : array_like, optional
         Ends of a box of inputs, which broadcast to the shape of a sample. With a box, elementwise functions count by
-        their slopes on the values that can be reached, units that are always off do not count, and products of
+        their slopes on the values that can be reached, units that are always off do not count, and all products of
         branches have bounds.
     name : str, optional
         The node whose constant is bounded, by default the first output.
@@ -143,7 +146,8 @@ def lipschitz_bound(
       averaged activation operators, SIAM J. Math. Data Science 2, 2020).
     - *Other operations*: a maximum over windows counts by the root of the number of windows that share a sample; a
       softmax by 1/2, its logarithm by :math:`\sqrt n`; a normalisation by :math:`1 / \sqrt{\epsilon}`, or less where
-      the box bounds its variance; products by the largest values of the other factors on the box.
+      the box bounds its variance; products by the largest values of the other factors, on the box or of bounded
+      functions (``tanh(x) * sigmoid(y)``).
 
     Examples
     --------
@@ -167,12 +171,15 @@ def lipschitz_bound(
     part = given.until(given.outputs[0] if name is None else name)
     if (lower is None) != (upper is None):
         raise ValueError("a box has two ends; give lower= and upper=, or neither")
-    box = {} if lower is None or upper is None else _known_intervals(part, checked_box(part, lower, upper))
+    start = {} if lower is None or upper is None else {part.input.name: box_bounds(part.input_shape, lower, upper)}
+    box = _known_intervals(part, start) if start else {}
+    gated = any(isinstance(node.operation, Product | MatrixProduct) for node in part)
+    limits = (_known_intervals(part, {}) if gated else {}) | box
     norms = Norms()
     sizes = [math.prod(node.output_shape) for node in part]
     splits = (False, True) if max(sizes) <= _MOST_SPLIT and len(sizes) <= _MOST_SPLIT_NODES else (False,)
     boxes = ({}, box) if box else ({},)  # slopes that differ between units may cost more than they gain
-    found = [LipschitzPropagation(part, norms, known, split=split) for known in reversed(boxes) for split in splits]
+    found = [LipschitzPropagation(part, norms, b, limits, split) for b in reversed(boxes) for split in splits]
     steps = len(part) * len(found)
     with reporting(progress, "nodes") as report:
         for number, propagation in enumerate(found):
@@ -192,13 +199,15 @@ def lipschitz_bound(
     return bound
 
 
-def _known_intervals(network: Network, box: tuple[Array, Array]) -> dict[str, tuple[Array, Array]]:
-    """Return bounds on the values of all nodes for which they are known."""
-    bounds = {network.input.name: box}
+def _known_intervals(network: Network, start: dict[str, tuple[Array, Array]]) -> dict[str, tuple[Array, Array]]:
+    """Return bounds on the values of all nodes for which they are known, from those of the input, if there are any."""
+    bounds = dict(start)
     for node in network.nodes[1:]:
-        if all(source in bounds for source in node.inputs):
-            try:
+        with suppress(ValueError):  # what needs bounds that are not known is refused later
+            if all(source in bounds for source in node.inputs):
                 bounds[node.name] = node_interval(node, [bounds[source] for source in node.inputs])
-            except ValueError:  # what needs them is refused later
                 continue
+        low, high = function_ranges.limits(node.operation, node.input_shapes[0])
+        if math.isfinite(high - low):
+            bounds[node.name] = np.full(node.output_shape, low), np.full(node.output_shape, high)
     return bounds

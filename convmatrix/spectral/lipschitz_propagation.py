@@ -60,21 +60,22 @@ _MOST_SOURCES: Final = 4  # of a linear map; beyond, its own bound takes their p
 _MOST_SPLIT_SOURCES: Final = 8
 _MOST_JOINT: Final = 3000  # entries of samples whose maps from several sources are also bounded together
 _FAR: Final = np.full(1, 1e300)
-_RISING: Final = ("atan", "erf", "log_sigmoid", "sigmoid", "softplus", "softsign")
+_RISING: Final = ("asinh", "atan", "erf", "log_sigmoid", "sigmoid", "softplus", "softsign")
 
 
 @dataclass(eq=False)
 class LipschitzPropagation:
     """Bounds on the Lipschitz constants of the nodes of a network as functions of its input.
 
-    ``box`` has bounds on the values of nodes, as far as they are known. With ``split``, an elementwise function is
-    split into the multiplication by the centres of its slopes, which is linear, and a rest. It costs more maps, and
-    their norms are those of longer chains.
+    ``box`` has bounds on the values of nodes, as far as they are known, and ``limits`` those of factors of products.
+    With ``split``, an elementwise function is split into the multiplication by the centres of its slopes, which is
+    linear, and a rest. It costs more maps, and their norms are those of longer chains.
     """
 
     network: Network
     norms: Norms
     box: dict[str, Interval]
+    limits: dict[str, Interval]
     split: bool = False
     parts: dict[str, Parts] = field(default_factory=dict)
     sources: dict[str, float] = field(default_factory=dict)
@@ -332,10 +333,10 @@ class LipschitzPropagation:
 
     def _product(self, node: Node) -> Found:
         """Return a bound for a product: the sum over its inputs of the others' largest moduli times its own bound."""
-        missing = [source for source in node.inputs if source not in self.box]
+        missing = [source for source in node.inputs if source not in self.limits]
         if missing:
             raise NoBoundError(f"{node.kind} is not bounded without bounds on {', '.join(missing)}; give a box")
-        moduli = [np.maximum(*map(abs, self.box[source])) for source in node.inputs]
+        moduli = [np.maximum(*map(abs, self.limits[source])) for source in node.inputs]
         total = 0.0
         words: list[str] = []
         for number, source in enumerate(node.inputs):

@@ -44,6 +44,7 @@ Bounds = tuple[float, float]
 
 _LARGEST_SLOPES: Final[dict[str, Callable[..., float]]] = {
     "abs": lambda: 1.0,
+    "asinh": lambda: 1.0,
     "atan": lambda: 1.0,
     "celu": lambda alpha: 1.0 if alpha > 0 else math.inf,
     "clip": lambda low, high: 1.0 if low < high else 0.0,

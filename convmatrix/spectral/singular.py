@@ -259,7 +259,7 @@ def _square_blocks(given: WeightedLayer, what: str) -> tuple[Blocks, bool]:
     geometry = given.geometry
     if geometry.n_in != geometry.n_out:
         raise ValueError(
-            f"only square matrices have a {what.rstrip('s')}, but the layer's is {geometry.n_out} x {geometry.n_in} "
+            f"only square matrices have {what}, but the layer's is {geometry.n_out} x {geometry.n_in} "
             f"({geometry!r}); use singular_values"
         )
     blocks = affordable_blocks(given, 4, given.similar_names)
@@ -326,7 +326,7 @@ def slogdet(
     (1.0, 45.0)
     """
     given, scale = read_layer(kernel, input_shape, **layer).scaled()
-    blocks, same_basis = _square_blocks(given, "determinant")
+    blocks, same_basis = _square_blocks(given, "a determinant")
     factor = given.geometry.n_in * math.log(scale)
     real = given.weights.dtype.kind != "c"
     if not same_basis:

@@ -185,14 +185,13 @@ class AxisReads:
 
 def window_reads_of(axis: Axis, pad_high: int) -> AxisReads:
     """Return what the windows of an axis read, given the padding at its high end."""
-    span = axis.dilation * (axis.n_taps - 1) + 1
     padded = axis.pad_low + pad_high
     offsets = tuple(
         tuple(r * axis.stride + t * axis.dilation - axis.pad_low for t in range(axis.n_taps)) for r in range(axis.tile)
     )
-    sizes = ((1, padded - span + axis.stride, axis.stride),)
+    sizes = ((1, padded - axis.span + axis.stride, axis.stride),)
     advance = axis.tile * axis.stride
-    least = max(span - padded, _fewest(axis.pad_low, pad_high, axis.boundary))
+    least = max(axis.span - padded, _fewest(axis.pad_low, pad_high, axis.boundary))
     return AxisReads(axis.tile, advance, offsets, sizes, axis.boundary, least, axis=axis)
 
 
@@ -221,7 +220,7 @@ def convolution_reads_of(geometry: ConvGeometry, number: int) -> AxisReads:
         raise SizeBoundError(f"its outputs repeat after {axis.tile * axis.stride} positions only")
     if geometry.transposed:
         return _transposed_reads_of(axis)
-    span, s = axis.dilation * (axis.n_taps - 1) + 1, axis.stride
+    span, s = axis.span, axis.stride
     assumed: tuple[tuple[int, int], ...] = ()
     for word in ("same", "same_lower"):
         pairs = {_same_padding(word, s * (span // s + 1) + r, span, s) for r in range(s)}
@@ -243,7 +242,7 @@ def _transposed_reads_of(axis: Axis) -> AxisReads:
         numerators = (r + axis.pad_low - t * axis.dilation for t in range(axis.n_taps))
         offsets.append(tuple(sorted(i // axis.stride for i in numerators if i % axis.stride == 0)))
     extra = axis.n_samples - axis.n_outputs * axis.stride
-    last = (axis.n_taps - 1) * axis.dilation - axis.pad_low - axis.stride
+    last = axis.span - 1 - axis.pad_low - axis.stride
     if axis.boundary not in ("zero", "circular") and (axis.pad_low > 0 or last >= extra):
         raise SizeBoundError(f"what its boundary {axis.boundary!r} folds back is not followed")
     sizes = ((axis.stride, extra, 1),)
@@ -258,7 +257,7 @@ def pooling_reads_of(pooling: Pooling, input_shape: Shape, number: int) -> AxisR
     if pooling.adaptive:
         raise SizeBoundError(f"it has a fixed number of outputs, so that its window of {n} samples depends on the size")
     axis = pooling.geometry(input_shape).axes[number]
-    s, span = axis.stride, axis.dilation * (axis.n_taps - 1) + 1
+    s, span = axis.stride, axis.span
     word = pooling.padding if isinstance(pooling.padding, str | int) else pooling.padding[number]
     follows = isinstance(word, str) and word.startswith("same") and s > 1
     residues = ((s, n % s),) if follows else ()
@@ -283,6 +282,8 @@ def resize_reads_of(resize: Resize, n: int, number: int) -> AxisReads:
         return AxisReads(1, 1, ((0,),), ((1, 0, 1),))
     if resize.mode == "area":
         raise SizeBoundError(f"it averages {n} samples to {m}, a number of outputs that is fixed")
+    if resize.antialias or resize.exclude_outside:
+        raise SizeBoundError("the weights of its samples depend on how many lie within the axis")
     if resize.coordinates == "align_corners":
         raise SizeBoundError(f"it aligns corners, so that its scale is {m - 1} to {n - 1} and depends on the size")
     dyadic = scale is not None and Fraction(scale).denominator <= _LARGEST_SCALE
@@ -300,8 +301,9 @@ def resize_reads_of(resize: Resize, n: int, number: int) -> AxisReads:
 def _interpolated(resize: Resize, position: Fraction) -> tuple[int, ...]:
     """Return the samples, from the period's first one on, that an output at a position is interpolated from."""
     low = math.floor(position)
-    if resize.mode == "linear":
-        return (low,) if position == low else (low, low + 1)
+    if resize.mode in ("linear", "cubic"):
+        reach = 1 if resize.mode == "linear" else 2
+        return (low,) if position == low else tuple(range(low + 1 - reach, low + 1 + reach))
     half = Fraction(1, 2)
     rounded = {
         "floor": low,

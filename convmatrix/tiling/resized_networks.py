@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from convmatrix import options as validate
-from convmatrix.geometry import ConvGeometry
 from convmatrix.network import (
     Convolution,
     Input,
@@ -131,10 +130,7 @@ def _new_operation(
     if tuple(input_shapes) == node.input_shapes:
         return operation
     if isinstance(operation, Convolution):
-        g = operation.geometry
-        options: dict[str, Any] = g.options()
-        geometry = ConvGeometry(input_shapes[0][1:], g.kernel_shape, **options)
-        return replace(operation, geometry=geometry)
+        return replace(operation, geometry=replace(operation.geometry, input_shape=input_shapes[0][1:]))
     if isinstance(operation, Resize):
         return replace(operation, sizes=shape[1:])  # at its scales, if it has some
     if isinstance(operation, Rearrangement):

@@ -101,8 +101,12 @@ def room_page(room: str) -> str:
 
 def _lives_elsewhere(room: str, value: Any) -> bool:
     """Whether a name is passed on from another room, on whose page it is indexed."""
-    home = getattr(value, "__module__", None) or ""
-    return room != ROOMS[0] and any(home.startswith(other + ".") for other in ROOMS[1:] if other != room)
+    home, name = getattr(value, "__module__", None) or "", getattr(value, "__name__", "")
+    return room != ROOMS[0] and any(
+        home.startswith(other + ".") and name in public_names(importlib.import_module(other))
+        for other in ROOMS[1:]
+        if other != room
+    )
 
 
 def index_page() -> str:

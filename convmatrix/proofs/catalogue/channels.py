@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import sympy
@@ -241,9 +242,8 @@ def _grouped_blocks_theorem() -> Checks:
         ConvGeometry((2, 3), (2, 2), in_channels=4, out_channels=2, groups=2, padding="same", dilation=(1, 2)),
         ConvGeometry((2, 2), (2, 1), in_channels=4, out_channels=2, groups=2, transposed=True, stride=2),
     ):
-        one = {"in_channels": layer.in_channels // layer.groups, "out_channels": layer.out_channels // layer.groups}
-        options = {**layer.options(), **one, "groups": 1}
-        block = symbolic.matrix(ConvGeometry(layer.input_shape, layer.kernel_shape, **options))
+        ins, outs = layer.in_channels // layer.groups, layer.out_channels // layer.groups
+        block = symbolic.matrix(replace(layer, in_channels=ins, out_channels=outs, groups=1))
         weights = np.array(symbolic.weights(layer.n_weights), dtype=object).reshape(layer.groups, -1)
         blocks = [with_weights(block, own.tolist()) for own in weights]
         yield f"{layer!r}: one block for each group", symbolic.matrix(layer) == sympy.diag(*blocks)
@@ -273,7 +273,7 @@ def _kernel_unfold_theorem() -> Checks:
     ):
         first = layer.weight_shape[0]
         kernel = sympy.Matrix(first, layer.n_weights // first, symbolic.weights(layer.n_weights))
-        positions = math.prod(layer.input_shape if layer.transposed else layer.output_shape)
+        positions = math.prod(layer.positions)
         product = sympy.kronecker_product(kernel, sympy.eye(positions)) * sympy.Matrix(
             layer.unfold_matrix(dtype=np.int64).toarray()
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -239,7 +240,7 @@ def _dilation_as_zeros_theorem() -> Checks:
         spans = tuple(d * (k - 1) + 1 for d, k in zip(layer.dilation, layer.kernel_shape, strict=True))
         spread = _zeros(*kernel.shape[: kernel.ndim - len(spans)], *spans)
         spread[(..., *(slice(None, None, d) for d in layer.dilation))] = kernel
-        longer = ConvGeometry(layer.input_shape, spans, **{**layer.options(), "dilation": 1})
+        longer = replace(layer, kernel_shape=spans, dilation=(1,) * len(spans))
         same = with_weights(symbolic.matrix(longer), spread.ravel().tolist()) == symbolic.matrix(layer)
         yield f"{layer!r}: zeros between the taps", same
 
@@ -264,7 +265,7 @@ def _stride_as_subsampling_theorem() -> Checks:
         ConvGeometry(7, 2, stride=3, dilation=2, flip=True),
         ConvGeometry((5, 4), (2, 3), stride=(2, 3), padding=1, in_channels=2, out_channels=2),
     ):
-        dense = ConvGeometry(layer.input_shape, layer.kernel_shape, **{**layer.options(), "stride": 1})
+        dense = replace(layer, stride=(1,) * len(layer.stride))
         rows = _numbers(layer.out_channels, dense.output_shape)
         rows = rows[_steps((0,) * len(layer.stride), layer.stride)].ravel().tolist()
         same = symbolic.matrix(dense).extract(rows, list(range(dense.n_in))) == symbolic.matrix(layer)
@@ -381,6 +382,6 @@ def _ring_folding_theorem() -> Checks:
             folded[(..., *(t % n for t, n in zip(tap, sizes, strict=True)))] += kernel[(..., *tap)]
         ends = zip(sizes, layer.output_shape, layer.stride, layer.dilation, layer.padding, strict=True)
         padding = [(low % n, (m - 1) * s + d * (n - 1) + 1 - n - low % n) for n, m, s, d, (low, _) in ends]
-        short = ConvGeometry(sizes, sizes, **{**layer.options(), "padding": padding})
+        short = replace(layer, kernel_shape=sizes, padding=tuple(padding))
         same = with_weights(symbolic.matrix(short), folded.ravel().tolist()) == symbolic.matrix(layer)
         yield f"{layer!r}: the folded kernel", same

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -248,9 +249,9 @@ def _product(channels: int, matrices: Iterable[Any]) -> Any:
 
 def _valid(layer: ConvGeometry) -> ConvGeometry:
     """Return the layer without padding on the extended input."""
-    sizes = [low + n + high for n, (low, high) in zip(layer.input_shape, layer.padding, strict=True)]
-    options = {**layer.options(), "padding": "valid", "boundary": "zero"}
-    return ConvGeometry(sizes, layer.kernel_shape, **options)
+    sizes = tuple(low + n + high for n, (low, high) in zip(layer.input_shape, layer.padding, strict=True))
+    zero: tuple[Boundary, ...] = ("zero",)
+    return replace(layer, input_shape=sizes, padding=((0, 0),) * len(sizes), boundary=zero * len(sizes))
 
 
 def _padded_layers() -> Iterator[ConvGeometry]:
@@ -348,13 +349,15 @@ def _tiles_theorem() -> Checks:
         for first, stop in ((0, m), (0, 2), (2, min(4, m)), (m - m % 2 - 2, m)):
             rows = A.extract(outputs[first:stop].ravel().tolist(), list(range(layer.n_in)))
             low = layer.padding[0][0] - first * layer.stride[0]
-            span = layer.dilation[0] * (layer.kernel_shape[0] - 1) + 1
-            high = (stop - 1) * layer.stride[0] + span - layer.padding[0][0] - layer.input_shape[0]
+            axis = layer.axes[0]
+            high = axis.reach(stop) - axis.pad_low - axis.n_samples
             first_axis = _extension(layer.input_shape[0], low, high, layer.boundary[0])
             window = _product(layer.in_channels, [first_axis, *map(sympy.eye, layer.input_shape[1:])])
-            options = {**layer.options(), "padding": (0, *layer.padding[1:]), "boundary": ("zero", *layer.boundary[1:])}
             shape = (low + layer.input_shape[0] + high, *layer.input_shape[1:])
-            own = symbolic.matrix(ConvGeometry(shape, layer.kernel_shape, **options))
+            rest: tuple[Boundary, ...] = ("zero", *layer.boundary[1:])
+            own = symbolic.matrix(
+                replace(layer, input_shape=shape, padding=((0, 0), *layer.padding[1:]), boundary=rest)
+            )
             yield f"{layer!r}: outputs {first} to {stop - 1} from their window", own * window == rows
     for boundary, p in itertools.product(("zero", *FOLDED), (1, 2)):
         A = symbolic.matrix(ConvGeometry(6, 3, padding=p, boundary=boundary))

@@ -83,9 +83,7 @@ def matrix_by_loop(layer: ConvGeometry) -> Matrix:
     It knows the boundaries zero and circular, and shares no code with the package's assembly.
     """
     w = kernel_of(layer)
-    positions, samples = layer.output_shape, layer.input_shape
-    if layer.transposed:
-        positions, samples = samples, positions
+    positions, samples = layer.positions, layer.samples
     if layer.connections is not None:
         pairs = [tuple(pair) for pair in np.argwhere(np.array(layer.connections)).tolist()]
     else:
