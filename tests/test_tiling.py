@@ -789,6 +789,29 @@ def test_rings_are_proved() -> None:
         found.tiles((15,), 10)
 
 
+def test_cropped_transposed_layers_on_rings() -> None:
+    """What a transposed layer adds to cropped places is added at the other end, though no output reads beyond one."""
+    rng = np.random.default_rng(0)
+    cases: list[tuple[int, dict[str, Any], str]] = [
+        (1, {"stride": 2, "padding": 1, "output_padding": 1}, "refused"),  # an output less than a ring has
+        (1, {"stride": 3, "padding": [(0, 3)], "dilation": 3}, "refused"),
+        (3, {"stride": 2, "padding": [(1, 0)]}, "ring"),
+        (2, {"stride": 2}, "line"),
+    ]
+    for taps, options, expected in cases:
+        geometry = cm.ConvGeometry(12, taps, boundary="circular", transposed=True, **options)
+        network = Network([Convolution(geometry, rng.standard_normal(geometry.weight_shape))])
+        found = plan(network)
+        if expected == "refused":
+            assert "does not keep the ring" in found.reasons[0]
+            continue
+        axis: Any = found.axes[0]
+        assert axis.periodic == (expected == "ring")
+        x = rng.standard_normal((1, 12))
+        assert np.allclose(found.run(network, x, 5), network(x[None])[0])
+        assert found.prove().proved
+
+
 def test_wrong_numbers_are_not_proved() -> None:
     """One output more at either end, at the output or inside, or a smaller alignment."""
     assert refuted(plan(unet())) == set()

@@ -212,15 +212,12 @@ def surviving_shifts(network: Any) -> SurvivingShifts:
             return tuple(amount if a == axis else 0 for a in range(len(sizes)))
 
         best = next(amount for amount in divisors(size) if propagation.proves(along(amount)))
-        improved = True
-        while improved:
-            improved = False
-            for prime in (number for number in divisors(best) if len(divisors(number)) == 2):
+        for prime in (number for number in divisors(best) if len(divisors(number)) == 2):
+            holds: bool | None = True
+            while holds and best % prime == 0:  # a part that fails also fails for smaller shifts
                 holds, _ = decide_whole(network, along(best // prime))
                 exact &= holds is not None
-                if holds:
-                    best, improved = best // prime, True
-                    break
+                best //= prime if holds else 1
         amounts.append(best)
     return SurvivingShifts(amounts, exact=exact)
 

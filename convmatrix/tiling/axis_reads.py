@@ -55,7 +55,8 @@ class AxisReads:
         it is not known what it reads.
     axis : Axis, optional
         The one-axis rule that the offsets were read from; for a transposed layer, that of the underlying convolution.
-    transposed : bool
+    transposed, cropped : bool
+        Whether it is a transposed layer, and whether that adds to places before its first output or after its last one.
 
     Examples
     --------
@@ -77,6 +78,7 @@ class AxisReads:
     assumed: tuple[tuple[int, int], ...] = ()
     axis: Axis | None = None
     transposed: bool = False
+    cropped: bool = False
 
     @property
     def scale(self) -> Fraction:
@@ -167,8 +169,8 @@ class AxisReads:
     @property
     def wraps(self) -> bool:
         """Whether samples beyond the ends are read from the other end."""
-        if self.boundary != "circular":
-            return False
+        if self.boundary != "circular" or self.cropped:
+            return self.boundary == "circular"
         n = self.least + 4 * self.advance * (1 + max((abs(o) for r in self.offsets for o in r), default=0))
         return self.reach_low > 0 or any(self.reach_high(m) > 0 for m in range(n, n + self.advance))
 
@@ -243,10 +245,12 @@ def _transposed_reads_of(axis: Axis) -> AxisReads:
         offsets.append(tuple(sorted(i // axis.stride for i in numerators if i % axis.stride == 0)))
     extra = axis.n_samples - axis.n_outputs * axis.stride
     last = axis.span - 1 - axis.pad_low - axis.stride
-    if axis.boundary not in ("zero", "circular") and (axis.pad_low > 0 or last >= extra):
+    cropped = axis.pad_low > 0 or last >= extra
+    if axis.boundary not in ("zero", "circular") and cropped:
         raise SizeBoundError(f"what its boundary {axis.boundary!r} folds back is not followed")
     sizes = ((axis.stride, extra, 1),)
-    return AxisReads(period, axis.tile, tuple(offsets), sizes, axis.boundary, axis=axis, transposed=True)
+    rest: Any = {"axis": axis, "transposed": True, "cropped": cropped}
+    return AxisReads(period, axis.tile, tuple(offsets), sizes, axis.boundary, **rest)
 
 
 def pooling_reads_of(pooling: Pooling, input_shape: Shape, number: int) -> AxisReads:
