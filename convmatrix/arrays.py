@@ -140,6 +140,21 @@ def array(name: str, values: Any) -> NDArray[Any]:
         raise ValueError(f"{name} is made of lists that differ in length; give each as many entries") from None
 
 
+def numbers(name: str, values: Any) -> NDArray[Any]:
+    """Return an array of numbers that SciPy's sparse arrays hold: booleans are counted, and half precision is widened.
+
+    Examples
+    --------
+    >>> numbers("x", [True, False])
+    array([1, 0])
+    """
+    found = array(name, values)
+    if found.dtype.kind not in "biufc":
+        raise TypeError(f"{name} must be numbers, but has dtype {found.dtype}; convert it, for instance to float")
+    wider = {"?": np.int64, "e": np.float32}.get(found.dtype.char, found.dtype)
+    return found.astype(wider, copy=False)
+
+
 def refuse_masked(name: str, values: Any, remedy: str = "give them values, or leave them out") -> None:
     """Raise TypeError if an array has masked entries, whose hidden values would otherwise be used."""
     if np.ma.is_masked(values):

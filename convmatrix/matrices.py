@@ -429,16 +429,17 @@ def shift_matrix(
     amounts = validate.per_axis("shift", shift, len(sizes))
     boundaries = validate.boundaries("boundary", boundary, len(sizes))
     n = math.prod(sizes)
-    _check_signed(np.dtype(dtype), boundaries)
+    dtype = validate.data_type(dtype)
+    _check_signed(dtype, boundaries)
     index = np.dtype(validate.index_dtype(n)).itemsize
-    memory.require(n * (3 * index + np.dtype(dtype).itemsize), f"the shift matrix of {sizes}", "use numpy.roll")
+    memory.require(n * (3 * index + dtype.itemsize), f"the shift matrix of {sizes}", "use numpy.roll")
     axes = [
         Axis(size, size, 1, pad_low=_representable(amount, size, word), boundary=word)
         for size, amount, word in zip(sizes, amounts, boundaries, strict=True)
     ]
     if validate.order(order) == "F":
         axes = axes[::-1]
-    return as_format(selection_matrix(axes, 1, np.dtype(dtype)), format)
+    return as_format(selection_matrix(axes, 1, dtype), format)
 
 
 def _representable(amount: int, size: int, boundary: str) -> int:

@@ -11,7 +11,7 @@ import inspect
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, ParamSpec, TypedDict, TypeVar, cast
 
 import numpy as np
@@ -377,15 +377,15 @@ def as_array(weights: Any) -> NDArray[Any]:
         refuse_masked(
             "weights", weights, "give them values with weights.filled(0), or leave connections out with connections="
         )
-    try:
-        return np.asarray(weights)
-    except ValueError:
-        return array("the kernel", weights)  # which raises a clearer error
+    found = array("the kernel", weights)
+    if found.ndim == 0 and found.dtype == object:  # such as a set, an iterator or a client
+        raise TypeError(f"the kernel must be an array of numbers, but is a {type(weights).__name__}; give an array")
+    return found
 
 
 def _refuse_other_objects(weights: Any) -> None:
     """Raise TypeError for what is often given in place of an array of weights, and say what to call instead."""
-    if weights is None or isinstance(weights, str | bytes | Set | Mapping | Iterator):
+    if weights is None or isinstance(weights, str | bytes):
         remedy = "give an array of numbers, such as [[0, 1, 0], [1, -4, 1], [0, 1, 0]]"
     elif sparse.issparse(weights):
         remedy = "give the weights of the layer; cm.structured.recover_kernel finds those of a matrix"

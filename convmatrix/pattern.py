@@ -15,7 +15,8 @@ from convmatrix._assembly.fill import assemble_triplets
 from convmatrix._assembly.rows import Plan, RowTable, axis_rows, table_size
 from convmatrix.arrays import KeepsReadOnly, accumulate, gather, read_only, real_coefficients, starts_of_runs
 from convmatrix.arrays import array as as_array
-from convmatrix.options import index_dtype, instance, require_no_overflow, weight_array, weight_mask
+from convmatrix.arrays import numbers as as_numbers
+from convmatrix.options import index_dtype, instance, integer, require_no_overflow, weight_array, weight_mask
 from convmatrix.sparse_formats import as_format
 
 if TYPE_CHECKING:
@@ -150,14 +151,16 @@ class WeightPattern(KeepsReadOnly):
         array([[-5,  5,  0],
                [ 0, -5,  5]])
         """
-        n_out, n_in = (int(size) for size in shape)
+        if not (hasattr(shape, "__len__") and len(shape) == 2):
+            raise TypeError(f"shape must be a pair (n_out, n_in), but is {shape!r:.60}")
+        n_out, n_in = (integer(f"shape[{axis}]", size, minimum=0) for axis, size in enumerate(shape))
         rows = as_array("rows", rows)
         memory.require(
             8 * n_out + 40 * rows.size,
             f"a pattern of {n_out} rows and {rows.size} triplets",
             "use fewer rows: each takes 8 bytes, also without entries",
         )
-        sizes = tuple(np.atleast_1d(np.asarray(weight_shape)).tolist())
+        sizes = tuple(integer("weight_shape", size, 0) for size in np.atleast_1d(np.asarray(weight_shape)).tolist())
         named = {"rows": (rows, n_out), "cols": (cols, n_in), "weight_index": (weight_index, math.prod(sizes))}
         arrays = {}
         for name, (values, bound) in named.items():
@@ -412,7 +415,7 @@ class WeightPattern(KeepsReadOnly):
         x : array_like of n_in numbers, or of shape (n_in, batch)
         gradient : array_like of n_out numbers, or of shape (n_out, batch)
             One sample of any shape, flattened in C order, or one sample per column; the gradients of the samples are
-            added. Integer arrays give exact integers.
+            added. Integers are added in their type, modulo its range: exactly in int64.
 
         Returns
         -------
@@ -521,14 +524,14 @@ class WeightPattern(KeepsReadOnly):
     @staticmethod
     def _columns(name: str, values: ArrayLike, size: int) -> NDArray[Any]:
         """Return one sample as a vector, or a batch of samples as columns."""
-        array = as_array(name, values)
+        array = as_numbers(name, values)
         if array.ndim == 2 and array.shape[0] == size and array.size != size:
             return array
         return WeightPattern._vector(name, array, size)
 
     @staticmethod
     def _vector(name: str, values: ArrayLike, size: int) -> NDArray[Any]:
-        array = as_array(name, values)
+        array = as_numbers(name, values)
         if array.size != size:
             raise ValueError(f"{name} has {array.size} entries (shape {array.shape}), but the layer needs {size}")
         return array.reshape(-1)

@@ -641,3 +641,35 @@ def test_an_unknown_order_is_refused_without_a_geometry_too(tmp_path: Path) -> N
     with pytest.raises(ValueError, match=r"order 'K' is unknown"):
         cm.io.save(tmp_path / "slab.npz", cm.conv_matrix([1, 2], 3), order="K")
     assert list(tmp_path.iterdir()) == []
+
+
+@for_each("suffix", ["mtx", "mat"])
+def test_no_flipped_bit_loses_the_layer_or_the_dtype(suffix: str, tmp_path: Path) -> None:
+    """A damaged mark of the comment, or name of the matrix, makes the file look like one of another program."""
+    path, layer = tmp_path / f"A.{suffix}", cm.ConvGeometry(3, 2)
+    matrix = sparse.csr_array(cm.conv_matrix(np.array([3, -2], dtype=np.int16), layer))
+    save(path, matrix, layer)
+    whole = path.read_bytes()
+    mark = whole.index(b"%convmatrix ") if suffix == "mtx" else whole.rindex(b"A\0\0\0") - 4
+    for bit in range(8 * mark, 8 * (mark + 12)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            read, geometry = load(path)
+        except FileFormatError:
+            continue
+        assert (read != matrix).nnz == 0
+        assert read.dtype == np.int16
+        assert geometry == layer
+
+
+def test_renamed_matrices_and_foreign_comments(tmp_path: Path) -> None:
+    savemat(tmp_path / "A.mat", {"B": sparse.csc_array(np.eye(2)), "checksum": "0" * 16})
+    with pytest.raises(FileFormatError, match=r"matrix is called 'B'.*remove its checksum"):
+        load(tmp_path / "A.mat")
+    savemat(tmp_path / "A.mat", {"B": sparse.csc_array(np.eye(2)), "checksum": 12.0})
+    assert load(tmp_path / "A.mat")[0].shape == (2, 2)
+    text = "%%MatrixMarket matrix coordinate real general\n%dtype convmatrix checksum\n1 1 1\n1 1 2\n"
+    (tmp_path / "A.mtx").write_text(text)
+    assert load(tmp_path / "A.mtx")[0].toarray() == [[2.0]]

@@ -1204,6 +1204,41 @@ ERRORS: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
     ),
 }
 
+WRONG_NUMBERS: dict[str, Callable[[Any], object]] = {
+    "learning_rate": nn.SGD,
+    "weight_decay": lambda value: nn.Adam(0.1, weight_decay=value),
+    "momentum": lambda value: nn.SGD(0.1, momentum=value),
+    "beta2": lambda value: nn.Adam(0.1, beta2=value),
+    "epsilon": lambda value: nn.Adam(0.1, epsilon=value),
+    "rate": nn.Dropout,
+    "momentum ": lambda value: nn.BatchNorm(2, momentum=value),
+    "epsilon ": lambda value: nn.BatchNorm(2, epsilon=value),
+    "value": lambda value: nn.Pad([(1, 1)], value),
+}
+
+
+@for_each("name", WRONG_NUMBERS)
+def test_numbers_that_are_none(name: str) -> None:
+    for value in ("a", None, [1.0]):
+        with pytest.raises(TypeError, match=f"^{name.strip()} must be a number, but is "):
+            WRONG_NUMBERS[name](value)
+
+
+def test_what_is_given_in_place_of_widths_or_a_pattern() -> None:
+    for widths in (1, [1], [(1, 2, 3)]):
+        with pytest.raises(TypeError, match=r"^widths must be one pair"):
+            nn.Pad(widths)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="pattern must be of type WeightPattern, but is 'x'"):
+        nn.PatternLayer("x", (1,), (1,))  # type: ignore[arg-type]
+
+
+def test_a_schedule_that_overflows_is_refused_by_the_optimiser() -> None:
+    parameters = {"w": np.ones(1)}
+    optimiser = nn.SGD(nn.step_decay(1.0, every=1, factor=10.0))
+    optimiser.steps = 400
+    with pytest.raises(ValueError, match=r"learning_rate\(400\) is inf"):
+        optimiser.step(parameters, parameters)
+
 
 @for_each("kind, message, function", ERRORS.values(), ids=ERRORS.keys())
 def test_errors(kind: type[Exception], message: str, function: Callable[[], Any]) -> None:

@@ -662,3 +662,37 @@ def test_rows_are_made_when_first_asked_for() -> None:
     assert "rows" not in vars(pattern)
     assert pattern.rows is pattern.rows
     assert sys.getsizeof(pattern.rows) > pattern.n_entries * 4
+
+
+def test_samples_are_numbers_that_sparse_arrays_hold() -> None:
+    """Truth values are counted, half precision is widened, and anything else is refused by name."""
+    pattern = cm.WeightPattern.from_triplets((1, 2), [0, 0, 0], [0, 1, 1], [0, 0, 1], 2)
+    x = np.array([True, True])
+    assert pattern.jacobian(x).toarray().tolist() == [[2, 1]]
+    assert pattern.weight_gradient(x, np.array([True])).tolist() == [2, 1]
+    half = pattern.jacobian(np.array([300, 400], dtype=np.float16))
+    assert half.dtype == np.float32
+    assert (half @ np.array([1000, 1], dtype=np.float32)).tolist() == [700_400]
+    large = pattern.weight_gradient(np.array([300, 400], dtype=np.float16), np.array([1000], dtype=np.float16))
+    assert large.tolist() == [700_000, 400_000]
+    for samples in (["a", "b"], np.zeros(2, dtype="M8[s]"), np.array([1, 2], dtype=object)):
+        with pytest.raises(TypeError, match=r"^x must be numbers, but has dtype"):
+            pattern.jacobian(samples)
+        with pytest.raises(TypeError, match=r"^x must be numbers"):
+            pattern.weight_gradient(samples, [1.0])
+
+
+@pytest.mark.parametrize(
+    ("shape", "weight_shape", "message"),
+    [
+        ((2.5, 2), 1, r"shape\[0\] must be an integer, but is 2.5"),
+        ((2, -2), 1, r"shape\[1\] must be at least 0, but is -2"),
+        ((2,), 1, r"shape must be a pair \(n_out, n_in\)"),
+        (3, 1, r"shape must be a pair \(n_out, n_in\), but is 3"),
+        ((2, 2), 1.5, "weight_shape must be an integer, but is 1.5"),
+        ((2, 2), (3, -1), "weight_shape must be at least 0, but is -1"),
+    ],
+)
+def test_sizes_of_patterns(shape: Any, weight_shape: Any, message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=message):
+        cm.WeightPattern.from_triplets(shape, [0], [0], [0], weight_shape)

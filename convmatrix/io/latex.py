@@ -119,7 +119,7 @@ def _limit(environment: str, n_columns: int) -> str:
 def _as_stored(matrix: Any) -> sparse.csr_array:
     """Return a sparse or dense matrix of numbers in canonical form."""
     if not sparse.issparse(matrix):
-        dense = np.asarray(matrix)
+        dense = validate.array("matrix", matrix)
         if dense.ndim != 2:
             raise ValueError(f"matrix must have 2 axes, but has {dense.ndim} (shape {dense.shape}); reshape it")
         if dense.dtype.kind not in "biufc":

@@ -199,9 +199,9 @@ class BatchNorm(Layer):
         self, channels: int, *, momentum: float = 0.1, epsilon: float = 1e-5, dtype: DTypeLike = np.float32
     ) -> None:
         super().__init__()
-        if not 0 < momentum <= 1:
+        if not 0 < validate.real("momentum", momentum) <= 1:
             raise ValueError(f"momentum must lie in (0, 1], but is {momentum}")
-        if not 0 < epsilon < math.inf:
+        if not 0 < validate.real("epsilon", epsilon) < math.inf:
             raise ValueError(f"epsilon must be positive and finite, but is {epsilon}")
         kind = float_dtype(dtype)
         self.channels = validate.integer("channels", channels, minimum=1)
@@ -298,7 +298,7 @@ class Dropout(Layer):
 
     def __init__(self, rate: float = 0.5, *, rng: int | np.random.Generator = 0) -> None:
         super().__init__()
-        if not 0 <= rate < 1:
+        if not 0 <= validate.real("rate", rate) < 1:
             raise ValueError(f"rate must lie in [0, 1), but is {rate}")
         self.rate = rate
         self.rng = np.random.default_rng(rng)

@@ -25,6 +25,7 @@ from convmatrix.nn.layer import (
     saved,
 )
 from convmatrix.nn.matrix_products import MatrixMultiplication
+from convmatrix.pattern import WeightPattern
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from numpy.typing import DTypeLike
 
     from convmatrix.arrays import Array
-    from convmatrix.pattern import WeightPattern
 
 
 class DenseMultiplication:
@@ -171,6 +171,7 @@ class PatternLayer(LinearLayer):
         rng: Rng = 0,
     ) -> None:
         super().__init__()
+        validate.instance("pattern", pattern, WeightPattern, "ConvGeometry.pattern returns that of a layer")
         self._input_shape = validate.shape("input_shape", input_shape)
         self._output_shape = validate.shape("output_shape", output_shape)
         sizes = math.prod(self._output_shape), math.prod(self._input_shape)
@@ -259,11 +260,13 @@ class Pad(Layer):
 
     def __init__(self, widths: Sequence[tuple[int, int]], value: float = 0.0) -> None:
         super().__init__()
+        if not hasattr(widths, "__len__") or any(np.shape(pair) != (2,) for pair in widths):
+            raise TypeError(f"widths must be one pair (before, after) per spatial axis, but is {widths!r:.60}")
         self.widths = tuple(
             (validate.integer(f"widths[{axis}][0]", low, minimum=0), validate.integer(f"widths[{axis}][1]", high, 0))
             for axis, (low, high) in enumerate(widths)
         )
-        self.value = float(value)
+        self.value = validate.real("value", value)
         self._output: tuple[int, ...] | None = None
 
     def forward(self, x: Array, *, training: bool = False) -> Array:

@@ -190,9 +190,9 @@ class Optimiser(ABC):
     """
 
     def __init__(self, learning_rate: float | Schedule, weight_decay: float = 0.0) -> None:
-        if not callable(learning_rate) and not 0 < learning_rate < math.inf:
+        if not callable(learning_rate) and not 0 < validate.real("learning_rate", learning_rate) < math.inf:
             raise ValueError(f"learning_rate must be positive and finite, but is {learning_rate}")
-        if not 0 <= weight_decay < math.inf:
+        if not 0 <= validate.real("weight_decay", weight_decay) < math.inf:
             raise ValueError(f"weight_decay must be finite and not negative, but is {weight_decay}")
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
@@ -335,7 +335,7 @@ class SGD(Optimiser):
         self, learning_rate: float | Schedule = 0.01, momentum: float = 0.0, weight_decay: float = 0.0
     ) -> None:
         super().__init__(learning_rate, weight_decay)
-        if not 0 <= momentum < 1:
+        if not 0 <= validate.real("momentum", momentum) < 1:
             raise ValueError(f"momentum must lie in [0, 1), but is {momentum}")
         self.momentum = momentum
 
@@ -382,9 +382,9 @@ class Adam(Optimiser):
     ) -> None:
         super().__init__(learning_rate, weight_decay)
         for name, beta in (("beta1", beta1), ("beta2", beta2)):
-            if not 0 <= beta < 1:
+            if not 0 <= validate.real(name, beta) < 1:
                 raise ValueError(f"{name} must lie in [0, 1), but is {beta}")
-        if not 0 < epsilon < math.inf:
+        if not 0 < validate.real("epsilon", epsilon) < math.inf:
             raise ValueError(f"epsilon must be positive and finite, but is {epsilon}")
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
 
@@ -449,7 +449,10 @@ class _StepDecay:
     factor: float
 
     def __call__(self, step: int) -> float:
-        return self.rate * self.factor ** (step // self.every)
+        try:
+            return self.rate * self.factor ** (step // self.every)
+        except OverflowError:
+            return math.inf  # which an optimiser refuses
 
 
 @dataclass(frozen=True)
