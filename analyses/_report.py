@@ -113,8 +113,9 @@ img {{ max-width: 100%; }}
 <body>
 <h1>Results of the analyses</h1>
 <p>{summary}</p>
-<p>A claim is <em>reproduced</em> if it was published, and <em>checked</em> if it is our own, and the computed value lies in the
-accepted range; otherwise it has <em>failed</em>. It is <em>skipped</em> if a package or a file that it needs is missing.</p>
+<p>If the computed value lies in the accepted range, a published claim is <em>reproduced</em>, and one of our own is
+<em>checked</em>; otherwise it has <em>failed</em>. It is <em>skipped</em> if a package or file that it needs is
+missing.</p>
 <ul>{contents}</ul>
 {sections}
 </body>

@@ -48,7 +48,7 @@ class ConvGeometry:
         ``"symmetric"`` (it is repeated: ``reflect`` of `scipy.ndimage`, "reflexive" or "Neumann" elsewhere),
         ``"replicate"``, ``"antireflect"`` (reflected in the end samples, 2 x_0 - x_p: the odd ``reflect`` of
         `numpy.pad`, "antireflective" elsewhere) or ``"antisymmetric"`` (-x mirrored, with the edge sample repeated);
-        one for all axes, or one per axis.
+        one for all axes, or one per axis. It has no effect without padding.
     groups : int
         Number of channel groups. The output channels of a group read only the input channels of that group. Must divide
         both channel counts.

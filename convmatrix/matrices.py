@@ -65,7 +65,8 @@ def conv_matrix(
         Shape of the array that the matrix multiplies: ``(*spatial)`` for a one-channel kernel, otherwise ``(C_in,
         *spatial)``. A `ConvGeometry` specifies the shape and all options of the layer.
     stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding, output_shape
-        As for `ConvGeometry`.
+        As for `ConvGeometry`. The padding is ``"valid"``, ``"same"``, ``"same_lower"``, ``"full"``, an int, or one
+        ``(low, high)`` pair per axis. The boundary says what is read in it, and has no effect without padding.
     order : {"C", "F"}
         Order in which input and output are flattened: ``x.ravel(order)``.
     format : {"csr", "csc", "coo", "dia", "bsr"}

@@ -1301,6 +1301,19 @@ def test_one_pair_of_padding_applies_to_all_axes(capsys: pytest.CaptureFixture[s
     assert "axis 0: it spans 9 samples" in line
 
 
+def test_a_boundary_without_padding_is_pointed_out(capsys: pytest.CaptureFixture[str]) -> None:
+    for padding, boundary, noted in (
+        ("valid", "circular", True),
+        ("0", "reflect", True),
+        ("same", "circular", False),
+        ("0:1", "circular", False),
+        ("valid", "zero", False),
+    ):
+        arguments = ("--kernel", "[1,2,3]", "--input-shape", "6", "--padding", padding, "--boundary", boundary)
+        assert main(["matrix", *arguments]) == 0
+        assert ("no effect without padding" in capsys.readouterr().out) == noted, (padding, boundary)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
 def test_completion(shell: str, tmp_path: Path) -> None:
     pytest.importorskip("shtab")
@@ -1321,6 +1334,10 @@ def test_completion(shell: str, tmp_path: Path) -> None:
         (["convmatrix", "matrix", "--str"], "--stride"),
         (["convmatrix", "show", "--kernel", "ker"], "kernel.csv"),
         (["convmatrix", "matrix", "--connections", "ker"], "kernel.csv"),
+        (["convmatrix", "matrix", "--boundary", "circ"], "circular"),
+        (["convmatrix", "spectrum", "--padding", "sa"], "same_lower"),
+        (["convmatrix", "prove", "circ"], "circulant-converse"),
+        (["convmatrix", "count", "le"], "lenet5"),
     ):
         quoted = " ".join(map(shlex.quote, words))
         code = (

@@ -87,6 +87,9 @@ def test_norms_are_bounds(capsys: pytest.CaptureFixture[str], model: str) -> Non
     norm = np.linalg.norm(MODEL.affine("conv")[0].toarray(), 2)
     assert rows[1]["norm_lower"] <= norm <= rows[1]["norm_upper"] <= norm * (1 + 1e-9)
     assert output(capsys, model, "--norms", "--width", "80").splitlines()[1].split()[-1] == "norm"
+    assert "no norm" not in output(capsys, model, "--norms")
+    assert output(capsys, "lenet5", "--norms").splitlines()[-1].startswith("no norm of 'C1': ")
+    assert "no norm" not in output(capsys, "lenet5") + output(capsys, "lenet5", "--norms", "--csv")
 
 
 class Terminal(io.StringIO):

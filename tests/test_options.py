@@ -48,6 +48,7 @@ def test_words_of_other_libraries_are_answered(name: str) -> None:
         "dilation_rate": "called 'dilation' here",
         "padding_mode": "called 'boundary' here",
         "pad": "called 'padding' here",
+        "mode": "'padding' here.*'boundary'",
         "paddding": "did you mean 'padding'",
         "boundry": "did you mean 'boundary'",
         "kernel_size": "'kernel_shape'" if name in ("ConvGeometry", "unfold_matrix") else "shape of the kernel",

@@ -19,6 +19,7 @@ import traceback
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from convmatrix.boundary import BOUNDARIES
 from convmatrix.cli import (
     conform,
     count,
@@ -36,7 +37,7 @@ from convmatrix.cli import (
 from convmatrix.cli.console import ERROR, YES, CommandError, complain, discard_output, flush_output, say
 from convmatrix.cli.layer_options import LAYER_ARGUMENTS
 from convmatrix.memory import MatrixTooLargeError
-from convmatrix.options import LAYER_OPTIONS
+from convmatrix.options import LAYER_OPTIONS, PADDING_WORDS
 from convmatrix.progress import quiet
 from convmatrix.synonyms import argument_hint
 
@@ -200,9 +201,14 @@ class _PrintCompletion(argparse.Action):
             import shtab
         except ImportError:
             raise CommandError("--print-completion needs shtab, which is not installed: pip install shtab") from None
+        from convmatrix.counts import NETWORKS
+        from convmatrix.proofs import theorems
+
+        words = {"boundary": BOUNDARIES, "padding": PADDING_WORDS, "network": tuple(NETWORKS), "names": theorems()}
         (commands,) = (action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
         for command in commands.choices.values():
             for action in command._actions:
+                action.choices = action.choices or words.get(action.dest)
                 name = action.metavar or action.dest.upper()
                 if action.nargs != 0 and name in _FILES:
                     action.complete = shtab.FILE

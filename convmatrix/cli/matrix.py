@@ -174,6 +174,8 @@ def _report(args: argparse.Namespace, layer: LayerArguments, summary: dict[str, 
     }
     if summary["seed"] is not None:
         lines["weights"] = f"random, --seed {summary['seed']}"
+    if set(layer.geometry.boundary) != {"zero"} and not any(map(any, layer.geometry.padding)):
+        lines["note"] = "the boundary has no effect without padding; for a ring, add --padding same"
     if summary["output"] not in (None, "-"):
         lines["saved"] = summary["output"]
     text = "\n".join(f"{name:9} {value}" for name, value in lines.items())

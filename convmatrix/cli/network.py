@@ -92,6 +92,10 @@ def run(args: argparse.Namespace) -> int:
     else:
         text = report.to_json() if args.json else report.to_csv() if args.csv else report.to_text(args.width)
     say(text.rstrip("\n"))
+    reasons = {row["norm_reason"]: row["name"] for row in report.rows[::-1] if row["norm_reason"]}
+    if args.norms and not (args.latex or args.json or args.csv):
+        for reason, name in reasons.items():
+            say(f"no norm of {name!r}: {reason}")
     return 0
 
 
