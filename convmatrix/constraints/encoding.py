@@ -229,7 +229,8 @@ def encode(
         linear programs for each rectifier that still has both signs, which takes seconds per rectifier for a layer that
         depends on thousands of others. Tighter bounds make the constraints easier to solve.
     progress : bool or callable, optional
-        As for `convmatrix.progress.reporting`; a callable is told about every linear program of a block of rectifiers.
+        As for `convmatrix.progress.reporting`; a callable is called after every linear program of a block of
+        rectifiers.
 
     Returns
     -------

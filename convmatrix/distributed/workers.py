@@ -43,7 +43,7 @@ def given_client(client: Any) -> Any:
 
 
 def workers_of(client: Any) -> dict[str, Any]:
-    """Return what the scheduler knows of all workers; wait for a first one, and raise TimeoutError if none comes."""
+    """Return the scheduler's information on all workers; wait for a first one, and raise TimeoutError if none comes."""
     every = {"n_workers": -1}  # some versions of distributed return five by default
     workers: dict[str, Any] = client.scheduler_info(**every)["workers"]
     if not workers:

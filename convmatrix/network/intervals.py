@@ -43,7 +43,7 @@ _MOST_ENTRIES: Final = 10**6  # entries of a matrix that is built only for narro
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from convmatrix.network.nodes import Network
+    from convmatrix.network.acyclic_graph import Network
 
     Interval = tuple[Array, Array]
 
@@ -196,7 +196,7 @@ def _centred(
 def _convolution(operation: Convolution, node: Node, inputs: list[Interval]) -> Interval:
     g, ((low, high),) = operation.geometry, inputs
     unsigned = set(g.boundary) <= {"zero", "circular", "reflect", "symmetric", "replicate"}
-    collides = set(g.boundary) != {"zero"}  # taps that read one sample may cancel, which only the matrix tells
+    collides = set(g.boundary) != {"zero"}  # taps that read one sample may cancel, which only the matrix shows
     if operation.weight is None or not unsigned or (collides and estimate(g).nonzeros <= _MOST_ENTRIES):
         return _linear(operation, node, inputs)
     moduli = replace(operation, weight=np.abs(operation.weight).astype(np.float64), bias=None)

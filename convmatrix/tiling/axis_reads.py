@@ -204,7 +204,7 @@ def _fewest(low: int, high: int, boundary: Boundary) -> int:
 def convolution_reads_of(geometry: ConvGeometry, number: int) -> AxisReads:
     """Return what the outputs of a convolution layer read on one of its axes.
 
-    A layer knows its padding as numbers. With strides they may be those of the word "same" for this very size, which
+    A layer's padding is given in numbers. With strides they may be those of the word "same" for this very size, which
     differ for other sizes; sizes are then restricted to those for which they are the same.
     """
     if geometry.sharing == "unshared":
