@@ -122,7 +122,7 @@ class Constraints(ShownAsTable):
     def to_mps(self, path: str | os.PathLike[str], objective: ArrayLike | None = None) -> None:
         """Write the constraints as a file in the free MPS format, which every solver reads.
 
-        Numbers are written so that they are read back exactly. The file is written whole or not at all.
+        Numbers are written so that they are read back exactly. The file is written atomically.
 
         Parameters
         ----------
@@ -291,7 +291,7 @@ def encode(
 def _unread(form: NormalForm, active: Indices, unstable: Indices) -> NDArray[np.bool_]:
     """Return which variables nothing depends on, the arguments of rectifiers that are 0.
 
-    Without bounds of their own, which follow from their equations, solvers drop them at once.
+    Solvers remove them at once if they have no bounds; these follow from their equations.
     """
     free = np.zeros(form.n_variables, bool)
     free[form.pre] = True

@@ -138,7 +138,7 @@ class Verification(ShownAsTable):
         return replace(table, holds=self.verdict == "holds", answer=self.verdict)
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write the certificate as JSON, whole or not at all.
+        """Write the certificate as JSON, atomically.
 
         Raises
         ------

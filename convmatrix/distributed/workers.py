@@ -100,7 +100,7 @@ def map_nodes(
 
 
 def _on_worker(function: Callable[[Node], Any], node: Node) -> Any:
-    """Return the function of a node; the chunks of its frequencies become tasks of their own."""
+    """Return the function of a node; the chunks of its frequencies become separate tasks."""
     from distributed import get_client, secede
 
     seceded = False

@@ -340,5 +340,5 @@ def split_reads_of(block: int) -> AxisReads:
 
 
 def repeated_reads_of(times: int) -> AxisReads:
-    """Return what an axis reads whose samples each give several outputs."""
+    """Return what an axis reads if each of its samples is repeated."""
     return AxisReads(times, 1, ((0,),) * times, ((times, 0, 1),))
