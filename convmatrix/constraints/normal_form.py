@@ -257,7 +257,7 @@ class NormalForm(KeepsReadOnly):
         return lower, upper
 
     def step(self, block: Block, lower: Floats, upper: Floats) -> None:
-        """Narrow, in place, the bounds of the variables that a block defines by those of the variables that it reads."""
+        """Narrow, in place, the bounds of the variables of a block by those of the variables that it reads."""
         if block.body is None:
             pre, own = self.pre[block.span], self.post[block.span]
             low, high = np.maximum(lower[pre], 0), np.maximum(upper[pre], 0)
