@@ -255,7 +255,7 @@ def _averaged(operation: Operation, low: Array, high: Array, terms: int) -> Inte
 
 
 def _ends(operation: Operation, node: Node, inputs: list[Interval]) -> Interval:
-    """Return the values at both ends of the intervals: the exact range of an operation that increases in every entry."""
+    """Return the values at both ends of the intervals: the exact range of an operation that increases in its inputs."""
     lows, highs = zip(*inputs, strict=True)
     return operation.evaluate([x[None] for x in lows])[0], operation.evaluate([x[None] for x in highs])[0]
 
