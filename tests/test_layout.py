@@ -18,8 +18,8 @@ from tests.import_graph import PACKAGE, ROOT, import_graph, imports, modules, pa
 # Methods of a layer return what is built from it: these imports are deferred, and close a cycle each.
 DEFERRED: Final = {
     ("convmatrix.geometry", "convmatrix.geometry_views"),  # ConvGeometry.pattern(), .unfold_matrix(), ._repr_html_()
-    ("convmatrix.network.nodes", "convmatrix.report"),  # Network.report()
-    ("convmatrix.network.nodes", "convmatrix.frameworks"),  # Network.from_torch(), .from_onnx()
+    ("convmatrix.network.acyclic_graph", "convmatrix.report"),  # Network.report()
+    ("convmatrix.network.acyclic_graph", "convmatrix.frameworks"),  # Network.from_torch(), .from_onnx()
 }
 
 # The two private packages, and who may import them.

@@ -48,7 +48,7 @@ def say_json(value: dict[str, Any]) -> None:
 
 
 def say_result(args: Namespace, record: Callable[[], dict[str, Any]], text: Callable[[], str]) -> None:
-    """Print a result as text, or as JSON if that was asked for; only one of the two is computed."""
+    """Print a result as text, or as JSON if that was requested; only one of the two is computed."""
     say(json.dumps(record()) if args.json else text())
 
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from convmatrix.atomic import atomic_write
 from convmatrix.cli.console import CommandError, check_output, complain, count, number_type, say, say_json, seed
 from convmatrix.display.tables import by_x
 
 if TYPE_CHECKING:
     import argparse
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from convmatrix.cli.train_data import ImageSet
     from convmatrix.nn import History, Optimiser, Sequential
     from convmatrix.nn.training import Run
+
+    Indices = NDArray[np.intp]
 
 HELP: Final = "train a network"
 USAGE: Final = "convmatrix train NETWORK DATA [options]"
@@ -111,24 +117,11 @@ def run(args: argparse.Namespace) -> int:
     data = _prepared(args)
     import numpy as np
 
-    from convmatrix import memory, nn
-    from convmatrix.atomic import atomic_write
-    from convmatrix.nn.images import stratified_split
+    from convmatrix import nn
     from convmatrix.nn.training import Run
 
-    options: Any = {"classes": data.classes, "method": args.method, "dtype": args.dtype, "rng": args.seed}
-    if args.network == "small":
-        options["input_shape"] = data.images.shape[1:]
-    memory.require(
-        8 * data.classes**2, f"the table of {data.classes} true and predicted classes", "give fewer --classes"
-    )
-    network: Sequential = getattr(nn, args.network)(**options)
-    kept, held_out = stratified_split(data.labels, args.validation, rng=args.seed)
-    if args.validation and not len(held_out):
-        raise CommandError(
-            f"--validation {args.validation:g} of {len(data.labels)} images leaves none to validate: give a larger "
-            "fraction, or 0"
-        )
+    network = _network(args, data)
+    kept, held_out = _split(args, data)
     rate = _RATES[args.optimiser] if args.learning_rate is None else args.learning_rate
     optimiser = _optimiser(args, rate, steps=args.epochs * -(-len(kept) // args.batch_size))
     report = _report(args, data, rate, network, (len(kept), len(held_out)))
@@ -164,34 +157,73 @@ def run(args: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         if table is not None:
             table.print_rest()
-        if args.checkpoint is not None and Path(args.checkpoint).exists():
-            complain(
-                f"{args.checkpoint} holds the state after step {optimiser.steps}: continue with --resume", "stopped"
-            )
-        else:
-            complain(f"{optimiser.steps} steps are lost: --checkpoint FILE would save them", "stopped")
+        _complain_of_stop(args.checkpoint, optimiser.steps)
         raise
     if args.output is not None:
         with atomic_write(Path(args.output)) as file:
             np.savez(file, allow_pickle=False, **network.state())
     if table is None:
         shown = held_out if len(held_out) else kept
-        predicted = nn.predict(network, data.images[shown]).argmax(axis=1)
-        confusion = np.zeros((data.classes, data.classes), dtype=int)  # true classes by predicted ones
-        np.add.at(confusion, (data.labels[shown], predicted), 1)
-        outcome = {
-            "epochs_done": history.epochs,
-            "loss": history.loss,
-            "validation_loss": history.validation_loss,
-            "accuracy": history.metrics["accuracy"],
-        }
-        say_json(report | outcome | {"confusion": confusion.tolist()})
+        say_json(report | _outcome(network, history, data, shown))
         return 0
     table.history = history
     table.print_rest()
     if args.output is not None:
         say(f"saved     {args.output}")
     return 0
+
+
+def _network(args: argparse.Namespace, data: ImageSet) -> Sequential:
+    """Return the named network, for the sizes and the classes of the data."""
+    from convmatrix import memory, nn
+
+    options: Any = {"classes": data.classes, "method": args.method, "dtype": args.dtype, "rng": args.seed}
+    if args.network == "small":
+        options["input_shape"] = data.images.shape[1:]
+    memory.require(
+        8 * data.classes**2, f"the table of {data.classes} true and predicted classes", "give fewer --classes"
+    )
+    network: Sequential = getattr(nn, args.network)(**options)
+    return network
+
+
+def _split(args: argparse.Namespace, data: ImageSet) -> tuple[Indices, Indices]:
+    """Return the places of the images to train on, and of those held out."""
+    from convmatrix.nn.images import stratified_split
+
+    kept, held_out = stratified_split(data.labels, args.validation, rng=args.seed)
+    if args.validation and not len(held_out):
+        raise CommandError(
+            f"--validation {args.validation:g} of {len(data.labels)} images leaves none to validate: give a larger "
+            "fraction, or 0"
+        )
+    return kept, held_out
+
+
+def _complain_of_stop(checkpoint: str | None, steps: int) -> None:
+    """Print which steps of a stopped training run are saved, or lost."""
+    if checkpoint is not None and Path(checkpoint).exists():
+        complain(f"{checkpoint} holds the state after step {steps}: continue with --resume", "stopped")
+    else:
+        complain(f"{steps} steps are lost: --checkpoint FILE would save them", "stopped")
+
+
+def _outcome(network: Sequential, history: History, data: ImageSet, shown: Indices) -> dict[str, Any]:
+    """Return the part of the report that is known after training, with the confusion of classes on some images."""
+    import numpy as np
+
+    from convmatrix import nn
+
+    predicted = nn.predict(network, data.images[shown]).argmax(axis=1)
+    confusion = np.zeros((data.classes, data.classes), dtype=int)  # true classes by predicted ones
+    np.add.at(confusion, (data.labels[shown], predicted), 1)
+    return {
+        "epochs_done": history.epochs,
+        "loss": history.loss,
+        "validation_loss": history.validation_loss,
+        "accuracy": history.metrics["accuracy"],
+        "confusion": confusion.tolist(),
+    }
 
 
 def _check_files(args: argparse.Namespace) -> None:
@@ -219,8 +251,6 @@ def _check_files(args: argparse.Namespace) -> None:
 
 def _prepared(args: argparse.Namespace) -> ImageSet:
     """Return the data in the shape and range of the network's input, in float64."""
-    from dataclasses import replace
-
     import numpy as np
 
     from convmatrix.cli.train_data import DIGITS, read_digits, read_images

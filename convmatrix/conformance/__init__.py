@@ -1,4 +1,4 @@
-"""Conformance: random layers on somebody else's convolution, compared with the exact results."""
+"""Conformance: random layers on another library's convolution, compared with the exact results."""
 
 from convmatrix.conformance.conformance_report import ConformanceReport
 from convmatrix.conformance.offers import Offers, declared_offers

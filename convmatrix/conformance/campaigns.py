@@ -68,7 +68,7 @@ def conform(
         a finding as well; a script calls this below ``if __name__ == "__main__":``, as for `multiprocessing`.
     rng : int or numpy.random.Generator
     progress : bool or callable, optional
-        As for `convmatrix.progress.reporting`; a callable is told about every layer.
+        As for `convmatrix.progress.reporting`; a callable is called after every layer.
 
     Returns
     -------

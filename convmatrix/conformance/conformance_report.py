@@ -165,7 +165,7 @@ def _finding_values(finding: Finding) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return arrays as nested lists, in which whatever JSON does not have is a string."""
+    """Return arrays as nested lists; values that JSON does not have become strings."""
     if isinstance(value, np.ndarray):
         return _plain(value.tolist())
     if isinstance(value, list | tuple):

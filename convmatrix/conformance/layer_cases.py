@@ -19,9 +19,9 @@ _OF_CALLS: Final = ("call", "batch", "bias", "dtype", "settings")
 
 @dataclass(frozen=True)
 class LayerCase:
-    """A layer as a target is asked for it.
+    """A layer in the terms of a target.
 
-    Unlike a `ConvGeometry`, which has amounts of padding, a case keeps the word that the target is given, because
+    Unlike a `ConvGeometry`, which has amounts of padding, a case keeps the word that is passed to the target, because
     targets compute the amounts themselves.
 
     Fields without an explanation are those of `ConvGeometry`.

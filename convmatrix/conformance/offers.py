@@ -1,4 +1,4 @@
-"""What a call of a target supports: the options from which layers are drawn, and no others."""
+"""The options that a call of a target supports, from which layers are drawn."""
 
 from __future__ import annotations
 

@@ -115,7 +115,7 @@ def _offers(
 
 
 def _accepts(case: LayerCase) -> bool:
-    """Return whether the documentation gives the layer its meaning.
+    """Return whether the documentation defines the result for a layer.
 
     "valid" swaps the arguments where the second is larger. The method that SciPy chooses may round unless the type is
     an integer.

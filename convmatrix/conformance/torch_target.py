@@ -64,7 +64,7 @@ def torch_target() -> TargetLibrary:
 
 
 def _accepts(case: LayerCase) -> bool:
-    """Return whether a layer can be asked for, and is computed without rounding.
+    """Return whether the call can express a layer, and computes it without rounding.
 
     Without oneDNN, PyTorch hands 16 float32 samples and more to NNPACK. It transforms them by FFT or by Winograd's
     tiles of 6x6 outputs, whose worst-case bound is above 1/2.
@@ -143,7 +143,7 @@ def _transposed_module(case: LayerCase) -> list[str]:
 
 
 def _of_module(case: LayerCase, name: str, **more: object) -> list[str]:
-    """Return the lines that make a module, give it the weights, and call it."""
+    """Return the lines that construct a module, set its weights, and call it."""
     channels = map(str, (case.in_channels, case.out_channels, case.kernel_shape))
     options = {**_options(case), **more, "bias": None if case.bias else False}
     parts = ["{'weight': w_", *[", 'bias': b_"] * case.bias, "}"]

@@ -12,8 +12,8 @@ from convmatrix.conformance.drawing import draw_case
 from convmatrix.conformance.expected_values import LARGEST_VALUE, amplitude, draw_values, largest_amplitude
 from convmatrix.conformance.judging import Difference, judge
 from convmatrix.conformance.layer_cases import LayerCase, features
+from convmatrix.conformance.reproducing_scripts import reproducing_script
 from convmatrix.conformance.rounding import is_decisive
-from convmatrix.conformance.scripts import reproducing_script
 from convmatrix.conformance.shrinking import shrink
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class LayerOutcome:
-    """What became of one layer: it passed, was refused, or failed; failures that are only counted have no finding."""
+    """The outcome of one layer: it passed, was refused, or failed; failures that are only counted have no finding."""
 
     number: int
     call: str
@@ -92,7 +92,7 @@ def drawn_layer(target: TargetLibrary, seed: int, number: int) -> tuple[TargetCa
 def outcomes(
     target: TargetLibrary, seed: int, numbers: Iterable[int], judge_layer: Judge = judge
 ) -> Iterator[LayerOutcome]:
-    """Yield what became of each layer, in the order of the numbers."""
+    """Yield the outcome of each layer, in the order of the numbers."""
     known: dict[tuple[object, ...], list[set[str]]] = {}  # the options that findings of one kind need
     repeated = Counter[tuple[object, ...]]()
     for number in numbers:

@@ -1,4 +1,4 @@
-"""Campaigns in processes of their own, so that a target that ends its process is a finding and not the end."""
+"""Campaigns in separate processes, so that a target that ends its process is a finding and not the end."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Worker:
         self.start()
 
     def start(self) -> None:
-        """Start a process for what is left."""
+        """Start a process for the remaining layers."""
         self.process, self.connection = _started(_run_layers, self.name, self.seed, self.next, self.count, self.step)
 
 
@@ -149,7 +149,7 @@ def _ended(process: Any, pipe: Any) -> None:
 
 
 def _run_layers(pipe: Any, name: TargetName, seed: int, start: int, count: int, step: int) -> None:
-    """Send the outcome of each layer; runs in a process of its own."""
+    """Send the outcome of each layer; runs in a separate process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the first process ends this one
     try:
         for outcome in outcomes(name.load(), seed, range(start, count, step)):
@@ -162,7 +162,7 @@ def _run_layers(pipe: Any, name: TargetName, seed: int, start: int, count: int, 
 
 
 def _judge_layers(pipe: Any, name: TargetName) -> None:
-    """Judge layers as they are received; runs in a process of its own, which ends with the target if it cannot fork."""
+    """Judge layers as they are received; runs in a separate process, which ends with the target if it cannot fork."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     target = name.load()
     with contextlib.suppress(EOFError, BrokenPipeError):

@@ -122,7 +122,7 @@ class Constraints(ShownAsTable):
     def to_mps(self, path: str | os.PathLike[str], objective: ArrayLike | None = None) -> None:
         """Write the constraints as a file in the free MPS format, which every solver reads.
 
-        Numbers are written so that they are read back exactly. The file is written whole or not at all.
+        Numbers are written so that they are read back exactly. The file is written atomically.
 
         Parameters
         ----------
@@ -229,7 +229,8 @@ def encode(
         linear programs for each rectifier that still has both signs, which takes seconds per rectifier for a layer that
         depends on thousands of others. Tighter bounds make the constraints easier to solve.
     progress : bool or callable, optional
-        As for `convmatrix.progress.reporting`; a callable is told about every linear program of a block of rectifiers.
+        As for `convmatrix.progress.reporting`; a callable is called after every linear program of a block of
+        rectifiers.
 
     Returns
     -------
@@ -290,7 +291,7 @@ def encode(
 def _unread(form: NormalForm, active: Indices, unstable: Indices) -> NDArray[np.bool_]:
     """Return which variables nothing depends on, the arguments of rectifiers that are 0.
 
-    Without bounds of their own, which follow from their equations, solvers drop them at once.
+    Solvers remove them at once if they have no bounds; these follow from their equations.
     """
     free = np.zeros(form.n_variables, bool)
     free[form.pre] = True

@@ -41,7 +41,7 @@ class EquationBuilder:
         self._rectified: dict[int, int] = {}
 
     def _new(self, count: int, kind: int) -> Indices:
-        """Return the numbers of new variables, defined in a step of their own."""
+        """Return the numbers of new variables, defined in a separate step."""
         start, first = self._counts[kind], self.n_variables
         self._steps.append((kind, start, start + count))
         self._counts[kind] += count
@@ -142,7 +142,7 @@ class EquationBuilder:
             rows, columns, data = rows[kept], columns[kept], data[kept]
 
     def _copies(self, columns: Indices) -> Indices:
-        """Return variables that equal given ones, defined by equations of their own."""
+        """Return variables that equal given ones, defined by separate equations."""
         distinct, places = np.unique(columns, return_inverse=True)
         made = self._new(len(distinct), 0)
         n = len(distinct)

@@ -58,9 +58,9 @@ def write_mps(
     integer: NDArray[np.bool_],
     names: Sequence[str],
 ) -> None:
-    """Write the program of minimising a linear function in the free MPS format, whole or not at all.
+    """Write the program of minimising a linear function in the free MPS format, atomically.
 
-    Rows of A without any bound are left out. The names of the columns are unique and without blanks.
+    Rows of A without bounds are omitted. The names of the columns are unique and contain no blanks.
     """
     low, high = row_bounds
     both = np.flatnonzero(np.isfinite(low) & np.isfinite(high) & (low != high))

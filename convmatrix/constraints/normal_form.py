@@ -257,7 +257,7 @@ class NormalForm(KeepsReadOnly):
         return lower, upper
 
     def step(self, block: Block, lower: Floats, upper: Floats) -> None:
-        """Narrow, in place, the bounds of what a block defines by those of what it reads."""
+        """Narrow, in place, the bounds of the variables of a block by those of the variables that it reads."""
         if block.body is None:
             pre, own = self.pre[block.span], self.post[block.span]
             low, high = np.maximum(lower[pre], 0), np.maximum(upper[pre], 0)
@@ -275,7 +275,7 @@ class NormalForm(KeepsReadOnly):
 
 
 def _narrow(block: Block, low: Floats, high: Floats, lower: Floats, upper: Floats) -> None:
-    """Narrow bounds of what a block defines by those of the maxima and minima among it."""
+    """Narrow the bounds of the variables that a block defines by those of the maxima and minima among them."""
     for kind in (COMPLEMENT, MAXIMUM, MINIMUM):
         y, _, a, b = block.extrema[block.extrema[:, 1] == kind].T
         place = y - block.first

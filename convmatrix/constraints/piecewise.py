@@ -173,7 +173,7 @@ def _rearranged(builder: EquationBuilder, operation: Rearrangement, node: Node, 
 
 
 def _trained_pooling(builder: EquationBuilder, operation: Pooling, node: Node, columns: Indices) -> Indices:
-    """Return the variables of averages or sums, multiplied by the trained coefficients in equations of their own."""
+    """Return the variables of averages or sums, multiplied by the trained coefficients in separate equations."""
     operation.affine(node.input_shapes)  # raises if values are absent
     matrix, bias = replace(operation, trained=False, coefficient=None, bias=None).affine(node.input_shapes)
     pooled = _affine(builder, matrix, bias, columns)

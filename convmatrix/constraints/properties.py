@@ -124,13 +124,13 @@ class Property:
         return None
 
     def check(self, n_inputs: int, n_outputs: int) -> None:
-        """Raise ValueError if the property speaks of an input or an output that the network does not have."""
+        """Raise ValueError if the property refers to an input or an output that the network does not have."""
         for space in {space for spaces in self.unsafe for space in spaces}:
             for what, terms, size in (("input", space.inputs, n_inputs), ("output", space.outputs, n_outputs)):
                 wrong = [index for index, _ in terms if not 0 <= index < size]
                 if wrong:
                     raise ValueError(
-                        f"{self.name} speaks of {what} {wrong[0]}, but the network has {size} {what}s (0 to {size - 1})"
+                        f"{self.name} refers to {what} {wrong[0]}, but the network has {size} {what}s (0 to {size - 1})"
                     )
 
     def __repr__(self) -> str:
@@ -150,7 +150,7 @@ def with_output(network: Any, name: str | None) -> Network:
     if name is None and len(whole.outputs) > 1:
         raise ValueError(
             f"{whole.name} has {len(whole.outputs)} outputs, {', '.join(whole.outputs[:9])}, "
-            "but a property speaks of one; choose it by name= (on the command line, --output)"
+            "but a property refers to one; choose it by name= (on the command line, --output)"
         )
     return whole.until(whole.outputs[0] if name is None else name)
 

@@ -46,12 +46,12 @@ def read_vnnlib(source: str | os.PathLike[str], network: Any, *, name: str | Non
     network : Network, or anything that describes one
         Gives the numbers of inputs and outputs.
     name : str, optional
-        The output node of which the file speaks; needed if there are several.
+        The output node to which the file refers; needed if there are several.
 
     Returns
     -------
     box : (array, array), shape input_shape
-        The smallest box that contains all inputs of which the file speaks.
+        The smallest box that contains all inputs to which the file refers.
     property : Property
         One unsafe set for each term of the assertions' disjunctive normal form, bounds of its inputs included.
 
@@ -215,7 +215,7 @@ class _Reader:
         except vnnlib.VNNLibException as error:
             raise self._fail(" ".join(str(error).split())[:300]) from None
         if len(query.networks) != 1:
-            raise self._fail(f"it speaks of {len(query.networks)} networks, but exactly one can be verified")
+            raise self._fail(f"it declares {len(query.networks)} networks, but exactly one can be verified")
         (declared,) = query.networks
         if declared.hidden or len(declared.inputs) != 1 or len(declared.outputs) != 1:
             raise self._fail("it must declare one input and one output, and no hidden nodes")

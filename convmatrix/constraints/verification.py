@@ -138,7 +138,7 @@ class Verification(ShownAsTable):
         return replace(table, holds=self.verdict == "holds", answer=self.verdict)
 
     def to_json(self, path: str | os.PathLike[str]) -> None:
-        """Write the certificate as JSON, whole or not at all.
+        """Write the certificate as JSON, atomically.
 
         Raises
         ------
@@ -189,7 +189,7 @@ def verify(
     property : Property
         See `output_is_largest`, `outputs_at_most` and `read_vnnlib`.
     name : str, optional
-        The output node; needed if there are several. Name the node before a softmax to speak of logits.
+        The output node; needed if there are several. Name the node before a softmax to state properties of logits.
     timeout : float, optional
         Seconds after which the answer is unknown.
     most_nodes : int, optional
@@ -197,7 +197,7 @@ def verify(
     rng : int or numpy.random.Generator
         For the search of counterexamples.
     progress : bool or callable, optional
-        As for `convmatrix.progress.reporting`; a callable is told the numbers of closed and of all nodes.
+        As for `convmatrix.progress.reporting`; a callable is called with the numbers of closed and of all nodes.
 
     Returns
     -------
@@ -207,7 +207,7 @@ def verify(
     Raises
     ------
     ValueError
-        If the box is empty or not finite, the property speaks of inputs or outputs that do not exist, the network has
+        If the box is empty or not finite, the property refers to inputs or outputs that do not exist, the network has
         several outputs and none is chosen, or a node is not piecewise linear; the message names it.
     KeyError
         If there is no node of that name.

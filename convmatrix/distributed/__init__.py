@@ -3,7 +3,7 @@
 A row slab of a layer's matrix is rebuilt on a worker from the kernel, which every worker receives once, and is dropped
 after use: no slab is shipped or stored. `map_slabs` applies a function to every slab, `SlabOperator` multiplies by the
 matrix as a SciPy ``LinearOperator``, `save_slabs` writes the matrix in parts that `load_slabs` reads, and `slab_plan`
-tells beforehand what all this takes. `convmatrix.Network.report` bounds the norms of a network's nodes on a client.
+estimates beforehand what all this takes. `convmatrix.Network.report` bounds the norms of a network's nodes on a client.
 
 This needs the packages dask and distributed, which ``pip install "convmatrix[distributed]"`` installs, and a
 ``distributed.Client`` of yours: with threads, with processes, or on a cluster.

@@ -71,8 +71,8 @@ def save_slabs(
     """Save a layer's matrix as one ``.npz`` file per slab of rows, written by Dask workers, and return the saved slabs.
 
     Workers build the slabs and write them themselves, so they must see the same folder as this process. Each part is
-    written completely or not at all. If saving is interrupted, even by a kill, the same call continues it: parts in the
-    index whose files have the size and the checksum that it states are kept.
+    written atomically. If saving is interrupted, even by a kill, the same call continues it: parts in the index whose
+    files have the size and the checksum that it states are kept.
 
     Parameters
     ----------
@@ -271,7 +271,7 @@ class SavedSlabs:
         return path.is_file() and path.stat().st_size == part.n_bytes and _checksum_of_file(path) == part.sha256
 
     def write_index(self) -> None:
-        """Write the index, completely or not at all."""
+        """Write the index atomically."""
         record = {
             "kind": _KIND,
             "geometry": to_values(self.plan.geometry),

@@ -7,7 +7,7 @@ import sys
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Literal, Unpack
@@ -99,36 +99,26 @@ def _apply(
 ) -> Any:
     """Return the results of some slabs: as a list, or reduced."""
     results = layer.each(ranges, function if with_rows else lambda slab, _: function(slab))
-    if reduce is None:
-        return list(results)
-    partial: list[tuple[int, Any]] = []
-    for result in results:
-        _append(partial, result, reduce)
-    return _total(partial, reduce)
-
-
-def _append(partial: list[tuple[int, Any]], result: Any, reduce: Callable[[Any, Any], Any], level: int = 0) -> None:
-    """Append a result to a tree: while the last partial result is of as many slabs as this one, reduce the two."""
-    while partial and partial[-1][0] == level:
-        result = reduce(partial.pop()[1], result)
-        level += 1
-    partial.append((level, result))
-
-
-def _total(partial: list[tuple[int, Any]], reduce: Callable[[Any, Any], Any]) -> Any:
-    """Return the reduction of the partial results, from the right."""
-    _, result = partial.pop()
-    while partial:
-        result = reduce(partial.pop()[1], result)
-    return result
+    return list(results) if reduce is None else _reduced(((0, result) for result in results), reduce)
 
 
 def _combine(levels: Sequence[int], results: Sequence[Any], reduce: Callable[[Any, Any], Any]) -> Any:
-    """Return the reduction of adjacent results, of which those of one level are of as many slabs."""
+    """Return the reduction of adjacent results of tasks, which Dask passes as a separate sequence."""
+    return _reduced(zip(levels, results, strict=True), reduce)
+
+
+def _reduced(results: Iterable[tuple[int, Any]], reduce: Callable[[Any, Any], Any]) -> Any:
+    """Return the reduction of adjacent results as a tree; each has a level, and those of one are of as many slabs."""
     partial: list[tuple[int, Any]] = []
-    for level, result in zip(levels, results, strict=True):
-        _append(partial, result, reduce, level)
-    return _total(partial, reduce)
+    for level, result in results:
+        while partial and partial[-1][0] == level:
+            result = reduce(partial.pop()[1], result)
+            level += 1
+        partial.append((level, result))
+    _, total = partial.pop()
+    while partial:  # from the right
+        total = reduce(partial.pop()[1], total)
+    return total
 
 
 # --- on the client ----------------------------------------------------------------------------------------------------
@@ -282,7 +272,7 @@ class SlabTasks:
     ) -> Any:
         """Return the reduction of all slabs, on the workers; the last shared object is the function that reduces two.
 
-        As the number of slabs of a task is a power of two, this is the same tree as if each were a task of its own.
+        As the number of slabs of a task is a power of two, this is the same tree as if each were a separate task.
         """
         running: deque[tuple[Any, int]] = deque()
         partial: list[tuple[int, Any]] = []
@@ -405,7 +395,7 @@ def map_slabs(
     with_rows : bool
         Call ``function(slab, (start, stop))``, with the range of rows.
     progress : bool or callable, optional
-        As for `convmatrix.progress.reporting`; a callable is told about every slab.
+        As for `convmatrix.progress.reporting`; a callable is called after every slab.
     order, dtype
         As for `convmatrix.conv_matrix`.
     stride, dilation, padding, boundary, groups, connections, sharing, flip, transposed, output_padding, output_shape

@@ -43,7 +43,7 @@ def given_client(client: Any) -> Any:
 
 
 def workers_of(client: Any) -> dict[str, Any]:
-    """Return what the scheduler knows of all workers; wait for a first one, and raise TimeoutError if none comes."""
+    """Return the scheduler's information on all workers; wait for a first one, and raise TimeoutError if none comes."""
     every = {"n_workers": -1}  # some versions of distributed return five by default
     workers: dict[str, Any] = client.scheduler_info(**every)["workers"]
     if not workers:
@@ -100,7 +100,7 @@ def map_nodes(
 
 
 def _on_worker(function: Callable[[Node], Any], node: Node) -> Any:
-    """Return the function of a node; the chunks of its frequencies become tasks of their own."""
+    """Return the function of a node; the chunks of its frequencies become separate tasks."""
     from distributed import get_client, secede
 
     seceded = False

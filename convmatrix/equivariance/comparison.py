@@ -43,7 +43,7 @@ def broken_rows(
 ) -> NDArray[np.bool_]:
     """Return a mask of the rows i with ``T[i, j, k] != T[q[i], p[j], k]`` for some column j and weight k.
 
-    Products of a weight and a coefficient count as weights of their own.
+    Products of a weight and a coefficient count as separate weights.
 
     Row i is compared, entry by entry, with the row q[i] moved back by the inverse of p. Every triplet is visited a
     fixed number of times, so time and memory are linear in the number of entries. The permutations of outputs, q, and

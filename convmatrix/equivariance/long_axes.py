@@ -152,7 +152,7 @@ class LongAxisShifts(AxisShifts):
 
 
 def _fill(rows: NDArray[np.bool_], flags: list[bool]) -> None:
-    """Write flags into rows, again and again."""
+    """Repeat flags over all rows."""
     for place, flag in enumerate(flags):
         rows[place :: len(flags)] = flag
 

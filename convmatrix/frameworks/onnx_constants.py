@@ -203,7 +203,7 @@ _SIZES: Final[dict[str, Size]] = {
 
 
 def element_type(array: Array) -> int:
-    """Return the number that ONNX gives the type of an array's entries."""
+    """Return ONNX's number for the type of an array's entries."""
     if array.dtype.kind in "OUS":
         return 8
     return int(onnx_package().helper.np_dtype_to_tensor_dtype(array.dtype))

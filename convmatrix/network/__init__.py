@@ -1,10 +1,11 @@
 """Networks as directed acyclic graphs of operations: the one description that the rest of the package reads.
 
-A `Network` is a sequence of nodes. Each has an operation, which knows its shapes, evaluates itself on a batch, gives
-its sparse matrix and bias where it is linear, and tells what its outputs read. `as_network` accepts a network in any
-form.
+A `Network` is a sequence of nodes. Each has an operation, which computes its output shape, evaluates a
+batch, returns its sparse matrix and bias if it is linear, and returns what its outputs read. `as_network` accepts a
+network in any form.
 """
 
+from convmatrix.network.acyclic_graph import Network
 from convmatrix.network.architectures import ARCHITECTURES, architecture, as_network
 from convmatrix.network.branches import Addition, Concatenation, Extremum, Product
 from convmatrix.network.construction import Node
@@ -13,7 +14,6 @@ from convmatrix.network.fixed_patterns import blur_pooling_pattern, fixed_patter
 from convmatrix.network.functions import FUNCTIONS, Function
 from convmatrix.network.intervals import interval_bounds
 from convmatrix.network.linearisation import Linearisation
-from convmatrix.network.nodes import Network
 from convmatrix.network.normalisations import LocalResponseNormalisation, Normalisation, Softmax
 from convmatrix.network.operations import (
     Input,

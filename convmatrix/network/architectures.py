@@ -14,10 +14,10 @@ import numpy as np
 
 from convmatrix import options as validate
 from convmatrix.geometry import ConvGeometry
+from convmatrix.network.acyclic_graph import Network
 from convmatrix.network.branches import Addition
 from convmatrix.network.construction import Node
 from convmatrix.network.entrywise import Scale
-from convmatrix.network.nodes import Network
 from convmatrix.network.operations import Input, Operation, Shape
 from convmatrix.network.weighted import Convolution, FullyConnected
 from convmatrix.network.windows import Pooling

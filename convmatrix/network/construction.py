@@ -173,7 +173,7 @@ def _first_shape(node: Node) -> Shape:
 
 
 def topological(nodes: list[Node]) -> list[Node]:
-    """Return the nodes in an order in which each comes after those that it reads; the given order if it is one."""
+    """Return the nodes in topological order; the given order if it is one."""
     known = {node.name: node for node in nodes}
     for node in nodes:
         for source in node.inputs:

@@ -194,4 +194,4 @@ FUNCTIONS: Final[dict[str, Function]] = {
         value=0.0,
     ),
 }
-"""The functions that `Elementwise` knows by name."""
+"""The functions that `Elementwise` accepts by name."""

@@ -43,7 +43,7 @@ _MOST_ENTRIES: Final = 10**6  # entries of a matrix that is built only for narro
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from convmatrix.network.nodes import Network
+    from convmatrix.network.acyclic_graph import Network
 
     Interval = tuple[Array, Array]
 
@@ -196,7 +196,7 @@ def _centred(
 def _convolution(operation: Convolution, node: Node, inputs: list[Interval]) -> Interval:
     g, ((low, high),) = operation.geometry, inputs
     unsigned = set(g.boundary) <= {"zero", "circular", "reflect", "symmetric", "replicate"}
-    collides = set(g.boundary) != {"zero"}  # taps that read one sample may cancel, which only the matrix tells
+    collides = set(g.boundary) != {"zero"}  # taps that read one sample may cancel, which only the matrix shows
     if operation.weight is None or not unsigned or (collides and estimate(g).nonzeros <= _MOST_ENTRIES):
         return _linear(operation, node, inputs)
     moduli = replace(operation, weight=np.abs(operation.weight).astype(np.float64), bias=None)
@@ -257,7 +257,7 @@ def _averaged(operation: Operation, low: Array, high: Array, terms: int) -> Inte
 
 
 def _ends(operation: Operation, node: Node, inputs: list[Interval]) -> Interval:
-    """Return the values at both ends of the intervals: the exact range of what increases with every entry."""
+    """Return the values at both ends of the intervals: the exact range of an operation that increases in its inputs."""
     lows, highs = zip(*inputs, strict=True)
     return operation.evaluate([x[None] for x in lows])[0], operation.evaluate([x[None] for x in highs])[0]
 

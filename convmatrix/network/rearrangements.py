@@ -249,7 +249,7 @@ def flatten() -> Rearrangement:
 
 
 def reshape(shape: Sequence[int]) -> Rearrangement:
-    """Return the operation that gives a sample another shape, in C order.
+    """Return the operation that reshapes a sample, in C order.
 
     The empty shape ``()`` makes a sample of one entry a scalar.
 
@@ -289,7 +289,7 @@ def take(axis: int, start: int | None, stop: int | None, step: int | None = None
 
 
 def gather(axis: int, indices: Sequence[int]) -> Rearrangement:
-    """Return the operation that takes some entries along an axis of a sample, in the given order.
+    """Return the operation that selects entries along an axis of a sample, in the given order.
 
     Examples
     --------

@@ -265,7 +265,7 @@ def _required(text: str) -> set[str]:
 
 @dataclass(frozen=True)
 class Compiled:
-    """What the compiler said about a file: why it does not compile, or an empty text, and its output."""
+    """The result of compiling a file: why it does not compile, or an empty text, and the compiler's output."""
 
     error: str
     output: str
@@ -324,7 +324,7 @@ class TheoremFiles:
         return accepted
 
     def compile(self, module: str) -> Compiled:
-        """Compile a module and all that it requires; return what was said about it, or the first error."""
+        """Compile a module and all that it requires; return the result, or the first error."""
         try:
             order = self.sources.order(module)
         except RuntimeError as error:

@@ -134,7 +134,7 @@ def _own_definition(name: str, parameters: str) -> str:
 
 
 def _read_definition(name: str, value: Any) -> Iterator[str]:
-    """Yield the definition of what is read, and one lemma per path of the code, under its conditions."""
+    """Yield the definition of the sample that is read, and one lemma per path of the code, under its conditions."""
     yield _definition(name, "position size", value)
     for place, (conditions, found) in enumerate(_paths(_ALGEBRA.term(value))):
         hypotheses = "".join(f"{proposition_text(condition, within=True)} -> " for condition in conditions)

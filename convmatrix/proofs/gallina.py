@@ -212,7 +212,7 @@ class Statement(GallinaAlgebra):
     """The algebra in which a lemma states something about the definitions of the rule."""
 
     def cases(self, *conditions: Any) -> None:
-        """Leave out what is of interest to proofs only."""
+        """Ignore steps, which matter to proofs only."""
         for condition in conditions:
             self.formula(condition)
 

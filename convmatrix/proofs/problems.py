@@ -271,7 +271,7 @@ def problems(build: Callable[[Algebra], Condition]) -> Iterator[Problem]:
 def divisions(build: Callable[[Algebra], Condition]) -> Iterator[Problem]:
     """Yield the problems that must be contradictory for the code never to divide by a number below 1.
 
-    Those of `problems` speak only of the remainders that a claim depends on. Where the code divides by zero it has no
+    Those of `problems` cover only the remainders that a claim depends on. Where the code divides by zero it has no
     value, and the claim does not hold, even if the remainder cancels.
     """
     problem_of = Problems()

@@ -45,7 +45,7 @@ class SmtFormula(SymbolicAlgebra):
     def __init__(self) -> None:
         super().__init__()
         self.z3 = load_z3()
-        self.context = self.z3.Context()  # of its own, so that threads and earlier proofs do not matter
+        self.context = self.z3.Context()  # a separate one, so that threads and earlier proofs do not matter
         self.facts: list[tuple[bool, Any]] = []  # whether it is a step, which must be proved, and its formula
 
     def variable(self, name: str) -> Any:
@@ -125,7 +125,7 @@ def _refuted(lemma: Lemma, model: Any, formula: SmtFormula) -> Decision:
 
 
 class _Questions:
-    """The questions put to z3 about one lemma, in order."""
+    """The queries to z3 for one lemma, in order."""
 
     def __init__(self, z3: Any, context: Any) -> None:
         self.z3 = z3

@@ -108,7 +108,7 @@ class Report(ShownAsTable):
     rows : list of dict
         One per node, in the network's order, with plain Python values under the names listed in the notes.
     total : dict
-        The totals under the same names. ``complete`` tells whether all nodes are known, and ``unknown`` lists those
+        The totals under the same names. ``complete`` is whether all nodes are known, and ``unknown`` lists those
         that are not; their numbers are missing from the totals, which are then lower bounds.
     dtype : dtype
         The dtype of the values, for the counts of bytes.

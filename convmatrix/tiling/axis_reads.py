@@ -206,7 +206,7 @@ def _fewest(low: int, high: int, boundary: Boundary) -> int:
 def convolution_reads_of(geometry: ConvGeometry, number: int) -> AxisReads:
     """Return what the outputs of a convolution layer read on one of its axes.
 
-    A layer knows its padding as numbers. With strides they may be those of the word "same" for this very size, which
+    A layer's padding is given in numbers. With strides they may be those of the word "same" for this very size, which
     differ for other sizes; sizes are then restricted to those for which they are the same.
     """
     if geometry.sharing == "unshared":
@@ -347,5 +347,5 @@ def split_reads_of(block: int) -> AxisReads:
 
 
 def repeated_reads_of(times: int) -> AxisReads:
-    """Return what an axis reads whose samples each give several outputs."""
+    """Return what an axis reads if each of its samples is repeated."""
     return AxisReads(times, 1, ((0,),) * times, ((times, 0, 1),))

@@ -39,11 +39,11 @@ class Tile:
 
 @dataclass(frozen=True, eq=False)
 class PlannedAxes:
-    """What a plan knows: how each axis of a network's image may be cut, and the tiles of an image.
+    """How each axis of a network's image may be cut, and the tiles of an image.
 
-    ``output`` is the node whose output is stitched, and ``axes`` say, by spatial axis of the image, how it may be cut
-    or why it cannot be. ``assumptions`` are what is taken not to depend on the size of the image, with the nodes; they
-    are empty if a second network confirmed it.
+    ``output`` is the node whose output is stitched, and ``axes`` are, by spatial axis of the image, how it may be cut
+    or why it cannot be. ``assumptions`` list what is assumed not to depend on the size of the image, with the nodes;
+    they are empty if a second network confirmed it.
     """
 
     network: Network

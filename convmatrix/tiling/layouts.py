@@ -91,7 +91,7 @@ def _joined(factors: Sequence[Factor]) -> tuple[Factor, ...]:
 
 
 def regroup(layout: Layout, sizes: Mapping[int, int], shape: Shape) -> Regrouped | None:
-    """Return the layout of an array that is given another shape in C order, or None if axes are cut in no known way.
+    """Return the layout of an array that is reshaped in C order, or None if axes are cut in no known way.
 
     An image axis that is cut in two is taken to be cut into blocks of a fixed size: the inner size is a number.
 

@@ -44,7 +44,7 @@ def explain_plan(plan: PlannedAxes) -> str:
 
 
 def assumptions_of(network: Network, found: Mapping[str, NodeReads]) -> tuple[str, ...]:
-    """Return what a network that was read for one size cannot tell, with the nodes, given what its nodes read."""
+    """Return what cannot be determined from a network read for one size, with the nodes, given what its nodes read."""
     nodes: dict[str, list[str]] = {}
     for node in network:
         moves = any(reads is not None for step in found[node.name].reads.values() for _, reads in step)
@@ -58,7 +58,7 @@ def assumptions_of(network: Network, found: Mapping[str, NodeReads]) -> tuple[st
 
 
 def _may_follow_size(operation: Operation, *, moves: bool) -> Iterator[str]:
-    """Yield what might have been computed from the size of the image, given whether positions move along it."""
+    """Yield what may have been computed from the size of the image, given whether positions move with it."""
     constants = isinstance(operation, Scale | Convolution | FullyConnected) and not operation.trained
     if constants or (isinstance(operation, Elementwise) and operation.parameters):
         yield "constants"

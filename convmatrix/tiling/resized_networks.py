@@ -241,7 +241,7 @@ def _freed(node: Node, reads: NodeReads, at_other: NodeReads) -> NodeReads:
         kept[axis] = []
         for (source, own), (_, theirs) in zip(step, at_other.reads[axis], strict=True):
             if own is not None and theirs is not None and own.assumed:
-                told = not theirs.assumed if node.kind == "convolution" else theirs.assumed != own.assumed
-                own = replace(own, assumed=() if told else own.assumed)
+                confirmed = not theirs.assumed if node.kind == "convolution" else theirs.assumed != own.assumed
+                own = replace(own, assumed=() if confirmed else own.assumed)
             kept[axis].append((source, own))
     return replace(reads, reads=kept)

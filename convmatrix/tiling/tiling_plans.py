@@ -103,7 +103,7 @@ class TilingPlan(ShownAsTable, PlannedAxes):
         tile_shape : int or sequence of int
             As for `tiles`.
         progress : bool or callable, optional
-            As for `convmatrix.progress.reporting`; a callable is told about every tile.
+            As for `convmatrix.progress.reporting`; a callable is called after every tile.
 
         Returns
         -------

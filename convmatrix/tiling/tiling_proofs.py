@@ -7,7 +7,7 @@ The lemmas are of seven kinds, and each is stated once for all nodes that need i
 at either end of the image.
 *numbers*: what the plan keeps of a node's output reads only what it keeps of the node's input.
 *sizes*: if a tile ends where the image ends, so do their outputs.
-*network*: what the plan holds on an axis follows from its network: what each node reads, its scale, whether the axis
+*network*: what the plan states of an axis follows from its network: what each node reads, its scale, whether the axis
 is a ring, which axis of the output is stitched, and that the image itself is clean. This is a finite check without
 unknowns; the lemma counts the differences.
 *scale*: if a tile's start moves, the outputs of a node move as those of what it reads, by its period and advance.
@@ -92,7 +92,7 @@ def _lemmas_of(plan: AxisPlan, differences: Sequence[str]) -> Iterator[tuple[Key
 
 
 def _differences(plan: PlannedAxes, number: int, axis: AxisPlan, found: Mapping[str, NodeReads]) -> list[str]:
-    """Return what an axis's plan holds that is not so in the network."""
+    """Return where the plan of an axis differs from what its network implies."""
     derived = axis_plan(found, plan.output, number)
     if not isinstance(derived, AxisPlan):
         return [f"it cannot be cut: {derived[0]}"]
@@ -104,8 +104,9 @@ def _differences(plan: PlannedAxes, number: int, axis: AxisPlan, found: Mapping[
     if axis.alignment % derived.alignment:
         wrong.append(f"alignment {axis.alignment}, no multiple of {derived.alignment}")
     for name in dict.fromkeys((*derived.steps, *axis.steps)):
-        held, told = axis.steps.get(name), derived.steps.get(name)  # sizes may have been confirmed by a second network
-        if held is None or told is None or assuming_nothing(held) != assuming_nothing(told):
+        # Sizes may have been confirmed by a second network.
+        planned, actual = axis.steps.get(name), derived.steps.get(name)
+        if planned is None or actual is None or assuming_nothing(planned) != assuming_nothing(actual):
             wrong.append(f"reads of {name!r}")
         if axis.shifts.get(name) != derived.shifts.get(name):
             wrong.append(f"scale {axis.shifts.get(name)} of {name!r} in place of {derived.shifts.get(name)}")
@@ -118,7 +119,7 @@ def _differences(plan: PlannedAxes, number: int, axis: AxisPlan, found: Mapping[
 
 def _network_lemma(number: int, differences: Sequence[str], name: str) -> Lemma:
     count = len(differences)
-    text = f"on axis {number}, what the plan holds is what its network tells"
+    text = f"on axis {number}, the plan is the one that follows from its network"
     if differences:
         text += f"; it differs in {', '.join(differences[:3])}"
     return Lemma(name, text, rf"{count} x = 0", lambda a: a.equal(count * a.integers("x")[0], 0), {"x": 1})

@@ -80,7 +80,7 @@ def with_weights(matrix: Matrix, values: Any) -> Matrix:
 def matrix_by_loop(layer: ConvGeometry) -> Matrix:
     """Return the matrix of a layer by a plain loop over pairs of channels, outputs and taps.
 
-    It knows the boundaries zero and circular, and shares no code with the package's assembly.
+    It has the boundaries zero and circular, and shares no code with the package's assembly.
     """
     w = kernel_of(layer)
     positions, samples = layer.positions, layer.samples

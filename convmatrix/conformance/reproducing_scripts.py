@@ -26,19 +26,24 @@ def reproducing_script(
     The arrays are written out, and the statements are those that were run.
     """
     versions = ", ".join(f"{name} {version}" for name, version in target.versions.items())
+    text = difference.text.replace("\\", "\\\\").replace('"""', "'''")
+    statements = call.statements(case, call.gradients and difference.result != "y")
     lines = [
-        f'"""{call.name}{f" ({versions})" if versions else ""}: {_docstring(difference.text)}',
+        f'"""{call.name}{f" ({versions})" if versions else ""}: {text}',
         "",
         f"{case}",
         '"""',
         "",
+        *([] if "import numpy as np" in call.imports else ["import numpy as np"]),
+        *call.imports.rstrip().splitlines(),
+        "",
+        "# the integers that the layer is tried with",
+        *_array_lines(case, values, statements),
+        "",
+        *([f"given = {difference.result}.copy()"] if difference.kind == "argument" else []),
+        *statements.splitlines(),
+        "",
     ]
-    lines += _import_lines(call.imports)
-    statements = call.statements(case, call.gradients and difference.result != "y")
-    lines += ["# the integers that the layer is tried with", *_array_lines(case, values, statements), ""]
-    if difference.kind == "argument":
-        lines += [f"given = {difference.result}.copy()"]
-    lines += [*statements.splitlines(), ""]
     if difference.kind == "argument":
         name = difference.result
         lines.append(f'assert np.array_equal({name}, given), "the argument {name} was changed"')
@@ -60,15 +65,6 @@ def reproducing_script(
             at = difference.coordinates
             lines.append(f'assert {name}[{at}] == expected[{at}], "the results differ at {at}"')
     return "\n".join(lines) + "\n"
-
-
-def _docstring(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"""', "'''")
-
-
-def _import_lines(imports: str) -> list[str]:
-    needed = "" if "import numpy as np" in imports else "import numpy as np\n"
-    return [*(needed + imports).rstrip().splitlines(), ""]
 
 
 def _array_lines(case: LayerCase, values: LayerValues, statements: str) -> list[str]:

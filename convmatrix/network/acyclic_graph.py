@@ -409,7 +409,7 @@ class Network(ShownAsTable):
         dtype : dtype
             Of the values whose bytes are given.
         progress : bool or callable, optional
-            As for `convmatrix.progress.reporting`, while norms are computed; a callable is told about every node.
+            As for `convmatrix.progress.reporting`, while norms are computed; a callable is called after every node.
         client : distributed.Client, optional
             Compute norms on the workers of this Dask client: several nodes at a time, and the frequencies of a large
             one in chunks. The numbers are the same, up to rounding if BLAS uses another number of threads there.
