@@ -10,7 +10,6 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from benchmarks.matrix.memory import peak_memory
 from benchmarks.matrix.operators import products, time_of_products
 from benchmarks.matrix.peers import against_peers, race
 from benchmarks.matrix.weights import new_weights
+from tests.called import fails, found_then_stuck
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = Context(quick=True)
@@ -136,22 +136,6 @@ def test_without_a_goal_nothing_is_judged() -> None:
 
 
 # --- processes of their own ------------------------------------------------------------------------------------------
-
-
-def found_then_stuck(seconds: float) -> Iterator[dict[str, Any]]:
-    yield {"first": 1, "pid": os.getpid()}
-    yield {"second": os.environ["OMP_NUM_THREADS"]}
-    time.sleep(seconds)
-    yield {"third": 3}
-
-
-def fails(kind: str) -> Iterator[dict[str, Any]]:
-    yield {"first": 1}
-    if kind == "memory":
-        np.zeros(2**30)  # 8 GB, never touched
-    if kind == "package":
-        importlib.import_module("no_such_package")
-    raise ValueError("2 is not 3")
 
 
 def test_call_in_a_process() -> None:
