@@ -261,6 +261,6 @@ def _ringing(found: Mapping[tuple[str, float], dict[str, Restoration]], noise: f
         axes.bar(np.arange(len(boundaries)) + place * width, heights, width, label=name, color=COLOURS[2 * place])
     axes.axhline(1, color="0.5", linestyle="--")
     axes.set(ylabel="error near the border / inside", xticks=np.arange(len(boundaries)) + 0.4 - width / 2)
-    axes.set_xticklabels(boundaries)
+    axes.set_xticklabels(boundaries, fontsize="small")
     axes.legend()
     return figure
