@@ -132,9 +132,7 @@ def value_range(operation: Elementwise, low: Array, high: Array) -> Interval:
     if name in _LIMITS:
         bottom, top = _LIMITS[name](**options)
         least, most = np.maximum(least, bottom), np.minimum(most, top)
-    if not (np.isfinite(least).all() and np.isfinite(most).all()):
-        raise ValueError(_unbounded("values", name, low, high, np.isfinite(least) & np.isfinite(most)))
-    return least, most
+    return _bounded("values", name, (low, high), (least, most))
 
 
 def slope_range(operation: Elementwise, low: Array, high: Array) -> Interval:
@@ -183,9 +181,7 @@ def slope_range(operation: Elementwise, low: Array, high: Array) -> Interval:
             y = y * (1 + x / abs(options["alpha"]))
         error = _SLOPE_UNITS * EPSILON * (y + factor)
         least, most = least - error, most + error
-    if not (np.isfinite(least).all() and np.isfinite(most).all()):
-        raise ValueError(_unbounded("slopes", name, low, high, np.isfinite(least) & np.isfinite(most)))
-    return least, most
+    return _bounded("slopes", name, (low, high), (least, most))
 
 
 def _known(operation: Elementwise, low: Array, high: Array) -> tuple[str, dict[str, float]]:
@@ -261,12 +257,16 @@ def _kinked_slopes(name: str, options: dict[str, float], low: Array, high: Array
     return np.minimum(both, np.where(steep, slope, 0.0)), np.maximum(both, np.where(steep, slope, 0.0))
 
 
-def _unbounded(what: str, name: str, low: Array, high: Array, finite: Array) -> str:
-    place: Any = np.unravel_index(int(np.argmin(finite)), finite.shape)
-    return (
-        f"no finite bound on the {what} of the function {name} on the interval [{low[place]:.6g}, {high[place]:.6g}]; "
-        "use a smaller box"
-    )
+def _bounded(what: str, name: str, argument: Interval, result: Interval) -> Interval:
+    """Return the range of a function on an interval; raise ValueError unless it is bounded."""
+    finite = np.isfinite(result[0]) & np.isfinite(result[1])
+    if not finite.all():
+        place: Any = np.unravel_index(int(np.argmin(finite)), finite.shape)
+        raise ValueError(
+            f"no finite bound on the {what} of the function {name} on the interval [{argument[0][place]:.6g}, "
+            f"{argument[1][place]:.6g}]; use a smaller box"
+        )
+    return result
 
 
 # --- normalisations ---------------------------------------------------------------------------------------------------

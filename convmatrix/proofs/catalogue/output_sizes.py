@@ -109,6 +109,15 @@ def _same_lemma(word: str) -> Lemma:
     return build
 
 
+def _padded_axis(
+    a: Algebra, word: str, n: Integer, k: Integer, s: Integer, d: Integer
+) -> tuple[Axis, Integer, Integer]:
+    """Return an axis with the padding that a word stands for, and the padding at its low and high end."""
+    span = d * (k - 1) + 1
+    low, high = a.forward_padding(word, n, span, s)
+    return Axis(a.forward_outputs(n, span, s, low, high), n, k, s, d, low), low, high
+
+
 @lemma(
     "least padding",
     "without padding, or with the last window ending where the padding ends",
@@ -118,11 +127,9 @@ def _same_lemma(word: str) -> Lemma:
 def _least_lemma(a: Algebra) -> Condition:
     n, k, s, d = a.integers("n k s d")
     a.assume(n >= 1, k >= 1, d >= 1, s >= 1)
-    span = d * (k - 1) + 1
-    low, high = a.forward_padding("same", n, span, s)
-    m = a.forward_outputs(n, span, s, low, high)
-    axis = Axis(m, n, k, s, d, low)
-    return a.either(a.equal(low + high, 0), a.equal(a.position(axis, m - 1, k - 1), n + high - 1))
+    axis, low, high = _padded_axis(a, "same", n, k, s, d)
+    last = a.position(axis, axis.n_outputs - 1, k - 1)
+    return a.either(a.equal(low + high, 0), a.equal(last, n + high - 1))
 
 
 @lemma(
@@ -148,11 +155,8 @@ def _odd_lemma(a: Algebra) -> Condition:
 def _full_lemma(a: Algebra) -> Condition:
     n, k, s, d = a.integers("n k s d")
     a.assume(n >= 1, k >= 1, d >= 1, s >= 1)
-    span = d * (k - 1) + 1
-    low, high = a.forward_padding("full", n, span, s)
-    m = a.forward_outputs(n, span, s, low, high)
-    axis = Axis(m, n, k, s, d, low)
-    first = a.equal(a.position(axis, 0, k - 1), 0)
+    axis, low, high = _padded_axis(a, "full", n, k, s, d)
+    m, first = axis.n_outputs, a.equal(a.position(axis, 0, k - 1), 0)
     return a.both(a.equal(low, high), first, a.position(axis, m - 1, 0) < n, a.position(axis, m, 0) >= n)
 
 
@@ -164,12 +168,9 @@ def _full_lemma(a: Algebra) -> Condition:
 )
 def _valid_lemma(a: Algebra) -> Condition:
     n, k, s, d = a.integers("n k s d")
-    span = d * (k - 1) + 1
-    a.assume(d >= 1, s >= 1, k >= 1, n >= span)
-    low, high = a.forward_padding("valid", n, span, s)
-    m = a.forward_outputs(n, span, s, low, high)
-    axis = Axis(m, n, k, s, d, low)
-    first = a.equal(a.position(axis, 0, 0), 0)
+    a.assume(d >= 1, s >= 1, k >= 1, n >= d * (k - 1) + 1)
+    axis, _, high = _padded_axis(a, "valid", n, k, s, d)
+    m, first = axis.n_outputs, a.equal(a.position(axis, 0, 0), 0)
     return a.both(a.equal(high, 0), first, a.position(axis, m - 1, k - 1) < n, a.position(axis, m, k - 1) >= n)
 
 
