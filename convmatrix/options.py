@@ -150,9 +150,10 @@ def _is_sequence_like(value: Any) -> bool:
 def _entries(name: str, value: Any, n_axes: int) -> tuple[Any, ...]:
     entries = tuple(value)
     if len(entries) != n_axes:
+        found = "is 1 spatial axis" if n_axes == 1 else f"are {n_axes} spatial axes"
         raise ValueError(
-            f"{name} has {len(entries)} entries ({value!r}), but there are {n_axes} spatial axes; give one for all "
-            "axes or one per axis"
+            f"{name} has {len(entries)} entries ({value!r}), but there {found}; give one for all axes or one "
+            "per axis"
         )
     return entries
 

@@ -307,5 +307,5 @@ def test_kernels_that_a_floating_point_type_does_not_hold() -> None:
 
 
 def test_one_axis_is_singular() -> None:
-    with pytest.raises(ValueError, match=r"stride has 2 entries .* the layer has 1 spatial axis; give"):
+    with pytest.raises(ValueError, match=r"stride has 2 entries .* there is 1 spatial axis; give"):
         cm.conv_matrix([1.0], 4, stride=(1, 2))

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from convmatrix.geometry import ConvGeometry
 
 _MARK: Final = "convmatrix "
-_NOTE: Final = '{"dtype": "'  # how a comment with that mark begins
+_NOTE: Final = re.compile(r'[{]"dtype": "\w+", "geometry": ')  # how a comment with that mark begins
 _LONGEST_ENTRY: Final = 4096
 _LINE: Final = 900  # characters of JSON per comment line; the format allows lines of 1024 characters
 
@@ -275,7 +275,7 @@ def _read_header(file: BoundedReader, limit: ReadLimit) -> _Header:
         if line.startswith("%" + _MARK):
             note += line[1 + len(_MARK) :].rstrip("\r\n")
             limit.require_text(len(note), "the comment")
-        elif _NOTE in line:
+        elif _NOTE.search(line):
             raise FileFormatError(f"it has the comment {line[:40]!r}, which should begin with {'%' + _MARK!r}: damaged")
     sizes = line.split()
     if len(sizes) != 3 or not all(size.isascii() and size.isdigit() and len(size) < 20 for size in sizes):

@@ -532,7 +532,8 @@ def frobenius_norms(matrices: Array) -> NDArray[np.float64]:
     scale = np.maximum(np.abs(matrices).max(axis=(-2, -1), initial=0.0), 1e-290)  # whose inverse does not overflow
     norms: NDArray[np.float64] = np.sqrt((np.abs(matrices / scale[..., None, None]) ** 2).sum(axis=(-2, -1)))
     with np.errstate(over="ignore"):  # norms above the largest float64 are infinite
-        return np.asarray(scale * norms)
+        norms *= scale
+    return norms
 
 
 def gram_bounds(stack: Array, squarings: int) -> NDArray[np.float64]:
