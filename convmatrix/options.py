@@ -152,8 +152,7 @@ def _entries(name: str, value: Any, n_axes: int) -> tuple[Any, ...]:
     if len(entries) != n_axes:
         found = "is 1 spatial axis" if n_axes == 1 else f"are {n_axes} spatial axes"
         raise ValueError(
-            f"{name} has {len(entries)} entries ({value!r}), but there {found}; give one for all axes or one "
-            "per axis"
+            f"{name} has {len(entries)} entries ({value!r}), but there {found}; give one for all axes or one per axis"
         )
     return entries
 
