@@ -152,8 +152,7 @@ def _entries(name: str, value: Any, n_axes: int) -> tuple[Any, ...]:
     if len(entries) != n_axes:
         found = "is 1 spatial axis" if n_axes == 1 else f"are {n_axes} spatial axes"
         raise ValueError(
-            f"{name} has {len(entries)} entries ({value!r}), but there {found}; give one for all axes or one "
-            "per axis"
+            f"{name} has {len(entries)} entries ({value!r}), but there {found}; give one for all axes or one per axis"
         )
     return entries
 
@@ -378,7 +377,10 @@ def as_array(weights: Any) -> NDArray[Any]:
         refuse_masked(
             "weights", weights, "give them values with weights.filled(0), or leave connections out with connections="
         )
-    found = array("the kernel", weights)
+    try:
+        found = np.asarray(weights)
+    except ValueError:
+        return array("the kernel", weights)  # which raises a clearer error
     if found.ndim == 0 and found.dtype == object:  # such as a set, an iterator or a client
         raise TypeError(f"the kernel must be an array of numbers, but is a {type(weights).__name__}; give an array")
     return found
