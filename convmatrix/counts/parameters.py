@@ -35,8 +35,8 @@ def parameter_counts(node: Node) -> tuple[int, int]:
         return node.input_shapes[0][0], node.input_shapes[0][0]
     if isinstance(operation, Scale):
         shape = node.output_shape or (1,)
-        biases = math.prod(shape) if getattr(operation, "sharing", "channel") == "unit" else shape[0]
-        return _size(operation.scale, shape[0]), _size(operation.shift, biases)
+        shifts = math.prod(shape) if getattr(operation, "sharing", "channel") == "unit" else shape[0]
+        return _size(operation.scale, shape[0]), _size(operation.shift, shifts)
     return (_size(operation.slope, 0), 0) if isinstance(operation, ParametricReLU) else (0, 0)
 
 

@@ -202,13 +202,10 @@ def _weight_shapes(network: Network) -> dict[tuple[str, str], tuple[int, ...]]:
 
 def _filled(network: Network, arrays: dict[tuple[str, str], Array]) -> Network:
     """Return the network with the given arrays as weights."""
-    given: dict[str, dict[str, Array]] = {}
-    for (name, word), array in arrays.items():
-        given.setdefault(name, {})[word] = array
     nodes = []
     for node in network:
         operation: Operation = node.operation
-        values = given.get(node.name, {})
+        values = {word: array for (name, word), array in arrays.items() if name == node.name}
         if isinstance(operation, AddedBias):
             operation = Scale(
                 None, values["shift"].reshape(operation.sample_shape if operation.sharing == "unit" else -1)
