@@ -813,6 +813,19 @@ def test_cropped_transposed_layers_on_rings() -> None:
         assert found.prove().proved
 
 
+def test_steps_of_version_0_1() -> None:
+    unit, channel = (cm.equivariance.Bias(8, 1, sharing) for sharing in ("unit", "channel"))
+    assert "bias per position" in plan([Input((1, 8)), unit]).reasons[0]
+    pooled = Network([Input((1, 8)), channel, cm.equivariance.Pooling(cm.ConvGeometry(8, 2, stride=2))])
+    assert plan(pooled).alignment == (2,)
+    with pytest.raises(ValueError, match=r"'bias 2' .bias. cannot be made for another size"):
+        resized(pooled, (1, 16))
+    halved = Network([Input((1, 8)), cm.equivariance.Pooling(cm.ConvGeometry(8, 2, stride=2))])
+    low, high = cm.network.interval_bounds(halved, -1, 3)["pooling 2"]
+    assert np.allclose(low, -1)
+    assert np.allclose(high, 3)
+
+
 def test_wrong_numbers_are_not_proved() -> None:
     """One output more at either end, at the output or inside, or a smaller alignment."""
     assert refuted(plan(unet())) == set()

@@ -19,6 +19,7 @@ from convmatrix.constraints import (
     HalfSpace,
     Property,
     box_around,
+    encode,
     normal_form,
     output_is_largest,
     outputs_at_most,
@@ -178,6 +179,27 @@ def test_inequalities_of_inputs_and_empty_sets() -> None:
     nowhere = verify(identity, (-1, 1), outside)
     assert nowhere
     assert recheck(nowhere.certificate, identity)
+
+
+def test_arguments_of_other_types_are_refused_by_name() -> None:
+    claim: Any = outputs_at_most([[1]], 1)
+    boxes: list[Any] = [None, 3, "ab", (0,), (0, 1, 2)]
+    for box in boxes:
+        with pytest.raises((TypeError, ValueError), match="box must"):
+            verify(RELU, box, claim)
+    with pytest.raises(TypeError, match="box must"):
+        recheck(verify(RELU, (-1, 1), outputs_at_most([[1]], 2)).certificate, RELU, 3)
+    wrong: list[dict[str, Any]] = [{"timeout": "a"}, {"most_nodes": 1.5}, {"most_nodes": -1}]
+    for option in wrong:
+        with pytest.raises((TypeError, ValueError), match=next(iter(option))):
+            verify(RELU, (-1, 1), claim, **option)
+    for label in ("a", 1.5, None):
+        with pytest.raises(TypeError, match="label must be an integer"):
+            output_is_largest(RELU, label)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="weights must hold real numbers"):
+        encode(RELU, -1, 1).objective(RELU.outputs[0], "a")
+    with pytest.raises(TypeError, match="dtype 'zz' is unknown"):
+        cm.counts.layer_counts(cm.ConvGeometry(4, 2), dtype="zz")
 
 
 def test_wrong_arguments_are_refused() -> None:

@@ -16,6 +16,7 @@ from convmatrix.constraints.normal_form import normal_form
 from convmatrix.constraints.relaxation import rows_of
 from convmatrix.constraints.tightening import tighten as tighten_bounds
 from convmatrix.display.tables import ShownAsTable, Table, by, facts
+from convmatrix.network.operations import real_array
 from convmatrix.progress import reporting
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Constraints(ShownAsTable):
             raise KeyError(f"there is no node {name!r}; there are {', '.join(self.variables)}")
         places = self.variables[name]
         objective = np.zeros(self.A.shape[1])
-        np.add.at(objective, places, np.broadcast_to(np.asarray(weights, np.float64), places.shape))
+        np.add.at(objective, places, np.broadcast_to(real_array("weights", weights, "biuf"), places.shape))
         return objective
 
     def complete(self, x: ArrayLike) -> Array:

@@ -178,7 +178,7 @@ def output_is_largest(network: Any, label: int, *, name: str | None = None) -> P
     Property('output 1 is the largest': never -y[0] + y[1] <= 0, or y[1] - y[2] <= 0)
     """
     n_outputs = math.prod(with_output(network, name).output_shape)
-    if not 0 <= label < n_outputs or n_outputs < 2:
+    if not 0 <= validate.integer("label", label) < n_outputs or n_outputs < 2:
         raise ValueError(
             f"output {label} is compared with the others, but the network has {n_outputs} output"
             f"{'' if n_outputs == 1 else 's'}"

@@ -41,6 +41,7 @@ from convmatrix.constraints.normal_form import NormalForm, normal_form
 from convmatrix.constraints.properties import HalfSpace, Property, unsafe_box, with_output
 from convmatrix.display.tables import ShownAsTable, Table
 from convmatrix.network.intervals import box_bounds
+from convmatrix.network.operations import entries
 
 if TYPE_CHECKING:
     from convmatrix.network import Network
@@ -135,7 +136,7 @@ def recheck(
     NOT valid: unsafe set 0: the bound of node 0 is not positive
     """
     network = with_output(network, name)
-    wanted = None if box is None else [end.ravel() for end in box_bounds(network.input_shape, *box)]
+    wanted = None if box is None else [end.ravel() for end in box_bounds(network.input_shape, *entries("box", box, 2))]
     try:
         data = _read(certificate)
         lower, upper, unsafe = _claim(data, network)

@@ -22,6 +22,7 @@ from convmatrix.constraints.properties import HalfSpace, Property, near_float, u
 from convmatrix.constraints.rechecking import FORMAT, digest
 from convmatrix.display.tables import ShownAsTable, Table, facts
 from convmatrix.network.intervals import box_bounds
+from convmatrix.network.operations import entries
 from convmatrix.progress import Progress, reporting
 
 if TYPE_CHECKING:
@@ -227,8 +228,9 @@ def verify(
     """
     validate.instance("property", property, Property, "make one with output_is_largest, outputs_at_most or read_vnnlib")
     network = with_output(network, name)
-    limits = Limits(timeout, most_nodes)
-    form = normal_form(network, *box)
+    most_nodes = most_nodes and validate.integer("most_nodes", most_nodes, minimum=0)
+    limits = Limits(timeout and validate.real("timeout", timeout), most_nodes)
+    form = normal_form(network, *entries("box", box, 2))
     property.check(len(form.variables[form.input]), len(form.variables[form.output]))
     lower, upper = (end.ravel().tolist() for end in box_bounds(network.input_shape, *box))
     exact = ExactForm(form, _bits(form, property))

@@ -163,7 +163,7 @@ def layer_counts(
         nonzeros=nonzeros,
         macs=macs,
         entries=geometry.n_out * geometry.n_in,
-        bytes=storage_bytes(geometry, nonzeros, np.dtype(dtype)),
+        bytes=storage_bytes(geometry, nonzeros, validate.data_type(dtype)),
     )
 
 

@@ -46,7 +46,6 @@ _MOST_PRODUCTS = 3 * 10**8  # multiplications of one evaluation
 _MOST_VALUES = 2 * 10**6  # maximum number of values that determine the network, over all weights and inputs
 _TOLERANCE = 1e-12  # relative to the largest value of an output
 _ROUNDING = 2.0**-15  # of the difference to single precision: 2**14 times what double precision may lose
-_LEAST = 1e-290  # below, double precision loses digits
 _LISTED = 256  # maximum number of output shifts for which a counterexample lists a row
 
 
@@ -126,7 +125,7 @@ def _compare(network: Network, x: Array, moved: Array, alive: dict[str, set[Shif
             loss = float(np.abs([y - single[name], target - moved_single[name]]).max())
             if not math.isfinite(loss):  # beyond single precision
                 loss = 1e-7 * max(float(np.abs(value).max()) for value in values.values())
-            tolerance = max(_TOLERANCE * largest, _ROUNDING * loss, _LEAST)
+            tolerance = max(_TOLERANCE * largest, _ROUNDING * loss, 1e-290)  # below, digits are lost
             removed[name] = {}
             for amount in sorted(shifts):
                 difference = np.abs(np.roll(y, amount, _spatial(y)) - target) > tolerance
@@ -137,10 +136,7 @@ def _compare(network: Network, x: Array, moved: Array, alive: dict[str, set[Shif
 
 
 def _near_jump(node: Node, values: dict[str, Array], single: dict[str, Array]) -> bool:
-    """Return whether rounding may decide on which side of a jump of its function a node reads a value.
-
-    A value that is the same in single precision is not rounded.
-    """
+    """Return whether rounding, which single precision shows, may move what a node reads over a jump of its function."""
     if not isinstance(node.operation, Elementwise):
         return False
     read, given = values[node.inputs[0]], values[node.name]
@@ -201,13 +197,10 @@ def _weight_shapes(network: Network) -> dict[tuple[str, str], tuple[int, ...]]:
 
 def _filled(network: Network, arrays: dict[tuple[str, str], Array]) -> Network:
     """Return the network with the given arrays as weights."""
-    given: dict[str, dict[str, Array]] = {}
-    for (name, word), array in arrays.items():
-        given.setdefault(name, {})[word] = array
     nodes = []
     for node in network:
         operation: Operation = node.operation
-        values = given.get(node.name, {})
+        values = {word: array for (name, word), array in arrays.items() if name == node.name}
         if isinstance(operation, AddedBias):
             operation = Scale(
                 None, values["shift"].reshape(operation.sample_shape if operation.sharing == "unit" else -1)
@@ -224,8 +217,7 @@ def _filled(network: Network, arrays: dict[tuple[str, str], Array]) -> Network:
 
 def _stand_in(x: Array) -> Array:
     """Return an elementwise function that is neither odd, even nor monotone; it stands for an arbitrary function."""
-    value: Array = np.abs(x - 1) + x / 2
-    return value
+    return np.asarray(np.abs(x - 1) + x / 2)
 
 
 def _with_weights(network: Network, rng: np.random.Generator) -> Network:
@@ -271,8 +263,7 @@ def _determining_inputs(network: Network) -> Array | None:
     unit vectors. A map that is affine in the weights of each layer is determined by weights that are zero or unit
     vectors.
     """
-    linear = all(node.linear for node in network)
-    if not linear and not all(_takes_maxima(node.operation) for node in network):
+    if not (all(node.linear for node in network) or all(_takes_maxima(node.operation) for node in network)):
         return None
     n_in = math.prod(network.input_shape)
     points = math.prod(1 + math.prod(shape) for shape in _weight_shapes(network).values())

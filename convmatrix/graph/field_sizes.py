@@ -272,9 +272,8 @@ def _node_windows(node: Node, inputs: list[tuple[_Windows, ...]]) -> tuple[_Wind
         given = [[w.whole() if met else w for w in axes] for met, axes in zip(meets, inputs, strict=True)]
         try:
             joined = [functools.reduce(_Windows.joined, axis) for axis in zip(*given, strict=True)]
-            sizes = node.output_shape[1:] or [w.n_units for w in joined]  # a constant may extend an axis
-            same = zip(joined, sizes, strict=True)
-            return tuple(w if n == w.n_units else replace(w, n_units=n, stride=0) for w, n in same)
+            sized = zip(joined, node.output_shape[1:] or [w.n_units for w in joined], strict=True)
+            return tuple(w if n == w.n_units else replace(w, n_units=n, stride=0) for w, n in sized)  # or broadcast
         except ValueError:
             raise ValueError(
                 f"node {node.name!r} joins branches ({', '.join(node.inputs)}) whose receptive fields move by "

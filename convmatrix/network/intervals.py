@@ -221,7 +221,7 @@ def _pooling(operation: Pooling, node: Node, inputs: list[Interval]) -> Interval
     (low, high), (shape,) = inputs[0], node.input_shapes
     if operation.method == "max":
         return _ends(operation, node, inputs)
-    plain = replace(operation, trained=False, coefficient=None, bias=None)
+    plain = replace(operation, trained=False, coefficient=None, bias=None) if operation.trained else operation
     terms = sum(axis.n_taps for axis in plain.geometry(shape).axes)
     low, high = _averaged(plain, low, high, terms)
     if not operation.trained:

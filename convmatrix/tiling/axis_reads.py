@@ -265,7 +265,8 @@ def pooling_reads_of(pooling: Pooling, input_shape: Shape, number: int) -> AxisR
     word = pooling.padding if isinstance(pooling.padding, str | int) else pooling.padding[number]
     follows = isinstance(word, str) and word.startswith("same") and s > 1
     residues = ((s, n % s),) if follows else ()
-    low, high = replace(pooling, ceil_mode=False).geometry(input_shape).padding[number]
+    declared = replace(pooling, ceil_mode=False) if pooling.ceil_mode else pooling
+    low, high = declared.geometry(input_shape).padding[number]
     reads = replace(window_reads_of(axis, high), residues=residues)
     if not pooling.ceil_mode:
         return reads

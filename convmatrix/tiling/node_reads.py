@@ -321,6 +321,8 @@ def _of_entries(found: _Reading, operation: Any) -> Layout:
     """Return the layout of an operation entry by entry, whose inputs and constants broadcast."""
     layouts = [given.layout for given in found.inputs]
     (shape, *_) = found.node.input_shapes
+    if getattr(operation, "sharing", "") == "unit":
+        found.refuse(axes_in(layouts[0][1:]), f"({operation.kind}) has a bias per position")
     for name in ("scale", "shift", "slope"):
         value = getattr(operation, name, None)
         if value is not None and hasattr(value, "shape") and not isinstance(operation, Elementwise):

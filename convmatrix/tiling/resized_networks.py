@@ -147,7 +147,7 @@ def _new_operation(
             if single_axis(found[node.inputs[0]].layout[axis]) is not None:
                 first, end, step = slice(start, stop, step).indices(n)
                 return replace(operation, options=(axis, first, new - (n - end), step))
-    if isinstance(operation, Opaque | PatternMap):
+    if isinstance(operation, Opaque | PatternMap) or hasattr(operation, "sample_shape"):
         raise ValueError(f"node {node.name!r} ({node.kind}) cannot be made for another size")
     return operation
 
