@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any, Final, Literal
 
@@ -144,6 +144,49 @@ def _matrix_product(call: OnnxCall) -> Tensor:
     return call.builder.matrix_product(call.name, a, b)
 
 
+def _einsum(call: OnnxCall) -> Tensor:
+    """Return an Einstein sum of one or two operands: as a product of matrices, in which some axes are joined."""
+    terms, arrow, out = call.attribute("equation").replace(" ", "").partition("->")
+    parts = terms.split(",")
+    if not arrow or len(parts) > 2 or not (terms.replace(",", "") + out).isalpha():
+        raise UnsupportedError("its equation has more than two operands, or no explicit result")
+    operands: list[Any] = []
+    letters: list[list[str]] = []
+    sizes: dict[str, int] = {}
+    for number, part in enumerate(parts):
+        value = call.operand(number)
+        shape = value.known if isinstance(value, Tensor) else value.shape
+        if len({*part}) != len(part) or len(part) != len(shape):
+            raise UnsupportedError("its equation takes a diagonal, or does not fit its operands")
+        sizes.update(zip(part, shape, strict=True))
+        kept = out + "".join(parts[:number] + parts[number + 1 :])
+        axes = [axis for axis, letter in enumerate(part) if letter not in kept]
+        if axes and isinstance(value, Tensor):
+            value = call.builder.reduction(call.named(f"sum{number + 1}"), value, "sum", axes, keep=False)
+        operands.append(value if isinstance(value, Tensor) else value.sum(axis=tuple(axes)))
+        letters.append([letter for letter in part if letter in kept])
+    if len(parts) == 1:
+        return call.builder.permute(call.name, operands[0], [letters[0].index(c) for c in out])
+    first, second = letters
+    outer, summed = ([c for c in first if c in second and (c in out) == kept] for kept in (True, False))
+    left, right = [c for c in first if c not in second], [c for c in second if c not in first]
+    rows, inner, columns = (math.prod(sizes[c] for c in group) for group in (left, summed, right))
+    stack, order, name = [sizes[c] for c in outer], [*outer, *left, *right], call.named
+    places = [first.index(c) for c in (*outer, *left, *summed)], [second.index(c) for c in (*outer, *summed, *right)]
+    a = _stacked(call, name("left"), operands[0], places[0], [*stack, rows, inner])
+    b = _stacked(call, name("right"), operands[1], places[1], [*stack, inner, columns])
+    product = call.builder.matrix_product(name("product"), a, b)
+    split = call.builder.reshape(name("split"), product, [sizes[c] for c in order])
+    return call.builder.permute(call.name, split, [order.index(c) for c in out])
+
+
+def _stacked(call: OnnxCall, name: str, value: Any, order: list[int], sizes: Sequence[int]) -> Any:
+    """Return an operand with permuted and then joined axes."""
+    if not isinstance(value, Tensor):
+        return np.transpose(value, order).reshape(sizes)
+    return call.builder.reshape(name, call.builder.permute(name, value, order), sizes)
+
+
 def _gemm(call: OnnxCall) -> Tensor:
     """Return ``alpha A B + beta C``, with A and B transposed first where the attributes say so."""
     alpha, beta = float(call.attribute("alpha")), float(call.attribute("beta"))
@@ -198,6 +241,7 @@ COMPUTING: Final[dict[str, Translator]] = {
     "CumSum": _cumulative_sum,
     "Div": _of_two(NetworkBuilder.quotient),
     "Dropout": _dropout,
+    "Einsum": _einsum,
     "Elu": _function("elu", alpha="alpha"),
     "Gelu": _gelu,
     "Gemm": _gemm,
