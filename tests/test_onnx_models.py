@@ -171,6 +171,8 @@ OPAQUE: Final = (
     "entries instead of one",  # Pow with an array of exponents
     "depends on the data",  # Pow of an integer constant
     "is empty",
+    "an ellipsis",  # of Einsum
+    "does not fit its operands",  # Einsum of a scalar, which is read as one entry
 )
 """Parts of the reasons for which cases are opaque."""
 
@@ -402,6 +404,14 @@ def test_a_bound_of_one_entry_may_have_any_shape() -> None:
     np.testing.assert_array_equal(network(np.array([[0.0, 0.5, 1.0]])), [[0.25, 0.5, 0.75]])
 
 
+@for_each("base", [2.0, 0.5])
+def test_powers_of_a_constant(base: float) -> None:
+    nodes = [node("Pow", ["b", "x"], ["y"])]
+    network = Network.from_onnx(model(nodes, [value("x", ["n", 3])], ["y"], [array("b", base)]))
+    x = np.array([[-1.5, 0.0, 3.0]])
+    np.testing.assert_allclose(network(x), base**x, rtol=1e-14)
+
+
 def test_shared_weights_count_once() -> None:
     """Weights in a file are not copied, for each node that reads them, where nothing can write to them."""
     nodes = [
@@ -486,6 +496,7 @@ def test_general_matrix_products(transposed_a: int, transposed_b: int, which: st
     [
         *("bchw,oc->bohw", "oc,bchw->bhwo", "bkl,okl->bol", "bchw,c->bhw", "bi , ij -> bj", "bij,ij->b", "bc,c->b"),
         *("bij,bjk->bik", "bhid,bhjd->bhij", "bhij,bhjd->bihd", "bc,bd->bcd", "bchw->bwhc", "bchw->bc", "bijk,bjl->bi"),
+        "bi,ij",
     ],
 )
 @for_each("batch", [1, 3])

@@ -58,6 +58,10 @@ def _swish(call: OnnxCall) -> Tensor:
 
 
 def _power(call: OnnxCall) -> Tensor:
+    if not isinstance(call.value(0), Tensor):
+        logarithm = np.asarray(math.log(call.scalar(0, math.nan)))
+        scaled = call.builder.scale(call.named("scale"), call.tensor(1), logarithm)
+        return call.builder.elementwise(call.name, scaled, "exp")
     exponent = call.scalar(1, math.nan)
     return call.builder.power(call.name, call.tensor(), exponent)
 
@@ -132,6 +136,13 @@ def _where(call: OnnxCall) -> Tensor:
     return call.builder.choice(call.name, condition, call.operand(1), call.operand(2))
 
 
+def _triangle(call: OnnxCall) -> Tensor:
+    x, k = call.tensor(), int(call.scalar(1, 0))
+    upper, (rows, columns) = bool(call.attribute("upper")), x.known[-2:]
+    below: Any = np.tri(rows, columns, k - upper, dtype=bool)
+    return call.builder.choice(call.name, ~below if upper else below, x, 0)
+
+
 # --- matrix products --------------------------------------------------------------------------------------------------
 
 
@@ -148,8 +159,10 @@ def _einsum(call: OnnxCall) -> Tensor:
     """Return an Einstein sum of one or two operands: as a product of matrices, in which some axes are joined."""
     terms, arrow, out = call.attribute("equation").replace(" ", "").partition("->")
     parts = terms.split(",")
-    if not arrow or len(parts) > 2 or not (terms.replace(",", "") + out).isalpha():
-        raise UnsupportedError("its equation has more than two operands, or no explicit result")
+    if len(parts) > 2 or not all(letter.isalpha() for letter in "".join(parts) + out):
+        raise UnsupportedError("its equation has more than two operands, or an ellipsis")
+    if not arrow:
+        out = "".join(letter for letter in sorted(set(terms) - {","}) if terms.count(letter) == 1)
     operands: list[Any] = []
     letters: list[list[str]] = []
     sizes: dict[str, int] = {}
@@ -263,6 +276,7 @@ COMPUTING: Final[dict[str, Translator]] = {
     "Sum": _sum,
     "Swish": _swish,
     "ThresholdedRelu": _function("threshold", threshold="alpha"),
+    "Trilu": _triangle,
     "Where": _where,
 }
 """Translators by the operator's name."""
