@@ -168,8 +168,7 @@ OPAQUE: Final = (
     "training_mode",  # BatchNormalization and Dropout
     "where implementations differ",
     "it multiplies vectors",  # MatMul of a constant vector and a stack of matrices
-    "entries instead of one",  # Pow with an array of exponents
-    "depends on the data",  # Pow of an integer constant
+    "entries instead of one",  # Pow with an array of exponents or bases
     "is empty",
     "an ellipsis",  # of Einsum
     "does not fit its operands",  # Einsum of a scalar, which is read as one entry
