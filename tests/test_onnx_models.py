@@ -168,9 +168,10 @@ OPAQUE: Final = (
     "training_mode",  # BatchNormalization and Dropout
     "where implementations differ",
     "it multiplies vectors",  # MatMul of a constant vector and a stack of matrices
-    "entries instead of one",  # Pow with an array of exponents
-    "depends on the data",  # Pow of an integer constant
+    "entries instead of one",  # Pow with an array of exponents or bases
     "is empty",
+    "an ellipsis",  # of Einsum
+    "does not fit its operands",  # Einsum of a scalar, which is read as one entry
 )
 """Parts of the reasons for which cases are opaque."""
 
@@ -341,6 +342,8 @@ def test_what_is_not_known_is_opaque() -> None:
         (node("Conv", ["x", "x"], ["y"]), "its input 2 depends on the data"),
         (node("LSTM", ["x", "x", "x"], ["y"]), ""),
         (node("TopK", ["x", "k"], ["y", "z"]), ""),
+        (node("Einsum", ["x"], ["y"], equation="bchh->bch"), "its equation takes a diagonal"),
+        (node("Einsum", ["x"], ["y"], equation="b...->b"), "its equation has more than two operands"),
     ],
 )
 def test_reasons(made: Any, reason: str) -> None:
@@ -390,6 +393,22 @@ def test_shared_parameters_of_batch_normalisations_count_once() -> None:
     network = Network.from_onnx(model(nodes, [value("x", ["n", 3, 4])], ["w"], arrays))
     assert cm.counts.network_counts(network.until("z")).total.parameters == 6
     assert cm.counts.network_counts(network).total.parameters == 12
+
+
+def test_a_bound_of_one_entry_may_have_any_shape() -> None:
+    """As exporters write the epsilon of a norm."""
+    nodes = [node("Max", ["x", "low"], ["a"]), node("Min", ["a", "high"], ["y"])]
+    arrays = [array("low", [[0.25]]), array("high", [0.75])]
+    network = Network.from_onnx(model(nodes, [value("x", ["n", 3])], ["y"], arrays))
+    np.testing.assert_array_equal(network(np.array([[0.0, 0.5, 1.0]])), [[0.25, 0.5, 0.75]])
+
+
+@for_each("base", [2.0, 0.5])
+def test_powers_of_a_constant(base: float) -> None:
+    nodes = [node("Pow", ["b", "x"], ["y"])]
+    network = Network.from_onnx(model(nodes, [value("x", ["n", 3])], ["y"], [array("b", base)]))
+    x = np.array([[-1.5, 0.0, 3.0]])
+    np.testing.assert_allclose(network(x), base**x, rtol=1e-14)
 
 
 def test_shared_weights_count_once() -> None:
@@ -469,6 +488,40 @@ def test_general_matrix_products(transposed_a: int, transposed_b: int, which: st
     made = model([made], [value(which, x.shape, TensorProto.DOUBLE)], ["y"], arrays)
     network = Network.from_onnx(made, batch_axis=None)
     np.testing.assert_allclose(network(x[None])[0], expected, rtol=1e-12)
+
+
+@for_each(
+    "equation",
+    [
+        *("bchw,oc->bohw", "oc,bchw->bhwo", "bkl,okl->bol", "bchw,c->bhw", "bi , ij -> bj", "bij,ij->b", "bc,c->b"),
+        *("bij,bjk->bik", "bhid,bhjd->bhij", "bhij,bhjd->bihd", "bc,bd->bcd", "bchw->bwhc", "bchw->bc", "bijk,bjl->bi"),
+        "bi,ij",
+    ],
+)
+@for_each("batch", [1, 3])
+def test_einstein_sums(equation: str, batch: int) -> None:
+    """Of the input and a constant, or of the input and a product of it, where both operands have the batch."""
+    rng, sizes = np.random.default_rng(0), dict(zip("bchwoijkld", (batch, 2, 3, 4, 5, 2, 3, 4, 5, 6), strict=True))
+    parts = equation.replace(" ", "").partition("->")[0].split(",")
+    shapes = {part: [sizes[letter] for letter in part] for part in parts}
+    given, *others = sorted(parts, key=lambda part: part[0] != "b")
+    x, nodes, arrays, values = rng.standard_normal(shapes[given]), [], [], {}
+    for part in others:
+        if part[0] != "b":
+            values[part] = rng.standard_normal(shapes[part])
+            arrays.append(array(part, values[part], np.float64))
+            continue
+        weights = rng.standard_normal((x[0].size, int(np.prod(shapes[part][1:]))))
+        values[part] = (x.reshape(batch, -1) @ weights).reshape(shapes[part])
+        nodes = [node("Flatten", ["x"], ["f"]), node("MatMul", ["f", "w"], ["m"]), node("Reshape", ["m", "s"], [part])]
+        arrays += [array("w", weights, np.float64), array("s", [-1, *shapes[part][1:]], np.int64)]
+    names = ["x" if part == given else part for part in parts]
+    nodes.append(node("Einsum", names, ["y"], equation=equation))
+    shape = [batch, *shapes[given][1:]]
+    network = Network.from_onnx(model(nodes, [value("x", shape, TensorProto.DOUBLE)], ["y"], arrays))
+    expected = np.einsum(equation, *(x if part == given else values[part] for part in parts))
+    assert not [n for n in network if n.kind == "opaque"]
+    np.testing.assert_allclose(network(x), expected, rtol=1e-10, atol=1e-10)
 
 
 def test_a_network_read_from_onnx_is_one_like_all_others() -> None:

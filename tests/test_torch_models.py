@@ -134,6 +134,12 @@ def aliased(x, *, kept):
     return y + kept * x
 
 
+def written_into(y, x):
+    y[:, :-1, :2] = x[:, 1:, :2]
+    y[:, 1:, 2:] = x[:, :-1, 2:]
+    return y
+
+
 SMOOTH = (
     *({"antialias": True, **options} for options in ({"size": (7, 3)}, {"size": (1, 2)}, {"scale_factor": (0.6, 2.3)})),
     *({"align_corners": True, "size": size} for size in ((7, 1), (3, 6))),
@@ -195,6 +201,10 @@ READ = {
     "padded twice": lambda: Written(
         lambda m, x: F.conv2d(F.pad(x, (1, 1, 1, 2), mode="circular"), m.w, padding=1), w=parameter(2, 3, 3, 3)
     ),
+    "wrapped after cropping": lambda: Written(
+        lambda m, x: F.conv2d(F.pad(x, (-1, 2, 1, -2), mode="circular"), m.w), w=parameter(2, 3, 2, 2)
+    ),
+    "shifted in time": lambda: Written(lambda m, x: written_into(torch.zeros_like(x), x) + torch.ones_like(x[:, :1])),
     "weights of a norm": lambda: Written(lambda m, x: m.conv(x), conv=weight_norm(nn.Conv2d(3, 4, 3))),
     "tokens on both sides": lambda: Written(
         lambda m, x: torch.cat([m.w.expand(x.shape[0], -1, -1), x.flatten(2), m.w.repeat(x.shape[0], 1, 1)], 1),
@@ -234,6 +244,13 @@ READ = {
     "inverse functions": lambda: Written(
         lambda m, x: torch.tan(x) + torch.acos(x / 9) + torch.asin(x / 9) + torch.atanh(x / 9) + torch.asinh(x)
     ),
+    "other bases": lambda: Written(
+        lambda m, x: 2**x + torch.tensor([3.0]) ** x + torch.exp2(x) + (x.abs() + 1).log2() + (x.abs() + 2).log10()
+    ),
+    "constants of one entry": lambda: Written(
+        lambda m, x: x.clamp(m.w, m.w + 1) + x.clamp(min=m.w) + torch.maximum(m.w[None], x), w=parameter(1)
+    ),
+    "windows of an axis": lambda: Written(lambda m, x: x.unfold(3, 3, 2).unfold(1, 2, 1) * 2),
     "hyperbolic functions": lambda: Written(lambda m, x: torch.acosh(x.cosh() + 1) + x.sinh()),
 }
 
@@ -303,7 +320,7 @@ REFUSED = {
         "product": lambda m, x: x.prod(1),
         "softplus": lambda m, x: F.softplus(x, threshold=3),
         "rounding": lambda m, x: torch.div(x, 2, rounding_mode="trunc"),
-        "power": lambda m, x: 2**x,
+        "power": lambda m, x: (-2) ** x,
     },
 }
 
@@ -506,6 +523,7 @@ CHECKED = {
     "a node that nothing reads": (lambda m, x: (m.unused(x), x * 2)[1], 0),
     "an opaque node": (lambda m, x: torch.sort(F.relu(x)).values * 2, 2),
     "no node": (lambda m, x: x, 0),
+    "an unknown shape": (lambda m, x: F.one_hot(F.relu(x).long().clamp(0, 2), 3) * 1.0, 6),
     "complex numbers": (lambda m, x: torch.view_as_real(torch.complex(x * 2, x)), 2),
     "outputs that are no tensors": (lambda m, x: {"a": None, "b": "word", "c": x * 2, "d": [3, 0.5, True]}, 0),
 }

@@ -127,11 +127,12 @@ class NetworkBuilder(BatchedGraph):
         if isinstance(a, Tensor) and isinstance(b, Tensor):
             return self.combine(name, [a, b], Extremum(method))
         x, bound = (a, b) if isinstance(a, Tensor) else (b, a)
-        if np.size(bound) != 1:
+        if np.size(bound) != 1 or np.ndim(bound) > x.ndim:
             constant = self.constant(name, x, np.asarray(bound), self._is_parameter(bound))
             return self.combine(name, [x, constant], Extremum(method))
-        limits = {"low": float(bound), "high": np.inf} if method == "max" else {"low": -np.inf, "high": float(bound)}
-        return self.elementwise(name, x, "clip", **limits)
+        value = np.asarray(bound).item()
+        low, high = (value, np.inf) if method == "max" else (-np.inf, value)
+        return self.elementwise(name, x, "clip", low=low, high=high)
 
     def choice(self, name: str, condition: Array, first: Any, second: Any) -> Tensor:
         """Return the entries of ``first`` where a constant condition is true, and those of ``second`` elsewhere.

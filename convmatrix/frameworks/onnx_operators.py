@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import reduce
 from typing import Any, Final, Literal
 
@@ -58,6 +58,10 @@ def _swish(call: OnnxCall) -> Tensor:
 
 
 def _power(call: OnnxCall) -> Tensor:
+    if not isinstance(call.value(0), Tensor):
+        logarithm = np.asarray(math.log(call.scalar(0, math.nan)))
+        scaled = call.builder.scale(call.named("scale"), call.tensor(1), logarithm)
+        return call.builder.elementwise(call.name, scaled, "exp")
     exponent = call.scalar(1, math.nan)
     return call.builder.power(call.name, call.tensor(), exponent)
 
@@ -132,6 +136,13 @@ def _where(call: OnnxCall) -> Tensor:
     return call.builder.choice(call.name, condition, call.operand(1), call.operand(2))
 
 
+def _triangle(call: OnnxCall) -> Tensor:
+    x, k = call.tensor(), int(call.scalar(1, 0))
+    upper, (rows, columns) = bool(call.attribute("upper")), x.known[-2:]
+    below: Any = np.tri(rows, columns, k - upper, dtype=bool)
+    return call.builder.choice(call.name, ~below if upper else below, x, 0)
+
+
 # --- matrix products --------------------------------------------------------------------------------------------------
 
 
@@ -142,6 +153,51 @@ def _matrix_product(call: OnnxCall) -> Tensor:
             matrix = constant.reshape(constant.shape[-2:]) if math.prod(constant.shape[:-2]) == 1 else constant
             a, b = (matrix, b) if constant is a else (a, matrix)
     return call.builder.matrix_product(call.name, a, b)
+
+
+def _einsum(call: OnnxCall) -> Tensor:
+    """Return an Einstein sum of one or two operands: as a product of matrices, in which some axes are joined."""
+    terms, arrow, out = call.attribute("equation").replace(" ", "").partition("->")
+    parts = terms.split(",")
+    if len(parts) > 2 or not all(letter.isalpha() for letter in "".join(parts) + out):
+        raise UnsupportedError("its equation has more than two operands, or an ellipsis")
+    if not arrow:
+        out = "".join(letter for letter in sorted(set(terms) - {","}) if terms.count(letter) == 1)
+    operands: list[Any] = []
+    letters: list[list[str]] = []
+    sizes: dict[str, int] = {}
+    for number, part in enumerate(parts):
+        value = call.operand(number)
+        shape = value.known if isinstance(value, Tensor) else value.shape
+        if len({*part}) != len(part) or len(part) != len(shape):
+            raise UnsupportedError("its equation takes a diagonal, or does not fit its operands")
+        sizes.update(zip(part, shape, strict=True))
+        kept = out + "".join(parts[:number] + parts[number + 1 :])
+        axes = [axis for axis, letter in enumerate(part) if letter not in kept]
+        if axes and isinstance(value, Tensor):
+            value = call.builder.reduction(call.named(f"sum{number + 1}"), value, "sum", axes, keep=False)
+        operands.append(value if isinstance(value, Tensor) else value.sum(axis=tuple(axes)))
+        letters.append([letter for letter in part if letter in kept])
+    if len(parts) == 1:
+        return call.builder.permute(call.name, operands[0], [letters[0].index(c) for c in out])
+    first, second = letters
+    outer, summed = ([c for c in first if c in second and (c in out) == kept] for kept in (True, False))
+    left, right = [c for c in first if c not in second], [c for c in second if c not in first]
+    rows, inner, columns = (math.prod(sizes[c] for c in group) for group in (left, summed, right))
+    stack, order, name = [sizes[c] for c in outer], [*outer, *left, *right], call.named
+    places = [first.index(c) for c in (*outer, *left, *summed)], [second.index(c) for c in (*outer, *summed, *right)]
+    a = _stacked(call, name("left"), operands[0], places[0], [*stack, rows, inner])
+    b = _stacked(call, name("right"), operands[1], places[1], [*stack, inner, columns])
+    product = call.builder.matrix_product(name("product"), a, b)
+    split = call.builder.reshape(name("split"), product, [sizes[c] for c in order])
+    return call.builder.permute(call.name, split, [order.index(c) for c in out])
+
+
+def _stacked(call: OnnxCall, name: str, value: Any, order: list[int], sizes: Sequence[int]) -> Any:
+    """Return an operand with permuted and then joined axes."""
+    if not isinstance(value, Tensor):
+        return np.transpose(value, order).reshape(sizes)
+    return call.builder.reshape(name, call.builder.permute(name, value, order), sizes)
 
 
 def _gemm(call: OnnxCall) -> Tensor:
@@ -198,6 +254,7 @@ COMPUTING: Final[dict[str, Translator]] = {
     "CumSum": _cumulative_sum,
     "Div": _of_two(NetworkBuilder.quotient),
     "Dropout": _dropout,
+    "Einsum": _einsum,
     "Elu": _function("elu", alpha="alpha"),
     "Gelu": _gelu,
     "Gemm": _gemm,
@@ -219,6 +276,7 @@ COMPUTING: Final[dict[str, Translator]] = {
     "Sum": _sum,
     "Swish": _swish,
     "ThresholdedRelu": _function("threshold", threshold="alpha"),
+    "Trilu": _triangle,
     "Where": _where,
 }
 """Translators by the operator's name."""

@@ -125,7 +125,7 @@ class _GraphReader:
                             f"PyTorch cannot compute {self._node_name(node)!r} in {self.dtype}: {error}; compare in "
                             "another precision, such as check(x, module.float())"
                         ) from None
-                if isinstance(value, Tensor) and _real_shape(computed[node]) == value.shape:
+                if isinstance(value, Tensor) and value.shape is not None and _real_shape(computed[node]) == value.shape:
                     exact, half = _as_array(computed[node]), computed[node].dtype == torch.float16
                     found[value.node] = value.samples(exact.astype(np.float16) if half else exact)
         return {name: values for name, values in found.items() if len(values) == len(x)}
@@ -146,11 +146,13 @@ class _GraphReader:
         if operator == "getitem":
             return self._item(node, *node.args)
         sources = [n for n in node.all_input_nodes if _holds_tensor(self.values[n])]
+        if operator in _FILLED and node not in self.sized:  # a constant with the shape of what it is given
+            sources = []
         random = self.torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
         if not sources and not random and node not in self.sized:
             if not self.trained.isdisjoint(node.all_input_nodes):
                 self.trained.add(node)
-            args, kwargs = self.torch.fx.map_arg((node.args, node.kwargs), self.values.__getitem__)
+            args, kwargs = self.torch.fx.map_arg((node.args, node.kwargs), self._constant)
             return node.target(*args, **kwargs)
         name, mark = self._node_name(node), self.builder.mark()
         try:
@@ -181,6 +183,13 @@ class _GraphReader:
         if value is not None and source in self.trained:
             self.trained.add(node)
         return value
+
+    def _constant(self, node: Any) -> Any:
+        """Return the value of a constant; of what depends on the input, any tensor of its shape."""
+        if not _holds_tensor(self.values[node]):
+            return self.values[node]
+        meta = node.meta["val"]
+        return self.torch.empty(meta.shape, dtype=meta.dtype, device=meta.device)
 
     def _argument(self, node: Any) -> Any:
         """Return the value of an argument: a tensor of the network, or an array, always the same of a parameter."""
@@ -246,6 +255,7 @@ class _GraphReader:
             and mode in ("circular", "reflect", "replicate")
             and conv["input"] is node
             and len(amounts) == 2 * (x.ndim - 2)
+            and min(amounts) >= 0
             and not (isinstance(conv["padding"], str) or any(conv["padding"]))
             and _module_path(user) == _module_path(node)
         ):
@@ -261,6 +271,7 @@ def _module_path(node: Any) -> str:
 
 
 _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d")
+_FILLED = ("full_like", "new_full", "new_ones", "new_zeros", "ones_like", "zeros_like")
 
 
 def _real_shape(value: Any) -> tuple[int, ...] | None:

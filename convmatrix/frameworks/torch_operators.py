@@ -35,7 +35,8 @@ def _clamp(call: Call) -> Tensor:
     b, name, x = call.builder, call.name, call.x
     low, high = call.get("min"), call.get("max")
     if not isinstance(low, Tensor) and not isinstance(high, Tensor) and np.size(low) == np.size(high) == 1:
-        low, high = (-np.inf if low is None else float(low)), (np.inf if high is None else float(high))
+        low = -np.inf if low is None else np.asarray(low).item()
+        high = np.inf if high is None else np.asarray(high).item()
         return b.elementwise(name, x, "clip", low=min(low, high), high=high)
     if low is not None:
         x = b.extremum(name if high is None else f"{name}.low", x, low, "max")
@@ -72,11 +73,25 @@ def _softplus(call: Call) -> Tensor:
 
 def _power(call: Call) -> Tensor:
     exponent = call["exponent"]
+    if not isinstance(call["self"], Tensor) and np.size(call["self"]) == 1:
+        return _scaled_function("exp")(call)
     if isinstance(exponent, Tensor) or np.size(exponent) != 1:
         raise UnsupportedError("its exponent is not a number")
-    if not isinstance(call["self"], Tensor):
-        raise UnsupportedError("its base is a constant")
-    return call.builder.power(call.name, call.x, float(exponent))
+    return call.builder.power(call.name, call.x, np.asarray(exponent).item())
+
+
+def _scaled_function(function: str, factor: float | None = None, divisor: float = 1.0) -> Callable[[Call], Tensor]:
+    """Return the translation of ``function(factor * x) / divisor``; without a factor, the logarithm of the base."""
+
+    def translate(call: Call) -> Tensor:
+        x, name = call.arguments.get("exponent", call.arguments["self"]), call.name
+        number = factor or math.log(np.asarray(call["self"]).item())
+        if number != 1:
+            x = call.builder.scale(f"{name}.scale", x, np.asarray(number))
+        y = call.builder.elementwise(name if divisor == 1 else f"{name}.{function}", x, function)
+        return y if divisor == 1 else call.builder.scale(name, y, np.asarray(1 / divisor))
+
+    return translate
 
 
 def _prelu(call: Call) -> Tensor:
@@ -235,6 +250,9 @@ FUNCTIONS_AND_REDUCTIONS: Final[dict[str, Callable[[Call], Any]]] = {
     "clamp_max": _clamp,
     "neg": lambda call: call.builder.scale(call.name, call.x, np.asarray(-1.0)),
     "pow": _power,
+    "exp2": _scaled_function("exp", math.log(2)),
+    "log2": _scaled_function("log", 1.0, math.log(2)),
+    "log10": _scaled_function("log", 1.0, math.log(10)),
     "rsqrt": lambda call: call.builder.power(call.name, call.x, -0.5),
     "glu": _glu,
     **{name: _function(name) for name in _SAME_NAME},

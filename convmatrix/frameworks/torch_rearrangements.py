@@ -105,6 +105,15 @@ def _chunk(call: Call) -> list[Tensor]:
     return _split(replace(call, arguments={**call.arguments, "split_size": -(-n // int(call["chunks"]))}))
 
 
+def _windows_of_axis(call: Call) -> Tensor:
+    """Return the windows of an axis, ``x.unfold(axis, size, step)``, each along a new last axis."""
+    axis, size = call["dimension"] % call.x.ndim, int(call["size"])
+    starts = np.arange(0, call.x.known[axis] - size + 1, int(call["step"]))
+    windows = call.builder.gather(f"{call.name}.windows", call.x, axis, starts[:, None] + np.arange(size))
+    order = [place for place in range(windows.ndim) if place != axis + 1]
+    return call.builder.permute(call.name, windows, [*order, axis + 1])
+
+
 def _unbind(call: Call) -> list[Tensor]:
     axis = int(call.get("dim", 0))
     return [call.builder.gather(call.name, call.x, axis, np.asarray(i)) for i in range(call.x.known[axis])]
@@ -212,6 +221,10 @@ def _pad(call: Call) -> Tensor:
     for number in range(len(amounts) // 2):
         widths[-1 - number] = (amounts[2 * number], amounts[2 * number + 1])
     boundary: Any = _BOUNDARY[mode]
+    if mode == "circular" and min(amounts) < 0 < max(amounts):  # what is cropped does not come back at the other end
+        cropped = [(min(low, 0), min(high, 0)) for low, high in widths]
+        x = call.builder.pad(f"{call.name}.crop", x, cropped)
+        widths = [(max(low, 0), max(high, 0)) for low, high in widths]
     return call.builder.pad(call.name, x, widths, boundary, float(value))
 
 
@@ -284,6 +297,7 @@ REARRANGEMENTS: Final[dict[str, Callable[[Call], Any]]] = {
     **dict.fromkeys(("split", "split_with_sizes"), _split),
     "chunk": _chunk,
     "unbind": _unbind,
+    "unfold": _windows_of_axis,
     "cat": _concatenation,
     "stack": _stack,
     "index": _index,
