@@ -111,12 +111,7 @@ LAYERS: dict[str, tuple[Any, str, list[str], cm.ConvGeometry]] = {
     "dilation": (K2, "5x7", ["--dilation", "3x1"], cm.ConvGeometry((5, 7), (2, 3), dilation=(3, 1))),
     "flip": (K2, "4x5", ["--flip"], cm.ConvGeometry((4, 5), (2, 3), flip=True)),
     **{
-        f"padding {text}": (
-            K2,
-            "4x5",
-            ["--padding", text],
-            cm.ConvGeometry((4, 5), (2, 3), padding=padding),
-        )
+        f"padding {text}": (K2, "4x5", ["--padding", text], cm.ConvGeometry((4, 5), (2, 3), padding=padding))
         for text, padding in PADDINGS.items()
     },
     "boundary": (
@@ -768,32 +763,20 @@ USAGE = {
     "two kernels": (["matrix", *EXAMPLE, "--kernel-shape", "3"], "--kernel-shape: not allowed with argument --kernel"),
     "no kernel": (["matrix", "--input-shape", "3"], "--kernel, or --kernel-shape"),
     "no input shape": (["matrix", "--kernel", "[1]"], "--input-shape, such as 28x28"),
-    "no weights": (
-        ["matrix", "--kernel-shape", "3", "--input-shape", "5"],
-        "--random, or give --kernel",
-    ),
-    "no weights to show": (
-        ["show", "--kernel-shape", "3", "--input-shape", "5"],
-        "--random, or give --kernel",
-    ),
+    "no weights": (["matrix", "--kernel-shape", "3", "--input-shape", "5"], "--random, or give --kernel"),
+    "no weights to show": (["show", "--kernel-shape", "3", "--input-shape", "5"], "--random, or give --kernel"),
     "random kernel": (["matrix", *EXAMPLE, "--random"], "--random.*--kernel"),
     "seed": (["matrix", *EXAMPLE, "--seed", "1"], "--seed .*--random"),
     "connections and groups": (
         ["matrix", *EXAMPLE, "--groups", "2", "--connections", "[[1]]"],
         "--connections has shape 1x1.*--input-shape=3x3",
     ),
-    "output padding": (
-        ["matrix", *EXAMPLE, "--output-padding", "1"],
-        "--output-padding.*--transposed",
-    ),
+    "output padding": (["matrix", *EXAMPLE, "--output-padding", "1"], "--output-padding.*--transposed"),
     "two from standard input": (
         ["matrix", "--kernel", "-", "--connections", "-", "--input-shape", "2x4"],
         "--kernel and --connections .*standard input",
     ),
-    "stride of three axes": (
-        ["matrix", *EXAMPLE, "--stride", "1x2x3"],
-        "--stride has 3 entries.*2 spatial axes",
-    ),
+    "stride of three axes": (["matrix", *EXAMPLE, "--stride", "1x2x3"], "--stride has 3 entries.*2 spatial axes"),
     "output padding of two axes": (
         ["matrix", "--kernel", "[1]", "--input-shape", "3", "--transposed", "--output-padding", "0x0"],
         "--output-padding has 2 entries.*1 spatial ax",
@@ -802,29 +785,17 @@ USAGE = {
         ["matrix", *EXAMPLE, "--boundary", "zero,zero,zero"],
         "--boundary has 3 entries.*2 spatial axes",
     ),
-    "padding of three axes": (
-        ["matrix", *EXAMPLE, "--padding", "1x1x1"],
-        "--padding has 3 entries.*2 spatial",
-    ),
+    "padding of three axes": (["matrix", *EXAMPLE, "--padding", "1x1x1"], "--padding has 3 entries.*2 spatial"),
     "tile of one axis too many": (
         ["matrix", "--kernel-shape", "3", "--random", "--input-shape", "9", "--sharing", "2x2"],
         "--sharing has 2 entries.*1 spatial ax",
     ),
-    "shape": (
-        ["matrix", "--kernel", "[1]", "--input-shape", "3x"],
-        "--input-shape: '3x'.*3x32x32",
-    ),
+    "shape": (["matrix", "--kernel", "[1]", "--input-shape", "3x"], "--input-shape: '3x'.*3x32x32"),
     "shape of zero": (["matrix", "--kernel", "[1]", "--input-shape", "0x3"], "--input-shape: '0x3'.*at least 1"),
     "shape past 64 bits": (["matrix", "--kernel", "[1]", "--input-shape", "9" * 20], "--input-shape: '9{20}'"),
-    "stride": (
-        ["matrix", *EXAMPLE, "--stride", "0"],
-        "--stride: '0'.*at least 1",
-    ),
+    "stride": (["matrix", *EXAMPLE, "--stride", "0"], "--stride: '0'.*at least 1"),
     "dilation": (["matrix", *EXAMPLE, "--dilation", "1.5"], "--dilation: '1.5'"),
-    "output padding of letters": (
-        ["matrix", *EXAMPLE, "--output-padding", "a"],
-        "--output-padding: 'a'.*at least 0",
-    ),
+    "output padding of letters": (["matrix", *EXAMPLE, "--output-padding", "a"], "--output-padding: 'a'.*at least 0"),
     "groups": (["matrix", *EXAMPLE, "--groups", "0"], "--groups: '0'.*at least 1"),
     "negative seed": (["matrix", *EXAMPLE, "--seed=-1"], "--seed: '-1'.*at least 0"),
     "padding": (
@@ -836,24 +807,15 @@ USAGE = {
         ["matrix", *EXAMPLE, "--boundary", "zero,even"],
         "--boundary 'even'.*zero, circular, reflect, symmetric, replicate",
     ),
-    "sharing": (
-        ["matrix", *EXAMPLE, "--sharing", "tied"],
-        "--sharing='tied'.*'shared'",
-    ),
+    "sharing": (["matrix", *EXAMPLE, "--sharing", "tied"], "--sharing='tied'.*'shared'"),
     "rows": (["matrix", *EXAMPLE, "--rows", "3"], "--rows: '3'.*0:100"),
     "rows that end before": (["matrix", *EXAMPLE, "--rows", "3:3"], "--rows: '3:3'"),
     "rows of letters": (["matrix", *EXAMPLE, "--rows", "a:b"], "--rows: 'a:b'"),
     "order": (["matrix", *EXAMPLE, "--order", "K"], "argument --order: invalid choice: 'K'"),
     "format": (["matrix", *EXAMPLE, "--format", "lil"], "argument --format: invalid choice: 'lil'"),
     "dtype": (["matrix", *EXAMPLE, "--dtype", "float16"], "argument --dtype: invalid choice: 'float16'"),
-    "suffix": (
-        ["matrix", *EXAMPLE, "-o", "A.txt"],
-        r"-o A\.txt.*\.npz, \.mtx, \.mat",
-    ),
-    "two on standard output": (
-        ["matrix", *EXAMPLE, "-o", "-", "--json"],
-        "-o - and --json",
-    ),
+    "suffix": (["matrix", *EXAMPLE, "-o", "A.txt"], r"-o A\.txt.*\.npz, \.mtx, \.mat"),
+    "two on standard output": (["matrix", *EXAMPLE, "-o", "-", "--json"], "-o - and --json"),
     "no JSON": (["matrix", "--kernel", "[1,2", "--input-shape", "3"], "--kernel: .*JSON.*line 1, column 5"),
     "uneven lists": (
         ["matrix", "--kernel", "[[1,2],[3]]", "--input-shape", "3"],
@@ -871,23 +833,11 @@ USAGE = {
         ["matrix", "--kernel", '[1,"two"]', "--input-shape", "3"],
         r"--kernel: entry \[1\] is 'two'",
     ),
-    "true among numbers": (
-        ["matrix", "--kernel", "[true]", "--input-shape", "3"],
-        r"--kernel: entry \[0\] is true",
-    ),
+    "true among numbers": (["matrix", "--kernel", "[true]", "--input-shape", "3"], r"--kernel: entry \[0\] is true"),
     "empty list": (["matrix", "--kernel", "[]", "--input-shape", "3"], "--kernel: .*no numbers"),
-    "deep lists": (
-        ["matrix", "--kernel", "[" * 99999, "--input-shape", "3"],
-        "--kernel: .*nested",
-    ),
-    "many axes": (
-        ["matrix", "--kernel", "[" * 65 + "1" + "]" * 65, "--input-shape", "3"],
-        "--kernel: .*65 axes.* 64",
-    ),
-    "large integers": (
-        ["matrix", "--kernel", f"[{2**64}, -1]", "--input-shape", "3"],
-        "--kernel: .*64 bits.*1e20",
-    ),
+    "deep lists": (["matrix", "--kernel", "[" * 99999, "--input-shape", "3"], "--kernel: .*nested"),
+    "many axes": (["matrix", "--kernel", "[" * 65 + "1" + "]" * 65, "--input-shape", "3"], "--kernel: .*65 axes.* 64"),
+    "large integers": (["matrix", "--kernel", f"[{2**64}, -1]", "--input-shape", "3"], "--kernel: .*64 bits.*1e20"),
     "integers of no one type": (
         ["matrix", "--kernel", f"[{2**63}, -1]", "--input-shape", "3"],
         "--kernel: .*64 bits.*1e20",
@@ -911,29 +861,12 @@ USAGE = {
         r"3x3x3x2.*--input-shape=3x3.*--sharing='unshared'.*--sharing 2x2",
     ),
     "ambiguous weights of two axes": (
-        [
-            "matrix",
-            "--kernel",
-            as_json(np.ones((2, 2, 2, 2, 2, 2))),
-            "--input-shape",
-            "2x3x3",
-            "--sharing",
-            "2",
-        ],
+        ["matrix", "--kernel", as_json(np.ones((2, 2, 2, 2, 2, 2))), "--input-shape", "2x3x3", "--sharing", "2"],
         r"2x2x2x2x2x2.*--sharing=2.*--sharing 2x2",
     ),
-    "weights in LaTeX": (
-        ["show", *EXAMPLE, "--latex", "--weights"],
-        "--latex .*--weights",
-    ),
-    "small LaTeX": (
-        ["show", *EXAMPLE, "--latex", "--max-rows", "2"],
-        "--latex.*--max-rows and --max-columns.* 3",
-    ),
-    "a file and a layer": (
-        ["show", "A.npz", *EXAMPLE, "--flip"],
-        r"--kernel, --input-shape, --flip .*A\.npz",
-    ),
+    "weights in LaTeX": (["show", *EXAMPLE, "--latex", "--weights"], "--latex .*--weights"),
+    "small LaTeX": (["show", *EXAMPLE, "--latex", "--max-rows", "2"], "--latex.*--max-rows and --max-columns.* 3"),
+    "a file and a layer": (["show", "A.npz", *EXAMPLE, "--flip"], r"--kernel, --input-shape, --flip .*A\.npz"),
     "width": (["show", *EXAMPLE, "--width", "0"], "--width: '0'"),
 }
 
@@ -963,23 +896,11 @@ DATA = {
         ["matrix", "--kernel-shape", "99999x99999x9x9", "--random", "--input-shape", "99999x9x9"],
         "809983800081 random weights needs 19.4 TB.*--dry-run",
     ),
-    "missing file": (
-        ["matrix", "--kernel", "k.npy", "--input-shape", "3"],
-        r"k\.npy: No such file",
-    ),
+    "missing file": (["matrix", "--kernel", "k.npy", "--input-shape", "3"], r"k\.npy: No such file"),
     "folder": (["matrix", "--kernel", ".", "--input-shape", "3"], r"\.: Is a directory"),
-    "strange suffix": (
-        ["matrix", "--kernel", "k.png", "--input-shape", "3"],
-        r"k\.png.*\.npy, \.json, \.csv, \.txt",
-    ),
-    "rows past the end": (
-        ["matrix", *EXAMPLE, "--rows", "2:5"],
-        "--rows 2:5.* 4 rows",
-    ),
-    "rows after the end": (
-        ["show", *EXAMPLE, "--rows", "4:"],
-        "--rows 4:4.* 4 rows",
-    ),
+    "strange suffix": (["matrix", "--kernel", "k.png", "--input-shape", "3"], r"k\.png.*\.npy, \.json, \.csv, \.txt"),
+    "rows past the end": (["matrix", *EXAMPLE, "--rows", "2:5"], "--rows 2:5.* 4 rows"),
+    "rows after the end": (["show", *EXAMPLE, "--rows", "4:"], "--rows 4:4.* 4 rows"),
     "tile": (
         ["matrix", "--kernel", "[[1,2],[3,4],[5,6]]", "--input-shape", "5", "--sharing", "2"],
         r"\(3, 2\).*\(3,\).*\(2,\)",
@@ -1000,14 +921,8 @@ DATA = {
         ["matrix", "--kernel", "[[1]]", "--input-shape", "3x3", "--connections", "[[1,1]]"],
         r"--connections has shape 1x2,.* but --input-shape=3x3",
     ),
-    "no folder": (
-        ["matrix", *EXAMPLE, "-o", "nowhere/A.npz"],
-        r"nowhere/A\.npz.*folder nowhere",
-    ),
-    "a folder": (
-        ["matrix", *EXAMPLE, "-o", "folder.npz"],
-        r"folder\.npz.*is a folder",
-    ),
+    "no folder": (["matrix", *EXAMPLE, "-o", "nowhere/A.npz"], r"nowhere/A\.npz.*folder nowhere"),
+    "a folder": (["matrix", *EXAMPLE, "-o", "folder.npz"], r"folder\.npz.*is a folder"),
     "saved file missing": (["show", "B.npz"], r"B\.npz: No such file"),
     "saved file of another kind": (["show", "k.txt"], r"k\.txt.*'\.txt'"),
     "complex to real": (

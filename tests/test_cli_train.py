@@ -338,18 +338,12 @@ DATA: dict[str, tuple[Files, str]] = {
     "other names": ({"x": IMAGES, "y": LABELS}, r"no array images;.* x, y:.*--images.*--labels"),
     "no labels": ({"images": IMAGES}, r"no array labels;.* images"),
     "empty file": ({}, r"no array images;.* none"),
-    "too few labels": (
-        {"images": IMAGES, "labels": LABELS[:19]},
-        r"20 images.* labels .*\(19,\)",
-    ),
+    "too few labels": ({"images": IMAGES, "labels": LABELS[:19]}, r"20 images.* labels .*\(19,\)"),
     "vectors": ({"images": IMAGES, "labels": np.eye(20)}, r"20 images.* labels .*\(20, 20\)"),
     "labels as floats": ({"images": IMAGES, "labels": LABELS * 1.0}, r"labels has dtype float64.* integers"),
     "labels as texts": ({"images": IMAGES, "labels": LABELS.astype(str)}, r"labels has dtype <U21.* real"),
     "negative": ({"images": IMAGES, "labels": LABELS - 1}, r"labels .* -1 to 0.* 0"),
-    "far apart": (
-        {"images": IMAGES, "labels": LABELS * 99},
-        r"labels .* 99.* 100 classes.* 20 images",
-    ),
+    "far apart": ({"images": IMAGES, "labels": LABELS * 99}, r"labels .* 99.* 100 classes.* 20 images"),
     "one class": ({"images": IMAGES, "labels": LABELS * 0}, r"labels are 0.*--classes 2"),
     "no images": ({"images": IMAGES[:0], "labels": LABELS[:0]}, r"images has shape \(0, 1, 8, 8\)"),
     "one image": ({"images": IMAGES[0], "labels": LABELS}, r"images has shape \(8, 8\).*\(samples, height, width\)"),
@@ -378,17 +372,11 @@ REFUSED: dict[str, tuple[list[str], str]] = {
     "missing file": (["small", "nowhere.npz"], r"cannot read nowhere\.npz: No such file"),
     "another kind": (["small", "bars.csv"], r"cannot read bars\.csv: .*digits.*\.npz.*images.*labels"),
     "no folder": (["small", "digits", "-o", "nowhere/w.npz"], r"cannot write nowhere/w\.npz: .*folder nowhere"),
-    "size": (
-        ["lenet5", "bars.npz"],
-        r"images .*1x8x8.* lenet5 .*1x32x32;.* --enlarge",
-    ),
+    "size": (["lenet5", "bars.npz"], r"images .*1x8x8.* lenet5 .*1x32x32;.* --enlarge"),
     "colours": (["lenet5", "colour.npz", "--enlarge"], r"images of 3x32x32.* lenet5 .*1x32x32; convert them, or"),
     "too large": (["lecun1989", "large.npz", "--enlarge"], r"\(16, 16\)"),
     "classes": (["small", "bars.npz", "--classes", "1"], r"labels .* 1,.*--classes 1 .*0 to 0; give 2"),
-    "an old checkpoint": (
-        ["small", "bars.npz", "--checkpoint", "large.npz"],
-        r"large\.npz exists.*--resume",
-    ),
+    "an old checkpoint": (["small", "bars.npz", "--checkpoint", "large.npz"], r"large\.npz exists.*--resume"),
     "a folder": (["small", "bars.npz", "-o", "folder.npz"], r"cannot write folder\.npz: .*folder"),
 }
 

@@ -343,27 +343,11 @@ CONV = cm.ConvGeometry((4, 4), (3, 3), in_channels=2, out_channels=3)
         (5, TypeError, r"a network is .* list of layers, but this is a int"),
         ([], ValueError, r"at least one node"),
         ([CONV, 3], TypeError, r"entry 2 .* int.*ConvGeometry"),
-        (
-            [Convolution("a", CONV), Dense("a", 12, 2)],
-            ValueError,
-            r"two nodes.* 'a'",
-        ),
-        (
-            [Input("a", (2, 4, 4)), Convolution("b", CONV, sources=("c",))],
-            ValueError,
-            r"'b' reads 'c', .* a, b",
-        ),
+        ([Convolution("a", CONV), Dense("a", 12, 2)], ValueError, r"two nodes.* 'a'"),
+        ([Input("a", (2, 4, 4)), Convolution("b", CONV, sources=("c",))], ValueError, r"'b' reads 'c', .* a, b"),
         ([Addition("s", (2,), ("x", "y"))], ValueError, r"'s' reads 'x', but is the first"),
-        (
-            [CONV, CONV],
-            ValueError,
-            r"'layer 2'.* 'layer 1' \(3, 2, 2\).* \(2, 4, 4\)",
-        ),
-        (
-            [CONV, Dense("out", 13, 2)],
-            ValueError,
-            r"'out'.* 'layer 1' \(3, 2, 2\).* 13 .* 12",
-        ),
+        ([CONV, CONV], ValueError, r"'layer 2'.* 'layer 1' \(3, 2, 2\).* \(2, 4, 4\)"),
+        ([CONV, Dense("out", 13, 2)], ValueError, r"'out'.* 'layer 1' \(3, 2, 2\).* 13 .* 12"),
     ],
 )
 def test_networks_that_do_not_fit_are_refused(network: Any, error: type[Exception], message: str) -> None:
@@ -380,11 +364,7 @@ def test_unknown_layer_is_refused() -> None:
     ("make", "error", "message"),
     [
         (lambda: Dense("d", -3, 5), ValueError, r"n_in .* 1, but is -3"),
-        (
-            lambda: Dense("d", 3, cast("int", 2.5)),
-            TypeError,
-            r"n_out .* 2.5",
-        ),
+        (lambda: Dense("d", 3, cast("int", 2.5)), TypeError, r"n_out .* 2.5"),
         (lambda: Input("image", (1, 0)), ValueError, r"shape\[1\] must be at least 1, but is 0"),
         (lambda: Normalisation("n", (0, 4)), ValueError, r"shape\[0\] must be at least 1, but is 0"),
         (lambda: Addition("s", (2, -1), ("a",)), ValueError, r"shape\[1\] must be at least 1, but is -1"),

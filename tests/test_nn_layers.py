@@ -1032,22 +1032,14 @@ ERRORS: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
         "method 'fft'.*unfold.*matrix",
         lambda: nn.Conv(PLAIN, method="fft"),  # type: ignore[arg-type]
     ),
-    "shape": (
-        ValueError,
-        r"\(batch, 1, 4, 4\).*\(1, 5, 4\)",
-        lambda: nn.Conv(PLAIN).forward(np.zeros((2, 1, 5, 4))),
-    ),
+    "shape": (ValueError, r"\(batch, 1, 4, 4\).*\(1, 5, 4\)", lambda: nn.Conv(PLAIN).forward(np.zeros((2, 1, 5, 4)))),
     "complex": (
         TypeError,
         "real.*complex128.*float32",
         lambda: nn.Conv(PLAIN).forward(np.zeros((2, 1, 4, 4), dtype=complex)),
     ),
     "complex ReLU": (TypeError, r"ReLU\(\).*complex128", lambda: nn.ReLU().forward(np.zeros(2, "D"))),
-    "Dense shape": (
-        ValueError,
-        r"n_in=6\b.*\b8\b.*\(2, 4\)",
-        lambda: nn.Dense(6, 2).forward(np.zeros((3, 2, 4))),
-    ),
+    "Dense shape": (ValueError, r"n_in=6\b.*\b8\b.*\(2, 4\)", lambda: nn.Dense(6, 2).forward(np.zeros((3, 2, 4)))),
     "Dense sizes": (ValueError, "n_out .*1.*0", lambda: nn.Dense(6, 0)),
     "BatchNorm shape": (
         ValueError,
@@ -1060,11 +1052,7 @@ ERRORS: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
         lambda: nn.BatchNorm(3).forward(np.zeros((1, 3)), training=True),
     ),
     "BatchNorm channels": (ValueError, "channels.*1.*0", lambda: nn.BatchNorm(0)),
-    "BatchNorm momentum": (
-        ValueError,
-        r"momentum.*\(0, 1\].*2",
-        lambda: nn.BatchNorm(3, momentum=2),
-    ),
+    "BatchNorm momentum": (ValueError, r"momentum.*\(0, 1\].*2", lambda: nn.BatchNorm(3, momentum=2)),
     "BatchNorm epsilon": (ValueError, "epsilon.*positive.*0", lambda: nn.BatchNorm(3, epsilon=0)),
     "Dropout": (ValueError, r"rate.*\[0, 1\).*1", lambda: nn.Dropout(1)),
     "pool without channels": (
@@ -1072,11 +1060,7 @@ ERRORS: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
         r"\(channels, \*spatial\).*\(4,\)",
         lambda: nn.MaxPool(2).forward(np.zeros((3, 4))),
     ),
-    "pool larger than the image": (
-        ValueError,
-        "axis 0",
-        lambda: nn.AvgPool(5).forward(np.zeros((3, 1, 4, 4))),
-    ),
+    "pool larger than the image": (ValueError, "axis 0", lambda: nn.AvgPool(5).forward(np.zeros((3, 1, 4, 4)))),
     "pool of padding": (
         ValueError,
         r"axis 0 .*2 .*padding=\(2, 2\), 4 samples",

@@ -391,11 +391,7 @@ REFUSED: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
     ),
     "no samples": (ValueError, r"training inputs.*\(0, 1, 6, 6\)", {"x": X[:0], "y": Y[:0]}),
     "no samples at all": (ValueError, r"training inputs.*\(0,\)", {"x": [], "y": []}),
-    "images of another size": (
-        ValueError,
-        r"\(batch, 1, 6, 6\).*\(1, 5, 6\)",
-        {"x": X[:, :, 1:]},
-    ),
+    "images of another size": (ValueError, r"\(batch, 1, 6, 6\).*\(1, 5, 6\)", {"x": X[:, :, 1:]}),
     "images without channel axis": (ValueError, r"samples of shape \(6, 6\)", {"x": X[:, 0]}),
     "complex images": (TypeError, "training inputs.*real.*complex128", {"x": X + 0j}),
     "texts": (TypeError, "training inputs.*real.*<U", {"x": np.full((12, 1, 6, 6), "a")}),
@@ -412,21 +408,9 @@ REFUSED: dict[str, tuple[type[Exception], str, dict[str, Any]]] = {
     "batch_size": (ValueError, "batch_size.*1.*0", {"batch_size": 0}),
     "patience": (ValueError, "patience.*1.*0", {"patience": 0, "validation": (X, Y)}),
     "patience alone": (ValueError, r"patience=3.*give validation=", {"patience": 3}),
-    "checkpoint_steps": (
-        ValueError,
-        "checkpoint_steps.*1.*0",
-        {"checkpoint_steps": 0, "checkpoint": "a.npz"},
-    ),
-    "checkpoint_steps alone": (
-        ValueError,
-        "checkpoint_steps=3.*give checkpoint=",
-        {"checkpoint_steps": 3},
-    ),
-    "checkpoint's folder": (
-        FileNotFoundError,
-        "nowhere.*folder",
-        {"checkpoint": "nowhere/a.npz"},
-    ),
+    "checkpoint_steps": (ValueError, "checkpoint_steps.*1.*0", {"checkpoint_steps": 0, "checkpoint": "a.npz"}),
+    "checkpoint_steps alone": (ValueError, "checkpoint_steps=3.*give checkpoint=", {"checkpoint_steps": 3}),
+    "checkpoint's folder": (FileNotFoundError, "nowhere.*folder", {"checkpoint": "nowhere/a.npz"}),
     "checkpoint is a folder": (ValueError, "checkpoint .* is a folder", {"checkpoint": str(ROOT)}),
     "masked images": (TypeError, "training inputs .*masked", {"x": np.ma.masked_array(X, mask=X > 0)}),
     "masked labels": (TypeError, "targets .*masked", {"y": np.ma.masked_array(Y, mask=Y == 1)}),
@@ -471,10 +455,7 @@ def test_refused_before_the_first_step(kind: type[Exception], message: str, chan
         (r"labels \(1,\)", lambda: nn.accuracy(np.zeros((2, 3)), np.array([0]))),
         (r"labels \(2, 1\)", lambda: nn.accuracy(np.zeros((2, 3)), np.zeros((2, 1), int))),
         (r"\(0, 3\)", lambda: nn.accuracy(np.zeros((0, 3)), np.zeros(0, int))),
-        (
-            "gradient.*0.bias.*backward",
-            lambda: nn.SGD().step(nn.Sequential([nn.Dense(2, 2)]).parameters, {}),
-        ),
+        ("gradient.*0.bias.*backward", lambda: nn.SGD().step(nn.Sequential([nn.Dense(2, 2)]).parameters, {})),
         (r"x .*\(0, 1, 6, 6\)", lambda: nn.predict(tiny(), X[:0])),
         ("batch_size.*1.*0", lambda: nn.predict(tiny(), X, batch_size=0)),
     ],
@@ -579,8 +560,7 @@ def test_a_validation_loss_that_is_not_finite_stops() -> None:
     network = nn.Sequential([nn.Dense(36, 3), nn.ReLU(), nn.Dense(3, 3)])
     network.parameters["0.weight"][...] *= 100
     with pytest.raises(
-        nn.NonFiniteError,
-        match=r"validation loss is (nan|inf) after epoch 1 \(step 1\b.*from layer 0, Dense",
+        nn.NonFiniteError, match=r"validation loss is (nan|inf) after epoch 1 \(step 1\b.*from layer 0, Dense"
     ):
         nn.fit(network, x, y, epochs=1, validation=(x * 1e38, y))
 
@@ -683,16 +663,8 @@ CHANGED: dict[str, tuple[str, Callable[[], nn.Sequential], dict[str, Any]]] = {
         tiny,
         {"rng": np.random.Generator(np.random.MT19937(1))},
     ),
-    "batch size": (
-        "60 samples in batches of 64.* 60 in batches of 32",
-        tiny,
-        {"batch_size": 32},
-    ),
-    "data": (
-        "60 samples in batches of 64.* 30",
-        tiny,
-        {"x": stripes()[0][:30], "y": stripes()[1][:30]},
-    ),
+    "batch size": ("60 samples in batches of 64.* 60 in batches of 32", tiny, {"batch_size": 32}),
+    "data": ("60 samples in batches of 64.* 30", tiny, {"x": stripes()[0][:30], "y": stripes()[1][:30]}),
 }
 
 

@@ -250,33 +250,21 @@ def test_pad() -> None:
 
 IMAGES = np.zeros((2, 1, 8, 8))
 ERRORS: dict[str, tuple[type[Exception], str, Callable[[], Any]]] = {
-    "place": (
-        IndexError,
-        "place 9 .*0 to 6",
-        lambda: nn.activations(nn.small(), IMAGES, 9),
-    ),
+    "place": (IndexError, "place 9 .*0 to 6", lambda: nn.activations(nn.small(), IMAGES, 9)),
     "negative place": (IndexError, "place -1 ", lambda: nn.receptive_field(nn.small(), SHAPE, -1, (0, 0, 0))),
     "unit": (
         IndexError,
         r"unit \(8, 0, 0\).*\(8, 8, 8\)",
         lambda: nn.back_projection(nn.small(), IMAGES, 0, (8, 0, 0)),
     ),
-    "channel alone": (
-        IndexError,
-        r"unit \(3,\).*\(8, 8, 8\)",
-        lambda: nn.receptive_field(nn.small(), SHAPE, 0, (3,)),
-    ),
+    "channel alone": (IndexError, r"unit \(3,\).*\(8, 8, 8\)", lambda: nn.receptive_field(nn.small(), SHAPE, 0, (3,))),
     "channel": (IndexError, r"unit \(8,\).*\(8, 8, 8\)", lambda: nn.most_exciting(nn.small(), IMAGES, 0, (8,))),
     "rule": (
         ValueError,
         "rule 'guided'.*transpose, deconvolution, gradient",
         lambda: nn.back_projection(nn.small(), IMAGES, 0, (0, 0, 0), "guided"),  # type: ignore[arg-type]
     ),
-    "no inputs": (
-        ValueError,
-        r"x .*\(0, 1, 8, 8\)",
-        lambda: nn.most_exciting(nn.small(), IMAGES[:0], 0, (0,)),
-    ),
+    "no inputs": (ValueError, r"x .*\(0, 1, 8, 8\)", lambda: nn.most_exciting(nn.small(), IMAGES[:0], 0, (0,))),
     "widths": (
         ValueError,
         r"Pad\(\(\(1, 1\),\), 0.0\) .*1 spatial.*\(1, 8, 8\).*2",

@@ -444,21 +444,11 @@ ONES = np.ones(6)
     "y, kernel, options, message",
     [
         (ONES, [1, 2, 1], {"method": "lucy"}, "method 'lucy'.*tikhonov, tsvd, wiener"),
-        (
-            ONES,
-            [1, 2, 1],
-            {"parameter": "aic"},
-            "parameter 'aic'.*gcv, discrepancy",
-        ),
+        (ONES, [1, 2, 1], {"parameter": "aic"}, "parameter 'aic'.*gcv, discrepancy"),
         (ONES, [1, 2, 1], {"parameter": -0.1}, r"parameter=-0.1 .* 0"),
         (ONES, [1, 2, 1], {"parameter": math.nan}, r"parameter=nan"),
         (ONES, [1, 2, 1], {"parameter": 1.1, "method": "tsvd"}, "parameter=1.1 "),
-        (
-            ONES,
-            [1, 2, 1],
-            {"parameter": "discrepancy"},
-            "discrepancy.*noise=None",
-        ),
+        (ONES, [1, 2, 1], {"parameter": "discrepancy"}, "discrepancy.*noise=None"),
         (ONES, [1, 2, 1], {"parameter": "discrepancy", "noise": -1}, "noise=-1"),
         (ONES, [1, 2, 1], {"parameter": "discrepancy", "noise": 0}, "noise=0"),
         (ONES, [1, 2, 1], {"noise": 0.1}, "noise=0.1 .*parameter='discrepancy'"),
@@ -472,12 +462,7 @@ ONES = np.ones(6)
         (np.zeros(6), [1, 2, 1], {}, "y is zero.*parameter='gcv'"),
         (ONES, [1, 2, 1], {"parameter": "discrepancy", "noise": 5}, "the noise explains all of y"),
         (ONES, [1, 2, 1], {"signal_power": ONES}, "signal_power .*'wiener'.*'tikhonov'"),
-        (
-            ONES,
-            [1, 2, 1],
-            {"method": "wiener", "signal_power": [1, 2]},
-            r"signal_power has shape \(2,\).*\(6,\)",
-        ),
+        (ONES, [1, 2, 1], {"method": "wiener", "signal_power": [1, 2]}, r"signal_power has shape \(2,\).*\(6,\)"),
         (ONES, [1, 2, 1], {"method": "wiener", "signal_power": ONES - 1}, "signal_power must be positive and finite"),
     ],
 )

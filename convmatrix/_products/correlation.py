@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from convmatrix._products.padding import zero_padded
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
@@ -96,7 +98,7 @@ class DirectCorrelation:
         if self._mirror is not None:
             margins = [(k - 1) * d for k, d in zip(self._kernel, self.dilation, strict=True)]
             rests = [size - p - m for size, p, m in zip(self._mirror.length, self.positions, margins, strict=True)]
-            return self._mirror.forward(np.pad(y, [(0, 0), (0, 0), *zip(margins, rests, strict=True), (0, 0)]))
+            return self._mirror.forward(zero_padded(y, [(0, 0), (0, 0), *zip(margins, rests, strict=True), (0, 0)]))
         y = self._extended(y)
         x = np.zeros((self.groups, self.inputs, *self.length, y.shape[-1]), dtype=y.dtype)
         windows, values = self._windows(x), self._values(y)
@@ -154,7 +156,7 @@ class DirectCorrelation:
         if self.covered == self.positions:
             return y
         rests = [c - p for c, p in zip(self.covered, self.positions, strict=True)]
-        return np.pad(y, [(0, 0), (0, 0), *((0, rest) for rest in rests), (0, 0)])
+        return zero_padded(y, [(0, 0), (0, 0), *((0, rest) for rest in rests), (0, 0)])
 
     def _windows(self, x: Array) -> Array:
         """Return a view of x as (*tile, groups, inputs, *taps, *repeats, batch)."""

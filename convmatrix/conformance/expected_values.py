@@ -32,22 +32,10 @@ if TYPE_CHECKING:
 LARGEST_VALUE: Final = 9
 """Most values are drawn from -9 .. 9 without 0: small enough to read, and 0 would hide a wrong index."""
 
-SIGNIFICANT_BITS: Final = {
-    "float64": 53,
-    "float32": 24,
-    "float16": 11,
-    "bfloat16": 8,
-    "int64": 62,
-    "int32": 31,
-}
+SIGNIFICANT_BITS: Final = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8, "int64": 62, "int32": 31}
 """Integers up to 2**bits have no gaps in a type (those of signed integers end there)."""
 
-RESULTS: Final = {
-    "y": "the output",
-    "dx": "the input gradient",
-    "dw": "the weight gradient",
-    "db": "the bias gradient",
-}
+RESULTS: Final = {"y": "the output", "dx": "the input gradient", "dw": "the weight gradient", "db": "the bias gradient"}
 """The results of a call, and what they are called in a sentence."""
 
 

@@ -207,14 +207,7 @@ def read_parameter(parameter: float | str, method: str, noise: float | None) -> 
 
 
 def check_combination(
-    method: str,
-    penalty: Any,
-    *,
-    nonnegative: bool,
-    isotropic: bool,
-    signal_power: Any,
-    layer: WeightedLayer,
-    y: Array,
+    method: str, penalty: Any, *, nonnegative: bool, isotropic: bool, signal_power: Any, layer: WeightedLayer, y: Array
 ) -> None:
     """Raise if options do not fit the method, or the data do not fit a non-negative solution."""
     validate.one_of("method", method, METHODS)

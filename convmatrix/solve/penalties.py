@@ -50,11 +50,10 @@ class Differences(LinearOperator):
         x = X.reshape(*self.array_shape, -1)
         result = np.zeros((len(self.rings), *x.shape), dtype=np.result_type(X.dtype, np.float64))
         for axis, ring in enumerate(self.rings, start=1):
-            out = np.moveaxis(result[axis - 1], axis, 0)
-            samples = np.moveaxis(x, axis, 0)
-            np.subtract(samples[1:], samples[:-1], out=out[:-1])
+            out, along = result[axis - 1], (slice(None),) * axis
+            np.subtract(x[*along, 1:], x[*along, :-1], out=out[*along, :-1])
             if ring:
-                np.subtract(samples[0], samples[-1], out=out[-1])
+                np.subtract(x[*along, 0], x[*along, -1], out=out[*along, -1])
         return result.reshape(len(self.rings), *X.shape)
 
     def adjoint_of(self, Q: Array) -> Array:
@@ -62,13 +61,12 @@ class Differences(LinearOperator):
         q = Q.reshape(len(self.rings), *self.array_shape, -1)
         result = np.zeros(q.shape[1:], dtype=np.result_type(Q.dtype, np.float64))
         for axis, ring in enumerate(self.rings, start=1):
-            out = np.moveaxis(result, axis, 0)
-            part = np.moveaxis(q[axis - 1], axis, 0)
-            out[:-1] -= part[:-1]
-            out[1:] += part[:-1]
+            part, along = q[axis - 1], (slice(None),) * axis
+            result[*along, :-1] -= part[*along, :-1]
+            result[*along, 1:] += part[*along, :-1]
             if ring:
-                out[-1] -= part[-1]
-                out[0] += part[-1]
+                result[*along, -1] -= part[*along, -1]
+                result[*along, 0] += part[*along, -1]
         return result.reshape(Q.shape[1:])
 
     def _matmat(self, X: Array) -> Array:
