@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
 import numpy as np
 from scipy.sparse import issparse
@@ -50,7 +50,7 @@ class Differences(LinearOperator):
         x = X.reshape(*self.array_shape, -1)
         result = np.zeros((len(self.rings), *x.shape), dtype=np.result_type(X.dtype, np.float64))
         for axis, ring in enumerate(self.rings, start=1):
-            out, along = result[axis - 1], (slice(None),) * axis
+            out, along = result[axis - 1], cast("Any", (slice(None),) * axis)
             np.subtract(x[*along, 1:], x[*along, :-1], out=out[*along, :-1])
             if ring:
                 np.subtract(x[*along, 0], x[*along, -1], out=out[*along, -1])
@@ -61,7 +61,7 @@ class Differences(LinearOperator):
         q = Q.reshape(len(self.rings), *self.array_shape, -1)
         result = np.zeros(q.shape[1:], dtype=np.result_type(Q.dtype, np.float64))
         for axis, ring in enumerate(self.rings, start=1):
-            part, along = q[axis - 1], (slice(None),) * axis
+            part, along = q[axis - 1], cast("Any", (slice(None),) * axis)
             result[*along, :-1] -= part[*along, :-1]
             result[*along, 1:] += part[*along, :-1]
             if ring:
