@@ -33,6 +33,7 @@ from convmatrix.network import (
     flatten,
     take,
 )
+from convmatrix.network.function_ranges import limits
 from convmatrix.spectral import LipschitzBound, lipschitz_bound
 from convmatrix.spectral.map_forms import Form, identity, kernel_form, product, stacked, total
 from convmatrix.spectral.map_norms import matrix_norm, upper_norm
@@ -256,6 +257,10 @@ def test_products_of_bounded_functions_need_no_box(operation: Any, product: Any)
     largest = max(_norm(_jacobian(network, x)) for x in points)
     assert largest <= bound <= 30 * largest
     assert lipschitz_bound(network, -0.1, 0.1) <= bound * (1 + 1e-9)
+    low, high = limits(operation, (3, 3))
+    values = operation.evaluate([np.stack([*points, 1e9 * np.eye(3), -1e9 * np.eye(3)])])
+    assert low <= values.min() <= low + 0.5
+    assert high >= values.max() >= high - 0.5
 
 
 NONLINEAR = (
