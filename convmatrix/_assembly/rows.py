@@ -15,12 +15,12 @@ import itertools
 import math
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 
-from convmatrix.boundary import NOTHING, SIGNED, Axis
+from convmatrix.boundary import NOTHING, SIGNED, Axis, read_terms
 from convmatrix.read_counts import count_reads
 
 if TYPE_CHECKING:
@@ -239,10 +239,10 @@ def _regular_samples(axis: Axis) -> tuple[int, int]:
     high = min(high, axis.n_samples)
     if axis.boundary == "zero" or low >= high:
         return low, high
-    outputs = _irregular_outputs(axis)
-    places, taps, samples, _ = axis.entries(outputs, np.arange(axis.n_taps))
-    positions = axis.position(outputs[places], taps)
-    outside = samples[(positions < 0) | (positions >= axis.n_samples)]
+    positions = axis.position(_irregular_outputs(axis)[:, None], np.arange(axis.n_taps))
+    positions = np.unique(positions[(positions < 0) | (positions >= axis.n_samples)])
+    terms = np.broadcast_arrays(*chain.from_iterable(read_terms(positions, axis.n_samples, axis.boundary)))
+    outside = np.concatenate([sample[factor != 0] for sample, factor in zip(terms[::2], terms[1::2], strict=True)])
     cuts = np.unique(np.r_[low - 1, outside[(outside >= low) & (outside < high)], high])
     widest = int(np.argmax(np.diff(cuts)))
     return int(cuts[widest]) + 1, int(cuts[widest + 1])
