@@ -378,7 +378,10 @@ def as_array(weights: Any) -> NDArray[Any]:
         refuse_masked(
             "weights", weights, "give them values with weights.filled(0), or leave connections out with connections="
         )
-    found = array("the kernel", weights)
+    try:
+        found: NDArray[Any] = np.asarray(weights)
+    except ValueError:
+        return array("the kernel", weights)  # which raises a clearer error
     if found.ndim == 0 and found.dtype == object:  # such as a set, an iterator or a client
         raise TypeError(f"the kernel must be an array of numbers, but is a {type(weights).__name__}; give an array")
     return found
