@@ -141,13 +141,7 @@ def array(name: str, values: Any) -> NDArray[Any]:
 
 
 def numbers(name: str, values: Any) -> NDArray[Any]:
-    """Return an array of numbers that SciPy's sparse arrays hold: booleans are counted, and half precision is widened.
-
-    Examples
-    --------
-    >>> numbers("x", [True, False])
-    array([1, 0])
-    """
+    """Return an array of numbers that SciPy's sparse arrays hold: booleans become int64, half precision float32."""
     found = array(name, values)
     if found.dtype.kind not in "biufc":
         raise TypeError(f"{name} must be numbers, but has dtype {found.dtype}; convert it, for instance to float")

@@ -378,7 +378,7 @@ def as_array(weights: Any) -> NDArray[Any]:
             "weights", weights, "give them values with weights.filled(0), or leave connections out with connections="
         )
     try:
-        found = np.asarray(weights)
+        found: NDArray[Any] = np.asarray(weights)
     except ValueError:
         return array("the kernel", weights)  # which raises a clearer error
     if found.ndim == 0 and found.dtype == object:  # such as a set, an iterator or a client

@@ -62,18 +62,9 @@ def pad(
 
 
 def padding_gain(size: Sequence[int], widths: Sequence[tuple[int, int]], boundary: Sequence[Boundary]) -> float:
-    """Return a bound on the largest padded sample, if no sample is larger than 1.
-
-    Examples
-    --------
-    >>> padding_gain([4], [(1, 1)], ["antireflect"]), pad(np.array([1, -1, 1, 1]), 0, [1], [6], ["antireflect"])
-    (7.0, array([ 3,  1, -1,  1,  1,  1]))
-    """
-    turns = (
-        max(pair) // max(n - 1, 1) + 1 if kind == "antireflect" else 0
-        for n, pair, kind in zip(size, widths, boundary, strict=True)
-    )
-    return math.prod(4.0 * count + 3 if count else 1.0 for count in turns)
+    """Return a bound on the largest padded sample, if no sample is larger than 1."""
+    axes = zip(size, widths, boundary, strict=True)
+    return math.prod(4.0 * (max(pair) // max(n - 1, 1)) + 7 for n, pair, kind in axes if kind == "antireflect")
 
 
 def _pad_axes(array: Array, widths: Sequence[tuple[int, int]], boundary: Boundary) -> Array:

@@ -95,10 +95,8 @@ def read(file: BoundedReader, limit: ReadLimit) -> tuple[sparse.csr_array, tuple
     by_name = {variable.name: variable for variable in found}
     if chosen.name != _NAME:  # a file from another program, whose other variables have a different meaning
         if _CHECKSUM in by_name and by_name[_CHECKSUM].dims == (1, 16):
-            raise FileFormatError(
-                f"its matrix is called {chosen.name[:40]!r}, but {_NAME!r} in a file with a {_CHECKSUM}; the file is "
-                f"damaged, or was edited (then remove its {_CHECKSUM})"
-            )
+            name = f"its matrix is called {chosen.name[:40]!r}, but {_NAME!r} in a file with a {_CHECKSUM}"
+            raise FileFormatError(f"{name}; the file is damaged, or was edited (then remove its {_CHECKSUM})")
         return matrix, None
     if _DTYPE in by_name:
         matrix = file_checks.with_dtype(matrix, _read_text(by_name[_DTYPE], limit))
