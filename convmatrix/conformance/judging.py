@@ -8,13 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from convmatrix.conformance.expected_values import (
-    LARGEST_VALUE,
-    RESULTS,
-    SIGNIFICANT_BITS,
-    exact_results,
-    magnitudes,
-)
+from convmatrix.conformance.expected_values import LARGEST_VALUE, RESULTS, SIGNIFICANT_BITS, exact_results, magnitudes
 from convmatrix.conformance.rounding import ROUNDINGS, allowed_error
 from convmatrix.conformance.targets import ChangedArgumentError, RefusedCaseError, without_numbers
 

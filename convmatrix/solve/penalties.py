@@ -50,7 +50,8 @@ class Differences(LinearOperator):
         x = X.reshape(*self.array_shape, -1)
         result = np.zeros((len(self.rings), *x.shape), dtype=np.result_type(X.dtype, np.float64))
         for axis, ring in enumerate(self.rings, start=1):
-            out, along = result[axis - 1], cast("Any", (slice(None),) * axis)
+            out: Array = result[axis - 1]
+            along: Any = (slice(None),) * axis
             np.subtract(x[*along, 1:], x[*along, :-1], out=out[*along, :-1])
             if ring:
                 np.subtract(x[*along, 0], x[*along, -1], out=out[*along, -1])
@@ -61,7 +62,8 @@ class Differences(LinearOperator):
         q = Q.reshape(len(self.rings), *self.array_shape, -1)
         result = np.zeros(q.shape[1:], dtype=np.result_type(Q.dtype, np.float64))
         for axis, ring in enumerate(self.rings, start=1):
-            part, along = q[axis - 1], cast("Any", (slice(None),) * axis)
+            part: Array = q[axis - 1]
+            along: Any = (slice(None),) * axis
             result[*along, :-1] -= part[*along, :-1]
             result[*along, 1:] += part[*along, :-1]
             if ring:
