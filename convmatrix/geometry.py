@@ -125,8 +125,8 @@ class ConvGeometry:
         taps = validate.shape("kernel_shape", kernel_shape)
         if len(taps) != n_axes:
             raise ValueError(
-                f"kernel_shape has {len(taps)} axes ({taps}), but input_shape has {n_axes} ({sizes}); "
-                "give one size for each spatial axis, without channels"
+                f"kernel_shape has {validate.axes_in_words(len(taps))} ({taps}), but input_shape has {n_axes} "
+                f"({sizes}); give one size for each spatial axis, without channels"
             )
         checked = {
             name: option.check(name, options.get(name, option.default), n_axes)
@@ -377,9 +377,9 @@ def _plain_geometry(kernel: tuple[int, ...], shape: tuple[int, ...], options: La
         return ConvGeometry(shape, kernel, **options)
     if len(kernel) != len(shape) + 1 or len(shape) == 1:
         raise ValueError(
-            f"the kernel has {len(kernel)} axes (shape {kernel}), but input_shape={shape} has {len(shape)}; for one "
-            "channel give both the same number of axes, for channels a kernel (C_out, C_in/groups, *kernel) and "
-            "input_shape=(C_in, *spatial); input_shape is the shape of the input, not its samples"
+            f"the kernel has {validate.axes_in_words(len(kernel))} (shape {kernel}), but input_shape={shape} has "
+            f"{len(shape)}; for one channel give both the same number of axes, for channels a kernel "
+            "(C_out, C_in/groups, *kernel) and input_shape=(C_in, *spatial), which is the shape of the input and not its samples"
         )
     groups = validate.integer("groups", options.get("groups", 1), minimum=1)
     transposed = validate.flag("transposed", options.get("transposed", False))
@@ -455,8 +455,8 @@ def _connected_geometry(weights: tuple[int, ...], shape: tuple[int, ...], option
         )
     if len(weights) <= n_axes:
         raise ValueError(
-            f"the kernel has {len(weights)} axes (shape {weights}), but with connections and input_shape={shape} it "
-            f"needs {n_axes + 1}, (n_connections, *kernel)"
+            f"the kernel has {validate.axes_in_words(len(weights))} (shape {weights}), but with connections and "
+            f"input_shape={shape} it needs {n_axes + 1}, (n_connections, *kernel)"
         )
     out_channels, in_channels = table.shape
     return ConvGeometry(shape[1:], weights[-n_axes:], in_channels=in_channels, out_channels=out_channels, **options)

@@ -147,10 +147,15 @@ def _is_sequence_like(value: Any) -> bool:
     return not isinstance(value, (str, bytes)) and hasattr(value, "__len__") and getattr(value, "ndim", 1) > 0
 
 
+def axes_in_words(n_axes: int, kind: str = "") -> str:
+    """Return a number of axes in words, such as "1 axis" or "2 spatial axes"."""
+    return f"{n_axes} {kind}{'axis' if n_axes == 1 else 'axes'}"
+
+
 def _entries(name: str, value: Any, n_axes: int) -> tuple[Any, ...]:
     entries = tuple(value)
     if len(entries) != n_axes:
-        found = "is 1 spatial axis" if n_axes == 1 else f"are {n_axes} spatial axes"
+        found = f"{'is' if n_axes == 1 else 'are'} {axes_in_words(n_axes, 'spatial ')}"
         raise ValueError(
             f"{name} has {len(entries)} entries ({value!r}), but there {found}; give one for all axes or one per axis"
         )

@@ -305,7 +305,7 @@ def test_shapes_that_pytorch_refuses_too() -> None:
         cm.from_torch(layer, (2, 2, 9))
     with pytest.raises(ValueError, match=r"input_shape=\(3, 9, 9\) has 3 channels, but the layer has in_channels=2"):
         cm.from_torch(layer, (3, 9, 9))
-    with pytest.raises(ValueError, match=r"input_shape=\(9,\) has 1 axes, but the layer has 2 spatial axes"):
+    with pytest.raises(ValueError, match=r"input_shape=\(9,\) has 1 axis, but the layer has 2 spatial axes"):
         cm.from_torch(layer, 9)
 
 

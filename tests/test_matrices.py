@@ -586,7 +586,7 @@ def test_kernel_and_input_that_disagree() -> None:
         cm.conv_matrix(np.ones((2, 3, 2)), (4, 9))
     with pytest.raises(ValueError, match=r"^the kernel reads 2 channels \(its shape \(2, 3, 2\) is .* has 3"):
         cm.conv_transpose_matrix(np.ones((2, 3, 2)), (3, 9))
-    with pytest.raises(ValueError, match=r"^the kernel has 1 axes \(shape \(2,\)\), but input_shape=\(3, 3\) has 2;"):
+    with pytest.raises(ValueError, match=r"^the kernel has 1 axis \(shape \(2,\)\), but input_shape=\(3, 3\) has 2;"):
         cm.conv_matrix([1, 2], (3, 3))
     with pytest.raises(ValueError, match=r"^kernel does not fit on axis 0: it spans 5 samples"):
         cm.conv_matrix([1] * 5, 4)

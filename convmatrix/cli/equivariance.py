@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from convmatrix.cli.console import NO, YES, CommandError, say, say_json
 from convmatrix.cli.layer_options import add_layer_options, read_layer, refuse_options
+from convmatrix.options import axes_in_words
 
 if TYPE_CHECKING:
     import argparse
@@ -79,7 +80,8 @@ def _decide(args: argparse.Namespace, geometry: ConvGeometry) -> Verdict:
     if args.reflect is not None:
         n_axes = len(geometry.input_shape)
         if not -n_axes <= args.reflect < n_axes:
-            raise CommandError(f"--reflect {args.reflect}: the layer has {n_axes} spatial axes, from 0 to {n_axes - 1}")
+            axes = axes_in_words(n_axes, "spatial ")
+            raise CommandError(f"--reflect {args.reflect}: the layer has {axes}, from 0 to {n_axes - 1}")
         return check_reflection(geometry, args.reflect, pattern=pattern)
     if args.quarter_turn:
         return check_quarter_turn(geometry, pattern=pattern)
@@ -92,7 +94,8 @@ def _shift(text: str, n_axes: int) -> tuple[int, ...]:
     except ValueError:
         raise CommandError(f"--shift {text!r} is not a shift: give integers such as 1,0") from None
     if len(amounts) not in (1, n_axes):
-        raise CommandError(f"--shift {text} has {len(amounts)} entries, but the layer has {n_axes} spatial axes")
+        axes = axes_in_words(n_axes, "spatial ")
+        raise CommandError(f"--shift {text} has {len(amounts)} entries, but the layer has {axes}")
     return amounts if len(amounts) == n_axes else amounts * n_axes
 
 

@@ -90,7 +90,9 @@ def quarter_turn(
 def _spatial_axis(name: str, axis: int, n_axes: int) -> int:
     axis = validate.integer(name, axis)
     if not -n_axes <= axis < n_axes:
-        raise ValueError(f"{name}={axis} does not exist; the shape has {n_axes} axes, from 0 to {n_axes - 1}")
+        raise ValueError(
+            f"{name}={axis} does not exist; the shape has {validate.axes_in_words(n_axes)}, from 0 to {n_axes - 1}"
+        )
     return 1 + axis % n_axes
 
 

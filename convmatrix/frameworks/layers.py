@@ -79,8 +79,8 @@ def from_torch(layer: Any, input_shape: int | Sequence[int]) -> tuple[NDArray[An
         shape = shape[1:]
     if len(shape) != len(taps):
         raise ValueError(
-            f"input_shape={shape} has {len(shape)} axes, but the layer has {len(taps)} spatial axes "
-            f"(kernel_size={taps}); give (*spatial) or (C_in, *spatial)"
+            f"input_shape={shape} has {validate.axes_in_words(len(shape))}, but the layer has "
+            f"{validate.axes_in_words(len(taps), 'spatial ')} (kernel_size={taps}); give (*spatial) or (C_in, *spatial)"
         )
     if layer.padding_mode not in _BOUNDARY_OF_MODE:
         raise ValueError(f"padding_mode={layer.padding_mode!r} is unknown; known are {', '.join(_BOUNDARY_OF_MODE)}")

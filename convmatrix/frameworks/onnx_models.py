@@ -148,8 +148,8 @@ def _input_shape(
     inner = declared if batch is None else declared[1:]
     if given is not None and len(given) != len(inner):
         raise ValueError(
-            f"input_shape={given} has {len(given)} axes, but one sample of the input {name!r} has {len(inner)}: "
-            f"{_sizes_in_words(inner)}"
+            f"input_shape={given} has {validate.axes_in_words(len(given))}, but one sample of the input {name!r} "
+            f"has {len(inner)}: {_sizes_in_words(inner)}"
         )
     if given is None and not all(isinstance(n, int) for n in inner):
         raise ValueError(

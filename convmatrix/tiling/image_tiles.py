@@ -141,8 +141,9 @@ class PlannedAxes:
         shape = validate.shape("image_shape", image_shape)
         if len(shape) != len(self.axes):
             raise ValueError(
-                f"image_shape={shape} has {len(shape)} axes, but the network's image has {len(self.axes)} spatial axes "
-                f"(its input has the shape {self.network.input_shape}); give the spatial shape without channels"
+                f"image_shape={shape} has {validate.axes_in_words(len(shape))}, but the network's image has "
+                f"{validate.axes_in_words(len(self.axes), 'spatial ')} (its input has the shape "
+                f"{self.network.input_shape}); give the spatial shape without channels"
             )
         if max(shape, default=0) > LARGEST_SIZE:
             raise ValueError(f"image_shape={shape} has an axis of more than {LARGEST_SIZE} samples, the most that fit")
