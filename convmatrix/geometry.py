@@ -379,7 +379,8 @@ def _plain_geometry(kernel: tuple[int, ...], shape: tuple[int, ...], options: La
         raise ValueError(
             f"the kernel has {validate.axes_in_words(len(kernel))} (shape {kernel}), but input_shape={shape} has "
             f"{len(shape)}; for one channel give both the same number of axes, for channels a kernel "
-            "(C_out, C_in/groups, *kernel) and input_shape=(C_in, *spatial), which is the shape of the input and not its samples"
+            "(C_out, C_in/groups, *kernel) and input_shape=(C_in, *spatial), the shape of the input and not its "
+            "samples"
         )
     groups = validate.integer("groups", options.get("groups", 1), minimum=1)
     transposed = validate.flag("transposed", options.get("transposed", False))

@@ -315,7 +315,7 @@ def test_forged_variables(tmp_path: Path) -> None:
                 "sizes of a variable have the element type 9",
             ),
             "sizes of 5 bytes": (variable(*sparse_elements(dims=b"12345")), "5 bytes, .*multiple of 4"),
-            "one size": (variable(*sparse_elements(dims=ints(3))), r"'A' has 1 axes \(\(3,\)\), but a matrix has 2"),
+            "one size": (variable(*sparse_elements(dims=ints(3))), r"'A' has 1 axis \(\(3,\)\), but a matrix has 2"),
             "three sizes": (variable(*sparse_elements(dims=ints(3, 2, 1))), "has 3 axes"),
             "a million sizes": (variable(*sparse_elements(dims=bytes(4 * 10**6))), "4000000 bytes, but at most 4096"),
             "sizes negative": (variable(*sparse_elements(dims=ints(-3, 2))), "has -3 rows"),

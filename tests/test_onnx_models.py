@@ -207,7 +207,7 @@ def test_open_sizes_are_named() -> None:
         ValueError, r"leaves sizes of the input 'x' open: one sample has the shape (3, h, ?); give input_shape="
     ):
         Network.from_onnx(relu(["n", 3, "h", None]))
-    with refused(ValueError, "input_shape=(3,) has 1 axes, but one sample of the input 'x' has 3: (3, 8, 8)"):
+    with refused(ValueError, "input_shape=(3,) has 1 axis, but one sample of the input 'x' has 3: (3, 8, 8)"):
         Network.from_onnx(relu([1, 3, 8, 8]), 3)
     with refused(ValueError, "does not say the shape of the input 'x'; give input_shape="):
         Network.from_onnx(relu(None))

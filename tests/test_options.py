@@ -135,7 +135,7 @@ def test_a_full_kernel_with_a_connection_table() -> None:
     )
     with pytest.raises(ValueError, match=r"connections has shape \(2, 2\).*input_shape=\(3, 5\)"):
         cm.conv_matrix(kernel, (3, 5), connections=table)
-    with pytest.raises(ValueError, match=r"kernel has 1 axes \(shape \(2,\)\).*input_shape=\(2, 5\).*2"):
+    with pytest.raises(ValueError, match=r"kernel has 1 axis \(shape \(2,\)\).*input_shape=\(2, 5\).*2"):
         cm.conv_matrix([1, 2], (2, 5), connections=table)
 
 

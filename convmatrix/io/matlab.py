@@ -18,6 +18,7 @@ from scipy import sparse
 
 from convmatrix.io import file_checks, geometry_json
 from convmatrix.io.file_checks import PIECE, BoundedReader, FileFormatError, ReadLimit
+from convmatrix.options import axes_in_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -128,7 +129,8 @@ def _choose(found: list[_Variable]) -> _Variable:
 def _read_sparse(variable: _Variable, limit: ReadLimit) -> sparse.csr_array:
     """Return a sparse matrix, read as row indices, column pointers, real and imaginary parts."""
     if len(variable.dims) != 2:
-        raise FileFormatError(f"{variable} has {len(variable.dims)} axes ({variable.dims}), but a matrix has 2")
+        axes = axes_in_words(len(variable.dims))
+        raise FileFormatError(f"{variable} has {axes} ({variable.dims}), but a matrix has 2")
     shape: tuple[int, int] = (variable.dims[0], variable.dims[1])
     file_checks.check_shape(shape)
     if 2 * variable.n_reserved > variable.n_bytes:
