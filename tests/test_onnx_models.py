@@ -344,10 +344,15 @@ def test_what_is_not_known_is_opaque() -> None:
         (node("TopK", ["x", "k"], ["y", "z"]), ""),
         (node("Einsum", ["x"], ["y"], equation="bchh->bch"), "its equation takes a diagonal"),
         (node("Einsum", ["x"], ["y"], equation="b...->b"), "its equation has more than two operands"),
+        (node("Einsum", ["x", "x"], ["y"], equation="bchw,bdhw->cdhw"), "it combines samples of the batch"),
+        (node("Einsum", ["x", "x"], ["y"], equation="bchw,dchw->bd"), "it combines samples of the batch"),
+        (node("Pow", ["p", "x"], ["y"]), "its base has more axes than its exponent"),
+        (node("Col2Im", ["x", "k", "none"], ["y"]), "integer division"),
     ],
 )
 def test_reasons(made: Any, reason: str) -> None:
     arrays = [array("s", [1, 1, 2, 2]), array("k", [1], np.int64), array("o", 0, np.int64)]
+    arrays += [array("p", np.full((1,) * 5, 2.0)), array("none", [0], np.int64)]
     network = Network.from_onnx(model([made], [value("x", [1, 2, 4, 4])], ["y"], arrays, opset=18))
     opaque: Any = network["y"].operation
     assert (opaque.kind, opaque.operator) == ("opaque", made.op_type)
@@ -401,6 +406,13 @@ def test_a_bound_of_one_entry_may_have_any_shape() -> None:
     arrays = [array("low", [[0.25]]), array("high", [0.75])]
     network = Network.from_onnx(model(nodes, [value("x", ["n", 3])], ["y"], arrays))
     np.testing.assert_array_equal(network(np.array([[0.0, 0.5, 1.0]])), [[0.25, 0.5, 0.75]])
+
+
+@for_each("upper", [0, 1])
+def test_a_triangle_of_samples_of_the_batch(upper: int) -> None:
+    network = Network.from_onnx(model([node("Trilu", ["x"], ["y"], upper=upper)], [value("x", ["n", 3])], ["y"]))
+    opaque: Any = network["y"].operation
+    assert (opaque.kind, opaque.reason) == ("opaque", "its rows or columns are samples of the batch")
 
 
 @for_each("base", [2.0, 0.5])

@@ -280,7 +280,7 @@ class _OnnxReader:
             raise
         except memory.MatrixTooLargeError:
             raise
-        except (ValueError, TypeError, IndexError, OverflowError) as error:
+        except (ValueError, TypeError, IndexError, ArithmeticError) as error:
             self.builder.rewind(mark)
             raise UnsupportedError(" ".join(str(error).split())) from None
         if integers and node.operator != "Cast":
