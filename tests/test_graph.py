@@ -315,6 +315,8 @@ def test_fields_of_vectors_that_combine_positions() -> None:
         node("sum", network.Addition(), ("input", "flat")),
     ]
     assert receptive_field_size(network.Network(meeting)).size == (4, 4)
+    with pytest.raises(ValueError, match=r"'scale 3' \(scale\) has units that read different numbers"):
+        receptive_field_size([network.Input((1, 2, 4)), flat, network.Scale(np.ones((3, 8)))])
 
 
 def test_fields_of_constants() -> None:

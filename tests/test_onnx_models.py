@@ -347,12 +347,11 @@ def test_what_is_not_known_is_opaque() -> None:
         (node("Einsum", ["x", "x"], ["y"], equation="bchw,bdhw->cdhw"), "it combines samples of the batch"),
         (node("Einsum", ["x", "x"], ["y"], equation="bchw,dchw->bd"), "it combines samples of the batch"),
         (node("Pow", ["p", "x"], ["y"]), "its base has more axes than its exponent"),
-        (node("Col2Im", ["x", "k", "none"], ["y"]), "integer division"),
     ],
 )
 def test_reasons(made: Any, reason: str) -> None:
     arrays = [array("s", [1, 1, 2, 2]), array("k", [1], np.int64), array("o", 0, np.int64)]
-    arrays += [array("p", np.full((1,) * 5, 2.0)), array("none", [0], np.int64)]
+    arrays += [array("p", np.full((1,) * 5, 2.0))]
     network = Network.from_onnx(model([made], [value("x", [1, 2, 4, 4])], ["y"], arrays, opset=18))
     opaque: Any = network["y"].operation
     assert (opaque.kind, opaque.operator) == ("opaque", made.op_type)
@@ -408,11 +407,18 @@ def test_a_bound_of_one_entry_may_have_any_shape() -> None:
     np.testing.assert_array_equal(network(np.array([[0.0, 0.5, 1.0]])), [[0.25, 0.5, 0.75]])
 
 
-@for_each("upper", [0, 1])
-def test_a_triangle_of_samples_of_the_batch(upper: int) -> None:
-    network = Network.from_onnx(model([node("Trilu", ["x"], ["y"], upper=upper)], [value("x", ["n", 3])], ["y"]))
-    opaque: Any = network["y"].operation
-    assert (opaque.kind, opaque.reason) == ("opaque", "its rows or columns are samples of the batch")
+@for_each(
+    ("made", "shape", "reason"),
+    [
+        (node("Trilu", ["x"], ["y"], upper=0), ["n", 3], "its rows or columns are samples of the batch"),
+        (node("Trilu", ["x"], ["y"], upper=1), ["n", 3], "its rows or columns are samples of the batch"),
+        (node("Col2Im", ["x", "size", "none"], ["y"]), ["n", 6, 6], "integer division or modulo by zero"),
+    ],
+)
+def test_reasons_of_other_shapes(made: Any, shape: list[Any], reason: str) -> None:
+    arrays = [array("size", [5], np.int64), array("none", [0], np.int64)]
+    opaque: Any = Network.from_onnx(model([made], [value("x", shape)], ["y"], arrays, opset=18))["y"].operation
+    assert (opaque.kind, opaque.reason) == ("opaque", reason)
 
 
 @for_each("base", [2.0, 0.5])
