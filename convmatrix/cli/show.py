@@ -71,7 +71,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"largest number of columns (default: those that fit, LaTeX {_LATEX_SIZE})",
     )
     view.add_argument(
-        "--digits", type=count, metavar="N", help="significant digits with --latex (default: those that are needed)"
+        "--digits", type=count, metavar="N", help="significant digits with --latex (default: as many as needed)"
     )
 
 

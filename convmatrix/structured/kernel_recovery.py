@@ -41,8 +41,8 @@ def nearest_conv(A: Any, geometry: ConvGeometry) -> Array:
     Parameters
     ----------
     A : sparse or dense matrix, or linear operator, shape (n_out, n_in)
-        An operator that is a layer of this geometry is read by few products: one per input channel and phase of the
-        strides, or, without sharing, one per input channel and tap; products with random vectors tell whether it is
+        An operator that is a layer of this geometry is read with few products: one per input channel and phase of the
+        strides, or, without sharing, one per input channel and tap; products with random vectors test whether it is
         one. Otherwise, its entries are computed.
     geometry : ConvGeometry
 
@@ -71,7 +71,7 @@ def recover_kernel(A: Any, geometry: ConvGeometry) -> tuple[Array, float]:
     Parameters
     ----------
     A : sparse or dense matrix, or linear operator, shape (n_out, n_in)
-        An operator is read by few products, as by `nearest_conv`.
+        An operator is read with few products, as in `nearest_conv`.
     geometry : ConvGeometry
 
     Returns

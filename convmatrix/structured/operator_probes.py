@@ -1,6 +1,6 @@
 """Matrices that are given as linear operators: read by products with chosen vectors, checked by random ones.
 
-Some columns of a matrix determine it, if its structure is known. A random vector x tells whether the operator A is then
+Some columns of a matrix determine it, if its structure is known. A random vector x tests whether the operator A is then
 the matrix S with this structure: if not, ``A x`` equals ``S x`` with probability zero.
 """
 

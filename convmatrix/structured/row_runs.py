@@ -1,4 +1,4 @@
-"""Runs of rows that repeat the row before, moved by one column: of a run, only the first row needs to be looked at."""
+"""Runs of rows that repeat the row before, moved by one column; only the first row of a run needs to be examined."""
 
 from __future__ import annotations
 
