@@ -458,7 +458,7 @@ def weight_array(weights: ArrayLike, weight_shape: tuple[int, ...], layer: Any =
 
 
 def weight_mask(footprint: ArrayLike, weight_shape: tuple[int, ...], least_axes: int = 1) -> NDArray[np.bool_]:
-    """Return which weights occur, as a mask of the last axes of the weights: of those of the kernel, or of all.
+    """Return which weights occur, as a mask of the last axes of the weights: only the kernel's axes, or all axes.
 
     Examples
     --------

@@ -415,7 +415,7 @@ def test_tied_kernels_keep_weights_of_their_own() -> None:
         cm.ConvGeometry((3, 4), (1, 2), padding="same", boundary=("zero", "circular")),
         cm.ConvGeometry((3, 3), (1, 1), in_channels=2, out_channels=2),
         cm.ConvGeometry(4, 2, padding=[(0, 1)], boundary="circular", sharing=(2,)),
-        # Outputs that repeat: more than one shift of the output answers to a shift of the input.
+        # Outputs that repeat: more than one shift of the output corresponds to a shift of the input.
         cm.ConvGeometry((2, 2), (3, 2), padding=[(2, 2), (1, 1)], out_channels=2, boundary="circular"),
         cm.ConvGeometry((1, 3), (3, 1), padding=[(2, 2), (0, 0)], boundary=("circular", "symmetric")),
     ],
@@ -551,7 +551,7 @@ def answers(layers: list[Any], shift: int) -> tuple[bool, bool]:
 
 
 def test_constants_hide_no_difference_from_a_verdict_on_the_whole() -> None:
-    """What is lost to rounding beside large values, or below small ones, is not proved to be absent."""
+    """A shift broken only by differences lost to rounding, in large or tiny values, is not declared unbroken."""
     refuted, undecided, proved = (False, True), (False, False), (True, True)
     zero, ring = cm.ConvGeometry(8, 3, padding=1), cm.ConvGeometry(8, 3, padding=1, boundary="circular")
     for small in (1e-8, 1e-30, 1e-200):

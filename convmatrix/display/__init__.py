@@ -1,6 +1,6 @@
 """HTML for notebooks and text for terminals: layers, their matrices, tables and verdicts.
 
-Of a large matrix only a window, or the structure of its blocks, is shown, and nothing else is computed.
+For a large matrix, only a window or the structure of its blocks is computed and shown.
 """
 
 from importlib import import_module

@@ -107,7 +107,7 @@ class LongAxisShifts(AxisShifts):
         return all(all(flags) for _, _, flags in self.compared(moved, amount, sign))
 
     def answers(self, amount: int, sign: int = 1) -> range:
-        """Return the output shifts that answer to an input shift: none, or all that differ by multiples of a period."""
+        """Return the output shifts that correspond to an input shift: none, or all of one class modulo a period."""
         # A row with the most entries has the fewest images.
         chosen = max((row for row, _ in self.listed), key=lambda row: len(self.entries(row)))
         images = self._images(self.entries(chosen, amount, sign)) if sign > 0 or self.signed else iter(())

@@ -22,7 +22,7 @@ _MOST_ROWS: Final = 64  # rows that are computed at a time
 
 @dataclass(frozen=True)
 class CotangentPlan:
-    """What a set of outputs reads of every node, as boxes."""
+    """The entries of every node that a set of outputs depends on, as boxes."""
 
     box: Box  # of the output
     input_box: Box  # of the network's input
@@ -154,7 +154,7 @@ class Derivatives:
 
 @contextmanager
 def named(node: Node, kinds: tuple[type[Exception], ...] = (ValueError, TypeError)) -> Iterator[None]:
-    """Begin the messages of some kinds of errors with the name of a node."""
+    """Prefix the messages of certain kinds of errors with the name of a node."""
     try:
         yield
     except kinds as error:

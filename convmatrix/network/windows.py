@@ -276,7 +276,7 @@ class Pooling(Operation):
         return matrix, np.repeat(shift, math.prod(positions)).astype(kind)
 
     def tangent(self, inputs: Sequence[Array], tangents: Sequence[Array]) -> Array:
-        """Return the pooled tangents; of a maximum, those of the first largest sample of each window in C order."""
+        """Return the pooled tangents; for a maximum, those of the first largest sample of each window in C order."""
         (x,), (t,) = inputs, tangents
         axes = self.geometry(x.shape).axes
         if self.method != "max":

@@ -166,7 +166,7 @@ def plot_receptive_field(
     unit : int or sequence of int
         As for `convmatrix.graph.receptive_field`.
     palette : str or sequence of two colours, optional
-        Of samples that are not read, and of those that are; otherwise as for `convmatrix.plotting.weight_colours`.
+        Colours of unread and of read samples; otherwise as for `convmatrix.plotting.weight_colours`.
     ax : matplotlib Axes, optional
         Where to draw; ``axes`` is its former name.
 

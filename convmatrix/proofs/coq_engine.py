@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _LIBRARY: Final = Path(__file__).parent / "coq"
 CLOSED: Final = "Closed under the global context"
-"""What Coq says about the assumptions of a theorem that has none."""
+"""Coq's report on the assumptions of a theorem that has none."""
 
 _SECONDS: Final = 600.0
 _QUESTION: Final = re.compile(r"^Print Assumptions .*\n", re.MULTILINE)

@@ -142,7 +142,7 @@ class _Quotient:
 
 @dataclass
 class _KnownFacts:
-    """What is known at a place of a proof."""
+    """The facts known at one point of a proof."""
 
     quotients: dict[Any, _Quotient] = field(default_factory=dict)
     words: dict[tuple[str, str, str], Any] = field(default_factory=dict)  # texts of divisions that are replaced
@@ -260,7 +260,7 @@ class LemmaProof:
         return [line], (formula, branch, fact)
 
     def _again(self, formula: Formula, path: ProofPath, state: _KnownFacts) -> Lines:
-        """Return the tactics that decide a condition again, which has come up in the goal since."""
+        """Return the tactics that decide a condition that was decided before and has reappeared in the goal."""
         branch = path.decided[_key(formula)]
         words, known = state.conditions[_key(formula)]
         if words == formula and formula[0] in _SPECIFICATIONS:

@@ -218,7 +218,7 @@ def dense_part(axis: Axis, outputs: NDArray[np.int64], samples: NDArray[np.int64
 
 @dataclass(frozen=True, eq=False)
 class ReadEntries:
-    """What the taps of some outputs of an axis read: one entry per output, tap and sample.
+    """The samples that the taps of some outputs of an axis read: one entry per output, tap and sample.
 
     Attributes
     ----------

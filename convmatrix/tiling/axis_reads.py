@@ -30,7 +30,7 @@ _LARGEST_SCALE: Final = 64
 
 
 class SizeBoundError(ValueError):
-    """What an operation does on an axis depends on the axis's size, so that a tile would be treated differently."""
+    """Raised if an operation depends on the size of an axis, so that it would treat a tile differently."""
 
 
 @dataclass(frozen=True)
