@@ -62,7 +62,7 @@ def test_check_equals_the_dense_tensor(geometry: cm.ConvGeometry) -> None:
 
 
 def test_random_layers() -> None:
-    """A shift passes exactly if some output shift answers in A P = Q A, with random integer weights."""
+    """A shift passes exactly if some output shift corresponds to it in A P = Q A, with random integer weights."""
     rng = np.random.default_rng(5)
     outcomes: Counter[bool] = Counter()
     while outcomes.total() < 600:
@@ -98,7 +98,7 @@ def test_random_layers() -> None:
 
 def test_long_axes_are_decided_by_their_distinct_rows() -> None:
     rng = np.random.default_rng(6)
-    answered: Counter[int] = Counter()
+    counts: Counter[int] = Counter()
     for _ in range(150):
         n, stride = int(rng.integers(3, 30)), int(rng.integers(1, 4))
         boundary = str(rng.choice(BOUNDARIES))
@@ -116,17 +116,17 @@ def test_long_axes_are_decided_by_their_distinct_rows() -> None:
         long, listed = LongAxisShifts(layer), AxisShifts(layer.pattern())
         assert np.array_equal(long.filled(), listed.filled())
         for amount in (0, 1, stride, -2 * stride, int(rng.integers(-40, 40))):
-            answers = set(listed.answers(amount))
-            assert set(long.answers(amount)) == answers, (layer, amount)
-            assert set(long.answers(amount, -1)) == set(listed.answers(amount, -1)), (layer, amount)
-            for moved, sign in itertools.product((amount, amount // stride, *list(answers)[:1]), (1, -1)):
+            expected = set(listed.output_shifts(amount))
+            assert set(long.output_shifts(amount)) == expected, (layer, amount)
+            assert set(long.output_shifts(amount, -1)) == set(listed.output_shifts(amount, -1)), (layer, amount)
+            for moved, sign in itertools.product((amount, amount // stride, *list(expected)[:1]), (1, -1)):
                 kept = listed.kept(moved, amount, sign)
                 assert np.array_equal(long.kept(moved, amount, sign), kept), (layer, moved, amount, sign)
                 if sign > 0 or listed.signed:
                     assert long.n_broken(moved, amount, sign) == np.count_nonzero(~kept)
-            answered[len(answers)] += 1
-    assert answered[0] > 100
-    assert answered[1] > 100
+            counts[len(expected)] += 1
+    assert counts[0] > 100
+    assert counts[1] > 100
 
 
 @pytest.mark.parametrize(
@@ -431,7 +431,7 @@ def test_symmetries_by_brute_force(layer: cm.ConvGeometry) -> None:
         for moved in itertools.product(*map(range, layer.output_shape)):
             q = eq.shift(layer.output_shape, moved, channels=layer.out_channels)
             if np.array_equal(T, T[q][:, p]):
-                expected.append((amount, moved))  # the first that answers
+                expected.append((amount, moved))  # the first that corresponds
                 break
     assert found.shifts == tuple(expected)
 
