@@ -553,7 +553,7 @@ def test_what_one_size_does_not_tell_is_listed() -> None:
     ],
 )  # fmt: skip
 def test_a_second_network_refutes_other_values(one: Any, another: Any, values: str) -> None:
-    """A constant that was computed from the size of the image differs, whatever the kind of the node."""
+    """A constant that was computed from the size of the image differs, for every kind of node."""
 
     def network(n: int, operation: Any) -> Network:
         rows = isinstance(operation, FullyConnected)  # along the last axis, which is of the channels then

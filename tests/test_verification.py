@@ -234,7 +234,7 @@ def test_wrong_arguments_are_refused() -> None:
 @settings(max_examples=25, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 70))
 def test_exact_bounds_contain_every_value_with_any_slopes(seed: int, bits: int) -> None:
-    """Whatever slopes are given, and however few bits: the rule of rectifiers is valid for all numbers."""
+    """The rule of rectifiers is valid for any slopes and any number of bits."""
     network, box, _, _ = random_case(seed % 50)
     rng = np.random.default_rng(seed)
     form = normal_form(network, *box)

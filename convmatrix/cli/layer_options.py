@@ -336,7 +336,7 @@ def _geometry_without_weights(kernel_shape: Shape, input_shape: Shape, options: 
 
 
 def _random_weights(geometry: ConvGeometry, number: int, dtype_name: str) -> NDArray[Any]:
-    """Draw weights: standard normal, or integers from -9 to 9."""
+    """Return random weights: standard normal, or integers from -9 to 9."""
     dtype, shape = np.dtype(dtype_name), geometry.weight_shape
     memory.require(
         3 * max(dtype.itemsize, 8) * geometry.n_weights,

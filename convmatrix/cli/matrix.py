@@ -62,7 +62,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Build the matrix, save it, and print the summary."""
+    """Build the matrix, save it, and print the summary; return the exit status."""
     from convmatrix.matrices import conv_matrix
 
     _check_output(args)

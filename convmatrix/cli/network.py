@@ -80,7 +80,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the report, or write a matrix."""
+    """Print the report, or write a matrix; return the exit status."""
     _check(args)
     network = read_network(args)
     if args.matrix is not None:

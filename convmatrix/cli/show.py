@@ -76,7 +76,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Show the matrix."""
+    """Show the matrix; return the exit status."""
     if args.digits and not args.latex:
         raise CommandError("--digits is for --latex: add it, or drop --digits")
     if args.latex:

@@ -112,7 +112,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, save, and report."""
+    """Train, save, and report; return the exit status."""
     _check_files(args)
     data = _prepared(args)
     import numpy as np

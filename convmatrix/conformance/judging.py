@@ -53,7 +53,7 @@ Judge = Callable[["TargetCall", "LayerCase", "LayerValues"], Judgement]
 
 
 def judge(call: TargetCall, case: LayerCase, values: LayerValues) -> Judgement:
-    """Run a call on a layer, and compare."""
+    """Run a call on a layer, and return how its results compare with the exact ones."""
     try:
         results, failure = call.run(case, values)
     except RefusedCaseError as refusal:

@@ -116,7 +116,7 @@ class IsolatedJudge:
             _ended(self.process, self.connection)
 
     def __call__(self, call: TargetCall, case: LayerCase, values: LayerValues) -> Judgement:
-        """Judge a layer."""
+        """Return the judgement of a layer by a worker process."""
         if self.process is None:
             self.process, self.connection = _started(_judge_layers, self.name)
         try:

@@ -32,7 +32,7 @@ def tighten(form: NormalForm, method: Tightening = "symbolic") -> tuple[Floats, 
     """Return bounds of all variables of a normal form, tighter than by interval arithmetic.
 
     Layer by layer, the bounds of the variables that rectifiers read, if they have both signs, and those of the output
-    are replaced by better ones; intervals are propagated from these. Whatever multipliers a method finds, the bound
+    are replaced by better ones; intervals are propagated from these. For any multipliers that a method finds, the bound
     that follows from them is rounded outwards.
 
     ``"interval"`` returns the bounds of the form. ``"symbolic"`` substitutes backwards, with each rectifier replaced by

@@ -101,7 +101,7 @@ class SlabPlan(ShownAsTable):
 
     @cached_property
     def per_task(self) -> int:
-        """Number of slabs that one task computes, one after another: a power of two, whatever the workers are."""
+        """Number of slabs that one task computes, one after another: a power of two, independent of the workers."""
         least, most = _TASK_NONZEROS
         wanted = min(max(self.matrix.nonzeros // _TASKS, least), most)
         slabs = min(wanted * self.n_slabs // max(self.matrix.nonzeros, 1), self.n_slabs // _LEAST_TASKS)

@@ -52,7 +52,7 @@ FileFormatError.__module__ = "convmatrix.io"
 
 
 class BoundedReader(io.BufferedReader):
-    """A file of which at most one piece is read at a time, whatever sizes its contents declare."""
+    """A file of which at most one piece is read at a time, regardless of the sizes that its contents declare."""
 
     @property
     def n_bytes(self) -> int:

@@ -2,7 +2,7 @@ r"""Bounds on the values of all nodes of a network whose input lies in a box, by
 
 The bounds of a node hold for every choice of inputs within their own bounds, in exact arithmetic and in double
 precision: to the range of the operation an a priori bound on the rounding errors is added. A sum of n products has an
-error of at most :math:`\gamma_n \sum |a_i x_i|`, whatever the order (Higham, Accuracy and Stability of Numerical
+error of at most :math:`\gamma_n \sum |a_i x_i|`, in any order (Higham, Accuracy and Stability of Numerical
 Algorithms, section 3.1).
 """
 

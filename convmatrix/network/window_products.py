@@ -23,7 +23,7 @@ _FEW: Final = 16  # pairs of channels in a group for which dense products are sl
 
 
 def gathers(geometry: ConvGeometry) -> bool:
-    """Whether dense products with gathered windows are fast: shared kernels with enough channels in a group."""
+    """Return whether dense products with gathered windows are fast: shared kernels with enough channels in a group."""
     channels = geometry.in_channels * geometry.out_channels // geometry.groups**2
     return not geometry.transposed and geometry.sharing == "shared" and channels >= _FEW
 

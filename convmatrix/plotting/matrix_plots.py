@@ -38,7 +38,7 @@ def plot_matrix(
     ax: Axes | None = None,
     axes: Axes | None = None,
 ) -> Figure:
-    """Draw a pattern as a matrix coloured by weight; equal colours stand for equal weights.
+    """Return a figure of a pattern as a matrix coloured by weight; equal colours stand for equal weights.
 
     In matrices of up to 40 rows and columns, entries are labelled with the indices of their weights, such as "0+2" for
     the sum of two weights. An entry that is a sum has a stripe for each of its weights. A new figure of a larger matrix

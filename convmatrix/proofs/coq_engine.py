@@ -142,7 +142,7 @@ def _decide_full_statement(theorem: Theorem, files: TheoremFiles, lemmas_hold: b
     if not lemmas_hold:
         return undecided("it rests on a lemma without a proof")
     module, name = f"Full_{coq_name(theorem.name)}", full_name(theorem.name)
-    # Whatever the file asks itself, the assumptions are those of this theorem.
+    # Replace the file's own question, so that the assumptions printed are those of this theorem.
     text = files.sources[module]
     files.sources.texts[module] = f"{_QUESTION.sub('', text)}\nPrint Assumptions {name}.\n"
     return files.compile(module).decision(_certificate(name, full_text(theorem.name) or "", text, files.coqc))
@@ -341,7 +341,7 @@ class TheoremFiles:
         return self.done[module]
 
     def compile_text(self, module: str, text: str) -> Compiled:
-        """Compile a text as a module whose requirements are compiled."""
+        """Compile a text as a module, and return the result; the modules that it requires must be compiled."""
         return _compiled(self.coqc, self.folder, module, text, [self.library.folder])
 
 
@@ -356,7 +356,7 @@ class Library:
         self.lock = threading.Lock()  # theorems may be proved in several threads
 
     def compile(self, module: str, text: str) -> Compiled:
-        """Compile a module, once for each text; those that it requires must be compiled."""
+        """Compile a module, once for each text, and return the result; modules that it requires must be compiled."""
         with self.lock:
             if module not in self.done or self.done[module][0] != text:
                 self.done[module] = text, _compiled(self.coqc, self.folder, module, text, [])

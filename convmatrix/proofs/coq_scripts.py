@@ -70,7 +70,7 @@ class ProofPath(GallinaAlgebra):
         self.events.append(("show", self.formula(step)))
 
     def select(self, condition: Any, then: Any, otherwise: Any) -> SymbolicInteger:
-        """Choose between two integers."""
+        """Return one of two integers, by a condition."""
         formula = self.formula(condition)
         if formula[0] in ("true", "false"):
             taken = formula[0] == "true"

@@ -243,7 +243,7 @@ class SympyPath(SymbolicAlgebra):
         self.facts.append(formula)
 
     def select(self, condition: Condition, then: Any, otherwise: Any) -> Any:
-        """Choose between two integers."""
+        """Return one of two integers, by a condition."""
         formula = self.formula(condition)
         if isinstance(formula, bool):
             return then if formula else otherwise

@@ -204,7 +204,7 @@ class Numbers(Algebra):
         self.steps_hold &= bool(step)
 
     def select(self, condition: bool, then: int, otherwise: int) -> int:
-        """Choose between two integers, by the function that chooses when matrices are built."""
+        """Return one of two integers, by the function that chooses when matrices are built."""
         chosen: int = _rule.choose(condition, then, otherwise)
         return chosen
 
