@@ -74,7 +74,7 @@ def _system_bytes() -> list[int]:
 
 
 def _container_bytes() -> list[int]:
-    """Return what is left in the control group of this process, and in each group around it."""
+    """Return the bytes left in the control group of this process, and in each group that contains it."""
     found = []
     for folder, group, limit, usage in _control_groups():
         for place in (group, *group.parents):
@@ -113,7 +113,7 @@ def _control_groups() -> list[tuple[str, PurePosixPath, str, str]]:
 
 
 def _process_bytes() -> list[int]:
-    """Return what is left of the limit on the address space of this process (``ulimit -v``)."""
+    """Return the bytes left of the limit on the address space of this process (``ulimit -v``)."""
     try:
         import resource  # not on Windows
 

@@ -83,7 +83,7 @@ def _pad_axes(array: Array, widths: Sequence[tuple[int, int]], boundary: Boundar
 
 
 def zero_padded(array: Array, widths: Sequence[tuple[int, int]]) -> Array:
-    """Return what `numpy.pad` returns, which takes several times as long for small arrays."""
+    """Return an array padded with zeros, as by `numpy.pad`, which takes several times as long for small arrays."""
     sizes = list(zip(widths, array.shape, strict=True))
     padded = np.zeros([low + size + high for (low, high), size in sizes], dtype=array.dtype)
     padded[tuple(slice(low, low + size) for (low, _), size in sizes)] = array

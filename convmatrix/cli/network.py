@@ -139,7 +139,7 @@ def read_network(args: argparse.Namespace, input_shape: tuple[int, ...] | None =
 
 
 def _write_matrix(args: argparse.Namespace, network: Network) -> None:
-    """Write the matrix and the bias of a node, and print what was written."""
+    """Write the matrix and the bias of a node, and print a summary."""
     from convmatrix.network import Convolution, MissingWeightsError
 
     node = _node(network, args.matrix)

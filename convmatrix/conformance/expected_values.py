@@ -36,7 +36,7 @@ SIGNIFICANT_BITS: Final = {"float64": 53, "float32": 24, "float16": 11, "bfloat1
 """Integers up to 2**bits have no gaps in a type (those of signed integers end there)."""
 
 RESULTS: Final = {"y": "the output", "dx": "the input gradient", "dw": "the weight gradient", "db": "the bias gradient"}
-"""The results of a call, and what they are called in a sentence."""
+"""The results of a call, and their names in messages."""
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@ def _deep(form: NormalForm, targets: Indices) -> NDArray[np.bool_]:
 
 
 class _Sums(NamedTuple):
-    """Equations of a cone: their rows, what they define, what they read, and the transposed matrix of that."""
+    """Equations of a cone: rows, the variables that they define and read, and the transposed matrix of the latter."""
 
     rows: Indices
     defined: Indices
@@ -162,7 +162,7 @@ class Cone:
         own: Indices,
         body: Any,
     ) -> _Sums | _Maxima:
-        """Return what is needed to substitute the variables of a block, in the numbers of this part."""
+        """Return the equations that substitute the variables of a block, in the numbering of this part."""
         if body is not None:
             read, inverse = np.unique(body.indices, return_inverse=True)
             narrow = sparse.csr_array((body.data, inverse, body.indptr), shape=(len(own), len(read)))

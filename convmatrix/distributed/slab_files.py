@@ -288,7 +288,7 @@ class SavedSlabs:
 
 
 def _save(layer: SlabLayer, ranges: Sequence[Rows], folder: str) -> list[_Part]:
-    """Write slabs on a worker; return what the index says of each."""
+    """Write slabs on a worker; return the entry of the index for each."""
 
     def write(slab: Any, rows: Rows) -> _Part:
         path = Path(folder, _name(rows))
@@ -332,7 +332,7 @@ def _compare(existing: SavedSlabs, wanted: SavedSlabs) -> None:
 
 
 def _read_index(folder: Path) -> SavedSlabs:
-    """Return what the index in a folder describes; it is not trusted."""
+    """Return the contents of the index in a folder, which is not trusted."""
     path = folder / INDEX
     if path.stat().st_size > _LARGEST_INDEX:
         raise FileFormatError(f"{path} has {path.stat().st_size} bytes, but an index has at most {_LARGEST_INDEX}")

@@ -146,7 +146,7 @@ class _GraphReader:
         if operator == "getitem":
             return self._item(node, *node.args)
         sources = [n for n in node.all_input_nodes if _holds_tensor(self.values[n])]
-        if operator in _FILLED and node not in self.sized:  # a constant with the shape of what it is given
+        if operator in _FILLED and node not in self.sized:  # a constant with the shape of its argument
             sources = []
         random = self.torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
         if not sources and not random and node not in self.sized:
@@ -185,7 +185,7 @@ class _GraphReader:
         return value
 
     def _constant(self, node: Any) -> Any:
-        """Return the value of a constant; of what depends on the input, any tensor of its shape."""
+        """Return the value of a constant, or an arbitrary tensor of the same shape if it depends on the input."""
         if not _holds_tensor(self.values[node]):
             return self.values[node]
         meta = node.meta["val"]

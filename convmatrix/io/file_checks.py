@@ -1,4 +1,4 @@
-"""Checks of what files declare and contain, made before memory is allocated and before SciPy uses any index.
+"""Checks of the declarations and contents of files, made before memory is allocated and before SciPy uses any index.
 
 Declared sizes are compared with the file and with the available memory (`ReadLimit`, `BoundedReader`), values are
 converted only without loss (`cast_exactly`), and every matrix is brought into canonical form: compressed rows with
@@ -209,7 +209,7 @@ def checksum(matrix: sparse.csr_array, geometry: str) -> str:
 
 
 def check_checksum(expected: object, matrix: sparse.csr_array, geometry: str) -> None:
-    """Raise unless the checksum in a file is that of what was read from it."""
+    """Raise unless the checksum in a file is that of the data read from it."""
     found = checksum(matrix, geometry)
     if expected != found:
         raise FileFormatError(

@@ -70,7 +70,7 @@ class Derivatives:
         return values[self.nodes[-1].name]
 
     def plan(self, box: Box) -> CotangentPlan:
-        """Return what the outputs in a box read."""
+        """Return the entries that the outputs in a box read."""
         boxes = {self.nodes[-1].name: box}
         steps, live, peak, cost = [], {self.nodes[-1].name: box_size(box)}, 0, 0
         for node in reversed(self.nodes[1:]):
@@ -122,7 +122,7 @@ class Derivatives:
         return gradients.get(self.nodes[0].name, empty)
 
     def chunks(self, start: int, stop: int, budget: int) -> list[tuple[int, int, CotangentPlan]]:
-        """Return ranges of rows to compute together: those that read much in common, within a budget in bytes."""
+        """Return ranges of rows to compute together: rows that share many reads, within a budget in bytes."""
         if start == stop:
             return []
         return self._split(start, stop, self.plan(flat_box(self.nodes[-1].output_shape, start, stop)), budget)

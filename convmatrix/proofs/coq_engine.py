@@ -89,7 +89,7 @@ def _decide(coqc: str, drafted: Sequence[_Drafted]) -> list[tuple[list[Decision]
 def _decide_by_file(
     files: TheoremFiles, theorem: Theorem, drafts: list[_Draft]
 ) -> tuple[list[Decision], Decision | None]:
-    """Return the decisions about a theorem; what has been accepted is not compiled again."""
+    """Return the decisions about a theorem; accepted modules are not compiled again."""
     written = [(lemma, draft) for lemma, draft in zip(theorem.lemmas, drafts, strict=True) if isinstance(draft, tuple)]
     together = files.compile(f"Lemmas_{coq_name(theorem.name)}")
     accepted = not together.error and together.closed == min(len(written), 1)
@@ -217,7 +217,7 @@ class _Sources:
         return path.read_text("utf-8")
 
     def order(self, *modules: str) -> list[str]:
-        """Return modules and all that they require, each after those that it requires itself."""
+        """Return modules with all their requirements, each module after its own requirements."""
         graph: dict[str, set[str]] = {}
         waiting = list(modules)
         while waiting:
@@ -241,7 +241,7 @@ def _text(theorem: Theorem, proofs: Sequence[tuple[Lemma, tuple[str, str]]]) -> 
 
 
 def _question(together: str, names: Sequence[str]) -> str:
-    """Return the commands that print what theorems rest on; several are joined as the definition of another name."""
+    """Return the commands that print the assumptions of theorems; several are joined in one new definition."""
     if len(names) < 2:
         return "".join(f"Print Assumptions {name}.\n" for name in names)
     conjunction = functools.reduce(
@@ -324,7 +324,7 @@ class TheoremFiles:
         return accepted
 
     def compile(self, module: str) -> Compiled:
-        """Compile a module and all that it requires; return the result, or the first error."""
+        """Compile a module and all its requirements; return the result, or the first error."""
         try:
             order = self.sources.order(module)
         except RuntimeError as error:

@@ -86,7 +86,7 @@ class ProofPath(GallinaAlgebra):
         return chosen
 
     def run(self, name: str, *arguments: Any) -> Any:
-        """Return what a function of the rule returns on this path, with numbers written out as in its definition."""
+        """Return the result of a function of the rule on this path, with numbers written out as in its definition."""
         return self._written(super().run(name, *map(self._written, arguments)))
 
     def _written(self, value: Any) -> Any:

@@ -338,7 +338,7 @@ def contradictory_parts(lemma: Lemma) -> list[Problem]:
 
 
 def _constraints(problem: Problem) -> tuple[frozenset[Any], frozenset[Any]]:
-    """Return what a problem says, to be compared with problems in other variables, which are other rings."""
+    """Return the content of a problem, for comparison with problems in other variables, whose rings differ."""
     symbols = problem.ring.symbols
 
     def terms(polynomial: PolyElement) -> frozenset[Any]:  # hashed in far less time than the text is written

@@ -48,7 +48,7 @@ def layer_norm(layer: WeightedLayer, tolerance: float, *, products: int = 40_000
     """Return the largest singular value of a layer up to a relative error of the value.
 
     Steps are taken in single precision if the tolerance allows. The value, its residual and its estimated error are
-    computed in double precision from the vector that is found; if they do not meet the tolerance, the steps continue
+    computed in double precision from the vector found; if they do not meet the tolerance, the steps continue
     in double precision.
     """
     operator = ConvOperator(layer.weights, layer.geometry)

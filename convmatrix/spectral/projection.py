@@ -99,7 +99,7 @@ def project_norm(
     kernel, input_shape, **layer
         As for `singular_values`; any layer that `ConvGeometry` allows.
     bound : float
-        The largest spectral norm that is allowed.
+        The largest spectral norm allowed.
     tol : float, optional
         The steps end when the kernel is proved to be within ``tol`` times its distance from the given one of the
         nearest kernel, or after 3000 steps. By default ``tol`` is 0.05 (a distance at most 0.13% above the smallest),
@@ -144,7 +144,7 @@ def project_norm(
     array([ 0.33, -1.33,  0.33])
     """
     if not (validate.real("bound", bound) > 0 and math.isfinite(bound)):
-        raise ValueError(f"bound={bound!r} must be positive and finite: it is the largest norm that is allowed")
+        raise ValueError(f"bound={bound!r} must be positive and finite: it is the largest norm allowed")
     if tol is not None and not 0 < validate.real("tol", tol) < 1:
         raise ValueError(f"tol={tol!r} must be between 0 and 1: it is the distance from the nearest kernel, relative")
     given, original = read_layer(kernel, input_shape, **layer), as_array(kernel)

@@ -69,7 +69,7 @@ def structure_violation(
     """
     validate.one_of("structure", structure, ("toeplitz", "circulant"))
     if not validate.real("tol", tol) >= 0:
-        raise ValueError(f"tol={tol!r} must not be negative: it is the largest difference that is allowed")
+        raise ValueError(f"tol={tol!r} must not be negative: it is the largest difference allowed")
     matrix = ProbedOperator.of(A) if is_operator(A) else as_csr(A)
     rows, columns = _sizes(matrix, shape, input_shape, channels)
     if structure == "circulant" and rows != columns:

@@ -199,7 +199,7 @@ class AxisPlan:
         ]
 
     def broken_condition(self, size: int, *, at_low: bool = False, at_high: bool = False) -> str | None:
-        """Return what a tile that ends at the image's low or high end lacks there, None if nothing."""
+        """Return the condition at the image's low or high end that a tile ending there lacks, or None if none."""
         if at_low and at_high:
             return None
         extents = self.extents(size)
