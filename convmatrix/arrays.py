@@ -47,8 +47,8 @@ def read_only(*arrays: NDArray[Any] | None) -> None:
 def scaled_to_one(array: Array) -> tuple[Array, float]:
     """Return an array with entries of modulus at most one, and the power of two by which to multiply it.
 
-    Powers of two round nothing but entries that are smaller than the largest one by more than 1e-290. Products of the
-    scaled entries do not overflow, and those of the largest ones do not underflow. Zeros are returned as they are.
+    Powers of two round only entries that are more than 1e290 times smaller than the largest one. Products of the scaled
+    entries do not overflow, and those of the largest ones do not underflow. Zeros are returned unchanged.
 
     Examples
     --------

@@ -30,7 +30,7 @@ ALWAYS_FIT: Final = NEGLIGIBLE // 64
 """A matrix with no more entries, rows and columns than this takes fewer than `NEGLIGIBLE` bytes."""
 
 _MOST_COMBINATIONS: Final = 2**14  # of distinct rows of all axes, for which the entries of a footprint are counted
-_MOST_OFFSETS: Final = 2**22  # offsets of diagonals that are listed at a time
+_MOST_OFFSETS: Final = 2**22  # offsets of diagonals listed at a time
 
 
 class MatrixTooLargeError(MemoryError, ValueError):

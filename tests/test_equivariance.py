@@ -631,7 +631,7 @@ def test_random_networks() -> None:
 
 
 def test_surviving_shifts_by_brute_force() -> None:
-    """What survives is what leaves the product of random integer matrices alone, for one axis."""
+    """On one axis, the surviving shifts are those that leave a product of random integer matrices unchanged."""
     rng = np.random.default_rng(3)
     for s, z, boundary in itertools.product((1, 2), (1, 3), ("circular", "zero")):
         first = cm.ConvGeometry(12, 3, padding=1, stride=s, boundary=boundary)

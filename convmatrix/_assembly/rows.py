@@ -36,9 +36,9 @@ if TYPE_CHECKING:
 Range = tuple[int, int]
 Combination = tuple[tuple[int, ...], tuple[int, ...]]  # taps, coefficients
 
-_LISTED: Final = 2**22  # largest number of entries of an axis that are listed in order to count them
+_LISTED: Final = 2**22  # largest number of entries of an axis listed to count them
 _LARGEST_TABLE: Final = 2**20  # largest number of entries in the table of an axis; larger boxes of rows are halved
-_KEPT_TABLE: Final = 2**14  # largest number of entries in a table that is kept for counting and for equal axes
+_KEPT_TABLE: Final = 2**14  # largest number of entries in a table kept for counting and for equal axes
 
 
 @dataclass(frozen=True)

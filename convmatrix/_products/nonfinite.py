@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from convmatrix.arrays import Array
 
-_CANCELLED: Final = 1e-10  # sums of terms of size 1 that are smaller are rounding errors
+_CANCELLED: Final = 1e-10  # smaller sums of terms of size 1 are rounding errors
 
 
 def is_finite(array: Array) -> bool:

@@ -126,7 +126,7 @@ def _winograd(name: str, case: LayerCase, values: LayerValues, u: float) -> floa
         growth *= axis_growth
         roundings += 3 * points + 3
     first, second = _factors(name, values)
-    # Products of channels that are added, and for the weights those of all tiles: at most all positions.
+    # Number of products added: one per channel; for the gradient of the weights, one per tile (at most per position).
     tiles = case.batch * math.prod(case.geometry.positions)
     added = {"y": case.in_channels, "dx": case.out_channels, "dw": tiles}[name]
     bound = gamma(roundings + added, u) * growth * added * _largest(first) * _largest(second)

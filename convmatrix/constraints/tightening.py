@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Tightening = Literal["interval", "symbolic", "linear"]
 
 _LARGE: Final = 20_000  # entries from which interior points are quicker than the dual simplex method
-_TARGETS: Final = 128  # variables whose bounds are computed together, at most
+_TARGETS: Final = 128  # largest number of variables whose bounds are computed together
 _ENTRIES: Final = 2**23  # of an array with one column for each of them
 
 
@@ -87,7 +87,7 @@ def _deep(form: NormalForm, targets: Indices) -> NDArray[np.bool_]:
     reads = np.flatnonzero(np.diff(starts) > 1)  # all but constants
     deep = np.zeros(form.n_variables, bool)
     deep[form.post] = True
-    deep[form.defines[reads]] = indices[starts[1:][reads] - 2] >= form.n_inputs  # the latest variable that is read
+    deep[form.defines[reads]] = indices[starts[1:][reads] - 2] >= form.n_inputs  # the last variable that is read
     return np.asarray(deep[targets])
 
 
@@ -199,7 +199,7 @@ class Cone:
         return objectives
 
     def substituted(self, sign: float) -> Floats:
-        """Return lower bounds of the variables times a sign, by substitution of all that defines them.
+        """Return lower bounds of the variables times a sign, by substitution of their definitions.
 
         A rectifier is replaced by the line above it where its coefficient is negative, and otherwise by the better of
         the two lines below it, 0 and its argument.

@@ -1,4 +1,4 @@
-r"""Text and tables for LaTeX documents: escaped, and as wide as a page at most."""
+r"""Text and tables for LaTeX documents: escaped, and at most as wide as a page."""
 
 from __future__ import annotations
 

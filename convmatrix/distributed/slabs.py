@@ -32,7 +32,7 @@ _COPIES: Final = 2  # slabs in a worker's memory per thread: one, and as much ag
 _USABLE: Final = 0.8  # share of a worker's memory, above which Dask pauses it
 _MOST_LOSSES: Final = 5  # how often the kernel is sent again after all workers that held it died
 _PATIENCE: Final = 20.0  # seconds until a result is asked for again
-_FAN_IN: Final = 4  # results that one task reduces, a power of two: few tasks, and few results on one worker
+_FAN_IN: Final = 4  # results that one task reduces, a power of two; limits the tasks, and the results on one worker
 _REFRESH: Final = 2.0  # seconds after which threads are counted anew, for clusters that grow
 
 
@@ -225,7 +225,7 @@ class SlabTasks:
     ) -> Iterator[tuple[Sequence[int], Any]]:
         """Yield the numbers of some slabs and ``task(layer, ranges, *arguments(numbers))``, in order, for all slabs.
 
-        A few more tasks are computed ahead than there are threads.
+        Slightly more tasks than there are threads are computed ahead.
         """
         given_client(self.client)  # which may have been closed in the meantime
         numbers = range(self.plan.n_slabs) if numbers is None else numbers

@@ -116,7 +116,7 @@ class Propagation:
                 return rearranged
         if isinstance(operation, FullyConnected) and not operation.flatten:
             return _fixed(incoming[0], [len(out) - 1])
-        # All that is known of the operation is that equal inputs give equal outputs.
+        # Nothing is known about the operation except that equal inputs give equal outputs.
         unchanged = all(0 in amounts for shifts in incoming for amounts in shifts)
         return tuple(frozenset([0] if unchanged else []) for _ in out[1:]) if len(out) > 1 or unchanged else _NOTHING
 

@@ -171,7 +171,7 @@ def operator_name(target: Any) -> str:
 
 
 def _needs_decomposition(program: Any, table: Any) -> bool:
-    """Return whether nodes that depend on the input have unknown operators that PyTorch decomposes, or share writes."""
+    """Return whether to decompose a program: it has unknown operators on the input, or in-place writes to others."""
     known = True
     given: set[str] = set(program.graph_signature.user_inputs)
     dependent: set[Any] = set()

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 PIECE: Final = 2**18
-"""Number of bytes that are read at a time."""
+"""Number of bytes read at a time."""
 LARGEST_TEXT: Final = 2**24
 """Maximum number of bytes of JSON; a connection table of 2000 x 2000 channels takes 12 MB."""
 LARGEST_DEFLATE_RATIO: Final = 1032  # two bits can encode at most 258 bytes

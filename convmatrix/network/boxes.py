@@ -200,7 +200,7 @@ def fold_axis(array: Array, axis: int, first: int, size: int, boundary: Boundary
         Number of samples on the axis.
     boundary : Boundary
     kept : slice
-        The range of samples to return; it holds all that the positions read.
+        The range of samples to return; it holds all samples that the positions read.
 
     Examples
     --------

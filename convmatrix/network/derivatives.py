@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _STEP: Final = 50_000  # entries that take as long as the fixed cost of a step
 _GAIN: Final = 1.2  # rows are computed in halves if that is cheaper by this factor
-_MOST_ROWS: Final = 64  # rows that are computed at a time
+_MOST_ROWS: Final = 64  # rows computed at a time
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,10 @@ class CotangentPlan:
 
     box: Box  # of the output
     input_box: Box  # of the network's input
-    steps: list[tuple[Node, Box, list[Box]]]  # nodes that are read, from the output on, with the boxes of their inputs
+    steps: list[tuple[Node, Box, list[Box]]]  # nodes to read, last first, with the boxes of their inputs
     boxes: dict[str, Box]  # by the names of nodes
-    peak: int  # most entries per cotangent that are held at a time
-    cost: int  # entries that are read and written per cotangent
+    peak: int  # largest number of entries per cotangent held at a time
+    cost: int  # entries read and written per cotangent
 
 
 class Derivatives:

@@ -38,7 +38,7 @@ from convmatrix.network.weighted import Convolution, FullyConnected
 from convmatrix.network.window_products import gathers
 from convmatrix.network.windows import Pooling
 
-_MOST_ENTRIES: Final = 10**6  # entries of a matrix that is built only for narrower bounds
+_MOST_ENTRIES: Final = 10**6  # largest number of entries of a matrix built only for narrower bounds
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from convmatrix.arrays import Array
     from convmatrix.geometry import ConvGeometry
 
-_GATHERED: Final = 2**21  # entries of gathered windows that are multiplied at a time, so that they stay in the cache
+_GATHERED: Final = 2**21  # entries of gathered windows multiplied at a time, so that they stay in the cache
 _NARROW: Final = 2**17  # the same where groups have few channels, and memory is the limit
 _FEW: Final = 16  # pairs of channels in a group for which dense products are slower than one multiplication per tap
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _LARGEST: Final = 4000  # rows or columns; figures have too few pixels for more
 _MOST_NAMED: Final = 40  # rows and columns of a matrix whose entries are labelled
-_LONGER_SIDE: Final = 5.0  # inches, at most
+_LONGER_SIDE: Final = 5.0  # largest size in inches
 _SMALLEST_NAMED: Final = 0.1  # inches; labels in smaller cells would not be readable
 _SMALLEST_SEPARATED: Final = 0.08  # inches; between smaller cells lines would take too much of the colour
 _LONGEST_LINE: Final = 5  # letters of a label; longer ones take two lines

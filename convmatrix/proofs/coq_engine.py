@@ -375,7 +375,7 @@ def _compiled(coqc: str, folder: Path, module: str, text: str, others: Sequence[
     paths = [argument for other in [folder, *others] for argument in ("-Q", str(other), "Convmatrix")]
     command = [coqc, "-q", *paths, f"{module}.v"]
     try:
-        done = subprocess.run(  # noqa: S603 (files that are written here)
+        done = subprocess.run(  # noqa: S603 (files written here)
             command, cwd=folder, capture_output=True, encoding="utf-8", errors="replace", check=False, timeout=_SECONDS
         )
     except subprocess.TimeoutExpired:

@@ -212,7 +212,7 @@ def dense_part(axis: Axis, outputs: NDArray[np.int64], samples: NDArray[np.int64
     weights = axis.weight(outputs[reads.outputs], reads.taps)[inside]
     rows = reads.outputs[inside] * len(samples) + columns[inside]
     shape = (len(outputs) * len(samples), axis.tile * axis.n_taps)
-    spread = sparse.csc_array((reads.coefficients[inside], (rows, weights)), shape=shape)  # by columns, which are few
+    spread = sparse.csc_array((reads.coefficients[inside], (rows, weights)), shape=shape)  # few columns
     return AxisTransform("dense", 1, len(outputs), len(samples), 0, 1, spread)
 
 

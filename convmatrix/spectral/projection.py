@@ -229,7 +229,7 @@ def nearest(layer_map: BlockMap, bound: float, tol: float, most_steps: int = _MO
     """
     start = layer_map.layer.weights
     counts = layer_map.counts[layer_map.counts > 0].repeat(layer_map.layer.channels[0])
-    # By trial; without a transform, few singular vectors with many coordinates are at the bound.
+    # Found by trial; on axes without a transform, only a few singular values of large blocks reach the bound.
     penalty = (100 if any(axis.name == "dense" for axis in layer_map.axes) else 10) / layer_map.factor
     U, A = np.zeros_like(layer_map.blocks(start)), layer_map.blocks(start)
     Z = A - reduced(A, bound)

@@ -202,7 +202,7 @@ def _least_squares(pattern: WeightPattern, entries: NDArray[np.int64], values: A
     order = np.argsort(component, kind="stable")  # weights by component
     sizes = np.bincount(component)
     starts = np.cumsum(sizes) - sizes
-    inverses = []  # of the components of one size: their weights, and their inverses
+    inverses = []  # for each size of component: the weights, and the inverses of the normal matrices
     position = np.empty(size, dtype=np.int64)  # within the component
     position[order] = np.arange(size) - np.repeat(starts, sizes)
     coordinates = normal.tocoo()

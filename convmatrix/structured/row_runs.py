@@ -100,7 +100,7 @@ def run_starts(
         first, ends = first[long], ends[long]
         if not len(first):
             return np.sort(np.concatenate(kept))
-        entries = np.arange(counts[first[0]])  # rows that are followed have equally many
+        entries = np.arange(counts[first[0]])  # all rows of a run have the same number of entries
         limit = reach(columns[starts[first].astype(np.intp)[:, None] + entries]).min(axis=1)
         cut = first + limit < ends
         first, ends = (first + limit)[cut], ends[cut]
