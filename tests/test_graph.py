@@ -80,7 +80,7 @@ def test_networkx_is_loaded_only_for_its_graphs() -> None:
 
 
 def reads(pattern: cm.WeightPattern) -> Any:
-    """Return the matrix of how many taps of an output read a sample, whatever their coefficients are."""
+    """Return the matrix of how many taps of an output read a sample, regardless of their coefficients."""
     ones = np.ones(pattern.n_entries, dtype=np.int64)
     return sparse.coo_array((ones, (pattern.rows, pattern.cols)), shape=pattern.shape).tocsr()
 

@@ -518,7 +518,7 @@ def test_general_matrix_products(transposed_a: int, transposed_b: int, which: st
 )
 @for_each("batch", [1, 3])
 def test_einstein_sums(equation: str, batch: int) -> None:
-    """Of the input and a constant, or of the input and a product of it, where both operands have the batch."""
+    """Einstein sums of the input with a constant, or with a product of it, where both operands have the batch."""
     rng, sizes = np.random.default_rng(0), dict(zip("bchwoijkld", (batch, 2, 3, 4, 5, 2, 3, 4, 5, 6), strict=True))
     parts = equation.replace(" ", "").partition("->")[0].split(",")
     shapes = {part: [sizes[letter] for letter in part] for part in parts}

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from convmatrix.network import Network
 
 OPERATORS: Final = {**COMPUTING, **NORMALISING, **REARRANGEMENTS, **WINDOWS}
-"""What translates each operator that is known."""
+"""The function that translates each known operator."""
 
 _RECURRENT: Final = ("GRU", "LSTM", "RNN")
 _OF_ANY_TYPE: Final = {*REARRANGEMENTS, "Cast", "Identity"}  # and so of integers, too

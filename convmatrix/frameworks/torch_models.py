@@ -149,7 +149,7 @@ class _GraphReader:
             return self._item(node, *node.args)
         sources = [n for n in node.all_input_nodes if _holds_tensor(self.values[n])]
         filled = bool(sources) and operator in _FILLED and node not in self.sized
-        if filled:  # a constant with the shape of what it is given
+        if filled:  # a constant with the shape of its argument
             sources = []
         random = self.torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ())
         if not sources and not random and node not in self.sized:
@@ -202,7 +202,7 @@ class _GraphReader:
         return any(bool((value == value.narrow(axis, 0, 1)).all()) for axis in axes)
 
     def _constant(self, node: Any) -> Any:
-        """Return the value of a constant; of what depends on the input, any tensor of its shape."""
+        """Return the value of a constant, or an arbitrary tensor of the same shape if it depends on the input."""
         if not _holds_tensor(self.values[node]):
             return self.values[node]
         meta = node.meta["val"]
