@@ -507,6 +507,12 @@ def convert(kernel: NDArray[Any], dtype: DTypeLike | None) -> NDArray[Any]:
     return converted
 
 
+def may_overflow(weights: NDArray[Any], terms: float) -> bool:
+    """Return whether sums of weights with coefficients of total modulus ``terms`` may exceed their integer type."""
+    largest = max(weights.max(initial=0), -float(weights.min(initial=0))) if weights.dtype.kind in "iu" else 0
+    return float(largest) * terms >= 2.0 ** (8 * weights.dtype.itemsize - 1)
+
+
 def require_no_overflow(sums: NDArray[Any], exact: NDArray[np.float64]) -> None:
     """Raise ValueError if integer sums of weights differ from those in float64 by more than rounding errors."""
     difference = np.abs(sums - exact)
