@@ -126,8 +126,8 @@ def shape(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
         return (integer(name, value, minimum=1),)
     if getattr(value, "ndim", 1) > 1 or (isinstance(value, np.ndarray) and value.dtype.kind in "fc"):
         raise TypeError(
-            f"{name} must be a tuple of integers, but is an array of shape {tuple(cast('Any', value).shape)}; give "
-            "that shape, and check that no arguments are swapped"
+            f"{name} must be a tuple of integers, but is an array of shape {tuple(cast('Any', value).shape)} and dtype "
+            f"{cast('Any', value).dtype}; give integers, or that shape if these are samples; are arguments swapped?"
         )
     sizes = tuple(cast("Sequence[int]", value))
     if not sizes:
