@@ -344,8 +344,7 @@ class WeightPattern(KeepsReadOnly):
                 values *= sums.factors[0].astype(flat.dtype)
                 others *= sums.factors[1].astype(flat.dtype)
             np.add.at(values, sums.entries, others)
-        signs = flat.dtype.kind == "u" and self.coefficients is not None  # values may be negative
-        if signs or validate.may_overflow(flat, self._most_terms):
+        if validate.may_overflow(flat, self._most_terms):
             validate.require_no_overflow(values, self.values(flat.astype(np.float64)))
         return values
 
