@@ -230,7 +230,8 @@ def layer_matrix(
     matrix = kind((data, indices, starts), shape=(stop - start, geometry.n_in))
     if mask is not None:
         matrix.sum_duplicates()  # of weights at one entry
-        if weights.dtype.kind in "iu":
+        terms = math.inf if "antireflect" in geometry.boundary else math.prod(geometry.kernel_shape)
+        if validate.may_overflow(weights, terms):
             as_float = weights.astype(np.float64)
             exact = layer_matrix(as_float, geometry, order, matrix.format, None, rows, footprint)
             validate.require_no_overflow(matrix.data, exact.data)

@@ -126,8 +126,8 @@ def shape(name: str, value: int | Sequence[int]) -> tuple[int, ...]:
         return (integer(name, value, minimum=1),)
     if getattr(value, "ndim", 1) > 1 or (isinstance(value, np.ndarray) and value.dtype.kind in "fc"):
         raise TypeError(
-            f"{name} must be a tuple of integers, but is an array of shape {tuple(cast('Any', value).shape)}; give "
-            "that shape, and check that no arguments are swapped"
+            f"{name} must be a tuple of integers, but is an array of shape {tuple(cast('Any', value).shape)} and dtype "
+            f"{cast('Any', value).dtype}; give integers, or that shape if these are samples; are arguments swapped?"
         )
     sizes = tuple(cast("Sequence[int]", value))
     if not sizes:
@@ -505,6 +505,12 @@ def convert(kernel: NDArray[Any], dtype: DTypeLike | None) -> NDArray[Any]:
     if target.kind in "iu" and not np.array_equal(converted, kernel):
         raise TypeError(f"the kernel has entries that dtype={target} does not hold; choose a wider integer type")
     return converted
+
+
+def may_overflow(weights: NDArray[Any], terms: float) -> bool:
+    """Return whether sums of weights with coefficients of total modulus ``terms`` may exceed their integer type."""
+    largest = max(weights.max(initial=0), -float(weights.min(initial=0))) if weights.dtype.kind in "iu" else 0
+    return float(largest) * terms >= 2.0 ** (8 * weights.dtype.itemsize - 1)
 
 
 def require_no_overflow(sums: NDArray[Any], exact: NDArray[np.float64]) -> None:

@@ -11,12 +11,13 @@ import numpy as np
 from scipy import sparse
 
 from convmatrix import memory
+from convmatrix import options as validate
 from convmatrix._assembly.fill import assemble_triplets
 from convmatrix._assembly.rows import Plan, RowTable, axis_rows, table_size
 from convmatrix.arrays import KeepsReadOnly, accumulate, gather, read_only, real_coefficients, starts_of_runs
 from convmatrix.arrays import array as as_array
 from convmatrix.arrays import numbers as as_numbers
-from convmatrix.options import index_dtype, instance, integer, require_no_overflow, weight_array, weight_mask
+from convmatrix.options import index_dtype, instance, integer, weight_array, weight_mask
 from convmatrix.sparse_formats import as_format
 
 if TYPE_CHECKING:
@@ -343,9 +344,18 @@ class WeightPattern(KeepsReadOnly):
                 values *= sums.factors[0].astype(flat.dtype)
                 others *= sums.factors[1].astype(flat.dtype)
             np.add.at(values, sums.entries, others)
-        if flat.dtype.kind in "iu":
-            require_no_overflow(values, self.values(flat.astype(np.float64)))
+        if validate.may_overflow(flat, self._most_terms):
+            validate.require_no_overflow(values, self.values(flat.astype(np.float64)))
         return values
+
+    @cached_property
+    def _most_terms(self) -> float:
+        """The largest sum of the moduli of the coefficients of one entry of the matrix."""
+        sums = self._entries[2]
+        if sums is None:
+            return float(np.abs(self._other_than_one[1]).max(initial=1))
+        first, others = (1, None) if sums.factors is None else map(np.abs, sums.factors)
+        return float((first + np.bincount(sums.entries, others, len(sums.first))).max(initial=1))
 
     @cached_property
     def _other_than_one(self) -> tuple[NDArray[np.intp], NDArray[Any]]:
@@ -415,7 +425,7 @@ class WeightPattern(KeepsReadOnly):
         x : array_like of n_in numbers, or of shape (n_in, batch)
         gradient : array_like of n_out numbers, or of shape (n_out, batch)
             One sample of any shape, flattened in C order, or one sample per column; the gradients of the samples are
-            added. Integers are added in their type, modulo its range: exactly in int64.
+            added. Sums of integers that exceed the range of their dtype wrap around.
 
         Returns
         -------

@@ -85,5 +85,5 @@ def argument_hint(name: str, known: Iterable[str]) -> str:
     if meant == "kernel_shape":
         return "; it is read from the shape of the kernel array"
     if name == "mode" and {"padding", "boundary"} <= {*known}:
-        return "; what NumPy and scipy.signal call mode is 'padding' here, and what scipy.ndimage does, 'boundary'"
+        return "; mode of scipy.signal is called 'padding' here, and mode of numpy.pad and scipy.ndimage 'boundary'"
     return _similar(name.lower(), known) or f"; the arguments are {', '.join(known)}"

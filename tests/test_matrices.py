@@ -601,7 +601,7 @@ def test_kernel_and_input_that_disagree() -> None:
             ValueError,
             "shift has 3 entries ((1, 2, 3)), but there are 2 spatial axes; give one per axis",
         ),
-        (4, [1, 2], ValueError, "shift has 2 entries ([1, 2]), but there are 1 spatial axes; give one per axis"),
+        (4, [1, 2], ValueError, "shift has 2 entries ([1, 2]), but there is 1 spatial axis; give one per axis"),
         (4, 1.0, TypeError, "shift must be an integer, but is 1.0 (float)"),
         ((3, 4), (1, True), TypeError, "shift[1] must be an integer, but is True (bool)"),
         ((3, 0), 1, ValueError, "shape[1] must be at least 1, but is 0"),
@@ -699,6 +699,15 @@ def test_integer_sums_that_do_not_fit_are_refused(boundary: str, footprint: Any)
         with pytest.raises(ValueError, match=rf"add up to -?{scale * largest}, which int8 does not hold"):
             layer.pattern().matrix(kernel)
         assert abs(cm.conv_matrix(kernel, layer, dtype=int, footprint=footprint)).max() == scale * largest
+
+
+def test_sums_that_overflow_along_one_axis_and_cancel_along_another_are_held() -> None:
+    kernel = np.array([[100, -100], [100, -100]], dtype=np.int8)
+    layer = cm.ConvGeometry((3, 1), (2, 2), padding=[(1, 0), (1, 0)], boundary="replicate")
+    for A in (cm.conv_matrix(kernel, layer), layer.pattern().matrix(kernel)):
+        assert not A.toarray().any()
+    with pytest.raises(ValueError, match=r"add up to -?200, which int8"):
+        cm.conv_matrix(kernel, (1, 3), padding=[(1, 0), (0, 0)], boundary="replicate")
 
 
 def test_large_integers_that_fit_are_not_refused() -> None:

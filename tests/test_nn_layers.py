@@ -1212,6 +1212,8 @@ def test_what_is_given_in_place_of_widths_or_a_pattern() -> None:
     for widths in (1, [1], [(1, 2, 3)]):
         with pytest.raises(TypeError, match=r"^widths must be one pair"):
             nn.Pad(widths)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"^widths\[0\]\[1\] must be an integer, but is \[2, 3\]"):
+        nn.Pad([(1, [2, 3])])  # type: ignore[list-item]
     with pytest.raises(TypeError, match="pattern must be of type WeightPattern, but is 'x'"):
         nn.PatternLayer("x", (1,), (1,))  # type: ignore[arg-type]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import tracemalloc
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
@@ -605,3 +606,17 @@ def test_integers_are_exact_beyond_an_antireflective_end() -> None:
                 y = rng.integers(-(2**exponent), 2**exponent, layer.n_out)
                 np.testing.assert_array_equal(operator @ x, A @ x)
                 np.testing.assert_array_equal(operator.T @ y, A.T @ y)
+
+
+def test_products_with_long_axes_keep_no_memory() -> None:
+    """Sums at the border are kept for short axes only."""
+    tracemalloc.start()
+    try:
+        for size in range(200_000, 200_008):
+            operator = cm.ConvOperator([1.0, 2, 3], size, padding="same", boundary="circular")
+            assert (operator.T @ np.ones(size) == 6).all()
+            del operator
+        kept = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert kept < 2**19

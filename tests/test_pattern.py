@@ -696,3 +696,19 @@ def test_samples_are_numbers_that_sparse_arrays_hold() -> None:
 def test_sizes_of_patterns(shape: Any, weight_shape: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=message):
         cm.WeightPattern.from_triplets(shape, [0], [0], [0], weight_shape)
+
+
+@pytest.mark.parametrize(
+    ("n_triplets", "coefficients", "terms"), [(1, [-2], 2), (3, None, 3), (3, [1, -3, 1], 1), (4, [2, 2, -1, 2], 5)]
+)
+def test_sums_of_integer_weights_are_compared_where_they_may_not_fit(
+    n_triplets: int, coefficients: list[int] | None, terms: int
+) -> None:
+    """Repeated triplets and coefficients count, also where no single weight is large."""
+    zeros = [0] * n_triplets
+    pattern = cm.WeightPattern.from_triplets((1, 1), zeros, zeros, zeros, 1, coefficients)
+    held = np.array([127 // terms], dtype=np.int8)
+    assert abs(pattern.matrix(held).toarray()) == terms * held
+    if terms > 1:
+        with pytest.raises(ValueError, match="which int8 does not hold"):
+            pattern.matrix(held + np.int8(2))

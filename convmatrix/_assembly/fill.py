@@ -126,10 +126,17 @@ def _count_rows(tables: list[RowTable], out: NDArray[np.integer], start: int) ->
 def _fill_box(
     plan: Plan, tables: list[RowTable], indices: NDArray[np.integer], data: Array, weights: Array, threads: int
 ) -> None:
-    """Write the columns and values of one box of rows."""
+    """Write the columns and values of one box of rows; raise ValueError if integers do not hold a value."""
+    checked = weights.dtype.kind in "iu" and any(table.sums for table in tables)
+    exact = weights.astype(np.float64) if checked else weights
     for axis, table in enumerate(tables):
         weights = _extend_with_sums(weights, axis, table.sums, table.factors)
+        exact = _extend_with_sums(exact, axis, table.sums, table.factors) if checked else weights
     _write_box(plan, tables, indices, data, weights, threads)
+    if checked and not np.array_equal(weights, exact):  # sums along one axis may overflow where no value does
+        values = np.empty(len(data))
+        _write_box(plan, tables, indices, values, exact, threads)
+        require_no_overflow(data, values)
 
 
 def _write_box(
@@ -168,14 +175,10 @@ def _extend_with_sums(
     extra = []
     for number, group in enumerate(sums):
         terms = weights.take(group, axis=axis)
-        exact = terms.astype(np.float64) if weights.dtype.kind in "iu" else None
         if factors:
             column = np.array(factors[number]).reshape(-1, *(1,) * (weights.ndim - axis - 1))
             terms *= column.astype(weights.dtype)
-            exact = None if exact is None else exact * column
         extra.append(terms.sum(axis=axis, dtype=weights.dtype, keepdims=True))
-        if exact is not None:
-            require_no_overflow(extra[-1], exact.sum(axis=axis, keepdims=True))
     return np.concatenate([weights, *extra], axis=axis)
 
 

@@ -36,6 +36,8 @@ PAD_MODES: Final[dict[Boundary, PadMode]] = {
 }
 """The `numpy.pad` mode of each boundary; it agrees with convmatrix beyond one period, and on a single sample."""
 
+_SHORT: Final = 2**12  # samples of a padded axis up to which its sums are kept: some megabytes in all
+
 
 def pad(
     array: Array, first_axis: int, low: Sequence[int], length: Sequence[int], boundary: Sequence[Boundary]
@@ -138,7 +140,8 @@ def _fold_axis(array: Array, axis: int, low: int, size: int, boundary: Boundary)
     if len(inner) < size:
         inner = np.concatenate([inner, np.zeros((size - len(inner), *array.shape[1:]), dtype=array.dtype)])
     if boundary != "zero" and (low > 0 or length > low + size):
-        outside, sums = _folding(length, low, size, boundary, array.dtype)
+        folding = _folding if length <= _SHORT else _folding.__wrapped__
+        outside, sums = folding(length, low, size, boundary, array.dtype)
         rim = array[outside].reshape(len(outside), -1)
         inner += (sums @ rim).reshape(inner.shape)
     return np.moveaxis(inner, 0, axis)

@@ -260,7 +260,7 @@ class Pad(Layer):
 
     def __init__(self, widths: Sequence[tuple[int, int]], value: float = 0.0) -> None:
         super().__init__()
-        if not hasattr(widths, "__len__") or any(np.shape(pair) != (2,) for pair in widths):
+        if not hasattr(widths, "__len__") or any(not hasattr(pair, "__len__") or len(pair) != 2 for pair in widths):
             raise TypeError(f"widths must be one pair (before, after) per spatial axis, but is {widths!r:.60}")
         self.widths = tuple(
             (validate.integer(f"widths[{axis}][0]", low, minimum=0), validate.integer(f"widths[{axis}][1]", high, 0))
